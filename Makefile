@@ -1,0 +1,62 @@
+# Everything a person does here, by name. `make help` lists it.
+#
+# `make demo` and `make test` need git, make and Python 3.11 or newer; they set up the rest by
+# themselves in .venv/<version>. Choose another Python with `make test PYTHON=python3.12`.
+
+PYTHON ?= $(shell for name in python3.13 python3.12 python3.11 python3.14 python3 python; do \
+	command -v $$name >/dev/null 2>&1 \
+	&& $$name -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1 \
+	&& { echo $$name; break; }; done)
+
+ifeq ($(strip $(PYTHON)),)
+$(error logship needs Python 3.11 or newer with the venv module, and none was found on PATH. \
+Install one, or name it: make test PYTHON=/path/to/python3.11)
+endif
+
+VERSION := $(shell $(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2>/dev/null)
+VENV := .venv/$(VERSION)
+RUN := $(VENV)/bin/python
+READY := $(VENV)/.ready
+SEEDS ?= 2000
+WORKERS ?= 4
+
+.PHONY: help demo test lint format proof lock clean
+
+help: ## this list
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+$(READY): pyproject.toml requirements/dev.txt
+	@$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else \
+	"logship needs Python 3.11 or newer; $(PYTHON) is %d.%d. Try: make test PYTHON=python3.11" % sys.version_info[:2])'
+	$(PYTHON) -m venv --clear $(VENV)
+	$(VENV)/bin/pip install --quiet --disable-pip-version-check -r requirements/dev.txt
+	$(VENV)/bin/pip install --quiet --disable-pip-version-check --no-deps --editable .
+	@touch $@
+
+demo: $(READY) ## about a minute and a half: logship beside fluent-logger while a sidecar lives, restarts, dies
+	$(RUN) -m benchmarks demo
+
+test: $(READY) ## every test that needs no root, Docker or sidecar (those found are used)
+	$(RUN) -m pytest -n $(WORKERS) -m "not proof"
+
+lint: $(READY) ## ruff and mypy, as CI runs them
+	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/mypy
+
+format: $(READY) ## put the code in the one form
+	$(VENV)/bin/ruff format .
+	$(VENV)/bin/ruff check --fix .
+
+proof: $(READY) ## the loss matrix and the lifecycle tests with full counts; writes benchmarks/results/proof.json
+	$(RUN) -m benchmarks proof --json benchmarks/results/proof.json
+	$(RUN) -m pytest -n $(WORKERS) -m proof
+
+lock: ## resolve requirements/dev.in again into requirements/dev.txt
+	$(PYTHON) -m venv --clear .venv/lock
+	.venv/lock/bin/pip install --quiet --disable-pip-version-check pip-tools
+	.venv/lock/bin/pip-compile --quiet --upgrade --strip-extras --no-emit-index-url --no-emit-find-links \
+		--output-file requirements/dev.txt pyproject.toml requirements/dev.in
+
+clean: ## remove what the targets above made
+	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .hypothesis out

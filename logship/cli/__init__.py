@@ -1,0 +1,50 @@
+"""The `logship` command: one small module a subcommand, imported only when it is called.
+
+Lazy, because `logship run` is the entrypoint of containers whose start time people watch, and
+should not pay for the modules of commands that it is not.
+"""
+
+from __future__ import annotations
+
+import importlib
+
+import click
+
+from logship import __version__
+
+COMMANDS = {
+    "audit": "Prove from the sidecar's output files that no record is missing.",
+    "pipe": "Ship the lines of standard input.",
+    "receive": "Run the embedded sidecar: a forward server that writes JSON lines.",
+}
+"""Subcommand and its line in the help; each lives in `logship.cli.<name>.command`."""
+
+
+class LazyGroup(click.Group):
+    """A group that knows its subcommands by name and imports one when it is called."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Return the subcommands' names, in the order of the alphabet."""
+        del ctx
+        return sorted(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import the subcommand `cmd_name`, or return None where there is none of that name."""
+        del ctx
+        if cmd_name not in COMMANDS:
+            return None
+        command = importlib.import_module(f"logship.cli.{cmd_name}").command
+        assert isinstance(command, click.Command)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the list of subcommands without importing any of them."""
+        del ctx
+        with formatter.section("Commands"):
+            formatter.write_dl(sorted(COMMANDS.items()))
+
+
+@click.command(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="logship")
+def main() -> None:
+    """Ship application logs to a Fluentd or Fluent Bit sidecar, and lose none."""

@@ -1,0 +1,30 @@
+"""Every error that logship raises, with one root, so that a caller can tell ours from his own.
+
+Blame is in the type: a `SettingsError` is a mistake in the program's configuration, a
+`ProtocolError` is bytes that a peer should not have sent, a `BufferFull` is a sidecar that does
+not keep up. Anything else that escapes from this package is a bug in it.
+"""
+
+
+class LogshipError(Exception):
+    """The root of all errors that logship raises on purpose."""
+
+
+class SettingsError(LogshipError):
+    """A setting has a value that cannot be used; the text names setting, value and what is allowed."""
+
+
+class ClientClosed(LogshipError):  # noqa: N818 - the public contract's name; it is a state, not a failure
+    """A record was sent through a client that takes no more, because it is closing or closed."""
+
+
+class BufferFull(LogshipError):  # noqa: N818 - the public contract's name
+    """No space came free in the buffer within the time a sender was willing to wait."""
+
+
+class ProtocolError(LogshipError):
+    """A peer sent bytes that the forward protocol does not allow; the connection cannot go on."""
+
+
+class ConnectError(LogshipError):
+    """No connection to the sidecar could be made; the text says to where and why."""
