@@ -11,7 +11,7 @@ class LogshipError(Exception):
 
 
 class SettingsError(LogshipError):
-    """A setting has a value that cannot be used; the text names setting, value and what is allowed."""
+    """A setting cannot be used as it is; the text names it, its value and what is allowed."""
 
 
 class ClientClosed(LogshipError):  # noqa: N818 - the public contract's name; it is a state, not a failure
@@ -28,3 +28,7 @@ class ProtocolError(LogshipError):
 
 class ConnectError(LogshipError):
     """No connection to the sidecar could be made; the text says to where and why."""
+
+
+class UnsupportedRuntime(LogshipError):  # noqa: N818 - it names the runtime, not a failure
+    """The program runs in a way that logship cannot work in; the text names the way out."""

@@ -1,0 +1,294 @@
+"""The client on a thread of its own, for programs without an event loop, and for all others too.
+
+The thread runs an event loop with one asyncio `Client` on it. Records go into that client's
+buffer from whatever thread logs; only sealed chunks wake the loop. After a fork the child begins
+with a client of its own, because threads do not survive and the parent's records are the
+parent's.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import threading
+from collections.abc import Callable
+from concurrent.futures import CancelledError as Cancelled
+from types import TracebackType
+from typing import Any
+
+from logship import living
+from logship.buffer.counters import DrainReport, FlushReport
+from logship.buffer.overflow import may_wait_here
+from logship.client import Client, Record
+from logship.closing import Closing, drive, empty_report
+from logship.drain import DrainPlan
+from logship.errors import BufferFull, ClientClosed
+from logship.lastresort import LastResort
+from logship.settings import Settings
+
+_THREAD_END_SECONDS = 1.0
+
+
+class BackgroundClient:
+    """Ships records from a daemon thread; every method may be called from any thread.
+
+    Args:
+        settings: What to do; from the environment where none are given.
+        parts: Passed on to `Client`: tests bring their own transport and clock.
+
+    Attributes:
+        when_begun_anew: Called in a forked child after its first record made a new client.
+    """
+
+    def __init__(self, settings: Settings | None = None, **parts: Any) -> None:
+        self.settings = settings or Settings.from_env(os.environ)
+        self._parts = parts
+        self._lock = threading.RLock()
+        self._report: DrainReport | None = None
+        self._closing: Closing | None = None
+        self._closed = threading.Event()
+        self._thread: threading.Thread | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._client = Client(self.settings, **parts)
+        living.discard(self._client)
+        self._parents: list[object] = []
+        self.when_begun_anew: Callable[[], None] = lambda: None
+        self._pid = os.getpid()
+        if not self.settings.disabled:
+            living.add_forkable(self)
+            self._start_thread()
+
+    def __repr__(self) -> str:
+        """Return what a person who debugs wants to see first."""
+        return f"<logship.BackgroundClient {self._client!r}>"
+
+    def __enter__(self) -> BackgroundClient:
+        """Return this client; it ships already."""
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Close, draining for as long as acks make progress."""
+        self.close()
+
+    @property
+    def client(self) -> Client:
+        """The client of this process; after a fork it is another one."""
+        if self._pid != os.getpid():
+            self._begin_anew()
+        return self._client
+
+    @property
+    def report(self) -> DrainReport | None:
+        """What became of everything, once the client of this process is closed."""
+        return self._report if self._pid == os.getpid() else None
+
+    @property
+    def intake_closed(self) -> bool:
+        """Whether the client takes no more records."""
+        return self._client.intake_closed
+
+    @property
+    def last_resort(self) -> LastResort:
+        """Standard error, for what a closed client refuses."""
+        return self._client.last_resort
+
+    @property
+    def used(self) -> bool:
+        """Whether this process has logged anything, without starting anything to find out."""
+        if self._pid != os.getpid():
+            return False
+        counters = self._client.buffer.counters
+        return bool(counters.accepted or counters.refused)
+
+    def emit(self, record: Record, tag: str | None = None, *, time_ns: int | None = None) -> bool:
+        """Put a record into the buffer; see `Client.emit`."""
+        if self._pid != os.getpid():
+            self._begin_anew()
+        return self._client.emit(record, tag, time_ns=time_ns)
+
+    def send(
+        self,
+        record: Record,
+        tag: str | None = None,
+        *,
+        time_ns: int | None = None,
+        timeout: float | None = None,
+    ) -> None:
+        """Put a record into the buffer, waiting for space; means accepted, not delivered.
+
+        Args:
+            record: What is logged; any mapping.
+            tag: Its route; the setting `tag` where none is given.
+            time_ns: When it happened, nanoseconds since the epoch; now where none is given.
+            timeout: Seconds to wait for space at most; without one, as long as it takes.
+
+        Raises:
+            ClientClosed: The client takes no more records.
+            BufferFull: No space came free in time, or this is an event loop's thread, which
+                must not wait.
+        """
+        if self.settings.disabled:
+            return
+        if self.client.send_now(record, tag, time_ns=time_ns):
+            return
+        if not may_wait_here():
+            raise BufferFull("the buffer is full, and an event loop's thread must not wait for it")
+        self._send_waiting(record, tag, time_ns, timeout)
+
+    def stop_lingering(self) -> None:
+        """Seal chunks at once from now on: the stop clock runs."""
+        self.client.stop_lingering()
+
+    def flush(self, timeout: float | None = None) -> FlushReport:
+        """Wait until everything accepted so far is acked; see `Client.flush`."""
+        client, loop = self.client, self._loop
+        if self.settings.disabled or loop is None or not self._is_running():
+            waiting = client.buffer.records_waiting
+            return FlushReport(all_acked=waiting == 0, unacked=waiting, seconds=0.0)
+        try:
+            return asyncio.run_coroutine_threadsafe(client.flush(timeout), loop).result()
+        except (Cancelled, RuntimeError):  # another thread closed the client in the meantime
+            waiting = client.buffer.records_waiting
+            return FlushReport(all_acked=waiting == 0, unacked=waiting, seconds=0.0)
+
+    def close(self, timeout: float | None = None, *, reason: str = "close") -> DrainReport:
+        """Take no more records, deliver the rest, and say what became of everything.
+
+        Args:
+            timeout: Seconds until it must be over, spill included. Without one, as long as acks
+                make progress, at most `exit_drain_seconds_max`.
+            reason: A word for the report.
+
+        Returns:
+            The report; the same one when called again, by whichever thread.
+        """
+        return self.drain(self.client.plan(timeout), reason)
+
+    def drain(self, plan: DrainPlan, reason: str) -> DrainReport:
+        """Close by this plan; the exit hook and the watchdog have plans of their own.
+
+        If another thread is closing already, its plan ends no later than this one from now on.
+        """
+        if self.settings.disabled:
+            return empty_report(reason)
+        with self._lock:
+            closing = self._closing
+            if closing is None:
+                self._closing = mine = self._client.closing(plan, reason)
+        if closing is None:
+            self._conduct(mine)
+        else:
+            closing.limit(plan)
+            self._closed.wait()
+        assert self._report is not None
+        return self._report
+
+    def end_at_exit(self) -> None:
+        """At interpreter exit: drain what there is (see `living`)."""
+        if self.used and not self._closed.is_set():
+            self.drain(self._client.plan(None), "exit")
+
+    # -- fork --------------------------------------------------------------------------------------
+
+    def after_fork_in_child(self) -> None:
+        """Have the next record begin anew: the child may be about to exec and log nothing."""
+        self._lock = threading.RLock()
+        self._pid = -1
+        self._client.abandon()
+
+    def _begin_anew(self) -> None:
+        """Replace what belongs to the parent process: client, buffer, streams, thread."""
+        client = Client(self.settings, **self._parts)
+        living.discard(client)
+        with self._lock:
+            if self._pid == os.getpid():
+                return  # another thread, or a signal handler in the middle of this, was first
+            # The parent's client stays as it is: its loop shares a selector with the parent.
+            self._parents.append((self._client, self._loop))
+            self._client, self._pid = client, os.getpid()
+            self._report, self._closing, self._closed = None, None, threading.Event()
+            self._start_thread()
+        self.when_begun_anew()
+
+    # -- the thread --------------------------------------------------------------------------------
+
+    def _start_thread(self) -> None:
+        client = self._client
+        loop = asyncio.SelectorEventLoop()
+        thread = threading.Thread(
+            target=_run, args=(loop, client), name="logship-shipper", daemon=True
+        )
+        self._loop, self._thread = loop, thread
+        try:
+            thread.start()
+        except RuntimeError as error:  # at interpreter exit, and out of threads
+            loop.close()
+            client.break_down(f"cannot start the shipper's thread: {error}")
+
+    def _is_running(self) -> bool:
+        return self._thread is not None and self._thread.is_alive()
+
+    def _send_waiting(
+        self, record: Record, tag: str | None, time_ns: int | None, timeout: float | None
+    ) -> None:
+        assert self._loop is not None
+        sending = self._client.send(record, tag, time_ns=time_ns)
+        future = asyncio.run_coroutine_threadsafe(sending, self._loop)
+        try:
+            future.result(timeout)
+        except Cancelled:
+            raise ClientClosed("this client was closed while a sender waited") from None
+        except TimeoutError:
+            future.cancel()
+            raise BufferFull(f"no space came free in the buffer within {timeout:g} s") from None
+
+    def _conduct(self, closing: Closing) -> None:
+        """Drive the end in this thread, then stop the shipper's."""
+        client = self._client
+        came = threading.Event()
+        client.on_progress(came.set)
+        if not self._is_running() and not client.broken:
+            client.break_down("the shipper's thread has ended")
+        try:
+            drive(closing, came)
+        finally:
+            self._report = closing.report or closing.cut_short()
+            self._stop_thread()
+            self._closed.set()
+
+    def _stop_thread(self) -> None:
+        if self._loop is None or self._thread is None or not self._thread.is_alive():
+            return
+        self._loop.call_soon_threadsafe(_stop, self._loop, self._client)
+        if threading.current_thread() is not self._thread:
+            self._thread.join(_THREAD_END_SECONDS)
+
+
+def _run(loop: asyncio.AbstractEventLoop, client: Client) -> None:
+    """Be the shipper's thread."""
+    asyncio.set_event_loop(loop)
+    loop.call_soon(client.start)
+    try:
+        loop.run_forever()
+    finally:
+        loop.run_until_complete(_cancel_others())
+        loop.close()
+
+
+def _stop(loop: asyncio.AbstractEventLoop, client: Client) -> None:
+    client.shut()
+    loop.stop()
+
+
+async def _cancel_others() -> None:
+    """End what still waits on this loop, and let closed sockets go."""
+    others = asyncio.all_tasks() - {asyncio.current_task()}
+    for task in others:
+        task.cancel()
+    await asyncio.gather(*others, return_exceptions=True)
+    await asyncio.sleep(0)

@@ -1,0 +1,1 @@
+"""Records wait here between the application and the sidecar."""

@@ -1,0 +1,180 @@
+"""Chunks: sealed runs of entries of one stream, the unit that is sent, acked and resent.
+
+The seam between the buffer and where bytes lie is here: the buffer talks to `Chunk`, and a
+`Storage` makes and frees them. Memory storage keeps a chunk in a bytearray; a crash-safe storage
+keeps it in a mapped file. Both promise the same: what was appended and not committed can be cut
+off again, so that an asynchronous exception in the middle of an append leaves no torn entry.
+"""
+
+from __future__ import annotations
+
+from base64 import b64encode
+from collections.abc import Callable, Iterator
+from enum import Enum, auto
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from logship.buffer.stream import Gap, Stream
+
+Ranges = list[tuple[int, int]]
+"""Numbers of records as inclusive (first, last) pairs, ascending."""
+
+
+class ChunkState(Enum):
+    """Where a chunk is on its way."""
+
+    OPEN = auto()
+    SEALED = auto()
+    TAKEN = auto()  # delivery has it: it is in the in-flight window or waits to be resent
+    SETTLED = auto()  # acked, or dropped
+
+
+class Chunk:
+    """A run of entries of one stream.
+
+    Attributes:
+        id: Base64 of 128 random bits; the same over every resend.
+        serial: The order in which chunks were opened, from 1, over all streams.
+        data: The packed entries, one behind the other.
+        size: Bytes of `data` that are committed.
+        entries: Committed entries, the control records among them.
+        records: Committed entries that the application logged.
+        first, last: Numbers of the first and the last entry.
+        holes: Numbers between `first` and `last` that are not in this chunk.
+        gaps: What the gap records in this chunk declare.
+        opened_seconds: When it was opened, on the monotonic clock.
+        spilled_entries: How many entries, from the first, were also written to stderr.
+        spilled_records: How many of those the application logged.
+    """
+
+    __slots__ = (
+        "data",
+        "entries",
+        "first",
+        "gaps",
+        "holes",
+        "id",
+        "last",
+        "opened_seconds",
+        "records",
+        "serial",
+        "size",
+        "spilled_entries",
+        "spilled_records",
+        "state",
+        "stream",
+    )
+
+    def __init__(self, stream: Stream, serial: int, chunk_id: str, opened_seconds: float) -> None:
+        self.stream = stream
+        self.serial = serial
+        self.id = chunk_id
+        self.opened_seconds = opened_seconds
+        self.data = bytearray()
+        self.size = 0
+        self.entries = 0
+        self.records = 0
+        self.first = self.last = stream.next_number
+        self.holes: Ranges = []
+        self.gaps: list[Gap] = []
+        self.state = ChunkState.OPEN
+        self.spilled_entries = 0
+        self.spilled_records = 0
+
+    def __repr__(self) -> str:
+        """Return the chunk's identity and state; tests and debuggers read it."""
+        numbers = f"{self.first}-{self.last}"
+        return f"<Chunk {self.serial} {self.stream.tag} {numbers} {self.state.name}>"
+
+    def append(self, body: bytes, suffix: bytes) -> None:
+        """Append an entry that does not count until `size` and `entries` are advanced."""
+        self.data += body
+        self.data += suffix
+
+    def cut_uncommitted(self) -> None:
+        """Cut off what was appended and not committed."""
+        del self.data[self.size :]
+
+    def skip(self, number: int) -> None:
+        """Note that `number`, the next of the stream, will not be in this chunk."""
+        self.holes = merge_ranges([*self.holes, (number, number)])
+
+    def ranges(self) -> Ranges:
+        """Return the numbers of this chunk's entries."""
+        if not self.entries:
+            return []
+        return subtract_ranges([(self.first, self.last)], self.holes)
+
+    def split_ranges(self) -> tuple[Ranges, Ranges]:
+        """Return the numbers of the entries that were spilled, and of those that were not."""
+        left = self.spilled_entries
+        spilled: Ranges = []
+        rest: Ranges = []
+        for first, last in self.ranges():
+            here = min(left, last - first + 1)
+            left -= here
+            if here:
+                spilled.append((first, first + here - 1))
+            if first + here <= last:
+                rest.append((first + here, last))
+        return spilled, rest
+
+
+class Storage(Protocol):
+    """Where the bytes of chunks lie."""
+
+    def open_chunk(self, stream: Stream, serial: int, opened_seconds: float) -> Chunk:
+        """Return an empty chunk for the next entries of `stream`."""
+
+    def release(self, chunk: Chunk) -> None:
+        """Free what `chunk` holds: it was acked, or dropped."""
+
+
+class MemoryStorage:
+    """Chunks in the process's memory: the default, and gone with the process.
+
+    Args:
+        random_bytes: As `os.urandom`; 16 bytes of it make a chunk's id.
+    """
+
+    def __init__(self, random_bytes: Callable[[int], bytes]) -> None:
+        self._random_bytes = random_bytes
+
+    def open_chunk(self, stream: Stream, serial: int, opened_seconds: float) -> Chunk:
+        """Return an empty chunk for the next entries of `stream`."""
+        chunk_id = b64encode(self._random_bytes(16)).decode("ascii")
+        return Chunk(stream, serial, chunk_id, opened_seconds)
+
+    def release(self, chunk: Chunk) -> None:
+        """Free the chunk's memory, also while somebody still holds the chunk itself."""
+        # A new object, never clear(): a transport may still hold a view of the old one, and a
+        # bytearray that is exported cannot be resized.
+        chunk.data = bytearray()
+
+
+def merge_ranges(ranges: Ranges) -> Ranges:
+    """Return `ranges` in ascending order with neighbours and overlaps made one."""
+    merged: Ranges = []
+    for first, last in sorted(ranges):
+        if merged and first <= merged[-1][1] + 1:
+            merged[-1] = (merged[-1][0], max(merged[-1][1], last))
+        else:
+            merged.append((first, last))
+    return merged
+
+
+def subtract_ranges(ranges: Ranges, holes: Ranges) -> Ranges:
+    """Return the numbers of `ranges` that are not in `holes`; both ascending, not overlapping."""
+    return [piece for each in ranges for piece in _without(each, holes)]
+
+
+def _without(whole: tuple[int, int], holes: Ranges) -> Iterator[tuple[int, int]]:
+    first, last = whole
+    for hole_first, hole_last in holes:
+        if hole_last < first or hole_first > last:
+            continue
+        if first < hole_first:
+            yield first, hole_first - 1
+        first = hole_last + 1
+    if first <= last:
+        yield first, last

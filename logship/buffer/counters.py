@@ -1,0 +1,125 @@
+"""Plain counters of what became of records, and the two reports that are made from them.
+
+Counters are integers that the buffer advances inside its critical section; nothing is computed
+on the emit path. The reports carry the promise: `accepted` equals the sum of what was acked,
+spooled, spilled, dropped and left unacked, and everything that was not acked is named by number.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from dataclasses import asdict, dataclass, field
+
+from logship.buffer.chunk import Ranges
+
+
+@dataclass(slots=True)
+class Counters:
+    """What became of the application's records, in this process life.
+
+    Attributes:
+        accepted: Records that were given a number.
+        acked: Records whose chunk the sidecar acked.
+        spilled: Records written to stderr instead, while the program ran.
+        dropped: Records dropped, by reason.
+        refused: Records turned away without a number: after close, or past repair.
+        truncated: Records that were cut to the longest that may be sent.
+        blocked_seconds: Time that senders waited for space, summed over all of them.
+    """
+
+    accepted: int = 0
+    acked: int = 0
+    spilled: int = 0
+    dropped: Counter[str] = field(default_factory=Counter)
+    refused: int = 0
+    truncated: int = 0
+    blocked_seconds: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class StreamReport:
+    """One stream's part of a drain report; ranges are inclusive (first, last) pairs.
+
+    Attributes:
+        stream: The stream's twelve characters.
+        tag: The route of its records.
+        last: The highest number that was given out, control records included.
+        end: The end record's number, or None where there is none.
+        accepted: Records of the application that were numbered.
+        refused: Records that were turned away without a number.
+        spilled: Numbers written to stderr and not acked.
+        dropped: Numbers dropped, as (first, last, reason).
+        unacked: Numbers that are nowhere else.
+        spooled: Numbers that lie on the spool.
+    """
+
+    stream: str
+    tag: str
+    last: int
+    end: int | None
+    accepted: int
+    refused: int
+    spilled: Ranges
+    dropped: list[tuple[int, int, str]]
+    unacked: Ranges
+    spooled: Ranges
+
+
+@dataclass(frozen=True, slots=True)
+class DrainReport:
+    """What became of every record, when a client was closed.
+
+    Counts are of the application's records; control records have numbers, so they stand in the
+    streams' ranges, and are not counted.
+
+    Attributes:
+        reason: What ended the drain: `close`, `SIGTERM`, `exit` …
+        seconds: How long draining took.
+        accepted: The sum of the five that follow.
+        acked: Acknowledged by the sidecar.
+        spooled: Left on the spool.
+        spilled: Written to stderr.
+        dropped: Dropped, with a reason.
+        unacked: None of these.
+        refused: Turned away without a number; not among `accepted`.
+        truncated: Cut to the longest record that may be sent; among `accepted`.
+        streams: Each stream's numbers.
+    """
+
+    reason: str
+    seconds: float
+    accepted: int
+    acked: int
+    spooled: int
+    spilled: int
+    dropped: int
+    unacked: int
+    refused: int
+    truncated: int
+    streams: tuple[StreamReport, ...]
+
+    @property
+    def all_acked(self) -> bool:
+        """Whether the sidecar acknowledged every accepted record."""
+        return self.accepted == self.acked
+
+    def to_json(self) -> str:
+        """Return the report as the one JSON line that is printed on stderr."""
+        fields = {"logship": "drain report", **asdict(self), "seconds": round(self.seconds, 3)}
+        return json.dumps(fields, separators=(", ", ": "))
+
+
+@dataclass(frozen=True, slots=True)
+class FlushReport:
+    """What a flush achieved.
+
+    Attributes:
+        all_acked: Whether every record accepted before the flush was acknowledged.
+        unacked: How many of the buffer's records were not, when the flush ended.
+        seconds: How long it took.
+    """
+
+    all_acked: bool
+    unacked: int
+    seconds: float

@@ -1,0 +1,148 @@
+"""What happens to a record when the buffer is full.
+
+The rule that costs the application least and loses least: one wait of at most a second per
+outage, never on an event loop's thread; after it nobody waits until space was freed. What then
+finds no place goes to the last resort, at a bounded pace, or is dropped; in each case it is
+numbered, counted and declared in its stream.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from _thread import allocate_lock
+from collections.abc import Callable
+from typing import Literal, Protocol
+
+from logship.buffer.buffer import Buffer, Outcome
+from logship.lastresort import spilled_lines
+
+OVERFLOW_REASON = "overflow"
+"""The word for it in counters, gaps and reports."""
+
+
+class LineSink(Protocol):
+    """The last resort, as far as an overflow needs it."""
+
+    def offer_line(self, line: bytes) -> bool:
+        """Write a line at once if there is room for it; tell whether it was written."""
+
+
+class Admission:
+    """Puts entries into the buffer, and applies the policy where they do not fit.
+
+    Args:
+        buffer: Where entries go.
+        policy: `block`, `drop_oldest` or `drop_newest`.
+        block_seconds_max: With `block`, how long one outage may make senders wait.
+        last_resort: Where a record goes that found no place; None drops it.
+        monotonic: Seconds.
+    """
+
+    def __init__(
+        self,
+        buffer: Buffer,
+        *,
+        policy: Literal["block", "drop_oldest", "drop_newest"],
+        block_seconds_max: float,
+        last_resort: LineSink | None,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._buffer = buffer
+        self._policy = policy
+        self._block_seconds_max = block_seconds_max
+        self._last_resort = last_resort
+        self._monotonic = monotonic
+        self._outage_ends_seconds: float | None = None
+        self._waiting_threads: set[int] = set()
+
+    def admit(self, tag: str, body: bytes) -> bool:
+        """Put an entry into the buffer, or do what the policy says; tell whether it is in."""
+        outcome = self._buffer.offer(tag, body)
+        if outcome is Outcome.ACCEPTED:
+            return True
+        if outcome is Outcome.CLOSED:
+            return False
+        if self._policy == "block":
+            return self._wait_and_offer(tag, body) or self._divert(tag, body)
+        if self._policy == "drop_oldest":
+            return self._make_room(tag, body) or self._lose(tag, body)
+        return self._lose(tag, body)
+
+    def _make_room(self, tag: str, body: bytes) -> bool:
+        """Drop the oldest chunks until the entry fits."""
+        while self._buffer.drop_oldest():
+            if self._buffer.offer(tag, body) is Outcome.ACCEPTED:
+                return True
+        return False
+
+    def _wait_and_offer(self, tag: str, body: bytes) -> bool:
+        """Wait for space within this outage's budget; tell whether the entry is in."""
+        if not self._may_wait():
+            return False
+        me = threading.get_ident()
+        started = self._monotonic()
+        self._waiting_threads.add(me)
+        try:
+            while (left := self._outage_left_seconds()) > 0:
+                outcome = self._offer_when_space(tag, body, left)
+                if outcome is not Outcome.FULL:
+                    return outcome is Outcome.ACCEPTED
+        finally:
+            self._waiting_threads.discard(me)
+            self._buffer.counters.blocked_seconds += self._monotonic() - started
+        return False
+
+    def _may_wait(self) -> bool:
+        """Tell whether this thread may wait: no event loop runs in it, nor does it wait already."""
+        if threading.get_ident() in self._waiting_threads:
+            return False  # a signal handler logs while its own thread waits
+        return may_wait_here()
+
+    def _outage_left_seconds(self) -> float:
+        """Return what is left of the one wait, which the outage's first record began."""
+        now = self._monotonic()
+        if self._outage_ends_seconds is None:
+            self._outage_ends_seconds = now + self._block_seconds_max
+            self._buffer.when_space(self._end_outage)
+        return self._outage_ends_seconds - now
+
+    def _end_outage(self) -> None:
+        self._outage_ends_seconds = None
+
+    def _offer_when_space(self, tag: str, body: bytes, timeout_seconds: float) -> Outcome:
+        """Offer the entry once more, and if it does not fit, wait until something was freed."""
+        # A bare lock, because a signal handler may run in the middle of this, and a Condition
+        # cannot be re-entered. Arranged before the offer, so that no release is missed.
+        space = allocate_lock()
+        space.acquire()
+        take_back = self._buffer.when_space(space.release)
+        outcome = self._buffer.offer(tag, body)
+        if outcome is Outcome.FULL and space.acquire(timeout=timeout_seconds):
+            return Outcome.FULL
+        take_back()
+        return outcome
+
+    def _divert(self, tag: str, body: bytes) -> bool:
+        """Give the record to the last resort; it is not in the buffer, whatever comes of it."""
+        burned = self._buffer.burn(tag, body, OVERFLOW_REASON)
+        if burned is None or self._last_resort is None:
+            return False
+        for line, _ in spilled_lines(tag, burned.entry):
+            if self._last_resort.offer_line(line):
+                self._buffer.burned_was_spilled(burned, OVERFLOW_REASON)
+        return False
+
+    def _lose(self, tag: str, body: bytes) -> bool:
+        self._buffer.burn(tag, body, OVERFLOW_REASON)
+        return False
+
+
+def may_wait_here() -> bool:
+    """Tell whether this thread may wait: one that runs an event loop must not."""
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return True
+    return False

@@ -1,0 +1,143 @@
+"""Streams: one process life and one tag, whose records are numbered from 1 without a hole.
+
+The number is what makes loss provable: whoever holds the sidecar's output can see which numbers
+are missing, and which of those the stream itself declared as gaps. A stream ends with a record
+that says so, because only then is its last number known.
+"""
+
+from __future__ import annotations
+
+from base64 import urlsafe_b64encode
+from collections.abc import Callable
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from logship.buffer.chunk import Chunk
+
+NUMBER_MAX = 9_999_999_999
+"""The largest number that ten digits hold; a stream that reaches it ends, and another begins."""
+
+
+class Gap(NamedTuple):
+    """Numbers that will never arrive, and why.
+
+    Attributes:
+        first, last: The range, both ends included.
+        reason: `overflow`, `spilled` or another word of the counters.
+    """
+
+    first: int
+    last: int
+    reason: str
+
+
+class Stream:
+    """The numbering of one tag in one process life.
+
+    Attributes:
+        id: Twelve characters, random.
+        tag: The route of its records.
+        next_number: The number that the next entry gets.
+        accepted: Records of the application that were numbered.
+        refused: Records that were turned away without a number.
+        chunk: The open chunk, if there is one.
+        undeclared: Gaps that no gap record has declared yet, ascending.
+        lost: All gaps so far, ascending, for the report.
+        end: The number of the end record, once it is written.
+        unsettled: Chunks that are neither acked nor dropped.
+    """
+
+    __slots__ = (
+        "accepted",
+        "chunk",
+        "end",
+        "id",
+        "lost",
+        "next_number",
+        "refused",
+        "suffix",
+        "tag",
+        "undeclared",
+        "unsettled",
+    )
+
+    def __init__(
+        self, tag: str, stamp_key: str | None, random_bytes: Callable[[int], bytes]
+    ) -> None:
+        self.id = urlsafe_b64encode(random_bytes(9)).decode("ascii")
+        self.tag = tag
+        self.suffix = _suffix_template(stamp_key, self.id)
+        self.next_number = 1
+        self.accepted = 0
+        self.refused = 0
+        self.chunk: Chunk | None = None
+        self.undeclared: list[Gap] = []
+        self.lost: list[Gap] = []
+        self.end: int | None = None
+        self.unsettled = 0
+
+    def add_gap(self, gap: Gap) -> None:
+        """Note that these numbers will never arrive."""
+        self.declare_later([gap])
+        self.lost = merge_gaps(self.lost, [gap])
+
+    def declare_later(self, gaps: list[Gap]) -> None:
+        """Note that these gaps have yet to be declared: they are new, or their record is lost."""
+        self.undeclared = merge_gaps(self.undeclared, gaps)
+
+    def rename_gap(self, number: int, reason: str) -> None:
+        """Give `number`, which is in a gap, another reason: it was spilled after all."""
+        self.undeclared = _renamed(self.undeclared, number, reason)
+        self.lost = _renamed(self.lost, number, reason)
+
+    def lost_ranges(self, reason: str) -> list[tuple[int, int]]:
+        """Return the gaps that have this reason."""
+        return [(gap.first, gap.last) for gap in self.lost if gap.reason == reason]
+
+
+def _suffix_template(stamp_key: str | None, stream_id: str) -> bytes:
+    """Return the end of an entry, the stamp's key and value, to be formatted with its number.
+
+    The value is 23 characters, so both are msgpack strings with a one-byte (fixstr) or two-byte
+    (str 8) header, and every entry of the stream ends in the same bytes but for ten digits.
+    """
+    if stamp_key is None:
+        return b""
+    key = stamp_key.encode("utf-8")
+    header = bytes([0xA0 | len(key)]) if len(key) < 32 else bytes([0xD9, len(key)])
+    constant = header + key + bytes([0xA0 | 23]) + stream_id.encode("ascii") + b":"
+    return constant.replace(b"%", b"%%") + b"%010d"
+
+
+def merge_gaps(gaps: list[Gap], more: list[Gap]) -> list[Gap]:
+    """Return both lists as one, ascending, with neighbours of one reason made one."""
+    if len(more) == 1 and (not gaps or gaps[-1].last < more[0].first):
+        merged = gaps.copy()  # the common case by far: what is lost next has a higher number
+        _extend(merged, more[0])
+        return merged
+    merged = []
+    for gap in sorted([*gaps, *more]):
+        _extend(merged, gap)
+    return merged
+
+
+def _extend(gaps: list[Gap], gap: Gap) -> None:
+    """Append `gap`, or make the last one longer where it continues it."""
+    if gaps and gaps[-1].last + 1 == gap.first and gaps[-1].reason == gap.reason:
+        gaps[-1] = Gap(gaps[-1].first, gap.last, gap.reason)
+    else:
+        gaps.append(gap)
+
+
+def _renamed(gaps: list[Gap], number: int, reason: str) -> list[Gap]:
+    result: list[Gap] = []
+    for gap in gaps:
+        if not gap.first <= number <= gap.last:
+            _extend(result, gap)
+            continue
+        if gap.first < number:
+            _extend(result, Gap(gap.first, number - 1, gap.reason))
+        _extend(result, Gap(number, number, reason))
+        if number < gap.last:
+            _extend(result, Gap(number + 1, gap.last, gap.reason))
+    return result

@@ -1,0 +1,577 @@
+"""The asyncio client: does what delivery decides, and decides nothing.
+
+Everything that touches the network happens in callbacks on one event loop: the buffer's wake-up,
+a timer, the connection's bytes and its end. Each callback tells `Delivery` what happened and
+performs the actions that come back. `emit` alone may be called from any thread.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import time
+import traceback
+from collections.abc import Callable, Mapping
+from types import TracebackType
+from typing import Any
+
+import tenacity
+
+from logship import living
+from logship.buffer.buffer import Buffer, Outcome
+from logship.buffer.chunk import Chunk
+from logship.buffer.counters import DrainReport, FlushReport
+from logship.buffer.overflow import Admission
+from logship.closing import Closing, drive, empty_report
+from logship.delivery import Actions, Connect, Delivery, Disconnect, Release, Send, Warn
+from logship.drain import DrainPlan, Progress
+from logship.errors import ClientClosed, ConnectError, ProtocolError
+from logship.lastresort import LastResort
+from logship.protocol.entries import pack_record, pack_truncated
+from logship.protocol.frames import AckReader, AnswerError, frame_parts
+from logship.settings import RECORD_BYTES_MAX, Endpoint, Settings
+from logship.transport import Connection, SocketTransport, Transport
+
+_DRAIN_RETRY_WAIT_SECONDS_MAX = 0.25
+_DRAIN_ACK_TIMEOUT_SECONDS_MIN = 5.0
+_UNCLOSED_SECONDS = 2.0
+
+Record = Mapping[Any, Any]
+
+
+class Client:
+    """Ships records from the running event loop.
+
+    Args:
+        settings: What to do; from the environment where none are given.
+        transport: How to connect; real sockets where none is given.
+        last_resort: Where warnings, spilled records and the report go; stderr.
+        monotonic: Seconds.
+    """
+
+    def __init__(
+        self,
+        settings: Settings | None = None,
+        *,
+        transport: Transport | None = None,
+        last_resort: LastResort | None = None,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.settings = settings = settings or Settings.from_env(os.environ)
+        self.buffer = Buffer(
+            bytes_max=settings.buffer_bytes_max,
+            chunk_bytes_max=settings.chunk_bytes_max,
+            linger_seconds=settings.linger_seconds,
+            stamp_key=settings.stamp_key if settings.stamp else None,
+            wake=self._wake,
+            monotonic=monotonic,
+        )
+        self.last_resort = last_resort or LastResort(
+            bytes_per_second_max=settings.spill_bytes_per_second_max
+        )
+        self.delivery: Delivery[Chunk] = Delivery(
+            settings.endpoints,
+            source=self.buffer,
+            inflight_chunks_max=settings.inflight_chunks_max,
+            ack_timeout_seconds=settings.ack_timeout_seconds,
+            retry_wait_seconds=_retry_wait(settings),
+        )
+        self._admission = Admission(
+            self.buffer,
+            policy=settings.overflow,
+            block_seconds_max=settings.block_seconds_max,
+            last_resort=self.last_resort if self._spills else None,
+            monotonic=monotonic,
+        )
+        self._packer = _RecordPacker(settings)
+        self._transport = transport
+        self._monotonic = monotonic
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._connection: Connection | None = None
+        self._connecting: asyncio.Task[None] | None = None
+        self._answers = AckReader()
+        self._timer: asyncio.TimerHandle | None = None
+        self._progress_callbacks: list[Callable[[], None]] = []
+        self._closing: asyncio.Task[DrainReport] | None = None
+        self._broken = False
+        if not settings.disabled:
+            living.add(self)
+
+    def __repr__(self) -> str:
+        """Return what a person who debugs wants to see first."""
+        held, most = self.buffer.bytes_held, self.buffer.bytes_max
+        return f"<logship.Client {self.delivery!r} buffer={held}/{most} bytes>"
+
+    # -- the public contract -----------------------------------------------------------------------
+
+    async def __aenter__(self) -> Client:
+        """Start shipping."""
+        self.start()
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Close, draining for as long as acks make progress."""
+        await self.close()
+
+    def start(self) -> None:
+        """Begin to ship, on the running event loop. Records emitted before are not lost."""
+        if self._loop is not None or self.settings.disabled:
+            return
+        self._loop = asyncio.get_running_loop()
+        if self._transport is None:
+            self._transport = SocketTransport(
+                connect_timeout_seconds=self.settings.connect_timeout_seconds,
+                user_timeout_seconds=self.settings.ack_timeout_seconds,
+            )
+        self._perform(self.delivery.start())
+        self._turn()
+
+    def emit(self, record: Record, tag: str | None = None, *, time_ns: int | None = None) -> bool:
+        """Put a record into the buffer; never raises, never waits on an event loop's thread.
+
+        Args:
+            record: What is logged; any mapping.
+            tag: Its route; the setting `tag` where none is given.
+            time_ns: When it happened, nanoseconds since the epoch; now where none is given.
+
+        Returns:
+            Whether it is in the buffer. If not, it went where the overflow policy says, counted
+            and declared; after `close` it was refused.
+        """
+        if self.settings.disabled:
+            return False
+        try:
+            body = self._pack(record, time_ns)
+            return self._admission.admit(tag or self.settings.tag, body)
+        except Exception as error:  # noqa: BLE001 - logging must not break the application
+            self._warn_of_a_bug("emit", error)
+            return False
+
+    async def send(
+        self, record: Record, tag: str | None = None, *, time_ns: int | None = None
+    ) -> None:
+        """Put a record into the buffer, waiting for space as long as that takes.
+
+        Returning means that the record was accepted, not that it was delivered.
+
+        Raises:
+            ClientClosed: The client takes no more records.
+        """
+        if self.settings.disabled:
+            return
+        body = self._pack(record, time_ns)
+        while True:
+            space: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+            take_back = self.buffer.when_space(_waker(space))
+            try:
+                if self._offer(tag, body):
+                    return
+                await space
+            finally:
+                take_back()
+
+    def send_now(self, record: Record, tag: str | None, *, time_ns: int | None) -> bool:
+        """Put a record into the buffer if there is space, and tell whether there was.
+
+        Raises:
+            ClientClosed: The client takes no more records.
+        """
+        return self._offer(tag, self._pack(record, time_ns))
+
+    async def flush(self, timeout: float | None = None) -> FlushReport:  # noqa: ASYNC109 - contract
+        """Wait until everything accepted so far is acked.
+
+        Args:
+            timeout: Seconds to wait at most; without one, as long as it takes.
+        """
+        started = self._monotonic()
+        dropped = self.buffer.counters.dropped.total()
+        target = self.buffer.seal_all()
+        self._turn()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(timeout):
+                while self.buffer.settled_through() < target and not self._broken:
+                    await self._wait_for_progress(None)
+        settled = self.buffer.settled_through() >= target
+        return FlushReport(
+            all_acked=settled and dropped == self.buffer.counters.dropped.total(),
+            unacked=self.buffer.records_waiting,
+            seconds=self._monotonic() - started,
+        )
+
+    async def close(
+        self,
+        timeout: float | None = None,  # noqa: ASYNC109 - the public contract's name
+        *,
+        reason: str = "close",
+    ) -> DrainReport:
+        """Take no more records, deliver the rest, and say what became of everything.
+
+        Args:
+            timeout: Seconds until it must be over, spill included. Without one, as long as acks
+                make progress, at most `exit_drain_seconds_max`.
+            reason: A word for the report.
+
+        Returns:
+            The report; the same one when called again.
+        """
+        if self.settings.disabled:
+            return empty_report(reason)
+        if self._closing is None:
+            self.start()
+            self._closing = asyncio.ensure_future(self._close(self.plan(timeout), reason))
+        return await asyncio.shield(self._closing)
+
+    @property
+    def intake_closed(self) -> bool:
+        """Whether the client takes no more records."""
+        return self.buffer.intake_closed or self.settings.disabled
+
+    # -- for those who conduct a drain -------------------------------------------------------------
+
+    def end_at_exit(self) -> None:
+        """At interpreter exit: say and spill what a client holds that nobody closed."""
+        if self._closing is None and self.buffer.unsettled():
+            self._broken = True
+            plan = DrainPlan.until(self._monotonic(), self._monotonic() + _UNCLOSED_SECONDS)
+            drive(self.closing(plan, "exit without close"))
+
+    @property
+    def broken(self) -> bool:
+        """Whether nothing will be sent any more, because of a bug or for want of a thread."""
+        return self._broken
+
+    def plan(self, timeout_seconds: float | None) -> DrainPlan:
+        """Return the plan of a drain with this timeout, or of one bound by progress alone."""
+        now = self._monotonic()
+        if timeout_seconds is not None:
+            return DrainPlan.until(now, now + timeout_seconds)
+        settings = self.settings
+        return DrainPlan.by_itself(
+            now, settings.exit_stall_seconds, settings.exit_drain_seconds_max
+        )
+
+    def progress(self) -> Progress:
+        """Return how sending goes."""
+        return Progress(
+            last_ack_seconds=self.delivery.last_ack_seconds,
+            ever_connected=self.delivery.ever_connected,
+            bytes_held=self.buffer.bytes_held,
+        )
+
+    def closing(self, plan: DrainPlan, reason: str) -> Closing:
+        """Return this client's end, to be driven by the caller."""
+        return Closing(
+            self,
+            plan,
+            reason=reason,
+            last_resort=self.last_resort,
+            spills=self._spills,
+            always_report=self.settings.report,
+            monotonic=self._monotonic,
+        )
+
+    def stop_lingering(self) -> None:
+        """Seal chunks at once from now on: the stop clock runs. From any thread."""
+        self.buffer.linger_seconds = 0.0
+        self._wake()
+
+    def hurry(self, plan: DrainPlan) -> None:
+        """Send what there is at once, and wait less for everything. From any thread."""
+        self.buffer.linger_seconds = 0.0
+        self.buffer.seal_all()
+        self._call_soon(self._hurry, plan)
+
+    def on_progress(self, callback: Callable[[], None]) -> None:
+        """Call back on the loop after each ack, and when the shipper breaks."""
+        self._progress_callbacks.append(callback)
+
+    def shut(self) -> None:
+        """End the connection and all timers, on the loop. What is in the buffer stays there."""
+        self._perform(self.delivery.close())
+        if self._timer is not None:
+            self._timer.cancel()
+        if self._transport is not None:
+            self._transport.close()
+
+    def abandon(self) -> None:
+        """In a forked child: let go of the parent's socket without a word to the sidecar."""
+        if isinstance(self._transport, SocketTransport):
+            self._transport.abandon()
+
+    def break_down(self, why: str) -> None:
+        """Send nothing more: there is no thread to do it, or a bug made it impossible."""
+        self._broken = True
+        self.last_resort.warn("broken", f"{why}; records go to stderr when the program ends")
+
+    # -- the connection's events (transport.ConnectionEvents) --------------------------------------
+
+    def bytes_received(self, data: bytes) -> None:
+        """The sidecar answered."""
+        with self._guarded():
+            try:
+                acks = self._answers.feed(data)
+            except AnswerError as error:
+                self._perform(self.delivery.acked(self._monotonic(), error.acks))
+                self._give_up_connection(str(error))
+            except ProtocolError as error:
+                self._give_up_connection(str(error))
+            else:
+                self._perform(self.delivery.acked(self._monotonic(), acks))
+                self._arm_timer()
+
+    def connection_ended(self, reason: str) -> None:
+        """The connection is gone."""
+        with self._guarded():
+            self._connection = None
+            self._perform(self.delivery.connection_lost(self._monotonic(), reason))
+            self._arm_timer()
+
+    def writable_changed(self, writable: bool) -> None:
+        """The connection takes more bytes, or takes no more for now."""
+        with self._guarded():
+            self._perform(self.delivery.set_writable(self._monotonic(), writable))
+
+    # -- inside ------------------------------------------------------------------------------------
+
+    @property
+    def _spills(self) -> bool:
+        return self.settings.last_resort == "stderr"
+
+    def _pack(self, record: Record, time_ns: int | None) -> bytes:
+        body, truncated = self._packer.pack(record, time.time_ns() if time_ns is None else time_ns)
+        self.buffer.counters.truncated += truncated
+        return body
+
+    def _offer(self, tag: str | None, body: bytes) -> bool:
+        outcome = self.buffer.offer(tag or self.settings.tag, body)
+        if outcome is Outcome.CLOSED:
+            raise ClientClosed("this client is closed and takes no more records")
+        return outcome is Outcome.ACCEPTED
+
+    def _wake(self) -> None:
+        """Have the loop look at the buffer; called by producers in any thread."""
+        self._call_soon(self._turn)
+
+    def _call_soon(self, callback: Callable[..., None], *args: Any) -> None:
+        if self._loop is not None:
+            with contextlib.suppress(RuntimeError):  # the loop is closed
+                self._loop.call_soon_threadsafe(callback, *args)
+
+    def _turn(self) -> None:
+        """Look at the buffer and the clock, do what is due, and arrange for the next time."""
+        with self._guarded():
+            now = self._monotonic()
+            self.buffer.seal_due(now)
+            self._perform(self.delivery.timer(now))
+            self._perform(self.delivery.chunks_ready(now))
+            self._arm_timer()
+
+    def _arm_timer(self) -> None:
+        deadlines = (self.buffer.next_deadline_seconds(), self.delivery.next_deadline_seconds())
+        due = min((each for each in deadlines if each is not None), default=None)
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        if due is not None and self._loop is not None and not self._broken:
+            self._timer = self._loop.call_later(max(0.0, due - self._monotonic()), self._turn)
+        if self.buffer.has_sealed() and self.delivery.can_send:
+            self._call_soon(self._turn)  # sealed between the last look and now
+
+    def _hurry(self, plan: DrainPlan) -> None:
+        with self._guarded():
+            now = self._monotonic()
+            budget = plan.deadline_seconds - now
+            ack_timeout = max(_DRAIN_ACK_TIMEOUT_SECONDS_MIN, budget / 3)
+            actions = self.delivery.hurry(now, ack_timeout, _DRAIN_RETRY_WAIT_SECONDS_MAX)
+            self._perform(actions)
+            self._turn()
+
+    def _perform(self, actions: Actions[Chunk]) -> None:
+        for action in actions:
+            match action:
+                case Send(chunk):
+                    self._send(chunk)
+                case Release(chunk):
+                    self.buffer.release(chunk)
+                case Connect(endpoint):
+                    self._connect(endpoint)
+                case Disconnect():
+                    self._disconnect()
+                case Warn(kind, text):
+                    self.last_resort.warn(kind, text)
+        if any(isinstance(action, Release) for action in actions):
+            self._note_progress()
+
+    def _send(self, chunk: Chunk) -> None:
+        if self._connection is not None:
+            before, behind = frame_parts(chunk.stream.tag, chunk.id, chunk.entries, chunk.size)
+            self._connection.send((before, chunk.data, behind))
+
+    def _connect(self, endpoint: Endpoint) -> None:
+        assert self._loop is not None
+        self._connecting = self._loop.create_task(self._try_connect(endpoint))
+
+    async def _try_connect(self, endpoint: Endpoint) -> None:
+        assert self._transport is not None
+        try:
+            connection = await self._transport.connect(endpoint, self)
+        except ConnectError as error:
+            self._after_connect(None, str(error))
+        except Exception as error:  # noqa: BLE001 - a bug in here must not end shipping for good
+            self._after_connect(None, f"cannot connect to {endpoint}: {error!r}")
+        else:
+            self._after_connect(connection, "")
+
+    def _after_connect(self, connection: Connection | None, reason: str) -> None:
+        with self._guarded():
+            self._connecting = None
+            now = self._monotonic()
+            if connection is None:
+                self._perform(self.delivery.connect_failed(now, reason))
+            else:
+                self._connection = connection
+                self._answers = AckReader()
+                self._perform(self.delivery.connected(now))
+            self._turn()
+
+    def _give_up_connection(self, reason: str) -> None:
+        """End a connection whose peer says what no sidecar says."""
+        self._disconnect()
+        self._perform(self.delivery.connection_lost(self._monotonic(), reason))
+        self._arm_timer()
+
+    def _disconnect(self) -> None:
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.abort()
+        connecting, self._connecting = self._connecting, None
+        if connecting is not None:
+            connecting.cancel()
+
+    def _note_progress(self) -> None:
+        for callback in list(self._progress_callbacks):
+            callback()
+
+    async def _wait_for_progress(self, timeout_seconds: float | None) -> None:
+        """Wait for an ack, or until the time is up."""
+        came = asyncio.Event()
+        self._progress_callbacks.append(came.set)
+        try:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(timeout_seconds):
+                    await came.wait()
+        finally:
+            self._progress_callbacks.remove(came.set)
+
+    async def _close(self, plan: DrainPlan, reason: str) -> DrainReport:
+        closing = self.closing(plan, reason)
+        try:
+            for wait_seconds in closing.steps():
+                await self._wait_for_progress(wait_seconds)
+        finally:
+            self.shut()
+            report = closing.report or closing.cut_short()
+        return report
+
+    def _guarded(self) -> _Guard:
+        return _Guard(self)
+
+    def _warn_of_a_bug(self, where: str, error: BaseException) -> None:
+        trace = "".join(traceback.format_exception(error)).strip().replace("\n", " | ")
+        self.last_resort.warn("bug", f"an error of its own in {where}, please report it: {trace}")
+
+    def _fail(self, error: Exception) -> None:
+        """A bug: say so, end the connection, and let everybody who waits go on."""
+        self._warn_of_a_bug("the shipper", error)
+        self.break_down("shipping has ended after an error of its own")
+        self._disconnect()
+        self._note_progress()
+
+
+class _Guard:
+    """Around each callback: an exception in it is a bug, and must not vanish in the event loop."""
+
+    __slots__ = ("_client",)
+
+    def __init__(self, client: Client) -> None:
+        self._client = client
+
+    def __enter__(self) -> None:
+        """Nothing to do."""
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> bool:
+        if not isinstance(error, Exception):
+            return False
+        self._client._fail(error)
+        return True
+
+
+class _RecordPacker:
+    """Makes a record into the beginning of an entry: redaction, packing, truncation."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._redact = settings.redact
+        self._extra_fields = int(settings.stamp)
+        own_name = settings.stamp and not settings.stamp_key.startswith("logship_")
+        self._also_reserved = frozenset({settings.stamp_key}) if own_name else frozenset()
+        # Whatever comes, two records must fit into the smallest buffer, or one could block it.
+        self._bytes_max = min(RECORD_BYTES_MAX, settings.buffer_bytes_max // 2)
+
+    def pack(self, record: Record, time_ns: int) -> tuple[bytes, bool]:
+        """Return the beginning of the entry, and whether the record had to be truncated."""
+        if self._redact is not None:
+            record = self._redacted(record)
+        body = pack_record(record, time_ns, self._extra_fields, self._also_reserved)
+        if len(body) <= self._bytes_max:
+            return body, False
+        arguments = (self._bytes_max, self._extra_fields, self._also_reserved)
+        return pack_truncated(record, time_ns, *arguments), True
+
+    def _redacted(self, record: Record) -> Record:
+        assert self._redact is not None
+        try:
+            return self._redact(record)
+        except Exception as error:  # noqa: BLE001 - what could not be redacted must not leave
+            name = type(error).__name__
+            return {"message": f"logship: redact raised {name}; the record is withheld"}
+
+
+def _waker(space: asyncio.Future[None]) -> Callable[[], None]:
+    """Return a function that ends the wait on `space`, from any thread."""
+    loop = space.get_loop()
+
+    def settle() -> None:
+        if not space.done():
+            space.set_result(None)
+
+    def wake() -> None:
+        with contextlib.suppress(RuntimeError):  # the waiter's loop is closed, and so is he gone
+            loop.call_soon_threadsafe(settle)
+
+    return wake
+
+
+def _retry_wait(settings: Settings) -> Callable[[int], float]:
+    """Return tenacity's random exponential wait as a function of the number of failures."""
+    strategy = tenacity.wait_random_exponential(
+        multiplier=settings.backoff_seconds_base, max=settings.backoff_seconds_max
+    )
+
+    def wait_seconds(failures: int) -> float:
+        state = tenacity.RetryCallState(retry_object=None, fn=None, args=(), kwargs={})  # type: ignore[arg-type]
+        state.attempt_number = failures
+        return strategy(state)
+
+    return wait_seconds

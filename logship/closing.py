@@ -1,0 +1,182 @@
+"""The end of a client: intake closes, the rest is delivered, spilled or named.
+
+One procedure for all who end a client: the asyncio client on its loop, the background client in
+whatever thread closes it, the watchdog at the stop deadline. It is written as steps that say how
+long to wait, so that each of them can wait in its own way.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import threading
+from collections.abc import Callable, Iterator
+from typing import Protocol
+
+from logship.buffer.buffer import Buffer
+from logship.buffer.counters import DrainReport
+from logship.drain import DrainPlan, Progress, Step
+from logship.lastresort import LastResort, Spill
+
+_SPILL_SLICE_SECONDS = 0.05
+_STALLED_STDERR_SECONDS = 0.02
+
+
+class Drainable(Protocol):
+    """What the end asks of a client; callable from any thread."""
+
+    @property
+    def buffer(self) -> Buffer:
+        """Where the records are."""
+
+    @property
+    def broken(self) -> bool:
+        """Whether nothing will be sent any more, because the shipper is not there."""
+
+    def progress(self) -> Progress:
+        """Return how sending goes."""
+
+    def hurry(self, plan: DrainPlan) -> None:
+        """Send what there is at once, and wait less for everything."""
+
+
+class Closing:
+    """One client's end.
+
+    Args:
+        client: The client; its intake may still be open.
+        plan: The limits.
+        reason: What ends it, for the report.
+        last_resort: Where the rest and the report go, or None to write neither records nor report.
+        spills: Whether records may be written to stderr.
+        always_report: Whether the report is printed even when everything was acked.
+        monotonic: Seconds.
+    """
+
+    def __init__(
+        self,
+        client: Drainable,
+        plan: DrainPlan,
+        *,
+        reason: str,
+        last_resort: LastResort,
+        spills: bool,
+        always_report: bool,
+        monotonic: Callable[[], float],
+    ) -> None:
+        self.report: DrainReport | None = None
+        self._client = client
+        self._plan = plan
+        self._reason = reason
+        self._last_resort = last_resort
+        self._spill = Spill(client.buffer, last_resort) if spills else None
+        self._spilling = False
+        self._always_report = always_report
+        self._monotonic = monotonic
+
+    def steps(self) -> Iterator[float]:
+        """Do it, yielding after each step how many seconds may pass before the next.
+
+        The caller should come back sooner when an ack came in. When the steps are over, `report`
+        is set and printed.
+        """
+        self._client.buffer.close_intake()
+        self._client.hurry(self._plan)
+        while self._client.buffer.unsettled():
+            wait_seconds = self._step()
+            if wait_seconds is None:
+                break
+            yield wait_seconds
+        if self._spill is not None:
+            self._spill.finish()
+        self.report = self._account()
+        if self._always_report or not self.report.all_acked:
+            yield from self._print(self.report.to_json())
+
+    def limit(self, plan: DrainPlan) -> None:
+        """Take `plan` from now on if it ends sooner: a stop clock runs. From any thread."""
+        if plan.deadline_seconds < self._plan.deadline_seconds:
+            self._plan = plan
+            self._client.hurry(plan)
+
+    def cut_short(self) -> DrainReport:
+        """End it in the middle: whoever drove the steps cannot go on."""
+        self._client.buffer.close_intake()
+        self.report = self._account()
+        if self._always_report or not self.report.all_acked:
+            self._last_resort.write_line(_line(self.report.to_json()))
+        return self.report
+
+    def _step(self) -> float | None:
+        """Do what is due; return the seconds to wait, or None when it is over."""
+        now = self._monotonic()
+        progress = self._client.progress()
+        step = Step.SPILL if self._client.broken else self._plan.step(now, progress)
+        if now >= self._plan.deadline_seconds or step is Step.OVER:
+            return None
+        if step is Step.WAIT:
+            return self._plan.wait_seconds(now, progress)
+        return self._spill_some(now)
+
+    def _spill_some(self, now: float) -> float | None:
+        if self._spill is None:
+            return None if self._ends_after_spill() else _SPILL_SLICE_SECONDS
+        if not self._spilling:
+            self._spilling = True
+            self._announce()
+        until = min(now + _SPILL_SLICE_SECONDS, self._plan.deadline_seconds)
+        if self._spill.step(until, self._monotonic):
+            return None if self._ends_after_spill() else _SPILL_SLICE_SECONDS
+        # Either the slice is over, or stderr takes no more for now.
+        return 0.0 if self._monotonic() >= until else _STALLED_STDERR_SECONDS
+
+    def _ends_after_spill(self) -> bool:
+        """Tell whether there is nothing to wait for once all is on stderr."""
+        return self._plan.give_up_when_stalled or self._client.broken
+
+    def _announce(self) -> None:
+        """Name every number that is not acked before the first record is written.
+
+        If the process is killed in the middle of the spill, this line is what remains.
+        """
+        fields = json.loads(self._account().to_json())
+        fields["logship"] = "spill begins"
+        self._last_resort.write_line(_line(json.dumps(fields)))
+
+    def _account(self) -> DrainReport:
+        seconds = self._monotonic() - self._plan.started_seconds
+        return self._client.buffer.report(self._reason, seconds)
+
+    def _print(self, line: str) -> Iterator[float]:
+        """Write the report; a stalled stderr is tried until the deadline, and once in any case."""
+        while not self._last_resort.write_line(_line(line)):
+            if self._monotonic() >= self._plan.deadline_seconds:
+                return
+            yield _STALLED_STDERR_SECONDS
+
+
+def drive(closing: Closing, came: threading.Event | None = None) -> DrainReport:
+    """Do all of the steps in this thread.
+
+    Args:
+        closing: Whose steps.
+        came: Set by somebody else when an ack came in; it is cleared here.
+    """
+    came = came or threading.Event()
+    for wait_seconds in closing.steps():
+        came.wait(wait_seconds)
+        came.clear()
+    assert closing.report is not None
+    return closing.report
+
+
+def _line(text: str) -> bytes:
+    return text.encode("utf-8", "backslashreplace") + b"\n"
+
+
+def empty_report(reason: str) -> DrainReport:
+    """Return the report of a client that took no record, because it is disabled."""
+    zeros = {
+        each.name: 0 for each in dataclasses.fields(DrainReport) if each.type in ("int", "float")
+    }
+    return DrainReport(**{**zeros, "reason": reason, "streams": ()})  # type: ignore[arg-type]

@@ -1,0 +1,360 @@
+"""What to send, when to connect, what counts as delivered: the decisions, without the I/O. PURE.
+
+A chunk is delivered when the server has acked its id, and never sooner: that the kernel took the
+bytes says nothing, since a server that dies takes them with it. So every sent chunk stays in the
+in-flight window until its ack; when the connection ends, however it ends, all of the window goes
+out again in its old order with its old ids, and whoever reads the output can recognise the
+duplicates by their stamps.
+
+The machine has five states and this table of what may happen in each; `Delivery` turns events
+(what the network did, what the clock says) into actions (what the client is to do).
+
+    IDLE        nothing to send, not connected
+    CONNECTING  an attempt is under way
+    READY       connected; chunks go out, acks come in
+    WAITING     a connection failed or ended; the next attempt is at `retry_at`
+    CLOSED      for good
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from enum import Enum, auto
+from typing import Generic, Protocol, TypeVar
+
+from logship.settings import Endpoint
+
+
+class State(Enum):
+    """Where the connection stands."""
+
+    IDLE = auto()
+    CONNECTING = auto()
+    READY = auto()
+    WAITING = auto()
+    CLOSED = auto()
+
+
+class Event(Enum):
+    """What moves the machine from state to state."""
+
+    WANTED = auto()  # there is something to send
+    CONNECTED = auto()
+    FAILED = auto()  # the attempt
+    LOST = auto()  # the connection
+    RETRY = auto()  # the wait is over
+    CLOSE = auto()
+
+
+TRANSITIONS: dict[tuple[State, Event], State] = {
+    (State.IDLE, Event.WANTED): State.CONNECTING,
+    (State.CONNECTING, Event.CONNECTED): State.READY,
+    (State.CONNECTING, Event.FAILED): State.WAITING,
+    (State.READY, Event.LOST): State.WAITING,
+    (State.WAITING, Event.RETRY): State.CONNECTING,
+    (State.IDLE, Event.CLOSE): State.CLOSED,
+    (State.CONNECTING, Event.CLOSE): State.CLOSED,
+    (State.READY, Event.CLOSE): State.CLOSED,
+    (State.WAITING, Event.CLOSE): State.CLOSED,
+}
+
+
+class Handle(Protocol):
+    """A chunk as far as delivery sees it: never its bytes."""
+
+    @property
+    def id(self) -> str:
+        """The id that the ack will carry."""
+
+
+HandleT = TypeVar("HandleT", bound=Handle)
+SourceT_co = TypeVar("SourceT_co", bound=Handle, covariant=True)
+
+
+class Source(Protocol[SourceT_co]):
+    """Where chunks come from: the buffer."""
+
+    def take(self) -> SourceT_co | None:
+        """Hand over the next sealed chunk, or None."""
+
+    def has_sealed(self) -> bool:
+        """Tell whether there is one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Connect:
+    """Try to connect to `endpoint`; answer with `connected` or `connect_failed`."""
+
+    endpoint: Endpoint
+
+
+@dataclass(frozen=True, slots=True)
+class Send(Generic[HandleT]):
+    """Write the chunk to the connection."""
+
+    chunk: HandleT
+
+
+@dataclass(frozen=True, slots=True)
+class Release(Generic[HandleT]):
+    """The chunk was acked: free it."""
+
+    chunk: HandleT
+
+
+@dataclass(frozen=True, slots=True)
+class Disconnect:
+    """End the connection or the attempt; nothing that it still says counts."""
+
+
+@dataclass(frozen=True, slots=True)
+class Warn:
+    """Tell a person, at most once a minute for each `kind`."""
+
+    kind: str
+    text: str
+
+
+Action = Connect | Send[HandleT] | Release[HandleT] | Disconnect | Warn
+Actions = list[Connect | Send[HandleT] | Release[HandleT] | Disconnect | Warn]
+
+
+@dataclass(slots=True)
+class DeliveryCounters:
+    """What delivery did so far.
+
+    Attributes:
+        connected: Connections made.
+        connect_failures: Attempts that failed.
+        chunks_sent: Chunks written, resent ones too.
+        chunks_resent: Chunks written again after a connection ended.
+        unknown_acks: Acks for no chunk in the window.
+    """
+
+    connected: int = 0
+    connect_failures: int = 0
+    chunks_sent: int = 0
+    chunks_resent: int = 0
+    unknown_acks: int = 0
+
+
+class Delivery(Generic[HandleT]):
+    """The state of one client's delivery.
+
+    Args:
+        endpoints: Where to connect, in order of preference.
+        source: Gives the chunks.
+        inflight_chunks_max: Chunks sent and not yet acked.
+        ack_timeout_seconds: A connection with chunks outstanding that acks nothing for so long
+            is given up.
+        retry_wait_seconds: The wait after the n-th failure in a row (n from 1): tenacity's.
+    """
+
+    def __init__(
+        self,
+        endpoints: tuple[Endpoint, ...],
+        *,
+        source: Source[HandleT],
+        inflight_chunks_max: int,
+        ack_timeout_seconds: float,
+        retry_wait_seconds: Callable[[int], float],
+    ) -> None:
+        self.state = State.IDLE
+        self.counters = DeliveryCounters()
+        self.last_ack_seconds: float | None = None
+        self.writable = True
+        self._endpoints = endpoints
+        self._source = source
+        self._inflight_chunks_max = inflight_chunks_max
+        self._ack_timeout_seconds = ack_timeout_seconds
+        self._retry_wait_seconds = retry_wait_seconds
+        self._retry_wait_seconds_max = float("inf")
+        self._inflight: dict[str, HandleT] = {}  # in the order in which they were sent
+        self._resend: deque[HandleT] = deque()
+        self._failures = 0
+        self._endpoint_index = 0
+        self._retry_at_seconds = 0.0
+        self._progress_at_seconds = 0.0
+        self._acked_on_this_connection = False
+
+    def __repr__(self) -> str:
+        """Return the state and what is on its way."""
+        return (
+            f"<Delivery {self.state.name} inflight={len(self._inflight)} "
+            f"resend={len(self._resend)} failures={self._failures}>"
+        )
+
+    @property
+    def inflight_chunks(self) -> int:
+        """Chunks sent on this connection and not acked."""
+        return len(self._inflight)
+
+    @property
+    def can_send(self) -> bool:
+        """Whether a chunk would go out at once."""
+        room = len(self._inflight) < self._inflight_chunks_max
+        return self.state is State.READY and self.writable and room
+
+    @property
+    def ever_connected(self) -> bool:
+        """Whether a sidecar was ever reached."""
+        return self.counters.connected > 0
+
+    @property
+    def endpoint(self) -> Endpoint:
+        """The endpoint of the connection, or of the next attempt."""
+        return self._endpoints[self._endpoint_index]
+
+    def next_deadline_seconds(self) -> float | None:
+        """Return when `timer` must be called, or None if only an event can change anything."""
+        if self.state is State.WAITING:
+            return self._retry_at_seconds
+        if self.state is State.READY and self._inflight:
+            return self._progress_at_seconds + self._ack_timeout_seconds
+        return None
+
+    # -- events ----------------------------------------------------------------------------------
+
+    def start(self) -> Actions[HandleT]:
+        """Connect before there is anything to send, so that the first chunk does not wait."""
+        return self._connect(Event.WANTED) if self.state is State.IDLE else []
+
+    def chunks_ready(self, now_seconds: float) -> Actions[HandleT]:
+        """There may be chunks to take."""
+        if self.state is State.READY:
+            return self._fill_window(now_seconds)
+        if self.state is State.IDLE and (self._resend or self._source.has_sealed()):
+            return self._connect(Event.WANTED)
+        return []
+
+    def connected(self, now_seconds: float) -> Actions[HandleT]:
+        """The attempt succeeded."""
+        self._go(Event.CONNECTED)
+        self.counters.connected += 1
+        self.writable = True
+        self._acked_on_this_connection = False
+        self._progress_at_seconds = now_seconds
+        return self._fill_window(now_seconds)
+
+    def connect_failed(self, now_seconds: float, reason: str) -> Actions[HandleT]:
+        """The attempt failed; `reason` says to where and why."""
+        self._go(Event.FAILED)
+        self.counters.connect_failures += 1
+        self._next_endpoint()
+        self._wait_before_retry(now_seconds)
+        return [Warn("connect", f"{reason}; records wait in the buffer, next try soon")]
+
+    def connection_lost(self, now_seconds: float, reason: str) -> Actions[HandleT]:
+        """The connection ended: whatever was not acked was not delivered."""
+        self._go(Event.LOST)
+        self._resend.extendleft(reversed(self._inflight.values()))
+        self._inflight.clear()
+        text = f"lost the connection to {self.endpoint} ({reason}); unacked chunks are sent again"
+        if self._acked_on_this_connection:
+            self._endpoint_index = 0
+            self._retry_at_seconds = now_seconds  # it worked: a restart, not a broken server
+        else:
+            self._next_endpoint()
+            self._wait_before_retry(now_seconds)
+        return [Warn("lost", text)] if self._resend else []
+
+    def acked(self, now_seconds: float, chunk_ids: Iterable[str]) -> Actions[HandleT]:
+        """The server acked these chunks, in any order."""
+        released: Actions[HandleT] = []
+        for chunk_id in chunk_ids:
+            chunk = self._inflight.pop(chunk_id, None)
+            if chunk is None:
+                self.counters.unknown_acks += 1
+                continue
+            released.append(Release(chunk))
+        if released:
+            self._note_progress(now_seconds)
+        return [*released, *self._fill_window(now_seconds)]
+
+    def set_writable(self, now_seconds: float, writable: bool) -> Actions[HandleT]:
+        """The connection takes more bytes, or takes no more for now."""
+        self.writable = writable
+        return self._fill_window(now_seconds) if writable else []
+
+    def timer(self, now_seconds: float) -> Actions[HandleT]:
+        """The time that `next_deadline_seconds` named has come, or another event came first."""
+        deadline = self.next_deadline_seconds()
+        if deadline is None or now_seconds < deadline:
+            return []
+        if self.state is State.WAITING:
+            return self._connect(Event.RETRY)
+        silent = now_seconds - self._progress_at_seconds
+        lost = self.connection_lost(now_seconds, f"no ack for {silent:.0f} s")
+        return [Disconnect(), *lost]
+
+    def hurry(
+        self, now_seconds: float, ack_timeout_seconds: float, wait_seconds_max: float
+    ) -> Actions[HandleT]:
+        """Time is short from now on: wait less for acks, and less between attempts.
+
+        Args:
+            now_seconds: Monotonic.
+            ack_timeout_seconds: The silence that is now too long, if shorter than before; from
+                now on, so that a slow sidecar is not cut off at once.
+            wait_seconds_max: The longest wait between attempts.
+        """
+        self._ack_timeout_seconds = min(self._ack_timeout_seconds, ack_timeout_seconds)
+        self._retry_wait_seconds_max = wait_seconds_max
+        self._progress_at_seconds = now_seconds
+        if self.state is State.WAITING:
+            self._retry_at_seconds = min(self._retry_at_seconds, now_seconds + wait_seconds_max)
+        return self.chunks_ready(now_seconds)
+
+    def close(self) -> Actions[HandleT]:
+        """Send nothing more."""
+        if self.state is State.CLOSED:
+            return []
+        self._go(Event.CLOSE)
+        return [Disconnect()]
+
+    # -- decisions -------------------------------------------------------------------------------
+
+    def _go(self, event: Event) -> None:
+        """Move along the table; an event that it does not allow is a bug in the client."""
+        target = TRANSITIONS.get((self.state, event))
+        if target is None:
+            raise AssertionError(f"event {event.name} cannot happen in state {self.state.name}")
+        self.state = target
+
+    def _connect(self, event: Event) -> Actions[HandleT]:
+        self._go(event)
+        return [Connect(self.endpoint)]
+
+    def _fill_window(self, now_seconds: float) -> Actions[HandleT]:
+        """Send chunks, first those that were sent before, while the window has room."""
+        sends: Actions[HandleT] = []
+        if self.state is not State.READY or not self.writable:
+            return sends
+        while len(self._inflight) < self._inflight_chunks_max:
+            resent = bool(self._resend)
+            chunk = self._resend.popleft() if self._resend else self._source.take()
+            if chunk is None:
+                break
+            if not self._inflight:
+                self._progress_at_seconds = now_seconds  # the silence begins when we begin to ask
+            self._inflight[chunk.id] = chunk
+            self.counters.chunks_sent += 1
+            self.counters.chunks_resent += resent
+            sends.append(Send(chunk))
+        return sends
+
+    def _note_progress(self, now_seconds: float) -> None:
+        self.last_ack_seconds = now_seconds
+        self._progress_at_seconds = now_seconds
+        self._acked_on_this_connection = True
+        self._failures = 0
+
+    def _next_endpoint(self) -> None:
+        self._endpoint_index = (self._endpoint_index + 1) % len(self._endpoints)
+
+    def _wait_before_retry(self, now_seconds: float) -> None:
+        self._failures += 1
+        wait = min(self._retry_wait_seconds(self._failures), self._retry_wait_seconds_max)
+        self._retry_at_seconds = now_seconds + wait

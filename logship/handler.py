@@ -1,0 +1,143 @@
+"""From `logging` to the client: one mapping a record, packed in the thread that logs.
+
+`logging.Handler.handle` holds the handler's lock around `emit`, so that one worker that waits for
+space would stop every other thread, an event loop's among them. Nothing here needs that lock:
+`handle` is overridden and takes none.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+from typing import Any, Protocol
+
+from logship.lastresort import LastResort
+from logship.protocol.jsonlines import json_line
+from logship.protocol.readable import plain_value
+
+_OWN_ATTRIBUTES = vars(logging.LogRecord("", 0, "", 0, "", None, None))
+_STANDARD_ATTRIBUTES = frozenset(
+    {
+        *_OWN_ATTRIBUTES,
+        "asctime",  # set by formatters
+        "message",
+        "taskName",  # since 3.12
+    }
+)
+_EXCEPTION_FORMATTER = logging.Formatter()
+
+
+class RecordSink(Protocol):
+    """A client, as far as a handler needs it."""
+
+    def emit(
+        self, record: dict[str, Any], tag: str | None = None, *, time_ns: int | None = None
+    ) -> bool:
+        """Take a record; tell whether it is in the buffer."""
+
+    @property
+    def intake_closed(self) -> bool:
+        """Whether the client takes no more records."""
+
+    @property
+    def last_resort(self) -> LastResort:
+        """Standard error, for what a closed client refuses."""
+
+
+class Handler(logging.Handler):
+    """Ships log records through a client.
+
+    A record becomes a mapping of the formatted message (under `message_key`), `level`, `logger`,
+    `thread` where it is not the main one, `exception` and `stack` where there are any, and every
+    `extra` field under its own name.
+
+    Args:
+        client: Where records go: a `BackgroundClient`, or a `Client` whose loop runs.
+        level: As of `logging.Handler`.
+        message_key: The field for the message's text.
+        tag: The route; the client's own where none is given.
+    """
+
+    def __init__(
+        self,
+        client: RecordSink,
+        level: int | str = logging.NOTSET,
+        *,
+        message_key: str = "message",
+        tag: str | None = None,
+    ) -> None:
+        super().__init__(level)
+        self.client = client
+        self.was_closed = False
+        self._message_key = message_key
+        self._tag = tag
+
+    def handle(self, record: logging.LogRecord) -> bool:
+        """Filter and emit the record, without the handler's lock; see `logging.Handler.handle`."""
+        verdict: bool | logging.LogRecord = self.filter(record)
+        if isinstance(verdict, logging.LogRecord):  # since 3.12 a filter may replace the record
+            record = verdict
+        if verdict:
+            self.emit(record)
+        return bool(verdict)
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Ship the record; an error in the application's own formatting goes to `handleError`."""
+        try:
+            fields = self._fields(record)
+        except Exception:  # noqa: BLE001 - as every handler of the standard library
+            self.handleError(record)
+            fields = self._unformatted(record)
+        time_ns = _time_ns(record)
+        if not self.client.emit(fields, self._tag, time_ns=time_ns) and self.client.intake_closed:
+            self._fall_back(fields, time_ns)
+
+    def close(self) -> None:
+        """Close the handler, not the client: `dictConfig` closes handlers, and programs go on."""
+        self.was_closed = True
+        super().close()
+
+    def _fields(self, record: logging.LogRecord) -> dict[str, Any]:
+        """Return the record as a mapping."""
+        fields: dict[str, Any] = {
+            self._message_key: record.getMessage()
+            if self.formatter is None
+            else self.format(record),
+            "level": record.levelname,
+            "logger": record.name,
+        }
+        if record.threadName != "MainThread":
+            fields["thread"] = record.threadName
+        if record.exc_info and self.formatter is None:
+            fields["exception"] = _EXCEPTION_FORMATTER.formatException(record.exc_info)
+        if record.stack_info and self.formatter is None:
+            fields["stack"] = record.stack_info
+        if len(vars(record)) > len(_OWN_ATTRIBUTES):
+            self._add_extra(fields, record)
+        return fields
+
+    def _add_extra(self, fields: dict[str, Any], record: logging.LogRecord) -> None:
+        """Add what the application gave as `extra`, under names that are still free."""
+        for name, value in vars(record).items():
+            if name not in _STANDARD_ATTRIBUTES:
+                fields[name if name not in fields else f"extra_{name}"] = value
+
+    def _unformatted(self, record: logging.LogRecord) -> dict[str, Any]:
+        """Return what can be said of a record whose arguments do not fit its message."""
+        return {
+            self._message_key: record.msg,
+            "level": record.levelname,
+            "logger": record.name,
+            "logging_error": "the arguments could not be merged into the message",
+            "arguments": record.args,
+        }
+
+    def _fall_back(self, fields: dict[str, Any], time_ns: int) -> None:
+        """Write the record to stderr: the client is closed and takes no more."""
+        with contextlib.suppress(Exception):
+            line = json_line(self._tag or "", time_ns, plain_value(fields), logship="refused")
+            self.client.last_resort.write_line(line)
+
+
+def _time_ns(record: logging.LogRecord) -> int:
+    return int(record.created * 1_000_000) * 1000

@@ -1,0 +1,283 @@
+"""Standard error without ever waiting for it: the last place that a record can go to.
+
+A container's stderr is a pipe that somebody else reads, or does not: a write to a stalled pipe
+hangs for ever, and it would hang just when a process has two seconds left to live. So everything
+here writes without blocking. O_NONBLOCK belongs to the open file, which other processes share, so
+a pipe or terminal is opened anew through /proc for a file description of our own; a regular file
+never blocks and is written as it is; a socket is told message by message.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import select
+import stat
+import sys
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterable
+from socket import MSG_DONTWAIT, socket
+from typing import Any, Protocol
+
+from logship.protocol.entries import unpack_entries
+from logship.protocol.jsonlines import json_line
+
+WARNING_INTERVAL_SECONDS = 60.0
+"""One kind of warning is written once in this time, however often it happens."""
+
+_WRITE_BYTES_MAX = 64 * 1024
+
+
+class LastResort:
+    """Lines on standard error, written at once or not at all.
+
+    Args:
+        descriptor: The file descriptor; 2 unless a test says otherwise.
+        bytes_per_second_max: The pace of `offer_line`; 0 lets nothing pass.
+        monotonic: Seconds.
+    """
+
+    def __init__(
+        self,
+        *,
+        descriptor: int = 2,
+        bytes_per_second_max: int = 64 * 1024,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._write = _nonblocking_writer(descriptor)
+        self._lock = threading.Lock()
+        self._pending = b""
+        self._monotonic = monotonic
+        self._rate = bytes_per_second_max
+        self._tokens = float(bytes_per_second_max)
+        self._tokens_at_seconds = monotonic()
+        self._warned_at_seconds: dict[str, float] = {}
+
+    def offer_line(self, line: bytes) -> bool:
+        """Write a line at once, if the pace allows and stderr takes it; tell whether it did."""
+        if not self._lock.acquire(blocking=False):
+            return False  # another thread, or this one further down its stack, is writing
+        try:
+            if not self._take_tokens(len(line)):
+                return False
+            return self._put(line)
+        finally:
+            self._lock.release()
+
+    def write_line(self, line: bytes) -> bool:
+        """Write a line at once, whatever the pace; tell whether stderr took it."""
+        if not self._lock.acquire(blocking=False):
+            return False
+        try:
+            return self._put(line)
+        finally:
+            self._lock.release()
+
+    def warn(
+        self, kind: str, text: str, interval_seconds: float = WARNING_INTERVAL_SECONDS
+    ) -> None:
+        """Write `logship: <text>`, unless one of this kind was written a short while ago."""
+        now = self._monotonic()
+        if now < self._warned_at_seconds.get(kind, float("-inf")) + interval_seconds:
+            return
+        if self.write_line(f"logship: {text}\n".encode("utf-8", "backslashreplace")):
+            self._warned_at_seconds[kind] = now
+
+    @property
+    def torn(self) -> bool:
+        """Whether the last line was only begun."""
+        return bool(self._pending)
+
+    def wait_writable(self, timeout_seconds: float) -> None:
+        """Wait until stderr takes more, at most for so long."""
+        poll = select.poll()
+        try:
+            poll.register(self._write.descriptor, select.POLLOUT)
+            poll.poll(max(0.0, timeout_seconds) * 1000)
+        except (OSError, ValueError):
+            pass  # closed: there is nothing to wait for, and the next write will say so
+
+    def _take_tokens(self, size: int) -> bool:
+        now = self._monotonic()
+        earned = (now - self._tokens_at_seconds) * self._rate
+        # A bucket of one second's worth; a longer line may pass when the bucket is full.
+        self._tokens = min(float(self._rate), self._tokens + earned)
+        self._tokens_at_seconds = now
+        if self._rate == 0 or self._tokens < min(size, self._rate):
+            return False
+        self._tokens -= size
+        return True
+
+    def _put(self, line: bytes) -> bool:
+        """Write what is left of an earlier line, then this one; False if it was not begun."""
+        if self._pending:
+            self._pending = self._pending[self._write(self._pending) :]
+            if self._pending:
+                return False
+        written = self._write(line)
+        if written == 0:
+            return False
+        self._pending = line[written:]
+        return True
+
+
+class _Writer(Protocol):
+    descriptor: int
+
+    def __call__(self, data: bytes) -> int: ...
+
+
+class _DescriptorWriter:
+    """Writes to a descriptor that does not block."""
+
+    def __init__(self, descriptor: int) -> None:
+        self.descriptor = descriptor
+
+    def __call__(self, data: bytes) -> int:
+        """Write from `data` what can be written now; return how many bytes that was."""
+        written = 0
+        try:
+            while written < len(data):
+                written += os.write(self.descriptor, data[written : written + _WRITE_BYTES_MAX])
+        except OSError:
+            pass  # would block, closed, disk full: in each case, not now
+        return written
+
+
+class _SocketWriter:
+    """Writes to a socket, each message without blocking."""
+
+    def __init__(self, descriptor: int) -> None:
+        self._socket = socket(fileno=os.dup(descriptor))
+        self.descriptor = self._socket.fileno()
+
+    def __call__(self, data: bytes) -> int:
+        """Send from `data` what can be sent now; return how many bytes that was."""
+        try:
+            return self._socket.send(data, MSG_DONTWAIT)
+        except OSError:
+            return 0
+
+
+class _CautiousWriter:
+    """Writes to a pipe that could not be opened anew: only what it surely takes at once."""
+
+    def __init__(self, descriptor: int) -> None:
+        self.descriptor = descriptor
+
+    def __call__(self, data: bytes) -> int:
+        """Write from `data` in pieces of PIPE_BUF while poll says that one fits (pipe(7))."""
+        written = 0
+        poll = select.poll()
+        try:
+            poll.register(self.descriptor, select.POLLOUT)
+            while written < len(data) and poll.poll(0):
+                written += os.write(self.descriptor, data[written : written + select.PIPE_BUF])
+        except OSError:
+            pass
+        return written
+
+
+def _nonblocking_writer(descriptor: int) -> _Writer:
+    try:
+        mode = os.fstat(descriptor).st_mode
+    except OSError:
+        return _DescriptorWriter(descriptor)  # closed: each write will fail and be counted
+    if stat.S_ISSOCK(mode):
+        return _SocketWriter(descriptor)
+    if stat.S_ISREG(mode):
+        return _DescriptorWriter(descriptor)
+    try:
+        flags = os.O_WRONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
+        return _DescriptorWriter(os.open(f"/proc/self/fd/{descriptor}", flags))
+    except OSError:
+        return _CautiousWriter(descriptor)  # another user's pipe, or no /proc
+
+
+class SpillSource(Protocol):
+    """What a spill asks of the buffer."""
+
+    def unsettled(self) -> list[Any]:
+        """Return the chunks that are neither acked nor dropped, oldest first."""
+
+    def note_spilled(self, chunk: Any, entries: int, records: int) -> None:
+        """Note how many of a chunk's entries, and of the application's records, are on stderr."""
+
+
+class Spill:
+    """Writes what is left in the buffer to stderr, a little at each step.
+
+    In steps, because sending goes on meanwhile: a chunk that is acked before its turn is not
+    spilled. One that is acked afterwards is on both, and the stamps show it.
+
+    Args:
+        source: The buffer.
+        last_resort: Where lines go.
+    """
+
+    def __init__(self, source: SpillSource, last_resort: LastResort) -> None:
+        self._source = source
+        self._last_resort = last_resort
+        self._chunks: deque[Any] = deque()
+        self._seen_serial = 0
+        self._last_was_control = False
+
+    def step(self, until_seconds: float, monotonic: Callable[[], float]) -> bool:
+        """Write lines until the time is up, stderr takes no more, or nothing is left.
+
+        Returns:
+            Whether everything that was in the buffer has been written.
+        """
+        self._look_for_more()
+        while self._chunks:
+            if not self._spill_chunk(self._chunks[0], until_seconds, monotonic):
+                return False
+            self._chunks.popleft()
+        return True
+
+    def finish(self) -> None:
+        """Take back the count of a line that stderr holds only the beginning of."""
+        if self._chunks and self._last_resort.torn:
+            chunk = self._chunks[0]
+            records = chunk.spilled_records - (not self._last_was_control)
+            self._source.note_spilled(chunk, chunk.spilled_entries - 1, records)
+
+    def _look_for_more(self) -> None:
+        fresh = [each for each in self._source.unsettled() if each.serial > self._seen_serial]
+        self._chunks.extend(fresh)
+        if fresh:
+            self._seen_serial = fresh[-1].serial
+
+    def _spill_chunk(self, chunk: Any, until: float, monotonic: Callable[[], float]) -> bool:
+        """Write the chunk's entries from where an earlier step stopped; False if interrupted."""
+        entries, records = chunk.spilled_entries, chunk.spilled_records
+        lines = spilled_lines(chunk.stream.tag, bytes(chunk.data))
+        finished = True
+        for position, (line, is_control) in enumerate(lines):
+            if position < entries:
+                continue
+            if monotonic() >= until or not self._last_resort.write_line(line):
+                finished = False
+                break
+            entries += 1
+            records += not is_control
+            self._last_was_control = is_control
+        self._source.note_spilled(chunk, entries, records)
+        return finished
+
+
+def spilled_lines(tag: str, payload: bytes) -> Iterable[tuple[bytes, bool]]:
+    """Return each entry's line for stderr, and whether it is a control record of our own."""
+    for time_ns, record in unpack_entries(payload):
+        is_control = "logship_gap" in record or "logship_end" in record
+        yield json_line(tag, time_ns, record, logship="spilled"), is_control
+
+
+def flush_standard_streams() -> None:
+    """Flush Python's own buffers of stdout and stderr; a closed one is nobody's error here."""
+    for stream in (sys.stdout, sys.stderr):
+        # A stream may be None, closed or broken.
+        with contextlib.suppress(AttributeError, OSError, ValueError):
+            stream.flush()

@@ -1,0 +1,1 @@
+"""What an operating system does to a process: signals, exit, fork, deadlines."""

@@ -1,0 +1,57 @@
+"""The stop clock: when it began, and when the process will be killed.
+
+It is started from a signal handler, so it takes no lock: it is one attribute, assigned once.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+_MARGIN_SHARE = 0.1
+_MARGIN_SECONDS_MAX = 1.0
+
+
+class Started(NamedTuple):
+    """A clock that runs.
+
+    Attributes:
+        at_seconds: When it began, monotonic.
+        reason: `SIGTERM` and the like; what the report will say.
+        signum: The signal, or 0 where an integration started it.
+        forces: Whether the process is ended at the deadline.
+    """
+
+    at_seconds: float
+    reason: str
+    signum: int
+    forces: bool
+
+
+class StopClock:
+    """Runs from the first stop signal on; later ones change nothing.
+
+    Args:
+        stop_timeout_seconds: Between the stop signal and SIGKILL.
+    """
+
+    def __init__(self, stop_timeout_seconds: float) -> None:
+        self._stop_timeout_seconds = stop_timeout_seconds
+        self.started: Started | None = None
+
+    def start(self, started: Started) -> None:
+        """Start it, unless it runs already."""
+        if self.started is None:
+            self.started = started
+
+    @property
+    def deadline_seconds(self) -> float | None:
+        """When everything must be over, monotonic, a little before SIGKILL; None while it stands.
+
+        The margin is a tenth of the timeout, at most a second: for the orchestrator's own delay,
+        and for the last lines of the process itself.
+        """
+        if self.started is None:
+            return None
+        timeout = self._stop_timeout_seconds
+        margin = min(_MARGIN_SECONDS_MAX, timeout * _MARGIN_SHARE)
+        return self.started.at_seconds + timeout - margin

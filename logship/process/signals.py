@@ -1,0 +1,193 @@
+"""SIGTERM and SIGINT: our handler starts the clock, and does what the one before it would do.
+
+The handler takes no lock, waits for nothing and drains nothing. What it may have to do besides is
+to raise (`SystemExit` where the default disposition was found, `KeyboardInterrupt`, or whatever
+the application's own handler raises), and two places are wrong for that:
+
+- inside the buffer's critical section, where it would tear an entry in two;
+- inside a `__del__`, where Python swallows it: 19 of 20 times in a program full of them.
+
+In these the action is owed: the watchdog delivers the signal again a moment later, until it finds
+the main thread in a better place.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable
+from enum import Enum, auto
+from types import FrameType
+from typing import Any
+
+from logship.process import exits
+from logship.process.clock import Started, StopClock
+
+STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
+_CRITICAL_MODULES = frozenset(
+    {"logship.buffer.buffer", "logship.buffer.chunk", "logship.buffer.stream"}
+)
+
+Disposition = Callable[[int, FrameType | None], Any] | int | None
+
+
+class _Action(Enum):
+    """How far a signal's own effect has come."""
+
+    NONE = auto()
+    OWED = auto()
+    DONE = auto()
+
+
+class StopSignals:
+    """Our handlers for the stop signals of one process.
+
+    Args:
+        clock: Started by the first of them.
+        wake: Wakes the watchdog; called from the handler, so it takes no lock.
+        second_interrupt: Called from the handler at the second SIGINT.
+        is_used: Whether this process has logged anything; a forked child that has not dies as
+            it would without us.
+        interactive: Whether a person sits before it: Ctrl-C then starts no clock.
+    """
+
+    def __init__(
+        self,
+        clock: StopClock,
+        *,
+        wake: Callable[[int], None],
+        second_interrupt: Callable[[], None],
+        is_used: Callable[[], bool],
+        interactive: bool,
+    ) -> None:
+        self.clock = clock
+        self._wake = wake
+        self._second_interrupt = second_interrupt
+        self._is_used = is_used
+        self._interactive = interactive
+        self._previous: dict[int, Disposition] = {}
+        self._actions: dict[int, _Action] = {}
+        self._raised: BaseException | None = None
+        self._parent_pid = os.getpid()
+        self._handler = self._on_signal  # one bound method, so that identity can be asked
+
+    def install(self) -> None:
+        """Take over the stop signals that have a Python disposition; in the main thread.
+
+        `SIG_IGN`, and a handler that is not Python's, are left alone.
+        """
+        for signum in STOP_SIGNALS:
+            previous = signal.getsignal(signum)
+            if previous is signal.SIG_DFL or callable(previous):
+                self._previous[signum] = previous
+                self._actions[signum] = _Action.NONE
+                signal.signal(signum, self._handler)
+        self._watch_swallowed_exits()
+
+    def owns(self, signum: int) -> bool:
+        """Tell whether our handler is the one that would run."""
+        return signum in self._previous and signal.getsignal(signum) == self._handler
+
+    def was_replaced(self, signum: int) -> bool:
+        """Tell whether somebody put another handler in the place of ours."""
+        return signum in self._previous and signal.getsignal(signum) != self._handler
+
+    @property
+    def owed(self) -> int | None:
+        """The signal whose effect the main thread has yet to feel."""
+        return next((s for s, action in self._actions.items() if action is _Action.OWED), None)
+
+    @property
+    def dies_by(self) -> int | None:
+        """The signal that this process must die by, because our handler raised in its place."""
+        if self._raised is None or self._previous.get(signal.SIGTERM) is not signal.SIG_DFL:
+            return None
+        return signal.SIGTERM
+
+    def forget(self) -> None:
+        """In a forked child: what happened to the parent did not happen here."""
+        self.clock.started = None
+        self._raised = None
+        self._actions = dict.fromkeys(self._actions, _Action.NONE)
+
+    def started_by(self, signum: int) -> Started:
+        """Return the clock that this signal starts."""
+        forces = self._previous.get(signum) in (signal.SIG_DFL, signal.default_int_handler)
+        return Started(time.monotonic(), signal.Signals(signum).name, signum, forces)
+
+    def starts_clock(self, signum: int) -> bool:
+        """Tell whether the signal starts the clock."""
+        return signum != signal.SIGINT or not self._interactive
+
+    # -- the handler -------------------------------------------------------------------------------
+
+    def _on_signal(self, signum: int, frame: FrameType | None) -> None:
+        previous = self._previous[signum]
+        if self._is_unused_child() and previous is signal.SIG_DFL:
+            signal.signal(signum, signal.SIG_DFL)
+            os.kill(os.getpid(), signum)
+            return
+        if self.starts_clock(signum):
+            self.clock.start(self.started_by(signum))
+        if _must_not_raise_here(frame):
+            self._owe(signum)
+            return
+        self._wake(signum)
+        self._act(signum, frame, previous)
+
+    def _act(self, signum: int, frame: FrameType | None, previous: Disposition) -> None:
+        repeated = self._actions[signum] is _Action.DONE
+        self._actions[signum] = _Action.DONE
+        if previous is signal.SIG_DFL:
+            if not repeated:
+                self._raised = SystemExit(128 + signum)
+                raise self._raised
+            return
+        if repeated and previous is signal.default_int_handler:
+            self._second_interrupt()
+            return
+        if previous is signal.default_int_handler:
+            self._raised = KeyboardInterrupt()
+            raise self._raised
+        assert callable(previous)
+        previous(signum, frame)
+
+    def _owe(self, signum: int) -> None:
+        self._actions[signum] = _Action.OWED
+        self._wake(signum)
+
+    def _is_unused_child(self) -> bool:
+        return os.getpid() != self._parent_pid and not self._is_used()
+
+    def _watch_swallowed_exits(self) -> None:
+        """Notice when what we raised was swallowed by a destructor or callback."""
+        previous_hook = sys.unraisablehook
+
+        def hook(unraisable: Any) -> None:
+            if unraisable.exc_value is not None and unraisable.exc_value is self._raised:
+                kind = unraisable.exc_type
+                self._owe(signal.SIGINT if kind is KeyboardInterrupt else signal.SIGTERM)
+                return
+            previous_hook(unraisable)
+
+        sys.unraisablehook = hook
+
+
+def _must_not_raise_here(frame: FrameType | None) -> bool:
+    """Tell whether an exception raised in this frame would do harm, or come to nothing."""
+    while frame is not None:
+        if frame.f_code.co_name == "__del__":
+            return True
+        if frame.f_globals.get("__name__") in _CRITICAL_MODULES:
+            return True
+        frame = frame.f_back
+    return False
+
+
+def die_as_owed(signals: StopSignals) -> None:
+    """Arrange for this process to die by the signal in whose place we raised, if there is one."""
+    signum = signals.dies_by
+    if signum is not None:
+        exits.die_by_signal_at_the_end(signum)

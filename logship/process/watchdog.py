@@ -1,0 +1,158 @@
+"""The thread that owns the stop deadline: whatever the main thread does, the rest gets out.
+
+After a stop signal the application may hang in a `finally`, in a join, in a C call, or swallow
+the exit. This thread is woken by the signal itself, lets the application log for as long as there
+is time, and when the deadline's reserve begins it closes intake, delivers, reports and spills.
+At the deadline it ends the process, where the default disposition was found.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import select
+import signal
+import threading
+import time
+from collections.abc import Callable
+
+from logship.background import BackgroundClient
+from logship.drain import DrainPlan
+from logship.process import exits
+from logship.process.clock import Started, StopClock
+from logship.process.signals import StopSignals
+
+_CHECK_SECONDS = 1.0
+_REDELIVER_SECONDS = 0.002
+_INTERRUPTED_SECONDS = 2.0
+
+
+class Watchdog:
+    """The deadline's owner.
+
+    Args:
+        client: Whose records must get out.
+        clock: The stop clock.
+        check: Called about once a second, from the watchdog's thread.
+    """
+
+    def __init__(
+        self, client: BackgroundClient, clock: StopClock, check: Callable[[], None]
+    ) -> None:
+        self.signals: StopSignals | None = None
+        self._client = client
+        self._clock = clock
+        self._check = check
+        self._interrupted_again = False
+        self._open_pipe()
+
+    def start(self) -> None:
+        """Start the thread; in a forked child, start it anew."""
+        self._interrupted_again = False
+        self._open_pipe()
+        thread = threading.Thread(target=self._run, name="logship-watchdog", daemon=True)
+        with contextlib.suppress(
+            RuntimeError
+        ):  # at interpreter exit: the exit hook is all there is
+            thread.start()
+
+    def listen_for_signals(self) -> None:
+        """Be woken by the C-level handler too, where nobody else is; in the main thread.
+
+        Python's handlers run between bytecodes, so not while the main thread is in a C call.
+        """
+        current = signal.set_wakeup_fd(-1)
+        if current == -1:
+            signal.set_wakeup_fd(self._write_descriptor, warn_on_full_buffer=False)
+        else:
+            signal.set_wakeup_fd(current)
+
+    def wake(self, signum: int) -> None:
+        """Wake the thread; from a signal handler."""
+        with contextlib.suppress(OSError):  # the pipe is full: it is awake
+            os.write(self._write_descriptor, bytes([signum]))
+
+    def second_interrupt(self) -> None:
+        """Somebody pressed Ctrl-C twice: report, spill and leave."""
+        self._interrupted_again = True
+        self.wake(signal.SIGINT)
+
+    def _open_pipe(self) -> None:
+        self._read_descriptor, self._write_descriptor = os.pipe()
+        os.set_blocking(self._read_descriptor, False)
+        os.set_blocking(self._write_descriptor, False)
+
+    # -- the thread --------------------------------------------------------------------------------
+
+    def _run(self) -> None:
+        while self._clock.started is None and not self._interrupted_again:
+            self._wait(_CHECK_SECONDS)
+            self._check()
+        self._client.stop_lingering()
+        self._wait_for_reserve()
+        self._drain()
+        self._wait_for_deadline()
+        self._end()
+
+    def _wait(self, seconds: float) -> None:
+        """Wait to be woken; start the clock where only the C-level handler could say so."""
+        if self.signals is not None and self.signals.owed is not None:
+            self._redeliver(self.signals.owed)
+            seconds = min(seconds, _REDELIVER_SECONDS)
+        select.select([self._read_descriptor], [], [], max(0.0, seconds))
+        with contextlib.suppress(BlockingIOError):
+            for signum in os.read(self._read_descriptor, 4096):
+                self._note(signum)
+
+    def _note(self, signum: int) -> None:
+        signals = self.signals
+        if signals is not None and signals.owns(signum) and signals.starts_clock(signum):
+            self._clock.start(signals.started_by(signum))
+
+    def _redeliver(self, signum: int) -> None:
+        main = threading.main_thread().ident
+        if main is not None:
+            with contextlib.suppress(OSError):
+                signal.pthread_kill(main, signum)
+
+    def _wait_for_reserve(self) -> None:
+        """Let the application log until only the time for the spill is left."""
+        while not self._interrupted_again and not self._client.intake_closed:
+            left = self._reserve_begins_seconds() - time.monotonic()
+            if left <= 0:
+                return
+            self._wait(min(left, _CHECK_SECONDS))
+
+    def _reserve_begins_seconds(self) -> float:
+        started, deadline = self._clock.started, self._clock.deadline_seconds
+        if started is None or deadline is None:
+            return time.monotonic()
+        plan = DrainPlan.until(started.at_seconds, deadline)
+        return deadline - plan.reserve_seconds(self._client.client.progress())
+
+    def _drain(self) -> None:
+        now = time.monotonic()
+        if self._interrupted_again:
+            self._client.drain(DrainPlan.until(now, now + _INTERRUPTED_SECONDS), "SIGINT twice")
+            return
+        started, deadline = self._clock.started, self._clock.deadline_seconds
+        assert started is not None
+        assert deadline is not None
+        self._client.drain(DrainPlan.until(now, deadline), started.reason)
+
+    def _wait_for_deadline(self) -> None:
+        """Let the application end by itself, if it can."""
+        deadline = self._clock.deadline_seconds
+        while deadline is not None and not self._interrupted_again:
+            left = deadline - time.monotonic()
+            if left <= 0:
+                return
+            self._wait(min(left, _CHECK_SECONDS))
+
+    def _end(self) -> None:
+        """End the process, where that is ours to do."""
+        if self._interrupted_again:
+            os._exit(128 + signal.SIGINT)
+        started: Started | None = self._clock.started
+        if started is not None and started.forces:
+            exits.die_by_signal_now(started.signum)

@@ -1,0 +1,84 @@
+"""Recognises records that msgpack may pack as they are, which most are, and cheaply.
+
+Making a record readable walks through every value in Python. A record of plain values under
+ordinary names needs none of that; this module tells, mostly by set operations that run in C.
+The check works on a private copy, so that what was checked is what is packed, whatever other
+threads do to the original meanwhile.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+RESERVED_PREFIX = "logship_"
+"""Fields that begin so are logship's own: an application's are renamed, so that none is forged."""
+
+FLAT_TYPES = frozenset({str, int, bool, type(None)})
+"""Types that need no look at the value; what is wrong with one (size, surrogates) msgpack finds."""
+
+NAMES: set[str] = set()
+"""Names of fields seen before that are plain text and not reserved; bounded by forgetting all."""
+
+_NAMES_MAX = 4096
+_NAME_CHARACTERS_MAX = 128
+_NODES_MAX = 1000
+_DEPTH_MAX = 16
+
+
+class NotPlain(ValueError):  # noqa: N818 - no fault: it says that the longer way must be taken
+    """The record holds something that must be made readable first."""
+
+
+def copy_nested(fields: dict[str, Any]) -> None:
+    """Replace, in a private copy of a record, lists and mappings by checked copies.
+
+    Raises:
+        NotPlain: a value somewhere is not plain, a name is not known, or there are many of them.
+    """
+    _check_mapping(fields, _DEPTH_MAX, [_NODES_MAX])
+
+
+def learn_names(fields: dict[str, Any]) -> None:
+    """Remember the names in a record that was made readable, for the next like it."""
+    if len(NAMES) > _NAMES_MAX:
+        NAMES.clear()
+    mappings = [fields]
+    while mappings:
+        mapping = mappings.pop()
+        NAMES.update(filter(_is_ordinary, mapping))
+        mappings += [value for value in mapping.values() if type(value) is dict]
+
+
+def _is_ordinary(name: str) -> bool:
+    return len(name) <= _NAME_CHARACTERS_MAX and not name.startswith(RESERVED_PREFIX)
+
+
+def _check_mapping(fields: dict[str, Any], depth_left: int, nodes_left: list[int]) -> None:
+    if not NAMES.issuperset(fields):
+        raise NotPlain
+    for name, value in fields.items():
+        if type(value) not in FLAT_TYPES:
+            fields[name] = _checked(value, depth_left, nodes_left)
+
+
+def _check_list(items: list[Any], depth_left: int, nodes_left: list[int]) -> None:
+    for index, value in enumerate(items):
+        if type(value) not in FLAT_TYPES:
+            items[index] = _checked(value, depth_left, nodes_left)
+
+
+def _checked(value: Any, depth_left: int, nodes_left: list[int]) -> Any:
+    """Return a value that is plain: itself, or a checked copy of a container."""
+    kind = type(value)
+    if kind is float and math.isfinite(value):
+        return value
+    if (kind is not dict and kind is not list) or not depth_left:
+        raise NotPlain
+    nodes_left[0] -= len(value) + 1
+    if nodes_left[0] < 0:
+        raise NotPlain
+    copy = value.copy()
+    check = _check_mapping if kind is dict else _check_list
+    check(copy, depth_left - 1, nodes_left)
+    return copy

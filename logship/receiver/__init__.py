@@ -1,0 +1,1 @@
+"""The embedded sidecar: a forward server that acknowledges what it has written, and only that."""

@@ -1,0 +1,312 @@
+"""Connections to a sidecar over TCP and unix sockets, and the names behind them.
+
+asyncio's own way to connect resolves names in the default executor, which at interpreter exit
+refuses new work (`cannot schedule new futures after shutdown`), just when the last records are to
+be sent. So names are resolved on one thread of our own, started before it is needed, and the last
+good addresses are kept for the time when even that cannot answer.
+
+Errors of the operating system are made into `ConnectError`s here, with the endpoint in the text;
+nothing above this module sees an `OSError`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import ipaddress
+import queue
+import socket
+import threading
+from collections.abc import Callable, Sequence
+from typing import Protocol
+from weakref import WeakSet
+
+from logship.errors import ConnectError
+from logship.settings import Endpoint
+
+_SMALL_BYTES = 16 * 1024
+_KEEPALIVE_IDLE_SECONDS = 30
+_KEEPALIVE_INTERVAL_SECONDS = 10
+_KEEPALIVE_PROBES = 3
+
+Address = tuple[socket.AddressFamily, tuple[str, int]]
+
+
+class ConnectionEvents(Protocol):
+    """What a connection tells its owner, always on the loop."""
+
+    def bytes_received(self, data: bytes) -> None:
+        """The peer sent something."""
+
+    def connection_ended(self, reason: str) -> None:
+        """The connection is gone; called once, and not after `abort`."""
+
+    def writable_changed(self, writable: bool) -> None:
+        """The connection takes more bytes, or takes no more for now."""
+
+
+class Connection(Protocol):
+    """An open connection."""
+
+    def send(self, parts: Sequence[bytes | bytearray | memoryview]) -> None:
+        """Write the parts, one behind the other."""
+
+    def abort(self) -> None:
+        """End the connection at once and say nothing more of it."""
+
+
+class Transport(Protocol):
+    """How connections are made; tests and the simulation bring their own."""
+
+    async def connect(self, endpoint: Endpoint, events: ConnectionEvents) -> Connection:
+        """Connect to `endpoint`.
+
+        Raises:
+            ConnectError: It could not be done; the text says to where and why.
+        """
+
+    def close(self) -> None:
+        """Free what the transport holds."""
+
+
+class SocketTransport:
+    """Real sockets.
+
+    Args:
+        connect_timeout_seconds: For one attempt, resolution included.
+        user_timeout_seconds: How long sent bytes may stay unacknowledged by the peer's kernel.
+            As long as the ack timeout: a live sidecar that has stopped reading for a while must
+            not be cut off by our own kernel.
+    """
+
+    def __init__(self, *, connect_timeout_seconds: float, user_timeout_seconds: float) -> None:
+        self._connect_timeout_seconds = connect_timeout_seconds
+        self._user_timeout_seconds = user_timeout_seconds
+        self._resolver = Resolver()
+        self._sockets: WeakSet[socket.socket] = WeakSet()
+
+    async def connect(self, endpoint: Endpoint, events: ConnectionEvents) -> Connection:
+        """Connect to `endpoint`, trying each of its addresses within the one timeout.
+
+        Raises:
+            ConnectError: It could not be done; the text says to where and why.
+        """
+        try:
+            async with asyncio.timeout(self._connect_timeout_seconds):
+                return await self._open(endpoint, events)
+        except TimeoutError:
+            seconds = self._connect_timeout_seconds
+            raise ConnectError(
+                f"cannot connect to {endpoint}: no answer in {seconds:g} s"
+            ) from None
+        except OSError as error:
+            why = error.strerror or str(error)
+            raise ConnectError(f"cannot connect to {endpoint}: {why}") from error
+
+    def close(self) -> None:
+        """End the resolver's thread."""
+        self._resolver.close()
+
+    def abandon(self) -> None:
+        """In a forked child: close its copies of the parent's sockets.
+
+        Only those: the selector is shared with the parent, and must not be touched.
+        """
+        for each in list(self._sockets):
+            each.close()
+
+    async def _open(self, endpoint: Endpoint, events: ConnectionEvents) -> Connection:
+        if endpoint.scheme == "unix":
+            connected = await _connect_socket(socket.AF_UNIX, endpoint.path)
+        else:
+            connected = await self._connect_tcp(endpoint)
+        self._sockets.add(connected)
+        loop = asyncio.get_running_loop()
+        try:
+            _, connection = await loop.create_connection(
+                lambda: _StreamConnection(events), sock=connected
+            )
+        except BaseException:
+            connected.close()
+            raise
+        return connection
+
+    async def _connect_tcp(self, endpoint: Endpoint) -> socket.socket:
+        """Connect to the first address that answers."""
+        addresses = await self._resolver.resolve(endpoint.host, endpoint.port)
+        error: OSError | None = None
+        for family, address in addresses:
+            try:
+                connected = await _connect_socket(family, address)
+            except OSError as failure:
+                error = failure
+                continue
+            self._resolver.remember(endpoint.host, (family, address))
+            self._tune(connected)
+            return connected
+        raise error or OSError(f"{endpoint.host} has no address")
+
+    def _tune(self, connected: socket.socket) -> None:
+        """Find dead peers on idle connections, and send chunks without delay."""
+        connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        connected.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        for name, value in (
+            ("TCP_KEEPIDLE", _KEEPALIVE_IDLE_SECONDS),
+            ("TCP_KEEPINTVL", _KEEPALIVE_INTERVAL_SECONDS),
+            ("TCP_KEEPCNT", _KEEPALIVE_PROBES),
+            ("TCP_USER_TIMEOUT", int(self._user_timeout_seconds * 1000)),
+        ):
+            if hasattr(socket, name):
+                connected.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
+
+
+async def _connect_socket(family: int, address: tuple[str, int] | str) -> socket.socket:
+    """Return a connected socket, or raise the OSError that prevented it."""
+    fresh = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        fresh.setblocking(False)
+        await asyncio.get_running_loop().sock_connect(fresh, address)
+    except BaseException:
+        fresh.close()
+        raise
+    return fresh
+
+
+class _StreamConnection(asyncio.Protocol):
+    """One connection: asyncio's callbacks made into ours."""
+
+    def __init__(self, events: ConnectionEvents) -> None:
+        self._events: ConnectionEvents | None = events
+        self._transport: asyncio.Transport | None = None
+
+    def send(self, parts: Sequence[bytes | bytearray | memoryview]) -> None:
+        """Write the parts; large ones are handed to the kernel without being copied first."""
+        if self._transport is None or self._transport.is_closing():
+            return  # the end is on its way: what was sent now is sent again later
+        if sum(map(len, parts)) <= _SMALL_BYTES:
+            self._transport.write(b"".join(parts))
+            return
+        for part in parts:
+            self._transport.write(part)
+
+    def abort(self) -> None:
+        """End the connection at once and say nothing more of it."""
+        self._events = None
+        if self._transport is not None:
+            self._transport.abort()
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Keep the transport (asyncio's callback)."""
+        assert isinstance(transport, asyncio.Transport)
+        self._transport = transport
+
+    def data_received(self, data: bytes) -> None:
+        """Pass on what came (asyncio's callback)."""
+        if self._events is not None:
+            self._events.bytes_received(data)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Pass on the end (asyncio's callback)."""
+        events, self._events = self._events, None
+        if events is not None:
+            events.connection_ended(_reason(exc))
+
+    def pause_writing(self) -> None:
+        """Pass on that the kernel's buffer is full (asyncio's callback)."""
+        if self._events is not None:
+            self._events.writable_changed(False)
+
+    def resume_writing(self) -> None:
+        """Pass on that there is room again (asyncio's callback)."""
+        if self._events is not None:
+            self._events.writable_changed(True)
+
+
+def _reason(error: Exception | None) -> str:
+    if error is None:
+        return "the sidecar closed it"
+    return (error.strerror if isinstance(error, OSError) else None) or str(error) or repr(error)
+
+
+class Resolver:
+    """Looks names up on a thread of its own, and remembers what worked last.
+
+    The thread starts with the object: at interpreter exit none can be started.
+    """
+
+    def __init__(self) -> None:
+        self._last_good: dict[str, Address] = {}
+        self._questions: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
+        self._thread = threading.Thread(target=self._answer, name="logship-resolver", daemon=True)
+        self._thread.start()
+
+    async def resolve(self, host: str, port: int) -> list[Address]:
+        """Return the addresses of `host`, the one that worked last first.
+
+        Raises:
+            OSError: The name is unknown and no address of it ever worked.
+        """
+        literal = _literal(host, port)
+        if literal is not None:
+            return [literal]
+        loop = asyncio.get_running_loop()
+        answer: asyncio.Future[list[Address]] = loop.create_future()
+        self._questions.put(lambda: _look_up(host, port, loop, answer))
+        last_good = self._last_good.get(host)
+        try:
+            addresses = await answer
+        except OSError:
+            if last_good is None:
+                raise
+            return [last_good]
+        if last_good in addresses:
+            addresses.remove(last_good)
+            addresses.insert(0, last_good)
+        return addresses
+
+    def remember(self, host: str, address: Address) -> None:
+        """Note that a connection to this address of `host` was made."""
+        self._last_good[host] = address
+
+    def close(self) -> None:
+        """End the thread, once it has answered what it was asked."""
+        self._questions.put(None)
+
+    def _answer(self) -> None:
+        while (question := self._questions.get()) is not None:
+            question()
+
+
+def _literal(host: str, port: int) -> Address | None:
+    """Return the address that `host` spells out, or None where it is a name."""
+    try:
+        version = ipaddress.ip_address(host).version
+    except ValueError:
+        return None
+    return (socket.AF_INET6 if version == 6 else socket.AF_INET), (host, port)
+
+
+def _look_up(
+    host: str, port: int, loop: asyncio.AbstractEventLoop, answer: asyncio.Future[list[Address]]
+) -> None:
+    """Resolve on the resolver's thread, and answer on the loop."""
+    addresses: list[Address] = []
+    error: OSError | None = None
+    try:
+        for family, _, _, _, name in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM):
+            addresses.append((family, (str(name[0]), int(name[1]))))
+    except OSError as failure:
+        error = failure
+    with contextlib.suppress(RuntimeError):  # the loop is closed: nobody asks any more
+        loop.call_soon_threadsafe(_settle, answer, addresses, error)
+
+
+def _settle(
+    answer: asyncio.Future[list[Address]], addresses: list[Address], error: OSError | None
+) -> None:
+    if answer.done():
+        return
+    if error is not None:
+        answer.set_exception(error)
+    else:
+        answer.set_result(addresses)
