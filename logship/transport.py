@@ -14,6 +14,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import ipaddress
+import os
 import queue
 import socket
 import threading
@@ -100,8 +101,7 @@ class SocketTransport:
                 f"cannot connect to {endpoint}: no answer in {seconds:g} s"
             ) from None
         except OSError as error:
-            why = error.strerror or str(error)
-            raise ConnectError(f"cannot connect to {endpoint}: {why}") from error
+            raise ConnectError(f"cannot connect to {endpoint}: {_why(error)}") from error
 
     def close(self) -> None:
         """End the resolver's thread."""
@@ -225,7 +225,14 @@ class _StreamConnection(asyncio.Protocol):
 def _reason(error: Exception | None) -> str:
     if error is None:
         return "the sidecar closed it"
-    return (error.strerror if isinstance(error, OSError) else None) or str(error) or repr(error)
+    return _why(error) if isinstance(error, OSError) else str(error) or repr(error)
+
+
+def _why(error: OSError) -> str:
+    """Return the system's own words for the error; asyncio puts others in their place."""
+    if isinstance(error, socket.gaierror) or not error.errno:
+        return error.strerror or str(error)
+    return os.strerror(error.errno)
 
 
 class Resolver:

@@ -8,10 +8,12 @@ person can stop reading there.
 from __future__ import annotations
 
 import json
+import re
 import sys
 import zlib
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from itertools import chain
 from pathlib import Path
 from typing import BinaryIO, Final, NoReturn
 
@@ -36,6 +38,8 @@ LINE_BYTES_MAX: Final = 64 * 1024 * 1024
 """The largest record logship sends is 5 MB, and escaping makes six bytes of one at the worst."""
 GZIP_MAGIC: Final = b"\x1f\x8b"
 ZSTD_MAGIC: Final = b"\x28\xb5\x2f\xfd"
+SEEMS_A_REPORT: Final = re.compile(rb'logship\\*":\s?\\*"drain report')
+"""Also inside a string, where quotes are escaped; such a line must be readable, or nothing is."""
 RANGES_SHOWN_MAX: Final = 10
 STREAMS_SHOWN_MAX: Final = 20
 
@@ -77,8 +81,8 @@ class _Source:
         if first.startswith(ZSTD_MAGIC):
             _fail(f"cannot read {self.name}: it is zstd; pipe it: zstdcat ... | logship audit -")
         if first.startswith(GZIP_MAGIC):
-            return self._gunzipped(_chained(first, blocks))
-        return _chained(first, blocks)
+            return self._gunzipped(chain([first], blocks))
+        return chain([first], blocks)
 
     def _gunzipped(self, blocks: Iterable[bytes]) -> Iterator[bytes]:
         """Unpack member after member, and keep what a cut-off last member still holds.
@@ -117,11 +121,6 @@ class _Source:
             yield [rest]
 
 
-def _chained(first: bytes, blocks: Iterable[bytes]) -> Iterator[bytes]:
-    yield first
-    yield from blocks
-
-
 class _CannotRead(click.ClickException):
     """An input cannot be read, so that nothing can be said of what is missing."""
 
@@ -132,12 +131,12 @@ def _fail(message: str) -> NoReturn:
     raise _CannotRead(message)
 
 
-def _reports_in(source: _Source) -> Iterator[Report]:
+def _reports_in(source: _Source, stamp_key: str) -> Iterator[Report]:
     """Find the drain reports among whatever else the application wrote to stderr."""
-    for number, line in enumerate((line for batch in source.batches() for line in batch), start=1):
-        if b"drain report" not in line:
+    for number, line in enumerate(chain.from_iterable(source.batches()), start=1):
+        if not SEEMS_A_REPORT.search(line):
             continue
-        for found in read_line(line.decode("utf-8", "replace")):
+        for found in read_line(line.decode("utf-8", "replace"), stamp_key):
             if isinstance(found, Unreadable):
                 _fail(f"{source.name}, line {number}: {found.why}")
             if isinstance(found, Report):
@@ -227,7 +226,7 @@ def _feed_files(audit: Audit, names: Iterable[str]) -> list[str]:
 def _feed_reports(audit: Audit, names: Iterable[str]) -> list[str]:
     sources = [_Source(name) for name in names]
     for source in sources:
-        reports = list(_reports_in(source))
+        reports = list(_reports_in(source, audit.stamp_key))
         if not reports:
             raise click.UsageError(
                 f"--expect {source.name}: no drain report in it. A report is one line of JSON on "

@@ -49,9 +49,7 @@ _HEAD_32_MAP = struct.Struct(">3sIIBI")
 _ARRAY_AND_EVENT_TIME = b"\x92\xd7\x00"
 _SMALL_MAP_FIELDS_MAX = 15
 
-_NO_ROOM_FIELD: bytes = msgpack.packb("message") + msgpack.packb(
-    "<record logged with no stack left>"
-)
+_NO_ROOM_FIELDS = {"message": "<record unreadable: no stack or memory left to read it>"}
 _PACKERS: list[msgpack.Packer] = []
 _POOLED_BYTES_MAX = 1 << 20
 _NONE: frozenset[str] = frozenset()
@@ -63,8 +61,9 @@ def pack_record(
     """Pack the beginning of an entry; the caller appends `extra_fields` keys with their values.
 
     Never raises an `Exception`, whatever the record holds. `SystemExit`, `KeyboardInterrupt` and
-    their like pass: a signal handler raised them, not the record. May be called from any thread,
-    and from a signal handler or `__del__` in the middle of itself.
+    their like pass: a signal handler raised them, not the record. So does a `RecursionError`
+    where the caller has fewer than ten stack frames left. May be called from any thread, and from
+    a signal handler or `__del__` in the middle of itself.
 
     Args:
         record: what the application logged; what is not a mapping becomes its `message`.
@@ -89,11 +88,7 @@ def pack_record(
         learn_names(fields)
         return pack_control(fields, time_ns, extra_fields)
     except (RecursionError, MemoryError):
-        # Not even stack for one call of ours: from here on only what is written in C.
-        seconds, nanoseconds = divmod(min(max(time_ns, 0), _TIME_NS_MAX), _NANOSECONDS)
-        count = 0x80 | (1 + extra_fields)
-        head = _HEAD_SMALL_MAP.pack(_ARRAY_AND_EVENT_TIME, seconds, nanoseconds, count)
-        return head + _NO_ROOM_FIELD
+        return pack_control(_NO_ROOM_FIELDS, time_ns, extra_fields)
 
 
 def pack_control(fields: Mapping[str, Any], time_ns: int, extra_fields: int = 1) -> bytes:
@@ -106,7 +101,7 @@ def pack_control(fields: Mapping[str, Any], time_ns: int, extra_fields: int = 1)
     """
     kept = dict(fields)
     if not 0 <= time_ns <= _TIME_NS_MAX:
-        kept[TIME_KEY] = time_ns if abs(time_ns) < 1 << 63 else str(time_ns)
+        kept[TIME_KEY] = time_ns if -(1 << 63) <= time_ns < 1 << 64 else str(time_ns)
         time_ns = min(max(time_ns, 0), _TIME_NS_MAX)
     return _pack_fields(kept, time_ns, extra_fields)
 
@@ -138,8 +133,8 @@ def pack_truncated(
         if len(packed) <= bytes_max:
             return packed
         fields = cut_texts(fields, len(packed) - bytes_max) or _summary(fields, bytes_max)
-    except (RecursionError, MemoryError) as error:
-        fields = {"message": f"<record too large: {type(error).__name__}>", TRUNCATED_KEY: True}
+    except (RecursionError, MemoryError):
+        fields = {**_NO_ROOM_FIELDS, TRUNCATED_KEY: True}
     return pack_control(fields, time_ns, extra_fields)
 
 
@@ -209,7 +204,7 @@ def decode_extension(code: int, data: bytes) -> Any:
 
 def _unpacked(data: bytes | bytearray | memoryview) -> Iterator[Any]:
     unpacker = msgpack.Unpacker(
-        max_buffer_size=max(1, len(data)),
+        max_buffer_size=len(data) + 1,
         raw=False,
         unicode_errors="backslashreplace",
         strict_map_key=False,
@@ -219,18 +214,25 @@ def _unpacked(data: bytes | bytearray | memoryview) -> Iterator[Any]:
     )
     unpacker.feed(data)
     yield from unpacker
-    if unpacker.tell() != len(data):
+    if not is_between_values(unpacker):
         raise ProtocolError("entries end in the middle of one")
+
+
+def is_between_values(unpacker: msgpack.Unpacker) -> bool:
+    """Tell whether all that was fed has become values; the unpacker cannot be used afterwards.
+
+    Its own `tell` counts the bytes of an incomplete value too. So a nil is put behind: it comes
+    back as itself only if nothing before it waits for more.
+    """
+    unpacker.feed(b"\xc0")
+    return next(unpacker, unpacker) is None
 
 
 def _readable_fields(record: Any, also_reserved: frozenset[str]) -> dict[str, Any]:
     def is_reserved(name: str) -> bool:
         return name.startswith(RESERVED_PREFIX) or name in also_reserved
 
-    try:
-        fields, complete = plain_record(record, is_reserved)
-    except Exception as error:  # noqa: BLE001 - no memory, no stack: still say that there was a record
-        return {"message": f"<record unreadable: {type(error).__name__}>", TRUNCATED_KEY: True}
+    fields, complete = plain_record(record, is_reserved)
     if not complete:
         fields[TRUNCATED_KEY] = True
     return fields

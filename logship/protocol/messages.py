@@ -18,7 +18,13 @@ from typing import Any
 import msgpack
 
 from logship.errors import ProtocolError
-from logship.protocol.entries import ITEMS_MAX, decode_extension, entry_of, unpack_entries
+from logship.protocol.entries import (
+    ITEMS_MAX,
+    decode_extension,
+    entry_of,
+    is_between_values,
+    unpack_entries,
+)
 
 MESSAGE_BYTES_MAX = 16 * 1024 * 1024
 """The longest message taken, as sent and again when decompressed; Fluentd's chunks have 8 MiB."""
@@ -73,7 +79,6 @@ class MessageReader:
 
     def __init__(self, bytes_max: int = MESSAGE_BYTES_MAX) -> None:
         self._bytes_max = bytes_max
-        self._bytes_fed = 0
         # Text is kept whole with surrogateescape: a PackedForward payload may be sent as str.
         self._unpacker = msgpack.Unpacker(
             max_buffer_size=bytes_max,
@@ -84,11 +89,6 @@ class MessageReader:
             max_array_len=ITEMS_MAX,
             max_map_len=ITEMS_MAX,
         )
-
-    @property
-    def pending_bytes(self) -> int:
-        """How many bytes of a message that is not complete have been fed."""
-        return self._bytes_fed - int(self._unpacker.tell())
 
     def feed(self, data: bytes) -> list[Message]:
         """Take the next bytes and return all messages that are now complete.
@@ -102,7 +102,6 @@ class MessageReader:
         messages: list[Message] = []
         try:
             self._unpacker.feed(data)
-            self._bytes_fed += len(data)
             for value in self._unpacker:
                 if value is not None:
                     messages.append(_message_of(value, self._bytes_max))
@@ -115,6 +114,10 @@ class MessageReader:
             reason = f"no msgpack: {type(error).__name__}: {error}"
             raise MessageError(reason, messages) from error
         return messages
+
+    def ends_in_a_message(self) -> bool:
+        """Tell whether the bytes fed so far end in the middle of a message; nothing can follow."""
+        return not is_between_values(self._unpacker)
 
 
 def ack_message(chunk: str) -> bytes:

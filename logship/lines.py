@@ -1,0 +1,60 @@
+"""Lines of text into records: what `logship pipe` reads, and programs in any language print. PURE.
+
+A line that is a JSON object becomes the record it describes; any other line becomes a message.
+Nothing is lost on the way: not the last line without a newline, not bytes that are no UTF-8, not
+a line of five megabytes.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+LINE_BYTES_MAX = 4_000_000
+"""A longer line is split into several records, so that memory stays bounded."""
+
+
+class LineSplitter:
+    """Cuts a stream of bytes into lines, however it comes in."""
+
+    def __init__(self) -> None:
+        self._rest = bytearray()
+
+    def feed(self, data: bytes) -> list[bytes]:
+        """Take the next bytes; return the lines that are complete now, without their ends."""
+        self._rest += data
+        *lines, rest = self._rest.split(b"\n")
+        self._rest = rest
+        complete = [bytes(line) for line in lines]
+        while len(self._rest) > LINE_BYTES_MAX:
+            complete.append(bytes(self._rest[:LINE_BYTES_MAX]))
+            del self._rest[:LINE_BYTES_MAX]
+        return complete
+
+    def finish(self) -> list[bytes]:
+        """Return the last line, if it has no newline."""
+        rest, self._rest = bytes(self._rest), bytearray()
+        return [rest] if rest else []
+
+
+def record_of_line(line: bytes, source: str, message_key: str = "message") -> dict[str, Any]:
+    """Return the record that a line stands for.
+
+    Args:
+        line: Without its newline; a carriage return at its end is dropped.
+        source: Where it was read, for lines that are no JSON objects: `stdin`, `stdout` …
+        message_key: The field for the text of such lines.
+    """
+    line = line.removesuffix(b"\r")
+    record = _json_object(line) if line.lstrip()[:1] == b"{" else None
+    if record is not None:
+        return record
+    return {message_key: line.decode("utf-8", "backslashreplace"), "source": source}
+
+
+def _json_object(line: bytes) -> dict[str, Any] | None:
+    try:
+        value = json.loads(line)
+    except (ValueError, RecursionError):  # no JSON, no UTF-8, too deep: then it is a message
+        return None
+    return value if isinstance(value, dict) else None
