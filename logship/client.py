@@ -19,15 +19,24 @@ from typing import Any
 import tenacity
 
 from logship import living
-from logship.buffer.buffer import Buffer, Outcome
+from logship.buffer.buffer import QUARANTINED_REASON, Buffer, Outcome
 from logship.buffer.chunk import Chunk
 from logship.buffer.counters import DrainReport, FlushReport
 from logship.buffer.overflow import Admission
 from logship.closing import Closing, drive, empty_report
-from logship.delivery import Actions, Connect, Delivery, Disconnect, Release, Send, Warn
+from logship.delivery import (
+    Actions,
+    Connect,
+    Delivery,
+    Disconnect,
+    Quarantine,
+    Release,
+    Send,
+    Warn,
+)
 from logship.drain import DrainPlan, Progress
 from logship.errors import ClientClosed, ConnectError, ProtocolError
-from logship.lastresort import LastResort
+from logship.lastresort import LastResort, spilled_lines
 from logship.protocol.entries import pack_record, pack_truncated
 from logship.protocol.frames import AckReader, AnswerError, frame_parts
 from logship.settings import RECORD_BYTES_MAX, Endpoint, Settings
@@ -400,19 +409,34 @@ class Client:
                     self._send(chunk)
                 case Release(chunk):
                     self.buffer.release(chunk)
+                case Quarantine(chunk):
+                    self._quarantine(chunk)
                 case Connect(endpoint):
                     self._connect(endpoint)
                 case Disconnect():
                     self._disconnect()
                 case Warn(kind, text):
                     self.last_resort.warn(kind, text)
-        if any(isinstance(action, Release) for action in actions):
+        if any(isinstance(action, Release | Quarantine) for action in actions):
             self._note_progress()
 
     def _send(self, chunk: Chunk) -> None:
         if self._connection is not None:
             before, behind = frame_parts(chunk.stream.tag, chunk.id, chunk.entries, chunk.size)
             self._connection.send((before, chunk.data, behind))
+
+    def _quarantine(self, chunk: Chunk) -> None:
+        """Write a record that no server takes to stderr, if that takes it."""
+        burned = self.buffer.quarantine(chunk)
+        if burned is None:
+            return
+        stamp, size = f"{burned.stream.id}:{burned.number:010d}", len(burned.entry)
+        text = f"the sidecar does not take record {stamp} ({size} bytes); it is quarantined"
+        self.last_resort.warn("quarantine", text)
+        if self._spills:
+            for line, _ in spilled_lines(burned.stream.tag, burned.entry):
+                if self.last_resort.offer_line(line):
+                    self.buffer.burned_was_spilled(burned, QUARANTINED_REASON)
 
     def _connect(self, endpoint: Endpoint) -> None:
         assert self._loop is not None

@@ -139,6 +139,10 @@ class Closing:
 
         If the process is killed in the middle of the spill, this line is what remains.
         """
+        if self._plan.give_up_when_stalled:
+            waited = self._monotonic() - self._plan.started_seconds
+            text = f"giving up on the sidecar after {waited:.1f} s; what is left goes to stderr"
+            self._last_resort.warn("give up", text)
         fields = json.loads(self._account().to_json())
         fields["logship"] = "spill begins"
         self._last_resort.write_line(_line(json.dumps(fields)))

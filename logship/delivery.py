@@ -22,9 +22,20 @@ from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from enum import Enum, auto
-from typing import Generic, Protocol, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
 from logship.settings import Endpoint
+from logship.suspects import Suspects, Verdict
+
+OVERTAKEN_TIMEOUT_SECONDS = 20.0
+"""A chunk that others have overtaken for so long will not be acked any more: Fluentd and Fluent
+Bit ack in order, and a server with several workers reorders by milliseconds."""
+
+HURRIED_OVERTAKEN_TIMEOUT_SECONDS = 2.0
+"""The same while draining."""
+
+RETURN_SECONDS = 60.0
+"""After so long on another endpoint the first one is tried again, when nothing is on its way."""
 
 
 class State(Enum):
@@ -82,6 +93,9 @@ class Source(Protocol[SourceT_co]):
     def has_sealed(self) -> bool:
         """Tell whether there is one."""
 
+    def split(self, chunk: Any) -> tuple[SourceT_co, SourceT_co] | None:
+        """Replace a chunk by two halves with ids of their own; None if it is a single entry."""
+
 
 @dataclass(frozen=True, slots=True)
 class Connect:
@@ -105,6 +119,13 @@ class Release(Generic[HandleT]):
 
 
 @dataclass(frozen=True, slots=True)
+class Quarantine(Generic[HandleT]):
+    """The chunk is a single record that the server cannot take: keep it aside, declare it."""
+
+    chunk: HandleT
+
+
+@dataclass(frozen=True, slots=True)
 class Disconnect:
     """End the connection or the attempt; nothing that it still says counts."""
 
@@ -117,8 +138,8 @@ class Warn:
     text: str
 
 
-Action = Connect | Send[HandleT] | Release[HandleT] | Disconnect | Warn
-Actions = list[Connect | Send[HandleT] | Release[HandleT] | Disconnect | Warn]
+Action = Connect | Send[HandleT] | Release[HandleT] | Quarantine[HandleT] | Disconnect | Warn
+Actions = list[Connect | Send[HandleT] | Release[HandleT] | Quarantine[HandleT] | Disconnect | Warn]
 
 
 @dataclass(slots=True)
@@ -130,6 +151,8 @@ class DeliveryCounters:
         connect_failures: Attempts that failed.
         chunks_sent: Chunks written, resent ones too.
         chunks_resent: Chunks written again after a connection ended.
+        chunks_split: Chunks taken apart because the server did not take them.
+        chunks_quarantined: Single records that it did not take.
         unknown_acks: Acks for no chunk in the window.
     """
 
@@ -137,7 +160,22 @@ class DeliveryCounters:
     connect_failures: int = 0
     chunks_sent: int = 0
     chunks_resent: int = 0
+    chunks_split: int = 0
+    chunks_quarantined: int = 0
     unknown_acks: int = 0
+
+
+@dataclass(slots=True)
+class Flight(Generic[HandleT]):
+    """A chunk in the window.
+
+    Attributes:
+        chunk: Which.
+        overtaken_at_seconds: When a chunk that was sent later was acked first, or None.
+    """
+
+    chunk: HandleT
+    overtaken_at_seconds: float | None = None
 
 
 class Delivery(Generic[HandleT]):
@@ -171,12 +209,16 @@ class Delivery(Generic[HandleT]):
         self._ack_timeout_seconds = ack_timeout_seconds
         self._retry_wait_seconds = retry_wait_seconds
         self._retry_wait_seconds_max = float("inf")
-        self._inflight: dict[str, HandleT] = {}  # in the order in which they were sent
+        self._overtaken_timeout_seconds = min(OVERTAKEN_TIMEOUT_SECONDS, ack_timeout_seconds)
+        self._inflight: dict[str, Flight[HandleT]] = {}  # in the order in which they were sent
         self._resend: deque[HandleT] = deque()
+        self._aside: HandleT | None = None
+        self._suspects = Suspects()
         self._failures = 0
         self._endpoint_index = 0
         self._retry_at_seconds = 0.0
         self._progress_at_seconds = 0.0
+        self._connected_at_seconds = 0.0
         self._acked_on_this_connection = False
 
     def __repr__(self) -> str:
@@ -211,8 +253,13 @@ class Delivery(Generic[HandleT]):
         """Return when `timer` must be called, or None if only an event can change anything."""
         if self.state is State.WAITING:
             return self._retry_at_seconds
-        if self.state is State.READY and self._inflight:
-            return self._progress_at_seconds + self._ack_timeout_seconds
+        if self.state is not State.READY:
+            return None
+        if self._inflight:
+            silence_ends = self._progress_at_seconds + self._ack_timeout_seconds
+            return min(silence_ends, *self._overtaken_deadlines())
+        if self._endpoint_index != 0:
+            return self._connected_at_seconds + RETURN_SECONDS
         return None
 
     # -- events ----------------------------------------------------------------------------------
@@ -235,7 +282,7 @@ class Delivery(Generic[HandleT]):
         self.counters.connected += 1
         self.writable = True
         self._acked_on_this_connection = False
-        self._progress_at_seconds = now_seconds
+        self._connected_at_seconds = self._progress_at_seconds = now_seconds
         return self._fill_window(now_seconds)
 
     def connect_failed(self, now_seconds: float, reason: str) -> Actions[HandleT]:
@@ -249,29 +296,34 @@ class Delivery(Generic[HandleT]):
     def connection_lost(self, now_seconds: float, reason: str) -> Actions[HandleT]:
         """The connection ended: whatever was not acked was not delivered."""
         self._go(Event.LOST)
-        self._resend.extendleft(reversed(self._inflight.values()))
+        lost = [flight.chunk for flight in self._inflight.values()]
         self._inflight.clear()
         text = f"lost the connection to {self.endpoint} ({reason}); unacked chunks are sent again"
+        judged = self._judge(lost)
         if self._acked_on_this_connection:
             self._endpoint_index = 0
             self._retry_at_seconds = now_seconds  # it worked: a restart, not a broken server
         else:
             self._next_endpoint()
             self._wait_before_retry(now_seconds)
-        return [Warn("lost", text)] if self._resend else []
+        return [*judged, Warn("lost", text)] if lost else judged
 
     def acked(self, now_seconds: float, chunk_ids: Iterable[str]) -> Actions[HandleT]:
         """The server acked these chunks, in any order."""
-        released: Actions[HandleT] = []
+        actions: Actions[HandleT] = []
         for chunk_id in chunk_ids:
-            chunk = self._inflight.pop(chunk_id, None)
-            if chunk is None:
+            self._note_overtaken(now_seconds, chunk_id)
+            flight = self._inflight.pop(chunk_id, None)
+            if flight is None:
                 self.counters.unknown_acks += 1
                 continue
-            released.append(Release(chunk))
-        if released:
+            actions.append(Release(flight.chunk))
+            if self._suspects.acked(chunk_id) and self._aside is not None:
+                guilty, self._aside = self._aside, None
+                actions += self._take_apart(guilty, proven=True)
+        if actions:
             self._note_progress(now_seconds)
-        return [*released, *self._fill_window(now_seconds)]
+        return [*actions, *self._fill_window(now_seconds)]
 
     def set_writable(self, now_seconds: float, writable: bool) -> Actions[HandleT]:
         """The connection takes more bytes, or takes no more for now."""
@@ -285,9 +337,13 @@ class Delivery(Generic[HandleT]):
             return []
         if self.state is State.WAITING:
             return self._connect(Event.RETRY)
-        silent = now_seconds - self._progress_at_seconds
-        lost = self.connection_lost(now_seconds, f"no ack for {silent:.0f} s")
-        return [Disconnect(), *lost]
+        if not self._inflight:
+            return self._return_to_first_endpoint(now_seconds)
+        if now_seconds >= self._progress_at_seconds + self._ack_timeout_seconds:
+            silent = now_seconds - self._progress_at_seconds
+            lost = self.connection_lost(now_seconds, f"no ack for {silent:.0f} s")
+            return [Disconnect(), *lost]
+        return self._condemn_overtaken(now_seconds)
 
     def hurry(
         self, now_seconds: float, ack_timeout_seconds: float, wait_seconds_max: float
@@ -301,6 +357,9 @@ class Delivery(Generic[HandleT]):
             wait_seconds_max: The longest wait between attempts.
         """
         self._ack_timeout_seconds = min(self._ack_timeout_seconds, ack_timeout_seconds)
+        self._overtaken_timeout_seconds = min(
+            self._overtaken_timeout_seconds, HURRIED_OVERTAKEN_TIMEOUT_SECONDS
+        )
         self._retry_wait_seconds_max = wait_seconds_max
         self._progress_at_seconds = now_seconds
         if self.state is State.WAITING:
@@ -332,18 +391,119 @@ class Delivery(Generic[HandleT]):
         sends: Actions[HandleT] = []
         if self.state is not State.READY or not self.writable:
             return sends
-        while len(self._inflight) < self._inflight_chunks_max:
-            resent = bool(self._resend)
-            chunk = self._resend.popleft() if self._resend else self._source.take()
-            if chunk is None:
-                break
+        while self._window_has_room() and (chunk := self._next_chunk()) is not None:
             if not self._inflight:
                 self._progress_at_seconds = now_seconds  # the silence begins when we begin to ask
-            self._inflight[chunk.id] = chunk
+            self._inflight[chunk.id] = Flight(chunk)
             self.counters.chunks_sent += 1
-            self.counters.chunks_resent += resent
             sends.append(Send(chunk))
         return sends
+
+    def _window_has_room(self) -> bool:
+        """Tell whether another chunk may go out; a chunk on trial goes out alone."""
+        if not self._inflight:
+            return True
+        if len(self._inflight) >= self._inflight_chunks_max or self._suspects.is_trial:
+            return False
+        waits_alone = self._resend and self._suspects.goes_alone(self._resend[0].id)
+        return not waits_alone and not self._alone_inflight()
+
+    def _alone_inflight(self) -> bool:
+        only = next(iter(self._inflight)) if len(self._inflight) == 1 else None
+        return only is not None and self._suspects.goes_alone(only)
+
+    def _next_chunk(self) -> HandleT | None:
+        if self._resend:
+            self.counters.chunks_resent += 1
+            return self._resend.popleft()
+        chunk = self._source.take()
+        if chunk is None and self._aside is not None and not self._inflight:
+            self._restore([])  # the probe is gone: it was dropped to make room
+            return self._next_chunk()
+        return chunk
+
+    def _judge(self, lost: list[HandleT]) -> Actions[HandleT]:
+        """Put what was lost back in line, and try those that the server may have closed on."""
+        if self._acked_on_this_connection or not lost:
+            self._restore(lost)
+            return []
+        if len(lost) > 1 or not self._suspects.goes_alone(lost[0].id):
+            self._suspects.lost_together()
+            self._restore(lost)
+            return []
+        others_wait = bool(self._resend) or self._source.has_sealed()
+        verdict = self._suspects.lost_alone(lost[0].id, others_wait)
+        if verdict is Verdict.GUILTY:
+            return self._take_apart(lost[0], proven=False)
+        if verdict is Verdict.PROBE:
+            self._aside = lost[0]
+        else:
+            self._restore(lost)
+        return []
+
+    def _restore(self, lost: list[HandleT]) -> None:
+        """Put chunks back at the front, what was set aside first: the old order."""
+        self._resend.extendleft(reversed(lost))
+        if self._aside is not None:
+            self._resend.appendleft(self._aside)
+            self._aside = None
+        self._suspects.is_probing = False
+
+    def _take_apart(self, guilty: HandleT, *, proven: bool) -> Actions[HandleT]:
+        """Split a chunk that the server does not take, or quarantine it where it is one record.
+
+        Args:
+            guilty: The chunk.
+            proven: Whether others pass. Without proof no record is given up: the server may take
+                nothing at all at the moment.
+        """
+        halves = self._source.split(guilty)
+        if halves is not None:
+            self._suspects.split(guilty.id, (halves[0].id, halves[1].id))
+            self._resend.extendleft(reversed(halves))
+            self.counters.chunks_split += 1
+            return []
+        if not proven:
+            self._resend.appendleft(guilty)
+            return []
+        self._suspects.settled(guilty.id)
+        self.counters.chunks_quarantined += 1
+        return [Quarantine(guilty)]
+
+    def _note_overtaken(self, now_seconds: float, chunk_id: str) -> None:
+        """Mark chunks that were sent before the acked one, and are not acked yet."""
+        if chunk_id not in self._inflight:
+            return
+        for sent_id, flight in self._inflight.items():
+            if sent_id == chunk_id:
+                return
+            if flight.overtaken_at_seconds is None:
+                flight.overtaken_at_seconds = now_seconds
+
+    def _overtaken_deadlines(self) -> list[float]:
+        return [
+            flight.overtaken_at_seconds + self._overtaken_timeout_seconds
+            for flight in self._inflight.values()
+            if flight.overtaken_at_seconds is not None
+        ]
+
+    def _condemn_overtaken(self, now_seconds: float) -> Actions[HandleT]:
+        """Take apart what the server passed over: it took later chunks, and never this one."""
+        actions: Actions[HandleT] = []
+        for chunk_id, flight in list(self._inflight.items()):
+            overtaken_at = flight.overtaken_at_seconds
+            if overtaken_at is None or now_seconds < overtaken_at + self._overtaken_timeout_seconds:
+                continue
+            del self._inflight[chunk_id]
+            actions += self._take_apart(flight.chunk, proven=True)
+        return [*actions, *self._fill_window(now_seconds)]
+
+    def _return_to_first_endpoint(self, now_seconds: float) -> Actions[HandleT]:
+        """Leave a second-best sidecar while nothing is on its way to it."""
+        self._go(Event.LOST)
+        self._endpoint_index = 0
+        self._retry_at_seconds = now_seconds
+        return [Disconnect()]
 
     def _note_progress(self, now_seconds: float) -> None:
         self.last_ack_seconds = now_seconds

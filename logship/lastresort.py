@@ -221,7 +221,7 @@ class Spill:
         self._source = source
         self._last_resort = last_resort
         self._chunks: deque[Any] = deque()
-        self._seen_serial = 0
+        self._seen: set[str] = set()
         self._last_was_control = False
 
     def step(self, until_seconds: float, monotonic: Callable[[], float]) -> bool:
@@ -245,10 +245,9 @@ class Spill:
             self._source.note_spilled(chunk, chunk.spilled_entries - 1, records)
 
     def _look_for_more(self) -> None:
-        fresh = [each for each in self._source.unsettled() if each.serial > self._seen_serial]
+        fresh = [each for each in self._source.unsettled() if each.id not in self._seen]
         self._chunks.extend(fresh)
-        if fresh:
-            self._seen_serial = fresh[-1].serial
+        self._seen.update(each.id for each in fresh)
 
     def _spill_chunk(self, chunk: Any, until: float, monotonic: Callable[[], float]) -> bool:
         """Write the chunk's entries from where an earlier step stopped; False if interrupted."""

@@ -27,12 +27,17 @@ from typing import NamedTuple
 
 from logship.buffer.chunk import Chunk, ChunkState, MemoryStorage, Storage, merge_ranges
 from logship.buffer.counters import Counters, DrainReport, StreamReport
+from logship.buffer.halves import fill_halves
 from logship.buffer.stream import NUMBER_MAX, Gap, Stream
 from logship.protocol.entries import pack_control
 
 STREAMS_MAX = 1000
 """Open streams; above it the one that was opened first is ended, so that a tag made of user data
 cannot grow the process without bound."""
+
+
+QUARANTINED_REASON = "quarantined"
+"""The word in counters, gaps and reports for a record that no server takes."""
 
 
 class Outcome(Enum):
@@ -105,7 +110,7 @@ class Buffer:
         self._ended: list[Stream] = []
         self._open: dict[Stream, Chunk] = {}  # in the order of opening: the first is due first
         self._sealed: deque[Chunk] = deque()
-        self._unsettled: dict[int, Chunk] = {}  # by serial: every chunk, open ones too
+        self._unsettled: dict[str, Chunk] = {}  # by id: every chunk, open ones too
         self._serial = 0
         self._shipper_asleep = True
         self._timer_armed = False
@@ -244,7 +249,7 @@ class Buffer:
     def settled_through(self) -> int:
         """Return the highest serial such that all chunks up to it are acked or dropped."""
         with self._lock, self._section():
-            oldest = next(iter(self._unsettled), None)
+            oldest = min((chunk.serial for chunk in self._unsettled.values()), default=None)
             return self._serial if oldest is None else oldest - 1
 
     def release(self, chunk: Chunk) -> None:
@@ -256,6 +261,40 @@ class Buffer:
             self._settle(chunk)
             callbacks = self._take_space_callbacks()
         self._call(callbacks)
+
+    def split(self, chunk: Chunk) -> tuple[Chunk, Chunk] | None:
+        """Replace a chunk that a server does not take by two halves with ids of their own.
+
+        Returns:
+            The halves, taken as the chunk was; None if it holds a single entry.
+        """
+        with self._lock, self._section():
+            if chunk.entries < 2:
+                return None
+            left, right = (self._storage.open_chunk(chunk.stream, chunk.serial, 0.0) for _ in "12")
+            fill_halves(chunk, left, right)
+            self._unsettled.update({left.id: left, right.id: right})
+            chunk.stream.unsettled += 2
+            self.bytes_held += left.size + right.size
+            self._settle(chunk)
+            return left, right
+
+    def quarantine(self, chunk: Chunk) -> Burned | None:
+        """Give up a single record that a server does not take: its number is a gap from now on.
+
+        Returns:
+            The record, for the last resort; None if it was one of our own.
+        """
+        with self._lock, self._section():
+            stream, number, entry = chunk.stream, chunk.first, bytes(chunk.data)
+            stream.add_gap(Gap(number, chunk.last, QUARANTINED_REASON))
+            stream.declare_later(chunk.gaps)
+            self.counters.dropped[QUARANTINED_REASON] += chunk.records
+            is_own = chunk.records == 0
+            self._settle(chunk)
+            callbacks = self._take_space_callbacks()
+        self._call(callbacks)
+        return None if is_own else Burned(stream, number, entry)
 
     # -- closing and the account ---------------------------------------------------------------
 
@@ -285,7 +324,7 @@ class Buffer:
     def unsettled(self) -> list[Chunk]:
         """Return every chunk that is neither acked nor dropped, oldest first."""
         with self._lock, self._section():
-            return list(self._unsettled.values())
+            return sorted(self._unsettled.values(), key=lambda chunk: (chunk.serial, chunk.first))
 
     def note_spilled(self, chunk: Chunk, entries: int, records: int) -> None:
         """Note that the chunk's first `entries`, `records` of them not control, went to stderr."""
@@ -443,7 +482,7 @@ class Buffer:
             self._seal(stream.chunk)
         self._serial += 1
         chunk = self._storage.open_chunk(stream, self._serial, self._monotonic())
-        self._unsettled[chunk.serial] = chunk
+        self._unsettled[chunk.id] = chunk
         self._open[stream] = chunk
         stream.chunk = chunk
         stream.unsettled += 1
@@ -469,7 +508,7 @@ class Buffer:
             del self._open[chunk.stream]
             chunk.stream.chunk = None
         chunk.state = ChunkState.SETTLED
-        if self._unsettled.pop(chunk.serial, None) is not None:
+        if self._unsettled.pop(chunk.id, None) is not None:
             self.bytes_held -= chunk.size
             chunk.stream.unsettled -= 1
         self._storage.release(chunk)

@@ -1,0 +1,55 @@
+"""A chunk taken apart: each half with its own part of the entries, numbers and counts.
+
+Only for a chunk that a server does not take, which is rare: so everything is decoded and counted
+anew here, and the emit path carries nothing that would make this cheaper.
+"""
+
+from __future__ import annotations
+
+import msgpack
+
+from logship.buffer.chunk import Chunk, ChunkState, merge_ranges, subtract_ranges
+from logship.buffer.stream import Gap
+from logship.protocol.entries import unpack_entries
+
+
+def fill_halves(whole: Chunk, left: Chunk, right: Chunk) -> None:
+    """Put the first half of `whole`'s entries into `left` and the others into `right`."""
+    numbers = [n for first, last in whole.ranges() for n in range(first, last + 1)]
+    payload = bytes(whole.data)
+    middle = len(numbers) // 2
+    offset = _end_of_entry(payload, middle)
+    _fill(left, payload[:offset], numbers[:middle], whole.spilled_entries)
+    _fill(right, payload[offset:], numbers[middle:], max(0, whole.spilled_entries - middle))
+
+
+def _end_of_entry(payload: bytes, count: int) -> int:
+    """Return where the first `count` entries end."""
+    unpacker = msgpack.Unpacker(max_buffer_size=0, raw=True, strict_map_key=False)
+    unpacker.feed(payload)
+    for _ in range(count):
+        unpacker.skip()
+    return int(unpacker.tell())
+
+
+def _fill(half: Chunk, payload: bytes, numbers: list[int], spilled_entries: int) -> None:
+    controls = [_gap_of(record) for _, record in unpack_entries(payload)]
+    half.append(payload, b"")
+    half.size = len(payload)
+    half.entries = len(numbers)
+    half.records = sum(gap is None for gap in controls)
+    half.first, half.last = numbers[0], numbers[-1]
+    ranges = merge_ranges([(number, number) for number in numbers])
+    half.holes = subtract_ranges([(half.first, half.last)], ranges)
+    half.gaps = [gap for gap in controls if isinstance(gap, Gap)]
+    half.spilled_entries = min(spilled_entries, half.entries)
+    half.spilled_records = sum(gap is None for gap in controls[: half.spilled_entries])
+    half.state = ChunkState.TAKEN
+
+
+def _gap_of(record: dict[str, object]) -> Gap | bool | None:
+    """Return the gap that a control record declares, True for another one of ours, else None."""
+    gap = record.get("logship_gap")
+    if isinstance(gap, list):
+        return Gap(*gap)
+    return True if "logship_end" in record else None
