@@ -171,11 +171,14 @@ class Flight(Generic[HandleT]):
 
     Attributes:
         chunk: Which.
-        overtaken_at_seconds: When a chunk that was sent later was acked first, or None.
+        acks_before: Acks that had come in when it was sent.
+        overtaken_at_seconds: When a chunk that was sent later was acked first, or None. Halves
+            of a chunk that was passed over count as overtaken from the start.
     """
 
     chunk: HandleT
-    overtaken_at_seconds: float | None = None
+    acks_before: int
+    overtaken_at_seconds: float | None
 
 
 class Delivery(Generic[HandleT]):
@@ -214,6 +217,8 @@ class Delivery(Generic[HandleT]):
         self._resend: deque[HandleT] = deque()
         self._aside: HandleT | None = None
         self._suspects = Suspects()
+        self._passed_over: set[str] = set()
+        self._acks = 0
         self._failures = 0
         self._endpoint_index = 0
         self._retry_at_seconds = 0.0
@@ -257,7 +262,7 @@ class Delivery(Generic[HandleT]):
             return None
         if self._inflight:
             silence_ends = self._progress_at_seconds + self._ack_timeout_seconds
-            return min(silence_ends, *self._overtaken_deadlines())
+            return min([silence_ends, *self._overtaken_deadlines()])
         if self._endpoint_index != 0:
             return self._connected_at_seconds + RETURN_SECONDS
         return None
@@ -318,6 +323,8 @@ class Delivery(Generic[HandleT]):
                 self.counters.unknown_acks += 1
                 continue
             actions.append(Release(flight.chunk))
+            self._acks += 1
+            self._passed_over.discard(chunk_id)
             if self._suspects.acked(chunk_id) and self._aside is not None:
                 guilty, self._aside = self._aside, None
                 actions += self._take_apart(guilty, proven=True)
@@ -394,7 +401,8 @@ class Delivery(Generic[HandleT]):
         while self._window_has_room() and (chunk := self._next_chunk()) is not None:
             if not self._inflight:
                 self._progress_at_seconds = now_seconds  # the silence begins when we begin to ask
-            self._inflight[chunk.id] = Flight(chunk)
+            overtaken_at = now_seconds if chunk.id in self._passed_over else None
+            self._inflight[chunk.id] = Flight(chunk, self._acks, overtaken_at)
             self.counters.chunks_sent += 1
             sends.append(Send(chunk))
         return sends
@@ -459,7 +467,7 @@ class Delivery(Generic[HandleT]):
         """
         halves = self._source.split(guilty)
         if halves is not None:
-            self._suspects.split(guilty.id, (halves[0].id, halves[1].id))
+            self._inherit(guilty.id, (halves[0].id, halves[1].id))
             self._resend.extendleft(reversed(halves))
             self.counters.chunks_split += 1
             return []
@@ -467,8 +475,18 @@ class Delivery(Generic[HandleT]):
             self._resend.appendleft(guilty)
             return []
         self._suspects.settled(guilty.id)
+        self._passed_over.discard(guilty.id)
         self.counters.chunks_quarantined += 1
         return [Quarantine(guilty)]
+
+    def _inherit(self, guilty_id: str, half_ids: tuple[str, str]) -> None:
+        """Suspect the halves of what their whole was suspected of."""
+        if guilty_id in self._passed_over:
+            self._passed_over.discard(guilty_id)
+            self._passed_over.update(half_ids)
+            self._suspects.settled(guilty_id)
+        else:
+            self._suspects.split(guilty_id, half_ids)
 
     def _note_overtaken(self, now_seconds: float, chunk_id: str) -> None:
         """Mark chunks that were sent before the acked one, and are not acked yet."""
@@ -495,7 +513,8 @@ class Delivery(Generic[HandleT]):
             if overtaken_at is None or now_seconds < overtaken_at + self._overtaken_timeout_seconds:
                 continue
             del self._inflight[chunk_id]
-            actions += self._take_apart(flight.chunk, proven=True)
+            self._passed_over.add(chunk_id)
+            actions += self._take_apart(flight.chunk, proven=self._acks > flight.acks_before)
         return [*actions, *self._fill_window(now_seconds)]
 
     def _return_to_first_endpoint(self, now_seconds: float) -> Actions[HandleT]:
