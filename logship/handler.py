@@ -51,6 +51,8 @@ class Handler(logging.Handler):
     `thread` where it is not the main one, `exception` and `stack` where there are any, and every
     `extra` field under its own name.
 
+    Closing the handler does not close the client: `dictConfig` closes handlers, and programs go on.
+
     Args:
         client: Where records go: a `BackgroundClient`, or a `Client` whose loop runs.
         level: As of `logging.Handler`.
@@ -68,7 +70,6 @@ class Handler(logging.Handler):
     ) -> None:
         super().__init__(level)
         self.client = client
-        self.was_closed = False
         self._message_key = message_key
         self._tag = tag
 
@@ -91,11 +92,6 @@ class Handler(logging.Handler):
         time_ns = _time_ns(record)
         if not self.client.emit(fields, self._tag, time_ns=time_ns) and self.client.intake_closed:
             self._fall_back(fields, time_ns)
-
-    def close(self) -> None:
-        """Close the handler, not the client: `dictConfig` closes handlers, and programs go on."""
-        self.was_closed = True
-        super().close()
 
     def _fields(self, record: logging.LogRecord) -> dict[str, Any]:
         """Return the record as a mapping."""

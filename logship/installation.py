@@ -60,8 +60,6 @@ class Installation:
             self._take_signals()
         self._take_exceptions()
         self.watchdog.start()
-        if self.signals is not None:
-            self.watchdog.listen_for_signals()
 
     def stopping(self, reason: str) -> None:
         """Start the stop clock: somebody else got the signal."""
@@ -70,6 +68,8 @@ class Installation:
 
     def end_at_exit(self) -> None:
         """At interpreter exit: drain, and arrange for the right exit status."""
+        if self.signals is not None:
+            self.signals.exit_begins()
         self._check_handler()
         if self.client.used and self.client.report is None:
             self.client.drain(self._exit_plan(), self._exit_reason())
@@ -79,6 +79,7 @@ class Installation:
     def after_fork_in_child(self) -> None:
         """In a forked child: the clock and the signals of the parent are not ours."""
         self.client.after_fork_in_child()
+        self.watchdog.after_fork_in_child()
         if self.signals is not None:
             self.signals.forget()
 

@@ -132,8 +132,14 @@ class _Writer(Protocol):
 class _DescriptorWriter:
     """Writes to a descriptor that does not block."""
 
-    def __init__(self, descriptor: int) -> None:
+    def __init__(self, descriptor: int, *, is_own: bool) -> None:
         self.descriptor = descriptor
+        self._is_own = is_own
+
+    def __del__(self, close: Callable[[int], None] = os.close) -> None:
+        """Close a descriptor that was opened here."""
+        if self._is_own:
+            close(self.descriptor)
 
     def __call__(self, data: bytes) -> int:
         """Write from `data` what can be written now; return how many bytes that was."""
@@ -184,16 +190,19 @@ def _nonblocking_writer(descriptor: int) -> _Writer:
     try:
         mode = os.fstat(descriptor).st_mode
     except OSError:
-        return _DescriptorWriter(descriptor)  # closed: each write will fail and be counted
+        return _DescriptorWriter(
+            descriptor, is_own=False
+        )  # closed: each write will fail and be counted
     if stat.S_ISSOCK(mode):
         return _SocketWriter(descriptor)
     if stat.S_ISREG(mode):
-        return _DescriptorWriter(descriptor)
+        return _DescriptorWriter(descriptor, is_own=False)
     try:
         flags = os.O_WRONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
-        return _DescriptorWriter(os.open(f"/proc/self/fd/{descriptor}", flags))
+        own = os.open(f"/proc/self/fd/{descriptor}", flags)
     except OSError:
         return _CautiousWriter(descriptor)  # another user's pipe, or no /proc
+    return _DescriptorWriter(own, is_own=True)
 
 
 class SpillSource(Protocol):

@@ -6,7 +6,7 @@ Weak, so that a client nobody holds can go.
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Any, Protocol
 from weakref import WeakSet
 
 
@@ -25,7 +25,7 @@ class Forkable(Living, Protocol):
 
 
 _clients: WeakSet[Living] = WeakSet()
-_forkable: WeakSet[Forkable] = WeakSet()
+_forkable: WeakSet[Any] = WeakSet()
 
 
 def add(client: Living) -> None:
@@ -42,6 +42,7 @@ def add_forkable(client: Forkable) -> None:
 def discard(client: Living) -> None:
     """Forget a client: somebody else looks after it."""
     _clients.discard(client)
+    _forkable.discard(client)
 
 
 def clients() -> list[Living]:

@@ -2,9 +2,10 @@
 
 The handler takes no lock, waits for nothing and drains nothing. What it may have to do besides is
 to raise (`SystemExit` where the default disposition was found, `KeyboardInterrupt`, or whatever
-the application's own handler raises), and two places are wrong for that:
+the application's own handler raises), and these places are wrong for that:
 
-- inside the buffer's critical section, where it would tear an entry in two;
+- inside the buffer's critical section, where it would tear an entry in two, or in the middle of a
+  client's end, which it would cut short;
 - inside a `__del__`, where Python swallows it: 19 of 20 times in a program full of them.
 
 In these the action is owed: the watchdog delivers the signal again a moment later, until it finds
@@ -13,9 +14,11 @@ the main thread in a better place.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import sys
+import threading
 import time
 from collections.abc import Callable
 from enum import Enum, auto
@@ -25,9 +28,12 @@ from typing import Any
 from logship.process import exits
 from logship.process.clock import Started, StopClock
 
+REDELIVERY_SECONDS = 0.05
+"""A signal that comes so soon after a redelivery is the redelivery, not another one."""
+
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 _CRITICAL_MODULES = frozenset(
-    {"logship.buffer.buffer", "logship.buffer.chunk", "logship.buffer.stream"}
+    {"logship.buffer.buffer", "logship.buffer.chunk", "logship.buffer.stream", "logship.closing"}
 )
 
 Disposition = Callable[[int, FrameType | None], Any] | int | None
@@ -70,6 +76,8 @@ class StopSignals:
         self._previous: dict[int, Disposition] = {}
         self._actions: dict[int, _Action] = {}
         self._raised: BaseException | None = None
+        self._redelivered_at_seconds = float("-inf")
+        self._exiting = False
         self._parent_pid = os.getpid()
         self._handler = self._on_signal  # one bound method, so that identity can be asked
 
@@ -112,6 +120,18 @@ class StopSignals:
         self._raised = None
         self._actions = dict.fromkeys(self._actions, _Action.NONE)
 
+    def exit_begins(self) -> None:
+        """From now on the exit hook runs: nothing may be raised in it any more."""
+        self._exiting = True
+
+    def redeliver(self, signum: int) -> None:
+        """Send the main thread the signal once more; from the watchdog."""
+        main = threading.main_thread().ident
+        self._redelivered_at_seconds = time.monotonic()
+        if main is not None:
+            with contextlib.suppress(OSError):
+                signal.pthread_kill(main, signum)
+
     def started_by(self, signum: int) -> Started:
         """Return the clock that this signal starts."""
         forces = self._previous.get(signum) in (signal.SIG_DFL, signal.default_int_handler)
@@ -142,17 +162,28 @@ class StopSignals:
         self._actions[signum] = _Action.DONE
         if previous is signal.SIG_DFL:
             if not repeated:
-                self._raised = SystemExit(128 + signum)
-                raise self._raised
+                self._raise(SystemExit(128 + signum))
+        elif previous is signal.default_int_handler:
+            self._interrupt(repeated)
+        elif callable(previous) and not (repeated and self._is_redelivery()):
+            previous(signum, frame)
+
+    def _interrupt(self, repeated: bool) -> None:
+        """Do what Ctrl-C does: the first one interrupts, the next one does not wait for more."""
+        if repeated and self._is_redelivery():
             return
-        if repeated and previous is signal.default_int_handler:
+        if repeated or self._exiting:
             self._second_interrupt()
-            return
-        if previous is signal.default_int_handler:
-            self._raised = KeyboardInterrupt()
-            raise self._raised
-        assert callable(previous)
-        previous(signum, frame)
+        else:
+            self._raise(KeyboardInterrupt())
+
+    def _raise(self, error: BaseException) -> None:
+        self._raised = error
+        if not self._exiting:
+            raise error
+
+    def _is_redelivery(self) -> bool:
+        return time.monotonic() < self._redelivered_at_seconds + REDELIVERY_SECONDS
 
     def _owe(self, signum: int) -> None:
         self._actions[signum] = _Action.OWED

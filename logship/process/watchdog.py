@@ -44,19 +44,33 @@ class Watchdog:
         self._clock = clock
         self._check = check
         self._interrupted_again = False
+        self._read_descriptor = self._write_descriptor = -1
         self._open_pipe()
 
     def start(self) -> None:
         """Start the thread; in a forked child, start it anew."""
         self._interrupted_again = False
-        self._open_pipe()
+        if self._write_descriptor < 0:
+            self._open_pipe()
         thread = threading.Thread(target=self._run, name="logship-watchdog", daemon=True)
         with contextlib.suppress(
             RuntimeError
         ):  # at interpreter exit: the exit hook is all there is
             thread.start()
+        if self.signals is not None and threading.current_thread() is threading.main_thread():
+            self._listen_for_signals()
 
-    def listen_for_signals(self) -> None:
+    def after_fork_in_child(self) -> None:
+        """Let go of the parent's pipe: what a child gets must not wake its parent."""
+        if threading.current_thread() is threading.main_thread():
+            current = signal.set_wakeup_fd(-1)
+            if current not in (-1, self._write_descriptor):
+                signal.set_wakeup_fd(current)
+        os.close(self._read_descriptor)
+        os.close(self._write_descriptor)
+        self._read_descriptor = self._write_descriptor = -1
+
+    def _listen_for_signals(self) -> None:
         """Be woken by the C-level handler too, where nobody else is; in the main thread.
 
         Python's handlers run between bytecodes, so not while the main thread is in a C call.
@@ -69,7 +83,7 @@ class Watchdog:
 
     def wake(self, signum: int) -> None:
         """Wake the thread; from a signal handler."""
-        with contextlib.suppress(OSError):  # the pipe is full: it is awake
+        with contextlib.suppress(OSError):  # full: it is awake; closed: a child that has none
             os.write(self._write_descriptor, bytes([signum]))
 
     def second_interrupt(self) -> None:
@@ -97,7 +111,7 @@ class Watchdog:
     def _wait(self, seconds: float) -> None:
         """Wait to be woken; start the clock where only the C-level handler could say so."""
         if self.signals is not None and self.signals.owed is not None:
-            self._redeliver(self.signals.owed)
+            self.signals.redeliver(self.signals.owed)
             seconds = min(seconds, _REDELIVER_SECONDS)
         select.select([self._read_descriptor], [], [], max(0.0, seconds))
         with contextlib.suppress(BlockingIOError):
@@ -108,12 +122,6 @@ class Watchdog:
         signals = self.signals
         if signals is not None and signals.owns(signum) and signals.starts_clock(signum):
             self._clock.start(signals.started_by(signum))
-
-    def _redeliver(self, signum: int) -> None:
-        main = threading.main_thread().ident
-        if main is not None:
-            with contextlib.suppress(OSError):
-                signal.pthread_kill(main, signum)
 
     def _wait_for_reserve(self) -> None:
         """Let the application log until only the time for the spill is left."""
