@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import socket
 import time
 import traceback
 from collections.abc import Callable, Mapping
@@ -39,8 +40,9 @@ from logship.errors import ClientClosed, ConnectError, ProtocolError
 from logship.lastresort import LastResort, spilled_lines
 from logship.protocol.entries import pack_record, pack_truncated
 from logship.protocol.frames import AckReader, AnswerError, frame_parts
+from logship.protocol.handshake import ClientHandshake
 from logship.settings import RECORD_BYTES_MAX, Endpoint, Settings
-from logship.transport import Connection, SocketTransport, Transport
+from logship.transport import Connection, SocketTransport, Transport, is_loopback, tls_context
 
 _DRAIN_RETRY_WAIT_SECONDS_MAX = 0.25
 _DRAIN_ACK_TIMEOUT_SECONDS_MIN = 5.0
@@ -94,6 +96,7 @@ class Client:
             monotonic=monotonic,
         )
         self._packer = _RecordPacker(settings)
+        self._tls = tls_context(settings)
         self._transport = transport
         self._monotonic = monotonic
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -134,10 +137,8 @@ class Client:
             return
         self._loop = asyncio.get_running_loop()
         if self._transport is None:
-            self._transport = SocketTransport(
-                connect_timeout_seconds=self.settings.connect_timeout_seconds,
-                user_timeout_seconds=self.settings.ack_timeout_seconds,
-            )
+            self._transport = self._socket_transport()
+        self._warn_of_clear_text()
         self._perform(self.delivery.start())
         self._turn()
 
@@ -348,6 +349,25 @@ class Client:
             self._perform(self.delivery.set_writable(self._monotonic(), writable))
 
     # -- inside ------------------------------------------------------------------------------------
+
+    def _socket_transport(self) -> SocketTransport:
+        settings = self.settings
+        return SocketTransport(
+            connect_timeout_seconds=settings.connect_timeout_seconds,
+            user_timeout_seconds=settings.ack_timeout_seconds,
+            tls=self._tls,
+            tls_server_name=settings.tls_server_name,
+            handshake=_handshake_maker(settings),
+        )
+
+    def _warn_of_clear_text(self) -> None:
+        """Say it where a key makes people believe that their records are encrypted."""
+        if self.settings.shared_key is None:
+            return
+        for endpoint in self.settings.endpoints:
+            if endpoint.scheme == "tcp" and not is_loopback(endpoint.host):
+                text = f"records to {endpoint} are authenticated, not encrypted; tls:// does both"
+                self.last_resort.warn("clear", text)
 
     @property
     def _spills(self) -> bool:
@@ -570,6 +590,21 @@ class _RecordPacker:
         except Exception as error:  # noqa: BLE001 - what could not be redacted must not leave
             name = type(error).__name__
             return {"message": f"logship: redact raised {name}; the record is withheld"}
+
+
+def _handshake_maker(settings: Settings) -> Callable[[], ClientHandshake] | None:
+    """Return what makes a connection's handshake, or None where there is no shared key."""
+    if settings.shared_key is None:
+        return None
+    key = settings.shared_key.reveal()
+    password = settings.password.reveal() if settings.password else ""
+    return lambda: ClientHandshake(
+        hostname=socket.gethostname(),
+        shared_key=key,
+        salt=os.urandom(16).hex(),
+        username=settings.username or "",
+        password=password,
+    )
 
 
 def _waker(space: asyncio.Future[None]) -> Callable[[], None]:

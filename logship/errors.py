@@ -26,6 +26,16 @@ class ProtocolError(LogshipError):
     """A peer sent bytes that the forward protocol does not allow; the connection cannot go on."""
 
 
+class HandshakeError(ProtocolError):
+    """The handshake failed: a wrong key or password, or a peer that speaks otherwise.
+
+    Attributes:
+        answer: What a server sends to the client that it refuses.
+    """
+
+    answer: bytes = b""
+
+
 class ConnectError(LogshipError):
     """No connection to the sidecar could be made; the text says to where and why."""
 

@@ -34,7 +34,7 @@ class Endpoint(NamedTuple):
     """Where a sidecar listens.
 
     Attributes:
-        scheme: `tcp` or `unix`.
+        scheme: `tcp`, `tls` or `unix`.
         host: A name or address; empty for a unix socket.
         port: 1 to 65535; 0 for a unix socket.
         path: The unix socket's file; empty otherwise.
@@ -62,14 +62,40 @@ class Endpoint(NamedTuple):
         scheme, separator, rest = text.strip().partition("://")
         if separator and scheme == "unix" and rest.startswith("/"):
             return cls("unix", "", 0, rest)
-        if separator and scheme == "tcp":
+        if separator and scheme in ("tcp", "tls"):
             host, port = _host_and_port(rest)
             if host and port:
-                return cls("tcp", host, port, "")
+                return cls(scheme, host, port, "")
         raise SettingsError(
             f"endpoints: {text.strip()!r} is no endpoint; "
-            "allowed: tcp://HOST:PORT (port 1 to 65535) or unix:///PATH, separated by commas"
+            "allowed: tcp://HOST:PORT, tls://HOST:PORT (port 1 to 65535) or unix:///PATH, "
+            "separated by commas"
         )
+
+
+class Secret:
+    """A text that no `repr`, error or log shows; `reveal` gives it to who needs it."""
+
+    __slots__ = ("_text",)
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+
+    def __repr__(self) -> str:
+        """Return stars."""
+        return "Secret('***')"
+
+    def __eq__(self, other: object) -> bool:
+        """Tell whether both hold the same text."""
+        return isinstance(other, Secret) and other._text == self._text
+
+    def __hash__(self) -> int:
+        """Return a hash that goes with equality."""
+        return hash((Secret, self._text))
+
+    def reveal(self) -> str:
+        """Return the text."""
+        return self._text
 
 
 def _host_and_port(text: str) -> tuple[str, int]:
@@ -177,6 +203,14 @@ class Settings:
         exit_stall_seconds: A program that ends by itself gives up after so long without an ack.
         exit_drain_seconds_max: And after so long in any case.
         child_drain_seconds: The budget of a multiprocessing child's exit.
+        shared_key: Proved to the sidecar, and by it, before anything is sent.
+        username: For sidecars that ask for a user.
+        password: Of that user.
+        tls_ca: File of certificates to trust instead of the system's; for `tls://` endpoints.
+        tls_cert: File of the client's own certificate.
+        tls_key: File of its key, where it is not in `tls_cert`.
+        tls_server_name: The name that the sidecar's certificate must have, where it is not the
+            endpoint's host.
         stamp: Whether records carry the number that proves completeness.
         stamp_key: The field that carries it.
         report: Whether the drain report is printed even when everything was acked.
@@ -206,6 +240,13 @@ class Settings:
     exit_stall_seconds: float = _setting(15.0, least=0.1, most=86_400.0)
     exit_drain_seconds_max: float = _setting(120.0, least=0.0, most=86_400.0)
     child_drain_seconds: float = _setting(2.0, least=0.0, most=86_400.0)
+    shared_key: Secret | None = _setting(None)
+    username: str | None = _setting(None)
+    password: Secret | None = _setting(None)
+    tls_ca: str | None = _setting(None)
+    tls_cert: str | None = _setting(None)
+    tls_key: str | None = _setting(None)
+    tls_server_name: str | None = _setting(None)
     stamp: bool = _setting(True)
     stamp_key: str = _setting("logship_id")
     report: bool = _setting(False)
@@ -233,6 +274,7 @@ class Settings:
                 self.chunk_bytes_max,
                 f"at most buffer_bytes_max ({self.buffer_bytes_max})",
             )
+        _check_security(self)
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str], **settings: Any) -> Settings:
@@ -252,6 +294,7 @@ class Settings:
             text = environ.get(variable_name(each.name), "")
             if text:
                 values[each.name] = _parsed(each.name, text)
+        values.update(_secrets_from_files(environ))
         values.setdefault("stop_timeout_seconds", stop_timeout_for(environ))
         return cls.of(**{**values, **settings})
 
@@ -283,11 +326,30 @@ def _from_firelens(environ: Mapping[str, str]) -> dict[str, Any]:
     return {"endpoints": f"tcp://{host}:{port}"}
 
 
+def _secrets_from_files(environ: Mapping[str, str]) -> dict[str, Any]:
+    """Read the files that `LOGSHIP_SHARED_KEY_FILE` and the like name, as secrets are mounted."""
+    values = {}
+    for name in (*_SECRETS, "username"):
+        variable = f"{variable_name(name)}_FILE"
+        path = environ.get(variable, "")
+        if not path:
+            continue
+        if environ.get(variable_name(name), ""):
+            raise SettingsError(f"{variable}: {variable_name(name)} is set as well; give one")
+        try:
+            values[name] = Path(path).read_text().strip("\r\n")
+        except (OSError, ValueError) as error:
+            raise SettingsError(f"{variable}: cannot read {path}: {error}") from None
+    return values
+
+
 _CHOICES: dict[str, tuple[str, ...]] = {
     "overflow": get_args(Overflow),
     "last_resort": get_args(LastResort),
 }
 _TEXTS = ("tag", "message_key", "stamp_key")
+_OPTIONAL_TEXTS = ("username", "tls_ca", "tls_cert", "tls_key", "tls_server_name")
+_SECRETS = ("shared_key", "password")
 _BOOLEANS = ("stamp", "report", "disabled")
 _WORDS = {
     **dict.fromkeys(("1", "true", "yes", "on"), True),
@@ -308,7 +370,7 @@ def _parsed(name: str, text: str) -> Any:
         return _WORDS[text.strip().lower()]
     if name == "redact":
         raise _wrong(name, text, "a function, in the program; it cannot come from the environment")
-    if name in _CHOICES or name in _TEXTS or name == "endpoints":
+    if name in (*_CHOICES, *_TEXTS, *_OPTIONAL_TEXTS, *_SECRETS, "endpoints"):
         return text
     return _number(name, text)
 
@@ -328,8 +390,12 @@ def _checked(name: str, value: Any) -> Any:
     if name in _CHOICES:
         if value not in _CHOICES[name]:
             raise _wrong(name, value, " or ".join(_CHOICES[name]))
-    elif name in _TEXTS:
+    elif name in _TEXTS or (name in _OPTIONAL_TEXTS and value is not None):
         _check_text(name, value)
+    elif name in _SECRETS:
+        return _secret(name, value)
+    elif name in _OPTIONAL_TEXTS:
+        return None
     elif name in _BOOLEANS:
         if not isinstance(value, bool):
             raise _wrong(name, value, "True or False")
@@ -347,6 +413,33 @@ def _checked_number(name: str, value: Any) -> int | float:
     if isinstance(value, bool) or not isinstance(value, kinds) or not math.isfinite(value):
         raise _wrong(name, value, "a whole number" if wants_integer else "a number")
     return value if wants_integer else float(value)
+
+
+def _secret(name: str, value: Any) -> Secret | None:
+    """Return the secret; no error shows what was given."""
+    if isinstance(value, str) and value:
+        return Secret(value)
+    if value is None or isinstance(value, Secret):
+        return value
+    raise SettingsError(f"{name} ({variable_name(name)}): give a text that is not empty")
+
+
+def _check_security(settings: Settings) -> None:
+    """Check what must go together.
+
+    Raises:
+        SettingsError: A part is missing, so that the rest would not protect.
+    """
+    if (settings.username is None) != (settings.password is None):
+        raise SettingsError("username, password: give both or none")
+    if settings.username is not None and settings.shared_key is None:
+        raise SettingsError("username: needs shared_key; the protocol knows no user without a key")
+    if settings.tls_key is not None and settings.tls_cert is None:
+        raise SettingsError("tls_key: needs tls_cert, the certificate that it belongs to")
+    for name in ("tls_ca", "tls_cert", "tls_key", "tls_server_name"):
+        uses_tls = any(endpoint.scheme == "tls" for endpoint in settings.endpoints)
+        if getattr(settings, name) is not None and not uses_tls:
+            raise SettingsError(f"{name}: no endpoint is tls://, so it would protect nothing")
 
 
 def _check_text(name: str, value: Any) -> None:

@@ -17,13 +17,15 @@ import ipaddress
 import os
 import queue
 import socket
+import ssl
 import threading
 from collections.abc import Callable, Sequence
-from typing import Protocol
+from typing import Any, Protocol
 from weakref import WeakSet
 
-from logship.errors import ConnectError
-from logship.settings import Endpoint
+from logship.errors import ConnectError, HandshakeError, SettingsError
+from logship.protocol.handshake import ClientHandshake
+from logship.settings import Endpoint, Settings
 
 _SMALL_BYTES = 16 * 1024
 _KEEPALIVE_IDLE_SECONDS = 30
@@ -74,15 +76,29 @@ class SocketTransport:
     """Real sockets.
 
     Args:
-        connect_timeout_seconds: For one attempt, resolution included.
+        connect_timeout_seconds: For one attempt, from the name's resolution to the handshake.
         user_timeout_seconds: How long sent bytes may stay unacknowledged by the peer's kernel.
             As long as the ack timeout: a live sidecar that has stopped reading for a while must
             not be cut off by our own kernel.
+        tls: For `tls://` endpoints.
+        tls_server_name: The name to verify, where it is not the endpoint's host.
+        handshake: Makes the handshake of a connection, where there is a shared key.
     """
 
-    def __init__(self, *, connect_timeout_seconds: float, user_timeout_seconds: float) -> None:
+    def __init__(
+        self,
+        *,
+        connect_timeout_seconds: float,
+        user_timeout_seconds: float,
+        tls: ssl.SSLContext | None = None,
+        tls_server_name: str | None = None,
+        handshake: Callable[[], ClientHandshake] | None = None,
+    ) -> None:
         self._connect_timeout_seconds = connect_timeout_seconds
         self._user_timeout_seconds = user_timeout_seconds
+        self._tls = tls
+        self._tls_server_name = tls_server_name
+        self._handshake = handshake
         self._resolver = Resolver()
         self._sockets: WeakSet[socket.socket] = WeakSet()
 
@@ -100,7 +116,7 @@ class SocketTransport:
             raise ConnectError(
                 f"cannot connect to {endpoint}: no answer in {seconds:g} s"
             ) from None
-        except OSError as error:
+        except (OSError, HandshakeError) as error:
             raise ConnectError(f"cannot connect to {endpoint}: {_why(error)}") from error
 
     def close(self) -> None:
@@ -121,15 +137,36 @@ class SocketTransport:
         else:
             connected = await self._connect_tcp(endpoint)
         self._sockets.add(connected)
-        loop = asyncio.get_running_loop()
         try:
-            _, connection = await loop.create_connection(
-                lambda: _StreamConnection(events), sock=connected
+            _, connection = await asyncio.get_running_loop().create_connection(
+                _StreamConnection, sock=connected, **self._tls_arguments(endpoint)
             )
         except BaseException:
             connected.close()
             raise
+        await self._shake_hands(connection)
+        connection.deliver_to(events)
         return connection
+
+    def _tls_arguments(self, endpoint: Endpoint) -> dict[str, Any]:
+        if endpoint.scheme != "tls":
+            return {}
+        name = self._tls_server_name or endpoint.host
+        return {"ssl": self._tls, "server_hostname": name}
+
+    async def _shake_hands(self, connection: _StreamConnection) -> None:
+        """Prove the shared key, and have it proved, before anything else is sent."""
+        if self._handshake is None:
+            return
+        handshake = self._handshake()
+        try:
+            while not handshake.done:
+                answer = handshake.feed(await connection.receive())
+                if answer:
+                    connection.send((answer,))
+        except BaseException:
+            connection.abort()
+            raise
 
     async def _connect_tcp(self, endpoint: Endpoint) -> socket.socket:
         """Connect to the first address that answers."""
@@ -173,11 +210,40 @@ async def _connect_socket(family: int, address: tuple[str, int] | str) -> socket
 
 
 class _StreamConnection(asyncio.Protocol):
-    """One connection: asyncio's callbacks made into ours."""
+    """One connection: asyncio's callbacks made into ours.
 
-    def __init__(self, events: ConnectionEvents) -> None:
-        self._events: ConnectionEvents | None = events
+    Until somebody is named to deliver to, what comes is kept for `receive`.
+    """
+
+    def __init__(self) -> None:
+        self._events: ConnectionEvents | None = None
         self._transport: asyncio.Transport | None = None
+        self._early = bytearray()
+        self._ended: str | None = None
+        self._came = asyncio.Event()
+
+    async def receive(self) -> bytes:
+        """Return the next bytes.
+
+        Raises:
+            HandshakeError: The peer closed instead.
+        """
+        while not self._early:
+            if self._ended is not None:
+                raise HandshakeError(f"during the handshake: {self._ended}; is the key right?")
+            await self._came.wait()
+            self._came.clear()
+        data, self._early = bytes(self._early), bytearray()
+        return data
+
+    def deliver_to(self, events: ConnectionEvents) -> None:
+        """Deliver to `events` from now on, beginning with what has come already."""
+        self._events = events
+        loop = asyncio.get_running_loop()
+        if self._early:
+            loop.call_soon(self.data_received, b"")
+        if self._ended is not None:
+            loop.call_soon(self._deliver_end, self._ended)
 
     def send(self, parts: Sequence[bytes | bytearray | memoryview]) -> None:
         """Write the parts; large ones are handed to the kernel without being copied first."""
@@ -202,14 +268,23 @@ class _StreamConnection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Pass on what came (asyncio's callback)."""
+        if self._early or self._events is None:
+            self._early += data
+            self._came.set()
         if self._events is not None:
+            data, self._early = bytes(self._early) or data, bytearray()
             self._events.bytes_received(data)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Pass on the end (asyncio's callback)."""
+        self._ended = _reason(exc)
+        self._came.set()
+        self._deliver_end(self._ended)
+
+    def _deliver_end(self, reason: str) -> None:
         events, self._events = self._events, None
         if events is not None:
-            events.connection_ended(_reason(exc))
+            events.connection_ended(reason)
 
     def pause_writing(self) -> None:
         """Pass on that the kernel's buffer is full (asyncio's callback)."""
@@ -228,8 +303,33 @@ def _reason(error: Exception | None) -> str:
     return _why(error) if isinstance(error, OSError) else str(error) or repr(error)
 
 
-def _why(error: OSError) -> str:
+def tls_context(settings: Settings) -> ssl.SSLContext | None:
+    """Return the context that the settings describe, or None where no endpoint is `tls://`.
+
+    Raises:
+        SettingsError: A file cannot be read or used; the error names the setting and the file.
+    """
+    if all(endpoint.scheme != "tls" for endpoint in settings.endpoints):
+        return None
+    try:
+        context = ssl.create_default_context(cafile=settings.tls_ca)
+    except (OSError, ValueError) as error:
+        raise SettingsError(f"tls_ca: cannot use {settings.tls_ca}: {error}") from None
+    if settings.tls_cert is not None:
+        try:
+            context.load_cert_chain(settings.tls_cert, settings.tls_key)
+        except (OSError, ValueError) as error:
+            files = " and ".join(filter(None, (settings.tls_cert, settings.tls_key)))
+            raise SettingsError(f"tls_cert, tls_key: cannot use {files}: {error}") from None
+    return context
+
+
+def _why(error: Exception) -> str:
     """Return the system's own words for the error; asyncio puts others in their place."""
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return f"its certificate is not valid: {error.verify_message}"
+    if isinstance(error, ssl.SSLError) or not isinstance(error, OSError):
+        return str(error)
     if isinstance(error, socket.gaierror) or not error.errno:
         return error.strerror or str(error)
     return os.strerror(error.errno)
@@ -291,6 +391,14 @@ def _literal(host: str, port: int) -> Address | None:
     except ValueError:
         return None
     return (socket.AF_INET6 if version == 6 else socket.AF_INET), (host, port)
+
+
+def is_loopback(host: str) -> bool:
+    """Tell whether `host` spells out this machine, as far as that can be seen without asking."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 def _look_up(
