@@ -36,8 +36,9 @@ from logship.delivery import (
     Warn,
 )
 from logship.drain import DrainPlan, Progress
-from logship.errors import ClientClosed, ConnectError, ProtocolError
+from logship.errors import ClientClosed, ConnectError, ProtocolError, SettingsError
 from logship.lastresort import LastResort, spilled_lines
+from logship.protocol.compression import compressor
 from logship.protocol.entries import pack_record, pack_truncated
 from logship.protocol.frames import AckReader, AnswerError, frame_parts
 from logship.protocol.handshake import ClientHandshake
@@ -97,6 +98,7 @@ class Client:
         )
         self._packer = _RecordPacker(settings)
         self._tls = tls_context(settings)
+        self._compress = _compressor(settings)
         self._transport = transport
         self._monotonic = monotonic
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -442,8 +444,20 @@ class Client:
 
     def _send(self, chunk: Chunk) -> None:
         if self._connection is not None:
-            before, behind = frame_parts(chunk.stream.tag, chunk.id, chunk.entries, chunk.size)
-            self._connection.send((before, chunk.data, behind))
+            payload, method = self._payload(chunk)
+            arguments = (chunk.stream.tag, chunk.id, chunk.entries, len(payload), method)
+            before, behind = frame_parts(*arguments)
+            self._connection.send((before, payload, behind))
+
+    def _payload(self, chunk: Chunk) -> tuple[bytes | bytearray, str | None]:
+        """Return what is sent of the chunk, and how it is compressed.
+
+        A record that is larger than a chunk goes as it is: Fluent Bit takes no more than a
+        megabyte out of one compressed block.
+        """
+        if self._compress is None or chunk.size > self.settings.chunk_bytes_max:
+            return chunk.data, None
+        return self._compress(chunk.data), self.settings.compress
 
     def _quarantine(self, chunk: Chunk) -> None:
         """Write a record that no server takes to stderr, if that takes it."""
@@ -605,6 +619,16 @@ def _handshake_maker(settings: Settings) -> Callable[[], ClientHandshake] | None
         username=settings.username or "",
         password=password,
     )
+
+
+def _compressor(settings: Settings) -> Callable[[bytes | bytearray], bytes] | None:
+    try:
+        return compressor(settings.compress)
+    except ImportError:
+        raise SettingsError(
+            "compress (LOGSHIP_COMPRESS): zstd needs Python 3.14 or the package backports.zstd; "
+            "pip install 'logship-forward[zstd]', or give gzip or none"
+        ) from None
 
 
 def _waker(space: asyncio.Future[None]) -> Callable[[], None]:

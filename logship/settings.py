@@ -22,6 +22,7 @@ from logship.errors import SettingsError
 
 Overflow = Literal["block", "drop_oldest", "drop_newest"]
 LastResort = Literal["stderr", "none"]
+Compress = Literal["none", "gzip", "zstd"]
 Redact = Callable[[Mapping[Any, Any]], Mapping[Any, Any]]
 
 RECORD_BYTES_MAX = 5_000_000
@@ -203,6 +204,8 @@ class Settings:
         exit_stall_seconds: A program that ends by itself gives up after so long without an ack.
         exit_drain_seconds_max: And after so long in any case.
         child_drain_seconds: The budget of a multiprocessing child's exit.
+        compress: How chunks are compressed. Off, because gzip of small chunks costs more than a
+            loopback connection saves.
         shared_key: Proved to the sidecar, and by it, before anything is sent.
         username: For sidecars that ask for a user.
         password: Of that user.
@@ -240,6 +243,7 @@ class Settings:
     exit_stall_seconds: float = _setting(15.0, least=0.1, most=86_400.0)
     exit_drain_seconds_max: float = _setting(120.0, least=0.0, most=86_400.0)
     child_drain_seconds: float = _setting(2.0, least=0.0, most=86_400.0)
+    compress: Compress = _setting("none")
     shared_key: Secret | None = _setting(None)
     username: str | None = _setting(None)
     password: Secret | None = _setting(None)
@@ -346,6 +350,7 @@ def _secrets_from_files(environ: Mapping[str, str]) -> dict[str, Any]:
 _CHOICES: dict[str, tuple[str, ...]] = {
     "overflow": get_args(Overflow),
     "last_resort": get_args(LastResort),
+    "compress": get_args(Compress),
 }
 _TEXTS = ("tag", "message_key", "stamp_key")
 _OPTIONAL_TEXTS = ("username", "tls_ca", "tls_cert", "tls_key", "tls_server_name")
