@@ -30,7 +30,9 @@ GAP_KEY: Final = "logship_gap"
 END_KEY: Final = "logship_end"
 KIND_KEY: Final = "logship"
 SPILLED_KIND: Final = "spilled"
-REPORT_KIND: Final = "drain report"
+REPORT_SOURCES: Final = {"drain report": "drain report", "spill begins": "spill's first line"}
+"""Kinds of lines with a drain report's fields, and what to call them. A spill begins with one,
+because the process may be killed before its drain report."""
 
 NESTED_STRINGS_MAX: Final = 3
 """JSON inside a string inside JSON: a log driver, a collector and one to spare each add a layer."""
@@ -162,8 +164,9 @@ class Declared:
 
 @dataclass(frozen=True, slots=True)
 class StreamReport:
-    """What a drain report says of one stream; `end` is None where no end record was numbered."""
+    """What a report says of one stream; `end` is None where no end record was numbered."""
 
+    source: str
     stream: str
     tag: str | None
     last: int
@@ -175,9 +178,17 @@ class StreamReport:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """A drain report; `problem` says in which way its own sums contradict each other."""
+    """A drain report.
+
+    Attributes:
+        streams: what it says of each stream that it names.
+        unnamed: accepted records of streams that it does not name; a program that used very many
+            tags forgets those that were acked to the end.
+        problem: in which way its own sums contradict each other; None if they do not.
+    """
 
     streams: tuple[StreamReport, ...]
+    unnamed: int
     problem: str | None
 
 
@@ -213,7 +224,9 @@ _LINE_FORMATS: Final = (
     re.compile(r"(?P<tag>.*?): \[\d+\.\d+, (?P<json>\{.*)\]", re.DOTALL),
     # what logship wrote to stderr, behind the prefix of something that shows logs
     # (`docker compose logs`, `kubectl logs --prefix`)
-    re.compile(r'[^{]*(?P<json>\{"logship":\s?"(?:spilled|drain report)".*)', re.DOTALL),
+    re.compile(
+        r'[^{]*(?P<json>\{"logship":\s?"(?:spilled|drain report|spill begins)".*)', re.DOTALL
+    ),
 )
 
 
@@ -257,7 +270,7 @@ def _read_record(
     while isinstance(record, dict) and (len(levels) < 2 or spilled):
         if stamp_key in record:
             return _read_stamp(record, _tag_of(record, tag), stamp_key, spilled)
-        if record.get(KIND_KEY) == REPORT_KIND:
+        if str(record.get(KIND_KEY)) in REPORT_SOURCES:
             return read_report(record)
         spilled = record.get(KIND_KEY) == SPILLED_KIND
         tag = _tag_of(record, tag)
@@ -296,11 +309,13 @@ def _read_strings(levels: list[dict[str, object]], stamp_key: str, strings_left:
 
 
 def _may_hold_ours(text: str, stamp_key: str) -> bool:
-    return text.lstrip().startswith("{") and (stamp_key in text or REPORT_KIND in text)
+    return text.lstrip().startswith("{") and any(
+        mark in text for mark in (stamp_key, *REPORT_SOURCES)
+    )
 
 
 def read_report(report: Mapping[str, object]) -> Report:
-    """Check and take over a drain report as logship prints it on stderr.
+    """Check and take over a drain report, or a spill's first line, as logship prints it on stderr.
 
     Raises:
         UnreadableReport: a field is missing or of the wrong kind; the text names it.
@@ -308,41 +323,47 @@ def read_report(report: Mapping[str, object]) -> Report:
     streams = report.get("streams")
     if not isinstance(streams, list):
         raise UnreadableReport("a drain report without a list of streams")
-    return Report(tuple(_read_stream_report(stream) for stream in streams), _sum_problem(report))
+    source = REPORT_SOURCES[str(report[KIND_KEY])]
+    named = tuple(_read_stream_report(stream, source) for stream in streams)
+    unnamed = _whole_number(report, "accepted") - sum(stream.accepted for stream in named)
+    return Report(named, max(unnamed, 0), _sum_problem(report, unnamed))
 
 
-def _sum_problem(report: Mapping[str, object]) -> str | None:
+def _sum_problem(report: Mapping[str, object], unnamed: int) -> str | None:
     names = ("acked", "spooled", "spilled", "dropped", "unacked")
     parts = [_whole_number(report, name) for name in names]
     accepted = _whole_number(report, "accepted")
+    if unnamed < 0:
+        return f"a drain report says {accepted} accepted, but its streams {accepted - unnamed}"
     if accepted == sum(parts):
         return None
     shown = " + ".join(f"{part} {name}" for part, name in zip(parts, names, strict=True))
     return f"a drain report does not add up: {accepted} accepted, but {shown} = {sum(parts)}"
 
 
-def _read_stream_report(stream: object) -> StreamReport:
+def _read_stream_report(stream: object, source: str) -> StreamReport:
     if not isinstance(stream, dict) or not isinstance(stream.get("stream"), str):
         raise UnreadableReport("a drain report's stream without a name")
     tag = stream.get("tag")
     return StreamReport(
+        source=source,
         stream=stream["stream"],
         tag=tag if isinstance(tag, str) else None,
         last=_whole_number(stream, "last"),
         end=None if stream.get("end") is None else _whole_number(stream, "end"),
         accepted=_whole_number(stream, "accepted"),
         refused=_whole_number(stream, "refused"),
-        declared=tuple(_read_declared(stream)),
+        declared=tuple(_read_declared(stream, source)),
     )
 
 
-def _read_declared(stream: Mapping[str, object]) -> Iterator[Declared]:
+def _read_declared(stream: Mapping[str, object], source: str) -> Iterator[Declared]:
     for name in ("spilled", "dropped", "unacked", "spooled"):
         ranges = stream.get(name, [])
         if not isinstance(ranges, list):
             raise UnreadableReport(f"a drain report's {name} is not a list of ranges")
         for item in ranges:
-            if (declared := _declared(item, name, "drain report")) is None:
+            if (declared := _declared(item, name, source)) is None:
                 raise UnreadableReport(f"a drain report's {name} holds {item!r}, not a range")
             yield declared
 
@@ -425,12 +446,13 @@ class Stream:
         )
 
     def take_report(self, report: StreamReport) -> None:
-        """Note what a drain report says; of several the one that knows the highest number counts.
+        """Note what a report says; of several the one that knows the highest number counts.
 
         A report is cumulative, so an older one says nothing that a newer one does not; but what it
-        called unacked may since have been acked, and must not excuse a loss that came later.
+        called unacked may since have been acked, and must not excuse a loss that came later. A
+        spill's first line is older than the drain report, in whatever order they are read.
         """
-        if self.report is None or report.last >= self.report.last:
+        if self.report is None or _age(report) >= _age(self.report):
             self.report = report
 
     @property
@@ -438,6 +460,11 @@ class Stream:
         """The greatest number that anything in the files speaks of, 0 if nothing does."""
         declared = max((gap.highest for gap in self.gaps.values()), default=0)
         return max(self.delivered.highest, self.spilled.highest, declared)
+
+
+def _age(report: StreamReport) -> tuple[int, bool]:
+    """Return what is greater the later a report was written."""
+    return report.last, report.source == "drain report"
 
 
 # --- the audit ------------------------------------------------------------------------------------
@@ -458,7 +485,7 @@ class _Glance:
 
     A stamp seen at a glance is outermost because the line has no other object than the record (and
     the wrapper of `logship receive`): no brace opens or closes before the stamp but those of a
-    known head. It is not inside a string, where a backslash would stand before its quotes. The line
+    known head. It is not inside a string, where backslashes would stand before its quotes. The line
     is whole, because only plain members follow up to its end. Any line of which that cannot be said
     is parsed; so is each with further keys of ours, for it may be a control record.
     """
@@ -467,7 +494,7 @@ class _Glance:
         self._key = json.dumps(stamp_key).encode()
         self._keys_of_ours = stamp_key.count("logship_")
         self._tail = re.compile(
-            rb"(?<=[\s,{])" + re.escape(self._key) + rb':\s?"' + _STAMP.encode() + rb'"'
+            re.escape(self._key) + rb':\s?"' + _STAMP.encode() + rb'"'
             rb'(?:,\s?"[^"\\{}]*":\s?(?:"[^"\\{}]*"|[-+.0-9eE]+|true|false|null))*'
             rb"(\}[}\]]?)"
         )
@@ -509,6 +536,7 @@ class Audit:
         self.unreadable = 0
         self.unreadable_places: list[Place] = []
         self.reports = 0
+        self.unnamed = 0
         self.problems: list[str] = []
         self._streams: dict[bytes, Stream] = {}
         self._glance = _Glance(stamp_key)
@@ -555,6 +583,7 @@ class Audit:
     def expect(self, report: Report) -> None:
         """Take a drain report; every stream that it names must then be accounted for."""
         self.reports += 1
+        self.unnamed = max(self.unnamed, report.unnamed)  # of one process there may be several
         if report.problem and report.problem not in self.problems:
             self.problems.append(report.problem)
         for stream in report.streams:
@@ -570,6 +599,7 @@ class Audit:
             streams=tuple(_judge(stream) for stream in streams),
             problems=tuple(self.problems),
             reports=self.reports,
+            unnamed=self.unnamed,
             lines=self.lines,
             unstamped=self.unstamped,
             unreadable=self.unreadable,
@@ -645,11 +675,24 @@ class StreamVerdict:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What an audit proves, stream by stream, and how well it could read its input."""
+    """What an audit proves, stream by stream, and how well it could read its input.
+
+    Attributes:
+        streams: what is proved of each, by name.
+        problems: contradictions in the reports' own sums.
+        reports: how many drain reports there were.
+        unnamed: at least so many records are called accepted by reports that do not name their
+            streams; nothing shows whether those streams are among the ones seen.
+        lines: how many lines were read.
+        unstamped: lines without a stamp: text, or somebody else's records.
+        unreadable: lines that may have held a record but cannot be read.
+        unreadable_places: where the first of them are.
+    """
 
     streams: tuple[StreamVerdict, ...]
     problems: tuple[str, ...]
     reports: int
+    unnamed: int
     lines: int
     unstamped: int
     unreadable: int
@@ -663,7 +706,8 @@ class Verdict:
             return Outcome.LOST
         if not self.streams and not self.reports:
             return Outcome.NO_STAMPS
-        return Outcome.DECLARED if Outcome.DECLARED in outcomes else Outcome.COMPLETE
+        quiet = self.unnamed == 0 and Outcome.DECLARED not in outcomes
+        return Outcome.COMPLETE if quiet else Outcome.DECLARED
 
 
 def _judge(stream: Stream) -> StreamVerdict:
@@ -687,7 +731,7 @@ def _judge(stream: Stream) -> StreamVerdict:
         beyond=(stream.delivered | stream.spilled) - expected,
         refused=_refused(stream),
         reported=stream.report.last if stream.report else 0,
-        problems=tuple(dict.fromkeys(_problems(stream, last))),
+        problems=tuple(dict.fromkeys(_problems(stream))),
     )
 
 
@@ -704,8 +748,7 @@ def _last_number(stream: Stream) -> tuple[int, str | None]:
         return max(end.number, report.last if report else 0), proof
     if report is None or (report.end is None and stream.highest > report.last):
         return stream.highest, None
-    nothing_to_lose = report.accepted == 0 and stream.highest == 0
-    return 0 if nothing_to_lose else report.last, "drain report"
+    return report.last if report.accepted else 0, report.source
 
 
 def _split_declared(stream: Stream, missing: Ranges) -> tuple[tuple[Declared, ...], Ranges]:
@@ -732,18 +775,18 @@ def _refused(stream: Stream) -> int:
     return max([*known, stream.report.refused if stream.report else 0])
 
 
-def _problems(stream: Stream, last: int) -> Iterator[str]:
+def _problems(stream: Stream) -> Iterator[str]:
     """Name the contradictions in what a stream says of itself: none of it can then be believed."""
     yield from stream.problems
     yield from _end_problems(stream)
     report = stream.report
     if report is not None:
         yield from _report_problems(stream, report)
-        if stream.highest <= report.last:
-            yield from _count_problem(stream, "drain report", report.accepted, report.last)
+        if stream.highest <= report.last:  # else records were numbered while it was written
+            yield from _count_problem(stream, report.source, report.accepted, report.last)
     for end in sorted(stream.ends, key=lambda item: item.number):
-        if end.accepted is not None and end.number == last:
-            yield from _count_problem(stream, "end record", end.accepted, last)
+        if end.accepted is not None:
+            yield from _count_problem(stream, "end record", end.accepted, end.number)
 
 
 def _end_problems(stream: Stream) -> Iterator[str]:
@@ -757,14 +800,14 @@ def _end_problems(stream: Stream) -> Iterator[str]:
 def _report_problems(stream: Stream, report: StreamReport) -> Iterator[str]:
     if report.end is None:
         if stream.ends and report.last > max(end.number for end in stream.ends):
-            yield f"ends before {report.last}, the last number that its drain report knows"
+            yield f"ends before {report.last}, the last number that its {report.source} knows"
         return
     if report.end != report.last:
-        yield f"has numbers up to {report.last} after the end {report.end} in its drain report"
+        yield f"has numbers up to {report.last} after the end {report.end} in its {report.source}"
     if stream.highest > report.last:
-        yield f"goes on to {stream.highest} after the end {report.end} in its drain report"
+        yield f"goes on to {stream.highest} after the end {report.end} in its {report.source}"
     if stream.ends and report.end not in {end.number for end in stream.ends}:
-        yield f"has an end record that its drain report does not know; that one says {report.end}"
+        yield f"has an end record that its {report.source} does not know: it says {report.end}"
 
 
 def _count_problem(stream: Stream, source: str, accepted: int, last: int) -> Iterator[str]:
@@ -781,4 +824,4 @@ def _count_problem(stream: Stream, source: str, accepted: int, last: int) -> Ite
     unknown = (numbers - seen - control).count
     if not known <= accepted <= known + unknown:
         has = f"{known}" if not unknown else f"{known} to {known + unknown}"
-        yield f"{source} says that {accepted} records were accepted, but its numbers hold {has}"
+        yield f"has numbers for {has} records, but its {source} says {accepted} were accepted"

@@ -15,6 +15,7 @@ from logship import __version__
 COMMANDS = {
     "audit": "Prove from the sidecar's output files that no record is missing.",
     "pipe": "Ship the lines of standard input.",
+    "recover": "Ship what dead processes left on a spool.",
     "receive": "Run the embedded sidecar: a forward server that writes JSON lines.",
 }
 """Subcommand and its line in the help; each lives in `logship.cli.<name>.command`."""

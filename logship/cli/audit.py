@@ -37,8 +37,10 @@ BLOCK_BYTES: Final = 64 * 1024
 LINE_BYTES_MAX: Final = 64 * 1024 * 1024
 """The largest record logship sends is 5 MB, and escaping makes six bytes of one at the worst."""
 GZIP_MAGIC: Final = b"\x1f\x8b"
+GZIP_PADDING: Final = b"\0"
+"""May stand between members: tapes and block devices leave it."""
 ZSTD_MAGIC: Final = b"\x28\xb5\x2f\xfd"
-SEEMS_A_REPORT: Final = re.compile(rb'logship\\*":\s?\\*"drain report')
+SEEMS_A_REPORT: Final = re.compile(rb'logship\\*":\s?\\*"(?:drain report|spill begins)')
 """Also inside a string, where quotes are escaped; such a line must be readable, or nothing is."""
 RANGES_SHOWN_MAX: Final = 10
 STREAMS_SHOWN_MAX: Final = 20
@@ -96,11 +98,8 @@ class _Source:
                 while rest:
                     began = True
                     yield member.decompress(rest)
-                    rest = b""
+                    rest = member.unused_data.lstrip(GZIP_PADDING)
                     if member.eof:
-                        rest = member.unused_data.lstrip(
-                            b"\0"
-                        )  # padding of tapes and block devices
                         member, began = zlib.decompressobj(wbits=31), False
         except zlib.error as error:
             _fail(f"cannot read {self.name}: its gzip data is damaged ({error})")
@@ -111,14 +110,17 @@ class _Source:
             )
 
     def _split(self, blocks: Iterable[bytes]) -> Iterator[list[bytes]]:
-        rest = b""
+        parts: list[bytes] = []
         for block in blocks:
-            *lines, rest = (rest + block).split(b"\n")
-            if len(rest) > LINE_BYTES_MAX:
+            parts.append(block)
+            if b"\n" in block:
+                *lines, rest = b"".join(parts).split(b"\n")
+                parts = [rest]
+                yield lines
+            elif sum(map(len, parts)) > LINE_BYTES_MAX:
                 _fail(f"cannot read {self.name}: no end of line in 64 MiB; is it a text file?")
-            yield lines
-        if rest:
-            yield [rest]
+        if any(parts):
+            yield [b"".join(parts)]
 
 
 class _CannotRead(click.ClickException):
@@ -311,6 +313,9 @@ def _declared(verdict: Verdict) -> str:
         f"{copies:,} only as spilled copies" if copies else "",
         f"{declared:,} declared missing" if declared else "",
         f"the end of {_streams(unproven)} unproven" if unproven else "",
+        f"at least {verdict.unnamed:,} accepted in streams that no report names"
+        if verdict.unnamed
+        else "",
     ]
     what = ", ".join(filter(None, parts))
     return f"NOT COMPLETE, but nothing lost in silence: {_records(delivered)} delivered; {what}"
@@ -365,7 +370,7 @@ def _details(stream: StreamVerdict) -> Iterator[str]:
 def _who_lost(stream: StreamVerdict) -> str:
     if stream.lost.highest > stream.reported:
         return ""
-    return " (acked, says its drain report: look at what the sidecar did after its ack)"
+    return " (acked, says its report: look at what the sidecar did after its ack)"
 
 
 def _by_reason(declared: Iterable[Declared]) -> dict[tuple[str, str], Ranges]:
@@ -378,11 +383,13 @@ def _by_reason(declared: Iterable[Declared]) -> dict[tuple[str, str], Ranges]:
 
 def _how_it_was_read(verdict: Verdict, notes: Iterable[str]) -> Iterator[str]:
     read = f"read: {_many(verdict.lines, 'line')}, {verdict.unstamped:,} of them without a stamp"
-    yield f"{read}; {_many(verdict.reports, 'drain report')}"
+    yield f"{read}; {_many(verdict.reports, 'report')}"
     if verdict.unreadable:
         yield f"unreadable: {_many(verdict.unreadable, 'line')}; what they held counts as missing"
         for place in verdict.unreadable_places:
             yield f"  {_printable(place.source)}, line {place.line:,}: {_printable(place.why)}"
+    if verdict.streams and not any(stream.delivered for stream in verdict.streams):
+        yield "note: nothing stamped was delivered at all; are these the right files and stamp key?"
     yield from (f"note: {_printable(note)}" for note in notes)
 
 
@@ -432,6 +439,7 @@ def _as_json(verdict: Verdict, notes: list[str]) -> str:
             for place in verdict.unreadable_places
         ],
         "reports": verdict.reports,
+        "unnamed": verdict.unnamed,
         "notes": notes,
         "problems": list(verdict.problems),
         "streams": [_stream_as_json(stream) for stream in verdict.streams],

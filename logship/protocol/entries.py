@@ -27,6 +27,7 @@ from logship.protocol.plain import (
     learn_names,
 )
 from logship.protocol.readable import cut_texts, plain_record
+from logship.protocol.unpacking import BoundedUnpacker
 
 TRUNCATED_KEY = "logship_truncated"
 """True in a record that is not whole: cut to fit a frame, nested too deep, or unreadable."""
@@ -37,12 +38,8 @@ TIME_KEY = "logship_time_ns"
 ENTRY_BYTES_MIN = 256
 """The least that `pack_truncated` can be asked for: room for a summary that says something."""
 
-ITEMS_MAX = 1 << 20
-"""Elements in one array or map that are decoded; room is made for all before the first is read."""
-
 _NANOSECONDS = 1_000_000_000
 _TIME_NS_MAX = 0xFFFF_FFFF * _NANOSECONDS + _NANOSECONDS - 1
-_EVENT_TIME = struct.Struct(">II")
 _HEAD_SMALL_MAP = struct.Struct(">3sIIB")
 _HEAD_16_MAP = struct.Struct(">3sIIBH")
 _HEAD_32_MAP = struct.Struct(">3sIIBI")
@@ -146,15 +143,11 @@ def unpack_entries(data: bytes | bytearray | memoryview) -> Iterator[tuple[int, 
     Raises:
         ProtocolError: the bytes are not a run of whole entries. Some may have been yielded.
     """
-    try:
-        for entry in _unpacked(data):
-            yield entry_of(entry)
-    except ProtocolError:
-        raise
-    except Exception as error:
-        raise ProtocolError(
-            f"entries cannot be decoded: {type(error).__name__}: {error}"
-        ) from error
+    unpacker = BoundedUnpacker(len(data), unicode_errors="backslashreplace")
+    for entry in unpacker.feed(data):
+        yield entry_of(entry)
+    if unpacker.pending_bytes:
+        raise ProtocolError(f"entries end {unpacker.pending_bytes} bytes into one")
 
 
 def entry_of(entry: Any) -> tuple[int, dict[Any, Any]]:
@@ -175,7 +168,7 @@ def time_ns_of(time: Any) -> int:
     """Return an entry's time in nanoseconds since 1970.
 
     Args:
-        time: a decoded EventTime (see `decode_extension`), or seconds as integer or float.
+        time: a decoded EventTime (see `BoundedUnpacker`), or seconds as integer or float.
 
     Raises:
         ProtocolError: it is none of these, or not finite.
@@ -189,43 +182,6 @@ def time_ns_of(time: Any) -> int:
     if kind is float and abs(time) < 1e18:
         return round(float(time) * _NANOSECONDS)
     raise ProtocolError(f"a time is {kind.__name__} {time!r:.40}, not an EventTime or a number")
-
-
-def decode_extension(code: int, data: bytes) -> Any:
-    """Decode a msgpack extension: EventTime to the tuple (seconds, nanoseconds); others are kept.
-
-    A tuple, because nothing else that msgpack decodes is exactly one.
-    """
-    if code == 0 and len(data) == 8:
-        seconds, nanoseconds = _EVENT_TIME.unpack(data)
-        return seconds, nanoseconds
-    return msgpack.ExtType(code, data)
-
-
-def _unpacked(data: bytes | bytearray | memoryview) -> Iterator[Any]:
-    unpacker = msgpack.Unpacker(
-        max_buffer_size=len(data) + 1,
-        raw=False,
-        unicode_errors="backslashreplace",
-        strict_map_key=False,
-        ext_hook=decode_extension,
-        max_array_len=ITEMS_MAX,
-        max_map_len=ITEMS_MAX,
-    )
-    unpacker.feed(data)
-    yield from unpacker
-    if not is_between_values(unpacker):
-        raise ProtocolError("entries end in the middle of one")
-
-
-def is_between_values(unpacker: msgpack.Unpacker) -> bool:
-    """Tell whether all that was fed has become values; the unpacker cannot be used afterwards.
-
-    Its own `tell` counts the bytes of an incomplete value too. So a nil is put behind: it comes
-    back as itself only if nothing before it waits for more.
-    """
-    unpacker.feed(b"\xc0")
-    return next(unpacker, unpacker) is None
 
 
 def _readable_fields(record: Any, also_reserved: frozenset[str]) -> dict[str, Any]:

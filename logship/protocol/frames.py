@@ -14,6 +14,7 @@ import msgpack
 
 from logship.errors import ProtocolError
 from logship.protocol.readable import well_formed
+from logship.protocol.unpacking import BoundedUnpacker
 
 _ACK_BYTES_MAX = 64 * 1024
 """More than any answer to a chunk: an acknowledgement has about 40 bytes."""
@@ -66,9 +67,7 @@ class AckReader:
     """
 
     def __init__(self) -> None:
-        self._unpacker = msgpack.Unpacker(
-            max_buffer_size=_ACK_BYTES_MAX, raw=False, strict_map_key=False
-        )
+        self._unpacker = BoundedUnpacker(_ACK_BYTES_MAX, unicode_errors="strict")
 
     def feed(self, data: bytes) -> list[str]:
         """Take the next bytes and return the ids of all acknowledgements that are now complete.
@@ -79,26 +78,21 @@ class AckReader:
         """
         acks: list[str] = []
         try:
-            # In pieces, so that what came in before a piece is not counted against the bound.
-            for start in range(0, len(data), _ACK_BYTES_MAX // 2):
-                self._unpacker.feed(data[start : start + _ACK_BYTES_MAX // 2])
-                for answer in self._unpacker:
-                    acks.append(_ack_of(answer))
-        except Exception as error:
-            raise AnswerError(str(error) or type(error).__name__, acks) from error
+            for answer in self._unpacker.feed(data):
+                acks.append(_ack_of(answer))
+        except ProtocolError as error:
+            raise AnswerError(str(error), acks) from error
         return acks
 
 
 def _ack_of(answer: Any) -> str:
-    if isinstance(answer, list) and answer[:1] == ["HELO"]:
+    if isinstance(answer, list) and answer[:1] in (["HELO"], [b"HELO"]):
         raise ProtocolError("it began a handshake (HELO): it wants a shared key, none is set")
     if not isinstance(answer, dict):
         raise ProtocolError(f"it is {answer!r:.80}")
-    if "ack" not in answer:
-        raise ProtocolError(f"it has no `ack`, so the chunk was refused: {answer!r:.80}")
-    ack = answer["ack"]
+    ack = answer["ack"] if "ack" in answer else answer.get(b"ack")
     if isinstance(ack, bytes):
         return ack.decode("utf-8", "backslashreplace")
     if not isinstance(ack, str):
-        raise ProtocolError(f"`ack` is {ack!r:.80}, not an id")
+        raise ProtocolError(f"it has no id under `ack`, the chunk was refused: {answer!r:.80}")
     return ack

@@ -29,4 +29,4 @@ def json_line(tag: str, time_ns: int, record: Any, **extra: Any) -> bytes:
     try:
         return (_ENCODER.encode(line) + "\n").encode()
     except (TypeError, ValueError, RecursionError):
-        return (_ENCODER.encode(plain_value(line)) + "\n").encode()
+        return (_ENCODER.encode(plain_value(line, bounded=False)) + "\n").encode()

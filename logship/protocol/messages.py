@@ -9,7 +9,6 @@ wrong in it: an acknowledgement that does not mean "every record is here" proves
 from __future__ import annotations
 
 import enum
-import importlib
 import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -18,13 +17,9 @@ from typing import Any
 import msgpack
 
 from logship.errors import ProtocolError
-from logship.protocol.entries import (
-    ITEMS_MAX,
-    decode_extension,
-    entry_of,
-    is_between_values,
-    unpack_entries,
-)
+from logship.protocol.compression import zstd_module
+from logship.protocol.entries import entry_of, unpack_entries
+from logship.protocol.unpacking import BoundedUnpacker
 
 MESSAGE_BYTES_MAX = 16 * 1024 * 1024
 """The longest message taken, as sent and again when decompressed; Fluentd's chunks have 8 MiB."""
@@ -80,15 +75,12 @@ class MessageReader:
     def __init__(self, bytes_max: int = MESSAGE_BYTES_MAX) -> None:
         self._bytes_max = bytes_max
         # Text is kept whole with surrogateescape: a PackedForward payload may be sent as str.
-        self._unpacker = msgpack.Unpacker(
-            max_buffer_size=bytes_max,
-            raw=False,
-            unicode_errors="surrogateescape",
-            strict_map_key=False,
-            ext_hook=decode_extension,
-            max_array_len=ITEMS_MAX,
-            max_map_len=ITEMS_MAX,
-        )
+        self._unpacker = BoundedUnpacker(bytes_max, unicode_errors="surrogateescape")
+
+    @property
+    def pending_bytes(self) -> int:
+        """How many bytes have been fed of a message that is not complete."""
+        return self._unpacker.pending_bytes
 
     def feed(self, data: bytes) -> list[Message]:
         """Take the next bytes and return all messages that are now complete.
@@ -101,23 +93,12 @@ class MessageReader:
         """
         messages: list[Message] = []
         try:
-            self._unpacker.feed(data)
-            for value in self._unpacker:
+            for value in self._unpacker.feed(data):
                 if value is not None:
                     messages.append(_message_of(value, self._bytes_max))
         except ProtocolError as error:
             raise MessageError(str(error), messages) from error
-        except msgpack.BufferFull as error:
-            reason = f"a message is longer than {self._bytes_max} bytes"
-            raise MessageError(reason, messages) from error
-        except Exception as error:
-            reason = f"no msgpack: {type(error).__name__}: {error}"
-            raise MessageError(reason, messages) from error
         return messages
-
-    def ends_in_a_message(self) -> bool:
-        """Tell whether the bytes fed so far end in the middle of a message; nothing can follow."""
-        return not is_between_values(self._unpacker)
 
 
 def ack_message(chunk: str) -> bytes:
@@ -219,9 +200,9 @@ def _decompressor(method: Any) -> Callable[[], Any]:
         return lambda: zlib.decompressobj(wbits=31)
     if method == "zstd":
         try:
-            zstd = importlib.import_module("compression.zstd")  # since Python 3.14
+            decompressor: Callable[[], Any] = zstd_module().ZstdDecompressor
         except ImportError as error:
-            raise ProtocolError("entries are zstd, which needs Python 3.14") from error
-        decompressor: Callable[[], Any] = zstd.ZstdDecompressor
+            reason = "entries are zstd, which needs Python 3.14 or the package backports.zstd"
+            raise ProtocolError(reason) from error
         return decompressor
     raise ProtocolError(f"entries are compressed with {method!r:.40}; known are gzip and zstd")

@@ -43,12 +43,16 @@ NameTest = Callable[[str], bool]
 """Tells whether a field's name is reserved."""
 
 
-def plain_value(value: Any) -> Any:
+def plain_value(value: Any, bounded: bool = True) -> Any:
     """Return `value` as plain data: text, integer, finite float, bool, None, list or mapping.
 
-    For values whose size is bounded already: all of it is kept, down to `DEPTH_MAX`.
+    Args:
+        value: anything.
+        bounded: whether `NODES_MAX` and `CHARACTERS_MAX` hold; not needed for what was decoded
+            from bytes, which cannot explode.
     """
-    return _Reader(_UNBOUNDED, _UNBOUNDED).value(value)
+    reader = _Reader(NODES_MAX, CHARACTERS_MAX) if bounded else _Reader(_UNBOUNDED, _UNBOUNDED)
+    return reader.value(value)
 
 
 def plain_record(record: Any, is_reserved: NameTest) -> tuple[dict[str, Any], bool]:

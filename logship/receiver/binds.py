@@ -75,8 +75,9 @@ class Listener:
     def __init__(self, bind: Bind) -> None:
         try:
             self.socket = _open_tcp(bind) if isinstance(bind, TcpBind) else _open_unix(bind.path)
-        except OSError as error:
-            raise ListenError(f"cannot listen on {bind}: {error.strerror or error}") from error
+        except (OSError, UnicodeError) as error:  # UnicodeError: it cannot be a host's name
+            reason = getattr(error, "strerror", None) or error
+            raise ListenError(f"cannot listen on {bind}: {reason}") from error
         self.bind = bind
         if isinstance(bind, TcpBind):
             self.bind = TcpBind(*self.socket.getsockname()[:2])

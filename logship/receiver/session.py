@@ -49,7 +49,8 @@ class Session:
 
     def end(self) -> str | None:
         """Say what is wrong when the client ends the connection now, or None if nothing is."""
-        return "it ended in the middle of a message" if self._reader.ends_in_a_message() else None
+        pending = self._reader.pending_bytes
+        return f"it ended {pending} bytes into a message" if pending else None
 
 
 def _write(message: Message) -> Write:

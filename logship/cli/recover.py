@@ -1,0 +1,66 @@
+"""`logship recover`: ship what dead processes left on a spool."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import sys
+from pathlib import Path
+
+import click
+
+from logship.buffer.lives import SpoolError, open_spool_directory
+from logship.errors import SettingsError
+
+
+@click.command()
+@click.option(
+    "--spool",
+    type=click.Path(path_type=Path),
+    envvar="LOGSHIP_SPOOL_DIR",
+    required=True,
+    metavar="DIR",
+    help="The directory that applications have as spool_dir (default: LOGSHIP_SPOOL_DIR).",
+)
+@click.option("--watch", is_flag=True, help="Go on until SIGTERM, for processes that die later.")
+@click.option("--dry-run", is_flag=True, help="Say what is there, ship and change nothing.")
+@click.option(
+    "--stop-timeout",
+    type=float,
+    metavar="SECONDS",
+    help="Between SIGTERM and SIGKILL (default: LOGSHIP_STOP_TIMEOUT_SECONDS, else 30 or 9).",
+)
+def command(spool: Path, watch: bool, dry_run: bool, stop_timeout: float | None) -> None:
+    """Ship what dead processes left on a spool.
+
+    Chunks go out oldest first, with the ids and stamps that they have; spools of living processes
+    are left alone, and several recoverers may share a directory. All other settings come from the
+    environment, as LOGSHIP_ENDPOINTS=tcp://127.0.0.1:24224. At SIGTERM it makes a last pass within
+    its stop timeout, which lasts as long as somebody on the spool still lives; what it cannot ship
+    by then is written to stderr, and stays on the spool.
+
+    One JSON line on stdout says what was done; with --dry-run, one a process.
+
+    \b
+    Exit codes:
+      0  everything that was found was acknowledged by the sidecar, or there was nothing
+      1  not everything: something is left, was written to stderr, or could not be read
+      2  usage, a wrong setting, or a directory that cannot be used
+    """
+    from logship.buffer.leftovers import inspect_lives  # noqa: PLC0415 - `--help` needs none of it
+    from logship.recovery import recover, settings_for_recovery  # noqa: PLC0415 - nor this
+
+    try:
+        if dry_run:
+            for life in inspect_lives(spool):
+                click.echo(json.dumps(life))
+            return
+        os.close(open_spool_directory(spool, any_owner=True))
+        given = {} if stop_timeout is None else {"stop_timeout_seconds": stop_timeout}
+        settings = settings_for_recovery(**given)
+    except (SettingsError, SpoolError) as error:
+        raise click.UsageError(str(error)) from None
+    report = asyncio.run(recover(settings, spool, watches=watch))
+    click.echo(report.to_json())
+    sys.exit(0 if report.complete else 1)

@@ -1,0 +1,74 @@
+"""Decoding msgpack from a peer: bytes in any split, bounded memory, EventTimes understood."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator
+from typing import Any
+
+import msgpack
+
+from logship.errors import ProtocolError
+
+ITEMS_MAX = 1 << 20
+"""Elements in one array or map that are decoded; room is made for all before the first is read."""
+
+_EVENT_TIME = struct.Struct(">II")
+
+
+class BoundedUnpacker:
+    """Decodes values one after the other.
+
+    Args:
+        bytes_max: the longest value taken, in bytes.
+        unicode_errors: how text that is not UTF-8 is decoded, as `bytes.decode` names it.
+    """
+
+    def __init__(self, bytes_max: int, unicode_errors: str) -> None:
+        self._bytes_max = bytes_max
+        self._fed = 0
+        self._decoded = 0
+        self._unpacker = msgpack.Unpacker(
+            raw=False,
+            unicode_errors=unicode_errors,
+            strict_map_key=False,
+            ext_hook=_decode_extension,
+            max_buffer_size=0,  # it would bound one read; what must be bounded is one value
+            max_str_len=bytes_max,
+            max_bin_len=bytes_max,
+            max_ext_len=bytes_max,
+            max_array_len=ITEMS_MAX,
+            max_map_len=ITEMS_MAX,
+        )
+
+    def feed(self, data: bytes | bytearray | memoryview) -> Iterator[Any]:
+        """Take the next bytes and yield all values that are now complete.
+
+        An EventTime becomes the tuple (seconds, nanoseconds), and nothing else exactly a tuple.
+
+        Raises:
+            ProtocolError: the bytes are not msgpack, or a value is too long. Values before it
+                have been yielded; the unpacker cannot be used any more.
+        """
+        try:
+            self._unpacker.feed(data)
+            self._fed += len(data)
+            for value in self._unpacker:
+                self._decoded = self._unpacker.tell()
+                yield value
+        except Exception as error:
+            raise ProtocolError(f"no msgpack: {type(error).__name__}: {error}") from error
+        if self.pending_bytes > self._bytes_max:
+            raise ProtocolError(f"a value is longer than {self._bytes_max} bytes")
+
+    @property
+    def pending_bytes(self) -> int:
+        """How many bytes have been fed of a value that is not complete."""
+        return self._fed - self._decoded
+
+
+def _decode_extension(code: int, data: bytes) -> Any:
+    if code == 0 and len(data) == 8:
+        seconds, nanoseconds = _EVENT_TIME.unpack(data)
+        return seconds, nanoseconds
+    return msgpack.ExtType(code, data)

@@ -1,0 +1,1 @@
+"""The judge: what `logship audit` reads, concludes and says."""

@@ -1,0 +1,89 @@
+"""Sets of numbers whose size is their holes."""
+
+from __future__ import annotations
+
+import itertools
+import sys
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from logship.audit import Ranges
+
+NUMBERS = st.integers(min_value=1, max_value=60)
+PAIRS = st.lists(st.tuples(NUMBERS, NUMBERS).map(lambda pair: (min(pair), max(pair))), max_size=12)
+
+
+def numbers_in(ranges: Ranges) -> set[int]:
+    return {number for first, last in ranges for number in range(first, last + 1)}
+
+
+def assert_normal(ranges: Ranges) -> None:
+    """Show that ranges are sorted and that no two touch: else their number has no bound."""
+    pairs = list(ranges)
+    assert all(first <= last for first, last in pairs)
+    assert all(left[1] + 1 < right[0] for left, right in itertools.pairwise(pairs))
+
+
+def test_two_million_numbers_in_order_are_one_range() -> None:
+    numbers = Ranges()
+    assert all(numbers.add(number) for number in range(1, 2_000_001))
+    assert list(numbers) == [(1, 2_000_000)]
+
+
+def test_memory_grows_with_holes_and_not_with_numbers() -> None:
+    """Eight chunks of 1,000 in flight, acked and written in any order, over and over."""
+    numbers = Ranges()
+    most = 0
+    for window in range(0, 200_000, 8_000):
+        for chunk in (3, 1, 7, 0, 5, 2, 6, 4):
+            for number in range(window + chunk * 1_000, window + (chunk + 1) * 1_000):
+                numbers.add(number)
+            most = max(most, len(numbers))
+    assert most <= 5
+    assert list(numbers) == [(0, 199_999)]
+    assert sys.getsizeof(numbers._firsts) < 500
+
+
+@given(st.lists(NUMBERS, max_size=80))
+def test_adding_tells_whether_the_number_is_new(numbers: list[int]) -> None:
+    seen: set[int] = set()
+    ranges = Ranges()
+    for number in numbers:
+        assert ranges.add(number) == (number not in seen)
+        seen.add(number)
+    assert_normal(ranges)
+    assert numbers_in(ranges) == seen
+
+
+@given(PAIRS, PAIRS)
+def test_it_calculates_as_sets_do(
+    left_pairs: list[tuple[int, int]], right_pairs: list[tuple[int, int]]
+) -> None:
+    left, right = Ranges(left_pairs), Ranges(right_pairs)
+    for result, expected in (
+        (left, numbers_in(Ranges(left_pairs))),
+        (left | right, numbers_in(left) | numbers_in(right)),
+        (left & right, numbers_in(left) & numbers_in(right)),
+        (left - right, numbers_in(left) - numbers_in(right)),
+    ):
+        assert_normal(result)
+        assert numbers_in(result) == expected
+        assert result.count == len(expected)
+        assert result.highest == max(expected, default=0)
+        assert bool(result) == bool(expected)
+
+
+@given(PAIRS)
+def test_ranges_added_in_any_order_make_the_same_set(pairs: list[tuple[int, int]]) -> None:
+    expected = {number for first, last in pairs for number in range(first, last + 1)}
+    assert numbers_in(Ranges(pairs)) == expected
+    assert list(Ranges(pairs)) == list(Ranges(reversed(pairs)))
+    assert all((number in Ranges(pairs)) == (number in expected) for number in range(62))
+
+
+def test_an_operation_leaves_its_operands_alone() -> None:
+    left, right = Ranges([(1, 5)]), Ranges([(4, 9)])
+    assert list(left | right) == [(1, 9)]
+    assert (list(left), list(right)) == ([(1, 5)], [(4, 9)])
+    assert repr(left - right) == "Ranges([(1, 3)])"

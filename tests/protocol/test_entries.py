@@ -1,0 +1,544 @@
+"""Entries: exact bytes by hand, and what holds for every record there is."""
+
+from __future__ import annotations
+
+import contextlib
+import datetime
+import decimal
+import gc
+import itertools
+import signal
+import struct
+import sys
+import threading
+import uuid
+from collections.abc import Callable, Iterator
+from types import FrameType
+from typing import Any
+
+import msgpack
+import msgpack.fallback
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from logship.errors import ProtocolError
+from logship.protocol import entries, plain
+from logship.protocol.entries import (
+    ENTRY_BYTES_MIN,
+    pack_control,
+    pack_record,
+    pack_truncated,
+    unpack_entries,
+)
+from tests.protocol.msgpack_spec import decode
+from tests.protocol.stamping import STAMP, STAMP_VALUE, TIME_NS, readable, stamped, stamped_at_time
+
+HEAD = "92 d700 6553f100 075bcd15"  # an array of two; EventTime 1700000000 s, 123456789 ns
+
+
+def packed(text: str) -> bytes:
+    return bytes.fromhex(text)
+
+
+@pytest.mark.parametrize(
+    ("record", "extra_fields", "expected"),
+    [
+        ({"a": 1}, 1, f"{HEAD} 82 a161 01"),
+        ({"a": 1}, 0, f"{HEAD} 81 a161 01"),
+        ({}, 2, f"{HEAD} 82"),
+        ({"a": None, "b": True}, 1, f"{HEAD} 83 a161 c0 a162 c3"),
+        ({"a": 1.5}, 1, f"{HEAD} 82 a161 cb3ff8000000000000"),
+        ({"a": ["é"]}, 1, f"{HEAD} 82 a161 91 a2c3a9"),
+    ],
+)
+def test_the_bytes_of_an_entry(record: Any, extra_fields: int, expected: str) -> None:
+    for _ in range(2):  # as an unknown record, and as one like the last
+        assert pack_record(record, TIME_NS, extra_fields) == packed(expected)
+
+
+@pytest.mark.parametrize("count", [13, 14, 15, 16, 17, 200, 65_533, 65_534, 65_535, 65_536])
+def test_the_map_header_counts_the_stamp_at_every_size(count: int) -> None:
+    record = {f"f{number}": number for number in range(count)}
+    assert readable(record) == record
+
+
+def test_the_map_header_grows_where_the_stamp_makes_it() -> None:
+    fifteen = {f"f{number:x}": number for number in range(15)}
+    assert pack_record(fifteen, TIME_NS)[11:14] == packed("de 0010")
+    assert pack_record(fifteen, TIME_NS, extra_fields=0)[11:12] == packed("8f")
+
+
+scalars = st.one_of(
+    st.none(),
+    st.booleans(),
+    st.integers(),
+    st.floats(),
+    st.text(st.characters()),
+    st.text(st.characters(codec=None, categories=["Cs", "Lu", "So"])),
+    st.binary(),
+    st.datetimes(),
+    st.dates(),
+    st.times(),
+    st.timedeltas(),
+    st.decimals(),
+    st.uuids(),
+    st.fractions(),
+    st.complex_numbers(),
+    st.builds(ValueError, st.text()),
+)
+keys = st.one_of(
+    st.text(max_size=12),
+    st.sampled_from(["message", "level", "logship_id", "app_logship_id", "logship_gap", "1"]),
+    st.integers(-3, 3),
+    st.booleans(),
+    st.none(),
+    st.floats(),
+    st.binary(max_size=3),
+    st.tuples(st.integers(0, 2), st.text(max_size=2)),
+    st.text(st.characters(categories=["Cs"]), max_size=2),
+)
+values = st.recursive(
+    scalars,
+    lambda inner: st.one_of(
+        st.lists(inner, max_size=5),
+        st.tuples(inner, inner),
+        st.dictionaries(keys, inner, max_size=5),
+        st.frozensets(st.integers()),
+    ),
+    max_leaves=10,
+)
+records = st.dictionaries(keys, values, max_size=8)
+plain_scalars = st.one_of(
+    st.none(),
+    st.booleans(),
+    st.integers(-(1 << 63), (1 << 64) - 1),
+    st.floats(allow_nan=False, allow_infinity=False),
+    st.text(),
+)
+names = st.text(max_size=12).filter(lambda name: not name.startswith("logship_"))
+plain_values = st.recursive(
+    plain_scalars,
+    lambda inner: st.one_of(st.lists(inner, max_size=5), st.dictionaries(names, inner, max_size=5)),
+    max_leaves=10,
+)
+
+
+@given(records)
+@example({1: "a", "1": "b", "True": "c", b"1": "d"})
+def test_whatever_is_logged_is_one_well_formed_entry_with_every_field(record: Any) -> None:
+    fields = readable(record)
+    assert len(fields) == len(record)
+    assert not any(name.startswith("logship_") for name in fields)
+    assert readable(record) == fields
+
+
+@given(values)
+def test_whatever_is_logged_instead_of_a_mapping(value: Any) -> None:
+    fields = readable(value)
+    assert "message" in fields or isinstance(value, dict)
+
+
+@given(st.dictionaries(names, plain_values, max_size=8))
+def test_plain_records_arrive_as_they_are(record: dict[str, Any]) -> None:
+    assert readable(record) == record
+    assert readable(record) == record, "the second time, by the short way"
+
+
+@given(st.integers(0, (1 << 32) * 1_000_000_000 - 1))
+def test_every_time_that_fits_is_exact(time_ns: int) -> None:
+    assert stamped_at_time(pack_record({"a": 1}, time_ns)) == (time_ns, {"a": 1})
+
+
+@pytest.mark.parametrize(
+    ("time_ns", "clamped"),
+    [
+        (-1, 0),
+        (-(1 << 63), 0),
+        (7_258_118_400_000_000_000, 4_294_967_295_999_999_999),  # the year 2200
+        ((1 << 32) * 1_000_000_000, 4_294_967_295_999_999_999),
+    ],
+)
+def test_a_time_out_of_range_is_clamped_and_kept_readable(time_ns: int, clamped: int) -> None:
+    expected = (clamped, {"a": 1, "logship_time_ns": time_ns})
+    assert stamped_at_time(pack_record({"a": 1}, time_ns)) == expected
+    assert stamped_at_time(pack_control({"a": 1}, time_ns)) == expected
+
+
+def test_a_time_past_64_bits_is_kept_as_text() -> None:
+    _, record = stamped_at_time(pack_record({}, 1 << 70))
+    assert record == {"logship_time_ns": str(1 << 70)}
+
+
+def test_a_record_of_our_own_keeps_reserved_names() -> None:
+    fields = {"message": "logship: stream closed", "logship_end": True}
+    assert stamped(pack_control(fields, TIME_NS)) == fields
+
+
+def test_names_that_the_caller_appends_are_renamed_too() -> None:
+    for _ in range(2):
+        pack_record({"seq": "theirs"}, TIME_NS)
+        packed_record = pack_record({"seq": "theirs"}, TIME_NS, also_reserved=frozenset({"seq"}))
+        assert stamped(packed_record) == {"app_seq": "theirs"}
+
+
+def test_many_different_names_are_all_right() -> None:
+    for number in range(10_000):
+        assert pack_record({f"name {number}": 1}, TIME_NS).endswith(b"\x01")
+    assert readable({"name 5": {"name 6": 1.5}}) == {"name 5": {"name 6": 1.5}}
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), 1 << 70, "\udc80", b"x", {1: 2}])
+def test_one_bad_value_under_known_names(value: Any) -> None:
+    readable({"message": "x", "inner": {"message": [1]}})
+    assert readable({"message": value})["message"] != value
+    assert readable({"message": "x", "inner": {"message": [value]}})["inner"] != value
+
+
+def test_names_remembered_are_bounded() -> None:
+    for number in range(20_000):
+        pack_record({f"another name {number}": b"x"}, TIME_NS)
+    assert len(plain.NAMES) < 10_000
+
+
+def test_a_reserved_name_seen_deep_in_one_record_is_not_free_in_the_next() -> None:
+    assert readable({"inner": {"logship_gap": {2}}}) == {"inner": {"logship_gap": [2]}}
+    assert readable({"logship_gap": "forged"}) == {"app_logship_gap": "forged"}
+
+
+@pytest.mark.parametrize("value", [1.5, b"not plain"])
+def test_the_record_that_was_given_is_not_touched(value: Any) -> None:
+    inner = [value]
+    middle = {"list": inner}
+    record = {"message": "x", "middle": middle}
+    for _ in range(2):
+        pack_record(record, TIME_NS)
+        assert record["middle"] is middle
+        assert middle["list"] is inner
+        assert inner == [value]
+
+
+def test_a_list_changed_by_another_thread_between_check_and_packing() -> None:
+    items: list[Any] = [1.5] * 3
+    nan = struct.pack(">d", float("nan"))
+    stop = threading.Event()
+
+    def change() -> None:
+        for value in itertools.cycle([float("nan"), 1.5]):
+            items[0] = value
+            if stop.is_set():
+                break
+
+    thread = threading.Thread(target=change)
+    switch_interval_seconds = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    thread.start()
+    try:
+        for _ in range(30_000):
+            assert nan not in pack_record({"message": items}, TIME_NS)
+    finally:
+        stop.set()
+        thread.join()
+        sys.setswitchinterval(switch_interval_seconds)
+
+
+# Re-entrancy: the application's code, signal handlers and the garbage collector log while a
+# record is being packed.
+
+
+class Logger:
+    """An object whose `repr` and `__del__` log."""
+
+    logged: list[bytes] = []  # noqa: RUF012 - shared on purpose
+
+    def __repr__(self) -> str:
+        self.logged.append(pack_record({"message": "from repr", "inner": [1.5]}, TIME_NS))
+        return "a logger"
+
+    def __del__(self) -> None:
+        self.logged.append(pack_record({"message": "from __del__", "inner": {1}}, TIME_NS))
+
+
+@pytest.fixture
+def logged() -> Iterator[list[bytes]]:
+    Logger.logged = []
+    yield Logger.logged
+    gc.collect()
+
+
+def test_a_repr_that_logs(logged: list[bytes]) -> None:
+    assert readable({"a": Logger(), "b": {"c": Logger()}}) == {
+        "a": "a logger",
+        "b": {"c": "a logger"},
+    }
+    assert [stamped(entry)["message"] for entry in logged].count("from repr") == 2
+
+
+def test_a_del_that_logs_under_garbage_collection(logged: list[bytes]) -> None:
+    threshold = gc.get_threshold()
+    gc.set_threshold(3)  # collect as often as can be, so in the middle of packing too
+    try:
+        for number in range(500):
+            cycle: list[Any] = [Logger()]
+            cycle.append(cycle)
+            del cycle
+            record = {"n": number, "nested": [{"a": (1.5, "x")}, {"b": {number}}]}
+            expected = {"n": number, "nested": [{"a": [1.5, "x"]}, {"b": [number]}]}
+            assert readable(record) == expected
+    finally:
+        gc.set_threshold(*threshold)
+    gc.collect()
+    assert [stamped(entry)["message"] for entry in logged] == ["from __del__"] * 500
+
+
+def test_a_signal_handler_that_logs(logged: list[bytes]) -> None:
+    def log(number: int, frame: FrameType | None) -> None:
+        del number, frame
+        logged.append(pack_record({"message": "from a signal", "when": [1, {2}]}, TIME_NS))
+
+    before = signal.signal(signal.SIGALRM, log)
+    signal.setitimer(signal.ITIMER_REAL, 0.0002, 0.0002)
+    try:
+        for number in itertools.count():
+            record = {"n": number, "flat": "x" * 100}
+            assert stamped(pack_record(record, TIME_NS)) == record
+            assert readable({"n": number, "set": {number}}) == {"n": number, "set": [number]}
+            if len(logged) >= 100:
+                break
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+    assert all(stamped(entry)["message"] == "from a signal" for entry in logged)
+
+
+@pytest.mark.parametrize("packer", [msgpack.Packer, msgpack.fallback.Packer])
+def test_many_threads_at_once(packer: type, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With msgpack in pure Python too, where threads do meet in the middle of a pack."""
+    monkeypatch.setattr(entries, "_PACKERS", [])
+    monkeypatch.setattr(msgpack, "Packer", packer)
+    faults: list[BaseException] = []
+
+    def log(worker: int) -> None:
+        try:
+            for number in range(200):
+                record = {"worker": worker, "n": number, "text": str(worker) * 200, "f": [1.5]}
+                assert stamped(pack_record(record, TIME_NS)) == record
+        except BaseException as error:  # noqa: BLE001 - carried to the test's thread
+            faults.append(error)
+
+    switch_interval_seconds = sys.getswitchinterval()
+    sys.setswitchinterval(1e-5)
+    try:
+        threads = [threading.Thread(target=log, args=(worker,)) for worker in range(6)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    finally:
+        sys.setswitchinterval(switch_interval_seconds)
+    assert faults == []
+
+
+@pytest.mark.parametrize("kind", [SystemExit, KeyboardInterrupt])
+def test_what_a_signal_handler_raises_passes(kind: type[BaseException]) -> None:
+    class Stopped:
+        def __repr__(self) -> str:
+            raise kind
+
+    with pytest.raises(kind):
+        pack_record({"value": Stopped()}, TIME_NS)
+    assert readable({"value": 1}) == {"value": 1}, "and the next record is packed as always"
+
+
+def _dive(depth: int, call: Callable[[], bytes]) -> bytes:
+    return _dive(depth - 1, call) if depth else call()
+
+
+@pytest.mark.parametrize(
+    "record",
+    [
+        {"message": "flat"},
+        {"message": {"a": [{"b": (1, {2})}]}, "when": datetime.date(2026, 1, 2)},
+        {"error": ValueError("x"), "id": uuid.UUID(int=1), "amount": decimal.Decimal(1)},
+    ],
+)
+def test_where_the_stack_ends_the_record_is_still_an_entry(record: Any) -> None:
+    packed_at = set()
+    for depth in range(sys.getrecursionlimit() - 250, sys.getrecursionlimit()):
+        with contextlib.suppress(RecursionError):
+            assert stamped(_dive(depth, lambda: pack_record(record, TIME_NS)))
+            packed_at.add(depth)
+    deepest = _deepest_dive()
+    assert packed_at >= set(range(deepest - 100, deepest - 10))
+
+
+def _deepest_dive() -> int:
+    """Return at what depth not even a function that does nothing can be called."""
+    for depth in itertools.count(sys.getrecursionlimit() - 250):
+        try:
+            _dive(depth, bytes)
+        except RecursionError:
+            return depth
+    raise AssertionError
+
+
+# Truncation.
+
+
+def test_the_longest_texts_are_cut_and_short_ones_kept() -> None:
+    record = {"message": "x" * 50_000, "error": "é" * 20_000, "level": "INFO", "n": {"id": "abc"}}
+    entry = pack_truncated(record, TIME_NS, 10_000)
+    fields = stamped(entry)
+    assert 9_900 < len(entry) <= 10_000
+    assert fields["level"] == "INFO"
+    assert fields["n"] == {"id": "abc"}
+    assert fields["logship_truncated"] is True
+    assert fields["message"].strip("x") == "…"
+    assert fields["error"].strip("é") == "…"
+
+
+def test_texts_are_cut_no_shorter_than_they_must_be() -> None:
+    record = {f"text {number}": "x" * 1000 for number in range(10)} | {"longest": "x" * 1200}
+    entry = pack_truncated(record, TIME_NS, 9500)
+    assert 9400 < len(entry) <= 9500
+
+
+def test_a_record_that_fits_is_only_marked() -> None:
+    fields = stamped(pack_truncated({"message": "short"}, TIME_NS, 10_000))
+    assert fields == {"message": "short", "logship_truncated": True}
+
+
+def test_too_many_fields_become_a_summary() -> None:
+    record = {f"field {number}": number for number in range(10_000)}
+    entry = pack_truncated(record, TIME_NS, 1000)
+    fields = stamped(entry)
+    assert len(entry) <= 1000
+    assert fields["logship_truncated"] is True
+    assert fields["message"].startswith("<record of 10001 fields, too large to send; it began:>")
+    assert '"field 3": 3' in fields["message"]
+
+
+texts_of_any_length = st.builds(
+    lambda text, times: text * times, st.text(min_size=1, max_size=8), st.integers(0, 2000)
+)
+
+
+@given(
+    st.dictionaries(keys, st.one_of(values, texts_of_any_length), max_size=10),
+    st.integers(ENTRY_BYTES_MIN, 20_000),
+    st.sampled_from([TIME_NS, -5, 1 << 64]),
+)
+def test_truncated_is_never_larger_than_asked(record: Any, bytes_max: int, time_ns: int) -> None:
+    entry = pack_truncated(record, time_ns, bytes_max)
+    assert len(entry) <= bytes_max
+    assert stamped(entry)["logship_truncated"] is True
+
+
+def test_a_reserved_name_cannot_come_in_through_truncation() -> None:
+    record = {"logship_gap": "x" * 5000, "seq": 1}
+    entry = pack_truncated(record, TIME_NS, 1000, also_reserved=frozenset({"seq"}))
+    assert set(stamped(entry)) == {"app_logship_gap", "app_seq", "logship_truncated"}
+
+
+# Unpacking.
+
+
+@given(
+    st.lists(
+        st.tuples(st.dictionaries(names, plain_values, max_size=4), st.integers(0, 1 << 61)),
+        max_size=4,
+    )
+)
+def test_entries_come_back_as_they_went(sent: list[tuple[dict[str, Any], int]]) -> None:
+    payload = b"".join(pack_record(record, time_ns) + STAMP for record, time_ns in sent)
+    expected = [(time_ns, record | {"logship_id": STAMP_VALUE}) for record, time_ns in sent]
+    assert list(unpack_entries(payload)) == expected
+    assert list(unpack_entries(memoryview(payload))) == expected
+    assert list(unpack_entries(bytearray(payload))) == expected
+
+
+@pytest.mark.parametrize(
+    ("time", "time_ns"),
+    [
+        ("d700 00000001 00000002", 1_000_000_002),
+        ("c70800 00000001 00000002", 1_000_000_002),
+        ("05", 5_000_000_000),
+        ("ce6553f100", 1_700_000_000_000_000_000),
+        ("cb3ff8000000000000", 1_500_000_000),
+    ],
+)
+def test_all_forms_of_time(time: str, time_ns: int) -> None:
+    assert list(unpack_entries(packed(f"92 {time} 80"))) == [(time_ns, {})]
+
+
+def test_text_that_is_not_utf_8_is_kept_readable() -> None:
+    assert list(unpack_entries(packed("92 00 81 a161 a2ff41"))) == [(0, {"a": "\\xffA"})]
+
+
+def test_a_record_may_have_any_key_and_extension() -> None:
+    [(_, record)] = unpack_entries(packed("92 00 83 01 02 c403616263 c0 a161 d405ff"))
+    assert record == {1: 2, b"abc": None, "a": msgpack.ExtType(5, b"\xff")}
+
+
+@pytest.mark.parametrize(
+    ("payload", "fault"),
+    [
+        ("92 00", "entries end \\d bytes into one"),
+        ("92 00 80 92", "entries end \\d bytes into one"),
+        ("80", "not an array"),
+        ("91 00", "not an array"),
+        ("93 00 80 80", "not an array"),
+        ("92 00 a161", "a record is a str"),
+        ("92 00 c0", "a record is a NoneType"),
+        ("92 a131 80", "a time is str"),
+        ("92 c0 80", "a time is NoneType"),
+        ("92 c3 80", "a time is bool"),
+        ("92 c408 0000000000000000 80", "a time is bytes"),
+        ("92 cb7ff8000000000000 80", "a time is float"),
+        ("92 cb7ff0000000000000 80", "a time is float"),
+        ("92 d600 00000001 80", "a time is ExtType"),
+        ("92 d6ff 00000001 80", "a time is Timestamp"),
+        ("c1", "no msgpack"),
+        ("92 00 81 90 00", "no msgpack"),  # a list for a key
+        ("dd 7fffffff", "no msgpack"),
+        ("92 00 81 a161 dd 00200000", "no msgpack"),  # more elements than we make room for
+        ("91" * 3000, "no msgpack"),
+    ],
+)
+def test_what_is_no_run_of_entries_is_a_protocol_error(payload: str, fault: str) -> None:
+    with pytest.raises(ProtocolError, match=fault):
+        list(unpack_entries(packed(payload)))
+
+
+valid_payload = b"".join(
+    pack_record({"message": "x" * 20, "n": [1, 2.5, {"deep": None}]}, TIME_NS + number) + STAMP
+    for number in range(3)
+)
+
+
+@given(st.data())
+def test_mutated_entries_raise_protocol_errors_and_nothing_else(data: st.DataObject) -> None:
+    mutated = bytearray(valid_payload)
+    for _ in range(data.draw(st.integers(1, 8))):
+        mutated[data.draw(st.integers(0, len(mutated) - 1))] = data.draw(st.integers(0, 255))
+    try:
+        for time_ns, record in unpack_entries(mutated):
+            assert type(time_ns) is int
+            assert type(record) is dict
+    except ProtocolError:
+        pass
+
+
+@given(st.binary(max_size=200))
+def test_garbage_raises_protocol_errors_and_nothing_else(garbage: bytes) -> None:
+    with contextlib.suppress(ProtocolError):
+        list(unpack_entries(garbage))
+
+
+def test_the_judge_and_the_product_agree_on_what_was_sent() -> None:
+    entry = pack_record({"a": [1, {"b": "é"}]}, TIME_NS, 0)
+    [(time_ns, record)] = unpack_entries(entry)
+    extension, judged = decode(entry)
+    assert record == judged
+    assert time_ns == TIME_NS
+    assert extension.data == struct.pack(">II", 1_700_000_000, 123_456_789)

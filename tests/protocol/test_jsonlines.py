@@ -1,0 +1,104 @@
+"""One line a record: valid JSON for whatever a sender's msgpack can hold."""
+
+from __future__ import annotations
+
+import json
+from typing import Any, NoReturn
+
+import msgpack
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from logship.protocol.entries import unpack_entries
+from logship.protocol.jsonlines import json_line
+
+
+def decoded(line: bytes) -> Any:
+    """Read a line as strictly as JSON allows."""
+
+    def refuse(constant: str) -> NoReturn:
+        raise AssertionError(f"{constant} is not JSON")
+
+    assert line.endswith(b"\n")
+    assert line.count(b"\n") == 1
+    return json.loads(line.decode("utf-8"), parse_constant=refuse)
+
+
+def test_the_bytes_of_a_line() -> None:
+    line = json_line("app", 5, {"message": "é\n", "n": 1})
+    assert line == '{"tag":"app","time_ns":5,"record":{"message":"é\\n","n":1}}\n'.encode()
+
+
+def test_extra_fields_come_first() -> None:
+    line = json_line("app", 5, {}, logship="spilled")
+    assert line == b'{"logship":"spilled","tag":"app","time_ns":5,"record":{}}\n'
+
+
+@pytest.mark.parametrize(
+    ("record", "written"),
+    [
+        ({"a": b"caf\xc3\xa9 \xff"}, {"a": "café \\xff"}),
+        ({b"key": 1}, {"key": 1}),
+        ({1: {2: 3}}, {"1": {"2": 3}}),
+        ({"a": float("nan"), "b": [float("inf")]}, {"a": "NaN", "b": ["Infinity"]}),
+        ({float("nan"): 1}, {"nan": 1}),
+        ({"a": "\udcff"}, {"a": "\\udcff"}),
+        ({"a": msgpack.ExtType(5, b"x")}, {"a": [5, "x"]}),
+        ({"a": msgpack.Timestamp(1, 2)}, {"a": "Timestamp(seconds=1, nanoseconds=2)"}),
+        ({"a": (1, 2)}, {"a": [1, 2]}),
+        ({"a": (1 << 64) - 1}, {"a": (1 << 64) - 1}),
+    ],
+)
+def test_what_json_cannot_say_is_written_readably(record: Any, written: Any) -> None:
+    assert decoded(json_line("app", 5, record))["record"] == written
+
+
+def test_a_tag_that_is_not_utf_8() -> None:
+    assert decoded(json_line("\udcff", 5, {}))["tag"] == "\\udcff"
+
+
+@pytest.mark.parametrize("depth", [60, 500, 1000])
+def test_a_record_as_deep_as_msgpack_decodes_is_a_line(depth: int) -> None:
+    [(time_ns, record)] = unpack_entries(b"\x92\x00\x81\xa1a" + b"\x91" * depth + b"\x00")
+    line = json_line("app", time_ns, record)
+    assert line.count(b"[") == line.count(b"]")
+    assert line.endswith(b"}}\n")
+
+
+def test_nothing_is_left_out_for_its_size() -> None:
+    record = {"a": b"x" * 10_000_000, "b": list(range(200_000))}
+    written = decoded(json_line("app", 5, record))["record"]
+    assert len(written["a"]) == 10_000_000
+    assert written["b"] == record["b"]
+
+
+msgpack_scalars = st.one_of(
+    st.none(),
+    st.booleans(),
+    st.integers(-(1 << 63), (1 << 64) - 1),
+    st.floats(),
+    st.text(st.characters(codec=None)),
+    st.binary(),
+    st.builds(msgpack.ExtType, st.integers(0, 127), st.binary()),
+)
+msgpack_values = st.recursive(
+    msgpack_scalars,
+    lambda inner: st.one_of(
+        st.lists(inner, max_size=4), st.dictionaries(msgpack_scalars, inner, max_size=4)
+    ),
+    max_leaves=10,
+)
+
+
+@given(
+    st.text(st.characters(codec=None)),
+    st.integers(),
+    st.dictionaries(msgpack_scalars, msgpack_values, max_size=5),
+)
+def test_any_record_that_msgpack_can_hold_becomes_json(
+    tag: str, time_ns: int, record: dict[Any, Any]
+) -> None:
+    line = decoded(json_line(tag, time_ns, record))
+    assert set(line) == {"tag", "time_ns", "record"}
+    assert type(line["record"]) is dict

@@ -1,0 +1,301 @@
+"""The server's side: all four modes as clients send them, and nothing taken that is not whole."""
+
+from __future__ import annotations
+
+import bz2
+import contextlib
+import gzip
+import itertools
+import sys
+import tracemalloc
+from types import ModuleType
+from typing import Any
+
+import msgpack
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from logship.errors import ProtocolError
+from logship.protocol.compression import zstd_module
+from logship.protocol.entries import pack_record
+from logship.protocol.frames import frame_parts
+from logship.protocol.messages import Message, MessageError, MessageReader, Mode, ack_message
+
+OPTION = "82 a5 6368756e6b a2 6964 a4 73697a65 01"  # {"chunk": "id", "size": 1}
+ENTRY = "92 d700 00000001 00000002 81 a161 01"
+RECORD = (1_000_000_002, {"a": 1})
+ENTRY_BYTES = bytes.fromhex(ENTRY)
+
+
+def read(*pieces: bytes | str) -> list[Message]:
+    """Feed the pieces, given as bytes or in hexadecimal, to one reader; return all messages."""
+    reader = MessageReader()
+    messages = []
+    for piece in pieces:
+        messages += reader.feed(bytes.fromhex(piece) if isinstance(piece, str) else piece)
+    assert reader.pending_bytes == 0
+    return messages
+
+
+def packed_forward(payload: Any, **option: Any) -> bytes:
+    sent: bytes = msgpack.packb(["app", payload, option])
+    return sent
+
+
+@pytest.mark.parametrize(
+    ("sent", "mode"),
+    [
+        (f"94 a3 617070 d700 00000001 00000002 81 a161 01 {OPTION}", Mode.MESSAGE),
+        (f"93 a3 617070 91 {ENTRY} {OPTION}", Mode.FORWARD),
+        (f"93 a3 617070 c40f {ENTRY} {OPTION}", Mode.PACKED_FORWARD),
+        (f"93 a3 617070 af {ENTRY} {OPTION}", Mode.PACKED_FORWARD),
+        (f"93 c403 617070 c40f {ENTRY} {OPTION}", Mode.PACKED_FORWARD),
+    ],
+)
+def test_each_mode_by_its_bytes(sent: str, mode: Mode) -> None:
+    assert read(sent) == [Message("app", [RECORD], "id", mode)]
+
+
+def test_a_frame_of_our_client_is_a_message() -> None:
+    before, behind = frame_parts("app", "id", 2, 2 * len(ENTRY_BYTES))
+    expected = Message("app", [RECORD, RECORD], "id", Mode.PACKED_FORWARD)
+    assert read(before, ENTRY_BYTES, ENTRY_BYTES, behind) == [expected]
+
+
+@pytest.mark.parametrize(
+    "payload",
+    [
+        gzip.compress(ENTRY_BYTES * 2),
+        gzip.compress(ENTRY_BYTES) + gzip.compress(ENTRY_BYTES),
+        gzip.compress(ENTRY_BYTES[:5]) + gzip.compress(ENTRY_BYTES[5:] + ENTRY_BYTES),
+    ],
+    ids=["one", "two", "an entry across two"],
+)
+def test_gzip_of_one_member_and_of_several(payload: bytes) -> None:
+    [message] = read(packed_forward(payload, compressed="gzip", size=2))
+    assert message == Message("app", [RECORD, RECORD], None, Mode.COMPRESSED_PACKED_FORWARD)
+
+
+def test_zstd_without_a_python_that_has_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "compression.zstd", None)
+    monkeypatch.setitem(sys.modules, "backports.zstd", None)
+    with pytest.raises(MessageError, match="needs Python 3\\.14 or the package backports"):
+        read(packed_forward(b"x", compressed="zstd"))
+
+
+def test_zstd_through_the_interface_that_python_gives_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    # bz2's decompressor has the interface that compression.zstd documents for its own.
+    stand_in = ModuleType("compression.zstd")
+    stand_in.ZstdDecompressor = bz2.BZ2Decompressor  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "compression", ModuleType("compression"))
+    monkeypatch.setitem(sys.modules, "compression.zstd", stand_in)
+    payload = bz2.compress(ENTRY_BYTES) + bz2.compress(ENTRY_BYTES)
+    [message] = read(packed_forward(payload, compressed="zstd"))
+    assert message.entries == [RECORD, RECORD]
+
+
+def test_real_zstd_where_there_is_one() -> None:
+    try:
+        zstd = zstd_module()
+    except ImportError:
+        pytest.skip("no zstd: since Python 3.14, or from backports.zstd")
+    payload = zstd.compress(ENTRY_BYTES) + zstd.compress(ENTRY_BYTES)
+    [message] = read(packed_forward(payload, compressed="zstd", size=2))
+    assert message.entries == [RECORD, RECORD]
+
+
+@pytest.mark.parametrize("option", [{}, None])
+def test_without_a_chunk_no_acknowledgement_is_wanted(option: Any) -> None:
+    [message] = read(msgpack.packb(["app", ENTRY_BYTES, option]))
+    assert message.chunk is None
+    assert read(msgpack.packb(["app", ENTRY_BYTES]))[0].chunk is None
+
+
+def test_a_message_may_have_no_records() -> None:
+    empty = Message("app", [], "id", Mode.PACKED_FORWARD)
+    assert read(packed_forward(b"", chunk="id")) == [empty]
+    assert read(msgpack.packb(["app", [], {"size": 0}]))[0].entries == []
+
+
+def test_a_heartbeat_stands_for_nothing() -> None:
+    assert read("c0 c0", packed_forward(ENTRY_BYTES), "c0")[0].entries == [RECORD]
+
+
+def test_unknown_options_are_left_alone() -> None:
+    [message] = read(packed_forward(ENTRY_BYTES, fluent_signal=0, compressed="text", chunk="id"))
+    assert message.chunk == "id"
+
+
+def test_a_payload_sent_as_text_keeps_every_byte() -> None:
+    entry = pack_record({"message": "é", "n": -1.5, "all": [200, -200, 1 << 40]}, 255, 0)
+    as_text = b"\x93\xa3app\xd9" + bytes([len(entry)]) + entry + b"\x80"
+    expected = {"message": "é", "n": -1.5, "all": [200, -200, 1 << 40]}
+    assert read(as_text)[0].entries == [(255, expected)]
+
+
+@pytest.mark.parametrize(
+    ("chunk", "ack"),
+    [
+        ("a2 6964", "81 a3 61636b a2 6964"),
+        ("c402 6964", "81 a3 61636b a2 6964"),
+        ("a2 ff00", "81 a3 61636b a2 ff00"),
+    ],
+)
+def test_the_acknowledgement_repeats_the_id_byte_for_byte(chunk: str, ack: str) -> None:
+    [message] = read(f"93 a3 617070 c400 81 a5 6368756e6b {chunk}")
+    assert message.chunk is not None
+    assert ack_message(message.chunk) == bytes.fromhex(ack)
+
+
+@pytest.mark.parametrize(
+    ("sent", "fault"),
+    [
+        ("05", "a message is 5"),
+        ("a2 6869", "a message is 'hi'"),
+        ("80", "a message is {}"),
+        ("90", r"a message is \[\]"),
+        ("91 a3 617070", "a message is"),
+        ("95 a3 617070 00 80 80 80", "a message is"),
+        ("93 05 90 80", "a tag is 5"),
+        ("92 a3 617070 00", "a message of two"),
+        (f"93 a3 617070 c40f {ENTRY} 05", "an option is 5"),
+        (f"93 a3 617070 c40f {ENTRY} 81 a5 6368756e6b 05", "the option `chunk` is 5"),
+        (f"93 a3 617070 c40f {ENTRY} 81 a4 73697a65 02", "`size` is 2, but the message has 1"),
+        (f"93 a3 617070 91 {ENTRY} 81 a4 73697a65 02", "`size` is 2, but the message has 1"),
+        (f"93 a3 617070 c40f {ENTRY} 81 a4 73697a65 c3", "`size` is True"),
+        (f"93 a3 617070 c40f {ENTRY} 81 a4 73697a65 a131", "`size` is '1'"),
+        (f"94 a3 617070 c40f {ENTRY} 80 80", "a time is bytes"),
+        ("93 a3 617070 c40e 92 d700 00000001 00000002 81 a161 80", "entries end 14 bytes into one"),
+        ("93 a3 617070 c403 78797a 80", "not an array"),
+        ("93 a3 617070 91 92 00 a161 80", "a record is a str"),
+        ("93 a3 617070 91 05 80", "an entry is not an array"),
+        ("93 a3 617070 00 05", "a record is a int"),
+        ("93 a3 617070 a5 6e6f772121 80", "not an array"),
+        ("93 a3 617070 c0 80", "a time is NoneType"),
+        ("c1", "no msgpack"),
+        ("16 0301 0200 01 00 01 fc 03 03", "a message is 22"),  # a TLS ClientHello
+        ("474554202f20485454502f312e31", "a message is 71"),  # GET / HTTP/1.1
+        ("96 a4 50494e47 a0 a0 a0 a0 a0", "a message is .'PING'"),
+    ],
+)
+def test_what_is_not_whole_and_valid_is_refused(sent: str, fault: str) -> None:
+    with pytest.raises(MessageError, match=fault) as caught:
+        MessageReader().feed(bytes.fromhex(sent))
+    assert isinstance(caught.value, ProtocolError)
+
+
+@pytest.mark.parametrize(
+    ("payload", "compressed", "fault"),
+    [
+        (ENTRY_BYTES, "gzip", "are not gzip"),
+        (gzip.compress(ENTRY_BYTES)[:-1], "gzip", "middle of their gzip"),
+        (gzip.compress(ENTRY_BYTES) + b"rest", "gzip", "are not gzip"),
+        (gzip.compress(ENTRY_BYTES[:-1]), "gzip", "entries end 14 bytes into one"),
+        (ENTRY_BYTES, "lzma", "compressed with 'lzma'"),
+        (ENTRY_BYTES, 5, "compressed with 5"),
+        (ENTRY_BYTES, ["gzip"], "compressed with"),
+    ],
+    ids=["plain", "cut", "rest", "cut entry", "unknown", "number", "list"],
+)
+def test_what_does_not_decompress_is_refused(payload: bytes, compressed: Any, fault: str) -> None:
+    with pytest.raises(MessageError, match=fault):
+        read(packed_forward(payload, compressed=compressed))
+
+
+def test_good_messages_before_a_fault_are_not_lost() -> None:
+    with pytest.raises(MessageError) as caught:
+        MessageReader().feed(packed_forward(ENTRY_BYTES, chunk="id") * 2 + b"\xc1")
+    assert [message.chunk for message in caught.value.messages] == ["id", "id"]
+
+
+def test_a_decompression_bomb_is_bounded() -> None:
+    bomb = gzip.compress(bytes(50_000_000))
+    assert len(bomb) < 100_000
+    tracemalloc.start()
+    try:
+        with pytest.raises(MessageError, match="decompress to more than 1000000 bytes"):
+            MessageReader(bytes_max=1_000_000).feed(packed_forward(bomb, compressed="gzip"))
+        _, peak_bytes = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak_bytes < 10_000_000
+
+
+def test_a_bomb_of_many_members_is_bounded() -> None:
+    bomb = gzip.compress(bytes(400_000)) * 3
+    with pytest.raises(MessageError, match="decompress to more than 1000000 bytes"):
+        MessageReader(bytes_max=1_000_000).feed(packed_forward(bomb, compressed="gzip"))
+
+
+def test_exactly_as_much_as_is_allowed_decompresses() -> None:
+    payload = gzip.compress(ENTRY_BYTES)
+    reader = MessageReader(bytes_max=len(packed_forward(payload, compressed="gzip")))
+    assert reader.feed(packed_forward(payload, compressed="gzip"))
+    tight = gzip.compress(ENTRY_BYTES * 1000)
+    sent = packed_forward(tight, compressed="gzip")
+    assert MessageReader(bytes_max=1000 * len(ENTRY_BYTES)).feed(sent)
+    with pytest.raises(MessageError):
+        MessageReader(bytes_max=1000 * len(ENTRY_BYTES) - 1).feed(sent)
+
+
+def test_a_message_longer_than_allowed_is_refused_before_it_is_whole() -> None:
+    reader = MessageReader(bytes_max=10_000)
+    reader.feed(b"\x93\xa3app\xc6\x00\x01\x00\x00")  # bin of 65,536 bytes
+    with pytest.raises(MessageError, match="longer than 10000 bytes"):
+        reader.feed(bytes(10_000))
+    reader = MessageReader(bytes_max=10_000)
+    reader.feed(b"\x93\xa3app\xdd\x00\x00\x50\x00")  # an array of 20,480 entries
+    with pytest.raises(MessageError, match="longer than 10000 bytes"):
+        reader.feed(ENTRY_BYTES * 700)
+
+
+def test_many_messages_in_one_read_are_not_one_long_message() -> None:
+    sent = packed_forward(ENTRY_BYTES, chunk="id")
+    assert len(MessageReader(bytes_max=len(sent)).feed(sent * 1000)) == 1000
+
+
+valid_frames = [
+    packed_forward(ENTRY_BYTES * 3, chunk="id", size=3),
+    msgpack.packb(["app", [[1, {"a": [1, {"b": None}]}], [2.5, {}]], {"chunk": "id"}]),
+    msgpack.packb(["app", 1, {"message": "x" * 40}]),
+    packed_forward(gzip.compress(ENTRY_BYTES * 3, mtime=0), chunk="id", compressed="gzip"),
+]
+
+
+@given(
+    st.lists(st.sampled_from(valid_frames), max_size=5),
+    st.lists(st.integers(0, 500), max_size=8),
+)
+def test_any_split_of_the_bytes_reads_the_same(frames: list[bytes], cuts: list[int]) -> None:
+    sent = b"".join(frames)
+    edges = [0, *sorted(min(cut, len(sent)) for cut in cuts), len(sent)]
+    pieces = [sent[start:end] for start, end in itertools.pairwise(edges)]
+    assert read(*pieces) == [message for frame in frames for message in read(frame)]
+
+
+def test_byte_by_byte() -> None:
+    sent = b"".join(valid_frames)
+    assert read(*[sent[at : at + 1] for at in range(len(sent))]) == read(sent)
+
+
+@given(st.sampled_from(valid_frames), st.data())
+def test_mutated_frames_raise_protocol_errors_and_nothing_else(
+    frame: bytes, data: st.DataObject
+) -> None:
+    mutated = bytearray(frame)
+    for _ in range(data.draw(st.integers(1, 6))):
+        mutated[data.draw(st.integers(0, len(mutated) - 1))] = data.draw(st.integers(0, 255))
+    try:
+        messages = MessageReader().feed(bytes(mutated))
+    except MessageError as error:
+        messages = error.messages
+    for message in messages:
+        assert type(message.tag) is str
+        assert all(type(record) is dict for _, record in message.entries)
+
+
+@given(st.binary(max_size=300))
+def test_garbage_raises_protocol_errors_and_nothing_else(garbage: bytes) -> None:
+    with contextlib.suppress(MessageError):
+        MessageReader().feed(garbage)

@@ -1,0 +1,460 @@
+"""Every kind of record that an application may log: each becomes something readable."""
+
+from __future__ import annotations
+
+import collections
+import datetime
+import decimal
+import enum
+import fractions
+import gc
+import pathlib
+import threading
+import uuid
+from collections.abc import ItemsView, Iterator, Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any, NoReturn
+
+import pytest
+
+from logship.protocol.readable import CHARACTERS_MAX, DEPTH_MAX, NODES_MAX, plain_value
+from tests.protocol.stamping import readable
+
+
+class Colour(enum.Enum):
+    RED = "#f00"
+
+
+class Level(enum.IntEnum):
+    HIGH = 3
+
+
+class Place(enum.StrEnum):
+    HOME = "home"
+
+
+@dataclass
+class Point:
+    x: int
+    y: Any
+
+
+class Unprintable:
+    def __repr__(self) -> str:
+        raise ValueError("no text today")
+
+
+class UnprintableError(Exception):
+    def __str__(self) -> str:
+        raise RuntimeError("not even for this")
+
+
+class Text(str):
+    __slots__ = ()
+
+    def __str__(self) -> str:
+        return "not the text itself"
+
+
+ZONE = datetime.timezone(datetime.timedelta(hours=2))
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (b"caf\xc3\xa9", "café"),
+        (b"\xff\x00", "\\xff\x00"),
+        (bytearray(b"abc"), "abc"),
+        (memoryview(b"abc"), "abc"),
+        (datetime.datetime(2026, 1, 2, 3, 4, 5, 6, ZONE), "2026-01-02T03:04:05.000006+02:00"),
+        (datetime.date(2026, 1, 2), "2026-01-02"),
+        (datetime.time(3, 4), "03:04:00"),
+        (datetime.timedelta(seconds=90), "0:01:30"),
+        (decimal.Decimal("0.10"), "0.10"),
+        (fractions.Fraction(1, 3), "1/3"),
+        (uuid.UUID(int=1), "00000000-0000-0000-0000-000000000001"),
+        (pathlib.PurePosixPath("/a/b"), "/a/b"),
+        (Colour.RED, "Colour.RED"),
+        (Place.HOME, "home"),
+        (1 + 2j, "(1+2j)"),
+        (float("nan"), "NaN"),
+        (float("inf"), "Infinity"),
+        (float("-inf"), "-Infinity"),
+        (1 << 64, "18446744073709551616"),
+        (-(1 << 63) - 1, "-9223372036854775809"),
+        (ValueError("wrong"), "ValueError: wrong"),
+        (Text("itself"), "itself"),
+        ("\udc80 lone", "\\udc80 lone"),
+        ("\ud83d half", "\\ud83d half"),
+        (int, "<class 'int'>"),
+        (Unprintable(), "<Unprintable: unreadable: ValueError: no text today>"),
+    ],
+)
+def test_a_value_becomes_text(value: Any, text: str) -> None:
+    assert readable({"value": value, "other": 1}) == {"value": text, "other": 1}
+
+
+@pytest.mark.parametrize(
+    ("value", "plain"),
+    [
+        (Level.HIGH, 3),
+        (True, True),
+        (1.5, 1.5),
+        ((1 << 64) - 1, (1 << 64) - 1),
+        (-(1 << 63), -(1 << 63)),
+        ((1, (2, 3)), [1, [2, 3]]),
+        ({7}, [7]),
+        (frozenset({7}), [7]),
+        (collections.deque([1, 2]), [1, 2]),
+        (Point(1, Point(2, None)), {"x": 1, "y": {"x": 2, "y": None}}),
+        (collections.OrderedDict(a=1), {"a": 1}),
+        (MappingProxyType({"a": {1: 2}}), {"a": {"1": 2}}),
+        ({"deep": [{"b": b"x"}]}, {"deep": [{"b": "x"}]}),
+    ],
+)
+def test_a_value_keeps_its_structure(value: Any, plain: Any) -> None:
+    assert readable({"value": value}) == {"value": plain}
+
+
+@pytest.mark.parametrize(
+    ("key", "name"),
+    [
+        (1, "1"),
+        (None, "None"),
+        (True, "True"),
+        (1.5, "1.5"),
+        (b"\xffkey", "\\xffkey"),
+        ((1, "a"), "(1, 'a')"),
+        (Colour.RED, "Colour.RED"),
+        (Place.HOME, "home"),
+        (datetime.date(2026, 1, 2), "2026-01-02"),
+        ("\udc80", "\\udc80"),
+        (float("nan"), "nan"),
+    ],
+)
+def test_a_key_becomes_text(key: Any, name: str) -> None:
+    assert readable({key: "value"}) == {name: "value"}
+
+
+def test_an_unprintable_key_still_names_its_field() -> None:
+    assert readable({Unprintable(): 1}) == {
+        "<Unprintable: unreadable: ValueError: no text today>": 1
+    }
+
+
+def test_a_key_whose_hash_raises_after_it_was_stored() -> None:
+    class Moody:
+        stored = False
+
+        def __hash__(self) -> int:
+            if self.stored:
+                raise OSError("not now")
+            return 1
+
+        def __repr__(self) -> str:
+            return "moody"
+
+    key = Moody()
+    record = {key: 1}
+    Moody.stored = True
+    assert readable(record) == {"moody": 1}
+
+
+def test_keys_that_read_the_same_keep_all_their_values() -> None:
+    record = {1: "int", "1": "text", 1.5: "float", "1.5": "text too", b"1": "bytes"}
+    assert readable(record) == {
+        "1": "text",
+        "1_2": "int",
+        "1_3": "bytes",
+        "1.5": "text too",
+        "1.5_2": "float",
+    }
+
+
+def test_a_name_made_for_one_key_does_not_take_the_name_of_another() -> None:
+    assert readable({1: "int", "1": "text", "1_2": "own"}) == {
+        "1": "text",
+        "1_2": "own",
+        "1_3": "int",
+    }
+
+
+def test_reserved_names_are_renamed_without_collision() -> None:
+    record = {"logship_id": "forged", "app_logship_id": "own", b"logship_gap": [1, 2, "x"]}
+    assert readable(record) == {
+        "app_logship_id_2": "forged",
+        "app_logship_id": "own",
+        "app_logship_gap": [1, 2, "x"],
+    }
+
+
+def test_reserved_names_below_the_first_level_are_kept() -> None:
+    assert readable({"inner": {"logship_id": "x"}}) == {"inner": {"logship_id": "x"}}
+
+
+def test_an_exception_brings_its_traceback() -> None:
+    try:
+        raise ValueError("wrong") from KeyError("cause")
+    except ValueError as error:
+        text = readable({"error": error})["error"]
+    assert text.startswith("KeyError: 'cause'")
+    assert "Traceback (most recent call last):" in text
+    assert text.endswith("ValueError: wrong")
+
+
+def test_an_exception_without_text() -> None:
+    assert "UnprintableError" in readable({"error": UnprintableError()})["error"]
+
+
+def test_an_error_while_reading_whose_own_text_raises() -> None:
+    class Worse:
+        def __repr__(self) -> str:
+            raise UnprintableError
+
+    assert readable({"value": Worse()}) == {"value": "<Worse: unreadable: UnprintableError>"}
+
+
+def raises(text: str) -> Any:
+    """Return a property that cannot be read."""
+
+    def read(_: Any) -> NoReturn:
+        raise RuntimeError(text)
+
+    return property(read)
+
+
+def test_a_type_without_a_readable_name() -> None:
+    nameless = type("Nameless", (type,), {"__name__": raises("no name")})
+    worse = nameless("Worse", (Unprintable,), {})
+    assert readable({"value": worse()}) == {
+        "value": "<object: unreadable: ValueError: no text today>"
+    }
+
+
+def test_a_proxy_that_claims_to_be_text() -> None:
+    proxy = type(
+        "Proxy", (), {"__class__": property(lambda _: str), "__str__": lambda _: "behind the proxy"}
+    )
+    assert readable({"value": proxy(), proxy(): 1}) == {"value": "behind the proxy"} | {
+        "behind the proxy": 1
+    }
+
+
+def test_an_object_whose_class_cannot_be_read() -> None:
+    classless = type("Classless", (), {"__class__": raises("not connected")})
+    assert readable({"value": classless()}) == {
+        "value": "<Classless: unreadable: RuntimeError: not connected>"
+    }
+
+
+def test_a_dataclass_with_a_field_never_set() -> None:
+    point = Point(1, 2)
+    del point.y
+    assert readable({"point": point}) == {"point": {"x": 1}}
+
+
+def test_structures_inside_themselves() -> None:
+    record: dict[str, Any] = {"list": [1]}
+    record["self"] = record
+    record["list"].append(record["list"])
+    assert readable(record) == {
+        "list": [1, "<list inside itself>"],
+        "self": "<dict inside itself>",
+    }
+
+
+def test_one_value_in_several_places_is_no_cycle() -> None:
+    shared = [1]
+    assert readable({"a": shared, "b": [shared, shared]}) == {"a": [1], "b": [[1], [1]]}
+
+
+def nested(depth: int, wrap: Any) -> Any:
+    value: Any = "bottom"
+    for _ in range(depth):
+        value = wrap(value)
+    return value
+
+
+@pytest.mark.parametrize("wrap", [lambda v: [v], lambda v: {"k": v}, lambda v: (v,)])
+def test_ten_thousand_levels_are_cut_and_marked(wrap: Any) -> None:
+    record = readable({"deep": nested(10_000, wrap), "other": 1})
+    assert record["other"] == 1
+    assert record["logship_truncated"] is True
+    assert f"nested more than {DEPTH_MAX} deep" in str(record["deep"])
+
+
+def test_fifty_levels_stay_whole() -> None:
+    value = nested(50, lambda v: [v])
+    assert readable({"deep": value}) == {"deep": value}
+
+
+def test_shared_references_that_explode_are_bounded() -> None:
+    value: Any = ["x"]
+    for _ in range(40):
+        value = [value, value]
+    record = readable({"bomb": value, "other": 1})
+    assert record["logship_truncated"] is True
+    assert "other" in record
+    assert plain_value({"bomb": value})
+
+
+def test_text_shared_by_many_places_is_bounded() -> None:
+    big = "x" * (CHARACTERS_MAX // 4)
+    record = readable({"many": [big] * 2000, "tuple": (1,)})
+    assert sum(len(text) for text in record["many"]) <= CHARACTERS_MAX + 2000
+    assert record["logship_truncated"] is True
+
+
+def test_more_values_than_the_bound_say_so() -> None:
+    record = readable({"many": list(range(NODES_MAX + 10))})
+    assert record["many"][-1] == f"<more than {NODES_MAX} values in one record>"
+    assert record["many"][: NODES_MAX - 1] == list(range(NODES_MAX - 1))
+    assert record["logship_truncated"] is True
+
+
+class Table(Mapping[Any, Any]):
+    """A mapping of which nothing is sure but that it is one."""
+
+    def __init__(self, items: Any) -> None:
+        self._make_items = items
+
+    def __getitem__(self, key: Any) -> Any:
+        raise KeyError(key)
+
+    def __iter__(self) -> Iterator[Any]:
+        raise NotImplementedError
+
+    def __len__(self) -> int:
+        raise NotImplementedError
+
+    def items(self) -> ItemsView[Any, Any]:
+        items: ItemsView[Any, Any] = self._make_items()
+        return items
+
+
+def test_a_mapping_that_never_ends() -> None:
+    def items() -> Iterator[Any]:
+        number = 0
+        while True:
+            yield number, number
+            number += 1
+
+    record = readable(Table(items))
+    assert record["7"] == 7
+    assert "more than" in record["logship_left_out"]
+    assert record["logship_truncated"] is True
+
+
+def test_a_mapping_whose_iteration_raises_keeps_what_it_gave() -> None:
+    def items() -> Iterator[Any]:
+        yield "first", 1
+        raise OSError("connection lost")
+
+    assert readable(Table(items)) == {
+        "first": 1,
+        "logship_left_out": "unreadable after 1 items: OSError: connection lost",
+        "logship_truncated": True,
+    }
+
+
+def test_a_mapping_that_cannot_be_iterated_at_all() -> None:
+    def items() -> NoReturn:
+        raise OSError("no connection")
+
+    assert readable(Table(items)) == {"message": "<Table: unreadable: OSError: no connection>"}
+    assert readable({"inner": Table(items)}) == {
+        "inner": "<Table: unreadable: OSError: no connection>"
+    }
+
+
+def test_a_mapping_whose_items_are_no_pairs() -> None:
+    assert "unreadable: ValueError" in readable(Table(lambda: [("a", 1, 2)]))["message"]
+
+
+def test_a_record_changed_by_the_repr_of_its_value() -> None:
+    record: dict[str, Any] = {}
+
+    class Meddler:
+        def __repr__(self) -> str:
+            record["new"] = len(record)
+            return "meddler"
+
+    record.update(a=Meddler(), b=Meddler(), c=1)
+    assert readable(record) == {"a": "meddler", "b": "meddler", "c": 1}
+
+
+def test_a_record_changed_by_garbage_collection_while_it_is_read() -> None:
+    record: dict[str, Any] = {f"field {number}": {number} for number in range(3000)}
+
+    class Meddler:
+        """Changes the record whenever it is collected, and leaves its like to be collected next."""
+
+        left = 20
+
+        def __del__(self) -> None:
+            record[f"new {self.left}"] = 1
+            Meddler.left -= 1
+            if Meddler.left:
+                litter()
+
+    def litter() -> None:
+        cycle: list[Any] = [Meddler()]
+        cycle.append(cycle)
+
+    threshold = gc.get_threshold()
+    gc.set_threshold(1)
+    try:
+        litter()
+        while Meddler.left:
+            packed = readable(record)
+            assert packed["field 2999"] == [2999]
+            assert "logship_left_out" not in packed
+    finally:
+        gc.set_threshold(*threshold)
+
+
+def test_a_record_changed_by_another_thread_is_packed_whole() -> None:
+    record: dict[str, Any] = {"fixed": 1, "when": datetime.date(2026, 1, 2)}
+    stop = threading.Event()
+
+    def change() -> None:
+        number = 0
+        while not stop.is_set():
+            number += 1
+            record[f"field{number % 50}"] = number
+            record.pop(f"field{(number + 25) % 50}", None)
+
+    thread = threading.Thread(target=change)
+    thread.start()
+    try:
+        for _ in range(300):
+            packed = readable(record)
+            assert packed["fixed"] == 1
+            assert "logship_left_out" not in packed
+    finally:
+        stop.set()
+        thread.join()
+
+
+@pytest.mark.parametrize(
+    ("record", "message"),
+    [
+        ("text", "text"),
+        (None, None),
+        (7, 7),
+        ([1, b"x"], [1, "x"]),
+        (ValueError("w"), "ValueError: w"),
+    ],
+)
+def test_what_is_no_mapping_becomes_the_message(record: Any, message: Any) -> None:
+    assert readable(record) == {"message": message}
+
+
+def test_an_integer_with_more_digits_than_python_prints() -> None:
+    assert readable({"n": 1 << 100_000})["n"] == hex(1 << 100_000)
+
+
+def test_a_huge_text_stays_whole() -> None:
+    text = "é" * 1_000_000
+    assert readable({"message": text}) == {"message": text}

@@ -1,0 +1,105 @@
+"""Where the receiver can be told to listen, and what stops it."""
+
+from __future__ import annotations
+
+import socket
+from pathlib import Path
+
+import pytest
+
+from logship.errors import SettingsError
+from logship.receiver.binds import Bind, Listener, ListenError, TcpBind, UnixBind, parse_bind
+
+
+@pytest.mark.parametrize(
+    ("text", "bind"),
+    [
+        ("127.0.0.1:24224", TcpBind("127.0.0.1", 24224)),
+        ("localhost:0", TcpBind("localhost", 0)),
+        ("tcp://0.0.0.0:1", TcpBind("0.0.0.0", 1)),
+        ("[::1]:24224", TcpBind("::1", 24224)),
+        ("unix:///run/logship.sock", UnixBind(Path("/run/logship.sock"))),
+    ],
+)
+def test_addresses_that_are_understood(text: str, bind: Bind) -> None:
+    assert parse_bind(text) == bind
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "24224", "127.0.0.1", "127.0.0.1:", "127.0.0.1:http", "127.0.0.1:70000", ":24224",
+     "tls://127.0.0.1:1", "unix://", "unix://host/path", "tcp://127.0.0.1:1/x", "[::1:24224"],
+)  # fmt: skip
+def test_addresses_that_are_not(text: str) -> None:
+    with pytest.raises(SettingsError, match=r"give HOST:PORT, tcp://HOST:PORT or unix:///PATH"):
+        parse_bind(text)
+
+
+@pytest.mark.parametrize("text", ["tcp://127.0.0.1:24224", "tcp://[::1]:1", "unix:///a/b"])
+def test_an_address_is_written_as_it_is_read(text: str) -> None:
+    assert str(parse_bind(text)) == text
+
+
+def test_a_port_that_is_taken_is_named() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        bind = TcpBind("127.0.0.1", other.getsockname()[1])
+        with pytest.raises(ListenError, match=f"cannot listen on {bind}: Address already in use"):
+            Listener(bind)
+
+
+def test_an_address_of_another_machine_is_named() -> None:
+    fault = r"cannot listen on tcp://192\.0\.2\.1:0: Cannot assign requested address"
+    with pytest.raises(ListenError, match=fault):
+        Listener(TcpBind("192.0.2.1", 0))
+
+
+def test_a_host_that_cannot_be_a_name_is_named() -> None:
+    with pytest.raises(ListenError, match=f"cannot listen on tcp://{'x' * 64}:1: "):
+        Listener(TcpBind("x" * 64, 1))
+
+
+def test_a_chosen_port_is_told() -> None:
+    listener = Listener(TcpBind("127.0.0.1", 0))
+    assert isinstance(listener.bind, TcpBind)
+    assert listener.bind.port == listener.socket.getsockname()[1] != 0
+    listener.close()
+
+
+def test_a_unix_socket_of_a_dead_server_is_taken_over(tmp_path: Path) -> None:
+    path = tmp_path / "sock"
+    with socket.socket(socket.AF_UNIX) as dead:
+        dead.bind(str(path))
+    listener = Listener(UnixBind(path))
+    with socket.socket(socket.AF_UNIX) as client:
+        client.connect(str(path))
+    listener.close()
+    assert not path.exists()
+
+
+def test_a_unix_socket_of_a_living_server_is_left_alone(tmp_path: Path) -> None:
+    bind = UnixBind(tmp_path / "sock")
+    first = Listener(bind)
+    with pytest.raises(ListenError, match="Address already in use"):
+        Listener(bind)
+    with socket.socket(socket.AF_UNIX) as client:
+        client.connect(str(bind.path))
+    first.close()
+
+
+def test_a_file_that_is_no_socket_is_left_alone(tmp_path: Path) -> None:
+    path = tmp_path / "precious"
+    path.write_text("data")
+    with pytest.raises(ListenError, match="Address already in use"):
+        Listener(UnixBind(path))
+    assert path.read_text() == "data"
+
+
+def test_a_socket_that_a_successor_has_taken_is_not_removed(tmp_path: Path) -> None:
+    path = tmp_path / "sock"
+    first = Listener(UnixBind(path))
+    path.unlink()
+    second = Listener(UnixBind(path))
+    first.close()
+    assert path.is_socket()
+    second.close()
+    assert not path.exists()

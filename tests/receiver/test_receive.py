@@ -1,0 +1,313 @@
+"""`logship receive` as a real process: what its acknowledgements mean, and how it ends."""
+
+from __future__ import annotations
+
+import contextlib
+import gzip
+import json
+import re
+import signal
+import socket
+import subprocess
+import threading
+from pathlib import Path
+from typing import Any
+
+import msgpack
+import pytest
+
+from tests.receiver.raw_client import ANSWER_SECONDS_MAX, RawClient, frame
+from tests.support.receiver_process import RECEIVE, ReceiverProcess
+from tests.support.waiting import wait_until
+
+
+def written(receiver: ReceiverProcess) -> list[Any]:
+    return [line["record"] for line in receiver.records()]
+
+
+def test_an_acknowledged_record_is_in_the_file_already(receiver: ReceiverProcess) -> None:
+    with RawClient(receiver) as client:
+        for number in range(200):
+            client.send(frame(f"id{number}", {"n": number}))
+            assert client.acks(1) == [f"id{number}"]
+            assert written(receiver)[-1] == {"n": number}
+
+
+def test_each_line_has_tag_time_and_record(receiver: ReceiverProcess) -> None:
+    with RawClient(receiver) as client:
+        client.send(frame("id", {"message": "é"}, tag="web"))
+        client.acks(1)
+    assert receiver.out.read_text() == (
+        '{"tag":"web","time_ns":1000000000,"record":{"message":"é"}}\n'
+    )
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        ["app", 1, {"n": 1}, {"chunk": "id"}],
+        ["app", [[1, {"n": 1}]], {"chunk": "id", "size": 1}],
+        ["app", msgpack.packb([1, {"n": 1}]), {"chunk": "id", "size": 1}],
+        ["app", msgpack.packb([1, {"n": 1}]).decode("latin-1"), {"chunk": "id"}],
+        ["app", gzip.compress(msgpack.packb([1, {"n": 1}])), {"chunk": "id", "compressed": "gzip"}],
+    ],
+    ids=["Message", "Forward", "PackedForward bin", "PackedForward str", "CompressedPackedForward"],
+)
+def test_all_modes(receiver: ReceiverProcess, message: list[Any]) -> None:
+    packed = msgpack.packb(message)
+    if isinstance(message[1], str):  # the same bytes, typed as text
+        entries = message[1].encode("latin-1")
+        packed = b"\x93\xa3app" + bytes([0xA0 + len(entries)]) + entries + msgpack.packb(message[2])
+    with RawClient(receiver) as client:
+        client.send(packed)
+        assert client.acks(1) == ["id"]
+    assert written(receiver) == [{"n": 1}]
+
+
+def test_an_output_that_is_full_acknowledges_nothing(tmp_path: Path) -> None:
+    with ReceiverProcess.start(Path("/dev/full"), stderr=tmp_path / "stderr") as receiver:
+        for _ in range(3):
+            with RawClient(receiver) as client:
+                client.send(frame("id", {"n": 1}))
+                assert client.rest() == []
+        assert receiver.stderr().count("cannot write to /dev/full: No space left on device") == 1
+        assert receiver.terminate() == 0
+
+
+def test_an_output_that_has_space_again(tmp_path: Path) -> None:
+    """A limit on the file's size stands for a full disk, and emptying it for somebody's help."""
+    limited = tmp_path / "out.jsonl"
+    limit = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000)); "
+    command = [RECEIVE[0], "-c", limit + RECEIVE[2], "receive"]
+    with ReceiverProcess.start(limited, command=command) as receiver:
+        with RawClient(receiver) as client:
+            client.send(frame("1", {"n": "x" * 10}) + frame("2", {"n": "y" * 1000}))
+            assert client.acks(1) == ["1"]
+            assert client.rest() == []
+        assert (
+            "File too large; nothing is acknowledged until it can be written" in receiver.stderr()
+        )
+        limited.write_text("")
+        with RawClient(receiver) as client:
+            client.send(frame("3", {"n": 3}))
+            assert client.acks(1) == ["3"]
+        assert written(receiver) == [{"n": 3}]
+        assert "the output takes records again" in receiver.stderr()
+
+
+def test_duplicates_are_not_dropped(receiver: ReceiverProcess) -> None:
+    with RawClient(receiver) as client:
+        client.send(frame("id", {"n": 1}) * 3)
+        assert client.acks(3) == ["id"] * 3
+    assert written(receiver) == [{"n": 1}] * 3
+
+
+def test_garbage_ends_its_connection_and_no_other(receiver: ReceiverProcess) -> None:
+    with RawClient(receiver) as good:
+        for number in range(30):
+            with RawClient(receiver) as bad:
+                bad.send(frame("id", {"bad": number}) + b"\xc1 not msgpack")
+                assert bad.rest() == [{"ack": "id"}], "what came before the garbage was taken"
+        good.send(frame("id", {"good": 1}))
+        assert good.acks(1) == ["id"]
+    assert written(receiver) == [*({"bad": number} for number in range(30)), {"good": 1}]
+    assert receiver.terminate() == 0
+    complaints = re.findall(r"closed 127\.0\.0\.1:\d+: no msgpack", receiver.stderr())
+    assert len(complaints) == 10
+    assert "20 more lines like these were left out" in receiver.stderr()
+
+
+def test_a_browser_and_a_tls_client_are_sent_away(receiver: ReceiverProcess) -> None:
+    for greeting in (b"GET / HTTP/1.1\r\nHost: x\r\n\r\n", b"\x16\x03\x01\x02\x00\x01\x00"):
+        with RawClient(receiver) as client:
+            client.send(greeting)
+            assert client.rest() == []
+    assert "a message is 71" in receiver.stderr()
+
+
+def test_a_client_that_goes_in_the_middle_of_a_message(receiver: ReceiverProcess) -> None:
+    with RawClient(receiver) as client:
+        client.send(frame("id", {"n": 1}) + frame("half", {"n": 2})[:-3])
+        assert client.acks(1) == ["id"]
+    wait_until(lambda: "bytes into a message" in receiver.stderr(), "the receiver notices")
+    assert written(receiver) == [{"n": 1}]
+
+
+def test_a_slow_client_and_a_fast_one(receiver: ReceiverProcess) -> None:
+    sent = frame("slow", {"slow": 1})
+    with RawClient(receiver) as slow, RawClient(receiver) as fast:
+        for at in range(len(sent)):
+            slow.send(sent[at : at + 1])
+            fast.send(frame("fast", {"fast": at}))
+            assert fast.acks(1) == ["fast"]
+        assert slow.acks(1) == ["slow"]
+    assert {"slow": 1} in written(receiver)
+
+
+def test_clients_in_parallel_each_keep_their_order(receiver: ReceiverProcess) -> None:
+    def ship(client_number: int) -> None:
+        with RawClient(receiver) as client:
+            for number in range(0, 1000, 20):
+                records = [{"client": client_number, "n": number + i} for i in range(20)]
+                client.send(frame(str(number), *records))
+            assert client.acks(50) == [str(number) for number in range(0, 1000, 20)]
+            done.append(client_number)
+
+    done: list[int] = []
+    threads = [threading.Thread(target=ship, args=(number,)) for number in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(done) == [0, 1, 2, 3]
+    records = written(receiver)
+    assert len(records) == 4000
+    for client_number in range(4):
+        mine = [record["n"] for record in records if record["client"] == client_number]
+        assert mine == list(range(1000))
+
+
+def test_a_client_that_reads_no_acknowledgements_is_not_read_either(
+    receiver: ReceiverProcess,
+) -> None:
+    with RawClient(receiver) as deaf, RawClient(receiver) as good:
+        deaf.socket.settimeout(2.0)  # a stall lasts; a pause of the receiver does not
+        sent = frame("x" * 60_000, {"n": 1})  # its acknowledgement is as long as itself
+        with pytest.raises(TimeoutError):
+            deaf.send(sent * 1000)
+        good.send(frame("id", {"good": 1}))
+        assert good.acks(1) == ["id"]
+        assert receiver.terminate() == 0, "and it does not hold up the end"
+
+
+def test_sigterm_keeps_what_was_acknowledged_and_ends_connections(
+    receiver: ReceiverProcess,
+) -> None:
+    acks: list[Any] = []
+    with RawClient(receiver) as busy, RawClient(receiver) as idle:
+        for number in range(50):
+            busy.send(frame(str(number), *({"chunk": number} for _ in range(10))))
+        assert busy.acks(50)
+        busy.send(frame("last", {"chunk": "last"})[:-2])
+        receiver.process.terminate()
+        acks += busy.rest()
+        assert idle.rest() == []
+        with contextlib.suppress(ConnectionError):
+            busy.send(b"xx")
+    assert acks == []
+    assert receiver.process.wait(ANSWER_SECONDS_MAX) == 0
+    assert len(written(receiver)) == 500
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_stop_under_load_loses_nothing_that_was_acknowledged(
+    receiver: ReceiverProcess, number: signal.Signals
+) -> None:
+    with RawClient(receiver) as client:
+        client.send(frame("0", {"n": 0}))
+        client.acks(1)
+        load = b"".join(frame(str(n), {"n": n, "text": "x" * 400}) for n in range(1, 20_000))
+
+        def send() -> None:
+            with contextlib.suppress(OSError):
+                client.send(load)
+
+        sender = threading.Thread(target=send)
+        sender.start()
+        wait_until(lambda: len(written(receiver)) > 100, "the load arrives")
+        receiver.process.send_signal(number)
+        acked = [int(answer["ack"]) for answer in client.rest()]
+        sender.join()
+    assert receiver.process.wait(ANSWER_SECONDS_MAX) == 0
+    in_file = [record["n"] for record in written(receiver)]
+    assert acked == list(range(1, len(acked) + 1))
+    assert in_file[: len(acked) + 1] == list(range(len(acked) + 1))
+    assert "Traceback" not in receiver.stderr()
+
+
+def test_a_killed_receiver_goes_on_behind_its_torn_line(receiver: ReceiverProcess) -> None:
+    with RawClient(receiver) as client:
+        client.send(frame("1", {"n": 1}))
+        client.acks(1)
+    receiver.kill()
+    with receiver.out.open("ab") as file:
+        file.write(b'{"tag":"app","time_ns":100')
+    port = receiver.port
+    receiver.restart()
+    assert receiver.port == port
+    with RawClient(receiver) as client:
+        client.send(frame("2", {"n": 2}))
+        client.acks(1)
+    assert written(receiver) == [{"n": 1}, {"n": 2}]
+
+
+def test_a_unix_socket(tmp_path: Path) -> None:
+    path = tmp_path / "socket"
+    with ReceiverProcess.start(tmp_path / "out.jsonl", bind=f"unix://{path}") as receiver:
+        assert receiver.endpoint == f"unix://{path}"
+        with RawClient(receiver) as client:
+            client.send(frame("id", {"n": 1}))
+            assert client.acks(1) == ["id"]
+            client.send(b"\xc1")
+            assert client.rest() == []
+        receiver.kill()
+        receiver.restart()
+        with RawClient(receiver) as client:
+            client.send(frame("id", {"n": 2}))
+            assert client.acks(1) == ["id"]
+        assert written(receiver) == [{"n": 1}, {"n": 2}]
+        assert receiver.terminate() == 0
+        assert not path.exists()
+
+
+def receive(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [*RECEIVE, *arguments], capture_output=True, text=True, timeout=60, check=False
+    )
+
+
+def test_a_port_that_is_taken_is_one_clear_error(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        bind = f"127.0.0.1:{other.getsockname()[1]}"
+        ended = receive("--bind", bind, "--out", str(tmp_path / "out"))
+    assert ended.returncode == 2
+    assert len(ended.stderr.splitlines()) == 1
+    assert f"cannot listen on tcp://{bind}: Address already in use" in ended.stderr
+
+
+def test_a_file_that_cannot_be_written_is_one_clear_error(tmp_path: Path) -> None:
+    out = tmp_path / "missing" / "out"
+    ended = receive("--bind", "127.0.0.1:0", "--out", str(out))
+    assert ended.returncode == 2
+    assert ended.stderr == f"Error: cannot open {out} for writing: No such file or directory\n"
+
+
+def test_an_address_that_is_none_is_one_clear_error() -> None:
+    ended = receive("--bind", "here")
+    assert ended.returncode == 2
+    assert "'here'; give HOST:PORT, tcp://HOST:PORT or unix:///PATH" in ended.stderr
+
+
+def test_standard_output_until_nobody_reads_it(tmp_path: Path) -> None:
+    path = tmp_path / "socket"
+    with subprocess.Popen(
+        [*RECEIVE, "--bind", f"unix://{path}", "--out", "-"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    ) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        assert (
+            process.stderr.readline() == f"logship receive: listening on unix://{path}\n".encode()
+        )
+        with socket.socket(socket.AF_UNIX) as client:
+            client.settimeout(ANSWER_SECONDS_MAX)
+            client.connect(str(path))
+            client.sendall(frame("id", {"n": 1}))
+            assert client.recv(100) == msgpack.packb({"ack": "id"})
+            assert json.loads(process.stdout.readline())["record"] == {"n": 1}
+            process.stdout.close()
+            client.sendall(frame("id", {"n": 2}))
+            assert client.recv(100) == b""
+        assert process.wait(ANSWER_SECONDS_MAX) == 1
+        assert process.stderr.read() == b"Error: nobody reads standard output any more\n"

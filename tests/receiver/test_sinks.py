@@ -1,0 +1,84 @@
+"""Lines are in the operating system's hands when `write` returns, and an error otherwise."""
+
+from __future__ import annotations
+
+import errno
+import os
+from pathlib import Path
+
+import pytest
+
+from logship.receiver.sinks import LineSink, OutputError, OutputGone
+
+
+def test_an_existing_file_is_kept(tmp_path: Path) -> None:
+    path = tmp_path / "out"
+    path.write_bytes(b"old\n")
+    LineSink.open(path).write(b"new\n")
+    assert path.read_bytes() == b"old\nnew\n"
+
+
+def test_a_torn_last_line_costs_no_other(tmp_path: Path) -> None:
+    path = tmp_path / "out"
+    path.write_bytes(b'whole\n{"torn": ')
+    sink = LineSink.open(path)
+    sink.write(b"new\n")
+    sink.write(b"newer\n")
+    assert path.read_bytes() == b'whole\n{"torn": \nnew\nnewer\n'
+
+
+def test_writing_nothing_adds_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "out"
+    path.write_bytes(b"torn")
+    LineSink.open(path).write(b"")
+    assert path.read_bytes() == b"torn"
+
+
+def test_partial_writes_are_completed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    real_write = os.write
+    monkeypatch.setattr(os, "write", lambda descriptor, data: real_write(descriptor, data[:3]))
+    path = tmp_path / "out"
+    LineSink.open(path).write(b"one line\nanother\n")
+    assert path.read_bytes() == b"one line\nanother\n"
+
+
+def test_after_a_write_that_failed_half_way_a_new_line_begins(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real_write = os.write
+    calls = []
+
+    def fill_up(descriptor: int, data: memoryview) -> int:
+        calls.append(data)
+        if len(calls) == 2:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return real_write(descriptor, data[:5] if len(calls) == 1 else data)
+
+    monkeypatch.setattr(os, "write", fill_up)
+    path = tmp_path / "out"
+    sink = LineSink.open(path)
+    with pytest.raises(OutputError, match=r"cannot write to .*/out: No space left on device"):
+        sink.write(b"first line\n")
+    sink.write(b"first line\n")
+    assert path.read_bytes() == b"first\nfirst line\n"
+
+
+def test_a_full_device_is_an_error() -> None:
+    with pytest.raises(OutputError, match="cannot write to /dev/full: No space left on device"):
+        LineSink.open(Path("/dev/full")).write(b"line\n")
+
+
+def test_a_pipe_that_nobody_reads_is_gone() -> None:
+    read_end, write_end = os.pipe()
+    os.close(read_end)
+    try:
+        with pytest.raises(OutputGone, match="nobody reads the pipe any more"):
+            LineSink(write_end, "the pipe").write(b"line\n")
+    finally:
+        os.close(write_end)
+
+
+@pytest.mark.parametrize("path", ["missing/out", "."])
+def test_a_file_that_cannot_be_opened_is_named(tmp_path: Path, path: str) -> None:
+    with pytest.raises(OutputError, match=f"cannot open {tmp_path / path} for writing: "):
+        LineSink.open(tmp_path / path)

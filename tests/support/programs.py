@@ -1,0 +1,309 @@
+"""Starts real applications for the lifecycle tests and collects what they left behind.
+
+A test gives a few lines of Python; they run in a process of their own with real signals, a real
+sidecar and an independent ledger. Nothing here knows how logship works: it knows files, exit
+codes and signals. Every wait is for a condition, and is bounded: a program that hangs is ended
+with a dump of its threads instead of stopping the suite.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import json
+import os
+import secrets
+import shutil
+import signal
+import subprocess
+import sys
+import textwrap
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from tests.support.waiting import wait_until
+
+REPOSITORY = Path(__file__).parents[2]
+PATHS = [str(REPOSITORY / "tests" / "process" / "programs"), str(REPOSITORY)]
+"""Where programs find the module `application`, and logship."""
+
+WAIT_SECONDS_MAX = 60.0
+"""A hang, not a slow machine: nothing under test takes a tenth of it."""
+
+_runs = itertools.count(1)
+
+
+def let_pass(seconds: float) -> None:
+    """Let time pass, to strike at a random moment; never to wait for something."""
+    threading.Event().wait(seconds)
+
+
+@cache
+def why_no_pid_namespace() -> str:
+    """Return why a program cannot be started as PID 1 of a pid namespace here, or nothing."""
+    unshare = shutil.which("unshare")
+    if unshare is None:
+        return "there is no unshare(1)"
+    tried = subprocess.run([*as_pid_1_words(), "true"], capture_output=True, text=True, check=False)
+    return "" if tried.returncode == 0 else f"no pid namespace for us: {tried.stderr.strip()}"
+
+
+def as_pid_1_words() -> tuple[str, ...]:
+    """Return the words that, before a command, run it as PID 1."""
+    return ("unshare", "--pid", "--fork", "--kill-child", "--mount-proc")
+
+
+@dataclass(frozen=True)
+class Ended:
+    """A program's life, seen from outside.
+
+    Attributes:
+        returncode: As `subprocess` gives it: negative for death by a signal.
+        stdout: Its text.
+        stderr: Its text.
+        ledger: Markers whose logging call returned, in order.
+        progress: Words of `application.progress`, in order.
+    """
+
+    returncode: int
+    stdout: str
+    stderr: str
+    ledger: tuple[str, ...]
+    progress: tuple[str, ...]
+
+    @property
+    def spilled(self) -> list[dict[str, Any]]:
+        """The records that were written to stderr, as the JSON lines say them."""
+        return [line for line in json_lines(self.stderr) if line.get("logship") == "spilled"]
+
+    @property
+    def refused(self) -> list[dict[str, Any]]:
+        """The records that the handler wrote to stderr because the client was closed."""
+        return [line for line in json_lines(self.stderr) if line.get("logship") == "refused"]
+
+    @property
+    def reports(self) -> list[dict[str, Any]]:
+        """The drain reports on stderr, of all processes."""
+        return [line for line in json_lines(self.stderr) if line.get("logship") == "drain report"]
+
+    @property
+    def warnings(self) -> list[str]:
+        """The lines that logship itself wrote for a person to read."""
+        return [line for line in self.stderr.splitlines() if line.startswith("logship: ")]
+
+
+def json_lines(text: str) -> Iterator[dict[str, Any]]:
+    """Yield the objects among the lines of `text`; a torn one is an error, as it is a record lost.
+
+    Raises:
+        ValueError: A line begins like one of logship's objects and is none.
+    """
+    for line in text.split("\n"):  # splitlines() also cuts at characters that JSON may hold
+        if line.startswith('{"logship"'):
+            yield json.loads(line)
+
+
+@dataclass
+class Program:
+    """A running application; `end` waits for it, `kill` is for what a failed test left over."""
+
+    process: subprocess.Popen[bytes]
+    directory: Path
+    run: str
+    is_pid_1: bool = False
+    _ended: Ended | None = field(default=None, init=False)
+
+    @property
+    def progress(self) -> tuple[str, ...]:
+        """How far the program is."""
+        return _lines(self.directory / "progress")
+
+    @property
+    def ledger(self) -> tuple[str, ...]:
+        """What it has logged so far."""
+        return _lines(self.directory / "ledger")
+
+    @property
+    def stderr(self) -> str:
+        """What it has written to stderr so far."""
+        return (self.directory / "stderr").read_text(errors="replace")
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether it has not ended yet."""
+        return self.process.poll() is None
+
+    def until(self, word: str) -> None:
+        """Wait until the program made the progress `word`."""
+        self.until_true(lambda: word in self.progress, f"progress {word!r}")
+
+    def until_ready(self) -> None:
+        """Wait until the program said `ready()`."""
+        self.until_true(lambda: self.pid is not None, "ready")
+
+    def until_logged(self, records: int) -> None:
+        """Wait until the ledger has so many markers."""
+        self.until_true(lambda: len(self.ledger) >= records, f"{records} records in the ledger")
+
+    def until_true(
+        self, condition: Callable[[], bool], what: str, seconds_max: float = WAIT_SECONDS_MAX
+    ) -> None:
+        """Wait for `condition`, but no longer than the program lives."""
+        wait_until(lambda: condition() or not self.is_alive, what, seconds_max)
+        if not condition():
+            raise AssertionError(
+                f"the program ended ({self.process.returncode}) before: {what}\n{self.stderr}"
+            )
+
+    def let_go(self, word: str) -> None:
+        """Let the program's `wait_for(word)` return."""
+        (self.directory / f"go-{word}").touch()
+
+    @property
+    def pid(self) -> int | None:
+        """The number by which the process that said `ready()` can be signalled from here."""
+        said = [word.split()[1] for word in self.progress if word.startswith("ready ")]
+        if not said:
+            return None
+        return self._pid_of_init() if self.is_pid_1 else int(said[0])
+
+    def _pid_of_init(self) -> int:
+        unshare = self.process.pid
+        children = Path(f"/proc/{unshare}/task/{unshare}/children").read_text().split()
+        return int(children[0])
+
+    def signal(self, number: signal.Signals) -> None:
+        """Send a signal to the process that said `ready()`."""
+        pid = self.pid
+        assert pid is not None, "signal() before until_ready()"
+        os.kill(pid, number)
+
+    def end(self, *, seconds_max: float = WAIT_SECONDS_MAX) -> Ended:
+        """Wait for the program's end and return what it left.
+
+        Raises:
+            AssertionError: It hangs; the error shows where, thread by thread.
+        """
+        try:
+            self.process.wait(seconds_max)
+        except subprocess.TimeoutExpired:
+            self._fail_as_hung(seconds_max)
+        return Ended(
+            returncode=self.process.returncode,
+            stdout=(self.directory / "stdout").read_text(),
+            stderr=self.stderr,
+            ledger=self.ledger,
+            progress=self.progress,
+        )
+
+    def _fail_as_hung(self, seconds_max: float) -> None:
+        with contextlib.suppress(OSError):
+            os.kill(self.pid or self.process.pid, signal.SIGABRT)  # faulthandler's dump
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self.process.wait(5)
+        self.kill()
+        raise AssertionError(
+            f"hangs after {seconds_max} s; progress {self.progress[-5:]}, stderr ends:\n"
+            + self.stderr[-6000:]
+        )
+
+    def kill(self) -> None:
+        """End the program and its children, where they still live."""
+        if self.process.returncode is None:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self.process.pid, signal.SIGKILL)
+            self.process.wait()
+
+
+@dataclass
+class Programs:
+    """Starts programs, each in a directory of its own, all against one sidecar by default.
+
+    Attributes:
+        directory: Where the programs' directories are made.
+        endpoint: Where the programs ship to unless told otherwise.
+        before: Words before the command, as those that make it PID 1.
+    """
+
+    directory: Path
+    endpoint: str
+    started: list[Program] = field(default_factory=list)
+
+    def start(
+        self,
+        *sources: str,
+        endpoint: str | None = None,
+        as_pid_1: bool = False,
+        before: Sequence[str] = (),
+        python: Sequence[str] = (),
+        environ: Mapping[str, str] | None = None,
+        stderr: int | None = None,
+        stdin: int | None = subprocess.DEVNULL,
+    ) -> Program:
+        """Start a Python program.
+
+        Args:
+            sources: Its parts, one after the other, each dedented; may import `application`.
+            endpoint: Where it ships to.
+            as_pid_1: Whether it is PID 1 of a pid namespace.
+            before: Words before the command, such as those of a shell.
+            python: Options of the interpreter.
+            environ: More environment variables; `None` values are not possible, empty ones are.
+            stderr: A descriptor for the program's stderr instead of a file.
+            stdin: The same for its stdin.
+        """
+        directory = self.directory / f"program-{next(_runs)}"
+        directory.mkdir()
+        text = "\n".join(textwrap.dedent(part) for part in sources)
+        (directory / "program.py").write_text(text)
+        run = secrets.token_hex(4)
+        first = as_pid_1_words() if as_pid_1 else ()
+        command = [*before, *first, sys.executable, *python, str(directory / "program.py")]
+        with (
+            (directory / "stdout").open("ab") as stdout,
+            (directory / "stderr").open("ab") as errors,
+        ):
+            process = subprocess.Popen(
+                command,
+                cwd=directory,
+                env=self._environ(directory, run, endpoint or self.endpoint, environ or {}),
+                stdin=stdin,
+                stdout=stdout,
+                stderr=errors if stderr is None else stderr,
+                start_new_session=True,
+            )
+        program = Program(process, directory, run, is_pid_1=as_pid_1)
+        self.started.append(program)
+        return program
+
+    def _environ(
+        self, directory: Path, run: str, endpoint: str, more: Mapping[str, str]
+    ) -> dict[str, str]:
+        return {
+            "PATH": os.environ["PATH"],
+            "HOME": str(directory),
+            "PYTHONPATH": os.pathsep.join(PATHS),
+            "PYTHONFAULTHANDLER": "1",
+            "TEST_RUN": run,
+            "TEST_DIRECTORY": str(directory),
+            "LOGSHIP_ENDPOINTS": endpoint,
+            # Generous, so that only a test about the deadline can run into it.
+            "LOGSHIP_STOP_TIMEOUT_SECONDS": "40",
+            **more,
+        }
+
+    def kill_all(self) -> None:
+        """End what still runs."""
+        for program in self.started:
+            program.kill()
+
+
+def _lines(path: Path) -> tuple[str, ...]:
+    try:
+        return tuple(path.read_text().splitlines())
+    except FileNotFoundError:
+        return ()
