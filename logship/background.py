@@ -9,12 +9,14 @@ parent's.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from concurrent.futures import CancelledError as Cancelled
+from concurrent.futures import Future
 from types import TracebackType
-from typing import Any
+from typing import Any, TypeVar
 
 from logship import living
 from logship.buffer.counters import DrainReport, FlushReport
@@ -27,6 +29,9 @@ from logship.lastresort import LastResort
 from logship.settings import Settings
 
 _THREAD_END_SECONDS = 1.0
+_CONDUCTOR_SECONDS = 3.0
+
+T = TypeVar("T")
 
 
 class BackgroundClient:
@@ -47,6 +52,8 @@ class BackgroundClient:
         self._report: DrainReport | None = None
         self._closing: Closing | None = None
         self._closed = threading.Event()
+        self._conductor: int | None = None
+        self._stopped = False
         self._thread: threading.Thread | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._client = Client(self.settings, **parts)
@@ -146,15 +153,15 @@ class BackgroundClient:
 
     def flush(self, timeout: float | None = None) -> FlushReport:
         """Wait until everything accepted so far is acked; see `Client.flush`."""
-        client, loop = self.client, self._loop
-        if self.settings.disabled or loop is None or not self._is_running():
-            waiting = client.buffer.records_waiting
-            return FlushReport(all_acked=waiting == 0, unacked=waiting, seconds=0.0)
-        try:
-            return asyncio.run_coroutine_threadsafe(client.flush(timeout), loop).result()
-        except (Cancelled, RuntimeError):  # another thread closed the client in the meantime
-            waiting = client.buffer.records_waiting
-            return FlushReport(all_acked=waiting == 0, unacked=waiting, seconds=0.0)
+        client = self.client
+        # A signal handler that interrupted the buffer would wait for a shipper that waits for it.
+        if not client.buffer.is_held_here:
+            future = self._submit(client.flush(timeout))
+            if future is not None:
+                with contextlib.suppress(Cancelled):  # another thread closed the client meanwhile
+                    return future.result()
+        waiting = client.buffer.records_waiting
+        return FlushReport(all_acked=waiting == 0, unacked=waiting, seconds=0.0)
 
     def close(self, timeout: float | None = None, *, reason: str = "close") -> DrainReport:
         """Take no more records, deliver the rest, and say what became of everything.
@@ -176,15 +183,18 @@ class BackgroundClient:
         """
         if self.settings.disabled:
             return empty_report(reason)
-        with self._lock:
-            closing = self._closing
-            if closing is None:
-                self._closing = mine = self._client.closing(plan, reason)
-        if closing is None:
-            self._conduct(mine)
-        else:
-            closing.limit(plan)
-            self._closed.wait()
+        mine = self._client.closing(plan, reason)
+        try:
+            with self._lock:
+                closing = self._closing = self._closing or mine
+            if closing is mine:
+                self._conduct(mine)
+            else:
+                closing.limit(plan)
+                return self._wait_for_end(closing, reason)
+        finally:
+            if self._closing is mine:  # also when a signal handler raised anywhere in here
+                self._end(mine)
         assert self._report is not None
         return self._report
 
@@ -208,10 +218,12 @@ class BackgroundClient:
         with self._lock:
             if self._pid == os.getpid():
                 return  # another thread, or a signal handler in the middle of this, was first
+            self._client.abandon()  # where no hook of fork has done it, as under uWSGI
             # The parent's client stays as it is: its loop shares a selector with the parent.
             self._parents.append((self._client, self._loop))
             self._client, self._pid = client, os.getpid()
             self._report, self._closing, self._closed = None, None, threading.Event()
+            self._conductor, self._stopped = None, False
             self._start_thread()
         self.when_begun_anew()
 
@@ -220,6 +232,7 @@ class BackgroundClient:
     def _start_thread(self) -> None:
         client = self._client
         loop = asyncio.SelectorEventLoop()
+        loop.set_debug(False)  # in development mode asyncio would log from the shipper's thread
         thread = threading.Thread(
             target=_run, args=(loop, client), name="logship-shipper", daemon=True
         )
@@ -236,9 +249,11 @@ class BackgroundClient:
     def _send_waiting(
         self, record: Record, tag: str | None, time_ns: int | None, timeout: float | None
     ) -> None:
-        assert self._loop is not None
-        sending = self._client.send(record, tag, time_ns=time_ns)
-        future = asyncio.run_coroutine_threadsafe(sending, self._loop)
+        future = self._submit(self._client.send(record, tag, time_ns=time_ns))
+        if future is None:
+            if self.intake_closed:
+                raise ClientClosed("this client is closed and takes no more records")
+            raise BufferFull("the buffer is full, and there is no thread that ships it: see stderr")
         try:
             future.result(timeout)
         except Cancelled:
@@ -248,23 +263,45 @@ class BackgroundClient:
             raise BufferFull(f"no space came free in the buffer within {timeout:g} s") from None
 
     def _conduct(self, closing: Closing) -> None:
-        """Drive the end in this thread, then stop the shipper's."""
+        """Drive the end in this thread."""
+        self._conductor = threading.get_ident()
         client = self._client
         came = threading.Event()
         client.on_progress(came.set)
         if not self._is_running() and not client.broken:
             client.break_down("the shipper's thread has ended")
-        try:
-            drive(closing, came)
-        finally:
+        drive(closing, came)
+
+    def _wait_for_end(self, closing: Closing, reason: str) -> DrainReport:
+        """Wait while somebody else conducts the end, and do not trust that he comes to it."""
+        if self._conductor == threading.get_ident():  # a signal handler that interrupted it
+            return self._client.buffer.report(reason, 0.0)
+        if not self._closed.wait(closing.seconds_left() + _CONDUCTOR_SECONDS):
+            self._end(closing)
+        assert self._report is not None
+        return self._report
+
+    def _end(self, closing: Closing) -> None:
+        """Take the report, stop the shipper's thread, and let go who waits for the end."""
+        if not self._closed.is_set():
             self._report = closing.report or closing.cut_short()
             self._stop_thread()
             self._closed.set()
 
+    def _submit(self, coroutine: Coroutine[Any, Any, T]) -> Future[T] | None:
+        """Run a coroutine on the shipper's loop; None where that has ended or is about to."""
+        with self._lock:  # whatever is submitted comes before the stop, and so will be cancelled
+            if self._loop is not None and self._is_running() and not self._stopped:
+                return asyncio.run_coroutine_threadsafe(coroutine, self._loop)
+        coroutine.close()
+        return None
+
     def _stop_thread(self) -> None:
-        if self._loop is None or self._thread is None or not self._thread.is_alive():
-            return
-        self._loop.call_soon_threadsafe(_stop, self._loop, self._client)
+        with self._lock:
+            self._stopped = True
+            if self._loop is None or self._thread is None or not self._thread.is_alive():
+                return
+            self._loop.call_soon_threadsafe(_stop, self._loop, self._client)
         if threading.current_thread() is not self._thread:
             self._thread.join(_THREAD_END_SECONDS)
 

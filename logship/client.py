@@ -14,6 +14,7 @@ import socket
 import time
 import traceback
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from types import TracebackType
 from typing import Any
 
@@ -23,7 +24,9 @@ from logship import living
 from logship.buffer.buffer import QUARANTINED_REASON, Buffer, Outcome
 from logship.buffer.chunk import Chunk
 from logship.buffer.counters import DrainReport, FlushReport
+from logship.buffer.leftovers import AdoptedChunk, Leftovers, Waiting, refuse, settle
 from logship.buffer.overflow import Admission
+from logship.buffer.spool import SpoolStorage
 from logship.closing import Closing, drive, empty_report
 from logship.delivery import (
     Actions,
@@ -36,7 +39,7 @@ from logship.delivery import (
     Warn,
 )
 from logship.drain import DrainPlan, Progress
-from logship.errors import ClientClosed, ConnectError, ProtocolError, SettingsError
+from logship.errors import BufferFull, ClientClosed, ConnectError, ProtocolError, SettingsError
 from logship.lastresort import LastResort, spilled_lines
 from logship.protocol.compression import compressor
 from logship.protocol.entries import pack_record, pack_truncated
@@ -48,6 +51,8 @@ from logship.transport import Connection, SocketTransport, Transport, is_loopbac
 _DRAIN_RETRY_WAIT_SECONDS_MAX = 0.25
 _DRAIN_ACK_TIMEOUT_SECONDS_MIN = 5.0
 _UNCLOSED_SECONDS = 2.0
+_ADOPTED_MAX = 4
+_ADOPTION_STEPS = 4
 
 Record = Mapping[Any, Any]
 
@@ -59,6 +64,7 @@ class Client:
         settings: What to do; from the environment where none are given.
         transport: How to connect; real sockets where none is given.
         last_resort: Where warnings, spilled records and the report go; stderr.
+        leftovers: Where chunks of dead processes come from; by default those of its own spool.
         monotonic: Seconds.
     """
 
@@ -68,14 +74,22 @@ class Client:
         *,
         transport: Transport | None = None,
         last_resort: LastResort | None = None,
+        leftovers: Leftovers | None = None,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self.settings = settings = settings or Settings.from_env(os.environ)
+        self._spool = _spool(settings, monotonic)
+        if self._spool is not None and leftovers is None:
+            leftovers = Leftovers(self._spool.path, monotonic=monotonic)
+        self._leftovers = leftovers
         self.buffer = Buffer(
-            bytes_max=settings.buffer_bytes_max,
+            bytes_max=settings.buffer_bytes_max
+            if self._spool is None
+            else settings.spool_bytes_max,
             chunk_bytes_max=settings.chunk_bytes_max,
             linger_seconds=settings.linger_seconds,
             stamp_key=settings.stamp_key if settings.stamp else None,
+            storage=self._spool,
             wake=self._wake,
             monotonic=monotonic,
         )
@@ -110,7 +124,7 @@ class Client:
         self._closing: asyncio.Task[DrainReport] | None = None
         self._broken = False
         if not settings.disabled:
-            living.add(self)
+            living.add_forkable(self)
 
     def __repr__(self) -> str:
         """Return what a person who debugs wants to see first."""
@@ -138,11 +152,12 @@ class Client:
         if self._loop is not None or self.settings.disabled:
             return
         self._loop = asyncio.get_running_loop()
-        if self._transport is None:
-            self._transport = self._socket_transport()
-        self._warn_of_clear_text()
-        self._perform(self.delivery.start())
-        self._turn()
+        with self._guarded():
+            if self._transport is None:
+                self._transport = self._socket_transport()
+            self._warn_of_clear_text()
+            self._perform(self.delivery.start())
+            self._turn()
 
     def emit(self, record: Record, tag: str | None = None, *, time_ns: int | None = None) -> bool:
         """Put a record into the buffer; never raises, never waits on an event loop's thread.
@@ -160,7 +175,7 @@ class Client:
             return False
         try:
             body = self._pack(record, time_ns)
-            return self._admission.admit(tag or self.settings.tag, body)
+            return self._admission.admit(self._route(tag), body)
         except Exception as error:  # noqa: BLE001 - logging must not break the application
             self._warn_of_a_bug("emit", error)
             return False
@@ -174,6 +189,7 @@ class Client:
 
         Raises:
             ClientClosed: The client takes no more records.
+            BufferFull: The buffer is full, and nothing will be sent any more.
         """
         if self.settings.disabled:
             return
@@ -184,6 +200,8 @@ class Client:
             try:
                 if self._offer(tag, body):
                     return
+                if self._broken:
+                    raise BufferFull("the buffer is full, and shipping has ended: see stderr")
                 await space
             finally:
                 take_back()
@@ -253,6 +271,7 @@ class Client:
             self._broken = True
             plan = DrainPlan.until(self._monotonic(), self._monotonic() + _UNCLOSED_SECONDS)
             drive(self.closing(plan, "exit without close"))
+            self._leave_spool()
 
     @property
     def broken(self) -> bool:
@@ -274,7 +293,7 @@ class Client:
         return Progress(
             last_ack_seconds=self.delivery.last_ack_seconds,
             ever_connected=self.delivery.ever_connected,
-            bytes_held=self.buffer.bytes_held,
+            bytes_held=self.buffer.unspooled_bytes,
         )
 
     def closing(self, plan: DrainPlan, reason: str) -> Closing:
@@ -306,21 +325,35 @@ class Client:
 
     def shut(self) -> None:
         """End the connection and all timers, on the loop. What is in the buffer stays there."""
-        self._perform(self.delivery.close())
+        self.shut_connection()
         if self._timer is not None:
             self._timer.cancel()
         if self._transport is not None:
             self._transport.close()
+        self._leave_spool()
+
+    def shut_connection(self) -> None:
+        """Send nothing more, and take no more acks."""
+        self._perform(self.delivery.close())
 
     def abandon(self) -> None:
-        """In a forked child: let go of the parent's socket without a word to the sidecar."""
+        """In a forked child: let go of the parent's socket and spool, without a word to anybody."""
         if isinstance(self._transport, SocketTransport):
             self._transport.abandon()
+        if self._leftovers is not None:
+            self._leftovers.close()
+        if self._spool is not None:
+            self._spool.abandon()
+
+    def after_fork_in_child(self) -> None:
+        """In a forked child: keep nothing of the parent's; no loop here would ship it."""
+        self.abandon()
 
     def break_down(self, why: str) -> None:
         """Send nothing more: there is no thread to do it, or a bug made it impossible."""
         self._broken = True
         self.last_resort.warn("broken", f"{why}; records go to stderr when the program ends")
+        self.buffer.tell_waiters()
 
     # -- the connection's events (transport.ConnectionEvents) --------------------------------------
 
@@ -349,6 +382,7 @@ class Client:
         """The connection takes more bytes, or takes no more for now."""
         with self._guarded():
             self._perform(self.delivery.set_writable(self._monotonic(), writable))
+            self._arm_timer()
 
     # -- inside ------------------------------------------------------------------------------------
 
@@ -380,8 +414,12 @@ class Client:
         self.buffer.counters.truncated += truncated
         return body
 
+    def _route(self, tag: str | None) -> str:
+        """Return the tag to use; a caller's mistake must not reach the shipper."""
+        return str(tag or self.settings.tag)
+
     def _offer(self, tag: str | None, body: bytes) -> bool:
-        outcome = self.buffer.offer(tag or self.settings.tag, body)
+        outcome = self.buffer.offer(self._route(tag), body)
         if outcome is Outcome.CLOSED:
             raise ClientClosed("this client is closed and takes no more records")
         return outcome is Outcome.ACCEPTED
@@ -399,13 +437,18 @@ class Client:
         """Look at the buffer and the clock, do what is due, and arrange for the next time."""
         with self._guarded():
             now = self._monotonic()
+            self._tend_spool()
             self.buffer.seal_due(now)
             self._perform(self.delivery.timer(now))
             self._perform(self.delivery.chunks_ready(now))
             self._arm_timer()
 
     def _arm_timer(self) -> None:
-        deadlines = (self.buffer.next_deadline_seconds(), self.delivery.next_deadline_seconds())
+        deadlines = (
+            self.buffer.next_deadline_seconds(),
+            self.delivery.next_deadline_seconds(),
+            *self._spool_deadlines(),
+        )
         due = min((each for each in deadlines if each is not None), default=None)
         if self._timer is not None:
             self._timer.cancel()
@@ -415,6 +458,47 @@ class Client:
         if self.buffer.has_sealed() and self.delivery.can_send:
             self._call_soon(self._turn)  # sealed between the last look and now
 
+    def _tend_spool(self) -> None:
+        """Let the spool prepare files and say what happened; fetch what dead processes left."""
+        if self._spool is not None:
+            self._spool.maintain(self.buffer.locked)
+            while self._spool.news:
+                self.last_resort.warn(*self._spool.news.popleft(), interval_seconds=0.0)
+        if self._leftovers is not None and not self._broken:
+            try:
+                self._adopt(self._leftovers)
+            except Exception as error:  # noqa: BLE001 - the living must not suffer for the dead
+                self._leftovers.close()
+                self._warn_of_a_bug("recovery", error)
+
+    def _adopt(self, leftovers: Leftovers) -> None:
+        """Take a few chunks of dead processes, in small steps."""
+        for _ in range(_ADOPTION_STEPS):
+            if self.buffer.intake_closed or len(self.buffer.adopted) >= _ADOPTED_MAX:
+                return
+            found = leftovers.step()
+            if isinstance(found, AdoptedChunk):
+                self.buffer.adopt(found)
+            elif found is not Waiting.NOT:
+                return
+        self._call_soon(self._turn)
+
+    def _spool_deadlines(self) -> tuple[float | None, ...]:
+        """Return when to look at the spool again, if nothing else happens."""
+        if self.buffer.intake_closed:
+            return ()
+        return (
+            self._spool.retry_deadline_seconds() if self._spool is not None else None,
+            self._leftovers.deadline_seconds if self._leftovers is not None else None,
+        )
+
+    def _leave_spool(self) -> None:
+        """Give up the locks: what is left is for whoever recovers it."""
+        if self._leftovers is not None:
+            self._leftovers.close()
+        if self._spool is not None:
+            self._spool.close()
+
     def _hurry(self, plan: DrainPlan) -> None:
         with self._guarded():
             now = self._monotonic()
@@ -423,6 +507,7 @@ class Client:
             actions = self.delivery.hurry(now, ack_timeout, _DRAIN_RETRY_WAIT_SECONDS_MAX)
             self._perform(actions)
             self._turn()
+            self._note_progress()  # who conducts the end has a new plan, and looks at it now
 
     def _perform(self, actions: Actions[Chunk]) -> None:
         for action in actions:
@@ -430,7 +515,7 @@ class Client:
                 case Send(chunk):
                     self._send(chunk)
                 case Release(chunk):
-                    self.buffer.release(chunk)
+                    self._release(chunk)
                 case Quarantine(chunk):
                     self._quarantine(chunk)
                 case Connect(endpoint):
@@ -444,6 +529,7 @@ class Client:
 
     def _send(self, chunk: Chunk) -> None:
         if self._connection is not None:
+            chunk.before_sending()
             payload, method = self._payload(chunk)
             arguments = (chunk.stream.tag, chunk.id, chunk.entries, len(payload), method)
             before, behind = frame_parts(*arguments)
@@ -459,8 +545,18 @@ class Client:
             return chunk.data, None
         return self._compress(chunk.data), self.settings.compress
 
+    def _release(self, chunk: Chunk) -> None:
+        self.buffer.release(chunk)
+        if chunk.adopted:
+            settle(chunk)
+            self._call_soon(self._turn)  # there may be more where it came from
+
     def _quarantine(self, chunk: Chunk) -> None:
         """Write a record that no server takes to stderr, if that takes it."""
+        if chunk.adopted:
+            self.last_resort.warn("quarantine", refuse(chunk))
+            self._release(chunk)
+            return
         burned = self.buffer.quarantine(chunk)
         if burned is None:
             return
@@ -604,6 +700,21 @@ class _RecordPacker:
         except Exception as error:  # noqa: BLE001 - what could not be redacted must not leave
             name = type(error).__name__
             return {"message": f"logship: redact raised {name}; the record is withheld"}
+
+
+def _spool(settings: Settings, monotonic: Callable[[], float]) -> SpoolStorage | None:
+    """Return where chunks lie so that they outlive the process, or None where there is no spool."""
+    if settings.spool_dir is None or settings.disabled:
+        return None
+    return SpoolStorage(
+        Path(settings.spool_dir),
+        bytes_max=settings.spool_bytes_max,
+        memory_bytes_max=settings.buffer_bytes_max,
+        chunk_bytes_max=settings.chunk_bytes_max,
+        stamp_key=settings.stamp_key if settings.stamp else None,
+        syncs=settings.spool_fsync == "interval",
+        monotonic=monotonic,
+    )
 
 
 def _handshake_maker(settings: Settings) -> Callable[[], ClientHandshake] | None:

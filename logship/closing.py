@@ -99,6 +99,10 @@ class Closing:
             self._plan = plan
             self._client.hurry(plan)
 
+    def seconds_left(self) -> float:
+        """Return how long this can still take."""
+        return max(0.0, self._plan.deadline_seconds - self._monotonic())
+
     def cut_short(self) -> DrainReport:
         """End it in the middle: whoever drove the steps cannot go on."""
         self._client.buffer.close_intake()
@@ -121,7 +125,7 @@ class Closing:
     def _spill_some(self, now: float) -> float | None:
         if self._spill is None:
             return None if self._ends_after_spill() else _SPILL_SLICE_SECONDS
-        if not self._spilling:
+        if not self._spilling and self._client.buffer.unspooled_bytes:
             self._spilling = True
             self._announce()
         until = min(now + _SPILL_SLICE_SECONDS, self._plan.deadline_seconds)

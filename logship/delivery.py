@@ -171,14 +171,12 @@ class Flight(Generic[HandleT]):
 
     Attributes:
         chunk: Which.
-        acks_before: Acks that had come in when it was sent.
-        overtaken_at_seconds: When a chunk that was sent later was acked first, or None. Halves
-            of a chunk that was passed over count as overtaken from the start.
+        overtaken_at_seconds: When a chunk that was sent later was acked first, or None. One that
+            was passed over already, or is half of such a one, any other ack overtakes.
     """
 
     chunk: HandleT
-    acks_before: int
-    overtaken_at_seconds: float | None
+    overtaken_at_seconds: float | None = None
 
 
 class Delivery(Generic[HandleT]):
@@ -215,10 +213,9 @@ class Delivery(Generic[HandleT]):
         self._overtaken_timeout_seconds = min(OVERTAKEN_TIMEOUT_SECONDS, ack_timeout_seconds)
         self._inflight: dict[str, Flight[HandleT]] = {}  # in the order in which they were sent
         self._resend: deque[HandleT] = deque()
-        self._aside: HandleT | None = None
+        self._aside: list[HandleT] = []  # in the old order
         self._suspects = Suspects()
         self._passed_over: set[str] = set()
-        self._acks = 0
         self._failures = 0
         self._endpoint_index = 0
         self._retry_at_seconds = 0.0
@@ -241,8 +238,7 @@ class Delivery(Generic[HandleT]):
     @property
     def can_send(self) -> bool:
         """Whether a chunk would go out at once."""
-        room = len(self._inflight) < self._inflight_chunks_max
-        return self.state is State.READY and self.writable and room
+        return self.state is State.READY and self.writable and self._window_has_room()
 
     @property
     def ever_connected(self) -> bool:
@@ -304,14 +300,14 @@ class Delivery(Generic[HandleT]):
         lost = [flight.chunk for flight in self._inflight.values()]
         self._inflight.clear()
         text = f"lost the connection to {self.endpoint} ({reason}); unacked chunks are sent again"
-        judged = self._judge(lost)
+        self._judge(lost)
         if self._acked_on_this_connection:
             self._endpoint_index = 0
             self._retry_at_seconds = now_seconds  # it worked: a restart, not a broken server
         else:
             self._next_endpoint()
             self._wait_before_retry(now_seconds)
-        return [*judged, Warn("lost", text)] if lost else judged
+        return [Warn("lost", text)] if lost else []
 
     def acked(self, now_seconds: float, chunk_ids: Iterable[str]) -> Actions[HandleT]:
         """The server acked these chunks, in any order."""
@@ -323,11 +319,11 @@ class Delivery(Generic[HandleT]):
                 self.counters.unknown_acks += 1
                 continue
             actions.append(Release(flight.chunk))
-            self._acks += 1
             self._passed_over.discard(chunk_id)
-            if self._suspects.acked(chunk_id) and self._aside is not None:
-                guilty, self._aside = self._aside, None
-                actions += self._take_apart(guilty, proven=True)
+            if self._suspects.acked(chunk_id) and self._aside:
+                guilty = self._aside.pop(0)
+                self._restore([])
+                actions += self._take_apart(guilty)
         if actions:
             self._note_progress(now_seconds)
         return [*actions, *self._fill_window(now_seconds)]
@@ -401,8 +397,7 @@ class Delivery(Generic[HandleT]):
         while self._window_has_room() and (chunk := self._next_chunk()) is not None:
             if not self._inflight:
                 self._progress_at_seconds = now_seconds  # the silence begins when we begin to ask
-            overtaken_at = now_seconds if chunk.id in self._passed_over else None
-            self._inflight[chunk.id] = Flight(chunk, self._acks, overtaken_at)
+            self._inflight[chunk.id] = Flight(chunk)
             self.counters.chunks_sent += 1
             sends.append(Send(chunk))
         return sends
@@ -425,59 +420,78 @@ class Delivery(Generic[HandleT]):
             self.counters.chunks_resent += 1
             return self._resend.popleft()
         chunk = self._source.take()
-        if chunk is None and self._aside is not None and not self._inflight:
+        if chunk is None and self._aside and not self._inflight:
             self._restore([])  # the probe is gone: it was dropped to make room
             return self._next_chunk()
         return chunk
 
-    def _judge(self, lost: list[HandleT]) -> Actions[HandleT]:
+    def _judge(self, lost: list[HandleT]) -> None:
         """Put what was lost back in line, and try those that the server may have closed on."""
         if self._acked_on_this_connection or not lost:
             self._restore(lost)
-            return []
-        if len(lost) > 1 or not self._suspects.goes_alone(lost[0].id):
+        elif len(lost) > 1 or not self._suspects.goes_alone(lost[0].id):
             self._suspects.lost_together()
             self._restore(lost)
-            return []
-        others_wait = bool(self._resend) or self._source.has_sealed()
-        verdict = self._suspects.lost_alone(lost[0].id, others_wait)
-        if verdict is Verdict.GUILTY:
-            return self._take_apart(lost[0], proven=False)
-        if verdict is Verdict.PROBE:
-            self._aside = lost[0]
         else:
-            self._restore(lost)
-        return []
+            self._judge_alone(lost[0])
+
+    def _judge_alone(self, lost: HandleT) -> None:
+        others_wait = bool(self._resend) or self._source.has_sealed()
+        match self._suspects.lost_alone(lost.id, others_wait):
+            case Verdict.AGAIN:
+                self._restore([lost])
+            case Verdict.SPLIT:
+                self._split_or_probe(lost, others_wait)
+            case Verdict.PROBE:
+                self._aside.append(lost)
+            case Verdict.ACQUIT:
+                self._aside.append(lost)
+                self._suspects.acquit(one_was_split=self._split_one_aside())
+                self._restore([])
+
+    def _split_or_probe(self, lost: HandleT, others_wait: bool) -> None:
+        """Split a chunk; try others in the place of a single record, if there are any."""
+        halves = self._split(lost)
+        if halves is not None:
+            self._restore([*halves])
+        elif others_wait:
+            self._aside.append(lost)
+            self._suspects.begin_probing()
+        else:
+            self._restore([lost])
 
     def _restore(self, lost: list[HandleT]) -> None:
         """Put chunks back at the front, what was set aside first: the old order."""
-        self._resend.extendleft(reversed(lost))
-        if self._aside is not None:
-            self._resend.appendleft(self._aside)
-            self._aside = None
-        self._suspects.is_probing = False
+        self._resend.extendleft(reversed([*self._aside, *lost]))
+        self._aside.clear()
+        self._suspects.end_probing()
 
-    def _take_apart(self, guilty: HandleT, *, proven: bool) -> Actions[HandleT]:
-        """Split a chunk that the server does not take, or quarantine it where it is one record.
+    def _split_one_aside(self) -> bool:
+        """Split the first of those set aside that is no single record; False if there is none."""
+        for place, chunk in enumerate(self._aside):
+            halves = self._split(chunk)
+            if halves is not None:
+                self._aside[place : place + 1] = halves
+                return True
+        return False
 
-        Args:
-            guilty: The chunk.
-            proven: Whether others pass. Without proof no record is given up: the server may take
-                nothing at all at the moment.
-        """
-        halves = self._source.split(guilty)
+    def _take_apart(self, guilty: HandleT) -> Actions[HandleT]:
+        """Split a chunk that others pass, or quarantine it where it is one record."""
+        halves = self._split(guilty)
         if halves is not None:
-            self._inherit(guilty.id, (halves[0].id, halves[1].id))
             self._resend.extendleft(reversed(halves))
-            self.counters.chunks_split += 1
-            return []
-        if not proven:
-            self._resend.appendleft(guilty)
             return []
         self._suspects.settled(guilty.id)
         self._passed_over.discard(guilty.id)
         self.counters.chunks_quarantined += 1
         return [Quarantine(guilty)]
+
+    def _split(self, chunk: HandleT) -> tuple[HandleT, HandleT] | None:
+        halves = self._source.split(chunk)
+        if halves is not None:
+            self._inherit(chunk.id, (halves[0].id, halves[1].id))
+            self.counters.chunks_split += 1
+        return halves
 
     def _inherit(self, guilty_id: str, half_ids: tuple[str, str]) -> None:
         """Suspect the halves of what their whole was suspected of."""
@@ -492,10 +506,13 @@ class Delivery(Generic[HandleT]):
         """Mark chunks that were sent before the acked one, and are not acked yet."""
         if chunk_id not in self._inflight:
             return
+        was_sent_before = True
         for sent_id, flight in self._inflight.items():
             if sent_id == chunk_id:
-                return
-            if flight.overtaken_at_seconds is None:
+                was_sent_before = False
+            elif flight.overtaken_at_seconds is None and (
+                was_sent_before or sent_id in self._passed_over
+            ):
                 flight.overtaken_at_seconds = now_seconds
 
     def _overtaken_deadlines(self) -> list[float]:
@@ -506,16 +523,29 @@ class Delivery(Generic[HandleT]):
         ]
 
     def _condemn_overtaken(self, now_seconds: float) -> Actions[HandleT]:
-        """Take apart what the server passed over: it took later chunks, and never this one."""
+        """Try again what the server passed over: it took later chunks, and never this one."""
+        due = [
+            flight
+            for flight in self._inflight.values()
+            if flight.overtaken_at_seconds is not None
+            and now_seconds >= flight.overtaken_at_seconds + self._overtaken_timeout_seconds
+        ]
         actions: Actions[HandleT] = []
-        for chunk_id, flight in list(self._inflight.items()):
-            overtaken_at = flight.overtaken_at_seconds
-            if overtaken_at is None or now_seconds < overtaken_at + self._overtaken_timeout_seconds:
-                continue
-            del self._inflight[chunk_id]
-            self._passed_over.add(chunk_id)
-            actions += self._take_apart(flight.chunk, proven=self._acks > flight.acks_before)
-        return [*actions, *self._fill_window(now_seconds)]
+        for flight in reversed(due):  # each goes to the front of the line, so the last one first
+            del self._inflight[flight.chunk.id]
+            actions += self._condemn(flight)
+        silent_since = self._progress_at_seconds
+        actions += self._fill_window(now_seconds)
+        self._progress_at_seconds = silent_since  # to send a chunk again does not end the silence
+        return actions
+
+    def _condemn(self, flight: Flight[HandleT]) -> Actions[HandleT]:
+        """Send the chunk once more, since it may be its ack that was lost; then take it apart."""
+        if flight.chunk.id in self._passed_over:
+            return self._take_apart(flight.chunk)
+        self._passed_over.add(flight.chunk.id)
+        self._resend.appendleft(flight.chunk)
+        return []
 
     def _return_to_first_endpoint(self, now_seconds: float) -> Actions[HandleT]:
         """Leave a second-best sidecar while nothing is on its way to it."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import time
 from typing import Any, Protocol
 
 from logship.lastresort import LastResort
@@ -106,6 +107,8 @@ class Handler(logging.Handler):
             fields["thread"] = record.threadName
         if record.exc_info and self.formatter is None:
             fields["exception"] = _EXCEPTION_FORMATTER.formatException(record.exc_info)
+        elif record.exc_text and self.formatter is None:  # it came from another process
+            fields["exception"] = record.exc_text
         if record.stack_info and self.formatter is None:
             fields["stack"] = record.stack_info
         if len(vars(record)) > len(_OWN_ATTRIBUTES):
@@ -116,7 +119,9 @@ class Handler(logging.Handler):
         """Add what the application gave as `extra`, under names that are still free."""
         for name, value in vars(record).items():
             if name not in _STANDARD_ATTRIBUTES:
-                fields[name if name not in fields else f"extra_{name}"] = value
+                while name in fields:
+                    name = f"extra_{name}"  # noqa: PLW2901 - until it is free
+                fields[name] = value
 
     def _unformatted(self, record: logging.LogRecord) -> dict[str, Any]:
         """Return what can be said of a record whose arguments do not fit its message."""
@@ -132,8 +137,11 @@ class Handler(logging.Handler):
         """Write the record to stderr: the client is closed and takes no more."""
         with contextlib.suppress(Exception):
             line = json_line(self._tag or "", time_ns, plain_value(fields), logship="refused")
-            self.client.last_resort.write_line(line)
+            self.client.last_resort.write_in_turn(line)
 
 
 def _time_ns(record: logging.LogRecord) -> int:
-    return int(record.created * 1_000_000) * 1000
+    try:
+        return int(record.created * 1_000_000) * 1000
+    except (TypeError, ValueError, OverflowError):  # somebody made the record by hand
+        return time.time_ns()

@@ -222,6 +222,7 @@ def installed_handler() -> Handler:
 
 def _install(settings: Settings, level: int | str | None, console: bool | None) -> BackgroundClient:
     global _installation  # noqa: PLW0603 - a process has one root logger, and one installation
+    _check_level(level)
     _installation = Installation(settings)
     _configure_root(_installation.handler, level, console)
     _installation.wire()
@@ -242,6 +243,17 @@ def _configure_root(handler: Handler, level: int | str | None, console: bool | N
         stream.setFormatter(logging.Formatter(_CONSOLE_FORMAT))
         root.addHandler(stream)
     root.addHandler(handler)
+
+
+def _check_level(level: int | str | None) -> None:
+    """Raise for a level that `logging` does not know, before anything has begun."""
+    try:
+        if level is not None:
+            logging.Logger("logship").setLevel(level)
+    except (TypeError, ValueError):
+        raise SettingsError(
+            f"level: {level!r} is not allowed; give a number, or a name such as INFO"
+        ) from None
 
 
 def _is_terminal(stream: Any) -> bool:

@@ -14,7 +14,6 @@ import os
 import select
 import stat
 import sys
-import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterable
@@ -46,34 +45,57 @@ class LastResort:
         bytes_per_second_max: int = 64 * 1024,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
+        if descriptor == 2 and sys.__stderr__ is None:
+            descriptor = -1  # closed when the program began: 2 is now whatever was opened next
         self._write = _nonblocking_writer(descriptor)
-        self._lock = threading.Lock()
+        self._late: deque[bytes] = deque()
+        # A flag and no lock: between its test and its setting the interpreter switches neither
+        # to another thread nor to a signal handler, and no exception can leave it set.
+        self._writing = False
         self._pending = b""
         self._monotonic = monotonic
         self._rate = bytes_per_second_max
         self._tokens = float(bytes_per_second_max)
         self._tokens_at_seconds = monotonic()
+        self._is_dry = False
         self._warned_at_seconds: dict[str, float] = {}
 
     def offer_line(self, line: bytes) -> bool:
         """Write a line at once, if the pace allows and stderr takes it; tell whether it did."""
-        if not self._lock.acquire(blocking=False):
-            return False  # another thread, or this one further down its stack, is writing
+        if self._writing:
+            return False  # another thread, or this one further down its stack
+        self._writing = True
         try:
-            if not self._take_tokens(len(line)):
-                return False
-            return self._put(line)
+            return self._take_tokens(len(line)) and self._put(line)
         finally:
-            self._lock.release()
+            self._writing = False
+            self._write_late()
 
     def write_line(self, line: bytes) -> bool:
         """Write a line at once, whatever the pace; tell whether stderr took it."""
-        if not self._lock.acquire(blocking=False):
+        if self._writing:
             return False
+        self._writing = True
         try:
             return self._put(line)
         finally:
-            self._lock.release()
+            self._writing = False
+            self._write_late()
+
+    def write_in_turn(self, line: bytes) -> None:
+        """Write a line at once, or leave it to whoever is writing; it is not offered again."""
+        self._late.append(line)
+        self._write_late()
+
+    def _write_late(self) -> None:
+        """Write what was left while another thread, or a frame further up, was writing."""
+        while self._late and not self._writing:
+            self._writing = True
+            try:
+                with contextlib.suppress(IndexError):  # another thread was first
+                    self._put(self._late.popleft())
+            finally:
+                self._writing = False
 
     def warn(
         self, kind: str, text: str, interval_seconds: float = WARNING_INTERVAL_SECONDS
@@ -102,10 +124,13 @@ class LastResort:
     def _take_tokens(self, size: int) -> bool:
         now = self._monotonic()
         earned = (now - self._tokens_at_seconds) * self._rate
-        # A bucket of one second's worth; a longer line may pass when the bucket is full.
+        # A bucket of one second's worth; a longer line may pass when the bucket is full. Once
+        # empty it fills up before anything passes: so what passes are runs of neighbours, and
+        # a long outage has a few gaps a second to declare instead of one for each record.
         self._tokens = min(float(self._rate), self._tokens + earned)
         self._tokens_at_seconds = now
-        if self._rate == 0 or self._tokens < min(size, self._rate):
+        self._is_dry = self._tokens < (self._rate if self._is_dry else min(size, self._rate))
+        if self._rate == 0 or self._is_dry:
             return False
         self._tokens -= size
         return True
@@ -158,6 +183,10 @@ class _SocketWriter:
     def __init__(self, descriptor: int) -> None:
         self._socket = socket(fileno=os.dup(descriptor))
         self.descriptor = self._socket.fileno()
+
+    def __del__(self) -> None:
+        """Close the duplicate."""
+        self._socket.close()
 
     def __call__(self, data: bytes) -> int:
         """Send from `data` what can be sent now; return how many bytes that was."""
@@ -231,7 +260,7 @@ class Spill:
         self._last_resort = last_resort
         self._chunks: deque[Any] = deque()
         self._seen: set[str] = set()
-        self._last_was_control = False
+        self._begun: tuple[Any, bool] | None = None  # of the line that is torn as yet
 
     def step(self, until_seconds: float, monotonic: Callable[[], float]) -> bool:
         """Write lines until the time is up, stderr takes no more, or nothing is left.
@@ -248,13 +277,14 @@ class Spill:
 
     def finish(self) -> None:
         """Take back the count of a line that stderr holds only the beginning of."""
-        if self._chunks and self._last_resort.torn:
-            chunk = self._chunks[0]
-            records = chunk.spilled_records - (not self._last_was_control)
+        if self._begun is not None and self._last_resort.torn:
+            (chunk, is_control), self._begun = self._begun, None
+            records = chunk.spilled_records - (not is_control)
             self._source.note_spilled(chunk, chunk.spilled_entries - 1, records)
 
     def _look_for_more(self) -> None:
-        fresh = [each for each in self._source.unsettled() if each.id not in self._seen]
+        waiting = self._source.unsettled()
+        fresh = [each for each in waiting if each.id not in self._seen and not each.spooled]
         self._chunks.extend(fresh)
         self._seen.update(each.id for each in fresh)
 
@@ -271,7 +301,7 @@ class Spill:
                 break
             entries += 1
             records += not is_control
-            self._last_was_control = is_control
+            self._begun = (chunk, is_control) if self._last_resort.torn else None
         self._source.note_spilled(chunk, entries, records)
         return finished
 

@@ -23,6 +23,7 @@ from logship.errors import SettingsError
 Overflow = Literal["block", "drop_oldest", "drop_newest"]
 LastResort = Literal["stderr", "none"]
 Compress = Literal["none", "gzip", "zstd"]
+Fsync = Literal["never", "interval"]
 Redact = Callable[[Mapping[Any, Any]], Mapping[Any, Any]]
 
 RECORD_BYTES_MAX = 5_000_000
@@ -204,6 +205,9 @@ class Settings:
         exit_stall_seconds: A program that ends by itself gives up after so long without an ack.
         exit_drain_seconds_max: And after so long in any case.
         child_drain_seconds: The budget of a multiprocessing child's exit.
+        spool_dir: A directory of the operator's where records outlive the process; none by default.
+        spool_bytes_max: All files that one process keeps there.
+        spool_fsync: Whether they also outlive the machine, but for the last second: `interval`.
         compress: How chunks are compressed. Off, because gzip of small chunks costs more than a
             loopback connection saves.
         shared_key: Proved to the sidecar, and by it, before anything is sent.
@@ -243,6 +247,9 @@ class Settings:
     exit_stall_seconds: float = _setting(15.0, least=0.1, most=86_400.0)
     exit_drain_seconds_max: float = _setting(120.0, least=0.0, most=86_400.0)
     child_drain_seconds: float = _setting(2.0, least=0.0, most=86_400.0)
+    spool_dir: str | None = _setting(None)
+    spool_bytes_max: int = _setting(256 * MIB, least=16 * MIB)
+    spool_fsync: Fsync = _setting("never")
     compress: Compress = _setting("none")
     shared_key: Secret | None = _setting(None)
     username: str | None = _setting(None)
@@ -351,9 +358,10 @@ _CHOICES: dict[str, tuple[str, ...]] = {
     "overflow": get_args(Overflow),
     "last_resort": get_args(LastResort),
     "compress": get_args(Compress),
+    "spool_fsync": get_args(Fsync),
 }
 _TEXTS = ("tag", "message_key", "stamp_key")
-_OPTIONAL_TEXTS = ("username", "tls_ca", "tls_cert", "tls_key", "tls_server_name")
+_OPTIONAL_TEXTS = ("spool_dir", "username", "tls_ca", "tls_cert", "tls_key", "tls_server_name")
 _SECRETS = ("shared_key", "password")
 _BOOLEANS = ("stamp", "report", "disabled")
 _WORDS = {
@@ -415,8 +423,12 @@ def _checked(name: str, value: Any) -> Any:
 def _checked_number(name: str, value: Any) -> int | float:
     wants_integer = "_bytes" in name or name.endswith("_chunks_max")
     kinds = (int,) if wants_integer else (int, float)
-    if isinstance(value, bool) or not isinstance(value, kinds) or not math.isfinite(value):
-        raise _wrong(name, value, "a whole number" if wants_integer else "a number")
+    try:
+        if isinstance(value, bool) or not isinstance(value, kinds) or not math.isfinite(value):
+            raise _wrong(name, value, "a whole number" if wants_integer else "a number")
+    except OverflowError:
+        bits = f"a number of {value.bit_length()} bits"  # its digits would fill the screen
+        raise _wrong(name, bits, "a smaller one") from None
     return value if wants_integer else float(value)
 
 

@@ -6,16 +6,20 @@ chunks too, and order must not be broken for those. So nobody is condemned witho
 
 1. Two connections in a row that were lost without a single ack begin the trial: from now on
    chunks go out *alone*.
-2. A chunk that loses two connections alone is set aside, and the next one is tried in its place,
-   the *probe*.
-3. If the probe is lost as well, the server takes nothing at the moment: the chunk goes back to
-   the front, in its old order, without a stain.
-4. If the probe is acked, others pass and this one does not: it is *guilty*. It is split in two
-   halves, each of which goes out alone and has a trial of its own, until a record stands alone;
-   that record is quarantined.
+2. A chunk that loses two connections alone is split in two halves, each of which goes out alone
+   and has a trial of its own. That does no harm to an innocent one; it keeps the order, and finds
+   what a server takes that has a limit below the size of our chunks.
+3. A single record cannot be split. It is set aside, and the next chunk is tried in its place, the
+   *probe*.
+4. If the probe is acked, others pass and this record does not: it is guilty, and quarantined.
+5. If the probe is lost, it is set aside too and the next one is the probe, a few times: several
+   neighbours may be guilty. If all probes are lost, the server takes nothing at the moment: what
+   was set aside goes back to the front, in its old order, without a stain. So that this cannot go
+   on for ever, one chunk among those is split, or the next trial has twice as many probes.
 
 A chunk that the server neither acks nor closes on is found more simply: chunks that were sent
-after it are acked and it is not, for longer than a server could plausibly reorder.
+after it are acked and it is not, for longer than a server could plausibly reorder. It is sent once
+more, since its ack may just have been lost, and then split in the same way.
 """
 
 from __future__ import annotations
@@ -23,16 +27,17 @@ from __future__ import annotations
 from enum import Enum, auto
 
 LOSSES_BEFORE_TRIAL = 2
-STRIKES_BEFORE_PROBE = 2
+STRIKES_BEFORE_SPLIT = 2
+PROBES_AT_FIRST = 2
 
 
 class Verdict(Enum):
     """What to do with a chunk that was lost, alone on its connection."""
 
     AGAIN = auto()  # send it again, alone
-    PROBE = auto()  # set it aside, and try the next one in its place
-    ACQUIT = auto()  # the probe was lost as well: it, and what was set aside, are innocent
-    GUILTY = auto()  # nothing else is there to try: take it apart
+    SPLIT = auto()  # split it, or begin to probe where it is a single record
+    PROBE = auto()  # a probe was lost: set it aside, and try the next
+    ACQUIT = auto()  # the last probe was lost: put everything back in line
 
 
 class Suspects:
@@ -42,6 +47,8 @@ class Suspects:
         self._silent_losses = 0
         self._strikes: dict[str, int] = {}
         self._alone: set[str] = set()
+        self._probes_lost = 0
+        self._probes_max = PROBES_AT_FIRST
         self.is_probing = False
 
     @property
@@ -64,29 +71,41 @@ class Suspects:
             chunk_id: Whose trial it is.
             others_wait: Whether there is another chunk that could be the probe.
         """
-        if self.is_probing:
-            self.is_probing = False
-            self._strikes.clear()
-            return Verdict.ACQUIT
         self._silent_losses += 1
-        self._strikes[chunk_id] = self._strikes.get(chunk_id, 0) + 1
-        if self._strikes[chunk_id] < STRIKES_BEFORE_PROBE:
-            return Verdict.AGAIN
-        if not others_wait:
-            return Verdict.GUILTY
+        if not self.is_probing:
+            self._strikes[chunk_id] = self._strikes.get(chunk_id, 0) + 1
+            is_out = self._strikes[chunk_id] >= STRIKES_BEFORE_SPLIT
+            return Verdict.SPLIT if is_out else Verdict.AGAIN
+        self._probes_lost += 1
+        more = others_wait and self._probes_lost < self._probes_max
+        return Verdict.PROBE if more else Verdict.ACQUIT
+
+    def begin_probing(self) -> None:
+        """A single record was set aside: what is sent next is the probe."""
         self.is_probing = True
-        return Verdict.PROBE
+        self._probes_lost = 0
+
+    def end_probing(self) -> None:
+        """What was set aside is back in line."""
+        self.is_probing = False
+
+    def acquit(self, *, one_was_split: bool) -> None:
+        """All probes were lost; the next trial is another one, or it would end as this one did."""
+        self._strikes.clear()
+        if not one_was_split:
+            self._probes_max *= 2
 
     def acked(self, chunk_id: str) -> bool:
         """The server took a chunk; tell whether that condemns the one that was set aside."""
         condemns = self.is_probing
-        self.is_probing = False
+        self.end_probing()
         self._silent_losses = 0
+        self._probes_max = PROBES_AT_FIRST
         self._forget(chunk_id)
         return condemns
 
     def split(self, chunk_id: str, halves: tuple[str, str]) -> None:
-        """A guilty chunk was split: each half goes out alone."""
+        """A chunk was split: each half goes out alone."""
         self._forget(chunk_id)
         self._alone.update(halves)
 

@@ -5,30 +5,49 @@ and two things make that harder than it looks:
 
 - A thread may re-enter `offer` in the middle of it, at any bytecode: a signal handler logs, or a
   `__del__` under garbage collection does. A plain lock deadlocks there, an RLock alone lets the
-  inner call see half-made state. So the lock is an RLock, and a `busy` flag sends the inner
-  call's entry to a deferred list, which the outer call admits before it returns.
-- A signal handler may *raise* in the middle of it. So an append does not count until plain
-  assignments commit it, and `_repair` cuts off or completes what was half done.
+  inner call see half-made state. So the lock is an RLock, and a call that finds it owned by its
+  own thread leaves its entry in a deferred list, which the outer call admits before it returns.
+- A signal handler may *raise* in the middle of it, at every point where the interpreter looks for
+  signals: where a function begins, after a call, at the end of a loop's turn. So every change is
+  prepared first and committed by plain assignments, among which there is no such point; `_torn`
+  is set meanwhile, and whoever comes next and finds it set calls `_repair`. A flag cleared in a
+  `finally` or an `__exit__` would not do, because a signal may raise at the beginning of those.
 
 Nothing here waits, logs or does I/O.
 """
 
 from __future__ import annotations
 
+import functools
 import os
 import threading
 import time
-from collections import deque
-from collections.abc import Callable, Iterable
+from collections import Counter, deque
+from collections.abc import Callable
 from enum import Enum, auto
 from itertools import chain
-from types import TracebackType
-from typing import NamedTuple
+from typing import Concatenate, Literal, NamedTuple, ParamSpec, TypeVar
 
-from logship.buffer.chunk import Chunk, ChunkState, MemoryStorage, Storage, merge_ranges
+from logship.buffer.chunk import (
+    Chunk,
+    ChunkState,
+    HalfChunk,
+    MemoryStorage,
+    Ranges,
+    Storage,
+    merge_ranges,
+    new_chunk_id,
+)
 from logship.buffer.counters import Counters, DrainReport, StreamReport
 from logship.buffer.halves import fill_halves
-from logship.buffer.stream import NUMBER_MAX, Gap, Stream
+from logship.buffer.stream import (
+    ROLLOVER_NUMBER,
+    Gap,
+    Stream,
+    merge_gaps,
+    renamed_gaps,
+    suffix_bytes,
+)
 from logship.protocol.entries import pack_control
 
 STREAMS_MAX = 1000
@@ -36,8 +55,18 @@ STREAMS_MAX = 1000
 cannot grow the process without bound."""
 
 
+OVERFLOW_REASON = "overflow"
+"""The word in counters, gaps and reports for a record that found no place in the buffer."""
+
 QUARANTINED_REASON = "quarantined"
-"""The word in counters, gaps and reports for a record that no server takes."""
+"""The same for a record that no server takes."""
+
+SPILLED_REASON = "spilled"
+"""The same for a record that went to stderr."""
+
+
+ADOPTED_INFLIGHT_MAX = 2
+"""Chunks of dead processes on their way at a time: ours must find room in the window."""
 
 
 class Outcome(Enum):
@@ -46,6 +75,44 @@ class Outcome(Enum):
     ACCEPTED = auto()
     FULL = auto()
     CLOSED = auto()
+
+
+_CLOSING: Literal["closing"] = "closing"
+"""In the deferred list: intake is to be closed, as soon as the interrupted call is done."""
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+def _section(method: Callable[Concatenate[Buffer, P], T]) -> Callable[Concatenate[Buffer, P], T]:
+    """Make `method` a critical section; `offer` is one too, written out for speed.
+
+    Called from inside another section of the same thread, it simply runs. Whoever is to be told
+    of what happened is told outside the lock.
+    """
+
+    @functools.wraps(method)
+    def section(self: Buffer, /, *args: P.args, **kwargs: P.kwargs) -> T:
+        if self._is_reentered():
+            return method(self, *args, **kwargs)
+        try:
+            with self._lock:
+                if self._torn:
+                    self._repair()
+                self._torn = True
+                result = method(self, *args, **kwargs)
+                if self._deferred:
+                    self._admit_deferred()
+                wakes = self._look_again and self._shipper_asleep and self._wake_is_due()
+                self._torn = self._look_again = False
+            if wakes or self._due_callbacks:
+                self._tell(wakes)
+        except BaseException:
+            self._wake_to_be_sure()
+            raise
+        return result
+
+    return section
 
 
 class Burned(NamedTuple):
@@ -98,81 +165,109 @@ class Buffer:
         self.wake = wake
         self._chunk_bytes_max = chunk_bytes_max
         self._stamp_key = stamp_key
-        self._storage = storage or MemoryStorage(random_bytes)
+        self._suffix_bytes = suffix_bytes(stamp_key)
+        self._storage = storage or MemoryStorage(random_bytes, chunk_bytes_max)
         self._monotonic = monotonic
         self._time_ns = time_ns
         self._random_bytes = random_bytes
         self._lock = threading.RLock()
-        self._busy = False
-        self._deferred: deque[tuple[str, bytes]] = deque()
+        # Not in the documentation, but what `threading.Condition` asks of its lock.
+        self._is_reentered: Callable[[], bool] = self._lock._is_owned  # type: ignore[attr-defined]
+        self._torn = False
+        self._deferred: deque[tuple[str, bytes] | Literal["closing"]] = deque()
+        self._deferred_begun_at: int | None = None
         self._closed = False
         self._streams: dict[str, Stream] = {}
         self._ended: list[Stream] = []
         self._open: dict[Stream, Chunk] = {}  # in the order of opening: the first is due first
         self._sealed: deque[Chunk] = deque()
-        self._unsettled: dict[str, Chunk] = {}  # by id: every chunk, open ones too
+        self._unsettled: dict[str, Chunk] = {}  # by id: every chunk of ours, open ones too
+        self._adopted: dict[str, Chunk] = {}  # of dead processes, none of our account
         self._serial = 0
         self._shipper_asleep = True
         self._timer_armed = False
         self._sealed_unseen = False
+        self._look_again = False
         self._space_callbacks: list[Callable[[], None]] = []
+        self._due_callbacks: list[Callable[[], None]] = []
 
     # -- producers -----------------------------------------------------------------------------
 
-    def offer(self, tag: str, body: bytes, *, force: bool = False) -> Outcome:
+    def offer(self, tag: str, body: bytes) -> Outcome:
         """Number the entry that begins with `body` and keep it, if there is space.
 
         Args:
             tag: The route.
             body: A packed entry whose map header counts the stamp, without the stamp.
-            force: Take it even where the buffer is full.
 
         Returns:
             `ACCEPTED`, `FULL` (nothing happened) or `CLOSED` (counted as refused).
         """
-        with self._lock:
-            if self._busy:
-                self._deferred.append((tag, body))
-                return Outcome.ACCEPTED
-            self._busy = True
-            try:
-                outcome = self._admit(tag, body, force)
-            except BaseException:
-                self._repair()
-                raise
-            finally:
-                self._busy = False
-            if self._deferred:
-                self._admit_deferred()
-            if not (self._shipper_asleep and self._wake_is_due()):
-                return outcome
-        self.wake()
+        if self._is_reentered():
+            return self._defer(tag, body)
+        try:
+            with self._lock:
+                if self._torn:
+                    self._repair()
+                self._torn = True
+                outcome = self._refuse(tag) if self._closed else self._admit(tag, body, False)
+                if self._deferred:
+                    self._admit_deferred()
+                wakes = self._shipper_asleep and self._wake_is_due()
+                self._torn = False
+            if wakes or self._due_callbacks:
+                self._tell(wakes)
+        except BaseException:
+            self._wake_to_be_sure()
+            raise
         return outcome
 
     def burn(self, tag: str, body: bytes, reason: str) -> Burned | None:
         """Number an entry that will not be kept, and note its number as a gap.
 
         Returns:
-            The numbered entry, or None where the buffer is closed or a re-entered call finds the
-            numbering in use: the record is then counted as refused.
+            The numbered entry, or None where the buffer is closed, a re-entered call finds the
+            numbering in use, or one tag more is too many: the record is then counted as refused.
         """
-        with self._lock:
-            if self._busy or self._closed:
-                self.counters.refused += 1
-                return None
-            with self._section():
-                stream = self._stream(tag)
-                number = self._next_number(stream)
-                self._note_gap(stream, number, reason)
-                suffix = stream.suffix % number if stream.suffix else b""
-                return Burned(stream, number, body + suffix)
+        if self._is_reentered():
+            self._refuse(tag)
+            return None
+        return self._burn(tag, body, reason)
 
+    @_section
+    def _burn(self, tag: str, body: bytes, reason: str) -> Burned | None:
+        if self._closed or (tag not in self._streams and len(self._streams) >= STREAMS_MAX):
+            self._refuse(tag)
+            return None
+        stream = self._stream(tag)
+        number = stream.next_number
+        gap = [Gap(number, number, reason)]
+        lost, undeclared = merge_gaps(stream.lost, gap), merge_gaps(stream.undeclared, gap)
+        chunk = stream.chunk
+        holes = merge_ranges([*chunk.holes, (number, number)]) if chunk is not None else []
+        dropped = self.counters.dropped[reason] + 1
+        self._storage.number_burned(stream, number)
+        # The commit.
+        stream.next_number = number + 1
+        stream.lost, stream.undeclared = lost, undeclared
+        if chunk is not None:
+            chunk.holes = holes
+        stream.accepted += 1
+        self.counters.accepted += 1
+        self.counters.dropped[reason] = dropped
+        return Burned(stream, number, body + stream.suffix_of(number))
+
+    @_section
     def burned_was_spilled(self, burned: Burned, reason: str) -> None:
         """Count a burned record as spilled: it reached stderr after all."""
-        with self._lock, self._section():
-            self.counters.dropped[reason] -= 1
-            self.counters.spilled += 1
-            burned.stream.rename_gap(burned.number, "spilled")
+        stream = burned.stream
+        lost = renamed_gaps(stream.lost, burned.number, SPILLED_REASON)
+        undeclared = renamed_gaps(stream.undeclared, burned.number, SPILLED_REASON)
+        dropped = self.counters.dropped[reason] - 1
+        # The commit.
+        stream.lost, stream.undeclared = lost, undeclared
+        self.counters.dropped[reason] = dropped
+        self.counters.spilled += 1
 
     def drop_oldest(self) -> bool:
         """Drop the oldest chunk that is not on its way, and declare its numbers.
@@ -180,135 +275,194 @@ class Buffer:
         Returns:
             Whether there was one.
         """
-        with self._lock:
-            if self._busy:
-                return False
-            with self._section():
-                chunk = self._oldest_droppable()
-                if chunk is None:
-                    return False
-                self._drop(chunk)
-                callbacks = self._take_space_callbacks()
-        self._call(callbacks)
+        return False if self._is_reentered() else self._drop_oldest()
+
+    @_section
+    def _drop_oldest(self) -> bool:
+        chunk = self._oldest_droppable()
+        if chunk is None:
+            return False
+        gaps = [Gap(first, last, OVERFLOW_REASON) for first, last in chunk.ranges()]
+        if chunk.state is ChunkState.SEALED:
+            self._sealed.remove(chunk)
+        self._give_up(chunk, gaps, OVERFLOW_REASON)
         return True
 
+    @_section
     def when_space(self, callback: Callable[[], None]) -> Callable[[], None]:
         """Arrange for one call of `callback` when bytes come free or intake closes.
+
+        Args:
+            callback: Called by any thread, outside the lock; calling it twice must do no harm.
 
         Returns:
             A function that takes the arrangement back.
         """
-        with self._lock, self._section():
-            self._space_callbacks = [*self._space_callbacks, callback]
+        self._space_callbacks = [*self._space_callbacks, callback]
         return lambda: self._forget_space_callback(callback)
 
     # -- the shipper ---------------------------------------------------------------------------
 
+    @_section
     def next_deadline_seconds(self) -> float | None:
         """Return when the oldest open chunk is due (monotonic), or None if there is none.
 
         The caller must arrange to come back then, and look at `has_sealed` once more: producers
-        rely on it, and wake him only for what is sealed, or due sooner, from now on.
+        rely on it, and wake him only for what is sealed, or opened with no such time arranged,
+        from now on. Who makes `linger_seconds` shorter must wake him as well.
         """
-        with self._lock, self._section():
-            self._shipper_asleep = True
-            self._sealed_unseen = False
-            oldest = next(iter(self._open.values()), None)
-            self._timer_armed = oldest is not None
-            return None if oldest is None else oldest.opened_seconds + self.linger_seconds
+        self._shipper_asleep = True
+        self._sealed_unseen = False
+        oldest = next(iter(self._open.values()), None)
+        self._timer_armed = oldest is not None
+        return None if oldest is None else oldest.opened_seconds + self.linger_seconds
 
+    @_section
     def seal_due(self, now_seconds: float) -> None:
         """Seal every open chunk that has waited for `linger_seconds`."""
-        with self._lock, self._section():
-            for chunk in list(self._open.values()):
-                if chunk.opened_seconds + self.linger_seconds > now_seconds:
-                    break
-                self._seal(chunk)
+        for chunk in list(self._open.values()):
+            if chunk.opened_seconds + self.linger_seconds > now_seconds:
+                break
+            self._seal(chunk)
 
     def seal_all(self) -> int:
-        """Seal every open chunk, and return the serial up to which all chunks are now sealed."""
-        with self._lock, self._section():
-            for chunk in list(self._open.values()):
-                self._seal(chunk)
-            return self._serial
+        """Seal every open chunk, and return the serial up to which all chunks are now sealed.
 
+        A re-entered call seals nothing.
+        """
+        return self._serial if self._is_reentered() else self._seal_all()
+
+    @_section
+    def _seal_all(self) -> int:
+        for chunk in list(self._open.values()):
+            self._seal(chunk)
+        return self._serial
+
+    @_section
     def take(self) -> Chunk | None:
-        """Hand the oldest sealed chunk to delivery, or return None if there is none."""
-        with self._lock, self._section():
-            if not self._sealed:
-                return None
-            chunk = self._sealed[0]
-            chunk.state = ChunkState.TAKEN
-            self._sealed.popleft()
-            return chunk
+        """Hand the oldest sealed chunk to delivery, or return None if there is none.
+
+        Adopted ones wait until there is none of ours, and are few at a time, so that ours find
+        room in the window.
+        """
+        if not self._sealed:
+            return self._take_adopted()
+        chunk = self._sealed.popleft()  # a repair puts it back, as long as it is SEALED
+        chunk.state = ChunkState.TAKEN
+        return chunk
+
+    @property
+    def is_held_here(self) -> bool:
+        """Whether this thread is inside the buffer: a signal handler that interrupted it asks."""
+        return self._is_reentered()
 
     def has_sealed(self) -> bool:
         """Tell whether `take` would return a chunk."""
-        return bool(self._sealed)
+        return bool(self._sealed or (self._adopted and self._next_adopted() is not None))
 
+    @_section
+    def adopt(self, chunk: Chunk) -> None:
+        """Ship a chunk of a dead process too."""
+        self._adopted[chunk.id] = chunk
+
+    @property
+    def adopted(self) -> list[Chunk]:
+        """Chunks of dead processes that are not settled."""
+        return list(self._adopted.values())
+
+    @_section
+    def locked(self, work: Callable[[], T]) -> T:
+        """Do something quick for the storage's upkeep in the critical section."""
+        return work()
+
+    @_section
     def settled_through(self) -> int:
         """Return the highest serial such that all chunks up to it are acked or dropped."""
-        with self._lock, self._section():
-            oldest = min((chunk.serial for chunk in self._unsettled.values()), default=None)
-            return self._serial if oldest is None else oldest - 1
+        oldest = min((chunk.serial for chunk in self._unsettled.values()), default=None)
+        return self._serial if oldest is None else oldest - 1
 
+    @_section
     def release(self, chunk: Chunk) -> None:
         """Free a chunk that the sidecar acked, and tell those who wait for space."""
-        with self._lock, self._section():
-            if chunk.state is ChunkState.SETTLED:
-                return
-            self.counters.acked += chunk.records
-            self._settle(chunk)
-            callbacks = self._take_space_callbacks()
-        self._call(callbacks)
+        if chunk.adopted:
+            chunk.state = ChunkState.SETTLED
+            self._adopted.pop(chunk.id, None)
+            return
+        if chunk.state is ChunkState.SETTLED:
+            return
+        # The commit.
+        chunk.state = ChunkState.SETTLED
+        self.counters.acked += chunk.records
+        self._settle(chunk)
+        self._space_came_free()
 
+    @_section
     def split(self, chunk: Chunk) -> tuple[Chunk, Chunk] | None:
         """Replace a chunk that a server does not take by two halves with ids of their own.
 
         Returns:
             The halves, taken as the chunk was; None if it holds a single entry.
         """
-        with self._lock, self._section():
-            if chunk.entries < 2:
-                return None
-            left, right = (self._storage.open_chunk(chunk.stream, chunk.serial, 0.0) for _ in "12")
-            fill_halves(chunk, left, right)
-            self._unsettled.update({left.id: left, right.id: right})
-            chunk.stream.unsettled += 2
-            self.bytes_held += left.size + right.size
-            self._settle(chunk)
-            return left, right
+        if chunk.entries < 2:
+            return None
+        left, right = (HalfChunk(chunk, new_chunk_id(self._random_bytes)) for _ in "12")
+        fill_halves(chunk, left, right)
+        if chunk.adopted:
+            return self._split_adopted(chunk, left, right)
+        # The commit.
+        chunk.halves = left, right
+        chunk.state = ChunkState.SETTLED
+        self._unsettled[left.id] = left
+        self._unsettled[right.id] = right
+        chunk.stream.unsettled += 2
+        self.bytes_held += left.size + right.size
+        self._settle(chunk)
+        return left, right
 
+    @_section
     def quarantine(self, chunk: Chunk) -> Burned | None:
         """Give up a single record that a server does not take: its number is a gap from now on.
 
         Returns:
             The record, for the last resort; None if it was one of our own.
         """
-        with self._lock, self._section():
-            stream, number, entry = chunk.stream, chunk.first, bytes(chunk.data)
-            stream.add_gap(Gap(number, chunk.last, QUARANTINED_REASON))
-            stream.declare_later(chunk.gaps)
-            self.counters.dropped[QUARANTINED_REASON] += chunk.records
-            is_own = chunk.records == 0
-            self._settle(chunk)
-            callbacks = self._take_space_callbacks()
-        self._call(callbacks)
-        return None if is_own else Burned(stream, number, entry)
+        if chunk.adopted:
+            raise ValueError(f"{chunk!r} is none of ours: its spool must be told")
+        entry = bytes(chunk.data)
+        gaps = [Gap(chunk.first, chunk.last, QUARANTINED_REASON)]
+        self._give_up(chunk, gaps, QUARANTINED_REASON)
+        return Burned(chunk.stream, chunk.first, entry) if chunk.records else None
 
     # -- closing and the account ---------------------------------------------------------------
 
     def close_intake(self) -> None:
-        """Take no more records; end every stream and seal every chunk. May be called again."""
-        with self._lock, self._section():
-            if self._closed:
-                return
-            self._closed = True
-            for stream in list(self._streams.values()):
-                self._end(stream)
-            callbacks = self._take_space_callbacks()
-        self._call(callbacks)
-        self.wake()
+        """Take no more records; end every stream and seal every chunk. May be called again.
+
+        Called by a signal handler in the middle of another call, it is done when that is.
+        """
+        if self._is_reentered():
+            self._deferred.append(_CLOSING)
+        else:
+            self._close_intake()
+
+    @_section
+    def _close_intake(self) -> None:
+        self._closed = True
+        if self._deferred:
+            self._admit_deferred()  # what was promised a place before this
+        self._end_all()
+
+    @property
+    def unspooled(self) -> int:
+        """Records taken in memory because the spool could not be written."""
+        return self._storage.unspooled
+
+    @property
+    def unspooled_bytes(self) -> int:
+        """Bytes of entries that would die with the process."""
+        if isinstance(self._storage, MemoryStorage):
+            return self.bytes_held
+        return sum(chunk.size for chunk in self.unsettled() if not chunk.spooled)
 
     @property
     def intake_closed(self) -> bool:
@@ -318,68 +472,62 @@ class Buffer:
     @property
     def records_waiting(self) -> int:
         """Records of the application that are neither acked nor dropped."""
-        with self._lock, self._section():
-            return sum(chunk.records for chunk in self._unsettled.values())
+        return sum(chunk.records for chunk in self.unsettled())
 
+    @_section
     def unsettled(self) -> list[Chunk]:
         """Return every chunk that is neither acked nor dropped, oldest first."""
-        with self._lock, self._section():
-            return sorted(self._unsettled.values(), key=lambda chunk: (chunk.serial, chunk.first))
+        return self._in_order()
 
+    @_section
     def note_spilled(self, chunk: Chunk, entries: int, records: int) -> None:
         """Note that the chunk's first `entries`, `records` of them not control, went to stderr."""
-        with self._lock, self._section():
-            chunk.spilled_entries = entries
-            chunk.spilled_records = records
+        chunk.spilled_entries = entries
+        chunk.spilled_records = records
 
+    @_section
     def report(self, reason: str, seconds: float) -> DrainReport:
         """Return what became of every record so far."""
-        with self._lock, self._section():
-            waiting = list(self._unsettled.values())
-            counters = self.counters
-            spilled = sum(chunk.spilled_records for chunk in waiting)
-            return DrainReport(
-                reason=reason,
-                seconds=seconds,
-                accepted=counters.accepted,
-                acked=counters.acked,
-                spooled=0,
-                spilled=counters.spilled + spilled,
-                dropped=sum(counters.dropped.values()),
-                unacked=sum(chunk.records for chunk in waiting) - spilled,
-                refused=counters.refused,
-                truncated=counters.truncated,
-                streams=tuple(
-                    _stream_report(stream, waiting)
-                    for stream in (*self._ended, *self._streams.values())
-                ),
-            )
+        waiting = self._in_order()
+        counters = self.counters
+        spilled = sum(chunk.spilled_records for chunk in waiting)
+        spooled = sum(chunk.records - chunk.spilled_records for chunk in waiting if chunk.spooled)
+        return DrainReport(
+            reason=reason,
+            seconds=seconds,
+            accepted=counters.accepted,
+            acked=counters.acked,
+            spooled=spooled,
+            spilled=counters.spilled + spilled,
+            dropped=sum(counters.dropped.values()),
+            unacked=sum(chunk.records for chunk in waiting) - spilled - spooled,
+            refused=counters.refused,
+            truncated=counters.truncated,
+            streams=tuple(
+                _stream_report(stream, waiting)
+                for stream in (*self._ended, *self._streams.values())
+            ),
+        )
 
     # -- inside the critical section -------------------------------------------------------------
 
-    def _section(self) -> _Section:
-        return _Section(self)
-
-    def _admit(self, tag: str, body: bytes, force: bool) -> Outcome:
-        stream = self._streams.get(tag)
-        if self._closed:
-            return self._refuse(stream)
-        if stream is None:
-            stream = self._stream(tag)
-        number = stream.next_number
-        suffix = stream.suffix % number if stream.suffix else b""
-        size = len(body) + len(suffix)
-        held = self.bytes_held + size
-        if held > self.bytes_max and not force:
+    def _admit(self, tag: str, body: bytes, promised: bool) -> Outcome:
+        size = len(body) + self._suffix_bytes
+        if self.bytes_held + size > self.bytes_max and not promised:
             return Outcome.FULL
-        if stream.undeclared or number >= NUMBER_MAX:
-            self._before_next_entry(stream)
-            return self._admit(tag, body, True)
+        stream = self._streams.get(tag)
+        if stream is None or stream.undeclared or stream.next_number >= ROLLOVER_NUMBER:
+            if not promised and not self._storage.has_room(size):
+                return Outcome.FULL
+            stream = self._ready_stream(tag)
+        number = stream.next_number
         chunk = stream.chunk
-        if chunk is None or chunk.size + size > self._chunk_bytes_max:
+        if chunk is None or chunk.size + size > chunk.capacity:
+            if not promised and not self._storage.has_room(size):
+                return Outcome.FULL
             chunk = self._chunk_for(stream, size)
-        chunk.append(body, suffix)
-        # The commit: plain assignments, between which no signal handler can run.
+        chunk.append(body, stream.suffix % number if stream.suffix else b"")
+        # The commit.
         chunk.size += size
         chunk.entries += 1
         chunk.records += 1
@@ -392,84 +540,112 @@ class Buffer:
             self._seal(chunk)
         return Outcome.ACCEPTED
 
-    def _refuse(self, stream: Stream | None) -> Outcome:
+    def _defer(self, tag: str, body: bytes) -> Outcome:
+        """Leave the entry to the call that this one interrupts, in the same thread."""
+        if self._closed:
+            return self._refuse(tag)
+        self._deferred.append((tag, body))
+        return Outcome.ACCEPTED
+
+    def _admit_deferred(self) -> None:
+        """Do what re-entered calls left; they were promised a place, so there is no bound."""
+        while self._deferred:
+            deferred = self._deferred[0]
+            if deferred == _CLOSING:
+                self._closed = True
+                self._end_all()
+            else:
+                self._deferred_begun_at = self.counters.accepted  # see `_repair`
+                self._admit(*deferred, True)
+            self._deferred_begun_at = None
+            self._deferred.popleft()
+            self._look_again = True
+
+    def _refuse(self, tag: str) -> Outcome:
+        stream = self._streams.get(tag)
         self.counters.refused += 1
         if stream is not None:
             stream.refused += 1
         return Outcome.CLOSED
 
     def _stream(self, tag: str) -> Stream:
-        """Return the tag's stream, opening it if need be."""
+        """Return the tag's stream, opening one where there is none or its numbers are used up."""
         stream = self._streams.get(tag)
+        if stream is not None and stream.next_number >= ROLLOVER_NUMBER:
+            self._end(stream)
+            stream = None
         if stream is None:
             if len(self._streams) >= STREAMS_MAX:
                 self._end(next(iter(self._streams.values())))
-            stream = self._streams[tag] = Stream(tag, self._stamp_key, self._random_bytes)
+            stream = Stream(tag, self._stamp_key, self._random_bytes)
+            self._streams[tag] = stream
         return stream
 
-    def _next_number(self, stream: Stream) -> int:
-        """Give out a number to a record that is not put into a chunk."""
-        number = stream.next_number
-        stream.next_number = number + 1
-        stream.accepted += 1
-        self.counters.accepted += 1
-        if stream.chunk is not None:
-            stream.chunk.skip(number)
-        return number
-
-    def _note_gap(self, stream: Stream, number: int, reason: str) -> None:
-        self.counters.dropped[reason] += 1
-        stream.add_gap(Gap(number, number, reason))
-
-    def _before_next_entry(self, stream: Stream) -> None:
-        """Declare what was lost since the last entry, or begin a new stream at the last number."""
-        if stream.next_number >= NUMBER_MAX - len(stream.undeclared) - 1:
-            self._end(stream)
-        else:
-            self._declare_gaps(stream)
+    def _ready_stream(self, tag: str) -> Stream:
+        """Return the tag's stream, with everything declared that it lost since its last entry."""
+        stream = self._stream(tag)
+        self._declare_gaps(stream)
+        return stream
 
     def _declare_gaps(self, stream: Stream) -> None:
         """Write a gap record for each range of numbers that will not arrive."""
-        gaps, stream.undeclared = stream.undeclared, []
         if self._stamp_key is None:
-            return
-        for gap in gaps:
+            stream.undeclared = []
+        while stream.undeclared:
+            gap = stream.undeclared[0]
             text = "logship: records will not arrive"
-            self._add_control(stream, {"message": text, "logship_gap": list(gap)})
-            assert stream.chunk is not None
-            stream.chunk.gaps.append(gap)
+            self._add_control(stream, {"message": text, "logship_gap": list(gap)}, gap)
 
     def _end(self, stream: Stream) -> None:
-        """Write the stream's end record and seal its chunk."""
+        """Write the stream's end record and seal its chunk; may be called again to complete it."""
         self._declare_gaps(stream)
-        if self._stamp_key is not None:
-            stream.end = stream.next_number
-            self._add_control(
-                stream,
-                {
-                    "message": "logship: stream closed",
-                    "logship_end": True,
-                    "logship_accepted": stream.accepted,
-                    "logship_refused": stream.refused,
-                },
-            )
+        if stream.end is None and self._stamp_key is not None:
+            fields = {
+                "message": "logship: stream closed",
+                "logship_end": True,
+                "logship_accepted": stream.accepted,
+                "logship_refused": stream.refused,
+            }
+            self._add_control(stream, fields, None)
         if stream.chunk is not None:
             self._seal(stream.chunk)
-        if self._closed:
-            return  # the stream stays where `_refuse` and the report find it
-        del self._streams[stream.tag]
-        self._ended = [each for each in self._ended if each.unsettled or each.lost] + [stream]
+        if not self._closed:  # else it stays where `_refuse` finds it
+            self._retire(stream)
 
-    def _add_control(self, stream: Stream, fields: dict[str, object]) -> None:
-        """Append one of our own records; it may exceed the bound by its few bytes."""
+    def _end_all(self) -> None:
+        for stream in list(self._streams.values()):
+            self._end(stream)
+        self._look_again = True
+        self._space_came_free()  # those who wait for it are told that there will be none
+
+    def _retire(self, stream: Stream) -> None:
+        """Keep of ended streams those of which there is something left to report."""
+        kept = [each for each in self._ended if each.unsettled or each.lost]
+        # The commit.
+        self._ended = [*kept, stream]
+        del self._streams[stream.tag]
+
+    def _add_control(self, stream: Stream, fields: dict[str, object], gap: Gap | None) -> None:
+        """Append one of our own records, which may exceed the bound by its few bytes.
+
+        Args:
+            stream: Whose record.
+            fields: Without the stamp.
+            gap: The first of the undeclared gaps, which it declares; None for the end record.
+        """
         number = stream.next_number
         body = pack_control(fields, self._time_ns())
-        suffix = stream.suffix % number
-        size = len(body) + len(suffix)
+        size = len(body) + self._suffix_bytes
         chunk = stream.chunk
-        if chunk is None or chunk.size + size > self._chunk_bytes_max:
+        if chunk is None or chunk.size + size > chunk.capacity:
             chunk = self._chunk_for(stream, size)
-        chunk.append(body, suffix)
+        chunk.append(body, stream.suffix_of(number))
+        # The commit.
+        if gap is None:
+            stream.end = number
+        else:
+            chunk.gaps = [*chunk.gaps, gap]
+            stream.undeclared = stream.undeclared[1:]
         chunk.size += size
         chunk.entries += 1
         chunk.last = number
@@ -480,8 +656,10 @@ class Buffer:
         """Return the stream's chunk that has room for `size` bytes, opening one if need be."""
         if stream.chunk is not None:
             self._seal(stream.chunk)
-        self._serial += 1
-        chunk = self._storage.open_chunk(stream, self._serial, self._monotonic())
+        serial = self._serial + 1
+        chunk = self._storage.open_chunk(stream, serial, self._monotonic(), size)
+        # The commit.
+        self._serial = serial
         self._unsettled[chunk.id] = chunk
         self._open[stream] = chunk
         stream.chunk = chunk
@@ -489,141 +667,177 @@ class Buffer:
         return chunk
 
     def _seal(self, chunk: Chunk) -> None:
-        """Move an open chunk to the sealed ones; may be called again to complete it."""
-        if chunk.entries == 0:
+        """Move an open chunk to the sealed ones."""
+        # The commit; what comes last is a call, after which a signal may raise.
+        del self._open[chunk.stream]
+        chunk.stream.chunk = None
+        if not chunk.entries:  # left over by a repair
+            chunk.state = ChunkState.SETTLED
             self._settle(chunk)
             return
-        if chunk.state is ChunkState.OPEN:
-            self._sealed.append(chunk)
-            chunk.state = ChunkState.SEALED
-            self._sealed_unseen = True
-        if self._open.get(chunk.stream) is chunk:
-            del self._open[chunk.stream]
-        if chunk.stream.chunk is chunk:
-            chunk.stream.chunk = None
+        chunk.state = ChunkState.SEALED
+        self._sealed_unseen = True
+        self._sealed.append(chunk)
+
+    def _give_up(self, chunk: Chunk, gaps: list[Gap], reason: str) -> None:
+        """Forget a chunk that will not be delivered: its numbers are gaps from now on."""
+        stream = chunk.stream
+        lost = merge_gaps(stream.lost, gaps)
+        # The records in it that declared other gaps are lost with it.
+        undeclared = merge_gaps(stream.undeclared, [*gaps, *chunk.gaps])
+        dropped = self.counters.dropped[reason] + chunk.records
+        # The commit.
+        chunk.state = ChunkState.SETTLED
+        stream.lost, stream.undeclared = lost, undeclared
+        self.counters.dropped[reason] = dropped
+        self._settle(chunk)
+        self._space_came_free()
 
     def _settle(self, chunk: Chunk) -> None:
-        """Forget a chunk that is acked or dropped."""
-        if self._open.get(chunk.stream) is chunk:
+        """Forget a chunk whose state is SETTLED; may be called again to complete it."""
+        if chunk.stream.chunk is chunk:
             del self._open[chunk.stream]
             chunk.stream.chunk = None
-        chunk.state = ChunkState.SETTLED
-        if self._unsettled.pop(chunk.id, None) is not None:
+        self._free(chunk)
+        if chunk.id in self._unsettled:
+            del self._unsettled[chunk.id]
             self.bytes_held -= chunk.size
             chunk.stream.unsettled -= 1
+
+    def _free(self, chunk: Chunk) -> None:
+        """Free a settled chunk's bytes; a spooled whole's when both of its halves are settled."""
+        halves = chunk.halves or ()
+        if chunk.spooled and any(half.state is not ChunkState.SETTLED for half in halves):
+            return
         self._storage.release(chunk)
+        if isinstance(chunk, HalfChunk) and chunk.whole.spooled:
+            self._free(chunk.whole)
+
+    def _take_adopted(self) -> Chunk | None:
+        chunk = self._next_adopted()
+        if chunk is not None:
+            chunk.state = ChunkState.TAKEN
+        return chunk
+
+    def _next_adopted(self) -> Chunk | None:
+        """Return the adopted chunk to take next; none while we are closing."""
+        chunks = list(self._adopted.values())
+        taken = sum(each.state is ChunkState.TAKEN for each in chunks)
+        if self._closed or taken >= ADOPTED_INFLIGHT_MAX:
+            return None
+        return next((each for each in chunks if each.state is ChunkState.SEALED), None)
+
+    def _split_adopted(self, chunk: Chunk, left: Chunk, right: Chunk) -> tuple[Chunk, Chunk]:
+        """Put the halves in the place of an adopted chunk."""
+        left.records = right.records = 0  # none of our account
+        # The commit.
+        chunk.halves = left, right
+        chunk.state = ChunkState.SETTLED
+        self._adopted[left.id] = left
+        self._adopted[right.id] = right
+        self._adopted.pop(chunk.id, None)
+        return left, right
 
     def _oldest_droppable(self) -> Chunk | None:
-        """Return the oldest chunk that is not on its way and does not hold a stream's end."""
-        candidates = chain(self._sealed, self._open.values())
-        return next((each for each in candidates if each.entries and not _holds_end(each)), None)
+        """Return the oldest chunk that is not on its way.
 
-    def _drop(self, chunk: Chunk) -> None:
-        """Drop a chunk that is not on its way: its numbers are a gap from now on."""
-        stream = chunk.stream
-        if chunk.state is ChunkState.SEALED:
-            self._sealed.remove(chunk)
-        for first, last in chunk.ranges():
-            stream.add_gap(Gap(first, last, "overflow"))
-        stream.declare_later(chunk.gaps)  # the records that declared them are dropped with it
-        self.counters.dropped["overflow"] += chunk.records
-        self._settle(chunk)
+        None of an ended stream: the gap could not be declared in it any more.
+        """
+        for chunk in chain(self._sealed, self._open.values()):
+            if chunk.entries and chunk.stream.end is None:
+                return chunk
+        return None
 
     def _wake_is_due(self) -> bool:
         """Tell, once, whether a sleeping shipper has a chunk to send or a timer to arm."""
-        if self._sealed_unseen or (
-            self._open and (not self._timer_armed or self.linger_seconds == 0)
-        ):
+        if self._sealed_unseen or (self._open and not self._timer_armed):
             self._shipper_asleep = False
             return True
         return False
 
-    def _admit_deferred(self) -> None:
-        """Admit what re-entered calls left; they were promised a place, so there is no bound."""
-        while self._deferred:
-            tag, body = self._deferred[0]
-            self._busy = True
-            try:
-                self._admit(tag, body, True)
-                self._deferred.popleft()
-            except BaseException:
-                self._repair()
-                raise
-            finally:
-                self._busy = False
+    def _in_order(self) -> list[Chunk]:
+        """Return all unsettled chunks, in the order of opening; halves have their whole's place."""
+        return sorted(self._unsettled.values(), key=lambda chunk: (chunk.serial, chunk.first))
 
     def _repair(self) -> None:
-        """Undo or complete what an exception interrupted: a signal handler may raise anywhere."""
-        for chunk in list(self._unsettled.values()):
-            if chunk in self._sealed:
-                chunk.state = ChunkState.SEALED
-                self._seal(chunk)
-            elif chunk.state is ChunkState.OPEN:
-                chunk.cut_uncommitted()
-                self._open.setdefault(chunk.stream, chunk)
-                chunk.stream.chunk = chunk
-            elif chunk.state is ChunkState.SETTLED:
+        """Complete or undo what an exception interrupted, from what every commit leaves true.
+
+        Those are: which chunks are unsettled, each one's state, size and entries, each stream's
+        numbers, and the counters. Everything else is made anew. May itself be interrupted.
+        """
+        for chunk in self._in_order():
+            if chunk.state is ChunkState.SETTLED:
                 self._settle(chunk)
-        self.bytes_held = sum(chunk.size for chunk in self._unsettled.values())
+        chunks = self._in_order()
+        self._open = {each.stream: each for each in chunks if each.state is ChunkState.OPEN}
+        self._sealed = deque(each for each in chunks if each.state is ChunkState.SEALED)
+        self._sealed_unseen = self._look_again = True
+        self.bytes_held = sum(each.size for each in chunks)
+        unsettled = Counter(each.stream for each in chunks)
+        for stream in [*self._ended, *self._streams.values()]:
+            stream.chunk = self._open.get(stream)
+            stream.unsettled = unsettled[stream]
+        self._storage.repair(chunks)
+        for chunk in self._open.values():
+            chunk.cut_uncommitted()
+        self._repair_deferred()
+        self._repair_ends()
 
-    def _take_space_callbacks(self) -> list[Callable[[], None]]:
-        callbacks, self._space_callbacks = self._space_callbacks, []
-        return callbacks
+    def _repair_deferred(self) -> None:
+        """Forget the first deferred entry if its admission was committed: it has its number."""
+        begun_at, self._deferred_begun_at = self._deferred_begun_at, None
+        if begun_at is not None and begun_at != self.counters.accepted:
+            self._deferred.popleft()
 
+    def _repair_ends(self) -> None:
+        """Complete the end of streams whose end record is written; nothing may follow that."""
+        for stream in list(self._streams.values()):
+            if stream.end is not None:
+                self._end(stream)
+
+    # -- those who wait ----------------------------------------------------------------------------
+
+    def _space_came_free(self) -> None:
+        """Have those who wait for space told, outside the lock."""
+        due, waiting = self._due_callbacks, self._space_callbacks
+        self._due_callbacks, self._space_callbacks = [*due, *waiting], []
+
+    def _tell(self, wakes: bool) -> None:
+        """Tell those who wait for space, and the shipper."""
+        due, self._due_callbacks = self._due_callbacks, []
+        try:
+            for callback in due:
+                callback()
+        except BaseException:
+            self._due_callbacks = [*due, *self._due_callbacks]
+            raise
+        if wakes:
+            self.wake()
+
+    def _wake_to_be_sure(self) -> None:
+        """Wake the shipper: an exception passes, and may have come between a chunk and its call."""
+        self._shipper_asleep = self._look_again = True
+        self.wake()
+
+    @_section
+    def tell_waiters(self) -> None:
+        """Call all who wait for space: things have changed, though no space came free."""
+        self._space_came_free()
+
+    @_section
     def _forget_space_callback(self, callback: Callable[[], None]) -> None:
-        with self._lock, self._section():
-            self._space_callbacks = [each for each in self._space_callbacks if each is not callback]
-
-    @staticmethod
-    def _call(callbacks: Iterable[Callable[[], None]]) -> None:
-        for callback in callbacks:
-            callback()
-
-
-class _Section:
-    """The critical section of everything but `offer`, which is written out for speed.
-
-    Entered with the lock held. It may be nested: only the outermost one clears `busy`, repairs
-    and admits what re-entered calls deferred.
-    """
-
-    __slots__ = ("_buffer", "_outermost")
-
-    def __init__(self, buffer: Buffer) -> None:
-        self._buffer = buffer
-        self._outermost = False
-
-    def __enter__(self) -> None:
-        self._outermost = not self._buffer._busy
-        self._buffer._busy = True
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        if not self._outermost:
-            return
-        if kind is not None:
-            self._buffer._repair()
-        self._buffer._busy = False
-        if self._buffer._deferred:
-            self._buffer._admit_deferred()
-
-
-def _holds_end(chunk: Chunk) -> bool:
-    return chunk.stream.end == chunk.last
+        self._space_callbacks = [each for each in self._space_callbacks if each is not callback]
 
 
 def _stream_report(stream: Stream, waiting: list[Chunk]) -> StreamReport:
-    spilled = stream.lost_ranges("spilled")
-    unacked = []
+    spilled = stream.lost_ranges(SPILLED_REASON)
+    unacked: Ranges = []
+    spooled: Ranges = []
     for chunk in waiting:
         if chunk.stream is stream:
             chunk_spilled, chunk_unacked = chunk.split_ranges()
             spilled.extend(chunk_spilled)
-            unacked.extend(chunk_unacked)
+            (spooled if chunk.spooled else unacked).extend(chunk_unacked)
     return StreamReport(
         stream=stream.id,
         tag=stream.tag,
@@ -632,7 +846,7 @@ def _stream_report(stream: Stream, waiting: list[Chunk]) -> StreamReport:
         accepted=stream.accepted,
         refused=stream.refused,
         spilled=merge_ranges(spilled),
-        dropped=[(*gap,) for gap in stream.lost if gap.reason != "spilled"],
+        dropped=[(*gap,) for gap in stream.lost if gap.reason != SPILLED_REASON],
         unacked=merge_ranges(unacked),
-        spooled=[],
+        spooled=merge_ranges(spooled),
     )

@@ -30,13 +30,14 @@ class ChunkState(Enum):
 
 
 class Chunk:
-    """A run of entries of one stream.
+    """A run of entries of one stream; where its bytes are is for the kinds of it to say.
 
     Attributes:
         id: Base64 of 128 random bits; the same over every resend.
         serial: The order in which chunks were opened, from 1, over all streams.
-        data: The packed entries, one behind the other.
-        size: Bytes of `data` that are committed.
+        data: The packed entries, one behind the other; a kind of its own says where they lie.
+        capacity: It is sealed rather than grow beyond so many bytes.
+        size: Bytes of entries that are committed.
         entries: Committed entries, the control records among them.
         records: Committed entries that the application logged.
         first, last: Numbers of the first and the last entry.
@@ -45,13 +46,16 @@ class Chunk:
         opened_seconds: When it was opened, on the monotonic clock.
         spilled_entries: How many entries, from the first, were also written to stderr.
         spilled_records: How many of those the application logged.
+        halves: What it was taken apart into, once it was.
+        adopted: Whether it is of another process, which is dead; none of our own account.
     """
 
     __slots__ = (
-        "data",
+        "capacity",
         "entries",
         "first",
         "gaps",
+        "halves",
         "holes",
         "id",
         "last",
@@ -65,12 +69,15 @@ class Chunk:
         "stream",
     )
 
+    data: bytes | bytearray
+    adopted = False
+
     def __init__(self, stream: Stream, serial: int, chunk_id: str, opened_seconds: float) -> None:
         self.stream = stream
         self.serial = serial
         self.id = chunk_id
         self.opened_seconds = opened_seconds
-        self.data = bytearray()
+        self.capacity = 0
         self.size = 0
         self.entries = 0
         self.records = 0
@@ -80,24 +87,33 @@ class Chunk:
         self.state = ChunkState.OPEN
         self.spilled_entries = 0
         self.spilled_records = 0
+        self.halves: tuple[Chunk, Chunk] | None = None
 
     def __repr__(self) -> str:
         """Return the chunk's identity and state; tests and debuggers read it."""
         numbers = f"{self.first}-{self.last}"
         return f"<Chunk {self.serial} {self.stream.tag} {numbers} {self.state.name}>"
 
+    @property
+    def spooled(self) -> bool:
+        """Whether it outlives the process."""
+        return False
+
+    @property
+    def outermost(self) -> Chunk:
+        """The chunk that this one is a half of, at whatever remove; else itself."""
+        return self
+
     def append(self, body: bytes, suffix: bytes) -> None:
         """Append an entry that does not count until `size` and `entries` are advanced."""
-        self.data += body
-        self.data += suffix
+        raise NotImplementedError
 
     def cut_uncommitted(self) -> None:
         """Cut off what was appended and not committed."""
-        del self.data[self.size :]
+        raise NotImplementedError
 
-    def skip(self, number: int) -> None:
-        """Note that `number`, the next of the stream, will not be in this chunk."""
-        self.holes = merge_ranges([*self.holes, (number, number)])
+    def before_sending(self) -> None:
+        """Do what must be done before the chunk first leaves; on the shipper's thread."""
 
     def ranges(self) -> Ranges:
         """Return the numbers of this chunk's entries."""
@@ -120,14 +136,81 @@ class Chunk:
         return spilled, rest
 
 
-class Storage(Protocol):
-    """Where the bytes of chunks lie."""
+class MemoryChunk(Chunk):
+    """A chunk in the process's memory.
 
-    def open_chunk(self, stream: Stream, serial: int, opened_seconds: float) -> Chunk:
-        """Return an empty chunk for the next entries of `stream`."""
+    Attributes:
+        data: The packed entries, also those that are not committed yet.
+    """
+
+    __slots__ = ("data",)
+
+    data: bytearray
+
+    def __init__(self, stream: Stream, serial: int, chunk_id: str, opened_seconds: float) -> None:
+        super().__init__(stream, serial, chunk_id, opened_seconds)
+        self.data = bytearray()
+
+    def append(self, body: bytes, suffix: bytes) -> None:
+        """Append an entry that does not count until `size` and `entries` are advanced."""
+        self.data += body
+        self.data += suffix
+
+    def cut_uncommitted(self) -> None:
+        """Cut off what was appended and not committed."""
+        del self.data[self.size :]
+
+
+class HalfChunk(MemoryChunk):
+    """A half of a chunk that a server does not take; a spooled whole stays until both are settled.
+
+    Attributes:
+        whole: That chunk, which may be a half itself.
+    """
+
+    __slots__ = ("whole",)
+
+    def __init__(self, whole: Chunk, chunk_id: str) -> None:
+        super().__init__(whole.stream, whole.serial, chunk_id, 0.0)
+        self.whole = whole
+
+    @property
+    def adopted(self) -> bool:  # type: ignore[override]
+        """Whether its whole is of another process."""
+        return self.whole.adopted
+
+    @property
+    def spooled(self) -> bool:
+        """Whether its whole outlives the process."""
+        return self.whole.spooled
+
+    @property
+    def outermost(self) -> Chunk:
+        """The chunk that was never a half."""
+        return self.whole.outermost
+
+
+class Storage(Protocol):
+    """Where the bytes of chunks lie. Everything is called in the buffer's critical section."""
+
+    def has_room(self, size: int) -> bool:
+        """Tell whether an entry of `size` bytes finds a place."""
+
+    def open_chunk(self, stream: Stream, serial: int, opened_seconds: float, size: int) -> Chunk:
+        """Return an empty chunk for the next entries of `stream`, the first of `size` bytes."""
 
     def release(self, chunk: Chunk) -> None:
-        """Free what `chunk` holds: it was acked, or dropped."""
+        """Free what `chunk` holds: it was acked, or dropped. May be called again."""
+
+    def number_burned(self, stream: Stream, number: int) -> None:
+        """Note that `number` was given out and will not be in any chunk."""
+
+    def repair(self, unsettled: list[Chunk]) -> None:
+        """Make true again what an exception interrupted; these are all chunks there are."""
+
+    @property
+    def unspooled(self) -> int:
+        """Records taken in memory although there should be a spool."""
 
 
 class MemoryStorage:
@@ -135,18 +218,46 @@ class MemoryStorage:
 
     Args:
         random_bytes: As `os.urandom`; 16 bytes of it make a chunk's id.
+        chunk_bytes_max: A chunk's capacity.
     """
 
-    def __init__(self, random_bytes: Callable[[int], bytes]) -> None:
-        self._random_bytes = random_bytes
+    unspooled = 0
 
-    def open_chunk(self, stream: Stream, serial: int, opened_seconds: float) -> Chunk:
+    def __init__(self, random_bytes: Callable[[int], bytes], chunk_bytes_max: int) -> None:
+        self._random_bytes = random_bytes
+        self._chunk_bytes_max = chunk_bytes_max
+
+    def has_room(self, size: int) -> bool:
+        """Say yes: the buffer's own bound is the only one."""
+        del size
+        return True
+
+    def open_chunk(self, stream: Stream, serial: int, opened_seconds: float, size: int) -> Chunk:
         """Return an empty chunk for the next entries of `stream`."""
-        chunk_id = b64encode(self._random_bytes(16)).decode("ascii")
-        return Chunk(stream, serial, chunk_id, opened_seconds)
+        del size
+        chunk = MemoryChunk(stream, serial, new_chunk_id(self._random_bytes), opened_seconds)
+        chunk.capacity = self._chunk_bytes_max
+        return chunk
 
     def release(self, chunk: Chunk) -> None:
         """Free the chunk's memory, also while somebody still holds the chunk itself."""
+        free_memory(chunk)
+
+    def number_burned(self, stream: Stream, number: int) -> None:
+        """Nothing to do: numbers die with the process."""
+
+    def repair(self, unsettled: list[Chunk]) -> None:
+        """Nothing to do: every chunk has memory of its own."""
+
+
+def new_chunk_id(random_bytes: Callable[[int], bytes]) -> str:
+    """Return an id for a chunk: base64 of 128 random bits."""
+    return b64encode(random_bytes(16)).decode("ascii")
+
+
+def free_memory(chunk: Chunk) -> None:
+    """Free what a chunk in memory holds."""
+    if isinstance(chunk, MemoryChunk):
         # A new object, never clear(): a transport may still hold a view of the old one, and a
         # bytearray that is exported cannot be resized.
         chunk.data = bytearray()

@@ -9,17 +9,15 @@ numbered, counted and declared in its stream.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import threading
 import time
-from _thread import allocate_lock
+from _thread import LockType, allocate_lock
 from collections.abc import Callable
 from typing import Literal, Protocol
 
-from logship.buffer.buffer import Buffer, Outcome
+from logship.buffer.buffer import OVERFLOW_REASON, Buffer, Outcome
 from logship.lastresort import spilled_lines
-
-OVERFLOW_REASON = "overflow"
-"""The word for it in counters, gaps and reports."""
 
 
 class LineSink(Protocol):
@@ -60,39 +58,45 @@ class Admission:
     def admit(self, tag: str, body: bytes) -> bool:
         """Put an entry into the buffer, or do what the policy says; tell whether it is in."""
         outcome = self._buffer.offer(tag, body)
-        if outcome is Outcome.ACCEPTED:
-            return True
-        if outcome is Outcome.CLOSED:
-            return False
+        if outcome is Outcome.FULL:
+            outcome = self._when_full(tag, body)
+        return outcome is Outcome.ACCEPTED
+
+    def _when_full(self, tag: str, body: bytes) -> Outcome:
+        """Apply the policy; a buffer that closes meanwhile refuses the entry, and counts it."""
+        outcome = Outcome.FULL
         if self._policy == "block":
-            return self._wait_and_offer(tag, body) or self._divert(tag, body)
-        if self._policy == "drop_oldest":
-            return self._make_room(tag, body) or self._lose(tag, body)
-        return self._lose(tag, body)
+            outcome = self._wait_and_offer(tag, body)
+        elif self._policy == "drop_oldest":
+            outcome = self._make_room(tag, body)
+        if outcome is Outcome.FULL:
+            self._give_up(tag, body)
+        return outcome
 
-    def _make_room(self, tag: str, body: bytes) -> bool:
+    def _make_room(self, tag: str, body: bytes) -> Outcome:
         """Drop the oldest chunks until the entry fits."""
-        while self._buffer.drop_oldest():
-            if self._buffer.offer(tag, body) is Outcome.ACCEPTED:
-                return True
-        return False
+        outcome = Outcome.FULL
+        while outcome is Outcome.FULL and self._buffer.drop_oldest():
+            outcome = self._buffer.offer(tag, body)
+        return outcome
 
-    def _wait_and_offer(self, tag: str, body: bytes) -> bool:
-        """Wait for space within this outage's budget; tell whether the entry is in."""
+    def _wait_and_offer(self, tag: str, body: bytes) -> Outcome:
+        """Wait for space within this outage's budget."""
         if not self._may_wait():
-            return False
+            return Outcome.FULL
         me = threading.get_ident()
         started = self._monotonic()
-        self._waiting_threads.add(me)
         try:
+            self._waiting_threads.add(me)
             while (left := self._outage_left_seconds()) > 0:
                 outcome = self._offer_when_space(tag, body, left)
                 if outcome is not Outcome.FULL:
-                    return outcome is Outcome.ACCEPTED
+                    return outcome
         finally:
             self._waiting_threads.discard(me)
-            self._buffer.counters.blocked_seconds += self._monotonic() - started
-        return False
+            waited = self._monotonic() - started  # before the +=, which no thread may divide
+            self._buffer.counters.blocked_seconds += waited
+        return Outcome.FULL
 
     def _may_wait(self) -> bool:
         """Tell whether this thread may wait: no event loop runs in it, nor does it wait already."""
@@ -117,26 +121,27 @@ class Admission:
         # cannot be re-entered. Arranged before the offer, so that no release is missed.
         space = allocate_lock()
         space.acquire()
-        take_back = self._buffer.when_space(space.release)
+        take_back = self._buffer.when_space(lambda: _open(space))
         outcome = self._buffer.offer(tag, body)
         if outcome is Outcome.FULL and space.acquire(timeout=timeout_seconds):
             return Outcome.FULL
         take_back()
         return outcome
 
-    def _divert(self, tag: str, body: bytes) -> bool:
-        """Give the record to the last resort; it is not in the buffer, whatever comes of it."""
+    def _give_up(self, tag: str, body: bytes) -> None:
+        """Number the record without keeping it, and with `block` write it to the last resort."""
         burned = self._buffer.burn(tag, body, OVERFLOW_REASON)
-        if burned is None or self._last_resort is None:
-            return False
+        if burned is None or self._last_resort is None or self._policy != "block":
+            return
         for line, _ in spilled_lines(tag, burned.entry):
             if self._last_resort.offer_line(line):
                 self._buffer.burned_was_spilled(burned, OVERFLOW_REASON)
-        return False
 
-    def _lose(self, tag: str, body: bytes) -> bool:
-        self._buffer.burn(tag, body, OVERFLOW_REASON)
-        return False
+
+def _open(space: LockType) -> None:
+    """Let the one who waits for this lock go on, once or more often."""
+    with contextlib.suppress(RuntimeError):
+        space.release()
 
 
 def may_wait_here() -> bool:

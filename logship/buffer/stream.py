@@ -8,6 +8,7 @@ that says so, because only then is its last number known.
 from __future__ import annotations
 
 from base64 import urlsafe_b64encode
+from bisect import bisect_left
 from collections.abc import Callable
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -15,7 +16,11 @@ if TYPE_CHECKING:
     from logship.buffer.chunk import Chunk
 
 NUMBER_MAX = 9_999_999_999
-"""The largest number that ten digits hold; a stream that reaches it ends, and another begins."""
+"""The largest number that ten digits hold."""
+
+ROLLOVER_NUMBER = 9_000_000_000
+"""A stream that has come so far ends, and another begins; what is left above is for declaring
+its gaps and its end."""
 
 
 class Gap(NamedTuple):
@@ -76,23 +81,18 @@ class Stream:
         self.end: int | None = None
         self.unsettled = 0
 
-    def add_gap(self, gap: Gap) -> None:
-        """Note that these numbers will never arrive."""
-        self.declare_later([gap])
-        self.lost = merge_gaps(self.lost, [gap])
-
-    def declare_later(self, gaps: list[Gap]) -> None:
-        """Note that these gaps have yet to be declared: they are new, or their record is lost."""
-        self.undeclared = merge_gaps(self.undeclared, gaps)
-
-    def rename_gap(self, number: int, reason: str) -> None:
-        """Give `number`, which is in a gap, another reason: it was spilled after all."""
-        self.undeclared = _renamed(self.undeclared, number, reason)
-        self.lost = _renamed(self.lost, number, reason)
+    def suffix_of(self, number: int) -> bytes:
+        """Return the end of an entry with this number: its stamp, or nothing without stamps."""
+        return self.suffix % number if self.suffix else b""
 
     def lost_ranges(self, reason: str) -> list[tuple[int, int]]:
         """Return the gaps that have this reason."""
         return [(gap.first, gap.last) for gap in self.lost if gap.reason == reason]
+
+
+def suffix_bytes(stamp_key: str | None) -> int:
+    """Return how many bytes the stamp adds to an entry."""
+    return len(_suffix_template(stamp_key, "") % 1) + 12 if stamp_key is not None else 0
 
 
 def _suffix_template(stamp_key: str | None, stream_id: str) -> bytes:
@@ -129,15 +129,21 @@ def _extend(gaps: list[Gap], gap: Gap) -> None:
         gaps.append(gap)
 
 
-def _renamed(gaps: list[Gap], number: int, reason: str) -> list[Gap]:
-    result: list[Gap] = []
-    for gap in gaps:
-        if not gap.first <= number <= gap.last:
-            _extend(result, gap)
-            continue
-        if gap.first < number:
-            _extend(result, Gap(gap.first, number - 1, gap.reason))
-        _extend(result, Gap(number, number, reason))
-        if number < gap.last:
-            _extend(result, Gap(number + 1, gap.last, gap.reason))
-    return result
+def renamed_gaps(gaps: list[Gap], number: int, reason: str) -> list[Gap]:
+    """Return the gaps with another reason for `number`: it was spilled after all."""
+    index = bisect_left(gaps, number, key=lambda gap: gap.last)
+    if index == len(gaps) or gaps[index].first > number:
+        return gaps
+    renamed = gaps[:index]
+    whole = gaps[index]
+    pieces = (
+        Gap(whole.first, number - 1, whole.reason),
+        Gap(number, number, reason),
+        Gap(number + 1, whole.last, whole.reason),
+    )
+    for piece in pieces:
+        if piece.first <= piece.last:
+            _extend(renamed, piece)
+    for gap in gaps[index + 1 : index + 2]:
+        _extend(renamed, gap)
+    return renamed + gaps[index + 2 :]

@@ -109,10 +109,11 @@ class StopSignals:
 
     @property
     def dies_by(self) -> int | None:
-        """The signal that this process must die by, because our handler raised in its place."""
-        if self._raised is None or self._previous.get(signal.SIGTERM) is not signal.SIG_DFL:
-            return None
-        return signal.SIGTERM
+        """The signal that this process must die by, because our handler took its place."""
+        took = self._actions.get(signal.SIGTERM, _Action.NONE) is not _Action.NONE
+        if took and self._previous[signal.SIGTERM] is signal.SIG_DFL:
+            return signal.SIGTERM
+        return None
 
     def forget(self) -> None:
         """In a forked child: what happened to the parent did not happen here."""
@@ -151,11 +152,17 @@ class StopSignals:
             return
         if self.starts_clock(signum):
             self.clock.start(self.started_by(signum))
-        if _must_not_raise_here(frame):
+        if self._may_raise(signum, previous) and _must_not_raise_here(frame):
             self._owe(signum)
             return
         self._wake(signum)
         self._act(signum, frame, previous)
+
+    def _may_raise(self, signum: int, previous: Disposition) -> bool:
+        """Tell whether the signal's effect may be an exception; a repetition's is none."""
+        if previous is signal.SIG_DFL or previous is signal.default_int_handler:
+            return self._actions[signum] is not _Action.DONE and not self._exiting
+        return True
 
     def _act(self, signum: int, frame: FrameType | None, previous: Disposition) -> None:
         repeated = self._actions[signum] is _Action.DONE
@@ -196,25 +203,40 @@ class StopSignals:
         """Notice when what we raised was swallowed by a destructor or callback."""
         previous_hook = sys.unraisablehook
 
-        def hook(unraisable: Any) -> None:
+        def _on_unraisable(unraisable: Any) -> None:
             if unraisable.exc_value is not None and unraisable.exc_value is self._raised:
                 kind = unraisable.exc_type
                 self._owe(signal.SIGINT if kind is KeyboardInterrupt else signal.SIGTERM)
                 return
             previous_hook(unraisable)
 
-        sys.unraisablehook = hook
+        sys.unraisablehook = _on_unraisable
 
 
 def _must_not_raise_here(frame: FrameType | None) -> bool:
     """Tell whether an exception raised in this frame would do harm, or come to nothing."""
+    if _is_between_run_and_end_of_child(frame):
+        return True
     while frame is not None:
-        if frame.f_code.co_name == "__del__":
+        if frame.f_code.co_name in ("__del__", "_on_unraisable"):
             return True
         if frame.f_globals.get("__name__") in _CRITICAL_MODULES:
             return True
+        if frame.f_code.co_name == "_exit_function" and _is_multiprocessing_child():
+            return True  # it would skip the finalizers that are left, ours among them
         frame = frame.f_back
     return False
+
+
+def _is_between_run_and_end_of_child(frame: FrameType | None) -> bool:
+    """Tell whether a multiprocessing child has left its function and not yet begun to end."""
+    here = frame is not None and frame.f_code.co_name == "_bootstrap"
+    return here and _is_multiprocessing_child()
+
+
+def _is_multiprocessing_child() -> bool:
+    process = sys.modules.get("multiprocessing.process")
+    return process is not None and process.parent_process() is not None
 
 
 def die_as_owed(signals: StopSignals) -> None:

@@ -1,0 +1,748 @@
+"""What dead processes left on a spool, handed out chunk by chunk until nothing is left of it.
+
+Reading side of `docs/spool-format.md`. `Leftovers` looks for lives whose lock can be had, oldest
+first, and turns their chunks into `AdoptedChunk`s, which a buffer takes beside its own and a
+client ships with their old ids and stamps. Everything read is untrusted, so files are read and
+never mapped, and whatever is damaged is kept in quarantine, counted and named. One step is a
+small piece of work, because the shipper's thread has living records to ship as well.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import struct
+import time
+from base64 import b64encode, urlsafe_b64decode
+from collections.abc import Callable, Generator, Iterator
+from dataclasses import dataclass, field
+from enum import Enum, auto
+from pathlib import Path
+from typing import NamedTuple
+
+from logship.buffer.chunk import Chunk, ChunkState, merge_ranges, subtract_ranges
+from logship.buffer.lives import (
+    STREAMS,
+    Life,
+    SpoolError,
+    lives,
+    open_spool_directory,
+    pread_all,
+    sweep,
+)
+from logship.buffer.segments import (
+    ACKED,
+    OPEN,
+    SLOT_END_AT,
+    SLOT_NEXT_AT,
+    SLOT_PLANNED_AT,
+    STATE_AT,
+    FoundChunk,
+    FoundStream,
+    Payload,
+    StreamsContents,
+    read_payload,
+    read_segment,
+    read_streams,
+    slot_at,
+    state_word,
+)
+from logship.buffer.stream import NUMBER_MAX, Gap, Stream
+from logship.protocol.entries import pack_control
+
+SCAN_SECONDS = 5.0
+"""How often a client looks for lives whose process has died meanwhile."""
+
+DAMAGED_REASON = "damaged"
+"""The word in gaps for records that could not be read from the spool."""
+
+REFUSED_REASON = "quarantined"
+"""The word in gaps for recovered records that no server takes."""
+
+_NOTES_MAX = 100
+_CONTROLS_MAX = 1000
+
+
+class Waiting(Enum):
+    """What a step of recovery came to, where that is no chunk."""
+
+    NOT = auto()  # call again
+    FOR_ACKS = auto()  # call again when a chunk was settled
+    FOR_DEATHS = auto()  # nothing is left; call again after `SCAN_SECONDS`
+
+
+@dataclass(slots=True)
+class RecoveryCounters:
+    """What became of what dead processes left.
+
+    Attributes:
+        lives: Dead processes whose spool was taken over.
+        lives_finished: Those of which nothing is left.
+        chunks: Chunks handed out.
+        chunks_acked: Those that the sidecar acked.
+        records: The application's records in chunks handed out.
+        records_acked: The same in chunks acked.
+        records_abandoned: Records written to stderr, because time was up.
+        unsealed: Chunks that were never sent, so without a checksum: what is behind their commit
+            word, an entry torn by the death at most, is cut off.
+        damaged: Chunks, headers, words and files that could not be read.
+        quarantined: Single records that no server takes.
+        refused: Files and directories that were left alone, because they are not for us to read.
+        notes: Each of the last three by name, for a person; the first hundred.
+    """
+
+    lives: int = 0
+    lives_finished: int = 0
+    chunks: int = 0
+    chunks_acked: int = 0
+    records: int = 0
+    records_acked: int = 0
+    records_abandoned: int = 0
+    unsealed: int = 0
+    damaged: int = 0
+    quarantined: int = 0
+    refused: int = 0
+    notes: list[str] = field(default_factory=list)
+
+    def note(self, text: str) -> None:
+        """Keep a line for a person, if there are not too many."""
+        if len(self.notes) < _NOTES_MAX and text not in self.notes:
+            self.notes.append(text)
+
+
+class AdoptedChunk(Chunk):
+    """A chunk of a dead process.
+
+    It is not part of this process's account: `records` is 0.
+
+    Attributes:
+        data: Its payload.
+        life: Who must be told when it is settled.
+        found: Where it lies; None for the control records that recovery writes.
+        recovered_records: How many of its entries the application logged.
+        refused: Numbers in it that no server takes.
+    """
+
+    __slots__ = ("data", "found", "life", "recovered_records", "refused")
+
+    spooled = True
+    adopted = True
+
+    def __init__(
+        self,
+        life: DeadLife,
+        stream: Stream,
+        chunk_id: str,
+        payload: bytes,
+        numbers: list[int],
+        found: _Located | None,
+    ) -> None:
+        super().__init__(stream, 0, chunk_id, 0.0)
+        self.data: bytes = payload
+        self.size = len(payload)
+        self.entries = len(numbers)
+        self.first, self.last = numbers[0], numbers[-1]
+        ranges = merge_ranges([(number, number) for number in numbers])
+        self.holes = subtract_ranges([(self.first, self.last)], ranges)
+        self.state = ChunkState.SEALED
+        self.life = life
+        self.found = found
+        self.recovered_records = 0
+        self.refused: list[int] = []
+
+    def settled(self) -> None:
+        """Note on the spool that the sidecar has it, or that no server takes it."""
+        self.life.settled(self)
+
+
+def settle(chunk: Chunk) -> None:
+    """Have it noted that an adopted chunk, or a half of one, is done with."""
+    whole = chunk.outermost
+    if isinstance(whole, AdoptedChunk) and _is_done(whole):
+        whole.settled()
+
+
+def refuse(chunk: Chunk) -> str:
+    """Keep an adopted record that no server takes in quarantine.
+
+    Args:
+        chunk: It alone, as `Delivery` found it.
+
+    Returns:
+        A line for a person.
+    """
+    whole = chunk.outermost
+    assert isinstance(whole, AdoptedChunk)
+    return whole.life.refuse(whole, chunk)
+
+
+def _is_done(chunk: Chunk) -> bool:
+    """Tell whether a chunk is settled, and so are its halves, where it has been split."""
+    if chunk.halves is None:
+        return chunk.state is ChunkState.SETTLED
+    return all(map(_is_done, chunk.halves))
+
+
+class Leftovers:
+    """Hands out the chunks of dead lives under one directory.
+
+    Args:
+        path: The directory that holds the lives.
+        any_owner: Whether another user's spool is read, where we are root.
+        random_bytes: As `os.urandom`.
+        monotonic: Seconds.
+        time_ns: Nanoseconds since the epoch.
+
+    Attributes:
+        counters: What became of the leftovers.
+        has_scanned: Whether a look for dead lives found none.
+        others_live: Whether that look found lives that somebody has locked.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        *,
+        any_owner: bool = False,
+        random_bytes: Callable[[int], bytes] = os.urandom,
+        monotonic: Callable[[], float] = time.monotonic,
+        time_ns: Callable[[], int] = time.time_ns,
+    ) -> None:
+        self.counters = RecoveryCounters()
+        self._path = path
+        self._any_owner = any_owner
+        self._random_bytes = random_bytes
+        self._monotonic = monotonic
+        self._time_ns = time_ns
+        self._current: DeadLife | None = None
+        self._finished_with: set[str] = set()
+        self._scan_due_seconds = monotonic()
+        self._is_closed = False
+        self.has_scanned = False
+        self.others_live = False
+
+    def step(self) -> AdoptedChunk | Waiting:
+        """Do a small piece of work.
+
+        Returns:
+            The next chunk to ship, or what to wait for.
+        """
+        if self._is_closed:
+            return Waiting.FOR_DEATHS
+        if self._current is None:
+            return self._scan()
+        try:
+            outcome = next(self._current.work, None)
+        except (OSError, SpoolError) as error:
+            self.counters.refused += 1
+            self.counters.note(f"{self._path}/{self._current.life.name}: {error}; it is kept")
+            outcome = None
+        if outcome is None:
+            self._end_current()
+            return Waiting.NOT
+        return outcome
+
+    def scan_now(self) -> None:
+        """Look for dead lives at the next step, whenever the last look was."""
+        self._scan_due_seconds = self._monotonic()
+        self.has_scanned = False
+
+    def skip(self) -> None:
+        """Leave the current life as it is, and go on to the next."""
+        self._end_current()
+
+    @property
+    def deadline_seconds(self) -> float | None:
+        """When to call `step` again if nothing else happens; None while acks are waited for."""
+        return self._scan_due_seconds if self._current is None and not self._is_closed else None
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether no dead life is being recovered."""
+        return self._current is None
+
+    def close(self) -> None:
+        """Give up the lock; what was not settled is for the next one."""
+        self._is_closed = True
+        self._end_current()
+
+    def _end_current(self) -> None:
+        current, self._current = self._current, None
+        if current is not None:
+            self._finished_with.add(current.life.name)
+            current.leave()
+            self.counters.lives_finished += current.is_removed
+
+    def _scan(self) -> Waiting:
+        """Take over the oldest dead life, if there is one."""
+        now = self._monotonic()
+        if now < self._scan_due_seconds:
+            return Waiting.FOR_DEATHS
+        taken = self._take_oldest()
+        if taken is not None:
+            self.counters.lives += 1
+            self._current = DeadLife(taken, self.counters, self._random_bytes, self._time_ns)
+            return Waiting.NOT
+        self._scan_due_seconds = now + SCAN_SECONDS
+        self.has_scanned = True
+        return Waiting.FOR_DEATHS
+
+    def _take_oldest(self) -> Life | None:
+        self.others_live = False
+        with contextlib.suppress(OSError, SpoolError):
+            parent = open_spool_directory(self._path, any_owner=self._any_owner)
+            try:
+                sweep(parent)
+                names = [each for each in lives(parent) if each not in self._finished_with]
+                for name in sorted(names, key=lambda each: (_born_ns(parent, each), each)):
+                    taken = self._take(parent, name)
+                    if taken is not None:
+                        return taken
+                    self.others_live = True
+            finally:
+                os.close(parent)
+        return None
+
+    def _take(self, parent: int, name: str) -> Life | None:
+        try:
+            return Life.take_over(parent, name)
+        except SpoolError as error:
+            self._finished_with.add(name)
+            self.counters.refused += 1
+            self.counters.note(f"{self._path}/{error}; it is kept")
+            return None
+
+
+class _File:
+    """A segment of a dead life.
+
+    Attributes:
+        name: Of the file.
+        descriptor: For reading and marking; -1 once it is unlinked.
+        pending: Chunks in it that are not settled.
+        is_needed: Whether it must stay until the end of the life: something in it is in
+            quarantine, and the gap that says so is not acked.
+    """
+
+    def __init__(self, name: str, descriptor: int) -> None:
+        self.name = name
+        self.descriptor = descriptor
+        self.pending = 0
+        self.is_needed = False
+
+
+class _Located(NamedTuple):
+    """A chunk, and the file that it lies in."""
+
+    file: _File
+    chunk: FoundChunk
+
+
+class _DeadStream:
+    """What is known of a stream of a dead life.
+
+    Attributes:
+        stream: For tag, id and stamps.
+        slot: In the file `streams`, or None.
+        next_number: All numbers below were given out, as far as is known.
+        ended: Whether its end record was acked, or is on the spool.
+        planned: Where an earlier recoverer began its own records, or 0.
+        gaps: What will not arrive.
+    """
+
+    def __init__(self, stream: Stream, slot: FoundStream | None) -> None:
+        self.stream = stream
+        self.slot = None if slot is None else slot.slot
+        self.next_number = 1 if slot is None else slot.next_number
+        self.ended = slot is not None and slot.end != 0
+        self.planned = 0 if slot is None else slot.planned
+        self.gaps: list[Gap] = []
+
+
+class DeadLife:
+    """One dead process life: what it left, and how far it is shipped.
+
+    Args:
+        life: Locked by us.
+        counters: Of the recovery.
+        random_bytes: As `os.urandom`, for ids of chunks of our own.
+        time_ns: Nanoseconds since the epoch, for records of our own.
+
+    Attributes:
+        work: Its steps.
+        is_removed: Whether nothing is left of it.
+    """
+
+    def __init__(
+        self,
+        life: Life,
+        counters: RecoveryCounters,
+        random_bytes: Callable[[int], bytes] = os.urandom,
+        time_ns: Callable[[], int] = time.time_ns,
+    ) -> None:
+        self.life = life
+        self.work = self._steps()
+        self.is_removed = False
+        self._counters = counters
+        self._random_bytes = random_bytes
+        self._time_ns = time_ns
+        self._files: list[_File] = []
+        self._chunks: list[_Located] = []
+        self._streams: dict[str, _DeadStream] = {}
+        self._streams_descriptor = -1
+        self._pending = 0
+        self._is_kept = False
+        self._is_left = False
+        self._followers: dict[int, int] = {}
+
+    def leave(self) -> None:
+        """Give up the lock, and close everything."""
+        self._is_left = True
+        self.work.close()
+        for descriptor in [each.descriptor for each in self._files] + [self._streams_descriptor]:
+            if descriptor >= 0:
+                os.close(descriptor)
+        self._files, self._streams_descriptor = [], -1
+        self.life.leave()
+
+    def settled(self, chunk: AdoptedChunk) -> None:
+        """Mark a chunk acked on the spool, and unlink its file if it was the last one in it."""
+        if self._is_left:
+            return  # whoever has the lock now ships it again
+        self._pending -= 1
+        if chunk.found is None:
+            self._note_end(chunk)
+            return
+        file = chunk.found.file
+        file.pending -= 1
+        if chunk.refused:
+            file.is_needed = True
+        else:
+            self._counters.chunks_acked += 1
+            self._counters.records_acked += chunk.recovered_records
+            self._note_next(chunk.stream.id, chunk.last + 1)
+            word = struct.pack("=Q", state_word(ACKED, 0))
+            self._store(file.descriptor, word, chunk.found.chunk.offset + STATE_AT)
+        self._unlink_if_done(file)
+
+    def refuse(self, whole: AdoptedChunk, chunk: Chunk) -> str:
+        """Keep a record that no server takes, and note its number as a gap."""
+        number, dead = chunk.first, self._streams[whole.stream.id]
+        stamp = f"{dead.stream.id}:{number:010d}"
+        self._counters.quarantined += 1
+        whole.refused.append(number)
+        dead.gaps.append(Gap(number, number, REFUSED_REASON))
+        self._keep(f"{dead.stream.id}-{number:010d}.entry", bytes(chunk.data))
+        text = f"the sidecar does not take record {stamp}, recovered from {self.life.name}"
+        self._counters.note(text)
+        return f"{text}; it is quarantined"
+
+    # -- the steps -------------------------------------------------------------------------------
+
+    def _steps(self) -> Generator[AdoptedChunk | Waiting, None, None]:
+        if not self._read_streams():
+            return
+        for name in self.life.segments():
+            self._read_segment(name)
+            yield Waiting.NOT
+        self._chunks.sort(key=lambda each: each.chunk.identity.serial)
+        self._note_followers()
+        for located in self._chunks:
+            yield self._adopt(located)
+        yield from self._wait_for_acks()
+        if self._is_kept:
+            return
+        for dead in list(self._streams.values()):
+            chunk = self._last_words(dead)
+            if chunk is not None:
+                yield chunk
+        yield from self._wait_for_acks()
+        if not self._is_kept:
+            self.life.remove()
+            self.is_removed = True
+
+    def _wait_for_acks(self) -> Generator[Waiting, None, None]:
+        while self._pending:
+            yield Waiting.FOR_ACKS
+
+    def _read_streams(self) -> bool:
+        """Read the file `streams`; tell whether the life may be touched."""
+        contents = self._streams_contents()
+        if contents is None:
+            return True
+        if contents.refused is not None:
+            self._refuse_file(STREAMS, contents.refused)
+            return False
+        for damage in contents.damages:
+            self._blame(STREAMS, damage.first, damage.reason)
+        key = contents.stamp_key
+        for found in contents.streams:
+            stream = _stream_of(found.stream, found.tag, key)
+            if stream is not None:
+                self._streams[found.stream] = _DeadStream(stream, found)
+        return True
+
+    def _streams_contents(self) -> StreamsContents | None:
+        """Return what the file `streams` holds; None where there is none and nothing to name."""
+        try:
+            self._streams_descriptor = self.life.open_file(STREAMS)
+            data = self.life.read_file(STREAMS, self._streams_descriptor)
+        except FileNotFoundError:
+            if self.life.segments():
+                self._blame(STREAMS, 0, "the file is missing")
+            return None
+        except OSError as error:
+            self._blame(STREAMS, 0, str(error))
+            return None
+        return read_streams(data, self.life.id)
+
+    def _read_segment(self, name: str) -> None:
+        """Find the chunks of one file."""
+        try:
+            file = _File(name, self.life.open_file(name))
+            self._files.append(file)
+            data = self.life.read_file(name, file.descriptor)
+        except OSError as error:
+            self._refuse_file(name, str(error))
+            return
+        contents = read_segment(data, self.life.id)
+        if contents.refused is not None:
+            self._refuse_file(name, contents.refused)
+            return
+        for damage in contents.damages:
+            self._blame(name, damage.first, damage.reason)
+            kept = data[damage.first : damage.last].rstrip(b"\0")
+            self._keep(f"{self.life.name}-{name}-{damage.first}.damage", kept)
+        for chunk in contents.chunks:
+            self._note_chunk(file, chunk)
+        self._unlink_if_done(file)
+
+    def _note_chunk(self, file: _File, chunk: FoundChunk) -> None:
+        identity = chunk.identity
+        if identity.stream not in self._streams:
+            stream = _stream_of(identity.stream, identity.tag, identity.stamp_key)
+            if stream is None:
+                self._blame(file.name, chunk.offset, "a chunk's stream is no stream")
+                return
+            self._streams[identity.stream] = _DeadStream(stream, None)
+        dead = self._streams[identity.stream]
+        plausible = min(chunk.entries, chunk.size)
+        dead.next_number = max(dead.next_number, identity.first + plausible)
+        if chunk.state != ACKED and chunk.entries:
+            self._chunks.append(_Located(file, chunk))
+            self._counters.unsealed += chunk.state == OPEN
+            file.pending += 1
+
+    def _note_followers(self) -> None:
+        """Note where each chunk's numbers must have ended: before those of the next one."""
+        next_first: dict[str, int] = {}
+        for located in reversed(self._chunks):
+            identity = located.chunk.identity
+            known = next_first.get(identity.stream, self._streams[identity.stream].next_number)
+            self._followers[id(located)] = known
+            next_first[identity.stream] = identity.first
+
+    def _adopt(self, located: _Located) -> AdoptedChunk | Waiting:
+        """Return the chunk for shipping, or keep it in quarantine if it is damaged."""
+        file, chunk = located
+        data = pread_all(file.descriptor, chunk.size, chunk.payload_at)
+        payload = read_payload(chunk, data)
+        if not isinstance(payload, Payload):
+            self._quarantine(located, data, payload)
+            return Waiting.NOT
+        dead = self._streams[chunk.identity.stream]
+        dead.ended = dead.ended or payload.end is not None
+        dead.next_number = max(dead.next_number, payload.numbers[-1] + 1)
+        adopted = AdoptedChunk(
+            self, _routed(dead.stream, chunk), chunk.identity.id, data, payload.numbers, located
+        )
+        adopted.recovered_records = payload.records
+        self._pending += 1
+        self._counters.chunks += 1
+        self._counters.records += payload.records
+        return adopted
+
+    def _quarantine(self, located: _Located, data: bytes, reason: str) -> None:
+        file, chunk = located
+        identity = chunk.identity
+        last = max(identity.first, self._followers[id(located)] - 1)
+        self._streams[identity.stream].gaps.append(Gap(identity.first, last, DAMAGED_REASON))
+        file.pending -= 1
+        file.is_needed = True
+        name = f"{self.life.name}-{file.name}-{chunk.offset}.chunk"
+        header = pread_all(file.descriptor, chunk.header_bytes, chunk.offset)
+        self._keep(name, header + data)
+        stream = f"stream {identity.stream}, numbers {identity.first} to {last}"
+        self._blame(file.name, chunk.offset, f"a chunk is damaged ({stream}): {reason}")
+
+    def _last_words(self, dead: _DeadStream) -> AdoptedChunk | None:
+        """Return the chunk that declares a stream's gaps and ends it, if it has not ended."""
+        if dead.ended or not dead.stream.suffix:
+            return None
+        begin = dead.planned or dead.next_number
+        if begin == 1 or begin + _CONTROLS_MAX > NUMBER_MAX:
+            return None
+        self._plan(dead, begin)
+        gaps = sorted(dead.gaps)[: _CONTROLS_MAX - 1]
+        text = "logship: records will not arrive"
+        records: list[dict[str, object]] = [
+            {"message": text, "logship_gap": list(gap)} for gap in gaps
+        ]
+        records.append({"message": "logship: stream closed", "logship_end": "recovered"})
+        numbers = list(range(begin, begin + len(records)))
+        entries = [
+            pack_control(record, self._time_ns()) + dead.stream.suffix_of(number)
+            for number, record in zip(numbers, records, strict=True)
+        ]
+        self._pending += 1
+        chunk_id = b64encode(self._random_bytes(16)).decode("ascii")
+        return AdoptedChunk(self, dead.stream, chunk_id, b"".join(entries), numbers, None)
+
+    # -- what is stored ----------------------------------------------------------------------------
+
+    def _plan(self, dead: _DeadStream, begin: int) -> None:
+        if dead.slot is not None:
+            word = struct.pack("=Q", begin)
+            self._store(self._streams_descriptor, word, slot_at(dead.slot) + SLOT_PLANNED_AT)
+
+    def _note_end(self, chunk: AdoptedChunk) -> None:
+        dead = self._streams[chunk.stream.id]
+        dead.ended = True
+        if dead.slot is not None:
+            word = struct.pack("=Q", chunk.last)
+            self._store(self._streams_descriptor, word, slot_at(dead.slot) + SLOT_END_AT)
+
+    def _note_next(self, stream_id: str, next_number: int) -> None:
+        dead = self._streams[stream_id]
+        if dead.slot is not None:
+            word = struct.pack("=Q", max(dead.next_number, next_number))
+            self._store(self._streams_descriptor, word, slot_at(dead.slot) + SLOT_NEXT_AT)
+
+    def _store(self, descriptor: int, word: bytes, offset: int) -> None:
+        """Store a word; where that fails, what was acked is sent again some day: stamps show it."""
+        try:
+            os.pwrite(descriptor, word, offset)
+        except OSError as error:
+            self._is_kept = True
+            self._counters.note(f"{self.life.name}: cannot be marked: {error}")
+
+    def _unlink_if_done(self, file: _File) -> None:
+        if not file.pending and not file.is_needed and not self._is_kept:
+            self.life.unlink(file.name)
+            self._files.remove(file)
+            os.close(file.descriptor)
+
+    # -- what is kept and named --------------------------------------------------------------------
+
+    def _keep(self, name: str, data: bytes) -> None:
+        """Copy damaged bytes to quarantine; where that fails, the life stays as it is."""
+        if not data:
+            return
+        try:
+            self.life.keep(name, data)
+        except OSError as error:
+            self._is_kept = True
+            self._counters.note(f"{name} cannot be quarantined: {error}; it stays where it is")
+
+    def _blame(self, name: str, offset: int, reason: str) -> None:
+        self._counters.damaged += 1
+        self._counters.note(f"{self.life.name}/{name} at {offset}: {reason}")
+
+    def _refuse_file(self, name: str, reason: str) -> None:
+        self._is_kept = True
+        self._counters.refused += 1
+        self._counters.note(f"{self.life.name}/{name} is left alone: {reason}")
+
+
+def _stream_of(stream_id: str, tag: bytes, stamp_key: bytes | None) -> Stream | None:
+    """Return the stream with this id, or None where it is no id of ours."""
+    try:
+        raw = urlsafe_b64decode(stream_id)
+        key = None if stamp_key is None else stamp_key.decode("utf-8")
+    except ValueError:
+        return None
+    stream = Stream(tag.decode("utf-8", "backslashreplace"), key, lambda _: raw)
+    return stream if stream.id == stream_id else None
+
+
+def _routed(stream: Stream, chunk: FoundChunk) -> Stream:
+    """Return the stream as this chunk names its route, which is the same but for damage."""
+    return (
+        stream
+        if stream.tag.encode("utf-8") == chunk.identity.tag
+        else (_stream_of(stream.id, chunk.identity.tag, chunk.identity.stamp_key) or stream)
+    )
+
+
+def _born_ns(parent: int, name: str) -> int:
+    """Return when a life began, as far as that can be read; what cannot is the oldest."""
+    with contextlib.suppress(OSError):
+        flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
+        directory = os.open(name, flags | os.O_DIRECTORY, dir_fd=parent)
+        try:
+            descriptor = os.open(STREAMS, flags, dir_fd=directory)
+            try:
+                return struct.unpack("=Q", os.pread(descriptor, 8, 32).ljust(8, b"\0"))[0]  # type: ignore[no-any-return]
+            finally:
+                os.close(descriptor)
+        finally:
+            os.close(directory)
+    return 0
+
+
+def inspect_lives(path: Path) -> Iterator[dict[str, object]]:
+    """Yield what each life under `path` holds, and change nothing.
+
+    Raises:
+        SpoolError: `path` is no directory of a spool.
+    """
+    parent = open_spool_directory(path, any_owner=True)
+    try:
+        for name in sorted(lives(parent), key=lambda each: (_born_ns(parent, each), each)):
+            yield {"life": name, "born_ns": _born_ns(parent, name), **_inspect(parent, name)}
+    finally:
+        os.close(parent)
+
+
+def _inspect(parent: int, name: str) -> dict[str, object]:
+    try:
+        life = Life.take_over(parent, name)
+    except SpoolError as error:
+        return {"state": "refused", "reason": str(error)}
+    if life is None:
+        return {"state": "alive or being recovered"}
+    try:
+        return {"state": "dead", **_contents(life)}
+    except OSError as error:
+        return {"state": "refused", "reason": str(error)}
+    finally:
+        life.leave()
+
+
+def _contents(life: Life) -> dict[str, object]:
+    chunks: list[FoundChunk] = []
+    damages: list[str] = []
+    for name in life.segments():
+        descriptor = life.open_file(name)
+        try:
+            found = read_segment(life.read_file(name, descriptor), life.id)
+        finally:
+            os.close(descriptor)
+        chunks += [each for each in found.chunks if each.state != ACKED and each.entries]
+        damages += [f"{name} at {each.first}: {each.reason}" for each in found.damages]
+        damages += [f"{name}: {found.refused}"] if found.refused is not None else []
+    return {
+        "chunks": len(chunks),
+        "entries": sum(each.entries for each in chunks),
+        "bytes": sum(each.size for each in chunks),
+        "damages": damages,
+        "streams": [
+            {
+                "stream": each.identity.stream,
+                "tag": each.identity.tag.decode("utf-8", "backslashreplace"),
+                "first": each.identity.first,
+                "entries": each.entries,
+            }
+            for each in sorted(chunks, key=lambda each: each.identity.serial)
+        ],
+    }

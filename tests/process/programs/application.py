@@ -1,0 +1,68 @@
+"""What every application under test does: log, and write down afterwards what it logged.
+
+The ledger is the independent judge's source, so this module imports nothing of logship: a marker
+is appended to it with one `os.write` *after* the logging call returned. Whatever the ledger names
+must therefore be acked, spilled or named in the drain report.
+"""
+
+import itertools
+import logging
+import os
+import time
+from pathlib import Path
+
+RUN = os.environ["TEST_RUN"]
+DIRECTORY = Path(os.environ["TEST_DIRECTORY"])
+
+_numbers = itertools.count(1)
+"""`next` of it is one bytecode: a signal handler or a second thread cannot get the same number."""
+
+
+def _open(name: str) -> int:
+    # In a program that was started with stderr closed this may be descriptor 2: a trap on purpose,
+    # for a library that believes 2 to be stderr would write into the ledger.
+    return os.open(DIRECTORY / name, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+
+
+LEDGER = _open("ledger")
+PROGRESS = _open("progress")
+
+
+def log(text: str = "", *, level: int = logging.INFO, logger: str = "application") -> str:
+    """Log one record with a marker nobody else has, then write the marker into the ledger."""
+    marker = new_marker()
+    logging.getLogger(logger).log(level, "%s %s", marker, text)
+    write_down(marker)
+    return marker
+
+
+def new_marker() -> str:
+    """Return a word that is unique among all programs, processes and threads of the tests."""
+    return f"{RUN}-{os.getpid()}-{next(_numbers)}"
+
+
+def write_down(marker: str) -> None:
+    """Append `marker` to the ledger: the call that logged it has returned."""
+    os.write(LEDGER, f"{marker}\n".encode())
+
+
+def progress(word: str) -> None:
+    """Tell the test how far the program is."""
+    os.write(PROGRESS, f"{word}\n".encode())
+
+
+def ready() -> None:
+    """Tell the test that the program may be signalled, and which process that is."""
+    progress(f"ready {os.getpid()}")
+
+
+def wait_for(word: str) -> None:
+    """Wait until the test lets the program go on."""
+    while not (DIRECTORY / f"go-{word}").exists():
+        time.sleep(0.005)
+
+
+def forever() -> None:
+    """Live until somebody ends the program; interruptible at any time."""
+    while True:
+        time.sleep(0.02)

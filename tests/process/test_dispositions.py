@@ -1,0 +1,953 @@
+"""Shows each row of the table of dispositions: who owns SIGTERM, and how a program then ends.
+
+Every program of the first half runs twice, plainly and as PID 1 of a pid namespace, where the
+kernel ignores a signal without a handler and restoring the default kills nobody.
+"""
+
+from __future__ import annotations
+
+import signal
+
+import pytest
+
+from tests.process.conftest import Launch, Sidecar
+from tests.support.programs import Programs, let_pass
+from tests.support.programs_gate import Gate
+
+HANGS_IN_FINALLY = """
+    import logship
+    from application import forever, log, progress, ready
+    logship.install(level="INFO")
+    try:
+        log("before")
+        ready()
+        forever()
+    finally:
+        progress("in finally")
+        log("in finally")
+        forever()
+"""
+
+
+def test_sig_dfl_runs_finally_and_atexit_then_dies_by_sigterm(
+    launch: Launch, sidecar: Sidecar
+) -> None:
+    program = launch.start("""
+        import atexit, sys
+        from application import forever, log, progress, ready
+        atexit.register(progress, "hook registered before import logship")
+        import logship
+        logship.install(level="INFO")
+        atexit.register(log, "in a hook registered after import logship")
+        sys.stdout.write("a buffered line without an end")
+        try:
+            log("started")
+            ready()
+            forever()
+        finally:
+            log("in finally")
+    """)
+    program.until_ready()
+    program.signal(signal.SIGTERM)
+    ended = program.end()
+    assert ended.returncode == launch.status_of_sigterm
+    assert "hook registered before import logship" in ended.progress
+    assert ended.stdout == "a buffered line without an end"
+    assert "Traceback" not in ended.stderr
+    verdict = sidecar.output.verdict(ended)
+    assert len(ended.ledger) == 3
+    verdict.assert_all_delivered()
+    verdict.assert_no_duplicates()
+
+
+def test_sig_dfl_ends_the_stream_with_its_end_record(launch: Launch, sidecar: Sidecar) -> None:
+    program = launch.start("""
+        import logship
+        from application import forever, log, ready
+        logship.install(level="INFO")
+        for _ in range(100):
+            log()
+        ready()
+        forever()
+    """)
+    program.until_ready()
+    program.signal(signal.SIGTERM)
+    verdict = sidecar.output.verdict(program.end())
+    last = max((line["record"] for line in verdict.lines), key=lambda record: record["logship_id"])
+    assert last["logship_end"] is True
+    assert last["logship_accepted"] == 100
+    assert last["logship_refused"] == 0
+
+
+def test_a_shell_sees_status_143(programs: Programs, sidecar: Sidecar) -> None:
+    program = programs.start(
+        """
+        import logship
+        from application import forever, log, ready
+        logship.install(level="INFO")
+        log()
+        ready()
+        forever()
+        """,
+        before=("sh", "-c", '"$@"; echo "status $?"', "sh"),
+    )
+    program.until_ready()
+    program.signal(signal.SIGTERM)
+    ended = program.end()
+    assert ended.stdout == "status 143\n"
+    sidecar.output.verdict(ended).assert_all_delivered()
+
+
+def test_records_of_an_application_that_ends_inside_asyncio_run_arrive(
+    launch: Launch, sidecar: Sidecar
+) -> None:
+    """SystemExit leaves asyncio.run, whose tasks are cancelled and may log while they are."""
+    program = launch.start("""
+        import asyncio
+        import logship
+        from application import log, ready
+        logship.install(level="INFO")
+
+        async def work():
+            try:
+                log("started")
+                ready()
+                await asyncio.sleep(3600)
+            finally:
+                log("cancelled")
+
+        async def main():
+            await asyncio.gather(work(), work())
+
+        asyncio.run(main())
+    """)
+    program.until_ready()
+    program.until_logged(2)
+    program.signal(signal.SIGTERM)
+    ended = program.end()
+    assert ended.returncode == launch.status_of_sigterm
+    assert len(ended.ledger) == 4
+    sidecar.output.verdict(ended).assert_all_delivered()
+
+
+def test_python_callable_is_called_once_and_the_program_goes_on(
+    launch: Launch, sidecar: Sidecar
+) -> None:
+    program = launch.start("""
+        import signal, sys
+        import logship
+        from application import log, progress, ready, wait_for
+
+        def stop(number, frame):
+            log("in their handler")
+            progress(f"called with {number}")
+
+        signal.signal(signal.SIGTERM, stop)
+        logship.install(level="INFO")
+        log("before")
+        ready()
+        wait_for("end")
+        log("after")
+        sys.exit(7)
+    """)
+    program.until_ready()
+    program.signal(signal.SIGTERM)
+    program.until("called with 15")
+    program.let_go("end")
+    ended = program.end()
+    assert ended.returncode == 7
+    assert ended.progress.count("called with 15") == 1
+    assert len(ended.ledger) == 3
+    sidecar.output.verdict(ended).assert_all_delivered()
+
+
+def test_python_callable_may_exit_with_its_own_code(launch: Launch, sidecar: Sidecar) -> None:
+    program = launch.start("""
+        import signal, sys
+        import logship
+        from application import forever, log, ready
+        signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(5))
+        logship.install(level="INFO")
+        try:
+            log("before")
+            ready()
+            forever()
+        finally:
+            log("in finally")
+    """)
+    program.until_ready()
+    program.signal(signal.SIGTERM)
+    ended = program.end()
+    assert ended.returncode == 5
+    assert len(ended.ledger) == 2
+    sidecar.output.verdict(ended).assert_all_delivered()
+
+
+def test_python_callable_is_reported_for_at_the_deadline_but_never_ended(
+    launch: Launch, sidecar: Sidecar, black_hole: Gate
+) -> None:
+    program = launch.start(
+        """
+        import signal, sys
+        import logship
+        from application import log, progress, ready, wait_for
+        signal.signal(signal.SIGTERM, lambda number, frame: progress("called"))
+        logship.install(level="INFO")
+        for _ in range(20):
+            log()
+        ready()
+        wait_for("end")
+        sys.exit(6)
+        """,
+        endpoint=black_hole.endpoint,
+        environ={"LOGSHIP_STOP_TIMEOUT_SECONDS": "1"},
+    )
+    program.until_ready()
+    program.signal(signal.SIGTERM)
+    program.until_true(lambda: "drain report" in program.stderr, "a drain report")
+    program.until_true(lambda: program.stderr.count('"spilled",') >= 20, "20 spilled records")
+    assert program.is_alive
+    program.let_go("end")
+    ended = program.end()
+    assert ended.returncode == 6
+    sidecar.output.verdict(ended).assert_nothing_lost()
+
+
+def test_sig_ign_is_left_alone(launch: Launch, sidecar: Sidecar) -> None:
+    program = launch.start("""
+        import signal, sys
+        import logship
+        from application import log, progress, ready, wait_for
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        logship.install(level="INFO")
+        progress(f"disposition {signal.getsignal(signal.SIGTERM)!r}")
+        log("before")
+        ready()
+        wait_for("end")
+        log("after")
+        sys.exit(4)
+    """)
+    program.until_ready()
+    program.signal(signal.SIGTERM)
+    program.let_go("end")
+    ended = program.end()
+    assert ended.returncode == 4
+    assert f"disposition {signal.SIG_IGN!r}" in ended.progress
+    sidecar.output.verdict(ended).assert_all_delivered()
+
+
+def test_a_handler_that_is_not_pythons_is_left_alone(programs: Programs, sidecar: Sidecar) -> None:
+    """An embedding program (uWSGI) has one in C, of which `getsignal` knows only that it is one."""
+    ended = programs.start("""
+        import signal
+        ask, touched = signal.getsignal, []
+        signal.getsignal = lambda number: None if number == signal.SIGTERM else ask(number)
+        set_handler = signal.signal
+        signal.signal = lambda number, to: (touched.append(number), set_handler(number, to))[1]
+        import logship
+        from application import log, progress
+        logship.install(level="INFO")
+        progress(f"touched {signal.SIGTERM in touched}")
+        log()
+    """).end()
+    assert ended.returncode == 0
+    assert "touched False" in ended.progress
+    sidecar.output.verdict(ended).assert_all_delivered()
+
+
+def test_a_handler_set_later_by_another_library_owns_the_outcome(
+    launch: Launch, sidecar: Sidecar
+) -> None:
+    program = launch.start("""
+        import signal, sys
+        import logship
+        from application import forever, log, ready
+        logship.install(level="INFO")
+
+        def theirs(number, frame):
+            log("in their handler")
+            sys.exit(9)
+
+        signal.signal(signal.SIGTERM, theirs)
+        ready()
+        forever()
+    """)
+    program.until_ready()
+    program.signal(signal.SIGTERM)
+    ended = program.end()
+    assert ended.returncode == 9
+    assert len(ended.ledger) == 1
+    sidecar.output.verdict(ended).assert_all_delivered()
+
+
+def test_a_handler_set_later_leaves_the_exit_hook_its_own_budget(
+    launch: Launch, sidecar: Sidecar, black_hole: Gate
+) -> None:
+    program = launch.start(
+        """
+        import signal, sys
+        import logship
+        from application import forever, log, ready
+        logship.install(level="INFO", exit_drain_seconds=1.0)
+        signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(9))
+        for _ in range(20):
+            log()
+        ready()
+        forever()
+        """,
+        endpoint=black_hole.endpoint,
+    )
+    program.until_ready()
+    program.signal(signal.SIGTERM)
+    ended = program.end()
+    assert ended.returncode == 9
+    verdict = sidecar.output.verdict(ended)
+    verdict.assert_nothing_lost()
+    assert len(verdict.spilled) == 20
+
+
+def test_loop_add_signal_handler_with_stopping_starts_the_clock(
+    launch: Launch, sidecar: Sidecar, black_hole: Gate
+) -> None:
+    """The clock's deadline spills though the application never ends by itself."""
+    program = launch.start(
+        """
+        import asyncio, signal
+        import logship
+        from application import log, progress, ready, wait_for
+        logship.install(level="INFO")
+
+        async def main():
+            stop = asyncio.Event()
+            asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
+            for _ in range(20):
+                log()
+            ready()
+            await stop.wait()
+            logship.stopping()
+            progress("stopping")
+            wait_for("end")
+
+        asyncio.run(main())
+        """,
+        endpoint=black_hole.endpoint,
+        environ={"LOGSHIP_STOP_TIMEOUT_SECONDS": "1"},
+    )
+    program.until_ready()
+    program.signal(signal.SIGTERM)
+    program.until("stopping")
+    program.until_true(lambda: program.stderr.count('"spilled",') >= 20, "20 spilled records")
+    program.let_go("end")
+    ended = program.end()
+    assert ended.returncode == 0
+    sidecar.output.verdict(ended).assert_nothing_lost()
+
+
+def test_loop_add_signal_handler_drains_at_exit(launch: Launch, sidecar: Sidecar) -> None:
+    program = launch.start("""
+        import asyncio, signal
+        import logship
+        from application import log, ready
+        logship.install(level="INFO")
+
+        async def main():
+            stop = asyncio.Event()
+            asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
+            ready()
+            await stop.wait()
+            for _ in range(50):
+                log("last words")
+
+        asyncio.run(main())
+    """)
+    program.until_ready()
+    program.signal(signal.SIGTERM)
+    ended = program.end()
+    assert ended.returncode == 0
+    assert len(ended.ledger) == 50
+    sidecar.output.verdict(ended).assert_all_delivered()
+
+
+def test_a_second_sigterm_changes_nothing(launch: Launch, sidecar: Sidecar) -> None:
+    program = launch.start("""
+        import logship
+        from application import forever, log, progress, ready, wait_for
+        logship.install(level="INFO")
+        try:
+            ready()
+            forever()
+        finally:
+            progress("in finally")
+            wait_for("second")
+            log("after the second")
+            progress("left finally")
+    """)
+    program.until_ready()
+    program.signal(signal.SIGTERM)
+    program.until("in finally")
+    program.signal(signal.SIGTERM)
+    program.let_go("second")
+    ended = program.end()
+    assert ended.returncode == launch.status_of_sigterm
+    assert "left finally" in ended.progress
+    assert "Traceback" not in ended.stderr
+    sidecar.output.verdict(ended).assert_all_delivered()
+
+
+def test_a_second_sigterm_in_a_del_changes_nothing(launch: Launch, sidecar: Sidecar) -> None:
+    """It is not taken for a first one whose effect the main thread has yet to feel."""
+    program = launch.start("""
+        import os, signal, time
+        import logship
+        from application import forever, log, progress, ready
+        logship.install(level="INFO")
+
+        class Signals:
+            def __del__(self):
+                os.kill(os.getpid(), signal.SIGTERM)
+                for _ in range(1000):
+                    pass
+
+        try:
+            ready()
+            forever()
+        finally:
+            Signals()
+            for _ in range(50):
+                time.sleep(0.005)
+            log("in finally")
+            progress("left finally")
+    """)
+    program.until_ready()
+    program.signal(signal.SIGTERM)
+    ended = program.end()
+    assert ended.returncode == launch.status_of_sigterm
+    assert "left finally" in ended.progress
+    sidecar.output.verdict(ended).assert_all_delivered()
+
+
+def test_a_second_sigterm_while_draining_changes_nothing(
+    launch: Launch, sidecar: Sidecar, black_hole: Gate
+) -> None:
+    program = launch.start(
+        """
+        import atexit
+        import logship
+        from application import forever, log, progress, ready
+        logship.install(level="INFO")
+        atexit.register(progress, "draining")
+        log()
+        ready()
+        forever()
+        """,
+        endpoint=black_hole.endpoint,
+    )
+    program.until_ready()
+    program.signal(signal.SIGTERM)
+    program.until("draining")
+    for _ in range(3):
+        program.signal(signal.SIGTERM)
+    black_hole.open()
+    ended = program.end()
+    assert ended.returncode == launch.status_of_sigterm
+    assert "Traceback" not in ended.stderr
+    sidecar.output.verdict(ended).assert_all_delivered()
+
+
+@pytest.mark.parametrize("seconds", [0.0, 0.3])
+def test_a_sigterm_while_a_batch_drains_at_exit_does_not_cut_the_drain_short(
+    launch: Launch, sidecar: Sidecar, black_hole: Gate, seconds: float
+) -> None:
+    """The program has ended by itself; what would be raised in the exit hook goes nowhere."""
+    program = launch.start(
+        """
+        import atexit
+        import logship
+        from application import log, ready
+        logship.install(level="INFO")
+        atexit.register(ready)
+        for _ in range(100):
+            log()
+        """,
+        endpoint=black_hole.endpoint,
+    )
+    program.until_ready()
+    let_pass(seconds)  # into the hook of the application, or into ours
+    program.signal(signal.SIGTERM)
+    program.signal(signal.SIGTERM)
+    let_pass(0.1)
+    black_hole.open()
+    ended = program.end()
+    assert ended.returncode == launch.status_of_sigterm
+    assert "Traceback" not in ended.stderr
+    sidecar.output.verdict(ended).assert_all_delivered()
+
+
+def test_sigint_raises_keyboard_interrupt_and_drains(launch: Launch, sidecar: Sidecar) -> None:
+    program = launch.start("""
+        import logship
+        from application import forever, log, ready
+        logship.install(level="INFO")
+        try:
+            log("before")
+            ready()
+            forever()
+        finally:
+            log("in finally")
+    """)
+    program.until_ready()
+    program.signal(signal.SIGINT)
+    ended = program.end()
+    assert ended.returncode in launch.statuses_of_sigint
+    assert ended.stderr.rstrip().endswith("KeyboardInterrupt")
+    assert ended.stderr.count("Traceback") == 1
+    assert len(ended.ledger) == 2
+    sidecar.output.verdict(ended).assert_all_delivered()
+
+
+def test_sigint_may_be_caught_by_the_application(launch: Launch, sidecar: Sidecar) -> None:
+    program = launch.start("""
+        import sys
+        import logship
+        from application import forever, log, ready
+        logship.install(level="INFO")
+        try:
+            ready()
+            forever()
+        except KeyboardInterrupt:
+            log("caught")
+        sys.exit(3)
+    """)
+    program.until_ready()
+    program.signal(signal.SIGINT)
+    ended = program.end()
+    assert ended.returncode == 3
+    assert ended.stderr == ""
+    sidecar.output.verdict(ended).assert_all_delivered()
+
+
+def test_a_second_sigint_reports_spills_and_exits_130(
+    launch: Launch, sidecar: Sidecar, black_hole: Gate
+) -> None:
+    program = launch.start(HANGS_IN_FINALLY, endpoint=black_hole.endpoint)
+    program.until_ready()
+    program.signal(signal.SIGINT)
+    program.until("in finally")
+    program.until_logged(2)
+    program.signal(signal.SIGINT)
+    ended = program.end()
+    assert ended.returncode == 130
+    assert len(ended.reports) == 1
+    verdict = sidecar.output.verdict(ended)
+    verdict.assert_nothing_lost()
+    assert len(verdict.spilled) == 2
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        pytest.param(HANGS_IN_FINALLY, id="in finally"),
+        pytest.param(
+            """
+            import time
+            import logship
+            from application import log, ready
+            logship.install(level="INFO")
+            log("before")
+            ready()
+            while True:
+                try:
+                    time.sleep(0.1)
+                except:
+                    log("swallowed")
+            """,
+            id="a loop that swallows SystemExit",
+        ),
+        pytest.param(
+            """
+            import atexit
+            import logship
+            from application import forever, log, ready
+            logship.install(level="INFO")
+            atexit.register(forever)
+            log("before")
+            ready()
+            forever()
+            """,
+            id="in an atexit hook",
+        ),
+        pytest.param(
+            """
+            import atexit
+            from application import forever, log, ready
+            atexit.register(forever)
+            import logship
+            logship.install(level="INFO")
+            log("before")
+            ready()
+            forever()
+            """,
+            id="in an atexit hook that runs after ours",
+        ),
+        pytest.param(
+            """
+            import threading
+            import logship
+            from application import forever, log, ready
+            logship.install(level="INFO")
+            threading.Thread(target=forever).start()
+            log("before")
+            ready()
+            forever()
+            """,
+            id="a thread that is joined at exit",
+        ),
+        pytest.param(
+            """
+            from concurrent.futures import ThreadPoolExecutor
+            import logship
+            from application import forever, log, ready
+            logship.install(level="INFO")
+            log("before")
+            with ThreadPoolExecutor(1) as pool:
+                pool.submit(forever)
+                ready()
+                forever()
+            """,
+            id="a hung ThreadPoolExecutor worker",
+        ),
+    ],
+)
+@pytest.mark.parametrize("connected", [True, False], ids=["sidecar up", "black hole"])
+def test_a_program_that_hangs_is_ended_at_the_deadline(
+    launch: Launch, sidecar: Sidecar, black_hole: Gate, source: str, connected: bool
+) -> None:
+    program = launch.start(
+        source,
+        endpoint=sidecar.endpoint if connected else black_hole.endpoint,
+        environ={"LOGSHIP_STOP_TIMEOUT_SECONDS": "2", "LOGSHIP_REPORT": "1"},
+    )
+    program.until_ready()
+    program.signal(signal.SIGTERM)
+    ended = program.end()
+    assert ended.returncode == launch.status_of_sigterm
+    assert len(ended.reports) == 1
+    verdict = sidecar.output.verdict(ended)
+    if connected:
+        verdict.assert_all_delivered()
+    else:
+        assert set(verdict.spilled) | set(verdict.refused) == set(ended.ledger)
+        verdict.assert_nothing_lost()
+
+
+LOCKED_MUTEX = """
+    import ctypes
+    mutex = ctypes.create_string_buffer(256)  # zeros: an unlocked pthread_mutex_t
+    libc = ctypes.CDLL(None)  # gives the GIL away during a call, as sqlite and numpy do
+    libc.pthread_mutex_lock(mutex)
+
+    def hold_main_thread():
+        libc.pthread_mutex_lock(mutex)  # for ever, and no signal interrupts it
+"""
+
+SQLITE = """
+    import sqlite3
+
+    def hold_main_thread():
+        sqlite3.connect(":memory:").execute(
+            "WITH RECURSIVE n(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM n) SELECT max(x) FROM n"
+        ).fetchall()
+"""
+
+INSIDE_ASYNCIO = """
+    import asyncio
+
+    async def main():
+        before_the_call()
+        hold_main_thread()
+
+    asyncio.run(main())
+"""
+
+
+@pytest.mark.parametrize(
+    ("hold", "run"),
+    [
+        pytest.param(LOCKED_MUTEX, "before_the_call()\nhold_main_thread()", id="a mutex"),
+        pytest.param(SQLITE, "before_the_call()\nhold_main_thread()", id="a sqlite query"),
+        pytest.param(LOCKED_MUTEX, INSIDE_ASYNCIO, id="a mutex in a coroutine"),
+    ],
+)
+def test_the_clock_runs_while_a_c_call_holds_the_main_thread(
+    launch: Launch, sidecar: Sidecar, black_hole: Gate, hold: str, run: str
+) -> None:
+    """Python's handlers run in the main thread, which does not get to them."""
+    start = """
+        import logship
+        from application import log, ready
+        logship.install(level="INFO")
+
+        def before_the_call():
+            for _ in range(20):
+                log()
+            ready()
+    """
+    program = launch.start(
+        *(start, hold, run),
+        endpoint=black_hole.endpoint,
+        environ={"LOGSHIP_STOP_TIMEOUT_SECONDS": "2"},
+    )
+    program.until_ready()
+    program.signal(signal.SIGTERM)
+    ended = program.end()
+    assert ended.returncode == launch.status_of_sigterm
+    verdict = sidecar.output.verdict(ended)
+    verdict.assert_nothing_lost()
+    assert len(verdict.spilled) == 20
+
+
+def test_a_system_exit_swallowed_in_a_del_still_ends_the_program_in_time(
+    launch: Launch, sidecar: Sidecar
+) -> None:
+    program = launch.start(
+        """
+        import os, signal, time
+        import logship
+        from application import log, progress
+        logship.install(level="INFO")
+
+        class Swallows:
+            def __del__(self):
+                log("in __del__")
+                os.kill(os.getpid(), signal.SIGTERM)
+                for _ in range(1000):
+                    pass  # the handler runs here at the latest, and what it raises goes nowhere
+
+        Swallows()
+        progress("went on")
+        while True:
+            log("goes on")
+            time.sleep(0.05)
+        """,
+        environ={"LOGSHIP_STOP_TIMEOUT_SECONDS": "2"},
+    )
+    ended = program.end()
+    assert ended.returncode == launch.status_of_sigterm
+    sidecar.output.verdict(ended).assert_nothing_lost()
+
+
+@pytest.mark.parametrize("method", ["fork", "spawn", "forkserver"])
+def test_a_multiprocessing_child_terminated_dies_by_sigterm_and_its_records_arrive(
+    programs: Programs, sidecar: Sidecar, method: str
+) -> None:
+    """Spawn and forkserver children run `install()` again at import; fork's inherit it."""
+    program = programs.start(f"""
+        import multiprocessing, sys
+        import logship
+        from application import forever, log, progress
+        logship.install(level="INFO")
+
+        def child(connection):
+            for _ in range(20):
+                log("in the child")
+            try:
+                connection.send("logged")
+                forever()
+            finally:
+                log("in the child's finally")
+
+        if __name__ == "__main__":
+            log("in the parent")
+            context = multiprocessing.get_context("{method}")
+            here, there = context.Pipe()
+            process = context.Process(target=child, args=(there,))
+            process.start()
+            here.recv()
+            process.terminate()
+            process.join(40)
+            progress(f"exitcode {{process.exitcode}}")
+            sys.exit(0)
+    """)
+    ended = program.end()
+    assert ended.returncode == 0
+    assert "exitcode -15" in ended.progress
+    assert ended.reports == []  # everything was acked, long before any deadline
+    assert len(ended.ledger) == 22
+    verdict = sidecar.output.verdict(ended)
+    verdict.assert_all_delivered()
+    verdict.assert_no_duplicates()
+
+
+def test_a_multiprocessing_child_that_ends_by_itself_delivers_its_records(
+    programs: Programs, sidecar: Sidecar
+) -> None:
+    """It leaves by os._exit and skips atexit."""
+    ended = programs.start("""
+        import multiprocessing
+        import logship
+        from application import log, progress
+        logship.install(level="INFO")
+
+        def child():
+            for _ in range(50):
+                log("in the child")
+
+        if __name__ == "__main__":
+            context = multiprocessing.get_context("fork")
+            processes = [context.Process(target=child) for _ in range(3)]
+            for process in processes:
+                process.start()
+            for process in processes:
+                process.join()
+            progress(f"exitcodes {[process.exitcode for process in processes]}")
+    """).end()
+    assert ended.returncode == 0
+    assert "exitcodes [0, 0, 0]" in ended.progress
+    assert len(ended.ledger) == 150
+    verdict = sidecar.output.verdict(ended)
+    verdict.assert_all_delivered()
+    verdict.assert_no_duplicates()
+
+
+@pytest.mark.parametrize("method", ["fork", "spawn"])
+def test_a_multiprocessing_child_terminated_while_it_ends_by_itself_delivers_its_records(
+    programs: Programs, sidecar: Sidecar, method: str
+) -> None:
+    """As the workers of `with Pool()`: what is raised in a finalizer skips those after it."""
+    program = programs.start(f"""
+        import multiprocessing, multiprocessing.util
+        import logship
+        from application import forever, log, progress, wait_for
+        logship.install(level="INFO")
+
+        def end():
+            progress("ending")
+            wait_for("end")
+
+        def child():
+            multiprocessing.util.Finalize(None, end, exitpriority=10)
+            for _ in range(20):
+                log("in the child")
+
+        if __name__ == "__main__":
+            process = multiprocessing.get_context("{method}").Process(target=child)
+            process.start()
+            wait_for("terminate")
+            process.terminate()
+            progress("terminated")
+            process.join(40)
+            progress(f"exitcode {{process.exitcode}}")
+    """)
+    program.until("ending")
+    program.let_go("terminate")
+    program.until("terminated")
+    let_pass(0.1)
+    program.let_go("end")
+    ended = program.end()
+    assert ended.returncode == 0
+    # Since 3.13 a spawned child's finalizers run after our exit hook: it has ended by itself.
+    statuses = (-15,) if method == "fork" else (-15, 0)
+    assert ended.progress[-1] in [f"exitcode {status}" for status in statuses]
+    assert len(ended.ledger) == 20
+    verdict = sidecar.output.verdict(ended)
+    verdict.assert_all_delivered()
+    verdict.assert_no_duplicates()
+
+
+def test_install_outside_the_main_thread_still_drains_at_exit(
+    programs: Programs, sidecar: Sidecar
+) -> None:
+    """Only the main thread may set signal handlers; the exit hook works all the same."""
+    ended = programs.start("""
+        import sys, threading
+        import logship
+        from application import log
+        thread = threading.Thread(target=lambda: logship.install(level="INFO"))
+        thread.start()
+        thread.join()
+        log()
+        sys.exit(2)
+    """).end()
+    assert ended.returncode == 2
+    assert "Traceback" not in ended.stderr
+    sidecar.output.verdict(ended).assert_all_delivered()
+
+
+def test_uvicorn_replaces_the_handlers_and_raises_the_signal_again(
+    programs: Programs, sidecar: Sidecar
+) -> None:
+    program = programs.start("""
+        import uvicorn
+        import logship
+        from application import log, ready
+        logship.install(level="INFO")
+
+        async def app(scope, receive, send):
+            assert scope["type"] == "lifespan"
+            await receive()
+            await send({"type": "lifespan.startup.complete"})
+            ready()
+            await receive()
+            log("in the lifespan's shutdown")
+            await send({"type": "lifespan.shutdown.complete"})
+
+        try:
+            uvicorn.run(app, host="127.0.0.1", port=0, log_config=None)
+        finally:
+            log("after uvicorn")
+    """)
+    program.until_ready()
+    program.until_true(
+        lambda: "Uvicorn running" in sidecar.output.path.read_text(), "uvicorn's own records"
+    )
+    program.signal(signal.SIGTERM)
+    ended = program.end()
+    assert ended.returncode == -signal.SIGTERM
+    assert len(ended.ledger) == 2
+    sidecar.output.verdict(ended).assert_all_delivered()
+
+
+def test_gunicorn_preload_forks_workers_that_deliver_their_own_records(
+    programs: Programs, sidecar: Sidecar
+) -> None:
+    """Gunicorn resets SIGTERM in its workers: only the exit hook is left there."""
+    program = programs.start("""
+        import os, threading
+        from gunicorn.app.base import BaseApplication
+        import logship
+        from application import log, progress, ready
+        logship.install(level="INFO")
+        log("in the master, before the fork")
+
+        def app(environ, start_response):
+            start_response("200 OK", [("Content-Length", "0")])
+            return [b""]
+
+        class Application(BaseApplication):
+            def load_config(self):
+                self.cfg.set("bind", "unix:gunicorn.sock")
+                self.cfg.set("workers", 2)
+                self.cfg.set("preload_app", True)
+                self.cfg.set("control_socket_disable", True)
+                self.cfg.set("post_worker_init", self.in_worker)
+                self.cfg.set("worker_exit", lambda server, worker: log("a worker's last words"))
+
+            def in_worker(self, worker):
+                for _ in range(20):
+                    log("in a worker")
+                progress("worker")
+
+            def load(self):
+                return app
+
+        ready()
+        Application().run()
+    """)
+    program.until_true(lambda: program.progress.count("worker") == 2, "two workers")
+    program.signal(signal.SIGTERM)
+    ended = program.end()
+    assert ended.returncode == 0
+    assert len(ended.ledger) == 43
+    verdict = sidecar.output.verdict(ended)
+    verdict.assert_all_delivered()
+    verdict.assert_no_duplicates()

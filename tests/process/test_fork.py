@@ -1,0 +1,343 @@
+"""Shows that a forked child has a client of its own: nothing lost, sent twice or waited for.
+
+After a fork the child has the parent's memory and none of its threads. The parent's records stay
+the parent's; the child gets a new stream, thread, socket and locks.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+
+from tests.process.conftest import Sidecar
+from tests.support.programs import Programs
+from tests.support.programs_gate import Gate
+from tests.support.programs_judge import Verdict, stream_of
+
+
+def _streams_by_process(verdict: Verdict) -> dict[str, set[str]]:
+    """Return the streams in which each process' records arrived; a marker names its process."""
+    streams: dict[str, set[str]] = defaultdict(set)
+    for line in verdict.lines:
+        marker = line["record"]["message"].partition(" ")[0]
+        if marker in verdict.delivered:
+            streams[marker.split("-")[1]].add(stream_of(line["record"]))
+    return streams
+
+
+def _assert_a_stream_each(verdict: Verdict, processes: int) -> None:
+    verdict.assert_all_delivered()
+    verdict.assert_no_duplicates()
+    streams = _streams_by_process(verdict)
+    assert len(streams) == processes
+    assert all(len(each) == 1 for each in streams.values())
+    assert len(set.union(*streams.values())) == processes
+
+
+WAIT_FOR_CHILDREN = """
+    def end_of(pid):
+        # A forked child writes its own end into the same files as its parent.
+        status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+        progress(f"child {status}")
+"""
+
+
+def test_a_forked_child_and_its_parent_each_deliver_their_own_records(
+    programs: Programs, sidecar: Sidecar
+) -> None:
+    """The parent's records that wait in the buffer at the fork are not the child's."""
+    ended = programs.start(
+        """
+        import os, sys
+        import logship
+        from application import log, progress
+        logship.install(level="INFO", linger_seconds=5.0)
+        """,
+        WAIT_FOR_CHILDREN,
+        """
+        for _ in range(50):
+            log("before the fork")
+        child = os.fork()
+        for _ in range(50):
+            log("after the fork")
+        if child == 0:
+            sys.exit(4)
+        end_of(child)
+        sys.exit(3)
+        """,
+    ).end()
+    assert ended.returncode == 3
+    assert "child 4" in ended.progress
+    assert len(ended.ledger) == 150
+    _assert_a_stream_each(sidecar.output.verdict(ended), processes=2)
+
+
+def test_forks_while_ten_threads_log(programs: Programs, sidecar: Sidecar) -> None:
+    """A lock that another thread holds at the fork is never released in the child."""
+    ended = programs.start(
+        """
+        import os, sys, threading
+        import logship
+        from application import log, progress
+        logship.install(level="INFO")
+        done = threading.Event()
+        """,
+        WAIT_FOR_CHILDREN,
+        """
+        def work():
+            while not done.is_set():
+                log("in a thread")
+                done.wait(0.001)
+
+        threads = [threading.Thread(target=work) for _ in range(10)]
+        for thread in threads:
+            thread.start()
+        children = []
+        for _ in range(8):
+            child = os.fork()
+            if child == 0:
+                for _ in range(20):
+                    log("in a child")
+                sys.exit(4)
+            children.append(child)
+            log("in the parent")
+        for child in children:
+            end_of(child)
+        done.set()
+        for thread in threads:
+            thread.join()
+        """,
+    ).end()
+    assert ended.returncode == 0
+    assert ended.progress == ("child 4",) * 8
+    _assert_a_stream_each(sidecar.output.verdict(ended), processes=9)
+
+
+def test_a_child_of_a_child_delivers_too(programs: Programs, sidecar: Sidecar) -> None:
+    ended = programs.start(
+        """
+        import os, sys
+        import logship
+        from application import log, progress
+        logship.install(level="INFO")
+        """,
+        WAIT_FOR_CHILDREN,
+        """
+        log("first")
+        for depth in range(3):
+            child = os.fork()
+            if child != 0:
+                end_of(child)
+                sys.exit(4)
+            log("deeper")
+        sys.exit(4)
+        """,
+    ).end()
+    assert ended.returncode == 4
+    assert ended.progress == ("child 4",) * 3
+    _assert_a_stream_each(sidecar.output.verdict(ended), processes=4)
+
+
+def test_a_child_that_logs_nothing_ends_at_once_and_says_nothing(
+    programs: Programs, sidecar: Sidecar, gate: Gate
+) -> None:
+    """It owns none of the records that its parent could not deliver."""
+    ended = programs.start(
+        """
+        import os, sys
+        import logship
+        from application import log, progress
+        logship.install(level="INFO")
+        """,
+        WAIT_FOR_CHILDREN,
+        """
+        for _ in range(20):
+            log("before the fork")
+        child = os.fork()
+        if child == 0:
+            sys.exit(0)
+        end_of(child)
+        """,
+        endpoint=gate.endpoint,
+    ).end()
+    assert ended.progress == ("child 0",)
+    assert len(ended.reports) == 1
+    verdict = sidecar.output.verdict(ended)
+    verdict.assert_nothing_lost()
+    assert len(verdict.spilled) == 20
+
+
+def test_a_child_that_leaves_by_os_exit_disturbs_its_parent_in_nothing(
+    programs: Programs, sidecar: Sidecar
+) -> None:
+    """As subprocess and os.posix_spawn do; what the child logged is lost as after SIGKILL."""
+    ended = programs.start(
+        """
+        import os, subprocess, sys
+        import logship
+        from application import log, progress
+        logship.install(level="INFO")
+        """,
+        WAIT_FOR_CHILDREN,
+        """
+        log("before")
+        for _ in range(3):
+            child = os.fork()
+            if child == 0:
+                os._exit(6)
+            end_of(child)
+            subprocess.run([sys.executable, "-c", ""], check=True)
+            log("after")
+        """,
+    ).end()
+    assert ended.returncode == 0
+    assert ended.progress == ("child 6",) * 3
+    _assert_a_stream_each(sidecar.output.verdict(ended), processes=1)
+
+
+def test_a_fork_that_runs_no_hooks_is_noticed_by_the_pid(
+    programs: Programs, sidecar: Sidecar
+) -> None:
+    """As uWSGI forks without --py-call-osafterfork: Python does not know that it happened."""
+    ended = programs.start(
+        """
+        import ctypes, os, sys
+        import logship
+        from application import log, progress
+        logship.install(level="INFO", linger_seconds=5.0)
+        """,
+        WAIT_FOR_CHILDREN,
+        """
+        for _ in range(20):
+            log("before the fork")
+        child = ctypes.PyDLL(None).fork()  # PyDLL: with the GIL held, as uWSGI does
+        for _ in range(20):
+            log("after the fork")
+        if child == 0:
+            sys.exit(4)
+        end_of(child)
+        """,
+    ).end()
+    assert ended.returncode == 0
+    assert ended.progress == ("child 4",)
+    assert len(ended.ledger) == 60
+    _assert_a_stream_each(sidecar.output.verdict(ended), processes=2)
+
+
+def test_multiprocessing_pool_workers_deliver_their_records(
+    programs: Programs, sidecar: Sidecar
+) -> None:
+    """One pool is closed and joined, the other is terminated, as `with Pool()` does."""
+    ended = programs.start(
+        """
+        import multiprocessing
+        import logship
+        from application import log, progress
+        logship.install(level="INFO")
+
+        def task(number):
+            log(f"task {number}")
+            return number
+
+        if __name__ == "__main__":
+            context = multiprocessing.get_context("fork")
+            pool = context.Pool(3)
+            assert pool.map(task, range(60), chunksize=5) == list(range(60))
+            pool.close()
+            pool.join()
+            with context.Pool(3) as pool:
+                assert pool.map(task, range(60), chunksize=5) == list(range(60))
+            pool.join()
+            log("in the parent")
+        """
+    ).end()
+    assert ended.returncode == 0
+    assert len(ended.ledger) == 121
+    verdict = sidecar.output.verdict(ended)
+    verdict.assert_all_delivered()
+    verdict.assert_no_duplicates()
+
+
+def test_process_pool_executor_workers_deliver_their_records(
+    programs: Programs, sidecar: Sidecar
+) -> None:
+    ended = programs.start(
+        """
+        from concurrent.futures import ProcessPoolExecutor
+        import logship
+        from application import log
+        logship.install(level="INFO")
+
+        if __name__ == "__main__":
+            with ProcessPoolExecutor(2) as pool:
+                list(pool.map(log, [f"task {number}" for number in range(40)]))
+        """
+    ).end()
+    assert ended.returncode == 0
+    assert len(ended.ledger) == 40
+    verdict = sidecar.output.verdict(ended)
+    verdict.assert_all_delivered()
+    verdict.assert_no_duplicates()
+
+
+def test_a_multiprocessing_childs_exit_is_bounded_without_a_sidecar(
+    programs: Programs, sidecar: Sidecar, black_hole: Gate
+) -> None:
+    """`child_drain_seconds`, then report and spill; the parent's budget is another."""
+    ended = programs.start(
+        """
+        import multiprocessing
+        import logship
+        from application import log, progress
+        logship.install(level="INFO", child_drain_seconds=0.5, exit_stall_seconds=0.5)
+
+        def child():
+            for _ in range(20):
+                log("in the child")
+
+        if __name__ == "__main__":
+            process = multiprocessing.get_context("fork").Process(target=child)
+            process.start()
+            process.join()
+            progress(f"exitcode {process.exitcode}")
+        """,
+        endpoint=black_hole.endpoint,
+    ).end()
+    assert ended.returncode == 0
+    assert ended.progress == ("exitcode 0",)
+    verdict = sidecar.output.verdict(ended)
+    verdict.assert_nothing_lost()
+    assert len(verdict.spilled) == 20
+
+
+def test_a_client_used_before_and_after_the_fork_by_hand(
+    programs: Programs, sidecar: Sidecar
+) -> None:
+    """Not only the handler: `BackgroundClient.emit`, too, starts anew in the child."""
+    ended = programs.start(
+        """
+        import os, sys
+        import logship
+        from application import new_marker, progress, write_down
+        settings = logship.Settings.from_env(os.environ, tag="by-hand", linger_seconds=0.05)
+        """,
+        WAIT_FOR_CHILDREN,
+        """
+        def emit(client):
+            marker = new_marker()
+            assert client.emit({"message": marker})
+            write_down(marker)
+
+        with logship.BackgroundClient(settings) as client:
+            emit(client)
+            child = os.fork()
+            emit(client)
+            if child == 0:
+                assert client.close(timeout=30).unacked == 0
+                os._exit(4)
+            end_of(child)
+        """,
+    ).end()
+    assert ended.returncode == 0
+    assert ended.progress == ("child 4",)
+    assert len(ended.ledger) == 3
+    _assert_a_stream_each(sidecar.output.verdict(ended), processes=2)

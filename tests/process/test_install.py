@@ -1,0 +1,351 @@
+"""Shows what the one line in an entrypoint does, and what it leaves alone."""
+
+from __future__ import annotations
+
+import os
+import pty
+from collections.abc import Iterator
+
+import pytest
+
+from tests.process.conftest import Sidecar
+from tests.support.programs import Programs
+from tests.support.programs_gate import Gate
+
+
+def test_disabled_is_a_no_op(programs: Programs, gate: Gate) -> None:
+    ended = programs.start(
+        """
+        import logging, signal, sys, threading
+        hooks = sys.excepthook, threading.excepthook
+        handlers = [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)]
+        import logship
+        client = logship.install(level="INFO")
+        assert logging.getLogger().handlers == []
+        assert threading.enumerate() == [threading.main_thread()]
+        assert [signal.getsignal(n) for n in (signal.SIGTERM, signal.SIGINT)] == handlers
+        assert (sys.excepthook, threading.excepthook) == hooks
+        logging.getLogger().warning("only on stderr, as without logship")
+        client.emit({"message": "nowhere"})
+        client.flush(timeout=30)
+        client.close(timeout=30)
+        logship.stopping()
+        sys.exit(3)
+        """,
+        endpoint=gate.endpoint,
+        environ={"LOGSHIP_DISABLED": "1", "LOGSHIP_REPORT": "1"},
+    ).end()
+    assert ended.stderr == "only on stderr, as without logship\n"
+    assert ended.returncode == 3
+
+
+@pytest.mark.parametrize(
+    ("module", "question"),
+    [("gevent.monkey", "is_module_patched"), ("eventlet.patcher", "is_monkey_patched")],
+)
+@pytest.mark.parametrize("patched", [True, False])
+def test_green_threads_are_refused_where_they_patched_the_program(
+    programs: Programs, sidecar: Sidecar, module: str, question: str, patched: bool
+) -> None:
+    """Neither library is installed here: a module with their function stands in for each."""
+    package, _, name = module.partition(".")
+    ended = programs.start(
+        f"""
+        import sys, types
+        {package}, child = types.ModuleType("{package}"), types.ModuleType("{module}")
+        child.{question} = lambda name: {patched}
+        {package}.{name} = child
+        sys.modules.update({{"{package}": {package}, "{module}": child}})
+        import logship
+        from application import log
+        try:
+            logship.install(level="INFO")
+        except logship.LogshipError as error:
+            print(error)
+        else:
+            log()
+        """
+    ).end()
+    assert ended.returncode == 0
+    assert ended.stderr == ""
+    if patched:
+        assert package in ended.stdout
+        assert "logship run" in ended.stdout
+    else:
+        assert ended.stdout == ""
+        sidecar.output.verdict(ended).assert_all_delivered()
+
+
+def test_install_twice_with_the_same_settings_is_the_same_client(
+    programs: Programs, sidecar: Sidecar
+) -> None:
+    ended = programs.start(
+        """
+        import logging
+        import logship
+        from application import log
+        first = logship.install(level="INFO", tag="shop", linger_seconds=0.1)
+        second = logship.install(level="INFO", tag="shop", linger_seconds=0.1)
+        assert first is second
+        assert sum(isinstance(each, logship.Handler) for each in logging.getLogger().handlers) == 1
+        log()
+        """
+    ).end()
+    assert ended.returncode == 0
+    assert ended.stderr == ""
+    verdict = sidecar.output.verdict(ended)
+    verdict.assert_all_delivered()
+    verdict.assert_no_duplicates()
+
+
+def test_install_twice_with_different_settings_is_an_error(
+    programs: Programs, sidecar: Sidecar
+) -> None:
+    ended = programs.start(
+        """
+        import logship
+        from application import log
+        logship.install(level="INFO", tag="shop")
+        try:
+            logship.install(level="INFO", tag="another")
+        except logship.SettingsError as error:
+            print(error)
+        log("the first goes on")
+        """
+    ).end()
+    assert ended.returncode == 0
+    assert "tag" in ended.stdout
+    sidecar.output.verdict(ended).assert_all_delivered()
+
+
+def test_a_refused_install_leaves_nothing_behind(programs: Programs, sidecar: Sidecar) -> None:
+    """The error can be handled: the next, right one works as if it were the first."""
+    ended = programs.start(
+        """
+        import logging, signal, sys, threading
+        import logship
+        from application import log
+        for wrong in ({"linger_seconds": -1}, {"level": "LOUD"}, {"bogus": 1}):
+            try:
+                logship.install(**wrong)
+            except logship.SettingsError as error:
+                print(error)
+        assert logging.getLogger().handlers == []
+        assert threading.enumerate() == [threading.main_thread()]
+        assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
+        logship.install(level="INFO")
+        log()
+        """
+    ).end()
+    assert ended.returncode == 0, ended.stderr
+    assert len(ended.stdout.splitlines()) == 3
+    for word in ("linger_seconds", "LOUD", "bogus"):
+        assert word in ended.stdout
+    sidecar.output.verdict(ended).assert_all_delivered()
+
+
+def test_dict_config_that_removes_the_handler_is_warned_of_once(
+    programs: Programs, sidecar: Sidecar
+) -> None:
+    """It flushes, closes and detaches root handlers: that must not close the client."""
+    program = programs.start(
+        """
+        import logging, logging.config
+        import logship
+        from application import log, new_marker, progress, wait_for, write_down
+        client = logship.install(level="INFO")
+        log("before")
+        for _ in range(3):
+            logging.config.dictConfig({"version": 1, "disable_existing_loggers": False,
+                                       "root": {"handlers": [], "level": "INFO"}})
+        logging.getLogger().addHandler(logging.NullHandler())
+        progress("removed")
+        wait_for("end")
+        marker = new_marker()
+        assert client.emit({"message": marker})
+        write_down(marker)
+        """
+    )
+    program.until("removed")
+    program.until_true(lambda: "logship: " in program.stderr, "a warning")
+    program.let_go("end")
+    ended = program.end()
+    assert ended.returncode == 0
+    (warning,) = ended.warnings
+    assert "logship.installed_handler" in warning
+    verdict = sidecar.output.verdict(ended)
+    assert len(ended.ledger) == 2
+    verdict.assert_all_delivered()
+
+
+def test_dict_config_that_names_the_handler_keeps_it(programs: Programs, sidecar: Sidecar) -> None:
+    """What the warning advises."""
+    ended = programs.start(
+        """
+        import logging.config
+        import logship
+        from application import log
+        logship.install(level="INFO")
+        logging.config.dictConfig({
+            "version": 1,
+            "disable_existing_loggers": False,
+            "handlers": {"logship": {"()": "logship.installed_handler"}},
+            "root": {"handlers": ["logship"], "level": "INFO"},
+        })
+        log()
+        """
+    ).end()
+    assert ended.returncode == 0
+    assert ended.warnings == []
+    verdict = sidecar.output.verdict(ended)
+    verdict.assert_all_delivered()
+    verdict.assert_no_duplicates()
+
+
+def test_basic_config_afterwards_is_a_no_op(programs: Programs, sidecar: Sidecar) -> None:
+    ended = programs.start(
+        """
+        import logging
+        import logship
+        from application import log
+        logship.install(level="INFO")
+        logging.basicConfig(level=logging.ERROR)
+        assert logging.getLogger().level == logging.INFO
+        log()
+        """
+    ).end()
+    assert ended.returncode == 0
+    assert ended.stderr == ""
+    sidecar.output.verdict(ended).assert_all_delivered()
+
+
+@pytest.mark.parametrize(
+    ("level", "seen"),
+    [
+        ('"DEBUG"', {"debug", "info", "error"}),
+        ('"INFO"', {"info", "error"}),
+        ("logging.ERROR", {"error"}),
+    ],
+)
+def test_the_level_is_that_of_the_root_logger(
+    programs: Programs, sidecar: Sidecar, level: str, seen: set[str]
+) -> None:
+    ended = programs.start(
+        f"""
+        import logging
+        import logship
+        from application import log
+        logship.install(level={level})
+        for word in ("debug", "info", "error"):
+            log(word, level=getattr(logging, word.upper()))
+        """
+    ).end()
+    assert ended.returncode == 0
+    lines = sidecar.output.verdict(ended).lines
+    words = {line["record"]["message"].rpartition(" ")[2] for line in lines}
+    assert words & {"debug", "info", "error"} == seen
+
+
+def test_a_level_that_the_application_chose_is_kept(programs: Programs, sidecar: Sidecar) -> None:
+    ended = programs.start(
+        """
+        import logging
+        logging.getLogger().setLevel(logging.DEBUG)
+        import logship
+        from application import log
+        logship.install()
+        assert logging.getLogger().level == logging.DEBUG
+        log(level=logging.DEBUG)
+        """
+    ).end()
+    assert ended.returncode == 0
+    sidecar.output.verdict(ended).assert_all_delivered()
+
+
+@pytest.fixture
+def terminal() -> Iterator[tuple[int, int]]:
+    """A pseudo-terminal: the end a person sees, and the end a program writes to."""
+    person, program = pty.openpty()
+    yield person, program
+    os.close(person)
+    os.close(program)
+
+
+LOG_A_WORD = """
+    import logging
+    import logship
+    from application import log
+    logship.install(level="INFO", console={console})
+    log("on the console?")
+"""
+
+
+@pytest.mark.parametrize(("console", "shown"), [("None", True), ("True", True), ("False", False)])
+def test_console_on_a_terminal(
+    programs: Programs,
+    sidecar: Sidecar,
+    terminal: tuple[int, int],
+    console: str,
+    shown: bool,
+) -> None:
+    person, program = terminal
+    ended = programs.start(LOG_A_WORD.format(console=console), stderr=program).end()
+    os.set_blocking(person, False)
+    try:
+        text = os.read(person, 65536).decode()
+    except BlockingIOError:
+        text = ""
+    assert ended.returncode == 0
+    assert ("on the console?" in text) == shown
+    sidecar.output.verdict(ended).assert_all_delivered()
+
+
+@pytest.mark.parametrize(("console", "shown"), [("None", False), ("True", True), ("False", False)])
+def test_console_where_stderr_is_no_terminal(
+    programs: Programs, sidecar: Sidecar, console: str, shown: bool
+) -> None:
+    ended = programs.start(LOG_A_WORD.format(console=console)).end()
+    assert ended.returncode == 0
+    assert ("on the console?" in ended.stderr) == shown
+    sidecar.output.verdict(ended).assert_all_delivered()
+
+
+def test_import_logship_pays_for_neither_prometheus_client_nor_click(programs: Programs) -> None:
+    ended = programs.start(
+        """
+        import sys
+        import logship
+        logship.install(level="INFO")
+        print([name for name in ("prometheus_client", "click") if name in sys.modules])
+        """
+    ).end()
+    assert ended.stdout == "[]\n"
+
+
+def test_the_shippers_own_threads_never_log_through_logging(
+    programs: Programs, sidecar: Sidecar, gate: Gate
+) -> None:
+    """A record of our own would be shipped, fail, be logged, be shipped; asyncio has a logger."""
+    program = programs.start(
+        """
+        import logship
+        from application import log, progress, wait_for
+        logship.install(level=1, backoff_seconds_base=0.01, backoff_seconds_max=0.02)
+        log()
+        progress("logged")
+        wait_for("end")
+        log()
+        """,
+        python=("-X", "dev"),
+        endpoint=gate.endpoint,
+    )
+    gate.answer(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+    program.until("logged")
+    program.until_true(lambda: gate.connections_taken >= 3, "3 connections")
+    gate.open()
+    program.let_go("end")
+    verdict = sidecar.output.verdict(program.end())
+    verdict.assert_all_delivered()
+    assert {line["record"].get("logger", "application") for line in verdict.lines} == {
+        "application"
+    }

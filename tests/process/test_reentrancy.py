@@ -1,0 +1,183 @@
+"""Shows that logging from signal handlers and from `__del__` under GC neither locks nor loses.
+
+A plain lock in the emit path deadlocks within 5 to 32 signals of such a storm, a bare RLock
+re-enters half-updated state. The storm goes on until the last hook of the program, so it also
+blows through the drain.
+"""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.process.conftest import Sidecar
+from tests.support.programs import Programs
+from tests.support.programs_gate import Gate
+
+STORM = """
+    import atexit, gc, os, signal, sys, threading, time
+    made, gone, nested, calm = [], [], [], []  # appending is one bytecode
+
+    def be_calm():
+        calm.append(1)
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        gc.disable()
+        while len(gone) < len(made):  # their last words, before modules are torn down
+            gc.collect()  # returns at once if it runs in another thread
+            time.sleep(0.001)
+
+    atexit.register(be_calm)  # before import logship: runs after its drain
+    import logship
+    from application import log
+    logship.install(level="INFO", linger_seconds=0.01)
+
+    class Cycle:
+        def __init__(self):
+            self.me = self
+            made.append(1)
+
+        def __del__(self):
+            log("in __del__")
+            gone.append(1)
+
+    def on_usr1(number, frame):
+        log("in a signal handler")
+
+    def on_alarm(number, frame):
+        # Armed anew each time, and no deeper than this: on a busy machine a handler may take
+        # longer than the interval, and handlers would nest until the stack is full.
+        nested.append(1)
+        if len(nested) < 4:
+            arm()
+        log("in a signal handler")
+        nested.pop()
+        arm()
+
+    def arm():
+        if not calm:
+            signal.setitimer(signal.ITIMER_REAL, 0.001)
+
+    def storm():
+        gc.set_threshold(20)
+        signal.signal(signal.SIGALRM, on_alarm)
+        signal.signal(signal.SIGUSR1, on_usr1)
+        arm()
+
+    def work(records):
+        for number in range(records):
+            log("in the program")
+            Cycle()
+            if number % 50 == 0:
+                os.kill(os.getpid(), signal.SIGUSR1)
+"""
+
+ONE_THREAD = """
+    storm()
+    work(2000)
+    sys.exit(5)
+"""
+
+TWO_THREADS = """
+    threads = [threading.Thread(target=work, args=(700,)) for _ in range(2)]
+    storm()
+    for thread in threads:
+        thread.start()
+    work(700)
+    for thread in threads:
+        thread.join()
+    sys.exit(5)
+"""
+
+RUNS = [
+    pytest.param(
+        ONE_THREAD if number % 2 == 0 else TWO_THREADS,
+        marks=() if number < 3 else pytest.mark.proof,
+        id=f"{number:02d}-{'one thread' if number % 2 == 0 else 'threads'}",
+    )
+    for number in range(20)
+]
+
+
+@pytest.mark.parametrize("work", RUNS)
+def test_a_storm_of_signals_and_del_loses_nothing(
+    programs: Programs, sidecar: Sidecar, work: str
+) -> None:
+    ended = programs.start(STORM, work).end()
+    assert ended.returncode == 5, ended.stderr[-3000:]
+    assert "Traceback" not in ended.stderr
+    assert len(ended.ledger) > 3000
+    sidecar.output.verdict(ended).assert_nothing_lost()
+
+
+def test_a_storm_while_the_sidecar_restarts_loses_nothing(
+    programs: Programs, sidecar: Sidecar, gate: Gate
+) -> None:
+    gate.open()
+    program = programs.start(STORM, ONE_THREAD, endpoint=gate.endpoint)
+    for records in (500, 1500, 3000):
+        program.until_logged(records)
+        gate.shut()
+        program.until_logged(records + 200)
+        gate.open()
+    ended = program.end()
+    assert ended.returncode == 5, ended.stderr[-3000:]
+    assert "Traceback" not in ended.stderr
+    sidecar.output.verdict(ended).assert_nothing_lost()
+
+
+def test_a_storm_into_a_full_buffer_never_waits_for_itself(
+    programs: Programs, sidecar: Sidecar, black_hole: Gate
+) -> None:
+    """A thread that waits for space is interrupted by a handler that logs: that one may not wait.
+
+    `block_seconds_max` is an hour: whoever waits where he must not hangs until the test fails.
+    """
+    program = programs.start(
+        STORM,
+        """
+        thread = threading.Thread(target=work, args=(500,))
+        storm()
+        thread.start()
+        work(500)
+        thread.join()
+        sys.exit(5)
+        """,
+        endpoint=black_hole.endpoint,
+        environ={
+            "LOGSHIP_BUFFER_BYTES_MAX": "65536",
+            "LOGSHIP_CHUNK_BYTES_MAX": "4096",
+            "LOGSHIP_BLOCK_SECONDS_MAX": "3600",
+            "LOGSHIP_SPILL_BYTES_PER_SECOND_MAX": "100000000",
+        },
+    )
+    program.until_true(lambda: '"spilled",' in program.stderr, "an overflow")
+    black_hole.open()
+    ended = program.end()
+    assert ended.returncode == 5, ended.stderr[-3000:]
+    assert "Traceback" not in ended.stderr
+    sidecar.output.verdict(ended).assert_nothing_lost()
+
+
+def test_an_object_whose_repr_logs_is_no_trap(programs: Programs, sidecar: Sidecar) -> None:
+    """The application's own code runs inside our call, before any lock."""
+    ended = programs.start(
+        """
+        import logging
+        import logship
+        from application import log, new_marker, write_down
+        logship.install(level="INFO")
+
+        class Talkative:
+            def __str__(self):
+                log("in __str__")
+                return "spoke"
+            __repr__ = __str__
+
+        for _ in range(50):
+            marker = new_marker()
+            logging.getLogger().info("%s %s", marker, Talkative(), extra={"it": Talkative()})
+            write_down(marker)
+        """
+    ).end()
+    assert ended.returncode == 0
+    assert len(ended.ledger) >= 150
+    sidecar.output.verdict(ended).assert_all_delivered()

@@ -1,0 +1,276 @@
+"""Shows the last resort: what is written to stderr when the sidecar does not take it, and when."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import select
+import signal
+from collections.abc import Iterator
+
+import pytest
+
+from tests.process.conftest import Launch, Sidecar
+from tests.support.programs import Programs
+from tests.support.programs_gate import Gate
+from tests.support.programs_judge import numbers_of
+
+LOGS_200_AND_WAITS = """
+    import logship
+    from application import forever, log, ready
+    logship.install(level="INFO")
+    for _ in range(200):
+        log("x" * 400)
+    ready()
+    forever()
+"""
+
+
+def test_the_spill_begins_before_the_deadline_and_sending_goes_on(
+    launch: Launch, sidecar: Sidecar, black_hole: Gate
+) -> None:
+    """Nothing acked for a fifth of 20 s: all is on stderr, and the program still tries."""
+    program = launch.start(
+        LOGS_200_AND_WAITS,
+        endpoint=black_hole.endpoint,
+        environ={"LOGSHIP_STOP_TIMEOUT_SECONDS": "20"},
+    )
+    program.until_ready()
+    program.signal(signal.SIGTERM)
+    # The bound lies between the early spill and that of the deadline, far from both.
+    program.until_true(lambda: program.stderr.count('"spilled",') >= 200, "an early spill", 11.0)
+    assert program.is_alive
+    black_hole.open()
+    ended = program.end()
+    assert ended.returncode == launch.status_of_sigterm
+    verdict = sidecar.output.verdict(ended)
+    verdict.assert_nothing_lost()
+    assert len(verdict.delivered) == 200
+    assert len(verdict.spilled) == 200
+    assert not verdict.numbers_not_delivered()  # a spilled copy carries the same stamp
+
+
+def test_the_report_names_exactly_the_records_that_are_missing(
+    launch: Launch, sidecar: Sidecar, gate: Gate
+) -> None:
+    gate.open()
+    program = launch.start(
+        """
+        import logship
+        from application import forever, log, progress, ready, wait_for
+        client = logship.install(level="INFO")
+        for _ in range(50):
+            log("acked")
+        assert client.flush(timeout=30).all_acked
+        progress("flushed")
+        wait_for("silence")
+        for _ in range(70):
+            log("not acked")
+        ready()
+        forever()
+        """,
+        endpoint=gate.endpoint,
+        environ={"LOGSHIP_STOP_TIMEOUT_SECONDS": "2"},
+    )
+    program.until("flushed")
+    gate.silence()
+    program.let_go("silence")
+    program.until_ready()
+    program.signal(signal.SIGTERM)
+    ended = program.end()
+    assert ended.returncode == launch.status_of_sigterm
+    verdict = sidecar.output.verdict(ended)
+    verdict.assert_nothing_lost()
+    assert set(verdict.spilled) == set(ended.ledger[50:])
+    (report,) = ended.reports
+    (stream,) = report["streams"]
+    assert (report["accepted"], report["acked"]) == (120, 50)
+    assert report["spilled"] + report["unacked"] == 70
+    named = numbers_of(stream["spilled"]) | numbers_of(stream["unacked"])
+    applications = set(range(1, 121))  # control records, which come later, may be named as well
+    assert named & applications == set(range(51, 121))
+    assert verdict.numbers_not_delivered()[stream["stream"]] & applications == named & applications
+    assert max(named) <= stream["last"]
+
+
+def test_a_spilled_record_is_whole_and_carries_its_stamp(
+    programs: Programs, sidecar: Sidecar, black_hole: Gate
+) -> None:
+    program = programs.start(
+        """
+        import logging
+        import logship
+        from application import forever, new_marker, ready, write_down
+        logship.install(level="INFO", tag="shop.web")
+        marker = new_marker()
+        logging.getLogger("shop").warning("%s a parcel \\u2028 for \\u00e5\\nb", marker,
+                                          extra={"parcel": 7})
+        write_down(marker)
+        ready()
+        forever()
+        """,
+        endpoint=black_hole.endpoint,
+        environ={"LOGSHIP_STOP_TIMEOUT_SECONDS": "1"},
+    )
+    program.until_ready()
+    program.signal(signal.SIGTERM)
+    ended = program.end()
+    (line,) = [each for each in ended.spilled if "parcel" in each["record"]]
+    assert line["tag"] == "shop.web"
+    assert isinstance(line["time_ns"], int)
+    assert line["record"]["message"].endswith("a parcel \u2028 for \u00e5\nb")
+    assert line["record"]["parcel"] == 7
+    assert line["record"]["logship_id"].endswith(":0000000001")
+    sidecar.output.verdict(ended).assert_nothing_lost()
+
+
+def test_stderr_closed_is_not_waited_for_nor_mistaken_for_another_file(
+    programs: Programs, black_hole: Gate
+) -> None:
+    """The ledger gets descriptor 2 here: a spill into "stderr" would be written into it."""
+    program = programs.start(
+        """
+        import os
+        import application
+        assert application.LEDGER == 2 or application.PROGRESS == 2
+        """,
+        LOGS_200_AND_WAITS,
+        before=("sh", "-c", 'exec "$@" 2>&-', "sh"),
+        endpoint=black_hole.endpoint,
+        environ={"LOGSHIP_STOP_TIMEOUT_SECONDS": "2", "PYTHONFAULTHANDLER": ""},
+    )
+    program.until_ready()
+    program.signal(signal.SIGTERM)
+    ended = program.end()
+    assert ended.returncode == -signal.SIGTERM
+    assert len(ended.ledger) == 200
+    assert all(marker.startswith(program.run) for marker in ended.ledger)
+    assert [word for word in ended.progress if not word.startswith("ready ")] == []
+
+
+@pytest.fixture
+def stalled_pipe() -> Iterator[tuple[int, int]]:
+    """A pipe that is full and that nobody reads: its reading and its writing end."""
+    reading, writing = os.pipe()
+    os.set_blocking(writing, False)
+    while True:
+        try:
+            os.write(writing, b"." * 4096)
+        except BlockingIOError:
+            break
+    os.set_blocking(writing, True)
+    yield reading, writing
+    os.close(reading)
+    os.close(writing)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    ["", ", buffer_bytes_max=65536, chunk_bytes_max=4096, block_seconds_max=0.0"],
+    ids=["spill at the deadline", "overflow while running"],
+)
+def test_a_stalled_stderr_is_never_waited_for_past_the_deadline(
+    programs: Programs, black_hole: Gate, stalled_pipe: tuple[int, int], settings: str
+) -> None:
+    reading, writing = stalled_pipe
+    program = programs.start(
+        LOGS_200_AND_WAITS.replace('level="INFO"', f'level="INFO"{settings}'),
+        stderr=writing,
+        endpoint=black_hole.endpoint,
+        environ={"LOGSHIP_STOP_TIMEOUT_SECONDS": "2"},
+    )
+    program.until_ready()
+    program.signal(signal.SIGTERM)
+    ended = program.end()
+    assert ended.returncode == -signal.SIGTERM
+    # The flags of an open file are shared with whoever else has it: a shell, the application.
+    assert not fcntl.fcntl(writing, fcntl.F_GETFL) & os.O_NONBLOCK
+    assert select.select([reading], [], [], 0)[0]
+
+
+def test_a_slow_reader_of_stderr_still_gets_whole_lines(
+    programs: Programs, sidecar: Sidecar, black_hole: Gate, stalled_pipe: tuple[int, int]
+) -> None:
+    """The pipe is full when the spill begins; what is read later must parse."""
+    reading, writing = stalled_pipe
+    program = programs.start(
+        LOGS_200_AND_WAITS,
+        stderr=writing,
+        endpoint=black_hole.endpoint,
+        environ={"LOGSHIP_STOP_TIMEOUT_SECONDS": "12"},
+    )
+    program.until_ready()
+    program.signal(signal.SIGTERM)
+    os.set_blocking(reading, False)
+    taken = bytearray()
+
+    def were_read(spilled: int) -> bool:
+        while select.select([reading], [], [], 0)[0]:
+            taken.extend(os.read(reading, 2048))
+        return taken.count(b'"spilled",') >= spilled
+
+    program.until_true(lambda: were_read(200), "200 spilled records")
+    black_hole.open()
+    program.until_true(lambda: were_read(200) and not program.is_alive, "the end")
+    (program.directory / "stderr").write_bytes(taken.lstrip(b"."))
+    ended = program.end()
+    verdict = sidecar.output.verdict(ended)
+    verdict.assert_nothing_lost()
+    assert len(verdict.spilled) == 200
+
+
+def test_overflow_while_running_goes_to_stderr_and_is_declared(
+    programs: Programs, sidecar: Sidecar, gate: Gate
+) -> None:
+    """The buffer is full and the sidecar down: stderr, paced; the rest is dropped and declared."""
+    program = programs.start(
+        """
+        import logship
+        from application import log, progress, wait_for
+        logship.install(level="INFO", buffer_bytes_max=65536, chunk_bytes_max=4096,
+                        block_seconds_max=0.0, spill_bytes_per_second_max=16384,
+                        backoff_seconds_base=0.05, backoff_seconds_max=0.2)
+        for _ in range(1000):
+            log("x" * 400)
+        progress("logged")
+        wait_for("end")
+        """,
+        endpoint=gate.endpoint,
+        environ={"LOGSHIP_REPORT": "1"},
+    )
+    program.until("logged")
+    gate.open()
+    program.let_go("end")
+    ended = program.end()
+    assert ended.returncode == 0
+    verdict = sidecar.output.verdict(ended)
+    verdict.assert_nothing_lost()
+    assert verdict.spilled
+    assert verdict.missing  # dropped: more than the pace allowed
+    (report,) = ended.reports
+    assert report["dropped"] == len(verdict.missing)
+    gaps = [line["record"]["logship_gap"] for line in verdict.lines if _is_gap(line["record"])]
+    assert numbers_of(gaps) >= numbers_of(report["streams"][0]["dropped"])
+
+
+def _is_gap(record: dict[str, object]) -> bool:
+    return "logship_gap" in record
+
+
+def test_last_resort_none_writes_no_record_and_names_them_all(
+    programs: Programs, sidecar: Sidecar, gate: Gate
+) -> None:
+    program = programs.start(
+        LOGS_200_AND_WAITS,
+        endpoint=gate.endpoint,
+        environ={"LOGSHIP_STOP_TIMEOUT_SECONDS": "1", "LOGSHIP_LAST_RESORT": "none"},
+    )
+    program.until_ready()
+    program.signal(signal.SIGTERM)
+    ended = program.end()
+    assert ended.returncode == -signal.SIGTERM
+    assert ended.spilled == []
+    (report,) = ended.reports
+    assert report["accepted"] == 200
+    assert report["unacked"] + report["dropped"] == 200
+    sidecar.output.verdict(ended).assert_nothing_lost()

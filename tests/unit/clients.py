@@ -1,0 +1,78 @@
+"""What the tests of both clients share: quick settings, and a standard error to read."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from logship.lastresort import LastResort
+from logship.settings import Settings
+from logship.testing import Sidecar
+
+BUFFER_BYTES = 64 * 1024
+
+
+def quick_settings(**settings: Any) -> Settings:
+    """Return settings whose waits are short, so that no test has to be patient."""
+    quick = {
+        "endpoints": "tcp://127.0.0.1:24224",
+        "tag": "t",
+        "buffer_bytes_max": BUFFER_BYTES,
+        "chunk_bytes_max": 4096,
+        "linger_seconds": 0.01,
+        "backoff_seconds_base": 0.001,
+        "backoff_seconds_max": 0.01,
+        "block_seconds_max": 0.0,
+        "exit_stall_seconds": 5.0,
+        "exit_drain_seconds_max": 20.0,
+        "stop_timeout_seconds": 9.0,
+    }
+    return Settings.of(**{**quick, **settings})
+
+
+class Stderr:
+    """A file in the place of standard error."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+
+    def last_resort(self) -> LastResort:
+        """Return a last resort that writes here."""
+        return LastResort(descriptor=self.descriptor, bytes_per_second_max=1 << 20)
+
+    def lines(self) -> list[str]:
+        """Return what was written."""
+        return self.path.read_text().splitlines()
+
+    def warnings(self) -> list[str]:
+        """Return the warnings."""
+        return [line for line in self.lines() if line.startswith("logship: ")]
+
+    def json(self, kind: str) -> list[dict[str, Any]]:
+        """Return the JSON lines of this kind: `spilled`, or `drain report`."""
+        lines = [json.loads(line) for line in self.lines() if line.startswith("{")]
+        return [line for line in lines if line["logship"] == kind]
+
+    def close(self) -> None:
+        """Close it."""
+        os.close(self.descriptor)
+
+
+async def until(condition: Callable[[], object], what: str, seconds: float = 20.0) -> None:
+    """Return when `condition` holds; see `tests.support.waiting.wait_until`."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, f"did not happen within {seconds} s: {what}"
+        await asyncio.sleep(0.002)
+
+
+def messages(sidecar: Sidecar) -> list[str]:
+    """Return the application's messages that the sidecar took."""
+    records = [each.record for each in sidecar.delivered]
+    return [r.get("message", "") for r in records if not {"logship_gap", "logship_end"} & r.keys()]

@@ -1,0 +1,149 @@
+"""Walks every import of the package: arrows point down only, and pure rooms do no I/O."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import logship
+
+ROOT = Path(logship.__file__).parent
+
+# From the top to the bottom; a room may import from rooms below it and from itself. The order is
+# that of docs/architecture.md. `__init__` stands above what it registers at import.
+LAYERS: list[tuple[str, ...]] = [
+    ("cli", "testing"),
+    ("pipe",),
+    ("install", "installation", "integrations"),
+    ("__init__",),
+    ("process.watchdog",),
+    ("handler", "metrics", "ecs", "recovery", "audit", "process.signals"),
+    ("process.exits", "process.fork", "process.clock", "process.__init__"),
+    ("background",),
+    ("client",),
+    ("closing",),
+    ("transport", "receiver"),
+    ("delivery",),
+    ("suspects", "buffer.overflow"),
+    ("buffer", "drain", "lines"),
+    ("lastresort",),
+    ("protocol", "living"),
+    ("settings",),
+    ("errors",),
+]
+PURE = ("protocol", "delivery", "suspects", "drain", "receiver.session")
+IMPURE_MODULES = {"asyncio", "socket", "threading", "os", "time", "random", "logging"}
+LAZY = {"prometheus_client": "metrics", "click": "cli"}
+
+
+def modules() -> list[str]:
+    """Return all modules, relative to the package."""
+    paths = (path.relative_to(ROOT).with_suffix("") for path in ROOT.rglob("*.py"))
+    return sorted(".".join(path.parts) for path in paths)
+
+
+def matches(module: str, room: str) -> bool:
+    return module == room or module.startswith(f"{room}.")
+
+
+def layer_of(module: str) -> int:
+    """Return the layer of the longest room that the module is in; 0 is the top."""
+    rooms = [
+        (len(room), layer)
+        for layer, names in enumerate(LAYERS)
+        for room in names
+        if matches(module, room)
+    ]
+    assert rooms, f"logship.{module} is in no room of LAYERS: say where it belongs"
+    return max(rooms)[1]
+
+
+def imports_of(module: str, *, runtime_only: bool = False) -> Iterator[str]:
+    """Yield the full names that a module imports, `a.b.c` for `from a.b import c`."""
+    tree = ast.parse((ROOT / Path(*module.split("."))).with_suffix(".py").read_text())
+    skipped: set[int] = set()
+    for node in ast.walk(tree):
+        if runtime_only and isinstance(node, ast.If) and "TYPE_CHECKING" in ast.dump(node.test):
+            skipped.update(id(each) for child in node.body for each in ast.walk(child))
+    for node in ast.walk(tree):
+        if id(node) in skipped:
+            continue
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"logship.{module}: a relative import hides where it points"
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def own_imports_of(module: str) -> Iterator[str]:
+    """Yield the modules of this package that a module imports, relative to the package."""
+    known = modules()
+    for name in imports_of(module, runtime_only=True):
+        if name == "logship" or name.startswith("logship."):
+            target = name.removeprefix("logship").removeprefix(".")
+            while target and target not in known and f"{target}.__init__" not in known:
+                target = target.rpartition(".")[0]
+            yield target or "__init__"
+
+
+@pytest.mark.parametrize("module", modules())
+def test_imports_point_down(module: str) -> None:
+    for target in own_imports_of(module):
+        if target.partition(".")[0] == module.partition(".")[0] and "process" not in target:
+            continue  # within a room
+        if target == "__init__":
+            continue  # `from logship import living` and the like resolve to the module itself
+        assert layer_of(module) <= layer_of(target), f"logship.{module} imports logship.{target}"
+
+
+@pytest.mark.parametrize("module", [m for m in modules() if any(matches(m, p) for p in PURE)])
+def test_pure_modules_do_no_io(module: str) -> None:
+    imported = {name.partition(".")[0] for name in imports_of(module)}
+    assert not imported & IMPURE_MODULES
+
+
+@pytest.mark.parametrize("module", modules())
+def test_nothing_imports_the_test_tools(module: str) -> None:
+    if not matches(module, "testing"):
+        assert not [name for name in own_imports_of(module) if matches(name, "testing")]
+
+
+def test_client_and_receiver_know_nothing_of_each_other() -> None:
+    for module in modules():
+        if matches(module, "receiver"):
+            assert not {"client", "background", "transport", "delivery"} & {*own_imports_of(module)}
+        if module in ("client", "background", "transport", "delivery"):
+            assert not [name for name in own_imports_of(module) if matches(name, "receiver")]
+
+
+@pytest.mark.parametrize("module", modules())
+def test_large_libraries_are_imported_in_one_room_only(module: str) -> None:
+    for name in imports_of(module):
+        room = LAZY.get(name.partition(".")[0])
+        assert room is None or matches(module, room), f"logship.{module} imports {name}"
+
+
+def loaded_by(statement: str) -> set[str]:
+    """Return the modules that a fresh interpreter has loaded after `statement`."""
+    program = f"{statement}; import sys; print(*sys.modules)"
+    ended = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=60
+    )
+    return set(ended.stdout.split())
+
+
+def test_import_logship_pays_for_nothing_large() -> None:
+    loaded = loaded_by("import logship")
+    large = {"prometheus_client", "click", "msgpack", "tenacity", "asyncio", "logship.client"}
+    assert not loaded & large
+
+
+def test_the_client_needs_neither_prometheus_nor_click() -> None:
+    loaded = loaded_by("from logship import BackgroundClient, Client, Handler, install")
+    assert "logship.client" in loaded
+    assert not loaded & {"prometheus_client", "click", "logship.cli", "logship.receiver"}

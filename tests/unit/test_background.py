@@ -1,0 +1,382 @@
+"""The client on its own thread: every method from many threads at once, and nobody hangs.
+
+Where a test joins a thread it does so within a deadline, so that a hang is a failure.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from logship.background import BackgroundClient
+from logship.closing import Closing
+from logship.drain import DrainPlan
+from logship.errors import BufferFull, ClientClosed
+from logship.testing import MemoryTransport, Sidecar
+from tests.support.waiting import wait_until
+from tests.unit.clients import BUFFER_BYTES, Stderr, messages, quick_settings
+
+LARGE = {"message": "y" * 2000}
+
+
+@pytest.fixture
+def stderr(tmp_path: Path) -> Iterator[Stderr]:
+    file = Stderr(tmp_path / "stderr")
+    yield file
+    file.close()
+
+
+@pytest.fixture
+def sidecar() -> Sidecar:
+    return Sidecar()
+
+
+def a_client(sidecar: Sidecar, stderr: Stderr, **settings: Any) -> BackgroundClient:
+    return BackgroundClient(
+        quick_settings(**settings),
+        transport=MemoryTransport(sidecar),
+        last_resort=stderr.last_resort(),
+    )
+
+
+@pytest.fixture
+def client(sidecar: Sidecar, stderr: Stderr) -> Iterator[BackgroundClient]:
+    fresh = a_client(sidecar, stderr)
+    yield fresh
+    sidecar.acks = True
+    sidecar.hang_up()
+    fresh.close(timeout=1)
+
+
+def in_threads(count: int, call: Callable[[int], Any]) -> list[Any]:
+    """Make the call in so many threads at once; return what came of each, or its error."""
+    results: list[Any] = [None] * count
+    barrier = threading.Barrier(count)
+
+    def run(index: int) -> None:
+        barrier.wait(20)
+        try:
+            results[index] = call(index)
+        except Exception as error:  # noqa: BLE001 - the test looks at it
+            results[index] = error
+
+    threads = [threading.Thread(target=run, args=(n,), daemon=True) for n in range(count)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(30)
+        assert not thread.is_alive(), "it hangs"
+    return results
+
+
+class Later:
+    """A call in a thread of its own."""
+
+    def __init__(self, call: Callable[[], Any]) -> None:
+        self.result: Any = None
+        self._thread = threading.Thread(target=self._run, args=(call,), daemon=True)
+        self._thread.start()
+
+    def _run(self, call: Callable[[], Any]) -> None:
+        try:
+            self.result = call()
+        except Exception as error:  # noqa: BLE001 - the test looks at it
+            self.result = error
+
+    @property
+    def is_done(self) -> bool:
+        return not self._thread.is_alive()
+
+    def join(self) -> Any:
+        self._thread.join(30)
+        assert self.is_done, "it hangs"
+        return self.result
+
+
+def fill(client: BackgroundClient) -> int:
+    count = 0
+    while client.client.buffer.bytes_held + 1300 < BUFFER_BYTES:
+        assert client.emit({"message": f"{count} {'x' * 1000}"})
+        count += 1
+    return count
+
+
+def waits_for_space(client: BackgroundClient, count: int = 1) -> Callable[[], bool]:
+    return lambda: len(client.client.buffer._space_callbacks) >= count
+
+
+# -- records from many threads ---------------------------------------------------------------------
+
+
+def test_records_of_all_threads_arrive_once(sidecar: Sidecar, stderr: Stderr) -> None:
+    client = a_client(sidecar, stderr, buffer_bytes_max=1 << 20)
+    in_threads(8, lambda n: [client.emit({"message": f"{n}.{i}"}) for i in range(200)])
+    report = client.close(timeout=20)
+    assert report.all_acked
+    assert sorted(messages(sidecar)) == sorted(f"{n}.{i}" for n in range(8) for i in range(200))
+    numbers = [int(each.record["logship_id"][-10:]) for each in sidecar.delivered]
+    assert numbers == [*range(1, 1602)]
+
+
+def test_the_context_manager_closes(sidecar: Sidecar, stderr: Stderr) -> None:
+    with a_client(sidecar, stderr) as client:
+        client.emit({"message": "hi"})
+    assert client.report is not None
+    assert client.report.all_acked
+    assert messages(sidecar) == ["hi"]
+
+
+def test_flush_of_many_threads_at_once(client: BackgroundClient, sidecar: Sidecar) -> None:
+    def log_and_flush(n: int) -> Any:
+        client.emit({"message": str(n)})
+        return client.flush(20)
+
+    assert all(report.all_acked for report in in_threads(8, log_and_flush))
+    assert len(messages(sidecar)) == 8
+
+
+# -- closing ---------------------------------------------------------------------------------------
+
+
+def test_close_of_many_threads_at_once_gives_one_report(
+    client: BackgroundClient, sidecar: Sidecar
+) -> None:
+    client.emit({"message": "hi"})
+    reports = in_threads(8, lambda _: client.close())
+    assert all(report is reports[0] for report in reports)
+    assert reports[0].all_acked
+    assert client.close() is reports[0]
+    assert client.report is reports[0]
+
+
+def test_a_shorter_deadline_of_another_thread_holds(
+    client: BackgroundClient, sidecar: Sidecar
+) -> None:
+    """The watchdog's clock runs while the application's own `close` waits without one."""
+    sidecar.acks = False
+    client.emit({"message": "hi"})
+    patient = Later(lambda: client.close(timeout=1000))
+    wait_until(lambda: client.intake_closed, "it is closing")
+    report = client.close(timeout=0.2)
+    assert patient.join() is report
+    assert report.spilled == 1
+
+
+@pytest.mark.parametrize("acks", [True, False])
+def test_flush_while_another_thread_closes_never_hangs(
+    sidecar: Sidecar, stderr: Stderr, acks: bool
+) -> None:
+    for _ in range(5):
+        sidecar.acks = acks
+        client = a_client(sidecar, stderr)
+        client.emit({"message": "hi"})
+        results = close_and_flush(client)
+        assert not [result for result in results if isinstance(result, Exception)]
+        assert client.flush(20).all_acked is acks
+
+
+def close_and_flush(client: BackgroundClient) -> list[Any]:
+    close = functools.partial(client.close, timeout=0.1)
+    calls: list[Callable[[], Any]] = [close, client.flush, client.flush] * 2
+    return in_threads(len(calls), lambda n: calls[n]())
+
+
+def test_senders_that_wait_are_told_when_the_client_closes(
+    client: BackgroundClient, sidecar: Sidecar
+) -> None:
+    sidecar.acks = False
+    fill(client)
+    senders = [Later(lambda: client.send(LARGE)) for _ in range(4)]
+    wait_until(waits_for_space(client, 4), "all four wait")
+    client.close(timeout=0.2)
+    assert [type(sender.join()) for sender in senders] == [ClientClosed] * 4
+
+
+def test_after_close(client: BackgroundClient) -> None:
+    client.close()
+    assert client.emit({"message": "late"}) is False
+    with pytest.raises(ClientClosed):
+        client.send({"message": "late"})
+    assert client.flush(20).all_acked
+    assert client.intake_closed
+
+
+def test_an_interrupted_close_leaves_nobody_waiting(
+    client: BackgroundClient, sidecar: Sidecar, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ctrl-C in the middle of the drain: the report says what is left, and `close` ends."""
+    sidecar.acks = False
+    client.emit({"message": "hi"})
+
+    def interrupted(*_: Any) -> Any:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("logship.background.drive", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        client.close()
+    report = Later(client.close).join()
+    assert (report.accepted, report.unacked) == (1, 1)
+
+
+def test_an_interruption_before_the_drain_began_leaves_nobody_waiting(
+    client: BackgroundClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client.emit({"message": "hi"})
+    conduct = client._conduct
+
+    def interrupted(closing: Closing) -> None:
+        monkeypatch.setattr(client, "_conduct", conduct)
+        raise SystemExit(143)
+
+    monkeypatch.setattr(client, "_conduct", interrupted)
+    with pytest.raises(SystemExit):
+        client.close()
+    assert Later(client.close).join().accepted == 1
+
+
+def test_a_handler_that_closes_in_the_middle_of_close_does_not_wait_for_itself(
+    client: BackgroundClient, sidecar: Sidecar
+) -> None:
+    sidecar.acks = False
+    client.emit({"message": "hi"})
+    inner: list[Any] = []
+    step = DrainPlan.step
+
+    class Interrupted(DrainPlan):
+        def step(self, *arguments: Any) -> Any:
+            if not inner:
+                inner.append(None)
+                inner[0] = client.close()
+                sidecar.release_acks()
+            return step(self, *arguments)
+
+    plan = client.client.plan(20)
+    interrupted = Interrupted(
+        started_seconds=plan.started_seconds,
+        deadline_seconds=plan.deadline_seconds,
+        stall_seconds=plan.stall_seconds,
+    )
+    wait_until(lambda: bool(sidecar.held_acks), "the chunk is on its way")
+    sidecar.acks = True
+    report = Later(lambda: client.drain(interrupted, "test")).join()
+    assert report.all_acked
+    assert inner[0].accepted == 1
+
+
+# -- waiting for space -----------------------------------------------------------------------------
+
+
+def test_send_waits_for_space(client: BackgroundClient, sidecar: Sidecar) -> None:
+    sidecar.acks = False
+    count = fill(client)
+    sender = Later(lambda: client.send(LARGE))
+    wait_until(waits_for_space(client), "it waits")
+    assert not sender.is_done
+    sidecar.acks = True
+    sidecar.release_acks()
+    assert sender.join() is None
+    assert client.flush(20).all_acked
+    assert len(messages(sidecar)) == count + 1
+
+
+def test_send_with_a_timeout_gives_up(client: BackgroundClient, sidecar: Sidecar) -> None:
+    sidecar.acks = False
+    fill(client)
+    with pytest.raises(BufferFull, match=r"within 0\.02 s"):
+        client.send(LARGE, timeout=0.02)
+    wait_until(lambda: not client.client.buffer._space_callbacks, "nothing is left behind")
+
+
+async def test_send_does_not_wait_on_an_event_loops_thread(
+    client: BackgroundClient, sidecar: Sidecar
+) -> None:
+    sidecar.acks = False
+    await asyncio.to_thread(fill, client)
+    with pytest.raises(BufferFull, match="event loop"):
+        client.send(LARGE)
+
+
+def test_flush_from_a_handler_that_interrupted_the_buffer_does_not_wait_for_itself(
+    client: BackgroundClient, sidecar: Sidecar
+) -> None:
+    client.emit({"message": "hi"})
+    with client.client.buffer._lock:
+        report = client.flush()
+    assert not report.all_acked
+
+
+# -- when there is no thread -----------------------------------------------------------------------
+
+
+def test_without_a_thread_records_are_spilled_at_the_end(
+    sidecar: Sidecar, stderr: Stderr, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Thread, "start", refuse)
+    client = a_client(sidecar, stderr)
+    monkeypatch.undo()
+    assert client.emit({"message": "hi"})
+    assert not client.flush(20).all_acked
+    fill(client)
+    with pytest.raises(BufferFull, match="no thread"):
+        client.send(LARGE)
+    report = client.close(timeout=20)
+    assert report.spilled == report.accepted > 1
+    assert "can't start new thread" in stderr.warnings()[0]
+
+
+def test_a_bug_in_the_shipper_lets_senders_go(
+    client: BackgroundClient, sidecar: Sidecar, stderr: Stderr
+) -> None:
+    sidecar.acks = False
+    fill(client)
+    sender = Later(lambda: client.send(LARGE))
+    wait_until(waits_for_space(client), "it waits")
+    wait_until(lambda: bool(sidecar.held_acks), "chunks are on their way")
+
+    def broken(*_: Any) -> Any:
+        raise ZeroDivisionError("a bug")
+
+    client.client.delivery.acked = broken  # type: ignore[method-assign,assignment]
+    sidecar.release_acks()
+    assert isinstance(sender.join(), BufferFull)
+    report = client.close(timeout=20)
+    assert report.spilled == report.accepted
+
+
+def test_a_disabled_client_starts_nothing(sidecar: Sidecar, stderr: Stderr) -> None:
+    before = threading.active_count()
+    client = a_client(sidecar, stderr, disabled=True)
+    assert not client.emit({"message": "hi"})
+    client.send({"message": "hi"})
+    assert client.flush().all_acked
+    assert client.close().accepted == 0
+    assert threading.active_count() == before
+
+
+def test_the_thread_ends_with_the_client(sidecar: Sidecar, stderr: Stderr) -> None:
+    client = a_client(sidecar, stderr)
+    thread = client._thread
+    assert thread is not None
+    client.emit({"message": "hi"})
+    client.close()
+    assert not thread.is_alive()
+
+
+def test_the_shippers_thread_does_not_log(
+    sidecar: Sidecar, stderr: Stderr, caplog: pytest.LogCaptureFixture
+) -> None:
+    with a_client(sidecar, stderr) as client:
+        client.emit({"message": "hi"})
+        sidecar.say(b"\xc1")
+        sidecar.hang_up()
+        client.flush(20)
+    assert caplog.records == []

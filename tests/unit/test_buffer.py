@@ -1,0 +1,545 @@
+"""Shows the buffer's rules one by one: bound, numbers, sealing, wake-ups, gaps, ends, account."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from logship.buffer import buffer as buffer_module
+from logship.buffer.buffer import OVERFLOW_REASON, Buffer, Outcome
+from logship.buffer.chunk import ChunkState
+from logship.testing import ManualClock
+from tests.unit.accounts import (
+    Sink,
+    Wakes,
+    a_buffer,
+    body,
+    check,
+    check_declared,
+    entries_of,
+    numbers_in,
+    stamp_of,
+)
+
+ENTRY_BYTES = len(body(1)) + len("logship_id") + 1 + 24
+
+
+def offer_many(buffer: Buffer, count: int, tag: str = "t", first: int = 1) -> None:
+    for number in range(first, first + count):
+        assert buffer.offer(tag, body(number)) is Outcome.ACCEPTED
+
+
+def full_buffer(**options: Any) -> Buffer:
+    """Return a buffer of which not one entry more fits in."""
+    buffer = a_buffer(bytes_max=10 * ENTRY_BYTES, **options)
+    offer_many(buffer, 10)
+    assert buffer.offer("t", body(11)) is Outcome.FULL
+    return buffer
+
+
+def wakes_of(buffer: Buffer) -> int:
+    assert isinstance(buffer.wake, Wakes)
+    return buffer.wake.count
+
+
+# -- the bound -------------------------------------------------------------------------------------
+
+
+def test_the_bound_is_exact_to_the_byte() -> None:
+    buffer = a_buffer(bytes_max=3 * ENTRY_BYTES)
+    offer_many(buffer, 3)
+    assert buffer.bytes_held == buffer.bytes_max
+    assert buffer.offer("t", body(4)) is Outcome.FULL
+    one_short = a_buffer(bytes_max=3 * ENTRY_BYTES - 1)
+    offer_many(one_short, 2)
+    assert one_short.offer("t", body(3)) is Outcome.FULL
+
+
+def test_a_full_buffer_gives_out_no_number_and_opens_no_stream() -> None:
+    buffer = full_buffer()
+    before = buffer.report("", 0.0)
+    assert buffer.offer("another tag", body(12)) is Outcome.FULL
+    assert buffer.report("", 0.0) == before
+
+
+def test_released_bytes_can_be_used_again() -> None:
+    buffer = full_buffer()
+    sink = Sink(buffer)
+    sink.drain()
+    assert buffer.bytes_held == 0
+    offer_many(buffer, 10, first=20)
+    check(buffer, sink.acked)
+
+
+# -- numbers and stamps ----------------------------------------------------------------------------
+
+
+def test_each_tag_is_a_stream_numbered_from_one_without_a_hole() -> None:
+    buffer = a_buffer()
+    for number in range(30):
+        buffer.offer("ab"[number % 2], body(number))
+    sink = Sink(buffer)
+    sink.drain()
+    numbers: dict[str, list[int]] = {}
+    for record in sink.acked:
+        stream, number = stamp_of(record)
+        numbers.setdefault(stream, []).append(number)
+    assert list(numbers.values()) == [list(range(1, 16))] * 2
+
+
+@pytest.mark.parametrize("key", ["i", "k" * 31, "k" * 32, "k" * 255, "100%", "schlüssel"])
+def test_a_stamp_key_of_any_length_makes_a_valid_entry(key: str) -> None:
+    buffer = a_buffer(stamp_key=key, chunk_bytes_max=10_000)
+    buffer.offer("t", body(7))
+    buffer.burn("t", body(8), "overflow")
+    buffer.close_intake()
+    chunk = buffer.take()
+    assert chunk is not None
+    first, gap, end = entries_of(chunk.data)
+    assert first[key] == f"{chunk.stream.id}:0000000001"
+    assert gap[key].endswith(":0000000003")
+    assert end[key].endswith(":0000000004")
+    assert buffer.bytes_held == len(chunk.data)
+
+
+def test_without_stamps_entries_are_left_as_they_are_and_nothing_is_declared() -> None:
+    buffer = a_buffer(stamp_key=None)
+    buffer.offer("t", body(1, stamped=False))
+    buffer.burn("t", body(2, stamped=False), "overflow")
+    buffer.offer("t", body(3, stamped=False))
+    buffer.close_intake()
+    chunk = buffer.take()
+    assert chunk is not None
+    assert bytes(chunk.data) == body(1, stamped=False) + body(3, stamped=False)
+    report = buffer.report("", 0.0)
+    assert (report.accepted, report.dropped, report.unacked) == (3, 1, 2)
+    assert report.streams[0].end is None
+
+
+def test_a_stream_that_has_used_its_numbers_ends_and_another_begins(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(buffer_module, "ROLLOVER_NUMBER", 5)
+    buffer = a_buffer()
+    offer_many(buffer, 3)
+    assert buffer.burn("t", body(4), "overflow") is not None
+    assert buffer.burn("t", body(5), "overflow") is not None  # this one begins the next stream
+    offer_many(buffer, 3, first=6)
+    buffer.close_intake()
+    sink = Sink(buffer)
+    check(buffer, [])
+    sink.drain()
+    check(buffer, sink.acked)
+    check_declared(buffer, sink.acked)
+    streams = {stamp_of(record)[0] for record in sink.acked}
+    assert len(streams) == 3
+    assert sum("logship_end" in record for record in sink.acked) == 3
+
+
+def test_more_tags_than_streams_end_the_oldest_stream(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(buffer_module, "STREAMS_MAX", 3)
+    buffer = a_buffer()
+    sink = Sink(buffer)
+    for number in range(10):
+        buffer.offer(f"tag {number}", body(number))
+    check(buffer, [])
+    buffer.close_intake()
+    sink.drain()
+    check(buffer, sink.acked)
+    assert sum("logship_end" in record for record in sink.acked) == 10
+
+
+def test_ended_streams_are_forgotten_once_acked(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(buffer_module, "STREAMS_MAX", 3)
+    buffer = a_buffer()
+    sink = Sink(buffer)
+    for number in range(50):
+        buffer.offer(f"tag {number}", body(number))
+        sink.drain()
+    assert len(buffer.report("", 0.0).streams) <= 5
+
+
+def test_a_full_buffer_and_ever_new_tags_do_not_grow_the_process(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Tags made of user data while the sidecar is down: nothing may be kept for each of them."""
+    monkeypatch.setattr(buffer_module, "STREAMS_MAX", 3)
+    buffer = full_buffer()
+    for number in range(100):
+        assert buffer.offer(f"tag {number}", body(number)) is Outcome.FULL
+        buffer.burn(f"tag {number}", body(number), OVERFLOW_REASON)
+    report = buffer.report("", 0.0)
+    assert len(report.streams) <= 4
+    assert buffer.bytes_held <= buffer.bytes_max
+    assert report.refused + report.dropped == 100
+    check(buffer, [])
+
+
+# -- sealing ---------------------------------------------------------------------------------------
+
+
+def test_a_chunk_is_sealed_when_the_next_entry_does_not_fit() -> None:
+    buffer = a_buffer(chunk_bytes_max=3 * ENTRY_BYTES + 1)
+    offer_many(buffer, 3)
+    assert not buffer.has_sealed()
+    offer_many(buffer, 1)
+    chunk = buffer.take()
+    assert chunk is not None
+    assert chunk.entries == 3
+
+
+def test_a_chunk_that_is_exactly_full_is_sealed_at_once() -> None:
+    buffer = a_buffer(chunk_bytes_max=3 * ENTRY_BYTES)
+    offer_many(buffer, 3)
+    assert buffer.has_sealed()
+
+
+def test_an_entry_longer_than_a_chunk_goes_alone() -> None:
+    buffer = a_buffer()
+    offer_many(buffer, 2)
+    buffer.offer("t", body(3, 5000))
+    offer_many(buffer, 2, first=4)
+    buffer.seal_all()
+    sink = Sink(buffer)
+    sink.take_all()
+    assert [chunk.entries for chunk in sink.taken] == [2, 1, 2]
+
+
+def test_linger_seals_what_has_waited_and_nothing_else() -> None:
+    clock = ManualClock()
+    buffer = a_buffer(monotonic=clock)
+    offer_many(buffer, 1, "a")
+    clock.advance(0.1)
+    offer_many(buffer, 1, "b")
+    assert buffer.next_deadline_seconds() == clock() + 0.1
+    clock.advance(0.15)
+    buffer.seal_due(clock())
+    chunk = buffer.take()
+    assert chunk is not None
+    assert chunk.stream.tag == "a"
+    assert buffer.take() is None
+    assert buffer.next_deadline_seconds() == pytest.approx(clock() + 0.05)
+
+
+def test_no_open_chunk_no_deadline() -> None:
+    assert a_buffer().next_deadline_seconds() is None
+
+
+# -- wake-ups --------------------------------------------------------------------------------------
+
+
+def test_the_first_record_wakes_and_those_behind_it_do_not() -> None:
+    buffer = a_buffer(chunk_bytes_max=100_000)
+    offer_many(buffer, 50)
+    assert wakes_of(buffer) == 1
+
+
+def test_with_a_timer_armed_only_a_sealed_chunk_wakes() -> None:
+    buffer = a_buffer(chunk_bytes_max=5 * ENTRY_BYTES)
+    offer_many(buffer, 1)
+    buffer.next_deadline_seconds()
+    offer_many(buffer, 3, first=2)
+    assert wakes_of(buffer) == 1
+    offer_many(buffer, 1, first=5)
+    assert buffer.has_sealed()
+    assert wakes_of(buffer) == 2
+
+
+def test_a_shipper_that_was_woken_is_not_woken_again_before_he_has_looked() -> None:
+    buffer = a_buffer(chunk_bytes_max=2 * ENTRY_BYTES)
+    offer_many(buffer, 40)
+    assert wakes_of(buffer) == 1
+    Sink(buffer).take_all()
+    buffer.next_deadline_seconds()
+    offer_many(buffer, 40)
+    assert wakes_of(buffer) == 2
+
+
+def test_closing_wakes_where_there_is_something_to_send() -> None:
+    buffer = a_buffer()
+    offer_many(buffer, 1)
+    buffer.next_deadline_seconds()
+    before = wakes_of(buffer)
+    buffer.close_intake()
+    assert wakes_of(buffer) == before + 1
+
+
+# -- space -----------------------------------------------------------------------------------------
+
+
+def test_who_waits_for_space_is_told_once_when_a_chunk_is_released() -> None:
+    buffer = full_buffer(chunk_bytes_max=5 * ENTRY_BYTES)
+    told: list[int] = []
+    buffer.when_space(lambda: told.append(1))
+    take_back = buffer.when_space(lambda: told.append(2))
+    take_back()
+    sink = Sink(buffer)
+    sink.take_all()
+    sink.ack(sink.taken[0])
+    sink.ack(sink.taken[0])
+    assert told == [1]
+
+
+def test_the_callback_may_offer_at_once() -> None:
+    buffer = full_buffer()
+    outcomes: list[Outcome] = []
+    buffer.when_space(lambda: outcomes.append(buffer.offer("t", body(99))))
+    Sink(buffer).drain()
+    assert outcomes == [Outcome.ACCEPTED]
+
+
+@pytest.mark.parametrize("how", ["close", "drop", "quarantine", "tell"])
+def test_who_waits_for_space_is_told_too_when(how: str) -> None:
+    buffer = full_buffer(chunk_bytes_max=5 * ENTRY_BYTES)
+    told: list[int] = []
+    buffer.when_space(lambda: told.append(1))
+    if how == "close":
+        buffer.close_intake()
+    elif how == "drop":
+        buffer.drop_oldest()
+    elif how == "tell":
+        buffer.tell_waiters()
+    else:
+        chunk = buffer.take()
+        assert chunk is not None
+        buffer.quarantine(chunk)
+    assert told == [1]
+
+
+def test_an_ack_that_comes_twice_counts_once() -> None:
+    buffer = a_buffer()
+    offer_many(buffer, 3)
+    buffer.seal_all()
+    chunk = buffer.take()
+    assert chunk is not None
+    buffer.release(chunk)
+    buffer.release(chunk)
+    assert buffer.report("", 0.0).acked == 3
+    assert buffer.bytes_held == 0
+
+
+def test_flush_target_is_reached_when_all_chunks_up_to_it_are_settled_in_any_order() -> None:
+    buffer = a_buffer(chunk_bytes_max=ENTRY_BYTES)
+    offer_many(buffer, 3)
+    target = buffer.seal_all()
+    offer_many(buffer, 1, first=4)
+    sink = Sink(buffer)
+    sink.take_all()
+    assert buffer.settled_through() == 0
+    for chunk in reversed(sink.taken[:3]):
+        assert buffer.settled_through() < target
+        buffer.release(chunk)
+    assert buffer.settled_through() == target
+
+
+# -- gaps ------------------------------------------------------------------------------------------
+
+
+def test_what_was_burned_is_declared_before_the_next_entry() -> None:
+    buffer = full_buffer()
+    burned = [buffer.burn("t", body(n), OVERFLOW_REASON) for n in (11, 12)]
+    assert [each.number for each in burned if each is not None] == [11, 12]
+    sink = Sink(buffer)
+    sink.drain()
+    offer_many(buffer, 1, first=13)
+    sink.drain()
+    gap, after = sink.acked[-2:]
+    assert gap["logship_gap"] == [11, 12, "overflow"]
+    assert (stamp_of(gap)[1], stamp_of(after)[1]) == (13, 14)
+    check(buffer, sink.acked)
+
+
+def test_a_burned_entry_is_whole_and_carries_its_stamp() -> None:
+    buffer = full_buffer()
+    burned = buffer.burn("t", body(11), OVERFLOW_REASON)
+    assert burned is not None
+    (record,) = entries_of(burned.entry)
+    assert record["n"] == 11
+    assert stamp_of(record) == (burned.stream.id, 11)
+
+
+def test_what_was_burned_in_the_middle_of_an_open_chunk_is_a_hole_in_it() -> None:
+    buffer = a_buffer()
+    offer_many(buffer, 2)
+    buffer.burn("t", body(3), OVERFLOW_REASON)
+    offer_many(buffer, 1, first=4)
+    check(buffer, [])
+    assert buffer.report("", 0.0).streams[0].unacked == [(1, 2), (4, 5)]
+
+
+def test_what_was_spilled_after_all_is_reported_and_declared_so() -> None:
+    buffer = full_buffer()
+    burned = [buffer.burn("t", body(n), OVERFLOW_REASON) for n in range(11, 16)]
+    assert burned[2] is not None
+    buffer.burned_was_spilled(burned[2], OVERFLOW_REASON)
+    report = buffer.report("", 0.0)
+    assert (report.dropped, report.spilled) == (4, 1)
+    (part,) = report.streams
+    assert part.dropped == [(11, 12, "overflow"), (14, 15, "overflow")]
+    assert part.spilled == [(13, 13)]
+    sink = Sink(buffer)
+    sink.drain()
+    buffer.close_intake()
+    sink.drain()
+    gaps = [record["logship_gap"] for record in sink.acked if "logship_gap" in record]
+    assert gaps == [[11, 12, "overflow"], [13, 13, "spilled"], [14, 15, "overflow"]]
+
+
+def test_dropping_the_oldest_declares_its_numbers() -> None:
+    buffer = full_buffer(chunk_bytes_max=5 * ENTRY_BYTES)
+    assert buffer.drop_oldest()
+    offer_many(buffer, 1, first=11)
+    buffer.close_intake()
+    sink = Sink(buffer)
+    sink.drain()
+    check(buffer, sink.acked)
+    check_declared(buffer, sink.acked)
+    (part,) = buffer.report("", 0.0).streams
+    assert part.dropped == [(1, 5, "overflow")]
+
+
+def test_a_dropped_declaration_is_made_again() -> None:
+    """The chunk that is dropped holds a gap record: what that declared must not be forgotten."""
+    buffer = full_buffer(chunk_bytes_max=5 * ENTRY_BYTES)
+    buffer.drop_oldest()
+    offer_many(buffer, 1, first=11)  # with the gap record of 1-5 before it
+    buffer.seal_all()
+    while buffer.drop_oldest():
+        pass
+    offer_many(buffer, 1, first=12)
+    buffer.close_intake()
+    sink = Sink(buffer)
+    sink.drain()
+    assert sorted(numbers_in(r["logship_gap"] for r in sink.acked if "logship_gap" in r)) == [
+        *range(1, 13)
+    ]
+    check(buffer, sink.acked)
+
+
+def test_an_open_chunk_can_be_dropped_and_the_stream_goes_on() -> None:
+    buffer = a_buffer()
+    offer_many(buffer, 2)
+    assert buffer.drop_oldest()
+    assert buffer.next_deadline_seconds() is None
+    offer_many(buffer, 1, first=3)
+    check(buffer, [])
+
+
+def test_what_is_on_its_way_is_not_dropped() -> None:
+    buffer = a_buffer()
+    offer_many(buffer, 2)
+    buffer.seal_all()
+    buffer.take()
+    assert not buffer.drop_oldest()
+
+
+def test_chunks_of_an_ended_stream_are_not_dropped() -> None:
+    """Their gap could not be declared any more."""
+    buffer = a_buffer(chunk_bytes_max=2 * ENTRY_BYTES)
+    offer_many(buffer, 9)
+    buffer.close_intake()
+    assert not buffer.drop_oldest()
+
+
+# -- split and quarantine --------------------------------------------------------------------------
+
+
+def test_the_halves_of_a_chunk_hold_what_it_held() -> None:
+    buffer = a_buffer()
+    offer_many(buffer, 2)
+    buffer.burn("t", body(3), OVERFLOW_REASON)
+    offer_many(buffer, 3, first=4)
+    buffer.seal_all()
+    whole = buffer.take()
+    assert whole is not None
+    before = entries_of(whole.data)
+    buffer.note_spilled(whole, 4, 3)
+    halves = buffer.split(whole)
+    assert halves is not None
+    assert [r for half in halves for r in entries_of(half.data)] == before
+    assert halves[0].id != halves[1].id != whole.id
+    assert [(half.spilled_entries, half.spilled_records) for half in halves] == [(3, 2), (1, 1)]
+    assert buffer.unsettled() == [*halves]
+    report = buffer.report("", 0.0)
+    assert (report.spilled, report.unacked, report.dropped) == (3, 2, 1)
+    assert buffer.bytes_held == sum(len(half.data) for half in halves)
+
+
+def test_a_single_entry_is_not_split() -> None:
+    buffer = a_buffer()
+    offer_many(buffer, 1)
+    buffer.seal_all()
+    chunk = buffer.take()
+    assert chunk is not None
+    assert buffer.split(chunk) is None
+    assert chunk.state is ChunkState.TAKEN
+
+
+def test_a_quarantined_record_is_a_gap() -> None:
+    buffer = a_buffer()
+    offer_many(buffer, 1)
+    buffer.seal_all()
+    chunk = buffer.take()
+    assert chunk is not None
+    burned = buffer.quarantine(chunk)
+    assert burned is not None
+    assert entries_of(burned.entry)[0]["n"] == 1
+    buffer.close_intake()
+    sink = Sink(buffer)
+    sink.drain()
+    check(buffer, sink.acked)
+    check_declared(buffer, sink.acked)
+
+
+# -- the end ---------------------------------------------------------------------------------------
+
+
+def test_the_last_record_of_a_stream_counts_it() -> None:
+    buffer = full_buffer()
+    buffer.burn("t", body(11), OVERFLOW_REASON)
+    buffer.close_intake()
+    sink = Sink(buffer)
+    sink.drain()
+    end = sink.acked[-1]
+    assert end["message"] == "logship: stream closed"
+    assert (end["logship_end"], end["logship_accepted"], end["logship_refused"]) == (True, 11, 0)
+    check_declared(buffer, sink.acked)
+
+
+def test_closing_twice_ends_once() -> None:
+    buffer = a_buffer()
+    offer_many(buffer, 1)
+    buffer.close_intake()
+    before = buffer.report("", 0.0)
+    buffer.close_intake()
+    assert buffer.report("", 0.0) == before
+    assert buffer.intake_closed
+
+
+def test_a_closed_buffer_refuses_and_counts() -> None:
+    buffer = a_buffer()
+    offer_many(buffer, 1)
+    buffer.close_intake()
+    assert buffer.offer("t", body(2)) is Outcome.CLOSED
+    assert buffer.offer("never seen", body(3)) is Outcome.CLOSED
+    assert buffer.burn("t", body(4), OVERFLOW_REASON) is None
+    report = buffer.report("", 0.0)
+    assert (report.accepted, report.refused) == (1, 3)
+    assert [part.refused for part in report.streams] == [2]
+
+
+def test_spilled_entries_are_reported_as_spilled_until_they_are_acked() -> None:
+    buffer = a_buffer()
+    offer_many(buffer, 4)
+    buffer.close_intake()
+    chunk = buffer.take()
+    assert chunk is not None
+    buffer.note_spilled(chunk, 3, 3)
+    report = buffer.report("", 0.0)
+    assert (report.spilled, report.unacked) == (3, 1)
+    assert (report.streams[0].spilled, report.streams[0].unacked) == ([(1, 3)], [(4, 5)])
+    buffer.release(chunk)
+    report = buffer.report("", 0.0)
+    assert (report.acked, report.spilled, report.unacked) == (4, 0, 0)
+    assert report.all_acked

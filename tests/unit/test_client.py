@@ -1,0 +1,469 @@
+"""The asyncio client against a sidecar in memory that answers badly, late, in pieces or never."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import msgpack
+import pytest
+
+from logship.client import Client
+from logship.errors import BufferFull, ClientClosed
+from logship.testing import MemoryTransport, Sidecar
+from tests.unit.clients import BUFFER_BYTES, Stderr, messages, quick_settings, until
+
+HELO = msgpack.packb(["HELO", {"nonce": b"n", "auth": b"", "keepalive": True}])
+
+
+@pytest.fixture
+def stderr(tmp_path: Path) -> Iterator[Stderr]:
+    file = Stderr(tmp_path / "stderr")
+    yield file
+    file.close()
+
+
+@pytest.fixture
+def sidecar() -> Sidecar:
+    return Sidecar()
+
+
+@pytest.fixture
+def client(sidecar: Sidecar, stderr: Stderr) -> Client:
+    return a_client(sidecar, stderr)
+
+
+def a_client(sidecar: Sidecar, stderr: Stderr, **settings: Any) -> Client:
+    return Client(
+        quick_settings(**settings),
+        transport=MemoryTransport(sidecar),
+        last_resort=stderr.last_resort(),
+    )
+
+
+def emit_many(client: Client, count: int, characters: int = 100) -> list[str]:
+    """Emit records that can be told apart; return their messages."""
+    texts = [f"{number} {'x' * characters}" for number in range(count)]
+    assert all(client.emit({"message": text}) for text in texts)
+    return texts
+
+
+def fill(client: Client) -> int:
+    """Emit until the buffer is full; return how many records that took."""
+    count = 0
+    while client.buffer.bytes_held + 1300 < BUFFER_BYTES:
+        assert client.emit({"message": f"{count} {'x' * 1000}"})
+        count += 1
+    return count
+
+
+# -- delivery --------------------------------------------------------------------------------------
+
+
+async def test_everything_arrives_once_in_order_and_the_report_says_so(
+    client: Client, sidecar: Sidecar, stderr: Stderr
+) -> None:
+    async with client:
+        texts = emit_many(client, 200)
+    assert messages(sidecar) == texts
+    report = await client.close()
+    assert report.all_acked
+    assert (report.accepted, report.acked) == (200, 200)
+    assert stderr.lines() == []
+    assert isinstance(client._transport, MemoryTransport)
+    assert client._transport.closed
+
+
+async def test_records_emitted_before_the_start_are_not_lost(
+    client: Client, sidecar: Sidecar
+) -> None:
+    texts = emit_many(client, 3)
+    async with client:
+        pass
+    assert messages(sidecar) == texts
+
+
+async def test_linger_alone_delivers_the_last_record(client: Client, sidecar: Sidecar) -> None:
+    async with client:
+        client.emit({"message": "lonely"})
+        await until(lambda: messages(sidecar) == ["lonely"], "the lonely record arrives")
+
+
+async def test_acks_split_byte_by_byte(client: Client, sidecar: Sidecar) -> None:
+    sidecar.answer_bytes = 1
+    async with client:
+        emit_many(client, 200)
+        report = await client.flush(20)
+    assert report.all_acked
+    assert sidecar.messages == client.delivery.counters.chunks_sent
+
+
+async def test_acks_in_reverse_order(client: Client, sidecar: Sidecar) -> None:
+    sidecar.acks = False
+    async with client:
+        emit_many(client, 100)
+        client.buffer.seal_all()
+        await until(lambda: len(sidecar.held_acks) > 2, "several chunks are on their way")
+        sidecar.release_acks(newest_first=True)
+        sidecar.acks = True
+        assert (await client.flush(20)).all_acked
+
+
+@pytest.mark.parametrize(
+    ("answer", "says"),
+    [
+        (b"HTTP/1.1 400 Bad Request\r\n", "not an acknowledgement"),
+        (b"\xc1", "not an acknowledgement"),
+        (msgpack.packb({}), "refused"),
+        (msgpack.packb({"ack": 5}), "no id"),
+        (msgpack.packb(["PONG", False]), "not an acknowledgement"),
+        (HELO, "shared key"),
+    ],
+)
+async def test_an_answer_that_no_sidecar_gives_ends_the_connection_and_loses_nothing(
+    client: Client, sidecar: Sidecar, stderr: Stderr, answer: bytes, says: str
+) -> None:
+    sidecar.acks = False
+    async with client:
+        texts = emit_many(client, 20)
+        client.buffer.seal_all()
+        await until(lambda: sidecar.held_acks, "a chunk is on its way")
+        sidecar.acks = True
+        sidecar.say(answer)
+        assert (await client.flush(20)).all_acked
+    assert sidecar.connects >= 2
+    assert set(messages(sidecar)) == set(texts)
+    (warning,) = stderr.warnings()
+    assert says in warning
+
+
+async def test_a_good_ack_before_garbage_counts(client: Client, sidecar: Sidecar) -> None:
+    sidecar.acks = False
+    async with client:
+        emit_many(client, 1)
+        client.buffer.seal_all()
+        await until(lambda: sidecar.held_acks, "the chunk is on its way")
+        (ack,) = sidecar.held_acks
+        sidecar.say(ack + b"\xc1")
+        await until(lambda: not client.buffer.unsettled(), "the chunk is released")
+        assert sidecar.messages == 1
+        sidecar.acks = True
+
+
+async def test_a_sidecar_that_closes_in_the_middle_gets_the_same_chunks_again(
+    client: Client, sidecar: Sidecar
+) -> None:
+    sidecar.acks = False
+    async with client:
+        texts = emit_many(client, 100)
+        client.buffer.seal_all()
+        await until(lambda: len(sidecar.held_acks) > 2, "several chunks are on their way")
+        sidecar.hang_up()
+        sidecar.acks = True
+        assert (await client.flush(20)).all_acked
+    stamps = [each.record["logship_id"] for each in sidecar.delivered]
+    assert len(stamps) > len(set(stamps)), "sent twice, with the same stamps"
+    assert set(messages(sidecar)) == set(texts)
+
+
+async def test_a_sidecar_that_comes_later(client: Client, sidecar: Sidecar, stderr: Stderr) -> None:
+    sidecar.reachable = False
+    async with client:
+        emit_many(client, 10)
+        await until(lambda: client.delivery.counters.connect_failures > 3, "it tried often")
+        sidecar.reachable = True
+        assert (await client.flush(20)).all_acked
+    assert len(stderr.warnings()) == 1, "one warning a minute"
+
+
+async def test_a_connection_that_takes_nothing_for_a_while(
+    client: Client, sidecar: Sidecar
+) -> None:
+    async with client:
+        await until(lambda: sidecar.connected, "it is connected")
+        sidecar.stop_reading()
+        await until(lambda: not client.delivery.writable, "the client knows")
+        emit_many(client, 100)
+        client.buffer.seal_all()
+        assert not (await client.flush(0.05)).all_acked
+        assert not sidecar.delivered
+        sidecar.read_on()
+        assert (await client.flush(20)).all_acked
+
+
+# -- flush -----------------------------------------------------------------------------------------
+
+
+async def test_flush_waits_for_what_was_accepted_before_it_and_for_nothing_else(
+    client: Client, sidecar: Sidecar
+) -> None:
+    sidecar.acks = False
+    async with client:
+        emit_many(client, 1)
+        flushing = asyncio.ensure_future(client.flush(20))
+        await until(lambda: sidecar.held_acks, "the chunk is on its way")
+        emit_many(client, 1)
+        sidecar.release_acks()
+        report = await flushing
+        assert report.all_acked
+        assert report.unacked == 1
+        sidecar.acks = True
+        sidecar.release_acks()
+        await until(lambda: client.buffer.has_sealed() or sidecar.messages > 1, "the second came")
+        sidecar.hang_up()
+
+
+async def test_flush_of_nothing_is_done_at_once(client: Client) -> None:
+    async with client:
+        assert (await client.flush(0)).all_acked
+
+
+async def test_flush_that_runs_out_of_time_counts_what_is_left(
+    client: Client, sidecar: Sidecar
+) -> None:
+    sidecar.acks = False
+    async with client:
+        emit_many(client, 7)
+        report = await client.flush(0.02)
+        assert (report.all_acked, report.unacked) == (False, 7)
+        sidecar.hang_up()
+        sidecar.acks = True
+
+
+async def test_a_record_dropped_while_flushing_is_not_acked(
+    sidecar: Sidecar, stderr: Stderr
+) -> None:
+    sidecar.reachable = False
+    client = a_client(sidecar, stderr, overflow="drop_oldest")
+    async with client:
+        emit_many(client, 5)
+        flushing = asyncio.ensure_future(client.flush(20))
+        await asyncio.sleep(0)
+        while client.buffer.drop_oldest():
+            pass
+        sidecar.reachable = True
+        client.emit({"message": "another"})
+        assert not (await flushing).all_acked
+
+
+# -- send and close --------------------------------------------------------------------------------
+
+
+async def test_send_waits_for_space_as_long_as_it_takes(client: Client, sidecar: Sidecar) -> None:
+    sidecar.acks = False
+    async with client:
+        count = fill(client)
+        large = {"message": "y" * 2000}
+        sends = [asyncio.ensure_future(client.send(large)) for _ in range(5)]
+        await asyncio.sleep(0.02)
+        assert not any(send.done() for send in sends)
+        sidecar.acks = True
+        sidecar.release_acks()
+        await asyncio.gather(*sends)
+        assert (await client.flush(20)).all_acked
+    assert len(messages(sidecar)) == count + 5
+
+
+async def test_send_that_waits_is_told_when_the_client_closes(
+    client: Client, sidecar: Sidecar
+) -> None:
+    sidecar.acks = False
+    async with client:
+        fill(client)
+        sends = [asyncio.ensure_future(client.send({"message": "y" * 2000})) for _ in range(3)]
+        await asyncio.sleep(0)
+        await client.close(timeout=0.1)
+        results = await asyncio.gather(*sends, return_exceptions=True)
+    assert [type(result) for result in results] == [ClientClosed] * 3
+
+
+async def test_a_cancelled_send_leaves_nothing_behind(client: Client, sidecar: Sidecar) -> None:
+    sidecar.reachable = False
+    async with client:
+        fill(client)
+        send = asyncio.ensure_future(client.send({"message": "y" * 2000}))
+        await asyncio.sleep(0.01)
+        send.cancel()
+        await asyncio.gather(send, return_exceptions=True)
+        assert not client.buffer._space_callbacks
+        sidecar.reachable = True
+
+
+async def test_after_close_send_raises_and_emit_says_no(client: Client, sidecar: Sidecar) -> None:
+    async with client:
+        pass
+    with pytest.raises(ClientClosed):
+        await client.send({"message": "late"})
+    assert client.emit({"message": "late"}) is False
+    assert client.intake_closed
+
+
+async def test_closing_twice_or_at_once_gives_the_same_report(
+    client: Client, sidecar: Sidecar
+) -> None:
+    client.start()
+    emit_many(client, 5)
+    reports = await asyncio.gather(*(client.close() for _ in range(5)))
+    assert all(report is reports[0] for report in reports)
+    assert await client.close(reason="again") is reports[0]
+
+
+async def test_close_spills_and_names_what_nobody_acked(
+    client: Client, sidecar: Sidecar, stderr: Stderr
+) -> None:
+    sidecar.acks = False
+    client.start()
+    texts = emit_many(client, 30)
+    report = await client.close(timeout=0.3)
+    assert (report.accepted, report.acked, report.spilled, report.unacked) == (30, 0, 30, 0)
+    assert report.streams[0].spilled == [(1, 31)]
+    spilled = [line["record"] for line in stderr.json("spilled")]
+    assert [r["message"] for r in spilled if "logship_end" not in r] == texts
+    assert len(stderr.json("spill begins")) == 1
+    (printed,) = stderr.json("drain report")
+    assert printed["spilled"] == 30
+    assert stderr.lines()[-1].startswith('{"logship": "drain report"')
+
+
+async def test_without_a_last_resort_what_is_left_is_named_only(
+    sidecar: Sidecar, stderr: Stderr
+) -> None:
+    sidecar.acks = False
+    client = a_client(sidecar, stderr, last_resort="none")
+    client.start()
+    emit_many(client, 30)
+    report = await client.close(timeout=0.2)
+    assert (report.spilled, report.unacked) == (0, 30)
+    assert stderr.json("spilled") == []
+    assert len(stderr.json("drain report")) == 1
+
+
+async def test_a_cancelled_close_goes_on(client: Client, sidecar: Sidecar) -> None:
+    sidecar.acks = False
+    client.start()
+    emit_many(client, 3)
+    first = asyncio.ensure_future(client.close())
+    await until(lambda: sidecar.held_acks, "the chunk is on its way")
+    first.cancel()
+    await asyncio.gather(first, return_exceptions=True)
+    sidecar.release_acks()
+    assert (await client.close()).all_acked
+
+
+# -- records ---------------------------------------------------------------------------------------
+
+
+async def test_what_cannot_be_redacted_does_not_leave(sidecar: Sidecar, stderr: Stderr) -> None:
+    def redact(record: Any) -> Any:
+        if "password" in record:
+            raise KeyError("a bug in the application")
+        return {**record, "redacted": True}
+
+    async with a_client(sidecar, stderr, redact=redact) as client:
+        assert client.emit({"message": "hi"})
+        assert client.emit({"message": "hi", "password": "secret"})
+    first, second = [each.record for each in sidecar.delivered][:2]
+    assert first["redacted"] is True
+    assert "secret" not in str(second)
+    assert "KeyError" in second["message"]
+
+
+async def test_a_record_too_long_is_cut_marked_and_counted(
+    client: Client, sidecar: Sidecar
+) -> None:
+    async with client:
+        assert client.emit({"message": "z" * (2 * BUFFER_BYTES), "kept": "short"})
+    record = sidecar.delivered[0].record
+    assert record["logship_truncated"] is True
+    assert record["kept"] == "short"
+    assert record["message"].startswith("zzz")
+    report = await client.close()
+    assert (report.truncated, report.acked) == (1, 1)
+
+
+@pytest.mark.parametrize("tag", [5, b"bytes", 1.5, ("a", 1), "\udcff"])
+async def test_a_tag_that_is_none_does_not_stop_the_shipping(
+    client: Client, sidecar: Sidecar, tag: Any
+) -> None:
+    """One careless call must not cost all records that come after it."""
+    async with client:
+        assert client.emit({"message": "odd"}, tag)
+        await client.send({"message": "odd too"}, tag)
+        client.emit({"message": "usual"})
+        assert (await client.flush(20)).all_acked
+    assert sorted(messages(sidecar)) == ["odd", "odd too", "usual"]
+
+
+class Unreadable:
+    def __repr__(self) -> str:
+        raise RuntimeError("no")
+
+
+@pytest.mark.parametrize("record", [5, None, [1], {"a": Unreadable()}, {Unreadable(): 1}])
+async def test_emit_never_raises(client: Client, sidecar: Sidecar, record: Any) -> None:
+    async with client:
+        assert client.emit(record)
+    assert len(messages(sidecar)) == 1
+
+
+async def test_a_disabled_client_does_nothing(sidecar: Sidecar, stderr: Stderr) -> None:
+    async with a_client(sidecar, stderr, disabled=True) as client:
+        assert not client.emit({"message": "hi"})
+        await client.send({"message": "hi"})
+    report = await client.close()
+    assert (report.accepted, report.refused) == (0, 0)
+    assert sidecar.connects == 0
+
+
+# -- a bug of our own ------------------------------------------------------------------------------
+
+
+async def test_a_bug_in_a_callback_is_said_and_nobody_hangs(
+    client: Client, sidecar: Sidecar, stderr: Stderr
+) -> None:
+    sidecar.acks = False
+    async with client:
+        count = fill(client)
+        await until(lambda: sidecar.held_acks, "chunks are on their way")
+        flushing = asyncio.ensure_future(client.flush())
+        sending = asyncio.ensure_future(client.send({"message": "y" * 2000}))
+        await asyncio.sleep(0)
+
+        def broken(*_: Any) -> Any:
+            raise ZeroDivisionError("a bug")
+
+        client.delivery.acked = broken  # type: ignore[method-assign,assignment]
+        sidecar.release_acks()
+        assert not (await flushing).all_acked
+        with pytest.raises(BufferFull):
+            await sending
+        assert client.broken
+        report = await client.close(timeout=20)
+    assert (report.accepted, report.spilled) == (count, count)
+    bug, broken_down = stderr.warnings()
+    assert "ZeroDivisionError" in bug
+    assert "please report" in bug
+    assert "shipping has ended" in broken_down
+
+
+async def test_a_connect_that_raises_what_it_should_not_is_tried_again(
+    sidecar: Sidecar, stderr: Stderr
+) -> None:
+    class OddTransport(MemoryTransport):
+        failures = 3
+
+        async def connect(self, *arguments: Any) -> Any:
+            if self.failures:
+                self.failures -= 1
+                raise ZeroDivisionError("a bug in a transport")
+            return await super().connect(*arguments)
+
+    client = Client(
+        quick_settings(), transport=OddTransport(sidecar), last_resort=stderr.last_resort()
+    )
+    async with client:
+        emit_many(client, 3)
+        assert (await client.flush(20)).all_acked
+    assert "ZeroDivisionError" in stderr.warnings()[0]

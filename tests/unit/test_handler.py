@@ -1,0 +1,235 @@
+"""From `logging` to a mapping: every field, every mistake of an application, and no lock."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from logship.handler import Handler
+from logship.lastresort import LastResort
+
+
+class Recorder:
+    """A client that remembers what it was given."""
+
+    def __init__(self, descriptor: int) -> None:
+        self.records: list[dict[str, Any]] = []
+        self.tags: list[str | None] = []
+        self.times_ns: list[int | None] = []
+        self.intake_closed = False
+        self.full = False
+        self.last_resort = LastResort(descriptor=descriptor)
+
+    def emit(
+        self, record: dict[str, Any], tag: str | None = None, *, time_ns: int | None = None
+    ) -> bool:
+        if self.intake_closed or self.full:
+            return False
+        self.records.append(record)
+        self.tags.append(tag)
+        self.times_ns.append(time_ns)
+        return True
+
+
+@pytest.fixture
+def stderr(tmp_path: Path) -> Path:
+    path = tmp_path / "stderr"
+    path.touch()
+    return path
+
+
+@pytest.fixture
+def client(stderr: Path) -> Iterator[Recorder]:
+    descriptor = os.open(stderr, os.O_WRONLY | os.O_APPEND)
+    yield Recorder(descriptor)
+    os.close(descriptor)
+
+
+@pytest.fixture
+def handler(client: Recorder) -> Handler:
+    return Handler(client)
+
+
+@pytest.fixture
+def logger(handler: Handler) -> logging.Logger:
+    fresh = logging.Logger("app.part")
+    fresh.addHandler(handler)
+    return fresh
+
+
+def test_the_usual_fields(logger: logging.Logger, client: Recorder) -> None:
+    logger.warning("%s of %d", "one", 3)
+    assert client.records == [{"message": "one of 3", "level": "WARNING", "logger": "app.part"}]
+    assert client.times_ns[0] is not None
+    assert client.times_ns[0] > 1_600_000_000_000_000_000
+
+
+def test_another_message_key_and_tag(client: Recorder) -> None:
+    Handler(client, message_key="log", tag="route").emit(
+        logging.LogRecord("n", logging.INFO, "", 1, "hi", None, None)
+    )
+    assert client.records[0]["log"] == "hi"
+    assert client.tags == ["route"]
+
+
+def test_extra_fields_under_their_own_names(logger: logging.Logger, client: Recorder) -> None:
+    logger.info("hi", extra={"user": 7, "nested": {"a": [1]}})
+    assert client.records[0]["user"] == 7
+    assert client.records[0]["nested"] == {"a": [1]}
+
+
+@pytest.mark.parametrize("names", [("level", "extra_level"), ("extra_level", "level")])
+def test_extra_fields_never_displace_another(
+    logger: logging.Logger, client: Recorder, names: tuple[str, str]
+) -> None:
+    logger.info("hi", extra={name: f"value of {name}" for name in names})
+    (record,) = client.records
+    assert record["level"] == "INFO"
+    assert {"value of level", "value of extra_level"} <= set(record.values())
+
+
+def test_an_exception_is_a_field(logger: logging.Logger, client: Recorder) -> None:
+    try:
+        raise KeyError("nope")
+    except KeyError:
+        logger.exception("it failed")
+    assert client.records[0]["message"] == "it failed"
+    assert client.records[0]["exception"].endswith("KeyError: 'nope'")
+
+
+def test_an_exception_that_was_formatted_in_another_process(
+    handler: Handler, client: Recorder
+) -> None:
+    """As `SocketHandler` sends it: `exc_info` cannot be pickled, its text can."""
+    record = logging.makeLogRecord({"msg": "it failed", "exc_text": "Traceback: KeyError"})
+    handler.handle(record)
+    assert client.records[0]["exception"] == "Traceback: KeyError"
+
+
+def test_a_stack_is_a_field(logger: logging.Logger, client: Recorder) -> None:
+    logger.info("here", stack_info=True)
+    assert "test_a_stack_is_a_field" in client.records[0]["stack"]
+
+
+def test_a_thread_is_named_where_it_is_not_the_main_one(
+    logger: logging.Logger, client: Recorder
+) -> None:
+    thread = threading.Thread(target=logger.info, args=("hi",), name="worker-1")
+    thread.start()
+    thread.join()
+    assert client.records[0]["thread"] == "worker-1"
+
+
+def test_a_formatter_makes_the_message(
+    logger: logging.Logger, handler: Handler, client: Recorder
+) -> None:
+    handler.setFormatter(logging.Formatter("<%(levelname)s %(message)s>"))
+    try:
+        raise KeyError("nope")
+    except KeyError:
+        logger.exception("hi")
+    assert client.records[0]["message"].startswith("<ERROR hi>\nTraceback")
+    assert "exception" not in client.records[0]
+
+
+class Unspeakable:
+    def __str__(self) -> str:
+        raise RuntimeError("no")
+
+
+@pytest.mark.parametrize("arguments", [("only one",), (Unspeakable(), 1)])
+def test_bad_arguments_cost_no_record_and_break_nothing(
+    logger: logging.Logger,
+    client: Recorder,
+    arguments: tuple[Any, ...],
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    logger.info("%s and %d", *arguments)
+    (record,) = client.records
+    assert record["message"] == "%s and %d"
+    assert record["arguments"] == arguments
+    assert "Logging error" in capsys.readouterr().err, "as every handler says it"
+
+
+def test_a_record_made_by_hand_with_a_broken_time(handler: Handler, client: Recorder) -> None:
+    for created in ("soon", None, float("nan"), float("inf")):
+        handler.handle(logging.makeLogRecord({"msg": "hi", "created": created}))
+    assert [record["message"] for record in client.records] == ["hi"] * 4
+
+
+def test_filters_decide(logger: logging.Logger, handler: Handler, client: Recorder) -> None:
+    handler.addFilter(lambda record: "secret" not in record.getMessage())
+    logger.info("a secret")
+    logger.info("a word")
+    assert [record["message"] for record in client.records] == ["a word"]
+
+
+@pytest.mark.skipif(sys.version_info < (3, 12), reason="filters replace records since 3.12")
+def test_a_filter_may_replace_the_record(
+    logger: logging.Logger, handler: Handler, client: Recorder
+) -> None:
+    def replace(_: logging.LogRecord) -> Any:
+        return logging.makeLogRecord({"msg": "another"})
+
+    handler.addFilter(replace)
+    logger.info("one")
+    assert client.records[0]["message"] == "another"
+
+
+def test_a_blocked_emit_stops_no_other_thread(
+    logger: logging.Logger, handler: Handler, client: Recorder
+) -> None:
+    """`logging` would hold the handler's lock; an event loop's thread must not wait for it."""
+    blocked, go_on = threading.Event(), threading.Event()
+    emit = client.emit
+
+    def emit_slowly(record: dict[str, Any], *args: Any, **kwargs: Any) -> bool:
+        if record["message"] == "slow":
+            blocked.set()
+            assert go_on.wait(20)
+        return emit(record, *args, **kwargs)
+
+    client.emit = emit_slowly  # type: ignore[method-assign]
+    slow = threading.Thread(target=logger.info, args=("slow",))
+    slow.start()
+    assert blocked.wait(20)
+    assert handler.lock is not None
+    logger.info("quick")
+    assert [record["message"] for record in client.records] == ["quick"]
+    go_on.set()
+    slow.join()
+
+
+def test_after_the_clients_close_records_go_to_stderr(
+    logger: logging.Logger, client: Recorder, stderr: Path
+) -> None:
+    client.intake_closed = True
+    logger.info("too late", extra={"odd": {1, 2}})
+    (line,) = map(json.loads, stderr.read_text().splitlines())
+    assert line["logship"] == "refused"
+    assert line["record"]["message"] == "too late"
+
+
+def test_what_a_full_buffer_did_not_take_is_its_own_business(
+    logger: logging.Logger, client: Recorder, stderr: Path
+) -> None:
+    client.full = True
+    logger.info("no room")
+    assert stderr.read_text() == ""
+
+
+def test_closing_the_handler_does_not_close_the_client(
+    logger: logging.Logger, handler: Handler, client: Recorder
+) -> None:
+    """`dictConfig` closes handlers, and programs go on."""
+    handler.close()
+    logger.info("still here")
+    assert len(client.records) == 1

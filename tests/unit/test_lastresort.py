@@ -1,0 +1,375 @@
+"""Standard error of every kind: written at once or not at all, counted, and never waited for.
+
+Every test here would hang, not fail, if a write could block: pytest's timeout is the judge.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from logship import lastresort
+from logship.buffer.buffer import Buffer
+from logship.lastresort import LastResort, Spill
+from logship.testing import ManualClock
+from tests.unit.accounts import a_buffer, body
+
+PIPE_BYTES = 4096
+LINE = b"x" * 99 + b"\n"
+
+
+class Pipe:
+    """A small pipe that the test reads when it likes."""
+
+    def __init__(self) -> None:
+        self.reading, self.writing = os.pipe()
+        import fcntl
+
+        fcntl.fcntl(self.writing, fcntl.F_SETPIPE_SZ, PIPE_BYTES)
+
+    def fill(self) -> int:
+        """Fill it to the last byte; return how many bytes that took."""
+        os.set_blocking(self.writing, False)
+        count = 0
+        try:
+            while True:
+                count += os.write(self.writing, b"#")
+        except BlockingIOError:
+            os.set_blocking(self.writing, True)
+        return count
+
+    def read(self, count: int = 1 << 20) -> bytes:
+        os.set_blocking(self.reading, False)
+        try:
+            return os.read(self.reading, count)
+        except BlockingIOError:
+            return b""
+
+    def close(self) -> None:
+        for descriptor in (self.reading, self.writing):
+            os.close(descriptor)
+
+
+@pytest.fixture
+def pipe() -> Iterator[Pipe]:
+    fresh = Pipe()
+    yield fresh
+    fresh.close()
+
+
+def test_a_pipe_takes_lines_until_it_is_full_and_then_says_so(pipe: Pipe) -> None:
+    resort = LastResort(descriptor=pipe.writing)
+    written = 0
+    while resort.write_line(LINE):
+        written += 1
+    assert 0 < written <= PIPE_BYTES // len(LINE) + 1
+    assert not resort.write_line(LINE)
+    assert pipe.read().count(LINE) == PIPE_BYTES // len(LINE)
+    assert resort.write_line(LINE)
+
+
+def test_writing_does_not_make_the_application_s_own_stderr_non_blocking(pipe: Pipe) -> None:
+    resort = LastResort(descriptor=pipe.writing)
+    resort.write_line(LINE)
+    assert os.get_blocking(pipe.writing)
+
+
+def test_a_line_longer_than_the_pipe_comes_out_whole_over_time(pipe: Pipe) -> None:
+    resort = LastResort(descriptor=pipe.writing)
+    line = b"y" * (5 * PIPE_BYTES) + b"\n"
+    assert resort.write_line(line)
+    assert resort.torn
+    got = b""
+    for _ in range(20):
+        got += pipe.read()
+        resort.write_line(LINE)
+    got += pipe.read()
+    assert got.startswith(line + LINE)
+    assert not got.replace(line, b"").replace(LINE, b"")
+
+
+def test_a_pipe_that_cannot_be_opened_anew_is_written_with_care(
+    pipe: Pipe, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: Any) -> int:
+        raise PermissionError
+
+    monkeypatch.setattr(os, "open", refuse)
+    resort = LastResort(descriptor=pipe.writing)
+    assert isinstance(resort._write, lastresort._CautiousWriter)
+    assert resort.write_line(LINE)
+    pipe.fill()
+    assert not resort.write_line(LINE)
+    assert os.get_blocking(pipe.writing)
+
+
+def test_nobody_reads_the_pipe_any_more() -> None:
+    reading, writing = os.pipe()
+    resort = LastResort(descriptor=writing)
+    os.close(reading)
+    assert not resort.write_line(LINE)
+    resort.warn("kind", "text")
+    os.close(writing)
+
+
+def test_a_closed_descriptor() -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    os.close(writing)
+    resort = LastResort(descriptor=writing)
+    assert not resort.write_line(LINE)
+    assert not resort.offer_line(LINE)
+    resort.wait_writable(0.0)
+
+
+def test_a_regular_file_keeps_its_place(tmp_path: Path) -> None:
+    path = tmp_path / "stderr"
+    with path.open("wb") as file:
+        file.write(b"before\n")
+        file.flush()
+        assert LastResort(descriptor=file.fileno()).write_line(LINE)
+        file.write(b"after\n")
+    assert path.read_bytes() == b"before\n" + LINE + b"after\n"
+
+
+def test_a_terminal() -> None:
+    ours, theirs = pty.openpty()
+    resort = LastResort(descriptor=theirs)
+    assert resort.write_line(b"hello\n")
+    assert os.read(ours, 100) == b"hello\r\n"
+    written = 0
+    while resort.write_line(LINE) and written < 10_000:
+        written += 1
+    assert written < 10_000, "a terminal that nobody reads takes no more at some time"
+    os.close(ours)
+    os.close(theirs)
+
+
+def test_a_socket() -> None:
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        resort = LastResort(descriptor=theirs.fileno())
+        while resort.write_line(LINE):
+            pass
+        assert theirs.getblocking()
+        while resort.torn or not resort.write_line(b"end\n"):
+            ours.recv(1 << 20)
+            resort.write_line(LINE)
+
+
+def test_a_writer_is_not_re_entered(pipe: Pipe) -> None:
+    """A signal handler that warns in the middle of a write must not cut a line in two."""
+    resort = LastResort(descriptor=pipe.writing)
+    real = resort._write
+    inner: list[bool] = []
+
+    class Writer:
+        descriptor = real.descriptor
+
+        def __call__(self, data: bytes) -> int:
+            inner.append(resort.write_line(b"inner\n"))
+            inner.append(resort.offer_line(b"inner\n"))
+            return real(data)
+
+    resort._write = Writer()
+    assert resort.write_line(LINE)
+    assert inner[:2] == [False, False]
+    assert pipe.read() == LINE
+
+
+def test_an_exception_in_the_middle_of_a_write_does_not_silence_it(pipe: Pipe) -> None:
+    resort = LastResort(descriptor=pipe.writing)
+    real = resort._write
+
+    class Writer:
+        descriptor = real.descriptor
+
+        def __call__(self, data: bytes) -> int:
+            raise KeyboardInterrupt
+
+    resort._write = Writer()
+    with pytest.raises(KeyboardInterrupt):
+        resort.write_line(LINE)
+    with pytest.raises(KeyboardInterrupt):
+        resort.offer_line(LINE)
+    resort._write = real
+    assert resort.write_line(LINE)
+
+
+# -- the pace --------------------------------------------------------------------------------------
+
+
+def paced(pipe: Pipe, rate: int) -> tuple[LastResort, ManualClock]:
+    clock = ManualClock()
+    resort = LastResort(descriptor=pipe.writing, bytes_per_second_max=rate, monotonic=clock)
+    return resort, clock
+
+
+def offers(resort: LastResort, count: int) -> int:
+    return sum(resort.offer_line(LINE) for _ in range(count))
+
+
+def test_the_pace_is_kept_in_runs(pipe: Pipe) -> None:
+    """Once dry it stays dry until a second's worth is there: gaps stay few in a long outage."""
+    resort, clock = paced(pipe, 10 * len(LINE))
+    assert offers(resort, 20) == 10
+    clock.advance(0.9)
+    assert offers(resort, 20) == 0
+    clock.advance(0.1)
+    assert offers(resort, 20) == 10
+    assert resort.write_line(LINE), "only offers are paced"
+
+
+def test_a_line_longer_than_a_second_s_worth_passes_when_nothing_else_did(pipe: Pipe) -> None:
+    resort, clock = paced(pipe, 50)
+    assert offers(resort, 3) == 1
+    clock.advance(1.0)
+    assert offers(resort, 3) == 0
+    clock.advance(1.0)
+    assert offers(resort, 3) == 1
+
+
+def test_pace_nought_lets_nothing_pass(pipe: Pipe) -> None:
+    resort, clock = paced(pipe, 0)
+    clock.advance(1e6)
+    assert offers(resort, 3) == 0
+
+
+def test_one_warning_of_a_kind_in_a_minute(pipe: Pipe) -> None:
+    resort, clock = paced(pipe, 1000)
+    for _ in range(3):
+        resort.warn("connect", "no sidecar")
+        resort.warn("other", "\udcff umlaut ä")
+    clock.advance(60.0)
+    resort.warn("connect", "still none")
+    assert pipe.read().decode().splitlines() == [
+        "logship: no sidecar",
+        "logship: \\udcff umlaut ä",
+        "logship: still none",
+    ]
+
+
+def test_a_warning_that_did_not_come_out_is_tried_again(pipe: Pipe) -> None:
+    resort, _ = paced(pipe, 1000)
+    pipe.fill()
+    resort.warn("connect", "no sidecar")
+    pipe.read()
+    resort.warn("connect", "no sidecar")
+    assert pipe.read() == b"logship: no sidecar\n"
+
+
+# -- the spill -------------------------------------------------------------------------------------
+
+
+def a_closed_buffer(count: int, characters: int = 300) -> Buffer:
+    buffer = a_buffer(bytes_max=10**6, chunk_bytes_max=1500)
+    for number in range(1, count + 1):
+        buffer.offer("t", body(number, characters))
+    buffer.close_intake()
+    return buffer
+
+
+def spilled_numbers(data: bytes) -> list[int]:
+    records = [json.loads(line)["record"] for line in data.splitlines()]
+    return [record["n"] for record in records if "n" in record]
+
+
+def forever() -> float:
+    return 0.0
+
+
+def test_a_spill_writes_everything_once_and_stops_where_stderr_stalls(pipe: Pipe) -> None:
+    buffer = a_closed_buffer(60)
+    resort = LastResort(descriptor=pipe.writing)
+    spill = Spill(buffer, resort)
+    got = b""
+    for _ in range(100):
+        finished = spill.step(1.0, forever)
+        report = buffer.report("", 0.0)
+        got += pipe.read()
+        if finished and not resort.torn:
+            break
+        whole = len(spilled_numbers(got[: got.rfind(b"\n") + 1]))
+        assert whole <= report.spilled <= whole + 1
+    got += pipe.read()
+    assert spilled_numbers(got) == [*range(1, 61)]
+    report = buffer.report("", 0.0)
+    assert (report.spilled, report.unacked) == (60, 0)
+    assert report.streams[0].spilled == [(1, 61)]
+
+
+def test_a_line_that_is_only_begun_is_not_counted(pipe: Pipe) -> None:
+    """Whatever the pipe held before: what a reader can use is what is counted."""
+    for taken in range(0, PIPE_BYTES, 97):
+        pipe.fill()
+        pipe.read(PIPE_BYTES - taken)
+        buffer = a_closed_buffer(30, 5000)
+        resort = LastResort(descriptor=pipe.writing)
+        spill = Spill(buffer, resort)
+        spill.step(1.0, forever)
+        spill.finish()
+        whole = pipe.read().lstrip(b"#")
+        whole = whole[: whole.rfind(b"\n") + 1]
+        report = buffer.report("", 0.0)
+        assert report.spilled == len(spilled_numbers(whole))
+        assert report.spilled + report.unacked == 30
+
+
+def test_a_torn_line_of_somebody_else_takes_nothing_back(pipe: Pipe) -> None:
+    """The announcement is long; where only its beginning came out, no record was written."""
+    buffer = a_closed_buffer(3)
+    resort = LastResort(descriptor=pipe.writing)
+    assert resort.write_line(b"a" * (2 * PIPE_BYTES) + b"\n")
+    spill = Spill(buffer, resort)
+    assert not spill.step(1.0, forever)
+    spill.finish()
+    report = buffer.report("", 0.0)
+    assert (report.spilled, report.unacked) == (0, 3)
+    assert report.streams[0].unacked == [(1, 4)]
+
+
+def test_the_last_line_of_a_chunk_may_be_the_torn_one(pipe: Pipe) -> None:
+    buffer = a_buffer(bytes_max=10**6, chunk_bytes_max=100, stamp_key=None)
+    for number in (1, 2):
+        buffer.offer("t", body(number, 2 * PIPE_BYTES, stamped=False))
+    buffer.close_intake()
+    resort = LastResort(descriptor=pipe.writing)
+    spill = Spill(buffer, resort)
+    assert not spill.step(1.0, forever)
+    spill.finish()
+    assert (buffer.report("", 0.0).spilled, buffer.report("", 0.0).unacked) == (0, 2)
+    assert [chunk.spilled_entries for chunk in buffer.unsettled()] == [0, 0]
+
+
+def test_what_is_acked_before_its_turn_is_not_spilled(tmp_path: Path) -> None:
+    buffer = a_closed_buffer(30)
+    first = buffer.take()
+    assert first is not None
+    records = first.records
+    with (tmp_path / "stderr").open("wb") as file:
+        spill = Spill(buffer, LastResort(descriptor=file.fileno()))
+        spill.step(0.0, forever)  # no time: it only looks
+        buffer.release(first)
+        assert spill.step(1.0, forever)
+    numbers = spilled_numbers((tmp_path / "stderr").read_bytes())
+    assert numbers == [*range(records + 1, 31)]
+    assert buffer.report("", 0.0).spilled == 30 - records
+
+
+def test_halves_of_a_split_chunk_are_spilled_too(tmp_path: Path) -> None:
+    buffer = a_closed_buffer(3)
+    whole = buffer.take()
+    assert whole is not None
+    with (tmp_path / "stderr").open("wb") as file:
+        spill = Spill(buffer, LastResort(descriptor=file.fileno()))
+        spill.step(0.0, forever)
+        buffer.split(whole)
+        assert spill.step(1.0, forever)
+    assert spilled_numbers((tmp_path / "stderr").read_bytes()) == [1, 2, 3]

@@ -1,0 +1,210 @@
+"""What happens to a record when the buffer is full: each policy, and who waits for how long."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from logship.buffer.buffer import OVERFLOW_REASON, Buffer, Outcome
+from logship.buffer.overflow import Admission, may_wait_here
+from logship.testing import ManualClock
+from tests.support.waiting import wait_until
+from tests.unit.accounts import Sink, a_buffer, body, check
+
+
+class Lines:
+    """A last resort that takes what it has room for."""
+
+    def __init__(self, room: int = 1000) -> None:
+        self.room = room
+        self.lines: list[dict[str, Any]] = []
+
+    def offer_line(self, line: bytes) -> bool:
+        if len(self.lines) == self.room:
+            return False
+        self.lines.append(json.loads(line))
+        return True
+
+
+def full_buffer() -> Buffer:
+    buffer = a_buffer(bytes_max=1000, chunk_bytes_max=300)
+    number = 0
+    while buffer.offer("t", body(number)) is Outcome.ACCEPTED:
+        number += 1
+    return buffer
+
+
+def admission(buffer: Buffer, policy: Any, lines: Lines | None = None, **options: Any) -> Admission:
+    return Admission(
+        buffer, policy=policy, **{"block_seconds_max": 0.0, "last_resort": lines, **options}
+    )
+
+
+def outcome_of(buffer: Buffer) -> tuple[int, int, int]:
+    report = buffer.report("", 0.0)
+    return report.dropped, report.spilled, report.unacked
+
+
+def test_drop_newest_loses_the_record_and_says_so() -> None:
+    buffer = full_buffer()
+    before = outcome_of(buffer)[2]
+    assert not admission(buffer, "drop_newest", Lines()).admit("t", body(99))
+    assert outcome_of(buffer) == (1, 0, before)
+    check(buffer, [])
+
+
+def test_drop_oldest_makes_room() -> None:
+    buffer = full_buffer()
+    assert admission(buffer, "drop_oldest").admit("t", body(99))
+    dropped, spilled, unacked = outcome_of(buffer)
+    assert dropped > 0
+    assert (spilled, unacked) == (0, buffer.report("", 0.0).accepted - dropped)
+    assert buffer.bytes_held <= buffer.bytes_max
+    check(buffer, [])
+
+
+def test_drop_oldest_loses_the_newest_where_all_is_on_its_way() -> None:
+    buffer = full_buffer()
+    buffer.seal_all()
+    Sink(buffer).take_all()
+    assert not admission(buffer, "drop_oldest").admit("t", body(99))
+    assert outcome_of(buffer)[0] == 1
+
+
+def test_block_diverts_to_the_last_resort_what_found_no_place() -> None:
+    buffer, lines = full_buffer(), Lines(room=2)
+    block = admission(buffer, "block", lines)
+    assert [block.admit("t", body(n)) for n in (97, 98, 99)] == [False] * 3
+    assert [line["record"]["n"] for line in lines.lines] == [97, 98]
+    assert lines.lines[0]["logship"] == "spilled"
+    dropped, spilled, _ = outcome_of(buffer)
+    assert (dropped, spilled) == (1, 2)
+    check(buffer, [])
+
+
+def test_without_a_last_resort_it_is_dropped_and_declared() -> None:
+    buffer = full_buffer()
+    assert not admission(buffer, "block", None).admit("t", body(99))
+    assert outcome_of(buffer)[:2] == (1, 0)
+    check(buffer, [])
+
+
+@pytest.mark.parametrize("policy", ["block", "drop_oldest", "drop_newest"])
+def test_a_closed_buffer_refuses_whatever_the_policy(policy: str) -> None:
+    buffer = full_buffer()
+    buffer.close_intake()
+    assert not admission(buffer, policy, Lines()).admit("t", body(99))
+    report = buffer.report("", 0.0)
+    assert (report.refused, report.dropped) == (1, 0)
+
+
+class Waiter:
+    """A thread that admits one record."""
+
+    def __init__(self, policy: Admission, number: int) -> None:
+        self.result: bool | None = None
+        self._thread = threading.Thread(target=self._run, args=(policy, number), daemon=True)
+        self._thread.start()
+
+    def _run(self, policy: Admission, number: int) -> None:
+        self.result = policy.admit("t", body(number))
+
+    def join(self) -> bool | None:
+        self._thread.join(20)
+        return self.result
+
+
+def waiting(buffer: Buffer, count: int) -> Callable[[], bool]:
+    # One more waits without a thread: the end of the outage.
+    return lambda: len(buffer._space_callbacks) >= count + 1
+
+
+def test_a_thread_waits_until_space_was_freed() -> None:
+    buffer, clock = full_buffer(), ManualClock()
+    block = admission(buffer, "block", Lines(), block_seconds_max=100.0, monotonic=clock)
+    waiters = [Waiter(block, 99), Waiter(block, 100)]
+    wait_until(waiting(buffer, 2), "both threads wait")
+    Sink(buffer).drain()
+    assert [waiter.join() for waiter in waiters] == [True, True]
+
+
+def test_a_thread_that_waits_is_let_go_when_the_buffer_closes() -> None:
+    buffer, lines = full_buffer(), Lines()
+    block = admission(buffer, "block", lines, block_seconds_max=100.0)
+    waiter = Waiter(block, 99)
+    wait_until(waiting(buffer, 1), "it waits")
+    buffer.close_intake()
+    assert waiter.join() is False
+    assert buffer.report("", 0.0).refused == 1
+    assert not lines.lines
+
+
+def test_an_outage_has_one_wait_and_the_next_has_another() -> None:
+    buffer, clock = full_buffer(), ManualClock()
+    block = admission(buffer, "block", Lines(), block_seconds_max=0.05, monotonic=clock)
+    waits: list[float] = []
+    real = block._offer_when_space
+
+    def timed_out(tag: str, packed: bytes, timeout_seconds: float) -> Outcome:
+        waits.append(timeout_seconds)
+        outcome = real(tag, packed, 0.0)
+        clock.advance(timeout_seconds)
+        return outcome
+
+    block._offer_when_space = timed_out  # type: ignore[method-assign,assignment]
+    for number in range(97, 100):
+        assert not block.admit("t", body(number))
+    assert waits == [pytest.approx(0.05)], "only the first record of the outage waited"
+    sink = Sink(buffer)
+    sink.take_all()
+    sink.ack(sink.taken[0])
+    filler = 200
+    while buffer.offer("t", body(filler)) is Outcome.ACCEPTED:
+        filler += 1
+    assert not block.admit("t", body(100))
+    assert len(waits) == 2, "space had been freed: a new outage"
+    assert buffer.counters.blocked_seconds == pytest.approx(0.1)
+
+
+async def test_nothing_waits_on_an_event_loops_thread() -> None:
+    buffer = full_buffer()
+    block = admission(buffer, "block", Lines(), block_seconds_max=1000.0)
+    assert not may_wait_here()
+    assert not block.admit("t", body(99))
+    assert await asyncio.to_thread(may_wait_here)
+
+
+def test_a_handler_that_logs_while_its_own_thread_waits_does_not_wait() -> None:
+    buffer, lines = full_buffer(), Lines()
+    block = admission(buffer, "block", lines, block_seconds_max=1000.0)
+    interrupted: list[bool] = []
+    inner: list[bool] = []
+    offer = buffer.offer
+
+    def offer_interrupted(tag: str, packed: bytes) -> Outcome:
+        outcome = offer(tag, packed)
+        if block._waiting_threads and not interrupted:
+            interrupted.append(True)
+            inner.append(block.admit("t", body(98)))  # here the thread is about to wait
+            Sink(buffer).drain()
+        return outcome
+
+    buffer.offer = offer_interrupted  # type: ignore[method-assign,assignment]
+    assert block.admit("t", body(99))
+    assert inner == [False]
+    assert [line["record"]["n"] for line in lines.lines] == [98]
+
+
+def test_an_entry_that_interrupts_an_offer_is_taken_without_waiting() -> None:
+    buffer = full_buffer()
+    with buffer._lock:  # as if it were in the middle of a call
+        assert admission(buffer, "block", Lines(), block_seconds_max=1e3).admit("t", body(99))
+        assert buffer.burn("t", body(100), OVERFLOW_REASON) is None
+    assert buffer.report("", 0.0).refused == 1
+    assert any(b"n" in chunk.data for chunk in buffer.unsettled())
+    check(buffer, [])

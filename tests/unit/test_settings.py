@@ -1,0 +1,266 @@
+"""Every setting from the environment, and every mistake as one error that says what to do."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from logship.errors import SettingsError
+from logship.settings import (
+    MIB,
+    Endpoint,
+    Settings,
+    buffer_bytes_for,
+    memory_limit_bytes,
+    stop_timeout_for,
+    variable_name,
+)
+
+FROM_ENVIRONMENT: dict[str, tuple[str, Any]] = {
+    "endpoints": (
+        "tcp://a:1, tls://b:2,unix:///run/s.sock",
+        (
+            Endpoint("tcp", "a", 1, ""),
+            Endpoint("tls", "b", 2, ""),
+            Endpoint("unix", "", 0, "/run/s.sock"),
+        ),
+    ),
+    "tag": ("web", "web"),
+    "message_key": ("log", "log"),
+    "buffer_bytes_max": ("1048576", MIB),
+    "chunk_bytes_max": ("4096", 4096),
+    "linger_seconds": ("0.5", 0.5),
+    "inflight_chunks_max": ("3", 3),
+    "overflow": ("drop_oldest", "drop_oldest"),
+    "block_seconds_max": ("2", 2.0),
+    "last_resort": ("none", "none"),
+    "spill_bytes_per_second_max": ("0", 0),
+    "ack_timeout_seconds": ("120", 120.0),
+    "connect_timeout_seconds": ("1.5", 1.5),
+    "backoff_seconds_base": ("0.1", 0.1),
+    "backoff_seconds_max": ("7", 7.0),
+    "stop_timeout_seconds": ("120", 120.0),
+    "exit_drain_seconds": ("4", 4.0),
+    "exit_stall_seconds": ("6", 6.0),
+    "exit_drain_seconds_max": ("60", 60.0),
+    "child_drain_seconds": ("1", 1.0),
+    "compress": ("gzip", "gzip"),
+    "spool_dir": ("/spool", "/spool"),
+    "spool_bytes_max": ("33554432", 32 * MIB),
+    "spool_fsync": ("interval", "interval"),
+    "stamp": ("0", False),
+    "stamp_key": ("id", "id"),
+    "report": ("yes", True),
+    "disabled": ("1", True),
+}
+ELSEWHERE = {
+    "redact",  # a function
+    *("shared_key", "username", "password", "tls_ca", "tls_cert", "tls_key", "tls_server_name"),
+}
+
+
+def test_no_setting_is_forgotten_here() -> None:
+    names = {each.name for each in dataclasses.fields(Settings)}
+    assert names - ELSEWHERE == set(FROM_ENVIRONMENT)
+
+
+@pytest.mark.parametrize(("name", "value"), FROM_ENVIRONMENT.items())
+def test_every_setting_has_a_variable(name: str, value: tuple[str, Any]) -> None:
+    text, meaning = value
+    settings = Settings.from_env({f"LOGSHIP_{name.upper()}": text})
+    assert getattr(settings, name) == meaning
+    assert getattr(Settings.from_env({}), name) != meaning, "shows nothing: it is the default"
+
+
+def test_arguments_win_over_the_environment_and_empty_variables_are_none() -> None:
+    environ = {"LOGSHIP_TAG": "environment", "LOGSHIP_LINGER_SECONDS": ""}
+    settings = Settings.from_env(environ, tag="argument")
+    assert (settings.tag, settings.linger_seconds) == ("argument", 0.2)
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "says"),
+    [
+        ("buffer_bytes_max", "64MB", "whole number"),
+        ("buffer_bytes_max", "1.5", "whole number"),
+        ("buffer_bytes_max", "1024", "at least 65536"),
+        ("buffer_bytes_max", "9" * 5000, "whole number"),
+        ("chunk_bytes_max", "1000001", "1024 to 1000000"),
+        ("inflight_chunks_max", "0", "1 to 1024"),
+        ("linger_seconds", "fast", "a number"),
+        ("linger_seconds", "nan", "a number"),
+        ("linger_seconds", "inf", "a number"),
+        ("linger_seconds", "-1", "0.0 to 60.0"),
+        ("overflow", "dropoldest", "block or drop_oldest or drop_newest"),
+        ("last_resort", "stdout", "stderr or none"),
+        ("stamp", "maybe", "1 or 0"),
+        ("tag", "a\nb", "printable"),
+        ("stamp_key", "k" * 256, "1 to 255 bytes"),
+        ("redact", "x", "a function"),
+    ],
+)
+def test_a_wrong_value_is_one_error_that_names_everything(name: str, text: str, says: str) -> None:
+    with pytest.raises(SettingsError) as caught:
+        Settings.from_env({variable_name(name): text})
+    message = str(caught.value)
+    assert name in message
+    assert variable_name(name) in message
+    assert text.splitlines()[0][:100] in message
+    assert says in message
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("buffer_bytes_max", 1e6),
+        ("buffer_bytes_max", True),
+        pytest.param("buffer_bytes_max", 10**400, id="400 digits"),
+        pytest.param("linger_seconds", 10**5000, id="5000 digits"),
+        ("linger_seconds", "1"),
+        ("linger_seconds", None),
+        ("stamp", 1),
+        ("tag", b"web"),
+        ("tag", ""),
+        ("tag", "\udc80"),
+        ("overflow", ["block"]),
+        ("redact", "str"),
+        ("endpoints", 5),
+        ("endpoints", [5]),
+        ("endpoints", []),
+        ("endpoints", ""),
+        ("endpoints", b"tcp://a:1"),
+    ],
+)
+def test_a_wrong_argument_is_an_error_that_names_it(name: str, value: Any) -> None:
+    with pytest.raises(SettingsError, match=name):
+        Settings.of(**{name: value})
+
+
+def test_a_setting_that_does_not_exist_is_named() -> None:
+    with pytest.raises(SettingsError, match="lingering_seconds: no such setting"):
+        Settings.from_env({}, lingering_seconds=1)
+
+
+@pytest.mark.parametrize(
+    ("settings", "name"),
+    [
+        ({"backoff_seconds_base": 2.0, "backoff_seconds_max": 1.0}, "backoff_seconds_base"),
+        ({"chunk_bytes_max": 100_000, "buffer_bytes_max": 65536}, "chunk_bytes_max"),
+    ],
+)
+def test_settings_that_do_not_go_together(settings: dict[str, Any], name: str) -> None:
+    with pytest.raises(SettingsError, match=name):
+        Settings.of(**settings)
+
+
+def test_settings_are_frozen_and_equal_by_value() -> None:
+    settings = Settings.of(tag="t")
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        settings.tag = "u"  # type: ignore[misc]
+    assert settings == Settings.of(tag="t")
+
+
+# -- endpoints -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("text", "endpoint"),
+    [
+        ("tcp://host:24224", Endpoint("tcp", "host", 24224, "")),
+        ("tcp://[::1]:24224", Endpoint("tcp", "::1", 24224, "")),
+        ("tls://[fe80::1%eth0]:65535", Endpoint("tls", "fe80::1%eth0", 65535, "")),
+        ("unix:///run/fluent.sock", Endpoint("unix", "", 0, "/run/fluent.sock")),
+    ],
+)
+def test_endpoints_are_read_and_written_alike(text: str, endpoint: Endpoint) -> None:
+    assert Endpoint.parse(f" {text} ") == endpoint
+    assert str(endpoint) == text
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "host:24224", "tcp://host", "tcp://:1", "tcp://host:", "tcp://host:0", "tcp://host:65536",
+        "tcp://host:-1", "tcp://host:1/path", "tcp://::1:24224", "udp://host:1", "unix://relative",
+        "unix://", "tcp://host:²", "tcp//host:1", "tcp://",
+    ],
+)  # fmt: skip
+def test_what_is_no_endpoint_is_named(text: str) -> None:
+    with pytest.raises(SettingsError) as caught:
+        Settings.from_env({"LOGSHIP_ENDPOINTS": f"tcp://good:1,{text}"})
+    assert repr(text) in str(caught.value)
+    assert "unix:///PATH" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("environ", "endpoint"),
+    [
+        ({}, "tcp://127.0.0.1:24224"),
+        ({"FLUENT_HOST": "10.0.0.1", "FLUENT_PORT": "24225"}, "tcp://10.0.0.1:24225"),
+        ({"FLUENT_HOST": "10.0.0.1"}, "tcp://10.0.0.1:24224"),
+        ({"FLUENT_HOST": "::1", "FLUENT_PORT": ""}, "tcp://[::1]:24224"),
+        ({"FLUENT_PORT": "1"}, "tcp://127.0.0.1:24224"),
+        ({"FLUENT_HOST": "a", "LOGSHIP_ENDPOINTS": "tcp://b:1"}, "tcp://b:1"),
+    ],
+)
+def test_firelens_tells_where_its_sidecar_is(environ: dict[str, str], endpoint: str) -> None:
+    assert [str(each) for each in Settings.from_env(environ).endpoints] == [endpoint]
+
+
+def test_a_broken_firelens_port_is_an_error() -> None:
+    with pytest.raises(SettingsError, match="tcp://h:x"):
+        Settings.from_env({"FLUENT_HOST": "h", "FLUENT_PORT": "x"})
+
+
+# -- what the container allows ---------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("file", "text", "limit"),
+    [
+        ("memory.max", "536870912\n", 536870912),
+        ("memory.max", "max\n", None),
+        ("memory/memory.limit_in_bytes", "268435456\n", 268435456),
+        ("memory/memory.limit_in_bytes", "9223372036854771712\n", None),
+        ("memory.max", "", None),
+        ("another", "1", None),
+    ],
+)
+def test_memory_limit_of_both_cgroup_versions(
+    tmp_path: Path, file: str, text: str, limit: int | None
+) -> None:
+    path = tmp_path / file
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(text)
+    assert memory_limit_bytes(tmp_path) == limit
+
+
+@pytest.mark.parametrize(
+    ("limit", "buffer"),
+    [
+        (None, 64 * MIB),
+        (512 * MIB, 32 * MIB),
+        (16 * MIB, 4 * MIB),
+        (1024 * MIB, 64 * MIB),
+        (99_999 * MIB, 64 * MIB),
+    ],
+)
+def test_the_buffer_fits_the_container(limit: int | None, buffer: int) -> None:
+    assert buffer_bytes_for(limit) == buffer
+
+
+@pytest.mark.parametrize(
+    ("environ", "seconds"),
+    [
+        ({}, 9.0),
+        ({"ECS_CONTAINER_METADATA_URI_V4": "http://x"}, 30.0),
+        ({"AWS_EXECUTION_ENV": "AWS_ECS_FARGATE"}, 30.0),
+        ({"KUBERNETES_SERVICE_HOST": "10.0.0.1"}, 30.0),
+    ],
+)
+def test_the_stop_timeout_is_the_orchestrators(environ: dict[str, str], seconds: float) -> None:
+    assert stop_timeout_for(environ) == seconds
+    assert Settings.from_env(environ).stop_timeout_seconds == seconds

@@ -1,0 +1,74 @@
+"""Gap and range arithmetic against sets of numbers."""
+
+from __future__ import annotations
+
+import itertools
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from logship.buffer.chunk import merge_ranges, subtract_ranges
+from logship.buffer.stream import Gap, Stream, merge_gaps, renamed_gaps, suffix_bytes
+from tests.unit.accounts import QUICK, numbers_in
+
+NUMBERS = st.dictionaries(st.integers(1, 40), st.sampled_from(["overflow", "spilled"]), max_size=25)
+
+
+def as_gaps(reasons: dict[int, str]) -> list[Gap]:
+    return merge_gaps([], [Gap(number, number, reason) for number, reason in reasons.items()])
+
+
+def as_reasons(gaps: list[Gap]) -> dict[int, str]:
+    return {n: gap.reason for gap in gaps for n in range(gap.first, gap.last + 1)}
+
+
+def assert_in_one_form(gaps: list[Gap]) -> None:
+    """Ascending, not overlapping, and neighbours of one reason are one."""
+    for left, right in itertools.pairwise(gaps):
+        assert left.last < right.first
+        assert left.reason != right.reason or left.last + 1 < right.first
+
+
+@QUICK
+@given(NUMBERS, NUMBERS)
+def test_merging_gaps_keeps_every_number_and_reason(
+    some: dict[int, str], more: dict[int, str]
+) -> None:
+    more = {number: reason for number, reason in more.items() if number not in some}
+    merged = merge_gaps(as_gaps(some), as_gaps(more))
+    assert as_reasons(merged) == some | more
+    assert_in_one_form(merged)
+
+
+@QUICK
+@given(NUMBERS, st.integers(1, 40))
+def test_renaming_changes_one_number(reasons: dict[int, str], number: int) -> None:
+    renamed = renamed_gaps(as_gaps(reasons), number, "spilled")
+    expected = {**reasons, number: "spilled"} if number in reasons else reasons
+    assert as_reasons(renamed) == expected
+    assert_in_one_form(renamed)
+
+
+@QUICK
+@given(st.sets(st.integers(1, 40)), st.sets(st.integers(1, 40)))
+def test_ranges_are_sets_of_numbers(some: set[int], holes: set[int]) -> None:
+    ranges = merge_ranges([(n, n) for n in some])
+    assert numbers_in(ranges) == sorted(some)
+    left = subtract_ranges(ranges, merge_ranges([(n, n) for n in holes]))
+    assert numbers_in(left) == sorted(some - holes)
+
+
+@QUICK
+@given(st.text(min_size=1, max_size=80), st.integers(1, 9_999_999_999))
+def test_every_stamp_of_a_key_has_the_same_length(key: str, number: int) -> None:
+    key = key.encode("utf-8", "ignore").decode() or "k"
+    if len(key.encode()) > 255:
+        return
+    stream = Stream("t", key, bytes)
+    assert len(stream.suffix_of(number)) == suffix_bytes(key)
+    assert stream.suffix_of(number).endswith(b"%s:%010d" % (stream.id.encode(), number))
+
+
+def test_no_stamp_no_bytes() -> None:
+    assert Stream("t", None, bytes).suffix_of(1) == b""
+    assert suffix_bytes(None) == 0

@@ -1,0 +1,89 @@
+"""The public test tools do what their documentation says."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from logship.client import Client
+from logship.errors import ConnectError
+from logship.settings import Endpoint
+from logship.testing import ManualClock, MemoryTransport, Sidecar
+from tests.unit.clients import quick_settings, until
+
+
+def test_a_manual_clock_stands_still_until_it_is_moved() -> None:
+    clock = ManualClock(5.0)
+    assert clock() == clock() == 5.0
+    clock.advance(2.5)
+    assert clock() == 7.5
+    with pytest.raises(ValueError, match="not negative"):
+        clock.advance(-1)
+
+
+async def test_the_example_of_the_documentation() -> None:
+    sidecar = Sidecar()
+    async with Client(quick_settings(), transport=MemoryTransport(sidecar)) as client:
+        client.emit({"message": "hi"})
+    first, end = sidecar.delivered
+    assert (first.tag, first.record["message"]) == ("t", "hi")
+    assert end.record["logship_end"] is True
+    assert sidecar.connected == 0
+
+
+async def test_an_unreachable_sidecar_is_a_connect_error() -> None:
+    sidecar = Sidecar()
+    sidecar.reachable = False
+    client = Client(quick_settings(), transport=MemoryTransport(sidecar))
+    with pytest.raises(ConnectError, match="tcp://h:1"):
+        await MemoryTransport(sidecar).connect(Endpoint("tcp", "h", 1, ""), client)
+    assert sidecar.connects == 0
+
+
+class Events:
+    """A client's end that remembers."""
+
+    def __init__(self) -> None:
+        self.events: list[object] = []
+
+    def bytes_received(self, data: bytes) -> None:
+        self.events.append(data)
+
+    def connection_ended(self, reason: str) -> None:
+        self.events.append(reason)
+
+    def writable_changed(self, writable: bool) -> None:
+        self.events.append(writable)
+
+
+async def test_what_is_no_message_ends_the_connection_as_a_real_server_would() -> None:
+    sidecar, events = Sidecar(), Events()
+    connection = await MemoryTransport(sidecar).connect(Endpoint("tcp", "h", 1, ""), events)
+    connection.send([b"\xc1"])
+    await until(lambda: events.events, "the connection ends")
+    assert sidecar.connected == 0
+    assert len(events.events) == 1
+
+
+async def test_an_aborted_connection_says_nothing_more() -> None:
+    sidecar, events = Sidecar(), Events()
+    sidecar.greeting = b"hello"
+    connection = await MemoryTransport(sidecar).connect(Endpoint("tcp", "h", 1, ""), events)
+    connection.send([b"\xc1"])
+    sidecar.stop_reading()
+    sidecar.hang_up()
+    connection.abort()
+    for _ in range(5):
+        await asyncio.sleep(0)
+    assert events.events == []
+    assert sidecar.connected == 0
+
+
+async def test_answers_come_in_pieces() -> None:
+    sidecar, events = Sidecar(), Events()
+    sidecar.answer_bytes = 2
+    await MemoryTransport(sidecar).connect(Endpoint("tcp", "h", 1, ""), events)
+    sidecar.say(b"hello")
+    await until(lambda: len(events.events) == 3, "three pieces")
+    assert events.events == [b"he", b"ll", b"o"]
