@@ -1,0 +1,111 @@
+"""Several runs in a row or side by side, with progress bars, kept under one directory."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import signal
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from datetime import datetime
+from pathlib import Path
+
+from rich.console import Console
+from rich.progress import Progress, TaskID
+
+from benchmarks.scenario import Outcome, Scenario, Watch, run
+from benchmarks.table import Row, open_progress
+
+
+def new_directory(kind: str) -> Path:
+    """Make a directory under `out/`, named after this moment."""
+    return _make_new(Path("out") / kind / datetime.now().astimezone().strftime("%Y%m%d-%H%M%S"))
+
+
+def _make_new(wanted: Path) -> Path:
+    """Make a directory that did not exist: `wanted`, or the like with a number."""
+    for number in itertools.count(1):
+        path = wanted if number == 1 else wanted.with_name(f"{wanted.name}-{number}")
+        with contextlib.suppress(FileExistsError):
+            path.mkdir(parents=True)
+            break
+    return path
+
+
+def run_all(
+    scenarios: Sequence[Scenario],
+    directory: Path,
+    console: Console,
+    *,
+    repeat: int = 1,
+    together: int = 1,
+    ended: Callable[[Outcome], None] = lambda outcome: None,
+) -> list[Row]:
+    """Run each scenario `repeat` times and return its row.
+
+    Args:
+        scenarios: In the order of the rows.
+        directory: Takes a directory for each run.
+        console: Shows a bar for each run that is under way, where it is a terminal.
+        repeat: Runs of each scenario.
+        together: How many runs may be under way at once: more than one only where a run is light.
+        ended: Told of each run when it ended, in the thread that ran it.
+
+    Raises:
+        BenchmarkError: A run failed; those under way are called off.
+    """
+    watch_over = threading.Event()
+    with open_progress(console) as progress, _interrupted_by_sigterm():
+        pool = ThreadPoolExecutor(together)
+        try:
+            jobs = [
+                [
+                    pool.submit(_one, scenario, directory, progress, watch_over, ended)
+                    for _ in range(repeat)
+                ]
+                for scenario in scenarios
+            ]
+            return [_row(scenario, runs) for scenario, runs in zip(scenarios, jobs, strict=True)]
+        finally:
+            watch_over.set()
+            pool.shutdown(cancel_futures=True)
+
+
+def _row(scenario: Scenario, runs: list[Future[Outcome]]) -> Row:
+    return Row(scenario, tuple(future.result() for future in runs))
+
+
+def _one(
+    scenario: Scenario,
+    directory: Path,
+    progress: Progress,
+    called_off: threading.Event,
+    ended: Callable[[Outcome], None],
+) -> Outcome:
+    task = progress.add_task(_title(scenario), total=1.0, step="")
+    place = _make_new(directory / scenario.name)
+    try:
+        outcome = run(scenario, place, Watch(_teller(progress, task), called_off))
+    finally:
+        progress.remove_task(task)
+    ended(outcome)
+    return outcome
+
+
+def _title(scenario: Scenario) -> str:
+    return f"{scenario.shipper}, {scenario.fault}"
+
+
+def _teller(progress: Progress, task: TaskID) -> Callable[[float, str], None]:
+    return lambda fraction, step: progress.update(task, completed=fraction, step=step)
+
+
+@contextlib.contextmanager
+def _interrupted_by_sigterm() -> Iterator[None]:
+    """Treat SIGTERM as Ctrl-C, so that it too ends the applications and sidecars under way."""
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)

@@ -1,0 +1,14 @@
+"""What can go wrong with a measurement itself, as against what it measures."""
+
+from __future__ import annotations
+
+import click
+
+
+class BenchmarkError(click.ClickException):
+    """The benchmark could not be run; the message says what to do.
+
+    Its exit code is not the 1 that means "logship lost a line".
+    """
+
+    exit_code = 2

@@ -1,0 +1,215 @@
+"""Compares an application's ledger with what arrived; imports nothing of logship's.
+
+It reads files alone: the ledger (what was written), the sidecar's output files (what was
+delivered) and what the application left on stderr (what was spilled or declared as dropped). Every
+line that was written is then exactly one of delivered, spilled, dropped and LOST. It can be run
+by hand: `python -m benchmarks.judge --ledger F --stderr F OUTPUT…`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import gzip
+import json
+import sys
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from benchmarks.ledger import MARKER, MARKER_CHARS, intact, read_ledger
+
+Range = tuple[int, int]
+
+
+@dataclass
+class Found:
+    """What a set of files holds."""
+
+    copies: Counter[str] = field(default_factory=Counter)
+    """Marker of an intact line, and how often it is there."""
+    damaged: int = 0
+    """Lines with a marker whose JSON or whose message is not whole: nobody could read them."""
+    numbers: dict[str, set[int]] = field(default_factory=lambda: defaultdict(set))
+    """The numbers seen of each stream."""
+    gaps: dict[str, list[Range]] = field(default_factory=lambda: defaultdict(list))
+    """Ranges that gap records declare, except as spilled: what is spilled has to be there."""
+    reports: list[dict[str, Any]] = field(default_factory=list)
+    """Drain reports."""
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """Where the written lines are. `written = delivered + spilled + dropped + lost`."""
+
+    written: int
+    delivered: int
+    """In the sidecar's output."""
+    spilled: int
+    """Not in the output, but on the application's stderr."""
+    dropped: int
+    """Nowhere, and declared so by a gap record or the drain report."""
+    lost: int
+    """Nowhere, and nobody says so."""
+    duplicated: int
+    """Copies in the output beyond the first."""
+    damaged: int
+    """Copies in the output that are not whole; a line that has no other copy is lost."""
+    unwritten: int
+    """In the output, but not in the ledger: the application died between logging and noting."""
+    lost_examples: tuple[str, ...]
+    """Markers of the first lost lines, to search for."""
+
+
+def judge(ledger: Path, outputs: Iterable[Path], stderr: Path | None) -> Verdict:
+    """Compare a ledger with the sidecar's output files and the application's stderr.
+
+    Args:
+        ledger: What `application.py` noted.
+        outputs: JSON lines, also after a tag or time (Fluentd's TSV, Fluent Bit), plain or gzip.
+        stderr: The application's; None or a missing file: nothing was spilled or reported.
+    """
+    written = read_ledger(ledger).times_ns.keys()
+    arrived, said = _read(outputs), _read([stderr] if stderr and stderr.exists() else [])
+    delivered = written & arrived.copies.keys()
+    spilled = (written & said.copies.keys()) - delivered
+    missing = sorted(written - delivered - spilled)
+    dropped = min(len(missing), _declared_dropped(arrived, said))
+    return Verdict(
+        written=len(written),
+        delivered=len(delivered),
+        spilled=len(spilled),
+        dropped=dropped,
+        lost=len(missing) - dropped,
+        duplicated=arrived.copies.total() - len(arrived.copies),
+        damaged=arrived.damaged,
+        unwritten=len(arrived.copies.keys() - written),
+        lost_examples=tuple(missing[:3]) if len(missing) > dropped else (),
+    )
+
+
+def last_report(stderr: Path) -> dict[str, Any] | None:
+    """Return the last drain report on a captured stderr, or None."""
+    reports = _read([stderr]).reports
+    return reports[-1] if reports else None
+
+
+# --- reading -----------------------------------------------------------------------------------
+
+
+def _read(paths: Iterable[Path]) -> Found:
+    found = Found()
+    for path in paths:
+        for line in _lines(path):
+            _take(line, found)
+    return found
+
+
+def _lines(path: Path) -> Iterator[str]:
+    opened = gzip.open if path.suffix == ".gz" else open
+    with opened(path, "rt", encoding="utf-8", errors="backslashreplace", newline="\n") as lines:
+        yield from lines
+
+
+def _take(line: str, found: Found) -> None:
+    if not (MARKER.search(line) or "logship" in line):
+        return  # quickly: nothing of ours
+    try:
+        documents = list(_documents(line))
+    except ValueError:
+        found.damaged += MARKER.search(line) is not None
+        return
+    for document in documents:
+        for mapping in _mappings(document):
+            _take_mapping(mapping, found)
+
+
+def _documents(line: str) -> Iterator[Any]:
+    """Yield each JSON object of a line, whatever tag or time stands before or between them."""
+    start = line.find("{")
+    while start >= 0:
+        document, end = _DECODER.raw_decode(line, start)
+        yield document
+        start = line.find("{", end)
+
+
+_DECODER = json.JSONDecoder()
+
+
+def _mappings(value: Any) -> Iterator[dict[str, Any]]:
+    if isinstance(value, dict):
+        yield value
+    if isinstance(value, dict | list):
+        for inner in value.values() if isinstance(value, dict) else value:
+            yield from _mappings(inner)
+
+
+def _take_mapping(mapping: dict[str, Any], found: Found) -> None:
+    stream, _, number = str(mapping.get("logship_id", "")).partition(":")
+    if number.isdecimal():
+        found.numbers[stream].add(int(number))
+    if "logship_gap" in mapping:
+        first, last, reason = mapping["logship_gap"]
+        if "spill" not in str(reason):
+            found.gaps[stream].append((int(first), int(last)))
+    if mapping.get("logship") == "drain report":
+        found.reports.append(mapping)
+    for value in mapping.values():
+        if isinstance(value, str) and MARKER.search(value):
+            _take_message(value, found)
+
+
+def _take_message(message: str, found: Found) -> None:
+    marker = message[-MARKER_CHARS:]
+    if intact(message):
+        found.copies[marker] += 1
+    else:
+        found.damaged += 1
+
+
+# --- what was declared -------------------------------------------------------------------------
+
+
+def _declared_dropped(arrived: Found, said: Found) -> int:
+    """Count the numbers that are declared as dropped and were seen nowhere.
+
+    A number that a report or a gap names may have arrived after all; it must then excuse no other
+    line. Control records may stand in a range too, so a report's own count is the upper bound.
+    """
+    declared: dict[str, list[Range]] = defaultdict(list)
+    for report in said.reports:
+        for stream in report["streams"]:
+            declared[stream["stream"]] += [(first, last) for first, last, *_ in stream["dropped"]]
+    for stream, ranges in (*arrived.gaps.items(), *said.gaps.items()):
+        declared[stream] += ranges
+    absent = sum(
+        len(_numbers(ranges) - arrived.numbers[stream] - said.numbers[stream])
+        for stream, ranges in declared.items()
+    )
+    if said.reports:
+        return min(absent, sum(int(report["dropped"]) for report in said.reports))
+    return absent
+
+
+def _numbers(ranges: list[Range]) -> set[int]:
+    return {number for first, last in ranges for number in range(first, last + 1)}
+
+
+# --- by hand -----------------------------------------------------------------------------------
+
+
+def main(arguments: list[str]) -> int:
+    """Print the verdict as JSON; 1 when lines are lost."""
+    parser = argparse.ArgumentParser(prog="benchmarks.judge")
+    parser.add_argument("--ledger", type=Path, required=True)
+    parser.add_argument("--stderr", type=Path)
+    parser.add_argument("outputs", type=Path, nargs="*")
+    chosen = parser.parse_args(arguments)
+    verdict = judge(chosen.ledger, chosen.outputs, chosen.stderr)
+    sys.stdout.write(json.dumps(asdict(verdict), indent=2) + "\n")
+    return 1 if verdict.lost else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,119 @@
+"""`python -m benchmarks loss`: one scenario, chosen in every detail."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from benchmarks.campaign import new_directory, run_all
+from benchmarks.conditions import conditions
+from benchmarks.scenario import APP_NAMES, FAULTS, SHIPPER_NAMES, SIGTERM_HABITS, Scenario
+from benchmarks.sidecars import KINDS
+from benchmarks.table import Row, as_table, open_console, write_json
+
+STOP_TIMEOUT_SECONDS = click.FloatRange(2, 120)
+"""What an orchestrator allows: Fargate's longest is 120."""
+
+
+@click.command()
+@click.option("--shipper", type=click.Choice(SHIPPER_NAMES), default="logship", show_default=True)
+@click.option(
+    "--app",
+    type=click.Choice(APP_NAMES),
+    default="script",
+    show_default=True,
+    help="What logs. A batch ends by itself; the others are stopped with SIGTERM.",
+)
+@click.option("--rate", type=click.FloatRange(min=1), default=300, show_default=True, metavar="N")
+@click.option("--line-chars", type=click.IntRange(40), default=400, show_default=True, metavar="N")
+@click.option(
+    "--lines",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="Log this file's lines (over and over) instead of made-up ones.",
+)
+@click.option("--seconds", type=click.FloatRange(1), default=10, show_default=True, metavar="N")
+@click.option(
+    "--tail",
+    type=click.IntRange(0),
+    default=0,
+    show_default=True,
+    metavar="N",
+    help="Lines to log after SIGTERM.",
+)
+@click.option("--stop-timeout", type=STOP_TIMEOUT_SECONDS, default=10, show_default=True)
+@click.option("--fault", type=click.Choice(sorted(FAULTS)), default="none", show_default=True)
+@click.option(
+    "--on-sigterm",
+    type=click.Choice(SIGTERM_HABITS),
+    help="The application's own habit: Python's default, a handler that exits gracefully, or one "
+    "that replaces the shipper's.  [default: default for logship, handler for the peers, whose "
+    "close() would not run otherwise]",
+)
+@click.option(
+    "--server",
+    default="embedded",
+    show_default=True,
+    metavar="embedded|fluentd|fluent-bit|HOST:PORT",
+    help="logship's own receiver; a real server found on PATH (fluentd:NAME for another name); or "
+    "one that runs already.",
+)
+@click.option(
+    "--output",
+    "outputs",
+    multiple=True,
+    metavar="GLOB",
+    help="Output files of a HOST:PORT (JSON lines, TSV; gzip too). May be repeated.",
+)
+@click.option(
+    "--server-command",
+    metavar="COMMAND",
+    help="Starts the server at HOST:PORT, so that a --fault can kill and restart it.",
+)
+@click.option(
+    "--settle-seconds",
+    type=click.FloatRange(min=0, min_open=True),
+    default=5,
+    show_default=True,
+    metavar="N",
+    help="A HOST:PORT has written all when its output did not grow for so long.",
+)
+@click.option("--repeat", type=click.IntRange(1), default=1, show_default=True, metavar="N")
+@click.option("--json", "json_file", type=click.Path(path_type=Path), metavar="FILE")
+def loss(repeat: int, json_file: Path | None, **chosen: Any) -> None:
+    """Log, stop, and count what arrived.
+
+    Starts a sidecar and an application, lets it log, sends SIGTERM, kills it after the stop
+    timeout, and compares the application's own ledger with the sidecar's output. Exit code 1 when
+    logship lost a line.
+    """
+    scenario = Scenario(**_checked(chosen))
+    console, directory = open_console(), new_directory("loss")
+    rows = run_all([scenario], directory, console, repeat=repeat)
+    console.print(as_table(rows, "Loss"))
+    console.print(f"Ledger, output and stderr are in {directory}", soft_wrap=True)
+    if json_file:
+        write_json(json_file, conditions({"repeat": repeat, **chosen}), rows)
+    raise SystemExit(exit_code(rows))
+
+
+def _checked(chosen: dict[str, Any]) -> dict[str, Any]:
+    if chosen["lines"] and not chosen["lines"].stat().st_size:
+        raise click.BadParameter(f"{chosen['lines']} has no lines", param_hint="--lines")
+    if chosen["fault"] != "none" and _untouchable(chosen):
+        raise click.UsageError(
+            f"--fault {chosen['fault']} at {chosen['server']} needs --server-command: "
+            "how that server is started"
+        )
+    return chosen
+
+
+def _untouchable(chosen: dict[str, Any]) -> bool:
+    ours = chosen["server"].partition(":")[0] in {"embedded", *KINDS}
+    return not (ours or chosen["server_command"])
+
+
+def exit_code(rows: list[Row]) -> int:
+    """Return 1 when logship lost a line; what peers lose is their own matter."""
+    return int(any(row.lost for row in rows if row.scenario.shipper == "logship"))

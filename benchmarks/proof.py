@@ -1,0 +1,176 @@
+"""`python -m benchmarks proof` (`make proof`): the matrix behind the promise, in half an hour.
+
+Not every pair of values: each fault meets each stop timeout, each rate and a tail of 100,000
+lines; each kind of application and of SIGTERM habit meets the ordinary stop. The peers run through
+the rows where they differ. Real servers that are on PATH (Fluentd in each version found, Fluent
+Bit) get rows of their own, also at a quarter of a CPU.
+"""
+
+from __future__ import annotations
+
+import re
+import shutil
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import click
+from rich.console import Console
+
+from benchmarks.campaign import new_directory, run_all
+from benchmarks.conditions import conditions, server_version
+from benchmarks.loss import exit_code
+from benchmarks.scenario import FAULTS, Outcome, Scenario
+from benchmarks.sidecars import KINDS, find_servers
+from benchmarks.table import Row, as_table, open_console, write_json
+
+
+@dataclass(frozen=True)
+class Part:
+    """Rows that belong together."""
+
+    title: str
+    scenarios: tuple[Scenario, ...]
+    together: int = 1
+    """Runs at once; one where a run needs the machine for itself."""
+
+
+# --- the matrix ----------------------------------------------------------------------------------
+
+LIGHT = Scenario(seconds=6)
+BUSY = Scenario(seconds=8, stop_timeout=30)
+TAIL = Scenario(seconds=4, stop_timeout=30, tail=100_000)
+PEERS = ("fluent-logger", "fluent-logger-async")
+
+
+def _quick() -> list[Part]:
+    """Return the few rows that show a mistake soonest."""
+    faults = tuple(replace(LIGHT, seconds=4, stop_timeout=5, fault=fault) for fault in FAULTS)
+    tails = (replace(TAIL, seconds=2, tail=20_000),)
+    return [Part("Every fault", faults, together=2), Part("A tail of 20,000 lines", tails)]
+
+
+def _full(servers: dict[str, str]) -> list[Part]:
+    return [
+        Part("Kinds of application and of SIGTERM habit", tuple(_kinds()), together=2),
+        Part("Every fault, every stop timeout", tuple(_timeouts()), together=3),
+        Part("Every fault, higher rates", tuple(_rates())),
+        Part("100,000 lines after SIGTERM", tuple(_tails())),
+        Part("The peers, in the same rows", tuple(_peers())),
+        *_real_servers(list(servers)),
+    ]
+
+
+def _kinds() -> Iterable[Scenario]:
+    for app in ("script", "asyncio", "threads"):
+        for habit in (None, "handler", "replaced"):
+            yield replace(LIGHT, app=app, on_sigterm=habit)
+    for fault in ("none", "sidecar-restart", "sidecar-down"):
+        yield replace(LIGHT, app="batch", fault=fault)
+
+
+def _timeouts() -> Iterable[Scenario]:
+    for stop_timeout in (120, 30, 10, 2):
+        for fault in FAULTS:
+            yield replace(LIGHT, fault=fault, stop_timeout=stop_timeout)
+
+
+def _rates() -> Iterable[Scenario]:
+    for rate in (3_000, 30_000):
+        for fault in FAULTS:
+            yield replace(BUSY, rate=rate, fault=fault)
+
+
+def _tails() -> Iterable[Scenario]:
+    for fault in FAULTS:
+        yield replace(TAIL, fault=fault)
+    for app in ("asyncio", "threads", "batch"):
+        yield replace(TAIL, app=app)
+    yield replace(TAIL, fault="sidecar-slow", stop_timeout=120)
+
+
+def _peers() -> Iterable[Scenario]:
+    for peer in PEERS:
+        for fault in FAULTS:
+            yield replace(LIGHT, shipper=peer, fault=fault)
+        yield replace(LIGHT, shipper=peer, on_sigterm="default")
+        for fault in ("none", "sidecar-slow", "sidecar-down"):
+            yield replace(TAIL, shipper=peer, fault=fault)
+
+
+def _real_servers(servers: list[str]) -> list[Part]:
+    """Return all faults for the newest server of a kind, the two hardest for the others."""
+    return [
+        Part(f"{kind}, buffering in files", tuple(_rows_of_servers(names)))
+        for kind in KINDS
+        if (names := [server for server in servers if server.startswith(kind)])
+    ]
+
+
+def _rows_of_servers(servers: list[str]) -> Iterable[Scenario]:
+    for server in servers:
+        yield replace(LIGHT, server=server, fault="sidecar-restart", stop_timeout=30)
+        yield replace(TAIL, server=server, fault="sidecar-slow", stop_timeout=120)
+    newest = servers[-1]
+    for fault in ("none", "sidecar-slow", "sidecar-down", "sidecar-stops-too"):
+        yield replace(LIGHT, server=newest, fault=fault)
+    for rate in (3_000, 30_000):
+        yield replace(BUSY, server=newest, rate=rate)
+    for peer in PEERS:
+        yield replace(TAIL, server=newest, shipper=peer, fault="sidecar-slow")
+
+
+def servers_by_version() -> dict[str, str]:
+    """Return one `--server` for each version of each real server on PATH, oldest first."""
+    found: dict[str, str] = {}
+    for kind in KINDS:
+        names = {server_version(name): f"{kind}:{name}" for name in find_servers(kind)}
+        for version in sorted(names, key=_as_numbers):
+            found[names[version]] = version
+    return found
+
+
+def _as_numbers(version: str) -> list[int]:
+    return [int(number) for number in re.findall(r"\d+", version)]
+
+
+# --- the command ---------------------------------------------------------------------------------
+
+
+@click.command()
+@click.option("--quick", is_flag=True, help="Six rows instead of the matrix.")
+@click.option("--json", "json_file", type=click.Path(path_type=Path), metavar="FILE")
+def proof(quick: bool, json_file: Path | None) -> None:
+    """Run the loss matrix (25 minutes; --quick: 1) and write its figures.
+
+    Exit code 1 when logship lost a line in any row.
+    """
+    console, directory = open_console(), new_directory("proof")
+    servers = {} if quick else servers_by_version()
+    under_what = conditions({"quick": quick}) | {"servers": servers}
+    rows: list[Row] = []
+    for part in _quick() if quick else _full(servers):
+        rows += _show(part, directory, console)
+        if json_file:  # after each part: an interruption leaves what was measured
+            write_json(json_file, under_what, rows)
+    _conclude(rows, console)
+    raise SystemExit(exit_code(rows))
+
+
+def _show(part: Part, directory: Path, console: Console) -> list[Row]:
+    rows = run_all(part.scenarios, directory, console, together=part.together, ended=_tidy)
+    console.print(as_table(rows, part.title))
+    return rows
+
+
+def _tidy(outcome: Outcome) -> None:
+    """Keep the files of a run only where lines were lost: the matrix writes gigabytes."""
+    if not outcome.verdict.lost:
+        shutil.rmtree(outcome.directory)
+
+
+def _conclude(rows: list[Row], console: Console) -> None:
+    ours = [row for row in rows if row.scenario.shipper == "logship"]
+    written = sum(outcome.verdict.written for row in ours for outcome in row.outcomes)
+    lost = sum(row.lost for row in ours)
+    console.print(f"logship: {len(ours)} rows, {written:,} lines written, {lost:,} lost.")

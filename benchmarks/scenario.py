@@ -1,0 +1,342 @@
+"""One run from start to verdict: a sidecar, an application, a fault, a SIGTERM, a judge."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from benchmarks.application import TAG
+from benchmarks.errors import BenchmarkError
+from benchmarks.judge import Verdict, judge, last_report
+from benchmarks.ledger import read_ledger
+from benchmarks.sidecars import Foreign, Sidecar, open_sidecar
+
+APP_NAMES = ("script", "asyncio", "threads", "batch")
+SHIPPER_NAMES = ("logship", "fluent-logger", "fluent-logger-async")
+SIGTERM_HABITS = ("default", "handler", "replaced")
+
+FIRST_LINE_SECONDS_MAX = 30
+POLL_SECONDS = 0.01
+BATCH_SECONDS_MAX = 400
+"""Nobody kills a batch that ends by itself; this ends one that hangs."""
+
+DOWN_SECONDS = 2.0
+"""How long a restarted sidecar is away."""
+
+
+@dataclass(frozen=True)
+class Scenario:
+    """What is run. The defaults are the main job: 300 lines/s of 400 characters, then SIGTERM."""
+
+    shipper: str = "logship"
+    app: str = "script"
+    rate: float = 300.0
+    """Lines a second."""
+    line_chars: int = 400
+    seconds: float = 10.0
+    stop_timeout: float = 10.0
+    """Seconds from SIGTERM to SIGKILL."""
+    tail: int = 0
+    """Lines that the application logs after SIGTERM, as fast as it can."""
+    lines: Path | None = None
+    """A file whose lines are logged in the place of made-up ones."""
+    fault: str = "none"
+    on_sigterm: str | None = None
+    """The application's own SIGTERM habit; None: `default` for logship, `handler` for peers."""
+    server: str = "embedded"
+    outputs: tuple[str, ...] = ()
+    """Glob patterns of a foreign server's output files."""
+    server_command: str | None = None
+    settle_seconds: float = Foreign.settle_seconds
+
+    @property
+    def sigterm_habit(self) -> str:
+        """What the application does at SIGTERM: nothing of its own, or a graceful exit."""
+        return self.on_sigterm or ("default" if self.shipper == "logship" else "handler")
+
+    @property
+    def foreign(self) -> Foreign:
+        """What is known of a server at HOST:PORT."""
+        return Foreign(self.outputs, self.server_command, self.settle_seconds)
+
+    @property
+    def name(self) -> str:
+        """A name for this run's directory: shipper, fault, and what is not the default."""
+        words = {
+            "app": self.app,
+            "on_sigterm": self.on_sigterm,
+            "rate": f"{self.rate:g}",
+            "stop_timeout": f"stop{self.stop_timeout:g}",
+            "tail": f"tail{self.tail}",
+            "server": self.server.replace(":", "-").replace("/", "-"),
+        }
+        unusual = [
+            str(word) for name, word in words.items() if getattr(self, name) != _default(name)
+        ]
+        return "-".join([self.shipper, self.fault, *unusual])
+
+
+def _default(name: str) -> Any:
+    return Scenario.__dataclass_fields__[name].default
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a run showed."""
+
+    scenario: Scenario
+    verdict: Verdict
+    rate_attained: float
+    """Lines a second of the main work."""
+    stop_seconds: float
+    """From SIGTERM (a batch: from its last line) to the application's end."""
+    exit_code: int
+    """As Python's `subprocess` says it: -15 is a death by SIGTERM."""
+    killed: bool
+    """The application still lived after the stop timeout and was killed with SIGKILL."""
+    report: dict[str, Any] | None
+    """logship's drain report."""
+    directory: Path
+    outputs: tuple[Path, ...]
+
+
+@dataclass
+class Watch:
+    """The person who waits: is told how far a run is, and may call it off."""
+
+    progress: Callable[[float, str], None] = lambda fraction, step: None
+    called_off: threading.Event = field(default_factory=threading.Event)
+
+
+def run(scenario: Scenario, directory: Path, watch: Watch | None = None) -> Outcome:
+    """Run `scenario`, leaving ledger, outputs and stderr in `directory`, which is new and empty.
+
+    Raises:
+        BenchmarkError: The run itself failed, so that nothing was measured.
+    """
+    watch = watch or Watch()
+    directory = directory.absolute()
+    sidecar = open_sidecar(scenario.server, directory, scenario.foreign)
+    application = Application(scenario, directory)
+    try:
+        watch.progress(0.0, "starting the sidecar")
+        sidecar.start()
+        application.start(sidecar.address)
+        _play(scenario, application, sidecar, watch)
+        watch.progress(0.95, "reading what arrived")
+        sidecar.settle()
+    finally:
+        application.close()
+        sidecar.close()
+    outcome = _outcome(scenario, application, tuple(sidecar.outputs()))
+    watch.progress(1.0, "done")
+    return outcome
+
+
+# --- the application's process -------------------------------------------------------------------
+
+
+class Application:
+    """The process of `benchmarks.application`, and the clock of its stop."""
+
+    def __init__(self, scenario: Scenario, directory: Path) -> None:
+        self._scenario = scenario
+        self.directory = directory
+        self.ledger = directory / "ledger.txt"
+        self.stderr = directory / "app.stderr"
+        self._process: subprocess.Popen[bytes] | None = None
+        self.stopped_ns = 0
+        """When it was told to stop; a batch is not."""
+        self.ended_ns = 0
+        self.killed = False
+
+    @property
+    def process(self) -> subprocess.Popen[bytes]:
+        """The process, once started."""
+        assert self._process is not None
+        return self._process
+
+    def start(self, address: tuple[str, int]) -> None:
+        """Start it and wait for its first line.
+
+        Raises:
+            BenchmarkError: It died, or logged nothing.
+        """
+        with (self.directory / "app.stdout").open("wb") as out, self.stderr.open("wb") as err:
+            self._process = subprocess.Popen(
+                self._command_line(address),
+                cwd=Path(__file__).parents[1],
+                env=self._environment(address),
+                stdin=subprocess.DEVNULL,
+                stdout=out,
+                stderr=err,
+                start_new_session=True,  # a Ctrl-C is for the benchmark, not for it
+            )
+        deadline = time.monotonic() + FIRST_LINE_SECONDS_MAX
+        while not self._bytes_noted():
+            if time.monotonic() > deadline or not self.alive():
+                raise BenchmarkError(f"the application logged nothing: {self._last_words()}")
+            time.sleep(POLL_SECONDS)
+
+    def _command_line(self, address: tuple[str, int]) -> list[str]:
+        scenario = self._scenario
+        # Nothing but a batch ends by itself, unless the benchmark died and cannot stop it.
+        seconds = scenario.seconds + (0 if scenario.app == "batch" else 60)
+        return [
+            *(sys.executable, "-m", "benchmarks.application"),
+            *("--run", secrets.token_hex(4), "--app", scenario.app, "--shipper", scenario.shipper),
+            *("--host", address[0], "--port", str(address[1]), "--ledger", str(self.ledger)),
+            *("--rate", str(scenario.rate), "--line-chars", str(scenario.line_chars)),
+            *("--seconds", str(seconds), "--tail", str(scenario.tail)),
+            *("--on-sigterm", scenario.sigterm_habit),
+            *(("--lines", str(scenario.lines.absolute())) if scenario.lines else ()),
+        ]
+
+    def _environment(self, address: tuple[str, int]) -> dict[str, str]:
+        """Return our environment, cleared of what would make the run depend on this machine."""
+        kept = {
+            name: value
+            for name, value in os.environ.items()
+            if not name.startswith(("LOGSHIP_", "FLUENT_", "ECS_", "KUBERNETES_"))
+        }
+        return kept | {
+            "LOGSHIP_ENDPOINTS": f"tcp://{address[0]}:{address[1]}",
+            "LOGSHIP_STOP_TIMEOUT_SECONDS": f"{self._scenario.stop_timeout:g}",
+            "LOGSHIP_TAG": TAG,
+            "LOGSHIP_REPORT": "1",
+        }
+
+    def alive(self) -> bool:
+        """Return whether it runs; notes when it ended."""
+        if self.process.poll() is None:
+            return True
+        self.ended_ns = self.ended_ns or time.monotonic_ns()
+        return False
+
+    def stop(self) -> None:
+        """Send SIGTERM; to a batch, nothing: it ends by itself."""
+        if self._scenario.app == "batch":
+            return
+        if not self.alive():
+            raise BenchmarkError(f"the application ended before SIGTERM: {self._last_words()}")
+        self.stopped_ns = time.monotonic_ns()
+        self.process.terminate()
+
+    def kill_when_overdue(self) -> None:
+        """SIGKILL it when its stop timeout is over."""
+        if self._scenario.app == "batch":
+            overdue = time.time() - self.ledger.stat().st_mtime >= BATCH_SECONDS_MAX
+        else:
+            overdue = time.monotonic_ns() - self.stopped_ns >= self._scenario.stop_timeout * 1e9
+        if overdue:
+            self.killed = True
+            self.process.kill()
+            self.process.wait()
+
+    def close(self) -> None:
+        """End it if it still runs."""
+        if self._process is not None and self._process.poll() is None:
+            self._process.kill()
+            self._process.wait()
+
+    def _bytes_noted(self) -> int:
+        return self.ledger.stat().st_size if self.ledger.exists() else 0
+
+    def _last_words(self) -> str:
+        code = self.process.poll()
+        words = self.stderr.read_text(errors="replace")[-800:].strip()
+        return f"exit code {code}, stderr: {words or '(empty)'}"
+
+
+# --- the course of a run -------------------------------------------------------------------------
+
+Event = tuple[float, Callable[[], None]]
+"""Seconds after the first line, and what happens then."""
+
+
+def _none(sidecar: Sidecar, seconds: float) -> list[Event]:
+    del sidecar, seconds
+    return []
+
+
+def _restart(sidecar: Sidecar, seconds: float) -> list[Event]:
+    """SIGKILL in mid-run; up again after `DOWN_SECONDS`."""
+    return [(0.4 * seconds, sidecar.kill), (0.4 * seconds + DOWN_SECONDS, sidecar.launch)]
+
+
+def _slow(sidecar: Sidecar, seconds: float) -> list[Event]:
+    """A quarter of a CPU, from the start until the application is gone."""
+    del seconds
+    return [(0.0, sidecar.throttle)]
+
+
+def _down(sidecar: Sidecar, seconds: float) -> list[Event]:
+    """SIGKILL a second before the stop, and it stays down."""
+    return [(max(seconds - 1.0, seconds / 2), sidecar.kill)]
+
+
+def _stops_too(sidecar: Sidecar, seconds: float) -> list[Event]:
+    """SIGTERM at the application's moment: an ECS task without `dependsOn`."""
+    return [(seconds, sidecar.terminate)]
+
+
+FAULTS: dict[str, Callable[[Sidecar, float], list[Event]]] = {
+    "none": _none,
+    "sidecar-restart": _restart,
+    "sidecar-slow": _slow,
+    "sidecar-down": _down,
+    "sidecar-stops-too": _stops_too,
+}
+
+
+def _play(scenario: Scenario, application: Application, sidecar: Sidecar, watch: Watch) -> None:
+    """Let the events happen at their moments, until the application is gone."""
+    events = [
+        (scenario.seconds, application.stop),
+        *FAULTS[scenario.fault](sidecar, scenario.seconds),
+    ]
+    events.sort(key=lambda event: event[0])
+    started = time.monotonic()
+    while application.alive():
+        elapsed = time.monotonic() - started
+        while events and events[0][0] <= elapsed:
+            events.pop(0)[1]()
+        if elapsed >= scenario.seconds:
+            application.kill_when_overdue()
+        _tell(watch, scenario, elapsed)
+        time.sleep(POLL_SECONDS)
+    if scenario.app != "batch" and not application.stopped_ns:
+        application.stop()  # raises: it ended too early
+
+
+def _tell(watch: Watch, scenario: Scenario, elapsed: float) -> None:
+    if watch.called_off.is_set():
+        raise BenchmarkError("called off")
+    if elapsed < scenario.seconds:
+        watch.progress(0.9 * elapsed / scenario.seconds, f"logging, {scenario.fault}")
+    else:
+        watch.progress(0.9, f"stopping, {elapsed - scenario.seconds:.0f} s")
+
+
+def _outcome(scenario: Scenario, application: Application, outputs: tuple[Path, ...]) -> Outcome:
+    written = read_ledger(application.ledger)
+    stopped_ns = application.stopped_ns or written.last_ns
+    return Outcome(
+        scenario=scenario,
+        verdict=judge(application.ledger, outputs, application.stderr),
+        rate_attained=written.rate_until(stopped_ns),
+        stop_seconds=(application.ended_ns - stopped_ns) / 1e9,
+        exit_code=application.process.returncode,
+        killed=application.killed,
+        report=last_report(application.stderr),
+        directory=application.directory,
+        outputs=outputs,
+    )

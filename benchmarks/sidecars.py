@@ -1,0 +1,439 @@
+"""The sidecar of a run: a server process that can be started, killed, slowed and read afterwards.
+
+Three kinds: the embedded `logship receive`, a Fluentd or Fluent Bit that is configured and started
+here, and a server that is running elsewhere (whose faults need its `--server-command`).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import glob
+import os
+import re
+import shlex
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from benchmarks.errors import BenchmarkError
+
+START_SECONDS_MAX = 60
+STOP_SECONDS_MAX = 60
+SETTLE_SECONDS_MAX = 120
+
+Address = tuple[str, int]
+
+
+class Sidecar:
+    """A forward server at one address, in a process group of its own where it is ours.
+
+    Args:
+        address: Where it listens; port 0: a free one, known after `start`.
+        outputs: Glob patterns of its output files.
+        command: How to start it; None: it runs already and is not ours to touch.
+        log: Takes the process's stdout and stderr.
+        quiet_seconds: Outputs that did not grow for so long will not grow any more.
+        holds_back: It acks what lies in a buffer of its own, so a dead one is started once more
+            before its output is read.
+    """
+
+    def __init__(
+        self,
+        address: Address,
+        outputs: list[str],
+        command: list[str] | None = None,
+        *,
+        log: Path | None = None,
+        quiet_seconds: float = 1.0,
+        holds_back: bool = False,
+    ) -> None:
+        self.address = address
+        self._outputs = outputs
+        self._command = command
+        self._log = log
+        self._quiet_seconds = quiet_seconds
+        self._holds_back = holds_back
+        self._process: subprocess.Popen[bytes] | None = None
+        self._throttle: Throttle | None = None
+
+    # --- its life ---------------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Start it where it is ours, and wait until it listens.
+
+        Raises:
+            BenchmarkError: It does not listen after `START_SECONDS_MAX`.
+        """
+        self.launch()
+        deadline = time.monotonic() + START_SECONDS_MAX
+        while not self._listens():
+            if time.monotonic() > deadline or not self._is_coming():
+                raise BenchmarkError(f"no sidecar listens on {self._place()}: {self._complaint()}")
+            time.sleep(0.02)
+
+    def launch(self) -> None:
+        """Start it where it is ours, without waiting."""
+        if self._command is None:
+            return
+        assert self._log is not None
+        with self._log.open("ab") as log:
+            self._process = subprocess.Popen(
+                self._command,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,  # a Fluentd has workers: signals go to all of them
+            )
+
+    def kill(self) -> None:
+        """SIGKILL it, with all its workers."""
+        self._signal_group(signal.SIGKILL)
+        self._reap()
+
+    def terminate(self) -> None:
+        """Send SIGTERM to the process that was started, as an orchestrator does."""
+        if self._process is not None and self._process.poll() is None:
+            self._process.terminate()
+
+    def throttle(self) -> None:
+        """Let it run a quarter of the time, as on a 0.25 vCPU task."""
+        self._require_command()
+        assert self._process is not None
+        self._throttle = Throttle(self._process.pid, self._signal_group)
+
+    def settle(self) -> None:
+        """Let it read and write out what it holds, then stop it."""
+        self._unthrottle()
+        if self._holds_back and self._process is not None and self._process.poll() is not None:
+            self.start()
+        self._wait_until_quiet()
+        self._stop()
+
+    def close(self) -> None:
+        """End it if it still runs."""
+        self._unthrottle()
+        if self._process is not None:
+            self.kill()
+
+    # --- what it wrote ----------------------------------------------------------------------
+
+    def outputs(self) -> list[Path]:
+        """Return its output files of this moment, in the order of their names."""
+        found = {path for pattern in self._outputs for path in glob.glob(pattern, recursive=True)}  # noqa: PTH207 - absolute patterns; Path.glob takes none
+        return sorted(Path(path) for path in found if Path(path).is_file())
+
+    def _bytes_written(self) -> int:
+        return sum(path.stat().st_size for path in self.outputs())
+
+    def _wait_until_quiet(self) -> None:
+        deadline = time.monotonic() + SETTLE_SECONDS_MAX
+        seen, since = self._bytes_written(), time.monotonic()
+        while (now := time.monotonic()) < min(deadline, since + self._quiet_seconds):
+            time.sleep(0.05)
+            if (size := self._bytes_written()) != seen:
+                seen, since = size, now
+
+    # --- the process ------------------------------------------------------------------------
+
+    def _listens(self) -> bool:
+        return _accepts(self.address)
+
+    def _place(self) -> str:
+        return f"{self.address[0]}:{self.address[1]}"
+
+    def _is_coming(self) -> bool:
+        return self._process is not None and self._process.poll() is None
+
+    def _complaint(self) -> str:
+        if self._log is None or not self._log.exists():
+            return "start it first, or say how with --server-command"
+        return self._log.read_text(errors="replace")[-500:].strip() or "it says nothing"
+
+    def _require_command(self) -> None:
+        if self._command is None:
+            raise BenchmarkError("this fault needs --server-command: how the sidecar is started")
+
+    def _signal_group(self, number: int) -> None:
+        self._require_command()
+        if self._process is not None:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self._process.pid, number)
+
+    def _reap(self) -> None:
+        if self._process is not None:
+            self._process.wait()
+
+    def _stop(self) -> None:
+        if self._process is None:
+            return
+        self.terminate()
+        try:
+            self._process.wait(STOP_SECONDS_MAX)
+        except subprocess.TimeoutExpired:
+            self.kill()
+
+    def _unthrottle(self) -> None:
+        if self._throttle is not None:
+            self._throttle.stop()
+            self._throttle = None
+
+
+class Embedded(Sidecar):
+    """`logship receive` on a free loopback port; a restart takes the same port."""
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+        super().__init__(
+            ("127.0.0.1", 0), [str(directory / "output.jsonl")], log=directory / "sidecar.stderr"
+        )
+        self._command = self._command_line()
+
+    def start(self) -> None:
+        """Start it and learn its port."""
+        super().start()
+        self._command = self._command_line()
+
+    def _command_line(self) -> list[str]:
+        return [
+            *(sys.executable, "-c", "from logship.cli import main; main()", "receive"),
+            *("--bind", self._place(), "--out", str(self._directory / "output.jsonl")),
+        ]
+
+    def _listens(self) -> bool:
+        assert self._log is not None
+        ready = re.search(r"listening on tcp://([\d.]+):(\d+)", self._log.read_text())
+        if ready:
+            self.address = (ready[1], int(ready[2]))
+        return ready is not None
+
+
+class Throttle:
+    """Gives a process group a share of one CPU, as a cgroup's quota would; needs no rights.
+
+    CPU time is counted, not time on the clock: on a busy machine a process that is stopped three
+    quarters of the time would get far less than a quarter.
+
+    Args:
+        group: The process group's leader.
+        send: Sends a signal to the whole group.
+    """
+
+    SHARE = 0.25
+    PERIOD_SECONDS = 0.1
+    """As a cgroup: a quarter of this may be used at once, then the group waits."""
+    LOOK_SECONDS = 0.005
+
+    def __init__(self, group: int, send: Callable[[int], None]) -> None:
+        self._members = _members(group)
+        self._send = send
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._watch, daemon=True)
+        self._thread.start()
+
+    def _watch(self) -> None:
+        quota = left = self.SHARE * self.PERIOD_SECONDS
+        seen, used, running = time.monotonic(), self._cpu_seconds(), True
+        while not self._over.wait(self.LOOK_SECONDS):
+            now, used_now = time.monotonic(), self._cpu_seconds()
+            left = min(quota, left + self.SHARE * (now - seen)) - (used_now - used)
+            seen, used = now, used_now
+            if running and left <= 0:
+                self._send(signal.SIGSTOP)
+                running = False
+            elif not running and left >= quota:
+                self._send(signal.SIGCONT)
+                running = True
+        self._send(signal.SIGCONT)
+
+    def _cpu_seconds(self) -> float:
+        return sum(_cpu_seconds(member) for member in self._members)
+
+    def stop(self) -> None:
+        """Let the group run freely again."""
+        self._over.set()
+        self._thread.join()
+
+
+def _members(group: int) -> list[int]:
+    numbers = [int(path.name) for path in Path("/proc").glob("[0-9]*")]
+    return [number for number in numbers if _group_of(number) == group]
+
+
+def _group_of(process: int) -> int | None:
+    try:
+        return os.getpgid(process)
+    except ProcessLookupError:
+        return None
+
+
+def _cpu_seconds(process: int) -> float:
+    """Return the CPU time of a process and its threads; 0 when it is gone."""
+    clock = ~process << 3 | 2  # what clock_getcpuclockid(3) returns on Linux
+    try:
+        return time.clock_gettime(clock)
+    except OSError:
+        return 0.0
+
+
+# --- which one -----------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Foreign:
+    """What must be known of a server that is not ours."""
+
+    outputs: tuple[str, ...] = ()
+    """Glob patterns of its output files."""
+    command: str | None = None
+    """How to start it; None: it runs."""
+    settle_seconds: float = 5.0
+    """Its output is complete when it did not grow for so long: longer than its flush interval."""
+
+
+def open_sidecar(server: str, directory: Path, foreign: Foreign | None = None) -> Sidecar:
+    """Return the sidecar that `--server` names, not started yet.
+
+    Args:
+        server: `embedded`, `fluentd`, `fluent-bit` (also `fluentd:EXECUTABLE`) or `HOST:PORT`.
+        directory: The run's own; absolute.
+        foreign: More about a `HOST:PORT`.
+
+    Raises:
+        BenchmarkError: `server` is none of these, or what it needs is missing.
+    """
+    kind, _, rest = server.partition(":")
+    if server == "embedded":
+        return Embedded(directory)
+    if kind in KINDS:
+        return _configured(KINDS[kind], rest or kind, directory)
+    if not (kind and rest.isdecimal()):
+        raise BenchmarkError(f"--server {server!r}: say embedded, fluentd, fluent-bit or HOST:PORT")
+    return _foreign((kind, int(rest)), directory, foreign or Foreign())
+
+
+def _foreign(address: Address, directory: Path, foreign: Foreign) -> Sidecar:
+    if not foreign.outputs:
+        raise BenchmarkError(f"--server {address[0]}:{address[1]} needs --output GLOB, its files")
+    return Sidecar(
+        address,
+        list(foreign.outputs),
+        shlex.split(foreign.command) if foreign.command else None,
+        log=directory / "sidecar.stderr",
+        quiet_seconds=foreign.settle_seconds,
+        holds_back=True,
+    )
+
+
+def find_servers(kind: str) -> list[str]:
+    """Return the names on PATH of one of `KINDS`: `fluentd`, `fluentd-1.19.3` and the like."""
+    folders = [Path(folder) for folder in os.environ.get("PATH", "").split(os.pathsep) if folder]
+    names = {path.name for folder in folders for path in folder.glob(f"{kind}*")}
+    pattern = re.compile(rf"{kind}(-\d[\d.]*)?")
+    return sorted(name for name in names if pattern.fullmatch(name) and shutil.which(name))
+
+
+@dataclass(frozen=True)
+class Kind:
+    """How a real server is configured and started, so that what it acked survives its death."""
+
+    config: str
+    arguments: tuple[str, ...]
+    """Before the name of the configuration file."""
+    output: str
+    """Glob pattern of its output files, below its directory."""
+    quiet_seconds: float
+    """Longer than its flush interval."""
+
+
+FLUENTD = Kind(
+    """\
+# A file buffer (what was acked survives), and `block`: a full buffer pushes back, drops nothing.
+<source>
+  @type forward
+  bind 127.0.0.1
+  port {port}
+</source>
+<match **>
+  @type file
+  path {directory}/output
+  append true
+  <format>
+    @type json
+  </format>
+  <buffer []>
+    @type file
+    path {directory}/buffer
+    flush_interval 1s
+    flush_at_shutdown true
+    overflow_action block
+  </buffer>
+</match>
+""",
+    ("--no-supervisor", "--quiet", "--config"),
+    "output*.log*",
+    quiet_seconds=2.5,
+)
+
+FLUENT_BIT = Kind(
+    """\
+# Buffers in files: what was acked survives. Versions before 5.1 ack before that.
+[SERVICE]
+    flush         0.5
+    storage.path  {directory}/buffer
+[INPUT]
+    name          forward
+    listen        127.0.0.1
+    port          {port}
+    storage.type  filesystem
+[OUTPUT]
+    name          file
+    match         *
+    path          {directory}
+    file          output.log
+    format        plain
+    retry_limit   no_limits
+""",
+    ("--config",),
+    "output.log",
+    quiet_seconds=2.0,
+)
+
+KINDS = {"fluentd": FLUENTD, "fluent-bit": FLUENT_BIT}
+
+
+def _configured(kind: Kind, executable: str, directory: Path) -> Sidecar:
+    if shutil.which(executable) is None:
+        raise BenchmarkError(f"{executable}: no such program on PATH")
+    port, config = _free_port(), directory / "sidecar.conf"
+    config.write_text(kind.config.format(port=port, directory=directory))
+    return Sidecar(
+        ("127.0.0.1", port),
+        [str(directory / kind.output)],
+        [executable, *kind.arguments, str(config)],
+        log=directory / "sidecar.stderr",
+        quiet_seconds=kind.quiet_seconds,
+        holds_back=True,
+    )
+
+
+def _free_port() -> int:
+    """Return a port that is free now; these servers cannot say which one they took for port 0."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+    return port
+
+
+def _accepts(address: Address) -> bool:
+    try:
+        socket.create_connection(address, timeout=1).close()
+    except OSError:
+        return False
+    return True

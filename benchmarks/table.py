@@ -1,0 +1,197 @@
+"""Rows of figures for people (a rich table, a progress bar) and for programs (JSON)."""
+
+from __future__ import annotations
+
+import json
+import statistics
+import sys
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from rich.box import Box
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+from rich.text import Text
+
+from benchmarks.scenario import Outcome, Scenario
+
+PLAIN_WIDTH = 200
+"""Columns where there is no terminal: a row stays on one line."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """One scenario and its runs."""
+
+    scenario: Scenario
+    outcomes: tuple[Outcome, ...]
+
+    @property
+    def lost(self) -> int:
+        """Lines lost in the worst run."""
+        return max(outcome.verdict.lost for outcome in self.outcomes)
+
+    def values(self, figure: str) -> list[float]:
+        """Return one figure of each run."""
+        return [FIGURES[figure](outcome) for outcome in self.outcomes]
+
+
+FIGURES: dict[str, Callable[[Outcome], float]] = {
+    "lines/s": lambda outcome: outcome.rate_attained,
+    "written": lambda outcome: outcome.verdict.written,
+    "delivered": lambda outcome: outcome.verdict.delivered,
+    "spilled": lambda outcome: outcome.verdict.spilled,
+    "dropped": lambda outcome: outcome.verdict.dropped,
+    "LOST": lambda outcome: outcome.verdict.lost,
+    "duplicated": lambda outcome: outcome.verdict.duplicated,
+    "stop s": lambda outcome: outcome.stop_seconds,
+}
+"""Column title and figure."""
+
+
+def _app(scenario: Scenario) -> str:
+    habit = "" if scenario.on_sigterm is None else f", {scenario.on_sigterm}"
+    return scenario.app + habit
+
+
+LABELS: dict[str, Callable[[Scenario], str]] = {
+    "fault": lambda scenario: scenario.fault,
+    "shipper": lambda scenario: scenario.shipper,
+    "app": _app,
+    "server": lambda scenario: scenario.server,
+    "rate": lambda scenario: f"{scenario.rate:,g}",
+    "timeout": lambda scenario: f"{scenario.stop_timeout:g}",
+    "tail": lambda scenario: f"{scenario.tail:,}",
+}
+"""Column title and what a scenario is known by."""
+
+
+# --- for people ----------------------------------------------------------------------------------
+
+
+def open_console() -> Console:
+    """Return the console of stdout; wide where it is no terminal."""
+    return Console() if sys.stdout.isatty() else Console(width=PLAIN_WIDTH)
+
+
+def open_progress(console: Console) -> Progress:
+    """Return progress bars that vanish when done; silent where there is no terminal."""
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(bar_width=24),
+        TextColumn("{task.fields[step]}", style="dim"),
+        TimeElapsedColumn(),
+        console=console,
+        transient=True,
+        disable=not console.is_terminal,
+    )
+
+
+def as_table(rows: Sequence[Row], title: str, figures: Iterable[str] | None = None) -> Table:
+    """Return a table of `rows`: what differs between them in columns, what they share in the title.
+
+    Args:
+        rows: A row that was run several times becomes three: min, median and max.
+        title: Stands above; what the rows share is added unless `figures` are chosen.
+        figures: Column titles out of `FIGURES`, in the order wished; None: all.
+    """
+    known_by = _differing(rows)
+    if figures is None:
+        title, figures = f"{title} ({_shared(rows[0].scenario, known_by)})", FIGURES
+    figures = list(figures)
+    table = Table(title=title, title_justify="left", title_style="bold", box=_RULED_HEAD)
+    table.show_edge, table.padding = False, (0, 0)  # fits a terminal of 80 columns
+    for label in [*known_by, *_statistics_column(rows)]:
+        table.add_column(label, overflow="fold")
+    for figure in [*figures, "exit"]:
+        table.add_column(figure, justify="right", no_wrap=True)
+    for row in rows:
+        names = [LABELS[label](row.scenario) for label in known_by]
+        for name, statistic in _statistics(row):
+            cells = [_cell(figure, statistic(row.values(figure))) for figure in figures]
+            table.add_row(*names, *([name] if name else []), *cells, _exits(row))
+    return table
+
+
+_RULED_HEAD = Box("    \n    \n -- \n    \n    \n    \n    \n    \n", ascii=True)
+
+Statistic = Callable[[list[float]], float]
+
+
+def _differing(rows: Sequence[Row]) -> list[str]:
+    return [name for name, of in LABELS.items() if len({of(row.scenario) for row in rows}) > 1]
+
+
+def _shared(scenario: Scenario, known_by: Sequence[str]) -> str:
+    shared = [f"{name} {of(scenario)}" for name, of in LABELS.items() if name not in known_by]
+    return ", ".join(shared)
+
+
+def _statistics(row: Row) -> list[tuple[str, Statistic]]:
+    if len(row.outcomes) == 1:
+        return [("", max)]
+    return [("min", min), ("median", statistics.median), ("max", max)]
+
+
+def _statistics_column(rows: Sequence[Row]) -> list[str]:
+    """Name the column that says min, median or max; all rows are run equally often."""
+    runs = len(rows[0].outcomes)
+    return [f"{runs} runs"] if runs > 1 else []
+
+
+def _cell(figure: str, value: float) -> Text:
+    style = ("bold red" if value else "bold green") if figure == "LOST" else ""
+    return Text(_number(value, figure), style)
+
+
+def _number(value: float, figure: str) -> str:
+    return f"{value:,.1f}" if figure in {"stop s", "lines/s"} else f"{value:,.0f}"
+
+
+def _exits(row: Row) -> str:
+    return ", ".join(sorted({_exit(outcome) for outcome in row.outcomes}))
+
+
+def _exit(outcome: Outcome) -> str:
+    if outcome.killed:
+        return "SIGKILL (overdue)"
+    return {0: "0", -15: "SIGTERM"}.get(outcome.exit_code, str(outcome.exit_code))
+
+
+# --- for programs --------------------------------------------------------------------------------
+
+
+def write_json(path: Path, conditions: dict[str, Any], rows: Iterable[Row]) -> None:
+    """Write conditions and rows, each with all its runs and their min, median and max."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    document = {"conditions": conditions, "rows": [_as_json(row) for row in rows]}
+    path.write_text(json.dumps(document, indent=1, default=str) + "\n")
+
+
+def _as_json(row: Row) -> dict[str, Any]:
+    return {
+        "scenario": asdict(row.scenario) | {"on_sigterm": row.scenario.sigterm_habit},
+        "summary": {figure: _spread(row.values(figure)) for figure in FIGURES},
+        "runs": [_run_as_json(outcome) for outcome in row.outcomes],
+    }
+
+
+def _spread(values: list[float]) -> dict[str, float]:
+    spread = {"min": min(values), "median": statistics.median(values), "max": max(values)}
+    return {name: round(value, 3) for name, value in spread.items()}
+
+
+def _run_as_json(outcome: Outcome) -> dict[str, Any]:
+    figures = {figure: round(of(outcome), 3) for figure, of in FIGURES.items()}
+    return figures | {
+        "damaged": outcome.verdict.damaged,
+        "unwritten": outcome.verdict.unwritten,
+        "lost_examples": outcome.verdict.lost_examples,
+        "exit_code": outcome.exit_code,
+        "killed": outcome.killed,
+        "report": outcome.report,
+        "directory": outcome.directory.name,
+    }

@@ -1,0 +1,1 @@
+"""The benchmarks are judged too: a judge that cannot say LOST proves nothing."""

@@ -1,0 +1,76 @@
+"""`make demo`, shortened: its verdict, and the commands that it tells a newcomer to type."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from benchmarks.demo import missing_by_hand
+
+REPOSITORY = Path(__file__).parents[2]
+
+
+def commands_in(printed: str) -> list[str]:
+    """Return the indented lines after "Check it yourself", without the comments."""
+    lines = printed.partition("Check it yourself")[2].splitlines()
+    return [line.strip() for line in lines if line.startswith("  ") and "#" not in line]
+
+
+def run_in_bash(commands: list[str], directory: Path) -> subprocess.CompletedProcess[str]:
+    script = "\n".join(["set -e", *commands])
+    return subprocess.run(
+        ["bash", "-c", script], cwd=directory, capture_output=True, text=True, check=False
+    )
+
+
+def test_the_demo_ends_in_a_verdict_that_anybody_can_check(tmp_path: Path) -> None:
+    ended = subprocess.run(
+        [sys.executable, "-m", "benchmarks", "demo", "--seconds", "1"],
+        cwd=tmp_path,
+        env=os.environ | {"PYTHONPATH": str(REPOSITORY)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    assert "logship lost 0 of" in ended.stdout
+    assert "fluent-logger-async lost" in ended.stdout
+
+    change_directory, search_ledger, audit = commands_in(ended.stdout)
+    assert run_in_bash([change_directory, search_ledger], tmp_path).stdout == ""
+    audited = run_in_bash([change_directory, audit], tmp_path)
+    assert (audited.returncode, audited.stdout[:8]) == (0, "complete")
+
+    (figures,) = tmp_path.rglob("demo.json")
+    rows = json.loads(figures.read_text())["rows"]
+    assert len(rows) == 9
+    assert all(row["runs"][0]["LOST"] == 0 for row in rows[::3])
+
+
+def test_the_search_in_the_ledger_names_a_line_that_is_missing(tmp_path: Path) -> None:
+    """The printed command can fail: one line cut out of the output, and it is named."""
+    subprocess.run(
+        [
+            sys.executable,
+            "-m",
+            "benchmarks",
+            "loss",
+            "--shipper",
+            "fluent-logger",
+            "--seconds",
+            "1",
+        ],
+        cwd=tmp_path,
+        env=os.environ | {"PYTHONPATH": str(REPOSITORY)},
+        capture_output=True,
+        check=True,
+    )
+    (output,) = tmp_path.rglob("output.jsonl")
+    lines = output.read_text().splitlines(keepends=True)
+    output.write_text("".join(lines[:50] + lines[51:]))
+    named = run_in_bash([missing_by_hand(["output.jsonl"])], output.parent).stdout.split()
+    assert len(named) == 1
+    assert named[0] in lines[50]

@@ -1,0 +1,155 @@
+"""Short real runs: a sidecar, an application, a signal, and figures that are known beforehand."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+REPOSITORY = Path(__file__).parents[2]
+FORGETFUL_SERVER = Path(__file__).with_name("forgetful_server.py")
+
+
+class Loss:
+    """Runs `python -m benchmarks loss` in a directory of its own."""
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+
+    def __call__(self, *words: str, seconds: float = 2) -> tuple[int, dict[str, Any], str]:
+        """Return exit code, the JSON of the only row, and all that was printed."""
+        written = self._directory / "loss.json"
+        ended = subprocess.run(
+            [
+                *(sys.executable, "-m", "benchmarks", "loss", *words),
+                *("--seconds", str(seconds), "--settle-seconds", "1", "--json", str(written)),
+            ],
+            cwd=self._directory,
+            env=os.environ | {"PYTHONPATH": str(REPOSITORY)},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        row = json.loads(written.read_text())["rows"][0] if written.exists() else {}
+        return ended.returncode, row, ended.stdout + ended.stderr
+
+
+@pytest.fixture
+def loss(tmp_path: Path) -> Loss:
+    return Loss(tmp_path)
+
+
+def only_run(row: dict[str, Any]) -> dict[str, Any]:
+    (run,) = row["runs"]
+    assert isinstance(run, dict)
+    return run
+
+
+@pytest.mark.parametrize("shipper", ["logship", "fluent-logger", "fluent-logger-async"])
+def test_a_healthy_sidecar_gets_every_line(loss: Loss, shipper: str) -> None:
+    code, row, printed = loss("--shipper", shipper)
+    run = only_run(row)
+    assert code == 0, printed
+    assert run["written"] == run["delivered"] > 500
+    assert run["LOST"] == run["duplicated"] == run["spilled"] == run["damaged"] == 0
+    assert run["exit_code"] == (-15 if shipper == "logship" else 0)
+    assert not run["killed"]
+
+
+@pytest.mark.parametrize("app", ["asyncio", "threads", "batch"])
+def test_each_kind_of_application_logs_its_tail(loss: Loss, app: str) -> None:
+    code, row, printed = loss("--app", app, "--tail", "3001", seconds=1)
+    run = only_run(row)
+    assert code == 0, printed
+    assert run["written"] == run["delivered"] > 3001 + 200
+    assert run["exit_code"] == (0 if app == "batch" else -15)
+
+
+def test_a_sidecar_that_stays_down_shows_what_is_spilled(loss: Loss) -> None:
+    code, row, printed = loss("--fault", "sidecar-down", "--stop-timeout", "2")
+    run = only_run(row)
+    assert code == 0, printed
+    assert run["spilled"] > 100
+    assert run["delivered"] + run["spilled"] == run["written"]
+    assert run["report"]["reason"]
+
+
+def test_a_peers_loss_is_shown_and_fails_nothing(loss: Loss) -> None:
+    """The asynchronous sender drops what it holds when the sidecar is down at `close()`."""
+    code, row, _ = loss("--shipper", "fluent-logger-async", "--fault", "sidecar-down")
+    run = only_run(row)
+    assert run["LOST"] > 100
+    assert run["lost_examples"]
+    assert code == 0
+
+
+def test_an_application_that_ignores_the_peers_readme_is_possible(loss: Loss) -> None:
+    """Python's default SIGTERM: the process is gone before atexit could close the handler."""
+    _, row, _ = loss("--shipper", "fluent-logger", "--on-sigterm", "default")
+    assert only_run(row)["exit_code"] == -15
+
+
+def forgetful(tmp_path: Path, port: int) -> list[str]:
+    """Return the options for a sidecar that acknowledges every record and forgets one in ten."""
+    output = tmp_path / "forgetful.jsonl"
+    command = f"{sys.executable} {FORGETFUL_SERVER} {port} {output}"
+    return ["--server", f"127.0.0.1:{port}", "--output", str(output), "--server-command", command]
+
+
+def test_a_line_that_logship_lost_is_exit_code_1(
+    loss: Loss, tmp_path: Path, free_port: int
+) -> None:
+    """The sidecar acknowledges and forgets: logship's own report says all is well."""
+    code, row, _ = loss(*forgetful(tmp_path, free_port), seconds=1)
+    run = only_run(row)
+    assert run["report"]["unacked"] == 0
+    assert run["LOST"] > 20
+    assert code == 1
+
+
+def test_a_file_is_replayed(loss: Loss, tmp_path: Path) -> None:
+    path = tmp_path / "app.log"
+    path.write_bytes(b'{"json": "line"}\n%s %d\n\xff\xfe\n\n')
+    code, row, printed = loss("--lines", str(path), seconds=1)
+    run = only_run(row)
+    assert code == 0, printed
+    assert run["written"] == run["delivered"] > 200
+
+
+def test_repeated_runs_show_their_spread(loss: Loss) -> None:
+    _, row, printed = loss("--repeat", "2", "--shipper", "fluent-logger", seconds=1)
+    assert len(row["runs"]) == 2
+    assert row["summary"]["LOST"] == {"min": 0, "median": 0, "max": 0}
+    assert all(word in printed for word in ("2 runs", "min", "median", "max"))
+
+
+@pytest.mark.parametrize(
+    ("words", "complaint"),
+    [
+        (["--server", "nonsense"], "say embedded, fluentd, fluent-bit or HOST:PORT"),
+        (["--server", "127.0.0.1:9"], "needs --output GLOB, its files"),
+        (["--server", "127.0.0.1:9", "--output", "x"], "no sidecar listens on 127.0.0.1:9"),
+        (
+            ["--server", "127.0.0.1:9", "--output", "x", "--fault", "sidecar-down"],
+            "needs --server-command",
+        ),
+        (["--server", "fluentd:no-such-fluentd"], "no-such-fluentd: no such program on PATH"),
+        (["--stop-timeout", "1"], "2<=x<=120"),
+    ],
+)
+def test_a_run_that_cannot_be_is_explained(loss: Loss, words: list[str], complaint: str) -> None:
+    code, _, printed = loss(*words)
+    assert code == 2
+    assert complaint in " ".join(printed.split())
+
+
+def test_an_empty_file_cannot_be_replayed(loss: Loss, tmp_path: Path) -> None:
+    (tmp_path / "empty").touch()
+    code, _, printed = loss("--lines", str(tmp_path / "empty"))
+    assert code == 2
+    assert "has no lines" in printed

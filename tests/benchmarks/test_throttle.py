@@ -1,0 +1,38 @@
+"""A slow sidecar: stopped when it has used its share, and running again afterwards."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from benchmarks.sidecars import Throttle
+from tests.support.waiting import wait_until
+
+
+@pytest.fixture
+def busy_process() -> Iterator[subprocess.Popen[bytes]]:
+    process = subprocess.Popen([sys.executable, "-c", "while True: pass"], start_new_session=True)
+    yield process
+    process.kill()
+    process.wait()
+
+
+def state_of(process: subprocess.Popen[bytes]) -> str:
+    """Return `R` for a running process, `T` for a stopped one."""
+    return Path(f"/proc/{process.pid}/stat").read_text().rpartition(")")[2].split()[0]
+
+
+def test_a_busy_process_is_stopped_and_continued_until_the_throttle_ends(
+    busy_process: subprocess.Popen[bytes],
+) -> None:
+    throttle = Throttle(busy_process.pid, lambda number: os.killpg(busy_process.pid, number))
+    for _ in range(3):
+        wait_until(lambda: state_of(busy_process) == "T", "it has used its share")
+        wait_until(lambda: state_of(busy_process) == "R", "it got its next share")
+    throttle.stop()
+    assert state_of(busy_process) == "R"
