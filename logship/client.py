@@ -724,7 +724,9 @@ def _handshake_maker(settings: Settings) -> Callable[[], ClientHandshake] | None
     key = settings.shared_key.reveal()
     password = settings.password.reveal() if settings.password else ""
     return lambda: ClientHandshake(
-        hostname=socket.gethostname(),
+        # Never the sidecar's own name, though all containers of a task share one: a PONG with the
+        # client's name is refused, since it could be the client's own PING, reflected.
+        hostname=f"{socket.gethostname()}-logship-{os.urandom(4).hex()}",
         shared_key=key,
         salt=os.urandom(16).hex(),
         username=settings.username or "",

@@ -4,14 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import signal
+import socket
+import ssl
+from collections.abc import Callable
 from pathlib import Path
 
 import click
 
 from logship.errors import SettingsError
+from logship.protocol.handshake import ServerHandshake
 from logship.receiver.binds import Bind, Listener, ListenError, parse_bind
 from logship.receiver.server import Receiver
+from logship.receiver.session import Session
 from logship.receiver.sinks import LineSink, OutputError, OutputGone
 
 
@@ -28,6 +34,21 @@ def _read_bind(ctx: click.Context, param: click.Parameter, value: str) -> Bind:
         raise click.BadParameter(str(error), ctx, param) from error
 
 
+def _read_users(
+    ctx: click.Context, param: click.Parameter, values: tuple[str, ...]
+) -> dict[str, str]:
+    users = {}
+    for value in values:
+        name, separator, password = value.partition(":")
+        if not (name and separator and password):
+            raise click.BadParameter("give NAME:PASSWORD", ctx, param)
+        users[name] = password
+    return users
+
+
+FILE = click.Path(exists=True, dir_okay=False)
+
+
 @click.command()
 @click.option(
     "--bind",
@@ -42,7 +63,31 @@ def _read_bind(ctx: click.Context, param: click.Parameter, value: str) -> Bind:
     metavar="FILE",
     help="Append the lines to this file; - is standard output, and the default.",
 )
-def command(bind: Bind, out: str) -> None:
+@click.option(
+    "--shared-key",
+    envvar="LOGSHIP_SHARED_KEY",
+    help="Take records only from clients that know this key (also LOGSHIP_SHARED_KEY).",
+)
+@click.option(
+    "--user",
+    "users",
+    multiple=True,
+    callback=_read_users,
+    metavar="NAME:PASSWORD",
+    help="And only from this user; may be repeated. Needs --shared-key.",
+)
+@click.option("--tls-cert", type=FILE, help="Speak TLS with this certificate (PEM).")
+@click.option("--tls-key", type=FILE, help="The certificate's key, where it is not in its file.")
+@click.option("--tls-client-ca", type=FILE, help="Take only clients with a certificate of this CA.")
+def command(
+    bind: Bind,
+    out: str,
+    shared_key: str | None,
+    users: dict[str, str],
+    tls_cert: str | None,
+    tls_key: str | None,
+    tls_client_ca: str | None,
+) -> None:
     """Receive records from any forward client and write one JSON line for each.
 
     {"tag": TAG, "time_ns": NANOSECONDS, "record": {…}}
@@ -50,26 +95,68 @@ def command(bind: Bind, out: str) -> None:
     A client's chunk is acknowledged when all its lines are in the output, never before. SIGTERM
     and SIGINT stop it: what was received is written and acknowledged first.
     """
+    if users and not shared_key:
+        raise click.UsageError(
+            "--user needs --shared-key: no key, no user, says the protocol"
+        )
+    if (tls_key or tls_client_ca) and not tls_cert:
+        raise click.UsageError("--tls-key and --tls-client-ca need --tls-cert")
+    tls = _tls_context(tls_cert, tls_key, tls_client_ca)
     try:
         sink = LineSink.stdout() if out == "-" else LineSink.open(Path(out))
         listener = Listener(bind)
     except (OutputError, ListenError) as error:
         raise CannotStart(str(error)) from error
     try:
-        asyncio.run(_receive(sink, listener))
+        receiver = Receiver(sink, _say, new_session=_session_maker(shared_key, users), tls=tls)
+        asyncio.run(_receive(receiver, listener))
     except OutputGone as error:
         raise click.ClickException(str(error)) from error
     finally:
         listener.close()
 
 
-async def _receive(sink: LineSink, listener: Listener) -> None:
-    receiver = Receiver(sink, _say)
+async def _receive(receiver: Receiver, listener: Listener) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, receiver.stop)
     _say(f"listening on {listener.bind}")
-    await receiver.serve(listener)
+    try:
+        await receiver.serve(listener)
+    finally:
+        for number in (signal.SIGTERM, signal.SIGINT):  # a second one must not spoil the exit code
+            loop.remove_signal_handler(number)
+            signal.signal(number, signal.SIG_IGN)
+
+
+def _session_maker(shared_key: str | None, users: dict[str, str]) -> Callable[[], Session]:
+    """Return what makes a connection's session, with its handshake where there is a key."""
+    if not shared_key:
+        return Session
+    return lambda: Session(
+        ServerHandshake(
+            hostname=socket.gethostname(),
+            shared_key=shared_key,
+            nonce=os.urandom(16),
+            auth=os.urandom(16),
+            users=users,
+        )
+    )
+
+
+def _tls_context(cert: str | None, key: str | None, client_ca: str | None) -> ssl.SSLContext | None:
+    if cert is None:
+        return None
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    try:
+        context.load_cert_chain(cert, key)
+        if client_ca is not None:
+            context.load_verify_locations(client_ca)
+            context.verify_mode = ssl.CERT_REQUIRED
+    except (OSError, ValueError) as error:
+        files = ", ".join(filter(None, (cert, key, client_ca)))
+        raise CannotStart(f"cannot use {files} for TLS: {error}") from error
+    return context
 
 
 def _say(line: str) -> None:

@@ -7,10 +7,11 @@ the backpressure, and the reason why a stop finds nothing half done.
 from __future__ import annotations
 
 import asyncio
+import ssl
 from collections.abc import Callable
 
 from logship.receiver.binds import Listener
-from logship.receiver.session import Close, Session, Write
+from logship.receiver.session import Answer, Close, Session, Write
 from logship.receiver.sinks import LineSink, OutputError, OutputGone
 
 LINGER_SECONDS = 1.0
@@ -31,9 +32,20 @@ class Receiver:
     Args:
         sink: where records go.
         say: takes lines for the operator.
+        new_session: makes the session of a connection; one without a handshake by default.
+        tls: what the connections are encrypted with, or None.
     """
 
-    def __init__(self, sink: LineSink, say: Say) -> None:
+    def __init__(
+        self,
+        sink: LineSink,
+        say: Say,
+        *,
+        new_session: Callable[[], Session] = Session,
+        tls: ssl.SSLContext | None = None,
+    ) -> None:
+        self.new_session = new_session
+        self._tls = tls
         self.complaints = Complaints(say)
         self.gone: OutputGone | None = None
         self._sink = sink
@@ -49,7 +61,9 @@ class Receiver:
             OutputGone: nothing can be written ever again.
         """
         loop = asyncio.get_running_loop()
-        server = await loop.create_server(lambda: Connection(self), sock=listener.socket)
+        server = await loop.create_server(
+            lambda: Connection(self), sock=listener.socket, ssl=self._tls
+        )
         await self._stopping.wait()
         server.close()
         await self._end_connections()
@@ -104,7 +118,7 @@ class Connection(asyncio.Protocol):
     def __init__(self, receiver: Receiver) -> None:
         self.ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._receiver = receiver
-        self._session = Session()
+        self._session = receiver.new_session()
         self._finishing = False
         self._peer = "a client"
 
@@ -116,6 +130,9 @@ class Connection(asyncio.Protocol):
         if host_and_port:
             self._peer = "{}:{}".format(*host_and_port)
         self._receiver.opened(self)
+        greeting = self._session.begin()
+        if greeting and not self._finishing:
+            transport.write(greeting)
 
     def data_received(self, data: bytes) -> None:
         """Write what the client sent, then acknowledge it."""
@@ -128,6 +145,8 @@ class Connection(asyncio.Protocol):
                         self.finish()
                         return
                     self._transport.write(ack)
+                case Answer(data=answer):
+                    self._transport.write(answer)
                 case Close(reason=reason):
                     self._receiver.complaints.say(f"closed {self._peer}: {reason}")
                     self.finish()

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from logship.errors import HandshakeError
+from logship.protocol.handshake import ServerHandshake
 from logship.protocol.jsonlines import json_line
 from logship.protocol.messages import Message, MessageError, MessageReader, ack_message
 
@@ -28,6 +30,13 @@ class Write:
 
 
 @dataclass(frozen=True, slots=True)
+class Answer:
+    """Send these bytes of the handshake."""
+
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True)
 class Close:
     """Send what was acknowledged and close: the client's bytes have no meaning from here on."""
 
@@ -35,17 +44,36 @@ class Close:
 
 
 class Session:
-    """One connection from its first byte to its last."""
+    """One connection from its first byte to its last.
 
-    def __init__(self) -> None:
+    Args:
+        handshake: what a client must pass before anything that it says counts; None where there
+            is no shared key.
+    """
+
+    def __init__(self, handshake: ServerHandshake | None = None) -> None:
+        self._handshake = handshake
         self._reader = MessageReader()
 
-    def receive(self, data: bytes) -> list[Write | Close]:
+    def begin(self) -> bytes:
+        """Return what to send before the client has said anything."""
+        return b"" if self._handshake is None else self._handshake.helo()
+
+    def receive(self, data: bytes) -> list[Write | Answer | Close]:
         """Take the client's next bytes; return what to do, in this order."""
+        if self._handshake is not None and not self._handshake.done:
+            return self._shake_hands(self._handshake, data)
         try:
             return [_write(message) for message in self._reader.feed(data)]
         except MessageError as error:
             return [*(_write(message) for message in error.messages), Close(str(error))]
+
+    def _shake_hands(self, handshake: ServerHandshake, data: bytes) -> list[Write | Answer | Close]:
+        try:
+            answer, rest = handshake.feed(data)
+        except HandshakeError as error:
+            return [Answer(error.answer), Close(str(error))]
+        return [Answer(answer), *self.receive(rest)] if answer else []
 
     def end(self) -> str | None:
         """Say what is wrong when the client ends the connection now, or None if nothing is."""

@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 from logship.errors import ConnectError
-from logship.receiver.session import Session, Write
+from logship.receiver.session import Close, Session, Write
 from logship.settings import Endpoint
 from logship.transport import Connection, ConnectionEvents
 
@@ -191,7 +191,7 @@ class _MemoryConnection:
         for event in self._session.receive(data):
             if isinstance(event, Write):
                 self._sidecar._took(self, event)
-            else:
+            elif isinstance(event, Close):
                 self.end(event.reason)
 
 
