@@ -1,0 +1,5 @@
+"""`python -m logship`: the `logship` command, where its script is not on PATH."""
+
+from logship.cli import main
+
+main(prog_name="python -m logship")
