@@ -157,7 +157,7 @@ def _exits(row: Row) -> str:
 
 def _exit(outcome: Outcome) -> str:
     if outcome.killed:
-        return "SIGKILL (overdue)"
+        return "SIGKILL"
     return {0: "0", -15: "SIGTERM"}.get(outcome.exit_code, str(outcome.exit_code))
 
 

@@ -38,9 +38,9 @@ from logship.delivery import (
     Send,
     Warn,
 )
-from logship.drain import DrainPlan, Progress
+from logship.drain import SPILL_SECONDS_PER_BYTE, DrainPlan, Progress
 from logship.errors import BufferFull, ClientClosed, ConnectError, ProtocolError, SettingsError
-from logship.lastresort import LastResort, spilled_lines
+from logship.lastresort import LastResort, SpillCost, spilled_lines
 from logship.protocol.compression import compressor
 from logship.protocol.entries import pack_record, pack_truncated
 from logship.protocol.frames import AckReader, AnswerError, frame_parts
@@ -110,6 +110,7 @@ class Client:
             last_resort=self.last_resort if self._spills else None,
             monotonic=monotonic,
         )
+        self._spill_cost = SpillCost(SPILL_SECONDS_PER_BYTE)
         self._packer = _RecordPacker(settings)
         self._tls = tls_context(settings)
         self._compress = _compressor(settings)
@@ -294,6 +295,7 @@ class Client:
             last_ack_seconds=self.delivery.last_ack_seconds,
             ever_connected=self.delivery.ever_connected,
             bytes_held=self.buffer.unspooled_bytes,
+            spill_seconds_per_byte=self._spill_cost.seconds_per_byte,
         )
 
     def closing(self, plan: DrainPlan, reason: str) -> Closing:
@@ -340,10 +342,10 @@ class Client:
         """In a forked child: let go of the parent's socket and spool, without a word to anybody."""
         if isinstance(self._transport, SocketTransport):
             self._transport.abandon()
-        if self._leftovers is not None:
-            self._leftovers.close()
         if self._spool is not None:
             self._spool.abandon()
+        if self._leftovers is not None:
+            self._leftovers.close()
 
     def after_fork_in_child(self) -> None:
         """In a forked child: keep nothing of the parent's; no loop here would ship it."""
@@ -534,6 +536,8 @@ class Client:
             arguments = (chunk.stream.tag, chunk.id, chunk.entries, len(payload), method)
             before, behind = frame_parts(*arguments)
             self._connection.send((before, payload, behind))
+            if self._spills:
+                self._spill_cost.sample(chunk.stream.tag, chunk.data, self._monotonic())
 
     def _payload(self, chunk: Chunk) -> tuple[bytes | bytearray, str | None]:
         """Return what is sent of the chunk, and how it is compressed.

@@ -321,9 +321,7 @@ class Delivery(Generic[HandleT]):
             actions.append(Release(flight.chunk))
             self._passed_over.discard(chunk_id)
             if self._suspects.acked(chunk_id) and self._aside:
-                guilty = self._aside.pop(0)
-                self._restore([])
-                actions += self._take_apart(guilty)
+                actions += self._probe_passed()
         if actions:
             self._note_progress(now_seconds)
         return [*actions, *self._fill_window(now_seconds)]
@@ -465,6 +463,16 @@ class Delivery(Generic[HandleT]):
         self._resend.extendleft(reversed([*self._aside, *lost]))
         self._aside.clear()
         self._suspects.end_probing()
+
+    def _probe_passed(self) -> Actions[HandleT]:
+        """Give up the record that was set aside, if others pass it for the second time."""
+        first = self._aside[0]
+        if not self._suspects.accuse(first.id):
+            self._restore([])
+            return []
+        self._aside.pop(0)
+        self._restore([])
+        return self._take_apart(first)
 
     def _split_one_aside(self) -> bool:
         """Split the first of those set aside that is no single record; False if there is none."""

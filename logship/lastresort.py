@@ -16,7 +16,8 @@ import stat
 import sys
 import time
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterator
+from itertools import chain, islice
 from socket import MSG_DONTWAIT, socket
 from typing import Any, Protocol
 
@@ -25,6 +26,9 @@ from logship.protocol.jsonlines import json_line
 
 WARNING_INTERVAL_SECONDS = 60.0
 """One kind of warning is written once in this time, however often it happens."""
+
+_SAMPLE_INTERVAL_SECONDS = 10.0
+_SAMPLE_LINES = 50
 
 _WRITE_BYTES_MAX = 64 * 1024
 
@@ -260,6 +264,8 @@ class Spill:
         self._last_resort = last_resort
         self._chunks: deque[Any] = deque()
         self._seen: set[str] = set()
+        self._lines_of: Any = None
+        self._lines: Iterator[tuple[bytes, bool]] = iter(())
         self._begun: tuple[Any, bool] | None = None  # of the line that is torn as yet
 
     def step(self, until_seconds: float, monotonic: Callable[[], float]) -> bool:
@@ -291,12 +297,10 @@ class Spill:
     def _spill_chunk(self, chunk: Any, until: float, monotonic: Callable[[], float]) -> bool:
         """Write the chunk's entries from where an earlier step stopped; False if interrupted."""
         entries, records = chunk.spilled_entries, chunk.spilled_records
-        lines = spilled_lines(chunk.stream.tag, bytes(chunk.data))
         finished = True
-        for position, (line, is_control) in enumerate(lines):
-            if position < entries:
-                continue
+        for line, is_control in self._lines_left(chunk):
             if monotonic() >= until or not self._last_resort.write_line(line):
+                self._lines = chain([(line, is_control)], self._lines)
                 finished = False
                 break
             entries += 1
@@ -305,8 +309,52 @@ class Spill:
         self._source.note_spilled(chunk, entries, records)
         return finished
 
+    def _lines_left(self, chunk: Any) -> Iterator[tuple[bytes, bool]]:
+        """Return the lines that an earlier step left, so that none is made twice."""
+        if self._lines_of is not chunk:
+            self._lines_of = chunk
+            lines = spilled_lines(chunk.stream.tag, bytes(chunk.data))
+            self._lines = islice(lines, chunk.spilled_entries, None)
+        elif not chunk.data:  # acked in the meantime
+            self._lines = iter(())
+        return self._lines
 
-def spilled_lines(tag: str, payload: bytes) -> Iterable[tuple[bytes, bool]]:
+
+class SpillCost:
+    """What writing a byte of entries to stderr costs here and now, from a sample now and then.
+
+    A quarter of a CPU makes it five times as much, and nobody knows beforehand how much CPU a
+    stopping task will get. The sample is made and thrown away: half a millisecond in ten seconds.
+
+    Args:
+        seconds_per_byte_min: What is reckoned with until there is a sample, and the least after.
+    """
+
+    def __init__(self, seconds_per_byte_min: float) -> None:
+        self.seconds_per_byte = self._seconds_per_byte_min = seconds_per_byte_min
+        self._due_seconds = float("-inf")
+
+    def sample(self, tag: str, payload: bytes | bytearray | memoryview, now_seconds: float) -> None:
+        """Make a few lines of a chunk, if it is time for that.
+
+        Args:
+            tag: The chunk's.
+            payload: Its entries.
+            now_seconds: Monotonic.
+        """
+        if now_seconds < self._due_seconds:
+            return
+        self._due_seconds = now_seconds + _SAMPLE_INTERVAL_SECONDS
+        started = time.perf_counter()
+        size = sum(
+            len(line) for line, _ in islice(spilled_lines(tag, bytes(payload)), _SAMPLE_LINES)
+        )
+        took = time.perf_counter() - started
+        # A line is about as long as its entry; writing it costs about as much as making it.
+        self.seconds_per_byte = max(self._seconds_per_byte_min, 2 * took / max(size, 1))
+
+
+def spilled_lines(tag: str, payload: bytes) -> Iterator[tuple[bytes, bool]]:
     """Return each entry's line for stderr, and whether it is a control record of our own."""
     for time_ns, record in unpack_entries(payload):
         is_control = "logship_gap" in record or "logship_end" in record

@@ -11,7 +11,9 @@ chunks too, and order must not be broken for those. So nobody is condemned witho
    what a server takes that has a limit below the size of our chunks.
 3. A single record cannot be split. It is set aside, and the next chunk is tried in its place, the
    *probe*.
-4. If the probe is acked, others pass and this record does not: it is guilty, and quarantined.
+4. If the probe is acked, others pass and this record did not: it is *accused*. But it may be that
+   the server recovered just then, so the record has a second trial. Accused again, it is guilty,
+   and quarantined.
 5. If the probe is lost, it is set aside too and the next one is the probe, a few times: several
    neighbours may be guilty. If all probes are lost, the server takes nothing at the moment: what
    was set aside goes back to the front, in its old order, without a stain. So that this cannot go
@@ -47,6 +49,7 @@ class Suspects:
         self._silent_losses = 0
         self._strikes: dict[str, int] = {}
         self._alone: set[str] = set()
+        self._accused: set[str] = set()
         self._probes_lost = 0
         self._probes_max = PROBES_AT_FIRST
         self.is_probing = False
@@ -96,13 +99,22 @@ class Suspects:
             self._probes_max *= 2
 
     def acked(self, chunk_id: str) -> bool:
-        """The server took a chunk; tell whether that condemns the one that was set aside."""
-        condemns = self.is_probing
+        """The server took a chunk; tell whether it was a probe."""
+        was_probe = self.is_probing
         self.end_probing()
         self._silent_losses = 0
         self._probes_max = PROBES_AT_FIRST
         self._forget(chunk_id)
-        return condemns
+        return was_probe
+
+    def accuse(self, chunk_id: str) -> bool:
+        """A probe passed and this record did not; tell whether that was so once before."""
+        if chunk_id in self._accused:
+            return True
+        self._accused.add(chunk_id)
+        self._strikes.pop(chunk_id, None)
+        self._alone.add(chunk_id)
+        return False
 
     def split(self, chunk_id: str, halves: tuple[str, str]) -> None:
         """A chunk was split: each half goes out alone."""
@@ -116,3 +128,4 @@ class Suspects:
     def _forget(self, chunk_id: str) -> None:
         self._strikes.pop(chunk_id, None)
         self._alone.discard(chunk_id)
+        self._accused.discard(chunk_id)

@@ -33,6 +33,7 @@ from logship.buffer.lives import (
 from logship.buffer.segments import (
     ACKED,
     OPEN,
+    QUARANTINED,
     SLOT_END_AT,
     SLOT_NEXT_AT,
     SLOT_PLANNED_AT,
@@ -398,7 +399,8 @@ class DeadLife:
     def leave(self) -> None:
         """Give up the lock, and close everything."""
         self._is_left = True
-        self.work.close()
+        with contextlib.suppress(ValueError):  # a forked child: the parent's thread was in it
+            self.work.close()
         for descriptor in [each.descriptor for each in self._files] + [self._streams_descriptor]:
             if descriptor >= 0:
                 os.close(descriptor)
@@ -528,7 +530,11 @@ class DeadLife:
         dead = self._streams[identity.stream]
         plausible = min(chunk.entries, chunk.size)
         dead.next_number = max(dead.next_number, identity.first + plausible)
-        if chunk.state != ACKED and chunk.entries:
+        if chunk.state == QUARANTINED:
+            self._note_lost(
+                file, dead, Gap(identity.first, identity.first + chunk.checksum, DAMAGED_REASON)
+            )
+        elif chunk.state != ACKED and chunk.entries:
             self._chunks.append(_Located(file, chunk))
             self._counters.unsealed += chunk.state == OPEN
             file.pending += 1
@@ -566,14 +572,22 @@ class DeadLife:
         file, chunk = located
         identity = chunk.identity
         last = max(identity.first, self._followers[id(located)] - 1)
-        self._streams[identity.stream].gaps.append(Gap(identity.first, last, DAMAGED_REASON))
+        gap = Gap(identity.first, last, DAMAGED_REASON)
+        self._note_lost(file, self._streams[identity.stream], gap)
         file.pending -= 1
-        file.is_needed = True
         name = f"{self.life.name}-{file.name}-{chunk.offset}.chunk"
         header = pread_all(file.descriptor, chunk.header_bytes, chunk.offset)
         self._keep(name, header + data)
         stream = f"stream {identity.stream}, numbers {identity.first} to {last}"
         self._blame(file.name, chunk.offset, f"a chunk is damaged ({stream}): {reason}")
+        word = struct.pack("=Q", state_word(QUARANTINED, min(last - identity.first, 0xFFFFFFFF)))
+        self._store(file.descriptor, word, chunk.offset + STATE_AT)
+
+    def _note_lost(self, file: _File, dead: _DeadStream, gap: Gap) -> None:
+        """Note numbers that will not arrive; their file stays until that is declared and acked."""
+        dead.gaps.append(gap)
+        dead.next_number = max(dead.next_number, gap.last + 1)
+        file.is_needed = True
 
     def _last_words(self, dead: _DeadStream) -> AdoptedChunk | None:
         """Return the chunk that declares a stream's gaps and ends it, if it has not ended."""

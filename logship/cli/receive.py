@@ -96,9 +96,7 @@ def command(
     and SIGINT stop it: what was received is written and acknowledged first.
     """
     if users and not shared_key:
-        raise click.UsageError(
-            "--user needs --shared-key: no key, no user, says the protocol"
-        )
+        raise click.UsageError("--user needs --shared-key: no key, no user, says the protocol")
     if (tls_key or tls_client_ca) and not tls_cert:
         raise click.UsageError("--tls-key and --tls-client-ca need --tls-cert")
     tls = _tls_context(tls_cert, tls_key, tls_client_ca)

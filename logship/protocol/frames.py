@@ -67,7 +67,8 @@ class AckReader:
     """
 
     def __init__(self) -> None:
-        self._unpacker = BoundedUnpacker(_ACK_BYTES_MAX, unicode_errors="strict")
+        # Fluent Bit's HELO has random bytes typed as text, and must be known for what it is.
+        self._unpacker = BoundedUnpacker(_ACK_BYTES_MAX, unicode_errors="surrogateescape")
 
     def feed(self, data: bytes) -> list[str]:
         """Take the next bytes and return the ids of all acknowledgements that are now complete.
@@ -93,6 +94,6 @@ def _ack_of(answer: Any) -> str:
     ack = answer["ack"] if "ack" in answer else answer.get(b"ack")
     if isinstance(ack, bytes):
         return ack.decode("utf-8", "backslashreplace")
-    if not isinstance(ack, str):
+    if not isinstance(ack, str) or ack != well_formed(ack):
         raise ProtocolError(f"it has no id under `ack`, the chunk was refused: {answer!r:.80}")
     return ack

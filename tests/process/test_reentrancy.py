@@ -157,6 +157,42 @@ def test_a_storm_into_a_full_buffer_never_waits_for_itself(
     sidecar.output.verdict(ended).assert_nothing_lost()
 
 
+def test_a_del_may_take_a_lock_that_is_held_while_logging(
+    programs: Programs, sidecar: Sidecar
+) -> None:
+    """GC runs it in any thread, the shipper's too, which must not hold a lock of ours then.
+
+    Otherwise that thread waits for the application's lock and the application for the shipper's;
+    `logging` has such a lock itself, for a moment, in `getLogger`.
+    """
+    ended = programs.start(
+        """
+        import gc, sys, threading
+        import logship
+        from application import log
+        sys.setswitchinterval(1e-6)
+        logship.install(level="INFO", linger_seconds=0.0, chunk_bytes_max=1024)
+        lock = threading.RLock()
+
+        class Cycle:
+            def __init__(self):
+                self.me = self
+
+            def __del__(self):
+                with lock:
+                    pass
+
+        for number in range(4000):
+            gc.set_threshold(10 if number % 200 < 100 else 100)
+            with lock:
+                Cycle()
+                log()
+        """
+    ).end(seconds_max=30)
+    assert ended.returncode == 0
+    sidecar.output.verdict(ended).assert_all_delivered()
+
+
 def test_an_object_whose_repr_logs_is_no_trap(programs: Programs, sidecar: Sidecar) -> None:
     """The application's own code runs inside our call, before any lock."""
     ended = programs.start(

@@ -141,6 +141,11 @@ class ServerProcess(ABC):
             return f"unix://{self.socket_path}"
         return f"{'tls' if self.tls else 'tcp'}://127.0.0.1:{self.port.number}"
 
+    @property
+    def client_options(self) -> dict[str, Any]:
+        """What a client needs besides its settings: nothing, where there are real sockets."""
+        return {}
+
     @abstractmethod
     def command(self) -> Sequence[str]:
         """Write the configuration and return the command that runs the server."""
@@ -238,8 +243,12 @@ class EmbeddedReceiver(ServerProcess):
         words += ["--bind", bind, "--out", str(self._out)]
         if self.tls is not None:
             words += ["--tls-cert", str(self.tls.certificate), "--tls-key", str(self.tls.key)]
+            if self.tls.client_ca is not None:
+                words += ["--tls-client-ca", str(self.tls.client_ca)]
         if self.security is not None:
             words += ["--shared-key", self.security.shared_key]
+            for name, password in self.security.users.items():
+                words += ["--user", f"{name}:{password}"]
         return words
 
     @property

@@ -17,7 +17,7 @@ ROOT = Path(logship.__file__).parent
 # From the top to the bottom; a room may import from rooms below it and from itself. The order is
 # that of docs/architecture.md. `__init__` stands above what it registers at import.
 LAYERS: list[tuple[str, ...]] = [
-    ("cli", "testing"),
+    ("__main__", "cli", "testing"),
     ("pipe",),
     ("install", "installation", "integrations"),
     ("__init__",),

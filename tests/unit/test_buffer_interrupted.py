@@ -15,6 +15,7 @@ import pytest
 from logship.buffer import buffer as buffer_module
 from logship.buffer.buffer import OVERFLOW_REASON, Buffer, Outcome
 from logship.buffer.chunk import ChunkState
+from logship.testing import ManualClock
 from tests.unit.accounts import Sink, Wakes, a_buffer, body, check, check_declared, entries_of
 from tests.unit.interruptions import every_point
 
@@ -255,6 +256,56 @@ def test_a_handler_that_logs_and_then_raises_loses_nothing(scene: Scene) -> None
             run()
         stage = stages[-1]
         stage.go_on()
+        assert numbers_of(stage.sink).count(INNER) == len(stage.inner)
+
+
+def test_what_a_handler_logged_is_taken_once_though_exceptions_follow() -> None:
+    """It waits in the deferred list; wherever the exception strikes, it gets one number."""
+    stages: list[Stage] = []
+
+    def prepare() -> tuple[Callable[[], object], Callable[[], object]]:
+        stage = Stage(offer_first)
+        stages.append(stage)
+        monotonic = stage.buffer._monotonic
+
+        def interrupted_clock() -> float:  # read in the middle of an offer that opens a chunk
+            stage.buffer._monotonic = monotonic
+            stage.log()
+            return monotonic()
+
+        stage.buffer._monotonic = interrupted_clock
+        return stage.call, _interrupt
+
+    for run in every_point(prepare, at_signal_points=True):
+        with contextlib.suppress(KeyboardInterrupt):
+            run()
+        stage = stages[-1]
+        stage.buffer._monotonic = ManualClock()
+        stage.go_on()
+        assert len(stage.inner) <= numbers_of(stage.sink).count(INNER) <= 1
+
+
+def test_what_a_handler_logged_before_it_raised_is_taken_by_the_close_that_follows() -> None:
+    stages: list[Stage] = []
+
+    def prepare() -> tuple[Callable[[], object], Callable[[], object]]:
+        stage = Stage(offer_first)
+        stages.append(stage)
+
+        def log_and_raise() -> None:
+            stage.log()
+            raise SystemExit(143)
+
+        return stage.call, log_and_raise
+
+    for run in every_point(prepare, at_signal_points=True):
+        with contextlib.suppress(SystemExit):
+            run()
+        stage = stages[-1]
+        stage.buffer.close_intake()
+        stage.sink.drain()
+        check(stage.buffer, stage.sink.acked)
+        check_declared(stage.buffer, stage.sink.acked)
         assert numbers_of(stage.sink).count(INNER) == len(stage.inner)
 
 

@@ -1,0 +1,784 @@
+"""Chunks in mapped files, so that a record outlives its process from before `emit` returns.
+
+The storage behind the buffer's seam when `spool_dir` is set; `docs/spool-format.md` is its design.
+Producers call it inside the buffer's critical section, where an exception from a signal handler
+may come at any point: so what is true is derived from few facts (which segment is active, which
+chunks of a segment are unsettled), each changed by one assignment, and `repair` restores the rest.
+The shipper's thread does the slow part, files, between its turns, and says what happened.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import mmap
+import os
+import threading
+import time
+import zlib
+from collections import deque
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Protocol
+
+from logship.buffer.chunk import Chunk, ChunkState, MemoryChunk, free_memory, new_chunk_id
+from logship.buffer.lives import STREAMS, Descriptor, Life, SpoolError, volume_warning
+from logship.buffer.segments import (
+    ACKED,
+    BEGUN_AT,
+    COMMIT_AT,
+    EXTENT_AT,
+    GENERATION_AT,
+    SEALED,
+    SEGMENT_HEADER_BYTES,
+    SLOT_CHECKSUM_AT,
+    SLOT_END_AT,
+    SLOT_NEXT_AT,
+    SLOTS,
+    STATE_AT,
+    STREAMS_BYTES,
+    TAG_BYTES_MAX,
+    ChunkIdentity,
+    aligned,
+    chunk_header_bytes,
+    pack_chunk_header,
+    pack_segment_header,
+    pack_slot,
+    pack_streams_header,
+    slot_at,
+    state_word,
+)
+from logship.buffer.stream import Stream
+from logship.protocol.readable import well_formed
+
+SEGMENT_BYTES = 4 * 1024 * 1024
+RETRY_SECONDS = 5.0
+"""How often a volume that could not be written is tried again."""
+
+SYNC_SECONDS = 1.0
+"""What a power cut may cost with `spool_fsync=interval`."""
+
+_SLACK_BYTES = 16 * 1024
+_SLACK_BYTES_MIN = 4 * 1024
+"""What is left to an open chunk when another tag begins behind it: at first, and at least."""
+
+_MARGIN_BYTES = 4 * 1024
+"""A control record, and the header of another chunk: what may come with an entry."""
+
+_SPARES_MAX = 2
+_POPULATE_WRITE = 23  # MADV_POPULATE_WRITE (madvise(2), Linux 5.14), not in the module mmap
+_ONE_ENTRY = 1 << 32
+
+
+class Mapping(Protocol):
+    """The bytes of a mapped file."""
+
+    def __setitem__(self, where: slice, data: bytes) -> None:
+        """Copy `data` there."""
+
+    def __getitem__(self, where: slice) -> bytes:
+        """Return a copy."""
+
+
+class Words(Protocol):
+    """The same bytes as aligned words of 64 bits."""
+
+    def __setitem__(self, index: int, word: int) -> None:
+        """Store a word, whole."""
+
+    def __getitem__(self, index: int) -> int:
+        """Return it."""
+
+
+def map_file(descriptor: int, size: int) -> tuple[Mapping, Words]:
+    """Map a file, its pages faulted in for writing where the kernel can do that."""
+    mapping = mmap.mmap(descriptor, size)
+    with contextlib.suppress(OSError):
+        mapping.madvise(_POPULATE_WRITE)
+    return mapping, memoryview(mapping).cast("Q")
+
+
+class Segment:
+    """A mapped file that chunks lie in.
+
+    Attributes:
+        name: Of the file.
+        size: Its bytes.
+        descriptor: Kept for syncing.
+        mapping, words: Its bytes.
+        generation: Which use of the segment this is.
+        tail: The last chunk, or None in a fresh use.
+        live: Chunks that are neither acked nor dropped; a segment without any is free.
+        is_kept: Whether the file has a name; somebody may have removed it.
+    """
+
+    __slots__ = (
+        "descriptor",
+        "generation",
+        "is_kept",
+        "live",
+        "mapping",
+        "name",
+        "size",
+        "tail",
+        "words",
+    )
+
+    def __init__(
+        self, name: str, size: int, descriptor: Descriptor, mapping: Mapping, words: Words
+    ) -> None:
+        self.name = name
+        self.size = size
+        self.descriptor = descriptor
+        self.mapping = mapping
+        self.words = words
+        self.generation = 0
+        self.tail: SpoolChunk | None = None
+        self.live: set[SpoolChunk] = set()
+        self.is_kept = True
+
+    def next_header_at(self) -> int:
+        """Return where another chunk would begin."""
+        tail = self.tail
+        if tail is None:
+            return SEGMENT_HEADER_BYTES
+        if tail.state is ChunkState.OPEN:
+            return aligned(tail.payload_at + tail.cut_capacity())
+        return aligned(tail.payload_at + tail.size)
+
+    def room(self) -> int:
+        """Return how many bytes another chunk could have, its header included."""
+        return self.size - self.next_header_at()
+
+    def begin_anew(self, generation: int) -> None:
+        """Forget everything in it; nothing of it may be live. May be called again."""
+        self.words[GENERATION_AT >> 3] = generation
+        self.generation = generation
+        self.tail = None
+
+
+class SpoolChunk(Chunk):
+    """A chunk in a segment.
+
+    Attributes:
+        segment: Where.
+        header_at, payload_at: From where in it.
+        slack: How much it may still grow when another chunk begins behind it.
+    """
+
+    __slots__ = (
+        "_commit_index",
+        "_is_sealed",
+        "_mapping",
+        "_words",
+        "header_at",
+        "payload_at",
+        "segment",
+        "slack",
+    )
+
+    def __init__(
+        self,
+        stream: Stream,
+        serial: int,
+        chunk_id: str,
+        opened_seconds: float,
+        segment: Segment,
+        header_at: int,
+        payload_at: int,
+    ) -> None:
+        super().__init__(stream, serial, chunk_id, opened_seconds)
+        self.segment = segment
+        self.header_at = header_at
+        self.payload_at = payload_at
+        self._mapping = segment.mapping
+        self._words = segment.words
+        self.slack = _SLACK_BYTES
+        self._commit_index = (header_at + COMMIT_AT) >> 3
+        self._is_sealed = False
+
+    @property
+    def spooled(self) -> bool:
+        """Whether it outlives the process."""
+        return self.segment.is_kept
+
+    @property
+    def data(self) -> bytes:  # type: ignore[override]  # read from the file, never assigned
+        """The committed entries; a copy, because the segment may be used again."""
+        return self._mapping[self.payload_at : self.payload_at + self.size]
+
+    def cut_capacity(self) -> int:
+        """Return the capacity that it keeps when another chunk begins behind it."""
+        return min(self.capacity, self.size + self.slack)
+
+    def append(self, body: bytes, suffix: bytes) -> None:
+        """Append an entry and commit it: from here on it outlives the process."""
+        start = self.payload_at
+        begin = start + self.size
+        entry = body + suffix
+        end = begin + len(entry)
+        self._mapping[begin:end] = entry
+        self._words[self._commit_index] = (self.entries + 1) * _ONE_ENTRY + end - start
+
+    def cut_uncommitted(self) -> None:
+        """Commit what the buffer believes in."""
+        self._words[self._commit_index] = self.entries * _ONE_ENTRY + self.size
+
+    def before_sending(self) -> None:
+        """Store the payload's checksum, once."""
+        if not self._is_sealed and self in self.segment.live:
+            self._is_sealed = True
+            self._words[(self.header_at + STATE_AT) >> 3] = state_word(
+                SEALED, zlib.crc32(self.data)
+            )
+
+    def move_to_memory(self) -> None:
+        """In a forked child: go on in private memory, the file is the parent's."""
+        copy = bytearray(self.payload_at + self.capacity)
+        copy[self.payload_at : self.payload_at + self.size] = self.data
+        self._mapping, self._words = copy, [0] * (self._commit_index + 1)  # type: ignore[assignment]
+        self._is_sealed = True
+
+
+class UnspooledChunk(MemoryChunk):
+    """A chunk in memory, for want of a place on the spool."""
+
+    __slots__ = ("_note",)
+
+    def __init__(
+        self,
+        stream: Stream,
+        serial: int,
+        chunk_id: str,
+        opened_seconds: float,
+        note: Callable[[Stream, int], None],
+    ) -> None:
+        super().__init__(stream, serial, chunk_id, opened_seconds)
+        self._note = note
+
+    def append(self, body: bytes, suffix: bytes) -> None:
+        """Append an entry; that its number was given out is noted on the spool."""
+        self._note(self.stream, self.stream.next_number + 1)
+        super().append(body, suffix)
+
+
+class SpoolStorage:
+    """Where chunks lie when there is a spool.
+
+    Args:
+        path: The directory that holds the lives.
+        bytes_max: All segments together.
+        memory_bytes_max: What may be held in memory while the spool cannot be written.
+        chunk_bytes_max: A chunk is no larger, but for a single large record.
+        stamp_key: The field of the stamp, or None.
+        segment_bytes: Of a file, where no record needs a larger one.
+        syncs: Whether files are written to the disk every second.
+        random_bytes: As `os.urandom`.
+        monotonic: Seconds.
+        time_ns: Nanoseconds since the epoch.
+        mapper: Maps files; tests bring one that watches every store.
+
+    Attributes:
+        news: What a person should be told, as (kind, text); whoever reads it takes it out.
+        segment_bytes: Of a file, and at least one chunk.
+    """
+
+    def __init__(  # noqa: PLR0913 - what is chosen, and the four parts that tests replace
+        self,
+        path: Path,
+        *,
+        bytes_max: int,
+        memory_bytes_max: int,
+        chunk_bytes_max: int,
+        stamp_key: str | None,
+        segment_bytes: int = SEGMENT_BYTES,
+        syncs: bool = False,
+        random_bytes: Callable[[int], bytes] = os.urandom,
+        monotonic: Callable[[], float] = time.monotonic,
+        time_ns: Callable[[], int] = time.time_ns,
+        mapper: Callable[[int, int], tuple[Mapping, Words]] = map_file,
+    ) -> None:
+        self.path = path
+        self.news: deque[tuple[str, str]] = deque()
+        self.segment_bytes = max(segment_bytes, _pages(chunk_bytes_max + _MARGIN_BYTES))
+        self._bytes_max = bytes_max
+        self._memory_bytes_max = memory_bytes_max
+        self._chunk_bytes_max = chunk_bytes_max
+        self._stamp_key = None if stamp_key is None else stamp_key.encode("utf-8")
+        self._syncs = syncs
+        self._random_bytes = random_bytes
+        self._monotonic = monotonic
+        self._time_ns = time_ns
+        self._mapper = mapper
+        self._life: Life | None = None
+        self._streams: StreamsFile | None = None
+        self._segments: list[Segment] = []
+        self._active: Segment | None = None
+        self._file_numbers = itertools.count(1)
+        self._generations = itertools.count(1)
+        self._memory: set[UnspooledChunk] = set()
+        self._unspooled_settled = 0
+        self._latest: dict[str, SpoolChunk] = {}
+        self._trouble = False
+        self._is_foreign = False
+        self._due_seconds = monotonic()
+        self._sync: Sync | None = None
+        self._warn_of_volume()
+        self._try_to_begin()
+
+    # -- producers, in the buffer's critical section ---------------------------------------------
+
+    def has_room(self, size: int) -> bool:
+        """Tell whether an entry of `size` bytes finds a place; makes one if it can."""
+        need = size + _MARGIN_BYTES
+        return self._segment_for(need) is not None or (
+            self._trouble and self._memory_left() >= size
+        )
+
+    def open_chunk(self, stream: Stream, serial: int, opened_seconds: float, size: int) -> Chunk:
+        """Return an empty chunk with room for an entry of `size` bytes."""
+        tag = well_formed(stream.tag).encode("utf-8")
+        header_bytes = chunk_header_bytes(tag, self._stamp_key)
+        segment = self._segment_for(header_bytes + size) if len(tag) <= TAG_BYTES_MAX else None
+        chunk_id = new_chunk_id(self._random_bytes)
+        if segment is None or self._streams is None:
+            return self._open_in_memory(stream, serial, chunk_id, opened_seconds, size)
+        self._streams.add(stream, tag)
+        opened_ns = self._time_ns()
+        key = self._stamp_key
+        identity = ChunkIdentity(
+            chunk_id, stream.next_number, serial, opened_ns, stream.id, tag, key
+        )
+        header_at = segment.next_header_at()
+        payload_at = header_at + header_bytes
+        chunk = SpoolChunk(stream, serial, chunk_id, opened_seconds, segment, header_at, payload_at)
+        chunk.capacity = max(size, min(self._chunk_bytes_max, segment.size - payload_at))
+        chunk.slack = self._slack_of(stream)
+        self._put(chunk, identity)
+        self._latest[stream.id] = chunk
+        return chunk
+
+    def release(self, chunk: Chunk) -> None:
+        """Free what `chunk` holds: it was acked or dropped. May be called again."""
+        if isinstance(chunk, SpoolChunk):
+            self._release_spooled(chunk)
+        elif isinstance(chunk, UnspooledChunk):
+            self._release_in_memory(chunk)
+        free_memory(chunk)
+
+    def number_burned(self, stream: Stream, number: int) -> None:
+        """Note that `number` was given out and will not be in any chunk."""
+        if self._streams is not None:
+            self._streams.note(stream, number + 1)
+
+    def repair(self, unsettled: Iterable[Chunk]) -> None:
+        """Restore which chunks are live from those that the buffer knows."""
+        wholes = {
+            each.outermost for each in unsettled
+        }  # a whole stays until its halves are settled
+        live = {each for each in wholes if isinstance(each, SpoolChunk)}
+        for segment in self._segments:
+            segment.live = {each for each in live if each.segment is segment}
+        self._memory = {each for each in wholes if isinstance(each, UnspooledChunk)}
+
+    @property
+    def unspooled(self) -> int:
+        """How many records of the application were taken in memory, for want of a spool."""
+        return self._unspooled_settled + sum(each.records for each in self._memory)
+
+    @property
+    def bytes_on_disk(self) -> int:
+        """Bytes of all files."""
+        files = sum(segment.size for segment in self._segments)
+        return files + (STREAMS_BYTES if self._streams is not None else 0)
+
+    # -- the shipper's thread --------------------------------------------------------------------
+
+    def maintain(self, locked: Callable[[Callable[[], list[Segment]]], list[Segment]]) -> None:
+        """Keep a spare segment, give back what is too much, and try again what failed.
+
+        Args:
+            locked: Calls what it is given inside the buffer's critical section.
+        """
+        if self._is_foreign:
+            return
+        if self._monotonic() >= self._due_seconds:
+            self._due_seconds = self._monotonic() + RETRY_SECONDS
+            self._look_again()
+        if self._life is not None and not self._trouble and self._wants_spare():
+            self._allocate(self.segment_bytes)
+        for segment in locked(self._take_surplus):
+            if self._life is not None:
+                self._life.unlink(segment.name)
+
+    def retry_deadline_seconds(self) -> float | None:
+        """Return when `maintain` should be called at the latest, or None."""
+        return self._due_seconds if self._trouble and not self._is_foreign else None
+
+    def close(self) -> None:
+        """Remove the life if nothing is left on it, else leave it to whoever recovers it."""
+        life, self._life = self._life, None
+        self._stop_sync()
+        if life is None:
+            return
+        if any(segment.live for segment in self._segments):
+            life.leave()
+        else:
+            life.remove()
+
+    def abandon(self) -> None:
+        """In a forked child: keep nothing of the parent's, neither the lock nor the files."""
+        self._is_foreign = self._trouble = True
+        for segment in self._segments:
+            for chunk in segment.live:
+                if chunk.state is ChunkState.OPEN:
+                    chunk.move_to_memory()
+        life, self._life = self._life, None
+        self._streams, self._segments, self._active = None, [], None
+        if life is not None:
+            life.leave()
+
+    # -- inside: places --------------------------------------------------------------------------
+
+    def _segment_for(self, need: int) -> Segment | None:
+        """Return a segment where a chunk of `need` bytes, header included, may begin."""
+        active = self._active
+        if active is not None and active.tail is not None and not active.live:
+            active.begin_anew(next(self._generations))
+        more = min(_SLACK_BYTES, self._chunk_bytes_max // 8)  # else chunks become too small
+        if active is not None and active.room() >= need + more:
+            return active
+        fresh = self._free_segment(need) or self._allocated_in_line(need)
+        if fresh is not None:
+            fresh.begin_anew(next(self._generations))
+            self._active = fresh
+            return fresh
+        return active if active is not None and active.room() >= need else None
+
+    def _free_segment(self, need: int) -> Segment | None:
+        for segment in self._segments:
+            fits = segment.size - SEGMENT_HEADER_BYTES >= need
+            if fits and not segment.live and segment is not self._active:
+                return segment
+        return None
+
+    def _allocated_in_line(self, need: int) -> Segment | None:
+        """Allocate in the producer's thread, because no spare is ready; not while that fails."""
+        if self._trouble or self._life is None:
+            return None
+        return self._allocate(max(self.segment_bytes, _pages(need + SEGMENT_HEADER_BYTES)))
+
+    def _put(self, chunk: SpoolChunk, identity: ChunkIdentity) -> None:
+        """Write the chunk's header, and only then link it to the one before."""
+        segment = chunk.segment
+        assert self._life is not None
+        header = pack_chunk_header(identity, segment.generation, self._life.id)
+        segment.mapping[chunk.header_at : chunk.payload_at] = header
+        tail = segment.tail
+        if tail is None:
+            segment.words[BEGUN_AT >> 3] = segment.generation
+        else:
+            if tail.state is ChunkState.OPEN:
+                tail.capacity = tail.cut_capacity()
+            segment.words[(tail.header_at + EXTENT_AT) >> 3] = chunk.header_at
+        segment.live.add(chunk)
+        segment.tail = chunk
+
+    def _slack_of(self, stream: Stream) -> int:
+        """Return twice what the stream's last chunk came to, so that it follows the stream's pace.
+
+        Many tags that log much want large chunks; in an outage, what a quiet tag does not use of
+        its slack is lost for the others.
+        """
+        if len(self._latest) > SLOTS:
+            self._latest = {}  # tags come and go
+        latest = self._latest.get(stream.id)
+        if latest is None:
+            return _SLACK_BYTES
+        return min(max(2 * latest.size, _SLACK_BYTES_MIN), self._chunk_bytes_max // 2)
+
+    def _open_in_memory(
+        self, stream: Stream, serial: int, chunk_id: str, opened_seconds: float, size: int
+    ) -> Chunk:
+        chunk = UnspooledChunk(stream, serial, chunk_id, opened_seconds, self._note_number)
+        chunk.capacity = max(size, min(self._chunk_bytes_max, self._memory_left()))
+        self._memory = self._memory | {chunk}
+        return chunk
+
+    def _memory_left(self) -> int:
+        held = sum(
+            each.capacity if each.state is ChunkState.OPEN else each.size for each in self._memory
+        )
+        return self._memory_bytes_max - held
+
+    def _note_number(self, stream: Stream, next_number: int) -> None:
+        if self._streams is not None:
+            self._streams.note(stream, next_number)
+
+    def _release_spooled(self, chunk: SpoolChunk) -> None:
+        segment = chunk.segment
+        if chunk not in segment.live or self._is_foreign:
+            return
+        if self._streams is not None:
+            self._streams.note_settled(chunk.stream, chunk.last + 1)
+        segment.words[(chunk.header_at + STATE_AT) >> 3] = state_word(ACKED, 0)
+        segment.live.discard(chunk)
+
+    def _release_in_memory(self, chunk: UnspooledChunk) -> None:
+        if chunk in self._memory:
+            kept, settled = self._memory - {chunk}, self._unspooled_settled + chunk.records
+            # The commit.
+            self._memory, self._unspooled_settled = kept, settled
+        if self._streams is not None:
+            self._streams.note_settled(chunk.stream, chunk.last + 1)
+
+    # -- inside: files ---------------------------------------------------------------------------
+
+    def _warn_of_volume(self) -> None:
+        warning = volume_warning(self.path)
+        if warning is not None:
+            self.news.append(("volume", warning))
+
+    def _try_to_begin(self) -> None:
+        """Make a life with its streams and a first segment."""
+        try:
+            self._life = life = _begin_life(self.path, self._random_bytes)
+            self._check_floor(life, STREAMS_BYTES)
+            header = pack_streams_header(life.id, self._time_ns(), self._stamp_key)
+            descriptor = life.allocate(STREAMS, STREAMS_BYTES)
+            self._streams = StreamsFile(descriptor, life.id, header, self._mapper)
+            self._allocate(self.segment_bytes)
+            self._start_sync()
+        except (OSError, SpoolError) as error:
+            self._fail(error)
+        if self._trouble:
+            self._give_up_life()
+
+    def _give_up_life(self) -> None:
+        """Go back to where no life was begun; what lies in it stays, for a recoverer."""
+        life, self._life, self._streams = self._life, None, None
+        if life is None:
+            return
+        if any(segment.live for segment in self._segments):
+            life.leave()
+        else:
+            life.remove()
+        self._segments, self._active = [], None
+
+    def _look_again(self) -> None:
+        """Try what failed; see whether the life is still where it was made."""
+        if self._life is not None and not self._life.is_there():
+            for segment in self._segments:
+                segment.is_kept = False
+            self._fail(SpoolError(f"{self.path}: the directory of this process has been removed"))
+            self._life.leave()
+            self._life, self._streams, self._segments, self._active = None, None, [], None
+        if not self._trouble:
+            return
+        self._trouble, before = False, len(self.news)
+        if self._life is None:
+            self._try_to_begin()
+        elif self._free_segment(0) is None:
+            self._allocate(self.segment_bytes)
+        if self._trouble:
+            while len(self.news) > before:  # it was said when it began
+                self.news.pop()
+        else:
+            self.news.append(("spool", f"the spool {self.path} can be written again and is in use"))
+
+    def _wants_spare(self) -> bool:
+        """Tell whether another segment will be needed soon, and there is none, and there may be."""
+        active = self._active
+        if active is not None and active.room() > self.segment_bytes // 2:
+            return False
+        may_be = self.bytes_on_disk + 2 * self.segment_bytes <= self._bytes_max
+        return may_be and self._free_segment(0) is None
+
+    def _allocate(self, size: int) -> Segment | None:
+        """Add a segment of `size` bytes; None at the bound, or where the volume does not allow."""
+        life = self._life
+        if life is None:
+            return None
+        if self.bytes_on_disk + size > self._bytes_max:
+            self._give_back(life)
+        if self.bytes_on_disk + size > self._bytes_max:
+            return None
+        name = f"segment-{next(self._file_numbers):08d}.spool"
+        try:
+            self._check_floor(life, size)
+            segment = self._make_segment(life, name, size)
+        except (OSError, SpoolError) as error:
+            self._fail(error)
+            return None
+        self._segments.append(segment)
+        return segment
+
+    def _make_segment(self, life: Life, name: str, size: int) -> Segment:
+        descriptor = life.allocate(name, size)
+        try:
+            os.pwrite(descriptor.number, pack_segment_header(size, life.id), 0)
+            return Segment(name, size, descriptor, *self._mapper(descriptor.number, size))
+        except BaseException:
+            life.unlink(name)
+            raise
+
+    def _check_floor(self, life: Life, size: int) -> None:
+        left = life.free_bytes()
+        if size > left:
+            raise SpoolError(
+                f"{self.path}: the volume is nearly full, what is left of it stays free for others"
+            )
+
+    def _give_back(self, life: Life) -> None:
+        """Unlink all spares: what is needed now is of another size, and there must be room."""
+        free = [each for each in self._segments if not each.live and each is not self._active]
+        self._segments = [each for each in self._segments if each not in free]
+        for segment in free:
+            life.unlink(segment.name)
+
+    def _take_surplus(self) -> list[Segment]:
+        """Take free segments that are too large or too many out of use; inside the section."""
+        free = [each for each in self._segments if not each.live and each is not self._active]
+        spare = [each for each in free if each.size == self.segment_bytes][:_SPARES_MAX]
+        surplus = [each for each in free if each not in spare]
+        self._segments = [each for each in self._segments if each not in surplus]
+        return surplus
+
+    def _fail(self, error: Exception) -> None:
+        """Go on in memory; say so once."""
+        self._due_seconds = self._monotonic() + RETRY_SECONDS
+        if self._trouble:
+            return
+        self._trouble = True
+        text = (
+            f"the spool cannot be written ({_reason(error, self.path)}); records are held in "
+            f"memory, up to {self._memory_bytes_max} bytes, and would die with the process"
+        )
+        self.news.append(("spool", text))
+
+    # -- inside: syncing -------------------------------------------------------------------------
+
+    def _start_sync(self) -> None:
+        if self._syncs and self._life is not None and not self._trouble:
+            self._life.sync()
+            self._sync = Sync(self._descriptors)
+
+    def _stop_sync(self) -> None:
+        if self._sync is not None:
+            self._sync.stop()
+
+    def _descriptors(self) -> list[Segment | StreamsFile]:
+        return [*self._segments, *([self._streams] if self._streams is not None else [])]
+
+
+class StreamsFile:
+    """The file `streams`: the highest number of each stream, mapped.
+
+    Args:
+        descriptor: Of the file, which is allocated.
+        life: The life's sixteen bytes.
+        header: Of the file.
+        mapper: Maps files.
+    """
+
+    def __init__(
+        self,
+        descriptor: Descriptor,
+        life: bytes,
+        header: bytes,
+        mapper: Callable[[int, int], tuple[Mapping, Words]],
+    ) -> None:
+        self.descriptor = descriptor
+        self._life = life
+        self._mapping, self._words = mapper(descriptor.number, STREAMS_BYTES)
+        self._mapping[: len(header)] = header
+        self._slots: dict[str, int] = {}
+        self._users: list[Stream] = []
+
+    def add(self, stream: Stream, tag: bytes) -> None:
+        """Give the stream a slot, if it has none and there is one."""
+        if stream.id in self._slots:
+            return
+        slot = self._free_slot()
+        if slot is None:
+            return
+        at = slot_at(slot)
+        checksum_at, packed = (
+            at + SLOT_CHECKSUM_AT,
+            pack_slot(stream.id, tag, stream.next_number, self._life),
+        )
+        checksum = packed[SLOT_CHECKSUM_AT : SLOT_CHECKSUM_AT + 4]
+        self._mapping[checksum_at : checksum_at + 4] = b"\0\0\0\0"
+        self._mapping[at:checksum_at] = packed[:SLOT_CHECKSUM_AT]
+        self._mapping[checksum_at + 4 : at + len(packed)] = packed[SLOT_CHECKSUM_AT + 4 :]
+        self._mapping[checksum_at : checksum_at + 4] = checksum
+        self._users[slot : slot + 1] = [stream]
+        self._slots = {user.id: index for index, user in enumerate(self._users)}
+
+    def note(self, stream: Stream, next_number: int) -> None:
+        """Note that all numbers below `next_number` were given out."""
+        slot = self._slots.get(stream.id)
+        if slot is None:
+            return
+        index = (slot_at(slot) + SLOT_NEXT_AT) >> 3
+        self._words[index] = max(self._words[index], next_number)
+
+    def note_settled(self, stream: Stream, next_number: int) -> None:
+        """Note it of a chunk that will be forgotten, and that its stream has ended, if it has."""
+        self.note(stream, next_number)
+        slot = self._slots.get(stream.id)
+        if slot is not None and stream.end is not None and stream.end < next_number:
+            self._words[(slot_at(slot) + SLOT_END_AT) >> 3] = stream.end
+
+    def _free_slot(self) -> int | None:
+        if len(self._users) < SLOTS:
+            return len(self._users)
+        for slot, user in enumerate(self._users):
+            if user.end is not None and not user.unsettled:
+                return slot
+        return None
+
+
+class Sync:
+    """Has files written to the disk every second, on a thread of its own: a disk may be slow.
+
+    Args:
+        files: Returns what to sync; each has a descriptor.
+    """
+
+    def __init__(self, files: Callable[[], Iterable[Segment | StreamsFile]]) -> None:
+        self._files = files
+        self._stopped = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="logship-sync", daemon=True)
+        with contextlib.suppress(RuntimeError):  # at interpreter exit
+            self._thread.start()
+
+    def stop(self) -> None:
+        """End the thread, after a last time."""
+        self._stopped.set()
+
+    def _run(self) -> None:
+        while not self._stopped.wait(SYNC_SECONDS):
+            self._sync_all()
+        self._sync_all()
+
+    def _sync_all(self) -> None:
+        for file in self._files():
+            with contextlib.suppress(OSError):
+                os.fdatasync(file.descriptor.number)
+
+
+def _begin_life(path: Path, random_bytes: Callable[[int], bytes]) -> Life:
+    """Begin a life; a recoverer that sweeps may have come in between once."""
+    try:
+        return Life.begin(path, random_bytes)
+    except OSError:
+        return Life.begin(path, random_bytes)
+
+
+def _pages(size: int) -> int:
+    return (size + mmap.PAGESIZE - 1) // mmap.PAGESIZE * mmap.PAGESIZE
+
+
+def _reason(error: Exception, path: Path) -> str:
+    return f"{path}: {error.strerror}" if isinstance(error, OSError) else str(error)

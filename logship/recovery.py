@@ -1,0 +1,225 @@
+"""Shipping what dead processes left on a spool, from another process: `logship recover`.
+
+An application that will not start again has nobody to ship its leftovers, so a second container
+that shares the volume does. It is a client whose only records are adopted ones. When it is asked
+to stop it goes on for as long as somebody on the spool still lives and time is left, because what
+dies last matters most; what it then cannot ship is written to stderr, where at least a person can
+find it, and stays on the spool.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import dataclasses
+import json
+import os
+import signal
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from logship.buffer.chunk import Chunk
+from logship.buffer.leftovers import (
+    AdoptedChunk,
+    Leftovers,
+    RecoveryCounters,
+    Waiting,
+)
+from logship.client import Client
+from logship.drain import SPILL_SECONDS_PER_BYTE, DrainPlan
+from logship.lastresort import LastResort, spilled_lines
+from logship.process.clock import Started, StopClock
+from logship.settings import Settings
+
+_CHECK_SECONDS = 0.1
+_RESERVE_SECONDS_MIN = 0.5
+_RESERVE_SHARE_MAX = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class RecoveryReport:
+    """What a recoverer did.
+
+    Attributes:
+        counters: What became of the leftovers.
+        seconds: How long it took.
+        complete: Whether everything that was found was acked, and nothing was unreadable.
+    """
+
+    counters: RecoveryCounters
+    seconds: float
+    complete: bool
+
+    def to_json(self) -> str:
+        """Return the report as one JSON line."""
+        fields = {
+            "logship": "recovery report",
+            "complete": self.complete,
+            "seconds": round(self.seconds, 3),
+            **dataclasses.asdict(self.counters),
+        }
+        return json.dumps(fields)
+
+
+class Recoverer:
+    """Ships leftovers until there are none, or it is told to stop.
+
+    Args:
+        settings: Of the client; its own `spool_dir` is not used.
+        path: The spool's directory.
+        watches: Whether it waits for more processes to die, until it is told to stop.
+        last_resort: Where the rest goes; stderr.
+        parts: Passed on to `Client`.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        path: Path,
+        *,
+        watches: bool = False,
+        last_resort: LastResort | None = None,
+        monotonic: Callable[[], float] = time.monotonic,
+        **parts: Any,
+    ) -> None:
+        self._settings = dataclasses.replace(settings, spool_dir=None, report=False)
+        self._path = path
+        self._watches = watches
+        self._monotonic = monotonic
+        self._last_resort = last_resort or LastResort()
+        self._leftovers = Leftovers(path, any_owner=True, monotonic=monotonic)
+        self._clock = StopClock(settings.stop_timeout_seconds)
+        self._parts = parts
+        self._woken = asyncio.Event()
+        self._hurries = False
+
+    def stop(self, signum: int) -> None:
+        """Make a last pass, within the stop timeout; on the loop."""
+        name = signal.Signals(signum).name
+        self._clock.start(Started(self._monotonic(), name, signum, forces=False))
+        self._leftovers.scan_now()
+        self._woken.set()
+
+    async def run(self) -> RecoveryReport:
+        """Do it, and say what became of it."""
+        started = self._monotonic()
+        client = Client(
+            self._settings,
+            leftovers=self._leftovers,
+            last_resort=self._last_resort,
+            monotonic=self._monotonic,
+            **self._parts,
+        )
+        client.on_progress(self._woken.set)
+        client.start()
+        while not self._is_over(client, started):
+            await self._wait(client)
+        if self._clock.started is not None:
+            self._abandon(client)
+        rest = len(client.buffer.adopted)
+        complete = self._leftovers.is_idle and not rest
+        client.shut()
+        client.buffer.close_intake()
+        return self._report(self._monotonic() - started, complete)
+
+    def _report(self, seconds: float, complete: bool) -> RecoveryReport:
+        counters = self._leftovers.counters
+        bad = counters.damaged + counters.quarantined + counters.refused
+        bad += counters.records_abandoned
+        return RecoveryReport(counters, seconds, complete and not bad)
+
+    def _is_over(self, client: Client, started: float) -> bool:
+        """Tell whether there is nothing more to do, or no more time to do it in."""
+        if client.broken:
+            return True
+        idle = self._leftovers.is_idle and self._leftovers.has_scanned
+        deadline = self._clock.deadline_seconds
+        if deadline is not None:
+            nobody_lives = idle and not self._leftovers.others_live
+            return nobody_lives or self._monotonic() >= deadline - self._reserve_seconds(client)
+        return not self._watches and (idle or self._has_stalled(client, started))
+
+    def _has_stalled(self, client: Client, started: float) -> bool:
+        last = max(started, client.delivery.last_ack_seconds or started)
+        return self._monotonic() >= last + self._settings.exit_stall_seconds
+
+    def _reserve_seconds(self, client: Client) -> float:
+        """Return the time to keep for writing the rest to stderr."""
+        held = sum(chunk.size for chunk in client.buffer.adopted)
+        wanted = max(_RESERVE_SECONDS_MIN, held * SPILL_SECONDS_PER_BYTE)
+        return min(wanted, self._settings.stop_timeout_seconds * _RESERVE_SHARE_MAX)
+
+    async def _wait(self, client: Client) -> None:
+        """Wait for an ack or a signal, and look again."""
+        if self._clock.started is not None:
+            self._hurry(client, self._clock.started.at_seconds)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_CHECK_SECONDS):
+                await self._woken.wait()
+        self._woken.clear()
+
+    def _hurry(self, client: Client, now: float) -> None:
+        """Look for the dead all the time, and wait less for everything."""
+        self._leftovers.scan_now()
+        if not self._hurries:
+            self._hurries = True
+            client.hurry(DrainPlan.until(now, self._clock.deadline_seconds or now))
+        client.stop_lingering()
+
+    # -- what cannot be shipped --------------------------------------------------------------------
+
+    def _abandon(self, client: Client) -> None:
+        """Write what is left to stderr, until the deadline; it stays on the spool all the same."""
+        client.shut_connection()
+        for chunk in self._rest(client):
+            for line, is_control in spilled_lines(chunk.stream.tag, bytes(chunk.data)):
+                if not self._write(line):
+                    return
+                self._leftovers.counters.records_abandoned += not is_control
+
+    def _rest(self, client: Client) -> Iterator[Chunk]:
+        """Yield what is adopted and not acked, then what is still on the spool."""
+        yield from client.buffer.adopted
+        self._leftovers.scan_now()
+        while True:
+            found = self._leftovers.step()
+            if isinstance(found, AdoptedChunk):
+                yield found
+            elif found is Waiting.FOR_ACKS:
+                self._leftovers.skip()
+            elif found is Waiting.FOR_DEATHS:
+                return
+
+    def _write(self, line: bytes) -> bool:
+        """Write a line to stderr; False when there is no more time for it."""
+        while not self._last_resort.write_line(line):
+            left = (self._clock.deadline_seconds or 0.0) - self._monotonic()
+            if left <= 0:
+                return False
+            self._last_resort.wait_writable(min(left, _CHECK_SECONDS))
+        return True
+
+
+async def recover(settings: Settings, path: Path, *, watches: bool) -> RecoveryReport:
+    """Recover until done or told to stop, by SIGTERM or SIGINT; in the main thread."""
+    recoverer = Recoverer(settings, path, watches=watches)
+    loop = asyncio.get_running_loop()
+    for signum in (signal.SIGTERM, signal.SIGINT):
+        if signal.getsignal(signum) is not signal.SIG_IGN:
+            loop.add_signal_handler(signum, recoverer.stop, signum)
+    return await recoverer.run()
+
+
+def settings_for_recovery(**settings: Any) -> Settings:
+    """Return the settings of a recoverer, from the environment but for its own spool.
+
+    Raises:
+        SettingsError: One of them is wrong.
+    """
+    environ = {
+        name: value for name, value in os.environ.items() if not name.startswith("LOGSHIP_SPOOL")
+    }
+    return Settings.from_env(environ, **settings)
