@@ -205,11 +205,14 @@ class Recoverer:
 
 async def recover(settings: Settings, path: Path, *, watches: bool) -> RecoveryReport:
     """Recover until done or told to stop, by SIGTERM or SIGINT; in the main thread."""
-    recoverer = Recoverer(settings, path, watches=watches)
+    last_resort = LastResort()
+    recoverer = Recoverer(settings, path, watches=watches, last_resort=last_resort)
     loop = asyncio.get_running_loop()
     for signum in (signal.SIGTERM, signal.SIGINT):
         if signal.getsignal(signum) is not signal.SIG_IGN:
             loop.add_signal_handler(signum, recoverer.stop, signum)
+    if watches:
+        last_resort.write_line(f"logship recover: watching {path}\n".encode())
     return await recoverer.run()
 
 

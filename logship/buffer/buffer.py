@@ -24,6 +24,7 @@ import threading
 import time
 from collections import Counter, deque
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from enum import Enum, auto
 from itertools import chain
 from typing import Concatenate, Literal, NamedTuple, ParamSpec, TypeVar
@@ -84,8 +85,18 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 
+LOCK_PATIENCE_SECONDS = 0.02
+"""So long a producer waits for the lock. Its holder may be in a garbage collection that runs an
+application's `__del__`, which may want a lock that this very producer holds: waiting on would be a
+deadlock. A section takes microseconds, so nobody waits for so long in any other case."""
+
+
+class BufferBusy(Exception):  # noqa: N818 - a state, and never seen outside of this package
+    """A producer lost its patience with the lock; nothing was done."""
+
+
 def _section(method: Callable[Concatenate[Buffer, P], T]) -> Callable[Concatenate[Buffer, P], T]:
-    """Make `method` a critical section; `offer` is one too, written out for speed.
+    """Make `method` a critical section of the shipper's; `offer` is one too, written out for speed.
 
     Called from inside another section of the same thread, it simply runs. Whoever is to be told
     of what happened is told outside the lock.
@@ -93,26 +104,34 @@ def _section(method: Callable[Concatenate[Buffer, P], T]) -> Callable[Concatenat
 
     @functools.wraps(method)
     def section(self: Buffer, /, *args: P.args, **kwargs: P.kwargs) -> T:
-        if self._is_reentered():
-            return method(self, *args, **kwargs)
-        try:
-            with self._lock:
-                if self._torn:
-                    self._repair()
-                self._torn = True
-                result = method(self, *args, **kwargs)
-                if self._deferred:
-                    self._admit_deferred()
-                wakes = self._look_again and self._shipper_asleep and self._wake_is_due()
-                self._torn = self._look_again = False
-            if wakes or self._due_callbacks:
-                self._tell(wakes)
-        except BaseException:
-            self._wake_to_be_sure()
-            raise
-        return result
+        return self._run_section(self._lock, method, *args, **kwargs)
 
     return section
+
+
+def _producer_section(
+    method: Callable[Concatenate[Buffer, P], T],
+) -> Callable[Concatenate[Buffer, P], T]:
+    """Make `method` a critical section that raises `BufferBusy` instead of waiting for long."""
+
+    @functools.wraps(method)
+    def section(self: Buffer, /, *args: P.args, **kwargs: P.kwargs) -> T:
+        return self._run_section(self._patient_lock, method, *args, **kwargs)
+
+    return section
+
+
+def _patient(lock: threading.RLock) -> AbstractContextManager[bool]:
+    """Return a context of `lock` whose entry is False where the lock was not to be had in time.
+
+    Leaving it raises RuntimeError then, since there is nothing to release. All of it is C: between
+    a method in Python that takes the lock and the `with` block a signal handler could raise, and
+    the lock would never be released.
+    """
+    enter = functools.partial(lock.acquire, True, LOCK_PATIENCE_SECONDS)
+    methods = {"__enter__": staticmethod(enter), "__exit__": staticmethod(lock.__exit__)}
+    context: AbstractContextManager[bool] = type("PatientLock", (), methods)()
+    return context
 
 
 class Burned(NamedTuple):
@@ -173,10 +192,12 @@ class Buffer:
         self._lock = threading.RLock()
         # Not in the documentation, but what `threading.Condition` asks of its lock.
         self._is_reentered: Callable[[], bool] = self._lock._is_owned  # type: ignore[attr-defined]
+        self._patient_lock = _patient(self._lock)
         self._torn = False
         self._deferred: deque[tuple[str, bytes] | Literal["closing"]] = deque()
         self._deferred_begun_at: int | None = None
         self._closed = False
+        self._all_ended = False
         self._streams: dict[str, Stream] = {}
         self._ended: list[Stream] = []
         self._open: dict[Stream, Chunk] = {}  # in the order of opening: the first is due first
@@ -204,23 +225,45 @@ class Buffer:
             `ACCEPTED`, `FULL` (nothing happened) or `CLOSED` (counted as refused).
         """
         if self._is_reentered():
-            return self._defer(tag, body)
+            return self.defer(tag, body)
+        held = False
         try:
-            with self._lock:
-                if self._torn:
-                    self._repair()
-                self._torn = True
-                outcome = self._refuse(tag) if self._closed else self._admit(tag, body, False)
-                if self._deferred:
-                    self._admit_deferred()
-                wakes = self._shipper_asleep and self._wake_is_due()
-                self._torn = False
+            with self._patient_lock as held:
+                if held:
+                    if self._torn:
+                        self._repair()
+                    self._torn = True
+                    if self._deferred:
+                        self._admit_deferred()  # first, so that a thread's records keep their order
+                    outcome = self._refuse(tag) if self._closed else self._admit(tag, body, False)
+                    if self._deferred:
+                        self._admit_deferred()
+                    wakes = self._shipper_asleep and self._wake_is_due()
+                    self._torn = False
             if wakes or self._due_callbacks:
                 self._tell(wakes)
+        except RuntimeError:
+            if not held:
+                return self.defer(tag, body)
+            self._wake_to_be_sure()
+            raise
         except BaseException:
             self._wake_to_be_sure()
             raise
         return outcome
+
+    def defer(self, tag: str, body: bytes) -> Outcome:
+        """Leave the entry to whoever holds the lock, or takes it next; there is no bound.
+
+        For a call that interrupts another one of its own thread, and for one that must not wait
+        for the lock any longer.
+        """
+        if self._closed:
+            return self._refuse(tag)
+        self._deferred.append((tag, body))
+        if not self._is_reentered():
+            self._wake_to_be_sure()  # the holder may have looked for the last time
+        return Outcome.ACCEPTED
 
     def burn(self, tag: str, body: bytes, reason: str) -> Burned | None:
         """Number an entry that will not be kept, and note its number as a gap.
@@ -234,7 +277,7 @@ class Buffer:
             return None
         return self._burn(tag, body, reason)
 
-    @_section
+    @_producer_section
     def _burn(self, tag: str, body: bytes, reason: str) -> Burned | None:
         if self._closed or (tag not in self._streams and len(self._streams) >= STREAMS_MAX):
             self._refuse(tag)
@@ -257,7 +300,7 @@ class Buffer:
         self.counters.dropped[reason] = dropped
         return Burned(stream, number, body + stream.suffix_of(number))
 
-    @_section
+    @_producer_section
     def burned_was_spilled(self, burned: Burned, reason: str) -> None:
         """Count a burned record as spilled: it reached stderr after all."""
         stream = burned.stream
@@ -277,7 +320,7 @@ class Buffer:
         """
         return False if self._is_reentered() else self._drop_oldest()
 
-    @_section
+    @_producer_section
     def _drop_oldest(self) -> bool:
         chunk = self._oldest_droppable()
         if chunk is None:
@@ -288,7 +331,7 @@ class Buffer:
         self._give_up(chunk, gaps, OVERFLOW_REASON)
         return True
 
-    @_section
+    @_producer_section
     def when_space(self, callback: Callable[[], None]) -> Callable[[], None]:
         """Arrange for one call of `callback` when bytes come free or intake closes.
 
@@ -540,12 +583,39 @@ class Buffer:
             self._seal(chunk)
         return Outcome.ACCEPTED
 
-    def _defer(self, tag: str, body: bytes) -> Outcome:
-        """Leave the entry to the call that this one interrupts, in the same thread."""
-        if self._closed:
-            return self._refuse(tag)
-        self._deferred.append((tag, body))
-        return Outcome.ACCEPTED
+    def _run_section(
+        self,
+        lock: AbstractContextManager[bool],
+        method: Callable[Concatenate[Buffer, P], T],
+        *args: P.args,
+        **kwargs: P.kwargs,
+    ) -> T:
+        """Run `method` as a critical section under `lock`, the plain or the patient one."""
+        if self._is_reentered():
+            return method(self, *args, **kwargs)
+        held = False
+        try:
+            with lock as held:
+                if held:
+                    if self._torn:
+                        self._repair()
+                    self._torn = True
+                    result = method(self, *args, **kwargs)
+                    if self._deferred:
+                        self._admit_deferred()
+                    wakes = self._look_again and self._shipper_asleep and self._wake_is_due()
+                    self._torn = self._look_again = False
+            if wakes or self._due_callbacks:
+                self._tell(wakes)
+        except RuntimeError:
+            if not held:
+                raise BufferBusy from None
+            self._wake_to_be_sure()
+            raise
+        except BaseException:
+            self._wake_to_be_sure()
+            raise
+        return result
 
     def _admit_deferred(self) -> None:
         """Do what re-entered calls left; they were promised a place, so there is no bound."""
@@ -554,6 +624,8 @@ class Buffer:
             if deferred == _CLOSING:
                 self._closed = True
                 self._end_all()
+            elif self._all_ended:
+                self._refuse(deferred[0])  # it came in the moment in which intake was closed
             else:
                 self._deferred_begun_at = self.counters.accepted  # see `_repair`
                 self._admit(*deferred, True)
@@ -615,6 +687,7 @@ class Buffer:
     def _end_all(self) -> None:
         for stream in list(self._streams.values()):
             self._end(stream)
+        self._all_ended = True
         self._look_again = True
         self._space_came_free()  # those who wait for it are told that there will be none
 
@@ -824,7 +897,7 @@ class Buffer:
         """Call all who wait for space: things have changed, though no space came free."""
         self._space_came_free()
 
-    @_section
+    @_producer_section
     def _forget_space_callback(self, callback: Callable[[], None]) -> None:
         self._space_callbacks = [each for each in self._space_callbacks if each is not callback]
 

@@ -299,6 +299,10 @@ class Leftovers:
                     taken = self._take(parent, name)
                     if taken is not None:
                         return taken
+                    with contextlib.suppress(OSError):
+                        # Empty: who removed it died before this, its last step.
+                        os.rmdir(name, dir_fd=parent)
+                        continue
                     self.others_live = True
             finally:
                 os.close(parent)
@@ -490,13 +494,15 @@ class DeadLife:
             self._streams_descriptor = self.life.open_file(STREAMS)
             data = self.life.read_file(STREAMS, self._streams_descriptor)
         except FileNotFoundError:
-            if self.life.segments():
-                self._blame(STREAMS, 0, "the file is missing")
-            return None
+            contents = StreamsContents(is_begun=False)
         except OSError as error:
             self._blame(STREAMS, 0, str(error))
             return None
-        return read_streams(data, self.life.id)
+        else:
+            contents = read_streams(data, self.life.id)
+        if not contents.is_begun and self.life.segments():
+            self._blame(STREAMS, 0, "the file is missing or empty")
+        return contents if contents.is_begun else None
 
     def _read_segment(self, name: str) -> None:
         """Find the chunks of one file."""

@@ -70,23 +70,6 @@ def open_spool_directory(path: Path, *, any_owner: bool = False) -> int:
     raise SpoolError(f"{path}: belongs to user {owner}, not to {os.geteuid()} or root")
 
 
-class Descriptor:
-    """Owns an open file's descriptor, and closes it when nobody holds this object any more.
-
-    Closed nowhere else: an exception from a signal handler can come between any two steps, and a
-    number that is closed twice may be somebody else's by then.
-    """
-
-    __slots__ = ("number",)
-
-    def __init__(self, number: int) -> None:
-        self.number = number
-
-    def __del__(self, close: Callable[[int], None] = os.close) -> None:
-        """Close it."""
-        close(self.number)
-
-
 class Life:
     """The directory of one process life, and its lock.
 
@@ -191,7 +174,7 @@ class Life:
         """Return the names of the segments, in order."""
         return sorted(filter(SEGMENT_NAME.fullmatch, os.listdir(self._directory)))  # noqa: PTH208 - a descriptor
 
-    def allocate(self, name: str, size: int) -> Descriptor:
+    def allocate(self, name: str, size: int) -> int:
         """Make a file of zeros whose blocks are all there, and return its descriptor.
 
         Written and not only allocated, so that its pages are in memory already.
@@ -199,13 +182,14 @@ class Life:
         Raises:
             OSError: The volume is full, or cannot be written.
         """
-        descriptor = Descriptor(_create(name, self._directory))
+        descriptor = _create(name, self._directory)
         try:
-            os.posix_fallocate(descriptor.number, 0, size)
+            os.posix_fallocate(descriptor, 0, size)
             zeros = bytes(min(size, _MIB))
             for offset in range(0, size, len(zeros)):
-                os.pwrite(descriptor.number, zeros[: size - offset], offset)
+                os.pwrite(descriptor, zeros[: size - offset], offset)
         except BaseException:
+            os.close(descriptor)
             self.unlink(name)
             raise
         return descriptor
@@ -216,7 +200,18 @@ class Life:
             os.unlink(name, dir_fd=self._directory)
 
     def sync(self) -> None:
-        """Have the names of new files written to the disk."""
+        """Have the names of new files, and what is in them, written to the disk.
+
+        Raises:
+            OSError: It cannot be done.
+        """
+        for name in [STREAMS, *self.segments()]:
+            with contextlib.suppress(FileNotFoundError):  # it has been unlinked meanwhile
+                descriptor = os.open(name, _FILE, dir_fd=self._directory)
+                try:
+                    os.fdatasync(descriptor)
+                finally:
+                    os.close(descriptor)
         os.fsync(self._directory)
         os.fsync(self._parent)
 

@@ -16,7 +16,7 @@ from _thread import LockType, allocate_lock
 from collections.abc import Callable
 from typing import Literal, Protocol
 
-from logship.buffer.buffer import OVERFLOW_REASON, Buffer, Outcome
+from logship.buffer.buffer import OVERFLOW_REASON, Buffer, BufferBusy, Outcome
 from logship.lastresort import spilled_lines
 
 
@@ -59,7 +59,10 @@ class Admission:
         """Put an entry into the buffer, or do what the policy says; tell whether it is in."""
         outcome = self._buffer.offer(tag, body)
         if outcome is Outcome.FULL:
-            outcome = self._when_full(tag, body)
+            try:
+                outcome = self._when_full(tag, body)
+            except BufferBusy:  # rather one entry above the bound than a deadlock
+                outcome = self._buffer.defer(tag, body)
         return outcome is Outcome.ACCEPTED
 
     def _when_full(self, tag: str, body: bytes) -> Outcome:
@@ -125,7 +128,8 @@ class Admission:
         outcome = self._buffer.offer(tag, body)
         if outcome is Outcome.FULL and space.acquire(timeout=timeout_seconds):
             return Outcome.FULL
-        take_back()
+        with contextlib.suppress(BufferBusy):  # then it will be called in vain
+            take_back()
         return outcome
 
     def _give_up(self, tag: str, body: bytes) -> None:
@@ -135,7 +139,8 @@ class Admission:
             return
         for line, _ in spilled_lines(tag, burned.entry):
             if self._last_resort.offer_line(line):
-                self._buffer.burned_was_spilled(burned, OVERFLOW_REASON)
+                with contextlib.suppress(BufferBusy):  # then it counts as dropped
+                    self._buffer.burned_was_spilled(burned, OVERFLOW_REASON)
 
 
 def _open(space: LockType) -> None:

@@ -260,10 +260,12 @@ class _SegmentHeader(NamedTuple):
 def read_segment(data: bytes, life: bytes) -> SegmentContents:
     """Return what is in the file `data` of the life `life`."""
     contents = SegmentContents()
+    found = list(_headers(data, life))
+    if not found and not any(data[:SEGMENT_HEADER_BYTES]):
+        return contents  # its process was killed while it made the file
     header = _read_segment_header(data, life, contents)
     if contents.refused is not None:
         return contents
-    found = list(_headers(data, life))
     generation = _generation_in_use(header, found, contents)
     if generation is not None:
         _walk(data, [each for each in found if each.generation == generation], contents)
@@ -536,6 +538,8 @@ class StreamsContents:
         streams: Those with a whole slot.
         damages: What could not be understood.
         refused: Why the file must not be touched, where that is so.
+        is_begun: Whether there is a header; without one the process was killed before it made
+            its first segment.
     """
 
     born_ns: int = 0
@@ -543,11 +547,15 @@ class StreamsContents:
     streams: list[FoundStream] = field(default_factory=list)
     damages: list[Damage] = field(default_factory=list)
     refused: str | None = None
+    is_begun: bool = True
 
 
 def read_streams(data: bytes, life: bytes) -> StreamsContents:
     """Return what is in the file `streams` of the life `life`."""
     contents = StreamsContents()
+    if not any(data[:SLOT_BYTES]):
+        contents.is_begun = False
+        return contents
     if len(data) < SLOT_BYTES:
         contents.damages.append(Damage(0, len(data), "the header of the streams is cut short"))
         return contents

@@ -15,37 +15,37 @@ import mmap
 import os
 import threading
 import time
-import zlib
 from collections import deque
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Protocol
 
-from logship.buffer.chunk import Chunk, ChunkState, MemoryChunk, free_memory, new_chunk_id
-from logship.buffer.lives import STREAMS, Descriptor, Life, SpoolError, volume_warning
+from logship.buffer.chunk import Chunk, ChunkState, free_memory, new_chunk_id
+from logship.buffer.lives import STREAMS, Life, SpoolError, volume_warning
+from logship.buffer.mapped import (
+    SLACK_BYTES,
+    SLACK_BYTES_MIN,
+    Mapping,
+    Segment,
+    SpoolChunk,
+    StreamsFile,
+    UnspooledChunk,
+    Words,
+    map_file,
+)
 from logship.buffer.segments import (
     ACKED,
     BEGUN_AT,
-    COMMIT_AT,
     EXTENT_AT,
-    GENERATION_AT,
-    SEALED,
     SEGMENT_HEADER_BYTES,
-    SLOT_CHECKSUM_AT,
-    SLOT_END_AT,
-    SLOT_NEXT_AT,
     SLOTS,
     STATE_AT,
     STREAMS_BYTES,
     TAG_BYTES_MAX,
     ChunkIdentity,
-    aligned,
     chunk_header_bytes,
     pack_chunk_header,
     pack_segment_header,
-    pack_slot,
     pack_streams_header,
-    slot_at,
     state_word,
 )
 from logship.buffer.stream import Stream
@@ -58,208 +58,10 @@ RETRY_SECONDS = 5.0
 SYNC_SECONDS = 1.0
 """What a power cut may cost with `spool_fsync=interval`."""
 
-_SLACK_BYTES = 16 * 1024
-_SLACK_BYTES_MIN = 4 * 1024
-"""What is left to an open chunk when another tag begins behind it: at first, and at least."""
-
 _MARGIN_BYTES = 4 * 1024
 """A control record, and the header of another chunk: what may come with an entry."""
 
 _SPARES_MAX = 2
-_POPULATE_WRITE = 23  # MADV_POPULATE_WRITE (madvise(2), Linux 5.14), not in the module mmap
-_ONE_ENTRY = 1 << 32
-
-
-class Mapping(Protocol):
-    """The bytes of a mapped file."""
-
-    def __setitem__(self, where: slice, data: bytes) -> None:
-        """Copy `data` there."""
-
-    def __getitem__(self, where: slice) -> bytes:
-        """Return a copy."""
-
-
-class Words(Protocol):
-    """The same bytes as aligned words of 64 bits."""
-
-    def __setitem__(self, index: int, word: int) -> None:
-        """Store a word, whole."""
-
-    def __getitem__(self, index: int) -> int:
-        """Return it."""
-
-
-def map_file(descriptor: int, size: int) -> tuple[Mapping, Words]:
-    """Map a file, its pages faulted in for writing where the kernel can do that."""
-    mapping = mmap.mmap(descriptor, size)
-    with contextlib.suppress(OSError):
-        mapping.madvise(_POPULATE_WRITE)
-    return mapping, memoryview(mapping).cast("Q")
-
-
-class Segment:
-    """A mapped file that chunks lie in.
-
-    Attributes:
-        name: Of the file.
-        size: Its bytes.
-        descriptor: Kept for syncing.
-        mapping, words: Its bytes.
-        generation: Which use of the segment this is.
-        tail: The last chunk, or None in a fresh use.
-        live: Chunks that are neither acked nor dropped; a segment without any is free.
-        is_kept: Whether the file has a name; somebody may have removed it.
-    """
-
-    __slots__ = (
-        "descriptor",
-        "generation",
-        "is_kept",
-        "live",
-        "mapping",
-        "name",
-        "size",
-        "tail",
-        "words",
-    )
-
-    def __init__(
-        self, name: str, size: int, descriptor: Descriptor, mapping: Mapping, words: Words
-    ) -> None:
-        self.name = name
-        self.size = size
-        self.descriptor = descriptor
-        self.mapping = mapping
-        self.words = words
-        self.generation = 0
-        self.tail: SpoolChunk | None = None
-        self.live: set[SpoolChunk] = set()
-        self.is_kept = True
-
-    def next_header_at(self) -> int:
-        """Return where another chunk would begin."""
-        tail = self.tail
-        if tail is None:
-            return SEGMENT_HEADER_BYTES
-        if tail.state is ChunkState.OPEN:
-            return aligned(tail.payload_at + tail.cut_capacity())
-        return aligned(tail.payload_at + tail.size)
-
-    def room(self) -> int:
-        """Return how many bytes another chunk could have, its header included."""
-        return self.size - self.next_header_at()
-
-    def begin_anew(self, generation: int) -> None:
-        """Forget everything in it; nothing of it may be live. May be called again."""
-        self.words[GENERATION_AT >> 3] = generation
-        self.generation = generation
-        self.tail = None
-
-
-class SpoolChunk(Chunk):
-    """A chunk in a segment.
-
-    Attributes:
-        segment: Where.
-        header_at, payload_at: From where in it.
-        slack: How much it may still grow when another chunk begins behind it.
-    """
-
-    __slots__ = (
-        "_commit_index",
-        "_is_sealed",
-        "_mapping",
-        "_words",
-        "header_at",
-        "payload_at",
-        "segment",
-        "slack",
-    )
-
-    def __init__(
-        self,
-        stream: Stream,
-        serial: int,
-        chunk_id: str,
-        opened_seconds: float,
-        segment: Segment,
-        header_at: int,
-        payload_at: int,
-    ) -> None:
-        super().__init__(stream, serial, chunk_id, opened_seconds)
-        self.segment = segment
-        self.header_at = header_at
-        self.payload_at = payload_at
-        self._mapping = segment.mapping
-        self._words = segment.words
-        self.slack = _SLACK_BYTES
-        self._commit_index = (header_at + COMMIT_AT) >> 3
-        self._is_sealed = False
-
-    @property
-    def spooled(self) -> bool:
-        """Whether it outlives the process."""
-        return self.segment.is_kept
-
-    @property
-    def data(self) -> bytes:  # type: ignore[override]  # read from the file, never assigned
-        """The committed entries; a copy, because the segment may be used again."""
-        return self._mapping[self.payload_at : self.payload_at + self.size]
-
-    def cut_capacity(self) -> int:
-        """Return the capacity that it keeps when another chunk begins behind it."""
-        return min(self.capacity, self.size + self.slack)
-
-    def append(self, body: bytes, suffix: bytes) -> None:
-        """Append an entry and commit it: from here on it outlives the process."""
-        start = self.payload_at
-        begin = start + self.size
-        entry = body + suffix
-        end = begin + len(entry)
-        self._mapping[begin:end] = entry
-        self._words[self._commit_index] = (self.entries + 1) * _ONE_ENTRY + end - start
-
-    def cut_uncommitted(self) -> None:
-        """Commit what the buffer believes in."""
-        self._words[self._commit_index] = self.entries * _ONE_ENTRY + self.size
-
-    def before_sending(self) -> None:
-        """Store the payload's checksum, once."""
-        if not self._is_sealed and self in self.segment.live:
-            self._is_sealed = True
-            self._words[(self.header_at + STATE_AT) >> 3] = state_word(
-                SEALED, zlib.crc32(self.data)
-            )
-
-    def move_to_memory(self) -> None:
-        """In a forked child: go on in private memory, the file is the parent's."""
-        copy = bytearray(self.payload_at + self.capacity)
-        copy[self.payload_at : self.payload_at + self.size] = self.data
-        self._mapping, self._words = copy, [0] * (self._commit_index + 1)  # type: ignore[assignment]
-        self._is_sealed = True
-
-
-class UnspooledChunk(MemoryChunk):
-    """A chunk in memory, for want of a place on the spool."""
-
-    __slots__ = ("_note",)
-
-    def __init__(
-        self,
-        stream: Stream,
-        serial: int,
-        chunk_id: str,
-        opened_seconds: float,
-        note: Callable[[Stream, int], None],
-    ) -> None:
-        super().__init__(stream, serial, chunk_id, opened_seconds)
-        self._note = note
-
-    def append(self, body: bytes, suffix: bytes) -> None:
-        """Append an entry; that its number was given out is noted on the spool."""
-        self._note(self.stream, self.stream.next_number + 1)
-        super().append(body, suffix)
 
 
 class SpoolStorage:
@@ -445,7 +247,7 @@ class SpoolStorage:
         active = self._active
         if active is not None and active.tail is not None and not active.live:
             active.begin_anew(next(self._generations))
-        more = min(_SLACK_BYTES, self._chunk_bytes_max // 8)  # else chunks become too small
+        more = min(SLACK_BYTES, self._chunk_bytes_max // 8)  # else chunks become too small
         if active is not None and active.room() >= need + more:
             return active
         fresh = self._free_segment(need) or self._allocated_in_line(need)
@@ -494,8 +296,8 @@ class SpoolStorage:
             self._latest = {}  # tags come and go
         latest = self._latest.get(stream.id)
         if latest is None:
-            return _SLACK_BYTES
-        return min(max(2 * latest.size, _SLACK_BYTES_MIN), self._chunk_bytes_max // 2)
+            return SLACK_BYTES
+        return min(max(2 * latest.size, SLACK_BYTES_MIN), self._chunk_bytes_max // 2)
 
     def _open_in_memory(
         self, stream: Stream, serial: int, chunk_id: str, opened_seconds: float, size: int
@@ -545,8 +347,9 @@ class SpoolStorage:
             self._life = life = _begin_life(self.path, self._random_bytes)
             self._check_floor(life, STREAMS_BYTES)
             header = pack_streams_header(life.id, self._time_ns(), self._stamp_key)
-            descriptor = life.allocate(STREAMS, STREAMS_BYTES)
-            self._streams = StreamsFile(descriptor, life.id, header, self._mapper)
+            self._streams = StreamsFile(
+                life.id, *self._mapped(life, STREAMS, STREAMS_BYTES, header)
+            )
             self._allocate(self.segment_bytes)
             self._start_sync()
         except (OSError, SpoolError) as error:
@@ -614,13 +417,21 @@ class SpoolStorage:
         return segment
 
     def _make_segment(self, life: Life, name: str, size: int) -> Segment:
-        descriptor = life.allocate(name, size)
+        header = pack_segment_header(size, life.id)
         try:
-            os.pwrite(descriptor.number, pack_segment_header(size, life.id), 0)
-            return Segment(name, size, descriptor, *self._mapper(descriptor.number, size))
+            return Segment(name, size, *self._mapped(life, name, size, header))
         except BaseException:
             life.unlink(name)
             raise
+
+    def _mapped(self, life: Life, name: str, size: int, header: bytes) -> tuple[Mapping, Words]:
+        """Make a file that begins with `header`, and map it."""
+        descriptor = life.allocate(name, size)
+        try:
+            os.pwrite(descriptor, header, 0)
+            return self._mapper(descriptor, size)
+        finally:
+            os.close(descriptor)
 
     def _check_floor(self, life: Life, size: int) -> None:
         left = life.free_bytes()
@@ -660,112 +471,35 @@ class SpoolStorage:
 
     def _start_sync(self) -> None:
         if self._syncs and self._life is not None and not self._trouble:
-            self._life.sync()
-            self._sync = Sync(self._descriptors)
+            self._sync = Sync(self._life)
 
     def _stop_sync(self) -> None:
         if self._sync is not None:
             self._sync.stop()
 
-    def _descriptors(self) -> list[Segment | StreamsFile]:
-        return [*self._segments, *([self._streams] if self._streams is not None else [])]
-
-
-class StreamsFile:
-    """The file `streams`: the highest number of each stream, mapped.
-
-    Args:
-        descriptor: Of the file, which is allocated.
-        life: The life's sixteen bytes.
-        header: Of the file.
-        mapper: Maps files.
-    """
-
-    def __init__(
-        self,
-        descriptor: Descriptor,
-        life: bytes,
-        header: bytes,
-        mapper: Callable[[int, int], tuple[Mapping, Words]],
-    ) -> None:
-        self.descriptor = descriptor
-        self._life = life
-        self._mapping, self._words = mapper(descriptor.number, STREAMS_BYTES)
-        self._mapping[: len(header)] = header
-        self._slots: dict[str, int] = {}
-        self._users: list[Stream] = []
-
-    def add(self, stream: Stream, tag: bytes) -> None:
-        """Give the stream a slot, if it has none and there is one."""
-        if stream.id in self._slots:
-            return
-        slot = self._free_slot()
-        if slot is None:
-            return
-        at = slot_at(slot)
-        checksum_at, packed = (
-            at + SLOT_CHECKSUM_AT,
-            pack_slot(stream.id, tag, stream.next_number, self._life),
-        )
-        checksum = packed[SLOT_CHECKSUM_AT : SLOT_CHECKSUM_AT + 4]
-        self._mapping[checksum_at : checksum_at + 4] = b"\0\0\0\0"
-        self._mapping[at:checksum_at] = packed[:SLOT_CHECKSUM_AT]
-        self._mapping[checksum_at + 4 : at + len(packed)] = packed[SLOT_CHECKSUM_AT + 4 :]
-        self._mapping[checksum_at : checksum_at + 4] = checksum
-        self._users[slot : slot + 1] = [stream]
-        self._slots = {user.id: index for index, user in enumerate(self._users)}
-
-    def note(self, stream: Stream, next_number: int) -> None:
-        """Note that all numbers below `next_number` were given out."""
-        slot = self._slots.get(stream.id)
-        if slot is None:
-            return
-        index = (slot_at(slot) + SLOT_NEXT_AT) >> 3
-        self._words[index] = max(self._words[index], next_number)
-
-    def note_settled(self, stream: Stream, next_number: int) -> None:
-        """Note it of a chunk that will be forgotten, and that its stream has ended, if it has."""
-        self.note(stream, next_number)
-        slot = self._slots.get(stream.id)
-        if slot is not None and stream.end is not None and stream.end < next_number:
-            self._words[(slot_at(slot) + SLOT_END_AT) >> 3] = stream.end
-
-    def _free_slot(self) -> int | None:
-        if len(self._users) < SLOTS:
-            return len(self._users)
-        for slot, user in enumerate(self._users):
-            if user.end is not None and not user.unsettled:
-                return slot
-        return None
-
 
 class Sync:
-    """Has files written to the disk every second, on a thread of its own: a disk may be slow.
+    """Has a life written to the disk every second, on a thread of its own: a disk may be slow.
 
     Args:
-        files: Returns what to sync; each has a descriptor.
+        life: Which.
     """
 
-    def __init__(self, files: Callable[[], Iterable[Segment | StreamsFile]]) -> None:
-        self._files = files
+    def __init__(self, life: Life) -> None:
+        self._life = life
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._run, name="logship-sync", daemon=True)
         with contextlib.suppress(RuntimeError):  # at interpreter exit
             self._thread.start()
 
     def stop(self) -> None:
-        """End the thread, after a last time."""
+        """End the thread."""
         self._stopped.set()
 
     def _run(self) -> None:
         while not self._stopped.wait(SYNC_SECONDS):
-            self._sync_all()
-        self._sync_all()
-
-    def _sync_all(self) -> None:
-        for file in self._files():
-            with contextlib.suppress(OSError):
-                os.fdatasync(file.descriptor.number)
+            with contextlib.suppress(OSError, ValueError):  # the volume fails; the life is left
+                self._life.sync()
 
 
 def _begin_life(path: Path, random_bytes: Callable[[int], bytes]) -> Life:

@@ -1,0 +1,284 @@
+"""Mapped files of the spool: segments, the chunks in them, and the numbers of streams.
+
+What happens here is stores into memory that outlives the process, in the order that
+`docs/spool-format.md` asks for. Files are made and removed elsewhere.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import mmap
+import zlib
+from collections.abc import Callable
+from typing import Protocol
+
+from logship.buffer.chunk import Chunk, ChunkState, MemoryChunk
+from logship.buffer.segments import (
+    COMMIT_AT,
+    GENERATION_AT,
+    SEALED,
+    SEGMENT_HEADER_BYTES,
+    SLOT_CHECKSUM_AT,
+    SLOT_END_AT,
+    SLOT_NEXT_AT,
+    SLOTS,
+    STATE_AT,
+    aligned,
+    pack_slot,
+    slot_at,
+    state_word,
+)
+from logship.buffer.stream import Stream
+
+SLACK_BYTES = 16 * 1024
+SLACK_BYTES_MIN = 4 * 1024
+"""What is left to an open chunk when another tag begins behind it: at first, and at least."""
+
+_POPULATE_WRITE = 23  # MADV_POPULATE_WRITE (madvise(2), Linux 5.14), not in the module mmap
+_ONE_ENTRY = 1 << 32
+
+
+class Mapping(Protocol):
+    """The bytes of a mapped file."""
+
+    def __setitem__(self, where: slice, data: bytes) -> None:
+        """Copy `data` there."""
+
+    def __getitem__(self, where: slice) -> bytes:
+        """Return a copy."""
+
+
+class Words(Protocol):
+    """The same bytes as aligned words of 64 bits."""
+
+    def __setitem__(self, index: int, word: int) -> None:
+        """Store a word, whole."""
+
+    def __getitem__(self, index: int) -> int:
+        """Return it."""
+
+
+def map_file(descriptor: int, size: int) -> tuple[Mapping, Words]:
+    """Map a file, its pages faulted in for writing where the kernel can do that."""
+    mapping = mmap.mmap(descriptor, size)
+    with contextlib.suppress(OSError):
+        mapping.madvise(_POPULATE_WRITE)
+    return mapping, memoryview(mapping).cast("Q")
+
+
+class Segment:
+    """A mapped file that chunks lie in.
+
+    Attributes:
+        name: Of the file.
+        size: Its bytes.
+        mapping, words: Its bytes.
+        generation: Which use of the segment this is.
+        tail: The last chunk, or None in a fresh use.
+        live: Chunks that are neither acked nor dropped; a segment without any is free.
+        is_kept: Whether the file has a name; somebody may have removed it.
+    """
+
+    __slots__ = (
+        "generation",
+        "is_kept",
+        "live",
+        "mapping",
+        "name",
+        "size",
+        "tail",
+        "words",
+    )
+
+    def __init__(self, name: str, size: int, mapping: Mapping, words: Words) -> None:
+        self.name = name
+        self.size = size
+        self.mapping = mapping
+        self.words = words
+        self.generation = 0
+        self.tail: SpoolChunk | None = None
+        self.live: set[SpoolChunk] = set()
+        self.is_kept = True
+
+    def next_header_at(self) -> int:
+        """Return where another chunk would begin."""
+        tail = self.tail
+        if tail is None:
+            return SEGMENT_HEADER_BYTES
+        if tail.state is ChunkState.OPEN:
+            return aligned(tail.payload_at + tail.cut_capacity())
+        return aligned(tail.payload_at + tail.size)
+
+    def room(self) -> int:
+        """Return how many bytes another chunk could have, its header included."""
+        return self.size - self.next_header_at()
+
+    def begin_anew(self, generation: int) -> None:
+        """Forget everything in it; nothing of it may be live. May be called again."""
+        self.words[GENERATION_AT >> 3] = generation
+        self.generation = generation
+        self.tail = None
+
+
+class SpoolChunk(Chunk):
+    """A chunk in a segment.
+
+    Attributes:
+        segment: Where.
+        header_at, payload_at: From where in it.
+        slack: How much it may still grow when another chunk begins behind it.
+    """
+
+    __slots__ = (
+        "_commit_index",
+        "_is_sealed",
+        "_mapping",
+        "_words",
+        "header_at",
+        "payload_at",
+        "segment",
+        "slack",
+    )
+
+    def __init__(
+        self,
+        stream: Stream,
+        serial: int,
+        chunk_id: str,
+        opened_seconds: float,
+        segment: Segment,
+        header_at: int,
+        payload_at: int,
+    ) -> None:
+        super().__init__(stream, serial, chunk_id, opened_seconds)
+        self.segment = segment
+        self.header_at = header_at
+        self.payload_at = payload_at
+        self._mapping = segment.mapping
+        self._words = segment.words
+        self.slack = SLACK_BYTES
+        self._commit_index = (header_at + COMMIT_AT) >> 3
+        self._is_sealed = False
+
+    @property
+    def spooled(self) -> bool:
+        """Whether it outlives the process."""
+        return self.segment.is_kept
+
+    @property
+    def data(self) -> bytes:  # type: ignore[override]  # read from the file, never assigned
+        """The committed entries; a copy, because the segment may be used again."""
+        return self._mapping[self.payload_at : self.payload_at + self.size]
+
+    def cut_capacity(self) -> int:
+        """Return the capacity that it keeps when another chunk begins behind it."""
+        return min(self.capacity, self.size + self.slack)
+
+    def append(self, body: bytes, suffix: bytes) -> None:
+        """Append an entry and commit it: from here on it outlives the process."""
+        start = self.payload_at
+        begin = start + self.size
+        entry = body + suffix
+        end = begin + len(entry)
+        self._mapping[begin:end] = entry
+        self._words[self._commit_index] = (self.entries + 1) * _ONE_ENTRY + end - start
+
+    def cut_uncommitted(self) -> None:
+        """Commit what the buffer believes in."""
+        self._words[self._commit_index] = self.entries * _ONE_ENTRY + self.size
+
+    def before_sending(self) -> None:
+        """Store the payload's checksum, once."""
+        if not self._is_sealed and self in self.segment.live:
+            self._is_sealed = True
+            self._words[(self.header_at + STATE_AT) >> 3] = state_word(
+                SEALED, zlib.crc32(self.data)
+            )
+
+    def move_to_memory(self) -> None:
+        """In a forked child: go on in private memory, the file is the parent's."""
+        copy = bytearray(self.payload_at + self.capacity)
+        copy[self.payload_at : self.payload_at + self.size] = self.data
+        self._mapping, self._words = copy, [0] * (self._commit_index + 1)  # type: ignore[assignment]
+        self._is_sealed = True
+
+
+class UnspooledChunk(MemoryChunk):
+    """A chunk in memory, for want of a place on the spool."""
+
+    __slots__ = ("_note",)
+
+    def __init__(
+        self,
+        stream: Stream,
+        serial: int,
+        chunk_id: str,
+        opened_seconds: float,
+        note: Callable[[Stream, int], None],
+    ) -> None:
+        super().__init__(stream, serial, chunk_id, opened_seconds)
+        self._note = note
+
+    def append(self, body: bytes, suffix: bytes) -> None:
+        """Append an entry; that its number was given out is noted on the spool."""
+        self._note(self.stream, self.stream.next_number + 1)
+        super().append(body, suffix)
+
+
+class StreamsFile:
+    """The file `streams`: the highest number of each stream, mapped.
+
+    Args:
+        life: The life's sixteen bytes.
+        mapping, words: The file, which has its header.
+    """
+
+    def __init__(self, life: bytes, mapping: Mapping, words: Words) -> None:
+        self._life = life
+        self._mapping = mapping
+        self._words = words
+        self._slots: dict[str, int] = {}
+        self._users: list[Stream] = []
+
+    def add(self, stream: Stream, tag: bytes) -> None:
+        """Give the stream a slot, if it has none and there is one."""
+        if stream.id in self._slots:
+            return
+        slot = self._free_slot()
+        if slot is None:
+            return
+        at = slot_at(slot)
+        checksum_at, packed = (
+            at + SLOT_CHECKSUM_AT,
+            pack_slot(stream.id, tag, stream.next_number, self._life),
+        )
+        checksum = packed[SLOT_CHECKSUM_AT : SLOT_CHECKSUM_AT + 4]
+        self._mapping[checksum_at : checksum_at + 4] = b"\0\0\0\0"
+        self._mapping[at:checksum_at] = packed[:SLOT_CHECKSUM_AT]
+        self._mapping[checksum_at + 4 : at + len(packed)] = packed[SLOT_CHECKSUM_AT + 4 :]
+        self._mapping[checksum_at : checksum_at + 4] = checksum
+        self._users[slot : slot + 1] = [stream]
+        self._slots = {user.id: index for index, user in enumerate(self._users)}
+
+    def note(self, stream: Stream, next_number: int) -> None:
+        """Note that all numbers below `next_number` were given out."""
+        slot = self._slots.get(stream.id)
+        if slot is None:
+            return
+        index = (slot_at(slot) + SLOT_NEXT_AT) >> 3
+        self._words[index] = max(self._words[index], next_number)
+
+    def note_settled(self, stream: Stream, next_number: int) -> None:
+        """Note it of a chunk that will be forgotten, and that its stream has ended, if it has."""
+        self.note(stream, next_number)
+        slot = self._slots.get(stream.id)
+        if slot is not None and stream.end is not None and stream.end < next_number:
+            self._words[(slot_at(slot) + SLOT_END_AT) >> 3] = stream.end
+
+    def _free_slot(self) -> int | None:
+        if len(self._users) < SLOTS:
+            return len(self._users)
+        for slot, user in enumerate(self._users):
+            if user.end is not None and not user.unsettled:
+                return slot
+        return None
