@@ -538,22 +538,26 @@ class Delivery(Generic[HandleT]):
             if flight.overtaken_at_seconds is not None
             and now_seconds >= flight.overtaken_at_seconds + self._overtaken_timeout_seconds
         ]
-        actions: Actions[HandleT] = []
-        for flight in reversed(due):  # each goes to the front of the line, so the last one first
-            del self._inflight[flight.chunk.id]
-            actions += self._condemn(flight)
+        guilty = [flight.chunk for flight in due if flight.chunk.id in self._passed_over]
+        actions = [self._send_again(each) for each in due if each.chunk.id not in self._passed_over]
+        for chunk in reversed(guilty):  # each goes to the front of the line, so the last one first
+            del self._inflight[chunk.id]
+            actions += self._take_apart(chunk)
         silent_since = self._progress_at_seconds
         actions += self._fill_window(now_seconds)
-        self._progress_at_seconds = silent_since  # to send a chunk again does not end the silence
+        self._progress_at_seconds = silent_since  # to send a part again does not end the silence
         return actions
 
-    def _condemn(self, flight: Flight[HandleT]) -> Actions[HandleT]:
-        """Send the chunk once more, since it may be its ack that was lost; then take it apart."""
-        if flight.chunk.id in self._passed_over:
-            return self._take_apart(flight.chunk)
+    def _send_again(self, flight: Flight[HandleT]) -> Send[HandleT]:
+        """Send a chunk that was passed over once more, since it may be its ack that was lost.
+
+        It keeps its place in the window: it may only be slow, and then nothing is out of order.
+        """
         self._passed_over.add(flight.chunk.id)
-        self._resend.appendleft(flight.chunk)
-        return []
+        flight.overtaken_at_seconds = None
+        self.counters.chunks_sent += 1
+        self.counters.chunks_resent += 1
+        return Send(flight.chunk)
 
     def _return_to_first_endpoint(self, now_seconds: float) -> Actions[HandleT]:
         """Leave a second-best sidecar while nothing is on its way to it."""

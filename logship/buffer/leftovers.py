@@ -36,7 +36,6 @@ from logship.buffer.segments import (
     QUARANTINED,
     SLOT_END_AT,
     SLOT_NEXT_AT,
-    SLOT_PLANNED_AT,
     STATE_AT,
     FoundChunk,
     FoundStream,
@@ -351,7 +350,6 @@ class _DeadStream:
         slot: In the file `streams`, or None.
         next_number: All numbers below were given out, as far as is known.
         ended: Whether its end record was acked, or is on the spool.
-        planned: Where an earlier recoverer began its own records, or 0.
         gaps: What will not arrive.
     """
 
@@ -360,7 +358,6 @@ class _DeadStream:
         self.slot = None if slot is None else slot.slot
         self.next_number = 1 if slot is None else slot.next_number
         self.ended = slot is not None and slot.end != 0
-        self.planned = 0 if slot is None else slot.planned
         self.gaps: list[Gap] = []
 
 
@@ -599,10 +596,9 @@ class DeadLife:
         """Return the chunk that declares a stream's gaps and ends it, if it has not ended."""
         if dead.ended or not dead.stream.suffix:
             return None
-        begin = dead.planned or dead.next_number
+        begin = dead.next_number
         if begin == 1 or begin + _CONTROLS_MAX > NUMBER_MAX:
             return None
-        self._plan(dead, begin)
         gaps = sorted(dead.gaps)[: _CONTROLS_MAX - 1]
         text = "logship: records will not arrive"
         records: list[dict[str, object]] = [
@@ -619,11 +615,6 @@ class DeadLife:
         return AdoptedChunk(self, dead.stream, chunk_id, b"".join(entries), numbers, None)
 
     # -- what is stored ----------------------------------------------------------------------------
-
-    def _plan(self, dead: _DeadStream, begin: int) -> None:
-        if dead.slot is not None:
-            word = struct.pack("=Q", begin)
-            self._store(self._streams_descriptor, word, slot_at(dead.slot) + SLOT_PLANNED_AT)
 
     def _note_end(self, chunk: AdoptedChunk) -> None:
         dead = self._streams[chunk.stream.id]

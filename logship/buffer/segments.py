@@ -44,7 +44,6 @@ SLOT_BYTES = 320
 STREAMS_BYTES = SLOT_BYTES * (1 + SLOTS)
 SLOT_NEXT_AT = 0
 SLOT_END_AT = 8
-SLOT_PLANNED_AT = 16
 
 _SEGMENT_MAGIC = b"LGSPSEG\n"
 _CHUNK_MAGIC = b"LGSPCHK\n"
@@ -55,7 +54,7 @@ _NO_STAMPS = 0xFFFF
 _SEGMENT = struct.Struct("=8sIIQQQ16sII")
 _CHUNK = struct.Struct("=8sQQQQ16sQQQ12sIIHH")
 _STREAMS = struct.Struct("=8sII16sQIHH")
-_SLOT = struct.Struct("=QQQ12sIHH")
+_SLOT = struct.Struct("=QQ8x12sIHH")
 
 
 def aligned(offset: int) -> int:
@@ -172,7 +171,7 @@ def pack_slot(stream: str, tag: bytes, next_number: int, life: bytes) -> bytes:
     """
     name = stream.encode("ascii")
     checksum = _slot_checksum(name, tag, life)
-    head = _SLOT.pack(next_number, 0, 0, name, checksum, len(tag), 0)
+    head = _SLOT.pack(next_number, 0, name, checksum, len(tag), 0)
     return (head + tag).ljust(SLOT_BYTES, b"\0")
 
 
@@ -517,7 +516,6 @@ class FoundStream(NamedTuple):
         tag: The route.
         next_number: All numbers below were given out.
         end: The number of the acked end record, or 0.
-        planned: The number at which a recoverer's own records begin, or 0.
     """
 
     slot: int
@@ -525,7 +523,6 @@ class FoundStream(NamedTuple):
     tag: bytes
     next_number: int
     end: int
-    planned: int
 
 
 @dataclass
@@ -586,12 +583,12 @@ def _read_slots(data: bytes, life: bytes, contents: StreamsContents) -> None:
         if len(raw) < SLOT_BYTES:
             contents.damages.append(Damage(at, len(data), "the streams are cut short"))
             return
-        next_number, end, planned, stream, checksum, tag_bytes, _ = _SLOT.unpack_from(raw)
+        next_number, end, stream, checksum, tag_bytes, _ = _SLOT.unpack_from(raw)
         if checksum == 0:
             continue  # free, or being written for a stream that has no entry yet
         tag = raw[_SLOT.size : _SLOT.size + tag_bytes]
         if tag_bytes > TAG_BYTES_MAX or checksum != _slot_checksum(stream, tag, life):
             contents.damages.append(Damage(at, at + SLOT_BYTES, "a stream's slot is damaged"))
             continue
-        words = (next_number, end, planned)
-        contents.streams.append(FoundStream(slot, stream.decode("ascii", "replace"), tag, *words))
+        name = stream.decode("ascii", "replace")
+        contents.streams.append(FoundStream(slot, name, tag, next_number, end))

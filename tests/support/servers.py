@@ -16,6 +16,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import textwrap
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
@@ -225,9 +226,7 @@ class ServerProcess(ABC):
 
 def _short_socket_path(number: int) -> Path:
     """Return a path below the 107 characters that the kernel takes; pytest's are longer."""
-    directory = Path(os.environ.get("TMPDIR", "/tmp")) / f"logship-test-{os.getpid()}-{number}"
-    directory.mkdir(mode=0o700)
-    return directory / "socket"
+    return Path(tempfile.mkdtemp(prefix=f"logship-test-{number}-")) / "socket"
 
 
 # -- the embedded receiver -------------------------------------------------------------------------

@@ -1,0 +1,1 @@
+"""Real clients and real servers with something terrible between them, or a server that dies."""

@@ -1,0 +1,98 @@
+"""A sidecar that takes connections and bytes and answers nothing.
+
+Whether `emit` waits is shown without a clock: the one wait that overflow="block" allows is set to
+an hour. On an event loop's thread a burst that is much larger than the buffer comes to its end;
+on another thread the same burst does not, until the hole heals.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from logship.background import BackgroundClient
+from tests.chaos.conftest import Made
+from tests.contract.shipping import CLOSE_SECONDS_MAX, Ledger, audit, markers_of, wait_for_end
+from tests.support.programs_gate import Gate
+from tests.support.servers import EmbeddedReceiver
+from tests.support.waiting import wait_until
+
+HOUR = 3600.0
+BUFFER_BYTES_MAX = 256 * 1024
+BURST = 3000
+"""Records of 200 bytes: more than twice of what the buffer holds."""
+
+
+@pytest.fixture
+def sidecar(tmp_path: Path) -> Iterator[EmbeddedReceiver]:
+    with EmbeddedReceiver(tmp_path / "sidecar") as sidecar:
+        yield sidecar
+
+
+@pytest.fixture
+def black_hole(sidecar: EmbeddedReceiver) -> Iterator[Gate]:
+    with Gate(sidecar.port.number) as gate:
+        gate.silence()
+        yield gate
+
+
+@pytest.fixture
+def client(make_client: Made, black_hole: Gate) -> BackgroundClient:
+    return make_client(
+        black_hole.endpoint,
+        buffer_bytes_max=BUFFER_BYTES_MAX,
+        block_seconds_max=HOUR,
+        ack_timeout_seconds=60.0,
+        last_resort="none",
+    )
+
+
+def test_emit_never_waits_on_an_event_loops_thread(
+    client: BackgroundClient, black_hole: Gate, sidecar: EmbeddedReceiver
+) -> None:
+    ledger, beats = Ledger(), []
+
+    async def burst() -> None:
+        for _ in range(30):
+            ledger.emit(client, BURST // 30, text="x" * 200)
+            beats.append(asyncio.get_running_loop().time())
+            await asyncio.sleep(0)
+
+    thread = threading.Thread(target=lambda: asyncio.run(burst()), daemon=True)
+    thread.start()
+    thread.join(30)
+    assert not thread.is_alive(), "emit waits on the event loop's thread"
+    assert len(beats) == 30
+    assert 0 < len(ledger.markers) < BURST, "the buffer was filled, or nothing was shown"
+    black_hole.open()
+    client.close(timeout=CLOSE_SECONDS_MAX)
+    arrived = wait_for_end(sidecar, ledger.tag)
+    assert markers_of(arrived) == ledger.markers
+    code, verdict = audit(*sidecar.output_files(ledger.tag))
+    assert code == 3, verdict  # what did not fit is declared: gaps, and nothing else
+
+
+def test_emit_waits_on_another_thread_until_the_hole_heals(
+    client: BackgroundClient, black_hole: Gate, sidecar: EmbeddedReceiver
+) -> None:
+    """The contrast: without it the test above would pass if nothing ever waited."""
+    ledger = Ledger()
+    thread = threading.Thread(target=ledger.emit, args=(client, BURST), kwargs={"text": "x" * 200})
+    thread.start()
+    wait_until(lambda: len(ledger.markers) > 500, "a part of the burst is logged")
+    wait_until(lambda: _is_full(client), "the buffer is full")
+    assert thread.is_alive()
+    black_hole.open()
+    thread.join(30)
+    assert not thread.is_alive()
+    client.close(timeout=CLOSE_SECONDS_MAX)
+    assert len(ledger.markers) == BURST
+    assert markers_of(wait_for_end(sidecar, ledger.tag)) == ledger.markers
+
+
+def _is_full(client: BackgroundClient) -> bool:
+    return client.client.buffer.bytes_held > BUFFER_BYTES_MAX * 0.9

@@ -1,0 +1,95 @@
+"""The servers of the contract suite: one for each test, or one for all where starting is slow."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+from logship.background import BackgroundClient
+from tests.contract.certificates import Certificates, make_certificates
+from tests.contract.targets import Target
+from tests.support.servers import ServerProcess
+
+Connected = Callable[..., BackgroundClient]
+ConnectedTo = Callable[..., BackgroundClient]
+
+
+class Said:
+    """The warnings on stderr so far; reading them does not make them forgotten."""
+
+    def __init__(self, capfd: pytest.CaptureFixture[str]) -> None:
+        self._capfd = capfd
+        self._text = ""
+
+    def lines(self, word: str) -> list[str]:
+        """Return logship's own lines that hold `word`."""
+        self._text += self._capfd.readouterr().err
+        own = [line for line in self._text.splitlines() if line.startswith("logship: ")]
+        return [line for line in own if word in line]
+
+
+@pytest.fixture(scope="session")
+def certificates(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
+    return make_certificates(tmp_path_factory.mktemp("certificates"))
+
+
+@pytest.fixture(scope="session")
+def shared_servers() -> Iterator[dict[str, ServerProcess]]:
+    """Those that run already, by their target's name."""
+    servers: dict[str, ServerProcess] = {}
+    yield servers
+    for each in servers.values():
+        each.close()
+
+
+@pytest.fixture
+def server(
+    target: Target,
+    certificates: Certificates,
+    shared_servers: dict[str, ServerProcess],
+    tmp_path: Path,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[ServerProcess]:
+    """A running server of the test's target."""
+    if why := target.why_missing():
+        pytest.skip(why)
+    if not target.is_shared:
+        with target.server(tmp_path / "server", certificates) as own:
+            yield own
+        return
+    if target.name not in shared_servers:
+        directory = tmp_path_factory.mktemp(target.name)
+        shared_servers[target.name] = target.server(directory, certificates)
+    yield shared_servers[target.name]
+
+
+@pytest.fixture
+def connect_to(certificates: Certificates) -> Iterator[ConnectedTo]:
+    """Make clients of a target's server; those that the test did not close are closed."""
+    made: list[BackgroundClient] = []
+
+    def make(target: Target, server: ServerProcess, **settings: object) -> BackgroundClient:
+        chosen = target.settings(server, certificates, **settings)
+        client = BackgroundClient(chosen, **server.client_options)
+        made.append(client)
+        return client
+
+    yield make
+    for client in made:
+        if client.report is None:
+            client.close(timeout=0.5)
+
+
+@pytest.fixture
+def connect(target: Target, connect_to: ConnectedTo) -> Connected:
+    """Make clients of a server of the test's target."""
+    return partial(connect_to, target)
+
+
+@pytest.fixture
+def said(capfd: pytest.CaptureFixture[str]) -> Said:
+    """What logship says on stderr."""
+    return Said(capfd)

@@ -1,0 +1,1 @@
+"""What real servers do, each quirk by its name, and that logship copes with it."""

@@ -1,0 +1,179 @@
+"""Fluent Bit's quirks, and that logship copes with each.
+
+Not shown here: versions before 5.1, which ack blindly, also while they throw data away, and 4.x,
+which splits a decompressed block over 1,024,000 bytes in the middle of a record; for those a chunk
+may not be larger than 1,000,000 bytes. That it acks entries it cannot decode is in `test_acks`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from logship.errors import SettingsError
+from logship.settings import Settings
+from tests.chaos.pacing import PacedLogging
+from tests.chaos.proxy import ChaosProxy, no_fault
+from tests.contract.certificates import Certificates
+from tests.contract.shipping import (
+    CLOSE_SECONDS_MAX,
+    Ledger,
+    assert_once_in_order,
+    audit,
+    markers_of,
+    wait_for_all,
+    wait_for_end,
+)
+from tests.interop.conftest import Connect, needs
+from tests.interop.raw import Ping, RawConnection, entries, packed_forward
+from tests.interop.test_fluentd import gaps_of, negotiated, spilled_markers
+from tests.support.servers import FluentBit, Security, ServerProcess, why_no_fluent_bit
+from tests.support.waiting import wait_until
+
+pytestmark = needs(why_no_fluent_bit)
+
+
+def test_fluent_bit_closes_above_buffer_max_size(
+    connect: Connect, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """The chunk is split; the one record that is too long by itself is quarantined, no other."""
+    ledger = Ledger()
+    limits = ("buffer_chunk_size 16K", "buffer_max_size 64K", "storage.type filesystem")
+    with FluentBit(tmp_path / "server", forward=limits) as server:
+        client = connect(server.endpoint, linger_seconds=0.2)
+        ledger.emit(client, 300, text="x" * 100)
+        assert client.emit({"marker": "large", "text": "y" * 100_000}, ledger.tag)
+        ledger.emit(client, 300, text="x" * 100)
+        with PacedLogging(client, ledger, 50, "others must pass, or nothing proves it guilty"):
+            wait_until(lambda: gaps_of(server, ledger.tag) != [], "the gap is declared", 40)
+        client.close(timeout=CLOSE_SECONDS_MAX)
+        arrived = wait_for_end(server, ledger.tag)
+        code, verdict = audit(*server.output_files(ledger.tag))
+        assert "incoming data exceed limit" in server.log()
+    assert set(markers_of(arrived)) == set(ledger.markers)
+    assert gaps_of(server, ledger.tag) == [[301, 301, "spilled"]]
+    assert code == 3, verdict
+    assert spilled_markers(capfd) == ["large"]
+
+
+def test_fluent_bit_closes_above_6144000_bytes_a_frame_and_our_longest_record_is_below(
+    fluent_bit: ServerProcess, connect: Connect
+) -> None:
+    ledger = Ledger()
+    with RawConnection(fluent_bit) as connection:
+        record = {"text": "x" * 6_200_000}
+        connection.send(packed_forward(ledger.tag, entries(record), chunk="one", size=1))
+        assert connection.answer() is None
+    client = connect(fluent_bit.endpoint)
+    ledger.emit(client, 1, text="x" * 6_200_000)  # truncated, and says so
+    client.close(timeout=CLOSE_SECONDS_MAX)
+    arrived = wait_for_end(fluent_bit, ledger.tag)
+    assert_once_in_order(ledger, arrived)
+    assert 4_900_000 < len(arrived[0].record["text"]) < 5_000_000
+
+
+def test_chunks_stay_below_the_block_that_fluent_bit_4_would_split() -> None:
+    with pytest.raises(SettingsError, match="chunk_bytes_max"):
+        Settings.of(endpoints="tcp://127.0.0.1:1", chunk_bytes_max=1_024_000)
+
+
+def test_fluent_bit_at_mem_buf_limit_ends_connections_and_answers_nothing_until_it_resumes(
+    connect: Connect, tmp_path: Path
+) -> None:
+    ledger = Ledger()
+    paused = ("mem_buf_limit 64K", "storage.type memory")
+    with (
+        FluentBit(tmp_path / "server", forward=paused, flush_seconds=1) as server,
+        ChaosProxy(server.port.number, planner=no_fault) as proxy,
+    ):
+        client = connect(proxy.endpoint, chunk_bytes_max=8 * 1024, ack_timeout_seconds=5)
+        for _ in range(10):
+            ledger.emit(client, 200, text="x" * 100)
+            client.flush(timeout=0.05)
+        client.close(timeout=CLOSE_SECONDS_MAX)
+        arrived = wait_for_all(ledger, server)
+        code, verdict = audit(*server.output_files(ledger.tag))
+        assert "paused (mem buf overlimit" in server.log()
+        assert proxy.connections > 1
+    assert set(markers_of(arrived)) == set(ledger.markers)
+    assert code == 0, verdict
+
+
+def test_fluent_bits_unix_socket_acks(connect: Connect, tmp_path: Path) -> None:
+    """Fluentd's does not."""
+    ledger = Ledger()
+    with FluentBit(tmp_path / "server", unix=True) as server:
+        client = connect(server.endpoint)
+        ledger.emit(client, 50)
+        assert client.flush(timeout=20).all_acked
+        client.close(timeout=CLOSE_SECONDS_MAX)
+        assert_once_in_order(ledger, wait_for_end(server, ledger.tag))
+
+
+def test_fluent_bits_files_survive_sigkill_after_the_ack(connect: Connect, tmp_path: Path) -> None:
+    ledger = Ledger()
+    with FluentBit(tmp_path / "server", flush_seconds=3) as server:
+        client = connect(server.endpoint)
+        ledger.emit(client, 500)
+        assert client.close(timeout=CLOSE_SECONDS_MAX).all_acked
+        server.kill()
+        assert server.arrived(ledger.tag) == []
+        server.flush_seconds = 0.1
+        server.start()
+        assert set(markers_of(wait_for_all(ledger, server))) == set(ledger.markers)
+
+
+@pytest.fixture(scope="module")
+def keyed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
+    """A Fluent Bit with a shared key and without users."""
+    with FluentBit(tmp_path_factory.mktemp("keyed"), security=Security("the key")) as server:
+        yield server
+
+
+def test_fluent_bits_helo_holds_raw_random_bytes_typed_as_str_and_no_keepalive(
+    keyed: ServerProcess, connect: Connect
+) -> None:
+    """A client that decodes them as text fails for most nonces; ours connects each time."""
+    with RawConnection(keyed) as connection:
+        raw = connection.socket.recv(4096)
+        assert b"\xa5nonce" in raw
+        nonce_type = raw[raw.index(b"\xa5nonce") + 6]
+        assert nonce_type in {0xA0 | 16, 0xD9}  # str, not bin
+        assert b"keepalive" not in raw
+    ledger = Ledger()
+    for _ in range(20):
+        client = connect(keyed.endpoint, shared_key="the key")
+        ledger.emit(client, 1)
+        client.close(timeout=CLOSE_SECONDS_MAX)
+    wait_until(lambda: len(set(markers_of(keyed.arrived(ledger.tag)))) == 20, "20 records")
+
+
+@pytest.mark.parametrize("as_binary", [False, True])
+def test_fluent_bit_takes_ping_fields_as_str_only(keyed: ServerProcess, as_binary: bool) -> None:
+    with RawConnection(keyed) as connection:
+        connection.send(Ping("the key", as_binary).answer_to(connection.answer()))
+        pong = connection.answer()
+    if as_binary:
+        assert pong is None
+    else:
+        assert pong[:2] == [b"PONG", True]
+
+
+def test_fluent_bit_closes_without_a_pong_for_a_wrong_key(keyed: ServerProcess) -> None:
+    with RawConnection(keyed) as connection:
+        connection.send(Ping("another").answer_to(connection.answer()))
+        assert connection.answer() is None
+
+
+def test_fluent_bit_tls_negotiates_1_3_and_our_client_speaks_it(
+    certificates: Certificates, connect: Connect, tmp_path: Path
+) -> None:
+    ledger = Ledger()
+    with FluentBit(tmp_path / "server", tls=certificates.good) as server:
+        assert negotiated(server, certificates) == "TLSv1.3"
+        client = connect(server.endpoint, tls_ca=str(certificates.ca))
+        ledger.emit(client, 20)
+        client.close(timeout=CLOSE_SECONDS_MAX)
+        assert_once_in_order(ledger, wait_for_end(server, ledger.tag))

@@ -1,0 +1,50 @@
+"""The command: a campaign, or one seed told in full."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import time
+
+from tests.simulation.campaign import SEEDS_FOR_EVERY_FAULT, Tally, replay, run_campaign
+
+
+def main() -> int:
+    """Return 0 if every history was a good one and every fault was seen."""
+    parser = argparse.ArgumentParser(prog="python -m tests.simulation")
+    parser.add_argument("--seeds", type=int, default=2000, help="how many histories")
+    parser.add_argument("--first", type=int, default=1, help="the first seed")
+    parser.add_argument("--seed", type=int, help="replay this one and tell it")
+    parser.add_argument("--workers", type=int, default=os.cpu_count() or 1)
+    arguments = parser.parse_args()
+    if arguments.seed is not None:
+        _, lines = replay(arguments.seed)
+        _say("\n".join(lines))
+        return int(lines[-1] != "it is well")
+    started = time.monotonic()
+    tally = run_campaign(arguments.first, arguments.seeds, arguments.workers)
+    _say("\n".join(tally.lines()))
+    _say(f"{time.monotonic() - started:.1f} s")
+    return _verdict(tally)
+
+
+def _say(text: str) -> None:
+    sys.stdout.write(text + "\n")
+    sys.stdout.flush()
+
+
+def _verdict(tally: Tally) -> int:
+    missing = tally.never_fired() if tally.seeds >= SEEDS_FOR_EVERY_FAULT else []
+    if missing:
+        _say(f"never happened: {', '.join(missing)}; the campaign shows nothing about these")
+    for seed, what in sorted(tally.failures.items()):
+        _say(f"seed {seed}: {what}")
+    if tally.failures:
+        _say("\n".join(replay(min(tally.failures))[1]))
+        _say(f"{len(tally.failures)} seeds failed; replay one with: make sim SEED=<seed>")
+    return int(bool(missing or tally.failures))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

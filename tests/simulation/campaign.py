@@ -1,0 +1,162 @@
+"""Many histories, one after the other or on several processors, and what came of them."""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import multiprocessing
+import time
+import traceback
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from tests.simulation.faults import FAULTS
+from tests.simulation.history import History
+
+SEEDS_FOR_EVERY_FAULT = 2000
+"""A campaign of so many seeds must have seen every fault."""
+
+PINNED = Path(__file__).with_name("pinned_seeds.txt")
+"""Seeds that found something: `<seed> <mutation that brings it back> <what it was>` a line."""
+
+_SHARE = 250
+_HISTORIES_A_COLLECTION = 20
+_NOTES_SHOWN = 60
+
+
+@dataclass(slots=True)
+class Tally:
+    """What a campaign has seen.
+
+    Attributes:
+        events: By whether bytes or whole chunks went over the wire.
+        seconds: Processor time, likewise.
+        events_least: In the shortest history.
+        innocents: Records that were quarantined and were no poison.
+        unproven: Poison that was left at the end.
+        failures: What each failing seed broke.
+    """
+
+    seeds: int = 0
+    events: Counter[str] = field(default_factory=Counter)
+    seconds: dict[str, float] = field(default_factory=lambda: {"bytes": 0.0, "chunks": 0.0})
+    events_least: int = 1 << 30
+    innocents: int = 0
+    unproven: int = 0
+    fired: Counter[str] = field(default_factory=Counter)
+    failures: dict[int, str] = field(default_factory=dict)
+
+    def add(self, other: Tally) -> None:
+        """Add what another part of the campaign has seen."""
+        self.seeds += other.seeds
+        self.events.update(other.events)
+        for kind, seconds in other.seconds.items():
+            self.seconds[kind] += seconds
+        self.events_least = min(self.events_least, other.events_least)
+        self.innocents += other.innocents
+        self.unproven += other.unproven
+        self.fired.update(other.fired)
+        self.failures.update(other.failures)
+
+    def never_fired(self) -> list[str]:
+        """Return the faults that did not happen."""
+        return [name for name in FAULTS if not self.fired[name]]
+
+    def lines(self) -> list[str]:
+        """Return the figures for a person."""
+        lines = [f"{'fault':<16} {'times':>9}  what it is"]
+        lines += [f"{name:<16} {self.fired[name]:>9}  {what}" for name, what in FAULTS.items()]
+        for kind in ("chunks", "bytes"):
+            rate = self.events[kind] / max(self.seconds[kind], 1e-9)
+            lines.append(f"{kind} on the wire: {self.events[kind]} events, {rate:,.0f} a second")
+        lines.append(
+            f"{self.seeds} seeds, {sum(self.events.values())} events, "
+            f"at least {self.events_least} in a history; "
+            f"{self.innocents} records quarantined that were no poison, "
+            f"{self.unproven} poison ones left unproven at the end"
+        )
+        return lines
+
+
+def run_seed(seed: int, tally: Tally) -> History:
+    """Let one history happen and add it to the tally."""
+    history = History(seed)
+    try:
+        history.run()
+    except Exception as error:  # noqa: BLE001 - whatever escapes is a finding
+        tally.failures[seed] = f"{type(error).__name__}: {error}"
+    kind = "bytes" if history.options.framed else "chunks"
+    tally.events[kind] += history.clock.events
+    tally.events_least = min(tally.events_least, history.clock.events)
+    tally.seeds += 1
+    tally.innocents += history.judge.innocents
+    tally.unproven += history.judge.unproven
+    tally.fired.update(history.fired)
+    return history
+
+
+def run_seeds(seeds: Iterable[int]) -> Tally:
+    """Let these histories happen; a failing one ends none of the others."""
+    tally = Tally()
+    with _rare_collections():
+        _run_each(seeds, tally)
+    return tally
+
+
+def _run_each(seeds: Iterable[int], tally: Tally) -> None:
+    before = time.process_time()
+    for seed in seeds:
+        history = run_seed(seed, tally)
+        if seed % _HISTORIES_A_COLLECTION == 0:
+            gc.collect()
+        now = time.process_time()
+        tally.seconds["bytes" if history.options.framed else "chunks"] += now - before
+        before = now
+
+
+@contextlib.contextmanager
+def _rare_collections() -> Iterator[None]:
+    """Collect garbage now and then only: a history is small, and its cycles end with it."""
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()
+
+
+def run_campaign(first: int, count: int, workers: int) -> Tally:
+    """Let `count` histories happen on so many processors."""
+    seeds = range(first, first + count)
+    shares = [seeds[start : start + _SHARE] for start in range(0, count, _SHARE)]
+    tally = Tally()
+    with multiprocessing.get_context("spawn").Pool(workers) as pool:
+        for part in pool.imap(run_seeds, shares):
+            tally.add(part)
+    return tally
+
+
+def pinned_seeds() -> list[tuple[int, str, str]]:
+    """Return each seed that found something, the mutation that brings it back, and what it was."""
+    lines = PINNED.read_text(encoding="utf-8").splitlines()
+    rows = [line.split(maxsplit=2) for line in lines if line and not line.startswith("#")]
+    return [(int(seed), mutation, what) for seed, mutation, what in rows]
+
+
+def replay(seed: int) -> tuple[History, list[str]]:
+    """Let a history happen again, and tell it."""
+    history = History(seed, noted=True)
+    lines = [f"seed {seed}", "options:", *history.options.lines()]
+    try:
+        history.run()
+        verdict = ["it is well"]
+    except Exception as error:  # noqa: BLE001 - whatever escapes is a finding
+        verdict = [f"FAILED: {type(error).__name__}: {error}"]
+        trace = traceback.format_exception(error)
+        verdict += ["".join(trace[-3:]).rstrip()]
+    lines += ["the last that happened:", *history.notes[-_NOTES_SHOWN:]]
+    lines.append(f"{history.clock.events} events, {history.clock.now:.3f} virtual seconds")
+    return history, [*lines, *verdict]

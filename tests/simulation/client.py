@@ -1,0 +1,439 @@
+"""The client as `logship/client.py` is, without asyncio: it does what delivery decides."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any, cast
+
+from logship import client as product
+from logship.buffer.buffer import QUARANTINED_REASON, Buffer, Outcome
+from logship.buffer.chunk import Chunk
+from logship.buffer.overflow import Admission
+from logship.closing import Closing
+from logship.delivery import (
+    Actions,
+    Connect,
+    Delivery,
+    Disconnect,
+    Quarantine,
+    Release,
+    Send,
+    Warn,
+)
+from logship.drain import DrainPlan, Progress
+from logship.lastresort import LastResort, spilled_lines
+from logship.protocol.compression import compressor
+from logship.protocol.frames import AckReader, AnswerError, frame_parts
+from logship.settings import Endpoint, Settings
+from tests.simulation.judge import Account, Holdings, Violation
+from tests.simulation.network import EMPTY, GARBAGE, Answer, Link
+from tests.simulation.stderr import SimulatedStderr
+from tests.simulation.wire import Frame, decode
+
+if TYPE_CHECKING:
+    from tests.simulation.history import History
+
+_DRAIN_ACK_TIMEOUT_SECONDS_MIN = 5.0
+_DRAIN_RETRY_WAIT_SECONDS_MAX = 0.25
+_LATE_SECONDS = 0.1
+
+
+class SimulatedClient:
+    """One process life.
+
+    Attributes:
+        life: What the judge knows of it.
+        link: Its connection.
+        broken: As `Client.broken`: whether shipping has ended for good.
+        is_closing: Whether its intake is closed.
+        waiting: How many producers wait for space.
+    """
+
+    def __init__(self, history: History, number: int) -> None:
+        options, clock = history.options, history.clock
+        self.history = history
+        self.life = history.judge.begin(number)
+        self.link: Link | None = None
+        self.broken = False
+        self.is_closing = False
+        self.is_dead = False
+        self.waiting = 0
+        self.stderr = SimulatedStderr(history.draw, history.rate("stderr stalls"))
+        self.last_resort = LastResort(
+            descriptor=-1,
+            bytes_per_second_max=options.spill_bytes_per_second_max,
+            monotonic=clock.monotonic,
+        )
+        self.last_resort._write = self.stderr
+        self.buffer = Buffer(
+            bytes_max=options.buffer_bytes_max,
+            chunk_bytes_max=options.chunk_bytes_max,
+            linger_seconds=options.linger_seconds,
+            stamp_key=options.stamp_key,
+            wake=self._wake,
+            monotonic=clock.monotonic,
+            time_ns=clock.time_ns,
+            random_bytes=history.draw.randbytes,
+        )
+        self.admission = Admission(
+            self.buffer,
+            policy=options.overflow,
+            block_seconds_max=0.0,  # as on an event loop's thread
+            last_resort=self.last_resort if options.spills else None,
+            monotonic=clock.monotonic,
+        )
+        backoff = SimpleNamespace(
+            backoff_seconds_base=options.backoff_seconds_base,
+            backoff_seconds_max=options.backoff_seconds_max,
+        )
+        self._retry_wait = product._retry_wait(cast(Settings, backoff))
+        self.delivery: Delivery[Chunk] = Delivery(
+            tuple(Endpoint("tcp", "sidecar", 1 + each, "") for each in range(options.endpoints)),
+            source=self.buffer,
+            inflight_chunks_max=options.window,
+            ack_timeout_seconds=options.ack_timeout_seconds,
+            retry_wait_seconds=self._wait_seconds,
+        )
+        self._compress = compressor(options.compress)
+        self._asked_failures: int | None = None
+        self._answers = AckReader()
+        self._attempt = 0
+        self._timer_seconds: float | None = None
+        self._steps: Iterator[float] | None = None
+        self._closing: Closing | None = None
+        self._has_reported = False
+        self._ticket = 0
+        self._deadline_seconds = 0.0
+
+    # -- producers -------------------------------------------------------------------------------
+
+    def emit(self, tag: str, body: bytes) -> None:
+        """Put a record into the buffer, as `Client.emit` does."""
+        if self.is_closing:
+            self.life.refused += 1
+        else:
+            self.life.accepted += 1
+        if not self.admission.admit(tag, body) and not self.is_closing:
+            self.history.fired["overflow"] += 1
+
+    def send(self, tag: str, body: bytes) -> None:
+        """Put a record into the buffer as soon as there is space, as `Client.send` does."""
+        if self.is_dead:
+            return
+        asked: list[bool] = []
+
+        def space() -> None:
+            if not asked:
+                asked.append(True)
+                self.waiting -= 1
+                self.history.clock.after(0.0, self.send, tag, body)
+
+        take_back = self.buffer.when_space(space)
+        match self.buffer.offer(tag, body):
+            case Outcome.FULL:
+                self.history.fired["overflow"] += 1
+                self.waiting += 1
+                return
+            case Outcome.ACCEPTED:
+                self.life.accepted += 1
+            case Outcome.CLOSED:
+                self.life.refused += 1
+        asked.append(True)
+        take_back()
+
+    # -- the end ---------------------------------------------------------------------------------
+
+    def close(self, plan: DrainPlan, reason: str) -> None:
+        """Drain and report, as `Client.close` does."""
+        self.is_closing = True
+        self._deadline_seconds = plan.deadline_seconds
+        self._closing = Closing(
+            self,
+            plan,
+            reason=reason,
+            last_resort=self.last_resort,
+            spills=self.history.options.spills,
+            always_report=False,
+            monotonic=self.history.clock.monotonic,
+        )
+        self._steps = self._closing.steps()
+        self._step(self._ticket)
+
+    def _step(self, ticket: int) -> None:
+        if ticket != self._ticket or self._steps is None or self.is_dead:
+            self.history.clock.events -= 1
+            return
+        self._ticket += 1
+        assert self._closing is not None
+        wait_seconds = next(self._steps, None)
+        report = self._closing.report
+        if report is not None and not self._has_reported:
+            self._has_reported = True  # it may be a while until it is printed
+            self.history.client_reported(self, report.to_json())
+        if wait_seconds is None:
+            self._finish()
+        else:
+            self.history.clock.after(wait_seconds, self._step, self._ticket)
+
+    def _finish(self) -> None:
+        self._steps = None
+        self._perform(self.delivery.close())
+        late = self.history.clock.now - self._deadline_seconds
+        if late > _LATE_SECONDS:
+            raise Violation(f"closing ended {late:.3f} s after its deadline")
+        self.history.client_closed(self)
+
+    def limit(self, plan: DrainPlan) -> None:
+        """Take a shorter plan for the end, as when a stop clock begins to run."""
+        assert self._closing is not None
+        self._deadline_seconds = min(self._deadline_seconds, plan.deadline_seconds)
+        self._closing.limit(plan)
+
+    def progress(self) -> Progress:
+        """Return how sending goes."""
+        delivery = self.delivery
+        return Progress(delivery.last_ack_seconds, delivery.ever_connected, self.buffer.bytes_held)
+
+    def hurry(self, plan: DrainPlan) -> None:
+        """Send what there is at once, and wait less for everything."""
+        self.buffer.linger_seconds = 0.0
+        self.buffer.seal_all()
+        self.history.clock.after(0.0, self._hurry, plan)
+
+    def _hurry(self, plan: DrainPlan) -> None:
+        if self.is_dead:
+            return
+        now = self.history.clock.now
+        budget = plan.deadline_seconds - now
+        self.history.judge.hurried(self.life, self.link, budget, now)
+        ack_timeout = max(_DRAIN_ACK_TIMEOUT_SECONDS_MIN, budget / 3)
+        self._perform(self.delivery.hurry(now, ack_timeout, _DRAIN_RETRY_WAIT_SECONDS_MAX))
+        self.turn()
+
+    def flush(self) -> None:
+        """Seal everything and send it."""
+        self.buffer.seal_all()
+        self.turn()
+
+    def die(self) -> None:
+        """Be killed."""
+        self.is_dead = True
+        if self.link is not None:
+            self.link.abort()
+
+    # -- the connection's events -----------------------------------------------------------------
+
+    def answered(self, link: Link, answers: list[Answer], wire: bytes) -> None:
+        """The server answered: with bytes, or with what they mean."""
+        history = self.history
+        for answer in answers:
+            if answer in (EMPTY, GARBAGE):
+                break
+            history.judge.ack_reached(link, answer, history.clock.now)
+        acks, fault = self._read(answers, wire)
+        history.note("acks %s%s", acks, fault)
+        self._perform(self.delivery.acked(history.clock.now, acks))
+        if fault and self.link is link:
+            self.link = None
+            link.abort()
+            history.judge.link_ended(link, history.clock.now)
+            self._perform(self.delivery.connection_lost(history.clock.now, fault))
+        self._arm_timer()
+
+    def _read(self, answers: list[Answer], wire: bytes) -> tuple[list[str], str]:
+        """Return the acks, and what is wrong behind them."""
+        if wire:
+            try:
+                return self._answers.feed(wire), ""
+            except AnswerError as error:
+                return error.acks, str(error)
+        for place, answer in enumerate(answers):
+            if answer in (EMPTY, GARBAGE):
+                return answers[:place], f"the answer is {answer}"
+        return answers, ""
+
+    def connection_ended(self, link: Link) -> None:
+        """The connection is gone."""
+        if self.link is not link:
+            return
+        self.link = None
+        now = self.history.clock.now
+        self.history.note("connection lost")
+        self.history.judge.link_ended(link, now)
+        self._perform(self.delivery.connection_lost(now, "it was reset"))
+        self._arm_timer()
+
+    def writable_changed(self, link: Link, writable: bool) -> None:
+        """The connection takes more bytes, or takes no more for now."""
+        if self.link is link:
+            self._perform(self.delivery.set_writable(self.history.clock.now, writable))
+            self._arm_timer()
+
+    def connect_ended(self, attempt: int, link: Link | None) -> None:
+        """An attempt succeeded, or failed."""
+        if attempt != self._attempt or self.is_dead:
+            if link is not None:
+                link.abort()
+            return
+        now = self.history.clock.now
+        if link is None:
+            self.history.note("connect failed")
+            self.history.judge.connect_failed(self.life, now)
+            self._perform(self.delivery.connect_failed(now, "refused"))
+        else:
+            self.history.note("connected")
+            self.link = link
+            self._answers = AckReader()
+            self._perform(self.delivery.connected(now))
+        self.turn()
+
+    # -- inside ----------------------------------------------------------------------------------
+
+    def _wake(self) -> None:
+        self.history.clock.after(0.0, self.turn)
+
+    def turn(self) -> None:
+        """Look at the buffer and the clock, do what is due, and arrange for the next time."""
+        if self.is_dead:
+            return
+        now = self.history.clock.now
+        self.buffer.seal_due(now)
+        self._perform(self.delivery.timer(now))
+        self._perform(self.delivery.chunks_ready(now))
+        self._arm_timer()
+
+    def _arm_timer(self) -> None:
+        due = self.delivery.next_deadline_seconds()
+        lingers = self.buffer.next_deadline_seconds()
+        if due is None or (lingers is not None and lingers < due):
+            due = lingers
+        if due != self._timer_seconds:
+            self._timer_seconds = due
+            if due is not None:
+                clock = self.history.clock
+                clock.at(max(due, clock.now), self._timer_due, due)
+        if self.buffer.has_sealed() and self.delivery.can_send:
+            self._wake()
+
+    def _timer_due(self, due: float) -> None:
+        if due == self._timer_seconds and not self.is_dead:
+            self._timer_seconds = None
+            self.turn()
+        else:
+            self.history.clock.events -= 1
+
+    def _perform(self, actions: Actions[Chunk]) -> None:
+        settled = False
+        for action in actions:
+            match action:
+                case Send(chunk):
+                    self._send(chunk)
+                case Release(chunk):
+                    self.history.judge.released(self.life, chunk.id)
+                    self.buffer.release(chunk)
+                    settled = True
+                case Quarantine(chunk):
+                    self._quarantine(chunk)
+                    settled = True
+                case Connect(endpoint):
+                    self._connect(endpoint)
+                case Disconnect():
+                    self._disconnect()
+                case Warn(kind, text):
+                    self.last_resort.warn(kind, text)
+        if self._asked_failures is not None:
+            asked, self._asked_failures = self._asked_failures, None
+            self.history.judge.check_wait(self.life, asked)
+        if settled and self._steps is not None:
+            self.history.clock.after(0.0, self._step, self._ticket)
+
+    def _send(self, chunk: Chunk) -> None:
+        link = self.link
+        if link is None:
+            return
+        judge, clock = self.history.judge, self.history.clock
+        payload, tag = bytes(chunk.data), chunk.stream.tag
+        if not payload:
+            raise Violation(f"chunk {chunk.id} was sent, and nothing is in it")
+        frame = judge.frame(chunk.id)
+        if frame is None or frame.payload != payload or frame.tag != tag:
+            frame = decode(chunk.id, tag, payload, self.history.options.stamp_key)
+        self.history.note("send %s %s-%s", chunk.id, frame.numbers[0], frame.numbers[-1])
+        judge.sent(link, frame, clock.now)
+        link.send(frame, self._wire(chunk) if self.history.options.framed else b"")
+
+    def _wire(self, chunk: Chunk) -> bytes:
+        payload, method = bytes(chunk.data), None
+        if self._compress is not None:
+            payload, method = self._compress(payload), self.history.options.compress
+        before, behind = frame_parts(
+            chunk.stream.tag, chunk.id, chunk.entries, len(payload), method
+        )
+        return before + payload + behind
+
+    def _quarantine(self, chunk: Chunk) -> None:
+        self.history.note("quarantine %s %s", chunk.id, chunk.first)
+        self.history.judge.quarantined(self.life, self.link, chunk.id, self.history.clock.now)
+        burned = self.buffer.quarantine(chunk)
+        if burned is not None and self.history.options.spills:
+            for line, _ in spilled_lines(burned.stream.tag, burned.entry):
+                if self.last_resort.offer_line(line):
+                    self.buffer.burned_was_spilled(burned, QUARANTINED_REASON)
+
+    def _connect(self, endpoint: Endpoint) -> None:
+        self.history.note("connect to %s", endpoint.port)
+        self.history.judge.connects(self.life, self.history.clock.now)
+        self._attempt += 1
+        self.history.connect(self, self._attempt, endpoint.port - 1)
+
+    def _disconnect(self) -> None:
+        self._attempt += 1
+        link, self.link = self.link, None
+        if link is not None:
+            self.history.note("disconnect")
+            if self._closing is None or self._steps is not None:
+                self.history.judge.gave_up(link, self.history.clock.now)
+            link.abort()
+
+    def _wait_seconds(self, failures: int) -> float:
+        self._asked_failures = failures
+        return self._retry_wait(failures)
+
+    # -- for the judge ---------------------------------------------------------------------------
+
+    def account(self) -> Account:
+        """Return what the client says of itself."""
+        counters = self.buffer.counters
+        return Account(
+            counters.accepted,
+            counters.acked,
+            counters.spilled,
+            sum(counters.dropped.values()),
+            counters.refused,
+            self.buffer.bytes_held,
+        )
+
+    def holdings(self) -> Holdings:
+        """Look into the buffer."""
+        records = entries = data_bytes = 0
+        for chunk in self.buffer.unsettled():
+            records += chunk.records
+            entries += chunk.entries
+            data_bytes += len(chunk.data)
+        return Holdings(records, entries, data_bytes)
+
+    def stderr_lines(self) -> list[dict[str, Any]]:
+        """Return what is on standard error, a line included that is only begun.
+
+        Its end comes before whatever is written next, so before the report that names it.
+        """
+        return self.stderr.lines(self.last_resort._pending)
+
+    def held(self) -> list[Frame]:
+        """Return what lies in the buffer, read anew."""
+        key = self.history.options.stamp_key
+        return [
+            decode(chunk.id, chunk.stream.tag, bytes(chunk.data), key)
+            for chunk in self.buffer.unsettled()
+        ]

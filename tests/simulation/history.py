@@ -1,0 +1,318 @@
+"""One history: clients, servers and faults, from a seed to a judgement."""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+from collections.abc import Callable, Iterable
+from random import Random
+
+from logship.drain import DrainPlan
+from logship.protocol.entries import pack_record
+from tests.simulation.client import SimulatedClient
+from tests.simulation.clock import VirtualClock
+from tests.simulation.judge import Judge, Violation
+from tests.simulation.network import Link
+from tests.simulation.options import Options, draw_options
+from tests.simulation.server import SimulatedServer
+
+EVENTS_MAX = 30_000
+"""A history that is longer than this does not come to rest."""
+
+_NOTES_MAX = 100
+_POISON_MAX = 4
+_TEXT = "all work and no play makes jack a dull boy; " * 400
+_WAITING_MAX = 5
+_LAST_DRAIN_SECONDS = 100_000.0
+_STALL_SLACK_SECONDS = 60.0
+_OVERTAKEN_SECONDS = 20.0
+
+
+class History:
+    """What happens in one seed.
+
+    Args:
+        seed: Everything else follows from it.
+        noted: Whether notes are kept for a person.
+
+    Attributes:
+        fired: How often each fault has happened.
+        draw: Where all chance comes from.
+    """
+
+    def __init__(self, seed: int, *, noted: bool = False) -> None:
+        self.draw = Random(seed)
+        random.seed(seed)  # tenacity draws from the global one
+        self.options: Options = draw_options(seed, self.draw)
+        self.clock = VirtualClock()
+        self.judge = Judge(self.options)
+        self.fired: Counter[str] = Counter()
+        self.notes: list[str] = []
+        self._noted = noted
+        self._healed = False
+        self._over = False
+        self._final_since: float | None = None
+        self._only_poison_since: float | None = None
+        self._clients = 0
+        self._serial = 0
+        self._poison = 0
+        self._since_look = 0
+        self._body_records = self.options.records
+        self.servers = [SimulatedServer(self, each) for each in range(self.options.endpoints)]
+        self.client: SimulatedClient | None = None
+
+    def run(self) -> None:
+        """Let it happen.
+
+        Raises:
+            Violation: The client broke its promise. Any other exception is a bug as well.
+        """
+        options, clock = self.options, self.clock
+        self._start_client()
+        clock.after(0.0, self._produce)
+        for seconds, name in options.moments:
+            clock.at(seconds, self._moment, name)
+        clock.at(options.heals_seconds, self._heal)
+        end = max(options.heals_seconds, options.records * options.record_seconds)
+        clock.at(end + self.draw.uniform(0.0, 2.0), self._begin_end)
+        while not self._over:
+            if not clock.step():
+                raise Violation("nothing will ever happen again, and records wait")
+            self._check()
+
+    # -- for those who act in it -----------------------------------------------------------------
+
+    def rate(self, name: str) -> float:
+        """Return how likely a fault is."""
+        return 0.0 if self._healed else self.options.rates.get(name, 0.0)
+
+    def strike(self, names: Iterable[str]) -> str | None:
+        """Draw which of these faults happens now, if any."""
+        if self._healed:
+            return None
+        rates = self.options.rates
+        chance = self.draw.random()
+        for name in names:
+            chance -= rates.get(name, 0.0)
+            if chance < 0.0:
+                self.fired[name] += 1
+                self.note("fault: %s", name)
+                return name
+        return None
+
+    def note(self, text: str, *details: object) -> None:
+        """Keep a line for a person who wants to know what happened."""
+        if self._noted:
+            number = self._clients
+            self.notes.append(f"{self.clock.now:12.6f}  client {number}: {text % details}")
+            if len(self.notes) > _NOTES_MAX:
+                del self.notes[0]
+
+    def connect(self, client: SimulatedClient, attempt: int, index: int) -> None:
+        """Let a client's attempt to connect succeed or fail."""
+        options, server = self.options, self.servers[index]
+        fault = self.strike(("refuse", "hang"))
+        if fault == "hang":
+            self.clock.after(options.connect_timeout_seconds, client.connect_ended, attempt, None)
+        elif fault == "refuse" or not server.is_up:
+            self.clock.after(options.latency_seconds, client.connect_ended, attempt, None)
+        else:
+            self.clock.after(options.latency_seconds, self._accept, client, attempt, server)
+
+    def client_reported(self, client: SimulatedClient, report: str) -> None:
+        """A client says what became of its records."""
+        self._check_holdings()
+        self.judge.reported(client.life, report, client.stderr_lines())
+        if self._final_since is not None:
+            self.judge.drained(client.life, report, client.held())
+
+    def client_closed(self, client: SimulatedClient) -> None:
+        """A client is no more."""
+        self.fired["stderr stalls"] += client.stderr.stalls
+        self.client = None
+        if self._final_since is None:
+            self.clock.after(self.draw.uniform(0.0, 2.0), self._start_client)
+            return
+        self._over = True
+
+    # -- what happens ----------------------------------------------------------------------------
+
+    def _start_client(self) -> None:
+        self._clients += 1
+        client = self.client = SimulatedClient(self, self._clients)
+        client._perform(client.delivery.start())
+        client.turn()
+
+    def _accept(self, client: SimulatedClient, attempt: int, server: SimulatedServer) -> None:
+        if not server.is_up:
+            client.connect_ended(attempt, None)
+            return
+        link = Link(self, client, server)
+        server.accept(link)
+        client.connect_ended(attempt, link)
+
+    def _produce(self) -> None:
+        """Log a record, and arrange for the next."""
+        options = self.options
+        self._body_records -= 1
+        client = self.client
+        if client is not None:
+            body, tag = self._body(), f"tag{self.draw.randrange(options.tags)}"
+            waits = self.draw.random() < options.waits_for_space
+            if waits and client.waiting < _WAITING_MAX:
+                client.send(tag, body)
+            else:
+                client.emit(tag, body)
+        if self._body_records:
+            gap = 0.0
+            if self._body_records % options.burst_records == 0:
+                mean = options.record_seconds * options.burst_records
+                gap = self.draw.uniform(0.0, 2.0) * mean
+            self.clock.after(gap, self._produce)
+
+    def _body(self) -> bytes:
+        """Return a record's entry, seldom one that no server takes."""
+        options = self.options
+        self._serial += 1
+        size = int(self.draw.random() * options.text_bytes_max)
+        record: dict[str, object] = {"serial": self._serial}
+        if self._poison < _POISON_MAX:
+            rates, chance = options.rates, self.draw.random()
+            if chance < rates.get("poison closes", 0.0):
+                record["poison"] = "closes"
+            elif chance < rates.get("poison closes", 0.0) + rates.get("poison ignored", 0.0):
+                record["poison"] = "ignored"
+            elif 1.0 - chance < rates.get("too large", 0.0) and options.frame_bytes_max:
+                size = options.frame_bytes_max
+                self._poison += 1
+            self._poison += "poison" in record
+        record["text"] = _TEXT[:size]
+        return pack_record(record, self.clock.time_ns())
+
+    def _moment(self, name: str) -> None:
+        """Let a fault begin that lasts for a while, or strikes once."""
+        if self._healed:
+            return
+        self.note("fault: %s", name)
+        server = self.draw.choice(self.servers)
+        act: dict[str, Callable[[], None]] = {
+            "client crash": self._crash_client,
+            "client close": self._close_client,
+            "reset": server.reset,
+            "crash": lambda: server.crash(self.draw.uniform(0.0, 3.0), vanishes=False),
+            "vanish": lambda: server.crash(self.draw.uniform(0.0, 3.0), vanishes=True),
+        }
+        if name in act:
+            self.fired[name] += 1
+            act[name]()
+        else:
+            server.begin(name, self.draw.uniform(0.0, 20.0))
+
+    def _crash_client(self) -> None:
+        client = self.client
+        if client is not None:
+            self._check_holdings()
+            client.die()
+            self.fired["stderr stalls"] += client.stderr.stalls
+            self.client = None
+            self.clock.after(self.draw.uniform(0.0, 2.0), self._start_client)
+
+    def _close_client(self) -> None:
+        client, now = self.client, self.clock.now
+        if client is None or client.is_closing:
+            return
+        plan = DrainPlan.until(now, now + self.draw.uniform(0.0, 10.0))
+        if self.draw.random() < 0.3:
+            plan = DrainPlan.by_itself(now, self.draw.uniform(0.1, 15.0), 30.0)
+        client.close(plan, "close")
+
+    def _heal(self) -> None:
+        self.note("everything heals")
+        self._healed = True
+        for server in self.servers:
+            server.heal()
+        if self.client is not None:
+            self.client.stderr.heal()
+
+    # -- the end ---------------------------------------------------------------------------------
+
+    def _begin_end(self) -> None:
+        """Flush or close the last client, once it is there."""
+        client = self.client
+        if client is None or client.is_closing:
+            self.clock.after(1.0, self._begin_end)
+            return
+        self._final_since = self.clock.now
+        if self.options.flushes_first:
+            self.note("flush")
+            client.flush()
+        else:
+            self._close_last()
+        self.clock.after(1.0, self._watch)
+
+    def _close_last(self) -> None:
+        client, now = self.client, self.clock.now
+        assert client is not None
+        client.close(DrainPlan.until(now, now + _LAST_DRAIN_SECONDS), "close")
+
+    def _watch(self) -> None:
+        """See to it that something goes on, and close the client when its flush is over."""
+        self.clock.events -= 1
+        client, now, options = self.client, self.clock.now, self.options
+        assert self._final_since is not None
+        if client is None:
+            return
+        patience = (
+            options.ack_timeout_seconds
+            + options.connect_timeout_seconds
+            + options.backoff_seconds_max
+            + options.linger_seconds
+            + _OVERTAKEN_SECONDS
+            + _STALL_SLACK_SECONDS
+        )
+        if self._only_poison_waits(client):
+            if not client.is_closing:
+                self._close_last()
+            elif self._only_poison_since is None:
+                self._only_poison_since = now
+            elif now > self._only_poison_since + patience:
+                client.limit(DrainPlan.until(now, now + 1.0))
+        silent = now - max(self._final_since, self.judge.progress_seconds)
+        if silent > patience:
+            raise Violation(f"nothing was acked or refused for {silent:.0f} s: {client.delivery!r}")
+        self.clock.after(patience / 10, self._watch)
+
+    def _only_poison_waits(self, client: SimulatedClient) -> bool:
+        """Tell whether what is left are single records that no server takes."""
+        if not self.judge.refusals:
+            return not client.buffer.unsettled()
+        held = client.held()
+        return all(len(each.numbers) == 1 and self.judge.is_poison(each) for each in held)
+
+    # -- the judge's eye -------------------------------------------------------------------------
+
+    def _check(self) -> None:
+        client = self.client
+        if client is None:
+            return
+        life, counters = client.life, client.buffer.counters
+        if (
+            counters.accepted != life.accepted
+            or counters.acked != life.acked
+            or counters.refused != life.refused
+        ):
+            self.judge.check_account(life, client.account())
+        link = client.link
+        if link is not None and link.outstanding:
+            self.judge.check_silence(link, self.clock.now)
+        self._since_look += 1
+        if self._since_look >= self.options.look_every:
+            self._check_holdings()
+        if self.clock.events > EVENTS_MAX:
+            raise Violation(f"does not come to rest: {client.delivery!r}")
+
+    def _check_holdings(self) -> None:
+        self._since_look = 0
+        client = self.client
+        if client is not None:
+            self.judge.check_holdings(client.life, client.account(), client.holdings())

@@ -1,0 +1,526 @@
+"""Decides whether a history was a good one; knows what happened from the wire and the producers.
+
+It imports nothing of the product. What the client says of itself (its counters, its report) is
+compared with what the judge counted on its own.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any
+
+from tests.simulation.options import Options
+from tests.simulation.wire import NO_SERIAL, Frame
+
+if TYPE_CHECKING:
+    from tests.simulation.network import Link
+
+_MOMENT = 1e-6
+_SILENT_LOSSES_BEFORE_REORDER = 4
+"""Two connections lost in silence begin a trial, two more set a chunk aside."""
+
+_LONE_LOSSES_OF_THE_GUILTY = 2
+_ACCUSATIONS_OF_THE_GUILTY = 2
+"""So often others were acked after it had been lost alone twice."""
+
+_OVERTAKEN_SECONDS = 20.0
+_HURRIED_OVERTAKEN_SECONDS = 2.0
+_HURRIED_ACK_SECONDS_MIN = 5.0
+_HURRIED_WAIT_SECONDS = 0.25
+_RETURN_SECONDS = 60.0
+_CONTROL_BYTES_MAX = 200
+
+
+class Violation(AssertionError):  # noqa: N818 - it says what was done, as a verdict does
+    """The client broke its promise."""
+
+
+@dataclass(slots=True)
+class StreamLedger:
+    """What is known of one stream.
+
+    Attributes:
+        carrier: The frame that brought each number last; a number that is in it was sent.
+        stored: Numbers that some server has had.
+        highest_stored: The highest of them.
+        acked: Numbers that the client released.
+        declared: Numbers in gap records that were delivered.
+        accepted_at_end: What the delivered end record says.
+    """
+
+    life: Life
+    carrier: dict[int, Frame] = field(default_factory=dict)
+    stored: set[int] = field(default_factory=set)
+    highest_stored: int = 0
+    acked: set[int] = field(default_factory=set)
+    declared: set[int] = field(default_factory=set)
+    end_number: int | None = None
+    accepted_at_end: int | None = None
+
+
+@dataclass(slots=True)
+class Life:
+    """What is known of one client.
+
+    Attributes:
+        failures: Attempts and connections in a row that brought no ack.
+        silent_losses: Connections in a row that ended with chunks outstanding and no ack.
+        struck: Chunks that were lost alone twice since anything was acked.
+        reorders: Whether chunks may arrive out of order from now on.
+    """
+
+    number: int
+    ack_timeout_seconds: float
+    wait_seconds_max: float
+    accepted: int = 0
+    refused: int = 0
+    acked: int = 0
+    quarantined: dict[tuple[str, int], Frame] = field(default_factory=dict)
+    streams: dict[str, StreamLedger] = field(default_factory=dict)
+    failures: int = 0
+    silent_losses: int = 0
+    struck: dict[str, Frame] = field(default_factory=dict)
+    reorders: bool = False
+    hurried: bool = False
+    failed_seconds: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """What the client says of itself."""
+
+    accepted: int
+    acked: int
+    spilled: int
+    dropped: int
+    refused: int
+    bytes_held: int
+
+
+@dataclass(frozen=True, slots=True)
+class Holdings:
+    """What lies in the client's buffer, looked at from outside."""
+
+    records: int
+    entries: int
+    data_bytes: int
+
+
+class Judge:
+    """One history's judge.
+
+    Attributes:
+        progress_seconds: When an ack reached the client last, or a server refused a chunk.
+        refusals: How often a server refused a chunk for what is in it.
+        innocents: Records that were quarantined on good evidence, and were not poison.
+        unproven: Poison that was left at the end, for want of anything to compare it with.
+    """
+
+    def __init__(self, options: Options) -> None:
+        self.progress_seconds = 0.0
+        self.refusals = 0
+        self.innocents = 0
+        self.unproven = 0
+        self._options = options
+        self._frames: dict[str, Frame] = {}
+        self._stamps: dict[int, tuple[str, int]] = {}
+        self._durable: set[str] = set()
+        self._ledgers: dict[str, StreamLedger] = {}
+
+    # -- the client's beginning and its producers ------------------------------------------------
+
+    def begin(self, number: int) -> Life:
+        """A client was made."""
+        options = self._options
+        return Life(number, options.ack_timeout_seconds, options.backoff_seconds_max)
+
+    # -- on the wire -----------------------------------------------------------------------------
+
+    def frame(self, chunk_id: str) -> Frame | None:
+        """Return what was sent under this id."""
+        return self._frames.get(chunk_id)
+
+    def sent(self, link: Link, frame: Frame, now: float) -> None:
+        """The client sent a chunk."""
+        known = self._frames.get(frame.id)
+        if known is None:
+            self._sent_first(link, frame, now)
+        elif known.was_split:
+            raise Violation(f"chunk {frame.id} was sent again after its halves")
+        elif known is not frame:
+            raise Violation(f"chunk {frame.id} was sent again with other entries or another tag")
+        if self._was_passed_over(link.life, frame, now):
+            frame.is_suspect = True
+        elif frame.id in link.outstanding:
+            raise Violation(f"chunk {frame.id} was sent twice on one connection")
+        if not link.outstanding and link.condemned_seconds != now:
+            link.quiet_since = now
+        link.outstanding[frame.id] = frame
+        if len(link.outstanding) > self._options.window:
+            self._check_window(link, now)
+        frame.overtaken_seconds = None
+        self._sent_in_order(link, frame)
+
+    def _forget_passed_over(self, link: Link, frame: Frame, now: float) -> None:
+        """The client waits for this one no more; that does not end the silence."""
+        if link.outstanding.pop(frame.id, None) is not None:
+            due = (frame.overtaken_seconds or now) + self._patience(link.life)
+            if due > now - _MOMENT:
+                link.condemned_seconds = now
+
+    def _check_window(self, link: Link, now: float) -> None:
+        waiting = self._waiting(link, now)
+        if waiting > self._options.window:
+            raise Violation(f"{waiting} chunks are in flight")
+
+    def _waiting(self, link: Link, now: float) -> int:
+        """Count the chunks that an ack may still be expected for: not those passed over."""
+        passed_over = [
+            frame
+            for frame in link.outstanding.values()
+            if self._was_passed_over(link.life, frame, now)
+        ]
+        return len(link.outstanding) - len(passed_over)
+
+    def _sent_in_order(self, link: Link, frame: Frame) -> None:
+        highest = link.highest_sent.get(frame.stream, 0)
+        if frame.numbers[0] > highest:
+            link.highest_sent[frame.stream] = frame.numbers[-1]
+        elif not link.life.reorders and not frame.is_suspect:
+            raise Violation(
+                f"{frame.stream}:{frame.numbers[0]} was sent behind {highest} on one connection"
+            )
+
+    def _sent_first(self, link: Link, frame: Frame, now: float) -> None:
+        numbers = frame.numbers
+        if any(one >= next_one for one, next_one in pairwise(numbers)):
+            raise Violation(f"numbers in chunk {frame.id} do not ascend: {numbers}")
+        self._frames[frame.id] = frame
+        stream = self._ledgers.get(frame.stream)
+        if stream is None:
+            stream = StreamLedger(link.life)
+            self._ledgers[frame.stream] = link.life.streams[frame.stream] = stream
+        carrier = stream.carrier
+        for number, serial in zip(numbers, frame.serials, strict=True):
+            before = carrier.get(number)
+            if before is not None:
+                self._check_half(link, before, frame, now)
+                if before.serials[before.numbers.index(number)] != serial:
+                    raise Violation(f"number {frame.stream}:{number} was given out twice")
+            elif serial != NO_SERIAL:
+                if serial in self._stamps:
+                    raise Violation(f"record {serial} has a second stamp: {number}")
+                self._stamps[serial] = (frame.stream, number)
+            carrier[number] = frame
+        for gap in frame.gaps:
+            self._check_gap(stream, gap)
+
+    def _check_half(self, link: Link, whole: Frame, half: Frame, now: float) -> None:
+        """A record may have a new chunk only after its chunk was tried and taken apart."""
+        if half.whole is whole:
+            return
+        if half.whole is not None or not set(half.numbers) < set(whole.numbers):
+            raise Violation(f"the records of chunk {whole.id} got the new id {half.id}")
+        half.whole = whole
+        if not whole.was_split:
+            whole.was_split = True
+            whole.was_passed_over = whole.is_suspect and self._was_passed_over(
+                link.life, whole, now
+            )
+            if not (whole.was_passed_over or self._had_trial(whole)):
+                raise Violation(f"chunk {whole.id} was taken apart without a trial")
+            self._forget_passed_over(link, whole, now)
+        half.is_suspect = whole.is_suspect
+        link.life.reorders = True
+
+    @staticmethod
+    def _had_trial(frame: Frame) -> bool:
+        """Tell whether it was lost alone twice, or once behind a record that had been."""
+        return frame.lone_losses >= _LONE_LOSSES_OF_THE_GUILTY or frame.was_probe
+
+    def _was_passed_over(self, life: Life, frame: Frame, now: float) -> bool:
+        if frame.overtaken_seconds is None:
+            return False
+        return now >= frame.overtaken_seconds + self._patience(life) - _MOMENT
+
+    def _patience(self, life: Life) -> float:
+        patience = min(_OVERTAKEN_SECONDS, self._options.ack_timeout_seconds)
+        return min(patience, _HURRIED_OVERTAKEN_SECONDS) if life.hurried else patience
+
+    def _check_gap(self, stream: StreamLedger, gap: tuple[int, int, str]) -> None:
+        """What was sent is no gap, except where the chunk was quarantined after it was sent."""
+        first, last, reason = gap
+        for number in range(first, last + 1):
+            frame = stream.carrier.get(number)
+            if frame is None:
+                continue
+            if (frame.stream, number) not in stream.life.quarantined:
+                raise Violation(f"{frame.stream}:{number} was sent and is declared {reason}")
+
+    def ack_reached(self, link: Link, chunk_id: str, now: float) -> None:
+        """An ack reached the client."""
+        if chunk_id not in link.outstanding:
+            return
+        was_sent_before = True
+        for other in link.outstanding.values():
+            if other.id == chunk_id:
+                was_sent_before = False
+            elif other.overtaken_seconds is None and (was_sent_before or other.is_suspect):
+                other.overtaken_seconds = now
+        del link.outstanding[chunk_id]
+        link.acks += 1
+        link.quiet_since = self.progress_seconds = now
+        life = link.life
+        life.struck.pop(chunk_id, None)
+        if life.struck:
+            for struck in life.struck.values():
+                struck.accusations += 1
+                struck.losses_since_ack = 0
+            life.struck.clear()
+        life.failures = life.silent_losses = 0
+
+    # -- what servers have -----------------------------------------------------------------------
+
+    def stored(self, server: int, frame: Frame) -> None:
+        """A server has every record of the frame, and did not ack it yet."""
+        frame.stored_by.add(server)
+        stream = self._stream_of(frame)
+        numbers = frame.numbers
+        if numbers[0] > stream.highest_stored:
+            stream.stored.update(numbers)
+            stream.highest_stored = numbers[-1]
+            return
+        fresh = [number for number in numbers if number not in stream.stored]
+        if fresh and fresh[0] < stream.highest_stored and not stream.life.reorders:
+            raise Violation(
+                f"{frame.stream}:{fresh[0]} arrived first after {stream.highest_stored} had"
+            )
+        stream.stored.update(numbers)
+        stream.highest_stored = max(stream.highest_stored, numbers[-1])
+
+    def forgotten(self, server: int, frame: Frame) -> None:
+        """A server that died has lost a frame that it had not acked."""
+        frame.stored_by.discard(server)
+
+    def acked_by(self, server: int, frame: Frame) -> None:
+        """A server is about to ack a frame, and will keep it."""
+        assert server in frame.stored_by, "the simulated server acks what it does not have"
+        self._durable.add(frame.id)
+        stream = self._stream_of(frame)
+        for first, last, _ in frame.gaps:
+            stream.declared.update(range(first, last + 1))
+        if frame.end is not None:
+            stream.end_number = frame.numbers[-1]
+            stream.accepted_at_end = frame.end["logship_accepted"]
+
+    def refused(self, frame: Frame, now: float, *, closes: bool) -> None:
+        """A server does not take a frame, for what is in it or because it cannot keep it."""
+        self.progress_seconds = now
+        self.refusals += 1
+        if not closes:
+            self._stream_of(frame).life.reorders = True
+
+    def _stream_of(self, frame: Frame) -> StreamLedger:
+        return self._ledgers[frame.stream]
+
+    # -- connections -----------------------------------------------------------------------------
+
+    def connects(self, life: Life, now: float) -> None:
+        """The client tries to connect."""
+        if life.failed_seconds is None:
+            return
+        waited, most = now - life.failed_seconds, life.wait_seconds_max if life.failures else 0.0
+        if waited > most + _MOMENT:
+            raise Violation(f"waited {waited:.3f} s to connect; {most} would be right")
+
+    def connect_failed(self, life: Life, now: float) -> None:
+        """An attempt failed."""
+        life.failures += 1
+        life.failed_seconds = now
+
+    def link_ended(self, link: Link, now: float) -> None:
+        """A connection ended, or the client gives it up with good reason."""
+        life = link.life
+        life.failed_seconds = now
+        if link.acks:
+            return
+        life.failures += 1
+        if not link.outstanding:
+            return
+        life.silent_losses += 1
+        if life.silent_losses >= _SILENT_LOSSES_BEFORE_REORDER:
+            life.reorders = True
+        if len(link.outstanding) == 1:
+            frame = next(iter(link.outstanding.values()))
+            frame.lone_losses += 1
+            frame.losses_since_ack += 1
+            if frame.losses_since_ack == _LONE_LOSSES_OF_THE_GUILTY:
+                life.struck[frame.id] = frame
+            if life.silent_losses > _LONE_LOSSES_OF_THE_GUILTY:
+                frame.was_probe = True
+
+    def gave_up(self, link: Link, now: float) -> None:
+        """The client ends a connection that nobody else ended."""
+        silent = now - link.quiet_since
+        if not link.outstanding:
+            link.life.failed_seconds = now
+            if now < link.opened_seconds + _RETURN_SECONDS - _MOMENT:
+                raise Violation("ended an idle connection")
+            return
+        if silent < link.life.ack_timeout_seconds - _MOMENT:
+            raise Violation(f"gave up a connection after {silent:.3f} s without an ack")
+        self.link_ended(link, now)
+
+    def check_wait(self, life: Life, failures: int) -> None:
+        """The client asked how long to wait after so many failures in a row."""
+        if failures != life.failures:
+            raise Violation(f"backs off after {failures} failures in a row, not {life.failures}")
+
+    def hurried(self, life: Life, link: Link | None, budget_seconds: float, now: float) -> None:
+        """The client was told that time is short."""
+        timeout = max(_HURRIED_ACK_SECONDS_MIN, budget_seconds / 3)
+        life.hurried = True
+        life.ack_timeout_seconds = min(life.ack_timeout_seconds, timeout)
+        life.wait_seconds_max = min(life.wait_seconds_max, _HURRIED_WAIT_SECONDS)
+        if life.failed_seconds is not None:
+            life.failed_seconds = max(life.failed_seconds, now)
+        if link is not None:
+            link.quiet_since = now
+
+    def check_silence(self, link: Link, now: float) -> None:
+        """Look whether the client waits longer for an ack than it said it would."""
+        silent = now - link.quiet_since
+        if silent > link.life.ack_timeout_seconds + _MOMENT and self._waiting(link, now):
+            raise Violation(f"waits for an ack since {silent:.3f} s")
+
+    # -- what the client does with its chunks -----------------------------------------------------
+
+    def released(self, life: Life, chunk_id: str) -> None:
+        """The client frees a chunk as acked."""
+        frame = self._frames.get(chunk_id)
+        if frame is None or chunk_id not in self._durable:
+            raise Violation(f"chunk {chunk_id} was released, and no server has acked it")
+        stream = life.streams[frame.stream]
+        if not stream.acked.isdisjoint(frame.numbers):
+            raise Violation(f"chunk {chunk_id} was released twice")
+        stream.acked.update(frame.numbers)
+        life.acked += frame.records
+
+    def quarantined(self, life: Life, link: Link | None, chunk_id: str, now: float) -> None:
+        """The client gives up a record."""
+        frame = self._frames.get(chunk_id)
+        if frame is None or len(frame.numbers) != 1:
+            raise Violation(f"chunk {chunk_id} was quarantined, which is no single record")
+        closed_on = frame.accusations >= _ACCUSATIONS_OF_THE_GUILTY
+        passed_over = frame.is_suspect and self._was_passed_over(life, frame, now)
+        if not closed_on and not passed_over:
+            raise Violation(f"record {frame.stream}:{frame.numbers[0]} was quarantined unproven")
+        life.quarantined[frame.stream, frame.numbers[0]] = frame
+        if link is not None:
+            self._forget_passed_over(link, frame, now)
+        if not self.is_poison(frame):
+            self.innocents += 1
+
+    def is_poison(self, frame: Frame) -> bool:
+        """Tell whether every server refuses the frame."""
+        limit = self._options.frame_bytes_max
+        return bool(frame.poison) or 0 < limit < len(frame.payload)
+
+    # -- accounts --------------------------------------------------------------------------------
+
+    def check_account(self, life: Life, said: Account) -> None:
+        """Compare what the client says with what was seen; after every event."""
+        if said.accepted != life.accepted:
+            raise Violation(f"says accepted={said.accepted}; it was {life.accepted}")
+        if said.acked != life.acked:
+            raise Violation(f"says acked={said.acked}; it was {life.acked}")
+        if said.refused != life.refused:
+            raise Violation(f"says refused={said.refused}; it was {life.refused}")
+
+    def check_holdings(self, life: Life, said: Account, holds: Holdings) -> None:
+        """Compare the sums with what lies in the buffer."""
+        settled = said.acked + said.spilled + said.dropped
+        if said.accepted != settled + holds.records:
+            raise Violation(f"{said} and {holds.records} pending do not add up")
+        if said.bytes_held != holds.data_bytes:
+            raise Violation(f"says {said.bytes_held} bytes are held; it is {holds.data_bytes}")
+        controls = holds.entries - holds.records
+        if said.bytes_held > self._options.buffer_bytes_max + controls * _CONTROL_BYTES_MAX:
+            raise Violation(f"{said.bytes_held} bytes are held, {controls} control records")
+
+    def reported(self, life: Life, text: str, stderr: list[dict[str, Any]]) -> None:
+        """The client closed and reports."""
+        report = json.loads(text)
+        parts = sum(report[key] for key in ("acked", "spooled", "spilled", "dropped", "unacked"))
+        if report["accepted"] != parts or report["accepted"] != life.accepted:
+            raise Violation(f"the report does not add up to {life.accepted}: {report}")
+        if report["acked"] != life.acked or report["refused"] != life.refused:
+            raise Violation(f"acked were {life.acked}, refused {life.refused}: {report}")
+        named = {each["stream"]: each for each in report["streams"]}
+        for name in life.streams:
+            if name not in named:
+                raise Violation(f"stream {name} is not in the report")
+        if sum(each["accepted"] for each in report["streams"]) != life.accepted:
+            raise Violation(f"the streams do not add up to {life.accepted}: {report}")
+        on_stderr = _spilled_stamps(stderr, self._options.stamp_key)
+        for each in report["streams"]:
+            self._check_numbers(life, each, on_stderr)
+
+    def _check_numbers(self, life: Life, told: dict[str, Any], on_stderr: set[str]) -> None:
+        """Every number that was given out is acked or named, and none is both."""
+        name = told["stream"]
+        stream = life.streams.get(name)
+        left = set(stream.acked) if stream is not None else set()
+        for key in ("spilled", "dropped", "unacked", "spooled"):
+            for first, last, *_ in told[key]:
+                for number in range(first, last + 1):
+                    if number in left:
+                        raise Violation(f"{name}:{number} is named twice, again as {key}")
+                    left.add(number)
+                    if key == "spilled" and f"{name}:{number:010d}" not in on_stderr:
+                        raise Violation(f"{name}:{number} is told as spilled, and is not on stderr")
+        expected = range(1, told["last"] + 1)
+        if left != set(expected):
+            missing = sorted(set(expected) - left)
+            raise Violation(f"numbers {missing} of {name} are acked nowhere and named nowhere")
+        if told["end"] != told["last"]:
+            raise Violation(f"the last number of {name} is {told['last']}, its end {told['end']}")
+
+    def drained(self, life: Life, text: str, left: list[Frame]) -> None:
+        """Everything had healed when the client closed: nothing may be left but what is poison.
+
+        Args:
+            life: The client's.
+            text: Its report.
+            left: What is still in its buffer; poison may be, if nothing else was there to show
+                that the server takes other records.
+        """
+        for frame in left:
+            if len(frame.numbers) > 1 or not self.is_poison(frame):
+                raise Violation(f"did not drain, {frame.stream}:{frame.numbers} is left: {text}")
+        self.unproven += len(left)
+        excused = {(frame.stream, number) for frame in left for number in frame.numbers}
+        for told in json.loads(text)["streams"]:
+            self._check_declared(life, told, excused | set(life.quarantined))
+
+    def _check_declared(
+        self, life: Life, told: dict[str, Any], excused: set[tuple[str, int]]
+    ) -> None:
+        """Every number was delivered, or declared in the stream, or quarantined at its end."""
+        name = told["stream"]
+        stream = life.streams.get(name)
+        if stream is None or stream.end_number != told["last"]:
+            raise Violation(f"the end record of {name} was not delivered")
+        if stream.accepted_at_end != told["accepted"]:
+            raise Violation(f"the end record of {name} says {stream.accepted_at_end} were accepted")
+        for number in range(1, told["last"] + 1):
+            if number in stream.acked or number in stream.declared:
+                continue
+            if (name, number) not in excused:
+                raise Violation(f"{name}:{number} was neither delivered nor declared")
+
+
+def _spilled_stamps(lines: list[dict[str, Any]], stamp_key: str) -> set[str]:
+    return {line["record"][stamp_key] for line in lines if line.get("logship") == "spilled"}

@@ -1,0 +1,519 @@
+"""Faults put into the product on purpose, to show that the judge would notice them.
+
+Each is a function that changes the product through a `MonkeyPatch`; its docstring is what a person
+sees. The first are mistakes that one might make; the last are those that were made, and that this
+simulation found.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from logship import client as client_module
+from logship.buffer import buffer as buffer_module
+from logship.buffer.buffer import Buffer, Burned
+from logship.buffer.chunk import Chunk, ChunkState
+from logship.buffer.counters import StreamReport
+from logship.buffer.stream import Stream
+from logship.closing import Closing
+from logship.delivery import Actions, Delivery, Flight, Release, Send
+from logship.protocol.frames import AckReader
+from logship.settings import Settings
+from logship.suspects import Suspects
+from tests.simulation.client import SimulatedClient
+from tests.simulation.network import Link
+
+Mutation = Callable[[pytest.MonkeyPatch], None]
+MUTATIONS: list[Mutation] = []
+
+ChunkDelivery = Delivery[Chunk]
+
+
+def _mutation(change: Mutation) -> Mutation:
+    MUTATIONS.append(change)
+    return change
+
+
+def _after_init(patch: pytest.MonkeyPatch, kind: type, change: Callable[[Any], None]) -> None:
+    """Have `change` applied to each new object of this class."""
+    original = kind.__init__  # type: ignore[misc]
+
+    def init(self: Any, *arguments: Any, **named: Any) -> None:
+        original(self, *arguments, **named)
+        change(self)
+
+    patch.setattr(kind, "__init__", init)
+
+
+# -- delivery --------------------------------------------------------------------------------
+
+
+@_mutation
+def release_before_ack(patch: pytest.MonkeyPatch) -> None:
+    """A chunk is released when it is sent."""
+    fill = ChunkDelivery._fill_window
+
+    def filled(self: ChunkDelivery, now_seconds: float) -> Actions[Chunk]:
+        actions = fill(self, now_seconds)
+        return [*actions, *(Release(each.chunk) for each in actions if isinstance(each, Send))]
+
+    patch.setattr(Delivery, "_fill_window", filled)
+
+
+@_mutation
+def resend_dropped(patch: pytest.MonkeyPatch) -> None:
+    """What was lost with a connection is not sent again."""
+    restore = ChunkDelivery._restore
+    patch.setattr(Delivery, "_restore", lambda self, _lost: restore(self, []))
+
+
+@_mutation
+def resend_without_the_last(patch: pytest.MonkeyPatch) -> None:
+    """Of several chunks that were lost the last is not sent again."""
+    restore = ChunkDelivery._restore
+    patch.setattr(Delivery, "_restore", lambda self, lost: restore(self, lost[:-1] or lost))
+
+
+@_mutation
+def window_off_by_one(patch: pytest.MonkeyPatch) -> None:
+    """One chunk too many is in flight."""
+
+    def widen(delivery: ChunkDelivery) -> None:
+        delivery._inflight_chunks_max += 1
+
+    _after_init(patch, Delivery, widen)
+
+
+@_mutation
+def id_regenerated_on_resend(patch: pytest.MonkeyPatch) -> None:
+    """A chunk gets a new id when it is sent again."""
+    restore = ChunkDelivery._restore
+
+    def restored(self: ChunkDelivery, lost: list[Chunk]) -> None:
+        for chunk in lost:
+            chunk.id = chunk.id[::-1]
+        restore(self, lost)
+
+    patch.setattr(Delivery, "_restore", restored)
+
+
+@_mutation
+def retry_timer_lost(patch: pytest.MonkeyPatch) -> None:
+    """No attempt follows a failed one."""
+    deadline = ChunkDelivery.next_deadline_seconds
+
+    def without_retry(self: ChunkDelivery) -> float | None:
+        return None if self.state.name == "WAITING" else deadline(self)
+
+    patch.setattr(Delivery, "next_deadline_seconds", without_retry)
+
+
+@_mutation
+def ack_timeout_never_fires(patch: pytest.MonkeyPatch) -> None:
+    """A silent connection is waited for as long as it lasts."""
+
+    def wait_for_ever(delivery: ChunkDelivery) -> None:
+        delivery._ack_timeout_seconds = float("inf")
+
+    _after_init(patch, Delivery, wait_for_ever)
+
+
+@_mutation
+def ack_timeout_from_the_connection(patch: pytest.MonkeyPatch) -> None:
+    """The silence is counted from the beginning of the connection, whatever was acked since."""
+    note = ChunkDelivery._note_progress
+
+    def noted(self: ChunkDelivery, now_seconds: float) -> None:
+        since = self._progress_at_seconds
+        note(self, now_seconds)
+        self._progress_at_seconds = since
+
+    patch.setattr(Delivery, "_note_progress", noted)
+
+
+@_mutation
+def order_reversed_on_resend(patch: pytest.MonkeyPatch) -> None:
+    """The last chunk that was lost is the first that is sent again."""
+    restore = ChunkDelivery._restore
+    patch.setattr(Delivery, "_restore", lambda self, lost: restore(self, lost[::-1]))
+
+
+@_mutation
+def resend_behind_the_others(patch: pytest.MonkeyPatch) -> None:
+    """New chunks go out before those that were lost."""
+
+    def next_chunk(self: ChunkDelivery) -> Chunk | None:
+        chunk = self._source.take()
+        return chunk if chunk is not None or not self._resend else self._resend.popleft()
+
+    patch.setattr(Delivery, "_next_chunk", next_chunk)
+
+
+@_mutation
+def ack_taken_for_all_before(patch: pytest.MonkeyPatch) -> None:
+    """An ack releases every chunk that was sent before it as well."""
+    acked = ChunkDelivery.acked
+
+    def acked_all(self: ChunkDelivery, now: float, chunk_ids: Iterable[str]) -> Actions[Chunk]:
+        sent = list(self._inflight)
+        last = max((sent.index(each) for each in chunk_ids if each in sent), default=-1)
+        return acked(self, now, sent[: last + 1])
+
+    patch.setattr(Delivery, "acked", acked_all)
+
+
+@_mutation
+def any_ack_taken_for_the_first(patch: pytest.MonkeyPatch) -> None:
+    """An ack for an unknown id releases the chunk that waits longest."""
+    acked = ChunkDelivery.acked
+
+    def acked_any(self: ChunkDelivery, now: float, chunk_ids: Iterable[str]) -> Actions[Chunk]:
+        first = next(iter(self._inflight), "")
+        return acked(self, now, [each if each in self._inflight else first for each in chunk_ids])
+
+    patch.setattr(Delivery, "acked", acked_any)
+
+
+@_mutation
+def backoff_never_reset(patch: pytest.MonkeyPatch) -> None:
+    """Failures are counted from the beginning of the process."""
+    note = ChunkDelivery._note_progress
+
+    def noted(self: ChunkDelivery, now_seconds: float) -> None:
+        failures = self._failures
+        note(self, now_seconds)
+        self._failures = failures
+
+    patch.setattr(Delivery, "_note_progress", noted)
+
+
+@_mutation
+def backoff_never_grows(patch: pytest.MonkeyPatch) -> None:
+    """Each failure is taken for the first."""
+    wait = ChunkDelivery._wait_before_retry
+
+    def waited(self: ChunkDelivery, now_seconds: float) -> None:
+        self._failures = 0
+        wait(self, now_seconds)
+
+    patch.setattr(Delivery, "_wait_before_retry", waited)
+
+
+@_mutation
+def backoff_never_capped(patch: pytest.MonkeyPatch) -> None:
+    """The longest wait is not the longest."""
+    retry_wait = client_module._retry_wait
+
+    def uncapped(settings: Settings) -> Callable[[int], float]:
+        wait = retry_wait(settings)
+        return lambda failures: wait(failures) * max(1, failures - 5)
+
+    patch.setattr(client_module, "_retry_wait", uncapped)
+
+
+@_mutation
+def backoff_not_hurried(patch: pytest.MonkeyPatch) -> None:
+    """A drain waits as long between attempts as a running program."""
+    hurry = ChunkDelivery.hurry
+    patch.setattr(
+        Delivery, "hurry", lambda self, now, timeout, _most: hurry(self, now, timeout, 1e9)
+    )
+
+
+@_mutation
+def hurry_cuts_off(patch: pytest.MonkeyPatch) -> None:
+    """A drain's shorter ack timeout counts from before the drain."""
+    hurry = ChunkDelivery.hurry
+
+    def hurried(
+        self: ChunkDelivery, now: float, ack_timeout_seconds: float, wait_seconds_max: float
+    ) -> Actions[Chunk]:
+        since = self._progress_at_seconds
+        actions = hurry(self, now, ack_timeout_seconds, wait_seconds_max)
+        self._progress_at_seconds = since
+        return actions
+
+    patch.setattr(Delivery, "hurry", hurried)
+
+
+@_mutation
+def split_loses_its_second_half(patch: pytest.MonkeyPatch) -> None:
+    """Of a chunk that was taken apart only the first half is sent."""
+    split = ChunkDelivery._split
+
+    def first_half(self: ChunkDelivery, chunk: Chunk) -> tuple[Chunk, ...] | None:
+        halves = split(self, chunk)
+        return None if halves is None else halves[:1]
+
+    patch.setattr(Delivery, "_split", first_half)
+
+
+@_mutation
+def split_without_a_trial(patch: pytest.MonkeyPatch) -> None:
+    """A chunk is taken apart when it is lost for the first time."""
+    patch.setattr("logship.suspects.STRIKES_BEFORE_SPLIT", 1)
+
+
+@_mutation
+def whole_sent_after_its_halves(patch: pytest.MonkeyPatch) -> None:
+    """A chunk that was taken apart stays in line itself."""
+    split = ChunkDelivery._split
+
+    def and_whole(self: ChunkDelivery, chunk: Chunk) -> tuple[Chunk, ...] | None:
+        halves = split(self, chunk)
+        return None if halves is None else (*halves, chunk)
+
+    patch.setattr(Delivery, "_split", and_whole)
+
+
+@_mutation
+def quarantine_without_proof(patch: pytest.MonkeyPatch) -> None:
+    """A single record that a server passes over is given up at once."""
+    condemn = ChunkDelivery._condemn_overtaken
+
+    def condemned(self: ChunkDelivery, now_seconds: float) -> Actions[Chunk]:
+        self._passed_over.update(self._inflight)
+        return condemn(self, now_seconds)
+
+    patch.setattr(Delivery, "_condemn_overtaken", condemned)
+
+
+# -- the buffer ------------------------------------------------------------------------------
+
+
+@_mutation
+def number_used_twice(patch: pytest.MonkeyPatch) -> None:
+    """The number of a record that found no place is given to the next one as well."""
+    burn = Buffer.burn
+
+    def burned(self: Buffer, tag: str, body: bytes, reason: str) -> Burned | None:
+        result = burn(self, tag, body, reason)
+        if result is not None:
+            result.stream.next_number -= 1
+        return result
+
+    patch.setattr(Buffer, "burn", burned)
+
+
+@_mutation
+def gap_not_declared(patch: pytest.MonkeyPatch) -> None:
+    """What was lost is counted, and the stream says nothing of it."""
+    declare = Buffer._declare_gaps
+
+    def forgotten(self: Buffer, stream: Stream) -> None:
+        stream.undeclared = []
+        declare(self, stream)
+
+    patch.setattr(Buffer, "_declare_gaps", forgotten)
+
+
+@_mutation
+def gap_forgotten_with_its_chunk(patch: pytest.MonkeyPatch) -> None:
+    """A gap record that is dropped with its chunk is not written again."""
+    drop = Buffer.drop_oldest
+
+    def dropped(self: Buffer) -> bool:
+        chunk = self._oldest_droppable()
+        if chunk is not None:
+            chunk.gaps = []
+        return drop(self)
+
+    patch.setattr(Buffer, "drop_oldest", dropped)
+
+
+@_mutation
+def drops_what_is_in_flight(patch: pytest.MonkeyPatch) -> None:
+    """A full buffer drops a chunk that delivery has."""
+    droppable = Buffer._oldest_droppable
+
+    def any_of_them(self: Buffer) -> Chunk | None:
+        taken = (each for each in self._unsettled.values() if each.state is ChunkState.TAKEN)
+        return next(taken, None) or droppable(self)
+
+    patch.setattr(Buffer, "_oldest_droppable", any_of_them)
+
+
+@_mutation
+def chunk_sealed_and_lost(patch: pytest.MonkeyPatch) -> None:
+    """A chunk is taken out of the line and given to nobody."""
+    take = Buffer.take
+
+    def taken(self: Buffer) -> Chunk | None:
+        chunk = take(self)
+        return take(self) if chunk is not None and chunk.serial % 7 == 0 else chunk
+
+    patch.setattr(Buffer, "take", taken)
+
+
+@_mutation
+def wake_up_lost(patch: pytest.MonkeyPatch) -> None:
+    """Nobody is told that a chunk is sealed."""
+    patch.setattr(Buffer, "_wake_is_due", lambda _self: False)
+
+
+@_mutation
+def space_not_told(patch: pytest.MonkeyPatch) -> None:
+    """The bytes of an acked chunk stay in the account."""
+    settle = Buffer._settle
+
+    def settled(self: Buffer, chunk: Chunk) -> None:
+        held = self.bytes_held
+        settle(self, chunk)
+        self.bytes_held = held
+
+    patch.setattr(Buffer, "_settle", settled)
+
+
+@_mutation
+def bound_not_kept(patch: pytest.MonkeyPatch) -> None:
+    """The buffer takes more than it may."""
+
+    def widen(buffer: Buffer) -> None:
+        buffer.bytes_max += buffer.bytes_max // 2
+
+    _after_init(patch, Buffer, widen)
+
+
+@_mutation
+def acked_counted_twice(patch: pytest.MonkeyPatch) -> None:
+    """A chunk that has been sent twice counts twice."""
+    release = Buffer.release
+
+    def released(self: Buffer, chunk: Chunk) -> None:
+        release(self, chunk)
+        self.counters.acked += chunk.records if chunk.serial % 5 == 0 else 0
+
+    patch.setattr(Buffer, "release", released)
+
+
+@_mutation
+def report_leaves_out_a_range(patch: pytest.MonkeyPatch) -> None:
+    """The report counts what is not acked, and does not name it."""
+    report = buffer_module._stream_report
+
+    def without(stream: Stream, waiting: list[Chunk]) -> StreamReport:
+        return replace(report(stream, waiting), unacked=[])
+
+    patch.setattr(buffer_module, "_stream_report", without)
+
+
+@_mutation
+def end_record_with_a_wrong_count(patch: pytest.MonkeyPatch) -> None:
+    """The end record says that one record less was accepted."""
+    end = Buffer._end
+
+    def ended(self: Buffer, stream: Stream) -> None:
+        stream.accepted -= 1
+        end(self, stream)
+        stream.accepted += 1
+
+    patch.setattr(Buffer, "_end", ended)
+
+
+# -- the client and the protocol -------------------------------------------------------------
+
+
+@_mutation
+def answers_of_two_connections_mixed(patch: pytest.MonkeyPatch) -> None:
+    """What a connection left half read is taken for the beginning of the next one's answers."""
+    shared = AckReader()
+    patch.setattr(AckReader, "__init__", lambda self: self.__dict__.update(shared.__dict__))
+
+
+@_mutation
+def drain_ends_late(patch: pytest.MonkeyPatch) -> None:
+    """A drain takes a second more than it was given."""
+
+    def prolong(closing: Closing) -> None:
+        plan = closing._plan
+        closing._plan = replace(plan, deadline_seconds=plan.deadline_seconds + 1.0)
+
+    _after_init(patch, Closing, prolong)
+
+
+# -- those that were found -------------------------------------------------------------------
+
+
+@_mutation
+def timer_not_armed_when_writable(patch: pytest.MonkeyPatch) -> None:
+    """What is sent when the kernel takes bytes again has no ack timeout."""
+
+    def changed(self: SimulatedClient, link: Link, writable: bool) -> None:
+        if self.link is link:
+            self._perform(self.delivery.set_writable(self.history.clock.now, writable))
+
+    patch.setattr(SimulatedClient, "writable_changed", changed)
+
+
+@_mutation
+def loop_spins_during_a_trial(patch: pytest.MonkeyPatch) -> None:
+    """While a chunk is alone in flight, the client looks for more to send without a pause."""
+
+    def can_send(self: ChunkDelivery) -> bool:
+        room = len(self._inflight) < self._inflight_chunks_max
+        return self.state.name == "READY" and self.writable and room
+
+    patch.setattr(Delivery, "can_send", property(can_send))
+
+
+@_mutation
+def resend_ends_the_silence(patch: pytest.MonkeyPatch) -> None:
+    """To send again what was passed over puts off the ack timeout, each time."""
+    condemn = ChunkDelivery._condemn_overtaken
+
+    def condemned(self: ChunkDelivery, now_seconds: float) -> Actions[Chunk]:
+        actions = condemn(self, now_seconds)
+        if not self._inflight.keys().isdisjoint(self._passed_over):
+            self._progress_at_seconds = now_seconds
+        return actions
+
+    patch.setattr(Delivery, "_condemn_overtaken", condemned)
+
+
+@_mutation
+def neighbours_acquit_each_other(patch: pytest.MonkeyPatch) -> None:
+    """Two records side by side that a server closes on: each is the other's probe, for ever."""
+    patch.setattr("logship.suspects.PROBES_AT_FIRST", 1)
+
+    def acquit(self: Suspects, *, one_was_split: bool) -> None:
+        del one_was_split
+        self._strikes.clear()
+
+    patch.setattr(Suspects, "acquit", acquit)
+
+
+@_mutation
+def accused_once_is_guilty(patch: pytest.MonkeyPatch) -> None:
+    """A server that recovers while it is probed costs an innocent record."""
+    patch.setattr(Suspects, "accuse", lambda _self, _chunk_id: True)
+
+
+@_mutation
+def suspect_overtaken_by_nothing(patch: pytest.MonkeyPatch) -> None:
+    """A chunk that was passed over once counts as overtaken again as soon as it is sent."""
+    fill = ChunkDelivery._fill_window
+
+    def filled(self: ChunkDelivery, now_seconds: float) -> Actions[Chunk]:
+        actions = fill(self, now_seconds)
+        for flight in self._inflight.values():
+            if flight.overtaken_at_seconds is None and flight.chunk.id in self._passed_over:
+                flight.overtaken_at_seconds = now_seconds
+        return actions
+
+    patch.setattr(Delivery, "_fill_window", filled)
+
+
+@_mutation
+def sent_again_behind_the_others(patch: pytest.MonkeyPatch) -> None:
+    """A chunk that is slow to be acked loses its place in the window when it is sent again."""
+    send_again = ChunkDelivery._send_again
+
+    def moved(self: ChunkDelivery, flight: Flight[Chunk]) -> Send[Chunk]:
+        self._inflight[flight.chunk.id] = self._inflight.pop(flight.chunk.id)
+        return send_again(self, flight)
+
+    patch.setattr(Delivery, "_send_again", moved)

@@ -1,0 +1,145 @@
+"""Buffers on a spool small enough that a test sees every corner of it, and readers of what is left.
+
+The reader decodes files with the format's pure functions; it knows nothing of the storage that
+wrote them.
+"""
+
+from __future__ import annotations
+
+import mmap
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from logship.buffer.buffer import Buffer, Outcome
+from logship.buffer.mapped import Mapping, Words
+from logship.buffer.segments import ACKED, Payload, read_payload, read_segment
+from logship.buffer.spool import SpoolStorage
+from logship.protocol.entries import pack_record, unpack_entries
+
+KEY = "logship_id"
+SEGMENT_BYTES = 16 * 1024
+CHUNK_BYTES = 2 * 1024
+
+
+def storage_in(path: Path, **parts: Any) -> SpoolStorage:
+    """Return a storage whose files are small."""
+    chosen: dict[str, Any] = {
+        "bytes_max": 2 * 1024 * 1024,
+        "memory_bytes_max": 64 * 1024,
+        "chunk_bytes_max": CHUNK_BYTES,
+        "stamp_key": KEY,
+        "segment_bytes": SEGMENT_BYTES,
+        **parts,
+    }
+    return SpoolStorage(path, **chosen)
+
+
+def buffer_on(storage: SpoolStorage, **parts: Any) -> Buffer:
+    """Return a buffer on it."""
+    chosen: dict[str, Any] = {
+        "bytes_max": 1 << 30,
+        "chunk_bytes_max": CHUNK_BYTES,
+        "linger_seconds": 1000.0,
+        "stamp_key": KEY,
+        **parts,
+    }
+    return Buffer(storage=storage, **chosen)
+
+
+def offer(buffer: Buffer, marker: str, tag: str = "tag", size: int = 0) -> bool:
+    """Offer a record with this marker, padded to about `size` bytes; tell whether it is in."""
+    record = {"message": marker, "pad": "x" * size}
+    return buffer.offer(tag, pack_record(record, 1)) is Outcome.ACCEPTED
+
+
+@dataclass
+class Left:
+    """What a reader finds in files.
+
+    Attributes:
+        markers: Of records in chunks that are not acked, in the order of shipping.
+        stamps: Of the same.
+        faults: Whatever could not be read.
+        refused: Files of another format.
+    """
+
+    markers: list[str] = field(default_factory=list)
+    stamps: list[str] = field(default_factory=list)
+    faults: list[str] = field(default_factory=list)
+    refused: int = 0
+
+
+def read_files(files: list[bytes], life: bytes) -> Left:
+    """Return what the bytes of a life's segments hold."""
+    left = Left()
+    found = []
+    for data in files:
+        contents = read_segment(data, life)
+        left.refused += contents.refused is not None
+        left.faults += [damage.reason for damage in contents.damages]
+        found += [(chunk.identity.serial, chunk, data) for chunk in contents.chunks]
+    for _, chunk, data in sorted(found, key=lambda each: each[0]):
+        if chunk.state == ACKED or not chunk.entries:
+            continue
+        payload = data[chunk.payload_at : chunk.payload_end]
+        read = read_payload(chunk, payload)
+        if isinstance(read, Payload):
+            records = [record for _, record in unpack_entries(payload)]
+            left.markers += [each.get("message") for each in records if "pad" in each]
+            left.stamps += [each[KEY] for each in records]
+        else:
+            left.faults.append(read)
+    return left
+
+
+class WatchedFiles:
+    """Maps files, and calls back after every store, also in the middle of a longer copy.
+
+    Attributes:
+        after_store: Called after each; a crash could come there.
+    """
+
+    def __init__(self) -> None:
+        self.after_store: Callable[[], None] = lambda: None
+        self._mappings: list[mmap.mmap] = []
+
+    def map(self, descriptor: int, size: int) -> tuple[Mapping, Words]:
+        """Be the storage's mapper."""
+        mapping = mmap.mmap(descriptor, size)
+        self._mappings.append(mapping)
+        return _Watched(self, mapping), _WatchedWords(self, memoryview(mapping).cast("Q"))
+
+    def segments(self) -> list[bytes]:
+        """Return the bytes of all segments as a crash would leave them now."""
+        return [bytes(each) for each in self._mappings if each[:8] == b"LGSPSEG\n"]
+
+
+class _Watched:
+    def __init__(self, files: WatchedFiles, mapping: mmap.mmap) -> None:
+        self._files = files
+        self._mapping = mapping
+
+    def __setitem__(self, where: slice, data: bytes) -> None:
+        half = len(data) // 2
+        self._mapping[where.start or 0 : (where.start or 0) + half] = data[:half]
+        self._files.after_store()
+        self._mapping[where] = data
+        self._files.after_store()
+
+    def __getitem__(self, where: slice) -> bytes:
+        return self._mapping[where]
+
+
+class _WatchedWords:
+    def __init__(self, files: WatchedFiles, words: memoryview) -> None:
+        self._files = files
+        self._words = words
+
+    def __setitem__(self, index: int, word: int) -> None:
+        self._words[index] = word
+        self._files.after_store()
+
+    def __getitem__(self, index: int) -> int:
+        return int(self._words[index])

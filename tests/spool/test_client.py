@@ -1,0 +1,139 @@
+"""Shows a client with a spool from its settings to its report, in one process."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+from logship import BackgroundClient, Settings
+from logship.errors import SettingsError
+from tests.spool.programs import NOWHERE
+from tests.support.receiver_process import ReceiverProcess
+from tests.support.waiting import wait_until
+
+
+def settings(spool: Path, endpoint: str = NOWHERE, **more: object) -> Settings:
+    return Settings.of(
+        endpoints=endpoint,
+        spool_dir=str(spool),
+        backoff_seconds_base=0.01,
+        backoff_seconds_max=0.05,
+        **more,
+    )
+
+
+def test_the_spool_is_chosen_by_environment() -> None:
+    chosen = Settings.from_env(
+        {
+            "LOGSHIP_SPOOL_DIR": "/spool",
+            "LOGSHIP_SPOOL_BYTES_MAX": str(32 * 1024 * 1024),
+            "LOGSHIP_SPOOL_FSYNC": "interval",
+        }
+    )
+    assert (chosen.spool_dir, chosen.spool_bytes_max) == ("/spool", 32 * 1024 * 1024)
+    assert chosen.spool_fsync == "interval"
+    assert Settings.from_env({}).spool_dir is None
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("SPOOL_FSYNC", "always"), ("SPOOL_BYTES_MAX", "1024"), ("SPOOL_DIR", "\n")],
+)
+def test_a_wrong_setting_is_named(name: str, value: str) -> None:
+    with pytest.raises(SettingsError, match=name.lower()):
+        Settings.from_env({f"LOGSHIP_{name}": value})
+
+
+def test_a_record_is_on_the_spool_before_emit_returns(tmp_path: Path) -> None:
+    client = BackgroundClient(settings(tmp_path))
+    assert client.emit({"message": "precious words"})
+    (life,) = tmp_path.iterdir()
+    data = b"".join(each.read_bytes() for each in life.glob("segment-*"))
+    assert b"precious words" in data
+    report = client.close(timeout=1)
+    assert (report.accepted, report.spooled, report.unacked) == (1, 1, 0)
+    assert life.exists()
+
+
+def test_the_next_client_ships_it_and_counts_its_own_alone(tmp_path: Path) -> None:
+    first = BackgroundClient(settings(_made(tmp_path)))
+    assert first.emit({"message": "old"})
+    first.close(timeout=1)
+    with ReceiverProcess.start(tmp_path / "out") as receiver:
+        second = BackgroundClient(settings(_made(tmp_path), receiver.endpoint))
+        assert second.emit({"message": "new"})
+        receiver.wait_for_records(3)
+        wait_until(lambda: len(list(_made(tmp_path).iterdir())) == 1, "the old life is gone")
+        report = second.close(timeout=20)
+        messages = [each["record"]["message"] for each in receiver.records()]
+    assert (report.accepted, report.acked) == (1, 1)
+    assert len(report.streams) == 1
+    assert sorted(messages) == sorted(["old", "new"] + ["logship: stream closed"] * 2)
+    assert list(_made(tmp_path).iterdir()) == []
+
+
+def _made(tmp_path: Path) -> Path:
+    path = tmp_path / "spool"
+    path.mkdir(exist_ok=True)
+    return path
+
+
+def test_an_unusable_spool_is_said_on_stderr_and_nothing_is_lost(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    with ReceiverProcess.start(tmp_path / "out") as receiver:
+        client = BackgroundClient(settings(tmp_path / "nowhere", receiver.endpoint))
+        for number in range(50):
+            assert client.emit({"message": f"m{number}"})
+        report = client.close(timeout=20)
+    assert (report.accepted, report.acked) == (50, 50)
+    said = capfd.readouterr().err
+    assert said.count("the spool cannot be written") == 1
+    assert str(tmp_path / "nowhere") in said
+    assert client.client.buffer.unspooled == 50
+
+
+def test_a_record_beyond_the_spool_is_spilled_at_the_end(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    client = BackgroundClient(settings(tmp_path / "nowhere"))
+    assert client.emit({"message": "from memory"})
+    report = client.close(timeout=2)
+    assert (report.spooled, report.spilled) == (0, 1)
+    lines = [json.loads(each) for each in capfd.readouterr().err.splitlines() if each[0] == "{"]
+    spilled = [each["record"]["message"] for each in lines if each["logship"] == "spilled"]
+    assert "from memory" in spilled
+
+
+def test_a_disabled_client_touches_no_spool(tmp_path: Path) -> None:
+    client = BackgroundClient(settings(tmp_path, disabled=True))
+    assert not client.emit({"message": "m"})
+    client.close()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_forked_child_has_a_spool_of_its_own(tmp_path: Path) -> None:
+    client = BackgroundClient(settings(tmp_path))
+    assert client.emit({"message": "parent"})
+    (parents,) = tmp_path.iterdir()
+    child = os.fork()
+    if child == 0:
+        code = 1
+        try:
+            code = 0 if client.emit({"message": "child"}) else 2
+        finally:
+            os._exit(code)
+    _, status = os.waitpid(child, 0)
+    assert os.waitstatus_to_exitcode(status) == 0
+    (childs,) = set(tmp_path.iterdir()) - {parents}
+    held = {
+        life: b"".join(each.read_bytes() for each in life.glob("segment-*"))
+        for life in (parents, childs)
+    }
+    assert b"child" in held[childs]
+    assert b"child" not in held[parents]
+    assert b"\xa6parent" in held[parents]
+    client.close(timeout=1)

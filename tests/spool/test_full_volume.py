@@ -1,0 +1,98 @@
+"""Shows that a volume filled to the last byte by somebody else neither kills nor stalls a program.
+
+A small tmpfs is mounted for it, which takes root; a hole in a mapped file would be SIGBUS there.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.spool.programs import NOWHERE, Spools, spools_in
+from tests.support.waiting import wait_until
+
+MIB = 1024 * 1024
+
+
+@pytest.fixture
+def volume(tmp_path: Path) -> Iterator[Path]:
+    """A volume of 32 MiB, of which the floor leaves half to others."""
+    point = tmp_path / "volume"
+    point.mkdir()
+    command = ["mount", "-t", "tmpfs", "-o", "size=32m", "tmpfs", str(point)]
+    mounted = subprocess.run(command, capture_output=True, text=True, check=False)
+    if mounted.returncode != 0:
+        pytest.skip(f"no mount for us: {mounted.stderr.strip()}")
+    yield point
+    subprocess.run(["umount", "-l", str(point)], check=True)
+
+
+@pytest.fixture
+def spools(tmp_path: Path) -> Iterator[Spools]:
+    with spools_in(tmp_path) as spools:
+        yield spools
+
+
+def fill(volume: Path) -> Path:
+    """Take every byte of the volume, and return the file that holds them."""
+    filler = volume / "filler"
+    descriptor = os.open(filler, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+    try:
+        for size in (MIB, 4096, 1):
+            with contextlib.suppress(OSError):
+                while True:
+                    os.write(descriptor, bytes(size))
+    finally:
+        os.close(descriptor)
+    with pytest.raises(OSError, match=os.strerror(errno.ENOSPC)):
+        (volume / "one more").write_bytes(b"x")
+    (volume / "one more").unlink(missing_ok=True)
+    return filler
+
+
+def test_an_application_lives_through_a_volume_that_is_filled(spools: Spools, volume: Path) -> None:
+    application = spools.start_application(10_000, endpoint=NOWHERE, spool=volume)
+    spools.wait_for_ledger(100)
+    filler = fill(volume)
+    wait_until(lambda: "the spool cannot be written" in spools.stderr, "it says so", 60)
+    logged = len(spools.ledger)
+    spools.wait_for_ledger(logged + 3_000)
+    assert application.poll() is None
+    filler.unlink()
+    wait_until(lambda: "the spool" in spools.stderr and "can be written again" in spools.stderr,
+               "it is back", 60)  # fmt: skip
+    assert spools.stderr.count("the spool cannot be written") == 1
+    assert application.poll() is None
+
+
+def test_an_application_that_finds_a_full_volume_ships_from_memory(
+    spools: Spools, volume: Path
+) -> None:
+    fill(volume)
+    application = spools.start_application(3_000, spool=volume)
+    spools.wait_for_ledger(1_000)
+    wait_until(lambda: len(spools.delivered) > 500, "records arrive", 60)
+    assert application.poll() is None
+    assert "the spool cannot be written" in spools.stderr
+
+
+def test_what_was_spooled_before_the_volume_was_full_is_recovered(
+    spools: Spools, volume: Path
+) -> None:
+    application = spools.start_application(1_000, endpoint=NOWHERE, spool=volume)
+    spools.wait_for_ledger(300)
+    before = spools.ledger
+    fill(volume)
+    application.kill()
+    application.wait()
+    spools.spool.rmdir()
+    spools.spool.symlink_to(volume)
+    recoverer = spools.start_recoverer("--spool", str(volume))
+    recoverer.communicate(timeout=60)
+    assert before <= set(spools.delivered)

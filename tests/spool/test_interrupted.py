@@ -1,0 +1,130 @@
+"""Shows a spool whose writer is interrupted by an exception wherever a signal handler may raise.
+
+After each, the buffer must agree with its files: what a crash would leave is what it believes is
+waiting, and when that is shipped, no segment stays in use.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from logship.buffer.buffer import Buffer
+from logship.buffer.spool import SpoolStorage
+from logship.protocol.entries import unpack_entries
+from tests.spool.spools import SEGMENT_BYTES, WatchedFiles, buffer_on, offer, read_files, storage_in
+from tests.unit.interruptions import Interrupter
+
+POINTS_MAX = 2000
+STEP = 3
+"""Every third point in the normal suite, each from another offset: a scene has hundreds."""
+
+
+class Alarm(BaseException):
+    """What a signal handler raises."""
+
+
+def _alarm() -> None:
+    raise Alarm
+
+
+class Scene:
+    """A buffer on a spool with chunks in every state."""
+
+    def __init__(self, path: Path) -> None:
+        path.mkdir()
+        self.files = WatchedFiles()
+        self.storage: SpoolStorage = storage_in(path, mapper=self.files.map)
+        self.buffer: Buffer = buffer_on(self.storage)
+        for number in range(12):
+            assert offer(self.buffer, f"m{number}", "ab"[number % 2], 300)
+        self.buffer.seal_all()
+        self.taken = [self.buffer.take() for _ in "12"]
+        for number in range(12, 15):
+            assert offer(self.buffer, f"m{number}", "a", 100)
+        assert self.storage._life is not None
+        self.life = self.storage._life.id
+
+    def check(self) -> None:
+        """Compare buffer and files, then ship all."""
+        assert offer(self.buffer, "afterwards", "a") or self.buffer.intake_closed
+        waiting = {
+            record["message"]
+            for chunk in self.buffer.unsettled()
+            for _, record in unpack_entries(bytes(chunk.outermost.data))
+            if "pad" in record
+        }
+        left = read_files(self.files.segments(), self.life)
+        assert left.faults == []
+        assert set(left.markers) == waiting
+        assert len(left.markers) == len(waiting)
+        report = self.buffer.report("", 0.0)
+        parts = report.acked + report.spooled + report.spilled + report.dropped + report.unacked
+        assert report.accepted == parts
+        for chunk in self.buffer.unsettled():
+            self.buffer.seal_all()
+            self.buffer.release(chunk)
+        assert not any(segment.live for segment in self.storage._segments)
+        self.storage.close()
+
+
+def offer_more(scene: Scene) -> None:
+    offer(scene.buffer, "more", "a")
+
+
+def offer_another_tag(scene: Scene) -> None:
+    offer(scene.buffer, "another", "c")
+
+
+def offer_what_needs_another_segment(scene: Scene) -> None:
+    offer(scene.buffer, "large", "a", SEGMENT_BYTES - 2000)
+
+
+def release(scene: Scene) -> None:
+    chunk = scene.taken[0]
+    assert chunk is not None
+    scene.buffer.release(chunk)
+
+
+def split(scene: Scene) -> None:
+    chunk = scene.taken[1]
+    assert chunk is not None
+    halves = scene.buffer.split(chunk)
+    assert halves is not None
+    for half in halves:
+        scene.buffer.release(half)
+
+
+def drop(scene: Scene) -> None:
+    scene.buffer.drop_oldest()
+
+
+def burn(scene: Scene) -> None:
+    scene.buffer.burn("a", b"", "overflow")
+
+
+def close(scene: Scene) -> None:
+    scene.buffer.close_intake()
+
+
+SCENES = [offer_more, offer_another_tag, offer_what_needs_another_segment, release, split, drop,
+          burn, close]  # fmt: skip
+
+
+@pytest.mark.parametrize("act", SCENES, ids=lambda act: act.__name__)
+def test_an_exception_anywhere_leaves_buffer_and_files_agreed(
+    tmp_path: Path, act: Callable[[Scene], None]
+) -> None:
+    for at in range(0, POINTS_MAX, STEP):
+        scene = Scene(tmp_path / str(at))
+        interrupter = Interrupter(_alarm, at, at_signal_points=True)
+        try:
+            interrupter.run(lambda scene=scene: act(scene))  # type: ignore[misc]
+        except Alarm:
+            assert interrupter.done
+        scene.check()
+        if not interrupter.done:
+            return
+    raise AssertionError(f"more than {POINTS_MAX} points")

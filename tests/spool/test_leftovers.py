@@ -1,0 +1,442 @@
+"""Shows what a recoverer makes of a dead life: everything once, in order, and its end proved."""
+
+from __future__ import annotations
+
+import contextlib
+import random
+import struct
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from logship.buffer.buffer import Buffer
+from logship.buffer.chunk import ChunkState
+from logship.buffer.leftovers import (
+    AdoptedChunk,
+    Leftovers,
+    Waiting,
+    inspect_lives,
+    refuse,
+    settle,
+)
+from logship.buffer.segments import COMMIT_AT, read_segment
+from logship.protocol.entries import unpack_entries
+from tests.spool.spools import KEY, buffer_on, offer, storage_in
+
+STEPS_MAX = 100_000
+
+
+def dead_life(path: Path, fill: Callable[[Buffer], None], **parts: Any) -> Path:
+    """Leave on a spool what a process that is killed after `fill` leaves; return its directory."""
+    before = set(path.iterdir())
+    storage = storage_in(path, **parts)
+    fill(buffer_on(storage, stamp_key=parts.get("stamp_key", KEY)))
+    storage.abandon()  # gives up the lock, and nothing else, as death does
+    (life,) = {each for each in path.iterdir() if each.name != "quarantine"} - before
+    return life
+
+
+def log_some(buffer: Buffer, count: int = 30, name: str = "m") -> None:
+    for number in range(count):
+        assert offer(buffer, f"{name}{number}", "abc"[number % 3], 100)
+
+
+class Sidecar:
+    """Takes chunks, acks them, and remembers their records.
+
+    Attributes:
+        records: Of the application, in the order of arrival.
+        controls: Our own.
+        ids: Of the chunks.
+    """
+
+    def __init__(self, leftovers: Leftovers) -> None:
+        self.leftovers = leftovers
+        self.records: list[dict[str, Any]] = []
+        self.controls: list[dict[str, Any]] = []
+        self.ids: list[str] = []
+        self._unacked: list[AdoptedChunk] = []
+
+    def take_in(self, chunks: int = STEPS_MAX) -> None:
+        """Receive and ack until nothing is left, or so many chunks have come."""
+        for _ in range(STEPS_MAX):
+            found = self.leftovers.step()
+            if isinstance(found, AdoptedChunk):
+                self.receive(found)
+                chunks -= 1
+            elif found is Waiting.FOR_ACKS:
+                self.ack(self._unacked.pop(0))
+            elif found is Waiting.FOR_DEATHS:
+                return
+            if chunks == 0:
+                return
+        raise AssertionError("recovery does not come to an end")
+
+    def receive(self, chunk: AdoptedChunk) -> None:
+        self.ids.append(chunk.id)
+        self._unacked.append(chunk)
+        for _, record in unpack_entries(chunk.data):
+            is_control = "logship_end" in record or "logship_gap" in record
+            (self.controls if is_control else self.records).append(record)
+
+    def ack(self, chunk: AdoptedChunk) -> None:
+        chunk.state = ChunkState.SETTLED
+        settle(chunk)
+
+    def ack_all(self) -> None:
+        while self._unacked:
+            self.ack(self._unacked.pop(0))
+
+    @property
+    def markers(self) -> list[str]:
+        return [each["message"] for each in self.records]
+
+
+def recover(path: Path) -> Sidecar:
+    """Recover everything under `path`."""
+    sidecar = Sidecar(Leftovers(path))
+    sidecar.take_in()
+    return sidecar
+
+
+def test_everything_comes_in_order_and_nothing_is_left(tmp_path: Path) -> None:
+    dead_life(tmp_path, log_some)
+    sidecar = recover(tmp_path)
+    for tag in range(3):
+        mine = [f"m{number}" for number in range(tag, 30, 3)]
+        assert [each for each in sidecar.markers if each in mine] == mine
+    assert len(sidecar.markers) == 30
+    assert list(tmp_path.iterdir()) == []
+    counters = sidecar.leftovers.counters
+    assert (counters.lives, counters.lives_finished, counters.damaged) == (1, 1, 0)
+    assert (counters.records, counters.records_acked) == (30, 30)
+
+
+def test_each_dead_stream_gets_its_end_record(tmp_path: Path) -> None:
+    dead_life(tmp_path, log_some)
+    sidecar = recover(tmp_path)
+    ends = {each[KEY][:12]: each for each in sidecar.controls}
+    assert len(ends) == len(sidecar.controls) == 3
+    for stream, end in ends.items():
+        numbers = [int(each[KEY][13:]) for each in sidecar.records if each[KEY][:12] == stream]
+        assert end["logship_end"] == "recovered"
+        assert int(end[KEY][13:]) == max(numbers) + 1
+
+
+def test_the_oldest_life_comes_first(tmp_path: Path) -> None:
+    for born, name in ((3, "third"), (1, "first"), (2, "second")):
+        dead_life(
+            tmp_path,
+            lambda buffer, name=name: log_some(buffer, 1, name),  # type: ignore[misc]
+            time_ns=lambda born=born: born,
+        )
+    assert recover(tmp_path).markers == ["first0", "second0", "third0"]
+
+
+def test_a_stream_whose_records_are_all_acked_is_ended_too(tmp_path: Path) -> None:
+    def all_acked(buffer: Buffer) -> None:
+        log_some(buffer)
+        buffer.seal_all()
+        while (chunk := buffer.take()) is not None:
+            buffer.release(chunk)
+        assert offer(buffer, "last", "other")  # begins the segment anew: the headers are gone
+
+    dead_life(tmp_path, all_acked)
+    sidecar = recover(tmp_path)
+    assert sidecar.markers == ["last"]
+    assert sorted(int(each[KEY][13:]) for each in sidecar.controls) == [2, 11, 11, 11]
+
+
+def test_numbers_that_are_nowhere_on_the_spool_are_not_given_out_again(tmp_path: Path) -> None:
+    """Records dropped, or taken in memory, have numbers as well."""
+
+    def burns(buffer: Buffer) -> None:
+        assert offer(buffer, "m", "a")
+        for _ in range(5):
+            buffer.burn("a", b"", "overflow")
+
+    dead_life(tmp_path, burns)
+    (end,) = recover(tmp_path).controls
+    assert end[KEY][13:] == "0000000007"
+
+
+def test_a_stream_that_ended_is_not_ended_again(tmp_path: Path) -> None:
+    def closes(buffer: Buffer) -> None:
+        log_some(buffer)
+        buffer.close_intake()
+
+    dead_life(tmp_path, closes)
+    sidecar = recover(tmp_path)
+    assert [each["logship_end"] for each in sidecar.controls] == [True] * 3
+
+
+def test_a_stream_whose_end_record_is_acked_is_not_ended_again(tmp_path: Path) -> None:
+    def closes(buffer: Buffer) -> None:
+        log_some(buffer, 3)
+        buffer.close_intake()
+        chunk = buffer.take()
+        assert chunk is not None
+        buffer.release(chunk)
+
+    dead_life(tmp_path, closes)
+    sidecar = recover(tmp_path)
+    assert len(sidecar.records) == 2
+    assert len(sidecar.controls) == 2
+
+
+def test_without_stamps_there_are_no_records_of_our_own(tmp_path: Path) -> None:
+    def log(buffer: Buffer) -> None:
+        buffer.offer("tag", b"\x92\xd7\x00" + bytes(8) + b"\x81\xa7message\xa1m")
+
+    dead_life(tmp_path, log, stamp_key=None)
+    sidecar = recover(tmp_path)
+    assert (sidecar.markers, sidecar.controls) == (["m"], [])
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_recoverers_that_die_anywhere_lose_nothing_and_end_each_stream_once(
+    tmp_path: Path, seed: int
+) -> None:
+    """What the next one sends again is the same: ids, stamps, the numbers of the end records."""
+    dice = random.Random(seed)
+    dead_life(tmp_path, lambda buffer: log_some(buffer, 60))
+    records: dict[str, set[str]] = {}
+    ends: dict[str, set[str]] = {}
+    for _ in range(200):
+        sidecar = Sidecar(Leftovers(tmp_path))
+        sidecar.take_in(dice.randrange(1, 9))
+        if dice.random() < 0.5:
+            sidecar.ack_all()
+        sidecar.leftovers.close()  # as death does
+        for each in sidecar.records:
+            records.setdefault(each["message"], set()).add(each[KEY])
+        for each in sidecar.controls:
+            ends.setdefault(each[KEY][:12], set()).add(each[KEY])
+        if not list(tmp_path.iterdir()):
+            break
+    assert list(tmp_path.iterdir()) == []
+    assert len(records) == 60
+    assert all(len(stamps) == 1 for stamps in records.values())
+    assert len(ends) == 3
+    assert all(len(stamps) == 1 for stamps in ends.values())
+
+
+def test_what_one_recoverer_had_acked_the_next_does_not_ship(tmp_path: Path) -> None:
+    dead_life(tmp_path, lambda buffer: log_some(buffer, 60))
+    first = Sidecar(Leftovers(tmp_path))
+    first.take_in(5)
+    first.ack_all()
+    first.leftovers.close()
+    second = recover(tmp_path)
+    assert len(first.ids) == 5
+    assert set(first.ids).isdisjoint(second.ids)
+    assert len(first.records) + len(second.records) == 60
+
+
+def test_an_ack_that_comes_after_the_lock_was_given_up_touches_nothing(tmp_path: Path) -> None:
+    life = dead_life(tmp_path, log_some)
+    first = Sidecar(Leftovers(tmp_path))
+    first.take_in(2)
+    first.leftovers.close()
+    innocent = tmp_path / "innocent"
+    innocent.write_bytes(bytes(100_000))
+    with contextlib.ExitStack() as stack:  # they get the numbers of the descriptors that are closed
+        for _ in range(20):
+            stack.enter_context(innocent.open("r+b"))
+        before = {each: each.read_bytes() for each in life.iterdir()}
+        first.ack_all()
+    assert innocent.read_bytes() == bytes(100_000)
+    assert {each: each.read_bytes() for each in life.iterdir()} == before
+
+
+def test_two_recoverers_share_lives_and_never_ship_the_same(tmp_path: Path) -> None:
+    for name in "xy":
+        dead_life(tmp_path, lambda buffer, name=name: log_some(buffer, 9, name))  # type: ignore[misc]
+    first, second = Sidecar(Leftovers(tmp_path)), Sidecar(Leftovers(tmp_path))
+    first.take_in(1)
+    second.take_in()
+    first.take_in()
+    assert sorted(first.ids + second.ids) == sorted({*first.ids, *second.ids})
+    assert len(first.records) == len(second.records) == 9
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_segment_goes_when_its_chunks_are_acked(tmp_path: Path) -> None:
+    life = dead_life(tmp_path, lambda buffer: log_some(buffer, 300))
+    files = len(list(life.glob("segment-*")))
+    assert files > 3
+    sidecar = Sidecar(Leftovers(tmp_path))
+    left = set()
+    for _ in range(STEPS_MAX):
+        sidecar.take_in(1)
+        sidecar.ack_all()
+        if not life.exists():
+            break
+        left.add(len(list(life.glob("segment-*"))))
+    assert {1, 2, 3} <= left
+
+
+def damage_second_chunk(life: Path) -> None:
+    """Make the commit word of the second chunk of the first segment nonsense."""
+    segment = min(life.glob("segment-*"))
+    data = bytearray(segment.read_bytes())
+    chunk = read_segment(bytes(data), bytes.fromhex(life.name)).chunks[1]
+    struct.pack_into("=Q", data, chunk.offset + COMMIT_AT, 7 << 32 | 77)
+    segment.write_bytes(data)
+
+
+def test_a_damaged_chunk_is_quarantined_named_and_declared(tmp_path: Path) -> None:
+    life = dead_life(tmp_path, lambda buffer: log_some(buffer, 60))
+    damage_second_chunk(life)
+    sidecar = recover(tmp_path)
+    counters = sidecar.leftovers.counters
+    assert counters.damaged == 1
+    assert "a chunk is damaged" in counters.notes[0]
+    assert life.name in counters.notes[0]
+    (kept,) = (tmp_path / "quarantine").iterdir()
+    assert kept.read_bytes().startswith(b"LGSPCHK\n")
+    assert kept.stat().st_mode & 0o777 == 0o600
+    (gap,) = [each["logship_gap"] for each in sidecar.controls if "logship_gap" in each]
+    stream = next(each[KEY][:12] for each in sidecar.controls if "logship_gap" in each)
+    arrived = {int(each[KEY][13:]) for each in sidecar.records if each[KEY][:12] == stream}
+    first, last, reason = gap
+    assert reason == "damaged"
+    end = max(int(each[KEY][13:]) for each in sidecar.controls if each[KEY][:12] == stream)
+    assert arrived | set(range(first, last + 1)) == set(range(1, 21))
+    assert end == 22  # the gap is 21
+    assert not life.exists()
+
+
+def test_a_damaged_life_is_recovered_the_same_by_the_next_one(tmp_path: Path) -> None:
+    life = dead_life(tmp_path, lambda buffer: log_some(buffer, 60))
+    damage_second_chunk(life)
+    first = Sidecar(Leftovers(tmp_path))
+    while not any("logship_gap" in each for each in first.controls):
+        first.take_in(1)
+    first.leftovers.close()  # it dies before that is acked
+    second = recover(tmp_path)
+    gaps = [
+        [(each[KEY], each["logship_gap"]) for each in sidecar.controls if "logship_gap" in each]
+        for sidecar in (first, second)
+    ]
+    assert gaps[0] == gaps[1]
+    assert len(list((tmp_path / "quarantine").iterdir())) == 1
+    assert not life.exists()
+
+
+def test_a_file_of_another_version_is_reported_and_never_deleted(tmp_path: Path) -> None:
+    life = dead_life(tmp_path, log_some)
+    segment = min(life.glob("segment-*"))
+    data = bytearray(segment.read_bytes())
+    data[8] = 99
+    segment.write_bytes(data)
+    sidecar = recover(tmp_path)
+    assert sidecar.leftovers.counters.refused == 1
+    assert "version 99" in sidecar.leftovers.counters.notes[0]
+    assert segment.read_bytes() == data
+    assert sidecar.controls == []  # a stream whose records are not known is not ended
+
+
+def test_a_record_that_no_server_takes_is_quarantined(tmp_path: Path) -> None:
+    life = dead_life(tmp_path, lambda buffer: log_some(buffer, 3))
+    leftovers = Leftovers(tmp_path)
+    sidecar = Sidecar(leftovers)
+    refused: list[str] = []
+    for _ in range(STEPS_MAX):
+        found = leftovers.step()
+        if isinstance(found, AdoptedChunk) and not refused:
+            refused.append(refuse(found))
+            sidecar.ack(found)
+        elif isinstance(found, AdoptedChunk):
+            sidecar.receive(found)
+        elif found is Waiting.FOR_ACKS:
+            sidecar.ack_all()
+        elif found is Waiting.FOR_DEATHS:
+            break
+    assert "does not take record" in refused[0]
+    (gap,) = [each["logship_gap"] for each in sidecar.controls if "logship_gap" in each]
+    assert gap == [1, 1, "quarantined"]
+    assert len(list((tmp_path / "quarantine").glob("*.entry"))) == 1
+    assert not life.exists()
+
+
+def test_halves_of_an_adopted_chunk_settle_it_together(tmp_path: Path) -> None:
+    dead_life(tmp_path, lambda buffer: log_some(buffer, 9))
+    own = buffer_on(storage_in(tmp_path))
+    leftovers = Leftovers(tmp_path)
+    while not isinstance(found := leftovers.step(), AdoptedChunk):
+        pass
+    own.adopt(found)
+    whole = own.take()
+    assert whole is found
+    halves = own.split(whole)
+    assert halves is not None
+    assert own.counters.accepted == 0
+    for half in halves:
+        assert leftovers.counters.chunks_acked == 0
+        own.release(half)
+        settle(half)
+    assert leftovers.counters.chunks_acked == 1
+    assert own.adopted == []
+    assert own.unsettled() == []
+    leftovers.close()
+
+
+def test_garbage_in_the_place_of_files_is_counted_and_moved_out_of_the_way(tmp_path: Path) -> None:
+    life = dead_life(tmp_path, log_some)
+    segment = min(life.glob("segment-*"))
+    segment.write_bytes(random.Random(1).randbytes(5000))
+    (life / "streams").write_bytes(b"nonsense")
+    sidecar = recover(tmp_path)
+    assert sidecar.leftovers.counters.damaged >= 2
+    assert list((tmp_path / "quarantine").iterdir())
+
+
+def test_an_empty_life_is_removed(tmp_path: Path) -> None:
+    dead_life(tmp_path, lambda buffer: None)
+    sidecar = recover(tmp_path)
+    assert (sidecar.records, sidecar.controls) == ([], [])
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("step", range(5))
+def test_a_process_killed_while_it_makes_its_files_is_no_damage(tmp_path: Path, step: int) -> None:
+    """Between any two steps of beginning a life, and of preparing a segment."""
+    life = dead_life(tmp_path, log_some if step >= 3 else lambda buffer: None)
+    (segment,) = life.glob("segment-*1.spool")
+    if step < 3:
+        segment.unlink()
+        (life / "streams").write_bytes(b"" if step == 1 else bytes(1000))
+    if step == 2:
+        (life / "streams").unlink()
+    if step >= 3:
+        (life / "segment-00000099.spool").write_bytes(bytes(5000) if step == 3 else b"")
+    sidecar = recover(tmp_path)
+    assert sidecar.leftovers.counters.notes == []
+    assert len(sidecar.records) == (30 if step >= 3 else 0)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_recoverer_killed_at_its_last_step_leaves_nothing(tmp_path: Path) -> None:
+    (tmp_path / ("a" * 32)).mkdir()
+    recover(tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_looking_changes_nothing(tmp_path: Path) -> None:
+    life = dead_life(tmp_path, log_some)
+    alive = storage_in(tmp_path)
+    before = {each: each.read_bytes() for each in life.iterdir()}
+    seen = {each["life"]: each for each in inspect_lives(tmp_path)}
+    assert seen[life.name]["state"] == "dead"
+    assert seen[life.name]["entries"] == 30
+    assert len(seen) == 2
+    assert {each: each.read_bytes() for each in life.iterdir()} == before
+    alive.close()
+
+
+def test_a_directory_that_is_not_there_yields_nothing(tmp_path: Path) -> None:
+    assert Leftovers(tmp_path / "nowhere").step() is Waiting.FOR_DEATHS

@@ -1,0 +1,265 @@
+"""Shows whose spool is whose: locks across processes and forks, links, owners, permissions."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import stat
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from logship.buffer.lives import (
+    Life,
+    SpoolError,
+    filesystem_of,
+    lives,
+    open_spool_directory,
+    sweep,
+    volume_warning,
+)
+from tests.spool.spools import storage_in
+from tests.support.waiting import wait_until
+
+IS_ROOT = os.geteuid() == 0
+needs_root = pytest.mark.skipif(not IS_ROOT, reason="only root can give files to other users")
+
+
+def take_over(path: Path, name: str) -> Life | None:
+    parent = open_spool_directory(path)
+    try:
+        return Life.take_over(parent, name)
+    finally:
+        os.close(parent)
+
+
+HOLDER = r"""
+import os, sys
+from pathlib import Path
+from logship.buffer.lives import Life
+life = Life.begin(Path(sys.argv[1]), os.urandom)
+if sys.argv[2] == "fork" and os.fork() == 0:
+    life.leave()
+    os.write(1, b"child has left\n")
+    sys.stdin.read()
+    os._exit(0)
+os.write(1, life.name.encode() + b"\n")
+sys.stdin.read()
+"""
+
+
+class Holder:
+    """Another process that has a life."""
+
+    def __init__(self, path: Path, how: str = "") -> None:
+        self.process = subprocess.Popen(
+            [sys.executable, "-c", HOLDER, str(path), how],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        assert self.process.stdout is not None
+        said = {self.process.stdout.readline().strip()}
+        if how == "fork":
+            said.add(self.process.stdout.readline().strip())
+        (self.name,) = said - {"child has left"}
+
+    def kill(self) -> None:
+        self.process.kill()
+        self.process.wait()
+
+    def close(self) -> None:
+        """Let go a forked child, which waits for the end of its input."""
+        for stream in (self.process.stdin, self.process.stdout):
+            assert stream is not None
+            stream.close()
+
+
+def test_nobody_takes_over_a_living_process(tmp_path: Path) -> None:
+    holder = Holder(tmp_path)
+    try:
+        assert take_over(tmp_path, holder.name) is None
+        holder.kill()
+        life = take_over(tmp_path, holder.name)
+        assert life is not None
+        assert take_over(tmp_path, holder.name) is None  # nor what another recoverer has
+        life.leave()
+    finally:
+        holder.kill()
+        holder.close()
+
+
+def test_a_forked_child_does_not_hold_its_dead_parents_lock(tmp_path: Path) -> None:
+    holder = Holder(tmp_path, "fork")
+    try:
+        assert take_over(tmp_path, holder.name) is None  # leave() in the child unlocks nothing
+        holder.kill()
+        life = take_over(tmp_path, holder.name)
+        assert life is not None
+        life.remove()
+    finally:
+        holder.close()
+
+
+def test_a_lock_whose_file_is_gone_proves_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    life = Life.begin(tmp_path, os.urandom)
+    name, real_flock = life.name, fcntl.flock
+
+    def flock_after_the_owner_left(descriptor: int, operation: int) -> None:
+        life.remove()  # and the next one makes a life of the same name
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "lock").touch()
+        real_flock(descriptor, operation)
+
+    monkeypatch.setattr("fcntl.flock", flock_after_the_owner_left)
+    assert take_over(tmp_path, name) is None
+
+
+def test_a_life_is_never_seen_without_its_lock(tmp_path: Path) -> None:
+    life = Life.begin(tmp_path, os.urandom)
+    assert [each.name for each in tmp_path.iterdir()] == [life.name]
+    assert take_over(tmp_path, life.name) is None
+    life.remove()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_died_before_it_began_is_swept_away(tmp_path: Path) -> None:
+    begun, locked = (tmp_path / f".{digit * 32}.new" for digit in "ab")
+    for each in (begun, locked):
+        each.mkdir()
+    (locked / "lock").touch(0o600)
+    alive = Life.begin(tmp_path, os.urandom)
+    parent = open_spool_directory(tmp_path)
+    sweep(parent)
+    os.close(parent)
+    assert [each.name for each in tmp_path.iterdir()] == [alive.name]
+    alive.remove()
+
+
+def test_only_names_of_lives_are_looked_at(tmp_path: Path) -> None:
+    for name in ("quarantine", "ABC", "0" * 31, "g" * 32, f".{'0' * 32}.new"):
+        (tmp_path / name).mkdir()
+    parent = open_spool_directory(tmp_path)
+    assert lives(parent) == []
+    os.close(parent)
+
+
+def test_files_are_ours_alone(tmp_path: Path) -> None:
+    before = os.umask(0o000)
+    storage = storage_in(tmp_path)
+    os.umask(before)
+    (life,) = tmp_path.iterdir()
+    assert stat.S_IMODE(life.stat().st_mode) == 0o700
+    assert {stat.S_IMODE(each.stat().st_mode) for each in life.iterdir()} == {0o600}
+    storage.close()
+
+
+def test_a_link_in_the_place_of_the_directory_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "true").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "true")
+    with pytest.raises(SpoolError, match="no link"):
+        open_spool_directory(tmp_path / "link")
+
+
+def test_a_link_in_the_place_of_a_life_or_file_is_not_followed(tmp_path: Path) -> None:
+    spool, other = tmp_path / "spool", tmp_path / "other"
+    spool.mkdir()
+    other.mkdir()
+    victim = Life.begin(other, os.urandom)
+    name = victim.name
+    victim.leave()
+    (spool / name).symlink_to(other / name)
+    assert take_over(spool, name) is None
+    own = Life.begin(spool, os.urandom)
+    precious = tmp_path / "precious"
+    precious.write_text("precious")
+    (spool / own.name / "segment-00000001.spool").symlink_to(precious)
+    with pytest.raises(OSError, match="symbolic links"):
+        own.open_file("segment-00000001.spool")
+    with pytest.raises(FileExistsError):
+        own.allocate("segment-00000001.spool", 4096)
+    (spool / own.name / "lock").unlink()
+    (spool / own.name / "lock").symlink_to(precious)
+    own.leave()
+    assert take_over(spool, own.name) is None
+    assert precious.read_text() == "precious"
+
+
+def test_a_fifo_in_the_place_of_a_segment_does_not_hang_a_recoverer(tmp_path: Path) -> None:
+    life = Life.begin(tmp_path, os.urandom)
+    os.mkfifo(tmp_path / life.name / "segment-00000001.spool")
+    with pytest.raises(OSError, match="no regular file"):
+        life.open_file("segment-00000001.spool")
+    life.remove()
+
+
+@needs_root
+def test_a_foreign_directory_is_not_used(tmp_path: Path) -> None:
+    os.chown(tmp_path, 12345, 12345)
+    with pytest.raises(SpoolError, match="belongs to user 12345"):
+        open_spool_directory(tmp_path)
+    os.close(open_spool_directory(tmp_path, any_owner=True))  # for root that recovers
+
+
+@needs_root
+def test_a_file_of_somebody_else_in_a_life_is_not_read(tmp_path: Path) -> None:
+    life = Life.begin(tmp_path, os.urandom)
+    planted = tmp_path / life.name / "segment-00000001.spool"
+    planted.write_bytes(b"x")
+    os.chown(planted, 12345, 12345)
+    with pytest.raises(OSError, match="of user 0"):
+        life.open_file(planted.name)
+    life.remove()
+
+
+def test_an_enormous_file_is_not_read(tmp_path: Path) -> None:
+    life = Life.begin(tmp_path, os.urandom)
+    sparse = tmp_path / life.name / "segment-00000001.spool"
+    with sparse.open("wb") as file:
+        file.truncate(1 << 40)
+    descriptor = life.open_file(sparse.name)
+    with pytest.raises(OSError, match="no file of a spool"):
+        life.read_file(sparse.name, descriptor)
+    os.close(descriptor)
+    life.remove()
+
+
+def test_the_filesystem_under_a_path_is_known() -> None:
+    assert filesystem_of(Path("/proc")) == "proc"
+    assert filesystem_of(Path("/proc/self")) == "proc"
+    assert volume_warning(Path("/proc")) is None
+
+
+@pytest.mark.parametrize(
+    ("kind", "word"),
+    [("nfs4", "network"), ("fuse.sshfs", "network"), ("btrfs", "copy-on-write"),
+     ("overlay", "own layer"), ("ext4", None), ("tmpfs", None)],
+)  # fmt: skip
+def test_filesystems_that_break_promises_are_warned_about(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, kind: str, word: str | None
+) -> None:
+    table = tmp_path / "mountinfo"
+    place = str(tmp_path).replace(" ", r"\040")
+    table.write_text(
+        "22 1 8:1 / / rw - ext4 /dev/sda rw\n"
+        f"23 22 0:5 / {place} rw,relatime shared:1 - {kind} source rw\n"
+    )
+    monkeypatch.setattr("logship.buffer.lives.MOUNTS", table)
+    warning = volume_warning(tmp_path / "spool")
+    assert (warning is None) == (word is None)
+    assert word is None or word in (warning or "")
+
+
+def test_two_processes_begin_at_once_and_get_lives_of_their_own(tmp_path: Path) -> None:
+    holders = [Holder(tmp_path) for _ in range(3)]
+    try:
+        assert len({each.name for each in holders}) == 3
+        wait_until(lambda: len(list(tmp_path.iterdir())) == 3, "three directories")
+    finally:
+        for each in holders:
+            each.kill()
+            each.close()

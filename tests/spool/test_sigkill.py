@@ -1,0 +1,213 @@
+"""Shows that SIGKILL at any moment loses no record whose `emit` had returned.
+
+Real processes: an application that ships while it logs, or cannot reach its sidecar, is killed at
+a moment drawn from one seed; `logship recover` runs afterwards; the ledger is the judge.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.spool.programs import LOGSHIP, NOWHERE, Spools, spools_in
+from tests.support.programs import let_pass
+from tests.support.waiting import wait_until
+
+SEED = 20260417
+RUNS = 500
+RUNS_OF_THE_NORMAL_SUITE = 10
+RATES = (300, 30_000)
+
+
+@pytest.fixture
+def spools(tmp_path: Path) -> Iterator[Spools]:
+    with spools_in(tmp_path) as spools:
+        yield spools
+
+
+@pytest.mark.parametrize(
+    "number",
+    [
+        pytest.param(
+            number,
+            id=f"{number:03d}-{RATES[number % 2]}",
+            marks=() if number < RUNS_OF_THE_NORMAL_SUITE else pytest.mark.proof,
+        )
+        for number in range(RUNS)
+    ],
+)
+def test_sigkill_at_a_random_moment_loses_nothing(spools: Spools, number: int) -> None:
+    dice = random.Random(f"{SEED} {number}")
+    endpoint = dice.choice((None, NOWHERE))
+    application = spools.start_application(RATES[number % 2], endpoint=endpoint)
+    spools.wait_for_ledger(dice.choice((1, 1, 50, 200)))
+    let_pass(dice.uniform(0.0, 0.5))
+    application.kill()
+    application.wait()
+    code, report = spools.recover()
+    assert (spools.missing(), code) == ([], 0), f"{report}\n{spools.stderr[-3000:]}"
+    assert report["damaged"] == 0
+    assert list(spools.spool.iterdir()) == []
+    if endpoint is NOWHERE:
+        assert len(spools.delivered) == len(set(spools.delivered))
+
+
+def test_recoverers_and_sidecars_that_are_killed_lose_nothing(spools: Spools) -> None:
+    dice = random.Random(SEED)
+    applications = [spools.start_application(30_000, endpoint=NOWHERE) for _ in range(3)]
+    spools.wait_for_ledger(9_000)
+    for each in applications:
+        each.kill()
+        each.wait()
+    for _ in range(6):
+        recoverer = spools.start_recoverer()
+        delivered = spools.receiver.out.stat().st_size
+        wait_until(
+            lambda delivered=delivered, recoverer=recoverer: (  # type: ignore[misc]
+                spools.receiver.out.stat().st_size > delivered or recoverer.poll() is not None
+            ),
+            "recovery has begun",
+        )
+        let_pass(dice.uniform(0.0, 0.05))
+        victims = [recoverer.kill, spools.receiver.kill]
+        dice.choice(victims)()
+        if spools.receiver.process.poll() is not None:
+            spools.receiver.restart()
+        recoverer.kill()
+        recoverer.wait()
+    code, report = spools.recover()
+    assert (spools.missing(), code) == ([], 0), f"{report}\n{spools.stderr[-3000:]}"
+    assert list(spools.spool.iterdir()) == []
+
+
+def test_two_recoverers_at_once_ship_everything_once(spools: Spools) -> None:
+    applications = [spools.start_application(30_000, endpoint=NOWHERE) for _ in range(3)]
+    spools.wait_for_ledger(6_000)
+    for each in applications:
+        each.kill()
+        each.wait()
+    recoverers = [spools.start_recoverer() for _ in range(2)]
+    for each in recoverers:
+        each.communicate(timeout=120)
+    spools.recover()
+    assert spools.missing() == []
+    assert len(spools.delivered) == len(set(spools.delivered))
+
+
+def test_forked_children_of_the_dead_do_not_hold_up_recovery(spools: Spools) -> None:
+    application = spools.start_application(3_000, "fork", endpoint=NOWHERE)
+    wait_until(lambda: "m1-child" in spools.ledger, "the child has logged")
+    spools.wait_for_ledger(300)
+    application.kill()
+    application.wait()
+    code, report = spools.recover()
+    assert code == 0
+    assert report["lives_finished"] == 1
+    assert spools.missing() == ["m1-child"]  # it lives, and so does its spool
+    os.killpg(application.pid, signal.SIGKILL)
+    wait_until(lambda: spools.recover()[1]["lives"] == 1, "the child is dead, too")
+    assert spools.missing() == []
+
+
+def test_a_living_application_is_left_alone(spools: Spools) -> None:
+    application = spools.start_application(300, endpoint=NOWHERE)
+    spools.wait_for_ledger(30)
+    code, report = spools.recover()
+    assert (code, report["lives"]) == (0, 0)
+    assert application.poll() is None
+    assert spools.delivered == []
+
+
+def test_the_next_application_ships_what_the_dead_one_left(spools: Spools) -> None:
+    dead = spools.start_application(30_000, endpoint=NOWHERE)
+    spools.wait_for_ledger(3_000)
+    dead.kill()
+    dead.wait()
+    spools.start_application(300)
+    wait_until(
+        lambda: len(list(spools.spool.iterdir())) == 1, "only the living one has a spool", 60
+    )
+    old = {each for each in spools.ledger if each.startswith("m1-")}
+    wait_until(lambda: old <= set(spools.delivered), "the old records", 60)
+
+
+def test_a_watching_recoverer_ships_who_dies_later_and_leaves_at_sigterm(spools: Spools) -> None:
+    recoverer = spools.start_recoverer("--watch")
+    wait_until(lambda: "logship recover: watching" in spools.stderr, "it watches")
+    application = spools.start_application(3_000, endpoint=NOWHERE)
+    spools.wait_for_ledger(300)
+    recoverer.send_signal(signal.SIGTERM)  # the application dies last: that is what it waits for
+    let_pass(0.3)
+    assert recoverer.poll() is None
+    application.kill()
+    application.wait()
+    out, _ = recoverer.communicate(timeout=60)
+    assert recoverer.returncode == 0, out
+    assert spools.missing() == []
+
+
+def test_what_a_recoverer_cannot_ship_goes_to_stderr_and_stays(spools: Spools) -> None:
+    application = spools.start_application(3_000, endpoint=NOWHERE)
+    spools.wait_for_ledger(300)
+    application.kill()
+    application.wait()
+    recoverer = spools.start_recoverer("--watch", "--stop-timeout", "2", endpoint=NOWHERE)
+    wait_until(lambda: "logship recover: watching" in spools.stderr, "it watches")
+    wait_until(lambda: spools.stderr.count("cannot connect") == 2, "it has tried")
+    recoverer.send_signal(signal.SIGTERM)
+    out, _ = recoverer.communicate(timeout=60)
+    report = json.loads(out)
+    assert recoverer.returncode == 1
+    spilled = [json.loads(each) for each in spools.stderr.splitlines() if each.startswith("{")]
+    markers = {each["record"]["message"] for each in spilled if each["logship"] == "spilled"}
+    assert spools.ledger <= markers
+    assert report["records_abandoned"] >= len(spools.ledger)
+    code, _ = spools.recover()
+    assert (code, spools.missing()) == (0, [])
+
+
+def test_a_dry_run_says_what_is_there(spools: Spools) -> None:
+    application = spools.start_application(3_000, endpoint=NOWHERE)
+    spools.wait_for_ledger(300)
+    _, alive = spools.recover("--dry-run")
+    assert alive["state"].startswith("alive")
+    application.kill()
+    application.wait()
+    code, life = spools.recover("--dry-run")
+    assert (code, life["state"], life["damages"]) == (0, "dead", [])
+    assert life["entries"] >= 300
+    assert spools.delivered == []
+
+
+def test_a_spool_that_is_none_is_an_error_of_usage(spools: Spools) -> None:
+    spools.spool.rmdir()
+    process = spools._start([*LOGSHIP, "recover", "--spool", str(spools.spool)], spools.environ())
+    assert process.wait(60) == 2
+    assert str(spools.spool) in spools.stderr
+
+
+def test_a_signal_lets_an_application_close_and_the_rest_stays(spools: Spools) -> None:
+    """A client that is closed without a sidecar leaves all on the spool, and spills nothing."""
+    source = (
+        "import logship, os\n"
+        "client = logship.BackgroundClient(logship.Settings.from_env(os.environ))\n"
+        "for number in range(100):\n"
+        "    assert client.emit({'message': f'x{number}'})\n"
+        "report = client.close(timeout=1)\n"
+        "assert (report.accepted, report.spooled, report.unacked) == (100, 100, 0), report\n"
+    )
+    process = spools._start(
+        [sys.executable, "-c", source],
+        spools.environ(NOWHERE, LOGSHIP_SPOOL_DIR=str(spools.spool)),
+    )
+    assert process.wait(60) == 0, spools.stderr
+    assert '"spilled"' not in spools.stderr.replace('"spilled": 0', "").replace('"spilled": []', "")
+    assert spools.recover()[0] == 0
+    assert len(set(spools.delivered)) == 100

@@ -1,0 +1,514 @@
+"""Shows the storage behind a buffer: its bounds, its fallback to memory, its account, its files."""
+
+from __future__ import annotations
+
+import errno
+import os
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from logship.buffer.buffer import Buffer
+from logship.buffer.lives import Life
+from logship.buffer.segments import STREAMS_BYTES
+from logship.buffer.spool import RETRY_SECONDS
+from tests.spool.spools import CHUNK_BYTES, SEGMENT_BYTES, buffer_on, offer, storage_in
+from tests.spool.test_leftovers import recover
+
+
+class Clock:
+    """Seconds that a test moves."""
+
+    def __init__(self) -> None:
+        self.now = 100.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+class Disk:
+    """What allocating does: it works, or it fails as a volume does.
+
+    Attributes:
+        error: The error to fail with, or None.
+        calls: How often it was asked.
+    """
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.error: int | None = None
+        self.calls = 0
+        real = Life.allocate
+
+        def allocate(life: Life, name: str, size: int) -> int:
+            self.calls += 1
+            if self.error is not None:
+                raise OSError(self.error, os.strerror(self.error))
+            return real(life, name, size)
+
+        monkeypatch.setattr(Life, "allocate", allocate)
+
+
+@pytest.fixture
+def disk(monkeypatch: pytest.MonkeyPatch) -> Disk:
+    return Disk(monkeypatch)
+
+
+def files(path: Path) -> list[Path]:
+    return sorted(path.glob("*/segment-*"))
+
+
+def ship_all(buffer: Buffer) -> int:
+    """Ack everything; return how many chunks that was."""
+    buffer.seal_all()
+    chunks = 0
+    while (chunk := buffer.take()) is not None:
+        chunk.before_sending()
+        buffer.release(chunk)
+        chunks += 1
+    return chunks
+
+
+def books_balance(buffer: Buffer) -> bool:
+    report = buffer.report("test", 0.0)
+    parts = report.acked + report.spooled + report.spilled + report.dropped + report.unacked
+    return report.accepted == parts
+
+
+def test_a_clean_end_removes_the_life(tmp_path: Path) -> None:
+    storage = storage_in(tmp_path)
+    buffer = buffer_on(storage)
+    assert offer(buffer, "m")
+    buffer.close_intake()
+    ship_all(buffer)
+    storage.close()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_is_not_acked_at_the_end_stays_and_is_reported_as_spooled(tmp_path: Path) -> None:
+    storage = storage_in(tmp_path)
+    buffer = buffer_on(storage)
+    for number in range(5):
+        assert offer(buffer, f"m{number}")
+    buffer.close_intake()
+    report = buffer.report("test", 0.0)
+    assert (report.accepted, report.spooled, report.unacked) == (5, 5, 0)
+    assert report.streams[0].spooled == [(1, 6)]
+    assert report.streams[0].unacked == []
+    storage.close()
+    assert len(recover(tmp_path).markers) == 5
+
+
+def test_files_stay_few_while_records_are_acked(tmp_path: Path) -> None:
+    storage = storage_in(tmp_path)
+    buffer = buffer_on(storage)
+    for number in range(3000):
+        assert offer(buffer, f"m{number}", "abc"[number % 3], 300)
+        if number % 20 == 19:
+            ship_all(buffer)
+            storage.maintain(buffer.locked)
+            assert len(files(tmp_path)) <= 3
+            assert storage.bytes_on_disk == STREAMS_BYTES + SEGMENT_BYTES * len(files(tmp_path))
+    storage.close()
+
+
+def test_after_an_outage_the_disk_is_given_back(tmp_path: Path) -> None:
+    storage = storage_in(tmp_path)
+    buffer = buffer_on(storage)
+    for number in range(1000):
+        assert offer(buffer, f"m{number}", size=300)
+    assert len(files(tmp_path)) > 20
+    ship_all(buffer)
+    storage.maintain(buffer.locked)
+    assert len(files(tmp_path)) <= 3
+    storage.close()
+
+
+def test_the_bound_holds_and_the_policy_decides(tmp_path: Path) -> None:
+    bound = STREAMS_BYTES + 8 * SEGMENT_BYTES
+    storage = storage_in(tmp_path, bytes_max=bound)
+    buffer = buffer_on(storage)
+    accepted = 0
+    while offer(buffer, f"m{accepted}", size=300):
+        accepted += 1
+        assert storage.bytes_on_disk <= bound
+    assert storage.bytes_on_disk == bound
+    assert storage.unspooled == 0
+    assert not storage.news  # it is full, not broken
+    assert buffer.drop_oldest()
+    while not offer(buffer, "late", size=300):
+        assert buffer.drop_oldest()
+    assert storage.bytes_on_disk <= bound
+    assert books_balance(buffer)
+    storage.abandon()
+    assert recover(tmp_path).markers[-1] == "late"
+
+
+def test_gaps_are_declared_even_when_the_spool_is_full(tmp_path: Path) -> None:
+    storage = storage_in(tmp_path, bytes_max=STREAMS_BYTES + 2 * SEGMENT_BYTES)
+    buffer = buffer_on(storage)
+    number = 0
+    while offer(buffer, f"m{number}", size=300):
+        number += 1
+    buffer.burn("tag", b"", "overflow")
+    assert not offer(buffer, "no room", size=300)
+    buffer.close_intake()  # the gap and end records may exceed the bound
+    report = buffer.report("test", 0.0)
+    assert report.streams[0].end is not None
+    assert books_balance(buffer)
+    storage.close()
+
+
+def test_a_record_larger_than_a_segment_gets_a_file_of_its_own(tmp_path: Path) -> None:
+    storage = storage_in(tmp_path)
+    buffer = buffer_on(storage)
+    assert offer(buffer, "large", size=5 * SEGMENT_BYTES)
+    assert offer(buffer, "small")
+    sizes = {each.stat().st_size for each in files(tmp_path)}
+    assert len(sizes) == 2
+    storage.abandon()
+    assert sorted(recover(tmp_path).markers) == ["large", "small"]
+
+
+def test_a_file_of_its_own_goes_when_it_is_acked(tmp_path: Path) -> None:
+    storage = storage_in(tmp_path)
+    buffer = buffer_on(storage)
+    assert offer(buffer, "large", size=5 * SEGMENT_BYTES)
+    ship_all(buffer)
+    for number in range(600):  # it is used as any other until it is full
+        assert offer(buffer, f"{number}", size=300)
+    storage.maintain(buffer.locked)
+    ship_all(buffer)
+    storage.maintain(buffer.locked)
+    assert {each.stat().st_size for each in files(tmp_path)} == {SEGMENT_BYTES}
+    storage.close()
+
+
+def test_a_large_record_finds_room_though_spares_have_taken_it(tmp_path: Path) -> None:
+    bound = STREAMS_BYTES + 9 * SEGMENT_BYTES
+    storage = storage_in(tmp_path, bytes_max=bound)
+    buffer = buffer_on(storage)
+    for number in range(300):
+        offer(buffer, f"{number}", size=300)
+    ship_all(buffer)
+    storage.maintain(buffer.locked)
+    assert len(files(tmp_path)) == 3
+    assert offer(buffer, "large", size=7 * SEGMENT_BYTES)
+    assert storage.bytes_on_disk <= bound
+    assert storage.unspooled == 0
+    storage.close()
+
+
+def test_many_tags_share_a_segment(tmp_path: Path) -> None:
+    storage = storage_in(tmp_path, segment_bytes=64 * SEGMENT_BYTES)
+    buffer = buffer_on(storage, chunk_bytes_max=32 * 1024)
+    for number in range(400):
+        assert offer(buffer, f"m{number}", f"tag{number % 40}", 20)
+    assert len(files(tmp_path)) == 1
+    storage.abandon()
+    assert len(recover(tmp_path).markers) == 400
+
+
+def test_a_tag_that_does_not_fit_a_header_is_kept_in_memory(tmp_path: Path) -> None:
+    storage = storage_in(tmp_path)
+    buffer = buffer_on(storage)
+    assert offer(buffer, "long", "t" * 300)
+    assert offer(buffer, "short", "t" * 255)
+    assert storage.unspooled == 1
+    assert [chunk.spooled for chunk in buffer.unsettled()] == [False, True]
+    storage.close()
+
+
+# -- the volume ------------------------------------------------------------------------------------
+
+CODES = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EIO)
+
+
+@pytest.mark.parametrize("code", CODES, ids=[errno.errorcode[code] for code in CODES])
+def test_a_volume_that_fails_is_replaced_by_memory_and_comes_back(
+    tmp_path: Path, disk: Disk, code: int
+) -> None:
+    clock = Clock()
+    storage = storage_in(tmp_path, monotonic=clock)
+    buffer = buffer_on(storage, monotonic=clock)
+    disk.error = code
+    number = 0
+    while storage.unspooled == 0:
+        assert offer(buffer, f"m{number}", size=300)
+        number += 1
+    calls = disk.calls
+    for _ in range(50):
+        assert offer(buffer, f"m{number}", size=300)
+        number += 1
+    assert disk.calls == calls, "producers ask a broken disk again and again"
+    (news,) = storage.news
+    assert os.strerror(code) in news[1]
+    assert books_balance(buffer)
+    report = buffer.report("test", 0.0)
+    assert report.spooled + report.unacked == number
+    assert report.unacked == storage.unspooled > 50
+    storage.news.clear()
+    storage.maintain(buffer.locked)
+    clock.now += RETRY_SECONDS + 1
+    storage.maintain(buffer.locked)
+    assert not storage.news  # it still fails, and that has been said
+    disk.error = None
+    clock.now += RETRY_SECONDS + 1
+    storage.maintain(buffer.locked)
+    assert "can be written again" in storage.news.popleft()[1]
+    before = storage.unspooled
+    buffer.seal_all()
+    assert offer(buffer, "back")
+    assert storage.unspooled == before
+    storage.abandon()
+    assert "back" in recover(tmp_path).markers
+
+
+def test_memory_has_its_own_bound(tmp_path: Path, disk: Disk) -> None:
+    disk.error = errno.ENOSPC
+    storage = storage_in(tmp_path, memory_bytes_max=10 * CHUNK_BYTES)
+    buffer = buffer_on(storage)
+    number = 0
+    while offer(buffer, f"m{number}", size=300):
+        number += 1
+    assert 9 * CHUNK_BYTES < buffer.bytes_held <= 10 * CHUNK_BYTES
+    assert storage.unspooled == number
+    assert list(tmp_path.iterdir()) == []
+    assert ship_all(buffer) > 0
+    assert offer(buffer, "again", size=300)
+
+
+def test_numbers_given_out_in_memory_are_noted_on_the_spool(tmp_path: Path, disk: Disk) -> None:
+    """Else recovery would end the stream with a number that is taken."""
+    storage = storage_in(tmp_path)
+    buffer = buffer_on(storage)
+    assert offer(buffer, "first")
+    disk.error = errno.ENOSPC
+    while storage.unspooled < 5:
+        assert offer(buffer, "more", size=300)
+    number = buffer.report("", 0.0).streams[0].last
+    storage.abandon()
+    disk.error = None
+    (end,) = recover(tmp_path).controls
+    assert int(end["logship_id"][13:]) == number + 1
+
+
+@pytest.mark.parametrize("how", ["missing", "a file", "foreign"])
+def test_a_directory_that_cannot_be_used_is_said_once(tmp_path: Path, how: str) -> None:
+    path = tmp_path / "spool"
+    if how == "a file":
+        path.touch()
+    elif how == "foreign":
+        if os.geteuid() != 0:
+            pytest.skip("only root can give directories to other users")
+        path.mkdir()
+        os.chown(path, 12345, 12345)
+    clock = Clock()
+    storage = storage_in(path, monotonic=clock)
+    buffer = buffer_on(storage)
+    assert offer(buffer, "m")
+    assert storage.unspooled == 1
+    assert len(storage.news) == 1
+    assert str(path) in storage.news[0][1]
+    if how == "missing":
+        path.mkdir()
+        clock.now += RETRY_SECONDS + 1
+        storage.maintain(buffer.locked)
+        buffer.seal_all()
+        assert offer(buffer, "n")
+        assert storage.unspooled == 1
+    storage.close()
+
+
+def test_a_life_that_somebody_removes_is_begun_anew(tmp_path: Path) -> None:
+    clock = Clock()
+    storage = storage_in(tmp_path, monotonic=clock)
+    buffer = buffer_on(storage)
+    assert offer(buffer, "gone")
+    (life,) = tmp_path.iterdir()
+    for each in life.iterdir():
+        each.unlink()
+    life.rmdir()
+    clock.now += RETRY_SECONDS + 1
+    storage.maintain(buffer.locked)
+    assert [kind for kind, _ in storage.news] == ["spool", "spool"]
+    buffer.seal_all()
+    assert offer(buffer, "new")
+    report = buffer.report("test", 0.0)
+    assert (report.spooled, report.unacked) == (1, 1)
+    storage.abandon()
+    assert recover(tmp_path).markers == ["new"]
+
+
+def test_the_floor_of_the_volume_is_left_to_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    free = [10 * SEGMENT_BYTES + STREAMS_BYTES]
+    real = Life.allocate
+
+    def allocate(life: Life, name: str, size: int) -> int:
+        free[0] -= size
+        return real(life, name, size)
+
+    monkeypatch.setattr(Life, "allocate", allocate)
+    monkeypatch.setattr(Life, "free_bytes", lambda life: free[0])
+    storage = storage_in(tmp_path)
+    buffer = buffer_on(storage)
+    while storage.unspooled == 0:
+        assert offer(buffer, "m", size=300)
+    assert free[0] >= 0
+    assert "nearly full" in storage.news[0][1]
+    storage.abandon()
+
+
+def test_the_floor_is_a_share_of_the_volume(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    life = Life.begin(tmp_path, os.urandom)
+    mib = 1024 * 1024
+
+    def volume(total: int, available: int) -> Callable[[int], Any]:
+        fields = (4096, 4096, total // 4096, 0, available // 4096, 0, 0, 0, 0, 255)
+        return lambda _: os.statvfs_result(fields)
+
+    for total, floor in ((64 * mib, 16 * mib), (1000 * mib, 50 * mib), (10**12, 1024 * mib)):
+        monkeypatch.setattr(os, "fstatvfs", volume(total, 8192 * mib))
+        assert life.free_bytes() == pytest.approx(8192 * mib - floor, abs=mib)
+    monkeypatch.undo()
+    life.remove()
+
+
+# -- what a child and a server may do --------------------------------------------------------------
+
+
+def test_a_forked_child_writes_nothing_into_its_parents_files(tmp_path: Path) -> None:
+    storage = storage_in(tmp_path)
+    buffer = buffer_on(storage)
+    assert offer(buffer, "parent")
+    before = {each: each.read_bytes() for each in tmp_path.glob("*/*")}
+    storage.abandon()  # what the hook does in the child
+    for number in range(40):
+        assert offer(buffer, f"child{number}", size=300)
+    assert offer(buffer, "other tag", "other")
+    ship_all(buffer)
+    storage.maintain(buffer.locked)
+    storage.close()
+    assert {each: each.read_bytes() for each in tmp_path.glob("*/*")} == before
+    assert recover(tmp_path).markers == ["parent"]
+
+
+def test_a_split_chunk_stays_until_both_halves_are_acked(tmp_path: Path) -> None:
+    storage = storage_in(tmp_path)
+    buffer = buffer_on(storage)
+    for number in range(4):
+        assert offer(buffer, f"m{number}")
+    buffer.seal_all()
+    whole = buffer.take()
+    assert whole is not None
+    halves = buffer.split(whole)
+    assert halves is not None
+    assert all(half.spooled for half in halves)
+    assert buffer.report("test", 0.0).spooled == 4
+    buffer.release(halves[0])
+    assert [segment.live for segment in storage._segments if segment.live] == [{whole}]
+    quarter = buffer.split(halves[1])
+    assert quarter is not None
+    buffer.release(quarter[0])
+    assert buffer.quarantine(quarter[1]) is not None
+    assert not any(segment.live for segment in storage._segments)
+    assert books_balance(buffer)
+    storage.close()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_whole_of_which_one_half_is_acked_is_recovered_whole(tmp_path: Path) -> None:
+    storage = storage_in(tmp_path)
+    buffer = buffer_on(storage)
+    for number in range(4):
+        assert offer(buffer, f"m{number}")
+    buffer.seal_all()
+    whole = buffer.take()
+    assert whole is not None
+    halves = buffer.split(whole)
+    assert halves is not None
+    buffer.release(halves[0])
+    storage.abandon()
+    assert recover(tmp_path).markers == ["m0", "m1", "m2", "m3"]
+
+
+def test_own_chunks_go_before_adopted_ones(tmp_path: Path) -> None:
+    other = storage_in(tmp_path)
+    dead = buffer_on(other)
+    for number in range(30):
+        assert offer(dead, f"old{number}", size=300)
+    other.abandon()
+    storage = storage_in(tmp_path)
+    buffer = buffer_on(storage)
+    leftovers = _adopt_all(tmp_path, buffer)
+    assert offer(buffer, "new")
+    buffer.seal_all()
+    first = buffer.take()
+    assert first is not None
+    assert not first.adopted
+    taken = [buffer.take() for _ in range(5)]
+    assert [each is not None and each.adopted for each in taken] == [
+        True,
+        True,
+        False,
+        False,
+        False,
+    ]
+    assert not buffer.has_sealed()
+    assert taken[0] is not None
+    buffer.release(taken[0])
+    assert buffer.has_sealed()
+    assert buffer.counters.acked == 0
+    assert buffer.settled_through() == 0
+    assert buffer.bytes_held == first.size
+    buffer.close_intake()
+    while (chunk := buffer.take()) is not None:
+        assert not chunk.adopted, "adopted chunks hold up the end of their adopter"
+    leftovers.close()
+    storage.close()
+
+
+def _adopt_all(path: Path, buffer: Buffer) -> Any:
+    from logship.buffer.leftovers import AdoptedChunk, Leftovers, Waiting
+
+    leftovers = Leftovers(path)
+    while (found := leftovers.step()) is not Waiting.FOR_ACKS:
+        if isinstance(found, AdoptedChunk):
+            buffer.adopt(found)
+    return leftovers
+
+
+def test_files_are_synced_while_somebody_writes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    synced = threading.Semaphore(0)
+    real = os.fdatasync
+
+    def fdatasync(descriptor: int) -> None:
+        real(descriptor)
+        synced.release()
+
+    monkeypatch.setattr(os, "fdatasync", fdatasync)
+    monkeypatch.setattr("logship.buffer.spool.SYNC_SECONDS", 0.01)
+    storage = storage_in(tmp_path, syncs=True)
+    buffer = buffer_on(storage)
+    for number in range(10):
+        assert offer(buffer, f"{number}")
+        assert synced.acquire(timeout=20)
+    ship_all(buffer)
+    assert storage._sync is not None
+    storage.close()
+    storage._sync._thread.join(20)
+    assert not storage._sync._thread.is_alive()
+
+
+def test_nothing_is_synced_by_default(tmp_path: Path) -> None:
+    storage = storage_in(tmp_path)
+    assert storage._sync is None
+    storage.close()
