@@ -539,7 +539,9 @@ class Delivery(Generic[HandleT]):
             and now_seconds >= flight.overtaken_at_seconds + self._overtaken_timeout_seconds
         ]
         guilty = [flight.chunk for flight in due if flight.chunk.id in self._passed_over]
-        actions = [self._send_again(each) for each in due if each.chunk.id not in self._passed_over]
+        actions: Actions[HandleT] = [
+            self._send_again(each) for each in due if each.chunk.id not in self._passed_over
+        ]
         for chunk in reversed(guilty):  # each goes to the front of the line, so the last one first
             del self._inflight[chunk.id]
             actions += self._take_apart(chunk)

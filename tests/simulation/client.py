@@ -174,6 +174,7 @@ class SimulatedClient:
         if wait_seconds is None:
             self._finish()
         else:
+            self.history.clock.events -= 1  # it only looked
             self.history.clock.after(wait_seconds, self._step, self._ticket)
 
     def _finish(self) -> None:
