@@ -21,7 +21,7 @@ from typing import Any
 import tenacity
 
 from logship import living
-from logship.buffer.buffer import QUARANTINED_REASON, Buffer, Outcome
+from logship.buffer.buffer import QUARANTINED_REASON, Buffer, BufferBusy, Outcome
 from logship.buffer.chunk import Chunk
 from logship.buffer.counters import DrainReport, FlushReport
 from logship.buffer.leftovers import AdoptedChunk, Leftovers, Waiting, refuse, settle
@@ -197,7 +197,11 @@ class Client:
         body = self._pack(record, time_ns)
         while True:
             space: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-            take_back = self.buffer.when_space(_waker(space))
+            try:
+                take_back = self.buffer.when_space(_waker(space))
+            except BufferBusy:
+                await asyncio.sleep(0)
+                continue
             try:
                 if self._offer(tag, body):
                     return
@@ -205,7 +209,8 @@ class Client:
                     raise BufferFull("the buffer is full, and shipping has ended: see stderr")
                 await space
             finally:
-                take_back()
+                with contextlib.suppress(BufferBusy):  # then it is called in vain
+                    take_back()
 
     def send_now(self, record: Record, tag: str | None, *, time_ns: int | None) -> bool:
         """Put a record into the buffer if there is space, and tell whether there was.
@@ -570,7 +575,8 @@ class Client:
         if self._spills:
             for line, _ in spilled_lines(burned.stream.tag, burned.entry):
                 if self.last_resort.offer_line(line):
-                    self.buffer.burned_was_spilled(burned, QUARANTINED_REASON)
+                    with contextlib.suppress(BufferBusy):  # then it counts as dropped
+                        self.buffer.burned_was_spilled(burned, QUARANTINED_REASON)
 
     def _connect(self, endpoint: Endpoint) -> None:
         assert self._loop is not None

@@ -111,8 +111,9 @@ class Admission:
         """Return what is left of the one wait, which the outage's first record began."""
         now = self._monotonic()
         if self._outage_ends_seconds is None:
-            self._outage_ends_seconds = now + self._block_seconds_max
+            # Arranged first: where that fails, no outage has begun that nobody would end.
             self._buffer.when_space(self._end_outage)
+            self._outage_ends_seconds = now + self._block_seconds_max
         return self._outage_ends_seconds - now
 
     def _end_outage(self) -> None:
