@@ -20,7 +20,7 @@ READY := $(VENV)/.ready
 SEEDS ?= 2000
 WORKERS ?= 4
 
-.PHONY: help demo test sim lint format proof lock clean
+.PHONY: help demo test test-again sim lint format proof lock clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -38,6 +38,9 @@ demo: $(READY) ## about a minute and a half: logship beside fluent-logger while 
 
 test: $(READY) ## every test that needs no root, Docker or sidecar (those found are used)
 	$(RUN) -m pytest -n $(WORKERS) -m "not proof"
+
+test-again: $(READY) ## only the tests that failed last time, one after the other
+	$(RUN) -m pytest -n 0 -m "not proof" --last-failed --last-failed-no-failures none
 
 sim: $(READY) ## SEEDS=2000 simulated histories on a faulty network; SEED=7 tells one in full
 	$(RUN) -m tests.simulation --seeds $(SEEDS) $(if $(SEED),--seed $(SEED))
