@@ -35,9 +35,8 @@ for number in itertools.count():
     marker = name + "-" + str(number)
     if client.emit({"message": marker, "pad": "x" * 400}, "tag" + str(number % 2)):
         os.write(ledger, (marker + "\\n").encode())
-    due = begun + number / rate
-    if number % 30 == 0 and due > time.monotonic():
-        time.sleep(due - time.monotonic())
+    if number % 30 == 0:
+        time.sleep(max(0.0, begun + number / rate - time.monotonic()))
 """
 
 NOWHERE = "tcp://127.0.0.1:1"

@@ -60,7 +60,12 @@ def test_an_application_lives_through_a_volume_that_is_filled(spools: Spools, vo
     application = spools.start_application(10_000, endpoint=NOWHERE, spool=volume)
     spools.wait_for_ledger(100)
     filler = fill(volume)
-    wait_until(lambda: "the spool cannot be written" in spools.stderr, "it says so", 60)
+
+    def said_or_ended() -> bool:
+        return "the spool cannot be written" in spools.stderr or application.poll() is not None
+
+    wait_until(said_or_ended, "it says so", 60)
+    assert application.poll() is None, spools.stderr
     logged = len(spools.ledger)
     spools.wait_for_ledger(logged + 3_000)
     assert application.poll() is None

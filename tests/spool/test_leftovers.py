@@ -310,6 +310,21 @@ def test_a_damaged_chunk_is_quarantined_named_and_declared(tmp_path: Path) -> No
     assert not life.exists()
 
 
+def test_a_bit_that_flips_in_the_text_of_a_chunk_that_was_sent_is_seen(tmp_path: Path) -> None:
+    def send(buffer: Buffer) -> None:
+        log_some(buffer, 3)
+        buffer.seal_all()
+        while (chunk := buffer.take()) is not None:
+            chunk.before_sending()
+
+    life = dead_life(tmp_path, send)
+    segment = min(life.glob("segment-*"))
+    segment.write_bytes(segment.read_bytes().replace(b"xxx", b"xyx", 1))
+    sidecar = recover(tmp_path)
+    assert "its checksum is wrong" in sidecar.leftovers.counters.notes[0]
+    assert len(sidecar.records) == 2
+
+
 def test_a_damaged_life_is_recovered_the_same_by_the_next_one(tmp_path: Path) -> None:
     life = dead_life(tmp_path, lambda buffer: log_some(buffer, 60))
     damage_second_chunk(life)
