@@ -57,7 +57,7 @@ class History:
         self._serial = 0
         self._poison = 0
         self._since_look = 0
-        self._body_records = self.options.records
+        self._records_left = self.options.records
         self.servers = [SimulatedServer(self, each) for each in range(self.options.endpoints)]
         self.client: SimulatedClient | None = None
 
@@ -154,7 +154,7 @@ class History:
     def _produce(self) -> None:
         """Log a record, and arrange for the next."""
         options = self.options
-        self._body_records -= 1
+        self._records_left -= 1
         client = self.client
         if client is not None:
             body, tag = self._body(), f"tag{self.draw.randrange(options.tags)}"
@@ -163,9 +163,9 @@ class History:
                 client.send(tag, body)
             else:
                 client.emit(tag, body)
-        if self._body_records:
+        if self._records_left:
             gap = 0.0
-            if self._body_records % options.burst_records == 0:
+            if self._records_left % options.burst_records == 0:
                 mean = options.record_seconds * options.burst_records
                 gap = self.draw.uniform(0.0, 2.0) * mean
             self.clock.after(gap, self._produce)
@@ -237,9 +237,9 @@ class History:
     # -- the end ---------------------------------------------------------------------------------
 
     def _begin_end(self) -> None:
-        """Flush or close the last client, once it is there."""
+        """Flush or close the last client, once it is there and everything was logged."""
         client = self.client
-        if client is None or client.is_closing:
+        if client is None or client.is_closing or self._records_left:
             self.clock.after(1.0, self._begin_end)
             return
         self._final_since = self.clock.now
