@@ -21,7 +21,7 @@ from typing import Any
 import tenacity
 
 from logship import living
-from logship.buffer.buffer import QUARANTINED_REASON, Buffer, BufferBusy, Outcome
+from logship.buffer.buffer import Buffer, BufferBusy, Outcome
 from logship.buffer.chunk import Chunk
 from logship.buffer.counters import DrainReport, FlushReport
 from logship.buffer.leftovers import AdoptedChunk, Leftovers, Waiting, refuse, settle
@@ -566,17 +566,20 @@ class Client:
             self.last_resort.warn("quarantine", refuse(chunk))
             self._release(chunk)
             return
-        burned = self.buffer.quarantine(chunk)
-        if burned is None:
-            return
-        stamp, size = f"{burned.stream.id}:{burned.number:010d}", len(burned.entry)
-        text = f"the sidecar does not take record {stamp} ({size} bytes); it is quarantined"
-        self.last_resort.warn("quarantine", text)
-        if self._spills:
-            for line, _ in spilled_lines(burned.stream.tag, burned.entry):
-                if self.last_resort.offer_line(line):
-                    with contextlib.suppress(BufferBusy):  # then it counts as dropped
-                        self.buffer.burned_was_spilled(burned, QUARANTINED_REASON)
+        if chunk.records:  # else it is one of our own
+            stamp = f"{chunk.stream.id}:{chunk.first:010d}"
+            text = f"the sidecar does not take record {stamp} ({chunk.size} bytes)"
+            self.last_resort.warn("quarantine", f"{text}; it is quarantined")
+        self.buffer.quarantine(chunk, spilled=self._spill_now(chunk))
+
+    def _spill_now(self, chunk: Chunk) -> bool:
+        """Write a chunk's one record to stderr at once; tell whether it is there."""
+        if not chunk.records or not self._spills:
+            return False
+        if chunk.spilled_entries:
+            return True
+        lines = spilled_lines(chunk.stream.tag, bytes(chunk.data))
+        return all(self.last_resort.offer_line(line) for line, _ in lines)
 
     def _connect(self, endpoint: Endpoint) -> None:
         assert self._loop is not None

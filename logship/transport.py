@@ -315,6 +315,8 @@ def tls_context(settings: Settings) -> ssl.SSLContext | None:
         context = ssl.create_default_context(cafile=settings.tls_ca)
     except (OSError, ValueError) as error:
         raise SettingsError(f"tls_ca: cannot use {settings.tls_ca}: {error}") from None
+    # Some systems' OpenSSL would still speak 1.0; Python leaves that to their configuration.
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
     if settings.tls_cert is not None:
         try:
             context.load_cert_chain(settings.tls_cert, settings.tls_key)

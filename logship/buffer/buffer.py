@@ -325,10 +325,9 @@ class Buffer:
         chunk = self._oldest_droppable()
         if chunk is None:
             return False
-        gaps = [Gap(first, last, OVERFLOW_REASON) for first, last in chunk.ranges()]
         if chunk.state is ChunkState.SEALED:
             self._sealed.remove(chunk)
-        self._give_up(chunk, gaps, OVERFLOW_REASON)
+        self._give_up(chunk, OVERFLOW_REASON)
         return True
 
     @_producer_section
@@ -463,18 +462,17 @@ class Buffer:
         return left, right
 
     @_section
-    def quarantine(self, chunk: Chunk) -> Burned | None:
+    def quarantine(self, chunk: Chunk, *, spilled: bool) -> None:
         """Give up a single record that a server does not take: its number is a gap from now on.
 
-        Returns:
-            The record, for the last resort; None if it was one of our own.
+        Args:
+            chunk: With one entry.
+            spilled: Whether that is on stderr. It is written before this is called, because from
+                here on any producer may declare the gap, with its reason.
         """
         if chunk.adopted:
             raise ValueError(f"{chunk!r} is none of ours: its spool must be told")
-        entry = bytes(chunk.data)
-        gaps = [Gap(chunk.first, chunk.last, QUARANTINED_REASON)]
-        self._give_up(chunk, gaps, QUARANTINED_REASON)
-        return Burned(chunk.stream, chunk.first, entry) if chunk.records else None
+        self._give_up(chunk, SPILLED_REASON if spilled else QUARANTINED_REASON)
 
     # -- closing and the account ---------------------------------------------------------------
 
@@ -752,17 +750,21 @@ class Buffer:
         self._sealed_unseen = True
         self._sealed.append(chunk)
 
-    def _give_up(self, chunk: Chunk, gaps: list[Gap], reason: str) -> None:
+    def _give_up(self, chunk: Chunk, reason: str) -> None:
         """Forget a chunk that will not be delivered: its numbers are gaps from now on."""
-        stream = chunk.stream
+        stream, counters = chunk.stream, self.counters
+        gaps = [Gap(first, last, reason) for first, last in chunk.ranges()]
         lost = merge_gaps(stream.lost, gaps)
         # The records in it that declared other gaps are lost with it.
         undeclared = merge_gaps(stream.undeclared, [*gaps, *chunk.gaps])
-        dropped = self.counters.dropped[reason] + chunk.records
+        dropped = counters.dropped[reason] + chunk.records if reason != SPILLED_REASON else 0
+        spilled = counters.spilled + (chunk.records if reason == SPILLED_REASON else 0)
         # The commit.
         chunk.state = ChunkState.SETTLED
         stream.lost, stream.undeclared = lost, undeclared
-        self.counters.dropped[reason] = dropped
+        counters.spilled = spilled
+        if reason != SPILLED_REASON:
+            counters.dropped[reason] = dropped
         self._settle(chunk)
         self._space_came_free()
 

@@ -146,6 +146,7 @@ def _tls_context(cert: str | None, key: str | None, client_ca: str | None) -> ss
     if cert is None:
         return None
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
     try:
         context.load_cert_chain(cert, key)
         if client_ca is not None:

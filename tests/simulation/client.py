@@ -7,7 +7,7 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, cast
 
 from logship import client as product
-from logship.buffer.buffer import QUARANTINED_REASON, Buffer, Outcome
+from logship.buffer.buffer import Buffer, Outcome
 from logship.buffer.chunk import Chunk
 from logship.buffer.overflow import Admission
 from logship.closing import Closing
@@ -376,11 +376,15 @@ class SimulatedClient:
     def _quarantine(self, chunk: Chunk) -> None:
         self.history.note("quarantine %s %s", chunk.id, chunk.first)
         self.history.judge.quarantined(self.life, self.link, chunk.id, self.history.clock.now)
-        burned = self.buffer.quarantine(chunk)
-        if burned is not None and self.history.options.spills:
-            for line, _ in spilled_lines(burned.stream.tag, burned.entry):
-                if self.last_resort.offer_line(line):
-                    self.buffer.burned_was_spilled(burned, QUARANTINED_REASON)
+        self.buffer.quarantine(chunk, spilled=self._spill_now(chunk))
+
+    def _spill_now(self, chunk: Chunk) -> bool:
+        if not chunk.records or not self.history.options.spills:
+            return False
+        if chunk.spilled_entries:
+            return True
+        lines = spilled_lines(chunk.stream.tag, bytes(chunk.data))
+        return all(self.last_resort.offer_line(line) for line, _ in lines)
 
     def _connect(self, endpoint: Endpoint) -> None:
         self.history.note("connect to %s", endpoint.port)

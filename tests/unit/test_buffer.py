@@ -303,7 +303,7 @@ def test_who_waits_for_space_is_told_too_when(how: str) -> None:
     else:
         chunk = buffer.take()
         assert chunk is not None
-        buffer.quarantine(chunk)
+        buffer.quarantine(chunk, spilled=False)
     assert told == [1]
 
 
@@ -476,15 +476,16 @@ def test_a_single_entry_is_not_split() -> None:
     assert chunk.state is ChunkState.TAKEN
 
 
-def test_a_quarantined_record_is_a_gap() -> None:
+@pytest.mark.parametrize("spilled", [False, True])
+def test_a_quarantined_record_is_a_gap(spilled: bool) -> None:
     buffer = a_buffer()
     offer_many(buffer, 1)
     buffer.seal_all()
     chunk = buffer.take()
     assert chunk is not None
-    burned = buffer.quarantine(chunk)
-    assert burned is not None
-    assert entries_of(burned.entry)[0]["n"] == 1
+    buffer.quarantine(chunk, spilled=spilled)
+    report = buffer.report("test", 0.0)
+    assert (report.spilled, report.dropped) == ((1, 0) if spilled else (0, 1))
     buffer.close_intake()
     sink = Sink(buffer)
     sink.drain()

@@ -99,7 +99,7 @@ def split(buffer: Buffer, sink: Sink) -> Callable[[], object]:
 def quarantine(buffer: Buffer, sink: Sink) -> Callable[[], object]:
     sink.take_all()
     chunk = next(each for each in sink.taken if each.entries == 1)
-    return lambda: buffer.quarantine(chunk)
+    return lambda: buffer.quarantine(chunk, spilled=False)
 
 
 def seal_due(buffer: Buffer, _: Sink) -> Callable[[], object]:

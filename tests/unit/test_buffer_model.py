@@ -134,7 +134,7 @@ class Model(RuleBasedStateMachine):
         if halves is not None:
             self.sink.taken += halves
         else:
-            self.buffer.quarantine(chunk)
+            self.buffer.quarantine(chunk, spilled=False)
             self._move(records, self.dropped)
 
     @precondition(lambda self: self.buffer.unsettled())
