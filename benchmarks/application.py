@@ -269,6 +269,7 @@ def _print_overflow(pendings: bytes) -> None:
 
 SHIPPERS: dict[str, Callable[[Options], None]] = {
     "logship": install_logship,
+    "logship-spool": install_logship,  # the same program; LOGSHIP_SPOOL_DIR is set
     "fluent-logger": install_fluent_logger,
     "fluent-logger-async": install_fluent_logger_async,
 }

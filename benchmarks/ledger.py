@@ -79,6 +79,9 @@ class Written:
 def read_ledger(path: Path) -> Written:
     """Read a ledger; a missing file is an empty one.
 
+    A last line without its end is no note: SIGKILL can cut a write short where it crosses from one
+    page of the file to the next.
+
     Raises:
         ValueError: A line is not a marker and a time.
     """
@@ -87,6 +90,8 @@ def read_ledger(path: Path) -> Written:
         return Written(times_ns)
     with path.open(encoding="ascii") as lines:
         for line in lines:
+            if not line.endswith("\n"):
+                break
             marker, _, noted = line.partition(" ")
             if not MARKER.fullmatch(marker):
                 raise ValueError(f"{path}: not a line of a ledger: {line!r}")

@@ -72,11 +72,7 @@ class Sidecar:
             BenchmarkError: It does not listen after `START_SECONDS_MAX`.
         """
         self.launch()
-        deadline = time.monotonic() + START_SECONDS_MAX
-        while not self._listens():
-            if time.monotonic() > deadline or not self._is_coming():
-                raise BenchmarkError(f"no sidecar listens on {self._place()}: {self._complaint()}")
-            time.sleep(0.02)
+        self._wait_until(self._listens)
 
     def launch(self) -> None:
         """Start it where it is ours, without waiting."""
@@ -107,6 +103,18 @@ class Sidecar:
         self._require_command()
         assert self._process is not None
         self._throttle = Throttle(self._process.pid, self._signal_group)
+
+    def revive(self) -> None:
+        """See to it that it runs, at full speed, at the address where it was.
+
+        Raises:
+            BenchmarkError: It does not listen after `START_SECONDS_MAX`.
+        """
+        self._unthrottle()
+        if self._command is None or self._is_coming():
+            return
+        self.launch()
+        self._wait_until(lambda: _accepts(self.address))
 
     def settle(self) -> None:
         """Let it read and write out what it holds, then stop it."""
@@ -141,6 +149,13 @@ class Sidecar:
                 seen, since = size, now
 
     # --- the process ------------------------------------------------------------------------
+
+    def _wait_until(self, listens: Callable[[], bool]) -> None:
+        deadline = time.monotonic() + START_SECONDS_MAX
+        while not listens():
+            if time.monotonic() > deadline or not self._is_coming():
+                raise BenchmarkError(f"no sidecar listens on {self._place()}: {self._complaint()}")
+            time.sleep(0.02)
 
     def _listens(self) -> bool:
         return _accepts(self.address)

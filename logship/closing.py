@@ -19,7 +19,10 @@ from logship.drain import DrainPlan, Progress, Step
 from logship.lastresort import LastResort, Spill
 
 _SPILL_SLICE_SECONDS = 0.05
-_STALLED_STDERR_SECONDS = 0.02
+_STALLED_STDERR_SECONDS_MIN = 0.001
+_STALLED_STDERR_SECONDS_MAX = 0.02
+"""How long a full stderr is left alone: a pipe with a living reader is empty in a millisecond,
+and with fixed pauses it would take no more than 64 KiB in each of them."""
 
 
 class Drainable(Protocol):
@@ -71,6 +74,7 @@ class Closing:
         self._last_resort = last_resort
         self._spill = Spill(client.buffer, last_resort) if spills else None
         self._spilling = False
+        self._stall_seconds = _STALLED_STDERR_SECONDS_MIN
         self._always_report = always_report
         self._monotonic = monotonic
 
@@ -129,10 +133,18 @@ class Closing:
             self._spilling = True
             self._announce()
         until = min(now + _SPILL_SLICE_SECONDS, self._plan.deadline_seconds)
+        written = self._spill.lines_written
         if self._spill.step(until, self._monotonic):
             return None if self._ends_after_spill() else _SPILL_SLICE_SECONDS
-        # Either the slice is over, or stderr takes no more for now.
-        return 0.0 if self._monotonic() >= until else _STALLED_STDERR_SECONDS
+        if self._monotonic() >= until:
+            return 0.0
+        return self._stderr_is_full(took_some=self._spill.lines_written > written)
+
+    def _stderr_is_full(self, *, took_some: bool) -> float:
+        """Return how long to leave it alone: twice as long each time that it took nothing."""
+        longer = min(2 * self._stall_seconds, _STALLED_STDERR_SECONDS_MAX)
+        self._stall_seconds = _STALLED_STDERR_SECONDS_MIN if took_some else longer
+        return self._stall_seconds
 
     def _ends_after_spill(self) -> bool:
         """Tell whether there is nothing to wait for once all is on stderr."""
@@ -160,7 +172,7 @@ class Closing:
         while not self._last_resort.write_line(_line(line)):
             if self._monotonic() >= self._plan.deadline_seconds:
                 return
-            yield _STALLED_STDERR_SECONDS
+            yield self._stderr_is_full(took_some=False)
 
 
 def drive(closing: Closing, came: threading.Event | None = None) -> DrainReport:

@@ -16,8 +16,8 @@ import stat
 import sys
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
-from itertools import chain, islice
+from collections.abc import Callable, Iterator, Sequence
+from itertools import islice
 from socket import MSG_DONTWAIT, socket
 from typing import Any, Protocol
 
@@ -86,6 +86,20 @@ class LastResort:
             self._writing = False
             self._write_late()
 
+    def write_lines(self, lines: Sequence[bytes]) -> int:
+        """Write lines at once in one go, whatever the pace; return how many were begun.
+
+        The last of those may be torn; the next write completes it first.
+        """
+        if self._writing:
+            return 0
+        self._writing = True
+        try:
+            return self._put_all(lines)
+        finally:
+            self._writing = False
+            self._write_late()
+
     def write_in_turn(self, line: bytes) -> None:
         """Write a line at once, or leave it to whoever is writing; it is not offered again."""
         self._late.append(line)
@@ -141,15 +155,20 @@ class LastResort:
 
     def _put(self, line: bytes) -> bool:
         """Write what is left of an earlier line, then this one; False if it was not begun."""
+        return self._put_all([line]) == 1
+
+    def _put_all(self, lines: Sequence[bytes]) -> int:
         if self._pending:
             self._pending = self._pending[self._write(self._pending) :]
             if self._pending:
-                return False
-        written = self._write(line)
-        if written == 0:
-            return False
-        self._pending = line[written:]
-        return True
+                return 0
+        written = self._write(b"".join(lines))
+        for begun, line in enumerate(lines):
+            if written <= 0:
+                return begun
+            self._pending = line[written:]
+            written -= len(line)
+        return len(lines)
 
 
 class _Writer(Protocol):
@@ -266,7 +285,9 @@ class Spill:
         self._seen: set[str] = set()
         self._lines_of: Any = None
         self._lines: Iterator[tuple[bytes, bool]] = iter(())
+        self._made: list[tuple[bytes, bool]] = []  # from `_lines`, not yet written
         self._begun: tuple[Any, bool] | None = None  # of the line that is torn as yet
+        self.lines_written = 0
 
     def step(self, until_seconds: float, monotonic: Callable[[], float]) -> bool:
         """Write lines until the time is up, stderr takes no more, or nothing is left.
@@ -296,28 +317,39 @@ class Spill:
 
     def _spill_chunk(self, chunk: Any, until: float, monotonic: Callable[[], float]) -> bool:
         """Write the chunk's entries from where an earlier step stopped; False if interrupted."""
-        entries, records = chunk.spilled_entries, chunk.spilled_records
-        finished = True
-        for line, is_control in self._lines_left(chunk):
-            if monotonic() >= until or not self._last_resort.write_line(line):
-                self._lines = chain([(line, is_control)], self._lines)
-                finished = False
-                break
-            entries += 1
-            records += not is_control
-            self._begun = (chunk, is_control) if self._last_resort.torn else None
-        self._source.note_spilled(chunk, entries, records)
-        return finished
+        while lines := self._lines_left(chunk):
+            if monotonic() >= until:
+                return False
+            begun = self._last_resort.write_lines([line for line, _ in lines])
+            if begun:
+                self._note_begun(chunk, lines[:begun])
+            del lines[:begun]
+            if lines:
+                return False
+        return True
 
-    def _lines_left(self, chunk: Any) -> Iterator[tuple[bytes, bool]]:
-        """Return the lines that an earlier step left, so that none is made twice."""
+    def _note_begun(self, chunk: Any, lines: Sequence[tuple[bytes, bool]]) -> None:
+        records = sum(not is_control for _, is_control in lines)
+        self._source.note_spilled(
+            chunk, chunk.spilled_entries + len(lines), chunk.spilled_records + records
+        )
+        self.lines_written += len(lines)
+        self._begun = (chunk, lines[-1][1]) if self._last_resort.torn else None
+
+    def _lines_left(self, chunk: Any) -> list[tuple[bytes, bool]]:
+        """Return the next lines to write, about as many as stderr takes in one go."""
         if self._lines_of is not chunk:
             self._lines_of = chunk
             lines = spilled_lines(chunk.stream.tag, bytes(chunk.data))
-            self._lines = islice(lines, chunk.spilled_entries, None)
+            self._lines, self._made = islice(lines, chunk.spilled_entries, None), []
         elif not chunk.data:  # acked in the meantime
-            self._lines = iter(())
-        return self._lines
+            self._lines, self._made = iter(()), []
+        if not self._made:
+            size = 0
+            while size < _WRITE_BYTES_MAX and (line := next(self._lines, None)) is not None:
+                self._made.append(line)
+                size += len(line[0])
+        return self._made
 
 
 class SpillCost:

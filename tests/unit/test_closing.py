@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -52,6 +52,12 @@ class End:
             monotonic=self.clock,
         )
         self.steps = self.closing.steps()
+
+    def walk(self) -> Iterator[float]:
+        """Drive it, waiting as told; yield each wait."""
+        for wait_seconds in self.steps:
+            yield wait_seconds
+            self.clock.advance(max(wait_seconds, 0.001))
 
     def run(self, *, ack_at_seconds: float | None = None) -> float:
         """Drive it, waiting as told; return when it was over."""
@@ -157,6 +163,10 @@ class Stalled:
         self.tries += 1
         return False
 
+    def write_lines(self, _: Sequence[bytes]) -> int:
+        self.tries += 1
+        return 0
+
     def warn(self, *_: Any) -> None:
         pass
 
@@ -168,6 +178,24 @@ def test_a_stalled_stderr_is_tried_until_the_deadline_and_not_counted(stderr: St
     assert stalled.tries > 100
     assert end.closing.report is not None
     assert (end.closing.report.spilled, end.closing.report.unacked) == (0, 10)
+
+
+class Slow(Stalled):
+    """A standard error that takes a line at every second try."""
+
+    def write_lines(self, lines: Sequence[bytes]) -> int:
+        self.tries += 1
+        return self.tries % 2
+
+
+def test_a_full_stderr_is_asked_again_soon_while_somebody_reads_it(stderr: Stderr) -> None:
+    """With a fixed pause a pipe of 64 KiB would take that much in each, whoever reads it."""
+    end = End(stderr, last_resort=Slow(), plan=DrainPlan.until(0.0, 1.0))
+    pauses = [wait_seconds for wait_seconds in end.walk() if wait_seconds < 0.05]
+    assert len(pauses) >= 10
+    assert max(pauses[:10]) <= 0.002
+    stalled = End(stderr, last_resort=Stalled(), plan=DrainPlan.until(0.0, 1.0))
+    assert max(wait_seconds for wait_seconds in stalled.walk() if wait_seconds < 0.05) == 0.02
 
 
 def test_cut_short_it_says_what_it_knows(stderr: Stderr) -> None:

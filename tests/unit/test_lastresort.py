@@ -75,6 +75,19 @@ def test_a_pipe_takes_lines_until_it_is_full_and_then_says_so(pipe: Pipe) -> Non
     assert resort.write_line(LINE)
 
 
+def test_many_lines_in_one_go_come_out_as_far_as_the_pipe_takes_them(pipe: Pipe) -> None:
+    resort = LastResort(descriptor=pipe.writing)
+    lines = [b"%099d\n" % number for number in range(100)]
+    got, left = b"", lines
+    while left:
+        begun = resort.write_lines(left)
+        assert 0 < begun <= PIPE_BYTES // len(LINE) + 1
+        left = left[begun:]
+        got += pipe.read()
+    resort.write_line(b"end\n")
+    assert got + pipe.read() == b"".join(lines) + b"end\n"
+
+
 def test_writing_does_not_make_the_application_s_own_stderr_non_blocking(pipe: Pipe) -> None:
     resort = LastResort(descriptor=pipe.writing)
     resort.write_line(LINE)
