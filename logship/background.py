@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import os
 import threading
 from collections.abc import Callable, Coroutine
@@ -27,6 +28,7 @@ from logship.drain import DrainPlan
 from logship.errors import BufferFull, ClientClosed
 from logship.lastresort import LastResort
 from logship.settings import Settings
+from logship.threads import OwnThread
 
 _THREAD_END_SECONDS = 1.0
 _CONDUCTOR_SECONDS = 3.0
@@ -144,7 +146,7 @@ class BackgroundClient:
         if self.client.send_now(record, tag, time_ns=time_ns):
             return
         if not may_wait_here():
-            raise BufferFull("the buffer is full, and an event loop's thread must not wait for it")
+            raise BufferFull("the buffer is full, and this thread must not wait for it")
         self._send_waiting(record, tag, time_ns, timeout)
 
     def stop_lingering(self) -> None:
@@ -233,9 +235,7 @@ class BackgroundClient:
         client = self._client
         loop = asyncio.SelectorEventLoop()
         loop.set_debug(False)  # in development mode asyncio would log from the shipper's thread
-        thread = threading.Thread(
-            target=_run, args=(loop, client), name="logship-shipper", daemon=True
-        )
+        thread = OwnThread(functools.partial(_run, loop, client), "shipper")
         self._loop, self._thread = loop, thread
         try:
             thread.start()

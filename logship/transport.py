@@ -18,7 +18,6 @@ import os
 import queue
 import socket
 import ssl
-import threading
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 from weakref import WeakSet
@@ -26,6 +25,7 @@ from weakref import WeakSet
 from logship.errors import ConnectError, HandshakeError, SettingsError
 from logship.protocol.handshake import ClientHandshake
 from logship.settings import Endpoint, Settings
+from logship.threads import OwnThread
 
 _SMALL_BYTES = 16 * 1024
 _KEEPALIVE_IDLE_SECONDS = 30
@@ -346,7 +346,7 @@ class Resolver:
     def __init__(self) -> None:
         self._last_good: dict[str, Address] = {}
         self._questions: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
-        self._thread = threading.Thread(target=self._answer, name="logship-resolver", daemon=True)
+        self._thread = OwnThread(self._answer, "resolver")
         self._thread.start()
 
     async def resolve(self, host: str, port: int) -> list[Address]:

@@ -50,6 +50,7 @@ from logship.buffer.segments import (
 )
 from logship.buffer.stream import Stream
 from logship.protocol.readable import well_formed
+from logship.threads import OwnThread
 
 SEGMENT_BYTES = 4 * 1024 * 1024
 RETRY_SECONDS = 5.0
@@ -488,7 +489,7 @@ class Sync:
     def __init__(self, life: Life) -> None:
         self._life = life
         self._stopped = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="logship-sync", daemon=True)
+        self._thread = OwnThread(self._run, "sync")
         with contextlib.suppress(RuntimeError):  # at interpreter exit
             self._thread.start()
 

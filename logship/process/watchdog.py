@@ -21,6 +21,7 @@ from logship.drain import DrainPlan
 from logship.process import exits
 from logship.process.clock import Started, StopClock
 from logship.process.signals import StopSignals
+from logship.threads import OwnThread
 
 _CHECK_SECONDS = 1.0
 _REDELIVER_SECONDS = 0.002
@@ -52,7 +53,7 @@ class Watchdog:
         self._interrupted_again = False
         if self._write_descriptor < 0:
             self._open_pipe()
-        thread = threading.Thread(target=self._run, name="logship-watchdog", daemon=True)
+        thread = OwnThread(self._run, "watchdog")
         with contextlib.suppress(
             RuntimeError
         ):  # at interpreter exit: the exit hook is all there is

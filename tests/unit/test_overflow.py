@@ -13,6 +13,7 @@ import pytest
 from logship.buffer.buffer import OVERFLOW_REASON, Buffer, Outcome
 from logship.buffer.overflow import Admission, may_wait_here
 from logship.testing import ManualClock
+from logship.threads import OwnThread
 from tests.support.waiting import wait_until
 from tests.unit.accounts import Sink, a_buffer, body, check
 
@@ -177,6 +178,17 @@ async def test_nothing_waits_on_an_event_loops_thread() -> None:
     assert not may_wait_here()
     assert not block.admit("t", body(99))
     assert await asyncio.to_thread(may_wait_here)
+
+
+def test_nothing_waits_on_a_thread_of_our_own() -> None:
+    """The garbage collector may run an application's `__del__` in it, and that may log."""
+    buffer, lines = full_buffer(), Lines()
+    block = admission(buffer, "block", lines, block_seconds_max=1000.0)
+    thread = OwnThread(lambda: block.admit("t", body(99)), "test")
+    thread.start()
+    thread.join(20.0)
+    assert not thread.is_alive()
+    assert [line["record"]["n"] for line in lines.lines] == [99]
 
 
 def test_a_handler_that_logs_while_its_own_thread_waits_does_not_wait() -> None:
