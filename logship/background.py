@@ -146,7 +146,7 @@ class BackgroundClient:
         if self.client.send_now(record, tag, time_ns=time_ns):
             return
         if not may_wait_here():
-            raise BufferFull("the buffer is full, and this thread must not wait for it")
+            raise BufferFull("the buffer is full, and an event loop's thread must not wait for it")
         self._send_waiting(record, tag, time_ns, timeout)
 
     def stop_lingering(self) -> None:
