@@ -59,8 +59,8 @@ def test_a_thread_that_waits_for_space_does_not_stop_the_loop(
         """
         import asyncio, threading
         import logship
-        from application import DIRECTORY, log, progress
-        logship.install(level="INFO")
+        from application import log, progress
+        client = logship.install(level="INFO").client
 
         def work():
             for _ in range(300):
@@ -70,9 +70,8 @@ def test_a_thread_that_waits_for_space_does_not_stop_the_loop(
         async def main():
             thread = threading.Thread(target=work)
             thread.start()
-            seen = -1
-            while seen != (seen := len((DIRECTORY / "ledger").read_text())):
-                await asyncio.sleep(0.3)  # until the thread waits
+            while not client.buffer._space_callbacks:  # until the thread waits
+                await asyncio.sleep(0.005)
             for _ in range(100):
                 log("on the loop")
                 await asyncio.sleep(0)
@@ -313,8 +312,12 @@ def test_a_cancelled_application_still_closes_its_client(
         """
         import asyncio, logging, os
         import logship
-        from application import new_marker, write_down
+        from application import DIRECTORY, new_marker, write_down
         logging.getLogger("asyncio").setLevel(logging.ERROR)  # no word about a slow machine
+
+        def ledger_length():
+            path = DIRECTORY / "ledger"
+            return path.read_text().count("\\n") if path.exists() else 0
 
         async def serve():
             async with logship.Client(logship.Settings.from_env(os.environ)) as client:
@@ -326,7 +329,8 @@ def test_a_cancelled_application_still_closes_its_client(
 
         async def main():
             task = asyncio.create_task(serve())
-            await asyncio.sleep(0.2)
+            while ledger_length() < 100:
+                await asyncio.sleep(0.005)
             task.cancel()
             try:
                 await task

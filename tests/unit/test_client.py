@@ -257,7 +257,7 @@ async def test_send_waits_for_space_as_long_as_it_takes(client: Client, sidecar:
         count = fill(client)
         large = {"message": "y" * 2000}
         sends = [asyncio.ensure_future(client.send(large)) for _ in range(5)]
-        await asyncio.sleep(0.02)
+        await until(lambda: len(client.buffer._space_callbacks) == 5, "all of them wait")
         assert not any(send.done() for send in sends)
         sidecar.acks = True
         sidecar.release_acks()
@@ -284,7 +284,7 @@ async def test_a_cancelled_send_leaves_nothing_behind(client: Client, sidecar: S
     async with client:
         fill(client)
         send = asyncio.ensure_future(client.send({"message": "y" * 2000}))
-        await asyncio.sleep(0.01)
+        await until(lambda: client.buffer._space_callbacks, "it waits")
         send.cancel()
         await asyncio.gather(send, return_exceptions=True)
         assert not client.buffer._space_callbacks
