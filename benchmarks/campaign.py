@@ -8,6 +8,7 @@ import signal
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 
@@ -48,7 +49,7 @@ def run_all(
         scenarios: In the order of the rows.
         directory: Takes a directory for each run.
         console: Shows a bar for each run that is under way, where it is a terminal.
-        repeat: Runs of each scenario.
+        repeat: Runs of each scenario; its seed is the first one's, and each has the next.
         together: How many runs may be under way at once: more than one only where a run is light.
         ended: Told of each run when it ended, in the thread that ran it.
 
@@ -61,8 +62,8 @@ def run_all(
         try:
             jobs = [
                 [
-                    pool.submit(_one, scenario, directory, progress, watch_over, ended)
-                    for _ in range(repeat)
+                    pool.submit(_one, each, directory, progress, watch_over, ended)
+                    for each in _seeded(scenario, repeat)
                 ]
                 for scenario in scenarios
             ]
@@ -70,6 +71,10 @@ def run_all(
         finally:
             watch_over.set()
             pool.shutdown(cancel_futures=True)
+
+
+def _seeded(scenario: Scenario, repeat: int) -> list[Scenario]:
+    return [replace(scenario, seed=scenario.seed + number) for number in range(repeat)]
 
 
 def _row(scenario: Scenario, runs: list[Future[Outcome]]) -> Row:

@@ -17,7 +17,7 @@ from rich.console import Console
 from benchmarks.campaign import new_directory, run_all
 from benchmarks.conditions import conditions
 from benchmarks.loss import exit_code
-from benchmarks.scenario import SHIPPER_NAMES, Outcome, Scenario
+from benchmarks.scenario import Outcome, Scenario
 from benchmarks.table import FIGURES, Row, as_table, open_console, write_json
 
 FAULT_STORIES = {
@@ -25,6 +25,8 @@ FAULT_STORIES = {
     "sidecar-restart": "The sidecar is killed in mid-run and is up again after 2 s",
     "sidecar-down": "The sidecar is killed 1 s before the program is stopped, and stays down",
 }
+
+SHIPPERS = ("logship", "fluent-logger", "fluent-logger-async")
 
 FIGURES_SHOWN = [figure for figure in FIGURES if figure != "lines/s"]
 
@@ -51,7 +53,7 @@ def _scenarios(seconds: float) -> list[Scenario]:
     return [
         Scenario(shipper=shipper, fault=fault, seconds=seconds)
         for fault in FAULT_STORIES
-        for shipper in SHIPPER_NAMES
+        for shipper in SHIPPERS
     ]
 
 
@@ -72,7 +74,7 @@ def _show(console: Console, rows: list[Row], story: str) -> None:
 
 
 def _verdict(rows: list[Row]) -> list[str]:
-    return ["Verdict", *(f"  {_summary(shipper, rows)}" for shipper in SHIPPER_NAMES), _FAIRNESS]
+    return ["Verdict", *(f"  {_summary(shipper, rows)}" for shipper in SHIPPERS), _FAIRNESS]
 
 
 def _summary(shipper: str, rows: list[Row]) -> str:

@@ -9,7 +9,15 @@ import click
 
 from benchmarks.campaign import new_directory, run_all
 from benchmarks.conditions import conditions
-from benchmarks.scenario import APP_NAMES, FAULTS, SHIPPER_NAMES, SIGTERM_HABITS, Scenario
+from benchmarks.scenario import (
+    APP_NAMES,
+    APP_SIGKILL,
+    FAULT_NAMES,
+    OURS,
+    SHIPPER_NAMES,
+    SIGTERM_HABITS,
+    Scenario,
+)
 from benchmarks.sidecars import KINDS
 from benchmarks.table import Row, as_table, open_console, write_json
 
@@ -33,7 +41,7 @@ STOP_TIMEOUT_SECONDS = click.FloatRange(2, 120)
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
     help="Log this file's lines (over and over) instead of made-up ones.",
 )
-@click.option("--seconds", type=click.FloatRange(1), default=10, show_default=True, metavar="N")
+@click.option("--seconds", type=click.FloatRange(0.1), default=10, show_default=True, metavar="N")
 @click.option(
     "--tail",
     type=click.IntRange(0),
@@ -43,7 +51,7 @@ STOP_TIMEOUT_SECONDS = click.FloatRange(2, 120)
     help="Lines to log after SIGTERM.",
 )
 @click.option("--stop-timeout", type=STOP_TIMEOUT_SECONDS, default=10, show_default=True)
-@click.option("--fault", type=click.Choice(sorted(FAULTS)), default="none", show_default=True)
+@click.option("--fault", type=click.Choice(sorted(FAULT_NAMES)), default="none", show_default=True)
 @click.option(
     "--on-sigterm",
     type=click.Choice(SIGTERM_HABITS),
@@ -80,17 +88,34 @@ STOP_TIMEOUT_SECONDS = click.FloatRange(2, 120)
     help="A HOST:PORT has written all when its output did not grow for so long.",
 )
 @click.option("--repeat", type=click.IntRange(1), default=1, show_default=True, metavar="N")
+@click.option(
+    "--together",
+    type=click.IntRange(1),
+    default=1,
+    show_default=True,
+    metavar="N",
+    help="Runs of a --repeat that may be under way at once.",
+)
+@click.option(
+    "--seed",
+    type=int,
+    default=1,
+    show_default=True,
+    metavar="N",
+    help=f"Of the moment of --fault {APP_SIGKILL}; each run of a --repeat has the next one.",
+)
 @click.option("--json", "json_file", type=click.Path(path_type=Path), metavar="FILE")
-def loss(repeat: int, json_file: Path | None, **chosen: Any) -> None:
+def loss(repeat: int, together: int, json_file: Path | None, **chosen: Any) -> None:
     """Log, stop, and count what arrived.
 
     Starts a sidecar and an application, lets it log, sends SIGTERM, kills it after the stop
-    timeout, and compares the application's own ledger with the sidecar's output. Exit code 1 when
-    logship lost a line.
+    timeout, and compares the application's own ledger with the sidecar's output. With a spool,
+    `logship recover` runs when the application is gone. Exit code 1 when logship lost a line, or
+    left something on its spool.
     """
     scenario = Scenario(**_checked(chosen))
     console, directory = open_console(), new_directory("loss")
-    rows = run_all([scenario], directory, console, repeat=repeat)
+    rows = run_all([scenario], directory, console, repeat=repeat, together=together)
     console.print(as_table(rows, "Loss"))
     console.print(f"Ledger, output and stderr are in {directory}", soft_wrap=True)
     if json_file:
@@ -116,4 +141,5 @@ def _untouchable(chosen: dict[str, Any]) -> bool:
 
 def exit_code(rows: list[Row]) -> int:
     """Return 1 when logship lost a line; what peers lose is their own matter."""
-    return int(any(row.lost for row in rows if row.scenario.shipper == "logship"))
+    ours = [row for row in rows if row.scenario.shipper in OURS]
+    return int(not all(outcome.kept_the_promise for row in ours for outcome in row.outcomes))

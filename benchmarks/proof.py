@@ -1,9 +1,10 @@
-"""`python -m benchmarks proof` (`make proof`): the matrix behind the promise, in half an hour.
+"""`python -m benchmarks proof` (`make proof`): the matrix behind the promise.
 
 Not every pair of values: each fault meets each stop timeout, each rate and a tail of 100,000
 lines; each kind of application and of SIGTERM habit meets the ordinary stop. The peers run through
 the rows where they differ. Real servers that are on PATH (Fluentd in each version found, Fluent
-Bit) get rows of their own, also at a quarter of a CPU.
+Bit) get rows of their own, also at a quarter of a CPU. Applications with a spool are killed very
+often, at random moments.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from rich.console import Console
 from benchmarks.campaign import new_directory, run_all
 from benchmarks.conditions import conditions, server_version
 from benchmarks.loss import exit_code
-from benchmarks.scenario import FAULTS, Outcome, Scenario
+from benchmarks.scenario import APP_SIGKILL, FAULTS, OURS, SPOOLING, Outcome, Scenario
 from benchmarks.sidecars import KINDS, find_servers
 from benchmarks.table import Row, as_table, open_console, write_json
 
@@ -33,29 +34,42 @@ class Part:
     scenarios: tuple[Scenario, ...]
     together: int = 1
     """Runs at once; one where a run needs the machine for itself."""
+    repeat: int = 1
+    """Runs of each row."""
 
 
 # --- the matrix ----------------------------------------------------------------------------------
 
 LIGHT = Scenario(seconds=6)
 BUSY = Scenario(seconds=8, stop_timeout=30)
+KILLED = Scenario(shipper=SPOOLING, fault=APP_SIGKILL, seconds=1)
 TAIL = Scenario(seconds=4, stop_timeout=30, tail=100_000)
 PEERS = ("fluent-logger", "fluent-logger-async")
 
 
-def _quick() -> list[Part]:
+KILLS = 500
+KILLS_QUICK = 5
+
+
+def _quick(kills: int) -> list[Part]:
     """Return the few rows that show a mistake soonest."""
     faults = tuple(replace(LIGHT, seconds=4, stop_timeout=5, fault=fault) for fault in FAULTS)
     tails = (replace(TAIL, seconds=2, tail=20_000),)
-    return [Part("Every fault", faults, together=2), Part("A tail of 20,000 lines", tails)]
+    return [
+        Part("Every fault", faults, together=2),
+        Part("A tail of 20,000 lines", tails),
+        *_killed(kills),
+    ]
 
 
-def _full(servers: dict[str, str]) -> list[Part]:
+def _full(servers: dict[str, str], kills: int) -> list[Part]:
     return [
         Part("Kinds of application and of SIGTERM habit", tuple(_kinds()), together=2),
         Part("Every fault, every stop timeout", tuple(_timeouts()), together=3),
         Part("Every fault, higher rates", tuple(_rates())),
         Part("100,000 lines after SIGTERM", tuple(_tails())),
+        *_killed(kills),
+        Part("A spool, every fault", tuple(_spooled()), together=2),
         Part("The peers, in the same rows", tuple(_peers())),
         *_real_servers(list(servers)),
     ]
@@ -87,6 +101,20 @@ def _tails() -> Iterable[Scenario]:
     for app in ("asyncio", "threads", "batch"):
         yield replace(TAIL, app=app)
     yield replace(TAIL, fault="sidecar-slow", stop_timeout=120)
+
+
+def _killed(kills: int) -> list[Part]:
+    """Return the rows of SIGKILL; a busy application has the machine for itself."""
+    title = "SIGKILL at random moments, then logship recover"
+    return [
+        Part(f"{title}: 300 lines/s", (KILLED,), together=2, repeat=kills),
+        Part(f"{title}: 30,000 lines/s", (replace(KILLED, rate=30_000),), repeat=kills),
+    ]
+
+
+def _spooled() -> Iterable[Scenario]:
+    for fault in FAULTS:
+        yield replace(LIGHT, shipper=SPOOLING, fault=fault)
 
 
 def _peers() -> Iterable[Scenario]:
@@ -138,18 +166,26 @@ def _as_numbers(version: str) -> list[int]:
 
 
 @click.command()
-@click.option("--quick", is_flag=True, help="Six rows instead of the matrix.")
+@click.option("--quick", is_flag=True, help="Eight rows instead of the matrix.")
+@click.option(
+    "--kills",
+    type=click.IntRange(1),
+    metavar="N",
+    help="SIGKILLs of an application with a spool, at each of two rates.  "
+    f"[default: {KILLS}; --quick: {KILLS_QUICK}]",
+)
 @click.option("--json", "json_file", type=click.Path(path_type=Path), metavar="FILE")
-def proof(quick: bool, json_file: Path | None) -> None:
-    """Run the loss matrix (25 minutes; --quick: 1) and write its figures.
+def proof(quick: bool, kills: int | None, json_file: Path | None) -> None:
+    """Run the loss matrix (40 minutes; --quick: 1) and write its figures.
 
     Exit code 1 when logship lost a line in any row.
     """
+    kills = kills or (KILLS_QUICK if quick else KILLS)
     console, directory = open_console(), new_directory("proof")
     servers = {} if quick else servers_by_version()
-    under_what = conditions({"quick": quick}) | {"servers": servers}
+    under_what = conditions({"quick": quick, "kills": kills}) | {"servers": servers}
     rows: list[Row] = []
-    for part in _quick() if quick else _full(servers):
+    for part in _quick(kills) if quick else _full(servers, kills):
         rows += _show(part, directory, console)
         if json_file:  # after each part: an interruption leaves what was measured
             write_json(json_file, under_what, rows)
@@ -158,19 +194,26 @@ def proof(quick: bool, json_file: Path | None) -> None:
 
 
 def _show(part: Part, directory: Path, console: Console) -> list[Row]:
-    rows = run_all(part.scenarios, directory, console, together=part.together, ended=_tidy)
+    rows = run_all(
+        part.scenarios,
+        directory,
+        console,
+        repeat=part.repeat,
+        together=part.together,
+        ended=_tidy,
+    )
     console.print(as_table(rows, part.title))
     return rows
 
 
 def _tidy(outcome: Outcome) -> None:
-    """Keep the files of a run only where lines were lost: the matrix writes gigabytes."""
-    if not outcome.verdict.lost:
+    """Keep the files of a run only where a promise was broken: the matrix writes gigabytes."""
+    if outcome.kept_the_promise:
         shutil.rmtree(outcome.directory)
 
 
 def _conclude(rows: list[Row], console: Console) -> None:
-    ours = [row for row in rows if row.scenario.shipper == "logship"]
+    ours = [row for row in rows if row.scenario.shipper in OURS]
     written = sum(outcome.verdict.written for row in ours for outcome in row.outcomes)
-    lost = sum(row.lost for row in ours)
+    lost = sum(outcome.verdict.lost for row in ours for outcome in row.outcomes)
     console.print(f"logship: {len(ours)} rows, {written:,} lines written, {lost:,} lost.")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import random
 import secrets
 import subprocess
 import sys
@@ -18,9 +19,14 @@ from benchmarks.errors import BenchmarkError
 from benchmarks.judge import Verdict, judge, last_report
 from benchmarks.ledger import read_ledger
 from benchmarks.sidecars import Foreign, Sidecar, open_sidecar
+from benchmarks.spool import Recovery, recover
 
 APP_NAMES = ("script", "asyncio", "threads", "batch")
-SHIPPER_NAMES = ("logship", "fluent-logger", "fluent-logger-async")
+SPOOLING = "logship-spool"
+"""The shipper `logship` with a spool; when its application is gone, `logship recover` runs."""
+
+OURS = ("logship", SPOOLING)
+SHIPPER_NAMES = (*OURS, "fluent-logger", "fluent-logger-async")
 SIGTERM_HABITS = ("default", "handler", "replaced")
 
 FIRST_LINE_SECONDS_MAX = 30
@@ -30,6 +36,9 @@ BATCH_SECONDS_MAX = 400
 
 DOWN_SECONDS = 2.0
 """How long a restarted sidecar is away."""
+
+APP_SIGKILL = "app-sigkill"
+"""The fault of the application itself: SIGKILL at a random moment instead of SIGTERM."""
 
 
 @dataclass(frozen=True)
@@ -56,11 +65,18 @@ class Scenario:
     """Glob patterns of a foreign server's output files."""
     server_command: str | None = None
     settle_seconds: float = Foreign.settle_seconds
+    seed: int = 1
+    """Of the moment of `app-sigkill`; of several runs each has the next one."""
+
+    @property
+    def kill_seconds(self) -> float:
+        """When `app-sigkill` strikes, in seconds after the first line."""
+        return random.Random(self.seed).uniform(0.0, self.seconds)
 
     @property
     def sigterm_habit(self) -> str:
         """What the application does at SIGTERM: nothing of its own, or a graceful exit."""
-        return self.on_sigterm or ("default" if self.shipper == "logship" else "handler")
+        return self.on_sigterm or ("default" if self.shipper in OURS else "handler")
 
     @property
     def foreign(self) -> Foreign:
@@ -99,13 +115,26 @@ class Outcome:
     stop_seconds: float
     """From SIGTERM (a batch: from its last line) to the application's end."""
     exit_code: int
-    """As Python's `subprocess` says it: -15 is a death by SIGTERM."""
+    """As Python's `subprocess` says it: -15 is a death by SIGTERM, -9 one by SIGKILL."""
     killed: bool
     """The application still lived after the stop timeout and was killed with SIGKILL."""
     report: dict[str, Any] | None
     """logship's drain report."""
+    recovery: Recovery | None
+    """What became of the spool, where there is one."""
     directory: Path
     outputs: tuple[Path, ...]
+
+    @property
+    def kept_the_promise(self) -> bool:
+        """Whether nothing is lost; on a spool, also whether all of it was delivered."""
+        if self.verdict.lost:
+            return False
+        if self.recovery is None:
+            return True
+        killed = self.scenario.fault == APP_SIGKILL
+        all_there = self.verdict.delivered == self.verdict.written or not killed
+        return self.recovery.complete and all_there
 
 
 @dataclass
@@ -131,12 +160,13 @@ def run(scenario: Scenario, directory: Path, watch: Watch | None = None) -> Outc
         sidecar.start()
         application.start(sidecar.address)
         _play(scenario, application, sidecar, watch)
+        recovery = _recovered(scenario, application, sidecar, watch)
         watch.progress(0.95, "reading what arrived")
-        sidecar.settle()
+        sidecar.settle(senders_are_gone=recovery is not None)
     finally:
         application.close()
         sidecar.close()
-    outcome = _outcome(scenario, application, tuple(sidecar.outputs()))
+    outcome = _outcome(scenario, application, recovery, tuple(sidecar.outputs()))
     watch.progress(1.0, "done")
     return outcome
 
@@ -152,6 +182,9 @@ class Application:
         self.directory = directory
         self.ledger = directory / "ledger.txt"
         self.stderr = directory / "app.stderr"
+        self.spool = directory / "spool"
+        self.environ: dict[str, str] = {}
+        """Of the process, once started."""
         self._process: subprocess.Popen[bytes] | None = None
         self.stopped_ns = 0
         """When it was told to stop; a batch is not."""
@@ -170,11 +203,14 @@ class Application:
         Raises:
             BenchmarkError: It died, or logged nothing.
         """
+        self.environ = self._environment(address)
+        if self._scenario.shipper == SPOOLING:
+            self.spool.mkdir()
         with (self.directory / "app.stdout").open("wb") as out, self.stderr.open("wb") as err:
             self._process = subprocess.Popen(
                 self._command_line(address),
                 cwd=Path(__file__).parents[1],
-                env=self._environment(address),
+                env=self.environ,
                 stdin=subprocess.DEVNULL,
                 stdout=out,
                 stderr=err,
@@ -189,7 +225,8 @@ class Application:
     def _command_line(self, address: tuple[str, int]) -> list[str]:
         scenario = self._scenario
         # Nothing but a batch ends by itself, unless the benchmark died and cannot stop it.
-        seconds = scenario.seconds + (0 if scenario.app == "batch" else 60)
+        ends = scenario.app == "batch" and scenario.fault != APP_SIGKILL
+        seconds = scenario.seconds + (0 if ends else 60)
         return [
             *(sys.executable, "-m", "benchmarks.application"),
             *("--run", secrets.token_hex(4), "--app", scenario.app, "--shipper", scenario.shipper),
@@ -207,12 +244,17 @@ class Application:
             for name, value in os.environ.items()
             if not name.startswith(("LOGSHIP_", "FLUENT_", "ECS_", "KUBERNETES_"))
         }
-        return kept | {
-            "LOGSHIP_ENDPOINTS": f"tcp://{address[0]}:{address[1]}",
-            "LOGSHIP_STOP_TIMEOUT_SECONDS": f"{self._scenario.stop_timeout:g}",
-            "LOGSHIP_TAG": TAG,
-            "LOGSHIP_REPORT": "1",
-        }
+        spool = {"LOGSHIP_SPOOL_DIR": str(self.spool)} if self._scenario.shipper == SPOOLING else {}
+        return (
+            kept
+            | spool
+            | {
+                "LOGSHIP_ENDPOINTS": f"tcp://{address[0]}:{address[1]}",
+                "LOGSHIP_STOP_TIMEOUT_SECONDS": f"{self._scenario.stop_timeout:g}",
+                "LOGSHIP_TAG": TAG,
+                "LOGSHIP_REPORT": "1",
+            }
+        )
 
     def alive(self) -> bool:
         """Return whether it runs; notes when it ended."""
@@ -229,6 +271,14 @@ class Application:
             raise BenchmarkError(f"the application ended before SIGTERM: {self._last_words()}")
         self.stopped_ns = time.monotonic_ns()
         self.process.terminate()
+
+    def kill(self) -> None:
+        """SIGKILL it, in the middle of whatever it does."""
+        if not self.alive():
+            raise BenchmarkError(f"the application ended before SIGKILL: {self._last_words()}")
+        self.stopped_ns = time.monotonic_ns()
+        self.process.kill()
+        self.process.wait()
 
     def kill_when_overdue(self) -> None:
         """SIGKILL it when its stop timeout is over."""
@@ -295,15 +345,14 @@ FAULTS: dict[str, Callable[[Sidecar, float], list[Event]]] = {
     "sidecar-down": _down,
     "sidecar-stops-too": _stops_too,
 }
+"""What happens to the sidecar."""
+
+FAULT_NAMES = (*FAULTS, APP_SIGKILL)
 
 
 def _play(scenario: Scenario, application: Application, sidecar: Sidecar, watch: Watch) -> None:
     """Let the events happen at their moments, until the application is gone."""
-    events = [
-        (scenario.seconds, application.stop),
-        *FAULTS[scenario.fault](sidecar, scenario.seconds),
-    ]
-    events.sort(key=lambda event: event[0])
+    events = _events(scenario, application, sidecar)
     started = time.monotonic()
     while application.alive():
         elapsed = time.monotonic() - started
@@ -312,9 +361,35 @@ def _play(scenario: Scenario, application: Application, sidecar: Sidecar, watch:
         if elapsed >= scenario.seconds:
             application.kill_when_overdue()
         _tell(watch, scenario, elapsed)
-        time.sleep(POLL_SECONDS)
+        time.sleep(min(POLL_SECONDS, max(0.0, events[0][0] - elapsed) if events else POLL_SECONDS))
     if scenario.app != "batch" and not application.stopped_ns:
         application.stop()  # raises: it ended too early
+
+
+def _events(scenario: Scenario, application: Application, sidecar: Sidecar) -> list[Event]:
+    """Return what happens to both, in the order of the moments."""
+    if scenario.fault == APP_SIGKILL:
+        return [(scenario.kill_seconds, application.kill)]
+    events = [
+        (scenario.seconds, application.stop),
+        *FAULTS[scenario.fault](sidecar, scenario.seconds),
+    ]
+    return sorted(events, key=lambda event: event[0])
+
+
+def _recovered(
+    scenario: Scenario, application: Application, sidecar: Sidecar, watch: Watch
+) -> Recovery | None:
+    """Ship what the application left on its spool, where it has one, to a sidecar that lives."""
+    if scenario.shipper != SPOOLING:
+        return None
+    watch.progress(0.92, "recovering")
+    sidecar.revive()
+    environ = {
+        name: value for name, value in application.environ.items() if name != "LOGSHIP_SPOOL_DIR"
+    }
+    said = application.directory / "recover.stderr"
+    return recover(application.spool, environ, said)
 
 
 def _tell(watch: Watch, scenario: Scenario, elapsed: float) -> None:
@@ -326,7 +401,12 @@ def _tell(watch: Watch, scenario: Scenario, elapsed: float) -> None:
         watch.progress(0.9, f"stopping, {elapsed - scenario.seconds:.0f} s")
 
 
-def _outcome(scenario: Scenario, application: Application, outputs: tuple[Path, ...]) -> Outcome:
+def _outcome(
+    scenario: Scenario,
+    application: Application,
+    recovery: Recovery | None,
+    outputs: tuple[Path, ...],
+) -> Outcome:
     written = read_ledger(application.ledger)
     stopped_ns = application.stopped_ns or written.last_ns
     return Outcome(
@@ -337,6 +417,7 @@ def _outcome(scenario: Scenario, application: Application, outputs: tuple[Path, 
         exit_code=application.process.returncode,
         killed=application.killed,
         report=last_report(application.stderr),
+        recovery=recovery,
         directory=application.directory,
         outputs=outputs,
     )

@@ -116,12 +116,18 @@ class Sidecar:
         self.launch()
         self._wait_until(lambda: _accepts(self.address))
 
-    def settle(self) -> None:
-        """Let it read and write out what it holds, then stop it."""
+    def settle(self, *, senders_are_gone: bool = False) -> None:
+        """Let it read and write out what it holds, then stop it.
+
+        Args:
+            senders_are_gone: Every sender has ended after its last ack, so that one which writes
+                before it acks has written all.
+        """
         self._unthrottle()
         if self._holds_back and self._process is not None and self._process.poll() is not None:
             self.start()
-        self._wait_until_quiet()
+        if self._holds_back or not senders_are_gone:
+            self._wait_until_quiet()
         self._stop()
 
     def close(self) -> None:

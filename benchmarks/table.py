@@ -36,7 +36,13 @@ class Row:
 
     def values(self, figure: str) -> list[float]:
         """Return one figure of each run."""
-        return [FIGURES[figure](outcome) for outcome in self.outcomes]
+        return [FIGURES_OF_SPOOLS[figure](outcome) for outcome in self.outcomes]
+
+    @property
+    def figures(self) -> list[str]:
+        """Titles of the figures that mean something here."""
+        spooled = any(outcome.recovery is not None for outcome in self.outcomes)
+        return list(FIGURES_OF_SPOOLS if spooled else FIGURES)
 
 
 FIGURES: dict[str, Callable[[Outcome], float]] = {
@@ -50,6 +56,19 @@ FIGURES: dict[str, Callable[[Outcome], float]] = {
     "stop s": lambda outcome: outcome.stop_seconds,
 }
 """Column title and figure."""
+
+LEFT = "left"
+"""Column title: what is left on a spool, and recoveries that did not end well."""
+
+
+def _left(outcome: Outcome) -> float:
+    """Count what is left on the spool; a recovery that did not say that all is well is one too."""
+    recovery = outcome.recovery
+    return 0 if recovery is None else len(recovery.left) + (recovery.exit_code != 0)
+
+
+FIGURES_OF_SPOOLS = {**FIGURES, LEFT: _left}
+"""The same where there is a spool."""
 
 
 def _app(scenario: Scenario) -> str:
@@ -96,14 +115,15 @@ def as_table(rows: Sequence[Row], title: str, figures: Iterable[str] | None = No
     Args:
         rows: A row that was run several times becomes three: min, median and max.
         title: Stands above; what the rows share is added unless `figures` are chosen.
-        figures: Column titles out of `FIGURES`, in the order wished; None: all.
+        figures: Column titles out of `FIGURES_OF_SPOOLS`, in the order wished; None: all that mean
+            something.
     """
     known_by = _differing(rows)
     if figures is None:
-        title, figures = f"{title} ({_shared(rows[0].scenario, known_by)})", FIGURES
+        title = f"{title} ({_shared(rows[0].scenario, known_by)})"
+        figures = max((row.figures for row in rows), key=len)
     figures = list(figures)
-    table = Table(title=title, title_justify="left", title_style="bold", box=_RULED_HEAD)
-    table.show_edge, table.padding = False, (0, 0)  # fits a terminal of 80 columns
+    table = ruled_table(title)
     for label in [*known_by, *_statistics_column(rows)]:
         table.add_column(label, overflow="fold")
     for figure in [*figures, "exit"]:
@@ -113,6 +133,13 @@ def as_table(rows: Sequence[Row], title: str, figures: Iterable[str] | None = No
         for name, statistic in _statistics(row):
             cells = [_cell(figure, statistic(row.values(figure))) for figure in figures]
             table.add_row(*names, *([name] if name else []), *cells, _exits(row))
+    return table
+
+
+def ruled_table(title: str) -> Table:
+    """Return an empty table in the one style, which fits a terminal of 80 columns."""
+    table = Table(title=title, title_justify="left", title_style="bold", box=_RULED_HEAD)
+    table.show_edge, table.padding = False, (0, 0)
     return table
 
 
@@ -143,7 +170,7 @@ def _statistics_column(rows: Sequence[Row]) -> list[str]:
 
 
 def _cell(figure: str, value: float) -> Text:
-    style = ("bold red" if value else "bold green") if figure == "LOST" else ""
+    style = ("bold red" if value else "bold green") if figure in {"LOST", LEFT} else ""
     return Text(_number(value, figure), style)
 
 
@@ -156,9 +183,7 @@ def _exits(row: Row) -> str:
 
 
 def _exit(outcome: Outcome) -> str:
-    if outcome.killed:
-        return "SIGKILL"
-    return {0: "0", -15: "SIGTERM"}.get(outcome.exit_code, str(outcome.exit_code))
+    return {0: "0", -9: "SIGKILL", -15: "SIGTERM"}.get(outcome.exit_code, str(outcome.exit_code))
 
 
 # --- for programs --------------------------------------------------------------------------------
@@ -174,7 +199,7 @@ def write_json(path: Path, conditions: dict[str, Any], rows: Iterable[Row]) -> N
 def _as_json(row: Row) -> dict[str, Any]:
     return {
         "scenario": asdict(row.scenario) | {"on_sigterm": row.scenario.sigterm_habit},
-        "summary": {figure: _spread(row.values(figure)) for figure in FIGURES},
+        "summary": {figure: _spread(row.values(figure)) for figure in row.figures},
         "runs": [_run_as_json(outcome) for outcome in row.outcomes],
     }
 
@@ -186,12 +211,16 @@ def _spread(values: list[float]) -> dict[str, float]:
 
 def _run_as_json(outcome: Outcome) -> dict[str, Any]:
     figures = {figure: round(of(outcome), 3) for figure, of in FIGURES.items()}
+    if outcome.recovery is not None:
+        figures[LEFT] = _left(outcome)
     return figures | {
+        "seed": outcome.scenario.seed,
         "damaged": outcome.verdict.damaged,
         "unwritten": outcome.verdict.unwritten,
         "lost_examples": outcome.verdict.lost_examples,
         "exit_code": outcome.exit_code,
         "killed": outcome.killed,
         "report": outcome.report,
+        "recovery": None if outcome.recovery is None else asdict(outcome.recovery),
         "directory": outcome.directory.name,
     }

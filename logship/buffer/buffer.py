@@ -39,7 +39,7 @@ from logship.buffer.chunk import (
     merge_ranges,
     new_chunk_id,
 )
-from logship.buffer.counters import Counters, DrainReport, StreamReport
+from logship.buffer.counters import Account, Counters, DrainReport, StreamReport
 from logship.buffer.halves import fill_halves
 from logship.buffer.stream import (
     ROLLOVER_NUMBER,
@@ -526,6 +526,29 @@ class Buffer:
         chunk.spilled_entries = entries
         chunk.spilled_records = records
 
+    @_producer_section
+    def account(self) -> Account:
+        """Return the numbers that metrics are made of; in whatever thread wants to know.
+
+        Raises:
+            BufferBusy: The lock was not to be had in time.
+        """
+        counters, waiting = self.counters, self._unsettled.values()
+        undecided = Counter(reason for _, reason in tuple(counters.undecided))
+        return Account(
+            accepted=counters.accepted,
+            acked=counters.acked,
+            spilled=counters.spilled,
+            refused=counters.refused,
+            truncated=counters.truncated,
+            blocked_seconds=counters.blocked_seconds,
+            dropped={each: n - undecided[each] for each, n in counters.dropped.items()},
+            waiting=sum(chunk.records for chunk in waiting),
+            spooled=sum(chunk.records for chunk in waiting if chunk.spooled),
+            unspooled=self.unspooled,
+            bytes_held=self.bytes_held,
+        )
+
     @_section
     def report(self, reason: str, seconds: float) -> DrainReport:
         """Return what became of every record so far."""
@@ -816,10 +839,12 @@ class Buffer:
     def _oldest_droppable(self) -> Chunk | None:
         """Return the oldest chunk that is not on its way.
 
-        None of an ended stream: the gap could not be declared in it any more.
+        None of an ended stream: the gap could not be declared in it any more. And none of gap
+        records alone: they would be written again before the next entry, so that whoever drops
+        until that finds room would never come to an end.
         """
         for chunk in chain(self._sealed, self._open.values()):
-            if chunk.entries and chunk.stream.end is None:
+            if chunk.records and chunk.stream.end is None:
                 return chunk
         return None
 

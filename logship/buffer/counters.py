@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from dataclasses import asdict, dataclass, field
+from typing import NamedTuple
 
 from logship.buffer.chunk import Ranges
 
@@ -26,6 +27,8 @@ class Counters:
         refused: Records turned away without a number: after close, or past repair.
         truncated: Records that were cut to the longest that may be sent.
         blocked_seconds: Time that senders waited for space, summed over all of them.
+        undecided: Who is writing a record to stderr at this moment, as (thread, reason): it is
+            counted as dropped until it is there.
     """
 
     accepted: int = 0
@@ -35,6 +38,32 @@ class Counters:
     refused: int = 0
     truncated: int = 0
     blocked_seconds: float = 0.0
+    undecided: set[tuple[int, str]] = field(default_factory=set)
+
+
+class Account(NamedTuple):
+    """The numbers that metrics are made of, all of one moment.
+
+    Attributes:
+        accepted, acked, spilled, refused, truncated, blocked_seconds: As of `Counters`.
+        dropped: The same by reason, without those that are undecided.
+        waiting: Records of the application that are neither acked nor dropped.
+        spooled: Those of them that would outlive the process.
+        unspooled: Records taken in memory because the spool could not be written.
+        bytes_held: Bytes of entries that wait.
+    """
+
+    accepted: int
+    acked: int
+    spilled: int
+    refused: int
+    truncated: int
+    blocked_seconds: float
+    dropped: dict[str, int]
+    waiting: int
+    spooled: int
+    unspooled: int
+    bytes_held: int
 
 
 @dataclass(frozen=True, slots=True)

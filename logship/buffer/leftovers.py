@@ -14,6 +14,7 @@ import os
 import struct
 import time
 from base64 import b64encode, urlsafe_b64decode
+from collections import deque
 from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass, field
 from enum import Enum, auto
@@ -24,6 +25,7 @@ from logship.buffer.chunk import Chunk, ChunkState, merge_ranges, subtract_range
 from logship.buffer.lives import (
     STREAMS,
     Life,
+    QuarantineFull,
     SpoolError,
     lives,
     open_spool_directory,
@@ -87,8 +89,9 @@ class RecoveryCounters:
             word, an entry torn by the death at most, is cut off.
         damaged: Chunks, headers, words and files that could not be read.
         quarantined: Single records that no server takes.
+        unkept: What should have been kept in quarantine, and found no room there.
         refused: Files and directories that were left alone, because they are not for us to read.
-        notes: Each of the last three by name, for a person; the first hundred.
+        notes: Each of the last four by name, for a person; the first hundred.
     """
 
     lives: int = 0
@@ -101,13 +104,16 @@ class RecoveryCounters:
     unsealed: int = 0
     damaged: int = 0
     quarantined: int = 0
+    unkept: int = 0
     refused: int = 0
     notes: list[str] = field(default_factory=list)
 
-    def note(self, text: str) -> None:
-        """Keep a line for a person, if there are not too many."""
-        if len(self.notes) < _NOTES_MAX and text not in self.notes:
+    def note(self, text: str) -> bool:
+        """Keep a line for a person, if it is new and there are not too many; tell whether."""
+        is_new = len(self.notes) < _NOTES_MAX and text not in self.notes
+        if is_new:
             self.notes.append(text)
+        return is_new
 
 
 class AdoptedChunk(Chunk):
@@ -195,6 +201,7 @@ class Leftovers:
 
     Attributes:
         counters: What became of the leftovers.
+        news: What a person should be told now; whoever reads it takes it out.
         has_scanned: Whether a look for dead lives found none.
         others_live: Whether that look found lives that somebody has locked.
     """
@@ -209,6 +216,7 @@ class Leftovers:
         time_ns: Callable[[], int] = time.time_ns,
     ) -> None:
         self.counters = RecoveryCounters()
+        self.news: deque[str] = deque()
         self._path = path
         self._any_owner = any_owner
         self._random_bytes = random_bytes
@@ -235,7 +243,7 @@ class Leftovers:
             outcome = next(self._current.work, None)
         except (OSError, SpoolError) as error:
             self.counters.refused += 1
-            self.counters.note(f"{self._path}/{self._current.life.name}: {error}; it is kept")
+            self._say(f"{self._path}/{self._current.life.name}: {error}; it is kept")
             outcome = None
         if outcome is None:
             self._end_current()
@@ -281,7 +289,9 @@ class Leftovers:
         taken = self._take_oldest()
         if taken is not None:
             self.counters.lives += 1
-            self._current = DeadLife(taken, self.counters, self._random_bytes, self._time_ns)
+            self._current = DeadLife(
+                taken, self.counters, self._random_bytes, self._time_ns, self._say
+            )
             return Waiting.NOT
         self._scan_due_seconds = now + SCAN_SECONDS
         self.has_scanned = True
@@ -313,8 +323,15 @@ class Leftovers:
         except SpoolError as error:
             self._finished_with.add(name)
             self.counters.refused += 1
-            self.counters.note(f"{self._path}/{error}; it is kept")
+            self._say(f"{self._path}/{error}; it is kept")
             return None
+
+    def _say(self, text: str) -> None:
+        """Name something bad, once; not for ever, where there is no end of it."""
+        if self.counters.note(text):
+            self.news.append(f"recovery: {text}")
+            if len(self.counters.notes) == _NOTES_MAX:
+                self.news.append("recovery: what is found from now on is counted, and not named")
 
 
 class _File:
@@ -369,6 +386,7 @@ class DeadLife:
         counters: Of the recovery.
         random_bytes: As `os.urandom`, for ids of chunks of our own.
         time_ns: Nanoseconds since the epoch, for records of our own.
+        say: Told by name what is bad.
 
     Attributes:
         work: Its steps.
@@ -379,8 +397,9 @@ class DeadLife:
         self,
         life: Life,
         counters: RecoveryCounters,
-        random_bytes: Callable[[int], bytes] = os.urandom,
-        time_ns: Callable[[], int] = time.time_ns,
+        random_bytes: Callable[[int], bytes],
+        time_ns: Callable[[], int],
+        say: Callable[[str], object],
     ) -> None:
         self.life = life
         self.work = self._steps()
@@ -388,6 +407,7 @@ class DeadLife:
         self._counters = counters
         self._random_bytes = random_bytes
         self._time_ns = time_ns
+        self._say = say
         self._files: list[_File] = []
         self._chunks: list[_Located] = []
         self._streams: dict[str, _DeadStream] = {}
@@ -435,10 +455,10 @@ class DeadLife:
         self._counters.quarantined += 1
         whole.refused.append(number)
         dead.gaps.append(Gap(number, number, REFUSED_REASON))
-        self._keep(f"{dead.stream.id}-{number:010d}.entry", bytes(chunk.data))
         text = f"the sidecar does not take record {stamp}, recovered from {self.life.name}"
         self._counters.note(text)
-        return f"{text}; it is quarantined"
+        is_kept = self._keep(f"{dead.stream.id}-{number:010d}.entry", bytes(chunk.data))
+        return f"{text}; it is {'quarantined' if is_kept else 'not kept'}"
 
     # -- the steps -------------------------------------------------------------------------------
 
@@ -635,7 +655,7 @@ class DeadLife:
             os.pwrite(descriptor, word, offset)
         except OSError as error:
             self._is_kept = True
-            self._counters.note(f"{self.life.name}: cannot be marked: {error}")
+            self._say(f"{self.life.name}: cannot be marked: {error}")
 
     def _unlink_if_done(self, file: _File) -> None:
         if not file.pending and not file.is_needed and not self._is_kept:
@@ -645,24 +665,33 @@ class DeadLife:
 
     # -- what is kept and named --------------------------------------------------------------------
 
-    def _keep(self, name: str, data: bytes) -> None:
-        """Copy damaged bytes to quarantine; where that fails, the life stays as it is."""
+    def _keep(self, name: str, data: bytes) -> bool:
+        """Copy bytes to quarantine, if there is room; where that fails, the life stays as it is.
+
+        Returns:
+            Whether they are still somewhere.
+        """
         if not data:
-            return
+            return True
         try:
             self.life.keep(name, data)
+        except QuarantineFull as full:
+            self._counters.unkept += 1
+            self._say(str(full))
+            return False
         except OSError as error:
             self._is_kept = True
-            self._counters.note(f"{name} cannot be quarantined: {error}; it stays where it is")
+            self._say(f"{name} cannot be quarantined: {error}; it stays where it is")
+        return True
 
     def _blame(self, name: str, offset: int, reason: str) -> None:
         self._counters.damaged += 1
-        self._counters.note(f"{self.life.name}/{name} at {offset}: {reason}")
+        self._say(f"{self.life.name}/{name} at {offset}: {reason}")
 
     def _refuse_file(self, name: str, reason: str) -> None:
         self._is_kept = True
         self._counters.refused += 1
-        self._counters.note(f"{self.life.name}/{name} is left alone: {reason}")
+        self._say(f"{self.life.name}/{name} is left alone: {reason}")
 
 
 def _stream_of(stream_id: str, tag: bytes, stamp_key: bytes | None) -> Stream | None:

@@ -22,12 +22,20 @@ LOCK = "lock"
 STREAMS = "streams"
 QUARANTINE = "quarantine"
 
+SUPERVISED = "supervised"
+"""A file beside a spool that `logship run` made for its command."""
+
 SEGMENT_NAME = re.compile(r"segment-[0-9]{8,}\.spool")
 LIFE_NAME = re.compile(r"[0-9a-f]{32}")
 _BEGUN_NAME = re.compile(r"\.[0-9a-f]{32}\.new")
 
 FILE_BYTES_MAX = 1 << 30
 """No file of ours is as long; a longer one is not read."""
+
+QUARANTINE_BYTES_MAX = 16 * 1024 * 1024
+QUARANTINE_FILES_MAX = 1000
+"""What may lie in one spool's quarantine: enough to find out what happened, and no way for a
+broken disk or a record that nobody takes to fill the volume."""
 
 MOUNTS = Path("/proc/self/mountinfo")
 
@@ -68,6 +76,10 @@ def open_spool_directory(path: Path, *, any_owner: bool = False) -> int:
         return descriptor
     os.close(descriptor)
     raise SpoolError(f"{path}: belongs to user {owner}, not to {os.geteuid()} or root")
+
+
+class QuarantineFull(Exception):  # noqa: N818 - a state that was to be expected, no error
+    """There is no room in the quarantine; what was to be kept is not. The text says so."""
 
 
 class Life:
@@ -249,13 +261,18 @@ class Life:
     def keep(self, name: str, data: bytes) -> None:
         """Keep `data` under `name` in the quarantine, once.
 
+        What is there already stays: the first that went wrong says more than the last. Recoverers
+        that write at the same moment may exceed the bounds by what each of them writes.
+
         Raises:
             OSError: It cannot be written.
+            QuarantineFull: It would exceed a bound.
         """
         with contextlib.suppress(FileExistsError):
             os.mkdir(QUARANTINE, 0o700, dir_fd=self._parent)
         quarantine = os.open(QUARANTINE, _DIRECTORY, dir_fd=self._parent)
         try:
+            _check_room(name, len(data), quarantine)
             _write_once(name, data, quarantine)
         finally:
             os.close(quarantine)
@@ -277,6 +294,11 @@ def sweep(parent: int) -> None:
             os.rmdir(name, dir_fd=parent)  # without a lock: killed before, or about to make one
 
 
+def is_supervised(path: Path) -> bool:
+    """Tell whether `logship run` made this spool: then it ships what is left there, nobody else."""
+    return (path.parent / SUPERVISED).exists()
+
+
 def volume_warning(path: Path) -> str | None:
     """Return what a person should know of the filesystem under `path`, or None."""
     kind = filesystem_of(path)
@@ -290,7 +312,7 @@ def volume_warning(path: Path) -> str | None:
             f"the spool {path} is on a copy-on-write filesystem ({kind}): if it becomes full, a "
             "write to a mapped file can end the program; keep it from becoming full"
         )
-    if kind == "overlay":
+    if kind == "overlay" and not is_supervised(path):
         return (
             f"the spool {path} is in the container's own layer ({kind}), which ends with the "
             "container; mount a volume there"
@@ -331,6 +353,26 @@ def pread_all(descriptor: int, size: int, offset: int) -> bytes:
         offset += len(part)
         size -= len(part)
     return b"".join(parts)
+
+
+def _check_room(name: str, size: int, directory: int) -> None:
+    """Raise `QuarantineFull` if a file of `size` bytes would exceed a bound of the quarantine.
+
+    Whatever is in there counts, also what others put there; a file of the same name is replaced.
+    """
+    files, held = 1, size
+    for other in os.listdir(directory):
+        if other == name:
+            continue
+        files += 1
+        with contextlib.suppress(FileNotFoundError):
+            held += os.stat(other, dir_fd=directory, follow_symlinks=False).st_size
+    if files > QUARANTINE_FILES_MAX or held > QUARANTINE_BYTES_MAX:
+        raise QuarantineFull(
+            f"{name} ({size} bytes) is not kept: the quarantine would exceed "
+            f"{QUARANTINE_FILES_MAX} files or {QUARANTINE_BYTES_MAX} bytes; "
+            "look into it, then empty it"
+        )
 
 
 def _write_once(name: str, data: bytes, directory: int) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import mmap
+import sys
 import zlib
 from collections.abc import Callable
 from typing import Protocol
@@ -247,16 +248,14 @@ class StreamsFile:
         slot = self._free_slot()
         if slot is None:
             return
-        at = slot_at(slot)
-        checksum_at, packed = (
-            at + SLOT_CHECKSUM_AT,
-            pack_slot(stream.id, tag, stream.next_number, self._life),
-        )
-        checksum = packed[SLOT_CHECKSUM_AT : SLOT_CHECKSUM_AT + 4]
-        self._mapping[checksum_at : checksum_at + 4] = b"\0\0\0\0"
-        self._mapping[at:checksum_at] = packed[:SLOT_CHECKSUM_AT]
-        self._mapping[checksum_at + 4 : at + len(packed)] = packed[SLOT_CHECKSUM_AT + 4 :]
-        self._mapping[checksum_at : checksum_at + 4] = checksum
+        at, packed = slot_at(slot), pack_slot(stream.id, tag, stream.next_number, self._life)
+        # The word that the checksum is a half of, in one store each time: never a torn checksum.
+        word_at = SLOT_CHECKSUM_AT & ~7
+        index, word = (at + word_at) >> 3, packed[word_at : word_at + 8]
+        self._words[index] = 0
+        self._mapping[at : at + word_at] = packed[:word_at]
+        self._mapping[at + word_at + 8 : at + len(packed)] = packed[word_at + 8 :]
+        self._words[index] = int.from_bytes(word, sys.byteorder)
         self._users[slot : slot + 1] = [stream]
         self._slots = {user.id: index for index, user in enumerate(self._users)}
 

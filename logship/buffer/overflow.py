@@ -18,6 +18,7 @@ from typing import Literal, Protocol
 
 from logship.buffer.buffer import OVERFLOW_REASON, Buffer, BufferBusy, Outcome
 from logship.lastresort import spilled_lines
+from logship.threads import is_own
 
 
 class LineSink(Protocol):
@@ -102,7 +103,7 @@ class Admission:
         return Outcome.FULL
 
     def _may_wait(self) -> bool:
-        """Tell whether this thread may wait: no event loop runs in it, nor does it wait already."""
+        """Tell whether this thread may wait, and does not do so already."""
         if threading.get_ident() in self._waiting_threads:
             return False  # a signal handler logs while its own thread waits
         return may_wait_here()
@@ -135,11 +136,22 @@ class Admission:
 
     def _give_up(self, tag: str, body: bytes) -> None:
         """Number the record without keeping it, and with `block` write it to the last resort."""
+        if self._last_resort is None or self._policy != "block":
+            self._buffer.burn(tag, body, OVERFLOW_REASON)
+            return
+        deciding = threading.get_ident(), OVERFLOW_REASON
+        try:
+            self._buffer.counters.undecided.add(deciding)
+            self._burn_and_spill(tag, body, self._last_resort)
+        finally:
+            self._buffer.counters.undecided.discard(deciding)
+
+    def _burn_and_spill(self, tag: str, body: bytes, last_resort: LineSink) -> None:
         burned = self._buffer.burn(tag, body, OVERFLOW_REASON)
-        if burned is None or self._last_resort is None or self._policy != "block":
+        if burned is None:
             return
         for line, _ in spilled_lines(tag, burned.entry):
-            if self._last_resort.offer_line(line):
+            if last_resort.offer_line(line):
                 with contextlib.suppress(BufferBusy):  # then it counts as dropped
                     self._buffer.burned_was_spilled(burned, OVERFLOW_REASON)
 
@@ -151,7 +163,9 @@ def _open(space: LockType) -> None:
 
 
 def may_wait_here() -> bool:
-    """Tell whether this thread may wait: one that runs an event loop must not."""
+    """Tell whether this thread may wait: neither an event loop's nor one of our own."""
+    if is_own():
+        return False
     try:
         asyncio.get_running_loop()
     except RuntimeError:

@@ -382,11 +382,15 @@ def _walk(data: bytes, found: list[FoundChunk], contents: SegmentContents) -> No
 def _check_empty(data: bytes, chunk: FoundChunk, contents: SegmentContents) -> None:
     """Blame a chunk that is said to be empty, and is not.
 
-    One whole entry may lie there: its process was killed before it could commit it.
+    One whole entry may lie there: its process was killed before it could commit it. But a commit
+    word of no entries has no bytes either, since both are stored at once.
     """
+    end = chunk.extent if chunk.payload_at <= chunk.extent <= len(data) else len(data)
+    if not chunk.entries and chunk.size:
+        contents.blame(chunk.offset, end, "a chunk's commit word is damaged")
+        return
     if chunk.entries or chunk.identity.stamp_key is None:
         return
-    end = chunk.extent if chunk.payload_at <= chunk.extent <= len(data) else len(data)
     key, stream = chunk.identity.stamp_key.decode("utf-8", "replace"), chunk.identity.stream
     unpacker = BoundedUnpacker(end - chunk.payload_at, unicode_errors="backslashreplace")
     with contextlib.suppress(ProtocolError):

@@ -124,6 +124,7 @@ class SpoolStorage:
         self._latest: dict[str, SpoolChunk] = {}
         self._trouble = False
         self._is_foreign = False
+        self._is_closed = False
         self._due_seconds = monotonic()
         self._sync: Sync | None = None
         self._warn_of_volume()
@@ -203,7 +204,7 @@ class SpoolStorage:
         Args:
             locked: Calls what it is given inside the buffer's critical section.
         """
-        if self._is_foreign:
+        if self._is_foreign or self._is_closed:
             return
         if self._monotonic() >= self._due_seconds:
             self._due_seconds = self._monotonic() + RETRY_SECONDS
@@ -216,10 +217,16 @@ class SpoolStorage:
 
     def retry_deadline_seconds(self) -> float | None:
         """Return when `maintain` should be called at the latest, or None."""
-        return self._due_seconds if self._trouble and not self._is_foreign else None
+        is_over = self._is_foreign or self._is_closed
+        return self._due_seconds if self._trouble and not is_over else None
 
     def close(self) -> None:
-        """Remove the life if nothing is left on it, else leave it to whoever recovers it."""
+        """Remove the life if nothing is left on it, else leave it to whoever recovers it.
+
+        Upkeep that comes later does nothing: it would begin another life, if this one was in
+        trouble.
+        """
+        self._is_closed = True
         life, self._life = self._life, None
         self._stop_sync()
         if life is None:

@@ -1,4 +1,4 @@
-"""Very many short histories of a client, its buffer and a receiver on a faulty network.
+"""Very many short histories of a client, its buffer and a receiver on a faulty network and disk.
 
 One seed draws every option and every fault; time is virtual, so an hour of waiting costs nothing
 and a seed replays exactly. `history` tells the story, `judge` decides whether it was a good one,

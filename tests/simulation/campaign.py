@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tests.simulation.faults import FAULTS
+from tests.simulation.faults import DISK_FAULTS, FAULTS
 from tests.simulation.history import History
 
 SEEDS_FOR_EVERY_FAULT = 2000
@@ -20,6 +20,13 @@ SEEDS_FOR_EVERY_FAULT = 2000
 
 PINNED = Path(__file__).with_name("pinned_seeds.txt")
 """Seeds that found something: `<seed> <mutation that brings it back> <what it was>` a line."""
+
+KINDS = {
+    "chunks": "chunks on the wire",
+    "bytes": "bytes on the wire",
+    "disk": "chunks on a disk",
+}
+"""Kinds of history, which differ in what an event costs."""
 
 _SHARE = 250
 _HISTORIES_A_COLLECTION = 20
@@ -31,7 +38,7 @@ class Tally:
     """What a campaign has seen.
 
     Attributes:
-        events: By whether bytes or whole chunks went over the wire.
+        events: By whether bytes or whole chunks went over the wire, or chunks lay on a disk.
         seconds: Processor time, likewise.
         events_least: In the shortest history.
         innocents: Records that were quarantined and were no poison.
@@ -41,7 +48,7 @@ class Tally:
 
     seeds: int = 0
     events: Counter[str] = field(default_factory=Counter)
-    seconds: dict[str, float] = field(default_factory=lambda: {"bytes": 0.0, "chunks": 0.0})
+    seconds: dict[str, float] = field(default_factory=lambda: dict.fromkeys(KINDS, 0.0))
     events_least: int = 1 << 30
     innocents: int = 0
     unproven: int = 0
@@ -62,15 +69,16 @@ class Tally:
 
     def never_fired(self) -> list[str]:
         """Return the faults that did not happen."""
-        return [name for name in FAULTS if not self.fired[name]]
+        return [name for name in (*FAULTS, *DISK_FAULTS) if not self.fired[name]]
 
     def lines(self) -> list[str]:
         """Return the figures for a person."""
         lines = [f"{'fault':<16} {'times':>9}  what it is"]
-        lines += [f"{name:<16} {self.fired[name]:>9}  {what}" for name, what in FAULTS.items()]
-        for kind in ("chunks", "bytes"):
+        for name, what in (FAULTS | DISK_FAULTS).items():
+            lines.append(f"{name:<16} {self.fired[name]:>9}  {what}")
+        for kind, title in KINDS.items():
             rate = self.events[kind] / max(self.seconds[kind], 1e-9)
-            lines.append(f"{kind} on the wire: {self.events[kind]} events, {rate:,.0f} a second")
+            lines.append(f"{title}: {self.events[kind]} events, {rate:,.0f} a second")
         lines.append(
             f"{self.seeds} seeds, {sum(self.events.values())} events, "
             f"at least {self.events_least} in a history; "
@@ -87,7 +95,7 @@ def run_seed(seed: int, tally: Tally) -> History:
         history.run()
     except Exception as error:  # noqa: BLE001 - whatever escapes is a finding
         tally.failures[seed] = f"{type(error).__name__}: {error}"
-    kind = "bytes" if history.options.framed else "chunks"
+    kind = _kind_of(history)
     tally.events[kind] += history.clock.events
     tally.events_least = min(tally.events_least, history.clock.events)
     tally.seeds += 1
@@ -112,8 +120,14 @@ def _run_each(seeds: Iterable[int], tally: Tally) -> None:
         if seed % _HISTORIES_A_COLLECTION == 0:
             gc.collect()
         now = time.process_time()
-        tally.seconds["bytes" if history.options.framed else "chunks"] += now - before
+        tally.seconds[_kind_of(history)] += now - before
         before = now
+
+
+def _kind_of(history: History) -> str:
+    if history.disk is not None:
+        return "disk"
+    return "bytes" if history.options.framed else "chunks"
 
 
 @contextlib.contextmanager
@@ -150,6 +164,8 @@ def replay(seed: int) -> tuple[History, list[str]]:
     """Let a history happen again, and tell it."""
     history = History(seed, noted=True)
     lines = [f"seed {seed}", "options:", *history.options.lines()]
+    if history.disk is not None:
+        lines += history.disk.options.lines()
     try:
         history.run()
         verdict = ["it is well"]

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, cast
 from logship import client as product
 from logship.buffer.buffer import Buffer, Outcome
 from logship.buffer.chunk import Chunk
+from logship.buffer.leftovers import AdoptedChunk, Waiting, refuse, settle
 from logship.buffer.overflow import Admission
 from logship.closing import Closing
 from logship.delivery import (
@@ -26,10 +27,11 @@ from logship.lastresort import LastResort, spilled_lines
 from logship.protocol.compression import compressor
 from logship.protocol.frames import AckReader, AnswerError, frame_parts
 from logship.settings import Endpoint, Settings
+from tests.simulation.disk import SimulatedDisk, SimulatedStorage
 from tests.simulation.judge import Account, Holdings, Violation
 from tests.simulation.network import EMPTY, GARBAGE, Answer, Link
 from tests.simulation.stderr import SimulatedStderr
-from tests.simulation.wire import Frame, decode
+from tests.simulation.wire import Frame, decode, serial_of
 
 if TYPE_CHECKING:
     from tests.simulation.history import History
@@ -37,6 +39,7 @@ if TYPE_CHECKING:
 _DRAIN_ACK_TIMEOUT_SECONDS_MIN = 5.0
 _DRAIN_RETRY_WAIT_SECONDS_MAX = 0.25
 _LATE_SECONDS = 0.1
+_CONTROL_BYTES_MAX = 200
 
 
 class SimulatedClient:
@@ -48,9 +51,10 @@ class SimulatedClient:
         broken: As `Client.broken`: whether shipping has ended for good.
         is_closing: Whether its intake is closed.
         waiting: How many producers wait for space.
+        is_recoverer: Whether it only ships what others left on a spool, as `logship recover`.
     """
 
-    def __init__(self, history: History, number: int) -> None:
+    def __init__(self, history: History, number: int, *, is_recoverer: bool = False) -> None:
         options, clock = history.options, history.clock
         self.history = history
         self.life = history.judge.begin(number)
@@ -59,6 +63,10 @@ class SimulatedClient:
         self.is_closing = False
         self.is_dead = False
         self.waiting = 0
+        self.is_recoverer = is_recoverer
+        self._disk: SimulatedDisk | None = history.disk
+        self._storage = self._new_storage()
+        self._leftovers = None if self._disk is None else self._disk.leftovers()
         self.stderr = SimulatedStderr(history.draw, history.rate("stderr stalls"))
         self.last_resort = LastResort(
             descriptor=-1,
@@ -71,6 +79,7 @@ class SimulatedClient:
             chunk_bytes_max=options.chunk_bytes_max,
             linger_seconds=options.linger_seconds,
             stamp_key=options.stamp_key,
+            storage=self._storage,
             wake=self._wake,
             monotonic=clock.monotonic,
             time_ns=clock.time_ns,
@@ -105,6 +114,7 @@ class SimulatedClient:
         self._has_reported = False
         self._ticket = 0
         self._deadline_seconds = 0.0
+        self._unspooled_seen = 0
 
     # -- producers -------------------------------------------------------------------------------
 
@@ -114,8 +124,11 @@ class SimulatedClient:
             self.life.refused += 1
         else:
             self.life.accepted += 1
-        if not self.admission.admit(tag, body) and not self.is_closing:
+        is_in = self.admission.admit(tag, body)
+        if not is_in and not self.is_closing:
             self.history.fired["overflow"] += 1
+        if is_in and self._disk is not None:
+            self._accepted(self._disk, tag, body)
 
     def send(self, tag: str, body: bytes) -> None:
         """Put a record into the buffer as soon as there is space, as `Client.send` does."""
@@ -137,6 +150,8 @@ class SimulatedClient:
                 return
             case Outcome.ACCEPTED:
                 self.life.accepted += 1
+                if self._disk is not None:
+                    self._accepted(self._disk, tag, body)
             case Outcome.CLOSED:
                 self.life.refused += 1
         asked.append(True)
@@ -180,6 +195,7 @@ class SimulatedClient:
     def _finish(self) -> None:
         self._steps = None
         self._perform(self.delivery.close())
+        self.leave()
         late = self.history.clock.now - self._deadline_seconds
         if late > _LATE_SECONDS:
             raise Violation(f"closing ended {late:.3f} s after its deadline")
@@ -194,7 +210,8 @@ class SimulatedClient:
     def progress(self) -> Progress:
         """Return how sending goes."""
         delivery = self.delivery
-        return Progress(delivery.last_ack_seconds, delivery.ever_connected, self.buffer.bytes_held)
+        held = self.buffer.unspooled_bytes
+        return Progress(delivery.last_ack_seconds, delivery.ever_connected, held)
 
     def hurry(self, plan: DrainPlan) -> None:
         """Send what there is at once, and wait less for everything."""
@@ -222,6 +239,9 @@ class SimulatedClient:
         self.is_dead = True
         if self.link is not None:
             self.link.abort()
+        if self._disk is not None:
+            self._leave_will(self._disk)
+            self._leave_spool(self._disk, dies=True)
 
     # -- the connection's events -----------------------------------------------------------------
 
@@ -299,6 +319,8 @@ class SimulatedClient:
         if self.is_dead:
             return
         now = self.history.clock.now
+        if self._disk is not None:
+            self._tend_spool(self._disk)
         self.buffer.seal_due(now)
         self._perform(self.delivery.timer(now))
         self._perform(self.delivery.chunks_ready(now))
@@ -309,6 +331,8 @@ class SimulatedClient:
         lingers = self.buffer.next_deadline_seconds()
         if due is None or (lingers is not None and lingers < due):
             due = lingers
+        if self._disk is not None:
+            due = self._sooner(due)
         if due != self._timer_seconds:
             self._timer_seconds = due
             if due is not None:
@@ -331,8 +355,7 @@ class SimulatedClient:
                 case Send(chunk):
                     self._send(chunk)
                 case Release(chunk):
-                    self.history.judge.released(self.life, chunk.id)
-                    self.buffer.release(chunk)
+                    self._release(chunk)
                     settled = True
                 case Quarantine(chunk):
                     self._quarantine(chunk)
@@ -349,10 +372,20 @@ class SimulatedClient:
         if settled and self._steps is not None:
             self.history.clock.after(0.0, self._step, self._ticket)
 
+    def _release(self, chunk: Chunk) -> None:
+        if chunk.adopted:
+            self.history.judge.recovered(chunk.id)
+            self._settle(chunk)
+        else:
+            self.history.judge.released(self.life, chunk.id)
+            self.buffer.release(chunk)
+
     def _send(self, chunk: Chunk) -> None:
         link = self.link
         if link is None:
             return
+        if self._disk is not None:
+            chunk.before_sending()
         judge, clock = self.history.judge, self.history.clock
         payload, tag = bytes(chunk.data), chunk.stream.tag
         if not payload:
@@ -376,6 +409,10 @@ class SimulatedClient:
     def _quarantine(self, chunk: Chunk) -> None:
         self.history.note("quarantine %s %s", chunk.id, chunk.first)
         self.history.judge.quarantined(self.life, self.link, chunk.id, self.history.clock.now)
+        if chunk.adopted:
+            refuse(chunk)
+            self._settle(chunk)
+            return
         self.buffer.quarantine(chunk, spilled=self._spill_now(chunk))
 
     def _spill_now(self, chunk: Chunk) -> bool:
@@ -404,6 +441,123 @@ class SimulatedClient:
     def _wait_seconds(self, failures: int) -> float:
         self._asked_failures = failures
         return self._retry_wait(failures)
+
+    # -- the spool -------------------------------------------------------------------------------
+
+    def has_recovered(self) -> bool:
+        """Whether nothing of dead processes is left, as a recoverer asks before it ends."""
+        leftovers = self._leftovers
+        assert leftovers is not None
+        return leftovers.is_idle and leftovers.has_scanned and not self.buffer.adopted
+
+    def leave(self) -> None:
+        """Give up the spool in good order, where there is one."""
+        if self._disk is not None:
+            self._leave_spool(self._disk, dies=False)
+
+    def check_disk(self) -> None:
+        """Look whether files and memory stay within their bounds."""
+        disk, storage = self._disk, self._storage
+        if disk is None or storage is None:
+            return
+        on_volume = storage.bytes_on_volume()
+        if on_volume > disk.options.bytes_max:
+            raise Violation(f"{on_volume} bytes are on the volume, not {disk.options.bytes_max}")
+        chunks = [each for each in self.buffer.unsettled() if not each.spooled]
+        # Our own records, and halves of what a server does not take, come on top.
+        controls = sum(each.entries - each.records for each in chunks) * _CONTROL_BYTES_MAX
+        in_memory = sum(each.size for each in chunks if each.outermost is each)
+        if in_memory > disk.options.memory_bytes_max + controls:
+            raise Violation(f"{in_memory} bytes are in memory, for want of a disk")
+
+    def _new_storage(self) -> SimulatedStorage | None:
+        if self._disk is None or self.is_recoverer:
+            return None
+        return SimulatedStorage(self.history, self._disk)
+
+    def _accepted(self, disk: SimulatedDisk, tag: str, body: bytes) -> None:
+        """Note in the estate which record has which number."""
+        stream = self.buffer._streams[tag]
+        disk.estate.accepted(self.life, stream.id, stream.next_number - 1, serial_of(body))
+        fired, unspooled = self.history.fired, self.buffer.unspooled
+        fired["unspooled"] += unspooled > self._unspooled_seen
+        self._unspooled_seen = unspooled
+
+    def _tend_spool(self, disk: SimulatedDisk) -> None:
+        """Do what `Client._tend_spool` does."""
+        if self._storage is not None:
+            self._storage.maintain(self.buffer.locked)
+            while self._storage.news:
+                kind, text = self._storage.news.popleft()
+                if kind != "volume":
+                    self.last_resort.warn(kind, disk.said(text), interval_seconds=0.0)
+        leftovers = self._leftovers
+        assert leftovers is not None
+        self._adopt(disk)
+        while leftovers.news:
+            text = disk.said(leftovers.news.popleft())
+            disk.estate.said(text)
+            self.last_resort.warn("recovery", text, interval_seconds=0.0)
+
+    def _adopt(self, disk: SimulatedDisk) -> None:
+        assert self._leftovers is not None
+        for _ in range(product._ADOPTION_STEPS):
+            if self.buffer.intake_closed or len(self.buffer.adopted) >= product._ADOPTED_MAX:
+                return
+            found = self._leftovers.step()
+            if isinstance(found, AdoptedChunk):
+                dead = disk.estate.life_of(found.life.life.name)
+                key = self.history.options.stamp_key
+                frame = decode(found.id, found.stream.tag, found.data, key)
+                self.history.judge.adopted(frame, dead)
+                self.buffer.adopt(found)
+            elif found is not Waiting.NOT:
+                return
+        self._wake()
+
+    def _settle(self, chunk: Chunk) -> None:
+        """Do what `Client._release` does with a chunk of a dead process."""
+        self.history.fired["recovered"] += 1
+        self.buffer.release(chunk)
+        settle(chunk)
+        self._wake()
+
+    def _sooner(self, due: float | None) -> float | None:
+        """Return when to look at the spool again, if that is sooner."""
+        assert self._leftovers is not None
+        if self.buffer.intake_closed:
+            return due
+        retry = None if self._storage is None else self._storage.retry_deadline_seconds()
+        times = (due, retry, self._leftovers.deadline_seconds)
+        return min((each for each in times if each is not None), default=None)
+
+    def _leave_will(self, disk: SimulatedDisk) -> None:
+        """Tell the judge what is in memory. The buffer is torn, perhaps: it is not asked."""
+        chunks = [each for each in self.buffer._unsettled.values() if not each.spooled]
+        at_risk = {
+            (chunk.stream.id, number)
+            for chunk in chunks
+            for first, last in chunk.ranges()
+            for number in range(first, last + 1)
+        }
+        disk.estate.died(self.life, at_risk, self.buffer.unspooled)
+        lost = {
+            (stream.id, number)
+            for stream in (*self.buffer._ended, *self.buffer._streams.values())
+            for gap in stream.lost
+            for number in range(gap.first, gap.last + 1)
+        }
+        disk.estate.excused(self.life, lost)
+
+    def _leave_spool(self, disk: SimulatedDisk, *, dies: bool) -> None:
+        assert self._leftovers is not None
+        self._leftovers.close()
+        chunks = [each.outermost for each in self.buffer._unsettled.values()]
+        waiting = {each.stream.id for each in chunks if each.spooled and each.entries}
+        directory = None if self._storage is None else self._storage.end(dies=dies)
+        if directory is not None:
+            disk.estate.left(self.life, directory, waiting)
+            disk.damage(directory)
 
     # -- for the judge ---------------------------------------------------------------------------
 

@@ -38,3 +38,19 @@ FAULTS = {
     "stderr stalls": "standard error takes nothing, or part of a line",
     "overflow": "the buffer is full",
 }
+
+DISK_FAULTS = {
+    # where there is a spool; drawn from a stream of chance of its own
+    "disk full": "a file cannot be allocated: ENOSPC",
+    "disk quota": "a file cannot be allocated: EDQUOT",
+    "disk error": "a file cannot be allocated: EIO",
+    "disk read-only": "a file cannot be allocated: EROFS",
+    "disk late": "the next segment is not prepared in time",
+    "disk kill": "the process is killed in the middle of a store",
+    "disk crash": "the process is killed between two events, a spool in use",
+    "disk flip": "a chunk's entries are damaged before they are recovered",
+    "disk header": "a bit of a chunk's header flips before it is recovered",
+    "disk torn": "a segment is cut off, or zeros from somewhere on",
+    "unspooled": "a record is held in memory for want of a disk",
+    "recovered": "a chunk of a dead process is acked",
+}

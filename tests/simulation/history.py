@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 from collections import Counter
 from collections.abc import Callable, Iterable
@@ -11,6 +12,7 @@ from logship.drain import DrainPlan
 from logship.protocol.entries import pack_record
 from tests.simulation.client import SimulatedClient
 from tests.simulation.clock import VirtualClock
+from tests.simulation.disk import Killed, SimulatedDisk, draw_disk, without_poison
 from tests.simulation.judge import Judge, Violation
 from tests.simulation.network import Link
 from tests.simulation.options import Options, draw_options
@@ -37,7 +39,8 @@ class History:
 
     Attributes:
         fired: How often each fault has happened.
-        draw: Where all chance comes from.
+        draw: Where all chance comes from, but for that of the disk.
+        disk: What lies under the spool, where there is one.
     """
 
     def __init__(self, seed: int, *, noted: bool = False) -> None:
@@ -45,9 +48,13 @@ class History:
         random.seed(seed)  # tenacity draws from the global one
         self.options: Options = draw_options(seed, self.draw)
         self.clock = VirtualClock()
+        drawn = draw_disk(seed, self.options)
+        if drawn is not None:
+            self.options = without_poison(self.options)
         self.judge = Judge(self.options)
         self.fired: Counter[str] = Counter()
         self.notes: list[str] = []
+        self.disk = None if drawn is None else SimulatedDisk(self, *drawn)
         self._noted = noted
         self._healed = False
         self._over = False
@@ -67,6 +74,17 @@ class History:
         Raises:
             Violation: The client broke its promise. Any other exception is a bug as well.
         """
+        if self.disk is None:
+            self._run()
+            return
+        try:
+            self.judge.estate = self.disk.estate
+            self.disk.begin()
+            self._run()
+        finally:
+            self.disk.remove()
+
+    def _run(self) -> None:
         options, clock = self.options, self.clock
         self._start_client()
         clock.after(0.0, self._produce)
@@ -76,8 +94,11 @@ class History:
         end = max(options.heals_seconds, options.records * options.record_seconds)
         clock.at(end + self.draw.uniform(0.0, 2.0), self._begin_end)
         while not self._over:
-            if not clock.step():
-                raise Violation("nothing will ever happen again, and records wait")
+            try:
+                if not clock.step():
+                    raise Violation("nothing will ever happen again, and records wait")
+            except Killed:
+                self._killed()
             self._check()
 
     # -- for those who act in it -----------------------------------------------------------------
@@ -123,6 +144,8 @@ class History:
         """A client says what became of its records."""
         self._check_holdings()
         self.judge.reported(client.life, report, client.stderr_lines())
+        if self.disk is not None:
+            self.disk.estate.excused(client.life, _named_in(report))
         if self._final_since is not None:
             self.judge.drained(client.life, report, client.held())
 
@@ -132,8 +155,17 @@ class History:
         self.client = None
         if self._final_since is None:
             self.clock.after(self.draw.uniform(0.0, 2.0), self._start_client)
-            return
-        self._over = True
+        elif self.disk is not None and not client.is_recoverer:
+            self._start_recoverer(self.disk)
+        else:
+            self._over = True
+
+    def crash(self) -> None:
+        """Kill the client's process between two events, because of its disk's history."""
+        if not self._healed and self.client is not None:
+            self.fired["disk crash"] += 1
+            self.note("fault: disk crash")
+            self._crash_client()
 
     # -- what happens ----------------------------------------------------------------------------
 
@@ -142,6 +174,25 @@ class History:
         client = self.client = SimulatedClient(self, self._clients)
         client._perform(client.delivery.start())
         client.turn()
+
+    def _start_recoverer(self, disk: SimulatedDisk) -> None:
+        """Ship what is left on the spool, and account for everything."""
+        self._clients += 1
+        self.note("recovery")
+        client = self.client = SimulatedClient(self, self._clients, is_recoverer=True)
+        client._perform(client.delivery.start())
+        client.turn()
+        self.clock.after(1.0, self._watch_recovery, client, disk)
+
+    def _watch_recovery(self, client: SimulatedClient, disk: SimulatedDisk) -> None:
+        self.clock.events -= 1
+        if not client.has_recovered():
+            self._check_patience(client)
+            self.clock.after(1.0, self._watch_recovery, client, disk)
+            return
+        client.leave()
+        disk.estate.settle(disk.left())
+        self.client_closed(client)
 
     def _accept(self, client: SimulatedClient, attempt: int, server: SimulatedServer) -> None:
         if not server.is_up:
@@ -159,10 +210,13 @@ class History:
         if client is not None:
             body, tag = self._body(), f"tag{self.draw.randrange(options.tags)}"
             waits = self.draw.random() < options.waits_for_space
-            if waits and client.waiting < _WAITING_MAX:
-                client.send(tag, body)
-            else:
-                client.emit(tag, body)
+            try:
+                if waits and client.waiting < _WAITING_MAX:
+                    client.send(tag, body)
+                else:
+                    client.emit(tag, body)
+            except Killed:
+                self._killed()
         if self._records_left:
             gap = 0.0
             if self._records_left % options.burst_records == 0:
@@ -212,10 +266,20 @@ class History:
         client = self.client
         if client is not None:
             self._check_holdings()
-            client.die()
-            self.fired["stderr stalls"] += client.stderr.stalls
-            self.client = None
-            self.clock.after(self.draw.uniform(0.0, 2.0), self._start_client)
+            self._bury(client)
+
+    def _killed(self) -> None:
+        """The client's process was killed by what it did: it must not be asked any more."""
+        client = self.client
+        assert client is not None
+        self.note("killed in the middle of a store")
+        self._bury(client)
+
+    def _bury(self, client: SimulatedClient) -> None:
+        client.die()
+        self.fired["stderr stalls"] += client.stderr.stalls
+        self.client = None
+        self.clock.after(self.draw.uniform(0.0, 2.0), self._start_client)
 
     def _close_client(self) -> None:
         client, now = self.client, self.clock.now
@@ -231,6 +295,8 @@ class History:
         self._healed = True
         for server in self.servers:
             server.heal()
+        if self.disk is not None:
+            self.disk.heal()
         if self.client is not None:
             self.client.stderr.heal()
 
@@ -258,18 +324,9 @@ class History:
     def _watch(self) -> None:
         """See to it that something goes on, and close the client when its flush is over."""
         self.clock.events -= 1
-        client, now, options = self.client, self.clock.now, self.options
-        assert self._final_since is not None
-        if client is None:
+        client, now, patience = self.client, self.clock.now, self._patience_seconds
+        if client is None or client.is_recoverer:
             return
-        patience = (
-            options.ack_timeout_seconds
-            + options.connect_timeout_seconds
-            + options.backoff_seconds_max
-            + options.linger_seconds
-            + _OVERTAKEN_SECONDS
-            + _STALL_SLACK_SECONDS
-        )
         if self._only_poison_waits(client):
             if not client.is_closing:
                 self._close_last()
@@ -277,10 +334,27 @@ class History:
                 self._only_poison_since = now
             elif now > self._only_poison_since + patience:
                 client.limit(DrainPlan.until(now, now + 1.0))
-        silent = now - max(self._final_since, self.judge.progress_seconds)
-        if silent > patience:
-            raise Violation(f"nothing was acked or refused for {silent:.0f} s: {client.delivery!r}")
+        self._check_patience(client)
         self.clock.after(patience / 10, self._watch)
+
+    @property
+    def _patience_seconds(self) -> float:
+        """How long it may take at most until something goes on."""
+        options = self.options
+        return (
+            options.ack_timeout_seconds
+            + options.connect_timeout_seconds
+            + options.backoff_seconds_max
+            + options.linger_seconds
+            + _OVERTAKEN_SECONDS
+            + _STALL_SLACK_SECONDS
+        )
+
+    def _check_patience(self, client: SimulatedClient) -> None:
+        assert self._final_since is not None
+        silent = self.clock.now - max(self._final_since, self.judge.progress_seconds)
+        if silent > self._patience_seconds:
+            raise Violation(f"nothing was acked or refused for {silent:.0f} s: {client.delivery!r}")
 
     def _only_poison_waits(self, client: SimulatedClient) -> bool:
         """Tell whether what is left are single records that no server takes."""
@@ -316,3 +390,15 @@ class History:
         client = self.client
         if client is not None:
             self.judge.check_holdings(client.life, client.account(), client.holdings())
+            client.check_disk()
+
+
+def _named_in(report: str) -> set[tuple[str, int]]:
+    """Return the numbers that a report says are not, and will not be, delivered."""
+    return {
+        (each["stream"], number)
+        for each in json.loads(report)["streams"]
+        for key in ("spilled", "dropped", "unacked")
+        for first, last, *_ in each[key]
+        for number in range(first, last + 1)
+    }

@@ -15,6 +15,7 @@ from tests.simulation.options import Options
 from tests.simulation.wire import NO_SERIAL, Frame
 
 if TYPE_CHECKING:
+    from tests.simulation.estate import Estate
     from tests.simulation.network import Link
 
 _MOMENT = 1e-6
@@ -69,6 +70,7 @@ class Life:
         silent_losses: Connections in a row that ended with chunks outstanding and no ack.
         struck: Chunks that were lost alone twice since anything was acked.
         reorders: Whether chunks may arrive out of order from now on.
+        damaged: Whether what it left on its spool was damaged before it was recovered.
     """
 
     number: int
@@ -83,6 +85,7 @@ class Life:
     silent_losses: int = 0
     struck: dict[str, Frame] = field(default_factory=dict)
     reorders: bool = False
+    damaged: bool = False
     hurried: bool = False
     failed_seconds: float | None = None
 
@@ -116,6 +119,7 @@ class Judge:
         refusals: How often a server refused a chunk for what is in it.
         innocents: Records that were quarantined on good evidence, and were not poison.
         unproven: Poison that was left at the end, for want of anything to compare it with.
+        estate: What is known of processes with a spool, where there are any.
     """
 
     def __init__(self, options: Options) -> None:
@@ -123,6 +127,7 @@ class Judge:
         self.refusals = 0
         self.innocents = 0
         self.unproven = 0
+        self.estate: Estate | None = None
         self._options = options
         self._frames: dict[str, Frame] = {}
         self._stamps: dict[int, tuple[str, int]] = {}
@@ -233,7 +238,7 @@ class Judge:
                 raise Violation(f"chunk {whole.id} was taken apart without a trial")
             self._forget_passed_over(link, whole, now)
         half.is_suspect = whole.is_suspect
-        link.life.reorders = True
+        link.life.reorders = self._stream_of(half).life.reorders = True
 
     @staticmethod
     def _had_trial(frame: Frame) -> bool:
@@ -252,6 +257,8 @@ class Judge:
     def _check_gap(self, stream: StreamLedger, gap: tuple[int, int, str]) -> None:
         """What was sent is no gap, except where the chunk was quarantined after it was sent."""
         first, last, reason = gap
+        if stream.life.damaged:
+            return  # it may have been sent, before it was damaged
         for number in range(first, last + 1):
             frame = stream.carrier.get(number)
             if frame is None:
@@ -280,6 +287,36 @@ class Judge:
                 struck.losses_since_ack = 0
             life.struck.clear()
         life.failures = life.silent_losses = 0
+
+    # -- what dead processes left ----------------------------------------------------------------
+
+    def adopted(self, frame: Frame, dead: Life) -> None:
+        """A client takes over a chunk of a dead process, whether it was sent before or not."""
+        known = self._frames.get(frame.id)
+        if known is not None and known.payload != frame.payload:
+            raise Violation(f"chunk {frame.id} was recovered with other entries than were sent")
+        stream = self._ledgers.get(frame.stream)
+        if stream is None:
+            stream = self._ledgers[frame.stream] = StreamLedger(dead)
+        stream.life.reorders = True  # what it had in flight, others have seen already
+        for number, serial in zip(frame.numbers, frame.serials, strict=True):
+            if not dead.damaged:
+                self._check_stamp(stream, frame, number, serial)
+            stream.carrier[number] = frame
+        for gap in frame.gaps:
+            self._check_gap(stream, gap)
+        self._frames[frame.id] = frame
+
+    def _check_stamp(self, stream: StreamLedger, frame: Frame, number: int, serial: int) -> None:
+        """A number is one record's, and a record has one number, whoever sends it."""
+        before = stream.carrier.get(number)
+        if before is not None and before.serials[before.numbers.index(number)] != serial:
+            raise Violation(f"number {frame.stream}:{number} was given out twice")
+        if serial == NO_SERIAL:
+            return
+        stamp = (frame.stream, number)
+        if self._stamps.setdefault(serial, stamp) != stamp:
+            raise Violation(f"record {serial} has a second stamp: {number}")
 
     # -- what servers have -----------------------------------------------------------------------
 
@@ -313,7 +350,9 @@ class Judge:
             stream.declared.update(range(first, last + 1))
         if frame.end is not None:
             stream.end_number = frame.numbers[-1]
-            stream.accepted_at_end = frame.end["logship_accepted"]
+            stream.accepted_at_end = frame.end.get("logship_accepted")
+        if self.estate is not None:
+            self.estate.acked(frame)
 
     def refused(self, frame: Frame, now: float, *, closes: bool) -> None:
         """A server does not take a frame, for what is in it or because it cannot keep it."""
@@ -408,6 +447,13 @@ class Judge:
         stream.acked.update(frame.numbers)
         life.acked += frame.records
 
+    def recovered(self, chunk_id: str) -> None:
+        """The client frees a chunk of a dead process as acked."""
+        frame = self._frames.get(chunk_id)
+        if frame is None or chunk_id not in self._durable:
+            raise Violation(f"chunk {chunk_id} was recovered, and no server has acked it")
+        self._stream_of(frame).acked.update(frame.numbers)
+
     def quarantined(self, life: Life, link: Link | None, chunk_id: str, now: float) -> None:
         """The client gives up a record."""
         frame = self._frames.get(chunk_id)
@@ -417,7 +463,7 @@ class Judge:
         passed_over = frame.is_suspect and self._was_passed_over(life, frame, now)
         if not closed_on and not passed_over:
             raise Violation(f"record {frame.stream}:{frame.numbers[0]} was quarantined unproven")
-        life.quarantined[frame.stream, frame.numbers[0]] = frame
+        self._stream_of(frame).life.quarantined[frame.stream, frame.numbers[0]] = frame
         if link is not None:
             self._forget_passed_over(link, frame, now)
         if not self.is_poison(frame):

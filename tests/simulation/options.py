@@ -66,18 +66,18 @@ class Options:
 
 def draw_options(seed: int, draw: Random) -> Options:
     """Return the options of this seed."""
-    text_bytes_max = int(_between(draw, 4, 400))
+    text_bytes_max = int(between(draw, 4, 400))
     framed = draw.random() < 0.25
-    record_seconds = _between(draw, 0.0005, 0.3)
+    record_seconds = between(draw, 0.0005, 0.3)
     records = draw.randint(200, 280)
     enabled = _enabled(draw)
     frame_bytes_max = _frame_bytes(draw, text_bytes_max, enabled)
-    rates = {name: _between(draw, 0.01, 0.3) for name in enabled}
+    rates = {name: between(draw, 0.01, 0.3) for name in enabled}
     for name in ("poison closes", "poison ignored", "too large"):
         rates[name] = rates.get(name, 0.0) / 15
     rates["stderr stalls"] = 3 * rates.get("stderr stalls", 0.0)
     heals_seconds = records * record_seconds * draw.uniform(0.5, 1.1)
-    backoff_seconds_max = _between(draw, 0.05, 20.0)
+    backoff_seconds_max = between(draw, 0.05, 20.0)
     return Options(
         seed=seed,
         framed=framed,
@@ -89,8 +89,8 @@ def draw_options(seed: int, draw: Random) -> Options:
         record_seconds=record_seconds,
         burst_records=draw.choice((1, 1, 5, 30)),
         waits_for_space=draw.choice((0.0, 0.0, 0.5, 1.0)),
-        chunk_bytes_max=int(_between(draw, 150, 6000)),
-        linger_seconds=draw.choice((0.0, 0.2, _between(draw, 0.001, 2.0))),
+        chunk_bytes_max=int(between(draw, 150, 6000)),
+        linger_seconds=draw.choice((0.0, 0.2, between(draw, 0.001, 2.0))),
         window=draw.choice((1, 2, 3, 4, 8)),
         buffer_bytes_max=_buffer_bytes(draw, max(text_bytes_max, frame_bytes_max), enabled),
         overflow=draw.choice(("block", "drop_oldest", "drop_newest")),
@@ -99,12 +99,12 @@ def draw_options(seed: int, draw: Random) -> Options:
         stamp_key=draw.choice(
             ("logship_id", "logship_id", "n%d", "the field that holds the stamp é")
         ),
-        ack_timeout_seconds=_between(draw, 1.0, 120.0),
-        connect_timeout_seconds=_between(draw, 0.1, 5.0),
-        backoff_seconds_base=min(_between(draw, 0.01, 1.0), backoff_seconds_max),
+        ack_timeout_seconds=between(draw, 1.0, 120.0),
+        connect_timeout_seconds=between(draw, 0.1, 5.0),
+        backoff_seconds_base=min(between(draw, 0.01, 1.0), backoff_seconds_max),
         backoff_seconds_max=backoff_seconds_max,
-        latency_seconds=_between(draw, 0.0001, 0.1),
-        store_seconds=draw.choice((0.0, 0.0, _between(draw, 0.001, 1.0))),
+        latency_seconds=between(draw, 0.0001, 0.1),
+        store_seconds=draw.choice((0.0, 0.0, between(draw, 0.001, 1.0))),
         frame_bytes_max=frame_bytes_max,
         limit_closes=draw.random() < 0.5,
         rates=rates,
@@ -115,7 +115,7 @@ def draw_options(seed: int, draw: Random) -> Options:
     )
 
 
-def _between(draw: Random, least: float, most: float) -> float:
+def between(draw: Random, least: float, most: float) -> float:
     """Draw a number whose logarithm is uniform: small ones are as interesting as large ones."""
     return round(math.exp(draw.uniform(math.log(least), math.log(most))), 6)
 
@@ -135,7 +135,7 @@ def _enabled(draw: Random) -> list[str]:
 def _buffer_bytes(draw: Random, record_bytes_max: int, enabled: list[str]) -> int:
     """Draw the buffer's bound; whatever it is, two of the largest records fit."""
     least = 2 * (record_bytes_max + 200)
-    return int(_between(draw, least, least * (4 if "overflow" in enabled else 60)))
+    return int(between(draw, least, least * (4 if "overflow" in enabled else 60)))
 
 
 def _frame_bytes(draw: Random, text_bytes_max: int, enabled: list[str]) -> int:
@@ -143,7 +143,7 @@ def _frame_bytes(draw: Random, text_bytes_max: int, enabled: list[str]) -> int:
     if "too large" not in enabled:
         return 0
     least = max(text_bytes_max + 200, 300)
-    return int(_between(draw, least, least * 8))
+    return int(between(draw, least, least * 8))
 
 
 _LASTING = {

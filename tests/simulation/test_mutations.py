@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.simulation.campaign import pinned_seeds
+from tests.simulation.disk_mutations import DISK_MUTATIONS
 from tests.simulation.history import History
 from tests.simulation.mutations import MUTATIONS, Mutation
 
@@ -28,7 +29,7 @@ def test_a_pinned_seed_still_shows_what_it_found(
 ) -> None:
     """Options are drawn in another way some day; then another seed must be pinned for it."""
     History(seed).run()
-    by_name = {mutation.__name__: mutation for mutation in MUTATIONS}
+    by_name = {mutation.__name__: mutation for mutation in (*MUTATIONS, *DISK_MUTATIONS)}
     by_name[name](monkeypatch)
     try:
         History(seed).run()

@@ -10,6 +10,8 @@ import msgpack
 NO_SERIAL = 0
 """Stands for a control record among the serials of the application's records."""
 
+_ANY_FIELD = b"\xa5stamp\xc0"
+
 _FIELDS_OF_AN_ORDINARY_RECORD = 3
 """Serial, text and stamp; poison has one more."""
 
@@ -72,6 +74,12 @@ def decode(chunk_id: str, tag: str, payload: bytes, stamp_key: str) -> Frame:
         for record in records:
             _note_special(frame, record)
     return frame
+
+
+def serial_of(body: bytes) -> int:
+    """Return what the application calls the record of an entry that has no stamp yet."""
+    _, record = msgpack.unpackb(body + _ANY_FIELD, ext_hook=_ignore)
+    return int(record["serial"])
 
 
 def _number(stamp: str, stream: str) -> int:

@@ -203,6 +203,21 @@ def test_a_segment_of_another_life_is_damage(written: Written) -> None:
     assert contents.chunks == []
 
 
+def test_an_only_entry_that_a_flipped_bit_makes_none_is_named(tmp_path: Path) -> None:
+    """Whatever bit of the commit word it is, also the one that says that there is one entry."""
+    files = WatchedFiles()
+    storage = storage_in(tmp_path, mapper=files.map)
+    assert offer(buffer_on(storage), "only")
+    assert storage._life is not None
+    whole, life = files.segments()[0], storage._life.id
+    (chunk,) = read_segment(whole, life).chunks
+    for bit in range(64):
+        data = bytearray(whole)
+        data[chunk.offset + COMMIT_AT + bit // 8] ^= 1 << bit % 8
+        left = read_files([bytes(data)], life)
+        assert left.faults, bit
+
+
 def test_a_record_that_holds_the_bytes_of_a_chunk_is_no_chunk(tmp_path: Path) -> None:
     """An application that logs a spool file must not have its records counted twice."""
     files = WatchedFiles()

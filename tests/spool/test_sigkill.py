@@ -24,6 +24,8 @@ SEED = 20260417
 RUNS = 500
 RUNS_OF_THE_NORMAL_SUITE = 10
 RATES = (300, 30_000)
+RUNS_OF_RECOVERY = 50
+RUNS_OF_RECOVERY_IN_THE_NORMAL_SUITE = 1
 
 
 @pytest.fixture
@@ -59,8 +61,21 @@ def test_sigkill_at_a_random_moment_loses_nothing(spools: Spools, number: int) -
         assert len(spools.delivered) == len(set(spools.delivered))
 
 
-def test_recoverers_and_sidecars_that_are_killed_lose_nothing(spools: Spools) -> None:
-    dice = random.Random(SEED)
+_EACH_RECOVERY = pytest.mark.parametrize(
+    "number",
+    [
+        pytest.param(
+            number,
+            marks=() if number < RUNS_OF_RECOVERY_IN_THE_NORMAL_SUITE else pytest.mark.proof,
+        )
+        for number in range(RUNS_OF_RECOVERY)
+    ],
+)
+
+
+@_EACH_RECOVERY
+def test_recoverers_and_sidecars_that_are_killed_lose_nothing(spools: Spools, number: int) -> None:
+    dice = random.Random(f"{SEED} recovery {number}")
     applications = [spools.start_application(30_000, endpoint=NOWHERE) for _ in range(3)]
     spools.wait_for_ledger(9_000)
     for each in applications:
@@ -101,10 +116,13 @@ def test_two_recoverers_at_once_ship_everything_once(spools: Spools) -> None:
     assert len(spools.delivered) == len(set(spools.delivered))
 
 
-def test_forked_children_of_the_dead_do_not_hold_up_recovery(spools: Spools) -> None:
-    application = spools.start_application(3_000, "fork", endpoint=NOWHERE)
+@_EACH_RECOVERY
+def test_forked_children_of_the_dead_do_not_hold_up_recovery(spools: Spools, number: int) -> None:
+    dice = random.Random(f"{SEED} forked {number}")
+    application = spools.start_application(dice.choice(RATES), "fork", endpoint=NOWHERE)
     wait_until(lambda: "m1-child" in spools.ledger, "the child has logged")
-    spools.wait_for_ledger(300)
+    spools.wait_for_ledger(dice.choice((2, 60, 300)))
+    let_pass(dice.uniform(0.0, 0.3))
     application.kill()
     application.wait()
     code, report = spools.recover()

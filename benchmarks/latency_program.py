@@ -1,0 +1,96 @@
+"""The application whose `emit` is timed: one process, one condition, one figure a call.
+
+It logs at a steady pace, as applications do: in a tight loop the shipper's own work would be
+measured, and most of it where the sidecar is healthiest. What it prints are the nanoseconds of each
+call, sorted, thinned out to a thousand; the largest is always there.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import sys
+import time
+from array import array
+from collections.abc import Callable, Iterator
+
+import logship
+
+RECORD = {"message": "x" * 400, "level": "INFO", "logger": "benchmark"}
+QUANTILES = 1000
+WARM_UP = 500
+PAUSE_SECONDS_MIN = 0.001
+
+
+def main() -> None:
+    """Run what the arguments say: endpoint, `thread` or `loop`, `open` or `full`, records, rate."""
+    endpoint, where, phase, records, rate = sys.argv[1:]
+    settings = logship.Settings.from_env({"LOGSHIP_ENDPOINTS": endpoint, **_buffer(phase)})
+    pace = Pace(int(records), float(rate), is_full=phase == "full")
+    took = asyncio.run(_on_loop(settings, pace)) if where == "loop" else _in_thread(settings, pace)
+    json.dump(_thinned(sorted(took)), sys.stdout)
+    sys.stdout.flush()
+    os._exit(0)  # what is buffered is nobody's
+
+
+def _buffer(phase: str) -> dict[str, str]:
+    return {"LOGSHIP_BUFFER_BYTES_MAX": str((4 if phase == "full" else 256) << 20)}
+
+
+class Pace:
+    """Calls of `emit`, each timed, and the pauses between them.
+
+    Args:
+        records: How many.
+        rate: Records a second.
+        is_full: Whether the buffer is filled first, until a record found no place: whoever was to
+            wait for space has waited then.
+    """
+
+    def __init__(self, records: int, rate: float, *, is_full: bool) -> None:
+        self._records = records
+        self._rate = rate
+        self._is_full = is_full
+        self.took = array("q")
+
+    def pauses(self, emit: Callable[[dict[str, str]], bool]) -> Iterator[float]:
+        """Call `emit`, yielding seconds to sleep before the next calls are due."""
+        while self._is_full and emit(RECORD):
+            pass
+        for _ in range(WARM_UP):
+            emit(RECORD)
+        clock, took = time.perf_counter_ns, self.took
+        begun = time.monotonic()
+        for number in range(self._records):
+            before = clock()
+            emit(RECORD)
+            took.append(clock() - before)
+            ahead = begun + number / self._rate - time.monotonic()
+            if ahead > PAUSE_SECONDS_MIN:
+                yield ahead
+
+
+def _in_thread(settings: logship.Settings, pace: Pace) -> array[int]:
+    client = logship.BackgroundClient(settings)
+    for seconds in pace.pauses(client.emit):
+        time.sleep(seconds)
+    return pace.took
+
+
+async def _on_loop(settings: logship.Settings, pace: Pace) -> array[int]:
+    client = logship.Client(settings)
+    client.start()
+    for seconds in pace.pauses(client.emit):
+        await asyncio.sleep(seconds)
+    return pace.took
+
+
+def _thinned(took: list[int]) -> list[int]:
+    """Return evenly spaced quantiles, the least and the greatest among them."""
+    last = len(took) - 1
+    return [took[round(last * step / QUANTILES)] for step in range(QUANTILES + 1)]
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,72 @@
+"""What happens to a spool when its application is gone: `logship recover`, and a look at the rest.
+
+Recovery runs as a process of its own, as a second container would, and is judged from outside: by
+its exit code, by what is left in the directory, and by the ledger, never by its own counters.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from benchmarks.errors import BenchmarkError
+
+RECOVERY_SECONDS_MAX = 120
+
+
+@dataclass(frozen=True)
+class Recovery:
+    """What `logship recover` did."""
+
+    exit_code: int
+    left: tuple[str, ...]
+    """What is left in the spool's directory."""
+    report: dict[str, Any]
+    """Its own account, for a person who wants to know more."""
+
+    @property
+    def complete(self) -> bool:
+        """Whether it says that all is delivered, and nothing is left."""
+        return self.exit_code == 0 and not self.left
+
+
+def recover(spool: Path, environ: dict[str, str], stderr: Path) -> Recovery:
+    """Run `python -m logship recover` on a spool whose application is dead.
+
+    Args:
+        spool: The directory.
+        environ: Says where the sidecar is.
+        stderr: Takes what the recoverer says on its own.
+
+    Raises:
+        BenchmarkError: It does not come to an end.
+    """
+    command = [sys.executable, "-m", "logship", "recover", "--spool", str(spool)]
+    with stderr.open("ab") as said:
+        try:
+            ended = subprocess.run(
+                command,
+                cwd=Path(__file__).parents[1],
+                env=environ,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=said,
+                check=False,
+                timeout=RECOVERY_SECONDS_MAX,
+            )
+        except subprocess.TimeoutExpired as error:
+            raise BenchmarkError(
+                f"logship recover has not ended after {RECOVERY_SECONDS_MAX} s; see {stderr}"
+            ) from error
+    left = tuple(sorted(path.name for path in spool.iterdir()))
+    return Recovery(ended.returncode, left, _last_document(ended.stdout))
+
+
+def _last_document(printed: bytes) -> dict[str, Any]:
+    lines = printed.splitlines()
+    document = json.loads(lines[-1]) if lines else {}
+    return document if isinstance(document, dict) else {}

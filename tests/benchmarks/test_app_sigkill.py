@@ -1,0 +1,131 @@
+"""An application killed at a random moment: what a spool keeps, and what memory does not."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from benchmarks.judge import Verdict
+from benchmarks.ledger import Ledger, marked, read_ledger
+from benchmarks.proof import KILLED, _full, _quick
+from benchmarks.scenario import Outcome, Scenario
+from benchmarks.spool import Recovery
+
+REPOSITORY = Path(__file__).parents[2]
+REPEAT = 4
+
+
+def run_loss(directory: Path, *words: str) -> tuple[int, dict[str, Any], str]:
+    """Kill an application in its first second; return exit code, the JSON row, what was printed."""
+    written = directory / "loss.json"
+    command = [sys.executable, "-m", "benchmarks", "loss", "--fault", "app-sigkill", *words]
+    ended = subprocess.run(
+        [*command, "--seconds", "1", "--json", str(written)],
+        cwd=directory,
+        env=os.environ | {"PYTHONPATH": str(REPOSITORY)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    return ended.returncode, json.loads(written.read_text())["rows"][0], ended.stdout
+
+
+@pytest.mark.parametrize("rate", [300, 30_000])
+def test_a_spool_keeps_every_line_whose_call_had_returned(tmp_path: Path, rate: int) -> None:
+    """And something was on it each time: otherwise these kills would show nothing."""
+    words = ["--shipper", "logship-spool", "--rate", str(rate), "--repeat", str(REPEAT)]
+    code, row, printed = run_loss(tmp_path, *words)
+    assert code == 0, printed
+    assert [run["seed"] for run in row["runs"]] == [1, 2, 3, 4]
+    for run in row["runs"]:
+        assert run["delivered"] == run["written"] > 0
+        assert run["exit_code"] == -9
+        assert run["left"] == run["recovery"]["exit_code"] == 0
+    assert any(run["recovery"]["report"]["records_acked"] for run in row["runs"])
+
+
+def test_without_a_spool_what_was_in_memory_is_lost(tmp_path: Path) -> None:
+    """The same measurement can say LOST."""
+    code, row, printed = run_loss(tmp_path, "--repeat", "3")
+    assert code == 1
+    assert sum(run["LOST"] for run in row["runs"]) > 0
+    assert row["runs"][0]["recovery"] is None
+    assert "SIGKILL" in printed
+
+
+@pytest.mark.parametrize("fault", ["sidecar-down", "none"])
+def test_a_spool_that_was_stopped_is_recovered_by_a_sidecar_that_lives(
+    tmp_path: Path, fault: str
+) -> None:
+    words = ["--shipper", "logship-spool", "--fault", fault, "--stop-timeout", "2"]
+    code, row, printed = run_loss(tmp_path, *words)
+    (run,) = row["runs"]
+    assert code == 0, printed
+    assert run["delivered"] == run["written"] > 200
+    assert run["spilled"] == run["left"] == 0
+    assert run["exit_code"] == -15
+
+
+def test_the_moment_of_a_kill_follows_from_its_seed() -> None:
+    moments = {Scenario(seconds=1, seed=seed).kill_seconds for seed in range(500)}
+    assert len(moments) == 500
+    assert min(moments) < 0.02
+    assert max(moments) > 0.98
+    assert Scenario(seconds=1, seed=7).kill_seconds == Scenario(seconds=1, seed=7).kill_seconds
+
+
+@pytest.mark.parametrize(
+    ("recovery", "is_kept"),
+    [
+        (Recovery(0, (), {}), True),
+        (Recovery(1, (), {}), False),
+        (Recovery(0, ("quarantine",), {}), False),
+    ],
+)
+def test_a_recovery_that_leaves_something_breaks_the_promise(
+    recovery: Recovery, is_kept: bool
+) -> None:
+    assert outcome(recovery, delivered=5).kept_the_promise == is_kept
+    assert not outcome(recovery, delivered=4).kept_the_promise  # dropped is not delivered
+
+
+def outcome(recovery: Recovery, delivered: int) -> Outcome:
+    """Return the outcome of a killed run of five lines, one of them dropped if not delivered."""
+    return Outcome(
+        scenario=KILLED,
+        verdict=Verdict(5, delivered, 0, 5 - delivered, 0, 0, 0, 0, ()),
+        rate_attained=300.0,
+        stop_seconds=0.0,
+        exit_code=-9,
+        killed=False,
+        report=None,
+        recovery=recovery,
+        directory=Path(),
+        outputs=(),
+    )
+
+
+def test_the_proof_kills_as_often_as_it_is_told_at_both_rates() -> None:
+    for parts in (_full({}, 500), _quick(500)):
+        killed = {
+            scenario.rate: part.repeat
+            for part in parts
+            for scenario in part.scenarios
+            if scenario.fault == "app-sigkill"
+        }
+        assert killed == {300: 500, 30_000: 500}
+
+
+def test_a_note_that_was_cut_short_claims_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "ledger"
+    notes = [marked("a line", "0a1b2c3d", "m00", number)[1] for number in (1, 2)]
+    for note in notes:
+        Ledger(path).note(note)
+    path.write_bytes(path.read_bytes()[:-3])
+    assert list(read_ledger(path).times_ns) == notes[:1]

@@ -1,0 +1,395 @@
+"""The disk under a spool: real files in memory, and whatever can go wrong with them.
+
+One seed in eight has a spool. What its disk does is drawn from a stream of chance of its own, so
+that a seed without one is what it was before there were disks. The product's storage maps real
+files; each store into them passes through here, so that a process can be killed between any two,
+or in the middle of one. What a process leaves may be damaged before anybody recovers it.
+"""
+
+from __future__ import annotations
+
+import errno
+import mmap
+import os
+import shutil
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+from random import Random
+from typing import TYPE_CHECKING
+
+from logship.buffer.leftovers import Leftovers
+from logship.buffer.lives import LIFE_NAME, QUARANTINE, Life
+from logship.buffer.mapped import Mapping, Segment, Words
+from logship.buffer.segments import (
+    ACKED,
+    EXTENT_AT,
+    OPEN,
+    QUARANTINED,
+    STATE_AT,
+    STREAMS_BYTES,
+    FoundChunk,
+    Payload,
+    read_payload,
+    read_segment,
+)
+from logship.buffer.spool import SpoolStorage
+from tests.simulation.estate import TORN, Estate
+from tests.simulation.options import Options, between
+
+if TYPE_CHECKING:
+    from tests.simulation.history import History
+
+SHARE = 0.125
+"""Of the seeds, those with a spool."""
+
+_ERRORS = {
+    "disk full": errno.ENOSPC,
+    "disk quota": errno.EDQUOT,
+    "disk error": errno.EIO,
+    "disk read-only": errno.EROFS,
+}
+_TROUBLES_MAX = 3
+_KILLS_MAX = 4
+_CRASHES_MAX = 4
+_STORES_MAX = 300
+_NEVER_IN_MSGPACK = 0xC1
+_HEADER_BYTES = 104
+_SEGMENT_HEADER_BYTES = 64
+
+
+class Killed(BaseException):
+    """The process is killed in the middle of a store."""
+
+
+@dataclass(frozen=True, slots=True)
+class DiskOptions:
+    """One disk's options; sizes are bytes, times are virtual seconds.
+
+    Attributes:
+        bytes_max: Of all files of a spool.
+        memory_bytes_max: What is held in memory while the spool cannot be written.
+        troubles: When nothing can be allocated, for how long, and why.
+        kills: After how many stores a process is killed, counted from the last time.
+        crashes: When processes are killed between two events.
+        late_rate: How likely the upkeep of files is left out, at each turn.
+        damage_rate: How likely what a process left is damaged.
+    """
+
+    bytes_max: int
+    memory_bytes_max: int
+    troubles: tuple[tuple[float, float, str], ...]
+    kills: tuple[int, ...]
+    crashes: tuple[float, ...]
+    late_rate: float
+    damage_rate: float
+
+    def lines(self) -> list[str]:
+        """Return the options for a person to read."""
+        return [f"  disk.{each.name} = {getattr(self, each.name)!r}" for each in fields(self)]
+
+
+def has_disk(seed: int) -> bool:
+    """Tell whether the clients of this seed have a spool."""
+    return _chance_of(seed).random() < SHARE
+
+
+def _chance_of(seed: int) -> Random:
+    return Random(f"storage {seed}")
+
+
+def draw_disk(seed: int, options: Options) -> tuple[DiskOptions, Random] | None:
+    """Return what this seed's disk does and its chance, or None where there is no spool."""
+    draw = _chance_of(seed)
+    if draw.random() >= SHARE:
+        return None
+    heals = options.heals_seconds
+    segment_bytes = options.chunk_bytes_max + 2 * mmap.PAGESIZE
+    troubles = [
+        (max(0.0, draw.uniform(-0.3, 0.9) * heals), draw.uniform(0.0, 0.7) * heals, name)
+        for name in _ERRORS
+        if draw.random() < 0.4
+        for _ in range(draw.randint(1, _TROUBLES_MAX))
+    ]
+    disk = DiskOptions(
+        bytes_max=STREAMS_BYTES + segment_bytes * draw.choice((3, 5, 10, 40)),
+        memory_bytes_max=max(int(between(draw, 1000, 30_000)), 2 * (options.text_bytes_max + 200)),
+        troubles=tuple(sorted(troubles)),
+        kills=tuple(int(between(draw, 1, _STORES_MAX)) for _ in range(draw.randint(0, _KILLS_MAX))),
+        crashes=tuple(
+            sorted(draw.uniform(0.0, heals) for _ in range(draw.randint(0, _CRASHES_MAX)))
+        ),
+        late_rate=draw.choice((0.0, 0.5, 1.0)),
+        damage_rate=draw.choice((0.0, 0.9)),
+    )
+    return disk, draw
+
+
+def without_poison(options: Options) -> Options:
+    """Return the options without records that no server takes.
+
+    What becomes of those has its own seeds; on a spool they would stay for want of a neighbour
+    that shows their guilt, and a recoverer would not come to an end.
+    """
+    rates = {
+        name: 0.0 if name.startswith("poison") or name == "too large" else rate
+        for name, rate in options.rates.items()
+    }
+    return replace(options, rates=rates, frame_bytes_max=0)
+
+
+class SimulatedDisk:
+    """One history's disk, and the directory of its spools.
+
+    Attributes:
+        options: What it does.
+        path: The directory.
+        estate: What the judge knows of it.
+    """
+
+    def __init__(self, history: History, options: DiskOptions, draw: Random) -> None:
+        base = "/dev/shm"
+        is_there = os.access(base, os.W_OK)
+        self.path = Path(tempfile.mkdtemp(prefix="logship-disk-", dir=base if is_there else None))
+        self.options = options
+        self.estate = Estate()
+        self.draw = draw
+        self._history = history
+        self._kills = list(options.kills)
+        self._stores_left = self._next_kill()
+        self._troubles: list[str] = []
+        self._healed = False
+
+    def begin(self) -> None:
+        """Arrange for what happens at its moment."""
+        clock = self._history.clock
+        for seconds, lasts_seconds, name in self.options.troubles:
+            clock.at(seconds, self._trouble, name)
+            clock.at(seconds + lasts_seconds, self._relieve, name)
+        for seconds in self.options.crashes:
+            clock.at(seconds, self._history.crash)
+
+    def heal(self) -> None:
+        """Behave well from now on."""
+        self._healed = True
+        self._troubles.clear()
+
+    def remove(self) -> None:
+        """Remove everything."""
+        shutil.rmtree(self.path, ignore_errors=True)
+
+    def leftovers(self) -> Leftovers:
+        """Return a new process's look at what others left."""
+        clock = self._history.clock
+        return Leftovers(
+            self.path,
+            random_bytes=self.draw.randbytes,
+            monotonic=clock.monotonic,
+            time_ns=clock.time_ns,
+        )
+
+    def left(self) -> list[str]:
+        """Return what lies in the directory, but for the quarantine."""
+        return sorted(set(os.listdir(self.path)) - {QUARANTINE})  # noqa: PTH208 - names are enough
+
+    def said(self, text: str) -> str:
+        """Return a text without the directory's name, whose length must not matter."""
+        return text.replace(str(self.path), "spool")
+
+    # -- what goes wrong -------------------------------------------------------------------------
+
+    def check_allocation(self) -> None:
+        """Refuse to allocate, while there is trouble."""
+        if self._troubles:
+            name = self._troubles[-1]
+            self._history.fired[name] += 1
+            raise OSError(_ERRORS[name], os.strerror(_ERRORS[name]))
+
+    def is_late(self) -> bool:
+        """Tell whether the upkeep is left out this time."""
+        return not self._healed and self.draw.random() < self.options.late_rate
+
+    def stored(self) -> None:
+        """A process has stored something; it may be its last."""
+        if self._healed or self._stores_left is None:
+            return
+        self._stores_left -= 1
+        if self._stores_left <= 0:
+            self._stores_left = self._next_kill()
+            self._history.fired["disk kill"] += 1
+            raise Killed
+
+    def _next_kill(self) -> int | None:
+        return self._kills.pop() if self._kills else None
+
+    def _trouble(self, name: str) -> None:
+        if not self._healed:
+            self._history.note("fault: %s", name)
+            self._troubles.append(name)
+
+    def _relieve(self, name: str) -> None:
+        if name in self._troubles:
+            self._troubles.remove(name)
+
+    # -- what is damaged -------------------------------------------------------------------------
+
+    def damage(self, name: str) -> None:
+        """Perhaps damage what a process left in the directory `name`, before it is recovered."""
+        if self._healed or self.draw.random() >= self.options.damage_rate:
+            return
+        segments = sorted((self.path / name).glob("segment-*"))
+        self.draw.shuffle(segments)
+        for segment in segments:
+            data = bytearray(segment.read_bytes())
+            chunks = [
+                each
+                for each in read_segment(bytes(data), bytes.fromhex(name)).chunks
+                if each.state not in (ACKED, QUARANTINED) and each.entries
+            ]
+            if chunks:
+                kind = self.draw.choice((self._flip_payload, self._flip_header, self._tear))
+                chunk = self.draw.choice(chunks)
+                payload = read_payload(chunk, bytes(data[chunk.payload_at : chunk.payload_end]))
+                assert isinstance(payload, Payload), payload  # it was whole until now
+                fault = kind(data, chunk)
+                segment.write_bytes(data)
+                self._history.note("fault: %s", fault)
+                self._history.fired[fault] += 1
+                self.estate.damaged(name, fault, chunk.identity.stream, payload.numbers)
+                return
+
+    def _flip_payload(self, data: bytearray, chunk: FoundChunk) -> str:
+        """Damage entries. Without a checksum only what cannot be decoded can be seen."""
+        if chunk.state == OPEN:
+            data[chunk.payload_at] = _NEVER_IN_MSGPACK
+        else:
+            data[chunk.payload_at + self.draw.randrange(chunk.size)] ^= 1 << self.draw.randrange(8)
+        return "disk flip"
+
+    def _flip_header(self, data: bytearray, chunk: FoundChunk) -> str:
+        places = self.draw.choice((range(_HEADER_BYTES), range(EXTENT_AT, STATE_AT + 8)))
+        data[chunk.offset + self.draw.choice(places)] ^= 1 << self.draw.randrange(8)
+        return "disk header"
+
+    def _tear(self, data: bytearray, chunk: FoundChunk) -> str:
+        """Lose the file from somewhere on: cut off, or zeros as after a power cut."""
+        offset = self.draw.randrange(_SEGMENT_HEADER_BYTES, chunk.payload_end)
+        rest = len(data) - offset
+        del data[offset:]
+        if self.draw.random() < 0.5:
+            data += bytes(rest)
+        return TORN
+
+
+class MappedMemory:
+    """What one process has mapped; each store into it is told.
+
+    Args:
+        stored: Called after each, and in the middle of a longer one. It may raise.
+    """
+
+    def __init__(self, stored: Callable[[], None]) -> None:
+        self.stored = stored
+        self._mapped: list[tuple[memoryview, mmap.mmap]] = []
+
+    def map(self, descriptor: int, size: int) -> tuple[Mapping, Words]:
+        """Be the storage's mapper."""
+        mapping = mmap.mmap(descriptor, size)
+        words = memoryview(mapping).cast("Q")
+        self._mapped.append((words, mapping))
+        return _Stores(self, mapping), _WordStores(self, words)
+
+    def close(self) -> None:
+        """Unmap everything."""
+        for words, mapping in self._mapped:
+            words.release()
+            mapping.close()
+        self._mapped = []
+
+
+class _Stores:
+    def __init__(self, memory: MappedMemory, mapping: mmap.mmap) -> None:
+        self._memory = memory
+        self._mapping = mapping
+
+    def __setitem__(self, where: slice, data: bytes) -> None:
+        start, half = where.start or 0, len(data) // 2
+        self._mapping[start : start + half] = data[:half]
+        self._memory.stored()
+        self._mapping[where] = data
+        self._memory.stored()
+
+    def __getitem__(self, where: slice) -> bytes:
+        return self._mapping[where]
+
+
+class _WordStores:
+    def __init__(self, memory: MappedMemory, words: memoryview) -> None:
+        self._memory = memory
+        self._words = words
+
+    def __setitem__(self, index: int, word: int) -> None:
+        self._words[index] = word
+        self._memory.stored()
+
+    def __getitem__(self, index: int) -> int:
+        return int(self._words[index])
+
+
+class SimulatedStorage(SpoolStorage):
+    """The product's storage on a simulated disk; its files are real, their bytes are few."""
+
+    def __init__(self, history: History, disk: SimulatedDisk) -> None:
+        options, clock = history.options, history.clock
+        self._disk = disk
+        self._fired = history.fired
+        self._memory_mapped = MappedMemory(disk.stored)
+        super().__init__(
+            disk.path,
+            bytes_max=disk.options.bytes_max,
+            memory_bytes_max=disk.options.memory_bytes_max,
+            chunk_bytes_max=options.chunk_bytes_max,
+            stamp_key=options.stamp_key,
+            segment_bytes=mmap.PAGESIZE,
+            random_bytes=disk.draw.randbytes,
+            monotonic=clock.monotonic,
+            time_ns=clock.time_ns,
+            mapper=self._memory_mapped.map,
+        )
+
+    def maintain(self, locked: Callable[[Callable[[], list[Segment]]], list[Segment]]) -> None:
+        """Do the upkeep; what is not due at a certain time may be late."""
+        is_due = self._trouble or self._monotonic() >= self._due_seconds
+        if is_due or not self._disk.is_late():
+            super().maintain(locked)
+        else:
+            self._fired["disk late"] += self._wants_spare()
+
+    def bytes_on_volume(self) -> int:
+        """Return the bytes of this process's files, as others see them."""
+        name = self.life_name
+        if name is None:
+            return 0
+        return sum(each.stat().st_size for each in (self.path / name).iterdir())
+
+    @property
+    def life_name(self) -> str | None:
+        """The directory of this process, if it has one."""
+        return None if self._life is None else self._life.name
+
+    def end(self, *, dies: bool) -> str | None:
+        """End as the process does; return the directory that it leaves, if it does."""
+        name = self.life_name
+        if dies:
+            self.abandon()
+        else:
+            self.close()
+        self._memory_mapped.close()
+        is_left = name is not None and LIFE_NAME.fullmatch(name) and (self.path / name).exists()
+        return name if is_left else None
+
+    def _check_floor(self, life: Life, size: int) -> None:
+        """Ask the simulated volume, which is as large as the history wants."""
+        del life, size
+        self._disk.check_allocation()

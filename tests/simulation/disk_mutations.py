@@ -1,0 +1,281 @@
+"""Faults put into the product's spool on purpose, to show that the judge of disks would notice.
+
+As in `mutations`: each is a function that changes the product through a `MonkeyPatch`, and its
+docstring is what a person sees.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from logship.buffer.leftovers import DeadLife, Waiting
+from logship.buffer.mapped import Segment, SpoolChunk, StreamsFile
+from logship.buffer.segments import (
+    BEGUN_AT,
+    EXTENT_AT,
+    OPEN,
+    SEALED,
+    SLOT_CHECKSUM_AT,
+    ChunkIdentity,
+    FoundChunk,
+    Payload,
+    pack_chunk_header,
+    pack_slot,
+    read_payload,
+    slot_at,
+)
+from logship.buffer.spool import SpoolStorage
+from logship.buffer.stream import Stream
+from tests.simulation.mutations import Mutation
+
+DISK_MUTATIONS: list[Mutation] = []
+
+
+def _mutation(change: Mutation) -> Mutation:
+    DISK_MUTATIONS.append(change)
+    return change
+
+
+# -- writing ---------------------------------------------------------------------------------
+
+
+@_mutation
+def commit_before_payload(patch: pytest.MonkeyPatch) -> None:
+    """The commit word is stored before the entry that it counts."""
+
+    def append(self: SpoolChunk, body: bytes, suffix: bytes) -> None:
+        entry = body + suffix
+        begin = self.payload_at + self.size
+        self._words[self._commit_index] = (self.entries + 1) << 32 | self.size + len(entry)
+        self._mapping[begin : begin + len(entry)] = entry
+
+    patch.setattr(SpoolChunk, "append", append)
+
+
+@_mutation
+def commit_forgotten(patch: pytest.MonkeyPatch) -> None:
+    """An entry in five is copied and not committed."""
+    append = SpoolChunk.append
+
+    def appended(self: SpoolChunk, body: bytes, suffix: bytes) -> None:
+        before = self._words[self._commit_index]
+        append(self, body, suffix)
+        if self.last % 5 == 4:
+            self._words[self._commit_index] = before
+
+    patch.setattr(SpoolChunk, "append", appended)
+
+
+@_mutation
+def link_before_header(patch: pytest.MonkeyPatch) -> None:
+    """A chunk is linked before its header is there."""
+    put = SpoolStorage._put
+
+    def linked(self: SpoolStorage, chunk: SpoolChunk, identity: ChunkIdentity) -> None:
+        segment = chunk.segment
+        if segment.tail is None:
+            segment.words[BEGUN_AT >> 3] = segment.generation
+        else:
+            segment.words[(segment.tail.header_at + EXTENT_AT) >> 3] = chunk.header_at
+        put(self, chunk, identity)
+
+    patch.setattr(SpoolStorage, "_put", linked)
+
+
+@_mutation
+def generation_not_renewed(patch: pytest.MonkeyPatch) -> None:
+    """A segment that is used again keeps its generation, and with it its old chunks."""
+
+    def begin(self: Segment, generation: int) -> None:
+        del generation
+        self.generation = self.generation or 1
+        self.words[3] = self.generation
+        self.tail = None
+
+    patch.setattr(Segment, "begin_anew", begin)
+
+
+@_mutation
+def segment_freed_too_soon(patch: pytest.MonkeyPatch) -> None:
+    """A segment is used again when one of its chunks is acked."""
+    release = SpoolStorage._release_spooled
+
+    def released(self: SpoolStorage, chunk: SpoolChunk) -> None:
+        release(self, chunk)
+        chunk.segment.live.clear()
+
+    patch.setattr(SpoolStorage, "_release_spooled", released)
+
+
+@_mutation
+def header_without_its_life(patch: pytest.MonkeyPatch) -> None:
+    """A chunk's header has the checksum of another process's."""
+
+    def packed(identity: ChunkIdentity, generation: int, life: bytes) -> bytes:
+        return pack_chunk_header(identity, generation, bytes(len(life)))
+
+    patch.setattr("logship.buffer.spool.pack_chunk_header", packed)
+
+
+@_mutation
+def numbers_not_noted(patch: pytest.MonkeyPatch) -> None:
+    """Numbers that were given to records in memory are not noted on the spool."""
+    patch.setattr(StreamsFile, "note", lambda _self, _stream, _next_number: None)
+
+
+@_mutation
+def unspooled_not_counted(patch: pytest.MonkeyPatch) -> None:
+    """Records that are held in memory for want of a disk are not counted."""
+    patch.setattr(SpoolStorage, "unspooled", property(lambda _self: 0))
+
+
+@_mutation
+def memory_bound_not_kept(patch: pytest.MonkeyPatch) -> None:
+    """While the disk fails, memory takes twice what it may."""
+    left = SpoolStorage._memory_left
+
+    def doubled(self: SpoolStorage) -> int:
+        return left(self) + self._memory_bytes_max
+
+    patch.setattr(SpoolStorage, "_memory_left", doubled)
+
+
+@_mutation
+def file_bound_not_kept(patch: pytest.MonkeyPatch) -> None:
+    """Files may be twice as large as was said."""
+    allocate = SpoolStorage._allocate
+
+    def allocated(self: SpoolStorage, size: int) -> Segment | None:
+        most = self._bytes_max
+        self._bytes_max = 2 * most
+        try:
+            return allocate(self, size)
+        finally:
+            self._bytes_max = most
+
+    patch.setattr(SpoolStorage, "_allocate", allocated)
+
+
+# -- recovery --------------------------------------------------------------------------------
+
+
+@_mutation
+def damaged_chunk_skipped_in_silence(patch: pytest.MonkeyPatch) -> None:
+    """A chunk that cannot be read is passed over without a word to anybody."""
+    patch.setattr(DeadLife, "_blame", lambda _self, _name, _offset, _reason: None)
+
+
+@_mutation
+def damaged_chunk_not_declared(patch: pytest.MonkeyPatch) -> None:
+    """What was lost with a damaged chunk is named, and its stream says nothing of it."""
+    patch.setattr(DeadLife, "_note_lost", lambda _self, _file, _dead, _gap: None)
+
+
+@_mutation
+def damaged_chunk_shipped(patch: pytest.MonkeyPatch) -> None:
+    """The checksum of a chunk is not looked at."""
+
+    def read(chunk: FoundChunk, payload: bytes) -> Payload | str:
+        is_sealed = chunk.state == SEALED
+        return read_payload(chunk._replace(state=OPEN) if is_sealed else chunk, payload)
+
+    patch.setattr("logship.buffer.leftovers.read_payload", read)
+
+
+@_mutation
+def leftover_deleted_before_ack(patch: pytest.MonkeyPatch) -> None:
+    """A dead process's files go when they were sent, not when they were acked."""
+
+    def wait(self: DeadLife) -> Iterator[Waiting]:
+        self._pending = 0
+        yield from ()
+
+    patch.setattr(DeadLife, "_wait_for_acks", wait)
+
+
+@_mutation
+def recovery_stops_at_the_first_damage(patch: pytest.MonkeyPatch) -> None:
+    """One damaged chunk costs all that follow it in its life."""
+    adopt = DeadLife._adopt
+
+    def adopted(self: DeadLife, located: object) -> object:
+        found = adopt(self, located)  # type: ignore[arg-type]
+        if found is Waiting.NOT:
+            self._chunks.clear()
+        return found
+
+    patch.setattr(DeadLife, "_adopt", adopted)
+
+
+@_mutation
+def end_record_with_a_number_in_use(patch: pytest.MonkeyPatch) -> None:
+    """The end record of a dead stream has the number of its last record."""
+    words = DeadLife._last_words
+
+    def last(self: DeadLife, dead: object) -> object:
+        dead.next_number = max(1, dead.next_number - 1)  # type: ignore[attr-defined]
+        return words(self, dead)  # type: ignore[arg-type]
+
+    patch.setattr(DeadLife, "_last_words", last)
+
+
+@_mutation
+def dead_stream_not_ended(patch: pytest.MonkeyPatch) -> None:
+    """A stream whose process died gets no end record."""
+    patch.setattr(DeadLife, "_last_words", lambda _self, _dead: None)
+
+
+@_mutation
+def living_process_taken_for_dead(patch: pytest.MonkeyPatch) -> None:
+    """A lock is not looked at."""
+    patch.setattr("logship.buffer.lives.fcntl.flock", lambda _descriptor, _operation: None)
+
+
+# -- those that were found -------------------------------------------------------------------
+
+
+@_mutation
+def slots_checksum_torn(patch: pytest.MonkeyPatch) -> None:
+    """A stream's slot gets its checksum byte by byte: killed there, it looks damaged."""
+
+    def add(self: StreamsFile, stream: Stream, tag: bytes) -> None:
+        slot = None if stream.id in self._slots else self._free_slot()
+        if slot is None:
+            return
+        packed = pack_slot(stream.id, tag, stream.next_number, self._life)
+        checksum_at = slot_at(slot) + SLOT_CHECKSUM_AT
+        self._mapping[slot_at(slot) : checksum_at] = packed[:SLOT_CHECKSUM_AT]
+        rest = packed[SLOT_CHECKSUM_AT + 4 :]
+        self._mapping[checksum_at + 4 : checksum_at + 4 + len(rest)] = rest
+        checksum = packed[SLOT_CHECKSUM_AT : SLOT_CHECKSUM_AT + 4]
+        self._mapping[checksum_at : checksum_at + 4] = checksum
+        self._users[slot : slot + 1] = [stream]
+        self._slots = {user.id: index for index, user in enumerate(self._users)}
+
+    patch.setattr(StreamsFile, "add", add)
+
+
+@_mutation
+def upkeep_after_the_end(patch: pytest.MonkeyPatch) -> None:
+    """A client that was closed while its disk failed makes itself a new directory."""
+    close: Callable[[SpoolStorage], None] = SpoolStorage.close
+
+    def closed(self: SpoolStorage) -> None:
+        close(self)
+        self._is_closed = False
+
+    patch.setattr(SpoolStorage, "close", closed)
+
+
+@_mutation
+def gap_behind_an_end_record(patch: pytest.MonkeyPatch) -> None:
+    """A stream that ended by itself gets gap records behind its end."""
+    words = DeadLife._last_words
+
+    def last(self: DeadLife, dead: object) -> object:
+        dead.ended = False  # type: ignore[attr-defined]
+        return words(self, dead)  # type: ignore[arg-type]
+
+    patch.setattr(DeadLife, "_last_words", last)

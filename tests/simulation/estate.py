@@ -1,0 +1,184 @@
+"""Decides whether what processes with a spool left behind was delivered, or honestly counted.
+
+Like the judge it knows what was accepted from the producers and what arrived from the servers. Of
+a dead process it asks only what that said while it lived: which records it held in memory, for
+want of a disk, and how many it had counted so.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass, field
+
+from tests.simulation.judge import Life, Violation
+from tests.simulation.wire import NO_SERIAL, Frame
+
+Stamp = tuple[str, int]
+
+DAMAGED_REASON = "damaged"
+
+TORN = "disk torn"
+_UNREADABLE = frozenset({"disk header", TORN})
+"""Damage that may hide which numbers are lost; any other must be declared to the number."""
+
+
+@dataclass
+class Heir:
+    """What one process life accepted, and what its end may cost.
+
+    Attributes:
+        accepted: The record that each number was given to.
+        excused: Numbers that the process itself said would not arrive.
+        at_risk: Numbers in its memory when it was killed.
+        unspooled: How many records it had counted as taken in memory, when it was killed.
+        directories: Where it left something.
+        damages: What happened to that.
+        hit: Numbers in the one chunk that was hit; None where it is not known how many were.
+        waiting: Streams of which there was something in it.
+    """
+
+    accepted: dict[Stamp, int] = field(default_factory=dict)
+    excused: set[Stamp] = field(default_factory=set)
+    at_risk: set[Stamp] = field(default_factory=set)
+    unspooled: int = 0
+    directories: list[str] = field(default_factory=list)
+    damages: set[str] = field(default_factory=set)
+    hit: set[Stamp] | None = None
+    waiting: set[str] = field(default_factory=set)
+
+
+class Estate:
+    """All lives of one history, and what became of their records."""
+
+    def __init__(self) -> None:
+        self._heirs: defaultdict[int, Heir] = defaultdict(Heir)
+        self._lives: dict[str, Life] = {}
+        self._arrived: defaultdict[Stamp, set[int]] = defaultdict(set)
+        self._declared: dict[Stamp, str] = {}
+        self._closed: set[str] = set()
+        self._ends: defaultdict[str, set[int]] = defaultdict(set)
+        self._last: defaultdict[str, int] = defaultdict(int)
+        self._said: list[str] = []
+
+    # -- while processes live --------------------------------------------------------------------
+
+    def accepted(self, life: Life, stream: str, number: int, serial: int) -> None:
+        """A call that put a record into the buffer has returned."""
+        self._heirs[life.number].accepted[stream, number] = serial
+
+    def acked(self, frame: Frame) -> None:
+        """A server has these records for good."""
+        for number, serial in zip(frame.numbers, frame.serials, strict=True):
+            if serial != NO_SERIAL:
+                self._arrived[frame.stream, number].add(serial)
+        self._last[frame.stream] = max(self._last[frame.stream], frame.numbers[-1])
+        if frame.end is not None:
+            self._ends[frame.stream].add(frame.numbers[-1])
+            if frame.end["logship_end"] is True:
+                self._closed.add(frame.stream)  # by its own process
+        for first, last, reason in frame.gaps:
+            for number in range(first, last + 1):
+                self._declared[frame.stream, number] = reason
+
+    def excused(self, life: Life, stamps: set[Stamp]) -> None:
+        """The process said that these will not arrive."""
+        self._heirs[life.number].excused |= stamps
+
+    def said(self, text: str) -> None:
+        """A recoverer told a person something."""
+        self._said.append(text)
+
+    # -- when they die ---------------------------------------------------------------------------
+
+    def left(self, life: Life, directory: str, streams: set[str]) -> None:
+        """A process has ended and left this, with something of these streams in it."""
+        self._heirs[life.number].directories.append(directory)
+        self._heirs[life.number].waiting = streams
+        self._lives[directory] = life
+
+    def died(self, life: Life, at_risk: set[Stamp], unspooled: int) -> None:
+        """A process was killed."""
+        heir = self._heirs[life.number]
+        heir.at_risk, heir.unspooled = at_risk, unspooled
+
+    def damaged(self, directory: str, fault: str, stream: str, numbers: list[int]) -> None:
+        """What a process left was damaged, at a chunk with these numbers of this stream."""
+        life = self._lives[directory]
+        heir = self._heirs[life.number]
+        heir.damages.add(fault)
+        heir.hit = None if fault == TORN else {(stream, number) for number in numbers}
+        life.damaged = True
+
+    def life_of(self, directory: str) -> Life:
+        """Return the life that left this."""
+        return self._lives[directory]
+
+    # -- in the end ------------------------------------------------------------------------------
+
+    def settle(self, left: list[str]) -> None:
+        """Everything healed and everything was recovered: account for every accepted record.
+
+        Args:
+            left: What is still in the spool's directory, which nobody has a reason to keep.
+        """
+        if left:
+            raise Violation(f"left on the spool: {left}")
+        self._check_said()
+        for number, heir in self._heirs.items():
+            self._settle(number, heir)
+            if not heir.damages:
+                self._check_ends({stream for stream, _ in heir.accepted} | heir.waiting)
+                for stream in sorted(heir.waiting):
+                    if not self._ends[stream]:
+                        raise Violation(f"{stream} was recovered, and its end was not told")
+
+    def _check_said(self) -> None:
+        """Nobody may find damage where there is none."""
+        sound = [
+            directory
+            for heir in self._heirs.values()
+            if not heir.damages
+            for directory in heir.directories
+        ]
+        for text in self._said:
+            if any(directory in text for directory in sound):
+                raise Violation(f"said of what was not damaged: {text}")
+
+    def _check_ends(self, streams: set[str]) -> None:
+        """A stream has one end, whoever recovers it and how often, and nothing follows it."""
+        for stream in sorted(streams):
+            ends, last = self._ends[stream], self._last[stream]
+            if len(ends) > 1 or (ends and last not in ends):
+                raise Violation(f"{stream} goes on to {last}, its end records are {sorted(ends)}")
+
+    def _settle(self, number: int, heir: Heir) -> None:
+        missing = {
+            stamp for stamp, serial in heir.accepted.items() if serial not in self._arrived[stamp]
+        } - heir.excused
+        reasons = {stamp: self._declared[stamp] for stamp in missing if stamp in self._declared}
+        broken = {stamp for stamp, reason in reasons.items() if reason == DAMAGED_REASON}
+        undeclared = missing - reasons.keys()
+        forgotten = undeclared & heir.at_risk
+        if len(forgotten) > heir.unspooled:
+            raise Violation(
+                f"{len(forgotten)} records died in the memory of life {number}, "
+                f"which had counted {heir.unspooled} as unspooled"
+            )
+        lost = undeclared - forgotten
+        unexplained = {stamp for stamp in lost if stamp[0] not in self._closed or not heir.damages}
+        if unexplained and not heir.damages & _UNREADABLE:
+            raise Violation(
+                f"life {number}: accepted, spooled and lost: {_some(unexplained)}, {heir.damages}"
+            )
+        if heir.hit is not None and not lost | broken <= heir.hit:
+            raise Violation(f"life {number}: one chunk was damaged, others are lost: {_some(lost)}")
+        if (lost or broken) and not self._is_named(heir):
+            raise Violation(f"life {number}: {_some(lost | broken)} are lost, and nobody says why")
+
+    def _is_named(self, heir: Heir) -> bool:
+        return any(each in text for each in heir.directories for text in self._said)
+
+
+def _some(stamps: set[Stamp]) -> str:
+    first = ", ".join(f"{stream}:{number}" for stream, number in sorted(stamps)[:5])
+    return f"{len(stamps)} records ({first})"

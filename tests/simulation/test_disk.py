@@ -1,0 +1,57 @@
+"""Disks that fail under a spool: each way is seen, and each mistake about it is caught."""
+
+from __future__ import annotations
+
+import itertools
+
+import pytest
+
+from tests.simulation.campaign import Tally, pinned_seeds, run_seeds
+from tests.simulation.disk import has_disk
+from tests.simulation.disk_mutations import DISK_MUTATIONS
+from tests.simulation.faults import DISK_FAULTS
+from tests.simulation.history import History
+from tests.simulation.mutations import Mutation
+
+SEEDS_MAX = 2000
+SEEDS = [seed for seed in range(1, SEEDS_MAX + 1) if has_disk(seed)]
+"""Those of the first 2,000 whose clients have a spool."""
+
+
+@pytest.fixture(scope="module")
+def tally() -> Tally:
+    return run_seeds(SEEDS)
+
+
+def test_every_disk_fault_is_seen_and_nothing_is_lost_in_silence(tally: Tally) -> None:
+    assert tally.failures == {}
+    assert [name for name in DISK_FAULTS if not tally.fired[name]] == []
+    assert tally.fired["recovered"] > 1000
+
+
+def test_a_share_of_the_seeds_has_a_disk_and_no_seed_that_was_pinned_without(tally: Tally) -> None:
+    """A seed without one is what it was before there were disks: what it draws is unchanged."""
+    assert SEEDS_MAX / 10 < len(SEEDS) == tally.seeds < SEEDS_MAX / 6
+    of_disks = {mutation.__name__ for mutation in DISK_MUTATIONS}
+    assert all(has_disk(seed) == (name in of_disks) for seed, name, _ in pinned_seeds())
+
+
+@pytest.mark.parametrize("mutation", DISK_MUTATIONS, ids=lambda mutation: mutation.__name__)
+def test_a_mistake_about_the_spool_is_caught(
+    mutation: Mutation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mutation(monkeypatch)
+    for seed in SEEDS:
+        try:
+            History(seed).run()
+        except Exception:  # noqa: BLE001 - a mistake may end in any error
+            return
+    pytest.fail(f"not caught in {SEEDS_MAX} seeds: {mutation.__doc__}")
+
+
+def test_nothing_stays_behind_a_history() -> None:
+    for seed in itertools.islice(SEEDS, 5):
+        history = History(seed)
+        history.run()
+        assert history.disk is not None
+        assert not history.disk.path.exists()

@@ -1,0 +1,150 @@
+"""Shows that the quarantine is bounded: the first stays, the rest is counted, named and gone."""
+
+from __future__ import annotations
+
+import os
+import struct
+from pathlib import Path
+
+import pytest
+
+from logship.buffer import lives
+from logship.buffer.buffer import Buffer
+from logship.buffer.chunk import ChunkState
+from logship.buffer.leftovers import AdoptedChunk, Leftovers, Waiting, refuse, settle
+from logship.buffer.lives import Life, QuarantineFull
+from logship.buffer.segments import COMMIT_AT, read_segment
+from tests.spool.programs import spools_in
+from tests.spool.spools import KEY
+from tests.spool.test_leftovers import STEPS_MAX, dead_life, log_some, recover
+
+
+def damage_all(life: Path) -> int:
+    """Make the commit word of every chunk nonsense; return how many chunks there are."""
+    count = 0
+    for segment in life.glob("segment-*"):
+        data = bytearray(segment.read_bytes())
+        for chunk in read_segment(bytes(data), bytes.fromhex(life.name)).chunks:
+            struct.pack_into("=Q", data, chunk.offset + COMMIT_AT, 7 << 32 | 77)
+            count += 1
+        segment.write_bytes(data)
+    return count
+
+
+def log_in_many_chunks(buffer: Buffer) -> None:
+    for number in range(12):
+        log_some(buffer, 1, f"m{number}-")
+        buffer.seal_all()
+
+
+@pytest.fixture
+def life(tmp_path: Path) -> Life:
+    return Life.begin(tmp_path, os.urandom)
+
+
+def kept(path: Path) -> list[str]:
+    return sorted(each.name for each in (path / "quarantine").iterdir())
+
+
+def test_what_came_first_stays_and_what_exceeds_the_bytes_is_not_kept(
+    tmp_path: Path, life: Life, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lives, "QUARANTINE_BYTES_MAX", 1000)
+    life.keep("first", bytes(600))
+    with pytest.raises(QuarantineFull, match=r"second \(401 bytes\) is not kept"):
+        life.keep("second", bytes(401))
+    life.keep("third", bytes(400))
+    assert kept(tmp_path) == ["first", "third"]
+
+
+def test_no_more_files_than_the_bound(
+    tmp_path: Path, life: Life, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lives, "QUARANTINE_FILES_MAX", 2)
+    life.keep("first", b"1")
+    (tmp_path / "quarantine" / "of somebody else").write_bytes(b"")
+    with pytest.raises(QuarantineFull, match="2 files"):
+        life.keep("second", b"2")
+    assert kept(tmp_path) == ["first", "of somebody else"]
+
+
+def test_a_second_recoverer_may_keep_the_same_again(
+    tmp_path: Path, life: Life, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its predecessor died between keeping and marking: the file is replaced, not added."""
+    monkeypatch.setattr(lives, "QUARANTINE_BYTES_MAX", 100)
+    monkeypatch.setattr(lives, "QUARANTINE_FILES_MAX", 1)
+    life.keep("first", bytes(100))
+    life.keep("first", bytes(100))
+    assert kept(tmp_path) == ["first"]
+
+
+def test_damage_beyond_the_bound_is_counted_named_and_declared_and_the_life_goes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lives, "QUARANTINE_FILES_MAX", 5)
+    life = dead_life(tmp_path, log_in_many_chunks)
+    chunks = damage_all(life)
+    assert chunks > 10
+    sidecar = recover(tmp_path)
+    counters = sidecar.leftovers.counters
+    assert len(kept(tmp_path)) == 5
+    assert counters.damaged == chunks
+    assert counters.unkept == chunks - 5
+    news = "\n".join(sidecar.leftovers.news)
+    assert news.count("is not kept: the quarantine would exceed") == chunks - 5
+    assert news.count("a chunk is damaged") == chunks
+    assert sidecar.records == []
+    for stream in {each[KEY][:12] for each in sidecar.controls}:
+        mine = [each for each in sidecar.controls if each[KEY][:12] == stream]
+        gaps = [each["logship_gap"] for each in mine if "logship_gap" in each]
+        declared = {number for first, last, _ in gaps for number in range(first, last + 1)}
+        assert declared >= set(range(1, 13))  # what a damaged word claims is declared too
+        assert mine[-1]["logship_end"] == "recovered"
+    assert not life.exists()
+
+
+def test_a_record_that_no_server_takes_and_that_finds_no_room_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lives, "QUARANTINE_FILES_MAX", 0)
+    life = dead_life(tmp_path, lambda buffer: log_some(buffer, 1))
+    leftovers = Leftovers(tmp_path)
+    said = []
+    for _ in range(STEPS_MAX):
+        found = leftovers.step()
+        if isinstance(found, AdoptedChunk):
+            if found.found is not None:
+                said.append(refuse(found))
+            found.state = ChunkState.SETTLED
+            settle(found)
+        elif found is Waiting.FOR_DEATHS:
+            break
+    assert said[0].endswith("it is not kept")
+    assert leftovers.counters.quarantined == leftovers.counters.unkept == 1
+    assert not life.exists()
+
+
+def test_a_disaster_is_not_named_for_ever(tmp_path: Path) -> None:
+    def log(buffer: Buffer) -> None:
+        for _ in range(60):
+            log_some(buffer, 3)
+            buffer.seal_all()
+
+    damaged = damage_all(dead_life(tmp_path, log))
+    leftovers = recover(tmp_path).leftovers
+    assert leftovers.counters.damaged == damaged > 150
+    assert len(leftovers.counters.notes) == 100
+    assert len(leftovers.news) == 101
+    assert "counted, and not named" in leftovers.news[-1]
+
+
+def test_recover_names_damage_on_stderr_and_does_not_say_that_all_is_well(tmp_path: Path) -> None:
+    with spools_in(tmp_path) as spools:
+        damage_all(dead_life(spools.spool, log_in_many_chunks))
+        code, report = spools.recover()
+        assert code == 1
+        assert report["damaged"] > 10
+        assert report["unkept"] == 0
+        assert spools.stderr.count("logship: recovery: ") == report["damaged"]
+        assert len(kept(spools.spool)) == report["damaged"]

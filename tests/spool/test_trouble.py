@@ -1,0 +1,68 @@
+"""Shows what a failing disk must not do: hold up whoever logs, or outlive the client's end.
+
+The simulation found both; here they are alone.
+"""
+
+from __future__ import annotations
+
+import errno
+from pathlib import Path
+
+import pytest
+
+from logship.buffer.buffer import Buffer
+from logship.buffer.overflow import Admission
+from logship.buffer.spool import RETRY_SECONDS
+from logship.protocol.entries import pack_record
+from tests.spool.spools import CHUNK_BYTES, buffer_on, offer, storage_in
+from tests.spool.test_storage import Clock, Disk
+
+DROPS_MAX = 20
+
+
+@pytest.fixture
+def disk(monkeypatch: pytest.MonkeyPatch) -> Disk:
+    disk = Disk(monkeypatch)
+    disk.error = errno.ENOSPC
+    return disk
+
+
+def test_dropping_the_oldest_comes_to_an_end_when_all_else_is_on_its_way(
+    tmp_path: Path, disk: Disk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A gap record that is dropped is written again: it must not be dropped to make room."""
+    drops = 0
+    drop = Buffer.drop_oldest
+
+    def counted(self: Buffer) -> bool:
+        nonlocal drops
+        drops += 1
+        assert drops < DROPS_MAX, "it drops the same gap record for ever"
+        return drop(self)
+
+    monkeypatch.setattr(Buffer, "drop_oldest", counted)
+    assert disk.error is not None
+    buffer = buffer_on(storage_in(tmp_path, memory_bytes_max=4 * CHUNK_BYTES))
+    admission = Admission(buffer, policy="drop_oldest", block_seconds_max=0, last_resort=None)
+    while offer(buffer, "m", size=300):
+        pass
+    buffer.seal_all()
+    while buffer.take() is not None:
+        pass
+    for size in range(400, 0, -1):
+        drops = 0
+        admission.admit("tag", pack_record({"message": "m", "pad": "x" * size}, 1))
+    report = buffer.report("test", 0.0)
+    assert report.accepted == report.unacked + report.dropped
+    assert report.dropped > 0
+
+
+def test_upkeep_after_the_end_begins_nothing(tmp_path: Path, disk: Disk) -> None:
+    clock = Clock()
+    storage = storage_in(tmp_path, monotonic=clock)
+    storage.close()
+    disk.error = None
+    clock.now += RETRY_SECONDS + 1
+    storage.maintain(lambda work: work())
+    assert storage.retry_deadline_seconds() is None
+    assert list(tmp_path.iterdir()) == []
