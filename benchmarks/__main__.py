@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import click
 
+from benchmarks.compose.command import compose
 from benchmarks.demo import demo
+from benchmarks.latency import latency
 from benchmarks.loss import loss
 from benchmarks.proof import proof
 
@@ -14,7 +16,7 @@ def main() -> None:
     """Measure what logship promises, with real processes and an independent ledger."""
 
 
-for command in (demo, loss, proof):
+for command in (compose, demo, latency, loss, proof):
     main.add_command(command)
 
 if __name__ == "__main__":

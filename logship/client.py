@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import os
 import socket
 import time
@@ -23,8 +24,9 @@ import tenacity
 from logship import living
 from logship.buffer.buffer import Buffer, BufferBusy, Outcome
 from logship.buffer.chunk import Chunk
-from logship.buffer.counters import DrainReport, FlushReport
+from logship.buffer.counters import Counters, DrainReport, FlushReport
 from logship.buffer.leftovers import AdoptedChunk, Leftovers, Waiting, refuse, settle
+from logship.buffer.lives import is_supervised
 from logship.buffer.overflow import Admission
 from logship.buffer.spool import SpoolStorage
 from logship.closing import Closing, drive, empty_report
@@ -39,13 +41,16 @@ from logship.delivery import (
     Warn,
 )
 from logship.drain import SPILL_SECONDS_PER_BYTE, DrainPlan, Progress
+from logship.emf import emf_line
 from logship.errors import BufferFull, ClientClosed, ConnectError, ProtocolError, SettingsError
 from logship.lastresort import LastResort, SpillCost, spilled_lines
+from logship.metering import process
+from logship.metering.meter import Meter
 from logship.protocol.compression import compressor
 from logship.protocol.entries import pack_record, pack_truncated
 from logship.protocol.frames import AckReader, AnswerError, frame_parts
 from logship.protocol.handshake import ClientHandshake
-from logship.settings import RECORD_BYTES_MAX, Endpoint, Settings
+from logship.settings import RECORD_BYTES_MAX, Endpoint, Settings, program_name
 from logship.transport import Connection, SocketTransport, Transport, is_loopback, tls_context
 
 _DRAIN_RETRY_WAIT_SECONDS_MAX = 0.25
@@ -79,7 +84,7 @@ class Client:
     ) -> None:
         self.settings = settings = settings or Settings.from_env(os.environ)
         self._spool = _spool(settings, monotonic)
-        if self._spool is not None and leftovers is None:
+        if self._spool is not None and leftovers is None and not is_supervised(self._spool.path):
             leftovers = Leftovers(self._spool.path, monotonic=monotonic)
         self._leftovers = leftovers
         self.buffer = Buffer(
@@ -103,15 +108,18 @@ class Client:
             ack_timeout_seconds=settings.ack_timeout_seconds,
             retry_wait_seconds=_retry_wait(settings),
         )
-        self._admission = Admission(
+        self._admit = Admission(
             self.buffer,
             policy=settings.overflow,
             block_seconds_max=settings.block_seconds_max,
             last_resort=self.last_resort if self._spills else None,
             monotonic=monotonic,
-        )
+        ).admit
         self._spill_cost = SpillCost(SPILL_SECONDS_PER_BYTE)
-        self._packer = _RecordPacker(settings)
+        # What `emit` asks of others is looked up once.
+        self._pack = _RecordPacker(settings, self.buffer.counters).pack
+        self._tag = self._route(None)
+        self._disabled = settings.disabled
         self._tls = tls_context(settings)
         self._compress = _compressor(settings)
         self._transport = transport
@@ -124,8 +132,16 @@ class Client:
         self._progress_callbacks: list[Callable[[], None]] = []
         self._closing: asyncio.Task[DrainReport] | None = None
         self._broken = False
+        self._meter = Meter(
+            self.buffer,
+            self.delivery,
+            spool=self._spool,
+            leftovers=leftovers,
+            stop_timeout_seconds=settings.stop_timeout_seconds,
+        )
         if not settings.disabled:
             living.add_forkable(self)
+            process.HERE.add(self._meter, settings, self.last_resort)
 
     def __repr__(self) -> str:
         """Return what a person who debugs wants to see first."""
@@ -172,11 +188,11 @@ class Client:
             Whether it is in the buffer. If not, it went where the overflow policy says, counted
             and declared; after `close` it was refused.
         """
-        if self.settings.disabled:
+        if self._disabled:
             return False
         try:
             body = self._pack(record, time_ns)
-            return self._admission.admit(self._route(tag), body)
+            return self._admit(self._tag if tag is None else self._route(tag), body)
         except Exception as error:  # noqa: BLE001 - logging must not break the application
             self._warn_of_a_bug("emit", error)
             return False
@@ -311,8 +327,10 @@ class Client:
             reason=reason,
             last_resort=self.last_resort,
             spills=self._spills,
-            always_report=self.settings.report,
+            always_report=bool(self.settings.report),
             monotonic=self._monotonic,
+            is_over=functools.partial(process.HERE.drained, self._meter),
+            more=_emf_line if self.settings.report == "emf" else None,
         )
 
     def stop_lingering(self) -> None:
@@ -416,11 +434,6 @@ class Client:
     def _spills(self) -> bool:
         return self.settings.last_resort == "stderr"
 
-    def _pack(self, record: Record, time_ns: int | None) -> bytes:
-        body, truncated = self._packer.pack(record, time.time_ns() if time_ns is None else time_ns)
-        self.buffer.counters.truncated += truncated
-        return body
-
     def _route(self, tag: str | None) -> str:
         """Return the tag to use; a caller's mistake must not reach the shipper."""
         return str(tag or self.settings.tag)
@@ -477,6 +490,10 @@ class Client:
             except Exception as error:  # noqa: BLE001 - the living must not suffer for the dead
                 self._leftovers.close()
                 self._warn_of_a_bug("recovery", error)
+            while self._leftovers.news:
+                self.last_resort.warn(
+                    "recovery", self._leftovers.news.popleft(), interval_seconds=0.0
+                )
 
     def _adopt(self, leftovers: Leftovers) -> None:
         """Take a few chunks of dead processes, in small steps."""
@@ -541,6 +558,7 @@ class Client:
             arguments = (chunk.stream.tag, chunk.id, chunk.entries, len(payload), method)
             before, behind = frame_parts(*arguments)
             self._connection.send((before, payload, behind))
+            self._meter.sent(len(before) + len(payload) + len(behind))
             if self._spills:
                 self._spill_cost.sample(chunk.stream.tag, chunk.data, self._monotonic())
 
@@ -686,9 +704,15 @@ class _Guard:
 
 
 class _RecordPacker:
-    """Makes a record into the beginning of an entry: redaction, packing, truncation."""
+    """Makes a record into the beginning of an entry: redaction, packing, truncation.
 
-    def __init__(self, settings: Settings) -> None:
+    Args:
+        settings: The client's.
+        counters: Where a truncated record is counted.
+    """
+
+    def __init__(self, settings: Settings, counters: Counters) -> None:
+        self._counters = counters
         self._redact = settings.redact
         self._extra_fields = int(settings.stamp)
         own_name = settings.stamp and not settings.stamp_key.startswith("logship_")
@@ -696,15 +720,19 @@ class _RecordPacker:
         # Whatever comes, two records must fit into the smallest buffer, or one could block it.
         self._bytes_max = min(RECORD_BYTES_MAX, settings.buffer_bytes_max // 2)
 
-    def pack(self, record: Record, time_ns: int) -> tuple[bytes, bool]:
-        """Return the beginning of the entry, and whether the record had to be truncated."""
+    def pack(self, record: Record, time_ns: int | None) -> bytes:
+        """Return the beginning of the entry; it happened now where no time is given."""
+        if time_ns is None:
+            time_ns = time.time_ns()
         if self._redact is not None:
             record = self._redacted(record)
         body = pack_record(record, time_ns, self._extra_fields, self._also_reserved)
         if len(body) <= self._bytes_max:
-            return body, False
+            return body
         arguments = (self._bytes_max, self._extra_fields, self._also_reserved)
-        return pack_truncated(record, time_ns, *arguments), True
+        body = pack_truncated(record, time_ns, *arguments)
+        self._counters.truncated += 1
+        return body
 
     def _redacted(self, record: Record) -> Record:
         assert self._redact is not None
@@ -728,6 +756,10 @@ def _spool(settings: Settings, monotonic: Callable[[], float]) -> SpoolStorage |
         syncs=settings.spool_fsync == "interval",
         monotonic=monotonic,
     )
+
+
+def _emf_line(report: DrainReport) -> str:
+    return emf_line(report, program_name(), time.time_ns() // 1_000_000)
 
 
 def _handshake_maker(settings: Settings) -> Callable[[], ClientHandshake] | None:

@@ -54,6 +54,8 @@ class Closing:
         spills: Whether records may be written to stderr.
         always_report: Whether the report is printed even when everything was acked.
         monotonic: Seconds.
+        is_over: Told the report before it is printed; returns what is to be called behind that.
+        more: Makes one more line of the report, to be printed whatever it says; none by default.
     """
 
     def __init__(
@@ -66,8 +68,12 @@ class Closing:
         spills: bool,
         always_report: bool,
         monotonic: Callable[[], float],
+        is_over: Callable[[DrainReport], Callable[[], None]] = lambda report: lambda: None,
+        more: Callable[[DrainReport], str] | None = None,
     ) -> None:
         self.report: DrainReport | None = None
+        self._is_over = is_over
+        self._more = more
         self._client = client
         self._plan = plan
         self._reason = reason
@@ -94,8 +100,10 @@ class Closing:
         if self._spill is not None:
             self._spill.finish()
         self.report = self._account()
-        if self._always_report or not self.report.all_acked:
-            yield from self._print(self.report.to_json())
+        finish = self._is_over(self.report)
+        for line in self._lines_of(self.report):
+            yield from self._print(line)
+        finish()
 
     def limit(self, plan: DrainPlan) -> None:
         """Take `plan` from now on if it ends sooner: a stop clock runs. From any thread."""
@@ -111,8 +119,10 @@ class Closing:
         """End it in the middle: whoever drove the steps cannot go on."""
         self._client.buffer.close_intake()
         self.report = self._account()
-        if self._always_report or not self.report.all_acked:
-            self._last_resort.write_line(_line(self.report.to_json()))
+        finish = self._is_over(self.report)
+        for line in self._lines_of(self.report):
+            self._last_resort.write_line(_line(line))
+        finish()
         return self.report
 
     def _step(self) -> float | None:
@@ -166,6 +176,12 @@ class Closing:
     def _account(self) -> DrainReport:
         seconds = self._monotonic() - self._plan.started_seconds
         return self._client.buffer.report(self._reason, seconds)
+
+    def _lines_of(self, report: DrainReport) -> Iterator[str]:
+        if self._always_report or not report.all_acked:
+            yield report.to_json()
+        if self._more is not None:
+            yield self._more(report)
 
     def _print(self, line: str) -> Iterator[float]:
         """Write the report; a stalled stderr is tried until the deadline, and once in any case."""

@@ -18,9 +18,10 @@ The machine has five states and this table of what may happen in each; `Delivery
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections import deque
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum, auto
 from typing import Any, Generic, Protocol, TypeVar
 
@@ -33,6 +34,10 @@ Bit ack in order, and a server with several workers reorders by milliseconds."""
 
 HURRIED_OVERTAKEN_TIMEOUT_SECONDS = 2.0
 """The same while draining."""
+
+ACK_SECONDS_BOUNDS = (0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
+"""Upper bounds by which acks are counted: from a healthy Fluentd's 0.2 to 5 ms to one that blocks;
+what takes longer than the last is counted behind it."""
 
 RETURN_SECONDS = 60.0
 """After so long on another endpoint the first one is tried again, when nothing is on its way."""
@@ -154,6 +159,10 @@ class DeliveryCounters:
         chunks_split: Chunks taken apart because the server did not take them.
         chunks_quarantined: Single records that it did not take.
         unknown_acks: Acks for no chunk in the window.
+        connections_lost: Connections that ended while they were wanted.
+        acks_by_seconds: Acks that took at most so long, for each of `ACK_SECONDS_BOUNDS`, and
+            longer: each ack in one of them.
+        ack_seconds: From sending to ack, summed over all acks.
     """
 
     connected: int = 0
@@ -163,6 +172,14 @@ class DeliveryCounters:
     chunks_split: int = 0
     chunks_quarantined: int = 0
     unknown_acks: int = 0
+    connections_lost: int = 0
+    acks_by_seconds: list[int] = field(default_factory=lambda: [0] * (len(ACK_SECONDS_BOUNDS) + 1))
+    ack_seconds: float = 0.0
+
+    def note_ack(self, seconds: float) -> None:
+        """Count an ack that took so long."""
+        self.acks_by_seconds[bisect_left(ACK_SECONDS_BOUNDS, seconds)] += 1
+        self.ack_seconds += seconds
 
 
 @dataclass(slots=True)
@@ -171,11 +188,13 @@ class Flight(Generic[HandleT]):
 
     Attributes:
         chunk: Which.
+        sent_at_seconds: When it was first sent on this connection.
         overtaken_at_seconds: When a chunk that was sent later was acked first, or None. One that
             was passed over already, or is half of such a one, any other ack overtakes.
     """
 
     chunk: HandleT
+    sent_at_seconds: float
     overtaken_at_seconds: float | None = None
 
 
@@ -297,6 +316,7 @@ class Delivery(Generic[HandleT]):
     def connection_lost(self, now_seconds: float, reason: str) -> Actions[HandleT]:
         """The connection ended: whatever was not acked was not delivered."""
         self._go(Event.LOST)
+        self.counters.connections_lost += 1
         lost = [flight.chunk for flight in self._inflight.values()]
         self._inflight.clear()
         text = f"lost the connection to {self.endpoint} ({reason}); unacked chunks are sent again"
@@ -319,6 +339,7 @@ class Delivery(Generic[HandleT]):
                 self.counters.unknown_acks += 1
                 continue
             actions.append(Release(flight.chunk))
+            self.counters.note_ack(now_seconds - flight.sent_at_seconds)
             self._passed_over.discard(chunk_id)
             if self._suspects.acked(chunk_id) and self._aside:
                 actions += self._probe_passed()
@@ -395,7 +416,7 @@ class Delivery(Generic[HandleT]):
         while self._window_has_room() and (chunk := self._next_chunk()) is not None:
             if not self._inflight:
                 self._progress_at_seconds = now_seconds  # the silence begins when we begin to ask
-            self._inflight[chunk.id] = Flight(chunk)
+            self._inflight[chunk.id] = Flight(chunk, now_seconds)
             self.counters.chunks_sent += 1
             sends.append(Send(chunk))
         return sends

@@ -29,7 +29,7 @@ from logship.buffer.leftovers import (
     Waiting,
 )
 from logship.client import Client
-from logship.drain import SPILL_SECONDS_PER_BYTE, DrainPlan
+from logship.drain import SPILL_SECONDS_PER_BYTE, DrainPlan, Step
 from logship.lastresort import LastResort, spilled_lines
 from logship.process.clock import Started, StopClock
 from logship.settings import Settings
@@ -72,6 +72,7 @@ class Recoverer:
         path: The spool's directory.
         watches: Whether it waits for more processes to die, until it is told to stop.
         last_resort: Where the rest goes; stderr.
+        clock: The stop clock, where somebody else has one.
         parts: Passed on to `Client`.
     """
 
@@ -82,6 +83,7 @@ class Recoverer:
         *,
         watches: bool = False,
         last_resort: LastResort | None = None,
+        clock: StopClock | None = None,
         monotonic: Callable[[], float] = time.monotonic,
         **parts: Any,
     ) -> None:
@@ -91,17 +93,34 @@ class Recoverer:
         self._monotonic = monotonic
         self._last_resort = last_resort or LastResort()
         self._leftovers = Leftovers(path, any_owner=True, monotonic=monotonic)
-        self._clock = StopClock(settings.stop_timeout_seconds)
+        self._clock = clock or StopClock(settings.stop_timeout_seconds)
         self._parts = parts
+        self._client: Client | None = None
         self._woken = asyncio.Event()
         self._hurries = False
+        self._last_pass: DrainPlan | None = None
 
     def stop(self, signum: int) -> None:
         """Make a last pass, within the stop timeout; on the loop."""
         name = signal.Signals(signum).name
         self._clock.start(Started(self._monotonic(), name, signum, forces=False))
+        self.look_now()
+
+    def look_now(self) -> None:
+        """Look for dead processes at once: one has died; on the loop."""
         self._leftovers.scan_now()
+        if self._client is not None:
+            self._client.stop_lingering()
         self._woken.set()
+
+    def finish(self, plan: DrainPlan) -> None:
+        """Make a last pass, whoever still lives, by this plan's deadline at the latest.
+
+        What cannot be shipped is written to stderr, for the spool may go with the container.
+        On the loop.
+        """
+        self._last_pass = plan
+        self.look_now()
 
     async def run(self) -> RecoveryReport:
         """Do it, and say what became of it."""
@@ -113,11 +132,12 @@ class Recoverer:
             monotonic=self._monotonic,
             **self._parts,
         )
+        self._client = client
         client.on_progress(self._woken.set)
         client.start()
         while not self._is_over(client, started):
             await self._wait(client)
-        if self._clock.started is not None:
+        if self._deadline_seconds is not None:
             self._abandon(client)
         rest = len(client.buffer.adopted)
         complete = self._leftovers.is_idle and not rest
@@ -136,15 +156,30 @@ class Recoverer:
         if client.broken:
             return True
         idle = self._leftovers.is_idle and self._leftovers.has_scanned
-        deadline = self._clock.deadline_seconds
+        deadline = self._deadline_seconds
+        if deadline is not None and self._monotonic() >= deadline - self._reserve_seconds(client):
+            return True
+        if self._last_pass is not None:
+            return idle or self._is_out_of_patience(client, self._last_pass)
         if deadline is not None:
-            nobody_lives = idle and not self._leftovers.others_live
-            return nobody_lives or self._monotonic() >= deadline - self._reserve_seconds(client)
+            return idle and not self._leftovers.others_live
         return not self._watches and (idle or self._has_stalled(client, started))
+
+    @property
+    def _deadline_seconds(self) -> float | None:
+        """When the process ends, or the last pass, whichever is sooner; monotonic."""
+        last_pass = None if self._last_pass is None else self._last_pass.deadline_seconds
+        known = [each for each in (self._clock.deadline_seconds, last_pass) if each is not None]
+        return min(known, default=None)
 
     def _has_stalled(self, client: Client, started: float) -> bool:
         last = max(started, client.delivery.last_ack_seconds or started)
         return self._monotonic() >= last + self._settings.exit_stall_seconds
+
+    def _is_out_of_patience(self, client: Client, plan: DrainPlan) -> bool:
+        """Tell whether a last pass that no clock bounds has waited long enough for an ack."""
+        step = plan.step(self._monotonic(), client.progress())
+        return plan.give_up_when_stalled and step is not Step.WAIT
 
     def _reserve_seconds(self, client: Client) -> float:
         """Return the time to keep for writing the rest to stderr."""
@@ -154,19 +189,20 @@ class Recoverer:
 
     async def _wait(self, client: Client) -> None:
         """Wait for an ack or a signal, and look again."""
-        if self._clock.started is not None:
-            self._hurry(client, self._clock.started.at_seconds)
+        deadline = self._deadline_seconds
+        if deadline is not None:
+            self._hurry(client, deadline)
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(_CHECK_SECONDS):
                 await self._woken.wait()
         self._woken.clear()
 
-    def _hurry(self, client: Client, now: float) -> None:
+    def _hurry(self, client: Client, deadline_seconds: float) -> None:
         """Look for the dead all the time, and wait less for everything."""
         self._leftovers.scan_now()
         if not self._hurries:
             self._hurries = True
-            client.hurry(DrainPlan.until(now, self._clock.deadline_seconds or now))
+            client.hurry(DrainPlan.until(self._monotonic(), deadline_seconds))
         client.stop_lingering()
 
     # -- what cannot be shipped --------------------------------------------------------------------
@@ -196,7 +232,7 @@ class Recoverer:
     def _write(self, line: bytes) -> bool:
         """Write a line to stderr; False when there is no more time for it."""
         while not self._last_resort.write_line(line):
-            left = (self._clock.deadline_seconds or 0.0) - self._monotonic()
+            left = (self._deadline_seconds or 0.0) - self._monotonic()
             if left <= 0:
                 return False
             self._last_resort.wait_writable(min(left, _CHECK_SECONDS))

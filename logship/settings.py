@@ -24,6 +24,7 @@ Overflow = Literal["block", "drop_oldest", "drop_newest"]
 LastResort = Literal["stderr", "none"]
 Compress = Literal["none", "gzip", "zstd"]
 Fsync = Literal["never", "interval"]
+Report = bool | Literal["emf"]
 Redact = Callable[[Mapping[Any, Any]], Mapping[Any, Any]]
 
 RECORD_BYTES_MAX = 5_000_000
@@ -143,7 +144,8 @@ def _default_endpoints() -> tuple[Endpoint, ...]:
     return (Endpoint("tcp", "127.0.0.1", 24224, ""),)
 
 
-def _default_tag() -> str:
+def program_name() -> str:
+    """Return the name of the program that runs; `logship` where it has none."""
     program = Path(sys.argv[0]).stem if sys.argv and sys.argv[0] else ""
     return program if program not in ("", "-c", "-m", "__main__") else "logship"
 
@@ -220,12 +222,18 @@ class Settings:
             endpoint's host.
         stamp: Whether records carry the number that proves completeness.
         stamp_key: The field that carries it.
-        report: Whether the drain report is printed even when everything was acked.
+        report: Whether the drain report is printed even when everything was acked; with `emf`
+            also as a line from which CloudWatch makes metrics.
+        metrics_port: Where metrics are served; 0 is any free port, printed on stderr.
+        metrics_host: The address they are served on.
+        metrics_dir: A directory in which all processes of a container keep their numbers, so
+            that each of them can give the sum; under `spool_dir` or the temporary directory
+            where none is given.
         disabled: Whether every part of logship is a no-op.
     """
 
     endpoints: tuple[Endpoint, ...] = _setting(factory=_default_endpoints)
-    tag: str = _setting(factory=_default_tag)
+    tag: str = _setting(factory=program_name)
     message_key: str = _setting("message")
     buffer_bytes_max: int = _setting(factory=_default_buffer_bytes_max, least=64 * 1024)
     chunk_bytes_max: int = _setting(256 * 1024, least=1024, most=1_000_000)
@@ -260,7 +268,10 @@ class Settings:
     tls_server_name: str | None = _setting(None)
     stamp: bool = _setting(True)
     stamp_key: str = _setting("logship_id")
-    report: bool = _setting(False)
+    report: Report = _setting(False)
+    metrics_port: int | None = _setting(None, least=0, most=65535)
+    metrics_host: str = _setting("127.0.0.1")
+    metrics_dir: str | None = _setting(None)
     disabled: bool = _setting(False)
 
     def __post_init__(self) -> None:
@@ -360,14 +371,18 @@ _CHOICES: dict[str, tuple[str, ...]] = {
     "compress": get_args(Compress),
     "spool_fsync": get_args(Fsync),
 }
-_TEXTS = ("tag", "message_key", "stamp_key")
-_OPTIONAL_TEXTS = ("spool_dir", "username", "tls_ca", "tls_cert", "tls_key", "tls_server_name")
+_TEXTS = ("tag", "message_key", "stamp_key", "metrics_host")
+_OPTIONAL_TEXTS = (
+    *("spool_dir", "metrics_dir"),
+    *("username", "tls_ca", "tls_cert", "tls_key", "tls_server_name"),
+)
 _SECRETS = ("shared_key", "password")
-_BOOLEANS = ("stamp", "report", "disabled")
+_BOOLEANS = ("stamp", "disabled")
 _WORDS = {
     **dict.fromkeys(("1", "true", "yes", "on"), True),
     **dict.fromkeys(("0", "false", "no", "off"), False),
 }
+_REPORTS: dict[str, Report] = {**_WORDS, "emf": "emf"}
 
 
 def _wrong(name: str, value: Any, allowed: str) -> SettingsError:
@@ -377,10 +392,11 @@ def _wrong(name: str, value: Any, allowed: str) -> SettingsError:
 
 def _parsed(name: str, text: str) -> Any:
     """Return what `text`, from an environment variable, means for the setting `name`."""
-    if name in _BOOLEANS:
-        if text.strip().lower() not in _WORDS:
-            raise _wrong(name, text, "1 or 0")
-        return _WORDS[text.strip().lower()]
+    if name in (*_BOOLEANS, "report"):
+        words, allowed = (_REPORTS, "1, 0 or emf") if name == "report" else (_WORDS, "1 or 0")
+        if text.strip().lower() not in words:
+            raise _wrong(name, text, allowed)
+        return words[text.strip().lower()]
     if name == "redact":
         raise _wrong(name, text, "a function, in the program; it cannot come from the environment")
     if name in (*_CHOICES, *_TEXTS, *_OPTIONAL_TEXTS, *_SECRETS, "endpoints"):
@@ -388,8 +404,12 @@ def _parsed(name: str, text: str) -> Any:
     return _number(name, text)
 
 
+def _wants_integer(name: str) -> bool:
+    return "_bytes" in name or name.endswith(("_chunks_max", "_port"))
+
+
 def _number(name: str, text: str) -> int | float:
-    wants_integer = "_bytes" in name or name.endswith("_chunks_max")
+    wants_integer = _wants_integer(name)
     try:
         return int(text) if wants_integer else float(text)
     except ValueError:
@@ -409,19 +429,18 @@ def _checked(name: str, value: Any) -> Any:
         return _secret(name, value)
     elif name in _OPTIONAL_TEXTS:
         return None
-    elif name in _BOOLEANS:
-        if not isinstance(value, bool):
-            raise _wrong(name, value, "True or False")
+    elif name in (*_BOOLEANS, "report"):
+        _check_boolean(name, value)
     elif name == "redact":
         if value is not None and not callable(value):
             raise _wrong(name, value, "a function of a record, or None")
-    else:
+    elif name != "metrics_port" or value is not None:
         return _checked_number(name, value)
     return value
 
 
 def _checked_number(name: str, value: Any) -> int | float:
-    wants_integer = "_bytes" in name or name.endswith("_chunks_max")
+    wants_integer = _wants_integer(name)
     kinds = (int,) if wants_integer else (int, float)
     try:
         if isinstance(value, bool) or not isinstance(value, kinds) or not math.isfinite(value):
@@ -430,6 +449,12 @@ def _checked_number(name: str, value: Any) -> int | float:
         bits = f"a number of {value.bit_length()} bits"  # its digits would fill the screen
         raise _wrong(name, bits, "a smaller one") from None
     return value if wants_integer else float(value)
+
+
+def _check_boolean(name: str, value: Any) -> None:
+    """Check what may be true or false; the report may be one thing more."""
+    if not isinstance(value, bool) and (name, value) != ("report", "emf"):
+        raise _wrong(name, value, "True, False or 'emf'" if name == "report" else "True or False")
 
 
 def _secret(name: str, value: Any) -> Secret | None:
@@ -482,6 +507,8 @@ def _endpoints(value: Any) -> tuple[Endpoint, ...]:
 
 def _check_bounds(each: dataclasses.Field[Any], value: Any) -> None:
     least, most = each.metadata["least"], each.metadata["most"]
+    if value is None:
+        return
     if (least is not None and value < least) or (most is not None and value > most):
         allowed = f"at least {least}" if most is None else f"{least} to {most}"
         raise _wrong(each.name, value, allowed)

@@ -79,6 +79,20 @@ FILE = click.Path(exists=True, dir_okay=False)
 @click.option("--tls-cert", type=FILE, help="Speak TLS with this certificate (PEM).")
 @click.option("--tls-key", type=FILE, help="The certificate's key, where it is not in its file.")
 @click.option("--tls-client-ca", type=FILE, help="Take only clients with a certificate of this CA.")
+@click.option(
+    "--metrics-port",
+    type=click.IntRange(0, 65535),
+    envvar="LOGSHIP_METRICS_PORT",
+    metavar="N",
+    help="Serve metrics on this port; 0: any free one, which is said on stderr.",
+)
+@click.option(
+    "--metrics-host",
+    envvar="LOGSHIP_METRICS_HOST",
+    default="127.0.0.1",
+    show_default=True,
+    help="The address that metrics are served on.",
+)
 def command(
     bind: Bind,
     out: str,
@@ -87,6 +101,8 @@ def command(
     tls_cert: str | None,
     tls_key: str | None,
     tls_client_ca: str | None,
+    metrics_port: int | None,
+    metrics_host: str,
 ) -> None:
     """Receive records from any forward client and write one JSON line for each.
 
@@ -107,11 +123,25 @@ def command(
         raise CannotStart(str(error)) from error
     try:
         receiver = Receiver(sink, _say, new_session=_session_maker(shared_key, users), tls=tls)
+        if metrics_port is not None:
+            _serve_metrics(receiver, metrics_host, metrics_port)
         asyncio.run(_receive(receiver, listener))
     except OutputGone as error:
         raise click.ClickException(str(error)) from error
     finally:
         listener.close()
+
+
+def _serve_metrics(receiver: Receiver, host: str, port: int) -> None:
+    from logship.metrics import CountsCollector, serve  # noqa: PLC0415 - only where it is wanted
+
+    try:
+        endpoint = serve(host, port, [CountsCollector(receiver.counts)])
+    except OSError as error:  # records matter more than what is said about them
+        reason = error.strerror or str(error)
+        _say(f"metrics cannot be served on {host}:{port}: {reason}; it goes on without")
+    else:
+        _say(f"metrics are served on {endpoint.url}")
 
 
 async def _receive(receiver: Receiver, listener: Listener) -> None:

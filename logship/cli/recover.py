@@ -31,7 +31,19 @@ from logship.errors import SettingsError
     metavar="SECONDS",
     help="Between SIGTERM and SIGKILL (default: LOGSHIP_STOP_TIMEOUT_SECONDS, else 30 or 9).",
 )
-def command(spool: Path, watch: bool, dry_run: bool, stop_timeout: float | None) -> None:
+@click.option(
+    "--metrics-port",
+    type=int,
+    metavar="N",
+    help="Serve metrics on this port (default: LOGSHIP_METRICS_PORT); 0: any free one.",
+)
+def command(
+    spool: Path,
+    watch: bool,
+    dry_run: bool,
+    stop_timeout: float | None,
+    metrics_port: int | None,
+) -> None:
     """Ship what dead processes left on a spool.
 
     Chunks go out oldest first, with the ids and stamps that they have; spools of living processes
@@ -57,8 +69,9 @@ def command(spool: Path, watch: bool, dry_run: bool, stop_timeout: float | None)
                 click.echo(json.dumps(life))
             return
         os.close(open_spool_directory(spool, any_owner=True))
-        given = {} if stop_timeout is None else {"stop_timeout_seconds": stop_timeout}
-        settings = settings_for_recovery(**given)
+        given = {"stop_timeout_seconds": stop_timeout, "metrics_port": metrics_port}
+        chosen = {name: value for name, value in given.items() if value is not None}
+        settings = settings_for_recovery(**chosen)
     except (SettingsError, SpoolError) as error:
         raise click.UsageError(str(error)) from None
     report = asyncio.run(recover(settings, spool, watches=watch))

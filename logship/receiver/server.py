@@ -11,6 +11,7 @@ import ssl
 from collections.abc import Callable
 
 from logship.receiver.binds import Listener
+from logship.receiver.counts import Counts
 from logship.receiver.session import Answer, Close, Session, Write
 from logship.receiver.sinks import LineSink, OutputError, OutputGone
 
@@ -34,6 +35,9 @@ class Receiver:
         say: takes lines for the operator.
         new_session: makes the session of a connection; one without a handshake by default.
         tls: what the connections are encrypted with, or None.
+
+    Attributes:
+        counts: what it did so far.
     """
 
     def __init__(
@@ -46,6 +50,7 @@ class Receiver:
     ) -> None:
         self.new_session = new_session
         self._tls = tls
+        self.counts = Counts()
         self.complaints = Complaints(say)
         self.gone: OutputGone | None = None
         self._sink = sink
@@ -78,20 +83,28 @@ class Receiver:
     def opened(self, connection: Connection) -> None:
         """Take note of a new connection."""
         self._connections.add(connection)
+        self.counts.connections += 1
+        self.counts.connections_open += 1
         if self._stopping.is_set():
             connection.finish()
 
     def closed(self, connection: Connection) -> None:
         """Forget a connection."""
         self._connections.discard(connection)
+        self.counts.connections_open -= 1
 
-    def write(self, lines: bytes) -> bool:
-        """Write lines; tell whether the operating system has them. A fault is said once."""
+    def write(self, message: Write) -> bool:
+        """Write a message's lines; tell whether the system has them. A fault is said once."""
+        lines = message.lines
         try:
             self._sink.write(lines)
         except OutputError as error:
+            self.counts.output_errors += 1
             self._failed(error)
             return False
+        self.counts.records += message.records
+        self.counts.output_bytes += len(lines)
+        self.counts.acks += bool(message.ack)
         if self._failing and lines:
             self._failing = False
             self._say("the output takes records again")
@@ -138,16 +151,18 @@ class Connection(asyncio.Protocol):
         """Write what the client sent, then acknowledge it."""
         if self._finishing:
             return  # read on, so that unread bytes do not reset the connection under our last acks
+        self._receiver.counts.received_bytes += len(data)
         for event in self._session.receive(data):
             match event:
-                case Write(lines=lines, ack=ack):
-                    if not self._receiver.write(lines):
+                case Write(ack=ack):
+                    if not self._receiver.write(event):
                         self.finish()
                         return
                     self._transport.write(ack)
                 case Answer(data=answer):
                     self._transport.write(answer)
                 case Close(reason=reason):
+                    self._receiver.counts.refused += 1
                     self._receiver.complaints.say(f"closed {self._peer}: {reason}")
                     self.finish()
 

@@ -18,25 +18,40 @@ ROOT = Path(logship.__file__).parent
 # that of docs/architecture.md. `__init__` stands above what it registers at import.
 LAYERS: list[tuple[str, ...]] = [
     ("__main__", "cli", "testing"),
-    ("pipe",),
+    ("pipe", "supervisor", "doctor"),
     ("install", "installation", "integrations"),
     ("__init__",),
     ("process.watchdog",),
-    ("handler", "metrics", "ecs", "recovery", "audit", "process.signals"),
-    ("process.exits", "process.fork", "process.clock", "process.__init__"),
+    ("handler", "metrics", "ecs", "recovery", "audit", "linting", "process.signals"),
+    ("process.exits", "process.fork", "process.clock", "process.stopfile", "process.__init__"),
     ("background",),
     ("client",),
+    ("metering",),
     ("closing",),
     ("transport", "receiver"),
     ("delivery",),
     ("suspects", "buffer.overflow"),
+    ("emf",),
     ("buffer", "drain", "lines"),
     ("lastresort",),
-    ("protocol", "living"),
+    ("protocol", "living", "threads"),
     ("settings",),
     ("errors",),
 ]
-PURE = ("protocol", "delivery", "suspects", "drain", "receiver.session")
+PURE = (
+    "protocol",
+    "delivery",
+    "suspects",
+    "drain",
+    "emf",
+    "metering.measures",
+    "receiver.session",
+    "supervisor.multiline",
+    "supervisor.deadlines",
+    "linting",
+    "doctor.result",
+    "doctor.surroundings",
+)
 IMPURE_MODULES = {"asyncio", "socket", "threading", "os", "time", "random", "logging"}
 LAZY = {"prometheus_client": "metrics", "click": "cli"}
 

@@ -1,0 +1,484 @@
+"""What is measured, what each number means, and how the numbers of several processes add up. PURE.
+
+One table, from which everything else is made: the exported names and help texts, the layout of a
+page in a file, the page of documentation. The arithmetic is here too, because it is what makes
+numbers right when processes come and go: counters of the dead stay, gauges of the dead vanish.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from enum import Enum
+
+from logship.delivery import ACK_SECONDS_BOUNDS
+
+Numbers = list[float]
+"""One value for each of `SLOTS`, in their order."""
+
+DROP_REASONS = ("overflow", "quarantined", "other")
+"""Values of the label `reason`: few and fixed, whatever happens."""
+
+
+class Kind(Enum):
+    """How a measure of several processes adds up."""
+
+    COUNTER = "counter"  # the sum, of the dead too
+    HISTOGRAM = "histogram"  # the same, for each bucket
+    GAUGE = "gauge"  # the sum over the living
+    LONGEST = "gauge, longest"  # the largest, of the dead too
+    SHORTEST = "gauge, shortest"  # the smallest of the living that is not 0
+
+
+@dataclass(frozen=True, slots=True)
+class Measure:
+    """One exported metric.
+
+    Attributes:
+        name: Without the prefix `logship_`; a counter's ends in `_total`.
+        kind: How it adds up.
+        meaning: What it counts.
+        remedy: What to do when it moves.
+        label: The name of its label, or nothing.
+        values: Every value that label can have.
+    """
+
+    name: str
+    kind: Kind
+    meaning: str
+    remedy: str
+    label: str = ""
+    values: tuple[str, ...] = ("",)
+
+    @property
+    def help(self) -> str:
+        """The text that is exported with it."""
+        return f"{self.meaning} {self.remedy}"
+
+    @property
+    def type(self) -> str:
+        """The type in the exposition formats."""
+        return self.kind.value.partition(",")[0]
+
+
+_COUNTER, _GAUGE = Kind.COUNTER, Kind.GAUGE
+
+CLIENT_MEASURES: tuple[Measure, ...] = (
+    Measure(
+        "records_accepted_total",
+        _COUNTER,
+        "Records that were taken and numbered.",
+        "Nothing to do: it is the application's own pace. A process whose number stands still "
+        "while it works has lost the handler; see the warnings on its stderr.",
+    ),
+    Measure(
+        "records_acked_total",
+        _COUNTER,
+        "Records that the sidecar acknowledged.",
+        "Should follow records_accepted_total; if it lags, look at connected and ack_seconds.",
+    ),
+    Measure(
+        "records_dropped_total",
+        _COUNTER,
+        "Records that were dropped, declared as gaps in their streams.",
+        "overflow: the sidecar did not keep up for longer than the buffer lasts; give it CPU, or "
+        "raise buffer_bytes_max. quarantined: it takes none of such records; the warning on "
+        "stderr names them.",
+        "reason",
+        DROP_REASONS,
+    ),
+    Measure(
+        "records_spilled_total",
+        _COUNTER,
+        "Records that were written to stderr and not acknowledged.",
+        "They are JSON lines where stderr goes; find them there, and see why the sidecar was full "
+        "or gone.",
+    ),
+    Measure(
+        "records_unacked_total",
+        _COUNTER,
+        "Records that were nowhere else when their client ended or their process was killed.",
+        "The drain report on stderr names their numbers; give the task a longer stop timeout, or "
+        "a spool.",
+    ),
+    Measure(
+        "records_left_spooled_total",
+        _COUNTER,
+        "Records that were left on the spool when their client ended or their process was killed.",
+        "The next process with this spool_dir ships them, or `logship recover`; "
+        "recovery_records_acked_total says that it did.",
+    ),
+    Measure(
+        "records_refused_total",
+        _COUNTER,
+        "Records that came after the client was closed, and got no number.",
+        "They are on stderr where the handler was used; have the application log less late.",
+    ),
+    Measure(
+        "records_truncated_total",
+        _COUNTER,
+        "Records that were cut to the longest that may be sent.",
+        "Find who logs megabytes: the records carry what was cut off in their fields.",
+    ),
+    Measure(
+        "records_unspooled_total",
+        _COUNTER,
+        "Records that were taken in memory because the spool could not be written.",
+        "They would die with the process. See the warning on stderr: the volume is full, "
+        "read-only or gone.",
+    ),
+    Measure(
+        "records_waiting",
+        _GAUGE,
+        "Records that are neither acknowledged, dropped nor spilled.",
+        "Growing: the sidecar does not keep up, or is not there.",
+    ),
+    Measure(
+        "records_spooled",
+        _GAUGE,
+        "Those of records_waiting that lie on the spool and would outlive their process.",
+        "With a spool it should be nearly records_waiting; if not, see records_unspooled_total.",
+    ),
+    Measure(
+        "buffer_bytes",
+        _GAUGE,
+        "Bytes of entries that wait.",
+        "Over 80 % of buffer_bytes_max: the buffer is about to overflow; see connected and "
+        "ack_seconds.",
+    ),
+    Measure(
+        "buffer_bytes_max",
+        _GAUGE,
+        "Bytes of entries that may wait.",
+        "Changes with the number of processes: each has a buffer of its own.",
+    ),
+    Measure(
+        "spool_bytes",
+        _GAUGE,
+        "Bytes of the files that the living processes keep on the spool.",
+        "Growing: the sidecar does not keep up. Files of dead processes are not among them: "
+        "`logship recover --dry-run` lists those.",
+    ),
+    Measure(
+        "emit_blocked_seconds_total",
+        _COUNTER,
+        "Seconds that senders waited for space, summed over all of them.",
+        "The application is being slowed down: as for records_dropped_total, reason overflow.",
+    ),
+    Measure(
+        "clients",
+        _GAUGE,
+        "Clients that are not closed.",
+        "One a process as a rule; compare connected with it.",
+    ),
+    Measure(
+        "connected",
+        _GAUGE,
+        "Clients that have a connection to a sidecar.",
+        "Lower than clients for a minute: the sidecar does not listen there, or refuses; the "
+        "warnings on stderr say why.",
+    ),
+    Measure(
+        "connects_total",
+        _COUNTER,
+        "Attempts to connect.",
+        "failed rises: nobody listens, or TLS or the key is wrong; stderr says which.",
+        "result",
+        ("ok", "failed"),
+    ),
+    Measure(
+        "connections_lost_total",
+        _COUNTER,
+        "Connections that ended while they were wanted.",
+        "The sidecar restarts, runs out of memory, or something between cuts idle connections.",
+    ),
+    Measure(
+        "bytes_sent_total",
+        _COUNTER,
+        "Bytes of chunks handed to connections, resent ones too.",
+        "Nothing to do: it is the network's load.",
+    ),
+    Measure(
+        "chunks_sent_total",
+        _COUNTER,
+        "Chunks written to connections, resent ones too.",
+        "Nothing to do: compare chunks_resent_total with it.",
+    ),
+    Measure(
+        "chunks_resent_total",
+        _COUNTER,
+        "Chunks written again, because a connection ended before their ack.",
+        "The sidecar may hold duplicates, which the stamps show; see connections_lost_total.",
+    ),
+    Measure(
+        "chunks_split_total",
+        _COUNTER,
+        "Chunks taken apart to find a record that the sidecar does not take.",
+        "See chunks_quarantined_total.",
+    ),
+    Measure(
+        "chunks_quarantined_total",
+        _COUNTER,
+        "Single records that no server took.",
+        "The warning on stderr names each: compare its size with the server's limit on a chunk.",
+    ),
+    Measure(
+        "inflight_chunks",
+        _GAUGE,
+        "Chunks sent on a living connection and not acknowledged yet.",
+        "At inflight_chunks_max all the time: the sidecar is slower than the application.",
+    ),
+    Measure(
+        "ack_seconds",
+        Kind.HISTOGRAM,
+        "Seconds from a chunk's sending to its ack.",
+        "Slow: the sidecar has too little CPU, or its buffer is full and blocks.",
+        "le",
+        (*(f"{bound:g}" for bound in ACK_SECONDS_BOUNDS), "+Inf", "sum"),
+    ),
+    Measure(
+        "drain_seconds",
+        Kind.LONGEST,
+        "How long the longest drain took so far; 0 before there was one.",
+        "Near stop_timeout_seconds: raise the stop timeout, or have less wait in the buffer.",
+    ),
+    Measure(
+        "stop_timeout_seconds",
+        Kind.SHORTEST,
+        "The setting: what is expected between SIGTERM and SIGKILL.",
+        "Must not be more than the orchestrator really gives.",
+    ),
+    Measure(
+        "recovery_lives_total",
+        _COUNTER,
+        "Dead processes whose spool was taken over.",
+        "Somebody died and left records: see why.",
+    ),
+    Measure(
+        "recovery_lives_finished_total",
+        _COUNTER,
+        "Dead processes of whose spool nothing is left.",
+        "Should reach recovery_lives_total.",
+    ),
+    Measure(
+        "recovery_chunks_total",
+        _COUNTER,
+        "Chunks of dead processes that were taken up for shipping.",
+        "Nothing to do: compare recovery_chunks_acked_total.",
+    ),
+    Measure(
+        "recovery_chunks_acked_total",
+        _COUNTER,
+        "Chunks of dead processes that the sidecar acknowledged.",
+        "Should reach recovery_chunks_total; if not, look at connected.",
+    ),
+    Measure(
+        "recovery_records_total",
+        _COUNTER,
+        "Records of dead processes that were taken up for shipping.",
+        "Nothing to do: compare recovery_records_acked_total.",
+    ),
+    Measure(
+        "recovery_records_acked_total",
+        _COUNTER,
+        "Records of dead processes that the sidecar acknowledged.",
+        "Should reach recovery_records_total; if not, look at connected.",
+    ),
+    Measure(
+        "recovery_records_abandoned_total",
+        _COUNTER,
+        "Records of dead processes written to stderr, because time was up; they stay on the spool.",
+        "Start a recoverer again on that volume, or give it a longer stop timeout.",
+    ),
+    Measure(
+        "recovery_damaged_total",
+        _COUNTER,
+        "Pieces of a spool that could not be read.",
+        "They are in its directory `quarantine`; the recovery report names each. Check the disk.",
+    ),
+    Measure(
+        "recovery_quarantined_total",
+        _COUNTER,
+        "Records of dead processes that no server took.",
+        "They are in the spool's directory `quarantine`.",
+    ),
+    Measure(
+        "recovery_unkept_total",
+        _COUNTER,
+        "What should have been kept in the spool's quarantine and found no room there.",
+        "Look at what is in the directory `quarantine`, and remove it.",
+    ),
+    Measure(
+        "recovery_refused_total",
+        _COUNTER,
+        "Files and directories of a spool left alone: of an unknown version, or another user's.",
+        "Run a recoverer of that version, or as that user; nothing of them was changed.",
+    ),
+    Measure(
+        "processes_ended_total",
+        _COUNTER,
+        "Processes that ended, by how: drained, or killed before their drain was over.",
+        "killed: OOM, SIGKILL, a crash, or a stop timeout too short; their streams have no proven "
+        "end, and without a spool their last second may be lost.",
+        "result",
+        ("drained", "killed"),
+    ),
+)
+"""What a client's process exports."""
+
+RECEIVER_MEASURES: tuple[Measure, ...] = (
+    Measure(
+        "receiver_records_total",
+        _COUNTER,
+        "Records written to the output.",
+        "Nothing to do: it is what the clients send.",
+    ),
+    Measure(
+        "receiver_acks_total",
+        _COUNTER,
+        "Chunks acknowledged, each after all of it was written.",
+        "Nothing to do; standing still while clients are connected, see "
+        "receiver_output_errors_total.",
+    ),
+    Measure(
+        "receiver_connections_total",
+        _COUNTER,
+        "Connections taken.",
+        "Rising fast: clients reconnect; receiver_refused_total and their stderr say why.",
+    ),
+    Measure(
+        "receiver_connections_open",
+        _GAUGE,
+        "Connections that are open.",
+        "Lower than the number of client processes: some cannot reach it.",
+    ),
+    Measure(
+        "receiver_refused_total",
+        _COUNTER,
+        "Connections closed because of what the client said: no forward protocol, or a wrong key.",
+        "The lines on stderr name the peer and the fault.",
+    ),
+    Measure(
+        "receiver_received_bytes_total",
+        _COUNTER,
+        "Bytes received.",
+        "Nothing to do: it is the network's load.",
+    ),
+    Measure(
+        "receiver_output_bytes_total",
+        _COUNTER,
+        "Bytes written to the output.",
+        "Nothing to do: it is the disk's load.",
+    ),
+    Measure(
+        "receiver_output_errors_total",
+        _COUNTER,
+        "Writes that failed, so that nothing was acknowledged.",
+        "The disk is full, or the output's reader has gone; stderr says which. Clients keep their "
+        "records and send them again.",
+    ),
+)
+"""What `logship receive` exports."""
+
+PAGES_REFUSED = Measure(
+    "metrics_pages_refused",
+    _GAUGE,
+    "Files among the processes' pages that could not be read, so that a process is not counted.",
+    "Another version of logship runs in the same container, or somebody else writes there.",
+)
+"""Known only to whoever reads the pages."""
+
+BUILD = Measure(
+    "build_info",
+    _GAUGE,
+    "Always 1; its labels `version` and `python` say what runs.",
+    "Nothing to do: it shows a rollout.",
+)
+"""Exported by everybody."""
+
+SLOTS: tuple[tuple[str, str], ...] = tuple(
+    (measure.name, value) for measure in CLIENT_MEASURES for value in measure.values
+)
+"""Name and label's value of each number, in the order in which a page holds them."""
+
+LAYOUT = zlib.crc32(repr(SLOTS).encode())
+"""What a page must have been written with to be understood."""
+
+_INDEX = {slot: index for index, slot in enumerate(SLOTS)}
+_KINDS = tuple(measure.kind for measure in CLIENT_MEASURES for _ in measure.values)
+_STAYS = (Kind.COUNTER, Kind.HISTOGRAM)
+
+
+def slot(name: str, value: str = "") -> int:
+    """Return where in `Numbers` a measure's value is.
+
+    Raises:
+        KeyError: There is no such measure, or its label has no such value.
+    """
+    return _INDEX[name, value]
+
+
+def zeros() -> Numbers:
+    """Return the numbers of a process that has done nothing."""
+    return [0.0] * len(SLOTS)
+
+
+def summed(living: Iterable[Numbers], dead: Numbers) -> Numbers:
+    """Return the numbers of all together.
+
+    Args:
+        living: Of each process or client that lives.
+        dead: Of all that ended, as `buried` made them.
+    """
+    columns = list(zip(*living, strict=True))
+    if not columns:
+        return [
+            value if kind in _STAYS or kind is Kind.LONGEST else 0.0
+            for kind, value in zip(_KINDS, dead, strict=True)
+        ]
+    return [
+        _SUMS[kind](column, value)
+        for kind, column, value in zip(_KINDS, columns, dead, strict=True)
+    ]
+
+
+_SUMS: dict[Kind, Callable[[tuple[float, ...], float], float]] = {
+    Kind.COUNTER: lambda living, dead: sum(living) + dead,
+    Kind.HISTOGRAM: lambda living, dead: sum(living) + dead,
+    Kind.GAUGE: lambda living, dead: sum(living),
+    Kind.LONGEST: lambda living, dead: max(*living, dead),
+    Kind.SHORTEST: lambda living, dead: min((each for each in living if each), default=0.0),
+}
+
+
+def ended(numbers: Numbers) -> Numbers:
+    """Return the numbers of somebody who was killed: what waited is left where it lay."""
+    last = numbers.copy()
+    spooled = last[_SPOOLED]
+    last[_LEFT_SPOOLED] += spooled
+    last[_UNACKED] += max(0.0, last[_WAITING] - spooled)
+    return last
+
+
+def buried(dead: Numbers, numbers: Numbers) -> Numbers:
+    """Return the numbers of the dead with those of one more; its gauges vanish."""
+    return summed([summed([], dead), summed([], numbers)], zeros())
+
+
+_SPOOLED, _WAITING = slot("records_spooled"), slot("records_waiting")
+_LEFT_SPOOLED, _UNACKED = slot("records_left_spooled_total"), slot("records_unacked_total")
+
+
+def documentation() -> str:
+    """Return the table of `docs/metrics.md`."""
+    lines = ["| metric | type | what it means | what to do when it moves |", "|---|---|---|---|"]
+    for measure in (*CLIENT_MEASURES, PAGES_REFUSED, *RECEIVER_MEASURES, BUILD):
+        values = [value for value in measure.values if value]
+        label = "" if measure.type == "histogram" or not values else f"{{{measure.label}}}"
+        meaning = measure.meaning
+        if label:
+            meaning += f" `{measure.label}` is {' or '.join(f'`{each}`' for each in values)}."
+        cells = (f"`logship_{measure.name}{label}`", measure.type, meaning, measure.remedy)
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines) + "\n"

@@ -1,0 +1,253 @@
+"""Metrics for Prometheus: the collector for an application's registry, and an endpoint of our own.
+
+prometheus_client is imported here and nowhere else, because it costs an application's start more
+than all the rest of logship; whoever does not ask for metrics does not pay. What the numbers mean
+is in `logship.metering.measures`, how those of several processes add up in `metering.pages`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import platform
+import socket
+import threading
+from collections.abc import Iterable, Iterator, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+from wsgiref.simple_server import WSGIRequestHandler, WSGIServer
+
+from prometheus_client import CollectorRegistry, make_wsgi_app
+from prometheus_client.core import (
+    CounterMetricFamily,
+    GaugeMetricFamily,
+    HistogramMetricFamily,
+    InfoMetricFamily,
+    Metric,
+)
+from prometheus_client.registry import Collector
+
+from logship import __version__
+from logship.metering.measures import (
+    BUILD,
+    CLIENT_MEASURES,
+    PAGES_REFUSED,
+    RECEIVER_MEASURES,
+    Kind,
+    Measure,
+    Numbers,
+    slot,
+)
+from logship.metering.pages import Pages, Total
+from logship.metering.process import HERE, Process
+from logship.threads import OwnThread
+
+PREFIX = "logship_"
+
+_REQUESTS_MAX = 8
+_REQUEST_SECONDS_MAX = 5.0
+
+_FAMILIES = {Kind.COUNTER: CounterMetricFamily, Kind.HISTOGRAM: HistogramMetricFamily}
+
+
+class LogshipCollector(Collector):
+    """The numbers of logship's clients: `REGISTRY.register(LogshipCollector())`.
+
+    They are read from plain counters when a scrape asks. Where `metrics_dir`, `spool_dir` with
+    `metrics_port`, or `metrics_port` is set, they are those of all processes of the container,
+    whichever of them is asked; otherwise of this process.
+
+    Args:
+        directory: Read the pages in this directory instead, of processes that are not ours.
+        process: Whose numbers; this one's.
+
+    Raises:
+        PagesError: `directory` cannot be used.
+    """
+
+    def __init__(self, directory: Path | None = None, *, process: Process = HERE) -> None:
+        self._pages = None if directory is None else Pages(directory)
+        self._process = process
+
+    def describe(self) -> Iterator[Metric]:
+        """Yield the metrics without their values, for a registry that checks names."""
+        yield from (_family(measure) for measure in CLIENT_MEASURES)
+        yield _family(PAGES_REFUSED)
+        yield _build()
+
+    def collect(self) -> Iterator[Metric]:
+        """Yield the metrics of this moment."""
+        total = self._total()
+        yield from (_filled(measure, total.numbers) for measure in CLIENT_MEASURES)
+        refused = _family(PAGES_REFUSED)
+        refused.add_metric([], total.refused)
+        yield refused
+        yield _build()
+
+    def _total(self) -> Total:
+        return self._process.total() if self._pages is None else self._pages.total()
+
+
+class CountsCollector(Collector):
+    """Metrics whose values are the attributes of one object: those of `logship receive`.
+
+    Args:
+        counts: Has an attribute for each measure, named as it is but for `prefix` and `_total`.
+        measures: Without labels.
+        prefix: What the attributes' names leave out.
+    """
+
+    def __init__(
+        self,
+        counts: object,
+        measures: Sequence[Measure] = RECEIVER_MEASURES,
+        prefix: str = "receiver_",
+    ) -> None:
+        self._counts = counts
+        self._measures = measures
+        self._prefix = prefix
+
+    def describe(self) -> Iterator[Metric]:
+        """Yield the metrics without their values."""
+        yield from (_family(measure) for measure in self._measures)
+        yield _build()
+
+    def collect(self) -> Iterator[Metric]:
+        """Yield the metrics of this moment."""
+        for measure in self._measures:
+            name = measure.name.removeprefix(self._prefix).removesuffix("_total")
+            family = _family(measure)
+            family.add_metric([], getattr(self._counts, name))
+            yield family
+        yield _build()
+
+
+def _family(measure: Measure) -> Any:
+    """Return the metric without values."""
+    labels = [measure.label] if measure.label and measure.kind is not Kind.HISTOGRAM else []
+    kind = _FAMILIES.get(measure.kind, GaugeMetricFamily)
+    return kind(PREFIX + measure.name, measure.help, labels=labels)
+
+
+def _filled(measure: Measure, numbers: Numbers) -> Metric:
+    family = _family(measure)
+    values = [(value, numbers[slot(measure.name, value)]) for value in measure.values]
+    if measure.kind is Kind.HISTOGRAM:
+        *buckets, (_, sum_value) = values
+        family.add_metric([], buckets, sum_value)
+    else:
+        for value, number in values:
+            family.add_metric([value] if measure.label else [], number)
+    metric: Metric = family
+    return metric
+
+
+def _build() -> Metric:
+    labels = {"version": __version__, "python": platform.python_version()}
+    return InfoMetricFamily(PREFIX + BUILD.name.removesuffix("_info"), BUILD.help, value=labels)
+
+
+class Endpoint:
+    """Serves metrics over HTTP, on a daemon thread: the classic format, or OpenMetrics if asked.
+
+    Args:
+        host: The address.
+        port: 0 is any free one.
+        collectors: What is served.
+
+    Raises:
+        OSError: It cannot listen there.
+    """
+
+    def __init__(self, host: str, port: int, collectors: Iterable[Collector]) -> None:
+        registry = CollectorRegistry()
+        for each in collectors:
+            registry.register(each)
+        self._server = _Server(host, port)
+        self._server.set_app(make_wsgi_app(registry))
+        self.port: int = self._server.server_address[1]
+        OwnThread(self._server.serve_forever, "metrics-endpoint").start()
+
+    @property
+    def url(self) -> str:
+        """Where a scraper finds it."""
+        host = self._server.server_name
+        return f"http://{f'[{host}]' if ':' in host else host}:{self.port}/metrics"
+
+    def close(self) -> None:
+        """Take no more connections, and give the port back."""
+        self._server.shutdown()
+        self._server.server_close()
+
+    def close_in_child(self) -> None:
+        """In a forked child: close the listening socket, which the parent still has."""
+        self._server.socket.close()
+
+
+class _Server(WSGIServer):
+    """A few requests at a time, and none for long: nobody may eat the application's threads."""
+
+    def __init__(self, host: str, port: int) -> None:
+        family, _, _, _, address = socket.getaddrinfo(
+            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+        self.address_family = family
+        self._free = threading.BoundedSemaphore(_REQUESTS_MAX)
+        super().__init__((str(address[0]), port), _Handler)
+
+    def server_bind(self) -> None:
+        """Bind, without asking a name server who we are, as the base class does."""
+        self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        self.socket.bind(self.server_address)
+        self.server_address = self.socket.getsockname()
+        self.server_name, self.server_port = str(self.server_address[0]), self.server_address[1]
+        self.setup_environ()
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        """Serve it on a thread, or close it where there are too many already."""
+        if self._free.acquire(blocking=False):
+            try:
+                OwnThread(partial(self._serve, request, client_address), "metrics-request").start()
+            except RuntimeError:  # out of threads, or at interpreter exit
+                self._free.release()
+                raise
+        else:
+            self.shutdown_request(request)
+
+    def _serve(self, request: Any, client_address: Any) -> None:
+        try:
+            with contextlib.suppress(Exception):  # the scraper went away, or spoke no HTTP
+                self.finish_request(request, client_address)
+            self.shutdown_request(request)
+        finally:
+            self._free.release()
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Say nothing: a scraper that went away is no news on the application's stderr."""
+
+
+class _Handler(WSGIRequestHandler):
+    timeout = _REQUEST_SECONDS_MAX
+
+    def log_message(self, *args: Any) -> None:
+        """Say nothing."""
+
+    def address_string(self) -> str:
+        """Return the address; never ask a name server for a name."""
+        return str(self.client_address[0])
+
+
+def serve(host: str, port: int, collectors: Iterable[Collector] | None = None) -> Endpoint:
+    """Serve metrics in this process until it ends.
+
+    Args:
+        host: The address.
+        port: 0 is any free one; the endpoint says which.
+        collectors: What is served; the clients' numbers where none are given.
+
+    Raises:
+        OSError: It cannot listen there.
+    """
+    with contextlib.suppress(UnicodeError):  # a host that cannot be a name
+        return Endpoint(host, port, [LogshipCollector()] if collectors is None else collectors)
+    raise OSError(f"{host!r} is no host")

@@ -1,0 +1,1 @@
+"""Metrics: the numbers, the pages of several processes, and the endpoint that serves them."""

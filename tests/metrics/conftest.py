@@ -1,0 +1,35 @@
+"""The lifecycle tests' sidecar and programs, and a person who scrapes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.metrics.scraping import Scraper
+from tests.process.conftest import gate, programs, sidecar
+from tests.support.servers import ReservedPort
+
+__all__ = ["gate", "pages", "port", "programs", "scraper", "sidecar"]
+
+
+@pytest.fixture
+def port() -> Iterator[int]:
+    """A loopback port that nobody else gets."""
+    reserved = ReservedPort()
+    yield reserved.number
+    reserved.close()
+
+
+@pytest.fixture
+def pages(tmp_path: Path) -> Path:
+    """Where the processes of a test keep their pages."""
+    return tmp_path / "pages"
+
+
+@pytest.fixture
+def scraper(port: int) -> Iterator[Scraper]:
+    """Scrapes all the time, and holds that no counter ever goes down."""
+    with Scraper(port) as scraper:
+        yield scraper

@@ -1,0 +1,41 @@
+"""Where pages lie, by the settings: who is counted together, and who is not."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from logship.metering.process import Choices, environ_for_children
+from logship.settings import Settings
+
+OWN = str(Path(tempfile.gettempdir()) / f"logship-metrics-{os.geteuid()}-9100")
+
+
+@pytest.mark.parametrize(
+    ("settings", "directory"),
+    [
+        ({"metrics_port": 9100}, OWN),
+        ({"metrics_port": 0}, None),
+        ({"metrics_port": 9100, "spool_dir": "/spool"}, "/spool/metrics"),
+        ({"metrics_port": 0, "spool_dir": "/spool"}, "/spool/metrics"),
+        ({"metrics_port": 9100, "spool_dir": "/spool", "metrics_dir": "/m"}, "/m"),
+        ({"metrics_dir": "/m"}, "/m"),
+    ],
+)
+def test_where_pages_lie(settings: dict[str, Any], directory: str | None) -> None:
+    chosen = Settings.of(**settings)
+    choices = Choices.of(chosen)
+    assert choices is not None
+    assert choices.pages_directory() == (None if directory is None else Path(directory))
+    expected = {} if directory is None else {"LOGSHIP_METRICS_DIR": directory}
+    assert environ_for_children(chosen) == expected
+
+
+@pytest.mark.parametrize("settings", [{}, {"spool_dir": "/spool"}, {"metrics_host": "0.0.0.0"}])
+def test_who_asks_for_nothing_gets_nothing(settings: dict[str, Any]) -> None:
+    assert Choices.of(Settings.of(**settings)) is None
+    assert environ_for_children(Settings.of(**settings)) == {}

@@ -1,0 +1,520 @@
+"""The endpoint of real programs: who serves, on which port, in which format, and who takes over."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import urllib.parse
+import urllib.request
+from collections.abc import Iterator
+from http.client import HTTPException
+from pathlib import Path
+
+import pytest
+from prometheus_client import CollectorRegistry, generate_latest
+
+from logship.metering.measures import BUILD, CLIENT_MEASURES, PAGES_REFUSED, RECEIVER_MEASURES
+from logship.metrics import CountsCollector, LogshipCollector, serve
+from logship.receiver.counts import Counts
+from tests.metrics.scraping import OPENMETRICS, Samples, Scraper, fetch, parsed, scrape
+from tests.process.conftest import Sidecar
+from tests.support.programs import Program, Programs
+from tests.support.receiver_process import RECEIVE, ReceiverProcess
+from tests.support.servers import ReservedPort
+from tests.support.waiting import wait_until
+
+LOGSHIP = RECEIVE[:-1]
+SERVED_ON = re.compile(r"metrics are served on http://127\.0\.0\.1:(\d+)/metrics")
+
+LOG_UNTIL_TOLD = """
+    import logship
+    from application import log, ready, wait_for
+    client = logship.install(level="INFO")
+    for _ in range(100):
+        log()
+    client.flush(20)
+    ready()
+    wait_for("end")
+"""
+
+
+def port_said_by(program: Program) -> int:
+    """Wait until a program says where it serves, and return that."""
+    program.until_true(lambda: SERVED_ON.search(program.stderr) is not None, "a port is said")
+    found = SERVED_ON.search(program.stderr)
+    assert found
+    return int(found[1])
+
+
+def families_of(measures: tuple[object, ...]) -> set[str]:
+    return {f"logship_{each.name}".removesuffix("_total") for each in measures}  # type: ignore[attr-defined]
+
+
+def wait_for_samples(port: int, key: str, value: float) -> Samples:
+    """Wait until an endpoint says so, and return all of what it says."""
+    last: Samples = {}
+
+    def says() -> bool:
+        nonlocal last
+        try:
+            last = scrape(port)
+        except (OSError, HTTPException):
+            return False
+        return last.get(key) == value
+
+    wait_until(says, f"{key} is {value}: {last}")
+    return last
+
+
+def test_any_free_port_is_served_on_and_said(programs: Programs, sidecar: Sidecar) -> None:
+    program = programs.start(LOG_UNTIL_TOLD, environ={"LOGSHIP_METRICS_PORT": "0"})
+    program.until_ready()
+    samples = wait_for_samples(port_said_by(program), "logship_records_acked_total", 100)
+    assert samples["logship_records_accepted_total"] == 100
+    assert samples["logship_connected"] == samples["logship_clients"] == 1
+    program.let_go("end")
+    ended = program.end()
+    assert len(ended.warnings) == 1, "the one line that says the port"
+    sidecar.output.verdict(ended).assert_all_delivered()
+
+
+@pytest.mark.parametrize("accept", ["", OPENMETRICS])
+def test_both_formats_hold_every_measure_and_its_help(programs: Programs, accept: str) -> None:
+    program = programs.start(LOG_UNTIL_TOLD, environ={"LOGSHIP_METRICS_PORT": "0"})
+    kind, text = fetch(port_said_by(program), accept)
+    assert kind.startswith("application/openmetrics-text" if accept else "text/plain")
+    assert text.endswith("# EOF\n") == bool(accept)
+    assert parsed(text, openmetrics=bool(accept))
+    for measure in (*CLIENT_MEASURES, PAGES_REFUSED):
+        assert measure.remedy.split(";")[0] in text.replace("\\n", " ")
+    helped = set(re.findall(r"^# HELP (\S+) ", text, re.MULTILINE))
+    names = {name.removesuffix("_total").removesuffix("_info") for name in helped}
+    all_measures = (*CLIENT_MEASURES, PAGES_REFUSED, BUILD)
+    assert names == {name.removesuffix("_info") for name in families_of(all_measures)}
+
+
+def test_a_port_that_is_taken_is_one_warning(programs: Programs, sidecar: Sidecar) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        program = programs.start(LOG_UNTIL_TOLD, environ={"LOGSHIP_METRICS_PORT": str(port)})
+        program.until_ready()
+        program.until_true(lambda: "LOGSHIP_METRICS_DIR" in program.stderr, "a warning")
+        program.let_go("end")
+        ended = program.end()
+    assert ended.returncode == 0
+    (warning,) = ended.warnings
+    assert f"127.0.0.1:{port}" in warning
+    sidecar.output.verdict(ended).assert_all_delivered()
+
+
+def test_a_port_that_comes_free_is_taken_after_all(
+    programs: Programs, pages: Path, port: int
+) -> None:
+    environ = {"LOGSHIP_METRICS_PORT": str(port), "LOGSHIP_METRICS_DIR": str(pages)}
+    with socket.socket() as taken:
+        taken.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        taken.bind(("127.0.0.1", port))
+        taken.listen()
+        program = programs.start(LOG_UNTIL_TOLD, environ=environ)
+        program.until_true(lambda: "cannot be served" in program.stderr, "a warning")
+    wait_for_samples(port, "logship_records_acked_total", 100)
+
+
+@pytest.mark.parametrize("host", ["not a host", "203.0.113.1", "a" * 300])
+def test_a_host_that_cannot_be_is_one_warning(programs: Programs, host: str) -> None:
+    environ = {"LOGSHIP_METRICS_PORT": "0", "LOGSHIP_METRICS_HOST": host[:255]}
+    program = programs.start(LOG_UNTIL_TOLD, environ=environ)
+    program.until_true(lambda: "cannot be served" in program.stderr, "a warning")
+    program.let_go("end")
+    assert program.end().returncode == 0
+
+
+def test_pages_that_cannot_be_kept_are_one_warning(programs: Programs, tmp_path: Path) -> None:
+    """Then each process exports its own numbers."""
+    (tmp_path / "file").touch()
+    environ = {"LOGSHIP_METRICS_PORT": "0", "LOGSHIP_METRICS_DIR": str(tmp_path / "file")}
+    program = programs.start(LOG_UNTIL_TOLD, environ=environ)
+    program.until_ready()
+    wait_for_samples(port_said_by(program), "logship_records_acked_total", 100)
+    (warning,) = [line for line in program.stderr.splitlines() if "alone" in line]
+    assert str(tmp_path / "file") in warning
+
+
+def test_pages_that_somebody_removed_are_made_again(
+    programs: Programs, pages: Path, port: int, scraper: Scraper
+) -> None:
+    environ = {"LOGSHIP_METRICS_PORT": str(port), "LOGSHIP_METRICS_DIR": str(pages)}
+    program = programs.start(LOG_UNTIL_TOLD, environ=environ)
+    program.until_ready()
+    wait_for_samples(port, "logship_records_acked_total", 100)
+    shutil.rmtree(pages)
+    wait_until(lambda: len(list(pages.glob("page-*"))) == 1, "a page is there again")
+    wait_for_samples(port, "logship_records_acked_total", 100)
+    assert scraper.went_down == []
+
+
+def test_when_the_one_that_serves_dies_another_takes_over(
+    programs: Programs, pages: Path, port: int, scraper: Scraper
+) -> None:
+    """By SIGKILL, each in turn; the last one still knows of all, and no counter went down."""
+    environ = {"LOGSHIP_METRICS_PORT": str(port), "LOGSHIP_METRICS_DIR": str(pages)}
+    started: list[Program] = []
+    for number in range(1, 5):
+        program = programs.start(LOG_UNTIL_TOLD, environ=environ)
+        program.until_ready()
+        started.append(program)
+        accepted = 100 * number
+        wait_until(
+            lambda accepted=accepted: scraper.value("logship_records_acked_total") == accepted,  # type: ignore[misc]
+            f"{accepted} records are shown",
+        )
+    for number, program in enumerate(started[:-1], 1):
+        program.signal(signal.SIGKILL)
+        program.end()
+        wait_until(
+            lambda number=number: (  # type: ignore[misc]
+                scraper.value('logship_processes_ended_total{result="killed"}') == number
+            ),
+            f"{number} deaths are shown",
+        )
+        assert scraper.value("logship_clients") == 4 - number
+        assert scraper.value("logship_records_accepted_total") == 400
+    assert scraper.went_down == []
+    for program in started:
+        assert program.stderr == "", "nobody but the one that serves tries to"
+
+
+def test_a_forked_child_that_never_logs_holds_neither_page_nor_port(
+    programs: Programs, pages: Path, port: int
+) -> None:
+    """Its parent is killed; locks and a listening socket live as long as one descriptor does."""
+    environ = {"LOGSHIP_METRICS_PORT": str(port), "LOGSHIP_METRICS_DIR": str(pages)}
+    parent = programs.start(
+        """
+        import os
+        import logship
+        from application import log, ready, wait_for
+        client = logship.install(level="INFO")
+        for _ in range(100):
+            log()
+        client.flush(20)
+        wait_for("fork")
+        if os.fork() == 0:
+            wait_for("end")
+            os._exit(0)
+        ready()
+        wait_for("end")
+        """,
+        environ=environ,
+    )
+    wait_for_samples(port, "logship_records_acked_total", 100)
+    parent.let_go("fork")
+    parent.until_ready()
+    parent.signal(signal.SIGKILL)
+    parent.end()
+    try:
+        other = programs.start(LOG_UNTIL_TOLD, environ=environ)
+        samples = wait_for_samples(port, "logship_records_acked_total", 200)
+        assert samples['logship_processes_ended_total{result="killed"}'] == 1
+        assert samples["logship_clients"] == 1
+        assert other.stderr == ""
+    finally:
+        parent.let_go("end")
+
+
+def test_a_program_that_was_never_scraped_leaves_its_numbers(
+    programs: Programs, pages: Path, port: int
+) -> None:
+    """A batch of a second; who is scraped next knows of it."""
+    batch = """
+        import logship
+        from application import log
+        logship.install(level="INFO")
+        for _ in range(10):
+            log()
+    """
+    environ = {"LOGSHIP_METRICS_DIR": str(pages)}
+    for _ in range(3):
+        assert programs.start(batch, environ=environ).end().returncode == 0
+    registry = CollectorRegistry()
+    registry.register(LogshipCollector(pages))
+    samples = parsed(generate_latest(registry).decode())
+    assert samples["logship_records_acked_total"] == 30
+    assert samples['logship_processes_ended_total{result="drained"}'] == 3
+    assert samples['logship_processes_ended_total{result="killed"}'] == 0
+    del port
+
+
+def test_the_applications_own_registry(programs: Programs) -> None:
+    """Registered beside its own metrics, which has no part in logship's settings."""
+    ended = programs.start(
+        """
+        from prometheus_client import REGISTRY, Counter, generate_latest
+        import logship
+        from logship.metrics import LogshipCollector
+        from application import log
+        Counter("shop_orders", "Orders.").inc()
+        REGISTRY.register(LogshipCollector())
+        client = logship.install(level="INFO")
+        for _ in range(10):
+            log()
+        client.flush(20)
+        print(generate_latest(REGISTRY).decode())
+        try:
+            REGISTRY.register(LogshipCollector())
+        except ValueError as error:
+            assert "logship_records_accepted" in str(error)
+        """
+    ).end()
+    assert ended.returncode == 0, ended.stderr
+    samples = parsed(ended.stdout)
+    assert samples["shop_orders_total"] == 1
+    assert samples["logship_records_acked_total"] == 10
+
+
+def test_whoever_asks_for_no_metrics_pays_for_none(programs: Programs) -> None:
+    """Neither the library nor a thread, nor a file."""
+    ended = programs.start(
+        """
+        import sys, threading
+        import logship
+        from application import log
+        logship.install(level="INFO")
+        log()
+        assert not [name for name in sys.modules if name.startswith("prometheus_client")]
+        assert not [each for each in threading.enumerate() if "metrics" in each.name]
+        """
+    ).end()
+    assert ended.returncode == 0, ended.stderr
+
+
+def test_the_metrics_of_a_disabled_logship_are_not_served(programs: Programs, port: int) -> None:
+    ended = programs.start(
+        """
+        import threading
+        import logship
+        logship.install(level="INFO")
+        assert threading.enumerate() == [threading.main_thread()]
+        """,
+        environ={"LOGSHIP_METRICS_PORT": str(port), "LOGSHIP_DISABLED": "1"},
+    ).end()
+    assert ended.returncode == 0, ended.stderr
+
+
+def test_rude_requests_harm_nobody(programs: Programs, sidecar: Sidecar) -> None:
+    """Half a request, rubbish, thirty connections that say nothing: it goes on answering."""
+    program = programs.start(LOG_UNTIL_TOLD, environ={"LOGSHIP_METRICS_PORT": "0"})
+    program.until_ready()
+    port = port_said_by(program)
+    for rude in (b"GET /", b"\0" * 5000, b"POST / HTTP/1.1\r\n\r\n", b"\r\n\r\n"):
+        with socket.create_connection(("127.0.0.1", port)) as visitor:
+            visitor.sendall(rude)
+    silent = [socket.create_connection(("127.0.0.1", port)) for _ in range(30)]
+    for each in silent:
+        each.close()
+    wait_for_samples(port, "logship_records_acked_total", 100)
+    program.let_go("end")
+    ended = program.end()
+    assert len(ended.stderr.splitlines()) == 1, ended.stderr
+    sidecar.output.verdict(ended).assert_all_delivered()
+
+
+def test_an_endpoint_for_numbers_of_another_kind() -> None:
+    """What a supervisor or a receiver exports: the attributes of one object."""
+    counts = Counts(records=7)
+    endpoint = serve("127.0.0.1", 0, [CountsCollector(counts)])
+    try:
+        assert scrape(endpoint.port)["logship_receiver_records_total"] == 7
+        counts.records += 1
+        assert scrape(endpoint.port, OPENMETRICS)["logship_receiver_records_total"] == 8
+    finally:
+        endpoint.close()
+    with pytest.raises(OSError, match="refused"):
+        scrape(endpoint.port)
+
+
+# -- the other programs ----------------------------------------------------------------------------
+
+
+@pytest.fixture
+def receiver(tmp_path: Path) -> Iterator[ReceiverProcess]:
+    """A receiver that serves its metrics."""
+    source = (
+        "import sys; from logship.cli import main; sys.argv[2:2] = ['--metrics-port', '0']; main()"
+    )
+    command = [sys.executable, "-c", source, "receive"]
+    with ReceiverProcess.start(tmp_path / "out", command=command) as receiver:
+        yield receiver
+
+
+def test_the_receiver_exports_what_it_did(programs: Programs, receiver: ReceiverProcess) -> None:
+    found = SERVED_ON.search(receiver.stderr())
+    assert found
+    port = int(found[1])
+    program = programs.start(LOG_UNTIL_TOLD, endpoint=receiver.endpoint)
+    program.until_ready()
+    with socket.create_connection(("127.0.0.1", receiver.port)) as visitor:
+        visitor.sendall(b"GET / HTTP/1.1\r\n\r\n")
+        samples = wait_for_samples(port, "logship_receiver_refused_total", 1)
+    assert samples["logship_receiver_records_total"] == len(receiver.records()) == 100
+    assert samples["logship_receiver_output_bytes_total"] == receiver.out.stat().st_size
+    assert samples["logship_receiver_received_bytes_total"] > 100
+    assert samples["logship_receiver_acks_total"] >= 1
+    assert samples["logship_receiver_connections_total"] == 2
+    program.let_go("end")
+    program.end()
+    wait_for_samples(port, "logship_receiver_connections_open", 0)
+    names = families_of((*RECEIVER_MEASURES, BUILD))
+    text = fetch(port)[1]
+    said = set(re.findall(r"^# TYPE (\S+) ", text, re.MULTILINE))
+    assert {name.removesuffix("_total") for name in said} == names
+
+
+def test_the_receivers_port_that_is_taken_is_a_line(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        source = (
+            "import sys; from logship.cli import main; "
+            f"sys.argv[2:2] = ['--metrics-port', '{port}']; main()"
+        )
+        command = [sys.executable, "-c", source, "receive"]
+        with ReceiverProcess.start(tmp_path / "out", command=command) as receiver:
+            assert f"cannot be served on 127.0.0.1:{port}" in receiver.stderr()
+
+
+def test_the_recoverer_exports_what_it_recovered(
+    programs: Programs, sidecar: Sidecar, tmp_path: Path, port: int
+) -> None:
+    spool = tmp_path / "spool"
+    spool.mkdir()
+    program = programs.start(
+        """
+        import logship
+        from application import log, ready, forever
+        logship.install(level="INFO")
+        for _ in range(100):
+            log()
+        ready()
+        forever()
+        """,
+        endpoint="tcp://127.0.0.1:1",
+        environ={"LOGSHIP_SPOOL_DIR": str(spool)},
+    )
+    program.until_ready()
+    program.signal(signal.SIGKILL)
+    ended = program.end()
+    environ = programs._environ(tmp_path, "", sidecar.endpoint, {})
+    words = ["recover", "--spool", str(spool), "--watch", "--metrics-port", str(port)]
+    recoverer = subprocess.Popen(
+        [*LOGSHIP, *words], env=environ, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+    try:
+        samples = wait_for_samples(port, "logship_recovery_lives_finished_total", 1)
+        assert samples["logship_recovery_lives_total"] == 1
+        assert samples["logship_recovery_records_total"] == 100
+        assert samples["logship_recovery_records_acked_total"] == 100
+        assert samples["logship_recovery_damaged_total"] == 0
+    finally:
+        recoverer.terminate()
+        recoverer.wait(20)
+    sidecar.output.verdict(ended).assert_all_delivered()
+
+
+# -- what others make of it ------------------------------------------------------------------------
+
+
+def test_promtool_has_nothing_to_complain_of(programs: Programs) -> None:
+    promtool = shutil.which("promtool")
+    if promtool is None:
+        pytest.skip("promtool is not installed")
+    program = programs.start(LOG_UNTIL_TOLD, environ={"LOGSHIP_METRICS_PORT": "0"})
+    _, text = fetch(port_said_by(program))
+    checked = subprocess.run(
+        [promtool, "check", "metrics"], input=text, capture_output=True, text=True, check=False
+    )
+    assert (checked.returncode, checked.stdout + checked.stderr) == (0, "")
+
+
+def test_a_real_prometheus_scrapes_it(programs: Programs, tmp_path: Path) -> None:
+    prometheus = shutil.which("prometheus")
+    if prometheus is None:
+        pytest.skip("prometheus is not installed")
+    program = programs.start(LOG_UNTIL_TOLD, environ={"LOGSHIP_METRICS_PORT": "0"})
+    target = f"127.0.0.1:{port_said_by(program)}"
+    (tmp_path / "prometheus.yml").write_text(
+        "global: {scrape_interval: 200ms, scrape_timeout: 200ms}\n"
+        f"scrape_configs: [{{job_name: app, static_configs: [{{targets: ['{target}']}}]}}]\n"
+    )
+    reserved = ReservedPort()
+    words = [
+        f"--config.file={tmp_path / 'prometheus.yml'}",
+        f"--storage.tsdb.path={tmp_path / 'data'}",
+        f"--web.listen-address=127.0.0.1:{reserved.number}",
+    ]
+    with (tmp_path / "prometheus.log").open("wb") as log:
+        process = subprocess.Popen([prometheus, *words], stdout=log, stderr=log)
+
+    def answer(expression: str) -> list[float]:
+        url = f"http://127.0.0.1:{reserved.number}/api/v1/query"
+        query = urllib.parse.urlencode({"query": expression})
+        try:
+            with urllib.request.urlopen(f"{url}?{query}", timeout=20) as said:
+                result = json.load(said)["data"]["result"]
+        except OSError:
+            return []
+        return [float(each["value"][1]) for each in result]
+
+    try:
+        expected = {
+            "logship_records_acked_total": [100],
+            "sum(logship_records_dropped_total)": [0],
+            "logship_buffer_bytes / logship_buffer_bytes_max": [0],
+            "logship_build_info": [1],
+        }
+        for expression, values in expected.items():
+            wait_until(
+                lambda expression=expression, values=values: answer(expression) == values,  # type: ignore[misc]
+                f"{expression} is {values}",
+                60,
+            )
+    finally:
+        process.terminate()
+        process.wait(20)
+        reserved.close()
+
+
+def test_cloudwatchs_line_follows_the_report(programs: Programs) -> None:
+    ended = programs.start(
+        """
+        import logship
+        from application import log
+        logship.install(level="INFO")
+        for _ in range(10):
+            log()
+        """,
+        environ={"LOGSHIP_REPORT": "emf"},
+    ).end()
+    report, metrics = (json.loads(line) for line in ended.stderr.splitlines())
+    assert report["logship"] == "drain report"
+    assert metrics["_aws"]["CloudWatchMetrics"]
+    assert metrics["program"] == "program"
+    assert metrics["accepted"] == metrics["acked"] == report["acked"] == 10
+
+
+def test_an_address_of_the_sixth_version(programs: Programs) -> None:
+    if not socket.has_ipv6:
+        pytest.skip("no IPv6 here")
+    environ = {"LOGSHIP_METRICS_PORT": "0", "LOGSHIP_METRICS_HOST": "::1"}
+    program = programs.start(LOG_UNTIL_TOLD, environ=environ)
+    program.until_true(lambda: "metrics" in program.stderr, "a line about metrics")
+    if "Cannot assign" in program.stderr or "not supported" in program.stderr:
+        pytest.skip("no IPv6 here")
+    found = re.search(r"served on (http://\[::1\]:\d+/metrics)", program.stderr)
+    assert found, program.stderr
+    with urllib.request.urlopen(found[1], timeout=20) as answer:
+        assert b"logship_records_accepted_total" in answer.read()

@@ -1,0 +1,94 @@
+"""The table of measures: the names of the contract, the page of documentation, and the sums."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from logship.metering.measures import (
+    CLIENT_MEASURES,
+    RECEIVER_MEASURES,
+    SLOTS,
+    Kind,
+    Numbers,
+    buried,
+    documentation,
+    ended,
+    slot,
+    summed,
+    zeros,
+)
+from tests.unit.accounts import QUICK
+
+CONTRACT = {
+    "records_accepted_total": "counter",
+    "records_acked_total": "counter",
+    "records_dropped_total": "counter",
+    "records_spilled_total": "counter",
+    "records_spooled": "gauge",
+    "bytes_sent_total": "counter",
+    "chunks_sent_total": "counter",
+    "chunks_resent_total": "counter",
+    "chunks_quarantined_total": "counter",
+    "connects_total": "counter",
+    "connected": "gauge",
+    "buffer_bytes": "gauge",
+    "buffer_bytes_max": "gauge",
+    "inflight_chunks": "gauge",
+    "spool_bytes": "gauge",
+    "emit_blocked_seconds_total": "counter",
+    "ack_seconds": "histogram",
+    "drain_seconds": "gauge",
+}
+"""The names that dashboards and alerts of users rely on."""
+
+KINDS = {measure.name: measure.kind for measure in CLIENT_MEASURES}
+
+numbers = st.lists(st.integers(0, 1 << 40).map(float), min_size=len(SLOTS), max_size=len(SLOTS))
+
+
+def test_the_names_of_the_contract_are_there() -> None:
+    types = {measure.name: measure.type for measure in CLIENT_MEASURES}
+    assert {name: types.get(name) for name in CONTRACT} == CONTRACT
+
+
+def test_names_say_their_kind_and_labels_are_few() -> None:
+    """No label has a value that comes from outside: never a tag, an endpoint, an error's text."""
+    for measure in (*CLIENT_MEASURES, *RECEIVER_MEASURES):
+        assert measure.name.endswith("_total") == (measure.kind is Kind.COUNTER)
+        assert measure.label in ("", "reason", "result", "le")
+        assert len(measure.values) < 20
+        assert measure.meaning.endswith(".")
+        assert measure.remedy.endswith(".")
+
+
+def test_the_page_of_documentation_is_the_table() -> None:
+    page = Path(__file__).parents[2] / "docs" / "metrics.md"
+    assert documentation() in page.read_text()
+
+
+@QUICK
+@given(st.lists(numbers, max_size=3), numbers, numbers)
+def test_a_death_changes_no_counter_and_takes_the_gauges_away(
+    living: list[Numbers], dying: Numbers, dead: Numbers
+) -> None:
+    before, after = summed([*living, dying], dead), summed(living, buried(dead, dying))
+    for (name, value), was, is_ in zip(SLOTS, before, after, strict=True):
+        if KINDS[name] in (Kind.COUNTER, Kind.HISTOGRAM, Kind.LONGEST):
+            assert is_ == was
+        elif KINDS[name] is Kind.GAUGE:
+            assert is_ == was - dying[slot(name, value)]
+
+
+def test_the_killed_leave_what_waited_where_it_lay() -> None:
+    """Accepted is the sum of the five, for the dead too."""
+    alive = zeros()
+    alive[slot("records_accepted_total")] = 100
+    alive[slot("records_acked_total")] = 60
+    alive[slot("records_waiting")] = 40
+    alive[slot("records_spooled")] = 30
+    dead = ended(alive)
+    assert dead[slot("records_left_spooled_total")] == 30
+    assert dead[slot("records_unacked_total")] == 10

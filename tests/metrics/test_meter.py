@@ -1,0 +1,284 @@
+"""One client's numbers: true at the worst moment to ask, and at the end those of the report."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from logship.buffer.buffer import OVERFLOW_REASON, Buffer
+from logship.buffer.counters import DrainReport
+from logship.buffer.overflow import Admission
+from logship.client import Client
+from logship.delivery import Delivery
+from logship.metering.measures import CLIENT_MEASURES, SLOTS, Kind, Numbers, slot
+from logship.metering.meter import Meter
+from logship.metering.process import Process
+from logship.settings import Settings
+from logship.testing import MemoryTransport, Sidecar
+from tests.unit.accounts import a_buffer, body
+from tests.unit.clients import Stderr, quick_settings, until
+
+COUNTERS = {
+    measure.name for measure in CLIENT_MEASURES if measure.kind in (Kind.COUNTER, Kind.HISTOGRAM)
+}
+
+
+def a_delivery(buffer: Buffer) -> Delivery[Any]:
+    return Delivery(
+        Settings.of().endpoints,
+        source=buffer,
+        inflight_chunks_max=8,
+        ack_timeout_seconds=90.0,
+        retry_wait_seconds=lambda failures: 1.0,
+    )
+
+
+def a_meter(buffer: Buffer) -> Meter:
+    return Meter(buffer, a_delivery(buffer), spool=None, leftovers=None, stop_timeout_seconds=9.0)
+
+
+def named(numbers: Numbers) -> dict[str, float]:
+    """Return what is not 0, by name and label's value."""
+    return {
+        f"{name} {value}".strip(): number
+        for (name, value), number in zip(SLOTS, numbers, strict=True)
+        if number
+    }
+
+
+class Watched:
+    """Readings of one meter; each is checked against the one before."""
+
+    def __init__(self, meter: Meter) -> None:
+        self.meter = meter
+        self.last = meter.read()
+
+    def read(self) -> dict[str, float]:
+        numbers = self.meter.read()
+        for (name, value), before, now in zip(SLOTS, self.last, numbers, strict=True):
+            assert name not in COUNTERS or now >= before, (name, value, before, now)
+        self.last = numbers
+        return named(numbers)
+
+
+class ScrapingStderr:
+    """A last resort in whose midst somebody scrapes; takes every second line."""
+
+    def __init__(self) -> None:
+        self.watched: Watched | None = None
+        self.readings: list[dict[str, float]] = []
+
+    def offer_line(self, line: bytes) -> bool:
+        del line
+        assert self.watched is not None
+        self.readings.append(self.watched.read())
+        return len(self.readings) % 2 == 0
+
+
+def test_a_record_on_its_way_to_stderr_is_not_shown_as_dropped() -> None:
+    """It is counted as dropped until it is there; a counter that went back would be a reset."""
+    buffer = a_buffer(bytes_max=500)
+    stderr = ScrapingStderr()
+    stderr.watched = Watched(a_meter(buffer))
+    admission = Admission(buffer, policy="block", block_seconds_max=0.0, last_resort=stderr)
+    while not stderr.readings:
+        admission.admit("t", body(1))
+    for _ in range(19):
+        admission.admit("t", body(1))
+    numbers = stderr.watched.read()
+    assert len(stderr.readings) == 20
+    assert numbers["records_dropped_total overflow"] == 10
+    assert numbers["records_spilled_total"] == 10
+    shown = [each.get("records_dropped_total overflow", 0) for each in stderr.readings]
+    assert shown == [number // 2 + number % 2 for number in range(20)]
+
+
+def test_a_record_that_has_just_reached_stderr_makes_no_counter_smaller() -> None:
+    """Its thread has not come to say so yet, and another record is dropped already."""
+    buffer = a_buffer()
+    buffer.offer("t", body(1))
+    assert buffer.burn("t", body(2), OVERFLOW_REASON)
+    watched = Watched(a_meter(buffer))
+    assert watched.read()["records_dropped_total overflow"] == 1
+    buffer.counters.undecided.add((0, OVERFLOW_REASON))
+    assert watched.read()["records_dropped_total overflow"] == 1
+
+
+def test_acks_are_counted_in_the_bucket_of_their_time() -> None:
+    buffer = a_buffer()
+    meter = a_meter(buffer)
+    counters = meter.tally.delivery
+    for seconds in (0.001, 0.004, 0.2, 31.0):
+        counters.note_ack(seconds)
+    numbers = meter.read()
+    buckets = {value: numbers[slot("ack_seconds", value)] for value in ("0.001", "0.005", "0.1")}
+    assert buckets == {"0.001": 1, "0.005": 2, "0.1": 2}
+    assert numbers[slot("ack_seconds", "0.25")] == numbers[slot("ack_seconds", "30")] == 3
+    assert numbers[slot("ack_seconds", "+Inf")] == 4
+    assert numbers[slot("ack_seconds", "sum")] == pytest.approx(31.205)
+
+
+def test_a_reason_that_is_not_in_the_table_makes_no_label() -> None:
+    buffer = a_buffer()
+    buffer.offer("t", body(1))
+    for reason in ("new one", "another"):
+        assert buffer.burn("t", body(2), reason)
+    assert named(a_meter(buffer).read())["records_dropped_total other"] == 2
+
+
+def test_a_buffer_that_cannot_be_asked_costs_a_scrape_and_nothing_else(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Its lock's holder is in a garbage collection, say."""
+    import threading
+
+    buffer = a_buffer()
+    buffer.offer("t", body(1))
+    meter = a_meter(buffer)
+    before = meter.read()
+    held, let_go = threading.Event(), threading.Event()
+
+    def wait() -> bool:
+        held.set()
+        return let_go.wait(20)
+
+    def hold() -> None:
+        buffer.locked(wait)
+
+    thread = threading.Thread(target=hold)
+    thread.start()
+    held.wait(20)
+    assert meter.read() == before
+    let_go.set()
+    thread.join()
+
+
+# -- of real clients -------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def stderr(tmp_path: Path) -> Iterator[Stderr]:
+    file = Stderr(tmp_path / "stderr")
+    yield file
+    file.close()
+
+
+def a_client(sidecar: Sidecar, stderr: Stderr, **settings: Any) -> Client:
+    return Client(
+        quick_settings(**settings),
+        transport=MemoryTransport(sidecar),
+        last_resort=stderr.last_resort(),
+    )
+
+
+def assert_agrees(numbers: dict[str, float], report: DrainReport) -> None:
+    """The numbers of a client that has ended are its report's."""
+    dropped = sum(value for name, value in numbers.items() if "dropped" in name)
+    shown = {
+        "accepted": numbers.get("records_accepted_total", 0),
+        "acked": numbers.get("records_acked_total", 0),
+        "spilled": numbers.get("records_spilled_total", 0),
+        "unacked": numbers.get("records_unacked_total", 0),
+        "spooled": numbers.get("records_left_spooled_total", 0),
+        "dropped": dropped,
+    }
+    assert shown == {name: getattr(report, name) for name in shown}
+    assert "records_waiting" not in numbers
+    assert "clients" not in numbers
+
+
+async def test_while_it_lives_the_waiting_make_up_the_sum(stderr: Stderr) -> None:
+    sidecar = Sidecar()
+    sidecar.acks = False
+    client = a_client(sidecar, stderr)
+    async with client:
+        watched = Watched(client._meter)
+        for number in range(100):
+            client.emit({"message": str(number)})
+        await until(lambda: sidecar.held_acks, "a chunk is on its way")
+        numbers = watched.read()
+        assert numbers["records_accepted_total"] == numbers["records_waiting"] == 100
+        assert numbers["connected"] == numbers["clients"] == 1
+        assert numbers["inflight_chunks"] >= 1
+        assert numbers["buffer_bytes"] == client.buffer.bytes_held
+        sidecar.acks = True
+        sidecar.release_acks()
+        assert (await client.flush(20)).all_acked
+        numbers = watched.read()
+        assert numbers["records_acked_total"] == 100
+        assert numbers["ack_seconds +Inf"] == numbers["chunks_sent_total"]
+    watched.read()
+    assert_agrees(named(client._meter.read()), await client.close())
+
+
+async def test_what_a_drain_spills_counts_as_spilled_when_it_is_over(stderr: Stderr) -> None:
+    """Until then its ack may still come; the report says which it was, and so do the metrics."""
+    sidecar = Sidecar()
+    sidecar.acks = False
+    client = a_client(sidecar, stderr)
+    client.start()
+    watched = Watched(client._meter)
+    for number in range(100):
+        client.emit({"message": str(number)})
+    closing = asyncio.ensure_future(client.close(0.5, reason="test"))
+    while not closing.done():
+        numbers = watched.read()
+        is_over = "clients" not in numbers
+        assert is_over or not {"records_spilled_total", "records_unacked_total"} & numbers.keys()
+        await asyncio.sleep(0.001)
+    report = await closing
+    assert report.spilled == 100
+    assert_agrees(watched.read(), report)
+
+
+async def test_refused_records_are_counted_after_the_end(stderr: Stderr) -> None:
+    client = a_client(Sidecar(), stderr)
+    async with client:
+        client.emit({"message": "one"})
+    client.emit({"message": "late"})
+    assert named(client._meter.read())["records_refused_total"] == 1
+
+
+async def test_a_client_that_is_gone_leaves_its_counters_and_no_memory(stderr: Stderr) -> None:
+    process, sidecar = Process(), Sidecar()
+
+    async def live_and_end(closes: bool) -> None:
+        client = a_client(sidecar, stderr)
+        process.add(client._meter, client.settings, client.last_resort)
+        if closes:
+            client.start()
+        for number in range(10):
+            client.emit({"message": str(number)})
+        if closes:
+            assert (await client.close(20)).all_acked
+
+    await live_and_end(closes=True)
+    await live_and_end(closes=False)
+    gc.collect()
+    await asyncio.sleep(0)  # the loop lets go of its last callbacks
+    gc.collect()
+    assert not [each for each in gc.get_objects() if isinstance(each, Client)]
+    for _ in range(2):
+        numbers = named(process.read())
+        assert numbers["records_accepted_total"] == 20
+        assert numbers["records_acked_total"] == 10
+        assert numbers["records_unacked_total"] == 10
+        assert "clients" not in numbers
+
+
+async def test_many_short_clients_do_not_pile_up(stderr: Stderr) -> None:
+    process, sidecar = Process(), Sidecar()
+    for _ in range(300):
+        client = a_client(sidecar, stderr)
+        client.emit({"message": "one"})
+        process.add(client._meter, client.settings, client.last_resort)
+        client.buffer.wake = lambda: None  # breaks the circle, so that it is gone at once
+        del client
+    gc.collect()
+    assert named(process.read())["records_accepted_total"] == 300
+    assert len(process._entries) == 0

@@ -1,0 +1,382 @@
+"""Pages of real processes: each counted once, whoever dies when, and nothing untrue believed.
+
+The owners are forked children that do nothing but hold a page; the numbers they wrote are known.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import signal
+import struct
+import threading
+import time
+import zlib
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from logship.metering import pages as module
+from logship.metering.measures import LAYOUT, SLOTS, slot, zeros
+from logship.metering.pages import Pages, PagesError
+
+ACCEPTED, WAITING = slot("records_accepted_total"), slot("records_waiting")
+DRAINED = slot("processes_ended_total", "drained")
+KILLED = slot("processes_ended_total", "killed")
+KEY = "0123456789abcdef"
+
+
+class Owners:
+    """Processes that hold a page each."""
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+        self._pids: list[int] = []
+
+    def start(self, accepted: float, *, is_done: bool = True, waiting: float = 0.0) -> int:
+        """Start one that says so much; return its pid when its page is written."""
+        read, write = os.pipe()
+        pid = os.fork()
+        if pid == 0:
+            try:
+                numbers = zeros()
+                numbers[ACCEPTED], numbers[WAITING] = accepted, waiting
+                Pages(self._directory, KEY).begin().write(numbers, is_done=is_done)
+                os.write(write, b"!")
+                signal.pause()
+            finally:
+                os._exit(1)
+        os.close(write)
+        assert os.read(read, 1) == b"!"
+        os.close(read)
+        self._pids.append(pid)
+        return pid
+
+    def kill(self, pid: int) -> None:
+        """End one with SIGKILL."""
+        os.kill(pid, signal.SIGKILL)
+        os.waitpid(pid, 0)
+        self._pids.remove(pid)
+
+    def kill_all(self) -> None:
+        """End all."""
+        for pid in list(self._pids):
+            self.kill(pid)
+
+
+@pytest.fixture
+def owners(pages: Path) -> Iterator[Owners]:
+    owners = Owners(pages)
+    yield owners
+    owners.kill_all()
+
+
+def accepted_in(directory: Path) -> float:
+    return Pages(directory, KEY).total().numbers[ACCEPTED]
+
+
+def names(directory: Path, start: str) -> list[str]:
+    return sorted(each.name for each in directory.iterdir() if each.name.startswith(start))
+
+
+def test_the_living_and_the_dead_are_summed(pages: Path, owners: Owners) -> None:
+    """Counters of the dead stay, their gauges vanish, and how they ended is counted."""
+    first = owners.start(1, waiting=5)
+    owners.start(10, waiting=7)
+    third = owners.start(100, is_done=False, waiting=9)
+    total = Pages(pages, KEY).total().numbers
+    assert (total[ACCEPTED], total[WAITING]) == (111, 21)
+    owners.kill(first)
+    owners.kill(third)
+    for _ in range(3):
+        total = Pages(pages, KEY).total().numbers
+        assert (total[ACCEPTED], total[WAITING]) == (111, 7)
+        assert (total[DRAINED], total[KILLED]) == (1, 1)
+        assert total[slot("records_unacked_total")] == 9
+    assert len(names(pages, "page-")) == 1
+
+
+def test_only_the_owner_can_read_them(pages: Path, owners: Owners) -> None:
+    owners.kill(owners.start(1))
+    owners.start(1)
+    accepted_in(pages)
+    assert pages.stat().st_mode & 0o777 == 0o700
+    assert {each.stat().st_mode & 0o777 for each in pages.iterdir()} == {0o600}
+
+
+def test_a_new_process_folds_the_dead_so_that_their_number_is_bounded(
+    pages: Path, owners: Owners
+) -> None:
+    """Nobody scrapes, and workers come and go."""
+    for _ in range(20):
+        owners.kill(owners.start(1))
+    assert len(names(pages, "page-")) == 1
+    assert accepted_in(pages) == 20
+
+
+@pytest.mark.filterwarnings("ignore:.*multi-threaded:DeprecationWarning")
+def test_scrapers_that_race_count_each_process_once(pages: Path, owners: Owners) -> None:
+    """Workers end and begin all the while; no scraper ever sees less than before."""
+    wrong: list[tuple[float, float]] = []
+    over = threading.Event()
+
+    def scrape() -> None:
+        mine, last = Pages(pages, KEY), 0.0
+        while not over.is_set():
+            now = mine.total().numbers[ACCEPTED]
+            if now < last:
+                wrong.append((last, now))
+            last = now
+
+    scrapers = [threading.Thread(target=scrape) for _ in range(4)]
+    for each in scrapers:
+        each.start()
+    for _ in range(60):
+        owners.kill(owners.start(1))
+    over.set()
+    for each in scrapers:
+        each.join()
+    assert wrong == []
+    assert accepted_in(pages) == 60
+
+
+@pytest.mark.parametrize("step", ["before the sum", "behind the sum", "between the removals"])
+def test_a_fold_that_dies_in_the_middle_neither_loses_nor_doubles(
+    pages: Path, owners: Owners, monkeypatch: pytest.MonkeyPatch, step: str
+) -> None:
+    owners.kill(owners.start(1))
+    for pid in [owners.start(accepted) for accepted in (10, 100, 1000)]:
+        owners.kill(pid)
+    removals: list[str] = []
+
+    class Died(BaseException):
+        pass
+
+    def die(*_: object) -> None:
+        raise Died
+
+    def remove_one(self: Pages, name: str) -> None:
+        if name.startswith("page-"):
+            if removals:
+                raise Died
+            removals.append(name)
+        (pages / name).unlink(missing_ok=True)
+
+    with monkeypatch.context() as patched:
+        if step == "before the sum":
+            patched.setattr(Pages, "_write_sum", die)
+        elif step == "behind the sum":
+            patched.setattr(Pages, "_unlink", die_at_pages(die))
+        else:
+            patched.setattr(Pages, "_unlink", remove_one)
+        with pytest.raises(Died):
+            Pages(pages, KEY).fold()
+    for _ in range(3):
+        assert accepted_in(pages) == 1111
+    assert names(pages, "page-") == []
+
+
+def die_at_pages(die: Callable[[], None]) -> Callable[[Pages, str], None]:
+    """Return an `_unlink` that dies at a page, and does nothing for other files."""
+
+    def unlink(self: Pages, name: str) -> None:
+        if name.startswith("page-"):
+            die()
+
+    return unlink
+
+
+def test_a_folder_that_stands_still_stops_no_scraper(pages: Path, owners: Owners) -> None:
+    """The lock of the fold is held for ever; the sums are right all the same."""
+    owners.kill(owners.start(1))
+    owners.start(10)
+    with (pages / f"fold-{KEY}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        owners.kill(owners.start(100))
+        assert [accepted_in(pages) for _ in range(3)] == [111] * 3
+    assert accepted_in(pages) == 111
+
+
+def test_a_reader_that_looks_at_a_page_is_not_taken_for_its_owner(
+    pages: Path, owners: Owners
+) -> None:
+    """Two scrapers ask at the same time whether it is dead: both must hear that it is."""
+    owners.kill(owners.start(1))
+    (name,) = names(pages, "page-")
+    with (pages / name).open("rb") as read:
+        fcntl.flock(read, fcntl.LOCK_SH)
+        assert Pages(pages, KEY).total().numbers[DRAINED] == 1
+
+
+def test_a_fork_of_an_owner_does_not_keep_it_alive(pages: Path) -> None:
+    """A lock lives as long as one descriptor of its file: the child has to close his."""
+    read, write = os.pipe()
+    owner = os.fork()
+    if owner == 0:
+        mine = Pages(pages, KEY)
+        mine.begin().write(zeros(), is_done=True)
+        child = os.fork()
+        if child == 0:
+            mine.close()
+            os.write(write, b"%d" % os.getpid())
+            signal.pause()
+        os.waitpid(child, 0)
+        os._exit(0)
+    child = int(os.read(read, 32))
+    try:
+        assert Pages(pages, KEY).total().numbers[DRAINED] == 0
+        os.kill(owner, signal.SIGKILL)
+        os.waitpid(owner, 0)
+        assert Pages(pages, KEY).total().numbers[DRAINED] == 1
+    finally:
+        os.kill(child, signal.SIGKILL)
+        os.close(read)
+        os.close(write)
+
+
+def test_other_containers_are_none_of_our_business(pages: Path, owners: Owners) -> None:
+    owners.start(1)
+    other = Pages(pages, "f" * 16)
+    page = other.begin()
+    numbers = zeros()
+    numbers[ACCEPTED] = 10
+    page.write(numbers, is_done=True)
+    assert accepted_in(pages) == 1
+    assert other.total().numbers[ACCEPTED] == 10
+
+
+def test_a_claim_is_one_processs_and_passes_on(pages: Path) -> None:
+    first, second = Pages(pages, KEY), Pages(pages, KEY)
+    claim = first.claim_endpoint(9100)
+    assert claim is not None
+    claim.note_port(9100)
+    assert second.claim_endpoint(9100) is None
+    assert second.claim_endpoint(9101) is not None
+    first.close()
+    passed_on = second.claim_endpoint(9100)
+    assert passed_on is not None
+    assert passed_on.last_port == 9100
+
+
+# -- what is not to be believed --------------------------------------------------------------------
+
+HEADER = struct.Struct("<8sII16s")
+
+
+def a_page(
+    values: list[float], *, magic: bytes = b"logspage", version: int = 1, layout: int = LAYOUT
+) -> bytes:
+    """Return a page's bytes, made without the code under test."""
+    copy = struct.pack(f"<QI{len(values)}d", 1, 1, *values)
+    copy += struct.pack("<I", zlib.crc32(copy))
+    return HEADER.pack(magic, version, layout, bytes(16)) + copy + bytes(len(copy))
+
+
+GOOD = [3.0] * len(SLOTS)
+
+
+def test_the_page_made_here_is_a_page(pages: Path) -> None:
+    """Else the tests below would show nothing."""
+    total = with_file(pages, a_page(GOOD))
+    assert (total.numbers[ACCEPTED], total.refused) == (3, 0)
+
+
+def with_file(directory: Path, data: bytes) -> module.Total:
+    mine = Pages(directory, KEY)
+    (directory / f"page-{KEY}-{'0' * 32}").write_bytes(data)
+    return mine.total()
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"",
+        b"\0" * 4096,
+        os.urandom(5000),
+        a_page(GOOD)[:-1000],
+        a_page(GOOD) + b"\0",
+        a_page(GOOD, magic=b"logsPAGE"),
+        a_page(GOOD, version=2),
+        a_page(GOOD, layout=LAYOUT ^ 1),
+        a_page([float("nan")] * len(SLOTS)),
+        a_page([float("inf")] * len(SLOTS)),
+        a_page([-1.0] * len(SLOTS)),
+        a_page([1e300] * len(SLOTS)),
+    ],
+)
+def test_a_file_that_cannot_be_a_page_is_counted_and_left_alone(pages: Path, data: bytes) -> None:
+    total = with_file(pages, data)
+    assert (total.numbers, total.refused) == (zeros(), 1)
+    assert names(pages, "page-")
+
+
+def test_links_pipes_and_directories_are_not_read(pages: Path, tmp_path: Path) -> None:
+    mine = Pages(pages, KEY)
+    (tmp_path / "elsewhere").write_bytes(a_page(GOOD))
+    (pages / f"page-{KEY}-{'1' * 32}").symlink_to(tmp_path / "elsewhere")
+    os.mkfifo(pages / f"page-{KEY}-{'2' * 32}")
+    (pages / f"page-{KEY}-{'3' * 32}").mkdir()
+    total = mine.total()
+    assert (total.numbers, total.refused) == (zeros(), 3)
+
+
+def test_a_torn_copy_leaves_the_one_before(pages: Path) -> None:
+    """The owner died in the middle of a write, or is in it."""
+    mine = Pages(pages, KEY)
+    page = mine.begin()
+    numbers = zeros()
+    numbers[ACCEPTED] = 1
+    page.write(numbers, is_done=True)
+    (name,) = names(pages, "page-")
+    before = (pages / name).read_bytes()
+    numbers[ACCEPTED] = 2
+    page.write(numbers, is_done=True)
+    after = (pages / name).read_bytes()
+    (first, *_, last) = [at for at, (a, b) in enumerate(zip(before, after, strict=True)) if a != b]
+    for cut in range(first + 1, last):
+        (pages / name).write_bytes(after[:cut] + before[cut:])
+        assert mine.total().numbers[ACCEPTED] in (1, 2)
+    (pages / name).write_bytes(after[: last - 1] + b"\xff\xff" + after[last + 1 :])
+    assert mine.total().numbers[ACCEPTED] == 1
+
+
+def test_a_damaged_sum_is_an_empty_one(pages: Path, owners: Owners) -> None:
+    owners.kill(owners.start(5))
+    accepted_in(pages)
+    (pages / f"sum-{KEY}").write_bytes(os.urandom(700))
+    owners.start(2)
+    assert accepted_in(pages) == 2
+
+
+def test_what_nobody_reads_is_removed_after_a_day(pages: Path, owners: Owners) -> None:
+    """Of containers that are gone, and what cannot be read; never what is locked."""
+    with_file(pages, b"rubbish")
+    Pages(pages, "f" * 16).begin()
+    gone = Pages(pages, "e" * 16)
+    gone.begin()
+    gone.close()
+    assert names(pages, f"page-{'e' * 16}")
+    for each in pages.iterdir():
+        os.utime(each, (time.time() - 90_000,) * 2)
+    owners.start(1)
+    assert not names(pages, f"page-{KEY}-{'0' * 32}")
+    assert not names(pages, f"page-{'e' * 16}")
+    assert names(pages, f"page-{'f' * 16}")
+
+
+def test_a_directory_that_others_can_write_in_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "open").mkdir()
+    (tmp_path / "open").chmod(0o777)
+    with pytest.raises(PagesError, match="others may write in it"):
+        Pages(tmp_path / "open")
+    (tmp_path / "open").chmod(0o1777)
+    Pages(tmp_path / "open")
+
+
+def test_a_directory_that_cannot_be_made_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(PagesError, match=str(tmp_path / "file" / "pages")):
+        Pages(tmp_path / "file" / "pages")
+    with pytest.raises(PagesError, match="Not a directory"):
+        Pages(tmp_path / "file")

@@ -1,0 +1,253 @@
+"""Right numbers under real prefork servers: each record counted once, whichever worker had it.
+
+Workers are recycled all the while, by the server's own rules, and somebody scrapes many times a
+second. The ledger says how many records there were; no counter may ever go down.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import signal
+import textwrap
+import urllib.request
+from pathlib import Path
+from typing import Self
+
+import pytest
+
+from tests.metrics.scraping import Scraper
+from tests.process.conftest import Sidecar
+from tests.support.programs import Program, Programs
+from tests.support.servers import ReservedPort
+from tests.support.waiting import wait_until
+
+DRAINED = 'logship_processes_ended_total{result="drained"}'
+KILLED = 'logship_processes_ended_total{result="killed"}'
+
+
+def missing(module: str) -> pytest.MarkDecorator:
+    """Skip where a server is not installed."""
+    found = importlib.util.find_spec(module) is not None
+    return pytest.mark.skipif(not found, reason=f"{module} is not installed")
+
+
+GUNICORN = """
+    if __name__ == "__main__":
+        import sys
+        from gunicorn.app.wsgiapp import run
+        sys.argv = ["gunicorn", "program:app", *{options!r}]
+        run()
+
+    import logship
+    from application import log
+
+    logship.install(level="INFO", linger_seconds=0.05)
+
+    def app(environ, start_response):
+        log(environ["PATH_INFO"])
+        start_response("200 OK", [("Content-Type", "text/plain")])
+        return [b"ok"]
+"""
+
+
+def until_shown(scraper: Scraper, key: str, value: float) -> None:
+    """Wait until the endpoint shows a value."""
+    wait_until(lambda: scraper.value(key) == value, f"{key} is {value}", 60)
+
+
+def assert_sum_is_the_ledger(scraper: Scraper, program: Program) -> None:
+    """Wait until all is acked, and hold it against the ledger."""
+    records = len(program.ledger)
+    try:
+        until_shown(scraper, "logship_records_acked_total", records)
+    finally:
+        shown = {name: value for name, value in scraper.last.items() if "records" in name}
+        assert scraper.value("logship_records_acked_total") == records, shown
+    assert scraper.value("logship_records_accepted_total") == records
+    assert scraper.value("logship_records_unacked_total") == 0
+    assert scraper.went_down == []
+
+
+class Site:
+    """A gunicorn with two workers."""
+
+    def __init__(self, programs: Programs, pages: Path, metrics_port: int, *options: str) -> None:
+        self.port = ReservedPort()
+        words = ["--bind", f"127.0.0.1:{self.port.number}", "--workers", "2", *options]
+        self.program = programs.start(
+            GUNICORN.replace("{options!r}", repr(words)),
+            environ={
+                "LOGSHIP_METRICS_PORT": str(metrics_port),
+                "LOGSHIP_METRICS_DIR": str(pages),
+            },
+        )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.port.close()
+
+    def visit(self, times: int) -> None:
+        """Send so many requests; one that meets a worker's end is sent again."""
+        for number in range(times):
+            self.program.until_true(lambda number=number: self._is_answered(number), "an answer")  # type: ignore[misc]
+
+    def _is_answered(self, number: int) -> bool:
+        try:
+            url = f"http://127.0.0.1:{self.port.number}/{number}"
+            with urllib.request.urlopen(url, timeout=20) as answer:
+                return bool(answer.read() == b"ok")
+        except OSError:
+            return False
+
+
+@missing("gunicorn")
+@pytest.mark.parametrize("preload", [False, True])
+def test_gunicorns_workers_are_summed_while_they_come_and_go(
+    programs: Programs, sidecar: Sidecar, pages: Path, port: int, scraper: Scraper, preload: bool
+) -> None:
+    options = ["--max-requests", "10", *(["--preload"] if preload else [])]
+    with Site(programs, pages, port, *options) as site:
+        for _ in range(10):
+            scraped = scraper.scrapes
+            site.visit(10)
+            wait_until(lambda scraped=scraped: scraper.scrapes > scraped, "a scrape")  # type: ignore[misc]
+        wait_until(lambda: scraper.value(DRAINED) >= 8, "eight workers have ended", 60)
+        assert_sum_is_the_ledger(scraper, site.program)
+        assert scraper.value(KILLED) == 0
+        assert len(site.program.ledger) >= 100
+        assert len(list(pages.glob("page-*"))) <= 8
+        site.program.process.terminate()
+        ended = site.program.end()
+    sidecar.output.verdict(ended).assert_all_delivered()
+
+
+@missing("gunicorn")
+def test_a_worker_that_is_killed_is_counted_as_that(
+    programs: Programs, pages: Path, port: int, scraper: Scraper
+) -> None:
+    """What it had counted until a second before stays in the sum; gunicorn makes another."""
+    with Site(programs, pages, port) as site:
+        site.visit(20)
+        assert_sum_is_the_ledger(scraper, site.program)
+        worker = int(site.program.ledger[0].split("-")[1])
+        assert worker != site.program.process.pid
+        os.kill(worker, signal.SIGKILL)
+        until_shown(scraper, KILLED, 1)
+        site.visit(20)
+        assert_sum_is_the_ledger(scraper, site.program)
+
+
+CELERY = """
+    import os, sys
+    from celery import Celery
+    from celery.signals import worker_process_init, worker_process_shutdown, worker_ready
+    import logship
+    from application import log
+
+    app = Celery("program")
+    folder = os.environ["TEST_DIRECTORY"] + "/queue"
+    os.makedirs(folder, exist_ok=True)
+    app.conf.update(
+        broker_url="filesystem://",
+        broker_transport_options={
+            "data_folder_in": folder,
+            "data_folder_out": folder,
+            "control_folder": folder + "-control",
+        },
+        worker_hijack_root_logger=False,
+        worker_max_tasks_per_child=5,
+        broker_connection_retry_on_startup=True,
+        task_ignore_result=True,
+    )
+
+    @app.task(name="work")
+    def work(number):
+        log(f"task {number}")
+
+    @worker_process_init.connect
+    def begin(**_):
+        global client
+        client = logship.install(level="INFO", linger_seconds=0.05)
+
+    @worker_process_shutdown.connect
+    def end(**_):
+        client.close(timeout=20)
+
+    @worker_ready.connect
+    def fill(**_):
+        for number in range(60):
+            work.delay(number)
+
+    if __name__ == "__main__":
+        app.worker_main(
+            ["worker", "--pool", "prefork", "--concurrency", "2", "--loglevel", "ERROR",
+             "--without-gossip", "--without-mingle", "--without-heartbeat"]
+        )
+"""
+
+
+@missing("celery")
+def test_celerys_workers_are_summed_while_they_come_and_go(
+    programs: Programs, sidecar: Sidecar, pages: Path, port: int, scraper: Scraper
+) -> None:
+    """Children that leave by `os._exit`, without atexit: the integration's hook closes."""
+    environ = {"LOGSHIP_METRICS_PORT": str(port), "LOGSHIP_METRICS_DIR": str(pages)}
+    program = programs.start(CELERY, environ=environ)
+    program.until_logged(60)
+    assert_sum_is_the_ledger(scraper, program)
+    wait_until(lambda: scraper.value(DRAINED) >= 8, "eight workers have ended", 60)
+    assert len(program.ledger) == 60
+    assert scraper.value("logship_records_accepted_total") == 60
+    program.process.terminate()
+    ended = program.end()
+    sidecar.output.verdict(ended).assert_all_delivered()
+
+
+FORKS = """
+    import os, sys
+    import logship
+    from application import log, ready, wait_for
+
+    client = logship.install(level="INFO", linger_seconds=0.05)
+    for _ in range(10):
+        log()
+    ready()
+    for _ in range(20):
+        child = {fork}
+        if child == 0:
+            log("in the child")
+            client.close(timeout=20)
+            {leave}
+        os.waitpid(child, 0)
+    log("in the parent")
+    client.flush(20)
+    wait_for("end")
+"""
+
+
+@pytest.mark.parametrize("leave", ["os._exit(0)", "sys.exit(0)", "os.execv('/bin/true', ['true'])"])
+@pytest.mark.parametrize("fork", ["os.fork()", "ctypes.PyDLL(None).fork()"])
+def test_forked_children_begin_at_zero(
+    programs: Programs,
+    pages: Path,
+    port: int,
+    scraper: Scraper,
+    fork: str,
+    leave: str,
+) -> None:
+    """The parent's numbers are not theirs, nor his port; also where no hook of fork runs."""
+    source = "import ctypes\n" + textwrap.dedent(FORKS).replace("{fork}", fork)
+    environ = {"LOGSHIP_METRICS_PORT": str(port), "LOGSHIP_METRICS_DIR": str(pages)}
+    program = programs.start(source.replace("{leave}", leave), environ=environ)
+    wait_until(
+        lambda: scraper.value(DRAINED) + scraper.value(KILLED) == 20, "twenty ends are shown", 60
+    )
+    assert scraper.value(KILLED) == 0
+    assert_sum_is_the_ledger(scraper, program)
+    assert scraper.value("logship_records_accepted_total") == 31
+    assert scraper.value("logship_clients") == 1
+    program.let_go("end")
+    assert program.end().returncode == 0
