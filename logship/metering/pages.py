@@ -14,7 +14,7 @@ to that sum, once, and removed.
 
 Files are read and written, never mapped: whoever shortens a mapped file ends the process that has
 it, and a metric is not worth that. Everything read is untrusted, because a volume may be shared.
-See `docs/decisions/012-metrics-pages.md`.
+See `docs/decisions/008-metrics-pages.md`.
 """
 
 from __future__ import annotations
