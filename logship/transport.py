@@ -414,6 +414,8 @@ def _look_up(
             addresses.append((family, (str(name[0]), int(name[1]))))
     except OSError as failure:
         error = failure
+    except UnicodeError as failure:  # no name can be written so: an empty label, one too long
+        error = OSError(f"{host} is no host name: {failure}")
     with contextlib.suppress(RuntimeError):  # the loop is closed: nobody asks any more
         loop.call_soon_threadsafe(_settle, answer, addresses, error)
 

@@ -1,0 +1,40 @@
+"""Names that are none, names that went away: the resolver answers each, and goes on."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from logship.transport import Resolver
+
+
+@pytest.fixture
+def resolver() -> Iterator[Resolver]:
+    fresh = Resolver()
+    yield fresh
+    fresh.close()
+
+
+@pytest.mark.parametrize("host", ["a..b", f"{'x' * 64}.example", ""])
+async def test_what_cannot_be_a_name_is_an_error_and_the_next_is_answered(
+    resolver: Resolver, host: str
+) -> None:
+    with pytest.raises(OSError, match="name"):
+        await resolver.resolve(f".{host}", 1)
+    assert (socket.AF_INET, ("127.0.0.1", 1)) in await resolver.resolve("localhost", 1)
+
+
+async def test_a_name_that_is_gone_keeps_its_last_good_address(
+    resolver: Resolver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def gone(*_: Any, **__: Any) -> None:
+        raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+
+    resolver.remember("sidecar", (socket.AF_INET, ("127.0.0.1", 7)))
+    monkeypatch.setattr(socket, "getaddrinfo", gone)
+    assert await resolver.resolve("sidecar", 7) == [(socket.AF_INET, ("127.0.0.1", 7))]
+    with pytest.raises(socket.gaierror):
+        await resolver.resolve("elsewhere", 7)
