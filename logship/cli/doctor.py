@@ -1,0 +1,100 @@
+"""`logship doctor`: check from here that records would arrive."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import sys
+from collections.abc import AsyncIterator
+
+import click
+
+from logship.doctor.result import Result, as_json, as_line, has_failed
+
+
+@click.command(short_help="Check from here that records would arrive.")
+@click.option("--json", "as_object", is_flag=True, help="Print everything as one JSON object.")
+@click.option(
+    "--workers",
+    type=click.IntRange(min=1),
+    default=1,
+    show_default=True,
+    metavar="N",
+    help="Processes of this container that have a client each (gunicorn -w N).",
+)
+@click.option(
+    "--tag", metavar="T", help="Of the test records (default: LOGSHIP_TAG, as the application's)."
+)
+@click.option("--no-send", is_flag=True, help="Send no test records; connect only.")
+@click.option(
+    "--burst",
+    type=click.IntRange(min=0, max=1_000_000),
+    default=2000,
+    show_default=True,
+    metavar="N",
+    help="Records that measure how fast the sidecar acks; 0: none.",
+)
+@click.option(
+    "--wait",
+    "wait_seconds",
+    type=click.FloatRange(min=0.1, max=600),
+    default=10.0,
+    show_default=True,
+    metavar="SECONDS",
+    help="How long to wait for acks.",
+)
+@click.pass_context
+def command(
+    context: click.Context,
+    as_object: bool,
+    workers: int,
+    tag: str | None,
+    no_send: bool,
+    burst: int,
+    wait_seconds: float,
+) -> None:
+    """Check from here that records would arrive, and what becomes of them at the end.
+
+    Run it where the application runs, with its environment: in its container, before a rollout or
+    when logs are missing. It looks at the settings, connects to each endpoint as the application
+    would, sends records that carry the field `logship_doctor` (they arrive where the
+    application's do) and compares what it measured with the container's limits.
+
+    This is NOT a health check for the application's container: a sidecar that is down must not
+    get an application killed that can wait for it.
+
+    \b
+    Exit codes:
+      0  no check failed; warnings may be worth reading
+      1  a check failed: what was seen, and what to do
+      2  usage
+    """
+    from logship.doctor.examination import examine  # noqa: PLC0415 - `--help` needs none of it
+    from logship.doctor.sidecars import Sending  # noqa: PLC0415 - nor this
+
+    if tag is not None and not (tag and tag.isprintable()):
+        raise click.UsageError("--tag: give a text of printable characters")
+    sending = Sending(allowed=not no_send, burst=burst, wait_seconds=wait_seconds, tag=tag)
+    results = asyncio.run(_shown(examine(os.environ, sending, workers), as_object=as_object))
+    if as_object:
+        click.echo(json.dumps(as_json(results), indent=2))
+    context.exit(1 if has_failed(results) else 0)
+
+
+async def _shown(results: AsyncIterator[Result], *, as_object: bool) -> list[Result]:
+    """Collect the results, and show each as soon as it is known."""
+    collected = []
+    async for result in results:
+        collected.append(result)
+        if not as_object:
+            _show(as_line(result))
+    return collected
+
+
+def _show(line: str) -> None:
+    encoding = sys.stdout.encoding or "utf-8"
+    click.echo(line.encode(encoding, "backslashreplace").decode(encoding))
+    with contextlib.suppress(OSError):
+        sys.stdout.flush()

@@ -1,0 +1,92 @@
+"""`logship lint`: read deployment files and say what would lose logs."""
+
+from __future__ import annotations
+
+import json
+import sys
+
+import click
+
+from logship.linting.model import LintError
+from logship.linting.report import FileReport, Ignoring, as_json, as_text, judge
+
+FILE_BYTES_MAX = 64 * 1024 * 1024
+"""A Terraform plan of a large estate has a few megabytes."""
+
+
+class _CannotJudge(click.ClickException):
+    """A file cannot be read, so that nothing can be said of it."""
+
+    exit_code = 2
+
+
+def _read_ignoring(
+    context: click.Context, parameter: click.Parameter, values: tuple[str, ...]
+) -> tuple[Ignoring, ...]:
+    del context, parameter
+    try:
+        return tuple(Ignoring.parse(value) for value in values)
+    except LintError as error:
+        raise click.BadParameter(str(error)) from None
+
+
+@click.command(short_help="Find in deployment files what would lose logs.")
+@click.argument("files", metavar="FILE...", nargs=-1, required=True)
+@click.option("--json", "as_object", is_flag=True, help="Print everything as one JSON object.")
+@click.option(
+    "--ignore",
+    "ignoring",
+    multiple=True,
+    metavar="RULE[:CONTAINER]",
+    callback=_read_ignoring,
+    help="Leave out a rule's findings, or those of one container. May be repeated.",
+)
+@click.option("--spot", is_flag=True, help="The ECS tasks run on Fargate Spot.")
+@click.pass_context
+def command(
+    context: click.Context,
+    files: tuple[str, ...],
+    as_object: bool,
+    ignoring: tuple[Ignoring, ...],
+    spot: bool,
+) -> None:
+    """Find in deployment files what would lose logs, before anything runs; offline.
+
+    FILE is an ECS task definition (JSON, as registered or described), a Terraform plan (`terraform
+    show -json PLAN`), a Kubernetes manifest, a compose file, or a configuration of Fluentd or
+    Fluent Bit; `-` is standard input. YAML needs `pip install 'logship-forward[lint]'`.
+
+    A comment `# logship-lint: ignore RULE reason` in a file leaves a rule out for that file.
+
+    \b
+    Exit codes:
+      0  nothing was found
+      1  findings: for each what happens at night, and the line to change
+      2  a file cannot be read, or usage
+    """
+    try:
+        reports = [judge(name, _content(name), ignoring, is_spot=spot) for name in files]
+    except LintError as error:
+        raise _CannotJudge(str(error)) from None
+    _show(reports, as_object=as_object)
+    context.exit(1 if any(each.findings for each in reports) else 0)
+
+
+def _content(name: str) -> str:
+    try:
+        with click.open_file(name, "rb") as file:
+            data = file.read(FILE_BYTES_MAX + 1)
+    except OSError as error:
+        raise LintError(f"{name}: {error.strerror or error}") from None
+    if len(data) > FILE_BYTES_MAX:
+        raise LintError(f"{name}: it is larger than {FILE_BYTES_MAX // 1024 // 1024} MiB")
+    try:
+        return bytes(data).decode("utf-8-sig")
+    except UnicodeDecodeError:
+        raise LintError(f"{name}: it is no UTF-8 text") from None
+
+
+def _show(reports: list[FileReport], *, as_object: bool) -> None:
+    text = json.dumps(as_json(reports), indent=2) if as_object else "\n".join(as_text(reports))
+    encoding = sys.stdout.encoding or "utf-8"
+    click.echo(text.encode(encoding, "backslashreplace").decode(encoding))

@@ -1,0 +1,54 @@
+"""What a check says: how it went, what was seen, what to do."""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from typing import Any
+
+
+class Outcome(enum.StrEnum):
+    """How a check went; only `fail` makes the command fail."""
+
+    OK = "ok"
+    WARN = "warn"
+    FAIL = "fail"
+    SKIP = "skip"
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """One check's answer.
+
+    Attributes:
+        check: Its name.
+        outcome: How it went.
+        text: What was seen, with figures.
+        advice: What to do; empty where nothing is to be done.
+    """
+
+    check: str
+    outcome: Outcome
+    text: str
+    advice: str = ""
+
+
+def as_json(results: Iterable[Result]) -> dict[str, Any]:
+    """Return the results for a program."""
+    listed = list(results)
+    return {
+        "healthy": not has_failed(listed),
+        "checks": [{**asdict(each), "outcome": each.outcome.value} for each in listed],
+    }
+
+
+def has_failed(results: Iterable[Result]) -> bool:
+    """Tell whether any check failed."""
+    return any(each.outcome is Outcome.FAIL for each in results)
+
+
+def as_line(result: Result) -> str:
+    """Return a result for a person."""
+    line = f"{result.outcome.value:<5} {result.check}: {result.text}"
+    return f"{line}\n      → {result.advice}" if result.advice else line

@@ -1,0 +1,1 @@
+"""`logship doctor` against sidecars that are well, ill and something else."""

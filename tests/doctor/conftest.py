@@ -1,0 +1,111 @@
+"""Calls of the command, and what it is called against."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner
+
+from logship.cli.doctor import command
+from tests.contract.certificates import Certificates, make_certificates
+from tests.support.servers import EmbeddedReceiver
+
+
+@dataclass(frozen=True)
+class Told:
+    """What the doctor said.
+
+    Attributes:
+        exit_code: Of the command.
+        output: All of it.
+        checks: Its checks, in their order.
+    """
+
+    exit_code: int
+    output: str
+    checks: list[dict[str, str]]
+
+    def __getitem__(self, check: str) -> dict[str, str]:
+        """Return the one result of a check."""
+        (found,) = [each for each in self.checks if each["check"] == check]
+        return found
+
+    def outcome(self, check: str) -> str | None:
+        """Return how a check went, None where it was not made."""
+        found = [each["outcome"] for each in self.checks if each["check"] == check]
+        return found[0] if found else None
+
+
+def ask(*options: str, **environment: str) -> Told:
+    """Run `logship doctor --json` with the given `LOGSHIP_*` settings, in lower case here.
+
+    The buffer is small, so that the machine's own limits are no part of what a test shows.
+    """
+    environment = {"buffer_bytes_max": str(4 * 1024 * 1024), **environment}
+    variables = {
+        name if name.isupper() else f"LOGSHIP_{name.upper()}": value
+        for name, value in environment.items()
+    }
+    result = CliRunner().invoke(command, ["--json", *options], env=variables)
+    assert result.exception is None or isinstance(result.exception, SystemExit), result.output
+    return Told(result.exit_code, result.output, json.loads(result.output)["checks"])
+
+
+@pytest.fixture
+def sidecar(tmp_path: Path) -> Iterator[EmbeddedReceiver]:
+    with EmbeddedReceiver(tmp_path / "sidecar") as sidecar:
+        yield sidecar
+
+
+@pytest.fixture(scope="session")
+def certificates(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
+    return make_certificates(tmp_path_factory.mktemp("certificates"))
+
+
+class JsonServer:
+    """An HTTP server on loopback that answers paths with JSON, as task metadata do.
+
+    Attributes:
+        answers: By path.
+        port: Where it listens.
+    """
+
+    def __init__(self) -> None:
+        self.answers: dict[str, Any] = {}
+        answers = self.answers
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                body = json.dumps(answers.get(self.path)).encode()
+                self.send_response(200)
+                self.send_header("Content-Length", str(len(body)))
+                self.end_headers()
+                self.wfile.write(body)
+
+            def log_message(self, format: str, *args: object) -> None:
+                """Say nothing."""
+
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.port: int = self._server.server_address[1]
+        self._thread = threading.Thread(target=self._server.serve_forever, daemon=True)
+        self._thread.start()
+
+    def close(self) -> None:
+        """End it."""
+        self._server.shutdown()
+        self._server.server_close()
+        self._thread.join()
+
+
+@pytest.fixture
+def json_server() -> Iterator[JsonServer]:
+    server = JsonServer()
+    yield server
+    server.close()

@@ -1,0 +1,282 @@
+"""The sidecar's part: what is said of servers that are well, ill, closed, and something else."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from logship.doctor import sidecars
+from tests.contract.certificates import Certificates
+from tests.doctor.closing_server import ClosingServer
+from tests.doctor.conftest import JsonServer, ask
+from tests.support.programs_gate import Gate
+from tests.support.servers import EmbeddedReceiver, FluentBit, Fluentd, ReservedPort, Security
+from tests.support.waiting import wait_until
+
+KEY = "a shared key of this test"
+
+
+def test_a_healthy_sidecar_gets_records_that_say_what_they_are(sidecar: EmbeddedReceiver) -> None:
+    """Exit 0, and as many records in the sidecar's own file as the doctor says it sent."""
+    told = ask("--burst", "700", endpoints=sidecar.endpoint, tag="web")
+    assert told.exit_code == 0
+    for check in ("settings", "connect", "record", "ack-honesty", "rate", "tag"):
+        assert told.outcome(check) == "ok", told[check]
+    assert told.outcome("security") is None
+    arrived = sidecar.arrived("web")
+    assert len(arrived) == 702
+    assert len({each.record["logship_doctor"] for each in arrived}) == 1
+    assert all(each.record["message"].startswith("logship doctor: ") for each in arrived)
+
+
+def test_compressed_records_of_another_tag_and_message_key(sidecar: EmbeddedReceiver) -> None:
+    told = ask(
+        *("--tag", "probe", "--burst", "10"),
+        endpoints=sidecar.endpoint,
+        tag="web",
+        compress="gzip",
+        message_key="log",
+    )
+    assert told.outcome("rate") == "ok"
+    assert len(sidecar.arrived("probe")) == 12
+    assert all("log" in each.record for each in sidecar.arrived("probe"))
+    assert not sidecar.arrived("web")
+
+
+def test_no_send_sends_nothing(sidecar: EmbeddedReceiver) -> None:
+    told = ask("--no-send", endpoints=sidecar.endpoint, tag="web")
+    assert told.exit_code == 0
+    assert told.outcome("record") == "skip"
+    assert told.outcome("stop-timeout") == "skip"
+    assert not sidecar.arrived("web")
+
+
+def test_a_closed_port_is_a_failure_that_says_so() -> None:
+    port = ReservedPort()
+    told = ask(endpoints=f"tcp://127.0.0.1:{port.number}")
+    port.close()
+    assert told.exit_code == 1
+    assert "Connection refused" in told["connect"]["text"]
+    assert "nobody listens" in told["connect"]["advice"]
+    assert told.outcome("record") is None
+    assert told.outcome("nofile") is not None
+
+
+def test_every_endpoint_is_examined(sidecar: EmbeddedReceiver) -> None:
+    """A standby that is closed is a failure even while the first one is well."""
+    port = ReservedPort()
+    told = ask(
+        "--burst", "0", endpoints=f"{sidecar.endpoint},tcp://127.0.0.1:{port.number}", tag="web"
+    )
+    port.close()
+    assert told.exit_code == 1
+    outcomes = [each["outcome"] for each in told.checks if each["check"] == "connect"]
+    assert outcomes == ["ok", "fail"]
+
+
+def test_a_name_that_nobody_knows() -> None:
+    told = ask(endpoints="tcp://sidecar.invalid:24224")
+    assert told.exit_code == 1
+    assert told.outcome("name") == "fail"
+    assert told.outcome("connect") is None
+
+
+def test_a_black_hole_takes_bytes_and_acks_nothing(sidecar: EmbeddedReceiver) -> None:
+    with Gate(sidecar.port.number) as gate:
+        gate.silence()
+        told = ask("--wait", "0.3", endpoints=gate.endpoint)
+    assert told.exit_code == 1
+    assert told.outcome("connect") == "ok"
+    assert "no ack within 0.3 s" in told["record"]["text"]
+    assert "takes bytes and acks nothing" in told["record"]["advice"]
+
+
+def test_a_black_hole_behind_a_key(sidecar: EmbeddedReceiver) -> None:
+    with Gate(sidecar.port.number) as gate:
+        gate.silence()
+        told = ask(endpoints=gate.endpoint, shared_key=KEY, connect_timeout_seconds="2")
+    assert told.exit_code == 1
+    assert told.outcome("security") == "fail"
+    assert KEY not in told.output
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b"HTTP/1.1 400 Bad Request\r\n\r\n",
+        b"\xc1",
+        b"\x81\xa3ack\xa5wrong",
+        b"\x80",
+        b"\xff" * 70000,
+    ],
+    ids=["http", "never", "another-ack", "nack", "noise"],
+)
+def test_a_server_that_answers_something_else(sidecar: EmbeddedReceiver, answer: bytes) -> None:
+    with Gate(sidecar.port.number) as gate:
+        gate.answer(answer)
+        told = ask("--wait", "5", endpoints=gate.endpoint)
+    assert told.exit_code == 1
+    assert told.outcome("record") == "fail"
+    assert told.outcome("rate") is None
+
+
+def test_keys_right_wrong_and_forgotten(tmp_path: Path) -> None:
+    security = Security(KEY, users={"web": "secret word"})
+    with EmbeddedReceiver(tmp_path / "server", security=security) as server:
+        settings = {"endpoints": server.endpoint, "username": "web"}
+        right = ask("--burst", "0", shared_key=KEY, password="secret word", **settings)
+        wrong_key = ask(shared_key="another key", password="secret word", **settings)
+        wrong_word = ask(shared_key=KEY, password="guessed", **settings)
+        forgotten = ask("--burst", "0", endpoints=server.endpoint)
+    assert (right.exit_code, right.outcome("security")) == (0, "ok")
+    for told, secret in ((wrong_key, "another key"), (wrong_word, "guessed")):
+        assert (told.exit_code, told.outcome("security")) == (1, "fail")
+        assert "LOGSHIP_SHARED_KEY" in told["security"]["advice"]
+        assert secret not in told.output
+    assert forgotten.outcome("record") == "fail"
+    assert "wants a shared key" in forgotten["record"]["advice"]
+
+
+def test_certificates_right_and_wrong(tmp_path: Path, certificates: Certificates) -> None:
+    """And for each wrong one, which setting would mend it."""
+    ca = str(certificates.ca)
+    with EmbeddedReceiver(tmp_path / "good", tls=certificates.good) as server:
+        assert ask("--burst", "0", endpoints=server.endpoint, tls_ca=ca).exit_code == 0
+        untrusted = ask(endpoints=server.endpoint)
+        clear = ask(endpoints=server.endpoint.replace("tls://", "tcp://"))
+    with EmbeddedReceiver(tmp_path / "wrong", tls=certificates.wrong_name) as server:
+        wrong = ask(endpoints=server.endpoint, tls_ca=ca)
+        named = ask(
+            *("--burst", "0"),
+            endpoints=server.endpoint,
+            tls_ca=ca,
+            tls_server_name="sidecar.example",
+        )
+    assert named.exit_code == 0
+    for told in (untrusted, wrong):
+        assert (told.exit_code, told.outcome("security")) == (1, "fail")
+        assert "certificate is not valid" in told["security"]["text"]
+        assert "LOGSHIP_TLS_SERVER_NAME" in told["security"]["advice"]
+    assert (clear.exit_code, clear.outcome("record")) == (1, "fail")
+
+
+def test_tls_where_the_server_speaks_none(
+    sidecar: EmbeddedReceiver, certificates: Certificates
+) -> None:
+    endpoint = sidecar.endpoint.replace("tcp://", "tls://")
+    told = ask(endpoints=endpoint, tls_ca=str(certificates.ca), connect_timeout_seconds="2")
+    assert (told.exit_code, told.outcome("connect")) == (1, "ok")
+    assert told.outcome("security") == "fail"
+
+
+def test_a_unix_socket(tmp_path: Path) -> None:
+    with EmbeddedReceiver(tmp_path / "server", unix=True) as server:
+        told = ask("--burst", "10", endpoints=server.endpoint)
+    gone = ask(endpoints=server.endpoint)
+    assert (told.exit_code, told.outcome("rate")) == (0, "ok")
+    assert (gone.exit_code, gone.outcome("connect")) == (1, "fail")
+
+
+def test_a_burst_larger_than_the_window(sidecar: EmbeddedReceiver) -> None:
+    """Chunks beyond the window are sent as acks come in."""
+    told = ask(
+        *("--burst", "300"),
+        endpoints=sidecar.endpoint,
+        tag="web",
+        chunk_bytes_max="1024",
+        inflight_chunks_max="1",
+    )
+    assert told.outcome("rate") == "ok"
+    assert len(sidecar.arrived("web")) == 302
+
+
+# -- honesty of acks -------------------------------------------------------------------------------
+
+
+def test_what_behaves_as_fluent_bit_and_hides_its_version_is_a_warning(
+    json_server: JsonServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sidecars, "_MONITOR_PORT", json_server.port)
+    with ClosingServer() as server:
+        told = ask("--burst", "0", endpoints=server.endpoint)
+    assert (told.exit_code, told.outcome("ack-honesty")) == (0, "warn")
+
+
+@pytest.mark.parametrize(
+    ("version", "exit_code", "outcome"),
+    [("5.0.9", 1, "fail"), ("1.9.10", 1, "fail"), ("5.1.1", 0, "ok"), ("10.0.0", 0, "ok")],
+)
+def test_a_fluent_bit_that_tells_its_version_is_judged_by_it(
+    json_server: JsonServer,
+    monkeypatch: pytest.MonkeyPatch,
+    version: str,
+    exit_code: int,
+    outcome: str,
+) -> None:
+    monkeypatch.setattr(sidecars, "_MONITOR_PORT", json_server.port)
+    json_server.answers["/"] = {"fluent-bit": {"version": version, "edition": "Community"}}
+    with ClosingServer() as server:
+        told = ask("--burst", "0", endpoints=server.endpoint)
+    assert (told.exit_code, told.outcome("ack-honesty")) == (exit_code, outcome)
+
+
+def test_a_blind_image_in_the_task_is_a_failure(
+    json_server: JsonServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its version is not shown, its image in the task's metadata is; the rate is measured yet."""
+    image = "public.ecr.aws/aws-observability/aws-for-fluent-bit:stable"
+    router = {"DockerId": "2", "Name": "log_router", "Image": image}
+    app = {"DockerId": "1", "Name": "app", "Image": "app", "LogDriver": "awslogs"}
+    monkeypatch.setattr(sidecars, "_MONITOR_PORT", json_server.port)
+    json_server.answers |= {"/v4/1": app, "/v4/1/task": {"Containers": [app, router]}}
+    uri = f"http://127.0.0.1:{json_server.port}/v4/1"
+    with ClosingServer() as server:
+        told = ask("--burst", "5", endpoints=server.endpoint, ECS_CONTAINER_METADATA_URI_V4=uri)
+    assert (told.exit_code, told.outcome("ack-honesty")) == (1, "fail")
+    assert image in told["ack-honesty"]["text"]
+    assert told.outcome("rate") == "ok"
+
+
+@pytest.mark.skipif(shutil.which("fluent-bit") is None, reason="Fluent Bit is not on PATH")
+def test_a_real_fluent_bit(tmp_path: Path) -> None:
+    """It closes at the heartbeat; the record behind that is not delivered, the others are."""
+    with FluentBit(tmp_path / "server") as server:
+        told = ask("--burst", "500", endpoints=server.endpoint, tag="web")
+        assert (told.outcome("record"), told.outcome("rate")) == ("ok", "ok")
+        assert told.outcome("ack-honesty") in ("warn", "ok")
+        wait_until(lambda: len(server.arrived("web")) >= 501, "501 records written")
+        server.terminate()
+    assert len(server.arrived("web")) == 501
+
+
+@pytest.mark.skipif(shutil.which("fluentd") is None, reason="Fluentd is not on PATH")
+def test_a_real_fluentd(tmp_path: Path) -> None:
+    with Fluentd(tmp_path / "server") as server:
+        told = ask("--burst", "500", endpoints=server.endpoint, tag="web")
+        assert told.exit_code == 0
+        assert told.outcome("ack-honesty") == "ok"
+        wait_until(lambda: len(server.arrived("web")) >= 502, "502 records written")
+        server.terminate()
+    assert len(server.arrived("web")) == 502
+
+
+def test_the_command_in_words(sidecar: EmbeddedReceiver) -> None:
+    """As a person calls it: a line a check, and what to do below those that are not well."""
+    words = [sys.executable, "-m", "logship", "doctor", "--burst", "0"]
+    environment = {"LOGSHIP_ENDPOINTS": sidecar.endpoint, "LOGSHIP_LAST_RESORT": "none"}
+    ended = subprocess.run(
+        words, capture_output=True, check=False, text=True, env=environment, timeout=60
+    )
+    assert (ended.returncode, ended.stderr) == (0, "")
+    assert f"ok    connect: {sidecar.endpoint} takes connections\n" in ended.stdout
+    assert "warn  stderr: LOGSHIP_LAST_RESORT=none" in ended.stdout
+    assert (
+        "NOT a health check"
+        in subprocess.run(
+            [*words, "--help"], capture_output=True, check=True, text=True, timeout=60
+        ).stdout
+    )

@@ -1,0 +1,250 @@
+"""The container's part: settings, tag, limits, spool, stderr."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from logship.cli.doctor import command
+from logship.doctor.examination import describe_descriptor
+from logship.doctor.metadata import VARIABLE, TaskContainer, read_task
+from logship.doctor.spooling import check_spool
+from logship.doctor.surroundings import (
+    check_memory,
+    check_nofile,
+    check_stderr,
+    check_stop_timeout,
+    check_tag,
+)
+from logship.settings import MIB, Settings
+from tests.doctor.conftest import JsonServer, ask
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("overflow", "drop"),
+        ("endpoints", "nowhere"),
+        ("shared_key_file", "/none/there"),
+        ("tls_ca", "/none/there"),
+    ],
+)
+def test_wrong_settings_are_one_failed_check(name: str, value: str) -> None:
+    """Nothing else can be looked at without them."""
+    told = ask(**{name: value})
+    assert told.exit_code == 1
+    assert [each["check"] for each in told.checks] == ["settings"]
+    assert name.removesuffix("_file") in told.output.lower()
+
+
+def test_a_certificate_file_that_cannot_be_used_is_a_wrong_setting(tmp_path: Path) -> None:
+    (tmp_path / "ca.pem").write_text("no certificate")
+    told = ask(endpoints="tls://127.0.0.1:1", tls_ca=str(tmp_path / "ca.pem"))
+    assert (told.exit_code, told.outcome("settings")) == (1, "fail")
+
+
+@pytest.mark.parametrize("options", [["--workers", "0"], ["--burst", "-1"], ["--tag", ""], ["x"]])
+def test_usage_is_2(options: list[str]) -> None:
+    assert CliRunner().invoke(command, options).exit_code == 2
+
+
+@pytest.mark.parametrize(
+    ("soft", "outcome"), [(256, "fail"), (1024, "warn"), (4096, "ok"), (65535, "ok"), (-1, "ok")]
+)
+def test_nofile(soft: int, outcome: str) -> None:
+    assert check_nofile(soft).outcome.value == outcome
+
+
+@pytest.mark.parametrize(
+    ("limit_mib", "workers", "outcome"),
+    [(None, 1000, "ok"), (512, 1, "ok"), (512, 3, "warn"), (512, 4, "warn"), (512, 5, "fail")],
+)
+def test_memory_against_the_buffers_of_all_workers(
+    limit_mib: int | None, workers: int, outcome: str
+) -> None:
+    settings = Settings(buffer_bytes_max=64 * MIB)
+    limit = None if limit_mib is None else limit_mib * MIB
+    result = check_memory(settings, limit, workers)
+    assert result.outcome.value == outcome
+    assert ("LOGSHIP_BUFFER_BYTES_MAX=" in result.advice) is (outcome != "ok")
+
+
+@pytest.mark.parametrize(
+    ("mib_per_second", "workers", "more", "outcome"),
+    [
+        (None, 1, {}, "skip"),
+        (100.0, 1, {}, "ok"),
+        (100.0, 100, {}, "warn"),
+        (3.0, 1, {"last_resort": "none"}, "warn"),
+        (3.0, 2, {"last_resort": "none"}, "fail"),
+        (3.0, 2, {}, "warn"),
+        (3.0, 2, {"last_resort": "none", "spool_dir": "/spool"}, "warn"),
+        (0.001, 1, {"last_resort": "none"}, "fail"),
+    ],
+)
+def test_stop_timeout_against_the_drain(
+    mib_per_second: float | None, workers: int, more: dict[str, str], outcome: str
+) -> None:
+    """64 MiB in 30 s less margin and reserve; what is left is spooled, spilled, or lost."""
+    settings = Settings.of(buffer_bytes_max=64 * MIB, stop_timeout_seconds=30, **more)
+    rate = None if mib_per_second is None else mib_per_second * MIB
+    assert check_stop_timeout(settings, rate, workers).outcome.value == outcome
+
+
+APP = TaskContainer("app", log_driver="awsfirelens")
+
+
+@pytest.mark.parametrize(
+    ("tag", "environ", "own", "outcome"),
+    [
+        ("web", {}, None, "ok"),
+        ("web", {"FLUENT_HOST": "127.0.0.1"}, None, "fail"),
+        ("app-firelens-1", {"FLUENT_HOST": "127.0.0.1"}, None, "warn"),
+        ("app-firelens-1", {"FLUENT_HOST": "127.0.0.1"}, APP, "ok"),
+        ("web-firelens-1", {}, APP, "fail"),
+        ("web", {}, TaskContainer("app", log_driver="awslogs"), "ok"),
+    ],
+)
+def test_tag_under_firelens(
+    tag: str, environ: dict[str, str], own: TaskContainer | None, outcome: str
+) -> None:
+    assert check_tag(tag, environ, own).outcome.value == outcome
+
+
+@pytest.mark.parametrize(
+    ("driver", "mode", "outcome"),
+    [
+        ("awsfirelens", None, "fail"),
+        ("none", None, "fail"),
+        (None, None, "fail"),
+        ("awslogs", None, "warn"),
+        ("awslogs", "non-blocking", "warn"),
+        ("awslogs", "blocking", "ok"),
+    ],
+)
+def test_stderr_by_log_driver(driver: str | None, mode: str | None, outcome: str) -> None:
+    own = TaskContainer("app", log_driver=driver, log_options={"mode": mode} if mode else {})
+    assert check_stderr(Settings(), own, "pipe").outcome.value == outcome
+
+
+@pytest.mark.parametrize(
+    ("descriptor", "last_resort", "outcome"),
+    [
+        ("pipe", "stderr", "ok"),
+        ("", "stderr", "fail"),
+        ("/dev/null", "stderr", "fail"),
+        ("pipe", "none", "warn"),
+    ],
+)
+def test_stderr_outside_of_ecs(descriptor: str, last_resort: str, outcome: str) -> None:
+    settings = Settings.of(last_resort=last_resort)
+    assert check_stderr(settings, None, descriptor).outcome.value == outcome
+
+
+def test_descriptors_are_described(tmp_path: Path) -> None:
+    with (tmp_path / "err").open("w") as file:
+        assert describe_descriptor(file.fileno()) == str(tmp_path / "err")
+    with Path("/dev/null").open() as null:
+        assert describe_descriptor(null.fileno()) == "/dev/null"
+    assert describe_descriptor(9999) == ""
+
+
+# -- the spool -------------------------------------------------------------------------------------
+
+
+def spool_outcomes(path: Path, **settings: object) -> list[str]:
+    chosen = Settings.of(spool_dir=str(path), **settings)
+    return [each.outcome.value for each in check_spool(chosen, 1)]
+
+
+def test_a_spool_that_is_well_is_left_as_it_was(tmp_path: Path) -> None:
+    (tmp_path / "mine").write_text("kept")
+    assert spool_outcomes(tmp_path, spool_bytes_max=16 * MIB)[0] == "ok"
+    assert [each.name for each in tmp_path.iterdir()] == ["mine"]
+
+
+def test_no_spool_is_no_failure() -> None:
+    assert [each.outcome.value for each in check_spool(Settings(), 1)] == ["skip"]
+
+
+def test_a_spool_that_may_outgrow_its_volume_is_a_warning(tmp_path: Path) -> None:
+    assert spool_outcomes(tmp_path, spool_bytes_max=1 << 60)[0] == "warn"
+
+
+def test_spools_that_cannot_be_used(tmp_path: Path) -> None:
+    """Missing, a file, a link: named, with what to do."""
+    (tmp_path / "file").write_text("")
+    (tmp_path / "link").symlink_to(tmp_path)
+    for name in ("missing", "file", "link"):
+        told = ask("--no-send", spool_dir=str(tmp_path / name), endpoints="unix:///none")
+        assert told.exit_code == 1
+        assert told.outcome("spool") == "fail"
+        assert str(tmp_path / name) in told["spool"]["text"]
+        assert "VOLUME" in told["spool"]["advice"]
+
+
+def test_a_spool_of_somebody_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Root gives the directory away; nobody else can, and becomes another one instead."""
+    if os.geteuid() == 0:
+        os.chown(tmp_path, 12345, 12345)
+    else:
+        another = os.geteuid() + 1
+        monkeypatch.setattr(os, "geteuid", lambda: another)
+    assert spool_outcomes(tmp_path) == ["fail"]
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_filesystem_whose_locks_keep_nobody_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Recoverers would ship what living processes still write; and nothing is left behind."""
+    monkeypatch.setattr(fcntl, "flock", lambda *_: None)
+    assert spool_outcomes(tmp_path)[0] == "fail"
+    assert not list(tmp_path.iterdir())
+
+
+# -- task metadata ---------------------------------------------------------------------------------
+
+
+def test_the_task_is_read_from_its_metadata(json_server: JsonServer) -> None:
+    own = {
+        "DockerId": "1",
+        "Name": "app",
+        "Image": "app:1",
+        "LogDriver": "awslogs",
+        "LogOptions": {"mode": "blocking"},
+    }
+    sidecar = {"DockerId": "2", "Name": "sidecar", "Image": "fluent/fluentd:v1.19"}
+    json_server.answers |= {"/v4/1": own, "/v4/1/task": {"Containers": [own, sidecar]}}
+    uri = f"http://127.0.0.1:{json_server.port}/v4/1"
+    task = read_task({VARIABLE: uri})
+    assert task is not None
+    assert task.own == TaskContainer("app", "app:1", "awslogs", {"mode": "blocking"})
+    assert [each.image for each in task.others] == ["fluent/fluentd:v1.19"]
+    told = ask("--no-send", endpoints="unix:///none", ECS_CONTAINER_METADATA_URI_V4=uri)
+    assert told["stderr"]["text"] == "the log driver awslogs is blocking"
+
+
+@pytest.mark.parametrize(
+    "answer", [None, 5, "x", [], {"Containers": 5}, {"Containers": ["x"]}, {"Containers": None}]
+)
+def test_metadata_that_say_nothing_are_no_failure(json_server: JsonServer, answer: object) -> None:
+    json_server.answers |= {"/v4/1": {}, "/v4/1/task": answer}
+    task = read_task({VARIABLE: f"http://127.0.0.1:{json_server.port}/v4/1"})
+    assert task is None or not task.others
+
+
+def test_no_metadata_at_all() -> None:
+    for uri in ("", "ftp://x", "http://127.0.0.1:1/v4", "http://[::1/v4", "http://h:x/", "\0"):
+        assert read_task({VARIABLE: uri}) is None
+
+
+def test_the_json_says_what_the_exit_code_says() -> None:
+    result = CliRunner().invoke(command, ["--json", "--no-send"], env={"LOGSHIP_TAG": "\n"})
+    assert result.exit_code == 1
+    assert json.loads(result.output)["healthy"] is False

@@ -1,0 +1,1 @@
+"""Deployment files, clean and broken, and what `logship lint` says of them."""

@@ -1,0 +1,194 @@
+"""The command `logship lint`: its exit codes, its words, and files that it cannot judge."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from logship.cli.lint import command
+from tests.lint.deployments import BASES, HAS_YAML
+
+needs_yaml = pytest.mark.skipif(not HAS_YAML, reason="PyYAML is not installed")
+
+
+def lint(*arguments: str | Path, given: str | None = None) -> Result:
+    return CliRunner().invoke(command, [str(each) for each in arguments], input=given)
+
+
+@pytest.fixture
+def broken(tmp_path: Path) -> Path:
+    """A compose file with two mistakes."""
+    deployment = next(base for base in BASES if base.platform == "compose").make()
+    deployment.app["depends_on"] = ["recoverer"]
+    deployment.recoverer["depends_on"] = []
+    deployment.app["environment"]["LOGSHIP_TAGG"] = "web"
+    path = tmp_path / "compose.json"
+    path.write_text(deployment.text)
+    return path
+
+
+@pytest.fixture
+def clean(tmp_path: Path) -> Path:
+    path = tmp_path / "clean.json"
+    path.write_text(next(base for base in BASES if base.platform == "compose").make().text)
+    return path
+
+
+def test_clean_is_0(clean: Path) -> None:
+    result = lint(clean)
+    assert (result.exit_code, result.output) == (0, "clean: 1 file\n")
+
+
+def test_findings_are_1_and_say_what_happens_and_what_to_write(broken: Path, clean: Path) -> None:
+    result = lint(clean, broken)
+    assert result.exit_code == 1
+    lines = result.output.splitlines()
+    assert lines[0] == "3 findings in 2 files"
+    assert f"{broken}: application: unknown-setting" in lines
+    assert '  change to: environment: { LOGSHIP_TAG: "web" }' in lines
+    assert any("find nobody who takes them" in line for line in lines)
+
+
+def test_json_holds_everything(broken: Path) -> None:
+    result = lint(broken, "--json", "--ignore", "unknown-setting")
+    told = json.loads(result.output)
+    assert (told["clean"], told["ignored"], result.exit_code) == (False, 1, 1)
+    assert {each["container"] for each in told["findings"]} == {"application", "recoverer"}
+    assert set(told["findings"][0]) == {"file", "rule", "container", "night", "change"}
+
+
+def test_what_is_ignored_is_no_finding_and_is_counted(broken: Path) -> None:
+    result = lint(
+        broken,
+        *("--ignore", "unknown-setting", "--ignore", "depends-on:application"),
+        *("--ignore", "depends-on:recoverer"),
+    )
+    assert (result.exit_code, result.output) == (0, "clean: 1 file, 3 ignored\n")
+
+
+def test_ignoring_one_container_leaves_the_others(broken: Path) -> None:
+    result = lint(broken, "--json", "--ignore", "depends-on:recoverer")
+    found = [(each["rule"], each["container"]) for each in json.loads(result.output)["findings"]]
+    assert ("depends-on", "application") in found
+    assert ("depends-on", "recoverer") not in found
+
+
+@pytest.mark.parametrize(
+    ("comment", "exit_code", "said"),
+    [
+        ("# logship-lint: ignore memory-buffer a test, nobody needs it", 0, "1 ignored"),
+        ("# logship-lint: ignore memory-buffer", 2, "lacks a rule or a reason"),
+        ("# logship-lint: ignore", 2, "lacks a rule or a reason"),
+        ("# logship-lint: ignore memory because", 2, "'memory' is no rule; there are depends-on"),
+    ],
+)
+def test_a_comment_ignores_with_a_reason(
+    tmp_path: Path, comment: str, exit_code: int, said: str
+) -> None:
+    path = tmp_path / "fluent.conf"
+    path.write_text(f"{comment}\n<match **>\n  @type forward\n</match>\n")
+    result = lint(path)
+    assert result.exit_code == exit_code
+    assert said in result.output
+
+
+def test_standard_input_is_read(broken: Path) -> None:
+    result = lint("-", given=broken.read_text())
+    assert result.exit_code == 1
+    assert "-: application: unknown-setting" in result.output
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "said"),
+    [
+        ("a.json", b"{", "it is no JSON"),
+        ("a.json", b"[1, 2", "it is no JSON"),
+        ("a.json", b"{}", "it is no ECS task definition"),
+        ("a.json", b"[]", "it is no ECS task definition"),
+        ("a.json", b'{"containerDefinitions": []}', "no containerDefinitions"),
+        ("a.json", b'{"containerDefinitions": 5}', "not a list"),
+        ("a.json", b"\xff\xfe\x00", "no UTF-8"),
+        ("a.json", b"[" * 200_000, "it is no JSON"),
+        ("a.tf", b'resource "aws_ecs_task_definition" "a" {}', "terraform show -json"),
+        ("a.json", b'{"AWSTemplateFormatVersion": "2010-09-09"}', "CloudFormation is not read"),
+    ],
+)
+def test_what_cannot_be_judged_is_2_and_named(
+    tmp_path: Path, name: str, content: bytes, said: str
+) -> None:
+    path = tmp_path / name
+    path.write_bytes(content)
+    result = lint(path)
+    assert result.exit_code == 2
+    assert said in result.output
+    assert str(path) in result.output
+
+
+def test_files_that_are_not_there_are_2(tmp_path: Path) -> None:
+    for path in (tmp_path / "none.json", tmp_path):
+        result = lint(path)
+        assert result.exit_code == 2
+        assert str(path) in result.output
+
+
+def test_usage_is_2(clean: Path) -> None:
+    assert lint().exit_code == 2
+    result = lint(clean, "--ignore", "everything")
+    assert result.exit_code == 2
+    assert "is no rule" in result.output
+
+
+def test_without_pyyaml_it_says_what_to_install(
+    tmp_path: Path, clean: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And JSON is read all the same."""
+    monkeypatch.setitem(sys.modules, "yaml", None)
+    path = tmp_path / "compose.yml"
+    path.write_text("services: {app: {image: app}}\n")
+    result = lint(path)
+    assert result.exit_code == 2
+    assert "pip install 'logship-forward[lint]'" in result.output
+    assert lint(clean).exit_code == 0
+
+
+@needs_yaml
+def test_yaml_with_tags_anchors_and_several_documents(tmp_path: Path) -> None:
+    path = tmp_path / "compose.yml"
+    path.write_text(
+        "x-env: &env\n  LOGSHIP_TAG: ${TAG:-web}\n  LOGSHIP_REPORT: true\n"
+        "services:\n  fluentd: {image: 'fluent/fluentd:v1.19', ports: !reset []}\n"
+        "  app:\n    image: app\n    environment: *env\n"
+    )
+    result = lint(path)
+    assert "app: depends-on" in result.output
+    assert result.output.startswith("1 finding in 1 file")
+
+
+@needs_yaml
+@pytest.mark.parametrize("text", ["", "a: [", "a: !!python/object:os.system x", "\t- a", "a\n"])
+def test_yaml_that_is_none(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "a.yaml"
+    path.write_text(text)
+    result = lint(path)
+    assert result.exit_code == 2
+    assert str(path) in result.output
+
+
+def test_it_is_a_command_of_logship_and_needs_no_network(clean: Path) -> None:
+    """Nothing of the client is loaded."""
+    program = (
+        "import sys; from logship.cli import main\n"
+        "try: main(['lint', sys.argv[1]])\n"
+        "except SystemExit as end: code = end.code\n"
+        "assert not {'asyncio', 'socket', 'logship.client'} & set(sys.modules)\n"
+        "sys.exit(code)"
+    )
+    words = [sys.executable, "-c", program, str(clean)]
+    ended = subprocess.run(words, capture_output=True, check=False, text=True, timeout=60)
+    assert (ended.returncode, ended.stderr) == (0, "")
+    assert ended.stdout == "clean: 1 file\n"

@@ -1,0 +1,323 @@
+"""Every seeded mistake is found, by its rule and by no other; the templates have none."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import re
+from collections.abc import Iterator
+from copy import deepcopy
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from logship.linting.model import CONFIGURATION, LintError
+from logship.linting.report import judge
+from logship.linting.rules import RULES
+from tests.lint.deployments import BASES, ROOT, Base, Deployment, template_text
+from tests.lint.mistakes import MISTAKES, Mistake
+
+CASES = [
+    pytest.param(base, mistake, id=f"{base.name}-{mistake.name}")
+    for mistake in MISTAKES
+    for base in BASES
+    if base.platform == mistake.platform
+]
+TEMPLATES = (
+    "sidecar/ecs/web.json",
+    "sidecar/ecs/batch.json",
+    "sidecar/kubernetes/web.yaml",
+    "sidecar/kubernetes/batch.yaml",
+    "docker-compose.yml",
+    "sidecar/fluentd/fluent.conf",
+    *sorted(str(each.relative_to(ROOT)) for each in (ROOT / "sidecar/fluentd/outputs").glob("*")),
+    *sorted(str(each.relative_to(ROOT)) for each in (ROOT / "sidecar/fluent-bit/conf").glob("*")),
+)
+
+
+def rules_of(name: str, text: str, *, is_spot: bool = False) -> set[str]:
+    return {each.rule for each in judge(name, text, is_spot=is_spot).findings}
+
+
+@pytest.mark.parametrize("path", TEMPLATES)
+def test_templates_are_clean(path: str) -> None:
+    report = judge(path, template_text(path))
+    assert not report.findings
+    assert not report.ignored
+
+
+@pytest.mark.parametrize("base", [each for each in BASES if each.name == "own"], ids=str)
+def test_deployments_of_our_own_are_clean(base: Base) -> None:
+    assert not judge("own.json", base.make().text).findings
+
+
+@pytest.mark.parametrize(("base", "mistake"), CASES)
+def test_a_seeded_mistake_is_found_by_its_rule_alone(base: Base, mistake: Mistake) -> None:
+    deployment = base.make()
+    mistake.make(deployment)
+    found = judge("seeded.json", deployment.text, is_spot=mistake.is_spot).findings
+    assert mistake.rule in {each.rule for each in found}
+    assert {each.rule for each in found} <= {mistake.rule, *mistake.also}
+    for finding in found:
+        assert finding.night
+        assert finding.change
+        assert finding.container
+
+
+def test_every_rule_has_a_seeded_mistake_on_every_platform_it_is_for() -> None:
+    seeded = {(each.rule, each.platform) for each in MISTAKES}
+    wanted = {
+        (rule.name, platform)
+        for rule in RULES
+        for platform in rule.platforms
+        if platform != CONFIGURATION
+    }
+    assert seeded == wanted
+
+
+def test_the_table_in_the_docs_is_the_rules() -> None:
+    """Names, what they find, and where, in the code's order."""
+    text = (Path(ROOT) / "docs/lint.md").read_text()
+    rows = re.findall(r"^\| `([a-z-]+)` \| (.*) \| (.*) \| .+ \|$", text, re.MULTILINE)
+    expected = [(rule.name, rule.about, ", ".join(rule.platforms)) for rule in RULES]
+    assert rows == expected
+
+
+# -- ways to be right ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["sh", "-c", "exec python app.py"],
+        ["sh", "-c", "migrate && exec python app.py"],
+        ["bash", "-c", "trap 'kill $child' TERM; python app.py & child=$!; wait"],
+        ["sh", "-ec", "exec python app.py;"],
+        ["sh", "-c", " ; "],
+        ["tini", "-g", "--", "sh", "-c", "a; python app.py"],
+        ["dumb-init", "sh", "-c", "a; python app.py"],
+        ["logship", "run", "--stop-timeout", "30", "--signal-group", "--", "sh", "-c", "a; b"],
+        ["sh", "start.sh"],
+    ],
+)
+def test_commands_that_hear_of_the_stop(words: list[str]) -> None:
+    deployment = next(base for base in BASES if base.platform == "compose").make()
+    deployment.app["command"] = words
+    assert not judge("compose.json", deployment.text).findings
+
+
+@pytest.mark.parametrize(
+    ("script", "better"),
+    [
+        ("python app.py", '["sh", "-c", "exec python app.py"]'),
+        ("cd /app; python app.py;", '["sh", "-c", "cd /app; exec python app.py;"]'),
+        ('a "b" && c', '["sh", "-c", "a \\"b\\" && exec c"]'),
+        (
+            "exec a | tee b",
+            '["logship", "run", "--signal-group", "--", "sh", "-c", "exec a | tee b"]',
+        ),
+    ],
+)
+def test_a_better_command_is_offered(script: str, better: str) -> None:
+    deployment = next(base for base in BASES if base.platform == "compose").make()
+    deployment.app["command"] = ["sh", "-c", script]
+    (found,) = judge("compose.json", deployment.text).findings
+    assert found.change == f"command: {better}"
+
+
+def test_a_setting_of_run_is_the_stop_timeout() -> None:
+    """What stands on the command line is what holds, whatever the environment says."""
+    deployment = next(base for base in BASES if base.platform == "compose").make()
+    deployment.app["command"] = ["logship", "run", "--stop-timeout", "60", "--", "app"]
+    assert rules_of("compose.json", deployment.text) == {"stop-timeout-setting"}
+
+
+def test_what_firelens_routes_is_clean() -> None:
+    """The tag of a container whose outputs FireLens makes; and any with an own configuration."""
+    deployment = next(base for base in BASES if base.platform == "ecs").make()
+    deployment.sidecar["firelensConfiguration"] = {"type": "fluentbit"}
+    deployment.app["logConfiguration"] = {"logDriver": "awsfirelens"}
+    deployment.set_variable("LOGSHIP_LAST_RESORT", "none")
+    deployment.set_variable("LOGSHIP_TAG", "app-firelens-1")
+    assert not judge("task.json", deployment.text).findings
+    deployment.recoverer["logConfiguration"]["logDriver"] = "awslogs"
+    deployment.set_variable("LOGSHIP_TAG", "recoverer-firelens-1")
+    assert rules_of("task.json", deployment.text) == {"tag-route"}
+    deployment.set_variable("LOGSHIP_TAG", "mine")
+    assert rules_of("task.json", deployment.text) == {"tag-route"}
+    options = {"config-file-type": "file", "config-file-value": "/logship.conf"}
+    deployment.sidecar["firelensConfiguration"]["options"] = options
+    assert not judge("task.json", deployment.text).findings
+
+
+def own(platform: str) -> Deployment:
+    return next(base for base in BASES if (base.platform, base.name) == (platform, "own")).make()
+
+
+@pytest.mark.parametrize(
+    ("grace_seconds", "rules"),
+    [(50, set()), (47, {"stop-timeout-sum"}), (34, {"stop-timeout-setting"})],
+)
+def test_a_pods_grace_is_hook_application_recoverer_and_a_rest_for_the_sidecar(
+    grace_seconds: int, rules: set[str]
+) -> None:
+    """5 s of sleep in the preStop hook, 30, 10, and 5 for the sidecar."""
+    deployment = own("kubernetes")
+    deployment.pod["terminationGracePeriodSeconds"] = grace_seconds
+    assert rules_of("pod.json", deployment.text) == rules
+
+
+@pytest.mark.parametrize(("place", "rules"), [(0, {"depends-on"}), (1, set()), (2, set())])
+def test_an_init_container_that_ships_needs_the_sidecar_before_it(
+    place: int, rules: set[str]
+) -> None:
+    deployment = own("kubernetes")
+    migrate = {"name": "migrate", "image": "app", "env": [{"name": "LOGSHIP_TAG", "value": "m"}]}
+    deployment.pod["initContainers"].insert(place, migrate)
+    assert rules_of("pod.json", deployment.text) == rules
+
+
+@pytest.mark.parametrize("name", ["audit", "doctor", "lint"])
+def test_commands_that_ship_nothing_are_no_applications(name: str) -> None:
+    """Though they have its variables; here beside no sidecar that they would wait for."""
+    deployment = own("compose")
+    environment = {"LOGSHIP_TAG": "web", "LOGSHIP_STOP_TIMEOUT_SECONDS": "30"}
+    service = {"image": "app", "command": ["logship", name, "x"], "environment": environment}
+    deployment.document["services"]["other"] = service
+    assert not judge("compose.json", deployment.text).findings
+
+
+def test_where_nobody_shows_logship_those_beside_a_sidecar_are_applications() -> None:
+    """Its settings may be in the image; an init container is none of them."""
+    sidecar = {"name": "fluentd", "image": "fluent/fluentd:v1.19"}
+    prepare = {"name": "prepare", "image": "busybox"}
+    pod = {"containers": [{"name": "web", "image": "web"}, sidecar], "initContainers": [prepare]}
+    text = json.dumps({"apiVersion": "v1", "kind": "Pod", "spec": pod})
+    (found,) = judge("pod.json", text).findings
+    assert (found.rule, found.container) == ("depends-on", "web")
+
+
+@pytest.mark.parametrize(
+    ("value", "rules"),
+    [("${OVERFLOW:-drop}", {"wrong-setting"}), ("${OVERFLOW:-block}", set()), ("${O}", set())],
+)
+def test_a_default_of_compose_is_what_holds(value: str, rules: set[str]) -> None:
+    deployment = own("compose")
+    deployment.set_variable("LOGSHIP_OVERFLOW", value)
+    assert rules_of("compose.json", deployment.text) == rules
+
+
+def test_values_from_elsewhere_are_no_findings() -> None:
+    """A secret, a template's placeholder, a file: nobody can know them here."""
+    deployment = next(base for base in BASES if base.platform == "ecs").make()
+    deployment.app["secrets"] = [{"name": "LOGSHIP_SHARED_KEY", "valueFrom": "arn:aws:ssm:x"}]
+    deployment.set_variable("LOGSHIP_USERNAME", "web")
+    deployment.set_variable("LOGSHIP_PASSWORD_FILE", "/run/secrets/password")
+    deployment.set_variable("LOGSHIP_BUFFER_BYTES_MAX", "${BUFFER}")
+    deployment.set_variable("LOGSHIP_ENDPOINTS", "${ENDPOINTS}")
+    deployment.set_variable("LOGSHIP_TLS_CA", "/etc/ca.pem")
+    assert not judge("task.json", deployment.text).findings
+
+
+def test_a_described_definition_is_read_as_a_registered_one() -> None:
+    deployment = next(base for base in BASES if base.platform == "ecs").make()
+    described = json.dumps({"taskDefinition": deployment.document, "tags": []})
+    assert not judge("described.json", described).findings
+    deployment.app["dependsOn"] = []
+    assert rules_of("described.json", described) == set()
+    described = json.dumps({"taskDefinition": deployment.document})
+    assert rules_of("described.json", described) == {"depends-on"}
+    bare = json.dumps(deployment.document["containerDefinitions"])
+    assert rules_of("containers.json", bare) == {"depends-on"}
+
+
+def plan_of(definition: dict[str, Any], **more: Any) -> str:
+    values = {
+        "family": definition["family"],
+        "memory": definition["memory"],
+        "requires_compatibilities": definition["requiresCompatibilities"],
+        "container_definitions": json.dumps(definition["containerDefinitions"]),
+        "volume": [{"name": each["name"], "host_path": ""} for each in definition["volumes"]],
+        **more,
+    }
+    task = {"address": "aws_ecs_task_definition.web", "type": "aws_ecs_task_definition"}
+    strategy = [{"capacity_provider": "FARGATE_SPOT", "weight": 1}]
+    service = {"type": "aws_ecs_service", "values": {"capacity_provider_strategy": strategy}}
+    module = {"resources": [{**task, "values": values}]}
+    root = {"resources": [service], "child_modules": [module]}
+    return json.dumps({"format_version": "1.2", "planned_values": {"root_module": root}})
+
+
+def test_a_plan_is_read_with_its_spot_and_its_volumes() -> None:
+    """The service is on Spot: the template's sum fits, a larger one does not."""
+    deployment = next(base for base in BASES if base.name == "web.json").make()
+    assert not judge("plan.json", plan_of(deployment.document)).findings
+    deployment.sidecar["stopTimeout"] = 60
+    assert rules_of("plan.json", plan_of(deployment.document)) == {"stop-timeout-sum"}
+    deployment.sidecar["stopTimeout"] = 40
+    volumes = [{"name": "spool", "host_path": "/var/spool"}]
+    assert rules_of("plan.json", plan_of(deployment.document, volume=volumes)) == {"spool-owner"}
+
+
+def test_a_plan_without_a_task_is_an_error() -> None:
+    empty = json.dumps({"planned_values": {"root_module": {"resources": []}}})
+    with pytest.raises(LintError, match="no aws_ecs_task_definition"):
+        judge("plan.json", empty)
+
+
+def test_a_plan_that_knows_no_containers_is_an_error() -> None:
+    """Nothing can be said of what is known only after apply, and nothing is no finding."""
+    deployment = next(base for base in BASES if base.name == "web.json").make()
+    with pytest.raises(LintError, match="known only after apply"):
+        judge("plan.json", plan_of(deployment.document, container_definitions=None))
+
+
+FLUENTD_IN_MEMORY = [
+    ("sidecar/fluentd/outputs/aggregator.conf", "@include buffer.conf", ""),
+    ("sidecar/fluentd/outputs/s3.conf", "@include buffer.conf", "@type memory"),
+]
+
+
+@pytest.mark.parametrize(("path", "old", "new"), FLUENTD_IN_MEMORY)
+def test_a_configuration_with_a_memory_buffer_is_found(path: str, old: str, new: str) -> None:
+    text = template_text(path)
+    assert old in text
+    assert rules_of(path, text.replace(old, new)) == {"memory-buffer"}
+
+
+def test_a_fluent_bit_configuration_with_a_memory_buffer_is_found() -> None:
+    path = "sidecar/fluent-bit/conf/logship.yaml"
+    text = template_text(path)
+    assert "storage.type: filesystem" in text
+    broken = text.replace("storage.type: filesystem", "storage.type: memory")
+    assert rules_of(path, broken) == {"memory-buffer"}
+
+
+# -- bad input -------------------------------------------------------------------------------------
+
+
+def _places(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+    items: list[tuple[Any, Any]] = []
+    if isinstance(value, dict):
+        items = list(value.items())
+    elif isinstance(value, list):
+        items = list(enumerate(value))
+    for key, each in items:
+        yield (*path, key)
+        yield from _places(each, (*path, key))
+
+
+@pytest.mark.parametrize("platform", ["ecs", "kubernetes", "compose"])
+@pytest.mark.parametrize("junk", [None, 5, -1, "x", "", [], {}, ["x"], {"x": None}, True, 1e400])
+def test_junk_anywhere_is_an_error_or_a_finding_and_no_traceback(platform: str, junk: Any) -> None:
+    """Each value of a clean deployment is replaced in turn."""
+    document = next(base for base in BASES if base.platform == platform).make().document
+    for place in _places(document):
+        broken = deepcopy(document)
+        target: Any = broken
+        for key in place[:-1]:
+            target = target[key]
+        target[place[-1]] = junk
+        with contextlib.suppress(LintError):
+            judge("junk.json", json.dumps(broken))
