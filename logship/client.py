@@ -11,7 +11,6 @@ import asyncio
 import contextlib
 import functools
 import os
-import socket
 import time
 import traceback
 from collections.abc import Callable, Mapping
@@ -49,7 +48,6 @@ from logship.metering.meter import Meter
 from logship.protocol.compression import compressor
 from logship.protocol.entries import pack_record, pack_truncated
 from logship.protocol.frames import AckReader, AnswerError, frame_parts
-from logship.protocol.handshake import ClientHandshake
 from logship.settings import RECORD_BYTES_MAX, Endpoint, Settings, program_name
 from logship.transport import Connection, SocketTransport, Transport, is_loopback, tls_context
 
@@ -171,7 +169,7 @@ class Client:
         self._loop = asyncio.get_running_loop()
         with self._guarded():
             if self._transport is None:
-                self._transport = self._socket_transport()
+                self._transport = SocketTransport.of(self.settings, self._tls)
             self._warn_of_clear_text()
             self._perform(self.delivery.start())
             self._turn()
@@ -410,16 +408,6 @@ class Client:
             self._arm_timer()
 
     # -- inside ------------------------------------------------------------------------------------
-
-    def _socket_transport(self) -> SocketTransport:
-        settings = self.settings
-        return SocketTransport(
-            connect_timeout_seconds=settings.connect_timeout_seconds,
-            user_timeout_seconds=settings.ack_timeout_seconds,
-            tls=self._tls,
-            tls_server_name=settings.tls_server_name,
-            handshake=_handshake_maker(settings),
-        )
 
     def _warn_of_clear_text(self) -> None:
         """Say it where a key makes people believe that their records are encrypted."""
@@ -760,23 +748,6 @@ def _spool(settings: Settings, monotonic: Callable[[], float]) -> SpoolStorage |
 
 def _emf_line(report: DrainReport) -> str:
     return emf_line(report, program_name(), time.time_ns() // 1_000_000)
-
-
-def _handshake_maker(settings: Settings) -> Callable[[], ClientHandshake] | None:
-    """Return what makes a connection's handshake, or None where there is no shared key."""
-    if settings.shared_key is None:
-        return None
-    key = settings.shared_key.reveal()
-    password = settings.password.reveal() if settings.password else ""
-    return lambda: ClientHandshake(
-        # Never the sidecar's own name, though all containers of a task share one: a PONG with the
-        # client's name is refused, since it could be the client's own PING, reflected.
-        hostname=f"{socket.gethostname()}-logship-{os.urandom(4).hex()}",
-        shared_key=key,
-        salt=os.urandom(16).hex(),
-        username=settings.username or "",
-        password=password,
-    )
 
 
 def _compressor(settings: Settings) -> Callable[[bytes | bytearray], bytes] | None:

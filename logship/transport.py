@@ -102,6 +102,17 @@ class SocketTransport:
         self._resolver = Resolver()
         self._sockets: WeakSet[socket.socket] = WeakSet()
 
+    @classmethod
+    def of(cls, settings: Settings, tls: ssl.SSLContext | None) -> SocketTransport:
+        """Return the transport that the settings describe; `tls` is what `tls_context` gave."""
+        return cls(
+            connect_timeout_seconds=settings.connect_timeout_seconds,
+            user_timeout_seconds=settings.ack_timeout_seconds,
+            tls=tls,
+            tls_server_name=settings.tls_server_name,
+            handshake=_handshake_maker(settings),
+        )
+
     async def connect(self, endpoint: Endpoint, events: ConnectionEvents) -> Connection:
         """Connect to `endpoint`, trying each of its addresses within the one timeout.
 
@@ -324,6 +335,23 @@ def tls_context(settings: Settings) -> ssl.SSLContext | None:
             files = " and ".join(filter(None, (settings.tls_cert, settings.tls_key)))
             raise SettingsError(f"tls_cert, tls_key: cannot use {files}: {error}") from None
     return context
+
+
+def _handshake_maker(settings: Settings) -> Callable[[], ClientHandshake] | None:
+    """Return what makes a connection's handshake, or None where there is no shared key."""
+    if settings.shared_key is None:
+        return None
+    key = settings.shared_key.reveal()
+    password = settings.password.reveal() if settings.password else ""
+    return lambda: ClientHandshake(
+        # Never the sidecar's own name, though all containers of a task share one: a PONG with the
+        # client's name is refused, since it could be the client's own PING, reflected.
+        hostname=f"{socket.gethostname()}-logship-{os.urandom(4).hex()}",
+        shared_key=key,
+        salt=os.urandom(16).hex(),
+        username=settings.username or "",
+        password=password,
+    )
 
 
 def _why(error: Exception) -> str:

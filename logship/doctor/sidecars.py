@@ -8,9 +8,7 @@ limit. Why, and what is done instead, is in docs/decisions/.
 from __future__ import annotations
 
 import asyncio
-import os
 import re
-import socket
 import ssl
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass
@@ -20,7 +18,6 @@ from logship.doctor.metadata import Task, get_json
 from logship.doctor.result import Outcome, Result
 from logship.errors import ConnectError, HandshakeError
 from logship.linting.rules.servers import is_blind_version, why_blind
-from logship.protocol.handshake import ClientHandshake
 from logship.settings import Endpoint, Settings
 from logship.transport import Resolver, SocketTransport, is_loopback, tls_context
 
@@ -67,7 +64,7 @@ class SidecarExamination:
         self._sending = sending
         self._task = task
         self._recorder = Recorder(settings, sending.tag)
-        self._transport = _transport(settings)
+        self._transport = SocketTransport.of(settings, tls_context(settings))
 
     async def results(self) -> AsyncGenerator[Result, None]:
         """Yield each step's result, up to the first that fails."""
@@ -249,33 +246,6 @@ class _Nobody:
 
     def writable_changed(self, writable: bool) -> None:
         """Nothing."""
-
-
-def _transport(settings: Settings) -> SocketTransport:
-    """Return a transport that connects as the client's does.
-
-    Raises:
-        SettingsError: A file of a certificate cannot be used.
-    """
-    return SocketTransport(
-        connect_timeout_seconds=settings.connect_timeout_seconds,
-        user_timeout_seconds=settings.ack_timeout_seconds,
-        tls=tls_context(settings),
-        tls_server_name=settings.tls_server_name,
-        handshake=None if settings.shared_key is None else lambda: _handshake(settings),
-    )
-
-
-def _handshake(settings: Settings) -> ClientHandshake:
-    assert settings.shared_key is not None
-    return ClientHandshake(
-        # Never the sidecar's own name, though all containers of a task share one.
-        hostname=f"{socket.gethostname()}-logship-doctor-{os.urandom(4).hex()}",
-        shared_key=settings.shared_key.reveal(),
-        salt=os.urandom(16).hex(),
-        username=settings.username or "",
-        password=settings.password.reveal() if settings.password else "",
-    )
 
 
 def _why_unreachable(endpoint: Endpoint, error: ConnectError) -> str:

@@ -1,0 +1,1 @@
+"""The loss benchmark in containers: the task of `docker-compose.yml`, beside FireLens' way."""

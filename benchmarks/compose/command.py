@@ -1,0 +1,245 @@
+"""`python -m benchmarks compose`: the loss benchmark in containers, as a table and as JSON."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import signal
+import statistics
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import click
+from rich import box
+from rich.table import Table
+from rich.text import Text
+
+from benchmarks.campaign import new_directory
+from benchmarks.compose.course import FAULTS, WAYS, Course, Result, run
+from benchmarks.compose.task import build_images, check_docker
+from benchmarks.conditions import conditions
+from benchmarks.errors import BenchmarkError
+from benchmarks.table import open_console, open_progress
+from logship.cli import COMMANDS
+
+STOP_TIMEOUT_SECONDS = click.FloatRange(2, 120)
+"""What an orchestrator allows: Fargate's longest is 120."""
+
+
+@click.command()
+@click.option(
+    "--way",
+    "ways",
+    type=click.Choice(sorted(WAYS)),
+    multiple=True,
+    help="How the records get to the sidecar; may be repeated.  [default: all there are]",
+)
+@click.option(
+    "--fault",
+    "faults",
+    type=click.Choice(sorted(FAULTS)),
+    multiple=True,
+    default=["none"],
+    show_default=True,
+    help="What happens to the sidecar; may be repeated.",
+)
+@click.option(
+    "--stop-timeout",
+    "stop_timeouts",
+    type=STOP_TIMEOUT_SECONDS,
+    multiple=True,
+    default=[30],
+    show_default=True,
+    metavar="N",
+    help="docker compose stop -t N; may be repeated. Try 2, 10, 30 and 120.",
+)
+@click.option("--rate", type=click.FloatRange(min=1), default=300, show_default=True, metavar="N")
+@click.option("--line-chars", type=click.IntRange(40), default=400, show_default=True, metavar="N")
+@click.option("--seconds", type=click.FloatRange(1), default=10, show_default=True, metavar="N")
+@click.option(
+    "--tail",
+    type=click.IntRange(0),
+    default=0,
+    show_default=True,
+    metavar="N",
+    help="Lines to log after SIGTERM.",
+)
+@click.option("--repeat", type=click.IntRange(1), default=1, show_default=True, metavar="N")
+@click.option("--build/--no-build", default=True, help="Build the images first.  [default: yes]")
+@click.option("--json", "json_file", type=click.Path(path_type=Path), metavar="FILE")
+def compose(
+    ways: tuple[str, ...],
+    faults: tuple[str, ...],
+    stop_timeouts: tuple[float, ...],
+    repeat: int,
+    build: bool,
+    json_file: Path | None,
+    **load: Any,
+) -> None:
+    """Measure loss in containers, with Docker.
+
+    Brings up the task of docker-compose.yml (application, recoverer and Fluentd in one network
+    namespace), lets it log, stops the application with `docker compose stop -t N`, and compares
+    the application's own ledger with what Fluentd wrote. Beside logship: FireLens' way, which is
+    Docker's fluentd log driver, also with a sleep on SIGTERM, and fluent-logger. Each combination
+    of --way, --fault and --stop-timeout is a row.
+
+    Exit code 1 when logship lost a line, or delivered less than was written though its sidecar
+    lived; 2 when nothing could be measured; what the others lose fails nothing.
+    """
+    chosen = [name for name in WAYS if name in (ways or _all_ways())]
+    _check_run(chosen)
+    check_docker()
+    console = open_console()
+    if build:
+        console.print("building the images")
+        build_images()
+    courses = [
+        Course(way, fault, timeout, **load)
+        for fault, timeout, way in itertools.product(faults, stop_timeouts, chosen)
+    ]
+    directory = new_directory("compose").absolute()
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C, it cleans up
+    rows = _run_all(courses, repeat, directory)
+    console.print(_as_table(rows))
+    console.print(f"Ledger, output and logs are in {directory}", soft_wrap=True)
+    if json_file:
+        options = {"faults": faults, "stop_timeouts": stop_timeouts, "repeat": repeat, **load}
+        _write_json(json_file, conditions(options), rows)
+    raise SystemExit(int(not all(row.kept_the_promise for row in rows)))
+
+
+def _all_ways() -> list[str]:
+    return [name for name, way in WAYS.items() if "run" not in way.before or "run" in COMMANDS]
+
+
+def _check_run(ways: Sequence[str]) -> None:
+    missing = set(ways) - set(_all_ways())
+    if missing:
+        raise BenchmarkError(f"--way {missing.pop()}: this logship has no command `run`")
+
+
+@dataclass(frozen=True)
+class Row:
+    """A course and its runs."""
+
+    course: Course
+    results: tuple[Result, ...]
+
+    @property
+    def kept_the_promise(self) -> bool:
+        """Whether nothing of logship's was lost, or only undelivered where nobody was there."""
+        if not WAYS[self.course.way].is_ours:
+            return True
+        sidecar_lives = self.course.fault in {"none", "sidecar-slow", "sidecar-restart"}
+        return all(
+            result.verdict.lost == 0
+            and (result.verdict.delivered == result.verdict.written or not sidecar_lives)
+            for result in self.results
+        )
+
+
+def _run_all(courses: Sequence[Course], repeat: int, directory: Path) -> list[Row]:
+    """Run one after the other: they share the machine's CPUs."""
+    rows = []
+    with open_progress(open_console()) as progress:
+        bar = progress.add_task("compose", total=len(courses) * repeat, step="")
+        for course in courses:
+            results = []
+            for number in range(repeat):
+                progress.update(bar, step=f"{course.way}, {course.fault}")
+                name = f"{course.way}-{course.fault}-stop{course.stop_timeout:g}-{number + 1}"
+                place = directory / name
+                place.mkdir(parents=True)
+                results.append(run(course, place))
+                progress.advance(bar)
+            rows.append(Row(course, tuple(results)))
+    return rows
+
+
+# --- figures -------------------------------------------------------------------------------------
+
+FIGURES: dict[str, Callable[[Result], float]] = {
+    "lines/s": lambda result: result.rate_attained,
+    "written": lambda result: result.verdict.written,
+    "delivered": lambda result: result.verdict.delivered,
+    "spilled": lambda result: result.verdict.spilled,
+    "dropped": lambda result: result.verdict.dropped,
+    "LOST": lambda result: result.verdict.lost,
+    "duplicated": lambda result: result.verdict.duplicated,
+    "stop s": lambda result: result.stop_seconds,
+}
+"""Column title and figure."""
+
+STATISTICS: dict[str, Callable[[list[float]], float]] = {
+    "min": min,
+    "median": statistics.median,
+    "max": max,
+}
+
+
+def _as_table(rows: Sequence[Row]) -> Table:
+    first = rows[0].course
+    load = f"{first.rate:g} lines/s of {first.line_chars} characters, {first.seconds:g} s"
+    title = f"Loss in containers ({load}, tail {first.tail:,})"
+    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    several = len(rows[0].results) > 1
+    for label in ["fault", "stop -t", "way", *(["runs"] if several else [])]:
+        table.add_column(label)
+    for figure in [*FIGURES, "exit"]:
+        table.add_column(figure, justify="right", no_wrap=True)
+    for row in rows:
+        for name, statistic in STATISTICS.items() if several else [("", max)]:
+            course = row.course
+            labels = [course.fault, f"{course.stop_timeout:g}", course.way]
+            cells = [_cell(figure, statistic(_values(row, figure))) for figure in FIGURES]
+            table.add_row(*labels, *([name] if several else []), *cells, _exits(row))
+    return table
+
+
+def _values(row: Row, figure: str) -> list[float]:
+    return [FIGURES[figure](result) for result in row.results]
+
+
+def _cell(figure: str, value: float) -> Text:
+    style = ("bold red" if value else "bold green") if figure == "LOST" else ""
+    return Text(f"{value:,.1f}" if figure in {"stop s", "lines/s"} else f"{value:,.0f}", style)
+
+
+def _exits(row: Row) -> str:
+    codes = {"SIGKILL" if each.killed else str(each.exit_code) for each in row.results}
+    return ", ".join(sorted(codes))
+
+
+def _write_json(path: Path, under: dict[str, Any], rows: Sequence[Row]) -> None:
+    document = {"conditions": under, "rows": [_row_as_json(row) for row in rows]}
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(document, indent=1) + "\n")
+
+
+def _row_as_json(row: Row) -> dict[str, Any]:
+    summary = {
+        figure: {name: of(_values(row, figure)) for name, of in STATISTICS.items()}
+        for figure in FIGURES
+    }
+    return {
+        "course": asdict(row.course),
+        "kept_the_promise": row.kept_the_promise,
+        "summary": summary,
+        "runs": [_run_as_json(result) for result in row.results],
+    }
+
+
+def _run_as_json(result: Result) -> dict[str, Any]:
+    figures = {figure: round(of(result), 3) for figure, of in FIGURES.items()}
+    return figures | {
+        "damaged": result.verdict.damaged,
+        "unwritten": result.verdict.unwritten,
+        "lost_examples": result.verdict.lost_examples,
+        "exit_code": result.exit_code,
+        "killed": result.killed,
+        "report": result.report,
+        "directory": result.directory.name,
+    }

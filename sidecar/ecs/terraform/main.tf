@@ -1,0 +1,57 @@
+# The task definitions are ../web.json and ../batch.json, the same documents as for the AWS CLI:
+# what follows only fills in their variables and makes the roles.
+
+terraform {
+  required_version = ">= 1.5"
+  required_providers {
+    aws = {
+      source  = "hashicorp/aws"
+      version = ">= 5.80"
+    }
+  }
+}
+
+locals {
+  definitions = {
+    for kind in toset(["web", "batch"]) : kind => jsondecode(templatefile("${path.module}/../${kind}.json", {
+      APP_IMAGE          = var.app_image
+      SIDECAR_IMAGE      = var.sidecar_image
+      LOG_GROUP          = aws_cloudwatch_log_group.containers.name
+      LOG_BUCKET         = var.log_bucket
+      REGION             = var.region
+      EXECUTION_ROLE_ARN = aws_iam_role.execution.arn
+      TASK_ROLE_ARN      = aws_iam_role.task.arn
+    }))
+  }
+}
+
+resource "aws_ecs_task_definition" "this" {
+  for_each = local.definitions
+
+  family                   = each.value.family
+  requires_compatibilities = each.value.requiresCompatibilities
+  network_mode             = each.value.networkMode
+  cpu                      = each.value.cpu
+  memory                   = each.value.memory
+  execution_role_arn       = each.value.executionRoleArn
+  task_role_arn            = each.value.taskRoleArn
+  container_definitions    = jsonencode(each.value.containerDefinitions)
+
+  runtime_platform {
+    operating_system_family = each.value.runtimePlatform.operatingSystemFamily
+    cpu_architecture        = each.value.runtimePlatform.cpuArchitecture
+  }
+
+  dynamic "volume" {
+    for_each = each.value.volumes
+    content {
+      name = volume.value.name
+    }
+  }
+}
+
+# What the containers themselves say: Fluentd's own log, and what logship spills as a last resort.
+resource "aws_cloudwatch_log_group" "containers" {
+  name              = var.log_group
+  retention_in_days = 30
+}

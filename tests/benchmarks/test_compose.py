@@ -1,0 +1,142 @@
+"""The benchmark in containers: its verdict, and, where Docker and the images are, one real run."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from benchmarks.compose.command import Row
+from benchmarks.compose.course import FAULTS, WAYS, Course, Result
+from benchmarks.judge import Verdict
+from tests.sidecar.deployed import run, why_no_compose
+from tests.support.waiting import wait_until
+
+REPOSITORY = Path(__file__).parents[2]
+IMAGES = ("fluent/fluentd:v1.19-debian-1", "python:3.13-slim")
+SLEEP_AT_STOP = REPOSITORY / "benchmarks" / "compose" / "sleep_at_stop.sh"
+
+
+def compose(directory: Path, *words: str, **environ: str) -> subprocess.CompletedProcess[str]:
+    """Run `python -m benchmarks compose` in a directory of its own."""
+    return subprocess.run(
+        [sys.executable, "-m", "benchmarks", "compose", *words],
+        cwd=directory,
+        env=os.environ | {"PYTHONPATH": str(REPOSITORY), **environ},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=600,
+    )
+
+
+def why_no_images() -> str:
+    """Return why no container can be run, or nothing."""
+    if why := why_no_compose():
+        return why
+    found, _ = run("docker", "image", "inspect", *IMAGES)
+    return "" if found == 0 else f"no Docker daemon, or not the images {', '.join(IMAGES)}"
+
+
+def test_without_docker_it_says_what_to_install(tmp_path: Path) -> None:
+    ended = compose(tmp_path, PATH=str(tmp_path))
+    assert ended.returncode == 2
+    assert "there is no docker on PATH: install Docker Engine" in ended.stderr
+
+
+@pytest.mark.skipif(bool(why_no_compose()), reason=why_no_compose())
+def test_without_a_daemon_it_says_what_to_start(tmp_path: Path) -> None:
+    ended = compose(tmp_path, DOCKER_HOST=f"unix://{tmp_path}/nobody.sock")
+    assert ended.returncode == 2
+    assert (
+        "the Docker daemon does not answer" in ended.stderr or "no compose plugin" in ended.stderr
+    )
+
+
+@pytest.mark.parametrize(
+    ("words", "complaint"),
+    [
+        (["--way", "nonsense"], "'nonsense' is not one of"),
+        (["--fault", "nonsense"], "'nonsense' is not one of"),
+        (["--stop-timeout", "1"], "2<=x<=120"),
+        (["--seconds", "0"], "x>=1"),
+    ],
+)
+def test_bad_input_is_explained(tmp_path: Path, words: list[str], complaint: str) -> None:
+    ended = compose(tmp_path, *words)
+    assert ended.returncode == 2
+    assert complaint in " ".join(ended.stderr.split())
+
+
+def row(way: str, fault: str, **figures: int) -> Row:
+    counts = dict.fromkeys(
+        ("written", "delivered", "spilled", "dropped", "lost", "duplicated"), 0
+    ) | {"damaged": 0, "unwritten": 0}
+    verdict = Verdict(**(counts | figures), lost_examples=())
+    result = Result(verdict, 300.0, 1.0, 143, None, Path())
+    return Row(Course(way, fault), (result,))
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+@pytest.mark.parametrize("way", WAYS)
+def test_what_logship_lost_breaks_its_promise_and_what_others_lose_does_not(
+    way: str, fault: str
+) -> None:
+    ours = way.startswith("logship")
+    assert row(way, fault, written=10, delivered=10).kept_the_promise
+    assert row(way, fault, written=10, delivered=9, lost=1).kept_the_promise is not ours
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_with_a_sidecar_that_lives_all_must_be_delivered(fault: str) -> None:
+    lives = fault in {"none", "sidecar-slow", "sidecar-restart"}
+    assert row("logship", fault, written=10, delivered=9, spilled=1).kept_the_promise is not lives
+
+
+def test_sleep_at_stop_passes_the_signal_on_and_keeps_the_exit_code(tmp_path: Path) -> None:
+    program = (
+        "import pathlib, signal, sys\n"
+        "signal.signal(signal.SIGTERM, lambda *_: sys.exit(7))\n"
+        "pathlib.Path('ready').touch()\n"
+        "signal.pause()\n"
+    )
+    process = subprocess.Popen(
+        ["sh", str(SLEEP_AT_STOP), sys.executable, "-c", program],
+        cwd=tmp_path,
+        env=os.environ | {"SLEEP_AT_STOP_SECONDS": "0"},
+    )
+    try:
+        wait_until((tmp_path / "ready").exists, "the program runs")
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(20) == 7
+    finally:
+        process.kill()
+
+
+@pytest.mark.skipif(bool(why_no_images()), reason=why_no_images())
+def test_a_real_task_delivers_every_line(tmp_path: Path) -> None:
+    """Builds the images, brings up the task, stops the application, and judges."""
+    written = tmp_path / "compose.json"
+    ended = compose(
+        tmp_path,
+        *("--way", "logship-spool", "--way", "firelens", "--seconds", "2"),
+        *("--stop-timeout", "10", "--json", str(written)),
+    )
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    ours, firelens = json.loads(written.read_text())["rows"]
+    (found,) = ours["runs"]
+    assert found["written"] == found["delivered"] > 300
+    assert found["LOST"] == found["duplicated"] == found["spilled"] == 0
+    assert found["exit_code"] == 143
+    assert found["report"]["acked"] >= found["written"]
+    assert firelens["runs"][0]["written"] > 300
+    for override in tmp_path.rglob("override.json"):
+        project = json.loads(override.read_text())["name"]
+        label = f"label=com.docker.compose.project={project}"
+        assert run("docker", "ps", "--all", "--quiet", "--filter", label) == (0, "")
+        assert run("docker", "volume", "ls", "--quiet", "--filter", label) == (0, "")

@@ -1,0 +1,1 @@
+"""What is deployed beside an application: Fluentd's and Fluent Bit's configurations, task files."""

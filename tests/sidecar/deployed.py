@@ -1,0 +1,161 @@
+"""The sidecars of `sidecar/`, run from their committed files on this machine.
+
+Nothing of a configuration is written here: what a test shows is true of what users deploy. Only
+ports and directories are chosen, by the environment variables that the files themselves name.
+"""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from tests.support.servers import Arrived, ServerProcess, json_objects
+
+REPOSITORY = Path(__file__).parents[2]
+SIDECAR = REPOSITORY / "sidecar"
+FLUENTD = SIDECAR / "fluentd"
+FLUENT_BIT_CONFIGURATIONS = SIDECAR / "fluent-bit" / "conf"
+
+
+def why_no(program: str) -> str:
+    """Return why tests that need `program` cannot run, or nothing."""
+    return "" if shutil.which(program) else f"there is no {program} on PATH"
+
+
+def why_no_compose() -> str:
+    """Return why a compose file cannot even be read, or nothing."""
+    if why := why_no("docker"):
+        return why
+    return "" if run("docker", "compose", "version")[0] == 0 else "docker has no compose plugin"
+
+
+def run(*words: str | Path, environ: Mapping[str, str] | None = None) -> tuple[int, str]:
+    """Run a command with more environment; return its exit code and all that it said."""
+    with_environ = [f"{name}={value}" for name, value in (environ or {}).items()]
+    ended = subprocess.run(
+        ["env", *with_environ, *words],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        errors="replace",
+        check=False,
+        timeout=120,
+    )
+    return ended.returncode, ended.stdout
+
+
+class DeployedFluentd(ServerProcess):
+    """Fluentd with `sidecar/fluentd/fluent.conf`.
+
+    Args:
+        directory: As of `ServerProcess`.
+        environ: Variables that the configuration knows.
+        configuration: Another file in its place.
+        plugins: A directory with more plugins.
+        options: As of `ServerProcess`.
+    """
+
+    def __init__(
+        self,
+        directory: Path,
+        *,
+        environ: Mapping[str, str] | None = None,
+        configuration: Path = FLUENTD / "fluent.conf",
+        plugins: Path | None = None,
+        **options: Any,
+    ) -> None:
+        self._environ = dict(environ or {})
+        self._configuration = configuration
+        self._plugins = [FLUENTD / "plugins", *([plugins] if plugins else [])]
+        super().__init__(directory, **options)
+
+    def command(self) -> Sequence[str]:
+        """Return the command; ports and directories are in its environment."""
+        environ = {
+            "LOGSHIP_PORT": str(self.port.number),
+            "LOGSHIP_BUFFER_DIR": str(self.directory / "buffer"),
+            "LOGSHIP_LOG_DIR": str(self.directory / "out"),
+            **self._environ,
+        }
+        return [
+            *("env", *(f"{name}={value}" for name, value in environ.items())),
+            *("fluentd", "--no-supervisor", "-c", str(self._configuration)),
+            *(word for path in self._plugins for word in ("-p", str(path))),
+        ]
+
+    def output_files(self, tag: str) -> list[Path]:
+        """Return all its files: they are not by tag."""
+        return sorted((self.directory / "out").glob("logship.*.log"))
+
+    def arrived(self, tag: str) -> list[Arrived]:
+        """Return what it has written down for the tag; its times are texts for people."""
+        lines = [line for path in self.output_files(tag) for line in json_objects(path)]
+        return [Arrived(tag, 0, line) for line in lines if line.pop("fluentd_tag") == tag]
+
+
+class DeployedFluentBit(ServerProcess):
+    """Fluent Bit with one of `sidecar/fluent-bit/conf`.
+
+    Args:
+        directory: As of `ServerProcess`.
+        output: Which.
+        environ: More variables that the configuration knows.
+        options: As of `ServerProcess`.
+    """
+
+    def __init__(
+        self,
+        directory: Path,
+        output: str = "file",
+        *,
+        environ: dict[str, str] | None = None,
+        **options: Any,
+    ) -> None:
+        self._output = output
+        self._environ = environ or {}
+        super().__init__(directory, **options)
+
+    def command(self) -> Sequence[str]:
+        """Return the command; ports and directories are in its environment."""
+        environ = fluent_bit_environ(self.directory) | {"LOGSHIP_PORT": str(self.port.number)}
+        environ |= self._environ
+        words = [f"{name}={value}" for name, value in environ.items()]
+        return [
+            "env",
+            *words,
+            "fluent-bit",
+            "-c",
+            str(FLUENT_BIT_CONFIGURATIONS / f"{self._output}.yaml"),
+        ]
+
+    def output_files(self, tag: str) -> list[Path]:
+        """Return its one file, where there is one yet."""
+        return [each for each in [self.directory / "out" / "logship.log"] if each.exists()]
+
+    def arrived(self, tag: str) -> list[Arrived]:
+        """Return what it has written down, of whatever tag: it notes none."""
+        lines = [line for path in self.output_files(tag) for line in json_objects(path)]
+        return [Arrived(tag, 0, line) for line in lines]
+
+
+def fluent_bit_environ(directory: Path) -> dict[str, str]:
+    """Return what the Dockerfile sets, and what a user has to."""
+    return {
+        "LOGSHIP_BIND": "127.0.0.1",
+        "LOGSHIP_PORT": "24224",
+        "LOGSHIP_BUFFER_DIR": str(directory / "buffer"),
+        "LOGSHIP_LOG_DIR": str(directory / "out"),
+        "LOGSHIP_GRACE_SECONDS": "30",
+        "LOGSHIP_AGGREGATOR_HOST": "127.0.0.1",
+        "LOGSHIP_AGGREGATOR_PORT": "24225",
+        "LOGSHIP_AGGREGATOR_SHARED_KEY": "the key",
+        "LOGSHIP_AGGREGATOR_CA": "/etc/ssl/certs/ca-certificates.crt",
+        "LOGSHIP_S3_BUCKET": "logs",
+        "LOGSHIP_S3_REGION": "eu-central-1",
+        "LOGSHIP_KAFKA_BROKERS": "localhost:9092",
+        "LOGSHIP_KAFKA_TOPIC": "logs",
+    }

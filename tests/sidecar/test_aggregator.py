@@ -1,0 +1,71 @@
+"""The tier behind the sidecars: over TLS, with a shared key, acknowledged."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import trustme
+
+from tests.contract.shipping import CLOSE_SECONDS_MAX, Ledger, audit, markers_of
+from tests.interop.conftest import Connect, needs
+from tests.sidecar.deployed import DeployedFluentBit, DeployedFluentd
+from tests.support.servers import (
+    Fluentd,
+    Security,
+    ServerProcess,
+    Tls,
+    why_no_fluent_bit,
+    why_no_fluentd,
+)
+from tests.support.waiting import wait_until
+
+pytestmark = needs(why_no_fluentd)
+
+KEY = "the key"
+
+
+def start(kind: str, directory: Path, environ: dict[str, str]) -> ServerProcess:
+    """Start a sidecar that hands on to the aggregator."""
+    if kind == "fluentd":
+        output = {"LOGSHIP_OUTPUT": "aggregator-tls"}
+        return DeployedFluentd(directory, environ=environ | output)
+    if why := why_no_fluent_bit():
+        pytest.skip(why)
+    return DeployedFluentBit(directory, "aggregator", environ=environ | {"HOSTNAME": "sidecar"})
+
+
+def certificate_for(name: str, directory: Path) -> tuple[Path, Tls]:
+    """Make an authority's certificate, and one that it signed for a name and for loopback."""
+    authority = trustme.CA()
+    issued = authority.issue_cert(name, "127.0.0.1")
+    ca, tls = directory / "ca.pem", Tls(directory / "certificate.pem", directory / "key.pem")
+    authority.cert_pem.write_to_path(str(ca))
+    issued.cert_chain_pems[0].write_to_path(str(tls.certificate))
+    issued.private_key_pem.write_to_path(str(tls.key))
+    return ca, tls
+
+
+@pytest.mark.parametrize("kind", ["fluentd", "fluent-bit"])
+def test_a_sidecar_hands_on_to_an_aggregator(kind: str, connect: Connect, tmp_path: Path) -> None:
+    ledger = Ledger()
+    ca, tls = certificate_for("localhost", tmp_path)
+    with Fluentd(tmp_path / "far", tls=tls, security=Security(KEY)) as aggregator:
+        environ = {
+            "LOGSHIP_AGGREGATOR_HOST": "127.0.0.1",
+            "LOGSHIP_AGGREGATOR_NAME": "localhost",
+            "LOGSHIP_AGGREGATOR_PORT": str(aggregator.port.number),
+            "LOGSHIP_AGGREGATOR_SHARED_KEY": KEY,
+            "LOGSHIP_AGGREGATOR_CA": str(ca),
+        }
+        with start(kind, tmp_path / "sidecar", environ) as sidecar:
+            client = connect(sidecar.endpoint)
+            ledger.emit(client, 500, text="x" * 100)
+            assert client.close(timeout=CLOSE_SECONDS_MAX).all_acked
+
+            def has_all() -> bool:
+                return set(markers_of(aggregator.arrived(ledger.tag))) >= set(ledger.markers)
+
+            wait_until(has_all, "all of it is at the aggregator", 60)
+        code, verdict = audit(*aggregator.output_files(ledger.tag))
+    assert code == 0, verdict

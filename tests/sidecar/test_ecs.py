@@ -1,0 +1,175 @@
+"""The task definitions for ECS hold together: order, sums, users, volumes, variables."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any
+
+import pytest
+
+from logship.settings import Settings
+from tests.sidecar.deployed import FLUENTD, SIDECAR
+from tests.sidecar.test_fluentd import NEEDED, OUTPUTS
+
+ECS = SIDECAR / "ecs"
+KINDS = ("web", "batch")
+
+STOP_SECONDS_MAX = 120
+"""Fargate's longest stopTimeout; and on Spot all that there is for all containers."""
+
+
+class Task:
+    """A task definition."""
+
+    def __init__(self, kind: str) -> None:
+        self.text = (ECS / f"{kind}.json").read_text()
+        self.definition = json.loads(self.text)
+        self.containers = {each["name"]: each for each in self.definition["containerDefinitions"]}
+
+    def environ(self, name: str) -> dict[str, str]:
+        """Return a container's environment."""
+        return {each["name"]: each["value"] for each in self.containers[name]["environment"]}
+
+    def awaits(self, name: str) -> dict[str, str]:
+        """Return what a container depends on, and the condition."""
+        depends = self.containers[name].get("dependsOn", [])
+        return {each["containerName"]: each["condition"] for each in depends}
+
+    def mounts(self, name: str) -> dict[str, str]:
+        """Return a container's volumes, and where they are."""
+        points = self.containers[name].get("mountPoints", [])
+        return {each["sourceVolume"]: each["containerPath"] for each in points}
+
+    def stop_order(self) -> list[str]:
+        """Return the containers as ECS stops them: none before all that depend on it are gone."""
+        left = set(self.containers)
+        order: list[str] = []
+        while left:
+            needed = {other for name in left for other in self.awaits(name)}
+            free = left - needed
+            assert len(free) == 1, f"{free} would stop together"
+            order += free
+            left -= free
+        return order
+
+
+@pytest.fixture(params=KINDS)
+def task(request: pytest.FixtureRequest) -> Task:
+    return Task(request.param)
+
+
+def test_the_sidecar_stops_last_and_the_application_first(task: Task) -> None:
+    assert task.stop_order() == ["app", "recoverer", "sidecar"]
+
+
+def test_what_must_be_healthy_has_a_health_check(task: Task) -> None:
+    awaited = {
+        other
+        for name in task.containers
+        for other, condition in task.awaits(name).items()
+        if condition == "HEALTHY"
+    }
+    assert awaited == {"sidecar"}
+    check = task.containers["sidecar"]["healthCheck"]
+    assert check["command"] == ["CMD", "logship-healthcheck"]
+    assert "logship-healthcheck" in (FLUENTD / "Dockerfile").read_text()
+    assert check["interval"] >= 5
+    assert 2 <= check["timeout"] <= 60
+    assert check["retries"] <= 10
+    assert check["startPeriod"] <= 300
+
+
+def test_each_stop_timeout_is_allowed_and_known_to_logship(task: Task) -> None:
+    """`stopTimeout` is in no metadata; the environment has to say it."""
+    for name, container in task.containers.items():
+        assert 2 <= container["stopTimeout"] <= STOP_SECONDS_MAX
+        if name != "sidecar":
+            told = task.environ(name)["LOGSHIP_STOP_TIMEOUT_SECONDS"]
+            assert told == str(container["stopTimeout"])
+
+
+def test_the_web_tasks_stops_add_up_to_less_than_spot_gives() -> None:
+    stops = [each["stopTimeout"] for each in Task("web").containers.values()]
+    assert sum(stops) <= STOP_SECONDS_MAX
+
+
+def test_the_readme_adds_up_the_same_numbers(task: Task) -> None:
+    stops = [task.containers[name]["stopTimeout"] for name in task.stop_order()]
+    cells = " | ".join(str(number) for number in [*stops, sum(stops)])
+    assert f"| `{task.definition['family']}.json` | {cells}:" in (ECS / "README.md").read_text()
+
+
+def test_a_container_that_dies_is_restarted_unless_it_is_the_application(task: Task) -> None:
+    for name, container in task.containers.items():
+        policy = container.get("restartPolicy")
+        assert (policy is None) == (name == "app")
+        if policy is not None:
+            assert policy["enabled"] is True
+            assert 60 <= policy["restartAttemptPeriod"] <= 1800
+
+
+def test_no_batch_is_stopped_because_of_its_logs() -> None:
+    essential = [name for name, each in Task("batch").containers.items() if each["essential"]]
+    assert essential == ["app"]
+
+
+def test_the_settings_are_right(task: Task) -> None:
+    for name in ("app", "recoverer"):
+        settings = Settings.from_env(task.environ(name))
+        assert [str(each) for each in settings.endpoints] == ["tcp://127.0.0.1:24224"]
+    settings = Settings.from_env(task.environ("app"))
+    assert settings.tag == task.definition["family"]
+    assert str(settings.spool_dir) == task.mounts("app")["spool"]
+
+
+def test_the_recoverer_has_the_applications_spool_and_user(task: Task) -> None:
+    app, recoverer = task.containers["app"], task.containers["recoverer"]
+    assert app["user"] == recoverer["user"] != "0:0"
+    assert task.mounts("app") == task.mounts("recoverer")
+    words = [*recoverer["entryPoint"], *recoverer["command"]]
+    assert words == ["logship", "recover", "--spool", task.mounts("app")["spool"], "--watch"]
+
+
+def test_the_sidecars_buffer_is_on_a_volume_that_its_image_declares(task: Task) -> None:
+    """On Fargate a mount has the image's owner only where the image says VOLUME."""
+    dockerfile = (FLUENTD / "Dockerfile").read_text()
+    (line,) = re.findall(r"^VOLUME (.*)$", dockerfile, re.MULTILINE)
+    assert task.mounts("sidecar")["sidecar-buffer"] in json.loads(line)
+    named = {each["name"] for each in task.definition["volumes"]}
+    assert named == {volume for name in task.containers for volume in task.mounts(name)}
+
+
+def test_the_sidecars_output_is_one_that_is_there_and_has_what_it_needs(task: Task) -> None:
+    environ = task.environ("sidecar")
+    assert environ["LOGSHIP_OUTPUT"] in OUTPUTS
+    assert NEEDED[environ["LOGSHIP_OUTPUT"]].keys() <= environ.keys()
+
+
+def test_every_container_may_open_many_files(task: Task) -> None:
+    for container in task.containers.values():
+        (limit,) = container["ulimits"]
+        assert limit == {"name": "nofile", "softLimit": 65535, "hardLimit": 65535}
+
+
+def test_what_logship_spills_is_not_dropped_by_the_log_driver(task: Task) -> None:
+    for name in ("app", "recoverer"):
+        assert task.containers[name]["logConfiguration"]["options"]["mode"] == "blocking"
+
+
+def test_terraform_and_the_readme_fill_in_every_variable(task: Task) -> None:
+    used = set(re.findall(r"\$\{(\w+)\}", task.text))
+    terraform = (ECS / "terraform" / "main.tf").read_text()
+    given = set(re.findall(r"^\s+([A-Z_]+)\s+=", terraform, re.MULTILINE))
+    readme = (ECS / "README.md").read_text()
+    exported = set(re.findall(r"\b([A-Z_]+)=", readme.partition("$ envsubst")[0]))
+    assert used == given == exported
+
+
+def test_the_task_may_put_logs_and_nothing_else() -> None:
+    roles = (ECS / "terraform" / "roles.tf").read_text()
+    actions: list[Any] = re.findall(r'"((?:s3|logs|ecr|iam|ecs|ssm):\w+)"', roles)
+    assert [each for each in actions if each.startswith("s3:")] == ["s3:PutObject"]
+    prefix = Task("web").environ("sidecar")["LOGSHIP_S3_PREFIX"]
+    assert f'${{var.log_bucket}}/{prefix}*"]' in roles
+    assert "*" not in "".join(actions)

@@ -1,0 +1,229 @@
+"""Fluentd as it is deployed: each output's configuration, its health check, its aggregator tier."""
+
+from __future__ import annotations
+
+import textwrap
+from pathlib import Path
+
+import pytest
+
+from tests.chaos.pacing import PacedLogging
+from tests.contract.shipping import (
+    CLOSE_SECONDS_MAX,
+    Ledger,
+    assert_once_in_order,
+    audit,
+    markers_of,
+)
+from tests.interop.conftest import Connect, needs
+from tests.sidecar.deployed import FLUENTD, DeployedFluentd, run, why_no
+from tests.support.programs import json_lines
+from tests.support.servers import Fluentd, why_no_fluentd
+from tests.support.waiting import wait_until
+
+OUTPUTS = sorted(path.stem for path in (FLUENTD / "outputs").glob("*.conf"))
+OUTPUTS = [name for name in OUTPUTS if name not in {"buffer", "inject"}]
+
+NEEDED = {
+    "aggregator": {"LOGSHIP_AGGREGATOR_HOST": "127.0.0.1"},
+    "aggregator-tls": {
+        "LOGSHIP_AGGREGATOR_HOST": "127.0.0.1",
+        "LOGSHIP_AGGREGATOR_SHARED_KEY": "the key",
+    },
+    "s3": {"LOGSHIP_S3_BUCKET": "logs", "LOGSHIP_S3_REGION": "eu-central-1"},
+    "kafka": {"LOGSHIP_KAFKA_BROKERS": "localhost:9092"},
+}
+"""What an output's file asks for."""
+
+PLUGINS = {"s3": "s3", "kafka": "kafka2"}
+"""Outputs that Fluentd does not bring with it, and the plugin's type."""
+
+
+def dry_run(output: str, environ: dict[str, str], *words: str | Path) -> tuple[int, str]:
+    """Let Fluentd read the configuration for an output."""
+    return run(
+        *("fluentd", "--dry-run", "-c", FLUENTD / "fluent.conf", "-p", FLUENTD / "plugins"),
+        *words,
+        environ={"LOGSHIP_OUTPUT": output, **environ},
+    )
+
+
+def stand_in(kind: str, directory: Path) -> Path:
+    """Write an output plugin of that type which takes every parameter; return its directory.
+
+    It shows that the file is read, with its buffer section and its variables, where the plugin
+    itself is not installed; not that the plugin knows the parameters.
+    """
+    directory.mkdir()
+    text = f"""\
+        require "fluent/plugin/output"
+        class Fluent::Plugin::StandIn < Fluent::Plugin::Output
+          Fluent::Plugin.register_output("{kind}", self)
+          helpers :inject, :formatter
+          def write(chunk) = nil
+        end
+        """
+    (directory / f"out_{kind}.rb").write_text(textwrap.dedent(text))
+    return directory
+
+
+@needs(why_no_fluentd)
+@pytest.mark.parametrize("output", OUTPUTS)
+def test_a_configuration_is_accepted(output: str, tmp_path: Path) -> None:
+    environ = NEEDED.get(output, {}) | {
+        "LOGSHIP_BUFFER_DIR": str(tmp_path / "buffer"),
+        "LOGSHIP_LOG_DIR": str(tmp_path / "log"),
+    }
+    code, said = dry_run(output, environ)
+    if "Unknown output plugin" in said and output in PLUGINS:
+        plugins = stand_in(PLUGINS[output], tmp_path / "plugins")
+        code, said = dry_run(output, environ, "-p", plugins)
+    assert code == 0, said
+    assert "finished dry run mode" in said
+    assert "[error]" not in said
+    assert "[warn]" not in said.replace("[warn]: parameter", "")
+
+
+@needs(why_no_fluentd)
+def test_an_output_that_is_not_there_is_refused() -> None:
+    """Fluentd would include nothing, acknowledge every record, and lose it."""
+    code, said = dry_run("s3/../nothing", {})
+    assert code != 0
+    assert "LOGSHIP_OUTPUT=s3/../nothing: must be file, stdout, aggregator," in said
+
+
+@needs(why_no_fluentd)
+def test_the_outputs_that_are_named_are_those_that_are_there() -> None:
+    _, said = dry_run("nothing", {})
+    listed = said.partition("must be ")[2].splitlines()[0].partition(" (")[0].replace(" or ", ", ")
+    assert sorted(listed.split(", ")) == OUTPUTS
+
+
+@needs(why_no_fluentd)
+@pytest.mark.parametrize(
+    ("output", "variable"), [(name, needed) for name in NEEDED for needed in NEEDED[name]]
+)
+def test_what_an_output_needs_is_named_where_it_is_missing(output: str, variable: str) -> None:
+    environ = {name: value for name, value in NEEDED[output].items() if name != variable}
+    code, said = dry_run(output, environ)
+    assert code != 0
+    assert f'key not found: "{variable}"' in said
+
+
+@needs(why_no_fluentd)
+def test_what_was_acknowledged_survives_sigkill(connect: Connect, tmp_path: Path) -> None:
+    ledger = Ledger()
+    with DeployedFluentd(tmp_path / "server") as server:
+        client = connect(server.endpoint, chunk_bytes_max=8 * 1024)
+        ledger.emit(client, 500)
+        assert client.close(timeout=CLOSE_SECONDS_MAX).all_acked
+        server.kill()
+        server.start()
+        server.terminate()
+        assert_once_in_order(ledger, server.arrived(ledger.tag))
+
+
+@needs(why_no_fluentd)
+def test_the_standby_steps_in_when_the_aggregator_dies(connect: Connect, tmp_path: Path) -> None:
+    """What the first had not acknowledged goes to the second; together they have everything."""
+    ledger = Ledger()
+    with Fluentd(tmp_path / "first") as first, Fluentd(tmp_path / "second") as second:
+        environ = {
+            "LOGSHIP_OUTPUT": "aggregator",
+            "LOGSHIP_AGGREGATOR_HOST": "127.0.0.1",
+            "LOGSHIP_AGGREGATOR_PORT": str(first.port.number),
+            "LOGSHIP_AGGREGATOR_STANDBY_PORT": str(second.port.number),
+        }
+        with DeployedFluentd(tmp_path / "sidecar", environ=environ) as sidecar:
+            client = connect(sidecar.endpoint)
+
+            with PacedLogging(client, ledger, 300, "x" * 100):
+                wait_until(lambda: first.arrived(ledger.tag) != [], "the first has records", 30)
+                first.kill()
+                wait_until(lambda: second.arrived(ledger.tag) != [], "the second has records", 60)
+            assert client.close(timeout=CLOSE_SECONDS_MAX).all_acked
+            first.start()  # what it had acknowledged lies in its buffer
+            wait_until(
+                lambda: markers_at(ledger, first, second) >= set(ledger.markers), "all of it", 60
+            )
+        files = [*first.output_files(ledger.tag), *second.output_files(ledger.tag)]
+        code, verdict = audit(*files)
+    assert code == 0, verdict
+
+
+@needs(why_no_fluentd)
+def test_a_full_buffer_makes_the_application_wait_and_loses_nothing(
+    connect: Connect, tmp_path: Path
+) -> None:
+    """Nothing is acknowledged beyond its bound; SIGTERM ends it all the same."""
+    ledger = Ledger()
+    with Fluentd(tmp_path / "aggregator", is_started=False) as aggregator:
+        environ = {
+            "LOGSHIP_OUTPUT": "aggregator",
+            "LOGSHIP_AGGREGATOR_HOST": "127.0.0.1",
+            "LOGSHIP_AGGREGATOR_PORT": str(aggregator.port.number),
+            "LOGSHIP_BUFFER_SIZE": "512k",
+        }
+        with DeployedFluentd(tmp_path / "sidecar", environ=environ) as sidecar:
+            client = connect(sidecar.endpoint, chunk_bytes_max=64 * 1024)
+            ledger.emit(client, 3000, text="x" * 1000)
+            wait_until(lambda: "overflow action=:block" in sidecar.log(), "it is full", 30)
+            assert not client.flush(timeout=0.5).all_acked
+            sidecar.terminate()
+            aggregator.start()
+            sidecar.start()
+            assert client.close(timeout=CLOSE_SECONDS_MAX).all_acked
+            wait_until(lambda: markers_at(ledger, aggregator) >= set(ledger.markers), "all", 60)
+        code, verdict = audit(*aggregator.output_files(ledger.tag))
+    assert code == 0, verdict
+
+
+@needs(why_no_fluentd)
+def test_a_record_too_long_for_kafka_is_refused_before_the_ack(
+    connect: Connect, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """So it is declared and written to stderr by logship, and the others go on."""
+    plugins = stand_in("kafka2", tmp_path / "plugins")
+    environ = {"LOGSHIP_OUTPUT": "kafka", **NEEDED["kafka"]}
+    ledger = Ledger()
+    with DeployedFluentd(tmp_path / "server", environ=environ, plugins=plugins) as server:
+        client = connect(server.endpoint)
+        ledger.emit(client, 1, text="x" * 1_500_000)
+        with PacedLogging(client, ledger, 50, "others must pass, or nothing proves it guilty"):
+            wait_until(lambda: "chunk limit size" in server.log(), "the buffer refuses it", 30)
+            spilled = Spilled(capfd)
+            wait_until(lambda: spilled.markers() != [], "logship gives it up", 30)
+        report = client.close(timeout=CLOSE_SECONDS_MAX)
+    assert report.spilled == 1
+    assert report.acked == len(ledger.markers) - 1
+    assert spilled.markers() == ledger.markers[:1]
+
+
+class Spilled:
+    """What logship has written to stderr since this began."""
+
+    def __init__(self, capfd: pytest.CaptureFixture[str]) -> None:
+        self._capfd = capfd
+        self._text = ""
+
+    def markers(self) -> list[str]:
+        """Return the markers of the records among it."""
+        self._text += self._capfd.readouterr().err
+        records = [line["record"] for line in json_lines(self._text) if "record" in line]
+        return [record["marker"] for record in records if "marker" in record]
+
+
+def markers_at(ledger: Ledger, *servers: Fluentd) -> set[str]:
+    """Return the markers that are in the output of any of the servers."""
+    return {marker for each in servers for marker in markers_of(each.arrived(ledger.tag))}
+
+
+@needs(why_no_fluentd)
+@pytest.mark.skipif(bool(why_no("bash")), reason=why_no("bash"))
+def test_the_health_check_asks_whether_the_port_listens(tmp_path: Path) -> None:
+    check = FLUENTD / "healthcheck"
+    with DeployedFluentd(tmp_path / "server") as server:
+        environ = {"LOGSHIP_PORT": str(server.port.number)}
+        assert run("bash", check, environ=environ) == (0, "")
+        server.kill()
+        assert run("bash", check, environ=environ) == (1, "")
