@@ -103,6 +103,7 @@ class Closing:
         finish = self._is_over(self.report)
         for line in self._lines_of(self.report):
             yield from self._print(line)
+        self._last_resort.step_back()
         finish()
 
     def limit(self, plan: DrainPlan) -> None:
@@ -122,6 +123,7 @@ class Closing:
         finish = self._is_over(self.report)
         for line in self._lines_of(self.report):
             self._last_resort.write_line(_line(line))
+        self._last_resort.step_back()
         finish()
         return self.report
 
@@ -140,8 +142,9 @@ class Closing:
         if self._spill is None:
             return None if self._ends_after_spill() else _SPILL_SLICE_SECONDS
         if not self._spilling and self._client.buffer.unspooled_bytes:
-            self._spilling = True
-            self._announce()
+            self._spilling = self._announce()
+            if not self._spilling:
+                return self._stderr_is_full(took_some=False)
         until = min(now + _SPILL_SLICE_SECONDS, self._plan.deadline_seconds)
         written = self._spill.lines_written
         if self._spill.step(until, self._monotonic):
@@ -160,7 +163,7 @@ class Closing:
         """Tell whether there is nothing to wait for once all is on stderr."""
         return self._plan.give_up_when_stalled or self._client.broken
 
-    def _announce(self) -> None:
+    def _announce(self) -> bool:
         """Name every number that is not acked before the first record is written.
 
         If the process is killed in the middle of the spill, this line is what remains.
@@ -171,7 +174,7 @@ class Closing:
             self._last_resort.warn("give up", text)
         fields = json.loads(self._account().to_json())
         fields["logship"] = "spill begins"
-        self._last_resort.write_line(_line(json.dumps(fields)))
+        return self._last_resort.go_first(_line(json.dumps(fields)))
 
     def _account(self) -> DrainReport:
         seconds = self._monotonic() - self._plan.started_seconds
@@ -185,7 +188,7 @@ class Closing:
 
     def _print(self, line: str) -> Iterator[float]:
         """Write the report; a stalled stderr is tried until the deadline, and once in any case."""
-        while not self._last_resort.write_line(_line(line)):
+        while not self._last_resort.go_first(_line(line)):
             if self._monotonic() >= self._plan.deadline_seconds:
                 return
             yield self._stderr_is_full(took_some=False)

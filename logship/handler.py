@@ -12,9 +12,13 @@ import logging
 import time
 from typing import Any, Protocol
 
+from logship.buffer.overflow import may_wait_here
 from logship.lastresort import LastResort
 from logship.protocol.jsonlines import json_line
 from logship.protocol.readable import plain_value
+
+FALL_BACK_SECONDS_MAX = 1.0
+"""How long a record may wait for stderr that is refused because the client is closed."""
 
 _OWN_ATTRIBUTES = vars(logging.LogRecord("", 0, "", 0, "", None, None))
 _STANDARD_ATTRIBUTES = frozenset(
@@ -137,7 +141,8 @@ class Handler(logging.Handler):
         """Write the record to stderr: the client is closed and takes no more."""
         with contextlib.suppress(Exception):
             line = json_line(self._tag or "", time_ns, plain_value(fields), logship="refused")
-            self.client.last_resort.write_in_turn(line)
+            patience_seconds = FALL_BACK_SECONDS_MAX if may_wait_here() else 0.0
+            self.client.last_resort.write_in_turn(line, patience_seconds)
 
 
 def _time_ns(record: logging.LogRecord) -> int:

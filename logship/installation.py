@@ -23,7 +23,7 @@ from logship.drain import DrainPlan
 from logship.errors import SettingsError, UnsupportedRuntime
 from logship.handler import Handler
 from logship.lastresort import flush_standard_streams
-from logship.process import fork
+from logship.process import fork, stopfile
 from logship.process.clock import Started, StopClock
 from logship.process.signals import StopSignals, die_as_owed
 from logship.process.watchdog import Watchdog
@@ -43,8 +43,8 @@ class Installation:
         self.settings = settings
         self.client = BackgroundClient(settings)
         self.handler = Handler(self.client, message_key=settings.message_key)
-        self.clock = StopClock(settings.stop_timeout_seconds)
-        self.watchdog = Watchdog(self.client, self.clock, self._check_handler)
+        self.clock = StopClock(settings.stop_timeout_seconds, stopfile.reader(os.environ))
+        self.watchdog = Watchdog(self.client, self.clock, self._check)
         self.signals: StopSignals | None = None
         self._pid = os.getpid()
         self._is_multiprocessing_child = False
@@ -70,7 +70,7 @@ class Installation:
         """At interpreter exit: drain, and arrange for the right exit status."""
         if self.signals is not None:
             self.signals.exit_begins()
-        self._check_handler()
+        self._check()
         if self.client.used and self.client.report is None:
             self.client.drain(self._exit_plan(), self._exit_reason())
         if self.signals is not None:
@@ -149,6 +149,12 @@ class Installation:
                 "exception": "".join(traceback.format_exception(error)),
             }
         )
+
+    def _check(self) -> None:
+        """Look, about once a second and at the exit, for what nobody tells us."""
+        self._check_handler()
+        if self.clock.started is None and self.clock.told_deadline() is not None:
+            self.stopping("logship run stops")
 
     def _check_handler(self) -> None:
         """Warn once if somebody took the handler off the root logger."""

@@ -14,6 +14,7 @@ import os
 import select
 import stat
 import sys
+import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
@@ -31,6 +32,10 @@ _SAMPLE_INTERVAL_SECONDS = 10.0
 _SAMPLE_LINES = 50
 
 _WRITE_BYTES_MAX = 64 * 1024
+
+_LATE_LINES_MAX = 1000
+_TURN_SECONDS = 0.02
+_PAUSE_SECONDS = 0.0005
 
 
 class LastResort:
@@ -53,9 +58,12 @@ class LastResort:
             descriptor = -1  # closed when the program began: 2 is now whatever was opened next
         self._write = _nonblocking_writer(descriptor)
         self._late: deque[bytes] = deque()
-        # A flag and no lock: between its test and its setting the interpreter switches neither
-        # to another thread nor to a signal handler, and no exception can leave it set.
-        self._writing = False
+        # The thread that writes, or 0. No lock: between its test and its setting, with no call in
+        # between, the interpreter switches neither to another thread nor to a signal handler, and
+        # no exception can leave it set.
+        self._writing = 0
+        self._is_held_up = False  # somebody's line goes first
+        self._is_moving = True  # nobody has waited in vain since stderr took something
         self._pending = b""
         self._monotonic = monotonic
         self._rate = bytes_per_second_max
@@ -66,24 +74,26 @@ class LastResort:
 
     def offer_line(self, line: bytes) -> bool:
         """Write a line at once, if the pace allows and stderr takes it; tell whether it did."""
+        me = threading.get_ident()
         if self._writing:
             return False  # another thread, or this one further down its stack
-        self._writing = True
+        self._writing = me
         try:
             return self._take_tokens(len(line)) and self._put(line)
         finally:
-            self._writing = False
+            self._writing = 0
             self._write_late()
 
     def write_line(self, line: bytes) -> bool:
         """Write a line at once, whatever the pace; tell whether stderr took it."""
+        me = threading.get_ident()
         if self._writing:
             return False
-        self._writing = True
+        self._writing = me
         try:
             return self._put(line)
         finally:
-            self._writing = False
+            self._writing = 0
             self._write_late()
 
     def write_lines(self, lines: Sequence[bytes]) -> int:
@@ -91,29 +101,77 @@ class LastResort:
 
         The last of those may be torn; the next write completes it first.
         """
+        me = threading.get_ident()
         if self._writing:
             return 0
-        self._writing = True
+        self._writing = me
         try:
             return self._put_all(lines)
         finally:
-            self._writing = False
+            self._writing = 0
             self._write_late()
 
-    def write_in_turn(self, line: bytes) -> None:
-        """Write a line at once, or leave it to whoever is writing; it is not offered again."""
+    def write_in_turn(self, line: bytes, patience_seconds: float = 0.0) -> bool:
+        """Write a line as soon as stderr takes it and nobody else is writing.
+
+        Args:
+            line: Kept until then; whoever writes next writes it.
+            patience_seconds: How long to wait for that. Who has waited in vain is the last one to
+                wait, until stderr takes something again.
+
+        Returns:
+            False where it was not kept, because stderr has taken nothing for too long.
+        """
+        if len(self._late) >= _LATE_LINES_MAX:
+            self._wait_for_turn(patience_seconds)
+        if len(self._late) >= _LATE_LINES_MAX:
+            return False
         self._late.append(line)
+        self._write_late()
+        self._wait_for_turn(patience_seconds)
+        return True
+
+    def go_first(self, line: bytes) -> bool:
+        """Write a line; while that does not succeed, those who write in turn are held up.
+
+        To be called until it succeeds, or else `step_back`.
+        """
+        self._is_held_up = True
+        if not self.write_line(line):
+            return False
+        self.step_back()
+        return True
+
+    def step_back(self) -> None:
+        """Let those who write in turn go on."""
+        self._is_held_up = False
         self._write_late()
 
     def _write_late(self) -> None:
         """Write what was left while another thread, or a frame further up, was writing."""
-        while self._late and not self._writing:
-            self._writing = True
+        me = threading.get_ident()
+        while self._late and not self._is_held_up and not self._writing:
+            self._writing = me
             try:
-                with contextlib.suppress(IndexError):  # another thread was first
-                    self._put(self._late.popleft())
+                if not self._put(self._late[0]):
+                    return
+                self._late.popleft()
+            except IndexError:
+                pass  # another thread was first
             finally:
-                self._writing = False
+                self._writing = 0
+
+    def _wait_for_turn(self, patience_seconds: float) -> None:
+        """Wait until all that is left has been written, at most for so long."""
+        until = self._monotonic() + patience_seconds
+        while self._late and self._is_moving and self._writing != threading.get_ident():
+            left = until - self._monotonic()
+            if left <= 0:
+                self._is_moving = patience_seconds == 0.0
+                return
+            self.wait_writable(min(left, _TURN_SECONDS))
+            time.sleep(_PAUSE_SECONDS)  # whoever is writing wants the interpreter too
+            self._write_late()
 
     def warn(
         self, kind: str, text: str, interval_seconds: float = WARNING_INTERVAL_SECONDS
@@ -163,6 +221,7 @@ class LastResort:
             if self._pending:
                 return 0
         written = self._write(b"".join(lines))
+        self._is_moving = self._is_moving or written > 0
         for begun, line in enumerate(lines):
             if written <= 0:
                 return begun

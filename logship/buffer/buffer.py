@@ -349,19 +349,29 @@ class Buffer:
     def next_deadline_seconds(self) -> float | None:
         """Return when the oldest open chunk is due (monotonic), or None if there is none.
 
-        The caller must arrange to come back then, and look at `has_sealed` once more: producers
-        rely on it, and wake him only for what is sealed, or opened with no such time arranged,
-        from now on. Who makes `linger_seconds` shorter must wake him as well.
+        None is due while sealed chunks wait: see `seal_due`. The caller must arrange to come back
+        then, and look at `has_sealed` once more: producers rely on it, and wake him only for what
+        is sealed, or opened with no such time arranged, from now on. Who makes `linger_seconds`
+        shorter must wake him as well.
         """
         self._shipper_asleep = True
         self._sealed_unseen = False
         oldest = next(iter(self._open.values()), None)
         self._timer_armed = oldest is not None
-        return None if oldest is None else oldest.opened_seconds + self.linger_seconds
+        if oldest is None or self._sealed:
+            return None
+        return oldest.opened_seconds + self.linger_seconds
 
     @_section
     def seal_due(self, now_seconds: float) -> None:
-        """Seal every open chunk that has waited for `linger_seconds`."""
+        """Seal every open chunk that has waited for `linger_seconds`.
+
+        None while sealed chunks wait to be taken: it would leave no sooner, and can grow instead.
+        Otherwise a stopping client, which lingers no more, would fill its buffer with chunks of a
+        few records while the sidecar is slow or away.
+        """
+        if self._sealed:
+            return
         for chunk in list(self._open.values()):
             if chunk.opened_seconds + self.linger_seconds > now_seconds:
                 break

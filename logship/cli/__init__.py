@@ -14,8 +14,11 @@ from logship import __version__
 
 COMMANDS = {
     "audit": "Prove from the sidecar's output files that no record is missing.",
+    "doctor": "Check from here that records would arrive: settings, sidecar, spool, limits.",
+    "lint": "Find in deployment files what would lose logs.",
     "pipe": "Ship the lines of standard input.",
     "recover": "Ship what dead processes left on a spool.",
+    "run": "Run a program, and ship what it prints.",
     "receive": "Run the embedded sidecar: a forward server that writes JSON lines.",
 }
 """Subcommand and its line in the help; each lives in `logship.cli.<name>.command`."""

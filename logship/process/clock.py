@@ -5,6 +5,7 @@ It is started from a signal handler, so it takes no lock: it is one attribute, a
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 _MARGIN_SHARE = 0.1
@@ -32,10 +33,17 @@ class StopClock:
 
     Args:
         stop_timeout_seconds: Between the stop signal and SIGKILL.
+        told_deadline: Tells the true deadline where somebody else knows it (`logship run`), and
+            None where nobody does.
     """
 
-    def __init__(self, stop_timeout_seconds: float) -> None:
+    def __init__(
+        self,
+        stop_timeout_seconds: float,
+        told_deadline: Callable[[], float | None] = lambda: None,
+    ) -> None:
         self._stop_timeout_seconds = stop_timeout_seconds
+        self.told_deadline = told_deadline
         self.started: Started | None = None
 
     def start(self, started: Started) -> None:
@@ -52,6 +60,9 @@ class StopClock:
         """
         if self.started is None:
             return None
+        told = self.told_deadline()
+        if told is not None:
+            return told
         timeout = self._stop_timeout_seconds
         margin = min(_MARGIN_SECONDS_MAX, timeout * _MARGIN_SHARE)
         return self.started.at_seconds + timeout - margin

@@ -163,6 +163,12 @@ class Stalled:
         self.tries += 1
         return False
 
+    def go_first(self, line: bytes) -> bool:
+        return self.write_line(line)
+
+    def step_back(self) -> None:
+        pass
+
     def write_lines(self, _: Sequence[bytes]) -> int:
         self.tries += 1
         return 0
@@ -182,6 +188,9 @@ def test_a_stalled_stderr_is_tried_until_the_deadline_and_not_counted(stderr: St
 
 class Slow(Stalled):
     """A standard error that takes a line at every second try."""
+
+    def go_first(self, _: bytes) -> bool:
+        return True
 
     def write_lines(self, lines: Sequence[bytes]) -> int:
         self.tries += 1

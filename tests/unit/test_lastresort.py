@@ -9,6 +9,7 @@ import json
 import os
 import pty
 import socket
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -214,6 +215,79 @@ def test_an_exception_in_the_middle_of_a_write_does_not_silence_it(pipe: Pipe) -
         resort.offer_line(LINE)
     resort._write = real
     assert resort.write_line(LINE)
+
+
+# -- taking turns ----------------------------------------------------------------------------------
+
+
+def test_what_a_full_pipe_did_not_take_comes_out_later_and_in_order(pipe: Pipe) -> None:
+    resort = LastResort(descriptor=pipe.writing)
+    lines = [b"%099d\n" % number for number in range(200)]
+    assert all(resort.write_in_turn(line) for line in lines)
+    got = b""
+    while b"".join(lines) not in got:
+        before = len(got)
+        got += pipe.read()
+        resort.step_back()  # somebody writes again, or has his turn
+        assert len(got) > before
+    assert got == b"".join(lines)
+
+
+def test_whoever_may_wait_gets_his_line_out_while_somebody_reads(pipe: Pipe) -> None:
+    resort = LastResort(descriptor=pipe.writing)
+    os.set_blocking(pipe.reading, True)
+    lines = [b"%099d\n" % number for number in range(2000)]
+    got: list[bytes] = []
+    reader = threading.Thread(target=lambda: got.append(read_exactly(pipe.reading, 200_000)))
+    reader.start()
+    for line in lines:
+        assert resort.write_in_turn(line, patience_seconds=20.0)
+        assert not resort._late, "each is out when the call returns"
+    reader.join()
+    assert got == [b"".join(lines)]
+
+
+def read_exactly(descriptor: int, count: int) -> bytes:
+    got = b""
+    while len(got) < count:
+        got += os.read(descriptor, count - len(got))
+    return got
+
+
+def test_a_stderr_that_nobody_reads_is_waited_for_once(pipe: Pipe) -> None:
+    """And what is kept for it is bounded; afterwards everything is as before."""
+    clock = Ticking()
+    resort = LastResort(descriptor=pipe.writing, monotonic=clock)
+    pipe.fill()
+    kept = [resort.write_in_turn(LINE, patience_seconds=0.1) for _ in range(1100)]
+    assert kept == [True] * 1000 + [False] * 100
+    assert clock.seconds < 20.0, "the first waited for all of them"
+    pipe.read()
+    assert resort.write_line(LINE)
+    assert resort._is_moving
+
+
+class Ticking:
+    """A clock that moves on by ten milliseconds whenever it is asked."""
+
+    def __init__(self) -> None:
+        self.seconds = 0.0
+
+    def __call__(self) -> float:
+        self.seconds += 0.01
+        return self.seconds
+
+
+def test_the_report_goes_before_those_who_write_in_turn(pipe: Pipe) -> None:
+    resort = LastResort(descriptor=pipe.writing)
+    pipe.fill()
+    assert not resort.go_first(b"report\n")
+    assert resort.write_in_turn(LINE)
+    pipe.read()
+    assert resort.write_in_turn(LINE)
+    assert pipe.read() == b"", "it is held up, though there is room"
+    assert resort.go_first(b"report\n")
+    assert pipe.read() == b"report\n" + 2 * LINE
 
 
 # -- the pace --------------------------------------------------------------------------------------

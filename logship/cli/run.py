@@ -1,0 +1,210 @@
+"""`logship run`: start a program, ship what it prints, and end as it ends."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import sys
+from pathlib import Path
+from typing import Any, NoReturn
+
+import click
+
+from logship.errors import SettingsError
+from logship.settings import Settings, variable_name
+from logship.supervisor.signals import Signals, parse_mapping
+from logship.supervisor.statuses import NOT_EXECUTABLE, NOT_FOUND
+
+
+def _read_mapping(
+    ctx: click.Context, param: click.Parameter, values: tuple[str, ...]
+) -> dict[int, int]:
+    try:
+        return parse_mapping(values)
+    except SettingsError as error:
+        raise click.BadParameter(str(error), ctx, param) from None
+
+
+def _read_pattern(ctx: click.Context, param: click.Parameter, value: str | None) -> str | None:
+    try:
+        if value is not None:
+            re.compile(value.encode())
+    except (re.error, UnicodeEncodeError) as error:
+        raise click.BadParameter(
+            f"{value!r} is no regular expression: {error}", ctx, param
+        ) from None
+    return value
+
+
+def _read_receipt(ctx: click.Context, param: click.Parameter, value: Path | None) -> Path | None:
+    """Check that a receipt can be written, and take away an old one that could be mistaken."""
+    if value is None:
+        return None
+    try:
+        if not os.access(value.parent, os.W_OK | os.X_OK):
+            raise PermissionError(f"{value.parent} is no directory that can be written")
+        value.unlink(missing_ok=True)
+    except OSError as error:
+        text = f"no receipt can be written to {value}: {error}"
+        raise click.BadParameter(text, ctx, param) from None
+    return value.absolute()
+
+
+@click.command(context_settings={"allow_interspersed_args": False})
+@click.argument("words", metavar="-- CMD [ARGUMENT]...", nargs=-1, type=click.UNPROCESSED)
+@click.option("--tag", help="Route of the records (default: LOGSHIP_TAG, else CMD's name).")
+@click.option(
+    "--stop-timeout",
+    type=float,
+    metavar="SECONDS",
+    help="Between SIGTERM and SIGKILL: what the orchestrator gives this container (default: "
+    "LOGSHIP_STOP_TIMEOUT_SECONDS, else 30 under ECS and Kubernetes, 9 elsewhere).",
+)
+@click.option("--tee", is_flag=True, help="Pass CMD's output on as well, byte for byte.")
+@click.option(
+    "--receipt",
+    type=click.Path(path_type=Path, dir_okay=False),
+    callback=_read_receipt,
+    metavar="FILE",
+    help="Write what became of every record into this file, as JSON, at the end.",
+)
+@click.option(
+    "--loss-exit",
+    type=click.IntRange(1, 255),
+    metavar="N",
+    help="Exit with N where not every record was acknowledged, if CMD itself exited with 0.",
+)
+@click.option(
+    "--signal-map",
+    "mapping",
+    multiple=True,
+    callback=_read_mapping,
+    metavar="TERM:QUIT",
+    help="Send CMD the second signal when the first one comes: TERM:WINCH for Apache, TERM:QUIT "
+    "for php-fpm and nginx. May be repeated.",
+)
+@click.option(
+    "--signal-group",
+    is_flag=True,
+    help="Send signals to CMD's children too: for a shell script, which does not pass them on.",
+)
+@click.option(
+    "--multiline-start",
+    callback=_read_pattern,
+    metavar="REGEX",
+    help=r"A line in which this is found begins a record, and other lines belong to the one "
+    r"before, as '^\d{4}-' joins stack traces. A line that is a JSON object stands alone.",
+)
+@click.option(
+    "--push-back",
+    type=float,
+    metavar="SECONDS",
+    help="How long a full buffer may make CMD wait, once an outage (default: "
+    "LOGSHIP_BLOCK_SECONDS_MAX, else 60); then the overflow policy holds.",
+)
+@click.option(
+    "--orphan-wait",
+    type=click.FloatRange(min=0),
+    default=5.0,
+    show_default=True,
+    metavar="SECONDS",
+    help="How long to wait, after CMD's end, for processes that it left behind and that still "
+    "hold its output.",
+)
+def command(
+    words: tuple[str, ...],
+    tag: str | None,
+    stop_timeout: float | None,
+    push_back: float | None,
+    mapping: dict[int, int],
+    **options: Any,
+) -> None:
+    """Run CMD, ship the lines that it prints, and exit with its exit code.
+
+    For programs in any language, as the entrypoint of a container or of a cron job:
+
+    \b
+      logship run --tag web -- php /app/batch.php
+      logship run --signal-map TERM:WINCH -- apache2-foreground
+
+    Each line of its stdout and stderr becomes a record: one that is a JSON object as it is, any
+    other as {"message": LINE, "source": "stdout"}. Where the sidecar listens comes from the
+    environment, as LOGSHIP_ENDPOINTS=tcp://127.0.0.1:24224, and so do all other settings.
+
+    Signals are passed on to CMD. SIGTERM, SIGINT, SIGQUIT and what --signal-map names also start
+    the stop clock: a CMD that has not ended when a quarter of the stop timeout is left (5 s at
+    most, more where much is in the buffer) is killed, so that what it wrote can still be shipped.
+    Orphans are reaped. What CMD leaves behind at its end is waited for; as PID 1, or told to
+    stop, we then kill it, because it is about to be killed in any case.
+
+    Programs in CMD that use logship themselves need no setting for it: they get a spool and the
+    true deadline from here, and what one of them leaves when it is killed is shipped.
+
+    \b
+    Exit codes:
+      CMD's own; 128 and the signal's number where it was killed by one
+      126, 127  CMD cannot be run, or is not there
+      2         usage, or a wrong setting
+    """
+    from logship.supervisor.command import open_standard_streams  # noqa: PLC0415 - `--help`
+
+    if not any(words[:1]):
+        raise click.UsageError("which command? Give it behind --, as logship run -- php batch.php")
+    open_standard_streams()
+    signals = Signals(mapping)
+    signals.take()  # before the slow imports: until then, PID 1 is deaf
+    sys.argv[:] = words  # whose name is the default tag
+    given = {
+        "tag": tag,
+        "stop_timeout_seconds": stop_timeout,
+        "block_seconds_max": push_back,
+    }
+    settings = _settings({name: value for name, value in given.items() if value is not None})
+    if settings.disabled:
+        _become(words)
+    sys.exit(_supervise(settings, words, signals, options))
+
+
+def _settings(given: dict[str, Any]) -> Settings:
+    from logship.supervisor.shipping import PUSH_BACK_SECONDS  # noqa: PLC0415 - asyncio and all
+
+    if not os.environ.get(variable_name("block_seconds_max")):
+        given.setdefault("block_seconds_max", PUSH_BACK_SECONDS)
+    try:
+        return Settings.from_env(os.environ, **given)
+    except SettingsError as error:
+        raise click.UsageError(str(error)) from None
+
+
+def _supervise(
+    settings: Settings, words: tuple[str, ...], signals: Signals, options: dict[str, Any]
+) -> int:
+    from logship.supervisor.run import Options, Supervisor  # noqa: PLC0415 - as above
+
+    chosen = Options(
+        command=words,
+        environ=dict(os.environ),
+        tee=options["tee"],
+        whole_group=options["signal_group"],
+        orphan_seconds=options["orphan_wait"],
+        multiline_start=options["multiline_start"],
+        receipt=options["receipt"],
+        loss_exit=options["loss_exit"],
+    )
+    try:
+        supervisor = Supervisor(settings, chosen, signals)
+    except SettingsError as error:
+        raise click.UsageError(str(error)) from None
+    return supervisor.run()
+
+
+def _become(words: tuple[str, ...]) -> NoReturn:
+    """Be CMD: nothing is to be shipped, so nobody need stand between."""
+    for signum in (signal.SIGPIPE, signal.SIGXFSZ):
+        signal.signal(signum, signal.SIG_DFL)  # Python ignores them, and CMD would inherit that
+    try:
+        os.execvp(words[0], words)  # noqa: S606 - the user's own command
+    except OSError as error:
+        click.echo(f"logship run: cannot run {words[0]}: {error.strerror}", err=True)
+        sys.exit(NOT_FOUND if isinstance(error, FileNotFoundError) else NOT_EXECUTABLE)

@@ -1,0 +1,51 @@
+"""How `logship run` tells the clients inside its command when the container will be killed.
+
+A client can only guess how long it is until SIGKILL, and one whose process is never signalled (a
+gunicorn worker, whose master is) does not even know that the clock runs. Their supervisor knows:
+it writes the deadline into a file that all of them were told of in their environment. The clock
+is the machine's monotonic one, which all processes share. The file is not there while nobody
+stops, and it is made by a rename, so that it is never seen half written.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import os
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+VARIABLE = "LOGSHIP_STOP_FILE"
+"""The environment variable that holds the file's path."""
+
+_BYTES_MAX = 64
+
+
+def announce(path: Path, deadline_seconds: float) -> None:
+    """Say when clients must be done, monotonic seconds.
+
+    Raises:
+        OSError: The file cannot be written.
+    """
+    part = path.with_name(f".{path.name}.part")
+    part.write_text(f"{deadline_seconds:.6f}\n")
+    part.chmod(0o644)
+    part.rename(path)
+
+
+def reader(environ: Mapping[str, str]) -> Callable[[], float | None]:
+    """Return what tells the deadline, monotonic seconds: None while there is none, or no `run`."""
+    path = environ.get(VARIABLE, "")
+    return (lambda: _read(path)) if path else (lambda: None)
+
+
+def _read(path: str) -> float | None:
+    """Return what the file says; whoever wrote nonsense there is not believed."""
+    with contextlib.suppress(OSError, ValueError):
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+        try:
+            seconds = float(os.read(descriptor, _BYTES_MAX))
+        finally:
+            os.close(descriptor)
+        return seconds if math.isfinite(seconds) else None
+    return None

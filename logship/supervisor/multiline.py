@@ -1,0 +1,86 @@
+"""Lines that belong together joined into one: stack traces, as a program prints them. PURE.
+
+A log collector that sees only lines makes thirty records of one exception. A regular expression
+says how a record begins; what follows belongs to it until the next beginning. All of it is
+bounded, in lines, bytes and time, because a program that never prints a beginning again must
+neither fill memory nor have its last words held back.
+"""
+
+from __future__ import annotations
+
+import re
+
+LINES_MAX = 500
+"""More lines than any stack trace that a person would read."""
+
+BYTES_MAX = 256 * 1024
+"""A record that is larger than a chunk needs one of its own, and gains nobody anything."""
+
+LINGER_SECONDS = 1.0
+"""A record whose next line does not come for so long is taken to be complete."""
+
+
+class LineJoiner:
+    """Joins the lines of one stream.
+
+    Args:
+        start: Found in a line that begins a record; anchor it with `^`.
+        lines_max: Lines of one record.
+        bytes_max: Bytes of one record, but for a single longer line.
+        linger_seconds: How long a record is held for more lines.
+    """
+
+    def __init__(
+        self,
+        start: re.Pattern[bytes],
+        *,
+        lines_max: int = LINES_MAX,
+        bytes_max: int = BYTES_MAX,
+        linger_seconds: float = LINGER_SECONDS,
+    ) -> None:
+        self._start = start
+        self._lines_max = lines_max
+        self._bytes_max = bytes_max
+        self._linger_seconds = linger_seconds
+        self._held: list[bytes] = []
+        self._held_bytes = 0
+        self._held_until_seconds = 0.0
+
+    def feed(self, lines: list[bytes], now_seconds: float) -> list[bytes]:
+        """Take lines without their ends; return the records that are complete now."""
+        complete: list[bytes] = []
+        for line in lines:
+            line = line.removesuffix(b"\r")  # noqa: PLW2901 - the line as it counts from here on
+            if _stands_alone(line):
+                complete += [*self.finish(), line]
+                continue
+            if not self._belongs(line):
+                complete += self.finish()
+            self._held.append(line)
+            self._held_bytes += len(line) + 1
+        self._held_until_seconds = now_seconds + self._linger_seconds
+        return complete
+
+    def finish(self) -> list[bytes]:
+        """Return the record that is held, if there is one."""
+        held, self._held, self._held_bytes = self._held, [], 0
+        return [b"\n".join(held)] if held else []
+
+    def flush_due(self, now_seconds: float) -> list[bytes]:
+        """Return the record that is held, if no line has come for too long."""
+        due = self.due_seconds()
+        return self.finish() if due is not None and now_seconds >= due else []
+
+    def due_seconds(self) -> float | None:
+        """Return when `flush_due` has something to do if no more lines come; None if never."""
+        return self._held_until_seconds if self._held else None
+
+    def _belongs(self, line: bytes) -> bool:
+        """Tell whether the line goes on with the record that is held."""
+        fits = len(self._held) < self._lines_max and self._held_bytes + len(line) <= self._bytes_max
+        return fits and self._start.search(line) is None
+
+
+def _stands_alone(line: bytes) -> bool:
+    """Tell whether the line looks like a JSON object, which is a whole record in itself."""
+    return line.startswith(b"{") and line.endswith(b"}")

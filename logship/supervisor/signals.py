@@ -1,0 +1,141 @@
+"""Signals for the command: taken in our place, noted, and passed on from the main loop.
+
+As PID 1 we are whom the orchestrator signals, and it means the command. Every signal that can be
+taken is passed on, but for those that a process causes by its own faults. The handlers only note:
+passing on happens in the loop that also reaps, so that no signal can ever reach a process that has
+been given the number of a dead one.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import time
+from collections import deque
+from collections.abc import Iterable, Mapping
+from types import FrameType
+from typing import NamedTuple
+
+from logship.errors import SettingsError
+
+_OURS = frozenset(
+    {
+        # Cannot be taken.
+        signal.SIGKILL,
+        signal.SIGSTOP,
+        # Tell of our own children, pipes and terminal.
+        signal.SIGCHLD,
+        signal.SIGPIPE,
+        signal.SIGTTIN,
+        signal.SIGTTOU,
+        # Faults of our own.
+        signal.SIGSEGV,
+        signal.SIGBUS,
+        signal.SIGILL,
+        signal.SIGFPE,
+        signal.SIGABRT,
+        signal.SIGSYS,
+        signal.SIGTRAP,
+    }
+)
+_STOPS = frozenset({signal.SIGTERM, signal.SIGINT, signal.SIGQUIT})
+
+
+class Noted(NamedTuple):
+    """A signal that came.
+
+    Attributes:
+        signum: Its number, as it came.
+        at_seconds: When, monotonic.
+    """
+
+    signum: int
+    at_seconds: float
+
+
+class Signals:
+    """Our handlers, and what wakes the main loop.
+
+    Args:
+        mapping: What the command is sent instead, by what comes.
+    """
+
+    def __init__(self, mapping: Mapping[int, int]) -> None:
+        self._mapping = mapping
+        self._stops = _STOPS | mapping.keys() | set(mapping.values())
+        self._noted: deque[Noted] = deque()
+        self.descriptor, self._write_descriptor = os.pipe()
+        for descriptor in (self.descriptor, self._write_descriptor):
+            os.set_blocking(descriptor, False)
+
+    def take(self) -> None:
+        """Install the handlers; in the main thread, before the command is started.
+
+        A signal that is ignored stays so, here and in the command: that is how `nohup` works.
+        """
+        signal.set_wakeup_fd(self._write_descriptor, warn_on_full_buffer=False)
+        signal.signal(signal.SIGCHLD, _wake_only)
+        for signum in signal.valid_signals() - _OURS:
+            if signal.getsignal(signum) is not signal.SIG_IGN:
+                signal.signal(signum, self._note)
+
+    def wake(self) -> None:
+        """Wake the main loop; from any thread."""
+        with contextlib.suppress(OSError):  # full: it is awake
+            os.write(self._write_descriptor, b"\0")
+
+    def noted(self) -> list[Noted]:
+        """Return the signals that came since the last call."""
+        with contextlib.suppress(BlockingIOError):
+            while os.read(self.descriptor, 4096):
+                pass
+        came = []
+        while self._noted:
+            came.append(self._noted.popleft())
+        return came
+
+    def is_stop(self, signum: int) -> bool:
+        """Tell whether the signal starts the clock."""
+        return signum in self._stops
+
+    def translated(self, signum: int) -> int:
+        """Return what the command is sent when this signal comes."""
+        return self._mapping.get(signum, signum)
+
+    def _note(self, signum: int, frame: FrameType | None) -> None:
+        del frame
+        self._noted.append(Noted(signum, time.monotonic()))
+
+
+def parse_mapping(texts: Iterable[str]) -> dict[int, int]:
+    """Return the signals that `TERM:QUIT` and the like name, by what comes.
+
+    Raises:
+        SettingsError: A text is no pair of signals that can be passed on.
+    """
+    mapping = {}
+    for text in texts:
+        came, separator, sent = text.partition(":")
+        if not separator:
+            raise SettingsError(f"{text!r} is no pair of signals; give one as TERM:QUIT")
+        mapping[_parse(came)] = _parse(sent)
+    return mapping
+
+
+def _parse(text: str) -> int:
+    name = text.strip().upper()
+    if name.isascii() and name.isdigit():
+        signum = int(name)
+    else:
+        name = name if name.startswith("SIG") else f"SIG{name}"
+        signum = int(signal.Signals.__members__.get(name, 0))
+    if signum not in signal.valid_signals() or signum in _OURS:
+        raise SettingsError(
+            f"{text.strip()!r} is no signal that can be passed on; give one as TERM, SIGTERM or 15"
+        )
+    return signum
+
+
+def _wake_only(signum: int, frame: FrameType | None) -> None:
+    """A child has ended: the wake-up descriptor has said so already."""

@@ -1,0 +1,99 @@
+"""How processes end, in numbers for a shell and in words for a person."""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+from dataclasses import dataclass
+from pathlib import Path
+
+NOT_FOUND = 127
+NOT_EXECUTABLE = 126
+"""A shell's exit codes for a command that it cannot start."""
+
+_VIOLENT = frozenset(
+    {
+        signal.SIGKILL,
+        signal.SIGSEGV,
+        signal.SIGBUS,
+        signal.SIGILL,
+        signal.SIGFPE,
+        signal.SIGABRT,
+        signal.SIGSYS,
+        signal.SIGTRAP,
+        signal.SIGXCPU,
+        signal.SIGXFSZ,
+    }
+)
+"""Signals that no program ends itself by when it is asked to stop."""
+
+_CGROUP = Path("/sys/fs/cgroup")
+_OOM_FILES = ("memory.events", "memory/memory.oom_control")
+
+
+@dataclass(frozen=True, slots=True)
+class Death:
+    """The end of one process.
+
+    Attributes:
+        pid: Its number.
+        name: The first fifteen characters of its program's name.
+        code: Its exit code, or minus the signal that killed it; None where only its parent knows.
+    """
+
+    pid: int
+    name: str
+    code: int | None
+
+    @property
+    def is_violent(self) -> bool:
+        """Whether it was killed by something that lets a process say no last words."""
+        return self.code is not None and -self.code in _VIOLENT
+
+    @property
+    def exit_code(self) -> int:
+        """The code as a shell gives it: 128 and the signal for a process that was killed."""
+        code = self.code or 0
+        return code if code >= 0 else 128 - code
+
+    @property
+    def text(self) -> str:
+        """Which process ended and how, as the beginning of a sentence."""
+        return f"{self.name} (process {self.pid}) {self._how()}"
+
+    def _how(self) -> str:
+        if self.code is None:
+            return "has ended, how only its parent knows"
+        if self.code < 0:
+            return f"was killed by {signal_name(-self.code)}"
+        return f"has ended with code {self.code}"
+
+
+class OomWatch:
+    """Tells whether the kernel has killed for want of memory in this container since last asked."""
+
+    def __init__(self, cgroup: Path = _CGROUP) -> None:
+        self._cgroup = cgroup
+        self._seen = self._kills()
+
+    def has_killed(self) -> bool:
+        """Whether the count in the cgroup (v2, v1) has grown."""
+        before, self._seen = self._seen, self._kills()
+        return self._seen > before
+
+    def _kills(self) -> int:
+        for name in _OOM_FILES:
+            with contextlib.suppress(OSError, ValueError):
+                for line in (self._cgroup / name).read_text().splitlines():
+                    key, _, count = line.partition(" ")
+                    if key == "oom_kill":
+                        return int(count)
+        return 0
+
+
+def signal_name(signum: int) -> str:
+    """Return the name of a signal, also of the real-time ones, which have no names of their own."""
+    try:
+        return signal.Signals(signum).name
+    except ValueError:
+        return f"SIGRTMIN+{signum - signal.SIGRTMIN}"

@@ -1,0 +1,140 @@
+"""Which process below us owns which spool, and how it died.
+
+Only a parent is told how its child ended, and a server's workers are not our children. But the
+lock of each spool is held open by its owner, so /proc says who that is; a descriptor of the
+process (pidfd_open(2)) says when it ends; and how, the kernel tells whoever asks before its parent
+does, since Linux 6.15 also afterwards. Where all of this fails we know no names, and recovery,
+which trusts locks alone, goes on as before.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import struct
+from dataclasses import dataclass
+from pathlib import Path
+
+from logship.buffer.lives import LIFE_NAME, LOCK
+from logship.supervisor.processes import exit_code_of_zombie, holder_of, name_of
+from logship.supervisor.statuses import Death
+
+_PIDFD_GET_INFO = 0xC040FF0B
+_PIDFD_INFO_EXIT = 1 << 3
+_INFO = struct.Struct("=QQ11Ii")
+"""The first version of `struct pidfd_info` (linux/pidfd.h): what is asked for, …, exit code."""
+
+_ATTEMPTS_MAX = 3
+
+
+@dataclass(slots=True)
+class _Owner:
+    """A process that has a spool.
+
+    Attributes:
+        pid: Its number.
+        name: Of its program.
+        life: Of its spool.
+    """
+
+    pid: int
+    name: str
+    life: str
+
+
+class Witness:
+    """Watches the owners of the spools under one directory.
+
+    Args:
+        path: The directory.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._owners: dict[int, _Owner] = {}
+        self._attempts: dict[str, int] = {}
+        self._unseen = 0
+
+    @property
+    def has_seen_any(self) -> bool:
+        """Whether anything below us ever had a spool."""
+        return bool(self._attempts)
+
+    @property
+    def descriptors(self) -> list[int]:
+        """What becomes readable when one of the owners ends; empty when none is left."""
+        return list(self._owners)
+
+    def look(self) -> None:
+        """Find the owners of spools that are new."""
+        with contextlib.suppress(OSError):
+            for life in filter(LIFE_NAME.fullmatch, os.listdir(self._path)):  # noqa: PTH208 - names
+                attempts = self._attempts.get(life, 0)
+                if attempts < _ATTEMPTS_MAX:
+                    self._attempts[life] = attempts + 1
+                    self._find_owner(life)
+
+    def deaths(self, ready: set[int], known: dict[int, Death]) -> list[tuple[Death, bool]]:
+        """Return how the owners ended that have ended.
+
+        Args:
+            ready: Readable descriptors.
+            known: What the reaper was told, by process.
+
+        Returns:
+            Each death, and whether it left something on its spool.
+        """
+        ended = [
+            each for each, owner in self._owners.items() if each in ready or owner.pid in known
+        ]
+        return [self._death(each, known) for each in ended]
+
+    def take_unseen(self) -> int:
+        """Return how many dead owners were never seen alive, and forget them."""
+        unseen, self._unseen = self._unseen, 0
+        return unseen
+
+    def _find_owner(self, life: str) -> None:
+        lock = self._path / life / LOCK
+        pid = holder_of(lock)
+        if pid is not None:
+            with contextlib.suppress(OSError, AttributeError):  # old kernels; old headers
+                descriptor = os.pidfd_open(pid)
+                self._owners[descriptor] = _Owner(pid, name_of(pid), life)
+                self._attempts[life] = _ATTEMPTS_MAX
+        elif _is_free(lock):
+            self._unseen += 1
+            self._attempts[life] = _ATTEMPTS_MAX
+
+    def _death(self, descriptor: int, known: dict[int, Death]) -> tuple[Death, bool]:
+        owner = self._owners.pop(descriptor)
+        if owner.pid in known:
+            code = known[owner.pid].code
+        else:
+            code = exit_code_of_zombie(owner.pid)
+            code = _exit_code_of(descriptor) if code is None else code
+        os.close(descriptor)
+        return Death(owner.pid, owner.name, code), (self._path / owner.life).exists()
+
+
+def _is_free(lock: Path) -> bool:
+    """Tell whether a lock is there and nobody holds it: its owner is dead, and not recovered."""
+    with contextlib.suppress(OSError):
+        descriptor = os.open(lock, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        finally:
+            os.close(descriptor)
+        return True
+    return False
+
+
+def _exit_code_of(descriptor: int) -> int | None:
+    """Ask the kernel how a process ended that has been reaped."""
+    asked = _INFO.pack(_PIDFD_INFO_EXIT, *([0] * 13))
+    with contextlib.suppress(OSError):
+        answer = _INFO.unpack(fcntl.ioctl(descriptor, _PIDFD_GET_INFO, asked))
+        if answer[0] & _PIDFD_INFO_EXIT:
+            return os.waitstatus_to_exitcode(answer[-1])
+    return None

@@ -1,0 +1,1 @@
+"""Real commands under `logship run`: their output, signals, deaths and exit codes."""

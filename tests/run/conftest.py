@@ -1,0 +1,207 @@
+"""What the tests of `logship run` share: a sidecar of their own, and commands under it."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.support.programs import (
+    REPOSITORY,
+    Ended,
+    Program,
+    Programs,
+    as_pid_1_words,
+    why_no_pid_namespace,
+)
+from tests.support.programs_gate import Gate
+from tests.support.programs_judge import Output, Verdict
+from tests.support.receiver_process import ReceiverProcess
+
+LOGSHIP = (sys.executable, "-c", "from logship.cli import main; main()")
+"""The command `logship`, of the Python that runs the tests."""
+
+
+@dataclass
+class Runs:
+    """Starts commands under `logship run`, and judges what arrived.
+
+    Attributes:
+        programs: What starts programs.
+        receiver: The sidecar.
+        as_pid_1: Whether `run` is PID 1 of a pid namespace.
+    """
+
+    programs: Programs
+    receiver: ReceiverProcess
+    as_pid_1: bool = False
+
+    def start(
+        self,
+        *sources: str,
+        options: Sequence[str] = (),
+        outside: Sequence[str] = (),
+        **more: Any,
+    ) -> Program:
+        """Start a Python program under `run`.
+
+        Args:
+            sources: Its text.
+            options: Of `run`.
+            outside: Words before everything, as of a shell that then becomes `run`.
+            more: For `Programs.start`.
+        """
+        before = (*outside, *self._first, *LOGSHIP, "run", *options, "--")
+        environ = {"TMPDIR": str(self.programs.directory), **more.pop("environ", {})}
+        return self.programs.start(*sources, before=before, environ=environ, **more)
+
+    def shell(
+        self, script: str, *words: str, options: Sequence[str] = (), **environ: str
+    ) -> subprocess.CompletedProcess[bytes]:
+        """Run a shell script under `run` to its end; `words` are its arguments."""
+        return self.command("sh", "-c", script, "sh", *words, options=options, **environ)
+
+    def command(
+        self, *words: str, options: Sequence[str] = (), **environ: str
+    ) -> subprocess.CompletedProcess[bytes]:
+        """Run any command under `run` to its end."""
+        return subprocess.run(
+            [*self._first, *LOGSHIP, "run", *options, "--", *words],
+            env={
+                "PATH": os.environ["PATH"],
+                "PYTHONPATH": str(REPOSITORY),
+                "LOGSHIP_ENDPOINTS": self.receiver.endpoint,
+                "LOGSHIP_STOP_TIMEOUT_SECONDS": "40",
+                "TMPDIR": str(self.programs.directory),
+                **environ,
+            },
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            timeout=60,
+            check=False,
+        )
+
+    def signal(self, program: Program, number: int) -> None:
+        """Send a signal to `run` itself."""
+        os.kill(self.pid_of_run(program), number)
+
+    def pid_of_run(self, program: Program) -> int:
+        """Return the number of `run` as it is seen from here."""
+        pid = program.process.pid
+        if not self.as_pid_1:
+            return pid
+        return int(Path(f"/proc/{pid}/task/{pid}/children").read_text().split()[0])
+
+    @property
+    def records(self) -> list[dict[str, Any]]:
+        """What arrived, without logship's own records, in the order of arrival."""
+        found = [line["record"] for line in self.receiver.records()]
+        return [each for each in found if not {"logship_end", "logship_gap"} & each.keys()]
+
+    @property
+    def messages(self) -> list[str]:
+        """Their texts."""
+        return [each["message"] for each in self.records if "message" in each]
+
+    def verdict(self, ended: Ended) -> Verdict:
+        """Return what became of the lines that the program wrote into its ledger."""
+        return Output(self.receiver.out).verdict(ended)
+
+    def audit(self, expected: Path) -> tuple[int, dict[str, Any]]:
+        """Return exit code and verdict of `logship audit` on what arrived.
+
+        Args:
+            expected: A file with drain reports: a receipt, or what `run` wrote to stderr.
+        """
+        command = [*LOGSHIP, "audit", str(self.receiver.out), "--expect", str(expected), "--json"]
+        ended = subprocess.run(command, capture_output=True, timeout=60, check=False)
+        return ended.returncode, json.loads(ended.stdout)
+
+    def assert_proved(self, expected: Path) -> None:
+        """Fail unless `logship audit` finds every stream complete."""
+        code, verdict = self.audit(expected)
+        assert code == 0, verdict
+
+    @property
+    def _first(self) -> tuple[str, ...]:
+        return as_pid_1_words() if self.as_pid_1 else ()
+
+
+@pytest.fixture
+def receiver(tmp_path: Path) -> Iterator[ReceiverProcess]:
+    with ReceiverProcess.start(tmp_path / "out.jsonl") as receiver:
+        yield receiver
+
+
+def end_what_is_left(directory: Path) -> None:
+    """End the commands of a test; each is in a process group of its own, which outlives `run`."""
+    mark = f"TEST_DIRECTORY={directory}/".encode()
+    for process in Path("/proc").iterdir():
+        with contextlib.suppress(OSError):  # not a process, not ours, or gone
+            if any(each.startswith(mark) for each in environ_of(process)):
+                os.kill(int(process.name), signal.SIGKILL)
+
+
+def environ_of(process: Path) -> list[bytes]:
+    """Return the environment of a process, by its directory in /proc."""
+    return (process / "environ").read_bytes().split(b"\0") if process.name.isdigit() else []
+
+
+@pytest.fixture
+def runs(receiver: ReceiverProcess, tmp_path: Path) -> Iterator[Runs]:
+    """`run` as a process like any other."""
+    programs = Programs(tmp_path, receiver.endpoint)
+    yield Runs(programs, receiver)
+    programs.kill_all()
+    end_what_is_left(tmp_path)
+
+
+@pytest.fixture(params=[False, True], ids=["plain", "pid1"])
+def both(runs: Runs, request: pytest.FixtureRequest) -> Runs:
+    """`run` as a process like any other, then as PID 1."""
+    if request.param and (why := why_no_pid_namespace()):
+        pytest.skip(why)
+    runs.as_pid_1 = request.param
+    return runs
+
+
+@pytest.fixture
+def as_pid_1(runs: Runs) -> Runs:
+    """`run` as PID 1."""
+    if why := why_no_pid_namespace():
+        pytest.skip(why)
+    runs.as_pid_1 = True
+    return runs
+
+
+@pytest.fixture
+def gate(receiver: ReceiverProcess) -> Iterator[Gate]:
+    """A port in front of the sidecar; refuses connections until told otherwise."""
+    with Gate(receiver.port) as gate:
+        yield gate
+
+
+@pytest.fixture
+def receipt(tmp_path: Path) -> Path:
+    """Where a receipt goes."""
+    return tmp_path / "receipt.json"
+
+
+def read_receipt(path: Path) -> dict[str, Any]:
+    """Return what a receipt says."""
+    found = json.loads(path.read_text())
+    assert isinstance(found, dict)
+    return found
+
+
+SIGKILLED = 128 + signal.SIGKILL
+SIGTERMED = 128 + signal.SIGTERM

@@ -1,0 +1,374 @@
+"""Shows that `run` is the supervisor of logship clients inside its command.
+
+They need no setting for it. Each test's clients cannot reach the sidecar by themselves (nobody
+listens where they ship to), so that what arrives was shipped by `run` from what they left.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import stat
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.run.conftest import SIGKILLED, Runs, read_receipt
+from tests.support.programs import Program
+from tests.support.programs_gate import Gate
+
+NOWHERE = "tcp://127.0.0.1:1"
+
+LOGS = f"""
+    import os, signal, sys, time
+    import logship
+    from application import forever, log, progress, ready, wait_for
+    client = logship.install(level="INFO", endpoints="{NOWHERE}")
+"""
+
+
+def spool_of(program: Program) -> Path:
+    """Return the spool that the command was given, as it told us."""
+    told = [each.split()[1] for each in program.progress if each.startswith("spool ")]
+    return Path(told[0])
+
+
+def owners_known(runs: Runs, program: Program) -> int:
+    """Return of how many owners of spools `run` knows: it holds a descriptor of each process."""
+    descriptors = Path(f"/proc/{runs.pid_of_run(program)}/fd")
+    known = 0
+    for each in descriptors.iterdir():
+        with contextlib.suppress(FileNotFoundError):  # closed meanwhile
+            known += "pidfd" in str(each.readlink())
+    return known
+
+
+@pytest.mark.parametrize(
+    ("end", "code", "how"),
+    [
+        ("os.kill(os.getpid(), signal.SIGKILL)", SIGKILLED, "was killed by SIGKILL"),
+        ("import ctypes; ctypes.string_at(0)", 128 + signal.SIGSEGV, "was killed by SIGSEGV"),
+        ("os.abort()", 128 + signal.SIGABRT, "was killed by SIGABRT"),
+        ("os._exit(3)", 3, "has ended with code 3"),
+    ],
+)
+def test_what_a_client_leaves_that_dies_without_a_word_is_shipped(
+    both: Runs, receipt: Path, end: str, code: int, how: str
+) -> None:
+    program = both.start(
+        LOGS,
+        f"""
+        progress("spool " + os.environ["LOGSHIP_SPOOL_DIR"])
+        for _ in range(500):
+            log("x" * 400)
+        {end}
+        """,
+        options=("--receipt", str(receipt)),
+    )
+    ended = program.end()
+    assert ended.returncode == code
+    assert len(ended.ledger) == 500
+    verdict = both.verdict(ended)
+    verdict.assert_all_delivered()
+    verdict.assert_no_duplicates()
+    assert f"{how}; what it left on its spool is being shipped" in ended.stderr
+    found = read_receipt(receipt)
+    assert found["complete"] is True
+    assert found["recovery"]["records_acked"] == 500
+    assert not spool_of(program).parent.exists()
+    both.assert_proved(receipt)
+
+
+def test_one_of_several_processes_dies_and_the_rest_goes_on(both: Runs) -> None:
+    """As gunicorn's workers: `run` is not their parent, and yet knows who died and how."""
+    program = both.start(
+        LOGS,
+        """
+        children = []
+        for number in range(3):
+            pid = os.fork()
+            if pid == 0:
+                for _ in range(100):
+                    log("in a child")
+                progress(f"child {number}")
+                wait_for(f"death-{number}")
+                os.kill(os.getpid(), signal.SIGKILL)
+            children.append(pid)
+        for number, pid in enumerate(children):
+            wait_for(f"reap-{number}")
+            os.waitpid(pid, 0)
+            progress(f"dead {number}")
+        log("the parent's last words")
+        """,
+    )
+    for number in range(3):
+        program.until(f"child {number}")
+    program.until_true(lambda: owners_known(both, program) == 4, "run knows all four")
+    for number in range(3):
+        program.let_go(f"death-{number}")
+        program.let_go(f"reap-{number}")
+        program.until(f"dead {number}")
+        program.until_true(
+            lambda number=number: len(both.messages) >= 100 * (number + 1),  # type: ignore[misc]
+            "the dead child's records have arrived, while the parent lives",
+        )
+    ended = program.end(seconds_max=100)
+    assert ended.returncode == 0
+    assert len(ended.ledger) == 301
+    assert ended.stderr.count("was killed by SIGKILL; what it left on its spool is being") == 3
+    both.verdict(ended).assert_all_delivered()
+
+
+def test_a_gunicorn_worker_that_is_killed_loses_nothing(both: Runs, receipt: Path) -> None:
+    program = both.start(
+        LOGS,
+        """
+        from gunicorn.app.base import BaseApplication
+
+        def app(environ, start_response):
+            start_response("200 OK", [("Content-Length", "0")])
+            return [b""]
+
+        class Application(BaseApplication):
+            def load_config(self):
+                self.cfg.set("bind", "unix:gunicorn.sock")
+                self.cfg.set("workers", 2)
+                self.cfg.set("control_socket_disable", True)
+                self.cfg.set("graceful_timeout", 1)
+                self.cfg.set("post_worker_init", self.in_worker)
+
+            def in_worker(self, worker):
+                for _ in range(100):
+                    log("in a worker")
+                progress(f"worker {worker.age}")
+                if worker.age == 1:
+                    wait_for("death")
+                    os.kill(os.getpid(), signal.SIGKILL)
+
+            def load(self):
+                return app
+
+        ready()
+        Application().run()
+        """,
+        options=("--receipt", str(receipt)),
+    )
+    for number in (1, 2):
+        program.until(f"worker {number}")
+    program.until_true(lambda: owners_known(both, program) == 3, "run knows all three")
+    program.let_go("death")
+    program.until("worker 3")  # in the place of the first
+    program.until_true(lambda: "SIGKILL" in program.stderr, "run says who died")
+    both.signal(program, signal.SIGTERM)
+    ended = program.end()
+    assert ended.returncode == 0
+    assert len(ended.ledger) == 300
+    assert "was killed by SIGKILL; what it left on its spool" in ended.stderr
+    both.verdict(ended).assert_all_delivered()
+
+
+def test_a_client_that_nobody_saw_before_it_died_loses_nothing_either(both: Runs) -> None:
+    """It lives for a few milliseconds, and is not our child: only its spool is there."""
+    program = both.start(
+        """
+        import os
+        from application import new_marker, write_down
+        code = (
+            "import os, signal, sys, logship;"
+            "client = logship.BackgroundClient(logship.Settings.from_env(os.environ));"
+            "client.emit({'message': sys.argv[1]});"
+            "os.write(1, b'emitted');"
+            "os.kill(os.getpid(), signal.SIGKILL);"
+        )
+        import subprocess, sys
+        for _ in range(5):
+            marker = new_marker()
+            environ = {**os.environ, "LOGSHIP_ENDPOINTS": "tcp://127.0.0.1:1"}
+            ended = subprocess.run([sys.executable, "-c", code, marker], env=environ,
+                                   capture_output=True)
+            assert ended.stdout == b"emitted"
+            write_down(marker)
+        """
+    )
+    ended = program.end()
+    assert ended.returncode == 0
+    assert len(ended.ledger) == 5
+    both.verdict(ended).assert_all_delivered()
+
+
+def test_a_client_killed_by_us_at_the_deadline_loses_nothing(both: Runs) -> None:
+    """It is frozen and answers no signal: neither its handler nor its watchdog runs."""
+    program = both.start(
+        LOGS,
+        """
+        for _ in range(300):
+            log("x" * 400)
+        ready()
+        os.kill(os.getpid(), signal.SIGSTOP)
+        """,
+        options=("--stop-timeout", "3"),
+    )
+    program.until_ready()
+    both.signal(program, signal.SIGTERM)
+    ended = program.end()
+    assert ended.returncode == SIGKILLED
+    assert len(ended.ledger) == 300
+    both.verdict(ended).assert_all_delivered()
+
+
+def test_clients_know_the_true_deadline_whatever_they_believe(both: Runs, gate: Gate) -> None:
+    """They think that they have an hour, and one of them is never signalled at all."""
+    gate.silence()
+    program = both.start(
+        """
+        import os, signal, sys
+        import logship
+        from application import forever, log, progress, ready
+        logship.install(level="INFO", stop_timeout_seconds=3600, report=True)
+        progress("stop file " + str(os.path.exists(os.environ["LOGSHIP_STOP_FILE"])))
+        log("before")
+        if os.fork() == 0:
+            signal.signal(signal.SIGTERM, signal.SIG_IGN)
+            log("in the child")
+            progress("child")
+            forever()
+        signal.signal(signal.SIGTERM, lambda number, frame: progress("signalled"))
+        ready()
+        forever()
+        """,
+        endpoint=gate.endpoint,
+        options=("--stop-timeout", "5", "--tee"),
+    )
+    program.until_ready()
+    program.until("child")
+    both.signal(program, signal.SIGTERM)
+    program.until("signalled")
+    gate.open()  # run itself must ship what they report
+    ended = program.end()
+    assert ended.returncode == SIGKILLED
+    assert "stop file False" in ended.progress
+    reasons = {each["reason"] for each in ended.reports}
+    assert {"SIGTERM", "logship run stops"} & reasons
+    assert len(ended.ledger) == 2
+    both.verdict(ended).assert_all_delivered()
+
+
+def test_the_spool_is_private_and_goes_when_it_is_empty(both: Runs) -> None:
+    program = both.start("""
+        import os
+        from application import progress, ready, wait_for
+        progress("spool " + os.environ["LOGSHIP_SPOOL_DIR"])
+        ready()
+        wait_for("end")
+    """)
+    program.until_ready()
+    spool = spool_of(program)
+    modes = [stat.S_IMODE(each.stat().st_mode) for each in (spool.parent, spool)]
+    # Where we are root, others may have to write there, but can neither list nor guess it.
+    assert modes == ([0o711, 0o1777] if os.geteuid() == 0 else [0o700, 0o700])
+    program.let_go("end")
+    assert program.end().returncode == 0
+    assert not spool.parent.exists()
+
+
+def test_the_operators_own_spool_is_left_to_the_operator(runs: Runs, tmp_path: Path) -> None:
+    spool = tmp_path / "operators"
+    spool.mkdir()
+    ended = runs.shell("echo spool: $LOGSHIP_SPOOL_DIR", LOGSHIP_SPOOL_DIR=str(spool))
+    assert ended.returncode == 0
+    assert runs.messages == [f"spool: {spool}"]
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody else")
+def test_a_client_of_another_user_has_a_spool_too(both: Runs) -> None:
+    """As gunicorn's workers with --user; they are killed before they could ship anything."""
+    program = both.start(
+        LOGS,
+        """
+        if os.fork() == 0:
+            os.setgid(65534)
+            os.setuid(65534)
+            for _ in range(100):
+                log("as nobody")
+            os.kill(os.getpid(), signal.SIGKILL)
+        os.wait()
+        """,
+        environ={"TMPDIR": "/tmp"},  # a test's own directory lets nobody else in
+    )
+    ended = program.end()
+    assert ended.returncode == 0
+    assert len(ended.ledger) == 100
+    both.verdict(ended).assert_all_delivered()
+
+
+def test_what_cannot_be_shipped_stays_on_the_spool_and_is_on_stderr(
+    runs: Runs, receipt: Path
+) -> None:
+    program = runs.start(
+        LOGS,
+        """
+        for _ in range(50):
+            log("x" * 100)
+        os.kill(os.getpid(), signal.SIGKILL)
+        """,
+        endpoint=NOWHERE,
+        options=("--receipt", str(receipt), "--loss-exit", "77"),
+    )
+    ended = program.end()
+    assert ended.returncode == SIGKILLED
+    runs.verdict(ended).assert_nothing_lost()
+    assert len(ended.spilled) >= 50
+    found = read_receipt(receipt)
+    assert found["complete"] is False
+    assert found["recovery"]["records_abandoned"] == 50
+    told = ended.stderr.rpartition("logship recover --spool ")[2].strip()
+    assert any(Path(told).iterdir())
+    recover_and_remove(runs, told)
+
+
+def recover_and_remove(runs: Runs, spool: str) -> None:
+    """Do what `run` said, and find that it works."""
+    import shutil
+    import subprocess
+
+    from tests.run.conftest import LOGSHIP
+    from tests.support.programs import REPOSITORY
+
+    environ: dict[str, Any] = {
+        "PATH": os.environ["PATH"],
+        "PYTHONPATH": str(REPOSITORY),
+        "LOGSHIP_ENDPOINTS": runs.receiver.endpoint,
+    }
+    command = [*LOGSHIP, "recover", "--spool", spool]
+    assert subprocess.run(command, env=environ, timeout=60, check=False).returncode == 0
+    assert len(runs.messages) >= 50
+    shutil.rmtree(Path(spool).parent)
+
+
+def test_a_run_inside_a_run_ships_and_is_recovered(both: Runs) -> None:
+    """The inner one is a client of the outer one's spool, and is killed with its lines unsent."""
+    program = both.start(
+        """
+        import os, subprocess, sys, time
+        from application import new_marker, progress, write_down
+        inner = [sys.executable, "-c", "from logship.cli import main; main()", "run", "--"]
+        environ = {**os.environ, "LOGSHIP_ENDPOINTS": "tcp://127.0.0.1:1"}
+        marker = new_marker()
+        process = subprocess.Popen([*inner, "sh", "-c", f"echo {marker}; exec sleep 600"],
+                                   env=environ, start_new_session=True)
+        spool = environ["LOGSHIP_SPOOL_DIR"]
+        while not any(marker.encode() in open(os.path.join(place, name), "rb").read()
+                      for place, _, names in os.walk(spool) for name in names):
+            time.sleep(0.02)
+        write_down(marker)
+        process.kill()
+        process.wait()
+        """,
+        options=("--orphan-wait", "0.5"),
+    )
+    ended = program.end()
+    assert ended.returncode == 0
+    assert len(ended.ledger) == 1
+    both.verdict(ended).assert_all_delivered()

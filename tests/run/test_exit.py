@@ -1,0 +1,188 @@
+"""Shows how `run` ends: with the command's code, and with the truth about its records."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from tests.run.conftest import Runs, read_receipt
+from tests.support.programs_gate import Gate
+
+NOWHERE = "tcp://127.0.0.1:1"
+
+
+@pytest.mark.parametrize("code", [0, 1, 42, 255])
+def test_the_commands_exit_code_is_ours(both: Runs, code: int) -> None:
+    assert both.shell(f"echo text; exit {code}").returncode == code
+    assert both.messages == ["text"]
+
+
+@pytest.mark.parametrize("name", ["TERM", "KILL", "SEGV", "USR1"])
+def test_a_command_killed_by_a_signal_gives_128_and_its_number(both: Runs, name: str) -> None:
+    number = {"TERM": 15, "KILL": 9, "SEGV": 11, "USR1": 10}[name]
+    ended = both.shell(f"echo text; kill -{name} $$")
+    assert ended.returncode == 128 + number
+    assert (b"was killed by SIG" in ended.stderr) == (name in ("KILL", "SEGV"))
+    assert both.messages == ["text"]
+
+
+def test_a_command_that_is_not_there_gives_127(both: Runs, tmp_path: Path) -> None:
+    script = tmp_path / "script"
+    script.write_text("#!/no/such/interpreter\n")
+    script.chmod(0o755)
+    for word, why in (
+        ("no-such-command", b"cannot run no-such-command: it is not on PATH"),
+        ("/no/such/file", b"cannot run /no/such/file: there is no such file"),
+        (str(script), b"the interpreter in its first line is not there"),
+    ):
+        ended = both.command(word)
+        assert ended.returncode == 127, ended.stderr
+        assert why in ended.stderr
+
+
+def test_a_command_that_cannot_be_run_gives_126(both: Runs, tmp_path: Path) -> None:
+    text = tmp_path / "text"
+    text.write_text("just text\n")
+    ended = both.command(str(text))
+    assert ended.returncode == 126
+    assert b"Permission denied" in ended.stderr
+    text.chmod(0o755)
+    ended = both.command(str(text))
+    assert ended.returncode == 126
+    assert b"#!/bin/sh" in ended.stderr
+    assert both.command(str(tmp_path)).returncode == 126
+
+
+def test_the_receipt_is_the_drain_report_and_replaces_an_older_one(
+    both: Runs, receipt: Path
+) -> None:
+    receipt.write_text("an older one")
+    assert both.shell("echo a; echo b; exit 3", options=("--receipt", str(receipt))).returncode == 3
+    found = read_receipt(receipt)
+    assert found["logship"] == "drain report"
+    assert found["accepted"] == found["acked"] == 2
+    assert (found["complete"], found["exit_code"], found["cut_off"]) == (True, 3, False)
+    assert found["command"][:2] == ["sh", "-c"]
+    assert [each.name for each in receipt.parent.glob("*.part")] == []
+    both.assert_proved(receipt)
+
+
+def test_a_loss_is_on_the_receipt_and_can_be_the_exit_code(both: Runs, receipt: Path) -> None:
+    """Nobody listens: the line is on stderr, which is not where it should be."""
+    options = ("--receipt", str(receipt), "--loss-exit", "77")
+    ended = both.shell("echo lost", options=options, LOGSHIP_ENDPOINTS=NOWHERE)
+    assert ended.returncode == 77
+    assert b"lost" in ended.stderr
+    found = read_receipt(receipt)
+    assert (found["complete"], found["accepted"], found["acked"]) == (False, 1, 0)
+    assert found["exit_code"] == 0
+
+
+def test_the_commands_own_failure_goes_before_the_loss(runs: Runs) -> None:
+    options = ("--loss-exit", "77")
+    ended = runs.shell("echo lost; exit 4", options=options, LOGSHIP_ENDPOINTS=NOWHERE)
+    assert ended.returncode == 4
+
+
+def test_without_loss_exit_a_loss_is_reported_but_the_code_stays(runs: Runs) -> None:
+    ended = runs.shell("echo lost", LOGSHIP_ENDPOINTS=NOWHERE)
+    assert ended.returncode == 0
+    assert b'"logship": "drain report"' in ended.stderr
+
+
+@pytest.mark.parametrize(
+    ("options", "why"),
+    [
+        (("--signal-map", "TERM"), b"no pair of signals"),
+        (("--signal-map", "TERM:NOSUCH"), b"no signal that can be passed on"),
+        (("--signal-map", "KILL:TERM"), b"no signal that can be passed on"),
+        (("--signal-map", "99:TERM"), b"no signal that can be passed on"),
+        (("--multiline-start", "("), b"no regular expression"),
+        (("--receipt", "/no/such/directory/receipt"), b"no receipt can be written"),
+        (("--receipt", "/"), b"is a directory"),
+        (("--loss-exit", "0"), b"--loss-exit"),
+        (("--stop-timeout", "0"), b"stop_timeout_seconds"),
+        (("--push-back", "-1"), b"block_seconds_max"),
+        (("--orphan-wait", "-1"), b"--orphan-wait"),
+        (("--tag", ""), b"tag"),
+    ],
+)
+def test_bad_usage_is_refused_before_the_command_starts(
+    runs: Runs, tmp_path: Path, options: tuple[str, ...], why: bytes
+) -> None:
+    started = tmp_path / "started"
+    ended = runs.command("touch", str(started), options=options)
+    assert ended.returncode == 2
+    assert why in ended.stderr
+    assert b"Traceback" not in ended.stderr
+    assert not started.exists()
+
+
+def test_no_command_at_all_is_an_error_that_shows_what_to_type(runs: Runs) -> None:
+    for words in ((), ("",)):
+        ended = runs.command(*words)
+        assert ended.returncode == 2
+        assert b"logship run -- php batch.php" in ended.stderr
+
+
+def test_options_behind_the_command_are_the_commands(runs: Runs) -> None:
+    assert runs.command("printf", "%s\n", "--tee", "--help").returncode == 0
+    assert runs.messages == ["--tee", "--help"]
+
+
+def test_disabled_the_command_takes_our_place(runs: Runs) -> None:
+    script = "echo text; trap '' PIPE; exit 5"
+    ended = runs.shell(script, LOGSHIP_DISABLED="1")
+    assert (ended.returncode, ended.stdout) == (5, b"text\n")
+    assert runs.command("no-such-command", LOGSHIP_DISABLED="1").returncode == 127
+    assert runs.records == []
+
+
+def test_the_default_tag_is_the_commands_name(runs: Runs) -> None:
+    runs.command("echo", "text")
+    runs.command("/bin/echo", "text", options=("--tag", "given"))
+    runs.command("echo", "text", LOGSHIP_TAG="from-the-environment")
+    tags = [line["tag"] for line in runs.receiver.records() if "message" in line["record"]]
+    assert list(dict.fromkeys(tags)) == ["echo", "given", "from-the-environment"]
+
+
+def test_a_program_that_ends_by_itself_waits_for_a_sidecar_that_is_back_in_time(
+    runs: Runs, gate: Gate, receipt: Path
+) -> None:
+    program = runs.start(
+        """
+        from application import new_marker, progress, write_down
+        for _ in range(300):
+            marker = new_marker()
+            print(marker, "x" * 400, flush=True)
+            write_down(marker)
+        progress("over")
+        """,
+        options=("--receipt", str(receipt)),
+        endpoint=gate.endpoint,
+    )
+    program.until("over")
+    gate.open()
+    ended = program.end()
+    assert ended.returncode == 0
+    runs.verdict(ended).assert_all_delivered()
+    runs.assert_proved(receipt)
+
+
+def test_without_any_place_for_temporary_files_it_runs_and_says_so(
+    runs: Runs, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """As in a container whose filesystem is read-only: only the children's spools are missing."""
+    break_mkdtemp = tmp_path / "sitecustomize.py"
+    break_mkdtemp.write_text(
+        "import tempfile\n"
+        "def refuse(*words, **more): raise PermissionError('read-only')\n"
+        "tempfile.mkdtemp = refuse\n"
+    )
+    path = os.pathsep.join([str(tmp_path), str(Path(__file__).parents[2])])
+    ended = runs.shell("echo text; echo spool: $LOGSHIP_SPOOL_DIR", PYTHONPATH=path)
+    assert ended.returncode == 0
+    assert b"set TMPDIR to a directory that can be written" in ended.stderr
+    assert runs.messages == ["text", "spool:"]

@@ -1,0 +1,242 @@
+"""Shows what becomes of everything that a command can write: one record for each line."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.run.conftest import LOGSHIP, SIGTERMED, Runs, read_receipt
+from tests.support.programs import REPOSITORY
+
+
+def test_lines_of_both_streams_become_records_with_their_source(both: Runs) -> None:
+    ended = both.shell("echo out; echo err >&2; printf 'no end'")
+    assert (ended.returncode, ended.stdout, ended.stderr) == (0, b"", b"")
+    found = [(each["message"], each["source"]) for each in both.records]
+    assert sorted(found) == [("err", "stderr"), ("no end", "stdout"), ("out", "stdout")]
+
+
+def test_json_lines_become_the_records_they_describe_and_forge_nothing(runs: Runs) -> None:
+    line = {"level": "INFO", "n": 1 << 70, "logship_id": "x" * 12 + ":0000000001", "logship_end": 1}
+    runs.shell('printf "%s\\n" "$1"; echo "[1]"; echo "{broken}"; echo 7', json.dumps(line))
+    first, *others = runs.records
+    assert first["level"] == "INFO"
+    assert "source" not in first
+    assert first["logship_id"] != line["logship_id"]
+    assert first["app_logship_id"] == line["logship_id"]
+    assert [each["message"] for each in others] == ["[1]", "{broken}", "7"]
+
+
+def test_every_byte_of_odd_lines_is_there(runs: Runs) -> None:
+    """Carriage returns at the end are dropped; bytes that are no text are escaped."""
+    runs.shell(r"printf 'crlf\r\nin\rside\n\n\000zero\n\377\376\n\303\244\n'")
+    assert runs.messages == ["crlf", "in\rside", "", "\0zero", "\\xff\\xfe", "ä"]
+
+
+@pytest.mark.parametrize("size", [1_000_000, 4_100_000])
+def test_long_lines_arrive_whole_or_in_pieces_of_a_known_size(runs: Runs, size: int) -> None:
+    program = runs.start(f"""
+        import sys
+        sys.stdout.write("a" * {size} + "\\n")
+        sys.stdout.write("behind\\n")
+    """)
+    assert program.end().returncode == 0
+    *pieces, last = runs.messages
+    assert last == "behind"
+    assert "".join(pieces) == "a" * size
+    assert len(pieces) == 1 + (size > 4_000_000)
+
+
+def test_a_hundred_thousand_lines_in_the_last_moment_all_arrive(both: Runs, receipt: Path) -> None:
+    ended = both.command(
+        sys.executable,
+        "-c",
+        "print(*(f'line {n} {80 * chr(120)}' for n in range(100_000)), sep=chr(10))",
+        options=("--receipt", str(receipt)),
+    )
+    assert ended.returncode == 0
+    assert [int(each.split()[1]) for each in both.messages] == list(range(100_000))
+    both.assert_proved(receipt)
+
+
+def test_a_command_that_writes_nothing_or_closes_its_output_is_no_trouble(both: Runs) -> None:
+    assert both.shell("true").returncode == 0
+    assert both.shell("echo last; exec >&- 2>&-; sleep 0.2; exit 3").returncode == 3
+    assert both.messages == ["last"]
+
+
+def test_tee_passes_on_the_very_bytes(both: Runs) -> None:
+    script = r"""printf 'a\r\n\377\n{"b": 1}\nno end'; printf 'e\n' >&2"""
+    ended = both.shell(script, options=("--tee",))
+    assert ended.stdout == b'a\r\n\xff\n{"b": 1}\nno end'
+    assert ended.stderr == b"e\n"
+    assert len(both.records) == 5
+
+
+def test_tee_of_much_output_through_a_pipe_is_complete(runs: Runs) -> None:
+    ended = runs.shell("seq 1 50000", options=("--tee",))
+    assert ended.stdout.split() == [b"%d" % number for number in range(1, 50_001)]
+    assert len(runs.messages) == 50_000
+
+
+def test_a_reader_of_tee_that_leaves_costs_no_record(runs: Runs, tmp_path: Path) -> None:
+    """As `docker logs | head`: the records go on, and so does the command."""
+    process = subprocess.Popen(
+        [*LOGSHIP, "run", "--tee", "--", "sh", "-c", "seq 1 1000; read line; seq 1001 2000"],
+        env={
+            "PATH": os.environ["PATH"],
+            "PYTHONPATH": str(REPOSITORY),
+            "LOGSHIP_ENDPOINTS": runs.receiver.endpoint,
+        },
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    )
+    assert process.stdout is not None
+    assert process.stdin is not None
+    assert process.stdout.read(10)
+    process.stdout.close()
+    process.stdin.write(b"go on\n")
+    process.stdin.close()
+    assert process.wait(60) == 0
+    assert runs.messages == [str(number) for number in range(1, 2001)]
+
+
+def test_a_reader_of_tee_that_stops_reading_holds_up_the_command_but_not_the_end(
+    both: Runs, tmp_path: Path
+) -> None:
+    """It is as without us, until the command is stopped: then the records matter more."""
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    read_descriptor = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    program = both.start(
+        """
+        import os
+        from application import new_marker, ready, write_down
+        ready()
+        while True:
+            marker = new_marker()
+            os.write(1, f"{marker} {'x' * 400}\\n".encode())
+            write_down(marker)
+        """,
+        options=("--tee", "--orphan-wait", "1"),
+        outside=("sh", "-c", 'exec "$@" > "$0"', str(pipe)),
+    )
+    program.until_ready()
+    program.until_logged(200)
+    both.signal(program, signal.SIGTERM)
+    ended = program.end()
+    os.close(read_descriptor)
+    assert ended.returncode == SIGTERMED
+    assert "bytes not passed on" in ended.stderr
+    both.verdict(ended).assert_all_delivered()
+
+
+def test_lines_that_belong_together_are_joined(runs: Runs) -> None:
+    lines = [
+        "before any start",
+        "2026-01-01 ERROR it broke\r",
+        "Traceback:",
+        '  File "a.py"',
+        "2026-01-01 INFO next",
+        '{"message": "alone"}',
+        "2026-01-01 INFO last",
+    ]
+    runs.shell('printf "%s\\n" "$@"', *lines, options=("--multiline-start", r"^\d{4}-"))
+    assert runs.messages == [
+        "before any start",
+        '2026-01-01 ERROR it broke\nTraceback:\n  File "a.py"',
+        "2026-01-01 INFO next",
+        "alone",
+        "2026-01-01 INFO last",
+    ]
+
+
+def test_a_joined_record_does_not_wait_for_the_next_one(runs: Runs) -> None:
+    program = runs.start(
+        """
+        from application import forever, progress, ready
+        print("start of a record", flush=True)
+        print("  and its end", flush=True)
+        ready()
+        forever()
+        """,
+        options=("--multiline-start", "^start"),
+    )
+    program.until_ready()
+    runs.receiver.wait_for_records(1)
+    assert runs.messages == ["start of a record\n  and its end"]
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody else")
+def test_a_child_of_another_user_reopens_its_output(both: Runs) -> None:
+    """As `nginx` and Apache do with /dev/stdout after they gave up root."""
+    program = both.start("""
+        import os
+        os.setgid(65534)
+        os.setuid(65534)
+        for name in ("stdout", "stderr"):
+            for path in (f"/dev/{name}", f"/proc/self/fd/{1 if name == 'stdout' else 2}"):
+                with open(path, "a") as file:
+                    file.write(f"to {path}\\n")
+        os.execv("/bin/sh", ["sh", "-c", "echo by redirection > /dev/stdout"])
+    """)
+    assert program.end().returncode == 0
+    assert sorted(both.messages) == [
+        "by redirection",
+        "to /dev/stderr",
+        "to /dev/stdout",
+        "to /proc/self/fd/1",
+        "to /proc/self/fd/2",
+    ]
+
+
+def test_standard_input_environment_and_open_files_are_the_commands(
+    runs: Runs, tmp_path: Path
+) -> None:
+    read_descriptor, write_descriptor = os.pipe()
+    os.write(write_descriptor, b"through an inherited descriptor\n")
+    os.close(write_descriptor)
+    script = f'cat; cat /dev/fd/{read_descriptor}; echo "$MINE"; pwd'
+    process = subprocess.run(
+        [*LOGSHIP, "run", "--", "sh", "-c", script],
+        env={
+            "PATH": os.environ["PATH"],
+            "PYTHONPATH": str(REPOSITORY),
+            "LOGSHIP_ENDPOINTS": runs.receiver.endpoint,
+            "MINE": "as given",
+        },
+        cwd=tmp_path,
+        input=b"from stdin\n",
+        pass_fds=(read_descriptor,),
+        check=True,
+        timeout=60,
+    )
+    os.close(read_descriptor)
+    assert process.returncode == 0
+    expected = ["from stdin", "through an inherited descriptor", "as given", str(tmp_path)]
+    assert runs.messages == expected
+
+
+def test_closed_standard_streams_do_not_become_pipes_of_ours(runs: Runs, receipt: Path) -> None:
+    command = " ".join(f"'{word}'" for word in LOGSHIP)
+    script = (
+        f"{command} run --receipt {receipt} -- sh -c 'echo out; echo err >&2; cat' <&- >&- 2>&-"
+    )
+    subprocess.run(
+        ["sh", "-c", script],
+        env={
+            "PATH": os.environ["PATH"],
+            "PYTHONPATH": str(REPOSITORY),
+            "LOGSHIP_ENDPOINTS": runs.receiver.endpoint,
+        },
+        check=True,
+        timeout=60,
+    )
+    assert sorted(runs.messages) == ["err", "out"]
+    assert read_receipt(receipt)["complete"] is True

@@ -1,0 +1,156 @@
+"""Shows the parts of `run` that need no process: joining, sharing out time, reading words."""
+
+from __future__ import annotations
+
+import math
+import re
+import signal
+from pathlib import Path
+
+import pytest
+
+from logship.buffer.lives import filesystem_of
+from logship.errors import SettingsError
+from logship.process import stopfile
+from logship.process.clock import Started, StopClock
+from logship.supervisor.clients import PrivateDirectory, environment_for
+from logship.supervisor.deadlines import Deadlines
+from logship.supervisor.multiline import LineJoiner
+from logship.supervisor.signals import parse_mapping
+from logship.supervisor.statuses import Death, OomWatch, signal_name
+
+MIB = 1024 * 1024
+
+
+def joiner(**bounds: float) -> LineJoiner:
+    return LineJoiner(re.compile(rb"^start"), **bounds)  # type: ignore[arg-type]
+
+
+def test_a_record_is_bounded_in_lines() -> None:
+    lines = [b"start", *[b"more"] * 9]
+    each = joiner(lines_max=4)
+    found = [*each.feed(lines, 0.0), *each.finish()]
+    assert [record.count(b"\n") + 1 for record in found] == [4, 4, 2]
+    assert b"\n".join(found).split(b"\n") == lines
+
+
+def test_a_record_is_bounded_in_bytes() -> None:
+    lines = [b"start", *[b"x" * 40] * 10, b"y" * 500, b"z"]
+    each = joiner(bytes_max=100)
+    found = [*each.feed(lines, 0.0), *each.finish()]
+    assert max(len(record) for record in found if record != b"y" * 500) <= 100
+    assert b"\n".join(found).split(b"\n") == lines
+
+
+def test_a_record_is_held_no_longer_than_its_linger() -> None:
+    each = joiner(linger_seconds=1.0)
+    assert each.due_seconds() is None
+    assert each.feed([b"start"], 10.0) == []
+    assert each.feed([b"more"], 10.5) == []
+    assert each.due_seconds() == 11.5
+    assert each.flush_due(11.4) == []
+    assert each.flush_due(11.5) == [b"start\nmore"]
+    assert each.due_seconds() is None
+
+
+def test_lines_come_out_in_their_order_and_none_is_missing() -> None:
+    lines = [b"a", b'{"b": 1}', b"start", b"c", b"", b"{d", b"start", b'{"e"']
+    each = joiner()
+    found = [record for line in lines for record in each.feed([line], 0.0)]
+    assert b"\n".join([*found, *each.finish()]).split(b"\n") == lines
+
+
+@pytest.mark.parametrize("timeout_seconds", [0.5, 2.0, 9.0, 30.0, 120.0])
+@pytest.mark.parametrize("spill_seconds", [0.0, 0.5, 3.0, 1000.0])
+def test_everybody_has_his_part_of_the_stop_timeout(
+    timeout_seconds: float, spill_seconds: float
+) -> None:
+    times = Deadlines.share_out(100.0, 100.0 + timeout_seconds, spill_seconds)
+    assert 100.0 < times.clients_seconds < times.kill_seconds < times.end_seconds
+    assert times.end_seconds == 100.0 + timeout_seconds
+    ours = times.end_seconds - times.kill_seconds
+    assert ours <= timeout_seconds / 2
+    assert ours >= min(timeout_seconds / 2, 2 * spill_seconds)
+    assert ours >= min(5.0, timeout_seconds / 4)
+
+
+def test_pairs_of_signals_are_read_in_every_spelling() -> None:
+    expected = {int(signal.SIGTERM): int(signal.SIGQUIT), int(signal.SIGHUP): 10}
+    assert parse_mapping(["TERM:QUIT", "sighup:10"]) == expected
+    assert parse_mapping(["15:3"]) == {15: 3}
+    for text in ("", "TERM", ":", "TERM:", "TERM:TERM:TERM", "CHLD:TERM", "-1:3", "²:3"):
+        with pytest.raises(SettingsError):
+            parse_mapping([text])
+
+
+def test_deaths_in_words_and_numbers() -> None:
+    assert Death(7, "php", -9).text == "php (process 7) was killed by SIGKILL"
+    assert Death(7, "php", -9).exit_code == 137
+    assert Death(7, "php", 3).exit_code == 3
+    assert Death(7, "php", None).text == "php (process 7) has ended, how only its parent knows"
+    assert [Death(7, "php", code).is_violent for code in (-9, -11, -15, 0, 1, None)] == [
+        *(True, True),
+        *(False, False, False, False),
+    ]
+    assert signal_name(signal.SIGRTMIN + 3) == "SIGRTMIN+3"
+
+
+@pytest.mark.parametrize("name", ["memory.events", "memory/memory.oom_control"])
+def test_a_kill_for_want_of_memory_is_seen_in_both_kinds_of_cgroup(
+    tmp_path: Path, name: str
+) -> None:
+    file = tmp_path / name
+    file.parent.mkdir(exist_ok=True)
+    file.write_text("oom 3\noom_kill 3\n")
+    watch = OomWatch(tmp_path)
+    assert not watch.has_killed()
+    file.write_text("oom 4\noom_kill 4\n")
+    assert watch.has_killed()
+    assert not watch.has_killed()
+    assert not OomWatch(tmp_path / "nowhere").has_killed()
+
+
+def test_the_stop_file_tells_the_deadline_and_nonsense_in_it_is_not_believed(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "stop"
+    told = stopfile.reader({stopfile.VARIABLE: str(path)})
+    assert told() is None
+    stopfile.announce(path, 1234.5)
+    assert told() == 1234.5
+    for text in ("", "soon", "nan", "inf", "1" * 500):
+        path.write_text(text)
+        assert told() is None or math.isfinite(told() or 0.0)
+    path.unlink()
+    path.mkdir()
+    assert told() is None
+    assert stopfile.reader({})() is None
+
+
+def test_a_clock_that_runs_goes_by_the_told_deadline() -> None:
+    told: list[float] = []
+    clock = StopClock(9.0, lambda: told[0] if told else None)
+    deadlines = []
+    for now_told, starts in (([55.0], False), ([55.0], True), ([], False)):
+        told[:] = now_told
+        if starts:
+            clock.start(Started(100.0, "SIGTERM", 15, forces=True))
+        deadlines.append(clock.deadline_seconds)
+    assert deadlines == [None, 55.0, pytest.approx(108.1)]
+
+
+def test_a_spool_in_memory_is_no_larger_than_a_buffer(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    places = [tmp_path, Path("/dev/shm")]
+    for place in places:
+        monkeypatch.setattr("tempfile.tempdir", str(place))
+        directory = PrivateDirectory()
+        try:
+            environ = environment_for({"MINE": "1"}, directory, 64 * MIB)
+            assert environ["LOGSHIP_SPOOL_DIR"] == str(directory.spool)
+            is_memory = filesystem_of(place) == "tmpfs"
+            assert environ.get("LOGSHIP_SPOOL_BYTES_MAX") == (str(64 * MIB) if is_memory else None)
+            assert environ["MINE"] == "1"
+        finally:
+            assert directory.remove()

@@ -1,0 +1,108 @@
+"""Shows what a full buffer does: it pushes back on the command, within bounds."""
+
+from __future__ import annotations
+
+import signal
+from pathlib import Path
+
+from tests.run.conftest import SIGKILLED, Runs, read_receipt
+from tests.support.programs_gate import Gate
+from tests.support.waiting import wait_until
+
+SMALL = {"LOGSHIP_BUFFER_BYTES_MAX": "65536", "LOGSHIP_CHUNK_BYTES_MAX": "8192"}
+
+PRINTS_MUCH = """
+    from application import new_marker, progress, write_down
+    for number in range(2000):
+        marker = new_marker()
+        print(marker, "x" * 400, flush=True)
+        write_down(marker)
+        progress("line")
+    progress("over")
+"""
+
+
+def until_it_waits(program_lines: Path) -> None:
+    """Wait until the command gets no further: the pipe is full, and nobody reads."""
+    seen = [-1, 0]
+
+    def stands_still() -> bool:
+        seen.append(program_lines.stat().st_size if program_lines.exists() else 0)
+        return len(seen) > 100 and len(set(seen[-50:])) == 1
+
+    wait_until(stands_still, "the command waits")
+
+
+def test_a_full_buffer_makes_the_command_wait_and_loses_nothing(
+    both: Runs, gate: Gate, receipt: Path
+) -> None:
+    gate.silence()
+    options = ("--receipt", str(receipt), "--push-back", "3600")
+    program = both.start(PRINTS_MUCH, endpoint=gate.endpoint, options=options, environ=SMALL)
+    program.until_logged(100)
+    until_it_waits(program.directory / "progress")
+    assert "over" not in program.progress
+    gate.open()
+    ended = program.end()
+    assert ended.returncode == 0
+    assert len(ended.ledger) == 2000
+    both.verdict(ended).assert_all_delivered()
+    both.assert_proved(receipt)
+
+
+def test_push_back_is_bounded_and_then_the_overflow_policy_holds(
+    both: Runs, gate: Gate, receipt: Path
+) -> None:
+    """What finds no place is declared in its stream: no record is lost in silence."""
+    gate.silence()
+    program = both.start(
+        PRINTS_MUCH,
+        endpoint=gate.endpoint,
+        options=("--receipt", str(receipt), "--push-back", "0.5"),
+        environ=SMALL | {"LOGSHIP_EXIT_DRAIN_SECONDS_MAX": "3600"},
+    )
+    program.until("over")
+    gate.open()
+    ended = program.end()
+    assert ended.returncode == 0
+    assert len(ended.ledger) == 2000
+    both.verdict(ended).assert_nothing_lost()
+    found = read_receipt(receipt)
+    assert found["accepted"] == 2000
+    assert found["dropped"] + found["spilled"] > 0
+    code, verdict = both.audit(receipt)
+    assert code == 3, verdict
+
+
+def test_overflow_drop_newest_never_makes_the_command_wait(
+    runs: Runs, gate: Gate, receipt: Path
+) -> None:
+    gate.silence()
+    program = runs.start(
+        PRINTS_MUCH,
+        endpoint=gate.endpoint,
+        options=("--receipt", str(receipt), "--push-back", "3600"),
+        environ=SMALL | {"LOGSHIP_OVERFLOW": "drop_newest"},
+    )
+    program.until("over")
+    gate.open()
+    runs.verdict(program.end()).assert_nothing_lost()
+    assert read_receipt(receipt)["dropped"] > 0
+
+
+def test_a_command_that_waits_for_space_can_be_stopped(both: Runs, gate: Gate) -> None:
+    """Its pipe is full, its sidecar silent: all that it wrote is on stderr, in time."""
+    gate.silence()
+    program = both.start(
+        PRINTS_MUCH.replace("application import", "application import forever,")
+        + "    import signal\n",
+        endpoint=gate.endpoint,
+        options=("--push-back", "3600", "--stop-timeout", "4"),
+        environ=SMALL,
+    )
+    program.until_logged(100)
+    until_it_waits(program.directory / "progress")
+    both.signal(program, signal.SIGTERM)
+    ended = program.end()
+    assert ended.returncode in (143, SIGKILLED)
+    both.verdict(ended).assert_nothing_lost()

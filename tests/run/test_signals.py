@@ -1,0 +1,390 @@
+"""Shows what signals do: they reach the command, start the clock, and lose nothing."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import pty
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.run.conftest import LOGSHIP, SIGKILLED, SIGTERMED, Runs, read_receipt
+from tests.support.programs import REPOSITORY, Program
+from tests.support.programs_gate import Gate
+from tests.support.waiting import wait_until
+
+PRINTS_SIGNALS = """
+    import os, signal
+    from application import forever, progress, ready
+    taken = signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP, signal.SIGCHLD}
+    for number in taken:
+        signal.signal(number, lambda number, frame: progress(f"signal {int(number)}"))
+    ready()
+    forever()
+"""
+
+PRINTS_AND_IGNORES_SIGTERM = """
+    import signal, time
+    from application import new_marker, ready, write_down
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    ready()
+    while True:
+        marker = new_marker()
+        print(marker, "x" * 400, flush=True)
+        write_down(marker)
+        time.sleep(0.003)
+"""
+
+PRINTS_UNTIL_SIGTERM = """
+    import signal, sys, time
+    from application import new_marker, ready, write_down
+    stopped = []
+    signal.signal(signal.SIGTERM, lambda number, frame: stopped.append(number))
+    ready()
+    while not stopped:
+        marker = new_marker()
+        print(marker, "x" * 400, flush=True)
+        write_down(marker)
+        time.sleep(0.001)
+    marker = new_marker()
+    print(marker, "last words", end="", flush=True)
+    write_down(marker)
+    sys.exit(9)
+"""
+
+FORWARDED = [
+    int(each)
+    for each in (
+        signal.SIGHUP,
+        signal.SIGINT,
+        signal.SIGQUIT,
+        signal.SIGUSR1,
+        signal.SIGUSR2,
+        signal.SIGALRM,
+        signal.SIGTERM,
+        signal.SIGTSTP,
+        signal.SIGCONT,
+        signal.SIGURG,
+        signal.SIGWINCH,
+        signal.SIGIO,
+        signal.SIGPWR,
+        signal.SIGRTMIN,
+        signal.SIGRTMIN + 3,
+        signal.SIGRTMAX,
+    )
+]
+
+
+def test_every_signal_that_can_be_passed_on_is(both: Runs) -> None:
+    program = both.start(PRINTS_SIGNALS)
+    program.until_ready()
+    for number in FORWARDED:
+        both.signal(program, number)
+        program.until(f"signal {number}")
+    both.signal(program, signal.SIGTERM)
+    program.until_true(lambda: program.progress.count("signal 15") == 2, "a second SIGTERM")
+    assert program.is_alive
+
+
+def test_mapped_signals_arrive_as_the_others(both: Runs) -> None:
+    options = ("--signal-map", "TERM:QUIT", "--signal-map", "sigusr1:12", "--stop-timeout", "60")
+    program = both.start(PRINTS_SIGNALS, options=options)
+    program.until_ready()
+    for came, arrives in ((signal.SIGTERM, signal.SIGQUIT), (signal.SIGUSR1, signal.SIGUSR2)):
+        both.signal(program, came)
+        program.until(f"signal {int(arrives)}")
+    assert not {"signal 15", "signal 10"} & set(program.progress)
+
+
+def test_signals_that_come_before_the_command_has_started_are_not_lost(runs: Runs) -> None:
+    """It is signalled as soon as it takes signals, some hundredths of a second before CMD runs."""
+    program = runs.start("import time; time.sleep(60)")
+
+    def takes_sigterm() -> bool:
+        status = Path(f"/proc/{program.process.pid}/status").read_text()
+        caught = next(line for line in status.splitlines() if line.startswith("SigCgt:"))
+        return bool(int(caught.split()[1], 16) & 1 << (signal.SIGTERM - 1))
+
+    wait_until(takes_sigterm, "run takes SIGTERM")
+    runs.signal(program, signal.SIGTERM)
+    assert program.end().returncode == SIGTERMED
+
+
+def test_a_stopped_command_says_its_last_words_and_keeps_its_code(
+    both: Runs, receipt: Path
+) -> None:
+    program = both.start(PRINTS_UNTIL_SIGTERM, options=("--receipt", str(receipt)))
+    program.until_ready()
+    program.until_logged(200)
+    both.signal(program, signal.SIGTERM)
+    ended = program.end()
+    assert ended.returncode == 9
+    both.verdict(ended).assert_all_delivered()
+    found = read_receipt(receipt)
+    assert (found["reason"], found["exit_code"], found["complete"]) == ("SIGTERM", 9, True)
+    both.assert_proved(receipt)
+
+
+def test_a_command_that_ignores_sigterm_is_killed_and_what_it_wrote_is_shipped(
+    both: Runs, receipt: Path
+) -> None:
+    """Killed by us before the orchestrator would: all the ledger names was written before."""
+    program = both.start(
+        PRINTS_AND_IGNORES_SIGTERM,
+        options=("--stop-timeout", "2", "--receipt", str(receipt)),
+    )
+    program.until_ready()
+    program.until_logged(50)
+    both.signal(program, signal.SIGTERM)
+    ended = program.end()
+    assert ended.returncode == SIGKILLED
+    assert "after SIGTERM; it is killed" in ended.stderr
+    both.verdict(ended).assert_all_delivered()
+    both.assert_proved(receipt)
+
+
+def test_a_command_that_ignores_sigterm_while_the_sidecar_is_silent_is_on_stderr_in_time(
+    both: Runs, gate: Gate
+) -> None:
+    gate.silence()
+    program = both.start(
+        PRINTS_AND_IGNORES_SIGTERM, endpoint=gate.endpoint, options=("--stop-timeout", "2")
+    )
+    program.until_ready()
+    program.until_logged(50)
+    both.signal(program, signal.SIGTERM)
+    ended = program.end()
+    assert ended.returncode == SIGKILLED
+    verdict = both.verdict(ended)
+    verdict.assert_nothing_lost()
+    assert set(verdict.spilled) == set(ended.ledger)
+
+
+def test_sigterm_during_the_drain_of_a_command_that_ended_by_itself_shortens_it(
+    both: Runs, gate: Gate
+) -> None:
+    """Without a clock it would go on for a minute, as long as the setting allows."""
+    gate.silence()
+    program = both.start(
+        """
+        from application import new_marker, progress, write_down
+        for _ in range(50):
+            marker = new_marker()
+            print(marker, flush=True)
+            write_down(marker)
+        progress("over")
+        """,
+        endpoint=gate.endpoint,
+        options=("--stop-timeout", "2"),
+        environ={"LOGSHIP_EXIT_STALL_SECONDS": "3600", "LOGSHIP_EXIT_DRAIN_SECONDS_MAX": "3600"},
+    )
+    program.until("over")
+    run = both.pid_of_run(program)
+    program.until_true(lambda: children_of(run) == [], "the command has ended")
+    both.signal(program, signal.SIGTERM)
+    ended = program.end()
+    assert ended.returncode == 0
+    both.verdict(ended).assert_nothing_lost()
+
+
+def test_the_whole_group_can_be_signalled_where_a_shell_passes_nothing_on(both: Runs) -> None:
+    program = both.start(
+        """
+        import os, signal, sys
+        from application import forever, ready
+
+        def stop(number, frame):
+            print("child stopped", flush=True)
+            os._exit(0)
+
+        if sys.argv[1:] == []:
+            words = [sys.executable, __file__, "child"]
+            script = '"$@"; exit 6'
+            os.execvp("sh", ["sh", "-c", f"trap : TERM; {script}", "sh", *words])
+        signal.signal(signal.SIGTERM, stop)
+        ready()
+        forever()
+        """,
+        options=("--signal-group",),
+    )
+    program.until_ready()
+    both.signal(program, signal.SIGTERM)
+    assert program.end().returncode == 6
+    assert both.messages == ["child stopped"]
+
+
+def children_of(pid: int) -> list[int]:
+    """Return the children of a process, zombies too."""
+    return [int(each) for each in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
+def zombies_below(pid: int) -> list[int]:
+    """Return the zombies among the children of a process."""
+    zombies = []
+    for each in children_of(pid):
+        with contextlib.suppress(OSError):  # reaped meanwhile
+            if Path(f"/proc/{each}/stat").read_text().rpartition(")")[2].split()[0] == "Z":
+                zombies.append(each)
+    return zombies
+
+
+ORPHANS = """
+    import os, time
+    from application import forever, progress, ready
+    for number in range(50):
+        if os.fork() == 0:
+            middle = os.getpid()
+            if os.fork() == 0:
+                while os.getppid() == middle:
+                    time.sleep(0.005)
+                progress(f"orphan of {os.getppid()}")
+                os._exit(number)
+            os._exit(0)
+        os.wait()
+    ready()
+    forever()
+"""
+
+
+def test_orphans_are_reaped(both: Runs) -> None:
+    """Not only as PID 1: elsewhere the kernel is asked for them."""
+    program = both.start(ORPHANS)
+    program.until_ready()
+    program.until_true(lambda: len(program.progress) == 51, "all orphans have ended")
+    run = both.pid_of_run(program)
+    seen_from_within = 1 if both.as_pid_1 else run
+    adopted = [each for each in program.progress if each.startswith("orphan of")]
+    assert set(adopted) == {f"orphan of {seen_from_within}"}
+    program.until_true(lambda: zombies_below(run) == [], "no zombies")
+    both.signal(program, signal.SIGTERM)
+    assert program.end().returncode == SIGTERMED
+
+
+GRANDCHILD = """
+    import os, sys, time
+    from application import new_marker, progress, write_down
+    def say(text):
+        marker = new_marker()
+        print(marker, text, flush=True)
+        write_down(marker)
+    say("parent")
+    if os.fork() == 0:
+        os.setsid()
+        for _ in range({lines}):
+            time.sleep(0.02)
+            say("grandchild")
+        progress("grandchild has spoken")
+        time.sleep({stays})
+        os._exit(0)
+    sys.exit(5)
+"""
+
+
+def test_what_a_grandchild_still_writes_is_waited_for(both: Runs, receipt: Path) -> None:
+    program = both.start(GRANDCHILD.format(lines=25, stays=0), options=("--receipt", str(receipt)))
+    ended = program.end()
+    assert ended.returncode == 5
+    assert len(ended.ledger) == 26
+    both.verdict(ended).assert_all_delivered()
+    assert read_receipt(receipt)["cut_off"] is False
+
+
+def test_a_grandchild_that_stays_is_not_waited_for_for_ever(both: Runs, receipt: Path) -> None:
+    """As PID 1 it is killed, as the kernel would do next; elsewhere it is left alone, and told."""
+    options = ("--orphan-wait", "2", "--receipt", str(receipt))
+    program = both.start(GRANDCHILD.format(lines=5, stays=600), options=options)
+    ended = program.end()
+    assert ended.returncode == 5
+    assert len(ended.ledger) == 6
+    both.verdict(ended).assert_all_delivered()
+    found = read_receipt(receipt)
+    assert found["cut_off"] is not both.as_pid_1
+    assert ("still hold its stdout" in ended.stderr) is not both.as_pid_1
+    assert is_running(program) is not both.as_pid_1
+
+
+def is_running(program: Program) -> bool:
+    """Tell whether some process still runs the text of `program`."""
+    text = str(program.directory / "program.py").encode()
+    for each in Path("/proc").iterdir():
+        with contextlib.suppress(OSError):  # not a process, or gone
+            if text in (each / "cmdline").read_bytes().split(b"\0"):
+                return True
+    return False
+
+
+def test_ignored_signals_stay_ignored_as_nohup_wants_it(runs: Runs) -> None:
+    script = (
+        "trap '' HUP; exec \"$@\"",
+        "sh",
+        *LOGSHIP,
+        "run",
+        "--",
+        "sh",
+        "-c",
+        "kill -HUP $PPID; kill -HUP $$; grep SigIgn /proc/self/status",
+    )
+    ended = subprocess.run(
+        ["sh", "-c", *script],
+        env={
+            "PATH": os.environ["PATH"],
+            "PYTHONPATH": str(REPOSITORY),
+            "LOGSHIP_ENDPOINTS": runs.receiver.endpoint,
+        },
+        timeout=60,
+        check=False,
+    )
+    assert ended.returncode == 0
+    mask = int(runs.messages[0].split()[1], 16)
+    assert mask == 1 << (signal.SIGHUP - 1)  # and SIGPIPE, which Python ignores, is not
+
+
+def test_ctrl_c_at_a_terminal_reaches_the_command_once(runs: Runs, tmp_path: Path) -> None:
+    """The command's group is the terminal's foreground; `run` gets its output all the same."""
+    source = tmp_path / "interactive.py"
+    source.write_text(
+        "import signal, sys, time\n"
+        "count = []\n"
+        "signal.signal(signal.SIGINT, lambda number, frame: count.append(1))\n"
+        "print('typed', input(), flush=True)\n"
+        "while not count: time.sleep(0.01)\n"
+        "time.sleep(0.3)\n"
+        "print('interrupted', len(count), flush=True)\n"
+    )
+    child, terminal = pty.fork()
+    if child == 0:
+        os.environ.update(PYTHONPATH=str(REPOSITORY), LOGSHIP_ENDPOINTS=runs.receiver.endpoint)
+        os.execv(sys.executable, [*LOGSHIP, "run", "--", sys.executable, str(source)])
+    try:
+        os.write(terminal, b"some text\n")
+        wait_until(lambda: "typed some text" in runs.messages, "the command has read a line", 40)
+        os.write(terminal, b"\x03")
+        _, status = os.waitpid(child, 0)
+    finally:
+        os.close(terminal)
+    assert os.waitstatus_to_exitcode(status) == 0
+    assert runs.messages == ["typed some text", "interrupted 1"]
+
+
+@pytest.mark.parametrize("name", ["SIGINT", "SIGQUIT"])
+def test_other_stop_signals_start_the_clock_too(both: Runs, name: str) -> None:
+    """The command ignores it, and yet all ends in time, by a kill of ours."""
+    program = both.start(
+        f"""
+        import signal
+        from application import forever, ready
+        signal.signal(signal.{name}, signal.SIG_IGN)
+        ready()
+        forever()
+        """,
+        options=("--stop-timeout", "1"),
+    )
+    program.until_ready()
+    both.signal(program, signal.Signals[name])
+    ended = program.end()
+    assert ended.returncode == SIGKILLED
+    assert f"after {name}; it is killed" in ended.stderr

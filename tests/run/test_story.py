@@ -1,0 +1,166 @@
+"""The first user's story: a batch that prints 300 lines of 400 characters a second.
+
+Its sidecar has a quarter of a CPU. It ends by itself or is stopped in the middle, and not a line
+may be missing; `logship audit` and the batch's own ledger are the judges.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from benchmarks.sidecars import Throttle
+from tests.run.conftest import SIGKILLED, SIGTERMED, Runs, read_receipt
+from tests.support.programs import Program, let_pass, why_no_pid_namespace
+from tests.support.receiver_process import ReceiverProcess
+
+SEED = 20261124
+RUNS = 100
+RUNS_OF_THE_NORMAL_SUITE = 4
+
+BATCH = """
+    import itertools, sys, time
+    from application import new_marker, ready, write_down
+    lines = int(sys.argv[1]) if sys.argv[1:] else {lines}
+    begun = time.monotonic()
+    ready()
+    for number in itertools.count():
+        if number == lines:
+            break
+        marker = new_marker()
+        print(marker.ljust(40), "x" * 359, flush=True)
+        write_down(marker)
+        time.sleep(max(0.0, begun + number / 300 - time.monotonic()))
+    for number in range({burst}):
+        marker = new_marker()
+        print(marker.ljust(40), "y" * 359, flush=True)
+        write_down(marker)
+    sys.exit({code})
+"""
+
+
+@pytest.fixture
+def slow_sidecar(receiver: ReceiverProcess) -> Iterator[None]:
+    """The sidecar runs a quarter of the time."""
+    throttle = Throttle(receiver.process.pid, receiver.process.send_signal)
+    yield
+    throttle.stop()
+
+
+@pytest.mark.usefixtures("slow_sidecar")
+@pytest.mark.parametrize("code", [0, 1])
+def test_a_batch_that_ends_by_itself_loses_nothing_and_keeps_its_code(
+    both: Runs, receipt: Path, code: int
+) -> None:
+    """The last thing it does is to print 10,000 lines at once: its summary."""
+    program = both.start(
+        BATCH.format(lines=900, burst=10_000, code=code), options=("--receipt", str(receipt))
+    )
+    ended = program.end()
+    assert ended.returncode == code
+    assert len(ended.ledger) == 10_900
+    verdict = both.verdict(ended)
+    verdict.assert_all_delivered()
+    verdict.assert_no_duplicates()
+    assert read_receipt(receipt)["complete"] is True
+    both.assert_proved(receipt)
+
+
+@pytest.mark.usefixtures("slow_sidecar")
+def test_a_batch_stopped_in_the_middle_loses_nothing_that_it_had_printed(
+    both: Runs, receipt: Path
+) -> None:
+    """It has no handler for SIGTERM, as most have none."""
+    program = both.start(
+        BATCH.format(lines=-1, burst=0, code=0),
+        options=("--receipt", str(receipt), "--stop-timeout", "30"),
+    )
+    program.until_ready()
+    program.until_logged(600)
+    both.signal(program, signal.SIGTERM)
+    ended = program.end()
+    assert ended.returncode == SIGTERMED
+    assert len(ended.ledger) >= 600
+    both.verdict(ended).assert_all_delivered()
+    assert read_receipt(receipt)["complete"] is True
+    both.assert_proved(receipt)
+
+
+def test_the_sidecar_is_killed_and_restarted_while_the_batch_is_stopped(
+    both: Runs, receipt: Path
+) -> None:
+    program = both.start(
+        BATCH.format(lines=-1, burst=0, code=0),
+        options=("--receipt", str(receipt), "--stop-timeout", "30"),
+    )
+    program.until_ready()
+    program.until_logged(300)
+    both.receiver.kill()
+    program.until_logged(450)
+    both.signal(program, signal.SIGTERM)
+    both.receiver.restart()
+    ended = program.end()
+    assert ended.returncode == SIGTERMED
+    both.verdict(ended).assert_all_delivered()
+    both.assert_proved(receipt)
+
+
+PRINTS_AND_LOGS = """
+    import os, time
+    import logship
+    from application import log, new_marker, ready, write_down
+    logship.install(level="INFO")
+    if {forks} and os.fork() == 0:
+        while True:
+            log("in a child that is never signalled")
+            time.sleep(0.001)
+    ready()
+    while True:
+        marker = new_marker()
+        print(marker, "x" * 400, flush=True)
+        write_down(marker)
+        log("as a client")
+"""
+
+
+@pytest.mark.parametrize(
+    "number",
+    [
+        pytest.param(number, marks=() if number < RUNS_OF_THE_NORMAL_SUITE else pytest.mark.proof)
+        for number in range(RUNS)
+    ],
+)
+def test_a_stop_or_a_kill_at_a_random_moment_under_full_load_loses_nothing(
+    runs: Runs, receipt: Path, number: int
+) -> None:
+    """The command prints and is a client at the same time, as fast as both can."""
+    dice = random.Random(f"{SEED} {number}")
+    runs.as_pid_1 = number % 2 == 1 and not why_no_pid_namespace()
+    program = runs.start(
+        PRINTS_AND_LOGS.format(forks=dice.random() < 0.5),
+        options=("--receipt", str(receipt), "--stop-timeout", "20"),
+    )
+    program.until_ready()
+    program.until_logged(dice.choice((1, 100, 3000)))
+    let_pass(dice.uniform(0.0, 0.3))
+    if dice.random() < 0.5:
+        runs.signal(program, signal.SIGTERM)
+    else:
+        kill_the_command(runs, program)
+    ended = program.end()
+    assert ended.returncode in (SIGTERMED, SIGKILLED)
+    runs.verdict(ended).assert_all_delivered()
+    assert read_receipt(receipt)["complete"] is True
+    runs.assert_proved(receipt)
+
+
+def kill_the_command(runs: Runs, program: Program) -> None:
+    """SIGKILL it and its children, as the kernel does where memory runs out."""
+    run = runs.pid_of_run(program)
+    command = int(Path(f"/proc/{run}/task/{run}/children").read_text().split()[0])
+    os.killpg(command, signal.SIGKILL)
