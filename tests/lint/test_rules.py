@@ -47,7 +47,9 @@ def test_templates_are_clean(path: str) -> None:
     assert not report.ignored
 
 
-@pytest.mark.parametrize("base", [each for each in BASES if each.name == "own"], ids=str)
+@pytest.mark.parametrize(
+    "base", [each for each in BASES if each.name == "own"], ids=lambda base: base.platform
+)
 def test_deployments_of_our_own_are_clean(base: Base) -> None:
     assert not judge("own.json", base.make().text).findings
 
