@@ -1,10 +1,20 @@
-"""What every test shares: nothing of the developer's own environment reaches logship."""
+"""What every test shares: nothing of the developer's own environment reaches logship.
+
+A shell ignores SIGINT and SIGQUIT for what it runs in the background, and every process that a test
+starts would inherit that.
+"""
 
 from __future__ import annotations
 
 import os
+import signal
 
 import pytest
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+if signal.getsignal(signal.SIGQUIT) is signal.SIG_IGN:
+    signal.signal(signal.SIGQUIT, signal.SIG_DFL)
 
 
 @pytest.fixture(autouse=True)
