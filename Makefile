@@ -18,7 +18,7 @@ VENV := .venv/$(VERSION)
 RUN := $(VENV)/bin/python
 READY := $(VENV)/.ready
 SEEDS ?= 2000
-WORKERS ?= 4
+WORKERS ?= 5
 
 .PHONY: help demo test test-again sim lint format proof lock clean
 
