@@ -25,7 +25,7 @@ from rich.table import Table
 from benchmarks.campaign import new_directory
 from benchmarks.conditions import conditions
 from benchmarks.errors import BenchmarkError
-from benchmarks.sidecars import Sidecar, open_sidecar
+from benchmarks.sidecars import running_receiver
 from benchmarks.table import open_console, open_progress, ruled_table
 
 HEALTHY = "healthy"
@@ -138,7 +138,7 @@ def _measure(directory: Path, sidecar: str, place: str, records: int, rate: floa
 def _endpoint(directory: Path, sidecar: str) -> Iterator[tuple[str, int]]:
     """Give the address of a sidecar of this kind."""
     if sidecar in (HEALTHY, "slow"):
-        with _receiver(directory) as receiver:
+        with running_receiver(directory) as receiver:
             if sidecar == "slow":
                 receiver.throttle()
             yield receiver.address
@@ -148,13 +148,3 @@ def _endpoint(directory: Path, sidecar: str) -> Iterator[tuple[str, int]]:
         if sidecar == "dead":
             listener.close()
         yield address  # the kernel takes the connection, and nobody ever reads it
-
-
-@contextmanager
-def _receiver(directory: Path) -> Iterator[Sidecar]:
-    receiver = open_sidecar("embedded", directory)
-    try:
-        receiver.start()
-        yield receiver
-    finally:
-        receiver.close()

@@ -18,7 +18,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -207,13 +207,16 @@ class Sidecar:
 
 
 class Embedded(Sidecar):
-    """`logship receive` on a free loopback port; a restart takes the same port."""
+    """`logship receive` on a free loopback port; a restart takes the same port.
 
-    def __init__(self, directory: Path) -> None:
-        self._directory = directory
-        super().__init__(
-            ("127.0.0.1", 0), [str(directory / "output.jsonl")], log=directory / "sidecar.stderr"
-        )
+    Args:
+        directory: The run's own.
+        output: Where it writes; a file in the directory unless told otherwise.
+    """
+
+    def __init__(self, directory: Path, output: Path | None = None) -> None:
+        self._output = output or directory / "output.jsonl"
+        super().__init__(("127.0.0.1", 0), [str(self._output)], log=directory / "sidecar.stderr")
         self._command = self._command_line()
 
     def start(self) -> None:
@@ -224,7 +227,7 @@ class Embedded(Sidecar):
     def _command_line(self) -> list[str]:
         return [
             *(sys.executable, "-c", "from logship.cli import main; main()", "receive"),
-            *("--bind", self._place(), "--out", str(self._directory / "output.jsonl")),
+            *("--bind", self._place(), "--out", str(self._output)),
         ]
 
     def _listens(self) -> bool:
@@ -233,6 +236,17 @@ class Embedded(Sidecar):
         if ready:
             self.address = (ready[1], int(ready[2]))
         return ready is not None
+
+
+@contextlib.contextmanager
+def running_receiver(directory: Path, output: Path | None = None) -> Iterator[Sidecar]:
+    """Give an embedded sidecar that runs; see `Embedded`."""
+    receiver = Embedded(directory, output)
+    try:
+        receiver.start()
+        yield receiver
+    finally:
+        receiver.close()
 
 
 class Throttle:
