@@ -126,10 +126,11 @@ class AdoptedChunk(Chunk):
         life: Who must be told when it is settled.
         found: Where it lies; None for the control records that recovery writes.
         recovered_records: How many of its entries the application logged.
+        ends: Whether its last entry is its stream's end record.
         refused: Numbers in it that no server takes.
     """
 
-    __slots__ = ("data", "found", "life", "recovered_records", "refused")
+    __slots__ = ("data", "ends", "found", "life", "recovered_records", "refused")
 
     spooled = True
     adopted = True
@@ -154,6 +155,7 @@ class AdoptedChunk(Chunk):
         self.life = life
         self.found = found
         self.recovered_records = 0
+        self.ends = found is None
         self.refused: list[int] = []
 
     def settled(self) -> None:
@@ -444,6 +446,8 @@ class DeadLife:
             self._counters.chunks_acked += 1
             self._counters.records_acked += chunk.recovered_records
             self._note_next(chunk.stream.id, chunk.last + 1)
+            if chunk.ends:
+                self._note_end(chunk)  # for the next recoverer, which does not read what is acked
             word = struct.pack("=Q", state_word(ACKED, 0))
             self._store(file.descriptor, word, chunk.found.chunk.offset + STATE_AT)
         self._unlink_if_done(file)
@@ -586,6 +590,7 @@ class DeadLife:
             self, _routed(dead.stream, chunk), chunk.identity.id, data, payload.numbers, located
         )
         adopted.recovered_records = payload.records
+        adopted.ends = payload.end is not None
         self._pending += 1
         self._counters.chunks += 1
         self._counters.records += payload.records

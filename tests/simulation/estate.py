@@ -57,6 +57,7 @@ class Estate:
         self._declared: dict[Stamp, str] = {}
         self._closed: set[str] = set()
         self._ends: defaultdict[str, set[int]] = defaultdict(set)
+        self._recovered_ends: defaultdict[str, set[int]] = defaultdict(set)
         self._last: defaultdict[str, int] = defaultdict(int)
         self._said: list[str] = []
 
@@ -76,6 +77,8 @@ class Estate:
             self._ends[frame.stream].add(frame.numbers[-1])
             if frame.end["logship_end"] is True:
                 self._closed.add(frame.stream)  # by its own process
+            else:
+                self._recovered_ends[frame.stream].add(frame.numbers[-1])
         for first, last, reason in frame.gaps:
             for number in range(first, last + 1):
                 self._declared[frame.stream, number] = reason
@@ -127,7 +130,7 @@ class Estate:
         for number, heir in self._heirs.items():
             self._settle(number, heir)
             if not heir.damages:
-                self._check_ends({stream for stream, _ in heir.accepted} | heir.waiting)
+                self._check_ends(heir)
                 for stream in sorted(heir.waiting):
                     if not self._ends[stream]:
                         raise Violation(f"{stream} was recovered, and its end was not told")
@@ -144,21 +147,35 @@ class Estate:
             if any(directory in text for directory in sound):
                 raise Violation(f"said of what was not damaged: {text}")
 
-    def _check_ends(self, streams: set[str]) -> None:
+    def _check_ends(self, heir: Heir) -> None:
         """A stream has one end, whoever recovers it and how often, and nothing follows it."""
-        for stream in sorted(streams):
-            ends, last = self._ends[stream], self._last[stream]
+        for stream in sorted({stream for stream, _ in heir.accepted} | heir.waiting):
+            ends, last = self._ends[stream] - self.ends_in_memory(heir, stream), self._last[stream]
             if len(ends) > 1 or (ends and last not in ends):
                 raise Violation(f"{stream} goes on to {last}, its end records are {sorted(ends)}")
+
+    def ends_in_memory(self, heir: Heir, stream: str) -> set[int]:
+        """Return the end record that a process sent from memory and died before the ack, if any.
+
+        It is not on the spool, and nobody who reads that can know whether the server has it: a
+        recoverer ends the stream once more.
+        """
+        return {
+            number
+            for number in self._ends[stream] - self._recovered_ends[stream]
+            if (stream, number) in heir.at_risk and self._recovered_ends[stream]
+        }
 
     def _settle(self, number: int, heir: Heir) -> None:
         missing = {
             stamp for stamp, serial in heir.accepted.items() if serial not in self._arrived[stamp]
         } - heir.excused
         reasons = {stamp: self._declared[stamp] for stamp in missing if stamp in self._declared}
-        broken = {stamp for stamp, reason in reasons.items() if reason == DAMAGED_REASON}
+        damaged = {stamp for stamp, reason in reasons.items() if reason == DAMAGED_REASON}
+        swallowed = self.swallowed(heir, damaged)
+        broken = damaged - swallowed
         undeclared = missing - reasons.keys()
-        forgotten = undeclared & heir.at_risk
+        forgotten = (undeclared & heir.at_risk) | swallowed
         if len(forgotten) > heir.unspooled:
             raise Violation(
                 f"{len(forgotten)} records died in the memory of life {number}, "
@@ -174,6 +191,19 @@ class Estate:
             raise Violation(f"life {number}: one chunk was damaged, others are lost: {_some(lost)}")
         if (lost or broken) and not self._is_named(heir):
             raise Violation(f"life {number}: {_some(lost | broken)} are lost, and nobody says why")
+
+    @staticmethod
+    def swallowed(heir: Heir, damaged: set[Stamp]) -> set[Stamp]:
+        """Return what is declared as damaged, and died in memory.
+
+        Records that were taken in memory behind a chunk on the spool leave a hole there. Where that
+        chunk is damaged, a recoverer cannot see where it ended: it declares the hole with it.
+        """
+        if not heir.hit:
+            return set()
+        hit_stream, hit_first = min(heir.hit)
+        in_memory = (damaged & heir.at_risk) - heir.hit
+        return {(stream, n) for stream, n in in_memory if stream == hit_stream and n > hit_first}
 
     def _is_named(self, heir: Heir) -> bool:
         return any(each in text for each in heir.directories for text in self._said)

@@ -71,6 +71,7 @@ class Life:
         struck: Chunks that were lost alone twice since anything was acked.
         reorders: Whether chunks may arrive out of order from now on.
         damaged: Whether what it left on its spool was damaged before it was recovered.
+        quarantined_late: Records that it gave up after its streams had ended.
     """
 
     number: int
@@ -80,6 +81,7 @@ class Life:
     refused: int = 0
     acked: int = 0
     quarantined: dict[tuple[str, int], Frame] = field(default_factory=dict)
+    quarantined_late: list[Frame] = field(default_factory=list)
     streams: dict[str, StreamLedger] = field(default_factory=dict)
     failures: int = 0
     silent_losses: int = 0
@@ -464,6 +466,8 @@ class Judge:
         if not closed_on and not passed_over:
             raise Violation(f"record {frame.stream}:{frame.numbers[0]} was quarantined unproven")
         self._stream_of(frame).life.quarantined[frame.stream, frame.numbers[0]] = frame
+        if life.hurried:
+            life.quarantined_late.append(frame)
         if link is not None:
             self._forget_passed_over(link, frame, now)
         if not self.is_poison(frame):
@@ -548,8 +552,31 @@ class Judge:
                 raise Violation(f"did not drain, {frame.stream}:{frame.numbers} is left: {text}")
         self.unproven += len(left)
         excused = {(frame.stream, number) for frame in left for number in frame.numbers}
+        excused |= set(life.quarantined)
         for told in json.loads(text)["streams"]:
-            self._check_declared(life, told, excused | set(life.quarantined))
+            self._check_declared(life, told, excused | self.declared_too_late(life, told))
+
+    @staticmethod
+    def declared_too_late(life: Life, told: dict[str, Any]) -> set[tuple[str, int]]:
+        """Return what only the report can name any more.
+
+        A gap record that is quarantined while the client drains comes after its stream's end
+        record: nothing can declare again what it declared.
+        """
+        name = told["stream"]
+        named = {
+            number
+            for key in ("spilled", "dropped")
+            for first, last, *_ in told[key]
+            for number in range(first, last + 1)
+        }
+        return {
+            (name, number)
+            for frame in life.quarantined_late
+            if frame.stream == name
+            for first, last, _ in frame.gaps
+            for number in named.intersection(range(first, last + 1))
+        }
 
     def _check_declared(
         self, life: Life, told: dict[str, Any], excused: set[tuple[str, int]]

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from random import Random
 from typing import Literal
 
 from tests.simulation.faults import FAULTS
+
+_ACK_SLACK_SECONDS = 0.05
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +80,7 @@ def draw_options(seed: int, draw: Random) -> Options:
     rates["stderr stalls"] = 3 * rates.get("stderr stalls", 0.0)
     heals_seconds = records * record_seconds * draw.uniform(0.5, 1.1)
     backoff_seconds_max = between(draw, 0.05, 20.0)
-    return Options(
+    options = Options(
         seed=seed,
         framed=framed,
         compress="gzip" if framed and draw.random() < 0.2 else "none",
@@ -113,6 +115,13 @@ def draw_options(seed: int, draw: Random) -> Options:
         flushes_first=draw.random() < 0.5,
         look_every=draw.choice((1, 40, 40, 40, 40, 40, 40, 40)),
     )
+    least = ack_seconds_least(options)
+    return replace(options, ack_timeout_seconds=max(options.ack_timeout_seconds, least))
+
+
+def ack_seconds_least(options: Options) -> float:
+    """Return the shortest ack timeout with which anything can ever be acked in time."""
+    return options.store_seconds + 2 * options.latency_seconds + _ACK_SLACK_SECONDS
 
 
 def between(draw: Random, least: float, most: float) -> float:

@@ -8,6 +8,7 @@ from tests.simulation.campaign import pinned_seeds
 from tests.simulation.disk_mutations import DISK_MUTATIONS
 from tests.simulation.history import History
 from tests.simulation.mutations import MUTATIONS, Mutation
+from tests.simulation.rare_mutations import RARE_MUTATIONS
 
 SEEDS_MAX = 2000
 
@@ -29,7 +30,8 @@ def test_a_pinned_seed_still_shows_what_it_found(
 ) -> None:
     """Options are drawn in another way some day; then another seed must be pinned for it."""
     History(seed).run()
-    by_name = {mutation.__name__: mutation for mutation in (*MUTATIONS, *DISK_MUTATIONS)}
+    mutations = (*MUTATIONS, *DISK_MUTATIONS, *RARE_MUTATIONS)
+    by_name = {mutation.__name__: mutation for mutation in mutations}
     by_name[name](monkeypatch)
     try:
         History(seed).run()

@@ -1,0 +1,64 @@
+"""Mistakes that show in one history of many thousands: each is shown by the seed pinned for it.
+
+A campaign of the usual length does not find them, so the tests of `mutations` and `disk_mutations`
+cannot ask for them. Most are mistakes of the judge, which must not accuse the innocent either.
+"""
+
+from __future__ import annotations
+
+import pytest
+
+from logship.buffer.leftovers import AdoptedChunk, DeadLife
+from tests.simulation import options
+from tests.simulation.estate import Estate
+from tests.simulation.judge import Judge
+from tests.simulation.mutations import Mutation
+
+RARE_MUTATIONS: list[Mutation] = []
+
+
+def _mutation(change: Mutation) -> Mutation:
+    RARE_MUTATIONS.append(change)
+    return change
+
+
+# -- of the product --------------------------------------------------------------------------
+
+
+@_mutation
+def shipped_end_not_noted(patch: pytest.MonkeyPatch) -> None:
+    """A recoverer ships a stream's own end record, and leaves no word of it to the next one."""
+    note_end = DeadLife._note_end
+
+    def noted(self: DeadLife, chunk: AdoptedChunk) -> None:
+        if chunk.found is None:
+            note_end(self, chunk)
+
+    patch.setattr(DeadLife, "_note_end", noted)
+
+
+# -- of the judge ----------------------------------------------------------------------------
+
+
+@_mutation
+def memory_taken_for_damage(patch: pytest.MonkeyPatch) -> None:
+    """What died in memory behind a damaged chunk must have been in that chunk."""
+    patch.setattr(Estate, "swallowed", lambda *_: set())
+
+
+@_mutation
+def end_in_memory_taken_for_noted(patch: pytest.MonkeyPatch) -> None:
+    """A recoverer must know of an end record that was never on the spool."""
+    patch.setattr(Estate, "ends_in_memory", lambda *_: set())
+
+
+@_mutation
+def late_gap_must_be_declared(patch: pytest.MonkeyPatch) -> None:
+    """What a quarantined gap record declared must be declared again, behind the stream's end."""
+    patch.setattr(Judge, "declared_too_late", lambda *_: set())
+
+
+@_mutation
+def ack_timeout_below_the_servers_need(patch: pytest.MonkeyPatch) -> None:
+    """Acks that no server can send in time are expected."""
+    patch.setattr(options, "ack_seconds_least", lambda _: 0.0)
