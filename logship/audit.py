@@ -791,10 +791,24 @@ def _problems(stream: Stream) -> Iterator[str]:
 
 def _end_problems(stream: Stream) -> Iterator[str]:
     numbers = sorted({end.number for end in stream.ends})
+    if len(numbers) > 1 and _is_ended_again(stream, numbers):
+        numbers = numbers[1:]
     if len(numbers) > 1:
         yield f"has end records {' and '.join(map(str, numbers))}: only one can be the end"
     elif numbers and stream.highest > numbers[0]:
         yield f"goes on to {stream.highest} after its end record {numbers[0]}"
+
+
+def _is_ended_again(stream: Stream, ends: list[int]) -> bool:
+    """Tell whether a recoverer ended the stream once more, and only that follows its own end.
+
+    A process that sent its end record from memory, and died before the ack, leaves no word of it on
+    its spool; who recovers that cannot know that the sidecar has it.
+    """
+    recovered = sorted((end.number, end.recovered) for end in stream.ends)
+    behind = Ranges([(ends[0] + 1, ends[1])])
+    records = (stream.delivered | stream.spilled) & (behind - stream.control)
+    return recovered == [(ends[0], False), (ends[1], True)] and not records
 
 
 def _report_problems(stream: Stream, report: StreamReport) -> Iterator[str]:

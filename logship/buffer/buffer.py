@@ -813,9 +813,8 @@ class Buffer:
             chunk.stream.unsettled -= 1
 
     def _free(self, chunk: Chunk) -> None:
-        """Free a settled chunk's bytes; a spooled whole's when both of its halves are settled."""
-        halves = chunk.halves or ()
-        if chunk.spooled and any(half.state is not ChunkState.SETTLED for half in halves):
+        """Free a settled chunk's bytes; a spooled whole's when all that it was split into is."""
+        if chunk.spooled and not chunk.is_done:
             return
         self._storage.release(chunk)
         if isinstance(chunk, HalfChunk) and chunk.whole.spooled:

@@ -104,6 +104,13 @@ class Chunk:
         """The chunk that this one is a half of, at whatever remove; else itself."""
         return self
 
+    @property
+    def is_done(self) -> bool:
+        """Whether it is settled, and where it has been split, so are its halves, and theirs."""
+        if self.halves is None:
+            return self.state is ChunkState.SETTLED
+        return all(half.is_done for half in self.halves)
+
     def append(self, body: bytes, suffix: bytes) -> None:
         """Append an entry that does not count until `size` and `entries` are advanced."""
         raise NotImplementedError

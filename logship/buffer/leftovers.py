@@ -166,7 +166,7 @@ class AdoptedChunk(Chunk):
 def settle(chunk: Chunk) -> None:
     """Have it noted that an adopted chunk, or a half of one, is done with."""
     whole = chunk.outermost
-    if isinstance(whole, AdoptedChunk) and _is_done(whole):
+    if isinstance(whole, AdoptedChunk) and whole.is_done:
         whole.settled()
 
 
@@ -182,13 +182,6 @@ def refuse(chunk: Chunk) -> str:
     whole = chunk.outermost
     assert isinstance(whole, AdoptedChunk)
     return whole.life.refuse(whole, chunk)
-
-
-def _is_done(chunk: Chunk) -> bool:
-    """Tell whether a chunk is settled, and so are its halves, where it has been split."""
-    if chunk.halves is None:
-        return chunk.state is ChunkState.SETTLED
-    return all(map(_is_done, chunk.halves))
 
 
 class Leftovers:

@@ -84,6 +84,16 @@ def test_a_recovered_end_record_proves_the_tail_and_is_named() -> None:
     assert (stream.outcome, stream.proof) == (Outcome.COMPLETE, "recovered end record")
 
 
+def test_a_stream_that_a_recoverer_ended_once_more_is_complete() -> None:
+    """Its process sent the end record from memory, and died before the ack: no word is left."""
+    ends = [received(end(3, 2)), received(end(4, 2, kind="recovered"))]
+    stream = judge_one(delivered(1, 2), ends)
+    assert (stream.outcome, stream.last) == (Outcome.COMPLETE, 4)
+    assert (stream.proof, stream.problems) == ("recovered end record", ())
+    stream = judge_one(delivered(1), ends)
+    assert (stream.outcome, list(stream.lost)) == (Outcome.LOST, [(2, 2)])
+
+
 def test_streams_are_judged_apart() -> None:
     verdict = judge(
         delivered(1, 2),
@@ -296,6 +306,16 @@ def test_numbers_after_the_end_record() -> None:
 def test_two_end_records() -> None:
     found = problems_of(delivered(1, 3), received(end(2, 1)), received(end(4, 2)))
     assert "has end records 2 and 4: only one can be the end" in found
+
+
+def test_two_end_records_that_no_recoverer_explains() -> None:
+    """A record behind the first, a second by the process itself, a first by a recoverer."""
+    own, again = received(end(2, 1)), received(end(4, 2, kind="recovered"))
+    expected = "has end records 2 and 4: only one can be the end"
+    assert expected in problems_of(delivered(1, 3), own, again)
+    assert expected in problems_of(delivered(1), received(gap(3, 5, 5)), own, received(end(4, 1)))
+    first = received(end(2, 1, kind="recovered"))
+    assert expected in problems_of(delivered(1), received(gap(3, 5, 5)), first, again)
 
 
 def test_the_same_end_record_twice_is_a_duplicate() -> None:

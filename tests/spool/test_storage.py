@@ -438,6 +438,27 @@ def test_a_whole_of_which_one_half_is_acked_is_recovered_whole(tmp_path: Path) -
     assert recover(tmp_path).markers == ["m0", "m1", "m2", "m3"]
 
 
+@pytest.mark.parametrize("last", [0, 1, 2])
+def test_a_whole_stays_until_the_last_quarter_is_acked(tmp_path: Path, last: int) -> None:
+    """A half that was split again is not done: with its ack alone missing, all is still there."""
+    storage = storage_in(tmp_path)
+    buffer = buffer_on(storage)
+    for number in range(4):
+        assert offer(buffer, f"m{number}")
+    buffer.seal_all()
+    whole = buffer.take()
+    assert whole is not None
+    halves = buffer.split(whole)
+    assert halves is not None
+    quarters = buffer.split(halves[1])
+    assert quarters is not None
+    parts = [halves[0], *quarters]
+    for part in (*parts[:last], *parts[last + 1 :]):
+        buffer.release(part)
+    storage.abandon()
+    assert recover(tmp_path).markers == ["m0", "m1", "m2", "m3"]
+
+
 def test_own_chunks_go_before_adopted_ones(tmp_path: Path) -> None:
     other = storage_in(tmp_path)
     dead = buffer_on(other)
