@@ -352,7 +352,8 @@ def test_ctrl_c_at_a_terminal_reaches_the_command_once(runs: Runs, tmp_path: Pat
         "signal.signal(signal.SIGINT, lambda number, frame: count.append(1))\n"
         "print('typed', input(), flush=True)\n"
         "while not count: time.sleep(0.01)\n"
-        "time.sleep(0.3)\n"
+        "print('once', flush=True)\n"
+        "input()\n"
         "print('interrupted', len(count), flush=True)\n"
     )
     child, terminal = pty.fork()
@@ -363,11 +364,13 @@ def test_ctrl_c_at_a_terminal_reaches_the_command_once(runs: Runs, tmp_path: Pat
         os.write(terminal, b"some text\n")
         wait_until(lambda: "typed some text" in runs.messages, "the command has read a line", 40)
         os.write(terminal, b"\x03")
+        wait_until(lambda: "once" in runs.messages, "it is interrupted", 40)
+        os.write(terminal, b"\n")
         _, status = os.waitpid(child, 0)
     finally:
         os.close(terminal)
     assert os.waitstatus_to_exitcode(status) == 0
-    assert runs.messages == ["typed some text", "interrupted 1"]
+    assert runs.messages == ["typed some text", "once", "interrupted 1"]
 
 
 @pytest.mark.parametrize("name", ["SIGINT", "SIGQUIT"])
