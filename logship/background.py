@@ -32,6 +32,8 @@ from logship.threads import OwnThread
 
 _THREAD_END_SECONDS = 1.0
 _CONDUCTOR_SECONDS = 3.0
+_LAST_TURNS = 8
+"""Turns of the loop before it is closed: an aborted TLS connection needs several to let go."""
 
 T = TypeVar("T")
 
@@ -328,4 +330,5 @@ async def _cancel_others() -> None:
     for task in others:
         task.cancel()
     await asyncio.gather(*others, return_exceptions=True)
-    await asyncio.sleep(0)
+    for _ in range(_LAST_TURNS):
+        await asyncio.sleep(0)
