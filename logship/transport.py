@@ -13,13 +13,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import ipaddress
 import os
 import queue
 import socket
 import ssl
 from collections.abc import Callable, Sequence
-from typing import Any, Protocol
+from typing import Protocol
 from weakref import WeakSet
 
 from logship.errors import ConnectError, HandshakeError, SettingsError
@@ -150,20 +151,17 @@ class SocketTransport:
         self._sockets.add(connected)
         try:
             _, connection = await asyncio.get_running_loop().create_connection(
-                _StreamConnection, sock=connected, **self._tls_arguments(endpoint)
+                _StreamConnection, sock=connected
             )
         except BaseException:
             connected.close()
             raise
+        if endpoint.scheme == "tls":
+            assert self._tls is not None
+            await connection.encrypt(self._tls, self._tls_server_name or endpoint.host)
         await self._shake_hands(connection)
         connection.deliver_to(events)
         return connection
-
-    def _tls_arguments(self, endpoint: Endpoint) -> dict[str, Any]:
-        if endpoint.scheme != "tls":
-            return {}
-        name = self._tls_server_name or endpoint.host
-        return {"ssl": self._tls, "server_hostname": name}
 
     async def _shake_hands(self, connection: _StreamConnection) -> None:
         """Prove the shared key, and have it proved, before anything else is sent."""
@@ -232,6 +230,28 @@ class _StreamConnection(asyncio.Protocol):
         self._early = bytearray()
         self._ended: str | None = None
         self._came = asyncio.Event()
+
+    async def encrypt(self, context: ssl.SSLContext, server_name: str) -> None:
+        """Speak TLS from now on, and believe nothing that came before.
+
+        In a step of its own, because `create_connection` leaves the transport open when it is
+        cancelled during the TLS handshake: it waits for the peer's goodbye.
+
+        Raises:
+            OSError: The peer does not speak TLS, or is not who it should be.
+        """
+        assert self._transport is not None
+        self._early.clear()
+        plain = self._transport
+        try:
+            self._transport = await asyncio.get_running_loop().start_tls(
+                plain, self, context, server_hostname=server_name
+            )
+        except BaseException:
+            plain.abort()
+            raise
+        if self._transport is None:  # for the type checker: only a transport that closes has none
+            raise ConnectionResetError(errno.ECONNRESET, "closed during the TLS handshake")
 
     async def receive(self) -> bytes:
         """Return the next bytes.
