@@ -109,7 +109,8 @@ class Chunk:
         """Whether it is settled, and where it has been split, so are its halves, and theirs."""
         if self.halves is None:
             return self.state is ChunkState.SETTLED
-        return all(half.is_done for half in self.halves)
+        left, right = self.halves
+        return left.is_done and right.is_done
 
     def append(self, body: bytes, suffix: bytes) -> None:
         """Append an entry that does not count until `size` and `entries` are advanced."""
