@@ -240,10 +240,11 @@ class BackgroundClient:
         thread = OwnThread(functools.partial(_run, loop, client), "shipper")
         self._loop, self._thread = loop, thread
         try:
+            client.open_transport()
             thread.start()
         except RuntimeError as error:  # at interpreter exit, and out of threads
             loop.close()
-            client.break_down(f"cannot start the shipper's thread: {error}")
+            client.break_down(f"cannot start the shipper's threads: {error}")
 
     def _is_running(self) -> bool:
         return self._thread is not None and self._thread.is_alive()

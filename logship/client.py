@@ -129,6 +129,7 @@ class Client:
         self._timer: asyncio.TimerHandle | None = None
         self._progress_callbacks: list[Callable[[], None]] = []
         self._closing: asyncio.Task[DrainReport] | None = None
+        self._drain_plan: DrainPlan | None = None
         self._broken = False
         self._meter = Meter(
             self.buffer,
@@ -168,11 +169,23 @@ class Client:
             return
         self._loop = asyncio.get_running_loop()
         with self._guarded():
-            if self._transport is None:
-                self._transport = SocketTransport.of(self.settings, self._tls)
+            self.open_transport()
             self._warn_of_clear_text()
             self._perform(self.delivery.start())
             self._turn()
+        if self._drain_plan is not None:
+            self._hurry(self._drain_plan)  # it is ending already, and had no loop to be told on
+
+    def open_transport(self) -> None:
+        """Make the transport; `start` does it too.
+
+        Raises:
+            RuntimeError: Its thread cannot be started: at interpreter exit none can. So whoever
+                starts a shipper's thread calls this before, and not that thread, which would be
+                too late in a program that logs and ends.
+        """
+        if self._transport is None:
+            self._transport = SocketTransport.of(self.settings, self._tls)
 
     def emit(self, record: Record, tag: str | None = None, *, time_ns: int | None = None) -> bool:
         """Put a record into the buffer; never raises, never waits on an event loop's thread.
@@ -340,6 +353,7 @@ class Client:
         """Send what there is at once, and wait less for everything. From any thread."""
         self.buffer.linger_seconds = 0.0
         self.buffer.seal_all()
+        self._drain_plan = plan
         self._call_soon(self._hurry, plan)
 
     def on_progress(self, callback: Callable[[], None]) -> None:

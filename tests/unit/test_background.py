@@ -19,6 +19,7 @@ from logship.closing import Closing
 from logship.drain import DrainPlan
 from logship.errors import BufferFull, ClientClosed
 from logship.testing import MemoryTransport, Sidecar
+from logship.threads import OwnThread
 from tests.support.waiting import wait_until
 from tests.unit.clients import BUFFER_BYTES, Stderr, messages, quick_settings
 
@@ -166,6 +167,25 @@ def test_a_shorter_deadline_of_another_thread_holds(
     report = client.close(timeout=0.2)
     assert patient.join() is report
     assert report.spilled == 1
+
+
+def test_every_thread_is_started_by_the_one_that_makes_the_client(
+    stderr: Stderr, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A program that logs and ends: from then on no thread can be started, also by the shipper."""
+    starters: dict[str, threading.Thread] = {}
+    start = OwnThread.start
+
+    def noting(self: OwnThread) -> None:
+        starters[self.name] = threading.current_thread()
+        start(self)
+
+    monkeypatch.setattr(OwnThread, "start", noting)
+    client = BackgroundClient(quick_settings(), last_resort=stderr.last_resort())
+    client.flush(timeout=0.0)  # the shipper has come to its first step
+    client.close(timeout=0.0)
+    assert {"logship-shipper", "logship-resolver"} <= set(starters)
+    assert set(starters.values()) == {threading.current_thread()}
 
 
 @pytest.mark.parametrize("acks", [True, False])

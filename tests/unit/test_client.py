@@ -85,6 +85,17 @@ async def test_records_emitted_before_the_start_are_not_lost(
     assert messages(sidecar) == texts
 
 
+async def test_a_drain_that_begins_before_the_start_is_not_forgotten(client: Client) -> None:
+    """On a busy machine a shipper's thread can come to its first step after everything else."""
+    looked: list[str] = []
+    client.on_progress(lambda: looked.append("at the plan"))
+    client.hurry(client.plan(5.0))
+    assert looked == []
+    client.start()
+    assert looked == ["at the plan"]
+    await client.close()
+
+
 async def test_linger_alone_delivers_the_last_record(client: Client, sidecar: Sidecar) -> None:
     async with client:
         client.emit({"message": "lonely"})
