@@ -215,7 +215,8 @@ FORKS = """
     for _ in range(10):
         log()
     ready()
-    for _ in range(20):
+    for _ in range({children}):
+        client.flush(20)
         child = {fork}
         if child == 0:
             log("in the child")
@@ -229,25 +230,36 @@ FORKS = """
 
 
 @pytest.mark.parametrize("leave", ["os._exit(0)", "sys.exit(0)", "os.execv('/bin/true', ['true'])"])
-@pytest.mark.parametrize("fork", ["os.fork()", "ctypes.PyDLL(None).fork()"])
+@pytest.mark.parametrize(
+    ("fork", "children"),
+    [
+        ("os.fork()", 20),
+        # Few, and while the other threads rest: such a child inherits whatever lock of the
+        # interpreter another thread holds at that instant, and hangs before any code of ours.
+        ("ctypes.PyDLL(None).fork()", 3),
+    ],
+    ids=["with hooks", "without hooks"],
+)
 def test_forked_children_begin_at_zero(
     programs: Programs,
     pages: Path,
     port: int,
     scraper: Scraper,
     fork: str,
+    children: int,
     leave: str,
 ) -> None:
     """The parent's numbers are not theirs, nor his port; also where no hook of fork runs."""
     source = "import ctypes\n" + textwrap.dedent(FORKS).replace("{fork}", fork)
+    source = source.replace("{children}", str(children)).replace("{leave}", leave)
     environ = {"LOGSHIP_METRICS_PORT": str(port), "LOGSHIP_METRICS_DIR": str(pages)}
-    program = programs.start(source.replace("{leave}", leave), environ=environ)
+    program = programs.start(source, environ=environ)
     wait_until(
-        lambda: scraper.value(DRAINED) + scraper.value(KILLED) == 20, "twenty ends are shown", 60
+        lambda: scraper.value(DRAINED) + scraper.value(KILLED) == children, "all ends are shown", 60
     )
     assert scraper.value(KILLED) == 0
+    until_shown(scraper, "logship_records_accepted_total", 11 + children)
     assert_sum_is_the_ledger(scraper, program)
-    assert scraper.value("logship_records_accepted_total") == 31
     assert scraper.value("logship_clients") == 1
     program.let_go("end")
     assert program.end().returncode == 0
