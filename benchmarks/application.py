@@ -215,25 +215,25 @@ APPS: dict[str, Callable[[Options, Ledger], None]] = {
 # --- the shippers, each wired as its README says -----------------------------------------------
 
 
-def install_logship(options: Options) -> None:
+def install_logship(host: str, port: int) -> None:
     """One line; endpoint and stop timeout come from the environment, as in a container."""
-    del options
+    del host, port
     import logship  # noqa: PLC0415 - the peers' runs must not pay for it
 
     logship.install(level=logging.INFO)
 
 
-def install_fluent_logger(options: Options) -> None:
+def install_fluent_logger(host: str, port: int) -> None:
     """fluent-logger's `FluentHandler`: it sends in the thread that logs."""
-    _install_fluent_handler(options, importlib.import_module("fluent.handler"))
+    _install_fluent_handler(host, port, importlib.import_module("fluent.handler"))
 
 
-def install_fluent_logger_async(options: Options) -> None:
+def install_fluent_logger_async(host: str, port: int) -> None:
     """fluent-logger's asynchronous `FluentHandler`: a queue of 100 and a thread."""
-    _install_fluent_handler(options, importlib.import_module("fluent.asynchandler"))
+    _install_fluent_handler(host, port, importlib.import_module("fluent.asynchandler"))
 
 
-def _install_fluent_handler(options: Options, module: Any) -> None:
+def _install_fluent_handler(host: str, port: int, module: Any) -> None:
     """Wire a `FluentHandler` to the root logger, giving it everything its README offers.
 
     Fair means: the README's formatter and handler; its overflow handler, which turns what the
@@ -244,7 +244,7 @@ def _install_fluent_handler(options: Options, module: Any) -> None:
     from fluent.handler import FluentRecordFormatter  # noqa: PLC0415 - only where it is tested
 
     handler = module.FluentHandler(
-        TAG, host=options.host, port=options.port, buffer_overflow_handler=_print_overflow
+        TAG, host=host, port=port, buffer_overflow_handler=_print_overflow
     )
     handler.setFormatter(
         FluentRecordFormatter(
@@ -267,7 +267,7 @@ def _print_overflow(pendings: bytes) -> None:
     sys.stderr.flush()
 
 
-SHIPPERS: dict[str, Callable[[Options], None]] = {
+SHIPPERS: dict[str, Callable[[str, int], None]] = {
     "logship": install_logship,
     "logship-spool": install_logship,  # the same program; LOGSHIP_SPOOL_DIR is set
     "fluent-logger": install_fluent_logger,
@@ -288,7 +288,7 @@ def main(arguments: list[str]) -> None:
     options = parse(arguments)
     if options.on_sigterm == "handler":
         signal.signal(signal.SIGTERM, _exit_gracefully)
-    SHIPPERS[options.shipper](options)
+    SHIPPERS[options.shipper](options.host, options.port)
     if options.on_sigterm == "replaced":
         signal.signal(signal.SIGTERM, _exit_gracefully)  # asyncio's own replaces it again
     APPS[options.app](options, Ledger(options.ledger))

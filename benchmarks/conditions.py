@@ -31,3 +31,12 @@ def server_version(executable: str) -> str:
         [executable, "--version"], capture_output=True, text=True, check=False, timeout=60
     )
     return answer.stdout.strip().splitlines()[0] if answer.stdout.strip() else "unknown"
+
+
+def clean_environ() -> dict[str, str]:
+    """Return our environment, cleared of what would make a run depend on this machine."""
+    return {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith(("LOGSHIP_", "FLUENT_", "ECS_", "KUBERNETES_"))
+    }

@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import json
 import statistics
-import subprocess
-import sys
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -20,11 +18,11 @@ from rich.table import Table
 
 from benchmarks.campaign import new_directory
 from benchmarks.conditions import conditions
-from benchmarks.errors import BenchmarkError
+from benchmarks.processes import run_program
 from benchmarks.sidecars import running_receiver
 from benchmarks.table import open_console, ruled_table
 
-PROGRAM = Path(__file__).with_name("emit_program.py")
+PROGRAM = "benchmarks.emit_program"
 PROGRAM_SECONDS_MAX = 1800
 FIGURES = ("median_ns", "mean_ns", "p99.9_ns", "max_ns")
 
@@ -89,18 +87,12 @@ def _at(share: float, values: list[float]) -> float:
 
 
 def _measure(directory: Path, spool: Path, pairs: int, records: int) -> list[Slice]:
-    stderr = (directory / "stderr").open("ab")
-    with stderr, running_receiver(directory) as receiver:
+    with running_receiver(directory) as receiver:
         host, port = receiver.address
-        arguments = [f"tcp://{host}:{port}", str(spool), str(pairs), str(records)]
-        done = subprocess.run(
-            [sys.executable, str(PROGRAM), *arguments],
-            stdout=subprocess.PIPE,
-            stderr=stderr,
-            timeout=PROGRAM_SECONDS_MAX,
-            check=False,
+        slices: list[Slice] = run_program(
+            PROGRAM,
+            *(f"tcp://{host}:{port}", spool, pairs, records),
+            stderr=(directory / "stderr").absolute(),
+            seconds_max=PROGRAM_SECONDS_MAX,
         )
-    if done.returncode:
-        raise BenchmarkError(f"the measured program ended with {done.returncode}; see {directory}")
-    slices: list[Slice] = json.loads(done.stdout)
     return slices

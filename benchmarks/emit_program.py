@@ -12,8 +12,8 @@ import time
 from array import array
 
 import logship
+from benchmarks.records import RECORD
 
-RECORD = {"message": "x" * 400, "level": "INFO", "logger": "benchmark"}
 FLUSH_SECONDS_MAX = 60.0
 
 

@@ -11,8 +11,6 @@ from __future__ import annotations
 import json
 import socket
 import statistics
-import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -24,7 +22,7 @@ from rich.table import Table
 
 from benchmarks.campaign import new_directory
 from benchmarks.conditions import conditions
-from benchmarks.errors import BenchmarkError
+from benchmarks.processes import run_program
 from benchmarks.sidecars import running_receiver
 from benchmarks.table import open_console, open_progress, ruled_table
 
@@ -32,7 +30,7 @@ HEALTHY = "healthy"
 SIDECARS = (HEALTHY, "slow", "dead", "black hole", "black hole, buffer full")
 PLACES = ("thread", "loop")
 QUANTILES = {"p50": 0.5, "p99": 0.99, "p99.9": 0.999, "max": 1.0}
-PROGRAM = Path(__file__).with_name("latency_program.py")
+PROGRAM = "benchmarks.latency_program"
 PROGRAM_SECONDS_MAX = 300.0
 
 
@@ -69,7 +67,7 @@ def latency(records: int, rate: float, turns: int, json_file: Path | None) -> No
             for place in PLACES:
                 for sidecar in SIDECARS:
                     progress.update(task, step=f"{place}, {sidecar}")
-                    took = _measure(directory, sidecar, place, records, rate)
+                    took = measure_calls(directory, sidecar, place, records, rate)
                     runs.append(Run(sidecar, place, turn, took))
                     progress.advance(task)
     console.print(as_table(runs, f"Microseconds of a call of emit, {rate:,g} records/s"))
@@ -116,21 +114,18 @@ def _write_json(path: Path, options: dict[str, Any], runs: list[Run]) -> None:
 # --- one run -------------------------------------------------------------------------------------
 
 
-def _measure(directory: Path, sidecar: str, place: str, records: int, rate: float) -> list[int]:
+def measure_calls(
+    directory: Path, sidecar: str, place: str, records: int, rate: float
+) -> list[int]:
+    """Run the program once; return evenly spaced quantiles of its calls' nanoseconds."""
     phase = "full" if sidecar.endswith("full") else "open"
-    stderr = (directory / "stderr").open("ab")
-    with stderr, _endpoint(directory, sidecar) as (host, port):
-        arguments = [f"tcp://{host}:{port}", place, phase, str(records), str(rate)]
-        done = subprocess.run(
-            [sys.executable, str(PROGRAM), *arguments],
-            stdout=subprocess.PIPE,
-            stderr=stderr,
-            timeout=PROGRAM_SECONDS_MAX + records / rate,
-            check=False,
+    with _endpoint(directory, sidecar) as (host, port):
+        took: list[int] = run_program(
+            PROGRAM,
+            *(f"tcp://{host}:{port}", place, phase, records, rate),
+            stderr=(directory / "stderr").absolute(),
+            seconds_max=PROGRAM_SECONDS_MAX + records / rate,
         )
-    if done.returncode:
-        raise BenchmarkError(f"the measured program ended with {done.returncode}; see {directory}")
-    took: list[int] = json.loads(done.stdout)
     return took
 
 

@@ -16,8 +16,8 @@ from array import array
 from collections.abc import Callable, Iterator
 
 import logship
+from benchmarks.records import RECORD
 
-RECORD = {"message": "x" * 400, "level": "INFO", "logger": "benchmark"}
 QUANTILES = 1000
 WARM_UP = 500
 PAUSE_SECONDS_MIN = 0.001

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import random
 import secrets
 import subprocess
@@ -15,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.application import TAG
+from benchmarks.conditions import clean_environ
 from benchmarks.errors import BenchmarkError
 from benchmarks.judge import Verdict, judge, last_report
 from benchmarks.ledger import read_ledger
@@ -238,15 +238,10 @@ class Application:
         ]
 
     def _environment(self, address: tuple[str, int]) -> dict[str, str]:
-        """Return our environment, cleared of what would make the run depend on this machine."""
-        kept = {
-            name: value
-            for name, value in os.environ.items()
-            if not name.startswith(("LOGSHIP_", "FLUENT_", "ECS_", "KUBERNETES_"))
-        }
+        """Return the application's environment, as its container's definition would say it."""
         spool = {"LOGSHIP_SPOOL_DIR": str(self.spool)} if self._scenario.shipper == SPOOLING else {}
         return (
-            kept
+            clean_environ()
             | spool
             | {
                 "LOGSHIP_ENDPOINTS": f"tcp://{address[0]}:{address[1]}",

@@ -104,6 +104,24 @@ class Sidecar:
         assert self._process is not None
         self._throttle = Throttle(self._process.pid, self._signal_group)
 
+    def pause(self) -> None:
+        """Stop it in its tracks: its connections stay, and nobody reads them."""
+        self._signal_group(signal.SIGSTOP)
+
+    @property
+    def group(self) -> int:
+        """Its process group; only where it is ours and was started."""
+        self._require_command()
+        assert self._process is not None
+        return self._process.pid
+
+    def cpu_seconds(self) -> float:
+        """Return the CPU time that it has used, all its processes together; only where it is ours.
+
+        A Fluent Bit or a Fluentd that flushes later has not used the time for that yet.
+        """
+        return sum(cpu_seconds_of(member) for member in _members(self.group))
+
     def revive(self) -> None:
         """See to it that it runs, at full speed, at the address where it was.
 
@@ -288,7 +306,7 @@ class Throttle:
         self._send(signal.SIGCONT)
 
     def _cpu_seconds(self) -> float:
-        return sum(_cpu_seconds(member) for member in self._members)
+        return sum(cpu_seconds_of(member) for member in self._members)
 
     def stop(self) -> None:
         """Let the group run freely again."""
@@ -308,7 +326,7 @@ def _group_of(process: int) -> int | None:
         return None
 
 
-def _cpu_seconds(process: int) -> float:
+def cpu_seconds_of(process: int) -> float:
     """Return the CPU time of a process and its threads; 0 when it is gone."""
     clock = ~process << 3 | 2  # what clock_getcpuclockid(3) returns on Linux
     try:

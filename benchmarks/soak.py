@@ -15,10 +15,10 @@ import click
 import logship
 from benchmarks.campaign import new_directory
 from benchmarks.errors import BenchmarkError
+from benchmarks.records import RECORD
 from benchmarks.sidecars import running_receiver
 from benchmarks.table import open_console, open_progress
 
-RECORD = {"message": "x" * 400, "level": "INFO", "logger": "benchmark"}
 SLICE_RECORDS = 5_000
 SEND_SECONDS_MAX = 60.0
 FILES_BYTES_EACH_MIN = 1 << 20

@@ -11,14 +11,14 @@ import logging
 import secrets
 import sys
 
-from benchmarks.application import SHIPPERS, Options, main
+from benchmarks.application import SHIPPERS, main
 
 STDOUT = "stdout"
 
 
-def install_stdout(options: Options) -> None:
+def install_stdout(host: str, port: int) -> None:
     """Print each line, and wait for whoever reads: what containers are told to do."""
-    del options
+    del host, port
     handler = logging.StreamHandler(sys.stdout)
     root = logging.getLogger()
     root.addHandler(handler)

@@ -1,0 +1,7 @@
+"""How fast logship is, and beside whom: `python -m benchmarks all`.
+
+Each measure is a module with one function that returns a `Measured`: plain samples, each one value
+of one figure for one subject in one turn. Subjects are processes of their own (`programs/`) and
+take turns, so that ratios are formed within a turn; tables, pages, plots and comparisons are made
+from the samples alone.
+"""

@@ -1,0 +1,63 @@
+"""Drain: a full buffer of 64 MiB, from the moment when the sidecar reads again to the last ack.
+
+The sidecar is stopped in its tracks while the buffer fills, so that connections stay and no
+backoff is measured. Prepared frames of as many bytes are the ceiling.
+"""
+
+from __future__ import annotations
+
+from benchmarks.performance.holding import BOUND_BYTES, holding
+from benchmarks.performance.job import Job, in_turns
+from benchmarks.performance.results import Curve, Measured
+from benchmarks.performance.serving import Served, serving
+from benchmarks.performance.throughput import PREPARED
+from benchmarks.processes import run_program
+
+SUBJECTS = ("logship", "logship-spool", PREPARED)
+PROGRAM = "benchmarks.performance.programs.frames"
+
+
+def measure(job: Job) -> Measured:
+    """Fill and drain, in turns, into each server."""
+    turns, bound = job.pick(3, 9, 1), job.pick(BOUND_BYTES, BOUND_BYTES, 16 << 20)
+    measured = job.measured(turns=turns, bytes=bound)
+    measured.notes += _NOTES
+    for server in job.servers:
+        for turn, subject in in_turns(SUBJECTS, turns):
+            job.tell(f"{subject}, {server}")
+            with serving(job, server) as served:
+                work = _send_prepared if subject == PREPARED else _drain
+                seconds, size, points = work(job, served, subject, bound)
+            rate = size / seconds
+            figures = {"drain_seconds": seconds, "drained_bytes_per_second": rate}
+            measured.add(turn, subject, server, **figures)
+            if turn == 0 and points:
+                measured.curves.append(Curve("drain_seconds", subject, server, points))
+    return measured
+
+
+_NOTES = (
+    "The sidecar is stopped (SIGSTOP) while the buffer of 64 MiB fills with records of 400 "
+    "characters, then goes on: the clock runs from there to the last ack.",
+)
+
+Points = list[tuple[float, float]]
+
+
+def _send_prepared(job: Job, served: Served, subject: str, bound: int) -> tuple[float, int, Points]:
+    """Send as many bytes in prepared frames; return seconds and bytes."""
+    del subject
+    host, port = served.address
+    found = run_program(PROGRAM, *(host, port, 60, "acked", bound), stderr=job.stderr)
+    return (found["ended_ns"] - found["begun_ns"]) / 1e9, found["bytes"], []
+
+
+def _drain(job: Job, served: Served, subject: str, bound: int) -> tuple[float, int, Points]:
+    """Fill and drain once; return seconds, bytes and what was held meanwhile."""
+    with holding(job, subject, served.address, bound) as holder:
+        holder.tell("warm")
+        served.sidecar.pause()
+        holder.tell("fill")
+        found = holder.tell("drain", served.sidecar.group)
+    points = [(seconds, size) for seconds, size in found["points"]]
+    return found["seconds"], found["bytes"], points

@@ -1,0 +1,68 @@
+"""The measures by name, and what a reader is told about each."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from benchmarks.performance import (
+    drain,
+    handler,
+    latencies,
+    light,
+    losses,
+    memory,
+    start,
+    throughput,
+    wire,
+)
+from benchmarks.performance.job import Job
+from benchmarks.performance.results import Key, Measured
+
+
+@dataclass(frozen=True)
+class Measure:
+    """One of them.
+
+    Attributes:
+        title: Above its table.
+        run: Measures.
+        reference: Subject and case that the others are compared with, in the same turn.
+        has_servers: Whether `--server` means something to it.
+    """
+
+    title: str
+    run: Callable[[Job], Measured]
+    reference: tuple[str, str] | None = None
+    has_servers: bool = False
+
+    def reference_of(self, key: Key) -> Key | None:
+        """Return what a value is divided by to be free of the machine's mood; None: nothing."""
+        if self.reference is None:
+            return None
+        subject, case = self.reference
+        return Key(key.figure, subject, case or key.case)
+
+
+MEASURES = {
+    "throughput": Measure(
+        "Throughput, to the last ack",
+        throughput.measure,
+        (throughput.ENCODING, throughput.NOWHERE),
+        has_servers=True,
+    ),
+    "handler": Measure("A logging call", handler.measure, (handler.NOTHING, "")),
+    "start": Measure("Start", start.measure),
+    "drain": Measure(
+        "Drain of a full buffer", drain.measure, (throughput.PREPARED, ""), has_servers=True
+    ),
+    "memory": Measure("Memory", memory.measure),
+    "wire": Measure("On the wire", wire.measure),
+    "light": Measure("CPU at 300 lines/s", light.measure),
+    "latency": Measure("A call of emit", latencies.measure),
+    "loss": Measure("Loss", losses.measure),
+}
+"""In the order in which they run and are shown."""
+
+OURS = ("logship", "logship-spool", "thread", "loop", start.UNDER_RUN)
+"""Subjects that are logship; a change of the others is no regression."""

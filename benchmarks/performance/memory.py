@@ -1,0 +1,94 @@
+"""Memory: the resident set of a program at rest, under load, in a soak, and without a sidecar."""
+
+from __future__ import annotations
+
+import statistics
+
+from benchmarks.performance.holding import BOUND_BYTES, Watch, holding
+from benchmarks.performance.job import Job, in_turns
+from benchmarks.performance.results import Curve, Measured
+from benchmarks.performance.serving import serving
+
+SUBJECTS = ("logship", "logship-spool", "fluent-logger")
+RATE = 3000.0
+
+
+def measure(job: Job) -> Measured:
+    """Take each subject through the same life, in turns."""
+    turns, seconds, soak_seconds = (
+        job.pick(2, 5, 1),
+        job.pick(1.0, 5.0, 0.1),
+        job.pick(1.0, 20.0, 0.1),
+    )
+    bound = job.pick(BOUND_BYTES, BOUND_BYTES, 16 << 20)
+    measured = job.measured(
+        turns=turns, rate=RATE, load_seconds=seconds, soak_seconds=soak_seconds, bound=bound
+    )
+    measured.notes += _NOTES
+    for turn, subject in in_turns(SUBJECTS, turns):
+        job.tell(subject)
+        life = _life(job, subject, seconds, soak_seconds)
+        load, soak = (_between(life, name) for name in ("load", "soak"))
+        figures = {"rss_load_bytes": statistics.median(load), "rss_soak_bytes": max(soak)}
+        idle, full, outage = _outage(job, subject, bound)
+        figures |= {"rss_idle_bytes": idle, "rss_full_bytes": full}
+        if subject == "logship":
+            figures["rss_full_over_bound"] = (full - idle) / bound
+        measured.add(turn, subject, "", **figures)
+        if turn == 0:
+            for case, seen in (("load and soak", life), ("sidecar down", outage)):
+                curve = Curve("rss_bytes", subject, case, seen.points, seen.marks)
+                measured.curves.append(curve)
+    return measured
+
+
+_NOTES = (
+    "Idle: after 2,000 records were acked. Sidecar down: a fresh process whose sidecar was killed "
+    "fills its buffer of 64 MiB with records of 400 characters until one is refused; fluent-logger "
+    "keeps a MiB and throws the rest away.",
+    "Under load: 3,000 records/s, the median of what was seen. Soak: as fast as the sidecar takes "
+    "it, the greatest. A spool's mapped segments count as resident.",
+)
+
+
+def _life(job: Job, subject: str, seconds: float, soak_seconds: float) -> Watch:
+    """Return what was seen of a program that starts, logs steadily, then as fast as it can."""
+    with (
+        serving(job, "embedded") as served,
+        holding(job, subject, served.address) as holder,
+        Watch(holder) as watch,
+    ):
+        watch.mark("start")
+        holder.tell("warm")
+        watch.mark("load")
+        holder.tell("load", RATE, seconds)
+        watch.mark("soak")
+        holder.tell("soak", soak_seconds)
+    return watch
+
+
+def _between(watch: Watch, name: str) -> list[float]:
+    """Return what was seen from a mark to the next one."""
+    moments = [moment for moment, _ in watch.marks] + [float("inf")]
+    number = [mark for _, mark in watch.marks].index(name)
+    return [
+        size for moment, size in watch.points if moments[number] <= moment <= moments[number + 1]
+    ] or [watch.points[-1][1]]
+
+
+def _outage(job: Job, subject: str, bound: int) -> tuple[int, int, Watch]:
+    """Return the resident set before and at the end of an outage that fills the buffer."""
+    with (
+        serving(job, "embedded") as served,
+        holding(job, subject, served.address, bound) as holder,
+        Watch(holder) as watch,
+    ):
+        watch.mark("start")
+        holder.tell("warm")
+        idle = holder.rss_bytes()
+        watch.mark("sidecar down")
+        served.sidecar.kill()
+        holder.tell("fill")
+        full = holder.rss_bytes()
+        watch.mark("full")
+    return idle, full, watch

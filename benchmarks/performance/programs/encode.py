@@ -1,0 +1,56 @@
+"""The encode ceiling: clock, pack, stamp and append in one thread, and nothing else.
+
+Whatever a shipper in Python does beside these, a record cannot cost less. It is written out here,
+without logship, so that it stays where it is while logship moves.
+"""
+
+from __future__ import annotations
+
+import json
+import struct
+import sys
+import time
+
+import msgpack
+
+from benchmarks.records import RECORD
+
+CHUNK_BYTES = 256 << 10
+BLOCK_RECORDS = 2_000
+
+
+def encode(seconds: float) -> tuple[int, int, int]:
+    """Encode for so many seconds; return records, and when it began and ended."""
+    pack, clock = msgpack.Packer().pack, time.time_ns
+    head, suffix = struct.Struct(">3sIIB").pack, b"\xaalogship_id\xb7AAAAAAAAAAAA:%010d"
+    fields = 0x80 | len(RECORD) + 1
+    chunk, number = bytearray(), 0
+    begun_ns = time.monotonic_ns()
+    while time.monotonic_ns() < begun_ns + int(seconds * 1e9):
+        for _ in range(BLOCK_RECORDS):
+            number += 1
+            whole, nanoseconds = divmod(clock(), 1_000_000_000)
+            chunk += head(b"\x92\xd7\x00", whole, nanoseconds, fields) + pack(RECORD)[1:]
+            chunk += suffix % number
+            if len(chunk) >= CHUNK_BYTES:
+                chunk = bytearray()
+    return number, begun_ns, time.monotonic_ns()
+
+
+def main() -> None:
+    """Run for as many seconds as the argument says."""
+    encode(0.05)
+    cpu_seconds = time.process_time()
+    records, begun_ns, ended_ns = encode(float(sys.argv[1]))
+    cpu_seconds = time.process_time() - cpu_seconds
+    figures = {
+        "records": records,
+        "begun_ns": begun_ns,
+        "ended_ns": ended_ns,
+        "cpu_seconds": cpu_seconds,
+    }
+    print(json.dumps(figures), flush=True)  # noqa: T201 - this is the answer
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,100 @@
+"""A bare socket: writes prepared frames, with acks to wait for or without.
+
+Into the sink it shows what Python's sockets carry; into a server, with logship's window of chunks
+under way, what that server takes in from anybody. Also sends a given number of bytes, once.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import sys
+import time
+from base64 import b64encode
+
+import msgpack
+
+from benchmarks.records import RECORD
+
+CHUNK_BYTES = 256 << 10
+WINDOW_CHUNKS = 8
+WAIT_SECONDS_MAX = 60.0
+
+
+class Frames:
+    """One chunk's bytes, wrapped again and again with a new id."""
+
+    def __init__(self) -> None:
+        packer, self.records, entries = msgpack.Packer(), 0, bytearray()
+        time_ns = msgpack.ExtType(0, time.time_ns().to_bytes(8, "big"))
+        while len(entries) < CHUNK_BYTES:
+            self.records += 1
+            stamped = {**RECORD, "logship_id": f"AAAAAAAAAAAA:{self.records:010}"}
+            entries += packer.pack([time_ns, stamped])
+        self.entries = bytes(entries)
+        self._head = b"\x93" + packer.pack("benchmark") + b"\xc6" + len(entries).to_bytes(4, "big")
+        self._packer = packer
+
+    def next(self) -> tuple[str, list[bytes]]:
+        """Return an id, and the parts of a frame that carries it."""
+        chunk = b64encode(os.urandom(16)).decode()
+        tail = self._packer.pack({"chunk": chunk, "size": self.records})
+        return chunk, [self._head, self.entries, tail]
+
+
+class Connection:
+    """A blocking socket to the server, and the acks that are awaited on it."""
+
+    def __init__(self, host: str, port: int, window: int) -> None:
+        self._socket = socket.create_connection((host, port), timeout=WAIT_SECONDS_MAX)
+        self._window = window
+        self._awaited: set[str] = set()
+        self._acks = msgpack.Unpacker()
+
+    def send(self, frames: Frames) -> None:
+        """Send one more frame, when fewer than the window are under way."""
+        chunk, parts = frames.next()
+        for part in parts:
+            self._socket.sendall(part)
+        if self._window:
+            self._awaited.add(chunk)
+            self._wait_until_fewer_than(self._window)
+
+    def finish(self) -> None:
+        """Wait for the last ack, and close."""
+        self._wait_until_fewer_than(1)
+        self._socket.close()
+
+    def _wait_until_fewer_than(self, count: int) -> None:
+        while len(self._awaited) >= count:
+            data = self._socket.recv(1 << 16)
+            if not data:
+                raise SystemExit("the server closed the connection")
+            self._acks.feed(data)
+            self._awaited -= {answer["ack"] for answer in self._acks}
+
+
+def main() -> None:
+    """Run what the arguments say: host, port, seconds, `acked` or `unacked`, most bytes."""
+    host, port, seconds, kind, bytes_max = sys.argv[1:]
+    frames = Frames()
+    connection = Connection(host, int(port), WINDOW_CHUNKS if kind == "acked" else 0)
+    begun_ns, cpu_seconds, records, size = time.monotonic_ns(), time.process_time(), 0, 0
+    until_ns = begun_ns + int(float(seconds) * 1e9)
+    while time.monotonic_ns() < until_ns and size < int(bytes_max):
+        connection.send(frames)
+        records, size = records + frames.records, size + len(frames.entries)
+    connection.finish()
+    figures = {
+        "records": records,
+        "bytes": size,
+        "begun_ns": begun_ns,
+        "ended_ns": time.monotonic_ns(),
+        "cpu_seconds": time.process_time() - cpu_seconds,
+    }
+    print(json.dumps(figures), flush=True)  # noqa: T201 - this is the answer
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,192 @@
+"""A process that holds records and does what it is told, line by line: for memory and for drain.
+
+Reads `warm`, `load RATE SECONDS`, `soak SECONDS`, `fill` and `drain GROUP` from stdin and answers
+each with one JSON line when it is done.
+"""
+
+from __future__ import annotations
+
+import gc
+import json
+import os
+import signal
+import sys
+import threading
+import time
+from typing import Any
+
+from benchmarks.application import Pace
+from benchmarks.records import RECORD
+
+WARM_UP_RECORDS = 2_000
+BLOCK_RECORDS = 200
+FLUSH_SECONDS_MAX = 120.0
+LOOK_SECONDS = 0.005
+PEERS_FILL_RECORDS = 5_000
+"""fluent-logger throws away what exceeds a MiB: no bound is ever reached by it."""
+
+
+class Logship:
+    """logship's background client, whose buffer refuses what it has no place for."""
+
+    def __init__(self, host: str, port: int, spool: str, bound: int) -> None:
+        import logship  # noqa: PLC0415 - the peers' processes must not pay for it
+
+        environ = {
+            "LOGSHIP_ENDPOINTS": f"tcp://{host}:{port}",
+            "LOGSHIP_TAG": "benchmark",
+            "LOGSHIP_BUFFER_BYTES_MAX": str(bound),
+            "LOGSHIP_OVERFLOW": "drop_newest",
+            "LOGSHIP_LAST_RESORT": "none",
+        }
+        if spool:
+            environ |= {"LOGSHIP_SPOOL_DIR": spool, "LOGSHIP_SPOOL_BYTES_MAX": str(bound)}
+        self._client = logship.BackgroundClient(logship.Settings.from_env(environ))
+
+    def send(self) -> None:
+        """Wait for space."""
+        self._client.send(RECORD)
+
+    def fill(self) -> dict[str, Any]:
+        """Log until there is no place left."""
+        accepted = 0
+        while self._client.emit(RECORD):
+            accepted += 1
+        return {"records": accepted, "bytes": self.bytes_held()}
+
+    def flush(self) -> None:
+        """Wait until all is acked."""
+        if not self._client.flush(FLUSH_SECONDS_MAX).all_acked:
+            raise SystemExit("the sidecar did not take everything")
+
+    def bytes_held(self) -> int:
+        """Return how much waits."""
+        return self._client.client.buffer.account().bytes_held
+
+
+class FluentLogger:
+    """fluent-logger's sender."""
+
+    def __init__(self, host: str, port: int, spool: str, bound: int) -> None:
+        del spool, bound
+        import importlib  # noqa: PLC0415 - as above
+
+        self._sender = importlib.import_module("fluent.sender").FluentSender(
+            "benchmark", host=host, port=port
+        )
+
+    def send(self) -> None:
+        """Send in this thread."""
+        self._sender.emit(None, RECORD)
+
+    def fill(self) -> dict[str, Any]:
+        """Log what would fill a buffer."""
+        for _ in range(PEERS_FILL_RECORDS):
+            self.send()
+        return {"records": PEERS_FILL_RECORDS, "bytes": len(self._sender.pendings or b"")}
+
+    def flush(self) -> None:
+        """Nothing can be waited for."""
+
+
+class Curve:
+    """Looks at the bytes held from a thread of its own while something goes on."""
+
+    def __init__(self, shipper: Logship) -> None:
+        self._shipper = shipper
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._watch)
+        self.points: list[tuple[float, int]] = []
+
+    def __enter__(self) -> Curve:
+        self._begun = time.monotonic()
+        self._look()
+        self._thread.start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._over.set()
+        self._thread.join()
+        self._look()
+
+    def _look(self) -> None:
+        self.points.append((time.monotonic() - self._begun, self._shipper.bytes_held()))
+
+    def _watch(self) -> None:
+        while not self._over.wait(LOOK_SECONDS):
+            self._look()
+
+
+SUBJECTS: dict[str, Any] = {
+    "logship": Logship,
+    "logship-spool": Logship,
+    "fluent-logger": FluentLogger,
+}
+
+
+def warm(shipper: Any) -> dict[str, Any]:
+    """Touch what is touched when records go through."""
+    for _ in range(WARM_UP_RECORDS):
+        shipper.send()
+    shipper.flush()
+    gc.collect()
+    return {}
+
+
+def load(shipper: Any, rate: str, seconds: str) -> dict[str, Any]:
+    """Log at a steady rate."""
+    begun = time.monotonic()
+    pace, records = Pace(float(rate), begun), 0
+    while (now := time.monotonic()) < begun + float(seconds):
+        due = pace.due(now)
+        for _ in range(due):
+            shipper.send()
+        records += due
+        time.sleep(pace.wait_seconds(time.monotonic()))
+    shipper.flush()
+    return {"records": records}
+
+
+def soak(shipper: Any, seconds: str) -> dict[str, Any]:
+    """Log as fast as the sidecar takes it."""
+    until, records = time.monotonic() + float(seconds), 0
+    while time.monotonic() < until:
+        for _ in range(BLOCK_RECORDS):
+            shipper.send()
+        records += BLOCK_RECORDS
+    shipper.flush()
+    return {"records": records}
+
+
+def fill(shipper: Any) -> dict[str, Any]:
+    """Fill the buffer."""
+    found: dict[str, Any] = shipper.fill()
+    return found
+
+
+def drain(shipper: Any, group: str) -> dict[str, Any]:
+    """Let a paused sidecar go on, and wait for the last ack."""
+    held = shipper.bytes_held()
+    with Curve(shipper) as curve:
+        begun = time.monotonic()
+        os.killpg(int(group), signal.SIGCONT)
+        shipper.flush()
+        seconds = time.monotonic() - begun
+    return {"seconds": seconds, "bytes": held, "points": curve.points}
+
+
+TASKS: dict[str, Any] = {"warm": warm, "load": load, "soak": soak, "fill": fill, "drain": drain}
+
+
+def main() -> None:
+    """Run what the arguments say (subject, host, port, spool, bound), then what stdin says."""
+    subject, host, port, spool, bound = sys.argv[1:]
+    shipper = SUBJECTS[subject](host, int(port), spool, int(bound))
+    for line in sys.stdin:
+        task, *arguments = line.split()
+        print(json.dumps(TASKS[task](shipper, *arguments)), flush=True)  # noqa: T201 - the answer
+    os._exit(0)  # what is held is nobody's
+
+
+if __name__ == "__main__":
+    main()

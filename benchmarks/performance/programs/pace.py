@@ -1,0 +1,41 @@
+"""A program that logs at a steady, low rate: what does the shipper's CPU cost it then?"""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+
+from benchmarks.application import Pace
+from benchmarks.performance.programs.call import install, logger
+from benchmarks.records import LINE
+
+WARM_UP_SECONDS = 1.0
+
+
+def log(rate: float, seconds: float) -> None:
+    """Log `rate` lines a second for so long."""
+    begun = time.monotonic()
+    pace = Pace(rate, begun)
+    while (now := time.monotonic()) < begun + seconds:
+        for _ in range(pace.due(now)):
+            logger.info(LINE)
+        time.sleep(pace.wait_seconds(time.monotonic()))
+
+
+def main() -> None:
+    """Run what the arguments say: subject, host, port, rate, seconds."""
+    subject, host, port, rate, seconds = sys.argv[1:]
+    install(subject, host, int(port))
+    log(float(rate), WARM_UP_SECONDS)
+    begun, cpu_seconds = time.monotonic(), time.process_time()
+    log(float(rate), float(seconds))
+    figures = {
+        "seconds": time.monotonic() - begun,
+        "cpu_seconds": time.process_time() - cpu_seconds,
+    }
+    print(json.dumps(figures), flush=True)  # noqa: T201 - this is the answer
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,115 @@
+"""A process that ships the record as fast as it can, for a while, and says what that took.
+
+`python -m benchmarks.performance.programs.ship SUBJECT HOST PORT SECONDS SPOOL`. What is acked is
+waited for; the others are closed, which is the most that can be asked of them.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Callable
+from typing import Any
+
+from benchmarks.records import RECORD
+
+WARM_UP_RECORDS = 2_000
+BLOCK_RECORDS = 200
+"""Between two looks at the clock."""
+FLUSH_SECONDS_MAX = 120.0
+
+
+class Logship:
+    """logship's background client; `finish` waits for the last ack."""
+
+    def __init__(self, host: str, port: int, spool: str) -> None:
+        import logship  # noqa: PLC0415 - the peers' processes must not pay for it
+
+        environ = {"LOGSHIP_ENDPOINTS": f"tcp://{host}:{port}", "LOGSHIP_TAG": "benchmark"}
+        environ["LOGSHIP_BUFFER_BYTES_MAX"] = str(64 << 20)
+        if spool:
+            environ["LOGSHIP_SPOOL_DIR"] = spool
+        self._client = logship.BackgroundClient(logship.Settings.from_env(environ))
+
+    def send(self, record: dict[str, Any]) -> None:
+        """Wait for space, as a program does that can."""
+        self._client.send(record)
+
+    def finish(self) -> None:
+        """Wait until all is acked."""
+        if not self._client.flush(FLUSH_SECONDS_MAX).all_acked:
+            raise SystemExit("the sidecar did not take everything")
+
+    def warmed_up(self) -> None:
+        """Have nothing under way when the clock starts."""
+        self.finish()
+
+
+class FluentLogger:
+    """fluent-logger's sender; `finish` closes it, when the kernel has taken everything."""
+
+    module = "fluent.sender"
+
+    def __init__(self, host: str, port: int, spool: str) -> None:
+        del spool
+        import importlib  # noqa: PLC0415 - as above
+
+        self._sender = importlib.import_module(self.module).FluentSender(
+            "benchmark", host=host, port=port
+        )
+
+    def send(self, record: dict[str, Any]) -> None:
+        """Send in this thread, or queue it for its own."""
+        if not self._sender.emit(None, record):
+            raise SystemExit(f"fluent-logger did not take a record: {self._sender.last_error}")
+
+    def finish(self) -> None:
+        """Close it."""
+        self._sender.close()
+
+    def warmed_up(self) -> None:
+        """Nothing can be waited for."""
+
+
+class FluentLoggerAsync(FluentLogger):
+    """fluent-logger's asynchronous sender: a queue of 100 and a thread."""
+
+    module = "fluent.asyncsender"
+
+
+SUBJECTS: dict[str, Callable[[str, int, str], Any]] = {
+    "logship": Logship,
+    "logship-spool": Logship,
+    "fluent-logger": FluentLogger,
+    "fluent-logger-async": FluentLoggerAsync,
+}
+
+
+def main() -> None:
+    """Warm up, then ship for so many seconds."""
+    subject, host, port, seconds, spool = sys.argv[1:]
+    shipper = SUBJECTS[subject](host, int(port), spool)
+    for _ in range(WARM_UP_RECORDS):
+        shipper.send(RECORD)
+    shipper.warmed_up()
+    begun_ns, cpu_seconds = time.monotonic_ns(), time.process_time()
+    until_ns = begun_ns + int(float(seconds) * 1e9)
+    records, send = 0, shipper.send
+    while time.monotonic_ns() < until_ns:
+        for _ in range(BLOCK_RECORDS):
+            send(RECORD)
+        records += BLOCK_RECORDS
+    shipper.finish()
+    figures = {
+        "records": records,
+        "warm_up_records": WARM_UP_RECORDS,
+        "begun_ns": begun_ns,
+        "ended_ns": time.monotonic_ns(),
+        "cpu_seconds": time.process_time() - cpu_seconds,
+    }
+    print(json.dumps(figures), flush=True)  # noqa: T201 - this is the answer
+
+
+if __name__ == "__main__":
+    main()

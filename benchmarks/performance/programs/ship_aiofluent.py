@@ -1,0 +1,54 @@
+"""aiofluent's sender, as fast as it goes; runs in an environment that has nothing else.
+
+Its handler throws away what exceeds a queue of 500, so the sender itself is awaited. Prints the
+same document as `ship`, and which msgpack it runs on.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import importlib
+import json
+import sys
+import time
+
+from benchmarks.records import RECORD
+
+WARM_UP_RECORDS = 2_000
+BLOCK_RECORDS = 200
+
+
+async def ship(host: str, port: int, seconds: float) -> dict[str, object]:
+    """Await `async_emit` for so many seconds, then close."""
+    sender = importlib.import_module("aiofluent.sender").FluentSender(
+        "benchmark", host=host, port=port
+    )
+    for _ in range(WARM_UP_RECORDS):
+        await sender.async_emit(None, RECORD)
+    begun_ns, cpu_seconds, records = time.monotonic_ns(), time.process_time(), 0
+    while time.monotonic_ns() < begun_ns + int(seconds * 1e9):
+        for _ in range(BLOCK_RECORDS):
+            if not await sender.async_emit(None, RECORD):
+                raise SystemExit(f"aiofluent did not take a record: {sender.last_error}")
+        records += BLOCK_RECORDS
+    writer = sender._writer
+    writer.close()
+    await writer.wait_closed()
+    return {
+        "records": records,
+        "begun_ns": begun_ns,
+        "ended_ns": time.monotonic_ns(),
+        "cpu_seconds": time.process_time() - cpu_seconds,
+        "packer": importlib.import_module("msgpack").Packer.__module__,
+    }
+
+
+def main() -> None:
+    """Run what the arguments say: host, port, seconds."""
+    host, port, seconds = sys.argv[1:]
+    figures = asyncio.run(ship(host, int(port), float(seconds)))
+    print(json.dumps(figures), flush=True)  # noqa: T201 - this is the answer
+
+
+if __name__ == "__main__":
+    main()

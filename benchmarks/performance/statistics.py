@@ -1,0 +1,55 @@
+"""Medians with their spread, and ratios of what was measured in the same turn."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+QUARTILES_COUNT_MIN = 5
+"""Fewer values have no quartiles worth the name: then the spread is least and greatest."""
+
+
+@dataclass(frozen=True)
+class Spread:
+    """A median and between what the values lie.
+
+    Attributes:
+        low, high: Lower and upper quartile; of fewer than five values the least and greatest.
+        count: How many values there were.
+    """
+
+    median: float
+    low: float
+    high: float
+    count: int
+
+    def apart_from(self, other: Spread) -> bool:
+        """Return whether neither median lies within the other's spread."""
+        return not (self.low <= other.median <= self.high or other.low <= self.median <= other.high)
+
+
+def spread_of(values: Sequence[float]) -> Spread:
+    """Return the spread of at least one value.
+
+    Raises:
+        ValueError: There is none.
+    """
+    if not values:
+        raise ValueError("nothing was measured")
+    ordered = sorted(values)
+    if len(ordered) < QUARTILES_COUNT_MIN:
+        low, high = ordered[0], ordered[-1]
+    else:
+        low, _, high = statistics.quantiles(ordered, n=4, method="inclusive")
+    return Spread(statistics.median(ordered), low, high, len(ordered))
+
+
+def ratios(values: Mapping[int, float], against: Mapping[int, float]) -> list[float]:
+    """Return each turn's value divided by that turn's value of another; turns of both only."""
+    return [value / against[turn] for turn, value in values.items() if against.get(turn)]
+
+
+def quantile(ordered: Sequence[float], share: float) -> float:
+    """Return what the given share of ascending values does not exceed."""
+    return ordered[round(share * (len(ordered) - 1))]

@@ -1,0 +1,160 @@
+"""Throughput: records a second from the first `send` to the last ack, and whose CPU they cost.
+
+Peers have no acks. Into the sink their rate is what the kernel took from them, which is all they
+ever know; into a server the clock stops when that server has read everything. Ceilings stand
+beside: encoding alone, and prepared frames through a bare socket.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+import sys
+from dataclasses import dataclass
+from typing import Any
+
+from benchmarks.performance.environments import CannotMake, aiofluent_python
+from benchmarks.performance.job import LEAST, Job, in_turns
+from benchmarks.performance.results import Measured
+from benchmarks.performance.serving import Server, serving, sinking
+from benchmarks.processes import run_program
+
+PROGRAMS = "benchmarks.performance.programs"
+SINK = "raw socket sink"
+ENCODING = "encode ceiling"
+PREPARED = "bare socket"
+AIOFLUENT = "aiofluent"
+NOWHERE = "no server"
+OURS = ("logship", "logship-spool")
+PEERS = ("fluent-logger", "fluent-logger-async")
+NO_LIMIT = 1 << 60
+
+
+@dataclass(frozen=True)
+class Run:
+    """Who ships, and where to."""
+
+    subject: str
+    server: str
+
+    @property
+    def is_acked(self) -> bool:
+        """Whether the end of it is an ack."""
+        return self.subject in OURS or (self.subject == PREPARED and self.server != SINK)
+
+
+def measure(job: Job) -> Measured:
+    """Ship for a while, everybody in turns."""
+    seconds, turns = job.pick(0.8, 2.0, 0.05), job.pick(3, 7, 1)
+    measured = job.measured(seconds=seconds, turns=turns)
+    python = _aiofluent(measured, may_make=job.effort != LEAST)
+    shipping = _Shipping(job, measured, seconds, python)
+    with contextlib.ExitStack() as stack:
+        shipping.servers[SINK] = stack.enter_context(sinking())
+        for turn, run in in_turns(_runs(job, python), turns):
+            job.tell(f"{run.subject}, {run.server}")
+            shipping.run(turn, run)
+    measured.notes += _NOTES
+    return measured
+
+
+_NOTES = (
+    "One thread sends the same record of 400 characters, stamped; buffer 64 MiB. The embedded "
+    "receiver writes to /dev/null.",
+    "fluent-logger and aiofluent have no acks: into the raw socket sink their rate is what the "
+    "kernel took; into a server, until that server has read everything.",
+    "Server CPU is what was used until the last ack: a server that flushes later is not done.",
+)
+
+
+def _aiofluent(measured: Measured, *, may_make: bool) -> str | None:
+    try:
+        return aiofluent_python(may_make=may_make)
+    except CannotMake as error:
+        measured.notes.append(f"aiofluent is missing: it has no environment of its own ({error}).")
+        return None
+
+
+def _runs(job: Job, python: str | None) -> list[Run]:
+    """Return who ships where; whoever is compared stands beside his rival."""
+    runs = [Run(ENCODING, NOWHERE)]
+    for server in job.servers:
+        runs.append(Run("logship", server))
+        rivals_server = SINK if server == "embedded" else server
+        runs += [Run(peer, rivals_server) for peer in PEERS]
+        runs += [Run("logship-spool", server), Run(PREPARED, server)]
+    if "embedded" not in job.servers:
+        runs += [Run(peer, SINK) for peer in PEERS]
+    runs.append(Run(PREPARED, SINK))
+    return runs + [Run(AIOFLUENT, SINK)] * (python is not None)
+
+
+class _Shipping:
+    """Runs one subject after the other and notes what it showed."""
+
+    def __init__(self, job: Job, measured: Measured, seconds: float, python: str | None) -> None:
+        self._job = job
+        self._measured = measured
+        self._seconds = seconds
+        self._python = python
+        self.servers: dict[str, Server] = {}
+
+    def run(self, turn: int, run: Run) -> None:
+        """Run a subject against its server, which is new unless it is the sink."""
+        if run.server == NOWHERE:
+            self._note(turn, run, self._program("encode", self._seconds), 0.0)
+        elif run.server in self.servers:
+            self._ship(turn, run, self.servers[run.server])
+        else:
+            with serving(self._job, run.server) as server:
+                self._ship(turn, run, server)
+
+    def _ship(self, turn: int, run: Run, server: Server) -> None:
+        before = server.cpu_seconds()
+        figures = self._figures(run, server)
+        if run.server != SINK and not run.is_acked:
+            figures["ended_ns"] = server.wait_until_read()
+        self._note(turn, run, figures, server.cpu_seconds() - before)
+
+    def _figures(self, run: Run, server: Server) -> dict[str, Any]:
+        host, port = server.address
+        if run.subject == PREPARED:
+            kind = "acked" if run.is_acked else "unacked"
+            return self._program("frames", host, port, self._seconds, kind, NO_LIMIT)
+        if run.subject == AIOFLUENT:
+            figures = self._program("ship_aiofluent", host, port, self._seconds)
+            self._tell_packer(figures["packer"])
+            return figures
+        spool = self._job.new_place() if run.subject == "logship-spool" else ""
+        figures = self._program("ship", run.subject, host, port, self._seconds, spool)
+        if spool:
+            shutil.rmtree(spool, ignore_errors=True)
+        return figures
+
+    def _program(self, name: str, *arguments: object) -> dict[str, Any]:
+        python = self._python if name == "ship_aiofluent" else None
+        figures: dict[str, Any] = run_program(
+            f"{PROGRAMS}.{name}",
+            *arguments,
+            stderr=self._job.stderr,
+            python=python or sys.executable,
+        )
+        return figures
+
+    def _tell_packer(self, module: str) -> None:
+        note = f"aiofluent runs on the msgpack-python that it pins ({module})."
+        if module.endswith("fallback"):
+            note = f"{note[:-2]}: pure Python, because that has no build for this interpreter)."
+        if note not in self._measured.notes:
+            self._measured.notes.append(note)
+
+    def _note(self, turn: int, run: Run, figures: dict[str, Any], server_cpu: float) -> None:
+        records = figures["records"]
+        seconds = (figures["ended_ns"] - figures["begun_ns"]) / 1e9
+        values = {
+            "records_per_second": records / seconds,
+            "client_cpu_seconds_per_record": figures["cpu_seconds"] / records,
+        }
+        if server_cpu:
+            values["server_cpu_seconds_per_record"] = server_cpu / records
+        self._measured.add(turn, run.subject, run.server, **values)

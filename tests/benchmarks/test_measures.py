@@ -1,0 +1,142 @@
+"""Each measure of `python -m benchmarks all`, once, as small as it can be, with real processes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from benchmarks.performance.environments import CannotMake, aiofluent_python
+from benchmarks.performance.figures import FIGURES
+from benchmarks.performance.holding import holding
+from benchmarks.performance.job import LEAST, Job, in_turns
+from benchmarks.performance.measures import MEASURES
+from benchmarks.performance.results import Key, Measured
+from benchmarks.performance.serving import serving
+from benchmarks.performance.start import ALONE, BASE, IMPORTING, RUNNING, UNDER_RUN
+from benchmarks.performance.throughput import ENCODING, NOWHERE, PREPARED, SINK
+
+
+@pytest.fixture
+def job(tmp_path: Path) -> Job:
+    return Job(tmp_path, LEAST)
+
+
+def value(measured: Measured, figure: str, subject: str, case: str = "") -> float:
+    """Return the only value of a figure."""
+    (found,) = measured.by_turn(Key(figure, subject, case)).values()
+    return found
+
+
+def run(name: str, job: Job) -> Measured:
+    """Take a measure; what it names is known, and nothing that it measures is free."""
+    measured = MEASURES[name].run(job)
+    assert measured.conditions["options"]["effort"] == LEAST
+    for sample in measured.samples:
+        assert sample.figure in FIGURES
+    return measured
+
+
+def test_throughput_of_everybody_and_the_ceilings(job: Job) -> None:
+    measured = run("throughput", job)
+    rates = {key[1:] for key in measured.all_keys() if key.figure == "records_per_second"}
+    assert rates >= {
+        (ENCODING, NOWHERE),
+        ("logship", "embedded"),
+        ("logship-spool", "embedded"),
+        (PREPARED, "embedded"),
+        ("fluent-logger", SINK),
+        ("fluent-logger-async", SINK),
+        (PREPARED, SINK),
+    }
+    assert all(sample.value > 0 for sample in measured.samples)
+    assert value(measured, "server_cpu_seconds_per_record", "logship", "embedded") > 0
+
+
+def test_the_cost_of_a_call(job: Job) -> None:
+    measured = run("handler", job)
+    assert {key.subject for key in measured.all_keys()} >= {"nothing", "logship", "fluent-logger"}
+    assert value(measured, "call_ns", "logship") > value(measured, "call_ns", "nothing") > 0
+
+
+def test_the_cost_of_a_start(job: Job) -> None:
+    measured = run("start", job)
+    ours = value(measured, "import_seconds", "logship", IMPORTING)
+    assert ours > value(measured, "import_seconds", BASE, IMPORTING) > 0
+    alone = value(measured, "process_seconds", ALONE, RUNNING)
+    assert value(measured, "process_seconds", UNDER_RUN, RUNNING) > alone > 0
+
+
+def test_a_full_buffer_is_drained(job: Job) -> None:
+    measured = run("drain", job)
+    assert value(measured, "drain_seconds", "logship", "embedded") > 0
+    curve = next(each for each in measured.curves if each.subject == "logship")
+    (_, held_at_first), *_, (_, held_at_last) = curve.points
+    assert held_at_first > 15 << 20
+    assert held_at_last == 0
+
+
+def test_memory_through_a_life(job: Job) -> None:
+    measured = run("memory", job)
+    full = value(measured, "rss_full_bytes", "logship")
+    assert full - value(measured, "rss_idle_bytes", "logship") > 10 << 20
+    marks = [name for curve in measured.curves for _, name in curve.marks]
+    assert marks[:5] == ["start", "load", "soak", "start", "sidecar down"]
+
+
+def test_bytes_on_the_wire_are_counted(job: Job) -> None:
+    measured = run("wire", job)
+    peer = value(measured, "wire_bytes_per_record", "fluent-logger")
+    ours = value(measured, "wire_bytes_per_record", "logship")
+    assert 400 < peer < ours < 600  # the stamp is ours alone
+
+
+def test_the_shippers_cpu_is_the_difference_to_a_handler_that_does_nothing(job: Job) -> None:
+    measured = run("light", job)
+    of_the_process = value(measured, "cpu_share", "logship")
+    share = of_the_process - value(measured, "cpu_share", "nothing")
+    assert value(measured, "shipper_cpu_share", "logship") == pytest.approx(share)
+
+
+def test_latency_has_a_curve_for_each_place(job: Job) -> None:
+    measured = run("latency", job)
+    for curve in measured.curves:
+        took = [nanoseconds for nanoseconds, _ in curve.points]
+        assert took == sorted(took)
+        assert took[-1] == value(measured, "emit_max_ns", curve.subject, curve.case)
+    assert [curve.subject for curve in measured.curves] == ["thread", "loop"]
+
+
+def test_loss_is_judged_for_each_shipper(job: Job) -> None:
+    measured = run("loss", job)
+    for shipper in ("logship", "logship-spool", "fluent-logger", "fluent-logger-async"):
+        assert value(measured, "lost", shipper, "none") == 0
+        assert value(measured, "delivered", shipper, "none") > 100
+
+
+def test_a_program_that_fails_is_said_where_it_was(job: Job) -> None:
+    from benchmarks.errors import BenchmarkError
+
+    with (
+        serving(job, "embedded") as served,
+        holding(job, "logship", served.address) as holder,
+        pytest.raises(BenchmarkError, match=r"ended during nonsense; see .*stderr"),
+    ):
+        holder.tell("nonsense")
+    assert "nonsense" in job.stderr.read_text()
+
+
+def test_turns_alternate() -> None:
+    assert list(in_turns(["a", "b"], 3)) == [
+        *((0, "a"), (0, "b")),
+        *((1, "b"), (1, "a")),
+        *((2, "a"), (2, "b")),
+    ]
+
+
+def test_an_environment_that_is_not_there_is_a_reason_to_skip(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("benchmarks.performance.environments.REPOSITORY", tmp_path)
+    with pytest.raises(CannotMake, match="no time"):
+        aiofluent_python(may_make=False)
