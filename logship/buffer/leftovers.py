@@ -91,6 +91,7 @@ class RecoveryCounters:
         quarantined: Single records that no server takes.
         unkept: What should have been kept in quarantine, and found no room there.
         refused: Files and directories that were left alone, because they are not for us to read.
+        unknown_version: Those of them whose format is another version's or byte order's.
         notes: Each of the last four by name, for a person; the first hundred.
     """
 
@@ -106,6 +107,7 @@ class RecoveryCounters:
     quarantined: int = 0
     unkept: int = 0
     refused: int = 0
+    unknown_version: int = 0
     notes: list[str] = field(default_factory=list)
 
     def note(self, text: str) -> bool:
@@ -491,7 +493,7 @@ class DeadLife:
         if contents is None:
             return True
         if contents.refused is not None:
-            self._refuse_file(STREAMS, contents.refused)
+            self._refuse_format(STREAMS, contents.refused)
             return False
         for damage in contents.damages:
             self._blame(STREAMS, damage.first, damage.reason)
@@ -529,7 +531,7 @@ class DeadLife:
             return
         contents = read_segment(data, self.life.id)
         if contents.refused is not None:
-            self._refuse_file(name, contents.refused)
+            self._refuse_format(name, contents.refused)
             return
         for damage in contents.damages:
             self._blame(name, damage.first, damage.reason)
@@ -685,6 +687,10 @@ class DeadLife:
     def _blame(self, name: str, offset: int, reason: str) -> None:
         self._counters.damaged += 1
         self._say(f"{self.life.name}/{name} at {offset}: {reason}")
+
+    def _refuse_format(self, name: str, reason: str) -> None:
+        self._counters.unknown_version += 1
+        self._refuse_file(name, reason)
 
     def _refuse_file(self, name: str, reason: str) -> None:
         self._is_kept = True

@@ -21,12 +21,17 @@ DROP_REASONS = ("overflow", "quarantined", "other")
 """Values of the label `reason`: few and fixed, whatever happens."""
 
 
+STREAM_ENDS = ("acked", "spooled", "unproven")
+"""Where a stream's end record is when its client has ended."""
+
+
 class Kind(Enum):
     """How a measure of several processes adds up."""
 
     COUNTER = "counter"  # the sum, of the dead too
     HISTOGRAM = "histogram"  # the same, for each bucket
     GAUGE = "gauge"  # the sum over the living
+    LARGEST = "gauge, largest"  # the largest of the living
     LONGEST = "gauge, longest"  # the largest, of the dead too
     SHORTEST = "gauge, shortest"  # the smallest of the living that is not 0
 
@@ -144,14 +149,20 @@ CLIENT_MEASURES: tuple[Measure, ...] = (
         "buffer_bytes",
         _GAUGE,
         "Bytes of entries that wait.",
-        "Over 80 % of buffer_bytes_max: the buffer is about to overflow; see connected and "
-        "ack_seconds.",
+        "Near buffer_bytes_max: all buffers are about to overflow; see buffer_fullest_ratio.",
     ),
     Measure(
         "buffer_bytes_max",
         _GAUGE,
-        "Bytes of entries that may wait.",
+        "Bytes of entries that may wait: buffer_bytes_max, with a spool spool_bytes_max.",
         "Changes with the number of processes: each has a buffer of its own.",
+    ),
+    Measure(
+        "buffer_fullest_ratio",
+        Kind.LARGEST,
+        "How full the fullest buffer of all clients is, from 0 to 1.",
+        "Over 0.8: that buffer is about to overflow, however empty those of the other processes "
+        "are; see connected and ack_seconds.",
     ),
     Measure(
         "spool_bytes",
@@ -244,6 +255,25 @@ CLIENT_MEASURES: tuple[Measure, ...] = (
         "Near stop_timeout_seconds: raise the stop timeout, or have less wait in the buffer.",
     ),
     Measure(
+        "drains_total",
+        _COUNTER,
+        "Drains, by how long they took: up to half of stop_timeout_seconds, or more.",
+        "over_half: the next last burst, or a slower sidecar, will not fit; raise the stop "
+        "timeout, or have less wait in the buffer.",
+        "result",
+        ("under_half", "over_half"),
+    ),
+    Measure(
+        "stream_ends_total",
+        _COUNTER,
+        "Streams whose client ended, by what became of their end record.",
+        "spooled: the next process with this spool_dir ships it, or `logship recover`. unproven: "
+        "the sidecar has not acknowledged it, so that nobody can prove the stream's tail "
+        "complete; the drain report on stderr can. Killed processes are in processes_ended_total.",
+        "result",
+        STREAM_ENDS,
+    ),
+    Measure(
         "stop_timeout_seconds",
         Kind.SHORTEST,
         "The setting: what is expected between SIGTERM and SIGKILL.",
@@ -314,6 +344,13 @@ CLIENT_MEASURES: tuple[Measure, ...] = (
         _COUNTER,
         "Files and directories of a spool left alone: of an unknown version, or another user's.",
         "Run a recoverer of that version, or as that user; nothing of them was changed.",
+    ),
+    Measure(
+        "recovery_unknown_version",
+        _GAUGE,
+        "Those of recovery_refused_total whose format is of an unknown version or byte order, as "
+        "far as a living process found them.",
+        "Run `logship recover` of the version that wrote them, then start this process again.",
     ),
     Measure(
         "processes_ended_total",
@@ -447,6 +484,7 @@ _SUMS: dict[Kind, Callable[[tuple[float, ...], float], float]] = {
     Kind.COUNTER: lambda living, dead: sum(living) + dead,
     Kind.HISTOGRAM: lambda living, dead: sum(living) + dead,
     Kind.GAUGE: lambda living, dead: sum(living),
+    Kind.LARGEST: lambda living, dead: max(living),
     Kind.LONGEST: lambda living, dead: max(*living, dead),
     Kind.SHORTEST: lambda living, dead: min((each for each in living if each), default=0.0),
 }

@@ -14,7 +14,8 @@ from itertools import accumulate
 from typing import Any
 
 from logship.buffer.buffer import OVERFLOW_REASON, QUARANTINED_REASON, Buffer, BufferBusy
-from logship.buffer.counters import Account, Counters, DrainReport
+from logship.buffer.chunk import Ranges
+from logship.buffer.counters import Account, Counters, DrainReport, StreamReport
 from logship.buffer.leftovers import Leftovers, RecoveryCounters
 from logship.buffer.spool import SpoolStorage
 from logship.delivery import Delivery, DeliveryCounters, State
@@ -44,6 +45,7 @@ class Tally:
 
     Attributes:
         counters, delivery, recovery: As the client counts; recovery where it recovers.
+        stop_timeout_seconds: The client's setting.
         bytes_sent: Bytes of chunks handed to connections.
         unspooled: Records that were taken in memory for want of a spool, when last read.
         report: The drain report, once the client has ended.
@@ -53,6 +55,7 @@ class Tally:
     counters: Counters
     delivery: DeliveryCounters
     recovery: RecoveryCounters | None
+    stop_timeout_seconds: float
     bytes_sent: int = 0
     unspooled: int = 0
     report: DrainReport | None = None
@@ -150,9 +153,18 @@ class Tally:
         for reason, dropped in account.dropped.items():
             known = reason if reason in _NAMED_REASONS else "other"
             numbers[slot("records_dropped_total", known)] += dropped
+        self._fill_end(numbers)
         for value, acks in zip(_ACK_SLOTS, accumulate(self.delivery.acks_by_seconds), strict=True):
             numbers[slot("ack_seconds", value)] = acks
         numbers[slot("ack_seconds", "sum")] = self.delivery.ack_seconds
+
+    def _fill_end(self, numbers: Numbers) -> None:
+        if self.report is None:
+            return
+        is_long = self.report.seconds > self.stop_timeout_seconds / 2
+        numbers[slot("drains_total", "over_half" if is_long else "under_half")] = 1
+        for stream in self.report.streams:
+            numbers[slot("stream_ends_total", _where_end_is(stream))] += 1
 
 
 class Meter:
@@ -177,11 +189,10 @@ class Meter:
         stop_timeout_seconds: float,
     ) -> None:
         recovery = None if leftovers is None else leftovers.counters
-        self.tally = Tally(buffer.counters, delivery.counters, recovery)
+        self.tally = Tally(buffer.counters, delivery.counters, recovery, stop_timeout_seconds)
         self._buffer = buffer
         self._delivery = delivery
         self._spool = spool
-        self._stop_timeout_seconds = stop_timeout_seconds
         self._lock = threading.RLock()
 
     @property
@@ -207,7 +218,7 @@ class Meter:
             except BufferBusy:
                 return self.tally.published
             numbers = self.tally.numbers(account)
-            numbers[slot("stop_timeout_seconds")] = self._stop_timeout_seconds
+            numbers[slot("stop_timeout_seconds")] = self.tally.stop_timeout_seconds
             if self.tally.report is None:
                 self._fill_gauges(numbers, account)
             return numbers
@@ -216,7 +227,21 @@ class Meter:
         delivery, spool = self._delivery, self._spool
         numbers[slot("buffer_bytes")] = account.bytes_held
         numbers[slot("buffer_bytes_max")] = self._buffer.bytes_max
+        numbers[slot("buffer_fullest_ratio")] = account.bytes_held / self._buffer.bytes_max
         numbers[slot("clients")] = 1
         numbers[slot("connected")] = delivery.state is State.READY
         numbers[slot("inflight_chunks")] = delivery.inflight_chunks
         numbers[slot("spool_bytes")] = 0 if spool is None else spool.bytes_on_disk
+        if self.tally.recovery is not None:
+            numbers[slot("recovery_unknown_version")] = self.tally.recovery.unknown_version
+
+
+def _where_end_is(stream: StreamReport) -> str:
+    """Return which of `STREAM_ENDS` it is."""
+    if stream.end is None or _holds(stream.unacked + stream.spilled, stream.end):
+        return "unproven"
+    return "spooled" if _holds(stream.spooled, stream.end) else "acked"
+
+
+def _holds(ranges: Ranges, number: int) -> bool:
+    return any(first <= number <= last for first, last in ranges)

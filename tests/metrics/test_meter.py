@@ -15,7 +15,16 @@ from logship.buffer.counters import DrainReport
 from logship.buffer.overflow import Admission
 from logship.client import Client
 from logship.delivery import Delivery
-from logship.metering.measures import CLIENT_MEASURES, SLOTS, Kind, Numbers, slot
+from logship.metering.measures import (
+    CLIENT_MEASURES,
+    SLOTS,
+    Kind,
+    Numbers,
+    buried,
+    slot,
+    summed,
+    zeros,
+)
 from logship.metering.meter import Meter
 from logship.metering.process import Process
 from logship.settings import Settings
@@ -212,15 +221,29 @@ async def test_while_it_lives_the_waiting_make_up_the_sum(stderr: Stderr) -> Non
         numbers = watched.read()
         assert numbers["records_acked_total"] == 100
         assert numbers["ack_seconds +Inf"] == numbers["chunks_sent_total"]
-    watched.read()
-    assert_agrees(named(client._meter.read()), await client.close())
+    numbers = watched.read()
+    assert_agrees(numbers, await client.close())
+    assert numbers["stream_ends_total acked"] == 1
+    assert numbers["drains_total under_half"] == 1
+    assert "buffer_fullest_ratio" not in numbers
+
+
+def test_the_fullest_buffer_is_not_hidden_by_the_others() -> None:
+    full, empty = a_buffer(bytes_max=1000), a_buffer(bytes_max=100_000)
+    for number in range(5):
+        full.offer("t", body(number))
+    readings = [a_meter(full).read(), a_meter(empty).read()]
+    together = named(summed(readings, zeros()))
+    assert together["buffer_fullest_ratio"] == full.bytes_held / 1000
+    assert together["buffer_bytes"] == full.bytes_held
+    assert "buffer_fullest_ratio" not in named(buried(readings[0], readings[1]))
 
 
 async def test_what_a_drain_spills_counts_as_spilled_when_it_is_over(stderr: Stderr) -> None:
     """Until then its ack may still come; the report says which it was, and so do the metrics."""
     sidecar = Sidecar()
     sidecar.acks = False
-    client = a_client(sidecar, stderr)
+    client = a_client(sidecar, stderr, stop_timeout_seconds=0.5)
     client.start()
     watched = Watched(client._meter)
     for number in range(100):
@@ -233,7 +256,10 @@ async def test_what_a_drain_spills_counts_as_spilled_when_it_is_over(stderr: Std
         await asyncio.sleep(0.001)
     report = await closing
     assert report.spilled == 100
-    assert_agrees(watched.read(), report)
+    numbers = watched.read()
+    assert_agrees(numbers, report)
+    assert numbers["stream_ends_total unproven"] == 1
+    assert numbers["drains_total over_half"] == 1
 
 
 async def test_refused_records_are_counted_after_the_end(stderr: Stderr) -> None:

@@ -350,6 +350,7 @@ def test_a_file_of_another_version_is_reported_and_never_deleted(tmp_path: Path)
     segment.write_bytes(data)
     sidecar = recover(tmp_path)
     assert sidecar.leftovers.counters.refused == 1
+    assert sidecar.leftovers.counters.unknown_version == 1
     assert "version 99" in sidecar.leftovers.counters.notes[0]
     assert segment.read_bytes() == data
     assert sidecar.controls == []  # a stream whose records are not known is not ended
