@@ -5,6 +5,7 @@ Nothing of logship's is imported: what is shown is what a stranger sees.
 
 from __future__ import annotations
 
+import re
 import threading
 import urllib.request
 from http.client import HTTPException
@@ -13,7 +14,12 @@ from types import TracebackType
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
 from prometheus_client.parser import text_string_to_metric_families as parse_classic
 
+from tests.support.programs import Program
+
 OPENMETRICS = "application/openmetrics-text; version=1.0.0; charset=utf-8"
+
+SERVED_ON = re.compile(r"metrics are served on http://127\.0\.0\.1:(\d+)/metrics")
+"""What a program says that was told to serve on any free port."""
 
 Samples = dict[str, float]
 """Values by name and labels, as `logship_connects_total{result="ok"}`."""
@@ -57,6 +63,14 @@ def parsed(text: str, *, openmetrics: bool = False) -> Samples:
                 raise ValueError(f"{key} is there twice")
             samples[key] = sample.value
     return samples
+
+
+def port_said_by(program: Program) -> int:
+    """Wait until a program says where it serves, and return that."""
+    program.until_true(lambda: SERVED_ON.search(program.stderr) is not None, "a port is said")
+    found = SERVED_ON.search(program.stderr)
+    assert found
+    return int(found[1])
 
 
 def is_counter(key: str) -> bool:

@@ -21,16 +21,23 @@ from prometheus_client import CollectorRegistry, generate_latest
 from logship.metering.measures import BUILD, CLIENT_MEASURES, PAGES_REFUSED, RECEIVER_MEASURES
 from logship.metrics import CountsCollector, LogshipCollector, serve
 from logship.receiver.counts import Counts
-from tests.metrics.scraping import OPENMETRICS, Samples, Scraper, fetch, parsed, scrape
+from tests.metrics.scraping import (
+    OPENMETRICS,
+    SERVED_ON,
+    Samples,
+    Scraper,
+    fetch,
+    parsed,
+    port_said_by,
+    scrape,
+)
 from tests.process.conftest import Sidecar
 from tests.support.programs import Program, Programs
+from tests.support.prometheus import Prometheus, why_no_prometheus
 from tests.support.receiver_process import RECEIVE, ReceiverProcess
-from tests.support.servers import ReservedPort
 from tests.support.waiting import wait_until
 
 LOGSHIP = RECEIVE[:-1]
-SERVED_ON = re.compile(r"metrics are served on http://127\.0\.0\.1:(\d+)/metrics")
-
 LOG_UNTIL_TOLD = """
     import logship
     from application import log, ready, wait_for
@@ -41,14 +48,6 @@ LOG_UNTIL_TOLD = """
     ready()
     wait_for("end")
 """
-
-
-def port_said_by(program: Program) -> int:
-    """Wait until a program says where it serves, and return that."""
-    program.until_true(lambda: SERVED_ON.search(program.stderr) is not None, "a port is said")
-    found = SERVED_ON.search(program.stderr)
-    assert found
-    return int(found[1])
 
 
 def families_of(measures: tuple[object, ...]) -> set[str]:
@@ -441,51 +440,25 @@ def test_promtool_has_nothing_to_complain_of(programs: Programs) -> None:
 
 
 def test_a_real_prometheus_scrapes_it(programs: Programs, tmp_path: Path) -> None:
-    prometheus = shutil.which("prometheus")
-    if prometheus is None:
-        pytest.skip("prometheus is not installed")
+    if why := why_no_prometheus():
+        pytest.skip(why)
     program = programs.start(LOG_UNTIL_TOLD, environ={"LOGSHIP_METRICS_PORT": "0"})
     target = f"127.0.0.1:{port_said_by(program)}"
-    (tmp_path / "prometheus.yml").write_text(
-        "global: {scrape_interval: 200ms, scrape_timeout: 200ms}\n"
-        f"scrape_configs: [{{job_name: app, static_configs: [{{targets: ['{target}']}}]}}]\n"
-    )
-    reserved = ReservedPort()
-    words = [
-        f"--config.file={tmp_path / 'prometheus.yml'}",
-        f"--storage.tsdb.path={tmp_path / 'data'}",
-        f"--web.listen-address=127.0.0.1:{reserved.number}",
-    ]
-    with (tmp_path / "prometheus.log").open("wb") as log:
-        process = subprocess.Popen([prometheus, *words], stdout=log, stderr=log)
-
-    def answer(expression: str) -> list[float]:
-        url = f"http://127.0.0.1:{reserved.number}/api/v1/query"
-        query = urllib.parse.urlencode({"query": expression})
-        try:
-            with urllib.request.urlopen(f"{url}?{query}", timeout=20) as said:
-                result = json.load(said)["data"]["result"]
-        except OSError:
-            return []
-        return [float(each["value"][1]) for each in result]
-
-    try:
-        expected = {
-            "logship_records_acked_total": [100],
-            "sum(logship_records_dropped_total)": [0],
-            "logship_buffer_bytes / logship_buffer_bytes_max": [0],
-            "logship_build_info": [1],
-        }
+    expected = {
+        "logship_records_acked_total": [100],
+        "sum(logship_records_dropped_total)": [0],
+        "logship_buffer_bytes / logship_buffer_bytes_max": [0],
+        "logship_build_info": [1],
+    }
+    with Prometheus(tmp_path, {target: {"job": "application"}}) as prometheus:
         for expression, values in expected.items():
             wait_until(
-                lambda expression=expression, values=values: answer(expression) == values,  # type: ignore[misc]
+                lambda expression=expression, values=values: (  # type: ignore[misc]
+                    prometheus.values(expression) == values
+                ),
                 f"{expression} is {values}",
                 60,
             )
-    finally:
-        process.terminate()
-        process.wait(20)
-        reserved.close()
 
 
 def test_cloudwatchs_line_follows_the_report(programs: Programs) -> None:

@@ -1,0 +1,257 @@
+"""Every alert fires when what it is about happens to a real process, and no other alert does.
+
+Real processes, real faults, a real Prometheus with the committed rules. In `make test` a minute
+of the rules is a second; `make proof` leaves them as they are, and takes twelve minutes.
+"""
+
+from __future__ import annotations
+
+import re
+import signal
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+from tests.alerts.expressions import ALERTING, RECORDING, rules_of
+from tests.metrics.conftest import gate, programs, sidecar
+from tests.metrics.scraping import port_said_by, scrape
+from tests.process.conftest import Sidecar
+from tests.support.programs import Program, Programs
+from tests.support.programs_gate import Gate
+from tests.support.prometheus import Labels, Prometheus, why_no_prometheus
+from tests.support.servers import ReservedPort
+from tests.support.waiting import wait_until
+
+__all__ = ["gate", "programs", "sidecar"]
+
+FIRED = 'max by (instance, alertname) (max_over_time(ALERTS{alertstate="firing"}[1h]))'
+
+VERSION_AT, CHUNK_ID_AT = 8, 64 + 40
+"""Bytes of a segment; see docs/spool-format.md."""
+
+_DURATION = re.compile(r"(?<=[\[ ])(\d+)(s|m|h)\b(?! )")
+_MILLISECONDS = {"s": 1000, "m": 60_000, "h": 3_600_000}
+
+LOG_UNTIL_TOLD = """
+    import logging
+    import logship
+    from application import ready, wait_for
+    client = logship.install(level="INFO")
+    for number in range(100):
+        logging.info("number %d", number)
+    ready()
+    wait_for("end")
+"""
+
+LOG_FASTER_THAN_THE_BUFFER_LASTS = """
+    import logging
+    import logship
+    from application import ready, wait_for
+    client = logship.install(level="INFO")
+    for number in range(200):
+        logging.info("x" * 1000)
+    ready()
+    wait_for("end")
+"""
+
+END_A_CLIENT_THAT_GETS_NO_ACK = """
+    import logship
+    from application import ready, wait_for
+    client = logship.BackgroundClient()
+    client.emit({"message": "hi"})
+    assert client.close(timeout=1).spilled == 1
+    ready()
+    wait_for("end")
+"""
+
+LOG_STEADILY = """
+    import logging, os, time
+    import logship
+    from application import ready
+    logship.install(level="INFO")
+    ready()
+    pause = float(os.environ["TEST_PAUSE_SECONDS"])
+    while True:
+        logging.info("x" * 10_000)
+        time.sleep(pause)
+"""
+
+RECOVER = """
+    import sys
+    from logship.cli import main
+    sys.argv[1:] = ["recover", "--watch", "--metrics-port", "0", "--spool", {spool!r}]
+    main()
+"""
+
+
+def quickened(rules: Path, directory: Path, minute_seconds: float) -> Path:
+    """Write the rules as they are, but with minutes that last `minute_seconds`; return the file."""
+
+    def shorter(found: re.Match[str]) -> str:
+        return f"{round(int(found[1]) * _MILLISECONDS[found[2]] * minute_seconds / 60)}ms"
+
+    path = directory / rules.name
+    path.write_text(_DURATION.sub(shorter, rules.read_text()))
+    return path
+
+
+@dataclass
+class Estate:
+    """Programs in trouble, each a target of one Prometheus, and the alerts that it must cause."""
+
+    programs: Programs
+    sidecar: Sidecar
+    directory: Path
+    stack: ExitStack
+    targets: dict[str, Labels] = field(default_factory=dict)
+    expected: set[tuple[str, str]] = field(default_factory=set)
+
+    def add(self, instance: str, port: int, *alerts: str, job: str = "application") -> None:
+        """Have a port scraped."""
+        self.targets[f"127.0.0.1:{port}"] = {"job": job, "instance": instance}
+        self.expected |= {(instance, alert) for alert in alerts}
+
+    def start(self, source: str, gate: Gate | None = None, **environ: str) -> Program:
+        """Start a program that serves its metrics, if nothing else is said."""
+        return self.programs.start(
+            source,
+            endpoint=None if gate is None else gate.endpoint,
+            environ={"LOGSHIP_METRICS_PORT": "0", **environ},
+        )
+
+    def gate(self) -> Gate:
+        """Return a port of its own before the sidecar, shut."""
+        return self.stack.enter_context(Gate(self.sidecar.port))
+
+    def silent_gate(self) -> Gate:
+        """Return a sidecar that takes everything and acknowledges nothing."""
+        gate = self.gate()
+        gate.silence()
+        return gate
+
+
+@pytest.fixture
+def estate(programs: Programs, sidecar: Sidecar, tmp_path: Path) -> Iterator[Estate]:
+    if why := why_no_prometheus():
+        pytest.skip(why)
+    with ExitStack() as stack:
+        yield Estate(programs, sidecar, tmp_path, stack)
+
+
+def all_is_well(estate: Estate) -> None:
+    program = estate.start(LOG_UNTIL_TOLD)
+    estate.add("healthy", port_said_by(program))
+
+
+def nobody_listens_and_the_buffer_is_full(estate: Estate) -> None:
+    program = estate.start(
+        LOG_FASTER_THAN_THE_BUFFER_LASTS,
+        estate.gate(),
+        LOGSHIP_BUFFER_BYTES_MAX="65536",
+        LOGSHIP_CHUNK_BYTES_MAX="8192",
+        LOGSHIP_OVERFLOW="drop_newest",
+        LOGSHIP_LAST_RESORT="none",
+    )
+    alerts = ("LogshipRecordsDropped", "LogshipBufferFilling", "LogshipDisconnected")
+    estate.add("cut-off", port_said_by(program), *alerts)
+
+
+def a_worker_is_killed(estate: Estate) -> None:
+    """Another one, which is well, answers for both."""
+    pages = {"LOGSHIP_METRICS_DIR": str(estate.directory / "pages")}
+    survivor = estate.start(LOG_UNTIL_TOLD, **pages)
+    port = port_said_by(survivor)
+    victim = estate.programs.start(
+        LOG_UNTIL_TOLD, endpoint=estate.silent_gate().endpoint, environ=pages
+    )
+    victim.until_ready()
+    wait_until(lambda: scrape(port)["logship_records_waiting"] == 100, "its page is written")
+    victim.signal(signal.SIGKILL)
+    victim.end()
+    estate.add("killed", port, "LogshipStreamEndMissing", "LogshipRecordsUnacked")
+
+
+def the_end_is_not_acknowledged_in_time(estate: Estate) -> None:
+    program = estate.start(
+        END_A_CLIENT_THAT_GETS_NO_ACK, estate.silent_gate(), LOGSHIP_STOP_TIMEOUT_SECONDS="1.5"
+    )
+    program.until_ready()
+    estate.add("slow", port_said_by(program), "LogshipStreamEndUnproven", "LogshipDrainSlow")
+
+
+def the_spool_grows(estate: Estate, minute_seconds: float) -> None:
+    spool = estate.directory / "growing"
+    spool.mkdir()
+    program = estate.start(
+        LOG_STEADILY,
+        estate.silent_gate(),
+        LOGSHIP_SPOOL_DIR=str(spool),
+        TEST_PAUSE_SECONDS=str(0.005 * minute_seconds),
+    )
+    estate.add("behind", port_said_by(program), "LogshipSpoolGrowing")
+
+
+def a_spool_is_of_another_version_and_one_is_damaged(estate: Estate) -> None:
+    spool = estate.directory / "left"
+    spool.mkdir()
+    for byte in (VERSION_AT, CHUNK_ID_AT):
+        directory = estate.directory / f"killed-{byte}"
+        directory.mkdir()
+        program = estate.programs.start(
+            LOG_UNTIL_TOLD,
+            endpoint=estate.silent_gate().endpoint,
+            environ={"LOGSHIP_SPOOL_DIR": str(directory)},
+        )
+        program.until_ready()
+        program.signal(signal.SIGKILL)
+        program.end()
+        segment = min(directory.glob("*/segment-*"))
+        data = bytearray(segment.read_bytes())
+        data[byte] ^= 0x63
+        segment.write_bytes(data)
+        segment.parent.rename(spool / segment.parent.name)
+    recoverer = estate.programs.start(RECOVER.format(spool=str(spool)))
+    alerts = ("LogshipSpoolUnknownVersion", "LogshipQuarantined")
+    estate.add("recoverer", port_said_by(recoverer), *alerts, job="recoverer")
+
+
+def nobody_can_be_scraped(estate: Estate) -> None:
+    reserved = ReservedPort()
+    estate.stack.callback(reserved.close)
+    estate.add("gone", reserved.number, "LogshipMetricsMissing")
+
+
+@pytest.mark.parametrize(
+    "minute_seconds", [1, pytest.param(60, marks=[pytest.mark.proof, pytest.mark.timeout(1500)])]
+)
+def test_each_alert_fires_for_its_cause_and_for_nothing_else(
+    estate: Estate, tmp_path: Path, minute_seconds: int
+) -> None:
+    the_spool_grows(estate, minute_seconds)
+    all_is_well(estate)
+    nobody_listens_and_the_buffer_is_full(estate)
+    a_worker_is_killed(estate)
+    the_end_is_not_acknowledged_in_time(estate)
+    a_spool_is_of_another_version_and_one_is_damaged(estate)
+    nobody_can_be_scraped(estate)
+    assert {alert for _, alert in estate.expected} == {
+        rule["alert"] for rule in rules_of(ALERTING)
+    }, "every alert is caused"
+    rules = [quickened(each, tmp_path, minute_seconds) for each in (RECORDING, ALERTING)]
+    with Prometheus(tmp_path, estate.targets, rules=rules) as prometheus:
+        wait_until(
+            lambda: fired(prometheus) >= estate.expected,
+            f"these fire: {sorted(estate.expected)}",
+            20 * minute_seconds + 60,
+        )
+        assert fired(prometheus) == estate.expected
+        for rule in prometheus.rules():
+            assert rule["health"] == "ok", rule.get("lastError")
+
+
+def fired(prometheus: Prometheus) -> set[tuple[str, str]]:
+    """Return instance and name of each alert that fires or did."""
+    return {(each["instance"], each["alertname"]) for each, _ in prometheus.series(FIRED)}
