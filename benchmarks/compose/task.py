@@ -91,6 +91,7 @@ class Task:
         self._environ = os.environ | {
             "LOGSHIP_FIRELENS_PORT": str(port),
             "LOGSHIP_PROMETHEUS_PORT": "0",  # any
+            "LOGSHIP_GRAFANA_PORT": "0",
         }
 
     def __enter__(self) -> Self:

@@ -12,7 +12,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-import yaml
+import yaml  # type: ignore[import-untyped]
 from prometheus_client import CollectorRegistry, generate_latest
 
 from logship.metering.process import Process
@@ -26,6 +26,8 @@ RECORDING, ALERTING = RULES / "recording_rules.yml", RULES / "alerting_rules.yml
 
 PROMETHEUS_OWN = {"up", "ALERTS"}
 
+TARGET_LABELS = {"job", "instance"}
+
 _STRING = re.compile(r'"[^"]*"' + r"|'[^']*'")
 _SELECTOR = re.compile(r"([a-zA-Z_:][\w:]*)\s*(\{[^{}]*\})?")
 _GROUPING = re.compile(r"\b(by|without|on|ignoring|group_left|group_right)\s*\(([^()]*)\)")
@@ -34,9 +36,14 @@ _MATCHER = re.compile(r'(\w+)\s*(=~|!~|!=|=)\s*"([^"]*)"')
 _WORDS = {"and", "or", "unless", "offset", "bool", "by", "without", "on", "ignoring", "e", "Inf"}
 
 
+def yaml_of(path: Path) -> Any:
+    """Return what is in a YAML file."""
+    return yaml.safe_load(path.read_text())
+
+
 def rules_of(path: Path) -> list[dict[str, Any]]:
     """Return the rules of a file."""
-    groups = yaml.safe_load(path.read_text())["groups"]
+    groups = yaml_of(path)["groups"]
     return [rule for group in groups for rule in group["rules"]]
 
 
@@ -75,5 +82,7 @@ def unknown_values_in(expression: str) -> Iterator[str]:
     for name, matchers in _SELECTOR.findall(expression):
         labelled = [each for each in exported() if each.partition("{")[0] == name]
         for label, _, value in _MATCHER.findall(matchers):
-            if labelled and not any(f'{label}="{value}"' in each for each in labelled):
+            if label in TARGET_LABELS or not labelled:
+                continue
+            if not any(f'{label}="{value}"' in each for each in labelled):
                 yield f'{name}{{{label}="{value}"}}'

@@ -143,6 +143,7 @@ def estate(programs: Programs, sidecar: Sidecar, tmp_path: Path) -> Iterator[Est
 
 def all_is_well(estate: Estate) -> None:
     program = estate.start(LOG_UNTIL_TOLD)
+    program.until_ready()
     estate.add("healthy", port_said_by(program))
 
 
@@ -162,7 +163,7 @@ def nobody_listens_and_the_buffer_is_full(estate: Estate) -> None:
 def a_worker_is_killed(estate: Estate) -> None:
     """Another one, which is well, answers for both."""
     pages = {"LOGSHIP_METRICS_DIR": str(estate.directory / "pages")}
-    survivor = estate.start(LOG_UNTIL_TOLD, **pages)
+    survivor = estate.start(LOG_UNTIL_TOLD, None, **pages)
     port = port_said_by(survivor)
     victim = estate.programs.start(
         LOG_UNTIL_TOLD, endpoint=estate.silent_gate().endpoint, environ=pages
