@@ -197,10 +197,11 @@ def test_a_child_that_leaves_by_os_exit_disturbs_its_parent_in_nothing(
 def test_a_fork_that_runs_no_hooks_is_noticed_by_the_pid(
     programs: Programs, sidecar: Sidecar
 ) -> None:
-    """As uWSGI forks without --py-call-osafterfork: Python does not know that it happened."""
+    """As under uWSGI without --py-call-osafterfork; there Python's own hooks do not run either."""
     ended = programs.start(
         """
-        import ctypes, os, sys
+        import os, sys
+        os.register_at_fork = lambda **hooks: None
         import logship
         from application import log, progress
         logship.install(level="INFO", linger_seconds=5.0)
@@ -209,7 +210,7 @@ def test_a_fork_that_runs_no_hooks_is_noticed_by_the_pid(
         """
         for _ in range(20):
             log("before the fork")
-        child = ctypes.PyDLL(None).fork()  # PyDLL: with the GIL held, as uWSGI does
+        child = os.fork()
         for _ in range(20):
             log("after the fork")
         if child == 0:
