@@ -17,10 +17,12 @@ VERSION := $(shell $(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info[:2
 VENV := .venv/$(VERSION)
 RUN := $(VENV)/bin/python
 READY := $(VENV)/.ready
+STANDALONE := .venv/standalone-$(VERSION)
+DIST ?= dist
 SEEDS ?= 2000
 WORKERS ?= 5
 
-.PHONY: help demo test test-again sim lint format proof lock clean
+.PHONY: help demo test test-again sim lint format proof standalone lock clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -58,11 +60,19 @@ proof: $(READY) ## the loss matrix and the lifecycle tests with full counts; wri
 	$(RUN) -m benchmarks proof --json benchmarks/results/proof.json
 	$(RUN) -m pytest -n $(WORKERS) -m proof
 
-lock: ## resolve requirements/dev.in again into requirements/dev.txt
+standalone: ## dist/logship/: the command with a Python of its own, for images that have none
+	$(PYTHON) -m venv --clear $(STANDALONE)
+	$(STANDALONE)/bin/pip install --quiet --disable-pip-version-check -r requirements/standalone.txt
+	$(STANDALONE)/bin/pip install --quiet --disable-pip-version-check --no-deps .
+	$(STANDALONE)/bin/python standalone/build.py --out $(DIST)
+
+lock: ## resolve requirements/*.in again into requirements/*.txt
 	$(PYTHON) -m venv --clear .venv/lock
 	.venv/lock/bin/pip install --quiet --disable-pip-version-check pip-tools
 	.venv/lock/bin/pip-compile --quiet --upgrade --strip-extras --no-emit-index-url --no-emit-find-links \
 		--output-file requirements/dev.txt pyproject.toml requirements/dev.in
+	.venv/lock/bin/pip-compile --quiet --upgrade --allow-unsafe --strip-extras --no-emit-index-url --no-emit-find-links \
+		--output-file requirements/standalone.txt pyproject.toml requirements/standalone.in
 
 clean: ## remove what the targets above made
-	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .hypothesis out
+	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .hypothesis out dist

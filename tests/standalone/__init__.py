@@ -1,0 +1,1 @@
+"""Tests of the self-contained build of the command."""
