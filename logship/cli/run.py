@@ -112,11 +112,19 @@ def _read_receipt(ctx: click.Context, param: click.Parameter, value: Path | None
     help="How long to wait, after CMD's end, for processes that it left behind and that still "
     "hold its output.",
 )
+@click.option(
+    "--metrics-port",
+    type=click.IntRange(0, 65535),
+    metavar="PORT",
+    help="Serve the numbers of all logship clients, in CMD too (default: LOGSHIP_METRICS_PORT, "
+    "else none); 0 is any free port, printed on stderr.",
+)
 def command(
     words: tuple[str, ...],
     tag: str | None,
     stop_timeout: float | None,
     push_back: float | None,
+    metrics_port: int | None,
     mapping: dict[int, int],
     **options: Any,
 ) -> None:
@@ -159,6 +167,7 @@ def command(
         "tag": tag,
         "stop_timeout_seconds": stop_timeout,
         "block_seconds_max": push_back,
+        "metrics_port": metrics_port,
     }
     settings = _settings({name: value for name, value in given.items() if value is not None})
     if settings.disabled:

@@ -26,7 +26,7 @@ from logship.lastresort import LastResort
 from logship.metering.measures import Numbers, buried, summed, zeros
 from logship.metering.meter import Meter, Tally
 from logship.metering.pages import Claim, Page, Pages, PagesError, Total
-from logship.settings import Settings
+from logship.settings import Settings, variable_name
 from logship.threads import OwnThread
 
 WRITE_SECONDS = 1.0
@@ -78,11 +78,16 @@ def environ_for_children(settings: Settings) -> dict[str, str]:
     """Return the variables by which the clients of child processes are counted with ours.
 
     For a supervisor, whose children may have a spool that it has not: they would keep their pages
-    there, and contend for the port.
+    there, and contend for the port. None of them serves, for the supervisor outlives them.
     """
     choices = Choices.of(settings)
     directory = None if choices is None else choices.pages_directory()
-    return {} if directory is None else {"LOGSHIP_METRICS_DIR": str(directory.absolute())}
+    if directory is None:
+        return {}
+    return {
+        variable_name("metrics_dir"): str(directory.absolute()),
+        variable_name("metrics_port"): "",
+    }
 
 
 class Endpoint(Protocol):
@@ -172,8 +177,17 @@ class Process:
     def total(self) -> Total:
         """Return the numbers of the container, where pages are kept, else of this process."""
         self._be_this_process()
-        pages = None if self._outlet is None else self._outlet.refreshed()
-        return Total(self.read(), 0) if pages is None else pages.total()
+        if self._outlet is None:
+            return Total(self.read(), 0)
+        pages = self._outlet.refreshed()
+        if pages is not None:
+            return pages.total()
+        return self._outlet.last_total or Total(self.read(), 0)
+
+    def end_pages(self) -> None:
+        """Let go of the directory of the pages, before whoever made it removes it."""
+        if self._outlet is not None:
+            self._outlet.end()
 
     @property
     def is_done(self) -> bool:
@@ -224,6 +238,7 @@ class Outlet:
         self._page: Page | None = None
         self._claim: Claim | None = None
         self._endpoint: Endpoint | None = None
+        self.last_total: Total | None = None
 
     def start(self) -> None:
         """Start the thread."""
@@ -244,6 +259,15 @@ class Outlet:
         with self._lock:
             self._write()
             return self._pages if self._page is not None else None
+
+    def end(self) -> None:
+        """Write no more: the directory is about to go. Who asks is told the sum as it is now."""
+        pages = self.refreshed()
+        with self._lock:
+            if pages is not None:
+                self.last_total = pages.total()
+                self._page = self._pages = None
+                pages.close()
 
     def abandon(self) -> None:
         """In a forked child: close what is the parent's, and touch none of the locks."""
@@ -272,6 +296,8 @@ class Outlet:
 
     def _write(self) -> None:
         """Write the page, making what it needs; under the lock."""
+        if self.last_total is not None:
+            return
         if not self._is_open:
             self._is_open = True
             self._open_pages()

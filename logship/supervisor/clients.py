@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import dataclasses
 import os
 import shutil
 import tempfile
@@ -21,6 +22,7 @@ from logship.buffer.leftovers import RecoveryCounters
 from logship.buffer.lives import LIFE_NAME, QUARANTINE, SUPERVISED, filesystem_of
 from logship.drain import DrainPlan
 from logship.lastresort import LastResort
+from logship.metering.process import environ_for_children
 from logship.process import stopfile
 from logship.process.clock import StopClock
 from logship.recovery import Recoverer, RecoveryReport
@@ -39,7 +41,7 @@ _OPEN_AS_TMP = 0o1777
 
 
 class PrivateDirectory:
-    """A directory of this process's, with the spool and the stop file in it.
+    """A directory of this process's, with the spool, the stop file and pages of numbers in it.
 
     Clients that belong to another user than we do must reach it too, if we are root. Then others
     may enter it, but not list it, and its name is not to be guessed; in the spool, as in /tmp,
@@ -52,12 +54,15 @@ class PrivateDirectory:
     def __init__(self) -> None:
         self.path = _made()
         self.spool = self.path / "spool"
+        self.metrics = self.path / "metrics"
         self.stop_file = self.path / "stop"
         self.spool.mkdir(mode=0o700)
+        self.metrics.mkdir(mode=0o700)
         (self.path / SUPERVISED).touch()
         if os.geteuid() == 0:
             self.path.chmod(_OPEN_TO_THOSE_WHO_KNOW_IT)
             self.spool.chmod(_OPEN_AS_TMP)
+            self.metrics.chmod(_OPEN_AS_TMP)
 
     def remove(self) -> bool:
         """Remove it, unless something is left on the spool; tell whether it is gone."""
@@ -69,24 +74,45 @@ class PrivateDirectory:
         return not self.path.exists()
 
 
+def private_directory() -> tuple[PrivateDirectory | None, str]:
+    """Return a new directory, or None and what a person should be told."""
+    try:
+        return PrivateDirectory(), ""
+    except OSError as error:
+        return None, (
+            f"no directory for temporary files can be made ({error}); logship clients inside "
+            "the command have no spool, and what they have not shipped when they are killed "
+            "is lost; set TMPDIR to a directory that can be written"
+        )
+
+
+def settings_with_pages(settings: Settings, directory: PrivateDirectory | None) -> Settings:
+    """Return our settings, with our directory for the numbers of all, if no other one is chosen."""
+    chosen = settings.metrics_dir or settings.spool_dir
+    if settings.metrics_port is None or chosen is not None or directory is None:
+        return settings
+    return dataclasses.replace(settings, metrics_dir=str(directory.metrics))
+
+
 def environment_for(
-    environ: Mapping[str, str], directory: PrivateDirectory | None, buffer_bytes_max: int
+    environ: Mapping[str, str], directory: PrivateDirectory | None, settings: Settings
 ) -> dict[str, str]:
     """Return the command's environment: what we were given, and what clients in it should know.
 
     Args:
         environ: What we were given.
         directory: Ours, or None where none could be made.
-        buffer_bytes_max: What a client may hold in memory, for a spool that is memory.
+        settings: Of our client. What it may hold in memory bounds a spool that is memory, and
+            where it keeps its numbers they keep theirs.
     """
-    given = dict(environ)
+    given = {**environ, **environ_for_children(settings)}
     if directory is None:
         return given
     given[stopfile.VARIABLE] = str(directory.stop_file)
     if not given.get(SPOOL_VARIABLE):
         given[SPOOL_VARIABLE] = str(directory.spool)
         if filesystem_of(directory.spool) in _IN_MEMORY and not given.get(SPOOL_BYTES_VARIABLE):
-            given[SPOOL_BYTES_VARIABLE] = str(max(_SPOOL_BYTES_MIN, buffer_bytes_max))
+            given[SPOOL_BYTES_VARIABLE] = str(max(_SPOOL_BYTES_MIN, settings.buffer_bytes_max))
     return given
 
 

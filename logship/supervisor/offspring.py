@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Mapping
 
 from logship.drain import DrainPlan
+from logship.metering.process import HERE
 from logship.process import stopfile
 from logship.process.clock import StopClock
 from logship.recovery import RecoveryReport
@@ -34,13 +35,19 @@ class Offspring:
         clock: Our stop clock.
         shipping: Through which a person is told.
         wake: Wakes the main loop; from any thread.
+        directory: Ours, or None where none could be made.
 
     Attributes:
         is_being_killed: Whether we are killing them, so that violent deaths are no news.
     """
 
     def __init__(
-        self, settings: Settings, clock: StopClock, shipping: Shipping, wake: Callable[[], None]
+        self,
+        settings: Settings,
+        clock: StopClock,
+        shipping: Shipping,
+        wake: Callable[[], None],
+        directory: PrivateDirectory | None,
     ) -> None:
         self.is_being_killed = False
         self._settings = settings
@@ -48,7 +55,7 @@ class Offspring:
         self._shipping = shipping
         self._wake = wake
         self._oom = OomWatch()
-        self._directory = self._make_directory()
+        self._directory = directory
         self._witness = None if self._directory is None else Witness(self._directory.spool)
         self._recovery: Recovery | None = None
         self._is_ending = False
@@ -59,7 +66,7 @@ class Offspring:
 
     def environment(self, environ: Mapping[str, str]) -> dict[str, str]:
         """Return the command's environment, made from ours."""
-        return environment_for(environ, self._directory, self._settings.buffer_bytes_max)
+        return environment_for(environ, self._directory, self._settings)
 
     def announce_stop(self, deadline_seconds: float) -> None:
         """Tell clients when they must be done, monotonic seconds."""
@@ -121,6 +128,7 @@ class Offspring:
 
     def remove_directory(self) -> None:
         """Remove the spool; if something is left on it, say what to do with that."""
+        HERE.end_pages()
         if self._directory is not None and not self._directory.remove():
             self._shipping.say(
                 f"something is left on the spool {self._directory.spool}; "
@@ -175,14 +183,3 @@ class Offspring:
             by = " by the kernel, because this container is out of memory"
         consequence = "; what it left on its spool is being shipped" if has_left else ""
         self._shipping.say(f"{death.text}{by}{consequence}")
-
-    def _make_directory(self) -> PrivateDirectory | None:
-        try:
-            return PrivateDirectory()
-        except OSError as error:
-            self._shipping.say(
-                f"no directory for temporary files can be made ({error}); logship clients inside "
-                "the command have no spool, and what they have not shipped when they are killed "
-                "is lost; set TMPDIR to a directory that can be written"
-            )
-            return None

@@ -24,6 +24,7 @@ from logship.process import stopfile
 from logship.process.clock import Started, StopClock
 from logship.settings import Settings
 from logship.supervisor import receipt
+from logship.supervisor.clients import private_directory, settings_with_pages
 from logship.supervisor.command import CannotStart, Command
 from logship.supervisor.deadlines import Deadlines
 from logship.supervisor.inlet import Inlet
@@ -81,14 +82,17 @@ class Supervisor:
     """
 
     def __init__(self, settings: Settings, options: Options, signals: Signals) -> None:
-        self._settings = settings
+        directory, why_none = private_directory()
+        self._settings = settings = settings_with_pages(settings, directory)
         self._options = options
         self._signals = signals
         # A `run` inside the command of another one has less time than it would think.
         self._clock = StopClock(settings.stop_timeout_seconds, stopfile.reader(os.environ))
         self._deadlines: Deadlines | None = None
         self._shipping = Shipping(settings, signals.wake)
-        self._offspring = Offspring(settings, self._clock, self._shipping, signals.wake)
+        if directory is None:
+            self._shipping.say(why_none)
+        self._offspring = Offspring(settings, self._clock, self._shipping, signals.wake, directory)
         self._command: Command | None = None
         self._death: Death | None = None
         self._ended_seconds = 0.0

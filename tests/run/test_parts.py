@@ -13,6 +13,7 @@ from logship.buffer.lives import filesystem_of
 from logship.errors import SettingsError
 from logship.process import stopfile
 from logship.process.clock import Started, StopClock
+from logship.settings import Settings
 from logship.supervisor.clients import PrivateDirectory, environment_for
 from logship.supervisor.deadlines import Deadlines
 from logship.supervisor.multiline import LineJoiner
@@ -147,7 +148,7 @@ def test_a_spool_in_memory_is_no_larger_than_a_buffer(
         monkeypatch.setattr("tempfile.tempdir", str(place))
         directory = PrivateDirectory()
         try:
-            environ = environment_for({"MINE": "1"}, directory, 64 * MIB)
+            environ = environment_for({"MINE": "1"}, directory, Settings(buffer_bytes_max=64 * MIB))
             assert environ["LOGSHIP_SPOOL_DIR"] == str(directory.spool)
             is_memory = filesystem_of(place) == "tmpfs"
             assert environ.get("LOGSHIP_SPOOL_BYTES_MAX") == (str(64 * MIB) if is_memory else None)

@@ -107,9 +107,7 @@ def receiver(tmp_path: Path) -> Iterator[ReceiverProcess]:
 
 
 @pytest.fixture
-def without_python(
-    built: Path, tmp_path: Path, receiver: ReceiverProcess
-) -> Iterator[RootFilesystem]:
+def without_python(built: Path, tmp_path: Path, receiver: ReceiverProcess) -> RootFilesystem:
     """A shell, four programs, and the libraries that they and the build need of the system."""
     _skip_unless_root()
     root = tmp_path / "root"
@@ -118,7 +116,7 @@ def without_python(
         (root / path.relative_to("/")).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(path, root / path.relative_to("/"))
     _finish(root, built)
-    yield RootFilesystem(root, receiver)
+    return RootFilesystem(root, receiver)
 
 
 @pytest.fixture

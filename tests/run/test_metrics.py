@@ -1,0 +1,147 @@
+"""Shows that one endpoint answers for `run` and for all clients below it, also killed ones.
+
+The clients are told nothing: whatever they are, their numbers are in one sum, and it is right.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+from collections.abc import Iterator
+
+import pytest
+
+from tests.metrics.scraping import Scraper
+from tests.run.conftest import Runs
+from tests.run.test_clients import NOWHERE
+from tests.support.programs import Program
+from tests.support.servers import ReservedPort
+from tests.support.waiting import wait_until
+
+KILLED = 'logship_processes_ended_total{result="killed"}'
+PRINTED = 40
+LOGGED = 70
+
+FAMILY = """
+    import os, signal
+    import logship
+    from application import log, new_marker, progress, ready, wait_for, write_down
+    for ships in {ships}:
+        if os.fork() == 0:
+            if not ships:
+                os.dup2(os.open(os.devnull, os.O_WRONLY), 2)  # its warnings would be records
+            {more}
+            logship.install(level="INFO", **({{}} if ships else {{"endpoints": "{nowhere}"}}))
+            for _ in range({logged}):
+                log()
+            progress(f"child {{os.getpid()}} {{int(ships)}}")
+            while True:
+                signal.pause()
+    for _ in range({printed}):
+        marker = new_marker()
+        print(marker, flush=True)
+        write_down(marker)
+    ready()
+    wait_for("end")
+"""
+
+
+@pytest.fixture
+def port() -> Iterator[int]:
+    reserved = ReservedPort()
+    yield reserved.number
+    reserved.close()
+
+
+def family(*ships: bool, more: str = "pass") -> str:
+    """Return a program that prints, and has a child for each of `ships`, which logs.
+
+    Args:
+        ships: Whether that child reaches the sidecar; where not, its records are on its spool.
+        more: A statement that the children begin with.
+    """
+    return FAMILY.format(ships=ships, nowhere=NOWHERE, logged=LOGGED, printed=PRINTED, more=more)
+
+
+def children(program: Program) -> list[tuple[int, bool]]:
+    """Return the children that have logged all: their numbers, and whether they reach anybody."""
+    told = [each.split()[1:] for each in program.progress if each.startswith("child ")]
+    return [(int(pid), ships == "1") for pid, ships in told]
+
+
+def kill_children(program: Program) -> None:
+    for pid, _ in children(program):
+        os.kill(pid, signal.SIGKILL)
+
+
+def until_shown(scraper: Scraper, key: str, value: float) -> None:
+    wait_until(lambda: scraper.value(key) == value, f"{key} is {value}", 20)
+
+
+@pytest.mark.parametrize("given", ["option", "environment"])
+def test_the_sums_are_right_though_children_are_killed(runs: Runs, port: int, given: str) -> None:
+    by_option = given == "option"
+    program = runs.start(
+        family(True, True, False, False),
+        options=("--metrics-port", str(port)) if by_option else (),
+        environ={} if by_option else {"LOGSHIP_METRICS_PORT": str(port)},
+    )
+    with Scraper(port) as scraper:
+        program.until_ready()
+        program.until_true(lambda: len(children(program)) == 4, "all children have logged")
+        written = PRINTED + 4 * LOGGED
+        assert len(program.ledger) == written
+        until_shown(scraper, "logship_records_accepted_total", written)
+        until_shown(scraper, "logship_records_acked_total", PRINTED + 2 * LOGGED)
+        kill_children(program)
+        until_shown(scraper, "logship_recovery_records_acked_total", 2 * LOGGED)
+        until_shown(scraper, KILLED, 4)
+        assert scraper.value("logship_records_acked_total") == PRINTED + 2 * LOGGED
+        assert scraper.value("logship_records_accepted_total") == written
+        assert scraper.value("logship_records_left_spooled_total") == 2 * LOGGED
+        assert scraper.value("logship_records_unacked_total") == 0
+        assert scraper.value("logship_metrics_pages_refused") == 0
+        assert scraper.went_down == []
+        program.let_go("end")
+        ended = program.end()
+    runs.verdict(ended).assert_all_delivered()
+    assert "metrics" not in ended.stderr
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
+def test_clients_of_another_user_are_in_the_sum(runs: Runs, port: int) -> None:
+    """As the workers of a server that root has started."""
+    program = runs.start(
+        family(True, True, more="os.setuid(65534)"),
+        options=("--metrics-port", str(port)),
+        environ={"TMPDIR": "/tmp"},  # a test's own directory lets nobody else in
+    )
+    with Scraper(port) as scraper:
+        written = PRINTED + 2 * LOGGED
+        until_shown(scraper, "logship_records_accepted_total", written)
+        assert scraper.value("logship_metrics_pages_refused") == 0
+        kill_children(program)
+        until_shown(scraper, KILLED, 2)
+        assert scraper.value("logship_records_accepted_total") >= written
+        assert scraper.went_down == []
+    program.let_go("end")
+    program.end()
+
+
+def test_any_free_port_is_one_for_all_and_told_once(runs: Runs) -> None:
+    program = runs.start(family(True, True), options=("--metrics-port", "0"))
+    program.until_ready()
+    told = re.compile(r"metrics are served on http://127\.0\.0\.1:(\d+)/metrics")
+    program.until_true(lambda: told.search(program.stderr) is not None, "the port is told")
+    with Scraper(int(told.findall(program.stderr)[0])) as scraper:
+        until_shown(scraper, "logship_records_acked_total", PRINTED + 2 * LOGGED)
+    kill_children(program)
+    program.let_go("end")
+    assert len(told.findall(program.end().stderr)) == 1
+
+
+def test_no_pages_and_no_endpoint_where_nobody_asked(runs: Runs) -> None:
+    ended = runs.shell('echo "${LOGSHIP_METRICS_DIR-none} ${LOGSHIP_METRICS_PORT-none}"')
+    assert ended.stderr == b""
+    assert runs.messages == ["none none"]
