@@ -31,7 +31,9 @@ def test_where_pages_lie(settings: dict[str, Any], directory: str | None) -> Non
     choices = Choices.of(chosen)
     assert choices is not None
     assert choices.pages_directory() == (None if directory is None else Path(directory))
-    expected = {} if directory is None else {"LOGSHIP_METRICS_DIR": directory}
+    expected = (
+        {} if directory is None else {"LOGSHIP_METRICS_DIR": directory, "LOGSHIP_METRICS_PORT": ""}
+    )
     assert environ_for_children(chosen) == expected
 
 
