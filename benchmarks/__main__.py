@@ -9,6 +9,7 @@ from benchmarks.demo import demo
 from benchmarks.emit import emit
 from benchmarks.latency import latency
 from benchmarks.loss import loss
+from benchmarks.performance.compare import compare
 from benchmarks.performance.suite import measure_commands, run_all_measures
 from benchmarks.proof import proof
 from benchmarks.soak import soak
@@ -19,7 +20,18 @@ def main() -> None:
     """Measure what logship promises, with real processes and an independent ledger."""
 
 
-COMMANDS = (run_all_measures, *measure_commands(), compose, demo, emit, latency, loss, proof, soak)
+COMMANDS = (
+    run_all_measures,
+    *measure_commands(),
+    compare,
+    compose,
+    demo,
+    emit,
+    latency,
+    loss,
+    proof,
+    soak,
+)
 
 for command in COMMANDS:
     main.add_command(command)

@@ -1,0 +1,66 @@
+"""`python -m benchmarks compare`: what moved beyond its spread, and whose fault it is."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from benchmarks.performance.compare import compare
+from benchmarks.performance.results import Measured, write_results
+from benchmarks.performance.statistics import ratios, spread_of
+
+
+def handler_results(path: Path, subject: str, calls_ns: list[float], nothing_ns: float) -> Path:
+    """Write results of `handler`: one value a turn, and what a handler costs that does nothing."""
+    measured = Measured({})
+    for turn, call_ns in enumerate(calls_ns):
+        measured.add(turn, "nothing", "", call_ns=nothing_ns)
+        measured.add(turn, subject, "", call_ns=call_ns)
+    write_results(path, {"handler": measured})
+    return path
+
+
+@pytest.mark.parametrize(
+    ("subject", "calls_ns", "nothing_ns", "code", "word"),
+    [
+        ("logship", [1900, 2000, 2100], 1000, 0, "0 moved"),
+        ("logship", [2900, 3000, 3100], 1000, 1, "worse"),
+        ("logship", [900, 1000, 1100], 1000, 0, "better"),
+        ("logship", [3800, 4000, 4200], 2000, 0, "0 moved"),  # the whole machine is slower
+        ("fluent-logger", [2900, 3000, 3100], 1000, 0, "not ours"),
+        ("logship", [3000], 1000, 0, "0 moved"),  # nobody knows how one value varies
+    ],
+)
+def test_only_our_own_figures_beyond_their_spread_fail(
+    tmp_path: Path, subject: str, calls_ns: list[float], nothing_ns: float, code: int, word: str
+) -> None:
+    before = handler_results(tmp_path / "a.json", subject, [1900, 2000, 2100], 1000)
+    after = handler_results(tmp_path / "b.json", subject, calls_ns, nothing_ns)
+    done = CliRunner().invoke(compare, [str(before), str(after)])
+    assert done.exit_code == code, done.output
+    assert word in done.output
+
+
+def test_a_file_of_something_else_is_named(tmp_path: Path) -> None:
+    (tmp_path / "other.json").write_text('{"rows": []}')
+    done = CliRunner().invoke(compare, [str(tmp_path / "other.json")] * 2)
+    assert done.exit_code == 2
+    assert "other.json holds no results" in done.output
+
+
+def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
+    done = CliRunner().invoke(compare, [str(tmp_path / "none.json")] * 2)
+    assert done.exit_code == 2
+    assert "none.json: No such file" in done.output
+
+
+def test_few_values_spread_from_least_to_greatest_many_by_quartiles() -> None:
+    few, many = spread_of([3.0, 1.0, 2.0]), spread_of([1.0, 2.0, 3.0, 4.0, 100.0])
+    assert (few.low, few.median, few.high) == (1.0, 2.0, 3.0)
+    assert (many.low, many.median, many.high) == (2.0, 3.0, 4.0)
+
+
+def test_ratios_are_of_the_same_turn() -> None:
+    assert ratios({0: 4.0, 1: 9.0, 2: 1.0}, {0: 2.0, 1: 3.0}) == [2.0, 3.0]
