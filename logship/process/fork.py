@@ -3,7 +3,9 @@
 Two kinds of child need two kinds of hook. Every fork through `os.fork` runs the functions of
 `os.register_at_fork`. A multiprocessing child also leaves by `os._exit`, which skips `atexit`,
 so that its records would be lost; only a `Finalize` that `register_after_fork` makes in the child
-runs there. uWSGI runs neither, which is why `BackgroundClient` compares the pid as well.
+runs there. A child of Celery's pool leaves by `os._exit` before its finalizers: Celery sends its
+signal `worker_process_shutdown` there, and that alone. uWSGI runs none of them, which is why
+`BackgroundClient` compares the pid as well.
 """
 
 from __future__ import annotations
@@ -11,11 +13,12 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable
+from typing import Any
 
 from logship import living
 
 _child_ends: list[Callable[[], None]] = []
-_registered_with: list[object] = []
+_registered_with: dict[str, object] = {}
 
 
 def register() -> None:
@@ -24,13 +27,13 @@ def register() -> None:
 
 
 def at_multiprocessing_child_end(end: Callable[[], None]) -> None:
-    """Have `end` called when a multiprocessing child of this process ends."""
+    """Have `end` called when a child of this process ends that multiprocessing or Celery made."""
     _child_ends.append(end)
-    _register_with_multiprocessing()
+    _register_with_makers_of_children()
 
 
 def _before_fork() -> None:
-    _register_with_multiprocessing()
+    _register_with_makers_of_children()
 
 
 def _after_fork_in_child() -> None:
@@ -38,14 +41,26 @@ def _after_fork_in_child() -> None:
         client.after_fork_in_child()
 
 
-def _register_with_multiprocessing() -> None:
-    """Register with multiprocessing, once the application has imported it; never import it."""
-    util = sys.modules.get("multiprocessing.util")
-    if util is None or _registered_with or not _child_ends:
+def _register_with_makers_of_children() -> None:
+    """Register with those that the application has imported; import none of them."""
+    if not _child_ends:
         return
+    for module, register_with in (
+        ("multiprocessing.util", _register_with_multiprocessing),
+        ("celery.signals", _register_with_celery),
+    ):
+        if module in sys.modules and module not in _registered_with:
+            _registered_with[module] = register_with(sys.modules[module])
+
+
+def _register_with_multiprocessing(util: Any) -> object:
     anchor = _Anchor()
-    _registered_with.append(anchor)  # multiprocessing holds it weakly
     util.register_after_fork(anchor, _Anchor.finalize_in_child)
+    return anchor  # multiprocessing holds it weakly
+
+
+def _register_with_celery(signals: Any) -> object:
+    return signals.worker_process_shutdown.connect(_end_celery_child, weak=False)
 
 
 class _Anchor:
@@ -56,6 +71,10 @@ class _Anchor:
         util = sys.modules["multiprocessing.util"]
         # The lowest priority runs last: what other finalizers log is still taken.
         util.Finalize(None, _end_child, exitpriority=-1000)
+
+
+def _end_celery_child(**_: Any) -> None:
+    _end_child()
 
 
 def _end_child() -> None:
