@@ -16,6 +16,7 @@ from logship.buffer.overflow import may_wait_here
 from logship.lastresort import LastResort
 from logship.protocol.jsonlines import json_line
 from logship.protocol.readable import plain_value
+from logship.tracing import add_span
 
 FALL_BACK_SECONDS_MAX = 1.0
 """How long a record may wait for stderr that is refused because the client is closed."""
@@ -53,8 +54,8 @@ class Handler(logging.Handler):
     """Ships log records through a client.
 
     A record becomes a mapping of the formatted message (under `message_key`), `level`, `logger`,
-    `thread` where it is not the main one, `exception` and `stack` where there are any, and every
-    `extra` field under its own name.
+    `thread` where it is not the main one, `exception` and `stack` where there are any, every
+    `extra` field under its own name, and `trace_id` and `span_id` in a span of OpenTelemetry's.
 
     Closing the handler does not close the client: `dictConfig` closes handlers, and programs go on.
 
@@ -117,6 +118,7 @@ class Handler(logging.Handler):
             fields["stack"] = record.stack_info
         if len(vars(record)) > len(_OWN_ATTRIBUTES):
             self._add_extra(fields, record)
+        add_span(fields)
         return fields
 
     def _add_extra(self, fields: dict[str, Any], record: logging.LogRecord) -> None:

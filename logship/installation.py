@@ -20,10 +20,10 @@ from typing import Any
 from logship import living
 from logship.background import BackgroundClient
 from logship.drain import DrainPlan
-from logship.errors import SettingsError, UnsupportedRuntime
+from logship.errors import SettingsError
 from logship.handler import Handler
 from logship.lastresort import flush_standard_streams
-from logship.process import fork, stopfile
+from logship.process import fork, runtimes, stopfile
 from logship.process.clock import Started, StopClock
 from logship.process.signals import StopSignals, die_as_owed
 from logship.process.watchdog import Watchdog
@@ -94,11 +94,16 @@ class Installation:
             return DrainPlan.until(now, limit if deadline is None else min(limit, deadline))
         if deadline is not None:
             return DrainPlan.until(now, deadline)
-        if self.signals is not None and self.signals.was_replaced(signal.SIGTERM):
+        if self._others_own_sigterm():
             return DrainPlan.until(now, now + settings.exit_drain_seconds)
         return DrainPlan.by_itself(
             now, settings.exit_stall_seconds, settings.exit_drain_seconds_max
         )
+
+    def _others_own_sigterm(self) -> bool:
+        """Tell whether this may be the end after a SIGTERM that we were not told of."""
+        replaced = self.signals is not None and self.signals.was_replaced(signal.SIGTERM)
+        return replaced or runtimes.is_uwsgi()
 
     def _exit_reason(self) -> str:
         return "exit" if self.clock.started is None else self.clock.started.reason
@@ -193,7 +198,8 @@ def install(
 
     Raises:
         SettingsError: A setting is wrong, or other settings are installed already.
-        UnsupportedRuntime: gevent or eventlet has patched this program.
+        UnsupportedRuntime: gevent or eventlet has patched this program, or uWSGI runs it with
+            options that make shipping impossible.
     """
     chosen = Settings.from_env(os.environ, **settings)
     with _lock:
@@ -201,7 +207,7 @@ def install(
             return _disabled(chosen)
         if _installation is not None:
             return _same(_installation, chosen)
-        _refuse_patched_programs()
+        runtimes.refuse_unsupported(is_spooled=chosen.spool_dir is not None)
         return _install(chosen, level, console)
 
 
@@ -290,27 +296,6 @@ def _disabled(settings: Settings) -> BackgroundClient:
     if _disabled_client is None:
         _disabled_client = BackgroundClient(settings)
     return _disabled_client
-
-
-def _refuse_patched_programs() -> None:
-    """Refuse a program whose threads and sockets are greenlets: our loop would be one of them."""
-    monkey = sys.modules.get("gevent.monkey")
-    if monkey is not None and (
-        monkey.is_module_patched("threading") or monkey.is_module_patched("socket")
-    ):
-        raise UnsupportedRuntime(_patched_text("gevent"))
-    patcher = sys.modules.get("eventlet.patcher")
-    if patcher is not None and (
-        patcher.is_monkey_patched("thread") or patcher.is_monkey_patched("socket")
-    ):
-        raise UnsupportedRuntime(_patched_text("eventlet"))
-
-
-def _patched_text(library: str) -> str:
-    return (
-        f"install: {library} has patched this program, so logship cannot have a thread of its own "
-        "in it; log to stdout and start the program under `logship run -- CMD …` instead"
-    )
 
 
 def _text(error: BaseException) -> str:

@@ -24,6 +24,7 @@ LAYERS: list[tuple[str, ...]] = [
     ("process.watchdog",),
     ("handler", "metrics", "ecs", "recovery", "audit", "linting", "process.signals"),
     ("process.exits", "process.fork", "process.clock", "process.stopfile", "process.__init__"),
+    ("process.runtimes", "tracing"),
     ("background",),
     ("client",),
     ("metering",),
