@@ -6,31 +6,17 @@ the parent's; the child gets a new stream, thread, socket and locks.
 
 from __future__ import annotations
 
-from collections import defaultdict
-
 from tests.process.conftest import Sidecar
 from tests.support.programs import Programs
 from tests.support.programs_gate import Gate
-from tests.support.programs_judge import Verdict, stream_of
-
-
-def _streams_by_process(verdict: Verdict) -> dict[str, set[str]]:
-    """Return the streams in which each process' records arrived; a marker names its process."""
-    streams: dict[str, set[str]] = defaultdict(set)
-    for line in verdict.lines:
-        marker = line["record"]["message"].partition(" ")[0]
-        if marker in verdict.delivered:
-            streams[marker.split("-")[1]].add(stream_of(line["record"]))
-    return streams
+from tests.support.programs_judge import Verdict
 
 
 def _assert_a_stream_each(verdict: Verdict, processes: int) -> None:
     verdict.assert_all_delivered()
     verdict.assert_no_duplicates()
-    streams = _streams_by_process(verdict)
-    assert len(streams) == processes
-    assert all(len(each) == 1 for each in streams.values())
-    assert len(set.union(*streams.values())) == processes
+    assert len(verdict.streams_by_process) == processes
+    verdict.assert_a_stream_each()
 
 
 WAIT_FOR_CHILDREN = """

@@ -256,13 +256,38 @@ class Programs:
             stderr: A descriptor for the program's stderr instead of a file.
             stdin: The same for its stdin.
         """
-        directory = self.directory / f"program-{next(_runs)}"
-        directory.mkdir()
+        directory = self._new_directory()
         text = "\n".join(textwrap.dedent(part) for part in sources)
         (directory / "program.py").write_text(text)
-        run = secrets.token_hex(4)
         first = as_pid_1_words() if as_pid_1 else ()
         command = [*before, *first, sys.executable, *python, str(directory / "program.py")]
+        program = self._start(command, directory, endpoint, environ or {}, stdin, stderr)
+        program.is_pid_1 = as_pid_1
+        return program
+
+    def start_command(
+        self, command: Sequence[str], *, environ: Mapping[str, str] | None = None
+    ) -> Program:
+        """Start a command that is there already, as an example is, in a directory of its own."""
+        return self._start(
+            command, self._new_directory(), None, environ or {}, subprocess.DEVNULL, None
+        )
+
+    def _new_directory(self) -> Path:
+        directory = self.directory / f"program-{next(_runs)}"
+        directory.mkdir()
+        return directory
+
+    def _start(
+        self,
+        command: Sequence[str],
+        directory: Path,
+        endpoint: str | None,
+        environ: Mapping[str, str],
+        stdin: int | None,
+        stderr: int | None,
+    ) -> Program:
+        run = secrets.token_hex(4)
         with (
             (directory / "stdout").open("ab") as stdout,
             (directory / "stderr").open("ab") as errors,
@@ -270,13 +295,13 @@ class Programs:
             process = subprocess.Popen(
                 command,
                 cwd=directory,
-                env=self._environ(directory, run, endpoint or self.endpoint, environ or {}),
+                env=self._environ(directory, run, endpoint or self.endpoint, environ),
                 stdin=stdin,
                 stdout=stdout,
                 stderr=errors if stderr is None else stderr,
                 start_new_session=True,
             )
-        program = Program(process, directory, run, is_pid_1=as_pid_1)
+        program = Program(process, directory, run)
         self.started.append(program)
         return program
 

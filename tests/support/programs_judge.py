@@ -20,6 +20,7 @@ from tests.support.programs import Ended
 from tests.support.waiting import wait_until
 
 Numbers = set[int]
+Streams = set[str]
 
 
 @dataclass(frozen=True)
@@ -128,6 +129,22 @@ class Verdict:
         assert not twice, self._told(f"twice: {twice[:5]}")
         stamps = Counter(line["record"]["logship_id"] for line in self.lines)
         assert not [stamp for stamp, times in stamps.items() if times > 1]
+
+    @cached_property
+    def streams_by_process(self) -> dict[str, Streams]:
+        """The streams in which each process's records arrived; a marker names its process."""
+        streams: dict[str, Streams] = defaultdict(set)
+        for line in self.lines:
+            marker = line["record"].get("message", "").partition(" ")[0]
+            if marker in self.delivered:
+                streams[marker.split("-")[1]].add(stream_of(line["record"]))
+        return streams
+
+    def assert_a_stream_each(self) -> None:
+        """Fail if a process had two streams, or two processes shared one."""
+        streams = self.streams_by_process.values()
+        assert all(len(each) == 1 for each in streams), self.streams_by_process
+        assert len(set[str]().union(*streams)) == len(streams), self.streams_by_process
 
     def assert_reports_add_up(self) -> None:
         """Fail if a drain report's counts break the equation of the contract."""

@@ -1,0 +1,22 @@
+"""A Celery worker with its prefork pool: `celery --app celery_app worker --concurrency 2`."""
+
+import logging
+import os
+
+from celery import Celery
+from celery.signals import setup_logging
+
+import logship
+
+log = logging.getLogger("orders")
+app = Celery("orders", broker=os.environ.get("BROKER_URL", "amqp://"))
+
+
+@setup_logging.connect  # whoever connects here configures logging, and Celery leaves it alone
+def configure_logging(**_):
+    logship.install()
+
+
+@app.task(ignore_result=True)
+def place(order):
+    log.info("/orders/%d placed", order, extra={"order": order})

@@ -1,0 +1,29 @@
+"""FastAPI with `dictConfig`: `uvicorn fastapi_app:app`."""
+
+import logging
+import logging.config
+
+from fastapi import FastAPI
+
+import logship
+
+logship.install()
+logging.config.dictConfig(
+    {
+        "version": 1,
+        "disable_existing_loggers": False,
+        "handlers": {"logship": {"()": "logship.installed_handler"}},
+        "root": {"handlers": ["logship"], "level": "INFO"},
+        # uvicorn keeps its own lines from the root logger; this gives them to it.
+        "loggers": {"uvicorn": {"propagate": True}, "uvicorn.access": {"propagate": True}},
+    }
+)
+
+log = logging.getLogger("orders")
+app = FastAPI()
+
+
+@app.get("/orders/{order}")
+async def place(order: int):
+    log.info("/orders/%d placed", order, extra={"order": order})
+    return {"placed": order}

@@ -1,0 +1,15 @@
+"""A plain script that works until somebody stops it: `python script.py`."""
+
+import itertools
+import logging
+import time
+
+import logship
+
+logship.install()
+
+log = logging.getLogger("orders")
+
+for order in itertools.count(1):
+    log.info("order %d placed", order, extra={"order": order})
+    time.sleep(0.002)

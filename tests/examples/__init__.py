@@ -1,0 +1,1 @@
+"""Every example under its real server, and an audit of what arrived."""

@@ -1,0 +1,114 @@
+"""Shows that SIGTERM in the middle of load loses nothing, whoever runs the program.
+
+The real server runs an example as its users copy it. The test loads it, sends SIGTERM as a
+container's runtime does (to the first process alone), goes on loading, and holds the sidecar's
+output against two witnesses: the ledger that was kept in the program's own processes, and what the
+server answered.
+"""
+
+from __future__ import annotations
+
+import random
+import re
+import signal
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from tests.examples.frameworks import FRAMEWORKS, Framework, environ
+from tests.examples.load import Load, NoLoad, Queue, Visitors
+from tests.process.conftest import Sidecar
+from tests.support.programs import Program, Programs, let_pass
+from tests.support.programs_judge import Verdict
+from tests.support.servers import ReservedPort
+
+SEED = 20261124
+RUNS = 20
+RUNS_OF_THE_NORMAL_SUITE = 1
+
+LOADS: dict[str, Callable[[Program, int], Load]] = {
+    "own": lambda program, port: NoLoad(),
+    "http": lambda program, port: Visitors(port),
+    "celery": lambda program, port: Queue(program.directory),
+}
+
+
+@pytest.fixture
+def port() -> Iterator[int]:
+    """A loopback port that nobody else gets."""
+    reserved = ReservedPort()
+    yield reserved.number
+    reserved.close()
+
+
+@pytest.mark.parametrize(
+    ("framework", "number"),
+    [
+        pytest.param(
+            framework,
+            number,
+            id=f"{framework.name}-{number:02d}",
+            marks=() if number < RUNS_OF_THE_NORMAL_SUITE else pytest.mark.proof,
+        )
+        for framework in FRAMEWORKS
+        for number in range(RUNS)
+    ],
+)
+def test_sigterm_in_the_middle_of_load_loses_nothing(
+    programs: Programs,
+    sidecar: Sidecar,
+    port: int,
+    framework: Framework,
+    number: int,
+    record_property: Callable[[str, object], None],
+) -> None:
+    if framework.why_not_here:
+        pytest.skip(framework.why_not_here)
+    dice = random.Random(f"{SEED} {framework.name} {number}")
+    program = programs.start_command(
+        framework.words(port), environ={**environ(), **framework.environ}
+    )
+    with LOADS[framework.load](program, port) as load:
+        program.until_logged(dice.randrange(50, 300))
+        program.until_true(
+            lambda: processes_of(program) >= framework.processes, "every process has logged"
+        )
+        program.until_true(lambda: framework.hears_sigterm in program.stderr, "SIGTERM is heard")
+        let_pass(dice.uniform(0, 0.1))
+        program.process.send_signal(signal.SIGTERM)
+        ended = program.end()
+    verdict = sidecar.output.verdict(ended)
+    for name, value in _figures(verdict).items():
+        record_property(name, value)
+    assert ended.returncode == framework.status, ended.stderr[-3000:]
+    verdict.assert_all_delivered()
+    verdict.assert_no_duplicates()
+    verdict.assert_a_stream_each()
+    assert len(verdict.streams_by_process) >= framework.processes
+    assert load.answered <= _orders(verdict)
+    assert bool(load.answered) == (framework.load == "http")
+
+
+def processes_of(program: Program) -> int:
+    """Return how many processes have logged so far."""
+    return len({marker.split("-")[1] for marker in program.ledger})
+
+
+def _orders(verdict: Verdict) -> set[int]:
+    """Return the orders whose records arrived."""
+    messages = (str(line["record"].get("message", "")) for line in verdict.lines)
+    return {int(found[1]) for found in map(_ORDER.search, messages) if found}
+
+
+_ORDER = re.compile(r" /orders/(\d+) placed$")
+
+
+def _figures(verdict: Verdict) -> dict[str, int]:
+    """Return what `--junitxml` keeps of a run."""
+    return {
+        "written": len(verdict.ended.ledger),
+        "delivered": len(verdict.delivered),
+        "lost": len(verdict.lost),
+        "duplicates": verdict.delivered.total() - len(verdict.delivered),
+        "processes": len(verdict.streams_by_process),
+    }
