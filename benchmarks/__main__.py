@@ -12,6 +12,7 @@ from benchmarks.loss import loss
 from benchmarks.performance.compare import compare
 from benchmarks.performance.suite import measure_commands, run_all_measures
 from benchmarks.proof import proof
+from benchmarks.scrape import scrape
 from benchmarks.soak import soak
 
 
@@ -30,6 +31,7 @@ COMMANDS = (
     latency,
     loss,
     proof,
+    scrape,
     soak,
 )
 
