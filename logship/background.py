@@ -26,6 +26,7 @@ from logship.client import Client, Record
 from logship.closing import Closing, drive, empty_report
 from logship.drain import DrainPlan
 from logship.errors import BufferFull, ClientClosed
+from logship.forkmark import fork_mark
 from logship.lastresort import LastResort
 from logship.settings import Settings
 from logship.threads import OwnThread
@@ -64,7 +65,7 @@ class BackgroundClient:
         living.discard(self._client)
         self._parents: list[object] = []
         self.when_begun_anew: Callable[[], None] = lambda: None
-        self._pid = os.getpid()
+        self._pid, self._here = os.getpid(), fork_mark()
         if not self.settings.disabled:
             living.add_forkable(self)
             self._start_thread()
@@ -118,7 +119,7 @@ class BackgroundClient:
 
     def emit(self, record: Record, tag: str | None = None, *, time_ns: int | None = None) -> bool:
         """Put a record into the buffer; see `Client.emit`."""
-        if self._pid != os.getpid():
+        if not self._here[0]:
             self._begin_anew()
         return self._client.emit(record, tag, time_ns=time_ns)
 
@@ -225,7 +226,7 @@ class BackgroundClient:
             self._client.abandon()  # where no hook of fork has done it, as under uWSGI
             # The parent's client stays as it is: its loop shares a selector with the parent.
             self._parents.append((self._client, self._loop))
-            self._client, self._pid = client, os.getpid()
+            self._client, self._pid, self._here = client, os.getpid(), fork_mark()
             self._report, self._closing, self._closed = None, None, threading.Event()
             self._conductor, self._stopped = None, False
             self._start_thread()

@@ -52,6 +52,7 @@ from logship.settings import RECORD_BYTES_MAX, Endpoint, Settings, program_name
 from logship.transport import Connection, SocketTransport, Transport, is_loopback, tls_context
 
 _DRAIN_RETRY_WAIT_SECONDS_MAX = 0.25
+_ACCEPTED = Outcome.ACCEPTED
 _DRAIN_ACK_TIMEOUT_SECONDS_MIN = 5.0
 _UNCLOSED_SECONDS = 2.0
 _ADOPTED_MAX = 4
@@ -106,13 +107,14 @@ class Client:
             ack_timeout_seconds=settings.ack_timeout_seconds,
             retry_wait_seconds=_retry_wait(settings),
         )
-        self._admit = Admission(
+        self._put = self.buffer.offer
+        self._admit_after = Admission(
             self.buffer,
             policy=settings.overflow,
             block_seconds_max=settings.block_seconds_max,
             last_resort=self.last_resort if self._spills else None,
             monotonic=monotonic,
-        ).admit
+        ).admit_after
         self._spill_cost = SpillCost(SPILL_SECONDS_PER_BYTE)
         # What `emit` asks of others is looked up once.
         self._pack = _RecordPacker(settings, self.buffer.counters).pack
@@ -203,7 +205,9 @@ class Client:
             return False
         try:
             body = self._pack(record, time_ns)
-            return self._admit(self._tag if tag is None else self._route(tag), body)
+            tag = self._tag if tag is None else self._route(tag)
+            outcome = self._put(tag, body)
+            return outcome is _ACCEPTED or self._admit_after(outcome, tag, body)
         except Exception as error:  # noqa: BLE001 - logging must not break the application
             self._warn_of_a_bug("emit", error)
             return False

@@ -81,12 +81,14 @@ class Handler(logging.Handler):
 
     def handle(self, record: logging.LogRecord) -> bool:
         """Filter and emit the record, without the handler's lock; see `logging.Handler.handle`."""
-        verdict: bool | logging.LogRecord = self.filter(record)
-        if isinstance(verdict, logging.LogRecord):  # since 3.12 a filter may replace the record
-            record = verdict
-        if verdict:
-            self.emit(record)
-        return bool(verdict)
+        if self.filters:
+            verdict: bool | logging.LogRecord = self.filter(record)
+            if not verdict:
+                return False
+            if isinstance(verdict, logging.LogRecord):  # since 3.12 it may replace the record
+                record = verdict
+        self.emit(record)
+        return True
 
     def emit(self, record: logging.LogRecord) -> None:
         """Ship the record; an error in the application's own formatting goes to `handleError`."""

@@ -13,6 +13,12 @@ and two things make that harder than it looks:
   is set meanwhile, and whoever comes next and finds it set calls `_repair`. A flag cleared in a
   `finally` or an `__exit__` would not do, because a signal may raise at the beginning of those.
 
+- A lock costs as much as everything else that an accepted record needs. So most records take a
+  lane (see `offer`): the open chunk of their tag, into which they are put by a run of plain
+  assignments, which the interpreter's own lock keeps in one piece. A section closes all lanes
+  before it does anything, and only `offer`'s own section opens them again.
+  See `docs/decisions/014-lanes.md`.
+
 Nothing here waits, logs or does I/O.
 """
 
@@ -20,6 +26,7 @@ from __future__ import annotations
 
 import functools
 import os
+import sys
 import threading
 import time
 from collections import Counter, deque
@@ -30,6 +37,7 @@ from itertools import chain
 from typing import Concatenate, Literal, NamedTuple, ParamSpec, TypeVar
 
 from logship.buffer.chunk import (
+    ONE_ENTRY,
     Chunk,
     ChunkState,
     HalfChunk,
@@ -66,6 +74,11 @@ SPILLED_REASON = "spilled"
 """The same for a record that went to stderr."""
 
 
+LANES_MAX = 8
+"""Where there are more open chunks, only the one that was written to last has a lane."""
+
+_NO_LANES: dict[str, Chunk] = {}
+
 ADOPTED_INFLIGHT_MAX = 2
 """Chunks of dead processes on their way at a time: ours must find room in the window."""
 
@@ -77,6 +90,25 @@ class Outcome(Enum):
     FULL = auto()
     CLOSED = auto()
 
+
+_ACCEPTED = Outcome.ACCEPTED
+
+_ASSIGNMENTS_ARE_ONE: bool = (
+    sys.implementation.name == "cpython" and getattr(sys, "_is_gil_enabled", lambda: True)()
+)
+"""Whether a thread keeps the interpreter through a run of plain assignments."""
+
+
+def is_traced() -> bool:
+    """Tell whether a debugger or the like may run Python between any two instructions."""
+    monitoring = getattr(sys, "monitoring", None)  # since 3.12
+    return sys.gettrace() is not None or (
+        monitoring is not None and any(map(monitoring.get_tool, _WATCHING_TOOLS))
+    )
+
+
+_WATCHING_TOOLS = (0, 1, 2)
+"""The numbers that `sys.monitoring` keeps for debuggers, coverage and profilers."""
 
 _CLOSING: Literal["closing"] = "closing"
 """In the deferred list: intake is to be closed, as soon as the interrupted call is done."""
@@ -194,6 +226,8 @@ class Buffer:
         self._is_reentered: Callable[[], bool] = self._lock._is_owned  # type: ignore[attr-defined]
         self._patient_lock = _patient(self._lock)
         self._torn = False
+        self._lanes = _NO_LANES  # by tag; replaced, never changed
+        self._left_lanes = _NO_LANES  # closed, and what they took is not counted yet
         self._deferred: deque[tuple[str, bytes] | Literal["closing"]] = deque()
         self._deferred_begun_at: int | None = None
         self._closed = False
@@ -224,12 +258,63 @@ class Buffer:
         Returns:
             `ACCEPTED`, `FULL` (nothing happened) or `CLOSED` (counted as refused).
         """
+        lanes = self._lanes
+        try:
+            chunk = lanes[tag]
+        except KeyError:
+            return self._offer(tag, body)
+        stream = chunk.stream
+        number = stream.next_number
+        suffix = stream.suffix % number if stream.suffix else b""
+        added = len(body) + self._suffix_bytes
+        size = chunk.size + added
+        if size > chunk.lane_bytes_max:
+            return self._offer(tag, body)
+        words = chunk.words
+        if words is not None:
+            entry = body + suffix
+            end = chunk.payload_at + size
+            place = slice(end - added, end)
+            word = (chunk.entries + number - chunk.last) * ONE_ENTRY + size
+        held = self.bytes_held + added
+        try:
+            # From here to the return there is no call, no turn of a loop and no new container:
+            # no thread, no signal handler and no `__del__` comes in between.
+            if (
+                self._lanes is lanes
+                and stream.next_number == number
+                and held <= self.bytes_max
+                and not self._deferred
+            ):
+                if words is None:
+                    data = chunk.data
+                    data += body
+                    data += suffix
+                else:
+                    chunk.mapping[place] = entry
+                    words[chunk.commit_index] = word
+                chunk.size = size
+                stream.next_number = number + 1
+                self.counters.accepted += 1
+                self.bytes_held += added
+                return _ACCEPTED
+        except BaseException:  # no memory, or the mapping is closed
+            self._torn = True
+            self._left_lanes, self._lanes = lanes, _NO_LANES
+            self._wake_to_be_sure()
+            raise
+        return self._offer(tag, body)
+
+    def _offer(self, tag: str, body: bytes) -> Outcome:
+        """Do as `offer` does, in a critical section, and open the lanes for those to come."""
         if self._is_reentered():
             return self.defer(tag, body)
         held = False
         try:
             with self._patient_lock as held:
                 if held:
+                    if self._lanes or self._left_lanes:
+                        self._close_lanes()
                     if self._torn:
                         self._repair()
                     self._torn = True
@@ -239,6 +324,7 @@ class Buffer:
                     if self._deferred:
                         self._admit_deferred()
                     wakes = self._shipper_asleep and self._wake_is_due()
+                    self._lanes = self._lanes_to_open(tag)
                     self._torn = False
             if wakes or self._due_callbacks:
                 self._tell(wakes)
@@ -628,6 +714,8 @@ class Buffer:
         try:
             with lock as held:
                 if held:
+                    if self._lanes or self._left_lanes:
+                        self._close_lanes()
                     if self._torn:
                         self._repair()
                     self._torn = True
@@ -647,6 +735,38 @@ class Buffer:
             self._wake_to_be_sure()
             raise
         return result
+
+    def _close_lanes(self) -> None:
+        """Let no more records in beside this section, and count those that came so."""
+        if self._lanes:
+            self._left_lanes, self._lanes = self._lanes, _NO_LANES
+        for chunk in self._left_lanes.values():
+            last = chunk.stream.next_number - 1
+            count = last - chunk.last
+            # The commit.
+            chunk.last = last
+            chunk.entries += count
+            chunk.records += count
+            chunk.stream.accepted += count
+        self._left_lanes = _NO_LANES
+
+    def _lanes_to_open(self, tag: str) -> dict[str, Chunk]:
+        """Return the chunks into which records may go from now on without this section."""
+        if not _ASSIGNMENTS_ARE_ONE or is_traced():
+            return _NO_LANES
+        few = len(self._open) <= LANES_MAX
+        lanes = {
+            stream.tag: chunk
+            for stream, chunk in self._open.items()
+            if (few or stream.tag == tag) and chunk.entries and not stream.undeclared
+        }
+        for chunk in lanes.values():
+            # Not so far that it would have to be sealed, or its stream to roll over.
+            numbers_left = ROLLOVER_NUMBER - chunk.stream.next_number
+            chunk.lane_bytes_max = min(
+                chunk.capacity, self._chunk_bytes_max - 1, chunk.size + numbers_left
+            )
+        return lanes
 
     def _admit_deferred(self) -> None:
         """Do what re-entered calls left; they were promised a place, so there is no bound."""

@@ -20,6 +20,30 @@ Ranges = list[tuple[int, int]]
 """Numbers of records as inclusive (first, last) pairs, ascending."""
 
 
+class Mapping(Protocol):
+    """The bytes of a mapped file."""
+
+    def __setitem__(self, where: slice, data: bytes) -> None:
+        """Copy `data` there."""
+
+    def __getitem__(self, where: slice) -> bytes:
+        """Return a copy."""
+
+
+class Words(Protocol):
+    """The same bytes as aligned words of 64 bits."""
+
+    def __setitem__(self, index: int, word: int) -> None:
+        """Store a word, whole."""
+
+    def __getitem__(self, index: int) -> int:
+        """Return it."""
+
+
+ONE_ENTRY = 1 << 32
+"""In a commit word, the entries are counted above the bytes."""
+
+
 class ChunkState(Enum):
     """Where a chunk is on its way."""
 
@@ -47,6 +71,9 @@ class Chunk:
         spilled_entries: How many entries, from the first, were also written to stderr.
         spilled_records: How many of those the application logged.
         halves: What it was taken apart into, once it was.
+        lane_bytes_max: Up to this size records may take the lane into it (see `Buffer.offer`).
+        words, mapping, payload_at, commit_index: Where a lane writes into a segment and commits
+            (see `docs/spool-format.md`); `words` is None for a chunk in memory.
         adopted: Whether it is of another process, which is dead; none of our own account.
     """
 
@@ -58,6 +85,7 @@ class Chunk:
         "halves",
         "holes",
         "id",
+        "lane_bytes_max",
         "last",
         "opened_seconds",
         "records",
@@ -70,6 +98,10 @@ class Chunk:
     )
 
     data: bytes | bytearray
+    words: Words | None = None
+    mapping: Mapping
+    payload_at: int
+    commit_index: int
     adopted = False
 
     def __init__(self, stream: Stream, serial: int, chunk_id: str, opened_seconds: float) -> None:
@@ -78,6 +110,7 @@ class Chunk:
         self.id = chunk_id
         self.opened_seconds = opened_seconds
         self.capacity = 0
+        self.lane_bytes_max = 0
         self.size = 0
         self.entries = 0
         self.records = 0

@@ -11,9 +11,8 @@ import mmap
 import sys
 import zlib
 from collections.abc import Callable
-from typing import Protocol
 
-from logship.buffer.chunk import Chunk, ChunkState, MemoryChunk
+from logship.buffer.chunk import ONE_ENTRY, Chunk, ChunkState, Mapping, MemoryChunk, Words
 from logship.buffer.segments import (
     COMMIT_AT,
     GENERATION_AT,
@@ -36,27 +35,6 @@ SLACK_BYTES_MIN = 4 * 1024
 """What is left to an open chunk when another tag begins behind it: at first, and at least."""
 
 _POPULATE_WRITE = 23  # MADV_POPULATE_WRITE (madvise(2), Linux 5.14), not in the module mmap
-_ONE_ENTRY = 1 << 32
-
-
-class Mapping(Protocol):
-    """The bytes of a mapped file."""
-
-    def __setitem__(self, where: slice, data: bytes) -> None:
-        """Copy `data` there."""
-
-    def __getitem__(self, where: slice) -> bytes:
-        """Return a copy."""
-
-
-class Words(Protocol):
-    """The same bytes as aligned words of 64 bits."""
-
-    def __setitem__(self, index: int, word: int) -> None:
-        """Store a word, whole."""
-
-    def __getitem__(self, index: int) -> int:
-        """Return it."""
 
 
 def map_file(descriptor: int, size: int) -> tuple[Mapping, Words]:
@@ -126,20 +104,22 @@ class SpoolChunk(Chunk):
 
     Attributes:
         segment: Where.
-        header_at, payload_at: From where in it.
+        header_at: From where in it.
         slack: How much it may still grow when another chunk begins behind it.
     """
 
     __slots__ = (
-        "_commit_index",
         "_is_sealed",
-        "_mapping",
-        "_words",
+        "commit_index",
         "header_at",
+        "mapping",
         "payload_at",
         "segment",
         "slack",
+        "words",
     )
+
+    words: Words
 
     def __init__(
         self,
@@ -155,10 +135,10 @@ class SpoolChunk(Chunk):
         self.segment = segment
         self.header_at = header_at
         self.payload_at = payload_at
-        self._mapping = segment.mapping
-        self._words = segment.words
+        self.mapping = segment.mapping
+        self.words = segment.words
         self.slack = SLACK_BYTES
-        self._commit_index = (header_at + COMMIT_AT) >> 3
+        self.commit_index = (header_at + COMMIT_AT) >> 3
         self._is_sealed = False
 
     @property
@@ -169,7 +149,7 @@ class SpoolChunk(Chunk):
     @property
     def data(self) -> bytes:  # type: ignore[override]  # read from the file, never assigned
         """The committed entries; a copy, because the segment may be used again."""
-        return self._mapping[self.payload_at : self.payload_at + self.size]
+        return self.mapping[self.payload_at : self.payload_at + self.size]
 
     def cut_capacity(self) -> int:
         """Return the capacity that it keeps when another chunk begins behind it."""
@@ -181,26 +161,24 @@ class SpoolChunk(Chunk):
         begin = start + self.size
         entry = body + suffix
         end = begin + len(entry)
-        self._mapping[begin:end] = entry
-        self._words[self._commit_index] = (self.entries + 1) * _ONE_ENTRY + end - start
+        self.mapping[begin:end] = entry
+        self.words[self.commit_index] = (self.entries + 1) * ONE_ENTRY + end - start
 
     def cut_uncommitted(self) -> None:
         """Commit what the buffer believes in."""
-        self._words[self._commit_index] = self.entries * _ONE_ENTRY + self.size
+        self.words[self.commit_index] = self.entries * ONE_ENTRY + self.size
 
     def before_sending(self) -> None:
         """Store the payload's checksum, once."""
         if not self._is_sealed and self in self.segment.live:
             self._is_sealed = True
-            self._words[(self.header_at + STATE_AT) >> 3] = state_word(
-                SEALED, zlib.crc32(self.data)
-            )
+            self.words[(self.header_at + STATE_AT) >> 3] = state_word(SEALED, zlib.crc32(self.data))
 
     def move_to_memory(self) -> None:
         """In a forked child: go on in private memory, the file is the parent's."""
         copy = bytearray(self.payload_at + self.capacity)
         copy[self.payload_at : self.payload_at + self.size] = self.data
-        self._mapping, self._words = copy, [0] * (self._commit_index + 1)  # type: ignore[assignment]
+        self.mapping, self.words = copy, [0] * (self.commit_index + 1)  # type: ignore[assignment]
         self._is_sealed = True
 
 

@@ -58,7 +58,10 @@ class Admission:
 
     def admit(self, tag: str, body: bytes) -> bool:
         """Put an entry into the buffer, or do what the policy says; tell whether it is in."""
-        outcome = self._buffer.offer(tag, body)
+        return self.admit_after(self._buffer.offer(tag, body), tag, body)
+
+    def admit_after(self, outcome: Outcome, tag: str, body: bytes) -> bool:
+        """Go on from what the buffer said of the entry; tell whether it is in."""
         if outcome is Outcome.FULL:
             try:
                 outcome = self._when_full(tag, body)

@@ -19,17 +19,15 @@ from collections import deque
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from logship.buffer.chunk import Chunk, ChunkState, free_memory, new_chunk_id
+from logship.buffer.chunk import Chunk, ChunkState, Mapping, Words, free_memory, new_chunk_id
 from logship.buffer.lives import STREAMS, Life, SpoolError, volume_warning
 from logship.buffer.mapped import (
     SLACK_BYTES,
     SLACK_BYTES_MIN,
-    Mapping,
     Segment,
     SpoolChunk,
     StreamsFile,
     UnspooledChunk,
-    Words,
     map_file,
 )
 from logship.buffer.segments import (

@@ -48,8 +48,8 @@ def commit_before_payload(patch: pytest.MonkeyPatch) -> None:
     def append(self: SpoolChunk, body: bytes, suffix: bytes) -> None:
         entry = body + suffix
         begin = self.payload_at + self.size
-        self._words[self._commit_index] = (self.entries + 1) << 32 | self.size + len(entry)
-        self._mapping[begin : begin + len(entry)] = entry
+        self.words[self.commit_index] = (self.entries + 1) << 32 | self.size + len(entry)
+        self.mapping[begin : begin + len(entry)] = entry
 
     patch.setattr(SpoolChunk, "append", append)
 
@@ -60,10 +60,10 @@ def commit_forgotten(patch: pytest.MonkeyPatch) -> None:
     append = SpoolChunk.append
 
     def appended(self: SpoolChunk, body: bytes, suffix: bytes) -> None:
-        before = self._words[self._commit_index]
+        before = self.words[self.commit_index]
         append(self, body, suffix)
         if self.last % 5 == 4:
-            self._words[self._commit_index] = before
+            self.words[self.commit_index] = before
 
     patch.setattr(SpoolChunk, "append", appended)
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from logship.buffer.buffer import Buffer, Outcome
-from logship.buffer.mapped import Mapping, Words
+from logship.buffer.chunk import Mapping, Words
 from logship.buffer.segments import ACKED, Payload, read_payload, read_segment
 from logship.buffer.spool import SpoolStorage
 from logship.protocol.entries import pack_record, unpack_entries

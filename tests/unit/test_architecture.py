@@ -35,7 +35,7 @@ LAYERS: list[tuple[str, ...]] = [
     ("emf",),
     ("buffer", "drain", "lines"),
     ("lastresort",),
-    ("protocol", "living", "threads"),
+    ("protocol", "living", "threads", "forkmark"),
     ("settings",),
     ("errors",),
 ]

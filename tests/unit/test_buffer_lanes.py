@@ -1,0 +1,234 @@
+"""The lanes into open chunks: without a lock, and still nothing torn, doubled or counted wrong.
+
+That nobody comes between the assignments of a lane is a property of the interpreter's bytecode,
+so it is read from there; what happens around them is tried with real threads.
+"""
+
+from __future__ import annotations
+
+import dis
+import inspect
+import sys
+import threading
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from logship.buffer import buffer as buffer_module
+from logship.buffer.buffer import Buffer, Outcome
+from logship.buffer.chunk import Chunk, MemoryChunk
+from logship.buffer.mapped import SpoolChunk
+from logship.buffer.stream import Stream
+from tests.spool.spools import WatchedFiles, buffer_on, offer, read_files, storage_in
+from tests.unit.accounts import Sink, a_buffer, body, check
+
+pytestmark = pytest.mark.skipif(
+    buffer_module.is_traced() or not buffer_module._ASSIGNMENTS_ARE_ONE,
+    reason="under a tracer, and without the interpreter's lock, no lane is opened",
+)
+
+BREAKS = ("CALL", "PRECALL", "RESUME", "JUMP_BACKWARD", "FOR_ITER", "BUILD_", "SEND", "YIELD")
+"""Instructions at which another thread, a signal handler or a collection may come in."""
+
+
+def instructions_of_the_commit() -> list[dis.Instruction]:
+    """Return those between the last look at the lanes and the return."""
+    lines, first = inspect.getsourcelines(Buffer.offer)
+    begin = next(n for n, line in enumerate(lines, first) if "self._lanes is lanes" in line)
+    end = next(n for n, line in enumerate(lines, first) if "return _ACCEPTED" in line)
+    line = 0
+    found = []
+    for each in dis.get_instructions(Buffer.offer):
+        if each.positions is not None and each.positions.lineno is not None:
+            line = each.positions.lineno
+        if begin <= line <= end:
+            found.append(each)
+    return found
+
+
+def test_nobody_can_come_between_the_assignments_of_a_lane() -> None:
+    found = instructions_of_the_commit()
+    assert len(found) > 40
+    assert [each.opname for each in found if each.opname.startswith(BREAKS)] == []
+
+
+@pytest.mark.parametrize(
+    ("owner", "names"),
+    [
+        (Stream, ["next_number"]),
+        (MemoryChunk, ["data", "size"]),
+        (SpoolChunk, ["mapping", "commit_index", "size"]),
+    ],
+)
+def test_what_a_lane_assigns_is_no_property(owner: type, names: list[str]) -> None:
+    """A property would be a call, which the bytecode does not show."""
+    for name in names:
+        assert inspect.ismemberdescriptor(inspect.getattr_static(owner, name)), name
+
+
+def test_records_in_lanes_are_numbered_and_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    buffer = a_buffer(chunk_bytes_max=100_000)
+    sink = Sink(buffer)
+    for number in range(4):  # a lane each
+        buffer.offer("even" if number % 2 == 0 else "odd", body(number))
+    with monkeypatch.context() as patch:
+        patch.setattr(Buffer, "_offer", lambda *_: pytest.fail("it needed a section"))
+        for number in range(4, 400):
+            tag = "even" if number % 2 == 0 else "odd"
+            assert buffer.offer(tag, body(number)) is Outcome.ACCEPTED
+    assert buffer.counters.accepted == 400
+    assert [each.accepted for each in buffer.report("", 0.0).streams] == [200, 200]
+    check(buffer, sink.acked)
+
+
+def test_a_lane_ends_where_the_chunk_or_the_buffer_is_full() -> None:
+    buffer = a_buffer(bytes_max=3000, chunk_bytes_max=1000)
+    sink = Sink(buffer)
+    outcomes = [buffer.offer("t", body(number)) for number in range(100)]
+    accepted = outcomes.count(Outcome.ACCEPTED)
+    assert set(outcomes[accepted:]) == {Outcome.FULL}
+    assert buffer.bytes_held <= 3000
+    assert all(chunk.size <= 1000 + 200 for chunk in buffer.unsettled())
+    check(buffer, sink.acked)
+
+
+def test_no_lane_is_left_open_when_intake_closes() -> None:
+    buffer = a_buffer()
+    for number in range(3):
+        buffer.offer("t", body(number))
+    buffer.close_intake()
+    assert buffer.offer("t", body(3)) is Outcome.CLOSED
+
+
+def test_no_lane_is_opened_under_a_tracer() -> None:
+    buffer = a_buffer()
+    seen: list[str] = []
+    before = sys.gettrace()
+    sys.settrace(lambda *_: None)
+    try:
+        for number in range(3):
+            buffer.offer("t", body(number))
+            seen += buffer._lanes
+    finally:
+        sys.settrace(before)
+    assert seen == []
+
+
+@pytest.mark.parametrize("ships", [True, False], ids=["a shipper", "no shipper"])
+def test_threads_in_lanes(ships: bool) -> None:
+    """With a shipper, sections close the lanes in the middle of whatever the others do."""
+    threads_count, each_count = 6, 4000
+    buffer = a_buffer(bytes_max=1 << 30, chunk_bytes_max=4000 if ships else 1 << 30)
+    sink = Sink(buffer)
+    done = threading.Event()
+
+    def produce(thread: int) -> None:
+        for number in range(each_count):
+            entry = body(thread * each_count + number)
+            assert buffer.offer("odd" if thread % 2 else "even", entry) is Outcome.ACCEPTED
+
+    def ship() -> None:
+        while ships and not done.is_set():
+            buffer.seal_all()
+            sink.drain()
+
+    patience = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        shipper = threading.Thread(target=ship)
+        producers = [threading.Thread(target=produce, args=(n,)) for n in range(threads_count)]
+        for thread in (shipper, *producers):
+            thread.start()
+        for thread in producers:
+            thread.join()
+        done.set()
+        shipper.join()
+    finally:
+        sys.setswitchinterval(patience)
+    assert buffer.counters.accepted == threads_count * each_count
+    check(buffer, sink.acked)
+
+
+class Interrupting(bytes):
+    """An entry during whose offer another one comes in, as a signal handler's may."""
+
+    buffer: Buffer
+    inner: bytes | None
+
+    def __len__(self) -> int:
+        inner, self.inner = self.inner, None
+        if inner is not None:
+            assert self.buffer.offer("t", inner) is Outcome.ACCEPTED
+        return super().__len__()
+
+
+def test_a_record_that_comes_in_between_takes_the_number() -> None:
+    buffer = a_buffer()
+    sink = Sink(buffer)
+    buffer.offer("t", body(0))
+    outer = Interrupting(body(2))
+    outer.buffer, outer.inner = buffer, body(1)
+    assert buffer.offer("t", outer) is Outcome.ACCEPTED
+    check(buffer, sink.acked)
+    sink.drain()
+    assert [each["n"] for each in sink.acked] == [0, 1, 2]
+
+
+class NoMemory(bytearray):
+    """A chunk's memory that cannot grow in the middle of an entry."""
+
+    def __iadd__(self, more: Any) -> NoMemory:  # type: ignore[misc]
+        if len(self) > 300 and bytes(more).startswith(b"\xaalogship_id"):
+            raise MemoryError  # the record is there, its stamp is not
+        super().__iadd__(more)
+        return self
+
+
+def fill(buffer: Buffer) -> None:
+    for number in range(1, 100):
+        buffer.offer("t", body(number))
+
+
+def test_a_lane_in_which_memory_ran_out_leaves_nothing_behind() -> None:
+    buffer = a_buffer(chunk_bytes_max=100_000)
+    sink = Sink(buffer)
+    buffer.offer("t", body(0))
+    chunk: Chunk = buffer.unsettled()[0]
+    assert isinstance(chunk, MemoryChunk)
+    chunk.data = NoMemory(chunk.data)
+    with pytest.raises(MemoryError):
+        fill(buffer)
+    accepted = buffer.counters.accepted
+    assert accepted > 1
+    chunk.data = bytearray(chunk.data)  # there is memory again
+    for number in range(100, 110):
+        assert buffer.offer("t", body(number)) is Outcome.ACCEPTED
+    assert buffer.counters.accepted == accepted + 10
+    check(buffer, sink.acked)
+
+
+def test_a_crash_behind_each_store_of_a_lane_leaves_whole_records(tmp_path: Path) -> None:
+    """What was committed is whole, and what `offer` has returned for is committed."""
+    files = WatchedFiles()
+    path = tmp_path / "spool"
+    path.mkdir()
+    storage = storage_in(path, mapper=files.map)
+    buffer = buffer_on(storage)
+    assert offer(buffer, "0")
+    assert buffer._lanes
+    assert storage._life is not None
+    life = storage._life.id
+    crashes: list[int] = []
+
+    def crash() -> None:
+        left = read_files(files.segments(), life)
+        assert left.faults == []
+        crashes.append(len(left.markers))
+
+    files.after_store = crash
+    for number in range(1, 20):
+        assert offer(buffer, str(number))
+        assert crashes[-1] == number + 1
+    assert len(crashes) > 2 * 19
+    assert crashes == sorted(crashes)
