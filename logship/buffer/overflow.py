@@ -56,12 +56,8 @@ class Admission:
         self._outage_ends_seconds: float | None = None
         self._waiting_threads: set[int] = set()
 
-    def admit(self, tag: str, body: bytes) -> bool:
-        """Put an entry into the buffer, or do what the policy says; tell whether it is in."""
-        return self.admit_after(self._buffer.offer(tag, body), tag, body)
-
     def admit_after(self, outcome: Outcome, tag: str, body: bytes) -> bool:
-        """Go on from what the buffer said of the entry; tell whether it is in."""
+        """Do what the policy says where an offered entry found no place; tell whether it is in."""
         if outcome is Outcome.FULL:
             try:
                 outcome = self._when_full(tag, body)

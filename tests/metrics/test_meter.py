@@ -29,7 +29,7 @@ from logship.metering.meter import Meter
 from logship.metering.process import Process
 from logship.settings import Settings
 from logship.testing import MemoryTransport, Sidecar
-from tests.unit.accounts import a_buffer, body
+from tests.unit.accounts import a_buffer, admit, body
 from tests.unit.clients import Stderr, quick_settings, until
 
 COUNTERS = {
@@ -96,9 +96,9 @@ def test_a_record_on_its_way_to_stderr_is_not_shown_as_dropped() -> None:
     stderr.watched = Watched(a_meter(buffer))
     admission = Admission(buffer, policy="block", block_seconds_max=0.0, last_resort=stderr)
     while not stderr.readings:
-        admission.admit("t", body(1))
+        admit(admission, "t", body(1))
     for _ in range(19):
-        admission.admit("t", body(1))
+        admit(admission, "t", body(1))
     numbers = stderr.watched.read()
     assert len(stderr.readings) == 20
     assert numbers["records_dropped_total overflow"] == 10

@@ -124,7 +124,7 @@ class SimulatedClient:
             self.life.refused += 1
         else:
             self.life.accepted += 1
-        is_in = self.admission.admit(tag, body)
+        is_in = self.admission.admit_after(self.buffer.offer(tag, body), tag, body)
         if not is_in and not self.is_closing:
             self.history.fired["overflow"] += 1
         if is_in and self._disk is not None:

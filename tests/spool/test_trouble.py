@@ -16,6 +16,7 @@ from logship.buffer.spool import RETRY_SECONDS
 from logship.protocol.entries import pack_record
 from tests.spool.spools import CHUNK_BYTES, buffer_on, offer, storage_in
 from tests.spool.test_storage import Clock, Disk
+from tests.unit.accounts import admit
 
 DROPS_MAX = 20
 
@@ -51,7 +52,7 @@ def test_dropping_the_oldest_comes_to_an_end_when_all_else_is_on_its_way(
         pass
     for size in range(400, 0, -1):
         drops = 0
-        admission.admit("tag", pack_record({"message": "m", "pad": "x" * size}, 1))
+        admit(admission, "tag", pack_record({"message": "m", "pad": "x" * size}, 1))
     report = buffer.report("test", 0.0)
     assert report.accepted == report.unacked + report.dropped
     assert report.dropped > 0

@@ -13,6 +13,7 @@ from hypothesis import HealthCheck, settings
 
 from logship.buffer.buffer import Buffer
 from logship.buffer.chunk import Chunk, ChunkState
+from logship.buffer.overflow import Admission
 from logship.protocol.entries import pack_record
 from logship.testing import ManualClock
 from tests.protocol.msgpack_spec import decode_all
@@ -66,6 +67,11 @@ def stamp_of(record: dict[str, Any]) -> tuple[str, int]:
     assert len(stream) == 12
     assert len(digits) == 10
     return stream, int(digits)
+
+
+def admit(admission: Admission, tag: str, body: bytes) -> bool:
+    """Offer an entry as a client does."""
+    return admission.admit_after(admission._buffer.offer(tag, body), tag, body)
 
 
 class Sink:

@@ -15,7 +15,7 @@ from logship.buffer.overflow import Admission, may_wait_here
 from logship.testing import ManualClock
 from logship.threads import OwnThread
 from tests.support.waiting import wait_until
-from tests.unit.accounts import Sink, a_buffer, body, check
+from tests.unit.accounts import Sink, a_buffer, admit, body, check
 
 
 class Lines:
@@ -54,14 +54,14 @@ def outcome_of(buffer: Buffer) -> tuple[int, int, int]:
 def test_drop_newest_loses_the_record_and_says_so() -> None:
     buffer = full_buffer()
     before = outcome_of(buffer)[2]
-    assert not admission(buffer, "drop_newest", Lines()).admit("t", body(99))
+    assert not admit(admission(buffer, "drop_newest", Lines()), "t", body(99))
     assert outcome_of(buffer) == (1, 0, before)
     check(buffer, [])
 
 
 def test_drop_oldest_makes_room() -> None:
     buffer = full_buffer()
-    assert admission(buffer, "drop_oldest").admit("t", body(99))
+    assert admit(admission(buffer, "drop_oldest"), "t", body(99))
     dropped, spilled, unacked = outcome_of(buffer)
     assert dropped > 0
     assert (spilled, unacked) == (0, buffer.report("", 0.0).accepted - dropped)
@@ -73,14 +73,14 @@ def test_drop_oldest_loses_the_newest_where_all_is_on_its_way() -> None:
     buffer = full_buffer()
     buffer.seal_all()
     Sink(buffer).take_all()
-    assert not admission(buffer, "drop_oldest").admit("t", body(99))
+    assert not admit(admission(buffer, "drop_oldest"), "t", body(99))
     assert outcome_of(buffer)[0] == 1
 
 
 def test_block_diverts_to_the_last_resort_what_found_no_place() -> None:
     buffer, lines = full_buffer(), Lines(room=2)
     block = admission(buffer, "block", lines)
-    assert [block.admit("t", body(n)) for n in (97, 98, 99)] == [False] * 3
+    assert [admit(block, "t", body(n)) for n in (97, 98, 99)] == [False] * 3
     assert [line["record"]["n"] for line in lines.lines] == [97, 98]
     assert lines.lines[0]["logship"] == "spilled"
     dropped, spilled, _ = outcome_of(buffer)
@@ -90,7 +90,7 @@ def test_block_diverts_to_the_last_resort_what_found_no_place() -> None:
 
 def test_without_a_last_resort_it_is_dropped_and_declared() -> None:
     buffer = full_buffer()
-    assert not admission(buffer, "block", None).admit("t", body(99))
+    assert not admit(admission(buffer, "block", None), "t", body(99))
     assert outcome_of(buffer)[:2] == (1, 0)
     check(buffer, [])
 
@@ -99,7 +99,7 @@ def test_without_a_last_resort_it_is_dropped_and_declared() -> None:
 def test_a_closed_buffer_refuses_whatever_the_policy(policy: str) -> None:
     buffer = full_buffer()
     buffer.close_intake()
-    assert not admission(buffer, policy, Lines()).admit("t", body(99))
+    assert not admit(admission(buffer, policy, Lines()), "t", body(99))
     report = buffer.report("", 0.0)
     assert (report.refused, report.dropped) == (1, 0)
 
@@ -113,7 +113,7 @@ class Waiter:
         self._thread.start()
 
     def _run(self, policy: Admission, number: int) -> None:
-        self.result = policy.admit("t", body(number))
+        self.result = admit(policy, "t", body(number))
 
     def join(self) -> bool | None:
         self._thread.join(20)
@@ -159,7 +159,7 @@ def test_an_outage_has_one_wait_and_the_next_has_another() -> None:
 
     block._offer_when_space = timed_out  # type: ignore[method-assign,assignment]
     for number in range(97, 100):
-        assert not block.admit("t", body(number))
+        assert not admit(block, "t", body(number))
     assert waits == [pytest.approx(0.05)], "only the first record of the outage waited"
     sink = Sink(buffer)
     sink.take_all()
@@ -167,7 +167,7 @@ def test_an_outage_has_one_wait_and_the_next_has_another() -> None:
     filler = 200
     while buffer.offer("t", body(filler)) is Outcome.ACCEPTED:
         filler += 1
-    assert not block.admit("t", body(100))
+    assert not admit(block, "t", body(100))
     assert len(waits) == 2, "space had been freed: a new outage"
     assert buffer.counters.blocked_seconds == pytest.approx(0.1)
 
@@ -176,7 +176,7 @@ async def test_nothing_waits_on_an_event_loops_thread() -> None:
     buffer = full_buffer()
     block = admission(buffer, "block", Lines(), block_seconds_max=1000.0)
     assert not may_wait_here()
-    assert not block.admit("t", body(99))
+    assert not admit(block, "t", body(99))
     assert await asyncio.to_thread(may_wait_here)
 
 
@@ -184,7 +184,7 @@ def test_nothing_waits_on_a_thread_of_our_own() -> None:
     """The garbage collector may run an application's `__del__` in it, and that may log."""
     buffer, lines = full_buffer(), Lines()
     block = admission(buffer, "block", lines, block_seconds_max=1000.0)
-    thread = OwnThread(lambda: block.admit("t", body(99)), "test")
+    thread = OwnThread(lambda: admit(block, "t", body(99)), "test")
     thread.start()
     thread.join(20.0)
     assert not thread.is_alive()
@@ -202,12 +202,12 @@ def test_a_handler_that_logs_while_its_own_thread_waits_does_not_wait() -> None:
         outcome = offer(tag, packed)
         if block._waiting_threads and not interrupted:
             interrupted.append(True)
-            inner.append(block.admit("t", body(98)))  # here the thread is about to wait
+            inner.append(admit(block, "t", body(98)))  # here the thread is about to wait
             Sink(buffer).drain()
         return outcome
 
     buffer.offer = offer_interrupted  # type: ignore[method-assign,assignment]
-    assert block.admit("t", body(99))
+    assert admit(block, "t", body(99))
     assert inner == [False]
     assert [line["record"]["n"] for line in lines.lines] == [98]
 
@@ -215,7 +215,7 @@ def test_a_handler_that_logs_while_its_own_thread_waits_does_not_wait() -> None:
 def test_an_entry_that_interrupts_an_offer_is_taken_without_waiting() -> None:
     buffer = full_buffer()
     with buffer._lock:  # as if it were in the middle of a call
-        assert admission(buffer, "block", Lines(), block_seconds_max=1e3).admit("t", body(99))
+        assert admit(admission(buffer, "block", Lines(), block_seconds_max=1e3), "t", body(99))
         assert buffer.burn("t", body(100), OVERFLOW_REASON) is None
     assert buffer.report("", 0.0).refused == 1
     assert any(b"n" in chunk.data for chunk in buffer.unsettled())
