@@ -20,6 +20,7 @@ from typing import Any
 from logship import living
 from logship.background import BackgroundClient
 from logship.drain import DrainPlan
+from logship.ecs import TaskNews
 from logship.errors import SettingsError
 from logship.handler import Handler
 from logship.lastresort import flush_standard_streams
@@ -46,6 +47,7 @@ class Installation:
         self.clock = StopClock(settings.stop_timeout_seconds, stopfile.reader(os.environ))
         self.watchdog = Watchdog(self.client, self.clock, self._check)
         self.signals: StopSignals | None = None
+        self._task_news = TaskNews(self.client, os.environ)
         self._pid = os.getpid()
         self._is_multiprocessing_child = False
         self._warned_of_removal = False
@@ -59,6 +61,7 @@ class Installation:
         if threading.current_thread() is threading.main_thread():
             self._take_signals()
         self._take_exceptions()
+        self._task_news.start()
         self.watchdog.start()
 
     def stopping(self, reason: str) -> None:
@@ -80,6 +83,7 @@ class Installation:
         """In a forked child: the clock and the signals of the parent are not ours."""
         self.client.after_fork_in_child()
         self.watchdog.after_fork_in_child()
+        self._task_news.after_fork_in_child()
         if self.signals is not None:
             self.signals.forget()
 
@@ -158,6 +162,7 @@ class Installation:
     def _check(self) -> None:
         """Look, about once a second and at the exit, for what nobody tells us."""
         self._check_handler()
+        self._task_news.tell()
         if self.clock.started is None and self.clock.told_deadline() is not None:
             self.stopping("logship run stops")
 

@@ -229,6 +229,7 @@ class Settings:
         metrics_dir: A directory in which all processes of a container keep their numbers, so
             that each of them can give the sum; under `spool_dir` or the temporary directory
             where none is given.
+        ecs_fields: Whether, in an ECS task, one record of each stream names task and container.
         disabled: Whether every part of logship is a no-op.
     """
 
@@ -272,6 +273,7 @@ class Settings:
     metrics_port: int | None = _setting(None, least=0, most=65535)
     metrics_host: str = _setting("127.0.0.1")
     metrics_dir: str | None = _setting(None)
+    ecs_fields: bool = _setting(True)
     disabled: bool = _setting(False)
 
     def __post_init__(self) -> None:
@@ -377,7 +379,7 @@ _OPTIONAL_TEXTS = (
     *("username", "tls_ca", "tls_cert", "tls_key", "tls_server_name"),
 )
 _SECRETS = ("shared_key", "password")
-_BOOLEANS = ("stamp", "disabled")
+_BOOLEANS = ("stamp", "ecs_fields", "disabled")
 _WORDS = {
     **dict.fromkeys(("1", "true", "yes", "on"), True),
     **dict.fromkeys(("0", "false", "no", "off"), False),

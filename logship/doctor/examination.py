@@ -9,7 +9,6 @@ import stat
 from collections.abc import AsyncGenerator, Mapping
 from pathlib import Path
 
-from logship.doctor.metadata import read_task
 from logship.doctor.result import Outcome, Result
 from logship.doctor.sidecars import Sending, SidecarExamination
 from logship.doctor.spooling import check_spool
@@ -20,6 +19,7 @@ from logship.doctor.surroundings import (
     check_stop_timeout,
     check_tag,
 )
+from logship.ecs import read_task
 from logship.errors import SettingsError
 from logship.protocol.compression import compressor
 from logship.settings import Settings, memory_limit_bytes

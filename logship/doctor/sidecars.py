@@ -14,14 +14,16 @@ from collections.abc import AsyncGenerator
 from dataclasses import dataclass
 
 from logship.doctor.exchange import HEARTBEAT, Answer, Chunk, Recorder, send_once
-from logship.doctor.metadata import Task, get_json
 from logship.doctor.result import Outcome, Result
+from logship.ecs import Task
 from logship.errors import ConnectError, HandshakeError
+from logship.httpjson import get_json
 from logship.linting.rules.servers import is_blind_version, why_blind
 from logship.settings import Endpoint, Settings
 from logship.transport import Resolver, SocketTransport, is_loopback, tls_context
 
 _MONITOR_PORT = 2020
+_MONITOR_TIMEOUT_SECONDS = 2.0
 """Where Fluent Bit tells its version, if its HTTP server is on."""
 
 
@@ -211,7 +213,9 @@ class SidecarExamination:
         if not is_loopback(self._endpoint.host):
             return None
         url = f"http://127.0.0.1:{_MONITOR_PORT}/"
-        answer = await asyncio.get_running_loop().run_in_executor(None, get_json, url)
+        answer = await asyncio.get_running_loop().run_in_executor(
+            None, get_json, url, _MONITOR_TIMEOUT_SECONDS
+        )
         about = answer.get("fluent-bit") if isinstance(answer, dict) else None
         version = about.get("version") if isinstance(about, dict) else None
         return version if isinstance(version, str) and re.match(r"\d+\.\d+", version) else None

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from logship.doctor.metadata import TaskContainer
 from logship.doctor.result import Outcome, Result
 from logship.drain import RESERVE_SECONDS_MIN, SPILL_SECONDS_PER_BYTE
+from logship.ecs import TaskContainer, is_firelens, stderr_risk
 from logship.settings import MIB, Settings
 
 _NOFILE_MIN, _NOFILE_WANTED = 1024, 4096
@@ -102,8 +102,7 @@ def check_tag(tag: str, environ: Mapping[str, str], own: TaskContainer | None) -
     It makes outputs only for `<container>-firelens*`; a record that no output matches is
     acknowledged and thrown away.
     """
-    is_firelens = bool(environ.get("FLUENT_HOST")) or (own and own.log_driver == "awsfirelens")
-    if not is_firelens:
+    if not is_firelens(environ, own):
         return Result("tag", Outcome.OK, f"{tag!r}; there is no FireLens that would route by it")
     if own is not None and tag.startswith(f"{own.name}-firelens"):
         return Result("tag", Outcome.OK, f"{tag!r} is one that FireLens routes")
@@ -155,25 +154,11 @@ def check_stderr(settings: Settings, own: TaskContainer | None, descriptor: str)
 
 
 def _driver(own: TaskContainer) -> Result:
-    driver, mode = own.log_driver, own.log_options.get("mode")
-    if driver == "awsfirelens":
-        return Result(
-            "stderr",
-            Outcome.FAIL,
-            "the log driver awsfirelens hands stderr back to the same sidecar",
-            'give the container "logDriver": "awslogs" with "mode": "blocking"',
-        )
-    if driver in (None, "none"):
-        return Result("stderr", Outcome.FAIL, "there is no log driver", "give it one: awslogs")
-    if mode != "blocking":
-        return Result(
-            "stderr",
-            Outcome.WARN,
-            f"the log driver {driver} is {mode or 'non-blocking by the default of ECS'}: when its "
-            "buffer is full it drops in silence",
-            '"mode": "blocking" in the options of logConfiguration',
-        )
-    return Result("stderr", Outcome.OK, f"the log driver {driver} is blocking")
+    risk = stderr_risk(own)
+    if risk is None:
+        return Result("stderr", Outcome.OK, f"the log driver {own.log_driver} is blocking")
+    outcome = Outcome.FAIL if risk.loses_all else Outcome.WARN
+    return Result("stderr", outcome, risk.text, risk.remedy)
 
 
 def _mib(count: int) -> str:

@@ -12,7 +12,6 @@ from click.testing import CliRunner
 
 from logship.cli.doctor import command
 from logship.doctor.examination import describe_descriptor
-from logship.doctor.metadata import VARIABLE, TaskContainer, read_task
 from logship.doctor.spooling import check_spool
 from logship.doctor.surroundings import (
     check_memory,
@@ -21,6 +20,7 @@ from logship.doctor.surroundings import (
     check_stop_timeout,
     check_tag,
 )
+from logship.ecs import VARIABLE, TaskContainer, read_task
 from logship.settings import MIB, Settings
 from tests.doctor.conftest import JsonServer, ask
 
@@ -224,7 +224,7 @@ def test_the_task_is_read_from_its_metadata(json_server: JsonServer) -> None:
     uri = f"http://127.0.0.1:{json_server.port}/v4/1"
     task = read_task({VARIABLE: uri})
     assert task is not None
-    assert task.own == TaskContainer("app", "app:1", "awslogs", {"mode": "blocking"})
+    assert task.own == TaskContainer("app", "app:1", "awslogs", {"mode": "blocking"}, "1")
     assert [each.image for each in task.others] == ["fluent/fluentd:v1.19"]
     told = ask("--no-send", endpoints="unix:///none", ECS_CONTAINER_METADATA_URI_V4=uri)
     assert told["stderr"]["text"] == "the log driver awslogs is blocking"

@@ -35,7 +35,7 @@ LAYERS: list[tuple[str, ...]] = [
     ("emf",),
     ("buffer", "drain", "lines"),
     ("lastresort",),
-    ("protocol", "living", "threads", "forkmark"),
+    ("protocol", "living", "threads", "forkmark", "httpjson"),
     ("settings",),
     ("errors",),
 ]

@@ -57,6 +57,7 @@ FROM_ENVIRONMENT: dict[str, tuple[str, Any]] = {
     "metrics_port": ("9100", 9100),
     "metrics_host": ("0.0.0.0", "0.0.0.0"),
     "metrics_dir": ("/run/logship", "/run/logship"),
+    "ecs_fields": ("off", False),
     "disabled": ("1", True),
 }
 ELSEWHERE = {

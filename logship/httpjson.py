@@ -1,0 +1,54 @@
+"""Small JSON documents from plain HTTP servers nearby: task metadata, a sidecar's monitor.
+
+Whoever asks can do without the answer, so that whatever goes wrong is one answer: None.
+"""
+
+from __future__ import annotations
+
+import codecs
+import http.client
+import json
+import time
+from typing import Any
+from urllib.parse import urlsplit
+
+codecs.lookup("idna")  # `socket` would import it in the thread that asks: see TaskReader.start
+
+_BYTES_MAX = 4 * 1024 * 1024
+_READ_BYTES = 64 * 1024
+
+
+def get_json(url: str, timeout_seconds: float) -> Any:
+    """Return what an HTTP server answers as JSON, or None whatever goes wrong.
+
+    Args:
+        url: `http://`; anything else is nobody to ask.
+        timeout_seconds: For each step, and for the whole of the body.
+    """
+    until = time.monotonic() + timeout_seconds
+    try:
+        parts = urlsplit(url)
+        if parts.scheme != "http" or not parts.hostname:
+            return None
+        connection = http.client.HTTPConnection(
+            parts.hostname, parts.port or 80, timeout=timeout_seconds
+        )
+        try:
+            connection.request("GET", parts.path or "/")
+            return _body(connection.getresponse(), until)
+        finally:
+            connection.close()
+    except (OSError, ValueError, RecursionError, http.client.HTTPException):
+        return None
+
+
+def _body(response: http.client.HTTPResponse, until_seconds: float) -> Any:
+    """Return the JSON of a good answer; a server that trickles it is not waited for."""
+    if response.status != http.client.OK:
+        return None
+    body = b""
+    while read := response.read1(_READ_BYTES):
+        body += read
+        if len(body) > _BYTES_MAX or time.monotonic() > until_seconds:
+            return None
+    return json.loads(body)

@@ -1,0 +1,141 @@
+"""A stand-in for the ECS task metadata endpoint, version 4, with answers in the real shape."""
+
+from __future__ import annotations
+
+import json
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from types import TracebackType
+from typing import Any
+
+from logship.ecs import VARIABLE
+
+TASK_ID = "5f0c2d9be1a84c27a6e3b0d4917f8c52"
+TASK_ARN = f"arn:aws:ecs:eu-central-1:123456789012:task/shop/{TASK_ID}"
+_LAUNCHED = "2026-11-20T08:15:02.117301992Z"
+
+
+def container(name: str, driver: str | None = "awslogs", **options: str) -> dict[str, Any]:
+    """Return what the endpoint says of one container.
+
+    Args:
+        name: As in the task definition.
+        driver: Its log driver; None where it has none.
+        options: Of the log driver; `mode` says whether stderr is safe.
+    """
+    found: dict[str, Any] = {
+        "DockerId": f"{TASK_ID}-{sum(name.encode()):010}",
+        "Name": name,
+        "DockerName": name,
+        "Image": f"123456789012.dkr.ecr.eu-central-1.amazonaws.com/{name}:7",
+        "ImageID": "sha256:" + "0" * 64,
+        "Labels": {
+            "com.amazonaws.ecs.cluster": "shop",
+            "com.amazonaws.ecs.container-name": name,
+            "com.amazonaws.ecs.task-arn": TASK_ARN,
+            "com.amazonaws.ecs.task-definition-family": "web",
+            "com.amazonaws.ecs.task-definition-version": "7",
+        },
+        "DesiredStatus": "RUNNING",
+        "KnownStatus": "RUNNING",
+        "Limits": {"CPU": 256},
+        "CreatedAt": _LAUNCHED,
+        "StartedAt": _LAUNCHED,
+        "Type": "NORMAL",
+        "ContainerARN": TASK_ARN.replace(":task/", ":container/") + f"/{name}",
+        "Networks": [{"NetworkMode": "awsvpc", "IPv4Addresses": ["10.0.1.17"]}],
+        "Snapshotter": "overlayfs",
+    }
+    if driver is not None:
+        found |= {"LogDriver": driver, "LogOptions": options}
+    return found
+
+
+def task(*containers: dict[str, Any]) -> dict[str, Any]:
+    """Return what the endpoint says of the task of these containers."""
+    return {
+        "Cluster": "arn:aws:ecs:eu-central-1:123456789012:cluster/shop",
+        "TaskARN": TASK_ARN,
+        "Family": "web",
+        "Revision": "7",
+        "DesiredStatus": "RUNNING",
+        "KnownStatus": "RUNNING",
+        "Limits": {"CPU": 0.25, "Memory": 512},
+        "PullStartedAt": _LAUNCHED,
+        "PullStoppedAt": _LAUNCHED,
+        "AvailabilityZone": "eu-central-1b",
+        "LaunchType": "FARGATE",
+        "Containers": list(containers),
+        "ClockDrift": {"ClockErrorBound": 0.5, "ClockSynchronizationStatus": "SYNCHRONIZED"},
+    }
+
+
+class TaskMetadata:
+    """The endpoint on loopback.
+
+    Args:
+        own: What it says of the container that asks.
+        whole: What it says of the task; of one with this container alone where not given.
+
+    Attributes:
+        answers: The bodies by path.
+        status: Of every answer.
+        is_silent: Whether it accepts and then says nothing until it is closed.
+        was_asked: Set once somebody asked.
+    """
+
+    def __init__(self, own: dict[str, Any], whole: dict[str, Any] | None = None) -> None:
+        self.answers: dict[str, bytes] = {}
+        self.answer(own, task(own) if whole is None else whole)
+        self.status = 200
+        self.is_silent = False
+        self.was_asked = threading.Event()
+        self._closed = threading.Event()
+        endpoint = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                endpoint.was_asked.set()
+                if endpoint.is_silent:
+                    endpoint._closed.wait()
+                    return
+                body = endpoint.answers.get(self.path)
+                self.send_response(404 if body is None else endpoint.status)
+                self.send_header("Content-Type", "application/json")
+                self.send_header("Content-Length", str(len(body or b"")))
+                self.end_headers()
+                self.wfile.write(body or b"")
+
+            def log_message(self, format: str, *args: object) -> None:
+                """Say nothing."""
+
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self._server.daemon_threads = True
+        self._thread = threading.Thread(target=self._server.serve_forever, daemon=True)
+        self._thread.start()
+
+    def answer(self, own: object, whole: object) -> None:
+        """Say from now on these things of container and task."""
+        self.answers = {
+            "/v4/id": json.dumps(own).encode(),
+            "/v4/id/task": json.dumps(whole).encode(),
+        }
+
+    @property
+    def environ(self) -> dict[str, str]:
+        """What ECS sets in the container."""
+        return {VARIABLE: f"http://127.0.0.1:{self._server.server_address[1]}/v4/id"}
+
+    def __enter__(self) -> TaskMetadata:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._closed.set()
+        self._server.shutdown()
+        self._server.server_close()
+        self._thread.join()

@@ -1,0 +1,115 @@
+"""Shows what is understood of the task metadata, and that nothing else than them harms."""
+
+from __future__ import annotations
+
+import pytest
+
+from logship.ecs import VARIABLE, TaskContainer, TaskReader, read_task, stderr_risk
+from tests.support.task_metadata import TASK_ARN, TASK_ID, TaskMetadata, container, task
+from tests.support.waiting import wait_until
+
+OWN = container("app", mode="blocking")
+
+
+def test_the_task_as_the_endpoint_tells_it() -> None:
+    with TaskMetadata(OWN, task(OWN, container("sidecar"))) as metadata:
+        found = read_task(metadata.environ)
+    assert found is not None
+    assert found.own.log_options == {"mode": "blocking"}
+    assert [each.name for each in found.others] == ["sidecar"]
+    assert found.firelens_tag == f"app-firelens-{TASK_ID}"
+    assert found.fields == {
+        "ecs_cluster": "arn:aws:ecs:eu-central-1:123456789012:cluster/shop",
+        "ecs_task_arn": TASK_ARN,
+        "ecs_task_definition": "web:7",
+        "ecs_availability_zone": "eu-central-1b",
+        "container_id": OWN["DockerId"],
+        "container_name": "app",
+        "container_image": OWN["Image"],
+    }
+
+
+@pytest.mark.parametrize(
+    "body",
+    [b"", b"garbage", b"\xff\xfe", b"[" * 100_000, b'{"Name": ', b"null", b"5", b'"x"', b"[]"],
+)
+def test_garbage_is_no_task(body: bytes) -> None:
+    with TaskMetadata(OWN) as metadata:
+        metadata.answers["/v4/id"] = body
+        assert read_task(metadata.environ) is None
+        metadata.answer(OWN, {})
+        metadata.answers["/v4/id/task"] = body
+        assert read_task(metadata.environ) is None
+
+
+def test_fields_of_other_types_are_none() -> None:
+    names = ["Cluster", "TaskARN", "Family", "Revision", "AvailabilityZone", "Containers"]
+    with TaskMetadata(OWN) as metadata:
+        metadata.answer(
+            {name: [{}] for name in ("Name", "Image", "DockerId", "LogDriver", "LogOptions")},
+            {name: {"x": None} for name in names},
+        )
+        found = read_task(metadata.environ)
+    assert found is not None
+    assert found.fields == {}
+    assert found.own == TaskContainer("")
+
+
+@pytest.mark.parametrize("status", [404, 429, 500])
+def test_an_error_of_the_endpoint_is_no_task(status: int) -> None:
+    with TaskMetadata(OWN) as metadata:
+        metadata.status = status
+        assert read_task(metadata.environ) is None
+
+
+def test_an_endpoint_that_says_nothing_is_given_up() -> None:
+    with TaskMetadata(OWN) as metadata:
+        metadata.is_silent = True
+        assert read_task(metadata.environ, timeout_seconds=0.05) is None
+        assert metadata.was_asked.is_set()
+
+
+def test_nobody_listens() -> None:
+    with TaskMetadata(OWN) as metadata:
+        environ = metadata.environ
+    assert read_task(environ) is None
+
+
+def test_outside_of_ecs_nobody_is_asked_and_no_thread_begun() -> None:
+    reader = TaskReader({VARIABLE: ""})
+    reader.start()
+    assert reader._thread is None
+
+
+def test_a_child_reads_what_its_parent_had_only_begun_to() -> None:
+    with TaskMetadata(OWN) as metadata:
+        metadata.is_silent = True
+        reader = TaskReader(metadata.environ)
+        reader.start()
+        assert metadata.was_asked.wait(30)
+        metadata.is_silent = False
+        reader.after_fork_in_child()
+        reader.start()
+        wait_until(lambda: reader.task is not None, "the task is known")
+
+
+@pytest.mark.parametrize(
+    ("driver", "options", "word"),
+    [
+        ("awsfirelens", {"Name": "s3"}, "same sidecar"),
+        ("awslogs", {"mode": "non-blocking"}, "drops in silence"),
+        ("awslogs", {}, "non-blocking by the default of ECS"),
+        ("none", {}, "no log driver"),
+        (None, {}, "no log driver"),
+        ("awslogs", {"mode": "blocking"}, None),
+    ],
+)
+def test_what_makes_stderr_unsafe(
+    driver: str | None, options: dict[str, str], word: str | None
+) -> None:
+    risk = stderr_risk(TaskContainer("app", log_driver=driver, log_options=options))
+    if word is None:
+        assert risk is None
+    else:
+        assert risk is not None
+        assert word in risk.text
