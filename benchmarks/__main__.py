@@ -10,6 +10,7 @@ from benchmarks.emit import emit
 from benchmarks.latency import latency
 from benchmarks.loss import loss
 from benchmarks.performance.compare import compare
+from benchmarks.performance.report import report
 from benchmarks.performance.suite import measure_commands, run_all_measures
 from benchmarks.proof import proof
 from benchmarks.scrape import scrape
@@ -31,6 +32,7 @@ COMMANDS = (
     latency,
     loss,
     proof,
+    report,
     scrape,
     soak,
 )

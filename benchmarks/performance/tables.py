@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 from rich.table import Table
 
@@ -62,16 +63,41 @@ def headings_of(measure: Measure, measured: Measured) -> list[str]:
     return headings + [ratio_heading(measure)] * (measure.reference is not None)
 
 
-def as_table(measure: Measure, measured: Measured) -> Table:
-    """Return a table for a terminal: medians, with quartiles where there are enough turns."""
-    table = ruled_table(measure.title)
+@dataclass(frozen=True)
+class Grid:
+    """A table as text.
+
+    Attributes:
+        names: How many columns on the left are names; the others are numbers.
+    """
+
+    headings: list[str]
+    rows: list[list[str]]
+    names: int
+
+    @property
+    def width(self) -> int:
+        """How many columns there are."""
+        return len(self.headings)
+
+
+def grid_of(measure: Measure, measured: Measured) -> Grid:
+    """Return medians, with quartiles where there are enough turns; no case where there is one."""
     has_cases = any(case for case, _ in rows_of(measured))
-    if has_cases:
-        table.add_column("case")
-    table.add_column("subject")
-    for heading in headings_of(measure, measured):
-        table.add_column(heading, justify="right")
-    for case, subject in rows_of(measured):
-        names = [case, subject] if has_cases else [subject]
-        table.add_row(*names, *cells_of(measure, measured, case, subject))
+    names = ["case", "subject"] if has_cases else ["subject"]
+    rows = [
+        [*([case] if has_cases else []), subject, *cells_of(measure, measured, case, subject)]
+        for case, subject in rows_of(measured)
+    ]
+    return Grid(names + headings_of(measure, measured), rows, len(names))
+
+
+def as_table(measure: Measure, measured: Measured) -> Table:
+    """Return the grid for a terminal."""
+    grid = grid_of(measure, measured)
+    table = ruled_table(measure.title)
+    for number, heading in enumerate(grid.headings):
+        table.add_column(heading, justify="left" if number < grid.names else "right")
+    for row in grid.rows:
+        table.add_row(*row)
     return table

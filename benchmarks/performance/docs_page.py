@@ -1,0 +1,76 @@
+"""The measured part of `docs/performance.md`: all between two markers, and nothing else of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from benchmarks.errors import BenchmarkError
+from benchmarks.performance.goals import verdicts
+from benchmarks.performance.measures import MEASURES
+from benchmarks.performance.results import Measured, Results
+from benchmarks.performance.tables import grid_of
+from benchmarks.performance.words import conditions_line, versions_line
+
+PAGE = Path("docs/performance.md")
+"""From the root of the repository."""
+BEGIN = "<!-- measured: written by `python -m benchmarks report RESULTS.json --docs` -->"
+END = "<!-- end of what is measured -->"
+
+
+def write_docs(page: Path, results: Results) -> None:
+    """Replace what stands between the markers.
+
+    Raises:
+        BenchmarkError: The page is not there, or has not both markers, in this order, once.
+    """
+    try:
+        text = page.read_text()
+    except OSError as error:
+        raise BenchmarkError(
+            f"cannot read {page}: {error.strerror}; run from the root of the repository"
+        ) from error
+    before, begin, rest = text.partition(BEGIN)
+    _, end, after = rest.partition(END)
+    if not begin or not end or BEGIN in rest or END in after:
+        raise BenchmarkError(f"{page} must have these lines once, in this order: {BEGIN} and {END}")
+    page.write_text(f"{before}{BEGIN}\n\n{markdown_of(results)}\n\n{END}{after}")
+
+
+def markdown_of(results: Results) -> str:
+    """Return the measured part: the goals, then a table for each measure."""
+    blocks = ["## Done when", _goals(results)]
+    for name, measure in MEASURES.items():
+        blocks.append(f"## {measure.title}")
+        if name in results:
+            blocks += _section(name, results[name])
+        else:
+            blocks.append(f"Not measured: `python -m benchmarks all --only {name}`.")
+    return "\n\n".join(blocks)
+
+
+def _goals(results: Results) -> str:
+    rows = []
+    for each in verdicts(results):
+        bounds = (each.bound(each.goal.must), each.bound(each.goal.goal))
+        word = f"**{each.word}**" if each.word == "not met" else each.word
+        rows.append([each.goal.text, each.measured, *bounds, word])
+    return _table(["figure", "measured", "must", "goal", ""], rows, names=1)
+
+
+def _section(name: str, measured: Measured) -> Iterator[str]:
+    grid = grid_of(MEASURES[name], measured)
+    yield _table(grid.headings, grid.rows, grid.names)
+    yield "\n".join(f"- {note}" for note in measured.notes) or "No notes."
+    yield f"{conditions_line(measured)}. {versions_line(measured)}."
+
+
+def _table(headings: list[str], rows: list[list[str]], names: int) -> str:
+    rule = [" --- " if number < names else " ---: " for number in range(len(headings))]
+    lines = [_row(headings), f"|{'|'.join(rule)}|", *map(_row, rows)]
+    return "\n".join(lines)
+
+
+def _row(cells: list[str]) -> str:
+    escaped = (cell.replace("|", "\\|").replace("<", "&lt;") for cell in cells)
+    return f"| {' | '.join(escaped)} |"

@@ -1,0 +1,126 @@
+"""Results as one HTML page that needs nothing else: a style of its own, plots inline, no script."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from html import escape
+
+from benchmarks.performance.charts import Plot
+from benchmarks.performance.goals import verdicts
+from benchmarks.performance.measures import MEASURES
+from benchmarks.performance.plots import plots_of
+from benchmarks.performance.results import Measured, Results
+from benchmarks.performance.tables import Grid, grid_of
+from benchmarks.performance.words import conditions_line, versions_line
+
+_STYLE = """
+:root { color-scheme: light dark; --page: #fff; --text: #1b1f24; --faint: #57606a; --rule: #d0d7de;
+  --thin: #eaeef2; --good: #12713a; --bad: #b3261e;
+  --series-0: #1f6feb; --series-1: #0b8f87; --series-2: #d9730d; --series-3: #b5368c;
+  --series-4: #7048b6; --series-5: #8b949e; --series-6: #2f9e5b; --series-7: #d1242f; }
+@media (prefers-color-scheme: dark) { :root { --page: #14181d; --text: #e6edf3; --faint: #9aa4af;
+  --rule: #3d444d; --thin: #262c34; --good: #56d382; --bad: #ff8b80;
+  --series-0: #58a6ff; --series-1: #3dc9bf; --series-2: #f0964a; --series-3: #ea7fc4;
+  --series-4: #b794f6; --series-5: #7d8590; --series-6: #3fb56b; --series-7: #ff6b63; } }
+body { margin: 0 auto; max-width: 920px; padding: 24px; background: var(--page);
+  color: var(--text); font: 15px/1.5 system-ui, sans-serif; }
+h1 { font-size: 26px; } h2 { margin-top: 48px; border-bottom: 1px solid var(--rule); }
+figure { margin: 24px 0; } figcaption { font-weight: 600; }
+svg { width: 100%; height: auto; } svg text { font-size: 12.5px; fill: var(--text); }
+svg .end { text-anchor: end; } svg .middle { text-anchor: middle; }
+.arrow { fill: var(--text); }
+svg .heading { font-weight: 600; fill: var(--faint); }
+.grid { stroke: var(--rule); } .thin { stroke: var(--thin); }
+.line { fill: none; stroke-width: 2; } .mark { stroke: var(--faint); stroke-dasharray: 2 3; }
+.whisker { fill: none; stroke: var(--text); stroke-width: 1.3; }
+.conditions, .missing { color: var(--faint); font-size: 13px; margin: 4px 0; }
+.table { overflow-x: auto; } table { border-collapse: collapse; font-size: 13.5px; }
+td, th { padding: 4px 10px; border-bottom: 1px solid var(--rule); text-align: left;
+  vertical-align: top; } .number { text-align: right; white-space: nowrap; }
+.word { white-space: nowrap; }
+.met { color: var(--good); font-weight: 600; } .not { color: var(--bad); font-weight: 600; }
+summary { cursor: pointer; }
+"""
+
+
+def page_of(results: Results) -> str:
+    """Return the whole page; measures that are missing are said to be."""
+    body = [
+        "<h1>logship: measured</h1>",
+        "<p>Medians. Behind a median, and as a whisker: the quartiles, or least and greatest where "
+        "there were fewer than five turns. Ratios are of two runs in the same turn.</p>",
+        *_goals(results),
+    ]
+    for name, measure in MEASURES.items():
+        body.append(f'<section id="{name}"><h2>{escape(measure.title)}</h2>')
+        if name in results:
+            body += _section(name, results[name])
+        else:
+            body.append(
+                '<p class="missing">Not measured: '
+                f"<code>python -m benchmarks all --only {name}</code></p>"
+            )
+        body.append("</section>")
+    return _DOCUMENT.format(style=_STYLE, body="\n".join(body))
+
+
+_DOCUMENT = """<!DOCTYPE html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>logship: measured</title>
+<style>{style}</style>
+</head>
+<body>
+{body}
+</body>
+</html>
+"""
+
+
+def _goals(results: Results) -> Iterator[str]:
+    yield '<section id="goals"><h2>Done when</h2><div class="table"><table>'
+    yield '<tr><th>figure</th><th class="number">measured</th><th class="number">must</th>'
+    yield '<th class="number">goal</th><th></th></tr>'
+    kinds = {"met": "met", "goal met": "met", "not met": "not"}
+    for each in verdicts(results):
+        numbers = (each.measured, each.bound(each.goal.must), each.bound(each.goal.goal))
+        cells = "".join(f'<td class="number">{escape(number)}</td>' for number in numbers)
+        word = f'<td class="word {kinds.get(each.word, "missing")}">{each.word}</td>'
+        yield f"<tr><td>{_marked_up(each.goal.text)}</td>{cells}{word}</tr>"
+    yield "</table></div></section>"
+
+
+def _section(name: str, measured: Measured) -> Iterator[str]:
+    for plot in plots_of(name, measured):
+        yield _figure(plot, conditions_line(measured))
+    for note in measured.notes:
+        yield f"<p>{_marked_up(note)}</p>"
+    yield f'<p class="conditions">{escape(versions_line(measured))}</p>'
+    yield f"<details><summary>All figures</summary>{_table(grid_of(MEASURES[name], measured))}"
+    yield "</details>"
+
+
+def _figure(plot: Plot, conditions: str) -> str:
+    return (
+        f"<figure><figcaption>{_marked_up(plot.title)}</figcaption>{plot.svg}"
+        f'<p class="conditions">{escape(conditions)}</p></figure>'
+    )
+
+
+def _table(grid: Grid) -> str:
+    kinds = [' class="number"' if number >= grid.names else "" for number in range(grid.width)]
+
+    def row(cells: list[str], tag: str) -> str:
+        pairs = zip(cells, kinds, strict=True)
+        return "".join(f"<{tag}{kind}>{escape(cell)}</{tag}>" for cell, kind in pairs)
+
+    rows = [row(grid.headings, "th"), *(row(cells, "td") for cells in grid.rows)]
+    return f'<div class="table"><table>{"".join(f"<tr>{each}</tr>" for each in rows)}</table></div>'
+
+
+def _marked_up(text: str) -> str:
+    """Return text with what stands between backticks as code."""
+    parts = escape(text).split("`")
+    return "".join(f"<code>{each}</code>" if n % 2 else each for n, each in enumerate(parts))

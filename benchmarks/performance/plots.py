@@ -1,0 +1,200 @@
+"""Which plots each measure has: what it found, as bars and lines."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+
+from benchmarks.performance.charts import (
+    Axis,
+    Bar,
+    Heading,
+    Line,
+    Plot,
+    bars,
+    linear_axis,
+    lines,
+    nines_axis,
+    time_axis,
+)
+from benchmarks.performance.figures import FIGURES, Figure
+from benchmarks.performance.handler import NOTHING
+from benchmarks.performance.results import Curve, Key, Measured
+from benchmarks.performance.start import ALONE, BASE, UNDER_RUN
+from benchmarks.performance.statistics import Spread
+from benchmarks.performance.tables import figures_of, rows_of, shown
+from benchmarks.performance.throughput import AIOFLUENT, ENCODING, PREPARED
+
+_COLOURS = {
+    "logship": 0,
+    UNDER_RUN: 0,
+    "logship-spool": 1,
+    "fluent-logger": 2,
+    "fluent-logger-async": 3,
+    AIOFLUENT: 4,
+    **dict.fromkeys((ENCODING, PREPARED, NOTHING, BASE, ALONE), 5),
+}
+"""The same subject has the same colour everywhere; ceilings and what does nothing are grey."""
+_GREY, _GOOD, _BAD = 5, 6, 7
+_CASES = {"embedded": "embedded receiver", "none": "no fault"}
+_SPILLED = 2
+_MIB = 1 << 20
+
+
+def plots_of(name: str, measured: Measured) -> list[Plot]:
+    """Return the plots of a measure, from what is there of it."""
+    return list(_PLOTS[name](measured))
+
+
+def _bar_plots(measured: Measured) -> Iterator[Plot]:
+    for name in figures_of(measured):
+        yield _bar_plot(measured, name)
+
+
+def _throughput(measured: Measured) -> Iterator[Plot]:
+    """Draw bars that show the shippers: ceilings may be ten times higher, and are cut then."""
+    for name in figures_of(measured):
+        figure = FIGURES[name]
+        medians = [
+            spread.median * figure.scale
+            for key in measured.all_keys()
+            if key.figure == name and _COLOURS.get(key.subject) != _GREY
+            if (spread := measured.spread(key))
+        ]
+        yield _bar_plot(measured, name, 2 * max(medians, default=0.0))
+
+
+def _bar_plot(measured: Measured, name: str, end_max: float = 0.0) -> Plot:
+    """Draw one figure: a bar for each subject, under the case in which it was measured.
+
+    Args:
+        measured: Has the figure.
+        name: Of the figure.
+        end_max: Where the axis ends at the latest; zero: at the longest bar.
+    """
+    figure = FIGURES[name]
+    rows: list[Bar | Heading] = []
+    above = ""
+    for case, subject in _ordered_rows(measured):
+        spread = measured.spread(Key(name, subject, case))
+        if spread is None:
+            continue
+        if case != above:
+            rows.append(Heading(_CASES.get(case, case)))
+            above = case
+        rows.append(_bar(subject, spread, figure))
+    longest = max((row.top for row in rows if isinstance(row, Bar)), default=0.0)
+    is_cut = 0 < end_max < longest
+    title = f"{figure.heading} ({figure.better} is better{'; arrow: cut' if is_cut else ''})"
+    return bars(title, rows, linear_axis(0, end_max if is_cut else longest or 1.0))
+
+
+def _ordered_rows(measured: Measured) -> list[tuple[str, str]]:
+    """Return case and subject: within a case logship first, what is no shipper last."""
+    rows = rows_of(measured)
+    cases = list(dict.fromkeys(case for case, _ in rows))
+    return sorted(rows, key=lambda row: (cases.index(row[0]), _COLOURS.get(row[1], 0)))
+
+
+def _bar(subject: str, spread: Spread, figure: Figure) -> Bar:
+    length, low, high = (
+        max(0.0, value * figure.scale) for value in (spread.median, spread.low, spread.high)
+    )
+    colour = _COLOURS.get(subject, 0)
+    return Bar(subject, [(length, colour)], shown(spread, figure), (low, high))
+
+
+def _loss(measured: Measured) -> Iterator[Plot]:
+    """Draw what became of the lines, as shares of those that are accounted for."""
+    rows: list[Bar | Heading] = []
+    above = None
+    for case, subject in _ordered_rows(measured):
+        if case != above:
+            rows.append(Heading(_CASES.get(case, case)))
+            above = case
+        counts = [
+            sum(measured.by_turn(Key(name, subject, case)).values())
+            for name in ("delivered", "spilled", "lost")
+        ]
+        written = sum(counts) or 1.0
+        shares = [100 * count / written for count in counts]
+        text = f"{counts[2]:,.0f} lost, {counts[1]:,.0f} spilled of {written:,.0f}"
+        rows.append(Bar(subject, list(zip(shares, (_GOOD, _SPILLED, _BAD), strict=True)), text))
+    title = "Lines delivered (green), spilled to stderr (orange), lost (red); all runs together"
+    yield bars(title, rows, linear_axis(0, 100, " %"))
+
+
+def _latency(measured: Measured) -> Iterator[Plot]:
+    """Draw for each place how long calls took, whatever the sidecar did."""
+    for place, curves in _grouped(measured.curves, lambda curve: curve.subject).items():
+        drawn = [Line(each.case, each.points, number) for number, each in enumerate(curves)]
+        took = [x for each in curves for x, _ in each.points]
+        where = "on an event loop" if place == "loop" else f"in a {place}"
+        yield lines(
+            f"Share of calls of `emit` {where} that took no longer, by what the sidecar does",
+            drawn,
+            time_axis(min(took), max(took)),
+            nines_axis(),
+            "duration of a call, logarithmic",
+        )
+
+
+def _drain(measured: Measured) -> Iterator[Plot]:
+    yield _bar_plot(measured, "drain_seconds")
+    for server, curves in _grouped(measured.curves, lambda curve: curve.case).items():
+        drawn = [_sized_line(each) for each in curves]
+        title = f"Held by the buffer, MiB, while it drains into {_CASES.get(server, server)}"
+        yield lines(title, drawn, *_axes(drawn), "since the sidecar reads again")
+
+
+def _memory(measured: Measured) -> Iterator[Plot]:
+    for case, curves in _grouped(measured.curves, lambda curve: curve.case).items():
+        drawn = [_sized_line(each) for each in curves]
+        x, y = _axes(drawn)
+        title = (
+            f"Resident set, MiB: {case}; the moments that are named are those of {drawn[0].label}"
+        )
+        bound = measured.conditions.get("options", {}).get("bound")
+        if case == "sidecar down" and bound:
+            level = bound / _MIB
+            drawn.append(Line("bound of the buffer", [(x.low, level), (x.high, level)], _GREY))
+        yield lines(title, drawn, x, y, "since the start", curves[0].marks)
+    rows: list[Bar | Heading] = []
+    for name in ("rss_idle_bytes", "rss_load_bytes", "rss_soak_bytes", "rss_full_bytes"):
+        rows.append(Heading(FIGURES[name].title))
+        for case, subject in _ordered_rows(measured):
+            if spread := measured.spread(Key(name, subject, case)):
+                rows.append(_bar(subject, spread, FIGURES[name]))
+    yield bars("resident set, MiB (lower is better)", rows)
+
+
+def _sized_line(curve: Curve) -> Line:
+    points = [(x, y / _MIB) for x, y in curve.points]
+    return Line(curve.subject, points, _COLOURS.get(curve.subject, 0))
+
+
+def _axes(drawn: Sequence[Line]) -> tuple[Axis, Axis]:
+    """Return axes from zero on which all lines find room."""
+    xs = [x for line in drawn for x, _ in line.points]
+    ys = [y for line in drawn for _, y in line.points]
+    return linear_axis(0, max(xs) or 1.0, " s"), linear_axis(0, max(ys) or 1.0, whole=True)
+
+
+def _grouped(curves: Sequence[Curve], name: Callable[[Curve], str]) -> dict[str, list[Curve]]:
+    groups: dict[str, list[Curve]] = {}
+    for curve in curves:
+        if curve.points:
+            groups.setdefault(name(curve), []).append(curve)
+    return groups
+
+
+_PLOTS: dict[str, Callable[[Measured], Iterator[Plot]]] = {
+    "throughput": _throughput,
+    "handler": _bar_plots,
+    "start": _bar_plots,
+    "drain": _drain,
+    "memory": _memory,
+    "wire": _bar_plots,
+    "light": _bar_plots,
+    "latency": _latency,
+    "loss": _loss,
+}

@@ -1,0 +1,60 @@
+"""`python -m benchmarks report RESULTS.json`: an HTML page with plots, and a page of the docs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from benchmarks.errors import BenchmarkError
+from benchmarks.performance.docs_page import PAGE, write_docs
+from benchmarks.performance.figures import FIGURES
+from benchmarks.performance.page import page_of
+from benchmarks.performance.results import Results, read_results
+
+
+@click.command()
+@click.argument(
+    "files", type=click.Path(path_type=Path), metavar="RESULTS.json...", nargs=-1, required=True
+)
+@click.option(
+    "--html",
+    "html_file",
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="Write one page with plots that needs no other file and no network.",
+)
+@click.option("--docs", is_flag=True, help=f"Write the measured part of {PAGE}.")
+def report(files: tuple[Path, ...], html_file: Path | None, docs: bool) -> None:
+    """Show results of `all --json` to people.
+
+    Of several files the last one that has a measure counts for it.
+    """
+    if not html_file and not docs:
+        raise click.UsageError("say what to write: --html FILE, --docs, or both")
+    results = read_results(files)
+    _check_figures(results)
+    if html_file:
+        _write(html_file, page_of(results))
+        click.echo(f"The report: {html_file}")
+    if docs:
+        write_docs(PAGE, results)
+        click.echo(f"The measured part of {PAGE} is new.")
+
+
+def _check_figures(results: Results) -> None:
+    """Refuse figures that this version does not know: they would be shown in a wrong unit."""
+    named = {sample.figure for measured in results.values() for sample in measured.samples}
+    if unknown := named - FIGURES.keys():
+        raise BenchmarkError(
+            f"the results have figures of another version of the benchmarks: {sorted(unknown)}; "
+            "measure again"
+        )
+
+
+def _write(path: Path, text: str) -> None:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise BenchmarkError(f"cannot write {path}: {error.strerror}") from error

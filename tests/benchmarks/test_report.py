@@ -1,0 +1,224 @@
+"""`python -m benchmarks report`, from results that were measured once and are stored here."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from benchmarks.performance.charts import Bar, bars, linear_axis, time_axis
+from benchmarks.performance.docs_page import BEGIN, END, PAGE
+from benchmarks.performance.goals import GOALS
+from benchmarks.performance.measures import MEASURES
+from benchmarks.performance.page import page_of
+from benchmarks.performance.plots import plots_of
+from benchmarks.performance.report import report
+from benchmarks.performance.results import Measured, Results, read_results, write_results
+
+STORED = Path(__file__).parent / "stored" / "quick.json"
+ALONE = ("meta",)
+"""Elements that have no end."""
+
+
+@pytest.fixture
+def results() -> Results:
+    return read_results([STORED])
+
+
+class Page(HTMLParser):
+    """Reads a page: which elements there are in which section, and whether each is closed."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.opened: list[str] = []
+        self.sections: dict[str, Counter[str]] = {}
+        self.texts: dict[str, list[str]] = {}
+        self._section = ""
+        self.feed(text)
+        self.close()
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.handle_startendtag(tag, attrs)
+        if tag not in ALONE:
+            self.opened.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        if tag == "section":
+            self._section = dict(attrs)["id"] or ""
+        self.sections.setdefault(self._section, Counter())[tag] += 1
+        for name, value in attrs:
+            assert name not in ("src", "href"), f"it needs {value}"
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.opened.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        self.texts.setdefault(self._section, []).append(data)
+
+
+def invoke(*arguments: object) -> Result:
+    return CliRunner().invoke(report, [str(each) for each in arguments])
+
+
+# --- the HTML page -------------------------------------------------------------------------------
+
+
+def test_every_measure_has_a_section_with_plots_conditions_and_all_figures(
+    results: Results,
+) -> None:
+    page = Page(page_of(results))
+    assert page.opened == []
+    assert list(page.sections) == ["", "goals", *MEASURES]
+    for name in MEASURES:
+        found = page.sections[name]
+        assert found["svg"] == found["figure"] == len(plots_of(name, results[name])) > 0
+        assert found["table"] == 1
+        conditions = [text for text in page.texts[name] if "CPUs · load average" in text]
+        assert len(conditions) == found["figure"]
+    assert page.sections["goals"]["tr"] == 1 + len(GOALS)
+    assert not {"script", "img", "link"} & set().union(*page.sections.values())
+
+
+def test_curves_are_drawn_of_every_case(results: Results) -> None:
+    titles = {name: [plot.title for plot in plots_of(name, results[name])] for name in MEASURES}
+    assert [title for title in titles["drain"] if "into embedded receiver" in title]
+    assert [title for title in titles["drain"] if "into fluent-bit" in title]
+    assert len(titles["latency"]) == 2  # in a thread, on a loop
+    (load,) = (plot for plot in plots_of("memory", results["memory"]) if "load and" in plot.title)
+    for subject in ("logship", "logship-spool", "fluent-logger", "soak"):
+        assert f">{subject}</text>" in load.svg
+
+
+def test_what_is_missing_is_said(results: Results) -> None:
+    del results["loss"], results["wire"]
+    page = Page(page_of(results))
+    for name in MEASURES:
+        is_missing = "python -m benchmarks all --only " + name in page.texts[name]
+        assert is_missing == (name not in results)
+
+
+def test_goals_of_nothing_are_not_measured() -> None:
+    page = Page(page_of({}))
+    assert page.texts["goals"].count("not measured") == len(GOALS)
+
+
+def test_text_of_results_is_no_markup() -> None:
+    wild = '<wild a="1">&'
+    measured = Measured({"versions": {wild: wild}, "options": {wild: wild}}, notes=[wild])
+    measured.add(0, wild, wild, call_ns=1.0)
+    for name in ("handler", "throughput"):
+        text = page_of({name: measured})
+        assert "<wild" not in text
+        assert text.count("&lt;wild a=&quot;1&quot;&gt;&amp;") > 5
+
+
+def test_a_measure_without_values_has_no_plot_and_no_error() -> None:
+    results = {name: Measured({}) for name in MEASURES if name not in ("memory", "loss")}
+    assert Page(page_of(results)).opened == []
+
+
+# --- plots ---------------------------------------------------------------------------------------
+
+
+def test_a_little_loss_is_seen_and_none_is_not() -> None:
+    svg = bars("", [Bar("", [(99.999, 0), (0.001, 1), (0.0, 2)], "")], linear_axis(0, 100)).svg
+    widths = [float(part.split('"')[0]) for part in svg.split('width="')[1:]]
+    assert widths[1:] == [3.0, 0.0]
+
+
+def test_ticks_of_times_have_units() -> None:
+    axis = time_axis(2_000, 3_000_000)
+    named = [name for _, name in axis.ticks if name]
+    assert named == ["1 µs", "10 µs", "100 µs", "1 ms", "10 ms"]
+
+
+# --- the page of the docs ------------------------------------------------------------------------
+
+
+def test_docs_keep_what_is_written_by_hand(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, results: Results
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    PAGE.parent.mkdir()
+    PAGE.write_text(f"# Mine\n\n{BEGIN}\nold\n{END}\n\n## By hand\n")
+    write_results(Path("one.json"), {"handler": results["handler"]})
+    assert invoke("one.json", "--docs").exit_code == 0
+    once = PAGE.read_text()
+    assert once.startswith(f"# Mine\n\n{BEGIN}\n")
+    assert once.endswith(f"\n{END}\n\n## By hand\n")
+    assert "old" not in once
+    assert once.count("Not measured: ") == len(MEASURES) - 1
+    assert "| fluent-logger-async |" in once
+    assert invoke("one.json", "--docs").exit_code == 0
+    assert PAGE.read_text() == once
+
+
+@pytest.mark.parametrize(
+    "text", ["# Mine\n", f"{END}\n{BEGIN}\n", f"{BEGIN}\n", f"{BEGIN}{BEGIN}{END}"]
+)
+def test_docs_without_their_markers_are_left_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    PAGE.parent.mkdir()
+    PAGE.write_text(text)
+    done = invoke(STORED, "--docs")
+    assert done.exit_code == 2
+    assert "must have these lines once" in done.output
+    assert PAGE.read_text() == text
+
+
+def test_the_repository_has_a_page_with_markers() -> None:
+    text = (Path(__file__).parents[2] / PAGE).read_text()
+    assert text.count(BEGIN) == text.count(END) == 1
+
+
+# --- the command ---------------------------------------------------------------------------------
+
+
+def test_later_files_replace_measures_of_earlier_ones(tmp_path: Path) -> None:
+    measured = Measured({})
+    measured.add(0, "newcomer", "", call_ns=1000.0)
+    write_results(tmp_path / "later.json", {"handler": measured})
+    done = invoke(STORED, tmp_path / "later.json", "--html", tmp_path / "new" / "r.html")
+    assert done.exit_code == 0, done.output
+    page = Page((tmp_path / "new" / "r.html").read_text())
+    assert "newcomer" in page.texts["handler"]
+    assert "fluent-logger" not in page.texts["handler"]
+    assert "fluent-logger" in page.texts["throughput"]
+
+
+def test_nothing_to_write_is_an_error() -> None:
+    done = invoke(STORED)
+    assert done.exit_code == 2
+    assert "--html FILE, --docs, or both" in done.output
+
+
+def test_docs_outside_the_repository_are_an_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    done = invoke(STORED, "--docs")
+    assert done.exit_code == 2
+    assert "run from the root of the repository" in done.output
+
+
+def test_a_file_that_cannot_be_written_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    done = invoke(STORED, "--html", tmp_path / "file" / "r.html")
+    assert done.exit_code == 2
+    assert "cannot write" in done.output
+
+
+def test_figures_of_another_version_are_named(tmp_path: Path) -> None:
+    document = json.loads(STORED.read_text())
+    document["measures"]["wire"]["samples"][0][0] = "wire_words"
+    (tmp_path / "other.json").write_text(json.dumps(document))
+    done = invoke(tmp_path / "other.json", "--html", tmp_path / "r.html")
+    assert done.exit_code == 2
+    assert "wire_words" in done.output
+    assert not (tmp_path / "r.html").exists()
