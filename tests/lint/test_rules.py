@@ -262,6 +262,53 @@ def test_a_plan_is_read_with_its_spot_and_its_volumes() -> None:
     assert rules_of("plan.json", plan_of(deployment.document, volume=volumes)) == {"spool-owner"}
 
 
+def module_plan() -> dict[str, Any]:
+    """Return the plan of `sidecar/ecs/terraform`, as `terraform show -json` writes one.
+
+    Made by hand from the files; no Terraform wrote it.
+    """
+    plan: dict[str, Any] = json.loads((ROOT / "tests/lint/terraform_plan.json").read_text())
+    return plan
+
+
+def planned_tasks(plan: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    resources = plan["planned_values"]["root_module"]["resources"]
+    tasks = [each for each in resources if each["type"] == "aws_ecs_task_definition"]
+    return {each["index"]: each["values"] for each in tasks}
+
+
+def test_the_modules_plan_is_clean() -> None:
+    report = judge("plan.json", json.dumps(module_plan()))
+    assert not report.findings
+    assert not report.ignored
+
+
+@pytest.mark.parametrize("kind", ["web", "batch"])
+def test_a_mistake_in_the_modules_plan_is_found(kind: str) -> None:
+    plan = module_plan()
+    values = planned_tasks(plan)[kind]
+    containers = json.loads(values["container_definitions"])
+    containers[0].pop("dependsOn")
+    values["container_definitions"] = json.dumps(containers)
+    assert rules_of("plan.json", json.dumps(plan)) == {"depends-on"}
+
+
+@pytest.mark.parametrize("kind", ["web", "batch"])
+def test_the_modules_plan_has_the_containers_of_the_templates(kind: str) -> None:
+    """With the plan's own variables in them: so it cannot grow old behind the templates."""
+    plan = module_plan()
+    text = template_text(f"sidecar/ecs/{kind}.json")
+    for name, variable in plan["variables"].items():
+        text = text.replace(f"${{{name.upper()}}}", str(variable["value"]))
+    template = json.loads(text)
+    values = planned_tasks(plan)[kind]
+    assert json.loads(values["container_definitions"]) == template["containerDefinitions"]
+    assert [each["name"] for each in values["volume"]] == [
+        each["name"] for each in template["volumes"]
+    ]
+    assert (values["cpu"], values["memory"]) == (template["cpu"], template["memory"])
+
+
 def test_a_plan_without_a_task_is_an_error() -> None:
     empty = json.dumps({"planned_values": {"root_module": {"resources": []}}})
     with pytest.raises(LintError, match="no aws_ecs_task_definition"):

@@ -166,6 +166,25 @@ def test_terraform_and_the_readme_fill_in_every_variable(task: Task) -> None:
     assert used == given == exported
 
 
+def test_terraform_passes_on_everything_but_the_roles_that_it_makes(task: Task) -> None:
+    terraform = (ECS / "terraform" / "main.tf").read_text()
+    passed_on = set(re.findall(r"each\.value\.(\w+)", terraform))
+    assert passed_on == task.definition.keys() - {"executionRoleArn", "taskRoleArn"}
+
+
+def test_nothing_in_terraforms_documents_is_unknown_before_apply() -> None:
+    """One unknown value would make the whole document unknown in the plan, which nobody could read.
+
+    The group's name is what its variable says, so Terraform knows it.
+    """
+    terraform = (ECS / "terraform" / "main.tf").read_text()
+    (variables,) = re.findall(r"templatefile\(.*?, \{\n(.*?)\}\)", terraform, re.DOTALL)
+    sources = re.findall(r"^\s+[A-Z_]+\s+= (.*)$", variables, re.MULTILINE)
+    assert {each for each in sources if not each.startswith(("var.", '""'))} == {
+        "aws_cloudwatch_log_group.containers.name"
+    }
+
+
 def test_the_task_may_put_logs_and_nothing_else() -> None:
     roles = (ECS / "terraform" / "roles.tf").read_text()
     actions: list[Any] = re.findall(r'"((?:s3|logs|ecr|iam|ecs|ssm):\w+)"', roles)

@@ -19,8 +19,10 @@ locals {
       LOG_GROUP          = aws_cloudwatch_log_group.containers.name
       LOG_BUCKET         = var.log_bucket
       REGION             = var.region
-      EXECUTION_ROLE_ARN = aws_iam_role.execution.arn
-      TASK_ROLE_ARN      = aws_iam_role.task.arn
+      # The roles are set below. Before the first apply their ARNs are unknown, and one unknown
+      # value makes the whole document unknown: the plan would show nothing to read or to lint.
+      EXECUTION_ROLE_ARN = ""
+      TASK_ROLE_ARN      = ""
     }))
   }
 }
@@ -33,8 +35,8 @@ resource "aws_ecs_task_definition" "this" {
   network_mode             = each.value.networkMode
   cpu                      = each.value.cpu
   memory                   = each.value.memory
-  execution_role_arn       = each.value.executionRoleArn
-  task_role_arn            = each.value.taskRoleArn
+  execution_role_arn       = aws_iam_role.execution.arn
+  task_role_arn            = aws_iam_role.task.arn
   container_definitions    = jsonencode(each.value.containerDefinitions)
 
   runtime_platform {
