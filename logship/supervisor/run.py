@@ -238,6 +238,11 @@ class Supervisor:
         may be a daemon that was meant to stay.
         """
         if os.getpid() == 1 or self._deadlines is not None:
+            if self._held_sources():
+                self._shipping.say(
+                    "processes that the command left behind have not let go of its output; they "
+                    "are killed, so that what they wrote can still be shipped"
+                )
             self._offspring.is_being_killed = True
             kill_all()
         until = time.monotonic() + self._after_kill_seconds()
@@ -245,8 +250,18 @@ class Supervisor:
             if all(each.has_ended for each in self._inlets):
                 break
             self._turn()
+        if held := self._held_sources():
+            self._is_cut_off = True
+            self._shipping.say(
+                f"processes that the command left behind still hold its {held}; "
+                "what they write from now on is not shipped (--orphan-wait says how long we wait)"
+            )
         for inlet in self._inlets:
             self._take_the_rest(inlet)
+
+    def _held_sources(self) -> str:
+        """Name what somebody may still write to, as a person says it; empty if nobody may."""
+        return " and ".join(each.source for each in self._inlets if not each.has_ended)
 
     def _after_kill_seconds(self) -> float:
         """Return how long those that are killed may take to let go of the output."""
@@ -259,11 +274,6 @@ class Supervisor:
         """Read what lies in the pipe, and close it."""
         if inlet.has_ended:
             return
-        self._is_cut_off = True
-        self._shipping.say(
-            f"processes that the command left behind still hold its {inlet.source}; "
-            "what they write from now on is not shipped (--orphan-wait says how long we wait)"
-        )
         now = time.monotonic()
         for _ in range(_READS_OF_THE_REST_MAX):
             while inlet.records or inlet.tee_waits:
