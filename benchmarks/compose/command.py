@@ -6,7 +6,7 @@ import itertools
 import json
 import signal
 import statistics
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -102,12 +102,15 @@ def compose(
     ]
     directory = new_directory("compose").absolute()
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C, it cleans up
-    rows = _run_all(courses, repeat, directory)
+    options = {"faults": faults, "stop_timeouts": stop_timeouts, "repeat": repeat, **load}
+    under = conditions(options)
+    rows: list[Row] = []
+    for row in _run_all(courses, repeat, directory):
+        rows.append(row)
+        if json_file:  # after each, so that an error in a later one costs none of these
+            _write_json(json_file, under, rows)
     console.print(_as_table(rows))
     console.print(f"Ledger, output and logs are in {directory}", soft_wrap=True)
-    if json_file:
-        options = {"faults": faults, "stop_timeouts": stop_timeouts, "repeat": repeat, **load}
-        _write_json(json_file, conditions(options), rows)
     raise SystemExit(int(not all(row.kept_the_promise for row in rows)))
 
 
@@ -141,9 +144,8 @@ class Row:
         )
 
 
-def _run_all(courses: Sequence[Course], repeat: int, directory: Path) -> list[Row]:
+def _run_all(courses: Sequence[Course], repeat: int, directory: Path) -> Iterator[Row]:
     """Run one after the other: they share the machine's CPUs."""
-    rows = []
     with open_progress(open_console()) as progress:
         bar = progress.add_task("compose", total=len(courses) * repeat, step="")
         for course in courses:
@@ -155,8 +157,7 @@ def _run_all(courses: Sequence[Course], repeat: int, directory: Path) -> list[Ro
                 place.mkdir(parents=True)
                 results.append(run(course, place))
                 progress.advance(bar)
-            rows.append(Row(course, tuple(results)))
-    return rows
+            yield Row(course, tuple(results))
 
 
 # --- figures -------------------------------------------------------------------------------------

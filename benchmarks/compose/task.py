@@ -11,6 +11,7 @@ import os
 import shutil
 import socket
 import subprocess
+import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
@@ -24,6 +25,8 @@ COMPOSE_FILE = REPOSITORY / "docker-compose.yml"
 
 COMMAND_SECONDS_MAX = 300
 BUILD_SECONDS_MAX = 1800
+EXEC_ATTEMPTS = 4
+EXEC_PAUSE_SECONDS = 1.0
 CPU_PERIOD_MICROSECONDS = 100_000
 
 SETTLED = "du -sb /fluentd/log /fluentd/buffer"
@@ -151,11 +154,11 @@ class Task:
 
     def output_state(self) -> str:
         """Return a text that changes while the sidecar still writes."""
-        return self._do("exec", "-T", "sidecar", "sh", "-c", SETTLED).stdout
+        return self._exec("sidecar", "sh", "-c", SETTLED)
 
     def spool_state(self) -> str:
         """Return a line for each dead process that still has something on the spool."""
-        return self._do("exec", "-T", "recoverer", *SPOOL_STATE).stdout.strip()
+        return self._exec("recoverer", *SPOOL_STATE).strip()
 
     def copy(self, service: str, path: str, target: Path) -> None:
         """Copy a file or directory out of a container, which need not run."""
@@ -193,6 +196,19 @@ class Task:
         if len(found) != 1:
             raise BenchmarkError(f"there is no container of the service {service}")
         return found[0]
+
+    def _exec(self, service: str, *words: str) -> str:
+        """Return what a command that only looks says in a container.
+
+        Under load an exec fails now and then for reasons of Docker's own, and a measurement of
+        minutes is not to be thrown away for that.
+        """
+        for _ in range(EXEC_ATTEMPTS - 1):
+            ended = self._try("exec", "-T", service, *words)
+            if ended.returncode == 0:
+                return ended.stdout
+            time.sleep(EXEC_PAUSE_SECONDS)
+        return self._do("exec", "-T", service, *words).stdout
 
     def _docker(self, *words: str) -> str:
         ended = _run(["docker", *words], COMMAND_SECONDS_MAX)

@@ -10,9 +10,14 @@ import sys
 from pathlib import Path
 
 import pytest
+import yaml  # type: ignore[import-untyped]
+from click.testing import CliRunner
 
+from benchmarks.compose import command, task
 from benchmarks.compose.command import Row
 from benchmarks.compose.course import FAULTS, WAYS, Course, Result
+from benchmarks.compose.task import EXEC_ATTEMPTS
+from benchmarks.errors import BenchmarkError
 from benchmarks.judge import Verdict
 from tests.sidecar.deployed import run, why_no_compose
 from tests.support.waiting import wait_until
@@ -116,6 +121,69 @@ def test_sleep_at_stop_passes_the_signal_on_and_keeps_the_exit_code(tmp_path: Pa
         assert process.wait(20) == 7
     finally:
         process.kill()
+
+
+MOODY_DOCKER = """#!/bin/sh
+echo "$@" >> {attempts}
+[ $(wc -l < {attempts}) -gt {failures} ] || { echo "exec failed: try again" >&2; exit 1; }
+echo "12 /fluentd/log"
+"""
+"""A command in Docker's place that fails at first, as `docker compose exec` does under load."""
+
+
+@pytest.mark.parametrize("failures", [0, 1, EXEC_ATTEMPTS - 1, EXEC_ATTEMPTS])
+def test_an_exec_that_fails_is_tried_again_a_few_times(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, failures: int
+) -> None:
+    attempts = tmp_path / "attempts"
+    text = MOODY_DOCKER.replace("{attempts}", str(attempts)).replace("{failures}", str(failures))
+    (tmp_path / "docker").write_text(text)
+    (tmp_path / "docker").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    monkeypatch.setattr(task, "EXEC_PAUSE_SECONDS", 0.0)
+    tried = task.Task("moody", {}, tmp_path)
+    if failures < EXEC_ATTEMPTS:
+        assert tried.output_state() == "12 /fluentd/log\n"
+    else:
+        with pytest.raises(BenchmarkError, match="exec failed: try again"):
+            tried.output_state()
+    assert len(attempts.read_text().splitlines()) == min(failures + 1, EXEC_ATTEMPTS)
+
+
+def test_rows_that_are_finished_survive_an_error_in_a_later_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Docker fails in the second row."""
+    answers = iter(row("logship", "none", written=9, delivered=9).results)
+
+    def run_or_fail(course: Course, place: Path) -> Result:
+        for answer in answers:
+            return answer
+        raise BenchmarkError("docker compose up: no space left on device")
+
+    monkeypatch.setattr(command, "run", run_or_fail)
+    monkeypatch.setattr(command, "check_docker", lambda: None)
+    monkeypatch.chdir(tmp_path)
+    words = ["--no-build", "--json", "rows.json", "--way", "logship", "--stop-timeout", "2"]
+    handler = signal.getsignal(signal.SIGTERM)
+    try:
+        ended = CliRunner().invoke(command.compose, [*words, "--stop-timeout", "10"])
+    finally:
+        signal.signal(signal.SIGTERM, handler)
+    assert ended.exit_code == 2
+    assert "no space left on device" in ended.output
+    (kept,) = json.loads((tmp_path / "rows.json").read_text())["rows"]
+    assert kept["course"]["stop_timeout"] == 2
+
+
+def test_each_image_is_built_for_one_service_alone() -> None:
+    """Compose labels an image with its service: with a second one, `up` starts both anew."""
+    services = yaml.safe_load((REPOSITORY / "docker-compose.yml").read_text())["services"]
+    built = [each["image"] for each in services.values() if "build" in each]
+    assert sorted(built) == sorted(set(built)) == ["logship-application", "logship-sidecar"]
+    users = [each for each in services.values() if each.get("image") == "logship-application"]
+    assert len(users) == 6
+    assert all(each.get("pull_policy") == "never" or "build" in each for each in users)
 
 
 @pytest.mark.skipif(bool(why_no_images()), reason=why_no_images())

@@ -81,10 +81,11 @@ def test_every_profile_is_explained_in_its_head(services: dict[str, Any]) -> Non
     head = COMPOSE_FILE.read_text().partition("\n\nname:")[0]
     assert set(re.findall(r"--profile (\w+)|run --rm (\w+)", head)) == {
         ("metrics", ""),
+        ("dashboard", ""),
         ("firelens", ""),
         ("", "audit"),
     }
-    assert profiles == {"metrics", "firelens", "audit"}
+    assert profiles == {"metrics", "dashboard", "firelens", "audit"}
 
 
 def test_prometheus_asks_where_metrics_are_served(services: dict[str, Any]) -> None:
