@@ -55,7 +55,10 @@ _DRAIN_RETRY_WAIT_SECONDS_MAX = 0.25
 _ACCEPTED = Outcome.ACCEPTED
 _DRAIN_ACK_TIMEOUT_SECONDS_MIN = 5.0
 _UNCLOSED_SECONDS = 2.0
-_ADOPTED_MAX = 4
+_ADOPTED_MAX = 16
+"""Chunks of dead processes in memory: more than the few that go out at a time, because
+those that no server takes wait here for one that it does take, and the proof."""
+
 _ADOPTION_STEPS = 4
 
 Record = Mapping[Any, Any]
@@ -504,7 +507,7 @@ class Client:
     def _adopt(self, leftovers: Leftovers) -> None:
         """Take a few chunks of dead processes, in small steps."""
         for _ in range(_ADOPTION_STEPS):
-            if self.buffer.intake_closed or len(self.buffer.adopted) >= _ADOPTED_MAX:
+            if not self._may_adopt:
                 return
             found = leftovers.step()
             if isinstance(found, AdoptedChunk):
@@ -513,13 +516,17 @@ class Client:
                 return
         self._call_soon(self._turn)
 
+    @property
+    def _may_adopt(self) -> bool:
+        return not self.buffer.intake_closed and len(self.buffer.adopted) < _ADOPTED_MAX
+
     def _spool_deadlines(self) -> tuple[float | None, ...]:
         """Return when to look at the spool again, if nothing else happens."""
         if self.buffer.intake_closed:
             return ()
         return (
             self._spool.retry_deadline_seconds() if self._spool is not None else None,
-            self._leftovers.deadline_seconds if self._leftovers is not None else None,
+            self._leftovers.deadline_seconds if self._leftovers and self._may_adopt else None,
         )
 
     def _leave_spool(self) -> None:

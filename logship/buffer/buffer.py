@@ -947,10 +947,14 @@ class Buffer:
         return chunk
 
     def _next_adopted(self) -> Chunk | None:
-        """Return the adopted chunk to take next; none while we are closing."""
+        """Return the adopted chunk to take next; none while we are closing.
+
+        Where there are none of ours to find room for, there may be as many as the window takes:
+        what no server takes is taken and not on its way, and the next one is its only neighbour.
+        """
         chunks = list(self._adopted.values())
         taken = sum(each.state is ChunkState.TAKEN for each in chunks)
-        if self._closed or taken >= ADOPTED_INFLIGHT_MAX:
+        if self._closed or (self._unsettled and taken >= ADOPTED_INFLIGHT_MAX):
             return None
         return next((each for each in chunks if each.state is ChunkState.SEALED), None)
 

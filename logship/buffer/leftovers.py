@@ -63,13 +63,16 @@ REFUSED_REASON = "quarantined"
 
 _NOTES_MAX = 100
 _CONTROLS_MAX = 1000
+_LIVES_MAX = 8
+"""Lives that are recovered at a time. The next one is begun while acks of those before are waited
+for: what no server takes, in one, is found out only by what it takes of another."""
 
 
 class Waiting(Enum):
     """What a step of recovery came to, where that is no chunk."""
 
     NOT = auto()  # call again
-    FOR_ACKS = auto()  # call again when a chunk was settled
+    FOR_ACKS = auto()  # call again when a chunk was settled, or at `deadline_seconds`
     FOR_DEATHS = auto()  # nothing is left; call again after `SCAN_SECONDS`
 
 
@@ -220,7 +223,9 @@ class Leftovers:
         self._monotonic = monotonic
         self._time_ns = time_ns
         self._current: DeadLife | None = None
+        self._waiting: list[DeadLife] = []
         self._finished_with: set[str] = set()
+        self._refused: set[str] = set()
         self._scan_due_seconds = monotonic()
         self._is_closed = False
         self.has_scanned = False
@@ -234,18 +239,31 @@ class Leftovers:
         """
         if self._is_closed:
             return Waiting.FOR_DEATHS
-        if self._current is None:
+        current = self._current = self._current or self._next_settled()
+        if current is None:
             return self._scan()
         try:
-            outcome = next(self._current.work, None)
+            outcome = next(current.work, None)
         except (OSError, SpoolError) as error:
             self.counters.refused += 1
-            self._say(f"{self._path}/{self._current.life.name}: {error}; it is kept")
+            self._say(f"{self._path}/{current.life.name}: {error}; it is kept")
             outcome = None
+        if isinstance(outcome, AdoptedChunk):
+            return outcome
         if outcome is None:
-            self._end_current()
-            return Waiting.NOT
-        return outcome
+            self._end(current)
+        elif outcome is Waiting.FOR_ACKS:
+            self._waiting.append(current)
+            self._current = None
+        return Waiting.NOT
+
+    def _next_settled(self) -> DeadLife | None:
+        """Take a life whose chunks are all settled from those that wait."""
+        for life in self._waiting:
+            if life.is_settled:
+                self._waiting.remove(life)
+                return life
+        return None
 
     def scan_now(self) -> None:
         """Look for dead lives at the next step, whenever the last look was."""
@@ -253,36 +271,46 @@ class Leftovers:
         self.has_scanned = False
 
     def skip(self) -> None:
-        """Leave the current life as it is, and go on to the next."""
-        self._end_current()
+        """Leave the life that has waited longest as it is, and go on."""
+        for life in self._lives()[:1]:
+            self._end(life)
 
     @property
     def deadline_seconds(self) -> float | None:
-        """When to call `step` again if nothing else happens; None while acks are waited for."""
-        return self._scan_due_seconds if self._current is None and not self._is_closed else None
+        """When to call `step` again if nothing else happens; None while only acks can help."""
+        can_scan = self._current is None and len(self._waiting) < _LIVES_MAX
+        return self._scan_due_seconds if can_scan and not self._is_closed else None
 
     @property
     def is_idle(self) -> bool:
         """Whether no dead life is being recovered."""
-        return self._current is None
+        return not self._lives()
 
     def close(self) -> None:
-        """Give up the lock; what was not settled is for the next one."""
+        """Give up the locks; what was not settled is for the next one."""
         self._is_closed = True
-        self._end_current()
+        for life in self._lives():
+            self._end(life)
 
-    def _end_current(self) -> None:
-        current, self._current = self._current, None
-        if current is not None:
-            self._finished_with.add(current.life.name)
-            current.leave()
-            self.counters.lives_finished += current.is_removed
+    def _lives(self) -> list[DeadLife]:
+        current = [] if self._current is None else [self._current]
+        return [*self._waiting, *current]
+
+    def _end(self, life: DeadLife) -> None:
+        if life is self._current:
+            self._current = None
+        else:
+            self._waiting.remove(life)
+        self._finished_with.add(life.life.name)
+        life.leave()
+        self.counters.lives_finished += life.is_removed
 
     def _scan(self) -> Waiting:
         """Take over the oldest dead life, if there is one."""
         now = self._monotonic()
-        if now < self._scan_due_seconds:
-            return Waiting.FOR_DEATHS
+        nothing = Waiting.FOR_ACKS if self._waiting else Waiting.FOR_DEATHS
+        if now < self._scan_due_seconds or len(self._waiting) >= _LIVES_MAX:
+            return nothing
         taken = self._take_oldest()
         if taken is not None:
             self.counters.lives += 1
@@ -292,35 +320,46 @@ class Leftovers:
             return Waiting.NOT
         self._scan_due_seconds = now + SCAN_SECONDS
         self.has_scanned = True
-        return Waiting.FOR_DEATHS
+        return nothing
 
     def _take_oldest(self) -> Life | None:
         self.others_live = False
-        with contextlib.suppress(OSError, SpoolError):
+        with contextlib.suppress(SpoolError):  # who writes there has said so
             parent = open_spool_directory(self._path, any_owner=self._any_owner)
             try:
-                sweep(parent)
-                names = [each for each in lives(parent) if each not in self._finished_with]
-                for name in sorted(names, key=lambda each: (_born_ns(parent, each), each)):
-                    taken = self._take(parent, name)
-                    if taken is not None:
-                        return taken
-                    with contextlib.suppress(OSError):
-                        # Empty: who removed it died before this, its last step.
-                        os.rmdir(name, dir_fd=parent)
-                        continue
-                    self.others_live = True
+                return self._oldest_in(parent)
+            except OSError as error:
+                self.counters.refused += 1
+                self._say(f"{self._path}: cannot be read: {error}; what is there is kept")
             finally:
                 os.close(parent)
+        return None
+
+    def _oldest_in(self, parent: int) -> Life | None:
+        sweep(parent)
+        ours = {each.life.name for each in self._waiting}
+        names = [each for each in lives(parent) if each not in self._finished_with | ours]
+        for name in sorted(names, key=lambda each: (_born_ns(parent, each), each)):
+            taken = self._take(parent, name)
+            if taken is not None:
+                return taken
+            if name in self._refused:
+                continue
+            with contextlib.suppress(OSError):
+                # Empty: who removed it died before this, its last step.
+                os.rmdir(name, dir_fd=parent)
+                continue
+            self.others_live = True
         return None
 
     def _take(self, parent: int, name: str) -> Life | None:
         try:
             return Life.take_over(parent, name)
         except SpoolError as error:
-            self._finished_with.add(name)
-            self.counters.refused += 1
-            self._say(f"{self._path}/{error}; it is kept")
+            if name not in self._refused:
+                self._refused.add(name)
+                self.counters.refused += 1
+                self._say(f"{self._path}/{error}; it is kept")
             return None
 
     def _say(self, text: str) -> None:
@@ -329,6 +368,14 @@ class Leftovers:
             self.news.append(f"recovery: {text}")
             if len(self.counters.notes) == _NOTES_MAX:
                 self.news.append("recovery: what is found from now on is counted, and not named")
+
+
+class _Kept(Enum):
+    """Where bytes are that should go to quarantine; the value says so of a record."""
+
+    QUARANTINED = "is quarantined"
+    ON_THE_SPOOL = "cannot be quarantined, and stays on the spool"
+    NOWHERE = "is not kept"
 
 
 class _File:
@@ -411,8 +458,10 @@ class DeadLife:
         self._streams_descriptor = -1
         self._pending = 0
         self._is_kept = False
+        self._is_unread = False
         self._is_left = False
         self._followers: dict[int, int] = {}
+        self._refused: list[_Located] = []
 
     def leave(self) -> None:
         """Give up the lock, and close everything."""
@@ -424,6 +473,11 @@ class DeadLife:
                 os.close(descriptor)
         self._files, self._streams_descriptor = [], -1
         self.life.leave()
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether no chunk that was handed out is on its way."""
+        return not self._pending
 
     def settled(self, chunk: AdoptedChunk) -> None:
         """Mark a chunk acked on the spool, and unlink its file if it was the last one in it."""
@@ -437,15 +491,23 @@ class DeadLife:
         file.pending -= 1
         if chunk.refused:
             file.is_needed = True
+            self._refused.append(chunk.found)
         else:
             self._counters.chunks_acked += 1
             self._counters.records_acked += chunk.recovered_records
-            self._note_next(chunk.stream.id, chunk.last + 1)
-            if chunk.ends:
-                self._note_end(chunk)  # for the next recoverer, which does not read what is acked
-            word = struct.pack("=Q", state_word(ACKED, 0))
-            self._store(file.descriptor, word, chunk.found.chunk.offset + STATE_AT)
+            if self._note_what_it_shows(chunk):
+                word = struct.pack("=Q", state_word(ACKED, 0))
+                self._store(file.descriptor, word, chunk.found.chunk.offset + STATE_AT)
         self._unlink_if_done(file)
+
+    def _note_what_it_shows(self, chunk: AdoptedChunk) -> bool:
+        """Note what the next recoverer could not know, since it does not read what is acked.
+
+        Returns:
+            Whether that is noted; else the chunk must go on showing it.
+        """
+        is_noted = self._note_next(chunk.stream.id, chunk.last + 1)
+        return (not chunk.ends or self._note_end(chunk)) and is_noted
 
     def refuse(self, whole: AdoptedChunk, chunk: Chunk) -> str:
         """Keep a record that no server takes, and note its number as a gap."""
@@ -456,8 +518,8 @@ class DeadLife:
         dead.gaps.append(Gap(number, number, REFUSED_REASON))
         text = f"the sidecar does not take record {stamp}, recovered from {self.life.name}"
         self._counters.note(text)
-        is_kept = self._keep(f"{dead.stream.id}-{number:010d}.entry", bytes(chunk.data))
-        return f"{text}; it is {'quarantined' if is_kept else 'not kept'}"
+        kept = self._keep(f"{dead.stream.id}-{number:010d}.entry", bytes(chunk.data))
+        return f"{text}; it {kept.value}"
 
     # -- the steps -------------------------------------------------------------------------------
 
@@ -480,8 +542,18 @@ class DeadLife:
                 yield chunk
         yield from self._wait_for_acks()
         if not self._is_kept:
+            self._remove()
+
+    def _remove(self) -> None:
+        for file, chunk in self._refused:
+            # Declared by now: if something stays, nobody must try again what no server takes.
+            word = struct.pack("=Q", state_word(ACKED, 0))
+            self._store(file.descriptor, word, chunk.offset + STATE_AT)
+        try:
             self.life.remove()
             self.is_removed = True
+        except OSError as error:
+            self._say(f"{self.life.name}: everything is shipped, it cannot be removed: {error}")
 
     def _wait_for_acks(self) -> Generator[Waiting, None, None]:
         while self._pending:
@@ -512,7 +584,9 @@ class DeadLife:
         except FileNotFoundError:
             contents = StreamsContents(is_begun=False)
         except OSError as error:
-            self._blame(STREAMS, 0, str(error))
+            # Not the same as none: numbers would be given out again, and streams ended again.
+            self._is_unread = True
+            self._refuse_file(STREAMS, str(error))
             return None
         else:
             contents = read_streams(data, self.life.id)
@@ -525,18 +599,22 @@ class DeadLife:
         try:
             file = _File(name, self.life.open_file(name))
             self._files.append(file)
-            data = self.life.read_file(name, file.descriptor)
+            data, unreadable = self.life.read_around(name, file.descriptor)
         except OSError as error:
+            self._is_unread = True
             self._refuse_file(name, str(error))
             return
         contents = read_segment(data, self.life.id)
         if contents.refused is not None:
             self._refuse_format(name, contents.refused)
             return
+        for first, why in unreadable:
+            self._leave_unread(name, first, why)
         for damage in contents.damages:
             self._blame(name, damage.first, damage.reason)
-            kept = data[damage.first : damage.last].rstrip(b"\0")
-            self._keep(f"{self.life.name}-{name}-{damage.first}.damage", kept)
+            if not unreadable:  # else it may be the hole in what was read
+                kept = data[damage.first : damage.last].rstrip(b"\0")
+                self._keep(f"{self.life.name}-{name}-{damage.first}.damage", kept)
         for chunk in contents.chunks:
             self._note_chunk(file, chunk)
         self._unlink_if_done(file)
@@ -573,10 +651,14 @@ class DeadLife:
     def _adopt(self, located: _Located) -> AdoptedChunk | Waiting:
         """Return the chunk for shipping, or keep it in quarantine if it is damaged."""
         file, chunk = located
-        data = pread_all(file.descriptor, chunk.size, chunk.payload_at)
-        payload = read_payload(chunk, data)
-        if not isinstance(payload, Payload):
-            self._quarantine(located, data, payload)
+        try:
+            data = pread_all(file.descriptor, chunk.size, chunk.payload_at)
+            payload = read_payload(chunk, data)
+            if not isinstance(payload, Payload):
+                self._quarantine(located, data, payload)
+                return Waiting.NOT
+        except OSError as error:
+            self._leave_unread(file.name, chunk.offset, error, _of(chunk, chunk.entries))
             return Waiting.NOT
         dead = self._streams[chunk.identity.stream]
         dead.ended = dead.ended or payload.end is not None
@@ -595,14 +677,17 @@ class DeadLife:
         file, chunk = located
         identity = chunk.identity
         last = max(identity.first, self._followers[id(located)] - 1)
+        header = pread_all(file.descriptor, chunk.header_bytes, chunk.offset)
+        text = f"a chunk is damaged ({_of(chunk, last - identity.first + 1)}): {reason}"
+        self._blame(file.name, chunk.offset, text)
+        if self._is_unread:
+            return  # what follows it, and so what is lost with it, cannot be told
+        name = f"{self.life.name}-{file.name}-{chunk.offset}.chunk"
+        if self._keep(name, header + data) is _Kept.ON_THE_SPOOL:
+            return  # the next recoverer tries again
         gap = Gap(identity.first, last, DAMAGED_REASON)
         self._note_lost(file, self._streams[identity.stream], gap)
         file.pending -= 1
-        name = f"{self.life.name}-{file.name}-{chunk.offset}.chunk"
-        header = pread_all(file.descriptor, chunk.header_bytes, chunk.offset)
-        self._keep(name, header + data)
-        stream = f"stream {identity.stream}, numbers {identity.first} to {last}"
-        self._blame(file.name, chunk.offset, f"a chunk is damaged ({stream}): {reason}")
         word = struct.pack("=Q", state_word(QUARANTINED, min(last - identity.first, 0xFFFFFFFF)))
         self._store(file.descriptor, word, chunk.offset + STATE_AT)
 
@@ -636,26 +721,31 @@ class DeadLife:
 
     # -- what is stored ----------------------------------------------------------------------------
 
-    def _note_end(self, chunk: AdoptedChunk) -> None:
+    def _note_end(self, chunk: AdoptedChunk) -> bool:
         dead = self._streams[chunk.stream.id]
         dead.ended = True
-        if dead.slot is not None:
-            word = struct.pack("=Q", chunk.last)
-            self._store(self._streams_descriptor, word, slot_at(dead.slot) + SLOT_END_AT)
+        return self._store_in_slot(dead, chunk.last, SLOT_END_AT)
 
-    def _note_next(self, stream_id: str, next_number: int) -> None:
+    def _note_next(self, stream_id: str, next_number: int) -> bool:
         dead = self._streams[stream_id]
-        if dead.slot is not None:
-            word = struct.pack("=Q", max(dead.next_number, next_number))
-            self._store(self._streams_descriptor, word, slot_at(dead.slot) + SLOT_NEXT_AT)
+        return self._store_in_slot(dead, max(dead.next_number, next_number), SLOT_NEXT_AT)
 
-    def _store(self, descriptor: int, word: bytes, offset: int) -> None:
+    def _store_in_slot(self, dead: _DeadStream, number: int, at: int) -> bool:
+        """Store a number of a stream; one that found no slot does without."""
+        if dead.slot is None:
+            return not self._is_unread
+        word = struct.pack("=Q", number)
+        return self._store(self._streams_descriptor, word, slot_at(dead.slot) + at)
+
+    def _store(self, descriptor: int, word: bytes, offset: int) -> bool:
         """Store a word; where that fails, what was acked is sent again some day: stamps show it."""
         try:
             os.pwrite(descriptor, word, offset)
         except OSError as error:
             self._is_kept = True
             self._say(f"{self.life.name}: cannot be marked: {error}")
+            return False
+        return True
 
     def _unlink_if_done(self, file: _File) -> None:
         if not file.pending and not file.is_needed and not self._is_kept:
@@ -665,24 +755,28 @@ class DeadLife:
 
     # -- what is kept and named --------------------------------------------------------------------
 
-    def _keep(self, name: str, data: bytes) -> bool:
-        """Copy bytes to quarantine, if there is room; where that fails, the life stays as it is.
-
-        Returns:
-            Whether they are still somewhere.
-        """
+    def _keep(self, name: str, data: bytes) -> _Kept:
+        """Copy bytes to quarantine, if there is room; where that fails, the life stays as it is."""
         if not data:
-            return True
+            return _Kept.QUARANTINED
         try:
             self.life.keep(name, data)
         except QuarantineFull as full:
             self._counters.unkept += 1
             self._say(str(full))
-            return False
+            return _Kept.NOWHERE
         except OSError as error:
             self._is_kept = True
-            self._say(f"{name} cannot be quarantined: {error}; it stays where it is")
-        return True
+            self._say(
+                f"{self.life.name}: {name} cannot be quarantined: {error}; it stays where it is"
+            )
+            return _Kept.ON_THE_SPOOL
+        return _Kept.QUARANTINED
+
+    def _leave_unread(self, name: str, offset: int, error: OSError, what: str = "") -> None:
+        """Name bytes that cannot be read; the life stays, for one who can."""
+        self._is_kept = self._is_unread = True
+        self._blame(name, offset, f"cannot be read{what and f' ({what})'}: {error}; it is kept")
 
     def _blame(self, name: str, offset: int, reason: str) -> None:
         self._counters.damaged += 1
@@ -696,6 +790,12 @@ class DeadLife:
         self._is_kept = True
         self._counters.refused += 1
         self._say(f"{self.life.name}/{name} is left alone: {reason}")
+
+
+def _of(chunk: FoundChunk, count: int) -> str:
+    """Return whose numbers a chunk has, for a person."""
+    first = chunk.identity.first
+    return f"stream {chunk.identity.stream}, numbers {first} to {first + count - 1}"
 
 
 def _stream_of(stream_id: str, tag: bytes, stamp_key: bytes | None) -> Stream | None:

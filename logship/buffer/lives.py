@@ -9,7 +9,9 @@ links, because a spool's volume is shared and what lies on it was written by oth
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
+import mmap
 import os
 import re
 import stat
@@ -46,6 +48,9 @@ _FLOOR_BYTES_MAX = 1024 * _MIB
 
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _FILE = os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
+
+_TROUBLES = frozenset({errno.EIO, errno.EACCES, errno.EPERM, errno.EMFILE, errno.ENFILE})
+"""Of a life that cannot be opened: no sign that somebody has it, or that it is gone."""
 
 _NETWORK = frozenset(
     {"9p", "afs", "ceph", "cifs", "glusterfs", "lustre", "ncpfs", "nfs", "nfs4", "smb3", "virtiofs"}
@@ -142,7 +147,7 @@ class Life:
             The life; None where its process lives, another recoverer has it, or it is gone.
 
         Raises:
-            SpoolError: It belongs to somebody else.
+            SpoolError: It belongs to somebody else, or the disk does not let us look.
         """
         directory = lock = -1
         try:
@@ -152,8 +157,10 @@ class Life:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             if _is_at(lock, LOCK, directory) and _is_at(directory, name, parent):
                 return cls(name, os.dup(parent), directory, lock)
-        except OSError:
-            pass
+        except OSError as error:
+            if error.errno in _TROUBLES:
+                _close(lock, directory)
+                raise SpoolError(f"{name}: {error}") from error
         except BaseException:
             _close(lock, directory)
             raise
@@ -170,13 +177,17 @@ class Life:
         """Unlink everything of ours in the directory, and the directory; then leave.
 
         The lock goes last, so that a recoverer that waits for it finds nothing behind it.
+
+        Raises:
+            OSError: Something cannot be removed; it is left all the same.
         """
-        with contextlib.suppress(OSError):
+        try:
             for name in [*self.segments(), STREAMS, LOCK]:
                 with contextlib.suppress(FileNotFoundError):
                     os.unlink(name, dir_fd=self._directory)
             os.rmdir(self.name, dir_fd=self._parent)
-        self.leave()
+        finally:
+            self.leave()
 
     def is_there(self) -> bool:
         """Whether the directory is still where it was made."""
@@ -258,6 +269,19 @@ class Life:
             raise OSError(f"{name} has {size} bytes, which no file of a spool has")
         return pread_all(descriptor, size, 0)
 
+    def read_around(self, name: str, descriptor: int) -> tuple[bytes, list[tuple[int, OSError]]]:
+        """Return all bytes of an open file, and where a disk does not give them: zeros are there.
+
+        Raises:
+            OSError: Nothing of it can be read, or it is longer than any of ours.
+        """
+        try:
+            return self.read_file(name, descriptor), []
+        except OSError as error:
+            if error.errno != errno.EIO:
+                raise
+            return _read_pages(descriptor, error)
+
     def keep(self, name: str, data: bytes) -> None:
         """Keep `data` under `name` in the quarantine, once.
 
@@ -286,7 +310,7 @@ def lives(parent: int) -> list[str]:
 def sweep(parent: int) -> None:
     """Remove directories of lives that died before they began."""
     for name in filter(_BEGUN_NAME.fullmatch, os.listdir(parent)):
-        with contextlib.suppress(SpoolError):
+        with contextlib.suppress(OSError, SpoolError):
             life = Life.take_over(parent, name)
             if life is not None:
                 life.remove()
@@ -353,6 +377,23 @@ def pread_all(descriptor: int, size: int, offset: int) -> bytes:
         offset += len(part)
         size -= len(part)
     return b"".join(parts)
+
+
+def _read_pages(descriptor: int, error: OSError) -> tuple[bytes, list[tuple[int, OSError]]]:
+    """Return what can be read of a file, page by page, and the offsets of the other pages."""
+    pages: list[bytes] = []
+    unreadable: list[tuple[int, OSError]] = []
+    size = os.fstat(descriptor).st_size
+    for offset in range(0, size, mmap.PAGESIZE):
+        length = min(mmap.PAGESIZE, size - offset)
+        try:
+            pages.append(pread_all(descriptor, length, offset).ljust(length, b"\0"))
+        except OSError as why:
+            unreadable.append((offset, why))
+            pages.append(bytes(length))
+    if len(unreadable) == len(pages):
+        raise error
+    return b"".join(pages), unreadable
 
 
 def _check_room(name: str, size: int, directory: int) -> None:

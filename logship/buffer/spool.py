@@ -232,7 +232,7 @@ class SpoolStorage:
         if any(segment.live for segment in self._segments):
             life.leave()
         else:
-            life.remove()
+            _remove(life)
 
     def abandon(self) -> None:
         """In a forked child: keep nothing of the parent's, neither the lock nor the files."""
@@ -371,7 +371,7 @@ class SpoolStorage:
         if any(segment.live for segment in self._segments):
             life.leave()
         else:
-            life.remove()
+            _remove(life)
         self._segments, self._active = [], None
 
     def _look_again(self) -> None:
@@ -514,6 +514,12 @@ def _begin_life(path: Path, random_bytes: Callable[[int], bytes]) -> Life:
         return Life.begin(path, random_bytes)
     except OSError:
         return Life.begin(path, random_bytes)
+
+
+def _remove(life: Life) -> None:
+    """Remove a life; what cannot be removed has nothing in it that a recoverer would ship."""
+    with contextlib.suppress(OSError):
+        life.remove()
 
 
 def _pages(size: int) -> int:

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tests.simulation.faults import DISK_FAULTS, FAULTS
+from tests.simulation.faults import DISK_FAULTS, FAULTS, RECOVERY_FAULTS
 from tests.simulation.history import History
 
 SEEDS_FOR_EVERY_FAULT = 2000
@@ -69,12 +69,12 @@ class Tally:
 
     def never_fired(self) -> list[str]:
         """Return the faults that did not happen."""
-        return [name for name in (*FAULTS, *DISK_FAULTS) if not self.fired[name]]
+        return [name for name in (*FAULTS, *DISK_FAULTS, *RECOVERY_FAULTS) if not self.fired[name]]
 
     def lines(self) -> list[str]:
         """Return the figures for a person."""
         lines = [f"{'fault':<16} {'times':>9}  what it is"]
-        for name, what in (FAULTS | DISK_FAULTS).items():
+        for name, what in (FAULTS | DISK_FAULTS | RECOVERY_FAULTS).items():
             lines.append(f"{name:<16} {self.fired[name]:>9}  {what}")
         for kind, title in KINDS.items():
             rate = self.events[kind] / max(self.seconds[kind], 1e-9)
@@ -166,6 +166,7 @@ def replay(seed: int) -> tuple[History, list[str]]:
     lines = [f"seed {seed}", "options:", *history.options.lines()]
     if history.disk is not None:
         lines += history.disk.options.lines()
+        lines += history.disk.faults.options.lines() if history.disk.faults is not None else []
     try:
         history.run()
         verdict = ["it is well"]

@@ -28,6 +28,7 @@ from logship.protocol.compression import compressor
 from logship.protocol.frames import AckReader, AnswerError, frame_parts
 from logship.settings import Endpoint, Settings
 from tests.simulation.disk import SimulatedDisk, SimulatedStorage
+from tests.simulation.estate import Stamp
 from tests.simulation.judge import Account, Holdings, Violation
 from tests.simulation.network import EMPTY, GARBAGE, Answer, Link
 from tests.simulation.stderr import SimulatedStderr
@@ -410,9 +411,9 @@ class SimulatedClient:
         self.history.note("quarantine %s %s", chunk.id, chunk.first)
         self.history.judge.quarantined(self.life, self.link, chunk.id, self.history.clock.now)
         if chunk.adopted:
-            refuse(chunk)
-            self._settle(chunk)
+            self._refuse(chunk)
             return
+        self.history.fired["poison spooled"] += self._disk is not None
         self.buffer.quarantine(chunk, spilled=self._spill_now(chunk))
 
     def _spill_now(self, chunk: Chunk) -> bool:
@@ -444,6 +445,18 @@ class SimulatedClient:
 
     # -- the spool -------------------------------------------------------------------------------
 
+    @property
+    def _may_adopt(self) -> bool:
+        return not self.buffer.intake_closed and len(self.buffer.adopted) < product._ADOPTED_MAX
+
+    def _refuse(self, chunk: Chunk) -> None:
+        """Do what `Client._quarantine` does with a record of a dead process."""
+        assert self._disk is not None
+        self.history.fired["poison recovered"] += 1
+        with self._disk.recovering():
+            refuse(chunk)
+        self._settle(chunk)
+
     def has_recovered(self) -> bool:
         """Whether nothing of dead processes is left, as a recoverer asks before it ends."""
         leftovers = self._leftovers
@@ -470,6 +483,28 @@ class SimulatedClient:
         if in_memory > disk.options.memory_bytes_max + controls:
             raise Violation(f"{in_memory} bytes are in memory, for want of a disk")
 
+    def check_locks(self) -> None:
+        """Look whether nobody else could ship what we do."""
+        if self._disk is not None:
+            for name in {each.life.life.name for each in self._adopted()}:
+                self._disk.check_locked(name)
+
+    def unproven(self) -> dict[str, set[Stamp]]:
+        """Return what is left of dead processes, by directory, where that is poison alone."""
+        left: dict[str, set[Stamp]] = {}
+        for chunk in self.buffer.adopted:
+            frame = self._frame_of(chunk)
+            if len(frame.numbers) != 1 or not self.history.judge.is_poison(frame):
+                return {}
+            whole = chunk.outermost
+            assert isinstance(whole, AdoptedChunk)
+            left.setdefault(whole.life.life.name, set()).add((frame.stream, frame.numbers[0]))
+        return left
+
+    def _adopted(self) -> list[AdoptedChunk]:
+        wholes = [each.outermost for each in self.buffer.adopted]
+        return [each for each in wholes if isinstance(each, AdoptedChunk)]
+
     def _new_storage(self) -> SimulatedStorage | None:
         if self._disk is None or self.is_recoverer:
             return None
@@ -478,7 +513,8 @@ class SimulatedClient:
     def _accepted(self, disk: SimulatedDisk, tag: str, body: bytes) -> None:
         """Note in the estate which record has which number."""
         stream = self.buffer._streams[tag]
-        disk.estate.accepted(self.life, stream.id, stream.next_number - 1, serial_of(body))
+        number = stream.next_number - 1
+        disk.estate.accepted(self.life, stream.id, number, serial_of(body), body)
         fired, unspooled = self.history.fired, self.buffer.unspooled
         fired["unspooled"] += unspooled > self._unspooled_seen
         self._unspooled_seen = unspooled
@@ -498,13 +534,16 @@ class SimulatedClient:
             text = disk.said(leftovers.news.popleft())
             disk.estate.said(text)
             self.last_resort.warn("recovery", text, interval_seconds=0.0)
+        if disk.faults is not None:
+            disk.faults.told()
 
     def _adopt(self, disk: SimulatedDisk) -> None:
         assert self._leftovers is not None
         for _ in range(product._ADOPTION_STEPS):
-            if self.buffer.intake_closed or len(self.buffer.adopted) >= product._ADOPTED_MAX:
+            if not self._may_adopt:
                 return
-            found = self._leftovers.step()
+            with disk.recovering():
+                found = self._leftovers.step()
             if isinstance(found, AdoptedChunk):
                 dead = disk.estate.life_of(found.life.life.name)
                 key = self.history.options.stamp_key
@@ -517,9 +556,11 @@ class SimulatedClient:
 
     def _settle(self, chunk: Chunk) -> None:
         """Do what `Client._release` does with a chunk of a dead process."""
+        assert self._disk is not None
         self.history.fired["recovered"] += 1
         self.buffer.release(chunk)
-        settle(chunk)
+        with self._disk.recovering():
+            settle(chunk)
         self._wake()
 
     def _sooner(self, due: float | None) -> float | None:
@@ -528,7 +569,8 @@ class SimulatedClient:
         if self.buffer.intake_closed:
             return due
         retry = None if self._storage is None else self._storage.retry_deadline_seconds()
-        times = (due, retry, self._leftovers.deadline_seconds)
+        scan = self._leftovers.deadline_seconds if self._may_adopt else None
+        times = (due, retry, scan)
         return min((each for each in times if each is not None), default=None)
 
     def _leave_will(self, disk: SimulatedDisk) -> None:
@@ -552,6 +594,8 @@ class SimulatedClient:
     def _leave_spool(self, disk: SimulatedDisk, *, dies: bool) -> None:
         assert self._leftovers is not None
         self._leftovers.close()
+        if disk.faults is not None:
+            disk.faults.told_nothing()
         chunks = [each.outermost for each in self.buffer._unsettled.values()]
         waiting = {each.stream.id for each in chunks if each.spooled and each.entries}
         directory = None if self._storage is None else self._storage.end(dies=dies)
@@ -591,8 +635,8 @@ class SimulatedClient:
 
     def held(self) -> list[Frame]:
         """Return what lies in the buffer, read anew."""
+        return [self._frame_of(chunk) for chunk in self.buffer.unsettled()]
+
+    def _frame_of(self, chunk: Chunk) -> Frame:
         key = self.history.options.stamp_key
-        return [
-            decode(chunk.id, chunk.stream.tag, bytes(chunk.data), key)
-            for chunk in self.buffer.unsettled()
-        ]
+        return decode(chunk.id, chunk.stream.tag, bytes(chunk.data), key)

@@ -8,7 +8,9 @@ or in the middle of one. What a process leaves may be damaged before anybody rec
 
 from __future__ import annotations
 
+import contextlib
 import errno
+import fcntl
 import mmap
 import os
 import shutil
@@ -21,7 +23,7 @@ from typing import TYPE_CHECKING
 
 from logship.buffer.chunk import Mapping, Words
 from logship.buffer.leftovers import Leftovers
-from logship.buffer.lives import LIFE_NAME, QUARANTINE, Life
+from logship.buffer.lives import LIFE_NAME, LOCK, QUARANTINE, Life
 from logship.buffer.mapped import Segment
 from logship.buffer.segments import (
     ACKED,
@@ -37,7 +39,9 @@ from logship.buffer.segments import (
 )
 from logship.buffer.spool import SpoolStorage
 from tests.simulation.estate import TORN, Estate
+from tests.simulation.judge import Violation
 from tests.simulation.options import Options, between
+from tests.simulation.recovery_faults import RecoveryFaults, RecoveryOptions
 
 if TYPE_CHECKING:
     from tests.simulation.history import History
@@ -130,8 +134,7 @@ def draw_disk(seed: int, options: Options) -> tuple[DiskOptions, Random] | None:
 def without_poison(options: Options) -> Options:
     """Return the options without records that no server takes.
 
-    What becomes of those has its own seeds; on a spool they would stay for want of a neighbour
-    that shows their guilt, and a recoverer would not come to an end.
+    Where a spool has some, how many is drawn apart (`recovery_faults`).
     """
     rates = {
         name: 0.0 if name.startswith("poison") or name == "too large" else rate
@@ -147,9 +150,16 @@ class SimulatedDisk:
         options: What it does.
         path: The directory.
         estate: What the judge knows of it.
+        faults: What fails while it is recovered, if anything does.
     """
 
-    def __init__(self, history: History, options: DiskOptions, draw: Random) -> None:
+    def __init__(
+        self,
+        history: History,
+        options: DiskOptions,
+        draw: Random,
+        recovery: tuple[RecoveryOptions, Random] | None = None,
+    ) -> None:
         base = "/dev/shm"
         is_there = os.access(base, os.W_OK)
         self.path = Path(tempfile.mkdtemp(prefix="logship-disk-", dir=base if is_there else None))
@@ -161,6 +171,7 @@ class SimulatedDisk:
         self._stores_left = self._next_kill()
         self._troubles: list[str] = []
         self._healed = False
+        self.faults = None if recovery is None else RecoveryFaults(history, self, *recovery, Killed)
 
     def begin(self) -> None:
         """Arrange for what happens at its moment."""
@@ -175,6 +186,31 @@ class SimulatedDisk:
         """Behave well from now on."""
         self._healed = True
         self._troubles.clear()
+        if self.faults is not None:
+            self.faults.heal()
+
+    def recovering(self) -> contextlib.AbstractContextManager[None]:
+        """Return what a client's work on the spools of the dead is done in."""
+        return contextlib.nullcontext() if self.faults is None else self.faults.watching()
+
+    def quarantined(self) -> bytes:
+        """Return what lies in the quarantine."""
+        files = sorted((self.path / QUARANTINE).glob("*"))
+        return b"".join(each.read_bytes() for each in files if not each.name.startswith("."))
+
+    def check_locked(self, name: str) -> None:
+        """Look whether somebody holds the lock of a life, as another recoverer would."""
+        with contextlib.suppress(FileNotFoundError), (self.path / name / LOCK).open("rb") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            except BlockingIOError:
+                return
+            raise Violation(f"{name} is being recovered, and its lock can be had")
+
+    @property
+    def is_in_trouble(self) -> bool:
+        """Whether nothing can be allocated at the moment."""
+        return bool(self._troubles)
 
     def remove(self) -> None:
         """Remove everything."""

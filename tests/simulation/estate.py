@@ -16,9 +16,11 @@ from tests.simulation.wire import NO_SERIAL, Frame
 Stamp = tuple[str, int]
 
 DAMAGED_REASON = "damaged"
+QUARANTINED_REASON = "quarantined"
 
 TORN = "disk torn"
-_UNREADABLE = frozenset({"disk header", TORN})
+VANISHED = "segment vanishes"
+_UNREADABLE = frozenset({"disk header", TORN, VANISHED})
 """Damage that may hide which numbers are lost; any other must be declared to the number."""
 
 
@@ -35,6 +37,7 @@ class Heir:
         damages: What happened to that.
         hit: Numbers in the one chunk that was hit; None where it is not known how many were.
         waiting: Streams of which there was something in it.
+        unreadable: Numbers in chunks that a bad sector hides for good.
     """
 
     accepted: dict[Stamp, int] = field(default_factory=dict)
@@ -45,6 +48,7 @@ class Heir:
     damages: set[str] = field(default_factory=set)
     hit: set[Stamp] | None = None
     waiting: set[str] = field(default_factory=set)
+    unreadable: set[Stamp] = field(default_factory=set)
 
 
 class Estate:
@@ -60,12 +64,19 @@ class Estate:
         self._recovered_ends: defaultdict[str, set[int]] = defaultdict(set)
         self._last: defaultdict[str, int] = defaultdict(int)
         self._said: list[str] = []
+        self._troubled: set[str] = set()
+        self._owed: set[str] = set()
+        self._hiding: set[str] = set()
+        self._bodies: dict[int, bytes] = {}
 
     # -- while processes live --------------------------------------------------------------------
 
-    def accepted(self, life: Life, stream: str, number: int, serial: int) -> None:
+    def accepted(
+        self, life: Life, stream: str, number: int, serial: int, body: bytes = b""
+    ) -> None:
         """A call that put a record into the buffer has returned."""
         self._heirs[life.number].accepted[stream, number] = serial
+        self._bodies[serial] = body
 
     def acked(self, frame: Frame) -> None:
         """A server has these records for good."""
@@ -112,36 +123,79 @@ class Estate:
         heir.hit = None if fault == TORN else {(stream, number) for number in numbers}
         life.damaged = True
 
+    def troubled(self, name: str) -> None:
+        """A call on a directory failed: something may be said of it."""
+        self._troubled.add(name)
+
+    def must_be_said(self, text: str) -> None:
+        """A recoverer lives that has met this: it must have told a person."""
+        self._owed.add(text)
+
+    def unreadable(self, directory: str, stamps: set[Stamp]) -> None:
+        """These cannot be read any more, by anybody; the life that has them must stay."""
+        self._heirs[self._lives[directory].number].unreadable |= stamps
+        self._hiding.add(directory)
+
+    def vanished(self, directory: str, stamps: set[Stamp]) -> None:
+        """Somebody removed a segment with these."""
+        life = self._lives[directory]
+        heir = self._heirs[life.number]
+        heir.damages.add(VANISHED)
+        heir.hit = (heir.hit or set()) | stamps
+        life.damaged = True
+
     def life_of(self, directory: str) -> Life:
         """Return the life that left this."""
         return self._lives[directory]
 
     # -- in the end ------------------------------------------------------------------------------
 
-    def settle(self, left: list[str]) -> None:
+    def settle(
+        self, left: list[str], poison: dict[str, set[Stamp]] | None = None, kept: bytes = b""
+    ) -> None:
         """Everything healed and everything was recovered: account for every accepted record.
 
         Args:
-            left: What is still in the spool's directory, which nobody has a reason to keep.
+            left: What is still in the spool's directory; it needs a reason.
+            poison: By directory, what no server takes, and nothing was there to prove it.
+            kept: What is in the quarantine.
         """
-        if left:
-            raise Violation(f"left on the spool: {left}")
+        waits = {} if poison is None else poison
+        for directory in left:
+            if directory not in waits and directory not in self._hiding:
+                raise Violation(f"left on the spool: {left}")
         self._check_said()
         for number, heir in self._heirs.items():
-            self._settle(number, heir)
-            if not heir.damages:
+            stays = {each for name in heir.directories for each in waits.get(name, ())}
+            here = set(left).intersection(heir.directories)
+            stays |= heir.unreadable if here else set()
+            self._check_not_ended(heir, stays, kept)
+            self._settle(number, heir, stays, kept)
+            if not heir.damages and not here:
                 self._check_ends(heir)
                 for stream in sorted(heir.waiting):
                     if not self._ends[stream]:
                         raise Violation(f"{stream} was recovered, and its end was not told")
 
+    def _check_not_ended(self, heir: Heir, stays: set[Stamp], kept: bytes) -> None:
+        """No recoverer ends a stream of which a record is on the spool, and nowhere else."""
+        for stream, number in sorted(stays & heir.accepted.keys()):
+            serial = heir.accepted[stream, number]
+            is_elsewhere = serial in self._arrived[stream, number] or self._bodies[serial] in kept
+            if self._recovered_ends[stream] and not is_elsewhere:
+                raise Violation(f"{stream} was ended, and {number} is still on the spool")
+
     def _check_said(self) -> None:
-        """Nobody may find damage where there is none."""
+        """Nobody may find damage where there is none, nor be silent where something failed."""
+        for owed in sorted(self._owed):
+            if not any(owed in text for text in self._said):
+                raise Violation(f"nobody was told that something failed: {owed}")
         sound = [
             directory
             for heir in self._heirs.values()
-            if not heir.damages
+            if not heir.damages and not heir.unreadable
             for directory in heir.directories
+            if directory not in self._troubled
         ]
         for text in self._said:
             if any(directory in text for directory in sound):
@@ -166,10 +220,11 @@ class Estate:
             if (stream, number) in heir.at_risk and self._recovered_ends[stream]
         }
 
-    def _settle(self, number: int, heir: Heir) -> None:
+    def _settle(self, number: int, heir: Heir, stays: set[Stamp], kept: bytes) -> None:
         missing = {
             stamp for stamp, serial in heir.accepted.items() if serial not in self._arrived[stamp]
-        } - heir.excused
+        }
+        missing -= heir.excused | stays | self._refused_behind_the_end(missing, kept)
         reasons = {stamp: self._declared[stamp] for stamp in missing if stamp in self._declared}
         damaged = {stamp for stamp, reason in reasons.items() if reason == DAMAGED_REASON}
         swallowed = self.swallowed(heir, damaged)
@@ -189,8 +244,34 @@ class Estate:
             )
         if heir.hit is not None and not lost | broken <= heir.hit:
             raise Violation(f"life {number}: one chunk was damaged, others are lost: {_some(lost)}")
-        if (lost or broken) and not self._is_named(heir):
+        self._check_kept(heir, lost | broken, reasons, kept)
+        if (lost or broken) and VANISHED not in heir.damages and not self._is_named(heir):
             raise Violation(f"life {number}: {_some(lost | broken)} are lost, and nobody says why")
+
+    def _refused_behind_the_end(self, missing: set[Stamp], kept: bytes) -> set[Stamp]:
+        """Return what is in the quarantine, of streams that ended by themselves.
+
+        Nothing may follow such an end, so that no gap can declare what no server takes.
+        """
+        closed = {stamp for stamp in missing if stamp[0] in self._closed}
+        bodies = {
+            stamp: self._bodies[serial]
+            for heir in self._heirs.values()
+            for stamp, serial in heir.accepted.items()
+            if stamp in closed
+        }
+        return {stamp for stamp, body in bodies.items() if body and body in kept}
+
+    def _check_kept(
+        self, heir: Heir, lost: set[Stamp], reasons: dict[Stamp, str], kept: bytes
+    ) -> None:
+        """Nothing is deleted that was not shipped, spilled or quarantined."""
+        refused = {stamp for stamp, reason in reasons.items() if reason == QUARANTINED_REASON}
+        if heir.damages <= {"disk flip"}:  # any other may have taken the bytes with it
+            refused |= lost
+        gone = {each for each in refused if self._bodies[heir.accepted[each]] not in kept}
+        if len(gone) > len(heir.damages):  # the bit that flipped is in one record
+            raise Violation(f"deleted, and not in the quarantine: {_some(gone)}")
 
     @staticmethod
     def swallowed(heir: Heir, damaged: set[Stamp]) -> set[Stamp]:

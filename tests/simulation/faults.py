@@ -54,3 +54,23 @@ DISK_FAULTS = {
     "unspooled": "a record is held in memory for want of a disk",
     "recovered": "a chunk of a dead process is acked",
 }
+
+RECOVERY_FAULTS = {
+    # at each system call of a recoverer; from a stream of chance of their own
+    "read fails": "a file of a dead process cannot be read at the moment: EIO",
+    "bad sector": "a page of a segment cannot be read, for a while or for good",
+    "read short": "a read gives fewer bytes than there are",
+    "segment vanishes": "somebody removes a segment before it is opened",
+    "mark fails": "that a chunk is acked, or a stream ended, cannot be stored",
+    "keep fails": "the quarantine cannot be written: ENOSPC, EDQUOT, EIO, EROFS",
+    "keep full": "the quarantine cannot be written while the volume is in trouble, as others",
+    "remove fails": "a file or the directory of a finished process cannot be removed",
+    "lock busy": "the lock of a dead process cannot be had at the moment",
+    "list fails": "a directory cannot be listed: EIO",
+    "recoverer killed": "a recoverer is killed before or after a system call",
+    "recovers again": "a recoverer comes after one that met faults",
+    # of records in a spool
+    "poison spooled": "a record that no server takes is given up by the process that logged it",
+    "poison recovered": "one is given up by a recoverer",
+    "poison left": "one stays on the spool, for want of a neighbour that is acked",
+}

@@ -13,9 +13,11 @@ from logship.protocol.entries import pack_record
 from tests.simulation.client import SimulatedClient
 from tests.simulation.clock import VirtualClock
 from tests.simulation.disk import Killed, SimulatedDisk, draw_disk, without_poison
+from tests.simulation.estate import Stamp
 from tests.simulation.judge import Judge, Violation
 from tests.simulation.network import Link
 from tests.simulation.options import Options, draw_options
+from tests.simulation.recovery_faults import draw_recovery
 from tests.simulation.server import SimulatedServer
 
 EVENTS_MAX = 200_000
@@ -50,17 +52,22 @@ class History:
         self.options: Options = draw_options(seed, self.draw)
         self.clock = VirtualClock()
         drawn = draw_disk(seed, self.options)
+        recovery = None if drawn is None else draw_recovery(seed, self.options)
         if drawn is not None:
             self.options = without_poison(self.options)
+        if recovery is not None:
+            self.options = recovery[0].poisoned(self.options)
         self.judge = Judge(self.options)
         self.fired: Counter[str] = Counter()
         self.notes: list[str] = []
-        self.disk = None if drawn is None else SimulatedDisk(self, *drawn)
+        self.disk = None if drawn is None else SimulatedDisk(self, *drawn, recovery)
         self._noted = noted
         self._healed = False
         self._over = False
         self._final_since: float | None = None
         self._only_poison_since: float | None = None
+        self._recovers_since = 0.0
+        self._is_last = True
         self._clients = 0
         self._serial = 0
         self._poison = 0
@@ -87,7 +94,10 @@ class History:
 
     def _run(self) -> None:
         options, clock = self.options, self.clock
-        self._start_client()
+        try:
+            self._start_client()
+        except Killed:
+            self._killed()
         clock.after(0.0, self._produce)
         for seconds, name in options.moments:
             clock.at(seconds, self._moment, name)
@@ -156,7 +166,7 @@ class History:
         self.client = None
         if self._final_since is None:
             self.clock.after(self.draw.uniform(0.0, 2.0), self._start_client)
-        elif self.disk is not None and not client.is_recoverer:
+        elif self.disk is not None and not (client.is_recoverer and self._is_last):
             self._start_recoverer(self.disk)
         else:
             self._over = True
@@ -177,7 +187,15 @@ class History:
         client.turn()
 
     def _start_recoverer(self, disk: SimulatedDisk) -> None:
-        """Ship what is left on the spool, and account for everything."""
+        """Ship what is left on the spool: while things fail, and in the end while nothing does."""
+        faults = disk.faults
+        self._is_last = faults is None or not faults.recoverers_left
+        if faults is not None and self._is_last:
+            faults.heal()
+            self.fired["recovers again"] += faults.options.recoverers > 0
+        elif faults is not None:
+            faults.begin_again()
+        self._recovers_since, self._only_poison_since = self.clock.now, None
         self._clients += 1
         self.note("recovery")
         client = self.client = SimulatedClient(self, self._clients, is_recoverer=True)
@@ -187,13 +205,27 @@ class History:
 
     def _watch_recovery(self, client: SimulatedClient, disk: SimulatedDisk) -> None:
         self.clock.events -= 1
-        if not client.has_recovered():
+        if client is not self.client:
+            return  # it was killed
+        unproven = {} if client.has_recovered() else client.unproven()
+        if not client.has_recovered() and not self._has_only_poison(unproven):
             self._check_patience(client)
             self.clock.after(1.0, self._watch_recovery, client, disk)
             return
         client.leave()
-        disk.estate.settle(disk.left())
+        if self._is_last:
+            self.fired["poison left"] += sum(map(len, unproven.values()))
+            disk.estate.settle(disk.left(), unproven, disk.quarantined())
         self.client_closed(client)
+
+    def _has_only_poison(self, unproven: dict[str, set[Stamp]]) -> bool:
+        """Tell whether nothing but that has been there for as long as anything may take."""
+        if not unproven:
+            self._only_poison_since = None
+        elif self._only_poison_since is None:
+            self._only_poison_since = self.clock.now
+        since = self._only_poison_since
+        return since is not None and self.clock.now > since + self._patience_seconds
 
     def _accept(self, client: SimulatedClient, attempt: int, server: SimulatedServer) -> None:
         if not server.is_up:
@@ -280,7 +312,11 @@ class History:
         client.die()
         self.fired["stderr stalls"] += client.stderr.stalls
         self.client = None
-        self.clock.after(self.draw.uniform(0.0, 2.0), self._start_client)
+        seconds = self.draw.uniform(0.0, 2.0)
+        if client.is_recoverer and self.disk is not None:
+            self.clock.after(seconds, self._start_recoverer, self.disk)
+        else:
+            self.clock.after(seconds, self._start_client)
 
     def _close_client(self) -> None:
         client, now = self.client, self.clock.now
@@ -353,7 +389,8 @@ class History:
 
     def _check_patience(self, client: SimulatedClient) -> None:
         assert self._final_since is not None
-        silent = self.clock.now - max(self._final_since, self.judge.progress_seconds)
+        began = max(self._final_since, self._recovers_since)
+        silent = self.clock.now - max(began, self.judge.progress_seconds)
         if silent > self._patience_seconds:
             raise Violation(f"nothing was acked or refused for {silent:.0f} s: {client.delivery!r}")
 
@@ -392,6 +429,7 @@ class History:
         if client is not None:
             self.judge.check_holdings(client.life, client.account(), client.holdings())
             client.check_disk()
+            client.check_locks()
 
 
 def _named_in(report: str) -> set[tuple[str, int]]:

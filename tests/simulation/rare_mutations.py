@@ -30,9 +30,8 @@ def shipped_end_not_noted(patch: pytest.MonkeyPatch) -> None:
     """A recoverer ships a stream's own end record, and leaves no word of it to the next one."""
     note_end = DeadLife._note_end
 
-    def noted(self: DeadLife, chunk: AdoptedChunk) -> None:
-        if chunk.found is None:
-            note_end(self, chunk)
+    def noted(self: DeadLife, chunk: AdoptedChunk) -> bool:
+        return chunk.found is not None or note_end(self, chunk)
 
     patch.setattr(DeadLife, "_note_end", noted)
 

@@ -9,9 +9,10 @@ import pytest
 from tests.simulation.campaign import Tally, pinned_seeds, run_seeds
 from tests.simulation.disk import has_disk
 from tests.simulation.disk_mutations import DISK_MUTATIONS
-from tests.simulation.faults import DISK_FAULTS
+from tests.simulation.faults import DISK_FAULTS, RECOVERY_FAULTS
 from tests.simulation.history import History
 from tests.simulation.mutations import MUTATIONS, Mutation
+from tests.simulation.recovery_mutations import RECOVERY_MUTATIONS
 
 SEEDS_MAX = 2000
 SEEDS = [seed for seed in range(1, SEEDS_MAX + 1) if has_disk(seed)]
@@ -25,20 +26,22 @@ def tally() -> Tally:
 
 def test_every_disk_fault_is_seen_and_nothing_is_lost_in_silence(tally: Tally) -> None:
     assert tally.failures == {}
-    assert [name for name in DISK_FAULTS if not tally.fired[name]] == []
+    assert [name for name in (*DISK_FAULTS, *RECOVERY_FAULTS) if not tally.fired[name]] == []
     assert tally.fired["recovered"] > 1000
 
 
 def test_a_share_of_the_seeds_has_a_disk_and_no_seed_that_was_pinned_without(tally: Tally) -> None:
     """A seed without one is what it was before there were disks: what it draws is unchanged."""
     assert SEEDS_MAX / 10 < len(SEEDS) == tally.seeds < SEEDS_MAX / 6
-    of_disks = {mutation.__name__ for mutation in DISK_MUTATIONS}
+    of_disks = {mutation.__name__ for mutation in (*DISK_MUTATIONS, *RECOVERY_MUTATIONS)}
     of_others = {mutation.__name__ for mutation in MUTATIONS}
     for seed, name, _ in pinned_seeds():
         assert name not in (of_others if has_disk(seed) else of_disks)
 
 
-@pytest.mark.parametrize("mutation", DISK_MUTATIONS, ids=lambda mutation: mutation.__name__)
+@pytest.mark.parametrize(
+    "mutation", [*DISK_MUTATIONS, *RECOVERY_MUTATIONS], ids=lambda mutation: mutation.__name__
+)
 def test_a_mistake_about_the_spool_is_caught(
     mutation: Mutation, monkeypatch: pytest.MonkeyPatch
 ) -> None:

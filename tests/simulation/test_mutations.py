@@ -9,6 +9,7 @@ from tests.simulation.disk_mutations import DISK_MUTATIONS
 from tests.simulation.history import History
 from tests.simulation.mutations import MUTATIONS, Mutation
 from tests.simulation.rare_mutations import RARE_MUTATIONS
+from tests.simulation.recovery_mutations import RECOVERY_MUTATIONS
 
 SEEDS_MAX = 2000
 
@@ -30,7 +31,7 @@ def test_a_pinned_seed_still_shows_what_it_found(
 ) -> None:
     """Options are drawn in another way some day; then another seed must be pinned for it."""
     History(seed).run()
-    mutations = (*MUTATIONS, *DISK_MUTATIONS, *RARE_MUTATIONS)
+    mutations = (*MUTATIONS, *DISK_MUTATIONS, *RECOVERY_MUTATIONS, *RARE_MUTATIONS)
     by_name = {mutation.__name__: mutation for mutation in mutations}
     by_name[name](monkeypatch)
     try:
