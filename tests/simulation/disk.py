@@ -38,10 +38,17 @@ from logship.buffer.segments import (
     read_segment,
 )
 from logship.buffer.spool import SpoolStorage
-from tests.simulation.estate import TORN, Estate
+from tests.simulation.estate import (
+    DAMAGED_REASON,
+    QUARANTINED_REASON,
+    TORN,
+    Estate,
+    Stamp,
+)
 from tests.simulation.judge import Violation
 from tests.simulation.options import Options, between
 from tests.simulation.recovery_faults import RecoveryFaults, RecoveryOptions
+from tests.simulation.wire import decode
 
 if TYPE_CHECKING:
     from tests.simulation.history import History
@@ -197,6 +204,27 @@ class SimulatedDisk:
         """Return what lies in the quarantine."""
         files = sorted((self.path / QUARANTINE).glob("*"))
         return b"".join(each.read_bytes() for each in files if not each.name.startswith("."))
+
+    def noted(self, name: str) -> dict[Stamp, str]:
+        """Return which numbers the next recoverer of a life finds out that it must declare.
+
+        That is what a chunk's mark says is lost, and what is still on the spool and has been in
+        the quarantine once: no server takes it, the next time either.
+        """
+        found: dict[Stamp, str] = {}
+        kept, key = self.quarantined(), self._history.options.stamp_key
+        for segment in (self.path / name).glob("segment-*"):
+            data = segment.read_bytes()
+            for chunk in read_segment(data, bytes.fromhex(name)).chunks:
+                stream, first = chunk.identity.stream, chunk.identity.first
+                if chunk.state == QUARANTINED:
+                    numbers = range(first, first + chunk.checksum + 1)
+                    found |= {(stream, number): DAMAGED_REASON for number in numbers}
+                elif chunk.state != ACKED and chunk.entries:
+                    frame = decode("", "", data[chunk.payload_at : chunk.payload_end], key)
+                    refused = self.estate.kept_of(stream, frame.numbers, kept)
+                    found |= dict.fromkeys(refused, QUARANTINED_REASON)
+        return found
 
     def check_locked(self, name: str) -> None:
         """Look whether somebody holds the lock of a life, as another recoverer would."""

@@ -124,8 +124,19 @@ class Estate:
         life.damaged = True
 
     def troubled(self, name: str) -> None:
-        """A call on a directory failed: something may be said of it."""
-        self._troubled.add(name)
+        """A call on a directory failed: something may be said of it.
+
+        Args:
+            name: Of the directory, or the stamp of a record out of it.
+        """
+        stream = name.rpartition("-")[0]
+        of_stream = {
+            directory
+            for heir in self._heirs.values()
+            if any(each == stream for each, _ in heir.accepted)
+            for directory in heir.directories
+        }
+        self._troubled |= {name} | of_stream
 
     def must_be_said(self, text: str) -> None:
         """A recoverer lives that has met this: it must have told a person."""
@@ -148,10 +159,24 @@ class Estate:
         """Return the life that left this."""
         return self._lives[directory]
 
+    def kept_of(self, stream: str, numbers: list[int], kept: bytes) -> set[Stamp]:
+        """Return which of these records are in the quarantine, in `kept`."""
+        return {
+            (stream, number)
+            for heir in self._heirs.values()
+            for number in numbers
+            if (stream, number) in heir.accepted
+            and self._bodies[heir.accepted[stream, number]] in kept
+        }
+
     # -- in the end ------------------------------------------------------------------------------
 
     def settle(
-        self, left: list[str], poison: dict[str, set[Stamp]] | None = None, kept: bytes = b""
+        self,
+        left: list[str],
+        poison: dict[str, set[Stamp]] | None = None,
+        kept: bytes = b"",
+        noted: dict[str, dict[Stamp, str]] | None = None,
     ) -> None:
         """Everything healed and everything was recovered: account for every accepted record.
 
@@ -159,6 +184,7 @@ class Estate:
             left: What is still in the spool's directory; it needs a reason.
             poison: By directory, what no server takes, and nothing was there to prove it.
             kept: What is in the quarantine.
+            noted: By directory, what is on the spool for whoever ends the stream to declare.
         """
         waits = {} if poison is None else poison
         for directory in left:
@@ -170,12 +196,28 @@ class Estate:
             here = set(left).intersection(heir.directories)
             stays |= heir.unreadable if here else set()
             self._check_not_ended(heir, stays, kept)
-            self._settle(number, heir, stays, kept)
+            to_declare = self._to_declare(heir, noted or {}, waits)
+            self._settle(number, heir, stays, kept, to_declare)
             if not heir.damages and not here:
                 self._check_ends(heir)
                 for stream in sorted(heir.waiting):
                     if not self._ends[stream]:
                         raise Violation(f"{stream} was recovered, and its end was not told")
+
+    def _to_declare(
+        self, heir: Heir, noted: dict[str, dict[Stamp, str]], waits: dict[str, set[Stamp]]
+    ) -> dict[Stamp, str]:
+        """Return what the next recoverer declares, when what waits no longer holds it up.
+
+        It ends no stream again, and so declares nothing of one that was ended.
+        """
+        return {
+            (stream, number): reason
+            for directory in heir.directories
+            if directory in waits
+            for (stream, number), reason in noted.get(directory, {}).items()
+            if not self._ends[stream]
+        }
 
     def _check_not_ended(self, heir: Heir, stays: set[Stamp], kept: bytes) -> None:
         """No recoverer ends a stream of which a record is on the spool, and nowhere else."""
@@ -220,12 +262,20 @@ class Estate:
             if (stream, number) in heir.at_risk and self._recovered_ends[stream]
         }
 
-    def _settle(self, number: int, heir: Heir, stays: set[Stamp], kept: bytes) -> None:
+    def _settle(
+        self,
+        number: int,
+        heir: Heir,
+        stays: set[Stamp],
+        kept: bytes,
+        to_declare: dict[Stamp, str],
+    ) -> None:
         missing = {
             stamp for stamp, serial in heir.accepted.items() if serial not in self._arrived[stamp]
         }
         missing -= heir.excused | stays | self._refused_behind_the_end(missing, kept)
-        reasons = {stamp: self._declared[stamp] for stamp in missing if stamp in self._declared}
+        declared = to_declare | self._declared
+        reasons = {stamp: declared[stamp] for stamp in missing if stamp in declared}
         damaged = {stamp for stamp, reason in reasons.items() if reason == DAMAGED_REASON}
         swallowed = self.swallowed(heir, damaged)
         broken = damaged - swallowed

@@ -215,7 +215,8 @@ class History:
         client.leave()
         if self._is_last:
             self.fired["poison left"] += sum(map(len, unproven.values()))
-            disk.estate.settle(disk.left(), unproven, disk.quarantined())
+            noted = {name: disk.noted(name) for name in unproven}
+            disk.estate.settle(disk.left(), unproven, disk.quarantined(), noted)
         self.client_closed(client)
 
     def _has_only_poison(self, unproven: dict[str, set[Stamp]]) -> bool:

@@ -61,3 +61,15 @@ def late_gap_must_be_declared(patch: pytest.MonkeyPatch) -> None:
 def ack_timeout_below_the_servers_need(patch: pytest.MonkeyPatch) -> None:
     """Acks that no server can send in time are expected."""
     patch.setattr(options, "ack_seconds_least", lambda _: 0.0)
+
+
+@_mutation
+def declared_before_the_end(patch: pytest.MonkeyPatch) -> None:
+    """What recovery keeps must be declared while the stream cannot be ended yet."""
+    patch.setattr(Estate, "_to_declare", lambda *_: {})
+
+
+@_mutation
+def trouble_with_a_record_not_its_lifes(patch: pytest.MonkeyPatch) -> None:
+    """Where a record could not be kept, nothing may be said of the life that it is from."""
+    patch.setattr(Estate, "troubled", lambda self, name: self._troubled.add(name))

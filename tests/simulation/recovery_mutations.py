@@ -6,6 +6,7 @@ As in `disk_mutations`; the docstrings are what a person sees. Those at the end 
 from __future__ import annotations
 
 import os
+import struct
 from collections.abc import Iterator
 from typing import Any
 
@@ -16,6 +17,7 @@ from logship.buffer.buffer import ADOPTED_INFLIGHT_MAX, Buffer
 from logship.buffer.chunk import Chunk, ChunkState
 from logship.buffer.leftovers import AdoptedChunk, DeadLife, Leftovers, Waiting, _Kept
 from logship.buffer.lives import Life, QuarantineFull
+from logship.buffer.segments import ACKED, STATE_AT, state_word
 from tests.simulation.mutations import Mutation
 
 RECOVERY_MUTATIONS: list[Mutation] = []
@@ -124,6 +126,20 @@ def unlinked_though_it_is_kept(patch: pytest.MonkeyPatch) -> None:
         self._is_kept = kept
 
     patch.setattr(DeadLife, "_unlink_if_done", unlinked)
+
+
+@_mutation
+def refused_marked_before_it_is_declared(patch: pytest.MonkeyPatch) -> None:
+    """A chunk with a record that no server takes is marked acked before a gap says so."""
+    settled = DeadLife.settled
+
+    def marked(self: DeadLife, chunk: AdoptedChunk) -> None:
+        settled(self, chunk)
+        if chunk.refused and chunk.found is not None:
+            word = struct.pack("=Q", state_word(ACKED, 0))
+            self._store(chunk.found.file.descriptor, word, chunk.found.chunk.offset + STATE_AT)
+
+    patch.setattr(DeadLife, "settled", marked)
 
 
 # -- those that were found -------------------------------------------------------------------

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import Any
 
 import pytest
 
-from tests.simulation.estate import DAMAGED_REASON, Estate, Stamp
+from tests.simulation.estate import DAMAGED_REASON, QUARANTINED_REASON, Estate, Stamp
 from tests.simulation.judge import Judge, Life, Violation
 from tests.simulation.wire import NO_SERIAL, Frame
 
@@ -120,3 +121,24 @@ def test_a_gap_record_given_up_in_the_drain_excuses_what_the_report_names(
     found = Judge.declared_too_late(life, report)
     assert found == {(STREAM, number) for number in excused}
     assert Judge.declared_too_late(life, {**report, "stream": "otherstream0"}) == set()
+
+
+@pytest.mark.parametrize(
+    ("waits", "ended", "complaint"),
+    [
+        pytest.param([DIRECTORY], None, None, id="the end waits"),
+        pytest.param([], None, "left on the spool", id="nothing waits"),
+        pytest.param([DIRECTORY], "recovered", "spooled and lost", id="it was ended without"),
+    ],
+)
+def test_what_is_noted_on_the_spool_is_declared_by_the_next_one_if_the_end_waits(
+    waits: list[str], ended: object, complaint: str | None
+) -> None:
+    estate = estate_of(set(), unspooled=0, hit=[])
+    estate.acked(frame([2, 3, 4], serials=[2, 3, 4]))
+    if ended:
+        estate.acked(frame([7], end=ended))
+    noted = {DIRECTORY: {(STREAM, 5): QUARANTINED_REASON}}
+    poison: dict[str, set[Stamp]] = {each: set() for each in waits}
+    with pytest.raises(Violation, match=complaint) if complaint else contextlib.nullcontext():
+        estate.settle([DIRECTORY], poison, b"", noted)
