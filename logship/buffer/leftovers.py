@@ -10,6 +10,7 @@ small piece of work, because the shipper's thread has living records to ship as 
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import struct
 import time
@@ -27,6 +28,7 @@ from logship.buffer.lives import (
     Life,
     QuarantineFull,
     SpoolError,
+    free_bytes,
     lives,
     open_spool_directory,
     pread_all,
@@ -60,6 +62,13 @@ DAMAGED_REASON = "damaged"
 
 REFUSED_REASON = "quarantined"
 """The word in gaps for recovered records that no server takes."""
+
+_RETRY_SECONDS_MIN = 60.0
+_RETRY_SECONDS_MAX = 3600.0
+"""How long a life that found no room for its quarantine waits until it is tried again: twice as
+long each time, because what it has unmarked is counted and sent again."""
+
+_NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT})
 
 _NOTES_MAX = 100
 _CONTROLS_MAX = 1000
@@ -189,6 +198,14 @@ def refuse(chunk: Chunk) -> str:
     return whole.life.refuse(whole, chunk)
 
 
+class _Retry(NamedTuple):
+    """When a life is tried again; seconds on the monotonic clock."""
+
+    due_seconds: float
+    wait_seconds: float
+    wanted_bytes: int
+
+
 class Leftovers:
     """Hands out the chunks of dead lives under one directory.
 
@@ -225,6 +242,7 @@ class Leftovers:
         self._current: DeadLife | None = None
         self._waiting: list[DeadLife] = []
         self._finished_with: set[str] = set()
+        self._retries: dict[str, _Retry] = {}
         self._refused: set[str] = set()
         self._scan_due_seconds = monotonic()
         self._is_closed = False
@@ -301,9 +319,26 @@ class Leftovers:
             self._current = None
         else:
             self._waiting.remove(life)
-        self._finished_with.add(life.life.name)
+        if life.wanted_bytes and not self._is_closed:
+            self._try_again_later(life)
+        else:
+            self._finished_with.add(life.life.name)
         life.leave()
         self.counters.lives_finished += life.is_removed
+
+    def _try_again_later(self, life: DeadLife) -> None:
+        last = self._retries.get(life.life.name)
+        wait = _RETRY_SECONDS_MIN if last is None else last.wait_seconds * 2
+        wait = min(wait, _RETRY_SECONDS_MAX)
+        due = self._monotonic() + wait
+        self._retries[life.life.name] = _Retry(due, wait, life.wanted_bytes)
+
+    def _waits_for_room(self, name: str, parent: int) -> bool:
+        """Tell whether a life had no room for its quarantine, and is not to be tried now."""
+        retry = self._retries.get(name)
+        if retry is None:
+            return False
+        return self._monotonic() < retry.due_seconds or free_bytes(parent) < retry.wanted_bytes
 
     def _scan(self) -> Waiting:
         """Take over the oldest dead life, if there is one."""
@@ -339,6 +374,7 @@ class Leftovers:
         sweep(parent)
         ours = {each.life.name for each in self._waiting}
         names = [each for each in lives(parent) if each not in self._finished_with | ours]
+        names = [each for each in names if not self._waits_for_room(each, parent)]
         for name in sorted(names, key=lambda each: (_born_ns(parent, each), each)):
             taken = self._take(parent, name)
             if taken is not None:
@@ -435,6 +471,7 @@ class DeadLife:
     Attributes:
         work: Its steps.
         is_removed: Whether nothing is left of it.
+        wanted_bytes: What it should have copied to quarantine, where there was no room.
     """
 
     def __init__(
@@ -448,6 +485,7 @@ class DeadLife:
         self.life = life
         self.work = self._steps()
         self.is_removed = False
+        self.wanted_bytes = 0
         self._counters = counters
         self._random_bytes = random_bytes
         self._time_ns = time_ns
@@ -767,6 +805,7 @@ class DeadLife:
             return _Kept.NOWHERE
         except OSError as error:
             self._is_kept = True
+            self.wanted_bytes += len(data) if error.errno in _NO_ROOM else 0
             self._say(
                 f"{self.life.name}: {name} cannot be quarantined: {error}; it stays where it is"
             )

@@ -307,6 +307,12 @@ def lives(parent: int) -> list[str]:
     return sorted(filter(LIFE_NAME.fullmatch, os.listdir(parent)))
 
 
+def free_bytes(parent: int) -> int:
+    """Return how many bytes there are on the volume for the quarantine."""
+    volume = os.fstatvfs(parent)
+    return volume.f_bavail * volume.f_frsize
+
+
 def sweep(parent: int) -> None:
     """Remove directories of lives that died before they began."""
     for name in filter(_BEGUN_NAME.fullmatch, os.listdir(parent)):

@@ -14,7 +14,10 @@ from pathlib import Path
 
 import pytest
 
+from logship.buffer.leftovers import Leftovers
 from tests.spool.programs import NOWHERE, Spools, spools_in
+from tests.spool.test_leftovers import Sidecar, dead_life, log_some
+from tests.spool.test_quarantine import damage_all
 from tests.support.waiting import wait_until
 
 MIB = 1024 * 1024
@@ -101,3 +104,19 @@ def test_what_was_spooled_before_the_volume_was_full_is_recovered(
     recoverer = spools.start_recoverer("--spool", str(volume))
     recoverer.communicate(timeout=60)
     assert before <= set(spools.delivered)
+
+
+def test_what_found_no_room_in_quarantine_does_when_the_volume_is_freed(volume: Path) -> None:
+    life, now = dead_life(volume, log_some), [0.0]
+    damage_all(life)
+    sidecar = Sidecar(Leftovers(volume, monotonic=lambda: now[0]))
+    filler = fill(volume)
+    for now[0] in (0.0, 100.0):
+        sidecar.take_in()
+        assert sidecar.leftovers.counters.lives == 1
+    assert life.exists()
+    filler.unlink()
+    now[0] = 200.0
+    sidecar.take_in()
+    assert list((volume / "quarantine").iterdir())
+    assert not life.exists()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import struct
 from pathlib import Path
@@ -16,7 +17,7 @@ from logship.buffer.lives import Life, QuarantineFull
 from logship.buffer.segments import COMMIT_AT, read_segment
 from tests.spool.programs import spools_in
 from tests.spool.spools import KEY
-from tests.spool.test_leftovers import STEPS_MAX, dead_life, log_some, recover
+from tests.spool.test_leftovers import STEPS_MAX, Sidecar, dead_life, log_some, recover
 
 
 def damage_all(life: Path) -> int:
@@ -122,6 +123,36 @@ def test_a_record_that_no_server_takes_and_that_finds_no_room_is_named(
             break
     assert said[0].endswith("it is not kept")
     assert leftovers.counters.quarantined == leftovers.counters.unkept == 1
+    assert not life.exists()
+
+
+def test_what_found_no_room_is_tried_again_when_there_is_some(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    life, now, free = dead_life(tmp_path, log_some), [0.0], [1 << 30]
+    damage_all(life)
+    leftovers = Leftovers(tmp_path, monotonic=lambda: now[0])
+    sidecar = Sidecar(leftovers)
+
+    def look(seconds: float) -> int:
+        now[0] = seconds
+        sidecar.take_in()
+        return leftovers.counters.lives
+
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Life, "keep", full)
+        patch.setattr("logship.buffer.leftovers.free_bytes", lambda _: free[0])
+        assert [look(0.0), look(59.0), look(66.0), look(180.0)] == [1, 1, 2, 2]
+        free[0] = 1
+        assert look(1000.0) == 2  # not for as long as it is sure to fail
+    assert life.exists()
+    assert not sidecar.controls
+    assert look(1006.0) == 3
+    assert kept(tmp_path)
+    assert [each for each in sidecar.controls if "logship_end" in each]
     assert not life.exists()
 
 
