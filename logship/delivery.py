@@ -277,7 +277,7 @@ class Delivery(Generic[HandleT]):
             return None
         if self._inflight:
             silence_ends = self._progress_at_seconds + self._ack_timeout_seconds
-            return min([silence_ends, *self._overtaken_deadlines()])
+            return min([silence_ends, *(due_seconds for _, due_seconds in self._overtaken())])
         if self._endpoint_index != 0:
             return self._connected_at_seconds + RETURN_SECONDS
         return None
@@ -544,21 +544,23 @@ class Delivery(Generic[HandleT]):
             ):
                 flight.overtaken_at_seconds = now_seconds
 
-    def _overtaken_deadlines(self) -> list[float]:
+    def _overtaken(self) -> list[tuple[Flight[HandleT], float]]:
+        """Return what the server passed over, each with the time from which on to try it again.
+
+        Nothing while the connection takes nothing: it would not be sent, and with none left in
+        flight the silence of the sidecar would have no end.
+        """
+        if not self.writable:
+            return []
         return [
-            flight.overtaken_at_seconds + self._overtaken_timeout_seconds
+            (flight, flight.overtaken_at_seconds + self._overtaken_timeout_seconds)
             for flight in self._inflight.values()
             if flight.overtaken_at_seconds is not None
         ]
 
     def _condemn_overtaken(self, now_seconds: float) -> Actions[HandleT]:
         """Try again what the server passed over: it took later chunks, and never this one."""
-        due = [
-            flight
-            for flight in self._inflight.values()
-            if flight.overtaken_at_seconds is not None
-            and now_seconds >= flight.overtaken_at_seconds + self._overtaken_timeout_seconds
-        ]
+        due = [flight for flight, due_seconds in self._overtaken() if now_seconds >= due_seconds]
         guilty = [flight.chunk for flight in due if flight.chunk.id in self._passed_over]
         actions: Actions[HandleT] = [
             self._send_again(each) for each in due if each.chunk.id not in self._passed_over

@@ -6,9 +6,12 @@ cannot ask for them. Most are mistakes of the judge, which must not accuse the i
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from logship.buffer.leftovers import AdoptedChunk, DeadLife
+from logship.delivery import Delivery, Flight
 from tests.simulation import options
 from tests.simulation.estate import Estate
 from tests.simulation.judge import Judge
@@ -34,6 +37,20 @@ def shipped_end_not_noted(patch: pytest.MonkeyPatch) -> None:
         return chunk.found is not None or note_end(self, chunk)
 
     patch.setattr(DeadLife, "_note_end", noted)
+
+
+@_mutation
+def tried_again_though_nothing_is_taken(patch: pytest.MonkeyPatch) -> None:
+    """What was passed over goes back into the line of a connection that takes nothing."""
+    overtaken = Delivery._overtaken
+
+    def whatever_it_takes(self: Delivery[Any]) -> list[tuple[Flight[Any], float]]:
+        writable, self.writable = self.writable, True
+        found = overtaken(self)
+        self.writable = writable
+        return found
+
+    patch.setattr(Delivery, "_overtaken", whatever_it_takes)
 
 
 # -- of the judge ----------------------------------------------------------------------------

@@ -217,6 +217,17 @@ def test_silence_ends_the_connection_and_is_counted_from_the_first_question() ->
     assert delivery.state is State.WAITING
 
 
+def test_the_silence_ends_the_connection_that_takes_nothing_too() -> None:
+    """What was passed over is not tried again meanwhile: then nothing would be in flight."""
+    delivery, _ = ready(Source(*handles(3)))
+    delivery.acked(1.0, ["c2"])  # c0 and c1 were passed over
+    delivery.set_writable(2.0, False)
+    due_seconds = delivery.next_deadline_seconds()
+    assert due_seconds == 1.0 + ACK_TIMEOUT_SECONDS
+    assert delivery.timer(due_seconds - 0.1) == []
+    assert isinstance(delivery.timer(due_seconds)[0], Disconnect)
+
+
 # -- trying again ----------------------------------------------------------------------------------
 
 
