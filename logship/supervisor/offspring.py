@@ -163,16 +163,25 @@ class Offspring:
         if unseen:
             self._unseen += unseen
             self._unseen_until_seconds = now + _LOOK_SECONDS
-        is_that_one = self._unseen == len(reaped) == 1
+        is_that_one = self._unseen == len(reaped) == 1 and self._may_be_the_owner(reaped[0])
         for death in reaped:
             self._tell(death, has_left=is_that_one)
         if is_that_one:
             self._unseen = 0
         elif self._unseen and (now >= self._unseen_until_seconds or self._is_ending):
+            by = "; the kernel has killed for want of memory" if self._oom.has_killed() else ""
             self._shipping.say(
-                f"spools whose owners nobody saw die: {self._unseen}; what they left is shipped"
+                f"spools whose owners nobody saw die: {self._unseen}{by}; what they left is shipped"
             )
             self._unseen = 0
+
+    def _may_be_the_owner(self, death: Death) -> bool:
+        """Tell whether a death could be that of a spool's owner whom nobody saw.
+
+        Where the kernel has killed somebody for want of memory, it is he: a server that ends
+        because its worker was killed did not leave the worker's spool.
+        """
+        return death.code == -signal.SIGKILL or not self._oom.has_untold
 
     def _tell(self, death: Death, *, has_left: bool) -> None:
         """Tell of a death that is worth it: a violent one, or one that left us something to do."""

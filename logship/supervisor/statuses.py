@@ -76,6 +76,11 @@ class OomWatch:
         self._cgroup = cgroup
         self._seen = self._kills()
 
+    @property
+    def has_untold(self) -> bool:
+        """Whether `has_killed` will say so; nothing counts as asked yet."""
+        return self._kills() > self._seen
+
     def has_killed(self) -> bool:
         """Whether the count in the cgroup (v2, v1) has grown."""
         before, self._seen = self._seen, self._kills()

@@ -16,7 +16,8 @@ import struct
 from dataclasses import dataclass
 from pathlib import Path
 
-from logship.buffer.lives import LIFE_NAME, LOCK
+from logship.buffer.lives import LIFE_NAME, LOCK, STREAMS
+from logship.buffer.segments import STREAMS_BYTES, read_streams
 from logship.supervisor.processes import exit_code_of_zombie, holder_of, name_of
 from logship.supervisor.statuses import Death
 
@@ -104,7 +105,7 @@ class Witness:
                 self._owners[descriptor] = _Owner(pid, name_of(pid), life)
                 self._attempts[life] = _ATTEMPTS_MAX
         elif _is_free(lock):
-            self._unseen += 1
+            self._unseen += _has_left(self._path / life)
             self._attempts[life] = _ATTEMPTS_MAX
 
     def _death(self, descriptor: int, known: dict[int, Death]) -> tuple[Death, bool]:
@@ -115,7 +116,7 @@ class Witness:
             code = exit_code_of_zombie(owner.pid)
             code = _exit_code_of(descriptor) if code is None else code
         os.close(descriptor)
-        return Death(owner.pid, owner.name, code), (self._path / owner.life).exists()
+        return Death(owner.pid, owner.name, code), _has_left(self._path / owner.life)
 
 
 def _is_free(lock: Path) -> bool:
@@ -128,6 +129,28 @@ def _is_free(lock: Path) -> bool:
             os.close(descriptor)
         return True
     return False
+
+
+def _has_left(life: Path) -> bool:
+    """Tell whether a dead process has left anything on its spool; a doubt is a yes.
+
+    Who logged nothing leaves a spool without a stream.
+    """
+    try:
+        data = _read(life / STREAMS, STREAMS_BYTES)
+    except FileNotFoundError:
+        return life.exists()
+    except OSError:
+        return True
+    found = read_streams(data, bytes.fromhex(life.name))
+    return bool(found.streams or found.damages or found.refused)
+
+
+def _read(path: Path, bytes_max: int) -> bytes:
+    """Return the beginning of a file; what is put in its place by others makes nobody wait."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    with open(descriptor, "rb") as file:  # noqa: PTH123 - a descriptor
+        return file.read(bytes_max) or b""
 
 
 def _exit_code_of(descriptor: int) -> int | None:

@@ -81,6 +81,17 @@ def test_what_a_client_leaves_that_dies_without_a_word_is_shipped(
     both.assert_proved(receipt)
 
 
+@pytest.mark.parametrize("code", [0, 3])
+def test_a_client_that_has_logged_nothing_leaves_nothing_to_tell_of(both: Runs, code: int) -> None:
+    program = both.start(LOGS, f"ready(); wait_for('end'); sys.exit({code})")
+    program.until_ready()
+    program.until_true(lambda: owners_known(both, program) == 1, "`run` has found its spool")
+    program.let_go("end")
+    ended = program.end()
+    assert ended.returncode == code
+    assert "spool" not in ended.stderr
+
+
 def test_one_of_several_processes_dies_and_the_rest_goes_on(both: Runs) -> None:
     """As gunicorn's workers: `run` is not their parent, and yet knows who died and how."""
     program = both.start(
