@@ -181,7 +181,7 @@ class Offspring:
         Where the kernel has killed somebody for want of memory, it is he: a server that ends
         because its worker was killed did not leave the worker's spool.
         """
-        return death.code == -signal.SIGKILL or not self._oom.has_untold
+        return death.code == -signal.SIGKILL or not self._oom.has_untold()
 
     def _tell(self, death: Death, *, has_left: bool) -> None:
         """Tell of a death that is worth it: a violent one, or one that left us something to do."""

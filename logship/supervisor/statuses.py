@@ -76,7 +76,6 @@ class OomWatch:
         self._cgroup = cgroup
         self._seen = self._kills()
 
-    @property
     def has_untold(self) -> bool:
         """Whether `has_killed` will say so; nothing counts as asked yet."""
         return self._kills() > self._seen
