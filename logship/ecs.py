@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from logship.background import BackgroundClient
+from logship.process import stopfile
 from logship.settings import program_name
 from logship.threads import OwnThread
 
@@ -200,7 +201,9 @@ class TaskNews:
         self._client = client
         self._environ = environ
         self._reader = TaskReader(environ)
-        self._has_warned = self._has_told = False
+        # `logship run` is in the same container, and warns for all in it.
+        self._has_warned = stopfile.VARIABLE in environ
+        self._has_told = False
 
     def start(self) -> None:
         """Begin to read the metadata."""
@@ -208,6 +211,8 @@ class TaskNews:
 
     def tell(self) -> None:
         """Tell what is known by now and not told yet; called now and then, and at the exit."""
+        if self._has_warned and self._has_told:
+            return
         self._reader.start()  # anew, where a fork came between
         task = self._reader.task
         if task is None:

@@ -9,12 +9,14 @@ where the overflow policy says, until space was freed.
 from __future__ import annotations
 
 import dataclasses
+import os
 import time
 from collections.abc import Callable
 
 from logship.background import BackgroundClient
 from logship.buffer.counters import DrainReport
 from logship.drain import DrainPlan
+from logship.ecs import TaskNews
 from logship.settings import Settings
 from logship.supervisor.inlet import Inlet, Read
 
@@ -40,6 +42,7 @@ class Shipping:
         self._waits = False
         self._wake = wake
         self.client.client.on_progress(self._on_progress)
+        self._task_news = TaskNews(self.client, os.environ)
 
     def ship(self, inlet: Inlet, give_up_seconds: float | None) -> None:
         """Put the inlet's records into the buffer, as far as there is space or no more patience.
@@ -72,6 +75,14 @@ class Shipping:
     def drain(self, plan: DrainPlan, reason: str) -> DrainReport:
         """Deliver what is in the buffer by this plan, or sooner where it is called again."""
         return self.client.drain(plan, reason)
+
+    def begin_task_news(self) -> None:
+        """Begin to read what ECS says of this container."""
+        self._task_news.start()
+
+    def tell_task_news(self) -> None:
+        """Tell what it says, once: a warning to people, a record to the stream."""
+        self._task_news.tell()
 
     def say(self, text: str) -> None:
         """Tell a person."""
