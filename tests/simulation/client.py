@@ -20,6 +20,7 @@ from logship.delivery import (
     Quarantine,
     Release,
     Send,
+    State,
     Warn,
 )
 from logship.drain import DrainPlan, Progress
@@ -195,8 +196,7 @@ class SimulatedClient:
 
     def _finish(self) -> None:
         self._steps = None
-        self._perform(self.delivery.close())
-        self.leave()
+        self.shut()
         late = self.history.clock.now - self._deadline_seconds
         if late > _LATE_SECONDS:
             raise Violation(f"closing ended {late:.3f} s after its deadline")
@@ -234,6 +234,16 @@ class SimulatedClient:
         """Seal everything and send it."""
         self.buffer.seal_all()
         self.turn()
+
+    def shut(self) -> None:
+        """End the connection, then give up the spool, as `Client.shut` does.
+
+        Timers still come, though `Client.shut` cancels its own: a turn that was called before the
+        end comes behind it there too, and must do nothing.
+        """
+        self._perform(self.delivery.close())
+        if self._disk is not None:
+            self._leave_spool(self._disk, dies=False)
 
     def die(self) -> None:
         """Be killed."""
@@ -435,7 +445,7 @@ class SimulatedClient:
         link, self.link = self.link, None
         if link is not None:
             self.history.note("disconnect")
-            if self._closing is None or self._steps is not None:
+            if self.delivery.state is not State.CLOSED:
                 self.history.judge.gave_up(link, self.history.clock.now)
             link.abort()
 
@@ -462,11 +472,6 @@ class SimulatedClient:
         leftovers = self._leftovers
         assert leftovers is not None
         return leftovers.is_idle and leftovers.has_scanned and not self.buffer.adopted
-
-    def leave(self) -> None:
-        """Give up the spool in good order, where there is one."""
-        if self._disk is not None:
-            self._leave_spool(self._disk, dies=False)
 
     def check_disk(self) -> None:
         """Look whether files and memory stay within their bounds."""

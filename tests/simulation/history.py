@@ -212,7 +212,7 @@ class History:
             self._check_patience(client)
             self.clock.after(1.0, self._watch_recovery, client, disk)
             return
-        client.leave()
+        client.shut()
         if self._is_last:
             self.fired["poison left"] += sum(map(len, unproven.values()))
             noted = {name: disk.noted(name) for name in unproven}

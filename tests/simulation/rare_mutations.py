@@ -13,6 +13,7 @@ import pytest
 from logship.buffer.leftovers import AdoptedChunk, DeadLife
 from logship.delivery import Delivery, Flight
 from tests.simulation import options
+from tests.simulation.client import SimulatedClient
 from tests.simulation.estate import Estate
 from tests.simulation.judge import Judge
 from tests.simulation.mutations import Mutation
@@ -51,6 +52,23 @@ def tried_again_though_nothing_is_taken(patch: pytest.MonkeyPatch) -> None:
         return found
 
     patch.setattr(Delivery, "_overtaken", whatever_it_takes)
+
+
+# -- of the simulation -----------------------------------------------------------------------
+
+
+@_mutation
+def recoverer_sends_after_its_end(patch: pytest.MonkeyPatch) -> None:
+    """A recoverer that ends gives up the spool, but not its connection."""
+    shut = SimulatedClient.shut
+
+    def give_up_the_spool(self: SimulatedClient) -> None:
+        if self.is_recoverer and self._disk is not None:
+            self._leave_spool(self._disk, dies=False)
+        else:
+            shut(self)
+
+    patch.setattr(SimulatedClient, "shut", give_up_the_spool)
 
 
 # -- of the judge ----------------------------------------------------------------------------
