@@ -499,10 +499,7 @@ class Client:
             except Exception as error:  # noqa: BLE001 - the living must not suffer for the dead
                 self._leftovers.close()
                 self._warn_of_a_bug("recovery", error)
-            while self._leftovers.news:
-                self.last_resort.warn(
-                    "recovery", self._leftovers.news.popleft(), interval_seconds=0.0
-                )
+            self._tell_news(self._leftovers)
 
     def _adopt(self, leftovers: Leftovers) -> None:
         """Take a few chunks of dead processes, in small steps."""
@@ -510,11 +507,17 @@ class Client:
             if not self._may_adopt:
                 return
             found = leftovers.step()
+            self._tell_news(leftovers)
             if isinstance(found, AdoptedChunk):
                 self.buffer.adopt(found)
             elif found is not Waiting.NOT:
                 return
         self._call_soon(self._turn)
+
+    def _tell_news(self, leftovers: Leftovers) -> None:
+        """Say what was found damaged, before the next step keeps, marks or removes it."""
+        while leftovers.news:
+            self.last_resort.warn("recovery", leftovers.news.popleft(), interval_seconds=0.0)
 
     @property
     def _may_adopt(self) -> bool:

@@ -222,6 +222,9 @@ class Recoverer:
         self._leftovers.scan_now()
         while True:
             found = self._leftovers.step()
+            while self._leftovers.news:
+                news = self._leftovers.news.popleft()
+                self._last_resort.warn("recovery", news, interval_seconds=0.0)
             if isinstance(found, AdoptedChunk):
                 yield found
             elif found is Waiting.FOR_ACKS:

@@ -218,7 +218,8 @@ class Leftovers:
 
     Attributes:
         counters: What became of the leftovers.
-        news: What a person should be told now; whoever reads it takes it out.
+        news: What a person must be told before the next step, because that may change what the
+            spool shows of it; whoever tells it takes it out.
         has_scanned: Whether a look for dead lives found none.
         others_live: Whether that look found lives that somebody has locked.
     """
@@ -562,15 +563,17 @@ class DeadLife:
     # -- the steps -------------------------------------------------------------------------------
 
     def _steps(self) -> Generator[AdoptedChunk | Waiting, None, None]:
+        # What a step names is told before the next one: no step changes the spool on account of
+        # what it has named itself. A recoverer that dies in between leaves it to be named again.
         if not self._read_streams():
             return
+        yield Waiting.NOT
         for name in self.life.segments():
-            self._read_segment(name)
-            yield Waiting.NOT
+            yield from self._read_segment(name)
         self._chunks.sort(key=lambda each: each.chunk.identity.serial)
         self._note_followers()
         for located in self._chunks:
-            yield self._adopt(located)
+            yield from self._adopt(located)
         yield from self._wait_for_acks()
         if self._is_kept:
             return
@@ -632,8 +635,8 @@ class DeadLife:
             self._blame(STREAMS, 0, "the file is missing or empty")
         return contents if contents.is_begun else None
 
-    def _read_segment(self, name: str) -> None:
-        """Find the chunks of one file."""
+    def _read_segment(self, name: str) -> Iterator[Waiting]:
+        """Find the chunks of one file, and keep what is damaged in it."""
         try:
             file = _File(name, self.life.open_file(name))
             self._files.append(file)
@@ -641,20 +644,25 @@ class DeadLife:
         except OSError as error:
             self._is_unread = True
             self._refuse_file(name, str(error))
+            yield Waiting.NOT
             return
         contents = read_segment(data, self.life.id)
         if contents.refused is not None:
             self._refuse_format(name, contents.refused)
+            yield Waiting.NOT
             return
         for first, why in unreadable:
             self._leave_unread(name, first, why)
         for damage in contents.damages:
             self._blame(name, damage.first, damage.reason)
-            if not unreadable:  # else it may be the hole in what was read
-                kept = data[damage.first : damage.last].rstrip(b"\0")
-                self._keep(f"{self.life.name}-{name}-{damage.first}.damage", kept)
         for chunk in contents.chunks:
             self._note_chunk(file, chunk)
+        yield Waiting.NOT
+        if contents.damages and not unreadable:  # else it may be the hole in what was read
+            for damage in contents.damages:
+                kept = data[damage.first : damage.last].rstrip(b"\0")
+                self._keep(f"{self.life.name}-{name}-{damage.first}.damage", kept)
+            yield Waiting.NOT
         self._unlink_if_done(file)
 
     def _note_chunk(self, file: _File, chunk: FoundChunk) -> None:
@@ -686,18 +694,23 @@ class DeadLife:
             self._followers[id(located)] = known
             next_first[identity.stream] = identity.first
 
-    def _adopt(self, located: _Located) -> AdoptedChunk | Waiting:
-        """Return the chunk for shipping, or keep it in quarantine if it is damaged."""
+    def _adopt(self, located: _Located) -> Iterator[AdoptedChunk | Waiting]:
+        """Yield the chunk for shipping, or keep it in quarantine if it is damaged."""
         file, chunk = located
         try:
             data = pread_all(file.descriptor, chunk.size, chunk.payload_at)
             payload = read_payload(chunk, data)
-            if not isinstance(payload, Payload):
-                self._quarantine(located, data, payload)
-                return Waiting.NOT
+            is_sound = isinstance(payload, Payload)
+            header = (
+                b"" if is_sound else pread_all(file.descriptor, chunk.header_bytes, chunk.offset)
+            )
         except OSError as error:
             self._leave_unread(file.name, chunk.offset, error, _of(chunk, chunk.entries))
-            return Waiting.NOT
+            yield Waiting.NOT
+            return
+        if not isinstance(payload, Payload):
+            yield from self._quarantine(located, header + data, payload)
+            return
         dead = self._streams[chunk.identity.stream]
         dead.ended = dead.ended or payload.end is not None
         dead.next_number = max(dead.next_number, payload.numbers[-1] + 1)
@@ -709,19 +722,22 @@ class DeadLife:
         self._pending += 1
         self._counters.chunks += 1
         self._counters.records += payload.records
-        return adopted
+        yield adopted
 
-    def _quarantine(self, located: _Located, data: bytes, reason: str) -> None:
+    def _quarantine(self, located: _Located, data: bytes, reason: str) -> Iterator[Waiting]:
+        """Name a damaged chunk, then keep its bytes, then mark it; each in a step of its own."""
         file, chunk = located
         identity = chunk.identity
         last = max(identity.first, self._followers[id(located)] - 1)
-        header = pread_all(file.descriptor, chunk.header_bytes, chunk.offset)
         text = f"a chunk is damaged ({_of(chunk, last - identity.first + 1)}): {reason}"
         self._blame(file.name, chunk.offset, text)
+        yield Waiting.NOT
         if self._is_unread:
             return  # what follows it, and so what is lost with it, cannot be told
         name = f"{self.life.name}-{file.name}-{chunk.offset}.chunk"
-        if self._keep(name, header + data) is _Kept.ON_THE_SPOOL:
+        kept = self._keep(name, data)
+        yield Waiting.NOT
+        if kept is _Kept.ON_THE_SPOOL:
             return  # the next recoverer tries again
         gap = Gap(identity.first, last, DAMAGED_REASON)
         self._note_lost(file, self._streams[identity.stream], gap)

@@ -532,15 +532,8 @@ class SimulatedClient:
                 kind, text = self._storage.news.popleft()
                 if kind != "volume":
                     self.last_resort.warn(kind, disk.said(text), interval_seconds=0.0)
-        leftovers = self._leftovers
-        assert leftovers is not None
         self._adopt(disk)
-        while leftovers.news:
-            text = disk.said(leftovers.news.popleft())
-            disk.estate.said(text)
-            self.last_resort.warn("recovery", text, interval_seconds=0.0)
-        if disk.faults is not None:
-            disk.faults.told()
+        self._tell_news(disk)
 
     def _adopt(self, disk: SimulatedDisk) -> None:
         assert self._leftovers is not None
@@ -549,6 +542,7 @@ class SimulatedClient:
                 return
             with disk.recovering():
                 found = self._leftovers.step()
+            self._tell_news(disk)
             if isinstance(found, AdoptedChunk):
                 dead = disk.estate.life_of(found.life.life.name)
                 key = self.history.options.stamp_key
@@ -558,6 +552,16 @@ class SimulatedClient:
             elif found is not Waiting.NOT:
                 return
         self._wake()
+
+    def _tell_news(self, disk: SimulatedDisk) -> None:
+        """Do what `Client._tell_news` does, and let the judge hear it."""
+        assert self._leftovers is not None
+        while self._leftovers.news:
+            text = disk.said(self._leftovers.news.popleft())
+            disk.estate.said(text)
+            self.last_resort.warn("recovery", text, interval_seconds=0.0)
+        if disk.faults is not None:
+            disk.faults.told()
 
     def _settle(self, chunk: Chunk) -> None:
         """Do what `Client._release` does with a chunk of a dead process."""

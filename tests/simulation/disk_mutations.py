@@ -200,11 +200,11 @@ def recovery_stops_at_the_first_damage(patch: pytest.MonkeyPatch) -> None:
     """One damaged chunk costs all that follow it in its life."""
     adopt = DeadLife._adopt
 
-    def adopted(self: DeadLife, located: object) -> object:
-        found = adopt(self, located)  # type: ignore[arg-type]
-        if found is Waiting.NOT:
-            self._chunks.clear()
-        return found
+    def adopted(self: DeadLife, located: object) -> Iterator[object]:
+        for found in adopt(self, located):  # type: ignore[arg-type]
+            if found is Waiting.NOT:
+                self._chunks.clear()
+            yield found
 
     patch.setattr(DeadLife, "_adopt", adopted)
 

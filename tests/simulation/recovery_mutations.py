@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import struct
+from collections import defaultdict
 from collections.abc import Iterator
 from typing import Any
 
@@ -199,3 +200,20 @@ def unread_directory_taken_as_empty(patch: pytest.MonkeyPatch) -> None:
             return None
 
     patch.setattr(Leftovers, "_oldest_in", found)
+
+
+@_mutation
+def named_after_it_is_marked(patch: pytest.MonkeyPatch) -> None:
+    """What is damaged is named when nothing is left to do for now: it may be marked, or gone."""
+    step = Leftovers.step
+    held: dict[Leftovers, list[str]] = defaultdict(list)
+
+    def stepped(self: Leftovers) -> AdoptedChunk | Waiting:
+        found = step(self)
+        held[self] += self.news
+        self.news.clear()
+        if found in (Waiting.FOR_ACKS, Waiting.FOR_DEATHS):
+            self.news.extend(held.pop(self))
+        return found
+
+    patch.setattr(Leftovers, "step", stepped)

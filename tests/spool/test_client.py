@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
+import time
 from pathlib import Path
 
 import pytest
 
 from logship import BackgroundClient, Settings
+from logship.buffer.leftovers import AdoptedChunk, Leftovers, Waiting
+from logship.drain import DrainPlan
 from logship.errors import SettingsError
+from logship.recovery import Recoverer, RecoveryReport
 from tests.spool.programs import NOWHERE
+from tests.spool.test_leftovers import dead_life
+from tests.spool.test_quarantine import damage_all, log_in_many_chunks
 from tests.support.receiver_process import ReceiverProcess
 from tests.support.waiting import wait_until
 
@@ -79,6 +86,50 @@ def _made(tmp_path: Path) -> Path:
     path = tmp_path / "spool"
     path.mkdir(exist_ok=True)
     return path
+
+
+@pytest.fixture
+def untold(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """What was found damaged, and not told when recovery went on."""
+    found: list[str] = []
+    step = Leftovers.step
+
+    def stepped(self: Leftovers) -> AdoptedChunk | Waiting:
+        found.extend(self.news)
+        return step(self)
+
+    monkeypatch.setattr(Leftovers, "step", stepped)
+    return found
+
+
+def test_damage_is_told_before_recovery_goes_on(
+    tmp_path: Path, untold: list[str], capfd: pytest.CaptureFixture[str]
+) -> None:
+    life = dead_life(tmp_path, log_in_many_chunks)
+    damaged = damage_all(life)
+    with ReceiverProcess.start(tmp_path / "out") as receiver:
+        client = BackgroundClient(settings(tmp_path, receiver.endpoint))
+        wait_until(lambda: not life.exists(), "the dead life is gone")
+        client.close(timeout=20)
+    assert capfd.readouterr().err.count("a chunk is damaged") == damaged
+    assert untold == []
+
+
+def test_a_recoverer_without_time_tells_of_damage_too(
+    tmp_path: Path, untold: list[str], capfd: pytest.CaptureFixture[str]
+) -> None:
+    damaged = damage_all(dead_life(tmp_path, log_in_many_chunks))
+
+    async def run() -> RecoveryReport:
+        recoverer = Recoverer(settings(tmp_path), tmp_path)
+        now = time.monotonic()
+        recoverer.finish(DrainPlan.until(now, now))
+        return await recoverer.run()
+
+    report = asyncio.run(run())
+    assert report.counters.damaged == damaged
+    assert capfd.readouterr().err.count("a chunk is damaged") == damaged
+    assert untold == []
 
 
 def test_an_unusable_spool_is_said_on_stderr_and_nothing_is_lost(

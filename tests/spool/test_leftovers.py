@@ -310,6 +310,53 @@ def test_a_damaged_chunk_is_quarantined_named_and_declared(tmp_path: Path) -> No
     assert not life.exists()
 
 
+def tear_first_segment(life: Path) -> None:
+    """Let the first segment end in its first chunk."""
+    segment = min(life.glob("segment-*"))
+    data = segment.read_bytes()
+    chunk = read_segment(data, bytes.fromhex(life.name)).chunks[0]
+    segment.write_bytes(data[: chunk.payload_at - 1])
+
+
+def damage_the_streams_of_nothing(life: Path) -> None:
+    """Damage all slots of `streams`, where there is nothing else."""
+    for segment in life.glob("segment-*"):
+        segment.unlink()
+    streams = life / "streams"
+    data = streams.read_bytes()
+    streams.write_bytes(data[:64] + bytes(each ^ 0x40 for each in data[64:]))
+
+
+@pytest.mark.parametrize(
+    "damage", [damage_second_chunk, tear_first_segment, damage_the_streams_of_nothing]
+)
+def test_a_step_that_names_damage_changes_nothing(
+    tmp_path: Path, damage: Callable[[Path], None]
+) -> None:
+    """Whoever dies before it could tell anybody leaves it to be named again."""
+    life = dead_life(tmp_path, lambda buffer: log_some(buffer, 60))
+    damage(life)
+    sidecar = Sidecar(Leftovers(tmp_path))
+    named = 0
+    found: AdoptedChunk | Waiting = Waiting.NOT
+    while found is not Waiting.FOR_DEATHS:
+        before = _files(tmp_path)
+        found = sidecar.leftovers.step()
+        if sidecar.leftovers.news:
+            assert _files(tmp_path) == before
+            named += 1
+            sidecar.leftovers.news.clear()
+        if isinstance(found, AdoptedChunk):
+            sidecar.receive(found)
+            sidecar.ack_all()
+    assert named
+    assert not life.exists()
+
+
+def _files(path: Path) -> dict[Path, bytes]:
+    return {each: each.read_bytes() for each in path.rglob("*") if each.is_file()}
+
+
 def test_a_bit_that_flips_in_the_text_of_a_chunk_that_was_sent_is_seen(tmp_path: Path) -> None:
     def send(buffer: Buffer) -> None:
         log_some(buffer, 3)
