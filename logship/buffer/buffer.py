@@ -758,7 +758,10 @@ class Buffer:
         lanes = {
             stream.tag: chunk
             for stream, chunk in self._open.items()
-            if (few or stream.tag == tag) and chunk.entries and not stream.undeclared
+            if (few or stream.tag == tag)
+            and chunk.has_lane
+            and chunk.entries
+            and not stream.undeclared
         }
         for chunk in lanes.values():
             # Not so far that it would have to be sealed, or its stream to roll over.

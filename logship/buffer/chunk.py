@@ -71,6 +71,7 @@ class Chunk:
         spilled_entries: How many entries, from the first, were also written to stderr.
         spilled_records: How many of those the application logged.
         halves: What it was taken apart into, once it was.
+        has_lane: Whether records may take a lane into it at all.
         lane_bytes_max: Up to this size records may take the lane into it (see `Buffer.offer`).
         words, mapping, payload_at, commit_index: Where a lane writes into a segment and commits
             (see `docs/spool-format.md`); `words` is None for a chunk in memory.
@@ -98,6 +99,7 @@ class Chunk:
     )
 
     data: bytes | bytearray
+    has_lane = True
     words: Words | None = None
     mapping: Mapping
     payload_at: int

@@ -187,6 +187,8 @@ class UnspooledChunk(MemoryChunk):
 
     __slots__ = ("_note",)
 
+    has_lane = False  # a lane would not note the number
+
     def __init__(
         self,
         stream: Stream,

@@ -288,6 +288,9 @@ def test_numbers_given_out_in_memory_are_noted_on_the_spool(tmp_path: Path, disk
     disk.error = errno.ENOSPC
     while storage.unspooled < 5:
         assert offer(buffer, "more", size=300)
+    for _ in range(3):  # no section of the buffer follows them
+        assert offer(buffer, "last")
+    assert storage.unspooled == 8
     number = buffer.report("", 0.0).streams[0].last
     storage.abandon()
     disk.error = None
