@@ -127,16 +127,9 @@ class Estate:
         """A call on a directory failed: something may be said of it.
 
         Args:
-            name: Of the directory, or the stamp of a record out of it.
+            name: Of the directory, or the stamp of a record out of it; empty where nothing is said.
         """
-        stream = name.rpartition("-")[0]
-        of_stream = {
-            directory
-            for heir in self._heirs.values()
-            if any(each == stream for each, _ in heir.accepted)
-            for directory in heir.directories
-        }
-        self._troubled |= {name} | of_stream
+        self._troubled |= {name} - {""}
 
     def must_be_said(self, text: str) -> None:
         """A recoverer lives that has met this: it must have told a person."""
@@ -196,7 +189,7 @@ class Estate:
             here = set(left).intersection(heir.directories)
             stays |= heir.unreadable if here else set()
             self._check_not_ended(heir, stays, kept)
-            to_declare = self._to_declare(heir, noted or {}, waits)
+            to_declare = self._to_declare(heir, noted or {})
             self._settle(number, heir, stays, kept, to_declare)
             if not heir.damages and not here:
                 self._check_ends(heir)
@@ -204,17 +197,16 @@ class Estate:
                     if not self._ends[stream]:
                         raise Violation(f"{stream} was recovered, and its end was not told")
 
-    def _to_declare(
-        self, heir: Heir, noted: dict[str, dict[Stamp, str]], waits: dict[str, set[Stamp]]
-    ) -> dict[Stamp, str]:
-        """Return what the next recoverer declares, when what waits no longer holds it up.
+    def _to_declare(self, heir: Heir, noted: dict[str, dict[Stamp, str]]) -> dict[Stamp, str]:
+        """Return what the next recoverer declares, when nothing holds it up any longer.
+
+        That may be a record that no server takes, or a bad sector.
 
         It ends no stream again, and so declares nothing of one that was ended.
         """
         return {
             (stream, number): reason
             for directory in heir.directories
-            if directory in waits
             for (stream, number), reason in noted.get(directory, {}).items()
             if not self._ends[stream]
         }
@@ -237,10 +229,10 @@ class Estate:
             for heir in self._heirs.values()
             if not heir.damages and not heir.unreadable
             for directory in heir.directories
-            if directory not in self._troubled
         ]
         for text in self._said:
-            if any(directory in text for directory in sound):
+            is_of_trouble = any(name in text for name in self._troubled)
+            if not is_of_trouble and any(directory in text for directory in sound):
                 raise Violation(f"said of what was not damaged: {text}")
 
     def _check_ends(self, heir: Heir) -> None:

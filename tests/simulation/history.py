@@ -215,8 +215,9 @@ class History:
         client.shut()
         if self._is_last:
             self.fired["poison left"] += sum(map(len, unproven.values()))
-            noted = {name: disk.noted(name) for name in unproven}
-            disk.estate.settle(disk.left(), unproven, disk.quarantined(), noted)
+            left = disk.left()
+            noted = {name: disk.noted(name) for name in left}
+            disk.estate.settle(left, unproven, disk.quarantined(), noted)
         self.client_closed(client)
 
     def _has_only_poison(self, unproven: dict[str, set[Stamp]]) -> bool:

@@ -107,4 +107,9 @@ def declared_before_the_end(patch: pytest.MonkeyPatch) -> None:
 @_mutation
 def trouble_with_a_record_not_its_lifes(patch: pytest.MonkeyPatch) -> None:
     """Where a record could not be kept, nothing may be said of the life that it is from."""
-    patch.setattr(Estate, "troubled", lambda self, name: self._troubled.add(name))
+
+    def troubled(self: Estate, name: str) -> None:
+        if "-" not in name:
+            self._troubled.add(name)
+
+    patch.setattr(Estate, "troubled", troubled)
