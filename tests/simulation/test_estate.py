@@ -142,3 +142,19 @@ def test_what_is_noted_on_the_spool_is_declared_by_the_next_one_if_the_end_waits
     poison: dict[str, set[Stamp]] = {each: set() for each in waits}
     with pytest.raises(Violation, match=complaint) if complaint else contextlib.nullcontext():
         estate.settle([DIRECTORY], poison, b"", noted)
+
+
+@pytest.mark.parametrize(
+    ("trouble", "complaint"),
+    [(f"{STREAM}-0000000006", None), ("", "not damaged"), ("other-0000000006", "not damaged")],
+)
+def test_a_life_may_be_named_with_the_record_that_had_trouble(
+    trouble: str, complaint: str | None
+) -> None:
+    estate = estate_of(set(), unspooled=0, hit=[])
+    estate.acked(frame([2, 3, 4, 5], serials=[2, 3, 4, 5]))
+    estate.acked(frame([7], end="recovered"))
+    estate.troubled(trouble)
+    estate.said(f"{DIRECTORY}: {STREAM}-0000000006.entry cannot be quarantined")
+    with pytest.raises(Violation, match=complaint) if complaint else contextlib.nullcontext():
+        estate.settle([])
