@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from logship.buffer.leftovers import DeadLife, Waiting
-from logship.buffer.mapped import Segment, SpoolChunk, StreamsFile, UnspooledChunk
+from logship.buffer.mapped import Segment, SpoolChunk, StreamsFile
 from logship.buffer.segments import (
     BEGUN_AT,
     EXTENT_AT,
@@ -279,9 +279,3 @@ def gap_behind_an_end_record(patch: pytest.MonkeyPatch) -> None:
         return words(self, dead)  # type: ignore[arg-type]
 
     patch.setattr(DeadLife, "_last_words", last)
-
-
-@_mutation
-def number_in_memory_not_noted(patch: pytest.MonkeyPatch) -> None:
-    """Records take a lane into memory, which does not note their numbers on the spool."""
-    patch.setattr(UnspooledChunk, "has_lane", True)

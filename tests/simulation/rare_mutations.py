@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from logship.buffer.leftovers import AdoptedChunk, DeadLife
+from logship.buffer.mapped import UnspooledChunk
 from logship.delivery import Delivery, Flight
 from tests.simulation import options
 from tests.simulation.client import SimulatedClient
@@ -52,6 +53,12 @@ def tried_again_though_nothing_is_taken(patch: pytest.MonkeyPatch) -> None:
         return found
 
     patch.setattr(Delivery, "_overtaken", whatever_it_takes)
+
+
+@_mutation
+def number_in_memory_not_noted(patch: pytest.MonkeyPatch) -> None:
+    """Records take a lane into memory, which does not note their numbers on the spool."""
+    patch.setattr(UnspooledChunk, "has_lane", True)
 
 
 # -- of the simulation -----------------------------------------------------------------------
