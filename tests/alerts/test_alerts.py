@@ -1,8 +1,8 @@
 """Every alert fires when what it is about happens to a real process, and no other alert does.
 
 Real processes, real faults, a real Prometheus with the committed rules: once as they are, in ten
-minutes, and once with a second for a minute, to work on them. Both belong to `make proof`. The quick
-one is not to be relied on: now and then it misses what is told of killed processes.
+minutes, and once with a second for a minute, to work on them. Both belong to `make proof`. The
+quick one is not to be relied on: now and then it misses what is told of killed processes.
 """
 
 from __future__ import annotations

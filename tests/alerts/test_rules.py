@@ -29,6 +29,9 @@ def names_of_rules() -> list[str]:
     return [rule.get("alert") or rule["record"] for rule in ALL_RULES]
 
 
+ATTEMPTS = 6
+
+
 @pytest.fixture
 def promtool() -> str:
     if why := why_no_promtool():
@@ -46,9 +49,14 @@ def promtool() -> str:
     ids=lambda words: "-".join(words[:2]),
 )
 def test_promtool_is_content(promtool: str, words: tuple[str, ...]) -> None:
-    done = subprocess.run(
-        [promtool, *words], cwd=RULES, capture_output=True, text=True, check=False, timeout=120
-    )
+    # In one of ten runs promtool extrapolates an increase of 40 to 42: it looks at some series a
+    # sample earlier. An alert that does not fire, or a rule that is wrong, fails each time.
+    for _ in range(ATTEMPTS):
+        done = subprocess.run(
+            [promtool, *words], cwd=RULES, capture_output=True, text=True, check=False, timeout=120
+        )
+        if done.returncode == 0:
+            break
     assert done.returncode == 0, done.stdout + done.stderr
 
 
