@@ -52,7 +52,6 @@ from logship.settings import RECORD_BYTES_MAX, Endpoint, Settings, program_name
 from logship.transport import Connection, SocketTransport, Transport, is_loopback, tls_context
 
 _DRAIN_RETRY_WAIT_SECONDS_MAX = 0.25
-_ACCEPTED = Outcome.ACCEPTED
 _DRAIN_ACK_TIMEOUT_SECONDS_MIN = 5.0
 _UNCLOSED_SECONDS = 2.0
 _ADOPTED_MAX = 16
@@ -60,6 +59,7 @@ _ADOPTED_MAX = 16
 those that no server takes wait here for one that it does take, and the proof."""
 
 _ADOPTION_STEPS = 4
+_ACCEPTED = Outcome.ACCEPTED
 
 Record = Mapping[Any, Any]
 

@@ -5,7 +5,7 @@ Two kinds of child need two kinds of hook. Every fork through `os.fork` runs the
 so that its records would be lost; only a `Finalize` that `register_after_fork` makes in the child
 runs there. A child of Celery's pool leaves by `os._exit` before its finalizers: Celery sends its
 signal `worker_process_shutdown` there, and that alone. uWSGI runs none of them, which is why
-`BackgroundClient` compares the pid as well.
+`BackgroundClient` looks at a mark of its own as well (see `forkmark`).
 """
 
 from __future__ import annotations
