@@ -12,6 +12,7 @@ import time
 from array import array
 
 import logship
+from benchmarks.call_figures import call_figures
 from benchmarks.records import RECORD
 
 FLUSH_SECONDS_MAX = 60.0
@@ -31,7 +32,7 @@ def main() -> None:
         for name in sorted(clients, reverse=bool(pair % 2)):
             took = _slice(clients[name], int(records))
             if pair >= 0:
-                slices.append({"pair": pair, "storage": name, **_figures(took)})
+                slices.append({"pair": pair, "storage": name, **call_figures(took)})
     for client in clients.values():
         client.close(timeout=FLUSH_SECONDS_MAX)
     json.dump(slices, sys.stdout)
@@ -46,16 +47,6 @@ def _slice(client: logship.BackgroundClient, records: int) -> array[int]:
     if not client.flush(FLUSH_SECONDS_MAX).all_acked:
         raise SystemExit("the sidecar did not take everything")
     return took
-
-
-def _figures(took: array[int]) -> dict[str, float]:
-    ordered = sorted(took)
-    return {
-        "median_ns": ordered[len(ordered) // 2],
-        "mean_ns": sum(ordered) / len(ordered),
-        "p99.9_ns": ordered[round(0.999 * (len(ordered) - 1))],
-        "max_ns": ordered[-1],
-    }
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ import time
 from array import array
 
 import logship
+from benchmarks.call_figures import call_figures
 
 RECORD = {"message": "x" * 400, "level": "INFO", "logger": "benchmark"}
 FLUSH_SECONDS_MAX = 60.0
@@ -38,13 +39,7 @@ def _slice(client: logship.BackgroundClient, records: int) -> dict[str, float]:
         took.append(clock() - before)
     if not client.flush(FLUSH_SECONDS_MAX).all_acked:
         raise SystemExit("the sidecar did not take everything")
-    ordered = sorted(took)
-    return {
-        "median_ns": ordered[len(ordered) // 2],
-        "mean_ns": sum(ordered) / len(ordered),
-        "p99.9_ns": ordered[round(0.999 * (len(ordered) - 1))],
-        "max_ns": ordered[-1],
-    }
+    return call_figures(took)
 
 
 if __name__ == "__main__":
