@@ -10,9 +10,9 @@ from __future__ import annotations
 
 import enum
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Sized
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import msgpack
 
@@ -25,6 +25,13 @@ MESSAGE_BYTES_MAX = 16 * 1024 * 1024
 """The longest message taken, as sent and again when decompressed; Fluentd's chunks have 8 MiB."""
 
 
+Entries = list[tuple[int, Any]]
+"""Time in nanoseconds since 1970 and record of each entry of a message."""
+
+Taken = TypeVar("Taken", bound=Sized)
+"""What becomes of a message's entries; `len` says how many there are."""
+
+
 class Mode(enum.Enum):
     """How a client may put records into a message."""
 
@@ -35,18 +42,39 @@ class Mode(enum.Enum):
 
 
 @dataclass(frozen=True, slots=True)
-class Message:
+class Form(Generic[Taken]):
+    """What a reader makes of entries, so that none is decoded further than somebody wants it.
+
+    Attributes:
+        of_entries: makes it of a tag and decoded entries.
+        of_payload: makes it of a tag and a PackedForward payload; raises `ProtocolError` where
+            that is not a run of whole entries.
+    """
+
+    of_entries: Callable[[str, Entries], Taken]
+    of_payload: Callable[[str, bytes], Taken]
+
+
+AS_ENTRIES: Form[Entries] = Form(
+    of_entries=lambda tag, entries: entries,
+    of_payload=lambda tag, payload: list(unpack_entries(payload)),
+)
+"""Every record decoded."""
+
+
+@dataclass(frozen=True, slots=True)
+class Message(Generic[Taken]):
     """One message, whole and valid.
 
     Attributes:
         tag: the route of all its records.
-        entries: time in nanoseconds since 1970 and record of each, as sent.
+        entries: what the reader's form made of them.
         chunk: the id to acknowledge, or None where the client wants no acknowledgement.
         mode: how it was sent.
     """
 
     tag: str
-    entries: list[tuple[int, Any]]
+    entries: Taken
     chunk: str | None
     mode: Mode
 
@@ -58,21 +86,23 @@ class MessageError(ProtocolError):
         messages: those that the same bytes completed before the fault; they are good.
     """
 
-    def __init__(self, reason: str, messages: list[Message]) -> None:
+    def __init__(self, reason: str, messages: list[Message[Any]]) -> None:
         super().__init__(reason)
         self.messages = messages
 
 
-class MessageReader:
+class MessageReader(Generic[Taken]):
     """Reads messages from one client's bytes, however they are split.
 
     After a `MessageError` the stream has no meaning, and the reader no use.
 
     Args:
+        form: what to make of entries.
         bytes_max: bound of one message, as sent and again when decompressed.
     """
 
-    def __init__(self, bytes_max: int = MESSAGE_BYTES_MAX) -> None:
+    def __init__(self, form: Form[Taken], bytes_max: int = MESSAGE_BYTES_MAX) -> None:
+        self._form = form
         self._bytes_max = bytes_max
         # Text is kept whole with surrogateescape: a PackedForward payload may be sent as str.
         self._unpacker = BoundedUnpacker(bytes_max, unicode_errors="surrogateescape")
@@ -82,7 +112,7 @@ class MessageReader:
         """How many bytes have been fed of a message that is not complete."""
         return self._unpacker.pending_bytes
 
-    def feed(self, data: bytes) -> list[Message]:
+    def feed(self, data: bytes) -> list[Message[Taken]]:
         """Take the next bytes and return all messages that are now complete.
 
         A nil is a heartbeat and stands for nothing. A message without records is a message.
@@ -91,55 +121,52 @@ class MessageReader:
             MessageError: these bytes are not of the protocol, or a message is not valid or too
                 long. Its `messages` are those before the fault.
         """
-        messages: list[Message] = []
+        messages: list[Message[Taken]] = []
         try:
             for value in self._unpacker.feed(data):
                 if value is not None:
-                    messages.append(_message_of(value, self._bytes_max))
+                    messages.append(self._message_of(value))
         except ProtocolError as error:
             raise MessageError(str(error), messages) from error
         return messages
+
+    def _message_of(self, value: Any) -> Message[Taken]:
+        if type(value) is not list or not 2 <= len(value) <= 4:
+            raise ProtocolError(f"a message is {value!r:.80}, not an array of two to four")
+        tag = _text(value[0], "a tag")
+        second = value[1]
+        if type(second) is list and len(value) < 4:
+            return self._forward(tag, second, _option_of(value, 2), Mode.FORWARD)
+        if type(second) in (bytes, str) and len(value) < 4:
+            return self._packed_forward(tag, second, _option_of(value, 2))
+        if len(value) < 3:
+            raise ProtocolError(f"a message of two has {second!r:.80} for entries")
+        return self._forward(tag, [value[1:3]], _option_of(value, 3), Mode.MESSAGE)
+
+    def _forward(
+        self, tag: str, values: list[Any], option: dict[Any, Any], mode: Mode
+    ) -> Message[Taken]:
+        taken = self._form.of_entries(tag, [entry_of(value) for value in values])
+        return _checked(Message(tag, taken, _chunk_of(option), mode), option)
+
+    def _packed_forward(
+        self, tag: str, payload: bytes | str, option: dict[Any, Any]
+    ) -> Message[Taken]:
+        packed = payload.encode("utf-8", "surrogateescape") if type(payload) is str else payload
+        assert type(packed) is bytes
+        mode = Mode.PACKED_FORWARD
+        compressed = option.get("compressed")
+        if compressed not in (None, "text"):
+            packed = _decompress(packed, compressed, self._bytes_max)
+            mode = Mode.COMPRESSED_PACKED_FORWARD
+        taken = self._form.of_payload(tag, packed)
+        return _checked(Message(tag, taken, _chunk_of(option), mode), option)
 
 
 def ack_message(chunk: str) -> bytes:
     """Return the acknowledgement of a message that carried the option `chunk`."""
     packed: bytes = msgpack.packb({"ack": chunk}, unicode_errors="surrogateescape")
     return packed
-
-
-def _message_of(value: Any, bytes_max: int) -> Message:
-    if type(value) is not list or not 2 <= len(value) <= 4:
-        raise ProtocolError(f"a message is {value!r:.80}, not an array of two to four")
-    tag = _text(value[0], "a tag")
-    second = value[1]
-    if type(second) is list and len(value) < 4:
-        return _forward(tag, second, _option_of(value, 2))
-    if type(second) in (bytes, str) and len(value) < 4:
-        return _packed_forward(tag, second, _option_of(value, 2), bytes_max)
-    if len(value) < 3:
-        raise ProtocolError(f"a message of two has {second!r:.80} for entries")
-    return _single(tag, value[1:3], _option_of(value, 3))
-
-
-def _single(tag: str, entry: list[Any], option: dict[Any, Any]) -> Message:
-    return _checked(Message(tag, [entry_of(entry)], _chunk_of(option), Mode.MESSAGE), option)
-
-
-def _forward(tag: str, entries: list[Any], option: dict[Any, Any]) -> Message:
-    taken = [entry_of(entry) for entry in entries]
-    return _checked(Message(tag, taken, _chunk_of(option), Mode.FORWARD), option)
-
-
-def _packed_forward(
-    tag: str, payload: bytes | str, option: dict[Any, Any], bytes_max: int
-) -> Message:
-    packed = payload.encode("utf-8", "surrogateescape") if isinstance(payload, str) else payload
-    mode = Mode.PACKED_FORWARD
-    compressed = option.get("compressed")
-    if compressed not in (None, "text"):
-        packed = _decompress(packed, compressed, bytes_max)
-        mode = Mode.COMPRESSED_PACKED_FORWARD
-    return _checked(Message(tag, list(unpack_entries(packed)), _chunk_of(option), mode), option)
 
 
 def _option_of(value: list[Any], index: int) -> dict[Any, Any]:
@@ -156,7 +183,7 @@ def _chunk_of(option: dict[Any, Any]) -> str | None:
     return None if chunk is None else _text(chunk, "the option `chunk`")
 
 
-def _checked(message: Message, option: dict[Any, Any]) -> Message:
+def _checked(message: Message[Taken], option: dict[Any, Any]) -> Message[Taken]:
     """Return the message if it has as many records as its option `size` says, if it says so."""
     size = option.get("size")
     if size is not None and (type(size) is not int or size != len(message.entries)):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import msgpack
@@ -28,18 +28,7 @@ class BoundedUnpacker:
         self._bytes_max = bytes_max
         self._fed = 0
         self._decoded = 0
-        self._unpacker = msgpack.Unpacker(
-            raw=False,
-            unicode_errors=unicode_errors,
-            strict_map_key=False,
-            ext_hook=_decode_extension,
-            max_buffer_size=0,  # it would bound one read; what must be bounded is one value
-            max_str_len=bytes_max,
-            max_bin_len=bytes_max,
-            max_ext_len=bytes_max,
-            max_array_len=ITEMS_MAX,
-            max_map_len=ITEMS_MAX,
-        )
+        self._unpacker = new_unpacker(bytes_max, unicode_errors, _decode_extension)
 
     def feed(self, data: bytes | bytearray | memoryview) -> Iterator[Any]:
         """Take the next bytes and yield all values that are now complete.
@@ -65,6 +54,30 @@ class BoundedUnpacker:
     def pending_bytes(self) -> int:
         """How many bytes have been fed of a value that is not complete."""
         return self._fed - self._decoded
+
+
+def new_unpacker(
+    bytes_max: int, unicode_errors: str, extension: Callable[[int, bytes], Any]
+) -> msgpack.Unpacker:
+    """Return an unpacker that makes room for no more than a value of `bytes_max` can hold.
+
+    Args:
+        bytes_max: the longest text, bytes or extension taken.
+        unicode_errors: how text that is not UTF-8 is decoded, as `bytes.decode` names it.
+        extension: makes a value of an extension's type and bytes.
+    """
+    return msgpack.Unpacker(
+        raw=False,
+        unicode_errors=unicode_errors,
+        strict_map_key=False,
+        ext_hook=extension,
+        max_buffer_size=0,  # it would bound one read; what must be bounded is one value
+        max_str_len=bytes_max,
+        max_bin_len=bytes_max,
+        max_ext_len=bytes_max,
+        max_array_len=ITEMS_MAX,
+        max_map_len=ITEMS_MAX,
+    )
 
 
 def _decode_extension(code: int, data: bytes) -> Any:

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 
 from logship.errors import HandshakeError
 from logship.protocol.handshake import ServerHandshake
-from logship.protocol.jsonlines import json_line
-from logship.protocol.messages import Message, MessageError, MessageReader, ack_message
+from logship.protocol.messages import Form, Message, MessageError, MessageReader, ack_message
+from logship.receiver.lines import WRITTEN, Lines
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,8 +19,9 @@ class Write:
     """Write these lines; when all are written, send `ack`.
 
     Attributes:
-        lines: JSON lines of one message, a newline behind each; empty for a message of none.
-        records: how many lines these are.
+        lines: JSON lines of one message, a newline behind each; empty for a message of none, and
+            where records are only counted.
+        records: how many records these are.
         ack: bytes for the client, empty where it wants no acknowledgement.
     """
 
@@ -49,11 +50,14 @@ class Session:
     Args:
         handshake: what a client must pass before anything that it says counts; None where there
             is no shared key.
+        form: what to make of records.
     """
 
-    def __init__(self, handshake: ServerHandshake | None = None) -> None:
+    def __init__(
+        self, handshake: ServerHandshake | None = None, form: Form[Lines] = WRITTEN
+    ) -> None:
         self._handshake = handshake
-        self._reader = MessageReader()
+        self._reader = MessageReader(form)
 
     def begin(self) -> bytes:
         """Return what to send before the client has said anything."""
@@ -81,7 +85,6 @@ class Session:
         return f"it ended {pending} bytes into a message" if pending else None
 
 
-def _write(message: Message) -> Write:
-    lines = [json_line(message.tag, time_ns, record) for time_ns, record in message.entries]
+def _write(message: Message[Lines]) -> Write:
     ack = b"" if message.chunk is None else ack_message(message.chunk)
-    return Write(b"".join(lines), len(lines), ack)
+    return Write(message.entries.data, message.entries.count, ack)

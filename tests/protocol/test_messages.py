@@ -20,7 +20,15 @@ from logship.errors import ProtocolError
 from logship.protocol.compression import zstd_module
 from logship.protocol.entries import pack_record
 from logship.protocol.frames import frame_parts
-from logship.protocol.messages import Message, MessageError, MessageReader, Mode, ack_message
+from logship.protocol.messages import (
+    AS_ENTRIES,
+    Entries,
+    Message,
+    MessageError,
+    MessageReader,
+    Mode,
+    ack_message,
+)
 
 OPTION = "82 a5 6368756e6b a2 6964 a4 73697a65 01"  # {"chunk": "id", "size": 1}
 ENTRY = "92 d700 00000001 00000002 81 a161 01"
@@ -28,9 +36,9 @@ RECORD = (1_000_000_002, {"a": 1})
 ENTRY_BYTES = bytes.fromhex(ENTRY)
 
 
-def read(*pieces: bytes | str) -> list[Message]:
+def read(*pieces: bytes | str) -> list[Message[Entries]]:
     """Feed the pieces, given as bytes or in hexadecimal, to one reader; return all messages."""
-    reader = MessageReader()
+    reader = MessageReader(AS_ENTRIES)
     messages = []
     for piece in pieces:
         messages += reader.feed(bytes.fromhex(piece) if isinstance(piece, str) else piece)
@@ -113,7 +121,7 @@ def test_without_a_chunk_no_acknowledgement_is_wanted(option: Any) -> None:
 
 
 def test_a_message_may_have_no_records() -> None:
-    empty = Message("app", [], "id", Mode.PACKED_FORWARD)
+    empty: Message[Entries] = Message("app", [], "id", Mode.PACKED_FORWARD)
     assert read(packed_forward(b"", chunk="id")) == [empty]
     assert read(msgpack.packb(["app", [], {"size": 0}]))[0].entries == []
 
@@ -181,7 +189,7 @@ def test_the_acknowledgement_repeats_the_id_byte_for_byte(chunk: str, ack: str) 
 )
 def test_what_is_not_whole_and_valid_is_refused(sent: str, fault: str) -> None:
     with pytest.raises(MessageError, match=fault) as caught:
-        MessageReader().feed(bytes.fromhex(sent))
+        MessageReader(AS_ENTRIES).feed(bytes.fromhex(sent))
     assert isinstance(caught.value, ProtocolError)
 
 
@@ -205,7 +213,7 @@ def test_what_does_not_decompress_is_refused(payload: bytes, compressed: Any, fa
 
 def test_good_messages_before_a_fault_are_not_lost() -> None:
     with pytest.raises(MessageError) as caught:
-        MessageReader().feed(packed_forward(ENTRY_BYTES, chunk="id") * 2 + b"\xc1")
+        MessageReader(AS_ENTRIES).feed(packed_forward(ENTRY_BYTES, chunk="id") * 2 + b"\xc1")
     assert [message.chunk for message in caught.value.messages] == ["id", "id"]
 
 
@@ -215,7 +223,9 @@ def test_a_decompression_bomb_is_bounded() -> None:
     tracemalloc.start()
     try:
         with pytest.raises(MessageError, match="decompress to more than 1000000 bytes"):
-            MessageReader(bytes_max=1_000_000).feed(packed_forward(bomb, compressed="gzip"))
+            MessageReader(AS_ENTRIES, bytes_max=1_000_000).feed(
+                packed_forward(bomb, compressed="gzip")
+            )
         _, peak_bytes = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
@@ -225,26 +235,26 @@ def test_a_decompression_bomb_is_bounded() -> None:
 def test_a_bomb_of_many_members_is_bounded() -> None:
     bomb = gzip.compress(bytes(400_000)) * 3
     with pytest.raises(MessageError, match="decompress to more than 1000000 bytes"):
-        MessageReader(bytes_max=1_000_000).feed(packed_forward(bomb, compressed="gzip"))
+        MessageReader(AS_ENTRIES, bytes_max=1_000_000).feed(packed_forward(bomb, compressed="gzip"))
 
 
 def test_exactly_as_much_as_is_allowed_decompresses() -> None:
     payload = gzip.compress(ENTRY_BYTES)
-    reader = MessageReader(bytes_max=len(packed_forward(payload, compressed="gzip")))
+    reader = MessageReader(AS_ENTRIES, bytes_max=len(packed_forward(payload, compressed="gzip")))
     assert reader.feed(packed_forward(payload, compressed="gzip"))
     tight = gzip.compress(ENTRY_BYTES * 1000)
     sent = packed_forward(tight, compressed="gzip")
-    assert MessageReader(bytes_max=1000 * len(ENTRY_BYTES)).feed(sent)
+    assert MessageReader(AS_ENTRIES, bytes_max=1000 * len(ENTRY_BYTES)).feed(sent)
     with pytest.raises(MessageError):
-        MessageReader(bytes_max=1000 * len(ENTRY_BYTES) - 1).feed(sent)
+        MessageReader(AS_ENTRIES, bytes_max=1000 * len(ENTRY_BYTES) - 1).feed(sent)
 
 
 def test_a_message_longer_than_allowed_is_refused_before_it_is_whole() -> None:
-    reader = MessageReader(bytes_max=10_000)
+    reader = MessageReader(AS_ENTRIES, bytes_max=10_000)
     reader.feed(b"\x93\xa3app\xc6\x00\x01\x00\x00")  # bin of 65,536 bytes
     with pytest.raises(MessageError, match="longer than 10000 bytes"):
         reader.feed(bytes(10_000))
-    reader = MessageReader(bytes_max=10_000)
+    reader = MessageReader(AS_ENTRIES, bytes_max=10_000)
     reader.feed(b"\x93\xa3app\xdd\x00\x00\x50\x00")  # an array of 20,480 entries
     with pytest.raises(MessageError, match="longer than 10000 bytes"):
         reader.feed(ENTRY_BYTES * 700)
@@ -252,7 +262,7 @@ def test_a_message_longer_than_allowed_is_refused_before_it_is_whole() -> None:
 
 def test_many_messages_in_one_read_are_not_one_long_message() -> None:
     sent = packed_forward(ENTRY_BYTES, chunk="id")
-    assert len(MessageReader(bytes_max=len(sent)).feed(sent * 1000)) == 1000
+    assert len(MessageReader(AS_ENTRIES, bytes_max=len(sent)).feed(sent * 1000)) == 1000
 
 
 valid_frames = [
@@ -287,7 +297,7 @@ def test_mutated_frames_raise_protocol_errors_and_nothing_else(
     for _ in range(data.draw(st.integers(1, 6))):
         mutated[data.draw(st.integers(0, len(mutated) - 1))] = data.draw(st.integers(0, 255))
     try:
-        messages = MessageReader().feed(bytes(mutated))
+        messages = MessageReader(AS_ENTRIES).feed(bytes(mutated))
     except MessageError as error:
         messages = error.messages
     for message in messages:
@@ -298,4 +308,4 @@ def test_mutated_frames_raise_protocol_errors_and_nothing_else(
 @given(st.binary(max_size=300))
 def test_garbage_raises_protocol_errors_and_nothing_else(garbage: bytes) -> None:
     with contextlib.suppress(MessageError):
-        MessageReader().feed(garbage)
+        MessageReader(AS_ENTRIES).feed(garbage)

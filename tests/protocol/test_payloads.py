@@ -1,0 +1,197 @@
+"""Payloads taken at once: the same lines and the same refusals as one entry after the other."""
+
+from __future__ import annotations
+
+from typing import Any, NoReturn
+
+import msgpack
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from logship.errors import ProtocolError
+from logship.protocol import payloads
+from logship.protocol.entries import pack_record, unpack_entries
+from logship.protocol.jsonlines import json_line
+from logship.protocol.payloads import BATCH_ENTRIES, count_entries, payload_lines
+from tests.protocol.test_jsonlines import msgpack_scalars, msgpack_values
+
+TIME_NS = 1_700_000_000_123_456_789
+TEXTS = ['"', "\\", "\n", "\x00", "\x1f", "\x7f", "é", "\u2028", "😀", "", "plain"]
+
+texts = st.one_of(st.sampled_from(TEXTS), st.text(st.characters(codec="utf-8")))
+alike = st.dictionaries(texts, st.sampled_from([texts, st.integers(-9, 9), st.floats()])).flatmap(
+    lambda kinds: st.lists(st.fixed_dictionaries(kinds), max_size=6)
+)
+"""Records with the same names, and values of one kind under each."""
+
+mixed = st.lists(st.dictionaries(msgpack_scalars, msgpack_values, max_size=4), max_size=4)
+event_times = st.binary(min_size=8, max_size=8).map(lambda data: msgpack.ExtType(0, data))
+other_times = st.one_of(
+    st.integers(0, 1 << 32),
+    st.floats(allow_nan=False, allow_infinity=False, width=32),
+    st.builds(msgpack.ExtType, st.integers(0, 3), st.binary(min_size=6, max_size=9)),
+)
+
+
+def packed(times: Any, records: list[Any]) -> bytes:
+    entries = zip(times, records, strict=True)
+    options = {"unicode_errors": "surrogatepass"}
+    return b"".join(msgpack.packb([time, record], **options) for time, record in entries)
+
+
+def one_by_one(tag: str, payload: bytes) -> tuple[bytes, int] | None:
+    """Return what the payload's lines must be, or None where it must be refused."""
+    try:
+        entries = list(unpack_entries(payload))
+    except ProtocolError:
+        return None
+    return b"".join(json_line(tag, *entry) for entry in entries), len(entries)
+
+
+def at_once(tag: str, payload: bytes) -> tuple[bytes, int] | None:
+    try:
+        return payload_lines(tag, payload)
+    except ProtocolError:
+        return None
+
+
+def counted(payload: bytes) -> int | None:
+    try:
+        return count_entries(payload)
+    except ProtocolError:
+        return None
+
+
+@pytest.fixture
+def no_detour(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Forbid the longer way."""
+
+    def refuse(payload: bytes) -> NoReturn:
+        raise AssertionError(f"{len(payload)} bytes go the longer way")
+
+    monkeypatch.setattr(payloads, "unpack_entries", refuse)
+
+
+@given(st.data(), st.one_of(alike, mixed), texts)
+def test_lines_are_the_same_byte_for_byte(
+    data: st.DataObject, records: list[Any], tag: str
+) -> None:
+    times = data.draw(st.sampled_from([event_times, event_times, other_times]))
+    payload = packed([data.draw(times) for _ in records], records)
+    assert at_once(tag, payload) == one_by_one(tag, payload)
+
+
+@pytest.mark.parametrize("value", [*TEXTS, 5, True, None, 1.5, [1, {"a": []}], {"b": "\n"}])
+@pytest.mark.parametrize("count", [1, BATCH_ENTRIES - 1, BATCH_ENTRIES, 2 * BATCH_ENTRIES + 1])
+@pytest.mark.usefixtures("no_detour")
+def test_usual_payloads_are_taken_in_batches(value: Any, count: int) -> None:
+    records: list[Any] = [{"message": f"{n}", "value": value} for n in range(count)]
+    records[count // 2] = {"another": value}
+    payload = b"".join(pack_record(each, TIME_NS + at, 0) for at, each in enumerate(records))
+    expected = b"".join(json_line("web", TIME_NS + at, each) for at, each in enumerate(records))
+    assert payload_lines("web", payload) == (expected, count)
+    assert count_entries(payload) == count
+
+
+@pytest.mark.usefixtures("no_detour")
+def test_a_payload_of_none() -> None:
+    assert payload_lines("web", b"") == (b"", 0)
+    assert count_entries(b"") == 0
+
+
+@pytest.mark.parametrize("kinds", [[1, True], [True, 1], [1, 1.0]])
+def test_keys_that_are_equal_and_not_the_same(kinds: list[Any]) -> None:
+    payload = packed([5] * 2, [{key: "x"} for key in kinds])
+    usual = packed([msgpack.ExtType(0, bytes(8))] * 2, [{key: "x"} for key in kinds])
+    assert at_once("web", payload) == one_by_one("web", payload)
+    assert at_once("web", usual) == one_by_one("web", usual)
+
+
+@pytest.mark.parametrize("code", [0, 5])
+def test_an_extension_inside_a_record(code: int) -> None:
+    inner = msgpack.ExtType(code, bytes(8))
+    payload = packed([msgpack.ExtType(0, bytes(8))] * 2, [{"a": inner}, {"a": {"b": [inner]}}])
+    assert at_once("web", payload) == one_by_one("web", payload) is not None
+
+
+def test_a_tag_that_is_not_utf_8() -> None:
+    payload = pack_record({"a": 1}, TIME_NS, 0)
+    assert payload_lines("\udcff", payload) == (json_line("\udcff", TIME_NS, {"a": 1}), 1)
+
+
+PAYLOAD = b"".join(
+    pack_record({"message": "x" * 20, "n": [1, 2.5, {"deep": None}]}, TIME_NS + number, 0)
+    for number in range(3)
+)
+END = len(PAYLOAD) - 1
+
+
+@given(st.lists(st.tuples(st.integers(0, END), st.integers(0, 255)), max_size=6), st.integers(0, 9))
+@example([(0, 0x93)], 0)
+@example([(1, 0xC0)], 0)
+@example([(3, 0x01)], 0)
+@example([(11, 0x92)], 0)
+@example([(11, 0xC0)], 0)
+@example([], 1)
+def test_what_is_refused_is_the_same(changes: list[tuple[int, int]], cut: int) -> None:
+    mutated = bytearray(PAYLOAD)
+    for at, byte in changes:
+        mutated[at] = byte
+    sent = bytes(mutated[: len(mutated) - cut])
+    expected = one_by_one("web", sent)
+    assert at_once("web", sent) == expected
+    if expected is not None:
+        assert counted(sent) == expected[1], "what can be decoded is counted right"
+
+
+@given(st.binary(max_size=100))
+def test_garbage_raises_protocol_errors_and_nothing_else(garbage: bytes) -> None:
+    assert at_once("web", garbage) == one_by_one("web", garbage)
+    counted(garbage)
+
+
+EVENT_TIME = "d700 00000001 00000002"
+GOOD = f"92 {EVENT_TIME} 81 a161 01"
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        f"93 {EVENT_TIME} 80 80",
+        f"91 {EVENT_TIME}",
+        f"82 {EVENT_TIME} 80 00 80",
+        "92 d701 00000001 00000002 80",
+        "92 c70901 00000001 00000002 00 80",
+        "92 a131 80",
+        "92 c0 80",
+        f"92 {EVENT_TIME} c0",
+        f"92 {EVENT_TIME} 90",
+        f"92 {EVENT_TIME} a0",
+        f"92 {EVENT_TIME} 81 a161",
+        f"92 {EVENT_TIME} 81 a161 a5 61",
+        f"92 {EVENT_TIME} 81 a161 c1",
+        f"92 {EVENT_TIME}",
+        "05",
+        "c1",
+        "d700",
+        "91" * 3000,
+    ],
+)
+@pytest.mark.parametrize("before", [0, 1, BATCH_ENTRIES])
+def test_counting_refuses_what_is_no_entry(bad: str, before: int) -> None:
+    sent = bytes.fromhex(GOOD) * before + bytes.fromhex(bad)
+    assert one_by_one("web", sent) is None
+    with pytest.raises(ProtocolError):
+        count_entries(sent)
+
+
+@pytest.mark.parametrize("time", ["05", "cb3ff8000000000000", "c70800 00000001 00000002"])
+def test_counting_knows_every_form_of_time(time: str) -> None:
+    assert count_entries(bytes.fromhex(f"{GOOD} 92 {time} 80 {GOOD}")) == 3
+
+
+def test_what_counting_does_not_look_at() -> None:
+    list_for_key = bytes.fromhex(f"92 {EVENT_TIME} 81 90 00")
+    assert one_by_one("web", list_for_key) is None
+    assert count_entries(list_for_key) == 1
