@@ -224,17 +224,21 @@ class Sidecar:
             self._throttle = None
 
 
+OUTPUT_NAME = "output.jsonl"
+
+
 class Embedded(Sidecar):
     """`logship receive` on a free loopback port; a restart takes the same port.
 
     Args:
         directory: The run's own.
-        output: Where it writes; a file in the directory unless told otherwise.
+        output: Where it writes; None: nowhere, it only counts what it acknowledges.
     """
 
-    def __init__(self, directory: Path, output: Path | None = None) -> None:
-        self._output = output or directory / "output.jsonl"
-        super().__init__(("127.0.0.1", 0), [str(self._output)], log=directory / "sidecar.stderr")
+    def __init__(self, directory: Path, output: Path | None) -> None:
+        self._writing = ["--count"] if output is None else ["--out", str(output)]
+        outputs = [] if output is None else [str(output)]
+        super().__init__(("127.0.0.1", 0), outputs, log=directory / "sidecar.stderr")
         self._command = self._command_line()
 
     def start(self) -> None:
@@ -245,7 +249,7 @@ class Embedded(Sidecar):
     def _command_line(self) -> list[str]:
         return [
             *(sys.executable, "-c", "from logship.cli import main; main()", "receive"),
-            *("--bind", self._place(), "--out", str(self._output)),
+            *("--bind", self._place(), *self._writing),
         ]
 
     def _listens(self) -> bool:
@@ -258,8 +262,20 @@ class Embedded(Sidecar):
 
 @contextlib.contextmanager
 def running_receiver(directory: Path, output: Path | None = None) -> Iterator[Sidecar]:
-    """Give an embedded sidecar that runs; see `Embedded`."""
-    receiver = Embedded(directory, output)
+    """Give an embedded sidecar that runs and writes; into the directory unless told otherwise."""
+    with _running(Embedded(directory, output or directory / OUTPUT_NAME)) as receiver:
+        yield receiver
+
+
+@contextlib.contextmanager
+def counting_receiver(directory: Path) -> Iterator[Sidecar]:
+    """Give an embedded sidecar that runs and only counts what it acknowledges."""
+    with _running(Embedded(directory, None)) as receiver:
+        yield receiver
+
+
+@contextlib.contextmanager
+def _running(receiver: Embedded) -> Iterator[Sidecar]:
     try:
         receiver.start()
         yield receiver
@@ -363,7 +379,7 @@ def open_sidecar(server: str, directory: Path, foreign: Foreign | None = None) -
     """
     kind, _, rest = server.partition(":")
     if server == "embedded":
-        return Embedded(directory)
+        return Embedded(directory, directory / OUTPUT_NAME)
     if kind in KINDS:
         return _configured(KINDS[kind], rest or kind, directory)
     if not (kind and rest.isdecimal()):

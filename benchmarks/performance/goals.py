@@ -11,9 +11,11 @@ from rich.text import Text
 from benchmarks.performance.figures import HIGHER, LOWER, Figure
 from benchmarks.performance.handler import NOTHING
 from benchmarks.performance.results import Key, Results
+from benchmarks.performance.serving import COUNTING, EMBEDDED
 from benchmarks.performance.start import BASE, IMPORTING
 from benchmarks.performance.statistics import Spread
 from benchmarks.performance.throughput import ENCODING, NOWHERE, SINK
+from benchmarks.sidecars import KINDS
 from benchmarks.table import ruled_table
 
 Find = Callable[[Results], Spread | None]
@@ -117,11 +119,14 @@ def _value(measure: str, key: Key, scale: float = 1.0) -> Find:
 def _throughput(server: str, against: tuple[str, str]) -> Find:
     """Compare the rate into a server; `fluentd` also stands for `fluentd:NAME`."""
 
+    def is_meant(case: str) -> bool:
+        return case == server or (server in KINDS and case.startswith(f"{server}:"))
+
     def find(results: Results) -> Spread | None:
         measured = results.get("throughput")
         if measured is None:
             return None
-        named = {key.case for key in measured.all_keys() if key.case.partition(":")[0] == server}
+        named = {key.case for key in measured.all_keys() if is_meant(key.case)}
         for case in sorted(named):
             rival = Key("records_per_second", against[0], against[1] or case)
             return measured.ratio(Key("records_per_second", "logship", case), rival)
@@ -143,10 +148,15 @@ _SHARE = "shipper_cpu_share"
 
 GOALS = (
     Goal(
-        "acked throughput into the embedded receiver, against fluent-logger's unacked rate into a "
-        "raw socket sink",
+        "acked throughput into the embedded receiver, lines to /dev/null, against fluent-logger's "
+        "unacked rate into a raw socket sink",
         *(6, 10, HIGHER),
-        _throughput("embedded", (_PEER, SINK)),
+        _throughput(EMBEDDED, (_PEER, SINK)),
+    ),
+    Goal(
+        "the same into the embedded receiver that only counts",
+        *(6, 10, HIGHER),
+        _throughput(COUNTING, (_PEER, SINK)),
     ),
     Goal(
         "the same into Fluent Bit",
@@ -159,9 +169,15 @@ GOALS = (
         _throughput("fluentd", (_PEER, "")),
     ),
     Goal(
-        "acked throughput against the encode ceiling",
+        "acked throughput into the embedded receiver, lines to /dev/null, against the encode "
+        "ceiling",
         *(0.45, 0.7, HIGHER),
-        _throughput("embedded", (ENCODING, NOWHERE)),
+        _throughput(EMBEDDED, (ENCODING, NOWHERE)),
+    ),
+    Goal(
+        "the same into the embedded receiver that only counts",
+        *(0.45, 0.7, HIGHER),
+        _throughput(COUNTING, (ENCODING, NOWHERE)),
     ),
     Goal(
         "a `logging` call, against a handler that does nothing",
@@ -190,9 +206,15 @@ GOALS = (
         _latency("loop"),
     ),
     Goal(
-        "a full buffer of 64 MiB into the embedded receiver",
+        "a full buffer of 64 MiB into the embedded receiver, lines to /dev/null",
         *(1, 0.3, LOWER),
-        _value("drain", Key("drain_seconds", "logship", "embedded")),
+        _value("drain", Key("drain_seconds", "logship", EMBEDDED)),
+        " s",
+    ),
+    Goal(
+        "the same into the embedded receiver that only counts",
+        *(1, 0.3, LOWER),
+        _value("drain", Key("drain_seconds", "logship", COUNTING)),
         " s",
     ),
     Goal(

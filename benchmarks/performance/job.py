@@ -68,7 +68,7 @@ def version_of(server: str) -> str:
     """Return what a server of `--server` calls itself."""
     kind, _, executable = server.partition(":")
     if kind == "embedded":
-        return "logship receive"
+        return "logship receive --count" if executable else "logship receive"
     program = executable or kind
     return server_version(program) if shutil.which(program) else "not found"
 

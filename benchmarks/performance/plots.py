@@ -19,6 +19,7 @@ from benchmarks.performance.charts import (
 from benchmarks.performance.figures import FIGURES, Figure
 from benchmarks.performance.handler import NOTHING
 from benchmarks.performance.results import Curve, Key, Measured
+from benchmarks.performance.serving import COUNTING, EMBEDDED
 from benchmarks.performance.start import ALONE, BASE, UNDER_RUN
 from benchmarks.performance.statistics import Spread
 from benchmarks.performance.tables import figures_of, rows_of, shown
@@ -35,7 +36,11 @@ _COLOURS = {
 }
 """The same subject has the same colour everywhere; ceilings and what does nothing are grey."""
 _GREY, _GOOD, _BAD = 5, 6, 7
-_CASES = {"embedded": "embedded receiver", "none": "no fault"}
+_CASES = {
+    EMBEDDED: "embedded receiver",
+    COUNTING: "embedded receiver, counting",
+    "none": "no fault",
+}
 _SPILLED = 2
 _MIB = 1 << 20
 

@@ -14,7 +14,20 @@ from pathlib import Path
 from benchmarks.errors import BenchmarkError
 from benchmarks.performance.job import Job
 from benchmarks.processes import command_line
-from benchmarks.sidecars import Address, Sidecar, cpu_seconds_of, open_sidecar, running_receiver
+from benchmarks.sidecars import (
+    Address,
+    Sidecar,
+    counting_receiver,
+    cpu_seconds_of,
+    open_sidecar,
+    running_receiver,
+)
+
+EMBEDDED = "embedded"
+"""`logship receive` that writes its lines to /dev/null: it decodes, makes lines and acks."""
+
+COUNTING = "embedded:counting"
+"""`logship receive --count`: it checks, counts and acks, and makes no lines."""
 
 TAKEN_IN_SECONDS_MAX = 120.0
 LOOK_SECONDS = 0.002
@@ -88,12 +101,16 @@ class Sink(Server):
 def serving(job: Job, server: str) -> Iterator[Served]:
     """Give a server that `--server` names, running; its files are gone afterwards.
 
-    The embedded one writes to /dev/null: it decodes, makes lines and acks, and no disk is measured.
+    The embedded ones write to /dev/null or only count: no disk is measured.
     """
     place = job.new_place()
     try:
-        if server == "embedded":
+        if server == EMBEDDED:
             with running_receiver(place, Path("/dev/null")) as receiver:
+                yield Served(receiver)
+            return
+        if server == COUNTING:
+            with counting_receiver(place) as receiver:
                 yield Served(receiver)
             return
         sidecar = open_sidecar(server, place)

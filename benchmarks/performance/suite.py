@@ -15,6 +15,7 @@ from benchmarks.performance.goals import verdicts_table
 from benchmarks.performance.job import FULL, LEAST, QUICK, Job, seconds_since
 from benchmarks.performance.measures import MEASURES
 from benchmarks.performance.results import Measured, Results, write_results
+from benchmarks.performance.serving import COUNTING, EMBEDDED
 from benchmarks.performance.tables import as_table
 from benchmarks.sidecars import KINDS, find_servers
 from benchmarks.table import open_console, open_progress
@@ -43,9 +44,9 @@ def _options(command: Command) -> Command:
                 "--server",
                 "servers",
                 multiple=True,
-                metavar="embedded|fluentd|fluent-bit",
+                metavar="embedded|embedded:counting|fluentd|fluent-bit",
                 help="Who takes the records in; may be repeated (fluentd:NAME for another name on "
-                "PATH).  [default: embedded; --full: also the real ones found on PATH]",
+                "PATH).  [default: both embedded; --full: also the real ones found on PATH]",
             ),
             click.option("--json", "json_file", type=click.Path(path_type=Path), metavar="FILE"),
         )
@@ -121,11 +122,11 @@ def _measured(name: str, job: Job, console: Console) -> Measured:
 
 
 def _servers(effort: str) -> tuple[str, ...]:
-    """Return the embedded receiver, and the newest real server of each kind on PATH."""
+    """Return the embedded receivers, and the newest real server of each kind on PATH."""
     if effort != FULL:
-        return ("embedded",)
+        return (EMBEDDED, COUNTING)
     found = (find_servers(kind) for kind in KINDS)
-    return ("embedded", *(_as_option(names) for names in found if names))
+    return (EMBEDDED, COUNTING, *(_as_option(names) for names in found if names))
 
 
 def _as_option(names: list[str]) -> str:

@@ -16,7 +16,7 @@ from typing import Any
 from benchmarks.performance.environments import CannotMake, aiofluent_python
 from benchmarks.performance.job import LEAST, Job, in_turns
 from benchmarks.performance.results import Measured
-from benchmarks.performance.serving import Server, serving, sinking
+from benchmarks.performance.serving import COUNTING, EMBEDDED, Server, serving, sinking
 from benchmarks.processes import run_program
 
 PROGRAMS = "benchmarks.performance.programs"
@@ -60,7 +60,8 @@ def measure(job: Job) -> Measured:
 
 _NOTES = (
     "One thread sends the same record of 400 characters, stamped; buffer 64 MiB. The embedded "
-    "receiver writes to /dev/null.",
+    "receiver decodes, makes a JSON line a record and writes to /dev/null; the one that counts "
+    "(`logship receive --count`) makes no lines.",
     "fluent-logger and aiofluent have no acks: into the raw socket sink their rate is what the "
     "kernel took; into a server, until that server has read everything.",
     "Server CPU is what was used until the last ack: a server that flushes later is not done.",
@@ -80,13 +81,16 @@ def _runs(job: Job, python: str | None) -> list[Run]:
     runs = [Run(ENCODING, NOWHERE)]
     for server in job.servers:
         runs.append(Run("logship", server))
-        rivals_server = SINK if server == "embedded" else server
-        runs += [Run(peer, rivals_server) for peer in PEERS]
+        rivals = _rivals(SINK if server in (EMBEDDED, COUNTING) else server)
+        runs += [run for run in rivals if run not in runs]
         runs += [Run("logship-spool", server), Run(PREPARED, server)]
-    if "embedded" not in job.servers:
-        runs += [Run(peer, SINK) for peer in PEERS]
+    runs += [run for run in _rivals(SINK) if run not in runs]
     runs.append(Run(PREPARED, SINK))
     return runs + [Run(AIOFLUENT, SINK)] * (python is not None)
+
+
+def _rivals(server: str) -> list[Run]:
+    return [Run(peer, server) for peer in PEERS]
 
 
 class _Shipping:

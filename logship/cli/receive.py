@@ -15,7 +15,9 @@ import click
 
 from logship.errors import SettingsError
 from logship.protocol.handshake import ServerHandshake
+from logship.protocol.messages import Form
 from logship.receiver.binds import Bind, Listener, ListenError, parse_bind
+from logship.receiver.lines import COUNTED, WRITTEN, Lines
 from logship.receiver.server import Receiver
 from logship.receiver.session import Session
 from logship.receiver.sinks import LineSink, OutputError, OutputGone
@@ -59,9 +61,13 @@ FILE = click.Path(exists=True, dir_okay=False)
 )
 @click.option(
     "--out",
-    default="-",
     metavar="FILE",
     help="Append the lines to this file; - is standard output, and the default.",
+)
+@click.option(
+    "--count",
+    is_flag=True,
+    help="For load tests: write nothing, only check, count and acknowledge. Keeps no record.",
 )
 @click.option(
     "--shared-key",
@@ -95,7 +101,8 @@ FILE = click.Path(exists=True, dir_okay=False)
 )
 def command(
     bind: Bind,
-    out: str,
+    out: str | None,
+    count: bool,
     shared_key: str | None,
     users: dict[str, str],
     tls_cert: str | None,
@@ -111,21 +118,28 @@ def command(
     A client's chunk is acknowledged when all its lines are in the output, never before. SIGTERM
     and SIGINT stop it: what was received is written and acknowledged first.
     """
+    if count and out is not None:
+        raise click.UsageError("--count writes nothing: give no --out with it")
     if users and not shared_key:
         raise click.UsageError("--user needs --shared-key: no key, no user, says the protocol")
     if (tls_key or tls_client_ca) and not tls_cert:
         raise click.UsageError("--tls-key and --tls-client-ca need --tls-cert")
     tls = _tls_context(tls_cert, tls_key, tls_client_ca)
     try:
-        sink = LineSink.stdout() if out == "-" else LineSink.open(Path(out))
+        sink = LineSink.open(Path(out)) if out not in (None, "-") else LineSink.stdout()
         listener = Listener(bind)
     except (OutputError, ListenError) as error:
         raise CannotStart(str(error)) from error
     try:
-        receiver = Receiver(sink, _say, new_session=_session_maker(shared_key, users), tls=tls)
+        new_session = _session_maker(shared_key, users, COUNTED if count else WRITTEN)
+        receiver = Receiver(sink, _say, new_session=new_session, tls=tls)
         if metrics_port is not None:
             _serve_metrics(receiver, metrics_host, metrics_port)
+        if count:
+            _say("records are counted and acknowledged, none is kept")
         asyncio.run(_receive(receiver, listener))
+        if count:
+            _say(f"counted {receiver.counts.records} records")
     except OutputGone as error:
         raise click.ClickException(str(error)) from error
     finally:
@@ -157,10 +171,12 @@ async def _receive(receiver: Receiver, listener: Listener) -> None:
             signal.signal(number, signal.SIG_IGN)
 
 
-def _session_maker(shared_key: str | None, users: dict[str, str]) -> Callable[[], Session]:
+def _session_maker(
+    shared_key: str | None, users: dict[str, str], form: Form[Lines]
+) -> Callable[[], Session]:
     """Return what makes a connection's session, with its handshake where there is a key."""
     if not shared_key:
-        return Session
+        return lambda: Session(form=form)
     return lambda: Session(
         ServerHandshake(
             hostname=socket.gethostname(),
@@ -168,7 +184,8 @@ def _session_maker(shared_key: str | None, users: dict[str, str]) -> Callable[[]
             nonce=os.urandom(16),
             auth=os.urandom(16),
             users=users,
-        )
+        ),
+        form,
     )
 
 

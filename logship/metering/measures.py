@@ -368,7 +368,7 @@ RECEIVER_MEASURES: tuple[Measure, ...] = (
     Measure(
         "receiver_records_total",
         _COUNTER,
-        "Records written to the output.",
+        "Records written to the output; with --count, counted.",
         "Nothing to do: it is what the clients send.",
     ),
     Measure(

@@ -10,7 +10,7 @@ class Counts:
     """What the receiver did so far; the metrics `logship_receiver_…` are made of it.
 
     Attributes:
-        records: Lines written to the output.
+        records: Lines written to the output, or records only counted.
         acks: Chunks acknowledged, each after all of it was written.
         connections: Connections taken.
         connections_open: Those of them that are open.

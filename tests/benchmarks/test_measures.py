@@ -8,18 +8,19 @@ import pytest
 
 from benchmarks.performance.environments import CannotMake, aiofluent_python
 from benchmarks.performance.figures import FIGURES
+from benchmarks.performance.goals import verdicts
 from benchmarks.performance.holding import holding
 from benchmarks.performance.job import LEAST, Job, in_turns
 from benchmarks.performance.measures import MEASURES
 from benchmarks.performance.results import Key, Measured
-from benchmarks.performance.serving import serving
+from benchmarks.performance.serving import COUNTING, EMBEDDED, serving
 from benchmarks.performance.start import ALONE, BASE, IMPORTING, RUNNING, UNDER_RUN
 from benchmarks.performance.throughput import ENCODING, NOWHERE, PREPARED, SINK
 
 
 @pytest.fixture
 def job(tmp_path: Path) -> Job:
-    return Job(tmp_path, LEAST)
+    return Job(tmp_path, LEAST, (EMBEDDED, COUNTING))
 
 
 def value(measured: Measured, figure: str, subject: str, case: str = "") -> float:
@@ -45,12 +46,18 @@ def test_throughput_of_everybody_and_the_ceilings(job: Job) -> None:
         ("logship", "embedded"),
         ("logship-spool", "embedded"),
         (PREPARED, "embedded"),
+        ("logship", COUNTING),
+        (PREPARED, COUNTING),
         ("fluent-logger", SINK),
         ("fluent-logger-async", SINK),
         (PREPARED, SINK),
     }
     assert all(sample.value > 0 for sample in measured.samples)
     assert value(measured, "server_cpu_seconds_per_record", "logship", "embedded") > 0
+    results = {"throughput": measured}
+    into = [each for each in verdicts(results) if "into the embedded receiver" in each.goal.text]
+    found = [each.spread.median for each in into if each.spread is not None]
+    assert len(set(found)) == len(found) == 4, "each receiver has a verdict of its own"
 
 
 def test_the_cost_of_a_call(job: Job) -> None:
@@ -71,6 +78,7 @@ def test_the_cost_of_a_start(job: Job) -> None:
 def test_a_full_buffer_is_drained(job: Job) -> None:
     measured = run("drain", job)
     assert value(measured, "drain_seconds", "logship", "embedded") > 0
+    assert value(measured, "drain_seconds", "logship", COUNTING) > 0
     curve = next(each for each in measured.curves if each.subject == "logship")
     (_, held_at_first), *_, (_, held_at_last) = curve.points
     assert held_at_first > 15 << 20

@@ -288,6 +288,40 @@ def test_an_address_that_is_none_is_one_clear_error() -> None:
     assert "'here'; give HOST:PORT, tcp://HOST:PORT or unix:///PATH" in ended.stderr
 
 
+@pytest.mark.parametrize("mode", ["PackedForward", "Forward"])
+def test_counting_acknowledges_and_keeps_nothing(tmp_path: Path, mode: str) -> None:
+    with subprocess.Popen(
+        [*RECEIVE, "--bind", f"unix://{tmp_path}/socket", "--count"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    ) as process:
+        assert process.stderr is not None
+        said = [process.stderr.readline().decode() for _ in range(2)]
+        assert said[0] == "logship receive: records are counted and acknowledged, none is kept\n"
+        with socket.socket(socket.AF_UNIX) as client:
+            client.settimeout(ANSWER_SECONDS_MAX)
+            client.connect(f"{tmp_path}/socket")
+            entry = [msgpack.ExtType(0, bytes(8)), {"n": 1}]
+            entries = msgpack.packb(entry) * 3 if mode == "PackedForward" else [entry] * 3
+            client.sendall(msgpack.packb(["app", entries, {"chunk": "id", "size": 3}]))
+            assert client.recv(100) == msgpack.packb({"ack": "id"})
+            client.sendall(msgpack.packb(["app", entries, {"chunk": "wrong", "size": 4}]))
+            assert client.recv(100) == b""
+        process.terminate()
+        stdout, stderr = process.communicate(timeout=ANSWER_SECONDS_MAX)
+    assert process.returncode == 0
+    assert stdout == b""
+    assert b"`size` is 4, but the message has 3 records" in stderr
+    assert stderr.endswith(b"logship receive: counted 3 records\n")
+
+
+def test_counting_has_no_output(tmp_path: Path) -> None:
+    ended = receive("--count", "--out", str(tmp_path / "out"))
+    assert ended.returncode == 2
+    assert "--count writes nothing: give no --out with it" in ended.stderr
+    assert not (tmp_path / "out").exists()
+
+
 def test_standard_output_until_nobody_reads_it(tmp_path: Path) -> None:
     path = tmp_path / "socket"
     with subprocess.Popen(

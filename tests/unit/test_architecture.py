@@ -46,6 +46,7 @@ PURE = (
     "drain",
     "emf",
     "metering.measures",
+    "receiver.lines",
     "receiver.session",
     "supervisor.multiline",
     "supervisor.deadlines",
