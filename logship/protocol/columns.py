@@ -1,4 +1,4 @@
-"""JSON lines of many records at once, for records that have the same names in the same order.
+"""JSON lines of many records at once, of which most have the same names in the same order.
 
 That is what one program's records nearly always have, and what makes a receiver fast: what stands
 between the values is the same in every line, the values of one name stand in a column, and a
@@ -10,10 +10,13 @@ from __future__ import annotations
 
 import json.encoder
 from collections.abc import Iterable, Sequence
-from itertools import chain, repeat
+from itertools import chain, groupby, repeat
 from typing import Any
 
 from logship.protocol.jsonlines import json_text
+
+_RUN_MIN = 8
+"""Where fewer records one behind the other have the same names, they are not worth columns."""
 
 quoted_text = json.encoder.encode_basestring
 """Returns a text as JSON has it, without escapes for what is not ASCII."""
@@ -38,15 +41,26 @@ def lines_text(head: str, times: Sequence[int], records: Sequence[dict[Any, Any]
     Raises:
         ValueError, TypeError, RecursionError: a record holds what JSON cannot say.
     """
-    each_names = [*map(tuple, records)]
-    names = each_names[0]
-    if each_names.count(names) == len(each_names) and set(map(type, names)) <= {str}:
-        return _columns_text(head, times, records, names)
+    runs = [(names, len([*run])) for names, run in groupby(map(tuple, records))]
+    if len(runs) * _RUN_MIN > len(records) + _RUN_MIN:
+        return _rows(head, times, records)
+    texts, start = [], 0
+    for names, count in runs:
+        end = start + count
+        if {*map(type, names)} <= {str}:
+            texts.append(_columns(head, times[start:end], records[start:end], names))
+        else:
+            texts.append(_rows(head, times[start:end], records[start:end]))
+        start = end
+    return "".join(texts)
+
+
+def _rows(head: str, times: Sequence[int], records: Sequence[dict[Any, Any]]) -> str:
     pairs = zip(times, records, strict=True)
     return "".join([f'{head}{time},"record":{json_text(record)}}}\n' for time, record in pairs])
 
 
-def _columns_text(
+def _columns(
     head: str, times: Sequence[int], records: Sequence[dict[Any, Any]], names: tuple[str, ...]
 ) -> str:
     parts: list[Iterable[str]] = [repeat(head), map(str, times)]

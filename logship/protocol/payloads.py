@@ -2,15 +2,16 @@
 
 Clients send hundreds of entries in a payload, and nearly all are alike: an EventTime and a map of
 plain values. Those are decoded and checked a batch at a time, without a line of Python for each.
-Whatever is not like that (times of the protocol's first version, extension types, a fault) goes
-through `unpack_entries`, which is slower and says what is wrong.
+Whatever is not like that (extension types, what JSON cannot say, a fault) goes through
+`unpack_entries`, which is slower and says what is wrong.
 """
 
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from itertools import islice
+from operator import attrgetter
 from typing import Any
 
 import msgpack
@@ -23,6 +24,7 @@ from logship.protocol.unpacking import new_unpacker
 BATCH_ENTRIES = 256
 """Decoded at a time: enough to spread the cost of a batch, few enough to stay in the cache."""
 
+_type_of, _bytes_of = attrgetter("start"), attrgetter("stop")
 _NIL = b"\xc0"
 _NANOSECONDS = 1_000_000_000
 _ENTRY_HEADS = {b"\x92\xd7\x00"}
@@ -43,13 +45,9 @@ def payload_lines(tag: str, payload: bytes) -> tuple[bytes, int]:
         ProtocolError: the bytes are not a run of whole entries.
     """
     try:
-        head, texts, count = line_head(tag), [], 0
-        for times, records in _batches(payload):
-            texts.append(lines_text(head, times, records))
-            count += len(times)
-        return "".join(texts).encode(), count
+        return _lines_in_batches(tag, payload)
     except Exception:  # noqa: BLE001 - whatever it is, the longer way writes it or says why not
-        lines = [json_line(tag, time_ns, record) for time_ns, record in unpack_entries(payload)]
+        lines = _lines_one_by_one(tag, payload)
         return b"".join(lines), len(lines)
 
 
@@ -69,30 +67,51 @@ def count_entries(payload: bytes) -> int:
         return sum(1 for _ in unpack_entries(payload))
 
 
-def _batches(payload: bytes) -> Iterator[tuple[list[int], Sequence[dict[Any, Any]]]]:
-    """Yield times and records.
+def _lines_in_batches(tag: str, payload: bytes) -> tuple[bytes, int]:
+    """Do what `payload_lines` does; a batch that is not as usual goes the longer way alone.
 
     The hook for extension types is `slice`, for want of a cheaper callable in C that keeps both
     type and bytes: an EventTime becomes `slice(0, bytes)`, and is told from everything else that
     msgpack decodes. One inside a record is nothing that JSON knows, and leads the longer way.
     """
+    head, parts, count, start = line_head(tag), [], 0, 0
     unpacker = new_unpacker(len(payload), "backslashreplace", slice)
     unpacker.feed(payload)
     while entries := [*islice(unpacker, BATCH_ENTRIES)]:
-        if set(map(type, entries)) != {list}:
-            raise _Unusual
-        times, records = zip(*entries, strict=True)
-        if set(map(type, times)) != {slice} or set(map(type, records)) != {dict}:
-            raise _Unusual
-        yield _times_ns(times), records
+        end = unpacker.tell()
+        try:
+            parts.append(lines_text(head, *_times_and_records(entries)).encode())
+        except Exception:  # noqa: BLE001 - as above
+            parts += _lines_one_by_one(tag, payload[start:end])
+        count += len(entries)
+        start = end
     unpacker.feed(_NIL)
     if next(unpacker, _Unusual) is not None:  # it became a part of an entry that is not whole
         raise _Unusual
+    return b"".join(parts), count
+
+
+def _lines_one_by_one(tag: str, payload: bytes) -> list[bytes]:
+    return [json_line(tag, time_ns, record) for time_ns, record in unpack_entries(payload)]
+
+
+def _times_and_records(entries: list[Any]) -> tuple[list[int], Sequence[dict[Any, Any]]]:
+    if set(map(type, entries)) != {list}:
+        raise _Unusual
+    times, records = zip(*entries, strict=True)
+    if set(map(type, records)) != {dict}:
+        raise _Unusual
+    kinds = set(map(type, times))
+    if kinds == {int}:
+        return [seconds * _NANOSECONDS for seconds in times], records
+    if kinds != {slice}:
+        raise _Unusual
+    return _times_ns(times), records
 
 
 def _times_ns(times: Sequence[slice]) -> list[int]:
-    data = [time.stop for time in times]
-    if any(time.start for time in times) or set(map(len, data)) != {8}:
+    data = [*map(_bytes_of, times)]
+    if set(map(_type_of, times)) != {0} or set(map(len, data)) != {8}:
         raise _Unusual
     numbers = struct.unpack(f">{2 * len(data)}I", b"".join(data))
     pairs = zip(numbers[::2], numbers[1::2], strict=True)
