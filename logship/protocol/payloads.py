@@ -74,21 +74,22 @@ def _lines_in_batches(tag: str, payload: bytes) -> tuple[bytes, int]:
     type and bytes: an EventTime becomes `slice(0, bytes)`, and is told from everything else that
     msgpack decodes. One inside a record is nothing that JSON knows, and leads the longer way.
     """
-    head, parts, count, start = line_head(tag), [], 0, 0
+    head, count, start = line_head(tag), 0, 0
+    texts: list[str] = []  # encoded all at once: more large blocks would be faulted in each time
     unpacker = new_unpacker(len(payload), "backslashreplace", slice)
     unpacker.feed(payload)
     while entries := [*islice(unpacker, BATCH_ENTRIES)]:
         end = unpacker.tell()
         try:
-            parts.append(lines_text(head, *_times_and_records(entries)).encode())
+            texts.append(lines_text(head, *_times_and_records(entries)))
         except Exception:  # noqa: BLE001 - as above
-            parts += _lines_one_by_one(tag, payload[start:end])
+            texts += [line.decode() for line in _lines_one_by_one(tag, payload[start:end])]
         count += len(entries)
         start = end
     unpacker.feed(_NIL)
     if next(unpacker, _Unusual) is not None:  # it became a part of an entry that is not whole
         raise _Unusual
-    return b"".join(parts), count
+    return "".join(texts).encode(), count
 
 
 def _lines_one_by_one(tag: str, payload: bytes) -> list[bytes]:
