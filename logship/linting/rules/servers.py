@@ -53,7 +53,13 @@ def tag_route(unit: Unit) -> Iterator[Finding]:
 def _tag(container: Container) -> str | None:
     if "LOGSHIP_TAG" in container.environment and option_of(container, "--tag") is None:
         return container.value("LOGSHIP_TAG")
-    return option_of(container, "--tag") or f"{container.name}-firelens-"
+    return option_of(container, "--tag") or _default_tag(container)
+
+
+def _default_tag(container: Container) -> str:
+    """Return the beginning of the tag where none is chosen: ECS tells it only to this driver."""
+    is_told = container.log_driver == "awsfirelens"
+    return f"{container.name}-firelens-" if is_told else "the program's name"
 
 
 def _routed(unit: Unit, routed: list[str]) -> str:
