@@ -241,6 +241,7 @@ class BackgroundClient:
         thread = OwnThread(functools.partial(_run, loop, client), "shipper")
         self._loop, self._thread = loop, thread
         try:
+            client.seek_tag()
             client.open_transport()
             thread.start()
         except RuntimeError as error:  # at interpreter exit, and out of threads

@@ -21,7 +21,7 @@ from typing import Any
 import tenacity
 
 from logship import living
-from logship.buffer.buffer import Buffer, BufferBusy, Outcome
+from logship.buffer.buffer import DEFAULT_ROUTE, Buffer, BufferBusy, Outcome
 from logship.buffer.chunk import Chunk
 from logship.buffer.counters import Counters, DrainReport, FlushReport
 from logship.buffer.leftovers import AdoptedChunk, Leftovers, Waiting, refuse, settle
@@ -40,6 +40,7 @@ from logship.delivery import (
     Warn,
 )
 from logship.drain import SPILL_SECONDS_PER_BYTE, DrainPlan, Progress
+from logship.ecs import AwaitedTag, default_tag, task_reader
 from logship.emf import emf_line
 from logship.errors import BufferFull, ClientClosed, ConnectError, ProtocolError, SettingsError
 from logship.lastresort import LastResort, SpillCost, spilled_lines
@@ -89,6 +90,13 @@ class Client:
         if self._spool is not None and leftovers is None and not is_supervised(self._spool.path):
             leftovers = Leftovers(self._spool.path, monotonic=monotonic)
         self._leftovers = leftovers
+        is_wanted = settings.firelens_tag or leftovers is not None
+        self._awaited_tag = AwaitedTag(
+            task_reader(os.environ), is_wanted=is_wanted and not settings.disabled
+        )
+        waits_for_tag = settings.firelens_tag and not self._awaited_tag.is_over
+        if leftovers is not None:
+            leftovers.default_tag = self._routed_tag
         self.buffer = Buffer(
             bytes_max=settings.buffer_bytes_max
             if self._spool is None
@@ -96,6 +104,7 @@ class Client:
             chunk_bytes_max=settings.chunk_bytes_max,
             linger_seconds=settings.linger_seconds,
             stamp_key=settings.stamp_key if settings.stamp else None,
+            awaited_tag=settings.tag if waits_for_tag else None,
             storage=self._spool,
             wake=self._wake,
             monotonic=monotonic,
@@ -121,7 +130,8 @@ class Client:
         self._spill_cost = SpillCost(SPILL_SECONDS_PER_BYTE)
         # What `emit` asks of others is looked up once.
         self._pack = _RecordPacker(settings, self.buffer.counters).pack
-        self._tag = self._route(None)
+        known_tag, _ = default_tag(settings, self._awaited_tag.task)
+        self._tag = DEFAULT_ROUTE if waits_for_tag else known_tag or settings.tag
         self._disabled = settings.disabled
         self._tls = tls_context(settings)
         self._compress = _compressor(settings)
@@ -174,6 +184,7 @@ class Client:
             return
         self._loop = asyncio.get_running_loop()
         with self._guarded():
+            self.seek_tag()
             self.open_transport()
             self._warn_of_clear_text()
             self._perform(self.delivery.start())
@@ -192,12 +203,20 @@ class Client:
         if self._transport is None:
             self._transport = SocketTransport.of(self.settings, self._tls)
 
+    def seek_tag(self) -> None:
+        """Begin to find out the default tag, where it must be; `start` does it too.
+
+        Whoever starts a shipper's thread calls this before, and not in that thread: what it imports
+        must not be interrupted by a fork.
+        """
+        self._awaited_tag.begin(self._monotonic(), self._wake)
+
     def emit(self, record: Record, tag: str | None = None, *, time_ns: int | None = None) -> bool:
         """Put a record into the buffer; never raises, never waits on an event loop's thread.
 
         Args:
             record: What is logged; any mapping.
-            tag: Its route; the setting `tag` where none is given.
+            tag: Its route; the default one where none is given.
             time_ns: When it happened, nanoseconds since the epoch; now where none is given.
 
         Returns:
@@ -361,6 +380,8 @@ class Client:
         self.buffer.linger_seconds = 0.0
         self.buffer.seal_all()
         self._drain_plan = plan
+        now = self._monotonic()
+        self._awaited_tag.limit(now, plan.deadline_seconds - now)
         self._call_soon(self._hurry, plan)
 
     def on_progress(self, callback: Callable[[], None]) -> None:
@@ -445,7 +466,7 @@ class Client:
 
     def _route(self, tag: str | None) -> str:
         """Return the tag to use; a caller's mistake must not reach the shipper."""
-        return str(tag or self.settings.tag)
+        return str(tag) if tag else self._tag
 
     def _offer(self, tag: str | None, body: bytes) -> bool:
         outcome = self.buffer.offer(self._route(tag), body)
@@ -466,6 +487,8 @@ class Client:
         """Look at the buffer and the clock, do what is due, and arrange for the next time."""
         with self._guarded():
             now = self._monotonic()
+            if self._awaited_tag.is_due(now):
+                self._resolve_tag()
             self._tend_spool()
             self.buffer.seal_due(now)
             self._perform(self.delivery.timer(now))
@@ -476,6 +499,7 @@ class Client:
         deadlines = (
             self.buffer.next_deadline_seconds(),
             self.delivery.next_deadline_seconds(),
+            None if self._awaited_tag.is_over else self._awaited_tag.deadline_seconds,
             *self._spool_deadlines(),
         )
         due = min((each for each in deadlines if each is not None), default=None)
@@ -487,13 +511,27 @@ class Client:
         if self.buffer.has_sealed() and self.delivery.can_send:
             self._call_soon(self._turn)  # sealed between the last look and now
 
+    def _resolve_tag(self) -> None:
+        """Let the records go that name no tag: it is known by now, or it will not be."""
+        if self.settings.firelens_tag:
+            tag, warning = default_tag(self.settings, self._awaited_tag.task)
+            self.buffer.resolve_tag(tag)
+            if warning:
+                self.last_resort.warn("tag", warning)
+        self._awaited_tag.is_over = True
+
+    def _routed_tag(self) -> str | None:
+        """Return the tag that FireLens routes, for what dead processes left under none."""
+        task = self._awaited_tag.task
+        return None if task is None else task.routed_tag
+
     def _tend_spool(self) -> None:
         """Let the spool prepare files and say what happened; fetch what dead processes left."""
         if self._spool is not None:
             self._spool.maintain(self.buffer.locked)
             while self._spool.news:
                 self.last_resort.warn(*self._spool.news.popleft(), interval_seconds=0.0)
-        if self._leftovers is not None and not self._broken:
+        if self._leftovers is not None and not self._broken and self._awaited_tag.is_over:
             try:
                 self._adopt(self._leftovers)
             except Exception as error:  # noqa: BLE001 - the living must not suffer for the dead
@@ -521,7 +559,8 @@ class Client:
 
     @property
     def _may_adopt(self) -> bool:
-        return not self.buffer.intake_closed and len(self.buffer.adopted) < _ADOPTED_MAX
+        has_room = len(self.buffer.adopted) < _ADOPTED_MAX
+        return has_room and self._awaited_tag.is_over and not self.buffer.intake_closed
 
     def _spool_deadlines(self) -> tuple[float | None, ...]:
         """Return when to look at the spool again, if nothing else happens."""

@@ -9,20 +9,29 @@ which is no failure.
 
 from __future__ import annotations
 
-import contextlib
-import threading
-from collections.abc import Mapping
+import os
+import time
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from logship.background import BackgroundClient
-from logship.process import stopfile
-from logship.settings import program_name
+from logship.settings import TASK_METADATA_VARIABLE, Settings
 from logship.threads import OwnThread
 
-VARIABLE = "ECS_CONTAINER_METADATA_URI_V4"
+VARIABLE = TASK_METADATA_VARIABLE
 TIMEOUT_SECONDS = 1.0
 """For each step of an answer; the endpoint is on the same host and takes milliseconds."""
+
+TASK_SECONDS_MAX = 5.0
+"""For all attempts. A task that has just begun, with a quarter of a CPU, may be refused at first;
+what waits for the answer is in the buffer meanwhile, and costs nobody anything."""
+
+_RETRY_SECONDS = 0.25
+
+_DRAIN_SHARE = 0.15
+"""Of a drain's budget: less than the share without an ack after which it begins to spill."""
+
+FIRELENS_DRIVER = "awsfirelens"
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,9 +79,23 @@ class Task:
         return self.arn.rpartition("/")[2]
 
     @property
-    def firelens_tag(self) -> str:
-        """What FireLens' own log driver would use, so that its outputs match."""
-        return f"{self.own.name}-firelens-{self.id or 'logship'}"
+    def firelens_tag(self) -> str | None:
+        """What FireLens' own log driver would use here; None where it routes nothing of ours.
+
+        It makes outputs for containers with that driver alone. Agents that say nothing of drivers
+        are old ones, on EC2.
+        """
+        is_routed = self.own.log_driver in (None, FIRELENS_DRIVER)
+        return self._tag_of(self.own) if is_routed and self.own.name else None
+
+    @property
+    def routed_tag(self) -> str | None:
+        """A tag that FireLens routes: ours, or else the first container's that has one."""
+        routed = [each for each in self.others if each.log_driver == FIRELENS_DRIVER]
+        return self.firelens_tag or next(map(self._tag_of, routed), None)
+
+    def _tag_of(self, container: TaskContainer) -> str:
+        return f"{container.name}-firelens-{self.id or 'logship'}"
 
     @property
     def fields(self) -> dict[str, str]:
@@ -110,7 +133,7 @@ def stderr_risk(own: TaskContainer) -> StderrRisk | None:
     Since 25 June 2025 log drivers without a `mode` are non-blocking by the default of ECS.
     """
     driver, mode = own.log_driver, own.log_options.get("mode")
-    if driver == "awsfirelens":
+    if driver == FIRELENS_DRIVER:
         return StderrRisk(
             "the log driver awsfirelens hands stderr back to the same sidecar",
             'give the container "logDriver": "awslogs" with "mode": "blocking"',
@@ -130,7 +153,36 @@ def stderr_risk(own: TaskContainer) -> StderrRisk | None:
 
 def is_firelens(environ: Mapping[str, str], own: TaskContainer | None) -> bool:
     """Tell whether the sidecar is FireLens'; ECS sets its address for that log driver alone."""
-    return bool(environ.get("FLUENT_HOST")) or (own is not None and own.log_driver == "awsfirelens")
+    return bool(environ.get("FLUENT_HOST")) or (
+        own is not None and own.log_driver == FIRELENS_DRIVER
+    )
+
+
+def unrouted(tag: str) -> str:
+    """Return what happens to records with this tag, up to what the variable should be set to."""
+    return (
+        f"the tag {tag!r} matches no output that FireLens makes, which acknowledges such records "
+        "and throws them away; set LOGSHIP_TAG"
+    )
+
+
+def default_tag(settings: Settings, task: Task | None) -> tuple[str | None, str]:
+    """Return the tag of records that name none, and what a person should be told of it.
+
+    None is a tag that cannot be known now: the setting's has to do, and whoever recovers what is
+    left under it may know better.
+    """
+    tag = settings.tag
+    if not settings.firelens_tag:
+        return tag, ""
+    if task is None:
+        warning = f"the ECS task metadata do not answer, so that {unrouted(tag)}"
+        return None, f"{warning}=<container>-firelens-<any name>"
+    if task.firelens_tag is not None:
+        return task.firelens_tag, ""
+    if task.routed_tag is not None:
+        return tag, f"{unrouted(tag)}={task.routed_tag}"
+    return tag, ""  # no container here has FireLens' driver: a sidecar of another kind
 
 
 def read_task(environ: Mapping[str, str], timeout_seconds: float = TIMEOUT_SECONDS) -> Task | None:
@@ -157,107 +209,122 @@ class TaskReader:
 
     Args:
         environ: As `os.environ`.
+        seconds_max: So long it asks again where it got no good answer.
 
     Attributes:
         task: None until it is known, and for good where it cannot be found out.
     """
 
-    def __init__(self, environ: Mapping[str, str]) -> None:
+    def __init__(self, environ: Mapping[str, str], seconds_max: float = TASK_SECONDS_MAX) -> None:
         self._environ = environ
-        self._thread: threading.Thread | None = None
+        self._seconds_max = seconds_max
+        self._pid = -1
+        self._has_ended = False
+        self._waiting: list[Callable[[], None]] = []
         self.task: Task | None = None
 
+    @property
+    def is_over(self) -> bool:
+        """Whether nothing more will be known, because it is known or nobody is being asked."""
+        if self.task is not None or not self._environ.get(VARIABLE):
+            return True
+        return self._pid == os.getpid() and self._has_ended
+
     def start(self) -> None:
-        """Begin to read, outside of ECS not; a second call changes nothing."""
-        if self._thread is None and self._environ.get(VARIABLE):
-            # Here, not in the thread: a child that is forked while it imports would find the
-            # module locked for good.
-            import logship.httpjson  # noqa: F401, PLC0415 - only who is in a task pays for HTTP
+        """Begin to read, outside of ECS not; a second call changes nothing.
 
-            self._thread = OwnThread(self._read, "ecs")
-            with contextlib.suppress(RuntimeError):  # at interpreter exit: nothing is begun
-                self._thread.start()
+        In a forked child what the parent has read holds too. What it was only reading is read
+        anew, because its thread is not here.
+        """
+        if self.is_over or self._pid == os.getpid():
+            return
+        # Here, not in the thread: a child that is forked while it imports would find the
+        # module locked for good.
+        import logship.httpjson  # noqa: F401, PLC0415 - only who is in a task pays for HTTP
 
-    def after_fork_in_child(self) -> None:
-        """What the parent has read holds here too; if it was still reading, its thread is gone."""
-        self._thread = None if self.task is None else self._thread
+        self._pid, self._has_ended, self._waiting = os.getpid(), False, []
+        try:
+            OwnThread(self._read, "ecs").start()
+        except RuntimeError:  # at interpreter exit: nothing is begun
+            self._has_ended = True
+
+    def when_over(self, callback: Callable[[], None]) -> None:
+        """Have `callback` called once it is over, by any thread; twice, if it is just ending."""
+        self._waiting = [*self._waiting, callback]
+        if self.is_over:
+            callback()
 
     def _read(self) -> None:
-        self.task = read_task(self._environ)
+        until = time.monotonic() + self._seconds_max
+        try:
+            self.task = read_task(self._environ)
+            while self.task is None and time.monotonic() + _RETRY_SECONDS < until:
+                time.sleep(_RETRY_SECONDS)
+                self.task = read_task(self._environ)
+        finally:
+            self._has_ended = True
+            for callback in self._waiting:
+                callback()
 
 
-class TaskNews:
-    """Tells once what the metadata say: a warning to people, and a record to the stream.
+_readers: dict[str, TaskReader] = {}
 
-    Every record of a process has the stream's name in its stamp, so one record with the fields
-    says where they all come from, and the others carry and cost nothing.
+
+def task_reader(environ: Mapping[str, str]) -> TaskReader:
+    """Return the one reader of this process, so that the metadata are read once.
 
     Args:
-        client: Whose stream it is.
         environ: As `os.environ`.
     """
+    return _readers.setdefault(environ.get(VARIABLE, ""), TaskReader(environ))
 
-    def __init__(self, client: BackgroundClient, environ: Mapping[str, str]) -> None:
-        self._client = client
-        self._environ = environ
-        self._reader = TaskReader(environ)
-        # `logship run` is in the same container, and warns for all in it.
-        self._has_warned = stopfile.VARIABLE in environ
-        self._has_told = False
 
-    def start(self) -> None:
-        """Begin to read the metadata."""
+class AwaitedTag:
+    """The tag by which FireLens routes, awaited until it is known or has been waited for.
+
+    Args:
+        reader: Of the metadata.
+        is_wanted: Whether there is anybody who needs it.
+
+    Attributes:
+        is_over: Whether it is not awaited any more; set by whoever has seen to what waited.
+        deadline_seconds: When it will be over at the latest, monotonic; None before `begin`.
+    """
+
+    def __init__(self, reader: TaskReader, *, is_wanted: bool) -> None:
+        self._reader = reader
+        self.is_over = not is_wanted or reader.task is not None
+        self.deadline_seconds: float | None = None
+
+    @property
+    def task(self) -> Task | None:
+        """What is known of the task."""
+        return self._reader.task
+
+    def begin(self, now_seconds: float, callback: Callable[[], None]) -> None:
+        """Begin to wait; a second call changes nothing.
+
+        Args:
+            now_seconds: Monotonic.
+            callback: Called, by any thread, when it may be over.
+        """
+        if self.is_over or self.deadline_seconds is not None:
+            return
+        self.deadline_seconds = now_seconds + TASK_SECONDS_MAX
         self._reader.start()
+        self._reader.when_over(callback)
 
-    def tell(self) -> None:
-        """Tell what is known by now and not told yet; called now and then, and at the exit."""
-        if self._has_warned and self._has_told:
-            return
-        self._reader.start()  # anew, where a fork came between
-        task = self._reader.task
-        if task is None:
-            return
-        if not self._has_warned:
-            self._has_warned = True
-            self._warn_of_stderr(task)
-            self._warn_of_tag(task)
-        self._tell_stream(task)
+    def limit(self, now_seconds: float, budget_seconds: float) -> None:
+        """Take only a part of the time that is left to deliver what waits. From any thread."""
+        if self.deadline_seconds is not None:
+            end = now_seconds + max(0.0, budget_seconds) * _DRAIN_SHARE
+            self.deadline_seconds = min(self.deadline_seconds, end)
 
-    def after_fork_in_child(self) -> None:
-        """The child has streams of its own; its container is the parent's, which has warned."""
-        self._reader.after_fork_in_child()
-        self._has_told = False
-
-    def _warn_of_stderr(self, task: Task) -> None:
-        risk = stderr_risk(task.own)
-        if risk is not None and self._client.settings.last_resort == "stderr":
-            self._client.last_resort.warn(
-                "ecs-stderr",
-                f"stderr, the last resort, is not safe here: {risk.text}; {risk.remedy}",
-            )
-
-    def _warn_of_tag(self, task: Task) -> None:
-        """Warn where nobody chose a tag and FireLens, which routes by it, knows no such one."""
-        tag = self._client.settings.tag
-        if not is_firelens(self._environ, task.own) or tag != program_name():
-            return
-        if not tag.startswith(f"{task.own.name}-firelens"):
-            self._client.last_resort.warn(
-                "ecs-tag",
-                f"the tag {tag!r} matches no output that FireLens makes, which acknowledges such "
-                f"records and throws them away; set LOGSHIP_TAG={task.firelens_tag}",
-            )
-
-    def _tell_stream(self, task: Task) -> None:
-        """Put one record with the fields into the stream of a process that has logged."""
-        client = self._client
-        if self._has_told or not client.settings.ecs_fields:
-            return
-        if not client.used or client.intake_closed:
-            return
-        self._has_told = True
-        told = {"level": "INFO", "logger": "logship.ecs", **task.fields}
-        client.emit({client.settings.message_key: "logship: the task of this stream", **told})
+    def is_due(self, now_seconds: float) -> bool:
+        """Tell whether there is nothing to wait for any more, and `is_over` does not say so yet."""
+        if self.is_over or self.deadline_seconds is None:
+            return False
+        return self._reader.is_over or now_seconds >= self.deadline_seconds
 
 
 def _task(own: dict[str, Any], task: dict[str, Any]) -> Task:

@@ -20,7 +20,6 @@ from typing import Any
 from logship import living
 from logship.background import BackgroundClient
 from logship.drain import DrainPlan
-from logship.ecs import TaskNews
 from logship.errors import SettingsError
 from logship.handler import Handler
 from logship.lastresort import flush_standard_streams
@@ -29,6 +28,7 @@ from logship.process.clock import Started, StopClock
 from logship.process.signals import StopSignals, die_as_owed
 from logship.process.watchdog import Watchdog
 from logship.settings import Settings
+from logship.tasknews import TaskNews
 
 _CONSOLE_FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 

@@ -32,6 +32,9 @@ RECORD_BYTES_MAX = 5_000_000
 
 MIB = 1024 * 1024
 
+TASK_METADATA_VARIABLE = "ECS_CONTAINER_METADATA_URI_V4"
+"""Where a container of an ECS task can ask for what there is to know of the task."""
+
 
 class Endpoint(NamedTuple):
     """Where a sidecar listens.
@@ -160,7 +163,7 @@ def stop_timeout_for(environ: Mapping[str, str]) -> float:
     ECS and Kubernetes give 30 s unless told otherwise; Docker gives 10 s, of which one is left
     for the shell, the interpreter's exit and the engine's own delay.
     """
-    signs = ("ECS_CONTAINER_METADATA_URI_V4", "AWS_EXECUTION_ENV", "KUBERNETES_SERVICE_HOST")
+    signs = (TASK_METADATA_VARIABLE, "AWS_EXECUTION_ENV", "KUBERNETES_SERVICE_HOST")
     return 30.0 if any(sign in environ for sign in signs) else 9.0
 
 
@@ -185,6 +188,8 @@ class Settings:
     Attributes:
         endpoints: Sidecars in order of preference.
         tag: The route of records that name none.
+        firelens_tag: Whether the tag that FireLens routes for this container takes the place of
+            `tag`; it is found out from the task metadata, and chunks wait until it is known.
         message_key: The field that holds a log call's text; `log` where FireLens' patterns,
             which look only there, must match.
         buffer_bytes_max: Bytes of entries that may wait, acked ones not counted.
@@ -235,6 +240,7 @@ class Settings:
 
     endpoints: tuple[Endpoint, ...] = _setting(factory=_default_endpoints)
     tag: str = _setting(factory=program_name)
+    firelens_tag: bool = _setting(False)
     message_key: str = _setting("message")
     buffer_bytes_max: int = _setting(factory=_default_buffer_bytes_max, least=64 * 1024)
     chunk_bytes_max: int = _setting(256 * 1024, least=1024, most=1_000_000)
@@ -307,7 +313,8 @@ class Settings:
         Args:
             environ: As `os.environ`. `LOGSHIP_<NAME>` sets a field; `FLUENT_HOST` and
                 `FLUENT_PORT`, which ECS injects beside a FireLens sidecar, set the endpoint
-                where `LOGSHIP_ENDPOINTS` does not. An empty variable is as good as none.
+                where `LOGSHIP_ENDPOINTS` does not, and have the tag found out where none is
+                given. An empty variable is as good as none.
             settings: Fields by name, as to the constructor.
 
         Raises:
@@ -320,6 +327,8 @@ class Settings:
                 values[each.name] = _parsed(each.name, text)
         values.update(_secrets_from_files(environ))
         values.setdefault("stop_timeout_seconds", stop_timeout_for(environ))
+        has_tag = "tag" in values or "tag" in settings
+        values.setdefault("firelens_tag", not has_tag and is_firelens_task(environ))
         return cls.of(**{**values, **settings})
 
     @classmethod
@@ -339,6 +348,11 @@ class Settings:
 def variable_name(name: str) -> str:
     """Return the environment variable of the setting `name`."""
     return f"LOGSHIP_{name.upper()}"
+
+
+def is_firelens_task(environ: Mapping[str, str]) -> bool:
+    """Tell whether ECS has set both variables of a container with the log driver awsfirelens."""
+    return bool(environ.get("FLUENT_HOST") and environ.get(TASK_METADATA_VARIABLE))
 
 
 def _from_firelens(environ: Mapping[str, str]) -> dict[str, Any]:
@@ -379,7 +393,7 @@ _OPTIONAL_TEXTS = (
     *("username", "tls_ca", "tls_cert", "tls_key", "tls_server_name"),
 )
 _SECRETS = ("shared_key", "password")
-_BOOLEANS = ("stamp", "ecs_fields", "disabled")
+_BOOLEANS = ("firelens_tag", "stamp", "ecs_fields", "disabled")
 _WORDS = {
     **dict.fromkeys(("1", "true", "yes", "on"), True),
     **dict.fromkeys(("0", "false", "no", "off"), False),

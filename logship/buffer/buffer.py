@@ -74,6 +74,9 @@ SPILLED_REASON = "spilled"
 """The same for a record that went to stderr."""
 
 
+DEFAULT_ROUTE = ""
+"""What producers name where the tag of records that name none is not known at first."""
+
 LANES_MAX = 8
 """Where there are more open chunks, only the one that was written to last has a lane."""
 
@@ -188,6 +191,8 @@ class Buffer:
         chunk_bytes_max: A chunk is sealed when it has grown to this many bytes.
         linger_seconds: How long an open chunk waits for more.
         stamp_key: The field of the stamp, or None for records without stamps.
+        awaited_tag: What the tag under `DEFAULT_ROUTE` is until `resolve_tag`; chunks with it wait
+            for that. None where there is nothing to wait for.
         storage: Where chunks lie; in memory where none is given.
         wake: Called, outside the lock, when the shipper has something to look at. It may be
             called by any thread and from a signal handler, so it must neither block nor raise.
@@ -203,6 +208,7 @@ class Buffer:
         chunk_bytes_max: int,
         linger_seconds: float,
         stamp_key: str | None,
+        awaited_tag: str | None = None,
         storage: Storage | None = None,
         wake: Callable[[], None] = lambda: None,
         monotonic: Callable[[], float] = time.monotonic,
@@ -216,6 +222,8 @@ class Buffer:
         self.wake = wake
         self._chunk_bytes_max = chunk_bytes_max
         self._stamp_key = stamp_key
+        self._default_tag = awaited_tag or DEFAULT_ROUTE
+        self._is_provisional = self._awaits_tag = awaited_tag is not None
         self._suffix_bytes = suffix_bytes(stamp_key)
         self._storage = storage or MemoryStorage(random_bytes, chunk_bytes_max)
         self._monotonic = monotonic
@@ -442,9 +450,9 @@ class Buffer:
         """
         self._shipper_asleep = True
         self._sealed_unseen = False
-        oldest = next(iter(self._open.values()), None)
+        oldest = next((each for each in self._open.values() if not self._is_held(each)), None)
         self._timer_armed = oldest is not None
-        if oldest is None or self._sealed:
+        if oldest is None or self._next_sealed() is not None:
             return None
         return oldest.opened_seconds + self.linger_seconds
 
@@ -456,9 +464,11 @@ class Buffer:
         Otherwise a stopping client, which lingers no more, would fill its buffer with chunks of a
         few records while the sidecar is slow or away.
         """
-        if self._sealed:
+        if self._next_sealed() is not None:
             return
         for chunk in list(self._open.values()):
+            if self._is_held(chunk):
+                continue
             if chunk.opened_seconds + self.linger_seconds > now_seconds:
                 break
             self._seal(chunk)
@@ -483,9 +493,10 @@ class Buffer:
         Adopted ones wait until there is none of ours, and are few at a time, so that ours find
         room in the window.
         """
-        if not self._sealed:
+        chunk = self._next_sealed()
+        if chunk is None:
             return self._take_adopted()
-        chunk = self._sealed.popleft()  # a repair puts it back, as long as it is SEALED
+        self._sealed.remove(chunk)  # a repair puts it back, as long as it is SEALED
         chunk.state = ChunkState.TAKEN
         return chunk
 
@@ -496,7 +507,28 @@ class Buffer:
 
     def has_sealed(self) -> bool:
         """Tell whether `take` would return a chunk."""
-        return bool(self._sealed or (self._adopted and self._next_adopted() is not None))
+        has_own = self._has_sealed_beside_held() if self._awaits_tag else bool(self._sealed)
+        return has_own or (bool(self._adopted) and self._next_adopted() is not None)
+
+    @_section
+    def _has_sealed_beside_held(self) -> bool:
+        return self._next_sealed() is not None
+
+    @_section
+    def resolve_tag(self, tag: str | None) -> None:
+        """Let those chunks go that wait for the tag of `DEFAULT_ROUTE`. May be called again.
+
+        Args:
+            tag: That; None where it will not be known, and the provisional one has to do.
+        """
+        if tag is not None:
+            for stream in [*self._ended, *self._streams.values()]:
+                if stream.key == DEFAULT_ROUTE:
+                    stream.tag, stream.is_provisional = tag, False
+                    self._storage.tag_known(stream)
+            self._default_tag, self._is_provisional = tag, False
+        self._awaits_tag = False
+        self._sealed_unseen = self._look_again = True
 
     @_section
     def adopt(self, chunk: Chunk) -> None:
@@ -756,9 +788,9 @@ class Buffer:
             return _NO_LANES
         few = len(self._open) <= LANES_MAX
         lanes = {
-            stream.tag: chunk
+            stream.key: chunk
             for stream, chunk in self._open.items()
-            if (few or stream.tag == tag)
+            if (few or stream.key == tag)
             and chunk.has_lane
             and chunk.entries
             and not stream.undeclared
@@ -803,9 +835,20 @@ class Buffer:
         if stream is None:
             if len(self._streams) >= STREAMS_MAX:
                 self._end(next(iter(self._streams.values())))
-            stream = Stream(tag, self._stamp_key, self._random_bytes)
+            stream = self._new_stream(tag)
             self._streams[tag] = stream
         return stream
+
+    def _new_stream(self, key: str) -> Stream:
+        if key != DEFAULT_ROUTE:
+            return Stream(key, self._stamp_key, self._random_bytes)
+        return Stream(
+            self._default_tag,
+            self._stamp_key,
+            self._random_bytes,
+            key=key,
+            is_provisional=self._is_provisional,
+        )
 
     def _ready_stream(self, tag: str) -> Stream:
         """Return the tag's stream, with everything declared that it lost since its last entry."""
@@ -850,7 +893,7 @@ class Buffer:
         kept = [each for each in self._ended if each.unsettled or each.lost]
         # The commit.
         self._ended = [*kept, stream]
-        del self._streams[stream.tag]
+        del self._streams[stream.key]
 
     def _add_control(self, stream: Stream, fields: dict[str, object], gap: Gap | None) -> None:
         """Append one of our own records, which may exceed the bound by its few bytes.
@@ -986,10 +1029,24 @@ class Buffer:
 
     def _wake_is_due(self) -> bool:
         """Tell, once, whether a sleeping shipper has a chunk to send or a timer to arm."""
-        if self._sealed_unseen or (self._open and not self._timer_armed):
+        if self._sealed_unseen or (not self._timer_armed and self._has_open_to_time()):
             self._shipper_asleep = False
             return True
         return False
+
+    def _has_open_to_time(self) -> bool:
+        """Tell whether an open chunk lingers that may go when it is due."""
+        return bool(self._open) and not all(map(self._is_held, self._open.values()))
+
+    def _is_held(self, chunk: Chunk) -> bool:
+        """Tell whether a chunk waits until its tag is known."""
+        return self._awaits_tag and chunk.stream.key == DEFAULT_ROUTE
+
+    def _next_sealed(self) -> Chunk | None:
+        """Return the oldest sealed chunk that may go."""
+        if not self._awaits_tag:
+            return self._sealed[0] if self._sealed else None
+        return next((each for each in self._sealed if not self._is_held(each)), None)
 
     def _in_order(self) -> list[Chunk]:
         """Return all unsettled chunks, in the order of opening; halves have their whole's place."""

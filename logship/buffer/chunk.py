@@ -248,6 +248,9 @@ class Storage(Protocol):
     def number_burned(self, stream: Stream, number: int) -> None:
         """Note that `number` was given out and will not be in any chunk."""
 
+    def tag_known(self, stream: Stream) -> None:
+        """Note the tag that a provisional one has given way to. May be called again."""
+
     def repair(self, unsettled: list[Chunk]) -> None:
         """Make true again what an exception interrupted; these are all chunks there are."""
 
@@ -288,6 +291,9 @@ class MemoryStorage:
 
     def number_burned(self, stream: Stream, number: int) -> None:
         """Nothing to do: numbers die with the process."""
+
+    def tag_known(self, stream: Stream) -> None:
+        """Nothing to do: whoever sends a chunk asks its stream."""
 
     def repair(self, unsettled: list[Chunk]) -> None:
         """Nothing to do: every chunk has memory of its own."""

@@ -212,6 +212,8 @@ class Leftovers:
     Args:
         path: The directory that holds the lives.
         any_owner: Whether another user's spool is read, where we are root.
+        default_tag: Returns the tag of a stream whose process never learned it; None where that
+            is not known here either.
         random_bytes: As `os.urandom`.
         monotonic: Seconds.
         time_ns: Nanoseconds since the epoch.
@@ -229,12 +231,14 @@ class Leftovers:
         path: Path,
         *,
         any_owner: bool = False,
+        default_tag: Callable[[], str | None] = lambda: None,
         random_bytes: Callable[[int], bytes] = os.urandom,
         monotonic: Callable[[], float] = time.monotonic,
         time_ns: Callable[[], int] = time.time_ns,
     ) -> None:
         self.counters = RecoveryCounters()
         self.news: deque[str] = deque()
+        self.default_tag = default_tag
         self._path = path
         self._any_owner = any_owner
         self._random_bytes = random_bytes
@@ -351,7 +355,12 @@ class Leftovers:
         if taken is not None:
             self.counters.lives += 1
             self._current = DeadLife(
-                taken, self.counters, self._random_bytes, self._time_ns, self._say
+                taken,
+                self.counters,
+                self._random_bytes,
+                self._time_ns,
+                self._say,
+                self.default_tag(),
             )
             return Waiting.NOT
         self._scan_due_seconds = now + SCAN_SECONDS
@@ -468,6 +477,7 @@ class DeadLife:
         random_bytes: As `os.urandom`, for ids of chunks of our own.
         time_ns: Nanoseconds since the epoch, for records of our own.
         say: Told by name what is bad.
+        default_tag: As `Leftovers` has it.
 
     Attributes:
         work: Its steps.
@@ -482,6 +492,7 @@ class DeadLife:
         random_bytes: Callable[[int], bytes],
         time_ns: Callable[[], int],
         say: Callable[[str], object],
+        default_tag: str | None,
     ) -> None:
         self.life = life
         self.work = self._steps()
@@ -491,6 +502,7 @@ class DeadLife:
         self._random_bytes = random_bytes
         self._time_ns = time_ns
         self._say = say
+        self._default_tag = default_tag
         self._files: list[_File] = []
         self._chunks: list[_Located] = []
         self._streams: dict[str, _DeadStream] = {}
@@ -572,6 +584,8 @@ class DeadLife:
             yield from self._read_segment(name)
         self._chunks.sort(key=lambda each: each.chunk.identity.serial)
         self._note_followers()
+        self._name_tags()
+        yield Waiting.NOT
         for located in self._chunks:
             yield from self._adopt(located)
         yield from self._wait_for_acks()
@@ -612,10 +626,24 @@ class DeadLife:
             self._blame(STREAMS, damage.first, damage.reason)
         key = contents.stamp_key
         for found in contents.streams:
-            stream = _stream_of(found.stream, found.tag, key)
-            if stream is not None:
+            stream = _stream_of(found.stream, found.tag, key, is_provisional=found.is_provisional)
+            known = self._streams.get(found.stream)
+            if stream is not None and (known is None or known.stream.is_provisional):
                 self._streams[found.stream] = _DeadStream(stream, found)
         return True
+
+    def _name_tags(self) -> None:
+        """Give streams whose process died before it knew their tag the one that is known here."""
+        for dead in self._streams.values():
+            if not dead.stream.is_provisional:
+                continue
+            if self._default_tag is not None:
+                dead.stream.tag = self._default_tag
+            elif dead.next_number > 1 and not dead.ended:
+                self._say(
+                    f"{self.life.name}: the tag of stream {dead.stream.id} was never known; "
+                    f"it is shipped as {dead.stream.tag!r}"
+                )
 
     def _streams_contents(self) -> StreamsContents | None:
         """Return what the file `streams` holds; None where there is none and nothing to name."""
@@ -668,12 +696,20 @@ class DeadLife:
     def _note_chunk(self, file: _File, chunk: FoundChunk) -> None:
         identity = chunk.identity
         if identity.stream not in self._streams:
-            stream = _stream_of(identity.stream, identity.tag, identity.stamp_key)
+            stream = _stream_of(
+                identity.stream,
+                identity.tag,
+                identity.stamp_key,
+                is_provisional=identity.is_provisional,
+            )
             if stream is None:
                 self._blame(file.name, chunk.offset, "a chunk's stream is no stream")
                 return
             self._streams[identity.stream] = _DeadStream(stream, None)
         dead = self._streams[identity.stream]
+        if dead.stream.is_provisional and not identity.is_provisional:
+            dead.stream.tag = _text_of(identity.tag)
+            dead.stream.is_provisional = False
         plausible = min(chunk.entries, chunk.size)
         dead.next_number = max(dead.next_number, identity.first + plausible)
         if chunk.state == QUARANTINED:
@@ -853,24 +889,32 @@ def _of(chunk: FoundChunk, count: int) -> str:
     return f"stream {chunk.identity.stream}, numbers {first} to {first + count - 1}"
 
 
-def _stream_of(stream_id: str, tag: bytes, stamp_key: bytes | None) -> Stream | None:
+def _text_of(tag: bytes) -> str:
+    return tag.decode("utf-8", "backslashreplace")
+
+
+def _stream_of(
+    stream_id: str, tag: bytes, stamp_key: bytes | None, *, is_provisional: bool = False
+) -> Stream | None:
     """Return the stream with this id, or None where it is no id of ours."""
     try:
         raw = urlsafe_b64decode(stream_id)
         key = None if stamp_key is None else stamp_key.decode("utf-8")
     except ValueError:
         return None
-    stream = Stream(tag.decode("utf-8", "backslashreplace"), key, lambda _: raw)
+    stream = Stream(_text_of(tag), key, lambda _: raw, is_provisional=is_provisional)
     return stream if stream.id == stream_id else None
 
 
 def _routed(stream: Stream, chunk: FoundChunk) -> Stream:
-    """Return the stream as this chunk names its route, which is the same but for damage."""
-    return (
-        stream
-        if stream.tag.encode("utf-8") == chunk.identity.tag
-        else (_stream_of(stream.id, chunk.identity.tag, chunk.identity.stamp_key) or stream)
-    )
+    """Return the stream as this chunk names its route, which is the same but for damage.
+
+    A provisional tag names none: by now the stream has the final one, if anybody knows it.
+    """
+    identity = chunk.identity
+    if identity.is_provisional or stream.tag.encode("utf-8") == identity.tag:
+        return stream
+    return _stream_of(stream.id, identity.tag, identity.stamp_key) or stream
 
 
 def _born_ns(parent: int, name: str) -> int:
@@ -938,7 +982,7 @@ def _contents(life: Life) -> dict[str, object]:
         "streams": [
             {
                 "stream": each.identity.stream,
-                "tag": each.identity.tag.decode("utf-8", "backslashreplace"),
+                "tag": _text_of(each.identity.tag),
                 "first": each.identity.first,
                 "entries": each.entries,
             }

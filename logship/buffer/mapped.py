@@ -18,12 +18,15 @@ from logship.buffer.segments import (
     GENERATION_AT,
     SEALED,
     SEGMENT_HEADER_BYTES,
+    SLOT_BYTES,
     SLOT_CHECKSUM_AT,
     SLOT_END_AT,
     SLOT_NEXT_AT,
     SLOTS,
     STATE_AT,
+    TAG_BYTES_MAX,
     aligned,
+    is_provisional_slot,
     pack_slot,
     slot_at,
     state_word,
@@ -219,16 +222,41 @@ class StreamsFile:
         self._mapping = mapping
         self._words = words
         self._slots: dict[str, int] = {}
-        self._users: list[Stream] = []
+        self._users: list[Stream | None] = []
 
     def add(self, stream: Stream, tag: bytes) -> None:
         """Give the stream a slot, if it has none and there is one."""
-        if stream.id in self._slots:
+        if stream.id not in self._slots:
+            self._put(stream, tag)
+
+    def rename(self, stream: Stream, tag: bytes) -> None:
+        """Give the stream, if it has a slot, another one with this tag; then free the old one.
+
+        Whoever finds both, because the process died in between, takes the one that is final. May
+        be called again.
+        """
+        old = self._slots.get(stream.id)
+        if old is None or len(tag) > TAG_BYTES_MAX:
             return
+        if not self._is_provisional(old) or not self._put(stream, tag):
+            return
+        self._words[(slot_at(old) + (SLOT_CHECKSUM_AT & ~7)) >> 3] = 0
+        self._users[old] = None
+        self._number_users()
+
+    def _is_provisional(self, slot: int) -> bool:
+        at = slot_at(slot)
+        return is_provisional_slot(self._mapping[at : at + SLOT_BYTES])
+
+    def _put(self, stream: Stream, tag: bytes) -> bool:
+        """Write a slot for the stream; tell whether there was a free one."""
         slot = self._free_slot()
         if slot is None:
-            return
-        at, packed = slot_at(slot), pack_slot(stream.id, tag, stream.next_number, self._life)
+            return False
+        packed = pack_slot(
+            stream.id, tag, stream.next_number, self._life, is_provisional=stream.is_provisional
+        )
+        at = slot_at(slot)
         # The word that the checksum is a half of, in one store each time: never a torn checksum.
         word_at = SLOT_CHECKSUM_AT & ~7
         index, word = (at + word_at) >> 3, packed[word_at : word_at + 8]
@@ -237,7 +265,16 @@ class StreamsFile:
         self._mapping[at + word_at + 8 : at + len(packed)] = packed[word_at + 8 :]
         self._words[index] = int.from_bytes(word, sys.byteorder)
         self._users[slot : slot + 1] = [stream]
-        self._slots = {user.id: index for index, user in enumerate(self._users)}
+        self._number_users()
+        return True
+
+    def _number_users(self) -> None:
+        """Note who has which slot; of a stream that is getting another one, the final one."""
+        slots: dict[str, int] = {}
+        for slot, user in enumerate(self._users):
+            if user is not None and (user.id not in slots or not self._is_provisional(slot)):
+                slots[user.id] = slot
+        self._slots = slots
 
     def note(self, stream: Stream, next_number: int) -> None:
         """Note that all numbers below `next_number` were given out."""
@@ -258,6 +295,6 @@ class StreamsFile:
         if len(self._users) < SLOTS:
             return len(self._users)
         for slot, user in enumerate(self._users):
-            if user.end is not None and not user.unsettled:
+            if user is None or (user.end is not None and not user.unsettled):
                 return slot
         return None

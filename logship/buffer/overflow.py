@@ -149,7 +149,7 @@ class Admission:
         burned = self._buffer.burn(tag, body, OVERFLOW_REASON)
         if burned is None:
             return
-        for line, _ in spilled_lines(tag, burned.entry):
+        for line, _ in spilled_lines(burned.stream.tag, burned.entry):
             if last_resort.offer_line(line):
                 with contextlib.suppress(BufferBusy):  # then it counts as dropped
                     self._buffer.burned_was_spilled(burned, OVERFLOW_REASON)

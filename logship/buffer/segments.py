@@ -39,6 +39,9 @@ QUARANTINED = int.from_bytes(b"quar", "big")
 """States of a chunk; letters, because they differ in many bits."""
 
 TAG_BYTES_MAX = 255
+_PROVISIONAL = 0x8000
+"""Beside the length of a tag: it was to give way to another one."""
+
 SLOTS = 1024
 SLOT_BYTES = 320
 STREAMS_BYTES = SLOT_BYTES * (1 + SLOTS)
@@ -91,6 +94,7 @@ class ChunkIdentity(NamedTuple):
         stream: The stream's twelve characters.
         tag: The route, at most 255 bytes of UTF-8.
         stamp_key: The field of the stamp, or None for records without stamps.
+        is_provisional: Whether that tag was to give way to another one, not known yet.
     """
 
     id: str
@@ -100,6 +104,7 @@ class ChunkIdentity(NamedTuple):
     stream: str
     tag: bytes
     stamp_key: bytes | None
+    is_provisional: bool = False
 
 
 def chunk_header_bytes(tag: bytes, stamp_key: bytes | None) -> int:
@@ -127,13 +132,17 @@ def pack_chunk_header(identity: ChunkIdentity, generation: int, life: bytes) -> 
             identity.stream.encode("ascii"),
             checksum,
             length,
-            len(tag),
+            _tag_word(tag, is_provisional=identity.is_provisional),
             key_bytes,
         )
 
     texts = tag + (key or b"")
     checksum = _chunk_checksum(packed(0) + texts, life)
     return (packed(checksum) + texts).ljust(length, b"\0")
+
+
+def _tag_word(tag: bytes, *, is_provisional: bool) -> int:
+    return len(tag) | (_PROVISIONAL if is_provisional else 0)
 
 
 def _chunk_checksum(header: bytes, life: bytes) -> int:
@@ -164,19 +173,27 @@ def slot_at(slot: int) -> int:
     return SLOT_BYTES * (1 + slot)
 
 
-def pack_slot(stream: str, tag: bytes, next_number: int, life: bytes) -> bytes:
+def pack_slot(
+    stream: str, tag: bytes, next_number: int, life: bytes, *, is_provisional: bool = False
+) -> bytes:
     """Return a slot for a stream that has not ended.
 
     Its checksum at `SLOT_CHECKSUM_AT` is what makes it count: written last, zeroed first.
     """
     name = stream.encode("ascii")
-    checksum = _slot_checksum(name, tag, life)
-    head = _SLOT.pack(next_number, 0, name, checksum, len(tag), 0)
+    word = _tag_word(tag, is_provisional=is_provisional)
+    checksum = _slot_checksum(name, word, tag, life)
+    head = _SLOT.pack(next_number, 0, name, checksum, word, 0)
     return (head + tag).ljust(SLOT_BYTES, b"\0")
 
 
-def _slot_checksum(stream: bytes, tag: bytes, life: bytes) -> int:
-    return zlib.crc32(stream + struct.pack("=H", len(tag)) + tag, zlib.crc32(life))
+def is_provisional_slot(raw: bytes) -> bool:
+    """Tell whether a slot's tag was to give way to another one."""
+    return bool(_SLOT.unpack_from(raw)[4] & _PROVISIONAL)
+
+
+def _slot_checksum(stream: bytes, tag_word: int, tag: bytes, life: bytes) -> int:
+    return zlib.crc32(stream + struct.pack("=H", tag_word) + tag, zlib.crc32(life))
 
 
 # -- reading: a segment ------------------------------------------------------------------------
@@ -315,7 +332,8 @@ def _header_at(data: bytes, offset: int, life: bytes) -> FoundChunk | None:
         return None
     fields = _CHUNK.unpack_from(data, offset)
     _, generation, extent, commit, state, raw_id, first, serial, opened_ns = fields[:9]
-    raw_stream, checksum, header_bytes, tag_bytes, key_bytes = fields[9:]
+    raw_stream, checksum, header_bytes, tag_word, key_bytes = fields[9:]
+    tag_bytes = tag_word & ~_PROVISIONAL
     key_length = 0 if key_bytes == _NO_STAMPS else key_bytes
     texts_at = offset + _CHUNK.size
     key_at = texts_at + tag_bytes
@@ -334,6 +352,7 @@ def _header_at(data: bytes, offset: int, life: bytes) -> FoundChunk | None:
         stream=raw_stream.decode("ascii", "replace"),
         tag=data[texts_at:key_at],
         stamp_key=None if key_bytes == _NO_STAMPS else data[key_at:end],
+        is_provisional=tag_word != tag_bytes,
     )
     words = (extent, commit >> 32, commit & 0xFFFFFFFF, state >> 32, state & 0xFFFFFFFF)
     return FoundChunk(offset, header_bytes, generation, *words, identity)
@@ -520,6 +539,7 @@ class FoundStream(NamedTuple):
         tag: The route.
         next_number: All numbers below were given out.
         end: The number of the acked end record, or 0.
+        is_provisional: Whether that tag was to give way to another one, not known yet.
     """
 
     slot: int
@@ -527,6 +547,7 @@ class FoundStream(NamedTuple):
     tag: bytes
     next_number: int
     end: int
+    is_provisional: bool
 
 
 @dataclass
@@ -587,12 +608,14 @@ def _read_slots(data: bytes, life: bytes, contents: StreamsContents) -> None:
         if len(raw) < SLOT_BYTES:
             contents.damages.append(Damage(at, len(data), "the streams are cut short"))
             return
-        next_number, end, stream, checksum, tag_bytes, _ = _SLOT.unpack_from(raw)
+        next_number, end, stream, checksum, tag_word, _ = _SLOT.unpack_from(raw)
+        tag_bytes = tag_word & ~_PROVISIONAL
         if checksum == 0:
             continue  # free, or being written for a stream that has no entry yet
         tag = raw[_SLOT.size : _SLOT.size + tag_bytes]
-        if tag_bytes > TAG_BYTES_MAX or checksum != _slot_checksum(stream, tag, life):
+        if tag_bytes > TAG_BYTES_MAX or checksum != _slot_checksum(stream, tag_word, tag, life):
             contents.damages.append(Damage(at, at + SLOT_BYTES, "a stream's slot is damaged"))
             continue
         name = stream.decode("ascii", "replace")
-        contents.streams.append(FoundStream(slot, name, tag, next_number, end))
+        is_provisional = tag_word != tag_bytes
+        contents.streams.append(FoundStream(slot, name, tag, next_number, end, is_provisional))

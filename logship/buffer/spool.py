@@ -139,7 +139,7 @@ class SpoolStorage:
 
     def open_chunk(self, stream: Stream, serial: int, opened_seconds: float, size: int) -> Chunk:
         """Return an empty chunk with room for an entry of `size` bytes."""
-        tag = well_formed(stream.tag).encode("utf-8")
+        tag = _packed_tag(stream)
         header_bytes = chunk_header_bytes(tag, self._stamp_key)
         segment = self._segment_for(header_bytes + size) if len(tag) <= TAG_BYTES_MAX else None
         chunk_id = new_chunk_id(self._random_bytes)
@@ -149,7 +149,14 @@ class SpoolStorage:
         opened_ns = self._time_ns()
         key = self._stamp_key
         identity = ChunkIdentity(
-            chunk_id, stream.next_number, serial, opened_ns, stream.id, tag, key
+            chunk_id,
+            stream.next_number,
+            serial,
+            opened_ns,
+            stream.id,
+            tag,
+            key,
+            stream.is_provisional,
         )
         header_at = segment.next_header_at()
         payload_at = header_at + header_bytes
@@ -172,6 +179,11 @@ class SpoolStorage:
         """Note that `number` was given out and will not be in any chunk."""
         if self._streams is not None:
             self._streams.note(stream, number + 1)
+
+    def tag_known(self, stream: Stream) -> None:
+        """Note the tag that a provisional one has given way to; headers keep what they say."""
+        if self._streams is not None:
+            self._streams.rename(stream, _packed_tag(stream))
 
     def repair(self, unsettled: Iterable[Chunk]) -> None:
         """Restore which chunks are live from those that the buffer knows."""
@@ -506,6 +518,10 @@ class Sync:
         while not self._stopped.wait(SYNC_SECONDS):
             with contextlib.suppress(OSError, ValueError):  # the volume fails; the life is left
                 self._life.sync()
+
+
+def _packed_tag(stream: Stream) -> bytes:
+    return well_formed(stream.tag).encode("utf-8")
 
 
 def _begin_life(path: Path, random_bytes: Callable[[int], bytes]) -> Life:

@@ -41,7 +41,9 @@ class Stream:
 
     Attributes:
         id: Twelve characters, random.
+        key: What producers name it by: its tag, but where that is not known at first.
         tag: The route of its records.
+        is_provisional: Whether another tag takes that one's place once it is known.
         next_number: The number that the next entry gets.
         accepted: Records of the application that were numbered.
         refused: Records that were turned away without a number.
@@ -57,6 +59,8 @@ class Stream:
         "chunk",
         "end",
         "id",
+        "is_provisional",
+        "key",
         "lost",
         "next_number",
         "refused",
@@ -67,10 +71,18 @@ class Stream:
     )
 
     def __init__(
-        self, tag: str, stamp_key: str | None, random_bytes: Callable[[int], bytes]
+        self,
+        tag: str,
+        stamp_key: str | None,
+        random_bytes: Callable[[int], bytes],
+        *,
+        key: str | None = None,
+        is_provisional: bool = False,
     ) -> None:
         self.id = urlsafe_b64encode(random_bytes(9)).decode("ascii")
+        self.key = tag if key is None else key
         self.tag = tag
+        self.is_provisional = is_provisional
         self.suffix = _suffix_template(stamp_key, self.id)
         self.next_number = 1
         self.accepted = 0

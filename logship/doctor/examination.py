@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import os
 import resource
 import stat
@@ -19,7 +20,7 @@ from logship.doctor.surroundings import (
     check_stop_timeout,
     check_tag,
 )
-from logship.ecs import read_task
+from logship.ecs import default_tag, read_task
 from logship.errors import SettingsError
 from logship.protocol.compression import compressor
 from logship.settings import Settings, memory_limit_bytes
@@ -43,8 +44,11 @@ async def examine(
     except SettingsError as error:
         yield Result("settings", Outcome.FAIL, str(error), "correct this variable first")
         return
-    yield _settings_result(settings)
     task = read_task(environ)
+    default = default_tag(settings, task)[0] or settings.tag
+    yield _settings_result(settings, default)
+    tag = sending.tag or default
+    sending = dataclasses.replace(sending, tag=tag)
     rates: list[float] = []
     for endpoint in settings.endpoints:
         examination = SidecarExamination(settings, endpoint, sending, task)
@@ -54,7 +58,7 @@ async def examine(
         if examination.bytes_per_second is not None:
             rates.append(examination.bytes_per_second)
     own = task.own if task else None
-    yield check_tag(sending.tag or settings.tag, environ, own)
+    yield check_tag(tag, environ, own)
     yield check_nofile(resource.getrlimit(resource.RLIMIT_NOFILE)[0])
     yield check_memory(settings, memory_limit_bytes(), workers)
     yield check_stop_timeout(settings, min(rates, default=None), workers)
@@ -81,7 +85,7 @@ def usable_settings(environ: Mapping[str, str]) -> Settings:
     return settings
 
 
-def _settings_result(settings: Settings) -> Result:
+def _settings_result(settings: Settings, tag: str) -> Result:
     if settings.disabled:
         return Result(
             "settings",
@@ -90,7 +94,7 @@ def _settings_result(settings: Settings) -> Result:
             "unset it where records are wanted",
         )
     endpoints = ", ".join(map(str, settings.endpoints))
-    return Result("settings", Outcome.OK, f"{endpoints}, tag {settings.tag!r}")
+    return Result("settings", Outcome.OK, f"{endpoints}, tag {tag!r}")
 
 
 def describe_descriptor(descriptor: int) -> str:

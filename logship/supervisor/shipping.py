@@ -16,9 +16,9 @@ from collections.abc import Callable
 from logship.background import BackgroundClient
 from logship.buffer.counters import DrainReport
 from logship.drain import DrainPlan
-from logship.ecs import TaskNews
 from logship.settings import Settings
 from logship.supervisor.inlet import Inlet, Read
+from logship.tasknews import TaskNews
 
 PUSH_BACK_SECONDS = 60.0
 """The default of `block_seconds_max` under `run`: a pipe may push back longer than a log call."""

@@ -252,7 +252,7 @@ def slots_checksum_torn(patch: pytest.MonkeyPatch) -> None:
         checksum = packed[SLOT_CHECKSUM_AT : SLOT_CHECKSUM_AT + 4]
         self._mapping[checksum_at : checksum_at + 4] = checksum
         self._users[slot : slot + 1] = [stream]
-        self._slots = {user.id: index for index, user in enumerate(self._users)}
+        self._number_users()
 
     patch.setattr(StreamsFile, "add", add)
 

@@ -115,6 +115,11 @@ class WatchedFiles:
         """Return the bytes of all segments as a crash would leave them now."""
         return [bytes(each) for each in self._mappings if each[:8] == b"LGSPSEG\n"]
 
+    def streams(self) -> bytes:
+        """Return the bytes of the file `streams` in the same way."""
+        (found,) = (bytes(each) for each in self._mappings if each[:8] == b"LGSPSTR\n")
+        return found
+
 
 class _Watched:
     def __init__(self, files: WatchedFiles, mapping: mmap.mmap) -> None:

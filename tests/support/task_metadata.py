@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -81,6 +82,7 @@ class TaskMetadata:
         answers: The bodies by path.
         status: Of every answer.
         is_silent: Whether it accepts and then says nothing until it is closed.
+        may_answer: While it is not set, every answer waits for it.
         was_asked: Set once somebody asked.
     """
 
@@ -89,6 +91,8 @@ class TaskMetadata:
         self.answer(own, task(own) if whole is None else whole)
         self.status = 200
         self.is_silent = False
+        self.may_answer = threading.Event()
+        self.may_answer.set()
         self.was_asked = threading.Event()
         self._closed = threading.Event()
         endpoint = self
@@ -99,6 +103,11 @@ class TaskMetadata:
                 if endpoint.is_silent:
                     endpoint._closed.wait()
                     return
+                endpoint.may_answer.wait()
+                with contextlib.suppress(OSError):  # whoever asked has given up waiting
+                    self._answer()
+
+            def _answer(self) -> None:
                 body = endpoint.answers.get(self.path)
                 self.send_response(404 if body is None else endpoint.status)
                 self.send_header("Content-Type", "application/json")
@@ -122,6 +131,11 @@ class TaskMetadata:
         }
 
     @property
+    def firelens_environ(self) -> dict[str, str]:
+        """What ECS sets in a container with the log driver awsfirelens, but for the port."""
+        return {**self.environ, "FLUENT_HOST": "127.0.0.1"}
+
+    @property
     def environ(self) -> dict[str, str]:
         """What ECS sets in the container."""
         return {VARIABLE: f"http://127.0.0.1:{self._server.server_address[1]}/v4/id"}
@@ -136,6 +150,7 @@ class TaskMetadata:
         trace: TracebackType | None,
     ) -> None:
         self._closed.set()
+        self.may_answer.set()
         self._server.shutdown()
         self._server.server_close()
         self._thread.join()

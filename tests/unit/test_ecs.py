@@ -2,9 +2,22 @@
 
 from __future__ import annotations
 
+import os
+import threading
+from typing import Any
+
 import pytest
 
-from logship.ecs import VARIABLE, TaskContainer, TaskReader, read_task, stderr_risk
+from logship.ecs import (
+    VARIABLE,
+    AwaitedTag,
+    TaskContainer,
+    TaskReader,
+    default_tag,
+    read_task,
+    stderr_risk,
+)
+from logship.settings import Settings
 from tests.support.task_metadata import TASK_ARN, TASK_ID, TaskMetadata, container, task
 from tests.support.waiting import wait_until
 
@@ -17,7 +30,6 @@ def test_the_task_as_the_endpoint_tells_it() -> None:
     assert found is not None
     assert found.own.log_options == {"mode": "blocking"}
     assert [each.name for each in found.others] == ["sidecar"]
-    assert found.firelens_tag == f"app-firelens-{TASK_ID}"
     assert found.fields == {
         "ecs_cluster": "arn:aws:ecs:eu-central-1:123456789012:cluster/shop",
         "ecs_task_arn": TASK_ARN,
@@ -77,20 +89,95 @@ def test_nobody_listens() -> None:
 
 def test_outside_of_ecs_nobody_is_asked_and_no_thread_begun() -> None:
     reader = TaskReader({VARIABLE: ""})
+    before = threading.enumerate()
     reader.start()
-    assert reader._thread is None
+    assert threading.enumerate() == before
+    assert reader.is_over
 
 
-def test_a_child_reads_what_its_parent_had_only_begun_to() -> None:
+def test_a_child_reads_what_its_parent_had_only_begun_to(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     with TaskMetadata(OWN) as metadata:
         metadata.is_silent = True
         reader = TaskReader(metadata.environ)
         reader.start()
         assert metadata.was_asked.wait(30)
         metadata.is_silent = False
-        reader.after_fork_in_child()
+        in_child = os.getpid() + 1
+        monkeypatch.setattr(os, "getpid", lambda: in_child)
+        assert not reader.is_over
         reader.start()
         wait_until(lambda: reader.task is not None, "the task is known")
+        assert reader.is_over
+
+
+def test_an_endpoint_that_fails_at_first_is_asked_again() -> None:
+    with TaskMetadata(OWN) as metadata:
+        metadata.status = 500
+        reader = TaskReader(metadata.environ)
+        reader.start()
+        assert metadata.was_asked.wait(30)
+        assert not reader.is_over
+        told = threading.Event()
+        reader.when_over(told.set)
+        metadata.status = 200
+        assert told.wait(30)
+        assert reader.task is not None
+
+
+def test_one_that_goes_on_failing_is_given_up() -> None:
+    with TaskMetadata(OWN) as metadata:
+        metadata.status = 500
+        reader = TaskReader(metadata.environ, seconds_max=0.0)
+        reader.start()
+        wait_until(lambda: reader.is_over, "it is given up")
+    assert reader.task is None
+
+
+FIRELENS = container("app", "awsfirelens")
+BESIDE = container("other", "awsfirelens")
+
+
+@pytest.mark.parametrize(
+    ("own", "others", "tag", "word"),
+    [
+        (FIRELENS, [], f"app-firelens-{TASK_ID}", ""),
+        (container("app", None), [], f"app-firelens-{TASK_ID}", ""),
+        (container("app"), [BESIDE], "web", f"LOGSHIP_TAG=other-firelens-{TASK_ID}"),
+        (container("app"), [container("sidecar")], "web", ""),
+    ],
+    ids=["routed", "of an old agent", "not routed", "no FireLens"],
+)
+def test_the_default_tag_of_a_task(
+    own: dict[str, Any], others: list[dict[str, Any]], tag: str, word: str
+) -> None:
+    with TaskMetadata(own, task(own, *others)) as metadata:
+        found = read_task(metadata.environ)
+    chosen, warning = default_tag(Settings(tag="web", firelens_tag=True), found)
+    assert chosen == tag
+    assert word in warning
+    assert bool(word) == bool(warning)
+    assert default_tag(Settings(tag="web"), found) == ("web", "")
+
+
+def test_without_metadata_there_is_no_default_tag_and_a_warning() -> None:
+    chosen, warning = default_tag(Settings(tag="web", firelens_tag=True), None)
+    assert chosen is None
+    assert "metadata do not answer" in warning
+
+
+def test_a_drain_waits_for_a_part_of_its_budget_only() -> None:
+    with TaskMetadata(OWN) as metadata:
+        metadata.is_silent = True
+        awaited = AwaitedTag(TaskReader(metadata.environ), is_wanted=True)
+        awaited.begin(100.0, lambda: None)
+        assert not awaited.is_due(104.9)
+        awaited.limit(100.0, 2.0)
+        assert not awaited.is_due(100.2)
+        assert awaited.is_due(100.4)
+        awaited.limit(101.0, 30.0)
+        assert awaited.is_due(100.4), "a longer budget takes nothing back"
 
 
 @pytest.mark.parametrize(

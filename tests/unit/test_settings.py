@@ -29,6 +29,7 @@ FROM_ENVIRONMENT: dict[str, tuple[str, Any]] = {
         ),
     ),
     "tag": ("web", "web"),
+    "firelens_tag": ("on", True),
     "message_key": ("log", "log"),
     "buffer_bytes_max": ("1048576", MIB),
     "chunk_bytes_max": ("4096", 4096),
@@ -220,6 +221,25 @@ def test_what_is_no_endpoint_is_named(text: str) -> None:
 )
 def test_firelens_tells_where_its_sidecar_is(environ: dict[str, str], endpoint: str) -> None:
     assert [str(each) for each in Settings.from_env(environ).endpoints] == [endpoint]
+
+
+@pytest.mark.parametrize(
+    ("environ", "chosen", "is_awaited"),
+    [
+        ({}, {}, True),
+        ({"LOGSHIP_TAG": ""}, {}, True),
+        ({"LOGSHIP_TAG": "web"}, {}, False),
+        ({}, {"tag": "web"}, False),
+        ({"FLUENT_HOST": ""}, {}, False),
+        ({"ECS_CONTAINER_METADATA_URI_V4": ""}, {}, False),
+        ({"LOGSHIP_FIRELENS_TAG": "off"}, {}, False),
+    ],
+)
+def test_under_firelens_the_tag_is_found_out_where_none_is_given(
+    environ: dict[str, str], chosen: dict[str, str], is_awaited: bool
+) -> None:
+    firelens = {"FLUENT_HOST": "127.0.0.1", "ECS_CONTAINER_METADATA_URI_V4": "http://h/v4/id"}
+    assert Settings.from_env({**firelens, **environ}, **chosen).firelens_tag is is_awaited
 
 
 def test_a_broken_firelens_port_is_an_error() -> None:

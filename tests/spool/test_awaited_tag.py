@@ -1,0 +1,147 @@
+"""Shows that what a process left before it knew its tag goes by the best one that is known."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from logship.buffer.buffer import DEFAULT_ROUTE, Buffer
+from logship.buffer.leftovers import AdoptedChunk, Leftovers, Waiting, settle
+from logship.buffer.segments import read_streams
+from logship.protocol.entries import unpack_entries
+from tests.spool.spools import WatchedFiles, buffer_on, offer, storage_in
+
+TAG = "app-firelens-5f0c"
+OTHER = "other-firelens-5f0c"
+PROVISIONAL = "program"
+
+
+def leave(path: Path, fill: Callable[[Buffer], None]) -> None:
+    """Leave on a spool what a process that is killed after `fill` leaves."""
+    storage = storage_in(path)
+    fill(buffer_on(storage, awaited_tag=PROVISIONAL))
+    storage.abandon()  # gives up the lock, and nothing else, as death does
+
+
+def log(buffer: Buffer, count: int, first: int = 0) -> None:
+    for number in range(first, first + count):
+        assert offer(buffer, f"m{number}", DEFAULT_ROUTE, 100)
+
+
+def shipped(leftovers: Leftovers) -> list[tuple[str, str]]:
+    """Ship all of it; return each record's tag and marker."""
+    found: list[tuple[str, str]] = []
+    unacked: list[AdoptedChunk] = []
+    while (step := leftovers.step()) is not Waiting.FOR_DEATHS:
+        if isinstance(step, AdoptedChunk):
+            unacked.append(step)
+            records = [record for _, record in unpack_entries(step.data)]
+            found += [(step.stream.tag, record["message"]) for record in records]
+        elif step is Waiting.FOR_ACKS:
+            chunk = unacked.pop(0)
+            chunk.state = chunk.state.SETTLED
+            settle(chunk)
+    return found
+
+
+def all_of(tag: str, count: int) -> list[tuple[str, str]]:
+    records = [(tag, f"m{number}") for number in range(count)]
+    return [*records, (tag, "logship: stream closed")]
+
+
+def test_a_tag_that_was_never_known_is_the_one_that_routes_here(tmp_path: Path) -> None:
+    leave(tmp_path, lambda buffer: log(buffer, 50))
+    assert shipped(Leftovers(tmp_path, default_tag=lambda: OTHER)) == all_of(OTHER, 50)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_and_the_provisional_one_where_none_is_known(tmp_path: Path) -> None:
+    leave(tmp_path, lambda buffer: log(buffer, 50))
+    leftovers = Leftovers(tmp_path)
+    assert shipped(leftovers) == all_of(PROVISIONAL, 50)
+    (note,) = leftovers.counters.notes
+    assert note.endswith("was never known; it is shipped as 'program'")
+
+
+def test_one_that_had_become_known_is_known_from_the_spool(tmp_path: Path) -> None:
+    def fill(buffer: Buffer) -> None:
+        log(buffer, 30)
+        buffer.resolve_tag(TAG)
+        log(buffer, 20, first=30)
+
+    leave(tmp_path, fill)
+    leftovers = Leftovers(tmp_path, default_tag=lambda: OTHER)
+    assert shipped(leftovers) == all_of(TAG, 50)
+    assert leftovers.counters.notes == []
+
+
+def test_also_before_anything_was_logged_under_it(tmp_path: Path) -> None:
+    def fill(buffer: Buffer) -> None:
+        log(buffer, 30)
+        buffer.resolve_tag(TAG)
+
+    leave(tmp_path, fill)
+    assert shipped(Leftovers(tmp_path, default_tag=lambda: OTHER)) == all_of(TAG, 30)
+
+
+def test_where_the_file_of_streams_is_gone_a_later_chunk_tells_it(tmp_path: Path) -> None:
+    def fill(buffer: Buffer) -> None:
+        log(buffer, 30)
+        buffer.resolve_tag(TAG)
+        buffer.seal_all()
+        log(buffer, 20, first=30)
+
+    leave(tmp_path, fill)
+    (life,) = tmp_path.iterdir()
+    (life / "streams").unlink()
+    assert shipped(Leftovers(tmp_path, default_tag=lambda: OTHER)) == all_of(TAG, 50)
+
+
+def test_what_went_by_the_provisional_one_may_be_routed_after_all(tmp_path: Path) -> None:
+    def fill(buffer: Buffer) -> None:
+        log(buffer, 30)
+        buffer.resolve_tag(None)
+        log(buffer, 20, first=30)
+
+    leave(tmp_path, fill)
+    assert shipped(Leftovers(tmp_path, default_tag=lambda: OTHER)) == all_of(OTHER, 50)
+
+
+def test_a_tag_of_ones_own_stays(tmp_path: Path) -> None:
+    def fill(buffer: Buffer) -> None:
+        for number in range(9):
+            assert offer(buffer, f"m{number}", "web")
+
+    leave(tmp_path, fill)
+    assert shipped(Leftovers(tmp_path, default_tag=lambda: OTHER)) == all_of("web", 9)
+
+
+@pytest.mark.parametrize("others", [0, 3])
+def test_a_crash_at_any_store_while_it_is_noted(tmp_path: Path, others: int) -> None:
+    files = WatchedFiles()
+    storage = storage_in(tmp_path, mapper=files.map)
+    buffer = buffer_on(storage, awaited_tag=PROVISIONAL)
+    log(buffer, 30)
+    for number in range(others):
+        assert offer(buffer, "other", f"tag{number}")
+    assert storage._life is not None
+    life, seen = storage._life.id, []
+
+    def crash() -> None:
+        contents = read_streams(files.streams(), life)
+        assert contents.damages == []
+        slots = [each for each in contents.streams if each.tag in (b"program", TAG.encode())]
+        assert slots, "the stream is nowhere"
+        assert all((each.tag == b"program") is each.is_provisional for each in slots)
+        seen.append(tuple(each.tag for each in slots))
+
+    files.after_store = crash
+    buffer.resolve_tag(TAG)
+    assert (b"program",) in seen
+    assert seen[-1] == (TAG.encode(),)
+    stores = len(seen)
+    buffer.resolve_tag(TAG)
+    assert len(seen) == stores, "done again, it changes nothing"
+    storage.close()

@@ -1,0 +1,182 @@
+"""Shows that chunks without a known tag wait for it, alone, and lose nothing by it."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from logship.buffer.buffer import DEFAULT_ROUTE, Buffer, Outcome
+from logship.testing import ManualClock
+from tests.unit.accounts import Sink, Wakes, a_buffer, body, check
+from tests.unit.interruptions import every_point
+
+TAG = "app-firelens-5f0c"
+
+
+def awaiting(**options: Any) -> Buffer:
+    """Return a buffer that does not know its default tag."""
+    return a_buffer(awaited_tag="program", **options)
+
+
+def offer(buffer: Buffer, count: int, tag: str = DEFAULT_ROUTE, first: int = 0) -> None:
+    for number in range(first, first + count):
+        assert buffer.offer(tag, body(number)) is Outcome.ACCEPTED
+
+
+def tags(sink: Sink) -> set[str]:
+    return {chunk.stream.tag for chunk in sink.taken}
+
+
+def test_what_has_no_tag_is_numbered_at_once_and_waits() -> None:
+    buffer = awaiting()
+    sink = Sink(buffer)
+    offer(buffer, 100)  # several chunks of them
+    buffer.seal_all()
+    sink.take_all()
+    assert sink.taken == []
+    assert not buffer.has_sealed()
+    assert buffer.counters.accepted == 100
+    buffer.resolve_tag(TAG)
+    assert buffer.has_sealed()
+    sink.take_all()
+    assert tags(sink) == {TAG}
+    assert [chunk.first for chunk in sink.taken] == sorted(chunk.first for chunk in sink.taken)
+    sink.drain()
+    assert [record["n"] for record in sink.acked] == list(range(100))
+    check(buffer, sink.acked)
+
+
+def test_records_with_a_tag_of_their_own_do_not_wait() -> None:
+    buffer = awaiting()
+    sink = Sink(buffer)
+    offer(buffer, 40)
+    offer(buffer, 40, tag="web")
+    buffer.seal_all()
+    assert buffer.has_sealed()
+    sink.take_all()
+    assert tags(sink) == {"web"}
+    sink.drain()
+    assert len(sink.acked) == 40
+
+
+def test_they_are_due_in_their_time_though_older_ones_wait() -> None:
+    clock, wakes = ManualClock(), Wakes()
+    buffer = awaiting(monotonic=clock, wake=wakes)
+    offer(buffer, 1)
+    assert buffer.next_deadline_seconds() is None
+    assert wakes.count == 0, "there was nothing to do for the shipper"
+    clock.advance(1.0)
+    offer(buffer, 1, tag="web", first=1)
+    assert wakes.count == 1
+    assert buffer.next_deadline_seconds() == clock() + 0.2
+    clock.advance(0.3)
+    buffer.seal_due(clock())
+    sink = Sink(buffer)
+    sink.take_all()
+    assert tags(sink) == {"web"}
+
+
+def test_what_waits_grows_and_is_due_once_the_tag_is_known() -> None:
+    clock = ManualClock()
+    buffer = awaiting(monotonic=clock)
+    offer(buffer, 1)
+    clock.advance(1.0)
+    buffer.seal_due(clock())
+    offer(buffer, 1, first=1)
+    buffer.resolve_tag(TAG)
+    assert buffer.next_deadline_seconds() is not None
+    buffer.seal_due(clock())
+    (chunk,) = buffer.unsettled()
+    assert chunk.entries == 2
+    assert buffer.take() is chunk
+
+
+def test_without_an_answer_the_provisional_tag_has_to_do() -> None:
+    buffer = awaiting()
+    sink = Sink(buffer)
+    offer(buffer, 30)
+    buffer.resolve_tag(None)
+    offer(buffer, 30, first=30)
+    sink.drain()
+    assert len(sink.acked) == 60
+    (stream,) = buffer.report("end", 0.0).streams
+    assert stream.tag == "program"
+
+
+def test_producers_go_on_as_before_and_keep_their_stream() -> None:
+    buffer = awaiting()
+    offer(buffer, 3)
+    buffer.resolve_tag(TAG)
+    offer(buffer, 3, first=3)
+    buffer.close_intake()
+    (stream,) = buffer.report("end", 0.0).streams
+    assert (stream.tag, stream.accepted, stream.last) == (TAG, 6, 7)
+
+
+def test_a_stream_that_ended_meanwhile_gets_the_tag_too() -> None:
+    buffer = awaiting()
+    sink = Sink(buffer)
+    offer(buffer, 3)
+    buffer.close_intake()
+    sink.take_all()
+    assert sink.taken == []
+    buffer.resolve_tag(TAG)
+    sink.take_all()
+    assert tags(sink) == {TAG}
+
+
+def test_a_lane_leads_into_a_chunk_that_waits() -> None:
+    buffer = awaiting(chunk_bytes_max=10_000)
+    offer(buffer, 3)
+    assert DEFAULT_ROUTE in buffer._lanes
+    buffer.resolve_tag(TAG)
+    offer(buffer, 3, first=3)
+    assert DEFAULT_ROUTE in buffer._lanes
+
+
+def test_the_oldest_may_be_dropped_while_it_waits() -> None:
+    buffer = awaiting()
+    offer(buffer, 40)
+    assert buffer.drop_oldest()
+    offer(buffer, 1, first=40)
+    buffer.resolve_tag(TAG)
+    sink = Sink(buffer)
+    sink.drain()
+    check(buffer, sink.acked)
+    assert any("logship_gap" in record for record in sink.acked)
+
+
+class SignalRaised(BaseException):
+    """What a signal handler may raise anywhere."""
+
+
+def stop() -> None:
+    raise SignalRaised
+
+
+@pytest.mark.parametrize("tag", [TAG, None])
+def test_interrupted_anywhere_it_can_be_done_again(tag: str | None) -> None:
+    scenes: list[Buffer] = []
+
+    def prepare() -> tuple[Callable[[], object], Callable[[], object]]:
+        buffer = awaiting()
+        offer(buffer, 40)
+        scenes.append(buffer)
+        return lambda: buffer.resolve_tag(tag), stop
+
+    for run in every_point(prepare, at_signal_points=True):
+        with contextlib.suppress(SignalRaised):
+            run()
+        buffer = scenes[-1]
+        buffer.resolve_tag(tag)
+        offer(buffer, 1, first=40)
+        sink = Sink(buffer)
+        buffer.seal_all()
+        sink.take_all()
+        assert tags(sink) == {tag or "program"}
+        sink.drain()
+        assert [record["n"] for record in sink.acked] == list(range(41))
+        check(buffer, sink.acked)
