@@ -13,7 +13,11 @@ from logship.settings import Settings
 
 
 @click.command()
-@click.option("--tag", help="Route of the records (default: LOGSHIP_TAG, else 'logship').")
+@click.option(
+    "--tag",
+    help="Route of the records (default: LOGSHIP_TAG, else FireLens' own for this container, "
+    "else 'logship').",
+)
 @click.option(
     "--stop-timeout",
     type=float,

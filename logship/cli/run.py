@@ -53,7 +53,11 @@ def _read_receipt(ctx: click.Context, param: click.Parameter, value: Path | None
 
 @click.command(context_settings={"allow_interspersed_args": False})
 @click.argument("words", metavar="-- CMD [ARGUMENT]...", nargs=-1, type=click.UNPROCESSED)
-@click.option("--tag", help="Route of the records (default: LOGSHIP_TAG, else CMD's name).")
+@click.option(
+    "--tag",
+    help="Route of the records (default: LOGSHIP_TAG, else FireLens' own for this container, "
+    "else CMD's name).",
+)
 @click.option(
     "--stop-timeout",
     type=float,

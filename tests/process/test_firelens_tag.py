@@ -35,6 +35,18 @@ LOGS_AT_ONCE = """
     log()
 """
 
+LOGS_BESIDE = """
+    import logship
+    from application import log, ready, wait_for
+    client = logship.install(level="INFO")
+    for _ in range(1000):
+        log()
+    client.emit({"message": "this one does not wait"}, "web")
+    ready()
+    wait_for("end")
+    log()
+"""
+
 ENDS_AT_ONCE = """
     import atexit
     import logship
@@ -137,15 +149,17 @@ def spooled(is_spooled: bool, path: Path) -> dict[str, Any]:
 def test_records_of_before_go_by_the_right_tag(
     task: Task, tmp_path: Path, is_spooled: bool
 ) -> None:
-    program = task.start(LOGS_AT_ONCE, **spooled(is_spooled, tmp_path))
+    program = task.start(LOGS_BESIDE, **spooled(is_spooled, tmp_path))
     program.until_ready()
-    assert task.receiver.records() == []
+    # It was logged last, and has lingered and come: what it did not come with waits.
+    (first,) = task.receiver.wait_for_records(1)
+    assert first["tag"] == "web"
     task.metadata.may_answer.set()
-    task.receiver.wait_for_records(1000)
+    task.receiver.wait_for_records(1001)
     program.let_go("end")
     ended = program.end()
     assert ended.returncode == 0
-    assert task.tags == {TAG}
+    assert task.tags == {TAG, "web"}
     assert [each for each in ended.warnings if "tag" in each] == []
     task.assert_complete(ended)
 
