@@ -39,12 +39,12 @@ def _read_pattern(ctx: click.Context, param: click.Parameter, value: str | None)
 
 def _read_receipt(ctx: click.Context, param: click.Parameter, value: Path | None) -> Path | None:
     """Check that a receipt can be written, and take away an old one that could be mistaken."""
+    from logship.supervisor.receipt import prepare  # noqa: PLC0415 - asyncio and all
+
     if value is None:
         return None
     try:
-        if not os.access(value.parent, os.W_OK | os.X_OK):
-            raise PermissionError(f"{value.parent} is no directory that can be written")
-        value.unlink(missing_ok=True)
+        prepare(value)
     except OSError as error:
         text = f"no receipt can be written to {value}: {error}"
         raise click.BadParameter(text, ctx, param) from None

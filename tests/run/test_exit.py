@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from pathlib import Path
 
@@ -67,6 +68,25 @@ def test_the_receipt_is_the_drain_report_and_replaces_an_older_one(
     assert found["command"][:2] == ["sh", "-c"]
     assert [each.name for each in receipt.parent.glob("*.part")] == []
     both.assert_proved(receipt)
+
+
+def test_a_receipt_for_a_stream_is_written_into_it(runs: Runs, tmp_path: Path) -> None:
+    """Root could rename a file over `/dev/stdout`; nobody can over what stands for it here."""
+    ended = runs.command("echo", "a", options=("--receipt", "/proc/self/fd/1"))
+    assert ended.returncode == 0
+    assert json.loads(ended.stdout)["acked"] == 1
+    fifo = tmp_path / "fifo"
+    os.mkfifo(fifo)
+    reader = os.open(fifo, os.O_RDONLY | os.O_NONBLOCK)
+    try:
+        runs.command("echo", "b", options=("--receipt", str(fifo)))
+        assert json.loads(os.read(reader, 65536))["acked"] == 1
+    finally:
+        os.close(reader)
+    ended = runs.command("echo", "c", options=("--receipt", str(fifo)))
+    assert ended.returncode == 0
+    assert b"cannot write the receipt" in ended.stderr
+    assert fifo.is_fifo()
 
 
 def test_a_loss_is_on_the_receipt_and_can_be_the_exit_code(both: Runs, receipt: Path) -> None:
