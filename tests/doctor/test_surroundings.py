@@ -23,6 +23,8 @@ from logship.doctor.surroundings import (
 from logship.ecs import VARIABLE, TaskContainer, read_task
 from logship.settings import MIB, Settings
 from tests.doctor.conftest import JsonServer, ask
+from tests.support.servers import EmbeddedReceiver
+from tests.support.task_metadata import TASK_ID, TaskMetadata, container
 
 
 @pytest.mark.parametrize(
@@ -248,3 +250,18 @@ def test_the_json_says_what_the_exit_code_says() -> None:
     result = CliRunner().invoke(command, ["--json", "--no-send"], env={"LOGSHIP_TAG": "\n"})
     assert result.exit_code == 1
     assert json.loads(result.output)["healthy"] is False
+
+
+@pytest.mark.parametrize(("driver", "outcome"), [("awsfirelens", "ok"), (None, "fail")])
+def test_the_default_tag_is_the_one_that_the_application_will_have(
+    sidecar: EmbeddedReceiver, driver: str | None, outcome: str
+) -> None:
+    tag = f"app-firelens-{TASK_ID}"
+    environ = {"LOGSHIP_TAG": "", "FLUENT_HOST": "127.0.0.1", "endpoints": sidecar.endpoint}
+    with TaskMetadata(container("app", driver)) as metadata:
+        if driver is None:
+            metadata.status = 500
+        told = ask("--burst", "0", **environ, **metadata.environ)
+    assert told.outcome("tag") == outcome
+    assert (tag in told["settings"]["text"]) is (driver is not None)
+    assert (f"tag {tag!r}, acked" in told["record"]["text"]) is (driver is not None)
