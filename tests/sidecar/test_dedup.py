@@ -75,9 +75,13 @@ def test_the_same_resends_are_duplicates_without_it(connect: Connect, tmp_path: 
 def test_a_chunk_that_the_buffer_refused_is_no_duplicate_when_it_comes_again(
     connect: Connect, tmp_path: Path
 ) -> None:
-    """A filter in front of the buffer would have seen its numbers already, and lose it."""
+    """A filter in front of the buffer would have seen its numbers already, and lose it.
+
+    What is full is written three seconds later, not at once, so that the buffer overflows however
+    slowly this machine fills it.
+    """
     buffer = "@type memory\nchunk_limit_size 16k\ntotal_limit_size 64k\nflush_mode interval\n"
-    buffer += "flush_interval 3s\nflush_thread_interval 0.1\noverflow_action throw_exception"
+    buffer += "flush_interval 3s\nflush_thread_interval 3\noverflow_action throw_exception"
     configuration = small_buffered(tmp_path, buffer)
     ledger = Ledger()
     with DeployedFluentd(tmp_path / "server", configuration=configuration) as server:
