@@ -28,6 +28,7 @@ from logship.drain import DrainPlan
 from logship.errors import BufferFull, ClientClosed
 from logship.forkmark import fork_mark
 from logship.lastresort import LastResort
+from logship.protocol.entries import TextPacker
 from logship.settings import Settings
 from logship.threads import OwnThread
 
@@ -123,6 +124,16 @@ class BackgroundClient:
             self._begin_anew()
         return self._client.emit(record, tag, time_ns=time_ns)
 
+    def text_packer(self, text_key: str, name_keys: tuple[str, str]) -> TextPacker | None:
+        """Return what packs records for `emit_entry`; see `Client.text_packer`."""
+        return self._client.text_packer(text_key, name_keys)
+
+    def emit_entry(self, body: bytes, tag: str | None = None) -> bool:
+        """Put a packed record into the buffer; see `Client.emit_entry`."""
+        if not self._here[0]:
+            self._begin_anew()
+        return self._client.emit_entry(body, tag)
+
     def send(
         self,
         record: Record,
@@ -144,9 +155,9 @@ class BackgroundClient:
             BufferFull: No space came free in time, or this is an event loop's thread, which
                 must not wait.
         """
-        if self.settings.disabled:
-            return
-        if self.client.send_now(record, tag, time_ns=time_ns):
+        if not self._here[0]:
+            self._begin_anew()
+        if self._client.send_now(record, tag, time_ns=time_ns):
             return
         if not may_wait_here():
             raise BufferFull("the buffer is full, and an event loop's thread must not wait for it")

@@ -23,7 +23,7 @@ import tenacity
 from logship import living
 from logship.buffer.buffer import DEFAULT_ROUTE, Buffer, BufferBusy, Outcome
 from logship.buffer.chunk import Chunk
-from logship.buffer.counters import Counters, DrainReport, FlushReport
+from logship.buffer.counters import DrainReport, FlushReport
 from logship.buffer.leftovers import AdoptedChunk, Leftovers, Waiting, refuse, settle
 from logship.buffer.lives import is_supervised
 from logship.buffer.overflow import Admission
@@ -47,7 +47,7 @@ from logship.lastresort import LastResort, SpillCost, spilled_lines
 from logship.metering import process
 from logship.metering.meter import Meter
 from logship.protocol.compression import compressor
-from logship.protocol.entries import pack_record, pack_truncated
+from logship.protocol.entries import TextPacker, pack_record, pack_truncated
 from logship.protocol.frames import AckReader, AnswerError, frame_parts
 from logship.settings import RECORD_BYTES_MAX, Endpoint, Settings, program_name
 from logship.transport import Connection, SocketTransport, Transport, is_loopback, tls_context
@@ -61,6 +61,7 @@ those that no server takes wait here for one that it does take, and the proof.""
 
 _ADOPTION_STEPS = 4
 _ACCEPTED = Outcome.ACCEPTED
+_now_ns = time.time_ns
 
 Record = Mapping[Any, Any]
 
@@ -129,7 +130,11 @@ class Client:
         ).admit_after
         self._spill_cost = SpillCost(SPILL_SECONDS_PER_BYTE)
         # What `emit` asks of others is looked up once.
-        self._pack = _RecordPacker(settings, self.buffer.counters).pack
+        self._pack = pack_record if settings.redact is None else _redacting(settings.redact)
+        self._extra_fields = int(settings.stamp)
+        self._also_reserved = _also_reserved(settings)
+        # Whatever comes, two records must fit into the smallest buffer, or one could block it.
+        self._body_bytes_max = min(RECORD_BYTES_MAX, settings.buffer_bytes_max // 2)
         known_tag, _ = default_tag(settings, self._awaited_tag.task)
         self._tag = DEFAULT_ROUTE if waits_for_tag else known_tag or settings.tag
         self._disabled = settings.disabled
@@ -226,11 +231,37 @@ class Client:
         if self._disabled:
             return False
         try:
-            body = self._pack(record, time_ns)
+            if time_ns is None:
+                time_ns = _now_ns()
+            body = self._pack(record, time_ns, self._extra_fields, self._also_reserved)
+            if len(body) > self._body_bytes_max:
+                body = self._cut(record, time_ns)
             tag = self._tag if tag is None else self._route(tag)
             outcome = self._put(tag, body)
             return outcome is _ACCEPTED or self._admit_after(outcome, tag, body)
         except Exception as error:  # noqa: BLE001 - logging must not break the application
+            self._warn_of_a_bug("emit", error)
+            return False
+
+    def text_packer(self, text_key: str, name_keys: tuple[str, str]) -> TextPacker | None:
+        """Return what packs records of a text and two names for `emit_entry`.
+
+        None where this client must see each record: to redact it, to rename its fields, or to do
+        nothing with it.
+        """
+        keys = {text_key, *name_keys}
+        reserved = self._also_reserved | {key for key in keys if key.startswith("logship_")}
+        if self._disabled or self.settings.redact is not None or keys & reserved or len(keys) < 3:
+            return None
+        return TextPacker(text_key, name_keys, self._extra_fields)
+
+    def emit_entry(self, body: bytes, tag: str | None = None) -> bool:
+        """Put a record into the buffer that such a packer packed, as `emit` does with others."""
+        try:
+            tag = self._tag if tag is None else self._route(tag)
+            outcome = self._put(tag, body)
+            return outcome is _ACCEPTED or self._admit_after(outcome, tag, body)
+        except Exception as error:  # noqa: BLE001 - as above
             self._warn_of_a_bug("emit", error)
             return False
 
@@ -247,7 +278,7 @@ class Client:
         """
         if self.settings.disabled:
             return
-        body = self._pack(record, time_ns)
+        body = self._packed(record, time_ns)
         while True:
             space: asyncio.Future[None] = asyncio.get_running_loop().create_future()
             try:
@@ -271,7 +302,9 @@ class Client:
         Raises:
             ClientClosed: The client takes no more records.
         """
-        return self._offer(tag, self._pack(record, time_ns))
+        if self._disabled:
+            return True
+        return self._offer(tag, self._packed(record, time_ns))
 
     async def flush(self, timeout: float | None = None) -> FlushReport:  # noqa: ASYNC109 - contract
         """Wait until everything accepted so far is acked.
@@ -468,11 +501,26 @@ class Client:
         """Return the tag to use; a caller's mistake must not reach the shipper."""
         return str(tag) if tag else self._tag
 
+    def _packed(self, record: Record, time_ns: int | None) -> bytes:
+        """Return the beginning of the entry, as `emit` does; it is now where no time is given."""
+        if time_ns is None:
+            time_ns = _now_ns()
+        body = self._pack(record, time_ns, self._extra_fields, self._also_reserved)
+        return body if len(body) <= self._body_bytes_max else self._cut(record, time_ns)
+
+    def _cut(self, record: Record, time_ns: int) -> bytes:
+        """Pack the beginning of the entry of a record that is too large to send."""
+        record = _redacted(self.settings.redact, record)
+        arguments = (self._body_bytes_max, self._extra_fields, self._also_reserved)
+        body = pack_truncated(record, time_ns, *arguments)
+        self.buffer.counters.truncated += 1
+        return body
+
     def _offer(self, tag: str | None, body: bytes) -> bool:
-        outcome = self.buffer.offer(self._route(tag), body)
+        outcome = self._put(self._tag if tag is None else self._route(tag), body)
         if outcome is Outcome.CLOSED:
             raise ClientClosed("this client is closed and takes no more records")
-        return outcome is Outcome.ACCEPTED
+        return outcome is _ACCEPTED
 
     def _wake(self) -> None:
         """Have the loop look at the buffer; called by producers in any thread."""
@@ -617,7 +665,7 @@ class Client:
             if self._spills:
                 self._spill_cost.sample(chunk.stream.tag, chunk.data, self._monotonic())
 
-    def _payload(self, chunk: Chunk) -> tuple[bytes | bytearray, str | None]:
+    def _payload(self, chunk: Chunk) -> tuple[bytes | bytearray | memoryview, str | None]:
         """Return what is sent of the chunk, and how it is compressed.
 
         A record that is larger than a chunk goes as it is: Fluent Bit takes no more than a
@@ -758,44 +806,32 @@ class _Guard:
         return True
 
 
-class _RecordPacker:
-    """Makes a record into the beginning of an entry: redaction, packing, truncation.
+def _also_reserved(settings: Settings) -> frozenset[str]:
+    """Return the name of the stamp, where it is not reserved already."""
+    own_name = settings.stamp and not settings.stamp_key.startswith("logship_")
+    return frozenset({settings.stamp_key}) if own_name else frozenset()
 
-    Args:
-        settings: The client's.
-        counters: Where a truncated record is counted.
-    """
 
-    def __init__(self, settings: Settings, counters: Counters) -> None:
-        self._counters = counters
-        self._redact = settings.redact
-        self._extra_fields = int(settings.stamp)
-        own_name = settings.stamp and not settings.stamp_key.startswith("logship_")
-        self._also_reserved = frozenset({settings.stamp_key}) if own_name else frozenset()
-        # Whatever comes, two records must fit into the smallest buffer, or one could block it.
-        self._bytes_max = min(RECORD_BYTES_MAX, settings.buffer_bytes_max // 2)
+def _redacting(
+    redact: Callable[[Record], Record],
+) -> Callable[[Any, int, int, frozenset[str]], bytes]:
+    """Return `pack_record` of what `redact` makes of a record."""
 
-    def pack(self, record: Record, time_ns: int | None) -> bytes:
-        """Return the beginning of the entry; it happened now where no time is given."""
-        if time_ns is None:
-            time_ns = time.time_ns()
-        if self._redact is not None:
-            record = self._redacted(record)
-        body = pack_record(record, time_ns, self._extra_fields, self._also_reserved)
-        if len(body) <= self._bytes_max:
-            return body
-        arguments = (self._bytes_max, self._extra_fields, self._also_reserved)
-        body = pack_truncated(record, time_ns, *arguments)
-        self._counters.truncated += 1
-        return body
+    def pack(record: Any, *arguments: Any) -> bytes:
+        return pack_record(_redacted(redact, record), *arguments)
 
-    def _redacted(self, record: Record) -> Record:
-        assert self._redact is not None
-        try:
-            return self._redact(record)
-        except Exception as error:  # noqa: BLE001 - what could not be redacted must not leave
-            name = type(error).__name__
-            return {"message": f"logship: redact raised {name}; the record is withheld"}
+    return pack
+
+
+def _redacted(redact: Callable[[Record], Record] | None, record: Record) -> Record:
+    """Return the record as it may leave this program."""
+    if redact is None:
+        return record
+    try:
+        return redact(record)
+    except Exception as error:  # noqa: BLE001 - what could not be redacted must not leave
+        name = type(error).__name__
+        return {"message": f"logship: redact raised {name}; the record is withheld"}
 
 
 def _spool(settings: Settings, monotonic: Callable[[], float]) -> SpoolStorage | None:
@@ -817,7 +853,7 @@ def _emf_line(report: DrainReport) -> str:
     return emf_line(report, program_name(), time.time_ns() // 1_000_000)
 
 
-def _compressor(settings: Settings) -> Callable[[bytes | bytearray], bytes] | None:
+def _compressor(settings: Settings) -> Callable[[bytes | bytearray | memoryview], bytes] | None:
     try:
         return compressor(settings.compress)
     except ImportError:

@@ -14,6 +14,11 @@ _MODULE = "opentelemetry.trace"
 _modules = sys.modules
 
 
+def may_have_span() -> bool:
+    """Tell whether `add_span` might add anything to a record that is logged now."""
+    return _MODULE in _modules
+
+
 def add_span(fields: dict[str, Any]) -> None:
     """Add `trace_id` and `span_id` of the current span, except where the application gave them.
 

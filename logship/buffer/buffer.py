@@ -269,20 +269,20 @@ class Buffer:
         lanes = self._lanes
         try:
             chunk = lanes[tag]
-        except KeyError:
+            stream = chunk.stream
+            number = stream.next_number
+            suffix = chunk.lane_suffix + chunk.lane_digits[number - chunk.lane_number]
+        except (KeyError, IndexError):
             return self._offer(tag, body)
-        stream = chunk.stream
-        number = stream.next_number
-        suffix = stream.suffix % number if stream.suffix else b""
         added = len(body) + self._suffix_bytes
         size = chunk.size + added
         if size > chunk.lane_bytes_max:
             return self._offer(tag, body)
+        entry = body + suffix
+        end = chunk.payload_at + size
+        place = slice(end - added, end)
         words = chunk.words
         if words is not None:
-            entry = body + suffix
-            end = chunk.payload_at + size
-            place = slice(end - added, end)
             word = (chunk.entries + number - chunk.last) * ONE_ENTRY + size
         held = self.bytes_held + added
         try:
@@ -294,12 +294,8 @@ class Buffer:
                 and held <= self.bytes_max
                 and not self._deferred
             ):
-                if words is None:
-                    data = chunk.data
-                    data += body
-                    data += suffix
-                else:
-                    chunk.mapping[place] = entry
+                chunk.mapping[place] = entry
+                if words is not None:
                     words[chunk.commit_index] = word
                 chunk.size = size
                 stream.next_number = number + 1
@@ -471,6 +467,7 @@ class Buffer:
                 continue
             if chunk.opened_seconds + self.linger_seconds > now_seconds:
                 break
+            chunk.stream.fills_chunks = False
             self._seal(chunk)
 
     def seal_all(self) -> int:
@@ -729,6 +726,7 @@ class Buffer:
         self.counters.accepted += 1
         self.bytes_held += size
         if chunk.size >= self._chunk_bytes_max:
+            stream.fills_chunks = True
             self._seal(chunk)
         return Outcome.ACCEPTED
 
@@ -801,6 +799,7 @@ class Buffer:
             chunk.lane_bytes_max = min(
                 chunk.capacity, self._chunk_bytes_max - 1, chunk.size + numbers_left
             )
+            chunk.lane_number, chunk.lane_suffix, chunk.lane_digits = chunk.stream.thousand()
         return lanes
 
     def _admit_deferred(self) -> None:
@@ -925,6 +924,7 @@ class Buffer:
     def _chunk_for(self, stream: Stream, size: int) -> Chunk:
         """Return the stream's chunk that has room for `size` bytes, opening one if need be."""
         if stream.chunk is not None:
+            stream.fills_chunks = True
             self._seal(stream.chunk)
         serial = self._serial + 1
         chunk = self._storage.open_chunk(stream, serial, self._monotonic(), size)

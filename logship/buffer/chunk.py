@@ -1,17 +1,20 @@
 """Chunks: sealed runs of entries of one stream, the unit that is sent, acked and resent.
 
 The seam between the buffer and where bytes lie is here: the buffer talks to `Chunk`, and a
-`Storage` makes and frees them. Memory storage keeps a chunk in a bytearray; a crash-safe storage
-keeps it in a mapped file. Both promise the same: what was appended and not committed can be cut
-off again, so that an asynchronous exception in the middle of an append leaves no torn entry.
+`Storage` makes and frees them. Memory storage keeps a chunk in a bytearray, or in a block of pages
+where its stream fills one after the other; a crash-safe storage keeps it in a mapped file. All
+promise the same: what was appended and not committed can be cut off again, so that an asynchronous
+exception in the middle of an append leaves no torn entry.
 """
 
 from __future__ import annotations
 
+import contextlib
+import mmap
 from base64 import b64encode
 from collections.abc import Callable, Iterator
 from enum import Enum, auto
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, TypeGuard
 
 if TYPE_CHECKING:
     from logship.buffer.stream import Gap, Stream
@@ -20,11 +23,20 @@ Ranges = list[tuple[int, int]]
 """Numbers of records as inclusive (first, last) pairs, ascending."""
 
 
-class Mapping(Protocol):
-    """The bytes of a mapped file."""
+SPARE_BLOCKS_MAX = 8
+"""Blocks that are kept for the chunks to come, as many as a full window frees: to have the kernel
+make their pages anew costs a quarter of what a record costs."""
 
-    def __setitem__(self, where: slice, data: bytes) -> None:
+
+class Memory(Protocol):
+    """A piece of memory that entries are put into."""
+
+    def __setitem__(self, where: slice, data: bytes, /) -> None:
         """Copy `data` there."""
+
+
+class Mapping(Memory, Protocol):
+    """The bytes of a mapped file."""
 
     def __getitem__(self, where: slice) -> bytes:
         """Return a copy."""
@@ -59,7 +71,6 @@ class Chunk:
     Attributes:
         id: Base64 of 128 random bits; the same over every resend.
         serial: The order in which chunks were opened, from 1, over all streams.
-        data: The packed entries, one behind the other; a kind of its own says where they lie.
         capacity: It is sealed rather than grow beyond so many bytes.
         size: Bytes of entries that are committed.
         entries: Committed entries, the control records among them.
@@ -73,8 +84,10 @@ class Chunk:
         halves: What it was taken apart into, once it was.
         has_lane: Whether records may take a lane into it at all.
         lane_bytes_max: Up to this size records may take the lane into it (see `Buffer.offer`).
-        words, mapping, payload_at, commit_index: Where a lane writes into a segment and commits
-            (see `docs/spool-format.md`); `words` is None for a chunk in memory.
+        lane_number, lane_suffix, lane_digits: How its entries end (see `Stream.thousand`).
+        mapping, payload_at: Where the entries lie.
+        words, commit_index: Where a lane commits to a segment (see `docs/spool-format.md`);
+            `words` is None for a chunk in memory.
         adopted: Whether it is of another process, which is dead; none of our own account.
     """
 
@@ -87,6 +100,9 @@ class Chunk:
         "holes",
         "id",
         "lane_bytes_max",
+        "lane_digits",
+        "lane_number",
+        "lane_suffix",
         "last",
         "opened_seconds",
         "records",
@@ -98,12 +114,11 @@ class Chunk:
         "stream",
     )
 
-    data: bytes | bytearray
     has_lane = True
     words: Words | None = None
-    mapping: Mapping
-    payload_at: int
-    commit_index: int
+    mapping: Memory
+    payload_at: int = 0
+    commit_index: int = 0
     adopted = False
 
     def __init__(self, stream: Stream, serial: int, chunk_id: str, opened_seconds: float) -> None:
@@ -113,6 +128,9 @@ class Chunk:
         self.opened_seconds = opened_seconds
         self.capacity = 0
         self.lane_bytes_max = 0
+        self.lane_number = 0
+        self.lane_suffix = b""
+        self.lane_digits: tuple[bytes, ...] = ()
         self.size = 0
         self.entries = 0
         self.records = 0
@@ -146,6 +164,11 @@ class Chunk:
             return self.state is ChunkState.SETTLED
         left, right = self.halves
         return left.is_done and right.is_done
+
+    @property
+    def data(self) -> bytes | bytearray | memoryview:
+        """The committed entries, packed, one behind the other."""
+        raise NotImplementedError
 
     def append(self, body: bytes, suffix: bytes) -> None:
         """Append an entry that does not count until `size` and `entries` are advanced."""
@@ -183,25 +206,33 @@ class MemoryChunk(Chunk):
     """A chunk in the process's memory.
 
     Attributes:
-        data: The packed entries, also those that are not committed yet.
+        mapping: The packed entries, also those that are not committed yet: a bytearray, which
+            grows when something is put behind its end, or a block as large as the chunk may get.
     """
 
-    __slots__ = ("data",)
+    __slots__ = ("mapping",)
 
-    data: bytearray
+    mapping: bytearray | mmap.mmap
 
     def __init__(self, stream: Stream, serial: int, chunk_id: str, opened_seconds: float) -> None:
         super().__init__(stream, serial, chunk_id, opened_seconds)
-        self.data = bytearray()
+        self.mapping = bytearray()
+
+    @property
+    def data(self) -> bytearray | memoryview:
+        """The committed entries; whoever keeps this keeps the memory, and nobody else writes it."""
+        mapping = self.mapping
+        if isinstance(mapping, bytearray) and len(mapping) == self.size:
+            return mapping
+        return memoryview(mapping)[: self.size]
 
     def append(self, body: bytes, suffix: bytes) -> None:
         """Append an entry that does not count until `size` and `entries` are advanced."""
-        self.data += body
-        self.data += suffix
+        entry = body + suffix
+        self.mapping[self.size : self.size + len(entry)] = entry
 
     def cut_uncommitted(self) -> None:
-        """Cut off what was appended and not committed."""
-        del self.data[self.size :]
+        """Nothing to do: what is beyond `size` is no entry, and the next one is put over it."""
 
 
 class HalfChunk(MemoryChunk):
@@ -272,6 +303,7 @@ class MemoryStorage:
     def __init__(self, random_bytes: Callable[[int], bytes], chunk_bytes_max: int) -> None:
         self._random_bytes = random_bytes
         self._chunk_bytes_max = chunk_bytes_max
+        self._spare_blocks: list[mmap.mmap] = []
 
     def has_room(self, size: int) -> bool:
         """Say yes: the buffer's own bound is the only one."""
@@ -280,14 +312,24 @@ class MemoryStorage:
 
     def open_chunk(self, stream: Stream, serial: int, opened_seconds: float, size: int) -> Chunk:
         """Return an empty chunk for the next entries of `stream`."""
-        del size
         chunk = MemoryChunk(stream, serial, new_chunk_id(self._random_bytes), opened_seconds)
         chunk.capacity = self._chunk_bytes_max
+        if stream.fills_chunks and size <= chunk.capacity:
+            with contextlib.suppress(OSError):  # no more mappings: then as the others do
+                chunk.mapping = self._block()
         return chunk
 
     def release(self, chunk: Chunk) -> None:
         """Free the chunk's memory, also while somebody still holds the chunk itself."""
-        free_memory(chunk)
+        block = free_memory(chunk)
+        if len(self._spare_blocks) < SPARE_BLOCKS_MAX and _is_unused(block):
+            self._spare_blocks.append(block)
+
+    def _block(self) -> mmap.mmap:
+        """Return private memory for a whole chunk."""
+        if self._spare_blocks:
+            return self._spare_blocks.pop()
+        return mmap.mmap(-1, self._chunk_bytes_max, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
 
     def number_burned(self, stream: Stream, number: int) -> None:
         """Nothing to do: numbers die with the process."""
@@ -304,12 +346,24 @@ def new_chunk_id(random_bytes: Callable[[int], bytes]) -> str:
     return b64encode(random_bytes(16)).decode("ascii")
 
 
-def free_memory(chunk: Chunk) -> None:
-    """Free what a chunk in memory holds."""
+def free_memory(chunk: Chunk) -> bytearray | mmap.mmap:
+    """Take what a chunk in memory holds away from it, and return that."""
+    memory: bytearray | mmap.mmap = bytearray()
     if isinstance(chunk, MemoryChunk):
-        # A new object, never clear(): a transport may still hold a view of the old one, and a
-        # bytearray that is exported cannot be resized.
-        chunk.data = bytearray()
+        # A new object, never clear(): a transport may still hold a view of the old one.
+        memory, chunk.mapping = chunk.mapping, memory
+    return memory
+
+
+def _is_unused(memory: bytearray | mmap.mmap) -> TypeGuard[mmap.mmap]:
+    """Tell whether it is a block that nobody looks at any more: a transport may still send it."""
+    try:
+        if not isinstance(memory, mmap.mmap):
+            return False
+        memory.resize(len(memory))  # to the size that it has: refused while there is a view of it
+    except (BufferError, OSError, SystemError):
+        return False
+    return True
 
 
 def merge_ranges(ranges: Ranges) -> Ranges:

@@ -122,6 +122,7 @@ class SpoolChunk(Chunk):
         "words",
     )
 
+    mapping: Mapping
     words: Words
 
     def __init__(
@@ -150,7 +151,7 @@ class SpoolChunk(Chunk):
         return self.segment.is_kept
 
     @property
-    def data(self) -> bytes:  # type: ignore[override]  # read from the file, never assigned
+    def data(self) -> bytes:
         """The committed entries; a copy, because the segment may be used again."""
         return self.mapping[self.payload_at : self.payload_at + self.size]
 

@@ -18,7 +18,7 @@ _GZIP_LEVEL = 1
 _ZSTD_LEVEL = 1
 
 
-def compressor(method: str) -> Callable[[bytes | bytearray], bytes] | None:
+def compressor(method: str) -> Callable[[bytes | bytearray | memoryview], bytes] | None:
     """Return what compresses one chunk's entries, or None for `none`.
 
     Args:

@@ -40,17 +40,24 @@ ENTRY_BYTES_MIN = 256
 
 _NANOSECONDS = 1_000_000_000
 _TIME_NS_MAX = 0xFFFF_FFFF * _NANOSECONDS + _NANOSECONDS - 1
-_HEAD_SMALL_MAP = struct.Struct(">3sIIB")
-_pack_small_head = _HEAD_SMALL_MAP.pack
-_HEAD_16_MAP = struct.Struct(">3sIIBH")
-_HEAD_32_MAP = struct.Struct(">3sIIBI")
+_pack_second = struct.Struct(">3sI").pack
+_pack_rest_of_small_head = struct.Struct(">7sIB").pack
+_HEAD_16_MAP = struct.Struct(">7sIBH")
+_HEAD_32_MAP = struct.Struct(">7sIBI")
 _ARRAY_AND_EVENT_TIME = b"\x92\xd7\x00"
 _SMALL_MAP_FIELDS_MAX = 15
+_SMALL_MAP_HEADER_MAX = 0x80 | _SMALL_MAP_FIELDS_MAX
+
+_second: tuple[int, bytes] = 0, _pack_second(_ARRAY_AND_EVENT_TIME, 0)
+"""When the second of the last entry began, in nanoseconds since 1970, and how its entries begin:
+to divide a time anew for each record costs as much as to pack its text."""
 
 _NO_ROOM_FIELDS = {"message": "<record unreadable: no stack or memory left to read it>"}
 _PACKERS: list[msgpack.Packer] = []
 _POOLED_BYTES_MAX = 1 << 20
 _NONE: frozenset[str] = frozenset()
+_NAMES_MAX = 4096
+_NAME_CHARACTERS_MAX = 1024
 
 
 def pack_record(
@@ -78,9 +85,6 @@ def pack_record(
                     if type(value) is not str and type(value) not in FLAT_TYPES:
                         copy_nested(fields)
                         break
-                count = len(fields) + extra_fields
-                if count > _SMALL_MAP_FIELDS_MAX:
-                    return _pack_fields(fields, time_ns, extra_fields)
                 # As `_pack_fields` does; a call less, because nearly every record comes by here.
                 try:
                     packer = _PACKERS.pop()
@@ -89,9 +93,14 @@ def pack_record(
                 packed: bytes = packer.pack(fields)
                 if len(packed) < _POOLED_BYTES_MAX:
                     _PACKERS.append(packer)
-                seconds, nanoseconds = divmod(time_ns, _NANOSECONDS)
-                head = _pack_small_head(_ARRAY_AND_EVENT_TIME, seconds, nanoseconds, 0x80 | count)
-                return head + packed[1:]
+                header = packed[0] + extra_fields
+                if header <= _SMALL_MAP_HEADER_MAX:
+                    began_ns, beginning = _second
+                    nanoseconds = time_ns - began_ns
+                    if not 0 <= nanoseconds < _NANOSECONDS:
+                        nanoseconds, beginning = _begin_second(time_ns)
+                    return _pack_rest_of_small_head(beginning, nanoseconds, header) + packed[1:]
+                return _pack_fields(fields, time_ns, extra_fields)
     except Exception:  # noqa: BLE001 - not plain, 65 bits, a surrogate, a key's `__hash__` raises:
         pass  # whatever it is, the longer way makes it readable
     try:
@@ -100,6 +109,69 @@ def pack_record(
         return pack_control(fields, time_ns, extra_fields)
     except (RecursionError, MemoryError):
         return pack_control(_NO_ROOM_FIELDS, time_ns, extra_fields)
+
+
+class TextPacker:
+    """Packs records of a text and two names, as `logging` makes most of them, without a mapping.
+
+    What it returns is what `pack_record` returns for `{text_key: text, **zip(name_keys, names)}`.
+    The names are packed once: a program has few loggers and fewer levels.
+
+    Args:
+        text_key: the field of the text.
+        name_keys: the fields of the names.
+        extra_fields: how many fields the map's header counts beyond these three.
+    """
+
+    __slots__ = ("_before", "_header", "_name_keys", "_names")
+
+    def __init__(self, text_key: str, name_keys: tuple[str, str], extra_fields: int) -> None:
+        self._header = 0x80 | 3 + extra_fields
+        self._before: bytes = msgpack.packb(text_key)
+        self._name_keys = name_keys
+        self._names: dict[tuple[str, str], bytes] = {}
+
+    def pack(self, text: str, names: tuple[str, str], time_ns: int) -> bytes | None:
+        """Return the beginning of the entry, or None where `pack_record` must see the record.
+
+        Args:
+            text: anything else than a plain string that UTF-8 can hold is not for here.
+            names: the same holds for these.
+            time_ns: nanoseconds since 1970.
+        """
+        behind = self._names.get(names) or self._learn(names)
+        if type(text) is not str or behind is None:
+            return None
+        try:
+            try:
+                packer = _PACKERS.pop()
+            except IndexError:
+                packer = msgpack.Packer()
+            packed: bytes = packer.pack(text)
+            if len(packed) < _POOLED_BYTES_MAX:
+                _PACKERS.append(packer)
+            began_ns, beginning = _second
+            nanoseconds = time_ns - began_ns
+            if not 0 <= nanoseconds < _NANOSECONDS:
+                nanoseconds, beginning = _begin_second(time_ns)
+        except (UnicodeError, MemoryError, ValueError, struct.error):
+            return None
+        head = _pack_rest_of_small_head(beginning, nanoseconds, self._header)
+        return head + self._before + packed + behind
+
+    def _learn(self, names: tuple[str, str]) -> bytes | None:
+        """Pack names for the first time."""
+        if any(type(name) is not str or len(name) > _NAME_CHARACTERS_MAX for name in names):
+            return None
+        try:
+            fields = zip(self._name_keys, names, strict=True)
+            behind = b"".join(msgpack.packb(each) for field in fields for each in field)
+        except UnicodeError:
+            return None
+        if len(self._names) >= _NAMES_MAX:
+            self._names = {}
+        self._names[names] = behind
+        return behind
 
 
 def pack_control(fields: Mapping[str, Any], time_ns: int, extra_fields: int = 1) -> bytes:
@@ -217,18 +289,35 @@ def _pack_fields(fields: dict[str, Any], time_ns: int, extra_fields: int) -> byt
     packed: bytes = packer.pack(fields)
     if len(packed) < _POOLED_BYTES_MAX:
         _PACKERS.append(packer)
+    head = _head(time_ns, len(fields) + extra_fields)
+    return head + packed[_map_header_bytes(len(fields)) :]
+
+
+def _begin_second(time_ns: int) -> tuple[int, bytes]:
+    """Keep the second of this time for the entries that follow.
+
+    Returns:
+        The nanoseconds beyond that second, and how the entries of that second begin.
+
+    Raises:
+        struct.error: an EventTime cannot hold the time.
+    """
+    global _second  # noqa: PLW0603 - a cache, replaced as a whole; whoever reads it checks it
     seconds, nanoseconds = divmod(time_ns, _NANOSECONDS)
-    count = len(fields) + extra_fields
+    beginning = _pack_second(_ARRAY_AND_EVENT_TIME, seconds)
+    _second = seconds * _NANOSECONDS, beginning
+    return nanoseconds, beginning
+
+
+def _head(time_ns: int, count: int) -> bytes:
+    """Return an entry's array and time, and the header of a map of `count` fields."""
+    seconds, nanoseconds = divmod(time_ns, _NANOSECONDS)
+    beginning = _pack_second(_ARRAY_AND_EVENT_TIME, seconds)
     if count <= _SMALL_MAP_FIELDS_MAX:
-        head = _pack_small_head(_ARRAY_AND_EVENT_TIME, seconds, nanoseconds, 0x80 | count)
-        return head + packed[1:]
-    return _large_head(seconds, nanoseconds, count) + packed[_map_header_bytes(len(fields)) :]
-
-
-def _large_head(seconds: int, nanoseconds: int, count: int) -> bytes:
+        return _pack_rest_of_small_head(beginning, nanoseconds, 0x80 | count)
     if count <= 0xFFFF:
-        return _HEAD_16_MAP.pack(_ARRAY_AND_EVENT_TIME, seconds, nanoseconds, 0xDE, count)
-    return _HEAD_32_MAP.pack(_ARRAY_AND_EVENT_TIME, seconds, nanoseconds, 0xDF, count)
+        return _HEAD_16_MAP.pack(beginning, nanoseconds, 0xDE, count)
+    return _HEAD_32_MAP.pack(beginning, nanoseconds, 0xDF, count)
 
 
 def _map_header_bytes(count: int) -> int:

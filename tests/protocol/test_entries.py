@@ -26,6 +26,7 @@ from logship.errors import ProtocolError
 from logship.protocol import entries, plain
 from logship.protocol.entries import (
     ENTRY_BYTES_MIN,
+    TextPacker,
     pack_control,
     pack_record,
     pack_truncated,
@@ -542,3 +543,35 @@ def test_the_judge_and_the_product_agree_on_what_was_sent() -> None:
     assert record == judged
     assert time_ns == TIME_NS
     assert extension.data == struct.pack(">II", 1_700_000_000, 123_456_789)
+
+
+texts = st.text(max_size=40) | st.sampled_from(["\udcff", "é" * 300, "x" * 7000])
+
+
+@given(texts, texts, texts, st.integers(-(10**9), 5 * 10**18), st.integers(0, 1))
+def test_a_text_packer_packs_as_if_it_were_a_mapping_or_says_that_it_cannot(
+    text: str, level: str, logger: str, time_ns: int, extra_fields: int
+) -> None:
+    packer = TextPacker("message", ("level", "logger"), extra_fields)
+    packed = packer.pack(text, (level, logger), time_ns)
+    record = {"message": text, "level": level, "logger": logger}
+    if packed is not None:
+        assert packed == pack_record(record, time_ns, extra_fields)
+    else:
+        surrogates = any("\ud800" <= each <= "\udfff" for each in text + level + logger)
+        long_names = max(len(level), len(logger)) > 1024
+        assert surrogates or long_names or not 0 <= time_ns < 2**32 * 10**9
+
+
+@pytest.mark.parametrize("text", [b"bytes", 7, None, type("Text", (str,), {})("x")])
+def test_a_text_packer_takes_plain_strings_only(text: Any) -> None:
+    packer = TextPacker("message", ("level", "logger"), 1)
+    assert packer.pack(text, ("INFO", "root"), 0) is None
+    assert packer.pack("text", ("INFO", text), 0) is None
+    assert packer.pack("text", ("INFO", "root"), 0) is not None
+
+
+def test_entries_of_another_second_have_their_own_time() -> None:
+    times_ns = [5_000_000_001, 5_999_999_999, 6_000_000_000, 4_999_999_999, 0, 2**32 * 10**9 - 1]
+    packed = b"".join(pack_record({"n": 1}, time_ns, 0) for time_ns in times_ns)
+    assert [time_ns for time_ns, _ in unpack_entries(packed)] == times_ns

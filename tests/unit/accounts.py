@@ -56,7 +56,7 @@ def body(number: int, characters: int = 20, *, stamped: bool = True) -> bytes:
     return pack_record(fields, 1_700_000_000_000_000_000 + number, int(stamped))
 
 
-def entries_of(payload: bytes | bytearray) -> list[dict[str, Any]]:
+def entries_of(payload: bytes | bytearray | memoryview) -> list[dict[str, Any]]:
     """Return the records in a chunk's payload, decoded independently."""
     return [record for _, record in decode_all(bytes(payload))]
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dis
 import inspect
+import mmap
 import sys
 import threading
 from pathlib import Path
@@ -17,7 +18,7 @@ import pytest
 
 from logship.buffer import buffer as buffer_module
 from logship.buffer.buffer import Buffer, Outcome
-from logship.buffer.chunk import Chunk, MemoryChunk
+from logship.buffer.chunk import SPARE_BLOCKS_MAX, Chunk, MemoryChunk, MemoryStorage
 from logship.buffer.mapped import SpoolChunk
 from logship.buffer.stream import Stream
 from tests.spool.spools import WatchedFiles, buffer_on, offer, read_files, storage_in
@@ -57,7 +58,7 @@ def test_nobody_can_come_between_the_assignments_of_a_lane() -> None:
     ("owner", "names"),
     [
         (Stream, ["next_number"]),
-        (MemoryChunk, ["data", "size"]),
+        (MemoryChunk, ["mapping", "size"]),
         (SpoolChunk, ["mapping", "commit_index", "size"]),
     ],
 )
@@ -178,11 +179,11 @@ def test_a_record_that_comes_in_between_takes_the_number() -> None:
 class NoMemory(bytearray):
     """A chunk's memory that cannot grow in the middle of an entry."""
 
-    def __iadd__(self, more: Any) -> NoMemory:  # type: ignore[misc]
-        if len(self) > 300 and bytes(more).startswith(b"\xaalogship_id"):
+    def __setitem__(self, where: Any, entry: Any) -> None:
+        if len(self) > 300:
+            super().__setitem__(where, entry[:-20])
             raise MemoryError  # the record is there, its stamp is not
-        super().__iadd__(more)
-        return self
+        super().__setitem__(where, entry)
 
 
 def fill(buffer: Buffer) -> None:
@@ -196,12 +197,12 @@ def test_a_lane_in_which_memory_ran_out_leaves_nothing_behind() -> None:
     buffer.offer("t", body(0))
     chunk: Chunk = buffer.unsettled()[0]
     assert isinstance(chunk, MemoryChunk)
-    chunk.data = NoMemory(chunk.data)
+    chunk.mapping = NoMemory(chunk.data)
     with pytest.raises(MemoryError):
         fill(buffer)
     accepted = buffer.counters.accepted
     assert accepted > 1
-    chunk.data = bytearray(chunk.data)  # there is memory again
+    chunk.mapping = bytearray(chunk.mapping)  # there is memory again
     for number in range(100, 110):
         assert buffer.offer("t", body(number)) is Outcome.ACCEPTED
     assert buffer.counters.accepted == accepted + 10
@@ -232,3 +233,56 @@ def test_a_crash_behind_each_store_of_a_lane_leaves_whole_records(tmp_path: Path
         assert crashes[-1] == number + 1
     assert len(crashes) > 2 * 19
     assert crashes == sorted(crashes)
+
+
+def filled(buffer: Buffer, numbers: range) -> list[Chunk]:
+    """Put these records in, and return the chunks that were filled."""
+    for number in numbers:
+        assert buffer.offer("t", body(number)) is Outcome.ACCEPTED
+    taken = []
+    while (chunk := buffer.take()) is not None:
+        taken.append(chunk)
+    return taken
+
+
+def test_the_memory_of_acked_chunks_is_used_again() -> None:
+    buffer = a_buffer(chunk_bytes_max=2000)
+    first, second, *_ = filled(buffer, range(100))
+    assert isinstance(first.mapping, bytearray)  # nobody knew yet that this stream fills chunks
+    block = second.mapping
+    assert isinstance(block, mmap.mmap)
+    buffer.release(second)
+    later = filled(buffer, range(100, 200))
+    assert any(chunk.mapping is block for chunk in later)
+    assert len(second.data) == 0
+
+
+def test_memory_that_is_still_looked_at_is_not_used_again() -> None:
+    """A transport may hold a chunk that was sent twice, and acked once."""
+    buffer = a_buffer(chunk_bytes_max=2000)
+    _, second, *_ = filled(buffer, range(100))
+    block = second.mapping
+    held = memoryview(second.data)
+    before = bytes(held)
+    buffer.release(second)
+    later = filled(buffer, range(100, 200))
+    assert all(chunk.mapping is not block for chunk in later)
+    assert bytes(held) == before
+
+
+def test_few_blocks_are_kept() -> None:
+    buffer = a_buffer(bytes_max=1 << 20, chunk_bytes_max=2000)
+    for chunk in filled(buffer, range(1000)):
+        buffer.release(chunk)
+    assert isinstance(buffer._storage, MemoryStorage)
+    assert len(buffer._storage._spare_blocks) == SPARE_BLOCKS_MAX
+
+
+def test_a_stream_whose_chunks_linger_takes_no_block() -> None:
+    buffer = a_buffer(chunk_bytes_max=2000)
+    filled(buffer, range(100))
+    buffer.seal_due(1e9)
+    [lingered] = filled(buffer, range(0))
+    assert isinstance(lingered.mapping, mmap.mmap)
+    buffer.offer("t", body(100))
+    assert isinstance(buffer.unsettled()[-1].mapping, bytearray)

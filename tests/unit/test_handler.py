@@ -15,6 +15,7 @@ import pytest
 
 from logship.handler import Handler
 from logship.lastresort import LastResort
+from logship.protocol.entries import TextPacker, unpack_entries
 
 
 class Recorder:
@@ -27,6 +28,14 @@ class Recorder:
         self.intake_closed = False
         self.full = False
         self.last_resort = LastResort(descriptor=descriptor)
+        self.packs = True
+
+    def text_packer(self, text_key: str, name_keys: tuple[str, str]) -> TextPacker | None:
+        return TextPacker(text_key, name_keys, 0) if self.packs else None
+
+    def emit_entry(self, body: bytes, tag: str | None = None) -> bool:
+        [(time_ns, record)] = unpack_entries(body)
+        return self.emit(record, tag, time_ns=time_ns)
 
     def emit(
         self, record: dict[str, Any], tag: str | None = None, *, time_ns: int | None = None
@@ -46,10 +55,12 @@ def stderr(tmp_path: Path) -> Path:
     return path
 
 
-@pytest.fixture
-def client(stderr: Path) -> Iterator[Recorder]:
+@pytest.fixture(params=[True, False], ids=["packed", "mappings"])
+def client(stderr: Path, request: pytest.FixtureRequest) -> Iterator[Recorder]:
     descriptor = os.open(stderr, os.O_WRONLY | os.O_APPEND)
-    yield Recorder(descriptor)
+    recorder = Recorder(descriptor)
+    recorder.packs = request.param
+    yield recorder
     os.close(descriptor)
 
 
