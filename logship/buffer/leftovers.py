@@ -52,7 +52,7 @@ from logship.buffer.segments import (
     state_word,
 )
 from logship.buffer.stream import NUMBER_MAX, Gap, Stream
-from logship.protocol.entries import pack_control
+from logship.protocol.entries import pack_control, unpack_entries
 
 SCAN_SECONDS = 5.0
 """How often a client looks for lives whose process has died meanwhile."""
@@ -65,8 +65,9 @@ REFUSED_REASON = "quarantined"
 
 _RETRY_SECONDS_MIN = 60.0
 _RETRY_SECONDS_MAX = 3600.0
-"""How long a life that found no room for its quarantine waits until it is tried again: twice as
-long each time, because what it has unmarked is counted and sent again."""
+"""How long a life waits until it is tried again, where its quarantine found no room or its last
+words were not taken: twice as long each time, because what it has unmarked is counted and sent
+again."""
 
 _NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT})
 
@@ -100,7 +101,7 @@ class RecoveryCounters:
         unsealed: Chunks that were never sent, so without a checksum: what is behind their commit
             word, an entry torn by the death at most, is cut off.
         damaged: Chunks, headers, words and files that could not be read.
-        quarantined: Single records that no server takes.
+        quarantined: Single records that no server takes; control records too, which are sent again.
         unkept: What should have been kept in quarantine, and found no room there.
         refused: Files and directories that were left alone, because they are not for us to read.
         unknown_version: Those of them whose format is another version's or byte order's.
@@ -185,7 +186,7 @@ def settle(chunk: Chunk) -> None:
 
 
 def refuse(chunk: Chunk) -> str:
-    """Keep an adopted record that no server takes in quarantine.
+    """Keep an adopted record that no server takes: in quarantine, or where it is.
 
     Args:
         chunk: It alone, as `Delivery` found it.
@@ -324,7 +325,7 @@ class Leftovers:
             self._current = None
         else:
             self._waiting.remove(life)
-        if life.wanted_bytes and not self._is_closed:
+        if life.is_worth_a_retry and not self._is_closed:
             self._try_again_later(life)
         else:
             self._finished_with.add(life.life.name)
@@ -338,8 +339,8 @@ class Leftovers:
         due = self._monotonic() + wait
         self._retries[life.life.name] = _Retry(due, wait, life.wanted_bytes)
 
-    def _waits_for_room(self, name: str, parent: int) -> bool:
-        """Tell whether a life had no room for its quarantine, and is not to be tried now."""
+    def _waits_for_retry(self, name: str, parent: int) -> bool:
+        """Tell whether a life was tried, and is not to be tried again now."""
         retry = self._retries.get(name)
         if retry is None:
             return False
@@ -384,7 +385,7 @@ class Leftovers:
         sweep(parent)
         ours = {each.life.name for each in self._waiting}
         names = [each for each in lives(parent) if each not in self._finished_with | ours]
-        names = [each for each in names if not self._waits_for_room(each, parent)]
+        names = [each for each in names if not self._waits_for_retry(each, parent)]
         for name in sorted(names, key=lambda each: (_born_ns(parent, each), each)):
             taken = self._take(parent, name)
             if taken is not None:
@@ -458,6 +459,7 @@ class _DeadStream:
         next_number: All numbers below were given out, as far as is known.
         ended: Whether its end record was acked, or is on the spool.
         gaps: What will not arrive.
+        is_untold: Whether no server took a record that declares a gap of it, or its end.
     """
 
     def __init__(self, stream: Stream, slot: FoundStream | None) -> None:
@@ -466,6 +468,7 @@ class _DeadStream:
         self.next_number = 1 if slot is None else slot.next_number
         self.ended = slot is not None and slot.end != 0
         self.gaps: list[Gap] = []
+        self.is_untold = False
 
 
 class DeadLife:
@@ -526,6 +529,15 @@ class DeadLife:
         self.life.leave()
 
     @property
+    def is_worth_a_retry(self) -> bool:
+        """Whether what keeps the life may be over after a while."""
+        return self.wanted_bytes > 0 or self._is_untold
+
+    @property
+    def _is_untold(self) -> bool:
+        return any(dead.is_untold for dead in self._streams.values())
+
+    @property
     def is_settled(self) -> bool:
         """Whether no chunk that was handed out is on its way."""
         return not self._pending
@@ -536,7 +548,8 @@ class DeadLife:
             return  # whoever has the lock now ships it again
         self._pending -= 1
         if chunk.found is None:
-            self._note_end(chunk)
+            if not chunk.refused:
+                self._note_end(chunk)
             return
         file = chunk.found.file
         file.pending -= 1
@@ -561,14 +574,21 @@ class DeadLife:
         return (not chunk.ends or self._note_end(chunk)) and is_noted
 
     def refuse(self, whole: AdoptedChunk, chunk: Chunk) -> str:
-        """Keep a record that no server takes, and note its number as a gap."""
+        """Keep a record that no server takes, and note its number as a gap.
+
+        A control record is not given up. It is what gaps and ends are declared with: were it a gap
+        itself, nobody could tell what it said. The life stays as it is, and says it again.
+        """
         number, dead = chunk.first, self._streams[whole.stream.id]
         stamp = f"{dead.stream.id}:{number:010d}"
         self._counters.quarantined += 1
         whole.refused.append(number)
-        dead.gaps.append(Gap(number, number, REFUSED_REASON))
         text = f"the sidecar does not take record {stamp}, recovered from {self.life.name}"
         self._counters.note(text)
+        if whole.found is None or _is_control(bytes(chunk.data)):
+            dead.is_untold = True
+            return f"{text}; it declares gaps or the end, and is sent again later"
+        dead.gaps.append(Gap(number, number, REFUSED_REASON))
         kept = self._keep(f"{dead.stream.id}-{number:010d}.entry", bytes(chunk.data))
         return f"{text}; it {kept.value}"
 
@@ -589,21 +609,28 @@ class DeadLife:
         for located in self._chunks:
             yield from self._adopt(located)
         yield from self._wait_for_acks()
-        if self._is_kept:
-            return
+        if not self._is_kept:
+            yield from self._end_streams()
+        if not self._is_kept:
+            self._mark_declared()
+            if not self._is_untold:
+                self._remove()
+
+    def _end_streams(self) -> Iterator[AdoptedChunk | Waiting]:
         for dead in list(self._streams.values()):
             chunk = self._last_words(dead)
             if chunk is not None:
                 yield chunk
         yield from self._wait_for_acks()
-        if not self._is_kept:
-            self._remove()
+
+    def _mark_declared(self) -> None:
+        """Mark what no server takes: if something stays, nobody must try it again."""
+        for file, chunk in self._refused:
+            if not self._streams[chunk.identity.stream].is_untold:
+                word = struct.pack("=Q", state_word(ACKED, 0))
+                self._store(file.descriptor, word, chunk.offset + STATE_AT)
 
     def _remove(self) -> None:
-        for file, chunk in self._refused:
-            # Declared by now: if something stays, nobody must try again what no server takes.
-            word = struct.pack("=Q", state_word(ACKED, 0))
-            self._store(file.descriptor, word, chunk.offset + STATE_AT)
         try:
             self.life.remove()
             self.is_removed = True
@@ -789,7 +816,7 @@ class DeadLife:
 
     def _last_words(self, dead: _DeadStream) -> AdoptedChunk | None:
         """Return the chunk that declares a stream's gaps and ends it, if it has not ended."""
-        if dead.ended or not dead.stream.suffix:
+        if dead.ended or dead.is_untold or not dead.stream.suffix:
             return None
         begin = dead.next_number
         if begin == 1 or begin + _CONTROLS_MAX > NUMBER_MAX:
@@ -881,6 +908,13 @@ class DeadLife:
         self._is_kept = True
         self._counters.refused += 1
         self._say(f"{self.life.name}/{name} is left alone: {reason}")
+
+
+def _is_control(entry: bytes) -> bool:
+    """Tell whether an entry is one of logship's own, which declares a gap or its stream's end."""
+    return any(
+        "logship_gap" in record or "logship_end" in record for _, record in unpack_entries(entry)
+    )
 
 
 def _of(chunk: FoundChunk, count: int) -> str:

@@ -331,7 +331,8 @@ CLIENT_MEASURES: tuple[Measure, ...] = (
         "recovery_quarantined_total",
         _COUNTER,
         "Records of dead processes that no server took.",
-        "They are in the spool's directory `quarantine`.",
+        "Those of the application are in the spool's directory `quarantine`; ours, which declare "
+        "gaps and ends, are sent again.",
     ),
     Measure(
         "recovery_unkept_total",

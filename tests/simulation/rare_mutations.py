@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from logship.buffer.chunk import Chunk
 from logship.buffer.leftovers import AdoptedChunk, DeadLife
 from logship.buffer.mapped import UnspooledChunk
 from logship.delivery import Delivery, Flight
@@ -59,6 +60,21 @@ def tried_again_though_nothing_is_taken(patch: pytest.MonkeyPatch) -> None:
 def number_in_memory_not_noted(patch: pytest.MonkeyPatch) -> None:
     """Records take a lane into memory, which does not note their numbers on the spool."""
     patch.setattr(UnspooledChunk, "has_lane", True)
+
+
+@_mutation
+def last_words_refused_for_good(patch: pytest.MonkeyPatch) -> None:
+    """A recoverer takes its own end record for told where no server takes it, and forgets."""
+    refuse = DeadLife.refuse
+
+    def refused(self: DeadLife, whole: AdoptedChunk, chunk: Chunk) -> str:
+        text = refuse(self, whole, chunk)
+        if whole.found is None:
+            self._streams[whole.stream.id].is_untold = False
+            whole.refused.clear()
+        return text
+
+    patch.setattr(DeadLife, "refuse", refused)
 
 
 # -- of the simulation -----------------------------------------------------------------------

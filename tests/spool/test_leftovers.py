@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from logship.buffer.buffer import Buffer
-from logship.buffer.chunk import ChunkState
+from logship.buffer.chunk import Chunk, ChunkState
 from logship.buffer.leftovers import (
     AdoptedChunk,
     Leftovers,
@@ -423,6 +423,92 @@ def test_a_record_that_no_server_takes_is_quarantined(tmp_path: Path) -> None:
     (gap,) = [each["logship_gap"] for each in sidecar.controls if "logship_gap" in each]
     assert gap == [1, 1, "quarantined"]
     assert len(list((tmp_path / "quarantine").glob("*.entry"))) == 1
+    assert not life.exists()
+
+
+def ship(leftovers: Leftovers, *, takes: Callable[[dict[str, Any]], bool]) -> list[dict[str, Any]]:
+    """Recover with a sidecar that refuses single records; return those that it takes."""
+    taken: list[dict[str, Any]] = []
+    own = Buffer(bytes_max=1, chunk_bytes_max=1, linger_seconds=0.0, stamp_key=KEY)
+    for _ in range(STEPS_MAX):
+        found = leftovers.step()
+        if found is Waiting.FOR_DEATHS:
+            return taken
+        if not isinstance(found, AdoptedChunk):
+            continue
+        own.adopt(found)
+        while (chunk := own.take()) is not None:
+            for single in singles(own, chunk):
+                ((_, record),) = unpack_entries(bytes(single.data))
+                if takes(record):
+                    taken.append(record)
+                else:
+                    refuse(single)
+                own.release(single)
+                settle(single)
+    raise AssertionError("recovery does not come to an end")
+
+
+def singles(own: Buffer, chunk: Chunk) -> list[Chunk]:
+    halves = own.split(chunk)
+    return [chunk] if halves is None else [each for half in halves for each in singles(own, half)]
+
+
+def drops_one_and_closes(buffer: Buffer) -> None:
+    assert offer(buffer, "m0")
+    buffer.seal_all()
+    chunk = buffer.take()
+    assert chunk is not None
+    buffer.quarantine(chunk, spilled=False)
+    assert offer(buffer, "m2")
+    buffer.close_intake()
+
+
+LAST_WORDS = {
+    "an end that a recoverer tells": (log_some, "logship_end"),
+    "a gap that a recoverer tells": (log_some, "logship_gap"),
+    "an end that the stream told itself": (drops_one_and_closes, "logship_end"),
+    "a gap that the stream told itself": (drops_one_and_closes, "logship_gap"),
+}
+
+
+@pytest.mark.parametrize(("fill", "field"), LAST_WORDS.values(), ids=LAST_WORDS)
+def test_a_gap_or_an_end_that_no_server_takes_is_told_by_the_next_recoverer(
+    tmp_path: Path, fill: Callable[[Buffer], None], field: str
+) -> None:
+    """As a sidecar that fails for a while may not take it, though it takes everything else."""
+    life = dead_life(tmp_path, fill)
+    poison = {"m1"}  # so that a recoverer has a gap to tell
+
+    def takes_no_word(record: dict[str, Any]) -> bool:
+        return field not in record and record["message"] not in poison
+
+    first = Leftovers(tmp_path)
+    early = ship(first, takes=takes_no_word)
+    first.close()
+    assert not [each for each in early if field in each]
+    assert life.exists()
+    late = ship(Leftovers(tmp_path), takes=lambda record: record["message"] not in poison)
+    assert not life.exists()
+    quarantined = list(tmp_path.glob("quarantine/*"))
+    assert len(quarantined) == (fill is log_some)  # no word of ours, whoever did not take it
+    for stream in {each[KEY][:12] for each in early + late}:
+        mine = [each for each in early + late if each[KEY][:12] == stream]
+        arrived = {int(each[KEY][13:]) for each in mine}
+        gaps = [each["logship_gap"] for each in mine if "logship_gap" in each]
+        declared = {number for begin, last, _ in gaps for number in range(begin, last + 1)}
+        (end,) = {int(each[KEY][13:]) for each in mine if "logship_end" in each}
+        assert arrived | declared == set(range(1, end + 1))
+
+
+def test_the_same_process_tells_an_end_again_after_a_while(tmp_path: Path) -> None:
+    life, now = dead_life(tmp_path, log_some), [0.0]
+    leftovers = Leftovers(tmp_path, monotonic=lambda: now[0])
+    assert len(ship(leftovers, takes=lambda record: "logship_end" not in record)) == 30
+    for now[0], lives in ((59.0, 1), (66.0, 2), (130.0, 2), (190.0, 3)):
+        taken = ship(leftovers, takes=lambda _: now[0] > 180)
+        assert leftovers.counters.lives == lives
+    assert [each["logship_end"] for each in taken] == ["recovered"] * 3
     assert not life.exists()
 
 
