@@ -433,7 +433,8 @@ class _File:
         descriptor: For reading and marking; -1 once it is unlinked.
         pending: Chunks in it that are not settled.
         is_needed: Whether it must stay until the end of the life: something in it is in
-            quarantine, and the gap that says so is not acked.
+            quarantine, and the gap that says so is not acked, or there is a chunk of a stream
+            without a slot in it.
     """
 
     def __init__(self, name: str, descriptor: int) -> None:
@@ -562,6 +563,8 @@ class DeadLife:
             if self._note_what_it_shows(chunk):
                 word = struct.pack("=Q", state_word(ACKED, 0))
                 self._store(file.descriptor, word, chunk.found.chunk.offset + STATE_AT)
+        if self._streams[chunk.stream.id].slot is None:
+            file.is_needed = True  # nothing else shows that there was this stream, and how far
         self._unlink_if_done(file)
 
     def _note_what_it_shows(self, chunk: AdoptedChunk) -> bool:
@@ -712,6 +715,8 @@ class DeadLife:
             self._blame(name, damage.first, damage.reason)
         for chunk in contents.chunks:
             self._note_chunk(file, chunk)
+            if chunk.state == ACKED:
+                self._note_acked(file, chunk, data)
         yield Waiting.NOT
         if contents.damages and not unreadable:  # else it may be the hole in what was read
             for damage in contents.damages:
@@ -747,6 +752,17 @@ class DeadLife:
             self._chunks.append(_Located(file, chunk))
             self._counters.unsealed += chunk.state == OPEN
             file.pending += 1
+
+    def _note_acked(self, file: _File, chunk: FoundChunk, data: bytes) -> None:
+        """Note how far a stream without a slot had come when a recoverer before us died."""
+        dead = self._streams.get(chunk.identity.stream)
+        if dead is None or dead.slot is not None:
+            return
+        file.is_needed = True
+        payload = read_payload(chunk, data[chunk.payload_at : chunk.payload_end])
+        if isinstance(payload, Payload) and payload.numbers:
+            dead.ended = dead.ended or payload.end is not None
+            dead.next_number = max(dead.next_number, payload.numbers[-1] + 1)
 
     def _note_followers(self) -> None:
         """Note where each chunk's numbers must have ended: before those of the next one."""
@@ -848,7 +864,7 @@ class DeadLife:
         return self._store_in_slot(dead, max(dead.next_number, next_number), SLOT_NEXT_AT)
 
     def _store_in_slot(self, dead: _DeadStream, number: int, at: int) -> bool:
-        """Store a number of a stream; one that found no slot does without."""
+        """Store a number of a stream; for one without a slot its chunks go on showing it."""
         if dead.slot is None:
             return not self._is_unread
         word = struct.pack("=Q", number)

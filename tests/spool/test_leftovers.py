@@ -196,13 +196,16 @@ def test_without_stamps_there_are_no_records_of_our_own(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize("has_slots", [True, False], ids=["", "streams damaged"])
 @pytest.mark.parametrize("seed", range(20))
 def test_recoverers_that_die_anywhere_lose_nothing_and_end_each_stream_once(
-    tmp_path: Path, seed: int
+    tmp_path: Path, seed: int, has_slots: bool
 ) -> None:
     """What the next one sends again is the same: ids, stamps, the numbers of the end records."""
     dice = random.Random(seed)
-    dead_life(tmp_path, lambda buffer: log_some(buffer, 60))
+    life = dead_life(tmp_path, lambda buffer: log_some(buffer, 60))
+    if not has_slots:
+        (life / "streams").write_bytes(dice.randbytes(1000))
     records: dict[str, set[str]] = {}
     ends: dict[str, set[str]] = {}
     for _ in range(200):
