@@ -433,8 +433,8 @@ class _File:
         descriptor: For reading and marking; -1 once it is unlinked.
         pending: Chunks in it that are not settled.
         is_needed: Whether it must stay until the end of the life: something in it is in
-            quarantine, and the gap that says so is not acked, or there is a chunk of a stream
-            without a slot in it.
+            quarantine, and the gap that says so is not acked; or a chunk that alone shows what
+            its stream is.
     """
 
     def __init__(self, name: str, descriptor: int) -> None:
@@ -511,6 +511,8 @@ class DeadLife:
         self._chunks: list[_Located] = []
         self._streams: dict[str, _DeadStream] = {}
         self._streams_descriptor = -1
+        self._stamp_key: bytes | None = None
+        self._has_header = False
         self._pending = 0
         self._is_kept = False
         self._is_unread = False
@@ -563,9 +565,13 @@ class DeadLife:
             if self._note_what_it_shows(chunk):
                 word = struct.pack("=Q", state_word(ACKED, 0))
                 self._store(file.descriptor, word, chunk.found.chunk.offset + STATE_AT)
-        if self._streams[chunk.stream.id].slot is None:
-            file.is_needed = True  # nothing else shows that there was this stream, and how far
+        if self._is_shown_by_chunks(self._streams[chunk.stream.id]):
+            file.is_needed = True
         self._unlink_if_done(file)
+
+    def _is_shown_by_chunks(self, dead: _DeadStream) -> bool:
+        """Tell whether only chunks show how far a stream came, or how its records are stamped."""
+        return dead.slot is None or not self._has_header
 
     def _note_what_it_shows(self, chunk: AdoptedChunk) -> bool:
         """Note what the next recoverer could not know, since it does not read what is acked.
@@ -621,10 +627,17 @@ class DeadLife:
 
     def _end_streams(self) -> Iterator[AdoptedChunk | Waiting]:
         for dead in list(self._streams.values()):
+            self._learn_stamp(dead)
             chunk = self._last_words(dead)
             if chunk is not None:
                 yield chunk
         yield from self._wait_for_acks()
+
+    def _learn_stamp(self, dead: _DeadStream) -> None:
+        """Take the key of the stamps from chunks, where it could not be read beside the slots."""
+        if not dead.stream.suffix and self._stamp_key is not None:
+            tag = dead.stream.tag.encode("utf-8")
+            dead.stream = _stream_of(dead.stream.id, tag, self._stamp_key) or dead.stream
 
     def _mark_declared(self) -> None:
         """Mark what no server takes: if something stays, nobody must try it again."""
@@ -654,9 +667,11 @@ class DeadLife:
             return False
         for damage in contents.damages:
             self._blame(STREAMS, damage.first, damage.reason)
-        key = contents.stamp_key
+        self._stamp_key, self._has_header = contents.stamp_key, contents.has_header
         for found in contents.streams:
-            stream = _stream_of(found.stream, found.tag, key, is_provisional=found.is_provisional)
+            stream = _stream_of(
+                found.stream, found.tag, contents.stamp_key, is_provisional=found.is_provisional
+            )
             known = self._streams.get(found.stream)
             if stream is not None and (known is None or known.stream.is_provisional):
                 self._streams[found.stream] = _DeadStream(stream, found)
@@ -742,6 +757,7 @@ class DeadLife:
         if dead.stream.is_provisional and not identity.is_provisional:
             dead.stream.tag = _text_of(identity.tag)
             dead.stream.is_provisional = False
+        self._stamp_key = self._stamp_key or identity.stamp_key
         plausible = min(chunk.entries, chunk.size)
         dead.next_number = max(dead.next_number, identity.first + plausible)
         if chunk.state == QUARANTINED:
@@ -756,7 +772,7 @@ class DeadLife:
     def _note_acked(self, file: _File, chunk: FoundChunk, data: bytes) -> None:
         """Note how far a stream without a slot had come when a recoverer before us died."""
         dead = self._streams.get(chunk.identity.stream)
-        if dead is None or dead.slot is not None:
+        if dead is None or not self._is_shown_by_chunks(dead):
             return
         file.is_needed = True
         payload = read_payload(chunk, data[chunk.payload_at : chunk.payload_end])

@@ -562,6 +562,7 @@ class StreamsContents:
         refused: Why the file must not be touched, where that is so.
         is_begun: Whether there is a header; without one the process was killed before it made
             its first segment.
+        has_header: Whether that is whole: else the stamp key is not known.
     """
 
     born_ns: int = 0
@@ -570,6 +571,7 @@ class StreamsContents:
     damages: list[Damage] = field(default_factory=list)
     refused: str | None = None
     is_begun: bool = True
+    has_header: bool = False
 
 
 def read_streams(data: bytes, life: bytes) -> StreamsContents:
@@ -597,6 +599,7 @@ def _read_streams_header(header: bytes, life: bytes, contents: StreamsContents) 
     if magic != _STREAMS_MAGIC or owner != life or checksum != right:
         contents.damages.append(Damage(0, 64, "the header of the streams is damaged"))
         return
+    contents.has_header = True
     contents.born_ns = born_ns
     contents.stamp_key = None if key_bytes == _NO_STAMPS else header[64 : 64 + key_bytes]
 

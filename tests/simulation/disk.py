@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING
 
 from logship.buffer.chunk import Mapping, Words
 from logship.buffer.leftovers import Leftovers
-from logship.buffer.lives import LIFE_NAME, LOCK, QUARANTINE, Life
+from logship.buffer.lives import LIFE_NAME, LOCK, QUARANTINE, STREAMS, Life
 from logship.buffer.mapped import Segment
 from logship.buffer.segments import (
     ACKED,
@@ -36,11 +36,14 @@ from logship.buffer.segments import (
     Payload,
     read_payload,
     read_segment,
+    read_streams,
+    slot_at,
 )
 from logship.buffer.spool import SpoolStorage
 from tests.simulation.estate import (
     DAMAGED_REASON,
     QUARANTINED_REASON,
+    STREAMS_DAMAGED,
     TORN,
     Estate,
     Stamp,
@@ -68,6 +71,12 @@ _CRASHES_MAX = 4
 _STORES_MAX = 300
 _NEVER_IN_MSGPACK = 0xC1
 _HEADER_BYTES = 104
+_STREAMS_HEADER = (*range(8), *range(16, 46))
+"""Of the file with the slots: not its version, which is refused, and nothing is touched."""
+
+_SLOT_IDENTITY = range(24, 42)
+"""Of a slot, what its checksum is of, and that: the words before may be any."""
+
 _SEGMENT_HEADER_BYTES = 64
 
 
@@ -87,6 +96,7 @@ class DiskOptions:
         crashes: When processes are killed between two events.
         late_rate: How likely the upkeep of files is left out, at each turn.
         damage_rate: How likely what a process left is damaged.
+        streams_rate: How likely the file with its streams' slots is, where nothing else is.
     """
 
     bytes_max: int
@@ -96,6 +106,7 @@ class DiskOptions:
     crashes: tuple[float, ...]
     late_rate: float
     damage_rate: float
+    streams_rate: float
 
     def lines(self) -> list[str]:
         """Return the options for a person to read."""
@@ -134,6 +145,7 @@ def draw_disk(seed: int, options: Options) -> tuple[DiskOptions, Random] | None:
         ),
         late_rate=draw.choice((0.0, 0.5, 1.0)),
         damage_rate=draw.choice((0.0, 0.9)),
+        streams_rate=Random(f"{seed}-disk-3").choice((0.0, 0.0, 0.5)),
     )
     return disk, draw
 
@@ -173,6 +185,7 @@ class SimulatedDisk:
         self.options = options
         self.estate = Estate()
         self.draw = draw
+        self._draw_streams = Random(f"{history.options.seed}-disk-3-bytes")
         self._history = history
         self._kills = list(options.kills)
         self._stores_left = self._next_kill()
@@ -301,8 +314,12 @@ class SimulatedDisk:
 
     def damage(self, name: str) -> None:
         """Perhaps damage what a process left in the directory `name`, before it is recovered."""
-        if self._healed or self.draw.random() >= self.options.damage_rate:
-            return
+        if not self._healed and not self._damage_segment(name):
+            self._damage_streams(name)
+
+    def _damage_segment(self, name: str) -> bool:
+        if self.draw.random() >= self.options.damage_rate:
+            return False
         segments = sorted((self.path / name).glob("segment-*"))
         self.draw.shuffle(segments)
         for segment in segments:
@@ -322,7 +339,28 @@ class SimulatedDisk:
                 self._history.note("fault: %s", fault)
                 self._history.fired[fault] += 1
                 self.estate.damaged(name, fault, chunk.identity.stream, payload.numbers)
-                return
+                return True
+        return False
+
+    def _damage_streams(self, name: str) -> None:
+        """Damage the slots, which cost no record: chunks show their streams themselves."""
+        draw, path = self._draw_streams, self.path / name / STREAMS
+        if draw.random() >= self.options.streams_rate or not path.exists():
+            return
+        data = bytearray(path.read_bytes())
+        used = [each.slot for each in read_streams(bytes(data), bytes.fromhex(name)).streams]
+        places = (*_STREAMS_HEADER, *(slot_at(each) + at for each in used for at in _SLOT_IDENTITY))
+        match draw.choice(("flip", "cut", "remove")):
+            case "flip":
+                data[draw.choice(places)] ^= 1 << draw.randrange(8)
+                path.write_bytes(data)
+            case "cut":
+                path.write_bytes(data[: draw.randrange(len(data))])
+            case "remove":
+                path.unlink()
+        self._history.note("fault: %s", STREAMS_DAMAGED)
+        self._history.fired[STREAMS_DAMAGED] += 1
+        self.estate.damaged(name, STREAMS_DAMAGED, "", [])
 
     def _flip_payload(self, data: bytearray, chunk: FoundChunk) -> str:
         """Damage entries. Without a checksum only what cannot be decoded can be seen."""

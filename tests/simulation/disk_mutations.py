@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from logship.buffer.leftovers import DeadLife, Waiting
+from logship.buffer.lives import STREAMS
 from logship.buffer.mapped import Segment, SpoolChunk, StreamsFile
 from logship.buffer.segments import (
     BEGUN_AT,
@@ -279,3 +280,24 @@ def gap_behind_an_end_record(patch: pytest.MonkeyPatch) -> None:
         return words(self, dead)  # type: ignore[arg-type]
 
     patch.setattr(DeadLife, "_last_words", last)
+
+
+# -- of the file with the slots --------------------------------------------------------------
+
+
+@_mutation
+def slots_damaged_in_silence(patch: pytest.MonkeyPatch) -> None:
+    """Damage to the file with the slots is not named: the chunks have everything."""
+    blame = DeadLife._blame
+
+    def blamed(self: DeadLife, name: str, offset: int, reason: str) -> None:
+        if name != STREAMS:
+            blame(self, name, offset, reason)
+
+    patch.setattr(DeadLife, "_blame", blamed)
+
+
+@_mutation
+def key_not_learnt_from_chunks(patch: pytest.MonkeyPatch) -> None:
+    """Where the header of the slots is damaged, nobody knows how to stamp an end: none is told."""
+    patch.setattr(DeadLife, "_learn_stamp", lambda *_: None)

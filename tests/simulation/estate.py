@@ -20,6 +20,7 @@ QUARANTINED_REASON = "quarantined"
 
 TORN = "disk torn"
 VANISHED = "segment vanishes"
+STREAMS_DAMAGED = "disk streams"
 _UNREADABLE = frozenset({"disk header", TORN, VANISHED})
 """Damage that may hide which numbers are lost; any other must be declared to the number."""
 
@@ -193,9 +194,18 @@ class Estate:
             self._settle(number, heir, stays, kept, to_declare)
             if not heir.damages and not here:
                 self._check_ends(heir)
-                for stream in sorted(heir.waiting):
-                    if not self._ends[stream]:
-                        raise Violation(f"{stream} was recovered, and its end was not told")
+            if heir.damages <= {STREAMS_DAMAGED} and not here:
+                self._check_told(heir)
+
+    def _check_told(self, heir: Heir) -> None:
+        """Every stream with something on the spool has an end, and no slots go in silence."""
+        for stream in sorted(heir.waiting):
+            if not self._ends[stream]:
+                raise Violation(f"{stream} was recovered, and its end was not told")
+            if len(self._recovered_ends[stream]) > 1:
+                raise Violation(f"{stream} was ended at {sorted(self._recovered_ends[stream])}")
+        if heir.damages and heir.waiting and not self._is_named(heir):
+            raise Violation(f"slots were damaged, and nobody says so: {heir.directories}")
 
     def _to_declare(self, heir: Heir, noted: dict[str, dict[Stamp, str]]) -> dict[Stamp, str]:
         """Return what the next recoverer declares, when nothing holds it up any longer.
@@ -309,10 +319,15 @@ class Estate:
     ) -> None:
         """Nothing is deleted that was not shipped, spilled or quarantined."""
         refused = {stamp for stamp, reason in reasons.items() if reason == QUARANTINED_REASON}
-        if heir.damages <= {"disk flip"}:  # any other may have taken the bytes with it
+        if heir.damages <= {
+            "disk flip",
+            STREAMS_DAMAGED,
+        }:  # any other may have taken the bytes with it
             refused |= lost
         gone = {each for each in refused if self._bodies[heir.accepted[each]] not in kept}
-        if len(gone) > len(heir.damages):  # the bit that flipped is in one record
+        if len(gone) > len(
+            heir.damages - {STREAMS_DAMAGED}
+        ):  # the bit that flipped is in one record
             raise Violation(f"deleted, and not in the quarantine: {_some(gone)}")
 
     @staticmethod

@@ -51,6 +51,7 @@ DISK_FAULTS = {
     "disk flip": "a chunk's entries are damaged before they are recovered",
     "disk header": "a bit of a chunk's header flips before it is recovered",
     "disk torn": "a segment is cut off, or zeros from somewhere on",
+    "disk streams": "the file with the streams' slots is damaged, cut off or gone",
     "unspooled": "a record is held in memory for want of a disk",
     "recovered": "a chunk of a dead process is acked",
 }

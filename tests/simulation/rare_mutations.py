@@ -77,6 +77,12 @@ def last_words_refused_for_good(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(DeadLife, "refuse", refused)
 
 
+@_mutation
+def acked_chunks_show_nothing(patch: pytest.MonkeyPatch) -> None:
+    """A stream without a slot is forgotten with the segments of its acked chunks."""
+    patch.setattr(DeadLife, "_is_shown_by_chunks", lambda *_: False)
+
+
 # -- of the simulation -----------------------------------------------------------------------
 
 
