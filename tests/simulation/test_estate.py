@@ -7,7 +7,13 @@ from typing import Any
 
 import pytest
 
-from tests.simulation.estate import DAMAGED_REASON, QUARANTINED_REASON, Estate, Stamp
+from tests.simulation.estate import (
+    DAMAGED_REASON,
+    QUARANTINED_REASON,
+    STREAMS_DAMAGED,
+    Estate,
+    Stamp,
+)
 from tests.simulation.judge import Judge, Life, Violation
 from tests.simulation.wire import NO_SERIAL, Frame
 
@@ -156,5 +162,28 @@ def test_a_life_may_be_named_with_the_record_that_had_trouble(
     estate.acked(frame([7], end="recovered"))
     estate.troubled(trouble)
     estate.said(f"{DIRECTORY}: {STREAM}-0000000006.entry cannot be quarantined")
+    with pytest.raises(Violation, match=complaint) if complaint else contextlib.nullcontext():
+        estate.settle([])
+
+
+@pytest.mark.parametrize(
+    ("said", "arrived", "ends", "complaint"),
+    [
+        pytest.param(DIRECTORY, [2, 3, 4, 5], [7], None, id="it costs nothing"),
+        pytest.param("", [2, 3, 4, 5], [7], "nobody says so", id="in silence"),
+        pytest.param(DIRECTORY, [2, 3, 4], [7], "spooled and lost", id="it costs a record"),
+        pytest.param(DIRECTORY, [2, 3, 4, 5], [], "its end was not told", id="it costs the end"),
+        pytest.param(DIRECTORY, [2, 3, 4, 5], [7, 8], "was ended at", id="it is ended twice"),
+    ],
+)
+def test_damaged_slots_cost_neither_a_record_nor_an_end(
+    said: str, arrived: list[int], ends: list[int], complaint: str | None
+) -> None:
+    estate = estate_of(set(), unspooled=0, hit=[])
+    estate.damaged(DIRECTORY, STREAMS_DAMAGED, "", [])
+    estate.said(f"{said}: the slots are damaged")
+    estate.acked(frame(arrived, serials=arrived))
+    for number in ends:
+        estate.acked(frame([number], end="recovered"))
     with pytest.raises(Violation, match=complaint) if complaint else contextlib.nullcontext():
         estate.settle([])
