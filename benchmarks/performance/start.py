@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import tempfile
 import time
 
 from benchmarks.conditions import clean_environ
@@ -44,10 +45,10 @@ def measure(job: Job) -> Measured:
     turns = job.pick(11, 41, 1)
     measured = job.measured(turns=turns)
     measured.notes += _NOTES
-    with serving(job, "embedded") as server:
+    with serving(job, "embedded") as server, tempfile.TemporaryDirectory() as byte_code:
         host, port = server.address
         starts = {name: code.format(host=host, port=port) for name, code in STARTS.items()}
-        environ = clean_environ() | {"LOGSHIP_ENDPOINTS": f"tcp://{host}:{port}"}
+        environ = _compiling(byte_code) | {"LOGSHIP_ENDPOINTS": f"tcp://{host}:{port}"}
         for turn, name in in_turns(list(starts), turns + 1):
             job.tell(name)
             program = _PROGRAM.format(start=starts[name])
@@ -72,6 +73,17 @@ _NOTES = (
     "closing anything.",
     "A command: `true`, alone and as `logship run -- true` with a sidecar that lives.",
 )
+
+
+def _compiling(byte_code: str) -> dict[str, str]:
+    """Return an environment in which each module is compiled once, in the first turn.
+
+    As it is where a package is installed. A checkout, in a shell that forbids byte code, would
+    compile all of logship at each start, and nothing of what it is compared with.
+    """
+    environ = clean_environ() | {"PYTHONPYCACHEPREFIX": byte_code}
+    environ.pop("PYTHONDONTWRITEBYTECODE", None)
+    return environ
 
 
 def _timed(command: list[str], environ: dict[str, str]) -> tuple[float, str]:
