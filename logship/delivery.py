@@ -21,7 +21,6 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections import deque
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
 from enum import Enum, auto
 from typing import Any, Generic, Protocol, TypeVar
 
@@ -102,52 +101,91 @@ class Source(Protocol[SourceT_co]):
         """Replace a chunk by two halves with ids of their own; None if it is a single entry."""
 
 
-@dataclass(frozen=True, slots=True)
-class Connect:
+class _Action:
+    """Equal to another of its kind with the same contents.
+
+    Plain classes, as everything here that each start of a program makes: a dataclass writes and
+    compiles code for itself, which costs more than all it would save.
+    """
+
+    __slots__ = ()
+    __match_args__: tuple[str, ...] = ()
+
+    def __eq__(self, other: object) -> bool:
+        """Tell whether both are to do the same."""
+        return type(self) is type(other) and self._contents() == other._contents()
+
+    def __hash__(self) -> int:
+        """Return a hash that goes with equality."""
+        return hash((type(self), self._contents()))
+
+    def __repr__(self) -> str:
+        """Return it as it is written."""
+        return f"{type(self).__name__}({', '.join(map(repr, self._contents()))})"
+
+    def _contents(self) -> tuple[object, ...]:
+        return tuple(getattr(self, name) for name in self.__match_args__)
+
+
+class _ChunkAction(_Action, Generic[HandleT]):
+    """What is to be done with a chunk."""
+
+    __slots__ = ("chunk",)
+    __match_args__ = ("chunk",)
+
+    def __init__(self, chunk: HandleT) -> None:
+        self.chunk = chunk
+
+
+class Connect(_Action):
     """Try to connect to `endpoint`; answer with `connected` or `connect_failed`."""
 
-    endpoint: Endpoint
+    __slots__ = ("endpoint",)
+    __match_args__ = ("endpoint",)
+
+    def __init__(self, endpoint: Endpoint) -> None:
+        self.endpoint = endpoint
 
 
-@dataclass(frozen=True, slots=True)
-class Send(Generic[HandleT]):
+class Send(_ChunkAction[HandleT]):
     """Write the chunk to the connection."""
 
-    chunk: HandleT
+    __slots__ = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Release(Generic[HandleT]):
+class Release(_ChunkAction[HandleT]):
     """The chunk was acked: free it."""
 
-    chunk: HandleT
+    __slots__ = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Quarantine(Generic[HandleT]):
+class Quarantine(_ChunkAction[HandleT]):
     """The chunk is a single record that the server cannot take: keep it aside, declare it."""
 
-    chunk: HandleT
+    __slots__ = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Disconnect:
+class Disconnect(_Action):
     """End the connection or the attempt; nothing that it still says counts."""
 
+    __slots__ = ()
 
-@dataclass(frozen=True, slots=True)
-class Warn:
+
+class Warn(_Action):
     """Tell a person, at most once a minute for each `kind`."""
 
-    kind: str
-    text: str
+    __slots__ = ("kind", "text")
+    __match_args__ = ("kind", "text")
+
+    def __init__(self, kind: str, text: str) -> None:
+        self.kind = kind
+        self.text = text
 
 
 Action = Connect | Send[HandleT] | Release[HandleT] | Quarantine[HandleT] | Disconnect | Warn
 Actions = list[Connect | Send[HandleT] | Release[HandleT] | Quarantine[HandleT] | Disconnect | Warn]
 
 
-@dataclass(slots=True)
 class DeliveryCounters:
     """What delivery did so far.
 
@@ -165,16 +203,30 @@ class DeliveryCounters:
         ack_seconds: From sending to ack, summed over all acks.
     """
 
-    connected: int = 0
-    connect_failures: int = 0
-    chunks_sent: int = 0
-    chunks_resent: int = 0
-    chunks_split: int = 0
-    chunks_quarantined: int = 0
-    unknown_acks: int = 0
-    connections_lost: int = 0
-    acks_by_seconds: list[int] = field(default_factory=lambda: [0] * (len(ACK_SECONDS_BOUNDS) + 1))
-    ack_seconds: float = 0.0
+    __slots__ = (
+        "ack_seconds",
+        "acks_by_seconds",
+        "chunks_quarantined",
+        "chunks_resent",
+        "chunks_sent",
+        "chunks_split",
+        "connect_failures",
+        "connected",
+        "connections_lost",
+        "unknown_acks",
+    )
+
+    def __init__(self) -> None:
+        self.connected = 0
+        self.connect_failures = 0
+        self.chunks_sent = 0
+        self.chunks_resent = 0
+        self.chunks_split = 0
+        self.chunks_quarantined = 0
+        self.unknown_acks = 0
+        self.connections_lost = 0
+        self.acks_by_seconds = [0] * (len(ACK_SECONDS_BOUNDS) + 1)
+        self.ack_seconds = 0.0
 
     def note_ack(self, seconds: float) -> None:
         """Count an ack that took so long."""
@@ -182,7 +234,6 @@ class DeliveryCounters:
         self.ack_seconds += seconds
 
 
-@dataclass(slots=True)
 class Flight(Generic[HandleT]):
     """A chunk in the window.
 
@@ -193,9 +244,14 @@ class Flight(Generic[HandleT]):
             was passed over already, or is half of such a one, any other ack overtakes.
     """
 
-    chunk: HandleT
-    sent_at_seconds: float
-    overtaken_at_seconds: float | None = None
+    __slots__ = ("chunk", "overtaken_at_seconds", "sent_at_seconds")
+
+    def __init__(
+        self, chunk: HandleT, sent_at_seconds: float, overtaken_at_seconds: float | None = None
+    ) -> None:
+        self.chunk = chunk
+        self.sent_at_seconds = sent_at_seconds
+        self.overtaken_at_seconds = overtaken_at_seconds
 
 
 class Delivery(Generic[HandleT]):

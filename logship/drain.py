@@ -8,8 +8,8 @@ from threads and loops so that every case can be shown in a test.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import Enum, auto
+from typing import NamedTuple
 
 SPILL_SECONDS_PER_BYTE = 5e-8
 """What a spill costs at least: 24 µs for a line of 480 bytes; without a load it takes 12."""
@@ -32,8 +32,7 @@ class Step(Enum):
     OVER = auto()
 
 
-@dataclass(frozen=True, slots=True)
-class Progress:
+class Progress(NamedTuple):
     """How sending goes.
 
     Attributes:
@@ -49,8 +48,7 @@ class Progress:
     spill_seconds_per_byte: float = SPILL_SECONDS_PER_BYTE
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DrainPlan:
+class DrainPlan(NamedTuple):
     """The limits of one drain; times are monotonic seconds.
 
     Attributes:

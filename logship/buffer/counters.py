@@ -9,13 +9,12 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from typing import NamedTuple
 
 from logship.buffer.chunk import Ranges
 
 
-@dataclass(slots=True)
 class Counters:
     """What became of the application's records, in this process life.
 
@@ -31,14 +30,26 @@ class Counters:
             counted as dropped until it is there.
     """
 
-    accepted: int = 0
-    acked: int = 0
-    spilled: int = 0
-    dropped: Counter[str] = field(default_factory=Counter)
-    refused: int = 0
-    truncated: int = 0
-    blocked_seconds: float = 0.0
-    undecided: set[tuple[int, str]] = field(default_factory=set)
+    __slots__ = (
+        "accepted",
+        "acked",
+        "blocked_seconds",
+        "dropped",
+        "refused",
+        "spilled",
+        "truncated",
+        "undecided",
+    )
+
+    def __init__(self) -> None:
+        self.accepted = 0
+        self.acked = 0
+        self.spilled = 0
+        self.dropped: Counter[str] = Counter()
+        self.refused = 0
+        self.truncated = 0
+        self.blocked_seconds = 0.0
+        self.undecided: set[tuple[int, str]] = set()
 
 
 class Account(NamedTuple):

@@ -430,7 +430,7 @@ def drain_ends_late(patch: pytest.MonkeyPatch) -> None:
 
     def prolong(closing: Closing) -> None:
         plan = closing._plan
-        closing._plan = replace(plan, deadline_seconds=plan.deadline_seconds + 1.0)
+        closing._plan = plan._replace(deadline_seconds=plan.deadline_seconds + 1.0)
 
     _after_init(patch, Closing, prolong)
 
