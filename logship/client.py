@@ -14,20 +14,14 @@ import os
 import time
 import traceback
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from types import TracebackType
-from typing import Any
-
-import tenacity
+from typing import TYPE_CHECKING, Any
 
 from logship import living
 from logship.buffer.buffer import DEFAULT_ROUTE, Buffer, BufferBusy, Outcome
 from logship.buffer.chunk import Chunk
 from logship.buffer.counters import DrainReport, FlushReport
-from logship.buffer.leftovers import AdoptedChunk, Leftovers, Waiting, refuse, settle
-from logship.buffer.lives import is_supervised
 from logship.buffer.overflow import Admission
-from logship.buffer.spool import SpoolStorage
 from logship.closing import Closing, drive, empty_report
 from logship.delivery import (
     Actions,
@@ -44,6 +38,7 @@ from logship.ecs import AwaitedTag, default_tag, task_reader
 from logship.emf import emf_line
 from logship.errors import BufferFull, ClientClosed, ConnectError, ProtocolError, SettingsError
 from logship.lastresort import LastResort, SpillCost, spilled_lines
+from logship.lateimports import late
 from logship.metering import process
 from logship.metering.meter import Meter
 from logship.protocol.compression import compressor
@@ -51,6 +46,10 @@ from logship.protocol.entries import TextPacker, pack_record, pack_truncated
 from logship.protocol.frames import AckReader, AnswerError, frame_parts
 from logship.settings import RECORD_BYTES_MAX, Endpoint, Settings, program_name
 from logship.transport import Connection, SocketTransport, Transport, is_loopback, tls_context
+
+if TYPE_CHECKING:
+    from logship.buffer.leftovers import Leftovers
+    from logship.buffer.spool import SpoolStorage
 
 _DRAIN_RETRY_WAIT_SECONDS_MAX = 0.25
 _DRAIN_ACK_TIMEOUT_SECONDS_MIN = 5.0
@@ -88,8 +87,8 @@ class Client:
     ) -> None:
         self.settings = settings = settings or Settings.from_env(os.environ)
         self._spool = _spool(settings, monotonic)
-        if self._spool is not None and leftovers is None and not is_supervised(self._spool.path):
-            leftovers = Leftovers(self._spool.path, monotonic=monotonic)
+        if self._spool is not None and leftovers is None:
+            leftovers = _leftovers(self._spool, monotonic)
         self._leftovers = leftovers
         is_wanted = settings.firelens_tag or leftovers is not None
         self._awaited_tag = AwaitedTag(
@@ -589,6 +588,8 @@ class Client:
 
     def _adopt(self, leftovers: Leftovers) -> None:
         """Take a few chunks of dead processes, in small steps."""
+        from logship.buffer.leftovers import AdoptedChunk, Waiting  # noqa: PLC0415 - see `_spool`
+
         for _ in range(_ADOPTION_STEPS):
             if not self._may_adopt:
                 return
@@ -678,12 +679,16 @@ class Client:
     def _release(self, chunk: Chunk) -> None:
         self.buffer.release(chunk)
         if chunk.adopted:
+            from logship.buffer.leftovers import settle  # noqa: PLC0415 - see `_spool`
+
             settle(chunk)
             self._call_soon(self._turn)  # there may be more where it came from
 
     def _quarantine(self, chunk: Chunk) -> None:
         """Write a record that no server takes to stderr, if that takes it."""
         if chunk.adopted:
+            from logship.buffer.leftovers import refuse  # noqa: PLC0415 - see `_spool`
+
             self.last_resort.warn("quarantine", refuse(chunk))
             self._release(chunk)
             return
@@ -835,9 +840,17 @@ def _redacted(redact: Callable[[Record], Record] | None, record: Record) -> Reco
 
 
 def _spool(settings: Settings, monotonic: Callable[[], float]) -> SpoolStorage | None:
-    """Return where chunks lie so that they outlive the process, or None where there is no spool."""
+    """Return where chunks lie so that they outlive the process, or None where there is no spool.
+
+    Only who has a spool imports what it needs, all of it here, in the thread that makes the
+    client: later, in a forked child or at interpreter exit, it is there.
+    """
     if settings.spool_dir is None or settings.disabled:
         return None
+    from pathlib import Path  # noqa: PLC0415 - as above
+
+    from logship.buffer.spool import SpoolStorage  # noqa: PLC0415 - as above
+
     return SpoolStorage(
         Path(settings.spool_dir),
         bytes_max=settings.spool_bytes_max,
@@ -847,6 +860,14 @@ def _spool(settings: Settings, monotonic: Callable[[], float]) -> SpoolStorage |
         syncs=settings.spool_fsync == "interval",
         monotonic=monotonic,
     )
+
+
+def _leftovers(spool: SpoolStorage, monotonic: Callable[[], float]) -> Leftovers | None:
+    """Return what dead processes left on this spool; a supervisor ships that itself."""
+    from logship.buffer.leftovers import Leftovers  # noqa: PLC0415 - see `_spool`
+    from logship.buffer.lives import is_supervised  # noqa: PLC0415 - see `_spool`
+
+    return None if is_supervised(spool.path) else Leftovers(spool.path, monotonic=monotonic)
 
 
 def _emf_line(report: DrainReport) -> str:
@@ -879,14 +900,30 @@ def _waker(space: asyncio.Future[None]) -> Callable[[], None]:
 
 
 def _retry_wait(settings: Settings) -> Callable[[int], float]:
-    """Return tenacity's random exponential wait as a function of the number of failures."""
-    strategy = tenacity.wait_random_exponential(
-        multiplier=settings.backoff_seconds_base, max=settings.backoff_seconds_max
-    )
+    """Return tenacity's random exponential wait as a function of the number of failures.
+
+    tenacity is imported when the first attempt to connect has failed, on the loop that is about
+    to wait: where the sidecar answers, as nearly always, nobody pays for it.
+    """
+    strategy: Callable[[int], float] | None = None
 
     def wait_seconds(failures: int) -> float:
-        state = tenacity.RetryCallState(retry_object=None, fn=None, args=(), kwargs={})  # type: ignore[arg-type]
+        nonlocal strategy
+        strategy = strategy or _random_exponential_wait(
+            settings.backoff_seconds_base, settings.backoff_seconds_max
+        )
+        return strategy(failures)
+
+    return wait_seconds
+
+
+def _random_exponential_wait(base_seconds: float, seconds_max: float) -> Callable[[int], float]:
+    tenacity = late("tenacity")
+    strategy = tenacity.wait_random_exponential(multiplier=base_seconds, max=seconds_max)
+
+    def wait_seconds(failures: int) -> float:
+        state = tenacity.RetryCallState(retry_object=None, fn=None, args=(), kwargs={})
         state.attempt_number = failures
-        return strategy(state)
+        return float(strategy(state))
 
     return wait_seconds

@@ -12,8 +12,8 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from typing import Any
+from types import MappingProxyType
+from typing import Any, NamedTuple
 
 from logship.settings import TASK_METADATA_VARIABLE, Settings
 from logship.threads import OwnThread
@@ -34,8 +34,7 @@ _DRAIN_SHARE = 0.15
 FIRELENS_DRIVER = "awsfirelens"
 
 
-@dataclass(frozen=True, slots=True)
-class TaskContainer:
+class TaskContainer(NamedTuple):
     """One container of a task.
 
     Attributes:
@@ -49,12 +48,11 @@ class TaskContainer:
     name: str
     image: str = ""
     log_driver: str | None = None
-    log_options: Mapping[str, str] = field(default_factory=dict)
+    log_options: Mapping[str, str] = MappingProxyType({})
     id: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Task:
+class Task(NamedTuple):
     """The task that we are in. A text is empty where the metadata do not say.
 
     Attributes:
@@ -112,8 +110,7 @@ class Task:
         return {name: value for name, value in every.items() if value}
 
 
-@dataclass(frozen=True, slots=True)
-class StderrRisk:
+class StderrRisk(NamedTuple):
     """Why the last resort is not safe in this container.
 
     Attributes:

@@ -15,7 +15,7 @@ import threading
 import time
 import traceback
 from types import TracebackType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from logship import living
 from logship.background import BackgroundClient
@@ -27,8 +27,10 @@ from logship.process import fork, runtimes, stopfile
 from logship.process.clock import Started, StopClock
 from logship.process.signals import StopSignals, die_as_owed
 from logship.process.watchdog import Watchdog
-from logship.settings import Settings
-from logship.tasknews import TaskNews
+from logship.settings import TASK_METADATA_VARIABLE, Settings
+
+if TYPE_CHECKING:
+    from logship.tasknews import TaskNews
 
 _CONSOLE_FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 
@@ -47,7 +49,7 @@ class Installation:
         self.clock = StopClock(settings.stop_timeout_seconds, stopfile.reader(os.environ))
         self.watchdog = Watchdog(self.client, self.clock, self._check)
         self.signals: StopSignals | None = None
-        self._task_news = TaskNews(self.client, os.environ)
+        self._task_news = _task_news(self.client)
         self._pid = os.getpid()
         self._is_multiprocessing_child = False
         self._warned_of_removal = False
@@ -61,7 +63,8 @@ class Installation:
         if threading.current_thread() is threading.main_thread():
             self._take_signals()
         self._take_exceptions()
-        self._task_news.start()
+        if self._task_news is not None:
+            self._task_news.start()
         self.watchdog.start()
 
     def stopping(self, reason: str) -> None:
@@ -83,7 +86,8 @@ class Installation:
         """In a forked child: the clock and the signals of the parent are not ours."""
         self.client.after_fork_in_child()
         self.watchdog.after_fork_in_child()
-        self._task_news.after_fork_in_child()
+        if self._task_news is not None:
+            self._task_news.after_fork_in_child()
         if self.signals is not None:
             self.signals.forget()
 
@@ -162,7 +166,8 @@ class Installation:
     def _check(self) -> None:
         """Look, about once a second and at the exit, for what nobody tells us."""
         self._check_handler()
-        self._task_news.tell()
+        if self._task_news is not None:
+            self._task_news.tell()
         if self.clock.started is None and self.clock.told_deadline() is not None:
             self.stopping("logship run stops")
 
@@ -244,6 +249,15 @@ def _install(settings: Settings, level: int | str | None, console: bool | None) 
     _configure_root(_installation.handler, level, console)
     _installation.wire()
     return _installation.client
+
+
+def _task_news(client: BackgroundClient) -> TaskNews | None:
+    """Return what tells of the ECS task; None, and nothing imported, where we are in none."""
+    if not os.environ.get(TASK_METADATA_VARIABLE):
+        return None
+    from logship.tasknews import TaskNews  # noqa: PLC0415 - only who is in a task pays for it
+
+    return TaskNews(client, os.environ)
 
 
 def _configure_root(handler: Handler, level: int | str | None, console: bool | None) -> None:

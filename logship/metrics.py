@@ -36,9 +36,10 @@ from logship.metering.measures import (
     Kind,
     Measure,
     Numbers,
+    Total,
     slot,
 )
-from logship.metering.pages import Pages, Total
+from logship.metering.pages import Pages
 from logship.metering.process import HERE, Process
 from logship.threads import OwnThread
 

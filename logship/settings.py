@@ -15,7 +15,6 @@ import os
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, Literal, NamedTuple, get_args
 
 from logship.errors import SettingsError
@@ -130,11 +129,11 @@ def buffer_bytes_for(memory_limit: int | None) -> int:
     return max(4 * MIB, min(64 * MIB, memory_limit // 16))
 
 
-def memory_limit_bytes(cgroup: Path = Path("/sys/fs/cgroup")) -> int | None:
+def memory_limit_bytes(cgroup: str | os.PathLike[str] = "/sys/fs/cgroup") -> int | None:
     """Return this container's memory limit (cgroup v2, then v1), or None where there is none."""
     for name in ("memory.max", "memory/memory.limit_in_bytes"):
         try:
-            text = (cgroup / name).read_text().strip()
+            text = _text_of(os.path.join(cgroup, name)).strip()
         except OSError:
             continue
         # cgroup v1 writes a number near 2**63 where there is no limit.
@@ -143,13 +142,20 @@ def memory_limit_bytes(cgroup: Path = Path("/sys/fs/cgroup")) -> int | None:
     return None
 
 
+def _text_of(path: str) -> str:
+    """Return what a file holds; `pathlib` is a large import for so little."""
+    with open(path, encoding="utf-8") as file:
+        return file.read()
+
+
 def _default_endpoints() -> tuple[Endpoint, ...]:
     return (Endpoint("tcp", "127.0.0.1", 24224, ""),)
 
 
 def program_name() -> str:
     """Return the name of the program that runs; `logship` where it has none."""
-    program = Path(sys.argv[0]).stem if sys.argv and sys.argv[0] else ""
+    path = sys.argv[0] if sys.argv else ""
+    program = os.path.splitext(os.path.basename(path.rstrip("/")))[0]
     return program if program not in ("", "-c", "-m", "__main__") else "logship"
 
 
@@ -306,6 +312,11 @@ class Settings:
             )
         _check_security(self)
 
+    @property
+    def wants_metrics(self) -> bool:
+        """Whether this process keeps a page of its numbers, or serves them."""
+        return self.metrics_port is not None or self.metrics_dir is not None
+
     @classmethod
     def from_env(cls, environ: Mapping[str, str], **settings: Any) -> Settings:
         """Return the settings that `environ` and `settings` make; the latter win.
@@ -375,7 +386,7 @@ def _secrets_from_files(environ: Mapping[str, str]) -> dict[str, Any]:
         if environ.get(variable_name(name), ""):
             raise SettingsError(f"{variable}: {variable_name(name)} is set as well; give one")
         try:
-            values[name] = Path(path).read_text().strip("\r\n")
+            values[name] = _text_of(path).strip("\r\n")
         except (OSError, ValueError) as error:
             raise SettingsError(f"{variable}: cannot read {path}: {error}") from None
     return values

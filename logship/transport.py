@@ -14,24 +14,27 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import errno
-import ipaddress
 import os
 import queue
 import socket
 import ssl
 from collections.abc import Callable, Sequence
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 from weakref import WeakSet
 
 from logship.errors import ConnectError, HandshakeError, SettingsError
-from logship.protocol.handshake import ClientHandshake
 from logship.settings import Endpoint, Settings
 from logship.threads import OwnThread
+
+if TYPE_CHECKING:
+    from logship.protocol.handshake import ClientHandshake
 
 _SMALL_BYTES = 16 * 1024
 _KEEPALIVE_IDLE_SECONDS = 30
 _KEEPALIVE_INTERVAL_SECONDS = 10
 _KEEPALIVE_PROBES = 3
+_FOUR_IN_SIX = bytes(10) + b"\xff\xff"
+_LOOPBACK_SIX = bytes(15) + b"\x01"
 
 Address = tuple[socket.AddressFamily, tuple[str, int]]
 
@@ -361,6 +364,8 @@ def _handshake_maker(settings: Settings) -> Callable[[], ClientHandshake] | None
     """Return what makes a connection's handshake, or None where there is no shared key."""
     if settings.shared_key is None:
         return None
+    from logship.protocol.handshake import ClientHandshake  # noqa: PLC0415 - few have a key
+
     key = settings.shared_key.reveal()
     password = settings.password.reveal() if settings.password else ""
     return lambda: ClientHandshake(
@@ -436,19 +441,26 @@ class Resolver:
 
 def _literal(host: str, port: int) -> Address | None:
     """Return the address that `host` spells out, or None where it is a name."""
-    try:
-        version = ipaddress.ip_address(host).version
-    except ValueError:
-        return None
-    return (socket.AF_INET6 if version == 6 else socket.AF_INET), (host, port)
+    for family in (socket.AF_INET, socket.AF_INET6):
+        if _packed(family, host):
+            return family, (host, port)
+    return None
 
 
 def is_loopback(host: str) -> bool:
     """Tell whether `host` spells out this machine, as far as that can be seen without asking."""
+    four, six = _packed(socket.AF_INET, host), _packed(socket.AF_INET6, host)
+    if six.startswith(_FOUR_IN_SIX):
+        four = six.removeprefix(_FOUR_IN_SIX)
+    return four[:1] == b"\x7f" or six == _LOOPBACK_SIX or host == "localhost"
+
+
+def _packed(family: socket.AddressFamily, host: str) -> bytes:
+    """Return the bytes of a spelt out address, or none; `ipaddress` is a large import for that."""
     try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
+        return socket.inet_pton(family, host.partition("%")[0])
+    except (OSError, ValueError):
+        return b""
 
 
 def _look_up(

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from enum import Enum
+from typing import NamedTuple
 
 from logship.delivery import ACK_SECONDS_BOUNDS
 
@@ -25,6 +25,18 @@ STREAM_ENDS = ("acked", "spooled", "unproven")
 """Where a stream's end record is when its client has ended."""
 
 
+class Total(NamedTuple):
+    """What all pages say together.
+
+    Attributes:
+        numbers: Of the living and the dead.
+        refused: Files that look like pages and are none that this version may read.
+    """
+
+    numbers: Numbers
+    refused: int
+
+
 class Kind(Enum):
     """How a measure of several processes adds up."""
 
@@ -36,8 +48,7 @@ class Kind(Enum):
     SHORTEST = "gauge, shortest"  # the smallest of the living that is not 0
 
 
-@dataclass(frozen=True, slots=True)
-class Measure:
+class Measure(NamedTuple):
     """One exported metric.
 
     Attributes:

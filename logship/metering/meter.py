@@ -9,15 +9,12 @@ keeps none of its memory alive.
 from __future__ import annotations
 
 import threading
-from dataclasses import dataclass, field
 from itertools import accumulate
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from logship.buffer.buffer import OVERFLOW_REASON, QUARANTINED_REASON, Buffer, BufferBusy
 from logship.buffer.chunk import Ranges
 from logship.buffer.counters import Account, Counters, DrainReport, StreamReport
-from logship.buffer.leftovers import Leftovers, RecoveryCounters
-from logship.buffer.spool import SpoolStorage
 from logship.delivery import Delivery, DeliveryCounters, State
 from logship.metering.measures import (
     CLIENT_MEASURES,
@@ -29,6 +26,10 @@ from logship.metering.measures import (
     zeros,
 )
 
+if TYPE_CHECKING:
+    from logship.buffer.leftovers import Leftovers, RecoveryCounters
+    from logship.buffer.spool import SpoolStorage
+
 _NEVER_DOWN = frozenset(
     slot(measure.name, value)
     for measure in CLIENT_MEASURES
@@ -39,7 +40,6 @@ _NAMED_REASONS = (OVERFLOW_REASON, QUARANTINED_REASON)
 _ACK_SLOTS = tuple(value for name, value in SLOTS if name == "ack_seconds" and value != "sum")
 
 
-@dataclass(slots=True)
 class Tally:
     """The counters of one client, and nothing through which the client would be kept alive.
 
@@ -52,14 +52,21 @@ class Tally:
         published: The numbers that were read last.
     """
 
-    counters: Counters
-    delivery: DeliveryCounters
-    recovery: RecoveryCounters | None
-    stop_timeout_seconds: float
-    bytes_sent: int = 0
-    unspooled: int = 0
-    report: DrainReport | None = None
-    published: Numbers = field(default_factory=zeros)
+    def __init__(
+        self,
+        counters: Counters,
+        delivery: DeliveryCounters,
+        recovery: RecoveryCounters | None,
+        stop_timeout_seconds: float,
+    ) -> None:
+        self.counters = counters
+        self.delivery = delivery
+        self.recovery = recovery
+        self.stop_timeout_seconds = stop_timeout_seconds
+        self.bytes_sent = 0
+        self.unspooled = 0
+        self.report: DrainReport | None = None
+        self.published: Numbers = zeros()
 
     def remains(self) -> Numbers:
         """Return the numbers of a client that is gone; what it had not delivered is lost."""

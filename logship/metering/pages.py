@@ -38,6 +38,7 @@ from logship.metering.measures import (
     LAYOUT,
     SLOTS,
     Numbers,
+    Total,
     buried,
     ended,
     slot,
@@ -85,19 +86,6 @@ def container_key() -> str:
             is_link = path.endswith("net")
             words.append(os.readlink(path) if is_link else Path(path).read_text())  # noqa: PTH115
     return hashlib.sha256("|".join(words).encode()).hexdigest()[:16]
-
-
-@dataclass(frozen=True, slots=True)
-class Total:
-    """What all pages say together.
-
-    Attributes:
-        numbers: Of the living and the dead.
-        refused: Files that look like pages and are none that this version may read.
-    """
-
-    numbers: Numbers
-    refused: int
 
 
 @dataclass(slots=True)

@@ -15,7 +15,7 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
-from logship import living
+from logship import lateimports, living
 
 _child_ends: list[Callable[[], None]] = []
 _registered_with: dict[str, object] = {}
@@ -23,7 +23,11 @@ _registered_with: dict[str, object] = {}
 
 def register() -> None:
     """Register the hooks for every fork; called once, when `logship` is imported."""
-    os.register_at_fork(before=_before_fork, after_in_child=_after_fork_in_child)
+    os.register_at_fork(
+        before=_before_fork,
+        after_in_parent=lateimports.after_fork_in_parent,
+        after_in_child=_after_fork_in_child,
+    )
 
 
 def at_multiprocessing_child_end(end: Callable[[], None]) -> None:
@@ -33,10 +37,12 @@ def at_multiprocessing_child_end(end: Callable[[], None]) -> None:
 
 
 def _before_fork() -> None:
+    lateimports.before_fork()
     _register_with_makers_of_children()
 
 
 def _after_fork_in_child() -> None:
+    lateimports.after_fork_in_child()
     for client in living.forkable():
         client.after_fork_in_child()
 

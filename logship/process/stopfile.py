@@ -13,7 +13,10 @@ import contextlib
 import math
 import os
 from collections.abc import Callable, Mapping
-from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 VARIABLE = "LOGSHIP_STOP_FILE"
 """The environment variable that holds the file's path."""

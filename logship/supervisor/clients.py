@@ -22,7 +22,7 @@ from logship.buffer.leftovers import RecoveryCounters
 from logship.buffer.lives import LIFE_NAME, QUARANTINE, SUPERVISED, filesystem_of
 from logship.drain import DrainPlan
 from logship.lastresort import LastResort
-from logship.metering.process import environ_for_children
+from logship.metering.outlet import environ_for_children
 from logship.process import stopfile
 from logship.process.clock import StopClock
 from logship.recovery import Recoverer, RecoveryReport

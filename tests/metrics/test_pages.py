@@ -17,8 +17,7 @@ from pathlib import Path
 
 import pytest
 
-from logship.metering import pages as module
-from logship.metering.measures import LAYOUT, SLOTS, slot, zeros
+from logship.metering.measures import LAYOUT, SLOTS, Total, slot, zeros
 from logship.metering.pages import Pages, PagesError
 
 ACCEPTED, WAITING = slot("records_accepted_total"), slot("records_waiting")
@@ -282,7 +281,7 @@ def test_the_page_made_here_is_a_page(pages: Path) -> None:
     assert (total.numbers[ACCEPTED], total.refused) == (3, 0)
 
 
-def with_file(directory: Path, data: bytes) -> module.Total:
+def with_file(directory: Path, data: bytes) -> Total:
     mine = Pages(directory, KEY)
     (directory / f"page-{KEY}-{'0' * 32}").write_bytes(data)
     return mine.total()

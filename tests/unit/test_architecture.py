@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -35,7 +36,7 @@ LAYERS: list[tuple[str, ...]] = [
     ("emf",),
     ("buffer", "drain", "lines"),
     ("lastresort",),
-    ("protocol", "living", "threads", "forkmark", "httpjson"),
+    ("protocol", "living", "threads", "forkmark", "httpjson", "lateimports"),
     ("settings",),
     ("errors",),
 ]
@@ -147,7 +148,8 @@ def test_large_libraries_are_imported_in_one_room_only(module: str) -> None:
 
 def loaded_by(statement: str) -> set[str]:
     """Return the modules that a fresh interpreter has loaded after `statement`."""
-    program = f"{statement}; import sys; print(*sys.modules)"
+    # Without a drain: some statements leave records behind that nobody will take.
+    program = f"{statement}; import os, sys; print(*sys.modules, flush=True); os._exit(0)"
     ended = subprocess.run(
         [sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=60
     )
@@ -164,3 +166,43 @@ def test_the_client_needs_neither_prometheus_nor_click() -> None:
     loaded = loaded_by("from logship import BackgroundClient, Client, Handler, install")
     assert "logship.client" in loaded
     assert not loaded & {"prometheus_client", "click", "logship.cli", "logship.receiver"}
+
+
+# A program whose sidecar answers, without spool, key, metrics and ECS, needs none of these to
+# start. They are named because nobody would see one more in a measured start.
+NOT_AT_START = {
+    *("tenacity", "prometheus_client", "click", "pathlib", "tempfile", "shutil", "hashlib"),
+    *("hmac", "ipaddress", "random", "http.client", "urllib.parse", "email", "importlib.metadata"),
+    *("logship.buffer.spool", "logship.buffer.leftovers", "logship.buffer.segments"),
+    *("logship.metering.outlet", "logship.metering.pages", "logship.metrics"),
+    *("logship.protocol.handshake", "logship.protocol.messages", "logship.httpjson"),
+    *("logship.tasknews", "logship.recovery", "logship.receiver", "logship.supervisor", "logship.cli"),
+}
+
+
+def test_a_start_and_the_first_record_import_nothing_that_few_need() -> None:
+    base = loaded_by("import logging, asyncio")
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        install = f"logship.install(endpoints='tcp://127.0.0.1:{server.getsockname()[1]}')"
+        record = "logging.getLogger().info('a record of %s', 7)"
+        loaded = loaded_by(f"import logging, asyncio, logship; {install}; {record}")
+    assert "logship.installation" in loaded
+    assert not (loaded - base) & NOT_AT_START
+
+
+def test_the_exit_imports_only_what_the_next_attempt_to_connect_waits_by() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        unused = server.getsockname()[1]
+    program = (
+        "import atexit, logging, sys; known = set()\n"
+        "atexit.register(lambda: print(*({*sys.modules} - known)))  # behind our own exit hook\n"
+        "import logship\n"
+        f"logship.install(endpoints='tcp://127.0.0.1:{unused}', exit_stall_seconds=0.5)\n"
+        "known = {*sys.modules}\n"
+        "logging.getLogger().info('the last words')"
+    )
+    ended = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=60
+    )
+    assert '"the last words"' in ended.stderr, "it was spilled"
+    assert not {*ended.stdout.split()} - loaded_by("import tenacity")
