@@ -1,10 +1,10 @@
 """`python -m benchmarks proof` (`make proof`): the matrix behind the promise.
 
 Not every pair of values: each fault meets each stop timeout, each rate and a tail of 100,000
-lines; each kind of application and of SIGTERM habit meets the ordinary stop. The peers run through
-the rows where they differ. Real servers that are on PATH (Fluentd in each version found, Fluent
-Bit) get rows of their own, also at a quarter of a CPU. Applications with a spool are killed very
-often, at random moments.
+lines, with a stop timeout of 30 s and of 2; each kind of application and of SIGTERM habit meets
+the ordinary stop. The peers run through the rows where they differ. Real servers that are on PATH
+(Fluentd in each version found, Fluent Bit) get rows of their own, also at a quarter of a CPU.
+Applications with a spool are killed very often, at random moments.
 """
 
 from __future__ import annotations
@@ -98,6 +98,10 @@ def _rates() -> Iterable[Scenario]:
 def _tails() -> Iterable[Scenario]:
     for fault in FAULTS:
         yield replace(TAIL, fault=fault)
+    for fault in FAULTS:  # more than two seconds can write: the application is slowed down
+        yield replace(TAIL, fault=fault, stop_timeout=2)
+    for app in ("asyncio", "threads"):
+        yield replace(TAIL, fault="sidecar-down", stop_timeout=2, app=app)
     for app in ("asyncio", "threads", "batch"):
         yield replace(TAIL, app=app)
     yield replace(TAIL, fault="sidecar-slow", stop_timeout=120)

@@ -22,7 +22,7 @@ from logship.buffer.buffer import DEFAULT_ROUTE, Buffer, BufferBusy, Outcome
 from logship.buffer.chunk import Chunk
 from logship.buffer.counters import DrainReport, FlushReport
 from logship.buffer.overflow import Admission
-from logship.closing import Closing, drive, empty_report
+from logship.closing import Closing, SpillAhead, drive, empty_report
 from logship.delivery import (
     Actions,
     Connect,
@@ -37,7 +37,7 @@ from logship.drain import SPILL_SECONDS_PER_BYTE, DrainPlan, Progress
 from logship.ecs import AwaitedTag, default_tag, task_reader
 from logship.emf import emf_line
 from logship.errors import BufferFull, ClientClosed, ConnectError, ProtocolError, SettingsError
-from logship.lastresort import LastResort, SpillCost, spilled_lines
+from logship.lastresort import LastResort, Spill, SpillCost, spilled_lines
 from logship.lateimports import late
 from logship.metering import process
 from logship.metering.meter import Meter
@@ -128,6 +128,9 @@ class Client:
             monotonic=monotonic,
         ).admit_after
         self._spill_cost = SpillCost(SPILL_SECONDS_PER_BYTE)
+        self._spill = (
+            Spill(self.buffer, self.last_resort, self._spill_cost) if self._spills else None
+        )
         # What `emit` asks of others is looked up once.
         self._pack = pack_record if settings.redact is None else _redacting(settings.redact)
         self._extra_fields = int(settings.stamp)
@@ -384,8 +387,11 @@ class Client:
         return Progress(
             last_ack_seconds=self.delivery.last_ack_seconds,
             ever_connected=self.delivery.ever_connected,
-            bytes_held=self.buffer.unspooled_bytes,
+            bytes_to_spill=self.buffer.bytes_to_spill if self._spills else 0,
             spill_seconds_per_byte=self._spill_cost.seconds_per_byte,
+            silent_seconds=float("inf")
+            if self._broken
+            else self.delivery.silent_seconds(self._monotonic()),
         )
 
     def closing(self, plan: DrainPlan, reason: str) -> Closing:
@@ -395,16 +401,26 @@ class Client:
             plan,
             reason=reason,
             last_resort=self.last_resort,
-            spills=self._spills,
+            spill=self._spill,
             always_report=bool(self.settings.report),
             monotonic=self._monotonic,
             is_over=functools.partial(process.HERE.drained, self._meter),
             more=_emf_line if self.settings.report == "emf" else None,
         )
 
+    def spill_ahead(self, reason: str) -> SpillAhead:
+        """Return what is to be done while a stop clock runs and intake is open."""
+        return SpillAhead(
+            self, self._spill, self.last_resort, reason=reason, monotonic=self._monotonic
+        )
+
     def stop_lingering(self) -> None:
-        """Seal chunks at once from now on: the stop clock runs. From any thread."""
+        """Seal chunks at once from now on, and look often for a sidecar that is away.
+
+        The stop clock runs. From any thread.
+        """
         self.buffer.linger_seconds = 0.0
+        self._call_soon(self._look_often)
         self._wake()
 
     def hurry(self, plan: DrainPlan) -> None:
@@ -626,6 +642,12 @@ class Client:
             self._leftovers.close()
         if self._spool is not None:
             self._spool.close()
+
+    def _look_often(self) -> None:
+        with self._guarded():
+            wait = _DRAIN_RETRY_WAIT_SECONDS_MAX
+            self._perform(self.delivery.look_often(self._monotonic(), wait))
+            self._arm_timer()
 
     def _hurry(self, plan: DrainPlan) -> None:
         with self._guarded():

@@ -19,6 +19,8 @@ from logship.drain import DrainPlan, Progress, Step
 from logship.lastresort import LastResort, Spill
 
 _SPILL_SLICE_SECONDS = 0.05
+_SPILL_FIRST_SECONDS_MAX = 1.0
+_REPORT_SECONDS_MIN = 0.03
 _STALLED_STDERR_SECONDS_MIN = 0.001
 _STALLED_STDERR_SECONDS_MAX = 0.02
 """How long a full stderr is left alone: a pipe with a living reader is empty in a millisecond,
@@ -43,6 +45,84 @@ class Drainable(Protocol):
         """Send what there is at once, and wait less for everything."""
 
 
+class _Pause:
+    """How long to leave a full stderr alone: twice as long each time that it took nothing."""
+
+    def __init__(self) -> None:
+        self._seconds = _STALLED_STDERR_SECONDS_MIN
+
+    def after(self, *, took_some: bool) -> float:
+        """Return how long, from whether the last try wrote anything."""
+        longer = min(2 * self._seconds, _STALLED_STDERR_SECONDS_MAX)
+        self._seconds = _STALLED_STDERR_SECONDS_MIN if took_some else longer
+        return self._seconds
+
+
+class SpillAhead:
+    """What is done while a stop clock runs and the application still logs.
+
+    A sidecar that takes nothing, or too little, leaves a buffer that grows faster than it could be
+    written to stderr in the time that is left. So that is begun while intake is open; sending goes
+    on, and what it delivers after all is on both.
+
+    Args:
+        client: The client.
+        spill: As of `Closing`.
+        last_resort: As of `Closing`.
+        reason: As of `Closing`.
+        monotonic: Seconds.
+    """
+
+    def __init__(
+        self,
+        client: Drainable,
+        spill: Spill | None,
+        last_resort: LastResort,
+        *,
+        reason: str,
+        monotonic: Callable[[], float],
+    ) -> None:
+        self._client = client
+        self._spill = spill
+        self._last_resort = last_resort
+        self._reason = reason
+        self._monotonic = monotonic
+        self._announced = False
+        self._pause = _Pause()
+
+    def step(self, plan: DrainPlan) -> float | None:
+        """Do what is due; return the seconds to wait, or None when intake must be closed."""
+        now = self._monotonic()
+        progress = self._client.progress()
+        match plan.step_while_logging(now, progress):
+            case Step.OVER:
+                return None
+            case Step.SPILL if self._spill is not None:
+                return self._write(self._spill, plan, progress)
+        return plan.wait_seconds_while_logging(now)
+
+    def _write(self, spill: Spill, plan: DrainPlan, progress: Progress) -> float:
+        """Write for a while; return the seconds to wait."""
+        if not self._announced and not self._announce():
+            return self._pause.after(took_some=False)
+        now, written = self._monotonic(), spill.lines_written
+        until = now + _SPILL_SLICE_SECONDS
+        if spill.step(until, self._monotonic, newest_first=progress.is_acking(now)):
+            return plan.wait_seconds_while_logging(now)
+        if self._monotonic() >= until:
+            return 0.0
+        return self._pause.after(took_some=spill.lines_written > written)
+
+    def _announce(self) -> bool:
+        """Do as `Closing` does; the records to come will be in its own first line."""
+        if not self._client.buffer.to_spill():
+            return True
+        account = self._client.buffer.report(self._reason, 0.0)
+        self._announced = announce(account, self._last_resort)
+        self._last_resort.step_back()  # the application's own lines are not held up until then
+        return self._announced
+
+
 class Closing:
     """One client's end.
 
@@ -50,8 +130,8 @@ class Closing:
         client: The client; its intake may still be open.
         plan: The limits.
         reason: What ends it, for the report.
-        last_resort: Where the rest and the report go, or None to write neither records nor report.
-        spills: Whether records may be written to stderr.
+        last_resort: Where the rest and the report go.
+        spill: Writes records to stderr; None where they may not be.
         always_report: Whether the report is printed even when everything was acked.
         monotonic: Seconds.
         is_over: Told the report before it is printed; returns what is to be called behind that.
@@ -65,7 +145,7 @@ class Closing:
         *,
         reason: str,
         last_resort: LastResort,
-        spills: bool,
+        spill: Spill | None,
         always_report: bool,
         monotonic: Callable[[], float],
         is_over: Callable[[DrainReport], Callable[[], None]] = lambda report: lambda: None,
@@ -78,9 +158,9 @@ class Closing:
         self._plan = plan
         self._reason = reason
         self._last_resort = last_resort
-        self._spill = Spill(client.buffer, last_resort) if spills else None
+        self._spill = spill
         self._spilling = False
-        self._stall_seconds = _STALLED_STDERR_SECONDS_MIN
+        self._pause = _Pause()
         self._always_report = always_report
         self._monotonic = monotonic
 
@@ -99,6 +179,7 @@ class Closing:
             yield wait_seconds
         if self._spill is not None:
             self._spill.finish()
+        self._last_resort.end_spill()
         self.report = self._account()
         finish = self._is_over(self.report)
         for line in self._lines_of(self.report):
@@ -141,23 +222,20 @@ class Closing:
     def _spill_some(self, now: float) -> float | None:
         if self._spill is None:
             return None if self._ends_after_spill() else _SPILL_SLICE_SECONDS
-        if not self._spilling and self._client.buffer.unspooled_bytes:
+        if not self._spilling and self._client.buffer.bytes_to_spill:
             self._spilling = self._announce()
             if not self._spilling:
-                return self._stderr_is_full(took_some=False)
+                return self._pause.after(took_some=False)
+            self._last_resort.begin_spill(_SPILL_FIRST_SECONDS_MAX)
         until = min(now + _SPILL_SLICE_SECONDS, self._plan.deadline_seconds)
         written = self._spill.lines_written
-        if self._spill.step(until, self._monotonic):
+        newest_first = self._client.progress().is_acking(now)
+        if self._spill.step(until, self._monotonic, newest_first=newest_first):
+            self._last_resort.end_spill()
             return None if self._ends_after_spill() else _SPILL_SLICE_SECONDS
         if self._monotonic() >= until:
             return 0.0
-        return self._stderr_is_full(took_some=self._spill.lines_written > written)
-
-    def _stderr_is_full(self, *, took_some: bool) -> float:
-        """Return how long to leave it alone: twice as long each time that it took nothing."""
-        longer = min(2 * self._stall_seconds, _STALLED_STDERR_SECONDS_MAX)
-        self._stall_seconds = _STALLED_STDERR_SECONDS_MIN if took_some else longer
-        return self._stall_seconds
+        return self._pause.after(took_some=self._spill.lines_written > written)
 
     def _ends_after_spill(self) -> bool:
         """Tell whether there is nothing to wait for once all is on stderr."""
@@ -172,9 +250,7 @@ class Closing:
             waited = self._monotonic() - self._plan.started_seconds
             text = f"giving up on the sidecar after {waited:.1f} s; what is left goes to stderr"
             self._last_resort.warn("give up", text)
-        fields = json.loads(self._account().to_json())
-        fields["logship"] = "spill begins"
-        return self._last_resort.go_first(_line(json.dumps(fields)))
+        return announce(self._account(), self._last_resort)
 
     def _account(self) -> DrainReport:
         seconds = self._monotonic() - self._plan.started_seconds
@@ -187,11 +263,15 @@ class Closing:
             yield self._more(report)
 
     def _print(self, line: str) -> Iterator[float]:
-        """Write the report; a stalled stderr is tried until the deadline, and once in any case."""
+        """Write the report; a stalled stderr is tried until the deadline, and a moment longer.
+
+        A moment in any case, because the application may be in the middle of a line of its own.
+        """
+        until = max(self._plan.deadline_seconds, self._monotonic() + _REPORT_SECONDS_MIN)
         while not self._last_resort.go_first(_line(line)):
-            if self._monotonic() >= self._plan.deadline_seconds:
+            if self._monotonic() >= until:
                 return
-            yield self._stderr_is_full(took_some=False)
+            yield self._pause.after(took_some=False)
 
 
 def drive(closing: Closing, came: threading.Event | None = None) -> DrainReport:
@@ -207,6 +287,13 @@ def drive(closing: Closing, came: threading.Event | None = None) -> DrainReport:
         came.clear()
     assert closing.report is not None
     return closing.report
+
+
+def announce(account: DrainReport, last_resort: LastResort) -> bool:
+    """Say that a spill begins, and what is not acked so far; tell whether stderr took it."""
+    fields = json.loads(account.to_json())
+    fields["logship"] = "spill begins"
+    return last_resort.go_first(_line(json.dumps(fields)))
 
 
 def _line(text: str) -> bytes:

@@ -295,6 +295,7 @@ class Delivery(Generic[HandleT]):
         self._endpoint_index = 0
         self._retry_at_seconds = 0.0
         self._progress_at_seconds = 0.0
+        self._taken_at_seconds = float("-inf")
         self._connected_at_seconds = 0.0
         self._acked_on_this_connection = False
 
@@ -314,6 +315,14 @@ class Delivery(Generic[HandleT]):
     def can_send(self) -> bool:
         """Whether a chunk would go out at once."""
         return self.state is State.READY and self.writable and self._window_has_room()
+
+    def silent_seconds(self, now_seconds: float) -> float:
+        """Return how long the sidecar has taken nothing, away or without an ack; 0 if not asked."""
+        if self.state is State.READY and not self._inflight:
+            return 0.0
+        if self.state is not State.READY and self._failures:
+            return float("inf")  # it was looked for, and is not there
+        return max(0.0, now_seconds - self._taken_at_seconds)
 
     @property
     def ever_connected(self) -> bool:
@@ -359,6 +368,7 @@ class Delivery(Generic[HandleT]):
         self.writable = True
         self._acked_on_this_connection = False
         self._connected_at_seconds = self._progress_at_seconds = now_seconds
+        self._taken_at_seconds = now_seconds
         return self._fill_window(now_seconds)
 
     def connect_failed(self, now_seconds: float, reason: str) -> Actions[HandleT]:
@@ -438,8 +448,12 @@ class Delivery(Generic[HandleT]):
         self._overtaken_timeout_seconds = min(
             self._overtaken_timeout_seconds, HURRIED_OVERTAKEN_TIMEOUT_SECONDS
         )
-        self._retry_wait_seconds_max = wait_seconds_max
         self._progress_at_seconds = now_seconds
+        return self.look_often(now_seconds, wait_seconds_max)
+
+    def look_often(self, now_seconds: float, wait_seconds_max: float) -> Actions[HandleT]:
+        """Wait no longer than this between attempts from now on: the process is to end."""
+        self._retry_wait_seconds_max = wait_seconds_max
         if self.state is State.WAITING:
             self._retry_at_seconds = min(self._retry_at_seconds, now_seconds + wait_seconds_max)
         return self.chunks_ready(now_seconds)
@@ -470,8 +484,8 @@ class Delivery(Generic[HandleT]):
         if self.state is not State.READY or not self.writable:
             return sends
         while self._window_has_room() and (chunk := self._next_chunk()) is not None:
-            if not self._inflight:
-                self._progress_at_seconds = now_seconds  # the silence begins when we begin to ask
+            if not self._inflight:  # the silence begins when we begin to ask
+                self._progress_at_seconds = self._taken_at_seconds = now_seconds
             self._inflight[chunk.id] = Flight(chunk, now_seconds)
             self.counters.chunks_sent += 1
             sends.append(Send(chunk))
@@ -649,7 +663,7 @@ class Delivery(Generic[HandleT]):
 
     def _note_progress(self, now_seconds: float) -> None:
         self.last_ack_seconds = now_seconds
-        self._progress_at_seconds = now_seconds
+        self._progress_at_seconds = self._taken_at_seconds = now_seconds
         self._acked_on_this_connection = True
         self._failures = 0
 

@@ -2,8 +2,11 @@
 
 Three things limit a drain: the stop deadline, where a clock runs; the patience with a sidecar
 that acks nothing; and the time that writing the rest to stderr needs, which must be reserved
-before the deadline or it is not there. All of that is arithmetic on a few numbers, kept apart
-from threads and loops so that every case can be shown in a test.
+before the deadline or it is not there. While the application still logs that time grows, and may
+grow faster than what is left: so the spill may begin before intake closes, and what is written
+ahead of need is no more than a second copy, should the sidecar come back. All of that is
+arithmetic on a few numbers, kept apart from threads and loops so that every case can be shown in a
+test.
 """
 
 from __future__ import annotations
@@ -21,7 +24,28 @@ NEVER_CONNECTED_SECONDS = 3.0
 EARLY_SPILL_SECONDS_MIN = 3.0
 EARLY_SPILL_SHARE = 0.2
 
+SILENCE_SECONDS_MIN = 0.3
+SILENCE_SHARE = 0.05
+"""A sidecar that takes nothing for so long, though it is asked to, may be gone."""
+
+AHEAD_FACTOR = 4.0
+"""The spill begins when so many times its cost would just fit in what is left."""
+
+AHEAD_FACTOR_SILENT = 10.0
+"""The same while the sidecar takes nothing: then there is no other way out, and until the spill is
+under way its cost is an estimate made in quieter times. On a busy machine it was five times as
+much, and half of the time belongs to the application's own threads."""
+
+CLOSE_FACTOR_SILENT = 2.0
+CLOSE_SECONDS_SILENT = 0.25
+"""Intake closes when so many times its cost, and so long, is left: what is logged from then on is
+written by whoever logs it, no faster than stderr takes it, and all that came before by us. The
+constant is for how late a busy machine wakes anybody."""
+
 CHECK_SECONDS_MAX = 0.5
+CHECK_SECONDS_MIN = 0.01
+CHECK_SHARE = 0.02
+"""While the application logs, looks are so far apart, of the time left: a buffer fills quickly."""
 
 
 class Step(Enum):
@@ -38,14 +62,26 @@ class Progress(NamedTuple):
     Attributes:
         last_ack_seconds: When the last ack came, or None; monotonic.
         ever_connected: Whether this process ever reached a sidecar.
-        bytes_held: Bytes of entries that are not acked.
+        bytes_to_spill: Bytes of entries that are neither acked nor on stderr.
         spill_seconds_per_byte: What writing one of them to stderr costs.
+        silent_seconds: How long the sidecar has taken nothing of what it is to take.
     """
 
     last_ack_seconds: float | None
     ever_connected: bool
-    bytes_held: int
+    bytes_to_spill: int
     spill_seconds_per_byte: float = SPILL_SECONDS_PER_BYTE
+    silent_seconds: float = 0.0
+
+    @property
+    def spill_seconds(self) -> float:
+        """How long the spill of all that would take."""
+        return self.bytes_to_spill * self.spill_seconds_per_byte
+
+    def is_acking(self, now_seconds: float) -> bool:
+        """Return whether acks come in: from the oldest record on, so the spill begins elsewhere."""
+        last = self.last_ack_seconds
+        return last is not None and now_seconds - last < SILENCE_SECONDS_MIN
 
 
 class DrainPlan(NamedTuple):
@@ -84,8 +120,23 @@ class DrainPlan(NamedTuple):
             give_up_when_stalled=True,
         )
 
+    def step_while_logging(self, now_seconds: float, progress: Progress) -> Step:
+        """Return what to do while intake is open; `OVER` means that it must close."""
+        left = self.deadline_seconds - now_seconds
+        if left <= self.reserve_seconds(progress):
+            return Step.OVER
+        closing_seconds = CLOSE_SECONDS_SILENT + CLOSE_FACTOR_SILENT * progress.spill_seconds
+        if self.is_silent(progress) and left <= closing_seconds:
+            return Step.OVER
+        return Step.SPILL if left <= self._ahead_seconds(progress) else Step.WAIT
+
+    def wait_seconds_while_logging(self, now_seconds: float) -> float:
+        """Return how long the next check may wait while intake is open."""
+        share = CHECK_SHARE * (self.deadline_seconds - now_seconds)
+        return min(max(CHECK_SECONDS_MIN, share), CHECK_SECONDS_MAX)
+
     def step(self, now_seconds: float, progress: Progress) -> Step:
-        """Return what to do now."""
+        """Return what to do now, once intake is closed."""
         if now_seconds >= self.deadline_seconds:
             return Step.OVER
         if now_seconds >= self.spill_at_seconds(progress):
@@ -96,17 +147,29 @@ class DrainPlan(NamedTuple):
         """Return when to begin the spill, if no further ack comes."""
         last = max(self.started_seconds, progress.last_ack_seconds or self.started_seconds)
         stalled_at = last + self._patience_seconds(progress)
-        return min(stalled_at, self.deadline_seconds - self.reserve_seconds(progress))
+        kept = max(self.reserve_seconds(progress), self._ahead_seconds(progress))
+        return min(stalled_at, self.deadline_seconds - kept)
 
     def reserve_seconds(self, progress: Progress) -> float:
         """Return the time to keep for the spill, at most half of all there is."""
-        wanted = max(RESERVE_SECONDS_MIN, progress.bytes_held * progress.spill_seconds_per_byte)
+        wanted = max(RESERVE_SECONDS_MIN, progress.spill_seconds)
         return min(wanted, (self.deadline_seconds - self.started_seconds) / 2)
 
     def wait_seconds(self, now_seconds: float, progress: Progress) -> float:
         """Return how long the next check may wait."""
         due = min(self.spill_at_seconds(progress), self.deadline_seconds)
+        if not self.is_silent(progress):
+            due = min(due, now_seconds + SILENCE_SECONDS_MIN)
         return min(max(0.0, due - now_seconds), CHECK_SECONDS_MAX)
+
+    def is_silent(self, progress: Progress) -> bool:
+        """Return whether the sidecar may be gone."""
+        budget = self.deadline_seconds - self.started_seconds
+        return progress.silent_seconds >= max(SILENCE_SECONDS_MIN, SILENCE_SHARE * budget)
+
+    def _ahead_seconds(self, progress: Progress) -> float:
+        factor = AHEAD_FACTOR_SILENT if self.is_silent(progress) else AHEAD_FACTOR
+        return factor * progress.spill_seconds
 
     def _patience_seconds(self, progress: Progress) -> float:
         if self.give_up_when_stalled and not progress.ever_connected:

@@ -23,7 +23,7 @@ from socket import MSG_DONTWAIT, socket
 from typing import Any, Protocol
 
 from logship.protocol.entries import unpack_entries
-from logship.protocol.jsonlines import json_line
+from logship.protocol.jsonlines import line_maker
 
 WARNING_INTERVAL_SECONDS = 60.0
 """One kind of warning is written once in this time, however often it happens."""
@@ -31,11 +31,15 @@ WARNING_INTERVAL_SECONDS = 60.0
 _SAMPLE_INTERVAL_SECONDS = 10.0
 _SAMPLE_LINES = 50
 
+_NOTED_BYTES_MIN = 64 * 1024
+"""What a spill of less than this takes says nothing."""
+
 _WRITE_BYTES_MAX = 64 * 1024
 
 _LATE_LINES_MAX = 1000
 _TURN_SECONDS = 0.02
 _PAUSE_SECONDS = 0.0005
+_YIELD_SECONDS = 0.005
 
 
 class LastResort:
@@ -65,6 +69,8 @@ class LastResort:
         self._is_held_up = False  # somebody's line goes first
         self._is_moving = True  # nobody has waited in vain since stderr took something
         self._pending = b""
+        self._spiller = 0  # the thread that spills, while others let it go first
+        self._spill_first_until: float | None = None
         self._monotonic = monotonic
         self._rate = bytes_per_second_max
         self._tokens = float(bytes_per_second_max)
@@ -122,6 +128,8 @@ class LastResort:
         Returns:
             False where it was not kept, because stderr has taken nothing for too long.
         """
+        if patience_seconds > 0.0:
+            self._let_spill_go_first()
         if len(self._late) >= _LATE_LINES_MAX:
             self._wait_for_turn(patience_seconds)
         if len(self._late) >= _LATE_LINES_MAX:
@@ -146,6 +154,25 @@ class LastResort:
         """Let those who write in turn go on."""
         self._is_held_up = False
         self._write_late()
+
+    def begin_spill(self, seconds_max: float) -> None:
+        """Have those who may wait for their turn do so, this long at most, until `end_spill`.
+
+        Otherwise they take the interpreter from this thread, which has more to write than each of
+        them, and older records.
+        """
+        self._spiller = threading.get_ident()
+        self._spill_first_until = self._monotonic() + seconds_max
+
+    def end_spill(self) -> None:
+        """Let the others write as they like."""
+        self._spill_first_until = None
+
+    def _let_spill_go_first(self) -> None:
+        if self._spiller == threading.get_ident():
+            return  # a signal handler in the middle of the spill
+        while (until := self._spill_first_until) is not None and self._monotonic() < until:
+            time.sleep(_YIELD_SECONDS)
 
     def _write_late(self) -> None:
         """Write what was left while another thread, or a frame further up, was writing."""
@@ -319,8 +346,8 @@ def _nonblocking_writer(descriptor: int) -> _Writer:
 class SpillSource(Protocol):
     """What a spill asks of the buffer."""
 
-    def unsettled(self) -> list[Any]:
-        """Return the chunks that are neither acked nor dropped, oldest first."""
+    def to_spill(self) -> list[Any]:
+        """Return the chunks that may be written to stderr, oldest first."""
 
     def note_spilled(self, chunk: Any, entries: int, records: int) -> None:
         """Note how many of a chunk's entries, and of the application's records, are on stderr."""
@@ -332,14 +359,20 @@ class Spill:
     In steps, because sending goes on meanwhile: a chunk that is acked before its turn is not
     spilled. One that is acked afterwards is on both, and the stamps show it.
 
+    There is one of each client, for whoever conducts its end and whoever spills ahead of that: a
+    call that finds another one under way does nothing.
+
     Args:
         source: The buffer.
         last_resort: Where lines go.
+        cost: Told what it takes.
     """
 
-    def __init__(self, source: SpillSource, last_resort: LastResort) -> None:
+    def __init__(self, source: SpillSource, last_resort: LastResort, cost: SpillCost) -> None:
         self._source = source
         self._last_resort = last_resort
+        self._cost = cost
+        self._stepping = 0  # the thread that does; no lock, as in `LastResort`
         self._chunks: deque[Any] = deque()
         self._seen: set[str] = set()
         self._lines_of: Any = None
@@ -347,18 +380,43 @@ class Spill:
         self._made: list[tuple[bytes, bool]] = []  # from `_lines`, not yet written
         self._begun: tuple[Any, bool] | None = None  # of the line that is torn as yet
         self.lines_written = 0
+        self._bytes_written = 0
 
-    def step(self, until_seconds: float, monotonic: Callable[[], float]) -> bool:
+    def step(
+        self, until_seconds: float, monotonic: Callable[[], float], *, newest_first: bool = False
+    ) -> bool:
         """Write lines until the time is up, stderr takes no more, or nothing is left.
+
+        Args:
+            until_seconds: When the time is up.
+            monotonic: Seconds.
+            newest_first: Begin with the newest chunk, because the oldest ones are being acked: so
+                the two do not do the same work twice.
 
         Returns:
             Whether everything that was in the buffer has been written.
         """
+        me = threading.get_ident()
+        if self._stepping:
+            return False
+        self._stepping = me
+        try:
+            began, before = monotonic(), self._bytes_written
+            is_done = self._write_chunks(until_seconds, monotonic, newest_first)
+            self._cost.note(self._bytes_written - before, monotonic() - began)
+            return is_done
+        finally:
+            self._stepping = 0
+
+    def _write_chunks(
+        self, until_seconds: float, monotonic: Callable[[], float], newest_first: bool
+    ) -> bool:
         self._look_for_more()
         while self._chunks:
-            if not self._spill_chunk(self._chunks[0], until_seconds, monotonic):
+            chunk = self._chunks[-1 if newest_first else 0]
+            if not self._spill_chunk(chunk, until_seconds, monotonic):
                 return False
-            self._chunks.popleft()
+            (self._chunks.pop if newest_first else self._chunks.popleft)()
         return True
 
     def finish(self) -> None:
@@ -369,8 +427,7 @@ class Spill:
             self._source.note_spilled(chunk, chunk.spilled_entries - 1, records)
 
     def _look_for_more(self) -> None:
-        waiting = self._source.unsettled()
-        fresh = [each for each in waiting if each.id not in self._seen and not each.spooled]
+        fresh = [each for each in self._source.to_spill() if each.id not in self._seen]
         self._chunks.extend(fresh)
         self._seen.update(each.id for each in fresh)
 
@@ -393,6 +450,7 @@ class Spill:
             chunk, chunk.spilled_entries + len(lines), chunk.spilled_records + records
         )
         self.lines_written += len(lines)
+        self._bytes_written += chunk.size * len(lines) // chunk.entries
         self._begun = (chunk, lines[-1][1]) if self._last_resort.torn else None
 
     def _lines_left(self, chunk: Any) -> list[tuple[bytes, bool]]:
@@ -416,6 +474,7 @@ class SpillCost:
 
     A quarter of a CPU makes it five times as much, and nobody knows beforehand how much CPU a
     stopping task will get. The sample is made and thrown away: half a millisecond in ten seconds.
+    What a spill then really takes, beside the application's own threads, counts more.
 
     Args:
         seconds_per_byte_min: What is reckoned with until there is a sample, and the least after.
@@ -444,12 +503,19 @@ class SpillCost:
         # A line is about as long as its entry; writing it costs about as much as making it.
         self.seconds_per_byte = max(self._seconds_per_byte_min, 2 * took / max(size, 1))
 
+    def note(self, size: int, seconds: float) -> None:
+        """Note that so many bytes of entries were spilled in so long a time."""
+        if size >= _NOTED_BYTES_MIN:
+            took = (self.seconds_per_byte + seconds / size) / 2
+            self.seconds_per_byte = max(self._seconds_per_byte_min, took)
+
 
 def spilled_lines(tag: str, payload: bytes) -> Iterator[tuple[bytes, bool]]:
     """Return each entry's line for stderr, and whether it is a control record of our own."""
+    line = line_maker(tag, logship="spilled")
     for time_ns, record in unpack_entries(payload):
         is_control = "logship_gap" in record or "logship_end" in record
-        yield json_line(tag, time_ns, record, logship="spilled"), is_control
+        yield line(time_ns, record), is_control
 
 
 def flush_standard_streams() -> None:

@@ -417,7 +417,8 @@ class Buffer:
             return False
         if chunk.state is ChunkState.SEALED:
             self._sealed.remove(chunk)
-        self._give_up(chunk, OVERFLOW_REASON)
+        is_spilled = chunk.spilled_entries == chunk.entries
+        self._give_up(chunk, SPILLED_REASON if is_spilled else OVERFLOW_REASON)
         return True
 
     @_producer_section
@@ -624,11 +625,10 @@ class Buffer:
         return self._storage.unspooled
 
     @property
-    def unspooled_bytes(self) -> int:
-        """Bytes of entries that would die with the process."""
-        if isinstance(self._storage, MemoryStorage):
-            return self.bytes_held
-        return sum(chunk.size for chunk in self.unsettled() if not chunk.spooled)
+    def bytes_to_spill(self) -> int:
+        """Bytes of entries that would die with the process: neither spooled nor on stderr."""
+        waiting = (chunk for chunk in self.unsettled() if not chunk.spooled and chunk.entries)
+        return sum(each.size - each.size * each.spilled_entries // each.entries for each in waiting)
 
     @property
     def intake_closed(self) -> bool:
@@ -644,6 +644,16 @@ class Buffer:
     def unsettled(self) -> list[Chunk]:
         """Return every chunk that is neither acked nor dropped, oldest first."""
         return self._in_order()
+
+    @_section
+    def to_spill(self) -> list[Chunk]:
+        """Return the chunks that may be written to stderr: unsettled, not spooled, oldest first.
+
+        None that is open, as long as intake is.
+        """
+        closes = self._closed or _CLOSING in self._deferred
+        chunks = [each for each in self._in_order() if not each.spooled]
+        return [each for each in chunks if closes or each.state is not ChunkState.OPEN]
 
     @_section
     def note_spilled(self, chunk: Chunk, entries: int, records: int) -> None:

@@ -104,7 +104,7 @@ class Watchdog:
             self._wait(_CHECK_SECONDS)
             self._check()
         self._client.stop_lingering()
-        self._wait_for_reserve()
+        self._let_it_log()
         self._drain()
         self._wait_for_deadline()
         self._end()
@@ -124,20 +124,18 @@ class Watchdog:
         if signals is not None and signals.owns(signum) and signals.starts_clock(signum):
             self._clock.start(signals.started_by(signum))
 
-    def _wait_for_reserve(self) -> None:
-        """Let the application log until only the time for the spill is left."""
+    def _let_it_log(self) -> None:
+        """Let the application log for as long as what it logs can still be written to stderr."""
+        started, client = self._clock.started, self._client.client
+        ahead = client.spill_ahead(started.reason if started is not None else "")
         while not self._interrupted_again and not self._client.intake_closed:
-            left = self._reserve_begins_seconds() - time.monotonic()
-            if left <= 0:
+            started, deadline = self._clock.started, self._clock.deadline_seconds
+            if started is None or deadline is None:
                 return
-            self._wait(min(left, _CHECK_SECONDS))
-
-    def _reserve_begins_seconds(self) -> float:
-        started, deadline = self._clock.started, self._clock.deadline_seconds
-        if started is None or deadline is None:
-            return time.monotonic()
-        plan = DrainPlan.until(started.at_seconds, deadline)
-        return deadline - plan.reserve_seconds(self._client.client.progress())
+            wait_seconds = ahead.step(DrainPlan.until(started.at_seconds, deadline))
+            if wait_seconds is None:
+                return
+            self._wait(wait_seconds)
 
     def _drain(self) -> None:
         now = time.monotonic()

@@ -50,6 +50,86 @@ def test_the_spill_begins_before_the_deadline_and_sending_goes_on(
     assert not verdict.numbers_not_delivered()  # a spilled copy carries the same stamp
 
 
+LOGS_TO_ITS_LAST_BREATH = """
+    import threading
+    import logship
+    from application import forever, log, ready
+    logship.install(level="INFO")
+
+    def work():
+        while True:
+            log("x" * 400)
+
+    ready()
+    try:
+        forever()
+    finally:
+        for _ in range(3):
+            threading.Thread(target=work, daemon=True).start()
+        work()
+"""
+
+
+@pytest.mark.parametrize("mood", ["shut", "silent"])
+def test_what_is_logged_until_the_deadline_goes_to_stderr_in_time(
+    launch: Launch, sidecar: Sidecar, gate: Gate, mood: str
+) -> None:
+    """Four threads that log as fast as they can, and nobody who takes it: none of it is lost."""
+    if mood == "silent":
+        gate.silence()
+    program = launch.start(
+        LOGS_TO_ITS_LAST_BREATH,
+        endpoint=gate.endpoint,
+        environ={"LOGSHIP_STOP_TIMEOUT_SECONDS": "3"},
+    )
+    program.until_ready()
+    program.signal(signal.SIGTERM)
+    ended = program.end()
+    assert ended.returncode == launch.status_of_sigterm
+    verdict = sidecar.output.verdict(ended)
+    verdict.assert_nothing_lost()
+    assert verdict.missing == [], "nor is anything only named"
+    (report,) = ended.reports
+    assert report["unacked"] == report["dropped"] == 0
+    assert 0 < report["spilled"] <= len(verdict.spilled)
+
+
+def test_a_sidecar_that_comes_while_the_spill_is_ahead_gets_what_is_logged_then_too(
+    programs: Programs, sidecar: Sidecar, gate: Gate
+) -> None:
+    """The spill does not close intake: records from before and after its beginning arrive."""
+    program = programs.start(
+        """
+        import logship
+        from application import forever, log, progress, ready, wait_for
+        client = logship.install(level="INFO", buffer_bytes_max=1 << 26)
+        for _ in range(1500):
+            log("x" * 20_000)
+        ready()
+        try:
+            forever()
+        finally:
+            wait_for("the sidecar")
+            log("afterwards")
+            progress("open" if not client.intake_closed else "closed")
+        """,
+        endpoint=gate.endpoint,
+        environ={"LOGSHIP_STOP_TIMEOUT_SECONDS": "14"},
+    )
+    program.until_ready()
+    program.signal(signal.SIGTERM)
+    program.until_true(lambda: '"spilled",' in program.stderr, "the spill ahead")
+    gate.open()
+    program.let_go("the sidecar")
+    ended = program.end()
+    assert ended.returncode == -signal.SIGTERM
+    assert "open" in ended.progress
+    verdict = sidecar.output.verdict(ended)
+    verdict.assert_all_delivered()
+    assert verdict.spilled
+    assert ended.reports == [], f"all was acked: {ended.stderr[-1500:]}"
+
+
 def test_the_report_names_exactly_the_records_that_are_missing(
     launch: Launch, sidecar: Sidecar, gate: Gate
 ) -> None:

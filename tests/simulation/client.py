@@ -23,8 +23,8 @@ from logship.delivery import (
     State,
     Warn,
 )
-from logship.drain import DrainPlan, Progress
-from logship.lastresort import LastResort, spilled_lines
+from logship.drain import SPILL_SECONDS_PER_BYTE, DrainPlan, Progress
+from logship.lastresort import LastResort, Spill, SpillCost, spilled_lines
 from logship.protocol.compression import compressor
 from logship.protocol.frames import AckReader, AnswerError, frame_parts
 from logship.settings import Endpoint, Settings
@@ -87,6 +87,7 @@ class SimulatedClient:
             time_ns=clock.time_ns,
             random_bytes=history.draw.randbytes,
         )
+        self._spill = Spill(self.buffer, self.last_resort, SpillCost(SPILL_SECONDS_PER_BYTE))
         self.admission = Admission(
             self.buffer,
             policy=options.overflow,
@@ -170,7 +171,7 @@ class SimulatedClient:
             plan,
             reason=reason,
             last_resort=self.last_resort,
-            spills=self.history.options.spills,
+            spill=self._spill if self.history.options.spills else None,
             always_report=False,
             monotonic=self.history.clock.monotonic,
         )
@@ -211,8 +212,12 @@ class SimulatedClient:
     def progress(self) -> Progress:
         """Return how sending goes."""
         delivery = self.delivery
-        held = self.buffer.unspooled_bytes
-        return Progress(delivery.last_ack_seconds, delivery.ever_connected, held)
+        return Progress(
+            delivery.last_ack_seconds,
+            delivery.ever_connected,
+            self.buffer.bytes_to_spill,
+            silent_seconds=delivery.silent_seconds(self.history.clock.now),
+        )
 
     def hurry(self, plan: DrainPlan) -> None:
         """Send what there is at once, and wait less for everything."""

@@ -399,6 +399,24 @@ def test_dropping_the_oldest_declares_its_numbers() -> None:
     assert part.dropped == [(1, 5, "overflow")]
 
 
+def test_what_is_on_stderr_already_is_not_counted_as_dropped() -> None:
+    buffer = full_buffer(chunk_bytes_max=5 * ENTRY_BYTES)
+    first, second = buffer.unsettled()
+    buffer.note_spilled(first, 5, 5)
+    buffer.note_spilled(second, 4, 4)
+    assert buffer.drop_oldest()
+    assert buffer.drop_oldest()
+    report = buffer.report("", 0.0)
+    assert (report.spilled, report.dropped) == (5, 5)
+    offer_many(buffer, 1, first=11)
+    buffer.close_intake()
+    sink = Sink(buffer)
+    sink.drain()
+    check_declared(buffer, sink.acked)
+    gaps = [record["logship_gap"] for record in sink.acked if "logship_gap" in record]
+    assert gaps == [[1, 5, "spilled"], [6, 10, "overflow"]]
+
+
 def test_a_dropped_declaration_is_made_again() -> None:
     """The chunk that is dropped holds a gap record: what that declared must not be forgotten."""
     buffer = full_buffer(chunk_bytes_max=5 * ENTRY_BYTES)

@@ -99,7 +99,9 @@ class Model(RuleBasedStateMachine):
         assert len(gone) == dropped
         for key in gone:
             assert before[key] not in self.sink.taken
-            self._move(entries_of(payloads[key]), self.dropped)
+            chunk = before[key]
+            on_stderr = chunk.spilled_entries == chunk.entries
+            self._move(entries_of(payloads[key]), self.spilled if on_stderr else self.dropped)
 
     # -- the shipper -------------------------------------------------------------------------------
 

@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 
 from logship.buffer.buffer import Buffer, Outcome
-from logship.closing import Closing, empty_report
-from logship.drain import DrainPlan, Progress
+from logship.closing import Closing, SpillAhead, empty_report
+from logship.drain import SPILL_SECONDS_PER_BYTE, DrainPlan, Progress
+from logship.lastresort import Spill, SpillCost
 from logship.testing import ManualClock
 from tests.unit.accounts import Sink, a_buffer, body
 from tests.unit.clients import Stderr
@@ -24,10 +25,18 @@ class Shipper:
         self.sink = Sink(self.buffer)
         self.broken = False
         self.last_ack_seconds: float | None = None
+        self.silent_seconds = 0.0
+        self.spill_seconds_per_byte = SPILL_SECONDS_PER_BYTE
         self.hurried: list[DrainPlan] = []
 
     def progress(self) -> Progress:
-        return Progress(self.last_ack_seconds, True, self.buffer.bytes_held)
+        return Progress(
+            self.last_ack_seconds,
+            True,
+            self.buffer.bytes_to_spill,
+            self.spill_seconds_per_byte,
+            self.silent_seconds,
+        )
 
     def hurry(self, plan: DrainPlan) -> None:
         self.hurried.append(plan)
@@ -42,12 +51,14 @@ class End:
         for number in range(1, 11):
             assert self.shipper.buffer.offer("t", body(number)) is Outcome.ACCEPTED
         plan = options.pop("plan", DrainPlan.until(0.0, 30.0))
+        last_resort = options.pop("last_resort", None) or stderr.last_resort()
+        spill = Spill(self.shipper.buffer, last_resort, SpillCost(SPILL_SECONDS_PER_BYTE))
         self.closing = Closing(
             self.shipper,
             plan,
             reason="test",
-            last_resort=options.pop("last_resort", stderr.last_resort()),
-            spills=options.pop("spills", True),
+            last_resort=last_resort,
+            spill=spill if options.pop("spills", True) else None,
             always_report=options.pop("always_report", False),
             monotonic=self.clock,
         )
@@ -158,6 +169,7 @@ class Stalled:
 
     def __init__(self) -> None:
         self.tries = 0
+        self.steps_back = 0
 
     def write_line(self, _: bytes) -> bool:
         self.tries += 1
@@ -167,6 +179,12 @@ class Stalled:
         return self.write_line(line)
 
     def step_back(self) -> None:
+        self.steps_back += 1
+
+    def begin_spill(self, _: float) -> None:
+        pass
+
+    def end_spill(self) -> None:
         pass
 
     def write_lines(self, _: Sequence[bytes]) -> int:
@@ -205,6 +223,106 @@ def test_a_full_stderr_is_asked_again_soon_while_somebody_reads_it(stderr: Stder
     assert max(pauses[:10]) <= 0.002
     stalled = End(stderr, last_resort=Stalled(), plan=DrainPlan.until(0.0, 1.0))
     assert max(wait_seconds for wait_seconds in stalled.walk() if wait_seconds < 0.05) == 0.02
+
+
+class Ahead:
+    """A stop clock of 30 seconds, a sidecar that is gone, and records that cost a second."""
+
+    def __init__(self, last_resort: Any, *, spills: bool = True) -> None:
+        self.clock = ManualClock(0.0)
+        self.shipper = Shipper(self.clock)
+        self.buffer = self.shipper.buffer
+        self.log(1, 10)
+        self.shipper.silent_seconds = float("inf")
+        self.shipper.spill_seconds_per_byte = 1.0 / self.buffer.bytes_held
+        spill = Spill(self.buffer, last_resort, SpillCost(SPILL_SECONDS_PER_BYTE))
+        self.ahead = SpillAhead(
+            self.shipper,
+            spill if spills else None,
+            last_resort,
+            reason="test",
+            monotonic=self.clock,
+        )
+
+    def log(self, first: int, last: int) -> None:
+        for number in range(first, last + 1):
+            assert self.buffer.offer("t", body(number)) is Outcome.ACCEPTED
+        self.buffer.seal_all()
+
+    def run(self, until: float) -> float:
+        """Step until then, or until intake must close; return when that was."""
+        while self.clock() < until:
+            wait_seconds = self.ahead.step(DrainPlan.until(0.0, 30.0))
+            if wait_seconds is None:
+                break
+            assert 0.0 < wait_seconds <= 0.5
+            self.clock.advance(wait_seconds)
+        return self.clock()
+
+
+def test_what_the_sidecar_does_not_take_is_spilled_while_intake_is_open(stderr: Stderr) -> None:
+    stop = Ahead(stderr.last_resort())
+    assert stop.run(20.0) > 19.0
+    assert stderr.lines() == [], "ten times the cost would just fit"
+    assert stop.run(21.0) >= 21.0
+    assert [line["record"]["n"] for line in stderr.json("spilled")] == [*range(1, 11)]
+    assert '"unacked": [[1, 10]]' in stderr.lines()[0]
+    stop.log(11, 12)
+    assert stop.run(28.5) >= 28.5, "what is on stderr closes nothing"
+    assert len(stderr.json("spilled")) == 12
+    assert not stop.buffer.intake_closed
+    stop.shipper.sink.drain()  # it is back: all that was spilled is delivered too
+    assert stop.buffer.report("", 0.0).acked == 12
+    assert 29.5 <= stop.run(30.0) < 29.6
+
+
+def test_intake_closes_when_more_comes_in_than_stderr_takes(stderr: Stderr) -> None:
+    stop = Ahead(Stalled())
+    assert 27.7 <= stop.run(30.0) < 27.8
+    assert stop.buffer.report("", 0.0).spilled == 0
+
+
+def test_what_stderr_does_not_take_is_tried_again_and_holds_up_nobody(stderr: Stderr) -> None:
+    stalled = Stalled()
+    stop = Ahead(stalled)
+    stop.clock.advance(21.0)
+    waits = [stop.ahead.step(DrainPlan.until(0.0, 30.0)) for _ in range(8)]
+    assert waits[-1] == 0.02
+    assert stalled.tries == stalled.steps_back == 8
+
+
+def test_where_nothing_may_be_spilled_intake_closes_at_the_end(stderr: Stderr) -> None:
+    stop = Ahead(stderr.last_resort(), spills=False)
+    stop.shipper.spill_seconds_per_byte = 0.0
+    assert 29.5 <= stop.run(30.0) < 29.6
+    assert stderr.lines() == []
+
+
+def test_whoever_ends_the_client_goes_on_where_the_spill_ahead_was(stderr: Stderr) -> None:
+    """And names what came later in a first line of his own."""
+    last_resort = stderr.last_resort()
+    stop = Ahead(last_resort)
+    stop.run(21.0)
+    stop.log(11, 15)
+    closing = Closing(
+        stop.shipper,
+        DrainPlan.until(stop.clock(), 30.0),
+        reason="test",
+        last_resort=last_resort,
+        spill=stop.ahead._spill,
+        always_report=False,
+        monotonic=stop.clock,
+    )
+    for wait_seconds in closing.steps():
+        stop.clock.advance(max(wait_seconds, 0.001))
+    numbers = [line["record"].get("n") for line in stderr.json("spilled")]
+    assert numbers == [*range(1, 16), None]
+    first, second = stderr.json("spill begins")
+    assert first["streams"][0]["unacked"] == [[1, 10]]
+    assert second["streams"][0]["unacked"] == [[11, 16]]
+    assert second["streams"][0]["spilled"] == [[1, 10]]
+    (report,) = stderr.json("drain report")
+    assert (report["spilled"], report["unacked"]) == (15, 0)
 
 
 def test_cut_short_it_says_what_it_knows(stderr: Stderr) -> None:

@@ -228,6 +228,27 @@ def test_the_silence_ends_the_connection_that_takes_nothing_too() -> None:
     assert isinstance(delivery.timer(due_seconds)[0], Disconnect)
 
 
+def test_a_sidecar_is_silent_from_the_moment_in_which_it_is_asked_and_does_not_take() -> None:
+    source = Source()
+    delivery = a_delivery(source)
+    delivery.start()
+    delivery.connect_failed(0.0, "refused")
+    assert delivery.silent_seconds(0.0) == float("inf"), "looked for, and not there"
+    delivery.timer(delivery.next_deadline_seconds() or 0.0)
+    delivery.connected(10.0)
+    assert delivery.silent_seconds(50.0) == 0.0, "nothing was asked"
+    source.chunks.extend(handles(2))
+    delivery.chunks_ready(50.0)
+    assert delivery.silent_seconds(50.5) == 0.5
+    delivery.acked(51.0, ["c0"])
+    assert delivery.silent_seconds(51.25) == 0.25
+    delivery.connection_lost(51.5, "reset")
+    assert delivery.silent_seconds(52.0) == 1.0, "since the last ack, and not since the loss"
+    delivery.timer(52.0)
+    delivery.connected(52.0)
+    assert delivery.silent_seconds(52.1) == pytest.approx(0.1)
+
+
 # -- trying again ----------------------------------------------------------------------------------
 
 
@@ -302,6 +323,17 @@ def test_hurry_shortens_every_wait_and_lengthens_none() -> None:
     delivery.timer(1.5)
     delivery.connected(2.0)
     assert delivery.next_deadline_seconds() == 7.0
+
+
+def test_whoever_is_to_end_looks_often_for_a_sidecar_and_cuts_none_off() -> None:
+    delivery = a_delivery(Source(*handles(1)), retry_wait_seconds=lambda _: 60.0)
+    delivery.start()
+    delivery.connect_failed(0.0, "refused")
+    assert delivery.look_often(1.0, 0.25) == []
+    assert delivery.next_deadline_seconds() == 1.25
+    delivery.timer(1.25)
+    delivery.connected(2.0)
+    assert delivery.next_deadline_seconds() == 2.0 + ACK_TIMEOUT_SECONDS
 
 
 def test_a_closed_delivery_wants_nothing_any_more() -> None:

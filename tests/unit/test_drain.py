@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from logship.drain import (
     CHECK_SECONDS_MAX,
+    CHECK_SECONDS_MIN,
     NEVER_CONNECTED_SECONDS,
     RESERVE_SECONDS_MIN,
     DrainPlan,
@@ -20,9 +21,9 @@ MIB = 1024 * 1024
 
 
 def progress(
-    last_ack: float | None = None, *, connected: bool = True, bytes_held: int = 1000
+    last_ack: float | None = None, *, connected: bool = True, bytes_to_spill: int = 1000
 ) -> Progress:
-    return Progress(last_ack, connected, bytes_held)
+    return Progress(last_ack, connected, bytes_to_spill)
 
 
 @pytest.mark.parametrize(
@@ -57,10 +58,111 @@ def test_with_a_deadline(budget: float, now: float, last_ack: float | None, step
     assert plan.step(now, progress(last_ack)) is step
 
 
+LINE_BYTES = 480
+"""A line of 400 characters: at the least that is reckoned with, 24 microseconds."""
+
+
+@pytest.mark.parametrize(
+    ("left", "lines", "silent", "step"),
+    [
+        # Two seconds (1.8) and a sidecar that takes everything: half a second is kept.
+        (1.8, 10_000, 0.0, Step.WAIT),
+        (0.51, 1000, 0.0, Step.WAIT),
+        (0.5, 1000, 0.0, Step.OVER),
+        # It takes something, and there is more than it may take: the spill begins, intake is open.
+        (1.5, 15_000, 0.0, Step.WAIT),
+        (1.4, 15_000, 0.0, Step.SPILL),
+        (0.6, 15_000, 0.0, Step.SPILL),
+        (0.7, 31_000, 0.0, Step.OVER),
+        # It takes so little that half of the time would not do: half is kept all the same.
+        (1.0, 75_000, 0.0, Step.SPILL),
+        (0.9, 75_000, 0.0, Step.OVER),
+        # It is gone: the spill begins when a tenth of what is left would do for it ...
+        (1.8, 7_000, 0.29, Step.WAIT),
+        (1.8, 7_000, 0.3, Step.WAIT),
+        (1.6, 7_000, 0.3, Step.SPILL),
+        (1.6, 7_000, float("inf"), Step.SPILL),
+        # ... and intake closes when half would, less a moment, whatever half of all the time is.
+        (1.8, 31_000, 1.0, Step.SPILL),
+        (1.7, 31_000, 1.0, Step.OVER),
+        (0.6, 7_000, 1.0, Step.SPILL),
+        (0.58, 7_000, 1.0, Step.OVER),
+        # What is on stderr is no reason to close.
+        (0.6, 0, 1.0, Step.WAIT),
+        (0.5, 0, 1.0, Step.OVER),
+        (0.0, 0, 0.0, Step.OVER),
+    ],
+)
+def test_while_the_application_logs_its_last_two_seconds(
+    left: float, lines: int, silent: float, step: Step
+) -> None:
+    plan = DrainPlan.until(100.0, 101.8)
+    now = Progress(None, True, lines * LINE_BYTES, silent_seconds=silent)
+    assert plan.step_while_logging(101.8 - left + 1e-9, now) is step
+
+
+@pytest.mark.parametrize(
+    ("left", "lines", "silent", "step"),
+    [
+        (29.0, 100_000, 1.4, Step.WAIT),  # a pause of a twentieth is a sidecar's own affair
+        (29.0, 100_000, 1.5, Step.WAIT),
+        (24.0, 100_000, 1.5, Step.SPILL),
+        (5.1, 100_000, 1.5, Step.SPILL),
+        (5.0, 100_000, 1.5, Step.OVER),
+        (5.0, 100_000, 1.4, Step.SPILL),
+        (2.4, 100_000, 1.4, Step.OVER),
+        (20.0, 300, float("inf"), Step.WAIT),  # an ordinary service spills nothing ahead
+    ],
+)
+def test_while_the_application_logs_in_thirty_seconds(
+    left: float, lines: int, silent: float, step: Step
+) -> None:
+    plan = DrainPlan.until(100.0, 129.0)
+    now = Progress(None, True, lines * LINE_BYTES, silent_seconds=silent)
+    assert plan.step_while_logging(129.0 - left + 1e-9, now) is step
+
+
+@QUICK
+@given(
+    budget=st.floats(0.1, 200),
+    passed_share=st.floats(0, 1),
+    bytes_to_spill=st.integers(0, 64 * MIB),
+    cost=st.floats(5e-8, 1e-6),
+)
+def test_a_sidecar_that_is_gone_never_closes_intake_later_than_one_that_takes(
+    budget: float, passed_share: float, bytes_to_spill: int, cost: float
+) -> None:
+    """And what is let in could be written twice over."""
+    plan = DrainPlan.until(0.0, budget)
+    now = passed_share * budget
+    taken = Progress(now, True, bytes_to_spill, cost)
+    gone = Progress(None, True, bytes_to_spill, cost, silent_seconds=float("inf"))
+    order = [Step.WAIT, Step.SPILL, Step.OVER]
+    step = plan.step_while_logging(now, gone)
+    assert order.index(step) >= order.index(plan.step_while_logging(now, taken))
+    if step is not Step.OVER:
+        assert 2 * gone.spill_seconds < budget - now
+        wait = plan.wait_seconds_while_logging(now)
+        assert CHECK_SECONDS_MIN <= wait <= max(CHECK_SECONDS_MIN, 0.02 * (budget - now))
+
+
+def test_once_intake_is_closed_the_spill_begins_as_early() -> None:
+    plan = DrainPlan.until(100.0, 101.8)
+    many = 8_000 * LINE_BYTES
+    assert plan.step(100.0, Progress(None, True, many, silent_seconds=1.0)) is Step.SPILL
+    assert plan.step(100.0, Progress(100.0, True, many)) is Step.WAIT
+
+
+def test_acks_are_coming_in_for_a_moment_after_the_last() -> None:
+    assert Progress(10.0, True, 0).is_acking(10.2)
+    assert not Progress(10.0, True, 0).is_acking(10.4)
+    assert not Progress(None, False, 0).is_acking(10.4)
+
+
 def test_a_full_buffer_reserves_the_time_to_write_it() -> None:
     plan = DrainPlan.until(0.0, 30.0)
-    assert plan.reserve_seconds(progress(bytes_held=64 * MIB)) > 3.0
-    assert plan.reserve_seconds(progress(bytes_held=0)) == RESERVE_SECONDS_MIN
+    assert plan.reserve_seconds(progress(bytes_to_spill=64 * MIB)) > 3.0
+    assert plan.reserve_seconds(progress(bytes_to_spill=0)) == RESERVE_SECONDS_MIN
 
 
 @pytest.mark.parametrize(
@@ -88,15 +190,21 @@ def test_of_a_program_that_ends_by_itself(
     budget=st.floats(0, 200),
     passed=st.floats(0, 250),
     ack=st.none() | st.floats(-50, 250),
-    bytes_held=st.integers(0, 64 * MIB),
+    bytes_to_spill=st.integers(0, 64 * MIB),
+    silent=st.sampled_from([0.0, 0.2, 2.0, float("inf")]),
     by_itself=st.booleans(),
 )
 def test_whoever_waits_as_told_comes_back_in_time(
-    budget: float, passed: float, ack: float | None, bytes_held: int, by_itself: bool
+    budget: float,
+    passed: float,
+    ack: float | None,
+    bytes_to_spill: int,
+    silent: float,
+    by_itself: bool,
 ) -> None:
     """While it says WAIT the next check is neither past the spill's begin nor far away."""
     plan = DrainPlan.by_itself(0, 15, budget) if by_itself else DrainPlan.until(0, budget)
-    now = progress(ack, bytes_held=bytes_held)
+    now = Progress(ack, True, bytes_to_spill, silent_seconds=silent)
     wait = plan.wait_seconds(passed, now)
     assert 0 <= wait <= CHECK_SECONDS_MAX
     if plan.step(passed, now) is Step.WAIT:

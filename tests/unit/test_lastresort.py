@@ -10,7 +10,7 @@ import os
 import pty
 import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,8 @@ import pytest
 
 from logship import lastresort
 from logship.buffer.buffer import Buffer
-from logship.lastresort import LastResort, Spill
+from logship.drain import SPILL_SECONDS_PER_BYTE
+from logship.lastresort import LastResort, Spill, SpillCost
 from logship.testing import ManualClock
 from tests.unit.accounts import a_buffer, body
 
@@ -290,6 +291,29 @@ def test_the_report_goes_before_those_who_write_in_turn(pipe: Pipe) -> None:
     assert pipe.read() == b"report\n" + 2 * LINE
 
 
+def test_whoever_may_wait_lets_the_spill_go_first_for_a_bounded_time(pipe: Pipe) -> None:
+    resort = LastResort(descriptor=pipe.writing, monotonic=Ticking())
+    seen: list[bytes] = []
+    resort.begin_spill(0.05)
+    assert resort.write_in_turn(b"the spilling thread's own\n", patience_seconds=1.0)
+    assert resort.write_in_turn(b"may not wait\n")
+    seen.append(pipe.read())
+
+    def log() -> None:
+        assert resort.write_in_turn(b"may wait\n", patience_seconds=1.0)
+        seen.append(b"after 0.05 s" if resort._monotonic() > 0.05 else b"too soon")
+
+    other = threading.Thread(target=log)
+    other.start()
+    other.join()
+    assert seen == [b"the spilling thread's own\nmay not wait\n", b"after 0.05 s"]
+    resort.begin_spill(1e9)
+    resort.end_spill()
+    other = threading.Thread(target=log)  # it would wait for ever
+    other.start()
+    other.join()
+
+
 # -- the pace --------------------------------------------------------------------------------------
 
 
@@ -372,10 +396,14 @@ def forever() -> float:
     return 0.0
 
 
+def a_cost() -> SpillCost:
+    return SpillCost(SPILL_SECONDS_PER_BYTE)
+
+
 def test_a_spill_writes_everything_once_and_stops_where_stderr_stalls(pipe: Pipe) -> None:
     buffer = a_closed_buffer(60)
     resort = LastResort(descriptor=pipe.writing)
-    spill = Spill(buffer, resort)
+    spill = Spill(buffer, resort, a_cost())
     got = b""
     for _ in range(100):
         finished = spill.step(1.0, forever)
@@ -399,7 +427,7 @@ def test_a_line_that_is_only_begun_is_not_counted(pipe: Pipe) -> None:
         pipe.read(PIPE_BYTES - taken)
         buffer = a_closed_buffer(30, 5000)
         resort = LastResort(descriptor=pipe.writing)
-        spill = Spill(buffer, resort)
+        spill = Spill(buffer, resort, a_cost())
         spill.step(1.0, forever)
         spill.finish()
         whole = pipe.read().lstrip(b"#")
@@ -414,7 +442,7 @@ def test_a_torn_line_of_somebody_else_takes_nothing_back(pipe: Pipe) -> None:
     buffer = a_closed_buffer(3)
     resort = LastResort(descriptor=pipe.writing)
     assert resort.write_line(b"a" * (2 * PIPE_BYTES) + b"\n")
-    spill = Spill(buffer, resort)
+    spill = Spill(buffer, resort, a_cost())
     assert not spill.step(1.0, forever)
     spill.finish()
     report = buffer.report("", 0.0)
@@ -428,7 +456,7 @@ def test_the_last_line_of_a_chunk_may_be_the_torn_one(pipe: Pipe) -> None:
         buffer.offer("t", body(number, 2 * PIPE_BYTES, stamped=False))
     buffer.close_intake()
     resort = LastResort(descriptor=pipe.writing)
-    spill = Spill(buffer, resort)
+    spill = Spill(buffer, resort, a_cost())
     assert not spill.step(1.0, forever)
     spill.finish()
     assert (buffer.report("", 0.0).spilled, buffer.report("", 0.0).unacked) == (0, 2)
@@ -441,7 +469,7 @@ def test_what_is_acked_before_its_turn_is_not_spilled(tmp_path: Path) -> None:
     assert first is not None
     records = first.records
     with (tmp_path / "stderr").open("wb") as file:
-        spill = Spill(buffer, LastResort(descriptor=file.fileno()))
+        spill = Spill(buffer, LastResort(descriptor=file.fileno()), a_cost())
         spill.step(0.0, forever)  # no time: it only looks
         buffer.release(first)
         assert spill.step(1.0, forever)
@@ -450,12 +478,82 @@ def test_what_is_acked_before_its_turn_is_not_spilled(tmp_path: Path) -> None:
     assert buffer.report("", 0.0).spilled == 30 - records
 
 
+def test_the_newest_chunk_may_go_first(tmp_path: Path) -> None:
+    """Acks come in for the oldest: so the two ends do not do the same work."""
+    buffer = a_closed_buffer(30)
+    newest = buffer.unsettled()[-1]
+    with (tmp_path / "stderr").open("wb") as file:
+        spill = Spill(buffer, LastResort(descriptor=file.fileno()), a_cost())
+        assert not spill.step(1.0, once_in_time(), newest_first=True)
+        assert newest.spilled_entries == newest.entries
+        assert spill.step(1.0, forever)
+    numbers = spilled_numbers((tmp_path / "stderr").read_bytes())
+    assert sorted(numbers) == [*range(1, 31)], "each of them once, whatever the order"
+    assert numbers[0] > numbers[-1]
+
+
+def once_in_time() -> Callable[[], float]:
+    """A clock by which there is time for one write."""
+    times = iter([0.0, 0.0])
+    return lambda: next(times, 2.0)
+
+
+def test_nothing_of_an_open_chunk_is_spilled_while_intake_is_open(tmp_path: Path) -> None:
+    buffer = a_buffer(bytes_max=10**6, chunk_bytes_max=10**5)
+    buffer.offer("t", body(1))
+    with (tmp_path / "stderr").open("wb") as file:
+        spill = Spill(buffer, LastResort(descriptor=file.fileno()), a_cost())
+        assert spill.step(1.0, forever)
+        assert spill.lines_written == 0
+        buffer.seal_all()
+        buffer.offer("t", body(2))
+        assert spill.step(1.0, forever)
+        assert spill.lines_written == 1
+        assert 0 < buffer.bytes_to_spill < buffer.bytes_held
+        buffer.close_intake()
+        assert spill.step(1.0, forever)
+    assert spilled_numbers((tmp_path / "stderr").read_bytes()) == [1, 2]
+    assert buffer.bytes_to_spill == 0
+
+
+def test_a_spill_that_is_under_way_is_not_entered_again(tmp_path: Path) -> None:
+    """Whoever conducts the end may come while another thread still spills ahead of it."""
+    buffer = a_closed_buffer(10)
+    inner: list[bool] = []
+
+    def clock() -> float:
+        inner.append(spill.step(1.0, forever))
+        return 0.0
+
+    with (tmp_path / "stderr").open("wb") as file:
+        spill = Spill(buffer, LastResort(descriptor=file.fileno()), a_cost())
+        assert spill.step(1.0, clock)
+        assert spill.step(1.0, forever)
+    assert inner
+    assert not any(inner)
+    assert spilled_numbers((tmp_path / "stderr").read_bytes()) == [*range(1, 11)]
+
+
+def test_what_a_spill_took_counts_more_than_the_sample() -> None:
+    cost = SpillCost(5e-8)
+    cost.note(10**6, 1.0)
+    assert cost.seconds_per_byte > 4e-7
+    for _ in range(20):
+        cost.note(10**6, 1.0)
+    assert cost.seconds_per_byte == pytest.approx(1e-6, rel=0.01)
+    cost.note(1000, 1.0)
+    assert cost.seconds_per_byte == pytest.approx(1e-6, rel=0.01), "too little to say anything"
+    for _ in range(20):
+        cost.note(10**6, 0.001)
+    assert cost.seconds_per_byte == 5e-8, "never less than is reckoned with"
+
+
 def test_halves_of_a_split_chunk_are_spilled_too(tmp_path: Path) -> None:
     buffer = a_closed_buffer(3)
     whole = buffer.take()
     assert whole is not None
     with (tmp_path / "stderr").open("wb") as file:
-        spill = Spill(buffer, LastResort(descriptor=file.fileno()))
+        spill = Spill(buffer, LastResort(descriptor=file.fileno()), a_cost())
         spill.step(0.0, forever)
         buffer.split(whole)
         assert spill.step(1.0, forever)
