@@ -321,6 +321,25 @@ async def test_closing_twice_or_at_once_gives_the_same_report(
     assert await client.close(reason="again") is reports[0]
 
 
+async def test_a_stopping_client_looks_often_for_a_sidecar_that_is_away(
+    sidecar: Sidecar, stderr: Stderr
+) -> None:
+    """And knows that it is away before an ack is overdue; a broken shipper is as good as none."""
+    sidecar.reachable = False
+    client = a_client(sidecar, stderr, backoff_seconds_base=900, backoff_seconds_max=1000)
+    client.start()
+    await until(lambda: client.delivery.counters.connect_failures > 0, "a failed attempt")
+    assert client.progress().silent_seconds == float("inf")
+    client.delivery._retry_at_seconds += 1000.0  # however short the wait was that was drawn
+    client.stop_lingering()
+    sidecar.reachable = True
+    await until(lambda: sidecar.connected > 0, "a connection")
+    assert client.progress().silent_seconds == 0.0
+    client.break_down("a test")
+    assert client.progress().silent_seconds == float("inf")
+    client.shut()
+
+
 async def test_close_spills_and_names_what_nobody_acked(
     client: Client, sidecar: Sidecar, stderr: Stderr
 ) -> None:
