@@ -153,6 +153,14 @@ def test_once_intake_is_closed_the_spill_begins_as_early() -> None:
     assert plan.step(100.0, Progress(100.0, True, many)) is Step.WAIT
 
 
+def test_a_program_that_ends_by_itself_never_spills_ahead_of_need() -> None:
+    """The spill would be its end, and the cost is an estimate: here one made in a bad moment."""
+    plan = DrainPlan.by_itself(0.0, 15.0, 120.0)
+    now = Progress(None, True, 24_000, 0.002, silent_seconds=float("inf"))
+    assert 2 * now.spill_seconds < 120.0 < 10 * now.spill_seconds
+    assert plan.step(0.0, now) is Step.WAIT
+
+
 def test_acks_are_coming_in_for_a_moment_after_the_last() -> None:
     assert Progress(10.0, True, 0).is_acking(10.2)
     assert not Progress(10.0, True, 0).is_acking(10.4)
