@@ -80,7 +80,7 @@ def test_what_is_logged_until_the_deadline_goes_to_stderr_in_time(
     program = launch.start(
         LOGS_TO_ITS_LAST_BREATH,
         endpoint=gate.endpoint,
-        environ={"LOGSHIP_STOP_TIMEOUT_SECONDS": "3"},
+        environ={"LOGSHIP_STOP_TIMEOUT_SECONDS": "6"},
     )
     program.until_ready()
     program.signal(signal.SIGTERM)
