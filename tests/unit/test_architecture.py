@@ -176,7 +176,8 @@ NOT_AT_START = {
     *("logship.buffer.spool", "logship.buffer.leftovers", "logship.buffer.segments"),
     *("logship.metering.outlet", "logship.metering.pages", "logship.metrics"),
     *("logship.protocol.handshake", "logship.protocol.messages", "logship.httpjson"),
-    *("logship.tasknews", "logship.recovery", "logship.receiver", "logship.supervisor", "logship.cli"),
+    *("logship.tasknews", "logship.recovery", "logship.receiver", "logship.supervisor"),
+    *("logship.cli",),
 }
 
 
