@@ -552,6 +552,8 @@ class Client:
             now = self._monotonic()
             if self._awaited_tag.is_due(now):
                 self._resolve_tag()
+            if self._meter.begins_use():
+                process.HERE.write_soon()
             self._tend_spool()
             self.buffer.seal_due(now)
             self._perform(self.delivery.timer(now))

@@ -201,12 +201,20 @@ class Meter:
         self._delivery = delivery
         self._spool = spool
         self._lock = threading.RLock()
+        self._in_use = False
 
     @property
     def is_done(self) -> bool:
         """Whether the client has ended, or was never used: its process may die."""
         counters = self.tally.counters
         return self.tally.report is not None or not (counters.accepted or counters.refused)
+
+    def begins_use(self) -> bool:
+        """Tell, once, that the client is no longer unused: its process may not die any more."""
+        if self._in_use or not self.tally.counters.accepted:
+            return False
+        self._in_use = True
+        return True
 
     def sent(self, size: int) -> None:
         """Count bytes that were handed to a connection."""

@@ -138,6 +138,10 @@ class Outlet:
         with contextlib.suppress(RuntimeError):  # at interpreter exit: nobody will ask any more
             self._thread.start()
 
+    def wake(self) -> None:
+        """Have the page written now."""
+        self._woken.set()
+
     def write_last(self) -> None:
         """Have the page written now, and wait for it a moment, in case this is the end."""
         if not self._thread.is_alive():

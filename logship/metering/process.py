@@ -88,6 +88,15 @@ class Process:
             return self._outlet.write_last
         return lambda: None
 
+    def write_soon(self) -> None:
+        """Have the page written at once, and wait for nothing: what it says is wrong now.
+
+        A page says that nothing would be lost until a client was used. A process that is killed
+        in its first second would be counted as drained.
+        """
+        if self._outlet is not None and self._pid == os.getpid():
+            self._outlet.wake()
+
     def read(self) -> Numbers:
         """Return the numbers of this process."""
         self._be_this_process()

@@ -169,11 +169,18 @@ def a_worker_is_killed(estate: Estate) -> None:
     victim = estate.programs.start(
         LOG_UNTIL_TOLD, endpoint=estate.silent_gate().endpoint, environ=pages
     )
-    victim.until_ready()
-    wait_until(lambda: scrape(port)["logship_records_waiting"] == 100, "its page is written")
+    wait_until(
+        lambda: scrape(port)["logship_records_waiting"] == 100 and is_all_shown(port),
+        "its page is written",
+    )
     victim.signal(signal.SIGKILL)
     victim.end()
     estate.add("killed", port, "LogshipStreamEndMissing", "LogshipRecordsUnacked")
+
+
+def is_all_shown(port: int) -> bool:
+    """Tell whether the records of both are among those that are shown."""
+    return scrape(port)["logship_records_accepted_total"] == 200
 
 
 def the_end_is_not_acknowledged_in_time(estate: Estate) -> None:

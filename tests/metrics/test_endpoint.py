@@ -70,6 +70,13 @@ def wait_for_samples(port: int, key: str, value: float) -> Samples:
     return last
 
 
+def on(pages: Path) -> Samples:
+    """Return what the pages say, to one who asks none of their owners."""
+    registry = CollectorRegistry()
+    registry.register(LogshipCollector(pages))
+    return parsed(generate_latest(registry).decode())
+
+
 def test_any_free_port_is_served_on_and_said(programs: Programs, sidecar: Sidecar) -> None:
     program = programs.start(LOG_UNTIL_TOLD, environ={"LOGSHIP_METRICS_PORT": "0"})
     program.until_ready()
@@ -188,6 +195,36 @@ def test_when_the_one_that_serves_dies_another_takes_over(
         assert program.stderr == "", "nobody but the one that serves tries to"
 
 
+def test_a_program_that_is_killed_in_its_first_second_was_not_drained(
+    programs: Programs, pages: Path
+) -> None:
+    """Its page is written when it begins to log; here no other time comes."""
+    program = programs.start(
+        """
+        from logship.metering import process
+        process.WRITE_SECONDS = 3600.0
+        import logship
+        from application import log, ready, wait_for
+        logship.install(level="INFO")
+        ready()
+        wait_for("begin")
+        log()
+        wait_for("end")
+        """,
+        environ={"LOGSHIP_METRICS_PORT": "0", "LOGSHIP_METRICS_DIR": str(pages)},
+    )
+    program.until_ready()
+    port_said_by(program)  # its page has been written as that of a process that logs nothing
+    assert on(pages)["logship_records_accepted_total"] == 0
+    program.let_go("begin")
+    wait_until(lambda: on(pages)["logship_records_accepted_total"] == 1, "the page is written")
+    program.signal(signal.SIGKILL)
+    program.end()
+    samples = on(pages)
+    assert samples['logship_processes_ended_total{result="killed"}'] == 1
+    assert samples['logship_processes_ended_total{result="drained"}'] == 0
+
+
 def test_a_forked_child_that_never_logs_holds_neither_page_nor_port(
     programs: Programs, pages: Path, port: int
 ) -> None:
@@ -240,9 +277,7 @@ def test_a_program_that_was_never_scraped_leaves_its_numbers(
     environ = {"LOGSHIP_METRICS_DIR": str(pages)}
     for _ in range(3):
         assert programs.start(batch, environ=environ).end().returncode == 0
-    registry = CollectorRegistry()
-    registry.register(LogshipCollector(pages))
-    samples = parsed(generate_latest(registry).decode())
+    samples = on(pages)
     assert samples["logship_records_acked_total"] == 30
     assert samples['logship_processes_ended_total{result="drained"}'] == 3
     assert samples['logship_processes_ended_total{result="killed"}'] == 0
