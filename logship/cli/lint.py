@@ -14,12 +14,6 @@ FILE_BYTES_MAX = 64 * 1024 * 1024
 """A Terraform plan of a large estate has a few megabytes."""
 
 
-class _CannotJudge(click.ClickException):
-    """A file cannot be read, so that nothing can be said of it."""
-
-    exit_code = 2
-
-
 def _read_ignoring(
     context: click.Context, parameter: click.Parameter, values: tuple[str, ...]
 ) -> tuple[Ignoring, ...]:
@@ -62,14 +56,20 @@ def command(
     Exit codes:
       0  nothing was found
       1  findings: for each what happens at night, and the line to change
-      2  a file cannot be read, or usage
+      2  a file cannot be read, or usage; findings in the others are told
     """
-    try:
-        reports = [judge(name, _content(name), ignoring, is_spot=spot) for name in files]
-    except LintError as error:
-        raise _CannotJudge(str(error)) from None
-    _show(reports, as_object=as_object)
-    context.exit(1 if any(each.findings for each in reports) else 0)
+    reports, errors = [], []
+    for name in files:
+        try:
+            reports.append(judge(name, _content(name), ignoring, is_spot=spot))
+        except LintError as error:
+            errors.append(str(error))
+    found = any(each.findings for each in reports)
+    if found or not errors:  # else nobody could say of all files that they are clean
+        _show(reports, as_object=as_object)
+    for text in errors:
+        click.echo(f"Error: {text}", err=True)
+    context.exit(2 if errors else int(found))
 
 
 def _content(name: str) -> str:

@@ -33,4 +33,13 @@ def parse_yaml(text: str) -> list[Any]:
     try:
         return [each for each in yaml.load_all(text, Loader=loader) if each is not None]
     except (yaml.YAMLError, ValueError, RecursionError) as error:
-        raise LintError(f"it is no YAML: {' '.join(str(error).split())}") from None
+        raise LintError(f"it is no YAML: {_where(error)}{_what(error)}") from None
+
+
+def _where(error: Exception) -> str:
+    mark = getattr(error, "problem_mark", None)
+    return "" if mark is None else f"line {mark.line + 1}, column {mark.column + 1}: "
+
+
+def _what(error: Exception) -> str:
+    return " ".join(str(getattr(error, "problem", None) or error).split())

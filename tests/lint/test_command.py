@@ -116,6 +116,8 @@ def test_standard_input_is_read(broken: Path) -> None:
         ("a.json", b"[" * 200_000, "it is no JSON"),
         ("a.tf", b'resource "aws_ecs_task_definition" "a" {}', "terraform show -json"),
         ("a.json", b'{"AWSTemplateFormatVersion": "2010-09-09"}', "CloudFormation is not read"),
+        ("a.conf", b"", "it is empty"),
+        ("a.conf", b"# <source>\n\n", "it is empty"),
     ],
 )
 def test_what_cannot_be_judged_is_2_and_named(
@@ -134,6 +136,22 @@ def test_files_that_are_not_there_are_2(tmp_path: Path) -> None:
         result = lint(path)
         assert result.exit_code == 2
         assert str(path) in result.output
+
+
+def test_a_file_that_cannot_be_judged_hides_nothing_of_the_others(
+    tmp_path: Path, broken: Path, clean: Path
+) -> None:
+    """And of no file it is said that it is clean, while another could be anything."""
+    none, empty = tmp_path / "none.json", tmp_path / "empty.conf"
+    empty.touch()
+    result = lint(none, broken, empty)
+    assert result.exit_code == 2
+    assert "application: unknown-setting" in result.stdout
+    assert str(none) in result.stderr
+    assert str(empty) in result.stderr
+    result = lint(clean, none)
+    assert result.exit_code == 2
+    assert result.stdout == ""
 
 
 def test_usage_is_2(clean: Path) -> None:
@@ -177,6 +195,13 @@ def test_yaml_that_is_none(tmp_path: Path, text: str) -> None:
     result = lint(path)
     assert result.exit_code == 2
     assert str(path) in result.output
+
+
+@needs_yaml
+def test_yaml_that_is_none_is_shown_where(tmp_path: Path) -> None:
+    path = tmp_path / "a.yaml"
+    path.write_text("services:\n  app: [1\n  b: {\n")
+    assert "a.yaml: it is no YAML: line 3, column 4: expected ',' or ']'" in lint(path).output
 
 
 def test_it_is_a_command_of_logship_and_needs_no_network(clean: Path) -> None:
