@@ -31,6 +31,7 @@ from logship.buffer.leftovers import (
 from logship.client import Client
 from logship.drain import SPILL_SECONDS_PER_BYTE, DrainPlan, Step
 from logship.lastresort import LastResort, spilled_lines
+from logship.metering import process
 from logship.process.clock import Started, StopClock
 from logship.settings import Settings
 
@@ -252,7 +253,9 @@ async def recover(settings: Settings, path: Path, *, watches: bool) -> RecoveryR
             loop.add_signal_handler(signum, recoverer.stop, signum)
     if watches:
         last_resort.write_line(f"logship recover: watching {path}\n".encode())
-    return await recoverer.run()
+    report = await recoverer.run()
+    process.HERE.write_last()  # most recoverers are gone before their page is written again
+    return report
 
 
 def settings_for_recovery(**settings: Any) -> Settings:

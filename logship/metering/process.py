@@ -84,9 +84,12 @@ class Process:
             What has it written down, and waits for that a moment: the process may end now.
         """
         meter.drained(report)
+        return self.write_last
+
+    def write_last(self) -> None:
+        """Have the page written, and wait for that a moment: the process may end now."""
         if self._outlet is not None and self._pid == os.getpid():
-            return self._outlet.write_last
-        return lambda: None
+            self._outlet.write_last()
 
     def write_soon(self) -> None:
         """Have the page written at once, and wait for nothing: what it says is wrong now.
