@@ -12,9 +12,12 @@ from typing import Any
 import pytest
 
 from tests.alerts.expressions import (
+    ALERTING,
+    RECORDING,
     REPOSITORY,
     known_names,
     names_in,
+    rules_of,
     unknown_values_in,
     yaml_of,
 )
@@ -113,6 +116,21 @@ def test_three_answers_come_first_and_no_data_is_not_good_news() -> None:
         (target,) = panel["targets"]
         assert "vector(" not in target["expr"]
         assert "absent" not in target["expr"]
+
+
+def test_what_the_runbook_sends_a_person_to_is_there() -> None:
+    runbook = " ".join((REPOSITORY / "docs" / "runbook.md").read_text().split())
+    named = re.findall(r'((?:"[^"]+" and )?"[^"]+") on the dashboard', runbook)
+    titles = [title for each in named for title in re.findall(r'"([^"]+)"', each)]
+    assert len(titles) >= 6
+    assert set(titles) - {panel["title"] for panel in PANELS} == set()
+
+
+def test_what_is_recorded_is_asked_for() -> None:
+    rules = [*rules_of(RECORDING), *rules_of(ALERTING)]
+    asked = [each["expr"] for each in rules] + [each.values[0] for each in EXPRESSIONS]
+    names = set().union(*(names_in(filled_in(each)) for each in asked))
+    assert {rule["record"] for rule in rules_of(RECORDING)} - names == set()
 
 
 # -- how it is provisioned -------------------------------------------------------------------------
