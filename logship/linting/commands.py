@@ -45,6 +45,11 @@ def is_pipeline(script: str) -> bool:
     return "|" in last
 
 
+def has_pipeline(script: str) -> bool:
+    """Tell whether any command of a script is a pipeline: perhaps the one that runs for long."""
+    return any("|" in each for each in _ENDS_OF_COMMANDS.split(script))
+
+
 def hands_over(script: str) -> bool:
     """Tell whether a script's last command takes the shell's place, or the shell has a trap."""
     commands = [each.strip() for each in _ENDS_OF_COMMANDS.split(script) if each.strip()]

@@ -119,6 +119,11 @@ def test_commands_that_hear_of_the_stop(words: list[str]) -> None:
             "exec a | tee b",
             '["logship", "run", "--signal-group", "--", "sh", "-c", "exec a | tee b"]',
         ),
+        (
+            "a | tee b; c || d",
+            '["logship", "run", "--signal-group", "--", "sh", "-c", "a | tee b; c || d"]',
+        ),
+        ("a || b", '["sh", "-c", "a || exec b"]'),
     ],
 )
 def test_a_better_command_is_offered(script: str, better: str) -> None:

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from logship.linting.commands import (
     gunicorn_seconds,
     hands_over,
-    is_pipeline,
+    has_pipeline,
     shell_script,
     stop_setting_seconds,
     with_exec,
@@ -178,7 +178,7 @@ def shell(unit: Unit) -> Iterator[Finding]:
             "SIGTERM on to nobody: the program hears of the stop when SIGKILL ends it"
         )
         words: tuple[str, ...] = ("sh", "-c", with_exec(script))
-        if is_pipeline(script):  # there is more than one process to tell
+        if has_pipeline(script):  # there is more than one process to tell
             words = ("logship", "run", "--signal-group", "--", "sh", "-c", script)
         change = command(unit, *words)
         yield Finding("shell-entrypoint", container.name, night, change)
