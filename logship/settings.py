@@ -72,7 +72,7 @@ class Endpoint(NamedTuple):
             if host and port:
                 return cls(scheme, host, port, "")
         raise SettingsError(
-            f"endpoints: {text.strip()!r} is no endpoint; "
+            f"endpoints ({variable_name('endpoints')}): {text.strip()!r} is no endpoint; "
             "allowed: tcp://HOST:PORT, tls://HOST:PORT (port 1 to 65535) or unix:///PATH, "
             "separated by commas"
         )

@@ -204,6 +204,7 @@ def test_endpoints_are_read_and_written_alike(text: str, endpoint: Endpoint) -> 
 def test_what_is_no_endpoint_is_named(text: str) -> None:
     with pytest.raises(SettingsError) as caught:
         Settings.from_env({"LOGSHIP_ENDPOINTS": f"tcp://good:1,{text}"})
+    assert str(caught.value).startswith("endpoints (LOGSHIP_ENDPOINTS): ")
     assert repr(text) in str(caught.value)
     assert "unix:///PATH" in str(caught.value)
 
