@@ -35,6 +35,7 @@ class Prometheus:
         directory: For its configuration, its data and its log.
         targets: Address and labels of each target; `job` is one of them.
         rules: Its rule files.
+        scrape_seconds: From one scrape to the next, which is also how long one may take.
         options: More words of its command line.
     """
 
@@ -44,11 +45,12 @@ class Prometheus:
         targets: Mapping[str, Labels],
         *,
         rules: Sequence[Path] = (),
+        scrape_seconds: float = 0.25,
         options: Sequence[str] = (),
     ) -> None:
         self._port = ReservedPort()
         configuration = directory / "prometheus.json"  # which is YAML as well
-        configuration.write_text(json.dumps(_configuration(targets, rules)))
+        configuration.write_text(json.dumps(_configuration(targets, rules, scrape_seconds)))
         words = [
             f"--config.file={configuration}",
             f"--storage.tsdb.path={directory / 'data'}",
@@ -102,16 +104,18 @@ class Prometheus:
         return data
 
 
-def _configuration(targets: Mapping[str, Labels], rules: Sequence[Path]) -> dict[str, Any]:
+def _configuration(
+    targets: Mapping[str, Labels], rules: Sequence[Path], scrape_seconds: float
+) -> dict[str, Any]:
     jobs: dict[str, list[dict[str, Any]]] = {}
     for address, labels in targets.items():
         more = {name: value for name, value in labels.items() if name != "job"}
         jobs.setdefault(labels["job"], []).append({"targets": [address], "labels": more})
     return {
         "global": {
-            "scrape_interval": "250ms",
-            "scrape_timeout": "250ms",
-            "evaluation_interval": "500ms",
+            "scrape_interval": f"{scrape_seconds * 1000:.0f}ms",
+            "scrape_timeout": f"{scrape_seconds * 1000:.0f}ms",
+            "evaluation_interval": f"{max(scrape_seconds, 0.5) * 1000:.0f}ms",
         },
         "rule_files": [str(each) for each in rules],
         "scrape_configs": [
