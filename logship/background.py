@@ -157,7 +157,7 @@ class BackgroundClient:
         """
         if not self._here[0]:
             self._begin_anew()
-        if self._client.send_now(record, tag, time_ns=time_ns):
+        if self._client.send_now(record, tag, time_ns):
             return
         if not may_wait_here():
             raise BufferFull("the buffer is full, and an event loop's thread must not wait for it")

@@ -280,7 +280,9 @@ class Client:
         """
         if self.settings.disabled:
             return
-        body = self._packed(record, time_ns)
+        body, tag = self._packed(record, time_ns), self._route(tag)
+        if self._is_accepted(self._put(tag, body)):
+            return
         while True:
             space: asyncio.Future[None] = asyncio.get_running_loop().create_future()
             try:
@@ -289,7 +291,8 @@ class Client:
                 await asyncio.sleep(0)
                 continue
             try:
-                if self._offer(tag, body):
+                # Once more, because space may have come free before this was arranged.
+                if self._is_accepted(self._put(tag, body)):
                     return
                 if self._broken:
                     raise BufferFull("the buffer is full, and shipping has ended: see stderr")
@@ -298,7 +301,7 @@ class Client:
                 with contextlib.suppress(BufferBusy):  # then it is called in vain
                     take_back()
 
-    def send_now(self, record: Record, tag: str | None, *, time_ns: int | None) -> bool:
+    def send_now(self, record: Record, tag: str | None, time_ns: int | None) -> bool:
         """Put a record into the buffer if there is space, and tell whether there was.
 
         Raises:
@@ -306,7 +309,13 @@ class Client:
         """
         if self._disabled:
             return True
-        return self._offer(tag, self._packed(record, time_ns))
+        if time_ns is None:
+            time_ns = _now_ns()
+        body = self._pack(record, time_ns, self._extra_fields, self._also_reserved)
+        if len(body) > self._body_bytes_max:
+            body = self._cut(record, time_ns)
+        outcome = self._put(self._tag if tag is None else self._route(tag), body)
+        return outcome is _ACCEPTED or self._is_accepted(outcome)
 
     async def flush(self, timeout: float | None = None) -> FlushReport:  # noqa: ASYNC109 - contract
         """Wait until everything accepted so far is acked.
@@ -516,13 +525,6 @@ class Client:
         """Return the tag to use; a caller's mistake must not reach the shipper."""
         return str(tag) if tag else self._tag
 
-    def _packed(self, record: Record, time_ns: int | None) -> bytes:
-        """Return the beginning of the entry, as `emit` does; it is now where no time is given."""
-        if time_ns is None:
-            time_ns = _now_ns()
-        body = self._pack(record, time_ns, self._extra_fields, self._also_reserved)
-        return body if len(body) <= self._body_bytes_max else self._cut(record, time_ns)
-
     def _cut(self, record: Record, time_ns: int) -> bytes:
         """Pack the beginning of the entry of a record that is too large to send."""
         record = _redacted(self.settings.redact, record)
@@ -531,8 +533,14 @@ class Client:
         self.buffer.counters.truncated += 1
         return body
 
-    def _offer(self, tag: str | None, body: bytes) -> bool:
-        outcome = self._put(self._tag if tag is None else self._route(tag), body)
+    def _packed(self, record: Record, time_ns: int | None) -> bytes:
+        """Return the beginning of the entry, as `emit` does; it is now where no time is given."""
+        if time_ns is None:
+            time_ns = _now_ns()
+        body = self._pack(record, time_ns, self._extra_fields, self._also_reserved)
+        return body if len(body) <= self._body_bytes_max else self._cut(record, time_ns)
+
+    def _is_accepted(self, outcome: Outcome) -> bool:
         if outcome is Outcome.CLOSED:
             raise ClientClosed("this client is closed and takes no more records")
         return outcome is _ACCEPTED
@@ -662,10 +670,11 @@ class Client:
             self._note_progress()  # who conducts the end has a new plan, and looks at it now
 
     def _perform(self, actions: Actions[Chunk]) -> None:
+        parts: list[bytes | bytearray | memoryview] = []
         for action in actions:
             match action:
                 case Send(chunk):
-                    self._send(chunk)
+                    parts += self._frame(chunk)
                 case Release(chunk):
                     self._release(chunk)
                 case Quarantine(chunk):
@@ -676,19 +685,23 @@ class Client:
                     self._disconnect()
                 case Warn(kind, text):
                     self.last_resort.warn(kind, text)
+        if parts and self._connection is not None:
+            # All at once: after each system call a busy application has the interpreter for five
+            # milliseconds, if it wants it.
+            self._connection.send(parts)
+            self._meter.sent(sum(map(len, parts)))
         if any(isinstance(action, Release | Quarantine) for action in actions):
             self._note_progress()
 
-    def _send(self, chunk: Chunk) -> None:
-        if self._connection is not None:
-            chunk.before_sending()
-            payload, method = self._payload(chunk)
-            arguments = (chunk.stream.tag, chunk.id, chunk.entries, len(payload), method)
-            before, behind = frame_parts(*arguments)
-            self._connection.send((before, payload, behind))
-            self._meter.sent(len(before) + len(payload) + len(behind))
-            if self._spills:
-                self._spill_cost.sample(chunk.stream.tag, chunk.data, self._monotonic())
+    def _frame(self, chunk: Chunk) -> tuple[bytes | bytearray | memoryview, ...]:
+        """Return what is to be written of a chunk."""
+        chunk.before_sending()
+        payload, method = self._payload(chunk)
+        arguments = (chunk.stream.tag, chunk.id, chunk.entries, len(payload), method)
+        before, behind = frame_parts(*arguments)
+        if self._spills:
+            self._spill_cost.sample(chunk.stream.tag, chunk.data, self._monotonic())
+        return before, payload, behind
 
     def _payload(self, chunk: Chunk) -> tuple[bytes | bytearray | memoryview, str | None]:
         """Return what is sent of the chunk, and how it is compressed.

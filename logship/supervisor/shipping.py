@@ -90,7 +90,7 @@ class Shipping:
         self.client.last_resort.write_in_turn(line.encode("utf-8", "backslashreplace"))
 
     def _put(self, read: Read) -> bool:
-        return self.client.client.send_now(read.record, None, time_ns=read.time_ns)
+        return self.client.client.send_now(read.record, None, read.time_ns)
 
     def _may_wait(self, give_up_seconds: float | None) -> bool:
         now = time.monotonic()
