@@ -352,6 +352,9 @@ class SpillSource(Protocol):
     def note_spilled(self, chunk: Any, entries: int, records: int) -> None:
         """Note how many of a chunk's entries, and of the application's records, are on stderr."""
 
+    def note_written(self, chunk: Any) -> None:
+        """Note that all of a chunk is on stderr, to its last byte."""
+
 
 class Spill:
     """Writes what is left in the buffer to stderr, a little at each step.
@@ -417,6 +420,8 @@ class Spill:
             if not self._spill_chunk(chunk, until_seconds, monotonic):
                 return False
             (self._chunks.pop if newest_first else self._chunks.popleft)()
+            if not self._last_resort.torn:
+                self._source.note_written(chunk)
         return True
 
     def finish(self) -> None:

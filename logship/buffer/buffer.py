@@ -244,6 +244,7 @@ class Buffer:
         self._ended: list[Stream] = []
         self._open: dict[Stream, Chunk] = {}  # in the order of opening: the first is due first
         self._sealed: deque[Chunk] = deque()
+        self._written: deque[Chunk] = deque()  # wholly on stderr
         self._unsettled: dict[str, Chunk] = {}  # by id: every chunk of ours, open ones too
         self._adopted: dict[str, Chunk] = {}  # of dead processes, none of our account
         self._serial = 0
@@ -420,6 +421,25 @@ class Buffer:
         is_spilled = chunk.spilled_entries == chunk.entries
         self._give_up(chunk, SPILLED_REASON if is_spilled else OVERFLOW_REASON)
         return True
+
+    def drop_spilled(self) -> bool:
+        """Drop the oldest chunk that is wholly on stderr and not on its way; it counts as spilled.
+
+        Returns:
+            Whether there was one.
+        """
+        return bool(self._written) and not self._is_reentered() and self._drop_spilled()
+
+    @_producer_section
+    def _drop_spilled(self) -> bool:
+        while self._written:
+            chunk = self._written[0]
+            if chunk.state is ChunkState.SEALED and chunk.stream.end is None:
+                self._sealed.remove(chunk)
+                self._give_up(chunk, SPILLED_REASON)
+                return True
+            self._written.popleft()
+        return False
 
     @_producer_section
     def when_space(self, callback: Callable[[], None]) -> Callable[[], None]:
@@ -660,6 +680,12 @@ class Buffer:
         """Note that the chunk's first `entries`, `records` of them not control, went to stderr."""
         chunk.spilled_entries = entries
         chunk.spilled_records = records
+
+    @_section
+    def note_written(self, chunk: Chunk) -> None:
+        """Note that all of the chunk is on stderr: who waits for space may have its place."""
+        self._written.append(chunk)
+        self._space_came_free()
 
     @_producer_section
     def account(self) -> Account:

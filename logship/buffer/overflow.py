@@ -67,13 +67,22 @@ class Admission:
 
     def _when_full(self, tag: str, body: bytes) -> Outcome:
         """Apply the policy; a buffer that closes meanwhile refuses the entry, and counts it."""
-        outcome = Outcome.FULL
+        outcome = self._offer(tag, body)
+        if outcome is not Outcome.FULL:
+            return outcome
         if self._policy == "block":
             outcome = self._wait_and_offer(tag, body)
         elif self._policy == "drop_oldest":
             outcome = self._make_room(tag, body)
         if outcome is Outcome.FULL:
             self._give_up(tag, body)
+        return outcome
+
+    def _offer(self, tag: str, body: bytes) -> Outcome:
+        """Offer the entry in the place of what is on stderr already, if a spill is ahead."""
+        outcome = Outcome.FULL
+        while outcome is Outcome.FULL and self._buffer.drop_spilled():
+            outcome = self._buffer.offer(tag, body)
         return outcome
 
     def _make_room(self, tag: str, body: bytes) -> Outcome:
@@ -127,6 +136,8 @@ class Admission:
         space.acquire()
         take_back = self._buffer.when_space(lambda: _open(space))
         outcome = self._buffer.offer(tag, body)
+        if outcome is Outcome.FULL:
+            outcome = self._offer(tag, body)
         if outcome is Outcome.FULL and space.acquire(timeout=timeout_seconds):
             return Outcome.FULL
         with contextlib.suppress(BufferBusy):  # then it will be called in vain

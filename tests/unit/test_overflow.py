@@ -220,3 +220,44 @@ def test_an_entry_that_interrupts_an_offer_is_taken_without_waiting() -> None:
     assert buffer.report("", 0.0).refused == 1
     assert any(b"n" in chunk.data for chunk in buffer.unsettled())
     check(buffer, [])
+
+
+def write_all_of(buffer: Buffer, chunk: Any) -> None:
+    """Note what a spill does that wrote a whole chunk."""
+    buffer.note_spilled(chunk, chunk.entries, chunk.records)
+    buffer.note_written(chunk)
+
+
+@pytest.mark.parametrize("policy", ["block", "drop_oldest", "drop_newest"])
+def test_what_is_on_stderr_already_makes_room(policy: str) -> None:
+    """While a clock runs the spill is ahead: nothing need be dropped that nobody will ever read."""
+    buffer = full_buffer()
+    oldest = buffer.to_spill()[0]
+    write_all_of(buffer, oldest)
+    records = outcome_of(buffer)[2] + outcome_of(buffer)[1]
+    assert admit(admission(buffer, policy, Lines()), "t", body(99))
+    assert outcome_of(buffer) == (0, oldest.records, records - oldest.records + 1)
+    check(buffer, [])
+
+
+def test_what_is_on_stderr_and_on_its_way_keeps_its_place() -> None:
+    buffer = full_buffer()
+    taken = buffer.take()
+    assert taken is not None
+    write_all_of(buffer, taken)
+    assert not buffer.drop_spilled()
+    assert taken in buffer.unsettled()
+
+
+def test_who_waits_goes_on_when_a_chunk_is_on_stderr() -> None:
+    buffer = full_buffer()
+    admitted: list[bool] = []
+    waiting = admission(buffer, "block", Lines(), block_seconds_max=60.0, monotonic=ManualClock())
+    producer = threading.Thread(
+        target=lambda: admitted.append(admit(waiting, "t", body(99))), daemon=True
+    )
+    producer.start()
+    wait_until(lambda: bool(buffer._space_callbacks), "the producer waits")
+    write_all_of(buffer, buffer.to_spill()[0])
+    producer.join(60)
+    assert admitted == [True]
