@@ -462,9 +462,12 @@ class Spill:
         """Return the next lines to write, about as many as stderr takes in one go."""
         if self._lines_of is not chunk:
             self._lines_of = chunk
-            lines = spilled_lines(chunk.stream.tag, bytes(chunk.data))
+            payload = bytes(chunk.data)
+            if chunk.is_settled:  # acked while that was copied: the memory may be another chunk's
+                payload = b""
+            lines = spilled_lines(chunk.stream.tag, payload)
             self._lines, self._made = islice(lines, chunk.spilled_entries, None), []
-        elif not chunk.data:  # acked in the meantime
+        elif chunk.is_settled:
             self._lines, self._made = iter(()), []
         if not self._made:
             size = 0

@@ -158,10 +158,15 @@ class Chunk:
         return self
 
     @property
+    def is_settled(self) -> bool:
+        """Whether it is acked or dropped; its memory is freed then, and may be used again."""
+        return self.state is ChunkState.SETTLED
+
+    @property
     def is_done(self) -> bool:
         """Whether it is settled, and where it has been split, so are its halves, and theirs."""
         if self.halves is None:
-            return self.state is ChunkState.SETTLED
+            return self.is_settled
         left, right = self.halves
         return left.is_done and right.is_done
 
