@@ -168,10 +168,8 @@ class DrainPlan(NamedTuple):
         return progress.silent_seconds >= max(SILENCE_SECONDS_MIN, SILENCE_SHARE * budget)
 
     def _ahead_seconds(self, progress: Progress) -> float:
-        if self.give_up_when_stalled:
-            return (
-                0.0  # no clock runs: the spill ends this drain, so it must not begin ahead of need
-            )
+        if self.give_up_when_stalled:  # no clock runs, and the spill ends this drain
+            return 0.0
         factor = AHEAD_FACTOR_SILENT if self.is_silent(progress) else AHEAD_FACTOR
         return factor * progress.spill_seconds
 
