@@ -558,3 +558,21 @@ def test_halves_of_a_split_chunk_are_spilled_too(tmp_path: Path) -> None:
         buffer.split(whole)
         assert spill.step(1.0, forever)
     assert spilled_numbers((tmp_path / "stderr").read_bytes()) == [1, 2, 3]
+
+
+def test_a_chunk_that_is_acked_while_it_is_copied_is_not_spilled(
+    pipe: Pipe, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its memory may hold another chunk's records by then."""
+    buffer = a_closed_buffer(3)
+    chunk = buffer.take()
+    assert chunk is not None
+    others = a_closed_buffer(6).unsettled()[-1].data
+
+    def acked_meanwhile(_: object) -> bytes:
+        buffer.release(chunk)
+        return bytes(others)
+
+    monkeypatch.setattr(type(chunk), "data", property(acked_meanwhile))
+    assert Spill(buffer, LastResort(descriptor=pipe.writing), a_cost()).step(1.0, forever)
+    assert pipe.read() == b""
