@@ -30,7 +30,7 @@ import sys
 import threading
 import time
 from collections import Counter, deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager
 from enum import Enum, auto
 from itertools import chain
@@ -467,7 +467,7 @@ class Buffer:
         """
         self._shipper_asleep = True
         self._sealed_unseen = False
-        oldest = next((each for each in self._open.values() if not self._is_held(each)), None)
+        oldest = self._first_to_go(self._open.values())
         self._timer_armed = oldest is not None
         if oldest is None or self._next_sealed() is not None:
             return None
@@ -1038,7 +1038,10 @@ class Buffer:
         taken = sum(each.state is ChunkState.TAKEN for each in chunks)
         if self._closed or (self._unsettled and taken >= ADOPTED_INFLIGHT_MAX):
             return None
-        return next((each for each in chunks if each.state is ChunkState.SEALED), None)
+        for each in chunks:
+            if each.state is ChunkState.SEALED:
+                return each
+        return None
 
     def _split_adopted(self, chunk: Chunk, left: Chunk, right: Chunk) -> tuple[Chunk, Chunk]:
         """Put the halves in the place of an adopted chunk."""
@@ -1082,7 +1085,15 @@ class Buffer:
         """Return the oldest sealed chunk that may go."""
         if not self._awaits_tag:
             return self._sealed[0] if self._sealed else None
-        return next((each for each in self._sealed if not self._is_held(each)), None)
+        return self._first_to_go(self._sealed)
+
+    def _first_to_go(self, chunks: Iterable[Chunk]) -> Chunk | None:
+        """Return the first that does not wait until its tag is known."""
+        # A loop: closing a generator is a place where a signal may raise, and nobody sees it.
+        for chunk in chunks:
+            if not self._is_held(chunk):
+                return chunk
+        return None
 
     def _in_order(self) -> list[Chunk]:
         """Return all unsettled chunks, in the order of opening; halves have their whole's place."""
