@@ -13,6 +13,7 @@ import contextlib
 import functools
 import os
 import threading
+import time
 from collections.abc import Callable, Coroutine
 from concurrent.futures import CancelledError as Cancelled
 from concurrent.futures import Future
@@ -34,6 +35,10 @@ from logship.threads import OwnThread
 
 _THREAD_END_SECONDS = 1.0
 _CONDUCTOR_SECONDS = 3.0
+_SHIPPERS_TURN_SECONDS = 1e-6
+"""The shortest sleep there is, some 50 µs: long enough for a thread that waits for the interpreter
+to be woken and take it."""
+
 _LAST_TURNS = 8
 """Turns of the loop before it is closed: an aborted TLS connection needs several to let go."""
 
@@ -60,6 +65,7 @@ class BackgroundClient:
         self._closed = threading.Event()
         self._conductor: int | None = None
         self._stopped = False
+        self._chunks_seen = 1
         self._thread: threading.Thread | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._client = Client(self.settings, **parts)
@@ -157,7 +163,10 @@ class BackgroundClient:
         """
         if not self._here[0]:
             self._begin_anew()
-        if self._client.send_now(record, tag, time_ns):
+        client = self._client
+        if client.send_now(record, tag, time_ns):
+            if client.buffer.chunks_opened != self._chunks_seen:
+                self._let_it_ship(client)
             return
         if not may_wait_here():
             raise BufferFull("the buffer is full, and an event loop's thread must not wait for it")
@@ -261,6 +270,16 @@ class BackgroundClient:
 
     def _is_running(self) -> bool:
         return self._thread is not None and self._thread.is_alive()
+
+    def _let_it_ship(self, client: Client) -> None:
+        """Give the shipper's thread the interpreter for a moment, because a chunk was filled.
+
+        A thread that does nothing but send would keep it for five milliseconds at a time, and the
+        shipper needs it after every system call: the buffer would fill while the sidecar idles.
+        """
+        self._chunks_seen = client.buffer.chunks_opened
+        if may_wait_here():
+            time.sleep(_SHIPPERS_TURN_SECONDS)
 
     def _send_waiting(
         self, record: Record, tag: str | None, time_ns: int | None, timeout: float | None

@@ -247,7 +247,7 @@ class Buffer:
         self._written: deque[Chunk] = deque()  # wholly on stderr
         self._unsettled: dict[str, Chunk] = {}  # by id: every chunk of ours, open ones too
         self._adopted: dict[str, Chunk] = {}  # of dead processes, none of our account
-        self._serial = 0
+        self.chunks_opened = 0
         self._shipper_asleep = True
         self._timer_armed = False
         self._sealed_unseen = False
@@ -496,13 +496,13 @@ class Buffer:
 
         A re-entered call seals nothing.
         """
-        return self._serial if self._is_reentered() else self._seal_all()
+        return self.chunks_opened if self._is_reentered() else self._seal_all()
 
     @_section
     def _seal_all(self) -> int:
         for chunk in list(self._open.values()):
             self._seal(chunk)
-        return self._serial
+        return self.chunks_opened
 
     @_section
     def take(self) -> Chunk | None:
@@ -567,7 +567,7 @@ class Buffer:
     def settled_through(self) -> int:
         """Return the highest serial such that all chunks up to it are acked or dropped."""
         oldest = min((chunk.serial for chunk in self._unsettled.values()), default=None)
-        return self._serial if oldest is None else oldest - 1
+        return self.chunks_opened if oldest is None else oldest - 1
 
     @_section
     def release(self, chunk: Chunk) -> None:
@@ -962,10 +962,10 @@ class Buffer:
         if stream.chunk is not None:
             stream.fills_chunks = True
             self._seal(stream.chunk)
-        serial = self._serial + 1
+        serial = self.chunks_opened + 1
         chunk = self._storage.open_chunk(stream, serial, self._monotonic(), size)
         # The commit.
-        self._serial = serial
+        self.chunks_opened = serial
         self._unsettled[chunk.id] = chunk
         self._open[stream] = chunk
         stream.chunk = chunk

@@ -322,6 +322,27 @@ async def test_send_does_not_wait_on_an_event_loops_thread(
         client.send(LARGE)
 
 
+def turns_given(client: BackgroundClient, monkeypatch: pytest.MonkeyPatch, records: int) -> int:
+    turns: list[float] = []
+    monkeypatch.setattr("logship.background.time.sleep", turns.append)
+    for _ in range(records):
+        client.send({"message": "x" * 50})
+    return len(turns)
+
+
+def test_a_sender_lets_the_shipper_have_the_interpreter_once_a_chunk(
+    client: BackgroundClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    turns = turns_given(client, monkeypatch, 40)
+    assert 0 < turns <= client.client.buffer.chunks_opened
+
+
+async def test_a_sender_on_an_event_loops_thread_goes_straight_on(
+    client: BackgroundClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert turns_given(client, monkeypatch, 40) == 0
+
+
 def test_flush_from_a_handler_that_interrupted_the_buffer_does_not_wait_for_itself(
     client: BackgroundClient, sidecar: Sidecar
 ) -> None:
