@@ -101,6 +101,13 @@ class Runs:
             return pid
         return int(Path(f"/proc/{pid}/task/{pid}/children").read_text().split()[0])
 
+    def command_is_frozen(self, program: Program) -> bool:
+        """Tell whether the command that `run` started is stopped, as by SIGSTOP."""
+        run = self.pid_of_run(program)
+        children = Path(f"/proc/{run}/task/{run}/children").read_text().split()
+        states = [Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2] for pid in children]
+        return any(state.split()[0] == "T" for state in states)
+
     @property
     def records(self) -> list[dict[str, Any]]:
         """What arrived, without logship's own records, in the order of arrival."""

@@ -222,6 +222,7 @@ def test_a_client_killed_by_us_at_the_deadline_loses_nothing(both: Runs) -> None
         options=("--stop-timeout", "3"),
     )
     program.until_ready()
+    program.until_true(lambda: both.command_is_frozen(program), "SIGSTOP")
     both.signal(program, signal.SIGTERM)
     ended = program.end()
     assert ended.returncode == SIGKILLED
