@@ -401,6 +401,7 @@ class Client:
             silent_seconds=float("inf")
             if self._broken
             else self.delivery.silent_seconds(self._monotonic()),
+            full_share=self.buffer.bytes_held / self.buffer.bytes_max,
         )
 
     def closing(self, plan: DrainPlan, reason: str) -> Closing:

@@ -36,6 +36,10 @@ AHEAD_FACTOR_SILENT = 10.0
 under way its cost is an estimate made in quieter times. On a busy machine it was five times as
 much, and half of the time belongs to the application's own threads."""
 
+FULL_SHARE_SILENT = 0.5
+"""A buffer that is so full begins to be written at once while the sidecar takes nothing: what is on
+stderr makes room, and nobody waits for long, or is turned away."""
+
 CLOSE_FACTOR_SILENT = 2.0
 CLOSE_SECONDS_SILENT = 0.25
 """Intake closes when so many times its cost, and so long, is left: what is logged from then on is
@@ -65,6 +69,7 @@ class Progress(NamedTuple):
         bytes_to_spill: Bytes of entries that are neither acked nor on stderr.
         spill_seconds_per_byte: What writing one of them to stderr costs.
         silent_seconds: How long the sidecar has taken nothing of what it is to take.
+        full_share: How full the buffer is, of one.
     """
 
     last_ack_seconds: float | None
@@ -72,6 +77,7 @@ class Progress(NamedTuple):
     bytes_to_spill: int
     spill_seconds_per_byte: float = SPILL_SECONDS_PER_BYTE
     silent_seconds: float = 0.0
+    full_share: float = 0.0
 
     @property
     def spill_seconds(self) -> float:
@@ -128,7 +134,8 @@ class DrainPlan(NamedTuple):
         closing_seconds = CLOSE_SECONDS_SILENT + CLOSE_FACTOR_SILENT * progress.spill_seconds
         if self.is_silent(progress) and left <= closing_seconds:
             return Step.OVER
-        return Step.SPILL if left <= self._ahead_seconds(progress) else Step.WAIT
+        is_full = self.is_silent(progress) and progress.full_share >= FULL_SHARE_SILENT
+        return Step.SPILL if is_full or left <= self._ahead_seconds(progress) else Step.WAIT
 
     def wait_seconds_while_logging(self, now_seconds: float) -> float:
         """Return how long the next check may wait while intake is open."""

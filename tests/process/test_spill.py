@@ -70,9 +70,10 @@ LOGS_TO_ITS_LAST_BREATH = """
 """
 
 
+@pytest.mark.parametrize("buffer_bytes_max", [8 << 20, 64 << 20], ids=["small", "large"])
 @pytest.mark.parametrize("mood", ["shut", "silent"])
 def test_what_is_logged_until_the_deadline_goes_to_stderr_in_time(
-    launch: Launch, sidecar: Sidecar, gate: Gate, mood: str
+    launch: Launch, sidecar: Sidecar, gate: Gate, mood: str, buffer_bytes_max: int
 ) -> None:
     """Four threads that log as fast as they can, and nobody who takes it: none of it is lost."""
     if mood == "silent":
@@ -80,7 +81,10 @@ def test_what_is_logged_until_the_deadline_goes_to_stderr_in_time(
     program = launch.start(
         LOGS_TO_ITS_LAST_BREATH,
         endpoint=gate.endpoint,
-        environ={"LOGSHIP_STOP_TIMEOUT_SECONDS": "6"},
+        environ={
+            "LOGSHIP_STOP_TIMEOUT_SECONDS": "6",
+            "LOGSHIP_BUFFER_BYTES_MAX": str(buffer_bytes_max),
+        },
     )
     program.until_ready()
     program.signal(signal.SIGTERM)

@@ -146,6 +146,18 @@ def test_a_sidecar_that_is_gone_never_closes_intake_later_than_one_that_takes(
         assert CHECK_SECONDS_MIN <= wait <= max(CHECK_SECONDS_MIN, 0.02 * (budget - now))
 
 
+@pytest.mark.parametrize(
+    ("full_share", "silent", "step"),
+    [(0.49, 2.0, Step.WAIT), (0.5, 2.0, Step.SPILL), (1.0, 2.0, Step.SPILL), (1.0, 1.4, Step.WAIT)],
+)
+def test_a_buffer_that_fills_while_the_sidecar_takes_nothing_is_spilled_at_once(
+    full_share: float, silent: float, step: Step
+) -> None:
+    plan = DrainPlan.until(100.0, 130.0)
+    now = Progress(None, True, LINE_BYTES, silent_seconds=silent, full_share=full_share)
+    assert plan.step_while_logging(101.0, now) is step
+
+
 def test_once_intake_is_closed_the_spill_begins_as_early() -> None:
     plan = DrainPlan.until(100.0, 101.8)
     many = 8_000 * LINE_BYTES
