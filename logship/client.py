@@ -255,7 +255,7 @@ class Client:
         reserved = self._also_reserved | {key for key in keys if key.startswith("logship_")}
         if self._disabled or self.settings.redact is not None or keys & reserved or len(keys) < 3:
             return None
-        return TextPacker(text_key, name_keys, self._extra_fields)
+        return TextPacker(text_key, name_keys, self._extra_fields, self._body_bytes_max)
 
     def emit_entry(self, body: bytes, tag: str | None = None) -> bool:
         """Put a record into the buffer that such a packer packed, as `emit` does with others."""

@@ -22,9 +22,6 @@ from logship.tracing import add_span, may_have_span
 FALL_BACK_SECONDS_MAX = 1.0
 """How long a record may wait for stderr that is refused because the client is closed."""
 
-PACKED_CHARACTERS_MAX = 256 * 1024
-"""Longer texts take the longer way, which cuts what is too large to send."""
-
 _OWN_ATTRIBUTES = vars(logging.LogRecord("", 0, "", 0, "", None, None))
 _STANDARD_ATTRIBUTES = frozenset(
     {
@@ -116,9 +113,7 @@ class Handler(logging.Handler):
             try:
                 text = record.getMessage()
                 time_ns = int(record.created * 1_000_000) * 1000
-                body = None
-                if len(text) <= PACKED_CHARACTERS_MAX:
-                    body = self._packer.pack(text, (record.levelname, record.name), time_ns)
+                body = self._packer.pack(text, (record.levelname, record.name), time_ns)
             except Exception:  # noqa: BLE001 - whatever it is, the longer way tells it
                 body = None
             if body is not None:

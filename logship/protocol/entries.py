@@ -121,11 +121,15 @@ class TextPacker:
         text_key: the field of the text.
         name_keys: the fields of the names.
         extra_fields: how many fields the map's header counts beyond these three.
+        bytes_max: longer ones must be cut, and are not for here.
     """
 
-    __slots__ = ("_before", "_header", "_name_keys", "_names")
+    __slots__ = ("_before", "_bytes_max", "_header", "_name_keys", "_names")
 
-    def __init__(self, text_key: str, name_keys: tuple[str, str], extra_fields: int) -> None:
+    def __init__(
+        self, text_key: str, name_keys: tuple[str, str], extra_fields: int, bytes_max: int
+    ) -> None:
+        self._bytes_max = bytes_max
         self._header = 0x80 | 3 + extra_fields
         self._before: bytes = msgpack.packb(text_key)
         self._name_keys = name_keys
@@ -157,7 +161,8 @@ class TextPacker:
         except (UnicodeError, MemoryError, ValueError, struct.error):
             return None
         head = _pack_rest_of_small_head(beginning, nanoseconds, self._header)
-        return head + self._before + packed + behind
+        body = head + self._before + packed + behind
+        return body if len(body) <= self._bytes_max else None
 
     def _learn(self, names: tuple[str, str]) -> bytes | None:
         """Pack names for the first time."""

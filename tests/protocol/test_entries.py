@@ -552,7 +552,7 @@ texts = st.text(max_size=40) | st.sampled_from(["\udcff", "é" * 300, "x" * 7000
 def test_a_text_packer_packs_as_if_it_were_a_mapping_or_says_that_it_cannot(
     text: str, level: str, logger: str, time_ns: int, extra_fields: int
 ) -> None:
-    packer = TextPacker("message", ("level", "logger"), extra_fields)
+    packer = TextPacker("message", ("level", "logger"), extra_fields, 1 << 20)
     packed = packer.pack(text, (level, logger), time_ns)
     record = {"message": text, "level": level, "logger": logger}
     if packed is not None:
@@ -565,7 +565,7 @@ def test_a_text_packer_packs_as_if_it_were_a_mapping_or_says_that_it_cannot(
 
 @pytest.mark.parametrize("text", [b"bytes", 7, None, type("Text", (str,), {})("x")])
 def test_a_text_packer_takes_plain_strings_only(text: Any) -> None:
-    packer = TextPacker("message", ("level", "logger"), 1)
+    packer = TextPacker("message", ("level", "logger"), 1, 1 << 20)
     assert packer.pack(text, ("INFO", "root"), 0) is None
     assert packer.pack("text", ("INFO", text), 0) is None
     assert packer.pack("text", ("INFO", "root"), 0) is not None

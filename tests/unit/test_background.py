@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import logging
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -18,6 +19,7 @@ from logship.background import BackgroundClient
 from logship.closing import Closing
 from logship.drain import DrainPlan
 from logship.errors import BufferFull, ClientClosed
+from logship.handler import Handler
 from logship.testing import MemoryTransport, Sidecar
 from logship.threads import OwnThread
 from tests.support.waiting import wait_until
@@ -320,6 +322,19 @@ async def test_send_does_not_wait_on_an_event_loops_thread(
     await asyncio.to_thread(fill, client)
     with pytest.raises(BufferFull, match="event loop"):
         client.send(LARGE)
+
+
+def test_a_text_that_is_larger_than_the_buffer_is_cut(
+    client: BackgroundClient, sidecar: Sidecar
+) -> None:
+    """Also where `logging` makes the record, which is packed without a mapping."""
+    log = logging.Logger("large")
+    log.addHandler(Handler(client))
+    log.info("y" * 2 * BUFFER_BYTES)
+    assert client.flush(timeout=20).all_acked
+    [text] = messages(sidecar)
+    assert 100 < len(text) < BUFFER_BYTES
+    assert client.client.buffer.counters.truncated == 1
 
 
 def turns_given(client: BackgroundClient, monkeypatch: pytest.MonkeyPatch, records: int) -> int:

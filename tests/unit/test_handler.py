@@ -31,7 +31,7 @@ class Recorder:
         self.packs = True
 
     def text_packer(self, text_key: str, name_keys: tuple[str, str]) -> TextPacker | None:
-        return TextPacker(text_key, name_keys, 0) if self.packs else None
+        return TextPacker(text_key, name_keys, 0, 1 << 20) if self.packs else None
 
     def emit_entry(self, body: bytes, tag: str | None = None) -> bool:
         [(time_ns, record)] = unpack_entries(body)
