@@ -18,6 +18,13 @@ SPILL_SECONDS_PER_BYTE = 5e-8
 """What a spill costs at least: 24 µs for a line of 480 bytes; without a load it takes 12."""
 
 RESERVE_SECONDS_MIN = 0.5
+RESERVE_SECONDS_MIN_ACKING = 0.2
+"""The same while acks come in: then it is for the few chunks on their way, in case they stop."""
+
+CLOSE_SECONDS_ACKING = 0.1
+"""While acks come in, intake closes so long before the reserve begins: the last chunk goes, and its
+ack comes."""
+
 NEVER_CONNECTED_SECONDS = 3.0
 """So long a program that ends by itself waits for a sidecar that it has never reached."""
 
@@ -129,7 +136,7 @@ class DrainPlan(NamedTuple):
     def step_while_logging(self, now_seconds: float, progress: Progress) -> Step:
         """Return what to do while intake is open; `OVER` means that it must close."""
         left = self.deadline_seconds - now_seconds
-        if left <= self.reserve_seconds(progress):
+        if now_seconds >= self._intake_ends_seconds(progress):
             return Step.OVER
         closing_seconds = CLOSE_SECONDS_SILENT + CLOSE_FACTOR_SILENT * progress.spill_seconds
         if self.is_silent(progress) and left <= closing_seconds:
@@ -154,13 +161,14 @@ class DrainPlan(NamedTuple):
         """Return when to begin the spill, if no further ack comes."""
         last = max(self.started_seconds, progress.last_ack_seconds or self.started_seconds)
         stalled_at = last + self._patience_seconds(progress)
-        kept = max(self.reserve_seconds(progress), self._ahead_seconds(progress))
-        return min(stalled_at, self.deadline_seconds - kept)
+        ahead = self._ahead_seconds(progress)
+        kept = max(self.reserve_seconds(progress), ahead)
+        kept_acking = max(self._reserve_seconds(progress, RESERVE_SECONDS_MIN_ACKING), ahead)
+        return min(stalled_at, self._begins_seconds(progress, kept, kept_acking))
 
     def reserve_seconds(self, progress: Progress) -> float:
         """Return the time to keep for the spill, at most half of all there is."""
-        wanted = max(RESERVE_SECONDS_MIN, progress.spill_seconds)
-        return min(wanted, (self.deadline_seconds - self.started_seconds) / 2)
+        return self._reserve_seconds(progress, RESERVE_SECONDS_MIN)
 
     def wait_seconds(self, now_seconds: float, progress: Progress) -> float:
         """Return how long the next check may wait."""
@@ -173,6 +181,23 @@ class DrainPlan(NamedTuple):
         """Return whether the sidecar may be gone."""
         budget = self.deadline_seconds - self.started_seconds
         return progress.silent_seconds >= max(SILENCE_SECONDS_MIN, SILENCE_SHARE * budget)
+
+    def _reserve_seconds(self, progress: Progress, least_seconds: float) -> float:
+        wanted = max(least_seconds, progress.spill_seconds)
+        return min(wanted, (self.deadline_seconds - self.started_seconds) / 2)
+
+    def _intake_ends_seconds(self, progress: Progress) -> float:
+        kept = self.reserve_seconds(progress)
+        least = RESERVE_SECONDS_MIN_ACKING + CLOSE_SECONDS_ACKING
+        return self._begins_seconds(progress, kept, self._reserve_seconds(progress, least))
+
+    def _begins_seconds(self, progress: Progress, kept: float, kept_acking: float) -> float:
+        """Return when so much is left, or so little while acks come in, if no further one does."""
+        begins = self.deadline_seconds - kept
+        if progress.last_ack_seconds is None:
+            return begins
+        no_longer_acking = progress.last_ack_seconds + SILENCE_SECONDS_MIN
+        return max(begins, min(no_longer_acking, self.deadline_seconds - kept_acking))
 
     def _ahead_seconds(self, progress: Progress) -> float:
         if self.give_up_when_stalled:  # no clock runs, and the spill ends this drain

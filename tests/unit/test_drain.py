@@ -35,8 +35,12 @@ def progress(
         (30.0, 106.0, None, Step.SPILL),
         (30.0, 110.0, 105.0, Step.WAIT),
         (30.0, 111.0, 105.0, Step.SPILL),
-        (30.0, 129.4, 129.3, Step.WAIT),
-        (30.0, 129.5, 129.4, Step.SPILL),
+        (30.0, 129.4, 129.0, Step.WAIT),
+        (30.0, 129.5, 129.1, Step.SPILL),
+        # While acks come in less is kept, and as soon as they stop it is half a second again.
+        (30.0, 129.7, 129.6, Step.WAIT),
+        (30.0, 129.7, 129.35, Step.SPILL),
+        (30.0, 129.85, 129.8, Step.SPILL),
         (30.0, 130.0, 129.9, Step.OVER),
         (30.0, 200.0, 199.0, Step.OVER),
         # 9 s under Docker: patience is 3 s.
@@ -173,6 +177,30 @@ def test_a_program_that_ends_by_itself_never_spills_ahead_of_need() -> None:
     assert plan.step(0.0, now) is Step.WAIT
 
 
+@pytest.mark.parametrize(
+    ("left", "lines", "ack_age", "step"),
+    [
+        # Acks come in: the application may log until three tenths before the deadline.
+        (0.45, 1000, 0.1, Step.WAIT),
+        (0.31, 1000, 0.29, Step.WAIT),
+        (0.3, 1000, 0.01, Step.OVER),
+        # They came in, and do not any more.
+        (0.45, 1000, 0.31, Step.OVER),
+        # What is not acked takes longer than that: as without acks.
+        (0.45, 20_000, 0.1, Step.OVER),
+        (0.49, 20_000, 0.1, Step.SPILL),
+        (0.6, 31_000, 0.1, Step.OVER),
+    ],
+)
+def test_the_application_may_log_for_longer_while_acks_come_in(
+    left: float, lines: int, ack_age: float, step: Step
+) -> None:
+    plan = DrainPlan.until(0.0, 1.8)
+    now_seconds = 1.8 - left
+    now = Progress(now_seconds - ack_age, True, lines * LINE_BYTES)
+    assert plan.step_while_logging(now_seconds, now) is step
+
+
 def test_acks_are_coming_in_for_a_moment_after_the_last() -> None:
     assert Progress(10.0, True, 0).is_acking(10.2)
     assert not Progress(10.0, True, 0).is_acking(10.4)
@@ -193,7 +221,9 @@ def test_a_full_buffer_reserves_the_time_to_write_it() -> None:
         (14.9, None, True, Step.WAIT),
         (15.0, None, True, Step.SPILL),
         (100.0, 90.0, True, Step.WAIT),
-        (119.6, 119.5, True, Step.SPILL),
+        (119.6, 119.5, True, Step.WAIT),
+        (119.6, 119.2, True, Step.SPILL),
+        (119.85, 119.8, True, Step.SPILL),
         (120.0, 119.9, True, Step.OVER),
     ],
 )
