@@ -21,13 +21,15 @@ from types import TracebackType
 from typing import Any, TypeVar
 
 from logship import living
+from logship.buffer.buffer import Outcome
 from logship.buffer.counters import DrainReport, FlushReport
 from logship.buffer.overflow import may_wait_here
-from logship.client import Client, Record
+from logship.client import Client
 from logship.closing import Closing, drive, empty_report
 from logship.drain import DrainPlan
 from logship.errors import BufferFull, ClientClosed
 from logship.forkmark import fork_mark
+from logship.intake import Record
 from logship.lastresort import LastResort
 from logship.protocol.entries import TextPacker
 from logship.settings import Settings
@@ -43,6 +45,10 @@ _LAST_TURNS = 8
 """Turns of the loop before it is closed: an aborted TLS connection needs several to let go."""
 
 T = TypeVar("T")
+
+_ACCEPTED = Outcome.ACCEPTED
+_TOO_LARGE = Outcome.TOO_LARGE
+_now_ns = time.time_ns
 
 
 class BackgroundClient:
@@ -164,9 +170,19 @@ class BackgroundClient:
         if not self._here[0]:
             self._begin_anew()
         client = self._client
-        if client.send_now(record, tag, time_ns):
+        intake = client.intake
+        # As `Intake.offer` does, a call less.
+        if time_ns is None:
+            time_ns = _now_ns()
+        body = intake.pack(record, time_ns, intake.extra_fields, intake.also_reserved)
+        outcome = intake.put(intake.tag if tag is None else intake.route(tag), body)
+        if outcome is _ACCEPTED:
             if client.buffer.chunks_opened != self._chunks_seen:
                 self._let_it_ship(client)
+            return
+        if outcome is _TOO_LARGE:
+            outcome = intake.put(intake.route(tag), intake.cut(record, time_ns))
+        if self.settings.disabled or client.is_accepted(outcome):
             return
         if not may_wait_here():
             raise BufferFull("the buffer is full, and an event loop's thread must not wait for it")

@@ -13,7 +13,7 @@ import functools
 import os
 import time
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
@@ -37,14 +37,15 @@ from logship.drain import SPILL_SECONDS_PER_BYTE, DrainPlan, Progress
 from logship.ecs import AwaitedTag, default_tag, task_reader
 from logship.emf import emf_line
 from logship.errors import BufferFull, ClientClosed, ConnectError, ProtocolError, SettingsError
+from logship.intake import Intake, Record, body_bytes_max
 from logship.lastresort import LastResort, Spill, SpillCost, spilled_lines
 from logship.lateimports import late
 from logship.metering import process
 from logship.metering.meter import Meter
 from logship.protocol.compression import compressor
-from logship.protocol.entries import TextPacker, pack_record, pack_truncated
+from logship.protocol.entries import TextPacker
 from logship.protocol.frames import AckReader, AnswerError, frame_parts
-from logship.settings import RECORD_BYTES_MAX, Endpoint, Settings, program_name
+from logship.settings import Endpoint, Settings, program_name
 from logship.transport import Connection, SocketTransport, Transport, is_loopback, tls_context
 
 if TYPE_CHECKING:
@@ -60,9 +61,8 @@ those that no server takes wait here for one that it does take, and the proof.""
 
 _ADOPTION_STEPS = 4
 _ACCEPTED = Outcome.ACCEPTED
+_TOO_LARGE = Outcome.TOO_LARGE
 _now_ns = time.time_ns
-
-Record = Mapping[Any, Any]
 
 
 class Client:
@@ -102,6 +102,7 @@ class Client:
             if self._spool is None
             else settings.spool_bytes_max,
             chunk_bytes_max=settings.chunk_bytes_max,
+            body_bytes_max=body_bytes_max(settings),
             linger_seconds=settings.linger_seconds,
             stamp_key=settings.stamp_key if settings.stamp else None,
             awaited_tag=settings.tag if waits_for_tag else None,
@@ -119,7 +120,6 @@ class Client:
             ack_timeout_seconds=settings.ack_timeout_seconds,
             retry_wait_seconds=_retry_wait(settings),
         )
-        self._put = self.buffer.offer
         self._admit_after = Admission(
             self.buffer,
             policy=settings.overflow,
@@ -131,14 +131,9 @@ class Client:
         self._spill = (
             Spill(self.buffer, self.last_resort, self._spill_cost) if self._spills else None
         )
-        # What `emit` asks of others is looked up once.
-        self._pack = pack_record if settings.redact is None else _redacting(settings.redact)
-        self._extra_fields = int(settings.stamp)
-        self._also_reserved = _also_reserved(settings)
-        # Whatever comes, two records must fit into the smallest buffer, or one could block it.
-        self._body_bytes_max = min(RECORD_BYTES_MAX, settings.buffer_bytes_max // 2)
         known_tag, _ = default_tag(settings, self._awaited_tag.task)
-        self._tag = DEFAULT_ROUTE if waits_for_tag else known_tag or settings.tag
+        tag = DEFAULT_ROUTE if waits_for_tag else known_tag or settings.tag
+        self.intake = Intake(settings, self.buffer, tag)
         self._disabled = settings.disabled
         self._tls = tls_context(settings)
         self._compress = _compressor(settings)
@@ -230,16 +225,16 @@ class Client:
             Whether it is in the buffer. If not, it went where the overflow policy says, counted
             and declared; after `close` it was refused.
         """
-        if self._disabled:
-            return False
         try:
+            intake = self.intake
             if time_ns is None:
                 time_ns = _now_ns()
-            body = self._pack(record, time_ns, self._extra_fields, self._also_reserved)
-            if len(body) > self._body_bytes_max:
-                body = self._cut(record, time_ns)
-            tag = self._tag if tag is None else self._route(tag)
-            outcome = self._put(tag, body)
+            body = intake.pack(record, time_ns, intake.extra_fields, intake.also_reserved)
+            tag = intake.tag if tag is None else intake.route(tag)
+            outcome = intake.put(tag, body)
+            if outcome is _TOO_LARGE:
+                body = intake.cut(record, time_ns)
+                outcome = intake.put(tag, body)
             return outcome is _ACCEPTED or self._admit_after(outcome, tag, body)
         except Exception as error:  # noqa: BLE001 - logging must not break the application
             self._warn_of_a_bug("emit", error)
@@ -251,17 +246,14 @@ class Client:
         None where this client must see each record: to redact it, to rename its fields, or to do
         nothing with it.
         """
-        keys = {text_key, *name_keys}
-        reserved = self._also_reserved | {key for key in keys if key.startswith("logship_")}
-        if self._disabled or self.settings.redact is not None or keys & reserved or len(keys) < 3:
-            return None
-        return TextPacker(text_key, name_keys, self._extra_fields, self._body_bytes_max)
+        return None if self._disabled else self.intake.text_packer(text_key, name_keys)
 
     def emit_entry(self, body: bytes, tag: str | None = None) -> bool:
         """Put a record into the buffer that such a packer packed, as `emit` does with others."""
         try:
-            tag = self._tag if tag is None else self._route(tag)
-            outcome = self._put(tag, body)
+            intake = self.intake
+            tag = intake.tag if tag is None else intake.route(tag)
+            outcome = intake.put(tag, body)
             return outcome is _ACCEPTED or self._admit_after(outcome, tag, body)
         except Exception as error:  # noqa: BLE001 - as above
             self._warn_of_a_bug("emit", error)
@@ -280,8 +272,9 @@ class Client:
         """
         if self.settings.disabled:
             return
-        body, tag = self._packed(record, time_ns), self._route(tag)
-        if self._is_accepted(self._put(tag, body)):
+        intake = self.intake
+        body, tag = intake.packed(record, time_ns), intake.route(tag)
+        if self.is_accepted(intake.put(tag, body)):
             return
         while True:
             space: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -292,7 +285,7 @@ class Client:
                 continue
             try:
                 # Once more, because space may have come free before this was arranged.
-                if self._is_accepted(self._put(tag, body)):
+                if self.is_accepted(intake.put(tag, body)):
                     return
                 if self._broken:
                     raise BufferFull("the buffer is full, and shipping has ended: see stderr")
@@ -307,15 +300,17 @@ class Client:
         Raises:
             ClientClosed: The client takes no more records.
         """
-        if self._disabled:
-            return True
-        if time_ns is None:
-            time_ns = _now_ns()
-        body = self._pack(record, time_ns, self._extra_fields, self._also_reserved)
-        if len(body) > self._body_bytes_max:
-            body = self._cut(record, time_ns)
-        outcome = self._put(self._tag if tag is None else self._route(tag), body)
-        return outcome is _ACCEPTED or self._is_accepted(outcome)
+        return self._disabled or self.is_accepted(self.intake.offer(record, tag, time_ns))
+
+    def is_accepted(self, outcome: Outcome) -> bool:
+        """Tell whether an offered record is in the buffer.
+
+        Raises:
+            ClientClosed: The client takes no more records.
+        """
+        if outcome is Outcome.CLOSED:
+            raise ClientClosed("this client is closed and takes no more records")
+        return outcome is _ACCEPTED
 
     async def flush(self, timeout: float | None = None) -> FlushReport:  # noqa: ASYNC109 - contract
         """Wait until everything accepted so far is acked.
@@ -521,30 +516,6 @@ class Client:
     @property
     def _spills(self) -> bool:
         return self.settings.last_resort == "stderr"
-
-    def _route(self, tag: str | None) -> str:
-        """Return the tag to use; a caller's mistake must not reach the shipper."""
-        return str(tag) if tag else self._tag
-
-    def _cut(self, record: Record, time_ns: int) -> bytes:
-        """Pack the beginning of the entry of a record that is too large to send."""
-        record = _redacted(self.settings.redact, record)
-        arguments = (self._body_bytes_max, self._extra_fields, self._also_reserved)
-        body = pack_truncated(record, time_ns, *arguments)
-        self.buffer.counters.truncated += 1
-        return body
-
-    def _packed(self, record: Record, time_ns: int | None) -> bytes:
-        """Return the beginning of the entry, as `emit` does; it is now where no time is given."""
-        if time_ns is None:
-            time_ns = _now_ns()
-        body = self._pack(record, time_ns, self._extra_fields, self._also_reserved)
-        return body if len(body) <= self._body_bytes_max else self._cut(record, time_ns)
-
-    def _is_accepted(self, outcome: Outcome) -> bool:
-        if outcome is Outcome.CLOSED:
-            raise ClientClosed("this client is closed and takes no more records")
-        return outcome is _ACCEPTED
 
     def _wake(self) -> None:
         """Have the loop look at the buffer; called by producers in any thread."""
@@ -847,34 +818,6 @@ class _Guard:
             return False
         self._client._fail(error)
         return True
-
-
-def _also_reserved(settings: Settings) -> frozenset[str]:
-    """Return the name of the stamp, where it is not reserved already."""
-    own_name = settings.stamp and not settings.stamp_key.startswith("logship_")
-    return frozenset({settings.stamp_key}) if own_name else frozenset()
-
-
-def _redacting(
-    redact: Callable[[Record], Record],
-) -> Callable[[Any, int, int, frozenset[str]], bytes]:
-    """Return `pack_record` of what `redact` makes of a record."""
-
-    def pack(record: Any, *arguments: Any) -> bytes:
-        return pack_record(_redacted(redact, record), *arguments)
-
-    return pack
-
-
-def _redacted(redact: Callable[[Record], Record] | None, record: Record) -> Record:
-    """Return the record as it may leave this program."""
-    if redact is None:
-        return record
-    try:
-        return redact(record)
-    except Exception as error:  # noqa: BLE001 - what could not be redacted must not leave
-        name = type(error).__name__
-        return {"message": f"logship: redact raised {name}; the record is withheld"}
 
 
 def _spool(settings: Settings, monotonic: Callable[[], float]) -> SpoolStorage | None:

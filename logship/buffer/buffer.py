@@ -92,6 +92,7 @@ class Outcome(Enum):
     ACCEPTED = auto()
     FULL = auto()
     CLOSED = auto()
+    TOO_LARGE = auto()
 
 
 _ACCEPTED = Outcome.ACCEPTED
@@ -100,6 +101,9 @@ _ASSIGNMENTS_ARE_ONE: bool = (
     sys.implementation.name == "cpython" and getattr(sys, "_is_gil_enabled", lambda: True)()
 )
 """Whether a thread keeps the interpreter through a run of plain assignments."""
+
+_ALLOCATIONS_COLLECT = sys.version_info < (3, 12)
+"""Whether to make a container may run a garbage collection on the spot, and so any `__del__`."""
 
 
 def is_traced() -> bool:
@@ -189,6 +193,7 @@ class Buffer:
     Args:
         bytes_max: Bytes of entries that may be held; control records may exceed it by a little.
         chunk_bytes_max: A chunk is sealed when it has grown to this many bytes.
+        body_bytes_max: A longer entry is turned away as `TOO_LARGE`, for the caller to cut it.
         linger_seconds: How long an open chunk waits for more.
         stamp_key: The field of the stamp, or None for records without stamps.
         awaited_tag: What the tag under `DEFAULT_ROUTE` is until `resolve_tag`; chunks with it wait
@@ -201,11 +206,56 @@ class Buffer:
         random_bytes: As `os.urandom`, for streams' and chunks' ids.
     """
 
-    def __init__(
+    __slots__ = (  # a dictionary of so many attributes is slower
+        "__weakref__",
+        "_adopted",
+        "_all_ended",
+        "_awaits_tag",
+        "_body_bytes_max",
+        "_bytes_counted",
+        "_chunk_bytes_max",
+        "_closed",
+        "_default_tag",
+        "_deferred",
+        "_deferred_begun_at",
+        "_due_callbacks",
+        "_ended",
+        "_is_provisional",
+        "_is_reentered",
+        "_lanes",
+        "_left_lanes",
+        "_lock",
+        "_look_again",
+        "_monotonic",
+        "_open",
+        "_patient_lock",
+        "_random_bytes",
+        "_sealed",
+        "_sealed_unseen",
+        "_shipper_asleep",
+        "_space_callbacks",
+        "_stamp_key",
+        "_storage",
+        "_streams",
+        "_suffix_bytes",
+        "_time_ns",
+        "_timer_armed",
+        "_torn",
+        "_unsettled",
+        "_written",
+        "bytes_max",
+        "chunks_opened",
+        "counters",
+        "linger_seconds",
+        "wake",
+    )
+
+    def __init__(  # noqa: PLR0913 - bounds, names, and the four parts that tests replace
         self,
         *,
         bytes_max: int,
         chunk_bytes_max: int,
+        body_bytes_max: int = sys.maxsize,
         linger_seconds: float,
         stamp_key: str | None,
         awaited_tag: str | None = None,
@@ -218,9 +268,10 @@ class Buffer:
         self.bytes_max = bytes_max
         self.linger_seconds = linger_seconds
         self.counters = Counters()
-        self.bytes_held = 0
+        self._bytes_counted = 0
         self.wake = wake
         self._chunk_bytes_max = chunk_bytes_max
+        self._body_bytes_max = body_bytes_max
         self._stamp_key = stamp_key
         self._default_tag = awaited_tag or DEFAULT_ROUTE
         self._is_provisional = self._awaits_tag = awaited_tag is not None
@@ -255,6 +306,12 @@ class Buffer:
         self._space_callbacks: list[Callable[[], None]] = []
         self._due_callbacks: list[Callable[[], None]] = []
 
+    @property
+    def bytes_held(self) -> int:
+        """Bytes of entries that wait; while another thread counts, a lane more or less."""
+        lanes = self._lanes or self._left_lanes
+        return self._bytes_counted + sum(each.size - each.lane_size for each in lanes.values())
+
     # -- producers -----------------------------------------------------------------------------
 
     def offer(self, tag: str, body: bytes) -> Outcome:
@@ -265,7 +322,7 @@ class Buffer:
             body: A packed entry whose map header counts the stamp, without the stamp.
 
         Returns:
-            `ACCEPTED`, `FULL` (nothing happened) or `CLOSED` (counted as refused).
+            `ACCEPTED`, `FULL` or `TOO_LARGE` (nothing happened), or `CLOSED` (counted as refused).
         """
         lanes = self._lanes
         try:
@@ -281,27 +338,24 @@ class Buffer:
             return self._offer(tag, body)
         entry = body + suffix
         end = chunk.payload_at + size
-        place = slice(end - added, end)
+        begin = end - added
+        place = slice(begin, end) if _ALLOCATIONS_COLLECT else None
         words = chunk.words
         if words is not None:
             word = (chunk.entries + number - chunk.last) * ONE_ENTRY + size
-        held = self.bytes_held + added
         try:
             # From here to the return there is no call, no turn of a loop and no new container:
             # no thread, no signal handler and no `__del__` comes in between.
-            if (
-                self._lanes is lanes
-                and stream.next_number == number
-                and held <= self.bytes_max
-                and not self._deferred
-            ):
-                chunk.mapping[place] = entry
+            if self._lanes is lanes and stream.next_number == number and not self._deferred:
+                if place is None:
+                    chunk.mapping[begin:end] = entry
+                else:
+                    chunk.mapping[place] = entry
                 if words is not None:
                     words[chunk.commit_index] = word
                 chunk.size = size
                 stream.next_number = number + 1
                 self.counters.accepted += 1
-                self.bytes_held += added
                 return _ACCEPTED
         except BaseException:  # no memory, or the mapping is closed
             self._torn = True
@@ -312,6 +366,8 @@ class Buffer:
 
     def _offer(self, tag: str, body: bytes) -> Outcome:
         """Do as `offer` does, in a critical section, and open the lanes for those to come."""
+        if len(body) > self._body_bytes_max:
+            return Outcome.TOO_LARGE
         if self._is_reentered():
             return self.defer(tag, body)
         held = False
@@ -603,7 +659,7 @@ class Buffer:
         self._unsettled[left.id] = left
         self._unsettled[right.id] = right
         chunk.stream.unsettled += 2
-        self.bytes_held += left.size + right.size
+        self._bytes_counted += left.size + right.size
         self._settle(chunk)
         return left, right
 
@@ -707,7 +763,7 @@ class Buffer:
             waiting=sum(chunk.records for chunk in waiting),
             spooled=sum(chunk.records for chunk in waiting if chunk.spooled),
             unspooled=self.unspooled,
-            bytes_held=self.bytes_held,
+            bytes_held=self._bytes_counted,
         )
 
     @_section
@@ -738,7 +794,7 @@ class Buffer:
 
     def _admit(self, tag: str, body: bytes, promised: bool) -> Outcome:
         size = len(body) + self._suffix_bytes
-        if self.bytes_held + size > self.bytes_max and not promised:
+        if self._bytes_counted + size > self.bytes_max and not promised:
             return Outcome.FULL
         stream = self._streams.get(tag)
         if stream is None or stream.undeclared or stream.next_number >= ROLLOVER_NUMBER:
@@ -760,7 +816,7 @@ class Buffer:
         stream.next_number = number + 1
         stream.accepted += 1
         self.counters.accepted += 1
-        self.bytes_held += size
+        self._bytes_counted += size
         if chunk.size >= self._chunk_bytes_max:
             stream.fills_chunks = True
             self._seal(chunk)
@@ -808,8 +864,10 @@ class Buffer:
             self._left_lanes, self._lanes = self._lanes, _NO_LANES
         for chunk in self._left_lanes.values():
             last = chunk.stream.next_number - 1
-            count = last - chunk.last
+            count, size = last - chunk.last, chunk.size
             # The commit.
+            self._bytes_counted += size - chunk.lane_size
+            chunk.lane_size = size
             chunk.last = last
             chunk.entries += count
             chunk.records += count
@@ -829,12 +887,15 @@ class Buffer:
             and chunk.entries
             and not stream.undeclared
         }
+        share = (self.bytes_max - self._bytes_counted) // max(len(lanes), 1)
         for chunk in lanes.values():
-            # Not so far that it would have to be sealed, or its stream to roll over.
-            numbers_left = ROLLOVER_NUMBER - chunk.stream.next_number
+            # Not so far that it would have to be sealed, its stream to roll over, the buffer to
+            # hold more than it may, or that an entry could be too large.
+            left = min(ROLLOVER_NUMBER - chunk.stream.next_number, share)
             chunk.lane_bytes_max = min(
-                chunk.capacity, self._chunk_bytes_max - 1, chunk.size + numbers_left
+                chunk.capacity, self._chunk_bytes_max - 1, self._body_bytes_max, chunk.size + left
             )
+            chunk.lane_size = chunk.size
             chunk.lane_number, chunk.lane_suffix, chunk.lane_digits = chunk.stream.thousand()
         return lanes
 
@@ -955,7 +1016,7 @@ class Buffer:
         chunk.entries += 1
         chunk.last = number
         stream.next_number = number + 1
-        self.bytes_held += size
+        self._bytes_counted += size
 
     def _chunk_for(self, stream: Stream, size: int) -> Chunk:
         """Return the stream's chunk that has room for `size` bytes, opening one if need be."""
@@ -1011,7 +1072,7 @@ class Buffer:
         self._free(chunk)
         if chunk.id in self._unsettled:
             del self._unsettled[chunk.id]
-            self.bytes_held -= chunk.size
+            self._bytes_counted -= chunk.size
             chunk.stream.unsettled -= 1
 
     def _free(self, chunk: Chunk) -> None:
@@ -1112,7 +1173,7 @@ class Buffer:
         self._open = {each.stream: each for each in chunks if each.state is ChunkState.OPEN}
         self._sealed = deque(each for each in chunks if each.state is ChunkState.SEALED)
         self._sealed_unseen = self._look_again = True
-        self.bytes_held = sum(each.size for each in chunks)
+        self._bytes_counted = sum(each.size for each in chunks)
         unsettled = Counter(each.stream for each in chunks)
         for stream in [*self._ended, *self._streams.values()]:
             stream.chunk = self._open.get(stream)

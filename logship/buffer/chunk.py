@@ -84,6 +84,7 @@ class Chunk:
         halves: What it was taken apart into, once it was.
         has_lane: Whether records may take a lane into it at all.
         lane_bytes_max: Up to this size records may take the lane into it (see `Buffer.offer`).
+        lane_size: How much of it its buffer has counted, while it has a lane.
         lane_number, lane_suffix, lane_digits: How its entries end (see `Stream.thousand`).
         mapping, payload_at: Where the entries lie.
         words, commit_index: Where a lane commits to a segment (see `docs/spool-format.md`);
@@ -102,6 +103,7 @@ class Chunk:
         "lane_bytes_max",
         "lane_digits",
         "lane_number",
+        "lane_size",
         "lane_suffix",
         "last",
         "opened_seconds",
@@ -128,6 +130,7 @@ class Chunk:
         self.opened_seconds = opened_seconds
         self.capacity = 0
         self.lane_bytes_max = 0
+        self.lane_size = 0
         self.lane_number = 0
         self.lane_suffix = b""
         self.lane_digits: tuple[bytes, ...] = ()

@@ -13,7 +13,8 @@ from __future__ import annotations
 
 import json
 import struct
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from types import FunctionType
 from typing import Any
 
 import msgpack
@@ -53,11 +54,29 @@ _second: tuple[int, bytes] = 0, _pack_second(_ARRAY_AND_EVENT_TIME, 0)
 to divide a time anew for each record costs as much as to pack its text."""
 
 _NO_ROOM_FIELDS = {"message": "<record unreadable: no stack or memory left to read it>"}
-_PACKERS: list[msgpack.Packer] = []
-_POOLED_BYTES_MAX = 1 << 20
+_KEPT_BYTES_MAX = 1 << 20
 _NONE: frozenset[str] = frozenset()
 _NAMES_MAX = 4096
 _NAME_CHARACTERS_MAX = 1024
+
+
+def _new_packer() -> Callable[[Any], bytes]:
+    """Return what packs plain values in one go, from whatever thread.
+
+    msgpack's extension runs no Python code for values of plain types, so nobody comes in between,
+    and one packer does for all. Its substitute in pure Python can be interrupted.
+    """
+    is_compiled = not isinstance(getattr(msgpack.Packer, "pack", None), FunctionType)
+    return msgpack.Packer().pack if is_compiled else msgpack.packb  # type: ignore[no-any-return]
+
+
+_pack_plain = _new_packer()
+
+
+def _forget_large() -> None:
+    """Let the packer's memory go, which has grown to its largest record."""
+    global _pack_plain  # noqa: PLW0603 - replaced as a whole
+    _pack_plain = _new_packer()
 
 
 def pack_record(
@@ -85,14 +104,9 @@ def pack_record(
                     if type(value) is not str and type(value) not in FLAT_TYPES:
                         copy_nested(fields)
                         break
-                # As `_pack_fields` does; a call less, because nearly every record comes by here.
-                try:
-                    packer = _PACKERS.pop()
-                except IndexError:
-                    packer = msgpack.Packer()
-                packed: bytes = packer.pack(fields)
-                if len(packed) < _POOLED_BYTES_MAX:
-                    _PACKERS.append(packer)
+                packed = _pack_plain(fields)
+                if len(packed) > _KEPT_BYTES_MAX:
+                    _forget_large()
                 header = packed[0] + extra_fields
                 if header <= _SMALL_MAP_HEADER_MAX:
                     began_ns, beginning = _second
@@ -100,7 +114,8 @@ def pack_record(
                     if not 0 <= nanoseconds < _NANOSECONDS:
                         nanoseconds, beginning = _begin_second(time_ns)
                     return _pack_rest_of_small_head(beginning, nanoseconds, header) + packed[1:]
-                return _pack_fields(fields, time_ns, extra_fields)
+                head = _head(time_ns, len(fields) + extra_fields)
+                return head + packed[_map_header_bytes(len(fields)) :]
     except Exception:  # noqa: BLE001 - not plain, 65 bits, a surrogate, a key's `__hash__` raises:
         pass  # whatever it is, the longer way makes it readable
     try:
@@ -147,13 +162,9 @@ class TextPacker:
         if type(text) is not str or behind is None:
             return None
         try:
-            try:
-                packer = _PACKERS.pop()
-            except IndexError:
-                packer = msgpack.Packer()
-            packed: bytes = packer.pack(text)
-            if len(packed) < _POOLED_BYTES_MAX:
-                _PACKERS.append(packer)
+            packed = _pack_plain(text)
+            if len(packed) > _KEPT_BYTES_MAX:
+                _forget_large()
             began_ns, beginning = _second
             nanoseconds = time_ns - began_ns
             if not 0 <= nanoseconds < _NANOSECONDS:
@@ -287,13 +298,7 @@ def _readable_fields(record: Any, also_reserved: frozenset[str]) -> dict[str, An
 
 def _pack_fields(fields: dict[str, Any], time_ns: int, extra_fields: int) -> bytes:
     """Pack plain values; the map's header is written anew so that it counts `extra_fields` too."""
-    try:
-        packer = _PACKERS.pop()  # one of its own for each pack, also for one inside another
-    except IndexError:
-        packer = msgpack.Packer()
-    packed: bytes = packer.pack(fields)
-    if len(packed) < _POOLED_BYTES_MAX:
-        _PACKERS.append(packer)
+    packed: bytes = msgpack.packb(fields)
     head = _head(time_ns, len(fields) + extra_fields)
     return head + packed[_map_header_bytes(len(fields)) :]
 

@@ -315,8 +315,9 @@ def test_a_signal_handler_that_logs(logged: list[bytes]) -> None:
 @pytest.mark.parametrize("packer", [msgpack.Packer, msgpack.fallback.Packer])
 def test_many_threads_at_once(packer: type, monkeypatch: pytest.MonkeyPatch) -> None:
     """With msgpack in pure Python too, where threads do meet in the middle of a pack."""
-    monkeypatch.setattr(entries, "_PACKERS", [])
     monkeypatch.setattr(msgpack, "Packer", packer)
+    monkeypatch.setattr(msgpack, "packb", lambda value: packer().pack(value))
+    monkeypatch.setattr(entries, "_pack_plain", entries._new_packer())
     faults: list[BaseException] = []
 
     def log(worker: int) -> None:

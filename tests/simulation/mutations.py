@@ -361,9 +361,9 @@ def space_not_told(patch: pytest.MonkeyPatch) -> None:
     settle = Buffer._settle
 
     def settled(self: Buffer, chunk: Chunk) -> None:
-        held = self.bytes_held
+        held = self._bytes_counted
         settle(self, chunk)
-        self.bytes_held = held
+        self._bytes_counted = held
 
     patch.setattr(Buffer, "_settle", settled)
 

@@ -32,7 +32,7 @@ LAYERS: list[tuple[str, ...]] = [
     ("closing",),
     ("transport", "receiver", "ecs"),
     ("delivery",),
-    ("suspects", "buffer.overflow"),
+    ("intake", "suspects", "buffer.overflow"),
     ("emf",),
     ("buffer", "drain", "lines"),
     ("lastresort",),

@@ -50,6 +50,10 @@ def instructions_of_the_commit() -> list[dis.Instruction]:
 
 def test_nobody_can_come_between_the_assignments_of_a_lane() -> None:
     found = instructions_of_the_commit()
+    if buffer_module._ALLOCATIONS_COLLECT:  # then a place was made before, and that line is not run
+        lines, first = inspect.getsourcelines(Buffer.offer)
+        other = next(n for n, line in enumerate(lines, first) if "[begin:end]" in line)
+        found = [each for each in found if each.positions is None or each.positions.lineno != other]
     assert len(found) > 40
     assert [each.opname for each in found if each.opname.startswith(BREAKS)] == []
 

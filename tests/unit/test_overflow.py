@@ -191,22 +191,24 @@ def test_nothing_waits_on_a_thread_of_our_own() -> None:
     assert [line["record"]["n"] for line in lines.lines] == [99]
 
 
-def test_a_handler_that_logs_while_its_own_thread_waits_does_not_wait() -> None:
+def test_a_handler_that_logs_while_its_own_thread_waits_does_not_wait(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     buffer, lines = full_buffer(), Lines()
     block = admission(buffer, "block", lines, block_seconds_max=1000.0)
     interrupted: list[bool] = []
     inner: list[bool] = []
-    offer = buffer.offer
+    offer = Buffer.offer
 
-    def offer_interrupted(tag: str, packed: bytes) -> Outcome:
-        outcome = offer(tag, packed)
+    def offer_interrupted(self: Buffer, tag: str, packed: bytes) -> Outcome:
+        outcome = offer(self, tag, packed)
         if block._waiting_threads and not interrupted:
             interrupted.append(True)
             inner.append(admit(block, "t", body(98)))  # here the thread is about to wait
             Sink(buffer).drain()
         return outcome
 
-    buffer.offer = offer_interrupted  # type: ignore[method-assign,assignment]
+    monkeypatch.setattr(Buffer, "offer", offer_interrupted)
     assert admit(block, "t", body(99))
     assert inner == [False]
     assert [line["record"]["n"] for line in lines.lines] == [98]
