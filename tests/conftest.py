@@ -1,7 +1,7 @@
 """What every test shares: nothing of the developer's own environment reaches logship.
 
-A shell ignores SIGINT and SIGQUIT for what it runs in the background, and every process that a test
-starts would inherit that.
+A shell ignores SIGINT and SIGQUIT for what it runs in the background, and nohup SIGHUP; every process
+that a test starts would inherit that.
 """
 
 from __future__ import annotations
@@ -13,8 +13,9 @@ import pytest
 
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
-if signal.getsignal(signal.SIGQUIT) is signal.SIG_IGN:
-    signal.signal(signal.SIGQUIT, signal.SIG_DFL)
+for _number in (signal.SIGQUIT, signal.SIGHUP):
+    if signal.getsignal(_number) is signal.SIG_IGN:
+        signal.signal(_number, signal.SIG_DFL)
 
 
 @pytest.fixture(autouse=True)
