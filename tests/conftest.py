@@ -1,7 +1,7 @@
 """What every test shares: nothing of the developer's own environment reaches logship.
 
-A shell ignores SIGINT and SIGQUIT for what it runs in the background, and nohup SIGHUP; every process
-that a test starts would inherit that.
+A shell ignores SIGINT and SIGQUIT for what it runs in the background, and nohup SIGHUP; every
+process that a test starts would inherit that.
 """
 
 from __future__ import annotations
