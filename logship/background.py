@@ -175,18 +175,20 @@ class BackgroundClient:
         if time_ns is None:
             time_ns = _now_ns()
         body = intake.pack(record, time_ns, intake.extra_fields, intake.also_reserved)
-        outcome = intake.put(intake.tag if tag is None else intake.route(tag), body)
+        tag = intake.tag if tag is None else intake.route(tag)
+        outcome = intake.put(tag, body)
+        if outcome is _TOO_LARGE:
+            body = intake.cut(record, time_ns)
+            outcome = intake.put(tag, body)
         if outcome is _ACCEPTED:
             if client.buffer.chunks_opened != self._chunks_seen:
                 self._let_it_ship(client)
             return
-        if outcome is _TOO_LARGE:
-            outcome = intake.put(intake.route(tag), intake.cut(record, time_ns))
         if self.settings.disabled or client.is_accepted(outcome):
             return
         if not may_wait_here():
             raise BufferFull("the buffer is full, and an event loop's thread must not wait for it")
-        self._send_waiting(record, tag, time_ns, timeout)
+        self._send_waiting(tag, body, timeout)
 
     def stop_lingering(self) -> None:
         """Seal chunks at once from now on: the stop clock runs."""
@@ -265,7 +267,8 @@ class BackgroundClient:
             self._client, self._pid, self._here = client, os.getpid(), fork_mark()
             self._report, self._closing, self._closed = None, None, threading.Event()
             self._conductor, self._stopped = None, False
-            self._start_thread()
+            if not self.settings.disabled:
+                self._start_thread()
         self.when_begun_anew()
 
     # -- the thread --------------------------------------------------------------------------------
@@ -297,10 +300,8 @@ class BackgroundClient:
         if may_wait_here():
             time.sleep(_SHIPPERS_TURN_SECONDS)
 
-    def _send_waiting(
-        self, record: Record, tag: str | None, time_ns: int | None, timeout: float | None
-    ) -> None:
-        future = self._submit(self._client.send(record, tag, time_ns=time_ns))
+    def _send_waiting(self, tag: str, body: bytes, timeout: float | None) -> None:
+        future = self._submit(self._client.send_packed(tag, body))
         if future is None:
             if self.intake_closed:
                 raise ClientClosed("this client is closed and takes no more records")

@@ -270,11 +270,13 @@ class Client:
             ClientClosed: The client takes no more records.
             BufferFull: The buffer is full, and nothing will be sent any more.
         """
-        if self.settings.disabled:
-            return
-        intake = self.intake
-        body, tag = intake.packed(record, time_ns), intake.route(tag)
-        if self.is_accepted(intake.put(tag, body)):
+        if not self.settings.disabled:
+            intake = self.intake
+            await self.send_packed(intake.route(tag), intake.packed(record, time_ns))
+
+    async def send_packed(self, tag: str, body: bytes) -> None:
+        """Do as `send` does with a record that is packed, and cut if it must be."""
+        if self.is_accepted(self.intake.put(tag, body)):
             return
         while True:
             space: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -285,7 +287,7 @@ class Client:
                 continue
             try:
                 # Once more, because space may have come free before this was arranged.
-                if self.is_accepted(intake.put(tag, body)):
+                if self.is_accepted(self.intake.put(tag, body)):
                     return
                 if self._broken:
                     raise BufferFull("the buffer is full, and shipping has ended: see stderr")

@@ -40,7 +40,7 @@ class Intake:
         pack: Makes the beginning of an entry of record, time, `extra_fields`, `also_reserved`.
         extra_fields: Fields that are added to each record.
         also_reserved: Their names, as far as they are not reserved anyway.
-        put: `Buffer.offer`.
+        put: `Buffer.offer`; nothing for a client that is disabled.
         tag: As given.
     """
 

@@ -344,8 +344,8 @@ class Buffer:
         if words is not None:
             word = (chunk.entries + number - chunk.last) * ONE_ENTRY + size
         try:
-            # From here to the return there is no call, no turn of a loop and no new container:
-            # no thread, no signal handler and no `__del__` comes in between.
+            # From here to the return there is no call, no turn of a loop and no new container that
+            # could begin a collection: no thread, signal handler or `__del__` comes in between.
             if self._lanes is lanes and stream.next_number == number and not self._deferred:
                 if place is None:
                     chunk.mapping[begin:end] = entry
@@ -891,10 +891,9 @@ class Buffer:
         for chunk in lanes.values():
             # Not so far that it would have to be sealed, its stream to roll over, the buffer to
             # hold more than it may, or that an entry could be too large.
-            left = min(ROLLOVER_NUMBER - chunk.stream.next_number, share)
-            chunk.lane_bytes_max = min(
-                chunk.capacity, self._chunk_bytes_max - 1, self._body_bytes_max, chunk.size + left
-            )
+            numbers_left = ROLLOVER_NUMBER - chunk.stream.next_number
+            left = min(numbers_left, share, self._body_bytes_max)
+            chunk.lane_bytes_max = min(chunk.capacity, self._chunk_bytes_max - 1, chunk.size + left)
             chunk.lane_size = chunk.size
             chunk.lane_number, chunk.lane_suffix, chunk.lane_digits = chunk.stream.thousand()
         return lanes

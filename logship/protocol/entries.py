@@ -14,7 +14,6 @@ from __future__ import annotations
 import json
 import struct
 from collections.abc import Callable, Iterator, Mapping
-from types import FunctionType
 from typing import Any
 
 import msgpack
@@ -41,6 +40,7 @@ ENTRY_BYTES_MIN = 256
 
 _NANOSECONDS = 1_000_000_000
 _TIME_NS_MAX = 0xFFFF_FFFF * _NANOSECONDS + _NANOSECONDS - 1
+_TIME_TOLD_NS_MAX = 10**40
 _pack_second = struct.Struct(">3sI").pack
 _pack_rest_of_small_head = struct.Struct(">7sIB").pack
 _HEAD_16_MAP = struct.Struct(">7sIBH")
@@ -60,23 +60,11 @@ _NAMES_MAX = 4096
 _NAME_CHARACTERS_MAX = 1024
 
 
-def _new_packer() -> Callable[[Any], bytes]:
-    """Return what packs plain values in one go, from whatever thread.
-
-    msgpack's extension runs no Python code for values of plain types, so nobody comes in between,
-    and one packer does for all. Its substitute in pure Python can be interrupted.
-    """
-    is_compiled = not isinstance(getattr(msgpack.Packer, "pack", None), FunctionType)
-    return msgpack.Packer().pack if is_compiled else msgpack.packb  # type: ignore[no-any-return]
-
-
-_pack_plain = _new_packer()
-
-
-def _forget_large() -> None:
-    """Let the packer's memory go, which has grown to its largest record."""
-    global _pack_plain  # noqa: PLW0603 - replaced as a whole
-    _pack_plain = _new_packer()
+_idle: Callable[[Any], bytes] | None = None
+"""What packs the next value, while nobody does. Whoever takes it puts None there, with no call in
+between, so that nobody else comes in; and puts it back when it is done. After a fault it is not put
+back: what it had packed until then would stand before the next value. Nor when a large record has
+made its memory grow."""
 
 
 def pack_record(
@@ -96,6 +84,7 @@ def pack_record(
         extra_fields: how many fields the map's header counts beyond the record's own.
         also_reserved: names besides `logship_*` that the caller will append.
     """
+    global _idle  # noqa: PLW0603 - see there
     try:
         if type(record) is dict:
             fields = record.copy()
@@ -104,9 +93,12 @@ def pack_record(
                     if type(value) is not str and type(value) not in FLAT_TYPES:
                         copy_nested(fields)
                         break
-                packed = _pack_plain(fields)
-                if len(packed) > _KEPT_BYTES_MAX:
-                    _forget_large()
+                pack, _idle = _idle, None
+                if pack is None:
+                    pack = msgpack.Packer().pack
+                packed: bytes = pack(fields)
+                if len(packed) < _KEPT_BYTES_MAX:
+                    _idle = pack
                 header = packed[0] + extra_fields
                 if header <= _SMALL_MAP_HEADER_MAX:
                     began_ns, beginning = _second
@@ -158,13 +150,17 @@ class TextPacker:
             names: the same holds for these.
             time_ns: nanoseconds since 1970.
         """
+        global _idle  # noqa: PLW0603 - see there
         behind = self._names.get(names) or self._learn(names)
         if type(text) is not str or behind is None:
             return None
         try:
-            packed = _pack_plain(text)
-            if len(packed) > _KEPT_BYTES_MAX:
-                _forget_large()
+            pack, _idle = _idle, None
+            if pack is None:
+                pack = msgpack.Packer().pack
+            packed: bytes = pack(text)
+            if len(packed) < _KEPT_BYTES_MAX:
+                _idle = pack
             began_ns, beginning = _second
             nanoseconds = time_ns - began_ns
             if not 0 <= nanoseconds < _NANOSECONDS:
@@ -200,9 +196,15 @@ def pack_control(fields: Mapping[str, Any], time_ns: int, extra_fields: int = 1)
     """
     kept = dict(fields)
     if not 0 <= time_ns <= _TIME_NS_MAX:
-        kept[TIME_KEY] = time_ns if -(1 << 63) <= time_ns < 1 << 64 else str(time_ns)
+        kept[TIME_KEY] = time_ns if -(1 << 63) <= time_ns < 1 << 64 else _time_text(time_ns)
         time_ns = min(max(time_ns, 0), _TIME_NS_MAX)
     return _pack_fields(kept, time_ns, extra_fields)
+
+
+def _time_text(time_ns: int) -> str:
+    """Return a time of more than 64 bits in so few characters that it always has its place."""
+    sign = "-" if time_ns < 0 else ""
+    return str(time_ns) if abs(time_ns) < _TIME_TOLD_NS_MAX else f"{sign}2^{time_ns.bit_length()}"
 
 
 def pack_truncated(

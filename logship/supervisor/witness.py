@@ -84,7 +84,7 @@ class Witness:
             known: What the reaper was told, by process.
 
         Returns:
-            Each death, and whether it left something on its spool.
+            Each death, and whether it left something on its spool, shipped by now or not.
         """
         ended = [
             each for each, owner in self._owners.items() if each in ready or owner.pid in known
@@ -116,7 +116,9 @@ class Witness:
             code = exit_code_of_zombie(owner.pid)
             code = _exit_code_of(descriptor) if code is None else code
         os.close(descriptor)
-        return Death(owner.pid, owner.name, code), _has_left(self._path / owner.life)
+        death, life = Death(owner.pid, owner.name, code), self._path / owner.life
+        # Who is killed removes nothing: where it is gone, it is shipped already.
+        return death, _has_left(life) or (death.is_violent and not life.exists())
 
 
 def _is_free(lock: Path) -> bool:

@@ -292,6 +292,84 @@ def test_a_del_that_logs_under_garbage_collection(logged: list[bytes]) -> None:
     assert [stamped(entry)["message"] for entry in logged] == ["from __del__"] * 500
 
 
+def test_a_del_that_logs_while_a_record_is_found_not_to_be_plain(logged: list[bytes]) -> None:
+    """Some of it is packed already, and where exceptions are made a collection may begin."""
+    plain = {"a": "x" * 50, "message": "plain"}
+    assert readable(plain) == plain  # now its names are known
+    threshold = gc.get_threshold()
+    try:
+        for step in range(1, 200):
+            cycle: list[Any] = [Logger()]
+            cycle.append(cycle)
+            del cycle
+            gc.set_threshold(step, 1 << 20, 1 << 20)
+            spoilt = readable({"a": "x" * 50, "message": "\udc80"})
+            gc.set_threshold(*threshold)
+            assert spoilt["a"] == "x" * 50
+    finally:
+        gc.set_threshold(*threshold)
+    gc.collect()
+    assert {stamped(entry)["message"] for entry in logged} == {"from __del__"}
+
+
+def test_a_key_that_logs_while_it_is_packed(logged: list[bytes]) -> None:
+    """A proxy that is equal to a known name passes for it; msgpack asks for its class."""
+
+    class Proxy:
+        def __hash__(self) -> int:
+            return hash("user")
+
+        def __eq__(self, other: object) -> bool:
+            return other == "user"
+
+        def __str__(self) -> str:
+            return "user"
+
+        @property
+        def __class__(self) -> type:
+            logged.append(pack_record({"message": "from a key", "user": "b"}, TIME_NS))
+            return str
+
+        @__class__.setter
+        def __class__(self, kind: type) -> None: ...
+
+    assert readable({"message": "", "user": ""}) == {"message": "", "user": ""}
+    assert readable({"message": "first", Proxy(): "a"}) == {"message": "first", "user": "a"}
+    assert logged
+    assert all(stamped(entry) == {"message": "from a key", "user": "b"} for entry in logged)
+
+
+@pytest.mark.parametrize("fault", [MemoryError, OverflowError, SystemExit])
+def test_a_packer_that_failed_is_not_used_again(
+    fault: type[BaseException], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What it had packed until then would stand before the next record."""
+
+    def fail(_: object) -> bytes:
+        raise fault
+
+    monkeypatch.setattr(entries, "_idle", fail)
+    with contextlib.suppress(SystemExit):
+        assert readable({"message": "first"}) == {"message": "first"}
+    assert entries._idle is not fail
+    assert readable({"message": "second"}) == {"message": "second"}
+    assert entries._idle is not None, "and one that did not fail is"
+
+
+def test_the_memory_of_a_large_record_is_not_kept() -> None:
+    assert readable({"message": "small"}) == {"message": "small"}
+    before = entries._idle
+    assert before is not None
+    assert readable({"message": "x" * (2 << 20)}) == {"message": "x" * (2 << 20)}
+    assert entries._idle is not before
+
+
+@pytest.mark.parametrize("time_ns", [10**4000, -(10**4000), 10**39])
+def test_an_absurd_time_is_told_in_few_characters(time_ns: int) -> None:
+    record = {f"a field {number}": number for number in range(20_000)}
+    assert len(pack_truncated(record, time_ns, entries.ENTRY_BYTES_MIN)) <= entries.ENTRY_BYTES_MIN
+
+
 def test_a_signal_handler_that_logs(logged: list[bytes]) -> None:
     def log(number: int, frame: FrameType | None) -> None:
         del number, frame
@@ -316,8 +394,7 @@ def test_a_signal_handler_that_logs(logged: list[bytes]) -> None:
 def test_many_threads_at_once(packer: type, monkeypatch: pytest.MonkeyPatch) -> None:
     """With msgpack in pure Python too, where threads do meet in the middle of a pack."""
     monkeypatch.setattr(msgpack, "Packer", packer)
-    monkeypatch.setattr(msgpack, "packb", lambda value: packer().pack(value))
-    monkeypatch.setattr(entries, "_pack_plain", entries._new_packer())
+    monkeypatch.setattr(entries, "_idle", None)
     faults: list[BaseException] = []
 
     def log(worker: int) -> None:

@@ -324,6 +324,20 @@ async def test_send_does_not_wait_on_an_event_loops_thread(
         client.send(LARGE)
 
 
+def test_a_record_that_is_cut_and_waits_for_space_is_counted_once(
+    client: BackgroundClient, sidecar: Sidecar
+) -> None:
+    sidecar.acks = False
+    fill(client)
+    waiting = Later(lambda: client.send({"message": "y" * 2 * BUFFER_BYTES}))
+    wait_until(waits_for_space(client), "it waits")
+    sidecar.acks = True
+    sidecar.hang_up()
+    assert waiting.join() is None
+    assert client.flush(timeout=20).all_acked
+    assert client.client.buffer.counters.truncated == 1
+
+
 def test_a_text_that_is_larger_than_the_buffer_is_cut(
     client: BackgroundClient, sidecar: Sidecar
 ) -> None:

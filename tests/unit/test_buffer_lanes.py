@@ -98,6 +98,28 @@ def test_a_lane_ends_where_the_chunk_or_the_buffer_is_full() -> None:
     check(buffer, sink.acked)
 
 
+def test_there_are_lanes_where_an_entry_may_be_half_as_large_as_a_chunk(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """As with a buffer no larger than a chunk, and a spool that is: the bound is an entry's."""
+    buffer = a_buffer(bytes_max=1 << 20, chunk_bytes_max=10_000, body_bytes_max=5_000)
+    sections: list[bytes] = []
+    offer = Buffer._offer
+
+    def noted(self: Buffer, tag: str, body: bytes) -> Outcome:
+        sections.append(body)
+        return offer(self, tag, body)
+
+    monkeypatch.setattr(Buffer, "_offer", noted)
+    for number in range(1000):
+        assert buffer.offer("t", body(number)) is Outcome.ACCEPTED
+    chunks = len(buffer.unsettled())
+    assert chunks > 5
+    assert len(sections) <= 2 * chunks + 2
+    assert buffer.offer("t", b"x" * 5_001) is Outcome.TOO_LARGE
+    assert buffer.counters.accepted == 1000
+
+
 def test_no_lane_is_left_open_when_intake_closes() -> None:
     buffer = a_buffer()
     for number in range(3):
