@@ -292,24 +292,32 @@ def test_a_del_that_logs_under_garbage_collection(logged: list[bytes]) -> None:
     assert [stamped(entry)["message"] for entry in logged] == ["from __del__"] * 500
 
 
-def test_a_del_that_logs_while_a_record_is_found_not_to_be_plain(logged: list[bytes]) -> None:
+def test_a_del_that_logs_while_a_record_is_found_not_to_be_plain() -> None:
     """Some of it is packed already, and where exceptions are made a collection may begin."""
-    plain = {"a": "x" * 50, "message": "plain"}
-    assert readable(plain) == plain  # now its names are known
+    logged: list[bytes] = []
+    inner, spoilt = {"message": "from __del__", "a": 1}, {"a": "x" * 50, "message": "\udc80"}
+
+    class Last:
+        def __init__(self) -> None:
+            self.me = self
+
+        def __del__(self) -> None:
+            logged.append(pack_record(inner, TIME_NS))
+
+    assert readable(inner) == inner  # now its names are known
     threshold = gc.get_threshold()
     try:
         for step in range(1, 200):
-            cycle: list[Any] = [Logger()]
-            cycle.append(cycle)
-            del cycle
+            gc.collect()
+            Last()
             gc.set_threshold(step, 1 << 20, 1 << 20)
-            spoilt = readable({"a": "x" * 50, "message": "\udc80"})
+            packed = pack_record(spoilt, TIME_NS)
             gc.set_threshold(*threshold)
-            assert spoilt["a"] == "x" * 50
+            assert stamped(packed)["a"] == spoilt["a"]
     finally:
         gc.set_threshold(*threshold)
     gc.collect()
-    assert {stamped(entry)["message"] for entry in logged} == {"from __del__"}
+    assert [stamped(entry) for entry in logged] == [inner] * 199
 
 
 def test_a_key_that_logs_while_it_is_packed(logged: list[bytes]) -> None:
