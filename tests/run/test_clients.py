@@ -371,7 +371,14 @@ def test_a_run_inside_a_run_ships_and_is_recovered(both: Runs) -> None:
         process = subprocess.Popen([*inner, "sh", "-c", f"echo {marker}; exec sleep 600"],
                                    env=environ, start_new_session=True)
         spool = environ["LOGSHIP_SPOOL_DIR"]
-        while not any(marker.encode() in open(os.path.join(place, name), "rb").read()
+
+        def holds_marker(path):
+            try:
+                return marker.encode() in open(path, "rb").read()
+            except FileNotFoundError:  # renamed since it was listed
+                return False
+
+        while not any(holds_marker(os.path.join(place, name))
                       for place, _, names in os.walk(spool) for name in names):
             time.sleep(0.02)
         write_down(marker)
