@@ -6,14 +6,18 @@ the application's own handler raises), and these places are wrong for that:
 
 - inside the buffer's critical section, where it would tear an entry in two, or in the middle of a
   client's end, which it would cut short;
-- inside a `__del__`, where Python swallows it: 19 of 20 times in a program full of them.
+- inside a `__del__`, where Python swallows it: 19 of 20 times in a program full of them;
+- inside asyncio itself, which may just have taken a callback from its list: the task behind it
+  would never go on, and a program that waits for its tasks would hang until the deadline.
 
 In these the action is owed: the watchdog delivers the signal again a moment later, until it finds
-the main thread in a better place.
+the main thread in a better place. Where an event loop runs, that is asked first to raise between
+two of its callbacks. See `docs/decisions/020-an-event-loop-is-asked-first.md`.
 """
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import os
 import signal
@@ -31,6 +35,10 @@ from logship.process.clock import Started, StopClock
 REDELIVERY_SECONDS = 0.05
 """A signal that comes so soon after a redelivery is the redelivery, not another one."""
 
+LOOP_PATIENCE_SECONDS = 0.2
+"""So long an event loop may take until it comes to what it was asked for. Then a callback does not
+give way, and the signal is felt in there."""
+
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 _CRITICAL_MODULES = frozenset(
     {"logship.buffer.buffer", "logship.buffer.chunk", "logship.buffer.stream", "logship.closing"}
@@ -43,6 +51,7 @@ class _Action(Enum):
     """How far a signal's own effect has come."""
 
     NONE = auto()
+    ASKED = auto()
     OWED = auto()
     DONE = auto()
 
@@ -77,6 +86,7 @@ class StopSignals:
         self._actions: dict[int, _Action] = {}
         self._raised: BaseException | None = None
         self._redelivered_at_seconds = float("-inf")
+        self._asked_at_seconds = float("-inf")
         self._exiting = False
         self._parent_pid = os.getpid()
         self._handler = self._on_signal  # one bound method, so that identity can be asked
@@ -104,8 +114,15 @@ class StopSignals:
 
     @property
     def owed(self) -> int | None:
-        """The signal whose effect the main thread has yet to feel."""
-        return next((s for s, action in self._actions.items() if action is _Action.OWED), None)
+        """The signal whose effect the main thread has yet to feel, wherever it is."""
+        is_late = time.monotonic() >= self._asked_at_seconds + LOOP_PATIENCE_SECONDS
+        due = {_Action.OWED, _Action.ASKED} if is_late else {_Action.OWED}
+        return next((s for s, action in self._actions.items() if action in due), None)
+
+    @property
+    def asks_a_loop(self) -> bool:
+        """Whether an event loop was asked to raise, and has not come to it."""
+        return _Action.ASKED in self._actions.values()
 
     @property
     def dies_by(self) -> int | None:
@@ -152,9 +169,13 @@ class StopSignals:
             return
         if self.starts_clock(signum):
             self.clock.start(self.started_by(signum))
-        if self._may_raise(signum, previous) and _must_not_raise_here(frame):
-            self._owe(signum)
-            return
+        if self._may_raise(signum, previous):
+            if self._is_left_to_loop(signum, previous):
+                self._wake(signum)
+                return
+            if _must_not_raise_here(frame):
+                self._owe(signum)
+                return
         self._wake(signum)
         self._act(signum, frame, previous)
 
@@ -163,6 +184,28 @@ class StopSignals:
         if previous is signal.SIG_DFL or previous is signal.default_int_handler:
             return self._actions[signum] is not _Action.DONE and not self._exiting
         return True
+
+    def _is_left_to_loop(self, signum: int, previous: Disposition) -> bool:
+        """Ask the loop that runs in this thread, if there is one; once, and not for others."""
+        action = self._actions[signum]
+        if action is _Action.ASKED:
+            return not self._is_redelivery()
+        if action is not _Action.NONE:
+            return False
+        if previous is not signal.SIG_DFL and previous is not signal.default_int_handler:
+            return False
+        try:
+            asyncio.get_running_loop().call_soon_threadsafe(self._act_on_loop, signum)
+        except RuntimeError:  # none runs, or it is closed
+            return False
+        self._actions[signum] = _Action.ASKED
+        self._asked_at_seconds = time.monotonic()
+        return True
+
+    def _act_on_loop(self, signum: int) -> None:
+        """Do what the loop was asked for, unless it took too long or this is a forked child."""
+        if self._actions[signum] is _Action.ASKED:
+            self._act(signum, None, self._previous[signum])
 
     def _act(self, signum: int, frame: FrameType | None, previous: Disposition) -> None:
         repeated = self._actions[signum] is _Action.DONE
@@ -213,19 +256,51 @@ class StopSignals:
         sys.unraisablehook = _on_unraisable
 
 
+_HANDLER_CODE = StopSignals._on_signal.__code__
+
+
 def _must_not_raise_here(frame: FrameType | None) -> bool:
     """Tell whether an exception raised in this frame would do harm, or come to nothing."""
-    if _is_between_run_and_end_of_child(frame):
+    if _is_between_run_and_end_of_child(frame) or _is_inside_asyncio(frame):
         return True
     while frame is not None:
         if frame.f_code.co_name in ("__del__", "_on_unraisable"):
             return True
-        if frame.f_globals.get("__name__") in _CRITICAL_MODULES:
+        if _module_of(frame) in _CRITICAL_MODULES:
             return True
         if frame.f_code.co_name == "_exit_function" and _is_multiprocessing_child():
             return True  # it would skip the finalizers that are left, ours among them
         frame = frame.f_back
     return False
+
+
+def _module_of(frame: FrameType) -> str:
+    return str(frame.f_globals.get("__name__"))
+
+
+def _is_inside_asyncio(frame: FrameType | None) -> bool:
+    """Tell whether asyncio is at work here, and not a callback of the application's.
+
+    Not while it waits for something to happen. And not in `asyncio.runners`: no other frame is to
+    be seen where the loop itself is not written in Python.
+    """
+    frame = _struck(frame)
+    if frame is None:
+        return False
+    module = _module_of(frame)
+    if module == "selectors":
+        return frame.f_code.co_name != "select"
+    return module.startswith("asyncio.") and module != "asyncio.runners"
+
+
+def _struck(frame: FrameType | None) -> FrameType | None:
+    """Return the frame that the signal struck: a redelivery may interrupt our own handler."""
+    struck = frame
+    while frame is not None:
+        if frame.f_code is _HANDLER_CODE:
+            struck = frame.f_back
+        frame = frame.f_back
+    return struck
 
 
 def _is_between_run_and_end_of_child(frame: FrameType | None) -> bool:

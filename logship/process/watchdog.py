@@ -20,7 +20,7 @@ from logship.background import BackgroundClient
 from logship.drain import DrainPlan
 from logship.process import exits
 from logship.process.clock import Started, StopClock
-from logship.process.signals import StopSignals
+from logship.process.signals import LOOP_PATIENCE_SECONDS, StopSignals
 from logship.threads import OwnThread
 
 _CHECK_SECONDS = 1.0
@@ -111,9 +111,12 @@ class Watchdog:
 
     def _wait(self, seconds: float) -> None:
         """Wait to be woken; start the clock where only the C-level handler could say so."""
-        if self.signals is not None and self.signals.owed is not None:
-            self.signals.redeliver(self.signals.owed)
+        signals = self.signals
+        if signals is not None and (owed := signals.owed) is not None:
+            signals.redeliver(owed)
             seconds = min(seconds, _REDELIVER_SECONDS)
+        elif signals is not None and signals.asks_a_loop:
+            seconds = min(seconds, LOOP_PATIENCE_SECONDS)
         select.select([self._read_descriptor], [], [], max(0.0, seconds))
         with contextlib.suppress(BlockingIOError):
             for signum in os.read(self._read_descriptor, 4096):
