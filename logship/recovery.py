@@ -114,6 +114,10 @@ class Recoverer:
             self._client.stop_lingering()
         self._woken.set()
 
+    def has_shipped_from(self, life: str) -> bool:
+        """Tell whether something of the dead life of this name was on its way; from any thread."""
+        return self._leftovers.has_shipped_from(life)
+
     def finish(self, plan: DrainPlan) -> None:
         """Make a last pass, whoever still lives, by this plan's deadline at the latest.
 

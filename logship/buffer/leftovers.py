@@ -248,6 +248,7 @@ class Leftovers:
         self._current: DeadLife | None = None
         self._waiting: list[DeadLife] = []
         self._finished_with: set[str] = set()
+        self._shipped_from: set[str] = set()
         self._retries: dict[str, _Retry] = {}
         self._refused: set[str] = set()
         self._scan_due_seconds = monotonic()
@@ -273,6 +274,7 @@ class Leftovers:
             self._say(f"{self._path}/{current.life.name}: {error}; it is kept")
             outcome = None
         if isinstance(outcome, AdoptedChunk):
+            self._shipped_from.add(current.life.name)
             return outcome
         if outcome is None:
             self._end(current)
@@ -298,6 +300,10 @@ class Leftovers:
         """Leave the life that has waited longest as it is, and go on."""
         for life in self._lives()[:1]:
             self._end(life)
+
+    def has_shipped_from(self, name: str) -> bool:
+        """Tell whether a chunk of the life of this name was handed out; from any thread."""
+        return name in self._shipped_from
 
     @property
     def deadline_seconds(self) -> float | None:

@@ -155,6 +155,10 @@ class Recovery:
         """Whether it has ended."""
         return not self._thread.is_alive()
 
+    def has_shipped_from(self, life: str) -> bool:
+        """Tell whether it found something to ship on the spool of this name."""
+        return self._recoverer.has_shipped_from(life)
+
     def look_now(self) -> None:
         """Look for dead clients at once: a process has died."""
         self._call(self._recoverer.look_now)

@@ -56,8 +56,10 @@ class Offspring:
         self._wake = wake
         self._oom = OomWatch()
         self._directory = directory
-        self._witness = None if self._directory is None else Witness(self._directory.spool)
         self._recovery: Recovery | None = None
+        self._witness = None
+        if self._directory is not None:
+            self._witness = Witness(self._directory.spool, self._has_shipped_from)
         self._is_ending = False
         self._look_due_seconds = 0.0
         self._unseen = 0
@@ -152,6 +154,9 @@ class Offspring:
                 last_resort=last_resort,
                 wake=self._wake,
             )
+
+    def _has_shipped_from(self, life: str) -> bool:
+        return self._recovery is not None and self._recovery.has_shipped_from(life)
 
     def _attribute(self, reaped: list[Death], unseen: int) -> None:
         """Tell of processes that lived too briefly to be seen with their spools.

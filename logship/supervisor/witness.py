@@ -13,6 +13,7 @@ import contextlib
 import fcntl
 import os
 import struct
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -49,12 +50,16 @@ class Witness:
 
     Args:
         path: The directory.
+        has_shipped_from: Whether our recoverer has found something on the spool of this name: it
+            may be faster than we are, and then nothing is to be seen any more.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, has_shipped_from: Callable[[str], bool]) -> None:
         self._path = path
+        self._has_shipped_from = has_shipped_from
         self._owners: dict[int, _Owner] = {}
         self._attempts: dict[str, int] = {}
+        self._ownerless: set[str] = set()
         self._unseen = 0
 
     @property
@@ -69,6 +74,9 @@ class Witness:
 
     def look(self) -> None:
         """Find the owners of spools that are new."""
+        for life in list(filter(self._has_shipped_from, self._ownerless)):
+            self._unseen += 1
+            self._found(life)
         with contextlib.suppress(OSError):
             for life in filter(LIFE_NAME.fullmatch, os.listdir(self._path)):  # noqa: PTH208 - names
                 attempts = self._attempts.get(life, 0)
@@ -103,10 +111,16 @@ class Witness:
             with contextlib.suppress(OSError, AttributeError):  # old kernels; old headers
                 descriptor = os.pidfd_open(pid)
                 self._owners[descriptor] = _Owner(pid, name_of(pid), life)
-                self._attempts[life] = _ATTEMPTS_MAX
+                self._found(life)
         elif _is_free(lock):
             self._unseen += _has_left(self._path / life)
-            self._attempts[life] = _ATTEMPTS_MAX
+            self._found(life)
+        else:  # its owner is in the middle of its end, or our recoverer has it already
+            self._ownerless.add(life)
+
+    def _found(self, life: str) -> None:
+        self._attempts[life] = _ATTEMPTS_MAX
+        self._ownerless.discard(life)
 
     def _death(self, descriptor: int, known: dict[int, Death]) -> tuple[Death, bool]:
         owner = self._owners.pop(descriptor)
@@ -116,9 +130,9 @@ class Witness:
             code = exit_code_of_zombie(owner.pid)
             code = _exit_code_of(descriptor) if code is None else code
         os.close(descriptor)
-        death, life = Death(owner.pid, owner.name, code), self._path / owner.life
-        # Who is killed removes nothing: where it is gone, it is shipped already.
-        return death, _has_left(life) or (death.is_violent and not life.exists())
+        # In this order: what our recoverer has removed meanwhile, it has shipped before.
+        has_left = _has_left(self._path / owner.life) or self._has_shipped_from(owner.life)
+        return Death(owner.pid, owner.name, code), has_left
 
 
 def _is_free(lock: Path) -> bool:

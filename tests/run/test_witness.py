@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import shutil
 import signal
 import subprocess
@@ -10,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from logship.buffer.lives import LOCK
 from logship.supervisor.statuses import Death
 from logship.supervisor.witness import Witness
 
@@ -23,8 +25,11 @@ sys.stdin.readline()
 """
 
 
-def death_of_an_owner(spool: Path, code: int, *, removes: bool) -> list[bool]:
+def death_of_an_owner(
+    spool: Path, code: int, *, removes: bool = False, ships: bool = False
+) -> list[bool]:
     """Return what is said to be left where an owner, seen alive, has ended so."""
+    shipped: set[str] = set()
     with subprocess.Popen(
         [sys.executable, "-c", OWNER.format(spool=spool)],
         stdin=subprocess.PIPE,
@@ -33,10 +38,12 @@ def death_of_an_owner(spool: Path, code: int, *, removes: bool) -> list[bool]:
     ) as owner:
         assert owner.stdout is not None
         assert owner.stdout.readline() == b"ready\n"
-        witness = Witness(spool)
+        witness = Witness(spool, shipped.__contains__)
         witness.look()
         (descriptor,) = witness.descriptors
         owner.kill()
+    if ships:
+        shipped.update(life.name for life in spool.iterdir())
     if removes:
         shutil.rmtree(spool)
     deaths = witness.deaths({descriptor}, {owner.pid: Death(owner.pid, "python", code)})
@@ -44,13 +51,31 @@ def death_of_an_owner(spool: Path, code: int, *, removes: bool) -> list[bool]:
     return [left for _, left in deaths]
 
 
+@pytest.mark.parametrize("code", [-signal.SIGKILL, 3], ids=["killed", "exit code 3"])
 @pytest.mark.parametrize("is_shipped", [False, True], ids=["waits", "shipped already"])
-def test_a_killed_owner_has_left_something_even_if_that_is_shipped_already(
-    tmp_path: Path, is_shipped: bool
+def test_an_owner_without_a_word_has_left_something_even_if_that_is_shipped_already(
+    tmp_path: Path, is_shipped: bool, code: int
 ) -> None:
     """The recoverer may find the spool before we are told of the death."""
-    assert death_of_an_owner(tmp_path, -signal.SIGKILL, removes=is_shipped) == [True]
+    left = death_of_an_owner(tmp_path, code, removes=is_shipped, ships=is_shipped)
+    assert left == [True]
 
 
 def test_an_owner_that_ends_in_order_and_removes_its_spool_has_left_nothing(tmp_path: Path) -> None:
     assert death_of_an_owner(tmp_path, 0, removes=True) == [False]
+
+
+def test_a_spool_whose_owner_was_about_to_end_is_told_of_when_it_is_shipped(tmp_path: Path) -> None:
+    """A dying process has closed its files for /proc a moment before its locks come free."""
+    life, shipped = "0123456789abcdef" * 2, set[str]()
+    (tmp_path / life).mkdir()
+    witness = Witness(tmp_path, shipped.__contains__)
+    with (tmp_path / life / LOCK).open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # by ourselves: nobody below us has it open
+        witness.look()
+        assert witness.take_unseen() == 0
+    shipped.add(life)
+    shutil.rmtree(tmp_path / life)
+    witness.look()
+    witness.look()
+    assert witness.take_unseen() == 1
