@@ -1,18 +1,11 @@
 """SIGTERM and SIGINT: our handler starts the clock, and does what the one before it would do.
 
 The handler takes no lock, waits for nothing and drains nothing. What it may have to do besides is
-to raise (`SystemExit` where the default disposition was found, `KeyboardInterrupt`, or whatever
-the application's own handler raises), and these places are wrong for that:
-
-- inside the buffer's critical section, where it would tear an entry in two, or in the middle of a
-  client's end, which it would cut short;
-- inside a `__del__`, where Python swallows it: 19 of 20 times in a program full of them;
-- inside asyncio itself, which may just have taken a callback from its list: the task behind it
-  would never go on, and a program that waits for its tasks would hang until the deadline.
-
-In these the action is owed: the watchdog delivers the signal again a moment later, until it finds
-the main thread in a better place. Where an event loop runs, that is asked first to raise between
-two of its callbacks. See `docs/decisions/020-an-event-loop-is-asked-first.md`.
+to raise: `SystemExit` where the default disposition was found, `KeyboardInterrupt`, or whatever
+the application's own handler raises. Where an event loop runs, that is asked to do it between two
+of its callbacks. Elsewhere it depends on the place (see `places`): in a bad one the action is owed,
+and the watchdog delivers the signal again a moment later, until it finds the main thread in a
+better one. See `docs/decisions/020-an-event-loop-is-asked-first.md`.
 """
 
 from __future__ import annotations
@@ -29,7 +22,7 @@ from enum import Enum, auto
 from types import FrameType
 from typing import Any
 
-from logship.process import exits
+from logship.process import exits, places
 from logship.process.clock import Started, StopClock
 
 REDELIVERY_SECONDS = 0.05
@@ -39,10 +32,10 @@ LOOP_PATIENCE_SECONDS = 0.2
 """So long an event loop may take until it comes to what it was asked for. Then a callback does not
 give way, and the signal is felt in there."""
 
+PLACE_PATIENCE_SECONDS = 0.5
+"""So long a better place is waited for. A program may hang in this one."""
+
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
-_CRITICAL_MODULES = frozenset(
-    {"logship.buffer.buffer", "logship.buffer.chunk", "logship.buffer.stream", "logship.closing"}
-)
 
 Disposition = Callable[[int, FrameType | None], Any] | int | None
 
@@ -87,6 +80,7 @@ class StopSignals:
         self._raised: BaseException | None = None
         self._redelivered_at_seconds = float("-inf")
         self._asked_at_seconds = float("-inf")
+        self._patient_until_seconds = float("-inf")
         self._exiting = False
         self._parent_pid = os.getpid()
         self._handler = self._on_signal  # one bound method, so that identity can be asked
@@ -173,7 +167,7 @@ class StopSignals:
             if self._is_left_to_loop(signum, previous):
                 self._wake(signum)
                 return
-            if _must_not_raise_here(frame):
+            if self._is_bad_place(signum, frame):
                 self._owe(signum)
                 return
         self._wake(signum)
@@ -184,6 +178,14 @@ class StopSignals:
         if previous is signal.SIG_DFL or previous is signal.default_int_handler:
             return self._actions[signum] is not _Action.DONE and not self._exiting
         return True
+
+    def _is_bad_place(self, signum: int, frame: FrameType | None) -> bool:
+        if places.forbids(frame):
+            return True
+        has_waited = self._actions[signum] is _Action.OWED
+        if has_waited and time.monotonic() >= self._patient_until_seconds:
+            return False
+        return places.is_delicate(places.struck(frame, _HANDLER_CODE))
 
     def _is_left_to_loop(self, signum: int, previous: Disposition) -> bool:
         """Ask the loop that runs in this thread, if there is one; once, and not for others."""
@@ -236,6 +238,8 @@ class StopSignals:
         return time.monotonic() < self._redelivered_at_seconds + REDELIVERY_SECONDS
 
     def _owe(self, signum: int) -> None:
+        if self._actions[signum] is not _Action.OWED:
+            self._patient_until_seconds = time.monotonic() + PLACE_PATIENCE_SECONDS
         self._actions[signum] = _Action.OWED
         self._wake(signum)
 
@@ -257,61 +261,6 @@ class StopSignals:
 
 
 _HANDLER_CODE = StopSignals._on_signal.__code__
-
-
-def _must_not_raise_here(frame: FrameType | None) -> bool:
-    """Tell whether an exception raised in this frame would do harm, or come to nothing."""
-    if _is_between_run_and_end_of_child(frame) or _is_inside_asyncio(frame):
-        return True
-    while frame is not None:
-        if frame.f_code.co_name in ("__del__", "_on_unraisable"):
-            return True
-        if _module_of(frame) in _CRITICAL_MODULES:
-            return True
-        if frame.f_code.co_name == "_exit_function" and _is_multiprocessing_child():
-            return True  # it would skip the finalizers that are left, ours among them
-        frame = frame.f_back
-    return False
-
-
-def _module_of(frame: FrameType) -> str:
-    return str(frame.f_globals.get("__name__"))
-
-
-def _is_inside_asyncio(frame: FrameType | None) -> bool:
-    """Tell whether asyncio is at work here, and not a callback of the application's.
-
-    Not while it waits for something to happen. And not in `asyncio.runners`: no other frame is to
-    be seen where the loop itself is not written in Python.
-    """
-    frame = _struck(frame)
-    if frame is None:
-        return False
-    module = _module_of(frame)
-    if module == "selectors":
-        return frame.f_code.co_name != "select"
-    return module.startswith("asyncio.") and module != "asyncio.runners"
-
-
-def _struck(frame: FrameType | None) -> FrameType | None:
-    """Return the frame that the signal struck: a redelivery may interrupt our own handler."""
-    struck = frame
-    while frame is not None:
-        if frame.f_code is _HANDLER_CODE:
-            struck = frame.f_back
-        frame = frame.f_back
-    return struck
-
-
-def _is_between_run_and_end_of_child(frame: FrameType | None) -> bool:
-    """Tell whether a multiprocessing child has left its function and not yet begun to end."""
-    here = frame is not None and frame.f_code.co_name == "_bootstrap"
-    return here and _is_multiprocessing_child()
-
-
-def _is_multiprocessing_child() -> bool:
-    process = sys.modules.get("multiprocessing.process")
-    return process is not None and process.parent_process() is not None
 
 
 def die_as_owed(signals: StopSignals) -> None:
