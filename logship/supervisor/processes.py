@@ -76,7 +76,17 @@ def kill_all() -> None:
 
 def holder_of(path: Path) -> int | None:
     """Return which process below us has the file at `path` open, or None."""
-    return next((pid for pid in descendants(os.getpid()) if _has_open(pid, str(path))), None)
+    return next((pid for pid in descendants(os.getpid()) if has_open(pid, path)), None)
+
+
+def has_open(pid: int, path: Path) -> bool:
+    """Tell whether a process has the file at `path` open, as far as /proc shows it."""
+    with contextlib.suppress(OSError):
+        for link in (_PROC / str(pid) / "fd").iterdir():
+            with contextlib.suppress(OSError):
+                if str(link.readlink()) == str(path):
+                    return True
+    return False
 
 
 def exit_code_of_zombie(pid: int) -> int | None:
@@ -99,12 +109,3 @@ def _children(pid: int) -> list[int]:
             with contextlib.suppress(OSError):
                 found += map(int, (task / "children").read_text().split())
     return found
-
-
-def _has_open(pid: int, path: str) -> bool:
-    with contextlib.suppress(OSError):
-        for link in (_PROC / str(pid) / "fd").iterdir():
-            with contextlib.suppress(OSError):
-                if str(link.readlink()) == path:
-                    return True
-    return False

@@ -19,7 +19,7 @@ from pathlib import Path
 
 from logship.buffer.lives import LIFE_NAME, LOCK, STREAMS
 from logship.buffer.segments import STREAMS_BYTES, read_streams
-from logship.supervisor.processes import exit_code_of_zombie, holder_of, name_of
+from logship.supervisor.processes import exit_code_of_zombie, has_open, holder_of, name_of
 from logship.supervisor.statuses import Death
 
 _PIDFD_GET_INFO = 0xC040FF0B
@@ -112,10 +112,10 @@ class Witness:
                 descriptor = os.pidfd_open(pid)
                 self._owners[descriptor] = _Owner(pid, name_of(pid), life)
                 self._found(life)
-        elif _is_free(lock):
-            self._unseen += _has_left(self._path / life)
+        elif _is_free(lock) or has_open(os.getpid(), lock):  # the latter: our recoverer
+            self._unseen += _has_left(self._path / life) or self._has_shipped_from(life)
             self._found(life)
-        else:  # its owner is in the middle of its end, or our recoverer has it already
+        else:  # its owner is in the middle of its end: files are closed one after the other
             self._ownerless.add(life)
 
     def _found(self, life: str) -> None:

@@ -65,17 +65,41 @@ def test_an_owner_that_ends_in_order_and_removes_its_spool_has_left_nothing(tmp_
     assert death_of_an_owner(tmp_path, 0, removes=True) == [False]
 
 
-def test_a_spool_whose_owner_was_about_to_end_is_told_of_when_it_is_shipped(tmp_path: Path) -> None:
+@pytest.fixture
+def lock(tmp_path: Path) -> Path:
+    """The lock of a spool that nobody below us owns; its stream can only be guessed."""
+    life = tmp_path / ("0123456789abcdef" * 2)
+    life.mkdir()
+    (life / LOCK).touch()
+    return life / LOCK
+
+
+def test_a_spool_whose_owner_was_about_to_end_is_told_of_when_it_is_shipped(
+    tmp_path: Path, lock: Path
+) -> None:
     """A dying process has closed its files for /proc a moment before its locks come free."""
-    life, shipped = "0123456789abcdef" * 2, set[str]()
-    (tmp_path / life).mkdir()
+    shipped = set[str]()
     witness = Witness(tmp_path, shipped.__contains__)
-    with (tmp_path / life / LOCK).open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)  # by ourselves: nobody below us has it open
+    other_name = tmp_path / "lock"  # so that it does not seem to be open here
+    other_name.hardlink_to(lock)
+    with other_name.open() as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
         witness.look()
-        assert witness.take_unseen() == 0
-    shipped.add(life)
-    shutil.rmtree(tmp_path / life)
+    assert witness.take_unseen() == 0
+    shipped.add(lock.parent.name)
+    shutil.rmtree(lock.parent)
     witness.look()
     witness.look()
+    assert witness.take_unseen() == 1
+
+
+def test_a_spool_that_our_recoverer_has_already_is_told_of_at_once(
+    tmp_path: Path, lock: Path
+) -> None:
+    """When the death is told, there must be something to say of it."""
+    witness = Witness(tmp_path, set[str]().__contains__)
+    with lock.open() as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        witness.look()
+        witness.look()
     assert witness.take_unseen() == 1
