@@ -37,6 +37,10 @@ _NOTED_BYTES_MIN = 64 * 1024
 _WRITE_BYTES_MAX = 64 * 1024
 
 _LATE_LINES_MAX = 1000
+_FULL_PATIENCE_SECONDS = 0.1
+"""So long even those wait who must not, as an event loop's thread, before a line is thrown away: it
+happens only at the end of a process, while its report goes first or stderr is stalled."""
+
 _TURN_SECONDS = 0.02
 _PAUSE_SECONDS = 0.0005
 _YIELD_SECONDS = 0.005
@@ -122,8 +126,9 @@ class LastResort:
 
         Args:
             line: Kept until then; whoever writes next writes it.
-            patience_seconds: How long to wait for that. Who has waited in vain is the last one to
-                wait, until stderr takes something again.
+            patience_seconds: How long to wait for that. Where too many lines are kept already, at
+                least a tenth of a second. Who has waited in vain is the last one to wait, until
+                stderr takes something again.
 
         Returns:
             False where it was not kept, because stderr has taken nothing for too long.
@@ -131,7 +136,7 @@ class LastResort:
         if patience_seconds > 0.0:
             self._let_spill_go_first()
         if len(self._late) >= _LATE_LINES_MAX:
-            self._wait_for_turn(patience_seconds)
+            self._wait_for_turn(max(patience_seconds, _FULL_PATIENCE_SECONDS))
         if len(self._late) >= _LATE_LINES_MAX:
             return False
         self._late.append(line)

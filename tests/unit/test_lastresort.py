@@ -268,6 +268,24 @@ def test_a_stderr_that_nobody_reads_is_waited_for_once(pipe: Pipe) -> None:
     assert resort._is_moving
 
 
+def test_before_a_line_is_thrown_away_even_those_wait_who_must_not(pipe: Pipe) -> None:
+    """An event loop's thread that logs while the report goes first, on a busy machine."""
+    resort = LastResort(descriptor=pipe.writing, monotonic=lambda: 0.0)  # for as long as it takes
+    filled = pipe.fill()
+    assert all(resort.write_in_turn(LINE) for _ in range(1000))
+    got = bytearray()
+
+    def read() -> None:
+        while len(got) < filled + 1001 * len(LINE):
+            got.extend(os.read(pipe.reading, 1 << 16))
+
+    reader = threading.Thread(target=read, daemon=True)
+    reader.start()
+    assert resort.write_in_turn(LINE)
+    reader.join()
+    assert got == b"#" * filled + 1001 * LINE
+
+
 class Ticking:
     """A clock that moves on by ten milliseconds whenever it is asked."""
 
