@@ -226,7 +226,9 @@ class Closing:
             self._spilling = self._announce()
             if not self._spilling:
                 return self._pause.after(took_some=False)
-            self._last_resort.begin_spill(_SPILL_FIRST_SECONDS_MAX)
+            self._last_resort.begin_spill(
+                _SPILL_FIRST_SECONDS_MAX, everybody_waits=self._plan.has_only_the_reserve
+            )
         until = min(now + _SPILL_SLICE_SECONDS, self._plan.deadline_seconds)
         written = self._spill.lines_written
         newest_first = self._client.progress().is_acking(now)

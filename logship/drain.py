@@ -157,8 +157,15 @@ class DrainPlan(NamedTuple):
             return Step.SPILL
         return Step.WAIT
 
+    @property
+    def has_only_the_reserve(self) -> bool:
+        """Whether it began so late that all of its time is meant for the spill."""
+        return self.deadline_seconds - self.started_seconds <= RESERVE_SECONDS_MIN
+
     def spill_at_seconds(self, progress: Progress) -> float:
         """Return when to begin the spill, if no further ack comes."""
+        if self.has_only_the_reserve and self.is_silent(progress):
+            return self.started_seconds
         last = max(self.started_seconds, progress.last_ack_seconds or self.started_seconds)
         stalled_at = last + self._patience_seconds(progress)
         ahead = self._ahead_seconds(progress)

@@ -37,6 +37,7 @@ _NOTED_BYTES_MIN = 64 * 1024
 _WRITE_BYTES_MAX = 64 * 1024
 
 _LATE_LINES_MAX = 1000
+_LATE_LINES_AT_ONCE = 100
 _FULL_PATIENCE_SECONDS = 0.1
 """So long even those wait who must not, as an event loop's thread, before a line is thrown away: it
 happens only at the end of a process, while its report goes first or stderr is stalled."""
@@ -75,6 +76,7 @@ class LastResort:
         self._pending = b""
         self._spiller = 0  # the thread that spills, while others let it go first
         self._spill_first_until: float | None = None
+        self._everybody_waits = False
         self._monotonic = monotonic
         self._rate = bytes_per_second_max
         self._tokens = float(bytes_per_second_max)
@@ -109,17 +111,21 @@ class LastResort:
     def write_lines(self, lines: Sequence[bytes]) -> int:
         """Write lines at once in one go, whatever the pace; return how many were begun.
 
-        The last of those may be torn; the next write completes it first.
+        The last of those may be torn; the next write completes it first. Where none was begun
+        because somebody else is writing, those who write in turn are held up during a spill, until
+        the next call or `end_spill`.
         """
         me = threading.get_ident()
         if self._writing:
+            # Whoever logs without a pause would be writing whenever we come.
+            self._is_held_up = self._spill_first_until is not None
             return 0
         self._writing = me
         try:
             return self._put_all(lines)
         finally:
             self._writing = 0
-            self._write_late()
+            self.step_back()
 
     def write_in_turn(self, line: bytes, patience_seconds: float = 0.0) -> bool:
         """Write a line as soon as stderr takes it and nobody else is writing.
@@ -133,7 +139,7 @@ class LastResort:
         Returns:
             False where it was not kept, because stderr has taken nothing for too long.
         """
-        if patience_seconds > 0.0:
+        if patience_seconds > 0.0 or self._everybody_waits:
             self._let_spill_go_first()
         if len(self._late) >= _LATE_LINES_MAX:
             self._wait_for_turn(max(patience_seconds, _FULL_PATIENCE_SECONDS))
@@ -160,18 +166,26 @@ class LastResort:
         self._is_held_up = False
         self._write_late()
 
-    def begin_spill(self, seconds_max: float) -> None:
+    def begin_spill(self, seconds_max: float, *, everybody_waits: bool = False) -> None:
         """Have those who may wait for their turn do so, this long at most, until `end_spill`.
 
         Otherwise they take the interpreter from this thread, which has more to write than each of
         them, and older records.
+
+        Args:
+            seconds_max: In all.
+            everybody_waits: Those as well who may not, as an event loop's thread: the process is
+                about to end, and what they do instead would cost records.
         """
+        self._everybody_waits = everybody_waits
         self._spiller = threading.get_ident()
         self._spill_first_until = self._monotonic() + seconds_max
 
     def end_spill(self) -> None:
         """Let the others write as they like."""
         self._spill_first_until = None
+        self._everybody_waits = False
+        self.step_back()
 
     def _let_spill_go_first(self) -> None:
         if self._spiller == threading.get_ident():
@@ -185,11 +199,14 @@ class LastResort:
         while self._late and not self._is_held_up and not self._writing:
             self._writing = me
             try:
-                if not self._put(self._late[0]):
+                # Only here lines are taken out, and whoever adds one adds it at the end.
+                count = min(len(self._late), _LATE_LINES_AT_ONCE)
+                lines = [self._late[each] for each in range(count)]
+                begun = self._put_all(lines)
+                for _ in range(begun):
+                    self._late.popleft()
+                if not begun:
                     return
-                self._late.popleft()
-            except IndexError:
-                pass  # another thread was first
             finally:
                 self._writing = 0
 

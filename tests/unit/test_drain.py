@@ -235,6 +235,19 @@ def test_of_a_program_that_ends_by_itself(
     assert plan.step(now, progress(last_ack, connected=connected)) is step
 
 
+@pytest.mark.parametrize(
+    ("budget", "silent", "begins"),
+    [(0.5, 0.3, 0.0), (0.5, 0.2, 0.25), (0.6, 0.3, 0.3)],
+    ids=["silent", "not silent", "more than the reserve"],
+)
+def test_a_drain_that_has_only_the_reserve_spills_at_once_if_nobody_takes_anything(
+    budget: float, silent: float, begins: float
+) -> None:
+    progress_made = Progress(None, True, 1000, silent_seconds=silent)
+    plan = DrainPlan.until(0, budget)
+    assert plan.spill_at_seconds(progress_made) == pytest.approx(begins)
+
+
 @QUICK
 @given(
     budget=st.floats(0, 200),

@@ -332,6 +332,52 @@ def test_whoever_may_wait_lets_the_spill_go_first_for_a_bounded_time(pipe: Pipe)
     other.join()
 
 
+def test_at_the_very_end_those_let_the_spill_go_first_too_who_must_not_wait(pipe: Pipe) -> None:
+    clock = Ticking()
+    resort = LastResort(descriptor=pipe.writing, monotonic=clock)
+    resort.begin_spill(5.0, everybody_waits=True)
+    logged_at: list[float] = []
+
+    def log() -> None:
+        assert resort.write_in_turn(LINE)
+        logged_at.append(clock.seconds)
+
+    def in_another_thread() -> None:
+        other = threading.Thread(target=log)
+        other.start()
+        other.join()
+
+    in_another_thread()
+    assert logged_at.pop() > 5.0
+    resort.begin_spill(1e9, everybody_waits=True)
+    resort.end_spill()
+    in_another_thread()  # it would wait for ever
+
+
+def test_who_logs_without_a_pause_does_not_keep_the_spill_from_writing(pipe: Pipe) -> None:
+    """Whenever the spilling thread comes, the other one is writing."""
+    resort = LastResort(descriptor=pipe.writing)
+    resort.begin_spill(1e9)
+    real = resort._write
+    begun: list[int] = []
+
+    class Writer:
+        descriptor = real.descriptor
+
+        def __call__(self, data: bytes) -> int:
+            if not begun:
+                begun.append(resort.write_lines([b"spilled\n"]))
+            return real(data)
+
+    resort._write = Writer()
+    assert resort.write_in_turn(b"first\n")
+    assert begun == [0]
+    assert resort.write_in_turn(b"held up\n")
+    assert pipe.read() == b"first\n"
+    assert resort.write_lines([b"spilled\n"]) == 1
+    assert pipe.read() == b"spilled\nheld up\n"
+
+
 # -- the pace --------------------------------------------------------------------------------------
 
 
