@@ -106,21 +106,26 @@ class DrainPlan(NamedTuple):
         stall_seconds: So long without an ack it goes on before it spills early.
         give_up_when_stalled: Whether it ends after an early spill instead of waiting for the
             deadline: a program that ends by itself has no clock, and should end.
+        ends_process: Whether the process is to be over at the deadline.
     """
 
     started_seconds: float
     deadline_seconds: float
     stall_seconds: float
     give_up_when_stalled: bool = False
+    ends_process: bool = False
 
     @classmethod
-    def until(cls, now_seconds: float, deadline_seconds: float) -> DrainPlan:
+    def until(
+        cls, now_seconds: float, deadline_seconds: float, *, ends_process: bool = False
+    ) -> DrainPlan:
         """Return the plan of a drain with a deadline: a stop clock, or a caller's timeout."""
         budget = max(0.0, deadline_seconds - now_seconds)
         return cls(
             started_seconds=now_seconds,
             deadline_seconds=deadline_seconds,
             stall_seconds=max(EARLY_SPILL_SECONDS_MIN, EARLY_SPILL_SHARE * budget),
+            ends_process=ends_process,
         )
 
     @classmethod
@@ -159,8 +164,9 @@ class DrainPlan(NamedTuple):
 
     @property
     def has_only_the_reserve(self) -> bool:
-        """Whether it began so late that all of its time is meant for the spill."""
-        return self.deadline_seconds - self.started_seconds <= RESERVE_SECONDS_MIN
+        """Whether it began so late before a process's end that its time is meant for the spill."""
+        budget = self.deadline_seconds - self.started_seconds
+        return self.ends_process and budget <= RESERVE_SECONDS_MIN
 
     def spill_at_seconds(self, progress: Progress) -> float:
         """Return when to begin the spill, if no further ack comes."""

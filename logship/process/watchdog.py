@@ -148,7 +148,7 @@ class Watchdog:
         started, deadline = self._clock.started, self._clock.deadline_seconds
         assert started is not None
         assert deadline is not None
-        self._client.drain(DrainPlan.until(now, deadline), started.reason)
+        self._client.drain(DrainPlan.until(now, deadline, ends_process=True), started.reason)
 
     def _wait_for_deadline(self) -> None:
         """Let the application end by itself, if it can."""

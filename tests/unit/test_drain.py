@@ -236,15 +236,15 @@ def test_of_a_program_that_ends_by_itself(
 
 
 @pytest.mark.parametrize(
-    ("budget", "silent", "begins"),
-    [(0.5, 0.3, 0.0), (0.5, 0.2, 0.25), (0.6, 0.3, 0.3)],
-    ids=["silent", "not silent", "more than the reserve"],
+    ("budget", "silent", "ends_process", "begins"),
+    [(0.5, 0.3, True, 0.0), (0.5, 0.2, True, 0.25), (0.6, 0.3, True, 0.3), (0.5, 0.3, False, 0.25)],
+    ids=["silent", "not silent", "more than the reserve", "closed by the application"],
 )
 def test_a_drain_that_has_only_the_reserve_spills_at_once_if_nobody_takes_anything(
-    budget: float, silent: float, begins: float
+    budget: float, silent: float, ends_process: bool, begins: float
 ) -> None:
     progress_made = Progress(None, True, 1000, silent_seconds=silent)
-    plan = DrainPlan.until(0, budget)
+    plan = DrainPlan.until(0, budget, ends_process=ends_process)
     assert plan.spill_at_seconds(progress_made) == pytest.approx(begins)
 
 
