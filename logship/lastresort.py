@@ -76,6 +76,7 @@ class LastResort:
         self._pending = b""
         self._spiller = 0  # the thread that spills, while others let it go first
         self._spill_first_until: float | None = None
+        self._spill_first_seconds = 0.0
         self._everybody_waits = False
         self._monotonic = monotonic
         self._rate = bytes_per_second_max
@@ -122,7 +123,10 @@ class LastResort:
             return 0
         self._writing = me
         try:
-            return self._put_all(lines)
+            begun = self._put_all(lines)
+            if begun and self._spill_first_until is not None:
+                self._spill_first_until = self._monotonic() + self._spill_first_seconds
+            return begun
         finally:
             self._writing = 0
             self.step_back()
@@ -167,18 +171,19 @@ class LastResort:
         self._write_late()
 
     def begin_spill(self, seconds_max: float, *, everybody_waits: bool = False) -> None:
-        """Have those who may wait for their turn do so, this long at most, until `end_spill`.
+        """Have those who may wait for their turn do so until `end_spill`.
 
         Otherwise they take the interpreter from this thread, which has more to write than each of
         them, and older records.
 
         Args:
-            seconds_max: In all.
+            seconds_max: How long they wait for a spill that writes nothing.
             everybody_waits: Those as well who may not, as an event loop's thread: the process is
                 about to end, and what they do instead would cost records.
         """
         self._everybody_waits = everybody_waits
         self._spiller = threading.get_ident()
+        self._spill_first_seconds = seconds_max
         self._spill_first_until = self._monotonic() + seconds_max
 
     def end_spill(self) -> None:

@@ -333,6 +333,28 @@ def test_whoever_may_wait_lets_the_spill_go_first_for_a_bounded_time(pipe: Pipe)
     other.join()
 
 
+def test_they_wait_as_long_as_the_spill_writes_and_no_longer_once_it_has_stalled(pipe: Pipe) -> None:
+    clock = Ticking()
+    resort = LastResort(descriptor=pipe.writing, monotonic=clock)
+    resort.begin_spill(5.0)
+    clock.seconds += 4.0
+    assert resort.write_lines([LINE]) == 1
+    written_at = clock.seconds
+    clock.seconds += 4.0
+    pipe.fill()
+    assert resort.write_lines([LINE]) == 0, "which does not make anybody wait longer"
+    logged_at: list[float] = []
+
+    def log() -> None:
+        resort.write_in_turn(LINE, patience_seconds=0.1)
+        logged_at.append(clock.seconds)
+
+    other = threading.Thread(target=log)
+    other.start()
+    other.join()
+    assert written_at + 5.0 < logged_at[0] < written_at + 8.0
+
+
 def test_at_the_very_end_those_let_the_spill_go_first_too_who_must_not_wait(pipe: Pipe) -> None:
     clock = Ticking()
     resort = LastResort(descriptor=pipe.writing, monotonic=clock)
