@@ -333,7 +333,9 @@ def test_whoever_may_wait_lets_the_spill_go_first_for_a_bounded_time(pipe: Pipe)
     other.join()
 
 
-def test_they_wait_as_long_as_the_spill_writes_and_no_longer_once_it_has_stalled(pipe: Pipe) -> None:
+def test_they_wait_as_long_as_the_spill_writes_and_no_longer_once_it_has_stalled(
+    pipe: Pipe,
+) -> None:
     clock = Ticking()
     resort = LastResort(descriptor=pipe.writing, monotonic=clock)
     resort.begin_spill(5.0)
