@@ -14,7 +14,7 @@ import functools
 import os
 import threading
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterable
 from concurrent.futures import CancelledError as Cancelled
 from concurrent.futures import Future
 from types import TracebackType
@@ -186,9 +186,48 @@ class BackgroundClient:
             return
         if self.settings.disabled or client.is_accepted(outcome):
             return
-        if not may_wait_here():
-            raise BufferFull("the buffer is full, and an event loop's thread must not wait for it")
-        self._send_waiting(tag, body, timeout)
+        ends_seconds = None if timeout is None else time.monotonic() + timeout
+        self._send_waiting(tag, body, timeout, ends_seconds)
+
+    def send_many(
+        self,
+        records: Iterable[Record],
+        tag: str | None = None,
+        *,
+        time_ns: int | None = None,
+        timeout: float | None = None,
+    ) -> None:
+        """Put records into the buffer, in their order, waiting for space if there is none.
+
+        In half the time that as many calls of `send` take, for who has many records at once.
+
+        Args:
+            records: What is logged; any mappings.
+            tag: Their route; the default one where none is given.
+            time_ns: When they happened, nanoseconds since the epoch; now where none is given.
+            timeout: Seconds to wait at most, over all of them; without one, as long as it takes.
+
+        Raises:
+            ClientClosed: The client takes no more records; `records_accepted` says how many, from
+                the first, it has taken.
+            BufferFull: No space came free in time, or this is an event loop's thread, which must
+                not wait; the same.
+        """
+        if not self._here[0]:
+            self._begin_anew()
+        if self.settings.disabled:
+            return
+        client = self._client
+        ends_seconds = None if timeout is None else time.monotonic() + timeout
+        for accepted, body in client.intake.put_many(records, tag, time_ns):
+            if client.buffer.chunks_opened != self._chunks_seen:
+                self._let_it_ship(client)
+            if body is not None:
+                try:
+                    self._send_waiting(client.intake.route(tag), body, timeout, ends_seconds)
+                except (BufferFull, ClientClosed) as error:
+                    error.records_accepted = accepted
+                    raise
 
     def stop_lingering(self) -> None:
         """Seal chunks at once from now on: the stop clock runs."""
@@ -300,14 +339,20 @@ class BackgroundClient:
         if may_wait_here():
             time.sleep(_SHIPPERS_TURN_SECONDS)
 
-    def _send_waiting(self, tag: str, body: bytes, timeout: float | None) -> None:
+    def _send_waiting(
+        self, tag: str, body: bytes, timeout: float | None, ends_seconds: float | None
+    ) -> None:
+        """Wait until the entry is in the buffer; of the `timeout` so much is left as there is."""
+        if not may_wait_here():
+            raise BufferFull("the buffer is full, and an event loop's thread must not wait for it")
+        left = None if ends_seconds is None else max(0.0, ends_seconds - time.monotonic())
         future = self._submit(self._client.send_packed(tag, body))
         if future is None:
             if self.intake_closed:
-                raise ClientClosed("this client is closed and takes no more records")
+                raise ClientClosed
             raise BufferFull("the buffer is full, and there is no thread that ships it: see stderr")
         try:
-            future.result(timeout)
+            future.result(left)
         except Cancelled:
             raise ClientClosed("this client was closed while a sender waited") from None
         except TimeoutError:

@@ -13,7 +13,7 @@ import functools
 import os
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
@@ -37,7 +37,7 @@ from logship.drain import SPILL_SECONDS_PER_BYTE, DrainPlan, Progress
 from logship.ecs import AwaitedTag, default_tag, task_reader
 from logship.emf import emf_line
 from logship.errors import BufferFull, ClientClosed, ConnectError, ProtocolError, SettingsError
-from logship.intake import Intake, Record, body_bytes_max
+from logship.intake import Intake, Record, Step, body_bytes_max
 from logship.lastresort import LastResort, Spill, SpillCost, spilled_lines
 from logship.lateimports import late
 from logship.metering import process
@@ -296,13 +296,52 @@ class Client:
                 with contextlib.suppress(BufferBusy):  # then it is called in vain
                     take_back()
 
-    def send_now(self, record: Record, tag: str | None, time_ns: int | None) -> bool:
-        """Put a record into the buffer if there is space, and tell whether there was.
+    async def send_many(
+        self, records: Iterable[Record], tag: str | None = None, *, time_ns: int | None = None
+    ) -> None:
+        """Put records into the buffer, in their order, waiting for space as long as that takes.
+
+        In half the time that as many calls of `send` take, for who has many records at once. The
+        event loop gets its turn for each chunk that is filled. A call that is cancelled has put
+        the first of them there.
+
+        Args:
+            records: What is logged; any mappings.
+            tag: Their route; the default one where none is given.
+            time_ns: When they happened, nanoseconds since the epoch; now where none is given.
 
         Raises:
-            ClientClosed: The client takes no more records.
+            ClientClosed: The client takes no more records; `records_accepted` says how many, from
+                the first, it has taken.
+            BufferFull: The buffer is full, and nothing will be sent any more; the same.
         """
-        return self._disabled or self.is_accepted(self.intake.offer(record, tag, time_ns))
+        if self._disabled:
+            return
+        opened = self.buffer.chunks_opened
+        for accepted, body in self.intake.put_many(records, tag, time_ns):
+            if body is not None:
+                try:
+                    await self.send_packed(self.intake.route(tag), body)
+                except (BufferFull, ClientClosed) as error:
+                    error.records_accepted = accepted
+                    raise
+            elif opened != self.buffer.chunks_opened:
+                opened = self.buffer.chunks_opened
+                await asyncio.sleep(0)
+
+    def send_now(self, records: Sequence[Record], tag: str | None, time_ns: int | None) -> int:
+        """Put as many of the records into the buffer as there is space for, and tell how many.
+
+        Raises:
+            ClientClosed: The client takes no more records; as of `send_many`.
+        """
+        if self._disabled:
+            return len(records)
+        step = Step(0, None)
+        for step in self.intake.put_many(records, tag, time_ns):
+            if step.body is not None:
+                break
+        return step.accepted
 
     def is_accepted(self, outcome: Outcome) -> bool:
         """Tell whether an offered record is in the buffer.
@@ -311,7 +350,7 @@ class Client:
             ClientClosed: The client takes no more records.
         """
         if outcome is Outcome.CLOSED:
-            raise ClientClosed("this client is closed and takes no more records")
+            raise ClientClosed
         return outcome is _ACCEPTED
 
     async def flush(self, timeout: float | None = None) -> FlushReport:  # noqa: ASYNC109 - contract

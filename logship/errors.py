@@ -15,11 +15,27 @@ class SettingsError(LogshipError):
 
 
 class ClientClosed(LogshipError):  # noqa: N818 - the public contract's name; it is a state, not a failure
-    """A record was sent through a client that takes no more, because it is closing or closed."""
+    """A record was sent through a client that takes no more, because it is closing or closed.
+
+    Attributes:
+        records_accepted: How many of the records that `send_many` was given had been accepted, the
+            first ones; 0 from `send`.
+    """
+
+    records_accepted: int = 0
+
+    def __init__(self, text: str = "this client is closed and takes no more records") -> None:
+        super().__init__(text)
 
 
 class BufferFull(LogshipError):  # noqa: N818 - the public contract's name
-    """No space came free in the buffer within the time a sender was willing to wait."""
+    """No space came free in the buffer within the time a sender was willing to wait.
+
+    Attributes:
+        records_accepted: As `ClientClosed` has it.
+    """
+
+    records_accepted: int = 0
 
 
 class ProtocolError(LogshipError):

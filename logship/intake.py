@@ -8,16 +8,35 @@ a twentieth of what a record costs.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from itertools import islice
+from typing import Any, NamedTuple
 
 from logship.buffer.buffer import Buffer, Outcome
-from logship.protocol.entries import TextPacker, pack_record, pack_truncated
+from logship.errors import ClientClosed
+from logship.protocol.entries import TextPacker, pack_record, pack_records, pack_truncated
 from logship.settings import RECORD_BYTES_MAX, Settings
 
 Record = Mapping[Any, Any]
 
+BLOCK_RECORDS_MAX = 200
+"""So many records are packed before the first of them is offered: enough to share out what is done
+once, few enough that nothing waits for them."""
+
 _now_ns = time.time_ns
+
+
+class Step(NamedTuple):
+    """How far `Intake.put_many` has come.
+
+    Attributes:
+        accepted: How many records are in the buffer.
+        body: The next one, packed, if there is no space for it, else None. Who goes on has found
+            space, and it counts as accepted from then on.
+    """
+
+    accepted: int
+    body: bytes | None
 
 
 def body_bytes_max(settings: Settings) -> int:
@@ -42,11 +61,14 @@ class Intake:
         also_reserved: Their names, as far as they are not reserved anyway.
         put: `Buffer.offer`; nothing for a client that is disabled.
         tag: As given.
+
+    Whoever is disabled does not call `put_many`.
     """
 
     __slots__ = (
         "_body_bytes_max",
         "_counters",
+        "_offer_many",
         "_redact",
         "also_reserved",
         "extra_fields",
@@ -64,12 +86,9 @@ class Intake:
             self.pack, self.put = _pack_nothing, _put_nowhere
         self.tag = tag
         self._body_bytes_max = body_bytes_max(settings)
+        self._offer_many = buffer.offer_many
         self._counters = buffer.counters
         self._redact = settings.redact
-
-    def offer(self, record: Record, tag: str | None, time_ns: int | None) -> Outcome:
-        """Put a record into the buffer, if there is space."""
-        return self.put(self.route(tag), self.packed(record, time_ns))
 
     def route(self, tag: str | None) -> str:
         """Return the tag to use; a caller's mistake must not reach the shipper."""
@@ -82,14 +101,64 @@ class Intake:
         body = self.pack(record, time_ns, self.extra_fields, self.also_reserved)
         return body if len(body) <= self._body_bytes_max else self.cut(record, time_ns)
 
+    def put_many(
+        self, records: Iterable[Record], tag: str | None, time_ns: int | None
+    ) -> Iterator[Step]:
+        """Put records into the buffer, in blocks, and say after each how far it has come.
+
+        Says so too where there is no space; nothing more is done until the caller goes on.
+
+        Raises:
+            ClientClosed: The client takes no more records.
+        """
+        tag = self.route(tag)
+        before = 0
+        rest = iter(records)
+        while block := list(islice(rest, BLOCK_RECORDS_MAX)):
+            bodies, cut = self._pack_block(block, _now_ns() if time_ns is None else time_ns)
+            at = 0
+            try:
+                while True:
+                    kept, outcome = self._offer_many(tag, bodies[at:] if at else bodies)
+                    at += kept
+                    if at == len(bodies):
+                        break
+                    if outcome is Outcome.CLOSED:
+                        error = ClientClosed()
+                        error.records_accepted = before + at
+                        raise error
+                    yield Step(before + at, bodies[at])
+                    at += 1
+            finally:  # also where the caller does not go on, and sends the rest again
+                self._counters.truncated += sum(each < at for each in cut)
+            before += at
+            yield Step(before, None)
+
+    def _pack_block(self, records: list[Record], time_ns: int) -> tuple[list[bytes], list[int]]:
+        """Return the beginnings of the entries of these records, and which had to be cut."""
+        if self._redact is None:
+            bodies = pack_records(records, time_ns, self.extra_fields, self.also_reserved)
+        else:
+            fields, reserved = self.extra_fields, self.also_reserved
+            bodies = [self.pack(each, time_ns, fields, reserved) for each in records]
+        cut: list[int] = []
+        if max(map(len, bodies)) > self._body_bytes_max:
+            cut = [at for at, body in enumerate(bodies) if len(body) > self._body_bytes_max]
+            for at in cut:
+                bodies[at] = self._cut(records[at], time_ns)
+        return bodies, cut
+
     def cut(self, record: Record, time_ns: int) -> bytes:
         """Return the beginning of the entry of a record that is too large to send, and count it."""
-        record = _redacted(self._redact, record)
-        body = pack_truncated(
-            record, time_ns, self._body_bytes_max, self.extra_fields, self.also_reserved
-        )
+        body = self._cut(record, time_ns)
         self._counters.truncated += 1
         return body
+
+    def _cut(self, record: Record, time_ns: int) -> bytes:
+        record = _redacted(self._redact, record)
+        return pack_truncated(
+            record, time_ns, self._body_bytes_max, self.extra_fields, self.also_reserved
+        )
 
     def text_packer(self, text_key: str, name_keys: tuple[str, str]) -> TextPacker | None:
         """Return what packs records of a text and two names.

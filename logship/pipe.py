@@ -12,12 +12,14 @@ import os
 import select
 import signal
 import time
+from itertools import islice
 from types import FrameType
 
 from logship.background import BackgroundClient
 from logship.buffer.counters import DrainReport
 from logship.drain import DrainPlan
 from logship.errors import BufferFull
+from logship.intake import BLOCK_RECORDS_MAX
 from logship.lines import LineSplitter, record_of_line
 from logship.process.clock import Started, StopClock
 from logship.settings import Settings
@@ -70,20 +72,23 @@ class Pipe:
         return None
 
     def _ship(self, lines: list[bytes]) -> None:
-        for line in lines:
-            record = record_of_line(line, self._source, self._message_key)
-            if not self._send(record):
+        rest = iter(lines)
+        while block := list(islice(rest, BLOCK_RECORDS_MAX)):
+            records = [record_of_line(each, self._source, self._message_key) for each in block]
+            for record in records[self._send(records) :]:
                 self._client.emit(record)  # no time to wait for space: the overflow policy's
 
-    def _send(self, record: dict[str, object]) -> bool:
-        """Send, waiting for space while there is time; tell whether the record is in."""
-        while not self._time_is_up():
+    def _send(self, records: list[dict[str, object]]) -> int:
+        """Send, waiting for space while there is time; tell how many of the records are in."""
+        sent = 0
+        while sent < len(records) and not self._time_is_up():
             try:
-                self._client.send(record, timeout=_CHECK_SECONDS)
-            except BufferFull:
-                continue
-            return True
-        return False
+                self._client.send_many(records[sent:], timeout=_CHECK_SECONDS)
+            except BufferFull as full:
+                sent += full.records_accepted
+            else:
+                sent = len(records)
+        return sent
 
     def _time_is_up(self) -> bool:
         deadline = self._clock.deadline_seconds

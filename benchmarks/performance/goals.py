@@ -14,7 +14,7 @@ from benchmarks.performance.results import Key, Results
 from benchmarks.performance.serving import COUNTING, EMBEDDED
 from benchmarks.performance.start import BASE, IMPORTING
 from benchmarks.performance.statistics import Spread
-from benchmarks.performance.throughput import ENCODING, NOWHERE, SINK
+from benchmarks.performance.throughput import ENCODING, MANY, NOWHERE, SINK
 from benchmarks.sidecars import KINDS
 from benchmarks.table import ruled_table
 
@@ -116,7 +116,7 @@ def _value(measure: str, key: Key, scale: float = 1.0) -> Find:
     return find
 
 
-def _throughput(server: str, against: tuple[str, str]) -> Find:
+def _throughput(server: str, against: tuple[str, str], subject: str = "logship") -> Find:
     """Compare the rate into a server; `fluentd` also stands for `fluentd:NAME`."""
 
     def is_meant(case: str) -> bool:
@@ -129,7 +129,7 @@ def _throughput(server: str, against: tuple[str, str]) -> Find:
         named = {key.case for key in measured.all_keys() if is_meant(key.case)}
         for case in sorted(named):
             rival = Key("records_per_second", against[0], against[1] or case)
-            return measured.ratio(Key("records_per_second", "logship", case), rival)
+            return measured.ratio(Key("records_per_second", subject, case), rival)
         return None
 
     return find
@@ -146,39 +146,48 @@ def _latency(place: str) -> Find:
 _PEER = "fluent-logger"
 _SHARE = "shipper_cpu_share"
 
+_WAYS = (("logship", "one record a call"), (MANY, "100 records a call"))
+_SERVERS = (
+    (EMBEDDED, "the embedded receiver, lines to /dev/null"),
+    (COUNTING, "the embedded receiver that only counts"),
+    ("fluent-bit", "Fluent Bit"),
+)
+
+
+def _throughput_goals() -> list[Goal]:
+    """Return the goals of throughput, each for both ways of handing records over."""
+    against_peer = [
+        Goal(
+            f"acked throughput into {said}, {way}, against fluent-logger's unacked rate into a raw "
+            "socket sink",
+            *(6, 10, HIGHER),
+            _throughput(server, (_PEER, SINK), subject),
+        )
+        for server, said in _SERVERS
+        for subject, way in _WAYS
+    ]
+    into_fluentd = [
+        Goal(
+            f"into Fluentd with a file buffer, {way}, against what it takes in from fluent-logger",
+            *(2.8, 4, HIGHER),
+            _throughput("fluentd", (_PEER, ""), subject),
+        )
+        for subject, way in _WAYS
+    ]
+    against_ceiling = [
+        Goal(
+            f"acked throughput into {said}, {way}, against the encode ceiling",
+            *(0.45, 0.7, HIGHER),
+            _throughput(server, (ENCODING, NOWHERE), subject),
+        )
+        for server, said in _SERVERS[:2]
+        for subject, way in _WAYS
+    ]
+    return [*against_peer, *into_fluentd, *against_ceiling]
+
+
 GOALS = (
-    Goal(
-        "acked throughput into the embedded receiver, lines to /dev/null, against fluent-logger's "
-        "unacked rate into a raw socket sink",
-        *(6, 10, HIGHER),
-        _throughput(EMBEDDED, (_PEER, SINK)),
-    ),
-    Goal(
-        "the same into the embedded receiver that only counts",
-        *(6, 10, HIGHER),
-        _throughput(COUNTING, (_PEER, SINK)),
-    ),
-    Goal(
-        "the same into Fluent Bit",
-        *(6, 10, HIGHER),
-        _throughput("fluent-bit", (_PEER, SINK)),
-    ),
-    Goal(
-        "into Fluentd with a file buffer, against what it takes in from fluent-logger",
-        *(2.8, 4, HIGHER),
-        _throughput("fluentd", (_PEER, "")),
-    ),
-    Goal(
-        "acked throughput into the embedded receiver, lines to /dev/null, against the encode "
-        "ceiling",
-        *(0.45, 0.7, HIGHER),
-        _throughput(EMBEDDED, (ENCODING, NOWHERE)),
-    ),
-    Goal(
-        "the same into the embedded receiver that only counts",
-        *(0.45, 0.7, HIGHER),
-        _throughput(COUNTING, (ENCODING, NOWHERE)),
-    ),
+    *_throughput_goals(),
     Goal(
         "a `logging` call, against a handler that does nothing",
         *(1.6, 1.35, LOWER),

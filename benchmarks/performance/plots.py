@@ -23,11 +23,12 @@ from benchmarks.performance.serving import COUNTING, EMBEDDED
 from benchmarks.performance.start import ALONE, BASE, UNDER_RUN
 from benchmarks.performance.statistics import Spread
 from benchmarks.performance.tables import figures_of, rows_of, shown
-from benchmarks.performance.throughput import AIOFLUENT, ENCODING, PREPARED
+from benchmarks.performance.throughput import AIOFLUENT, ENCODING, MANY, PREPARED
 
 _COLOURS = {
     "logship": 0,
     UNDER_RUN: 0,
+    MANY: 0,
     "logship-spool": 1,
     "fluent-logger": 2,
     "fluent-logger-async": 3,

@@ -25,7 +25,8 @@ ENCODING = "encode ceiling"
 PREPARED = "bare socket"
 AIOFLUENT = "aiofluent"
 NOWHERE = "no server"
-OURS = ("logship", "logship-spool")
+MANY = "logship-many"
+OURS = ("logship", MANY, "logship-spool")
 PEERS = ("fluent-logger", "fluent-logger-async")
 NO_LIMIT = 1 << 60
 
@@ -62,6 +63,8 @@ _NOTES = (
     "One thread sends the same record of 400 characters, stamped; buffer 64 MiB. The embedded "
     "receiver decodes, makes a JSON line a record and writes to /dev/null; the one that counts "
     "(`logship receive --count`) makes no lines.",
+    "logship-many hands over 100 records a call (`send_many`), as `logship run` and `logship pipe` "
+    "do with the lines of one read; all others hand over one.",
     "fluent-logger and aiofluent have no acks: into the raw socket sink their rate is what the "
     "kernel took; into a server, until that server has read everything.",
     "Server CPU is what was used until the last ack: a server that flushes later is not done.",
@@ -80,7 +83,7 @@ def _runs(job: Job, python: str | None) -> list[Run]:
     """Return who ships where; whoever is compared stands beside his rival."""
     runs = [Run(ENCODING, NOWHERE)]
     for server in job.servers:
-        runs.append(Run("logship", server))
+        runs += [Run("logship", server), Run(MANY, server)]
         rivals = _rivals(SINK if server in (EMBEDDED, COUNTING) else server)
         runs += [run for run in rivals if run not in runs]
         runs += [Run("logship-spool", server), Run(PREPARED, server)]

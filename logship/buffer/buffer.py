@@ -29,11 +29,12 @@ import os
 import sys
 import threading
 import time
+from bisect import bisect_right
 from collections import Counter, deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager
 from enum import Enum, auto
-from itertools import chain
+from itertools import accumulate, chain
 from typing import Concatenate, Literal, NamedTuple, ParamSpec, TypeVar
 
 from logship.buffer.chunk import (
@@ -363,6 +364,81 @@ class Buffer:
             self._wake_to_be_sure()
             raise
         return self._offer(tag, body)
+
+    def offer_many(self, tag: str, bodies: Sequence[bytes]) -> tuple[int, Outcome]:
+        """Offer entries one after the other, until one finds no place.
+
+        Args:
+            tag: The route of all of them.
+            bodies: Each as of `offer`.
+
+        Returns:
+            How many of them, from the first, were accepted; and what `offer` said of the next one,
+            `ACCEPTED` where there is none.
+        """
+        kept = 0
+        while kept < len(bodies):
+            by_lane = self._put_in_lane(tag, bodies[kept:] if kept else bodies)
+            kept += by_lane
+            if not by_lane:
+                outcome = self._offer(tag, bodies[kept])  # which opens a lane for the others
+                if outcome is not _ACCEPTED:
+                    return kept, outcome
+                kept += 1
+        return kept, _ACCEPTED
+
+    def _put_in_lane(self, tag: str, bodies: Sequence[bytes]) -> int:
+        """Put the first of these entries into the tag's lane at once, and return how many.
+
+        As many as it has room and digits for; none where there is no lane, or somebody comes in
+        between. All that `offer` says of lanes holds here.
+        """
+        lanes = self._lanes
+        chunk = lanes.get(tag)
+        if chunk is None:
+            return 0
+        stream, size, suffix = chunk.stream, chunk.size, chunk.lane_suffix
+        number = stream.next_number
+        at = number - chunk.lane_number
+        entries = [
+            body + suffix + digits
+            for body, digits in zip(bodies, chunk.lane_digits[at : at + len(bodies)], strict=False)
+        ]
+        data = b"".join(entries)
+        room = chunk.lane_bytes_max - size
+        if len(data) > room:
+            fitting = bisect_right(list(accumulate(map(len, entries))), room)
+            entries = entries[:fitting]
+            data = b"".join(entries)
+        count = len(entries)
+        if not count:
+            return 0
+        begin = chunk.payload_at + size
+        size += len(data)
+        end = chunk.payload_at + size
+        place = slice(begin, end) if _ALLOCATIONS_COLLECT else None
+        words = chunk.words
+        if words is not None:
+            word = (chunk.entries + number - chunk.last + count - 1) * ONE_ENTRY + size
+        try:
+            # As in `offer`: nobody comes in between from here to the return.
+            if self._lanes is lanes and stream.next_number == number and not self._deferred:
+                if place is None:
+                    chunk.mapping[begin:end] = data
+                else:
+                    chunk.mapping[place] = data
+                if words is not None:
+                    words[chunk.commit_index] = word
+                chunk.size = size
+                stream.next_number = number + count
+                self.counters.accepted += count
+                return count
+        except BaseException:  # no memory, or the mapping is closed
+            self._torn = True
+            self._left_lanes, self._lanes = lanes, _NO_LANES
+            self._wake_to_be_sure()
+            raise
+        return 0
 
     def _offer(self, tag: str, body: bytes) -> Outcome:
         """Do as `offer` does, in a critical section, and open the lanes for those to come."""

@@ -11,11 +11,14 @@ from __future__ import annotations
 import dataclasses
 import os
 import time
+from collections import deque
 from collections.abc import Callable
+from itertools import islice, takewhile
 
 from logship.background import BackgroundClient
 from logship.buffer.counters import DrainReport
 from logship.drain import DrainPlan
+from logship.intake import BLOCK_RECORDS_MAX
 from logship.settings import Settings
 from logship.supervisor.inlet import Inlet, Read
 from logship.tasknews import TaskNews
@@ -54,15 +57,17 @@ class Shipping:
         """
         records = inlet.records
         while records:
-            if self._put(records[0]):
+            if count := self._put(_of_one_time(records)):
                 self._waits, self._outage_ends_seconds = False, None
             elif self._may_wait(give_up_seconds):
                 self._waits = True
                 return
             else:
+                count = 1
                 time_ns, record = records[0]
                 self.client.emit(record, time_ns=time_ns)  # by the overflow policy
-            records.popleft()
+            for _ in range(count):
+                records.popleft()
 
     def retry_seconds(self) -> float | None:
         """Return how long the main loop may wait at most; None where nothing waits for space."""
@@ -89,8 +94,10 @@ class Shipping:
         line = f"logship run: {text}\n"
         self.client.last_resort.write_in_turn(line.encode("utf-8", "backslashreplace"))
 
-    def _put(self, read: Read) -> bool:
-        return self.client.client.send_now(read.record, None, read.time_ns)
+    def _put(self, reads: list[Read]) -> int:
+        """Put these into the buffer as far as there is space, and tell how many that was."""
+        records = [each.record for each in reads]
+        return self.client.client.send_now(records, None, reads[0].time_ns)
 
     def _may_wait(self, give_up_seconds: float | None) -> bool:
         now = time.monotonic()
@@ -104,3 +111,10 @@ class Shipping:
     def _on_progress(self) -> None:
         if self._waits:
             self._wake()
+
+
+def _of_one_time(records: deque[Read]) -> list[Read]:
+    """Return the first records, as many as were read at the same time."""
+    time_ns = records[0].time_ns
+    same = takewhile(lambda each: each.time_ns == time_ns, records)
+    return list(islice(same, BLOCK_RECORDS_MAX))

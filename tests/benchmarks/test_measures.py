@@ -15,7 +15,7 @@ from benchmarks.performance.measures import MEASURES
 from benchmarks.performance.results import Key, Measured
 from benchmarks.performance.serving import COUNTING, EMBEDDED, serving
 from benchmarks.performance.start import ALONE, BASE, IMPORTING, RUNNING, UNDER_RUN
-from benchmarks.performance.throughput import ENCODING, NOWHERE, PREPARED, SINK
+from benchmarks.performance.throughput import ENCODING, MANY, NOWHERE, PREPARED, SINK
 
 
 @pytest.fixture
@@ -44,9 +44,11 @@ def test_throughput_of_everybody_and_the_ceilings(job: Job) -> None:
     assert rates >= {
         (ENCODING, NOWHERE),
         ("logship", "embedded"),
+        (MANY, "embedded"),
         ("logship-spool", "embedded"),
         (PREPARED, "embedded"),
         ("logship", COUNTING),
+        (MANY, COUNTING),
         (PREPARED, COUNTING),
         ("fluent-logger", SINK),
         ("fluent-logger-async", SINK),
@@ -57,7 +59,7 @@ def test_throughput_of_everybody_and_the_ceilings(job: Job) -> None:
     results = {"throughput": measured}
     into = [each for each in verdicts(results) if "into the embedded receiver" in each.goal.text]
     found = [each.spread.median for each in into if each.spread is not None]
-    assert len(set(found)) == len(found) == 4, "each receiver has a verdict of its own"
+    assert len(set(found)) == len(found) == 8, "each way into each has a verdict of its own"
 
 
 def test_the_cost_of_a_call(job: Job) -> None:

@@ -324,6 +324,64 @@ async def test_send_does_not_wait_on_an_event_loops_thread(
         client.send(LARGE)
 
 
+def some(count: int) -> list[dict[str, str]]:
+    """Return records that can be told apart."""
+    return [{"message": f"{number} {'x' * 1000}"} for number in range(count)]
+
+
+def test_many_at_once_wait_for_space(client: BackgroundClient, sidecar: Sidecar) -> None:
+    sidecar.acks = False
+    sender = Later(lambda: client.send_many(iter(some(500))))
+    wait_until(waits_for_space(client), "it waits")
+    assert not sender.is_done
+    sidecar.acks = True
+    sidecar.release_acks()
+    assert sender.join() is None
+    assert client.flush(20).all_acked
+    assert messages(sidecar) == [each["message"] for each in some(500)]
+
+
+def test_many_at_once_with_a_timeout_say_how_many_were_accepted(
+    client: BackgroundClient, sidecar: Sidecar
+) -> None:
+    sidecar.acks = False
+    with pytest.raises(BufferFull, match=r"within 0\.02 s") as full:
+        client.send_many(some(500), timeout=0.02)
+    accepted = full.value.records_accepted
+    assert 0 < accepted < 500
+    sidecar.acks = True
+    sidecar.release_acks()
+    client.send_many(some(500)[accepted:])
+    assert client.flush(20).all_acked
+    assert messages(sidecar) == [each["message"] for each in some(500)]
+
+
+async def test_many_at_once_do_not_wait_on_an_event_loops_thread(
+    client: BackgroundClient, sidecar: Sidecar
+) -> None:
+    sidecar.acks = False
+    with pytest.raises(BufferFull, match="event loop") as full:
+        client.send_many(some(500))
+    assert full.value.records_accepted == client.client.buffer.counters.accepted > 0
+
+
+def test_many_at_once_of_many_threads_arrive_once(
+    client: BackgroundClient, sidecar: Sidecar
+) -> None:
+    def send(thread: int) -> None:
+        for first in range(0, 600, 50):
+            numbers = range(first, first + 50)
+            client.send_many([{"message": f"{thread}:{number}"} for number in numbers])
+
+    assert in_threads(5, send) == [None] * 5
+    assert client.flush(20).all_acked
+    arrived = messages(sidecar)
+    for thread in range(5):
+        own = [each for each in arrived if each.startswith(f"{thread}:")]
+        assert own == [f"{thread}:{number}" for number in range(600)]
+    assert len(arrived) == 3000
+
+
 def test_a_record_that_is_cut_and_waits_for_space_is_counted_once(
     client: BackgroundClient, sidecar: Sidecar
 ) -> None:
@@ -351,18 +409,25 @@ def test_a_text_that_is_larger_than_the_buffer_is_cut(
     assert client.client.buffer.counters.truncated == 1
 
 
-def turns_given(client: BackgroundClient, monkeypatch: pytest.MonkeyPatch, records: int) -> int:
+def turns_given(
+    client: BackgroundClient, monkeypatch: pytest.MonkeyPatch, records: int, at_once: int = 1
+) -> int:
     turns: list[float] = []
     monkeypatch.setattr("logship.background.time.sleep", turns.append)
-    for _ in range(records):
-        client.send({"message": "x" * 50})
+    record = {"message": "x" * 50}
+    for _ in range(0, records, at_once):
+        if at_once == 1:
+            client.send(record)
+        else:
+            client.send_many([record] * at_once)
     return len(turns)
 
 
+@pytest.mark.parametrize("at_once", [1, 10])
 def test_a_sender_lets_the_shipper_have_the_interpreter_once_a_chunk(
-    client: BackgroundClient, monkeypatch: pytest.MonkeyPatch
+    client: BackgroundClient, monkeypatch: pytest.MonkeyPatch, at_once: int
 ) -> None:
-    turns = turns_given(client, monkeypatch, 40)
+    turns = turns_given(client, monkeypatch, 40, at_once)
     assert 0 < turns <= client.client.buffer.chunks_opened
 
 

@@ -57,6 +57,11 @@ def offer_to_a_closed_buffer(buffer: Buffer, _: Sink) -> Callable[[], object]:
     return lambda: buffer.offer("open", body(50))
 
 
+def offer_several(buffer: Buffer, _: Sink) -> Callable[[], object]:
+    bodies = [body(50), body(51, 400), body(52)]
+    return lambda: buffer.offer_many("open", bodies)
+
+
 def burn(buffer: Buffer, _: Sink) -> Callable[[], object]:
     return lambda: buffer.burn("open", body(50), OVERFLOW_REASON)
 
@@ -132,10 +137,11 @@ def report(buffer: Buffer, _: Sink) -> Callable[[], object]:
 
 SCENES = [
     offer_first, offer_next, offer_that_seals, offer_after_gaps, offer_that_ends_a_stream,
-    offer_to_a_full_buffer, offer_to_a_closed_buffer, burn, spill_burned, drop_sealed, drop_open,
-    take, release, split, quarantine, seal_due, seal_all, next_deadline, when_space, close, report,
+    offer_several, offer_to_a_full_buffer, offer_to_a_closed_buffer, burn, spill_burned,
+    drop_sealed, drop_open, take, release, split, quarantine, seal_due, seal_all, next_deadline,
+    when_space, close, report,
 ]  # fmt: skip
-OFFERS = SCENES[:5]
+OFFERS = SCENES[:6]
 
 
 @pytest.fixture(autouse=True)

@@ -11,6 +11,7 @@ import inspect
 import mmap
 import sys
 import threading
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from logship.buffer.buffer import Buffer, Outcome
 from logship.buffer.chunk import SPARE_BLOCKS_MAX, Chunk, MemoryChunk, MemoryStorage
 from logship.buffer.mapped import SpoolChunk
 from logship.buffer.stream import Stream
+from logship.protocol.entries import pack_record
 from tests.spool.spools import WatchedFiles, buffer_on, offer, read_files, storage_in
 from tests.unit.accounts import Sink, a_buffer, body, check
 
@@ -33,14 +35,18 @@ BREAKS = ("CALL", "PRECALL", "RESUME", "JUMP_BACKWARD", "FOR_ITER", "BUILD_", "S
 """Instructions at which another thread, a signal handler or a collection may come in."""
 
 
-def instructions_of_the_commit() -> list[dis.Instruction]:
+COMMITS = [(Buffer.offer, "return _ACCEPTED"), (Buffer._put_in_lane, "return count")]
+"""Whoever puts entries into a lane, and what stands behind the last assignment."""
+
+
+def instructions_of_the_commit(method: Callable[..., Any], last: str) -> list[dis.Instruction]:
     """Return those between the last look at the lanes and the return."""
-    lines, first = inspect.getsourcelines(Buffer.offer)
+    lines, first = inspect.getsourcelines(method)
     begin = next(n for n, line in enumerate(lines, first) if "self._lanes is lanes" in line)
-    end = next(n for n, line in enumerate(lines, first) if "return _ACCEPTED" in line)
+    end = next(n for n, line in enumerate(lines, first) if last in line)
     line = 0
     found = []
-    for each in dis.get_instructions(Buffer.offer):
+    for each in dis.get_instructions(method):
         if each.positions is not None and each.positions.lineno is not None:
             line = each.positions.lineno
         if begin <= line <= end:
@@ -48,10 +54,13 @@ def instructions_of_the_commit() -> list[dis.Instruction]:
     return found
 
 
-def test_nobody_can_come_between_the_assignments_of_a_lane() -> None:
-    found = instructions_of_the_commit()
+@pytest.mark.parametrize(("method", "last"), COMMITS, ids=["one", "many"])
+def test_nobody_can_come_between_the_assignments_of_a_lane(
+    method: Callable[..., Any], last: str
+) -> None:
+    found = instructions_of_the_commit(method, last)
     if buffer_module._ALLOCATIONS_COLLECT:  # then a place was made before, and that line is not run
-        lines, first = inspect.getsourcelines(Buffer.offer)
+        lines, first = inspect.getsourcelines(method)
         other = next(n for n, line in enumerate(lines, first) if "[begin:end]" in line)
         found = [each for each in found if each.positions is None or each.positions.lineno != other]
     assert len(found) > 40
@@ -85,6 +94,68 @@ def test_records_in_lanes_are_numbered_and_counted(monkeypatch: pytest.MonkeyPat
     assert buffer.counters.accepted == 400
     assert [each.accepted for each in buffer.report("", 0.0).streams] == [200, 200]
     check(buffer, sink.acked)
+
+
+def test_many_at_once_need_a_section_once_a_chunk(monkeypatch: pytest.MonkeyPatch) -> None:
+    buffer = a_buffer(bytes_max=1 << 20, chunk_bytes_max=10_000)
+    sink = Sink(buffer)
+    sections: list[bytes] = []
+    offer = Buffer._offer
+
+    def noted(self: Buffer, tag: str, body: bytes) -> Outcome:
+        sections.append(body)
+        return offer(self, tag, body)
+
+    monkeypatch.setattr(Buffer, "_offer", noted)
+    bodies = [body(number) for number in range(3000)]
+    for first in range(0, 3000, 500):
+        assert buffer.offer_many("t", bodies[first : first + 500]) == (500, Outcome.ACCEPTED)
+    chunks = len(buffer.unsettled())
+    assert chunks > 20
+    assert len(sections) <= 2 * chunks + 4  # and one more each thousand numbers
+    check(buffer, sink.acked)
+    sink.drain()
+    assert [each["n"] for each in sink.acked] == [*range(3000)]
+
+
+def test_many_at_once_end_where_the_buffer_is_full() -> None:
+    buffer = a_buffer(bytes_max=3000, chunk_bytes_max=1000)
+    sink = Sink(buffer)
+    bodies = [body(number) for number in range(100)]
+    kept, outcome = buffer.offer_many("t", bodies)
+    assert outcome is Outcome.FULL
+    assert buffer.offer("t", bodies[kept]) is Outcome.FULL
+    assert buffer.bytes_held <= 3000
+    sink.drain()
+    assert [each["n"] for each in sink.acked] == [*range(kept)]
+    assert buffer.offer_many("t", []) == (0, Outcome.ACCEPTED)
+
+
+def test_many_at_once_end_where_one_is_too_large_or_intake_is_closed() -> None:
+    buffer = a_buffer(body_bytes_max=400)
+    sink = Sink(buffer)
+    bodies = [body(0), body(1), body(2, 500), body(3)]
+    assert buffer.offer_many("t", bodies) == (2, Outcome.TOO_LARGE)
+    buffer.close_intake()
+    assert buffer.offer_many("t", bodies) == (0, Outcome.CLOSED)
+    assert buffer.counters.refused == 1
+    check(buffer, sink.acked)
+
+
+@pytest.mark.parametrize("stamp_key", ["logship_id", None], ids=["stamped", "not stamped"])
+def test_many_at_once_lie_there_as_if_offered_one_by_one(stamp_key: str | None) -> None:
+    one_by_one, at_once = (
+        a_buffer(stamp_key=stamp_key, random_bytes=bytes, bytes_max=1 << 20, chunk_bytes_max=5000)
+        for _ in range(2)
+    )
+    bodies = [body(n, n * 7 % 90, stamped=stamp_key is not None) for n in range(2500)]
+    for each in bodies:
+        assert one_by_one.offer("t", each) is Outcome.ACCEPTED
+    assert at_once.offer_many("t", bodies[:1300]) == (1300, Outcome.ACCEPTED)
+    assert at_once.offer_many("t", bodies[1300:]) == (1200, Outcome.ACCEPTED)
+    chunks = [[bytes(c.data) for c in b.unsettled()] for b in (one_by_one, at_once)]
+    assert chunks[0] == chunks[1]
+    assert one_by_one.report("", 0.0) == at_once.report("", 0.0)
 
 
 def test_a_lane_ends_where_the_chunk_or_the_buffer_is_full() -> None:
@@ -142,8 +213,9 @@ def test_no_lane_is_opened_under_a_tracer() -> None:
     assert seen == []
 
 
+@pytest.mark.parametrize("at_once", [1, 20], ids=["one by one", "many at once"])
 @pytest.mark.parametrize("ships", [True, False], ids=["a shipper", "no shipper"])
-def test_threads_in_lanes(ships: bool) -> None:
+def test_threads_in_lanes(ships: bool, at_once: int) -> None:
     """With a shipper, sections close the lanes in the middle of whatever the others do."""
     threads_count, each_count = 6, 4000
     buffer = a_buffer(bytes_max=1 << 30, chunk_bytes_max=4000 if ships else 1 << 30)
@@ -151,9 +223,13 @@ def test_threads_in_lanes(ships: bool) -> None:
     done = threading.Event()
 
     def produce(thread: int) -> None:
-        for number in range(each_count):
-            entry = body(thread * each_count + number)
-            assert buffer.offer("odd" if thread % 2 else "even", entry) is Outcome.ACCEPTED
+        tag = "odd" if thread % 2 else "even"
+        for number in range(0, each_count, at_once):
+            bodies = [body(thread * each_count + number + n) for n in range(at_once)]
+            if at_once == 1:
+                assert buffer.offer(tag, bodies[0]) is Outcome.ACCEPTED
+            else:
+                assert buffer.offer_many(tag, bodies) == (at_once, Outcome.ACCEPTED)
 
     def ship() -> None:
         while ships and not done.is_set():
@@ -202,6 +278,31 @@ def test_a_record_that_comes_in_between_takes_the_number() -> None:
     assert [each["n"] for each in sink.acked] == [0, 1, 2]
 
 
+class InterruptingList(list[bytes]):
+    """Entries during whose offer another one comes in, when the lane has been looked at."""
+
+    buffer: Buffer
+    inner: list[bytes]
+
+    def __len__(self) -> int:
+        if self.inner and sys._getframe(1).f_code is Buffer._put_in_lane.__code__:
+            assert self.buffer.offer("t", self.inner.pop()) is Outcome.ACCEPTED
+        return super().__len__()
+
+
+def test_a_record_that_comes_in_between_takes_the_number_of_many() -> None:
+    buffer = a_buffer()
+    sink = Sink(buffer)
+    buffer.offer("t", body(0))
+    outer = InterruptingList([body(2), body(3)])
+    outer.buffer, outer.inner = buffer, [body(1)]
+    assert buffer.offer_many("t", outer) == (2, Outcome.ACCEPTED)
+    assert outer.inner == []
+    check(buffer, sink.acked)
+    sink.drain()
+    assert [each["n"] for each in sink.acked] == [0, 1, 2, 3]
+
+
 class NoMemory(bytearray):
     """A chunk's memory that cannot grow in the middle of an entry."""
 
@@ -217,7 +318,15 @@ def fill(buffer: Buffer) -> None:
         buffer.offer("t", body(number))
 
 
-def test_a_lane_in_which_memory_ran_out_leaves_nothing_behind() -> None:
+def fill_many_at_once(buffer: Buffer) -> None:
+    for number in range(1, 100, 3):
+        buffer.offer_many("t", [body(number), body(number + 1), body(number + 2)])
+
+
+@pytest.mark.parametrize("fill", [fill, fill_many_at_once])
+def test_a_lane_in_which_memory_ran_out_leaves_nothing_behind(
+    fill: Callable[[Buffer], None],
+) -> None:
     buffer = a_buffer(chunk_bytes_max=100_000)
     sink = Sink(buffer)
     buffer.offer("t", body(0))
@@ -258,6 +367,12 @@ def test_a_crash_behind_each_store_of_a_lane_leaves_whole_records(tmp_path: Path
         assert offer(buffer, str(number))
         assert crashes[-1] == number + 1
     assert len(crashes) > 2 * 19
+    assert crashes == sorted(crashes)
+    del crashes[:]
+    for number in range(20, 50, 5):
+        bodies = [pack_record({"message": str(number + n), "pad": ""}, 1) for n in range(5)]
+        assert buffer.offer_many("tag", bodies) == (5, Outcome.ACCEPTED)
+        assert crashes[-1] == number + 5
     assert crashes == sorted(crashes)
 
 

@@ -68,6 +68,24 @@ class Model(RuleBasedStateMachine):
         else:
             assert outcome is Outcome.FULL
 
+    @rule(tag=TAGS, sizes=st.lists(st.sampled_from([0, 20, 150, 600]), max_size=9))
+    def offer_many(self, tag: str, sizes: list[int]) -> None:
+        numbers = range(self.next + 1, self.next + 1 + len(sizes))
+        bodies = [body(n, size) for n, size in zip(numbers, sizes, strict=True)]
+        self.next += len(sizes)
+        kept, outcome = self.buffer.offer_many(tag, bodies)
+        self.kept.update(numbers[:kept])
+        if outcome is Outcome.CLOSED:
+            assert self.closed
+            self.refused += 1
+        elif outcome is Outcome.FULL:
+            rest = len(bodies[kept]) + len("logship_id") + 25
+            assert self.buffer.bytes_held + rest > self.buffer.bytes_max
+        else:
+            assert outcome is Outcome.ACCEPTED
+            assert kept == len(bodies)
+        assert not (kept and self.closed)
+
     @rule(tag=TAGS)
     def burn(self, tag: str) -> None:
         self.next += 1

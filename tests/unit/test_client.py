@@ -302,6 +302,102 @@ async def test_a_cancelled_send_leaves_nothing_behind(client: Client, sidecar: S
         sidecar.reachable = True
 
 
+def some(first: int, count: int, characters: int = 100) -> list[dict[str, str]]:
+    """Return records that can be told apart."""
+    return [{"message": f"{number} {'x' * characters}"} for number in range(first, first + count)]
+
+
+@pytest.mark.parametrize("given", [list, tuple, iter])
+async def test_many_at_once_arrive_in_order(client: Client, sidecar: Sidecar, given: Any) -> None:
+    records = some(0, 1000)
+    async with client:
+        await client.send_many(given(records), tag="several", time_ns=5_000_000_007)
+        await client.send_many([])
+    assert messages(sidecar) == [each["message"] for each in records]
+    arrived = [each for each in sidecar.delivered if "logship_end" not in each.record]
+    assert {(each.tag, each.time_ns) for each in arrived} == {("several", 5_000_000_007)}
+
+
+async def test_many_at_once_wait_for_space(client: Client, sidecar: Sidecar) -> None:
+    sidecar.acks = False
+    async with client:
+        sending = asyncio.ensure_future(client.send_many(some(0, 1000, 1000)))
+        await until(lambda: client.buffer._space_callbacks, "it waits")
+        assert not sending.done()
+        sidecar.acks = True
+        sidecar.release_acks()
+        await sending
+        assert (await client.flush(20)).all_acked
+    assert messages(sidecar) == [each["message"] for each in some(0, 1000, 1000)]
+
+
+async def test_many_at_once_let_the_loop_have_its_turn(client: Client, sidecar: Sidecar) -> None:
+    """Not more often than a chunk is filled, and not less often than a block of them is sent."""
+    async with client:
+        await client.send_many(some(0, 1))
+        turns: list[int] = []
+        sending = asyncio.ensure_future(client.send_many(some(1, 2000, 10)))
+        while not sending.done():
+            turns.append(client.buffer.counters.accepted)
+            await asyncio.sleep(0)
+        assert len(turns) > 5
+        assert (await client.flush(20)).all_acked
+
+
+async def test_many_at_once_are_told_how_many_were_accepted(
+    client: Client, sidecar: Sidecar
+) -> None:
+    sidecar.acks = False
+    async with client:
+        sending = asyncio.ensure_future(client.send_many(some(0, 1000, 1000)))
+        await until(lambda: client.buffer._space_callbacks, "it waits")
+        accepted = client.buffer.counters.accepted
+        assert 0 < accepted < 1000
+        await client.close(timeout=0.1)
+        with pytest.raises(ClientClosed) as closed:
+            await sending
+        assert closed.value.records_accepted == accepted
+    with pytest.raises(ClientClosed) as closed:
+        await client.send_many(some(0, 3))
+    assert closed.value.records_accepted == 0
+
+
+async def test_many_at_once_to_a_broken_client(client: Client, sidecar: Sidecar) -> None:
+    sidecar.acks = False
+    async with client:
+        client.break_down("a test")
+        with pytest.raises(BufferFull) as full:
+            await client.send_many(some(0, 1000, 1000))
+        assert full.value.records_accepted == client.buffer.counters.accepted > 0
+
+
+async def test_one_of_many_that_is_too_long_is_cut_and_counted_once(
+    client: Client, sidecar: Sidecar
+) -> None:
+    """Also where what is left of them is sent again."""
+    long = {"message": "y" * 2 * BUFFER_BYTES}
+    sidecar.acks = False
+    async with client:
+        fill(client)
+        assert client.send_now([long], None, None) == 0
+        assert client.buffer.counters.truncated == 0
+        sidecar.acks = True
+        sidecar.hang_up()
+        await client.send_many([{"message": "a"}, long, {"message": "b"}])
+        assert client.buffer.counters.truncated == 1
+        assert (await client.flush(20)).all_acked
+    first, cut, last = sidecar.delivered[-4:-1]
+    assert (first.record["message"], last.record["message"]) == ("a", "b")
+    assert cut.record["logship_truncated"] is True
+
+
+async def test_many_at_once_are_redacted(sidecar: Sidecar, stderr: Stderr) -> None:
+    client = a_client(sidecar, stderr, redact=lambda record: {**record, "message": "withheld"})
+    async with client:
+        await client.send_many(some(0, 3))
+    assert messages(sidecar) == ["withheld"] * 3
+
+
 async def test_after_close_send_raises_and_emit_says_no(client: Client, sidecar: Sidecar) -> None:
     async with client:
         pass
@@ -436,6 +532,13 @@ async def test_emit_never_raises(client: Client, sidecar: Sidecar, record: Any) 
     async with client:
         assert client.emit(record)
     assert len(messages(sidecar)) == 1
+
+
+async def test_a_disabled_client_takes_many(sidecar: Sidecar, stderr: Stderr) -> None:
+    async with a_client(sidecar, stderr, disabled=True) as client:
+        await client.send_many([{"message": "a"}])
+        assert client.send_now([{"message": "a"}, {"message": "b"}], None, None) == 2
+    assert sidecar.connects == 0
 
 
 async def test_a_disabled_client_does_nothing(sidecar: Sidecar, stderr: Stderr) -> None:

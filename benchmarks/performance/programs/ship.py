@@ -21,7 +21,13 @@ FLUSH_SECONDS_MAX = 120.0
 
 
 class Logship:
-    """logship's background client; `finish` waits for the last ack."""
+    """logship's background client; `finish` waits for the last ack.
+
+    Attributes:
+        at_once: How many records a call of `send` is given: where it is one, that, else a list.
+    """
+
+    at_once = 1
 
     def __init__(self, host: str, port: int, spool: str) -> None:
         import logship  # noqa: PLC0415 - the peers' processes must not pay for it
@@ -46,9 +52,20 @@ class Logship:
         self.finish()
 
 
+class LogshipMany(Logship):
+    """The same for whoever has many records at once, as `logship run` has."""
+
+    at_once = 100
+
+    def send(self, records: list[dict[str, Any]]) -> None:  # type: ignore[override]
+        """Hand all of them over in one call."""
+        self._client.send_many(records)
+
+
 class FluentLogger:
     """fluent-logger's sender; `finish` closes it, when the kernel has taken everything."""
 
+    at_once = 1
     module = "fluent.sender"
 
     def __init__(self, host: str, port: int, spool: str) -> None:
@@ -80,6 +97,7 @@ class FluentLoggerAsync(FluentLogger):
 
 SUBJECTS: dict[str, Callable[[str, int, str], Any]] = {
     "logship": Logship,
+    "logship-many": LogshipMany,
     "logship-spool": Logship,
     "fluent-logger": FluentLogger,
     "fluent-logger-async": FluentLoggerAsync,
@@ -90,15 +108,17 @@ def main() -> None:
     """Warm up, then ship for so many seconds."""
     subject, host, port, seconds, spool = sys.argv[1:]
     shipper = SUBJECTS[subject](host, int(port), spool)
-    for _ in range(WARM_UP_RECORDS):
-        shipper.send(RECORD)
+    given = RECORD if shipper.at_once == 1 else [RECORD] * shipper.at_once
+    for _ in range(WARM_UP_RECORDS // shipper.at_once):
+        shipper.send(given)
     shipper.warmed_up()
     begun_ns, cpu_seconds = time.monotonic_ns(), time.process_time()
     until_ns = begun_ns + int(float(seconds) * 1e9)
     records, send = 0, shipper.send
+    calls = BLOCK_RECORDS // shipper.at_once
     while time.monotonic_ns() < until_ns:
-        for _ in range(BLOCK_RECORDS):
-            send(RECORD)
+        for _ in range(calls):
+            send(given)
         records += BLOCK_RECORDS
     shipper.finish()
     figures = {
