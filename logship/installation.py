@@ -134,6 +134,7 @@ class Installation:
         )
         self.watchdog.signals = self.signals
         self.signals.install()
+        fork.hold_back(signal.SIGTERM)
 
     def _take_exceptions(self) -> None:
         """Make uncaught exceptions records, then do what was done with them before."""

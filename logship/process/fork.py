@@ -6,12 +6,19 @@ so that its records would be lost; only a `Finalize` that `register_after_fork` 
 runs there. A child of Celery's pool leaves by `os._exit` before its finalizers: Celery sends its
 signal `worker_process_shutdown` there, and that alone. uWSGI runs none of them, which is why
 `BackgroundClient` looks at a mark of its own as well (see `forkmark`).
+
+A child that gets SIGTERM before these functions have run still has its parent's handlers. The one
+in C wakes the parent's watchdog, which would take the signal for the parent's own; and CPython
+forgets in the child that it came, so that the child would live on. So from right before a fork
+until then that signal waits.
 """
 
 from __future__ import annotations
 
 import os
+import signal
 import sys
+import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -19,15 +26,23 @@ from logship import lateimports, living
 
 _child_ends: list[Callable[[], None]] = []
 _registered_with: dict[str, object] = {}
+_held_back: set[signal.Signals] = set()
+_masks: dict[int, set[int]] = {}
+"""What a thread that forks blocked before, by its identifier, which it keeps in the child."""
 
 
 def register() -> None:
     """Register the hooks for every fork; called once, when `logship` is imported."""
     os.register_at_fork(
         before=_before_fork,
-        after_in_parent=lateimports.after_fork_in_parent,
+        after_in_parent=_after_fork_in_parent,
         after_in_child=_after_fork_in_child,
     )
+
+
+def hold_back(signum: signal.Signals) -> None:
+    """Have a forked child get this signal only when it has let go of its parent."""
+    _held_back.add(signum)
 
 
 def at_multiprocessing_child_end(end: Callable[[], None]) -> None:
@@ -39,12 +54,28 @@ def at_multiprocessing_child_end(end: Callable[[], None]) -> None:
 def _before_fork() -> None:
     lateimports.before_fork()
     _register_with_makers_of_children()
+    if _held_back:
+        # Other threads still take what comes for the parent.
+        _masks[threading.get_ident()] = signal.pthread_sigmask(signal.SIG_BLOCK, _held_back)
+
+
+def _after_fork_in_parent() -> None:
+    lateimports.after_fork_in_parent()
+    _let_signals_in()
 
 
 def _after_fork_in_child() -> None:
     lateimports.after_fork_in_child()
     for client in living.forkable():
         client.after_fork_in_child()
+    _let_signals_in()
+
+
+def _let_signals_in() -> None:
+    """Block no more than before the fork; what has come meanwhile is felt here."""
+    mask = _masks.pop(threading.get_ident(), None)
+    if mask is not None:
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
 
 
 def _register_with_makers_of_children() -> None:

@@ -210,6 +210,58 @@ def test_a_fork_that_runs_no_hooks_is_noticed_by_the_pid(
     _assert_a_stream_each(sidecar.output.verdict(ended), processes=2)
 
 
+def test_a_child_that_is_stopped_as_it_begins_ends_and_its_parent_does_not(
+    programs: Programs, sidecar: Sidecar
+) -> None:
+    """It still has the handlers of its parent, whose watchdog they would wake."""
+    ended = programs.start(
+        """
+        import os, signal, time
+        from application import forever, log, progress
+
+        def strike():
+            held = signal.SIGTERM in signal.pthread_sigmask(signal.SIG_BLOCK, [])
+            progress(f"held back {held}")
+            os.kill(os.getpid(), signal.SIGTERM)
+
+        os.register_at_fork(after_in_child=strike)  # what is registered first runs first
+        import logship
+        from logship.process.watchdog import Watchdog
+
+        noted = []
+        note = Watchdog._note
+        Watchdog._note = lambda self, signum: (noted.append(signum), note(self, signum))
+        logship.install(level="INFO")
+        """,
+        WAIT_FOR_CHILDREN,
+        """
+        from logship import installation
+        watchdog = installation._installation.watchdog
+        log("before the fork")
+        for _ in range(5):
+            child = os.fork()
+            if child == 0:
+                forever()
+            end_of(child)
+        watchdog.wake(0)  # behind whatever they have said
+        while 0 not in noted:
+            time.sleep(0.001)
+        progress(f"noted {noted}")
+        held = signal.SIGTERM in signal.pthread_sigmask(signal.SIG_BLOCK, [])
+        progress(f"held back {held}")
+        log("after the fork")
+        """,
+    ).end()
+    assert ended.returncode == 0
+    assert ended.progress == (
+        *("held back True", "child -15") * 5,
+        "noted [0]",
+        "held back False",
+    )
+    assert len(ended.ledger) == 2
+    _assert_a_stream_each(sidecar.output.verdict(ended), processes=1)
+
+
 def test_multiprocessing_pool_workers_deliver_their_records(
     programs: Programs, sidecar: Sidecar
 ) -> None:
