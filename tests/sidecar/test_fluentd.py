@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import textwrap
 from pathlib import Path
 
@@ -124,7 +125,10 @@ def test_what_was_acknowledged_survives_sigkill(connect: Connect, tmp_path: Path
 
 
 @needs(why_no_fluentd)
-def test_the_standby_steps_in_when_the_aggregator_dies(connect: Connect, tmp_path: Path) -> None:
+@pytest.mark.parametrize("owes_acks", [False, True], ids=["at once", "owing acks"])
+def test_the_second_takes_everything_when_the_aggregator_dies(
+    connect: Connect, tmp_path: Path, owes_acks: bool
+) -> None:
     """What the first had not acknowledged goes to the second; together they have everything."""
     ledger = Ledger()
     with Fluentd(tmp_path / "first") as first, Fluentd(tmp_path / "second") as second:
@@ -139,8 +143,13 @@ def test_the_standby_steps_in_when_the_aggregator_dies(connect: Connect, tmp_pat
 
             with PacedLogging(client, ledger, 300, "x" * 100):
                 wait_until(lambda: first.arrived(ledger.tag) != [], "the first has records", 30)
+                if owes_acks:
+                    first.signal(signal.SIGSTOP)
+                    # Handed on each second, nine of ten times to the first.
+                    until_logged(ledger, 300 * 4)
                 first.kill()
-                wait_until(lambda: second.arrived(ledger.tag) != [], "the second has records", 60)
+                after = until_logged(ledger, 300 * 4)
+                wait_until(lambda: markers_at(ledger, second) >= after, "all go to it", 60)
             assert client.close(timeout=CLOSE_SECONDS_MAX).all_acked
             first.start()  # what it had acknowledged lies in its buffer
             wait_until(
@@ -212,6 +221,13 @@ class Spilled:
         whole = self._text[: self._text.rfind("\n") + 1]  # a long line comes in pieces
         records = [line["record"] for line in json_lines(whole) if "record" in line]
         return [record["marker"] for record in records if "marker" in record]
+
+
+def until_logged(ledger: Ledger, count: int) -> set[str]:
+    """Wait until so many more records are logged, and return their markers."""
+    begin = len(ledger.markers)
+    wait_until(lambda: len(ledger.markers) >= begin + count, f"{count} more are logged", 60)
+    return set(ledger.markers[begin : begin + count])
 
 
 def markers_at(ledger: Ledger, *servers: Fluentd) -> set[str]:
