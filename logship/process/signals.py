@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import os
 import signal
 import sys
@@ -97,6 +98,8 @@ class StopSignals:
                 self._actions[signum] = _Action.NONE
                 signal.signal(signum, self._handler)
         self._watch_swallowed_exits()
+        if callable(self._previous.get(signal.SIGTERM)):
+            self._watch_signals_raised_again()
 
     def owns(self, signum: int) -> bool:
         """Tell whether our handler is the one that would run."""
@@ -245,6 +248,25 @@ class StopSignals:
 
     def _is_unused_child(self) -> bool:
         return os.getpid() != self._parent_pid and not self._is_used()
+
+    def _watch_signals_raised_again(self) -> None:
+        """Notice when the one who had SIGTERM before us means to die by it.
+
+        A uvicorn worker imports the application, and so installs us, when it has its handlers
+        already. After its shutdown it restores what it had found, the default, and raises the
+        signal once more: the kernel would end the process on the spot, with what is in the buffer.
+        """
+        raise_signal = signal.raise_signal
+
+        @functools.wraps(raise_signal)
+        def raise_again(signum: int, /) -> None:
+            if self.was_replaced(signum) and signal.getsignal(signum) is signal.SIG_DFL:
+                self._previous[signum] = signal.SIG_DFL
+                self._actions[signum] = _Action.NONE
+                signal.signal(signum, self._handler)
+            raise_signal(signum)
+
+        signal.raise_signal = raise_again
 
     def _watch_swallowed_exits(self) -> None:
         """Notice when what we raised was swallowed by a destructor or callback."""

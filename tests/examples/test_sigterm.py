@@ -82,6 +82,7 @@ def test_sigterm_in_the_middle_of_load_loses_nothing(
         record_property(name, value)
     assert ended.returncode == framework.status, ended.stderr[-3000:]
     verdict.assert_all_delivered()
+    verdict.assert_all_ended()
     verdict.assert_no_duplicates()
     verdict.assert_a_stream_each()
     assert len(verdict.streams_by_process) >= framework.processes

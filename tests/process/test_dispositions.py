@@ -306,6 +306,39 @@ def test_a_handler_set_later_leaves_the_exit_hook_its_own_budget(
     assert len(verdict.spilled) == 20
 
 
+def test_who_was_there_before_may_restore_the_default_and_raise_the_signal_again(
+    launch: Launch, sidecar: Sidecar
+) -> None:
+    """A uvicorn worker does: it imports the application when it has its handlers already."""
+    program = launch.start("""
+        import signal, time
+        from application import log, progress, ready
+        stop = []
+        found = signal.signal(signal.SIGTERM, lambda signum, frame: stop.append(signum))
+        import logship
+        logship.install(level="INFO", linger_seconds=5.0)
+        try:
+            ready()
+            while not stop:
+                time.sleep(0.001)
+            signal.signal(signal.SIGTERM, found)
+            log("the last word")
+            signal.raise_signal(signal.SIGTERM)
+        finally:
+            progress("in finally")
+            log("in finally")
+    """)
+    program.until_ready()
+    program.signal(signal.SIGTERM)
+    ended = program.end()
+    assert ended.returncode == launch.status_of_sigterm
+    assert "in finally" in ended.progress
+    assert len(ended.ledger) == 2
+    verdict = sidecar.output.verdict(ended)
+    verdict.assert_all_delivered()
+    verdict.assert_all_ended()
+
+
 def test_loop_add_signal_handler_with_stopping_starts_the_clock(
     launch: Launch, sidecar: Sidecar, black_hole: Gate
 ) -> None:

@@ -117,6 +117,11 @@ class Verdict:
         assert not self.lost, self._told(f"lost {len(self.lost)}: {self.lost[:5]}")
         assert not self.unnamed, self._told(f"holes nobody names: {self.unnamed[:5]}")
 
+    def assert_all_ended(self) -> None:
+        """Fail if a stream has no end record: its process was gone before it had drained."""
+        ended = {stamp_of(record)[0] for record in self._all_records() if "logship_end" in record}
+        assert self.seen.keys() == ended, self._told(f"no end: {self.seen.keys() - ended}")
+
     def assert_all_delivered(self) -> None:
         """Fail if a record of the ledger did not arrive at the sidecar."""
         self.assert_nothing_lost()
