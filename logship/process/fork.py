@@ -10,7 +10,9 @@ signal `worker_process_shutdown` there, and that alone. uWSGI runs none of them,
 A child that gets SIGTERM before these functions have run still has its parent's handlers. The one
 in C wakes the parent's watchdog, which would take the signal for the parent's own; and CPython
 forgets in the child that it came, so that the child would live on. So from right before a fork
-until then that signal waits.
+until then that signal waits. It is felt in the last of these functions; a handler of the
+application's own that raises there is as good as forgotten, because CPython swallows what a
+function of `os.register_at_fork` raises.
 """
 
 from __future__ import annotations
@@ -35,8 +37,12 @@ def register() -> None:
     """Register the hooks for every fork; called once, when `logship` is imported."""
     os.register_at_fork(
         before=_before_fork,
-        after_in_parent=_after_fork_in_parent,
+        after_in_parent=lateimports.after_fork_in_parent,
         after_in_child=_after_fork_in_child,
+    )
+    # By themselves, so that they run whatever happened in the others.
+    os.register_at_fork(
+        before=_hold_signals_back, after_in_parent=_let_signals_in, after_in_child=_let_signals_in
     )
 
 
@@ -54,28 +60,30 @@ def at_multiprocessing_child_end(end: Callable[[], None]) -> None:
 def _before_fork() -> None:
     lateimports.before_fork()
     _register_with_makers_of_children()
-    if _held_back:
-        # Other threads still take what comes for the parent.
-        _masks[threading.get_ident()] = signal.pthread_sigmask(signal.SIG_BLOCK, _held_back)
-
-
-def _after_fork_in_parent() -> None:
-    lateimports.after_fork_in_parent()
-    _let_signals_in()
 
 
 def _after_fork_in_child() -> None:
     lateimports.after_fork_in_child()
     for client in living.forkable():
         client.after_fork_in_child()
-    _let_signals_in()
+
+
+def _hold_signals_back() -> None:
+    """Block them in this thread; others still take what comes for the parent."""
+    if _held_back:
+        # Noted before anything is blocked: a handler that raises comes in after a call.
+        _masks.setdefault(threading.get_ident(), signal.pthread_sigmask(signal.SIG_BLOCK, ()))
+        signal.pthread_sigmask(signal.SIG_BLOCK, _held_back)
 
 
 def _let_signals_in() -> None:
     """Block no more than before the fork; what has come meanwhile is felt here."""
-    mask = _masks.pop(threading.get_ident(), None)
-    if mask is not None:
-        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+    thread = threading.get_ident()
+    if thread in _masks:
+        try:
+            signal.pthread_sigmask(signal.SIG_SETMASK, _masks[thread])
+        finally:
+            _masks.pop(thread, None)
 
 
 def _register_with_makers_of_children() -> None:

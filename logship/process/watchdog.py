@@ -67,8 +67,9 @@ class Watchdog:
             current = signal.set_wakeup_fd(-1)
             if current not in (-1, self._write_descriptor):
                 signal.set_wakeup_fd(current)
-        os.close(self._read_descriptor)
-        os.close(self._write_descriptor)
+        if self._write_descriptor >= 0:  # else this child's parent was one that had logged nothing
+            os.close(self._read_descriptor)
+            os.close(self._write_descriptor)
         self._read_descriptor = self._write_descriptor = -1
 
     def _listen_for_signals(self) -> None:

@@ -262,6 +262,39 @@ def test_a_child_that_is_stopped_as_it_begins_ends_and_its_parent_does_not(
     _assert_a_stream_each(sidecar.output.verdict(ended), processes=1)
 
 
+def test_a_child_of_a_child_that_logged_nothing(programs: Programs, sidecar: Sidecar) -> None:
+    """As a daemon begins: two forks, and only the last process has something to say."""
+    ended = programs.start(
+        """
+        import os, signal, sys
+        import logship
+        from application import log, progress
+        logship.install(level="INFO")
+        """,
+        WAIT_FOR_CHILDREN,
+        """
+        log("before the forks")
+        child = os.fork()
+        if child == 0:
+            grandchild = os.fork()
+            if grandchild == 0:
+                held = signal.SIGTERM in signal.pthread_sigmask(signal.SIG_BLOCK, [])
+                progress(f"held back {held}")
+                log("in the grandchild")
+                os.kill(os.getpid(), signal.SIGTERM)
+                signal.pause()
+            end_of(grandchild)
+            os._exit(0)
+        end_of(child)
+        """,
+    ).end()
+    assert ended.returncode == 0
+    assert ended.progress == ("held back False", "child -15", "child 0")
+    assert "Exception ignored" not in ended.stderr
+    assert len(ended.ledger) == 2
+    _assert_a_stream_each(sidecar.output.verdict(ended), processes=2)
+
+
 def test_multiprocessing_pool_workers_deliver_their_records(
     programs: Programs, sidecar: Sidecar
 ) -> None:
