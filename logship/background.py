@@ -21,9 +21,9 @@ from types import TracebackType
 from typing import Any, TypeVar
 
 from logship import living
-from logship.buffer.buffer import Outcome
+from logship.buffer.buffer import BufferBusy, Outcome
 from logship.buffer.counters import DrainReport, FlushReport
-from logship.buffer.overflow import may_wait_here
+from logship.buffer.overflow import may_wait_here, offer_or_wait
 from logship.client import Client
 from logship.closing import Closing, drive, empty_report
 from logship.drain import DrainPlan
@@ -40,6 +40,9 @@ _CONDUCTOR_SECONDS = 3.0
 _SHIPPERS_TURN_SECONDS = 1e-6
 """The shortest sleep there is, some 50 µs: long enough for a thread that waits for the interpreter
 to be woken and take it."""
+
+_NO_LIMIT = -1.0
+"""What a lock understands by a wait without an end."""
 
 _LAST_TURNS = 8
 """Turns of the loop before it is closed: an aborted TLS connection needs several to let go."""
@@ -199,10 +202,11 @@ class BackgroundClient:
     ) -> None:
         """Put records into the buffer, in their order, waiting for space if there is none.
 
-        In half the time that as many calls of `send` take, for who has many records at once.
+        In about half the time that as many calls of `send` take, for who has many records at once.
 
         Args:
-            records: What is logged; any mappings.
+            records: What is logged; any mappings. What is no sequence is taken one by one, as it
+                comes.
             tag: Their route; the default one where none is given.
             time_ns: When they happened, nanoseconds since the epoch; now where none is given.
             timeout: Seconds to wait at most, over all of them; without one, as long as it takes.
@@ -345,19 +349,21 @@ class BackgroundClient:
         """Wait until the entry is in the buffer; of the `timeout` so much is left as there is."""
         if not may_wait_here():
             raise BufferFull("the buffer is full, and an event loop's thread must not wait for it")
-        left = None if ends_seconds is None else max(0.0, ends_seconds - time.monotonic())
-        future = self._submit(self._client.send_packed(tag, body))
-        if future is None:
-            if self.intake_closed:
-                raise ClientClosed
-            raise BufferFull("the buffer is full, and there is no thread that ships it: see stderr")
-        try:
-            future.result(left)
-        except Cancelled:
-            raise ClientClosed("this client was closed while a sender waited") from None
-        except TimeoutError:
-            future.cancel()
-            raise BufferFull(f"no space came free in the buffer within {timeout:g} s") from None
+        client = self._client
+
+        def offer() -> Outcome:
+            outcome = client.intake.put(tag, body)
+            if outcome is Outcome.FULL and (client.broken or not self._is_running()):
+                raise BufferFull("the buffer is full, and no thread ships it any more: see stderr")
+            return outcome
+
+        while True:
+            left = _NO_LIMIT if ends_seconds is None else max(0.0, ends_seconds - time.monotonic())
+            with contextlib.suppress(BufferBusy):
+                if client.is_accepted(offer_or_wait(client.buffer, offer, left)):
+                    return
+            if left == 0.0:
+                raise BufferFull(f"no space came free in the buffer within {timeout:g} s")
 
     def _conduct(self, closing: Closing) -> None:
         """Drive the end in this thread."""

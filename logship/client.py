@@ -301,12 +301,13 @@ class Client:
     ) -> None:
         """Put records into the buffer, in their order, waiting for space as long as that takes.
 
-        In half the time that as many calls of `send` take, for who has many records at once. The
-        event loop gets its turn for each chunk that is filled. A call that is cancelled has put
-        the first of them there.
+        In about half the time that as many calls of `send` take, for who has many records at once.
+        The event loop gets its turn whenever they have filled a chunk. A call that is cancelled has
+        put the first of them there.
 
         Args:
-            records: What is logged; any mappings.
+            records: What is logged; any mappings. What is no sequence is taken one by one, as it
+                comes.
             tag: Their route; the default one where none is given.
             time_ns: When they happened, nanoseconds since the epoch; now where none is given.
 

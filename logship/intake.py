@@ -8,7 +8,7 @@ a twentieth of what a record costs.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from typing import Any, NamedTuple
 
@@ -21,7 +21,10 @@ Record = Mapping[Any, Any]
 
 BLOCK_RECORDS_MAX = 200
 """So many records are packed before the first of them is offered: enough to share out what is done
-once, few enough that nothing waits for them."""
+once."""
+
+BLOCK_BYTES_MAX = 256 * 1024
+"""When they have so many bytes it is enough, and a chunk is filled."""
 
 _now_ns = time.time_ns
 
@@ -113,34 +116,45 @@ class Intake:
         """
         tag = self.route(tag)
         before = 0
-        rest = iter(records)
-        while block := list(islice(rest, BLOCK_RECORDS_MAX)):
-            bodies, cut = self._pack_block(block, _now_ns() if time_ns is None else time_ns)
+        for bodies, cut in self._packed(records, time_ns):
             at = 0
-            try:
-                while True:
-                    kept, outcome = self._offer_many(tag, bodies[at:] if at else bodies)
-                    at += kept
-                    if at == len(bodies):
-                        break
-                    if outcome is Outcome.CLOSED:
-                        error = ClientClosed()
-                        error.records_accepted = before + at
-                        raise error
-                    yield Step(before + at, bodies[at])
-                    at += 1
-            finally:  # also where the caller does not go on, and sends the rest again
-                self._counters.truncated += sum(each < at for each in cut)
+            while True:
+                kept, outcome = self._offer_many(tag, bodies[at:] if at else bodies)
+                self._count_cut(cut, at, at + kept)
+                at += kept
+                if at == len(bodies):
+                    break
+                if outcome is Outcome.CLOSED:
+                    error = ClientClosed()
+                    error.records_accepted = before + at
+                    raise error
+                yield Step(before + at, bodies[at])
+                self._count_cut(cut, at, at + 1)
+                at += 1
             before += at
             yield Step(before, None)
 
+    def _packed(
+        self, records: Iterable[Record], time_ns: int | None
+    ) -> Iterator[tuple[list[bytes], list[int]]]:
+        """Yield blocks of entries' beginnings, and which of them had to be cut.
+
+        Of a sequence; what comes by and by is not kept waiting, and may be the same object again.
+        """
+        count = BLOCK_RECORDS_MAX if isinstance(records, Sequence) else 1
+        rest = iter(records)
+        while block := list(islice(rest, count)):
+            if self._redact is not None:
+                block = [_redacted(self._redact, each) for each in block]
+            while block:
+                bodies, cut = self._pack_block(block, _now_ns() if time_ns is None else time_ns)
+                yield bodies, cut
+                block = block[len(bodies) :]
+
     def _pack_block(self, records: list[Record], time_ns: int) -> tuple[list[bytes], list[int]]:
-        """Return the beginnings of the entries of these records, and which had to be cut."""
-        if self._redact is None:
-            bodies = pack_records(records, time_ns, self.extra_fields, self.also_reserved)
-        else:
-            fields, reserved = self.extra_fields, self.also_reserved
-            bodies = [self.pack(each, time_ns, fields, reserved) for each in records]
+        """Return the beginnings of the entries of the first of these records, and which are cut."""
+        reserved = self.also_reserved
+        bodies = pack_records(records, time_ns, self.extra_fields, reserved, BLOCK_BYTES_MAX)
         cut: list[int] = []
         if max(map(len, bodies)) > self._body_bytes_max:
             cut = [at for at, body in enumerate(bodies) if len(body) > self._body_bytes_max]
@@ -148,14 +162,19 @@ class Intake:
                 bodies[at] = self._cut(records[at], time_ns)
         return bodies, cut
 
+    def _count_cut(self, cut: list[int], begin: int, end: int) -> None:
+        """Count those that were accepted."""
+        if cut:
+            count = sum(begin <= each < end for each in cut)
+            self._counters.truncated += count
+
     def cut(self, record: Record, time_ns: int) -> bytes:
         """Return the beginning of the entry of a record that is too large to send, and count it."""
-        body = self._cut(record, time_ns)
+        body = self._cut(_redacted(self._redact, record), time_ns)
         self._counters.truncated += 1
         return body
 
     def _cut(self, record: Record, time_ns: int) -> bytes:
-        record = _redacted(self._redact, record)
         return pack_truncated(
             record, time_ns, self._body_bytes_max, self.extra_fields, self.also_reserved
         )

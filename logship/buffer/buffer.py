@@ -400,17 +400,9 @@ class Buffer:
         stream, size, suffix = chunk.stream, chunk.size, chunk.lane_suffix
         number = stream.next_number
         at = number - chunk.lane_number
-        entries = [
-            body + suffix + digits
-            for body, digits in zip(bodies, chunk.lane_digits[at : at + len(bodies)], strict=False)
-        ]
-        data = b"".join(entries)
-        room = chunk.lane_bytes_max - size
-        if len(data) > room:
-            fitting = bisect_right(list(accumulate(map(len, entries))), room)
-            entries = entries[:fitting]
-            data = b"".join(entries)
-        count = len(entries)
+        digits = chunk.lane_digits[at : at + self._fitting(bodies, chunk.lane_bytes_max - size)]
+        data = b"".join([body + suffix + end for body, end in zip(bodies, digits, strict=False)])
+        count = len(digits)
         if not count:
             return 0
         begin = chunk.payload_at + size
@@ -439,6 +431,13 @@ class Buffer:
             self._wake_to_be_sure()
             raise
         return 0
+
+    def _fitting(self, bodies: Sequence[bytes], room: int) -> int:
+        """Return how many of these entries, from the first, have no more than `room` bytes."""
+        each = self._suffix_bytes
+        if sum(map(len, bodies)) + each * len(bodies) <= room:
+            return len(bodies)
+        return bisect_right([*accumulate(len(body) + each for body in bodies)], room)
 
     def _offer(self, tag: str, body: bytes) -> Outcome:
         """Do as `offer` does, in a critical section, and open the lanes for those to come."""

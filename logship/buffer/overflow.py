@@ -130,19 +130,12 @@ class Admission:
 
     def _offer_when_space(self, tag: str, body: bytes, timeout_seconds: float) -> Outcome:
         """Offer the entry once more, and if it does not fit, wait until something was freed."""
-        # A bare lock, because a signal handler may run in the middle of this, and a Condition
-        # cannot be re-entered. Arranged before the offer, so that no release is missed.
-        space = allocate_lock()
-        space.acquire()
-        take_back = self._buffer.when_space(lambda: _open(space))
-        outcome = self._buffer.offer(tag, body)
-        if outcome is Outcome.FULL:
-            outcome = self._offer(tag, body)
-        if outcome is Outcome.FULL and space.acquire(timeout=timeout_seconds):
-            return Outcome.FULL
-        with contextlib.suppress(BufferBusy):  # then it will be called in vain
-            take_back()
-        return outcome
+
+        def offer() -> Outcome:
+            outcome = self._buffer.offer(tag, body)
+            return self._offer(tag, body) if outcome is Outcome.FULL else outcome
+
+        return offer_or_wait(self._buffer, offer, timeout_seconds)
 
     def _give_up(self, tag: str, body: bytes) -> None:
         """Number the record without keeping it, and with `block` write it to the last resort."""
@@ -164,6 +157,35 @@ class Admission:
             if last_resort.offer_line(line):
                 with contextlib.suppress(BufferBusy):  # then it counts as dropped
                     self._buffer.burned_was_spilled(burned, OVERFLOW_REASON)
+
+
+def offer_or_wait(buffer: Buffer, offer: Callable[[], Outcome], timeout_seconds: float) -> Outcome:
+    """Offer an entry, and if it does not fit, wait in this thread until something was freed.
+
+    Args:
+        buffer: Whose space it is.
+        offer: Offers the entry; called once, when a wait would miss nothing any more.
+        timeout_seconds: How long to wait; -1 without a bound.
+
+    Returns:
+        What `offer` said; where that is `FULL`, there may be space now, or the time is up.
+
+    Raises:
+        BufferBusy: The lock was not to be had in time; nothing was offered.
+    """
+    # A bare lock, because a signal handler may run in the middle of this, and a Condition
+    # cannot be re-entered. Arranged before the offer, so that no release is missed.
+    space = allocate_lock()
+    space.acquire()
+    take_back = buffer.when_space(lambda: _open(space))
+    try:
+        outcome = offer()
+        if outcome is Outcome.FULL:
+            space.acquire(timeout=timeout_seconds)
+    finally:
+        with contextlib.suppress(BufferBusy):  # then it will be called in vain
+            take_back()
+    return outcome
 
 
 def _open(space: LockType) -> None:

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import json
 import struct
+import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
@@ -123,32 +124,33 @@ def pack_records(
     time_ns: int,
     extra_fields: int = 1,
     also_reserved: frozenset[str] = _NONE,
+    bytes_max: int = sys.maxsize,
 ) -> list[bytes]:
     """Pack the beginnings of the entries of records of one time; each is as `pack_record` makes it.
 
-    Never raises an `Exception` either. What does not change from one record to the next is done
-    once, which saves a third of each record's time.
+    Never raises an `Exception` for what a record holds either. What does not change from one record
+    to the next is done once, which saves a third of each record's time.
 
     Args:
         records: what the application logged; what is not a mapping becomes its `message`.
         time_ns: when, all of it; nanoseconds since 1970.
         extra_fields: how many fields each map's header counts beyond the record's own.
         also_reserved: names besides `logship_*` that the caller will append.
+        bytes_max: no more are packed when there are so many bytes.
+
+    Returns:
+        The beginnings, of the first records or of all.
     """
     global _idle  # noqa: PLW0603 - see there
-    try:
-        began_ns, beginning = _second
-        nanoseconds = time_ns - began_ns
-        if not 0 <= nanoseconds < _NANOSECONDS:
-            nanoseconds, beginning = _begin_second(time_ns)
-    except struct.error:  # no EventTime
-        return [pack_record(each, time_ns, extra_fields, also_reserved) for each in records]
+    beginning = _beginning_of(time_ns)
     heads: dict[int, bytes] = {}  # by the header of the map
     bodies: list[bytes] = []
+    room = bytes_max
     pack, _idle = _idle, None
     for record in records:
+        body = None
         try:
-            if type(record) is dict:
+            if type(record) is dict and beginning is not None:
                 fields = record.copy()
                 if NAMES.issuperset(fields) and also_reserved.isdisjoint(fields):
                     for value in fields.values():
@@ -163,15 +165,32 @@ def pack_records(
                     header = packed[0] + extra_fields
                     head = heads.get(header)
                     if head is not None:
-                        bodies.append(head + packed[1:])
-                        continue
-                    if header <= _SMALL_MAP_HEADER_MAX:
-                        heads[header] = _pack_rest_of_small_head(beginning, nanoseconds, header)
+                        body = head + packed[1:]
+                    elif header <= _SMALL_MAP_HEADER_MAX:
+                        head = heads[header] = _pack_rest_of_small_head(*beginning, header)
+                        body = head + packed[1:]
         except Exception:  # noqa: BLE001 - see `pack_record`, which will meet it as well
             pack = None
-        bodies.append(pack_record(record, time_ns, extra_fields, also_reserved))
+        if body is None:
+            body = pack_record(record, time_ns, extra_fields, also_reserved)
+        bodies.append(body)
+        room -= len(body)
+        if room <= 0:
+            break
     _idle = pack
     return bodies
+
+
+def _beginning_of(time_ns: int) -> tuple[bytes, int] | None:
+    """Return how the entries of this time begin, and its nanoseconds; None if it does not fit."""
+    began_ns, beginning = _second
+    nanoseconds = time_ns - began_ns
+    if not 0 <= nanoseconds < _NANOSECONDS:
+        try:
+            nanoseconds, beginning = _begin_second(time_ns)
+        except struct.error:
+            return None
+    return beginning, nanoseconds
 
 
 class TextPacker:

@@ -57,15 +57,14 @@ class Shipping:
         """
         records = inlet.records
         while records:
-            if count := self._put(_of_one_time(records)):
+            reads = _of_one_time(records)
+            if count := self._put(reads):
                 self._waits, self._outage_ends_seconds = False, None
             elif self._may_wait(give_up_seconds):
                 self._waits = True
                 return
             else:
-                count = 1
-                time_ns, record = records[0]
-                self.client.emit(record, time_ns=time_ns)  # by the overflow policy
+                count = self._put_by_policy(reads)
             for _ in range(count):
                 records.popleft()
 
@@ -98,6 +97,13 @@ class Shipping:
         """Put these into the buffer as far as there is space, and tell how many that was."""
         records = [each.record for each in reads]
         return self.client.client.send_now(records, None, reads[0].time_ns)
+
+    def _put_by_policy(self, reads: list[Read]) -> int:
+        """Do with these as the overflow policy says until one found space; tell how many."""
+        for count, (time_ns, record) in enumerate(reads, 1):
+            if self.client.emit(record, time_ns=time_ns):
+                return count
+        return len(reads)
 
     def _may_wait(self, give_up_seconds: float | None) -> bool:
         now = time.monotonic()

@@ -674,6 +674,14 @@ def test_many_are_packed_as_if_one_by_one(
     assert several == [pack_record(each, time_ns, extra_fields, also_reserved) for each in sent]
 
 
+def test_no_more_are_packed_than_there_is_room_for() -> None:
+    sent = [{"message": "x" * 100}] * 10
+    one = pack_record(sent[0], TIME_NS)
+    assert pack_records(sent, TIME_NS, bytes_max=3 * len(one)) == [one] * 3
+    assert pack_records(sent, TIME_NS, bytes_max=3 * len(one) + 1) == [one] * 4
+    assert pack_records(sent, TIME_NS, bytes_max=1) == [one]
+
+
 def test_a_packer_that_failed_among_many_is_not_used_for_the_next() -> None:
     """What it had packed until then would stand before that."""
     good = {"message": "good"}

@@ -5,22 +5,76 @@ from __future__ import annotations
 import math
 import re
 import signal
+from collections import deque
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from logship import intake
 from logship.buffer.lives import filesystem_of
 from logship.errors import SettingsError
 from logship.process import stopfile
 from logship.process.clock import Started, StopClock
+from logship.protocol.entries import pack_records
 from logship.settings import Settings
 from logship.supervisor.clients import PrivateDirectory, environment_for
 from logship.supervisor.deadlines import Deadlines
+from logship.supervisor.inlet import Read
 from logship.supervisor.multiline import LineJoiner
+from logship.supervisor.shipping import Shipping
 from logship.supervisor.signals import parse_mapping
 from logship.supervisor.statuses import Death, OomWatch, signal_name
 
 MIB = 1024 * 1024
+
+
+@dataclass
+class Waiting:
+    """An inlet with records that were read."""
+
+    records: deque[Read]
+
+
+@pytest.mark.parametrize(
+    ("overflow", "times"),
+    # Who drops a chunk has space for 47 records, and tries with a block of 200.
+    [("block", 2), ("drop_newest", 2), ("drop_oldest", 10)],
+)
+def test_a_block_that_finds_no_space_is_not_packed_for_each_of_its_records(
+    overflow: str, times: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    packed = 0
+
+    def noted(records: Any, *arguments: Any) -> list[bytes]:
+        nonlocal packed
+        bodies = pack_records(records, *arguments)
+        packed += len(bodies)
+        return bodies
+
+    monkeypatch.setattr(intake, "pack_records", noted)
+    settings = Settings.of(
+        endpoints="tcp://127.0.0.1:1",
+        tag="t",
+        buffer_bytes_max=64 * 1024,
+        chunk_bytes_max=8192,
+        overflow=overflow,
+        block_seconds_max=0.0,
+        last_resort="none",
+    )
+    shipping = Shipping(settings, lambda: None)
+    try:
+        reads = [Read(n // 500, {"message": str(n), "pad": "x" * 100}) for n in range(5000)]
+        inlet = Waiting(deque(reads))
+        shipping.ship(inlet, None)  # type: ignore[arg-type]
+        assert not inlet.records
+        counters = shipping.client.client.buffer.counters
+        assert counters.accepted == 5000
+        assert counters.dropped.total() > 4000
+        assert packed < times * 5000
+    finally:
+        shipping.client.close(timeout=0)
 
 
 def joiner(**bounds: float) -> LineJoiner:

@@ -315,6 +315,29 @@ def test_send_with_a_timeout_gives_up(client: BackgroundClient, sidecar: Sidecar
     wait_until(lambda: not client.client.buffer._space_callbacks, "nothing is left behind")
 
 
+def test_what_was_given_up_does_not_arrive_all_the_same(
+    client: BackgroundClient, sidecar: Sidecar
+) -> None:
+    """Whoever is told that there was no space sends the record again."""
+    sidecar.acks = False
+    accepted: list[str] = []
+    given_up = 0
+    for number in range(3000):
+        try:
+            client.send({"message": f"{number} {'x' * 1000}"}, timeout=0)
+        except BufferFull:
+            given_up += 1
+            sidecar.release_acks()  # space comes free on the loop while we try again
+        else:
+            accepted.append(f"{number} {'x' * 1000}")
+    assert given_up > 20
+    sidecar.acks = True
+    sidecar.hang_up()
+    assert client.flush(20).all_acked
+    assert set(messages(sidecar)) == set(accepted)
+    assert client.client.buffer.counters.accepted == len(accepted)
+
+
 async def test_send_does_not_wait_on_an_event_loops_thread(
     client: BackgroundClient, sidecar: Sidecar
 ) -> None:

@@ -118,6 +118,24 @@ def test_many_at_once_need_a_section_once_a_chunk(monkeypatch: pytest.MonkeyPatc
     assert [each["n"] for each in sink.acked] == [*range(3000)]
 
 
+class Counted(bytes):
+    """An entry that knows how often its bytes were copied to stand before its stamp."""
+
+    copies = 0
+
+    def __add__(self, other: Any) -> bytes:
+        self.copies += 1
+        return super().__add__(other)
+
+
+def test_many_large_ones_are_not_copied_again_for_each_chunk() -> None:
+    buffer = a_buffer(bytes_max=1 << 20, chunk_bytes_max=2000)
+    bodies = [Counted(body(number, 900)) for number in range(200)]
+    assert buffer.offer_many("t", bodies) == (200, Outcome.ACCEPTED)
+    assert len(buffer.unsettled()) > 90
+    assert max(each.copies for each in bodies) <= 2
+
+
 def test_many_at_once_end_where_the_buffer_is_full() -> None:
     buffer = a_buffer(bytes_max=3000, chunk_bytes_max=1000)
     sink = Sink(buffer)
@@ -285,7 +303,7 @@ class InterruptingList(list[bytes]):
     inner: list[bytes]
 
     def __len__(self) -> int:
-        if self.inner and sys._getframe(1).f_code is Buffer._put_in_lane.__code__:
+        if self.inner and sys._getframe(1).f_code is Buffer._fitting.__code__:
             assert self.buffer.offer("t", self.inner.pop()) is Outcome.ACCEPTED
         return super().__len__()
 

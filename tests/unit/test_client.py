@@ -10,8 +10,10 @@ from typing import Any
 import msgpack
 import pytest
 
+from logship import intake
 from logship.client import Client
 from logship.errors import BufferFull, ClientClosed
+from logship.protocol.entries import pack_records
 from logship.testing import MemoryTransport, Sidecar
 from tests.unit.clients import BUFFER_BYTES, Stderr, messages, quick_settings, until
 
@@ -391,11 +393,62 @@ async def test_one_of_many_that_is_too_long_is_cut_and_counted_once(
     assert cut.record["logship_truncated"] is True
 
 
-async def test_many_at_once_are_redacted(sidecar: Sidecar, stderr: Stderr) -> None:
-    client = a_client(sidecar, stderr, redact=lambda record: {**record, "message": "withheld"})
+async def test_little_of_many_lies_outside_of_the_buffer(
+    client: Client, sidecar: Sidecar, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    packed: list[int] = []
+
+    def noted(*arguments: Any) -> list[bytes]:
+        bodies = pack_records(*arguments)
+        packed.append(sum(map(len, bodies)))
+        return bodies
+
+    monkeypatch.setattr(intake, "pack_records", noted)
+    records = some(0, 60, BUFFER_BYTES // 3)
     async with client:
-        await client.send_many(some(0, 3))
-    assert messages(sidecar) == ["withheld"] * 3
+        await client.send_many(records)
+    assert messages(sidecar) == [each["message"] for each in records]
+    assert len(packed) > 3
+    assert max(packed) < intake.BLOCK_BYTES_MAX + BUFFER_BYTES
+
+
+async def test_what_an_iterator_gives_is_taken_as_it_comes(
+    client: Client, sidecar: Sidecar
+) -> None:
+    """It may be slow, it may give one object again and again, and it may fail."""
+    seen: list[int] = []
+    record: dict[str, Any] = {}
+
+    def coming() -> Iterator[dict[str, Any]]:
+        for number in range(300):
+            seen.append(client.buffer.counters.accepted)
+            record["message"] = str(number)
+            yield record
+        raise LookupError("no more")
+
+    async with client:
+        with pytest.raises(LookupError):
+            await client.send_many(coming())
+    assert seen == [*range(300)]
+    assert messages(sidecar) == [str(number) for number in range(300)]
+
+
+async def test_many_at_once_are_redacted(sidecar: Sidecar, stderr: Stderr) -> None:
+    """Each of them once, though not all are packed at once, and one is cut."""
+    seen: list[str] = []
+
+    def redact(record: Any) -> Any:
+        seen.append(record["message"])
+        return {**record, "secret": "withheld"}
+
+    records = [*some(0, 10, BUFFER_BYTES // 3), *some(10, 3), *some(13, 1, 2 * BUFFER_BYTES)]
+    client = a_client(sidecar, stderr, redact=redact)
+    async with client:
+        await client.send_many(records)
+    assert seen == [each["message"] for each in records]
+    assert messages(sidecar)[:-1] == seen[:-1]
+    arrived = [each.record for each in sidecar.delivered if "message" in each.record][:14]
+    assert [each["secret"] for each in arrived] == ["withheld"] * 14
 
 
 async def test_after_close_send_raises_and_emit_says_no(client: Client, sidecar: Sidecar) -> None:
