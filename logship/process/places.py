@@ -11,7 +11,13 @@ import sys
 from types import CodeType, FrameType
 
 _CRITICAL_MODULES = frozenset(
-    {"logship.buffer.buffer", "logship.buffer.chunk", "logship.buffer.stream", "logship.closing"}
+    {
+        "logship.buffer.buffer",
+        "logship.buffer.chunk",
+        "logship.buffer.stream",
+        "logship.closing",
+        "logship.process.exits",
+    }
 )
 _THRESHOLDS = frozenset({"__enter__", "__exit__"})
 _STEPS_OF_CONDITIONS = frozenset({"_release_save", "_acquire_restore", "notify", "notify_all"})
@@ -21,8 +27,9 @@ def forbids(frame: FrameType | None) -> bool:
     """Tell whether nothing may be raised here, however long that takes.
 
     Inside the buffer's critical section it would tear an entry in two; in the middle of a client's
-    end it would cut that short; in a `__del__` Python swallows it, 19 of 20 times in a program full
-    of them; and in a multiprocessing child's end it would skip the finalizers that are left.
+    end it would cut that short, and at the beginning of the exit hook skip it; in a `__del__`
+    Python swallows it, 19 of 20 times in a program full of them; and in a multiprocessing child's
+    end it would skip the finalizers that are left.
     """
     if _is_between_run_and_end_of_child(frame):
         return True

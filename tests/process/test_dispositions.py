@@ -516,6 +516,32 @@ def test_a_sigterm_while_a_batch_drains_at_exit_does_not_cut_the_drain_short(
     sidecar.output.verdict(ended).assert_all_delivered()
 
 
+def test_a_sigterm_as_the_exit_hook_begins_does_not_skip_it(
+    launch: Launch, sidecar: Sidecar
+) -> None:
+    ended = launch.start("""
+        import signal, sys
+        import logship
+        from logship.process.exits import at_exit
+        from application import log, progress
+
+        def strike(frame, event, argument):
+            if frame.f_code is at_exit.__code__:
+                sys.settrace(None)
+                progress("struck")
+                signal.raise_signal(signal.SIGTERM)
+
+        logship.install(level="INFO", linger_seconds=5.0)
+        log("the last word")
+        sys.settrace(strike)
+    """).end()
+    assert ended.progress[-1] == "struck"
+    assert ended.returncode == launch.status_of_sigterm
+    verdict = sidecar.output.verdict(ended)
+    verdict.assert_all_delivered()
+    verdict.assert_all_ended()
+
+
 def test_sigint_raises_keyboard_interrupt_and_drains(launch: Launch, sidecar: Sidecar) -> None:
     program = launch.start("""
         import logship
