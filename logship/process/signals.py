@@ -260,7 +260,8 @@ class StopSignals:
 
         @functools.wraps(raise_signal)
         def raise_again(signum: int, /) -> None:
-            if self.was_replaced(signum) and signal.getsignal(signum) is signal.SIG_DFL:
+            here = threading.current_thread() is threading.main_thread()  # who alone sets handlers
+            if here and self.was_replaced(signum) and signal.getsignal(signum) is signal.SIG_DFL:
                 self._previous[signum] = signal.SIG_DFL
                 self._actions[signum] = _Action.NONE
                 signal.signal(signum, self._handler)

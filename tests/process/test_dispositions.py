@@ -339,6 +339,24 @@ def test_who_was_there_before_may_restore_the_default_and_raise_the_signal_again
     verdict.assert_all_ended()
 
 
+def test_a_thread_that_raises_a_signal_after_the_default_was_restored_ends_the_program(
+    programs: Programs,
+) -> None:
+    """Only the main thread may set handlers, so there it is as it would be without us."""
+    ended = programs.start("""
+        import signal, threading
+        found = signal.signal(signal.SIGTERM, lambda signum, frame: None)
+        import logship
+        logship.install(level="INFO")
+        signal.signal(signal.SIGTERM, found)
+        thread = threading.Thread(target=signal.raise_signal, args=[signal.SIGTERM])
+        thread.start()
+        thread.join()
+    """).end()
+    assert ended.returncode == -signal.SIGTERM
+    assert "Traceback" not in ended.stderr
+
+
 def test_loop_add_signal_handler_with_stopping_starts_the_clock(
     launch: Launch, sidecar: Sidecar, black_hole: Gate
 ) -> None:
