@@ -154,9 +154,9 @@ class Intake:
     def _pack_block(self, records: list[Record], time_ns: int) -> tuple[list[bytes], list[int]]:
         """Return the beginnings of the entries of the first of these records, and which are cut."""
         reserved = self.also_reserved
-        bodies = pack_records(records, time_ns, self.extra_fields, reserved, BLOCK_BYTES_MAX)
+        bodies, size = pack_records(records, time_ns, self.extra_fields, reserved, BLOCK_BYTES_MAX)
         cut: list[int] = []
-        if max(map(len, bodies)) > self._body_bytes_max:
+        if size > self._body_bytes_max:
             cut = [at for at, body in enumerate(bodies) if len(body) > self._body_bytes_max]
             for at in cut:
                 bodies[at] = self._cut(records[at], time_ns)

@@ -34,7 +34,7 @@ from collections import Counter, deque
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager
 from enum import Enum, auto
-from itertools import accumulate, chain
+from itertools import accumulate, chain, repeat
 from typing import Concatenate, Literal, NamedTuple, ParamSpec, TypeVar
 
 from logship.buffer.chunk import (
@@ -401,7 +401,7 @@ class Buffer:
         number = stream.next_number
         at = number - chunk.lane_number
         digits = chunk.lane_digits[at : at + self._fitting(bodies, chunk.lane_bytes_max - size)]
-        data = b"".join([body + suffix + end for body, end in zip(bodies, digits, strict=False)])
+        data = b"".join(chain.from_iterable(zip(bodies, repeat(suffix), digits, strict=False)))
         count = len(digits)
         if not count:
             return 0

@@ -14,7 +14,8 @@ from __future__ import annotations
 import json
 import struct
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import chain
 from typing import Any
 
 import msgpack
@@ -24,6 +25,7 @@ from logship.protocol.plain import (
     FLAT_TYPES,
     NAMES,
     RESERVED_PREFIX,
+    NotPlain,
     copy_nested,
     learn_names,
 )
@@ -59,6 +61,13 @@ _KEPT_BYTES_MAX = 1 << 20
 _NONE: frozenset[str] = frozenset()
 _NAMES_MAX = 4096
 _NAME_CHARACTERS_MAX = 1024
+
+FIRST_GROUP_RECORDS = 8
+"""Packed together before it is known how large they are."""
+
+GROUP_RECORDS_MAX = 32
+"""Packed together afterwards: enough to share out what is done once, few enough to stay in the
+cache."""
 
 
 _idle: Callable[[Any], bytes] | None = None
@@ -120,77 +129,78 @@ def pack_record(
 
 
 def pack_records(
-    records: Iterable[Any],
+    records: Sequence[Any],
     time_ns: int,
     extra_fields: int = 1,
     also_reserved: frozenset[str] = _NONE,
     bytes_max: int = sys.maxsize,
-) -> list[bytes]:
+) -> tuple[list[bytes], int]:
     """Pack the beginnings of the entries of records of one time; each is as `pack_record` makes it.
 
-    Never raises an `Exception` for what a record holds either. What does not change from one record
-    to the next is done once, which saves a third of each record's time.
+    Never raises an `Exception` for what a record holds either. Records are looked at and packed a
+    group at a time, by a few calls that run in C whatever their number, which saves a third of each
+    one's time; a group with something in it that is not plain goes the way of single records.
 
     Args:
         records: what the application logged; what is not a mapping becomes its `message`.
         time_ns: when, all of it; nanoseconds since 1970.
         extra_fields: how many fields each map's header counts beyond the record's own.
         also_reserved: names besides `logship_*` that the caller will append.
-        bytes_max: no more are packed when there are so many bytes.
+        bytes_max: no further group is packed when there are so many bytes; groups become smaller
+            as they come near it.
 
     Returns:
-        The beginnings, of the first records or of all.
+        The beginnings, of the first records or of all, at least of a first group; and how many
+        bytes they have.
+    """
+    bodies: list[bytes] = []
+    total, count = 0, FIRST_GROUP_RECORDS
+    while len(bodies) < len(records) and total < bytes_max:
+        group = records[len(bodies) : len(bodies) + count]
+        try:
+            packed = _pack_group(group, time_ns, extra_fields, also_reserved)
+        except Exception:  # noqa: BLE001 - see `pack_record`, which will meet it as well
+            packed = [pack_record(each, time_ns, extra_fields, also_reserved) for each in group]
+        bodies += packed
+        total += sum(map(len, packed))
+        as_many_as_fit = (bytes_max - total) * len(bodies) // total
+        count = min(max(as_many_as_fit, 1), GROUP_RECORDS_MAX)
+    return bodies, total
+
+
+def _pack_group(
+    records: Sequence[Any], time_ns: int, extra_fields: int, also_reserved: frozenset[str]
+) -> list[bytes]:
+    """Do what `pack_record` does, if all of them are plain.
+
+    Raises:
+        NotPlain: One of them is not.
+        Exception: Whatever msgpack, the hash of a key or a time that fits no EventTime raises.
     """
     global _idle  # noqa: PLW0603 - see there
-    beginning = _beginning_of(time_ns)
-    heads: dict[int, bytes] = {}  # by the header of the map
-    bodies: list[bytes] = []
-    room = bytes_max
+    if {*map(type, records)} != {dict}:
+        raise NotPlain
+    copies: list[dict[str, Any]] = [*map(dict.copy, records)]
+    names = {*chain.from_iterable(copies)}
+    if not (names <= NAMES and also_reserved.isdisjoint(names)):
+        raise NotPlain
+    values = chain.from_iterable(map(dict.values, copies))
+    if not FLAT_TYPES.issuperset(map(type, values)):
+        for each in copies:
+            copy_nested(each)
+    sizes = {*map(len, copies)}
+    heads = {size: _head(time_ns, size + extra_fields) for size in sizes}
     pack, _idle = _idle, None
-    for record in records:
-        body = None
-        try:
-            if type(record) is dict and beginning is not None:
-                fields = record.copy()
-                if NAMES.issuperset(fields) and also_reserved.isdisjoint(fields):
-                    for value in fields.values():
-                        if type(value) is not str and type(value) not in FLAT_TYPES:
-                            copy_nested(fields)
-                            break
-                    if pack is None:
-                        pack = msgpack.Packer().pack
-                    packed: bytes = pack(fields)
-                    if len(packed) >= _KEPT_BYTES_MAX:
-                        pack = None
-                    header = packed[0] + extra_fields
-                    head = heads.get(header)
-                    if head is not None:
-                        body = head + packed[1:]
-                    elif header <= _SMALL_MAP_HEADER_MAX:
-                        head = heads[header] = _pack_rest_of_small_head(*beginning, header)
-                        body = head + packed[1:]
-        except Exception:  # noqa: BLE001 - see `pack_record`, which will meet it as well
-            pack = None
-        if body is None:
-            body = pack_record(record, time_ns, extra_fields, also_reserved)
-        bodies.append(body)
-        room -= len(body)
-        if room <= 0:
-            break
-    _idle = pack
-    return bodies
-
-
-def _beginning_of(time_ns: int) -> tuple[bytes, int] | None:
-    """Return how the entries of this time begin, and its nanoseconds; None if it does not fit."""
-    began_ns, beginning = _second
-    nanoseconds = time_ns - began_ns
-    if not 0 <= nanoseconds < _NANOSECONDS:
-        try:
-            nanoseconds, beginning = _begin_second(time_ns)
-        except struct.error:
-            return None
-    return beginning, nanoseconds
+    if pack is None:
+        pack = msgpack.Packer().pack
+    packed: list[bytes] = [*map(pack, copies)]
+    if sum(map(len, packed)) < _KEPT_BYTES_MAX:
+        _idle = pack
+    if max(sizes) <= _SMALL_MAP_FIELDS_MAX:
+        by_header = {0x80 | size: head for size, head in heads.items()}
+        return [by_header[each[0]] + each[1:] for each in packed]
+    pairs = zip(map(len, copies), packed, strict=True)
+    return [heads[size] + each[_map_header_bytes(size) :] for size, each in pairs]
 
 
 class TextPacker:

@@ -47,11 +47,11 @@ def test_a_block_that_finds_no_space_is_not_packed_for_each_of_its_records(
 ) -> None:
     packed = 0
 
-    def noted(records: Any, *arguments: Any) -> list[bytes]:
+    def noted(records: Any, *arguments: Any) -> tuple[list[bytes], int]:
         nonlocal packed
-        bodies = pack_records(records, *arguments)
+        bodies, size = pack_records(records, *arguments)
         packed += len(bodies)
-        return bodies
+        return bodies, size
 
     monkeypatch.setattr(intake, "pack_records", noted)
     settings = Settings.of(

@@ -398,10 +398,10 @@ async def test_little_of_many_lies_outside_of_the_buffer(
 ) -> None:
     packed: list[int] = []
 
-    def noted(*arguments: Any) -> list[bytes]:
-        bodies = pack_records(*arguments)
-        packed.append(sum(map(len, bodies)))
-        return bodies
+    def noted(*arguments: Any) -> tuple[list[bytes], int]:
+        bodies, size = pack_records(*arguments)
+        packed.append(size)
+        return bodies, size
 
     monkeypatch.setattr(intake, "pack_records", noted)
     records = some(0, 60, BUFFER_BYTES // 3)
