@@ -64,13 +64,18 @@ def _columns(
     head: str, times: Sequence[int], records: Sequence[dict[Any, Any]], names: tuple[str, ...]
 ) -> str:
     parts: list[Iterable[str]] = [repeat(head), map(str, times)]
-    before = ',"record":{'
+    before, comma = ',"record":{', ""
     for name, column in zip(names, zip(*map(dict.values, records), strict=True), strict=True):
+        before += f"{comma}{quoted_text(name)}:"
+        comma = ","
+        first = column[0]
+        if type(first) is str and column.count(first) == len(column):  # a level, a host, a logger
+            before += quoted_text(first)
+            continue
         mark, values = _column(column)
-        parts += [repeat(f"{before}{quoted_text(name)}:{mark}"), values]
-        before = f"{mark},"
-    end = before if not names else before[:-1]
-    parts.append(repeat(end + "}}\n"))
+        parts += [repeat(before + mark), values]
+        before = mark
+    parts.append(repeat(before + "}}\n"))
     return "".join(chain.from_iterable(zip(*parts, strict=False)))
 
 

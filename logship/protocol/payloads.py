@@ -114,9 +114,12 @@ def _times_ns(times: Sequence[slice]) -> list[int]:
     data = [*map(_bytes_of, times)]
     if set(map(_type_of, times)) != {0} or set(map(len, data)) != {8}:
         raise _Unusual
-    numbers = struct.unpack(f">{2 * len(data)}I", b"".join(data))
-    pairs = zip(numbers[::2], numbers[1::2], strict=True)
-    return [seconds * _NANOSECONDS + nanoseconds for seconds, nanoseconds in pairs]
+    numbers = struct.unpack(f">{len(data)}Q", b"".join(data))  # seconds above, nanoseconds below
+    seconds = numbers[0] >> 32
+    if min(numbers) >> 32 == seconds == max(numbers) >> 32:  # as in nearly every batch
+        begins_ns = seconds * _NANOSECONDS - (seconds << 32)
+        return [number + begins_ns for number in numbers]
+    return [(number >> 32) * _NANOSECONDS + (number & 0xFFFF_FFFF) for number in numbers]
 
 
 def _count_usual(payload: bytes) -> int:
