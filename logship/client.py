@@ -52,6 +52,11 @@ if TYPE_CHECKING:
     from logship.buffer.leftovers import Leftovers
     from logship.buffer.spool import SpoolStorage
 
+STOP_LINGER_SECONDS = 0.005
+"""How long an open chunk waits for more once the process is to end. Not zero: an application that
+logs thousands of lines then would have a chunk with a few of them for each ack, and the shipper's
+thread would take twice as much of the interpreter from it as it needs itself."""
+
 _DRAIN_RETRY_WAIT_SECONDS_MAX = 0.25
 _DRAIN_ACK_TIMEOUT_SECONDS_MIN = 5.0
 _UNCLOSED_SECONDS = 2.0
@@ -462,17 +467,17 @@ class Client:
         )
 
     def stop_lingering(self) -> None:
-        """Seal chunks at once from now on, and look often for a sidecar that is away.
+        """Hardly linger from now on, and look often for a sidecar that is away.
 
         The stop clock runs. From any thread.
         """
-        self.buffer.linger_seconds = 0.0
+        self._hardly_linger()
         self._call_soon(self._look_often)
         self._wake()
 
     def hurry(self, plan: DrainPlan) -> None:
         """Send what there is at once, and wait less for everything. From any thread."""
-        self.buffer.linger_seconds = 0.0
+        self._hardly_linger()
         self.buffer.seal_all()
         self._drain_plan = plan
         now = self._monotonic()
@@ -554,6 +559,9 @@ class Client:
             if endpoint.scheme == "tcp" and not is_loopback(endpoint.host):
                 text = f"records to {endpoint} are authenticated, not encrypted; tls:// does both"
                 self.last_resort.warn("clear", text)
+
+    def _hardly_linger(self) -> None:
+        self.buffer.linger_seconds = min(self.buffer.linger_seconds, STOP_LINGER_SECONDS)
 
     @property
     def _spills(self) -> bool:

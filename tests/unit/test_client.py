@@ -11,7 +11,7 @@ import msgpack
 import pytest
 
 from logship import intake
-from logship.client import Client
+from logship.client import STOP_LINGER_SECONDS, Client
 from logship.errors import BufferFull, ClientClosed
 from logship.protocol.entries import pack_records
 from logship.testing import MemoryTransport, Sidecar
@@ -486,6 +486,22 @@ async def test_a_stopping_client_looks_often_for_a_sidecar_that_is_away(
     assert client.progress().silent_seconds == 0.0
     client.break_down("a test")
     assert client.progress().silent_seconds == float("inf")
+    client.shut()
+
+
+@pytest.mark.parametrize("linger_seconds", [60.0, 0.0])
+async def test_a_stopping_client_hardly_lingers(
+    linger_seconds: float, sidecar: Sidecar, stderr: Stderr
+) -> None:
+    """Not chunk by record either: see `STOP_LINGER_SECONDS`."""
+    client = a_client(sidecar, stderr, linger_seconds=linger_seconds)
+    client.start()
+    client.emit({"message": "before"})
+    client.stop_lingering()
+    assert client.buffer.linger_seconds == min(linger_seconds, STOP_LINGER_SECONDS)
+    await until(lambda: messages(sidecar) == ["before"], "the open chunk")
+    client.emit({"message": "meanwhile"})
+    await until(lambda: messages(sidecar) == ["before", "meanwhile"], "the next one")
     client.shut()
 
 
