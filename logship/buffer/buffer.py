@@ -609,7 +609,7 @@ class Buffer:
         """Seal every open chunk that has waited for `linger_seconds`.
 
         None while sealed chunks wait to be taken: it would leave no sooner, and can grow instead.
-        Otherwise a stopping client, which lingers no more, would fill its buffer with chunks of a
+        Otherwise a stopping client, which hardly lingers, would fill its buffer with chunks of a
         few records while the sidecar is slow or away.
         """
         if self._next_sealed() is not None:

@@ -158,11 +158,12 @@ def pack_records(
     while len(bodies) < len(records) and total < bytes_max:
         group = records[len(bodies) : len(bodies) + count]
         try:
-            packed = _pack_group(group, time_ns, extra_fields, also_reserved)
+            packed, size = _pack_group(group, time_ns, extra_fields, also_reserved)
         except Exception:  # noqa: BLE001 - see `pack_record`, which will meet it as well
             packed = [pack_record(each, time_ns, extra_fields, also_reserved) for each in group]
+            size = sum(map(len, packed))
         bodies += packed
-        total += sum(map(len, packed))
+        total += size
         as_many_as_fit = (bytes_max - total) * len(bodies) // total
         count = min(max(as_many_as_fit, 1), GROUP_RECORDS_MAX)
     return bodies, total
@@ -170,8 +171,8 @@ def pack_records(
 
 def _pack_group(
     records: Sequence[Any], time_ns: int, extra_fields: int, also_reserved: frozenset[str]
-) -> list[bytes]:
-    """Do what `pack_record` does, if all of them are plain.
+) -> tuple[list[bytes], int]:
+    """Do what `pack_record` does, if all of them are plain; return how many bytes they have, too.
 
     Raises:
         NotPlain: One of them is not.
@@ -194,13 +195,16 @@ def _pack_group(
     if pack is None:
         pack = msgpack.Packer().pack
     packed: list[bytes] = [*map(pack, copies)]
-    if sum(map(len, packed)) < _KEPT_BYTES_MAX:
-        _idle = pack
     if max(sizes) <= _SMALL_MAP_FIELDS_MAX:
         by_header = {0x80 | size: head for size, head in heads.items()}
-        return [by_header[each[0]] + each[1:] for each in packed]
-    pairs = zip(map(len, copies), packed, strict=True)
-    return [heads[size] + each[_map_header_bytes(size) :] for size, each in pairs]
+        bodies = [by_header[each[0]] + each[1:] for each in packed]
+    else:
+        pairs = zip(map(len, copies), packed, strict=True)
+        bodies = [heads[size] + each[_map_header_bytes(size) :] for size, each in pairs]
+    total = sum(map(len, bodies))
+    if total < _KEPT_BYTES_MAX:
+        _idle = pack
+    return bodies, total
 
 
 class TextPacker:
