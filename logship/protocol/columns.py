@@ -41,9 +41,13 @@ def lines_text(head: str, times: Sequence[int], records: Sequence[dict[Any, Any]
     Raises:
         ValueError, TypeError, RecursionError: a record holds what JSON cannot say.
     """
-    runs = [(names, len([*run])) for names, run in groupby(map(tuple, records))]
-    if len(runs) * _RUN_MIN > len(records) + _RUN_MIN:
-        return _rows(head, times, records)
+    names = tuple(records[0])
+    if [*chain.from_iterable(records)] == [*names] * len(records):  # one run, as nearly always
+        runs = [(names, len(records))]
+    else:
+        runs = [(names, len([*run])) for names, run in groupby(map(tuple, records))]
+        if len(runs) * _RUN_MIN > len(records) + _RUN_MIN:
+            return _rows(head, times, records)
     texts, start = [], 0
     for names, count in runs:
         end = start + count
@@ -63,23 +67,27 @@ def _rows(head: str, times: Sequence[int], records: Sequence[dict[Any, Any]]) ->
 def _columns(
     head: str, times: Sequence[int], records: Sequence[dict[Any, Any]], names: tuple[str, ...]
 ) -> str:
-    parts: list[Iterable[str]] = [repeat(head), map(str, times)]
+    count, width = len(records), len(names)
+    values = [*chain.from_iterable(map(dict.values, records))]
+    parts: list[Iterable[str]] = [map(str, times)]
     before, comma = ',"record":{', ""
-    for name, column in zip(names, zip(*map(dict.values, records), strict=True), strict=True):
+    for index, name in enumerate(names):
+        column = values[index::width]
         before += f"{comma}{quoted_text(name)}:"
         comma = ","
         first = column[0]
-        if type(first) is str and column.count(first) == len(column):  # a level, a host, a logger
+        if type(first) is str and column.count(first) == count:  # a level, a host, a logger
             before += quoted_text(first)
             continue
-        mark, values = _column(column)
-        parts += [repeat(before + mark), values]
+        mark, texts = _column(column)
+        parts += [repeat(before + mark), texts]
         before = mark
-    parts.append(repeat(before + "}}\n"))
-    return "".join(chain.from_iterable(zip(*parts, strict=False)))
+    end = before + "}}\n"
+    parts.append(chain(repeat(end + head, count - 1), (end,)))  # each but the last begins the next
+    return "".join(chain((head,), chain.from_iterable(zip(*parts, strict=False))))
 
 
-def _column(values: tuple[Any, ...]) -> tuple[str, Iterable[str]]:
+def _column(values: list[Any]) -> tuple[str, Iterable[str]]:
     """Return what must stand on both sides of each value of one name, and the values."""
     kinds = set(map(type, values))
     if kinds == {str}:

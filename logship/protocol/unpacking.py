@@ -57,7 +57,12 @@ class BoundedUnpacker:
 
 
 def new_unpacker(
-    bytes_max: int, unicode_errors: str, extension: Callable[[int, bytes], Any]
+    bytes_max: int,
+    unicode_errors: str,
+    extension: Callable[[int, bytes], Any],
+    *,
+    bin_bytes_max: int | None = None,
+    use_list: bool = True,
 ) -> msgpack.Unpacker:
     """Return an unpacker that makes room for no more than a value of `bytes_max` can hold.
 
@@ -65,15 +70,18 @@ def new_unpacker(
         bytes_max: the longest text, bytes or extension taken.
         unicode_errors: how text that is not UTF-8 is decoded, as `bytes.decode` names it.
         extension: makes a value of an extension's type and bytes.
+        bin_bytes_max: the longest bytes taken, where that is not `bytes_max`.
+        use_list: whether an array becomes a list, else a tuple.
     """
     return msgpack.Unpacker(
         raw=False,
+        use_list=use_list,
         unicode_errors=unicode_errors,
         strict_map_key=False,
         ext_hook=extension,
         max_buffer_size=0,  # it would bound one read; what must be bounded is one value
         max_str_len=bytes_max,
-        max_bin_len=bytes_max,
+        max_bin_len=bytes_max if bin_bytes_max is None else bin_bytes_max,
         max_ext_len=bytes_max,
         max_array_len=ITEMS_MAX,
         max_map_len=ITEMS_MAX,
