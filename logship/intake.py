@@ -14,7 +14,8 @@ from typing import Any, NamedTuple
 
 from logship.buffer.buffer import Buffer, Outcome
 from logship.errors import ClientClosed
-from logship.protocol.entries import TextPacker, pack_record, pack_records, pack_truncated
+from logship.protocol.bodies import Bodies, pack_records
+from logship.protocol.entries import TextPacker, pack_record, pack_truncated
 from logship.settings import RECORD_BYTES_MAX, Settings
 
 Record = Mapping[Any, Any]
@@ -119,10 +120,10 @@ class Intake:
         for bodies, cut in self._packed(records, time_ns):
             at = 0
             while True:
-                kept, outcome = self._offer_many(tag, bodies[at:] if at else bodies)
+                kept, outcome = self._offer_many(tag, bodies, at)
                 self._count_cut(cut, at, at + kept)
                 at += kept
-                if at == len(bodies):
+                if at == bodies.count:
                     break
                 if outcome is Outcome.CLOSED:
                     error = ClientClosed()
@@ -136,7 +137,7 @@ class Intake:
 
     def _packed(
         self, records: Iterable[Record], time_ns: int | None
-    ) -> Iterator[tuple[list[bytes], list[int]]]:
+    ) -> Iterator[tuple[Bodies, list[int]]]:
         """Yield blocks of entries' beginnings, and which of them had to be cut.
 
         Of a sequence; what comes by and by is not kept waiting, and may be the same object again.
@@ -149,17 +150,20 @@ class Intake:
             while block:
                 bodies, cut = self._pack_block(block, _now_ns() if time_ns is None else time_ns)
                 yield bodies, cut
-                block = block[len(bodies) :]
+                block = block[bodies.count :]
 
-    def _pack_block(self, records: list[Record], time_ns: int) -> tuple[list[bytes], list[int]]:
+    def _pack_block(self, records: list[Record], time_ns: int) -> tuple[Bodies, list[int]]:
         """Return the beginnings of the entries of the first of these records, and which are cut."""
         reserved = self.also_reserved
-        bodies, size = pack_records(records, time_ns, self.extra_fields, reserved, BLOCK_BYTES_MAX)
+        bodies = pack_records(records, time_ns, self.extra_fields, reserved, BLOCK_BYTES_MAX)
         cut: list[int] = []
-        if size > self._body_bytes_max:
-            cut = [at for at, body in enumerate(bodies) if len(body) > self._body_bytes_max]
-            for at in cut:
-                bodies[at] = self._cut(records[at], time_ns)
+        if bodies.size > self._body_bytes_max:
+            cut = [at for at, size in enumerate(bodies.sizes()) if size > self._body_bytes_max]
+            if cut:
+                each = [bodies[at] for at in range(bodies.count)]
+                for at in cut:
+                    each[at] = self._cut(records[at], time_ns)
+                bodies = Bodies.of(each)
         return bodies, cut
 
     def _count_cut(self, cut: list[int], begin: int, end: int) -> None:

@@ -31,10 +31,10 @@ import threading
 import time
 from bisect import bisect_right
 from collections import Counter, deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager
 from enum import Enum, auto
-from itertools import accumulate, chain, repeat
+from itertools import accumulate, chain
 from typing import Concatenate, Literal, NamedTuple, ParamSpec, TypeVar
 
 from logship.buffer.chunk import (
@@ -58,6 +58,7 @@ from logship.buffer.stream import (
     renamed_gaps,
     suffix_bytes,
 )
+from logship.protocol.bodies import Bodies
 from logship.protocol.entries import pack_control
 
 STREAMS_MAX = 1000
@@ -365,30 +366,31 @@ class Buffer:
             raise
         return self._offer(tag, body)
 
-    def offer_many(self, tag: str, bodies: Sequence[bytes]) -> tuple[int, Outcome]:
+    def offer_many(self, tag: str, bodies: Bodies, begin: int = 0) -> tuple[int, Outcome]:
         """Offer entries one after the other, until one finds no place.
 
         Args:
             tag: The route of all of them.
             bodies: Each as of `offer`.
+            begin: Which of them is the first.
 
         Returns:
-            How many of them, from the first, were accepted; and what `offer` said of the next one,
-            `ACCEPTED` where there is none.
+            How many of them, from that one on, were accepted; and what `offer` said of the next
+            one, `ACCEPTED` where there is none.
         """
-        kept = 0
-        while kept < len(bodies):
-            by_lane = self._put_in_lane(tag, bodies[kept:] if kept else bodies)
-            kept += by_lane
+        at = begin
+        while at < bodies.count:
+            by_lane = self._put_in_lane(tag, bodies, at)
+            at += by_lane
             if not by_lane:
-                outcome = self._offer(tag, bodies[kept])  # which opens a lane for the others
+                outcome = self._offer(tag, bodies[at])  # which opens a lane for the others
                 if outcome is not _ACCEPTED:
-                    return kept, outcome
-                kept += 1
-        return kept, _ACCEPTED
+                    return at - begin, outcome
+                at += 1
+        return at - begin, _ACCEPTED
 
-    def _put_in_lane(self, tag: str, bodies: Sequence[bytes]) -> int:
-        """Put the first of these entries into the tag's lane at once, and return how many.
+    def _put_in_lane(self, tag: str, bodies: Bodies, at: int) -> int:
+        """Put these entries, from the one `at` on, into the tag's lane at once; return how many.
 
         As many as it has room and digits for; none where there is no lane, or somebody comes in
         between. All that `offer` says of lanes holds here.
@@ -397,11 +399,12 @@ class Buffer:
         chunk = lanes.get(tag)
         if chunk is None:
             return 0
-        stream, size, suffix = chunk.stream, chunk.size, chunk.lane_suffix
+        stream, size = chunk.stream, chunk.size
         number = stream.next_number
-        at = number - chunk.lane_number
-        digits = chunk.lane_digits[at : at + self._fitting(bodies, chunk.lane_bytes_max - size)]
-        data = b"".join(chain.from_iterable(zip(bodies, repeat(suffix), digits, strict=False)))
+        first = number - chunk.lane_number
+        fitting = self._fitting(bodies, at, chunk.lane_bytes_max - size)
+        digits = chunk.lane_digits[first : first + fitting]
+        data = bodies.stamped(at, chunk.lane_suffix, digits)
         count = len(digits)
         if not count:
             return 0
@@ -432,12 +435,12 @@ class Buffer:
             raise
         return 0
 
-    def _fitting(self, bodies: Sequence[bytes], room: int) -> int:
-        """Return how many of these entries, from the first, have no more than `room` bytes."""
-        each = self._suffix_bytes
-        if sum(map(len, bodies)) + each * len(bodies) <= room:
-            return len(bodies)
-        return bisect_right([*accumulate(len(body) + each for body in bodies)], room)
+    def _fitting(self, bodies: Bodies, at: int, room: int) -> int:
+        """Return how many of these entries, from the one `at` on, have at most `room` bytes."""
+        each, count = self._suffix_bytes, bodies.count - at
+        if bodies.size + each * count <= room:
+            return count
+        return bisect_right([*accumulate(size + each for size in bodies.sizes(at))], room)
 
     def _offer(self, tag: str, body: bytes) -> Outcome:
         """Do as `offer` does, in a critical section, and open the lanes for those to come."""

@@ -13,9 +13,7 @@ from __future__ import annotations
 
 import json
 import struct
-import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from itertools import chain
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import msgpack
@@ -25,7 +23,6 @@ from logship.protocol.plain import (
     FLAT_TYPES,
     NAMES,
     RESERVED_PREFIX,
-    NotPlain,
     copy_nested,
     learn_names,
 )
@@ -61,14 +58,6 @@ _KEPT_BYTES_MAX = 1 << 20
 _NONE: frozenset[str] = frozenset()
 _NAMES_MAX = 4096
 _NAME_CHARACTERS_MAX = 1024
-
-FIRST_GROUP_RECORDS = 8
-"""Packed together before it is known how large they are."""
-
-GROUP_RECORDS_MAX = 32
-"""Packed together afterwards: enough to share out what is done once, few enough to stay in the
-cache."""
-
 
 _idle: Callable[[Any], bytes] | None = None
 """What packs the next value, while nobody does. Whoever takes it puts None there, with no call in
@@ -116,7 +105,7 @@ def pack_record(
                     if not 0 <= nanoseconds < _NANOSECONDS:
                         nanoseconds, beginning = _begin_second(time_ns)
                     return _pack_rest_of_small_head(beginning, nanoseconds, header) + packed[1:]
-                head = _head(time_ns, len(fields) + extra_fields)
+                head = entry_head(time_ns, len(fields) + extra_fields)
                 return head + packed[_map_header_bytes(len(fields)) :]
     except Exception:  # noqa: BLE001 - not plain, 65 bits, a surrogate, a key's `__hash__` raises:
         pass  # whatever it is, the longer way makes it readable
@@ -126,85 +115,6 @@ def pack_record(
         return pack_control(fields, time_ns, extra_fields)
     except (RecursionError, MemoryError):
         return pack_control(_NO_ROOM_FIELDS, time_ns, extra_fields)
-
-
-def pack_records(
-    records: Sequence[Any],
-    time_ns: int,
-    extra_fields: int = 1,
-    also_reserved: frozenset[str] = _NONE,
-    bytes_max: int = sys.maxsize,
-) -> tuple[list[bytes], int]:
-    """Pack the beginnings of the entries of records of one time; each is as `pack_record` makes it.
-
-    Never raises an `Exception` for what a record holds either. Records are looked at and packed a
-    group at a time, by a few calls that run in C whatever their number, which saves a third of each
-    one's time; a group with something in it that is not plain goes the way of single records.
-
-    Args:
-        records: what the application logged; what is not a mapping becomes its `message`.
-        time_ns: when, all of it; nanoseconds since 1970.
-        extra_fields: how many fields each map's header counts beyond the record's own.
-        also_reserved: names besides `logship_*` that the caller will append.
-        bytes_max: no further group is packed when there are so many bytes; groups become smaller
-            as they come near it.
-
-    Returns:
-        The beginnings, of the first records or of all, at least of a first group; and how many
-        bytes they have.
-    """
-    bodies: list[bytes] = []
-    total, count = 0, FIRST_GROUP_RECORDS
-    while len(bodies) < len(records) and total < bytes_max:
-        group = records[len(bodies) : len(bodies) + count]
-        try:
-            packed, size = _pack_group(group, time_ns, extra_fields, also_reserved)
-        except Exception:  # noqa: BLE001 - see `pack_record`, which will meet it as well
-            packed = [pack_record(each, time_ns, extra_fields, also_reserved) for each in group]
-            size = sum(map(len, packed))
-        bodies += packed
-        total += size
-        as_many_as_fit = (bytes_max - total) * len(bodies) // total
-        count = min(max(as_many_as_fit, 1), GROUP_RECORDS_MAX)
-    return bodies, total
-
-
-def _pack_group(
-    records: Sequence[Any], time_ns: int, extra_fields: int, also_reserved: frozenset[str]
-) -> tuple[list[bytes], int]:
-    """Do what `pack_record` does, if all of them are plain; return how many bytes they have, too.
-
-    Raises:
-        NotPlain: One of them is not.
-        Exception: Whatever msgpack, the hash of a key or a time that fits no EventTime raises.
-    """
-    global _idle  # noqa: PLW0603 - see there
-    if {*map(type, records)} != {dict}:
-        raise NotPlain
-    copies: list[dict[str, Any]] = [*map(dict.copy, records)]
-    names = {*chain.from_iterable(copies)}
-    if not (names <= NAMES and also_reserved.isdisjoint(names)):
-        raise NotPlain
-    values = chain.from_iterable(map(dict.values, copies))
-    if not FLAT_TYPES.issuperset(map(type, values)):
-        for each in copies:
-            copy_nested(each)
-    sizes = {*map(len, copies)}
-    heads = {size: _head(time_ns, size + extra_fields) for size in sizes}
-    pack, _idle = _idle, None
-    if pack is None:
-        pack = msgpack.Packer().pack
-    packed: list[bytes] = [*map(pack, copies)]
-    if max(sizes) <= _SMALL_MAP_FIELDS_MAX:
-        by_header = {0x80 | size: head for size, head in heads.items()}
-        bodies = [by_header[each[0]] + each[1:] for each in packed]
-    else:
-        pairs = zip(map(len, copies), packed, strict=True)
-        bodies = [heads[size] + each[_map_header_bytes(size) :] for size, each in pairs]
-    total = sum(map(len, bodies))
-    if total < _KEPT_BYTES_MAX:
-        _idle = pack
-    return bodies, total
 
 
 class TextPacker:
@@ -390,7 +300,7 @@ def _readable_fields(record: Any, also_reserved: frozenset[str]) -> dict[str, An
 def _pack_fields(fields: dict[str, Any], time_ns: int, extra_fields: int) -> bytes:
     """Pack plain values; the map's header is written anew so that it counts `extra_fields` too."""
     packed: bytes = msgpack.packb(fields)
-    head = _head(time_ns, len(fields) + extra_fields)
+    head = entry_head(time_ns, len(fields) + extra_fields)
     return head + packed[_map_header_bytes(len(fields)) :]
 
 
@@ -410,7 +320,7 @@ def _begin_second(time_ns: int) -> tuple[int, bytes]:
     return nanoseconds, beginning
 
 
-def _head(time_ns: int, count: int) -> bytes:
+def entry_head(time_ns: int, count: int) -> bytes:
     """Return an entry's array and time, and the header of a map of `count` fields."""
     seconds, nanoseconds = divmod(time_ns, _NANOSECONDS)
     beginning = _pack_second(_ARRAY_AND_EVENT_TIME, seconds)

@@ -26,11 +26,9 @@ from logship.errors import ProtocolError
 from logship.protocol import entries, plain
 from logship.protocol.entries import (
     ENTRY_BYTES_MIN,
-    FIRST_GROUP_RECORDS,
     TextPacker,
     pack_control,
     pack_record,
-    pack_records,
     pack_truncated,
     unpack_entries,
 )
@@ -660,83 +658,6 @@ def test_a_text_packer_takes_plain_strings_only(text: Any) -> None:
     assert packer.pack(text, ("INFO", "root"), 0) is None
     assert packer.pack("text", ("INFO", text), 0) is None
     assert packer.pack("text", ("INFO", "root"), 0) is not None
-
-
-@given(
-    st.lists(st.one_of(records, values, st.dictionaries(names, plain_values, max_size=20))),
-    st.one_of(st.integers(0, 1 << 62), st.integers(-(10**30), 10**30)),
-    st.integers(0, 1),
-    st.sampled_from([frozenset[str](), frozenset({"message", "a"})]),
-)
-def test_many_are_packed_as_if_one_by_one(
-    sent: list[Any], time_ns: int, extra_fields: int, also_reserved: frozenset[str]
-) -> None:
-    several, total = pack_records(sent, time_ns, extra_fields, also_reserved)
-    assert total == sum(map(len, several))
-    assert several == [pack_record(each, time_ns, extra_fields, also_reserved) for each in sent]
-
-
-def test_no_more_are_packed_than_there_is_room_for() -> None:
-    """As soon as it is known how large they are."""
-    sent = [{"message": "x" * 100}] * 1000
-    one = pack_record(sent[0], TIME_NS)
-    for records_max, packed in ((1, FIRST_GROUP_RECORDS), (10, 10), (20, 20), (500, 500)):
-        bodies = [one] * packed
-        assert pack_records(sent, TIME_NS, bytes_max=records_max * len(one)) == (
-            bodies,
-            packed * len(one),
-        )
-    bodies, _ = pack_records(sent, TIME_NS, bytes_max=20 * len(one) + 1)
-    assert len(bodies) == 21
-
-
-@pytest.mark.parametrize("odd", [{"a": object()}, {f"n{n}": n for n in range(20)}, ["list"], {}])
-def test_what_is_not_plain_among_many_changes_nothing_for_the_others(odd: Any) -> None:
-    for at in (0, 7, 8, 39, 40, 99):
-        sent: list[Any] = [{"message": str(n), "n": n} for n in range(100)]
-        sent[at] = odd
-        bodies, _ = pack_records(sent, TIME_NS)
-        assert bodies == [pack_record(each, TIME_NS) for each in sent]
-
-
-def test_a_packer_that_failed_among_many_is_not_used_for_the_next() -> None:
-    """What it had packed until then would stand before that."""
-    good = {"message": "good"}
-    sent = [good, {"message": "x", "a": "\ud800"}, good, {"message": "x", "a": 1 << 70}, good]
-    bodies, _ = pack_records(sent, TIME_NS)
-    assert bodies[::2] == [pack_record(good, TIME_NS)] * 3
-
-
-@pytest.mark.parametrize("fault", [MemoryError, OverflowError, SystemExit])
-def test_a_packer_that_fails_among_many_is_not_kept(
-    fault: type[BaseException], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def fail(_: object) -> bytes:
-        raise fault
-
-    monkeypatch.setattr(entries, "_idle", fail)
-    sent = [{"message": "a"}, {"message": "b"}]
-    with contextlib.suppress(SystemExit):
-        bodies, _ = pack_records(sent, TIME_NS)
-        assert bodies == [pack_record(each, TIME_NS) for each in sent]
-    assert entries._idle is not fail
-
-
-def test_one_of_many_that_logs_while_it_is_packed(logged: list[bytes]) -> None:
-    packed, _ = pack_records([{"a": 1}, {"a": Logger()}, {"a": 2}], TIME_NS)
-    assert [stamped(entry)["a"] for entry in packed] == [1, "a logger", 2]
-    assert [stamped(entry)["message"] for entry in logged].count("from repr") == 1
-
-
-def test_the_memory_of_a_large_record_among_many_is_not_kept() -> None:
-    small, large = {"message": "small"}, {"message": "x" * (2 << 20)}
-    for sent in ([small, large], [large, small], [large]):
-        pack_record(small, TIME_NS)
-        before = entries._idle
-        assert before is not None
-        bodies, _ = pack_records(sent, TIME_NS)
-        assert bodies == [pack_record(each, TIME_NS) for each in sent]
-        assert entries._idle is not before
 
 
 def test_entries_of_another_second_have_their_own_time() -> None:

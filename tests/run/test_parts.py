@@ -17,7 +17,7 @@ from logship.buffer.lives import filesystem_of
 from logship.errors import SettingsError
 from logship.process import stopfile
 from logship.process.clock import Started, StopClock
-from logship.protocol.entries import pack_records
+from logship.protocol.bodies import Bodies, pack_records
 from logship.settings import Settings
 from logship.supervisor.clients import PrivateDirectory, environment_for
 from logship.supervisor.deadlines import Deadlines
@@ -47,11 +47,11 @@ def test_a_block_that_finds_no_space_is_not_packed_for_each_of_its_records(
 ) -> None:
     packed = 0
 
-    def noted(records: Any, *arguments: Any) -> tuple[list[bytes], int]:
+    def noted(records: Any, *arguments: Any) -> Bodies:
         nonlocal packed
-        bodies, size = pack_records(records, *arguments)
-        packed += len(bodies)
-        return bodies, size
+        bodies = pack_records(records, *arguments)
+        packed += bodies.count
+        return bodies
 
     monkeypatch.setattr(intake, "pack_records", noted)
     settings = Settings.of(

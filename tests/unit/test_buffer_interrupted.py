@@ -15,6 +15,7 @@ import pytest
 from logship.buffer import buffer as buffer_module
 from logship.buffer.buffer import OVERFLOW_REASON, Buffer, Outcome
 from logship.buffer.chunk import ChunkState
+from logship.protocol.bodies import Bodies
 from logship.testing import ManualClock
 from tests.unit.accounts import Sink, Wakes, a_buffer, body, check, check_declared, entries_of
 from tests.unit.interruptions import every_point
@@ -58,7 +59,7 @@ def offer_to_a_closed_buffer(buffer: Buffer, _: Sink) -> Callable[[], object]:
 
 
 def offer_several(buffer: Buffer, _: Sink) -> Callable[[], object]:
-    bodies = [body(50), body(51, 400), body(52)]
+    bodies = Bodies.of([body(50), body(51, 400), body(52)])
     return lambda: buffer.offer_many("open", bodies)
 
 

@@ -11,7 +11,7 @@ import inspect
 import mmap
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ from logship.buffer.buffer import Buffer, Outcome
 from logship.buffer.chunk import SPARE_BLOCKS_MAX, Chunk, MemoryChunk, MemoryStorage
 from logship.buffer.mapped import SpoolChunk
 from logship.buffer.stream import Stream
+from logship.protocol.bodies import Bodies
 from logship.protocol.entries import pack_record
 from tests.spool.spools import WatchedFiles, buffer_on, offer, read_files, storage_in
 from tests.unit.accounts import Sink, a_buffer, body, check
@@ -109,7 +110,10 @@ def test_many_at_once_need_a_section_once_a_chunk(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(Buffer, "_offer", noted)
     bodies = [body(number) for number in range(3000)]
     for first in range(0, 3000, 500):
-        assert buffer.offer_many("t", bodies[first : first + 500]) == (500, Outcome.ACCEPTED)
+        assert buffer.offer_many("t", Bodies.of(bodies[first : first + 500])) == (
+            500,
+            Outcome.ACCEPTED,
+        )
     chunks = len(buffer.unsettled())
     assert chunks > 20
     assert len(sections) <= 2 * chunks + 4  # and one more each thousand numbers
@@ -131,7 +135,7 @@ class Counted(bytes):
 def test_many_large_ones_are_not_copied_again_for_each_chunk() -> None:
     buffer = a_buffer(bytes_max=1 << 20, chunk_bytes_max=2000)
     bodies = [Counted(body(number, 900)) for number in range(200)]
-    assert buffer.offer_many("t", bodies) == (200, Outcome.ACCEPTED)
+    assert buffer.offer_many("t", Bodies.of(bodies)) == (200, Outcome.ACCEPTED)
     assert len(buffer.unsettled()) > 90
     assert max(each.copies for each in bodies) <= 2
 
@@ -140,22 +144,22 @@ def test_many_at_once_end_where_the_buffer_is_full() -> None:
     buffer = a_buffer(bytes_max=3000, chunk_bytes_max=1000)
     sink = Sink(buffer)
     bodies = [body(number) for number in range(100)]
-    kept, outcome = buffer.offer_many("t", bodies)
+    kept, outcome = buffer.offer_many("t", Bodies.of(bodies))
     assert outcome is Outcome.FULL
     assert buffer.offer("t", bodies[kept]) is Outcome.FULL
     assert buffer.bytes_held <= 3000
     sink.drain()
     assert [each["n"] for each in sink.acked] == [*range(kept)]
-    assert buffer.offer_many("t", []) == (0, Outcome.ACCEPTED)
+    assert buffer.offer_many("t", Bodies.of([])) == (0, Outcome.ACCEPTED)
 
 
 def test_many_at_once_end_where_one_is_too_large_or_intake_is_closed() -> None:
     buffer = a_buffer(body_bytes_max=400)
     sink = Sink(buffer)
     bodies = [body(0), body(1), body(2, 500), body(3)]
-    assert buffer.offer_many("t", bodies) == (2, Outcome.TOO_LARGE)
+    assert buffer.offer_many("t", Bodies.of(bodies)) == (2, Outcome.TOO_LARGE)
     buffer.close_intake()
-    assert buffer.offer_many("t", bodies) == (0, Outcome.CLOSED)
+    assert buffer.offer_many("t", Bodies.of(bodies)) == (0, Outcome.CLOSED)
     assert buffer.counters.refused == 1
     check(buffer, sink.acked)
 
@@ -169,8 +173,8 @@ def test_many_at_once_lie_there_as_if_offered_one_by_one(stamp_key: str | None) 
     bodies = [body(n, n * 7 % 90, stamped=stamp_key is not None) for n in range(2500)]
     for each in bodies:
         assert one_by_one.offer("t", each) is Outcome.ACCEPTED
-    assert at_once.offer_many("t", bodies[:1300]) == (1300, Outcome.ACCEPTED)
-    assert at_once.offer_many("t", bodies[1300:]) == (1200, Outcome.ACCEPTED)
+    assert at_once.offer_many("t", Bodies.of(bodies[:1300])) == (1300, Outcome.ACCEPTED)
+    assert at_once.offer_many("t", Bodies.of(bodies[1300:])) == (1200, Outcome.ACCEPTED)
     chunks = [[bytes(c.data) for c in b.unsettled()] for b in (one_by_one, at_once)]
     assert chunks[0] == chunks[1]
     assert one_by_one.report("", 0.0) == at_once.report("", 0.0)
@@ -247,7 +251,7 @@ def test_threads_in_lanes(ships: bool, at_once: int) -> None:
             if at_once == 1:
                 assert buffer.offer(tag, bodies[0]) is Outcome.ACCEPTED
             else:
-                assert buffer.offer_many(tag, bodies) == (at_once, Outcome.ACCEPTED)
+                assert buffer.offer_many(tag, Bodies.of(bodies)) == (at_once, Outcome.ACCEPTED)
 
     def ship() -> None:
         while ships and not done.is_set():
@@ -296,23 +300,25 @@ def test_a_record_that_comes_in_between_takes_the_number() -> None:
     assert [each["n"] for each in sink.acked] == [0, 1, 2]
 
 
-class InterruptingList(list[bytes]):
+class InterruptingBodies(Bodies):
     """Entries during whose offer another one comes in, when the lane has been looked at."""
+
+    __slots__ = ("buffer", "inner")
 
     buffer: Buffer
     inner: list[bytes]
 
-    def __len__(self) -> int:
-        if self.inner and sys._getframe(1).f_code is Buffer._fitting.__code__:
+    def stamped(self, begin: int, suffix: bytes, ends: Sequence[bytes]) -> bytes:
+        if self.inner:
             assert self.buffer.offer("t", self.inner.pop()) is Outcome.ACCEPTED
-        return super().__len__()
+        return super().stamped(begin, suffix, ends)
 
 
 def test_a_record_that_comes_in_between_takes_the_number_of_many() -> None:
     buffer = a_buffer()
     sink = Sink(buffer)
     buffer.offer("t", body(0))
-    outer = InterruptingList([body(2), body(3)])
+    outer = InterruptingBodies([b"", b""], [[body(2), body(3)]], 2)
     outer.buffer, outer.inner = buffer, [body(1)]
     assert buffer.offer_many("t", outer) == (2, Outcome.ACCEPTED)
     assert outer.inner == []
@@ -338,7 +344,7 @@ def fill(buffer: Buffer) -> None:
 
 def fill_many_at_once(buffer: Buffer) -> None:
     for number in range(1, 100, 3):
-        buffer.offer_many("t", [body(number), body(number + 1), body(number + 2)])
+        buffer.offer_many("t", Bodies.of([body(number), body(number + 1), body(number + 2)]))
 
 
 @pytest.mark.parametrize("fill", [fill, fill_many_at_once])
@@ -389,7 +395,7 @@ def test_a_crash_behind_each_store_of_a_lane_leaves_whole_records(tmp_path: Path
     del crashes[:]
     for number in range(20, 50, 5):
         bodies = [pack_record({"message": str(number + n), "pad": ""}, 1) for n in range(5)]
-        assert buffer.offer_many("tag", bodies) == (5, Outcome.ACCEPTED)
+        assert buffer.offer_many("tag", Bodies.of(bodies)) == (5, Outcome.ACCEPTED)
         assert crashes[-1] == number + 5
     assert crashes == sorted(crashes)
 

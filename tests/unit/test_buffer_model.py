@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from logship.buffer.buffer import OVERFLOW_REASON, Burned, Outcome
+from logship.protocol.bodies import Bodies
 from logship.testing import ManualClock
 from tests.unit.accounts import QUICK, Sink, a_buffer, body, check, check_declared, entries_of
 
@@ -73,7 +74,7 @@ class Model(RuleBasedStateMachine):
         numbers = range(self.next + 1, self.next + 1 + len(sizes))
         bodies = [body(n, size) for n, size in zip(numbers, sizes, strict=True)]
         self.next += len(sizes)
-        kept, outcome = self.buffer.offer_many(tag, bodies)
+        kept, outcome = self.buffer.offer_many(tag, Bodies.of(bodies))
         self.kept.update(numbers[:kept])
         if outcome is Outcome.CLOSED:
             assert self.closed

@@ -13,7 +13,7 @@ import pytest
 from logship import intake
 from logship.client import STOP_LINGER_SECONDS, Client
 from logship.errors import BufferFull, ClientClosed
-from logship.protocol.entries import pack_records
+from logship.protocol.bodies import Bodies, pack_records
 from logship.testing import MemoryTransport, Sidecar
 from tests.unit.clients import BUFFER_BYTES, Stderr, messages, quick_settings, until
 
@@ -398,10 +398,10 @@ async def test_little_of_many_lies_outside_of_the_buffer(
 ) -> None:
     packed: list[int] = []
 
-    def noted(*arguments: Any) -> tuple[list[bytes], int]:
-        bodies, size = pack_records(*arguments)
-        packed.append(size)
-        return bodies, size
+    def noted(*arguments: Any) -> Bodies:
+        bodies = pack_records(*arguments)
+        packed.append(bodies.size)
+        return bodies
 
     monkeypatch.setattr(intake, "pack_records", noted)
     records = some(0, 60, BUFFER_BYTES // 3)
