@@ -10,13 +10,10 @@ import contextlib
 import sys
 from typing import Any
 
-_MODULE = "opentelemetry.trace"
+SPANS_MODULE = "opentelemetry.trace"
+"""Until it is imported, `add_span` adds nothing."""
+
 _modules = sys.modules
-
-
-def may_have_span() -> bool:
-    """Tell whether `add_span` might add anything to a record that is logged now."""
-    return _MODULE in _modules
 
 
 def add_span(fields: dict[str, Any]) -> None:
@@ -26,9 +23,9 @@ def add_span(fields: dict[str, Any]) -> None:
         fields: A record's; 32 and 16 lower-case hexadecimal digits are added, or nothing where
             there is no span, or no OpenTelemetry.
     """
-    if _MODULE in _modules:
+    if SPANS_MODULE in _modules:
         with contextlib.suppress(Exception):  # half imported, or a span of somebody else's making
-            _add_span(fields, _modules[_MODULE])
+            _add_span(fields, _modules[SPANS_MODULE])
 
 
 def _add_span(fields: dict[str, Any], trace: Any) -> None:
