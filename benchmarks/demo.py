@@ -18,7 +18,7 @@ from benchmarks.campaign import new_directory, run_all
 from benchmarks.conditions import conditions
 from benchmarks.loss import exit_code
 from benchmarks.scenario import Outcome, Scenario
-from benchmarks.table import FIGURES, Row, as_table, open_console, write_json
+from benchmarks.table import ALL_FIGURES, LATE, LEFT, Row, as_table, open_console, write_json
 
 FAULT_STORIES = {
     "none": "The sidecar lives",
@@ -28,7 +28,7 @@ FAULT_STORIES = {
 
 SHIPPERS = ("logship", "fluent-logger", "fluent-logger-async")
 
-FIGURES_SHOWN = [figure for figure in FIGURES if figure != "lines/s"]
+FIGURES_SHOWN = [figure for figure in ALL_FIGURES if figure not in {"lines/s", LATE, LEFT}]
 
 RUNS_TOGETHER = 2
 """A run of 300 lines/s takes a few per cent of a CPU: two at a time do not disturb each other."""

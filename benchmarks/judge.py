@@ -48,6 +48,9 @@ class Verdict:
     """In the sidecar's output."""
     spilled: int
     """Not in the output, but on the application's stderr."""
+    late: int
+    """Of those that are not in the output, how many were logged when intake may have been closed:
+    the last of a stop timeout is for the spill."""
     dropped: int
     """Nowhere, and declared so by a gap record or the drain report."""
     lost: int
@@ -62,15 +65,19 @@ class Verdict:
     """Markers of the first lost lines, to search for."""
 
 
-def judge(ledger: Path, outputs: Iterable[Path], stderr: Path | None) -> Verdict:
+def judge(
+    ledger: Path, outputs: Iterable[Path], stderr: Path | None, late_from_ns: int | None = None
+) -> Verdict:
     """Compare a ledger with the sidecar's output files and the application's stderr.
 
     Args:
         ledger: What `application.py` noted.
         outputs: JSON lines, also after a tag or time (Fluentd's TSV, Fluent Bit), plain or gzip.
         stderr: The application's; None or a missing file: nothing was spilled or reported.
+        late_from_ns: When intake may close, on the ledger's clock; None: never.
     """
-    written = read_ledger(ledger).times_ns.keys()
+    times_ns = read_ledger(ledger).times_ns
+    written = times_ns.keys()
     arrived, said = _read(outputs), _read([stderr] if stderr and stderr.exists() else [])
     delivered = written & arrived.copies.keys()
     spilled = (written & said.copies.keys()) - delivered
@@ -80,6 +87,9 @@ def judge(ledger: Path, outputs: Iterable[Path], stderr: Path | None) -> Verdict
         written=len(written),
         delivered=len(delivered),
         spilled=len(spilled),
+        late=0
+        if late_from_ns is None
+        else sum(times_ns[marker] >= late_from_ns for marker in written - delivered),
         dropped=dropped,
         lost=len(missing) - dropped,
         duplicated=arrived.copies.total() - len(arrived.copies),

@@ -21,7 +21,15 @@ from rich.console import Console
 from benchmarks.campaign import new_directory, run_all
 from benchmarks.conditions import conditions, server_version
 from benchmarks.loss import exit_code
-from benchmarks.scenario import APP_SIGKILL, FAULTS, OURS, SPOOLING, Outcome, Scenario
+from benchmarks.scenario import (
+    APP_SIGKILL,
+    FAULTS,
+    OURS,
+    SIDECAR_IS_UP,
+    SPOOLING,
+    Outcome,
+    Scenario,
+)
 from benchmarks.sidecars import KINDS, find_servers
 from benchmarks.table import Row, as_table, open_console, write_json
 
@@ -182,7 +190,8 @@ def _as_numbers(version: str) -> list[int]:
 def proof(quick: bool, kills: int | None, json_file: Path | None) -> None:
     """Run the loss matrix (40 minutes; --quick: 1) and write its figures.
 
-    Exit code 1 when logship lost a line in any row.
+    Exit code 1 when logship lost a line in any row, or one that was logged before intake closed is
+    not at a sidecar that was there.
     """
     kills = kills or (KILLS_QUICK if quick else KILLS)
     console, directory = open_console(), new_directory("proof")
@@ -193,8 +202,8 @@ def proof(quick: bool, kills: int | None, json_file: Path | None) -> None:
         rows += _show(part, directory, console)
         if json_file:  # after each part: an interruption leaves what was measured
             write_json(json_file, under_what, rows)
-    _conclude(rows, console)
-    raise SystemExit(exit_code(rows))
+    missed = _conclude(rows, console)
+    raise SystemExit(exit_code(rows) or missed)
 
 
 def _show(part: Part, directory: Path, console: Console) -> list[Row]:
@@ -216,8 +225,17 @@ def _tidy(outcome: Outcome) -> None:
         shutil.rmtree(outcome.directory)
 
 
-def _conclude(rows: list[Row], console: Console) -> None:
-    ours = [row for row in rows if row.scenario.shipper in OURS]
-    written = sum(outcome.verdict.written for row in ours for outcome in row.outcomes)
-    lost = sum(outcome.verdict.lost for row in ours for outcome in row.outcomes)
-    console.print(f"logship: {len(ours)} rows, {written:,} lines written, {lost:,} lost.")
+def _conclude(rows: list[Row], console: Console) -> int:
+    """Say how it was; return 1 where something did not reach a sidecar that was there."""
+    ours = [outcome for row in rows if row.scenario.shipper in OURS for outcome in row.outcomes]
+    written = sum(outcome.verdict.written for outcome in ours)
+    lost = sum(outcome.verdict.lost for outcome in ours)
+    console.print(f"logship: {len(ours)} runs, {written:,} lines written, {lost:,} lost.")
+    up = [outcome for outcome in ours if outcome.scenario.fault in SIDECAR_IS_UP]
+    missed = [outcome.scenario.name for outcome in up if not outcome.reached_the_sidecar]
+    if missed:
+        console.print(f"[bold red]Not all at a sidecar that was there:[/] {', '.join(missed)}.")
+        return 1
+    late = sum(outcome.verdict.late for outcome in up)
+    console.print(f"A sidecar that was there has all but {late:,} logged when intake was closed.")
+    return 0

@@ -69,6 +69,15 @@ class Scenario:
     """Of the moment of `app-sigkill`; of several runs each has the next one."""
 
     @property
+    def intake_seconds(self) -> float:
+        """How long after SIGTERM a sidecar that acks must get what is logged.
+
+        Until three tenths of a second before the deadline, which is a tenth of the stop timeout, or
+        a second, before its end (design of stopping, decision 019).
+        """
+        return self.stop_timeout - min(1.0, self.stop_timeout / 10) - 0.3
+
+    @property
     def kill_seconds(self) -> float:
         """When `app-sigkill` strikes, in seconds after the first line."""
         return random.Random(self.seed).uniform(0.0, self.seconds)
@@ -135,6 +144,13 @@ class Outcome:
         killed = self.scenario.fault == APP_SIGKILL
         all_there = self.verdict.delivered == self.verdict.written or not killed
         return self.recovery.complete and all_there
+
+    @property
+    def reached_the_sidecar(self) -> bool:
+        """Whether all that was not logged too late is there, where there is one at the end."""
+        verdict = self.verdict
+        in_time = verdict.delivered + verdict.late == verdict.written
+        return in_time or self.scenario.fault not in SIDECAR_IS_UP
 
 
 @dataclass
@@ -344,6 +360,9 @@ FAULTS: dict[str, Callable[[Sidecar, float], list[Event]]] = {
 
 FAULT_NAMES = (*FAULTS, APP_SIGKILL)
 
+SIDECAR_IS_UP = ("none", "sidecar-restart", "sidecar-slow")
+"""Faults after which there is a sidecar when the application ends."""
+
 
 def _play(scenario: Scenario, application: Application, sidecar: Sidecar, watch: Watch) -> None:
     """Let the events happen at their moments, until the application is gone."""
@@ -404,9 +423,12 @@ def _outcome(
 ) -> Outcome:
     written = read_ledger(application.ledger)
     stopped_ns = application.stopped_ns or written.last_ns
+    late_from_ns = None  # a batch ends when it has logged all
+    if application.stopped_ns:
+        late_from_ns = application.stopped_ns + int(scenario.intake_seconds * 1e9)
     return Outcome(
         scenario=scenario,
-        verdict=judge(application.ledger, outputs, application.stderr),
+        verdict=judge(application.ledger, outputs, application.stderr, late_from_ns),
         rate_attained=written.rate_until(stopped_ns),
         stop_seconds=(application.ended_ns - stopped_ns) / 1e9,
         exit_code=application.process.returncode,

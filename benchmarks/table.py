@@ -36,26 +36,19 @@ class Row:
 
     def values(self, figure: str) -> list[float]:
         """Return one figure of each run."""
-        return [FIGURES_OF_SPOOLS[figure](outcome) for outcome in self.outcomes]
+        return [ALL_FIGURES[figure](outcome) for outcome in self.outcomes]
 
     @property
     def figures(self) -> list[str]:
         """Titles of the figures that mean something here."""
         spooled = any(outcome.recovery is not None for outcome in self.outcomes)
-        return list(FIGURES_OF_SPOOLS if spooled else FIGURES)
+        late = any(outcome.verdict.late for outcome in self.outcomes)
+        left_out = {*([] if spooled else [LEFT]), *([] if late else [LATE])}
+        return [figure for figure in ALL_FIGURES if figure not in left_out]
 
 
-FIGURES: dict[str, Callable[[Outcome], float]] = {
-    "lines/s": lambda outcome: outcome.rate_attained,
-    "written": lambda outcome: outcome.verdict.written,
-    "delivered": lambda outcome: outcome.verdict.delivered,
-    "spilled": lambda outcome: outcome.verdict.spilled,
-    "dropped": lambda outcome: outcome.verdict.dropped,
-    "LOST": lambda outcome: outcome.verdict.lost,
-    "duplicated": lambda outcome: outcome.verdict.duplicated,
-    "stop s": lambda outcome: outcome.stop_seconds,
-}
-"""Column title and figure."""
+LATE = "late"
+"""Column title: see `Verdict.late`."""
 
 LEFT = "left"
 """Column title: what is left on a spool, and recoveries that did not end well."""
@@ -67,8 +60,19 @@ def _left(outcome: Outcome) -> float:
     return 0 if recovery is None else len(recovery.left) + (recovery.exit_code != 0)
 
 
-FIGURES_OF_SPOOLS = {**FIGURES, LEFT: _left}
-"""The same where there is a spool."""
+ALL_FIGURES: dict[str, Callable[[Outcome], float]] = {
+    "lines/s": lambda outcome: outcome.rate_attained,
+    "written": lambda outcome: outcome.verdict.written,
+    "delivered": lambda outcome: outcome.verdict.delivered,
+    "spilled": lambda outcome: outcome.verdict.spilled,
+    LATE: lambda outcome: outcome.verdict.late,
+    "dropped": lambda outcome: outcome.verdict.dropped,
+    "LOST": lambda outcome: outcome.verdict.lost,
+    "duplicated": lambda outcome: outcome.verdict.duplicated,
+    "stop s": lambda outcome: outcome.stop_seconds,
+    LEFT: _left,
+}
+"""Column title and figure."""
 
 
 def _app(scenario: Scenario) -> str:
@@ -115,13 +119,14 @@ def as_table(rows: Sequence[Row], title: str, figures: Iterable[str] | None = No
     Args:
         rows: A row that was run several times becomes three: min, median and max.
         title: Stands above; what the rows share is added unless `figures` are chosen.
-        figures: Column titles out of `FIGURES_OF_SPOOLS`, in the order wished; None: all that mean
+        figures: Column titles out of `ALL_FIGURES`, in the order wished; None: all that mean
             something.
     """
     known_by = _differing(rows)
     if figures is None:
         title = f"{title} ({_shared(rows[0].scenario, known_by)})"
-        figures = max((row.figures for row in rows), key=len)
+        wanted = {figure for row in rows for figure in row.figures}
+        figures = [figure for figure in ALL_FIGURES if figure in wanted]
     figures = list(figures)
     table = ruled_table(title)
     for label in [*known_by, *_statistics_column(rows)]:
@@ -210,9 +215,9 @@ def _spread(values: list[float]) -> dict[str, float]:
 
 
 def _run_as_json(outcome: Outcome) -> dict[str, Any]:
-    figures = {figure: round(of(outcome), 3) for figure, of in FIGURES.items()}
-    if outcome.recovery is not None:
-        figures[LEFT] = _left(outcome)
+    figures = {figure: round(of(outcome), 3) for figure, of in ALL_FIGURES.items()}
+    if outcome.recovery is None:
+        del figures[LEFT]
     return figures | {
         "seed": outcome.scenario.seed,
         "damaged": outcome.verdict.damaged,

@@ -99,7 +99,7 @@ def outcome(recovery: Recovery, delivered: int) -> Outcome:
     """Return the outcome of a killed run of five lines, one of them dropped if not delivered."""
     return Outcome(
         scenario=KILLED,
-        verdict=Verdict(5, delivered, 0, 5 - delivered, 0, 0, 0, 0, ()),
+        verdict=Verdict(5, delivered, 0, 0, 5 - delivered, 0, 0, 0, 0, ()),
         rate_attained=300.0,
         stop_seconds=0.0,
         exit_code=-9,

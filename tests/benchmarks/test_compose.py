@@ -80,7 +80,7 @@ def test_bad_input_is_explained(tmp_path: Path, words: list[str], complaint: str
 
 def row(way: str, fault: str, **figures: int) -> Row:
     counts = dict.fromkeys(
-        ("written", "delivered", "spilled", "dropped", "lost", "duplicated"), 0
+        ("written", "delivered", "spilled", "late", "dropped", "lost", "duplicated"), 0
     ) | {"damaged": 0, "unwritten": 0}
     verdict = Verdict(**(counts | figures), lost_examples=())
     result = Result(verdict, 300.0, 1.0, 143, None, Path())

@@ -80,6 +80,19 @@ def test_spilled_is_not_delivered(verdict: Any) -> None:
     assert counts(verdict([1, 2], [received(1)], [spilled(2)])) == (2, 1, 1, 0, 0)
 
 
+def test_what_was_logged_late_is_late_only_where_it_was_not_delivered(tmp_path: Path) -> None:
+    lines = [f"{marked('a line', RUN, 'm00', number)[1]} {number * 10}\n" for number in range(1, 7)]
+    (tmp_path / "ledger").write_text("".join(lines))
+    (tmp_path / "output").write_text(f"{received(1)}\n{received(3)}\n{received(5)}\n")
+    (tmp_path / "stderr").write_text(f"{spilled(4)}\n")
+    judged = [
+        judge(tmp_path / "ledger", [tmp_path / "output"], tmp_path / "stderr", late_from_ns)
+        for late_from_ns in (None, 70, 40, 0)
+    ]
+    assert [each.late for each in judged] == [0, 0, 2, 3]
+    assert {counts(each) for each in judged} == {(6, 3, 1, 0, 2)}
+
+
 def test_a_line_that_was_spilled_and_delivered_counts_once(verdict: Any) -> None:
     assert counts(verdict([1, 2], [received(1), received(2)], [spilled(2)])) == (2, 2, 0, 0, 0)
 
