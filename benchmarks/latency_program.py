@@ -14,9 +14,10 @@ import sys
 import time
 from array import array
 from collections.abc import Callable, Iterator
+from itertools import cycle, islice
 
 import logship
-from benchmarks.records import RECORD
+from benchmarks.records import RECORDS
 
 QUANTILES = 1000
 WARM_UP = 500
@@ -56,15 +57,16 @@ class Pace:
 
     def pauses(self, emit: Callable[[dict[str, str]], bool]) -> Iterator[float]:
         """Call `emit`, yielding seconds to sleep before the next calls are due."""
-        while self._is_full and emit(RECORD):
+        records = cycle(RECORDS)
+        while self._is_full and emit(next(records)):
             pass
-        for _ in range(WARM_UP):
-            emit(RECORD)
+        for record in islice(records, WARM_UP):
+            emit(record)
         clock, took = time.perf_counter_ns, self.took
         begun = time.monotonic()
-        for number in range(self._records):
+        for number, record in enumerate(islice(records, self._records)):
             before = clock()
-            emit(RECORD)
+            emit(record)
             took.append(clock() - before)
             ahead = begun + number / self._rate - time.monotonic()
             if ahead > PAUSE_SECONDS_MIN:

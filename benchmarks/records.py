@@ -1,9 +1,15 @@
-"""The record that is measured: a text of 400 characters and the two fields that handlers add."""
+"""The records that are measured: a text of 400 characters and the two fields that handlers add.
+
+No two texts are the same, as in life: neither a packer nor a receiver must do for one what it did
+for another. Level and logger are, as in life.
+"""
 
 from __future__ import annotations
 
 LINE_CHARS = 400
-LINE = ("GET /orders/1234567 200 " + "the quick brown fox jumps over the lazy dog; " * 9)[
-    :LINE_CHARS
+_WORDS = "the quick brown fox jumps over the lazy dog; " * 9
+
+LINES = [
+    f"GET /orders/{number} 200 {_WORDS}"[:LINE_CHARS] for number in range(1_000_000, 1_001_000)
 ]
-RECORD = {"message": LINE, "level": "INFO", "logger": "benchmark"}
+RECORDS = [{"message": line, "level": "INFO", "logger": "benchmark"} for line in LINES]

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import tempfile
 import time
+from itertools import cycle, islice
 from pathlib import Path
 
 import click
@@ -15,7 +16,7 @@ import click
 import logship
 from benchmarks.campaign import new_directory
 from benchmarks.errors import BenchmarkError
-from benchmarks.records import RECORD
+from benchmarks.records import RECORDS
 from benchmarks.sidecars import running_receiver
 from benchmarks.table import open_console, open_progress
 
@@ -54,8 +55,8 @@ def soak(records: int, spool_mib: int, spool: Path | None) -> None:
         with open_progress(console) as progress:
             task = progress.add_task("soak", total=records, step="")
             for _ in range(0, records, SLICE_RECORDS):
-                for _ in range(SLICE_RECORDS):
-                    client.send(RECORD, timeout=SEND_SECONDS_MAX)
+                for record in islice(cycle(RECORDS), SLICE_RECORDS):
+                    client.send(record, timeout=SEND_SECONDS_MAX)
                 size, files = _measured(root)
                 bytes_max, files_max = max(bytes_max, size), max(files_max, files)
                 progress.advance(task, SLICE_RECORDS)

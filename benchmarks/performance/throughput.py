@@ -60,7 +60,8 @@ def measure(job: Job) -> Measured:
 
 
 _NOTES = (
-    "One thread sends the same record of 400 characters, stamped; buffer 64 MiB. The embedded "
+    "One thread sends records of 400 characters, a thousand different ones over and over, stamped; "
+    "buffer 64 MiB. The embedded "
     "receiver decodes, makes a JSON line a record and writes to /dev/null; the one that counts "
     "(`logship receive --count`) makes no lines.",
     "logship-many hands over 100 records a call (`send_many`), as `logship run` and `logship pipe` "

@@ -13,24 +13,23 @@ import time
 
 import msgpack
 
-from benchmarks.records import RECORD
+from benchmarks.records import RECORDS
 
 CHUNK_BYTES = 256 << 10
-BLOCK_RECORDS = 2_000
 
 
 def encode(seconds: float) -> tuple[int, int, int]:
     """Encode for so many seconds; return records, and when it began and ended."""
     pack, clock = msgpack.Packer().pack, time.time_ns
     head, suffix = struct.Struct(">3sIIB").pack, b"\xaalogship_id\xb7AAAAAAAAAAAA:%010d"
-    fields = 0x80 | len(RECORD) + 1
+    fields = 0x80 | len(RECORDS[0]) + 1
     chunk, number = bytearray(), 0
     begun_ns = time.monotonic_ns()
     while time.monotonic_ns() < begun_ns + int(seconds * 1e9):
-        for _ in range(BLOCK_RECORDS):
+        for record in RECORDS:
             number += 1
             whole, nanoseconds = divmod(clock(), 1_000_000_000)
-            chunk += head(b"\x92\xd7\x00", whole, nanoseconds, fields) + pack(RECORD)[1:]
+            chunk += head(b"\x92\xd7\x00", whole, nanoseconds, fields) + pack(record)[1:]
             chunk += suffix % number
             if len(chunk) >= CHUNK_BYTES:
                 chunk = bytearray()

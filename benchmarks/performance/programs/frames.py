@@ -15,7 +15,7 @@ from base64 import b64encode
 
 import msgpack
 
-from benchmarks.records import RECORD
+from benchmarks.records import RECORDS
 
 CHUNK_BYTES = 256 << 10
 WINDOW_CHUNKS = 8
@@ -29,8 +29,9 @@ class Frames:
         packer, self.records, entries = msgpack.Packer(), 0, bytearray()
         time_ns = msgpack.ExtType(0, time.time_ns().to_bytes(8, "big"))
         while len(entries) < CHUNK_BYTES:
+            record = RECORDS[self.records % len(RECORDS)]
             self.records += 1
-            stamped = {**RECORD, "logship_id": f"AAAAAAAAAAAA:{self.records:010}"}
+            stamped = {**record, "logship_id": f"AAAAAAAAAAAA:{self.records:010}"}
             entries += packer.pack([time_ns, stamped])
         self.entries = bytes(entries)
         self._head = b"\x93" + packer.pack("benchmark") + b"\xc6" + len(entries).to_bytes(4, "big")

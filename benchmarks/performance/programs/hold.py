@@ -13,15 +13,18 @@ import signal
 import sys
 import threading
 import time
+from itertools import cycle
 from typing import Any
 
 from benchmarks.application import Pace
-from benchmarks.records import RECORD
+from benchmarks.records import RECORDS
 
 WARM_UP_RECORDS = 2_000
 BLOCK_RECORDS = 200
 FLUSH_SECONDS_MAX = 120.0
 LOOK_SECONDS = 0.005
+_records = cycle(RECORDS)
+
 PEERS_FILL_RECORDS = 5_000
 """fluent-logger throws away what exceeds a MiB: no bound is ever reached by it."""
 
@@ -45,12 +48,12 @@ class Logship:
 
     def send(self) -> None:
         """Wait for space."""
-        self._client.send(RECORD)
+        self._client.send(next(_records))
 
     def fill(self) -> dict[str, Any]:
         """Log until there is no place left."""
         accepted = 0
-        while self._client.emit(RECORD):
+        while self._client.emit(next(_records)):
             accepted += 1
         return {"records": accepted, "bytes": self.bytes_held()}
 
@@ -77,7 +80,7 @@ class FluentLogger:
 
     def send(self) -> None:
         """Send in this thread."""
-        self._sender.emit(None, RECORD)
+        self._sender.emit(None, next(_records))
 
     def fill(self) -> dict[str, Any]:
         """Log what would fill a buffer."""

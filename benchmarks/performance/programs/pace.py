@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 import sys
 import time
+from itertools import cycle, islice
 
 from benchmarks.application import Pace
 from benchmarks.performance.programs.call import install, logger
-from benchmarks.records import LINE
+from benchmarks.records import LINES
 
 WARM_UP_SECONDS = 1.0
 
@@ -16,10 +17,10 @@ WARM_UP_SECONDS = 1.0
 def log(rate: float, seconds: float) -> None:
     """Log `rate` lines a second for so long."""
     begun = time.monotonic()
-    pace = Pace(rate, begun)
+    pace, lines = Pace(rate, begun), cycle(LINES)
     while (now := time.monotonic()) < begun + seconds:
-        for _ in range(pace.due(now)):
-            logger.info(LINE)
+        for line in islice(lines, pace.due(now)):
+            logger.info(line)
         time.sleep(pace.wait_seconds(time.monotonic()))
 
 

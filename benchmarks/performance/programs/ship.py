@@ -10,9 +10,10 @@ import json
 import sys
 import time
 from collections.abc import Callable
+from itertools import cycle
 from typing import Any
 
-from benchmarks.records import RECORD
+from benchmarks.records import RECORDS
 
 WARM_UP_RECORDS = 2_000
 BLOCK_RECORDS = 200
@@ -104,20 +105,29 @@ SUBJECTS: dict[str, Callable[[str, int, str], Any]] = {
 }
 
 
+def _blocks(at_once: int) -> list[list[Any]]:
+    """Return all records in blocks, each of what is handed over in one call after the other."""
+    given: list[Any] = list(RECORDS)
+    if at_once > 1:
+        given = [RECORDS[at : at + at_once] for at in range(0, len(RECORDS), at_once)]
+    calls = BLOCK_RECORDS // at_once
+    return [given[at : at + calls] for at in range(0, len(given), calls)]
+
+
 def main() -> None:
     """Warm up, then ship for so many seconds."""
     subject, host, port, seconds, spool = sys.argv[1:]
     shipper = SUBJECTS[subject](host, int(port), spool)
-    given = RECORD if shipper.at_once == 1 else [RECORD] * shipper.at_once
-    for _ in range(WARM_UP_RECORDS // shipper.at_once):
-        shipper.send(given)
+    blocks = cycle(_blocks(shipper.at_once))
+    for _ in range(WARM_UP_RECORDS // BLOCK_RECORDS):
+        for given in next(blocks):
+            shipper.send(given)
     shipper.warmed_up()
     begun_ns, cpu_seconds = time.monotonic_ns(), time.process_time()
     until_ns = begun_ns + int(float(seconds) * 1e9)
     records, send = 0, shipper.send
-    calls = BLOCK_RECORDS // shipper.at_once
     while time.monotonic_ns() < until_ns:
-        for _ in range(calls):
+        for given in next(blocks):
             send(given)
         records += BLOCK_RECORDS
     shipper.finish()

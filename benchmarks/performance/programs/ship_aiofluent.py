@@ -11,8 +11,9 @@ import importlib
 import json
 import sys
 import time
+from itertools import cycle, islice
 
-from benchmarks.records import RECORD
+from benchmarks.records import RECORDS
 
 WARM_UP_RECORDS = 2_000
 BLOCK_RECORDS = 200
@@ -23,12 +24,13 @@ async def ship(host: str, port: int, seconds: float) -> dict[str, object]:
     sender = importlib.import_module("aiofluent.sender").FluentSender(
         "benchmark", host=host, port=port
     )
-    for _ in range(WARM_UP_RECORDS):
-        await sender.async_emit(None, RECORD)
+    records_to_send = cycle(RECORDS)
+    for record in islice(records_to_send, WARM_UP_RECORDS):
+        await sender.async_emit(None, record)
     begun_ns, cpu_seconds, records = time.monotonic_ns(), time.process_time(), 0
     while time.monotonic_ns() < begun_ns + int(seconds * 1e9):
-        for _ in range(BLOCK_RECORDS):
-            if not await sender.async_emit(None, RECORD):
+        for record in islice(records_to_send, BLOCK_RECORDS):
+            if not await sender.async_emit(None, record):
                 raise SystemExit(f"aiofluent did not take a record: {sender.last_error}")
         records += BLOCK_RECORDS
     writer = sender._writer
