@@ -576,6 +576,12 @@ class Client:
             with contextlib.suppress(RuntimeError):  # the loop is closed
                 self._loop.call_soon_threadsafe(callback, *args)
 
+    def _turn_again(self) -> None:
+        """Have the loop look at the buffer once more; on the loop, which needs no waking."""
+        if self._loop is not None:
+            with contextlib.suppress(RuntimeError):  # the loop is closed
+                self._loop.call_soon(self._turn)
+
     def _turn(self) -> None:
         """Look at the buffer and the clock, do what is due, and arrange for the next time."""
         with self._guarded():
@@ -604,7 +610,7 @@ class Client:
         if due is not None and self._loop is not None and not self._broken:
             self._timer = self._loop.call_later(max(0.0, due - self._monotonic()), self._turn)
         if self.buffer.has_sealed() and self.delivery.can_send:
-            self._call_soon(self._turn)  # sealed between the last look and now
+            self._turn_again()  # sealed between the last look and now
 
     def _resolve_tag(self) -> None:
         """Let the records go that name no tag: it is known by now, or it will not be."""
@@ -647,7 +653,7 @@ class Client:
                 self.buffer.adopt(found)
             elif found is not Waiting.NOT:
                 return
-        self._call_soon(self._turn)
+        self._turn_again()
 
     def _tell_news(self, leftovers: Leftovers) -> None:
         """Say what was found damaged, before the next step keeps, marks or removes it."""
@@ -741,7 +747,7 @@ class Client:
             from logship.buffer.leftovers import settle  # noqa: PLC0415 - see `_spool`
 
             settle(chunk)
-            self._call_soon(self._turn)  # there may be more where it came from
+            self._turn_again()  # there may be more where it came from
 
     def _quarantine(self, chunk: Chunk) -> None:
         """Write a record that no server takes to stderr, if that takes it."""

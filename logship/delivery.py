@@ -508,7 +508,7 @@ class Delivery(Generic[HandleT]):
         if self._resend:
             self.counters.chunks_resent += 1
             return self._resend.popleft()
-        chunk = self._source.take()
+        chunk = self._source.take() if self._source.has_sealed() else None
         if chunk is None and self._aside and not self._inflight:
             self._restore([])  # the probe is gone: it was dropped to make room
             return self._next_chunk()
