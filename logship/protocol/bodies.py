@@ -189,6 +189,7 @@ class _Column:
     Attributes:
         values: As given; msgpack may pack them as they are.
         is_shared: Whether they are all one text, as a level is, a host or a logger.
+        is_text: Whether they are texts.
 
     Raises:
         NotPlain: One of them is not plain.
@@ -198,12 +199,10 @@ class _Column:
 
     def __init__(self, values: list[Any]) -> None:
         self.values = values
-        first = values[0]
-        self.is_shared = type(first) is str and values.count(first) == len(values)
-        if self.is_shared:
-            return
         kinds = {*map(type, values)}
         self.is_text = kinds == {str}
+        # Of texts alone: anything else may say that it is equal to one.
+        self.is_shared = self.is_text and values.count(values[0]) == len(values)
         if not kinds <= FLAT_TYPES:
             if not kinds <= _FLAT_TYPES_AND_FLOAT:
                 raise NotPlain

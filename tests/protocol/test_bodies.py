@@ -6,6 +6,7 @@ import contextlib
 import gc
 from collections.abc import Iterator
 from typing import Any
+from unittest import mock
 
 import pytest
 from hypothesis import given
@@ -251,6 +252,24 @@ def test_one_of_many_that_logs_while_it_is_packed(logged: list[bytes]) -> None:
     packed = every_body(sent, TIME_NS)
     assert [stamped(entry)["a"] for entry in packed] == [1] * 20 + ["a logger"] + [2] * 20
     assert [stamped(entry)["message"] for entry in logged].count("from repr") == 1
+
+
+class EqualToAll(str):
+    """Says that it is what it is not."""
+
+    __slots__ = ()
+    __hash__ = str.__hash__
+
+    def __eq__(self, other: object) -> bool:
+        return True
+
+
+@pytest.mark.parametrize("value", [EqualToAll("another"), mock.ANY])
+def test_a_value_that_only_says_that_it_is_equal(value: Any) -> None:
+    for at in (0, 5, 19):
+        sent = known(20, level="INFO")
+        sent[at]["level"] = value
+        assert every_body(sent, TIME_NS) == one_by_one(sent, TIME_NS)
 
 
 class NamedLikeAnother:
