@@ -78,18 +78,18 @@ def test_a_chunk_that_the_buffer_refused_is_no_duplicate_when_it_comes_again(
 ) -> None:
     """A filter in front of the buffer would have seen its numbers already, and lose it.
 
-    What is full is written three seconds later, not at once, and the server finds all of it in its
-    socket, so that the buffer overflows however slowly this machine fills it.
+    What is full is written every other second, not at once, and the server finds four times as much
+    as its buffer holds in its socket: one write in the middle of that does not make room enough.
     """
     buffer = "@type memory\nchunk_limit_size 16k\ntotal_limit_size 64k\nflush_mode interval\n"
-    buffer += "flush_interval 3s\nflush_thread_interval 3\noverflow_action throw_exception"
+    buffer += "flush_interval 2s\nflush_thread_interval 2\noverflow_action throw_exception"
     configuration = small_buffered(tmp_path, buffer)
     ledger = Ledger()
     with DeployedFluentd(tmp_path / "server", configuration=configuration) as server:
-        client = connect(server.endpoint, chunk_bytes_max=8 * 1024, inflight_chunks_max=16)
+        client = connect(server.endpoint, chunk_bytes_max=8 * 1024, inflight_chunks_max=32)
         server.signal(signal.SIGSTOP)
-        ledger.emit(client, 900, text="x" * 100)
-        wait_until(lambda: client.client.delivery.inflight_chunks == 16, "a full window")
+        ledger.emit(client, 1800, text="x" * 100)
+        wait_until(lambda: client.client.delivery.inflight_chunks == 32, "a full window")
         server.signal(signal.SIGCONT)
         client.close(timeout=CLOSE_SECONDS_MAX)
         assert_once_in_order(ledger, wait_for_end(server, ledger.tag))
