@@ -25,6 +25,7 @@ from logship.delivery import (
 )
 from logship.drain import SPILL_SECONDS_PER_BYTE, DrainPlan, Progress
 from logship.lastresort import LastResort, Spill, SpillCost, spilled_lines
+from logship.protocol.bodies import pack_records
 from logship.protocol.compression import compressor
 from logship.protocol.frames import AckReader, AnswerError, frame_parts
 from logship.settings import Endpoint, Settings
@@ -159,6 +160,23 @@ class SimulatedClient:
                 self.life.refused += 1
         asked.append(True)
         take_back()
+
+    def send_many(self, tag: str, records: list[dict[str, object]], time_ns: int) -> None:
+        """Put records into the buffer at once; one that finds no space goes as `emit` has it."""
+        while records:
+            bodies = pack_records(records, time_ns)
+            at = 0
+            while at < bodies.count:
+                kept, outcome = self.buffer.offer_many(tag, bodies, at)
+                self.life.accepted += kept
+                at += kept
+                if outcome is Outcome.CLOSED:
+                    self.life.refused += 1
+                    return
+                if at < bodies.count:
+                    self.emit(tag, bodies[at])
+                    at += 1
+            records = records[bodies.count :]
 
     # -- the end ---------------------------------------------------------------------------------
 

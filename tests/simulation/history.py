@@ -238,12 +238,20 @@ class History:
         client.connect_ended(attempt, link)
 
     def _produce(self) -> None:
-        """Log a record, and arrange for the next."""
+        """Log a record, or a burst of them at once, and arrange for the next."""
         options = self.options
-        self._records_left -= 1
+        # A disk judges each record by itself.
+        at_once = options.burst_records if options.hands_over_many and self.disk is None else 1
+        count = min(at_once, self._records_left)
+        self._records_left -= count
         client = self.client
-        if client is not None:
-            body, tag = self._body(), f"tag{self.draw.randrange(options.tags)}"
+        if client is not None and at_once > 1:
+            records = [self._record() for _ in range(count)]
+            tag = f"tag{self.draw.randrange(options.tags)}"
+            client.send_many(tag, records, self.clock.time_ns())
+        elif client is not None:
+            body = pack_record(self._record(), self.clock.time_ns())
+            tag = f"tag{self.draw.randrange(options.tags)}"
             waits = self.draw.random() < options.waits_for_space
             try:
                 if waits and client.waiting < _WAITING_MAX:
@@ -254,13 +262,13 @@ class History:
                 self._killed()
         if self._records_left:
             gap = 0.0
-            if self._records_left % options.burst_records == 0:
+            if at_once > 1 or self._records_left % options.burst_records == 0:
                 mean = options.record_seconds * options.burst_records
                 gap = self.draw.uniform(0.0, 2.0) * mean
             self.clock.after(gap, self._produce)
 
-    def _body(self) -> bytes:
-        """Return a record's entry, seldom one that no server takes."""
+    def _record(self) -> dict[str, object]:
+        """Return a record, seldom one that no server takes."""
         options = self.options
         self._serial += 1
         size = int(self.draw.random() * options.text_bytes_max)
@@ -276,7 +284,7 @@ class History:
                 self._poison += 1
             self._poison += "poison" in record
         record["text"] = _TEXT[:size]
-        return pack_record(record, self.clock.time_ns())
+        return record
 
     def _moment(self, name: str) -> None:
         """Let a fault begin that lasts for a while, or strikes once."""

@@ -7,7 +7,7 @@ simulation found.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -21,6 +21,7 @@ from logship.buffer.counters import StreamReport
 from logship.buffer.stream import Stream
 from logship.closing import Closing
 from logship.delivery import Actions, Delivery, Flight, Release, Send
+from logship.protocol.bodies import Bodies
 from logship.protocol.frames import AckReader
 from logship.settings import Settings
 from logship.suspects import Suspects
@@ -280,6 +281,31 @@ def quarantine_without_proof(patch: pytest.MonkeyPatch) -> None:
         return condemn(self, now_seconds)
 
     patch.setattr(Delivery, "_condemn_overtaken", condemned)
+
+
+# -- many at once ----------------------------------------------------------------------------
+
+
+@_mutation
+def many_have_one_number(patch: pytest.MonkeyPatch) -> None:
+    """Records that are handed over at once all get the stamp of the first."""
+    stamped = Bodies.stamped
+
+    def all_as_the_first(self: Bodies, begin: int, suffix: bytes, ends: Sequence[bytes]) -> bytes:
+        return stamped(self, begin, suffix, [ends[0]] * len(ends) if ends else ends)
+
+    patch.setattr(Bodies, "stamped", all_as_the_first)
+
+
+@_mutation
+def many_begin_anew(patch: pytest.MonkeyPatch) -> None:
+    """Behind a full chunk the first records of a block are put into the next one again."""
+    stamped = Bodies.stamped
+
+    def from_the_first(self: Bodies, begin: int, suffix: bytes, ends: Sequence[bytes]) -> bytes:
+        return stamped(self, min(begin, self.count - begin), suffix, ends)
+
+    patch.setattr(Bodies, "stamped", from_the_first)
 
 
 # -- the buffer ------------------------------------------------------------------------------

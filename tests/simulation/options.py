@@ -27,6 +27,8 @@ class Options:
         heals_seconds: When everything but poison heals.
         flushes_first: Whether the last client drains before it is closed.
         look_every: After how many events the judge looks into the buffer.
+        hands_over_many: Whether the records of a burst are handed over in one call; not drawn, so
+            that other seeds' histories stay what they were.
     """
 
     seed: int
@@ -60,6 +62,7 @@ class Options:
     heals_seconds: float
     flushes_first: bool
     look_every: int
+    hands_over_many: bool
 
     def lines(self) -> list[str]:
         """Return the options for a person to read."""
@@ -114,6 +117,7 @@ def draw_options(seed: int, draw: Random) -> Options:
         heals_seconds=heals_seconds,
         flushes_first=draw.random() < 0.5,
         look_every=draw.choice((1, 40, 40, 40, 40, 40, 40, 40)),
+        hands_over_many=seed % 8 == 5,
     )
     least = ack_seconds_least(options)
     return replace(options, ack_timeout_seconds=max(options.ack_timeout_seconds, least))
