@@ -249,6 +249,7 @@ class History:
             records = [self._record() for _ in range(count)]
             tag = f"tag{self.draw.randrange(options.tags)}"
             client.send_many(tag, records, self.clock.time_ns())
+            self.clock.events += count - 1  # as many as if they came one by one
         elif client is not None:
             body = pack_record(self._record(), self.clock.time_ns())
             tag = f"tag{self.draw.randrange(options.tags)}"
