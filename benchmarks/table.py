@@ -195,10 +195,23 @@ def _exit(outcome: Outcome) -> str:
 
 
 def write_json(path: Path, conditions: dict[str, Any], rows: Iterable[Row]) -> None:
-    """Write conditions and rows, each with all its runs and their min, median and max."""
+    """Write conditions and rows, each with all its runs and their min, median and max.
+
+    A run is a line: there may be a thousand, and some results are committed.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
-    document = {"conditions": conditions, "rows": [_as_json(row) for row in rows]}
-    path.write_text(json.dumps(document, indent=1, default=str) + "\n")
+    lines = ",\n".join(_as_lines(_as_json(row)) for row in rows)
+    path.write_text(f'{{"conditions": {_json(conditions)},\n"rows": [\n{lines}\n]}}\n')
+
+
+def _as_lines(row: dict[str, Any]) -> str:
+    known_by = f'"scenario": {_json(row["scenario"])},\n"summary": {_json(row["summary"])}'
+    runs = ",\n".join(map(_json, row["runs"]))
+    return f'{{{known_by},\n"runs": [\n{runs}\n]}}'
+
+
+def _json(value: Any) -> str:
+    return json.dumps(value, default=str)
 
 
 def _as_json(row: Row) -> dict[str, Any]:
