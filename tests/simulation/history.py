@@ -6,6 +6,7 @@ import json
 import random
 from collections import Counter
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from random import Random
 
 from logship.drain import DrainPlan
@@ -54,7 +55,9 @@ class History:
         drawn = draw_disk(seed, self.options)
         recovery = None if drawn is None else draw_recovery(seed, self.options)
         if drawn is not None:
-            self.options = without_poison(self.options)
+            self.options = replace(without_poison(self.options), hands_over_many=False)
+        elif self.options.hands_over_many:  # less happens for each record, so there are more
+            self.options = replace(self.options, records=3 * self.options.records)
         if recovery is not None:
             self.options = recovery[0].poisoned(self.options)
         self.judge = Judge(self.options)
@@ -240,8 +243,7 @@ class History:
     def _produce(self) -> None:
         """Log a record, or a burst of them at once, and arrange for the next."""
         options = self.options
-        # A disk judges each record by itself.
-        at_once = options.burst_records if options.hands_over_many and self.disk is None else 1
+        at_once = options.burst_records if options.hands_over_many else 1
         count = min(at_once, self._records_left)
         self._records_left -= count
         client = self.client

@@ -28,7 +28,8 @@ class Options:
         flushes_first: Whether the last client drains before it is closed.
         look_every: After how many events the judge looks into the buffer.
         hands_over_many: Whether the records of a burst are handed over in one call; not drawn, so
-            that other seeds' histories stay what they were.
+            that other seeds' histories stay what they were. Where there is a disk they are not: it
+            judges each record by itself.
     """
 
     seed: int

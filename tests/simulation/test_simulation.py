@@ -13,8 +13,7 @@ from tests.simulation.faults import FAULTS
 
 SHARES = 8
 SEEDS_A_SHARE = 250
-EVENTS_MIN = 100
-"""Of a history; those in which bursts are handed over at once have the fewest, 117."""
+EVENTS_MIN = 200
 
 
 @pytest.mark.parametrize("share", range(SHARES))
