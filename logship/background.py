@@ -177,7 +177,7 @@ class BackgroundClient:
         # As `Intake.offer` does, a call less.
         if time_ns is None:
             time_ns = _now_ns()
-        body = intake.pack(record, time_ns, intake.extra_fields, intake.also_reserved)
+        body = intake.pack(record, time_ns)
         tag = intake.tag if tag is None else intake.route(tag)
         outcome = intake.put(tag, body)
         if outcome is _TOO_LARGE:

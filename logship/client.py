@@ -234,7 +234,7 @@ class Client:
             intake = self.intake
             if time_ns is None:
                 time_ns = _now_ns()
-            body = intake.pack(record, time_ns, intake.extra_fields, intake.also_reserved)
+            body = intake.pack(record, time_ns)
             tag = intake.tag if tag is None else intake.route(tag)
             outcome = intake.put(tag, body)
             if outcome is _TOO_LARGE:

@@ -89,7 +89,7 @@ class Handler(logging.Handler):
         self.client = client
         self._message_key = message_key
         self._tag = tag
-        self._packer = client.text_packer(message_key, ("level", "logger"))
+        self._pack_text = client.text_packer(message_key, ("level", "logger"))
 
     def handle(self, record: logging.LogRecord) -> bool:
         """Filter and emit the record, without the handler's lock; see `logging.Handler.handle`."""
@@ -105,7 +105,7 @@ class Handler(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         """Ship the record; an error in the application's own formatting goes to `handleError`."""
         if (
-            self._packer is not None
+            self._pack_text is not None
             and self.formatter is None
             and not (record.exc_info or record.exc_text or record.stack_info)
             and record.threadName == "MainThread"
@@ -119,7 +119,7 @@ class Handler(logging.Handler):
                 if record.args or type(text) is not str or type(record) is not _Record:
                     text = record.getMessage()
                 time_ns = int(record.created * 1_000_000) * 1000
-                body = self._packer.pack(text, (record.levelname, record.name), time_ns)
+                body = self._pack_text(text, (record.levelname, record.name), time_ns)
             except Exception:  # noqa: BLE001 - whatever it is, the longer way tells it
                 body = None
             if body is not None:

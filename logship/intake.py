@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 from logship.buffer.buffer import Buffer, Outcome
 from logship.errors import ClientClosed
 from logship.protocol.bodies import Bodies, pack_records
-from logship.protocol.entries import TextPacker, pack_record, pack_truncated
+from logship.protocol.entries import TextPacker, pack_truncated, record_packer, text_packer
 from logship.settings import RECORD_BYTES_MAX, Settings
 
 Record = Mapping[Any, Any]
@@ -60,9 +60,7 @@ class Intake:
         tag: The route of records that name none.
 
     Attributes:
-        pack: Makes the beginning of an entry of record, time, `extra_fields`, `also_reserved`.
-        extra_fields: Fields that are added to each record.
-        also_reserved: Their names, as far as they are not reserved anyway.
+        pack: Makes the beginning of an entry of record and time.
         put: `Buffer.offer`; nothing for a client that is disabled.
         tag: As given.
 
@@ -70,21 +68,23 @@ class Intake:
     """
 
     __slots__ = (
+        "_also_reserved",
         "_body_bytes_max",
         "_counters",
+        "_extra_fields",
         "_offer_many",
         "_redact",
-        "also_reserved",
-        "extra_fields",
         "pack",
         "put",
         "tag",
     )
 
     def __init__(self, settings: Settings, buffer: Buffer, tag: str) -> None:
-        self.pack = pack_record if settings.redact is None else _redacting(settings.redact)
-        self.extra_fields = int(settings.stamp)
-        self.also_reserved = _also_reserved(settings)
+        self._extra_fields = int(settings.stamp)  # those that are added to each record
+        self._also_reserved = _also_reserved(settings)
+        self.pack = record_packer(self._extra_fields, self._also_reserved)
+        if settings.redact is not None:
+            self.pack = _redacting(settings.redact, self.pack)
         self.put = buffer.offer
         if settings.disabled:
             self.pack, self.put = _pack_nothing, _put_nowhere
@@ -102,7 +102,7 @@ class Intake:
         """Return the beginning of the record's entry; it is now where no time is given."""
         if time_ns is None:
             time_ns = _now_ns()
-        body = self.pack(record, time_ns, self.extra_fields, self.also_reserved)
+        body = self.pack(record, time_ns)
         return body if len(body) <= self._body_bytes_max else self.cut(record, time_ns)
 
     def put_many(
@@ -154,8 +154,8 @@ class Intake:
 
     def _pack_block(self, records: list[Record], time_ns: int) -> tuple[Bodies, list[int]]:
         """Return the beginnings of the entries of the first of these records, and which are cut."""
-        reserved = self.also_reserved
-        bodies = pack_records(records, time_ns, self.extra_fields, reserved, BLOCK_BYTES_MAX)
+        reserved = self._also_reserved
+        bodies = pack_records(records, time_ns, self._extra_fields, reserved, BLOCK_BYTES_MAX)
         cut: list[int] = []
         if bodies.size > self._body_bytes_max:
             cut = [at for at, size in enumerate(bodies.sizes()) if size > self._body_bytes_max]
@@ -180,7 +180,7 @@ class Intake:
 
     def _cut(self, record: Record, time_ns: int) -> bytes:
         return pack_truncated(
-            record, time_ns, self._body_bytes_max, self.extra_fields, self.also_reserved
+            record, time_ns, self._body_bytes_max, self._extra_fields, self._also_reserved
         )
 
     def text_packer(self, text_key: str, name_keys: tuple[str, str]) -> TextPacker | None:
@@ -189,10 +189,10 @@ class Intake:
         None where each record must be seen: to redact it, or to rename its fields.
         """
         keys = {text_key, *name_keys}
-        reserved = self.also_reserved | {key for key in keys if key.startswith("logship_")}
+        reserved = self._also_reserved | {key for key in keys if key.startswith("logship_")}
         if self._redact is not None or keys & reserved or len(keys) < 3:
             return None
-        return TextPacker(text_key, name_keys, self.extra_fields, self._body_bytes_max)
+        return text_packer(text_key, name_keys, self._extra_fields, self._body_bytes_max)
 
 
 def _pack_nothing(*_: Any) -> bytes:
@@ -211,14 +211,10 @@ def _also_reserved(settings: Settings) -> frozenset[str]:
 
 
 def _redacting(
-    redact: Callable[[Record], Record],
-) -> Callable[[Any, int, int, frozenset[str]], bytes]:
-    """Return `pack_record` of what `redact` makes of a record."""
-
-    def pack(record: Any, *arguments: Any) -> bytes:
-        return pack_record(_redacted(redact, record), *arguments)
-
-    return pack
+    redact: Callable[[Record], Record], pack: Callable[[Any, int], bytes]
+) -> Callable[[Any, int], bytes]:
+    """Return what packs what `redact` makes of a record."""
+    return lambda record, time_ns: pack(_redacted(redact, record), time_ns)
 
 
 def _redacted(redact: Callable[[Record], Record] | None, record: Record) -> Record:

@@ -334,17 +334,17 @@ class Buffer:
             suffix = chunk.lane_suffix + chunk.lane_digits[number - chunk.lane_number]
         except (KeyError, IndexError):
             return self._offer(tag, body)
-        added = len(body) + self._suffix_bytes
-        size = chunk.size + added
+        entry = body + suffix
+        begin = chunk.size
+        size = end = begin + len(entry)
         if size > chunk.lane_bytes_max:
             return self._offer(tag, body)
-        entry = body + suffix
-        end = chunk.payload_at + size
-        begin = end - added
-        place = slice(begin, end) if _ALLOCATIONS_COLLECT else None
         words = chunk.words
         if words is not None:
             word = (chunk.entries + number - chunk.last) * ONE_ENTRY + size
+            begin += chunk.payload_at
+            end += chunk.payload_at
+        place = slice(begin, end) if _ALLOCATIONS_COLLECT else None
         try:
             # From here to the return there is no call, no turn of a loop and no new container that
             # could begin a collection: no thread, signal handler or `__del__` comes in between.

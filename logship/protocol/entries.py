@@ -11,6 +11,7 @@ type 0: seconds and nanoseconds, 32 bits each, big-endian), and a map.
 
 from __future__ import annotations
 
+import functools
 import json
 import struct
 from collections.abc import Callable, Iterator, Mapping
@@ -49,9 +50,9 @@ _ARRAY_AND_EVENT_TIME = b"\x92\xd7\x00"
 _SMALL_MAP_FIELDS_MAX = 15
 _SMALL_MAP_HEADER_MAX = 0x80 | _SMALL_MAP_FIELDS_MAX
 
-_second: tuple[int, bytes] = 0, _pack_second(_ARRAY_AND_EVENT_TIME, 0)
-"""When the second of the last entry began, in nanoseconds since 1970, and how its entries begin:
-to divide a time anew for each record costs as much as to pack its text."""
+_FIRST_SECOND: tuple[int, bytes] = 0, _pack_second(_ARRAY_AND_EVENT_TIME, 0)
+"""When a second began, in nanoseconds since 1970, and how its entries begin. Packers keep that of
+the last entry: to divide a time anew for each record costs as much as to pack its text."""
 
 _NO_ROOM_FIELDS = {"message": "<record unreadable: no stack or memory left to read it>"}
 _KEPT_BYTES_MAX = 1 << 20
@@ -59,11 +60,56 @@ _NONE: frozenset[str] = frozenset()
 _NAMES_MAX = 4096
 _NAME_CHARACTERS_MAX = 1024
 
-_idle: Callable[[Any], bytes] | None = None
-"""What packs the next value, while nobody does. Whoever takes it puts None there, with no call in
-between, so that nobody else comes in; and puts it back when it is done. After a fault it is not put
-back: what it had packed until then would stand before the next value. Nor when a large record has
-made its memory grow."""
+TextPacker = Callable[[str, tuple[str, str], int], bytes | None]
+"""What `text_packer` returns."""
+
+
+def record_packer(
+    extra_fields: int = 1, also_reserved: frozenset[str] = _NONE
+) -> Callable[[Any, int], bytes]:
+    """Return what does as `pack_record` does with a record and a time, for who packs many."""
+    # What packs the next value, while nobody does. Whoever takes it puts None there, with no call
+    # in between, so that nobody else comes in; and puts it back when it is done. After a fault it
+    # is not put back: what it had packed until then would stand before the next value. Nor when a
+    # large record has made its memory grow.
+    idle: Callable[[Any], bytes] | None = None
+    second = _FIRST_SECOND
+    are_known = NAMES.issuperset
+
+    def pack(record: Any, time_ns: int) -> bytes:
+        nonlocal idle, second
+        try:
+            if type(record) is dict:
+                fields = record.copy()
+                if are_known(fields) and (not also_reserved or also_reserved.isdisjoint(fields)):
+                    for value in fields.values():
+                        if type(value) is not str and type(value) not in FLAT_TYPES:
+                            copy_nested(fields)
+                            break
+                    pack_value, idle = idle, None
+                    if pack_value is None:
+                        pack_value = msgpack.Packer().pack
+                    packed: bytes = pack_value(fields)
+                    if len(packed) < _KEPT_BYTES_MAX:
+                        idle = pack_value
+                    header = packed[0] + extra_fields
+                    if header <= _SMALL_MAP_HEADER_MAX:
+                        began_ns, beginning = second
+                        nanoseconds = time_ns - began_ns
+                        if not 0 <= nanoseconds < _NANOSECONDS:
+                            second = began_ns, beginning = _second_of(time_ns)
+                            nanoseconds = time_ns - began_ns
+                        return _pack_rest_of_small_head(beginning, nanoseconds, header) + packed[1:]
+                    head = entry_head(time_ns, len(fields) + extra_fields)
+                    return head + packed[_map_header_bytes(len(fields)) :]
+        except Exception:  # noqa: BLE001 - not plain, 65 bits, a surrogate, a key's `__hash__`
+            pass  # raises: whatever it is, the longer way makes it readable
+        return _pack_readable(record, time_ns, extra_fields, also_reserved)
+
+    return pack
+
+
+_shared_packer = functools.lru_cache(record_packer)
 
 
 def pack_record(
@@ -83,45 +129,19 @@ def pack_record(
         extra_fields: how many fields the map's header counts beyond the record's own.
         also_reserved: names besides `logship_*` that the caller will append.
     """
-    global _idle  # noqa: PLW0603 - see there
-    try:
-        if type(record) is dict:
-            fields = record.copy()
-            if NAMES.issuperset(fields) and (not also_reserved or also_reserved.isdisjoint(fields)):
-                for value in fields.values():
-                    if type(value) is not str and type(value) not in FLAT_TYPES:
-                        copy_nested(fields)
-                        break
-                pack, _idle = _idle, None
-                if pack is None:
-                    pack = msgpack.Packer().pack
-                packed: bytes = pack(fields)
-                if len(packed) < _KEPT_BYTES_MAX:
-                    _idle = pack
-                header = packed[0] + extra_fields
-                if header <= _SMALL_MAP_HEADER_MAX:
-                    began_ns, beginning = _second
-                    nanoseconds = time_ns - began_ns
-                    if not 0 <= nanoseconds < _NANOSECONDS:
-                        nanoseconds, beginning = _begin_second(time_ns)
-                    return _pack_rest_of_small_head(beginning, nanoseconds, header) + packed[1:]
-                head = entry_head(time_ns, len(fields) + extra_fields)
-                return head + packed[_map_header_bytes(len(fields)) :]
-    except Exception:  # noqa: BLE001 - not plain, 65 bits, a surrogate, a key's `__hash__` raises:
-        pass  # whatever it is, the longer way makes it readable
-    try:
-        fields = _readable_fields(record, also_reserved)
-        learn_names(fields)
-        return pack_control(fields, time_ns, extra_fields)
-    except (RecursionError, MemoryError):
-        return pack_control(_NO_ROOM_FIELDS, time_ns, extra_fields)
+    return _shared_packer(extra_fields, also_reserved)(record, time_ns)
 
 
-class TextPacker:
-    """Packs records of a text and two names, as `logging` makes most of them, without a mapping.
+def text_packer(
+    text_key: str, name_keys: tuple[str, str], extra_fields: int, bytes_max: int
+) -> TextPacker:
+    """Return what packs records of a text and two names, as `logging` makes most of them.
 
-    What it returns is what `pack_record` returns for `{text_key: text, **zip(name_keys, names)}`.
-    The names are packed once: a program has few loggers and fewer levels.
+    It is called with the text, the names and the time in nanoseconds since 1970, and returns what
+    `pack_record` returns for `{text_key: text, **zip(name_keys, names)}`, without a mapping; or
+    None where `pack_record` must see the record: where one of them is anything else than a plain
+    string that UTF-8 can hold, say. The names are packed once: a program has few loggers and fewer
+    levels.
 
     Args:
         text_key: the field of the text.
@@ -129,60 +149,53 @@ class TextPacker:
         extra_fields: how many fields the map's header counts beyond these three.
         bytes_max: longer ones must be cut, and are not for here.
     """
+    header = 0x80 | 3 + extra_fields
+    before: bytes = msgpack.packb(text_key)
+    known: dict[tuple[str, str], bytes] = {}
+    idle: Callable[[Any], bytes] | None = None  # as of `record_packer`
+    second = _FIRST_SECOND
 
-    __slots__ = ("_before", "_bytes_max", "_header", "_name_keys", "_names")
-
-    def __init__(
-        self, text_key: str, name_keys: tuple[str, str], extra_fields: int, bytes_max: int
-    ) -> None:
-        self._bytes_max = bytes_max
-        self._header = 0x80 | 3 + extra_fields
-        self._before: bytes = msgpack.packb(text_key)
-        self._name_keys = name_keys
-        self._names: dict[tuple[str, str], bytes] = {}
-
-    def pack(self, text: str, names: tuple[str, str], time_ns: int) -> bytes | None:
-        """Return the beginning of the entry, or None where `pack_record` must see the record.
-
-        Args:
-            text: anything else than a plain string that UTF-8 can hold is not for here.
-            names: the same holds for these.
-            time_ns: nanoseconds since 1970.
-        """
-        global _idle  # noqa: PLW0603 - see there
-        behind = self._names.get(names) or self._learn(names)
+    def pack(text: str, names: tuple[str, str], time_ns: int) -> bytes | None:
+        nonlocal idle, second
+        behind = known.get(names) or _learn(known, name_keys, names)
         if type(text) is not str or behind is None:
             return None
         try:
-            pack, _idle = _idle, None
-            if pack is None:
-                pack = msgpack.Packer().pack
-            packed: bytes = pack(text)
+            pack_value, idle = idle, None
+            if pack_value is None:
+                pack_value = msgpack.Packer().pack
+            packed: bytes = pack_value(text)
             if len(packed) < _KEPT_BYTES_MAX:
-                _idle = pack
-            began_ns, beginning = _second
+                idle = pack_value
+            began_ns, beginning = second
             nanoseconds = time_ns - began_ns
             if not 0 <= nanoseconds < _NANOSECONDS:
-                nanoseconds, beginning = _begin_second(time_ns)
+                second = began_ns, beginning = _second_of(time_ns)
+                nanoseconds = time_ns - began_ns
         except (UnicodeError, MemoryError, ValueError, struct.error):
             return None
-        head = _pack_rest_of_small_head(beginning, nanoseconds, self._header)
-        body = head + self._before + packed + behind
-        return body if len(body) <= self._bytes_max else None
+        head = _pack_rest_of_small_head(beginning, nanoseconds, header)
+        body = head + before + packed + behind
+        return body if len(body) <= bytes_max else None
 
-    def _learn(self, names: tuple[str, str]) -> bytes | None:
-        """Pack names for the first time."""
-        if any(type(name) is not str or len(name) > _NAME_CHARACTERS_MAX for name in names):
-            return None
-        try:
-            fields = zip(self._name_keys, names, strict=True)
-            behind = b"".join(msgpack.packb(each) for field in fields for each in field)
-        except UnicodeError:
-            return None
-        if len(self._names) >= _NAMES_MAX:
-            self._names = {}
-        self._names[names] = behind
-        return behind
+    return pack
+
+
+def _learn(
+    known: dict[tuple[str, str], bytes], keys: tuple[str, str], names: tuple[str, str]
+) -> bytes | None:
+    """Pack names for the first time."""
+    if any(type(name) is not str or len(name) > _NAME_CHARACTERS_MAX for name in names):
+        return None
+    try:
+        fields = zip(keys, names, strict=True)
+        behind = b"".join(msgpack.packb(each) for field in fields for each in field)
+    except UnicodeError:
+        return None
+    if len(known) >= _NAMES_MAX:
+        known.clear()
+    known[names] = behind
+    return behind
 
 
 def pack_control(fields: Mapping[str, Any], time_ns: int, extra_fields: int = 1) -> bytes:
@@ -287,6 +300,18 @@ def time_ns_of(time: Any) -> int:
     raise ProtocolError(f"a time is {kind.__name__} {time!r:.40}, not an EventTime or a number")
 
 
+def _pack_readable(
+    record: Any, time_ns: int, extra_fields: int, also_reserved: frozenset[str]
+) -> bytes:
+    """Pack any record; what cannot be packed as it is becomes readable."""
+    try:
+        fields = _readable_fields(record, also_reserved)
+        learn_names(fields)
+        return pack_control(fields, time_ns, extra_fields)
+    except (RecursionError, MemoryError):
+        return pack_control(_NO_ROOM_FIELDS, time_ns, extra_fields)
+
+
 def _readable_fields(record: Any, also_reserved: frozenset[str]) -> dict[str, Any]:
     def is_reserved(name: str) -> bool:
         return name.startswith(RESERVED_PREFIX) or name in also_reserved
@@ -304,20 +329,14 @@ def _pack_fields(fields: dict[str, Any], time_ns: int, extra_fields: int) -> byt
     return head + packed[_map_header_bytes(len(fields)) :]
 
 
-def _begin_second(time_ns: int) -> tuple[int, bytes]:
-    """Keep the second of this time for the entries that follow.
-
-    Returns:
-        The nanoseconds beyond that second, and how the entries of that second begin.
+def _second_of(time_ns: int) -> tuple[int, bytes]:
+    """Return when this time's second began, in nanoseconds, and how its entries begin.
 
     Raises:
         struct.error: an EventTime cannot hold the time.
     """
-    global _second  # noqa: PLW0603 - a cache, replaced as a whole; whoever reads it checks it
-    seconds, nanoseconds = divmod(time_ns, _NANOSECONDS)
-    beginning = _pack_second(_ARRAY_AND_EVENT_TIME, seconds)
-    _second = seconds * _NANOSECONDS, beginning
-    return nanoseconds, beginning
+    seconds = time_ns // _NANOSECONDS
+    return seconds * _NANOSECONDS, _pack_second(_ARRAY_AND_EVENT_TIME, seconds)
 
 
 def entry_head(time_ns: int, count: int) -> bytes:

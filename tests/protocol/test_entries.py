@@ -26,10 +26,11 @@ from logship.errors import ProtocolError
 from logship.protocol import entries, plain
 from logship.protocol.entries import (
     ENTRY_BYTES_MIN,
-    TextPacker,
     pack_control,
     pack_record,
     pack_truncated,
+    record_packer,
+    text_packer,
     unpack_entries,
 )
 from tests.protocol.msgpack_spec import decode
@@ -350,29 +351,84 @@ def test_a_key_that_logs_while_it_is_packed(logged: list[bytes]) -> None:
     assert all(stamped(entry) == {"message": "from a key", "user": "b"} for entry in logged)
 
 
+class Packers:
+    """Stands in for msgpack's `Packer`, and sees how many are made and what they pack.
+
+    Attributes:
+        made: How many were.
+        fault: What the next value raises; once.
+    """
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.made = 0
+        self.fault: type[BaseException] | None = None
+        self._make = msgpack.Packer
+        monkeypatch.setattr(msgpack, "Packer", self)
+
+    def __call__(self) -> Packers:
+        self.made += 1
+        return self
+
+    def pack(self, value: object) -> bytes:
+        fault, self.fault = self.fault, None
+        if fault is not None:
+            raise fault
+        packed: bytes = self._make().pack(value)
+        return packed
+
+
+@pytest.fixture
+def packers(monkeypatch: pytest.MonkeyPatch) -> Packers:
+    return Packers(monkeypatch)
+
+
 @pytest.mark.parametrize("fault", [MemoryError, OverflowError, SystemExit])
 def test_a_packer_that_failed_is_not_used_again(
-    fault: type[BaseException], monkeypatch: pytest.MonkeyPatch
+    fault: type[BaseException], packers: Packers
 ) -> None:
     """What it had packed until then would stand before the next record."""
-
-    def fail(_: object) -> bytes:
-        raise fault
-
-    monkeypatch.setattr(entries, "_idle", fail)
+    assert readable({"message": "a name that is known"})
+    pack = record_packer()
+    assert stamped(pack({"message": "zeroth"}, TIME_NS)) == {"message": "zeroth"}
+    packers.fault = fault
     with contextlib.suppress(SystemExit):
-        assert readable({"message": "first"}) == {"message": "first"}
-    assert entries._idle is not fail
-    assert readable({"message": "second"}) == {"message": "second"}
-    assert entries._idle is not None, "and one that did not fail is"
+        assert stamped(pack({"message": "first"}, TIME_NS)) == {"message": "first"}
+    packers.made = 0
+    for number in range(2):
+        assert stamped(pack({"message": str(number)}, TIME_NS)) == {"message": str(number)}
+        assert packers.made == 1, "and another one from then on"
 
 
-def test_the_memory_of_a_large_record_is_not_kept() -> None:
-    assert readable({"message": "small"}) == {"message": "small"}
-    before = entries._idle
-    assert before is not None
-    assert readable({"message": "x" * (2 << 20)}) == {"message": "x" * (2 << 20)}
-    assert entries._idle is not before
+@pytest.mark.parametrize("fault", [MemoryError, OverflowError, SystemExit])
+def test_a_text_packer_whose_packer_failed_has_a_new_one(
+    fault: type[BaseException], packers: Packers
+) -> None:
+    pack = text_packer("message", ("level", "logger"), 1, 1 << 20)
+    names = ("INFO", "root")
+    good = pack("text", names, TIME_NS)
+    packers.made, packers.fault = 0, fault
+    with contextlib.suppress(SystemExit, OverflowError):
+        assert pack("text", names, TIME_NS) is None
+    assert pack("text", names, TIME_NS) == pack("text", names, TIME_NS) == good
+    assert packers.made == 1
+
+
+def test_the_memory_of_a_large_record_is_not_kept(packers: Packers) -> None:
+    assert readable({"message": "a name that is known"})
+    pack = record_packer()
+    pack_text = text_packer("message", ("level", "logger"), 1, 1 << 30)
+    ways: list[Callable[[str], object]] = [
+        lambda text: pack({"message": text}, TIME_NS),
+        lambda text: pack_text(text, ("INFO", "root"), TIME_NS),
+    ]
+    for way in ways:
+        assert way("small") == way("small"), "and all names are known"
+        made = []
+        for text in ("small", "x" * (2 << 20), "small", "small"):
+            packers.made = 0
+            assert way(text) is not None
+            made.append(packers.made)
+        assert made == [0, 0, 1, 0]
 
 
 @pytest.mark.parametrize("time_ns", [10**4000, -(10**4000), 10**39])
@@ -405,14 +461,14 @@ def test_a_signal_handler_that_logs(logged: list[bytes]) -> None:
 def test_many_threads_at_once(packer: type, monkeypatch: pytest.MonkeyPatch) -> None:
     """With msgpack in pure Python too, where threads do meet in the middle of a pack."""
     monkeypatch.setattr(msgpack, "Packer", packer)
-    monkeypatch.setattr(entries, "_idle", None)
+    pack = record_packer()
     faults: list[BaseException] = []
 
     def log(worker: int) -> None:
         try:
             for number in range(200):
                 record = {"worker": worker, "n": number, "text": str(worker) * 200, "f": [1.5]}
-                assert stamped(pack_record(record, TIME_NS)) == record
+                assert stamped(pack(record, TIME_NS)) == record
         except BaseException as error:  # noqa: BLE001 - carried to the test's thread
             faults.append(error)
 
@@ -641,8 +697,8 @@ texts = st.text(max_size=40) | st.sampled_from(["\udcff", "é" * 300, "x" * 7000
 def test_a_text_packer_packs_as_if_it_were_a_mapping_or_says_that_it_cannot(
     text: str, level: str, logger: str, time_ns: int, extra_fields: int
 ) -> None:
-    packer = TextPacker("message", ("level", "logger"), extra_fields, 1 << 20)
-    packed = packer.pack(text, (level, logger), time_ns)
+    pack = text_packer("message", ("level", "logger"), extra_fields, 1 << 20)
+    packed = pack(text, (level, logger), time_ns)
     record = {"message": text, "level": level, "logger": logger}
     if packed is not None:
         assert packed == pack_record(record, time_ns, extra_fields)
@@ -654,10 +710,10 @@ def test_a_text_packer_packs_as_if_it_were_a_mapping_or_says_that_it_cannot(
 
 @pytest.mark.parametrize("text", [b"bytes", 7, None, type("Text", (str,), {})("x")])
 def test_a_text_packer_takes_plain_strings_only(text: Any) -> None:
-    packer = TextPacker("message", ("level", "logger"), 1, 1 << 20)
-    assert packer.pack(text, ("INFO", "root"), 0) is None
-    assert packer.pack("text", ("INFO", text), 0) is None
-    assert packer.pack("text", ("INFO", "root"), 0) is not None
+    pack = text_packer("message", ("level", "logger"), 1, 1 << 20)
+    assert pack(text, ("INFO", "root"), 0) is None
+    assert pack("text", ("INFO", text), 0) is None
+    assert pack("text", ("INFO", "root"), 0) is not None
 
 
 def test_entries_of_another_second_have_their_own_time() -> None:

@@ -15,7 +15,7 @@ import pytest
 
 from logship.handler import Handler
 from logship.lastresort import LastResort
-from logship.protocol.entries import TextPacker, unpack_entries
+from logship.protocol.entries import TextPacker, text_packer, unpack_entries
 
 
 class Recorder:
@@ -31,7 +31,7 @@ class Recorder:
         self.packs = True
 
     def text_packer(self, text_key: str, name_keys: tuple[str, str]) -> TextPacker | None:
-        return TextPacker(text_key, name_keys, 0, 1 << 20) if self.packs else None
+        return text_packer(text_key, name_keys, 0, 1 << 20) if self.packs else None
 
     def emit_entry(self, body: bytes, tag: str | None = None) -> bool:
         [(time_ns, record)] = unpack_entries(body)
