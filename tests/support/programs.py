@@ -332,7 +332,9 @@ class Programs:
 
 
 def _lines(path: Path) -> tuple[str, ...]:
+    """Return the lines that are whole: a program may be in the middle of the last one."""
     try:
-        return tuple(path.read_text().splitlines())
+        whole, _, _ = path.read_text().rpartition("\n")
     except FileNotFoundError:
         return ()
+    return tuple(whole.splitlines())
