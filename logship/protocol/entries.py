@@ -139,9 +139,9 @@ def text_packer(
 
     It is called with the text, the names and the time in nanoseconds since 1970, and returns what
     `pack_record` returns for `{text_key: text, **zip(name_keys, names)}`, without a mapping; or
-    None where `pack_record` must see the record: where one of them is anything else than a plain
-    string that UTF-8 can hold, say. The names are packed once: a program has few loggers and fewer
-    levels.
+    None where `pack_record` must see the record: where the text is long, or one of the three is
+    anything else than a plain string that UTF-8 can hold. The names are packed once: a program has
+    few loggers and fewer levels.
 
     Args:
         text_key: the field of the text.
@@ -149,33 +149,35 @@ def text_packer(
         extra_fields: how many fields the map's header counts beyond these three.
         bytes_max: longer ones must be cut, and are not for here.
     """
-    header = 0x80 | 3 + extra_fields
-    before: bytes = msgpack.packb(text_key)
+    before = bytes([0x80 | 3 + extra_fields]) + msgpack.packb(text_key)
+    heads = [struct.Struct(f">7sI{len(before)}s{ending}").pack for ending in ("B", "BB", "BH")]
+    pack_head_of_32, pack_head_of_256, pack_head_of_64k = heads
     known: dict[tuple[str, str], bytes] = {}
-    idle: Callable[[Any], bytes] | None = None  # as of `record_packer`
     second = _FIRST_SECOND
 
     def pack(text: str, names: tuple[str, str], time_ns: int) -> bytes | None:
-        nonlocal idle, second
+        nonlocal second
         behind = known.get(names) or _learn(known, name_keys, names)
         if type(text) is not str or behind is None:
             return None
+        began_ns, beginning = second
+        nanoseconds = time_ns - began_ns
         try:
-            pack_value, idle = idle, None
-            if pack_value is None:
-                pack_value = msgpack.Packer().pack
-            packed: bytes = pack_value(text)
-            if len(packed) < _KEPT_BYTES_MAX:
-                idle = pack_value
-            began_ns, beginning = second
-            nanoseconds = time_ns - began_ns
             if not 0 <= nanoseconds < _NANOSECONDS:
                 second = began_ns, beginning = _second_of(time_ns)
                 nanoseconds = time_ns - began_ns
-        except (UnicodeError, MemoryError, ValueError, struct.error):
+            # Nearly all that a call does is here, so the text's header is made with the rest.
+            data = text.encode()
+            size = len(data)
+            if size > 0xFF:
+                head = pack_head_of_64k(beginning, nanoseconds, before, 0xDA, size)
+            elif size > 0x1F:
+                head = pack_head_of_256(beginning, nanoseconds, before, 0xD9, size)
+            else:
+                head = pack_head_of_32(beginning, nanoseconds, before, 0xA0 | size)
+        except (UnicodeError, MemoryError, struct.error):
             return None
-        head = _pack_rest_of_small_head(beginning, nanoseconds, header)
-        body = head + before + packed + behind
+        body = head + data + behind
         return body if len(body) <= bytes_max else None
 
     return pack

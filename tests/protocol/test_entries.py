@@ -399,36 +399,15 @@ def test_a_packer_that_failed_is_not_used_again(
         assert packers.made == 1, "and another one from then on"
 
 
-@pytest.mark.parametrize("fault", [MemoryError, OverflowError, SystemExit])
-def test_a_text_packer_whose_packer_failed_has_a_new_one(
-    fault: type[BaseException], packers: Packers
-) -> None:
-    pack = text_packer("message", ("level", "logger"), 1, 1 << 20)
-    names = ("INFO", "root")
-    good = pack("text", names, TIME_NS)
-    packers.made, packers.fault = 0, fault
-    with contextlib.suppress(SystemExit, OverflowError):
-        assert pack("text", names, TIME_NS) is None
-    assert pack("text", names, TIME_NS) == pack("text", names, TIME_NS) == good
-    assert packers.made == 1
-
-
 def test_the_memory_of_a_large_record_is_not_kept(packers: Packers) -> None:
     assert readable({"message": "a name that is known"})
     pack = record_packer()
-    pack_text = text_packer("message", ("level", "logger"), 1, 1 << 30)
-    ways: list[Callable[[str], object]] = [
-        lambda text: pack({"message": text}, TIME_NS),
-        lambda text: pack_text(text, ("INFO", "root"), TIME_NS),
-    ]
-    for way in ways:
-        assert way("small") == way("small"), "and all names are known"
-        made = []
-        for text in ("small", "x" * (2 << 20), "small", "small"):
-            packers.made = 0
-            assert way(text) is not None
-            made.append(packers.made)
-        assert made == [0, 0, 1, 0]
+    made = []
+    for text in ("small", "small", "x" * (2 << 20), "small", "small"):
+        packers.made = 0
+        assert stamped(pack({"message": text}, TIME_NS)) == {"message": text}
+        made.append(packers.made)
+    assert made == [1, 0, 0, 1, 0]
 
 
 @pytest.mark.parametrize("time_ns", [10**4000, -(10**4000), 10**39])
@@ -706,6 +685,22 @@ def test_a_text_packer_packs_as_if_it_were_a_mapping_or_says_that_it_cannot(
         surrogates = any("\ud800" <= each <= "\udfff" for each in text + level + logger)
         long_names = max(len(level), len(logger)) > 1024
         assert surrogates or long_names or not 0 <= time_ns < 2**32 * 10**9
+
+
+@pytest.mark.parametrize("size", [0, 1, 31, 32, 33, 255, 256, 257, 65_535])
+def test_a_text_packer_writes_the_length_of_a_text_as_msgpack_does(size: int) -> None:
+    pack = text_packer("message", ("level", "logger"), 1, 1 << 20)
+    record = {"message": "x" * size, "level": "INFO", "logger": "root"}
+    assert pack("x" * size, ("INFO", "root"), TIME_NS) == pack_record(record, TIME_NS)
+    longer_than_it_looks = "x" * (size - 2) + "é" if size > 1 else "x" * size
+    record["message"] = longer_than_it_looks
+    assert pack(longer_than_it_looks, ("INFO", "root"), TIME_NS) == pack_record(record, TIME_NS)
+
+
+def test_a_long_text_is_none_for_a_text_packer() -> None:
+    pack = text_packer("message", ("level", "logger"), 1, 1 << 30)
+    assert pack("x" * 65_536, ("INFO", "root"), TIME_NS) is None
+    assert pack("x" * 65_535, ("INFO", "root"), TIME_NS) is not None
 
 
 @pytest.mark.parametrize("text", [b"bytes", 7, None, type("Text", (str,), {})("x")])
