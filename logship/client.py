@@ -10,12 +10,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import functools
+import math
 import os
 import time
 import traceback
 from collections.abc import Callable, Iterable, Sequence
 from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec
 
 from logship import living
 from logship.buffer.buffer import DEFAULT_ROUTE, Buffer, BufferBusy, Outcome
@@ -68,6 +69,23 @@ _ADOPTION_STEPS = 4
 _ACCEPTED = Outcome.ACCEPTED
 _TOO_LARGE = Outcome.TOO_LARGE
 _now_ns = time.time_ns
+
+P = ParamSpec("P")
+
+
+def _guarded(
+    callback: Callable[Concatenate[Client, P], None],
+) -> Callable[Concatenate[Client, P], None]:
+    """Around each callback: an exception in it is a bug, and must not vanish in the event loop."""
+
+    @functools.wraps(callback)
+    def guarded(self: Client, /, *args: P.args, **kwargs: P.kwargs) -> None:
+        try:
+            callback(self, *args, **kwargs)
+        except Exception as error:  # noqa: BLE001 - whatever it is, it is told
+            self._fail(error)
+
+    return guarded
 
 
 class Client:
@@ -149,6 +167,7 @@ class Client:
         self._connecting: asyncio.Task[None] | None = None
         self._answers = AckReader()
         self._timer: asyncio.TimerHandle | None = None
+        self._timer_seconds = math.inf
         self._progress_callbacks: list[Callable[[], None]] = []
         self._closing: asyncio.Task[DrainReport] | None = None
         self._drain_plan: DrainPlan | None = None
@@ -190,14 +209,17 @@ class Client:
         if self._loop is not None or self.settings.disabled:
             return
         self._loop = asyncio.get_running_loop()
-        with self._guarded():
-            self.seek_tag()
-            self.open_transport()
-            self._warn_of_clear_text()
-            self._perform(self.delivery.start())
-            self._turn()
+        self._begin()
         if self._drain_plan is not None:
             self._hurry(self._drain_plan)  # it is ending already, and had no loop to be told on
+
+    @_guarded
+    def _begin(self) -> None:
+        self.seek_tag()
+        self.open_transport()
+        self._warn_of_clear_text()
+        self._perform(self.delivery.start())
+        self._turn()
 
     def open_transport(self) -> None:
         """Make the transport; `start` does it too.
@@ -491,8 +513,7 @@ class Client:
     def shut(self) -> None:
         """End the connection and all timers, on the loop. What is in the buffer stays there."""
         self.shut_connection()
-        if self._timer is not None:
-            self._timer.cancel()
+        self._cancel_timer()
         if self._transport is not None:
             self._transport.close()
         self._leave_spool()
@@ -522,32 +543,32 @@ class Client:
 
     # -- the connection's events (transport.ConnectionEvents) --------------------------------------
 
+    @_guarded
     def bytes_received(self, data: bytes) -> None:
         """The sidecar answered."""
-        with self._guarded():
-            try:
-                acks = self._answers.feed(data)
-            except AnswerError as error:
-                self._perform(self.delivery.acked(self._monotonic(), error.acks))
-                self._give_up_connection(str(error))
-            except ProtocolError as error:
-                self._give_up_connection(str(error))
-            else:
-                self._perform(self.delivery.acked(self._monotonic(), acks))
-                self._arm_timer()
+        try:
+            acks = self._answers.feed(data)
+        except AnswerError as error:
+            self._perform(self.delivery.acked(self._monotonic(), error.acks))
+            self._give_up_connection(str(error))
+        except ProtocolError as error:
+            self._give_up_connection(str(error))
+        else:
+            self._perform(self.delivery.acked(self._monotonic(), acks))
+            self._arm_timer()
 
+    @_guarded
     def connection_ended(self, reason: str) -> None:
         """The connection is gone."""
-        with self._guarded():
-            self._connection = None
-            self._perform(self.delivery.connection_lost(self._monotonic(), reason))
-            self._arm_timer()
+        self._connection = None
+        self._perform(self.delivery.connection_lost(self._monotonic(), reason))
+        self._arm_timer()
 
+    @_guarded
     def writable_changed(self, writable: bool) -> None:
         """The connection takes more bytes, or takes no more for now."""
-        with self._guarded():
-            self._perform(self.delivery.set_writable(self._monotonic(), writable))
-            self._arm_timer()
+        self._perform(self.delivery.set_writable(self._monotonic(), writable))
+        self._arm_timer()
 
     # -- inside ------------------------------------------------------------------------------------
 
@@ -582,35 +603,58 @@ class Client:
             with contextlib.suppress(RuntimeError):  # the loop is closed
                 self._loop.call_soon(self._turn)
 
+    @_guarded
     def _turn(self) -> None:
         """Look at the buffer and the clock, do what is due, and arrange for the next time."""
-        with self._guarded():
-            now = self._monotonic()
-            if self._awaited_tag.is_due(now):
-                self._resolve_tag()
-            if self._meter.begins_use():
-                process.HERE.write_soon()
-            self._tend_spool()
-            self.buffer.seal_due(now)
-            self._perform(self.delivery.timer(now))
-            self._perform(self.delivery.chunks_ready(now))
-            self._arm_timer()
+        now = self._monotonic()
+        if self._awaited_tag.is_due(now):
+            self._resolve_tag()
+        if self._meter.begins_use():
+            process.HERE.write_soon()
+        self._tend_spool()
+        self.buffer.seal_due(now)
+        self._perform(self.delivery.timer(now))
+        self._perform(self.delivery.chunks_ready(now))
+        self._arm_timer()
 
     def _arm_timer(self) -> None:
-        deadlines = (
+        """Have the loop look again when something is due, and at once where something is already.
+
+        A timer that is early enough stays: then the loop looks in vain, once, where it would have
+        made a new one for every ack.
+        """
+        due_seconds = self._due_seconds()
+        may_look = self._loop is not None and not self._broken
+        if may_look and due_seconds < self._timer_seconds:
+            self._set_timer(due_seconds)
+        if self.buffer.has_sealed() and self.delivery.can_send:
+            self._turn_again()  # sealed between the last look and now
+
+    def _due_seconds(self) -> float:
+        """Return when the clock alone makes something to do (monotonic); infinity for never."""
+        deadlines = [
             self.buffer.next_deadline_seconds(),
             self.delivery.next_deadline_seconds(),
             None if self._awaited_tag.is_over else self._awaited_tag.deadline_seconds,
             *self._spool_deadlines(),
-        )
-        due = min((each for each in deadlines if each is not None), default=None)
+        ]
+        return min([each for each in deadlines if each is not None], default=math.inf)
+
+    def _set_timer(self, due_seconds: float) -> None:
+        assert self._loop is not None
+        self._cancel_timer()
+        wait_seconds = max(0.0, due_seconds - self._monotonic())
+        self._timer = self._loop.call_later(wait_seconds, self._timer_rang)
+        self._timer_seconds = due_seconds
+
+    def _timer_rang(self) -> None:
+        self._cancel_timer()
+        self._turn()
+
+    def _cancel_timer(self) -> None:
         if self._timer is not None:
             self._timer.cancel()
-            self._timer = None
-        if due is not None and self._loop is not None and not self._broken:
-            self._timer = self._loop.call_later(max(0.0, due - self._monotonic()), self._turn)
-        if self.buffer.has_sealed() and self.delivery.can_send:
-            self._turn_again()  # sealed between the last look and now
+        self._timer, self._timer_seconds = None, math.inf
 
     def _resolve_tag(self) -> None:
         """Let the records go that name no tag: it is known by now, or it will not be."""
@@ -681,32 +725,35 @@ class Client:
         if self._spool is not None:
             self._spool.close()
 
+    @_guarded
     def _look_often(self) -> None:
-        with self._guarded():
-            wait = _DRAIN_RETRY_WAIT_SECONDS_MAX
-            self._perform(self.delivery.look_often(self._monotonic(), wait))
-            self._arm_timer()
+        wait = _DRAIN_RETRY_WAIT_SECONDS_MAX
+        self._perform(self.delivery.look_often(self._monotonic(), wait))
+        self._arm_timer()
 
+    @_guarded
     def _hurry(self, plan: DrainPlan) -> None:
-        with self._guarded():
-            now = self._monotonic()
-            budget = plan.deadline_seconds - now
-            ack_timeout = max(_DRAIN_ACK_TIMEOUT_SECONDS_MIN, budget / 3)
-            actions = self.delivery.hurry(now, ack_timeout, _DRAIN_RETRY_WAIT_SECONDS_MAX)
-            self._perform(actions)
-            self._turn()
-            self._note_progress()  # who conducts the end has a new plan, and looks at it now
+        now = self._monotonic()
+        budget = plan.deadline_seconds - now
+        ack_timeout = max(_DRAIN_ACK_TIMEOUT_SECONDS_MIN, budget / 3)
+        actions = self.delivery.hurry(now, ack_timeout, _DRAIN_RETRY_WAIT_SECONDS_MAX)
+        self._perform(actions)
+        self._turn()
+        self._note_progress()  # who conducts the end has a new plan, and looks at it now
 
     def _perform(self, actions: Actions[Chunk]) -> None:
         parts: list[bytes | bytearray | memoryview] = []
+        progressed = False
         for action in actions:
             match action:
                 case Send(chunk):
                     parts += self._frame(chunk)
                 case Release(chunk):
                     self._release(chunk)
+                    progressed = True
                 case Quarantine(chunk):
                     self._quarantine(chunk)
+                    progressed = True
                 case Connect(endpoint):
                     self._connect(endpoint)
                 case Disconnect():
@@ -718,7 +765,7 @@ class Client:
             # milliseconds, if it wants it.
             self._connection.send(parts)
             self._meter.sent(sum(map(len, parts)))
-        if any(isinstance(action, Release | Quarantine) for action in actions):
+        if progressed:
             self._note_progress()
 
     def _frame(self, chunk: Chunk) -> tuple[bytes | bytearray | memoryview, ...]:
@@ -787,17 +834,17 @@ class Client:
         else:
             self._after_connect(connection, "")
 
+    @_guarded
     def _after_connect(self, connection: Connection | None, reason: str) -> None:
-        with self._guarded():
-            self._connecting = None
-            now = self._monotonic()
-            if connection is None:
-                self._perform(self.delivery.connect_failed(now, reason))
-            else:
-                self._connection = connection
-                self._answers = AckReader()
-                self._perform(self.delivery.connected(now))
-            self._turn()
+        self._connecting = None
+        now = self._monotonic()
+        if connection is None:
+            self._perform(self.delivery.connect_failed(now, reason))
+        else:
+            self._connection = connection
+            self._answers = AckReader()
+            self._perform(self.delivery.connected(now))
+        self._turn()
 
     def _give_up_connection(self, reason: str) -> None:
         """End a connection whose peer says what no sidecar says."""
@@ -838,9 +885,6 @@ class Client:
             report = closing.report or closing.cut_short()
         return report
 
-    def _guarded(self) -> _Guard:
-        return _Guard(self)
-
     def _warn_of_a_bug(self, where: str, error: BaseException) -> None:
         trace = "".join(traceback.format_exception(error)).strip().replace("\n", " | ")
         self.last_resort.warn("bug", f"an error of its own in {where}, please report it: {trace}")
@@ -851,29 +895,6 @@ class Client:
         self.break_down("shipping has ended after an error of its own")
         self._disconnect()
         self._note_progress()
-
-
-class _Guard:
-    """Around each callback: an exception in it is a bug, and must not vanish in the event loop."""
-
-    __slots__ = ("_client",)
-
-    def __init__(self, client: Client) -> None:
-        self._client = client
-
-    def __enter__(self) -> None:
-        """Nothing to do."""
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> bool:
-        if not isinstance(error, Exception):
-            return False
-        self._client._fail(error)
-        return True
 
 
 def _spool(settings: Settings, monotonic: Callable[[], float]) -> SpoolStorage | None:

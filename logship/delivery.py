@@ -342,7 +342,7 @@ class Delivery(Generic[HandleT]):
             return None
         if self._inflight:
             silence_ends = self._progress_at_seconds + self._ack_timeout_seconds
-            return min([silence_ends, *(due_seconds for _, due_seconds in self._overtaken())])
+            return min([silence_ends, *[due_seconds for _, due_seconds in self._overtaken()]])
         if self._endpoint_index != 0:
             return self._connected_at_seconds + RETURN_SECONDS
         return None

@@ -35,6 +35,7 @@ from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager
 from enum import Enum, auto
 from itertools import accumulate, chain
+from operator import attrgetter
 from typing import Concatenate, Literal, NamedTuple, ParamSpec, TypeVar
 
 from logship.buffer.chunk import (
@@ -142,22 +143,49 @@ def _section(method: Callable[Concatenate[Buffer, P], T]) -> Callable[Concatenat
     Called from inside another section of the same thread, it simply runs. Whoever is to be told
     of what happened is told outside the lock.
     """
-
-    @functools.wraps(method)
-    def section(self: Buffer, /, *args: P.args, **kwargs: P.kwargs) -> T:
-        return self._run_section(self._lock, method, *args, **kwargs)
-
-    return section
+    return _section_under(attrgetter("_lock"), method)
 
 
 def _producer_section(
     method: Callable[Concatenate[Buffer, P], T],
 ) -> Callable[Concatenate[Buffer, P], T]:
     """Make `method` a critical section that raises `BufferBusy` instead of waiting for long."""
+    return _section_under(attrgetter("_patient_lock"), method)
 
+
+def _section_under(
+    lock_of: Callable[[Buffer], AbstractContextManager[bool]],
+    method: Callable[Concatenate[Buffer, P], T],
+) -> Callable[Concatenate[Buffer, P], T]:
     @functools.wraps(method)
     def section(self: Buffer, /, *args: P.args, **kwargs: P.kwargs) -> T:
-        return self._run_section(self._patient_lock, method, *args, **kwargs)
+        if self._is_reentered():
+            return method(self, *args, **kwargs)
+        held = False
+        try:
+            with lock_of(self) as held:
+                if held:
+                    if self._lanes or self._left_lanes:
+                        self._close_lanes()
+                    if self._torn:
+                        self._repair()
+                    self._torn = True
+                    result = method(self, *args, **kwargs)
+                    if self._deferred:
+                        self._admit_deferred()
+                    wakes = self._look_again and self._shipper_asleep and self._wake_is_due()
+                    self._torn = self._look_again = False
+            if wakes or self._due_callbacks:
+                self._tell(wakes)
+        except RuntimeError:
+            if not held:
+                raise BufferBusy from None
+            self._wake_to_be_sure()
+            raise
+        except BaseException:
+            self._wake_to_be_sure()
+            raise
+        return result
 
     return section
 
@@ -900,42 +928,6 @@ class Buffer:
             self._seal(chunk)
         return Outcome.ACCEPTED
 
-    def _run_section(
-        self,
-        lock: AbstractContextManager[bool],
-        method: Callable[Concatenate[Buffer, P], T],
-        *args: P.args,
-        **kwargs: P.kwargs,
-    ) -> T:
-        """Run `method` as a critical section under `lock`, the plain or the patient one."""
-        if self._is_reentered():
-            return method(self, *args, **kwargs)
-        held = False
-        try:
-            with lock as held:
-                if held:
-                    if self._lanes or self._left_lanes:
-                        self._close_lanes()
-                    if self._torn:
-                        self._repair()
-                    self._torn = True
-                    result = method(self, *args, **kwargs)
-                    if self._deferred:
-                        self._admit_deferred()
-                    wakes = self._look_again and self._shipper_asleep and self._wake_is_due()
-                    self._torn = self._look_again = False
-            if wakes or self._due_callbacks:
-                self._tell(wakes)
-        except RuntimeError:
-            if not held:
-                raise BufferBusy from None
-            self._wake_to_be_sure()
-            raise
-        except BaseException:
-            self._wake_to_be_sure()
-            raise
-        return result
-
     def _close_lanes(self) -> None:
         """Let no more records in beside this section, and count those that came so."""
         if self._lanes:
@@ -1213,7 +1205,7 @@ class Buffer:
 
     def _has_open_to_time(self) -> bool:
         """Tell whether an open chunk lingers that may go when it is due."""
-        return bool(self._open) and not all(map(self._is_held, self._open.values()))
+        return self._first_to_go(self._open.values()) is not None
 
     def _is_held(self, chunk: Chunk) -> bool:
         """Tell whether a chunk waits until its tag is known."""
@@ -1227,6 +1219,8 @@ class Buffer:
 
     def _first_to_go(self, chunks: Iterable[Chunk]) -> Chunk | None:
         """Return the first that does not wait until its tag is known."""
+        if not self._awaits_tag:
+            return next(iter(chunks), None)
         # A loop: closing a generator is a place where a signal may raise, and nobody sees it.
         for chunk in chunks:
             if not self._is_held(chunk):
