@@ -114,13 +114,16 @@ class CountsCollector(Collector):
         yield _build()
 
     def collect(self) -> Iterator[Metric]:
-        """Yield the metrics of this moment."""
-        for measure in self._measures:
-            name = measure.name.removeprefix(self._prefix).removesuffix("_total")
+        """Yield the metrics of this moment: all values are read before anything is made of them."""
+        values = [getattr(self._counts, self._attribute(measure)) for measure in self._measures]
+        for measure, value in zip(self._measures, values, strict=True):
             family = _family(measure)
-            family.add_metric([], getattr(self._counts, name))
+            family.add_metric([], value)
             yield family
         yield _build()
+
+    def _attribute(self, measure: Measure) -> str:
+        return measure.name.removeprefix(self._prefix).removesuffix("_total")
 
 
 def _family(measure: Measure) -> Any:

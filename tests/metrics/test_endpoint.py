@@ -372,6 +372,17 @@ def test_an_endpoint_for_numbers_of_another_kind() -> None:
         scrape(endpoint.port)
 
 
+def test_what_a_receiver_counts_meanwhile_is_not_in_this_scrape() -> None:
+    counts = Counts()
+    families = CountsCollector(counts).collect()
+    first = next(families)
+    for name in Counts.__slots__:
+        setattr(counts, name, 7)
+    samples = [sample for family in (first, *families) for sample in family.samples]
+    values = [each.value for each in samples if each.name.startswith("logship_receiver_")]
+    assert values == [0] * len(Counts.__slots__)
+
+
 # -- the other programs ----------------------------------------------------------------------------
 
 
