@@ -174,7 +174,7 @@ class BackgroundClient:
             self._begin_anew()
         client = self._client
         intake = client.intake
-        # As `Intake.offer` does, a call less.
+        # As `Client.emit` does it, and here too: a call more would be felt.
         if time_ns is None:
             time_ns = _now_ns()
         body = intake.pack(record, time_ns)

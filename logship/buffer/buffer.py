@@ -157,6 +157,11 @@ def _section_under(
     lock_of: Callable[[Buffer], AbstractContextManager[bool]],
     method: Callable[Concatenate[Buffer, P], T],
 ) -> Callable[Concatenate[Buffer, P], T]:
+    """Make `method` a critical section under one of a buffer's locks.
+
+    In one function, since the shipper comes by here several times for each chunk.
+    """
+
     @functools.wraps(method)
     def section(self: Buffer, /, *args: P.args, **kwargs: P.kwargs) -> T:
         if self._is_reentered():
