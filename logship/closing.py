@@ -20,7 +20,10 @@ from logship.lastresort import LastResort, Spill
 
 _SPILL_SLICE_SECONDS = 0.05
 _SPILL_FIRST_SECONDS_MAX = 1.0
-_REPORT_SECONDS_MIN = 0.03
+_REPORT_SECONDS_MIN = 0.1
+"""So long a full stderr is tried for the report, also past the deadline: the application may be in
+the middle of a line of its own, and what reads the pipe may have to wait for a processor."""
+
 _STALLED_STDERR_SECONDS_MIN = 0.001
 _STALLED_STDERR_SECONDS_MAX = 0.02
 """How long a full stderr is left alone: a pipe with a living reader is empty in a millisecond,
@@ -182,8 +185,9 @@ class Closing:
         self._last_resort.end_spill()
         self.report = self._account()
         finish = self._is_over(self.report)
+        until = max(self._plan.deadline_seconds, self._monotonic() + _REPORT_SECONDS_MIN)
         for line in self._lines_of(self.report):
-            yield from self._print(line)
+            yield from self._print(line, until)
         self._last_resort.step_back()
         finish()
 
@@ -264,12 +268,8 @@ class Closing:
         if self._more is not None:
             yield self._more(report)
 
-    def _print(self, line: str) -> Iterator[float]:
-        """Write the report; a stalled stderr is tried until the deadline, and a moment longer.
-
-        A moment in any case, because the application may be in the middle of a line of its own.
-        """
-        until = max(self._plan.deadline_seconds, self._monotonic() + _REPORT_SECONDS_MIN)
+    def _print(self, line: str, until: float) -> Iterator[float]:
+        """Write a line of the report; a stalled stderr is tried `until` then."""
         while not self._last_resort.go_first(_line(line)):
             if self._monotonic() >= until:
                 return

@@ -204,6 +204,35 @@ def test_a_stalled_stderr_is_tried_until_the_deadline_and_not_counted(stderr: St
     assert (end.closing.report.spilled, end.closing.report.unacked) == (0, 10)
 
 
+class BackLate(Stalled):
+    """A standard error that takes nothing until so long after the deadline."""
+
+    def __init__(self, seconds: float) -> None:
+        super().__init__()
+        self.seconds = seconds
+        self.clock = ManualClock(0.0)
+        self.lines: list[bytes] = []
+
+    def write_line(self, line: bytes) -> bool:
+        self.tries += 1
+        if self.clock() >= 30.0 + self.seconds:
+            self.lines.append(line)
+            return True
+        return False
+
+
+@pytest.mark.parametrize(("seconds", "is_told"), [(0.08, True), (0.2, False)])
+def test_the_report_waits_a_moment_longer_than_the_deadline(
+    stderr: Stderr, seconds: float, is_told: bool
+) -> None:
+    """On a busy machine what reads a full pipe comes late; but the kill does not."""
+    late = BackLate(seconds)
+    end = End(stderr, last_resort=late)
+    late.clock = end.clock
+    assert end.run() < 30.15
+    assert len(late.lines) == is_told
+
+
 class Slow(Stalled):
     """A standard error that takes a line at every second try."""
 
