@@ -21,6 +21,7 @@ STANDALONE := .venv/standalone-$(VERSION)
 DIST ?= dist
 SEEDS ?= 2000
 WORKERS ?= 5
+MARKS ?= not proof
 
 .PHONY: help demo test test-again sim lint format proof standalone lock clean
 
@@ -39,10 +40,10 @@ demo: $(READY) ## about a minute and a half: logship beside fluent-logger while 
 	$(RUN) -m benchmarks demo
 
 test: $(READY) ## every test that needs no root, Docker or sidecar (those found are used)
-	$(RUN) -m pytest -n $(WORKERS) -m "not proof"
+	$(RUN) -m pytest -n $(WORKERS) -m "$(MARKS)"
 
 test-again: $(READY) ## only the tests that failed last time, one after the other
-	$(RUN) -m pytest -n 0 -m "not proof" --last-failed --last-failed-no-failures none
+	$(RUN) -m pytest -n 0 -m "$(MARKS)" --last-failed --last-failed-no-failures none
 
 sim: $(READY) ## SEEDS=2000 simulated histories on a faulty network; SEED=7 tells one in full
 	$(RUN) -m tests.simulation --seeds $(SEEDS) $(if $(SEED),--seed $(SEED))

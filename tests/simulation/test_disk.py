@@ -40,6 +40,7 @@ def test_a_share_of_the_seeds_has_a_disk_and_no_seed_that_was_pinned_without(tal
         assert name not in (of_others if has_disk(seed) else of_disks)
 
 
+@pytest.mark.mutation
 @pytest.mark.parametrize(
     "mutation", [*DISK_MUTATIONS, *RECOVERY_MUTATIONS], ids=lambda mutation: mutation.__name__
 )

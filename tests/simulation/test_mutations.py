@@ -14,6 +14,8 @@ from tests.simulation.recovery_mutations import RECOVERY_MUTATIONS
 
 SEEDS_MAX = 2000
 
+pytestmark = pytest.mark.mutation
+
 
 @pytest.mark.parametrize("mutation", MUTATIONS, ids=lambda mutation: mutation.__name__)
 def test_a_mistake_is_caught(mutation: Mutation) -> None:
