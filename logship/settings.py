@@ -249,7 +249,7 @@ class Settings:
     firelens_tag: bool = _setting(False)
     message_key: str = _setting("message")
     buffer_bytes_max: int = _setting(factory=_default_buffer_bytes_max, least=64 * 1024)
-    chunk_bytes_max: int = _setting(256 * 1024, least=1024, most=1_000_000)
+    chunk_bytes_max: int = _setting(512 * 1024, least=1024, most=1_000_000)
     linger_seconds: float = _setting(0.2, least=0.0, most=60.0)
     inflight_chunks_max: int = _setting(8, least=1, most=1024)
     overflow: Overflow = _setting("block")

@@ -21,7 +21,7 @@ from logship.protocol.jsonlines import json_line
 from logship.protocol.unpacking import new_unpacker
 
 BATCH_ENTRIES = 1024
-"""Decoded at a time: as many as a chunk of most clients has; few enough to stay in the cache."""
+"""Decoded at a time: enough to share out what is done once, few enough to stay in the cache."""
 
 _EXTENSIONS: dict[int, Any] = {code: ... for code in range(-128, 128) if code != 0}
 """What `get` makes of an extension's type and bytes: of an EventTime its bytes, of others nothing

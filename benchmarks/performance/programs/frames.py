@@ -17,7 +17,9 @@ import msgpack
 
 from benchmarks.records import RECORDS
 
-CHUNK_BYTES = 256 << 10
+CHUNK_BYTES = 512 << 10
+"""As logship's chunks are, where nobody chose another size."""
+
 WINDOW_CHUNKS = 8
 WAIT_SECONDS_MAX = 60.0
 
