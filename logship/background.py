@@ -176,6 +176,8 @@ class BackgroundClient:
         intake = client.intake
         # As `Client.emit` does it, and here too: a call more would be felt.
         if time_ns is None:
+            if tag is None and intake.put_at_once(record):
+                return
             time_ns = _now_ns()
         body = intake.pack(record, time_ns)
         tag = intake.tag if tag is None else intake.route(tag)

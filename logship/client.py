@@ -255,6 +255,8 @@ class Client:
         try:
             intake = self.intake
             if time_ns is None:
+                if tag is None and intake.put_at_once(record):
+                    return True
                 time_ns = _now_ns()
             body = intake.pack(record, time_ns)
             tag = intake.tag if tag is None else intake.route(tag)
@@ -299,6 +301,8 @@ class Client:
         """
         if not self.settings.disabled:
             intake = self.intake
+            if tag is None and time_ns is None and intake.put_at_once(record):
+                return
             await self.send_packed(intake.route(tag), intake.packed(record, time_ns))
 
     async def send_packed(self, tag: str, body: bytes) -> None:

@@ -55,6 +55,7 @@ FIGURES: dict[str, Figure] = {
     "server_cpu_seconds_per_record": Figure("server CPU", "µs/record", scale=1e6),
     "call_ns": Figure("a call", "µs", scale=1e-3),
     "sustained_call_ns": Figure("a call, without pause", "µs", scale=1e-3),
+    "record_ns": Figure("a record", "µs", scale=1e-3),
     "emit_p50_ns": _nanoseconds("p50"),
     "emit_p99_ns": _nanoseconds("p99"),
     "emit_p99.9_ns": _nanoseconds("p99.9"),

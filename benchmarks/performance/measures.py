@@ -12,6 +12,7 @@ from benchmarks.performance import (
     light,
     losses,
     memory,
+    parts,
     start,
     throughput,
     wire,
@@ -52,6 +53,9 @@ MEASURES = {
         has_servers=True,
     ),
     "handler": Measure("A logging call", handler.measure, (handler.NOTHING, "")),
+    "parts": Measure(
+        "A record's way in the thread that logs", parts.measure, (throughput.ENCODING, "")
+    ),
     "start": Measure("Start", start.measure),
     "drain": Measure(
         "Drain of a full buffer", drain.measure, (throughput.PREPARED, ""), has_servers=True
@@ -64,5 +68,8 @@ MEASURES = {
 }
 """In the order in which they run and are shown."""
 
-OURS = ("logship", throughput.MANY, "logship-spool", "thread", "loop", start.UNDER_RUN)
+OURS = (
+    *("logship", throughput.MANY, "logship-spool", "thread", "loop", start.UNDER_RUN),
+    *parts.OURS,
+)
 """Subjects that are logship; a change of the others is no regression."""

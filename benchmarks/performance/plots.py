@@ -18,6 +18,7 @@ from benchmarks.performance.charts import (
 )
 from benchmarks.performance.figures import FIGURES, Figure
 from benchmarks.performance.handler import NOTHING
+from benchmarks.performance.parts import MSGPACK
 from benchmarks.performance.results import Curve, Key, Measured
 from benchmarks.performance.serving import COUNTING, EMBEDDED
 from benchmarks.performance.start import ALONE, BASE, UNDER_RUN
@@ -33,7 +34,7 @@ _COLOURS = {
     "fluent-logger": 2,
     "fluent-logger-async": 3,
     AIOFLUENT: 4,
-    **dict.fromkeys((ENCODING, PREPARED, NOTHING, BASE, ALONE), 5),
+    **dict.fromkeys((ENCODING, MSGPACK, PREPARED, NOTHING, BASE, ALONE), 5),
 }
 """The same subject has the same colour everywhere; ceilings and what does nothing are grey."""
 _GREY, _GOOD, _BAD = 5, 6, 7
@@ -196,6 +197,7 @@ def _grouped(curves: Sequence[Curve], name: Callable[[Curve], str]) -> dict[str,
 _PLOTS: dict[str, Callable[[Measured], Iterator[Plot]]] = {
     "throughput": _throughput,
     "handler": _bar_plots,
+    "parts": _bar_plots,
     "start": _bar_plots,
     "drain": _drain,
     "memory": _memory,

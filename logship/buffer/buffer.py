@@ -83,7 +83,7 @@ DEFAULT_ROUTE = ""
 LANES_MAX = 8
 """Where there are more open chunks, only the one that was written to last has a lane."""
 
-_NO_LANES: dict[str, Chunk] = {}
+NO_LANES: dict[str, Chunk] = {}
 
 ADOPTED_INFLIGHT_MAX = 2
 """Chunks of dead processes on their way at a time: ours must find room in the window."""
@@ -105,7 +105,7 @@ _ASSIGNMENTS_ARE_ONE: bool = (
 )
 """Whether a thread keeps the interpreter through a run of plain assignments."""
 
-_ALLOCATIONS_COLLECT = sys.version_info < (3, 12)
+ALLOCATIONS_COLLECT = sys.version_info < (3, 12)
 """Whether to make a container may run a garbage collection on the spot, and so any `__del__`."""
 
 
@@ -320,8 +320,8 @@ class Buffer:
         self._is_reentered: Callable[[], bool] = self._lock._is_owned  # type: ignore[attr-defined]
         self._patient_lock = _patient(self._lock)
         self._torn = False
-        self._lanes = _NO_LANES  # by tag; replaced, never changed
-        self._left_lanes = _NO_LANES  # closed, and what they took is not counted yet
+        self._lanes = NO_LANES  # by tag; replaced, never changed
+        self._left_lanes = NO_LANES  # closed, and what they took is not counted yet
         self._deferred: deque[tuple[str, bytes] | Literal["closing"]] = deque()
         self._deferred_begun_at: int | None = None
         self._closed = False
@@ -377,7 +377,7 @@ class Buffer:
             word = (chunk.entries + number - chunk.last) * ONE_ENTRY + size
             begin += chunk.payload_at
             end += chunk.payload_at
-        place = slice(begin, end) if _ALLOCATIONS_COLLECT else None
+        place = slice(begin, end) if ALLOCATIONS_COLLECT else None
         try:
             # From here to the return there is no call, no turn of a loop and no new container that
             # could begin a collection: no thread, signal handler or `__del__` comes in between.
@@ -394,7 +394,7 @@ class Buffer:
                 return _ACCEPTED
         except BaseException:  # no memory, or the mapping is closed
             self._torn = True
-            self._left_lanes, self._lanes = lanes, _NO_LANES
+            self._left_lanes, self._lanes = lanes, NO_LANES
             self._wake_to_be_sure()
             raise
         return self._offer(tag, body)
@@ -444,7 +444,7 @@ class Buffer:
         begin = chunk.payload_at + size
         size += len(data)
         end = chunk.payload_at + size
-        place = slice(begin, end) if _ALLOCATIONS_COLLECT else None
+        place = slice(begin, end) if ALLOCATIONS_COLLECT else None
         words = chunk.words
         if words is not None:
             word = (chunk.entries + number - chunk.last + count - 1) * ONE_ENTRY + size
@@ -463,7 +463,7 @@ class Buffer:
                 return count
         except BaseException:  # no memory, or the mapping is closed
             self._torn = True
-            self._left_lanes, self._lanes = lanes, _NO_LANES
+            self._left_lanes, self._lanes = lanes, NO_LANES
             self._wake_to_be_sure()
             raise
         return 0
@@ -936,7 +936,7 @@ class Buffer:
     def _close_lanes(self) -> None:
         """Let no more records in beside this section, and count those that came so."""
         if self._lanes:
-            self._left_lanes, self._lanes = self._lanes, _NO_LANES
+            self._left_lanes, self._lanes = self._lanes, NO_LANES
         for chunk in self._left_lanes.values():
             last = chunk.stream.next_number - 1
             count, size = last - chunk.last, chunk.size
@@ -947,12 +947,12 @@ class Buffer:
             chunk.entries += count
             chunk.records += count
             chunk.stream.accepted += count
-        self._left_lanes = _NO_LANES
+        self._left_lanes = NO_LANES
 
     def _lanes_to_open(self, tag: str) -> dict[str, Chunk]:
         """Return the chunks into which records may go from now on without this section."""
         if not _ASSIGNMENTS_ARE_ONE or is_traced():
-            return _NO_LANES
+            return NO_LANES
         few = len(self._open) <= LANES_MAX
         lanes = {
             stream.key: chunk

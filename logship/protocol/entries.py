@@ -39,18 +39,21 @@ TIME_KEY = "logship_time_ns"
 ENTRY_BYTES_MIN = 256
 """The least that `pack_truncated` can be asked for: room for a summary that says something."""
 
-_NANOSECONDS = 1_000_000_000
-_TIME_NS_MAX = 0xFFFF_FFFF * _NANOSECONDS + _NANOSECONDS - 1
+SECOND_NS = 1_000_000_000
+_TIME_NS_MAX = 0xFFFF_FFFF * SECOND_NS + SECOND_NS - 1
 _TIME_TOLD_NS_MAX = 10**40
 _pack_second = struct.Struct(">3sI").pack
-_pack_rest_of_small_head = struct.Struct(">7sIB").pack
+pack_rest_of_small_head = struct.Struct(">7sIB").pack
+"""Returns an entry's array, time and map header: of the second's beginning, the nanoseconds in it,
+and the header, which is at most `SMALL_MAP_HEADER_MAX`."""
+
 _HEAD_16_MAP = struct.Struct(">7sIBH")
 _HEAD_32_MAP = struct.Struct(">7sIBI")
 _ARRAY_AND_EVENT_TIME = b"\x92\xd7\x00"
 _SMALL_MAP_FIELDS_MAX = 15
-_SMALL_MAP_HEADER_MAX = 0x80 | _SMALL_MAP_FIELDS_MAX
+SMALL_MAP_HEADER_MAX = 0x80 | _SMALL_MAP_FIELDS_MAX
 
-_FIRST_SECOND: tuple[int, bytes] = 0, _pack_second(_ARRAY_AND_EVENT_TIME, 0)
+FIRST_SECOND: tuple[int, bytes] = 0, _pack_second(_ARRAY_AND_EVENT_TIME, 0)
 """When a second began, in nanoseconds since 1970, and how its entries begin. Packers keep that of
 the last entry: to divide a time anew for each record costs as much as to pack its text."""
 
@@ -73,7 +76,7 @@ def record_packer(
     # is not put back: what it had packed until then would stand before the next value. Nor when a
     # large record has made its memory grow.
     idle: Callable[[Any], bytes] | None = None
-    second = _FIRST_SECOND
+    second = FIRST_SECOND
     are_known = NAMES.issuperset
 
     def pack(record: Any, time_ns: int) -> bytes:
@@ -93,13 +96,13 @@ def record_packer(
                     if len(packed) < _KEPT_BYTES_MAX:
                         idle = pack_value
                     header = packed[0] + extra_fields
-                    if header <= _SMALL_MAP_HEADER_MAX:
+                    if header <= SMALL_MAP_HEADER_MAX:
                         began_ns, beginning = second
                         nanoseconds = time_ns - began_ns
-                        if not 0 <= nanoseconds < _NANOSECONDS:
-                            second = began_ns, beginning = _second_of(time_ns)
+                        if not 0 <= nanoseconds < SECOND_NS:
+                            second = began_ns, beginning = second_of(time_ns)
                             nanoseconds = time_ns - began_ns
-                        return _pack_rest_of_small_head(beginning, nanoseconds, header) + packed[1:]
+                        return pack_rest_of_small_head(beginning, nanoseconds, header) + packed[1:]
                     head = entry_head(time_ns, len(fields) + extra_fields)
                     return head + packed[_map_header_bytes(len(fields)) :]
         except Exception:  # noqa: BLE001 - not plain, 65 bits, a surrogate, a key's `__hash__`
@@ -153,7 +156,7 @@ def text_packer(
     heads = [struct.Struct(f">7sI{len(before)}s{ending}").pack for ending in ("B", "BB", "BH")]
     pack_head_of_32, pack_head_of_256, pack_head_of_64k = heads
     known: dict[tuple[str, str], bytes] = {}
-    second = _FIRST_SECOND
+    second = FIRST_SECOND
 
     def pack(text: str, names: tuple[str, str], time_ns: int) -> bytes | None:
         nonlocal second
@@ -163,8 +166,8 @@ def text_packer(
         began_ns, beginning = second
         nanoseconds = time_ns - began_ns
         try:
-            if not 0 <= nanoseconds < _NANOSECONDS:
-                second = began_ns, beginning = _second_of(time_ns)
+            if not 0 <= nanoseconds < SECOND_NS:
+                second = began_ns, beginning = second_of(time_ns)
                 nanoseconds = time_ns - began_ns
             # Nearly all that a call does is here, so the text's header is made with the rest.
             data = text.encode()
@@ -294,11 +297,11 @@ def time_ns_of(time: Any) -> int:
     kind = type(time)
     if kind is tuple:
         seconds, nanoseconds = time
-        return int(seconds) * _NANOSECONDS + int(nanoseconds)
+        return int(seconds) * SECOND_NS + int(nanoseconds)
     if kind is int:
-        return int(time) * _NANOSECONDS
+        return int(time) * SECOND_NS
     if kind is float and abs(time) < 1e18:
-        return round(float(time) * _NANOSECONDS)
+        return round(float(time) * SECOND_NS)
     raise ProtocolError(f"a time is {kind.__name__} {time!r:.40}, not an EventTime or a number")
 
 
@@ -331,22 +334,22 @@ def _pack_fields(fields: dict[str, Any], time_ns: int, extra_fields: int) -> byt
     return head + packed[_map_header_bytes(len(fields)) :]
 
 
-def _second_of(time_ns: int) -> tuple[int, bytes]:
+def second_of(time_ns: int) -> tuple[int, bytes]:
     """Return when this time's second began, in nanoseconds, and how its entries begin.
 
     Raises:
         struct.error: an EventTime cannot hold the time.
     """
-    seconds = time_ns // _NANOSECONDS
-    return seconds * _NANOSECONDS, _pack_second(_ARRAY_AND_EVENT_TIME, seconds)
+    seconds = time_ns // SECOND_NS
+    return seconds * SECOND_NS, _pack_second(_ARRAY_AND_EVENT_TIME, seconds)
 
 
 def entry_head(time_ns: int, count: int) -> bytes:
     """Return an entry's array and time, and the header of a map of `count` fields."""
-    seconds, nanoseconds = divmod(time_ns, _NANOSECONDS)
+    seconds, nanoseconds = divmod(time_ns, SECOND_NS)
     beginning = _pack_second(_ARRAY_AND_EVENT_TIME, seconds)
     if count <= _SMALL_MAP_FIELDS_MAX:
-        return _pack_rest_of_small_head(beginning, nanoseconds, 0x80 | count)
+        return pack_rest_of_small_head(beginning, nanoseconds, 0x80 | count)
     if count <= 0xFFFF:
         return _HEAD_16_MAP.pack(beginning, nanoseconds, 0xDE, count)
     return _HEAD_32_MAP.pack(beginning, nanoseconds, 0xDF, count)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.performance import parts
 from benchmarks.performance.environments import CannotMake, aiofluent_python
 from benchmarks.performance.figures import FIGURES
 from benchmarks.performance.goals import verdicts
@@ -66,6 +67,16 @@ def test_the_cost_of_a_call(job: Job) -> None:
     measured = run("handler", job)
     assert {key.subject for key in measured.all_keys()} >= {"nothing", "logship", "fluent-logger"}
     assert all(sample.value > 0 for sample in measured.samples)
+
+
+def test_the_parts_of_a_records_way(job: Job) -> None:
+    measured = run("parts", job)
+    subjects = [key.subject for key in measured.all_keys()]
+    assert subjects == [ENCODING, parts.MSGPACK, *parts.OURS]
+    assert all(sample.value > 0 for sample in measured.samples)
+    reference = MEASURES["parts"].reference_of(Key("record_ns", "send", ""))
+    assert reference is not None
+    assert measured.ratio(Key("record_ns", "send", ""), reference) is not None
 
 
 def test_the_cost_of_a_start(job: Job) -> None:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, cast
 
 from logship import client as product
 from logship.buffer.buffer import Buffer, Outcome
 from logship.buffer.chunk import Chunk
+from logship.buffer.direct import direct_writer
 from logship.buffer.leftovers import AdoptedChunk, Waiting, refuse, settle
 from logship.buffer.overflow import Admission
 from logship.closing import Closing
@@ -89,6 +90,7 @@ class SimulatedClient:
             random_bytes=history.draw.randbytes,
         )
         self._spill = Spill(self.buffer, self.last_resort, SpillCost(SPILL_SECONDS_PER_BYTE))
+        self._writers: dict[str, Callable[[object], bool]] = {}
         self.admission = Admission(
             self.buffer,
             policy=options.overflow,
@@ -122,17 +124,31 @@ class SimulatedClient:
 
     # -- producers -------------------------------------------------------------------------------
 
-    def emit(self, tag: str, body: bytes) -> None:
-        """Put a record into the buffer, as `Client.emit` does."""
+    def emit(self, tag: str, body: bytes, record: dict[str, object] | None = None) -> None:
+        """Put a record into the buffer, as `Client.emit` does.
+
+        Args:
+            tag: Its route.
+            body: The beginning of its entry.
+            record: The same, not packed, if it may go the direct way.
+        """
         if self.is_closing:
             self.life.refused += 1
         else:
             self.life.accepted += 1
-        is_in = self.admission.admit_after(self.buffer.offer(tag, body), tag, body)
+        if record is not None and self._writer_to(tag)(record):
+            is_in = True
+        else:
+            is_in = self.admission.admit_after(self.buffer.offer(tag, body), tag, body)
         if not is_in and not self.is_closing:
             self.history.fired["overflow"] += 1
         if is_in and self._disk is not None:
             self._accepted(self._disk, tag, body)
+
+    def _writer_to(self, tag: str) -> Callable[[object], bool]:
+        if tag not in self._writers:
+            self._writers[tag] = direct_writer(self.buffer, tag, time_ns=self.history.clock.time_ns)
+        return self._writers[tag]
 
     def send(self, tag: str, body: bytes) -> None:
         """Put a record into the buffer as soon as there is space, as `Client.send` does."""

@@ -253,14 +253,15 @@ class History:
             client.send_many(tag, records, self.clock.time_ns())
             self.clock.events += count - 1  # as many as if they came one by one
         elif client is not None:
-            body = pack_record(self._record(), self.clock.time_ns())
+            record = self._record()
+            body = pack_record(record, self.clock.time_ns())
             tag = f"tag{self.draw.randrange(options.tags)}"
             waits = self.draw.random() < options.waits_for_space
             try:
                 if waits and client.waiting < _WAITING_MAX:
                     client.send(tag, body)
                 else:
-                    client.emit(tag, body)
+                    client.emit(tag, body, record)
             except Killed:
                 self._killed()
         if self._records_left:

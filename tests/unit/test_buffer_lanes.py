@@ -20,6 +20,8 @@ import pytest
 from logship.buffer import buffer as buffer_module
 from logship.buffer.buffer import Buffer, Outcome
 from logship.buffer.chunk import SPARE_BLOCKS_MAX, Chunk, MemoryChunk, MemoryStorage
+from logship.buffer.counters import Counters
+from logship.buffer.direct import direct_writer
 from logship.buffer.mapped import SpoolChunk
 from logship.buffer.stream import Stream
 from logship.protocol.bodies import Bodies
@@ -36,14 +38,18 @@ BREAKS = ("CALL", "PRECALL", "RESUME", "JUMP_BACKWARD", "FOR_ITER", "BUILD_", "S
 """Instructions at which another thread, a signal handler or a collection may come in."""
 
 
-COMMITS = [(Buffer.offer, "return _ACCEPTED"), (Buffer._put_in_lane, "return count")]
+COMMITS = [
+    (Buffer.offer, "return _ACCEPTED"),
+    (Buffer._put_in_lane, "return count"),
+    (direct_writer(a_buffer(), "t"), "return True"),
+]
 """Whoever puts entries into a lane, and what stands behind the last assignment."""
 
 
 def instructions_of_the_commit(method: Callable[..., Any], last: str) -> list[dis.Instruction]:
     """Return those between the last look at the lanes and the return."""
     lines, first = inspect.getsourcelines(method)
-    begin = next(n for n, line in enumerate(lines, first) if "self._lanes is lanes" in line)
+    begin = next(n for n, line in enumerate(lines, first) if "._lanes is lanes" in line)
     end = next(n for n, line in enumerate(lines, first) if last in line)
     line = 0
     found = []
@@ -55,12 +61,12 @@ def instructions_of_the_commit(method: Callable[..., Any], last: str) -> list[di
     return found
 
 
-@pytest.mark.parametrize(("method", "last"), COMMITS, ids=["one", "many"])
+@pytest.mark.parametrize(("method", "last"), COMMITS, ids=["one", "many", "direct"])
 def test_nobody_can_come_between_the_assignments_of_a_lane(
     method: Callable[..., Any], last: str
 ) -> None:
     found = instructions_of_the_commit(method, last)
-    if buffer_module._ALLOCATIONS_COLLECT:  # then a place was made before, and that line is not run
+    if buffer_module.ALLOCATIONS_COLLECT:  # then a place was made before, and that line is not run
         lines, first = inspect.getsourcelines(method)
         other = next(n for n, line in enumerate(lines, first) if "[begin:end]" in line)
         found = [each for each in found if each.positions is None or each.positions.lineno != other]
@@ -72,6 +78,7 @@ def test_nobody_can_come_between_the_assignments_of_a_lane(
     ("owner", "names"),
     [
         (Stream, ["next_number"]),
+        (Counters, ["accepted"]),
         (MemoryChunk, ["mapping", "size"]),
         (SpoolChunk, ["mapping", "commit_index", "size"]),
     ],
@@ -235,7 +242,7 @@ def test_no_lane_is_opened_under_a_tracer() -> None:
     assert seen == []
 
 
-@pytest.mark.parametrize("at_once", [1, 20], ids=["one by one", "many at once"])
+@pytest.mark.parametrize("at_once", [0, 1, 20], ids=["direct", "one by one", "many at once"])
 @pytest.mark.parametrize("ships", [True, False], ids=["a shipper", "no shipper"])
 def test_threads_in_lanes(ships: bool, at_once: int) -> None:
     """With a shipper, sections close the lanes in the middle of whatever the others do."""
@@ -243,10 +250,19 @@ def test_threads_in_lanes(ships: bool, at_once: int) -> None:
     buffer = a_buffer(bytes_max=1 << 30, chunk_bytes_max=4000 if ships else 1 << 30)
     sink = Sink(buffer)
     done = threading.Event()
+    direct: list[int] = []
 
     def produce(thread: int) -> None:
         tag = "odd" if thread % 2 else "even"
-        for number in range(0, each_count, at_once):
+        write = direct_writer(buffer, tag)
+        for number in range(0, each_count, at_once or 1):
+            if not at_once:
+                record = {"message": "x" * 20, "n": thread * each_count + number}
+                if write(record):
+                    direct.append(number)
+                else:
+                    assert buffer.offer(tag, pack_record(record, 1)) is Outcome.ACCEPTED
+                continue
             bodies = [body(thread * each_count + number + n) for n in range(at_once)]
             if at_once == 1:
                 assert buffer.offer(tag, bodies[0]) is Outcome.ACCEPTED
@@ -272,6 +288,7 @@ def test_threads_in_lanes(ships: bool, at_once: int) -> None:
     finally:
         sys.setswitchinterval(patience)
     assert buffer.counters.accepted == threads_count * each_count
+    assert bool(direct) == (at_once == 0)
     check(buffer, sink.acked)
 
 
@@ -347,7 +364,15 @@ def fill_many_at_once(buffer: Buffer) -> None:
         buffer.offer_many("t", Bodies.of([body(number), body(number + 1), body(number + 2)]))
 
 
-@pytest.mark.parametrize("fill", [fill, fill_many_at_once])
+def fill_directly(buffer: Buffer) -> None:
+    write = direct_writer(buffer, "t")
+    for number in range(1, 100):
+        record = {"message": "x" * 20, "n": number}
+        if not write(record):
+            buffer.offer("t", pack_record(record, 1))
+
+
+@pytest.mark.parametrize("fill", [fill, fill_many_at_once, fill_directly])
 def test_a_lane_in_which_memory_ran_out_leaves_nothing_behind(
     fill: Callable[[Buffer], None],
 ) -> None:
@@ -397,6 +422,12 @@ def test_a_crash_behind_each_store_of_a_lane_leaves_whole_records(tmp_path: Path
         bodies = [pack_record({"message": str(number + n), "pad": ""}, 1) for n in range(5)]
         assert buffer.offer_many("tag", Bodies.of(bodies)) == (5, Outcome.ACCEPTED)
         assert crashes[-1] == number + 5
+    assert crashes == sorted(crashes)
+    del crashes[:]
+    write = direct_writer(buffer, "tag")
+    for number in range(50, 60):
+        assert write({"message": str(number), "pad": ""})
+        assert crashes[-1] == number + 1
     assert crashes == sorted(crashes)
 
 
