@@ -53,7 +53,7 @@ class Way:
         self._buffer = self._client.client.buffer
         intake = self._client.client.intake
         self._pack, self._put, self._tag = intake.pack, intake.put, intake.tag
-        self.put_at_once: Call = intake.put_at_once
+        self._put_at_once = intake.put_at_once
         self.send: Call = self._client.send
 
     def pack(self, record: dict[str, Any]) -> object:
@@ -63,6 +63,11 @@ class Way:
     def put(self, record: dict[str, Any]) -> object:
         """Do that, and put it into the open chunk with its stamp."""
         return self._put(self._tag, self._pack(record, time.time_ns()))
+
+    def put_at_once(self, record: dict[str, Any]) -> None:
+        """Do that in one function, and where that does nothing, as above, which opens a lane."""
+        if not self._put_at_once(record):
+            self.put(record)
 
     def free(self) -> None:
         """Free what is in full chunks, as acks would."""
