@@ -1,7 +1,7 @@
 """The straight way of most records: from a mapping into the open chunk, in one function.
 
 What is done here `record_packer` and `Buffer.offer` do, and they say why. It is written out once
-more for the records that nearly all are: flat mappings of plain values under names that were seen
+more for the records that nearly all are: mappings of plain values under names that were seen
 before, logged now, for a lane that is open. Without a call and two copies in between they cost a
 seventh less. Whatever else comes is left untouched, for those two.
 
@@ -25,7 +25,7 @@ from logship.protocol.entries import (
     pack_rest_of_small_head,
     second_of,
 )
-from logship.protocol.plain import FLAT_TYPES, NAMES
+from logship.protocol.plain import FLAT_TYPES, NAMES, copy_nested
 
 _NONE: frozenset[str] = frozenset()
 
@@ -58,7 +58,7 @@ def direct_writer(  # noqa: PLR0915 - as below
     headers = bytes(range(extra_fields, SMALL_MAP_HEADER_MAX + 1))
     counters, join = buffer.counters, b"".join
 
-    def write(record: Any) -> bool:  # noqa: PLR0911, PLR0912 - all of the way, on purpose
+    def write(record: Any) -> bool:  # noqa: PLR0912, PLR0915 - all of the way, on purpose
         nonlocal idle, second
         lanes = buffer._lanes
         try:
@@ -74,7 +74,8 @@ def direct_writer(  # noqa: PLR0915 - as below
                 return False
             for value in fields.values():
                 if type(value) is not str and type(value) not in FLAT_TYPES:
-                    return False
+                    copy_nested(fields)
+                    break
             pack, idle = idle, None
             if pack is None:
                 pack = msgpack.Packer().pack

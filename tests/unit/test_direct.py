@@ -81,6 +81,7 @@ def test_nearly_all_records_go_this_way() -> None:
     left = 0
     for number in range(5000):
         record = {"message": f"{number:060}", "level": "INFO", "number": number, "is_last": False}
+        record |= {"seconds": number / 7, "request": {"path": ["orders", number]}}
         if not write(record):
             left += 1
             assert buffer.offer("t", pack_record(record, NOW_NS)) is Outcome.ACCEPTED
@@ -95,8 +96,9 @@ def test_nearly_all_records_go_this_way() -> None:
     [
         {"message": "m", "a name never seen": 1},
         {"message": "m", "logship_id": "forged"},
-        {"message": ["m"]},
-        {"message": 1.5},
+        {"message": [b"m"]},
+        {"message": {"inner": {"a name never seen": 1}}},
+        {"message": float("nan")},
         {"message": b"m"},
         {"message": 1 << 64},
         {"message": "\ud800"},
