@@ -129,6 +129,15 @@ def buffer_bytes_for(memory_limit: int | None) -> int:
     return max(4 * MIB, min(64 * MIB, memory_limit // 16))
 
 
+def chunk_bytes_for(buffer_bytes_max: int) -> int:
+    """Return the default chunk's size: 512 KiB, but a full window must fit into the buffer."""
+    return min(512 * 1024, buffer_bytes_max // 8)
+
+
+_FOR_THE_BUFFER: Any = object()
+"""Stands for that, until it is known how large the buffer is."""
+
+
 def memory_limit_bytes(cgroup: str | os.PathLike[str] = "/sys/fs/cgroup") -> int | None:
     """Return this container's memory limit (cgroup v2, then v1), or None where there is none."""
     for name in ("memory.max", "memory/memory.limit_in_bytes"):
@@ -199,7 +208,8 @@ class Settings:
         message_key: The field that holds a log call's text; `log` where FireLens' patterns,
             which look only there, must match.
         buffer_bytes_max: Bytes of entries that may wait, acked ones not counted.
-        chunk_bytes_max: A chunk is sealed when it has grown to this many bytes.
+        chunk_bytes_max: A chunk is sealed when it has grown to this many bytes; by default 512 KiB,
+            or an eighth of the buffer where that is less.
         linger_seconds: How long an open chunk waits for more entries.
         inflight_chunks_max: Chunks sent and not yet acked.
         overflow: What happens to a record when the buffer is full.
@@ -249,7 +259,7 @@ class Settings:
     firelens_tag: bool = _setting(False)
     message_key: str = _setting("message")
     buffer_bytes_max: int = _setting(factory=_default_buffer_bytes_max, least=64 * 1024)
-    chunk_bytes_max: int = _setting(512 * 1024, least=1024, most=1_000_000)
+    chunk_bytes_max: int = _setting(_FOR_THE_BUFFER, least=1024, most=1_000_000)
     linger_seconds: float = _setting(0.2, least=0.0, most=60.0)
     inflight_chunks_max: int = _setting(8, least=1, most=1024)
     overflow: Overflow = _setting("block")
@@ -295,7 +305,10 @@ class Settings:
             SettingsError: A value has the wrong type or is out of bounds.
         """
         for each in dataclasses.fields(self):
-            checked = _checked(each.name, getattr(self, each.name))
+            value = getattr(self, each.name)
+            if value is _FOR_THE_BUFFER:
+                value = chunk_bytes_for(self.buffer_bytes_max)
+            checked = _checked(each.name, value)
             _check_bounds(each, checked)
             object.__setattr__(self, each.name, checked)
         if self.backoff_seconds_base > self.backoff_seconds_max:

@@ -169,6 +169,19 @@ def test_settings_that_do_not_go_together(settings: dict[str, Any], name: str) -
         Settings.of(**settings)
 
 
+@pytest.mark.parametrize(
+    ("buffer_bytes_max", "chunk_bytes_max"),
+    [(64 << 20, 512 << 10), (4 << 20, 512 << 10), (1 << 20, 128 << 10), (64 << 10, 8 << 10)],
+)
+def test_a_window_of_chunks_fits_into_the_buffer_unless_told_otherwise(
+    buffer_bytes_max: int, chunk_bytes_max: int
+) -> None:
+    settings = Settings.of(buffer_bytes_max=buffer_bytes_max)
+    assert settings.chunk_bytes_max == chunk_bytes_max
+    assert Settings.of(buffer_bytes_max=buffer_bytes_max) == settings
+    assert Settings.of(buffer_bytes_max=1 << 20, chunk_bytes_max=1 << 19).chunk_bytes_max == 1 << 19
+
+
 def test_settings_are_frozen_and_equal_by_value() -> None:
     settings = Settings.of(tag="t")
     with pytest.raises(dataclasses.FrozenInstanceError):
