@@ -156,7 +156,7 @@ def test_whoever_comes_in_between_goes_first(ending: str) -> None:
 
 
 def test_what_another_thread_does_to_the_record_meanwhile_changes_nothing() -> None:
-    """It is copied before it is looked at; here another one comes as soon as it is packed."""
+    """It is copied before it is looked at; here another one comes while its names are."""
     buffer = an_open_buffer()
     record: dict[str, Any] = {"message": "as it was"}
 
