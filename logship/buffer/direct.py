@@ -3,9 +3,10 @@
 What is done here `record_packer` and `Buffer.offer` do, and they say why. It is written out once
 more for the records that nearly all are: mappings of plain values under names that were seen
 before, logged now, for a lane that is open. Without a call and two copies in between they cost a
-seventh less. Whatever else comes is left untouched, for those two.
+seventh less; and of those that differ from the ones before in one text, only that is packed (see
+`Repeats`), for another sixth. Whatever else comes is left untouched, for those two.
 
-See `docs/decisions/026-the-direct-way.md`.
+See `docs/decisions/026-the-direct-way.md` and `027-what-repeats-is-packed-once.md`.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from logship.protocol.entries import (
     second_of,
 )
 from logship.protocol.plain import FLAT_TYPES, NAMES, copy_nested
+from logship.protocol.repeats import TEXT_HEADERS, Repeats, text_header
 
 _NONE: frozenset[str] = frozenset()
 
@@ -57,10 +59,13 @@ def direct_writer(  # noqa: PLR0915 - as below
     # By the header of the record's own map; others are not small.
     headers = bytes(range(extra_fields, SMALL_MAP_HEADER_MAX + 1))
     counters, join = buffer.counters, b"".join
+    repeats, known_sizes = Repeats(extra_fields), len(TEXT_HEADERS)
+    look_in = 1  # so many records that fit no pattern, and it is looked at one
 
     def write(record: Any) -> bool:  # noqa: PLR0912, PLR0915 - all of the way, on purpose
-        nonlocal idle, second
+        nonlocal idle, second, look_in
         lanes = buffer._lanes
+        around = pack = None
         try:
             chunk = lanes[tag]
             stream = chunk.stream
@@ -69,31 +74,54 @@ def direct_writer(  # noqa: PLR0915 - as below
             now_ns = time_ns()
             if type(record) is not dict:
                 return False
-            fields = record.copy()
-            if not are_known(fields) or (also_reserved and not are_free(fields)):
-                return False
-            for value in fields.values():
-                if type(value) is not str and type(value) not in FLAT_TYPES:
-                    copy_nested(fields)
-                    break
-            pack, idle = idle, None
-            if pack is None:
-                pack = msgpack.Packer().pack
-            packed = pack(fields)
+            pattern = repeats.pattern
+            if pattern is not None:
+                text_name, text_at, others, known = pattern
+                items = tuple(record.items())
+                name, text = items[text_at]
+                if name == text_name and type(text) is str:
+                    try:
+                        around = known.get(items[others])
+                    except TypeError:
+                        around = None  # there is a list or a mapping among them
             began_ns, beginning = second
             nanoseconds = now_ns - began_ns
             if not 0 <= nanoseconds < SECOND_NS:
                 second = began_ns, beginning = second_of(now_ns)
                 nanoseconds = now_ns - began_ns
-            head = pack_rest_of_small_head(beginning, nanoseconds, headers[packed[0]])
-            entry = join((head, packed[1:], chunk.lane_suffix, digits))
+            suffix = chunk.lane_suffix
+            if around is not None:
+                before, behind = around
+                data = text.encode()
+                size = len(data)
+                header = TEXT_HEADERS[size] if size < known_sizes else text_header(size)
+                head = nanoseconds.to_bytes(4, "big")
+                entry = join((beginning, head, before, header, data, behind, suffix, digits))
+            else:
+                fields = record.copy()
+                if not are_known(fields) or (also_reserved and not are_free(fields)):
+                    return False
+                for value in fields.values():
+                    if type(value) is not str and type(value) not in FLAT_TYPES:
+                        copy_nested(fields)
+                        break
+                pack, idle = idle, None
+                if pack is None:
+                    pack = msgpack.Packer().pack
+                packed = pack(fields)
+                head = pack_rest_of_small_head(beginning, nanoseconds, headers[packed[0]])
+                entry = join((head, packed[1:], suffix, digits))
+                look_in -= 1
+                if look_in <= 0:  # another thread may have been there too
+                    look_in = repeats.look_at(fields, number)
         except Exception:  # noqa: BLE001 - no lane, no digits, or a record that is not as most are
             return False
         begin = chunk.size
         size = end = begin + len(entry)
         if size > chunk.lane_bytes_max:
             return False  # and a packer that it made grow is not kept
-        idle = pack
+        if pack is not None:
+            idle = pack
         words = chunk.words
         if words is not None:
             word = (chunk.entries + number - chunk.last) * ONE_ENTRY + size

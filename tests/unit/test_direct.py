@@ -5,9 +5,12 @@ What holds of all lanes is in `test_buffer_lanes`.
 
 from __future__ import annotations
 
+import sys
+import threading
 from collections.abc import Callable
 from typing import Any
 
+import msgpack
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
@@ -51,13 +54,10 @@ def payloads(buffer: Buffer) -> list[bytes]:
     return [bytes(chunk.data) for chunk in buffer.unsettled()]
 
 
-@given(st.lists(records, max_size=6), st.integers(-5, 1 << 70), st.sampled_from(["", "id"]))
-@example([{"message": "m", "level": "INFO"}, {"message": "n", "level": 7}], NOW_NS, "")
-@example([{}, {"message": None}, {f"n{n}": n for n in range(15)}], NOW_NS, "")
-def test_it_puts_there_what_the_other_way_does_or_nothing(
-    given_records: list[Any], time_ns: int, reserved: str
+def assert_the_same_bytes(
+    given_records: list[Any], time_ns: int, also_reserved: frozenset[str]
 ) -> None:
-    also_reserved = frozenset({reserved}) if reserved else frozenset[str]()
+    """Put records into one buffer directly where that can be, into another the other way."""
     direct, other = an_open_buffer(random_bytes=bytes), an_open_buffer(random_bytes=bytes)
     write = direct_writer(direct, "t", 1, also_reserved, lambda: time_ns)
     for record in given_records:
@@ -71,6 +71,158 @@ def test_it_puts_there_what_the_other_way_does_or_nothing(
         assert other.offer("t", body) is Outcome.ACCEPTED
         assert payloads(direct) == payloads(other)
     assert direct.report("", 0.0) == other.report("", 0.0)
+
+
+@given(st.lists(records, max_size=6), st.integers(-5, 1 << 70), st.sampled_from(["", "id"]))
+@example([{"message": "m", "level": "INFO"}, {"message": "n", "level": 7}], NOW_NS, "")
+@example([{}, {"message": None}, {f"n{n}": n for n in range(15)}], NOW_NS, "")
+def test_it_puts_there_what_the_other_way_does_or_nothing(
+    given_records: list[Any], time_ns: int, reserved: str
+) -> None:
+    also_reserved = frozenset({reserved}) if reserved else frozenset[str]()
+    assert_the_same_bytes(given_records, time_ns, also_reserved)
+
+
+class Level(str):
+    """A text that is not plainly one."""
+
+    __slots__ = ()
+
+
+class Encodes:
+    """Something that can be encoded, and is no text."""
+
+    def __repr__(self) -> str:
+        return "in words"
+
+    def encode(self) -> bytes:
+        return b"encoded"
+
+
+@st.composite
+def alike(draw: st.DrawFn) -> list[dict[str, Any]]:
+    """Return records of a few statements, which differ in little but a text."""
+    sizes = st.sampled_from([0, 1, 31, 32, 255, 256, 1023, 1024, 20_000])
+    texts = st.one_of(st.text(max_size=3), sizes.map("x".__mul__), anything, st.builds(Encodes))
+    values = st.sampled_from(["INFO", "WARNING", Level("INFO"), 1, True, 1.0, None, ["INFO"]])
+    fields = st.dictionaries(st.sampled_from(["level", "logger", "id", "n"]), values, max_size=3)
+    statements = draw(st.lists(fields, min_size=1, max_size=3))
+    found = []
+    for _ in range(draw(st.integers(1, 15))):
+        other, name = draw(st.sampled_from(statements)), draw(st.sampled_from(["message", "text"]))
+        text = {name: draw(texts)}
+        found.append(draw(st.sampled_from([text | other, other | text])))
+    return found
+
+
+@given(alike(), st.sampled_from(["", "id"]))
+@example([{"message": "a"}, {"message": "b"}, {"text": "c"}, {"message": "d"}], "")
+def test_what_repeats_is_put_there_as_if_it_did_not(
+    given_records: list[dict[str, Any]], reserved: str
+) -> None:
+    also_reserved = frozenset({reserved}) if reserved else frozenset[str]()
+    with pytest.MonkeyPatch.context() as patch:  # or too few records would be looked at
+        patch.setattr("logship.protocol.repeats.WAIT_MIN", 1)
+        patch.setattr("logship.protocol.repeats.WAIT_MAX", 1)
+        assert_the_same_bytes(given_records, NOW_NS, also_reserved)
+
+
+class Packers:
+    """The packers that are made, and what they packed."""
+
+    def __init__(self) -> None:
+        self.made = 0
+        self.packed: list[dict[str, Any]] = []
+
+    def Packer(self) -> Packers:  # noqa: N802 - as msgpack names it
+        self.made += 1
+        return self
+
+    def pack(self, fields: dict[str, Any]) -> bytes:
+        self.packed.append(fields)
+        packed: bytes = msgpack.packb(fields)
+        return packed
+
+
+@pytest.mark.parametrize(
+    ("record_of", "packs_max"),
+    [
+        (lambda number: {"message": str(number)}, 3),
+        (lambda number: {"message": str(number), "level": "INFO", "logger": "orders"}, 3),
+        (lambda number: {"level": "INFO", "message": "x" * (number % 2000)}, 3),
+        (lambda number: {"message": str(number), "level": f"level {number // 3 % 20}"}, 800),
+        (lambda number: {"message": str(number), "n": number % 3, "path": [number % 3]}, 3000),
+        (lambda number: {"message": str(number)} | ({"path": []} if number % 9 == 0 else {}), 3000),
+    ],
+    ids=["a text alone", "a text first", "a text last", "many others", "no texts", "now and then"],
+)
+def test_of_what_repeats_only_the_text_is_packed(
+    record_of: Callable[[int], dict[str, Any]], packs_max: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    packers = Packers()
+    monkeypatch.setattr("logship.buffer.direct.msgpack", packers)
+    buffer = a_buffer(bytes_max=1 << 24, chunk_bytes_max=1 << 24)
+    write, written = direct_writer(buffer, "t", time_ns=lambda: NOW_NS), 0
+    for number in range(3000):
+        if write(record_of(number)):
+            written += 1
+        else:
+            assert buffer.offer("t", pack_record(record_of(number), NOW_NS)) is Outcome.ACCEPTED
+    assert written > 2990
+    assert len(packers.packed) <= packs_max
+    assert packers.made == 1
+    sink = Sink(buffer)
+    buffer.seal_all()
+    sink.drain()
+    for number, acked in enumerate(sink.acked):
+        assert acked == record_of(number) | {"logship_id": acked["logship_id"]}
+    assert len(sink.acked) == 3000
+
+
+def by_two_statements(number: int) -> dict[str, Any]:
+    if number % 2:
+        return {"message": f"served order {number}", "level": "INFO", "logger": "orders"}
+    return {"logger": "orders", "level": "DEBUG", "message": f"looked at order {number}"}
+
+
+def test_threads_whose_records_repeat() -> None:
+    """What one of them learns another one uses, and may have forgotten again in between."""
+    threads_count, each_count = 6, 3000
+    buffer = a_buffer(bytes_max=1 << 30, chunk_bytes_max=1 << 16)
+    write = direct_writer(buffer, "t", time_ns=lambda: NOW_NS)
+    direct: list[int] = []
+
+    def produce(thread: int) -> None:
+        for number in range(each_count):
+            record: dict[str, Any] = by_two_statements(number) | {"thread": str(thread)}
+            if thread % 2:
+                record = {"thread": str(thread)} | by_two_statements(number)
+            if number % 50 == 0:
+                record["level"] = ["a list"]
+            if write(record):
+                direct.append(number)
+            else:
+                assert buffer.offer("t", pack_record(record, NOW_NS)) is Outcome.ACCEPTED
+
+    patience = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        threads = [threading.Thread(target=produce, args=(n,)) for n in range(threads_count)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    finally:
+        sys.setswitchinterval(patience)
+    sink = Sink(buffer)
+    buffer.seal_all()
+    sink.drain()
+    assert direct
+    for thread_number in range(threads_count):
+        mine = [each for each in sink.acked if each["thread"] == str(thread_number)]
+        assert [each["message"] for each in mine] == [
+            by_two_statements(number)["message"] for number in range(each_count)
+        ]
 
 
 def test_nearly_all_records_go_this_way() -> None:

@@ -1,0 +1,220 @@
+"""Which patterns are found in records, and which are not. What they are used for: `test_direct`."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from typing import Any
+
+import msgpack
+import pytest
+
+from logship.protocol import repeats
+from logship.protocol.repeats import (
+    LEARN_FROM,
+    LOOK_EVERY,
+    SEEN_MAX,
+    TEXT_HEADERS,
+    WAIT_MIN,
+    Repeats,
+    text_header,
+)
+
+A_TEXT_FIRST = {"message": "one", "level": "INFO", "logger": "app"}
+
+
+def seen(*records: dict[str, Any], extra_fields: int = 1) -> Repeats:
+    found = Repeats(extra_fields)
+    for number, record in enumerate(records):
+        found.look_at(record, number)
+    return found
+
+
+def around(found: Repeats) -> dict[Any, tuple[bytes, bytes]]:
+    assert found.pattern is not None
+    return found.pattern[3]
+
+
+@pytest.mark.parametrize("size", [0, 31, 32, 255, 256, 1023, 1024, 0xFFFF, 0x10000, 1 << 20])
+def test_a_header_is_that_of_msgpack(size: int) -> None:
+    packed = msgpack.packb("x" * size)
+    assert text_header(size) + b"x" * size == packed
+    assert TEXT_HEADERS[size:][:1] in ((), (text_header(size),))
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "text_name"),
+    [
+        (A_TEXT_FIRST, A_TEXT_FIRST | {"message": "two"}, "message"),
+        (A_TEXT_FIRST, A_TEXT_FIRST | {"logger": "other"}, "logger"),
+        ({"message": "one"}, {"message": "two"}, "message"),
+    ],
+    ids=["the first", "the last", "alone"],
+)
+@pytest.mark.parametrize("extra_fields", [0, 1])
+def test_what_is_around_the_text_is_what_msgpack_puts_there(
+    first: dict[str, str], second: dict[str, str], text_name: str, extra_fields: int
+) -> None:
+    found = seen(first, second, extra_fields=extra_fields)
+    assert found.pattern is not None
+    assert found.pattern[0] == text_name
+    ((before, behind),) = around(found).values()
+    text = msgpack.packb(second[text_name])
+    whole = msgpack.packb(second | {"stamp": ""} if extra_fields else second)
+    assert before + text + behind == (whole[:-7] if extra_fields else whole)
+
+
+@pytest.mark.parametrize(
+    "others",
+    [
+        {"n": 1},
+        {"n": True},
+        {"n": 1.5},
+        {"n": None},
+        {"n": ["a"]},
+        {"n": {"a": "b"}},
+        {"n": b"a"},
+        {"n": "x" * 1025},
+        {f"n{n}": "" for n in range(15)},
+    ],
+    ids=lambda others: repr(others)[:20],
+)
+def test_what_could_be_packed_otherwise_or_is_large_is_not_remembered(
+    others: dict[str, Any],
+) -> None:
+    assert seen({"message": "a"} | others, {"message": "b"} | others).pattern is None
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        ({"message": "a", "level": "INFO"}, {"message": "b", "level": "DEBUG"}),
+        ({"a": "", "message": "a", "level": ""}, {"a": "", "message": "b", "level": ""}),
+        ({"message": "a", "level": "INFO"}, {"message": "b"}),
+        ({"message": "a", "level": "INFO"}, {"text": "b", "level": "INFO"}),
+        ({"message": 1, "level": "INFO"}, {"message": 2, "level": "INFO"}),
+        ({"n": 1}, {"n": 2}),
+        ({}, {}),
+        ({}, {"message": "a"}),
+        ({"message": "a"}, {}),
+    ],
+    ids=repr,
+)
+def test_records_that_differ_otherwise_have_no_pattern(
+    first: dict[str, Any], second: dict[str, Any]
+) -> None:
+    assert seen(first, second).pattern is None
+
+
+class Stream:
+    """Shows records as who writes them does, and asks only where there is a pattern."""
+
+    def __init__(self) -> None:
+        self.repeats = Repeats()
+        self.number = self.fitting = self.asked = self.looks = 0
+        self._look_in = 1
+
+    def write(self, record: dict[str, Any]) -> None:
+        self.number += 1
+        pattern = self.repeats.pattern
+        if pattern is not None:
+            self.asked += 1
+            text_name, text_at, which, around = pattern
+            items = (*record.items(),)
+            if items[text_at][0] == text_name and items[which] in around:
+                self.fitting += 1
+                return
+        self._look_in -= 1
+        if not self._look_in:
+            self.looks += 1
+            self._look_in = self.repeats.look_at(record, self.number)
+
+
+@pytest.mark.parametrize("kinds", [1, 10, 100])
+def test_what_repeats_is_soon_found(kinds: int) -> None:
+    stream, draw = Stream(), random.Random(1)
+    for number in range(20_000):
+        record = {"message": str(number), "logger": str(draw.randrange(kinds))}
+        stream.write(record if number % 50 else {"n": number})
+    assert stream.fitting > 20_000 * 0.9
+    assert stream.looks < LEARN_FROM * 3 + 20_000 / LOOK_EVERY / 20
+
+
+@pytest.mark.parametrize(
+    "record_of",
+    [
+        lambda number: {"message": str(number), "request": f"request {number}"},
+        lambda number: {"message": str(number), "n": number},
+        lambda number: {"n": 1, "message": str(number), "m": 1},
+        lambda number: {"message": str(number), "kind": str(number % 2 or number)},
+        lambda number: {"message": str(number), "path": ["a"]},
+        lambda number: {},
+    ],
+    ids=["unique", "a number", "in the middle", "every other one", "nested", "empty"],
+)
+def test_where_nothing_repeats_it_is_hardly_asked_for(
+    record_of: Callable[[int], dict[str, Any]],
+) -> None:
+    stream = Stream()
+    for number in range(100_000):
+        stream.write(record_of(number))
+    assert stream.asked < 3000
+    assert stream.looks < 3000
+    assert len(stream.repeats._seen) <= 2 * SEEN_MAX
+
+
+def test_a_program_that_begins_to_repeat_itself_is_noticed() -> None:
+    stream = Stream()
+    for number in range(100_000):
+        stream.write({"message": str(number), "request": f"request {number}"})
+    assert not stream.asked
+    for number in range(10_000):
+        stream.write({"message": str(number), "request": "the same"})
+    assert stream.fitting > 1000
+    fitting = stream.fitting
+    for number in range(10_000):
+        stream.write({"message": str(number), "request": "the same"})
+    assert stream.fitting == fitting + 10_000
+    for number in range(1000):  # it is of use, so a bad time is not held against it for long
+        stream.write({"message": str(number), "request": f"request {number % 200}"})
+    fitting = stream.fitting
+    for number in range(1000):
+        stream.write({"message": str(number), "request": "the same"})
+    assert stream.fitting > fitting + 1000 - 8 * WAIT_MIN
+
+
+def test_a_pattern_that_is_of_no_use_any_more_gives_way_to_another() -> None:
+    stream = Stream()
+    for event in range(2):
+        for number in range(1000):
+            names = ("event", "user") if event else ("message", "level")
+            stream.write({names[0]: str(number), names[1]: "the same"})
+    assert stream.repeats.pattern is not None
+    assert stream.repeats.pattern[0] == "event"
+    assert stream.fitting > 2000 - 2 * LEARN_FROM - 2 * WAIT_MIN
+
+
+def test_what_is_known_of_a_pattern_outlives_a_bad_time() -> None:
+    stream = Stream()
+    for number in range(1000):
+        stream.write({"message": str(number), "logger": str(number // 2 % 20)})
+    known = len(around(stream.repeats))
+    for number in range(100):
+        stream.write({"n": number})
+    assert stream.repeats.pattern is None
+    for number in range(2 * WAIT_MIN + 2):
+        stream.write({"message": str(number), "logger": "0"})
+    assert len(around(stream.repeats)) == known
+
+
+def test_no_large_record_is_kept_to_be_compared() -> None:
+    found = seen({"message": "a", "body": "x" * 1025}, {"body": "x" * 1025, "message": "a"})
+    assert all(len(repr(each)) < 100 for each in found._seen)
+
+
+def test_only_so_many_are_remembered() -> None:
+    found = seen(A_TEXT_FIRST, A_TEXT_FIRST | {"message": "two"})
+    for number in range(1000):
+        found.look_at(A_TEXT_FIRST | {"level": str(number)}, 1000 * number)
+        assert len(around(found)) <= repeats._OTHERS_KNOWN_MAX
+    assert len(around(found)) > 1
