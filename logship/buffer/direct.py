@@ -76,14 +76,18 @@ def direct_writer(  # noqa: PLR0915 - as below
                 return False
             pattern = repeats.pattern
             if pattern is not None:
-                text_name, text_at, others, known = pattern
-                items = tuple(record.items())
-                name, text = items[text_at]
-                if name == text_name and type(text) is str:
+                text_name, others, around, known = pattern
+                fields = record.copy()
+                text = fields.pop(text_name, None)
+                if type(text) is not str:
+                    around = None
+                elif fields != others:
                     try:
-                        around = known.get(items[others])
+                        around = known.get(tuple(fields.items()))
                     except TypeError:
                         around = None  # there is a list or a mapping among them
+                    if around is not None:
+                        repeats.pattern = text_name, fields, around, known
             began_ns, beginning = second
             nanoseconds = now_ns - began_ns
             if not 0 <= nanoseconds < SECOND_NS:

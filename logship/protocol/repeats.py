@@ -2,23 +2,32 @@
 
 A program logs by few statements: record after record has the same fields with the same values, but
 for one text. Then the bytes of an entry before that text and behind it are known, and whoever finds
-them here has nothing to pack but the text. Whether a record is such a one is asked of a private
-copy of its items, by a look into a mapping; nothing here costs a step for each field.
+them here has nothing to pack but the text. Whether a record is such a one is asked by comparing a
+private copy of it, without the text, with the one before: nothing costs a step for each field.
 
 Only texts are known, and only by their value: numbers that are equal may be packed differently
 (1, 1.0, True), while what is equal to a text and has its hash, a subclass or a proxy of one, is
-written like that text by the longer way too.
+written like that text by the longer way too. Fields that follow one another in another order make
+no difference to who compares mappings; such a record may be written in the order of the one before.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import msgpack
 
 Items = tuple[tuple[str, Any], ...]
 """A record's fields, in their order."""
+
+Around = tuple[bytes, bytes]
+"""What an entry has between its time and the text's header, and between the text and the stamp."""
+
+Pattern = tuple[str, dict[str, Any], Around, dict[Items, Around]]
+"""Records that differ in one text: its field; what the other fields were last, and what was around
+the text there; and the same for all others that are known. A plain tuple, which is taken apart in a
+third of the time that a named one needs."""
 
 LEARN_FROM = 64
 """So many records that did not fit a new pattern are learned from one after the other: at first
@@ -39,7 +48,6 @@ WAIT_MAX = 1 << 13
 _WORTH = 2
 """So many must fit for one that does not."""
 
-_OTHERS = {0: slice(1, None), -1: slice(None, -1)}
 _SMALL_MAP_FIELDS_MAX = 15
 _OTHERS_KNOWN_MAX = 256
 _OTHERS_CHARACTERS_MAX = 1024
@@ -64,13 +72,6 @@ TEXT_HEADERS = tuple(map(text_header, range(1024)))
 """That of most texts, by their size."""
 
 
-Pattern = tuple[str, int, slice, dict[Items, tuple[bytes, bytes]]]
-"""Records that differ in one text: the text's field; its place, 0 for the first or -1 for the last;
-which items are the others; and by those, what an entry has between its time and the text's header,
-and what between the text and the stamp. A plain tuple, which is taken apart in a third of the time
-that a named one needs."""
-
-
 class Repeats:
     """Looks at records that fit no pattern, and finds the one that they have, if it is of use.
 
@@ -80,7 +81,8 @@ class Repeats:
         extra_fields: How many fields a map's header counts beyond the record's own.
 
     Attributes:
-        pattern: What to ask of each record; None where that would be in vain.
+        pattern: What to ask of each record; None where that would be in vain. Who finds in it that
+            a record has other known fields than the last one may put those in their place.
     """
 
     __slots__ = (
@@ -97,7 +99,7 @@ class Repeats:
     def __init__(self, extra_fields: int = 1) -> None:
         self._extra_fields = extra_fields
         self._found: Pattern | None = None  # the last one, in use or not
-        self._seen: set[tuple[str, int, Items]] = set()
+        self._seen: set[tuple[str, Items]] = set()
         self._looks = 0
         self._wait = WAIT_MIN
         self._learned_from = 0
@@ -114,12 +116,11 @@ class Repeats:
         Returns:
             How many that fit none, from now on, until the next is to be shown.
         """
-        items = tuple(fields.items())
         pattern = self.pattern
         if pattern is None:
-            return self._look_for_one(items, number)
-        if self._has(pattern, items):
-            self._learn(pattern, items)
+            return self._look_for_one(fields, number)
+        if pattern[0] in fields and self._is_small(fields, pattern[0]):
+            self._learn(pattern[0], pattern[3], fields)
         self._learned_from += 1
         if self._learned_from < LEARN_FROM:
             return 1
@@ -130,57 +131,60 @@ class Repeats:
         self._wait, self._number = WAIT_MIN, number
         return LOOK_EVERY
 
-    def _look_for_one(self, items: Items, number: int) -> int:
-        """See whether one of the records before differs in nothing but a text at one end."""
-        pattern = self._pattern_of(items)
-        if pattern is not None:
-            self._found = self.pattern = pattern
-            self._learned_from, self._number = 0, number
+    def _look_for_one(self, fields: Mapping[str, Any], number: int) -> int:
+        """See whether one of the records before differs in nothing but a text."""
+        name = self._text_of(fields)
         self._looks += 1
-        if self._looks < SEEN_MAX and pattern is None:
+        if self._looks < SEEN_MAX and name is None:
             return 1
         self._looks = 0
         self._seen.clear()
-        return 1 if pattern is not None else self._wait_longer()
+        if name is None:
+            return self._wait_longer()
+        known = self._found[3] if self._found is not None and self._found[0] == name else {}
+        around = self._learn(name, known, fields)
+        others = {each: value for each, value in fields.items() if each != name}
+        self._learned_from, self._number = 0, number
+        self._found = self.pattern = name, others, around, known
+        return 1
 
-    def _pattern_of(self, items: Items) -> Pattern | None:
-        """Return the pattern of a record and one that was seen, and learn from it."""
-        for at, which in _OTHERS.items() if items else ():
-            pattern = self._found
-            if pattern is None or pattern[:2] != (items[at][0], at):
-                pattern = items[at][0], at, which, {}
-            if self._has(pattern, items):
-                key = items[at][0], at, items[which]
-                if key in self._seen:
-                    self._learn(pattern, items)
-                    return pattern
-                self._seen.add(key)
+    def _text_of(self, fields: Mapping[str, Any]) -> str | None:
+        """Return the field in which a record differs from one that was seen."""
+        for name in fields:
+            if not self._is_small(fields, name):
+                continue
+            key = name, tuple(item for item in fields.items() if item[0] != name)
+            if key in self._seen:
+                return name
+            self._seen.add(key)
         return None
+
+    def _is_small(self, fields: Mapping[str, Any], text_name: str) -> bool:
+        """Tell whether it is a record of texts, and what is to be kept of it is not much."""
+        return (
+            {*map(type, fields.values())} == {str}
+            and len(fields) + self._extra_fields <= _SMALL_MAP_FIELDS_MAX
+            and sum(map(len, fields.values())) - len(fields[text_name]) <= _OTHERS_CHARACTERS_MAX
+        )
+
+    def _learn(
+        self, text_name: str, known: dict[Items, Around], fields: Mapping[str, Any]
+    ) -> Around:
+        """Remember what is around a record's text."""
+        if len(known) >= _OTHERS_KNOWN_MAX:
+            known.clear()
+        items = tuple(fields.items())
+        at = [*fields].index(text_name)
+        before, behind = items[:at], items[at + 1 :]
+        begin = bytes([0x80 | len(items) + self._extra_fields])
+        around = begin + _packed(before) + _packed([(text_name,)]), _packed(behind)
+        known[before + behind] = around
+        return around
 
     def _wait_longer(self) -> int:
         wait, self._wait = self._wait, min(2 * self._wait, WAIT_MAX)
         return wait
 
-    def _has(self, pattern: Pattern, items: Items) -> bool:
-        """Tell whether a record has the pattern, whatever the others are."""
-        text_name, text_at, which, _ = pattern
-        if not items or items[text_at][0] != text_name or type(items[text_at][1]) is not str:
-            return False
-        values = [value for _, value in items[which]]
-        return (
-            {*map(type, values)} <= {str}
-            and sum(map(len, values)) <= _OTHERS_CHARACTERS_MAX
-            and len(items) + self._extra_fields <= _SMALL_MAP_FIELDS_MAX
-        )
 
-    def _learn(self, pattern: Pattern, items: Items) -> None:
-        """Remember what is around the text of a record that has the pattern."""
-        text_name, text_at, which, around = pattern
-        if len(around) >= _OTHERS_KNOWN_MAX:
-            around.clear()
-        others = items[which]
-        begins = bytes([0x80 | len(items) + self._extra_fields])
-        named = msgpack.packb(text_name)
-        packed = b"".join(msgpack.packb(each) for item in others for each in item)
-        is_first = text_at == 0
-        around[others] = (begins + named, packed) if is_first else (begins + packed + named, b"")
+def _packed(items: Iterable[Iterable[str]]) -> bytes:
+    return b"".join(msgpack.packb(each) for item in items for each in item)

@@ -19,7 +19,7 @@ from logship.buffer import buffer as buffer_module
 from logship.buffer.buffer import Buffer, Outcome
 from logship.buffer.direct import direct_writer
 from logship.client import Client
-from logship.protocol.entries import pack_record
+from logship.protocol.entries import pack_record, unpack_entries
 from logship.settings import Settings
 from tests.unit.accounts import Sink, a_buffer, check
 
@@ -54,8 +54,16 @@ def payloads(buffer: Buffer) -> list[bytes]:
     return [bytes(chunk.data) for chunk in buffer.unsettled()]
 
 
-def assert_the_same_bytes(
-    given_records: list[Any], time_ns: int, also_reserved: frozenset[str]
+def entries(buffer: Buffer) -> list[Any]:
+    """Return times and records: mappings, which are equal in whatever order."""
+    return [entry for payload in payloads(buffer) for entry in unpack_entries(payload)]
+
+
+def assert_both_ways_lead_to_the_same(
+    given_records: list[Any],
+    time_ns: int,
+    also_reserved: frozenset[str],
+    seen_as: Callable[[Buffer], list[Any]] = payloads,
 ) -> None:
     """Put records into one buffer directly where that can be, into another the other way."""
     direct, other = an_open_buffer(random_bytes=bytes), an_open_buffer(random_bytes=bytes)
@@ -69,7 +77,7 @@ def assert_the_same_bytes(
             assert (direct.counters.accepted, direct.bytes_held) == before
             assert direct.offer("t", body) is Outcome.ACCEPTED
         assert other.offer("t", body) is Outcome.ACCEPTED
-        assert payloads(direct) == payloads(other)
+        assert seen_as(direct) == seen_as(other)
     assert direct.report("", 0.0) == other.report("", 0.0)
 
 
@@ -80,7 +88,7 @@ def test_it_puts_there_what_the_other_way_does_or_nothing(
     given_records: list[Any], time_ns: int, reserved: str
 ) -> None:
     also_reserved = frozenset({reserved}) if reserved else frozenset[str]()
-    assert_the_same_bytes(given_records, time_ns, also_reserved)
+    assert_both_ways_lead_to_the_same(given_records, time_ns, also_reserved)
 
 
 class Level(str):
@@ -100,31 +108,45 @@ class Encodes:
 
 
 @st.composite
-def alike(draw: st.DrawFn) -> list[dict[str, Any]]:
+def alike(draw: st.DrawFn, *, keeps_order: bool) -> list[dict[str, Any]]:
     """Return records of a few statements, which differ in little but a text."""
     sizes = st.sampled_from([0, 1, 31, 32, 255, 256, 1023, 1024, 20_000])
     texts = st.one_of(st.text(max_size=3), sizes.map("x".__mul__), anything, st.builds(Encodes))
     values = st.sampled_from(["INFO", "WARNING", Level("INFO"), 1, True, 1.0, None, ["INFO"]])
     fields = st.dictionaries(st.sampled_from(["level", "logger", "id", "n"]), values, max_size=3)
     statements = draw(st.lists(fields, min_size=1, max_size=3))
+    order = draw(st.permutations(["level", "logger", "id", "n", "message", "text"]))
     found = []
     for _ in range(draw(st.integers(1, 15))):
-        other, name = draw(st.sampled_from(statements)), draw(st.sampled_from(["message", "text"]))
-        text = {name: draw(texts)}
-        found.append(draw(st.sampled_from([text | other, other | text])))
+        name = draw(st.sampled_from(["message", "text"]))
+        record = draw(st.sampled_from(statements)) | {name: draw(texts)}
+        if not keeps_order:
+            order = draw(st.permutations(order))
+        found.append({name: record[name] for name in order if name in record})
     return found
 
 
-@given(alike(), st.sampled_from(["", "id"]))
+@pytest.fixture
+def looks_often(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have many records looked at, so that few are enough to learn from."""
+    monkeypatch.setattr("logship.protocol.repeats.WAIT_MIN", 1)
+    monkeypatch.setattr("logship.protocol.repeats.WAIT_MAX", 1)
+
+
+@given(alike(keeps_order=True), st.sampled_from(["", "id"]))
 @example([{"message": "a"}, {"message": "b"}, {"text": "c"}, {"message": "d"}], "")
+@pytest.mark.usefixtures("looks_often")
 def test_what_repeats_is_put_there_as_if_it_did_not(
     given_records: list[dict[str, Any]], reserved: str
 ) -> None:
     also_reserved = frozenset({reserved}) if reserved else frozenset[str]()
-    with pytest.MonkeyPatch.context() as patch:  # or too few records would be looked at
-        patch.setattr("logship.protocol.repeats.WAIT_MIN", 1)
-        patch.setattr("logship.protocol.repeats.WAIT_MAX", 1)
-        assert_the_same_bytes(given_records, NOW_NS, also_reserved)
+    assert_both_ways_lead_to_the_same(given_records, NOW_NS, also_reserved)
+
+
+@given(alike(keeps_order=False))
+@pytest.mark.usefixtures("looks_often")
+def test_fields_in_another_order_are_the_same_record(given_records: list[dict[str, Any]]) -> None:
+    assert_both_ways_lead_to_the_same(given_records, NOW_NS, frozenset(), entries)
 
 
 class Packers:
@@ -150,11 +172,20 @@ class Packers:
         (lambda number: {"message": str(number)}, 3),
         (lambda number: {"message": str(number), "level": "INFO", "logger": "orders"}, 3),
         (lambda number: {"level": "INFO", "message": "x" * (number % 2000)}, 3),
+        (lambda number: {"level": "INFO", "message": str(number), "logger": "orders"}, 3),
         (lambda number: {"message": str(number), "level": f"level {number // 3 % 20}"}, 800),
         (lambda number: {"message": str(number), "n": number % 3, "path": [number % 3]}, 3000),
         (lambda number: {"message": str(number)} | ({"path": []} if number % 9 == 0 else {}), 3000),
     ],
-    ids=["a text alone", "a text first", "a text last", "many others", "no texts", "now and then"],
+    ids=[
+        "a text alone",
+        "a text first",
+        "a text last",
+        "a text in the middle",
+        "many others",
+        "no texts",
+        "now and then",
+    ],
 )
 def test_of_what_repeats_only_the_text_is_packed(
     record_of: Callable[[int], dict[str, Any]], packs_max: int, monkeypatch: pytest.MonkeyPatch
