@@ -22,6 +22,9 @@ import logship
 from benchmarks.performance.programs.encode import encode
 from benchmarks.records import RECORDS
 
+UNLIKE = [record | {"logger": f"request {at}"} for at, record in enumerate(RECORDS)]
+"""As many fields, and in two of them no record is like another."""
+
 BLOCK_RECORDS = 400
 """Fewer than a chunk holds."""
 CHUNKS_RECORDS = 3_000
@@ -38,9 +41,14 @@ Call = Callable[[dict[str, Any]], object]
 
 
 class Way:
-    """A client whose sidecar is not there, so that nothing leaves its buffer but by our hand."""
+    """A client whose sidecar is not there, so that nothing leaves its buffer but by our hand.
 
-    def __init__(self) -> None:
+    Args:
+        records: What it is given before anything is measured.
+    """
+
+    def __init__(self, records: list[dict[str, Any]] = RECORDS) -> None:
+        self._records = records
         environ = {
             "LOGSHIP_ENDPOINTS": NOWHERE,
             "LOGSHIP_TAG": "benchmark",
@@ -78,21 +86,22 @@ class Way:
 
     def begin(self) -> None:
         """Have a chunk that was just opened, in memory that was used before."""
-        for record in RECORDS + RECORDS:  # more than a chunk: the next one is a block that is kept
+        records = self._records
+        for record in records + records:  # more than a chunk: the next one is a block that is kept
             self.send(record)
         self._buffer.seal_all()
         self.free()
-        self.send(RECORDS[0])
+        self.send(records[0])
         time.sleep(PAUSE_SECONDS)  # it arms a timer, and closes the lane for that
-        self.send(RECORDS[0])
+        self.send(records[0])
 
 
-def _mean_ns(way: Way, call: Call) -> float:
+def _mean_ns(way: Way, call: Call, records: list[dict[str, Any]] = RECORDS) -> float:
     """Return nanoseconds a record, within one chunk."""
     way.begin()
-    records = RECORDS[:BLOCK_RECORDS]
+    given = records[:BLOCK_RECORDS]
     begun_ns = time.perf_counter_ns()
-    for record in records:
+    for record in given:
         call(record)
     return (time.perf_counter_ns() - begun_ns) / BLOCK_RECORDS
 
@@ -113,8 +122,8 @@ def _ceiling_ns() -> float:
     return (ended_ns - begun_ns) / count
 
 
-def _parts(way: Way) -> Iterator[tuple[str, Callable[[], float]]]:
-    """Yield the parts, and what measures a block of each."""
+def _parts(way: Way, other: Way) -> Iterator[tuple[str, Callable[[], float]]]:
+    """Yield the parts, and what measures a block of each; `other` is for what does not repeat."""
     calls: dict[str, Call] = {
         "msgpack alone": msgpack.Packer().pack,
         "clock and pack": way.pack,
@@ -126,12 +135,13 @@ def _parts(way: Way) -> Iterator[tuple[str, Callable[[], float]]]:
     for name, call in calls.items():
         yield name, partial(_mean_ns, way, call)
     yield "send, a chunk after the other", partial(_chunks_mean_ns, way)
+    yield "send, where nothing repeats", partial(_mean_ns, other, other.send, UNLIKE)
 
 
 def main() -> None:
     """Measure as many blocks of each as the argument says, after one that warms up."""
     blocks = int(sys.argv[1])
-    parts = dict(_parts(Way()))
+    parts = dict(_parts(Way(), Way(UNLIKE)))
     took: dict[str, list[float]] = {name: [] for name in parts}
     for turn in range(blocks + 1):
         for name, block in parts.items():
