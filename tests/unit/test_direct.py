@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import sys
 import threading
+from collections import UserString
 from collections.abc import Callable
 from typing import Any
+from unittest.mock import ANY
 
 import msgpack
 import pytest
@@ -147,6 +149,30 @@ def test_what_repeats_is_put_there_as_if_it_did_not(
 @pytest.mark.usefixtures("looks_often")
 def test_fields_in_another_order_are_the_same_record(given_records: list[dict[str, Any]]) -> None:
     assert_both_ways_lead_to_the_same(given_records, NOW_NS, frozenset(), entries)
+
+
+def test_what_says_that_it_is_equal_to_a_text_is_taken_at_its_word() -> None:
+    """Decision 027; and what cannot be compared goes the longer way."""
+
+    class NotComparable:
+        def __eq__(self, other: object) -> bool:
+            raise ValueError
+
+        def __hash__(self) -> int:
+            return 0
+
+        def __repr__(self) -> str:
+            return "in words"
+
+    buffer = an_open_buffer()
+    write = direct_writer(buffer, "t", time_ns=lambda: NOW_NS)
+    for level in ("INFO", "INFO", UserString("INFO"), ANY):
+        assert write({"message": "m", "level": level})
+    assert not write({"message": "m", "level": NotComparable()})
+    sink = Sink(buffer)
+    buffer.seal_all()
+    sink.drain()
+    assert [each["level"] for each in sink.acked] == ["INFO"] * 5
 
 
 class Packers:
