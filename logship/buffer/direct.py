@@ -82,12 +82,14 @@ def direct_writer(  # noqa: PLR0915 - as below
                 if type(text) is not str:
                     around = None
                 elif fields != others:
+                    around = None
                     try:
-                        around = known.get(tuple(fields.items()))
+                        found = known.get(tuple(fields.items()))
                     except TypeError:
-                        around = None  # there is a list or a mapping among them
-                    if around is not None:
-                        repeats.pattern = text_name, fields, around, known
+                        found = None  # there is a list or a mapping among them
+                    if found is not None:
+                        others, around = found
+                        repeats.pattern = text_name, others, around, known
             began_ns, beginning = second
             nanoseconds = now_ns - began_ns
             if not 0 <= nanoseconds < SECOND_NS:

@@ -24,10 +24,14 @@ Items = tuple[tuple[str, Any], ...]
 Around = tuple[bytes, bytes]
 """What an entry has between its time and the text's header, and between the text and the stamp."""
 
-Pattern = tuple[str, dict[str, Any], Around, dict[Items, Around]]
+Known = dict[Items, tuple[dict[str, str], Around]]
+"""By the other fields of a record: a mapping of them to compare the next record with, which holds
+nothing but plain texts, whatever was found to be equal to them; and what is around the text."""
+
+Pattern = tuple[str, dict[str, str], Around, Known]
 """Records that differ in one text: its field; what the other fields were last, and what was around
-the text there; and the same for all others that are known. A plain tuple, which is taken apart in a
-third of the time that a named one needs."""
+the text there; and all others that are known. A plain tuple, which is taken apart in a third of the
+time that a named one needs."""
 
 LEARN_FROM = 64
 """So many records that did not fit a new pattern are learned from one after the other: at first
@@ -81,8 +85,8 @@ class Repeats:
         extra_fields: How many fields a map's header counts beyond the record's own.
 
     Attributes:
-        pattern: What to ask of each record; None where that would be in vain. Who finds in it that
-            a record has other known fields than the last one may put those in their place.
+        pattern: What to ask of each record; None where that would be in vain. Who finds that a
+            record has others than the last one, and that they are known, may put them there.
     """
 
     __slots__ = (
@@ -142,8 +146,7 @@ class Repeats:
         if name is None:
             return self._wait_longer()
         known = self._found[3] if self._found is not None and self._found[0] == name else {}
-        around = self._learn(name, known, fields)
-        others = {each: value for each, value in fields.items() if each != name}
+        others, around = self._learn(name, known, fields)
         self._learned_from, self._number = 0, number
         self._found = self.pattern = name, others, around, known
         return 1
@@ -168,9 +171,9 @@ class Repeats:
         )
 
     def _learn(
-        self, text_name: str, known: dict[Items, Around], fields: Mapping[str, Any]
-    ) -> Around:
-        """Remember what is around a record's text."""
+        self, text_name: str, known: Known, fields: Mapping[str, Any]
+    ) -> tuple[dict[str, str], Around]:
+        """Remember what is around a record's text, and return it with the other fields."""
         if len(known) >= _OTHERS_KNOWN_MAX:
             known.clear()
         items = tuple(fields.items())
@@ -178,8 +181,8 @@ class Repeats:
         before, behind = items[:at], items[at + 1 :]
         begin = bytes([0x80 | len(items) + self._extra_fields])
         around = begin + _packed(before) + _packed([(text_name,)]), _packed(behind)
-        known[before + behind] = around
-        return around
+        found = known[before + behind] = dict(before + behind), around
+        return found
 
     def _wait_longer(self) -> int:
         wait, self._wait = self._wait, min(2 * self._wait, WAIT_MAX)

@@ -33,7 +33,7 @@ def seen(*records: dict[str, Any], extra_fields: int = 1) -> Repeats:
 
 def around(found: Repeats) -> dict[Any, tuple[bytes, bytes]]:
     assert found.pattern is not None
-    return found.pattern[3]
+    return {others: each for others, (_, each) in found.pattern[3].items()}
 
 
 @pytest.mark.parametrize("size", [0, 31, 32, 255, 256, 1023, 1024, 0xFFFF, 0x10000, 1 << 20])

@@ -151,28 +151,48 @@ def test_fields_in_another_order_are_the_same_record(given_records: list[dict[st
     assert_both_ways_lead_to_the_same(given_records, NOW_NS, frozenset(), entries)
 
 
+class Caseless(str):
+    """A text that is equal to others which it is not, and has the hash of one of them."""
+
+    __slots__ = ()
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, str) and other.lower() == self.lower()
+
+    def __hash__(self) -> int:
+        return hash(self.lower())
+
+
+class NotComparable:
+    """Raises where others say no."""
+
+    def __eq__(self, other: object) -> bool:
+        raise ValueError
+
+    def __hash__(self) -> int:
+        return 0
+
+    def __repr__(self) -> str:
+        return "in words"
+
+
 def test_what_says_that_it_is_equal_to_a_text_is_taken_at_its_word() -> None:
-    """Decision 027; and what cannot be compared goes the longer way."""
-
-    class NotComparable:
-        def __eq__(self, other: object) -> bool:
-            raise ValueError
-
-        def __hash__(self) -> int:
-            return 0
-
-        def __repr__(self) -> str:
-            return "in words"
-
+    """Decision 027. It is not what the next ones are compared with."""
     buffer = an_open_buffer()
     write = direct_writer(buffer, "t", time_ns=lambda: NOW_NS)
-    for level in ("INFO", "INFO", UserString("INFO"), ANY):
+    levels = ["info", "info", UserString("info"), ANY, "debug", "debug", Caseless("INFO"), "INFO"]
+    for level in levels:
         assert write({"message": "m", "level": level})
     assert not write({"message": "m", "level": NotComparable()})
     sink = Sink(buffer)
     buffer.seal_all()
     sink.drain()
-    assert [each["level"] for each in sink.acked] == ["INFO"] * 5
+    assert [each["level"] for each in sink.acked[1:]] == [
+        *["info"] * 4,
+        *["debug"] * 2,
+        "info",
+        "INFO",
+    ]
 
 
 class Packers:
