@@ -72,7 +72,7 @@ def text_header(size: int) -> bytes:
     return b"\xdb" + size.to_bytes(4, "big")
 
 
-TEXT_HEADERS = tuple(map(text_header, range(1024)))
+TEXT_HEADERS = tuple(map(text_header, range(512)))
 """That of most texts, by their size."""
 
 
