@@ -27,7 +27,7 @@ from logship.protocol.entries import (
     second_of,
 )
 from logship.protocol.plain import FLAT_TYPES, NAMES, copy_nested
-from logship.protocol.repeats import TEXT_HEADERS, Repeats, text_header
+from logship.protocol.repeats import LEARN_FROM, TEXT_HEADERS, Repeats, text_header
 
 _NONE: frozenset[str] = frozenset()
 
@@ -60,10 +60,12 @@ def direct_writer(  # noqa: PLR0915 - as below
     headers = bytes(range(extra_fields, SMALL_MAP_HEADER_MAX + 1))
     counters, join = buffer.counters, b"".join
     repeats, known_sizes = Repeats(extra_fields), len(TEXT_HEADERS)
-    look_in = 1  # so many records that fit no pattern, and it is looked at one
+    # So many records that fit no pattern, and one is looked at; less than none if those that come
+    # do not go this way to its end. And whether any fitted since the last look.
+    look_in, any_fitted = 1, False
 
     def write(record: Any) -> bool:  # noqa: PLR0912, PLR0915 - all of the way, on purpose
-        nonlocal idle, second, look_in
+        nonlocal idle, second, look_in, any_fitted
         lanes = buffer._lanes
         around = pack = None
         try:
@@ -97,6 +99,7 @@ def direct_writer(  # noqa: PLR0915 - as below
                 nanoseconds = now_ns - began_ns
             suffix = chunk.lane_suffix
             if around is not None:
+                any_fitted = True
                 before, behind = around
                 data = text.encode()
                 size = len(data)
@@ -104,6 +107,9 @@ def direct_writer(  # noqa: PLR0915 - as below
                 head = nanoseconds.to_bytes(4, "big")
                 entry = join((beginning, head, before, header, data, behind, suffix, digits))
             else:
+                look_in -= 1
+                if look_in < -LEARN_FROM:
+                    look_in = repeats.give_up()
                 fields = record.copy()
                 if not are_known(fields) or (also_reserved and not are_free(fields)):
                     return False
@@ -117,9 +123,9 @@ def direct_writer(  # noqa: PLR0915 - as below
                 packed = pack(fields)
                 head = pack_rest_of_small_head(beginning, nanoseconds, headers[packed[0]])
                 entry = join((head, packed[1:], suffix, digits))
-                look_in -= 1
-                if look_in <= 0:  # another thread may have been there too
-                    look_in = repeats.look_at(fields, number)
+                if look_in <= 0:
+                    look_in = repeats.look_at(fields, number, any_fitted)
+                    any_fitted = False
         except Exception:  # noqa: BLE001 - no lane, no digits, or a record that is not as most are
             return False
         begin = chunk.size

@@ -3,12 +3,12 @@
 A program logs by few statements: record after record has the same fields with the same values, but
 for one text. Then the bytes of an entry before that text and behind it are known, and whoever finds
 them here has nothing to pack but the text. Whether a record is such a one is asked by comparing a
-private copy of it, without the text, with the one before: nothing costs a step for each field.
+private copy of it, without the text, with the last one that was: no step for each field in Python.
 
 Only of records that are all texts: numbers that are equal may be packed differently (1, 1.0, True).
-Records are compared as mappings are. So what is no text and says that it is equal to one, as a
-proxy does, is written as that text; and fields that come in another order than those of the record
-before may be written in the order of that one. To ask each value for its type would cost a tenth.
+Records are compared as mappings are. So what says that it is equal to a text or a name that is
+known, as a proxy does, is written as that; and fields may be written in the order of the last
+record that has the same. To ask each value for its type would cost a tenth.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ Around = tuple[bytes, bytes]
 """What an entry has between its time and the text's header, and between the text and the stamp."""
 
 Known = dict[Items, tuple[dict[str, str], Around]]
-"""By the other fields of a record: a mapping of them to compare the next record with, which holds
-nothing but plain texts, whatever was found to be equal to them; and what is around the text."""
+"""By the other fields of a record: a mapping of them to compare the next record with, whose names
+and values are plain texts, whatever was found to be equal to them; and what is around the text."""
 
 Pattern = tuple[str, dict[str, str], Around, Known]
 """Records that differ in one text: its field; what the other fields were last, and what was around
@@ -110,12 +110,14 @@ class Repeats:
         self._number = 0
         self.pattern: Pattern | None = None
 
-    def look_at(self, fields: Mapping[str, Any], number: int) -> int:
+    def look_at(self, fields: Mapping[str, Any], number: int, any_fitted: bool) -> int:
         """Learn from a record that fits no pattern.
 
         Args:
-            fields: Of plain values under names that are not reserved, which nobody changes.
-            number: How many records there were before it, those that fit among them.
+            fields: Of plain values under known names, which nobody changes.
+            number: Its place in its stream. Those of the stream that are not asked count as if
+                they fitted.
+            any_fitted: Whether one of those that are asked did since the last look.
 
         Returns:
             How many that fit none, from now on, until the next is to be shown.
@@ -123,22 +125,28 @@ class Repeats:
         pattern = self.pattern
         if pattern is None:
             return self._look_for_one(fields, number)
-        if pattern[0] in fields and self._is_small(fields, pattern[0]):
+        if self._is_small(fields, pattern[0]):
             self._learn(pattern[0], pattern[3], fields)
         self._learned_from += 1
         if self._learned_from < LEARN_FROM:
             return 1
-        misses = LEARN_FROM if self._learned_from == LEARN_FROM else LOOK_EVERY
-        if number - self._number < (1 + _WORTH) * misses:
-            self.pattern = None
-            return self._wait_longer()
+        is_first = self._learned_from == LEARN_FROM
+        misses = LEARN_FROM if is_first else LOOK_EVERY
+        fitted = number - self._number - misses
+        if fitted < _WORTH * misses or not (any_fitted or is_first):
+            return self.give_up()
         self._wait, self._number = WAIT_MIN, number
         return LOOK_EVERY
 
+    def give_up(self) -> int:
+        """Ask no record any more for a while; return how many must pass until one is shown."""
+        self.pattern = None
+        return self._wait_longer()
+
     def _look_for_one(self, fields: Mapping[str, Any], number: int) -> int:
         """See whether one of the records before differs in nothing but a text."""
-        name = self._text_of(fields)
         self._looks += 1
+        name = self._text_of(fields)
         if self._looks < SEEN_MAX and name is None:
             return 1
         self._looks = 0
@@ -163,9 +171,13 @@ class Repeats:
         return None
 
     def _is_small(self, fields: Mapping[str, Any], text_name: str) -> bool:
-        """Tell whether it is a record of texts, and what is to be kept of it is not much."""
+        """Tell whether it is a record of texts, that one among them, and not much is to be kept.
+
+        Of plain texts, also the names: from here on they stand for all that is equal to them.
+        """
         return (
-            {*map(type, fields.values())} == {str}
+            {*map(type, fields), *map(type, fields.values())} == {str}
+            and text_name in fields
             and len(fields) + self._extra_fields <= _SMALL_MAP_FIELDS_MAX
             and sum(map(len, fields.values())) - len(fields[text_name]) <= _OTHERS_CHARACTERS_MAX
         )

@@ -27,7 +27,7 @@ A_TEXT_FIRST = {"message": "one", "level": "INFO", "logger": "app"}
 def seen(*records: dict[str, Any], extra_fields: int = 1) -> Repeats:
     found = Repeats(extra_fields)
     for number, record in enumerate(records):
-        found.look_at(record, number)
+        found.look_at(record, number, True)
     return found
 
 
@@ -114,15 +114,21 @@ def test_records_that_differ_otherwise_have_no_pattern(
 
 
 class Stream:
-    """Shows records as who writes them does, and asks only where there is a pattern."""
+    """Shows records as who writes them does, and asks only where there is a pattern.
 
-    def __init__(self) -> None:
+    Args:
+        beside: So many records of the stream come by another way for each that is asked.
+    """
+
+    def __init__(self, beside: int = 0) -> None:
         self.repeats = Repeats()
         self.number = self.fitting = self.asked = self.looks = 0
         self._look_in = 1
+        self._any_fitted = False
+        self._beside = beside
 
     def write(self, record: dict[str, Any]) -> None:
-        self.number += 1
+        self.number += 1 + self._beside
         pattern = self.repeats.pattern
         if pattern is not None:
             self.asked += 1
@@ -131,11 +137,13 @@ class Stream:
             with contextlib.suppress(TypeError):
                 if text_name in record and (*others.items(),) in known:
                     self.fitting += 1
+                    self._any_fitted = True
                     return
         self._look_in -= 1
         if not self._look_in:
             self.looks += 1
-            self._look_in = self.repeats.look_at(record, self.number)
+            self._look_in = self.repeats.look_at(record, self.number, self._any_fitted)
+            self._any_fitted = False
 
 
 @pytest.mark.parametrize("kinds", [1, 10, 100])
@@ -202,6 +210,16 @@ def test_a_pattern_that_is_of_no_use_any_more_gives_way_to_another() -> None:
     assert stream.fitting > 2000 - 2 * LEARN_FROM - 2 * WAIT_MIN
 
 
+def test_what_comes_by_another_way_does_not_keep_a_pattern_in_use() -> None:
+    stream = Stream(beside=5)
+    for number in range(100):
+        stream.write({"message": str(number), "request": "the same"})
+    assert stream.repeats.pattern is not None
+    for number in range(100):
+        stream.write({"message": str(number), "request": str(number)})
+    assert stream.repeats.pattern is None
+
+
 def test_what_is_known_of_a_pattern_outlives_a_bad_time() -> None:
     stream = Stream()
     for number in range(1000):
@@ -215,6 +233,25 @@ def test_what_is_known_of_a_pattern_outlives_a_bad_time() -> None:
     assert len(around(stream.repeats)) == known
 
 
+class Name(str):
+    """A name that is not plainly one."""
+
+    __slots__ = ()
+
+    def __ne__(self, other: object) -> bool:
+        raise ValueError
+
+    __hash__ = str.__hash__
+
+
+def test_names_that_are_no_plain_texts_are_not_remembered() -> None:
+    found = Repeats()
+    for number in range(100):
+        found.look_at({"message": str(number), Name("level"): "INFO"}, number, False)
+    assert found.pattern is None
+    assert not found._seen
+
+
 def test_no_large_record_is_kept_to_be_compared() -> None:
     found = seen({"message": "a", "body": "x" * 1025}, {"body": "x" * 1025, "message": "a"})
     assert all(len(repr(each)) < 100 for each in found._seen)
@@ -223,6 +260,6 @@ def test_no_large_record_is_kept_to_be_compared() -> None:
 def test_only_so_many_are_remembered() -> None:
     found = seen(A_TEXT_FIRST, A_TEXT_FIRST | {"message": "two"})
     for number in range(1000):
-        found.look_at(A_TEXT_FIRST | {"level": str(number)}, 1000 * number)
+        found.look_at(A_TEXT_FIRST | {"level": str(number)}, 1000 * number, True)
         assert len(around(found)) <= repeats._OTHERS_KNOWN_MAX
     assert len(around(found)) > 1

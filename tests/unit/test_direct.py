@@ -22,6 +22,7 @@ from logship.buffer.buffer import Buffer, Outcome
 from logship.buffer.direct import direct_writer
 from logship.client import Client
 from logship.protocol.entries import pack_record, unpack_entries
+from logship.protocol.repeats import Repeats
 from logship.settings import Settings
 from tests.unit.accounts import Sink, a_buffer, check
 
@@ -161,6 +162,78 @@ class Caseless(str):
 
     def __hash__(self) -> int:
         return hash(self.lower())
+
+
+class EqualTo(str):
+    """A text that is equal to another one, and to nothing else."""
+
+    other: str
+
+    def __new__(cls, text: str, other: str) -> EqualTo:
+        made = super().__new__(cls, text)
+        made.other = other
+        return made
+
+    def __eq__(self, other: object) -> bool:
+        return self.other == getattr(other, "other", other)
+
+    def __ne__(self, other: object) -> bool:
+        return not self == other
+
+    def __hash__(self) -> int:
+        return hash(self.other)
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        {EqualTo("logship_id", "level"): "INFO", "message": "odd"},
+        {"level": "INFO", EqualTo("Message", "message"): "odd"},
+        {"level": EqualTo("debug", "INFO"), "message": "odd"},
+        {EqualTo("Level", "level"): EqualTo("debug", "INFO"), EqualTo("M", "message"): "odd"},
+    ],
+    ids=["a name", "the text's name", "a value", "all"],
+)
+@pytest.mark.parametrize("before", [0, 1, 2])
+def test_a_plain_record_is_itself_whatever_came_before(odd: dict[str, str], before: int) -> None:
+    buffer = an_open_buffer()
+    write = direct_writer(buffer, "t", time_ns=lambda: NOW_NS)
+    plain_record = {"level": "INFO", "message": "plain"}
+    pack_record(plain_record, NOW_NS)  # its names are known
+    for record in [plain_record] * before + [odd] * 3 + [plain_record] * 3:
+        if not write(record):
+            assert buffer.offer("t", pack_record(record, NOW_NS)) is Outcome.ACCEPTED
+    found = [record for _, record in entries(buffer) if record.get("message") == "plain"]
+    assert found == [plain_record | {"logship_id": each["logship_id"]} for each in found]
+    assert len(found) == before + 3
+
+
+def test_records_that_cannot_go_this_way_are_not_asked_for_ever(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    made: list[Repeats] = []
+
+    def noted(extra_fields: int) -> Repeats:
+        made.append(Repeats(extra_fields))
+        return made[-1]
+
+    def asks() -> bool:
+        return made[0].pattern is not None
+
+    monkeypatch.setattr("logship.buffer.direct.Repeats", noted)
+    buffer = an_open_buffer(bytes_max=1 << 20)
+    write = direct_writer(buffer, "t", time_ns=lambda: NOW_NS)
+    for number in range(10):
+        assert write({"message": str(number)})
+    assert asks()
+    large = {"message": "m"} | {f"n{n}": "" for n in range(20)}
+    for _ in range(200):
+        assert not write(large)
+        assert buffer.offer("t", pack_record(large, NOW_NS)) is Outcome.ACCEPTED
+    assert not asks()
+    for number in range(2000):
+        assert write({"message": str(number)}) or buffer.offer("t", pack_record(FIRST, NOW_NS))
+    assert asks()
 
 
 class NotComparable:
