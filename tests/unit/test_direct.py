@@ -208,31 +208,53 @@ def test_a_plain_record_is_itself_whatever_came_before(odd: dict[str, str], befo
     assert len(found) == before + 3
 
 
-def test_records_that_cannot_go_this_way_are_not_asked_for_ever(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+@pytest.fixture
+def asks(monkeypatch: pytest.MonkeyPatch) -> Callable[[], bool]:
+    """Return what tells whether the writer that was made last asks records for a pattern."""
     made: list[Repeats] = []
 
     def noted(extra_fields: int) -> Repeats:
         made.append(Repeats(extra_fields))
         return made[-1]
 
-    def asks() -> bool:
-        return made[0].pattern is not None
-
     monkeypatch.setattr("logship.buffer.direct.Repeats", noted)
-    buffer = an_open_buffer(bytes_max=1 << 20)
+    return lambda: made[-1].pattern is not None
+
+
+def put(buffer: Buffer, write: Callable[[Any], bool], record: dict[str, Any]) -> None:
+    if not write(record):
+        assert buffer.offer("t", pack_record(record, NOW_NS)) is Outcome.ACCEPTED
+
+
+def test_a_pattern_that_most_fit_stays_in_use(asks: Callable[[], bool]) -> None:
+    buffer = a_buffer(bytes_max=1 << 24, chunk_bytes_max=1 << 16)
     write = direct_writer(buffer, "t", time_ns=lambda: NOW_NS)
-    for number in range(10):
-        assert write({"message": str(number)})
+    for number in range(10_000):
+        put(buffer, write, {"message": str(number)} | ({"n": number} if number % 5 == 0 else {}))
+        assert asks() or number < 100
+
+
+@pytest.mark.parametrize(
+    "other",
+    [{"n": 1}, {f"n{n}": "" for n in range(20)}, {"message": "m", "body": b""}],
+    ids=["of numbers", "large", "not plain"],
+)
+def test_records_that_do_not_fit_are_not_asked_for_ever(
+    other: dict[str, Any], asks: Callable[[], bool]
+) -> None:
+    """Though the stream gets many records more, by another way."""
+    buffer = a_buffer(bytes_max=1 << 24, chunk_bytes_max=1 << 16)
+    write = direct_writer(buffer, "t", time_ns=lambda: NOW_NS)
+    for number in range(20):
+        put(buffer, write, {"message": str(number)})
     assert asks()
-    large = {"message": "m"} | {f"n{n}": "" for n in range(20)}
     for _ in range(200):
-        assert not write(large)
-        assert buffer.offer("t", pack_record(large, NOW_NS)) is Outcome.ACCEPTED
+        put(buffer, write, other)
+        for _ in range(5):
+            buffer.offer("t", pack_record(other, NOW_NS))
     assert not asks()
     for number in range(2000):
-        assert write({"message": str(number)}) or buffer.offer("t", pack_record(FIRST, NOW_NS))
+        put(buffer, write, {"message": str(number)})
     assert asks()
 
 
