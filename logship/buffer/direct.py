@@ -4,7 +4,7 @@ What is done here `record_packer` and `Buffer.offer` do, and they say why. It is
 more for the records that nearly all are: mappings of plain values under names that were seen
 before, logged now, for a lane that is open. Without a call and two copies in between they cost a
 seventh less; and of those that differ from the ones before in one text, only that is packed (see
-`Repeats`), for another sixth. Whatever else comes is left untouched, for those two.
+`Repeats`), for another quarter. Whatever else comes is left untouched, for those two.
 
 See `docs/decisions/026-the-direct-way.md` and `027-what-repeats-is-packed-once.md`.
 """

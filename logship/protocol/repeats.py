@@ -13,7 +13,7 @@ record that has the same. To ask each value for its type would cost a tenth.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import msgpack
@@ -192,7 +192,7 @@ class Repeats:
         at = [*fields].index(text_name)
         before, behind = items[:at], items[at + 1 :]
         begin = bytes([0x80 | len(items) + self._extra_fields])
-        around = begin + _packed(before) + _packed([(text_name,)]), _packed(behind)
+        around = begin + _packed(before) + msgpack.packb(text_name), _packed(behind)
         found = known[before + behind] = dict(before + behind), around
         return found
 
@@ -201,5 +201,5 @@ class Repeats:
         return wait
 
 
-def _packed(items: Iterable[Iterable[str]]) -> bytes:
+def _packed(items: Items) -> bytes:
     return b"".join(msgpack.packb(each) for item in items for each in item)
