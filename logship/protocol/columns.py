@@ -21,7 +21,7 @@ _RUN_MIN = 8
 quoted_text = json.encoder.encode_basestring
 """Returns a text as JSON has it, without escapes for what is not ASCII."""
 
-_ESCAPED = [*map(chr, range(0x20)), '"', "\\"]
+NEED_ESCAPES = [*map(chr, range(0x20)), '"', "\\"]
 """The characters that JSON cannot have in a text as they are."""
 
 
@@ -91,7 +91,7 @@ def _column(values: list[Any]) -> tuple[str, Iterable[str]]:
     """Return what must stand on both sides of each value of one name, and the values."""
     kinds = set(map(type, values))
     if kinds == {str}:
-        if any(map("".join(values).__contains__, _ESCAPED)):
+        if any(map("".join(values).__contains__, NEED_ESCAPES)):
             return "", map(quoted_text, values)
         return '"', values
     if kinds == {int}:

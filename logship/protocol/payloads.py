@@ -8,6 +8,7 @@ Whatever is not like that (extension types, what JSON cannot say, a fault) goes 
 
 from __future__ import annotations
 
+import contextlib
 import struct
 from collections.abc import Sequence
 from itertools import islice
@@ -15,6 +16,7 @@ from typing import Any
 
 import msgpack
 
+from logship.protocol.alike import alike_lines, times_ns
 from logship.protocol.columns import line_head, lines_text
 from logship.protocol.entries import unpack_entries
 from logship.protocol.jsonlines import json_line
@@ -46,6 +48,8 @@ def payload_lines(tag: str, payload: bytes) -> tuple[bytes, int]:
     Raises:
         ProtocolError: the bytes are not a run of whole entries.
     """
+    with contextlib.suppress(Exception):  # it says why, and to ask is no more than a tenth
+        return alike_lines(tag, payload)
     try:
         return _lines_in_batches(tag, payload)
     except Exception:  # noqa: BLE001 - whatever it is, the longer way writes it or says why not
@@ -116,12 +120,7 @@ def _times_and_records(entries: list[Any]) -> tuple[list[int], Sequence[dict[Any
 def _times_ns(times: Sequence[bytes]) -> list[int]:
     if set(map(len, times)) != {8}:
         raise _Unusual
-    numbers = struct.unpack(f">{len(times)}Q", b"".join(times))  # seconds above, nanoseconds below
-    seconds = numbers[0] >> 32
-    if min(numbers) >> 32 == seconds == max(numbers) >> 32:  # as in nearly every batch
-        begins_ns = seconds * _NANOSECONDS - (seconds << 32)
-        return [number + begins_ns for number in numbers]
-    return [(number >> 32) * _NANOSECONDS + (number & 0xFFFF_FFFF) for number in numbers]
+    return times_ns(struct.unpack(f">{len(times)}Q", b"".join(times)))
 
 
 def _count_usual(payload: bytes) -> int:
