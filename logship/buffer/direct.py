@@ -3,8 +3,9 @@
 What is done here `record_packer` and `Buffer.offer` do, and they say why. It is written out once
 more for the records that nearly all are: mappings of plain values under names that were seen
 before, logged now, for a lane that is open. Without a call and two copies in between they cost a
-seventh less; and of those that differ from the ones before in one text, only that is packed (see
-`Repeats`), for another quarter. Whatever else comes is left untouched, for those two.
+seventh less; and of those that differ from the ones before in one text or two, only these are
+packed (see `Repeats`), for another quarter or eighth. Whatever else comes is left untouched, for
+those two.
 
 See `docs/decisions/026-the-direct-way.md` and `027-what-repeats-is-packed-once.md`.
 """
@@ -78,9 +79,13 @@ def direct_writer(  # noqa: PLR0915 - as below
                 return False
             pattern = repeats.pattern
             if pattern is not None:
-                text_name, others, around, known = pattern
+                text_name, also_name, others, around, known = pattern
                 fields = record.copy()
                 text = fields.pop(text_name, None)
+                if also_name is not None:
+                    also = fields.pop(also_name, None)
+                    if type(also) is not str:
+                        text = None
                 if type(text) is not str:
                     around = None
                 elif fields != others:
@@ -91,7 +96,7 @@ def direct_writer(  # noqa: PLR0915 - as below
                         found = None  # there is a list or a mapping among them
                     if found is not None:
                         others, around = found
-                        repeats.pattern = text_name, others, around, known
+                        repeats.pattern = text_name, also_name, others, around, known
             began_ns, beginning = second
             nanoseconds = now_ns - began_ns
             if not 0 <= nanoseconds < SECOND_NS:
@@ -100,12 +105,19 @@ def direct_writer(  # noqa: PLR0915 - as below
             suffix = chunk.lane_suffix
             if around is not None:
                 any_fitted = True
-                before, behind = around
+                before, between, behind = around
                 data = text.encode()
                 size = len(data)
                 header = TEXT_HEADERS[size] if size < known_sizes else text_header(size)
                 head = nanoseconds.to_bytes(4, "big")
-                entry = join((beginning, head, before, header, data, behind, suffix, digits))
+                if also_name is None:
+                    entry = join((beginning, head, before, header, data, behind, suffix, digits))
+                else:
+                    more = also.encode()
+                    size = len(more)
+                    also_header = TEXT_HEADERS[size] if size < known_sizes else text_header(size)
+                    begin_parts = beginning, head, before, header, data, between
+                    entry = join((*begin_parts, also_header, more, behind, suffix, digits))
             else:
                 look_in -= 1
                 if look_in < -LEARN_FROM:

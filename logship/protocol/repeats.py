@@ -1,9 +1,9 @@
 """What records have in common with those before them, so that it is packed once.
 
 A program logs by few statements: record after record has the same fields with the same values, but
-for one text. Then the bytes of an entry before that text and behind it are known, and whoever finds
-them here has nothing to pack but the text. Whether a record is such a one is asked by comparing a
-private copy of it, without the text, with the last one that was: no step for each field in Python.
+for one text or two. Then the bytes of an entry around these are known, and whoever finds them here
+has nothing to pack but the texts. Whether a record is such a one is asked by comparing a private
+copy of it, without the texts, with the last one that was: no step for each field in Python.
 
 Only of records that are all texts: numbers that are equal may be packed differently (1, 1.0, True).
 Records are compared as mappings are. So what says that it is equal to a text or a name that is
@@ -13,7 +13,8 @@ record that has the same. To ask each value for its type would cost a tenth.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from itertools import combinations
 from typing import Any
 
 import msgpack
@@ -21,17 +22,21 @@ import msgpack
 Items = tuple[tuple[str, Any], ...]
 """A record's fields, in their order."""
 
-Around = tuple[bytes, bytes]
-"""What an entry has between its time and the text's header, and between the text and the stamp."""
+Texts = tuple[str, str | None]
+"""The fields that differ, in their order: one, or two."""
+
+Around = tuple[bytes, bytes, bytes]
+"""What an entry has between its time and the first text's header, between the texts if there are
+two, and between the last and the stamp."""
 
 Known = dict[Items, tuple[dict[str, str], Around]]
 """By the other fields of a record: a mapping of them to compare the next record with, whose names
-and values are plain texts, whatever was found to be equal to them; and what is around the text."""
+and values are plain texts, whatever was found to be equal to them; and what is around the texts."""
 
-Pattern = tuple[str, dict[str, str], Around, Known]
-"""Records that differ in one text: its field; what the other fields were last, and what was around
-the text there; and all others that are known. A plain tuple, which is taken apart in a third of the
-time that a named one needs."""
+Pattern = tuple[str, str | None, dict[str, str], Around, Known]
+"""Records that differ in a text or two: their fields; what the other fields were last, and what was
+around the texts there; and all others that are known. A plain tuple, which is taken apart in a
+third of the time that a named one needs."""
 
 LEARN_FROM = 64
 """So many records that did not fit a new pattern are learned from one after the other: at first
@@ -41,7 +46,8 @@ LOOK_EVERY = 16
 """One of so many that did not fit is learned from later."""
 
 SEEN_MAX = 16
-"""So many records, one after the other, are compared to find a pattern."""
+"""So many records, one after the other, are compared to find a pattern of one text; if there is
+none, one of two will do."""
 
 WAIT_MIN = 32
 """So many pass before that is tried again; each time that there was none, or that it was not worth
@@ -53,6 +59,9 @@ _WORTH = 2
 """So many must fit for one that does not."""
 
 _SMALL_MAP_FIELDS_MAX = 15
+_PAIRED_FIELDS_MAX = 8
+"""Of records with more fields than that, no two are tried: there are too many pairs."""
+
 _OTHERS_KNOWN_MAX = 256
 _OTHERS_CHARACTERS_MAX = 1024
 
@@ -103,7 +112,7 @@ class Repeats:
     def __init__(self, extra_fields: int = 1) -> None:
         self._extra_fields = extra_fields
         self._found: Pattern | None = None  # the last one, in use or not
-        self._seen: set[tuple[str, Items]] = set()
+        self._seen: set[tuple[Texts, Items]] = set()
         self._looks = 0
         self._wait = WAIT_MIN
         self._learned_from = 0
@@ -125,8 +134,8 @@ class Repeats:
         pattern = self.pattern
         if pattern is None:
             return self._look_for_one(fields, number)
-        if self._is_small(fields, pattern[0]):
-            self._learn(pattern[0], pattern[3], fields)
+        if self._is_small(fields, pattern[:2]):
+            self._learn(pattern[:2], pattern[4], fields)
         self._learned_from += 1
         if self._learned_from < LEARN_FROM:
             return 1
@@ -144,62 +153,70 @@ class Repeats:
         return self._wait_longer()
 
     def _look_for_one(self, fields: Mapping[str, Any], number: int) -> int:
-        """See whether one of the records before differs in nothing but a text."""
+        """See whether one of the records before differs in nothing but a text, or two."""
         self._looks += 1
-        name = self._text_of(fields)
-        if self._looks < SEEN_MAX and name is None:
+        texts = self._texts_of(fields, [(name, None) for name in fields])
+        pair = None
+        if len(fields) <= _PAIRED_FIELDS_MAX:
+            pair = self._texts_of(fields, combinations(fields, 2))
+        if self._looks < SEEN_MAX and texts is None:
             return 1
         self._looks = 0
         self._seen.clear()
-        if name is None:
+        texts = texts or pair
+        if texts is None:
             return self._wait_longer()
-        known = self._found[3] if self._found is not None and self._found[0] == name else {}
-        others, around = self._learn(name, known, fields)
+        known = self._found[4] if self._found is not None and self._found[:2] == texts else {}
+        others, around = self._learn(texts, known, fields)
         self._learned_from, self._number = 0, number
-        self._found = self.pattern = name, others, around, known
+        self._found = self.pattern = *texts, others, around, known
         return 1
 
-    def _text_of(self, fields: Mapping[str, Any]) -> str | None:
-        """Return the field in which a record differs from one that was seen."""
-        for name in fields:
-            if not self._is_small(fields, name):
+    def _texts_of(self, fields: Mapping[str, Any], candidates: Iterable[Texts]) -> Texts | None:
+        """Return the fields in which a record differs from one that was seen."""
+        for texts in candidates:
+            if not self._is_small(fields, texts):
                 continue
-            key = name, tuple(item for item in fields.items() if item[0] != name)
+            key = texts, tuple(item for item in fields.items() if item[0] not in texts)
             if key in self._seen:
-                return name
+                return texts
             self._seen.add(key)
         return None
 
-    def _is_small(self, fields: Mapping[str, Any], text_name: str) -> bool:
-        """Tell whether it is a record of texts, that one among them, and not much is to be kept.
+    def _is_small(self, fields: Mapping[str, Any], texts: Texts) -> bool:
+        """Tell whether it is a record of texts, those among them, and not much is to be kept.
 
         Of plain texts, also the names: from here on they stand for all that is equal to them.
         """
+        names = [name for name in texts if name is not None]
         return (
             {*map(type, fields), *map(type, fields.values())} == {str}
-            and text_name in fields
+            and [name for name in fields if name in texts] == names
             and len(fields) + self._extra_fields <= _SMALL_MAP_FIELDS_MAX
-            and sum(map(len, fields.values())) - len(fields[text_name]) <= _OTHERS_CHARACTERS_MAX
+            and sum(len(fields[name]) for name in fields if name not in texts)
+            <= _OTHERS_CHARACTERS_MAX
         )
 
     def _learn(
-        self, text_name: str, known: Known, fields: Mapping[str, Any]
+        self, texts: Texts, known: Known, fields: Mapping[str, Any]
     ) -> tuple[dict[str, str], Around]:
-        """Remember what is around a record's text, and return it with the other fields."""
+        """Remember what is around a record's texts, and return it with the other fields."""
         if len(known) >= _OTHERS_KNOWN_MAX:
             known.clear()
-        items = tuple(fields.items())
-        at = [*fields].index(text_name)
-        before, behind = items[:at], items[at + 1 :]
-        begin = bytes([0x80 | len(items) + self._extra_fields])
-        around = begin + _packed(before) + msgpack.packb(text_name), _packed(behind)
-        found = known[before + behind] = dict(before + behind), around
+        others: list[tuple[str, Any]] = []
+        parts = [bytes([0x80 | len(fields) + self._extra_fields])]
+        for name, value in fields.items():
+            parts[-1] += msgpack.packb(name)
+            if name in texts:
+                parts.append(b"")
+            else:
+                parts[-1] += msgpack.packb(value)
+                others.append((name, value))
+        before, *between, behind = parts
+        around = before, b"".join(between), behind
+        found = known[tuple(others)] = dict(others), around
         return found
 
     def _wait_longer(self) -> int:
         wait, self._wait = self._wait, min(2 * self._wait, WAIT_MAX)
         return wait
-
-
-def _packed(items: Items) -> bytes:
-    return b"".join(msgpack.packb(each) for item in items for each in item)

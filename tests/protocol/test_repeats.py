@@ -17,6 +17,7 @@ from logship.protocol.repeats import (
     SEEN_MAX,
     TEXT_HEADERS,
     WAIT_MIN,
+    Around,
     Repeats,
     text_header,
 )
@@ -31,9 +32,9 @@ def seen(*records: dict[str, Any], extra_fields: int = 1) -> Repeats:
     return found
 
 
-def around(found: Repeats) -> dict[Any, tuple[bytes, bytes]]:
+def around(found: Repeats) -> dict[Any, Around]:
     assert found.pattern is not None
-    return {others: each for others, (_, each) in found.pattern[3].items()}
+    return {others: each for others, (_, each) in found.pattern[4].items()}
 
 
 @pytest.mark.parametrize("size", [0, 31, 32, 255, 256, 511, 512, 0xFFFF, 0x10000, 1 << 20])
@@ -63,13 +64,63 @@ def test_what_is_around_the_text_is_what_msgpack_puts_there(
 ) -> None:
     found = seen(first, second, extra_fields=extra_fields)
     assert found.pattern is not None
-    assert found.pattern[0] == text_name
-    ((before, behind),) = around(found).values()
-    assert found.pattern[1] == {name: first[name] for name in first if name != text_name}
-    assert found.pattern[2] == (before, behind)
+    assert found.pattern[:2] == (text_name, None)
+    ((before, between, behind),) = around(found).values()
+    assert found.pattern[2] == {name: first[name] for name in first if name != text_name}
+    assert found.pattern[3] == (before, between, behind)
     text = msgpack.packb(second[text_name])
     whole = msgpack.packb(second | {"stamp": ""} if extra_fields else second)
     assert before + text + behind == (whole[:-7] if extra_fields else whole)
+    assert not between
+
+
+@pytest.mark.parametrize(
+    "names", [["a", "b"], ["b", "c"], ["c", "d"], ["a", "d"], ["a", "c"], ["b", "d"]]
+)
+@pytest.mark.parametrize("extra_fields", [0, 1])
+def test_where_one_text_is_not_enough_two_are(names: list[str], extra_fields: int) -> None:
+    records = [
+        {each: f"{each} {number}" if each in names else each for each in "abcd"}
+        for number in range(SEEN_MAX)
+    ]
+    assert seen(*records[:-1], extra_fields=extra_fields).pattern is None
+    found = seen(*records, extra_fields=extra_fields)
+    assert found.pattern is not None
+    assert found.pattern[:2] == tuple(names)
+    assert found.pattern[2] == {each: each for each in "abcd" if each not in names}
+    ((before, between, behind),) = around(found).values()
+    first, second = (msgpack.packb(records[-1][name]) for name in names)
+    whole = msgpack.packb(records[-1] | {"stamp": ""} if extra_fields else records[-1])
+    entry = before + first + between + second + behind
+    assert entry == (whole[:-7] if extra_fields else whole)
+
+
+def test_one_text_is_preferred_to_two() -> None:
+    levels = ["INFO", "DEBUG"]
+    records = [{"message": str(number), "level": levels[number % 2]} for number in range(9)]
+    found = seen(*records)
+    assert found.pattern is not None
+    assert found.pattern[:2] == ("message", None)
+
+
+def test_two_texts_in_another_order_are_not_learned() -> None:
+    stream = Stream()
+    for number in range(100):
+        stream.write({"message": str(number), "request": f"request {number}", "level": "INFO"})
+    pattern = stream.repeats.pattern
+    assert pattern is not None
+    for number in range(40):
+        stream.write({"request": f"request {number}", "message": str(number), "level": "DEBUG"})
+    assert [*around(stream.repeats)] == [(("level", "INFO"),)]
+
+
+def test_of_many_fields_no_two_are_tried() -> None:
+    more = {f"n{n}": "" for n in range(7)}
+    records = [{"message": str(n), "request": f"request {n}"} | more for n in range(100)]
+    assert seen(*records).pattern is None
+    for record in records:
+        del record["n0"]
+    assert seen(*records).pattern is not None
 
 
 @pytest.mark.parametrize(
@@ -132,10 +183,10 @@ class Stream:
         pattern = self.repeats.pattern
         if pattern is not None:
             self.asked += 1
-            text_name, _, _, known = pattern
-            others = {name: value for name, value in record.items() if name != text_name}
+            texts, known = {name for name in pattern[:2] if name is not None}, pattern[4]
+            others = {name: value for name, value in record.items() if name not in texts}
             with contextlib.suppress(TypeError):
-                if text_name in record and (*others.items(),) in known:
+                if texts <= {*record} and (*others.items(),) in known:
                     self.fitting += 1
                     self._any_fitted = True
                     return
@@ -156,10 +207,23 @@ def test_what_repeats_is_soon_found(kinds: int) -> None:
     assert stream.looks < LEARN_FROM * 3 + 20_000 / LOOK_EVERY / 20
 
 
+def test_what_repeats_all_but_two_texts_is_soon_found() -> None:
+    stream = Stream()
+    for number in range(20_000):
+        record = {"message": str(number), "request": f"request {number}", "level": "INFO"}
+        stream.write(record if number % 50 else {"n": number})
+    assert stream.fitting > 20_000 * 0.9
+
+
+def unique(number: int) -> dict[str, str]:
+    """Return a record of which three texts are its own."""
+    return {"message": str(number), "request": f"request {number}", "user": f"user {number}"}
+
+
 @pytest.mark.parametrize(
     "record_of",
     [
-        lambda number: {"message": str(number), "request": f"request {number}"},
+        unique,
         lambda number: {"message": str(number), "n": number},
         lambda number: {"message": str(number), "kind": str(number % 2 or number)},
         lambda number: {"message": str(number), "path": ["a"]},
@@ -181,7 +245,7 @@ def test_where_nothing_repeats_it_is_hardly_asked_for(
 def test_a_program_that_begins_to_repeat_itself_is_noticed() -> None:
     stream = Stream()
     for number in range(100_000):
-        stream.write({"message": str(number), "request": f"request {number}"})
+        stream.write(unique(number))
     assert not stream.asked
     for number in range(10_000):
         stream.write({"message": str(number), "request": "the same"})
@@ -191,7 +255,7 @@ def test_a_program_that_begins_to_repeat_itself_is_noticed() -> None:
         stream.write({"message": str(number), "request": "the same"})
     assert stream.fitting == fitting + 10_000
     for number in range(1000):  # it is of use, so a bad time is not held against it for long
-        stream.write({"message": str(number), "request": f"request {number % 200}"})
+        stream.write(unique(number))
     fitting = stream.fitting
     for number in range(1000):
         stream.write({"message": str(number), "request": "the same"})
@@ -206,7 +270,7 @@ def test_a_pattern_that_is_of_no_use_any_more_gives_way_to_another() -> None:
             stream.write({"event" if event else "message": str(number), "level": level})
     assert stream.repeats.pattern is not None
     assert stream.repeats.pattern[0] == "event"
-    assert [b"event" in before for before, _ in around(stream.repeats).values()] == [True]
+    assert [b"event" in each[0] for each in around(stream.repeats).values()] == [True]
     assert stream.fitting > 2000 - 2 * LEARN_FROM - 2 * WAIT_MIN
 
 
@@ -216,7 +280,7 @@ def test_what_comes_by_another_way_does_not_keep_a_pattern_in_use() -> None:
         stream.write({"message": str(number), "request": "the same"})
     assert stream.repeats.pattern is not None
     for number in range(100):
-        stream.write({"message": str(number), "request": str(number)})
+        stream.write(unique(number))
     assert stream.repeats.pattern is None
 
 

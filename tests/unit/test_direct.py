@@ -112,7 +112,7 @@ class Encodes:
 
 @st.composite
 def alike(draw: st.DrawFn, *, keeps_order: bool) -> list[dict[str, Any]]:
-    """Return records of a few statements, which differ in little but a text."""
+    """Return records of a few statements, which differ in little but a text or two."""
     sizes = st.sampled_from([0, 1, 31, 32, 255, 256, 511, 512, 20_000])
     texts = st.one_of(st.text(max_size=3), sizes.map("x".__mul__), anything, st.builds(Encodes))
     values = st.sampled_from(["INFO", "WARNING", Level("INFO"), 1, True, 1.0, None, ["INFO"]])
@@ -121,8 +121,8 @@ def alike(draw: st.DrawFn, *, keeps_order: bool) -> list[dict[str, Any]]:
     order = draw(st.permutations(["level", "logger", "id", "n", "message", "text"]))
     found = []
     for _ in range(draw(st.integers(1, 15))):
-        name = draw(st.sampled_from(["message", "text"]))
-        record = draw(st.sampled_from(statements)) | {name: draw(texts)}
+        which = draw(st.sampled_from([["message"], ["text"], ["message", "text"]]))
+        record = draw(st.sampled_from(statements)) | {name: draw(texts) for name in which}
         if not keeps_order:
             order = draw(st.permutations(order))
         found.append({name: record[name] for name in order if name in record})
@@ -132,6 +132,7 @@ def alike(draw: st.DrawFn, *, keeps_order: bool) -> list[dict[str, Any]]:
 @pytest.fixture
 def looks_often(monkeypatch: pytest.MonkeyPatch) -> None:
     """Have many records looked at, so that few are enough to learn from."""
+    monkeypatch.setattr("logship.protocol.repeats.SEEN_MAX", 3)
     monkeypatch.setattr("logship.protocol.repeats.WAIT_MIN", 1)
     monkeypatch.setattr("logship.protocol.repeats.WAIT_MAX", 1)
 
@@ -258,6 +259,25 @@ def test_records_that_do_not_fit_are_not_asked_for_ever(
     assert asks()
 
 
+@pytest.mark.parametrize("odd", [Encodes(), b"bytes", 5, None, Level("x"), ["a"], "\ud800"])
+@pytest.mark.parametrize("name", ["message", "user"])
+def test_one_of_two_texts_that_is_none(name: str, odd: Any, asks: Callable[[], bool]) -> None:
+    buffer = an_open_buffer()
+    write = direct_writer(buffer, "t", time_ns=lambda: NOW_NS)
+    usual = [{"message": str(at), "level": "INFO", "user": f"user {at}"} for at in range(30)]
+    for record in usual:
+        put(buffer, write, record)
+    assert asks()
+    put(buffer, write, usual[0] | {name: odd})
+    put(buffer, write, usual[1])
+    *_, as_it_was, after = payload_entries = entries(buffer)
+    other = an_open_buffer()
+    other.offer("t", pack_record(usual[0] | {name: odd}, NOW_NS))
+    assert as_it_was[1] | {"logship_id": ""} == entries(other)[-1][1] | {"logship_id": ""}
+    assert after[1] == usual[1] | {"logship_id": after[1]["logship_id"]}
+    assert len(payload_entries) == 33
+
+
 class NotComparable:
     """Raises where others say no."""
 
@@ -315,6 +335,17 @@ class Packers:
         (lambda number: {"level": "INFO", "message": "x" * (number % 2000)}, 3),
         (lambda number: {"level": "INFO", "message": str(number), "logger": "orders"}, 3),
         (lambda number: {"message": str(number), "level": f"level {number // 3 % 20}"}, 800),
+        (lambda number: {"message": str(number), "user": f"{number}", "level": "INFO"}, 20),
+        (lambda number: {"level": "I", "message": str(number), "n": "n", "user": f"{number}"}, 20),
+        (lambda number: {"message": str(number), "user": "é" * (number % 2000)}, 20),
+        (
+            lambda number: {
+                "message": f"{number}",
+                "user": f"{number}",
+                "level": f"{number // 3 % 20}",
+            },
+            800,
+        ),
         (lambda number: {"message": str(number), "n": number % 3, "path": [number % 3]}, 3000),
         (lambda number: {"message": str(number)} | ({"path": []} if number % 9 == 0 else {}), 3000),
     ],
@@ -324,6 +355,10 @@ class Packers:
         "a text last",
         "a text in the middle",
         "many others",
+        "two texts",
+        "two texts apart",
+        "two texts alone",
+        "two texts and many others",
         "no texts",
         "now and then",
     ],
