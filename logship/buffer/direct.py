@@ -116,8 +116,21 @@ def direct_writer(  # noqa: PLR0915 - as below
                     more = also.encode()
                     size = len(more)
                     also_header = TEXT_HEADERS[size] if size < known_sizes else text_header(size)
-                    begin_parts = beginning, head, before, header, data, between
-                    entry = join((*begin_parts, also_header, more, behind, suffix, digits))
+                    entry = join(
+                        (
+                            beginning,
+                            head,
+                            before,
+                            header,
+                            data,
+                            between,
+                            also_header,
+                            more,
+                            behind,
+                            suffix,
+                            digits,
+                        )
+                    )
             else:
                 look_in -= 1
                 if look_in < -LEARN_FROM:
