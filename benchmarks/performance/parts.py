@@ -11,7 +11,8 @@ PROGRAM = "benchmarks.performance.programs.parts"
 MSGPACK = "msgpack alone"
 OURS = (
     *("clock and pack", "clock, pack and put", "the same in one function"),
-    *("send", "send, a chunk after the other", "send, where nothing repeats"),
+    *("send", "send, a chunk after the other"),
+    *("send, where two texts differ", "send, where a number does"),
 )
 
 
@@ -32,7 +33,8 @@ _NOTES = (
     "The records of the throughput, one a call, in one thread, and nobody who ships them. Pack: up "
     "to the entry's beginning. Put: with the stamp into the open chunk. In one function: as most "
     "records go (`direct_writer`). Send: that, as `BackgroundClient` calls it. A chunk after the "
-    "other: with opening them, the shipper's turn, and freeing them at once. Where nothing "
-    "repeats: no two have the same logger either, so none is like the one before (`Repeats`).",
+    "other: with opening them, the shipper's turn, and freeing them at once. Where two texts "
+    "differ: no two have the same logger either. Where a number does: that is a number, so none is "
+    "like the one before (`Repeats`).",
     f"The {ENCODING} is in the same process. The ratios are of times: 2 is twice as long.",
 )

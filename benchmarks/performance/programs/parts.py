@@ -22,8 +22,11 @@ import logship
 from benchmarks.performance.programs.encode import encode
 from benchmarks.records import RECORDS
 
-UNLIKE = [record | {"logger": f"request {at}"} for at, record in enumerate(RECORDS)]
-"""As many fields, and in two of them no record is like another."""
+TWO_TEXTS = [record | {"logger": f"request {at}"} for at, record in enumerate(RECORDS)]
+"""As many fields, and in two of them, both texts, no record is like another."""
+
+NUMBERED = [record | {"logger": at} for at, record in enumerate(RECORDS)]
+"""The same with a number: nothing of it is known before (see `logship.protocol.repeats`)."""
 
 BLOCK_RECORDS = 400
 """Fewer than a chunk holds."""
@@ -122,8 +125,9 @@ def _ceiling_ns() -> float:
     return (ended_ns - begun_ns) / count
 
 
-def _parts(way: Way, other: Way) -> Iterator[tuple[str, Callable[[], float]]]:
-    """Yield the parts, and what measures a block of each; `other` is for what does not repeat."""
+def _parts() -> Iterator[tuple[str, Callable[[], float]]]:
+    """Yield the parts, and what measures a block of each."""
+    way, of_two, of_numbered = Way(), Way(TWO_TEXTS), Way(NUMBERED)
     calls: dict[str, Call] = {
         "msgpack alone": msgpack.Packer().pack,
         "clock and pack": way.pack,
@@ -135,13 +139,14 @@ def _parts(way: Way, other: Way) -> Iterator[tuple[str, Callable[[], float]]]:
     for name, call in calls.items():
         yield name, partial(_mean_ns, way, call)
     yield "send, a chunk after the other", partial(_chunks_mean_ns, way)
-    yield "send, where nothing repeats", partial(_mean_ns, other, other.send, UNLIKE)
+    yield "send, where two texts differ", partial(_mean_ns, of_two, of_two.send, TWO_TEXTS)
+    yield "send, where a number does", partial(_mean_ns, of_numbered, of_numbered.send, NUMBERED)
 
 
 def main() -> None:
     """Measure as many blocks of each as the argument says, after one that warms up."""
     blocks = int(sys.argv[1])
-    parts = dict(_parts(Way(), Way(UNLIKE)))
+    parts = dict(_parts())
     took: dict[str, list[float]] = {name: [] for name in parts}
     for turn in range(blocks + 1):
         for name, block in parts.items():
