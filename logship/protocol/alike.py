@@ -27,6 +27,9 @@ from logship.protocol.repeats import text_header
 ENTRIES_MIN = 32
 """Fewer are not worth what it costs to look at the first two."""
 
+PAYLOAD_BYTES_MAX = 2 << 20
+"""Twice the longest chunk. Of more, with short texts, too much memory would be needed at once."""
+
 _LOOK_BYTES = 1 << 14
 """So much is looked at before all is: if that is not alike, it costs little to find out."""
 
@@ -35,8 +38,8 @@ _BEGIN = b"\x92\xd7\x00"
 _MAP_AT = 11
 _TIME_BYTES = 8
 _NUMBER_DIGITS = 10
-_NUMBER = "([0-9]{10})"
-_TIME = "(.{8})"
+_NUMBER = f"([0-9]{{{_NUMBER_DIGITS}}})"
+_TIME = f"(.{{{_TIME_BYTES}}})"
 _TEXT_HEADER = "([\xa0-\xbf]|\xd9.|\xda..|\xdb....)"
 _HEADERS_KEPT = 4096
 
@@ -75,7 +78,7 @@ def alike_lines(tag: str, payload: bytes) -> tuple[bytes, int]:
         Exception: Whatever else shows that they are not as this expects.
     """
     common = _common_of(payload)
-    if common.entry_bytes * ENTRIES_MIN > len(payload):
+    if not common.entry_bytes * ENTRIES_MIN <= len(payload) <= PAYLOAD_BYTES_MAX:
         raise NotAlike
     if payload.count(common.behind, 0, _LOOK_BYTES) != payload.count(common.stamp, 0, _LOOK_BYTES):
         raise NotAlike

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from logship.errors import ProtocolError
-from logship.protocol.alike import ENTRIES_MIN, alike_lines
+from logship.protocol.alike import ENTRIES_MIN, PAYLOAD_BYTES_MAX, alike_lines
 from logship.protocol.entries import pack_record, unpack_entries
 from logship.protocol.jsonlines import json_line
 from logship.protocol.payloads import payload_lines
@@ -91,6 +91,16 @@ def test_entries_of_several_seconds() -> None:
 def test_much_that_is_shared_is_left_to_the_others() -> None:
     payload = records([f"text {at}" for at in range(COUNT)], {"long": "y" * 1024}, {})
     assert taken_apart(payload) is None
+
+
+@pytest.mark.parametrize("more_bytes", [0, 1])
+def test_a_very_large_payload_is_left_to_the_others(more_bytes: int) -> None:
+    usual = records(["one", "two"] * COUNT, {}, {})
+    last = entry({"message": "x" * 1000}, 7)
+    text = "x" * (1000 + PAYLOAD_BYTES_MAX + more_bytes - len(usual) - len(last) - 2)
+    payload = usual + entry({"message": text}, 7)
+    assert len(payload) == PAYLOAD_BYTES_MAX + more_bytes
+    assert taken_apart(payload) == (None if more_bytes else decoded(payload))
 
 
 def test_a_few_are_left_to_the_others() -> None:
