@@ -24,6 +24,8 @@ from typing import Self
 PIECE_BYTES = 64 * 1024
 LATE_PIECE_BYTES = 4 * 1024
 _RESET_ON_CLOSE = struct.pack("ii", 1, 0)
+_TURNS_TO_BEGIN = 3
+"""Of the loop, until a connection that was taken has its link."""
 
 
 class Fault(Enum):
@@ -160,6 +162,8 @@ class ChaosProxy:
 
     async def _shut(self, server: asyncio.Server) -> None:
         server.close()
+        for _ in range(_TURNS_TO_BEGIN):
+            await asyncio.sleep(0)
         self._end_links()
         await asyncio.gather(*self._links, return_exceptions=True)
         await asyncio.sleep(0)  # closed sockets let go
@@ -173,6 +177,8 @@ class ChaosProxy:
         task = asyncio.ensure_future(self._link(reader, writer, self.planner(self._chance)))
         self._links.add(task)
         task.add_done_callback(self._links.discard)
+        # Also of a link that is ended before its first step: its own `finally` is not reached then.
+        task.add_done_callback(lambda _: writer.transport.abort())
 
     async def _link(
         self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, plan: Plan
