@@ -20,7 +20,7 @@ from typing import NamedTuple
 import msgpack
 
 from logship.protocol.columns import NEED_ESCAPES, line_head
-from logship.protocol.entries import SECOND_NS
+from logship.protocol.entries import times_ns
 from logship.protocol.jsonlines import json_text
 from logship.protocol.repeats import text_header
 
@@ -95,15 +95,6 @@ def alike_lines(tag: str, payload: bytes) -> tuple[bytes, int]:
     )
     lines = head + "".join(chain.from_iterable(zip(*parts, strict=False)))
     return lines[: -len(head)].encode("latin-1"), len(texts)
-
-
-def times_ns(event_times: Sequence[int]) -> list[int]:
-    """Return nanoseconds since 1970 of EventTimes: seconds above, nanoseconds in the lower half."""
-    seconds = event_times[0] >> 32
-    if min(event_times) >> 32 == seconds == max(event_times) >> 32:  # as nearly always
-        begins_ns = seconds * SECOND_NS - (seconds << 32)
-        return [each + begins_ns for each in event_times]
-    return [(each >> 32) * SECOND_NS + (each & 0xFFFF_FFFF) for each in event_times]
 
 
 def _taken_apart(payload: bytes, common: _Common) -> tuple[Sequence[int], list[str], list[str]]:

@@ -14,7 +14,7 @@ from __future__ import annotations
 import functools
 import json
 import struct
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import msgpack
@@ -303,6 +303,15 @@ def time_ns_of(time: Any) -> int:
     if kind is float and abs(time) < 1e18:
         return round(float(time) * SECOND_NS)
     raise ProtocolError(f"a time is {kind.__name__} {time!r:.40}, not an EventTime or a number")
+
+
+def times_ns(event_times: Sequence[int]) -> list[int]:
+    """Return nanoseconds since 1970 of EventTimes: seconds above, nanoseconds in the lower half."""
+    seconds = event_times[0] >> 32
+    if min(event_times) >> 32 == seconds == max(event_times) >> 32:  # as nearly always
+        begins_ns = seconds * SECOND_NS - (seconds << 32)
+        return [each + begins_ns for each in event_times]
+    return [(each >> 32) * SECOND_NS + (each & 0xFFFF_FFFF) for each in event_times]
 
 
 def _pack_readable(

@@ -16,9 +16,9 @@ from typing import Any
 
 import msgpack
 
-from logship.protocol.alike import alike_lines, times_ns
+from logship.protocol.alike import alike_lines
 from logship.protocol.columns import line_head, lines_text
-from logship.protocol.entries import unpack_entries
+from logship.protocol.entries import SECOND_NS, times_ns, unpack_entries
 from logship.protocol.jsonlines import json_line
 from logship.protocol.unpacking import new_unpacker
 
@@ -30,7 +30,6 @@ _EXTENSIONS: dict[int, Any] = {code: ... for code in range(-128, 128) if code !=
 that is known, all of it in C."""
 
 _NIL = b"\xc0"
-_NANOSECONDS = 1_000_000_000
 _ENTRY_HEADS = {b"\x92\xd7\x00"}
 """How an entry begins: an array of two, and an EventTime of eight bytes in its usual form."""
 
@@ -111,7 +110,7 @@ def _times_and_records(entries: list[Any]) -> tuple[list[int], Sequence[dict[Any
         raise _Unusual
     kinds = set(map(type, times))
     if kinds == {int}:
-        return [seconds * _NANOSECONDS for seconds in times], records
+        return [seconds * SECOND_NS for seconds in times], records
     if kinds != {bytes}:
         raise _Unusual
     return _times_ns(times), records
