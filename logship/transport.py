@@ -14,6 +14,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import errno
+import functools
 import os
 import queue
 import socket
@@ -31,7 +32,11 @@ if TYPE_CHECKING:
     from logship.protocol.handshake import ClientHandshake
 
 _WRITES_LINES_AT_ONCE = sys.version_info >= (3, 12)
-"""Before, `writelines` joins the parts, and copies what the kernel does not take once more."""
+"""Before, a socket's `writelines` joins the parts, and copies what the kernel does not take once
+more."""
+
+_PARTS_AT_ONCE_MAX = 1024
+"""What the kernel takes in one call (IOV_MAX of Linux)."""
 
 _SMALL_BYTES = 16 * 1024
 _KEEPALIVE_IDLE_SECONDS = 30
@@ -41,6 +46,7 @@ _FOUR_IN_SIX = bytes(10) + b"\xff\xff"
 _LOOPBACK_SIX = bytes(15) + b"\x01"
 
 Address = tuple[socket.AddressFamily, tuple[str, int]]
+Parts = Sequence[bytes | bytearray | memoryview]
 
 
 class ConnectionEvents(Protocol):
@@ -59,7 +65,7 @@ class ConnectionEvents(Protocol):
 class Connection(Protocol):
     """An open connection."""
 
-    def send(self, parts: Sequence[bytes | bytearray | memoryview]) -> None:
+    def send(self, parts: Parts) -> None:
         """Write the parts, one behind the other."""
 
     def abort(self) -> None:
@@ -156,9 +162,10 @@ class SocketTransport:
         else:
             connected = await self._connect_tcp(endpoint)
         self._sockets.add(connected)
+        at_once = None if _WRITES_LINES_AT_ONCE or endpoint.scheme == "tls" else connected.sendmsg
         try:
             _, connection = await asyncio.get_running_loop().create_connection(
-                _StreamConnection, sock=connected
+                functools.partial(_StreamConnection, at_once), sock=connected
             )
         except BaseException:
             connected.close()
@@ -229,9 +236,15 @@ class _StreamConnection(asyncio.Protocol):
     """One connection: asyncio's callbacks made into ours.
 
     Until somebody is named to deliver to, what comes is kept for `receive`.
+
+    Args:
+        send_at_once: The socket's `sendmsg`, where asyncio would need a system call for each part:
+            after each of them this thread may have to wait for the interpreter, and while another
+            thread logs as fast as it can, that is until a chunk is full.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, send_at_once: Callable[[Parts], int] | None) -> None:
+        self._send_at_once = send_at_once
         self._events: ConnectionEvents | None = None
         self._transport: asyncio.Transport | None = None
         self._early = bytearray()
@@ -283,17 +296,29 @@ class _StreamConnection(asyncio.Protocol):
         if self._ended is not None:
             loop.call_soon(self._deliver_end, self._ended)
 
-    def send(self, parts: Sequence[bytes | bytearray | memoryview]) -> None:
+    def send(self, parts: Parts) -> None:
         """Write the parts; large ones are handed to the kernel without being copied first."""
         if self._transport is None or self._transport.is_closing():
             return  # the end is on its way: what was sent now is sent again later
         if sum(map(len, parts)) <= _SMALL_BYTES:
             self._transport.write(b"".join(parts))
-        elif _WRITES_LINES_AT_ONCE:
+        elif self._send_at_once is None:
             self._transport.writelines(parts)
         else:
-            for part in parts:
-                self._transport.write(part)
+            self._send_and_keep_rest(self._transport, self._send_at_once, parts)
+
+    def _send_and_keep_rest(
+        self, transport: asyncio.Transport, send_at_once: Callable[[Parts], int], parts: Parts
+    ) -> None:
+        """Hand the parts to the kernel, and to asyncio what it does not take."""
+        taken = 0
+        if not transport.get_write_buffer_size():
+            with contextlib.suppress(OSError):  # there is no room, or asyncio will meet it too
+                taken = send_at_once(parts[:_PARTS_AT_ONCE_MAX])
+        for part in parts:
+            if taken < len(part):
+                transport.write(memoryview(part)[taken:])
+            taken = max(0, taken - len(part))
 
     def abort(self) -> None:
         """End the connection at once and say nothing more of it."""
