@@ -29,9 +29,8 @@ from logship.closing import Closing, drive, empty_report
 from logship.drain import DrainPlan
 from logship.errors import BufferFull, ClientClosed
 from logship.forkmark import fork_mark
-from logship.intake import Record
+from logship.intake import Record, TextEmitter
 from logship.lastresort import LastResort
-from logship.protocol.entries import TextPacker
 from logship.settings import Settings
 from logship.threads import OwnThread
 
@@ -139,15 +138,27 @@ class BackgroundClient:
             self._begin_anew()
         return self._client.emit(record, tag, time_ns=time_ns)
 
-    def text_packer(self, text_key: str, name_keys: tuple[str, str]) -> TextPacker | None:
-        """Return what packs records for `emit_entry`; see `Client.text_packer`."""
-        return self._client.text_packer(text_key, name_keys)
+    def text_emitter(
+        self, text_key: str, name_keys: tuple[str, str], tag: str | None = None
+    ) -> TextEmitter | None:
+        """Return what emits records of a text and two names; see `Client.text_emitter`."""
+        client = self._client
+        write = client.text_writer(text_key, name_keys, tag)
+        if write is None:
+            return None
 
-    def emit_entry(self, body: bytes, tag: str | None = None) -> bool:
-        """Put a packed record into the buffer; see `Client.emit_entry`."""
-        if not self._here[0]:
-            self._begin_anew()
-        return self._client.emit_entry(body, tag)
+        def emit_text(text: str, names: tuple[str, str], time_ns: int) -> bool | None:
+            nonlocal client, write
+            if not self._here[0]:
+                self._begin_anew()
+            if client is not self._client:
+                client = self._client
+                write = client.text_writer(text_key, name_keys, tag)
+            # As a `Client` does it, and here too: a call more would be felt.
+            body = write and write(text, names, time_ns)
+            return None if body is None else not body or client.emit_body(body, tag)
+
+        return emit_text
 
     def send(
         self,
@@ -175,11 +186,15 @@ class BackgroundClient:
         client = self._client
         intake = client.intake
         # As `Client.emit` does it, and here too: a call more would be felt.
+        body = None
         if time_ns is None:
-            if tag is None and intake.put_at_once(record):
-                return
+            if tag is None:
+                body = intake.put_at_once(record)
+                if body is not None and not body:
+                    return
             time_ns = _now_ns()
-        body = intake.pack(record, time_ns)
+        if body is None:
+            body = intake.pack(record, time_ns)
         tag = intake.tag if tag is None else intake.route(tag)
         outcome = intake.put(tag, body)
         if outcome is _TOO_LARGE:

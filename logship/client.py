@@ -38,18 +38,18 @@ from logship.drain import SPILL_SECONDS_PER_BYTE, DrainPlan, Progress
 from logship.ecs import AwaitedTag, default_tag, task_reader
 from logship.emf import emf_line
 from logship.errors import BufferFull, ClientClosed, ConnectError, ProtocolError, SettingsError
-from logship.intake import Intake, Record, Step, body_bytes_max
+from logship.intake import Intake, Record, Step, TextEmitter, body_bytes_max
 from logship.lastresort import LastResort, Spill, SpillCost, spilled_lines
 from logship.lateimports import late
 from logship.metering import process
 from logship.metering.meter import Meter
 from logship.protocol.compression import compressor
-from logship.protocol.entries import TextPacker
 from logship.protocol.frames import AckReader, AnswerError, frame_parts
 from logship.settings import Endpoint, Settings, program_name
 from logship.transport import Connection, SocketTransport, Transport, is_loopback, tls_context
 
 if TYPE_CHECKING:
+    from logship.buffer.direct import TextWriter
     from logship.buffer.leftovers import Leftovers
     from logship.buffer.spool import SpoolStorage
 
@@ -254,11 +254,15 @@ class Client:
         """
         try:
             intake = self.intake
+            body = None
             if time_ns is None:
-                if tag is None and intake.put_at_once(record):
-                    return True
+                if tag is None:
+                    body = intake.put_at_once(record)
+                    if body is not None and not body:
+                        return True
                 time_ns = _now_ns()
-            body = intake.pack(record, time_ns)
+            if body is None:
+                body = intake.pack(record, time_ns)
             tag = intake.tag if tag is None else intake.route(tag)
             outcome = intake.put(tag, body)
             if outcome is _TOO_LARGE:
@@ -269,16 +273,32 @@ class Client:
             self._warn_of_a_bug("emit", error)
             return False
 
-    def text_packer(self, text_key: str, name_keys: tuple[str, str]) -> TextPacker | None:
-        """Return what packs records of a text and two names for `emit_entry`.
+    def text_emitter(
+        self, text_key: str, name_keys: tuple[str, str], tag: str | None = None
+    ) -> TextEmitter | None:
+        """Return what does as `emit` does with `{text_key: text, **zip(name_keys, names)}`.
 
         None where this client must see each record: to redact it, to rename its fields, or to do
         nothing with it.
         """
-        return None if self._disabled else self.intake.text_packer(text_key, name_keys)
+        write = self.text_writer(text_key, name_keys, tag)
+        if write is None:
+            return None
 
-    def emit_entry(self, body: bytes, tag: str | None = None) -> bool:
-        """Put a record into the buffer that such a packer packed, as `emit` does with others."""
+        def emit_text(text: str, names: tuple[str, str], time_ns: int) -> bool | None:
+            body = write(text, names, time_ns)
+            return None if body is None else not body or self.emit_body(body, tag)
+
+        return emit_text
+
+    def text_writer(
+        self, text_key: str, name_keys: tuple[str, str], tag: str | None
+    ) -> TextWriter | None:
+        """Return what puts such records into the buffer, or packs them for `emit_body`."""
+        return None if self._disabled else self.intake.text_writer(text_key, name_keys, tag)
+
+    def emit_body(self, body: bytes, tag: str | None = None) -> bool:
+        """Put a record whose entry's beginning is packed into the buffer, as `emit` does."""
         try:
             intake = self.intake
             tag = intake.tag if tag is None else intake.route(tag)
@@ -301,7 +321,7 @@ class Client:
         """
         if not self.settings.disabled:
             intake = self.intake
-            if tag is None and time_ns is None and intake.put_at_once(record):
+            if tag is None and time_ns is None and intake.put_at_once(record) == b"":
                 return
             await self.send_packed(intake.route(tag), intake.packed(record, time_ns))
 

@@ -14,8 +14,8 @@ import time
 from typing import Any, Protocol
 
 from logship.buffer.overflow import may_wait_here
+from logship.intake import TextEmitter
 from logship.lastresort import LastResort
-from logship.protocol.entries import TextPacker
 from logship.protocol.jsonlines import json_line
 from logship.protocol.readable import plain_value
 from logship.tracing import SPANS_MODULE, add_span
@@ -46,11 +46,10 @@ class RecordSink(Protocol):
     ) -> bool:
         """Take a record; tell whether it is in the buffer."""
 
-    def text_packer(self, text_key: str, name_keys: tuple[str, str]) -> TextPacker | None:
-        """Return what packs records of a text and two names, or None to be given mappings."""
-
-    def emit_entry(self, body: bytes, tag: str | None = None) -> bool:
-        """Take a record that it packed; tell whether it is in the buffer."""
+    def text_emitter(
+        self, text_key: str, name_keys: tuple[str, str], tag: str | None = None
+    ) -> TextEmitter | None:
+        """Return what takes records of a text and two names, or None to be given mappings."""
 
     @property
     def intake_closed(self) -> bool:
@@ -89,7 +88,7 @@ class Handler(logging.Handler):
         self.client = client
         self._message_key = message_key
         self._tag = tag
-        self._pack_text = client.text_packer(message_key, ("level", "logger"))
+        self._emit_text = client.text_emitter(message_key, ("level", "logger"), tag)
 
     def handle(self, record: logging.LogRecord) -> bool:
         """Filter and emit the record, without the handler's lock; see `logging.Handler.handle`."""
@@ -105,7 +104,7 @@ class Handler(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         """Ship the record; an error in the application's own formatting goes to `handleError`."""
         if (
-            self._pack_text is not None
+            self._emit_text is not None
             and self.formatter is None
             and not (record.exc_info or record.exc_text or record.stack_info)
             and record.threadName == "MainThread"
@@ -119,11 +118,11 @@ class Handler(logging.Handler):
                 if record.args or type(text) is not str or type(record) is not _Record:
                     text = record.getMessage()
                 time_ns = int(record.created * 1_000_000) * 1000
-                body = self._pack_text(text, (record.levelname, record.name), time_ns)
+                is_in = self._emit_text(text, (record.levelname, record.name), time_ns)
             except Exception:  # noqa: BLE001 - whatever it is, the longer way tells it
-                body = None
-            if body is not None:
-                if not self.client.emit_entry(body, self._tag) and self.client.intake_closed:
+                is_in = None
+            if is_in is not None:
+                if not is_in and self.client.intake_closed:
                     self._fall_back(self._fields(record), time_ns)
                 return
         self._emit_fields(record)

@@ -13,13 +13,17 @@ from itertools import islice
 from typing import Any, NamedTuple
 
 from logship.buffer.buffer import Buffer, Outcome
-from logship.buffer.direct import direct_writer
+from logship.buffer.direct import TextWriter, direct_writer, text_writer
 from logship.errors import ClientClosed
 from logship.protocol.bodies import Bodies, pack_records
-from logship.protocol.entries import TextPacker, pack_truncated, record_packer, text_packer
+from logship.protocol.entries import pack_truncated, record_packer
 from logship.settings import RECORD_BYTES_MAX, Settings
 
 Record = Mapping[Any, Any]
+
+TextEmitter = Callable[[str, tuple[str, str], int], bool | None]
+"""Emits a record of a text, two names, and a time in nanoseconds since 1970. It tells whether that
+is in the buffer; or it returns None, and nothing has happened: then a mapping is to be emitted."""
 
 BLOCK_RECORDS_MAX = 200
 """So many records are packed before the first of them is offered: enough to share out what is done
@@ -61,8 +65,8 @@ class Intake:
         tag: The route of records that name none.
 
     Attributes:
-        put_at_once: Puts a record of now that is as most are into the buffer, under `tag`; where
-            it returns False, nothing has happened (see `direct_writer`).
+        put_at_once: Puts a record of now that is as most are into the buffer, under `tag`; returns
+            what is left to be done: nothing, to offer a body, or all (see `direct_writer`).
         pack: Makes the beginning of an entry of record and time.
         put: `Buffer.offer`; nothing for a client that is disabled.
         tag: As given.
@@ -73,6 +77,7 @@ class Intake:
     __slots__ = (
         "_also_reserved",
         "_body_bytes_max",
+        "_buffer",
         "_counters",
         "_extra_fields",
         "_offer_many",
@@ -96,6 +101,7 @@ class Intake:
             self.pack, self.put, self.put_at_once = _pack_nothing, _put_nowhere, _never_at_once
         self.tag = tag
         self._body_bytes_max = body_bytes_max(settings)
+        self._buffer = buffer
         self._offer_many = buffer.offer_many
         self._counters = buffer.counters
         self._redact = settings.redact
@@ -189,8 +195,10 @@ class Intake:
             record, time_ns, self._body_bytes_max, self._extra_fields, self._also_reserved
         )
 
-    def text_packer(self, text_key: str, name_keys: tuple[str, str]) -> TextPacker | None:
-        """Return what packs records of a text and two names.
+    def text_writer(
+        self, text_key: str, name_keys: tuple[str, str], tag: str | None
+    ) -> TextWriter | None:
+        """Return what puts records of a text and two names into the buffer, if it can.
 
         None where each record must be seen: to redact it, or to rename its fields.
         """
@@ -198,16 +206,22 @@ class Intake:
         reserved = self._also_reserved | {key for key in keys if key.startswith("logship_")}
         if self._redact is not None or keys & reserved or len(keys) < 3:
             return None
-        return text_packer(text_key, name_keys, self._extra_fields, self._body_bytes_max)
+        return text_writer(
+            self._buffer,
+            self.route(tag),
+            text_key,
+            name_keys,
+            extra_fields=self._extra_fields,
+            bytes_max=self._body_bytes_max,
+        )
 
 
 def _pack_nothing(*_: Any) -> bytes:
     return b""
 
 
-def _never_at_once(record: Any) -> bool:
+def _never_at_once(record: Any) -> None:
     del record
-    return False
 
 
 def _put_nowhere(tag: str, body: bytes) -> Outcome:

@@ -55,6 +55,7 @@ from logship.buffer.stream import (
     ROLLOVER_NUMBER,
     Gap,
     Stream,
+    lane_suffix_sizes,
     merge_gaps,
     renamed_gaps,
     suffix_bytes,
@@ -281,6 +282,7 @@ class Buffer:
         "bytes_max",
         "chunks_opened",
         "counters",
+        "lane_suffix_sizes",
         "linger_seconds",
         "wake",
     )
@@ -311,6 +313,7 @@ class Buffer:
         self._default_tag = awaited_tag or DEFAULT_ROUTE
         self._is_provisional = self._awaits_tag = awaited_tag is not None
         self._suffix_bytes = suffix_bytes(stamp_key)
+        self.lane_suffix_sizes = lane_suffix_sizes(stamp_key)
         self._storage = storage or MemoryStorage(random_bytes, chunk_bytes_max)
         self._monotonic = monotonic
         self._time_ns = time_ns
@@ -968,7 +971,8 @@ class Buffer:
             # hold more than it may, or that an entry could be too large.
             numbers_left = ROLLOVER_NUMBER - chunk.stream.next_number
             left = min(numbers_left, share, self._body_bytes_max)
-            chunk.lane_bytes_max = min(chunk.capacity, self._chunk_bytes_max - 1, chunk.size + left)
+            size_max = min(chunk.capacity, self._chunk_bytes_max - 1, chunk.size + left)
+            chunk.lane_bytes_max = chunk.reserve(size_max, chunk.stream.last_chunk_bytes)
             chunk.lane_size = chunk.size
             chunk.lane_number, chunk.lane_suffix, chunk.lane_digits = chunk.stream.thousand()
         return lanes
@@ -1109,7 +1113,9 @@ class Buffer:
 
     def _seal(self, chunk: Chunk) -> None:
         """Move an open chunk to the sealed ones."""
+        chunk.sealed()
         # The commit; what comes last is a call, after which a signal may raise.
+        chunk.stream.last_chunk_bytes = chunk.size
         del self._open[chunk.stream]
         chunk.stream.chunk = None
         if not chunk.entries:  # left over by a repair

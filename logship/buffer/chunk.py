@@ -28,6 +28,10 @@ SPARE_BLOCKS_MAX = 8
 make their pages anew costs a quarter of what a record costs."""
 
 
+_ROOM_BYTES_MIN = 4096
+"""Where an open chunk has less room than that left, it is given more."""
+
+
 class Memory(Protocol):
     """A piece of memory that entries are put into."""
 
@@ -178,6 +182,19 @@ class Chunk:
         """The committed entries, packed, one behind the other."""
         raise NotImplementedError
 
+    def reserve(self, size_max: int, size_likely: int) -> int:
+        """Have memory for entries to come; return up to which size there is now.
+
+        Args:
+            size_max: More is not wanted.
+            size_likely: The chunk may well become so large.
+        """
+        del size_likely
+        return size_max
+
+    def sealed(self) -> None:
+        """Keep no more memory than the entries take: there will be no more of them."""
+
     def append(self, body: bytes, suffix: bytes) -> None:
         """Append an entry that does not count until `size` and `entries` are advanced."""
         raise NotImplementedError
@@ -214,8 +231,9 @@ class MemoryChunk(Chunk):
     """A chunk in the process's memory.
 
     Attributes:
-        mapping: The packed entries, also those that are not committed yet: a bytearray, which
-            grows when something is put behind its end, or a block as large as the chunk may get.
+        mapping: The packed entries, also those that are not committed yet, and room for more: a
+            bytearray, which grows when something is put behind its end, or a block as large as the
+            chunk may get.
     """
 
     __slots__ = ("mapping",)
@@ -233,6 +251,21 @@ class MemoryChunk(Chunk):
         if isinstance(mapping, bytearray) and len(mapping) == self.size:
             return mapping
         return memoryview(mapping)[: self.size]
+
+    def reserve(self, size_max: int, size_likely: int) -> int:
+        """Have memory for entries to come; return up to which size there is now."""
+        memory = self.mapping
+        if isinstance(memory, bytearray) and len(memory) - self.size < _ROOM_BYTES_MIN:
+            wanted = max(size_likely, 2 * self.size, self.size + _ROOM_BYTES_MIN)
+            # Where there is none, or somebody looks at what there is: then the longer way.
+            with contextlib.suppress(MemoryError, BufferError):
+                memory.extend(bytes(max(0, min(wanted, size_max) - len(memory))))
+        return min(size_max, len(memory))
+
+    def sealed(self) -> None:
+        """Keep no more memory than the entries take: there will be no more of them."""
+        if isinstance(self.mapping, bytearray) and len(self.mapping) > self.size:
+            self.mapping = self.mapping[: self.size]
 
     def append(self, body: bytes, suffix: bytes) -> None:
         """Append an entry that does not count until `size` and `entries` are advanced."""

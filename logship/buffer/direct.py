@@ -1,13 +1,14 @@
-"""The straight way of most records: from a mapping into the open chunk, in one function.
+"""The straight way of most records: into the open chunk, in one function.
 
 What is done here `record_packer` and `Buffer.offer` do, and they say why. It is written out once
 more for the records that nearly all are: mappings of plain values under names that were seen
-before, logged now, for a lane that is open. Without a call and two copies in between they cost a
-seventh less; and of those that differ from the ones before in one text or two, only these are
-packed (see `Repeats`), for another quarter or eighth. Whatever else comes is left untouched, for
-those two.
+before, logged now, and what `logging` makes of a text without extras; for a lane that is open. What
+it saves are the calls in between, and the entry itself: its parts are put together where it belongs
+(see `protocol.layouts`). Of records that differ from the ones before in one text or two, only these
+are packed (see `Repeats`). Whatever else comes is left to the two others.
 
-See `docs/decisions/026-the-direct-way.md` and `027-what-repeats-is-packed-once.md`.
+See `docs/decisions/026-the-direct-way.md`, `027-what-repeats-is-packed-once.md` and
+`029-put-together-in-place.md`.
 """
 
 from __future__ import annotations
@@ -18,34 +19,49 @@ from typing import Any
 
 import msgpack
 
-from logship.buffer.buffer import ALLOCATIONS_COLLECT, NO_LANES, Buffer
+from logship.buffer.buffer import NO_LANES, Buffer
 from logship.buffer.chunk import ONE_ENTRY
 from logship.protocol.entries import (
     FIRST_SECOND,
+    KEPT_BYTES_MAX,
     SECOND_NS,
     SMALL_MAP_HEADER_MAX,
-    pack_rest_of_small_head,
     second_of,
 )
+from logship.protocol.layouts import Around, Layouts, MakeLayout, layout_of
 from logship.protocol.plain import FLAT_TYPES, NAMES, copy_nested
-from logship.protocol.repeats import LEARN_FROM, TEXT_HEADERS, Repeats, text_header
+from logship.protocol.repeats import LEARN_FROM, Repeats
 
 _NONE: frozenset[str] = frozenset()
 
+DirectWriter = Callable[[Any], bytes | None]
+"""What `direct_writer` returns."""
 
-def direct_writer(  # noqa: PLR0915 - as below
+TextWriter = Callable[[str, tuple[str, str], int], bytes | None]
+"""What `text_writer` returns."""
+
+_HEADS_BYTES_MAX = 16
+"""An entry's time and the header of a text."""
+
+_NAMES_MAX = 4096
+_NAME_CHARACTERS_MAX = 1024
+
+
+def direct_writer(  # noqa: PLR0915 - two parts that tests replace; and as below
     buffer: Buffer,
     tag: str,
     extra_fields: int = 1,
     also_reserved: frozenset[str] = _NONE,
     time_ns: Callable[[], int] = time.time_ns,
-) -> Callable[[Any], bool]:
+    layout_of: MakeLayout = layout_of,
+) -> DirectWriter:
     """Return what puts a record of this moment into the buffer, if it can do so at once.
 
-    Called with what the application logged, it returns whether that is accepted. If not, nothing
-    has happened, and the record must go the other way. May be called from any thread, and from a
-    signal handler or `__del__` in the middle of itself; never raises an `Exception` for what the
-    record holds.
+    It is called with what the application logged, and returns what is left to be offered: nothing
+    where the record is accepted. Else nothing has happened to the buffer, and that is the beginning
+    of the record's entry; or None, for a record that must be packed the other way. May be called
+    from any thread, and from a signal handler or `__del__` in the middle of itself; never raises an
+    `Exception` for what the record holds.
 
     Args:
         buffer: Where to.
@@ -53,30 +69,30 @@ def direct_writer(  # noqa: PLR0915 - as below
         extra_fields: How many fields a map's header counts beyond the record's own.
         also_reserved: Names besides `logship_*` that the stamp takes.
         time_ns: Nanoseconds since 1970.
+        layout_of: Makes what writes entries of some sizes.
     """
     idle: Callable[[Any], bytes] | None = None
     second = FIRST_SECOND
     are_known, are_free = NAMES.issuperset, also_reserved.isdisjoint
     # By the header of the record's own map; others are not small.
-    headers = bytes(range(extra_fields, SMALL_MAP_HEADER_MAX + 1))
-    counters, join = buffer.counters, b"".join
-    repeats, known_sizes = Repeats(extra_fields), len(TEXT_HEADERS)
+    headers = [
+        bytes([header + extra_fields]) for header in range(SMALL_MAP_HEADER_MAX + 1 - extra_fields)
+    ]
+    counters = buffer.counters
+    layouts = Layouts(buffer.lane_suffix_sizes, layout_of)
+    repeats, of_packed = Repeats(extra_fields, layouts), layouts.of_packed
     # So many records that fit no pattern, and one is looked at; less than none if those that come
     # do not go this way to its end. And whether any fitted since the last look.
     look_in, any_fitted = 1, False
 
-    def write(record: Any) -> bool:  # noqa: PLR0912, PLR0915 - all of the way, on purpose
+    def write(record: Any) -> bytes | None:  # noqa: PLR0911, PLR0912, PLR0915 - all of the way
         nonlocal idle, second, look_in, any_fitted
-        lanes = buffer._lanes
-        around = pack = None
+        around = more = None
+        middle = b""
         try:
-            chunk = lanes[tag]
-            stream = chunk.stream
-            number = stream.next_number
-            digits = chunk.lane_digits[number - chunk.lane_number]
             now_ns = time_ns()
             if type(record) is not dict:
-                return False
+                return None
             pattern = repeats.pattern
             if pattern is not None:
                 text_name, also_name, others, around, known = pattern
@@ -102,42 +118,13 @@ def direct_writer(  # noqa: PLR0915 - as below
             if not 0 <= nanoseconds < SECOND_NS:
                 second = began_ns, beginning = second_of(now_ns)
                 nanoseconds = now_ns - began_ns
-            suffix = chunk.lane_suffix
-            if around is not None:
-                any_fitted = True
-                before, between, behind = around
-                data = text.encode()
-                size = len(data)
-                header = TEXT_HEADERS[size] if size < known_sizes else text_header(size)
-                head = nanoseconds.to_bytes(4, "big")
-                if also_name is None:
-                    entry = join((beginning, head, before, header, data, behind, suffix, digits))
-                else:
-                    more = also.encode()
-                    size = len(more)
-                    also_header = TEXT_HEADERS[size] if size < known_sizes else text_header(size)
-                    entry = join(
-                        (
-                            beginning,
-                            head,
-                            before,
-                            header,
-                            data,
-                            between,
-                            also_header,
-                            more,
-                            behind,
-                            suffix,
-                            digits,
-                        )
-                    )
-            else:
+            if around is None:
                 look_in -= 1
                 if look_in < -LEARN_FROM:
                     look_in = repeats.give_up()
                 fields = record.copy()
                 if not are_known(fields) or (also_reserved and not are_free(fields)):
-                    return False
+                    return None
                 for value in fields.values():
                     if type(value) is not str and type(value) not in FLAT_TYPES:
                         copy_nested(fields)
@@ -146,43 +133,198 @@ def direct_writer(  # noqa: PLR0915 - as below
                 if pack is None:
                     pack = msgpack.Packer().pack
                 packed = pack(fields)
-                head = pack_rest_of_small_head(beginning, nanoseconds, headers[packed[0]])
-                entry = join((head, packed[1:], suffix, digits))
-                if look_in <= 0:
-                    look_in = repeats.look_at(fields, number, any_fitted)
+                size = len(packed)
+                if size < KEPT_BYTES_MAX:
+                    idle = pack  # one that a large record made grow is not kept
+                lead, data, behind = headers[packed[0]], packed[1:], b""
+                try:
+                    put, entry_bytes = of_packed[size]
+                except KeyError:
+                    put, entry_bytes = layouts.keep_of_packed(size)
+                if look_in <= 0 and tag in buffer._lanes:
+                    next_number = buffer._lanes[tag].stream.next_number
+                    look_in = repeats.look_at(fields, next_number, any_fitted)
                     any_fitted = False
-        except Exception:  # noqa: BLE001 - no lane, no digits, or a record that is not as most are
-            return False
-        begin = chunk.size
-        size = end = begin + len(entry)
-        if size > chunk.lane_bytes_max:
-            return False  # and a packer that it made grow is not kept
-        if pack is not None:
-            idle = pack
-        words = chunk.words
-        if words is not None:
-            word = (chunk.entries + number - chunk.last) * ONE_ENTRY + size
-            begin += chunk.payload_at
-            end += chunk.payload_at
-        place = slice(begin, end) if ALLOCATIONS_COLLECT else None
-        try:
-            # As in `Buffer.offer`: nobody comes in between from here to the return.
-            if buffer._lanes is lanes and stream.next_number == number and not buffer._deferred:
-                if place is None:
-                    chunk.mapping[begin:end] = entry
+            else:
+                any_fitted = True
+                _, _, behind, of_one, of_two = around
+                data = text.encode()
+                if also_name is None:
+                    try:
+                        lead, put, entry_bytes = of_one[len(data)]
+                    except KeyError:
+                        lead, put, entry_bytes = layouts.keep_of_one_text(around, len(data))
                 else:
-                    chunk.mapping[place] = entry
+                    more = also.encode()
+                    try:
+                        lead, middle, put, entry_bytes = of_two[len(data)][len(more)]
+                    except KeyError:
+                        lead, middle, put, entry_bytes = layouts.keep_of_two_texts(
+                            around, len(data), len(more)
+                        )
+        except Exception:  # noqa: BLE001 - a record that is not as most are
+            return None
+        if put is None:
+            return _body(beginning, nanoseconds, lead, data, middle, more or b"", behind)
+        try:
+            # Nobody comes in between from here to the return of `put`, nor from the last look to
+            # ours, as `Buffer.offer` says it; but between the two somebody may.
+            lanes = buffer._lanes
+            chunk = lanes[tag]
+            stream = chunk.stream
+            number = stream.next_number
+            digits = chunk.lane_digits[number - chunk.lane_number]
+        except LookupError:  # there is no lane, or it has no digits
+            return _body(beginning, nanoseconds, lead, data, middle, more or b"", behind)
+        begin = chunk.size
+        size = begin + entry_bytes
+        if size > chunk.lane_bytes_max:
+            return _body(beginning, nanoseconds, lead, data, middle, more or b"", behind)
+        begin += chunk.payload_at
+        memory, suffix = chunk.mapping, chunk.lane_suffix
+        try:
+            if more is None:
+                put(memory, begin, beginning, nanoseconds, lead, data, behind, suffix, digits)
+            else:
+                put(
+                    memory,
+                    begin,
+                    beginning,
+                    nanoseconds,
+                    lead,
+                    data,
+                    middle,
+                    more,
+                    behind,
+                    suffix,
+                    digits,
+                )
+            words = chunk.words
+            if words is not None:
+                word = (chunk.entries + number - chunk.last) * ONE_ENTRY + size
+            if buffer._lanes is lanes and stream.next_number == number and not buffer._deferred:
                 if words is not None:
                     words[chunk.commit_index] = word
                 chunk.size = size
                 stream.next_number = number + 1
                 counters.accepted += 1
-                return True
-        except BaseException:  # no memory, or the mapping is closed
+                return b""
+        except BaseException:  # the mapping is closed, or a signal handler raised
             buffer._torn = True
             buffer._left_lanes, buffer._lanes = lanes, NO_LANES
             buffer._wake_to_be_sure()
             raise
-        return False
+        return _body(beginning, nanoseconds, lead, data, middle, more or b"", behind)
 
     return write
+
+
+def text_writer(  # noqa: PLR0915 - as above
+    buffer: Buffer,
+    tag: str,
+    text_key: str,
+    name_keys: tuple[str, str],
+    *,
+    extra_fields: int,
+    bytes_max: int,
+    layout_of: MakeLayout = layout_of,
+) -> TextWriter:
+    """Return what puts records of a text and two names, as `logging` makes most of them, there.
+
+    It is called with the text, the names, and the time in nanoseconds since 1970, and does with the
+    record `{text_key: text, **zip(name_keys, names)}` as `direct_writer` does with a mapping. None
+    where the text is long, or one of the three is anything else than a plain string that UTF-8 can
+    hold. The names are packed once: a program has few loggers and fewer levels.
+
+    Args:
+        buffer: Where to.
+        tag: The route, as `Buffer.offer` takes it.
+        text_key: The field of the text.
+        name_keys: The fields of the names.
+        extra_fields: How many fields a map's header counts beyond these three.
+        bytes_max: Longer bodies must be cut, and are not for here.
+        layout_of: Makes what writes entries of some sizes.
+    """
+    counters = buffer.counters
+    layouts = Layouts(buffer.lane_suffix_sizes, layout_of)
+    before = bytes([0x80 | 3 + extra_fields]) + msgpack.packb(text_key)
+    known: dict[tuple[str, str], Around] = {}
+    second = FIRST_SECOND
+
+    def learn(names: tuple[str, str]) -> Around | None:
+        if any(type(name) is not str or len(name) > _NAME_CHARACTERS_MAX for name in names):
+            return None
+        fields = zip(name_keys, names, strict=True)
+        behind = b"".join(msgpack.packb(each) for field in fields for each in field)
+        if len(known) >= _NAMES_MAX:
+            known.clear()
+            layouts.forget()
+        around = known[names] = Around(before, b"", behind, {}, {})
+        return around
+
+    def write(  # noqa: PLR0911 - as above
+        text: str, names: tuple[str, str], time_ns: int
+    ) -> bytes | None:
+        nonlocal second
+        try:
+            around = known.get(names) or learn(names)
+            if type(text) is not str or around is None:
+                return None
+            began_ns, beginning = second
+            nanoseconds = time_ns - began_ns
+            if not 0 <= nanoseconds < SECOND_NS:
+                second = began_ns, beginning = second_of(time_ns)
+                nanoseconds = time_ns - began_ns
+            _, _, behind, of_one_text, _ = around
+            data = text.encode()
+            try:
+                lead, put, entry_bytes = of_one_text[len(data)]
+            except KeyError:
+                if len(data) > bytes_max - len(before) - len(behind) - _HEADS_BYTES_MAX:
+                    return None
+                lead, put, entry_bytes = layouts.keep_of_one_text(around, len(data))
+        except Exception:  # noqa: BLE001 - a record that is not as most are
+            return None
+        if put is None:
+            return _body(beginning, nanoseconds, lead, data, behind)
+        try:
+            # Nobody comes in between from here to the return of `put`, nor from the last look to
+            # ours, as `Buffer.offer` says it; but between the two somebody may.
+            lanes = buffer._lanes
+            chunk = lanes[tag]
+            stream = chunk.stream
+            number = stream.next_number
+            digits = chunk.lane_digits[number - chunk.lane_number]
+        except LookupError:  # there is no lane, or it has no digits
+            return _body(beginning, nanoseconds, lead, data, behind)
+        begin = chunk.size
+        size = begin + entry_bytes
+        if size > chunk.lane_bytes_max:
+            return _body(beginning, nanoseconds, lead, data, behind)
+        begin += chunk.payload_at
+        memory, suffix = chunk.mapping, chunk.lane_suffix
+        try:
+            put(memory, begin, beginning, nanoseconds, lead, data, behind, suffix, digits)
+            words = chunk.words
+            if words is not None:
+                word = (chunk.entries + number - chunk.last) * ONE_ENTRY + size
+            if buffer._lanes is lanes and stream.next_number == number and not buffer._deferred:
+                if words is not None:
+                    words[chunk.commit_index] = word
+                chunk.size = size
+                stream.next_number = number + 1
+                counters.accepted += 1
+                return b""
+        except BaseException:  # the mapping is closed, or a signal handler raised
+            buffer._torn = True
+            buffer._left_lanes, buffer._lanes = lanes, NO_LANES
+            buffer._wake_to_be_sure()
+            raise
+        return _body(beginning, nanoseconds, lead, data, behind)
+
+    return write
+
+
+def _body(beginning: bytes, nanoseconds: int, *parts: bytes) -> bytes:
+    """Return the beginning of an entry."""
+    return b"".join((beginning, nanoseconds.to_bytes(4, "big"), *parts))

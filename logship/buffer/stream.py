@@ -56,6 +56,7 @@ class Stream:
         end: The number of the end record, once it is written.
         unsettled: Chunks that are neither acked nor dropped.
         fills_chunks: Whether its last chunk was sealed because it was full.
+        last_chunk_bytes: How large that was.
     """
 
     __slots__ = (
@@ -66,6 +67,7 @@ class Stream:
         "id",
         "is_provisional",
         "key",
+        "last_chunk_bytes",
         "lost",
         "next_number",
         "refused",
@@ -98,6 +100,7 @@ class Stream:
         self.end: int | None = None
         self.unsettled = 0
         self.fills_chunks = False
+        self.last_chunk_bytes = 0
 
     def suffix_of(self, number: int) -> bytes:
         """Return the end of an entry with this number: its stamp, or nothing without stamps."""
@@ -124,6 +127,12 @@ class Stream:
 def suffix_bytes(stamp_key: str | None) -> int:
     """Return how many bytes the stamp adds to an entry."""
     return len(_suffix_template(stamp_key, "") % 1) + 12 if stamp_key is not None else 0
+
+
+def lane_suffix_sizes(stamp_key: str | None) -> tuple[int, int]:
+    """Return how many bytes the two parts of an entry's end have that `Stream.thousand` returns."""
+    whole = suffix_bytes(stamp_key)
+    return (whole - 3, 3) if whole else (0, 0)
 
 
 def _suffix_template(stamp_key: str | None, stream_id: str) -> bytes:

@@ -22,7 +22,7 @@ import msgpack
 from logship.protocol.columns import NEED_ESCAPES, line_head
 from logship.protocol.entries import times_ns
 from logship.protocol.jsonlines import json_text
-from logship.protocol.repeats import text_header
+from logship.protocol.layouts import text_header
 
 ENTRIES_MIN = 32
 """Fewer are not worth what it costs to look at the first two."""

@@ -18,14 +18,13 @@ from typing import Any
 
 import msgpack
 
-from logship.protocol.entries import entry_head, pack_record
+from logship.protocol.entries import KEPT_BYTES_MAX, entry_head, pack_record
 from logship.protocol.plain import FLAT_TYPES, NAMES, NotPlain
 
 RUN_RECORDS_MIN = 16
 """Where fewer records one behind the other have the same names, they are not worth columns."""
 
 _NUMBER_BYTES_MAX = 9
-_KEPT_BYTES_MAX = 1 << 20
 _FLAT_TYPES_AND_FLOAT = FLAT_TYPES | {float}
 _NONE: frozenset[str] = frozenset()
 
@@ -178,7 +177,7 @@ def _pack_columns(
             packed.append([*map(pack, column.values[:count])])
             before = b""
     bodies = Bodies([*constants, before], packed, count)
-    if bodies.size < _KEPT_BYTES_MAX:
+    if bodies.size < KEPT_BYTES_MAX:
         _idle = pack
     return bodies
 

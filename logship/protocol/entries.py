@@ -58,13 +58,10 @@ FIRST_SECOND: tuple[int, bytes] = 0, _pack_second(_ARRAY_AND_EVENT_TIME, 0)
 the last entry: to divide a time anew for each record costs as much as to pack its text."""
 
 _NO_ROOM_FIELDS = {"message": "<record unreadable: no stack or memory left to read it>"}
-_KEPT_BYTES_MAX = 1 << 20
-_NONE: frozenset[str] = frozenset()
-_NAMES_MAX = 4096
-_NAME_CHARACTERS_MAX = 1024
+KEPT_BYTES_MAX = 1 << 20
+"""A packer that a larger record made grow is not kept."""
 
-TextPacker = Callable[[str, tuple[str, str], int], bytes | None]
-"""What `text_packer` returns."""
+_NONE: frozenset[str] = frozenset()
 
 
 def record_packer(
@@ -93,7 +90,7 @@ def record_packer(
                     if pack_value is None:
                         pack_value = msgpack.Packer().pack
                     packed: bytes = pack_value(fields)
-                    if len(packed) < _KEPT_BYTES_MAX:
+                    if len(packed) < KEPT_BYTES_MAX:
                         idle = pack_value
                     header = packed[0] + extra_fields
                     if header <= SMALL_MAP_HEADER_MAX:
@@ -133,74 +130,6 @@ def pack_record(
         also_reserved: names besides `logship_*` that the caller will append.
     """
     return _shared_packer(extra_fields, also_reserved)(record, time_ns)
-
-
-def text_packer(
-    text_key: str, name_keys: tuple[str, str], extra_fields: int, bytes_max: int
-) -> TextPacker:
-    """Return what packs records of a text and two names, as `logging` makes most of them.
-
-    It is called with the text, the names and the time in nanoseconds since 1970, and returns what
-    `pack_record` returns for `{text_key: text, **zip(name_keys, names)}`, without a mapping; or
-    None where `pack_record` must see the record: where the text is long, or one of the three is
-    anything else than a plain string that UTF-8 can hold. The names are packed once: a program has
-    few loggers and fewer levels.
-
-    Args:
-        text_key: the field of the text.
-        name_keys: the fields of the names.
-        extra_fields: how many fields the map's header counts beyond these three.
-        bytes_max: longer ones must be cut, and are not for here.
-    """
-    before = bytes([0x80 | 3 + extra_fields]) + msgpack.packb(text_key)
-    heads = [struct.Struct(f">7sI{len(before)}s{ending}").pack for ending in ("B", "BB", "BH")]
-    pack_head_of_32, pack_head_of_256, pack_head_of_64k = heads
-    known: dict[tuple[str, str], bytes] = {}
-    second = FIRST_SECOND
-
-    def pack(text: str, names: tuple[str, str], time_ns: int) -> bytes | None:
-        nonlocal second
-        behind = known.get(names) or _learn(known, name_keys, names)
-        if type(text) is not str or behind is None:
-            return None
-        began_ns, beginning = second
-        nanoseconds = time_ns - began_ns
-        try:
-            if not 0 <= nanoseconds < SECOND_NS:
-                second = began_ns, beginning = second_of(time_ns)
-                nanoseconds = time_ns - began_ns
-            # Nearly all that a call does is here, so the text's header is made with the rest.
-            data = text.encode()
-            size = len(data)
-            if size > 0xFF:
-                head = pack_head_of_64k(beginning, nanoseconds, before, 0xDA, size)
-            elif size > 0x1F:
-                head = pack_head_of_256(beginning, nanoseconds, before, 0xD9, size)
-            else:
-                head = pack_head_of_32(beginning, nanoseconds, before, 0xA0 | size)
-        except (UnicodeError, MemoryError, struct.error):
-            return None
-        body = head + data + behind
-        return body if len(body) <= bytes_max else None
-
-    return pack
-
-
-def _learn(
-    known: dict[tuple[str, str], bytes], keys: tuple[str, str], names: tuple[str, str]
-) -> bytes | None:
-    """Pack names for the first time."""
-    if any(type(name) is not str or len(name) > _NAME_CHARACTERS_MAX for name in names):
-        return None
-    try:
-        fields = zip(keys, names, strict=True)
-        behind = b"".join(msgpack.packb(each) for field in fields for each in field)
-    except UnicodeError:
-        return None
-    if len(known) >= _NAMES_MAX:
-        known.clear()
-    known[names] = behind
-    return behind
 
 
 def pack_control(fields: Mapping[str, Any], time_ns: int, extra_fields: int = 1) -> bytes:

@@ -19,15 +19,13 @@ from typing import Any
 
 import msgpack
 
+from logship.protocol.layouts import Around, Layouts
+
 Items = tuple[tuple[str, Any], ...]
 """A record's fields, in their order."""
 
 Texts = tuple[str, str | None]
 """The fields that differ, in their order: one, or two."""
-
-Around = tuple[bytes, bytes, bytes]
-"""What an entry has between its time and the first text's header, between the texts if there are
-two, and between the last and the stamp."""
 
 Known = dict[Items, tuple[dict[str, str], Around]]
 """By the other fields of a record: a mapping of them to compare the next record with, whose names
@@ -66,25 +64,6 @@ _OTHERS_KNOWN_MAX = 256
 _OTHERS_CHARACTERS_MAX = 1024
 
 
-def text_header(size: int) -> bytes:
-    """Return what msgpack writes before a text of `size` bytes.
-
-    Raises:
-        OverflowError: It is longer than msgpack can say.
-    """
-    if size < 0x20:
-        return bytes([0xA0 | size])
-    if size <= 0xFF:
-        return bytes([0xD9, size])
-    if size <= 0xFFFF:
-        return b"\xda" + size.to_bytes(2, "big")
-    return b"\xdb" + size.to_bytes(4, "big")
-
-
-TEXT_HEADERS = tuple(map(text_header, range(512)))
-"""That of most texts, by their size."""
-
-
 class Repeats:
     """Looks at records that fit no pattern, and finds the one that they have, if it is of use.
 
@@ -92,6 +71,7 @@ class Repeats:
 
     Args:
         extra_fields: How many fields a map's header counts beyond the record's own.
+        layouts: Where what is around texts that are forgotten had its layouts.
 
     Attributes:
         pattern: What to ask of each record; None where that would be in vain. Who finds that a
@@ -101,6 +81,7 @@ class Repeats:
     __slots__ = (
         "_extra_fields",
         "_found",
+        "_layouts",
         "_learned_from",
         "_looks",
         "_number",
@@ -109,8 +90,9 @@ class Repeats:
         "pattern",
     )
 
-    def __init__(self, extra_fields: int = 1) -> None:
+    def __init__(self, extra_fields: int = 1, layouts: Layouts | None = None) -> None:
         self._extra_fields = extra_fields
+        self._layouts = layouts or Layouts()
         self._found: Pattern | None = None  # the last one, in use or not
         self._seen: set[tuple[Texts, Items]] = set()
         self._looks = 0
@@ -166,7 +148,11 @@ class Repeats:
         texts = texts or pair
         if texts is None:
             return self._wait_longer()
-        known = self._found[4] if self._found is not None and self._found[:2] == texts else {}
+        known: Known = {}
+        if self._found is not None and self._found[:2] == texts:
+            known = self._found[4]
+        else:
+            self._layouts.forget()  # with another pattern, if there was one
         others, around = self._learn(texts, known, fields)
         self._learned_from, self._number = 0, number
         self._found = self.pattern = *texts, others, around, known
@@ -203,6 +189,7 @@ class Repeats:
         """Remember what is around a record's texts, and return it with the other fields."""
         if len(known) >= _OTHERS_KNOWN_MAX:
             known.clear()
+            self._layouts.forget()
         others: list[tuple[str, Any]] = []
         parts = [bytes([0x80 | len(fields) + self._extra_fields])]
         for name, value in fields.items():
@@ -213,7 +200,7 @@ class Repeats:
                 parts[-1] += msgpack.packb(value)
                 others.append((name, value))
         before, *between, behind = parts
-        around = before, b"".join(between), behind
+        around = Around(before, b"".join(between), behind, {}, {})
         found = known[tuple(others)] = dict(others), around
         return found
 

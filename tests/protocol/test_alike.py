@@ -14,8 +14,8 @@ from logship.errors import ProtocolError
 from logship.protocol.alike import ENTRIES_MIN, PAYLOAD_BYTES_MAX, alike_lines
 from logship.protocol.entries import pack_record, unpack_entries
 from logship.protocol.jsonlines import json_line
+from logship.protocol.layouts import text_header
 from logship.protocol.payloads import payload_lines
-from logship.protocol.repeats import text_header
 
 TIME_NS = 1_700_000_000_123_456_789
 COUNT = ENTRIES_MIN + 8

@@ -30,7 +30,6 @@ from logship.protocol.entries import (
     pack_record,
     pack_truncated,
     record_packer,
-    text_packer,
     unpack_entries,
 )
 from tests.protocol.msgpack_spec import decode
@@ -667,48 +666,6 @@ def test_the_judge_and_the_product_agree_on_what_was_sent() -> None:
     assert record == judged
     assert time_ns == TIME_NS
     assert extension.data == struct.pack(">II", 1_700_000_000, 123_456_789)
-
-
-texts = st.text(max_size=40) | st.sampled_from(["\udcff", "é" * 300, "x" * 7000])
-
-
-@given(texts, texts, texts, st.integers(-(10**9), 5 * 10**18), st.integers(0, 1))
-def test_a_text_packer_packs_as_if_it_were_a_mapping_or_says_that_it_cannot(
-    text: str, level: str, logger: str, time_ns: int, extra_fields: int
-) -> None:
-    pack = text_packer("message", ("level", "logger"), extra_fields, 1 << 20)
-    packed = pack(text, (level, logger), time_ns)
-    record = {"message": text, "level": level, "logger": logger}
-    if packed is not None:
-        assert packed == pack_record(record, time_ns, extra_fields)
-    else:
-        surrogates = any("\ud800" <= each <= "\udfff" for each in text + level + logger)
-        long_names = max(len(level), len(logger)) > 1024
-        assert surrogates or long_names or not 0 <= time_ns < 2**32 * 10**9
-
-
-@pytest.mark.parametrize("size", [0, 1, 31, 32, 33, 255, 256, 257, 65_535])
-def test_a_text_packer_writes_the_length_of_a_text_as_msgpack_does(size: int) -> None:
-    pack = text_packer("message", ("level", "logger"), 1, 1 << 20)
-    record = {"message": "x" * size, "level": "INFO", "logger": "root"}
-    assert pack("x" * size, ("INFO", "root"), TIME_NS) == pack_record(record, TIME_NS)
-    longer_than_it_looks = "x" * (size - 2) + "é" if size > 1 else "x" * size
-    record["message"] = longer_than_it_looks
-    assert pack(longer_than_it_looks, ("INFO", "root"), TIME_NS) == pack_record(record, TIME_NS)
-
-
-def test_a_long_text_is_none_for_a_text_packer() -> None:
-    pack = text_packer("message", ("level", "logger"), 1, 1 << 30)
-    assert pack("x" * 65_536, ("INFO", "root"), TIME_NS) is None
-    assert pack("x" * 65_535, ("INFO", "root"), TIME_NS) is not None
-
-
-@pytest.mark.parametrize("text", [b"bytes", 7, None, type("Text", (str,), {})("x")])
-def test_a_text_packer_takes_plain_strings_only(text: Any) -> None:
-    pack = text_packer("message", ("level", "logger"), 1, 1 << 20)
-    assert pack(text, ("INFO", "root"), 0) is None
-    assert pack("text", ("INFO", text), 0) is None
-    assert pack("text", ("INFO", "root"), 0) is not None
 
 
 def test_entries_of_another_second_have_their_own_time() -> None:

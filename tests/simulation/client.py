@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, cast
 
 from logship import client as product
 from logship.buffer.buffer import Buffer, Outcome
 from logship.buffer.chunk import Chunk
-from logship.buffer.direct import direct_writer
+from logship.buffer.direct import DirectWriter, direct_writer
 from logship.buffer.leftovers import AdoptedChunk, Waiting, refuse, settle
 from logship.buffer.overflow import Admission
 from logship.closing import Closing
@@ -36,6 +36,7 @@ from tests.simulation.judge import Account, Holdings, Violation
 from tests.simulation.network import EMPTY, GARBAGE, Answer, Link
 from tests.simulation.stderr import SimulatedStderr
 from tests.simulation.wire import Frame, decode, serial_of
+from tests.support.layouts import layout_by_assignment
 
 if TYPE_CHECKING:
     from tests.simulation.history import History
@@ -90,7 +91,7 @@ class SimulatedClient:
             random_bytes=history.draw.randbytes,
         )
         self._spill = Spill(self.buffer, self.last_resort, SpillCost(SPILL_SECONDS_PER_BYTE))
-        self._writers: dict[str, Callable[[object], bool]] = {}
+        self._writers: dict[str, DirectWriter] = {}
         self.admission = Admission(
             self.buffer,
             policy=options.overflow,
@@ -136,7 +137,7 @@ class SimulatedClient:
             self.life.refused += 1
         else:
             self.life.accepted += 1
-        if record is not None and self._writer_to(tag)(record):
+        if record is not None and self._writer_to(tag)(record) == b"":
             is_in = True
         else:
             is_in = self.admission.admit_after(self.buffer.offer(tag, body), tag, body)
@@ -145,9 +146,14 @@ class SimulatedClient:
         if is_in and self._disk is not None:
             self._accepted(self._disk, tag, body)
 
-    def _writer_to(self, tag: str) -> Callable[[object], bool]:
+    def _writer_to(self, tag: str) -> DirectWriter:
         if tag not in self._writers:
-            self._writers[tag] = direct_writer(self.buffer, tag, time_ns=self.history.clock.time_ns)
+            self._writers[tag] = direct_writer(
+                self.buffer,
+                tag,
+                time_ns=self.history.clock.time_ns,
+                layout_of=layout_by_assignment,
+            )
         return self._writers[tag]
 
     def send(self, tag: str, body: bytes) -> None:

@@ -13,9 +13,12 @@ from typing import Any
 
 import pytest
 
+from logship.buffer.direct import text_writer
 from logship.handler import Handler
+from logship.intake import TextEmitter
 from logship.lastresort import LastResort
-from logship.protocol.entries import TextPacker, text_packer, unpack_entries
+from logship.protocol.entries import unpack_entries
+from tests.unit.accounts import a_buffer
 
 
 class Recorder:
@@ -30,12 +33,22 @@ class Recorder:
         self.last_resort = LastResort(descriptor=descriptor)
         self.packs = True
 
-    def text_packer(self, text_key: str, name_keys: tuple[str, str]) -> TextPacker | None:
-        return text_packer(text_key, name_keys, 0, 1 << 20) if self.packs else None
+    def text_emitter(
+        self, text_key: str, name_keys: tuple[str, str], tag: str | None = None
+    ) -> TextEmitter | None:
+        if not self.packs:
+            return None
+        buffer = a_buffer(stamp_key=None)  # without lanes, so that it only packs
+        write = text_writer(buffer, "", text_key, name_keys, extra_fields=0, bytes_max=1 << 20)
 
-    def emit_entry(self, body: bytes, tag: str | None = None) -> bool:
-        [(time_ns, record)] = unpack_entries(body)
-        return self.emit(record, tag, time_ns=time_ns)
+        def emit_text(text: str, names: tuple[str, str], time_ns: int) -> bool | None:
+            body = write(text, names, time_ns)
+            if body is None:
+                return None
+            [(time_ns, record)] = unpack_entries(body)
+            return self.emit(record, tag, time_ns=time_ns)
+
+        return emit_text
 
     def emit(
         self, record: dict[str, Any], tag: str | None = None, *, time_ns: int | None = None

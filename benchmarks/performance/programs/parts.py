@@ -77,7 +77,7 @@ class Way:
 
     def put_at_once(self, record: dict[str, Any]) -> None:
         """Do that in one function, and where that does nothing, as above, which opens a lane."""
-        if not self._put_at_once(record):
+        if self._put_at_once(record) != b"":
             self.put(record)
 
     def free(self) -> None:
