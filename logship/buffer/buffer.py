@@ -972,7 +972,8 @@ class Buffer:
             numbers_left = ROLLOVER_NUMBER - chunk.stream.next_number
             left = min(numbers_left, share, self._body_bytes_max)
             size_max = min(chunk.capacity, self._chunk_bytes_max - 1, chunk.size + left)
-            chunk.lane_bytes_max = chunk.reserve(size_max, chunk.stream.last_chunk_bytes)
+            size_likely = chunk.stream.last_chunk_bytes if few else 0  # not for each of a thousand
+            chunk.lane_bytes_max = chunk.reserve(size_max, size_likely)
             chunk.lane_size = chunk.size
             chunk.lane_number, chunk.lane_suffix, chunk.lane_digits = chunk.stream.thousand()
         return lanes

@@ -28,7 +28,14 @@ from logship.protocol.entries import (
     SMALL_MAP_HEADER_MAX,
     second_of,
 )
-from logship.protocol.layouts import Around, Layouts, MakeLayout, layout_of
+from logship.protocol.layouts import (
+    TEXT_HEADERS,
+    Around,
+    Layouts,
+    MakeLayout,
+    layout_of,
+    text_header,
+)
 from logship.protocol.plain import FLAT_TYPES, NAMES, copy_nested
 from logship.protocol.repeats import LEARN_FROM, Repeats
 
@@ -40,8 +47,8 @@ DirectWriter = Callable[[Any], bytes | None]
 TextWriter = Callable[[str, tuple[str, str], int], bytes | None]
 """What `text_writer` returns."""
 
-_HEADS_BYTES_MAX = 16
-"""An entry's time and the header of a text."""
+_HEADS_BYTES_MAX = 17
+"""An entry's time, its map's header, and that of a text."""
 
 _NAMES_MAX = 4096
 _NAME_CHARACTERS_MAX = 1024
@@ -78,17 +85,16 @@ def direct_writer(  # noqa: PLR0915 - two parts that tests replace; and as below
     headers = [
         bytes([header + extra_fields]) for header in range(SMALL_MAP_HEADER_MAX + 1 - extra_fields)
     ]
-    counters = buffer.counters
+    counters, join, known_sizes = buffer.counters, b"".join, len(TEXT_HEADERS)
     layouts = Layouts(buffer.lane_suffix_sizes, layout_of)
-    repeats, of_packed = Repeats(extra_fields, layouts), layouts.of_packed
+    repeats, of_rest = Repeats(extra_fields, layouts), layouts.of_rest
     # So many records that fit no pattern, and one is looked at; less than none if those that come
     # do not go this way to its end. And whether any fitted since the last look.
     look_in, any_fitted = 1, False
 
     def write(record: Any) -> bytes | None:  # noqa: PLR0911, PLR0912, PLR0915 - all of the way
         nonlocal idle, second, look_in, any_fitted
-        around = more = None
-        middle = b""
+        around = None
         try:
             now_ns = time_ns()
             if type(record) is not dict:
@@ -138,151 +144,45 @@ def direct_writer(  # noqa: PLR0915 - two parts that tests replace; and as below
                     idle = pack  # one that a large record made grow is not kept
                 lead, data, behind = headers[packed[0]], packed[1:], b""
                 try:
-                    put, entry_bytes = of_packed[size]
+                    put, entry_bytes = of_rest[size - 1]
                 except KeyError:
-                    put, entry_bytes = layouts.keep_of_packed(size)
+                    put, entry_bytes = layouts.keep_of_rest(size - 1)
                 if look_in <= 0 and tag in buffer._lanes:
                     next_number = buffer._lanes[tag].stream.next_number
                     look_in = repeats.look_at(fields, next_number, any_fitted)
                     any_fitted = False
             else:
                 any_fitted = True
-                _, _, behind, of_one, of_two = around
+                lead, before, between, behind, of_text = around
                 data = text.encode()
+                size = len(data)
                 if also_name is None:
                     try:
-                        lead, put, entry_bytes = of_one[len(data)]
+                        lead, put, entry_bytes = of_text[size]
                     except KeyError:
-                        lead, put, entry_bytes = layouts.keep_of_one_text(around, len(data))
+                        lead, data, behind, put, entry_bytes = layouts.of_text(around, data)
                 else:
-                    more = also.encode()
-                    try:
-                        lead, middle, put, entry_bytes = of_two[len(data)][len(more)]
-                    except KeyError:
-                        lead, middle, put, entry_bytes = layouts.keep_of_two_texts(
-                            around, len(data), len(more)
+                    # Layouts by both sizes would be too many.
+                    also_data = also.encode()
+                    also_size = len(also_data)
+                    data = join(
+                        (
+                            before,
+                            TEXT_HEADERS[size] if size < known_sizes else text_header(size),
+                            data,
+                            between,
+                            TEXT_HEADERS[also_size]
+                            if also_size < known_sizes
+                            else text_header(also_size),
+                            also_data,
+                            behind,
                         )
-        except Exception:  # noqa: BLE001 - a record that is not as most are
-            return None
-        if put is None:
-            return _body(beginning, nanoseconds, lead, data, middle, more or b"", behind)
-        try:
-            # Nobody comes in between from here to the return of `put`, nor from the last look to
-            # ours, as `Buffer.offer` says it; but between the two somebody may.
-            lanes = buffer._lanes
-            chunk = lanes[tag]
-            stream = chunk.stream
-            number = stream.next_number
-            digits = chunk.lane_digits[number - chunk.lane_number]
-        except LookupError:  # there is no lane, or it has no digits
-            return _body(beginning, nanoseconds, lead, data, middle, more or b"", behind)
-        begin = chunk.size
-        size = begin + entry_bytes
-        if size > chunk.lane_bytes_max:
-            return _body(beginning, nanoseconds, lead, data, middle, more or b"", behind)
-        begin += chunk.payload_at
-        memory, suffix = chunk.mapping, chunk.lane_suffix
-        try:
-            if more is None:
-                put(memory, begin, beginning, nanoseconds, lead, data, behind, suffix, digits)
-            else:
-                put(
-                    memory,
-                    begin,
-                    beginning,
-                    nanoseconds,
-                    lead,
-                    data,
-                    middle,
-                    more,
-                    behind,
-                    suffix,
-                    digits,
-                )
-            words = chunk.words
-            if words is not None:
-                word = (chunk.entries + number - chunk.last) * ONE_ENTRY + size
-            if buffer._lanes is lanes and stream.next_number == number and not buffer._deferred:
-                if words is not None:
-                    words[chunk.commit_index] = word
-                chunk.size = size
-                stream.next_number = number + 1
-                counters.accepted += 1
-                return b""
-        except BaseException:  # the mapping is closed, or a signal handler raised
-            buffer._torn = True
-            buffer._left_lanes, buffer._lanes = lanes, NO_LANES
-            buffer._wake_to_be_sure()
-            raise
-        return _body(beginning, nanoseconds, lead, data, middle, more or b"", behind)
-
-    return write
-
-
-def text_writer(  # noqa: PLR0915 - as above
-    buffer: Buffer,
-    tag: str,
-    text_key: str,
-    name_keys: tuple[str, str],
-    *,
-    extra_fields: int,
-    bytes_max: int,
-    layout_of: MakeLayout = layout_of,
-) -> TextWriter:
-    """Return what puts records of a text and two names, as `logging` makes most of them, there.
-
-    It is called with the text, the names, and the time in nanoseconds since 1970, and does with the
-    record `{text_key: text, **zip(name_keys, names)}` as `direct_writer` does with a mapping. None
-    where the text is long, or one of the three is anything else than a plain string that UTF-8 can
-    hold. The names are packed once: a program has few loggers and fewer levels.
-
-    Args:
-        buffer: Where to.
-        tag: The route, as `Buffer.offer` takes it.
-        text_key: The field of the text.
-        name_keys: The fields of the names.
-        extra_fields: How many fields a map's header counts beyond these three.
-        bytes_max: Longer bodies must be cut, and are not for here.
-        layout_of: Makes what writes entries of some sizes.
-    """
-    counters = buffer.counters
-    layouts = Layouts(buffer.lane_suffix_sizes, layout_of)
-    before = bytes([0x80 | 3 + extra_fields]) + msgpack.packb(text_key)
-    known: dict[tuple[str, str], Around] = {}
-    second = FIRST_SECOND
-
-    def learn(names: tuple[str, str]) -> Around | None:
-        if any(type(name) is not str or len(name) > _NAME_CHARACTERS_MAX for name in names):
-            return None
-        fields = zip(name_keys, names, strict=True)
-        behind = b"".join(msgpack.packb(each) for field in fields for each in field)
-        if len(known) >= _NAMES_MAX:
-            known.clear()
-            layouts.forget()
-        around = known[names] = Around(before, b"", behind, {}, {})
-        return around
-
-    def write(  # noqa: PLR0911 - as above
-        text: str, names: tuple[str, str], time_ns: int
-    ) -> bytes | None:
-        nonlocal second
-        try:
-            around = known.get(names) or learn(names)
-            if type(text) is not str or around is None:
-                return None
-            began_ns, beginning = second
-            nanoseconds = time_ns - began_ns
-            if not 0 <= nanoseconds < SECOND_NS:
-                second = began_ns, beginning = second_of(time_ns)
-                nanoseconds = time_ns - began_ns
-            _, _, behind, of_one_text, _ = around
-            data = text.encode()
-            try:
-                lead, put, entry_bytes = of_one_text[len(data)]
-            except KeyError:
-                if len(data) > bytes_max - len(before) - len(behind) - _HEADS_BYTES_MAX:
-                    return None
-                lead, put, entry_bytes = layouts.keep_of_one_text(around, len(data))
+                    )
+                    behind = b""
+                    try:
+                        put, entry_bytes = of_rest[len(data)]
+                    except KeyError:
+                        put, entry_bytes = layouts.keep_of_rest(len(data))
         except Exception:  # noqa: BLE001 - a record that is not as most are
             return None
         if put is None:
@@ -325,6 +225,112 @@ def text_writer(  # noqa: PLR0915 - as above
     return write
 
 
-def _body(beginning: bytes, nanoseconds: int, *parts: bytes) -> bytes:
+def text_writer(  # noqa: PLR0915 - as above
+    buffer: Buffer,
+    tag: str,
+    text_key: str,
+    name_keys: tuple[str, str],
+    *,
+    extra_fields: int,
+    bytes_max: int,
+    layout_of: MakeLayout = layout_of,
+) -> TextWriter:
+    """Return what puts records of a text and two names, as `logging` makes most of them, there.
+
+    It is called with the text, the names, and the time in nanoseconds since 1970, and does with the
+    record `{text_key: text, **zip(name_keys, names)}` as `direct_writer` does with a mapping. None
+    where the text is long, or one of the three is anything else than a plain string that UTF-8 can
+    hold. The names are packed once: a program has few loggers and fewer levels.
+
+    Args:
+        buffer: Where to.
+        tag: The route, as `Buffer.offer` takes it.
+        text_key: The field of the text.
+        name_keys: The fields of the names.
+        extra_fields: How many fields a map's header counts beyond these three.
+        bytes_max: Longer bodies must be cut, and are not for here.
+        layout_of: Makes what writes entries of some sizes.
+    """
+    counters = buffer.counters
+    layouts = Layouts(buffer.lane_suffix_sizes, layout_of)
+    map_header, before = bytes([0x80 | 3 + extra_fields]), msgpack.packb(text_key)
+    known: dict[tuple[str, str], Around] = {}
+    second = FIRST_SECOND
+
+    def learn(names: tuple[str, str]) -> Around | None:
+        if any(type(name) is not str or len(name) > _NAME_CHARACTERS_MAX for name in names):
+            return None
+        fields = zip(name_keys, names, strict=True)
+        behind = b"".join(msgpack.packb(each) for field in fields for each in field)
+        if len(known) >= _NAMES_MAX:
+            known.clear()
+            layouts.forget()
+        around = known[names] = Around(map_header, before, b"", behind, {})
+        return around
+
+    def write(  # noqa: PLR0911 - as above
+        text: str, names: tuple[str, str], time_ns: int
+    ) -> bytes | None:
+        nonlocal second
+        try:
+            around = known.get(names) or learn(names)
+            if type(text) is not str or around is None:
+                return None
+            began_ns, beginning = second
+            nanoseconds = time_ns - began_ns
+            if not 0 <= nanoseconds < SECOND_NS:
+                second = began_ns, beginning = second_of(time_ns)
+                nanoseconds = time_ns - began_ns
+            _, _, _, behind, of_text = around
+            data = text.encode()
+            try:
+                lead, put, entry_bytes = of_text[len(data)]
+            except KeyError:
+                if len(data) > bytes_max - len(before) - len(behind) - _HEADS_BYTES_MAX:
+                    return None
+                lead, data, behind, put, entry_bytes = layouts.of_text(around, data)
+        except Exception:  # noqa: BLE001 - a record that is not as most are
+            return None
+        if put is None:
+            return _body(beginning, nanoseconds, lead, data, behind)
+        try:
+            # Nobody comes in between from here to the return of `put`, nor from the last look to
+            # ours, as `Buffer.offer` says it; but between the two somebody may.
+            lanes = buffer._lanes
+            chunk = lanes[tag]
+            stream = chunk.stream
+            number = stream.next_number
+            digits = chunk.lane_digits[number - chunk.lane_number]
+        except LookupError:  # there is no lane, or it has no digits
+            return _body(beginning, nanoseconds, lead, data, behind)
+        begin = chunk.size
+        size = begin + entry_bytes
+        if size > chunk.lane_bytes_max:
+            return _body(beginning, nanoseconds, lead, data, behind)
+        begin += chunk.payload_at
+        memory, suffix = chunk.mapping, chunk.lane_suffix
+        try:
+            put(memory, begin, beginning, nanoseconds, lead, data, behind, suffix, digits)
+            words = chunk.words
+            if words is not None:
+                word = (chunk.entries + number - chunk.last) * ONE_ENTRY + size
+            if buffer._lanes is lanes and stream.next_number == number and not buffer._deferred:
+                if words is not None:
+                    words[chunk.commit_index] = word
+                chunk.size = size
+                stream.next_number = number + 1
+                counters.accepted += 1
+                return b""
+        except BaseException:  # the mapping is closed, or a signal handler raised
+            buffer._torn = True
+            buffer._left_lanes, buffer._lanes = lanes, NO_LANES
+            buffer._wake_to_be_sure()
+            raise
+        return _body(beginning, nanoseconds, lead, data, behind)
+
+    return write
+
+
+def _body(beginning: bytes, nanoseconds: int, lead: bytes, data: bytes, behind: bytes) -> bytes:
     """Return the beginning of an entry."""
-    return b"".join((beginning, nanoseconds.to_bytes(4, "big"), *parts))
+    return b"".join((beginning, nanoseconds.to_bytes(4, "big"), lead, data, behind))

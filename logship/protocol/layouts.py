@@ -16,12 +16,11 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 KEPT_MAX = 4096
-"""So many layouts are kept at most; each takes some 600 bytes. Entries of yet other sizes go the
-longer way."""
+"""So many layouts are kept for texts and what is around them; each takes some 600 bytes. Other
+entries are joined, and need only one for each size."""
 
 DATA_BYTES_MAX = 4096
-"""Longer entries go the longer way: to copy them is what they cost, and their sizes hardly
-repeat."""
+"""Of longer entries none is kept: to copy them is what they cost, and their sizes hardly repeat."""
 
 Put = Callable[..., None]
 """Puts an entry into memory: that, the place in it, the beginning of a second (see `FIRST_SECOND`),
@@ -33,11 +32,8 @@ Layout = tuple[Put | None, int]
 MakeLayout = Callable[..., tuple[Put, int]]
 """What `layout_of` is."""
 
-OfOneText = tuple[bytes, Put | None, int]
+OfText = tuple[bytes, Put | None, int]
 """What stands before a text of some size, with its header, and the layout."""
-
-OfTwoTexts = tuple[bytes, bytes, Put | None, int]
-"""What stands before each of two texts of some sizes, and the layout."""
 
 _NO_LAYOUT: Layout = None, 0
 
@@ -64,22 +60,26 @@ def text_header(size: int) -> bytes:
     return b"\xdb" + size.to_bytes(4, "big")
 
 
+TEXT_HEADERS = tuple(map(text_header, range(512)))
+"""That of most texts, by their size."""
+
+
 class Around(NamedTuple):
     """What entries have around the texts in which they differ.
 
     Attributes:
-        before: Between the time and the first text's header.
+        map_header: Behind the time.
+        before: Between that and the first text's header.
         between: Between the texts, if there are two.
         behind: Between the last one and the stamp.
-        of_one_text: By its size, how such an entry is put together.
-        of_two_texts: By the first one's size and the second one's.
+        of_text: By its size, how an entry of one text is put together.
     """
 
+    map_header: bytes
     before: bytes
     between: bytes
     behind: bytes
-    of_one_text: dict[int, OfOneText]
-    of_two_texts: dict[int, dict[int, OfTwoTexts]]
+    of_text: dict[int, OfText]
 
 
 class Layouts:
@@ -92,47 +92,45 @@ class Layouts:
         make: Makes one.
 
     Attributes:
-        of_packed: By the size of what msgpack made of a record: layouts of entries of a map's
-            header, of one byte, the rest, and nothing.
+        of_rest: By the size of what is behind a map's header of one byte and before the stamp:
+            layouts of that header, the rest, and nothing.
     """
 
     def __init__(self, stamp_sizes: tuple[int, ...] = (), make: MakeLayout = layout_of) -> None:
         self._stamp_sizes = stamp_sizes
         self._make = make
-        self._kept = 0
-        self.of_packed: dict[int, Layout] = {}
+        self._of_texts_kept = 0
+        self.of_rest: dict[int, Layout] = {}
 
-    def keep_of_packed(self, size: int) -> Layout:
-        """Return what belongs into `of_packed`, and have it there for the next."""
-        layout = self._layout(1, size - 1, 0)
-        if layout is not _NO_LAYOUT:
-            self.of_packed[size] = layout
+    def keep_of_rest(self, size: int) -> Layout:
+        """Return what belongs into `of_rest`, and have it there for the next."""
+        if size > DATA_BYTES_MAX:
+            return _NO_LAYOUT
+        layout = self.of_rest[size] = self._make(1, size, 0, *self._stamp_sizes)
         return layout
 
-    def keep_of_one_text(self, around: Around, size: int) -> OfOneText:
-        """Return how an entry is put together whose text has this size, for the next ones too."""
-        lead = around.before + text_header(size)
-        layout = self._layout(len(lead), size, len(around.behind))
-        found = lead, *layout
-        if layout is not _NO_LAYOUT:
-            around.of_one_text[size] = found
-        return found
+    def of_text(self, around: Around, data: bytes) -> tuple[bytes, bytes, bytes, Put | None, int]:
+        """Return how an entry is put together whose text is not to be found in `around`.
 
-    def keep_of_two_texts(self, around: Around, size: int, also_size: int) -> OfTwoTexts:
-        """Return the same of one whose texts have these sizes."""
-        lead, middle = around.before + text_header(size), around.between + text_header(also_size)
-        layout = self._layout(len(lead), size, len(middle), also_size, len(around.behind))
-        found = lead, middle, *layout
-        if layout is not _NO_LAYOUT:
-            around.of_two_texts.setdefault(size, {})[also_size] = found
-        return found
+        It is there for the next one, unless there are too many already.
+
+        Returns:
+            What stands before the text, the text, and what stands behind it, or the same parted in
+            another way; and the layout.
+        """
+        size = len(data)
+        layout: Layout
+        lead, behind = around.map_header + around.before + text_header(size), around.behind
+        entry_bytes = len(lead) + size + len(behind)
+        if entry_bytes <= DATA_BYTES_MAX and self._of_texts_kept < KEPT_MAX:
+            self._of_texts_kept += 1
+            layout = self._make(len(lead), size, len(behind), *self._stamp_sizes)
+            around.of_text[size] = lead, *layout
+            return lead, data, behind, *layout
+        rest = b"".join((lead[1:], data, behind))
+        layout = self.of_rest.get(len(rest)) or self.keep_of_rest(len(rest))
+        return around.map_header, rest, b"", *layout
 
     def forget(self) -> None:
         """Make room for others: nobody asks any more for those that were kept for texts."""
-        self._kept = len(self.of_packed)
-
-    def _layout(self, *sizes: int) -> Layout:
-        if self._kept >= KEPT_MAX or sum(sizes) > DATA_BYTES_MAX:
-            return _NO_LAYOUT
-        self._kept += 1
-        return self._make(*sizes, *self._stamp_sizes)
+        self._of_texts_kept = 0

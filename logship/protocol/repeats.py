@@ -191,7 +191,7 @@ class Repeats:
             known.clear()
             self._layouts.forget()
         others: list[tuple[str, Any]] = []
-        parts = [bytes([0x80 | len(fields) + self._extra_fields])]
+        parts = [b""]
         for name, value in fields.items():
             parts[-1] += msgpack.packb(name)
             if name in texts:
@@ -200,7 +200,8 @@ class Repeats:
                 parts[-1] += msgpack.packb(value)
                 others.append((name, value))
         before, *between, behind = parts
-        around = Around(before, b"".join(between), behind, {}, {})
+        map_header = bytes([0x80 | len(fields) + self._extra_fields])
+        around = Around(map_header, before, b"".join(between), behind, {})
         found = known[tuple(others)] = dict(others), around
         return found
 

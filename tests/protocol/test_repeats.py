@@ -11,7 +11,7 @@ import msgpack
 import pytest
 
 from logship.protocol import repeats
-from logship.protocol.layouts import Around, text_header
+from logship.protocol.layouts import Around
 from logship.protocol.repeats import (
     LEARN_FROM,
     LOOK_EVERY,
@@ -35,12 +35,6 @@ def around(found: Repeats) -> dict[Any, Around]:
     return {others: each for others, (_, each) in found.pattern[4].items()}
 
 
-@pytest.mark.parametrize("size", [0, 31, 32, 255, 256, 511, 512, 0xFFFF, 0x10000, 1 << 20])
-def test_a_header_is_that_of_msgpack(size: int) -> None:
-    packed = msgpack.packb("x" * size)
-    assert text_header(size) + b"x" * size == packed
-
-
 @pytest.mark.parametrize(
     ("first", "second", "text_name"),
     [
@@ -62,12 +56,12 @@ def test_what_is_around_the_text_is_what_msgpack_puts_there(
     found = seen(first, second, extra_fields=extra_fields)
     assert found.pattern is not None
     assert found.pattern[:2] == (text_name, None)
-    ((before, between, behind, *_),) = around(found).values()
+    ((map_header, before, between, behind, _),) = around(found).values()
     assert found.pattern[2] == {name: first[name] for name in first if name != text_name}
-    assert found.pattern[3] == (before, between, behind, {}, {})
+    assert found.pattern[3] == (map_header, before, between, behind, {})
     text = msgpack.packb(second[text_name])
     whole = msgpack.packb(second | {"stamp": ""} if extra_fields else second)
-    assert before + text + behind == (whole[:-7] if extra_fields else whole)
+    assert map_header + before + text + behind == (whole[:-7] if extra_fields else whole)
     assert not between
 
 
@@ -85,10 +79,10 @@ def test_where_one_text_is_not_enough_two_are(names: list[str], extra_fields: in
     assert found.pattern is not None
     assert found.pattern[:2] == tuple(names)
     assert found.pattern[2] == {each: each for each in "abcd" if each not in names}
-    ((before, between, behind, *_),) = around(found).values()
+    ((map_header, before, between, behind, _),) = around(found).values()
     first, second = (msgpack.packb(records[-1][name]) for name in names)
     whole = msgpack.packb(records[-1] | {"stamp": ""} if extra_fields else records[-1])
-    entry = before + first + between + second + behind
+    entry = map_header + before + first + between + second + behind
     assert entry == (whole[:-7] if extra_fields else whole)
 
 
@@ -267,7 +261,7 @@ def test_a_pattern_that_is_of_no_use_any_more_gives_way_to_another() -> None:
             stream.write({"event" if event else "message": str(number), "level": level})
     assert stream.repeats.pattern is not None
     assert stream.repeats.pattern[0] == "event"
-    assert [b"event" in each[0] for each in around(stream.repeats).values()] == [True]
+    assert [b"event" in each.before for each in around(stream.repeats).values()] == [True]
     assert stream.fitting > 2000 - 2 * LEARN_FROM - 2 * WAIT_MIN
 
 
