@@ -28,14 +28,7 @@ from logship.protocol.entries import (
     SMALL_MAP_HEADER_MAX,
     second_of,
 )
-from logship.protocol.layouts import (
-    TEXT_HEADERS,
-    Around,
-    Layouts,
-    MakeLayout,
-    layout_of,
-    text_header,
-)
+from logship.protocol.layouts import PAIR_SHIFT, Around, Layouts, MakeLayout, layout_of
 from logship.protocol.plain import FLAT_TYPES, NAMES, copy_nested
 from logship.protocol.repeats import LEARN_FROM, Repeats
 
@@ -85,7 +78,7 @@ def direct_writer(  # noqa: PLR0915 - two parts that tests replace; and as below
     headers = [
         bytes([header + extra_fields]) for header in range(SMALL_MAP_HEADER_MAX + 1 - extra_fields)
     ]
-    counters, join, known_sizes = buffer.counters, b"".join, len(TEXT_HEADERS)
+    counters = buffer.counters
     layouts = Layouts(buffer.lane_suffix_sizes, layout_of)
     repeats, of_rest = Repeats(extra_fields, layouts), layouts.of_rest
     # So many records that fit no pattern, and one is looked at; less than none if those that come
@@ -94,7 +87,8 @@ def direct_writer(  # noqa: PLR0915 - two parts that tests replace; and as below
 
     def write(record: Any) -> bytes | None:  # noqa: PLR0911, PLR0912, PLR0915 - all of the way
         nonlocal idle, second, look_in, any_fitted
-        around = None
+        around = more = None
+        middle = b""
         try:
             now_ns = time_ns()
             if type(record) is not dict:
@@ -153,40 +147,26 @@ def direct_writer(  # noqa: PLR0915 - two parts that tests replace; and as below
                     any_fitted = False
             else:
                 any_fitted = True
-                lead, before, between, behind, of_text = around
+                _, _, _, behind, of_text, of_texts = around
                 data = text.encode()
-                size = len(data)
                 if also_name is None:
                     try:
-                        lead, put, entry_bytes = of_text[size]
+                        lead, put, entry_bytes = of_text[len(data)]
                     except KeyError:
                         lead, data, behind, put, entry_bytes = layouts.of_text(around, data)
                 else:
-                    # Layouts by both sizes would be too many.
-                    also_data = also.encode()
-                    also_size = len(also_data)
-                    data = join(
-                        (
-                            before,
-                            TEXT_HEADERS[size] if size < known_sizes else text_header(size),
-                            data,
-                            between,
-                            TEXT_HEADERS[also_size]
-                            if also_size < known_sizes
-                            else text_header(also_size),
-                            also_data,
-                            behind,
-                        )
-                    )
-                    behind = b""
+                    more = also.encode()
                     try:
-                        put, entry_bytes = of_rest[len(data)]
+                        written = of_texts[len(data) << PAIR_SHIFT | len(more)]
+                        lead, middle, put, entry_bytes = written
                     except KeyError:
-                        put, entry_bytes = layouts.keep_of_rest(len(data))
+                        (lead, data, middle, more, behind, put, entry_bytes) = layouts.of_texts(
+                            around, data, more
+                        )
         except Exception:  # noqa: BLE001 - a record that is not as most are
             return None
         if put is None:
-            return _body(beginning, nanoseconds, lead, data, behind)
+            return _body(beginning, nanoseconds, lead, data, middle, more or b"", behind)
         try:
             # Nobody comes in between from here to the return of `put`, nor from the last look to
             # ours, as `Buffer.offer` says it; but between the two somebody may.
@@ -196,15 +176,30 @@ def direct_writer(  # noqa: PLR0915 - two parts that tests replace; and as below
             number = stream.next_number
             digits = chunk.lane_digits[number - chunk.lane_number]
         except LookupError:  # there is no lane, or it has no digits
-            return _body(beginning, nanoseconds, lead, data, behind)
+            return _body(beginning, nanoseconds, lead, data, middle, more or b"", behind)
         begin = chunk.size
         size = begin + entry_bytes
         if size > chunk.lane_bytes_max:
-            return _body(beginning, nanoseconds, lead, data, behind)
+            return _body(beginning, nanoseconds, lead, data, middle, more or b"", behind)
         begin += chunk.payload_at
         memory, suffix = chunk.mapping, chunk.lane_suffix
         try:
-            put(memory, begin, beginning, nanoseconds, lead, data, behind, suffix, digits)
+            if more is None:
+                put(memory, begin, beginning, nanoseconds, lead, data, behind, suffix, digits)
+            else:
+                put(
+                    memory,
+                    begin,
+                    beginning,
+                    nanoseconds,
+                    lead,
+                    data,
+                    middle,
+                    more,
+                    behind,
+                    suffix,
+                    digits,
+                )
             words = chunk.words
             if words is not None:
                 word = (chunk.entries + number - chunk.last) * ONE_ENTRY + size
@@ -220,7 +215,7 @@ def direct_writer(  # noqa: PLR0915 - two parts that tests replace; and as below
             buffer._left_lanes, buffer._lanes = lanes, NO_LANES
             buffer._wake_to_be_sure()
             raise
-        return _body(beginning, nanoseconds, lead, data, behind)
+        return _body(beginning, nanoseconds, lead, data, middle, more or b"", behind)
 
     return write
 
@@ -265,7 +260,7 @@ def text_writer(  # noqa: PLR0915 - as above
         if len(known) >= _NAMES_MAX:
             known.clear()
             layouts.forget()
-        around = known[names] = Around(map_header, before, b"", behind, {})
+        around = known[names] = Around(map_header, before, b"", behind, {}, {})
         return around
 
     def write(  # noqa: PLR0911 - as above
@@ -281,7 +276,7 @@ def text_writer(  # noqa: PLR0915 - as above
             if not 0 <= nanoseconds < SECOND_NS:
                 second = began_ns, beginning = second_of(time_ns)
                 nanoseconds = time_ns - began_ns
-            _, _, _, behind, of_text = around
+            _, _, _, behind, of_text, _ = around
             data = text.encode()
             try:
                 lead, put, entry_bytes = of_text[len(data)]
@@ -331,6 +326,6 @@ def text_writer(  # noqa: PLR0915 - as above
     return write
 
 
-def _body(beginning: bytes, nanoseconds: int, lead: bytes, data: bytes, behind: bytes) -> bytes:
+def _body(beginning: bytes, nanoseconds: int, *parts: bytes) -> bytes:
     """Return the beginning of an entry."""
-    return b"".join((beginning, nanoseconds.to_bytes(4, "big"), lead, data, behind))
+    return b"".join((beginning, nanoseconds.to_bytes(4, "big"), *parts))

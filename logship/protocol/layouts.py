@@ -35,6 +35,12 @@ MakeLayout = Callable[..., tuple[Put, int]]
 OfText = tuple[bytes, Put | None, int]
 """What stands before a text of some size, with its header, and the layout."""
 
+OfTexts = tuple[bytes, bytes, Put | None, int]
+"""What stands before each of two texts of some sizes, with their headers, and the layout."""
+
+PAIR_SHIFT = 32
+"""Two sizes make one key so: no text is longer."""
+
 _NO_LAYOUT: Layout = None, 0
 
 
@@ -60,10 +66,6 @@ def text_header(size: int) -> bytes:
     return b"\xdb" + size.to_bytes(4, "big")
 
 
-TEXT_HEADERS = tuple(map(text_header, range(512)))
-"""That of most texts, by their size."""
-
-
 class Around(NamedTuple):
     """What entries have around the texts in which they differ.
 
@@ -73,6 +75,8 @@ class Around(NamedTuple):
         between: Between the texts, if there are two.
         behind: Between the last one and the stamp.
         of_text: By its size, how an entry of one text is put together.
+        of_texts: By their sizes, how one of two is: the first one's above, the second one's below
+            `PAIR_SHIFT`.
     """
 
     map_header: bytes
@@ -80,6 +84,7 @@ class Around(NamedTuple):
     between: bytes
     behind: bytes
     of_text: dict[int, OfText]
+    of_texts: dict[int, OfTexts]
 
 
 class Layouts:
@@ -119,17 +124,50 @@ class Layouts:
             another way; and the layout.
         """
         size = len(data)
-        layout: Layout
         lead, behind = around.map_header + around.before + text_header(size), around.behind
-        entry_bytes = len(lead) + size + len(behind)
-        if entry_bytes <= DATA_BYTES_MAX and self._of_texts_kept < KEPT_MAX:
-            self._of_texts_kept += 1
-            layout = self._make(len(lead), size, len(behind), *self._stamp_sizes)
-            around.of_text[size] = lead, *layout
-            return lead, data, behind, *layout
-        rest = b"".join((lead[1:], data, behind))
-        layout = self.of_rest.get(len(rest)) or self.keep_of_rest(len(rest))
-        return around.map_header, rest, b"", *layout
+        if len(lead) + size + len(behind) > DATA_BYTES_MAX:
+            return lead, data, behind, *_NO_LAYOUT
+        layout = self._kept(len(lead), size, len(behind))
+        if layout is None:
+            rest, layout_of_rest = self._rest(lead[1:], data, behind)
+            return around.map_header, rest, b"", *layout_of_rest
+        around.of_text[size] = lead, *layout
+        return lead, data, behind, *layout
+
+    def of_texts(
+        self, around: Around, data: bytes, more: bytes
+    ) -> tuple[bytes, bytes, bytes, bytes | None, bytes, Put | None, int]:
+        """Return the same for two texts.
+
+        Returns:
+            What stands before the first text, that, what stands between them, the second one, and
+            what stands behind it; and the layout. Or the same as three parts, and None for the
+            second text.
+        """
+        size, more_size, behind = len(data), len(more), around.behind
+        lead = around.map_header + around.before + text_header(size)
+        middle = around.between + text_header(more_size)
+        sizes = len(lead), size, len(middle), more_size, len(behind)
+        if sum(sizes) > DATA_BYTES_MAX:
+            return lead, data, middle, more, behind, *_NO_LAYOUT
+        layout = self._kept(*sizes)
+        if layout is None:
+            rest, layout_of_rest = self._rest(lead[1:], data, middle, more, behind)
+            return around.map_header, rest, b"", None, b"", *layout_of_rest
+        around.of_texts[size << PAIR_SHIFT | more_size] = lead, middle, *layout
+        return lead, data, middle, more, behind, *layout
+
+    def _kept(self, *sizes: int) -> tuple[Put, int] | None:
+        """Return a layout that is to be kept, or None where there are too many."""
+        if self._of_texts_kept >= KEPT_MAX:
+            return None
+        self._of_texts_kept += 1
+        return self._make(*sizes, *self._stamp_sizes)
+
+    def _rest(self, *parts: bytes) -> tuple[bytes, Layout]:
+        """Return parts behind a map's header as one, and the layout."""
+        rest = b"".join(parts)
+        return rest, self.of_rest.get(len(rest)) or self.keep_of_rest(len(rest))
 
     def forget(self) -> None:
         """Make room for others: nobody asks any more for those that were kept for texts."""

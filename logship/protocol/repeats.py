@@ -201,7 +201,7 @@ class Repeats:
                 others.append((name, value))
         before, *between, behind = parts
         map_header = bytes([0x80 | len(fields) + self._extra_fields])
-        around = Around(map_header, before, b"".join(between), behind, {})
+        around = Around(map_header, before, b"".join(between), behind, {}, {})
         found = known[tuple(others)] = dict(others), around
         return found
 

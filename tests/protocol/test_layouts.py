@@ -6,14 +6,14 @@ import msgpack
 import pytest
 
 from logship.protocol import layouts
-from logship.protocol.layouts import DATA_BYTES_MAX, TEXT_HEADERS, Around, Layouts, text_header
+from logship.protocol.layouts import DATA_BYTES_MAX, PAIR_SHIFT, Around, Layouts, text_header
 
 BEGINNING, NANOSECONDS = b"\x92\xd7\x00abcd", 123_456_789
 STAMP = b"stamp:", b"007"
 
 
 def an_around(behind: bytes = b"\xa1b\xa1c") -> Around:
-    return Around(b"\x83", b"\xa1a", b"", behind, {})
+    return Around(b"\x83", b"\xa1a", b"\xa1m", behind, {}, {})
 
 
 def put_together(layout: layouts.Layout, *parts: bytes) -> bytes:
@@ -34,16 +34,32 @@ def joined(*parts: bytes) -> bytes:
 def test_a_header_is_that_of_msgpack(size: int) -> None:
     packed = msgpack.packb("x" * size)
     assert text_header(size) + b"x" * size == packed
-    assert TEXT_HEADERS[size:][:1] in ((), (text_header(size),))
 
 
 @pytest.mark.parametrize("size", [0, 1, 31, 32, 255, 256, 4000])
 def test_an_entry_of_a_text_is_put_together_as_it_would_be_joined(size: int) -> None:
     kept, around, data = Layouts((6, 3)), an_around(), b"x" * size
-    lead, same, behind, *layout = kept.of_text(around, data)
+    lead, same, behind, put, entry_bytes = kept.of_text(around, data)
     whole = joined(b"\x83", b"\xa1a", text_header(size), data, around.behind)
-    assert put_together((layout[0], layout[1]), lead, same, behind) == whole
-    assert around.of_text == {size: (lead, *layout)}
+    assert put_together((put, entry_bytes), lead, same, behind) == whole
+    assert around.of_text == {size: (lead, put, entry_bytes)}
+
+
+@pytest.mark.parametrize("size", [0, 31, 32, 255, 256])
+@pytest.mark.parametrize("more_size", [0, 31, 32, 300])
+def test_an_entry_of_two_texts_is_put_together_in_the_same_way(size: int, more_size: int) -> None:
+    kept, around, data, more = Layouts((6, 3)), an_around(), b"x" * size, b"y" * more_size
+    headers = text_header(size), text_header(more_size)
+    parts = b"\x83", b"\xa1a", headers[0], data, b"\xa1m", headers[1], more, around.behind
+    for kept_max in (1, 0):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(layouts, "KEPT_MAX", kept_max)
+            lead, data, middle, second, behind, put, entry_bytes = kept.of_texts(around, data, more)
+        texts = (data,) if second is None else (data, middle, second)
+        assert put_together((put, entry_bytes), lead, *texts, behind) == joined(*parts)
+        data = b"x" * size
+    assert [*around.of_texts] == [size << PAIR_SHIFT | more_size]
+    assert [*kept.of_rest] == [sum(map(len, parts)) - 1]
 
 
 def test_more_texts_than_are_kept_are_joined_first(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -68,7 +84,15 @@ def test_of_long_entries_none_is_kept() -> None:
         whole = b"\x83\xa1a" + text_header(size) + b"x" * size + around.behind
         assert lead + data + behind == whole
         assert kept.keep_of_rest(size + 4)[0] is None
+        lead, data, middle, more, behind, put, _ = kept.of_texts(around, b"x" * size, b"yz")
+        assert put is None
+        assert more is not None
+        assert (
+            lead + data + middle + more + behind
+            == whole.removesuffix(around.behind) + b"\xa1m\xa2yz" + around.behind
+        )
     assert not around.of_text
+    assert not around.of_texts
     assert not kept.of_rest
 
 

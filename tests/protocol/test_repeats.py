@@ -56,9 +56,9 @@ def test_what_is_around_the_text_is_what_msgpack_puts_there(
     found = seen(first, second, extra_fields=extra_fields)
     assert found.pattern is not None
     assert found.pattern[:2] == (text_name, None)
-    ((map_header, before, between, behind, _),) = around(found).values()
+    ((map_header, before, between, behind, *_),) = around(found).values()
     assert found.pattern[2] == {name: first[name] for name in first if name != text_name}
-    assert found.pattern[3] == (map_header, before, between, behind, {})
+    assert found.pattern[3] == (map_header, before, between, behind, {}, {})
     text = msgpack.packb(second[text_name])
     whole = msgpack.packb(second | {"stamp": ""} if extra_fields else second)
     assert map_header + before + text + behind == (whole[:-7] if extra_fields else whole)
@@ -79,7 +79,7 @@ def test_where_one_text_is_not_enough_two_are(names: list[str], extra_fields: in
     assert found.pattern is not None
     assert found.pattern[:2] == tuple(names)
     assert found.pattern[2] == {each: each for each in "abcd" if each not in names}
-    ((map_header, before, between, behind, _),) = around(found).values()
+    ((map_header, before, between, behind, *_),) = around(found).values()
     first, second = (msgpack.packb(records[-1][name]) for name in names)
     whole = msgpack.packb(records[-1] | {"stamp": ""} if extra_fields else records[-1])
     entry = map_header + before + first + between + second + behind
