@@ -152,8 +152,10 @@ class BackgroundClient:
             if not self._here[0]:
                 self._begin_anew()
             if client is not self._client:
-                client = self._client
-                write = client.text_writer(text_key, name_keys, tag)
+                # In this order: another thread may come in between, and trusts in the client.
+                fresh = self._client
+                write = fresh.text_writer(text_key, name_keys, tag)
+                client = fresh
             # As a `Client` does it, and here too: a call more would be felt.
             body = write and write(text, names, time_ns)
             return None if body is None else not body or client.emit_body(body, tag)

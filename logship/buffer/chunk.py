@@ -90,6 +90,7 @@ class Chunk:
         lane_bytes_max: Up to this size records may take the lane into it (see `Buffer.offer`).
         lane_size: How much of it its buffer has counted, while it has a lane.
         lane_number, lane_suffix, lane_digits: How its entries end (see `Stream.thousand`).
+        turn: Who writes behind the last entry, without having committed it, counts here.
         mapping, payload_at: Where the entries lie; at 0 for a chunk in memory.
         words, commit_index: Where a lane commits to a segment (see `docs/spool-format.md`);
             `words` is None for a chunk in memory.
@@ -118,6 +119,7 @@ class Chunk:
         "spilled_records",
         "state",
         "stream",
+        "turn",
     )
 
     has_lane = True
@@ -138,6 +140,7 @@ class Chunk:
         self.lane_number = 0
         self.lane_suffix = b""
         self.lane_digits: tuple[bytes, ...] = ()
+        self.turn = 0
         self.size = 0
         self.entries = 0
         self.records = 0
@@ -265,7 +268,8 @@ class MemoryChunk(Chunk):
     def sealed(self) -> None:
         """Keep no more memory than the entries take: there will be no more of them."""
         if isinstance(self.mapping, bytearray) and len(self.mapping) > self.size:
-            self.mapping = self.mapping[: self.size]
+            with contextlib.suppress(MemoryError):  # then it keeps what it has
+                self.mapping = self.mapping[: self.size]
 
     def append(self, body: bytes, suffix: bytes) -> None:
         """Append an entry that does not count until `size` and `entries` are advanced."""

@@ -169,12 +169,14 @@ def direct_writer(  # noqa: PLR0915 - two parts that tests replace; and as below
             return _body(beginning, nanoseconds, lead, data, middle, more or b"", behind)
         try:
             # Nobody comes in between from here to the return of `put`, nor from the last look to
-            # ours, as `Buffer.offer` says it; but between the two somebody may.
+            # ours, as `Buffer.offer` says it; but between the two somebody may, and who puts an
+            # entry over this one takes the turn.
             lanes = buffer._lanes
             chunk = lanes[tag]
             stream = chunk.stream
             number = stream.next_number
             digits = chunk.lane_digits[number - chunk.lane_number]
+            chunk.turn = turn = chunk.turn + 1
         except LookupError:  # there is no lane, or it has no digits
             return _body(beginning, nanoseconds, lead, data, middle, more or b"", behind)
         begin = chunk.size
@@ -203,7 +205,12 @@ def direct_writer(  # noqa: PLR0915 - two parts that tests replace; and as below
             words = chunk.words
             if words is not None:
                 word = (chunk.entries + number - chunk.last) * ONE_ENTRY + size
-            if buffer._lanes is lanes and stream.next_number == number and not buffer._deferred:
+            if (
+                buffer._lanes is lanes
+                and chunk.turn == turn
+                and stream.next_number == number
+                and not buffer._deferred
+            ):
                 if words is not None:
                     words[chunk.commit_index] = word
                 chunk.size = size
@@ -290,12 +297,14 @@ def text_writer(  # noqa: PLR0915 - as above
             return _body(beginning, nanoseconds, lead, data, behind)
         try:
             # Nobody comes in between from here to the return of `put`, nor from the last look to
-            # ours, as `Buffer.offer` says it; but between the two somebody may.
+            # ours, as `Buffer.offer` says it; but between the two somebody may, and who puts an
+            # entry over this one takes the turn.
             lanes = buffer._lanes
             chunk = lanes[tag]
             stream = chunk.stream
             number = stream.next_number
             digits = chunk.lane_digits[number - chunk.lane_number]
+            chunk.turn = turn = chunk.turn + 1
         except LookupError:  # there is no lane, or it has no digits
             return _body(beginning, nanoseconds, lead, data, behind)
         begin = chunk.size
@@ -309,7 +318,12 @@ def text_writer(  # noqa: PLR0915 - as above
             words = chunk.words
             if words is not None:
                 word = (chunk.entries + number - chunk.last) * ONE_ENTRY + size
-            if buffer._lanes is lanes and stream.next_number == number and not buffer._deferred:
+            if (
+                buffer._lanes is lanes
+                and chunk.turn == turn
+                and stream.next_number == number
+                and not buffer._deferred
+            ):
                 if words is not None:
                     words[chunk.commit_index] = word
                 chunk.size = size

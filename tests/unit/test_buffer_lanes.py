@@ -26,8 +26,9 @@ from logship.buffer.mapped import SpoolChunk
 from logship.buffer.stream import Stream
 from logship.protocol.bodies import Bodies
 from logship.protocol.entries import pack_record
+from logship.protocol.layouts import MakeLayout
 from tests.spool.spools import WatchedFiles, buffer_on, offer, read_files, storage_in
-from tests.support.layouts import layout_by_assignment
+from tests.support.layouts import layout_by_assignment, layouts_then
 from tests.unit.accounts import Sink, a_buffer, body, check
 
 pytestmark = pytest.mark.skipif(
@@ -113,7 +114,8 @@ def test_nobody_can_come_between_the_look_at_a_lane_and_what_writes_there(
         (Stream, ["next_number"]),
         (Counters, ["accepted"]),
         (Buffer, ["_lanes", "_deferred"]),
-        (Chunk, ["lane_bytes_max", "lane_digits", "lane_number", "lane_suffix", "size", "stream"]),
+        (Chunk, ["lane_bytes_max", "lane_digits", "lane_number", "lane_suffix"]),
+        (Chunk, ["size", "stream", "turn"]),
         (MemoryChunk, ["mapping", "size"]),
         (SpoolChunk, ["mapping", "commit_index", "payload_at", "size", "words"]),
     ],
@@ -502,6 +504,63 @@ def test_where_there_is_no_more_room_to_be_had_records_go_the_longer_way() -> No
     assert buffer.offer("t", left) is Outcome.ACCEPTED
     assert chunk.lane_bytes_max > room
     check(buffer, sink.acked)
+
+
+def a_direct_put(buffer: Buffer, layouts: MakeLayout) -> Callable[[str], bytes | None]:
+    write = direct_writer(buffer, "t", layout_of=layouts)
+    return lambda text: write({"message": text, "n": 0})
+
+
+def a_text_put(buffer: Buffer, layouts: MakeLayout) -> Callable[[str], bytes | None]:
+    write = text_writer(
+        *(buffer, "t", "message", ("level", "logger")),
+        extra_fields=1,
+        bytes_max=1 << 20,
+        layout_of=layouts,
+    )
+    return lambda text: write(text, ("INFO", "root"), 1)
+
+
+@pytest.mark.parametrize("make", [a_direct_put, a_text_put], ids=["direct", "text"])
+@pytest.mark.parametrize("inner_make", [a_direct_put, a_text_put], ids=["direct", "text"])
+@pytest.mark.parametrize("first_done", ["inner", "outer"])
+def test_of_two_that_write_over_each_other_one_counts(
+    make: Callable[[Buffer, MakeLayout], Callable[[str], bytes | None]],
+    inner_make: Callable[[Buffer, MakeLayout], Callable[[str], bytes | None]],
+    first_done: str,
+) -> None:
+    """Both have written, and neither has committed: what lies there is the later one's."""
+    buffer = a_buffer(chunk_bytes_max=100_000)
+    sink = Sink(buffer)
+    assert buffer.offer("t", body(0)) is Outcome.ACCEPTED
+    has_written, may_go_on = threading.Event(), threading.Event()
+
+    def wait() -> None:
+        has_written.set()
+        assert may_go_on.wait(60)
+
+    def put(write: Callable[[str], bytes | None], text: str) -> None:
+        left = write(text)
+        assert left is not None
+        if left:
+            assert buffer.offer("t", left) is Outcome.ACCEPTED
+
+    inner = threading.Thread(target=put, args=(inner_make(buffer, layouts_then(wait)), "inner"))
+
+    def come_in() -> None:
+        inner.start()
+        assert has_written.wait(60)
+        if first_done == "inner":
+            may_go_on.set()
+            inner.join()
+
+    put(make(buffer, layouts_then(come_in)), "outer")
+    may_go_on.set()
+    inner.join()
+    check(buffer, sink.acked)
+    buffer.seal_all()
+    sink.drain()
+    assert sorted(each["message"] for each in sink.acked[1:]) == ["inner", "outer"]
 
 
 def filled(buffer: Buffer, numbers: range) -> list[Chunk]:
