@@ -111,15 +111,22 @@ ALLOCATIONS_COLLECT = sys.version_info < (3, 12)
 
 
 def is_traced() -> bool:
-    """Tell whether a debugger or the like may run Python between any two instructions."""
+    """Tell whether a debugger or the like may run Python between any two instructions.
+
+    Or a profiler, between a call and what is called. In this thread, or in all that begin.
+    """
     monitoring = getattr(sys, "monitoring", None)  # since 3.12
-    return sys.gettrace() is not None or (
-        monitoring is not None and any(map(monitoring.get_tool, _WATCHING_TOOLS))
+    return (
+        sys.gettrace() is not None
+        or sys.getprofile() is not None
+        or threading.gettrace() is not None
+        or threading.getprofile() is not None
+        or (monitoring is not None and any(map(monitoring.get_tool, _WATCHING_TOOLS)))
     )
 
 
-_WATCHING_TOOLS = (0, 1, 2)
-"""The numbers that `sys.monitoring` keeps for debuggers, coverage and profilers."""
+_WATCHING_TOOLS = range(6)
+"""The numbers that `sys.monitoring` gives to debuggers, coverage, profilers and others."""
 
 _CLOSING: Literal["closing"] = "closing"
 """In the deferred list: intake is to be closed, as soon as the interrupted call is done."""

@@ -23,7 +23,9 @@ def layout_by_assignment(*sizes: int) -> tuple[Put, int]:
 def layouts_then(act: Callable[[], object]) -> MakeLayout:
     """Return what makes layouts; after an entry is written, and not committed yet, `act` is called.
 
-    As after any call somebody else may come: a signal handler, a collection, another thread.
+    As after any call somebody else may come: a signal handler, a collection, another thread. Not
+    for threads that run freely: they could come in before it is written, too, as they never can
+    where that is a call into C.
     """
 
     def made(*sizes: int) -> tuple[Put, int]:

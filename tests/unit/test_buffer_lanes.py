@@ -268,18 +268,22 @@ def test_no_lane_is_left_open_when_intake_closes() -> None:
     assert buffer.offer("t", body(3)) is Outcome.CLOSED
 
 
-def test_no_lane_is_opened_under_a_tracer() -> None:
+@pytest.mark.parametrize("module", [sys, threading])
+@pytest.mark.parametrize("kind", ["trace", "profile"])
+def test_no_lane_is_opened_under_a_tracer_or_a_profiler(module: Any, kind: str) -> None:
     buffer = a_buffer()
     seen: list[str] = []
-    before = sys.gettrace()
-    sys.settrace(lambda *_: None)
+    before = getattr(module, f"get{kind}")()
+    getattr(module, f"set{kind}")(lambda *_: None)
     try:
         for number in range(3):
             buffer.offer("t", body(number))
             seen += buffer._lanes
     finally:
-        sys.settrace(before)
+        getattr(module, f"set{kind}")(before)
     assert seen == []
+    buffer.offer("t", body(3))
+    assert [*buffer._lanes] == ["t"]
 
 
 @pytest.mark.parametrize("at_once", [0, 1, 20], ids=["direct", "one by one", "many at once"])
