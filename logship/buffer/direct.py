@@ -167,6 +167,7 @@ def direct_writer(  # noqa: PLR0915 - two parts that tests replace; and as below
             return None
         if put is None:
             return _body(beginning, nanoseconds, lead, data, middle, more or b"", behind)
+        turn: list[None] = []  # the cheapest object that is like no other
         try:
             # Nobody comes in between from here to the return of `put`, nor from the last look to
             # ours, as `Buffer.offer` says it; but between the two somebody may, and who puts an
@@ -176,7 +177,7 @@ def direct_writer(  # noqa: PLR0915 - two parts that tests replace; and as below
             stream = chunk.stream
             number = stream.next_number
             digits = chunk.lane_digits[number - chunk.lane_number]
-            chunk.turn = turn = chunk.turn + 1
+            chunk.turn = turn
         except LookupError:  # there is no lane, or it has no digits
             return _body(beginning, nanoseconds, lead, data, middle, more or b"", behind)
         begin = chunk.size
@@ -207,7 +208,7 @@ def direct_writer(  # noqa: PLR0915 - two parts that tests replace; and as below
                 word = (chunk.entries + number - chunk.last) * ONE_ENTRY + size
             if (
                 buffer._lanes is lanes
-                and chunk.turn == turn
+                and chunk.turn is turn
                 and stream.next_number == number
                 and not buffer._deferred
             ):
@@ -295,6 +296,7 @@ def text_writer(  # noqa: PLR0915 - as above
             return None
         if put is None:
             return _body(beginning, nanoseconds, lead, data, behind)
+        turn: list[None] = []  # as above
         try:
             # Nobody comes in between from here to the return of `put`, nor from the last look to
             # ours, as `Buffer.offer` says it; but between the two somebody may, and who puts an
@@ -304,7 +306,7 @@ def text_writer(  # noqa: PLR0915 - as above
             stream = chunk.stream
             number = stream.next_number
             digits = chunk.lane_digits[number - chunk.lane_number]
-            chunk.turn = turn = chunk.turn + 1
+            chunk.turn = turn
         except LookupError:  # there is no lane, or it has no digits
             return _body(beginning, nanoseconds, lead, data, behind)
         begin = chunk.size
@@ -320,7 +322,7 @@ def text_writer(  # noqa: PLR0915 - as above
                 word = (chunk.entries + number - chunk.last) * ONE_ENTRY + size
             if (
                 buffer._lanes is lanes
-                and chunk.turn == turn
+                and chunk.turn is turn
                 and stream.next_number == number
                 and not buffer._deferred
             ):
