@@ -40,7 +40,7 @@ demo: $(READY) ## about a minute and a half: logship beside fluent-logger while 
 	$(RUN) -m benchmarks demo
 
 test: $(READY) ## every test that needs no root, Docker or sidecar (those found are used)
-	$(RUN) -m pytest -n $(WORKERS) -m "$(MARKS)"
+	$(RUN) -m pytest -n $(WORKERS) --dist worksteal -m "$(MARKS)"
 
 test-again: $(READY) ## only the tests that failed last time, one after the other
 	$(RUN) -m pytest -n 0 -m "$(MARKS)" --last-failed --last-failed-no-failures none
@@ -59,7 +59,7 @@ format: $(READY) ## put the code in the one form
 
 proof: $(READY) ## the loss matrix and the lifecycle tests with full counts; writes benchmarks/results/proof.json
 	$(RUN) -m benchmarks proof --json benchmarks/results/proof.json
-	$(RUN) -m pytest -n $(WORKERS) -m proof
+	$(RUN) -m pytest -n $(WORKERS) --dist worksteal -m proof
 
 standalone: ## dist/logship/: the command with a Python of its own, for images that have none
 	$(PYTHON) -m venv --clear $(STANDALONE)

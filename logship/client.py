@@ -320,10 +320,12 @@ class Client:
             BufferFull: The buffer is full, and nothing will be sent any more.
         """
         if not self.settings.disabled:
-            intake = self.intake
-            if tag is None and time_ns is None and intake.put_at_once(record) == b"":
-                return
-            await self.send_packed(intake.route(tag), intake.packed(record, time_ns))
+            intake, body = self.intake, None
+            if tag is None and time_ns is None:
+                body = intake.put_at_once(record)
+                if body is not None and not body:
+                    return
+            await self.send_packed(intake.route(tag), intake.packed(record, time_ns, body))
 
     async def send_packed(self, tag: str, body: bytes) -> None:
         """Do as `send` does with a record that is packed, and cut if it must be."""

@@ -110,11 +110,18 @@ class Intake:
         """Return the tag to use; a caller's mistake must not reach the shipper."""
         return str(tag) if tag else self.tag
 
-    def packed(self, record: Record, time_ns: int | None) -> bytes:
-        """Return the beginning of the record's entry; it is now where no time is given."""
+    def packed(self, record: Record, time_ns: int | None, body: bytes | None = None) -> bytes:
+        """Return the beginning of the record's entry, cut if it must be.
+
+        Args:
+            record: What is logged.
+            time_ns: When; now where none is given.
+            body: What `put_at_once` has left of it.
+        """
         if time_ns is None:
             time_ns = _now_ns()
-        body = self.pack(record, time_ns)
+        if body is None:
+            body = self.pack(record, time_ns)
         return body if len(body) <= self._body_bytes_max else self.cut(record, time_ns)
 
     def put_many(

@@ -90,7 +90,7 @@ class Chunk:
         lane_bytes_max: Up to this size records may take the lane into it (see `Buffer.offer`).
         lane_size: How much of it its buffer has counted, while it has a lane.
         lane_number, lane_suffix, lane_digits: How its entries end (see `Stream.thousand`).
-        turn: Of whoever wrote behind the last entry last, without having committed it.
+        turn: Of whoever was the last one to write behind the committed entries, or was about to.
         mapping, payload_at: Where the entries lie; at 0 for a chunk in memory.
         words, commit_index: Where a lane commits to a segment (see `docs/spool-format.md`);
             `words` is None for a chunk in memory.

@@ -13,13 +13,14 @@ See `docs/decisions/026-the-direct-way.md`, `027-what-repeats-is-packed-once.md`
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Callable
 from typing import Any
 
 import msgpack
 
-from logship.buffer.buffer import NO_LANES, Buffer
+from logship.buffer.buffer import Buffer
 from logship.buffer.chunk import ONE_ENTRY
 from logship.protocol.entries import (
     FIRST_SECOND,
@@ -78,7 +79,7 @@ def direct_writer(  # noqa: PLR0915 - two parts that tests replace; and as below
     headers = [
         bytes([header + extra_fields]) for header in range(SMALL_MAP_HEADER_MAX + 1 - extra_fields)
     ]
-    counters = buffer.counters
+    counters, get_profile = buffer.counters, sys.getprofile
     layouts = Layouts(buffer.lane_suffix_sizes, layout_of)
     repeats, of_rest = Repeats(extra_fields, layouts), layouts.of_rest
     # So many records that fit no pattern, and one is looked at; less than none if those that come
@@ -167,6 +168,8 @@ def direct_writer(  # noqa: PLR0915 - two parts that tests replace; and as below
             return None
         if put is None:
             return _body(beginning, nanoseconds, lead, data, middle, more or b"", behind)
+        if get_profile() is not None:  # it could come in before `put`
+            return _body(beginning, nanoseconds, lead, data, middle, more or b"", behind)
         turn: list[None] = []  # the cheapest object that is like no other
         try:
             # Nobody comes in between from here to the return of `put`, nor from the last look to
@@ -186,43 +189,37 @@ def direct_writer(  # noqa: PLR0915 - two parts that tests replace; and as below
             return _body(beginning, nanoseconds, lead, data, middle, more or b"", behind)
         begin += chunk.payload_at
         memory, suffix = chunk.mapping, chunk.lane_suffix
-        try:
-            if more is None:
-                put(memory, begin, beginning, nanoseconds, lead, data, behind, suffix, digits)
-            else:
-                put(
-                    memory,
-                    begin,
-                    beginning,
-                    nanoseconds,
-                    lead,
-                    data,
-                    middle,
-                    more,
-                    behind,
-                    suffix,
-                    digits,
-                )
-            words = chunk.words
+        if more is None:
+            put(memory, begin, beginning, nanoseconds, lead, data, behind, suffix, digits)
+        else:
+            put(
+                memory,
+                begin,
+                beginning,
+                nanoseconds,
+                lead,
+                data,
+                middle,
+                more,
+                behind,
+                suffix,
+                digits,
+            )
+        words = chunk.words
+        if words is not None:
+            word = (chunk.entries + number - chunk.last) * ONE_ENTRY + size
+        if (
+            buffer._lanes is lanes
+            and chunk.turn is turn
+            and stream.next_number == number
+            and not buffer._deferred
+        ):
             if words is not None:
-                word = (chunk.entries + number - chunk.last) * ONE_ENTRY + size
-            if (
-                buffer._lanes is lanes
-                and chunk.turn is turn
-                and stream.next_number == number
-                and not buffer._deferred
-            ):
-                if words is not None:
-                    words[chunk.commit_index] = word
-                chunk.size = size
-                stream.next_number = number + 1
-                counters.accepted += 1
-                return b""
-        except BaseException:  # the mapping is closed, or a signal handler raised
-            buffer._torn = True
-            buffer._left_lanes, buffer._lanes = lanes, NO_LANES
-            buffer._wake_to_be_sure()
-            raise
+                words[chunk.commit_index] = word
+            chunk.size = size
+            stream.next_number = number + 1
+            counters.accepted += 1
+            return b""
         return _body(beginning, nanoseconds, lead, data, middle, more or b"", behind)
 
     return write
@@ -254,7 +251,7 @@ def text_writer(  # noqa: PLR0915 - as above
         bytes_max: Longer bodies must be cut, and are not for here.
         layout_of: Makes what writes entries of some sizes.
     """
-    counters = buffer.counters
+    counters, get_profile = buffer.counters, sys.getprofile
     layouts = Layouts(buffer.lane_suffix_sizes, layout_of)
     map_header, before = bytes([0x80 | 3 + extra_fields]), msgpack.packb(text_key)
     known: dict[tuple[str, str], Around] = {}
@@ -296,7 +293,9 @@ def text_writer(  # noqa: PLR0915 - as above
             return None
         if put is None:
             return _body(beginning, nanoseconds, lead, data, behind)
-        turn: list[None] = []  # as above
+        if get_profile() is not None:  # as above
+            return _body(beginning, nanoseconds, lead, data, behind)
+        turn: list[None] = []
         try:
             # Nobody comes in between from here to the return of `put`, nor from the last look to
             # ours, as `Buffer.offer` says it; but between the two somebody may, and who puts an
@@ -315,33 +314,30 @@ def text_writer(  # noqa: PLR0915 - as above
             return _body(beginning, nanoseconds, lead, data, behind)
         begin += chunk.payload_at
         memory, suffix = chunk.mapping, chunk.lane_suffix
-        try:
-            put(memory, begin, beginning, nanoseconds, lead, data, behind, suffix, digits)
-            words = chunk.words
+        put(memory, begin, beginning, nanoseconds, lead, data, behind, suffix, digits)
+        words = chunk.words
+        if words is not None:
+            word = (chunk.entries + number - chunk.last) * ONE_ENTRY + size
+        if (
+            buffer._lanes is lanes
+            and chunk.turn is turn
+            and stream.next_number == number
+            and not buffer._deferred
+        ):
             if words is not None:
-                word = (chunk.entries + number - chunk.last) * ONE_ENTRY + size
-            if (
-                buffer._lanes is lanes
-                and chunk.turn is turn
-                and stream.next_number == number
-                and not buffer._deferred
-            ):
-                if words is not None:
-                    words[chunk.commit_index] = word
-                chunk.size = size
-                stream.next_number = number + 1
-                counters.accepted += 1
-                return b""
-        except BaseException:  # the mapping is closed, or a signal handler raised
-            buffer._torn = True
-            buffer._left_lanes, buffer._lanes = lanes, NO_LANES
-            buffer._wake_to_be_sure()
-            raise
+                words[chunk.commit_index] = word
+            chunk.size = size
+            stream.next_number = number + 1
+            counters.accepted += 1
+            return b""
         return _body(beginning, nanoseconds, lead, data, behind)
 
     return write
 
 
-def _body(beginning: bytes, nanoseconds: int, *parts: bytes) -> bytes:
-    """Return the beginning of an entry."""
-    return b"".join((beginning, nanoseconds.to_bytes(4, "big"), *parts))
+def _body(beginning: bytes, nanoseconds: int, *parts: bytes) -> bytes | None:
+    """Return the beginning of an entry, or None where there is no memory for it."""
+    try:
+        return b"".join((beginning, nanoseconds.to_bytes(4, "big"), *parts))
+    except MemoryError:
+        return None

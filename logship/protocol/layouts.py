@@ -13,10 +13,10 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 KEPT_MAX = 4096
-"""So many layouts are kept for texts and what is around them; each takes some 600 bytes. Other
+"""So many layouts are kept for texts and what is around them; each takes 600 to 800 bytes. Other
 entries are joined, and need only one for each size."""
 
 DATA_BYTES_MAX = 4096
@@ -105,6 +105,7 @@ class Layouts:
         self._stamp_sizes = stamp_sizes
         self._make = make
         self._of_texts_kept = 0
+        self._filled: list[dict[int, Any]] = []
         self.of_rest: dict[int, Layout] = {}
 
     def keep_of_rest(self, size: int) -> Layout:
@@ -131,7 +132,7 @@ class Layouts:
         if layout is None:
             rest, layout_of_rest = self._rest(lead[1:], data, behind)
             return around.map_header, rest, b"", *layout_of_rest
-        around.of_text[size] = lead, *layout
+        self._put_into(around.of_text, size, (lead, *layout))
         return lead, data, behind, *layout
 
     def of_texts(
@@ -154,7 +155,7 @@ class Layouts:
         if layout is None:
             rest, layout_of_rest = self._rest(lead[1:], data, middle, more, behind)
             return around.map_header, rest, b"", None, b"", *layout_of_rest
-        around.of_texts[size << PAIR_SHIFT | more_size] = lead, middle, *layout
+        self._put_into(around.of_texts, size << PAIR_SHIFT | more_size, (lead, middle, *layout))
         return lead, data, middle, more, behind, *layout
 
     def _kept(self, *sizes: int) -> tuple[Put, int] | None:
@@ -169,6 +170,13 @@ class Layouts:
         rest = b"".join(parts)
         return rest, self.of_rest.get(len(rest)) or self.keep_of_rest(len(rest))
 
+    def _put_into(self, kept: dict[int, Any], key: int, found: tuple[Any, ...]) -> None:
+        if not kept:
+            self._filled.append(kept)
+        kept[key] = found
+
     def forget(self) -> None:
-        """Make room for others: nobody asks any more for those that were kept for texts."""
-        self._of_texts_kept = 0
+        """Make room for others: keep none of those for texts."""
+        filled, self._filled, self._of_texts_kept = self._filled, [], 0
+        for kept in filled:
+            kept.clear()

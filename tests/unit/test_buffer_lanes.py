@@ -19,17 +19,17 @@ import pytest
 
 from logship.buffer import buffer as buffer_module
 from logship.buffer.buffer import Buffer, Outcome
-from logship.buffer.chunk import SPARE_BLOCKS_MAX, Chunk, MemoryChunk, MemoryStorage
+from logship.buffer.chunk import SPARE_BLOCKS_MAX, Chunk, ChunkState, MemoryChunk, MemoryStorage
 from logship.buffer.counters import Counters
 from logship.buffer.direct import direct_writer, text_writer
 from logship.buffer.mapped import SpoolChunk
 from logship.buffer.stream import Stream
 from logship.protocol.bodies import Bodies
 from logship.protocol.entries import pack_record
-from logship.protocol.layouts import MakeLayout
+from logship.protocol.layouts import MakeLayout, layout_of
 from tests.spool.spools import WatchedFiles, buffer_on, offer, read_files, storage_in
 from tests.support.layouts import layout_by_assignment, layouts_then
-from tests.unit.accounts import Sink, a_buffer, body, check
+from tests.unit.accounts import Sink, a_buffer, body, check, entries_of
 
 pytestmark = pytest.mark.skipif(
     buffer_module.is_traced() or not buffer_module._ASSIGNMENTS_ARE_ONE,
@@ -474,6 +474,21 @@ def test_a_crash_behind_each_store_of_a_lane_leaves_whole_records(tmp_path: Path
     for number in range(50, 60):
         assert write({"message": str(number), "pad": ""}) == b""
         assert crashes[-1] == number + 1
+    names = "pad", "logger"
+    write_text = text_writer(
+        *(buffer, "tag", "message", names),
+        extra_fields=1,
+        bytes_max=1 << 20,
+        layout_of=layout_by_assignment,
+    )
+    at_once = 0
+    for number in range(60, 80):
+        left = write_text(str(number), ("", ""), 1)
+        assert left is not None
+        assert not left or buffer.offer("tag", left) is Outcome.ACCEPTED
+        assert crashes[-1] == number + 1
+        at_once += not left
+    assert at_once > 15
     assert crashes == sorted(crashes)
 
 
@@ -510,22 +525,181 @@ def test_where_there_is_no_more_room_to_be_had_records_go_the_longer_way() -> No
     check(buffer, sink.acked)
 
 
-def a_direct_put(buffer: Buffer, layouts: MakeLayout) -> Callable[[str], bytes | None]:
-    write = direct_writer(buffer, "t", layout_of=layouts)
+def a_direct_put(
+    buffer: Buffer, layouts: MakeLayout, extra_fields: int = 1
+) -> Callable[[str], bytes | None]:
+    write = direct_writer(buffer, "t", extra_fields, layout_of=layouts)
     return lambda text: write({"message": text, "n": 0})
 
 
-def a_text_put(buffer: Buffer, layouts: MakeLayout) -> Callable[[str], bytes | None]:
+def a_text_put(
+    buffer: Buffer, layouts: MakeLayout, extra_fields: int = 1
+) -> Callable[[str], bytes | None]:
     write = text_writer(
         *(buffer, "t", "message", ("level", "logger")),
-        extra_fields=1,
+        extra_fields=extra_fields,
         bytes_max=1 << 20,
         layout_of=layouts,
     )
     return lambda text: write(text, ("INFO", "root"), 1)
 
 
-@pytest.mark.parametrize("make", [a_direct_put, a_text_put], ids=["direct", "text"])
+BOTH = pytest.mark.parametrize("make", [a_direct_put, a_text_put], ids=["direct", "text"])
+
+
+@BOTH
+def test_a_profiler_of_one_thread_comes_in_before_nothing_is_written(
+    make: Callable[[Buffer, MakeLayout], Callable[[str], bytes | None]],
+) -> None:
+    """Another thread has opened the lane; a profiler's function runs between call and called."""
+    buffer = a_buffer(chunk_bytes_max=100_000)
+    sink = Sink(buffer)
+    assert buffer.offer("t", body(0)) is Outcome.ACCEPTED
+    write, lefts = make(buffer, layout_of), []
+
+    def others_come_in(_frame: Any, event: str, called: Any) -> None:
+        if event == "c_call" and getattr(called, "__name__", "") == "pack_into":
+            buffer.offer("t", body(1))
+
+    def profiled() -> None:
+        sys.setprofile(others_come_in)
+        lefts.append(write("profiled"))
+        sys.setprofile(None)
+
+    thread = threading.Thread(target=profiled)
+    thread.start()
+    thread.join()
+    assert lefts[0]
+    assert buffer.offer("t", lefts[0]) is Outcome.ACCEPTED
+    check(buffer, sink.acked)
+
+
+@BOTH
+@pytest.mark.parametrize("come_in", ["a section", "another tag", "a new lane", "nothing"])
+def test_a_signal_handler_that_logs_and_raises_leaves_the_account_right(
+    make: Callable[[Buffer, MakeLayout], Callable[[str], bytes | None]], come_in: str
+) -> None:
+    """Between the write and the last look."""
+
+    class Fault(BaseException):
+        """What it raises."""
+
+    def handler() -> None:
+        if come_in == "a section":
+            buffer.seal_all()
+        if come_in in ("another tag", "a new lane"):
+            for number in range(1, 6):
+                buffer.offer("u" if come_in == "another tag" else "t", body(number))
+        if come_in == "a new lane":
+            buffer.seal_all()
+            buffer.offer("t", body(6))
+            buffer.offer("t", body(7))
+        raise Fault
+
+    buffer = a_buffer(chunk_bytes_max=100_000)
+    sink = Sink(buffer)
+    assert buffer.offer("t", body(0)) is Outcome.ACCEPTED
+    with pytest.raises(Fault):
+        make(buffer, layouts_then(handler))("never accepted")
+    for number in range(10, 20):
+        assert buffer.offer("t", body(number)) is Outcome.ACCEPTED
+    check(buffer, sink.acked)
+    buffer.seal_all()
+    sink.drain()
+    assert buffer.counters.accepted == len(sink.acked)
+
+
+@BOTH
+def test_what_was_deferred_goes_first(
+    make: Callable[[Buffer, MakeLayout], Callable[[str], bytes | None]],
+) -> None:
+    buffer = a_buffer(chunk_bytes_max=100_000)
+    sink = Sink(buffer)
+    assert buffer.offer("t", body(0)) is Outcome.ACCEPTED
+    buffer.defer("t", body(1))
+    left = make(buffer, layout_of)("later")
+    assert left
+    assert buffer.offer("t", left) is Outcome.ACCEPTED
+    buffer.seal_all()
+    sink.drain()
+    assert [each["message"] for each in sink.acked] == ["x" * 20, "x" * 20, "later"]
+
+
+@BOTH
+@pytest.mark.parametrize("stamp_key", [None, "id", "a long name " * 10, "größe %d"])
+def test_every_stamp_has_its_room(
+    make: Callable[[Buffer, MakeLayout, int], Callable[[str], bytes | None]],
+    stamp_key: str | None,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("logship.buffer.chunk._ROOM_BYTES_MIN", 150_000)  # for all of them
+    buffer = a_buffer(bytes_max=1 << 20, chunk_bytes_max=200_000, stamp_key=stamp_key)
+    stamped = stamp_key is not None
+    write = make(buffer, layout_of, int(stamped))
+    assert buffer.offer("t", body(0, stamped=stamped)) is Outcome.ACCEPTED
+    assert [write("x" * number) for number in range(300)] == [b""] * 300
+    stream = buffer.report("", 0.0).streams[0].stream
+    found = entries_of(buffer.unsettled()[0].data)
+    assert [each["message"] for each in found[1:]] == ["x" * number for number in range(300)]
+    if stamp_key is not None:
+        assert [each[stamp_key] for each in found] == [f"{stream}:{n:010}" for n in range(1, 302)]
+
+
+@pytest.mark.skipif(sys.version_info < (3, 12), reason="sys.monitoring came with Python 3.12")
+@pytest.mark.parametrize("tool", range(6))
+def test_no_lane_is_opened_while_a_tool_monitors(tool: int) -> None:
+    monitoring: Any = sys.monitoring  # type: ignore[attr-defined,unused-ignore]
+    if monitoring.get_tool(tool):
+        pytest.skip("somebody monitors already")
+    buffer = a_buffer()
+    monitoring.use_tool_id(tool, "a test")
+    try:
+        buffer.offer("t", body(0))
+        assert not buffer._lanes
+    finally:
+        monitoring.free_tool_id(tool)
+
+
+class NoCopies(bytearray):
+    """Memory of which there is no more."""
+
+    def __getitem__(self, where: Any) -> Any:
+        raise MemoryError
+
+    def extend(self, more: Any) -> None:
+        raise MemoryError
+
+
+def test_no_memory_for_more_room_or_for_a_copy_is_no_fault() -> None:
+    buffer = a_buffer(chunk_bytes_max=100_000)
+    sink = Sink(buffer)
+    buffer.offer("t", body(0))
+    chunk: Chunk = buffer.unsettled()[0]
+    assert isinstance(chunk, MemoryChunk)
+    chunk.mapping = NoCopies(chunk.mapping)
+    while chunk.size + 200 < len(chunk.mapping):
+        assert buffer.offer("t", body(1)) is Outcome.ACCEPTED
+    assert chunk.reserve(50_000, 0) == len(chunk.mapping)
+    buffer.seal_all()
+    assert len(chunk.mapping) > chunk.size
+    check(buffer, sink.acked)
+
+
+def test_of_many_streams_each_has_room_for_little() -> None:
+    buffer = a_buffer(bytes_max=1 << 24, chunk_bytes_max=100_000)
+    for size in (30, 1):
+        for tag in range(50):
+            for number in range(size * 10):
+                buffer.offer(f"{tag}", body(number))
+        if size == 30:
+            buffer.seal_all()
+    open_chunks = [each for each in buffer.unsettled() if each.state is ChunkState.OPEN]
+    room = sum(len(each.mapping) for each in open_chunks if isinstance(each, MemoryChunk))
+    assert len(open_chunks) == 50
+    assert room < 50 * 10_000
+
+
+@BOTH
 @pytest.mark.parametrize("inner_make", [a_direct_put, a_text_put], ids=["direct", "text"])
 @pytest.mark.parametrize("first_done", ["inner", "outer"])
 def test_of_two_that_write_over_each_other_one_counts(

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import sys
 import threading
+import weakref
 from collections import UserString
 from collections.abc import Callable
 from typing import Any
@@ -22,6 +23,7 @@ from logship.buffer.buffer import Buffer, Outcome
 from logship.buffer.direct import DirectWriter, direct_writer
 from logship.client import Client
 from logship.protocol.entries import pack_record, unpack_entries
+from logship.protocol.layouts import layout_of
 from logship.protocol.repeats import Repeats
 from logship.settings import Settings
 from tests.support.layouts import layouts_then
@@ -595,3 +597,51 @@ def test_who_must_see_each_record_or_none_does_not_use_it(settings: dict[str, An
     client = Client(Settings(**settings))
     client.emit(FIRST)
     assert not client.intake.put_at_once(FIRST)
+
+
+def test_layouts_do_not_grow_with_what_is_new(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Other fields that were never seen before have all others forgotten, again and again."""
+    monkeypatch.setattr("logship.protocol.repeats._OTHERS_KNOWN_MAX", 5)
+    monkeypatch.setattr("logship.protocol.layouts.KEPT_MAX", 20)
+    buffer = a_buffer(bytes_max=1 << 24, chunk_bytes_max=1 << 16)
+    made: list[weakref.ref[Any]] = []
+
+    class Kept:
+        """A layout that can be told to be gone."""
+
+        def __init__(self, *sizes: int) -> None:
+            self.put, self.size = layout_of(*sizes)
+
+        def __call__(self, *arguments: Any) -> None:
+            self.put(*arguments)
+
+    def noted(*sizes: int) -> tuple[Any, int]:
+        kept = Kept(*sizes)
+        if len(sizes) > 5:  # of two texts, with the stamp
+            made.append(weakref.ref(kept))
+        return kept, kept.size
+
+    write = direct_writer(buffer, "t", time_ns=lambda: NOW_NS, layout_of=noted)
+    for number in range(6000):
+        level = f"{number}" if number % 10 == 0 else "INFO"
+        user, message = "u" * (number % 50), "m" * (number * 7 % 90)
+        put(buffer, write, {"message": message, "user": user, "level": level})
+    assert len(made) > 100
+    assert sum(each() is not None for each in made) <= 20
+
+
+@pytest.mark.parametrize("size", [100, 5000])
+def test_no_memory_for_the_body_is_no_fault(size: int) -> None:
+    class Nanoseconds(int):
+        """Of a time that finds no memory."""
+
+        def __sub__(self, other: int) -> Nanoseconds:
+            return Nanoseconds(int(self) - other)
+
+        def to_bytes(self, *_: Any) -> bytes:  # type: ignore[override]
+            raise MemoryError
+
+    buffer = a_buffer()  # without a lane
+    pack_record(FIRST, NOW_NS)
+    write = direct_writer(buffer, "t", time_ns=lambda: Nanoseconds(NOW_NS))
+    assert write({"message": "m" * size, "level": "INFO"}) is None
