@@ -31,6 +31,10 @@ make their pages anew costs a quarter of what a record costs."""
 _ROOM_BYTES_MIN = 4096
 """Where an open chunk has less room than that left, it is given more."""
 
+_BLOCK_BYTES_MIN = 64 << 10
+"""Who had a chunk of so many bytes is given a block for the next one: to make room for as much
+takes as long as hundreds of records, in the call that opens the chunk."""
+
 
 class Memory(Protocol):
     """A piece of memory that entries are put into."""
@@ -359,7 +363,8 @@ class MemoryStorage:
         """Return an empty chunk for the next entries of `stream`."""
         chunk = MemoryChunk(stream, serial, new_chunk_id(self._random_bytes), opened_seconds)
         chunk.capacity = self._chunk_bytes_max
-        if stream.fills_chunks and size <= chunk.capacity:
+        is_large = stream.fills_chunks or stream.last_chunk_bytes >= _BLOCK_BYTES_MIN
+        if is_large and size <= chunk.capacity:
             with contextlib.suppress(OSError):  # no more mappings: then as the others do
                 chunk.mapping = self._block()
         return chunk

@@ -506,6 +506,21 @@ def test_a_chunk_has_room_for_more_entries_until_it_is_sealed() -> None:
         assert len(chunk.mapping) == chunk.size
 
 
+def test_who_had_a_large_chunk_is_given_a_block() -> None:
+    """Though it was sealed because it lingered."""
+    buffer = a_buffer(bytes_max=1 << 20, chunk_bytes_max=200_000)
+    sink = Sink(buffer)
+    for size, is_block in ((70_000, False), (30_000, True), (100, False)):
+        buffer.offer("t", body(0))
+        chunk: Chunk = buffer.unsettled()[-1]
+        assert isinstance(chunk, MemoryChunk)
+        assert isinstance(chunk.mapping, mmap.mmap) == is_block
+        while chunk.size < size:
+            buffer.offer("t", body(1))
+        buffer.seal_all()
+        sink.drain()
+
+
 def test_where_there_is_no_more_room_to_be_had_records_go_the_longer_way() -> None:
     """While somebody looks at a chunk its memory cannot grow."""
     buffer = a_buffer(chunk_bytes_max=100_000)
