@@ -32,8 +32,8 @@ _ROOM_BYTES_MIN = 4096
 """Where an open chunk has less room than that left, it is given more."""
 
 _BLOCK_BYTES_MIN = 64 << 10
-"""Who had a chunk of so many bytes is given a block for the next one: to make room for as much
-takes as long as hundreds of records, in the call that opens the chunk."""
+"""Who had a chunk of so many bytes is given a block for the next one: to make room for several
+times as much takes as long as hundreds of records, in the call that opens the chunk."""
 
 
 class Memory(Protocol):

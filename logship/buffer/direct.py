@@ -48,7 +48,7 @@ _NAMES_MAX = 4096
 _NAME_CHARACTERS_MAX = 1024
 
 
-def direct_writer(  # noqa: PLR0915 - two parts that tests replace; and as below
+def direct_writer(  # noqa: PLR0915 - as below
     buffer: Buffer,
     tag: str,
     extra_fields: int = 1,
@@ -166,9 +166,7 @@ def direct_writer(  # noqa: PLR0915 - two parts that tests replace; and as below
                         )
         except Exception:  # noqa: BLE001 - a record that is not as most are
             return None
-        if put is None:
-            return _body(beginning, nanoseconds, lead, data, middle, more or b"", behind)
-        if get_profile() is not None:  # it could come in before `put`
+        if put is None or get_profile() is not None:  # a profiler could come in before `put`
             return _body(beginning, nanoseconds, lead, data, middle, more or b"", behind)
         turn: list[None] = []  # the cheapest object that is like no other
         try:
@@ -291,9 +289,7 @@ def text_writer(  # noqa: PLR0915 - as above
                 lead, data, behind, put, entry_bytes = layouts.of_text(around, data)
         except Exception:  # noqa: BLE001 - a record that is not as most are
             return None
-        if put is None:
-            return _body(beginning, nanoseconds, lead, data, behind)
-        if get_profile() is not None:  # as above
+        if put is None or get_profile() is not None:  # as above
             return _body(beginning, nanoseconds, lead, data, behind)
         turn: list[None] = []
         try:
