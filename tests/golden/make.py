@@ -1,0 +1,140 @@
+"""Writes the golden data: `python -m tests.golden.make PART…`, with `all` for every part.
+
+The spools in `data/` are of the commit that `data/README.md` names. Make them anew only when a
+format changes on purpose: what they hold is exactly what newer code must still be able to read.
+`recovered`, the answers to them, may be made anew from the stored spools alone.
+
+`python -m tests.golden.make against TREE` changes nothing. It runs each program with this tree's
+logship and with that of TREE, has both recover what each left, and says where they differ.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from tests.golden import outputs
+from tests.golden.auditing import verdicts
+from tests.golden.programs import CASES
+from tests.golden.recovering import (
+    HERE,
+    check_against_ledger,
+    comparable,
+    quarantine_and_die,
+    recover,
+    run_program,
+)
+from tests.golden.spools import DAMAGES, DATA, PAIRS, copied, pack, unpack
+from tests.support.receiver_process import ReceiverProcess
+
+ARCHIVES = [*CASES, "quarantined"]
+SPOOLS = [*ARCHIVES, *DAMAGES, *PAIRS]
+"""All spools that there are expectations of."""
+
+
+def encoded(value: Any) -> str:
+    """Return data as the JSON text that is stored."""
+    return json.dumps(value, indent=1, ensure_ascii=False) + "\n"
+
+
+def make_spools(work: Path) -> None:
+    """Write `spools/`: what each program left, and its ledger."""
+    for case in CASES:
+        directory = _made(work / case)
+        run_program(case, directory)
+        pack(directory, _made(DATA / "spools") / f"{case}.tar.gz")
+    directory = _made(work / "quarantined")
+    quarantine_and_die(unpack("flipped_payload_byte", directory))
+    pack(directory, DATA / "spools" / "quarantined.tar.gz")
+
+
+def make_recovered(work: Path) -> None:
+    """Write `recovered/`: what `logship recover` makes of each spool in `spools/`."""
+    answers = _made(DATA / "recovered")
+    with ReceiverProcess.start(work / "out") as receiver:
+        for name in SPOOLS:
+            directory = _made(work / f"recover {name}")
+            result, lines = recover(unpack(name, directory), receiver)
+            if name in CASES:
+                check_against_ledger(name, directory, lines)
+            (answers / f"{name}.json").write_text(encoded(result), "utf-8")
+            texts = [json.dumps(line, ensure_ascii=False) + "\n" for line in lines]
+            (answers / f"{name}.jsonl").write_text("".join(texts), "utf-8")
+
+
+def make_outputs(work: Path) -> None:
+    """Write `entries.json`, `lines.json`, `handler.json` and `reports.json`."""
+    with ReceiverProcess.start(work / "out") as receiver:
+        made = {
+            "entries": outputs.entries(),
+            "lines": outputs.lines_by(outputs.emit, receiver),
+            "handler": outputs.lines_of_handler(receiver),
+            "reports": outputs.reports(receiver, _made(work / "spool")),
+        }
+    for name, value in made.items():
+        (DATA / f"{name}.json").write_text(encoded(value), "utf-8")
+
+
+def make_metrics(work: Path) -> None:
+    """Write `metrics.json`."""
+    (DATA / "metrics.json").write_text(encoded(outputs.metrics(work)), "utf-8")
+
+
+def make_audit(work: Path) -> None:
+    """Write `audit.json`: verdicts about the lines in `recovered/`."""
+    (DATA / "audit.json").write_text(encoded(verdicts(work)), "utf-8")
+
+
+PARTS: dict[str, Callable[[Path], None]] = {
+    "spools": make_spools,
+    "recovered": make_recovered,
+    "outputs": make_outputs,
+    "metrics": make_metrics,
+    "audit": make_audit,
+}
+
+
+def compare_with(tree: Path, work: Path) -> int:
+    """Return how many spools the logship of this tree and that of `tree` read differently."""
+    differences = 0
+    with ReceiverProcess.start(work / "out") as receiver:
+        for case in CASES:
+            for writer in (HERE, tree):
+                directory = _made(work / f"{case} {writer.name} {writer is tree}")
+                run_program(case, directory, writer)
+                copy = copied(directory / "spool", _made(directory / "copy"))
+                result, lines = recover(directory / "spool", receiver)
+                theirs, their_lines = recover(copy, receiver, tree)
+                same = comparable(result) == comparable(theirs) and lines == their_lines
+                differences += not same
+                print(f"{case}, written by {writer}: {'same' if same else 'DIFFERENT'}")  # noqa: T201
+                shutil.rmtree(directory)
+    return differences
+
+
+def _made(directory: Path) -> Path:
+    directory.mkdir(parents=True, exist_ok=True)
+    return directory
+
+
+def main(words: list[str]) -> int:
+    """Do what the words say; return the exit code."""
+    with tempfile.TemporaryDirectory() as work:
+        if len(words) == 2 and words[0] == "against":
+            return min(1, compare_with(Path(words[1]).resolve(), Path(work)))
+        chosen = list(PARTS) if words == ["all"] else words
+        if not chosen or not set(chosen) <= set(PARTS):
+            print(f"usage: python -m tests.golden.make all | against TREE | {' '.join(PARTS)}")  # noqa: T201
+            return 2
+        for part in chosen:
+            PARTS[part](_made(Path(work) / part))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
