@@ -1,7 +1,7 @@
 """Writes the golden data: `python -m tests.golden.make PART…`, with `all` for every part.
 
-The spools in `data/` are of the commit that `data/README.md` names. Make them anew only when a
-format changes on purpose: what they hold is exactly what newer code must still be able to read.
+The spools in `data/` are of the commit that `data/README.md` names, and are never written over:
+what they hold is exactly what newer code must still be able to read.
 `recovered`, the answers to them, may be made anew from the stored spools alone.
 
 `python -m tests.golden.make against TREE` changes nothing. It runs each program with this tree's
@@ -43,14 +43,17 @@ def encoded(value: Any) -> str:
 
 
 def make_spools(work: Path) -> None:
-    """Write `spools/`: what each program left, and its ledger."""
-    for case in CASES:
-        directory = _made(work / case)
-        run_program(case, directory)
-        pack(directory, _made(DATA / "spools") / f"{case}.tar.gz")
-    directory = _made(work / "quarantined")
-    quarantine_and_die(unpack("flipped_payload_byte", directory))
-    pack(directory, DATA / "spools" / "quarantined.tar.gz")
+    """Write what each program left, and its ledger, into `spools/`; what is there stays."""
+    _made(DATA / "spools")
+    for name in ARCHIVES:
+        archive = DATA / "spools" / f"{name}.tar.gz"
+        if not archive.exists():
+            directory = _made(work / name)
+            if name in CASES:
+                run_program(name, directory)
+            else:
+                quarantine_and_die(unpack("flipped_payload_byte", directory))
+            pack(directory, archive)
 
 
 def make_recovered(work: Path) -> None:

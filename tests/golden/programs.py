@@ -44,7 +44,7 @@ class Sidecar:
     """Acknowledges the chunks that a case wants acknowledged, and keeps silent about the others.
 
     Args:
-        acks: Tells for a chunk's messages whether it is acknowledged.
+        acks: Tells for a chunk's tag and messages whether it is acknowledged.
         note: Takes each message of a chunk before its ack is sent.
 
     Attributes:
@@ -52,7 +52,7 @@ class Sidecar:
         seen: Messages of all records received so far, resent ones again.
     """
 
-    def __init__(self, acks: Callable[[list[str]], bool], note: Callable[[str], None]) -> None:
+    def __init__(self, acks: Callable[[str, list[str]], bool], note: Callable[[str], None]) -> None:
         self.acks = acks
         self.seen: list[str] = []
         self._note = note
@@ -70,12 +70,12 @@ class Sidecar:
         with connection:
             while data := connection.recv(65536):
                 unpacker.feed(data)
-                for _, entries, options in unpacker:
+                for tag, entries, options in unpacker:
                     messages = _messages_in(entries)
                     if POISON in messages:
                         return
                     self.seen += messages
-                    if self.acks(messages):
+                    if self.acks(tag, messages):
                         for each in messages:
                             self._note(each)
                         connection.sendall(msgpack.packb({"ack": options["chunk"]}))
@@ -99,7 +99,9 @@ class Program:
         self.spool = spool
         self._ledger = os.open(ledger, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
         self._count = 0
-        self.sidecar = Sidecar(lambda messages: False, lambda message: self.note(acked=message))
+        self.sidecar = Sidecar(
+            lambda tag, messages: False, lambda message: self.note(acked=message)
+        )
 
     def note(self, **fields: str) -> None:
         """Append a line to the ledger."""
@@ -185,7 +187,7 @@ def several_tags(program: Program) -> None:
 def partial_acks(program: Program) -> None:
     """Acked, sealed and open chunks beside each other: the chunks of three records were acked."""
     acked = {"record 3", "record 15", "record 27"}
-    program.sidecar.acks = lambda messages: not acked.isdisjoint(messages)
+    program.sidecar.acks = lambda tag, messages: not acked.isdisjoint(messages)
     client = program.client(endpoints=(_endpoint(program.sidecar.endpoint),))
     program.log(client, 40)
     program.wait(lambda: len(acked.intersection(program.sidecar.seen)) == len(acked))
@@ -196,11 +198,11 @@ def partial_acks(program: Program) -> None:
 
 def used_again(program: Program) -> None:
     """A segment in its second use: the bytes of the first one lie behind what counts."""
-    program.sidecar.acks = lambda messages: True
+    program.sidecar.acks = lambda tag, messages: True
     client = program.client(endpoints=(_endpoint(program.sidecar.endpoint),))
     program.log(client, 40)
     assert client.flush(WAIT_SECONDS_MAX).all_acked
-    program.sidecar.acks = lambda messages: False
+    program.sidecar.acks = lambda tag, messages: False
     program.log(client, 12)
     program.die()
 
@@ -215,13 +217,13 @@ def gap_overflow(program: Program) -> None:
 
 def gap_quarantined(program: Program) -> None:
     """The sidecar did not take one record; its number is declared."""
-    program.sidecar.acks = lambda messages: True
+    program.sidecar.acks = lambda tag, messages: True
     client = program.client(endpoints=(_endpoint(program.sidecar.endpoint),))
     program.log(client, 20)
     program.log(client, 1, message=POISON)
     program.log(client, 20)
     client.flush(WAIT_SECONDS_MAX)
-    program.sidecar.acks = lambda messages: False
+    program.sidecar.acks = lambda tag, messages: False
     program.log(client, 12)
     program.die()
 
@@ -232,6 +234,15 @@ def closed(program: Program) -> None:
     program.log(client, 25)
     program.log(client, 5, "web")
     client.close(timeout=1.0, reason="golden")
+
+
+def one_ended(program: Program) -> None:
+    """The client was closed; the sidecar has all of one stream, its end too, and nothing else."""
+    program.sidecar.acks = lambda tag, messages: tag == "web"
+    client = program.client(endpoints=(_endpoint(program.sidecar.endpoint),))
+    program.log(client, 9)
+    program.log(client, 9, "web")
+    client.close(timeout=2.0, reason="golden")
 
 
 def provisional(program: Program) -> None:
@@ -288,6 +299,7 @@ CASES: dict[str, Callable[[Program], None]] = {
         gap_overflow,
         gap_quarantined,
         closed,
+        one_ended,
         provisional,
         provisional_known,
         without_stamps,

@@ -20,6 +20,9 @@ HERE = Path(__file__).parents[2]
 PROGRAMS = Path(__file__).with_name("programs.py")
 TEXT_CHARACTERS_MAX = 200
 
+CLOSED = ("closed", "one_ended")
+"""Programs that end by themselves; all others are killed."""
+
 _STAMP = re.compile(r"([\w-]{12}):\d{10}")
 
 Lines = list[dict[str, Any]]
@@ -55,7 +58,7 @@ def run_program(case: str, directory: Path, tree: Path = HERE) -> str:
         timeout=120,
         check=False,
     )
-    expected = 0 if case == "closed" else -signal.SIGKILL
+    expected = 0 if case in CLOSED else -signal.SIGKILL
     assert ended.returncode == expected, f"{case} ended with {ended.returncode}: {ended.stderr}"
     return ended.stderr
 
