@@ -21,18 +21,19 @@ from types import TracebackType
 from typing import Any, TypeVar
 
 from logship import living
-from logship.buffer.buffer import BufferBusy, Outcome
+from logship.buffer.accumulator import Tag
+from logship.buffer.buffer import Outcome
 from logship.buffer.counters import DrainReport, FlushReport
-from logship.buffer.overflow import may_wait_here, offer_or_wait
+from logship.buffer.overflow import offer_or_wait
 from logship.client import Client
 from logship.closing import Closing, drive, empty_report
 from logship.drain import DrainPlan
 from logship.errors import BufferFull, ClientClosed
 from logship.forkmark import fork_mark
-from logship.intake import Record, TextEmitter
+from logship.intake import Record
 from logship.lastresort import LastResort
 from logship.settings import Settings
-from logship.threads import OwnThread
+from logship.threads import OwnThread, may_wait_here
 
 _THREAD_END_SECONDS = 1.0
 _CONDUCTOR_SECONDS = 3.0
@@ -49,8 +50,6 @@ _LAST_TURNS = 8
 T = TypeVar("T")
 
 _ACCEPTED = Outcome.ACCEPTED
-_TOO_LARGE = Outcome.TOO_LARGE
-_now_ns = time.time_ns
 
 
 class BackgroundClient:
@@ -129,38 +128,13 @@ class BackgroundClient:
         """Whether this process has logged anything, without starting anything to find out."""
         if self._pid != os.getpid():
             return False
-        counters = self._client.buffer.counters
-        return bool(counters.accepted or counters.refused)
+        return self._client.buffer.is_used
 
     def emit(self, record: Record, tag: str | None = None, *, time_ns: int | None = None) -> bool:
         """Put a record into the buffer; see `Client.emit`."""
         if not self._here[0]:
             self._begin_anew()
         return self._client.emit(record, tag, time_ns=time_ns)
-
-    def text_emitter(
-        self, text_key: str, name_keys: tuple[str, str], tag: str | None = None
-    ) -> TextEmitter | None:
-        """Return what emits records of a text and two names; see `Client.text_emitter`."""
-        client = self._client
-        write = client.text_writer(text_key, name_keys, tag)
-        if write is None:
-            return None
-
-        def emit_text(text: str, names: tuple[str, str], time_ns: int) -> bool | None:
-            nonlocal client, write
-            if not self._here[0]:
-                self._begin_anew()
-            if client is not self._client:
-                # In this order: another thread may come in between, and trusts in the client.
-                fresh = self._client
-                write = fresh.text_writer(text_key, name_keys, tag)
-                client = fresh
-            # As a `Client` does it, and here too: a call more would be felt.
-            body = write and write(text, names, time_ns)
-            return None if body is None else not body or client.emit_body(body, tag)
-
-        return emit_text
 
     def send(
         self,
@@ -187,21 +161,8 @@ class BackgroundClient:
             self._begin_anew()
         client = self._client
         intake = client.intake
-        # As `Client.emit` does it, and here too: a call more would be felt.
-        body = None
-        if time_ns is None:
-            if tag is None:
-                body = intake.put_at_once(record)
-                if body is not None and not body:
-                    return
-            time_ns = _now_ns()
-        if body is None:
-            body = intake.pack(record, time_ns)
-        tag = intake.tag if tag is None else intake.route(tag)
-        outcome = intake.put(tag, body)
-        if outcome is _TOO_LARGE:
-            body = intake.cut(record, time_ns)
-            outcome = intake.put(tag, body)
+        route, body = intake.route(tag), intake.packed(record, time_ns)
+        outcome = intake.put(route, body)
         if outcome is _ACCEPTED:
             if client.buffer.chunks_opened != self._chunks_seen:
                 self._let_it_ship(client)
@@ -209,7 +170,7 @@ class BackgroundClient:
         if self.settings.disabled or client.is_accepted(outcome):
             return
         ends_seconds = None if timeout is None else time.monotonic() + timeout
-        self._send_waiting(tag, body, timeout, ends_seconds)
+        self._send_waiting(route, body, timeout, ends_seconds)
 
     def send_many(
         self,
@@ -363,7 +324,7 @@ class BackgroundClient:
             time.sleep(_SHIPPERS_TURN_SECONDS)
 
     def _send_waiting(
-        self, tag: str, body: bytes, timeout: float | None, ends_seconds: float | None
+        self, tag: Tag, body: bytes, timeout: float | None, ends_seconds: float | None
     ) -> None:
         """Wait until the entry is in the buffer; of the `timeout` so much is left as there is."""
         if not may_wait_here():
@@ -378,9 +339,8 @@ class BackgroundClient:
 
         while True:
             left = _NO_LIMIT if ends_seconds is None else max(0.0, ends_seconds - time.monotonic())
-            with contextlib.suppress(BufferBusy):
-                if client.is_accepted(offer_or_wait(client.buffer, offer, left)):
-                    return
+            if client.is_accepted(offer_or_wait(client.buffer, offer, left)):
+                return
             if left == 0.0:
                 raise BufferFull(f"no space came free in the buffer within {timeout:g} s")
 

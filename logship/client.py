@@ -19,7 +19,8 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec
 
 from logship import living
-from logship.buffer.buffer import DEFAULT_ROUTE, Buffer, BufferBusy, Outcome
+from logship.buffer.accumulator import Tag
+from logship.buffer.buffer import Buffer, Outcome
 from logship.buffer.chunk import Chunk
 from logship.buffer.counters import DrainReport, FlushReport
 from logship.buffer.overflow import Admission
@@ -38,7 +39,8 @@ from logship.drain import SPILL_SECONDS_PER_BYTE, DrainPlan, Progress
 from logship.ecs import AwaitedTag, default_tag, task_reader
 from logship.emf import emf_line
 from logship.errors import BufferFull, ClientClosed, ConnectError, ProtocolError, SettingsError
-from logship.intake import Intake, Record, Step, TextEmitter, body_bytes_max
+from logship.intake import Intake, Record, Step, body_bytes_max
+from logship.interruptions import is_interruption
 from logship.lastresort import LastResort, Spill, SpillCost, spilled_lines
 from logship.lateimports import late
 from logship.metering import process
@@ -49,7 +51,6 @@ from logship.settings import Endpoint, Settings, program_name
 from logship.transport import Connection, SocketTransport, Transport, is_loopback, tls_context
 
 if TYPE_CHECKING:
-    from logship.buffer.direct import TextWriter
     from logship.buffer.leftovers import Leftovers
     from logship.buffer.spool import SpoolStorage
 
@@ -67,8 +68,6 @@ those that no server takes wait here for one that it does take, and the proof.""
 
 _ADOPTION_STEPS = 4
 _ACCEPTED = Outcome.ACCEPTED
-_TOO_LARGE = Outcome.TOO_LARGE
-_now_ns = time.time_ns
 
 P = ParamSpec("P")
 
@@ -155,7 +154,7 @@ class Client:
             Spill(self.buffer, self.last_resort, self._spill_cost) if self._spills else None
         )
         known_tag, _ = default_tag(settings, self._awaited_tag.task)
-        tag = DEFAULT_ROUTE if waits_for_tag else known_tag or settings.tag
+        tag = None if waits_for_tag else known_tag or settings.tag
         self.intake = Intake(settings, self.buffer, tag)
         self._disabled = settings.disabled
         self._tls = tls_context(settings)
@@ -254,57 +253,13 @@ class Client:
         """
         try:
             intake = self.intake
-            body = None
-            if time_ns is None:
-                if tag is None:
-                    body = intake.put_at_once(record)
-                    if body is not None and not body:
-                        return True
-                time_ns = _now_ns()
-            if body is None:
-                body = intake.pack(record, time_ns)
-            tag = intake.tag if tag is None else intake.route(tag)
-            outcome = intake.put(tag, body)
-            if outcome is _TOO_LARGE:
-                body = intake.cut(record, time_ns)
-                outcome = intake.put(tag, body)
-            return outcome is _ACCEPTED or self._admit_after(outcome, tag, body)
-        except Exception as error:  # noqa: BLE001 - logging must not break the application
-            self._warn_of_a_bug("emit", error)
-            return False
-
-    def text_emitter(
-        self, text_key: str, name_keys: tuple[str, str], tag: str | None = None
-    ) -> TextEmitter | None:
-        """Return what does as `emit` does with `{text_key: text, **zip(name_keys, names)}`.
-
-        None where this client must see each record: to redact it, to rename its fields, or to do
-        nothing with it.
-        """
-        write = self.text_writer(text_key, name_keys, tag)
-        if write is None:
-            return None
-
-        def emit_text(text: str, names: tuple[str, str], time_ns: int) -> bool | None:
-            body = write(text, names, time_ns)
-            return None if body is None else not body or self.emit_body(body, tag)
-
-        return emit_text
-
-    def text_writer(
-        self, text_key: str, name_keys: tuple[str, str], tag: str | None
-    ) -> TextWriter | None:
-        """Return what puts such records into the buffer, or packs them for `emit_body`."""
-        return None if self._disabled else self.intake.text_writer(text_key, name_keys, tag)
-
-    def emit_body(self, body: bytes, tag: str | None = None) -> bool:
-        """Put a record whose entry's beginning is packed into the buffer, as `emit` does."""
-        try:
-            intake = self.intake
-            tag = intake.tag if tag is None else intake.route(tag)
-            outcome = intake.put(tag, body)
-            return outcome is _ACCEPTED or self._admit_after(outcome, tag, body)
-        except Exception as error:  # noqa: BLE001 - as above
+            route = intake.tag if tag is None else intake.route(tag)
+            body = intake.packed(record, time_ns)
+            outcome = intake.put(route, body)
+            return outcome is _ACCEPTED or self._admit_after(outcome, route, body)
+        except Exception as error:
+            if is_interruption(error):
+                raise
             self._warn_of_a_bug("emit", error)
             return False
 
@@ -319,25 +274,16 @@ class Client:
             ClientClosed: The client takes no more records.
             BufferFull: The buffer is full, and nothing will be sent any more.
         """
-        if not self.settings.disabled:
-            intake, body = self.intake, None
-            if tag is None and time_ns is None:
-                body = intake.put_at_once(record)
-                if body is not None and not body:
-                    return
-            await self.send_packed(intake.route(tag), intake.packed(record, time_ns, body))
+        if not self._disabled:
+            await self.send_packed(self.intake.route(tag), self.intake.packed(record, time_ns))
 
-    async def send_packed(self, tag: str, body: bytes) -> None:
+    async def send_packed(self, tag: Tag, body: bytes) -> None:
         """Do as `send` does with a record that is packed, and cut if it must be."""
         if self.is_accepted(self.intake.put(tag, body)):
             return
         while True:
             space: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-            try:
-                take_back = self.buffer.when_space(_waker(space))
-            except BufferBusy:
-                await asyncio.sleep(0)
-                continue
+            take_back = self.buffer.when_space(_waker(space))
             try:
                 # Once more, because space may have come free before this was arranged.
                 if self.is_accepted(self.intake.put(tag, body)):
@@ -346,8 +292,7 @@ class Client:
                     raise BufferFull("the buffer is full, and shipping has ended: see stderr")
                 await space
             finally:
-                with contextlib.suppress(BufferBusy):  # then it is called in vain
-                    take_back()
+                take_back()
 
     async def send_many(
         self, records: Iterable[Record], tag: str | None = None, *, time_ns: int | None = None
@@ -371,17 +316,15 @@ class Client:
         """
         if self._disabled:
             return
-        opened = self.buffer.chunks_opened
         for accepted, body in self.intake.put_many(records, tag, time_ns):
-            if body is not None:
-                try:
-                    await self.send_packed(self.intake.route(tag), body)
-                except (BufferFull, ClientClosed) as error:
-                    error.records_accepted = accepted
-                    raise
-            elif opened != self.buffer.chunks_opened:
-                opened = self.buffer.chunks_opened
+            if body is None:
                 await asyncio.sleep(0)
+                continue
+            try:
+                await self.send_packed(self.intake.route(tag), body)
+            except (BufferFull, ClientClosed) as error:
+                error.records_accepted = accepted
+                raise
 
     def send_now(self, records: Sequence[Record], tag: str | None, time_ns: int | None) -> int:
         """Put as many of the records into the buffer as there is space for, and tell how many.
@@ -549,13 +492,14 @@ class Client:
         self._perform(self.delivery.close())
 
     def abandon(self) -> None:
-        """In a forked child: let go of the parent's socket and spool, without a word to anybody."""
+        """In a forked child: let go of the parent's socket, spool and records, without a word."""
         if isinstance(self._transport, SocketTransport):
             self._transport.abandon()
         if self._spool is not None:
             self._spool.abandon()
         if self._leftovers is not None:
             self._leftovers.close()
+        self.buffer.after_fork_in_child()
 
     def after_fork_in_child(self) -> None:
         """In a forked child: keep nothing of the parent's; no loop here would ship it."""

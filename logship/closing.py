@@ -21,8 +21,9 @@ from logship.lastresort import LastResort, Spill
 _SPILL_SLICE_SECONDS = 0.05
 _SPILL_FIRST_SECONDS_MAX = 1.0
 _REPORT_SECONDS_MIN = 0.1
-"""So long a full stderr is tried for the report, also past the deadline: the application may be in
-the middle of a line of its own, and what reads the pipe may have to wait for a processor."""
+"""So long a full stderr is tried for the report, past the deadline by so much at most. The
+application may be in the middle of a line of its own, and the reader of the pipe may have to wait
+for a processor."""
 
 _STALLED_STDERR_SECONDS_MIN = 0.001
 _STALLED_STDERR_SECONDS_MAX = 0.02
@@ -179,13 +180,14 @@ class Closing:
             wait_seconds = self._step()
             if wait_seconds is None:
                 break
-            yield wait_seconds
+            yield min(wait_seconds, self.seconds_left())
         if self._spill is not None:
             self._spill.finish()
         self._last_resort.end_spill()
         self.report = self._account()
         finish = self._is_over(self.report)
-        until = max(self._plan.deadline_seconds, self._monotonic() + _REPORT_SECONDS_MIN)
+        deadline = self._plan.deadline_seconds
+        until = max(deadline, min(deadline, self._monotonic()) + _REPORT_SECONDS_MIN)
         for line in self._lines_of(self.report):
             yield from self._print(line, until)
         self._last_resort.step_back()
@@ -271,9 +273,10 @@ class Closing:
     def _print(self, line: str, until: float) -> Iterator[float]:
         """Write a line of the report; a stalled stderr is tried `until` then."""
         while not self._last_resort.go_first(_line(line)):
-            if self._monotonic() >= until:
+            left = until - self._monotonic()
+            if left <= 0:
                 return
-            yield self._pause.after(took_some=False)
+            yield min(left, self._pause.after(took_some=False))
 
 
 def drive(closing: Closing, came: threading.Event | None = None) -> DrainReport:

@@ -9,16 +9,16 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import sys
 import time
+from itertools import islice
 from typing import Any, Protocol
 
-from logship.buffer.overflow import may_wait_here
-from logship.intake import TextEmitter
+from logship.interruptions import is_interruption
 from logship.lastresort import LastResort
 from logship.protocol.jsonlines import json_line
 from logship.protocol.readable import plain_value
-from logship.tracing import SPANS_MODULE, add_span
+from logship.threads import may_wait_here
+from logship.tracing import CurrentSpan
 
 FALL_BACK_SECONDS_MAX = 1.0
 """How long a record may wait for stderr that is refused because the client is closed."""
@@ -34,8 +34,6 @@ _STANDARD_ATTRIBUTES = frozenset(
 )
 _OWN_COUNT = len(_OWN_ATTRIBUTES)
 _EXCEPTION_FORMATTER = logging.Formatter()
-_Record = logging.LogRecord
-_modules = sys.modules
 
 
 class RecordSink(Protocol):
@@ -45,11 +43,6 @@ class RecordSink(Protocol):
         self, record: dict[str, Any], tag: str | None = None, *, time_ns: int | None = None
     ) -> bool:
         """Take a record; tell whether it is in the buffer."""
-
-    def text_emitter(
-        self, text_key: str, name_keys: tuple[str, str], tag: str | None = None
-    ) -> TextEmitter | None:
-        """Return what takes records of a text and two names, or None to be given mappings."""
 
     @property
     def intake_closed(self) -> bool:
@@ -88,7 +81,7 @@ class Handler(logging.Handler):
         self.client = client
         self._message_key = message_key
         self._tag = tag
-        self._emit_text = client.text_emitter(message_key, ("level", "logger"), tag)
+        self._span = CurrentSpan()
 
     def handle(self, record: logging.LogRecord) -> bool:
         """Filter and emit the record, without the handler's lock; see `logging.Handler.handle`."""
@@ -103,38 +96,16 @@ class Handler(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         """Ship the record; an error in the application's own formatting goes to `handleError`."""
-        if (
-            self._emit_text is not None
-            and self.formatter is None
-            and not (record.exc_info or record.exc_text or record.stack_info)
-            and record.threadName == "MainThread"
-            and len(record.__dict__) == _OWN_COUNT
-            and SPANS_MODULE not in _modules
-        ):
-            # Most records: `_emit_fields` would come to the same, for twice the price. A call costs
-            # a fiftieth of all that is ours, so what is one line is written out.
-            try:
-                text = record.msg
-                if record.args or type(text) is not str or type(record) is not _Record:
-                    text = record.getMessage()
-                time_ns = int(record.created * 1_000_000) * 1000
-                is_in = self._emit_text(text, (record.levelname, record.name), time_ns)
-            except Exception:  # noqa: BLE001 - whatever it is, the longer way tells it
-                is_in = None
-            if is_in is not None:
-                if not is_in and self.client.intake_closed:
-                    self._fall_back(self._fields(record), time_ns)
-                return
-        self._emit_fields(record)
-
-    def _emit_fields(self, record: logging.LogRecord) -> None:
-        """Ship any record."""
+        time_ns = _time_ns(record)
+        if time_ns >= self._span.due_ns:
+            self._span.look(time_ns)
         try:
             fields = self._fields(record)
-        except Exception:  # noqa: BLE001 - as every handler of the standard library
+        except Exception as error:
+            if is_interruption(error):
+                raise
             self.handleError(record)
             fields = self._unformatted(record)
-        time_ns = _time_ns(record)
         if not self.client.emit(fields, self._tag, time_ns=time_ns) and self.client.intake_closed:
             self._fall_back(fields, time_ns)
 
@@ -149,24 +120,18 @@ class Handler(logging.Handler):
         }
         if record.threadName != "MainThread":
             fields["thread"] = record.threadName
-        if record.exc_info and self.formatter is None:
-            fields["exception"] = _EXCEPTION_FORMATTER.formatException(record.exc_info)
-        elif record.exc_text and self.formatter is None:  # it came from another process
-            fields["exception"] = record.exc_text
-        if record.stack_info and self.formatter is None:
-            fields["stack"] = record.stack_info
-        if len(vars(record)) > _OWN_COUNT:
-            self._add_extra(fields, record)
-        add_span(fields)
+        if self.formatter is None:
+            if record.exc_info:
+                fields["exception"] = _EXCEPTION_FORMATTER.formatException(record.exc_info)
+            elif record.exc_text:  # it came from another process
+                fields["exception"] = record.exc_text
+            if record.stack_info:
+                fields["stack"] = record.stack_info
+        if len(record.__dict__) > _OWN_COUNT:
+            _add_extra(fields, record)
+        if self._span.trace is not None:
+            self._span.add_to(fields)
         return fields
-
-    def _add_extra(self, fields: dict[str, Any], record: logging.LogRecord) -> None:
-        """Add what the application gave as `extra`, under names that are still free."""
-        for name, value in vars(record).items():
-            if name not in _STANDARD_ATTRIBUTES:
-                while name in fields:
-                    name = f"extra_{name}"  # noqa: PLW2901 - until it is free
-                fields[name] = value
 
     def _unformatted(self, record: logging.LogRecord) -> dict[str, Any]:
         """Return what can be said of a record whose arguments do not fit its message."""
@@ -184,6 +149,17 @@ class Handler(logging.Handler):
             line = json_line(self._tag or "", time_ns, plain_value(fields), logship="refused")
             patience_seconds = FALL_BACK_SECONDS_MAX if may_wait_here() else 0.0
             self.client.last_resort.write_in_turn(line, patience_seconds)
+
+
+def _add_extra(fields: dict[str, Any], record: logging.LogRecord) -> None:
+    """Add what the application gave as `extra`, under names that are still free."""
+    # `logging` sets its own attributes first, so what is extra stands behind them.
+    begin = _OWN_COUNT if type(record) is logging.LogRecord else 0
+    for name, value in islice(record.__dict__.items(), begin, None):
+        if name not in _STANDARD_ATTRIBUTES:
+            while name in fields:
+                name = f"extra_{name}"  # noqa: PLW2901 - until it is free
+            fields[name] = value
 
 
 def _time_ns(record: logging.LogRecord) -> int:

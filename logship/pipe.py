@@ -19,13 +19,13 @@ from logship.background import BackgroundClient
 from logship.buffer.counters import DrainReport
 from logship.drain import DrainPlan
 from logship.errors import BufferFull
-from logship.intake import BLOCK_RECORDS_MAX
 from logship.lines import LineSplitter, record_of_line
 from logship.process.clock import Started, StopClock
 from logship.settings import Settings
 
 _READ_BYTES = 256 * 1024
 _CHECK_SECONDS = 0.5
+_BLOCK_RECORDS_MAX = 200
 
 
 class Pipe:
@@ -73,7 +73,7 @@ class Pipe:
 
     def _ship(self, lines: list[bytes]) -> None:
         rest = iter(lines)
-        while block := list(islice(rest, BLOCK_RECORDS_MAX)):
+        while block := list(islice(rest, _BLOCK_RECORDS_MAX)):
             records = [record_of_line(each, self._source, self._message_key) for each in block]
             for record in records[self._send(records) :]:
                 self._client.emit(record)  # no time to wait for space: the overflow policy's

@@ -7,6 +7,7 @@ one that keeps the stop clock, would be waiting for itself.
 
 from __future__ import annotations
 
+import asyncio
 import threading
 from collections.abc import Callable
 
@@ -26,3 +27,14 @@ class OwnThread(threading.Thread):
 def is_own() -> bool:
     """Tell whether this thread is logship's own."""
     return isinstance(threading.current_thread(), OwnThread)
+
+
+def may_wait_here() -> bool:
+    """Tell whether this thread may wait: it is neither an event loop's nor logship's own."""
+    if is_own():
+        return False
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return True
+    return False

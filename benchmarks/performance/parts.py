@@ -10,7 +10,7 @@ from benchmarks.processes import run_program
 PROGRAM = "benchmarks.performance.programs.parts"
 MSGPACK = "msgpack alone"
 OURS = (
-    *("clock and pack", "clock, pack and put", "the same in one function"),
+    *("clock and pack", "clock, pack and put"),
     *("send", "send, a chunk after the other"),
     *("send, where two texts differ", "send, where a number does"),
 )
@@ -31,10 +31,9 @@ def measure(job: Job) -> Measured:
 
 _NOTES = (
     "The records of the throughput, one a call, in one thread, and nobody who ships them. Pack: up "
-    "to the entry's beginning. Put: with the stamp into the open chunk. In one function: as most "
-    "records go (`direct_writer`). Send: that, as `BackgroundClient` calls it. A chunk after the "
-    "other: with opening them, the shipper's turn, and freeing them at once. Where two texts "
-    "differ: no two have the same logger either. Where a number does: that is a number, so none is "
-    "like the one before (`Repeats`).",
+    "to the entry's beginning. Put: with the stamp into the open chunk. Send: that, as "
+    "`BackgroundClient` calls it. A chunk after the other: with opening them, the shipper's turn, "
+    "and freeing them at once. Where two texts differ: no two have the same logger either. Where a "
+    "number does: that is a number.",
     f"The {ENCODING} is in the same process. The ratios are of times: 2 is twice as long.",
 )

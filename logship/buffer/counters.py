@@ -12,7 +12,7 @@ from collections import Counter
 from dataclasses import asdict, dataclass
 from typing import NamedTuple
 
-from logship.buffer.chunk import Ranges
+from logship.buffer.ranges import Ranges
 
 
 class Counters:

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import msgpack
 
-from logship.buffer.chunk import Chunk, ChunkState, merge_ranges, subtract_ranges
-from logship.buffer.stream import Gap
+from logship.buffer.chunk import Chunk, ChunkState
+from logship.buffer.ranges import Gap, merge_ranges, subtract_ranges
 from logship.protocol.entries import unpack_entries
 
 
@@ -34,11 +34,10 @@ def _end_of_entry(payload: bytes, count: int) -> int:
 
 def _fill(half: Chunk, payload: bytes, numbers: list[int], spilled_entries: int) -> None:
     controls = [_gap_of(record) for _, record in unpack_entries(payload)]
-    half.append(payload, b"")
-    half.size = len(payload)
-    half.entries = len(numbers)
-    half.records = sum(gap is None for gap in controls)
-    half.first, half.last = numbers[0], numbers[-1]
+    half.write(payload)
+    records = sum(gap is None for gap in controls)
+    half.advance(len(payload), len(numbers), records, numbers[-1])
+    half.first = numbers[0]
     ranges = merge_ranges([(number, number) for number in numbers])
     half.holes = subtract_ranges([(half.first, half.last)], ranges)
     half.gaps = [gap for gap in controls if isinstance(gap, Gap)]

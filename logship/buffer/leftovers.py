@@ -22,7 +22,7 @@ from enum import Enum, auto
 from pathlib import Path
 from typing import NamedTuple
 
-from logship.buffer.chunk import Chunk, ChunkState, merge_ranges, subtract_ranges
+from logship.buffer.chunk import Chunk, ChunkState
 from logship.buffer.lives import (
     STREAMS,
     Life,
@@ -34,6 +34,7 @@ from logship.buffer.lives import (
     pread_all,
     sweep,
 )
+from logship.buffer.ranges import Gap, merge_ranges, subtract_ranges
 from logship.buffer.segments import (
     ACKED,
     OPEN,
@@ -51,7 +52,7 @@ from logship.buffer.segments import (
     slot_at,
     state_word,
 )
-from logship.buffer.stream import NUMBER_MAX, Gap, Stream
+from logship.buffer.stream import NUMBER_MAX, Stream
 from logship.protocol.entries import pack_control, unpack_entries
 
 SCAN_SECONDS = 5.0
@@ -641,7 +642,7 @@ class DeadLife:
 
     def _learn_stamp(self, dead: _DeadStream) -> None:
         """Take the key of the stamps from chunks, where it could not be read beside the slots."""
-        if not dead.stream.suffix and self._stamp_key is not None:
+        if not dead.stream.has_stamps and self._stamp_key is not None:
             tag = dead.stream.tag.encode("utf-8")
             dead.stream = _stream_of(dead.stream.id, tag, self._stamp_key) or dead.stream
 
@@ -854,7 +855,7 @@ class DeadLife:
 
     def _last_words(self, dead: _DeadStream) -> AdoptedChunk | None:
         """Return the chunk that declares a stream's gaps and ends it, if it has not ended."""
-        if dead.ended or dead.is_untold or not dead.stream.suffix:
+        if dead.ended or dead.is_untold or not dead.stream.has_stamps:
             return None
         begin = dead.next_number
         if begin == 1 or begin + _CONTROLS_MAX > NUMBER_MAX:
@@ -867,7 +868,7 @@ class DeadLife:
         records.append({"message": "logship: stream closed", "logship_end": "recovered"})
         numbers = list(range(begin, begin + len(records)))
         entries = [
-            pack_control(record, self._time_ns()) + dead.stream.suffix_of(number)
+            pack_control(record, self._time_ns()) + dead.stream.stamp_of(number)
             for number, record in zip(numbers, records, strict=True)
         ]
         self._pending += 1

@@ -11,10 +11,13 @@ import mmap
 import sys
 import zlib
 from collections.abc import Callable
+from typing import Protocol
 
-from logship.buffer.chunk import ONE_ENTRY, Chunk, ChunkState, Mapping, MemoryChunk, Words
+from logship.buffer.chunk import Chunk, ChunkState, MemoryChunk
 from logship.buffer.segments import (
+    BEGUN_AT,
     COMMIT_AT,
+    EXTENT_AT,
     GENERATION_AT,
     SEALED,
     SEGMENT_HEADER_BYTES,
@@ -37,7 +40,30 @@ SLACK_BYTES = 16 * 1024
 SLACK_BYTES_MIN = 4 * 1024
 """What is left to an open chunk when another tag begins behind it: at first, and at least."""
 
+_ONE_ENTRY = 1 << 32
+"""In a commit word, the entries are counted above the bytes."""
+
 _POPULATE_WRITE = 23  # MADV_POPULATE_WRITE (madvise(2), Linux 5.14), not in the module mmap
+
+
+class Mapping(Protocol):
+    """The bytes of a mapped file."""
+
+    def __setitem__(self, where: slice, data: bytes, /) -> None:
+        """Copy `data` there."""
+
+    def __getitem__(self, where: slice) -> bytes:
+        """Return a copy."""
+
+
+class Words(Protocol):
+    """The same bytes as aligned words of 64 bits."""
+
+    def __setitem__(self, index: int, word: int) -> None:
+        """Store a word, whole."""
+
+    def __getitem__(self, index: int) -> int:
+        """Return it."""
 
 
 def map_file(descriptor: int, size: int) -> tuple[Mapping, Words]:
@@ -108,22 +134,24 @@ class SpoolChunk(Chunk):
     Attributes:
         segment: Where.
         header_at: From where in it.
+        payload_at: Where its entries begin.
         slack: How much it may still grow when another chunk begins behind it.
+        before: The chunk before it in the segment, if there is one.
+        before_capacity: The capacity that this one keeps.
     """
 
     __slots__ = (
+        "_commit_index",
         "_is_sealed",
-        "commit_index",
+        "_mapping",
+        "_words",
+        "before",
+        "before_capacity",
         "header_at",
-        "mapping",
         "payload_at",
         "segment",
         "slack",
-        "words",
     )
-
-    mapping: Mapping
-    words: Words
 
     def __init__(
         self,
@@ -132,17 +160,21 @@ class SpoolChunk(Chunk):
         chunk_id: str,
         opened_seconds: float,
         segment: Segment,
-        header_at: int,
-        payload_at: int,
+        header_bytes: int,
     ) -> None:
         super().__init__(stream, serial, chunk_id, opened_seconds)
         self.segment = segment
-        self.header_at = header_at
-        self.payload_at = payload_at
-        self.mapping = segment.mapping
-        self.words = segment.words
+        self.header_at = segment.next_header_at()
+        self.payload_at = self.header_at + header_bytes
+        self.before = segment.tail
+        self.before_capacity = 0
+        if self.before is not None:
+            is_open = self.before.state is ChunkState.OPEN
+            self.before_capacity = self.before.cut_capacity() if is_open else self.before.capacity
         self.slack = SLACK_BYTES
-        self.commit_index = (header_at + COMMIT_AT) >> 3
+        self._mapping = segment.mapping
+        self._words = segment.words
+        self._commit_index = (self.header_at + COMMIT_AT) >> 3
         self._is_sealed = False
 
     @property
@@ -153,36 +185,46 @@ class SpoolChunk(Chunk):
     @property
     def data(self) -> bytes:
         """The committed entries; a copy, because the segment may be used again."""
-        return self.mapping[self.payload_at : self.payload_at + self.size]
+        return self._mapping[self.payload_at : self.payload_at + self.size]
 
     def cut_capacity(self) -> int:
         """Return the capacity that it keeps when another chunk begins behind it."""
         return min(self.capacity, self.size + self.slack)
 
-    def append(self, body: bytes, suffix: bytes) -> None:
-        """Append an entry and commit it: from here on it outlives the process."""
-        start = self.payload_at
-        begin = start + self.size
-        entry = body + suffix
-        end = begin + len(entry)
-        self.mapping[begin:end] = entry
-        self.words[self.commit_index] = (self.entries + 1) * ONE_ENTRY + end - start
+    def write(self, data: bytes) -> None:
+        """Put `data` behind the committed entries. It does not count until `advance`."""
+        begin = self.payload_at + self.size
+        self._mapping[begin : begin + len(data)] = data
 
-    def cut_uncommitted(self) -> None:
-        """Commit what the buffer believes in."""
-        self.words[self.commit_index] = self.entries * ONE_ENTRY + self.size
+    def advance(self, size: int, entries: int, records: int, last: int) -> None:
+        """Commit what was written: from here on it outlives the process. May be called again."""
+        self._words[self._commit_index] = entries * _ONE_ENTRY + size
+        super().advance(size, entries, records, last)
+
+    def link(self) -> None:
+        """Link the chunk to the one before, whose capacity ends here. May be called again."""
+        segment, before = self.segment, self.before
+        if before is None:
+            segment.words[BEGUN_AT >> 3] = segment.generation
+        else:
+            before.capacity = self.before_capacity
+            segment.words[(before.header_at + EXTENT_AT) >> 3] = self.header_at
+        segment.live.add(self)
+        segment.tail = self
 
     def before_sending(self) -> None:
         """Store the payload's checksum, once."""
         if not self._is_sealed and self in self.segment.live:
             self._is_sealed = True
-            self.words[(self.header_at + STATE_AT) >> 3] = state_word(SEALED, zlib.crc32(self.data))
+            word = state_word(SEALED, zlib.crc32(self.data))
+            self._words[(self.header_at + STATE_AT) >> 3] = word
 
     def move_to_memory(self) -> None:
         """In a forked child: go on in private memory, the file is the parent's."""
         copy = bytearray(self.payload_at + self.capacity)
         copy[self.payload_at : self.payload_at + self.size] = self.data
-        self.mapping, self.words = copy, [0] * (self.commit_index + 1)  # type: ignore[assignment]
+        words = [0] * (self._commit_index + 1)
+        self._mapping, self._words = copy, words  # type: ignore[assignment]
         self._is_sealed = True
 
 
@@ -190,8 +232,6 @@ class UnspooledChunk(MemoryChunk):
     """A chunk in memory, for want of a place on the spool."""
 
     __slots__ = ("_note",)
-
-    has_lane = False  # a lane would not note the number
 
     def __init__(
         self,
@@ -204,10 +244,10 @@ class UnspooledChunk(MemoryChunk):
         super().__init__(stream, serial, chunk_id, opened_seconds)
         self._note = note
 
-    def append(self, body: bytes, suffix: bytes) -> None:
-        """Append an entry; that its number was given out is noted on the spool."""
-        self._note(self.stream, self.stream.next_number + 1)
-        super().append(body, suffix)
+    def advance(self, size: int, entries: int, records: int, last: int) -> None:
+        """Commit what was written; that its numbers were given out is noted on the spool."""
+        self._note(self.stream, last + 1)
+        super().advance(size, entries, records, last)
 
 
 class StreamsFile:

@@ -8,7 +8,6 @@ numbered, counted and declared in its stream.
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import threading
 import time
@@ -16,9 +15,10 @@ from _thread import LockType, allocate_lock
 from collections.abc import Callable
 from typing import Literal, Protocol
 
-from logship.buffer.buffer import OVERFLOW_REASON, Buffer, BufferBusy, Outcome
+from logship.buffer.accumulator import OVERFLOW_REASON, Tag
+from logship.buffer.buffer import Buffer, Outcome
 from logship.lastresort import spilled_lines
-from logship.threads import is_own
+from logship.threads import may_wait_here
 
 
 class LineSink(Protocol):
@@ -56,16 +56,13 @@ class Admission:
         self._outage_ends_seconds: float | None = None
         self._waiting_threads: set[int] = set()
 
-    def admit_after(self, outcome: Outcome, tag: str, body: bytes) -> bool:
+    def admit_after(self, outcome: Outcome, tag: Tag, body: bytes) -> bool:
         """Do what the policy says where an offered entry found no place; tell whether it is in."""
         if outcome is Outcome.FULL:
-            try:
-                outcome = self._when_full(tag, body)
-            except BufferBusy:  # rather one entry above the bound than a deadlock
-                outcome = self._buffer.defer(tag, body)
+            outcome = self._when_full(tag, body)
         return outcome is Outcome.ACCEPTED
 
-    def _when_full(self, tag: str, body: bytes) -> Outcome:
+    def _when_full(self, tag: Tag, body: bytes) -> Outcome:
         """Apply the policy; a buffer that closes meanwhile refuses the entry, and counts it."""
         outcome = self._offer(tag, body)
         if outcome is not Outcome.FULL:
@@ -78,21 +75,21 @@ class Admission:
             self._give_up(tag, body)
         return outcome
 
-    def _offer(self, tag: str, body: bytes) -> Outcome:
+    def _offer(self, tag: Tag, body: bytes) -> Outcome:
         """Offer the entry in the place of what is on stderr already, if a spill is ahead."""
         outcome = Outcome.FULL
         while outcome is Outcome.FULL and self._buffer.drop_spilled():
             outcome = self._buffer.offer(tag, body)
         return outcome
 
-    def _make_room(self, tag: str, body: bytes) -> Outcome:
+    def _make_room(self, tag: Tag, body: bytes) -> Outcome:
         """Drop the oldest chunks until the entry fits."""
         outcome = Outcome.FULL
         while outcome is Outcome.FULL and self._buffer.drop_oldest():
             outcome = self._buffer.offer(tag, body)
         return outcome
 
-    def _wait_and_offer(self, tag: str, body: bytes) -> Outcome:
+    def _wait_and_offer(self, tag: Tag, body: bytes) -> Outcome:
         """Wait for space within this outage's budget."""
         if not self._may_wait():
             return Outcome.FULL
@@ -106,8 +103,7 @@ class Admission:
                     return outcome
         finally:
             self._waiting_threads.discard(me)
-            waited = self._monotonic() - started  # before the +=, which no thread may divide
-            self._buffer.counters.blocked_seconds += waited
+            self._buffer.note("blocked_seconds", self._monotonic() - started)
         return Outcome.FULL
 
     def _may_wait(self) -> bool:
@@ -128,7 +124,7 @@ class Admission:
     def _end_outage(self) -> None:
         self._outage_ends_seconds = None
 
-    def _offer_when_space(self, tag: str, body: bytes, timeout_seconds: float) -> Outcome:
+    def _offer_when_space(self, tag: Tag, body: bytes, timeout_seconds: float) -> Outcome:
         """Offer the entry once more, and if it does not fit, wait until something was freed."""
 
         def offer() -> Outcome:
@@ -137,26 +133,25 @@ class Admission:
 
         return offer_or_wait(self._buffer, offer, timeout_seconds)
 
-    def _give_up(self, tag: str, body: bytes) -> None:
+    def _give_up(self, tag: Tag, body: bytes) -> None:
         """Number the record without keeping it, and with `block` write it to the last resort."""
         if self._last_resort is None or self._policy != "block":
-            self._buffer.burn(tag, body, OVERFLOW_REASON)
+            self._buffer.number_and_drop(tag, body, OVERFLOW_REASON)
             return
         deciding = threading.get_ident(), OVERFLOW_REASON
         try:
             self._buffer.counters.undecided.add(deciding)
-            self._burn_and_spill(tag, body, self._last_resort)
+            self._drop_and_spill(tag, body, self._last_resort)
         finally:
             self._buffer.counters.undecided.discard(deciding)
 
-    def _burn_and_spill(self, tag: str, body: bytes, last_resort: LineSink) -> None:
-        burned = self._buffer.burn(tag, body, OVERFLOW_REASON)
-        if burned is None:
+    def _drop_and_spill(self, tag: Tag, body: bytes, last_resort: LineSink) -> None:
+        numbered = self._buffer.number_and_drop(tag, body, OVERFLOW_REASON)
+        if numbered is None:
             return
-        for line, _ in spilled_lines(burned.stream.tag, burned.entry):
+        for line, _ in spilled_lines(numbered.stream.tag, numbered.entry):
             if last_resort.offer_line(line):
-                with contextlib.suppress(BufferBusy):  # then it counts as dropped
-                    self._buffer.burned_was_spilled(burned, OVERFLOW_REASON)
+                self._buffer.dropped_was_spilled(numbered, OVERFLOW_REASON)
 
 
 def offer_or_wait(buffer: Buffer, offer: Callable[[], Outcome], timeout_seconds: float) -> Outcome:
@@ -169,9 +164,6 @@ def offer_or_wait(buffer: Buffer, offer: Callable[[], Outcome], timeout_seconds:
 
     Returns:
         What `offer` said; where that is `FULL`, there may be space now, or the time is up.
-
-    Raises:
-        BufferBusy: The lock was not to be had in time; nothing was offered.
     """
     # A bare lock, because a signal handler may run in the middle of this, and a Condition
     # cannot be re-entered. Arranged before the offer, so that no release is missed.
@@ -183,8 +175,7 @@ def offer_or_wait(buffer: Buffer, offer: Callable[[], Outcome], timeout_seconds:
         if outcome is Outcome.FULL:
             space.acquire(timeout=timeout_seconds)
     finally:
-        with contextlib.suppress(BufferBusy):  # then it will be called in vain
-            take_back()
+        take_back()
     return outcome
 
 
@@ -192,14 +183,3 @@ def _open(space: LockType) -> None:
     """Let the one who waits for this lock go on, once or more often."""
     with contextlib.suppress(RuntimeError):
         space.release()
-
-
-def may_wait_here() -> bool:
-    """Tell whether this thread may wait: neither an event loop's nor one of our own."""
-    if is_own():
-        return False
-    try:
-        asyncio.get_running_loop()
-    except RuntimeError:
-        return True
-    return False

@@ -2,9 +2,9 @@
 
 The storage behind the buffer's seam when `spool_dir` is set; `docs/spool-format.md` is its design.
 Producers call it inside the buffer's critical section, where an exception from a signal handler
-may come at any point: so what is true is derived from few facts (which segment is active, which
-chunks of a segment are unsettled), each changed by one assignment, and `repair` restores the rest.
-The shipper's thread does the slow part, files, between its turns, and says what happened.
+may come at any point. So `open_chunk` only prepares, and `link`, `release` and the notes are parts
+of the buffer's changes, which may be made twice. The shipper's thread does the slow part, files,
+between its turns, and says what happened.
 """
 
 from __future__ import annotations
@@ -16,24 +16,24 @@ import os
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from pathlib import Path
 
-from logship.buffer.chunk import Chunk, ChunkState, Mapping, Words, free_memory, new_chunk_id
+from logship.buffer.chunk import Chunk, ChunkState, MemoryChunk, new_chunk_id
 from logship.buffer.lives import STREAMS, Life, SpoolError, volume_warning
 from logship.buffer.mapped import (
     SLACK_BYTES,
     SLACK_BYTES_MIN,
+    Mapping,
     Segment,
     SpoolChunk,
     StreamsFile,
     UnspooledChunk,
+    Words,
     map_file,
 )
 from logship.buffer.segments import (
     ACKED,
-    BEGUN_AT,
-    EXTENT_AT,
     SEGMENT_HEADER_BYTES,
     SLOTS,
     STATE_AT,
@@ -117,8 +117,8 @@ class SpoolStorage:
         self._active: Segment | None = None
         self._file_numbers = itertools.count(1)
         self._generations = itertools.count(1)
-        self._memory: set[UnspooledChunk] = set()
-        self._unspooled_settled = 0
+        # The chunks in memory, and the records of those that are settled: one change for both.
+        self._in_memory: tuple[frozenset[UnspooledChunk], int] = frozenset(), 0
         self._latest: dict[str, SpoolChunk] = {}
         self._trouble = False
         self._is_foreign = False
@@ -158,14 +158,22 @@ class SpoolStorage:
             key,
             stream.is_provisional,
         )
-        header_at = segment.next_header_at()
-        payload_at = header_at + header_bytes
-        chunk = SpoolChunk(stream, serial, chunk_id, opened_seconds, segment, header_at, payload_at)
-        chunk.capacity = max(size, min(self._chunk_bytes_max, segment.size - payload_at))
+        chunk = SpoolChunk(stream, serial, chunk_id, opened_seconds, segment, header_bytes)
+        chunk.capacity = max(size, min(self._chunk_bytes_max, segment.size - chunk.payload_at))
         chunk.slack = self._slack_of(stream)
-        self._put(chunk, identity)
+        assert self._life is not None
+        header = pack_chunk_header(identity, segment.generation, self._life.id)
+        segment.mapping[chunk.header_at : chunk.payload_at] = header
         self._latest[stream.id] = chunk
         return chunk
+
+    def link(self, chunk: Chunk) -> None:
+        """Make a prepared chunk the spool's own. May be called again."""
+        if isinstance(chunk, SpoolChunk):
+            chunk.link()
+        elif isinstance(chunk, UnspooledChunk):
+            memory, settled = self._in_memory
+            self._in_memory = memory | {chunk}, settled
 
     def release(self, chunk: Chunk) -> None:
         """Free what `chunk` holds: it was acked or dropped. May be called again."""
@@ -173,9 +181,10 @@ class SpoolStorage:
             self._release_spooled(chunk)
         elif isinstance(chunk, UnspooledChunk):
             self._release_in_memory(chunk)
-        free_memory(chunk)
+        if isinstance(chunk, MemoryChunk):
+            chunk.free()
 
-    def number_burned(self, stream: Stream, number: int) -> None:
+    def number_dropped(self, stream: Stream, number: int) -> None:
         """Note that `number` was given out and will not be in any chunk."""
         if self._streams is not None:
             self._streams.note(stream, number + 1)
@@ -185,20 +194,13 @@ class SpoolStorage:
         if self._streams is not None:
             self._streams.rename(stream, _packed_tag(stream))
 
-    def repair(self, unsettled: Iterable[Chunk]) -> None:
-        """Restore which chunks are live from those that the buffer knows."""
-        wholes = {
-            each.outermost for each in unsettled
-        }  # a whole stays until its halves are settled
-        live = {each for each in wholes if isinstance(each, SpoolChunk)}
-        for segment in self._segments:
-            segment.live = {each for each in live if each.segment is segment}
-        self._memory = {each for each in wholes if isinstance(each, UnspooledChunk)}
+    outlives_process = True
 
     @property
     def unspooled(self) -> int:
         """How many records of the application were taken in memory, for want of a spool."""
-        return self._unspooled_settled + sum(each.records for each in self._memory)
+        memory, settled = self._in_memory
+        return settled + sum(each.records for each in memory)
 
     @property
     def bytes_on_disk(self) -> int:
@@ -288,22 +290,6 @@ class SpoolStorage:
             return None
         return self._allocate(max(self.segment_bytes, _pages(need + SEGMENT_HEADER_BYTES)))
 
-    def _put(self, chunk: SpoolChunk, identity: ChunkIdentity) -> None:
-        """Write the chunk's header, and only then link it to the one before."""
-        segment = chunk.segment
-        assert self._life is not None
-        header = pack_chunk_header(identity, segment.generation, self._life.id)
-        segment.mapping[chunk.header_at : chunk.payload_at] = header
-        tail = segment.tail
-        if tail is None:
-            segment.words[BEGUN_AT >> 3] = segment.generation
-        else:
-            if tail.state is ChunkState.OPEN:
-                tail.capacity = tail.cut_capacity()
-            segment.words[(tail.header_at + EXTENT_AT) >> 3] = chunk.header_at
-        segment.live.add(chunk)
-        segment.tail = chunk
-
     def _slack_of(self, stream: Stream) -> int:
         """Return twice what the stream's last chunk came to, so that it follows the stream's pace.
 
@@ -322,12 +308,12 @@ class SpoolStorage:
     ) -> Chunk:
         chunk = UnspooledChunk(stream, serial, chunk_id, opened_seconds, self._note_number)
         chunk.capacity = max(size, min(self._chunk_bytes_max, self._memory_left()))
-        self._memory = self._memory | {chunk}
         return chunk
 
     def _memory_left(self) -> int:
         held = sum(
-            each.capacity if each.state is ChunkState.OPEN else each.size for each in self._memory
+            each.capacity if each.state is ChunkState.OPEN else each.size
+            for each in self._in_memory[0]
         )
         return self._memory_bytes_max - held
 
@@ -345,10 +331,9 @@ class SpoolStorage:
         segment.live.discard(chunk)
 
     def _release_in_memory(self, chunk: UnspooledChunk) -> None:
-        if chunk in self._memory:
-            kept, settled = self._memory - {chunk}, self._unspooled_settled + chunk.records
-            # The commit.
-            self._memory, self._unspooled_settled = kept, settled
+        memory, settled = self._in_memory
+        if chunk in memory:
+            self._in_memory = memory - {chunk}, settled + chunk.records
         if self._streams is not None:
             self._streams.note_settled(chunk.stream, chunk.last + 1)
 

@@ -12,9 +12,10 @@ import threading
 from itertools import accumulate
 from typing import TYPE_CHECKING, Any
 
-from logship.buffer.buffer import OVERFLOW_REASON, QUARANTINED_REASON, Buffer, BufferBusy
-from logship.buffer.chunk import Ranges
+from logship.buffer.accumulator import OVERFLOW_REASON, QUARANTINED_REASON
+from logship.buffer.buffer import Buffer
 from logship.buffer.counters import Account, Counters, DrainReport, StreamReport
+from logship.buffer.ranges import Ranges
 from logship.delivery import Delivery, DeliveryCounters, State
 from logship.metering.measures import (
     CLIENT_MEASURES,
@@ -228,9 +229,8 @@ class Meter:
     def read(self) -> Numbers:
         """Return the numbers of this moment; the last ones where the buffer cannot be asked."""
         with self._lock:
-            try:
-                account = self._buffer.account()
-            except BufferBusy:
+            account = self._buffer.account()
+            if account is None:
                 return self.tally.published
             numbers = self.tally.numbers(account)
             numbers[slot("stop_timeout_seconds")] = self.tally.stop_timeout_seconds

@@ -20,13 +20,8 @@ from typing import Any
 import msgpack
 
 from logship.errors import ProtocolError
-from logship.protocol.plain import (
-    FLAT_TYPES,
-    NAMES,
-    RESERVED_PREFIX,
-    copy_nested,
-    learn_names,
-)
+from logship.interruptions import is_interruption
+from logship.protocol.plain import RESERVED_PREFIX, NotPlain, learn_names, plain_copy
 from logship.protocol.readable import cut_texts, plain_record
 from logship.protocol.unpacking import BoundedUnpacker
 
@@ -67,43 +62,39 @@ _NONE: frozenset[str] = frozenset()
 def record_packer(
     extra_fields: int = 1, also_reserved: frozenset[str] = _NONE
 ) -> Callable[[Any, int], bytes]:
-    """Return what does as `pack_record` does with a record and a time, for who packs many."""
-    # What packs the next value, while nobody does. Whoever takes it puts None there, with no call
-    # in between, so that nobody else comes in; and puts it back when it is done. After a fault it
-    # is not put back: what it had packed until then would stand before the next value. Nor when a
-    # large record has made its memory grow.
-    idle: Callable[[Any], bytes] | None = None
+    """Return a function that does as `pack_record` does with a record and a time.
+
+    It keeps what it packs with. A packer is taken out of the pool while it is in use, so that no
+    other thread and no signal handler meets it half done; after a fault it does not come back.
+    """
+    idle: list[Callable[[Any], bytes]] = []
     second = FIRST_SECOND
-    are_known = NAMES.issuperset
 
     def pack(record: Any, time_ns: int) -> bytes:
-        nonlocal idle, second
+        nonlocal second
+        if type(record) is not dict:
+            return _pack_readable(record, time_ns, extra_fields, also_reserved)
         try:
-            if type(record) is dict:
-                fields = record.copy()
-                if are_known(fields) and (not also_reserved or also_reserved.isdisjoint(fields)):
-                    for value in fields.values():
-                        if type(value) is not str and type(value) not in FLAT_TYPES:
-                            copy_nested(fields)
-                            break
-                    pack_value, idle = idle, None
-                    if pack_value is None:
-                        pack_value = msgpack.Packer().pack
-                    packed: bytes = pack_value(fields)
-                    if len(packed) < KEPT_BYTES_MAX:
-                        idle = pack_value
-                    header = packed[0] + extra_fields
-                    if header <= SMALL_MAP_HEADER_MAX:
-                        began_ns, beginning = second
-                        nanoseconds = time_ns - began_ns
-                        if not 0 <= nanoseconds < SECOND_NS:
-                            second = began_ns, beginning = second_of(time_ns)
-                            nanoseconds = time_ns - began_ns
-                        return pack_rest_of_small_head(beginning, nanoseconds, header) + packed[1:]
-                    head = entry_head(time_ns, len(fields) + extra_fields)
-                    return head + packed[_map_header_bytes(len(fields)) :]
-        except Exception:  # noqa: BLE001 - not plain, 65 bits, a surrogate, a key's `__hash__`
-            pass  # raises: whatever it is, the longer way makes it readable
+            fields = plain_copy(record)
+            if also_reserved and not also_reserved.isdisjoint(fields):
+                raise NotPlain
+            pack_value = idle.pop() if idle else msgpack.Packer(strict_types=True).pack
+            packed: bytes = pack_value(fields)
+            if len(packed) < KEPT_BYTES_MAX:
+                idle.append(pack_value)
+            header = packed[0] + extra_fields
+            if header > SMALL_MAP_HEADER_MAX:
+                head = entry_head(time_ns, len(fields) + extra_fields)
+                return head + packed[_map_header_bytes(len(fields)) :]
+            began_ns, beginning = second
+            nanoseconds = time_ns - began_ns
+            if not 0 <= nanoseconds < SECOND_NS:
+                second = began_ns, beginning = second_of(time_ns)
+                nanoseconds = time_ns - began_ns
+            return pack_rest_of_small_head(beginning, nanoseconds, header) + packed[1:]
+        except Exception as error:
+            if is_interruption(error):  # `__hash__`: the longer way makes it readable
+                raise
         return _pack_readable(record, time_ns, extra_fields, also_reserved)
 
     return pack

@@ -8,7 +8,6 @@ Whatever is not like that (extension types, what JSON cannot say, a fault) goes 
 
 from __future__ import annotations
 
-import contextlib
 import struct
 from collections.abc import Sequence
 from itertools import islice
@@ -16,7 +15,6 @@ from typing import Any
 
 import msgpack
 
-from logship.protocol.alike import alike_lines
 from logship.protocol.columns import line_head, lines_text
 from logship.protocol.entries import SECOND_NS, times_ns, unpack_entries
 from logship.protocol.jsonlines import json_line
@@ -47,8 +45,6 @@ def payload_lines(tag: str, payload: bytes) -> tuple[bytes, int]:
     Raises:
         ProtocolError: the bytes are not a run of whole entries.
     """
-    with contextlib.suppress(Exception):  # nearly all that are not alike show it at once
-        return alike_lines(tag, payload)
     try:
         return _lines_in_batches(tag, payload)
     except Exception:  # noqa: BLE001 - whatever it is, the longer way writes it or says why not

@@ -1,9 +1,9 @@
 """Recognises records that msgpack may pack as they are, which most are, and cheaply.
 
-Making a record readable walks through every value in Python. A record of plain values under
-ordinary names needs none of that; this module tells, mostly by set operations that run in C.
-The check works on a private copy, so that what was checked is what is packed, whatever other
-threads do to the original meanwhile.
+Making a record readable takes long. A record of plain values under ordinary names needs none of
+that. The check works on a private copy, so that what was checked is what is packed, whatever other
+threads do to the original meanwhile. msgpack is told to take exact types alone, so a subclass of
+`str` never passes for the text that it claims to equal.
 """
 
 from __future__ import annotations
@@ -30,13 +30,25 @@ class NotPlain(ValueError):  # noqa: N818 - no fault: it says that the longer wa
     """The record holds something that must be made readable first."""
 
 
-def copy_nested(fields: dict[str, Any]) -> None:
-    """Replace, in a private copy of a record, lists and mappings by checked copies.
+def plain_copy(record: dict[Any, Any]) -> dict[str, Any]:
+    """Return a private copy of a record that msgpack may pack as it is.
 
     Raises:
-        NotPlain: a value somewhere is not plain, a name is not known, or there are many of them.
+        NotPlain: A value somewhere is not plain, a name is not known, or there are many of them.
     """
-    _check_mapping(fields, _DEPTH_MAX, [_NODES_MAX])
+    fields = record.copy()
+    nodes_left = [_NODES_MAX]
+    for name, value in fields.items():
+        if name not in NAMES:
+            raise NotPlain
+        kind = type(value)
+        if kind is str or kind in FLAT_TYPES:
+            continue
+        if kind is not float:
+            fields[name] = _checked_container(value, _DEPTH_MAX, nodes_left)
+        elif value - value != 0.0:
+            raise NotPlain
+    return fields
 
 
 def learn_names(fields: dict[str, Any]) -> None:
@@ -54,31 +66,27 @@ def _is_ordinary(name: str) -> bool:
     return len(name) <= _NAME_CHARACTERS_MAX and not name.startswith(RESERVED_PREFIX)
 
 
-def _check_mapping(fields: dict[str, Any], depth_left: int, nodes_left: list[int]) -> None:
-    if not NAMES.issuperset(fields):
-        raise NotPlain
-    for name, value in fields.items():
-        if type(value) not in FLAT_TYPES:
-            fields[name] = _checked(value, depth_left, nodes_left)
-
-
-def _check_list(items: list[Any], depth_left: int, nodes_left: list[int]) -> None:
-    for index, value in enumerate(items):
-        if type(value) not in FLAT_TYPES:
-            items[index] = _checked(value, depth_left, nodes_left)
-
-
 def _checked(value: Any, depth_left: int, nodes_left: list[int]) -> Any:
     """Return a value that is plain: itself, or a checked copy of a container."""
     kind = type(value)
-    if kind is float and math.isfinite(value):
+    if kind is str or kind in FLAT_TYPES or (kind is float and math.isfinite(value)):
         return value
+    return _checked_container(value, depth_left, nodes_left)
+
+
+def _checked_container(value: Any, depth_left: int, nodes_left: list[int]) -> Any:
+    """Return a checked copy of a list or mapping."""
+    kind = type(value)
     if (kind is not dict and kind is not list) or not depth_left:
         raise NotPlain
     nodes_left[0] -= len(value) + 1
     if nodes_left[0] < 0:
         raise NotPlain
+    if kind is list:
+        return [_checked(each, depth_left - 1, nodes_left) for each in value.copy()]
     copy = value.copy()
-    check = _check_mapping if kind is dict else _check_list
-    check(copy, depth_left - 1, nodes_left)
+    if not NAMES.issuperset(copy):
+        raise NotPlain
+    for name, each in copy.items():
+        copy[name] = _checked(each, depth_left - 1, nodes_left)
     return copy

@@ -19,6 +19,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import islice
 from typing import Any
 
+from logship.interruptions import is_interruption
+
 DEPTH_MAX = 64
 """Levels of nesting kept. Ruby's JSON, which Fluentd's outputs use, stops at 100."""
 
@@ -114,7 +116,9 @@ class _Reader:
             return _number(value)
         try:
             return self._other(value)
-        except Exception as error:  # noqa: BLE001 - the application's code may raise anything
+        except Exception as error:
+            if is_interruption(error):
+                raise
             return self._text(_unreadable(value, error))
 
     def mapping_or_none(self, value: Any, is_reserved: NameTest) -> dict[str, Any] | None:
@@ -124,7 +128,9 @@ class _Reader:
                 return None
             self._open.add(id(value))
             return self._mapping(value, is_reserved)
-        except Exception as error:  # noqa: BLE001 - the application's code may raise anything
+        except Exception as error:
+            if is_interruption(error):
+                raise
             return {"message": self._text(_unreadable(value, error))}
 
     def _other(self, value: Any) -> Any:
@@ -190,7 +196,9 @@ class _Reader:
         note = None
         try:
             taken.extend(islice(values, self._nodes_left + 1))
-        except Exception as error:  # noqa: BLE001 - the application's iterator may raise anything
+        except Exception as error:
+            if is_interruption(error):
+                raise
             note = f"unreadable after {len(taken)} items: {_error_text(error)}"
         if len(taken) > self._nodes_left:
             del taken[self._nodes_left :]
@@ -204,7 +212,9 @@ class _Reader:
             return self._text(key)
         try:
             return self._text(_text_of(key))
-        except Exception as error:  # noqa: BLE001 - the application's code may raise anything
+        except Exception as error:
+            if is_interruption(error):
+                raise
             return self._text(_unreadable(key, error))
 
     def _integer(self, value: int) -> int | str:
@@ -341,12 +351,16 @@ def _unreadable(value: Any, error: Exception) -> str:
 def _error_text(error: Exception) -> str:
     try:
         return f"{_type_name(error)}: {error}"
-    except Exception:  # noqa: BLE001 - an exception's own text may raise too
+    except Exception as raised:
+        if is_interruption(raised):
+            raise
         return _type_name(error)
 
 
 def _type_name(value: Any) -> str:
     try:
         return str(type(value).__name__)
-    except Exception:  # noqa: BLE001 - a metaclass may raise for `__name__`
+    except Exception as error:
+        if is_interruption(error):
+            raise
         return "object"

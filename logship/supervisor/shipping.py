@@ -18,10 +18,11 @@ from itertools import islice, takewhile
 from logship.background import BackgroundClient
 from logship.buffer.counters import DrainReport
 from logship.drain import DrainPlan
-from logship.intake import BLOCK_RECORDS_MAX
 from logship.settings import Settings
 from logship.supervisor.inlet import Inlet, Read
 from logship.tasknews import TaskNews
+
+_BLOCK_RECORDS_MAX = 200
 
 PUSH_BACK_SECONDS = 60.0
 """The default of `block_seconds_max` under `run`: a pipe may push back longer than a log call."""
@@ -123,4 +124,4 @@ def _of_one_time(records: deque[Read]) -> list[Read]:
     """Return the first records, as many as were read at the same time."""
     time_ns = records[0].time_ns
     same = takewhile(lambda each: each.time_ns == time_ns, records)
-    return list(islice(same, BLOCK_RECORDS_MAX))
+    return list(islice(same, _BLOCK_RECORDS_MAX))

@@ -11,7 +11,8 @@ from typing import Any
 
 import pytest
 
-from logship.buffer.buffer import OVERFLOW_REASON, Buffer
+from logship.buffer.accumulator import OVERFLOW_REASON
+from logship.buffer.buffer import Buffer
 from logship.buffer.counters import DrainReport
 from logship.buffer.overflow import Admission
 from logship.client import Client
@@ -112,7 +113,7 @@ def test_a_record_that_has_just_reached_stderr_makes_no_counter_smaller() -> Non
     """Its thread has not come to say so yet, and another record is dropped already."""
     buffer = a_buffer()
     buffer.offer("t", body(1))
-    assert buffer.burn("t", body(2), OVERFLOW_REASON)
+    assert buffer.number_and_drop("t", body(2), OVERFLOW_REASON)
     watched = Watched(a_meter(buffer))
     assert watched.read()["records_dropped_total overflow"] == 1
     buffer.counters.undecided.add((0, OVERFLOW_REASON))
@@ -137,7 +138,7 @@ def test_a_reason_that_is_not_in_the_table_makes_no_label() -> None:
     buffer = a_buffer()
     buffer.offer("t", body(1))
     for reason in ("new one", "another"):
-        assert buffer.burn("t", body(2), reason)
+        assert buffer.number_and_drop("t", body(2), reason)
     assert named(a_meter(buffer).read())["records_dropped_total other"] == 2
 
 
@@ -306,7 +307,7 @@ async def test_many_short_clients_do_not_pile_up(stderr: Stderr) -> None:
         client = a_client(sidecar, stderr)
         client.emit({"message": "one"})
         process.add(client._meter, client.settings, client.last_resort)
-        client.buffer.wake = lambda: None  # breaks the circle, so that it is gone at once
+        client.buffer._wakeups.wake = lambda: None  # breaks the circle: it is gone at once
         del client
     gc.collect()
     assert named(process.read())["records_accepted_total"] == 300

@@ -364,7 +364,8 @@ class Packers:
         self._make = msgpack.Packer
         monkeypatch.setattr(msgpack, "Packer", self)
 
-    def __call__(self) -> Packers:
+    def __call__(self, *, strict_types: bool = False) -> Packers:
+        del strict_types
         self.made += 1
         return self
 

@@ -17,7 +17,7 @@ from logship.buffer.lives import filesystem_of
 from logship.errors import SettingsError
 from logship.process import stopfile
 from logship.process.clock import Started, StopClock
-from logship.protocol.bodies import Bodies, pack_records
+from logship.protocol import entries
 from logship.settings import Settings
 from logship.supervisor.clients import PrivateDirectory, environment_for
 from logship.supervisor.deadlines import Deadlines
@@ -46,14 +46,14 @@ def test_a_block_that_finds_no_space_is_not_packed_for_each_of_its_records(
     overflow: str, times: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     packed = 0
+    pack = entries.record_packer()
 
-    def noted(records: Any, *arguments: Any) -> Bodies:
+    def noted(record: Any, time_ns: int) -> bytes:
         nonlocal packed
-        bodies = pack_records(records, *arguments)
-        packed += bodies.count
-        return bodies
+        packed += 1
+        return pack(record, time_ns)
 
-    monkeypatch.setattr(intake, "pack_records", noted)
+    monkeypatch.setattr(intake, "record_packer", lambda *_: noted)
     settings = Settings.of(
         endpoints="tcp://127.0.0.1:1",
         tag="t",

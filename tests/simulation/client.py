@@ -7,9 +7,9 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, cast
 
 from logship import client as product
+from logship import closing
 from logship.buffer.buffer import Buffer, Outcome
 from logship.buffer.chunk import Chunk
-from logship.buffer.direct import DirectWriter, direct_writer
 from logship.buffer.leftovers import AdoptedChunk, Waiting, refuse, settle
 from logship.buffer.overflow import Admission
 from logship.closing import Closing
@@ -26,8 +26,8 @@ from logship.delivery import (
 )
 from logship.drain import SPILL_SECONDS_PER_BYTE, DrainPlan, Progress
 from logship.lastresort import LastResort, Spill, SpillCost, spilled_lines
-from logship.protocol.bodies import pack_records
 from logship.protocol.compression import compressor
+from logship.protocol.entries import pack_record
 from logship.protocol.frames import AckReader, AnswerError, frame_parts
 from logship.settings import Endpoint, Settings
 from tests.simulation.disk import SimulatedDisk, SimulatedStorage
@@ -36,14 +36,13 @@ from tests.simulation.judge import Account, Holdings, Violation
 from tests.simulation.network import EMPTY, GARBAGE, Answer, Link
 from tests.simulation.stderr import SimulatedStderr
 from tests.simulation.wire import Frame, decode, serial_of
-from tests.support.layouts import layout_by_assignment
 
 if TYPE_CHECKING:
     from tests.simulation.history import History
 
 _DRAIN_ACK_TIMEOUT_SECONDS_MIN = 5.0
 _DRAIN_RETRY_WAIT_SECONDS_MAX = 0.25
-_LATE_SECONDS = 0.1
+_LATE_SECONDS = closing._REPORT_SECONDS_MIN + 0.001
 _CONTROL_BYTES_MAX = 200
 
 
@@ -89,9 +88,10 @@ class SimulatedClient:
             monotonic=clock.monotonic,
             time_ns=clock.time_ns,
             random_bytes=history.draw.randbytes,
+            combine_at=options.combine_at,
+            inbox_max=options.inbox_max,
         )
         self._spill = Spill(self.buffer, self.last_resort, SpillCost(SPILL_SECONDS_PER_BYTE))
-        self._writers: dict[str, DirectWriter] = {}
         self.admission = Admission(
             self.buffer,
             policy=options.overflow,
@@ -125,36 +125,22 @@ class SimulatedClient:
 
     # -- producers -------------------------------------------------------------------------------
 
-    def emit(self, tag: str, body: bytes, record: dict[str, object] | None = None) -> None:
+    def emit(self, tag: str, body: bytes) -> None:
         """Put a record into the buffer, as `Client.emit` does.
 
         Args:
             tag: Its route.
             body: The beginning of its entry.
-            record: The same, not packed, if it may go the direct way.
         """
         if self.is_closing:
             self.life.refused += 1
         else:
             self.life.accepted += 1
-        if record is not None and self._writer_to(tag)(record) == b"":
-            is_in = True
-        else:
-            is_in = self.admission.admit_after(self.buffer.offer(tag, body), tag, body)
+        is_in = self.admission.admit_after(self.buffer.offer(tag, body), tag, body)
         if not is_in and not self.is_closing:
             self.history.fired["overflow"] += 1
         if is_in and self._disk is not None:
             self._accepted(self._disk, tag, body)
-
-    def _writer_to(self, tag: str) -> DirectWriter:
-        if tag not in self._writers:
-            self._writers[tag] = direct_writer(
-                self.buffer,
-                tag,
-                time_ns=self.history.clock.time_ns,
-                layout_of=layout_by_assignment,
-            )
-        return self._writers[tag]
 
     def send(self, tag: str, body: bytes) -> None:
         """Put a record into the buffer as soon as there is space, as `Client.send` does."""
@@ -184,21 +170,9 @@ class SimulatedClient:
         take_back()
 
     def send_many(self, tag: str, records: list[dict[str, object]], time_ns: int) -> None:
-        """Put records into the buffer at once; one that finds no space goes as `emit` has it."""
-        while records:
-            bodies = pack_records(records, time_ns)
-            at = 0
-            while at < bodies.count:
-                kept, outcome = self.buffer.offer_many(tag, bodies, at)
-                self.life.accepted += kept
-                at += kept
-                if outcome is Outcome.CLOSED:
-                    self.life.refused += 1
-                    return
-                if at < bodies.count:
-                    self.emit(tag, bodies[at])
-                    at += 1
-            records = records[bodies.count :]
+        """Put records into the buffer, as `Intake.put_many` does; without space as `emit` does."""
+        for record in records:
+            self.emit(tag, pack_record(record, time_ns))
 
     # -- the end ---------------------------------------------------------------------------------
 
@@ -562,7 +536,7 @@ class SimulatedClient:
 
     def _accepted(self, disk: SimulatedDisk, tag: str, body: bytes) -> None:
         """Note in the estate which record has which number."""
-        stream = self.buffer._streams[tag]
+        stream = self.buffer._accumulator.streams[tag]
         number = stream.next_number - 1
         disk.estate.accepted(self.life, stream.id, number, serial_of(body), body)
         fired, unspooled = self.history.fired, self.buffer.unspooled
@@ -629,7 +603,7 @@ class SimulatedClient:
 
     def _leave_will(self, disk: SimulatedDisk) -> None:
         """Tell the judge what is in memory. The buffer is torn, perhaps: it is not asked."""
-        chunks = [each for each in self.buffer._unsettled.values() if not each.spooled]
+        chunks = [each for each in self.buffer._accumulator.unsettled.values() if not each.spooled]
         at_risk = {
             (chunk.stream.id, number)
             for chunk in chunks
@@ -639,7 +613,10 @@ class SimulatedClient:
         disk.estate.died(self.life, at_risk, self.buffer.unspooled)
         lost = {
             (stream.id, number)
-            for stream in (*self.buffer._ended, *self.buffer._streams.values())
+            for stream in (
+                *self.buffer._accumulator.ended,
+                *self.buffer._accumulator.streams.values(),
+            )
             for gap in stream.lost
             for number in range(gap.first, gap.last + 1)
         }
@@ -650,7 +627,7 @@ class SimulatedClient:
         self._leftovers.close()
         if disk.faults is not None:
             disk.faults.told_nothing()
-        chunks = [each.outermost for each in self.buffer._unsettled.values()]
+        chunks = [each.outermost for each in self.buffer._accumulator.unsettled.values()]
         waiting = {each.stream.id for each in chunks if each.spooled and each.entries}
         directory = None if self._storage is None else self._storage.end(dies=dies)
         if directory is not None:
@@ -661,6 +638,7 @@ class SimulatedClient:
 
     def account(self) -> Account:
         """Return what the client says of itself."""
+        self.buffer.unsettled()  # which combines what waits
         counters = self.buffer.counters
         return Account(
             counters.accepted,

@@ -21,10 +21,9 @@ from pathlib import Path
 from random import Random
 from typing import TYPE_CHECKING
 
-from logship.buffer.chunk import Mapping, Words
 from logship.buffer.leftovers import Leftovers
 from logship.buffer.lives import LIFE_NAME, LOCK, QUARANTINE, STREAMS, Life
-from logship.buffer.mapped import Segment
+from logship.buffer.mapped import Mapping, Segment, Words
 from logship.buffer.segments import (
     ACKED,
     EXTENT_AT,

@@ -7,6 +7,7 @@ docstring is what a person sees.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 
@@ -14,8 +15,6 @@ from logship.buffer.leftovers import DeadLife, Waiting
 from logship.buffer.lives import STREAMS
 from logship.buffer.mapped import Segment, SpoolChunk, StreamsFile
 from logship.buffer.segments import (
-    BEGUN_AT,
-    EXTENT_AT,
     OPEN,
     SEALED,
     SLOT_CHECKSUM_AT,
@@ -45,44 +44,41 @@ def _mutation(change: Mutation) -> Mutation:
 @_mutation
 def commit_before_payload(patch: pytest.MonkeyPatch) -> None:
     """The commit word is stored before the entry that it counts."""
+    write = SpoolChunk.write
 
-    def append(self: SpoolChunk, body: bytes, suffix: bytes) -> None:
-        entry = body + suffix
-        begin = self.payload_at + self.size
-        self.words[self.commit_index] = (self.entries + 1) << 32 | self.size + len(entry)
-        self.mapping[begin : begin + len(entry)] = entry
+    def committed(self: SpoolChunk, data: bytes) -> None:
+        self._words[self._commit_index] = (self.entries + 1) << 32 | self.size + len(data)
+        write(self, data)
 
-    patch.setattr(SpoolChunk, "append", append)
+    patch.setattr(SpoolChunk, "write", committed)
 
 
 @_mutation
 def commit_forgotten(patch: pytest.MonkeyPatch) -> None:
     """An entry in five is copied and not committed."""
-    append = SpoolChunk.append
+    advance = SpoolChunk.advance
 
-    def appended(self: SpoolChunk, body: bytes, suffix: bytes) -> None:
-        before = self.words[self.commit_index]
-        append(self, body, suffix)
-        if self.last % 5 == 4:
-            self.words[self.commit_index] = before
+    def advanced(self: SpoolChunk, size: int, entries: int, records: int, last: int) -> None:
+        before = self._words[self._commit_index]
+        advance(self, size, entries, records, last)
+        if last % 5 == 4:
+            self._words[self._commit_index] = before
 
-    patch.setattr(SpoolChunk, "append", appended)
+    patch.setattr(SpoolChunk, "advance", advanced)
 
 
 @_mutation
 def link_before_header(patch: pytest.MonkeyPatch) -> None:
     """A chunk is linked before its header is there."""
-    put = SpoolStorage._put
+    init = SpoolChunk.__init__
 
-    def linked(self: SpoolStorage, chunk: SpoolChunk, identity: ChunkIdentity) -> None:
-        segment = chunk.segment
-        if segment.tail is None:
-            segment.words[BEGUN_AT >> 3] = segment.generation
-        else:
-            segment.words[(segment.tail.header_at + EXTENT_AT) >> 3] = chunk.header_at
-        put(self, chunk, identity)
+    def linked(self: SpoolChunk, *arguments: Any) -> None:
+        init(self, *arguments)
+        self.link()
+        self.segment.live.discard(self)
+        self.segment.tail = self.before
 
-    patch.setattr(SpoolStorage, "_put", linked)
+    patch.setattr(SpoolChunk, "__init__", linked)
 
 
 @_mutation

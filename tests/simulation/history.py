@@ -261,7 +261,7 @@ class History:
                 if waits and client.waiting < _WAITING_MAX:
                     client.send(tag, body)
                 else:
-                    client.emit(tag, body, record)
+                    client.emit(tag, body)
             except Killed:
                 self._killed()
         if self._records_left:

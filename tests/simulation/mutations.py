@@ -14,14 +14,17 @@ from typing import Any
 import pytest
 
 from logship import client as client_module
+from logship.buffer import account as account_module
 from logship.buffer import buffer as buffer_module
-from logship.buffer.buffer import Buffer, Burned
-from logship.buffer.chunk import Chunk, ChunkState
+from logship.buffer.accumulator import Accumulator, Numbered, Tag
+from logship.buffer.buffer import Buffer
+from logship.buffer.changes import Change, Changes
+from logship.buffer.chunk import Chunk, ChunkState, MemoryChunk
 from logship.buffer.counters import StreamReport
 from logship.buffer.stream import Stream
+from logship.buffer.wakeups import Wakeups
 from logship.closing import Closing
 from logship.delivery import Actions, Delivery, Flight, Release, Send
-from logship.protocol.bodies import Bodies
 from logship.protocol.frames import AckReader
 from logship.settings import Settings
 from logship.suspects import Suspects
@@ -283,29 +286,132 @@ def quarantine_without_proof(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Delivery, "_condemn_overtaken", condemned)
 
 
-# -- many at once ----------------------------------------------------------------------------
+# -- the inbox -------------------------------------------------------------------------------
 
 
 @_mutation
-def many_have_one_number(patch: pytest.MonkeyPatch) -> None:
-    """Records that are handed over at once all get the stamp of the first."""
-    stamped = Bodies.stamped
+def append_lost_during_combine(patch: pytest.MonkeyPatch) -> None:
+    """The last of the entries that are combined at once is removed and not kept."""
+    append = Accumulator.append
 
-    def all_as_the_first(self: Bodies, begin: int, suffix: bytes, ends: Sequence[bytes]) -> bytes:
-        return stamped(self, begin, suffix, [ends[0]] * len(ends) if ends else ends)
+    def all_but_the_last(
+        self: Accumulator, tag: Tag, bodies: Sequence[bytes], then: Callable[[int], None]
+    ) -> int:
+        if len(bodies) == 1:
+            return append(self, tag, bodies, then)
+        return 1 + append(self, tag, bodies[:-1], lambda count: then(count + 1))
 
-    patch.setattr(Bodies, "stamped", all_as_the_first)
+    patch.setattr(Accumulator, "append", all_but_the_last)
 
 
 @_mutation
-def many_begin_anew(patch: pytest.MonkeyPatch) -> None:
-    """Behind a full chunk the first records of a block are put into the next one again."""
-    stamped = Bodies.stamped
+def batch_removed_twice(patch: pytest.MonkeyPatch) -> None:
+    """A change removes entries from the inbox without a look at their identity."""
+    append = Accumulator.append
 
-    def from_the_first(self: Bodies, begin: int, suffix: bytes, ends: Sequence[bytes]) -> bytes:
-        return stamped(self, min(begin, self.count - begin), suffix, ends)
+    def removing(
+        self: Accumulator, tag: Tag, bodies: Sequence[bytes], then: Callable[[int], None]
+    ) -> int:
+        inbox = then.__closure__[0].cell_contents  # type: ignore[index]
 
-    patch.setattr(Bodies, "stamped", from_the_first)
+        def remove(count: int) -> None:
+            del inbox[:count]
+
+        return append(self, tag, bodies, remove)
+
+    patch.setattr(Accumulator, "append", removing)
+    patch.setattr(Changes, "commit", _made_twice)
+
+
+@_mutation
+def change_counts_up(patch: pytest.MonkeyPatch) -> None:
+    """A change advances a counter by one in place of storing what was computed."""
+    number_and_drop = Accumulator.number_and_drop
+
+    def counting(self: Accumulator, tag: Tag, body: bytes, reason: str) -> Numbered | None:
+        result = number_and_drop(self, tag, body, reason)
+
+        def count() -> None:
+            self.counters.accepted += 1
+
+        self.counters.accepted -= 1
+        self.changes.commit(count)
+        return result
+
+    patch.setattr(Accumulator, "number_and_drop", counting)
+    patch.setattr(Changes, "commit", _made_twice)
+
+
+@_mutation
+def commit_before_the_copy(patch: pytest.MonkeyPatch) -> None:
+    """Entries are counted, and copied into the chunk only with those that follow."""
+    write = MemoryChunk.write
+    late: dict[str, tuple[int, bytes]] = {}
+
+    def written(self: MemoryChunk, data: bytes) -> None:
+        if self.id in late:
+            at, before = late.pop(self.id)
+            self.memory[at : at + len(before)] = before
+        if self.entries % 3 == 2:
+            late[self.id] = self.size, data
+            data = bytes(len(data))
+        write(self, data)
+
+    patch.setattr(MemoryChunk, "write", written)
+
+
+@_mutation
+def close_overtakes_an_append(patch: pytest.MonkeyPatch) -> None:
+    """Intake ends without what waits in the inbox."""
+
+    def closed(self: Buffer) -> None:
+        self._closing = self._closed = True
+        self._exclusively(lambda: None)
+
+    patch.setattr(Buffer, "close_intake", closed)
+
+
+@_mutation
+def inbox_without_a_bound(patch: pytest.MonkeyPatch) -> None:
+    """Entries go into the inbox however full the buffer is, and none is combined."""
+
+    def widen(buffer: Buffer) -> None:
+        buffer._relaxed_bytes_max = 1 << 60
+        buffer._relaxed_body_bytes_max = buffer._inbox_max = buffer._combine_at = 1 << 60
+
+    _after_init(patch, Buffer, widen)
+    patch.setattr(Buffer, "has_sealed", lambda self: bool(self._accumulator.sealed))
+    patch.setattr(Buffer, "_combine", lambda self: None)
+
+
+@_mutation
+def all_have_one_number(patch: pytest.MonkeyPatch) -> None:
+    """Entries that are combined at once all get the stamp of the first."""
+    stamped = Stream.stamped
+
+    def as_the_first(self: Stream, bodies: Sequence[bytes]) -> bytes:
+        return b"".join(stamped(self, [body]) for body in bodies)
+
+    patch.setattr(Stream, "stamped", as_the_first)
+
+
+@_mutation
+def full_chunk_begins_anew(patch: pytest.MonkeyPatch) -> None:
+    """Entries that did not fit into a chunk are put into the next one with those that did."""
+    append = Accumulator.append
+
+    def appended(
+        self: Accumulator, tag: Tag, bodies: Sequence[bytes], then: Callable[[int], None]
+    ) -> int:
+        return append(self, tag, bodies, lambda count: then(1 if count < len(bodies) else count))
+
+    patch.setattr(Accumulator, "append", appended)
+
+
+def _made_twice(self: Changes, change: Change) -> None:
+    """Commit as after an exception that came at the end of the change."""
+    change()
+    change()
 
 
 # -- the buffer ------------------------------------------------------------------------------
@@ -314,27 +420,27 @@ def many_begin_anew(patch: pytest.MonkeyPatch) -> None:
 @_mutation
 def number_used_twice(patch: pytest.MonkeyPatch) -> None:
     """The number of a record that found no place is given to the next one as well."""
-    burn = Buffer.burn
+    number_and_drop = Accumulator.number_and_drop
 
-    def burned(self: Buffer, tag: str, body: bytes, reason: str) -> Burned | None:
-        result = burn(self, tag, body, reason)
+    def dropped(self: Accumulator, tag: Tag, body: bytes, reason: str) -> Numbered | None:
+        result = number_and_drop(self, tag, body, reason)
         if result is not None:
             result.stream.next_number -= 1
         return result
 
-    patch.setattr(Buffer, "burn", burned)
+    patch.setattr(Accumulator, "number_and_drop", dropped)
 
 
 @_mutation
 def gap_not_declared(patch: pytest.MonkeyPatch) -> None:
     """What was lost is counted, and the stream says nothing of it."""
-    declare = Buffer._declare_gaps
+    declare = Accumulator._declare_gaps
 
-    def forgotten(self: Buffer, stream: Stream) -> None:
+    def forgotten(self: Accumulator, stream: Stream) -> None:
         stream.undeclared = []
         declare(self, stream)
 
-    patch.setattr(Buffer, "_declare_gaps", forgotten)
+    patch.setattr(Accumulator, "_declare_gaps", forgotten)
 
 
 @_mutation
@@ -343,7 +449,7 @@ def gap_forgotten_with_its_chunk(patch: pytest.MonkeyPatch) -> None:
     drop = Buffer.drop_oldest
 
     def dropped(self: Buffer) -> bool:
-        chunk = self._oldest_droppable()
+        chunk = self._accumulator.oldest_droppable()
         if chunk is not None:
             chunk.gaps = []
         return drop(self)
@@ -354,18 +460,18 @@ def gap_forgotten_with_its_chunk(patch: pytest.MonkeyPatch) -> None:
 @_mutation
 def drops_what_is_in_flight(patch: pytest.MonkeyPatch) -> None:
     """A full buffer drops a chunk that delivery has."""
-    droppable = Buffer._oldest_droppable
+    droppable = Accumulator.oldest_droppable
 
-    def any_of_them(self: Buffer) -> Chunk | None:
-        taken = (each for each in self._unsettled.values() if each.state is ChunkState.TAKEN)
+    def any_of_them(self: Accumulator) -> Chunk | None:
+        taken = (each for each in self.unsettled.values() if each.state is ChunkState.TAKEN)
         return next(taken, None) or droppable(self)
 
-    patch.setattr(Buffer, "_oldest_droppable", any_of_them)
+    patch.setattr(Accumulator, "oldest_droppable", any_of_them)
 
 
 @_mutation
 def chunk_sealed_and_lost(patch: pytest.MonkeyPatch) -> None:
-    """A chunk is taken out of the line and given to nobody."""
+    """A chunk is taken out of the line and given to nothing."""
     take = Buffer.take
 
     def taken(self: Buffer) -> Chunk | None:
@@ -377,21 +483,28 @@ def chunk_sealed_and_lost(patch: pytest.MonkeyPatch) -> None:
 
 @_mutation
 def wake_up_lost(patch: pytest.MonkeyPatch) -> None:
-    """Nobody is told that a chunk is sealed."""
-    patch.setattr(Buffer, "_wake_is_due", lambda _self: False)
+    """The shipper is not told that a chunk is sealed."""
+    patch.setattr(Wakeups, "chunk_sealed", lambda self: None)
+
+
+@_mutation
+def entry_waits_unheard(patch: pytest.MonkeyPatch) -> None:
+    """A sleeping shipper is not told of the first entry."""
+    patch.setattr(Wakeups, "entry_waits", lambda self: None)
+    patch.setattr(buffer_module, "_ASLEEP", None)
 
 
 @_mutation
 def space_not_told(patch: pytest.MonkeyPatch) -> None:
     """The bytes of an acked chunk stay in the account."""
-    settle = Buffer._settle
+    release = Accumulator.release
 
-    def settled(self: Buffer, chunk: Chunk) -> None:
-        held = self._bytes_counted
-        settle(self, chunk)
-        self._bytes_counted = held
+    def released(self: Accumulator, chunk: Chunk) -> None:
+        held = self.bytes_held
+        release(self, chunk)
+        self.bytes_held = held
 
-    patch.setattr(Buffer, "_settle", settled)
+    patch.setattr(Accumulator, "release", released)
 
 
 @_mutation
@@ -419,25 +532,25 @@ def acked_counted_twice(patch: pytest.MonkeyPatch) -> None:
 @_mutation
 def report_leaves_out_a_range(patch: pytest.MonkeyPatch) -> None:
     """The report counts what is not acked, and does not name it."""
-    report = buffer_module._stream_report
+    report = account_module._stream_report
 
     def without(stream: Stream, waiting: list[Chunk]) -> StreamReport:
         return replace(report(stream, waiting), unacked=[])
 
-    patch.setattr(buffer_module, "_stream_report", without)
+    patch.setattr(account_module, "_stream_report", without)
 
 
 @_mutation
 def end_record_with_a_wrong_count(patch: pytest.MonkeyPatch) -> None:
     """The end record says that one record less was accepted."""
-    end = Buffer._end
+    end = Accumulator.end
 
-    def ended(self: Buffer, stream: Stream) -> None:
+    def ended(self: Accumulator, stream: Stream, *, retires: bool = True) -> None:
         stream.accepted -= 1
-        end(self, stream)
+        end(self, stream, retires=retires)
         stream.accepted += 1
 
-    patch.setattr(Buffer, "_end", ended)
+    patch.setattr(Accumulator, "end", ended)
 
 
 # -- the client and the protocol -------------------------------------------------------------

@@ -64,6 +64,8 @@ class Options:
     flushes_first: bool
     look_every: int
     hands_over_many: bool
+    combine_at: int
+    inbox_max: int
 
     def lines(self) -> list[str]:
         """Return the options for a person to read."""
@@ -84,6 +86,7 @@ def draw_options(seed: int, draw: Random) -> Options:
     rates["stderr stalls"] = 3 * rates.get("stderr stalls", 0.0)
     heals_seconds = records * record_seconds * draw.uniform(0.5, 1.1)
     backoff_seconds_max = between(draw, 0.05, 20.0)
+    inbox = Random(f"{seed} inbox")  # a stream of chance of its own
     options = Options(
         seed=seed,
         framed=framed,
@@ -119,6 +122,8 @@ def draw_options(seed: int, draw: Random) -> Options:
         flushes_first=draw.random() < 0.5,
         look_every=draw.choice((1, 40, 40, 40, 40, 40, 40, 40)),
         hands_over_many=seed % 8 == 5,
+        combine_at=inbox.choice((1, 2, 3, 5)),
+        inbox_max=inbox.choice((1, 2, 4, 8)),
     )
     least = ack_seconds_least(options)
     return replace(options, ack_timeout_seconds=max(options.ack_timeout_seconds, least))

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from logship.buffer.chunk import Chunk
+from logship.buffer.chunk import Chunk, MemoryChunk
 from logship.buffer.leftovers import AdoptedChunk, DeadLife
 from logship.buffer.mapped import UnspooledChunk
 from logship.delivery import Delivery, Flight
@@ -58,8 +58,8 @@ def tried_again_though_nothing_is_taken(patch: pytest.MonkeyPatch) -> None:
 
 @_mutation
 def number_in_memory_not_noted(patch: pytest.MonkeyPatch) -> None:
-    """Records take a lane into memory, which does not note their numbers on the spool."""
-    patch.setattr(UnspooledChunk, "has_lane", True)
+    """Records are taken in memory, and their numbers are not noted on the spool."""
+    patch.setattr(UnspooledChunk, "advance", MemoryChunk.advance)
 
 
 @_mutation

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from logship.buffer.buffer import Buffer, Outcome
-from logship.buffer.chunk import Mapping, Words
+from logship.buffer.mapped import Mapping, Words
 from logship.buffer.segments import ACKED, Payload, read_payload, read_segment
 from logship.buffer.spool import SpoolStorage
 from logship.protocol.entries import pack_record, unpack_entries
@@ -48,7 +48,7 @@ def buffer_on(storage: SpoolStorage, **parts: Any) -> Buffer:
     return Buffer(storage=storage, **chosen)
 
 
-def offer(buffer: Buffer, marker: str, tag: str = "tag", size: int = 0) -> bool:
+def offer(buffer: Buffer, marker: str, tag: str | None = "tag", size: int = 0) -> bool:
     """Offer a record with this marker, padded to about `size` bytes; tell whether it is in."""
     record = {"message": marker, "pad": "x" * size}
     return buffer.offer(tag, pack_record(record, 1)) is Outcome.ACCEPTED

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from logship.buffer.buffer import DEFAULT_ROUTE, Buffer
+from logship.buffer.buffer import Buffer
 from logship.buffer.leftovers import AdoptedChunk, Leftovers, Waiting, settle
 from logship.buffer.segments import read_streams
 from logship.protocol.entries import unpack_entries
@@ -27,7 +27,7 @@ def leave(path: Path, fill: Callable[[Buffer], None]) -> None:
 
 def log(buffer: Buffer, count: int, first: int = 0) -> None:
     for number in range(first, first + count):
-        assert offer(buffer, f"m{number}", DEFAULT_ROUTE, 100)
+        assert offer(buffer, f"m{number}", None, 100)
 
 
 def shipped(leftovers: Leftovers) -> list[tuple[str, str]]:

@@ -73,7 +73,7 @@ class Model:
     def run(self) -> None:
         """Do random operations."""
         operations = [self.offer] * 12 + [self.take] * 4 + [self.release] * 4
-        operations += [self.split, self.drop, self.burn, self.seal, self.maintain]
+        operations += [self.split, self.drop, self.number_and_drop, self.seal, self.maintain]
         self.files.after_store = self.crash
         for _ in range(OPERATIONS):
             self.dice.choice(operations)()
@@ -102,7 +102,7 @@ class Model:
             self._settling(chunk, lambda: self.buffer.release(chunk))
 
     def drop(self) -> None:
-        oldest = self.buffer._oldest_droppable()
+        oldest = self.buffer._accumulator.oldest_droppable()
         if oldest is not None:
             self._settling(oldest, self.buffer.drop_oldest)
 
@@ -120,8 +120,8 @@ class Model:
             halves = self.buffer.split(chunk)
             self.taken += [chunk] if halves is None else halves
 
-    def burn(self) -> None:
-        self.buffer.burn(self.dice.choice("abc"), b"", "overflow")
+    def number_and_drop(self) -> None:
+        self.buffer.number_and_drop(self.dice.choice("abc"), b"", "overflow")
 
     def seal(self) -> None:
         self.buffer.seal_all()

@@ -155,7 +155,7 @@ def test_numbers_that_are_nowhere_on_the_spool_are_not_given_out_again(tmp_path:
     def burns(buffer: Buffer) -> None:
         assert offer(buffer, "m", "a")
         for _ in range(5):
-            buffer.burn("a", b"", "overflow")
+            buffer.number_and_drop("a", b"", "overflow")
 
     dead_life(tmp_path, burns)
     (end,) = recover(tmp_path).controls

@@ -32,7 +32,7 @@ LAYERS: list[tuple[str, ...]] = [
         "process.stopfile",
         "process.__init__",
     ),
-    ("process.runtimes", "tracing"),
+    ("process.runtimes",),
     ("background",),
     ("client",),
     ("metering",),
@@ -43,8 +43,8 @@ LAYERS: list[tuple[str, ...]] = [
     ("emf",),
     ("buffer", "drain", "lines"),
     ("lastresort",),
-    ("protocol", "living", "threads", "forkmark", "httpjson", "lateimports"),
-    ("settings",),
+    ("protocol", "tracing", "living", "threads", "forkmark", "httpjson", "lateimports", "locking"),
+    ("settings", "interruptions"),
     ("errors",),
 ]
 PURE = (

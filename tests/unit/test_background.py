@@ -464,9 +464,7 @@ def test_flush_from_a_handler_that_interrupted_the_buffer_does_not_wait_for_itse
     client: BackgroundClient, sidecar: Sidecar
 ) -> None:
     client.emit({"message": "hi"})
-    with client.client.buffer._lock:
-        report = client.flush()
-    assert not report.all_acked
+    assert not client.client.buffer.locked(client.flush).all_acked
 
 
 # -- when there is no thread -----------------------------------------------------------------------

@@ -6,8 +6,9 @@ from typing import Any
 
 import pytest
 
-from logship.buffer import buffer as buffer_module
-from logship.buffer.buffer import OVERFLOW_REASON, Buffer, Outcome
+from logship.buffer import accumulator
+from logship.buffer.accumulator import OVERFLOW_REASON
+from logship.buffer.buffer import Buffer, Outcome
 from logship.buffer.chunk import ChunkState
 from logship.testing import ManualClock
 from tests.unit.accounts import (
@@ -92,7 +93,7 @@ def test_each_tag_is_a_stream_numbered_from_one_without_a_hole() -> None:
 def test_a_stamp_key_of_any_length_makes_a_valid_entry(key: str) -> None:
     buffer = a_buffer(stamp_key=key, chunk_bytes_max=10_000)
     buffer.offer("t", body(7))
-    buffer.burn("t", body(8), "overflow")
+    buffer.number_and_drop("t", body(8), "overflow")
     buffer.close_intake()
     chunk = buffer.take()
     assert chunk is not None
@@ -106,7 +107,7 @@ def test_a_stamp_key_of_any_length_makes_a_valid_entry(key: str) -> None:
 def test_without_stamps_entries_are_left_as_they_are_and_nothing_is_declared() -> None:
     buffer = a_buffer(stamp_key=None)
     buffer.offer("t", body(1, stamped=False))
-    buffer.burn("t", body(2, stamped=False), "overflow")
+    buffer.number_and_drop("t", body(2, stamped=False), "overflow")
     buffer.offer("t", body(3, stamped=False))
     buffer.close_intake()
     chunk = buffer.take()
@@ -120,11 +121,13 @@ def test_without_stamps_entries_are_left_as_they_are_and_nothing_is_declared() -
 def test_a_stream_that_has_used_its_numbers_ends_and_another_begins(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(buffer_module, "ROLLOVER_NUMBER", 5)
+    monkeypatch.setattr(accumulator, "ROLLOVER_NUMBER", 5)
     buffer = a_buffer()
     offer_many(buffer, 3)
-    assert buffer.burn("t", body(4), "overflow") is not None
-    assert buffer.burn("t", body(5), "overflow") is not None  # this one begins the next stream
+    assert buffer.number_and_drop("t", body(4), "overflow") is not None
+    assert (
+        buffer.number_and_drop("t", body(5), "overflow") is not None
+    )  # this one begins the next stream
     offer_many(buffer, 3, first=6)
     buffer.close_intake()
     sink = Sink(buffer)
@@ -138,7 +141,7 @@ def test_a_stream_that_has_used_its_numbers_ends_and_another_begins(
 
 
 def test_more_tags_than_streams_end_the_oldest_stream(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(buffer_module, "STREAMS_MAX", 3)
+    monkeypatch.setattr(accumulator, "STREAMS_MAX", 3)
     buffer = a_buffer()
     sink = Sink(buffer)
     for number in range(10):
@@ -151,7 +154,7 @@ def test_more_tags_than_streams_end_the_oldest_stream(monkeypatch: pytest.Monkey
 
 
 def test_ended_streams_are_forgotten_once_acked(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(buffer_module, "STREAMS_MAX", 3)
+    monkeypatch.setattr(accumulator, "STREAMS_MAX", 3)
     buffer = a_buffer()
     sink = Sink(buffer)
     for number in range(50):
@@ -164,11 +167,11 @@ def test_a_full_buffer_and_ever_new_tags_do_not_grow_the_process(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Tags made of user data while the sidecar is down: nothing may be kept for each of them."""
-    monkeypatch.setattr(buffer_module, "STREAMS_MAX", 3)
+    monkeypatch.setattr(accumulator, "STREAMS_MAX", 3)
     buffer = full_buffer()
     for number in range(100):
         assert buffer.offer(f"tag {number}", body(number)) is Outcome.FULL
-        buffer.burn(f"tag {number}", body(number), OVERFLOW_REASON)
+        buffer.number_and_drop(f"tag {number}", body(number), OVERFLOW_REASON)
     report = buffer.report("", 0.0)
     assert len(report.streams) <= 4
     assert buffer.bytes_held <= buffer.bytes_max
@@ -338,7 +341,7 @@ def test_flush_target_is_reached_when_all_chunks_up_to_it_are_settled_in_any_ord
 
 def test_what_was_burned_is_declared_before_the_next_entry() -> None:
     buffer = full_buffer()
-    burned = [buffer.burn("t", body(n), OVERFLOW_REASON) for n in (11, 12)]
+    burned = [buffer.number_and_drop("t", body(n), OVERFLOW_REASON) for n in (11, 12)]
     assert [each.number for each in burned if each is not None] == [11, 12]
     sink = Sink(buffer)
     sink.drain()
@@ -352,7 +355,7 @@ def test_what_was_burned_is_declared_before_the_next_entry() -> None:
 
 def test_a_burned_entry_is_whole_and_carries_its_stamp() -> None:
     buffer = full_buffer()
-    burned = buffer.burn("t", body(11), OVERFLOW_REASON)
+    burned = buffer.number_and_drop("t", body(11), OVERFLOW_REASON)
     assert burned is not None
     (record,) = entries_of(burned.entry)
     assert record["n"] == 11
@@ -362,7 +365,7 @@ def test_a_burned_entry_is_whole_and_carries_its_stamp() -> None:
 def test_what_was_burned_in_the_middle_of_an_open_chunk_is_a_hole_in_it() -> None:
     buffer = a_buffer()
     offer_many(buffer, 2)
-    buffer.burn("t", body(3), OVERFLOW_REASON)
+    buffer.number_and_drop("t", body(3), OVERFLOW_REASON)
     offer_many(buffer, 1, first=4)
     check(buffer, [])
     assert buffer.report("", 0.0).streams[0].unacked == [(1, 2), (4, 5)]
@@ -370,9 +373,9 @@ def test_what_was_burned_in_the_middle_of_an_open_chunk_is_a_hole_in_it() -> Non
 
 def test_what_was_spilled_after_all_is_reported_and_declared_so() -> None:
     buffer = full_buffer()
-    burned = [buffer.burn("t", body(n), OVERFLOW_REASON) for n in range(11, 16)]
+    burned = [buffer.number_and_drop("t", body(n), OVERFLOW_REASON) for n in range(11, 16)]
     assert burned[2] is not None
-    buffer.burned_was_spilled(burned[2], OVERFLOW_REASON)
+    buffer.dropped_was_spilled(burned[2], OVERFLOW_REASON)
     report = buffer.report("", 0.0)
     assert (report.dropped, report.spilled) == (4, 1)
     (part,) = report.streams
@@ -466,7 +469,7 @@ def test_chunks_of_an_ended_stream_are_not_dropped() -> None:
 def test_the_halves_of_a_chunk_hold_what_it_held() -> None:
     buffer = a_buffer()
     offer_many(buffer, 2)
-    buffer.burn("t", body(3), OVERFLOW_REASON)
+    buffer.number_and_drop("t", body(3), OVERFLOW_REASON)
     offer_many(buffer, 3, first=4)
     buffer.seal_all()
     whole = buffer.take()
@@ -516,7 +519,7 @@ def test_a_quarantined_record_is_a_gap(spilled: bool) -> None:
 
 def test_the_last_record_of_a_stream_counts_it() -> None:
     buffer = full_buffer()
-    buffer.burn("t", body(11), OVERFLOW_REASON)
+    buffer.number_and_drop("t", body(11), OVERFLOW_REASON)
     buffer.close_intake()
     sink = Sink(buffer)
     sink.drain()
@@ -542,7 +545,7 @@ def test_a_closed_buffer_refuses_and_counts() -> None:
     buffer.close_intake()
     assert buffer.offer("t", body(2)) is Outcome.CLOSED
     assert buffer.offer("never seen", body(3)) is Outcome.CLOSED
-    assert buffer.burn("t", body(4), OVERFLOW_REASON) is None
+    assert buffer.number_and_drop("t", body(4), OVERFLOW_REASON) is None
     report = buffer.report("", 0.0)
     assert (report.accepted, report.refused) == (1, 3)
     assert [part.refused for part in report.streams] == [2]

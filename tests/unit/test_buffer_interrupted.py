@@ -8,17 +8,19 @@ afterwards and go on.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable
+import functools
+import itertools
+from collections.abc import Callable, Iterator
 
 import pytest
 
+from logship.buffer import accumulator
 from logship.buffer import buffer as buffer_module
-from logship.buffer.buffer import OVERFLOW_REASON, Buffer, Outcome
+from logship.buffer.accumulator import OVERFLOW_REASON
+from logship.buffer.buffer import Buffer, Outcome
 from logship.buffer.chunk import ChunkState
-from logship.protocol.bodies import Bodies
-from logship.testing import ManualClock
 from tests.unit.accounts import Sink, Wakes, a_buffer, body, check, check_declared, entries_of
-from tests.unit.interruptions import every_point
+from tests.unit.interruptions import Interrupter, every_point
 
 INNER = 777
 Scene = Callable[[Buffer, Sink], Callable[[], object]]
@@ -37,7 +39,7 @@ def offer_that_seals(buffer: Buffer, _: Sink) -> Callable[[], object]:
 
 
 def offer_after_gaps(buffer: Buffer, _: Sink) -> Callable[[], object]:
-    buffer.burn("open", body(48), OVERFLOW_REASON)
+    buffer.number_and_drop("open", body(48), OVERFLOW_REASON)
     buffer.offer("other", body(49))
     buffer.drop_oldest()
     return lambda: buffer.offer("open", body(50))
@@ -58,19 +60,21 @@ def offer_to_a_closed_buffer(buffer: Buffer, _: Sink) -> Callable[[], object]:
     return lambda: buffer.offer("open", body(50))
 
 
-def offer_several(buffer: Buffer, _: Sink) -> Callable[[], object]:
-    bodies = Bodies.of([body(50), body(51, 400), body(52)])
-    return lambda: buffer.offer_many("open", bodies)
+def offer_that_combines(buffer: Buffer, _: Sink) -> Callable[[], object]:
+    """The last of so many that they are combined, of two tags and in more than one chunk."""
+    for number in range(1000, 1000 + buffer_module.COMBINE_AT - len(buffer._inbox) - 1):
+        buffer.offer("ab"[number % 2], body(number))
+    return lambda: buffer.offer("open", body(50))
 
 
-def burn(buffer: Buffer, _: Sink) -> Callable[[], object]:
-    return lambda: buffer.burn("open", body(50), OVERFLOW_REASON)
+def number_and_drop(buffer: Buffer, _: Sink) -> Callable[[], object]:
+    return lambda: buffer.number_and_drop("open", body(50), OVERFLOW_REASON)
 
 
-def spill_burned(buffer: Buffer, _: Sink) -> Callable[[], object]:
-    burned = [buffer.burn("open", body(n), OVERFLOW_REASON) for n in (48, 49, 50)][1]
-    assert burned is not None
-    return lambda: buffer.burned_was_spilled(burned, OVERFLOW_REASON)
+def spill_dropped(buffer: Buffer, _: Sink) -> Callable[[], object]:
+    dropped = [buffer.number_and_drop("open", body(n), OVERFLOW_REASON) for n in (48, 49, 50)][1]
+    assert dropped is not None
+    return lambda: buffer.dropped_was_spilled(dropped, OVERFLOW_REASON)
 
 
 def drop_sealed(buffer: Buffer, _: Sink) -> Callable[[], object]:
@@ -128,7 +132,7 @@ def when_space(buffer: Buffer, _: Sink) -> Callable[[], object]:
 
 
 def close(buffer: Buffer, _: Sink) -> Callable[[], object]:
-    buffer.burn("open", body(50), OVERFLOW_REASON)
+    buffer.number_and_drop("open", body(50), OVERFLOW_REASON)
     return buffer.close_intake
 
 
@@ -138,21 +142,27 @@ def report(buffer: Buffer, _: Sink) -> Callable[[], object]:
 
 SCENES = [
     offer_first, offer_next, offer_that_seals, offer_after_gaps, offer_that_ends_a_stream,
-    offer_several, offer_to_a_full_buffer, offer_to_a_closed_buffer, burn, spill_burned,
-    drop_sealed, drop_open, take, release, split, quarantine, seal_due, seal_all, next_deadline,
-    when_space, close, report,
+    offer_that_combines, offer_to_a_full_buffer, offer_to_a_closed_buffer, number_and_drop,
+    spill_dropped, drop_sealed, drop_open, take, release, split, quarantine, seal_due, seal_all,
+    next_deadline, when_space, close, report,
 ]  # fmt: skip
 OFFERS = SCENES[:6]
 
 
 @pytest.fixture(autouse=True)
 def few_streams(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(buffer_module, "STREAMS_MAX", 3)
+    monkeypatch.setattr(accumulator, "STREAMS_MAX", 3)
 
 
-def a_busy_buffer() -> tuple[Buffer, Sink]:
+@pytest.fixture(params=[100_000, 1 << 24], ids=["with care", "through the inbox"])
+def bytes_max(request: pytest.FixtureRequest) -> int:
+    """A bound near which each entry is looked at, and one that leaves entries in the inbox."""
+    return int(request.param)
+
+
+def a_busy_buffer(bytes_max: int) -> tuple[Buffer, Sink]:
     """Return a buffer with sealed chunks, one of them of a single entry, and two open ones."""
-    buffer = a_buffer(chunk_bytes_max=400)
+    buffer = a_buffer(chunk_bytes_max=400, bytes_max=bytes_max)
     buffer.offer("open", body(1, 500))
     for number in range(2, 5):
         buffer.offer("open", body(number))
@@ -167,8 +177,8 @@ def numbers_of(sink: Sink) -> list[int]:
 class Stage:
     """A scene, set up; knows what was accepted and judges what came of it."""
 
-    def __init__(self, scene: Scene) -> None:
-        self.buffer, self.sink = a_busy_buffer()
+    def __init__(self, scene: Scene, bytes_max: int) -> None:
+        self.buffer, self.sink = a_busy_buffer(bytes_max)
         self.call = scene(self.buffer, self.sink)
         self.payloads = {each.id: bytes(each.data) for each in self.buffer.unsettled()}
         self.is_release = scene is release
@@ -187,9 +197,10 @@ class Stage:
 
     def go_on(self) -> None:
         """Log once more, close, deliver; check at each step."""
+        self.buffer.unsettled()  # which finishes what was interrupted
         self.settle()
         check(self.buffer, self.sink.acked)
-        self.buffer.bytes_max = 10**6
+        self.buffer.bytes_max = 1 << 24
         was_closed = self.buffer.intake_closed
         outcome = self.buffer.offer("open", body(900))
         assert outcome is (Outcome.CLOSED if was_closed else Outcome.ACCEPTED)
@@ -201,197 +212,164 @@ class Stage:
         assert numbers_of(self.sink).count(900) == (not was_closed)
 
 
-@pytest.mark.parametrize("scene", SCENES, ids=lambda scene: scene.__name__)
-def test_a_call_interrupted_by_its_own_thread_loses_and_doubles_nothing(scene: Scene) -> None:
-    """At every bytecode of an offer, also where only a garbage collection could interrupt."""
+def every_interruption(
+    scene: Scene, bytes_max: int, act: Callable[[Stage], object], *, step: int = 1
+) -> Iterator[Stage]:
+    """Yield each stage after its call was interrupted at one point, and the exception passed.
+
+    Args:
+        scene: What is called.
+        bytes_max: Of the buffer.
+        act: What interrupts it; it may raise `Interruption`.
+        step: See `every_point`.
+    """
     stages: list[Stage] = []
 
     def prepare() -> tuple[Callable[[], object], Callable[[], object]]:
-        stages.append(Stage(scene))
-        return stages[-1].call, stages[-1].log
+        stage = Stage(scene, bytes_max)
+        stages.append(stage)
+        return stage.call, lambda: act(stage)
 
-    for run in every_point(prepare, step=1 if scene in OFFERS else 7):
-        run()
-        stage = stages[-1]
+    for run in every_point(prepare, step=step):
+        with contextlib.suppress(Interruption):
+            run()
+        yield stages[-1]
+
+
+class Interruption(Exception):  # noqa: N818 - what a signal handler raises, as Celery's time limit
+    """Raised in the middle of a call."""
+
+
+def interrupt(_: Stage) -> None:
+    raise Interruption
+
+
+def log_and_raise(stage: Stage) -> None:
+    stage.log()
+    raise Interruption
+
+
+def is_in(outcome: Outcome) -> bool:
+    return outcome is Outcome.ACCEPTED
+
+
+each_scene = pytest.mark.parametrize("scene", SCENES, ids=lambda scene: scene.__name__)
+each_offer = pytest.mark.parametrize("scene", OFFERS, ids=lambda scene: scene.__name__)
+
+
+@each_scene
+def test_a_call_interrupted_by_its_own_thread_loses_and_doubles_nothing(
+    scene: Scene, bytes_max: int
+) -> None:
+    """At every bytecode of an offer, also where only a garbage collection could interrupt."""
+    step = 1 if scene in OFFERS[:4] else 7
+    for stage in every_interruption(scene, bytes_max, Stage.log, step=step):
         stage.go_on()
-        if stage.inner:
-            refused = stage.inner == [Outcome.CLOSED]
-            full = stage.inner == [Outcome.FULL]
-            assert numbers_of(stage.sink).count(INNER) == (not refused and not full)
+        assert numbers_of(stage.sink).count(INNER) == sum(map(is_in, stage.inner))
         if scene is not quarantine:
             check_declared(stage.buffer, stage.sink.acked)
 
 
-@pytest.mark.parametrize("scene", SCENES, ids=lambda scene: scene.__name__)
-def test_a_call_interrupted_by_an_exception_leaves_the_buffer_whole(scene: Scene) -> None:
-    stages: list[Stage] = []
-
-    def interrupt() -> None:
-        raise KeyboardInterrupt
-
-    def prepare() -> tuple[Callable[[], object], Callable[[], object]]:
-        stages.append(Stage(scene))
-        return stages[-1].call, interrupt
-
-    for run in every_point(prepare, at_signal_points=True):
-        with contextlib.suppress(KeyboardInterrupt):
-            run()
-        stage = stages[-1]
+@each_scene
+def test_a_call_interrupted_by_an_exception_leaves_the_buffer_whole(
+    scene: Scene, bytes_max: int
+) -> None:
+    for stage in every_interruption(scene, bytes_max, interrupt, step=3):
         stage.go_on()
         assert numbers_of(stage.sink).count(50) <= 1
         if scene is not quarantine:
             check_declared(stage.buffer, stage.sink.acked)
 
 
-@pytest.mark.parametrize("scene", OFFERS, ids=lambda scene: scene.__name__)
-def test_a_handler_that_logs_and_then_raises_loses_nothing(scene: Scene) -> None:
+@each_offer
+def test_a_handler_that_logs_and_then_raises_loses_nothing(scene: Scene, bytes_max: int) -> None:
     """What the handler logged was promised a place, though the call it interrupted is over."""
-    stages: list[Stage] = []
-
-    def prepare() -> tuple[Callable[[], object], Callable[[], object]]:
-        stage = Stage(scene)
-        stages.append(stage)
-
-        def log_and_raise() -> None:
-            stage.log()
-            raise SystemExit(143)
-
-        return stage.call, log_and_raise
-
-    for run in every_point(prepare, at_signal_points=True):
-        with contextlib.suppress(SystemExit):
-            run()
-        stage = stages[-1]
+    for stage in every_interruption(scene, bytes_max, log_and_raise, step=3):
         stage.go_on()
         assert numbers_of(stage.sink).count(INNER) == len(stage.inner)
 
 
-def test_what_a_handler_logged_is_taken_once_though_exceptions_follow() -> None:
-    """It waits in the deferred list; wherever the exception strikes, it gets one number."""
-    stages: list[Stage] = []
-
-    def prepare() -> tuple[Callable[[], object], Callable[[], object]]:
-        stage = Stage(offer_first)
-        stages.append(stage)
-        monotonic = stage.buffer._monotonic
-
-        def interrupted_clock() -> float:  # read in the middle of an offer that opens a chunk
-            stage.buffer._monotonic = monotonic
-            stage.log()
-            return monotonic()
-
-        stage.buffer._monotonic = interrupted_clock
-        return stage.call, _interrupt
-
-    for run in every_point(prepare, at_signal_points=True):
-        with contextlib.suppress(KeyboardInterrupt):
-            run()
-        stage = stages[-1]
-        stage.buffer._monotonic = ManualClock()
-        stage.go_on()
-        assert len(stage.inner) <= numbers_of(stage.sink).count(INNER) <= 1
-
-
-def test_what_a_handler_logged_before_it_raised_is_taken_by_the_close_that_follows() -> None:
-    stages: list[Stage] = []
-
-    def prepare() -> tuple[Callable[[], object], Callable[[], object]]:
-        stage = Stage(offer_first)
-        stages.append(stage)
-
-        def log_and_raise() -> None:
-            stage.log()
-            raise SystemExit(143)
-
-        return stage.call, log_and_raise
-
-    for run in every_point(prepare, at_signal_points=True):
-        with contextlib.suppress(SystemExit):
-            run()
-        stage = stages[-1]
-        stage.buffer.close_intake()
-        stage.sink.drain()
-        check(stage.buffer, stage.sink.acked)
-        check_declared(stage.buffer, stage.sink.acked)
-        assert numbers_of(stage.sink).count(INNER) == len(stage.inner)
-
-
-@pytest.mark.parametrize("scene", OFFERS, ids=lambda scene: scene.__name__)
-def test_a_second_exception_during_the_repair_does_no_harm(scene: Scene) -> None:
-    """The repair is itself interrupted, at every point of it."""
+def test_a_second_exception_while_a_change_is_finished_does_no_harm() -> None:
+    """The first comes between a change's commit and its end, the second in the finishing."""
 
     def torn_stage() -> Stage:
-        stage = Stage(scene)
-        points = every_point(lambda: (stage.call, _interrupt), at_signal_points=True)
-        for _ in range(12):  # somewhere in the middle
-            run = next(points)
-            try:
-                run()
-            except KeyboardInterrupt:
-                if stage.buffer._torn:
-                    return stage
-            stage.__init__(scene)  # type: ignore[misc]
-        return stage
+        for at in itertools.count():
+            stage = Stage(offer_next, 100_000)
+            with contextlib.suppress(Interruption):
+                Interrupter(functools.partial(interrupt, stage), at).run(stage.call)
+            if stage.buffer._accumulator.changes._pending is not None:
+                return stage
+        raise AssertionError
 
     stages: list[Stage] = []
 
     def prepare() -> tuple[Callable[[], object], Callable[[], object]]:
-        stages.append(torn_stage())
-        assert stages[-1].buffer._torn
-        return stages[-1].buffer.unsettled, _interrupt
+        stage = torn_stage()
+        stages.append(stage)
+        return stage.buffer.unsettled, lambda: interrupt(stage)
 
-    for run in every_point(prepare, at_signal_points=True):
-        with contextlib.suppress(KeyboardInterrupt):
+    for run in every_point(prepare):
+        with contextlib.suppress(Interruption):
             run()
         stages[-1].go_on()
+        assert numbers_of(stages[-1].sink).count(50) == 1
 
 
-def _interrupt() -> None:
-    raise KeyboardInterrupt
-
-
-@pytest.mark.parametrize("scene", OFFERS, ids=lambda scene: scene.__name__)
-def test_a_handler_that_closes_in_the_middle_of_a_call_loses_nothing(scene: Scene) -> None:
-    stages: list[Stage] = []
-
-    def prepare() -> tuple[Callable[[], object], Callable[[], object]]:
-        stages.append(Stage(scene))
-        return stages[-1].call, stages[-1].buffer.close_intake
-
-    for run in every_point(prepare, step=5):
-        run()
-        stage = stages[-1]
+@each_offer
+def test_a_handler_that_closes_in_the_middle_of_a_call_loses_nothing(
+    scene: Scene, bytes_max: int
+) -> None:
+    for stage in every_interruption(scene, bytes_max, lambda s: s.buffer.close_intake(), step=5):
         check(stage.buffer, stage.sink.acked)
         stage.go_on()
         check_declared(stage.buffer, stage.sink.acked)
 
 
-@pytest.mark.parametrize("raises", [False, True])
-@pytest.mark.parametrize("scene", [offer_first, next_deadline, take], ids=lambda s: s.__name__)
-def test_an_interruption_loses_no_wake_up(scene: Scene, raises: bool) -> None:
-    """After it, a sleeping shipper was woken or has a timer for all there is."""
-    stages: list[Stage] = []
+@each_offer
+def test_a_handler_that_closes_and_logs_is_told_the_truth(scene: Scene, bytes_max: int) -> None:
+    def close_and_log(stage: Stage) -> None:
+        stage.buffer.close_intake()
+        stage.log()
 
-    def prepare() -> tuple[Callable[[], object], Callable[[], object]]:
-        stage = Stage(scene)
-        stages.append(stage)
-        stage.sink.drain()
-        stage.buffer.next_deadline_seconds()
-        wakes = stage.buffer.wake
+    for stage in every_interruption(scene, bytes_max, close_and_log, step=5):
+        stage.go_on()
+        assert numbers_of(stage.sink).count(INNER) == sum(map(is_in, stage.inner))
+
+
+@each_offer
+def test_a_call_is_told_the_truth_while_a_handler_closes(scene: Scene, bytes_max: int) -> None:
+    answers: list[Outcome] = []
+
+    def told(buffer: Buffer, sink: Sink) -> Callable[[], object]:
+        call = scene(buffer, sink)
+        return lambda: answers.append(call())  # type: ignore[arg-type]
+
+    for stage in every_interruption(told, bytes_max, lambda s: s.buffer.close_intake(), step=3):
+        stage.go_on()
+        assert numbers_of(stage.sink).count(50) == is_in(answers[-1])
+
+
+@pytest.mark.parametrize("act", [Stage.log, log_and_raise], ids=["logs", "logs and raises"])
+@pytest.mark.parametrize("scene", [offer_first, next_deadline, take], ids=lambda s: s.__name__)
+def test_an_interruption_loses_no_wake_up(
+    scene: Scene, act: Callable[[Stage], object], bytes_max: int
+) -> None:
+    """After it, a sleeping shipper was woken or has a timer for all there is."""
+    timers: list[object] = []
+
+    def rested(buffer: Buffer, sink: Sink) -> Callable[[], object]:
+        call = scene(buffer, sink)
+        timers.clear()
+        sink.drain()
+        buffer.next_deadline_seconds()
+        wakes = buffer.wake
         assert isinstance(wakes, Wakes)
         wakes.count = 0
+        return lambda: timers.append(call())
 
-        def interrupt() -> None:
-            stage.log()
-            if raises:
-                raise KeyboardInterrupt
-
-        return stage.call, interrupt
-
-    for run in every_point(prepare, at_signal_points=True):
-        with contextlib.suppress(KeyboardInterrupt):
-            run()
-        buffer = stages[-1].buffer
+    for stage in every_interruption(rested, bytes_max, act):
+        buffer = stage.buffer
         assert isinstance(buffer.wake, Wakes)
-        if buffer.unsettled() or stages[-1].inner:
-            assert buffer.wake.count >= 1
+        if buffer._inbox or buffer._accumulator.unsettled:
+            has_timer = scene is next_deadline and timers not in ([], [None])
+            assert buffer.wake.count >= 1 or has_timer

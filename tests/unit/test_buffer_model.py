@@ -13,8 +13,8 @@ from hypothesis import assume
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from logship.buffer.buffer import OVERFLOW_REASON, Burned, Outcome
-from logship.protocol.bodies import Bodies
+from logship.buffer.accumulator import OVERFLOW_REASON, Numbered
+from logship.buffer.buffer import Outcome
 from logship.testing import ManualClock
 from tests.unit.accounts import QUICK, Sink, a_buffer, body, check, check_declared, entries_of
 
@@ -44,7 +44,7 @@ class Model(RuleBasedStateMachine):
         self.dropped: set[int] = set()
         self.spilled: set[int] = set()
         self.refused = 0
-        self.burned: list[Burned] = []
+        self.numbered: list[Numbered] = []
         self.closed = False
 
     def _wake(self) -> None:
@@ -69,43 +69,25 @@ class Model(RuleBasedStateMachine):
         else:
             assert outcome is Outcome.FULL
 
-    @rule(tag=TAGS, sizes=st.lists(st.sampled_from([0, 20, 150, 600]), max_size=9))
-    def offer_many(self, tag: str, sizes: list[int]) -> None:
-        numbers = range(self.next + 1, self.next + 1 + len(sizes))
-        bodies = [body(n, size) for n, size in zip(numbers, sizes, strict=True)]
-        self.next += len(sizes)
-        kept, outcome = self.buffer.offer_many(tag, Bodies.of(bodies))
-        self.kept.update(numbers[:kept])
-        if outcome is Outcome.CLOSED:
-            assert self.closed
-            self.refused += 1
-        elif outcome is Outcome.FULL:
-            rest = len(bodies[kept]) + len("logship_id") + 25
-            assert self.buffer.bytes_held + rest > self.buffer.bytes_max
-        else:
-            assert outcome is Outcome.ACCEPTED
-            assert kept == len(bodies)
-        assert not (kept and self.closed)
-
     @rule(tag=TAGS)
-    def burn(self, tag: str) -> None:
+    def number_and_drop(self, tag: str) -> None:
         self.next += 1
-        burned = self.buffer.burn(tag, body(self.next), OVERFLOW_REASON)
+        numbered = self.buffer.number_and_drop(tag, body(self.next), OVERFLOW_REASON)
         if self.closed:
-            assert burned is None
+            assert numbered is None
             self.refused += 1
         else:
-            assert burned is not None
-            self.burned.append(burned)
+            assert numbered is not None
+            self.numbered.append(numbered)
             self.dropped.add(self.next)
 
-    @precondition(lambda self: self.burned)
+    @precondition(lambda self: self.numbered)
     @rule(data=st.data())
-    def spill_burned(self, data: st.DataObject) -> None:
-        burned = data.draw(st.sampled_from(self.burned))
-        self.burned.remove(burned)
-        self.buffer.burned_was_spilled(burned, OVERFLOW_REASON)
-        (record,) = entries_of(burned.entry)
+    def spill_dropped(self, data: st.DataObject) -> None:
+        numbered = data.draw(st.sampled_from(self.numbered))
+        self.numbered.remove(numbered)
+        self.buffer.dropped_was_spilled(numbered, OVERFLOW_REASON)
+        (record,) = entries_of(numbered.entry)
         self.dropped.remove(record["n"])
         self.spilled.add(record["n"])
 

@@ -10,10 +10,8 @@ from typing import Any
 import msgpack
 import pytest
 
-from logship import intake
 from logship.client import STOP_LINGER_SECONDS, Client
 from logship.errors import BufferFull, ClientClosed
-from logship.protocol.bodies import Bodies, pack_records
 from logship.testing import MemoryTransport, Sidecar
 from tests.unit.clients import BUFFER_BYTES, Stderr, messages, quick_settings, until
 
@@ -391,25 +389,6 @@ async def test_one_of_many_that_is_too_long_is_cut_and_counted_once(
     first, cut, last = sidecar.delivered[-4:-1]
     assert (first.record["message"], last.record["message"]) == ("a", "b")
     assert cut.record["logship_truncated"] is True
-
-
-async def test_little_of_many_lies_outside_of_the_buffer(
-    client: Client, sidecar: Sidecar, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    packed: list[int] = []
-
-    def noted(*arguments: Any) -> Bodies:
-        bodies = pack_records(*arguments)
-        packed.append(bodies.size)
-        return bodies
-
-    monkeypatch.setattr(intake, "pack_records", noted)
-    records = some(0, 60, BUFFER_BYTES // 3)
-    async with client:
-        await client.send_many(records)
-    assert messages(sidecar) == [each["message"] for each in records]
-    assert len(packed) > 3
-    assert max(packed) < intake.BLOCK_BYTES_MAX + BUFFER_BYTES
 
 
 async def test_what_an_iterator_gives_is_taken_as_it_comes(

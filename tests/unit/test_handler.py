@@ -13,12 +13,8 @@ from typing import Any
 
 import pytest
 
-from logship.buffer.direct import text_writer
 from logship.handler import Handler
-from logship.intake import TextEmitter
 from logship.lastresort import LastResort
-from logship.protocol.entries import unpack_entries
-from tests.unit.accounts import a_buffer
 
 
 class Recorder:
@@ -31,24 +27,6 @@ class Recorder:
         self.intake_closed = False
         self.full = False
         self.last_resort = LastResort(descriptor=descriptor)
-        self.packs = True
-
-    def text_emitter(
-        self, text_key: str, name_keys: tuple[str, str], tag: str | None = None
-    ) -> TextEmitter | None:
-        if not self.packs:
-            return None
-        buffer = a_buffer(stamp_key=None)  # without lanes, so that it only packs
-        write = text_writer(buffer, "", text_key, name_keys, extra_fields=0, bytes_max=1 << 20)
-
-        def emit_text(text: str, names: tuple[str, str], time_ns: int) -> bool | None:
-            body = write(text, names, time_ns)
-            if body is None:
-                return None
-            [(time_ns, record)] = unpack_entries(body)
-            return self.emit(record, tag, time_ns=time_ns)
-
-        return emit_text
 
     def emit(
         self, record: dict[str, Any], tag: str | None = None, *, time_ns: int | None = None
@@ -68,11 +46,10 @@ def stderr(tmp_path: Path) -> Path:
     return path
 
 
-@pytest.fixture(params=[True, False], ids=["packed", "mappings"])
-def client(stderr: Path, request: pytest.FixtureRequest) -> Iterator[Recorder]:
+@pytest.fixture
+def client(stderr: Path) -> Iterator[Recorder]:
     descriptor = os.open(stderr, os.O_WRONLY | os.O_APPEND)
     recorder = Recorder(descriptor)
-    recorder.packs = request.param
     yield recorder
     os.close(descriptor)
 

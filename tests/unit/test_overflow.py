@@ -10,10 +10,11 @@ from typing import Any
 
 import pytest
 
-from logship.buffer.buffer import OVERFLOW_REASON, Buffer, Outcome
-from logship.buffer.overflow import Admission, may_wait_here
+from logship.buffer.accumulator import OVERFLOW_REASON
+from logship.buffer.buffer import Buffer, Outcome
+from logship.buffer.overflow import Admission
 from logship.testing import ManualClock
-from logship.threads import OwnThread
+from logship.threads import OwnThread, may_wait_here
 from tests.support.waiting import wait_until
 from tests.unit.accounts import Sink, a_buffer, admit, body, check
 
@@ -216,9 +217,12 @@ def test_a_handler_that_logs_while_its_own_thread_waits_does_not_wait(
 
 def test_an_entry_that_interrupts_an_offer_is_taken_without_waiting() -> None:
     buffer = full_buffer()
-    with buffer._lock:  # as if it were in the middle of a call
+
+    def log() -> None:  # in the middle of another call
         assert admit(admission(buffer, "block", Lines(), block_seconds_max=1e3), "t", body(99))
-        assert buffer.burn("t", body(100), OVERFLOW_REASON) is None
+        assert buffer.number_and_drop("t", body(100), OVERFLOW_REASON) is None
+
+    buffer.locked(log)
     assert buffer.report("", 0.0).refused == 1
     assert any(b"n" in chunk.data for chunk in buffer.unsettled())
     check(buffer, [])

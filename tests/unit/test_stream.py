@@ -7,8 +7,8 @@ import itertools
 from hypothesis import given
 from hypothesis import strategies as st
 
-from logship.buffer.chunk import merge_ranges, subtract_ranges
-from logship.buffer.stream import Gap, Stream, merge_gaps, renamed_gaps, suffix_bytes
+from logship.buffer.ranges import Gap, merge_gaps, merge_ranges, renamed_gaps, subtract_ranges
+from logship.buffer.stream import Stream, stamp_bytes
 from tests.unit.accounts import QUICK, numbers_in
 
 NUMBERS = st.dictionaries(st.integers(1, 40), st.sampled_from(["overflow", "spilled"]), max_size=25)
@@ -65,10 +65,19 @@ def test_every_stamp_of_a_key_has_the_same_length(key: str, number: int) -> None
     if len(key.encode()) > 255:
         return
     stream = Stream("t", key, bytes)
-    assert len(stream.suffix_of(number)) == suffix_bytes(key)
-    assert stream.suffix_of(number).endswith(b"%s:%010d" % (stream.id.encode(), number))
+    assert len(stream.stamp_of(number)) == stamp_bytes(key)
+    assert stream.stamp_of(number).endswith(b"%s:%010d" % (stream.id.encode(), number))
+
+
+@QUICK
+@given(st.integers(1, 9_000_000_000), st.integers(1, 3000))
+def test_entries_are_stamped_with_the_numbers_that_follow(number: int, count: int) -> None:
+    stream = Stream("t", "k", bytes)
+    stream.next_number = number
+    expected = [b"body" + stream.stamp_of(number + at) for at in range(count)]
+    assert stream.stamped([b"body"] * count) == b"".join(expected)
 
 
 def test_no_stamp_no_bytes() -> None:
-    assert Stream("t", None, bytes).suffix_of(1) == b""
-    assert suffix_bytes(None) == 0
+    assert Stream("t", None, bytes).stamp_of(1) == b""
+    assert stamp_bytes(None) == 0

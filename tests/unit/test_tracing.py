@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from logship.tracing import add_span
+from logship.tracing import LOOK_INTERVAL_NS, CurrentSpan
 
 TRACE_ID, SPAN_ID = 0xABC, 0xDEF
 
@@ -30,7 +30,10 @@ def _enter_span(module: ModuleType, *, is_valid: bool = True) -> None:
 
 def _fields(**given: Any) -> dict[str, Any]:
     fields = dict(given)
-    add_span(fields)
+    span = CurrentSpan()
+    span.look(0)
+    if span.trace is not None:
+        span.add_to(fields)
     return fields
 
 
@@ -58,3 +61,14 @@ def test_what_the_application_gave_stands(opentelemetry: ModuleType) -> None:
 def test_a_module_that_is_half_imported_is_no_error(opentelemetry: ModuleType) -> None:
     del opentelemetry
     assert _fields() == {}
+
+
+def test_it_is_looked_for_again_until_it_is_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delitem(sys.modules, "opentelemetry.trace", raising=False)
+    span = CurrentSpan()
+    span.look(5)
+    assert span.due_ns == 5 + LOOK_INTERVAL_NS
+    monkeypatch.setitem(sys.modules, "opentelemetry.trace", ModuleType("opentelemetry.trace"))
+    span.look(span.due_ns)
+    assert span.trace is not None
+    assert span.due_ns > 1 << 63

@@ -26,7 +26,7 @@ TWO_TEXTS = [record | {"logger": f"request {at}"} for at, record in enumerate(RE
 """As many fields, and in two of them, both texts, no record is like another."""
 
 NUMBERED = [record | {"logger": at} for at, record in enumerate(RECORDS)]
-"""The same with a number: nothing of it is known before (see `logship.protocol.repeats`)."""
+"""The same with a number."""
 
 BLOCK_RECORDS = 400
 """Fewer than a chunk holds."""
@@ -63,26 +63,20 @@ class Way:
         self._client = logship.BackgroundClient(logship.Settings.from_env(environ))
         self._buffer = self._client.client.buffer
         intake = self._client.client.intake
-        self._pack, self._put, self._tag = intake.pack, intake.put, intake.tag
-        self._put_at_once = intake.put_at_once
+        self._pack, self._put, self._tag = intake.packed, intake.put, intake.tag
         self.send: Call = self._client.send
 
     def pack(self, record: dict[str, Any]) -> object:
         """Read the clock and pack the record."""
-        return self._pack(record, time.time_ns())
+        return self._pack(record, None)
 
     def put(self, record: dict[str, Any]) -> object:
-        """Do that, and put it into the open chunk with its stamp."""
-        return self._put(self._tag, self._pack(record, time.time_ns()))
-
-    def put_at_once(self, record: dict[str, Any]) -> None:
-        """Do that in one function, and where that does nothing, as above, which opens a lane."""
-        if self._put_at_once(record) != b"":
-            self.put(record)
+        """Do that, and put it into the inbox, from where it goes into the open chunk."""
+        return self._put(self._tag, self._pack(record, None))
 
     def free(self) -> None:
         """Free what is in full chunks, as acks would."""
-        while self._buffer.has_sealed():  # to ask that closes no lane
+        while self._buffer.has_sealed():
             chunk = self._buffer.take()
             assert chunk is not None
             self._buffer.release(chunk)
@@ -95,7 +89,7 @@ class Way:
         self._buffer.seal_all()
         self.free()
         self.send(records[0])
-        time.sleep(PAUSE_SECONDS)  # it arms a timer, and closes the lane for that
+        time.sleep(PAUSE_SECONDS)  # it arms a timer
         self.send(records[0])
 
 
@@ -132,7 +126,6 @@ def _parts() -> Iterator[tuple[str, Callable[[], float]]]:
         "msgpack alone": msgpack.Packer().pack,
         "clock and pack": way.pack,
         "clock, pack and put": way.put,
-        "the same in one function": way.put_at_once,
         "send": way.send,
     }
     yield "encode ceiling", _ceiling_ns

@@ -1,0 +1,87 @@
+"""What became of every record, read from the accumulator inside the critical section."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from logship.buffer.accumulator import SPILLED_REASON, Accumulator
+from logship.buffer.chunk import Chunk
+from logship.buffer.counters import Account, DrainReport, StreamReport
+from logship.buffer.ranges import Ranges, merge_ranges
+from logship.buffer.stream import Stream
+
+
+def account_of(accumulator: Accumulator, unspooled: int) -> Account:
+    """Return the numbers that metrics are made of.
+
+    Args:
+        accumulator: Whose.
+        unspooled: Records in memory though there is a spool.
+    """
+    counters, waiting = accumulator.counters, accumulator.unsettled.values()
+    undecided = Counter(reason for _, reason in tuple(counters.undecided))
+    return Account(
+        accepted=counters.accepted,
+        acked=counters.acked,
+        spilled=counters.spilled,
+        refused=counters.refused,
+        truncated=counters.truncated,
+        blocked_seconds=counters.blocked_seconds,
+        dropped={each: n - undecided[each] for each, n in counters.dropped.items()},
+        waiting=sum(chunk.records for chunk in waiting),
+        spooled=sum(chunk.records for chunk in waiting if chunk.spooled),
+        unspooled=unspooled,
+        bytes_held=accumulator.bytes_held,
+    )
+
+
+def report_of(accumulator: Accumulator, reason: str, seconds: float) -> DrainReport:
+    """Return what became of every record so far.
+
+    Args:
+        accumulator: Whose.
+        reason: What ended the drain.
+        seconds: How long that took.
+    """
+    waiting, counters = accumulator.in_order(), accumulator.counters
+    spilled = sum(chunk.spilled_records for chunk in waiting)
+    spooled = sum(chunk.records - chunk.spilled_records for chunk in waiting if chunk.spooled)
+    return DrainReport(
+        reason=reason,
+        seconds=seconds,
+        accepted=counters.accepted,
+        acked=counters.acked,
+        spooled=spooled,
+        spilled=counters.spilled + spilled,
+        dropped=sum(counters.dropped.values()),
+        unacked=sum(chunk.records for chunk in waiting) - spilled - spooled,
+        refused=counters.refused,
+        truncated=counters.truncated,
+        streams=tuple(
+            _stream_report(stream, waiting)
+            for stream in (*accumulator.ended, *accumulator.streams.values())
+        ),
+    )
+
+
+def _stream_report(stream: Stream, waiting: list[Chunk]) -> StreamReport:
+    spilled = stream.lost_ranges(SPILLED_REASON)
+    unacked: Ranges = []
+    spooled: Ranges = []
+    for chunk in waiting:
+        if chunk.stream is stream:
+            chunk_spilled, chunk_unacked = chunk.split_ranges()
+            spilled.extend(chunk_spilled)
+            (spooled if chunk.spooled else unacked).extend(chunk_unacked)
+    return StreamReport(
+        stream=stream.id,
+        tag=stream.tag,
+        last=stream.next_number - 1,
+        end=stream.end,
+        accepted=stream.accepted,
+        refused=stream.refused,
+        spilled=merge_ranges(spilled),
+        dropped=[(*gap,) for gap in stream.lost if gap.reason != SPILLED_REASON],
+        unacked=merge_ranges(unacked),
+        spooled=merge_ranges(spooled),
+    )

@@ -1,0 +1,535 @@
+"""Streams, chunks and counters: what happens to an entry between its number and its ack.
+
+Everything here is called inside the buffer's critical section. Each method ends in one change (see
+`changes`), or in several of which each leaves the accumulator whole: an exception from outside may
+come between them, and the caller begins again. Nothing here waits, logs or does I/O.
+"""
+
+from __future__ import annotations
+
+import time
+from bisect import bisect_right
+from collections.abc import Callable, Iterable, Sequence
+from itertools import accumulate, chain
+from typing import NamedTuple
+
+from logship.buffer.changes import Changes
+from logship.buffer.chunk import Chunk, ChunkState, HalfChunk, Storage, new_chunk_id
+from logship.buffer.counters import Counters
+from logship.buffer.halves import fill_halves
+from logship.buffer.ranges import Gap, merge_gaps, merge_ranges, renamed_gaps
+from logship.buffer.stream import ROLLOVER_NUMBER, Stream, stamp_bytes
+from logship.protocol.entries import pack_control
+
+STREAMS_MAX = 1000
+"""Open streams; above it the one that was opened first is ended, so that a tag made of user data
+cannot grow the process without bound."""
+
+OVERFLOW_REASON = "overflow"
+"""The word in counters, gaps and reports for a record that found no place in the buffer."""
+
+QUARANTINED_REASON = "quarantined"
+"""The same for a record that no server takes."""
+
+SPILLED_REASON = "spilled"
+"""The same for a record that went to stderr."""
+
+Tag = str | None
+"""What producers name: a route, or None for the default tag while that is awaited."""
+
+
+class Numbered(NamedTuple):
+    """A record that was numbered and not buffered.
+
+    Attributes:
+        stream: The stream that gave the number.
+        number: The number, already noted as a gap.
+        entry: The complete entry, stamp included.
+    """
+
+    stream: Stream
+    number: int
+    entry: bytes
+
+
+def _nothing() -> None:
+    pass
+
+
+class Accumulator:
+    """What the buffer holds.
+
+    Args:
+        chunk_bytes_max: A chunk is sealed when it has grown to this many bytes.
+        stamp_key: The field of the stamp, or None for records without stamps.
+        awaited_tag: What the default tag is until it is known; None where nothing is awaited.
+        storage: Where chunks lie.
+        monotonic: Seconds, for the time of opening.
+        time_ns: Nanoseconds since the epoch, for control records.
+        random_bytes: As `os.urandom`, for streams' and chunks' ids.
+
+    Attributes:
+        changes: The commits.
+        has_news: Whether a chunk was sealed since this was last cleared.
+        counters: What became of records.
+        bytes_held: Bytes of committed entries that wait.
+        chunks_opened: How many so far.
+        streams: Open streams by key.
+        ended: Ended streams of which there is something left to report.
+        open: The open chunk of each stream that has one, in the order of opening.
+        sealed: Chunks to be sent, by id, oldest first.
+        unsettled: Every chunk that is neither acked nor dropped, by id, open ones too.
+        adopted: Chunks of dead processes, by id; none of our account.
+        written: Chunks that are wholly on stderr.
+        awaits_tag: Whether chunks of the default tag wait until it is known.
+        stamp_bytes: What a stamp adds to an entry.
+        storage: As given.
+    """
+
+    def __init__(
+        self,
+        *,
+        chunk_bytes_max: int,
+        stamp_key: str | None,
+        awaited_tag: str | None,
+        storage: Storage,
+        monotonic: Callable[[], float],
+        time_ns: Callable[[], int] = time.time_ns,
+        random_bytes: Callable[[int], bytes],
+    ) -> None:
+        self.changes = Changes()
+        self.has_news = False
+        self.counters = Counters()
+        self.bytes_held = 0
+        self.chunks_opened = 0
+        self.streams: dict[Tag, Stream] = {}
+        self.ended: list[Stream] = []
+        self.open: dict[Stream, Chunk] = {}
+        self.sealed: dict[str, Chunk] = {}
+        self.unsettled: dict[str, Chunk] = {}
+        self.adopted: dict[str, Chunk] = {}
+        self.written: list[Chunk] = []
+        self.awaits_tag = awaited_tag is not None
+        self.stamp_bytes = stamp_bytes(stamp_key)
+        self.storage = storage
+        self._default_tag = awaited_tag or ""
+        self._is_provisional = awaited_tag is not None
+        self._chunk_bytes_max = chunk_bytes_max
+        self._stamp_key = stamp_key
+        self._monotonic = monotonic
+        self._time_ns = time_ns
+        self._random_bytes = random_bytes
+
+    # -- records come in -----------------------------------------------------------------------
+
+    def has_room(self, tag: Tag, body_bytes: int) -> bool:
+        """Tell whether the storage has a place for the next entry of this tag."""
+        size = body_bytes + self.stamp_bytes
+        stream = self.streams.get(tag)
+        if stream is None or stream.undeclared or stream.next_number >= ROLLOVER_NUMBER:
+            return self.storage.has_room(size)
+        chunk = self.open.get(stream)
+        is_in = chunk is not None and chunk.size + size <= chunk.capacity
+        return is_in or self.storage.has_room(size)
+
+    def append(self, tag: Tag, bodies: Sequence[bytes], then: Callable[[int], None]) -> int:
+        """Number the first of these entries and keep them: as many as one chunk takes.
+
+        Args:
+            tag: The route.
+            bodies: Packed entries whose map headers count the stamp, without the stamp; not empty.
+            then: A part of the change, which is told how many.
+
+        Returns:
+            How many, at least one.
+        """
+        stream = self._stream(tag)
+        self._declare_gaps(stream)
+        size = len(bodies[0]) + self.stamp_bytes
+        chunk = self._chunk_for(stream, size)
+        fitting = self._fitting(bodies, chunk)
+        count = min(fitting, max(1, ROLLOVER_NUMBER - stream.next_number))
+        if count < len(bodies):
+            bodies = bodies[:count]
+        self._write(chunk, stream.stamped(bodies), count, count, lambda: then(count))
+        if chunk.size >= self._chunk_bytes_max:
+            self.seal(chunk)
+        return count
+
+    def number_and_drop(self, tag: Tag, body: bytes, reason: str) -> Numbered | None:
+        """Number an entry that will not be kept, and note its number as a gap.
+
+        Returns:
+            The numbered entry, or None where one tag more is too many.
+        """
+        if tag not in self.streams and len(self.streams) >= STREAMS_MAX:
+            return None
+        stream = self._stream(tag)
+        number = stream.next_number
+        gap = [Gap(number, number, reason)]
+        lost, undeclared = merge_gaps(stream.lost, gap), merge_gaps(stream.undeclared, gap)
+        chunk = self.open.get(stream)
+        holes = merge_ranges([*chunk.holes, (number, number)]) if chunk is not None else []
+        dropped = self.counters.dropped[reason] + 1
+        stream_accepted, accepted = stream.accepted + 1, self.counters.accepted + 1
+        entry = stream.stamped([body])
+
+        def change() -> None:
+            self.storage.number_dropped(stream, number)
+            stream.next_number = number + 1
+            stream.lost, stream.undeclared = lost, undeclared
+            if chunk is not None:
+                chunk.holes = holes
+            stream.accepted = stream_accepted
+            self.counters.accepted = accepted
+            self.counters.dropped[reason] = dropped
+
+        self.changes.commit(change)
+        return Numbered(stream, number, entry)
+
+    def dropped_was_spilled(self, numbered: Numbered, reason: str) -> None:
+        """Count a dropped record as spilled: it reached stderr after all."""
+        stream = numbered.stream
+        lost = renamed_gaps(stream.lost, numbered.number, SPILLED_REASON)
+        undeclared = renamed_gaps(stream.undeclared, numbered.number, SPILLED_REASON)
+        dropped, spilled = self.counters.dropped[reason] - 1, self.counters.spilled + 1
+
+        def change() -> None:
+            stream.lost, stream.undeclared = lost, undeclared
+            self.counters.dropped[reason] = dropped
+            self.counters.spilled = spilled
+
+        self.changes.commit(change)
+
+    # -- chunks leave ----------------------------------------------------------------------------
+
+    def seal(self, chunk: Chunk) -> None:
+        """Move an open chunk to the sealed ones; one without entries is forgotten."""
+        if not chunk.entries:
+            self._settle(chunk, _nothing)
+            return
+
+        def change() -> None:
+            self.open.pop(chunk.stream, None)
+            chunk.state = ChunkState.SEALED
+            self.sealed[chunk.id] = chunk
+            self.has_news = True
+
+        self.changes.commit(change)
+
+    def seal_all(self) -> None:
+        """Seal every open chunk."""
+        for chunk in list(self.open.values()):
+            self.seal(chunk)
+
+    def take(self, chunk: Chunk) -> None:
+        """Hand a sealed chunk to delivery."""
+
+        def change() -> None:
+            chunk.state = ChunkState.TAKEN
+            self.sealed.pop(chunk.id, None)
+
+        self.changes.commit(change)
+
+    def release(self, chunk: Chunk) -> None:
+        """Free a chunk that the sidecar acked."""
+        if chunk.is_settled:
+            return
+        acked = self.counters.acked + chunk.records
+
+        def count() -> None:
+            self.counters.acked = acked
+
+        self._settle(chunk, count)
+
+    def give_up(self, chunk: Chunk, reason: str) -> None:
+        """Forget a chunk that will not be delivered: its numbers are gaps from now on."""
+        stream, counters = chunk.stream, self.counters
+        gaps = [Gap(first, last, reason) for first, last in chunk.ranges()]
+        lost = merge_gaps(stream.lost, gaps)
+        # The records in it that declared other gaps are lost with it.
+        undeclared = merge_gaps(stream.undeclared, [*gaps, *chunk.gaps])
+        is_spilled = reason == SPILLED_REASON
+        count = (counters.spilled if is_spilled else counters.dropped[reason]) + chunk.records
+
+        def note() -> None:
+            stream.lost, stream.undeclared = lost, undeclared
+            if is_spilled:
+                counters.spilled = count
+            else:
+                counters.dropped[reason] = count
+
+        self._settle(chunk, note)
+
+    def split(self, chunk: Chunk) -> tuple[Chunk, Chunk] | None:
+        """Replace a chunk that a server does not take by two halves with ids of their own.
+
+        Returns:
+            The halves, taken as the chunk was; None if it holds a single entry.
+        """
+        if chunk.entries < 2:
+            return None
+        left, right = (HalfChunk(chunk, new_chunk_id(self._random_bytes)) for _ in "12")
+        fill_halves(chunk, left, right)
+        if chunk.adopted:
+            return self._split_adopted(chunk, left, right)
+        held = self.bytes_held + left.size + right.size - chunk.size
+        unsettled = chunk.stream.unsettled + 1
+
+        def change() -> None:
+            chunk.halves = left, right
+            chunk.state = ChunkState.SETTLED
+            self.unsettled[left.id] = left
+            self.unsettled[right.id] = right
+            self.unsettled.pop(chunk.id, None)
+            chunk.stream.unsettled = unsettled
+            self.bytes_held = held
+            self._free(chunk)
+
+        self.changes.commit(change)
+        return left, right
+
+    def release_adopted(self, chunk: Chunk) -> None:
+        """Forget a chunk of a dead process that is settled."""
+
+        def change() -> None:
+            chunk.state = ChunkState.SETTLED
+            self.adopted.pop(chunk.id, None)
+
+        self.changes.commit(change)
+
+    def in_order(self) -> list[Chunk]:
+        """Return all unsettled chunks, in the order of opening; halves have their whole's place."""
+        return sorted(self.unsettled.values(), key=lambda chunk: (chunk.serial, chunk.first))
+
+    def oldest_droppable(self) -> Chunk | None:
+        """Return the oldest chunk that is not on its way.
+
+        None of an ended stream: the gap could not be declared in it any more. And none of gap
+        records alone: they would be written again before the next entry, so that dropping until
+        that finds room would never come to an end.
+        """
+        for chunk in chain(self.sealed.values(), self.open.values()):
+            if chunk.records and chunk.stream.end is None:
+                return chunk
+        return None
+
+    # -- the tag that becomes known ---------------------------------------------------------------
+
+    def is_held(self, chunk: Chunk) -> bool:
+        """Tell whether a chunk waits until its tag is known."""
+        return self.awaits_tag and chunk.stream.key is None
+
+    def first_to_go(self, chunks: Iterable[Chunk]) -> Chunk | None:
+        """Return the first that does not wait until its tag is known."""
+        for chunk in chunks:
+            if not self.is_held(chunk):
+                return chunk
+        return None
+
+    def resolve_tag(self, tag: str | None) -> None:
+        """Let the chunks go that wait for the default tag; see `Buffer.resolve_tag`."""
+        streams = [each for each in [*self.ended, *self.streams.values()] if each.key is None]
+
+        def change() -> None:
+            if tag is not None:
+                for stream in streams:
+                    stream.tag, stream.is_provisional = tag, False
+                    self.storage.tag_known(stream)
+                self._default_tag, self._is_provisional = tag, False
+            self.awaits_tag = False
+
+        self.changes.commit(change)
+
+    # -- ends -------------------------------------------------------------------------------------
+
+    def end(self, stream: Stream, *, retires: bool = True) -> None:
+        """Write the stream's end record and seal its chunk; may be called again to complete it.
+
+        Args:
+            stream: Which.
+            retires: Whether its key may begin another stream.
+        """
+        self._declare_gaps(stream)
+        if stream.end is None and self._stamp_key is not None:
+            fields = {
+                "message": "logship: stream closed",
+                "logship_end": True,
+                "logship_accepted": stream.accepted,
+                "logship_refused": stream.refused,
+            }
+            self._append_control(stream, fields, None)
+        chunk = self.open.get(stream)
+        if chunk is not None:
+            self.seal(chunk)
+        if retires:
+            self._retire(stream)
+
+    def _retire(self, stream: Stream) -> None:
+        """Keep of ended streams those of which there is something left to report."""
+        ended = [*(each for each in self.ended if each.unsettled or each.lost), stream]
+
+        def change() -> None:
+            self.ended = ended
+            self.streams.pop(stream.key, None)
+
+        self.changes.commit(change)
+
+    # -- inside -----------------------------------------------------------------------------------
+
+    def _stream(self, tag: Tag) -> Stream:
+        """Return the tag's stream, opening one where there is none or its numbers are used up."""
+        stream = self.streams.get(tag)
+        if stream is not None and (stream.next_number >= ROLLOVER_NUMBER or stream.end is not None):
+            self.end(stream)
+            stream = None
+        if stream is None:
+            if len(self.streams) >= STREAMS_MAX:
+                self.end(next(iter(self.streams.values())))
+            stream = self._new_stream(tag)
+            self.streams[tag] = stream
+        return stream
+
+    def _new_stream(self, tag: Tag) -> Stream:
+        if tag is not None:
+            return Stream(tag, self._stamp_key, self._random_bytes)
+        return Stream(
+            self._default_tag,
+            self._stamp_key,
+            self._random_bytes,
+            is_awaited=True,
+            is_provisional=self._is_provisional,
+        )
+
+    def _declare_gaps(self, stream: Stream) -> None:
+        """Write a gap record for each range of numbers that will not arrive."""
+        if self._stamp_key is None:
+            stream.undeclared = []
+        while stream.undeclared:
+            gap = stream.undeclared[0]
+            text = "logship: records will not arrive"
+            fields: dict[str, object] = {"message": text, "logship_gap": list(gap)}
+            self._append_control(stream, fields, gap)
+
+    def _append_control(self, stream: Stream, fields: dict[str, object], gap: Gap | None) -> None:
+        """Append one of our own records, which may exceed the bound by its few bytes.
+
+        Args:
+            stream: Whose record.
+            fields: Without the stamp.
+            gap: The first of the undeclared gaps, which it declares; None for the end record.
+        """
+        body = pack_control(fields, self._time_ns())
+        chunk = self._chunk_for(stream, len(body) + self.stamp_bytes)
+        gaps = chunk.gaps if gap is None else [*chunk.gaps, gap]
+        undeclared = stream.undeclared if gap is None else stream.undeclared[1:]
+        end = stream.next_number if gap is None else stream.end
+
+        def note() -> None:
+            chunk.gaps = gaps
+            stream.undeclared = undeclared
+            stream.end = end
+
+        self._write(chunk, stream.stamped([body]), 1, 0, note)
+
+    def _chunk_for(self, stream: Stream, size: int) -> Chunk:
+        """Return the stream's chunk that has room for `size` bytes, opening one if need be."""
+        chunk = self.open.get(stream)
+        if chunk is not None:
+            if chunk.size + size <= chunk.capacity:
+                return chunk
+            self.seal(chunk)
+        serial = self.chunks_opened + 1
+        opened = self.storage.open_chunk(stream, serial, self._monotonic(), size)
+        unsettled = stream.unsettled + 1
+
+        def change() -> None:
+            self.storage.link(opened)
+            self.chunks_opened = serial
+            self.unsettled[opened.id] = opened
+            self.open[stream] = opened
+            stream.unsettled = unsettled
+
+        self.changes.commit(change)
+        return opened
+
+    def _fitting(self, bodies: Sequence[bytes], chunk: Chunk) -> int:
+        """Return how many of these entries fit into the chunk, at least one."""
+        room = chunk.capacity - chunk.size
+        each, count = self.stamp_bytes, len(bodies)
+        sizes = [len(body) for body in bodies]
+        if sum(sizes) + each * count <= room:
+            return count
+        return max(1, bisect_right([*accumulate(size + each for size in sizes)], room))
+
+    def _write(
+        self, chunk: Chunk, data: bytes, entries: int, records: int, then: Callable[[], None]
+    ) -> None:
+        """Write entries behind those of a chunk, and commit them.
+
+        Args:
+            chunk: An open one with room for them.
+            data: The entries, with stamps.
+            entries: How many.
+            records: How many of them the application logged.
+            then: A part of the change.
+        """
+        stream, counters = chunk.stream, self.counters
+        next_number = stream.next_number + entries
+        size = chunk.size + len(data)
+        entries += chunk.entries
+        stream_accepted, accepted = stream.accepted + records, counters.accepted + records
+        records += chunk.records
+        held = self.bytes_held + len(data)
+        chunk.write(data)
+
+        def change() -> None:
+            chunk.advance(size, entries, records, next_number - 1)
+            stream.next_number = next_number
+            stream.accepted = stream_accepted
+            counters.accepted = accepted
+            self.bytes_held = held
+            then()
+
+        self.changes.commit(change)
+
+    def _settle(self, chunk: Chunk, then: Callable[[], None]) -> None:
+        """Forget a chunk that is acked or given up; `then` is a part of the change."""
+        held = self.bytes_held - chunk.size
+        stream = chunk.stream
+        unsettled = stream.unsettled - 1
+
+        def change() -> None:
+            then()
+            if self.open.get(stream) is chunk:
+                self.open.pop(stream, None)
+            chunk.state = ChunkState.SETTLED
+            self.sealed.pop(chunk.id, None)
+            self.unsettled.pop(chunk.id, None)
+            stream.unsettled = unsettled
+            self.bytes_held = held
+            self._free(chunk)
+
+        self.changes.commit(change)
+
+    def _free(self, chunk: Chunk) -> None:
+        """Free a settled chunk's bytes; a spooled whole's when all that it was split into is."""
+        if chunk.spooled and not chunk.is_done:
+            return
+        self.storage.release(chunk)
+        if isinstance(chunk, HalfChunk) and chunk.whole.spooled:
+            self._free(chunk.whole)
+
+    def _split_adopted(self, chunk: Chunk, left: Chunk, right: Chunk) -> tuple[Chunk, Chunk]:
+        """Put the halves in the place of an adopted chunk."""
+        left.records = right.records = 0  # none of our account
+
+        def change() -> None:
+            chunk.halves = left, right
+            chunk.state = ChunkState.SETTLED
+            self.adopted[left.id] = left
+            self.adopted[right.id] = right
+            self.adopted.pop(chunk.id, None)
+
+        self.changes.commit(change)
+        return left, right

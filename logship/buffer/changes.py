@@ -1,0 +1,39 @@
+"""Changes that an exception from outside leaves either undone or done, never half done.
+
+A signal handler may raise between any two steps of a critical section, and so may a debugger. So a
+section computes everything first and then hands over a *change*: a function that only stores values
+which were computed before. `Changes.commit` keeps the change in one attribute, which is the commit,
+and then makes the stores.
+
+If an exception comes before that assignment, nothing has happened. If it comes after it, the next
+section calls `finish` before it does anything else, and the stores are made once more. So a change
+must do no harm when it is made twice. It assigns values, puts keys into dictionaries and removes
+keys that may be gone. It never counts up, appends or pops.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+Change = Callable[[], None]
+"""Makes stores; making them twice is the same as making them once."""
+
+
+class Changes:
+    """Commits changes, one after the other. Everything is called inside the critical section."""
+
+    __slots__ = ("_pending",)
+
+    def __init__(self) -> None:
+        self._pending: Change | None = None
+
+    def commit(self, change: Change) -> None:
+        """Make a change; from the assignment on it happens, whatever interrupts it."""
+        self._pending = change
+        change()
+        self._pending = None
+
+    def finish(self) -> None:
+        """Make the change once more that an exception may have interrupted, if there is one."""
+        if self._pending is not None:
+            self.commit(self._pending)

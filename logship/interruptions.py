@@ -1,0 +1,47 @@
+"""Tells what an application's signal handler raised from every other exception.
+
+A signal handler runs in the middle of any Python code, ours too. What it raises is meant for the
+application (a task's time limit, a test's timeout), so it must pass, while an exception of a
+record's own `__repr__` must not. Only the traceback tells the two apart: it holds a frame of a
+function that is registered for a signal.
+"""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Iterator
+from types import CodeType, FrameType
+
+
+def is_interruption(error: BaseException) -> bool:
+    """Tell whether a signal handler raised this exception, or what that called."""
+    frames = list(_frames(error))
+    if len(frames) < 2:
+        return False  # it was raised where it was caught, or in C
+    codes = set(_handler_codes())
+    return any(frame.f_code in codes for frame in frames)
+
+
+def _frames(error: BaseException) -> Iterator[FrameType]:
+    trace = error.__traceback__
+    while trace is not None:
+        yield trace.tb_frame
+        trace = trace.tb_next
+
+
+def _handler_codes() -> Iterator[CodeType]:
+    for signum in signal.valid_signals():
+        code = _code_of(signal.getsignal(signum))
+        if code is not None:
+            yield code
+
+
+def _code_of(handler: object) -> CodeType | None:
+    """Return the code of a function, a method, a partial or an object that can be called."""
+    for _ in range(8):  # wrapped in each other
+        code = getattr(handler, "__code__", None)
+        if isinstance(code, CodeType):
+            return code
+        inner = getattr(handler, "__func__", None) or getattr(handler, "func", None)
+        handler = inner or getattr(type(handler), "__call__", None)  # noqa: B004 - its code
+    return None
