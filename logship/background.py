@@ -21,9 +21,9 @@ from types import TracebackType
 from typing import Any, TypeVar
 
 from logship import living
-from logship.buffer.accumulator import Tag
-from logship.buffer.buffer import Outcome
 from logship.buffer.counters import DrainReport, FlushReport
+from logship.buffer.entrance import Outcome
+from logship.buffer.inbox import Tag
 from logship.buffer.overflow import offer_or_wait
 from logship.client import Client
 from logship.closing import Closing, drive, empty_report

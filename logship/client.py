@@ -19,10 +19,11 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec
 
 from logship import living
-from logship.buffer.accumulator import Tag
-from logship.buffer.buffer import Buffer, Outcome
+from logship.buffer.buffer import Buffer
 from logship.buffer.chunk import Chunk
 from logship.buffer.counters import DrainReport, FlushReport
+from logship.buffer.entrance import Outcome
+from logship.buffer.inbox import Tag
 from logship.buffer.overflow import Admission
 from logship.closing import Closing, SpillAhead, drive, empty_report
 from logship.delivery import (

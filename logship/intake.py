@@ -10,8 +10,9 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
-from logship.buffer.accumulator import Tag
-from logship.buffer.buffer import Buffer, Outcome
+from logship.buffer.buffer import Buffer
+from logship.buffer.entrance import Outcome
+from logship.buffer.inbox import Tag
 from logship.errors import ClientClosed
 from logship.interruptions import is_interruption
 from logship.protocol.entries import pack_truncated, record_packer

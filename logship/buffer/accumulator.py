@@ -13,10 +13,12 @@ from collections.abc import Callable, Iterable, Sequence
 from itertools import accumulate, chain
 from typing import NamedTuple
 
+from logship.buffer.adopted import Adopted
 from logship.buffer.changes import Changes
 from logship.buffer.chunk import Chunk, ChunkState, HalfChunk, Storage, new_chunk_id
 from logship.buffer.counters import Counters
 from logship.buffer.halves import fill_halves
+from logship.buffer.inbox import Tag
 from logship.buffer.ranges import Gap, merge_gaps, merge_ranges, renamed_gaps
 from logship.buffer.stream import ROLLOVER_NUMBER, Stream, stamp_bytes
 from logship.protocol.entries import pack_control
@@ -33,9 +35,6 @@ QUARANTINED_REASON = "quarantined"
 
 SPILLED_REASON = "spilled"
 """The same for a record that went to stderr."""
-
-Tag = str | None
-"""What producers name: a route, or None for the default tag while that is awaited."""
 
 
 class Numbered(NamedTuple):
@@ -79,7 +78,7 @@ class Accumulator:
         open: The open chunk of each stream that has one, in the order of opening.
         sealed: Chunks to be sent, by id, oldest first.
         unsettled: Every chunk that is neither acked nor dropped, by id, open ones too.
-        adopted: Chunks of dead processes, by id; none of our account.
+        adopted: Chunks of dead processes.
         written: Chunks that are wholly on stderr.
         awaits_tag: Whether chunks of the default tag wait until it is known.
         stamp_bytes: What a stamp adds to an entry.
@@ -107,7 +106,7 @@ class Accumulator:
         self.open: dict[Stream, Chunk] = {}
         self.sealed: dict[str, Chunk] = {}
         self.unsettled: dict[str, Chunk] = {}
-        self.adopted: dict[str, Chunk] = {}
+        self.adopted = Adopted(self.changes)
         self.written: list[Chunk] = []
         self.awaits_tag = awaited_tag is not None
         self.stamp_bytes = stamp_bytes(stamp_key)
@@ -272,7 +271,8 @@ class Accumulator:
         left, right = (HalfChunk(chunk, new_chunk_id(self._random_bytes)) for _ in "12")
         fill_halves(chunk, left, right)
         if chunk.adopted:
-            return self._split_adopted(chunk, left, right)
+            self.adopted.replace(chunk, left, right)
+            return left, right
         held = self.bytes_held + left.size + right.size - chunk.size
         unsettled = chunk.stream.unsettled + 1
 
@@ -288,15 +288,6 @@ class Accumulator:
 
         self.changes.commit(change)
         return left, right
-
-    def release_adopted(self, chunk: Chunk) -> None:
-        """Forget a chunk of a dead process that is settled."""
-
-        def change() -> None:
-            chunk.state = ChunkState.SETTLED
-            self.adopted.pop(chunk.id, None)
-
-        self.changes.commit(change)
 
     def in_order(self) -> list[Chunk]:
         """Return all unsettled chunks, in the order of opening; halves have their whole's place."""
@@ -519,17 +510,3 @@ class Accumulator:
         self.storage.release(chunk)
         if isinstance(chunk, HalfChunk) and chunk.whole.spooled:
             self._free(chunk.whole)
-
-    def _split_adopted(self, chunk: Chunk, left: Chunk, right: Chunk) -> tuple[Chunk, Chunk]:
-        """Put the halves in the place of an adopted chunk."""
-        left.records = right.records = 0  # none of our account
-
-        def change() -> None:
-            chunk.halves = left, right
-            chunk.state = ChunkState.SETTLED
-            self.adopted[left.id] = left
-            self.adopted[right.id] = right
-            self.adopted.pop(chunk.id, None)
-
-        self.changes.commit(change)
-        return left, right

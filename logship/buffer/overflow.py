@@ -15,8 +15,10 @@ from _thread import LockType, allocate_lock
 from collections.abc import Callable
 from typing import Literal, Protocol
 
-from logship.buffer.accumulator import OVERFLOW_REASON, Tag
-from logship.buffer.buffer import Buffer, Outcome
+from logship.buffer.accumulator import OVERFLOW_REASON
+from logship.buffer.buffer import Buffer
+from logship.buffer.entrance import Outcome
+from logship.buffer.inbox import Tag
 from logship.lastresort import spilled_lines
 from logship.threads import may_wait_here
 

@@ -307,7 +307,7 @@ async def test_many_short_clients_do_not_pile_up(stderr: Stderr) -> None:
         client = a_client(sidecar, stderr)
         client.emit({"message": "one"})
         process.add(client._meter, client.settings, client.last_resort)
-        client.buffer._wakeups.wake = lambda: None  # breaks the circle: it is gone at once
+        client.buffer._section.wakeups.wake = lambda: None  # breaks the circle: it is gone at once
         del client
     gc.collect()
     assert named(process.read())["records_accepted_total"] == 300

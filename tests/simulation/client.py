@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any, cast
 
 from logship import client as product
 from logship import closing
-from logship.buffer.buffer import Buffer, Outcome
+from logship.buffer.buffer import Buffer
 from logship.buffer.chunk import Chunk
+from logship.buffer.entrance import Outcome
 from logship.buffer.leftovers import AdoptedChunk, Waiting, refuse, settle
 from logship.buffer.overflow import Admission
 from logship.closing import Closing
@@ -536,7 +537,7 @@ class SimulatedClient:
 
     def _accepted(self, disk: SimulatedDisk, tag: str, body: bytes) -> None:
         """Note in the estate which record has which number."""
-        stream = self.buffer._accumulator.streams[tag]
+        stream = self.buffer._section.accumulator.streams[tag]
         number = stream.next_number - 1
         disk.estate.accepted(self.life, stream.id, number, serial_of(body), body)
         fired, unspooled = self.history.fired, self.buffer.unspooled
@@ -603,7 +604,9 @@ class SimulatedClient:
 
     def _leave_will(self, disk: SimulatedDisk) -> None:
         """Tell the judge what is in memory. The buffer is torn, perhaps: it is not asked."""
-        chunks = [each for each in self.buffer._accumulator.unsettled.values() if not each.spooled]
+        chunks = [
+            each for each in self.buffer._section.accumulator.unsettled.values() if not each.spooled
+        ]
         at_risk = {
             (chunk.stream.id, number)
             for chunk in chunks
@@ -614,8 +617,8 @@ class SimulatedClient:
         lost = {
             (stream.id, number)
             for stream in (
-                *self.buffer._accumulator.ended,
-                *self.buffer._accumulator.streams.values(),
+                *self.buffer._section.accumulator.ended,
+                *self.buffer._section.accumulator.streams.values(),
             )
             for gap in stream.lost
             for number in range(gap.first, gap.last + 1)
@@ -627,7 +630,7 @@ class SimulatedClient:
         self._leftovers.close()
         if disk.faults is not None:
             disk.faults.told_nothing()
-        chunks = [each.outermost for each in self.buffer._accumulator.unsettled.values()]
+        chunks = [each.outermost for each in self.buffer._section.accumulator.unsettled.values()]
         waiting = {each.stream.id for each in chunks if each.spooled and each.entries}
         directory = None if self._storage is None else self._storage.end(dies=dies)
         if directory is not None:

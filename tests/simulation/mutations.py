@@ -15,12 +15,15 @@ import pytest
 
 from logship import client as client_module
 from logship.buffer import account as account_module
-from logship.buffer import buffer as buffer_module
-from logship.buffer.accumulator import Accumulator, Numbered, Tag
+from logship.buffer import entrance as entrance_module
+from logship.buffer.accumulator import Accumulator, Numbered
 from logship.buffer.buffer import Buffer
 from logship.buffer.changes import Change, Changes
 from logship.buffer.chunk import Chunk, ChunkState, MemoryChunk
 from logship.buffer.counters import StreamReport
+from logship.buffer.entrance import Entrance
+from logship.buffer.inbox import Inbox, Item, Tag
+from logship.buffer.section import Section
 from logship.buffer.stream import Stream
 from logship.buffer.wakeups import Wakeups
 from logship.closing import Closing
@@ -307,19 +310,12 @@ def append_lost_during_combine(patch: pytest.MonkeyPatch) -> None:
 @_mutation
 def batch_removed_twice(patch: pytest.MonkeyPatch) -> None:
     """A change removes entries from the inbox without a look at their identity."""
-    append = Accumulator.append
 
-    def removing(
-        self: Accumulator, tag: Tag, bodies: Sequence[bytes], then: Callable[[int], None]
-    ) -> int:
-        inbox = then.__closure__[0].cell_contents  # type: ignore[index]
+    def remove(self: Inbox, run: list[Item], count: int) -> None:
+        del run
+        del self.items[:count]
 
-        def remove(count: int) -> None:
-            del inbox[:count]
-
-        return append(self, tag, bodies, remove)
-
-    patch.setattr(Accumulator, "append", removing)
+    patch.setattr(Inbox, "remove", remove)
     patch.setattr(Changes, "commit", _made_twice)
 
 
@@ -365,8 +361,8 @@ def close_overtakes_an_append(patch: pytest.MonkeyPatch) -> None:
     """Intake ends without what waits in the inbox."""
 
     def closed(self: Buffer) -> None:
-        self._closing = self._closed = True
-        self._exclusively(lambda: None)
+        self._section.closing = self._section.closed = True
+        self._section.exclusively(lambda: None)
 
     patch.setattr(Buffer, "close_intake", closed)
 
@@ -375,13 +371,12 @@ def close_overtakes_an_append(patch: pytest.MonkeyPatch) -> None:
 def inbox_without_a_bound(patch: pytest.MonkeyPatch) -> None:
     """Entries go into the inbox however full the buffer is, and none is combined."""
 
-    def widen(buffer: Buffer) -> None:
-        buffer._relaxed_bytes_max = 1 << 60
-        buffer._relaxed_body_bytes_max = buffer._inbox_max = buffer._combine_at = 1 << 60
+    def widen(entrance: Entrance) -> None:
+        entrance._relaxed_bytes_max = entrance._relaxed_body_bytes_max = 1 << 60
+        entrance._inbox_max = entrance._combine_at = 1 << 60
 
-    _after_init(patch, Buffer, widen)
-    patch.setattr(Buffer, "has_sealed", lambda self: bool(self._accumulator.sealed))
-    patch.setattr(Buffer, "_combine", lambda self: None)
+    _after_init(patch, Entrance, widen)
+    patch.setattr(Section, "combine", lambda self: None)
 
 
 @_mutation
@@ -449,7 +444,7 @@ def gap_forgotten_with_its_chunk(patch: pytest.MonkeyPatch) -> None:
     drop = Buffer.drop_oldest
 
     def dropped(self: Buffer) -> bool:
-        chunk = self._accumulator.oldest_droppable()
+        chunk = self._section.accumulator.oldest_droppable()
         if chunk is not None:
             chunk.gaps = []
         return drop(self)
@@ -491,7 +486,7 @@ def wake_up_lost(patch: pytest.MonkeyPatch) -> None:
 def entry_waits_unheard(patch: pytest.MonkeyPatch) -> None:
     """A sleeping shipper is not told of the first entry."""
     patch.setattr(Wakeups, "entry_waits", lambda self: None)
-    patch.setattr(buffer_module, "_ASLEEP", None)
+    patch.setattr(entrance_module, "_ASLEEP", None)
 
 
 @_mutation
@@ -511,10 +506,10 @@ def space_not_told(patch: pytest.MonkeyPatch) -> None:
 def bound_not_kept(patch: pytest.MonkeyPatch) -> None:
     """The buffer takes more than it may."""
 
-    def widen(buffer: Buffer) -> None:
-        buffer.bytes_max += buffer.bytes_max // 2
+    def widen(entrance: Entrance) -> None:
+        entrance.bytes_max += entrance.bytes_max // 2
 
-    _after_init(patch, Buffer, widen)
+    _after_init(patch, Entrance, widen)
 
 
 @_mutation

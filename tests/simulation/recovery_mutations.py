@@ -14,7 +14,8 @@ from typing import Any
 import pytest
 
 from logship.buffer import lives
-from logship.buffer.buffer import ADOPTED_INFLIGHT_MAX, Buffer
+from logship.buffer.adopted import INFLIGHT_MAX
+from logship.buffer.buffer import Buffer
 from logship.buffer.chunk import Chunk, ChunkState
 from logship.buffer.leftovers import AdoptedChunk, DeadLife, Leftovers, Waiting, _Kept
 from logship.buffer.lives import Life, QuarantineFull
@@ -181,7 +182,7 @@ def poison_fills_the_window(patch: pytest.MonkeyPatch) -> None:
     def next_adopted(self: Buffer) -> Chunk | None:
         chunks = self.adopted
         taken = sum(each.state is ChunkState.TAKEN for each in chunks)
-        if self.intake_closed or taken >= ADOPTED_INFLIGHT_MAX:
+        if self.intake_closed or taken >= INFLIGHT_MAX:
             return None
         return next((each for each in chunks if each.state is ChunkState.SEALED), None)
 

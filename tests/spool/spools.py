@@ -12,7 +12,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from logship.buffer.buffer import Buffer, Outcome
+from logship.buffer.buffer import Buffer
+from logship.buffer.entrance import Outcome
 from logship.buffer.mapped import Mapping, Words
 from logship.buffer.segments import ACKED, Payload, read_payload, read_segment
 from logship.buffer.spool import SpoolStorage

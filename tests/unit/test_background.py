@@ -111,7 +111,7 @@ def fill(client: BackgroundClient) -> int:
 
 
 def waits_for_space(client: BackgroundClient, count: int = 1) -> Callable[[], bool]:
-    return lambda: len(client.client.buffer._space_callbacks) >= count
+    return lambda: len(client.client.buffer._section.waiters) >= count
 
 
 # -- records from many threads ---------------------------------------------------------------------
@@ -312,7 +312,7 @@ def test_send_with_a_timeout_gives_up(client: BackgroundClient, sidecar: Sidecar
     fill(client)
     with pytest.raises(BufferFull, match=r"within 0\.02 s"):
         client.send(LARGE, timeout=0.02)
-    wait_until(lambda: not client.client.buffer._space_callbacks, "nothing is left behind")
+    wait_until(lambda: not client.client.buffer._section.waiters, "nothing is left behind")
 
 
 def test_what_was_given_up_does_not_arrive_all_the_same(

@@ -8,8 +8,9 @@ import pytest
 
 from logship.buffer import accumulator
 from logship.buffer.accumulator import OVERFLOW_REASON
-from logship.buffer.buffer import Buffer, Outcome
+from logship.buffer.buffer import Buffer
 from logship.buffer.chunk import ChunkState
+from logship.buffer.entrance import Outcome
 from logship.testing import ManualClock
 from tests.unit.accounts import (
     Sink,

@@ -15,10 +15,10 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from logship.buffer import accumulator
-from logship.buffer import buffer as buffer_module
 from logship.buffer.accumulator import OVERFLOW_REASON
-from logship.buffer.buffer import Buffer, Outcome
+from logship.buffer.buffer import Buffer
 from logship.buffer.chunk import ChunkState
+from logship.buffer.entrance import COMBINE_AT, Outcome
 from tests.unit.accounts import Sink, Wakes, a_buffer, body, check, check_declared, entries_of
 from tests.unit.interruptions import Interrupter, every_point
 
@@ -51,7 +51,7 @@ def offer_that_ends_a_stream(buffer: Buffer, _: Sink) -> Callable[[], object]:
 
 
 def offer_to_a_full_buffer(buffer: Buffer, _: Sink) -> Callable[[], object]:
-    buffer.bytes_max = buffer.bytes_held
+    buffer._entrance.bytes_max = buffer.bytes_held
     return lambda: buffer.offer("open", body(50))
 
 
@@ -62,7 +62,7 @@ def offer_to_a_closed_buffer(buffer: Buffer, _: Sink) -> Callable[[], object]:
 
 def offer_that_combines(buffer: Buffer, _: Sink) -> Callable[[], object]:
     """The last of so many that they are combined, of two tags and in more than one chunk."""
-    for number in range(1000, 1000 + buffer_module.COMBINE_AT - len(buffer._inbox) - 1):
+    for number in range(1000, 1000 + COMBINE_AT - len(buffer._section.inbox) - 1):
         buffer.offer("ab"[number % 2], body(number))
     return lambda: buffer.offer("open", body(50))
 
@@ -200,7 +200,7 @@ class Stage:
         self.buffer.unsettled()  # which finishes what was interrupted
         self.settle()
         check(self.buffer, self.sink.acked)
-        self.buffer.bytes_max = 1 << 24
+        self.buffer._entrance.bytes_max = 1 << 24
         was_closed = self.buffer.intake_closed
         outcome = self.buffer.offer("open", body(900))
         assert outcome is (Outcome.CLOSED if was_closed else Outcome.ACCEPTED)
@@ -297,7 +297,7 @@ def test_a_second_exception_while_a_change_is_finished_does_no_harm() -> None:
             stage = Stage(offer_next, 100_000)
             with contextlib.suppress(Interruption):
                 Interrupter(functools.partial(interrupt, stage), at).run(stage.call)
-            if stage.buffer._accumulator.changes._pending is not None:
+            if stage.buffer._section.accumulator.changes._pending is not None:
                 return stage
         raise AssertionError
 
@@ -370,6 +370,6 @@ def test_an_interruption_loses_no_wake_up(
     for stage in every_interruption(rested, bytes_max, act):
         buffer = stage.buffer
         assert isinstance(buffer.wake, Wakes)
-        if buffer._inbox or buffer._accumulator.unsettled:
+        if buffer._section.inbox or buffer._section.accumulator.unsettled:
             has_timer = scene is next_deadline and timers not in ([], [None])
             assert buffer.wake.count >= 1 or has_timer

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from logship.buffer.accumulator import OVERFLOW_REASON, Numbered
-from logship.buffer.buffer import Outcome
+from logship.buffer.entrance import Outcome
 from logship.testing import ManualClock
 from tests.unit.accounts import QUICK, Sink, a_buffer, body, check, check_declared, entries_of
 

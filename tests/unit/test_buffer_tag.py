@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from logship.buffer.buffer import Buffer, Outcome
+from logship.buffer.buffer import Buffer
+from logship.buffer.entrance import Outcome
 from logship.testing import ManualClock
 from tests.unit.accounts import Sink, Wakes, a_buffer, body, check
 from tests.unit.interruptions import every_point

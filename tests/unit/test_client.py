@@ -268,7 +268,7 @@ async def test_send_waits_for_space_as_long_as_it_takes(client: Client, sidecar:
         count = fill(client)
         large = {"message": "y" * 2000}
         sends = [asyncio.ensure_future(client.send(large)) for _ in range(5)]
-        await until(lambda: len(client.buffer._space_callbacks) == 5, "all of them wait")
+        await until(lambda: len(client.buffer._section.waiters) == 5, "all of them wait")
         assert not any(send.done() for send in sends)
         sidecar.acks = True
         sidecar.release_acks()
@@ -295,10 +295,10 @@ async def test_a_cancelled_send_leaves_nothing_behind(client: Client, sidecar: S
     async with client:
         fill(client)
         send = asyncio.ensure_future(client.send({"message": "y" * 2000}))
-        await until(lambda: client.buffer._space_callbacks, "it waits")
+        await until(lambda: client.buffer._section.waiters, "it waits")
         send.cancel()
         await asyncio.gather(send, return_exceptions=True)
-        assert not client.buffer._space_callbacks
+        assert not client.buffer._section.waiters
         sidecar.reachable = True
 
 
@@ -322,7 +322,7 @@ async def test_many_at_once_wait_for_space(client: Client, sidecar: Sidecar) -> 
     sidecar.acks = False
     async with client:
         sending = asyncio.ensure_future(client.send_many(some(0, 1000, 1000)))
-        await until(lambda: client.buffer._space_callbacks, "it waits")
+        await until(lambda: client.buffer._section.waiters, "it waits")
         assert not sending.done()
         sidecar.acks = True
         sidecar.release_acks()
@@ -350,7 +350,7 @@ async def test_many_at_once_are_told_how_many_were_accepted(
     sidecar.acks = False
     async with client:
         sending = asyncio.ensure_future(client.send_many(some(0, 1000, 1000)))
-        await until(lambda: client.buffer._space_callbacks, "it waits")
+        await until(lambda: client.buffer._section.waiters, "it waits")
         accepted = client.buffer.counters.accepted
         assert 0 < accepted < 1000
         await client.close(timeout=0.1)

@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from logship.buffer.buffer import Buffer, Outcome
+from logship.buffer.buffer import Buffer
+from logship.buffer.entrance import Outcome
 from logship.closing import Closing, SpillAhead, empty_report
 from logship.drain import SPILL_SECONDS_PER_BYTE, DrainPlan, Progress
 from logship.lastresort import Spill, SpillCost

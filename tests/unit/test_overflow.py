@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 
 from logship.buffer.accumulator import OVERFLOW_REASON
-from logship.buffer.buffer import Buffer, Outcome
+from logship.buffer.buffer import Buffer
+from logship.buffer.entrance import Outcome
 from logship.buffer.overflow import Admission
 from logship.testing import ManualClock
 from logship.threads import OwnThread, may_wait_here
@@ -123,7 +124,7 @@ class Waiter:
 
 def waiting(buffer: Buffer, count: int) -> Callable[[], bool]:
     # One more waits without a thread: the end of the outage.
-    return lambda: len(buffer._space_callbacks) >= count + 1
+    return lambda: len(buffer._section.waiters) >= count + 1
 
 
 def test_a_thread_waits_until_space_was_freed() -> None:
@@ -199,17 +200,17 @@ def test_a_handler_that_logs_while_its_own_thread_waits_does_not_wait(
     block = admission(buffer, "block", lines, block_seconds_max=1000.0)
     interrupted: list[bool] = []
     inner: list[bool] = []
-    offer = Buffer.offer
+    offer = buffer.offer
 
-    def offer_interrupted(self: Buffer, tag: str, packed: bytes) -> Outcome:
-        outcome = offer(self, tag, packed)
+    def offer_interrupted(tag: str | None, packed: bytes) -> Outcome:
+        outcome = offer(tag, packed)
         if block._waiting_threads and not interrupted:
             interrupted.append(True)
             inner.append(admit(block, "t", body(98)))  # here the thread is about to wait
             Sink(buffer).drain()
         return outcome
 
-    monkeypatch.setattr(Buffer, "offer", offer_interrupted)
+    monkeypatch.setattr(buffer, "offer", offer_interrupted)
     assert admit(block, "t", body(99))
     assert inner == [False]
     assert [line["record"]["n"] for line in lines.lines] == [98]
@@ -263,7 +264,7 @@ def test_who_waits_goes_on_when_a_chunk_is_on_stderr() -> None:
         target=lambda: admitted.append(admit(waiting, "t", body(99))), daemon=True
     )
     producer.start()
-    wait_until(lambda: bool(buffer._space_callbacks), "the producer waits")
+    wait_until(lambda: bool(buffer._section.waiters), "the producer waits")
     write_all_of(buffer, buffer.to_spill()[0])
     producer.join(60)
     assert admitted == [True]

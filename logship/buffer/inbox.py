@@ -1,0 +1,83 @@
+"""The inbox: entries that wait for their numbers, in the order in which they came.
+
+It is a plain list. To append to it is one call in C: atomic between threads, with or without the
+interpreter's lock, and safe in the middle of anything. Only the critical section removes from it,
+by one call as well, and decides by identity whether that was done already.
+"""
+
+from __future__ import annotations
+
+from itertools import takewhile
+
+Tag = str | None
+"""What producers name: a route, or None for the default tag while that is awaited."""
+
+Item = tuple[Tag, bytes]
+"""An entry without its stamp, and its tag. Each is a new tuple, known by its identity."""
+
+_WITHDRAWN: Item = (None, b"")
+"""Takes the place of an item whose call was told that its record is refused."""
+
+
+class Inbox:
+    """Entries that wait for their numbers.
+
+    Attributes:
+        items: Them. Any call may append; everything else here is for the critical section.
+    """
+
+    __slots__ = ("items",)
+
+    def __init__(self) -> None:
+        self.items: list[Item] = []
+
+    def __len__(self) -> int:
+        """Return how many wait."""
+        return len(self.items)
+
+    def first_run(self, most: int) -> list[Item]:
+        """Return the first items, all of one tag; the others are brought into such an order.
+
+        Each tag's entries keep their order. Between tags there is none to keep.
+
+        Args:
+            most: So many are looked at; no more than there are.
+        """
+        taken = self.items[:most]
+        tags = [tag for tag, _ in taken]
+        if tags.count(tags[0]) < len(tags):
+            taken.sort(key=_tag_text)
+            self.items[:most] = taken
+            first = taken[0][0]
+            taken = [*takewhile(lambda item: item[0] == first, taken)]
+        return taken
+
+    def remove(self, run: list[Item], count: int) -> None:
+        """Remove the first `count` items of a run, unless that was done already."""
+        items = self.items
+        if items and items[0] is run[0]:
+            del items[:count]
+
+    def withdraw(self, item: Item) -> None:
+        """Take an item back that was appended in the middle of the section, by the same thread."""
+        for index, each in enumerate(self.items[:]):
+            if each is item:
+                self.items[index] = _WITHDRAWN
+
+    def forget_withdrawn(self) -> None:
+        """Remove what was withdrawn."""
+        items = self.items[:]
+        if _WITHDRAWN in items:
+            self.items[: len(items)] = [each for each in items if each is not _WITHDRAWN]
+
+    def holds(self, item: Item) -> bool:
+        """Tell whether this very item still waits."""
+        return any(each is item for each in self.items[:])
+
+    def bytes(self, stamp_bytes: int) -> int:
+        """Return the size of all entries, with stamps of so many bytes."""
+        return sum(len(body) + stamp_bytes for _, body in self.items[:])
+
+
+def _tag_text(item: Item) -> str:
+    return item[0] or ""

@@ -1,0 +1,188 @@
+"""The critical section: one call at a time, with everything that waits combined before it.
+
+A call enters it for what changes the accumulator. On the way in, a change that an exception
+interrupted is finished, what was noted is counted, and what waits in the inbox is numbered and
+kept. On the way out, outside the lock, the shipper and those who wait for space are told.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+from collections.abc import Callable
+from enum import Enum, auto
+from typing import TypeVar
+
+from logship.buffer.accumulator import Accumulator
+from logship.buffer.inbox import Inbox, Item
+from logship.buffer.notes import Notes
+from logship.buffer.waiters import Waiters
+from logship.buffer.wakeups import Shipper, Wakeups
+from logship.locking import SectionLock
+
+RUN_MAX = 1024
+"""So many entries are numbered by one change at most."""
+
+LOCK_PATIENCE_SECONDS = 0.02
+"""So long a producer waits for the lock. Its holder may be in a garbage collection that runs an
+application's `__del__`, which may want a lock that this very producer holds: waiting on would be a
+deadlock. A section takes microseconds, so nothing waits for so long in any other case."""
+
+_NO_LIMIT = -1.0
+
+T = TypeVar("T")
+
+
+class NotHeld(Enum):
+    """What a section answers that could not be entered."""
+
+    NOT_HELD = auto()
+
+
+NOT_HELD = NotHeld.NOT_HELD
+
+
+class Section:
+    """The lock, and what it guards.
+
+    Args:
+        accumulator: What the buffer holds.
+        wake: See `Wakeups`.
+
+    Attributes:
+        accumulator: As given.
+        inbox: Entries that wait for their numbers.
+        notes: Counts that wait to be made.
+        wakeups: Whether the shipper must be woken.
+        waiters: Calls that wait for space.
+        closing: Whether intake is to end; any call may set it.
+        closed: Whether it has ended: nothing of the application's is numbered any more.
+    """
+
+    def __init__(self, accumulator: Accumulator, wake: Callable[[], None]) -> None:
+        self.accumulator = accumulator
+        self.inbox = Inbox()
+        self.notes = Notes()
+        self.wakeups = Wakeups(wake)
+        self.waiters = Waiters()
+        self.closing = False
+        self.closed = False
+        self._all_ended = False
+        self._lock = SectionLock()
+
+    def is_owned(self) -> bool:
+        """Tell whether this thread is inside: a call that interrupted the section asks."""
+        return self._lock.is_owned()
+
+    def exclusively(self, work: Callable[[], T]) -> T:
+        """Do something in the section, however long it takes to enter it.
+
+        A re-entered call is inside already. It may read, and it may change what no change of the
+        accumulator stores.
+        """
+        if self._lock.is_owned():
+            self.accumulator.changes.finish()
+            return work()
+        result = self.enter(work, _NO_LIMIT)
+        assert result is not NOT_HELD
+        return result
+
+    def if_free(self, work: Callable[[], T], otherwise: T) -> T:
+        """Do something in the section; return `otherwise` where it cannot be entered soon."""
+        result = self.enter(work, LOCK_PATIENCE_SECONDS)
+        return otherwise if result is NOT_HELD else result
+
+    def enter(self, work: Callable[[], T], patience_seconds: float) -> T | NotHeld:
+        """Do something in the section, and tell outside of it what happened.
+
+        Args:
+            work: Called at most once.
+            patience_seconds: How long to wait for another thread; -1 waits without a bound.
+
+        Returns:
+            What `work` returned; `NOT_HELD` where the section could not be entered, which is so
+            for a re-entered call too.
+        """
+        try:
+            inside = functools.partial(self._do, work)
+            result = self._lock.run(inside, NOT_HELD, patience_seconds)
+            self._tell()
+        except BaseException:
+            self.wakeups.wake_now()  # an exception may have come between a chunk and its call
+            raise
+        return result
+
+    def combine(self) -> None:
+        """Number and keep what waits in the inbox at this moment; inside the section.
+
+        Where there is no memory for it, it stays there for the next call that enters.
+        """
+        left = len(self.inbox)
+        with contextlib.suppress(MemoryError):
+            if self.closing:
+                self.inbox.forget_withdrawn()
+                left = len(self.inbox)
+            while left > 0 and not self.closed:
+                left -= self._combine_run(min(left, RUN_MAX))
+
+    def begin_anew(self, accumulator: Accumulator) -> None:
+        """In a forked child: keep nothing of the parent's, whose threads may hold the lock.
+
+        A section that the fork interrupted goes on with what it holds, and nothing reads that.
+        """
+        self._lock.reset()
+        self.inbox, self.notes, self.waiters = Inbox(), Notes(), Waiters()
+        self.accumulator = accumulator
+
+    # -- inside ----------------------------------------------------------------------------------
+
+    def _do(self, work: Callable[[], T]) -> T:
+        self.accumulator.changes.finish()
+        if len(self.notes):
+            self.notes.count(self.accumulator)
+        if len(self.inbox):
+            self.combine()
+        result = work()
+        if self.closing and not self._all_ended:
+            self._end_intake()
+        return result
+
+    def _combine_run(self, most: int) -> int:
+        """Number and keep the first entries, all of one tag; return how many."""
+        run = self.inbox.first_run(most)
+        remove = functools.partial(self.inbox.remove, run)
+        return self.accumulator.append(run[0][0], [body for _, body in run], remove)
+
+    def _end_intake(self) -> None:
+        """Number what was promised a place, then end all streams; may be called again."""
+        if not self.closed:
+            self.combine()
+            if self.inbox.items[:]:
+                return  # no memory, or more has come: the next call that enters goes on
+            self.closed = True  # what is appended from here on is refused
+        for stream in list(self.accumulator.streams.values()):
+            self.accumulator.end(stream, retires=False)
+        self._all_ended = True
+        self.waiters.are_due = True  # they are told that there will be no space
+
+    # -- outside ---------------------------------------------------------------------------------
+
+    def is_settled(self, item: Item) -> bool:
+        """Tell whether an item that came while intake ended is numbered, once that is decided."""
+        self.exclusively(_nothing)  # from here on nothing changes any more
+        return not self.inbox.holds(item)
+
+    def _tell(self) -> None:
+        """Tell the shipper, and those who wait for space, what happened in the section."""
+        accumulator = self.accumulator
+        if accumulator.has_news:
+            accumulator.has_news = False
+            self.wakeups.chunk_sealed()
+        elif self.wakeups.shipper is Shipper.ASLEEP and (accumulator.open or self.inbox.items):
+            self.wakeups.entry_waits()
+        if self.waiters.are_due:
+            self.waiters.tell()
+
+
+def _nothing() -> None:
+    pass
