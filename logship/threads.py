@@ -7,6 +7,7 @@ one that keeps the stop clock, would be waiting for itself.
 
 from __future__ import annotations
 
+import contextvars
 import threading
 from collections.abc import Callable
 
@@ -21,6 +22,13 @@ class OwnThread(threading.Thread):
 
     def __init__(self, run: Callable[[], object], name: str) -> None:
         super().__init__(target=run, name=f"logship-{name}", daemon=True)
+
+    def start(self) -> None:
+        """Start it in an empty context.
+
+        Since 3.14 a thread may inherit its starter's, and would keep a request's objects alive.
+        """
+        contextvars.Context().run(super().start)
 
 
 def is_own() -> bool:
