@@ -208,8 +208,8 @@ def install(
 
     Raises:
         SettingsError: A setting is wrong, or other settings are installed already.
-        UnsupportedRuntime: gevent or eventlet has patched this program, or uWSGI runs it with
-            options that make shipping impossible.
+        UnsupportedRuntime: This is a subinterpreter, or gevent or eventlet has patched this
+            program, or uWSGI runs it with options that make shipping impossible.
     """
     chosen = Settings.from_env(os.environ, **settings)
     with _lock:

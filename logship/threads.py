@@ -7,9 +7,13 @@ one that keeps the stop clock, would be waiting for itself.
 
 from __future__ import annotations
 
+import _thread
 import contextvars
+import importlib
 import threading
 from collections.abc import Callable
+
+from logship.errors import UnsupportedRuntime
 
 
 class OwnThread(threading.Thread):
@@ -34,3 +38,27 @@ class OwnThread(threading.Thread):
 def is_own() -> bool:
     """Tell whether this thread is logship's own."""
     return isinstance(threading.current_thread(), OwnThread)
+
+
+def refuse_subinterpreter() -> None:
+    """Refuse to run where daemon threads abort the process at the interpreter's end.
+
+    Raises:
+        UnsupportedRuntime: This is not the process's main interpreter.
+    """
+    if not _is_main_interpreter():
+        raise UnsupportedRuntime(
+            "logship runs in the main interpreter alone: a subinterpreter cannot handle signals "
+            "or end while logship's threads run; log there through a queue to the main "
+            "interpreter, or start the program under `logship run -- CMD …`"
+        )
+
+
+def _is_main_interpreter() -> bool:
+    if hasattr(_thread, "_is_main_interpreter"):  # since 3.13
+        return bool(_thread._is_main_interpreter())
+    try:
+        interpreters = importlib.import_module("_xxsubinterpreters")
+    except ImportError:  # then there are no others
+        return True
+    return bool(interpreters.get_current() == interpreters.get_main())
