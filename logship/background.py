@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import contextvars
 import functools
 import os
 import threading
@@ -298,7 +299,7 @@ class BackgroundClient:
 
     def _start_thread(self) -> None:
         client = self._client
-        loop = asyncio.SelectorEventLoop()
+        loop = contextvars.Context().run(asyncio.SelectorEventLoop)  # it keeps its maker's context
         loop.set_debug(False)  # in development mode asyncio would log from the shipper's thread
         thread = OwnThread(functools.partial(_run, loop, client), "shipper")
         self._loop, self._thread = loop, thread

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import contextvars
 import functools
 import math
 import os
@@ -49,6 +50,7 @@ from logship.metering.meter import Meter
 from logship.protocol.compression import compressor
 from logship.protocol.frames import AckReader, AnswerError, frame_parts
 from logship.settings import Endpoint, Settings, program_name
+from logship.threads import refuse_subinterpreter
 from logship.transport import Connection, SocketTransport, Transport, is_loopback, tls_context
 
 if TYPE_CHECKING:
@@ -69,6 +71,8 @@ those that no server takes wait here for one that it does take, and the proof.""
 
 _ADOPTION_STEPS = 4
 _ACCEPTED = Outcome.ACCEPTED
+
+_NO_CONTEXT = contextvars.Context()
 
 P = ParamSpec("P")
 
@@ -97,6 +101,9 @@ class Client:
         last_resort: Where warnings, spilled records and the report go; stderr.
         leftovers: Where chunks of dead processes come from; by default those of its own spool.
         monotonic: Seconds.
+
+    Raises:
+        UnsupportedRuntime: This is a subinterpreter.
     """
 
     def __init__(
@@ -108,6 +115,7 @@ class Client:
         leftovers: Leftovers | None = None,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
+        refuse_subinterpreter()
         self.settings = settings = settings or Settings.from_env(os.environ)
         self._spool = _spool(settings, monotonic)
         if self._spool is not None and leftovers is None:
@@ -566,7 +574,8 @@ class Client:
     def _call_soon(self, callback: Callable[..., None], *args: Any) -> None:
         if self._loop is not None:
             with contextlib.suppress(RuntimeError):  # the loop is closed
-                self._loop.call_soon_threadsafe(callback, *args)
+                # Not in the caller's context, which may hold a request's objects.
+                self._loop.call_soon_threadsafe(callback, *args, context=_NO_CONTEXT)
 
     def _turn_again(self) -> None:
         """Have the loop look at the buffer once more; on the loop, which needs no waking."""

@@ -22,10 +22,9 @@ from logship.background import BackgroundClient
 from logship.drain import DrainPlan
 from logship.errors import SettingsError
 from logship.handler import Handler
-from logship.lastresort import flush_standard_streams
 from logship.process import fork, runtimes, stopfile
 from logship.process.clock import Started, StopClock
-from logship.process.signals import StopSignals, die_as_owed
+from logship.process.signals import StopSignals
 from logship.process.watchdog import Watchdog
 from logship.settings import TASK_METADATA_VARIABLE, Settings
 
@@ -68,19 +67,21 @@ class Installation:
         self.watchdog.start()
 
     def stopping(self, reason: str) -> None:
-        """Start the stop clock: somebody else got the signal."""
-        self.clock.start(Started(time.monotonic(), reason, 0, forces=False))
+        """Start the stop clock: another handler got the signal."""
+        self.clock.start(Started(time.monotonic(), reason))
         self.watchdog.wake(0)
 
     def end_at_exit(self) -> None:
-        """At interpreter exit: drain, and arrange for the right exit status."""
+        """At interpreter exit: drain, and die by the signal that came, if one did."""
         if self.signals is not None:
             self.signals.exit_begins()
+            self.watchdog.end_if_due(here=False)
         self._check()
         if self.client.used and self.client.report is None:
             self.client.drain(self._exit_plan(), self._exit_reason())
         if self.signals is not None:
-            die_as_owed(self.signals)
+            self.signals.exit_ends()
+            self.watchdog.end_if_due(here=True)
 
     def after_fork_in_child(self) -> None:
         """In a forked child: the clock and the signals of the parent are not ours."""
@@ -120,15 +121,13 @@ class Installation:
         """At the end of a multiprocessing child, which skips `atexit`."""
         self._is_multiprocessing_child = True
         self.end_at_exit()
-        if self.signals is not None and self.signals.dies_by is not None:
-            flush_standard_streams()
-            os.kill(os.getpid(), self.signals.dies_by)  # `die_as_owed` restored the default
 
     def _take_signals(self) -> None:
         self.signals = StopSignals(
             self.clock,
             wake=self.watchdog.wake,
-            second_interrupt=self.watchdog.second_interrupt,
+            is_watched=lambda: self.watchdog.is_watching,
+            interrupt_drain=self.watchdog.interrupt_drain,
             is_used=lambda: self.client.used,
             interactive=os.isatty(0),
         )
@@ -209,8 +208,8 @@ def install(
 
     Raises:
         SettingsError: A setting is wrong, or other settings are installed already.
-        UnsupportedRuntime: gevent or eventlet has patched this program, or uWSGI runs it with
-            options that make shipping impossible.
+        UnsupportedRuntime: This is a subinterpreter, or gevent or eventlet has patched this
+            program, or uWSGI runs it with options that make shipping impossible.
     """
     chosen = Settings.from_env(os.environ, **settings)
     with _lock:

@@ -9,7 +9,6 @@ never blocks and is written as it is; a socket is told message by message.
 
 from __future__ import annotations
 
-import contextlib
 import os
 import select
 import stat
@@ -24,6 +23,7 @@ from typing import Any, Protocol
 
 from logship.protocol.entries import unpack_entries
 from logship.protocol.jsonlines import line_maker
+from logship.threads import is_own
 
 WARNING_INTERVAL_SECONDS = 60.0
 """One kind of warning is written once in this time, however often it happens."""
@@ -78,6 +78,7 @@ class LastResort:
         self._spill_first_until: float | None = None
         self._spill_first_seconds = 0.0
         self._everybody_waits = False
+        self._ender = 0  # the thread that ends the process, and has stopped the others
         self._monotonic = monotonic
         self._rate = bytes_per_second_max
         self._tokens = float(bytes_per_second_max)
@@ -143,6 +144,31 @@ class LastResort:
         Returns:
             False where it was not kept, because stderr has taken nothing for too long.
         """
+        self._stop_here()
+        try:
+            return self._write_in_turn(line, patience_seconds)
+        finally:
+            self._stop_here()  # once more: what was kept before is what `write_rest` writes
+
+    def stop_others(self) -> None:
+        """Let no `write_in_turn` of another thread return any more: this process is about to die.
+
+        A record whose call does not return is nobody's loss.
+        """
+        self._ender = threading.get_ident()
+
+    def write_rest(self, until_seconds: float) -> None:
+        """Write what is kept; a stalled stderr is tried until then (monotonic seconds)."""
+        while self._late and self._monotonic() < until_seconds:
+            self.wait_writable(_TURN_SECONDS)
+            time.sleep(_PAUSE_SECONDS)  # another thread may be writing, and wants the interpreter
+            self._write_late()
+
+    def _stop_here(self) -> None:
+        while self._ender and self._ender != threading.get_ident() and not is_own():
+            time.sleep(_TURN_SECONDS)
+
+    def _write_in_turn(self, line: bytes, patience_seconds: float) -> bool:
         if patience_seconds > 0.0 or self._everybody_waits:
             self._let_spill_go_first()
         if len(self._late) >= _LATE_LINES_MAX:
@@ -551,11 +577,3 @@ def spilled_lines(tag: str, payload: bytes) -> Iterator[tuple[bytes, bool]]:
     for time_ns, record in unpack_entries(payload):
         is_control = "logship_gap" in record or "logship_end" in record
         yield line(time_ns, record), is_control
-
-
-def flush_standard_streams() -> None:
-    """Flush Python's own buffers of stdout and stderr; a closed one is nobody's error here."""
-    for stream in (sys.stdout, sys.stderr):
-        # A stream may be None, closed or broken.
-        with contextlib.suppress(AttributeError, OSError, ValueError):
-            stream.flush()

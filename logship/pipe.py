@@ -60,8 +60,7 @@ class Pipe:
 
     def _on_signal(self, signum: int, frame: FrameType | None) -> None:
         del frame
-        name = signal.Signals(signum).name
-        self._clock.start(Started(time.monotonic(), name, signum, forces=False))
+        self._clock.start(Started(time.monotonic(), signal.Signals(signum).name))
 
     def _read(self) -> bytes | None:
         """Return the next bytes, or None when there are no more or no more time for them."""

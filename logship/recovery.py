@@ -103,8 +103,7 @@ class Recoverer:
 
     def stop(self, signum: int) -> None:
         """Make a last pass, within the stop timeout; on the loop."""
-        name = signal.Signals(signum).name
-        self._clock.start(Started(self._monotonic(), name, signum, forces=False))
+        self._clock.start(Started(self._monotonic(), signal.Signals(signum).name))
         self.look_now()
 
     def look_now(self) -> None:

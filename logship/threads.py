@@ -7,9 +7,14 @@ one that keeps the stop clock, would be waiting for itself.
 
 from __future__ import annotations
 
+import _thread
 import asyncio
+import contextvars
+import importlib
 import threading
 from collections.abc import Callable
+
+from logship.errors import UnsupportedRuntime
 
 
 class OwnThread(threading.Thread):
@@ -22,6 +27,13 @@ class OwnThread(threading.Thread):
 
     def __init__(self, run: Callable[[], object], name: str) -> None:
         super().__init__(target=run, name=f"logship-{name}", daemon=True)
+
+    def start(self) -> None:
+        """Start it in an empty context.
+
+        Since 3.14 a thread may inherit its starter's, and would keep a request's objects alive.
+        """
+        contextvars.Context().run(super().start)
 
 
 def is_own() -> bool:
@@ -38,3 +50,27 @@ def may_wait_here() -> bool:
     except RuntimeError:
         return True
     return False
+
+
+def refuse_subinterpreter() -> None:
+    """Refuse to run where daemon threads abort the process at the interpreter's end.
+
+    Raises:
+        UnsupportedRuntime: This is not the process's main interpreter.
+    """
+    if not _is_main_interpreter():
+        raise UnsupportedRuntime(
+            "logship runs in the main interpreter alone: a subinterpreter cannot handle signals "
+            "or end while logship's threads run; log there through a queue to the main "
+            "interpreter, or start the program under `logship run -- CMD …`"
+        )
+
+
+def _is_main_interpreter() -> bool:
+    if hasattr(_thread, "_is_main_interpreter"):  # since 3.13
+        return bool(_thread._is_main_interpreter())
+    try:
+        interpreters = importlib.import_module("_xxsubinterpreters")
+    except ImportError:  # then there are no others
+        return True
+    return bool(interpreters.get_current() == interpreters.get_main())

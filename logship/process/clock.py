@@ -18,14 +18,10 @@ class Started(NamedTuple):
     Attributes:
         at_seconds: When it began, monotonic.
         reason: `SIGTERM` and the like; what the report will say.
-        signum: The signal, or 0 where an integration started it.
-        forces: Whether the process is ended at the deadline.
     """
 
     at_seconds: float
     reason: str
-    signum: int
-    forces: bool
 
 
 class StopClock:

@@ -1,11 +1,10 @@
-"""The end of the interpreter: the hook that drains, and the way a process dies.
+"""The ends of a process: the hook that drains when the interpreter exits, and death by a signal.
 
 `atexit` runs hooks last in, first out. Ours is registered when `logship` is imported, so that
 hooks which the application registers later still log before it.
 
-A process that was asked to stop by a signal must die *by* that signal, or its parent is told a
-lie; but hooks registered before ours, and the flushing of stdout, come after our hook. So the
-kill waits in an object that the interpreter destroys at its very end.
+A process that a signal ended must die *by* that signal, or its parent is told a lie. It dies in
+whatever thread has seen to its records, long before the interpreter would destroy its last objects.
 """
 
 from __future__ import annotations
@@ -14,9 +13,9 @@ import atexit
 import contextlib
 import os
 import signal
-from collections.abc import Callable
 
 from logship import living
+from logship.lateimports import late
 
 
 def at_exit() -> None:
@@ -26,56 +25,31 @@ def at_exit() -> None:
 
 
 def register() -> None:
-    """Register the hook; called once, when `logship` is imported."""
+    """Register the hook; called once, when `logship` is imported.
+
+    Twice, because a signal handler of the application may raise as the hook begins: Python then
+    skips this one and calls the other, which otherwise finds nothing to do.
+    """
+    atexit.register(at_exit)
     atexit.register(at_exit)
 
 
-class _LastAct:
-    """Kills the process when the interpreter, at its very end, destroys this object."""
+def die_by(signum: int) -> None:
+    """End this process by the default disposition of `signum`; from any thread.
 
-    def __init__(self, signum: int) -> None:
-        # Kept on the object: at that time, modules' globals may be gone already.
-        self._act: Callable[[], None] = lambda: None
-        die, pid = die_by, os.getpid()
-        kill, getpid, leave = os.kill, os.getpid, os._exit
-        self._act = lambda: die(signum, kill, getpid, leave) if getpid() == pid else None
-
-    def __del__(self) -> None:
-        self._act()
-
-
-_last_act: _LastAct | None = None
-
-
-def die_by_signal_at_the_end(signum: int) -> None:
-    """Have this process end by `signum` once all hooks have run; from the main thread."""
-    global _last_act  # noqa: PLW0603 - a process dies once
-    with contextlib.suppress(ValueError, OSError):
-        signal.signal(signum, signal.SIG_DFL)
-        _last_act = _LastAct(signum)
-
-
-def die_by_signal_now(signum: int) -> None:
-    """End this process by `signum`; from any thread, whatever the main thread is doing.
-
-    Python's `signal.signal` works in the main thread alone, which may hang; the C function behind
-    it does not mind.
+    The kernel shields PID 1 from it, so PID 1 leaves with the status that a shell would show.
     """
-    with contextlib.suppress(Exception):
-        import ctypes  # noqa: PLC0415 - megabytes that only a hanging program pays for
-
-        ctypes.pythonapi.PyOS_setsig(signum, None)
-        die_by(signum, os.kill, os.getpid, os._exit)
+    if os.getpid() != 1:
+        with contextlib.suppress(Exception):
+            _restore_default(signum)
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, {signum})
+            os.kill(os.getpid(), signum)
     os._exit(128 + signum)
 
 
-def die_by(
-    signum: int,
-    kill: Callable[[int, int], None],
-    getpid: Callable[[], int],
-    leave: Callable[[int], None],
-) -> None:
-    """Raise the signal, whose disposition is the default one; PID 1 is immune, so it leaves."""
-    if getpid() != 1:
-        kill(getpid(), signum)
-    leave(128 + signum)
+def _restore_default(signum: int) -> None:
+    """Restore the default disposition, whatever the main thread is doing."""
+    try:
+        signal.signal(signum, signal.SIG_DFL)
+    except ValueError:  # not the main thread; the C function behind it does not mind
+        late("ctypes").pythonapi.PyOS_setsig(signum, None)

@@ -17,10 +17,12 @@ function of `os.register_at_fork` raises.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import sys
 import threading
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -55,6 +57,35 @@ def at_multiprocessing_child_end(end: Callable[[], None]) -> None:
     """Have `end` called when a child of this process ends that multiprocessing or Celery made."""
     _child_ends.append(end)
     _register_with_makers_of_children()
+
+
+def terminate_daemons() -> None:
+    """Tell the daemonic children of multiprocessing to end.
+
+    The exit of this process would do it, and it will die by a signal instead. Without this they
+    would go on without their parent, until a container's end kills them.
+    """
+    for child in _daemons():
+        with contextlib.suppress(Exception):  # it has ended, or been closed
+            child.terminate()
+
+
+def join_daemons(until_seconds: float) -> None:
+    """Wait for the end of those children, until then (monotonic seconds) at most."""
+    for child in _daemons():
+        with contextlib.suppress(Exception):
+            child.join(max(0.0, until_seconds - time.monotonic()))
+
+
+def _daemons() -> list[Any]:
+    process = sys.modules.get("multiprocessing.process")
+    if process is None:
+        return []
+    with contextlib.suppress(Exception):
+        children, here = process.active_children(), os.getpid()
+        # In a child that `os.fork` made, the others are its siblings.
+        return [each for each in children if each.daemon and each._parent_pid == here]
+    return []
 
 
 def _before_fork() -> None:

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from logship.errors import UnsupportedRuntime
+from logship.threads import refuse_subinterpreter
 
 _GRACEFUL_STOP = "gracefully_kill_them_all"
 
@@ -23,6 +24,7 @@ def refuse_unsupported(*, is_spooled: bool) -> None:
     Raises:
         UnsupportedRuntime: The text names the runtime and the way out.
     """
+    refuse_subinterpreter()
     for reason in (*_patched_by_greenlets(), *_impossible_under_uwsgi(is_spooled)):
         raise UnsupportedRuntime(f"install: {reason}")
 

@@ -1,31 +1,42 @@
 """The thread that owns the stop deadline: whatever the main thread does, the rest gets out.
 
-After a stop signal the application may hang in a `finally`, in a join, in a C call, or swallow
-the exit. This thread is woken by the signal itself, lets the application log for as long as there
-is time, and when the deadline's reserve begins it closes intake, delivers, reports and spills.
-At the deadline it ends the process, where the default disposition was found.
+After a stop signal the application may hang in a `finally`, in a join, in a C call. This thread is
+woken by the signal itself. Where the application handles the signal, it may log for as long as
+there is time; when the deadline's reserve begins this thread closes intake, delivers, reports and
+spills. Where the default disposition was found, this thread delivers what was logged before the
+signal, closes intake, delivers the rest, and ends the process by the signal.
 """
 
 from __future__ import annotations
 
 import contextlib
+import gc
 import os
 import select
 import signal
+import sys
 import threading
 import time
 from collections.abc import Callable
 
 from logship.background import BackgroundClient
-from logship.drain import DrainPlan
-from logship.process import exits
-from logship.process.clock import Started, StopClock
-from logship.process.signals import LOOP_PATIENCE_SECONDS, StopSignals
+from logship.drain import DrainPlan, Step
+from logship.process import exits, fork
+from logship.process.clock import StopClock
+from logship.process.signals import StopSignals
 from logship.threads import OwnThread
 
 _CHECK_SECONDS = 1.0
-_REDELIVER_SECONDS = 0.002
 _INTERRUPTED_SECONDS = 2.0
+_SWITCH_SECONDS = 0.0005
+"""So long a busy thread keeps the interpreter once the process is to die, instead of 5 ms: the
+shipper and this thread need it several times."""
+
+_MAIN_THREAD_SECONDS = 0.05
+"""So long the main thread has to die by the signal, before it is taken to hang in a C call."""
+
+_LAST_LINES_SECONDS = 0.1
+"""So long a stalled stderr is tried for what was refused at the very end."""
 
 
 class Watchdog:
@@ -44,22 +55,38 @@ class Watchdog:
         self._client = client
         self._clock = clock
         self._check = check
-        self._interrupted_again = False
+        self._thread: OwnThread | None = None
+        self._interrupted = False
         self._read_descriptor = self._write_descriptor = -1
         self._open_pipe()
 
+    @property
+    def is_watching(self) -> bool:
+        """Whether its thread lives, and so will end the process where that is ours to do."""
+        return self._thread is not None and self._thread.is_alive()
+
     def start(self) -> None:
         """Start the thread; in a forked child, start it anew."""
-        self._interrupted_again = False
+        self._interrupted = False
         if self._write_descriptor < 0:
             self._open_pipe()
-        thread = OwnThread(self._run, "watchdog")
-        with contextlib.suppress(
-            RuntimeError
-        ):  # at interpreter exit: the exit hook is all there is
-            thread.start()
+        self._thread = OwnThread(self._run, "watchdog")
+        with contextlib.suppress(RuntimeError):  # out of threads, or at interpreter exit
+            self._thread.start()
         if self.signals is not None and threading.current_thread() is threading.main_thread():
             self._listen_for_signals()
+
+    def end_if_due(self, *, here: bool) -> None:
+        """Wait for the death that a signal has asked for, if one has; in the main thread.
+
+        Args:
+            here: Whether to end it in this thread where no other does.
+        """
+        is_due = self._dies_by is not None or self._interrupted
+        if is_due and self._thread is not None and self.is_watching:
+            self._thread.join()
+        if self.signals is not None and self.signals.dies_by is not None and here:
+            self._die(self.signals, self.signals.dies_by)
 
     def after_fork_in_child(self) -> None:
         """Let go of the parent's pipe: what a child gets must not wake its parent."""
@@ -73,7 +100,7 @@ class Watchdog:
         self._read_descriptor = self._write_descriptor = -1
 
     def _listen_for_signals(self) -> None:
-        """Be woken by the C-level handler too, where nobody else is; in the main thread.
+        """Be woken by the handler in C too, where nothing else is; in the main thread.
 
         Python's handlers run between bytecodes, so not while the main thread is in a C call.
         """
@@ -88,9 +115,9 @@ class Watchdog:
         with contextlib.suppress(OSError):  # full: it is awake; closed: a child that has none
             os.write(self._write_descriptor, bytes([signum]))
 
-    def second_interrupt(self) -> None:
-        """Somebody pressed Ctrl-C twice: report, spill and leave."""
-        self._interrupted_again = True
+    def interrupt_drain(self) -> None:
+        """Report, spill and leave: SIGINT came while the exit hook drains."""
+        self._interrupted = True
         self.wake(signal.SIGINT)
 
     def _open_pipe(self) -> None:
@@ -101,38 +128,43 @@ class Watchdog:
     # -- the thread --------------------------------------------------------------------------------
 
     def _run(self) -> None:
-        while self._clock.started is None and not self._interrupted_again:
-            self._wait(_CHECK_SECONDS)
-            self._check()
-        self._client.stop_lingering()
-        self._let_it_log()
-        self._drain()
-        self._wait_for_deadline()
+        try:
+            while self._clock.started is None and not self._interrupted:
+                self._wait(_CHECK_SECONDS)
+                self._check()
+            self._stop()
+        except Exception as error:  # noqa: BLE001 - a bug in here must not keep a process alive
+            self._client.last_resort.warn("bug", f"the watchdog failed, please report: {error!r}")
+            if self._dies_by is None:
+                return  # the exit hook does without it
         self._end()
 
+    def _stop(self) -> None:
+        self._client.stop_lingering()
+        self._let_it_log()
+        plan = self._plan() if self._dies_by is None else self._deliver()
+        self._drain(self._plan() if self._interrupted else plan)
+
     def _wait(self, seconds: float) -> None:
-        """Wait to be woken; start the clock where only the C-level handler could say so."""
-        signals = self.signals
-        if signals is not None and (owed := signals.owed) is not None:
-            signals.redeliver(owed)
-            seconds = min(seconds, _REDELIVER_SECONDS)
-        elif signals is not None and signals.asks_a_loop:
-            seconds = min(seconds, LOOP_PATIENCE_SECONDS)
+        """Wait to be woken; note the signals of which only the handler in C has told."""
         select.select([self._read_descriptor], [], [], max(0.0, seconds))
         with contextlib.suppress(BlockingIOError):
             for signum in os.read(self._read_descriptor, 4096):
-                self._note(signum)
+                if self.signals is not None and signum:
+                    self.signals.heard(signum)
 
-    def _note(self, signum: int) -> None:
-        signals = self.signals
-        if signals is not None and signals.owns(signum) and signals.starts_clock(signum):
-            self._clock.start(signals.started_by(signum))
+    @property
+    def _dies_by(self) -> int | None:
+        return None if self.signals is None else self.signals.dies_by
 
     def _let_it_log(self) -> None:
-        """Let the application log for as long as what it logs can still be written to stderr."""
+        """Let the application log for as long as what it logs can still be written to stderr.
+
+        Unless it is to die by a signal: without us it would be dead already.
+        """
         started, client = self._clock.started, self._client.client
         ahead = client.spill_ahead(started.reason if started is not None else "")
-        while not self._interrupted_again and not self._client.intake_closed:
+        while not self._interrupted and not self._client.intake_closed and self._dies_by is None:
             started, deadline = self._clock.started, self._clock.deadline_seconds
             if started is None or deadline is None:
                 return
@@ -141,29 +173,55 @@ class Watchdog:
                 return
             self._wait(wait_seconds)
 
-    def _drain(self) -> None:
-        now = time.monotonic()
-        if self._interrupted_again:
-            self._client.drain(DrainPlan.until(now, now + _INTERRUPTED_SECONDS), "SIGINT twice")
-            return
-        started, deadline = self._clock.started, self._clock.deadline_seconds
-        assert started is not None
-        assert deadline is not None
-        self._client.drain(DrainPlan.until(now, deadline, ends_process=True), started.reason)
+    def _deliver(self) -> DrainPlan:
+        """Wait until what was logged before the signal is acked, or no further wait is of use.
 
-    def _wait_for_deadline(self) -> None:
-        """Let the application end by itself, if it can."""
-        deadline = self._clock.deadline_seconds
-        while deadline is not None and not self._interrupted_again:
-            left = deadline - time.monotonic()
-            if left <= 0:
-                return
-            self._wait(min(left, _CHECK_SECONDS))
+        Intake is open meanwhile: what is logged then would otherwise be written to stderr, or its
+        writer stopped. From the end of this on it is stopped: it does not return from its call.
+        """
+        fork.terminate_daemons()
+        sys.setswitchinterval(_SWITCH_SECONDS)
+        client, plan = self._client.client, self._plan()
+        last = client.buffer.seal_all()
+        client.on_progress(lambda: self.wake(0))
+        client.hurry(plan)
+        while not self._client.intake_closed and client.buffer.settled_through() < last:
+            now, progress = time.monotonic(), client.progress()
+            if self._interrupted or client.broken or plan.step(now, progress) is not Step.WAIT:
+                break
+            self._wait(plan.wait_seconds(now, progress))
+        if not self._client.intake_closed:
+            # No destructor may run in our threads, and wait for a lock of a thread that is stopped.
+            gc.disable()
+            client.last_resort.stop_others()
+        return plan
+
+    def _plan(self) -> DrainPlan:
+        now, deadline = time.monotonic(), self._clock.deadline_seconds
+        if self._interrupted or deadline is None:
+            return DrainPlan.until(now, now + _INTERRUPTED_SECONDS)
+        return DrainPlan.until(now, deadline, ends_process=True)
+
+    def _drain(self, plan: DrainPlan) -> None:
+        started = self._clock.started
+        reason = "SIGINT" if self._interrupted or started is None else started.reason
+        self._client.drain(plan, reason)
 
     def _end(self) -> None:
-        """End the process, where that is ours to do."""
-        if self._interrupted_again:
+        """End the process, where that is ours to do: by now, or when a signal says so."""
+        while self.signals is not None and not self._interrupted:
+            if self.signals.dies_by is not None:
+                self._die(self.signals, self.signals.dies_by)
+            self._wait(_CHECK_SECONDS)
+        if self._interrupted:
             os._exit(128 + signal.SIGINT)
-        started: Started | None = self._clock.started
-        if started is not None and started.forces:
-            exits.die_by_signal_now(started.signum)
+
+    def _die(self, signals: StopSignals, signum: int) -> None:
+        deadline = self._clock.deadline_seconds
+        fork.join_daemons(time.monotonic() if deadline is None else deadline)
+        gc.disable()
+        self._client.last_resort.stop_others()
+        self._client.last_resort.write_rest(time.monotonic() + _LAST_LINES_SECONDS)
+        signals.let_main_thread_die(signum)
+        time.sleep(_MAIN_THREAD_SECONDS)
+        exits.die_by(signum)

@@ -185,7 +185,7 @@ class Supervisor:
 
     def _start_clock(self, noted: Noted) -> None:
         reason = signal_name(noted.signum)
-        self._clock.start(Started(noted.at_seconds, reason, noted.signum, forces=False))
+        self._clock.start(Started(noted.at_seconds, reason))
         end = self._clock.deadline_seconds
         assert end is not None
         plan = DrainPlan.until(noted.at_seconds, end)

@@ -226,11 +226,10 @@ def test_a_child_that_is_stopped_as_it_begins_ends_and_its_parent_does_not(
 
         os.register_at_fork(after_in_child=strike)  # what is registered first runs first
         import logship
-        from logship.process.watchdog import Watchdog
+        from logship.process.signals import StopSignals
 
         noted = []
-        note = Watchdog._note
-        Watchdog._note = lambda self, signum: (noted.append(signum), note(self, signum))
+        StopSignals.heard = lambda self, signum: noted.append(int(signum))
         logship.install(level="INFO")
         """,
         WAIT_FOR_CHILDREN,
@@ -243,8 +242,8 @@ def test_a_child_that_is_stopped_as_it_begins_ends_and_its_parent_does_not(
             if child == 0:
                 forever()
             end_of(child)
-        watchdog.wake(0)  # behind whatever they have said
-        while 0 not in noted:
+        watchdog.wake(99)  # behind whatever they have said
+        while 99 not in noted:
             time.sleep(0.001)
         progress(f"noted {noted}")
         held = signal.SIGTERM in signal.pthread_sigmask(signal.SIG_BLOCK, [])
@@ -255,7 +254,7 @@ def test_a_child_that_is_stopped_as_it_begins_ends_and_its_parent_does_not(
     assert ended.returncode == 0
     assert ended.progress == (
         *("held back True", "child -15") * 5,
-        "noted [0]",
+        "noted [99]",
         "held back False",
     )
     assert len(ended.ledger) == 2

@@ -21,12 +21,11 @@ def receiver(tmp_path: Path) -> Iterator[ReceiverProcess]:
 
 
 LOGS_ON = """
-    import atexit, time
+    import time
     import logship
-    from application import log, progress, ready
+    from application import log, ready
     logship.install(level="INFO", linger_seconds=0.05, backoff_seconds_base=0.05,
                     backoff_seconds_max=0.2)
-    atexit.register(progress, "exiting")
     ready()
     while True:
         for _ in range(20):
@@ -61,7 +60,6 @@ def test_a_sidecar_killed_before_sigterm_and_restarted_during_the_drain(
     receiver.kill()
     program.until_logged(400)
     program.signal(signal.SIGTERM)
-    program.until("exiting")
     receiver.restart()
     ended = program.end()
     assert ended.returncode == -signal.SIGTERM

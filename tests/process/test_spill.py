@@ -51,22 +51,26 @@ def test_the_spill_begins_before_the_deadline_and_sending_goes_on(
 
 
 LOGS_TO_ITS_LAST_BREATH = """
-    import threading
-    import logship
+    import signal, sys, threading
     from application import forever, log, ready
-    logship.install(level="INFO")
+    stop = threading.Event()
+    signal.signal(signal.SIGTERM, lambda number, frame: stop.set())
+    import logship
+    client = logship.install(level="INFO")
 
     def work():
-        while True:
+        while not client.intake_closed:
             log("x" * 400)
 
     ready()
-    try:
-        forever()
-    finally:
-        for _ in range(3):
-            threading.Thread(target=work, daemon=True).start()
-        work()
+    while not stop.wait(0.05):
+        pass
+    threads = [threading.Thread(target=work) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    sys.exit(143)
 """
 
 
@@ -89,7 +93,7 @@ def test_what_is_logged_until_the_deadline_goes_to_stderr_in_time(
     program.until_ready()
     program.signal(signal.SIGTERM)
     ended = program.end()
-    assert ended.returncode == launch.status_of_sigterm
+    assert ended.returncode == 143
     verdict = sidecar.output.verdict(ended)
     verdict.assert_nothing_lost()
     assert verdict.missing == [], "nor is anything only named"
@@ -98,14 +102,52 @@ def test_what_is_logged_until_the_deadline_goes_to_stderr_in_time(
     assert 0 < report["spilled"] <= len(verdict.spilled)
 
 
+@pytest.mark.parametrize("mood", ["shut", "silent"])
+def test_a_program_that_logs_on_while_no_sidecar_takes_it_dies_in_time(
+    launch: Launch, sidecar: Sidecar, gate: Gate, mood: str
+) -> None:
+    """It has no handler for SIGTERM. What it logs after intake has closed never returns."""
+    if mood == "silent":
+        gate.silence()
+    program = launch.start(
+        """
+        import threading
+        import logship
+        from application import forever, log, ready
+        logship.install(level="INFO")
+
+        def work():
+            while True:
+                log("x" * 400)
+
+        ready()
+        for _ in range(4):
+            threading.Thread(target=work).start()
+        """,
+        endpoint=gate.endpoint,
+        environ={"LOGSHIP_STOP_TIMEOUT_SECONDS": "6"},
+    )
+    program.until_logged(1000)
+    program.signal(signal.SIGTERM)
+    ended = program.end(seconds_max=8.0)
+    assert ended.returncode == launch.status_of_sigterm
+    assert ended.refused == []
+    verdict = sidecar.output.verdict(ended)
+    verdict.assert_nothing_lost()
+    (report,) = ended.reports
+    assert report["unacked"] == 0
+
+
 def test_a_sidecar_that_comes_while_the_spill_is_ahead_gets_what_is_logged_then_too(
     programs: Programs, sidecar: Sidecar, gate: Gate
 ) -> None:
     """The spill does not close intake: records from before and after its beginning arrive."""
     program = programs.start(
         """
-        import logship
+        import signal, sys
         from application import forever, log, progress, ready, wait_for
+        signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(143))
+        import logship
         client = logship.install(level="INFO", buffer_bytes_max=1 << 26)
         for _ in range(1500):
             log("x" * 20_000)
@@ -126,7 +168,7 @@ def test_a_sidecar_that_comes_while_the_spill_is_ahead_gets_what_is_logged_then_
     gate.open()
     program.let_go("the sidecar")
     ended = program.end()
-    assert ended.returncode == -signal.SIGTERM
+    assert ended.returncode == 143
     assert "open" in ended.progress
     verdict = sidecar.output.verdict(ended)
     verdict.assert_all_delivered()

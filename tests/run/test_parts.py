@@ -191,7 +191,7 @@ def test_a_clock_that_runs_goes_by_the_told_deadline() -> None:
     for now_told, starts in (([55.0], False), ([55.0], True), ([], False)):
         told[:] = now_told
         if starts:
-            clock.start(Started(100.0, "SIGTERM", 15, forces=True))
+            clock.start(Started(100.0, "SIGTERM"))
         deadlines.append(clock.deadline_seconds)
     assert deadlines == [None, 55.0, pytest.approx(108.1)]
 

@@ -26,7 +26,6 @@ LAYERS: list[tuple[str, ...]] = [
     ("handler", "metrics", "tasknews", "recovery", "audit", "linting", "process.signals"),
     (
         "process.exits",
-        "process.places",
         "process.fork",
         "process.clock",
         "process.stopfile",
