@@ -43,7 +43,7 @@ LAYERS: list[tuple[str, ...]] = [
     ("emf",),
     ("buffer", "drain", "lines"),
     ("lastresort",),
-    ("protocol", "living", "threads", "forkmark", "httpjson", "lateimports"),
+    ("protocol", "living", "threads", "forkmark", "httpjson", "lateimports", "locking"),
     ("settings",),
     ("errors",),
 ]

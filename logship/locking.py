@@ -1,0 +1,62 @@
+"""A lock that no exception can leave locked, whatever raises and wherever.
+
+A signal handler may raise at nearly any point of the main thread. Since CPython 3.14 it may raise
+between the entry of a `with` block and its first line, with the lock already taken, so that
+nothing ever releases it. `SectionLock.run` takes the lock inside a `try` instead, and its
+`finally` begins with the release.
+
+One exception remains: a tracer or profiler that itself raises on the line of the release.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from typing import TypeVar
+
+T = TypeVar("T")
+
+
+class SectionLock:
+    """Runs one call at a time, and refuses a call in the middle of another in the same thread."""
+
+    __slots__ = ("_lock",)
+
+    def __init__(self) -> None:
+        self._lock = threading.RLock()
+
+    def is_owned(self) -> bool:
+        """Return whether this thread is inside `run`, as a signal handler or `__del__` may be."""
+        # `threading.Condition` asks an RLock in the same way.
+        return self._lock._is_owned()  # type: ignore[attr-defined, no-any-return]
+
+    def run(self, work: Callable[[], T], otherwise: T, patience_seconds: float = 0.0) -> T:
+        """Return what `work` returns while the lock is held.
+
+        Args:
+            work: Called at most once. What it raises passes to the caller.
+            otherwise: Returned where this thread is inside `run` already, or another thread holds
+                the lock for too long.
+            patience_seconds: How long to wait for another thread; -1 waits without bound.
+        """
+        if self.is_owned():
+            return otherwise
+        lock = self._lock  # `reset` may come in the middle, in a forked child
+        try:
+            return work() if lock.acquire(timeout=patience_seconds) else otherwise
+        finally:
+            # The interpreter looks for signals after a call, so this one is always made.
+            try:
+                lock.release()
+            except RuntimeError as error:
+                if not _is_of_the_lock(error):
+                    raise
+
+    def reset(self) -> None:
+        """Begin with a free lock in a forked child, whose parent had other threads."""
+        self._lock = threading.RLock()
+
+
+def _is_of_the_lock(error: RuntimeError) -> bool:
+    """Return whether the release raised because the lock was not taken, not a signal handler."""
+    return error.__traceback__ is not None and error.__traceback__.tb_next is None
