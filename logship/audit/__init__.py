@@ -14,21 +14,11 @@ with records.
 
 from __future__ import annotations
 
-from logship.audit.verdict import (
-    STAMP_KEY,
-    Audit,
-    Declared,
-    Found,
-    Nothing,
-    Outcome,
-    Ranges,
-    Report,
-    Stamped,
-    StreamVerdict,
-    Unreadable,
-    Verdict,
-    read_line,
-)
+from logship.audit.audit import Audit
+from logship.audit.lines import STAMP_KEY, Found, Nothing, Stamped, Unreadable, read_line
+from logship.audit.ranges import Ranges
+from logship.audit.reports import Declared, Report
+from logship.audit.verdict import Outcome, StreamVerdict, Verdict
 
 __all__ = [
     "STAMP_KEY",

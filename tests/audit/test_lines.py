@@ -22,7 +22,7 @@ from logship.audit import (
     Unreadable,
     read_line,
 )
-from logship.audit.verdict import _Glance
+from logship.audit.glance import Glance
 from tests.audit import lines
 from tests.audit.lines import (
     FORMATS,
@@ -238,10 +238,10 @@ def test_no_glued_line_is_believed_at_a_glance_that_parsing_refuses(line_format:
     """A killed server's torn line, and the first that its successor wrote behind it."""
     torn, whole = line_format(record(1, text="}")), line_format(record(2))
     for cut in range(1, len(torn) + 1):
-        if _Glance("logship_id").stamp(torn[:cut] + whole):
+        if Glance("logship_id").stamp(torn[:cut] + whole):
             assert stamp_of(torn[:cut] + whole) == (ONE, 2, False)
     rest = b',"logship_id":"' + FORGED.encode() + b'"}'
-    assert _Glance("logship_id").stamp(line_format({"message": "whole"}) + rest) is None
+    assert Glance("logship_id").stamp(line_format({"message": "whole"}) + rest) is None
 
 
 def test_a_cut_copy_inside_a_string_is_reported() -> None:
@@ -382,7 +382,7 @@ def test_what_is_seen_at_a_glance_is_what_parsing_finds(
     own = {"logship_id": stamp(5)} if stamped else {}
     line = line_format({**before, **own, **behind}, tag=tag)
     line = line[: len(line) - cut]
-    match = _Glance("logship_id").stamp(line)
+    match = Glance("logship_id").stamp(line)
     if match is not None:
         found = read(line)
         assert isinstance(found, Stamped)
@@ -400,7 +400,7 @@ def test_what_is_seen_at_a_glance_is_what_parsing_finds(
 )
 def test_ordinary_lines_are_seen_at_a_glance(line_format: Format) -> None:
     """Else gigabytes take minutes: the verdict would be the same, so nothing else would show it."""
-    assert _Glance("logship_id").stamp(line_format(record(5, level="INFO", line=12)))
+    assert Glance("logship_id").stamp(line_format(record(5, level="INFO", line=12)))
 
 
 @pytest.mark.parametrize(
@@ -410,5 +410,5 @@ def test_ordinary_lines_are_seen_at_a_glance(line_format: Format) -> None:
 def test_control_records_and_spilled_copies_are_never_taken_at_a_glance(
     line_format: Format, special: dict[str, Any]
 ) -> None:
-    assert _Glance("logship_id").stamp(line_format(special)) is None
-    assert _Glance("logship_id").stamp(spilled(record(4))) is None
+    assert Glance("logship_id").stamp(line_format(special)) is None
+    assert Glance("logship_id").stamp(spilled(record(4))) is None
