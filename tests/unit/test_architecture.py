@@ -42,7 +42,7 @@ LAYERS: list[tuple[str, ...]] = [
     ("intake", "suspects", "buffer.overflow"),
     ("emf",),
     ("buffer", "drain", "lines"),
-    ("lastresort",),
+    ("lastresort", "stderr"),
     ("protocol", "living", "threads", "forkmark", "httpjson", "lateimports", "locking"),
     ("settings",),
     ("errors",),

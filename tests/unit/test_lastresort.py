@@ -16,10 +16,10 @@ from typing import Any
 
 import pytest
 
-from logship import lastresort
 from logship.buffer.buffer import Buffer
 from logship.drain import SPILL_SECONDS_PER_BYTE
-from logship.lastresort import LastResort, Spill, SpillCost
+from logship.stderr import last_resort as lastresort
+from logship.stderr.last_resort import LastResort, Spill, SpillCost
 from logship.testing import ManualClock
 from tests.unit.accounts import a_buffer, body
 
