@@ -22,12 +22,12 @@ from logship.background import BackgroundClient
 from logship.drain import DrainPlan
 from logship.errors import SettingsError
 from logship.handler import Handler
-from logship.lastresort import flush_standard_streams
 from logship.process import fork, runtimes, stopfile
 from logship.process.clock import Started, StopClock
 from logship.process.signals import StopSignals, die_as_owed
 from logship.process.watchdog import Watchdog
 from logship.settings import TASK_METADATA_VARIABLE, Settings
+from logship.stderr.streams import flush_standard_streams
 
 if TYPE_CHECKING:
     from logship.tasknews import TaskNews

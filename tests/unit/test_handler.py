@@ -16,8 +16,8 @@ import pytest
 from logship.buffer.direct import text_writer
 from logship.handler import Handler
 from logship.intake import TextEmitter
-from logship.lastresort import LastResort
 from logship.protocol.entries import unpack_entries
+from logship.stderr.last_resort import LastResort
 from tests.unit.accounts import a_buffer
 
 
