@@ -15,7 +15,7 @@ from typing import Protocol
 
 from logship.buffer.buffer import Buffer
 from logship.buffer.counters import DrainReport
-from logship.drain import DrainPlan, Progress, Step
+from logship.delivery.drain import DrainPlan, Progress, Step
 from logship.stderr.last_resort import LastResort
 from logship.stderr.spill import Spill
 

@@ -20,7 +20,7 @@ from pathlib import Path
 
 from logship.buffer.leftovers import RecoveryCounters
 from logship.buffer.lives import LIFE_NAME, QUARANTINE, SUPERVISED, filesystem_of
-from logship.drain import DrainPlan
+from logship.delivery.drain import DrainPlan
 from logship.metering.outlet import environ_for_children
 from logship.process import stopfile
 from logship.process.clock import StopClock

@@ -24,7 +24,7 @@ from logship.delivery import (
     State,
     Warn,
 )
-from logship.drain import SPILL_SECONDS_PER_BYTE, DrainPlan, Progress
+from logship.delivery.drain import SPILL_SECONDS_PER_BYTE, DrainPlan, Progress
 from logship.protocol.bodies import pack_records
 from logship.protocol.compression import compressor
 from logship.protocol.frames import AckReader, AnswerError, frame_parts

@@ -10,7 +10,7 @@ import pytest
 
 from logship.buffer.buffer import Buffer, Outcome
 from logship.closing import Closing, SpillAhead, empty_report
-from logship.drain import SPILL_SECONDS_PER_BYTE, DrainPlan, Progress
+from logship.delivery.drain import SPILL_SECONDS_PER_BYTE, DrainPlan, Progress
 from logship.stderr.spill import Spill, SpillCost
 from logship.testing import ManualClock
 from tests.unit.accounts import Sink, a_buffer, body

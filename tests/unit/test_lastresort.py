@@ -19,7 +19,7 @@ from typing import Any
 import pytest
 
 from logship.buffer.buffer import Buffer
-from logship.drain import SPILL_SECONDS_PER_BYTE
+from logship.delivery.drain import SPILL_SECONDS_PER_BYTE
 from logship.stderr.last_resort import LastResort
 from logship.stderr.spill import Spill, SpillCost
 from logship.stderr.writers import CautiousWriter

@@ -1,0 +1,224 @@
+"""When a drain goes on, when it begins to spill, and when it is over. PURE.
+
+Three things limit a drain: the stop deadline, where a clock runs; the patience with a sidecar
+that acks nothing; and the time that writing the rest to stderr needs, which must be reserved
+before the deadline or it is not there. While the application still logs that time grows, and may
+grow faster than what is left: so the spill may begin before intake closes, and what is written
+ahead of need is no more than a second copy, should the sidecar come back. All of that is
+arithmetic on a few numbers, kept apart from threads and loops so that every case can be shown in a
+test.
+"""
+
+from __future__ import annotations
+
+from enum import Enum, auto
+from typing import NamedTuple
+
+SPILL_SECONDS_PER_BYTE = 5e-8
+"""What a spill costs at least: 24 µs for a line of 480 bytes; without a load it takes 12."""
+
+RESERVE_SECONDS_MIN = 0.5
+RESERVE_SECONDS_MIN_ACKING = 0.2
+"""The same while acks come in: then it is for the few chunks on their way, in case they stop."""
+
+CLOSE_SECONDS_ACKING = 0.1
+"""While acks come in, intake closes so long before the reserve begins: the last chunk goes, and its
+ack comes."""
+
+NEVER_CONNECTED_SECONDS = 3.0
+"""So long a program that ends by itself waits for a sidecar that it has never reached."""
+
+EARLY_SPILL_SECONDS_MIN = 3.0
+EARLY_SPILL_SHARE = 0.2
+
+SILENCE_SECONDS_MIN = 0.3
+SILENCE_SHARE = 0.05
+"""A sidecar that takes nothing for so long, though it is asked to, may be gone."""
+
+AHEAD_FACTOR = 4.0
+"""The spill begins when so many times its cost would just fit in what is left."""
+
+AHEAD_FACTOR_SILENT = 10.0
+"""The same while the sidecar takes nothing: then there is no other way out, and until the spill is
+under way its cost is an estimate made in quieter times. On a busy machine it was five times as
+much, and half of the time belongs to the application's own threads."""
+
+FULL_SHARE_SILENT = 0.5
+"""A buffer that is so full begins to be written at once while the sidecar takes nothing: what is on
+stderr makes room, and nobody waits for long, or is turned away."""
+
+CLOSE_FACTOR_SILENT = 2.0
+CLOSE_SECONDS_SILENT = 0.25
+"""Intake closes when so many times its cost, and so long, is left: what is logged from then on is
+written by whoever logs it, no faster than stderr takes it, and all that came before by us. The
+constant is for how late a busy machine wakes anybody."""
+
+CHECK_SECONDS_MAX = 0.5
+CHECK_SECONDS_MIN = 0.01
+CHECK_SHARE = 0.02
+"""While the application logs, looks are so far apart, of the time left: a buffer fills quickly."""
+
+
+class Step(Enum):
+    """What to do now."""
+
+    WAIT = auto()
+    SPILL = auto()  # and go on sending
+    OVER = auto()
+
+
+class Progress(NamedTuple):
+    """How sending goes.
+
+    Attributes:
+        last_ack_seconds: When the last ack came, or None; monotonic.
+        ever_connected: Whether this process ever reached a sidecar.
+        bytes_to_spill: Bytes of entries that are neither acked nor on stderr.
+        spill_seconds_per_byte: What writing one of them to stderr costs.
+        silent_seconds: How long the sidecar has taken nothing of what it is to take.
+        full_share: How full the buffer is, of one.
+    """
+
+    last_ack_seconds: float | None
+    ever_connected: bool
+    bytes_to_spill: int
+    spill_seconds_per_byte: float = SPILL_SECONDS_PER_BYTE
+    silent_seconds: float = 0.0
+    full_share: float = 0.0
+
+    @property
+    def spill_seconds(self) -> float:
+        """How long the spill of all that would take."""
+        return self.bytes_to_spill * self.spill_seconds_per_byte
+
+    def is_acking(self, now_seconds: float) -> bool:
+        """Return whether acks come in: from the oldest record on, so the spill begins elsewhere."""
+        last = self.last_ack_seconds
+        return last is not None and now_seconds - last < SILENCE_SECONDS_MIN
+
+
+class DrainPlan(NamedTuple):
+    """The limits of one drain; times are monotonic seconds.
+
+    Attributes:
+        started_seconds: When the drain began.
+        deadline_seconds: When it must be over, spill included.
+        stall_seconds: So long without an ack it goes on before it spills early.
+        give_up_when_stalled: Whether it ends after an early spill instead of waiting for the
+            deadline: a program that ends by itself has no clock, and should end.
+        ends_process: Whether the process is to be over at the deadline.
+    """
+
+    started_seconds: float
+    deadline_seconds: float
+    stall_seconds: float
+    give_up_when_stalled: bool = False
+    ends_process: bool = False
+
+    @classmethod
+    def until(
+        cls, now_seconds: float, deadline_seconds: float, *, ends_process: bool = False
+    ) -> DrainPlan:
+        """Return the plan of a drain with a deadline: a stop clock, or a caller's timeout."""
+        budget = max(0.0, deadline_seconds - now_seconds)
+        return cls(
+            started_seconds=now_seconds,
+            deadline_seconds=deadline_seconds,
+            stall_seconds=max(EARLY_SPILL_SECONDS_MIN, EARLY_SPILL_SHARE * budget),
+            ends_process=ends_process,
+        )
+
+    @classmethod
+    def by_itself(cls, now_seconds: float, stall_seconds: float, seconds_max: float) -> DrainPlan:
+        """Return the plan of a program that ends by itself: as long as acks make progress."""
+        return cls(
+            started_seconds=now_seconds,
+            deadline_seconds=now_seconds + seconds_max,
+            stall_seconds=stall_seconds,
+            give_up_when_stalled=True,
+        )
+
+    def step_while_logging(self, now_seconds: float, progress: Progress) -> Step:
+        """Return what to do while intake is open; `OVER` means that it must close."""
+        left = self.deadline_seconds - now_seconds
+        if now_seconds >= self._intake_ends_seconds(progress):
+            return Step.OVER
+        closing_seconds = CLOSE_SECONDS_SILENT + CLOSE_FACTOR_SILENT * progress.spill_seconds
+        if self.is_silent(progress) and left <= closing_seconds:
+            return Step.OVER
+        is_full = self.is_silent(progress) and progress.full_share >= FULL_SHARE_SILENT
+        return Step.SPILL if is_full or left <= self._ahead_seconds(progress) else Step.WAIT
+
+    def wait_seconds_while_logging(self, now_seconds: float) -> float:
+        """Return how long the next check may wait while intake is open."""
+        share = CHECK_SHARE * (self.deadline_seconds - now_seconds)
+        return min(max(CHECK_SECONDS_MIN, share), CHECK_SECONDS_MAX)
+
+    def step(self, now_seconds: float, progress: Progress) -> Step:
+        """Return what to do now, once intake is closed."""
+        if now_seconds >= self.deadline_seconds:
+            return Step.OVER
+        if now_seconds >= self.spill_at_seconds(progress):
+            return Step.SPILL
+        return Step.WAIT
+
+    @property
+    def has_only_the_reserve(self) -> bool:
+        """Whether it began so late before a process's end that its time is meant for the spill."""
+        budget = self.deadline_seconds - self.started_seconds
+        return self.ends_process and budget <= RESERVE_SECONDS_MIN
+
+    def spill_at_seconds(self, progress: Progress) -> float:
+        """Return when to begin the spill, if no further ack comes."""
+        if self.has_only_the_reserve and self.is_silent(progress):
+            return self.started_seconds
+        last = max(self.started_seconds, progress.last_ack_seconds or self.started_seconds)
+        stalled_at = last + self._patience_seconds(progress)
+        ahead = self._ahead_seconds(progress)
+        kept = max(self.reserve_seconds(progress), ahead)
+        kept_acking = max(self._reserve_seconds(progress, RESERVE_SECONDS_MIN_ACKING), ahead)
+        return min(stalled_at, self._begins_seconds(progress, kept, kept_acking))
+
+    def reserve_seconds(self, progress: Progress) -> float:
+        """Return the time to keep for the spill, at most half of all there is."""
+        return self._reserve_seconds(progress, RESERVE_SECONDS_MIN)
+
+    def wait_seconds(self, now_seconds: float, progress: Progress) -> float:
+        """Return how long the next check may wait."""
+        due = min(self.spill_at_seconds(progress), self.deadline_seconds)
+        if not self.is_silent(progress):
+            due = min(due, now_seconds + SILENCE_SECONDS_MIN)
+        return min(max(0.0, due - now_seconds), CHECK_SECONDS_MAX)
+
+    def is_silent(self, progress: Progress) -> bool:
+        """Return whether the sidecar may be gone."""
+        budget = self.deadline_seconds - self.started_seconds
+        return progress.silent_seconds >= max(SILENCE_SECONDS_MIN, SILENCE_SHARE * budget)
+
+    def _reserve_seconds(self, progress: Progress, least_seconds: float) -> float:
+        wanted = max(least_seconds, progress.spill_seconds)
+        return min(wanted, (self.deadline_seconds - self.started_seconds) / 2)
+
+    def _intake_ends_seconds(self, progress: Progress) -> float:
+        kept = self.reserve_seconds(progress)
+        least = RESERVE_SECONDS_MIN_ACKING + CLOSE_SECONDS_ACKING
+        return self._begins_seconds(progress, kept, self._reserve_seconds(progress, least))
+
+    def _begins_seconds(self, progress: Progress, kept: float, kept_acking: float) -> float:
+        """Return when so much is left, or so little while acks come in, if no further one does."""
+        begins = self.deadline_seconds - kept
+        if progress.last_ack_seconds is None:
+            return begins
+        no_longer_acking = progress.last_ack_seconds + SILENCE_SECONDS_MIN
+        return max(begins, min(no_longer_acking, self.deadline_seconds - kept_acking))
+
+    def _ahead_seconds(self, progress: Progress) -> float:
+        if self.give_up_when_stalled:  # no clock runs, and the spill ends this drain
+            return 0.0
+        factor = AHEAD_FACTOR_SILENT if self.is_silent(progress) else AHEAD_FACTOR
+        return factor * progress.spill_seconds
+
+    def _patience_seconds(self, progress: Progress) -> float:
+        if self.give_up_when_stalled and not progress.ever_connected:
+            return min(NEVER_CONNECTED_SECONDS, self.stall_seconds)
+        return self.stall_seconds
