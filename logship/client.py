@@ -37,19 +37,20 @@ from logship.delivery import (
     Send,
     Warn,
 )
-from logship.drain import SPILL_SECONDS_PER_BYTE, DrainPlan, Progress
+from logship.delivery.drain import SPILL_SECONDS_PER_BYTE, DrainPlan, Progress
 from logship.ecs import AwaitedTag, default_tag, task_reader
 from logship.emf import emf_line
 from logship.errors import BufferFull, ClientClosed, ConnectError, ProtocolError, SettingsError
 from logship.intake import Intake, Record, Step, body_bytes_max
 from logship.interruptions import is_interruption
-from logship.lastresort import LastResort, Spill, SpillCost, spilled_lines
 from logship.lateimports import late
 from logship.metering import process
 from logship.metering.meter import Meter
 from logship.protocol.compression import compressor
 from logship.protocol.frames import AckReader, AnswerError, frame_parts
 from logship.settings import Endpoint, Settings, program_name
+from logship.stderr.last_resort import LastResort
+from logship.stderr.spill import Spill, SpillCost, spilled_lines
 from logship.threads import refuse_subinterpreter
 from logship.transport import Connection, SocketTransport, Transport, is_loopback, tls_context
 

@@ -15,8 +15,9 @@ from typing import Protocol
 
 from logship.buffer.buffer import Buffer
 from logship.buffer.counters import DrainReport
-from logship.drain import DrainPlan, Progress, Step
-from logship.lastresort import LastResort, Spill
+from logship.delivery.drain import DrainPlan, Progress, Step
+from logship.stderr.last_resort import LastResort
+from logship.stderr.spill import Spill
 
 _SPILL_SLICE_SECONDS = 0.05
 _SPILL_FIRST_SECONDS_MAX = 1.0
@@ -24,6 +25,9 @@ _REPORT_SECONDS_MIN = 0.1
 """So long a full stderr is tried for the report, past the deadline by so much at most. The
 application may be in the middle of a line of its own, and the reader of the pipe may have to wait
 for a processor."""
+
+_QUEUE_SECONDS_MAX = 0.1
+"""How long a full stderr is tried for the lines that were held up by the report."""
 
 _STALLED_STDERR_SECONDS_MIN = 0.001
 _STALLED_STDERR_SECONDS_MAX = 0.02
@@ -190,7 +194,7 @@ class Closing:
         until = max(deadline, min(deadline, self._monotonic()) + _REPORT_SECONDS_MIN)
         for line in self._lines_of(self.report):
             yield from self._print(line, until)
-        self._last_resort.step_back()
+        yield from self._let_queue_go_on(until)
         finish()
 
     def limit(self, plan: DrainPlan) -> None:
@@ -277,6 +281,12 @@ class Closing:
             if left <= 0:
                 return
             yield min(left, self._pause.after(took_some=False))
+
+    def _let_queue_go_on(self, until: float) -> Iterator[float]:
+        """Write the lines that the report held up, now that there may be no next write."""
+        until = min(until, self._monotonic() + _QUEUE_SECONDS_MAX)
+        while not self._last_resort.step_back() and self._monotonic() < until:
+            yield self._pause.after(took_some=False)
 
 
 def drive(closing: Closing, came: threading.Event | None = None) -> DrainReport:

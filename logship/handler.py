@@ -14,9 +14,9 @@ from itertools import islice
 from typing import Any, Protocol
 
 from logship.interruptions import is_interruption
-from logship.lastresort import LastResort
 from logship.protocol.jsonlines import json_line
 from logship.protocol.readable import plain_value
+from logship.stderr.last_resort import LastResort
 from logship.threads import may_wait_here
 from logship.tracing import CurrentSpan
 

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from logship import living
 from logship.background import BackgroundClient
-from logship.drain import DrainPlan
+from logship.delivery.drain import DrainPlan
 from logship.errors import SettingsError
 from logship.handler import Handler
 from logship.process import fork, runtimes, stopfile

@@ -52,14 +52,14 @@ class SectionLock:
             try:
                 lock.release()
             except RuntimeError as error:
-                if not _is_of_the_lock(error):
+                # Without a further frame the lock itself raised it, because it was not taken.
+                # No global is used here, so that `run` works until the interpreter's last moment.
+                if error.__traceback__ is None or error.__traceback__.tb_next is not None:
                     raise
 
     def reset(self) -> None:
-        """Begin with a free lock in a forked child, whose parent had other threads."""
+        """Begin with a free lock where its holder will never come back.
+
+        That is so in a forked child, and when the interpreter ends and has frozen its threads.
+        """
         self._lock = threading.RLock()
-
-
-def _is_of_the_lock(error: RuntimeError) -> bool:
-    """Return whether the release raised because the lock was not taken, not a signal handler."""
-    return error.__traceback__ is not None and error.__traceback__.tb_next is None

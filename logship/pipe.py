@@ -17,7 +17,7 @@ from types import FrameType
 
 from logship.background import BackgroundClient
 from logship.buffer.counters import DrainReport
-from logship.drain import DrainPlan
+from logship.delivery.drain import DrainPlan
 from logship.errors import BufferFull
 from logship.lines import LineSplitter, record_of_line
 from logship.process.clock import Started, StopClock

@@ -29,11 +29,12 @@ from logship.buffer.leftovers import (
     Waiting,
 )
 from logship.client import Client
-from logship.drain import SPILL_SECONDS_PER_BYTE, DrainPlan, Step
-from logship.lastresort import LastResort, spilled_lines
+from logship.delivery.drain import SPILL_SECONDS_PER_BYTE, DrainPlan, Step
 from logship.metering import process
 from logship.process.clock import Started, StopClock
 from logship.settings import Settings
+from logship.stderr.last_resort import LastResort
+from logship.stderr.spill import spilled_lines
 
 _CHECK_SECONDS = 0.1
 _RESERVE_SECONDS_MIN = 0.5

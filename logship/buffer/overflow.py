@@ -19,7 +19,7 @@ from logship.buffer.accumulator import OVERFLOW_REASON
 from logship.buffer.buffer import Buffer
 from logship.buffer.entrance import Outcome
 from logship.buffer.inbox import Tag
-from logship.lastresort import spilled_lines
+from logship.stderr.spill import spilled_lines
 from logship.threads import may_wait_here
 
 

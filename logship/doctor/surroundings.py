@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from logship.delivery.drain import RESERVE_SECONDS_MIN, SPILL_SECONDS_PER_BYTE
 from logship.doctor.result import Outcome, Result
-from logship.drain import RESERVE_SECONDS_MIN, SPILL_SECONDS_PER_BYTE
 from logship.ecs import TaskContainer, is_firelens, stderr_risk
 from logship.settings import MIB, Settings
 

@@ -17,10 +17,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from logship.lastresort import LastResort
 from logship.metering.measures import Numbers, Total
 from logship.metering.pages import Claim, Page, Pages, PagesError
 from logship.settings import Settings, variable_name
+from logship.stderr.last_resort import LastResort
 from logship.threads import OwnThread
 
 WRITE_SECONDS = 1.0

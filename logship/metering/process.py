@@ -17,10 +17,10 @@ from weakref import ref
 
 from logship import living
 from logship.buffer.counters import DrainReport
-from logship.lastresort import LastResort
 from logship.metering.measures import Numbers, Total, buried, summed, zeros
 from logship.metering.meter import Meter, Tally
 from logship.settings import Settings
+from logship.stderr.last_resort import LastResort
 
 if TYPE_CHECKING:
     from logship.metering.outlet import Outlet

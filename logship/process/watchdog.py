@@ -20,7 +20,7 @@ import time
 from collections.abc import Callable
 
 from logship.background import BackgroundClient
-from logship.drain import DrainPlan, Step
+from logship.delivery.drain import DrainPlan, Step
 from logship.process import exits, fork
 from logship.process.clock import StopClock
 from logship.process.signals import StopSignals

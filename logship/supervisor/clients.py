@@ -20,13 +20,13 @@ from pathlib import Path
 
 from logship.buffer.leftovers import RecoveryCounters
 from logship.buffer.lives import LIFE_NAME, QUARANTINE, SUPERVISED, filesystem_of
-from logship.drain import DrainPlan
-from logship.lastresort import LastResort
+from logship.delivery.drain import DrainPlan
 from logship.metering.outlet import environ_for_children
 from logship.process import stopfile
 from logship.process.clock import StopClock
 from logship.recovery import Recoverer, RecoveryReport
 from logship.settings import MIB, Settings, variable_name
+from logship.stderr.last_resort import LastResort
 from logship.threads import OwnThread
 
 SPOOL_VARIABLE = variable_name("spool_dir")

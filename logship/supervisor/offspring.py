@@ -12,7 +12,7 @@ import signal
 import time
 from collections.abc import Callable, Mapping
 
-from logship.drain import DrainPlan
+from logship.delivery.drain import DrainPlan
 from logship.metering.process import HERE
 from logship.process import stopfile
 from logship.process.clock import StopClock

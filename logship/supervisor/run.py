@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from logship.buffer.counters import DrainReport
-from logship.drain import DrainPlan
+from logship.delivery.drain import DrainPlan
 from logship.process import stopfile
 from logship.process.clock import Started, StopClock
 from logship.settings import Settings

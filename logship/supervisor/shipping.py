@@ -17,7 +17,7 @@ from itertools import islice, takewhile
 
 from logship.background import BackgroundClient
 from logship.buffer.counters import DrainReport
-from logship.drain import DrainPlan
+from logship.delivery.drain import DrainPlan
 from logship.settings import Settings
 from logship.supervisor.inlet import Inlet, Read
 from logship.tasknews import TaskNews

@@ -20,9 +20,9 @@ from logship.audit import (
     Report,
     Stamped,
     Unreadable,
-    _Glance,
     read_line,
 )
+from logship.audit.glance import Glance
 from tests.audit import lines
 from tests.audit.lines import (
     FORMATS,
@@ -51,18 +51,27 @@ def stamp_of(line: bytes | str) -> tuple[str, int, bool] | None:
     return (found.stream, found.number, found.spilled) if isinstance(found, Stamped) else None
 
 
+ROOT = {"logship.errors.LogshipError"}
+IMPURE = {"os", "socket", "threading", "time", "pathlib.Path", "sys"}
+
+
+def imports_of(path: Path) -> set[str]:
+    """Return the full names that a module imports."""
+    nodes = list(ast.walk(ast.parse(path.read_text())))
+    plain = {name.name for node in nodes if isinstance(node, ast.Import) for name in node.names}
+    named = [node for node in nodes if isinstance(node, ast.ImportFrom)]
+    return plain | {f"{node.module}.{name.name}" for node in named for name in node.names}
+
+
 def test_the_judge_imports_nothing_of_the_client_but_the_root_of_its_errors() -> None:
-    tree = ast.parse(Path(logship.audit.__file__).read_text())
-    imported = {
-        f"{node.module}.{name.name}"
-        for node in ast.walk(tree)
-        if isinstance(node, ast.ImportFrom)
-        for name in node.names
-    } | {
-        name.name for node in ast.walk(tree) if isinstance(node, ast.Import) for name in node.names
-    }
-    assert {name for name in imported if "logship" in name} == {"logship.errors.LogshipError"}
-    assert not imported & {"os", "socket", "threading", "time", "pathlib.Path", "sys"}
+    imported: set[str] = set()
+    for path in Path(logship.audit.__file__).parent.glob("*.py"):
+        imports = imports_of(path)
+        others = {each for each in imports if each.startswith("logship")}
+        assert not {each for each in others if not each.startswith("logship.audit.")} - ROOT
+        assert path.stem == "sources" or not imports & IMPURE
+        imported |= others
+    assert imported >= ROOT, "nothing was looked at"
 
 
 @pytest.mark.parametrize("line_format", FORMATS)
@@ -229,10 +238,10 @@ def test_no_glued_line_is_believed_at_a_glance_that_parsing_refuses(line_format:
     """A killed server's torn line, and the first that its successor wrote behind it."""
     torn, whole = line_format(record(1, text="}")), line_format(record(2))
     for cut in range(1, len(torn) + 1):
-        if _Glance("logship_id").stamp(torn[:cut] + whole):
+        if Glance("logship_id").stamp(torn[:cut] + whole):
             assert stamp_of(torn[:cut] + whole) == (ONE, 2, False)
     rest = b',"logship_id":"' + FORGED.encode() + b'"}'
-    assert _Glance("logship_id").stamp(line_format({"message": "whole"}) + rest) is None
+    assert Glance("logship_id").stamp(line_format({"message": "whole"}) + rest) is None
 
 
 def test_a_cut_copy_inside_a_string_is_reported() -> None:
@@ -373,7 +382,7 @@ def test_what_is_seen_at_a_glance_is_what_parsing_finds(
     own = {"logship_id": stamp(5)} if stamped else {}
     line = line_format({**before, **own, **behind}, tag=tag)
     line = line[: len(line) - cut]
-    match = _Glance("logship_id").stamp(line)
+    match = Glance("logship_id").stamp(line)
     if match is not None:
         found = read(line)
         assert isinstance(found, Stamped)
@@ -391,7 +400,7 @@ def test_what_is_seen_at_a_glance_is_what_parsing_finds(
 )
 def test_ordinary_lines_are_seen_at_a_glance(line_format: Format) -> None:
     """Else gigabytes take minutes: the verdict would be the same, so nothing else would show it."""
-    assert _Glance("logship_id").stamp(line_format(record(5, level="INFO", line=12)))
+    assert Glance("logship_id").stamp(line_format(record(5, level="INFO", line=12)))
 
 
 @pytest.mark.parametrize(
@@ -401,5 +410,5 @@ def test_ordinary_lines_are_seen_at_a_glance(line_format: Format) -> None:
 def test_control_records_and_spilled_copies_are_never_taken_at_a_glance(
     line_format: Format, special: dict[str, Any]
 ) -> None:
-    assert _Glance("logship_id").stamp(line_format(special)) is None
-    assert _Glance("logship_id").stamp(spilled(record(4))) is None
+    assert Glance("logship_id").stamp(line_format(special)) is None
+    assert Glance("logship_id").stamp(spilled(record(4))) is None

@@ -25,12 +25,13 @@ from logship.delivery import (
     State,
     Warn,
 )
-from logship.drain import SPILL_SECONDS_PER_BYTE, DrainPlan, Progress
-from logship.lastresort import LastResort, Spill, SpillCost, spilled_lines
+from logship.delivery.drain import SPILL_SECONDS_PER_BYTE, DrainPlan, Progress
 from logship.protocol.compression import compressor
 from logship.protocol.entries import pack_record
 from logship.protocol.frames import AckReader, AnswerError, frame_parts
 from logship.settings import Endpoint, Settings
+from logship.stderr.last_resort import LastResort
+from logship.stderr.spill import Spill, SpillCost, spilled_lines
 from tests.simulation.disk import SimulatedDisk, SimulatedStorage
 from tests.simulation.estate import Stamp
 from tests.simulation.judge import Account, Holdings, Violation

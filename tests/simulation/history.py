@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import replace
 from random import Random
 
-from logship.drain import DrainPlan
+from logship.delivery.drain import DrainPlan
 from logship.protocol.entries import pack_record
 from tests.simulation.client import SimulatedClient
 from tests.simulation.clock import VirtualClock

@@ -28,9 +28,9 @@ from logship.buffer.stream import Stream
 from logship.buffer.wakeups import Wakeups
 from logship.closing import Closing
 from logship.delivery import Actions, Delivery, Flight, Release, Send
+from logship.delivery.poison import Suspects
 from logship.protocol.frames import AckReader
 from logship.settings import Settings
-from logship.suspects import Suspects
 from tests.simulation.client import SimulatedClient
 from tests.simulation.network import Link
 
@@ -262,7 +262,7 @@ def split_loses_its_second_half(patch: pytest.MonkeyPatch) -> None:
 @_mutation
 def split_without_a_trial(patch: pytest.MonkeyPatch) -> None:
     """A chunk is taken apart when it is lost for the first time."""
-    patch.setattr("logship.suspects.STRIKES_BEFORE_SPLIT", 1)
+    patch.setattr("logship.delivery.poison.STRIKES_BEFORE_SPLIT", 1)
 
 
 @_mutation
@@ -611,7 +611,7 @@ def resend_ends_the_silence(patch: pytest.MonkeyPatch) -> None:
 @_mutation
 def neighbours_acquit_each_other(patch: pytest.MonkeyPatch) -> None:
     """Two records side by side that a server closes on: each is the other's probe, for ever."""
-    patch.setattr("logship.suspects.PROBES_AT_FIRST", 1)
+    patch.setattr("logship.delivery.poison.PROBES_AT_FIRST", 1)
 
     def acquit(self: Suspects, *, one_was_split: bool) -> None:
         del one_was_split

@@ -12,7 +12,7 @@ import pytest
 
 from logship import BackgroundClient, Settings
 from logship.buffer.leftovers import AdoptedChunk, Leftovers, Waiting
-from logship.drain import DrainPlan
+from logship.delivery.drain import DrainPlan
 from logship.errors import SettingsError
 from logship.recovery import Recoverer, RecoveryReport
 from tests.spool.programs import NOWHERE

@@ -17,7 +17,7 @@ import pytest
 
 from logship.background import BackgroundClient
 from logship.closing import Closing
-from logship.drain import DrainPlan
+from logship.delivery.drain import DrainPlan
 from logship.errors import BufferFull, ClientClosed
 from logship.handler import Handler
 from logship.testing import MemoryTransport, Sidecar

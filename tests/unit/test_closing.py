@@ -11,8 +11,8 @@ import pytest
 from logship.buffer.buffer import Buffer
 from logship.buffer.entrance import Outcome
 from logship.closing import Closing, SpillAhead, empty_report
-from logship.drain import SPILL_SECONDS_PER_BYTE, DrainPlan, Progress
-from logship.lastresort import Spill, SpillCost
+from logship.delivery.drain import SPILL_SECONDS_PER_BYTE, DrainPlan, Progress
+from logship.stderr.spill import Spill, SpillCost
 from logship.testing import ManualClock
 from tests.unit.accounts import Sink, a_buffer, body
 from tests.unit.clients import Stderr

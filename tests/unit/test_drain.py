@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from logship.drain import (
+from logship.delivery.drain import (
     CHECK_SECONDS_MAX,
     CHECK_SECONDS_MIN,
     NEVER_CONNECTED_SECONDS,

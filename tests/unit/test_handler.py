@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from logship.handler import Handler
-from logship.lastresort import LastResort
+from logship.stderr.last_resort import LastResort
 
 
 class Recorder:

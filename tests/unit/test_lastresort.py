@@ -9,6 +9,8 @@ import json
 import os
 import pty
 import socket
+import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -16,10 +18,11 @@ from typing import Any
 
 import pytest
 
-from logship import lastresort
 from logship.buffer.buffer import Buffer
-from logship.drain import SPILL_SECONDS_PER_BYTE
-from logship.lastresort import LastResort, Spill, SpillCost
+from logship.delivery.drain import SPILL_SECONDS_PER_BYTE
+from logship.stderr.last_resort import LastResort
+from logship.stderr.spill import Spill, SpillCost
+from logship.stderr.writers import CautiousWriter
 from logship.testing import ManualClock
 from tests.unit.accounts import a_buffer, body
 
@@ -118,7 +121,7 @@ def test_a_pipe_that_cannot_be_opened_anew_is_written_with_care(
 
     monkeypatch.setattr(os, "open", refuse)
     resort = LastResort(descriptor=pipe.writing)
-    assert isinstance(resort._write, lastresort._CautiousWriter)
+    assert isinstance(resort._write, CautiousWriter)
     assert resort.write_line(LINE)
     pipe.fill()
     assert not resort.write_line(LINE)
@@ -243,7 +246,7 @@ def test_whoever_may_wait_gets_his_line_out_while_somebody_reads(pipe: Pipe) -> 
     reader.start()
     for line in lines:
         assert resort.write_in_turn(line, patience_seconds=20.0)
-        assert not resort._late, "each is out when the call returns"
+        assert not resort._queue, "each is out when the call returns"
     reader.join()
     assert got == [b"".join(lines)]
 
@@ -268,23 +271,84 @@ def test_a_stderr_that_nobody_reads_is_waited_for_once(pipe: Pipe) -> None:
     assert resort._is_moving
 
 
-def test_before_a_line_is_thrown_away_even_those_wait_who_must_not(pipe: Pipe) -> None:
-    """An event loop's thread that logs while the report goes first, on a busy machine."""
+def test_a_full_queue_is_written_as_soon_as_stderr_takes_lines_again(pipe: Pipe) -> None:
+    """By a queued line alone: at the end of a process there may be no other write."""
+    resort = LastResort(descriptor=pipe.writing, monotonic=Ticking())
+    pipe.fill()
+    kept = [resort.write_in_turn(b"%099d\n" % number) for number in range(1100)]
+    assert kept == [True] * 1000 + [False] * 100
+    got = pipe.read()
+    assert resort.write_in_turn(b"last\n")
+    while b"last" not in got:
+        before = len(got)
+        resort.step_back()
+        got += pipe.read()
+        assert len(got) > before
+    assert got.lstrip(b"#").split(b"\n") == [*(b"%099d" % n for n in range(1000)), b"last", b""]
+
+
+def test_even_an_event_loops_line_is_out_when_the_call_returns(pipe: Pipe) -> None:
+    """A line that stays in the queue is lost when the interpreter freezes its threads."""
     resort = LastResort(descriptor=pipe.writing, monotonic=lambda: 0.0)  # for as long as it takes
     filled = pipe.fill()
-    assert all(resort.write_in_turn(LINE) for _ in range(1000))
-    got = bytearray()
-
-    def read() -> None:
-        while len(got) < filled + 999 * len(LINE):  # what is then left has room in the pipe
-            got.extend(os.read(pipe.reading, 1 << 16))
-
-    reader = threading.Thread(target=read, daemon=True)
+    got: list[bytes] = []
+    reader = threading.Thread(
+        target=lambda: got.append(read_exactly(pipe.reading, filled + 100 * len(LINE)))
+    )
     reader.start()
-    assert resort.write_in_turn(LINE)
+    for _ in range(100):
+        assert resort.write_in_turn(LINE)
+        assert not resort._queue
     reader.join()
-    assert resort.write_line(b"what is left comes with this\n")
-    assert (got + pipe.read()).count(LINE) == 1001
+    assert got[0].count(LINE) == 100
+
+
+def test_a_call_waits_for_another_thread_in_the_middle_of_a_write(pipe: Pipe) -> None:
+    resort = LastResort(descriptor=pipe.writing)
+    real = resort._write
+    writes, queued = threading.Event(), threading.Event()
+
+    class Writer:
+        descriptor = real.descriptor
+
+        def __call__(self, data: bytes) -> int:
+            writes.set()
+            assert queued.wait(60)
+            return real(data)
+
+    resort._write = Writer()
+    slow = threading.Thread(target=lambda: resort.write_line(b"first\n"))
+    slow.start()
+    assert writes.wait(60)
+    threading.Timer(0.01, queued.set).start()
+    assert resort.write_in_turn(b"second\n", patience_seconds=60.0)
+    assert pipe.read() == b"first\nsecond\n"
+    slow.join()
+
+
+def test_a_thread_that_the_interpreter_froze_in_a_write_silences_nobody(tmp_path: Path) -> None:
+    """Destructors log when only the main thread runs; the lock is never released by then."""
+    program = tmp_path / "program.py"
+    program.write_text(
+        "import queue, threading, time\n"
+        "from logship.stderr.last_resort import LastResort\n"
+        "resort = LastResort()\n"
+        "real, resort._write = resort._write, queue.SimpleQueue().get  # which never returns\n"
+        "thread = threading.Thread(target=resort.write_in_turn, args=[b'frozen\\n'], daemon=True)\n"
+        "thread.start()\n"
+        "while resort._lock.run(lambda: True, False):\n"
+        "    time.sleep(0.001)\n"
+        "resort._write = real\n"
+        "class Late:\n"
+        "    def __del__(self):\n"
+        "        assert resort.write_in_turn(b'late\\n', 60.0)\n"
+        "        assert not resort.torn\n"
+        "late = Late()\n"
+    )
+    ended = subprocess.run(
+        [sys.executable, program], capture_output=True, text=True, timeout=60, check=True
+    )
+    assert ended.stderr == "\nfrozen\nlate\n", "the frozen line may be torn, and begins anew"
 
 
 class Ticking:

@@ -24,8 +24,8 @@ from collections.abc import Callable, Iterable
 from enum import Enum, auto
 from typing import Any, Generic, Protocol, TypeVar
 
+from logship.delivery.poison import Suspects, Verdict
 from logship.settings import Endpoint
-from logship.suspects import Suspects, Verdict
 
 OVERTAKEN_TIMEOUT_SECONDS = 20.0
 """A chunk that others have overtaken for so long will not be acked any more: Fluentd and Fluent

@@ -1,0 +1,100 @@
+"""Collects evidence from lines and reports, stream by stream."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Final
+
+from logship.audit.evidence import Stream
+from logship.audit.glance import Glance
+from logship.audit.lines import STAMP_KEY, Nothing, Stamped, Unreadable, read_line
+from logship.audit.reports import Report
+from logship.audit.verdict import Place, Verdict, judge
+
+UNREADABLE_PLACES_MAX: Final = 5
+"""How many unreadable lines are shown with their place; all of them are counted."""
+
+
+class Audit:
+    """Takes lines and reports in any order, and draws a verdict from them.
+
+    Args:
+        stamp_key: The field that carries the stamp.
+    """
+
+    def __init__(self, stamp_key: str = STAMP_KEY) -> None:
+        self.stamp_key = stamp_key
+        self.lines = 0
+        self.unstamped = 0
+        self.unreadable = 0
+        self.unreadable_places: list[Place] = []
+        self.reports = 0
+        self.unnamed = 0
+        self.problems: list[str] = []
+        self._streams: dict[bytes, Stream] = {}
+        self._glance = Glance(stamp_key)
+        self._source = "?"
+        self._source_began = 0
+
+    def begin(self, source: str) -> None:
+        """Name the source of the lines that follow, so that messages can point at them."""
+        self._source = source
+        self._source_began = self.lines
+
+    def feed(self, lines: Iterable[bytes]) -> None:
+        """Take lines of output without their ends. They may hold any bytes."""
+        glance = self._glance.stamp
+        known = self._streams.get
+        for line in lines:
+            self.lines += 1
+            match = glance(line)
+            stream = known(match[1]) if match else None
+            if match is None or stream is None:  # the first line of a stream also gives its tag
+                self._feed_parsed(line)
+            elif not stream.delivered.add(int(match[2])):
+                stream.duplicates += 1
+
+    def _feed_parsed(self, line: bytes) -> None:
+        # Bad UTF-8 in one message must not hide the stamp beside it.
+        for found in read_line(line.decode("utf-8", "replace"), self.stamp_key):
+            match found:
+                case Stamped():
+                    self._stream(found.stream).take(found)
+                case Report():
+                    self.expect(found)
+                case Unreadable():
+                    self._note_unreadable(found.why)
+                case Nothing():
+                    self.unstamped += 1
+
+    def _note_unreadable(self, why: str) -> None:
+        self.unreadable += 1
+        if len(self.unreadable_places) < UNREADABLE_PLACES_MAX:
+            place = Place(self._source, self.lines - self._source_began, why)
+            self.unreadable_places.append(place)
+
+    def expect(self, report: Report) -> None:
+        """Take a drain report. Every stream that it names must then be accounted for."""
+        self.reports += 1
+        self.unnamed = max(self.unnamed, report.unnamed)  # one process may print several reports
+        if report.problem and report.problem not in self.problems:
+            self.problems.append(report.problem)
+        for stream in report.streams:
+            self._stream(stream.stream).take_report(stream)
+
+    def _stream(self, name: str) -> Stream:
+        return self._streams.setdefault(name.encode(), Stream(name))
+
+    def verdict(self) -> Verdict:
+        """Return the conclusions from all that was fed so far."""
+        streams = sorted(self._streams.values(), key=lambda stream: stream.name)
+        return Verdict(
+            streams=tuple(judge(stream) for stream in streams),
+            problems=tuple(self.problems),
+            reports=self.reports,
+            unnamed=self.unnamed,
+            lines=self.lines,
+            unstamped=self.unstamped,
+            unreadable=self.unreadable,
+            unreadable_places=tuple(self.unreadable_places),
+        )

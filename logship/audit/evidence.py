@@ -1,0 +1,93 @@
+"""Collects what lines and reports say about one stream."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Final
+
+from logship.audit.lines import Stamped
+from logship.audit.ranges import Ranges
+from logship.audit.reports import StreamReport, read_range
+
+GAP_KEY: Final = "logship_gap"
+END_KEY: Final = "logship_end"
+
+
+@dataclass(frozen=True, slots=True)
+class EndRecord:
+    """A stream's last record: its number, its writer and how many records it says were accepted."""
+
+    number: int
+    recovered: bool
+    accepted: int | None
+    refused: int | None
+
+
+@dataclass(slots=True)
+class Stream:
+    """The evidence about one stream, collected in any order; it draws no conclusions."""
+
+    name: str
+    tag: str | None = None
+    delivered: Ranges = field(default_factory=Ranges)
+    duplicates: int = 0
+    spilled: Ranges = field(default_factory=Ranges)
+    control: Ranges = field(default_factory=Ranges)
+    gaps: dict[str, Ranges] = field(default_factory=dict)
+    ends: set[EndRecord] = field(default_factory=set)
+    report: StreamReport | None = None
+    problems: list[str] = field(default_factory=list)
+
+    def take(self, found: Stamped) -> None:
+        """Note a delivered record or a spilled copy, and what a control record declares."""
+        self.tag = self.tag or found.tag
+        if found.spilled:
+            self.spilled.add(found.number)
+        elif not self.delivered.add(found.number):
+            self.duplicates += 1
+        if GAP_KEY in found.record:
+            self._take_gap(found)
+        if END_KEY in found.record:
+            self._take_end(found)
+
+    def _take_gap(self, found: Stamped) -> None:
+        self.control.add(found.number)
+        gap = read_range(found.record[GAP_KEY], "", "gap record")
+        if gap is None:
+            self.problems.append(f"gap record {found.number} does not say which numbers it is for")
+        else:
+            self.gaps.setdefault(gap.reason, Ranges()).add_range(gap.first, gap.last)
+
+    def _take_end(self, found: Stamped) -> None:
+        self.control.add(found.number)
+        accepted = found.record.get("logship_accepted")
+        refused = found.record.get("logship_refused")
+        self.ends.add(
+            EndRecord(
+                number=found.number,
+                recovered=found.record[END_KEY] == "recovered",
+                accepted=accepted if isinstance(accepted, int) else None,
+                refused=refused if isinstance(refused, int) else None,
+            )
+        )
+
+    def take_report(self, report: StreamReport) -> None:
+        """Note what a report says. Of several, the one that knows the highest number counts.
+
+        A report is cumulative, so a newer one says all that an older one does. A record that an
+        older report called unacked may have been acked since, so the older report must not excuse a
+        later loss. A spill's first line is older than the drain report, whichever is read first.
+        """
+        if self.report is None or _age(report) >= _age(self.report):
+            self.report = report
+
+    @property
+    def highest(self) -> int:
+        """The greatest number that a line in the files mentions, 0 if none does."""
+        declared = max((gap.highest for gap in self.gaps.values()), default=0)
+        return max(self.delivered.highest, self.spilled.highest, declared)
+
+
+def _age(report: StreamReport) -> tuple[int, bool]:
+    """Return a key that is greater for a report that was written later."""
+    return report.last, report.source == "drain report"

@@ -1,0 +1,150 @@
+"""Reads one line of a sidecar's output: a stamped record, a report, nothing, or unreadable."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from logship.audit.reports import KIND_KEY, REPORT_SOURCES, Report, UnreadableReport, read_report
+
+STAMP_KEY: Final = "logship_id"
+SPILLED_KIND: Final = "spilled"
+
+NESTED_STRINGS_MAX: Final = 3
+"""Layers of JSON inside a string: one of a log driver, one of a collector, and one to spare."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stamped:
+    """A record with a stamp: delivered, or a copy that was spilled to stderr."""
+
+    stream: str
+    number: int
+    tag: str | None
+    record: Mapping[str, object]
+    spilled: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Nothing:
+    """A line without a stamp: text, or a record that logship did not ship."""
+
+
+@dataclass(frozen=True, slots=True)
+class Unreadable:
+    """A line that may have held a record but is torn, cut or overwritten."""
+
+    why: str
+
+
+Found = Stamped | Report | Nothing | Unreadable
+
+STAMP: Final = r"([!#-9;-\[\]-~]{12}):((?!0{10})[0-9]{10})"
+"""Twelve visible ASCII characters except quote, colon and backslash; then a number from 1."""
+
+_LINE_FORMATS: Final = (
+    # JSON lines: `logship receive`, Fluentd's json, Fluent Bit's plain and json_lines. An array of
+    # records is Fluent Bit's json.
+    re.compile(r"(?P<json>\{.*|\[\s*\{.*)", re.DOTALL),
+    # Fluentd's out_file: time TAB tag TAB record; time and tag can be switched off.
+    re.compile(r"[^\t]*\t(?:(?P<tag>[^\t]*)\t)?(?P<json>\{.*)", re.DOTALL),
+    # Fluentd's out_file with `delimiter space` or `comma`.
+    re.compile(
+        r"\d{4}-\d\d-\d\dT[^ ,{]+(?P<delimiter>[ ,])(?P<tag>.*?)(?P=delimiter)(?P<json>\{.*)",
+        re.DOTALL,
+    ),
+    # Fluent Bit's out_file.
+    re.compile(r"(?P<tag>.*?): \[\d+\.\d+, (?P<json>\{.*)\]", re.DOTALL),
+    # Lines of logship on stderr, behind the prefix of a log viewer such as `docker compose logs`
+    # or `kubectl logs --prefix`.
+    re.compile(
+        r'[^{]*(?P<json>\{"logship":\s?"(?:spilled|drain report|spill begins)".*)', re.DOTALL
+    ),
+)
+
+
+def read_line(line: str, stamp_key: str = STAMP_KEY) -> list[Found]:
+    """Return what one line of a sidecar's output, or of an application's stderr, holds.
+
+    The outermost stamp counts: one at the top, then one inside `record`, then one inside JSON in a
+    string under `log` or `message`, where a log driver puts a spilled copy. A stamp in any other
+    place is the application's own text and does not count.
+
+    Args:
+        line: One line without its end.
+        stamp_key: The field that carries the stamp.
+
+    Returns:
+        One finding, or one per record where the line is an array of records.
+    """
+    for line_format in _LINE_FORMATS:
+        if match := line_format.fullmatch(line):
+            return _read_json(match["json"], match.groupdict().get("tag"), stamp_key)
+    return [Unreadable("no known format, but a stamp's key")] if stamp_key in line else [Nothing()]
+
+
+def _read_json(text: str, tag: str | None, stamp_key: str) -> list[Found]:
+    try:
+        document = json.loads(text)
+        records = document if isinstance(document, list) else [document]
+        return [_read_record(record, tag, stamp_key) for record in records]
+    except UnreadableReport as error:
+        return [Unreadable(str(error))]
+    except (ValueError, RecursionError):
+        return [Unreadable("not JSON, or cut off")]
+
+
+def _read_record(
+    record: object, tag: str | None, stamp_key: str, strings_left: int = NESTED_STRINGS_MAX
+) -> Found:
+    """Look for a stamp or a report in `record`, level by level, from the outside in."""
+    spilled = False
+    levels: list[dict[str, object]] = []
+    while isinstance(record, dict) and (len(levels) < 2 or spilled):
+        if stamp_key in record:
+            return _read_stamp(record, _tag_of(record, tag), stamp_key, spilled)
+        if str(record.get(KIND_KEY)) in REPORT_SOURCES:
+            return read_report(record)
+        spilled = record.get(KIND_KEY) == SPILLED_KIND
+        tag = _tag_of(record, tag)
+        levels.append(record)
+        record = record.get("record")
+    return _read_strings(levels, stamp_key, strings_left)
+
+
+def _tag_of(record: Mapping[str, object], known: str | None) -> str | None:
+    tag = record.get("tag")
+    return tag if known is None and isinstance(tag, str) else known
+
+
+def _read_stamp(
+    record: Mapping[str, object], tag: str | None, stamp_key: str, spilled: bool
+) -> Found:
+    stamp = record[stamp_key]
+    match = re.fullmatch(STAMP, stamp) if isinstance(stamp, str) else None
+    if match is None:
+        return Unreadable(f"{stamp_key} is not a stamp")
+    return Stamped(match[1], int(match[2]), tag, record, spilled)
+
+
+def _read_strings(levels: list[dict[str, object]], stamp_key: str, strings_left: int) -> Found:
+    """Look into strings of JSON. Their record has a tag of its own, not that of its carrier."""
+    texts = [level.get(name) for level in levels for name in ("log", "message")]
+    for text in texts:
+        if strings_left and isinstance(text, str) and _may_hold_ours(text, stamp_key):
+            try:
+                found = _read_record(json.loads(text), None, stamp_key, strings_left - 1)
+            except ValueError:
+                found = Unreadable("a copy inside a string is not JSON, or cut off")
+            if not isinstance(found, Nothing):
+                return found
+    return Nothing()
+
+
+def _may_hold_ours(text: str, stamp_key: str) -> bool:
+    return text.lstrip().startswith("{") and any(
+        mark in text for mark in (stamp_key, *REPORT_SOURCES)
+    )

@@ -1,0 +1,134 @@
+"""Reads drain reports, and checks their fields and sums."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from logship.errors import LogshipError
+
+KIND_KEY: Final = "logship"
+REPORT_SOURCES: Final = {"drain report": "drain report", "spill begins": "spill's first line"}
+"""Kinds of lines that have a drain report's fields, and what to call each. A spill begins with such
+a line, because the process may be killed before its drain report."""
+
+
+class UnreadableReport(LogshipError):  # noqa: N818 - it names the thing, as its siblings do
+    """A line says that it is a drain report, but does not have a drain report's fields."""
+
+
+@dataclass(frozen=True, slots=True)
+class Declared:
+    """Numbers that a gap record or a report declares as not delivered; `by` names which of them."""
+
+    first: int
+    last: int
+    reason: str
+    by: str
+
+
+@dataclass(frozen=True, slots=True)
+class StreamReport:
+    """What a report says about one stream; `end` is None where no end record was numbered."""
+
+    source: str
+    stream: str
+    tag: str | None
+    last: int
+    end: int | None
+    accepted: int
+    refused: int
+    declared: tuple[Declared, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """A drain report.
+
+    Attributes:
+        streams: What it says about each stream that it names.
+        unnamed: Accepted records of streams that it does not name. A program that used very many
+            tags forgets streams that were acked to the end.
+        problem: How its own sums contradict each other; None if they do not.
+    """
+
+    streams: tuple[StreamReport, ...]
+    unnamed: int
+    problem: str | None
+
+
+def read_report(report: Mapping[str, object]) -> Report:
+    """Return a checked drain report, or a spill's first line, as logship prints it on stderr.
+
+    Raises:
+        UnreadableReport: A field is missing or of the wrong kind; the text names it.
+    """
+    streams = report.get("streams")
+    if not isinstance(streams, list):
+        raise UnreadableReport("a drain report without a list of streams")
+    source = REPORT_SOURCES[str(report[KIND_KEY])]
+    named = tuple(_read_stream_report(stream, source) for stream in streams)
+    unnamed = _whole_number(report, "accepted") - sum(stream.accepted for stream in named)
+    return Report(named, max(unnamed, 0), _sum_problem(report, unnamed))
+
+
+def _sum_problem(report: Mapping[str, object], unnamed: int) -> str | None:
+    names = ("acked", "spooled", "spilled", "dropped", "unacked")
+    parts = [_whole_number(report, name) for name in names]
+    accepted = _whole_number(report, "accepted")
+    if unnamed < 0:
+        return f"a drain report says {accepted} accepted, but its streams {accepted - unnamed}"
+    if accepted == sum(parts):
+        return None
+    shown = " + ".join(f"{part} {name}" for part, name in zip(parts, names, strict=True))
+    return f"a drain report does not add up: {accepted} accepted, but {shown} = {sum(parts)}"
+
+
+def _read_stream_report(stream: object, source: str) -> StreamReport:
+    if not isinstance(stream, dict) or not isinstance(stream.get("stream"), str):
+        raise UnreadableReport("a drain report's stream without a name")
+    tag = stream.get("tag")
+    return StreamReport(
+        source=source,
+        stream=stream["stream"],
+        tag=tag if isinstance(tag, str) else None,
+        last=_whole_number(stream, "last"),
+        end=None if stream.get("end") is None else _whole_number(stream, "end"),
+        accepted=_whole_number(stream, "accepted"),
+        refused=_whole_number(stream, "refused"),
+        declared=tuple(_read_declared(stream, source)),
+    )
+
+
+def _read_declared(stream: Mapping[str, object], source: str) -> Iterator[Declared]:
+    for name in ("spilled", "dropped", "unacked", "spooled"):
+        ranges = stream.get(name, [])
+        if not isinstance(ranges, list):
+            raise UnreadableReport(f"a drain report's {name} is not a list of ranges")
+        for item in ranges:
+            if (declared := read_range(item, name, source)) is None:
+                raise UnreadableReport(f"a drain report's {name} holds {item!r}, not a range")
+            yield declared
+
+
+def read_range(item: object, name: str, by: str) -> Declared | None:
+    """Return what `[first, last]` or `[first, last, reason]` declares; None if it is neither.
+
+    Args:
+        item: As it stands in the report or gap record.
+        name: What the reason begins with, or nothing.
+        by: Where the item stands.
+    """
+    match item:
+        case [int(first), int(last), *rest] if 1 <= first <= last and len(rest) <= 1:
+            reason = str(rest[0]) if rest else ""
+            return Declared(first, last, ": ".join(filter(None, (name, reason))), by)
+    return None
+
+
+def _whole_number(mapping: Mapping[str, object], name: str) -> int:
+    value = mapping.get(name)
+    if not isinstance(value, int) or isinstance(value, bool) or value < 0:
+        raise UnreadableReport(f"a drain report's {name} is {value!r}, not a whole number")
+    return value

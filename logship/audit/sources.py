@@ -1,0 +1,133 @@
+"""Reads the files that a proof is made from, plain or gzip.
+
+A killed server leaves files that are torn or half compressed. What such a file lacks counts as
+missing. A file that cannot be read at all ends the audit.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+import zlib
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from itertools import chain
+from pathlib import Path
+from typing import BinaryIO, Final, NoReturn
+
+from logship.audit.lines import Unreadable, read_line
+from logship.audit.reports import Report
+from logship.errors import LogshipError
+
+BLOCK_BYTES: Final = 64 * 1024
+"""Bytes read at a time. One such block of gzip unpacks to at most 64 MiB."""
+LINE_BYTES_MAX: Final = 64 * 1024 * 1024
+"""logship sends records of up to 5 MB, and escaping turns one byte into at most six."""
+GZIP_MAGIC: Final = b"\x1f\x8b"
+GZIP_PADDING: Final = b"\0"
+"""Tapes and block devices leave it between members."""
+ZSTD_MAGIC: Final = b"\x28\xb5\x2f\xfd"
+SEEMS_A_REPORT: Final = re.compile(rb'logship\\*":\s?\\*"(?:drain report|spill begins)')
+"""Matches also inside a string, where quotes are escaped. A line that matches must be readable."""
+
+
+class Source:
+    """One input: its lines in batches, unpacked where they are gzip.
+
+    Attributes:
+        note: After reading, what is odd about a file that could be read; None if nothing is.
+    """
+
+    def __init__(self, name: str) -> None:
+        self.name = "standard input" if name == "-" else name
+        self.note: str | None = None
+        self._path = None if name == "-" else Path(name)
+
+    def batches(self) -> Iterator[list[bytes]]:
+        """Yield lines without their ends.
+
+        Raises:
+            CannotRead: The input cannot be opened, read or unpacked, or is no text.
+        """
+        try:
+            with self._opened() as file:
+                yield from self._split(self._unpacked(file))
+        except OSError as error:
+            _fail(f"cannot read {self.name}: {error.strerror or error}")
+
+    @contextmanager
+    def _opened(self) -> Iterator[BinaryIO]:
+        if self._path is None:
+            yield sys.stdin.buffer
+            return
+        with self._path.open("rb") as file:
+            yield file
+
+    def _unpacked(self, file: BinaryIO) -> Iterator[bytes]:
+        blocks = iter(lambda: file.read(BLOCK_BYTES), b"")
+        first = next(blocks, b"")
+        if first.startswith(ZSTD_MAGIC):
+            _fail(f"cannot read {self.name}: it is zstd; pipe it: zstdcat ... | logship audit -")
+        if first.startswith(GZIP_MAGIC):
+            return self._gunzipped(chain([first], blocks))
+        return chain([first], blocks)
+
+    def _gunzipped(self, blocks: Iterable[bytes]) -> Iterator[bytes]:
+        """Unpack one member after the other, and keep what a cut-off last member holds.
+
+        The gzip module would discard the last block when the data ends too early.
+        """
+        member, began = zlib.decompressobj(wbits=31), False
+        try:
+            for block in blocks:
+                rest = block
+                while rest:
+                    began = True
+                    yield member.decompress(rest)
+                    rest = member.unused_data.lstrip(GZIP_PADDING)
+                    if member.eof:
+                        member, began = zlib.decompressobj(wbits=31), False
+        except zlib.error as error:
+            _fail(f"cannot read {self.name}: its gzip data is damaged ({error})")
+        if began:
+            self.note = (
+                f"{self.name}: the gzip data is cut off (its writer was killed, or is still "
+                "writing); what it lacks counts as missing"
+            )
+
+    def _split(self, blocks: Iterable[bytes]) -> Iterator[list[bytes]]:
+        parts: list[bytes] = []
+        for block in blocks:
+            parts.append(block)
+            if b"\n" in block:
+                *lines, rest = b"".join(parts).split(b"\n")
+                parts = [rest]
+                yield lines
+            elif sum(map(len, parts)) > LINE_BYTES_MAX:
+                _fail(f"cannot read {self.name}: no end of line in 64 MiB; is it a text file?")
+        if any(parts):
+            yield [b"".join(parts)]
+
+
+class CannotRead(LogshipError):  # noqa: N818 - it says what happened, as its siblings do
+    """An input cannot be read, so nothing can be said about what is missing."""
+
+
+def _fail(message: str) -> NoReturn:
+    raise CannotRead(message)
+
+
+def reports_in(source: Source, stamp_key: str) -> Iterator[Report]:
+    """Yield the drain reports among the other lines that an application wrote to stderr.
+
+    Raises:
+        CannotRead: The source cannot be read, or a report in it is torn.
+    """
+    for number, line in enumerate(chain.from_iterable(source.batches()), start=1):
+        if not SEEMS_A_REPORT.search(line):
+            continue
+        for found in read_line(line.decode("utf-8", "replace"), stamp_key):
+            if isinstance(found, Unreadable):
+                _fail(f"{source.name}, line {number}: {found.why}")
+            if isinstance(found, Report):
+                yield found

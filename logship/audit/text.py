@@ -1,0 +1,196 @@
+"""The verdict in words. The first line is the verdict, so a tired reader can stop there."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Final
+
+from logship.audit.ranges import Ranges
+from logship.audit.reports import Declared
+from logship.audit.verdict import Outcome, StreamVerdict, Verdict
+
+RANGES_SHOWN_MAX: Final = 10
+STREAMS_SHOWN_MAX: Final = 20
+
+
+def verdict_as_text(verdict: Verdict, notes: Iterable[str], stamp_key: str) -> Iterator[str]:
+    """Yield the lines for a terminal.
+
+    Args:
+        verdict: Of the audit.
+        notes: What is odd about the files.
+        stamp_key: The field in which stamps were looked for.
+    """
+    yield from _headline(verdict, stamp_key)
+    worst_first = sorted(verdict.streams, key=_badness)
+    if worst_first:
+        yield ""
+        yield from _table(worst_first[:STREAMS_SHOWN_MAX])
+    for stream in worst_first[:STREAMS_SHOWN_MAX]:
+        yield from _details(stream)
+    if len(worst_first) > STREAMS_SHOWN_MAX:
+        yield f"... and {_streams(len(worst_first) - STREAMS_SHOWN_MAX)} more; --json has all"
+    yield ""
+    yield from _how_it_was_read(verdict, notes)
+
+
+def _headline(verdict: Verdict, stamp_key: str) -> Iterator[str]:
+    match verdict.outcome:
+        case Outcome.COMPLETE:
+            yield _complete(verdict)
+        case Outcome.LOST:
+            yield from _lost(verdict)
+        case Outcome.DECLARED:
+            yield _declared(verdict)
+        case Outcome.NO_STAMPS:
+            yield (
+                f'NO STAMPS: no line of {verdict.lines:,} has a stamp under "{stamp_key}", so '
+                "nothing can be proved. Is the setting `stamp` on, and is this its `stamp_key`?"
+            )
+
+
+def _complete(verdict: Verdict) -> str:
+    records = sum(stream.records for stream in verdict.streams)
+    duplicates = sum(stream.duplicates for stream in verdict.streams)
+    text = f"complete: {_records(records)} of {_streams(len(verdict.streams))}, all delivered"
+    return f"{text}, {_many(duplicates, 'duplicate')}"
+
+
+def _lost(verdict: Verdict) -> Iterator[str]:
+    """Say what is lost, then what contradicts itself: each alone means exit code 1."""
+    losers = sorted((stream for stream in verdict.streams if stream.lost), key=_badness)
+    if len(losers) == 1:
+        ranges = _ranges(losers[0].lost)
+        yield f"LOST: {_records(losers[0].lost.count)} of {_name(losers[0])}: {ranges}"
+    elif losers:
+        lost = sum(stream.lost.count for stream in losers)
+        yield (
+            f"LOST: {_records(lost)} of {_streams(len(losers))}; most of them, "
+            f"{losers[0].lost.count:,}, of {_name(losers[0])}"
+        )
+    yield from (f"INCONSISTENT: {problem}" for problem in verdict.problems)
+    muddled = [stream for stream in verdict.streams if stream.problems]
+    for stream in muddled[:STREAMS_SHOWN_MAX]:
+        yield from (f"INCONSISTENT: {_name(stream)} {problem}" for problem in stream.problems)
+    if len(muddled) > STREAMS_SHOWN_MAX:
+        yield f"INCONSISTENT: and {_streams(len(muddled) - STREAMS_SHOWN_MAX)} more"
+
+
+def _declared(verdict: Verdict) -> str:
+    delivered = sum(stream.records for stream in verdict.streams)
+    copies = sum(stream.spilled.count for stream in verdict.streams)
+    declared = sum(stream.declared_count for stream in verdict.streams)
+    unproven = sum(stream.proof is None for stream in verdict.streams)
+    parts = [
+        f"{copies:,} only as spilled copies" if copies else "",
+        f"{declared:,} declared missing" if declared else "",
+        f"the end of {_streams(unproven)} unproven" if unproven else "",
+        f"at least {verdict.unnamed:,} accepted in streams that no report names"
+        if verdict.unnamed
+        else "",
+    ]
+    what = ", ".join(filter(None, parts))
+    return f"NOT COMPLETE, but nothing lost in silence: {_records(delivered)} delivered; {what}"
+
+
+def _badness(stream: StreamVerdict) -> tuple[object, ...]:
+    missing = stream.spilled.count + stream.declared_count
+    return (-stream.lost.count, not stream.problems, -missing, stream.proof is not None)
+
+
+def _table(streams: Iterable[StreamVerdict]) -> Iterator[str]:
+    head = ["stream", "tag", "records", "duplicates", "spilled", "declared", "LOST", "end"]
+    rows = [head, *(_row(stream) for stream in streams)]
+    widths = [max(len(row[column]) for row in rows) for column in range(len(head))]
+    for row in rows:
+        cells = (
+            cell.rjust(width) if 2 <= column <= 6 else cell.ljust(width)
+            for column, (cell, width) in enumerate(zip(row, widths, strict=True))
+        )
+        yield "  ".join(cells).rstrip()
+
+
+def _row(stream: StreamVerdict) -> list[str]:
+    counts = (
+        stream.records,
+        stream.duplicates,
+        stream.spilled.count,
+        stream.declared_count,
+        stream.lost.count,
+    )
+    end = f"{stream.proof}: {stream.last:,}" if stream.proof else f"UNPROVEN after {stream.last:,}"
+    tag = _printable(stream.tag or "?")
+    return [_printable(stream.stream), tag, *(f"{count:,}" for count in counts), end]
+
+
+def _details(stream: StreamVerdict) -> Iterator[str]:
+    name = _printable(stream.stream)
+    if stream.lost:
+        yield f"{name} LOST: {_ranges(stream.lost)}{_acked_and_lost(stream)}"
+    if stream.spilled:
+        yield f"{name} spilled, the copies are here: {_ranges(stream.spilled)}"
+    for (reason, by), ranges in _by_reason(stream.declared).items():
+        yield f"{name} declared by {by}, {_printable(reason) or 'no reason'}: {_ranges(ranges)}"
+    if stream.beyond:
+        yield f"{name} numbers after the end: {_ranges(stream.beyond)}"
+    if stream.spilled_too:
+        yield f"{name} spilled and delivered as well: {stream.spilled_too:,}"
+    if stream.refused:
+        yield f"{name} refused by the client, which told the application: {stream.refused:,}"
+
+
+def _acked_and_lost(stream: StreamVerdict) -> str:
+    if stream.lost.highest > stream.reported:
+        return ""
+    return " (acked, says its report: look at what the sidecar did after its ack)"
+
+
+def _by_reason(declared: Iterable[Declared]) -> dict[tuple[str, str], Ranges]:
+    groups: dict[tuple[str, str], Ranges] = {}
+    for item in declared:
+        ranges = groups.setdefault((item.reason, item.by), Ranges())
+        ranges.add_range(item.first, item.last)
+    return groups
+
+
+def _how_it_was_read(verdict: Verdict, notes: Iterable[str]) -> Iterator[str]:
+    read = f"read: {_many(verdict.lines, 'line')}, {verdict.unstamped:,} of them without a stamp"
+    yield f"{read}; {_many(verdict.reports, 'report')}"
+    if verdict.unreadable:
+        yield f"unreadable: {_many(verdict.unreadable, 'line')}; what they held counts as missing"
+        for place in verdict.unreadable_places:
+            yield f"  {_printable(place.source)}, line {place.line:,}: {_printable(place.why)}"
+    if verdict.streams and not any(stream.delivered for stream in verdict.streams):
+        yield "note: nothing stamped was delivered at all; are these the right files and stamp key?"
+    yield from (f"note: {_printable(note)}" for note in notes)
+
+
+def _ranges(ranges: Ranges) -> str:
+    shown = [_range(*pair) for pair, _ in zip(ranges, range(RANGES_SHOWN_MAX), strict=False)]
+    more = len(ranges) - len(shown)
+    return ", ".join(shown) + (f", ... and {_many(more, 'more range')}" if more else "")
+
+
+def _range(first: int, last: int) -> str:
+    return str(first) if first == last else f"{first}-{last}"
+
+
+def _name(stream: StreamVerdict) -> str:
+    return f"stream {_printable(stream.stream)} (tag {_printable(stream.tag or '?')})"
+
+
+def _records(count: int) -> str:
+    return _many(count, "record")
+
+
+def _streams(count: int) -> str:
+    return _many(count, "stream")
+
+
+def _many(count: int, what: str) -> str:
+    return f"{count:,} {what}" if count == 1 else f"{count:,} {what}s"
+
+
+def _printable(text: str) -> str:
+    """Escape what a terminal would obey, because names and reasons come from foreign files."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)

@@ -1,0 +1,321 @@
+"""Lines on standard error that are written at once or not at all.
+
+A container's stderr may stall, and it stalls when a process has two seconds left to live. So no
+line here waits for stderr unless its caller allows a wait, and each wait is bounded.
+
+One thread writes at a time, under a `SectionLock`. A line that comes while another one is being
+written is refused or queued, whether it comes from another thread or from a signal handler in the
+middle of the write. The thread that writes also writes the queue before it leaves.
+"""
+
+from __future__ import annotations
+
+import select
+import sys
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import TypeVar
+
+from logship.locking import SectionLock
+from logship.stderr.writers import nonblocking_writer
+from logship.threads import is_own
+
+WARNING_INTERVAL_SECONDS = 60.0
+"""A warning of one kind is written at most once in this time."""
+
+_QUEUED_LINES_MAX = 1000
+_QUEUED_LINES_AT_ONCE = 100
+_PATIENCE_SECONDS_MIN = 0.1
+"""How long even an event loop's thread waits for its line to be written. These are lines at the end
+of a process. One that is still in the queue when the interpreter freezes all threads is lost, so no
+call leaves it there while stderr takes lines."""
+
+_TURN_SECONDS = 0.02
+_PAUSE_SECONDS = 0.0005
+_YIELD_SECONDS = 0.005
+
+T = TypeVar("T")
+
+
+class LastResort:
+    """Lines on standard error, written at once or not at all.
+
+    Args:
+        descriptor: The file descriptor; 2 unless a test says otherwise.
+        bytes_per_second_max: The pace of `offer_line`; 0 lets nothing pass.
+        monotonic: Seconds.
+    """
+
+    def __init__(
+        self,
+        *,
+        descriptor: int = 2,
+        bytes_per_second_max: int = 64 * 1024,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        if descriptor == 2 and sys.__stderr__ is None:
+            descriptor = -1  # closed when the program began: 2 is now any file opened since
+        self._write = nonblocking_writer(descriptor)
+        self._lock = SectionLock()
+        self._queue: deque[bytes] = deque()
+        self._pending = b""  # what is left of the line written last
+        self._is_held_up = False  # the queue waits, because another line goes first
+        self._is_moving = True  # no wait was in vain since stderr took something
+        self._spiller = 0  # the thread that spills, while others let it go first
+        self._spill_first_until: float | None = None
+        self._spill_first_seconds = 0.0
+        self._everybody_waits = False
+        self._ender = 0  # the thread that ends the process, and has stopped the others
+        self._monotonic = monotonic
+        self._rate = bytes_per_second_max
+        self._tokens = float(bytes_per_second_max)
+        self._tokens_at_seconds = monotonic()
+        self._is_dry = False
+        self._warned_at_seconds: dict[str, float] = {}
+
+    # -- lines that are written at once or not at all ----------------------------------------------
+
+    def offer_line(self, line: bytes) -> bool:
+        """Write a line at once, if the pace allows it; return whether stderr took it."""
+        return self._alone(lambda: self._take_tokens(len(line)) and self._put(line), False)
+
+    def write_line(self, line: bytes) -> bool:
+        """Write a line at once, whatever the pace; return whether stderr took it."""
+        return self._alone(partial(self._put, line), False)
+
+    def warn(
+        self, kind: str, text: str, interval_seconds: float = WARNING_INTERVAL_SECONDS
+    ) -> None:
+        """Write `logship: <text>`, unless a warning of this kind was written a short while ago."""
+        line = f"logship: {text}\n".encode("utf-8", "backslashreplace")
+        self._alone(partial(self._put_warning, kind, line, interval_seconds), None)
+
+    def write_lines(self, lines: Sequence[bytes]) -> int:
+        """Write lines at once in one go, whatever the pace; return how many were begun.
+
+        The last of these may be torn; the next write completes it first. If another thread is
+        writing, none is begun, and during a spill the queue then waits until the next call or
+        `end_spill`.
+        """
+        begun = self._alone(partial(self._put_spilled, lines), -1)
+        if begun < 0:
+            # A thread that logs without a pause would be writing at every call.
+            self._is_held_up = self._spill_first_until is not None
+            return 0
+        self.step_back()
+        return begun
+
+    # -- lines that are queued ---------------------------------------------------------------------
+
+    def write_in_turn(self, line: bytes, patience_seconds: float = 0.0) -> bool:
+        """Queue a line, and write the queue as far as stderr takes it.
+
+        Args:
+            line: Kept until it is written, by whichever thread writes next.
+            patience_seconds: How long to wait for that, at least a tenth of a second. After one
+                wait in vain no call waits until stderr takes something.
+
+        Returns:
+            False where it was not kept, because stderr has taken nothing for too long.
+        """
+        self._stop_here()
+        try:
+            return self._write_in_turn(line, patience_seconds)
+        finally:
+            self._stop_here()  # once more: what was kept before is what `write_rest` writes
+
+    def stop_others(self) -> None:
+        """Let no `write_in_turn` of another thread return any more: this process is about to die.
+
+        A record whose call does not return is not lost: the program never went on behind it.
+        """
+        self._ender = threading.get_ident()
+
+    def write_rest(self, until_seconds: float) -> None:
+        """Write what is queued; a stalled stderr is tried until then (monotonic seconds)."""
+        while self._queue and self._monotonic() < until_seconds:
+            self.wait_writable(_TURN_SECONDS)
+            time.sleep(_PAUSE_SECONDS)  # the thread that writes needs the interpreter too
+            self._write_queue()
+
+    def _stop_here(self) -> None:
+        while self._ender and self._ender != threading.get_ident() and not is_own():
+            time.sleep(_TURN_SECONDS)
+
+    def _write_in_turn(self, line: bytes, patience_seconds: float) -> bool:
+        if patience_seconds > 0.0 or self._everybody_waits:
+            self._let_spill_go_first()
+        patience_seconds = max(patience_seconds, _PATIENCE_SECONDS_MIN)
+        if len(self._queue) >= _QUEUED_LINES_MAX:
+            self._write_queue()
+            self._wait_for_queue(patience_seconds)
+        if len(self._queue) >= _QUEUED_LINES_MAX:
+            return False
+        self._queue.append(line)
+        self._write_queue()
+        self._wait_for_queue(patience_seconds)
+        return True
+
+    def go_first(self, line: bytes) -> bool:
+        """Write a line, and hold up the queue until that succeeds.
+
+        To be called until it returns True, or else `step_back`.
+        """
+        self._is_held_up = True
+        if not self.write_line(line):
+            return False
+        self.step_back()
+        return True
+
+    def step_back(self) -> bool:
+        """Let the queue go on; return whether all of it is written."""
+        self._is_held_up = False
+        self._write_queue()
+        return not self._queue and not self._pending
+
+    def begin_spill(self, seconds_max: float, *, everybody_waits: bool = False) -> None:
+        """Make callers of `write_in_turn` that may wait do so until `end_spill`.
+
+        Otherwise they would take the interpreter from this thread, which has more lines to write
+        than each of them, and older ones.
+
+        Args:
+            seconds_max: How long they wait for a spill that writes nothing.
+            everybody_waits: Whether callers that must not wait do so as well, such as an event
+                loop's thread: the process is about to end, and without it records would be lost.
+        """
+        self._everybody_waits = everybody_waits
+        self._spiller = threading.get_ident()
+        self._spill_first_seconds = seconds_max
+        self._spill_first_until = self._monotonic() + seconds_max
+
+    def end_spill(self) -> None:
+        """Let all threads write again."""
+        self._spill_first_until = None
+        self._everybody_waits = False
+        self.step_back()
+
+    # -- stderr itself -----------------------------------------------------------------------------
+
+    @property
+    def torn(self) -> bool:
+        """Whether only a part of the last line is written."""
+        return bool(self._pending)
+
+    def wait_writable(self, timeout_seconds: float) -> None:
+        """Wait until stderr takes more, at most for so long."""
+        poll = select.poll()
+        try:
+            poll.register(self._write.descriptor, select.POLLOUT)
+            poll.poll(max(0.0, timeout_seconds) * 1000)
+        except (OSError, ValueError):
+            pass  # closed: there is nothing to wait for, and the next write will say so
+
+    # -- inside ------------------------------------------------------------------------------------
+
+    def _alone(self, work: Callable[[], T], otherwise: T) -> T:
+        """Return what `work` returns, or `otherwise` while another call writes."""
+        try:
+            return self._run(work, otherwise)
+        finally:
+            self._write_queue()
+
+    def _run(self, work: Callable[[], T], otherwise: T) -> T:
+        if sys.is_finalizing():
+            self._take_over()
+        return self._lock.run(work, otherwise)
+
+    def _take_over(self) -> None:
+        """Break the lock of a thread that the interpreter froze in the middle of a write.
+
+        An interpreter that ends freezes daemon threads wherever they are, and then only the main
+        thread runs, in destructors that may log. What the frozen thread wrote is unknown: lines of
+        its write may be there twice.
+        """
+        if not self._lock.is_owned() and not self._lock.run(lambda: True, False):
+            self._lock.reset()
+            self._pending = self._pending or b"\n"  # its line may be torn, and begins anew
+
+    def _let_spill_go_first(self) -> None:
+        if self._spiller == threading.get_ident():
+            return  # a signal handler in the middle of the spill
+        while (until := self._spill_first_until) is not None and self._monotonic() < until:
+            time.sleep(_YIELD_SECONDS)
+
+    def _write_queue(self) -> None:
+        """Write what is left, and look again: another thread may have queued a line meanwhile."""
+        while (self._queue or self._pending) and not self._is_held_up:
+            if not self._run(self._write_some, False):
+                return
+
+    def _write_some(self) -> bool:
+        """Write a few lines of the queue; return whether stderr took all of them."""
+        # Only the holder of the lock removes lines, and others add theirs at the end.
+        count = min(len(self._queue), _QUEUED_LINES_AT_ONCE)
+        begun = self._put_all([self._queue[each] for each in range(count)])
+        for _ in range(begun):
+            self._queue.popleft()
+        return begun == count and not self._pending
+
+    def _wait_for_queue(self, patience_seconds: float) -> None:
+        """Wait until all that is left has been written, at most for so long."""
+        until = self._monotonic() + patience_seconds
+        while (self._queue or self._pending) and self._is_moving and not self._lock.is_owned():
+            left = until - self._monotonic()
+            if left <= 0:
+                self._is_moving = False
+                return
+            self.wait_writable(min(left, _TURN_SECONDS))
+            time.sleep(_PAUSE_SECONDS)  # the thread that writes needs the interpreter too
+            self._write_queue()
+
+    def _take_tokens(self, size: int) -> bool:
+        now = self._monotonic()
+        earned = (now - self._tokens_at_seconds) * self._rate
+        # A bucket holds one second's worth; a longer line may pass when it is full. An empty bucket
+        # fills up before anything passes. So neighbouring lines pass in runs, and a long outage has
+        # a few gaps a second to declare instead of one for each record.
+        self._tokens = min(float(self._rate), self._tokens + earned)
+        self._tokens_at_seconds = now
+        self._is_dry = self._tokens < (self._rate if self._is_dry else min(size, self._rate))
+        if self._rate == 0 or self._is_dry:
+            return False
+        self._tokens -= size
+        return True
+
+    def _put_warning(self, kind: str, line: bytes, interval_seconds: float) -> None:
+        now = self._monotonic()
+        if now < self._warned_at_seconds.get(kind, float("-inf")) + interval_seconds:
+            return
+        if self._put(line):
+            self._warned_at_seconds[kind] = now
+
+    def _put_spilled(self, lines: Sequence[bytes]) -> int:
+        begun = self._put_all(lines)
+        if begun and self._spill_first_until is not None:
+            self._spill_first_until = self._monotonic() + self._spill_first_seconds
+        return begun
+
+    def _put(self, line: bytes) -> bool:
+        """Write what is left of an earlier line, then this one; False if it was not begun."""
+        return self._put_all([line]) == 1
+
+    def _put_all(self, lines: Sequence[bytes]) -> int:
+        """Write what is left of an earlier line, then these; return how many were begun."""
+        if self._pending:
+            written = self._write(self._pending)
+            self._is_moving = self._is_moving or written > 0
+            self._pending = self._pending[written:]
+            if self._pending:
+                return 0
+        written = self._write(b"".join(lines))
+        self._is_moving = self._is_moving or written > 0
+        for begun, line in enumerate(lines):
+            if written <= 0:
+                return begun
+            self._pending = line[written:]
+            written -= len(line)
+        return len(lines)
