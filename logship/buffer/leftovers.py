@@ -34,25 +34,21 @@ from logship.buffer.lives import (
     pread_all,
     sweep,
 )
-from logship.buffer.segments import (
+from logship.buffer.stream import NUMBER_MAX, Gap, Stream
+from logship.protocol.entries import pack_control, unpack_entries
+from logship.spool.chunks import FoundChunk, Payload, read_payload
+from logship.spool.format import (
     ACKED,
     OPEN,
     QUARANTINED,
     SLOT_END_AT,
     SLOT_NEXT_AT,
     STATE_AT,
-    FoundChunk,
-    FoundStream,
-    Payload,
-    StreamsContents,
-    read_payload,
-    read_segment,
-    read_streams,
     slot_at,
     state_word,
 )
-from logship.buffer.stream import NUMBER_MAX, Gap, Stream
-from logship.protocol.entries import pack_control, unpack_entries
+from logship.spool.segments import read_segment
+from logship.spool.slots import FoundStream, StreamsContents, read_streams
 
 SCAN_SECONDS = 5.0
 """How often a client looks for lives whose process has died meanwhile."""

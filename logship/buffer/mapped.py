@@ -13,7 +13,8 @@ import zlib
 from collections.abc import Callable
 
 from logship.buffer.chunk import ONE_ENTRY, Chunk, ChunkState, Mapping, MemoryChunk, Words
-from logship.buffer.segments import (
+from logship.buffer.stream import Stream
+from logship.spool.format import (
     COMMIT_AT,
     GENERATION_AT,
     SEALED,
@@ -31,7 +32,6 @@ from logship.buffer.segments import (
     slot_at,
     state_word,
 )
-from logship.buffer.stream import Stream
 
 SLACK_BYTES = 16 * 1024
 SLACK_BYTES_MIN = 4 * 1024

@@ -30,7 +30,9 @@ from logship.buffer.mapped import (
     UnspooledChunk,
     map_file,
 )
-from logship.buffer.segments import (
+from logship.buffer.stream import Stream
+from logship.protocol.readable import well_formed
+from logship.spool.format import (
     ACKED,
     BEGUN_AT,
     EXTENT_AT,
@@ -46,8 +48,6 @@ from logship.buffer.segments import (
     pack_streams_header,
     state_word,
 )
-from logship.buffer.stream import Stream
-from logship.protocol.readable import well_formed
 from logship.threads import OwnThread
 
 SEGMENT_BYTES = 4 * 1024 * 1024

@@ -18,7 +18,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from logship.buffer.lives import LIFE_NAME, LOCK, STREAMS
-from logship.buffer.segments import STREAMS_BYTES, read_streams
+from logship.spool.format import STREAMS_BYTES
+from logship.spool.slots import read_streams
 from logship.supervisor.processes import exit_code_of_zombie, has_open, holder_of, name_of
 from logship.supervisor.statuses import Death
 

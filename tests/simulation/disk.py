@@ -25,21 +25,19 @@ from logship.buffer.chunk import Mapping, Words
 from logship.buffer.leftovers import Leftovers
 from logship.buffer.lives import LIFE_NAME, LOCK, QUARANTINE, STREAMS, Life
 from logship.buffer.mapped import Segment
-from logship.buffer.segments import (
+from logship.buffer.spool import SpoolStorage
+from logship.spool.chunks import FoundChunk, Payload, read_payload
+from logship.spool.format import (
     ACKED,
     EXTENT_AT,
     OPEN,
     QUARANTINED,
     STATE_AT,
     STREAMS_BYTES,
-    FoundChunk,
-    Payload,
-    read_payload,
-    read_segment,
-    read_streams,
     slot_at,
 )
-from logship.buffer.spool import SpoolStorage
+from logship.spool.segments import read_segment
+from logship.spool.slots import read_streams
 from tests.simulation.estate import (
     DAMAGED_REASON,
     QUARANTINED_REASON,

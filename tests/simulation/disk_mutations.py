@@ -13,22 +13,20 @@ import pytest
 from logship.buffer.leftovers import DeadLife, Waiting
 from logship.buffer.lives import STREAMS
 from logship.buffer.mapped import Segment, SpoolChunk, StreamsFile
-from logship.buffer.segments import (
+from logship.buffer.spool import SpoolStorage
+from logship.buffer.stream import Stream
+from logship.spool.chunks import FoundChunk, Payload, read_payload
+from logship.spool.format import (
     BEGUN_AT,
     EXTENT_AT,
     OPEN,
     SEALED,
     SLOT_CHECKSUM_AT,
     ChunkIdentity,
-    FoundChunk,
-    Payload,
     pack_chunk_header,
     pack_slot,
-    read_payload,
     slot_at,
 )
-from logship.buffer.spool import SpoolStorage
-from logship.buffer.stream import Stream
 from tests.simulation.mutations import Mutation
 
 DISK_MUTATIONS: list[Mutation] = []

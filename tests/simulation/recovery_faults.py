@@ -19,7 +19,8 @@ from typing import TYPE_CHECKING, Any
 
 from logship.buffer import leftovers, lives
 from logship.buffer.lives import LIFE_NAME, QUARANTINE, SEGMENT_NAME, STREAMS
-from logship.buffer.segments import ACKED, QUARANTINED, read_segment
+from logship.spool.format import ACKED, QUARANTINED
+from logship.spool.segments import read_segment
 from tests.simulation.options import Options, between
 from tests.simulation.wire import decode
 

@@ -18,7 +18,7 @@ from logship.buffer.buffer import ADOPTED_INFLIGHT_MAX, Buffer
 from logship.buffer.chunk import Chunk, ChunkState
 from logship.buffer.leftovers import AdoptedChunk, DeadLife, Leftovers, Waiting, _Kept
 from logship.buffer.lives import Life, QuarantineFull
-from logship.buffer.segments import ACKED, STATE_AT, state_word
+from logship.spool.format import ACKED, STATE_AT, state_word
 from tests.simulation.mutations import Mutation
 
 RECOVERY_MUTATIONS: list[Mutation] = []

@@ -14,9 +14,11 @@ from typing import Any
 
 from logship.buffer.buffer import Buffer, Outcome
 from logship.buffer.chunk import Mapping, Words
-from logship.buffer.segments import ACKED, Payload, read_payload, read_segment
 from logship.buffer.spool import SpoolStorage
 from logship.protocol.entries import pack_record, unpack_entries
+from logship.spool.chunks import Payload, read_payload
+from logship.spool.format import ACKED
+from logship.spool.segments import read_segment
 
 KEY = "logship_id"
 SEGMENT_BYTES = 16 * 1024

@@ -9,8 +9,8 @@ import pytest
 
 from logship.buffer.buffer import DEFAULT_ROUTE, Buffer
 from logship.buffer.leftovers import AdoptedChunk, Leftovers, Waiting, settle
-from logship.buffer.segments import read_streams
 from logship.protocol.entries import unpack_entries
+from logship.spool.slots import read_streams
 from tests.spool.spools import WatchedFiles, buffer_on, offer, storage_in
 
 TAG = "app-firelens-5f0c"

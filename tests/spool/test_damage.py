@@ -10,21 +10,20 @@ from pathlib import Path
 
 import pytest
 
-from logship.buffer.segments import (
+from logship.spool.chunks import FoundChunk, read_payload
+from logship.spool.format import (
     BEGUN_AT,
     COMMIT_AT,
     EXTENT_AT,
     GENERATION_AT,
     SLOTS,
     STREAMS_BYTES,
-    FoundChunk,
     pack_slot,
     pack_streams_header,
-    read_payload,
-    read_segment,
-    read_streams,
     slot_at,
 )
+from logship.spool.segments import read_segment
+from logship.spool.slots import read_streams
 from tests.spool.spools import Left, WatchedFiles, buffer_on, offer, read_files, storage_in
 
 ROUNDS = 3000

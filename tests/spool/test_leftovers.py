@@ -21,8 +21,9 @@ from logship.buffer.leftovers import (
     refuse,
     settle,
 )
-from logship.buffer.segments import COMMIT_AT, read_segment
 from logship.protocol.entries import unpack_entries
+from logship.spool.format import COMMIT_AT
+from logship.spool.segments import read_segment
 from tests.spool.spools import KEY, buffer_on, offer, storage_in
 
 STEPS_MAX = 100_000

@@ -14,7 +14,8 @@ from logship.buffer.buffer import Buffer
 from logship.buffer.chunk import ChunkState
 from logship.buffer.leftovers import AdoptedChunk, Leftovers, Waiting, refuse, settle
 from logship.buffer.lives import Life, QuarantineFull
-from logship.buffer.segments import COMMIT_AT, read_segment
+from logship.spool.format import COMMIT_AT
+from logship.spool.segments import read_segment
 from tests.spool.programs import spools_in
 from tests.spool.spools import KEY
 from tests.spool.test_leftovers import STEPS_MAX, Sidecar, dead_life, log_some, recover

@@ -13,8 +13,8 @@ import pytest
 
 from logship.buffer.buffer import Buffer
 from logship.buffer.lives import Life
-from logship.buffer.segments import STREAMS_BYTES
 from logship.buffer.spool import RETRY_SECONDS
+from logship.spool.format import STREAMS_BYTES
 from tests.spool.spools import CHUNK_BYTES, SEGMENT_BYTES, buffer_on, offer, storage_in
 from tests.spool.test_leftovers import recover
 
