@@ -949,7 +949,7 @@ def _spool(settings: Settings, monotonic: Callable[[], float]) -> SpoolStorage |
 def _leftovers(spool: SpoolStorage, monotonic: Callable[[], float]) -> Leftovers | None:
     """Return what dead processes left on this spool; a supervisor ships that itself."""
     from logship.buffer.leftovers import Leftovers  # noqa: PLC0415 - see `_spool`
-    from logship.buffer.lives import is_supervised  # noqa: PLC0415 - see `_spool`
+    from logship.spool.volumes import is_supervised  # noqa: PLC0415 - see `_spool`
 
     return None if is_supervised(spool.path) else Leftovers(spool.path, monotonic=monotonic)
 

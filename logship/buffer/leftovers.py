@@ -23,20 +23,19 @@ from pathlib import Path
 from typing import NamedTuple
 
 from logship.buffer.chunk import Chunk, ChunkState, merge_ranges, subtract_ranges
-from logship.buffer.lives import (
-    STREAMS,
-    Life,
-    QuarantineFull,
-    SpoolError,
-    free_bytes,
-    lives,
-    open_spool_directory,
-    pread_all,
-    sweep,
-)
 from logship.buffer.stream import NUMBER_MAX, Gap, Stream
 from logship.protocol.entries import pack_control, unpack_entries
 from logship.spool.chunks import FoundChunk, Payload, read_payload
+from logship.spool.directories import (
+    STREAMS,
+    ProcessDirectory,
+    SpoolError,
+    free_bytes,
+    open_spool_directory,
+    process_directories,
+    sweep,
+)
+from logship.spool.files import pread_all
 from logship.spool.format import (
     ACKED,
     OPEN,
@@ -47,6 +46,7 @@ from logship.spool.format import (
     slot_at,
     state_word,
 )
+from logship.spool.quarantine import QuarantineFull
 from logship.spool.segments import read_segment
 from logship.spool.slots import FoundStream, StreamsContents, read_streams
 
@@ -370,7 +370,7 @@ class Leftovers:
         self.has_scanned = True
         return nothing
 
-    def _take_oldest(self) -> Life | None:
+    def _take_oldest(self) -> ProcessDirectory | None:
         self.others_live = False
         with contextlib.suppress(SpoolError):  # who writes there has said so
             parent = open_spool_directory(self._path, any_owner=self._any_owner)
@@ -383,10 +383,12 @@ class Leftovers:
                 os.close(parent)
         return None
 
-    def _oldest_in(self, parent: int) -> Life | None:
+    def _oldest_in(self, parent: int) -> ProcessDirectory | None:
         sweep(parent)
         ours = {each.life.name for each in self._waiting}
-        names = [each for each in lives(parent) if each not in self._finished_with | ours]
+        names = [
+            each for each in process_directories(parent) if each not in self._finished_with | ours
+        ]
         names = [each for each in names if not self._waits_for_retry(each, parent)]
         for name in sorted(names, key=lambda each: (_born_ns(parent, each), each)):
             taken = self._take(parent, name)
@@ -401,9 +403,9 @@ class Leftovers:
             self.others_live = True
         return None
 
-    def _take(self, parent: int, name: str) -> Life | None:
+    def _take(self, parent: int, name: str) -> ProcessDirectory | None:
         try:
-            return Life.take_over(parent, name)
+            return ProcessDirectory.take_over(parent, name)
         except SpoolError as error:
             if name not in self._refused:
                 self._refused.add(name)
@@ -493,7 +495,7 @@ class DeadLife:
 
     def __init__(
         self,
-        life: Life,
+        life: ProcessDirectory,
         counters: RecoveryCounters,
         random_bytes: Callable[[int], bytes],
         time_ns: Callable[[], int],
@@ -1009,7 +1011,9 @@ def inspect_lives(path: Path) -> Iterator[dict[str, object]]:
     """
     parent = open_spool_directory(path, any_owner=True)
     try:
-        for name in sorted(lives(parent), key=lambda each: (_born_ns(parent, each), each)):
+        for name in sorted(
+            process_directories(parent), key=lambda each: (_born_ns(parent, each), each)
+        ):
             yield {"life": name, "born_ns": _born_ns(parent, name), **_inspect(parent, name)}
     finally:
         os.close(parent)
@@ -1017,7 +1021,7 @@ def inspect_lives(path: Path) -> Iterator[dict[str, object]]:
 
 def _inspect(parent: int, name: str) -> dict[str, object]:
     try:
-        life = Life.take_over(parent, name)
+        life = ProcessDirectory.take_over(parent, name)
     except SpoolError as error:
         return {"state": "refused", "reason": str(error)}
     if life is None:
@@ -1030,7 +1034,7 @@ def _inspect(parent: int, name: str) -> dict[str, object]:
         life.leave()
 
 
-def _contents(life: Life) -> dict[str, object]:
+def _contents(life: ProcessDirectory) -> dict[str, object]:
     chunks: list[FoundChunk] = []
     damages: list[str] = []
     for name in life.segments():

@@ -20,7 +20,6 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from logship.buffer.chunk import Chunk, ChunkState, Mapping, Words, free_memory, new_chunk_id
-from logship.buffer.lives import STREAMS, Life, SpoolError, volume_warning
 from logship.buffer.mapped import (
     SLACK_BYTES,
     SLACK_BYTES_MIN,
@@ -32,6 +31,8 @@ from logship.buffer.mapped import (
 )
 from logship.buffer.stream import Stream
 from logship.protocol.readable import well_formed
+from logship.spool.directories import STREAMS, SpoolError
+from logship.spool.directories import ProcessDirectory as Life
 from logship.spool.format import (
     ACKED,
     BEGUN_AT,
@@ -48,6 +49,7 @@ from logship.spool.format import (
     pack_streams_header,
     state_word,
 )
+from logship.spool.volumes import volume_warning
 from logship.threads import OwnThread
 
 SEGMENT_BYTES = 4 * 1024 * 1024

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import click
 
-from logship.buffer.lives import SpoolError, open_spool_directory
 from logship.errors import SettingsError
+from logship.spool.directories import SpoolError, open_spool_directory
 
 
 @click.command()

@@ -19,7 +19,6 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from logship.buffer.leftovers import RecoveryCounters
-from logship.buffer.lives import LIFE_NAME, QUARANTINE, SUPERVISED, filesystem_of
 from logship.drain import DrainPlan
 from logship.lastresort import LastResort
 from logship.metering.outlet import environ_for_children
@@ -27,6 +26,9 @@ from logship.process import stopfile
 from logship.process.clock import StopClock
 from logship.recovery import Recoverer, RecoveryReport
 from logship.settings import MIB, Settings, variable_name
+from logship.spool.directories import PROCESS_DIRECTORY_NAME
+from logship.spool.quarantine import QUARANTINE
+from logship.spool.volumes import SUPERVISED, filesystem_of
 from logship.threads import OwnThread
 
 SPOOL_VARIABLE = variable_name("spool_dir")
@@ -69,7 +71,11 @@ class PrivateDirectory:
         self.stop_file.unlink(missing_ok=True)
         with contextlib.suppress(OSError):
             names = [each.name for each in self.spool.iterdir()]
-            if not [each for each in names if LIFE_NAME.fullmatch(each) or each == QUARANTINE]:
+            if not [
+                each
+                for each in names
+                if PROCESS_DIRECTORY_NAME.fullmatch(each) or each == QUARANTINE
+            ]:
                 shutil.rmtree(self.path, ignore_errors=True)
         return not self.path.exists()
 

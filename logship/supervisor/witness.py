@@ -17,7 +17,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from logship.buffer.lives import LIFE_NAME, LOCK, STREAMS
+from logship.spool.directories import LOCK, PROCESS_DIRECTORY_NAME, STREAMS
 from logship.spool.format import STREAMS_BYTES
 from logship.spool.slots import read_streams
 from logship.supervisor.processes import exit_code_of_zombie, has_open, holder_of, name_of
@@ -79,7 +79,7 @@ class Witness:
             self._unseen += 1
             self._found(life)
         with contextlib.suppress(OSError):
-            for life in filter(LIFE_NAME.fullmatch, os.listdir(self._path)):  # noqa: PTH208 - names
+            for life in filter(PROCESS_DIRECTORY_NAME.fullmatch, os.listdir(self._path)):  # noqa: PTH208 - names
                 attempts = self._attempts.get(life, 0)
                 if attempts < _ATTEMPTS_MAX:
                     self._attempts[life] = attempts + 1

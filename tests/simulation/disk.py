@@ -23,10 +23,10 @@ from typing import TYPE_CHECKING
 
 from logship.buffer.chunk import Mapping, Words
 from logship.buffer.leftovers import Leftovers
-from logship.buffer.lives import LIFE_NAME, LOCK, QUARANTINE, STREAMS, Life
 from logship.buffer.mapped import Segment
 from logship.buffer.spool import SpoolStorage
 from logship.spool.chunks import FoundChunk, Payload, read_payload
+from logship.spool.directories import LOCK, PROCESS_DIRECTORY_NAME, STREAMS, ProcessDirectory
 from logship.spool.format import (
     ACKED,
     EXTENT_AT,
@@ -36,6 +36,7 @@ from logship.spool.format import (
     STREAMS_BYTES,
     slot_at,
 )
+from logship.spool.quarantine import QUARANTINE
 from logship.spool.segments import read_segment
 from logship.spool.slots import read_streams
 from tests.simulation.estate import (
@@ -487,10 +488,14 @@ class SimulatedStorage(SpoolStorage):
         else:
             self.close()
         self._memory_mapped.close()
-        is_left = name is not None and LIFE_NAME.fullmatch(name) and (self.path / name).exists()
+        is_left = (
+            name is not None
+            and PROCESS_DIRECTORY_NAME.fullmatch(name)
+            and (self.path / name).exists()
+        )
         return name if is_left else None
 
-    def _check_floor(self, life: Life, size: int) -> None:
+    def _check_floor(self, life: ProcessDirectory, size: int) -> None:
         """Ask the simulated volume, which is as large as the history wants."""
         del life, size
         self._disk.check_allocation()

@@ -11,11 +11,11 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from logship.buffer.leftovers import DeadLife, Waiting
-from logship.buffer.lives import STREAMS
 from logship.buffer.mapped import Segment, SpoolChunk, StreamsFile
 from logship.buffer.spool import SpoolStorage
 from logship.buffer.stream import Stream
 from logship.spool.chunks import FoundChunk, Payload, read_payload
+from logship.spool.directories import STREAMS
 from logship.spool.format import (
     BEGUN_AT,
     EXTENT_AT,
@@ -229,7 +229,7 @@ def dead_stream_not_ended(patch: pytest.MonkeyPatch) -> None:
 @_mutation
 def living_process_taken_for_dead(patch: pytest.MonkeyPatch) -> None:
     """A lock is not looked at."""
-    patch.setattr("logship.buffer.lives.fcntl.flock", lambda _descriptor, _operation: None)
+    patch.setattr("logship.spool.directories.fcntl.flock", lambda _descriptor, _operation: None)
 
 
 # -- those that were found -------------------------------------------------------------------

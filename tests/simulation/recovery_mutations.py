@@ -13,12 +13,13 @@ from typing import Any
 
 import pytest
 
-from logship.buffer import lives
 from logship.buffer.buffer import ADOPTED_INFLIGHT_MAX, Buffer
 from logship.buffer.chunk import Chunk, ChunkState
 from logship.buffer.leftovers import AdoptedChunk, DeadLife, Leftovers, Waiting, _Kept
-from logship.buffer.lives import Life, QuarantineFull
+from logship.spool import files
+from logship.spool.directories import ProcessDirectory
 from logship.spool.format import ACKED, STATE_AT, state_word
+from logship.spool.quarantine import QuarantineFull
 from tests.simulation.mutations import Mutation
 
 RECOVERY_MUTATIONS: list[Mutation] = []
@@ -47,13 +48,15 @@ def deleted_though_not_quarantined(patch: pytest.MonkeyPatch) -> None:
 def failed_read_taken_as_empty(patch: pytest.MonkeyPatch) -> None:
     """A segment that cannot be read is one without chunks."""
 
-    def read(self: Life, name: str, descriptor: int) -> tuple[bytes, list[tuple[int, OSError]]]:
+    def read(
+        self: ProcessDirectory, name: str, descriptor: int
+    ) -> tuple[bytes, list[tuple[int, OSError]]]:
         try:
             return self.read_file(name, descriptor), []
         except OSError:
             return b"", []
 
-    patch.setattr(Life, "read_around", read)
+    patch.setattr(ProcessDirectory, "read_around", read)
 
 
 @_mutation
@@ -61,9 +64,9 @@ def short_read_taken_as_whole(patch: pytest.MonkeyPatch) -> None:
     """One call reads a file, whatever it gives."""
 
     def read(descriptor: int, size: int, offset: int) -> bytes:
-        return vars(lives)["os"].pread(descriptor, size, offset)  # type: ignore[no-any-return]
+        return vars(files)["os"].pread(descriptor, size, offset)  # type: ignore[no-any-return]
 
-    patch.setattr("logship.buffer.lives.pread_all", read)
+    patch.setattr("logship.spool.directories.pread_all", read)
     patch.setattr("logship.buffer.leftovers.pread_all", read)
 
 
@@ -193,7 +196,7 @@ def unread_directory_taken_as_empty(patch: pytest.MonkeyPatch) -> None:
     """A spool that cannot be listed has nothing in it, and nobody is told otherwise."""
     oldest = Leftovers._oldest_in
 
-    def found(self: Leftovers, parent: int) -> Life | None:
+    def found(self: Leftovers, parent: int) -> ProcessDirectory | None:
         try:
             return oldest(self, parent)
         except OSError:

@@ -9,12 +9,13 @@ from pathlib import Path
 
 import pytest
 
-from logship.buffer import lives
 from logship.buffer.buffer import Buffer
 from logship.buffer.chunk import ChunkState
 from logship.buffer.leftovers import AdoptedChunk, Leftovers, Waiting, refuse, settle
-from logship.buffer.lives import Life, QuarantineFull
+from logship.spool import quarantine
+from logship.spool.directories import ProcessDirectory
 from logship.spool.format import COMMIT_AT
+from logship.spool.quarantine import QuarantineFull
 from logship.spool.segments import read_segment
 from tests.spool.programs import spools_in
 from tests.spool.spools import KEY
@@ -40,8 +41,8 @@ def log_in_many_chunks(buffer: Buffer) -> None:
 
 
 @pytest.fixture
-def life(tmp_path: Path) -> Life:
-    return Life.begin(tmp_path, os.urandom)
+def life(tmp_path: Path) -> ProcessDirectory:
+    return ProcessDirectory.begin(tmp_path, os.urandom)
 
 
 def kept(path: Path) -> list[str]:
@@ -49,9 +50,9 @@ def kept(path: Path) -> list[str]:
 
 
 def test_what_came_first_stays_and_what_exceeds_the_bytes_is_not_kept(
-    tmp_path: Path, life: Life, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, life: ProcessDirectory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(lives, "QUARANTINE_BYTES_MAX", 1000)
+    monkeypatch.setattr(quarantine, "QUARANTINE_BYTES_MAX", 1000)
     life.keep("first", bytes(600))
     with pytest.raises(QuarantineFull, match=r"second \(401 bytes\) is not kept"):
         life.keep("second", bytes(401))
@@ -60,9 +61,9 @@ def test_what_came_first_stays_and_what_exceeds_the_bytes_is_not_kept(
 
 
 def test_no_more_files_than_the_bound(
-    tmp_path: Path, life: Life, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, life: ProcessDirectory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(lives, "QUARANTINE_FILES_MAX", 2)
+    monkeypatch.setattr(quarantine, "QUARANTINE_FILES_MAX", 2)
     life.keep("first", b"1")
     (tmp_path / "quarantine" / "of somebody else").write_bytes(b"")
     with pytest.raises(QuarantineFull, match="2 files"):
@@ -71,11 +72,11 @@ def test_no_more_files_than_the_bound(
 
 
 def test_a_second_recoverer_may_keep_the_same_again(
-    tmp_path: Path, life: Life, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, life: ProcessDirectory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Its predecessor died between keeping and marking: the file is replaced, not added."""
-    monkeypatch.setattr(lives, "QUARANTINE_BYTES_MAX", 100)
-    monkeypatch.setattr(lives, "QUARANTINE_FILES_MAX", 1)
+    monkeypatch.setattr(quarantine, "QUARANTINE_BYTES_MAX", 100)
+    monkeypatch.setattr(quarantine, "QUARANTINE_FILES_MAX", 1)
     life.keep("first", bytes(100))
     life.keep("first", bytes(100))
     assert kept(tmp_path) == ["first"]
@@ -84,7 +85,7 @@ def test_a_second_recoverer_may_keep_the_same_again(
 def test_damage_beyond_the_bound_is_counted_named_and_declared_and_the_life_goes(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(lives, "QUARANTINE_FILES_MAX", 5)
+    monkeypatch.setattr(quarantine, "QUARANTINE_FILES_MAX", 5)
     life = dead_life(tmp_path, log_in_many_chunks)
     chunks = damage_all(life)
     assert chunks > 10
@@ -109,7 +110,7 @@ def test_damage_beyond_the_bound_is_counted_named_and_declared_and_the_life_goes
 def test_a_record_that_no_server_takes_and_that_finds_no_room_is_named(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(lives, "QUARANTINE_FILES_MAX", 0)
+    monkeypatch.setattr(quarantine, "QUARANTINE_FILES_MAX", 0)
     life = dead_life(tmp_path, lambda buffer: log_some(buffer, 1))
     leftovers = Leftovers(tmp_path)
     said = []
@@ -144,7 +145,7 @@ def test_what_found_no_room_is_tried_again_when_there_is_some(
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     with monkeypatch.context() as patch:
-        patch.setattr(Life, "keep", full)
+        patch.setattr(ProcessDirectory, "keep", full)
         patch.setattr("logship.buffer.leftovers.free_bytes", lambda _: free[0])
         assert [look(0.0), look(59.0), look(66.0), look(180.0)] == [1, 1, 2, 2]
         free[0] = 1

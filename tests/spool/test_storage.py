@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 
 from logship.buffer.buffer import Buffer
-from logship.buffer.lives import Life
 from logship.buffer.spool import RETRY_SECONDS
+from logship.spool.directories import ProcessDirectory
 from logship.spool.format import STREAMS_BYTES
 from tests.spool.spools import CHUNK_BYTES, SEGMENT_BYTES, buffer_on, offer, storage_in
 from tests.spool.test_leftovers import recover
@@ -40,15 +40,15 @@ class Disk:
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.error: int | None = None
         self.calls = 0
-        real = Life.allocate
+        real = ProcessDirectory.allocate
 
-        def allocate(life: Life, name: str, size: int) -> int:
+        def allocate(life: ProcessDirectory, name: str, size: int) -> int:
             self.calls += 1
             if self.error is not None:
                 raise OSError(self.error, os.strerror(self.error))
             return real(life, name, size)
 
-        monkeypatch.setattr(Life, "allocate", allocate)
+        monkeypatch.setattr(ProcessDirectory, "allocate", allocate)
 
 
 @pytest.fixture
@@ -349,14 +349,14 @@ def test_the_floor_of_the_volume_is_left_to_others(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     free = [10 * SEGMENT_BYTES + STREAMS_BYTES]
-    real = Life.allocate
+    real = ProcessDirectory.allocate
 
-    def allocate(life: Life, name: str, size: int) -> int:
+    def allocate(life: ProcessDirectory, name: str, size: int) -> int:
         free[0] -= size
         return real(life, name, size)
 
-    monkeypatch.setattr(Life, "allocate", allocate)
-    monkeypatch.setattr(Life, "free_bytes", lambda life: free[0])
+    monkeypatch.setattr(ProcessDirectory, "allocate", allocate)
+    monkeypatch.setattr(ProcessDirectory, "free_bytes", lambda life: free[0])
     storage = storage_in(tmp_path)
     buffer = buffer_on(storage)
     while storage.unspooled == 0:
@@ -369,7 +369,7 @@ def test_the_floor_of_the_volume_is_left_to_others(
 def test_the_floor_is_a_share_of_the_volume(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    life = Life.begin(tmp_path, os.urandom)
+    life = ProcessDirectory.begin(tmp_path, os.urandom)
     mib = 1024 * 1024
 
     def volume(total: int, available: int) -> Callable[[int], Any]:

@@ -11,15 +11,14 @@ from pathlib import Path
 
 import pytest
 
-from logship.buffer.lives import (
-    Life,
+from logship.spool.directories import (
+    ProcessDirectory,
     SpoolError,
-    filesystem_of,
-    lives,
     open_spool_directory,
+    process_directories,
     sweep,
-    volume_warning,
 )
+from logship.spool.volumes import filesystem_of, volume_warning
 from tests.spool.spools import storage_in
 from tests.support.waiting import wait_until
 
@@ -27,10 +26,10 @@ IS_ROOT = os.geteuid() == 0
 needs_root = pytest.mark.skipif(not IS_ROOT, reason="only root can give files to other users")
 
 
-def take_over(path: Path, name: str) -> Life | None:
+def take_over(path: Path, name: str) -> ProcessDirectory | None:
     parent = open_spool_directory(path)
     try:
-        return Life.take_over(parent, name)
+        return ProcessDirectory.take_over(parent, name)
     finally:
         os.close(parent)
 
@@ -38,8 +37,8 @@ def take_over(path: Path, name: str) -> Life | None:
 HOLDER = r"""
 import os, sys
 from pathlib import Path
-from logship.buffer.lives import Life
-life = Life.begin(Path(sys.argv[1]), os.urandom)
+from logship.spool.directories import ProcessDirectory
+life = ProcessDirectory.begin(Path(sys.argv[1]), os.urandom)
 if sys.argv[2] == "fork" and os.fork() == 0:
     life.leave()
     os.write(1, b"child has left\n")
@@ -106,7 +105,7 @@ def test_a_forked_child_does_not_hold_its_dead_parents_lock(tmp_path: Path) -> N
 def test_a_lock_whose_file_is_gone_proves_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    life = Life.begin(tmp_path, os.urandom)
+    life = ProcessDirectory.begin(tmp_path, os.urandom)
     name, real_flock = life.name, fcntl.flock
 
     def flock_after_the_owner_left(descriptor: int, operation: int) -> None:
@@ -120,7 +119,7 @@ def test_a_lock_whose_file_is_gone_proves_nothing(
 
 
 def test_a_life_is_never_seen_without_its_lock(tmp_path: Path) -> None:
-    life = Life.begin(tmp_path, os.urandom)
+    life = ProcessDirectory.begin(tmp_path, os.urandom)
     assert [each.name for each in tmp_path.iterdir()] == [life.name]
     assert take_over(tmp_path, life.name) is None
     life.remove()
@@ -132,7 +131,7 @@ def test_what_died_before_it_began_is_swept_away(tmp_path: Path) -> None:
     for each in (begun, locked):
         each.mkdir()
     (locked / "lock").touch(0o600)
-    alive = Life.begin(tmp_path, os.urandom)
+    alive = ProcessDirectory.begin(tmp_path, os.urandom)
     parent = open_spool_directory(tmp_path)
     sweep(parent)
     os.close(parent)
@@ -144,7 +143,7 @@ def test_only_names_of_lives_are_looked_at(tmp_path: Path) -> None:
     for name in ("quarantine", "ABC", "0" * 31, "g" * 32, f".{'0' * 32}.new"):
         (tmp_path / name).mkdir()
     parent = open_spool_directory(tmp_path)
-    assert lives(parent) == []
+    assert process_directories(parent) == []
     os.close(parent)
 
 
@@ -169,12 +168,12 @@ def test_a_link_in_the_place_of_a_life_or_file_is_not_followed(tmp_path: Path) -
     spool, other = tmp_path / "spool", tmp_path / "other"
     spool.mkdir()
     other.mkdir()
-    victim = Life.begin(other, os.urandom)
+    victim = ProcessDirectory.begin(other, os.urandom)
     name = victim.name
     victim.leave()
     (spool / name).symlink_to(other / name)
     assert take_over(spool, name) is None
-    own = Life.begin(spool, os.urandom)
+    own = ProcessDirectory.begin(spool, os.urandom)
     precious = tmp_path / "precious"
     precious.write_text("precious")
     (spool / own.name / "segment-00000001.spool").symlink_to(precious)
@@ -190,7 +189,7 @@ def test_a_link_in_the_place_of_a_life_or_file_is_not_followed(tmp_path: Path) -
 
 
 def test_a_fifo_in_the_place_of_a_segment_does_not_hang_a_recoverer(tmp_path: Path) -> None:
-    life = Life.begin(tmp_path, os.urandom)
+    life = ProcessDirectory.begin(tmp_path, os.urandom)
     os.mkfifo(tmp_path / life.name / "segment-00000001.spool")
     with pytest.raises(OSError, match="no regular file"):
         life.open_file("segment-00000001.spool")
@@ -207,7 +206,7 @@ def test_a_foreign_directory_is_not_used(tmp_path: Path) -> None:
 
 @needs_root
 def test_a_file_of_somebody_else_in_a_life_is_not_read(tmp_path: Path) -> None:
-    life = Life.begin(tmp_path, os.urandom)
+    life = ProcessDirectory.begin(tmp_path, os.urandom)
     planted = tmp_path / life.name / "segment-00000001.spool"
     planted.write_bytes(b"x")
     os.chown(planted, 12345, 12345)
@@ -217,7 +216,7 @@ def test_a_file_of_somebody_else_in_a_life_is_not_read(tmp_path: Path) -> None:
 
 
 def test_an_enormous_file_is_not_read(tmp_path: Path) -> None:
-    life = Life.begin(tmp_path, os.urandom)
+    life = ProcessDirectory.begin(tmp_path, os.urandom)
     sparse = tmp_path / life.name / "segment-00000001.spool"
     with sparse.open("wb") as file:
         file.truncate(1 << 40)
@@ -248,7 +247,7 @@ def test_filesystems_that_break_promises_are_warned_about(
         "22 1 8:1 / / rw - ext4 /dev/sda rw\n"
         f"23 22 0:5 / {place} rw,relatime shared:1 - {kind} source rw\n"
     )
-    monkeypatch.setattr("logship.buffer.lives.MOUNTS", table)
+    monkeypatch.setattr("logship.spool.volumes.MOUNTS", table)
     warning = volume_warning(tmp_path / "spool")
     assert (warning is None) == (word is None)
     assert word is None or word in (warning or "")
