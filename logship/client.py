@@ -50,8 +50,8 @@ from logship.transport import Connection, SocketTransport, Transport, is_loopbac
 
 if TYPE_CHECKING:
     from logship.buffer.direct import TextWriter
-    from logship.buffer.leftovers import Leftovers
     from logship.buffer.spool import SpoolStorage
+    from logship.spool.orphans import Orphans as Leftovers
 
 STOP_LINGER_SECONDS = 0.005
 """How long an open chunk waits for more once the process is to end. Not zero: an application that
@@ -712,7 +712,8 @@ class Client:
 
     def _adopt(self, leftovers: Leftovers) -> None:
         """Take a few chunks of dead processes, in small steps."""
-        from logship.buffer.leftovers import AdoptedChunk, Waiting  # noqa: PLC0415 - see `_spool`
+        from logship.spool.adoption import AdoptedChunk  # noqa: PLC0415 - see `_spool`
+        from logship.spool.progress import RecoveryState  # noqa: PLC0415 - see `_spool`
 
         for _ in range(_ADOPTION_STEPS):
             if not self._may_adopt:
@@ -721,7 +722,7 @@ class Client:
             self._tell_news(leftovers)
             if isinstance(found, AdoptedChunk):
                 self.buffer.adopt(found)
-            elif found is not Waiting.NOT:
+            elif found is not RecoveryState.WORKING:
                 return
         self._turn_again()
 
@@ -817,7 +818,7 @@ class Client:
     def _release(self, chunk: Chunk) -> None:
         self.buffer.release(chunk)
         if chunk.adopted:
-            from logship.buffer.leftovers import settle  # noqa: PLC0415 - see `_spool`
+            from logship.spool.adoption import settle  # noqa: PLC0415 - see `_spool`
 
             settle(chunk)
             self._turn_again()  # there may be more where it came from
@@ -825,7 +826,7 @@ class Client:
     def _quarantine(self, chunk: Chunk) -> None:
         """Write a record that no server takes to stderr, if that takes it."""
         if chunk.adopted:
-            from logship.buffer.leftovers import refuse  # noqa: PLC0415 - see `_spool`
+            from logship.spool.adoption import refuse  # noqa: PLC0415 - see `_spool`
 
             self.last_resort.warn("quarantine", refuse(chunk))
             self._release(chunk)
@@ -948,7 +949,7 @@ def _spool(settings: Settings, monotonic: Callable[[], float]) -> SpoolStorage |
 
 def _leftovers(spool: SpoolStorage, monotonic: Callable[[], float]) -> Leftovers | None:
     """Return what dead processes left on this spool; a supervisor ships that itself."""
-    from logship.buffer.leftovers import Leftovers  # noqa: PLC0415 - see `_spool`
+    from logship.spool.orphans import Orphans as Leftovers  # noqa: PLC0415 - see `_spool`
     from logship.spool.volumes import is_supervised  # noqa: PLC0415 - see `_spool`
 
     return None if is_supervised(spool.path) else Leftovers(spool.path, monotonic=monotonic)

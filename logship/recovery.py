@@ -22,18 +22,15 @@ from pathlib import Path
 from typing import Any
 
 from logship.buffer.chunk import Chunk
-from logship.buffer.leftovers import (
-    AdoptedChunk,
-    Leftovers,
-    RecoveryCounters,
-    Waiting,
-)
 from logship.client import Client
 from logship.drain import SPILL_SECONDS_PER_BYTE, DrainPlan, Step
 from logship.lastresort import LastResort, spilled_lines
 from logship.metering import process
 from logship.process.clock import Started, StopClock
 from logship.settings import Settings
+from logship.spool.adoption import AdoptedChunk
+from logship.spool.orphans import Orphans
+from logship.spool.progress import RecoveryCounters, RecoveryState
 
 _CHECK_SECONDS = 0.1
 _RESERVE_SECONDS_MIN = 0.5
@@ -93,7 +90,7 @@ class Recoverer:
         self._watches = watches
         self._monotonic = monotonic
         self._last_resort = last_resort or LastResort()
-        self._leftovers = Leftovers(path, any_owner=True, monotonic=monotonic)
+        self._leftovers = Orphans(path, any_owner=True, monotonic=monotonic)
         self._clock = clock or StopClock(settings.stop_timeout_seconds)
         self._parts = parts
         self._client: Client | None = None
@@ -232,9 +229,9 @@ class Recoverer:
                 self._last_resort.warn("recovery", news, interval_seconds=0.0)
             if isinstance(found, AdoptedChunk):
                 yield found
-            elif found is Waiting.FOR_ACKS:
+            elif found is RecoveryState.AWAITING_ACKS:
                 self._leftovers.skip()
-            elif found is Waiting.FOR_DEATHS:
+            elif found is RecoveryState.AWAITING_ORPHANS:
                 return
 
     def _write(self, line: bytes) -> bool:

@@ -60,12 +60,12 @@ def command(
       1  not everything: something is left, was written to stderr, or could not be read
       2  usage, a wrong setting, or a directory that cannot be used
     """
-    from logship.buffer.leftovers import inspect_lives  # noqa: PLC0415 - `--help` needs none of it
     from logship.recovery import recover, settings_for_recovery  # noqa: PLC0415 - nor this
+    from logship.spool.inspection import inspect_spool  # noqa: PLC0415 - `--help` needs none of it
 
     try:
         if dry_run:
-            for life in inspect_lives(spool):
+            for life in inspect_spool(spool):
                 click.echo(json.dumps(life))
             return
         os.close(open_spool_directory(spool, any_owner=True))

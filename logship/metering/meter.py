@@ -27,8 +27,9 @@ from logship.metering.measures import (
 )
 
 if TYPE_CHECKING:
-    from logship.buffer.leftovers import Leftovers, RecoveryCounters
     from logship.buffer.spool import SpoolStorage
+    from logship.spool.orphans import Orphans
+    from logship.spool.progress import RecoveryCounters
 
 _NEVER_DOWN = frozenset(
     slot(measure.name, value)
@@ -192,7 +193,7 @@ class Meter:
         delivery: Delivery[Any],
         *,
         spool: SpoolStorage | None,
-        leftovers: Leftovers | None,
+        leftovers: Orphans | None,
         stop_timeout_seconds: float,
     ) -> None:
         recovery = None if leftovers is None else leftovers.counters

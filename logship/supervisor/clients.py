@@ -18,7 +18,6 @@ import threading
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from logship.buffer.leftovers import RecoveryCounters
 from logship.drain import DrainPlan
 from logship.lastresort import LastResort
 from logship.metering.outlet import environ_for_children
@@ -27,6 +26,7 @@ from logship.process.clock import StopClock
 from logship.recovery import Recoverer, RecoveryReport
 from logship.settings import MIB, Settings, variable_name
 from logship.spool.directories import PROCESS_DIRECTORY_NAME
+from logship.spool.progress import RecoveryCounters
 from logship.spool.quarantine import QUARANTINE
 from logship.spool.volumes import SUPERVISED, filesystem_of
 from logship.threads import OwnThread

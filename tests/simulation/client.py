@@ -10,7 +10,6 @@ from logship import client as product
 from logship.buffer.buffer import Buffer, Outcome
 from logship.buffer.chunk import Chunk
 from logship.buffer.direct import DirectWriter, direct_writer
-from logship.buffer.leftovers import AdoptedChunk, Waiting, refuse, settle
 from logship.buffer.overflow import Admission
 from logship.closing import Closing
 from logship.delivery import (
@@ -30,6 +29,8 @@ from logship.protocol.bodies import pack_records
 from logship.protocol.compression import compressor
 from logship.protocol.frames import AckReader, AnswerError, frame_parts
 from logship.settings import Endpoint, Settings
+from logship.spool.adoption import AdoptedChunk, refuse, settle
+from logship.spool.progress import RecoveryState
 from tests.simulation.disk import SimulatedDisk, SimulatedStorage
 from tests.simulation.estate import Stamp
 from tests.simulation.judge import Account, Holdings, Violation
@@ -536,7 +537,7 @@ class SimulatedClient:
     def check_locks(self) -> None:
         """Look whether nobody else could ship what we do."""
         if self._disk is not None:
-            for name in {each.life.life.name for each in self._adopted()}:
+            for name in {each.adoption.directory.name for each in self._adopted()}:
                 self._disk.check_locked(name)
 
     def unproven(self) -> dict[str, set[Stamp]]:
@@ -548,7 +549,9 @@ class SimulatedClient:
                 return {}
             whole = chunk.outermost
             assert isinstance(whole, AdoptedChunk)
-            left.setdefault(whole.life.life.name, set()).add((frame.stream, frame.numbers[0]))
+            left.setdefault(whole.adoption.directory.name, set()).add(
+                (frame.stream, frame.numbers[0])
+            )
         return left
 
     def _adopted(self) -> list[AdoptedChunk]:
@@ -589,12 +592,12 @@ class SimulatedClient:
                 found = self._leftovers.step()
             self._tell_news(disk)
             if isinstance(found, AdoptedChunk):
-                dead = disk.estate.life_of(found.life.life.name)
+                dead = disk.estate.life_of(found.adoption.directory.name)
                 key = self.history.options.stamp_key
                 frame = decode(found.id, found.stream.tag, found.data, key)
                 self.history.judge.adopted(frame, dead)
                 self.buffer.adopt(found)
-            elif found is not Waiting.NOT:
+            elif found is not RecoveryState.WORKING:
                 return
         self._wake()
 

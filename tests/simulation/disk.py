@@ -22,7 +22,6 @@ from random import Random
 from typing import TYPE_CHECKING
 
 from logship.buffer.chunk import Mapping, Words
-from logship.buffer.leftovers import Leftovers
 from logship.buffer.mapped import Segment
 from logship.buffer.spool import SpoolStorage
 from logship.spool.chunks import FoundChunk, Payload, read_payload
@@ -36,6 +35,7 @@ from logship.spool.format import (
     STREAMS_BYTES,
     slot_at,
 )
+from logship.spool.orphans import Orphans
 from logship.spool.quarantine import QUARANTINE
 from logship.spool.segments import read_segment
 from logship.spool.slots import read_streams
@@ -256,10 +256,10 @@ class SimulatedDisk:
         """Remove everything."""
         shutil.rmtree(self.path, ignore_errors=True)
 
-    def leftovers(self) -> Leftovers:
+    def leftovers(self) -> Orphans:
         """Return a new process's look at what others left."""
         clock = self._history.clock
-        return Leftovers(
+        return Orphans(
             self.path,
             random_bytes=self.draw.randbytes,
             monotonic=clock.monotonic,

@@ -11,15 +11,17 @@ import pytest
 
 from logship.buffer.buffer import Buffer
 from logship.buffer.chunk import ChunkState
-from logship.buffer.leftovers import AdoptedChunk, Leftovers, Waiting, refuse, settle
 from logship.spool import quarantine
+from logship.spool.adoption import AdoptedChunk, refuse, settle
 from logship.spool.directories import ProcessDirectory
 from logship.spool.format import COMMIT_AT
+from logship.spool.orphans import Orphans
+from logship.spool.progress import RecoveryState
 from logship.spool.quarantine import QuarantineFull
 from logship.spool.segments import read_segment
 from tests.spool.programs import spools_in
 from tests.spool.spools import KEY
-from tests.spool.test_leftovers import STEPS_MAX, Sidecar, dead_life, log_some, recover
+from tests.spool.test_orphans import STEPS_MAX, Sidecar, dead_life, log_some, recover
 
 
 def damage_all(life: Path) -> int:
@@ -112,7 +114,7 @@ def test_a_record_that_no_server_takes_and_that_finds_no_room_is_named(
 ) -> None:
     monkeypatch.setattr(quarantine, "QUARANTINE_FILES_MAX", 0)
     life = dead_life(tmp_path, lambda buffer: log_some(buffer, 1))
-    leftovers = Leftovers(tmp_path)
+    leftovers = Orphans(tmp_path)
     said = []
     for _ in range(STEPS_MAX):
         found = leftovers.step()
@@ -121,7 +123,7 @@ def test_a_record_that_no_server_takes_and_that_finds_no_room_is_named(
                 said.append(refuse(found))
             found.state = ChunkState.SETTLED
             settle(found)
-        elif found is Waiting.FOR_DEATHS:
+        elif found is RecoveryState.AWAITING_ORPHANS:
             break
     assert said[0].endswith("it is not kept")
     assert leftovers.counters.quarantined == leftovers.counters.unkept == 1
@@ -133,7 +135,7 @@ def test_what_found_no_room_is_tried_again_when_there_is_some(
 ) -> None:
     life, now, free = dead_life(tmp_path, log_some), [0.0], [1 << 30]
     damage_all(life)
-    leftovers = Leftovers(tmp_path, monotonic=lambda: now[0])
+    leftovers = Orphans(tmp_path, monotonic=lambda: now[0])
     sidecar = Sidecar(leftovers)
 
     def look(seconds: float) -> int:
@@ -146,7 +148,7 @@ def test_what_found_no_room_is_tried_again_when_there_is_some(
 
     with monkeypatch.context() as patch:
         patch.setattr(ProcessDirectory, "keep", full)
-        patch.setattr("logship.buffer.leftovers.free_bytes", lambda _: free[0])
+        patch.setattr("logship.spool.orphans.free_bytes", lambda _: free[0])
         assert [look(0.0), look(59.0), look(66.0), look(180.0)] == [1, 1, 2, 2]
         free[0] = 1
         assert look(1000.0) == 2  # not for as long as it is sure to fail

@@ -16,7 +16,7 @@ from logship.buffer.spool import RETRY_SECONDS
 from logship.spool.directories import ProcessDirectory
 from logship.spool.format import STREAMS_BYTES
 from tests.spool.spools import CHUNK_BYTES, SEGMENT_BYTES, buffer_on, offer, storage_in
-from tests.spool.test_leftovers import recover
+from tests.spool.test_orphans import recover
 
 
 class Clock:
@@ -499,10 +499,12 @@ def test_own_chunks_go_before_adopted_ones(tmp_path: Path) -> None:
 
 
 def _adopt_all(path: Path, buffer: Buffer) -> Any:
-    from logship.buffer.leftovers import AdoptedChunk, Leftovers, Waiting
+    from logship.spool.adoption import AdoptedChunk
+    from logship.spool.orphans import Orphans
+    from logship.spool.progress import RecoveryState
 
-    leftovers = Leftovers(path)
-    while (found := leftovers.step()) is not Waiting.FOR_ACKS:
+    leftovers = Orphans(path)
+    while (found := leftovers.step()) is not RecoveryState.AWAITING_ACKS:
         if isinstance(found, AdoptedChunk):
             buffer.adopt(found)
     return leftovers

@@ -184,7 +184,7 @@ def test_the_client_needs_neither_prometheus_nor_click() -> None:
 NOT_AT_START = {
     *("tenacity", "prometheus_client", "click", "pathlib", "tempfile", "shutil", "hashlib"),
     *("hmac", "ipaddress", "random", "http.client", "urllib.parse", "email", "importlib.metadata"),
-    *("logship.buffer.spool", "logship.buffer.leftovers", "logship.spool"),
+    *("logship.buffer.spool", "logship.spool"),
     *("logship.metering.outlet", "logship.metering.pages", "logship.metrics"),
     *("logship.protocol.handshake", "logship.protocol.messages", "logship.httpjson"),
     *("logship.tasknews", "logship.recovery", "logship.receiver", "logship.supervisor"),
