@@ -90,7 +90,7 @@ class Recoverer:
         self._watches = watches
         self._monotonic = monotonic
         self._last_resort = last_resort or LastResort()
-        self._leftovers = Orphans(path, any_owner=True, monotonic=monotonic)
+        self._orphans = Orphans(path, any_owner=True, monotonic=monotonic)
         self._clock = clock or StopClock(settings.stop_timeout_seconds)
         self._parts = parts
         self._client: Client | None = None
@@ -106,14 +106,14 @@ class Recoverer:
 
     def look_now(self) -> None:
         """Look for dead processes at once: one has died; on the loop."""
-        self._leftovers.scan_now()
+        self._orphans.scan_now()
         if self._client is not None:
             self._client.stop_lingering()
         self._woken.set()
 
     def has_shipped_from(self, life: str) -> bool:
         """Tell whether something of the dead life of this name was on its way; from any thread."""
-        return self._leftovers.has_shipped_from(life)
+        return self._orphans.has_shipped_from(life)
 
     def finish(self, plan: DrainPlan) -> None:
         """Make a last pass, whoever still lives, by this plan's deadline at the latest.
@@ -129,7 +129,7 @@ class Recoverer:
         started = self._monotonic()
         client = Client(
             self._settings,
-            leftovers=self._leftovers,
+            leftovers=self._orphans,
             last_resort=self._last_resort,
             monotonic=self._monotonic,
             **self._parts,
@@ -141,30 +141,24 @@ class Recoverer:
             await self._wait(client)
         if self._deadline_seconds is not None:
             self._abandon(client)
-        rest = len(client.buffer.adopted)
-        complete = self._leftovers.is_idle and not rest
+        is_over = not client.broken and not client.buffer.adopted
+        complete = is_over and self._orphans.is_complete
         client.shut()
         client.buffer.close_intake()
-        return self._report(self._monotonic() - started, complete)
-
-    def _report(self, seconds: float, complete: bool) -> RecoveryReport:
-        counters = self._leftovers.counters
-        bad = counters.damaged + counters.quarantined + counters.refused
-        bad += counters.records_abandoned
-        return RecoveryReport(counters, seconds, complete and not bad)
+        return RecoveryReport(self._orphans.counters, self._monotonic() - started, complete)
 
     def _is_over(self, client: Client, started: float) -> bool:
         """Tell whether there is nothing more to do, or no more time to do it in."""
-        if client.broken:
+        if client.broken or self._orphans.is_closed:
             return True
-        idle = self._leftovers.is_idle and self._leftovers.has_scanned
+        idle = self._orphans.is_idle and self._orphans.has_scanned
         deadline = self._deadline_seconds
         if deadline is not None and self._monotonic() >= deadline - self._reserve_seconds(client):
             return True
         if self._last_pass is not None:
             return idle or self._is_out_of_patience(client, self._last_pass)
         if deadline is not None:
-            return idle and not self._leftovers.others_live
+            return idle and not self._orphans.others_live
         return not self._watches and (idle or self._has_stalled(client, started))
 
     @property
@@ -201,7 +195,7 @@ class Recoverer:
 
     def _hurry(self, client: Client, deadline_seconds: float) -> None:
         """Look for the dead all the time, and wait less for everything."""
-        self._leftovers.scan_now()
+        self._orphans.scan_now()
         if not self._hurries:
             self._hurries = True
             client.hurry(DrainPlan.until(self._monotonic(), deadline_seconds))
@@ -216,21 +210,21 @@ class Recoverer:
             for line, is_control in spilled_lines(chunk.stream.tag, bytes(chunk.data)):
                 if not self._write(line):
                     return
-                self._leftovers.counters.records_abandoned += not is_control
+                self._orphans.counters.records_abandoned += not is_control
 
     def _rest(self, client: Client) -> Iterator[Chunk]:
         """Yield what is adopted and not acked, then what is still on the spool."""
         yield from client.buffer.adopted
-        self._leftovers.scan_now()
+        self._orphans.scan_now()
         while True:
-            found = self._leftovers.step()
-            while self._leftovers.news:
-                news = self._leftovers.news.popleft()
+            found = self._orphans.step()
+            while self._orphans.news:
+                news = self._orphans.news.popleft()
                 self._last_resort.warn("recovery", news, interval_seconds=0.0)
             if isinstance(found, AdoptedChunk):
                 yield found
             elif found is RecoveryState.AWAITING_ACKS:
-                self._leftovers.skip()
+                self._orphans.skip()
             elif found is RecoveryState.AWAITING_ORPHANS:
                 return
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from logship.doctor.result import Outcome, Result
 from logship.settings import MIB, Settings
-from logship.spool.directories import ProcessDirectory, SpoolError, open_spool_directory
+from logship.spool.directories import NotTaken, ProcessDirectory, SpoolError, open_spool_directory
 from logship.spool.volumes import filesystem_of, volume_warning
 
 _TRIED_BYTES = 1 * MIB
@@ -85,6 +85,6 @@ def _locks_work(path: Path, ours: ProcessDirectory) -> bool:
         taken = ProcessDirectory.take_over(parent, ours.name)
     finally:
         os.close(parent)
-    if taken is not None:
+    if isinstance(taken, ProcessDirectory):
         taken.leave()
-    return taken is None
+    return taken is NotTaken.LOCKED

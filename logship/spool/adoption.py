@@ -15,7 +15,7 @@ from logship.buffer.stream import NUMBER_MAX, Gap, Stream
 from logship.protocol.entries import pack_control, unpack_entries
 from logship.spool.chunks import FoundChunk, Payload, read_payload
 from logship.spool.directories import ProcessDirectory
-from logship.spool.files import pread_all
+from logship.spool.files import FileBytes
 from logship.spool.marks import LocatedChunk, Marks, OrphanStream
 from logship.spool.progress import RecoveryCounters, RecoveryState
 from logship.spool.survey import DAMAGED_REASON, Survey, stream_of
@@ -166,6 +166,12 @@ class Adoption:
         if self._is_left:
             return  # the recoverer that has the lock now ships it again
         self._pending -= 1
+        try:
+            self._mark_settled(chunk)
+        except Exception as error:  # noqa: BLE001 - the living must not suffer for the dead
+            self.trouble.fail(error)
+
+    def _mark_settled(self, chunk: AdoptedChunk) -> None:
         orphan = self._streams[chunk.stream.id]
         if chunk.found is None:
             if not chunk.refused:
@@ -200,6 +206,13 @@ class Adoption:
         A control record is not given up. Gaps and ends are declared with it: if it became a gap
         itself, no reader could tell what it said. The directory stays, and recovery says it again.
         """
+        try:
+            return self._keep_refused(whole, chunk)
+        except Exception as error:  # noqa: BLE001 - the living must not suffer for the dead
+            self.trouble.fail(error)
+            return f"a record recovered from {self.directory.name} stays on the spool: {error}"
+
+    def _keep_refused(self, whole: AdoptedChunk, chunk: Chunk) -> str:
         number, orphan = chunk.first, self._streams[whole.stream.id]
         stamp = f"{orphan.stream.id}:{number:010d}"
         self._counters.quarantined += 1
@@ -233,6 +246,7 @@ class Adoption:
             yield from self._end_streams()
         if not self.trouble.is_kept:
             self._mark_declared()
+            self._free_unused_slots()
             if not self._is_untold:
                 self._remove()
 
@@ -243,25 +257,29 @@ class Adoption:
     def _adopt(self, located: LocatedChunk) -> Iterator[AdoptedChunk | RecoveryState]:
         """Yield the chunk for shipping, or keep it in quarantine if it is damaged."""
         file, chunk = located
+        data = self.directory.contents(file.name, file.descriptor)
         try:
-            data = pread_all(file.descriptor, chunk.size, chunk.payload_at)
-            payload = read_payload(chunk, data)
-            is_sound = isinstance(payload, Payload)
-            header = (
-                b"" if is_sound else pread_all(file.descriptor, chunk.header_bytes, chunk.offset)
-            )
+            payload_bytes = data[chunk.payload_at : chunk.payload_end]
+            data.raise_if_unreadable()
         except OSError as error:
             self.trouble.leave_unread(file.name, chunk.offset, error, _of(chunk, chunk.entries))
             yield RecoveryState.WORKING
             return
+        payload = read_payload(chunk, payload_bytes)
         if not isinstance(payload, Payload):
-            yield from self._quarantine(located, header + data, payload)
+            yield from self._quarantine(located, data, payload)
             return
+        yield from self._name_missing(chunk, payload)
         orphan = self._streams[chunk.identity.stream]
         orphan.ended = orphan.ended or payload.end is not None
         orphan.next_number = max(orphan.next_number, payload.numbers[-1] + 1)
         adopted = AdoptedChunk(
-            self, _routed(orphan.stream, chunk), chunk.identity.id, data, payload.numbers, located
+            self,
+            _routed(orphan.stream, chunk),
+            chunk.identity.id,
+            payload_bytes,
+            payload.numbers,
+            located,
         )
         adopted.recovered_records = payload.records
         adopted.ends = payload.end is not None
@@ -270,8 +288,25 @@ class Adoption:
         self._counters.records += payload.records
         yield adopted
 
+    def _name_missing(self, chunk: FoundChunk, payload: Payload) -> Iterator[RecoveryState]:
+        """Name the numbers before this chunk that were never acked, and are in no chunk.
+
+        What is damaged or cannot be read may be what is missing, and is named already.
+        """
+        orphan = self._streams[chunk.identity.stream]
+        expected, first = orphan.expected_next, payload.numbers[0]
+        orphan.expected_next = max(expected, payload.numbers[-1] + 1)
+        if orphan.slot is None or self.trouble.is_damaged or self.trouble.is_unread:
+            return
+        declared = merge_ranges([(gap.first, gap.last) for gap in orphan.gaps])
+        missing = subtract_ranges([(expected, first - 1)], declared) if expected < first else []
+        for begin, end in missing:
+            self.trouble.miss_segment(orphan.stream.id, f"numbers {begin} to {end}")
+        if missing:
+            yield RecoveryState.WORKING
+
     def _quarantine(
-        self, located: LocatedChunk, data: bytes, reason: str
+        self, located: LocatedChunk, data: FileBytes, reason: str
     ) -> Iterator[RecoveryState]:
         """Name a damaged chunk, then keep its bytes, then mark it; each in a step of its own."""
         file, chunk = located
@@ -283,7 +318,7 @@ class Adoption:
         if self.trouble.is_unread:
             return  # what follows it, and so what is lost with it, cannot be told
         name = f"{self.directory.name}-{file.name}-{chunk.offset}.chunk"
-        kept = self.trouble.keep(name, data)
+        kept = self.trouble.keep_part(name, data, chunk.offset, min(chunk.payload_end, len(data)))
         yield RecoveryState.WORKING
         if kept is Kept.ON_THE_SPOOL:
             return  # the next recoverer tries again
@@ -336,6 +371,12 @@ class Adoption:
         for located in self._refused:
             if not self._streams[located.chunk.identity.stream].is_untold:
                 self._marks.acked(located)
+
+    def _free_unused_slots(self) -> None:
+        """Free the slots of streams without records: where the removal stops, none is missed."""
+        for orphan in self._streams.values():
+            if orphan.next_number == 1:
+                self._marks.free_slot(orphan)
 
     def _remove(self) -> None:
         try:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import zlib
 from base64 import b64encode
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 from logship.errors import ProtocolError
 from logship.protocol.entries import unpack_entries
@@ -24,6 +24,20 @@ from logship.spool.format import (
     aligned,
     chunk_checksum,
 )
+
+_HEADER_BYTES_MAX = aligned(CHUNK.size + 2 * TAG_BYTES_MAX)
+
+
+class Readable(Protocol):
+    """Bytes that are read as they are asked for; `bytes` themselves, or a file's."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, where: slice, /) -> bytes: ...
+
+    def find(self, wanted: bytes, start: int = 0, /) -> int:
+        """Return the first offset of `wanted` from `start`, or -1."""
+        ...
 
 
 class FoundChunk(NamedTuple):
@@ -62,23 +76,23 @@ class FoundChunk(NamedTuple):
         return self.payload_at + self.size
 
 
-def read_chunk_header(data: bytes, offset: int, owner: bytes) -> FoundChunk | None:
+def read_chunk_header(data: Readable, offset: int, owner: bytes) -> FoundChunk | None:
     """Return the chunk whose header is at `offset`, or None where no whole header is."""
-    if offset + CHUNK.size > len(data):
+    header = data[offset : offset + _HEADER_BYTES_MAX]
+    if len(header) < CHUNK.size:
         return None
-    fields = CHUNK.unpack_from(data, offset)
+    fields = CHUNK.unpack_from(header)
     _, generation, extent, commit, state, raw_id, first, serial, opened_ns = fields[:9]
     raw_stream, checksum, header_bytes, tag_word, key_bytes = fields[9:]
     tag_bytes = tag_word & ~PROVISIONAL
     key_length = 0 if key_bytes == NO_STAMPS else key_bytes
-    texts_at = offset + CHUNK.size
-    key_at = texts_at + tag_bytes
+    key_at = CHUNK.size + tag_bytes
     end = key_at + key_length
-    if max(tag_bytes, key_length) > TAG_BYTES_MAX or end > len(data):
+    if max(tag_bytes, key_length) > TAG_BYTES_MAX or end > len(header):
         return None
-    if header_bytes != aligned(end - offset) or offset + header_bytes > len(data):
+    if header_bytes != aligned(end) or header_bytes > len(header):
         return None
-    if checksum != chunk_checksum(data[offset:end], owner):
+    if checksum != chunk_checksum(header[:end], owner):
         return None
     identity = ChunkIdentity(
         id=b64encode(raw_id).decode("ascii"),
@@ -86,8 +100,8 @@ def read_chunk_header(data: bytes, offset: int, owner: bytes) -> FoundChunk | No
         serial=serial,
         opened_ns=opened_ns,
         stream=raw_stream.decode("ascii", "replace"),
-        tag=data[texts_at:key_at],
-        stamp_key=None if key_bytes == NO_STAMPS else data[key_at:end],
+        tag=header[CHUNK.size : key_at],
+        stamp_key=None if key_bytes == NO_STAMPS else header[key_at:end],
         is_provisional=tag_word != tag_bytes,
     )
     words = (extent, commit >> 32, commit & 0xFFFFFFFF, state >> 32, state & 0xFFFFFFFF)
@@ -114,35 +128,56 @@ def read_payload(chunk: FoundChunk, payload: bytes) -> Payload | str:
 
     Args:
         chunk: The chunk's header.
-        payload: `chunk.size` bytes, or fewer where the file ended earlier.
+        payload: `chunk.size` bytes, or fewer where the file holds no more.
     """
     if chunk.state not in (OPEN, SEALED, ACKED):
         return "its state is damaged"
     if len(payload) != chunk.size:
-        return "its commit word leads beyond the file"
+        return "its commit word leads beyond what the file holds"
     if chunk.state == SEALED and zlib.crc32(payload) != chunk.checksum:
         return "its checksum is wrong"
-    try:
-        records = [record for _, record in unpack_entries(payload)]
-    except ProtocolError as error:
-        return f"its entries cannot be decoded: {error}"
-    if len(records) != chunk.entries:
-        return f"it has {len(records)} entries, its commit word says {chunk.entries}"
-    return _numbered(chunk, records)
+    return _Entries(chunk.identity).read(payload, chunk.entries)
 
 
-def _numbered(chunk: FoundChunk, records: list[dict[Any, Any]]) -> Payload | str:
-    identity = chunk.identity
-    numbers = list(range(identity.first, identity.first + len(records)))
-    if identity.stamp_key is not None:
-        key = identity.stamp_key.decode("utf-8", "replace")
-        stamped = [number_of(record.get(key), identity.stream) for record in records]
-        if stamped[:1] != [identity.first] or not _ascends_from(identity.first, stamped):
+class _Entries:
+    """What is kept of a chunk's entries while they are decoded; not the entries themselves."""
+
+    def __init__(self, identity: ChunkIdentity) -> None:
+        key = identity.stamp_key
+        self._numbers: list[int] = []
+        self._controls = 0
+        self._end: int | None = None
+        self._are_in_order = True
+        self._identity = identity
+        self._key = None if key is None else key.decode("utf-8", "replace")
+
+    def read(self, payload: bytes, count: int) -> Payload | str:
+        try:
+            for _, record in unpack_entries(payload):
+                self._add(record)
+        except ProtocolError as error:
+            return f"its entries cannot be decoded: {error}"
+        if len(self._numbers) != count:
+            return f"it has {len(self._numbers)} entries, its commit word says {count}"
+        if not self._are_in_order:
             return "its stamps are not those of its stream, or not in order"
-        numbers = [number for number in stamped if number is not None]
-    ends = [n for n, record in zip(numbers, records, strict=True) if "logship_end" in record]
-    controls = sum("logship_end" in each or "logship_gap" in each for each in records)
-    return Payload(numbers, len(records) - controls, ends[-1] if ends else None)
+        return Payload(self._numbers, len(self._numbers) - self._controls, self._end)
+
+    def _add(self, record: dict[Any, Any]) -> None:
+        number = self._number_of(record)
+        self._numbers.append(number)
+        if "logship_end" in record:
+            self._end = number
+        self._controls += "logship_end" in record or "logship_gap" in record
+
+    def _number_of(self, record: dict[Any, Any]) -> int:
+        first, count = self._identity.first, len(self._numbers)
+        if self._key is None:
+            return first + count
+        number = number_of(record.get(self._key), self._identity.stream)
+        is_next = number == first if not count else (number or 0) > self._numbers[-1]
+        self._are_in_order = self._are_in_order and is_next
+        return number or 0
 
 
 def number_of(stamp: object, stream: str) -> int | None:
@@ -151,12 +186,3 @@ def number_of(stamp: object, stream: str) -> int | None:
         return None
     digits = stamp[13:]
     return int(digits) if digits.isascii() and digits.isdigit() else None
-
-
-def _ascends_from(first: int, numbers: list[int | None]) -> bool:
-    before = first - 1
-    for number in numbers:
-        if number is None or number <= before:
-            return False
-        before = number
-    return True

@@ -8,17 +8,17 @@ to where others look.
 from __future__ import annotations
 
 import contextlib
-import errno
 import fcntl
 import os
 import re
 import stat
 from collections.abc import Callable
+from enum import Enum, auto
 from pathlib import Path
 
 from logship.errors import LogshipError
 from logship.spool import quarantine
-from logship.spool.files import OPEN_DIRECTORY, OPEN_FILE, close, create, pread_all, read_pages
+from logship.spool.files import OPEN_DIRECTORY, OPEN_FILE, FileBytes, close, create
 
 LOCK = "lock"
 STREAMS = "streams"
@@ -34,9 +34,6 @@ _MIB = 1024 * 1024
 _FLOOR_SHARE = 0.05
 _FLOOR_BYTES_MIN = 16 * _MIB
 _FLOOR_BYTES_MAX = 1024 * _MIB
-
-_TROUBLES = frozenset({errno.EIO, errno.EACCES, errno.EPERM, errno.EMFILE, errno.ENFILE})
-"""Errors of opening a directory that do not mean that it is locked or gone."""
 
 
 class SpoolError(LogshipError):
@@ -62,6 +59,13 @@ def open_spool_directory(path: Path, *, any_owner: bool = False) -> int:
         return descriptor
     os.close(descriptor)
     raise SpoolError(f"{path}: belongs to user {owner}, not to {os.geteuid()} or root")
+
+
+class NotTaken(Enum):
+    """Why a process directory was not taken over, where nothing is wrong with it."""
+
+    LOCKED = auto()  # its process is alive, or another recoverer has it
+    GONE = auto()  # it has been removed meanwhile
 
 
 class ProcessDirectory:
@@ -113,37 +117,39 @@ class ProcessDirectory:
         return cls(name, parent, directory, lock)
 
     @classmethod
-    def take_over(cls, parent: int, name: str) -> ProcessDirectory | None:
+    def take_over(cls, parent: int, name: str) -> ProcessDirectory | NotTaken:
         """Lock the process directory `name`. If that succeeds, its process is dead.
 
         Args:
             parent: A descriptor of the spool's directory; it is duplicated.
             name: The name as it was listed.
 
-        Returns:
-            The directory; None where its process is alive, another recoverer has it, or it is
-            gone.
-
         Raises:
-            SpoolError: It belongs to another user, or the disk does not let us look.
+            SpoolError: It cannot be locked, and that says nothing about its process: the volume
+                is read-only, the lock is missing or no regular file, the directory is a link or
+                belongs to another user, the disk fails.
         """
         directory = lock = -1
         try:
             directory = os.open(name, OPEN_DIRECTORY, dir_fd=parent)
             _check_owner(directory, name)
             lock = os.open(LOCK, OPEN_FILE, dir_fd=directory)
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            if _is_at(lock, LOCK, directory) and _is_at(directory, name, parent):
-                return cls(name, os.dup(parent), directory, lock)
-        except OSError as error:
-            if error.errno in _TROUBLES:
+            if not stat.S_ISREG(os.fstat(lock).st_mode):
+                raise SpoolError(f"{name}: its lock is no regular file")
+            if not _flock(lock):
                 close(lock, directory)
-                raise SpoolError(f"{name}: {error}") from error
+                return NotTaken.LOCKED
+            if not _is_at(lock, LOCK, directory) or not _is_at(directory, name, parent):
+                raise FileNotFoundError("it was replaced while it was being locked")
+            return cls(name, os.dup(parent), directory, lock)
+        except OSError as error:
+            close(lock, directory)
+            if isinstance(error, FileNotFoundError) and not _exists(name, parent):
+                return NotTaken.GONE
+            raise SpoolError(f"{name}: its lock cannot be taken: {error}") from error
         except BaseException:
             close(lock, directory)
             raise
-        close(lock, directory)
-        return None
 
     def leave(self) -> None:
         """Give up the lock and close everything; the files stay. A forked child leaves alone."""
@@ -163,13 +169,17 @@ class ProcessDirectory:
             for name in [*self.segments(), STREAMS, LOCK]:
                 with contextlib.suppress(FileNotFoundError):
                     os.unlink(name, dir_fd=self._directory)
-            os.rmdir(self.name, dir_fd=self._parent)
+            with contextlib.suppress(FileNotFoundError):  # another recoverer found it empty
+                os.rmdir(self.name, dir_fd=self._parent)
         finally:
             self.leave()
 
     def is_there(self) -> bool:
         """Whether the directory is still where it was made."""
-        return _is_at(self._directory, self.name, self._parent)
+        try:
+            return _is_at(self._directory, self.name, self._parent)
+        except OSError:
+            return False
 
     def segments(self) -> list[str]:
         """Return the names of the segments, in order."""
@@ -236,31 +246,16 @@ class ProcessDirectory:
         os.close(descriptor)
         raise PermissionError(f"{name} is no regular file of user {directory.st_uid}")
 
-    def read_file(self, name: str, descriptor: int) -> bytes:
-        """Return all bytes of an open file.
+    def contents(self, name: str, descriptor: int) -> FileBytes:
+        """Return the bytes of an open file, which are read as they are asked for.
 
         Raises:
-            OSError: It cannot be read, or is longer than any file of a spool.
+            OSError: It is longer than any file of a spool.
         """
-        size = os.fstat(descriptor).st_size
-        if size > FILE_BYTES_MAX:
-            raise OSError(f"{name} has {size} bytes, which no file of a spool has")
-        return pread_all(descriptor, size, 0)
-
-    def read_around(self, name: str, descriptor: int) -> tuple[bytes, list[tuple[int, OSError]]]:
-        """Return all bytes of an open file, and the offsets that the disk does not give.
-
-        Zeros stand for what cannot be read.
-
-        Raises:
-            OSError: Nothing of it can be read, or it is longer than any file of a spool.
-        """
-        try:
-            return self.read_file(name, descriptor), []
-        except OSError as error:
-            if error.errno != errno.EIO:
-                raise
-            return read_pages(descriptor, error)
+        data = FileBytes(descriptor)
+        if len(data) > FILE_BYTES_MAX:
+            raise OSError(f"{name} has {len(data)} bytes, which no file of a spool has")
+        return data
 
     def keep(self, name: str, data: bytes) -> None:
         """Keep `data` under `name` in the spool's quarantine.
@@ -288,7 +283,7 @@ def sweep(parent: int) -> None:
     for name in filter(_UNFINISHED_NAME.fullmatch, os.listdir(parent)):
         with contextlib.suppress(OSError, SpoolError):
             directory = ProcessDirectory.take_over(parent, name)
-            if directory is not None:
+            if isinstance(directory, ProcessDirectory):
                 directory.remove()
         with contextlib.suppress(OSError):
             os.rmdir(name, dir_fd=parent)  # without a lock: killed before, or about to make one
@@ -303,8 +298,32 @@ def _check_owner(directory: int, name: str) -> None:
 def _is_at(descriptor: int, name: str, parent: int) -> bool:
     """Tell whether the open file is still the one that its name leads to."""
     try:
-        ours = os.fstat(descriptor)
         theirs = os.stat(name, dir_fd=parent, follow_symlinks=False)
-    except OSError:
+    except FileNotFoundError:
         return False
+    ours = os.fstat(descriptor)
     return (ours.st_dev, ours.st_ino) == (theirs.st_dev, theirs.st_ino)
+
+
+def _exists(name: str, parent: int) -> bool:
+    """Tell whether anything has this name; an error is no proof that nothing has."""
+    try:
+        os.stat(name, dir_fd=parent, follow_symlinks=False)
+    except FileNotFoundError:
+        return False
+    except OSError:
+        return True
+    return True
+
+
+def _flock(lock: int) -> bool:
+    """Take a lock; tell whether it was free.
+
+    Raises:
+        OSError: Neither is known.
+    """
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from logship.spool.chunks import FoundChunk
 from logship.spool.directories import (
+    NotTaken,
     ProcessDirectory,
     SpoolError,
     open_spool_directory,
@@ -29,18 +30,22 @@ def inspect_spool(path: Path) -> Iterator[dict[str, object]]:
     try:
         names = process_directories(parent)
         for name in sorted(names, key=lambda each: (born_ns(parent, each), each)):
-            yield {"life": name, "born_ns": born_ns(parent, name), **_inspect(parent, name)}
+            born, found = born_ns(parent, name), _inspect(parent, name)
+            if found is not None:
+                yield {"life": name, "born_ns": born, **found}
     finally:
         os.close(parent)
 
 
-def _inspect(parent: int, name: str) -> dict[str, object]:
+def _inspect(parent: int, name: str) -> dict[str, object] | None:
+    """Return what is to be said of a directory; None where it has been removed meanwhile."""
     try:
         directory = ProcessDirectory.take_over(parent, name)
     except SpoolError as error:
         return {"state": "refused", "reason": str(error)}
-    if directory is None:
-        return {"state": "alive or being recovered"}
+    if not isinstance(directory, ProcessDirectory):
+        is_locked = directory is NotTaken.LOCKED
+        return {"state": "alive or being recovered"} if is_locked else None
     try:
         return {"state": "dead", **_contents(directory)}
     except OSError as error:
@@ -55,11 +60,13 @@ def _contents(directory: ProcessDirectory) -> dict[str, object]:
     for name in directory.segments():
         descriptor = directory.open_file(name)
         try:
-            found = read_segment(directory.read_file(name, descriptor), directory.id)
+            data = directory.contents(name, descriptor)
+            found = read_segment(data, directory.id)
         finally:
             os.close(descriptor)
         chunks += [each for each in found.chunks if each.state != ACKED and each.entries]
         damages += [f"{name} at {each.first}: {each.reason}" for each in found.damages]
+        damages += [f"{name} at {at}: cannot be read: {why}" for at, why in data.unreadable.items()]
         damages += [f"{name}: {found.refused}"] if found.refused is not None else []
     return {
         "chunks": len(chunks),

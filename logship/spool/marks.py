@@ -16,6 +16,7 @@ from logship.spool.directories import ProcessDirectory
 from logship.spool.format import (
     ACKED,
     QUARANTINED,
+    SLOT_CHECKSUM_AT,
     SLOT_END_AT,
     SLOT_NEXT_AT,
     STATE_AT,
@@ -66,6 +67,10 @@ class OrphanStream:
         stream: Its tag, id and stamps.
         slot: Index of its slot, or None.
         next_number: All numbers below were given out, as far as is known.
+        noted_next: The same as its slot says; each number from there on that was given out must be
+            on the spool. None without a slot.
+        expected_next: The number that the next chunk begins with at the latest, unless a segment is
+            missing.
         ended: Whether its end record was acked, or is on the spool.
         gaps: Numbers that will not arrive.
         is_untold: Whether no server took a record that declares one of its gaps, or its end.
@@ -75,6 +80,8 @@ class OrphanStream:
         self.stream = stream
         self.slot = None if slot is None else slot.slot
         self.next_number = 1 if slot is None else slot.next_number
+        self.noted_next = None if slot is None else slot.next_number
+        self.expected_next = self.next_number
         self.ended = slot is not None and slot.end != 0
         self.gaps: list[Gap] = []
         self.is_untold = False
@@ -109,12 +116,19 @@ class Marks:
 
     def next_number(self, stream: OrphanStream, number: int) -> bool:
         """Note that all numbers of a stream below `number` were given out; tell whether it is."""
-        return self._store_in_slot(stream, max(stream.next_number, number), SLOT_NEXT_AT)
+        stream.noted_next = max(stream.noted_next or 1, number)
+        return self._store_in_slot(stream, stream.noted_next, SLOT_NEXT_AT)
 
     def end(self, stream: OrphanStream, number: int) -> bool:
         """Note the number of a stream's end record, which was acked; tell whether it is."""
         stream.ended = True
         return self._store_in_slot(stream, number, SLOT_END_AT)
+
+    def free_slot(self, stream: OrphanStream) -> None:
+        """Have a stream's slot count no more."""
+        if stream.slot is not None:
+            at = slot_at(stream.slot) + (SLOT_CHECKSUM_AT & ~7)
+            self._store(self.streams_descriptor, 0, at)
 
     def unlink_if_done(self, file: SegmentFile) -> None:
         """Unlink a segment of which nothing is needed any more."""

@@ -18,6 +18,7 @@ from typing import NamedTuple
 from logship.spool.adoption import AdoptedChunk, Adoption
 from logship.spool.directories import (
     STREAMS,
+    NotTaken,
     ProcessDirectory,
     SpoolError,
     free_bytes,
@@ -92,6 +93,7 @@ class Orphans:
         self._shipped_from: set[str] = set()
         self._retries: dict[str, _Retry] = {}
         self._refused: set[str] = set()
+        self._kept: set[str] = set()
         self._scan_due_seconds = monotonic()
         self._is_closed = False
         self.has_scanned = False
@@ -110,9 +112,8 @@ class Orphans:
             return self._scan()
         try:
             outcome = next(current.work, None)
-        except (OSError, SpoolError) as error:
-            self.counters.refused += 1
-            self._say(f"{self._path}/{current.directory.name}: {error}; it is kept")
+        except Exception as error:  # noqa: BLE001 - one orphan must not hold up the others
+            current.trouble.fail(error)
             outcome = None
         if isinstance(outcome, AdoptedChunk):
             self._shipped_from.add(current.directory.name)
@@ -143,6 +144,19 @@ class Orphans:
         """When to call `step` again if nothing else happens; None while only acks can help."""
         can_scan = self._current is None and len(self._waiting) < _ADOPTIONS_MAX
         return self._scan_due_seconds if can_scan and not self._is_closed else None
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether every orphan is gone, all of its records acked, and nothing was left alone."""
+        counters = self.counters
+        bad = counters.damaged + counters.quarantined + counters.unkept + counters.refused
+        is_over = self.has_scanned and self.is_idle and not self._is_closed
+        return is_over and not self._kept and not bad and not counters.records_abandoned
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether the search was given up."""
+        return self._is_closed
 
     @property
     def is_idle(self) -> bool:
@@ -180,6 +194,10 @@ class Orphans:
             self._finished_with.add(adoption.directory.name)
         adoption.leave()
         self.counters.lives_finished += adoption.is_removed
+        if adoption.is_removed:
+            self._kept.discard(adoption.directory.name)
+        else:
+            self._kept.add(adoption.directory.name)
 
     def _try_again_later(self, adoption: Adoption) -> None:
         last = self._retries.get(adoption.directory.name)
@@ -214,15 +232,14 @@ class Orphans:
 
     def _take_oldest(self) -> ProcessDirectory | None:
         self.others_live = False
-        with contextlib.suppress(SpoolError):  # the client that writes there has said so
+        try:
             parent = open_spool_directory(self._path, any_owner=self._any_owner)
             try:
                 return self._oldest_in(parent)
-            except OSError as error:
-                self.counters.refused += 1
-                self._say(f"{self._path}: cannot be read: {error}; what is there is kept")
             finally:
                 os.close(parent)
+        except Exception as error:  # noqa: BLE001 - whatever it is, it is named
+            self._refuse("", f"cannot be read: {_named(error)}; what is there is kept")
         return None
 
     def _oldest_in(self, parent: int) -> ProcessDirectory | None:
@@ -234,15 +251,9 @@ class Orphans:
         ]
         for name in sorted(names, key=lambda each: (born_ns(parent, each), each)):
             taken = self._take(parent, name)
-            if taken is not None:
+            if isinstance(taken, ProcessDirectory):
                 return taken
-            if name in self._refused:
-                continue
-            with contextlib.suppress(OSError):
-                # Empty: the recoverer that removed it died before this, its last step.
-                os.rmdir(name, dir_fd=parent)
-                continue
-            self.others_live = True
+            self.others_live |= taken is NotTaken.LOCKED
         return None
 
     def _is_too_early(self, name: str, parent: int) -> bool:
@@ -252,15 +263,23 @@ class Orphans:
             return False
         return self._monotonic() < retry.due_seconds or free_bytes(parent) < retry.wanted_bytes
 
-    def _take(self, parent: int, name: str) -> ProcessDirectory | None:
+    def _take(self, parent: int, name: str) -> ProcessDirectory | NotTaken:
         try:
             return ProcessDirectory.take_over(parent, name)
-        except SpoolError as error:
-            if name not in self._refused:
-                self._refused.add(name)
-                self.counters.refused += 1
-                self._say(f"{self._path}/{error}; it is kept")
-            return None
+        except Exception as error:  # noqa: BLE001 - one orphan must not hold up the others
+            try:
+                # Empty: the recoverer that removed it died before this, its last step.
+                os.rmdir(name, dir_fd=parent)
+            except OSError:
+                self._refuse(name, f"{_named(error)}; it is kept")
+            return NotTaken.GONE
+
+    def _refuse(self, name: str, why: str) -> None:
+        """Count what is left alone, once, and name it: a directory, or the spool's without name."""
+        if name not in self._refused:
+            self._refused.add(name)
+            self.counters.refused += 1
+        self._say(f"{self._path / name}: {why}")
 
     def _say(self, text: str) -> None:
         """Name something bad, once, and not more than a hundred things."""
@@ -268,6 +287,12 @@ class Orphans:
             self.news.append(f"recovery: {text}")
             if len(self.counters.notes) == NOTES_MAX:
                 self.news.append("recovery: what is found from now on is counted, and not named")
+
+
+def _named(error: Exception) -> str:
+    """Return an error's text, with its type where the text is not for a person."""
+    is_for_a_person = isinstance(error, OSError | SpoolError)
+    return str(error) if is_for_a_person else f"{type(error).__name__}: {error}"
 
 
 def born_ns(parent: int, name: str) -> int:

@@ -9,12 +9,19 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from logship.errors import ProtocolError
 from logship.protocol.entries import entry_of
 from logship.protocol.unpacking import BoundedUnpacker
-from logship.spool.chunks import FoundChunk, Payload, number_of, read_chunk_header, read_payload
+from logship.spool.chunks import (
+    FoundChunk,
+    Payload,
+    Readable,
+    number_of,
+    read_chunk_header,
+    read_payload,
+)
 from logship.spool.format import (
     ACKED,
     ALIGNMENT,
@@ -30,6 +37,10 @@ from logship.spool.format import (
     foreign_format,
     segment_checksum,
 )
+
+_STEP_BYTES = 64 * 1024
+_UNCOMMITTED_BYTES_MAX = 16 * 1024 * 1024
+"""The longest entry that is decoded to find out whether a commit word is damaged."""
 
 
 class Damage(NamedTuple):
@@ -70,7 +81,7 @@ class _SegmentHeader(NamedTuple):
     begun: int
 
 
-def read_segment(data: bytes, owner: bytes) -> SegmentContents:
+def read_segment(data: Readable, owner: bytes) -> SegmentContents:
     """Return what is in a segment.
 
     Args:
@@ -94,25 +105,26 @@ def read_segment(data: bytes, owner: bytes) -> SegmentContents:
 
 
 def _read_segment_header(
-    data: bytes, owner: bytes, contents: SegmentContents
+    data: Readable, owner: bytes, contents: SegmentContents
 ) -> _SegmentHeader | None:
     """Return the header; None where it is damaged, or of another format (`refused`)."""
     if len(data) < SEGMENT_HEADER_BYTES:
         contents.blame(0, len(data), "it is shorter than a segment's header")
         return None
-    fields = SEGMENT.unpack_from(data)
+    raw = data[:SEGMENT_HEADER_BYTES]
+    fields = SEGMENT.unpack(raw)
     magic, version, order, size, generation, begun, found_owner, checksum, _ = fields
     if magic == SEGMENT_MAGIC and (version, order) != (VERSION, BYTE_ORDER):
         contents.refused = foreign_format(version, order)
         return None
     is_ours = magic == SEGMENT_MAGIC and found_owner == owner
-    if not is_ours or checksum != segment_checksum(data[:SEGMENT_HEADER_BYTES]):
+    if not is_ours or checksum != segment_checksum(raw):
         contents.blame(0, SEGMENT_HEADER_BYTES, "the segment's header is damaged")
         return None
     return _SegmentHeader(size, generation, begun)
 
 
-def _headers(data: bytes, owner: bytes) -> Iterator[FoundChunk]:
+def _headers(data: Readable, owner: bytes) -> Iterator[FoundChunk]:
     """Yield every chunk header with a right checksum, of any generation, by offset."""
     offset = data.find(CHUNK_MAGIC)
     while offset >= 0:
@@ -144,7 +156,7 @@ _LOST = -1
 """Stands for the offset of the next header, when the link to it is known to be damaged."""
 
 
-def _walk(data: bytes, found: list[FoundChunk], contents: SegmentContents) -> None:
+def _walk(data: Readable, found: list[FoundChunk], contents: SegmentContents) -> None:
     """Take the chunks of one generation along their links, and skip what is damaged."""
     expected: int | None = SEGMENT_HEADER_BYTES
     previous: FoundChunk | None = None
@@ -163,7 +175,7 @@ def _walk(data: bytes, found: list[FoundChunk], contents: SegmentContents) -> No
         contents.blame(expected, len(data), "a chunk's header is damaged")
 
 
-def _check_empty(data: bytes, chunk: FoundChunk, contents: SegmentContents) -> None:
+def _check_empty(data: Readable, chunk: FoundChunk, contents: SegmentContents) -> None:
     """Blame a chunk whose commit word says that it is empty, where it is not.
 
     One whole entry may lie there: its process was killed before it could commit it. But a commit
@@ -175,19 +187,27 @@ def _check_empty(data: bytes, chunk: FoundChunk, contents: SegmentContents) -> N
         return
     if chunk.entries or chunk.identity.stamp_key is None:
         return
-    key, stream = chunk.identity.stamp_key.decode("utf-8", "replace"), chunk.identity.stream
-    unpacker = BoundedUnpacker(end - chunk.payload_at, unicode_errors="backslashreplace")
+    key = chunk.identity.stamp_key.decode("utf-8", "replace")
+    stamps = (record.get(key) for record in _uncommitted(data, chunk.payload_at, end))
+    for count, stamp in enumerate(stamps):
+        if number_of(stamp, chunk.identity.stream) != chunk.identity.first + count:
+            return
+        if count:
+            contents.blame(chunk.offset, end, "a chunk's commit word is damaged")
+            return
+
+
+def _uncommitted(data: Readable, first: int, last: int) -> Iterator[dict[Any, Any]]:
+    """Yield the records that can be decoded from `first` on, but for an enormous one."""
+    bytes_max = min(last - first, _UNCOMMITTED_BYTES_MAX)
+    unpacker = BoundedUnpacker(bytes_max, unicode_errors="backslashreplace")
     with contextlib.suppress(ProtocolError):
-        for entries, value in enumerate(unpacker.feed(data[chunk.payload_at : end]), 1):
-            _, record = entry_of(value)
-            if number_of(record.get(key), stream) != chunk.identity.first + entries - 1:
-                return
-            if entries == 2:
-                contents.blame(chunk.offset, end, "a chunk's commit word is damaged")
-                return
+        for at in range(first, last, _STEP_BYTES):
+            for value in unpacker.feed(data[at : min(at + _STEP_BYTES, last)]):
+                yield entry_of(value)[1]
 
 
-def _is_inside(data: bytes, whole: FoundChunk, chunk: FoundChunk) -> bool:
+def _is_inside(data: Readable, whole: FoundChunk, chunk: FoundChunk) -> bool:
     """Tell whether `chunk` lies in the payload of `whole`, and that payload is right."""
     if not whole.payload_at <= chunk.offset < whole.payload_end:
         return False

@@ -12,10 +12,11 @@ from collections.abc import Iterator
 from logship.buffer.stream import Gap, Stream
 from logship.spool.chunks import FoundChunk, Payload, read_payload
 from logship.spool.directories import STREAMS, ProcessDirectory
-from logship.spool.format import ACKED, OPEN, QUARANTINED
+from logship.spool.files import FileBytes, pread_all
+from logship.spool.format import ACKED, OPEN, QUARANTINED, STREAMS_BYTES
 from logship.spool.marks import LocatedChunk, Marks, OrphanStream, SegmentFile
 from logship.spool.progress import RecoveryCounters, RecoveryState
-from logship.spool.segments import read_segment
+from logship.spool.segments import SegmentContents, read_segment
 from logship.spool.slots import StreamsContents, read_streams
 from logship.spool.trouble import Trouble
 
@@ -84,38 +85,60 @@ class Survey:
         try:
             file = SegmentFile(name, self._directory.open_file(name))
             self._marks.files.append(file)
-            data, unreadable = self._directory.read_around(name, file.descriptor)
+            data = self._directory.contents(name, file.descriptor)
+            contents = read_segment(data, self._directory.id)
+            if data.is_unreadable:
+                data.raise_if_unreadable()
         except OSError as error:
-            self._trouble.is_unread = True
-            self._trouble.refuse_file(name, str(error))
+            self._refuse_unread(name, error)
             yield RecoveryState.WORKING
             return
-        contents = read_segment(data, self._directory.id)
         if contents.refused is not None:
             self._trouble.refuse_format(name, contents.refused)
             yield RecoveryState.WORKING
             return
-        for first, why in unreadable:
-            self._trouble.leave_unread(name, first, why)
+        self._note_contents(file, data, contents)
+        yield RecoveryState.WORKING
+        if contents.damages and not data.unreadable:  # else it may be the hole in what was read
+            for damage in contents.damages:
+                kept_as = f"{self._directory.name}-{name}-{damage.first}.damage"
+                self._trouble.keep_part(kept_as, data, damage.first, damage.last)
+            yield RecoveryState.WORKING
+        if any(chunk.entries for chunk in contents.chunks):
+            self._marks.unlink_if_done(file)
+
+    def _refuse_unread(self, name: str, error: OSError) -> None:
+        self._trouble.is_unread = True
+        self._trouble.refuse_file(name, str(error))
+
+    def _note_contents(self, file: SegmentFile, data: FileBytes, contents: SegmentContents) -> None:
+        for first, why in data.unreadable.items():
+            self._trouble.leave_unread(file.name, first, why)
         for damage in contents.damages:
-            self._trouble.blame(name, damage.first, damage.reason)
+            self._trouble.blame(file.name, damage.first, damage.reason)
         for chunk in contents.chunks:
             self._note_chunk(file, chunk)
             if chunk.state == ACKED:
                 self._note_acked(file, chunk, data)
-        yield RecoveryState.WORKING
-        if contents.damages and not unreadable:  # else it may be the hole in what was read
-            for damage in contents.damages:
-                kept = data[damage.first : damage.last].rstrip(b"\0")
-                self._trouble.keep(f"{self._directory.name}-{name}-{damage.first}.damage", kept)
-            yield RecoveryState.WORKING
-        self._marks.unlink_if_done(file)
 
     def finish(self) -> None:
         """Put the chunks in order, and name the streams' tags, once all files are read."""
         self.chunks.sort(key=lambda each: each.chunk.identity.serial)
         self._note_followers()
         self._name_tags()
+        if not self._directory.segments() and not self._trouble.is_unread:
+            self._name_missing()
+
+    def _name_missing(self) -> None:
+        """Name the streams of a directory without segments from which nothing was ever acked.
+
+        The writer keeps its last segment. Recovery notes the number of an acked chunk before it
+        unlinks the segment, and frees the slots of streams without records before the last one.
+        """
+        unacked = [each for each in self.streams.values() if each.noted_next == 1]
+        if len(unacked) == len(self.streams):
+            for orphan in unacked:
+                self._trouble.miss_segment(orphan.stream.id, "records")
 
     def last_lost_with(self, located: LocatedChunk) -> int:
         """Return the last number that is lost where this chunk is damaged.
@@ -138,13 +161,12 @@ class Survey:
         """Return what the file `streams` holds; None where there is none and nothing to name."""
         try:
             self._marks.streams_descriptor = self._directory.open_file(STREAMS)
-            data = self._directory.read_file(STREAMS, self._marks.streams_descriptor)
+            data = pread_all(self._marks.streams_descriptor, STREAMS_BYTES, 0)
         except FileNotFoundError:
             contents = StreamsContents(is_begun=False)
         except OSError as error:
             # Not the same as none: numbers would be given out again, and streams ended again.
-            self._trouble.is_unread = True
-            self._trouble.refuse_file(STREAMS, str(error))
+            self._refuse_unread(STREAMS, error)
             return None
         else:
             contents = read_streams(data, self._directory.id)
@@ -180,7 +202,7 @@ class Survey:
             self._counters.unsealed += chunk.state == OPEN
             file.pending += 1
 
-    def _note_acked(self, file: SegmentFile, chunk: FoundChunk, data: bytes) -> None:
+    def _note_acked(self, file: SegmentFile, chunk: FoundChunk, data: FileBytes) -> None:
         """Note how far a stream without a slot had come when a recoverer before us died."""
         orphan = self.streams.get(chunk.identity.stream)
         if orphan is None or not self.is_shown_by_chunks(orphan):

@@ -16,6 +16,7 @@ from logship.buffer.chunk import Chunk, ChunkState
 from logship.spool import files
 from logship.spool.adoption import AdoptedChunk, Adoption
 from logship.spool.directories import ProcessDirectory
+from logship.spool.files import FileBytes
 from logship.spool.marks import Marks, SegmentFile
 from logship.spool.orphans import Orphans
 from logship.spool.progress import RecoveryState
@@ -49,15 +50,13 @@ def deleted_though_not_quarantined(patch: pytest.MonkeyPatch) -> None:
 def failed_read_taken_as_empty(patch: pytest.MonkeyPatch) -> None:
     """A segment that cannot be read is one without chunks."""
 
-    def read(
-        self: ProcessDirectory, name: str, descriptor: int
-    ) -> tuple[bytes, list[tuple[int, OSError]]]:
+    def read(self: FileBytes, start: int, stop: int) -> bytes:
         try:
-            return self.read_file(name, descriptor), []
+            return files.pread_all(self._descriptor, stop - start, start).ljust(stop - start, b"\0")
         except OSError:
-            return b"", []
+            return bytes(stop - start)
 
-    patch.setattr(ProcessDirectory, "read_around", read)
+    patch.setattr(FileBytes, "_read", read)
 
 
 @_mutation
@@ -67,8 +66,8 @@ def short_read_taken_as_whole(patch: pytest.MonkeyPatch) -> None:
     def read(descriptor: int, size: int, offset: int) -> bytes:
         return vars(files)["os"].pread(descriptor, size, offset)  # type: ignore[no-any-return]
 
-    patch.setattr("logship.spool.directories.pread_all", read)
-    patch.setattr("logship.spool.adoption.pread_all", read)
+    patch.setattr("logship.spool.files.pread_all", read)
+    patch.setattr("logship.spool.survey.pread_all", read)
 
 
 @_mutation

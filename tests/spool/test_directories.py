@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from logship.spool.directories import (
+    NotTaken,
     ProcessDirectory,
     SpoolError,
     open_spool_directory,
@@ -26,7 +27,7 @@ IS_ROOT = os.geteuid() == 0
 needs_root = pytest.mark.skipif(not IS_ROOT, reason="only root can give files to other users")
 
 
-def take_over(path: Path, name: str) -> ProcessDirectory | None:
+def take_over(path: Path, name: str) -> ProcessDirectory | NotTaken:
     parent = open_spool_directory(path)
     try:
         return ProcessDirectory.take_over(parent, name)
@@ -79,11 +80,11 @@ class Holder:
 def test_nobody_takes_over_a_living_process(tmp_path: Path) -> None:
     holder = Holder(tmp_path)
     try:
-        assert take_over(tmp_path, holder.name) is None
+        assert take_over(tmp_path, holder.name) is NotTaken.LOCKED
         holder.kill()
         life = take_over(tmp_path, holder.name)
-        assert life is not None
-        assert take_over(tmp_path, holder.name) is None  # nor what another recoverer has
+        assert isinstance(life, ProcessDirectory)
+        assert take_over(tmp_path, holder.name) is NotTaken.LOCKED  # nor what another recoverer has
         life.leave()
     finally:
         holder.kill()
@@ -93,10 +94,12 @@ def test_nobody_takes_over_a_living_process(tmp_path: Path) -> None:
 def test_a_forked_child_does_not_hold_its_dead_parents_lock(tmp_path: Path) -> None:
     holder = Holder(tmp_path, "fork")
     try:
-        assert take_over(tmp_path, holder.name) is None  # leave() in the child unlocks nothing
+        assert (
+            take_over(tmp_path, holder.name) is NotTaken.LOCKED
+        )  # leave() in the child unlocks nothing
         holder.kill()
         life = take_over(tmp_path, holder.name)
-        assert life is not None
+        assert isinstance(life, ProcessDirectory)
         life.remove()
     finally:
         holder.close()
@@ -115,13 +118,29 @@ def test_a_lock_whose_file_is_gone_proves_nothing(
         real_flock(descriptor, operation)
 
     monkeypatch.setattr("fcntl.flock", flock_after_the_owner_left)
-    assert take_over(tmp_path, name) is None
+    with pytest.raises(SpoolError, match="it was replaced while it was being locked"):
+        take_over(tmp_path, name)
+
+
+def test_a_directory_that_goes_while_it_is_locked_is_gone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    life = ProcessDirectory.begin(tmp_path, os.urandom)
+    name, real_flock = life.name, fcntl.flock
+
+    def flock_after_the_owner_left(descriptor: int, operation: int) -> None:
+        life.remove()
+        real_flock(descriptor, operation)
+
+    monkeypatch.setattr("fcntl.flock", flock_after_the_owner_left)
+    assert take_over(tmp_path, name) is NotTaken.GONE
+    assert take_over(tmp_path, name) is NotTaken.GONE
 
 
 def test_a_life_is_never_seen_without_its_lock(tmp_path: Path) -> None:
     life = ProcessDirectory.begin(tmp_path, os.urandom)
     assert [each.name for each in tmp_path.iterdir()] == [life.name]
-    assert take_over(tmp_path, life.name) is None
+    assert take_over(tmp_path, life.name) is NotTaken.LOCKED
     life.remove()
     assert list(tmp_path.iterdir()) == []
 
@@ -172,7 +191,8 @@ def test_a_link_in_the_place_of_a_life_or_file_is_not_followed(tmp_path: Path) -
     name = victim.name
     victim.leave()
     (spool / name).symlink_to(other / name)
-    assert take_over(spool, name) is None
+    with pytest.raises(SpoolError, match="Not a directory"):
+        take_over(spool, name)
     own = ProcessDirectory.begin(spool, os.urandom)
     precious = tmp_path / "precious"
     precious.write_text("precious")
@@ -184,7 +204,8 @@ def test_a_link_in_the_place_of_a_life_or_file_is_not_followed(tmp_path: Path) -
     (spool / own.name / "lock").unlink()
     (spool / own.name / "lock").symlink_to(precious)
     own.leave()
-    assert take_over(spool, own.name) is None
+    with pytest.raises(SpoolError, match="symbolic links"):
+        take_over(spool, own.name)
     assert precious.read_text() == "precious"
 
 
@@ -222,7 +243,7 @@ def test_an_enormous_file_is_not_read(tmp_path: Path) -> None:
         file.truncate(1 << 40)
     descriptor = life.open_file(sparse.name)
     with pytest.raises(OSError, match="no file of a spool"):
-        life.read_file(sparse.name, descriptor)
+        life.contents(sparse.name, descriptor)
     os.close(descriptor)
     life.remove()
 
