@@ -1,10 +1,10 @@
 """Shipping what dead processes left on a spool, from another process: `logship recover`.
 
-An application that will not start again has nobody to ship its leftovers, so a second container
-that shares the volume does. It is a client whose only records are adopted ones. When it is asked
-to stop it goes on for as long as somebody on the spool still lives and time is left, because what
-dies last matters most; what it then cannot ship is written to stderr, where at least a person can
-find it, and stays on the spool.
+An application that will not start again cannot ship what it left, so a second container that
+shares the volume does. It is a client whose only records are adopted ones. When it is asked to
+stop it goes on for as long as any process on the spool is alive and time is left, because what
+dies last matters most. What it then cannot ship it writes to stderr, for a person to find, and
+leaves on the spool.
 """
 
 from __future__ import annotations
@@ -42,9 +42,10 @@ class RecoveryReport:
     """What a recoverer did.
 
     Attributes:
-        counters: What became of the leftovers.
+        counters: What became of the orphans.
         seconds: How long it took.
-        complete: Whether everything that was found was acked, and nothing was unreadable.
+        complete: Whether the last search found nothing more, everything that was found was acked
+            and is gone, and nothing was damaged, refused or given up.
     """
 
     counters: RecoveryCounters
@@ -63,14 +64,14 @@ class RecoveryReport:
 
 
 class Recoverer:
-    """Ships leftovers until there are none, or it is told to stop.
+    """Ships what orphans hold until there are none, or it is told to stop.
 
     Args:
         settings: Of the client; its own `spool_dir` is not used.
         path: The spool's directory.
         watches: Whether it waits for more processes to die, until it is told to stop.
-        last_resort: Where the rest goes; stderr.
-        clock: The stop clock, where somebody else has one.
+        last_resort: Takes the rest; stderr.
+        clock: The stop clock, where the caller has one.
         parts: Passed on to `Client`.
     """
 
@@ -111,12 +112,12 @@ class Recoverer:
             self._client.stop_lingering()
         self._woken.set()
 
-    def has_shipped_from(self, life: str) -> bool:
-        """Tell whether something of the dead life of this name was on its way; from any thread."""
-        return self._orphans.has_shipped_from(life)
+    def has_shipped_from(self, name: str) -> bool:
+        """Tell whether a chunk of this process directory was on its way; from any thread."""
+        return self._orphans.has_shipped_from(name)
 
     def finish(self, plan: DrainPlan) -> None:
-        """Make a last pass, whoever still lives, by this plan's deadline at the latest.
+        """Make a last pass, whichever processes are alive, by this plan's deadline at the latest.
 
         What cannot be shipped is written to stderr, for the spool may go with the container.
         On the loop.
@@ -125,7 +126,7 @@ class Recoverer:
         self.look_now()
 
     async def run(self) -> RecoveryReport:
-        """Do it, and say what became of it."""
+        """Ship until it is over, and return what became of it."""
         started = self._monotonic()
         client = Client(
             self._settings,

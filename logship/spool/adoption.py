@@ -259,7 +259,7 @@ class Adoption:
         file, chunk = located
         data = self.directory.contents(file.name, file.descriptor)
         try:
-            payload_bytes = data[chunk.payload_at : chunk.payload_end]
+            payload_bytes = data.read(chunk.payload_at, chunk.payload_end)
             data.raise_if_unreadable()
         except OSError as error:
             self.trouble.leave_unread(file.name, chunk.offset, error, _of(chunk, chunk.entries))

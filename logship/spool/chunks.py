@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import zlib
 from base64 import b64encode
-from typing import Any, NamedTuple, Protocol
+from typing import NamedTuple, Protocol
 
 from logship.errors import ProtocolError
 from logship.protocol.entries import unpack_entries
@@ -136,48 +136,33 @@ def read_payload(chunk: FoundChunk, payload: bytes) -> Payload | str:
         return "its commit word leads beyond what the file holds"
     if chunk.state == SEALED and zlib.crc32(payload) != chunk.checksum:
         return "its checksum is wrong"
-    return _Entries(chunk.identity).read(payload, chunk.entries)
+    try:
+        found, is_in_order = _read_entries(chunk.identity, payload)
+    except ProtocolError as error:
+        return f"its entries cannot be decoded: {error}"
+    if len(found.numbers) != chunk.entries:
+        return f"it has {len(found.numbers)} entries, its commit word says {chunk.entries}"
+    return found if is_in_order else "its stamps are not those of its stream, or not in order"
 
 
-class _Entries:
-    """What is kept of a chunk's entries while they are decoded; not the entries themselves."""
-
-    def __init__(self, identity: ChunkIdentity) -> None:
-        key = identity.stamp_key
-        self._numbers: list[int] = []
-        self._controls = 0
-        self._end: int | None = None
-        self._are_in_order = True
-        self._identity = identity
-        self._key = None if key is None else key.decode("utf-8", "replace")
-
-    def read(self, payload: bytes, count: int) -> Payload | str:
-        try:
-            for _, record in unpack_entries(payload):
-                self._add(record)
-        except ProtocolError as error:
-            return f"its entries cannot be decoded: {error}"
-        if len(self._numbers) != count:
-            return f"it has {len(self._numbers)} entries, its commit word says {count}"
-        if not self._are_in_order:
-            return "its stamps are not those of its stream, or not in order"
-        return Payload(self._numbers, len(self._numbers) - self._controls, self._end)
-
-    def _add(self, record: dict[Any, Any]) -> None:
-        number = self._number_of(record)
-        self._numbers.append(number)
+def _read_entries(identity: ChunkIdentity, payload: bytes) -> tuple[Payload, bool]:
+    """Return what a payload holds, and whether its stamps are in order; no entry is kept."""
+    key = None if identity.stamp_key is None else identity.stamp_key.decode("utf-8", "replace")
+    numbers: list[int] = []
+    controls, end, is_in_order, before = 0, None, True, identity.first - 1
+    for _, record in unpack_entries(payload):
+        number = before + 1
+        if key is not None:
+            stamped = number_of(record.get(key), identity.stream)
+            number = -1 if stamped is None else stamped
+        is_in_order = is_in_order and number > before
+        numbers.append(number)
+        before = number
         if "logship_end" in record:
-            self._end = number
-        self._controls += "logship_end" in record or "logship_gap" in record
-
-    def _number_of(self, record: dict[Any, Any]) -> int:
-        first, count = self._identity.first, len(self._numbers)
-        if self._key is None:
-            return first + count
-        number = number_of(record.get(self._key), self._identity.stream)
-        is_next = number == first if not count else (number or 0) > self._numbers[-1]
-        self._are_in_order = self._are_in_order and is_next
-        return number or 0
+            end = number
+        controls += "logship_end" in record or "logship_gap" in record
+    begins_right = numbers[:1] in ([], [identity.first])
+    return Payload(numbers, len(numbers) - controls, end), is_in_order and begins_right
 
 
 def number_of(stamp: object, stream: str) -> int | None:

@@ -78,11 +78,18 @@ class FileBytes:
     def __getitem__(self, where: slice) -> bytes:
         start, stop, _ = where.indices(self._size)
         if stop - start > WINDOW_BYTES:
-            return self._read(start, self._end_of_data(start, stop))
+            return self.read(start, stop)
         if stop <= start:
             return b""
         self._load(start, stop)
         return self._window[start - self._window_at : stop - self._window_at]
+
+    def read(self, start: int, stop: int) -> bytes:
+        """Return the bytes from `start` to `stop`, and read no others."""
+        stop = min(stop, self._size)
+        if stop - start > WINDOW_BYTES:
+            stop = self._end_of_data(start, stop)
+        return self._read(start, max(start, stop))
 
     @property
     def is_unreadable(self) -> bool:

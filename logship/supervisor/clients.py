@@ -1,9 +1,9 @@
 """What `run` does for logship clients inside its command: a spool, the stop clock, and recovery.
 
-A client with a spool loses nothing even by SIGKILL, if somebody ships what it left. Under `run`
-there is somebody, so every client gets a spool without a volume or a second container: in a
-directory of the container that lives as long as `run` does. Where the environment names a spool
-already, that one is the operator's, and so is its recovery.
+A client with a spool loses nothing even by SIGKILL, if another process ships what it left. Under
+`run` that process is `run`, so every client gets a spool without a volume or a second container:
+in a directory of the container that exists as long as `run` does. Where the environment names a
+spool already, that one is the operator's, and so is its recovery.
 """
 
 from __future__ import annotations
@@ -161,9 +161,9 @@ class Recovery:
         """Whether it has ended."""
         return not self._thread.is_alive()
 
-    def has_shipped_from(self, life: str) -> bool:
+    def has_shipped_from(self, name: str) -> bool:
         """Tell whether it found something to ship on the spool of this name."""
-        return self._recoverer.has_shipped_from(life)
+        return self._recoverer.has_shipped_from(name)
 
     def look_now(self) -> None:
         """Look for dead clients at once: a process has died."""

@@ -32,11 +32,11 @@ def log(buffer: Buffer, count: int, first: int = 0) -> None:
         assert offer(buffer, f"m{number}", DEFAULT_ROUTE, 100)
 
 
-def shipped(leftovers: Orphans) -> list[tuple[str, str]]:
+def shipped(orphans: Orphans) -> list[tuple[str, str]]:
     """Ship all of it; return each record's tag and marker."""
     found: list[tuple[str, str]] = []
     unacked: list[AdoptedChunk] = []
-    while (step := leftovers.step()) is not RecoveryState.AWAITING_ORPHANS:
+    while (step := orphans.step()) is not RecoveryState.AWAITING_ORPHANS:
         if isinstance(step, AdoptedChunk):
             unacked.append(step)
             records = [record for _, record in unpack_entries(step.data)]
@@ -61,9 +61,9 @@ def test_a_tag_that_was_never_known_is_the_one_that_routes_here(tmp_path: Path) 
 
 def test_and_the_provisional_one_where_none_is_known(tmp_path: Path) -> None:
     leave(tmp_path, lambda buffer: log(buffer, 50))
-    leftovers = Orphans(tmp_path)
-    assert shipped(leftovers) == all_of(PROVISIONAL, 50)
-    (note,) = leftovers.counters.notes
+    orphans = Orphans(tmp_path)
+    assert shipped(orphans) == all_of(PROVISIONAL, 50)
+    (note,) = orphans.counters.notes
     assert note.endswith("was never known; it is shipped as 'program'")
 
 
@@ -74,9 +74,9 @@ def test_one_that_had_become_known_is_known_from_the_spool(tmp_path: Path) -> No
         log(buffer, 20, first=30)
 
     leave(tmp_path, fill)
-    leftovers = Orphans(tmp_path, default_tag=lambda: OTHER)
-    assert shipped(leftovers) == all_of(TAG, 50)
-    assert leftovers.counters.notes == []
+    orphans = Orphans(tmp_path, default_tag=lambda: OTHER)
+    assert shipped(orphans) == all_of(TAG, 50)
+    assert orphans.counters.notes == []
 
 
 def test_also_before_anything_was_logged_under_it(tmp_path: Path) -> None:

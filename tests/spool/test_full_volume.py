@@ -113,7 +113,7 @@ def test_what_found_no_room_in_quarantine_does_when_the_volume_is_freed(volume: 
     filler = fill(volume)
     for now[0] in (0.0, 100.0):
         sidecar.take_in()
-        assert sidecar.leftovers.counters.lives == 1
+        assert sidecar.orphans.counters.lives == 1
     assert life.exists()
     filler.unlink()
     now[0] = 200.0

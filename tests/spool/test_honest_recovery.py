@@ -199,8 +199,8 @@ def test_one_directory_that_raises_does_not_hold_up_the_others(
     assert len(sidecar.records) == 30
     assert first.exists()
     assert not second.exists()
-    assert sidecar.leftovers.counters.refused == 1
-    assert not sidecar.leftovers.is_complete
+    assert sidecar.orphans.counters.refused == 1
+    assert not sidecar.orphans.is_complete
 
 
 # -- sparse files --------------------------------------------------------------------------------
@@ -248,9 +248,9 @@ def test_a_commit_word_that_spans_a_hole_does_not_cost_its_size(tmp_path: Path) 
     finally:
         tracemalloc.stop()
     assert peak < 40 * MIB  # what goes into the quarantine is read
-    counters = sidecar.leftovers.counters
+    counters = sidecar.orphans.counters
     assert counters.damaged
-    assert not sidecar.leftovers.is_complete
+    assert not sidecar.orphans.is_complete
 
 
 def test_looking_at_a_sparse_segment_does_not_cost_its_size(spools: Spools) -> None:
@@ -278,10 +278,10 @@ def test_a_missing_segment_is_named(tmp_path: Path, which: int) -> None:
     assert len(segments_of(directory)) > 3
     segments_of(directory)[which].unlink()
     sidecar = recover(tmp_path)
-    notes = "\n".join(sidecar.leftovers.counters.notes)
+    notes = "\n".join(sidecar.orphans.counters.notes)
     assert "a segment is missing" in notes
-    assert sidecar.leftovers.counters.damaged
-    assert not sidecar.leftovers.is_complete
+    assert sidecar.orphans.counters.damaged
+    assert not sidecar.orphans.is_complete
     named = {stream for stream in {each[KEY][:12] for each in sidecar.records} if stream in notes}
     assert named
 
@@ -291,8 +291,8 @@ def test_without_any_segment_streams_that_were_never_acked_are_named(tmp_path: P
     for segment in segments_of(directory):
         segment.unlink()
     sidecar = recover(tmp_path)
-    assert "a segment is missing" in "\n".join(sidecar.leftovers.counters.notes)
-    assert not sidecar.leftovers.is_complete
+    assert "a segment is missing" in "\n".join(sidecar.orphans.counters.notes)
+    assert not sidecar.orphans.is_complete
 
 
 def test_acks_in_any_order_and_dropped_records_are_no_missing_segment(tmp_path: Path) -> None:
@@ -308,8 +308,8 @@ def test_acks_in_any_order_and_dropped_records_are_no_missing_segment(tmp_path: 
 
     dead_life(tmp_path, acks_the_second)
     sidecar = recover(tmp_path)
-    assert sidecar.leftovers.counters.notes == []
-    assert sidecar.leftovers.is_complete
+    assert sidecar.orphans.counters.notes == []
+    assert sidecar.orphans.is_complete
 
 
 @pytest.mark.parametrize("chunks", range(1, 9))
@@ -321,7 +321,7 @@ def test_a_recoverer_that_dies_leaves_a_missing_segment_to_be_named(
     first = Sidecar(Orphans(tmp_path))
     first.take_in(chunks)
     first.ack_all()
-    first.leftovers.close()
+    first.orphans.close()
     second = recover(tmp_path)
-    notes = [*first.leftovers.counters.notes, *second.leftovers.counters.notes]
+    notes = [*first.orphans.counters.notes, *second.orphans.counters.notes]
     assert "a segment is missing" in "\n".join(notes)

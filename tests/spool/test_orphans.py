@@ -49,8 +49,8 @@ class Sidecar:
         ids: Of the chunks.
     """
 
-    def __init__(self, leftovers: Orphans) -> None:
-        self.leftovers = leftovers
+    def __init__(self, orphans: Orphans) -> None:
+        self.orphans = orphans
         self.records: list[dict[str, Any]] = []
         self.controls: list[dict[str, Any]] = []
         self.ids: list[str] = []
@@ -59,7 +59,7 @@ class Sidecar:
     def take_in(self, chunks: int = STEPS_MAX) -> None:
         """Receive and ack until nothing is left, or so many chunks have come."""
         for _ in range(STEPS_MAX):
-            found = self.leftovers.step()
+            found = self.orphans.step()
             if isinstance(found, AdoptedChunk):
                 self.receive(found)
                 chunks -= 1
@@ -106,7 +106,7 @@ def test_everything_comes_in_order_and_nothing_is_left(tmp_path: Path) -> None:
         assert [each for each in sidecar.markers if each in mine] == mine
     assert len(sidecar.markers) == 30
     assert list(tmp_path.iterdir()) == []
-    counters = sidecar.leftovers.counters
+    counters = sidecar.orphans.counters
     assert (counters.lives, counters.lives_finished, counters.damaged) == (1, 1, 0)
     assert (counters.records, counters.records_acked) == (30, 30)
 
@@ -212,7 +212,7 @@ def test_recoverers_that_die_anywhere_lose_nothing_and_end_each_stream_once(
         sidecar.take_in(dice.randrange(1, 9))
         if dice.random() < 0.5:
             sidecar.ack_all()
-        sidecar.leftovers.close()  # as death does
+        sidecar.orphans.close()  # as death does
         for each in sidecar.records:
             records.setdefault(each["message"], set()).add(each[KEY])
         for each in sidecar.controls:
@@ -231,7 +231,7 @@ def test_what_one_recoverer_had_acked_the_next_does_not_ship(tmp_path: Path) -> 
     first = Sidecar(Orphans(tmp_path))
     first.take_in(5)
     first.ack_all()
-    first.leftovers.close()
+    first.orphans.close()
     second = recover(tmp_path)
     assert len(first.ids) == 5
     assert set(first.ids).isdisjoint(second.ids)
@@ -242,7 +242,7 @@ def test_an_ack_that_comes_after_the_lock_was_given_up_touches_nothing(tmp_path:
     life = dead_life(tmp_path, log_some)
     first = Sidecar(Orphans(tmp_path))
     first.take_in(2)
-    first.leftovers.close()
+    first.orphans.close()
     innocent = tmp_path / "innocent"
     innocent.write_bytes(bytes(100_000))
     with contextlib.ExitStack() as stack:  # they get the numbers of the descriptors that are closed
@@ -294,7 +294,7 @@ def test_a_damaged_chunk_is_quarantined_named_and_declared(tmp_path: Path) -> No
     life = dead_life(tmp_path, lambda buffer: log_some(buffer, 60))
     damage_second_chunk(life)
     sidecar = recover(tmp_path)
-    counters = sidecar.leftovers.counters
+    counters = sidecar.orphans.counters
     assert counters.damaged == 1
     assert "a chunk is damaged" in counters.notes[0]
     assert life.name in counters.notes[0]
@@ -343,11 +343,11 @@ def test_a_step_that_names_damage_changes_nothing(
     found: AdoptedChunk | RecoveryState = RecoveryState.WORKING
     while found is not RecoveryState.AWAITING_ORPHANS:
         before = _files(tmp_path)
-        found = sidecar.leftovers.step()
-        if sidecar.leftovers.news:
+        found = sidecar.orphans.step()
+        if sidecar.orphans.news:
             assert _files(tmp_path) == before
             named += 1
-            sidecar.leftovers.news.clear()
+            sidecar.orphans.news.clear()
         if isinstance(found, AdoptedChunk):
             sidecar.receive(found)
             sidecar.ack_all()
@@ -370,7 +370,7 @@ def test_a_bit_that_flips_in_the_text_of_a_chunk_that_was_sent_is_seen(tmp_path:
     segment = min(life.glob("segment-*"))
     segment.write_bytes(segment.read_bytes().replace(b"xxx", b"xyx", 1))
     sidecar = recover(tmp_path)
-    assert "its checksum is wrong" in sidecar.leftovers.counters.notes[0]
+    assert "its checksum is wrong" in sidecar.orphans.counters.notes[0]
     assert len(sidecar.records) == 2
 
 
@@ -380,7 +380,7 @@ def test_a_damaged_life_is_recovered_the_same_by_the_next_one(tmp_path: Path) ->
     first = Sidecar(Orphans(tmp_path))
     while not any("logship_gap" in each for each in first.controls):
         first.take_in(1)
-    first.leftovers.close()  # it dies before that is acked
+    first.orphans.close()  # it dies before that is acked
     second = recover(tmp_path)
     gaps = [
         [(each[KEY], each["logship_gap"]) for each in sidecar.controls if "logship_gap" in each]
@@ -398,20 +398,20 @@ def test_a_file_of_another_version_is_reported_and_never_deleted(tmp_path: Path)
     data[8] = 99
     segment.write_bytes(data)
     sidecar = recover(tmp_path)
-    assert sidecar.leftovers.counters.refused == 1
-    assert sidecar.leftovers.counters.unknown_version == 1
-    assert "version 99" in sidecar.leftovers.counters.notes[0]
+    assert sidecar.orphans.counters.refused == 1
+    assert sidecar.orphans.counters.unknown_version == 1
+    assert "version 99" in sidecar.orphans.counters.notes[0]
     assert segment.read_bytes() == data
     assert sidecar.controls == []  # a stream whose records are not known is not ended
 
 
 def test_a_record_that_no_server_takes_is_quarantined(tmp_path: Path) -> None:
     life = dead_life(tmp_path, lambda buffer: log_some(buffer, 3))
-    leftovers = Orphans(tmp_path)
-    sidecar = Sidecar(leftovers)
+    orphans = Orphans(tmp_path)
+    sidecar = Sidecar(orphans)
     refused: list[str] = []
     for _ in range(STEPS_MAX):
-        found = leftovers.step()
+        found = orphans.step()
         if isinstance(found, AdoptedChunk) and not refused:
             refused.append(refuse(found))
             sidecar.ack(found)
@@ -428,12 +428,12 @@ def test_a_record_that_no_server_takes_is_quarantined(tmp_path: Path) -> None:
     assert not life.exists()
 
 
-def ship(leftovers: Orphans, *, takes: Callable[[dict[str, Any]], bool]) -> list[dict[str, Any]]:
+def ship(orphans: Orphans, *, takes: Callable[[dict[str, Any]], bool]) -> list[dict[str, Any]]:
     """Recover with a sidecar that refuses single records; return those that it takes."""
     taken: list[dict[str, Any]] = []
     own = Buffer(bytes_max=1, chunk_bytes_max=1, linger_seconds=0.0, stamp_key=KEY)
     for _ in range(STEPS_MAX):
-        found = leftovers.step()
+        found = orphans.step()
         if found is RecoveryState.AWAITING_ORPHANS:
             return taken
         if not isinstance(found, AdoptedChunk):
@@ -505,11 +505,11 @@ def test_a_gap_or_an_end_that_no_server_takes_is_told_by_the_next_recoverer(
 
 def test_the_same_process_tells_an_end_again_after_a_while(tmp_path: Path) -> None:
     life, now = dead_life(tmp_path, log_some), [0.0]
-    leftovers = Orphans(tmp_path, monotonic=lambda: now[0])
-    assert len(ship(leftovers, takes=lambda record: "logship_end" not in record)) == 30
+    orphans = Orphans(tmp_path, monotonic=lambda: now[0])
+    assert len(ship(orphans, takes=lambda record: "logship_end" not in record)) == 30
     for now[0], lives in ((59.0, 1), (66.0, 2), (130.0, 2), (190.0, 3)):
-        taken = ship(leftovers, takes=lambda _: now[0] > 180)
-        assert leftovers.counters.lives == lives
+        taken = ship(orphans, takes=lambda _: now[0] > 180)
+        assert orphans.counters.lives == lives
     assert [each["logship_end"] for each in taken] == ["recovered"] * 3
     assert not life.exists()
 
@@ -517,8 +517,8 @@ def test_the_same_process_tells_an_end_again_after_a_while(tmp_path: Path) -> No
 def test_halves_of_an_adopted_chunk_settle_it_together(tmp_path: Path) -> None:
     dead_life(tmp_path, lambda buffer: log_some(buffer, 9))
     own = buffer_on(storage_in(tmp_path))
-    leftovers = Orphans(tmp_path)
-    while not isinstance(found := leftovers.step(), AdoptedChunk):
+    orphans = Orphans(tmp_path)
+    while not isinstance(found := orphans.step(), AdoptedChunk):
         pass
     own.adopt(found)
     whole = own.take()
@@ -527,13 +527,13 @@ def test_halves_of_an_adopted_chunk_settle_it_together(tmp_path: Path) -> None:
     assert halves is not None
     assert own.counters.accepted == 0
     for half in halves:
-        assert leftovers.counters.chunks_acked == 0
+        assert orphans.counters.chunks_acked == 0
         own.release(half)
         settle(half)
-    assert leftovers.counters.chunks_acked == 1
+    assert orphans.counters.chunks_acked == 1
     assert own.adopted == []
     assert own.unsettled() == []
-    leftovers.close()
+    orphans.close()
 
 
 def test_garbage_in_the_place_of_files_is_counted_and_moved_out_of_the_way(tmp_path: Path) -> None:
@@ -542,7 +542,7 @@ def test_garbage_in_the_place_of_files_is_counted_and_moved_out_of_the_way(tmp_p
     segment.write_bytes(random.Random(1).randbytes(5000))
     (life / "streams").write_bytes(b"nonsense")
     sidecar = recover(tmp_path)
-    assert sidecar.leftovers.counters.damaged >= 2
+    assert sidecar.orphans.counters.damaged >= 2
     assert list((tmp_path / "quarantine").iterdir())
 
 
@@ -566,7 +566,7 @@ def test_a_process_killed_while_it_makes_its_files_is_no_damage(tmp_path: Path, 
     if step >= 3:
         (life / "segment-00000099.spool").write_bytes(bytes(5000) if step == 3 else b"")
     sidecar = recover(tmp_path)
-    assert sidecar.leftovers.counters.notes == []
+    assert sidecar.orphans.counters.notes == []
     assert len(sidecar.records) == (30 if step >= 3 else 0)
     assert list(tmp_path.iterdir()) == []
 

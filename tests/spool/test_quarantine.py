@@ -92,11 +92,11 @@ def test_damage_beyond_the_bound_is_counted_named_and_declared_and_the_life_goes
     chunks = damage_all(life)
     assert chunks > 10
     sidecar = recover(tmp_path)
-    counters = sidecar.leftovers.counters
+    counters = sidecar.orphans.counters
     assert len(kept(tmp_path)) == 5
     assert counters.damaged == chunks
     assert counters.unkept == chunks - 5
-    news = "\n".join(sidecar.leftovers.news)
+    news = "\n".join(sidecar.orphans.news)
     assert news.count("is not kept: the quarantine would exceed") == chunks - 5
     assert news.count("a chunk is damaged") == chunks
     assert sidecar.records == []
@@ -114,10 +114,10 @@ def test_a_record_that_no_server_takes_and_that_finds_no_room_is_named(
 ) -> None:
     monkeypatch.setattr(quarantine, "QUARANTINE_FILES_MAX", 0)
     life = dead_life(tmp_path, lambda buffer: log_some(buffer, 1))
-    leftovers = Orphans(tmp_path)
+    orphans = Orphans(tmp_path)
     said = []
     for _ in range(STEPS_MAX):
-        found = leftovers.step()
+        found = orphans.step()
         if isinstance(found, AdoptedChunk):
             if found.found is not None:
                 said.append(refuse(found))
@@ -126,7 +126,7 @@ def test_a_record_that_no_server_takes_and_that_finds_no_room_is_named(
         elif found is RecoveryState.AWAITING_ORPHANS:
             break
     assert said[0].endswith("it is not kept")
-    assert leftovers.counters.quarantined == leftovers.counters.unkept == 1
+    assert orphans.counters.quarantined == orphans.counters.unkept == 1
     assert not life.exists()
 
 
@@ -135,13 +135,13 @@ def test_what_found_no_room_is_tried_again_when_there_is_some(
 ) -> None:
     life, now, free = dead_life(tmp_path, log_some), [0.0], [1 << 30]
     damage_all(life)
-    leftovers = Orphans(tmp_path, monotonic=lambda: now[0])
-    sidecar = Sidecar(leftovers)
+    orphans = Orphans(tmp_path, monotonic=lambda: now[0])
+    sidecar = Sidecar(orphans)
 
     def look(seconds: float) -> int:
         now[0] = seconds
         sidecar.take_in()
-        return leftovers.counters.lives
+        return orphans.counters.lives
 
     def full(*_: object) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
@@ -167,11 +167,11 @@ def test_a_disaster_is_not_named_for_ever(tmp_path: Path) -> None:
             buffer.seal_all()
 
     damaged = damage_all(dead_life(tmp_path, log))
-    leftovers = recover(tmp_path).leftovers
-    assert leftovers.counters.damaged == damaged > 150
-    assert len(leftovers.counters.notes) == 100
-    assert len(leftovers.news) == 101
-    assert "counted, and not named" in leftovers.news[-1]
+    orphans = recover(tmp_path).orphans
+    assert orphans.counters.damaged == damaged > 150
+    assert len(orphans.counters.notes) == 100
+    assert len(orphans.news) == 101
+    assert "counted, and not named" in orphans.news[-1]
 
 
 def test_recover_names_damage_on_stderr_and_does_not_say_that_all_is_well(tmp_path: Path) -> None:
