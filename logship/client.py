@@ -55,8 +55,8 @@ from logship.threads import refuse_subinterpreter
 from logship.transport import Connection, SocketTransport, Transport, is_loopback, tls_context
 
 if TYPE_CHECKING:
-    from logship.buffer.leftovers import Leftovers
-    from logship.buffer.spool import SpoolStorage
+    from logship.spool.orphans import Orphans
+    from logship.spool.storage import SpoolStorage
 
 STOP_LINGER_SECONDS = 0.005
 """How long an open chunk waits for more once the process is to end. Not zero: an application that
@@ -100,7 +100,7 @@ class Client:
         settings: What to do; from the environment where none are given.
         transport: How to connect; real sockets where none is given.
         last_resort: Where warnings, spilled records and the report go; stderr.
-        leftovers: Where chunks of dead processes come from; by default those of its own spool.
+        orphans: Where chunks of dead processes come from; by default those of its own spool.
         monotonic: Seconds.
 
     Raises:
@@ -113,22 +113,22 @@ class Client:
         *,
         transport: Transport | None = None,
         last_resort: LastResort | None = None,
-        leftovers: Leftovers | None = None,
+        orphans: Orphans | None = None,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         refuse_subinterpreter()
         self.settings = settings = settings or Settings.from_env(os.environ)
         self._spool = _spool(settings, monotonic)
-        if self._spool is not None and leftovers is None:
-            leftovers = _leftovers(self._spool, monotonic)
-        self._leftovers = leftovers
-        is_wanted = settings.firelens_tag or leftovers is not None
+        if self._spool is not None and orphans is None:
+            orphans = _orphans(self._spool, monotonic)
+        self._orphans = orphans
+        is_wanted = settings.firelens_tag or orphans is not None
         self._awaited_tag = AwaitedTag(
             task_reader(os.environ), is_wanted=is_wanted and not settings.disabled
         )
         waits_for_tag = settings.firelens_tag and not self._awaited_tag.is_over
-        if leftovers is not None:
-            leftovers.default_tag = self._routed_tag
+        if orphans is not None:
+            orphans.default_tag = self._routed_tag
         self.buffer = Buffer(
             bytes_max=settings.buffer_bytes_max
             if self._spool is None
@@ -185,7 +185,7 @@ class Client:
             self.buffer,
             self.delivery,
             spool=self._spool,
-            leftovers=leftovers,
+            orphans=orphans,
             stop_timeout_seconds=settings.stop_timeout_seconds,
         )
         if not settings.disabled:
@@ -507,8 +507,8 @@ class Client:
             self._transport.abandon()
         if self._spool is not None:
             self._spool.abandon()
-        if self._leftovers is not None:
-            self._leftovers.close()
+        if self._orphans is not None:
+            self._orphans.close()
         self.buffer.after_fork_in_child()
 
     def after_fork_in_child(self) -> None:
@@ -657,33 +657,34 @@ class Client:
             self._spool.maintain(self.buffer.locked)
             while self._spool.news:
                 self.last_resort.warn(*self._spool.news.popleft(), interval_seconds=0.0)
-        if self._leftovers is not None and not self._broken and self._awaited_tag.is_over:
+        if self._orphans is not None and not self._broken and self._awaited_tag.is_over:
             try:
-                self._adopt(self._leftovers)
+                self._adopt(self._orphans)
             except Exception as error:  # noqa: BLE001 - the living must not suffer for the dead
-                self._leftovers.close()
+                self._orphans.close()
                 self._warn_of_a_bug("recovery", error)
-            self._tell_news(self._leftovers)
+            self._tell_news(self._orphans)
 
-    def _adopt(self, leftovers: Leftovers) -> None:
+    def _adopt(self, orphans: Orphans) -> None:
         """Take a few chunks of dead processes, in small steps."""
-        from logship.buffer.leftovers import AdoptedChunk, Waiting  # noqa: PLC0415 - see `_spool`
+        from logship.spool.adoption import AdoptedChunk  # noqa: PLC0415 - see `_spool`
+        from logship.spool.progress import RecoveryState  # noqa: PLC0415 - see `_spool`
 
         for _ in range(_ADOPTION_STEPS):
             if not self._may_adopt:
                 return
-            found = leftovers.step()
-            self._tell_news(leftovers)
+            found = orphans.step()
+            self._tell_news(orphans)
             if isinstance(found, AdoptedChunk):
                 self.buffer.adopt(found)
-            elif found is not Waiting.NOT:
+            elif found is not RecoveryState.WORKING:
                 return
         self._turn_again()
 
-    def _tell_news(self, leftovers: Leftovers) -> None:
+    def _tell_news(self, orphans: Orphans) -> None:
         """Say what was found damaged, before the next step keeps, marks or removes it."""
-        while leftovers.news:
-            self.last_resort.warn("recovery", leftovers.news.popleft(), interval_seconds=0.0)
+        while orphans.news:
+            self.last_resort.warn("recovery", orphans.news.popleft(), interval_seconds=0.0)
 
     @property
     def _may_adopt(self) -> bool:
@@ -696,13 +697,13 @@ class Client:
             return ()
         return (
             self._spool.retry_deadline_seconds() if self._spool is not None else None,
-            self._leftovers.deadline_seconds if self._leftovers and self._may_adopt else None,
+            self._orphans.deadline_seconds if self._orphans and self._may_adopt else None,
         )
 
     def _leave_spool(self) -> None:
         """Give up the locks: what is left is for whoever recovers it."""
-        if self._leftovers is not None:
-            self._leftovers.close()
+        if self._orphans is not None:
+            self._orphans.close()
         if self._spool is not None:
             self._spool.close()
 
@@ -772,7 +773,7 @@ class Client:
     def _release(self, chunk: Chunk) -> None:
         self.buffer.release(chunk)
         if chunk.adopted:
-            from logship.buffer.leftovers import settle  # noqa: PLC0415 - see `_spool`
+            from logship.spool.adoption import settle  # noqa: PLC0415 - see `_spool`
 
             settle(chunk)
             self._turn_again()  # there may be more where it came from
@@ -780,7 +781,7 @@ class Client:
     def _quarantine(self, chunk: Chunk) -> None:
         """Write a record that no server takes to stderr, if that takes it."""
         if chunk.adopted:
-            from logship.buffer.leftovers import refuse  # noqa: PLC0415 - see `_spool`
+            from logship.spool.adoption import refuse  # noqa: PLC0415 - see `_spool`
 
             self.last_resort.warn("quarantine", refuse(chunk))
             self._release(chunk)
@@ -888,7 +889,7 @@ def _spool(settings: Settings, monotonic: Callable[[], float]) -> SpoolStorage |
         return None
     from pathlib import Path  # noqa: PLC0415 - as above
 
-    from logship.buffer.spool import SpoolStorage  # noqa: PLC0415 - as above
+    from logship.spool.storage import SpoolStorage  # noqa: PLC0415 - as above
 
     return SpoolStorage(
         Path(settings.spool_dir),
@@ -901,12 +902,12 @@ def _spool(settings: Settings, monotonic: Callable[[], float]) -> SpoolStorage |
     )
 
 
-def _leftovers(spool: SpoolStorage, monotonic: Callable[[], float]) -> Leftovers | None:
+def _orphans(spool: SpoolStorage, monotonic: Callable[[], float]) -> Orphans | None:
     """Return what dead processes left on this spool; a supervisor ships that itself."""
-    from logship.buffer.leftovers import Leftovers  # noqa: PLC0415 - see `_spool`
-    from logship.buffer.lives import is_supervised  # noqa: PLC0415 - see `_spool`
+    from logship.spool.orphans import Orphans  # noqa: PLC0415 - see `_spool`
+    from logship.spool.volumes import is_supervised  # noqa: PLC0415 - see `_spool`
 
-    return None if is_supervised(spool.path) else Leftovers(spool.path, monotonic=monotonic)
+    return None if is_supervised(spool.path) else Orphans(spool.path, monotonic=monotonic)
 
 
 def _emf_line(report: DrainReport) -> str:

@@ -1,10 +1,10 @@
 """Shipping what dead processes left on a spool, from another process: `logship recover`.
 
-An application that will not start again has nobody to ship its leftovers, so a second container
-that shares the volume does. It is a client whose only records are adopted ones. When it is asked
-to stop it goes on for as long as somebody on the spool still lives and time is left, because what
-dies last matters most; what it then cannot ship is written to stderr, where at least a person can
-find it, and stays on the spool.
+An application that will not start again cannot ship what it left, so a second container that
+shares the volume does. It is a client whose only records are adopted ones. When it is asked to
+stop it goes on for as long as any process on the spool is alive and time is left, because what
+dies last matters most. What it then cannot ship it writes to stderr, for a person to find, and
+leaves on the spool.
 """
 
 from __future__ import annotations
@@ -22,17 +22,14 @@ from pathlib import Path
 from typing import Any
 
 from logship.buffer.chunk import Chunk
-from logship.buffer.leftovers import (
-    AdoptedChunk,
-    Leftovers,
-    RecoveryCounters,
-    Waiting,
-)
 from logship.client import Client
 from logship.delivery.drain import SPILL_SECONDS_PER_BYTE, DrainPlan, Step
 from logship.metering import process
 from logship.process.clock import Started, StopClock
 from logship.settings import Settings
+from logship.spool.adoption import AdoptedChunk
+from logship.spool.orphans import Orphans
+from logship.spool.progress import RecoveryCounters, RecoveryState
 from logship.stderr.last_resort import LastResort
 from logship.stderr.spill import spilled_lines
 
@@ -46,9 +43,10 @@ class RecoveryReport:
     """What a recoverer did.
 
     Attributes:
-        counters: What became of the leftovers.
+        counters: What became of the orphans.
         seconds: How long it took.
-        complete: Whether everything that was found was acked, and nothing was unreadable.
+        complete: Whether the last search found nothing more, everything that was found was acked
+            and is gone, and nothing was damaged, refused or given up.
     """
 
     counters: RecoveryCounters
@@ -67,14 +65,14 @@ class RecoveryReport:
 
 
 class Recoverer:
-    """Ships leftovers until there are none, or it is told to stop.
+    """Ships what orphans hold until there are none, or it is told to stop.
 
     Args:
         settings: Of the client; its own `spool_dir` is not used.
         path: The spool's directory.
         watches: Whether it waits for more processes to die, until it is told to stop.
-        last_resort: Where the rest goes; stderr.
-        clock: The stop clock, where somebody else has one.
+        last_resort: Takes the rest; stderr.
+        clock: The stop clock, where the caller has one.
         parts: Passed on to `Client`.
     """
 
@@ -94,7 +92,7 @@ class Recoverer:
         self._watches = watches
         self._monotonic = monotonic
         self._last_resort = last_resort or LastResort()
-        self._leftovers = Leftovers(path, any_owner=True, monotonic=monotonic)
+        self._orphans = Orphans(path, any_owner=True, monotonic=monotonic)
         self._clock = clock or StopClock(settings.stop_timeout_seconds)
         self._parts = parts
         self._client: Client | None = None
@@ -109,17 +107,17 @@ class Recoverer:
 
     def look_now(self) -> None:
         """Look for dead processes at once: one has died; on the loop."""
-        self._leftovers.scan_now()
+        self._orphans.scan_now()
         if self._client is not None:
             self._client.stop_lingering()
         self._woken.set()
 
-    def has_shipped_from(self, life: str) -> bool:
-        """Tell whether something of the dead life of this name was on its way; from any thread."""
-        return self._leftovers.has_shipped_from(life)
+    def has_shipped_from(self, name: str) -> bool:
+        """Tell whether a chunk of this process directory was on its way; from any thread."""
+        return self._orphans.has_shipped_from(name)
 
     def finish(self, plan: DrainPlan) -> None:
-        """Make a last pass, whoever still lives, by this plan's deadline at the latest.
+        """Make a last pass, whichever processes are alive, by this plan's deadline at the latest.
 
         What cannot be shipped is written to stderr, for the spool may go with the container.
         On the loop.
@@ -128,11 +126,11 @@ class Recoverer:
         self.look_now()
 
     async def run(self) -> RecoveryReport:
-        """Do it, and say what became of it."""
+        """Ship until it is over, and return what became of it."""
         started = self._monotonic()
         client = Client(
             self._settings,
-            leftovers=self._leftovers,
+            orphans=self._orphans,
             last_resort=self._last_resort,
             monotonic=self._monotonic,
             **self._parts,
@@ -144,30 +142,24 @@ class Recoverer:
             await self._wait(client)
         if self._deadline_seconds is not None:
             self._abandon(client)
-        rest = len(client.buffer.adopted)
-        complete = self._leftovers.is_idle and not rest
+        is_over = not client.broken and not client.buffer.adopted
+        complete = is_over and self._orphans.is_complete
         client.shut()
         client.buffer.close_intake()
-        return self._report(self._monotonic() - started, complete)
-
-    def _report(self, seconds: float, complete: bool) -> RecoveryReport:
-        counters = self._leftovers.counters
-        bad = counters.damaged + counters.quarantined + counters.refused
-        bad += counters.records_abandoned
-        return RecoveryReport(counters, seconds, complete and not bad)
+        return RecoveryReport(self._orphans.counters, self._monotonic() - started, complete)
 
     def _is_over(self, client: Client, started: float) -> bool:
         """Tell whether there is nothing more to do, or no more time to do it in."""
-        if client.broken:
+        if client.broken or self._orphans.is_closed:
             return True
-        idle = self._leftovers.is_idle and self._leftovers.has_scanned
+        idle = self._orphans.is_idle and self._orphans.has_scanned
         deadline = self._deadline_seconds
         if deadline is not None and self._monotonic() >= deadline - self._reserve_seconds(client):
             return True
         if self._last_pass is not None:
             return idle or self._is_out_of_patience(client, self._last_pass)
         if deadline is not None:
-            return idle and not self._leftovers.others_live
+            return idle and not self._orphans.others_live
         return not self._watches and (idle or self._has_stalled(client, started))
 
     @property
@@ -204,7 +196,7 @@ class Recoverer:
 
     def _hurry(self, client: Client, deadline_seconds: float) -> None:
         """Look for the dead all the time, and wait less for everything."""
-        self._leftovers.scan_now()
+        self._orphans.scan_now()
         if not self._hurries:
             self._hurries = True
             client.hurry(DrainPlan.until(self._monotonic(), deadline_seconds))
@@ -219,22 +211,22 @@ class Recoverer:
             for line, is_control in spilled_lines(chunk.stream.tag, bytes(chunk.data)):
                 if not self._write(line):
                     return
-                self._leftovers.counters.records_abandoned += not is_control
+                self._orphans.counters.records_abandoned += not is_control
 
     def _rest(self, client: Client) -> Iterator[Chunk]:
         """Yield what is adopted and not acked, then what is still on the spool."""
         yield from client.buffer.adopted
-        self._leftovers.scan_now()
+        self._orphans.scan_now()
         while True:
-            found = self._leftovers.step()
-            while self._leftovers.news:
-                news = self._leftovers.news.popleft()
+            found = self._orphans.step()
+            while self._orphans.news:
+                news = self._orphans.news.popleft()
                 self._last_resort.warn("recovery", news, interval_seconds=0.0)
             if isinstance(found, AdoptedChunk):
                 yield found
-            elif found is Waiting.FOR_ACKS:
-                self._leftovers.skip()
-            elif found is Waiting.FOR_DEATHS:
+            elif found is RecoveryState.AWAITING_ACKS:
+                self._orphans.skip()
+            elif found is RecoveryState.AWAITING_ORPHANS:
                 return
 
     def _write(self, line: bytes) -> bool:

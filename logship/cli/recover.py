@@ -10,8 +10,8 @@ from pathlib import Path
 
 import click
 
-from logship.buffer.lives import SpoolError, open_spool_directory
 from logship.errors import SettingsError
+from logship.spool.directories import SpoolError, open_spool_directory
 
 
 @click.command()
@@ -49,24 +49,24 @@ def command(
     Chunks go out oldest first, with the ids and stamps that they have; spools of living processes
     are left alone, and several recoverers may share a directory. All other settings come from the
     environment, as LOGSHIP_ENDPOINTS=tcp://127.0.0.1:24224. At SIGTERM it makes a last pass within
-    its stop timeout, which lasts as long as somebody on the spool still lives; what it cannot ship
-    by then is written to stderr, and stays on the spool.
+    its stop timeout, which lasts as long as any process on the spool is alive; what it cannot ship
+    by then it writes to stderr and leaves on the spool.
 
     One JSON line on stdout says what was done; with --dry-run, one a process.
 
     \b
     Exit codes:
       0  everything that was found was acknowledged by the sidecar, or there was nothing
-      1  not everything: something is left, was written to stderr, or could not be read
+      1  not everything: something is left, missing, was written to stderr, or could not be read
       2  usage, a wrong setting, or a directory that cannot be used
     """
-    from logship.buffer.leftovers import inspect_lives  # noqa: PLC0415 - `--help` needs none of it
     from logship.recovery import recover, settings_for_recovery  # noqa: PLC0415 - nor this
+    from logship.spool.inspection import inspect_spool  # noqa: PLC0415 - `--help` needs none of it
 
     try:
         if dry_run:
-            for life in inspect_lives(spool):
-                click.echo(json.dumps(life))
+            for found in inspect_spool(spool):
+                click.echo(json.dumps(found))
             return
         os.close(open_spool_directory(spool, any_owner=True))
         given = {"stop_timeout_seconds": stop_timeout, "metrics_port": metrics_port}

@@ -1,8 +1,8 @@
 """Whether the spool's directory can do what records will be trusted to it for.
 
-It is tried with the same code that writes spools: a life is made there, locked, filled and
-removed. A lock that another descriptor can take as well would let a recoverer ship, and remove,
-what a living process still writes.
+The check uses the same code that writes spools: it makes a process directory there, locks, fills
+and removes it. If another descriptor could take the lock as well, a recoverer would ship and
+remove what a living process still writes.
 """
 
 from __future__ import annotations
@@ -11,15 +11,10 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from logship.buffer.lives import (
-    Life,
-    SpoolError,
-    filesystem_of,
-    open_spool_directory,
-    volume_warning,
-)
 from logship.doctor.result import Outcome, Result
 from logship.settings import MIB, Settings
+from logship.spool.directories import NotTaken, ProcessDirectory, SpoolError, open_spool_directory
+from logship.spool.volumes import filesystem_of, volume_warning
 
 _TRIED_BYTES = 1 * MIB
 _CHECK = "spool"
@@ -56,13 +51,13 @@ def check_spool(settings: Settings, workers: int) -> Iterator[Result]:
 
 
 def _tried(path: Path, wanted_bytes: int) -> Iterator[Result]:
-    life = Life.begin(path, os.urandom)
+    ours = ProcessDirectory.begin(path, os.urandom)
     try:
-        os.close(life.allocate("segment-00000000.spool", _TRIED_BYTES))
-        locks = _locks_work(path, life)
-        free = life.free_bytes()
+        os.close(ours.allocate("segment-00000000.spool", _TRIED_BYTES))
+        locks = _locks_work(path, ours)
+        free = ours.free_bytes()
     finally:
-        life.remove()
+        ours.remove()
     if not locks:
         yield Result(
             _CHECK,
@@ -83,13 +78,13 @@ def _tried(path: Path, wanted_bytes: int) -> Iterator[Result]:
     )
 
 
-def _locks_work(path: Path, life: Life) -> bool:
-    """Try to take over a life that lives."""
+def _locks_work(path: Path, ours: ProcessDirectory) -> bool:
+    """Tell whether a directory that is locked cannot be taken over."""
     parent = open_spool_directory(path)
     try:
-        taken = Life.take_over(parent, life.name)
+        taken = ProcessDirectory.take_over(parent, ours.name)
     finally:
         os.close(parent)
-    if taken is not None:
+    if isinstance(taken, ProcessDirectory):
         taken.leave()
-    return taken is None
+    return taken is NotTaken.LOCKED

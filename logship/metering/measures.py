@@ -354,8 +354,8 @@ CLIENT_MEASURES: tuple[Measure, ...] = (
     Measure(
         "recovery_refused_total",
         _COUNTER,
-        "Files and directories of a spool left alone: of an unknown version, or another user's.",
-        "Run a recoverer of that version, or as that user; nothing of them was changed.",
+        "Files and directories of a spool left alone: they cannot be locked or read, or not by us.",
+        "The recovery report names each and says why; nothing of them was changed.",
     ),
     Measure(
         "recovery_unknown_version",

@@ -28,8 +28,9 @@ from logship.metering.measures import (
 )
 
 if TYPE_CHECKING:
-    from logship.buffer.leftovers import Leftovers, RecoveryCounters
-    from logship.buffer.spool import SpoolStorage
+    from logship.spool.orphans import Orphans
+    from logship.spool.progress import RecoveryCounters
+    from logship.spool.storage import SpoolStorage
 
 _NEVER_DOWN = frozenset(
     slot(measure.name, value)
@@ -122,6 +123,8 @@ class Tally:
             "records_accepted_total": report.accepted,
             "records_acked_total": report.acked,
             "records_spilled_total": report.spilled,
+            "records_refused_total": report.refused,
+            "records_truncated_total": report.truncated,
             "records_unacked_total": report.unacked,
             "records_left_spooled_total": report.spooled,
             "drain_seconds": report.seconds,
@@ -180,7 +183,7 @@ class Meter:
 
     Args:
         buffer, delivery: The client's.
-        spool, leftovers: The client's, where it has any.
+        spool, orphans: The client's, where it has any.
         stop_timeout_seconds: Its setting.
 
     Attributes:
@@ -193,10 +196,10 @@ class Meter:
         delivery: Delivery[Any],
         *,
         spool: SpoolStorage | None,
-        leftovers: Leftovers | None,
+        orphans: Orphans | None,
         stop_timeout_seconds: float,
     ) -> None:
-        recovery = None if leftovers is None else leftovers.counters
+        recovery = None if orphans is None else orphans.counters
         self.tally = Tally(buffer.counters, delivery.counters, recovery, stop_timeout_seconds)
         self._buffer = buffer
         self._delivery = delivery

@@ -1,9 +1,9 @@
 """What `run` does for logship clients inside its command: a spool, the stop clock, and recovery.
 
-A client with a spool loses nothing even by SIGKILL, if somebody ships what it left. Under `run`
-there is somebody, so every client gets a spool without a volume or a second container: in a
-directory of the container that lives as long as `run` does. Where the environment names a spool
-already, that one is the operator's, and so is its recovery.
+A client with a spool loses nothing even by SIGKILL, if another process ships what it left. Under
+`run` that process is `run`, so every client gets a spool without a volume or a second container:
+in a directory of the container that exists as long as `run` does. Where the environment names a
+spool already, that one is the operator's, and so is its recovery.
 """
 
 from __future__ import annotations
@@ -18,14 +18,16 @@ import threading
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from logship.buffer.leftovers import RecoveryCounters
-from logship.buffer.lives import LIFE_NAME, QUARANTINE, SUPERVISED, filesystem_of
 from logship.delivery.drain import DrainPlan
 from logship.metering.outlet import environ_for_children
 from logship.process import stopfile
 from logship.process.clock import StopClock
 from logship.recovery import Recoverer, RecoveryReport
 from logship.settings import MIB, Settings, variable_name
+from logship.spool.directories import PROCESS_DIRECTORY_NAME
+from logship.spool.progress import RecoveryCounters
+from logship.spool.quarantine import QUARANTINE
+from logship.spool.volumes import SUPERVISED, filesystem_of
 from logship.stderr.last_resort import LastResort
 from logship.threads import OwnThread
 
@@ -69,7 +71,11 @@ class PrivateDirectory:
         self.stop_file.unlink(missing_ok=True)
         with contextlib.suppress(OSError):
             names = [each.name for each in self.spool.iterdir()]
-            if not [each for each in names if LIFE_NAME.fullmatch(each) or each == QUARANTINE]:
+            if not [
+                each
+                for each in names
+                if PROCESS_DIRECTORY_NAME.fullmatch(each) or each == QUARANTINE
+            ]:
                 shutil.rmtree(self.path, ignore_errors=True)
         return not self.path.exists()
 
@@ -155,9 +161,9 @@ class Recovery:
         """Whether it has ended."""
         return not self._thread.is_alive()
 
-    def has_shipped_from(self, life: str) -> bool:
+    def has_shipped_from(self, name: str) -> bool:
         """Tell whether it found something to ship on the spool of this name."""
-        return self._recoverer.has_shipped_from(life)
+        return self._recoverer.has_shipped_from(name)
 
     def look_now(self) -> None:
         """Look for dead clients at once: a process has died."""

@@ -155,8 +155,8 @@ class Offspring:
                 wake=self._wake,
             )
 
-    def _has_shipped_from(self, life: str) -> bool:
-        return self._recovery is not None and self._recovery.has_shipped_from(life)
+    def _has_shipped_from(self, name: str) -> bool:
+        return self._recovery is not None and self._recovery.has_shipped_from(name)
 
     def _attribute(self, reaped: list[Death], unseen: int) -> None:
         """Tell of processes that lived too briefly to be seen with their spools.

@@ -1,10 +1,10 @@
 """Which process below us owns which spool, and how it died.
 
 Only a parent is told how its child ended, and a server's workers are not our children. But the
-lock of each spool is held open by its owner, so /proc says who that is; a descriptor of the
-process (pidfd_open(2)) says when it ends; and how, the kernel tells whoever asks before its parent
-does, since Linux 6.15 also afterwards. Where all of this fails we know no names, and recovery,
-which trusts locks alone, goes on as before.
+owner of a process directory holds its lock open, so /proc names the owner; a descriptor of the
+process (pidfd_open(2)) tells when it ends; and the kernel tells how, to any process that asks
+before the parent does, since Linux 6.15 also afterwards. Where all of this fails we know no names,
+and recovery, which trusts locks alone, goes on as before.
 """
 
 from __future__ import annotations
@@ -17,8 +17,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from logship.buffer.lives import LIFE_NAME, LOCK, STREAMS
-from logship.buffer.segments import STREAMS_BYTES, read_streams
+from logship.spool.directories import LOCK, PROCESS_DIRECTORY_NAME, STREAMS
+from logship.spool.format import STREAMS_BYTES
+from logship.spool.slots import read_streams
 from logship.supervisor.processes import exit_code_of_zombie, has_open, holder_of, name_of
 from logship.supervisor.statuses import Death
 
@@ -37,12 +38,12 @@ class _Owner:
     Attributes:
         pid: Its number.
         name: Of its program.
-        life: Of its spool.
+        directory: Name of its process directory.
     """
 
     pid: int
     name: str
-    life: str
+    directory: str
 
 
 class Witness:
@@ -74,15 +75,15 @@ class Witness:
 
     def look(self) -> None:
         """Find the owners of spools that are new."""
-        for life in list(filter(self._has_shipped_from, self._ownerless)):
+        for directory in list(filter(self._has_shipped_from, self._ownerless)):
             self._unseen += 1
-            self._found(life)
+            self._found(directory)
         with contextlib.suppress(OSError):
-            for life in filter(LIFE_NAME.fullmatch, os.listdir(self._path)):  # noqa: PTH208 - names
-                attempts = self._attempts.get(life, 0)
+            for directory in filter(PROCESS_DIRECTORY_NAME.fullmatch, os.listdir(self._path)):  # noqa: PTH208 - names
+                attempts = self._attempts.get(directory, 0)
                 if attempts < _ATTEMPTS_MAX:
-                    self._attempts[life] = attempts + 1
-                    self._find_owner(life)
+                    self._attempts[directory] = attempts + 1
+                    self._find_owner(directory)
 
     def deaths(self, ready: set[int], known: dict[int, Death]) -> list[tuple[Death, bool]]:
         """Return how the owners ended that have ended.
@@ -104,23 +105,23 @@ class Witness:
         unseen, self._unseen = self._unseen, 0
         return unseen
 
-    def _find_owner(self, life: str) -> None:
-        lock = self._path / life / LOCK
+    def _find_owner(self, directory: str) -> None:
+        lock = self._path / directory / LOCK
         pid = holder_of(lock)
         if pid is not None:
             with contextlib.suppress(OSError, AttributeError):  # old kernels; old headers
                 descriptor = os.pidfd_open(pid)
-                self._owners[descriptor] = _Owner(pid, name_of(pid), life)
-                self._found(life)
+                self._owners[descriptor] = _Owner(pid, name_of(pid), directory)
+                self._found(directory)
         elif _is_free(lock) or has_open(os.getpid(), lock):  # the latter: our recoverer
-            self._unseen += _has_left(self._path / life) or self._has_shipped_from(life)
-            self._found(life)
+            self._unseen += _has_left(self._path / directory) or self._has_shipped_from(directory)
+            self._found(directory)
         else:  # its owner is in the middle of its end: files are closed one after the other
-            self._ownerless.add(life)
+            self._ownerless.add(directory)
 
-    def _found(self, life: str) -> None:
-        self._attempts[life] = _ATTEMPTS_MAX
-        self._ownerless.discard(life)
+    def _found(self, directory: str) -> None:
+        self._attempts[directory] = _ATTEMPTS_MAX
+        self._ownerless.discard(directory)
 
     def _death(self, descriptor: int, known: dict[int, Death]) -> tuple[Death, bool]:
         owner = self._owners.pop(descriptor)
@@ -131,12 +132,14 @@ class Witness:
             code = _exit_code_of(descriptor) if code is None else code
         os.close(descriptor)
         # In this order: what our recoverer has removed meanwhile, it has shipped before.
-        has_left = _has_left(self._path / owner.life) or self._has_shipped_from(owner.life)
+        has_left = _has_left(self._path / owner.directory) or self._has_shipped_from(
+            owner.directory
+        )
         return Death(owner.pid, owner.name, code), has_left
 
 
 def _is_free(lock: Path) -> bool:
-    """Tell whether a lock is there and nobody holds it: its owner is dead, and not recovered."""
+    """Tell whether a lock is there and free: its owner is dead, and not recovered."""
     with contextlib.suppress(OSError):
         descriptor = os.open(lock, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
         try:
@@ -147,23 +150,23 @@ def _is_free(lock: Path) -> bool:
     return False
 
 
-def _has_left(life: Path) -> bool:
+def _has_left(directory: Path) -> bool:
     """Tell whether a dead process has left anything on its spool; a doubt is a yes.
 
-    Who logged nothing leaves a spool without a stream.
+    A process that logged nothing leaves a spool without a stream.
     """
     try:
-        data = _read(life / STREAMS, STREAMS_BYTES)
+        data = _read(directory / STREAMS, STREAMS_BYTES)
     except FileNotFoundError:
-        return life.exists()
+        return directory.exists()
     except OSError:
         return True
-    found = read_streams(data, bytes.fromhex(life.name))
+    found = read_streams(data, bytes.fromhex(directory.name))
     return bool(found.streams or found.damages or found.refused)
 
 
 def _read(path: Path, bytes_max: int) -> bytes:
-    """Return the beginning of a file; what is put in its place by others makes nobody wait."""
+    """Return the beginning of a file; a pipe in its place makes no caller wait."""
     descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     with open(descriptor, "rb") as file:  # noqa: PTH123 - a descriptor
         return file.read(bytes_max) or b""

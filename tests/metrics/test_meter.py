@@ -50,7 +50,7 @@ def a_delivery(buffer: Buffer) -> Delivery[Any]:
 
 
 def a_meter(buffer: Buffer) -> Meter:
-    return Meter(buffer, a_delivery(buffer), spool=None, leftovers=None, stop_timeout_seconds=9.0)
+    return Meter(buffer, a_delivery(buffer), spool=None, orphans=None, stop_timeout_seconds=9.0)
 
 
 def named(numbers: Numbers) -> dict[str, float]:

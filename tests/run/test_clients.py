@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import signal
 import stat
 from pathlib import Path
@@ -342,7 +343,6 @@ def test_what_cannot_be_shipped_stays_on_the_spool_and_is_on_stderr(
 
 def recover_and_remove(runs: Runs, spool: str) -> None:
     """Do what `run` said, and find that it works."""
-    import shutil
     import subprocess
 
     from tests.run.conftest import LOGSHIP
@@ -391,3 +391,17 @@ def test_a_run_inside_a_run_ships_and_is_recovered(both: Runs) -> None:
     assert ended.returncode == 0
     assert len(ended.ledger) == 1
     both.verdict(ended).assert_all_delivered()
+
+
+def test_a_spool_that_cannot_be_recovered_is_a_loss(runs: Runs, receipt: Path) -> None:
+    """The receipt and `--loss-exit` have the answer of `logship recover`."""
+    script = 'mkdir elsewhere; ln -s "$PWD/elsewhere" "$LOGSHIP_SPOOL_DIR/$1"; sleep 0.5'
+    options = ("--receipt", str(receipt), "--loss-exit", "77")
+    ended = runs.command("sh", "-c", f'cd "$TMPDIR"; {script}', "sh", "a" * 32, options=options)
+    assert ended.returncode == 77
+    found = read_receipt(receipt)
+    assert (found["complete"], found["recovery"]["complete"]) == (False, False)
+    assert found["recovery"]["refused"] == 1
+    assert "a" * 32 in found["recovery"]["notes"][0]
+    told = ended.stderr.decode().rpartition("logship recover --spool ")[2].split()[0]
+    shutil.rmtree(Path(told).parent)

@@ -13,12 +13,12 @@ from typing import Any
 import pytest
 
 from logship import intake
-from logship.buffer.lives import filesystem_of
 from logship.errors import SettingsError
 from logship.process import stopfile
 from logship.process.clock import Started, StopClock
 from logship.protocol import entries
 from logship.settings import Settings
+from logship.spool.volumes import filesystem_of
 from logship.supervisor.clients import PrivateDirectory, environment_for
 from logship.supervisor.deadlines import Deadlines
 from logship.supervisor.inlet import Read

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from logship.buffer.lives import LOCK
+from logship.spool.directories import LOCK
 from logship.supervisor.statuses import Death
 from logship.supervisor.witness import Witness
 

@@ -11,7 +11,6 @@ from logship import closing
 from logship.buffer.buffer import Buffer
 from logship.buffer.chunk import Chunk
 from logship.buffer.entrance import Outcome
-from logship.buffer.leftovers import AdoptedChunk, Waiting, refuse, settle
 from logship.buffer.overflow import Admission
 from logship.closing import Closing
 from logship.delivery import (
@@ -30,6 +29,8 @@ from logship.protocol.compression import compressor
 from logship.protocol.entries import pack_record
 from logship.protocol.frames import AckReader, AnswerError, frame_parts
 from logship.settings import Endpoint, Settings
+from logship.spool.adoption import AdoptedChunk, refuse, settle
+from logship.spool.progress import RecoveryState
 from logship.stderr.last_resort import LastResort
 from logship.stderr.spill import Spill, SpillCost, spilled_lines
 from tests.simulation.disk import SimulatedDisk, SimulatedStorage
@@ -72,7 +73,7 @@ class SimulatedClient:
         self.is_recoverer = is_recoverer
         self._disk: SimulatedDisk | None = history.disk
         self._storage = self._new_storage()
-        self._leftovers = None if self._disk is None else self._disk.leftovers()
+        self._orphans = None if self._disk is None else self._disk.orphans()
         self.stderr = SimulatedStderr(history.draw, history.rate("stderr stalls"))
         self.last_resort = LastResort(
             descriptor=-1,
@@ -490,9 +491,9 @@ class SimulatedClient:
 
     def has_recovered(self) -> bool:
         """Whether nothing of dead processes is left, as a recoverer asks before it ends."""
-        leftovers = self._leftovers
-        assert leftovers is not None
-        return leftovers.is_idle and leftovers.has_scanned and not self.buffer.adopted
+        orphans = self._orphans
+        assert orphans is not None
+        return orphans.is_idle and orphans.has_scanned and not self.buffer.adopted
 
     def check_disk(self) -> None:
         """Look whether files and memory stay within their bounds."""
@@ -512,7 +513,7 @@ class SimulatedClient:
     def check_locks(self) -> None:
         """Look whether nobody else could ship what we do."""
         if self._disk is not None:
-            for name in {each.life.life.name for each in self._adopted()}:
+            for name in {each.adoption.directory.name for each in self._adopted()}:
                 self._disk.check_locked(name)
 
     def unproven(self) -> dict[str, set[Stamp]]:
@@ -524,7 +525,9 @@ class SimulatedClient:
                 return {}
             whole = chunk.outermost
             assert isinstance(whole, AdoptedChunk)
-            left.setdefault(whole.life.life.name, set()).add((frame.stream, frame.numbers[0]))
+            left.setdefault(whole.adoption.directory.name, set()).add(
+                (frame.stream, frame.numbers[0])
+            )
         return left
 
     def _adopted(self) -> list[AdoptedChunk]:
@@ -557,28 +560,28 @@ class SimulatedClient:
         self._tell_news(disk)
 
     def _adopt(self, disk: SimulatedDisk) -> None:
-        assert self._leftovers is not None
+        assert self._orphans is not None
         for _ in range(product._ADOPTION_STEPS):
             if not self._may_adopt:
                 return
             with disk.recovering():
-                found = self._leftovers.step()
+                found = self._orphans.step()
             self._tell_news(disk)
             if isinstance(found, AdoptedChunk):
-                dead = disk.estate.life_of(found.life.life.name)
+                dead = disk.estate.life_of(found.adoption.directory.name)
                 key = self.history.options.stamp_key
                 frame = decode(found.id, found.stream.tag, found.data, key)
                 self.history.judge.adopted(frame, dead)
                 self.buffer.adopt(found)
-            elif found is not Waiting.NOT:
+            elif found is not RecoveryState.WORKING:
                 return
         self._wake()
 
     def _tell_news(self, disk: SimulatedDisk) -> None:
         """Do what `Client._tell_news` does, and let the judge hear it."""
-        assert self._leftovers is not None
-        while self._leftovers.news:
-            text = disk.said(self._leftovers.news.popleft())
+        assert self._orphans is not None
+        while self._orphans.news:
+            text = disk.said(self._orphans.news.popleft())
             disk.estate.said(text)
             self.last_resort.warn("recovery", text, interval_seconds=0.0)
         if disk.faults is not None:
@@ -595,11 +598,11 @@ class SimulatedClient:
 
     def _sooner(self, due: float | None) -> float | None:
         """Return when to look at the spool again, if that is sooner."""
-        assert self._leftovers is not None
+        assert self._orphans is not None
         if self.buffer.intake_closed:
             return due
         retry = None if self._storage is None else self._storage.retry_deadline_seconds()
-        scan = self._leftovers.deadline_seconds if self._may_adopt else None
+        scan = self._orphans.deadline_seconds if self._may_adopt else None
         times = (due, retry, scan)
         return min((each for each in times if each is not None), default=None)
 
@@ -627,8 +630,8 @@ class SimulatedClient:
         disk.estate.excused(self.life, lost)
 
     def _leave_spool(self, disk: SimulatedDisk, *, dies: bool) -> None:
-        assert self._leftovers is not None
-        self._leftovers.close()
+        assert self._orphans is not None
+        self._orphans.close()
         if disk.faults is not None:
             disk.faults.told_nothing()
         chunks = [each.outermost for each in self.buffer._section.accumulator.unsettled.values()]

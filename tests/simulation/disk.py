@@ -21,24 +21,23 @@ from pathlib import Path
 from random import Random
 from typing import TYPE_CHECKING
 
-from logship.buffer.leftovers import Leftovers
-from logship.buffer.lives import LIFE_NAME, LOCK, QUARANTINE, STREAMS, Life
-from logship.buffer.mapped import Mapping, Segment, Words
-from logship.buffer.segments import (
+from logship.spool.chunks import FoundChunk, Payload, read_payload
+from logship.spool.directories import LOCK, PROCESS_DIRECTORY_NAME, STREAMS, ProcessDirectory
+from logship.spool.format import (
     ACKED,
     EXTENT_AT,
     OPEN,
     QUARANTINED,
     STATE_AT,
     STREAMS_BYTES,
-    FoundChunk,
-    Payload,
-    read_payload,
-    read_segment,
-    read_streams,
     slot_at,
 )
-from logship.buffer.spool import SpoolStorage
+from logship.spool.mapped import Mapping, Segment, Words
+from logship.spool.orphans import Orphans
+from logship.spool.quarantine import QUARANTINE
+from logship.spool.segments import read_segment
+from logship.spool.slots import read_streams
+from logship.spool.storage import SpoolStorage
 from tests.simulation.estate import (
     DAMAGED_REASON,
     QUARANTINED_REASON,
@@ -256,10 +255,10 @@ class SimulatedDisk:
         """Remove everything."""
         shutil.rmtree(self.path, ignore_errors=True)
 
-    def leftovers(self) -> Leftovers:
+    def orphans(self) -> Orphans:
         """Return a new process's look at what others left."""
         clock = self._history.clock
-        return Leftovers(
+        return Orphans(
             self.path,
             random_bytes=self.draw.randbytes,
             monotonic=clock.monotonic,
@@ -488,10 +487,14 @@ class SimulatedStorage(SpoolStorage):
         else:
             self.close()
         self._memory_mapped.close()
-        is_left = name is not None and LIFE_NAME.fullmatch(name) and (self.path / name).exists()
+        is_left = (
+            name is not None
+            and PROCESS_DIRECTORY_NAME.fullmatch(name)
+            and (self.path / name).exists()
+        )
         return name if is_left else None
 
-    def _check_floor(self, life: Life, size: int) -> None:
+    def _check_floor(self, life: ProcessDirectory, size: int) -> None:
         """Ask the simulated volume, which is as large as the history wants."""
         del life, size
         self._disk.check_allocation()

@@ -11,23 +11,24 @@ from typing import Any
 
 import pytest
 
-from logship.buffer.leftovers import DeadLife, Waiting
-from logship.buffer.lives import STREAMS
-from logship.buffer.mapped import Segment, SpoolChunk, StreamsFile
-from logship.buffer.segments import (
+from logship.buffer.stream import Stream
+from logship.spool.adoption import Adoption
+from logship.spool.chunks import FoundChunk, Payload, read_payload
+from logship.spool.directories import STREAMS
+from logship.spool.format import (
     OPEN,
     SEALED,
     SLOT_CHECKSUM_AT,
     ChunkIdentity,
-    FoundChunk,
-    Payload,
     pack_chunk_header,
     pack_slot,
-    read_payload,
     slot_at,
 )
-from logship.buffer.spool import SpoolStorage
-from logship.buffer.stream import Stream
+from logship.spool.mapped import Segment, SpoolChunk, StreamsFile
+from logship.spool.progress import RecoveryState
+from logship.spool.storage import SpoolStorage
+from logship.spool.survey import Survey
+from logship.spool.trouble import Trouble
 from tests.simulation.mutations import Mutation
 
 DISK_MUTATIONS: list[Mutation] = []
@@ -113,7 +114,7 @@ def header_without_its_life(patch: pytest.MonkeyPatch) -> None:
     def packed(identity: ChunkIdentity, generation: int, life: bytes) -> bytes:
         return pack_chunk_header(identity, generation, bytes(len(life)))
 
-    patch.setattr("logship.buffer.spool.pack_chunk_header", packed)
+    patch.setattr("logship.spool.storage.pack_chunk_header", packed)
 
 
 @_mutation
@@ -161,13 +162,13 @@ def file_bound_not_kept(patch: pytest.MonkeyPatch) -> None:
 @_mutation
 def damaged_chunk_skipped_in_silence(patch: pytest.MonkeyPatch) -> None:
     """A chunk that cannot be read is passed over without a word to anybody."""
-    patch.setattr(DeadLife, "_blame", lambda _self, _name, _offset, _reason: None)
+    patch.setattr(Trouble, "blame", lambda _self, _name, _offset, _reason: None)
 
 
 @_mutation
 def damaged_chunk_not_declared(patch: pytest.MonkeyPatch) -> None:
     """What was lost with a damaged chunk is named, and its stream says nothing of it."""
-    patch.setattr(DeadLife, "_note_lost", lambda _self, _file, _dead, _gap: None)
+    patch.setattr(Survey, "note_lost", lambda _self, _file, _stream, _gap: None)
 
 
 @_mutation
@@ -178,56 +179,56 @@ def damaged_chunk_shipped(patch: pytest.MonkeyPatch) -> None:
         is_sealed = chunk.state == SEALED
         return read_payload(chunk._replace(state=OPEN) if is_sealed else chunk, payload)
 
-    patch.setattr("logship.buffer.leftovers.read_payload", read)
+    patch.setattr("logship.spool.adoption.read_payload", read)
 
 
 @_mutation
-def leftover_deleted_before_ack(patch: pytest.MonkeyPatch) -> None:
+def orphan_deleted_before_ack(patch: pytest.MonkeyPatch) -> None:
     """A dead process's files go when they were sent, not when they were acked."""
 
-    def wait(self: DeadLife) -> Iterator[Waiting]:
+    def wait(self: Adoption) -> Iterator[RecoveryState]:
         self._pending = 0
         yield from ()
 
-    patch.setattr(DeadLife, "_wait_for_acks", wait)
+    patch.setattr(Adoption, "_wait_for_acks", wait)
 
 
 @_mutation
 def recovery_stops_at_the_first_damage(patch: pytest.MonkeyPatch) -> None:
     """One damaged chunk costs all that follow it in its life."""
-    adopt = DeadLife._adopt
+    adopt = Adoption._adopt
 
-    def adopted(self: DeadLife, located: object) -> Iterator[object]:
+    def adopted(self: Adoption, located: object) -> Iterator[object]:
         for found in adopt(self, located):  # type: ignore[arg-type]
-            if found is Waiting.NOT:
-                self._chunks.clear()
+            if found is RecoveryState.WORKING:
+                self._survey.chunks.clear()
             yield found
 
-    patch.setattr(DeadLife, "_adopt", adopted)
+    patch.setattr(Adoption, "_adopt", adopted)
 
 
 @_mutation
 def end_record_with_a_number_in_use(patch: pytest.MonkeyPatch) -> None:
     """The end record of a dead stream has the number of its last record."""
-    words = DeadLife._last_words
+    words = Adoption._last_words
 
-    def last(self: DeadLife, dead: object) -> object:
+    def last(self: Adoption, dead: object) -> object:
         dead.next_number = max(1, dead.next_number - 1)  # type: ignore[attr-defined]
         return words(self, dead)  # type: ignore[arg-type]
 
-    patch.setattr(DeadLife, "_last_words", last)
+    patch.setattr(Adoption, "_last_words", last)
 
 
 @_mutation
 def dead_stream_not_ended(patch: pytest.MonkeyPatch) -> None:
     """A stream whose process died gets no end record."""
-    patch.setattr(DeadLife, "_last_words", lambda _self, _dead: None)
+    patch.setattr(Adoption, "_last_words", lambda _self, _dead: None)
 
 
 @_mutation
 def living_process_taken_for_dead(patch: pytest.MonkeyPatch) -> None:
     """A lock is not looked at."""
-    patch.setattr("logship.buffer.lives.fcntl.flock", lambda _descriptor, _operation: None)
+    patch.setattr("logship.spool.directories.fcntl.flock", lambda _descriptor, _operation: None)
 
 
 # -- those that were found -------------------------------------------------------------------
@@ -269,13 +270,13 @@ def upkeep_after_the_end(patch: pytest.MonkeyPatch) -> None:
 @_mutation
 def gap_behind_an_end_record(patch: pytest.MonkeyPatch) -> None:
     """A stream that ended by itself gets gap records behind its end."""
-    words = DeadLife._last_words
+    words = Adoption._last_words
 
-    def last(self: DeadLife, dead: object) -> object:
+    def last(self: Adoption, dead: object) -> object:
         dead.ended = False  # type: ignore[attr-defined]
         return words(self, dead)  # type: ignore[arg-type]
 
-    patch.setattr(DeadLife, "_last_words", last)
+    patch.setattr(Adoption, "_last_words", last)
 
 
 # -- of the file with the slots --------------------------------------------------------------
@@ -284,16 +285,16 @@ def gap_behind_an_end_record(patch: pytest.MonkeyPatch) -> None:
 @_mutation
 def slots_damaged_in_silence(patch: pytest.MonkeyPatch) -> None:
     """Damage to the file with the slots is not named: the chunks have everything."""
-    blame = DeadLife._blame
+    blame = Trouble.blame
 
-    def blamed(self: DeadLife, name: str, offset: int, reason: str) -> None:
+    def blamed(self: Trouble, name: str, offset: int, reason: str) -> None:
         if name != STREAMS:
             blame(self, name, offset, reason)
 
-    patch.setattr(DeadLife, "_blame", blamed)
+    patch.setattr(Trouble, "blame", blamed)
 
 
 @_mutation
 def key_not_learnt_from_chunks(patch: pytest.MonkeyPatch) -> None:
     """Where the header of the slots is damaged, nobody knows how to stamp an end: none is told."""
-    patch.setattr(DeadLife, "_learn_stamp", lambda *_: None)
+    patch.setattr(Adoption, "_learn_stamp", lambda *_: None)

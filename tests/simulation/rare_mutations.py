@@ -11,9 +11,11 @@ from typing import Any
 import pytest
 
 from logship.buffer.chunk import Chunk, MemoryChunk
-from logship.buffer.leftovers import AdoptedChunk, DeadLife
-from logship.buffer.mapped import UnspooledChunk
 from logship.delivery import Delivery, Flight
+from logship.spool.adoption import AdoptedChunk, Adoption
+from logship.spool.mapped import UnspooledChunk
+from logship.spool.marks import Marks
+from logship.spool.survey import Survey
 from tests.simulation import options
 from tests.simulation.client import SimulatedClient
 from tests.simulation.estate import Estate
@@ -34,12 +36,15 @@ def _mutation(change: Mutation) -> Mutation:
 @_mutation
 def shipped_end_not_noted(patch: pytest.MonkeyPatch) -> None:
     """A recoverer ships a stream's own end record, and leaves no word of it to the next one."""
-    note_end = DeadLife._note_end
+    settled = Adoption.settled
 
-    def noted(self: DeadLife, chunk: AdoptedChunk) -> bool:
-        return chunk.found is not None or note_end(self, chunk)
+    def noted(self: Adoption, chunk: AdoptedChunk) -> None:
+        with pytest.MonkeyPatch.context() as context:
+            if chunk.found is not None:
+                context.setattr(Marks, "end", lambda *_: True)
+            settled(self, chunk)
 
-    patch.setattr(DeadLife, "_note_end", noted)
+    patch.setattr(Adoption, "settled", noted)
 
 
 @_mutation
@@ -65,22 +70,22 @@ def number_in_memory_not_noted(patch: pytest.MonkeyPatch) -> None:
 @_mutation
 def last_words_refused_for_good(patch: pytest.MonkeyPatch) -> None:
     """A recoverer takes its own end record for told where no server takes it, and forgets."""
-    refuse = DeadLife.refuse
+    refuse = Adoption.refuse
 
-    def refused(self: DeadLife, whole: AdoptedChunk, chunk: Chunk) -> str:
+    def refused(self: Adoption, whole: AdoptedChunk, chunk: Chunk) -> str:
         text = refuse(self, whole, chunk)
         if whole.found is None:
             self._streams[whole.stream.id].is_untold = False
             whole.refused.clear()
         return text
 
-    patch.setattr(DeadLife, "refuse", refused)
+    patch.setattr(Adoption, "refuse", refused)
 
 
 @_mutation
 def acked_chunks_show_nothing(patch: pytest.MonkeyPatch) -> None:
     """A stream without a slot is forgotten with the segments of its acked chunks."""
-    patch.setattr(DeadLife, "_is_shown_by_chunks", lambda *_: False)
+    patch.setattr(Survey, "is_shown_by_chunks", lambda *_: False)
 
 
 # -- of the simulation -----------------------------------------------------------------------

@@ -1,7 +1,7 @@
 """What fails while a dead process's spool is recovered: each system call of the recoverer.
 
-The calls of `logship.buffer.lives` and `leftovers` pass through here while a client adopts, and
-while it notes what became of a chunk. What happens is drawn from a stream of chance of its own, so
+The system calls of `_WATCHED` pass through here while a client adopts, and while it notes what
+became of a chunk. What happens is drawn from a stream of chance of its own, so
 that a history without these faults is what it was before there were any.
 """
 
@@ -17,9 +17,11 @@ from dataclasses import dataclass, fields, replace
 from random import Random
 from typing import TYPE_CHECKING, Any
 
-from logship.buffer import leftovers, lives
-from logship.buffer.lives import LIFE_NAME, QUARANTINE, SEGMENT_NAME, STREAMS
-from logship.buffer.segments import ACKED, QUARANTINED, read_segment
+from logship.spool import directories, files, marks, orphans, quarantine
+from logship.spool.directories import PROCESS_DIRECTORY_NAME, SEGMENT_NAME, STREAMS
+from logship.spool.format import ACKED, QUARANTINED
+from logship.spool.quarantine import QUARANTINE
+from logship.spool.segments import read_segment
 from tests.simulation.options import Options, between
 from tests.simulation.wire import decode
 
@@ -43,6 +45,9 @@ _ERRORS = {
     "list fails": (errno.EIO,),
 }
 _RATES_OF_A_CALL = (*_ERRORS, "read short", "segment vanishes")
+_WATCHED = (directories, files, marks, orphans, quarantine)
+"""The modules whose system calls a recoverer makes."""
+
 _RECOVERERS_MAX = 3
 _KILLS_MAX = 4
 _CALLS_MAX = 200
@@ -151,13 +156,15 @@ class RecoveryFaults:
     def watching(self) -> Iterator[None]:
         """Have the recoverer's system calls pass through here."""
         self._is_dead = False
-        lives.os = leftovers.os = self._calls  # type: ignore[attr-defined, assignment]
-        lives.fcntl = self._locks  # type: ignore[attr-defined, assignment]
+        for module in _WATCHED:
+            vars(module)["os"] = self._calls
+        vars(directories)["fcntl"] = self._locks
         try:
             yield
         finally:
-            lives.os = leftovers.os = os  # type: ignore[attr-defined]
-            lives.fcntl = fcntl  # type: ignore[attr-defined]
+            for module in _WATCHED:
+                vars(module)["os"] = os
+            vars(directories)["fcntl"] = fcntl
 
     # -- what somebody must be told ----------------------------------------------------------------
 
@@ -301,7 +308,7 @@ class _Calls:
             faults.check_volume(_life_in(name))
             faults.strike("keep fails", _life_in(name))
         descriptor = os.open(path, flags, mode, dir_fd=dir_fd)
-        is_directory = LIFE_NAME.fullmatch(name) or name == QUARANTINE
+        is_directory = PROCESS_DIRECTORY_NAME.fullmatch(name) or name == QUARANTINE
         self._names[descriptor] = (name, "") if is_directory else (directory[0], name)
         return descriptor
 
@@ -315,7 +322,7 @@ class _Calls:
     def pread(self, descriptor: int, size: int, offset: int) -> bytes:
         faults, where = self._faults, self._names.get(descriptor, ("", ""))
         faults.called()
-        if LIFE_NAME.fullmatch(where[0]) and size > _A_GLANCE_BYTES:
+        if PROCESS_DIRECTORY_NAME.fullmatch(where[0]) and size > _A_GLANCE_BYTES:
             return faults.read(where, descriptor, size, offset)
         return os.pread(descriptor, size, offset)
 

@@ -14,10 +14,12 @@ from typing import Any
 
 from logship.buffer.buffer import Buffer
 from logship.buffer.entrance import Outcome
-from logship.buffer.mapped import Mapping, Words
-from logship.buffer.segments import ACKED, Payload, read_payload, read_segment
-from logship.buffer.spool import SpoolStorage
 from logship.protocol.entries import pack_record, unpack_entries
+from logship.spool.chunks import Payload, read_payload
+from logship.spool.format import ACKED
+from logship.spool.mapped import Mapping, Words
+from logship.spool.segments import read_segment
+from logship.spool.storage import SpoolStorage
 
 KEY = "logship_id"
 SEGMENT_BYTES = 16 * 1024

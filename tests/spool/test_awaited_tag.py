@@ -8,9 +8,11 @@ from pathlib import Path
 import pytest
 
 from logship.buffer.buffer import Buffer
-from logship.buffer.leftovers import AdoptedChunk, Leftovers, Waiting, settle
-from logship.buffer.segments import read_streams
 from logship.protocol.entries import unpack_entries
+from logship.spool.adoption import AdoptedChunk, settle
+from logship.spool.orphans import Orphans
+from logship.spool.progress import RecoveryState
+from logship.spool.slots import read_streams
 from tests.spool.spools import WatchedFiles, buffer_on, offer, storage_in
 
 TAG = "app-firelens-5f0c"
@@ -30,16 +32,16 @@ def log(buffer: Buffer, count: int, first: int = 0) -> None:
         assert offer(buffer, f"m{number}", None, 100)
 
 
-def shipped(leftovers: Leftovers) -> list[tuple[str, str]]:
+def shipped(orphans: Orphans) -> list[tuple[str, str]]:
     """Ship all of it; return each record's tag and marker."""
     found: list[tuple[str, str]] = []
     unacked: list[AdoptedChunk] = []
-    while (step := leftovers.step()) is not Waiting.FOR_DEATHS:
+    while (step := orphans.step()) is not RecoveryState.AWAITING_ORPHANS:
         if isinstance(step, AdoptedChunk):
             unacked.append(step)
             records = [record for _, record in unpack_entries(step.data)]
             found += [(step.stream.tag, record["message"]) for record in records]
-        elif step is Waiting.FOR_ACKS:
+        elif step is RecoveryState.AWAITING_ACKS:
             chunk = unacked.pop(0)
             chunk.state = chunk.state.SETTLED
             settle(chunk)
@@ -53,15 +55,15 @@ def all_of(tag: str, count: int) -> list[tuple[str, str]]:
 
 def test_a_tag_that_was_never_known_is_the_one_that_routes_here(tmp_path: Path) -> None:
     leave(tmp_path, lambda buffer: log(buffer, 50))
-    assert shipped(Leftovers(tmp_path, default_tag=lambda: OTHER)) == all_of(OTHER, 50)
+    assert shipped(Orphans(tmp_path, default_tag=lambda: OTHER)) == all_of(OTHER, 50)
     assert list(tmp_path.iterdir()) == []
 
 
 def test_and_the_provisional_one_where_none_is_known(tmp_path: Path) -> None:
     leave(tmp_path, lambda buffer: log(buffer, 50))
-    leftovers = Leftovers(tmp_path)
-    assert shipped(leftovers) == all_of(PROVISIONAL, 50)
-    (note,) = leftovers.counters.notes
+    orphans = Orphans(tmp_path)
+    assert shipped(orphans) == all_of(PROVISIONAL, 50)
+    (note,) = orphans.counters.notes
     assert note.endswith("was never known; it is shipped as 'program'")
 
 
@@ -72,9 +74,9 @@ def test_one_that_had_become_known_is_known_from_the_spool(tmp_path: Path) -> No
         log(buffer, 20, first=30)
 
     leave(tmp_path, fill)
-    leftovers = Leftovers(tmp_path, default_tag=lambda: OTHER)
-    assert shipped(leftovers) == all_of(TAG, 50)
-    assert leftovers.counters.notes == []
+    orphans = Orphans(tmp_path, default_tag=lambda: OTHER)
+    assert shipped(orphans) == all_of(TAG, 50)
+    assert orphans.counters.notes == []
 
 
 def test_also_before_anything_was_logged_under_it(tmp_path: Path) -> None:
@@ -83,7 +85,7 @@ def test_also_before_anything_was_logged_under_it(tmp_path: Path) -> None:
         buffer.resolve_tag(TAG)
 
     leave(tmp_path, fill)
-    assert shipped(Leftovers(tmp_path, default_tag=lambda: OTHER)) == all_of(TAG, 30)
+    assert shipped(Orphans(tmp_path, default_tag=lambda: OTHER)) == all_of(TAG, 30)
 
 
 def test_where_the_file_of_streams_is_gone_a_later_chunk_tells_it(tmp_path: Path) -> None:
@@ -96,7 +98,7 @@ def test_where_the_file_of_streams_is_gone_a_later_chunk_tells_it(tmp_path: Path
     leave(tmp_path, fill)
     (life,) = tmp_path.iterdir()
     (life / "streams").unlink()
-    assert shipped(Leftovers(tmp_path, default_tag=lambda: OTHER)) == all_of(TAG, 50)
+    assert shipped(Orphans(tmp_path, default_tag=lambda: OTHER)) == all_of(TAG, 50)
 
 
 def test_what_went_by_the_provisional_one_may_be_routed_after_all(tmp_path: Path) -> None:
@@ -106,7 +108,7 @@ def test_what_went_by_the_provisional_one_may_be_routed_after_all(tmp_path: Path
         log(buffer, 20, first=30)
 
     leave(tmp_path, fill)
-    assert shipped(Leftovers(tmp_path, default_tag=lambda: OTHER)) == all_of(OTHER, 50)
+    assert shipped(Orphans(tmp_path, default_tag=lambda: OTHER)) == all_of(OTHER, 50)
 
 
 def test_a_tag_of_ones_own_stays(tmp_path: Path) -> None:
@@ -115,7 +117,7 @@ def test_a_tag_of_ones_own_stays(tmp_path: Path) -> None:
             assert offer(buffer, f"m{number}", "web")
 
     leave(tmp_path, fill)
-    assert shipped(Leftovers(tmp_path, default_tag=lambda: OTHER)) == all_of("web", 9)
+    assert shipped(Orphans(tmp_path, default_tag=lambda: OTHER)) == all_of("web", 9)
 
 
 @pytest.mark.parametrize("others", [0, 3])

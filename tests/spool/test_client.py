@@ -11,12 +11,14 @@ from pathlib import Path
 import pytest
 
 from logship import BackgroundClient, Settings
-from logship.buffer.leftovers import AdoptedChunk, Leftovers, Waiting
 from logship.delivery.drain import DrainPlan
 from logship.errors import SettingsError
 from logship.recovery import Recoverer, RecoveryReport
+from logship.spool.adoption import AdoptedChunk
+from logship.spool.orphans import Orphans
+from logship.spool.progress import RecoveryState
 from tests.spool.programs import NOWHERE
-from tests.spool.test_leftovers import dead_life
+from tests.spool.test_orphans import dead_life
 from tests.spool.test_quarantine import damage_all, log_in_many_chunks
 from tests.support.receiver_process import ReceiverProcess
 from tests.support.waiting import wait_until
@@ -92,13 +94,13 @@ def _made(tmp_path: Path) -> Path:
 def untold(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """What was found damaged, and not told when recovery went on."""
     found: list[str] = []
-    step = Leftovers.step
+    step = Orphans.step
 
-    def stepped(self: Leftovers) -> AdoptedChunk | Waiting:
+    def stepped(self: Orphans) -> AdoptedChunk | RecoveryState:
         found.extend(self.news)
         return step(self)
 
-    monkeypatch.setattr(Leftovers, "step", stepped)
+    monkeypatch.setattr(Orphans, "step", stepped)
     return found
 
 

@@ -14,9 +14,9 @@ from pathlib import Path
 
 import pytest
 
-from logship.buffer.leftovers import Leftovers
+from logship.spool.orphans import Orphans
 from tests.spool.programs import NOWHERE, Spools, spools_in
-from tests.spool.test_leftovers import Sidecar, dead_life, log_some
+from tests.spool.test_orphans import Sidecar, dead_life, log_some
 from tests.spool.test_quarantine import damage_all
 from tests.support.waiting import wait_until
 
@@ -109,11 +109,11 @@ def test_what_was_spooled_before_the_volume_was_full_is_recovered(
 def test_what_found_no_room_in_quarantine_does_when_the_volume_is_freed(volume: Path) -> None:
     life, now = dead_life(volume, log_some), [0.0]
     damage_all(life)
-    sidecar = Sidecar(Leftovers(volume, monotonic=lambda: now[0]))
+    sidecar = Sidecar(Orphans(volume, monotonic=lambda: now[0]))
     filler = fill(volume)
     for now[0] in (0.0, 100.0):
         sidecar.take_in()
-        assert sidecar.leftovers.counters.lives == 1
+        assert sidecar.orphans.counters.lives == 1
     assert life.exists()
     filler.unlink()
     now[0] = 200.0

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from logship.buffer.buffer import Buffer
-from logship.buffer.spool import SpoolStorage
 from logship.protocol.entries import unpack_entries
+from logship.spool.storage import SpoolStorage
 from tests.spool.spools import SEGMENT_BYTES, WatchedFiles, buffer_on, offer, read_files, storage_in
 from tests.unit.interruptions import Interrupter
 

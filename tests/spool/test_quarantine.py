@@ -9,15 +9,19 @@ from pathlib import Path
 
 import pytest
 
-from logship.buffer import lives
 from logship.buffer.buffer import Buffer
 from logship.buffer.chunk import ChunkState
-from logship.buffer.leftovers import AdoptedChunk, Leftovers, Waiting, refuse, settle
-from logship.buffer.lives import Life, QuarantineFull
-from logship.buffer.segments import COMMIT_AT, read_segment
+from logship.spool import quarantine
+from logship.spool.adoption import AdoptedChunk, refuse, settle
+from logship.spool.directories import ProcessDirectory
+from logship.spool.format import COMMIT_AT
+from logship.spool.orphans import Orphans
+from logship.spool.progress import RecoveryState
+from logship.spool.quarantine import QuarantineFull
+from logship.spool.segments import read_segment
 from tests.spool.programs import spools_in
 from tests.spool.spools import KEY
-from tests.spool.test_leftovers import STEPS_MAX, Sidecar, dead_life, log_some, recover
+from tests.spool.test_orphans import STEPS_MAX, Sidecar, dead_life, log_some, recover
 
 
 def damage_all(life: Path) -> int:
@@ -39,8 +43,8 @@ def log_in_many_chunks(buffer: Buffer) -> None:
 
 
 @pytest.fixture
-def life(tmp_path: Path) -> Life:
-    return Life.begin(tmp_path, os.urandom)
+def life(tmp_path: Path) -> ProcessDirectory:
+    return ProcessDirectory.begin(tmp_path, os.urandom)
 
 
 def kept(path: Path) -> list[str]:
@@ -48,9 +52,9 @@ def kept(path: Path) -> list[str]:
 
 
 def test_what_came_first_stays_and_what_exceeds_the_bytes_is_not_kept(
-    tmp_path: Path, life: Life, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, life: ProcessDirectory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(lives, "QUARANTINE_BYTES_MAX", 1000)
+    monkeypatch.setattr(quarantine, "QUARANTINE_BYTES_MAX", 1000)
     life.keep("first", bytes(600))
     with pytest.raises(QuarantineFull, match=r"second \(401 bytes\) is not kept"):
         life.keep("second", bytes(401))
@@ -59,9 +63,9 @@ def test_what_came_first_stays_and_what_exceeds_the_bytes_is_not_kept(
 
 
 def test_no_more_files_than_the_bound(
-    tmp_path: Path, life: Life, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, life: ProcessDirectory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(lives, "QUARANTINE_FILES_MAX", 2)
+    monkeypatch.setattr(quarantine, "QUARANTINE_FILES_MAX", 2)
     life.keep("first", b"1")
     (tmp_path / "quarantine" / "of somebody else").write_bytes(b"")
     with pytest.raises(QuarantineFull, match="2 files"):
@@ -70,11 +74,11 @@ def test_no_more_files_than_the_bound(
 
 
 def test_a_second_recoverer_may_keep_the_same_again(
-    tmp_path: Path, life: Life, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, life: ProcessDirectory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Its predecessor died between keeping and marking: the file is replaced, not added."""
-    monkeypatch.setattr(lives, "QUARANTINE_BYTES_MAX", 100)
-    monkeypatch.setattr(lives, "QUARANTINE_FILES_MAX", 1)
+    monkeypatch.setattr(quarantine, "QUARANTINE_BYTES_MAX", 100)
+    monkeypatch.setattr(quarantine, "QUARANTINE_FILES_MAX", 1)
     life.keep("first", bytes(100))
     life.keep("first", bytes(100))
     assert kept(tmp_path) == ["first"]
@@ -83,16 +87,16 @@ def test_a_second_recoverer_may_keep_the_same_again(
 def test_damage_beyond_the_bound_is_counted_named_and_declared_and_the_life_goes(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(lives, "QUARANTINE_FILES_MAX", 5)
+    monkeypatch.setattr(quarantine, "QUARANTINE_FILES_MAX", 5)
     life = dead_life(tmp_path, log_in_many_chunks)
     chunks = damage_all(life)
     assert chunks > 10
     sidecar = recover(tmp_path)
-    counters = sidecar.leftovers.counters
+    counters = sidecar.orphans.counters
     assert len(kept(tmp_path)) == 5
     assert counters.damaged == chunks
     assert counters.unkept == chunks - 5
-    news = "\n".join(sidecar.leftovers.news)
+    news = "\n".join(sidecar.orphans.news)
     assert news.count("is not kept: the quarantine would exceed") == chunks - 5
     assert news.count("a chunk is damaged") == chunks
     assert sidecar.records == []
@@ -108,21 +112,21 @@ def test_damage_beyond_the_bound_is_counted_named_and_declared_and_the_life_goes
 def test_a_record_that_no_server_takes_and_that_finds_no_room_is_named(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(lives, "QUARANTINE_FILES_MAX", 0)
+    monkeypatch.setattr(quarantine, "QUARANTINE_FILES_MAX", 0)
     life = dead_life(tmp_path, lambda buffer: log_some(buffer, 1))
-    leftovers = Leftovers(tmp_path)
+    orphans = Orphans(tmp_path)
     said = []
     for _ in range(STEPS_MAX):
-        found = leftovers.step()
+        found = orphans.step()
         if isinstance(found, AdoptedChunk):
             if found.found is not None:
                 said.append(refuse(found))
             found.state = ChunkState.SETTLED
             settle(found)
-        elif found is Waiting.FOR_DEATHS:
+        elif found is RecoveryState.AWAITING_ORPHANS:
             break
     assert said[0].endswith("it is not kept")
-    assert leftovers.counters.quarantined == leftovers.counters.unkept == 1
+    assert orphans.counters.quarantined == orphans.counters.unkept == 1
     assert not life.exists()
 
 
@@ -131,20 +135,20 @@ def test_what_found_no_room_is_tried_again_when_there_is_some(
 ) -> None:
     life, now, free = dead_life(tmp_path, log_some), [0.0], [1 << 30]
     damage_all(life)
-    leftovers = Leftovers(tmp_path, monotonic=lambda: now[0])
-    sidecar = Sidecar(leftovers)
+    orphans = Orphans(tmp_path, monotonic=lambda: now[0])
+    sidecar = Sidecar(orphans)
 
     def look(seconds: float) -> int:
         now[0] = seconds
         sidecar.take_in()
-        return leftovers.counters.lives
+        return orphans.counters.lives
 
     def full(*_: object) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     with monkeypatch.context() as patch:
-        patch.setattr(Life, "keep", full)
-        patch.setattr("logship.buffer.leftovers.free_bytes", lambda _: free[0])
+        patch.setattr(ProcessDirectory, "keep", full)
+        patch.setattr("logship.spool.orphans.free_bytes", lambda _: free[0])
         assert [look(0.0), look(59.0), look(66.0), look(180.0)] == [1, 1, 2, 2]
         free[0] = 1
         assert look(1000.0) == 2  # not for as long as it is sure to fail
@@ -163,11 +167,11 @@ def test_a_disaster_is_not_named_for_ever(tmp_path: Path) -> None:
             buffer.seal_all()
 
     damaged = damage_all(dead_life(tmp_path, log))
-    leftovers = recover(tmp_path).leftovers
-    assert leftovers.counters.damaged == damaged > 150
-    assert len(leftovers.counters.notes) == 100
-    assert len(leftovers.news) == 101
-    assert "counted, and not named" in leftovers.news[-1]
+    orphans = recover(tmp_path).orphans
+    assert orphans.counters.damaged == damaged > 150
+    assert len(orphans.counters.notes) == 100
+    assert len(orphans.news) == 101
+    assert "counted, and not named" in orphans.news[-1]
 
 
 def test_recover_names_damage_on_stderr_and_does_not_say_that_all_is_well(tmp_path: Path) -> None:

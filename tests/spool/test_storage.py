@@ -12,11 +12,11 @@ from typing import Any
 import pytest
 
 from logship.buffer.buffer import Buffer
-from logship.buffer.lives import Life
-from logship.buffer.segments import STREAMS_BYTES
-from logship.buffer.spool import RETRY_SECONDS
+from logship.spool.directories import ProcessDirectory
+from logship.spool.format import STREAMS_BYTES
+from logship.spool.storage import RETRY_SECONDS
 from tests.spool.spools import CHUNK_BYTES, SEGMENT_BYTES, buffer_on, offer, storage_in
-from tests.spool.test_leftovers import recover
+from tests.spool.test_orphans import recover
 
 
 class Clock:
@@ -40,15 +40,15 @@ class Disk:
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.error: int | None = None
         self.calls = 0
-        real = Life.allocate
+        real = ProcessDirectory.allocate
 
-        def allocate(life: Life, name: str, size: int) -> int:
+        def allocate(life: ProcessDirectory, name: str, size: int) -> int:
             self.calls += 1
             if self.error is not None:
                 raise OSError(self.error, os.strerror(self.error))
             return real(life, name, size)
 
-        monkeypatch.setattr(Life, "allocate", allocate)
+        monkeypatch.setattr(ProcessDirectory, "allocate", allocate)
 
 
 @pytest.fixture
@@ -349,14 +349,14 @@ def test_the_floor_of_the_volume_is_left_to_others(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     free = [10 * SEGMENT_BYTES + STREAMS_BYTES]
-    real = Life.allocate
+    real = ProcessDirectory.allocate
 
-    def allocate(life: Life, name: str, size: int) -> int:
+    def allocate(life: ProcessDirectory, name: str, size: int) -> int:
         free[0] -= size
         return real(life, name, size)
 
-    monkeypatch.setattr(Life, "allocate", allocate)
-    monkeypatch.setattr(Life, "free_bytes", lambda life: free[0])
+    monkeypatch.setattr(ProcessDirectory, "allocate", allocate)
+    monkeypatch.setattr(ProcessDirectory, "free_bytes", lambda life: free[0])
     storage = storage_in(tmp_path)
     buffer = buffer_on(storage)
     while storage.unspooled == 0:
@@ -369,7 +369,7 @@ def test_the_floor_of_the_volume_is_left_to_others(
 def test_the_floor_is_a_share_of_the_volume(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    life = Life.begin(tmp_path, os.urandom)
+    life = ProcessDirectory.begin(tmp_path, os.urandom)
     mib = 1024 * 1024
 
     def volume(total: int, available: int) -> Callable[[int], Any]:
@@ -470,7 +470,7 @@ def test_own_chunks_go_before_adopted_ones(tmp_path: Path) -> None:
     other.abandon()
     storage = storage_in(tmp_path)
     buffer = buffer_on(storage)
-    leftovers = _adopt_all(tmp_path, buffer)
+    orphans = _adopt_all(tmp_path, buffer)
     assert offer(buffer, "new")
     buffer.seal_all()
     first = buffer.take()
@@ -494,18 +494,20 @@ def test_own_chunks_go_before_adopted_ones(tmp_path: Path) -> None:
     buffer.close_intake()
     while (chunk := buffer.take()) is not None:
         assert not chunk.adopted, "adopted chunks hold up the end of their adopter"
-    leftovers.close()
+    orphans.close()
     storage.close()
 
 
 def _adopt_all(path: Path, buffer: Buffer) -> Any:
-    from logship.buffer.leftovers import AdoptedChunk, Leftovers, Waiting
+    from logship.spool.adoption import AdoptedChunk
+    from logship.spool.orphans import Orphans
+    from logship.spool.progress import RecoveryState
 
-    leftovers = Leftovers(path)
-    while (found := leftovers.step()) is not Waiting.FOR_ACKS:
+    orphans = Orphans(path)
+    while (found := orphans.step()) is not RecoveryState.AWAITING_ACKS:
         if isinstance(found, AdoptedChunk):
             buffer.adopt(found)
-    return leftovers
+    return orphans
 
 
 def test_files_are_synced_while_somebody_writes(
@@ -519,7 +521,7 @@ def test_files_are_synced_while_somebody_writes(
         synced.release()
 
     monkeypatch.setattr(os, "fdatasync", fdatasync)
-    monkeypatch.setattr("logship.buffer.spool.SYNC_SECONDS", 0.01)
+    monkeypatch.setattr("logship.spool.storage.SYNC_SECONDS", 0.01)
     storage = storage_in(tmp_path, syncs=True)
     buffer = buffer_on(storage)
     for number in range(10):

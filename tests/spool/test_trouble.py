@@ -12,8 +12,8 @@ import pytest
 
 from logship.buffer.buffer import Buffer
 from logship.buffer.overflow import Admission
-from logship.buffer.spool import RETRY_SECONDS
 from logship.protocol.entries import pack_record
+from logship.spool.storage import RETRY_SECONDS
 from tests.spool.spools import CHUNK_BYTES, buffer_on, offer, storage_in
 from tests.spool.test_storage import Clock, Disk
 from tests.unit.accounts import admit

@@ -1,8 +1,8 @@
 """What the container must give: a spool that outlives it, memory, descriptors.
 
-Sources: logship opens no spool of another user (`logship.buffer.lives`); a directory of the host
-belongs to root; an emptyDir is writable for everybody, and one that exceeds its `sizeLimit` gets
-the pod evicted without any grace; each process has a buffer of its own.
+Sources: logship opens no spool of another user (`logship.spool.directories`); a directory of the
+host belongs to root; an emptyDir is writable for everybody, and one that exceeds its `sizeLimit`
+gets the pod evicted without any grace; each process has a buffer of its own.
 """
 
 from __future__ import annotations

@@ -13,16 +13,13 @@ import pytest
 
 from logship.buffer.buffer import Buffer
 from logship.buffer.chunk import Chunk, ChunkState
-from logship.buffer.leftovers import (
-    AdoptedChunk,
-    Leftovers,
-    Waiting,
-    inspect_lives,
-    refuse,
-    settle,
-)
-from logship.buffer.segments import COMMIT_AT, read_segment
 from logship.protocol.entries import unpack_entries
+from logship.spool.adoption import AdoptedChunk, refuse, settle
+from logship.spool.format import COMMIT_AT
+from logship.spool.inspection import inspect_spool
+from logship.spool.orphans import Orphans
+from logship.spool.progress import RecoveryState
+from logship.spool.segments import read_segment
 from tests.spool.spools import KEY, buffer_on, offer, storage_in
 
 STEPS_MAX = 100_000
@@ -52,8 +49,8 @@ class Sidecar:
         ids: Of the chunks.
     """
 
-    def __init__(self, leftovers: Leftovers) -> None:
-        self.leftovers = leftovers
+    def __init__(self, orphans: Orphans) -> None:
+        self.orphans = orphans
         self.records: list[dict[str, Any]] = []
         self.controls: list[dict[str, Any]] = []
         self.ids: list[str] = []
@@ -62,13 +59,13 @@ class Sidecar:
     def take_in(self, chunks: int = STEPS_MAX) -> None:
         """Receive and ack until nothing is left, or so many chunks have come."""
         for _ in range(STEPS_MAX):
-            found = self.leftovers.step()
+            found = self.orphans.step()
             if isinstance(found, AdoptedChunk):
                 self.receive(found)
                 chunks -= 1
-            elif found is Waiting.FOR_ACKS:
+            elif found is RecoveryState.AWAITING_ACKS:
                 self.ack(self._unacked.pop(0))
-            elif found is Waiting.FOR_DEATHS:
+            elif found is RecoveryState.AWAITING_ORPHANS:
                 return
             if chunks == 0:
                 return
@@ -96,7 +93,7 @@ class Sidecar:
 
 def recover(path: Path) -> Sidecar:
     """Recover everything under `path`."""
-    sidecar = Sidecar(Leftovers(path))
+    sidecar = Sidecar(Orphans(path))
     sidecar.take_in()
     return sidecar
 
@@ -109,7 +106,7 @@ def test_everything_comes_in_order_and_nothing_is_left(tmp_path: Path) -> None:
         assert [each for each in sidecar.markers if each in mine] == mine
     assert len(sidecar.markers) == 30
     assert list(tmp_path.iterdir()) == []
-    counters = sidecar.leftovers.counters
+    counters = sidecar.orphans.counters
     assert (counters.lives, counters.lives_finished, counters.damaged) == (1, 1, 0)
     assert (counters.records, counters.records_acked) == (30, 30)
 
@@ -211,11 +208,11 @@ def test_recoverers_that_die_anywhere_lose_nothing_and_end_each_stream_once(
     records: dict[str, set[str]] = {}
     ends: dict[str, set[str]] = {}
     for _ in range(200):
-        sidecar = Sidecar(Leftovers(tmp_path))
+        sidecar = Sidecar(Orphans(tmp_path))
         sidecar.take_in(dice.randrange(1, 9))
         if dice.random() < 0.5:
             sidecar.ack_all()
-        sidecar.leftovers.close()  # as death does
+        sidecar.orphans.close()  # as death does
         for each in sidecar.records:
             records.setdefault(each["message"], set()).add(each[KEY])
         for each in sidecar.controls:
@@ -231,10 +228,10 @@ def test_recoverers_that_die_anywhere_lose_nothing_and_end_each_stream_once(
 
 def test_what_one_recoverer_had_acked_the_next_does_not_ship(tmp_path: Path) -> None:
     dead_life(tmp_path, lambda buffer: log_some(buffer, 60))
-    first = Sidecar(Leftovers(tmp_path))
+    first = Sidecar(Orphans(tmp_path))
     first.take_in(5)
     first.ack_all()
-    first.leftovers.close()
+    first.orphans.close()
     second = recover(tmp_path)
     assert len(first.ids) == 5
     assert set(first.ids).isdisjoint(second.ids)
@@ -243,9 +240,9 @@ def test_what_one_recoverer_had_acked_the_next_does_not_ship(tmp_path: Path) -> 
 
 def test_an_ack_that_comes_after_the_lock_was_given_up_touches_nothing(tmp_path: Path) -> None:
     life = dead_life(tmp_path, log_some)
-    first = Sidecar(Leftovers(tmp_path))
+    first = Sidecar(Orphans(tmp_path))
     first.take_in(2)
-    first.leftovers.close()
+    first.orphans.close()
     innocent = tmp_path / "innocent"
     innocent.write_bytes(bytes(100_000))
     with contextlib.ExitStack() as stack:  # they get the numbers of the descriptors that are closed
@@ -260,7 +257,7 @@ def test_an_ack_that_comes_after_the_lock_was_given_up_touches_nothing(tmp_path:
 def test_two_recoverers_share_lives_and_never_ship_the_same(tmp_path: Path) -> None:
     for name in "xy":
         dead_life(tmp_path, lambda buffer, name=name: log_some(buffer, 9, name))  # type: ignore[misc]
-    first, second = Sidecar(Leftovers(tmp_path)), Sidecar(Leftovers(tmp_path))
+    first, second = Sidecar(Orphans(tmp_path)), Sidecar(Orphans(tmp_path))
     first.take_in(1)
     second.take_in()
     first.take_in()
@@ -273,7 +270,7 @@ def test_a_segment_goes_when_its_chunks_are_acked(tmp_path: Path) -> None:
     life = dead_life(tmp_path, lambda buffer: log_some(buffer, 300))
     files = len(list(life.glob("segment-*")))
     assert files > 3
-    sidecar = Sidecar(Leftovers(tmp_path))
+    sidecar = Sidecar(Orphans(tmp_path))
     left = set()
     for _ in range(STEPS_MAX):
         sidecar.take_in(1)
@@ -297,7 +294,7 @@ def test_a_damaged_chunk_is_quarantined_named_and_declared(tmp_path: Path) -> No
     life = dead_life(tmp_path, lambda buffer: log_some(buffer, 60))
     damage_second_chunk(life)
     sidecar = recover(tmp_path)
-    counters = sidecar.leftovers.counters
+    counters = sidecar.orphans.counters
     assert counters.damaged == 1
     assert "a chunk is damaged" in counters.notes[0]
     assert life.name in counters.notes[0]
@@ -341,16 +338,16 @@ def test_a_step_that_names_damage_changes_nothing(
     """Whoever dies before it could tell anybody leaves it to be named again."""
     life = dead_life(tmp_path, lambda buffer: log_some(buffer, 60))
     damage(life)
-    sidecar = Sidecar(Leftovers(tmp_path))
+    sidecar = Sidecar(Orphans(tmp_path))
     named = 0
-    found: AdoptedChunk | Waiting = Waiting.NOT
-    while found is not Waiting.FOR_DEATHS:
+    found: AdoptedChunk | RecoveryState = RecoveryState.WORKING
+    while found is not RecoveryState.AWAITING_ORPHANS:
         before = _files(tmp_path)
-        found = sidecar.leftovers.step()
-        if sidecar.leftovers.news:
+        found = sidecar.orphans.step()
+        if sidecar.orphans.news:
             assert _files(tmp_path) == before
             named += 1
-            sidecar.leftovers.news.clear()
+            sidecar.orphans.news.clear()
         if isinstance(found, AdoptedChunk):
             sidecar.receive(found)
             sidecar.ack_all()
@@ -373,17 +370,17 @@ def test_a_bit_that_flips_in_the_text_of_a_chunk_that_was_sent_is_seen(tmp_path:
     segment = min(life.glob("segment-*"))
     segment.write_bytes(segment.read_bytes().replace(b"xxx", b"xyx", 1))
     sidecar = recover(tmp_path)
-    assert "its checksum is wrong" in sidecar.leftovers.counters.notes[0]
+    assert "its checksum is wrong" in sidecar.orphans.counters.notes[0]
     assert len(sidecar.records) == 2
 
 
 def test_a_damaged_life_is_recovered_the_same_by_the_next_one(tmp_path: Path) -> None:
     life = dead_life(tmp_path, lambda buffer: log_some(buffer, 60))
     damage_second_chunk(life)
-    first = Sidecar(Leftovers(tmp_path))
+    first = Sidecar(Orphans(tmp_path))
     while not any("logship_gap" in each for each in first.controls):
         first.take_in(1)
-    first.leftovers.close()  # it dies before that is acked
+    first.orphans.close()  # it dies before that is acked
     second = recover(tmp_path)
     gaps = [
         [(each[KEY], each["logship_gap"]) for each in sidecar.controls if "logship_gap" in each]
@@ -401,28 +398,28 @@ def test_a_file_of_another_version_is_reported_and_never_deleted(tmp_path: Path)
     data[8] = 99
     segment.write_bytes(data)
     sidecar = recover(tmp_path)
-    assert sidecar.leftovers.counters.refused == 1
-    assert sidecar.leftovers.counters.unknown_version == 1
-    assert "version 99" in sidecar.leftovers.counters.notes[0]
+    assert sidecar.orphans.counters.refused == 1
+    assert sidecar.orphans.counters.unknown_version == 1
+    assert "version 99" in sidecar.orphans.counters.notes[0]
     assert segment.read_bytes() == data
     assert sidecar.controls == []  # a stream whose records are not known is not ended
 
 
 def test_a_record_that_no_server_takes_is_quarantined(tmp_path: Path) -> None:
     life = dead_life(tmp_path, lambda buffer: log_some(buffer, 3))
-    leftovers = Leftovers(tmp_path)
-    sidecar = Sidecar(leftovers)
+    orphans = Orphans(tmp_path)
+    sidecar = Sidecar(orphans)
     refused: list[str] = []
     for _ in range(STEPS_MAX):
-        found = leftovers.step()
+        found = orphans.step()
         if isinstance(found, AdoptedChunk) and not refused:
             refused.append(refuse(found))
             sidecar.ack(found)
         elif isinstance(found, AdoptedChunk):
             sidecar.receive(found)
-        elif found is Waiting.FOR_ACKS:
+        elif found is RecoveryState.AWAITING_ACKS:
             sidecar.ack_all()
-        elif found is Waiting.FOR_DEATHS:
+        elif found is RecoveryState.AWAITING_ORPHANS:
             break
     assert "does not take record" in refused[0]
     (gap,) = [each["logship_gap"] for each in sidecar.controls if "logship_gap" in each]
@@ -431,13 +428,13 @@ def test_a_record_that_no_server_takes_is_quarantined(tmp_path: Path) -> None:
     assert not life.exists()
 
 
-def ship(leftovers: Leftovers, *, takes: Callable[[dict[str, Any]], bool]) -> list[dict[str, Any]]:
+def ship(orphans: Orphans, *, takes: Callable[[dict[str, Any]], bool]) -> list[dict[str, Any]]:
     """Recover with a sidecar that refuses single records; return those that it takes."""
     taken: list[dict[str, Any]] = []
     own = Buffer(bytes_max=1, chunk_bytes_max=1, linger_seconds=0.0, stamp_key=KEY)
     for _ in range(STEPS_MAX):
-        found = leftovers.step()
-        if found is Waiting.FOR_DEATHS:
+        found = orphans.step()
+        if found is RecoveryState.AWAITING_ORPHANS:
             return taken
         if not isinstance(found, AdoptedChunk):
             continue
@@ -488,12 +485,12 @@ def test_a_gap_or_an_end_that_no_server_takes_is_told_by_the_next_recoverer(
     def takes_no_word(record: dict[str, Any]) -> bool:
         return field not in record and record["message"] not in poison
 
-    first = Leftovers(tmp_path)
+    first = Orphans(tmp_path)
     early = ship(first, takes=takes_no_word)
     first.close()
     assert not [each for each in early if field in each]
     assert life.exists()
-    late = ship(Leftovers(tmp_path), takes=lambda record: record["message"] not in poison)
+    late = ship(Orphans(tmp_path), takes=lambda record: record["message"] not in poison)
     assert not life.exists()
     quarantined = list(tmp_path.glob("quarantine/*"))
     assert len(quarantined) == (fill is log_some)  # no word of ours, whoever did not take it
@@ -508,11 +505,11 @@ def test_a_gap_or_an_end_that_no_server_takes_is_told_by_the_next_recoverer(
 
 def test_the_same_process_tells_an_end_again_after_a_while(tmp_path: Path) -> None:
     life, now = dead_life(tmp_path, log_some), [0.0]
-    leftovers = Leftovers(tmp_path, monotonic=lambda: now[0])
-    assert len(ship(leftovers, takes=lambda record: "logship_end" not in record)) == 30
+    orphans = Orphans(tmp_path, monotonic=lambda: now[0])
+    assert len(ship(orphans, takes=lambda record: "logship_end" not in record)) == 30
     for now[0], lives in ((59.0, 1), (66.0, 2), (130.0, 2), (190.0, 3)):
-        taken = ship(leftovers, takes=lambda _: now[0] > 180)
-        assert leftovers.counters.lives == lives
+        taken = ship(orphans, takes=lambda _: now[0] > 180)
+        assert orphans.counters.lives == lives
     assert [each["logship_end"] for each in taken] == ["recovered"] * 3
     assert not life.exists()
 
@@ -520,8 +517,8 @@ def test_the_same_process_tells_an_end_again_after_a_while(tmp_path: Path) -> No
 def test_halves_of_an_adopted_chunk_settle_it_together(tmp_path: Path) -> None:
     dead_life(tmp_path, lambda buffer: log_some(buffer, 9))
     own = buffer_on(storage_in(tmp_path))
-    leftovers = Leftovers(tmp_path)
-    while not isinstance(found := leftovers.step(), AdoptedChunk):
+    orphans = Orphans(tmp_path)
+    while not isinstance(found := orphans.step(), AdoptedChunk):
         pass
     own.adopt(found)
     whole = own.take()
@@ -530,13 +527,13 @@ def test_halves_of_an_adopted_chunk_settle_it_together(tmp_path: Path) -> None:
     assert halves is not None
     assert own.counters.accepted == 0
     for half in halves:
-        assert leftovers.counters.chunks_acked == 0
+        assert orphans.counters.chunks_acked == 0
         own.release(half)
         settle(half)
-    assert leftovers.counters.chunks_acked == 1
+    assert orphans.counters.chunks_acked == 1
     assert own.adopted == []
     assert own.unsettled() == []
-    leftovers.close()
+    orphans.close()
 
 
 def test_garbage_in_the_place_of_files_is_counted_and_moved_out_of_the_way(tmp_path: Path) -> None:
@@ -545,7 +542,7 @@ def test_garbage_in_the_place_of_files_is_counted_and_moved_out_of_the_way(tmp_p
     segment.write_bytes(random.Random(1).randbytes(5000))
     (life / "streams").write_bytes(b"nonsense")
     sidecar = recover(tmp_path)
-    assert sidecar.leftovers.counters.damaged >= 2
+    assert sidecar.orphans.counters.damaged >= 2
     assert list((tmp_path / "quarantine").iterdir())
 
 
@@ -569,7 +566,7 @@ def test_a_process_killed_while_it_makes_its_files_is_no_damage(tmp_path: Path, 
     if step >= 3:
         (life / "segment-00000099.spool").write_bytes(bytes(5000) if step == 3 else b"")
     sidecar = recover(tmp_path)
-    assert sidecar.leftovers.counters.notes == []
+    assert sidecar.orphans.counters.notes == []
     assert len(sidecar.records) == (30 if step >= 3 else 0)
     assert list(tmp_path.iterdir()) == []
 
@@ -584,7 +581,7 @@ def test_looking_changes_nothing(tmp_path: Path) -> None:
     life = dead_life(tmp_path, log_some)
     alive = storage_in(tmp_path)
     before = {each: each.read_bytes() for each in life.iterdir()}
-    seen = {each["life"]: each for each in inspect_lives(tmp_path)}
+    seen = {each["life"]: each for each in inspect_spool(tmp_path)}
     assert seen[life.name]["state"] == "dead"
     assert seen[life.name]["entries"] == 30
     assert len(seen) == 2
@@ -593,4 +590,4 @@ def test_looking_changes_nothing(tmp_path: Path) -> None:
 
 
 def test_a_directory_that_is_not_there_yields_nothing(tmp_path: Path) -> None:
-    assert Leftovers(tmp_path / "nowhere").step() is Waiting.FOR_DEATHS
+    assert Orphans(tmp_path / "nowhere").step() is RecoveryState.AWAITING_ORPHANS

@@ -20,19 +20,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 from logship.buffer.chunk import Chunk, ChunkState, MemoryChunk, new_chunk_id
-from logship.buffer.lives import STREAMS, Life, SpoolError, volume_warning
-from logship.buffer.mapped import (
-    SLACK_BYTES,
-    SLACK_BYTES_MIN,
-    Mapping,
-    Segment,
-    SpoolChunk,
-    StreamsFile,
-    UnspooledChunk,
-    Words,
-    map_file,
-)
-from logship.buffer.segments import (
+from logship.buffer.stream import Stream
+from logship.protocol.readable import well_formed
+from logship.spool.directories import STREAMS, SpoolError
+from logship.spool.directories import ProcessDirectory as Life
+from logship.spool.format import (
     ACKED,
     SEGMENT_HEADER_BYTES,
     SLOTS,
@@ -46,8 +38,18 @@ from logship.buffer.segments import (
     pack_streams_header,
     state_word,
 )
-from logship.buffer.stream import Stream
-from logship.protocol.readable import well_formed
+from logship.spool.mapped import (
+    SLACK_BYTES,
+    SLACK_BYTES_MIN,
+    Mapping,
+    Segment,
+    SpoolChunk,
+    StreamsFile,
+    UnspooledChunk,
+    Words,
+    map_file,
+)
+from logship.spool.volumes import volume_warning
 from logship.threads import OwnThread
 
 SEGMENT_BYTES = 4 * 1024 * 1024

@@ -11,15 +11,15 @@ from pathlib import Path
 
 import pytest
 
-from logship.buffer.lives import (
-    Life,
+from logship.spool.directories import (
+    NotTaken,
+    ProcessDirectory,
     SpoolError,
-    filesystem_of,
-    lives,
     open_spool_directory,
+    process_directories,
     sweep,
-    volume_warning,
 )
+from logship.spool.volumes import filesystem_of, volume_warning
 from tests.spool.spools import storage_in
 from tests.support.waiting import wait_until
 
@@ -27,10 +27,10 @@ IS_ROOT = os.geteuid() == 0
 needs_root = pytest.mark.skipif(not IS_ROOT, reason="only root can give files to other users")
 
 
-def take_over(path: Path, name: str) -> Life | None:
+def take_over(path: Path, name: str) -> ProcessDirectory | NotTaken:
     parent = open_spool_directory(path)
     try:
-        return Life.take_over(parent, name)
+        return ProcessDirectory.take_over(parent, name)
     finally:
         os.close(parent)
 
@@ -38,8 +38,8 @@ def take_over(path: Path, name: str) -> Life | None:
 HOLDER = r"""
 import os, sys
 from pathlib import Path
-from logship.buffer.lives import Life
-life = Life.begin(Path(sys.argv[1]), os.urandom)
+from logship.spool.directories import ProcessDirectory
+life = ProcessDirectory.begin(Path(sys.argv[1]), os.urandom)
 if sys.argv[2] == "fork" and os.fork() == 0:
     life.leave()
     os.write(1, b"child has left\n")
@@ -80,11 +80,11 @@ class Holder:
 def test_nobody_takes_over_a_living_process(tmp_path: Path) -> None:
     holder = Holder(tmp_path)
     try:
-        assert take_over(tmp_path, holder.name) is None
+        assert take_over(tmp_path, holder.name) is NotTaken.LOCKED
         holder.kill()
         life = take_over(tmp_path, holder.name)
-        assert life is not None
-        assert take_over(tmp_path, holder.name) is None  # nor what another recoverer has
+        assert isinstance(life, ProcessDirectory)
+        assert take_over(tmp_path, holder.name) is NotTaken.LOCKED  # nor what another recoverer has
         life.leave()
     finally:
         holder.kill()
@@ -94,10 +94,12 @@ def test_nobody_takes_over_a_living_process(tmp_path: Path) -> None:
 def test_a_forked_child_does_not_hold_its_dead_parents_lock(tmp_path: Path) -> None:
     holder = Holder(tmp_path, "fork")
     try:
-        assert take_over(tmp_path, holder.name) is None  # leave() in the child unlocks nothing
+        assert (
+            take_over(tmp_path, holder.name) is NotTaken.LOCKED
+        )  # leave() in the child unlocks nothing
         holder.kill()
         life = take_over(tmp_path, holder.name)
-        assert life is not None
+        assert isinstance(life, ProcessDirectory)
         life.remove()
     finally:
         holder.close()
@@ -106,7 +108,7 @@ def test_a_forked_child_does_not_hold_its_dead_parents_lock(tmp_path: Path) -> N
 def test_a_lock_whose_file_is_gone_proves_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    life = Life.begin(tmp_path, os.urandom)
+    life = ProcessDirectory.begin(tmp_path, os.urandom)
     name, real_flock = life.name, fcntl.flock
 
     def flock_after_the_owner_left(descriptor: int, operation: int) -> None:
@@ -116,13 +118,29 @@ def test_a_lock_whose_file_is_gone_proves_nothing(
         real_flock(descriptor, operation)
 
     monkeypatch.setattr("fcntl.flock", flock_after_the_owner_left)
-    assert take_over(tmp_path, name) is None
+    with pytest.raises(SpoolError, match="it was replaced while it was being locked"):
+        take_over(tmp_path, name)
+
+
+def test_a_directory_that_goes_while_it_is_locked_is_gone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    life = ProcessDirectory.begin(tmp_path, os.urandom)
+    name, real_flock = life.name, fcntl.flock
+
+    def flock_after_the_owner_left(descriptor: int, operation: int) -> None:
+        life.remove()
+        real_flock(descriptor, operation)
+
+    monkeypatch.setattr("fcntl.flock", flock_after_the_owner_left)
+    assert take_over(tmp_path, name) is NotTaken.GONE
+    assert take_over(tmp_path, name) is NotTaken.GONE
 
 
 def test_a_life_is_never_seen_without_its_lock(tmp_path: Path) -> None:
-    life = Life.begin(tmp_path, os.urandom)
+    life = ProcessDirectory.begin(tmp_path, os.urandom)
     assert [each.name for each in tmp_path.iterdir()] == [life.name]
-    assert take_over(tmp_path, life.name) is None
+    assert take_over(tmp_path, life.name) is NotTaken.LOCKED
     life.remove()
     assert list(tmp_path.iterdir()) == []
 
@@ -132,7 +150,7 @@ def test_what_died_before_it_began_is_swept_away(tmp_path: Path) -> None:
     for each in (begun, locked):
         each.mkdir()
     (locked / "lock").touch(0o600)
-    alive = Life.begin(tmp_path, os.urandom)
+    alive = ProcessDirectory.begin(tmp_path, os.urandom)
     parent = open_spool_directory(tmp_path)
     sweep(parent)
     os.close(parent)
@@ -144,7 +162,7 @@ def test_only_names_of_lives_are_looked_at(tmp_path: Path) -> None:
     for name in ("quarantine", "ABC", "0" * 31, "g" * 32, f".{'0' * 32}.new"):
         (tmp_path / name).mkdir()
     parent = open_spool_directory(tmp_path)
-    assert lives(parent) == []
+    assert process_directories(parent) == []
     os.close(parent)
 
 
@@ -169,12 +187,13 @@ def test_a_link_in_the_place_of_a_life_or_file_is_not_followed(tmp_path: Path) -
     spool, other = tmp_path / "spool", tmp_path / "other"
     spool.mkdir()
     other.mkdir()
-    victim = Life.begin(other, os.urandom)
+    victim = ProcessDirectory.begin(other, os.urandom)
     name = victim.name
     victim.leave()
     (spool / name).symlink_to(other / name)
-    assert take_over(spool, name) is None
-    own = Life.begin(spool, os.urandom)
+    with pytest.raises(SpoolError, match="Not a directory"):
+        take_over(spool, name)
+    own = ProcessDirectory.begin(spool, os.urandom)
     precious = tmp_path / "precious"
     precious.write_text("precious")
     (spool / own.name / "segment-00000001.spool").symlink_to(precious)
@@ -185,12 +204,13 @@ def test_a_link_in_the_place_of_a_life_or_file_is_not_followed(tmp_path: Path) -
     (spool / own.name / "lock").unlink()
     (spool / own.name / "lock").symlink_to(precious)
     own.leave()
-    assert take_over(spool, own.name) is None
+    with pytest.raises(SpoolError, match="symbolic links"):
+        take_over(spool, own.name)
     assert precious.read_text() == "precious"
 
 
 def test_a_fifo_in_the_place_of_a_segment_does_not_hang_a_recoverer(tmp_path: Path) -> None:
-    life = Life.begin(tmp_path, os.urandom)
+    life = ProcessDirectory.begin(tmp_path, os.urandom)
     os.mkfifo(tmp_path / life.name / "segment-00000001.spool")
     with pytest.raises(OSError, match="no regular file"):
         life.open_file("segment-00000001.spool")
@@ -207,7 +227,7 @@ def test_a_foreign_directory_is_not_used(tmp_path: Path) -> None:
 
 @needs_root
 def test_a_file_of_somebody_else_in_a_life_is_not_read(tmp_path: Path) -> None:
-    life = Life.begin(tmp_path, os.urandom)
+    life = ProcessDirectory.begin(tmp_path, os.urandom)
     planted = tmp_path / life.name / "segment-00000001.spool"
     planted.write_bytes(b"x")
     os.chown(planted, 12345, 12345)
@@ -217,13 +237,13 @@ def test_a_file_of_somebody_else_in_a_life_is_not_read(tmp_path: Path) -> None:
 
 
 def test_an_enormous_file_is_not_read(tmp_path: Path) -> None:
-    life = Life.begin(tmp_path, os.urandom)
+    life = ProcessDirectory.begin(tmp_path, os.urandom)
     sparse = tmp_path / life.name / "segment-00000001.spool"
     with sparse.open("wb") as file:
         file.truncate(1 << 40)
     descriptor = life.open_file(sparse.name)
     with pytest.raises(OSError, match="no file of a spool"):
-        life.read_file(sparse.name, descriptor)
+        life.contents(sparse.name, descriptor)
     os.close(descriptor)
     life.remove()
 
@@ -248,7 +268,7 @@ def test_filesystems_that_break_promises_are_warned_about(
         "22 1 8:1 / / rw - ext4 /dev/sda rw\n"
         f"23 22 0:5 / {place} rw,relatime shared:1 - {kind} source rw\n"
     )
-    monkeypatch.setattr("logship.buffer.lives.MOUNTS", table)
+    monkeypatch.setattr("logship.spool.volumes.MOUNTS", table)
     warning = volume_warning(tmp_path / "spool")
     assert (warning is None) == (word is None)
     assert word is None or word in (warning or "")

@@ -14,7 +14,8 @@ from collections.abc import Callable
 from typing import Protocol
 
 from logship.buffer.chunk import Chunk, ChunkState, MemoryChunk
-from logship.buffer.segments import (
+from logship.buffer.stream import Stream
+from logship.spool.format import (
     BEGUN_AT,
     COMMIT_AT,
     EXTENT_AT,
@@ -34,7 +35,6 @@ from logship.buffer.segments import (
     slot_at,
     state_word,
 )
-from logship.buffer.stream import Stream
 
 SLACK_BYTES = 16 * 1024
 SLACK_BYTES_MIN = 4 * 1024

@@ -1,0 +1,129 @@
+"""Reading the file `streams`: one slot for each stream, with the highest number given out. PURE.
+
+The bytes are untrusted. Every length is checked, nothing here raises for what the bytes are, and
+whatever cannot be used is named as damage, never passed over.
+"""
+
+from __future__ import annotations
+
+import zlib
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from logship.spool.format import (
+    BYTE_ORDER,
+    NO_STAMPS,
+    PROVISIONAL,
+    SLOT,
+    SLOT_BYTES,
+    SLOTS,
+    STREAMS,
+    STREAMS_MAGIC,
+    TAG_BYTES_MAX,
+    VERSION,
+    foreign_format,
+    slot_at,
+    slot_checksum,
+)
+from logship.spool.segments import Damage
+
+
+class FoundStream(NamedTuple):
+    """A stream's slot.
+
+    Attributes:
+        slot: Index of the slot.
+        stream: The twelve characters.
+        tag: The route.
+        next_number: All numbers below were given out.
+        end: The number of the acked end record, or 0.
+        is_provisional: Whether another tag, not known at the time, was to replace `tag`.
+    """
+
+    slot: int
+    stream: str
+    tag: bytes
+    next_number: int
+    end: int
+    is_provisional: bool
+
+
+@dataclass
+class StreamsContents:
+    """What is in the file `streams`.
+
+    Attributes:
+        born_ns: When the process began its spool, nanoseconds since 1970.
+        stamp_key: The field of the stamp, or None.
+        streams: The streams with a whole slot.
+        damages: What could not be understood.
+        refused: Why the file must not be touched, where that is so; else None.
+        is_begun: Whether there is a header. Without one the process was killed before it made its
+            first segment.
+        has_header: Whether the header is whole; otherwise the stamp key is not known.
+    """
+
+    born_ns: int = 0
+    stamp_key: bytes | None = None
+    streams: list[FoundStream] = field(default_factory=list)
+    damages: list[Damage] = field(default_factory=list)
+    refused: str | None = None
+    is_begun: bool = True
+    has_header: bool = False
+
+
+def read_streams(data: bytes, owner: bytes) -> StreamsContents:
+    """Return what is in the file `streams`.
+
+    Args:
+        data: The bytes of the file.
+        owner: The sixteen bytes of its process directory.
+    """
+    contents = StreamsContents()
+    if not any(data[:SLOT_BYTES]):
+        contents.is_begun = False
+        return contents
+    if len(data) < SLOT_BYTES:
+        contents.damages.append(Damage(0, len(data), "the header of the streams is cut short"))
+        return contents
+    _read_header(data[:SLOT_BYTES], owner, contents)
+    if contents.refused is None:
+        _read_slots(data, owner, contents)
+    return contents
+
+
+def _read_header(header: bytes, owner: bytes, contents: StreamsContents) -> None:
+    magic, version, order, found_owner, born_ns, checksum, key_bytes, _ = STREAMS.unpack_from(
+        header
+    )
+    if magic == STREAMS_MAGIC and (version, order) != (VERSION, BYTE_ORDER):
+        contents.refused = foreign_format(version, order)
+        return
+    fields = (magic, version, order, found_owner, born_ns, 0, key_bytes, 0)
+    right = zlib.crc32(STREAMS.pack(*fields) + header[64:])
+    if magic != STREAMS_MAGIC or found_owner != owner or checksum != right:
+        contents.damages.append(Damage(0, 64, "the header of the streams is damaged"))
+        return
+    contents.has_header = True
+    contents.born_ns = born_ns
+    contents.stamp_key = None if key_bytes == NO_STAMPS else header[64 : 64 + key_bytes]
+
+
+def _read_slots(data: bytes, owner: bytes, contents: StreamsContents) -> None:
+    for slot in range(SLOTS):
+        at = slot_at(slot)
+        raw = data[at : at + SLOT_BYTES]
+        if len(raw) < SLOT_BYTES:
+            contents.damages.append(Damage(at, len(data), "the streams are cut short"))
+            return
+        next_number, end, stream, checksum, tag_word, _ = SLOT.unpack_from(raw)
+        tag_bytes = tag_word & ~PROVISIONAL
+        if checksum == 0:
+            continue  # free, or being written for a stream that has no entry yet
+        tag = raw[SLOT.size : SLOT.size + tag_bytes]
+        if tag_bytes > TAG_BYTES_MAX or checksum != slot_checksum(stream, tag_word, tag, owner):
+            contents.damages.append(Damage(at, at + SLOT_BYTES, "a stream's slot is damaged"))
+            continue
+        name = stream.decode("ascii", "replace")
+        is_provisional = tag_word != tag_bytes
+        contents.streams.append(FoundStream(slot, name, tag, next_number, end, is_provisional))

@@ -1,0 +1,327 @@
+"""Shows that a recovery which could not do its work says so: in its exit code, report and words."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tracemalloc
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from logship.buffer.buffer import Buffer
+from logship.spool.directories import ProcessDirectory
+from logship.spool.orphans import Orphans
+from tests.spool.programs import Spools, spools_in
+from tests.spool.spools import KEY, offer
+from tests.spool.test_damage import set_commit_word
+from tests.spool.test_orphans import Sidecar, dead_life, log_some, recover
+
+MIB = 1024 * 1024
+
+
+@pytest.fixture
+def spools(tmp_path: Path) -> Iterator[Spools]:
+    with spools_in(tmp_path) as spools:
+        yield spools
+
+
+def run(spools: Spools, program: str, *words: str) -> tuple[int, dict[str, object]]:
+    """Run `logship recover` after this program; return its exit code and report."""
+    code = f"{program}\nfrom logship.cli import main; main()"
+    ended = subprocess.run(
+        [sys.executable, "-c", code, "recover", "--spool", str(spools.spool), *words],
+        env=spools.environ(LOGSHIP_EXIT_STALL_SECONDS="2"),
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert "Traceback" not in ended.stderr
+    assert ended.stdout, ended.stderr
+    return ended.returncode, {**json.loads(ended.stdout), "stderr": ended.stderr}
+
+
+# -- locks that say nothing about their owner ---------------------------------------------------
+
+
+def no_lock(directory: Path) -> None:
+    (directory / "lock").unlink()
+
+
+def lock_is_a_directory(directory: Path) -> None:
+    (directory / "lock").unlink()
+    (directory / "lock").mkdir()
+
+
+def lock_is_a_link(directory: Path) -> None:
+    (directory / "lock").rename(directory / "elsewhere")
+    (directory / "lock").symlink_to("elsewhere")
+
+
+def lock_is_a_fifo(directory: Path) -> None:
+    (directory / "lock").unlink()
+    os.mkfifo(directory / "lock")
+
+
+def directory_is_a_link(directory: Path) -> None:
+    directory.rename(directory.with_name("elsewhere"))
+    directory.symlink_to("elsewhere")
+
+
+def directory_is_a_file(directory: Path) -> None:
+    directory.rename(directory.with_name("elsewhere"))
+    directory.write_bytes(b"")
+
+
+DISGUISES = [
+    no_lock,
+    lock_is_a_directory,
+    lock_is_a_link,
+    lock_is_a_fifo,
+    directory_is_a_link,
+    directory_is_a_file,
+]
+
+
+@pytest.mark.parametrize("disguise", DISGUISES)
+def test_a_directory_that_cannot_be_locked_is_refused_and_named(
+    spools: Spools, disguise: Callable[[Path], None]
+) -> None:
+    healthy = dead_life(spools.spool, lambda buffer: log_some(buffer, 3))
+    strange = dead_life(spools.spool, log_some)
+    disguise(strange)
+    code, report = spools.recover()
+    assert (code, report["complete"], report["refused"]) == (1, False, 1)
+    assert strange.name in report["notes"][0]
+    assert f"logship: recovery: {spools.spool}/{strange.name}" in spools.stderr
+    assert report["records_acked"] == 3  # the neighbour is recovered all the same
+    assert not healthy.exists()
+    assert os.path.lexists(strange)
+
+
+def test_a_directory_whose_owner_is_alive_is_no_reason_to_complain(spools: Spools) -> None:
+    alive = spools.start_application(1000)
+    spools.wait_for_ledger(10)
+    code, report = spools.recover()
+    assert (code, report["complete"], report["refused"], report["lives"]) == (0, True, 0, 0)
+    assert alive.poll() is None
+
+
+def test_a_read_only_spool_is_refused(spools: Spools, tmp_path: Path) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    left = dead_life(tmp_path / "elsewhere", log_some)
+    command = ["mount", "-t", "tmpfs", "-o", "size=8m", "tmpfs", str(spools.spool)]
+    if subprocess.run(command, capture_output=True, check=False).returncode != 0:
+        pytest.skip("no mount for us")
+    try:
+        shutil.copytree(left, spools.spool / left.name)
+        subprocess.run(["mount", "-o", "remount,ro", str(spools.spool)], check=True)
+        code, report = spools.recover()
+        assert (code, report["complete"], report["refused"]) == (1, False, 1)
+        assert left.name in report["notes"][0]
+        assert "Read-only file system" in report["notes"][0]
+    finally:
+        subprocess.run(["umount", "-l", str(spools.spool)], check=True)
+
+
+def test_a_spool_that_goes_away_is_not_an_empty_one(spools: Spools) -> None:
+    """`recover` looks at it once at its start; what happens then counts too."""
+    dead_life(spools.spool, log_some)
+    program = (
+        "import logship.recovery as recovery, pathlib\n"
+        "real = recovery.Recoverer.run\n"
+        "def run(self):\n"
+        "    self._path.rename(str(self._path) + '-gone')\n"
+        "    return real(self)\n"
+        "recovery.Recoverer.run = run"
+    )
+    code, report = run(spools, program)
+    assert (code, report["complete"], report["refused"]) == (1, False, 1)
+    assert "No such file" in str(report["notes"])
+
+
+# -- exceptions of any kind ---------------------------------------------------------------------
+
+PLACES = {
+    "reading a payload": "logship.spool.adoption.read_payload",
+    "reading a segment": "logship.spool.survey.read_segment",
+    "listing the directories": "logship.spool.orphans.process_directories",
+    "taking one over": "logship.spool.directories.ProcessDirectory.take_over",
+    "the end record": "logship.spool.adoption.pack_control",
+    "marking an ack": "logship.spool.marks.Marks.acked",
+    "removing the directory": "logship.spool.directories.ProcessDirectory.remove",
+}
+
+
+@pytest.mark.parametrize("error", ["ValueError", "MemoryError"])
+@pytest.mark.parametrize("place", PLACES.values(), ids=PLACES)
+def test_an_exception_of_any_kind_leaves_the_recovery_incomplete(
+    spools: Spools, place: str, error: str
+) -> None:
+    directory = dead_life(spools.spool, log_some)
+    owner, _, name = place.rpartition(".")
+    program = (
+        "import pkgutil, logship.recovery, logship.spool.orphans\n"
+        f"def fail(*_, **__): raise {error}('injected')\n"
+        f"setattr(pkgutil.resolve_name({owner!r}), {name!r}, fail)"
+    )
+    code, report = run(spools, program)
+    assert (code, report["complete"]) == (1, False)
+    assert report["refused"]
+    assert "injected" in str(report["notes"])
+    assert error in str(report["notes"])
+    assert "injected" in str(report["stderr"])
+    assert directory.exists()
+    code, report = spools.recover()
+    assert (code, report["complete"]) == (0, True)
+    assert not directory.exists()
+
+
+def test_one_directory_that_raises_does_not_hold_up_the_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = dead_life(tmp_path, log_some, time_ns=lambda: 1)
+    second = dead_life(tmp_path, log_some, time_ns=lambda: 2)
+    real = ProcessDirectory.take_over
+
+    def take_over(parent: int, name: str) -> object:
+        if name == first.name:
+            raise MemoryError("injected")
+        return real(parent, name)
+
+    monkeypatch.setattr(ProcessDirectory, "take_over", take_over)
+    sidecar = recover(tmp_path)
+    assert len(sidecar.records) == 30
+    assert first.exists()
+    assert not second.exists()
+    assert sidecar.orphans.counters.refused == 1
+    assert not sidecar.orphans.is_complete
+
+
+# -- sparse files --------------------------------------------------------------------------------
+
+
+def add_sparse_segment(directory: Path, size: int) -> Path:
+    """Add a segment that the disk hardly holds: a header, and then nothing."""
+    segment = directory / "segment-00000099.spool"
+    data = min(directory.glob("segment-*")).read_bytes()
+    segment.write_bytes(data[:64])
+    os.truncate(segment, size)
+    return segment
+
+
+def test_a_sparse_segment_does_not_cost_its_size(tmp_path: Path) -> None:
+    add_sparse_segment(dead_life(tmp_path, log_some), 1000 * MIB)
+    tracemalloc.start()
+    try:
+        sidecar = recover(tmp_path)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert len(sidecar.records) == 30
+    assert peak < 8 * MIB
+
+
+def test_a_recoverer_with_little_memory_reads_past_a_sparse_segment(spools: Spools) -> None:
+    add_sparse_segment(dead_life(spools.spool, log_some), 1000 * MIB)
+    limit = f"import resource; resource.setrlimit(resource.RLIMIT_AS, ({700 * MIB}, {700 * MIB}))"
+    code, report = run(spools, limit)
+    assert report["records_acked"] == 30
+    assert (code, report["complete"]) == (1, False)  # the file is damaged: it is not of that size
+    assert "the file has" in str(report["notes"])
+
+
+def test_a_commit_word_that_spans_a_hole_does_not_cost_its_size(tmp_path: Path) -> None:
+    """The payload would reach over a gigabyte of zeros that the disk does not hold."""
+    directory = dead_life(tmp_path, lambda buffer: log_some(buffer, 3))
+    segment = min(directory.glob("segment-*"))
+    set_commit_word(segment, directory.name, 500 * MIB)
+    tracemalloc.start()
+    try:
+        sidecar = recover(tmp_path)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < 40 * MIB  # what goes into the quarantine is read
+    counters = sidecar.orphans.counters
+    assert counters.damaged
+    assert not sidecar.orphans.is_complete
+
+
+def test_looking_at_a_sparse_segment_does_not_cost_its_size(spools: Spools) -> None:
+    add_sparse_segment(dead_life(spools.spool, log_some), 1000 * MIB)
+    limit = f"import resource; resource.setrlimit(resource.RLIMIT_AS, ({700 * MIB}, {700 * MIB}))"
+    code, found = run(spools, limit, "--dry-run")
+    assert (code, found["state"], found["entries"]) == (0, "dead", 30)
+
+
+# -- segments that are not there ----------------------------------------------------------------
+
+
+def log_in_segments(buffer: Buffer) -> None:
+    log_some(buffer, 300)
+
+
+def segments_of(directory: Path) -> list[Path]:
+    return sorted(directory.glob("segment-*"))
+
+
+@pytest.mark.parametrize("which", [0, 1, 2])
+def test_a_missing_segment_is_named(tmp_path: Path, which: int) -> None:
+    """No chunk was ever acked, so every number below the last one must be on the spool."""
+    directory = dead_life(tmp_path, log_in_segments)
+    assert len(segments_of(directory)) > 3
+    segments_of(directory)[which].unlink()
+    sidecar = recover(tmp_path)
+    notes = "\n".join(sidecar.orphans.counters.notes)
+    assert "a segment is missing" in notes
+    assert sidecar.orphans.counters.damaged
+    assert not sidecar.orphans.is_complete
+    named = {stream for stream in {each[KEY][:12] for each in sidecar.records} if stream in notes}
+    assert named
+
+
+def test_without_any_segment_streams_that_were_never_acked_are_named(tmp_path: Path) -> None:
+    directory = dead_life(tmp_path, log_some)
+    for segment in segments_of(directory):
+        segment.unlink()
+    sidecar = recover(tmp_path)
+    assert "a segment is missing" in "\n".join(sidecar.orphans.counters.notes)
+    assert not sidecar.orphans.is_complete
+
+
+def test_acks_in_any_order_and_dropped_records_are_no_missing_segment(tmp_path: Path) -> None:
+    def acks_the_second(buffer: Buffer) -> None:
+        log_some(buffer, 30)
+        buffer.seal_all()
+        taken = [buffer.take() for _ in range(3)]
+        assert offer(buffer, "between", "a")
+        buffer.number_and_drop("a", b"", "overflow")
+        assert offer(buffer, "last", "a")
+        assert taken[1] is not None
+        buffer.release(taken[1])
+
+    dead_life(tmp_path, acks_the_second)
+    sidecar = recover(tmp_path)
+    assert sidecar.orphans.counters.notes == []
+    assert sidecar.orphans.is_complete
+
+
+@pytest.mark.parametrize("chunks", range(1, 9))
+def test_a_recoverer_that_dies_leaves_a_missing_segment_to_be_named(
+    tmp_path: Path, chunks: int
+) -> None:
+    directory = dead_life(tmp_path, log_in_segments)
+    segments_of(directory)[1].unlink()
+    first = Sidecar(Orphans(tmp_path))
+    first.take_in(chunks)
+    first.ack_all()
+    first.orphans.close()
+    second = recover(tmp_path)
+    notes = [*first.orphans.counters.notes, *second.orphans.counters.notes]
+    assert "a segment is missing" in "\n".join(notes)
