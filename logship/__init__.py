@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 from logship.process import exits, fork
 
 if TYPE_CHECKING:
-    from logship.background import BackgroundClient
     from logship.buffer.counters import DrainReport, FlushReport
-    from logship.client import Client
+    from logship.client.background import BackgroundClient
+    from logship.client.client import Client
     from logship.errors import (
         BufferFull,
         ClientClosed,
@@ -49,8 +49,8 @@ __all__ = [
 ]
 
 _HOMES = {
-    "BackgroundClient": "logship.background",
-    "Client": "logship.client",
+    "BackgroundClient": "logship.client.background",
+    "Client": "logship.client.client",
     "DrainReport": "logship.buffer.counters",
     "FlushReport": "logship.buffer.counters",
     "Handler": "logship.handler",

@@ -18,7 +18,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from logship import living
-from logship.background import BackgroundClient
+from logship.client.background import BackgroundClient
 from logship.delivery.drain import DrainPlan
 from logship.errors import SettingsError
 from logship.handler import Handler

@@ -15,8 +15,8 @@ import time
 from itertools import islice
 from types import FrameType
 
-from logship.background import BackgroundClient
 from logship.buffer.counters import DrainReport
+from logship.client.background import BackgroundClient
 from logship.delivery.drain import DrainPlan
 from logship.errors import BufferFull
 from logship.lines import LineSplitter, record_of_line

@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from logship.buffer.chunk import Chunk
-from logship.client import Client
+from logship.client.client import Client
 from logship.delivery.drain import SPILL_SECONDS_PER_BYTE, DrainPlan, Step
 from logship.metering import process
 from logship.process.clock import Started, StopClock

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from logship.background import BackgroundClient
+from logship.client.background import BackgroundClient
 from logship.ecs import Task, is_firelens, stderr_risk, task_reader, unrouted
 from logship.process import stopfile
 from logship.settings import program_name

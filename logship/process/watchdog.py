@@ -19,7 +19,7 @@ import threading
 import time
 from collections.abc import Callable
 
-from logship.background import BackgroundClient
+from logship.client.background import BackgroundClient
 from logship.delivery.drain import DrainPlan, Step
 from logship.process import exits, fork
 from logship.process.clock import StopClock

@@ -15,8 +15,8 @@ from collections import deque
 from collections.abc import Callable
 from itertools import islice, takewhile
 
-from logship.background import BackgroundClient
 from logship.buffer.counters import DrainReport
+from logship.client.background import BackgroundClient
 from logship.delivery.drain import DrainPlan
 from logship.settings import Settings
 from logship.supervisor.inlet import Inlet, Read

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from logship.background import BackgroundClient
+from logship.client.background import BackgroundClient
 from logship.settings import Settings
 
 Made = Callable[..., BackgroundClient]

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from logship.background import BackgroundClient
+from logship.client.background import BackgroundClient
 from logship.settings import Settings
 from tests.contract.certificates import Certificates, make_certificates
 from tests.contract.conftest import Said

@@ -15,7 +15,7 @@ from logship.buffer.accumulator import OVERFLOW_REASON
 from logship.buffer.buffer import Buffer
 from logship.buffer.counters import DrainReport
 from logship.buffer.overflow import Admission
-from logship.client import Client
+from logship.client.client import Client
 from logship.delivery import Delivery
 from logship.metering.measures import (
     CLIENT_MEASURES,

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from logship import intake
+from logship.client import intake
 from logship.errors import SettingsError
 from logship.process import stopfile
 from logship.process.clock import Started, StopClock

@@ -2,41 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, cast
 
-from logship import client as product
-from logship import closing
 from logship.buffer.buffer import Buffer
 from logship.buffer.chunk import Chunk
 from logship.buffer.entrance import Outcome
 from logship.buffer.overflow import Admission
-from logship.closing import Closing
+from logship.client import closing, parts
+from logship.client.closing import Closing
+from logship.client.pump import Pump
 from logship.delivery import (
-    Actions,
-    Connect,
     Delivery,
-    Disconnect,
-    Quarantine,
-    Release,
-    Send,
     State,
-    Warn,
 )
 from logship.delivery.drain import SPILL_SECONDS_PER_BYTE, DrainPlan, Progress
 from logship.protocol.compression import compressor
 from logship.protocol.entries import pack_record
 from logship.protocol.frames import AckReader, AnswerError, frame_parts
 from logship.settings import Endpoint, Settings
-from logship.spool.adoption import AdoptedChunk, refuse, settle
-from logship.spool.progress import RecoveryState
+from logship.spool.adoption import AdoptedChunk
 from logship.stderr.last_resort import LastResort
 from logship.stderr.spill import Spill, SpillCost, spilled_lines
 from tests.simulation.disk import SimulatedDisk, SimulatedStorage
 from tests.simulation.estate import Stamp
 from tests.simulation.judge import Account, Holdings, Violation
 from tests.simulation.network import EMPTY, GARBAGE, Answer, Link
+from tests.simulation.spool import WatchedOrphans, upkeep_of
 from tests.simulation.stderr import SimulatedStderr
 from tests.simulation.wire import Frame, decode, serial_of
 
@@ -72,8 +65,7 @@ class SimulatedClient:
         self.waiting = 0
         self.is_recoverer = is_recoverer
         self._disk: SimulatedDisk | None = history.disk
-        self._storage = self._new_storage()
-        self._orphans = None if self._disk is None else self._disk.orphans()
+        self.storage = self._new_storage()
         self.stderr = SimulatedStderr(history.draw, history.rate("stderr stalls"))
         self.last_resort = LastResort(
             descriptor=-1,
@@ -86,8 +78,8 @@ class SimulatedClient:
             chunk_bytes_max=options.chunk_bytes_max,
             linger_seconds=options.linger_seconds,
             stamp_key=options.stamp_key,
-            storage=self._storage,
-            wake=self._wake,
+            storage=self.storage,
+            wake=self.wake,
             monotonic=clock.monotonic,
             time_ns=clock.time_ns,
             random_bytes=history.draw.randbytes,
@@ -106,7 +98,7 @@ class SimulatedClient:
             backoff_seconds_base=options.backoff_seconds_base,
             backoff_seconds_max=options.backoff_seconds_max,
         )
-        self._retry_wait = product._retry_wait(cast(Settings, backoff))
+        self._retry_wait = parts.retry_wait(cast(Settings, backoff))
         self.delivery: Delivery[Chunk] = Delivery(
             tuple(Endpoint("tcp", "sidecar", 1 + each, "") for each in range(options.endpoints)),
             source=self.buffer,
@@ -114,11 +106,22 @@ class SimulatedClient:
             ack_timeout_seconds=options.ack_timeout_seconds,
             retry_wait_seconds=self._wait_seconds,
         )
+        self._orphans: WatchedOrphans | None = None
+        if self._disk is not None:
+            self._orphans = WatchedOrphans(self, self._disk)
+            self._upkeep = upkeep_of(self, self._disk, self._orphans)
+        self.pump = Pump(
+            self.buffer,
+            self.delivery,
+            port=self,
+            upkeep=self,
+            schedule=self,
+            monotonic=clock.monotonic,
+        )
         self._compress = compressor(options.compress)
         self._asked_failures: int | None = None
         self._answers = AckReader()
         self._attempt = 0
-        self._timer_seconds: float | None = None
         self._steps: Iterator[float] | None = None
         self._closing: Closing | None = None
         self._has_reported = False
@@ -145,7 +148,7 @@ class SimulatedClient:
         if is_in and self._disk is not None:
             self._accepted(self._disk, tag, body)
 
-    def send(self, tag: str, body: bytes) -> None:
+    def put(self, tag: str, body: bytes) -> None:
         """Put a record into the buffer as soon as there is space, as `Client.send` does."""
         if self.is_dead:
             return
@@ -155,7 +158,7 @@ class SimulatedClient:
             if not asked:
                 asked.append(True)
                 self.waiting -= 1
-                self.history.clock.after(0.0, self.send, tag, body)
+                self.history.clock.after(0.0, self.put, tag, body)
 
         take_back = self.buffer.when_space(space)
         match self.buffer.offer(tag, body):
@@ -249,8 +252,7 @@ class SimulatedClient:
         budget = plan.deadline_seconds - now
         self.history.judge.hurried(self.life, self.link, budget, now)
         ack_timeout = max(_DRAIN_ACK_TIMEOUT_SECONDS_MIN, budget / 3)
-        self._perform(self.delivery.hurry(now, ack_timeout, _DRAIN_RETRY_WAIT_SECONDS_MAX))
-        self.turn()
+        self.pump.hurry(ack_timeout, _DRAIN_RETRY_WAIT_SECONDS_MAX)
 
     def flush(self) -> None:
         """Seal everything and send it."""
@@ -260,10 +262,10 @@ class SimulatedClient:
     def shut(self) -> None:
         """End the connection, then give up the spool, as `Client.shut` does.
 
-        Timers still come, though `Client.shut` cancels its own: a turn that was called before the
-        end comes behind it there too, and must do nothing.
+        A turn that was called before the end comes behind it, and must do nothing.
         """
-        self._perform(self.delivery.close())
+        self.pump.close()
+        self.pump.cancel_timer()
         if self._disk is not None:
             self._leave_spool(self._disk, dies=False)
 
@@ -287,13 +289,12 @@ class SimulatedClient:
             history.judge.ack_reached(link, answer, history.clock.now)
         acks, fault = self._read(answers, wire)
         history.note("acks %s%s", acks, fault)
-        self._perform(self.delivery.acked(history.clock.now, acks))
+        self.pump.acked(acks)
         if fault and self.link is link:
             self.link = None
             link.abort()
             history.judge.link_ended(link, history.clock.now)
-            self._perform(self.delivery.connection_lost(history.clock.now, fault))
-        self._arm_timer()
+            self.pump.connection_lost(fault)
 
     def _read(self, answers: list[Answer], wire: bytes) -> tuple[list[str], str]:
         """Return the acks, and what is wrong behind them."""
@@ -315,14 +316,12 @@ class SimulatedClient:
         now = self.history.clock.now
         self.history.note("connection lost")
         self.history.judge.link_ended(link, now)
-        self._perform(self.delivery.connection_lost(now, "it was reset"))
-        self._arm_timer()
+        self.pump.connection_lost("it was reset")
 
     def writable_changed(self, link: Link, writable: bool) -> None:
         """The connection takes more bytes, or takes no more for now."""
         if self.link is link:
-            self._perform(self.delivery.set_writable(self.history.clock.now, writable))
-            self._arm_timer()
+            self.pump.writable_changed(writable=writable)
 
     def connect_ended(self, attempt: int, link: Link | None) -> None:
         """An attempt succeeded, or failed."""
@@ -330,82 +329,87 @@ class SimulatedClient:
             if link is not None:
                 link.abort()
             return
-        now = self.history.clock.now
         if link is None:
             self.history.note("connect failed")
-            self.history.judge.connect_failed(self.life, now)
-            self._perform(self.delivery.connect_failed(now, "refused"))
+            self.history.judge.connect_failed(self.life, self.history.clock.now)
+            self.pump.connect_failed("refused")
         else:
             self.history.note("connected")
             self.link = link
             self._answers = AckReader()
-            self._perform(self.delivery.connected(now))
-        self.turn()
+            self.pump.connected()
 
     # -- inside ----------------------------------------------------------------------------------
 
-    def _wake(self) -> None:
+    def wake(self) -> None:
+        """Take a turn in this moment, after what is due already."""
         self.history.clock.after(0.0, self.turn)
 
     def turn(self) -> None:
         """Look at the buffer and the clock, do what is due, and arrange for the next time."""
-        if self.is_dead:
-            return
-        now = self.history.clock.now
-        if self._disk is not None:
-            self._tend_spool(self._disk)
-        self.buffer.seal_due(now)
-        self._perform(self.delivery.timer(now))
-        self._perform(self.delivery.chunks_ready(now))
-        self._arm_timer()
+        if not self.is_dead:
+            self.pump.turn()
 
-    def _arm_timer(self) -> None:
-        due = self.delivery.next_deadline_seconds()
-        lingers = self.buffer.next_deadline_seconds()
-        if due is None or (lingers is not None and lingers < due):
-            due = lingers
-        if self._disk is not None:
-            due = self._sooner(due)
-        if due != self._timer_seconds:
-            self._timer_seconds = due
-            if due is not None:
-                clock = self.history.clock
-                clock.at(max(due, clock.now), self._timer_due, due)
-        if self.buffer.has_sealed() and self.delivery.can_send:
-            self._wake()
+    # -- the pump's schedule and upkeep (pump.Schedule, pump.Upkeep) -------------------------------
 
-    def _timer_due(self, due: float) -> None:
-        if due == self._timer_seconds and not self.is_dead:
-            self._timer_seconds = None
-            self.turn()
+    def soon(self, callback: Callable[[], None]) -> None:
+        """Call back in this moment, after what is due already."""
+        self.history.clock.after(0.0, self._unless_dead, callback)
+
+    def at(self, seconds: float, callback: Callable[[], None]) -> Callable[[], None]:
+        """Call back at this time; return what takes it back."""
+        timer = [callback]
+        clock = self.history.clock
+        clock.at(max(seconds, clock.now), self._ring, timer)
+        return timer.clear
+
+    def _ring(self, timer: list[Callable[[], None]]) -> None:
+        if timer and not self.is_dead:
+            timer[0]()
         else:
-            self.history.clock.events -= 1
+            self.history.clock.events -= 1  # it was taken back
 
-    def _perform(self, actions: Actions[Chunk]) -> None:
-        settled = False
-        for action in actions:
-            match action:
-                case Send(chunk):
-                    self._send(chunk)
-                case Release(chunk):
-                    self._release(chunk)
-                    settled = True
-                case Quarantine(chunk):
-                    self._quarantine(chunk)
-                    settled = True
-                case Connect(endpoint):
-                    self._connect(endpoint)
-                case Disconnect():
-                    self._disconnect()
-                case Warn(kind, text):
-                    self.last_resort.warn(kind, text)
+    def _unless_dead(self, callback: Callable[[], None]) -> None:
+        if not self.is_dead:
+            callback()
+
+    def tend(self, now_seconds: float) -> None:
+        """Tend to the spool, as a client does."""
+        del now_seconds
+        if self._disk is not None:
+            self._upkeep.tend(may_adopt=True)
+
+    def deadlines(self) -> Iterable[float | None]:
+        """Return when to look at the spool again."""
+        self._note_wait()
+        return () if self._disk is None else self._upkeep.deadlines()
+
+    # -- the pump's port (pump.Port) ---------------------------------------------------------------
+
+    def progressed(self) -> None:
+        """Chunks were settled: the end may go on."""
+        if self._steps is not None:
+            self.history.clock.after(0.0, self._step, self._ticket)
+
+    def warn(self, kind: str, text: str) -> None:
+        """Tell a person, who knows no paths."""
+        if self._disk is None:
+            self.last_resort.warn(kind, text)
+        else:
+            self.last_resort.warn(kind, self._disk.said(text))
+
+    def _note_wait(self) -> None:
         if self._asked_failures is not None:
             asked, self._asked_failures = self._asked_failures, None
             self.history.judge.check_wait(self.life, asked)
-        if settled and self._steps is not None:
-            self.history.clock.after(0.0, self._step, self._ticket)
 
-    def _release(self, chunk: Chunk) -> None:
+    def send(self, chunks: list[Chunk]) -> None:
+        """Put the chunks on the wire."""
+        for chunk in chunks:
+            self._send(chunk)
+
+    def release(self, chunk: Chunk) -> None:
+        """Free a chunk that the server acked."""
         if chunk.adopted:
             self.history.judge.recovered(chunk.id)
             self._settle(chunk)
@@ -439,7 +443,8 @@ class SimulatedClient:
         )
         return before + payload + behind
 
-    def _quarantine(self, chunk: Chunk) -> None:
+    def quarantine(self, chunk: Chunk) -> None:
+        """Give up a record that no server takes."""
         self.history.note("quarantine %s %s", chunk.id, chunk.first)
         self.history.judge.quarantined(self.life, self.link, chunk.id, self.history.clock.now)
         if chunk.adopted:
@@ -456,13 +461,15 @@ class SimulatedClient:
         lines = spilled_lines(chunk.stream.tag, bytes(chunk.data))
         return all(self.last_resort.offer_line(line) for line, _ in lines)
 
-    def _connect(self, endpoint: Endpoint) -> None:
+    def connect(self, endpoint: Endpoint) -> None:
+        """Begin an attempt to connect."""
         self.history.note("connect to %s", endpoint.port)
         self.history.judge.connects(self.life, self.history.clock.now)
         self._attempt += 1
         self.history.connect(self, self._attempt, endpoint.port - 1)
 
-    def _disconnect(self) -> None:
+    def disconnect(self) -> None:
+        """End the connection, or the attempt."""
         self._attempt += 1
         link, self.link = self.link, None
         if link is not None:
@@ -477,27 +484,23 @@ class SimulatedClient:
 
     # -- the spool -------------------------------------------------------------------------------
 
-    @property
-    def _may_adopt(self) -> bool:
-        return not self.buffer.intake_closed and len(self.buffer.adopted) < product._ADOPTED_MAX
-
     def _refuse(self, chunk: Chunk) -> None:
-        """Do what `Client._quarantine` does with a record of a dead process."""
+        """Do what `SocketPort.quarantine` does with a record of a dead process."""
         assert self._disk is not None
         self.history.fired["poison recovered"] += 1
         with self._disk.recovering():
-            refuse(chunk)
+            self._upkeep.refuse(chunk)
         self._settle(chunk)
 
     def has_recovered(self) -> bool:
         """Whether nothing of dead processes is left, as a recoverer asks before it ends."""
-        orphans = self._orphans
-        assert orphans is not None
+        assert self._orphans is not None
+        orphans = self._orphans.orphans
         return orphans.is_idle and orphans.has_scanned and not self.buffer.adopted
 
     def check_disk(self) -> None:
         """Look whether files and memory stay within their bounds."""
-        disk, storage = self._disk, self._storage
+        disk, storage = self._disk, self.storage
         if disk is None or storage is None:
             return
         on_volume = storage.bytes_on_volume()
@@ -548,63 +551,13 @@ class SimulatedClient:
         fired["unspooled"] += unspooled > self._unspooled_seen
         self._unspooled_seen = unspooled
 
-    def _tend_spool(self, disk: SimulatedDisk) -> None:
-        """Do what `Client._tend_spool` does."""
-        if self._storage is not None:
-            self._storage.maintain(self.buffer.locked)
-            while self._storage.news:
-                kind, text = self._storage.news.popleft()
-                if kind != "volume":
-                    self.last_resort.warn(kind, disk.said(text), interval_seconds=0.0)
-        self._adopt(disk)
-        self._tell_news(disk)
-
-    def _adopt(self, disk: SimulatedDisk) -> None:
-        assert self._orphans is not None
-        for _ in range(product._ADOPTION_STEPS):
-            if not self._may_adopt:
-                return
-            with disk.recovering():
-                found = self._orphans.step()
-            self._tell_news(disk)
-            if isinstance(found, AdoptedChunk):
-                dead = disk.estate.life_of(found.adoption.directory.name)
-                key = self.history.options.stamp_key
-                frame = decode(found.id, found.stream.tag, found.data, key)
-                self.history.judge.adopted(frame, dead)
-                self.buffer.adopt(found)
-            elif found is not RecoveryState.WORKING:
-                return
-        self._wake()
-
-    def _tell_news(self, disk: SimulatedDisk) -> None:
-        """Do what `Client._tell_news` does, and let the judge hear it."""
-        assert self._orphans is not None
-        while self._orphans.news:
-            text = disk.said(self._orphans.news.popleft())
-            disk.estate.said(text)
-            self.last_resort.warn("recovery", text, interval_seconds=0.0)
-        if disk.faults is not None:
-            disk.faults.told()
-
     def _settle(self, chunk: Chunk) -> None:
-        """Do what `Client._release` does with a chunk of a dead process."""
+        """Do what `SocketPort.release` does with a chunk of a dead process."""
         assert self._disk is not None
         self.history.fired["recovered"] += 1
         self.buffer.release(chunk)
         with self._disk.recovering():
-            settle(chunk)
-        self._wake()
-
-    def _sooner(self, due: float | None) -> float | None:
-        """Return when to look at the spool again, if that is sooner."""
-        assert self._orphans is not None
-        if self.buffer.intake_closed:
-            return due
-        retry = None if self._storage is None else self._storage.retry_deadline_seconds()
-        scan = self._orphans.deadline_seconds if self._may_adopt else None
-        times = (due, retry, scan)
-        return min((each for each in times if each is not None), default=None)
+            self._upkeep.settle(chunk)
 
     def _leave_will(self, disk: SimulatedDisk) -> None:
         """Tell the judge what is in memory. The buffer is torn, perhaps: it is not asked."""
@@ -636,7 +589,7 @@ class SimulatedClient:
             disk.faults.told_nothing()
         chunks = [each.outermost for each in self.buffer._section.accumulator.unsettled.values()]
         waiting = {each.stream.id for each in chunks if each.spooled and each.entries}
-        directory = None if self._storage is None else self._storage.end(dies=dies)
+        directory = None if self.storage is None else self.storage.end(dies=dies)
         if directory is not None:
             disk.estate.left(self.life, directory, waiting)
             disk.damage(directory)

@@ -186,8 +186,7 @@ class History:
     def _start_client(self) -> None:
         self._clients += 1
         client = self.client = SimulatedClient(self, self._clients)
-        client._perform(client.delivery.start())
-        client.turn()
+        client.pump.start()
 
     def _start_recoverer(self, disk: SimulatedDisk) -> None:
         """Ship what is left on the spool: while things fail, and in the end while nothing does."""
@@ -202,8 +201,7 @@ class History:
         self._clients += 1
         self.note("recovery")
         client = self.client = SimulatedClient(self, self._clients, is_recoverer=True)
-        client._perform(client.delivery.start())
-        client.turn()
+        client.pump.start()
         self.clock.after(1.0, self._watch_recovery, client, disk)
 
     def _watch_recovery(self, client: SimulatedClient, disk: SimulatedDisk) -> None:
@@ -259,7 +257,7 @@ class History:
             waits = self.draw.random() < options.waits_for_space
             try:
                 if waits and client.waiting < _WAITING_MAX:
-                    client.send(tag, body)
+                    client.put(tag, body)
                 else:
                     client.emit(tag, body)
             except Killed:

@@ -13,7 +13,6 @@ from typing import Any
 
 import pytest
 
-from logship import client as client_module
 from logship.buffer import account as account_module
 from logship.buffer import entrance as entrance_module
 from logship.buffer.accumulator import Accumulator, Numbered
@@ -26,13 +25,13 @@ from logship.buffer.inbox import Inbox, Item, Tag
 from logship.buffer.section import Section
 from logship.buffer.stream import Stream
 from logship.buffer.wakeups import Wakeups
-from logship.closing import Closing
+from logship.client import parts as parts_module
+from logship.client.closing import Closing
+from logship.client.pump import Pump
 from logship.delivery import Actions, Delivery, Flight, Release, Send
 from logship.delivery.poison import Suspects
 from logship.protocol.frames import AckReader
 from logship.settings import Settings
-from tests.simulation.client import SimulatedClient
-from tests.simulation.network import Link
 
 Mutation = Callable[[pytest.MonkeyPatch], None]
 MUTATIONS: list[Mutation] = []
@@ -213,13 +212,13 @@ def backoff_never_grows(patch: pytest.MonkeyPatch) -> None:
 @_mutation
 def backoff_never_capped(patch: pytest.MonkeyPatch) -> None:
     """The longest wait is not the longest."""
-    retry_wait = client_module._retry_wait
+    retry_wait = parts_module.retry_wait
 
     def uncapped(settings: Settings) -> Callable[[int], float]:
         wait = retry_wait(settings)
         return lambda failures: wait(failures) * max(1, failures - 5)
 
-    patch.setattr(client_module, "_retry_wait", uncapped)
+    patch.setattr(parts_module, "retry_wait", uncapped)
 
 
 @_mutation
@@ -576,11 +575,10 @@ def drain_ends_late(patch: pytest.MonkeyPatch) -> None:
 def timer_not_armed_when_writable(patch: pytest.MonkeyPatch) -> None:
     """What is sent when the kernel takes bytes again has no ack timeout."""
 
-    def changed(self: SimulatedClient, link: Link, writable: bool) -> None:
-        if self.link is link:
-            self._perform(self.delivery.set_writable(self.history.clock.now, writable))
+    def changed(self: Pump, *, writable: bool) -> None:
+        self.perform(self._delivery.set_writable(self._monotonic(), writable))
 
-    patch.setattr(SimulatedClient, "writable_changed", changed)
+    patch.setattr(Pump, "writable_changed", changed)
 
 
 @_mutation

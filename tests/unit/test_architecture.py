@@ -32,13 +32,13 @@ LAYERS: list[tuple[str, ...]] = [
         "process.__init__",
     ),
     ("process.runtimes",),
-    ("background",),
-    ("client",),
+    ("client.background",),
+    ("client.client",),
     ("metering",),
-    ("closing",),
+    ("client.closing",),
     ("transport", "receiver", "ecs"),
     ("delivery",),
-    ("intake", "buffer.overflow"),
+    ("client.intake", "buffer.overflow"),
     ("emf",),
     ("buffer", "spool", "lines"),
     ("stderr",),
@@ -166,13 +166,20 @@ def loaded_by(statement: str) -> set[str]:
 
 def test_import_logship_pays_for_nothing_large() -> None:
     loaded = loaded_by("import logship")
-    large = {"prometheus_client", "click", "msgpack", "tenacity", "asyncio", "logship.client"}
+    large = {
+        "prometheus_client",
+        "click",
+        "msgpack",
+        "tenacity",
+        "asyncio",
+        "logship.client.client",
+    }
     assert not loaded & large
 
 
 def test_the_client_needs_neither_prometheus_nor_click() -> None:
     loaded = loaded_by("from logship import BackgroundClient, Client, Handler, install")
-    assert "logship.client" in loaded
+    assert "logship.client.client" in loaded
     assert not loaded & {"prometheus_client", "click", "logship.cli", "logship.receiver"}
 
 

@@ -15,8 +15,8 @@ from typing import Any
 
 import pytest
 
-from logship.background import BackgroundClient
-from logship.closing import Closing
+from logship.client.background import BackgroundClient
+from logship.client.closing import Closing
 from logship.delivery.drain import DrainPlan
 from logship.errors import BufferFull, ClientClosed
 from logship.handler import Handler
@@ -239,7 +239,7 @@ def test_an_interrupted_close_leaves_nobody_waiting(
     def interrupted(*_: Any) -> Any:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("logship.background.drive", interrupted)
+    monkeypatch.setattr("logship.client.background.drive", interrupted)
     with pytest.raises(KeyboardInterrupt):
         client.close()
     report = Later(client.close).join()
@@ -436,7 +436,7 @@ def turns_given(
     client: BackgroundClient, monkeypatch: pytest.MonkeyPatch, records: int, at_once: int = 1
 ) -> int:
     turns: list[float] = []
-    monkeypatch.setattr("logship.background.time.sleep", turns.append)
+    monkeypatch.setattr("logship.client.background.time.sleep", turns.append)
     record = {"message": "x" * 50}
     for _ in range(0, records, at_once):
         if at_once == 1:

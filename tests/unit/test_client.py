@@ -10,7 +10,7 @@ from typing import Any
 import msgpack
 import pytest
 
-from logship.client import STOP_LINGER_SECONDS, Client
+from logship.client.client import STOP_LINGER_SECONDS, Client
 from logship.errors import BufferFull, ClientClosed
 from logship.testing import MemoryTransport, Sidecar
 from tests.unit.clients import BUFFER_BYTES, Stderr, messages, quick_settings, until
@@ -72,8 +72,8 @@ async def test_everything_arrives_once_in_order_and_the_report_says_so(
     assert report.all_acked
     assert (report.accepted, report.acked) == (200, 200)
     assert stderr.lines() == []
-    assert isinstance(client._transport, MemoryTransport)
-    assert client._transport.closed
+    assert isinstance(client._port.transport, MemoryTransport)
+    assert client._port.transport.closed
 
 
 async def test_records_emitted_before_the_start_are_not_lost(

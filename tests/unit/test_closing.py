@@ -10,7 +10,7 @@ import pytest
 
 from logship.buffer.buffer import Buffer
 from logship.buffer.entrance import Outcome
-from logship.closing import Closing, SpillAhead, empty_report
+from logship.client.closing import Closing, SpillAhead, empty_report
 from logship.delivery.drain import SPILL_SECONDS_PER_BYTE, DrainPlan, Progress
 from logship.stderr.spill import Spill, SpillCost
 from logship.testing import ManualClock

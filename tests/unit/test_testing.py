@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from logship.client import Client
+from logship.client.client import Client
 from logship.errors import ConnectError
 from logship.settings import Endpoint
 from logship.testing import ManualClock, MemoryTransport, Sidecar
@@ -37,7 +37,7 @@ async def test_an_unreachable_sidecar_is_a_connect_error() -> None:
     sidecar.reachable = False
     client = Client(quick_settings(), transport=MemoryTransport(sidecar))
     with pytest.raises(ConnectError, match="tcp://h:1"):
-        await MemoryTransport(sidecar).connect(Endpoint("tcp", "h", 1, ""), client)
+        await MemoryTransport(sidecar).connect(Endpoint("tcp", "h", 1, ""), client._port)
     assert sidecar.connects == 0
 
 

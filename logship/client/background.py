@@ -26,12 +26,12 @@ from logship.buffer.counters import DrainReport, FlushReport
 from logship.buffer.entrance import Outcome
 from logship.buffer.inbox import Tag
 from logship.buffer.overflow import offer_or_wait
-from logship.client import Client
-from logship.closing import Closing, drive, empty_report
+from logship.client.client import Client
+from logship.client.closing import Closing, drive, empty_report
+from logship.client.intake import Record
 from logship.delivery.drain import DrainPlan
 from logship.errors import BufferFull, ClientClosed
 from logship.forkmark import fork_mark
-from logship.intake import Record
 from logship.settings import Settings
 from logship.stderr.last_resort import LastResort
 from logship.threads import OwnThread, may_wait_here

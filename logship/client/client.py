@@ -9,15 +9,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import contextvars
 import functools
-import math
 import os
 import time
 import traceback
 from collections.abc import Callable, Iterable, Sequence
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec
+from typing import TYPE_CHECKING
 
 from logship import living
 from logship.buffer.buffer import Buffer
@@ -26,37 +24,29 @@ from logship.buffer.counters import DrainReport, FlushReport
 from logship.buffer.entrance import Outcome
 from logship.buffer.inbox import Tag
 from logship.buffer.overflow import Admission
-from logship.closing import Closing, SpillAhead, drive, empty_report
-from logship.delivery import (
-    Actions,
-    Connect,
-    Delivery,
-    Disconnect,
-    Quarantine,
-    Release,
-    Send,
-    Warn,
-)
+from logship.client.closing import Closing, SpillAhead, drive, empty_report
+from logship.client.intake import Intake, Record, Step, body_bytes_max
+from logship.client.parts import new_compressor, new_orphans, new_spool, retry_wait
+from logship.client.port import Payload, SocketPort
+from logship.client.pump import Pump
+from logship.client.schedule import LoopSchedule
+from logship.client.upkeep import SpoolUpkeep
+from logship.delivery import Delivery
 from logship.delivery.drain import SPILL_SECONDS_PER_BYTE, DrainPlan, Progress
 from logship.ecs import AwaitedTag, default_tag, task_reader
 from logship.emf import emf_line
-from logship.errors import BufferFull, ClientClosed, ConnectError, ProtocolError, SettingsError
-from logship.intake import Intake, Record, Step, body_bytes_max
+from logship.errors import BufferFull, ClientClosed
 from logship.interruptions import is_interruption
-from logship.lateimports import late
 from logship.metering import process
 from logship.metering.meter import Meter
-from logship.protocol.compression import compressor
-from logship.protocol.frames import AckReader, AnswerError, frame_parts
-from logship.settings import Endpoint, Settings, program_name
+from logship.settings import Settings, program_name
 from logship.stderr.last_resort import LastResort
-from logship.stderr.spill import Spill, SpillCost, spilled_lines
+from logship.stderr.spill import Spill, SpillCost
 from logship.threads import refuse_subinterpreter
-from logship.transport import Connection, SocketTransport, Transport, is_loopback, tls_context
+from logship.transport import SocketTransport, Transport, is_loopback, tls_context
 
 if TYPE_CHECKING:
     from logship.spool.orphans import Orphans
-    from logship.spool.storage import SpoolStorage
 
 STOP_LINGER_SECONDS = 0.005
 """How long an open chunk waits for more once the process is to end. Not zero: an application that
@@ -66,31 +56,7 @@ thread would take twice as much of the interpreter from it as it needs itself.""
 _DRAIN_RETRY_WAIT_SECONDS_MAX = 0.25
 _DRAIN_ACK_TIMEOUT_SECONDS_MIN = 5.0
 _UNCLOSED_SECONDS = 2.0
-_ADOPTED_MAX = 16
-"""Chunks of dead processes in memory: more than the few that go out at a time, because
-those that no server takes wait here for one that it does take, and the proof."""
-
-_ADOPTION_STEPS = 4
 _ACCEPTED = Outcome.ACCEPTED
-
-_NO_CONTEXT = contextvars.Context()
-
-P = ParamSpec("P")
-
-
-def _guarded(
-    callback: Callable[Concatenate[Client, P], None],
-) -> Callable[Concatenate[Client, P], None]:
-    """Around each callback: an exception in it is a bug, and must not vanish in the event loop."""
-
-    @functools.wraps(callback)
-    def guarded(self: Client, /, *args: P.args, **kwargs: P.kwargs) -> None:
-        try:
-            callback(self, *args, **kwargs)
-        except Exception as error:  # noqa: BLE001 - whatever it is, it is told
-            self._fail(error)
-
-    return guarded
 
 
 class Client:
@@ -118,17 +84,34 @@ class Client:
     ) -> None:
         refuse_subinterpreter()
         self.settings = settings = settings or Settings.from_env(os.environ)
-        self._spool = _spool(settings, monotonic)
+        self._disabled = settings.disabled
+        self._monotonic = monotonic
+        self._progress_callbacks: list[Callable[[], None]] = []
+        self._closing: asyncio.Task[DrainReport] | None = None
+        self._drain_plan: DrainPlan | None = None
+        self._broken = False
+        self._tls = tls_context(settings)
+        self._spool = new_spool(settings, monotonic)
         if self._spool is not None and orphans is None:
-            orphans = _orphans(self._spool, monotonic)
+            orphans = new_orphans(self._spool, monotonic)
         self._orphans = orphans
         is_wanted = settings.firelens_tag or orphans is not None
         self._awaited_tag = AwaitedTag(
             task_reader(os.environ), is_wanted=is_wanted and not settings.disabled
         )
-        waits_for_tag = settings.firelens_tag and not self._awaited_tag.is_over
         if orphans is not None:
             orphans.default_tag = self._routed_tag
+        self._schedule = LoopSchedule(monotonic, self._fail)
+        self._take_records_in(last_resort)
+        self._ship_them(transport, new_compressor(settings))
+        if not settings.disabled:
+            living.add_forkable(self)
+            process.HERE.add(self._meter, settings, self.last_resort)
+
+    def _take_records_in(self, last_resort: LastResort | None) -> None:
+        """Make what a record meets on its way into the buffer."""
+        settings = self.settings
+        waits_for_tag = settings.firelens_tag and not self._awaited_tag.is_over
         self.buffer = Buffer(
             bytes_max=settings.buffer_bytes_max
             if self._spool is None
@@ -140,57 +123,74 @@ class Client:
             awaited_tag=settings.tag if waits_for_tag else None,
             storage=self._spool,
             wake=self._wake,
-            monotonic=monotonic,
+            monotonic=self._monotonic,
         )
         self.last_resort = last_resort or LastResort(
             bytes_per_second_max=settings.spill_bytes_per_second_max
-        )
-        self.delivery: Delivery[Chunk] = Delivery(
-            settings.endpoints,
-            source=self.buffer,
-            inflight_chunks_max=settings.inflight_chunks_max,
-            ack_timeout_seconds=settings.ack_timeout_seconds,
-            retry_wait_seconds=_retry_wait(settings),
         )
         self._admit_after = Admission(
             self.buffer,
             policy=settings.overflow,
             block_seconds_max=settings.block_seconds_max,
             last_resort=self.last_resort if self._spills else None,
-            monotonic=monotonic,
+            monotonic=self._monotonic,
         ).admit_after
-        self._spill_cost = SpillCost(SPILL_SECONDS_PER_BYTE)
-        self._spill = (
-            Spill(self.buffer, self.last_resort, self._spill_cost) if self._spills else None
-        )
         known_tag, _ = default_tag(settings, self._awaited_tag.task)
         tag = None if waits_for_tag else known_tag or settings.tag
         self.intake = Intake(settings, self.buffer, tag)
-        self._disabled = settings.disabled
-        self._tls = tls_context(settings)
-        self._compress = _compressor(settings)
-        self._transport = transport
-        self._monotonic = monotonic
-        self._loop: asyncio.AbstractEventLoop | None = None
-        self._connection: Connection | None = None
-        self._connecting: asyncio.Task[None] | None = None
-        self._answers = AckReader()
-        self._timer: asyncio.TimerHandle | None = None
-        self._timer_seconds = math.inf
-        self._progress_callbacks: list[Callable[[], None]] = []
-        self._closing: asyncio.Task[DrainReport] | None = None
-        self._drain_plan: DrainPlan | None = None
-        self._broken = False
+
+    def _ship_them(
+        self, transport: Transport | None, compress: Callable[[Payload], bytes] | None
+    ) -> None:
+        """Make what a chunk meets on its way out of the buffer."""
+        settings = self.settings
+        self.delivery: Delivery[Chunk] = Delivery(
+            settings.endpoints,
+            source=self.buffer,
+            inflight_chunks_max=settings.inflight_chunks_max,
+            ack_timeout_seconds=settings.ack_timeout_seconds,
+            retry_wait_seconds=retry_wait(settings),
+        )
         self._meter = Meter(
             self.buffer,
             self.delivery,
             spool=self._spool,
-            orphans=orphans,
+            orphans=self._orphans,
             stop_timeout_seconds=settings.stop_timeout_seconds,
         )
-        if not settings.disabled:
-            living.add_forkable(self)
-            process.HERE.add(self._meter, settings, self.last_resort)
+        self._spill_cost = SpillCost(SPILL_SECONDS_PER_BYTE)
+        self._spill = (
+            Spill(self.buffer, self.last_resort, self._spill_cost) if self._spills else None
+        )
+        self._spool_upkeep = SpoolUpkeep(
+            self.buffer,
+            self._spool,
+            self._orphans,
+            last_resort=self.last_resort,
+            turn_soon=self._turn_soon,
+            report_bug=self._warn_of_a_bug,
+        )
+        self._port = SocketPort(
+            settings,
+            self.buffer,
+            self._spool_upkeep,
+            self._schedule,
+            last_resort=self.last_resort,
+            spill_cost=self._spill_cost,
+            compress=compress,
+            count_sent=self._meter.sent,
+            progressed=self._note_progress,
+            monotonic=self._monotonic,
+        )
+        self._port.transport = transport
+        self._pump = self._port.pump = Pump(
+            self.buffer,
+            self.delivery,
+            port=self._port,
+            upkeep=self,
+            schedule=self._schedule,
+            monotonic=self._monotonic,
+        )
 
     def __repr__(self) -> str:
         """Return what a person who debugs wants to see first."""
@@ -215,20 +215,20 @@ class Client:
 
     def start(self) -> None:
         """Begin to ship, on the running event loop. Records emitted before are not lost."""
-        if self._loop is not None or self.settings.disabled:
+        if self._schedule.loop is not None or self.settings.disabled:
             return
-        self._loop = asyncio.get_running_loop()
-        self._begin()
-        if self._drain_plan is not None:
-            self._hurry(self._drain_plan)  # it is ending already, and had no loop to be told on
+        self._schedule.loop = asyncio.get_running_loop()
+        self._schedule.guarded(self._begin)
+        if (plan := self._drain_plan) is not None:
+            self._schedule.guarded(
+                lambda: self._hurry(plan)
+            )  # it is ending already, and had no loop to be told on
 
-    @_guarded
     def _begin(self) -> None:
         self.seek_tag()
         self.open_transport()
         self._warn_of_clear_text()
-        self._perform(self.delivery.start())
-        self._turn()
+        self._pump.start()
 
     def open_transport(self) -> None:
         """Make the transport; `start` does it too.
@@ -238,8 +238,8 @@ class Client:
                 starts a shipper's thread calls this before, and not that thread, which would be
                 too late in a program that logs and ends.
         """
-        if self._transport is None:
-            self._transport = SocketTransport.of(self.settings, self._tls)
+        if self._port.transport is None:
+            self._port.transport = SocketTransport.of(self.settings, self._tls)
 
     def seek_tag(self) -> None:
         """Begin to find out the default tag, where it must be; `start` does it too.
@@ -369,7 +369,7 @@ class Client:
         started = self._monotonic()
         dropped = self.buffer.counters.dropped.total()
         target = self.buffer.seal_all()
-        self._turn()
+        self._schedule.guarded(self._pump.turn)
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(timeout):
                 while self.buffer.settled_through() < target and not self._broken:
@@ -417,7 +417,7 @@ class Client:
             self._broken = True
             plan = DrainPlan.until(self._monotonic(), self._monotonic() + _UNCLOSED_SECONDS)
             drive(self.closing(plan, "exit without close"))
-            self._leave_spool()
+            self._spool_upkeep.close()
 
     @property
     def broken(self) -> bool:
@@ -473,7 +473,7 @@ class Client:
         The stop clock runs. From any thread.
         """
         self._hardly_linger()
-        self._call_soon(self._look_often)
+        self._schedule.from_any_thread(self._look_often)
         self._wake()
 
     def hurry(self, plan: DrainPlan) -> None:
@@ -483,7 +483,7 @@ class Client:
         self._drain_plan = plan
         now = self._monotonic()
         self._awaited_tag.limit(now, plan.deadline_seconds - now)
-        self._call_soon(self._hurry, plan)
+        self._schedule.from_any_thread(self._hurry, plan)
 
     def on_progress(self, callback: Callable[[], None]) -> None:
         """Call back on the loop after each ack, and when the shipper breaks."""
@@ -492,19 +492,19 @@ class Client:
     def shut(self) -> None:
         """End the connection and all timers, on the loop. What is in the buffer stays there."""
         self.shut_connection()
-        self._cancel_timer()
-        if self._transport is not None:
-            self._transport.close()
-        self._leave_spool()
+        self._pump.cancel_timer()
+        if self._port.transport is not None:
+            self._port.transport.close()
+        self._spool_upkeep.close()
 
     def shut_connection(self) -> None:
         """Send nothing more, and take no more acks."""
-        self._perform(self.delivery.close())
+        self._pump.close()
 
     def abandon(self) -> None:
         """In a forked child: let go of the parent's socket, spool and records, without a word."""
-        if isinstance(self._transport, SocketTransport):
-            self._transport.abandon()
+        if isinstance(self._port.transport, SocketTransport):
+            self._port.transport.abandon()
         if self._spool is not None:
             self._spool.abandon()
         if self._orphans is not None:
@@ -517,38 +517,9 @@ class Client:
 
     def break_down(self, why: str) -> None:
         """Send nothing more: there is no thread to do it, or a bug made it impossible."""
-        self._broken = True
+        self._broken = self._pump.is_stopped = True
         self.last_resort.warn("broken", f"{why}; records go to stderr when the program ends")
         self.buffer.tell_waiters()
-
-    # -- the connection's events (transport.ConnectionEvents) --------------------------------------
-
-    @_guarded
-    def bytes_received(self, data: bytes) -> None:
-        """The sidecar answered."""
-        try:
-            acks = self._answers.feed(data)
-        except AnswerError as error:
-            self._perform(self.delivery.acked(self._monotonic(), error.acks))
-            self._give_up_connection(str(error))
-        except ProtocolError as error:
-            self._give_up_connection(str(error))
-        else:
-            self._perform(self.delivery.acked(self._monotonic(), acks))
-            self._arm_timer()
-
-    @_guarded
-    def connection_ended(self, reason: str) -> None:
-        """The connection is gone."""
-        self._connection = None
-        self._perform(self.delivery.connection_lost(self._monotonic(), reason))
-        self._arm_timer()
-
-    @_guarded
-    def writable_changed(self, writable: bool) -> None:
-        """The connection takes more bytes, or takes no more for now."""
-        self._perform(self.delivery.set_writable(self._monotonic(), writable))
-        self._arm_timer()
 
     # -- inside ------------------------------------------------------------------------------------
 
@@ -570,72 +541,23 @@ class Client:
 
     def _wake(self) -> None:
         """Have the loop look at the buffer; called by producers in any thread."""
-        self._call_soon(self._turn)
+        self._schedule.from_any_thread(self._pump.turn)
 
-    def _call_soon(self, callback: Callable[..., None], *args: Any) -> None:
-        if self._loop is not None:
-            with contextlib.suppress(RuntimeError):  # the loop is closed
-                # Not in the caller's context, which may hold a request's objects.
-                self._loop.call_soon_threadsafe(callback, *args, context=_NO_CONTEXT)
+    # -- what is due in a turn (pump.Upkeep) -------------------------------------------------------
 
-    def _turn_again(self) -> None:
-        """Have the loop look at the buffer once more; on the loop, which needs no waking."""
-        if self._loop is not None:
-            with contextlib.suppress(RuntimeError):  # the loop is closed
-                self._loop.call_soon(self._turn)
-
-    @_guarded
-    def _turn(self) -> None:
-        """Look at the buffer and the clock, do what is due, and arrange for the next time."""
-        now = self._monotonic()
-        if self._awaited_tag.is_due(now):
+    def tend(self, now_seconds: float) -> None:
+        """Let records go whose tag is known by now; tend to metrics and the spool."""
+        if self._awaited_tag.is_due(now_seconds):
             self._resolve_tag()
         if self._meter.begins_use():
             process.HERE.write_soon()
-        self._tend_spool()
-        self.buffer.seal_due(now)
-        self._perform(self.delivery.timer(now))
-        self._perform(self.delivery.chunks_ready(now))
-        self._arm_timer()
+        self._spool_upkeep.tend(may_adopt=self._awaited_tag.is_over and not self._broken)
 
-    def _arm_timer(self) -> None:
-        """Have the loop look again when something is due, and at once where something is already.
-
-        A timer that is early enough stays: then the loop looks in vain, once, where it would have
-        made a new one for every ack.
-        """
-        due_seconds = self._due_seconds()
-        may_look = self._loop is not None and not self._broken
-        if may_look and due_seconds < self._timer_seconds:
-            self._set_timer(due_seconds)
-        if self.buffer.has_sealed() and self.delivery.can_send:
-            self._turn_again()  # sealed between the last look and now
-
-    def _due_seconds(self) -> float:
-        """Return when the clock alone makes something to do (monotonic); infinity for never."""
-        deadlines = [
-            self.buffer.next_deadline_seconds(),
-            self.delivery.next_deadline_seconds(),
-            None if self._awaited_tag.is_over else self._awaited_tag.deadline_seconds,
-            *self._spool_deadlines(),
-        ]
-        return min([each for each in deadlines if each is not None], default=math.inf)
-
-    def _set_timer(self, due_seconds: float) -> None:
-        assert self._loop is not None
-        self._cancel_timer()
-        wait_seconds = max(0.0, due_seconds - self._monotonic())
-        self._timer = self._loop.call_later(wait_seconds, self._timer_rang)
-        self._timer_seconds = due_seconds
-
-    def _timer_rang(self) -> None:
-        self._cancel_timer()
-        self._turn()
-
-    def _cancel_timer(self) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-        self._timer, self._timer_seconds = None, math.inf
+    def deadlines(self) -> Iterable[float | None]:
+        """Return when something will be due, if nothing else happens."""
+        if not self._awaited_tag.is_over:
+            return (self._awaited_tag.deadline_seconds,)
+        return self._spool_upkeep.deadlines()
 
     def _resolve_tag(self) -> None:
         """Let the records go that name no tag: it is known by now, or it will not be."""
@@ -651,196 +573,17 @@ class Client:
         task = self._awaited_tag.task
         return None if task is None else task.routed_tag
 
-    def _tend_spool(self) -> None:
-        """Let the spool prepare files and say what happened; fetch what dead processes left."""
-        if self._spool is not None:
-            self._spool.maintain(self.buffer.locked)
-            while self._spool.news:
-                self.last_resort.warn(*self._spool.news.popleft(), interval_seconds=0.0)
-        if self._orphans is not None and not self._broken and self._awaited_tag.is_over:
-            try:
-                self._adopt(self._orphans)
-            except Exception as error:  # noqa: BLE001 - the living must not suffer for the dead
-                self._orphans.close()
-                self._warn_of_a_bug("recovery", error)
-            self._tell_news(self._orphans)
+    def _turn_soon(self) -> None:
+        self._pump.turn_soon()
 
-    def _adopt(self, orphans: Orphans) -> None:
-        """Take a few chunks of dead processes, in small steps."""
-        from logship.spool.adoption import AdoptedChunk  # noqa: PLC0415 - see `_spool`
-        from logship.spool.progress import RecoveryState  # noqa: PLC0415 - see `_spool`
-
-        for _ in range(_ADOPTION_STEPS):
-            if not self._may_adopt:
-                return
-            found = orphans.step()
-            self._tell_news(orphans)
-            if isinstance(found, AdoptedChunk):
-                self.buffer.adopt(found)
-            elif found is not RecoveryState.WORKING:
-                return
-        self._turn_again()
-
-    def _tell_news(self, orphans: Orphans) -> None:
-        """Say what was found damaged, before the next step keeps, marks or removes it."""
-        while orphans.news:
-            self.last_resort.warn("recovery", orphans.news.popleft(), interval_seconds=0.0)
-
-    @property
-    def _may_adopt(self) -> bool:
-        has_room = len(self.buffer.adopted) < _ADOPTED_MAX
-        return has_room and self._awaited_tag.is_over and not self.buffer.intake_closed
-
-    def _spool_deadlines(self) -> tuple[float | None, ...]:
-        """Return when to look at the spool again, if nothing else happens."""
-        if self.buffer.intake_closed:
-            return ()
-        return (
-            self._spool.retry_deadline_seconds() if self._spool is not None else None,
-            self._orphans.deadline_seconds if self._orphans and self._may_adopt else None,
-        )
-
-    def _leave_spool(self) -> None:
-        """Give up the locks: what is left is for whoever recovers it."""
-        if self._orphans is not None:
-            self._orphans.close()
-        if self._spool is not None:
-            self._spool.close()
-
-    @_guarded
     def _look_often(self) -> None:
-        wait = _DRAIN_RETRY_WAIT_SECONDS_MAX
-        self._perform(self.delivery.look_often(self._monotonic(), wait))
-        self._arm_timer()
+        self._pump.look_often(_DRAIN_RETRY_WAIT_SECONDS_MAX)
 
-    @_guarded
     def _hurry(self, plan: DrainPlan) -> None:
-        now = self._monotonic()
-        budget = plan.deadline_seconds - now
+        budget = plan.deadline_seconds - self._monotonic()
         ack_timeout = max(_DRAIN_ACK_TIMEOUT_SECONDS_MIN, budget / 3)
-        actions = self.delivery.hurry(now, ack_timeout, _DRAIN_RETRY_WAIT_SECONDS_MAX)
-        self._perform(actions)
-        self._turn()
-        self._note_progress()  # who conducts the end has a new plan, and looks at it now
-
-    def _perform(self, actions: Actions[Chunk]) -> None:
-        parts: list[bytes | bytearray | memoryview] = []
-        progressed = False
-        for action in actions:
-            match action:
-                case Send(chunk):
-                    parts += self._frame(chunk)
-                case Release(chunk):
-                    self._release(chunk)
-                    progressed = True
-                case Quarantine(chunk):
-                    self._quarantine(chunk)
-                    progressed = True
-                case Connect(endpoint):
-                    self._connect(endpoint)
-                case Disconnect():
-                    self._disconnect()
-                case Warn(kind, text):
-                    self.last_resort.warn(kind, text)
-        if parts and self._connection is not None:
-            # All at once: after each system call a busy application has the interpreter for five
-            # milliseconds, if it wants it.
-            self._connection.send(parts)
-            self._meter.sent(sum(map(len, parts)))
-        if progressed:
-            self._note_progress()
-
-    def _frame(self, chunk: Chunk) -> tuple[bytes | bytearray | memoryview, ...]:
-        """Return what is to be written of a chunk."""
-        chunk.before_sending()
-        payload, method = self._payload(chunk)
-        arguments = (chunk.stream.tag, chunk.id, chunk.entries, len(payload), method)
-        before, behind = frame_parts(*arguments)
-        if self._spills:
-            self._spill_cost.sample(chunk.stream.tag, chunk.data, self._monotonic())
-        return before, payload, behind
-
-    def _payload(self, chunk: Chunk) -> tuple[bytes | bytearray | memoryview, str | None]:
-        """Return what is sent of the chunk, and how it is compressed.
-
-        A record that is larger than a chunk goes as it is: Fluent Bit takes no more than a
-        megabyte out of one compressed block.
-        """
-        if self._compress is None or chunk.size > self.settings.chunk_bytes_max:
-            return chunk.data, None
-        return self._compress(chunk.data), self.settings.compress
-
-    def _release(self, chunk: Chunk) -> None:
-        self.buffer.release(chunk)
-        if chunk.adopted:
-            from logship.spool.adoption import settle  # noqa: PLC0415 - see `_spool`
-
-            settle(chunk)
-            self._turn_again()  # there may be more where it came from
-
-    def _quarantine(self, chunk: Chunk) -> None:
-        """Write a record that no server takes to stderr, if that takes it."""
-        if chunk.adopted:
-            from logship.spool.adoption import refuse  # noqa: PLC0415 - see `_spool`
-
-            self.last_resort.warn("quarantine", refuse(chunk))
-            self._release(chunk)
-            return
-        if chunk.records:  # else it is one of our own
-            stamp = f"{chunk.stream.id}:{chunk.first:010d}"
-            text = f"the sidecar does not take record {stamp} ({chunk.size} bytes)"
-            self.last_resort.warn("quarantine", f"{text}; it is quarantined")
-        self.buffer.quarantine(chunk, spilled=self._spill_now(chunk))
-
-    def _spill_now(self, chunk: Chunk) -> bool:
-        """Write a chunk's one record to stderr at once; tell whether it is there."""
-        if not chunk.records or not self._spills:
-            return False
-        if chunk.spilled_entries:
-            return True
-        lines = spilled_lines(chunk.stream.tag, bytes(chunk.data))
-        return all(self.last_resort.offer_line(line) for line, _ in lines)
-
-    def _connect(self, endpoint: Endpoint) -> None:
-        assert self._loop is not None
-        self._connecting = self._loop.create_task(self._try_connect(endpoint))
-
-    async def _try_connect(self, endpoint: Endpoint) -> None:
-        assert self._transport is not None
-        try:
-            connection = await self._transport.connect(endpoint, self)
-        except ConnectError as error:
-            self._after_connect(None, str(error))
-        except Exception as error:  # noqa: BLE001 - a bug in here must not end shipping for good
-            self._after_connect(None, f"cannot connect to {endpoint}: {error!r}")
-        else:
-            self._after_connect(connection, "")
-
-    @_guarded
-    def _after_connect(self, connection: Connection | None, reason: str) -> None:
-        self._connecting = None
-        now = self._monotonic()
-        if connection is None:
-            self._perform(self.delivery.connect_failed(now, reason))
-        else:
-            self._connection = connection
-            self._answers = AckReader()
-            self._perform(self.delivery.connected(now))
-        self._turn()
-
-    def _give_up_connection(self, reason: str) -> None:
-        """End a connection whose peer says what no sidecar says."""
-        self._disconnect()
-        self._perform(self.delivery.connection_lost(self._monotonic(), reason))
-        self._arm_timer()
-
-    def _disconnect(self) -> None:
-        connection, self._connection = self._connection, None
-        if connection is not None:
-            connection.abort()
-        connecting, self._connecting = self._connecting, None
-        if connecting is not None:
-            connecting.cancel()
+        self._pump.hurry(ack_timeout, _DRAIN_RETRY_WAIT_SECONDS_MAX)
+        self._note_progress()  # what conducts the end has a new plan, and looks at it now
 
     def _note_progress(self) -> None:
         for callback in list(self._progress_callbacks):
@@ -872,56 +615,15 @@ class Client:
         self.last_resort.warn("bug", f"an error of its own in {where}, please report it: {trace}")
 
     def _fail(self, error: Exception) -> None:
-        """A bug: say so, end the connection, and let everybody who waits go on."""
+        """A bug: say so, end the connection, and let every call that waits go on."""
         self._warn_of_a_bug("the shipper", error)
         self.break_down("shipping has ended after an error of its own")
-        self._disconnect()
+        self._port.disconnect()
         self._note_progress()
-
-
-def _spool(settings: Settings, monotonic: Callable[[], float]) -> SpoolStorage | None:
-    """Return where chunks lie so that they outlive the process, or None where there is no spool.
-
-    Only who has a spool imports what it needs, all of it here, in the thread that makes the
-    client: later, in a forked child or at interpreter exit, it is there.
-    """
-    if settings.spool_dir is None or settings.disabled:
-        return None
-    from pathlib import Path  # noqa: PLC0415 - as above
-
-    from logship.spool.storage import SpoolStorage  # noqa: PLC0415 - as above
-
-    return SpoolStorage(
-        Path(settings.spool_dir),
-        bytes_max=settings.spool_bytes_max,
-        memory_bytes_max=settings.buffer_bytes_max,
-        chunk_bytes_max=settings.chunk_bytes_max,
-        stamp_key=settings.stamp_key if settings.stamp else None,
-        syncs=settings.spool_fsync == "interval",
-        monotonic=monotonic,
-    )
-
-
-def _orphans(spool: SpoolStorage, monotonic: Callable[[], float]) -> Orphans | None:
-    """Return what dead processes left on this spool; a supervisor ships that itself."""
-    from logship.spool.orphans import Orphans  # noqa: PLC0415 - see `_spool`
-    from logship.spool.volumes import is_supervised  # noqa: PLC0415 - see `_spool`
-
-    return None if is_supervised(spool.path) else Orphans(spool.path, monotonic=monotonic)
 
 
 def _emf_line(report: DrainReport) -> str:
     return emf_line(report, program_name(), time.time_ns() // 1_000_000)
-
-
-def _compressor(settings: Settings) -> Callable[[bytes | bytearray | memoryview], bytes] | None:
-    try:
-        return compressor(settings.compress)
-    except ImportError:
-        raise SettingsError(
-            "compress (LOGSHIP_COMPRESS): zstd needs Python 3.14 or the package backports.zstd; "
-            "pip install 'logship-forward[zstd]', or give gzip or none"
-        ) from None
 
 
 def _waker(space: asyncio.Future[None]) -> Callable[[], None]:
@@ -937,33 +639,3 @@ def _waker(space: asyncio.Future[None]) -> Callable[[], None]:
             loop.call_soon_threadsafe(settle)
 
     return wake
-
-
-def _retry_wait(settings: Settings) -> Callable[[int], float]:
-    """Return tenacity's random exponential wait as a function of the number of failures.
-
-    tenacity is imported when the first attempt to connect has failed, on the loop that is about
-    to wait: where the sidecar answers, as nearly always, nobody pays for it.
-    """
-    strategy: Callable[[int], float] | None = None
-
-    def wait_seconds(failures: int) -> float:
-        nonlocal strategy
-        strategy = strategy or _random_exponential_wait(
-            settings.backoff_seconds_base, settings.backoff_seconds_max
-        )
-        return strategy(failures)
-
-    return wait_seconds
-
-
-def _random_exponential_wait(base_seconds: float, seconds_max: float) -> Callable[[int], float]:
-    tenacity = late("tenacity")
-    strategy = tenacity.wait_random_exponential(multiplier=base_seconds, max=seconds_max)
-
-    def wait_seconds(failures: int) -> float:
-        state = tenacity.RetryCallState(retry_object=None, fn=None, args=(), kwargs={})
-        state.attempt_number = failures
-        return float(strategy(state))
-
-    return wait_seconds

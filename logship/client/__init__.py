@@ -1,0 +1,1 @@
+"""The asyncio client, the threaded client, and how both end."""

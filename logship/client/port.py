@@ -1,0 +1,201 @@
+"""The client's side to the outside: connections, frames, acks, and what becomes of chunks."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from logship.buffer.buffer import Buffer
+from logship.buffer.chunk import Chunk
+from logship.client.schedule import LoopSchedule
+from logship.client.upkeep import SpoolUpkeep
+from logship.errors import ConnectError, ProtocolError
+from logship.protocol.frames import AckReader, AnswerError, frame_parts
+from logship.settings import Endpoint, Settings
+from logship.stderr.last_resort import LastResort
+from logship.stderr.spill import SpillCost, spilled_lines
+from logship.transport import Connection, Transport
+
+if TYPE_CHECKING:
+    from logship.client.pump import Pump
+
+Payload = bytes | bytearray | memoryview
+
+
+class SocketPort:
+    """Does on real connections what the pump says, and tells the pump what happens to them.
+
+    Args:
+        settings: What to do.
+        buffer: Where settled chunks are freed.
+        upkeep: Told of settled chunks of dead processes.
+        schedule: Where attempts to connect run.
+        last_resort: Where warnings and quarantined records go.
+        spill_cost: Given samples.
+        compress: Makes a payload smaller; None where it is sent as it is.
+        count_sent: Told how many bytes were handed to a connection.
+        progressed: Called when chunks were settled.
+        monotonic: Seconds.
+
+    Attributes:
+        pump: Told what happens.
+        transport: How to connect; set before the first attempt.
+    """
+
+    pump: Pump
+
+    def __init__(
+        self,
+        settings: Settings,
+        buffer: Buffer,
+        upkeep: SpoolUpkeep,
+        schedule: LoopSchedule,
+        *,
+        last_resort: LastResort,
+        spill_cost: SpillCost,
+        compress: Callable[[Payload], bytes] | None,
+        count_sent: Callable[[int], None],
+        progressed: Callable[[], None],
+        monotonic: Callable[[], float],
+    ) -> None:
+        self.transport: Transport | None = None
+        self.progressed = progressed
+        self._settings = settings
+        self._buffer = buffer
+        self._upkeep = upkeep
+        self._schedule = schedule
+        self._last_resort = last_resort
+        self._spill_cost = spill_cost
+        self._compress = compress
+        self._count_sent = count_sent
+        self._monotonic = monotonic
+        self._connection: Connection | None = None
+        self._connecting: asyncio.Task[None] | None = None
+        self._answers = AckReader()
+
+    # -- the pump's actions (pump.Port) ------------------------------------------------------------
+
+    def send(self, chunks: list[Chunk]) -> None:
+        """Write the chunks to the connection, all at once."""
+        if self._connection is not None:
+            parts = [part for chunk in chunks for part in self._frame(chunk)]
+            self._connection.send(parts)
+            self._count_sent(sum(map(len, parts)))
+
+    def release(self, chunk: Chunk) -> None:
+        """Free a chunk that the sidecar acked."""
+        self._buffer.release(chunk)
+        if chunk.adopted:
+            self._upkeep.settle(chunk)
+
+    def quarantine(self, chunk: Chunk) -> None:
+        """Write a record that no server takes to stderr, if that takes it."""
+        if chunk.adopted:
+            self._last_resort.warn("quarantine", self._upkeep.refuse(chunk))
+            self.release(chunk)
+            return
+        if chunk.records:  # else it is one of our own
+            stamp = f"{chunk.stream.id}:{chunk.first:010d}"
+            text = f"the sidecar does not take record {stamp} ({chunk.size} bytes)"
+            self._last_resort.warn("quarantine", f"{text}; it is quarantined")
+        self._buffer.quarantine(chunk, spilled=self._spill_now(chunk))
+
+    def connect(self, endpoint: Endpoint) -> None:
+        """Begin an attempt to connect."""
+        assert self._schedule.loop is not None
+        self._connecting = self._schedule.loop.create_task(self._try_connect(endpoint))
+
+    def disconnect(self) -> None:
+        """End the connection, or the attempt."""
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.abort()
+        connecting, self._connecting = self._connecting, None
+        if connecting is not None:
+            connecting.cancel()
+
+    def warn(self, kind: str, text: str) -> None:
+        """Tell a person."""
+        self._last_resort.warn(kind, text)
+
+    # -- the connection's events (transport.ConnectionEvents) --------------------------------------
+
+    def bytes_received(self, data: bytes) -> None:
+        """The sidecar answered."""
+        self._schedule.guarded(lambda: self._read(data))
+
+    def connection_ended(self, reason: str) -> None:
+        """The connection is gone."""
+        self._connection = None
+        self._schedule.guarded(lambda: self.pump.connection_lost(reason))
+
+    def writable_changed(self, writable: bool) -> None:
+        """The connection takes more bytes, or takes no more for now."""
+        self._schedule.guarded(lambda: self.pump.writable_changed(writable=writable))
+
+    # -- inside ------------------------------------------------------------------------------------
+
+    def _read(self, data: bytes) -> None:
+        try:
+            acks = self._answers.feed(data)
+        except AnswerError as error:
+            self.pump.acked(error.acks)
+            self.pump.give_up_connection(str(error))
+        except ProtocolError as error:
+            self.pump.give_up_connection(str(error))
+        else:
+            self.pump.acked(acks)
+
+    @property
+    def _spills(self) -> bool:
+        return self._settings.last_resort == "stderr"
+
+    def _frame(self, chunk: Chunk) -> tuple[Payload, ...]:
+        """Return what is to be written of a chunk."""
+        chunk.before_sending()
+        payload, method = self._payload(chunk)
+        arguments = (chunk.stream.tag, chunk.id, chunk.entries, len(payload), method)
+        before, behind = frame_parts(*arguments)
+        if self._spills:
+            self._spill_cost.sample(chunk.stream.tag, chunk.data, self._monotonic())
+        return before, payload, behind
+
+    def _payload(self, chunk: Chunk) -> tuple[Payload, str | None]:
+        """Return what is sent of the chunk, and how it is compressed.
+
+        A record that is larger than a chunk goes as it is: Fluent Bit takes no more than a
+        megabyte out of one compressed block.
+        """
+        if self._compress is None or chunk.size > self._settings.chunk_bytes_max:
+            return chunk.data, None
+        return self._compress(chunk.data), self._settings.compress
+
+    def _spill_now(self, chunk: Chunk) -> bool:
+        """Write a chunk's one record to stderr at once; tell whether it is there."""
+        if not chunk.records or not self._spills:
+            return False
+        if chunk.spilled_entries:
+            return True
+        lines = spilled_lines(chunk.stream.tag, bytes(chunk.data))
+        return all(self._last_resort.offer_line(line) for line, _ in lines)
+
+    async def _try_connect(self, endpoint: Endpoint) -> None:
+        assert self.transport is not None
+        try:
+            connection = await self.transport.connect(endpoint, self)
+        except ConnectError as error:
+            self._after_connect(None, str(error))
+        except Exception as error:  # noqa: BLE001 - a bug in here must not end shipping for good
+            self._after_connect(None, f"cannot connect to {endpoint}: {error!r}")
+        else:
+            self._after_connect(connection, "")
+
+    def _after_connect(self, connection: Connection | None, reason: str) -> None:
+        self._connecting = None
+        if connection is None:
+            self._schedule.guarded(lambda: self.pump.connect_failed(reason))
+        else:
+            self._connection = connection
+            self._answers = AckReader()
+            self._schedule.guarded(self.pump.connected)

@@ -1,0 +1,241 @@
+"""The shipper's turns: look at the buffer and the clock, do what delivery decides, and rest.
+
+The pump knows neither sockets nor an event loop. The client gives it a port, which acts on the
+outside, and a schedule, which calls back later. So the simulation drives this very code.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable
+from typing import Protocol
+
+from logship.buffer.buffer import Buffer
+from logship.buffer.chunk import Chunk
+from logship.delivery import (
+    Actions,
+    Connect,
+    Delivery,
+    Disconnect,
+    Quarantine,
+    Release,
+    Send,
+    Warn,
+)
+from logship.settings import Endpoint
+
+Cancel = Callable[[], None]
+
+
+class Port(Protocol):
+    """What the pump does to the outside."""
+
+    def send(self, chunks: list[Chunk]) -> None:
+        """Write the chunks to the connection."""
+
+    def release(self, chunk: Chunk) -> None:
+        """Free a chunk that the sidecar acked."""
+
+    def quarantine(self, chunk: Chunk) -> None:
+        """Give up a record that no server takes."""
+
+    def connect(self, endpoint: Endpoint) -> None:
+        """Begin an attempt to connect; what comes of it is told by `connected` or its opposite."""
+
+    def disconnect(self) -> None:
+        """End the connection, or the attempt."""
+
+    def warn(self, kind: str, text: str) -> None:
+        """Tell a person."""
+
+    def progressed(self) -> None:
+        """Note that chunks were settled."""
+
+
+class Schedule(Protocol):
+    """Calls back later, in the thread of the pump."""
+
+    def soon(self, callback: Callable[[], None]) -> None:
+        """Call back once the caller is done."""
+
+    def at(self, seconds: float, callback: Callable[[], None]) -> Cancel:
+        """Call back at this time (monotonic seconds); return what takes it back."""
+
+
+class Upkeep(Protocol):
+    """What else is due in a turn."""
+
+    def tend(self, now_seconds: float) -> None:
+        """Do what is due."""
+
+    def deadlines(self) -> Iterable[float | None]:
+        """Return when something will be due (monotonic seconds), if nothing else happens."""
+
+
+def _nothing() -> None:
+    pass
+
+
+class Pump:
+    """Turns what happens into what delivery decides, and that into actions.
+
+    Args:
+        buffer: Where sealed chunks come from.
+        delivery: Decides.
+        port: Acts.
+        upkeep: What else is due.
+        schedule: Calls back.
+        monotonic: Seconds.
+
+    Attributes:
+        is_stopped: Whether no timer is set any more: nothing will be sent.
+    """
+
+    def __init__(
+        self,
+        buffer: Buffer,
+        delivery: Delivery[Chunk],
+        *,
+        port: Port,
+        upkeep: Upkeep,
+        schedule: Schedule,
+        monotonic: Callable[[], float],
+    ) -> None:
+        self.is_stopped = False
+        self._buffer = buffer
+        self._delivery = delivery
+        self._port = port
+        self._upkeep = upkeep
+        self._schedule = schedule
+        self._monotonic = monotonic
+        self._timer_seconds = math.inf
+        self._cancel: Cancel = _nothing
+
+    def start(self) -> None:
+        """Connect before there is anything to send, and take the first turn."""
+        self.perform(self._delivery.start())
+        self.turn()
+
+    def turn(self) -> None:
+        """Look at the buffer and the clock, do what is due, and arrange for the next time."""
+        now = self._monotonic()
+        self._upkeep.tend(now)
+        self._buffer.seal_due(now)
+        self.perform(self._delivery.timer(now))
+        self.perform(self._delivery.chunks_ready(now))
+        self.rest()
+
+    def turn_soon(self) -> None:
+        """Take a turn once the caller is done."""
+        self._schedule.soon(self.turn)
+
+    def rest(self) -> None:
+        """Have a turn when something is due, and at once where something is already.
+
+        A timer that is early enough stays: then there is one turn in vain, where otherwise each ack
+        would make a new timer.
+        """
+        due_seconds = self._due_seconds()
+        if due_seconds < self._timer_seconds and not self.is_stopped:
+            self.cancel_timer()
+            self._timer_seconds = due_seconds
+            self._cancel = self._schedule.at(due_seconds, self._timer_rang)
+        if self._buffer.has_sealed() and self._delivery.can_send:
+            self.turn_soon()  # sealed between the last look and now
+
+    def cancel_timer(self) -> None:
+        """Take back the timer, if one is set."""
+        self._cancel()
+        self._cancel, self._timer_seconds = _nothing, math.inf
+
+    # -- what happens to the connection ------------------------------------------------------------
+
+    def connected(self) -> None:
+        """The attempt succeeded."""
+        self.perform(self._delivery.connected(self._monotonic()))
+        self.turn()
+
+    def connect_failed(self, reason: str) -> None:
+        """The attempt failed."""
+        self.perform(self._delivery.connect_failed(self._monotonic(), reason))
+        self.turn()
+
+    def acked(self, chunk_ids: list[str]) -> None:
+        """The server acked these chunks."""
+        self.perform(self._delivery.acked(self._monotonic(), chunk_ids))
+        self.rest()
+
+    def connection_lost(self, reason: str) -> None:
+        """The connection ended."""
+        self.perform(self._delivery.connection_lost(self._monotonic(), reason))
+        self.rest()
+
+    def give_up_connection(self, reason: str) -> None:
+        """End a connection whose peer says what no sidecar says."""
+        self._port.disconnect()
+        self.connection_lost(reason)
+
+    def writable_changed(self, *, writable: bool) -> None:
+        """The connection takes more bytes, or takes no more for now."""
+        self.perform(self._delivery.set_writable(self._monotonic(), writable))
+        self.rest()
+
+    # -- what happens to the process ---------------------------------------------------------------
+
+    def look_often(self, wait_seconds_max: float) -> None:
+        """Wait no longer than this between attempts to connect: the process is to end."""
+        self.perform(self._delivery.look_often(self._monotonic(), wait_seconds_max))
+        self.rest()
+
+    def hurry(self, ack_timeout_seconds: float, wait_seconds_max: float) -> None:
+        """Wait less for acks, and less between attempts: a drain has begun."""
+        now = self._monotonic()
+        self.perform(self._delivery.hurry(now, ack_timeout_seconds, wait_seconds_max))
+        self.turn()
+
+    def close(self) -> None:
+        """Send nothing more, and take no more acks."""
+        self.perform(self._delivery.close())
+
+    # -- inside ------------------------------------------------------------------------------------
+
+    def _due_seconds(self) -> float:
+        """Return when the clock alone makes something to do (monotonic); infinity for never."""
+        deadlines = [
+            self._buffer.next_deadline_seconds(),
+            self._delivery.next_deadline_seconds(),
+            *self._upkeep.deadlines(),
+        ]
+        return min([each for each in deadlines if each is not None], default=math.inf)
+
+    def _timer_rang(self) -> None:
+        self._cancel, self._timer_seconds = _nothing, math.inf
+        self.turn()
+
+    def perform(self, actions: Actions[Chunk]) -> None:
+        """Do what delivery decided."""
+        port = self._port
+        chunks: list[Chunk] = []
+        progressed = False
+        for action in actions:
+            match action:
+                case Send(chunk):
+                    chunks.append(chunk)
+                case Release(chunk):
+                    port.release(chunk)
+                    progressed = True
+                case Quarantine(chunk):
+                    port.quarantine(chunk)
+                    progressed = True
+                case Connect(endpoint):
+                    port.connect(endpoint)
+                case Disconnect():
+                    port.disconnect()
+                case Warn(kind, text):
+                    port.warn(kind, text)
+        if chunks:
+            # All at once: after each system call a busy application has the interpreter for five
+            # milliseconds, if it wants it.
+            port.send(chunks)
+        if progressed:
+            port.progressed()

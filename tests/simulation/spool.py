@@ -1,0 +1,90 @@
+"""A simulated client's view of its spool: the product's upkeep, with the judge listening."""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import TYPE_CHECKING, cast
+
+from logship.client.upkeep import SpoolUpkeep
+from logship.spool.adoption import AdoptedChunk
+from logship.spool.orphans import Orphans
+from logship.spool.progress import RecoveryState
+from logship.stderr.last_resort import LastResort
+from tests.simulation.disk import SimulatedDisk
+from tests.simulation.wire import decode
+
+if TYPE_CHECKING:
+    from tests.simulation.client import SimulatedClient
+
+
+class WatchedOrphans:
+    """What dead processes left, in the midst of faults; tells the judge what is adopted.
+
+    Attributes:
+        default_tag: As of `Orphans`.
+    """
+
+    def __init__(self, client: SimulatedClient, disk: SimulatedDisk) -> None:
+        self.orphans = disk.orphans()
+        self._client = client
+        self._disk = disk
+
+    def step(self) -> AdoptedChunk | RecoveryState:
+        """Do as `Orphans.step` does."""
+        with self._disk.recovering():
+            found = self.orphans.step()
+        if isinstance(found, AdoptedChunk):
+            history = self._client.history
+            dead = self._disk.estate.life_of(found.adoption.directory.name)
+            frame = decode(found.id, found.stream.tag, found.data, history.options.stamp_key)
+            history.judge.adopted(frame, dead)
+        return found
+
+    @property
+    def news(self) -> deque[str]:
+        """What a person should be told; once that is done, no more of it is owed."""
+        if not self.orphans.news and self._disk.faults is not None:
+            self._disk.faults.told()
+        return self.orphans.news
+
+    @property
+    def deadline_seconds(self) -> float | None:
+        """When to take the next step."""
+        return self.orphans.deadline_seconds
+
+    def close(self) -> None:
+        """Give up the locks."""
+        self.orphans.close()
+
+
+class WatchedLastResort:
+    """Where a person is told of the spool; the judge hears it, without paths."""
+
+    def __init__(self, last_resort: LastResort, disk: SimulatedDisk) -> None:
+        self._last_resort = last_resort
+        self._disk = disk
+
+    def warn(self, kind: str, text: str, interval_seconds: float) -> None:
+        """Do as `LastResort.warn` does."""
+        if kind == "volume":
+            return
+        text = self._disk.said(text)
+        if kind == "recovery":
+            self._disk.estate.said(text)
+        self._last_resort.warn(kind, text, interval_seconds)
+
+
+def upkeep_of(client: SimulatedClient, disk: SimulatedDisk, orphans: WatchedOrphans) -> SpoolUpkeep:
+    """Return the product's upkeep of a client's spool."""
+
+    def fail(where: str, error: BaseException) -> None:
+        raise AssertionError(where) from error
+
+    return SpoolUpkeep(
+        client.buffer,
+        client.storage,
+        cast(Orphans, orphans),
+        last_resort=cast(LastResort, WatchedLastResort(client.last_resort, disk)),
+        turn_soon=client.wake,
+        report_bug=fail,
+    )
