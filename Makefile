@@ -23,7 +23,7 @@ SMOKE_READY := $(VENV)/.ready-for-smoke
 SMOKE_PACKAGES := pytest pytest-asyncio pytest-timeout pytest-xdist uvicorn gunicorn
 # What depends on the interpreter: signals, exits, forks, threads, contexts.
 SMOKE := $(wildcard tests/storms) $(addprefix tests/process/test_,dispositions.py fork.py install.py \
-	interpreters.py random_sigterm.py reentrancy.py) $(addprefix tests/unit/test_,background.py lastresort.py)
+	interpreters.py random_sigterm.py reentrancy.py) tests/unit/test_background.py
 STANDALONE := .venv/standalone-$(VERSION)
 DIST ?= dist
 SEEDS ?= 2000
