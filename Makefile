@@ -13,17 +13,24 @@ $(error logship needs Python 3.11 or newer with the venv module, and none was fo
 Install one, or name it: make test PYTHON=/path/to/python3.11)
 endif
 
-VERSION := $(shell $(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2>/dev/null)
+VERSION := $(shell $(PYTHON) -c 'import sys, sysconfig; print("%d.%d%s" % (*sys.version_info[:2], \
+	"t" * bool(sysconfig.get_config_var("Py_GIL_DISABLED"))))' 2>/dev/null)
 VENV := .venv/$(VERSION)
 RUN := $(VENV)/bin/python
 READY := $(VENV)/.ready
+SMOKE_READY := $(VENV)/.ready-for-smoke
+# What a free-threaded build can be given too: some of the other packages have no wheels for it.
+SMOKE_PACKAGES := pytest pytest-asyncio pytest-timeout pytest-xdist uvicorn gunicorn
+# What depends on the interpreter: signals, exits, forks, threads, contexts.
+SMOKE := $(wildcard tests/storms) $(addprefix tests/process/test_,dispositions.py fork.py install.py \
+	interpreters.py random_sigterm.py reentrancy.py) tests/unit/test_background.py
 STANDALONE := .venv/standalone-$(VERSION)
 DIST ?= dist
 SEEDS ?= 2000
 WORKERS ?= 5
 MARKS ?= not proof
 
-.PHONY: help demo test test-again sim lint format proof standalone lock clean
+.PHONY: help demo test test-again smoke smoke-again sim lint format proof standalone lock clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -44,6 +51,17 @@ test: $(READY) ## every test that needs no root, Docker or sidecar (those found 
 
 test-again: $(READY) ## only the tests that failed last time, one after the other
 	$(RUN) -m pytest -n 0 -m "$(MARKS)" --last-failed --last-failed-no-failures none
+
+$(SMOKE_READY): pyproject.toml requirements/dev.txt
+	test -x $(RUN) || $(PYTHON) -m venv $(VENV)
+	$(VENV)/bin/pip install --quiet --disable-pip-version-check -c requirements/dev.txt $(SMOKE_PACKAGES) --editable .
+	@touch $@
+
+smoke: $(SMOKE_READY) ## the tests of what depends on the interpreter, also on a free-threaded one
+	$(RUN) -m pytest -n $(WORKERS) --dist worksteal -m "$(MARKS)" $(SMOKE)
+
+smoke-again: $(SMOKE_READY) ## only the smoke tests that failed last time, one after the other
+	$(RUN) -m pytest -n 0 -m "$(MARKS)" --last-failed --last-failed-no-failures none $(SMOKE)
 
 sim: $(READY) ## SEEDS=2000 simulated histories on a faulty network; SEED=7 tells one in full
 	$(RUN) -m tests.simulation --seeds $(SEEDS) $(if $(SEED),--seed $(SEED))

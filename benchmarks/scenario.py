@@ -59,7 +59,8 @@ class Scenario:
     """A file whose lines are logged in the place of made-up ones."""
     fault: str = "none"
     on_sigterm: str | None = None
-    """The application's own SIGTERM habit; None: `default` for logship, `handler` for peers."""
+    """The application's own SIGTERM habit; None: `handler` for peers and for a tail, which an
+    application can log only if it handles the signal; else `default`."""
     server: str = "embedded"
     outputs: tuple[str, ...] = ()
     """Glob patterns of a foreign server's output files."""
@@ -85,7 +86,8 @@ class Scenario:
     @property
     def sigterm_habit(self) -> str:
         """What the application does at SIGTERM: nothing of its own, or a graceful exit."""
-        return self.on_sigterm or ("default" if self.shipper in OURS else "handler")
+        is_default = self.shipper in OURS and not self.tail
+        return self.on_sigterm or ("default" if is_default else "handler")
 
     @property
     def foreign(self) -> Foreign:

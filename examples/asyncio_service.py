@@ -1,8 +1,9 @@
-"""A service around an event loop: `python asyncio_service.py`."""
+"""A service around an event loop that ends in order: `python asyncio_service.py`."""
 
 import asyncio
 import itertools
 import logging
+import signal
 
 import logship
 
@@ -16,11 +17,16 @@ async def take_orders(desk):
 
 
 async def main():
+    service = asyncio.gather(*map(take_orders, range(4)))
+
+    def stop():
+        logship.stopping()  # this program handles SIGTERM itself, so it says that the clock runs
+        service.cancel()
+
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop)
     try:
-        async with asyncio.TaskGroup() as group:
-            for desk in range(4):
-                group.create_task(take_orders(desk))
-    finally:
+        await service
+    except asyncio.CancelledError:
         log.info("the service has ended")
 
 

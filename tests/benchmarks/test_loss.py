@@ -67,7 +67,7 @@ def test_each_kind_of_application_logs_its_tail(loss: Loss, app: str) -> None:
     run = only_run(row)
     assert code == 0, printed
     assert run["written"] == run["delivered"] > 3001 + 200
-    assert run["exit_code"] == (0 if app == "batch" else -15)
+    assert run["exit_code"] == 0  # it handles SIGTERM, or could not log a tail
 
 
 def test_a_sidecar_that_stays_down_shows_what_is_spilled(loss: Loss) -> None:

@@ -124,7 +124,7 @@ def why_no_uwsgi() -> str:
 FRAMEWORKS = (
     Framework("script", script("script.py")),
     Framework("threads", script("threads.py")),
-    Framework("asyncio", script("asyncio_service.py")),
+    Framework("asyncio", script("asyncio_service.py"), status=0),
     Framework("batch", script("batch.py", "1000000")),
     *(
         Framework(f"multiprocessing-{method}", script("multiprocess.py", method), processes=3)
