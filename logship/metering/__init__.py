@@ -1,1 +1,5 @@
-"""What is counted, seen from outside: a client's numbers, a process's page, a container's sum."""
+"""The old place of `logship.metrics`, for imports that are not changed yet."""
+
+from logship.metrics import process
+
+__all__ = ["process"]

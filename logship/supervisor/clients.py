@@ -21,7 +21,7 @@ from pathlib import Path
 from logship.buffer.leftovers import RecoveryCounters
 from logship.buffer.lives import LIFE_NAME, QUARANTINE, SUPERVISED, filesystem_of
 from logship.delivery.drain import DrainPlan
-from logship.metering.outlet import environ_for_children
+from logship.metrics.outlet import environ_for_children
 from logship.process import stopfile
 from logship.process.clock import StopClock
 from logship.recovery import Recoverer, RecoveryReport

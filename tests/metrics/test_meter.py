@@ -16,18 +16,11 @@ from logship.buffer.counters import DrainReport
 from logship.buffer.overflow import Admission
 from logship.client import Client
 from logship.delivery import Delivery
-from logship.metering.measures import (
-    CLIENT_MEASURES,
-    SLOTS,
-    Kind,
-    Numbers,
-    buried,
-    slot,
-    summed,
-    zeros,
-)
-from logship.metering.meter import Meter
-from logship.metering.process import Process
+from logship.metrics.client_measures import CLIENT_MEASURES
+from logship.metrics.measures import Kind
+from logship.metrics.meter import Meter
+from logship.metrics.process import Process
+from logship.metrics.sums import SLOTS, Numbers, buried, slot, summed, zeros
 from logship.settings import Settings
 from logship.testing import MemoryTransport, Sidecar
 from tests.unit.accounts import a_buffer, admit, body

@@ -1,0 +1,256 @@
+"""One client's numbers, read from its plain counters when somebody asks.
+
+Nothing is computed where records are logged. What must hold of the result: a counter never goes
+down, whatever moment it is read in; and once the client has ended, the numbers are those of its
+drain report, to the last record. A client that is gone without an end leaves a `Tally`, which
+keeps none of its memory alive.
+"""
+
+from __future__ import annotations
+
+import threading
+from itertools import accumulate
+from typing import TYPE_CHECKING, Any
+
+from logship import reasons
+from logship.buffer.buffer import Buffer, BufferBusy
+from logship.buffer.chunk import Ranges
+from logship.buffer.counters import Account, Counters, DrainReport, StreamReport
+from logship.delivery import Delivery, DeliveryCounters, State
+from logship.metrics.client_measures import CLIENT_MEASURES
+from logship.metrics.measures import Kind
+from logship.metrics.sums import SLOTS, Numbers, ended, slot, zeros
+
+if TYPE_CHECKING:
+    from logship.buffer.leftovers import Leftovers, RecoveryCounters
+    from logship.buffer.spool import SpoolStorage
+
+_NEVER_DOWN = frozenset(
+    slot(measure.name, value)
+    for measure in CLIENT_MEASURES
+    if measure.kind in (Kind.COUNTER, Kind.HISTOGRAM)
+    for value in measure.values
+)
+_ACK_SLOTS = tuple(value for name, value in SLOTS if name == "ack_seconds" and value != "sum")
+
+
+class Tally:
+    """The counters of one client, and nothing through which the client would be kept alive.
+
+    Attributes:
+        counters, delivery, recovery: As the client counts; recovery where it recovers.
+        stop_timeout_seconds: The client's setting.
+        bytes_sent: Bytes of chunks handed to connections.
+        unspooled: Records that were taken in memory for want of a spool, when last read.
+        report: The drain report, once the client has ended.
+        published: The numbers that were read last.
+    """
+
+    def __init__(
+        self,
+        counters: Counters,
+        delivery: DeliveryCounters,
+        recovery: RecoveryCounters | None,
+        stop_timeout_seconds: float,
+    ) -> None:
+        self.counters = counters
+        self.delivery = delivery
+        self.recovery = recovery
+        self.stop_timeout_seconds = stop_timeout_seconds
+        self.bytes_sent = 0
+        self.unspooled = 0
+        self.report: DrainReport | None = None
+        self.published: Numbers = zeros()
+
+    def remains(self) -> Numbers:
+        """Return the numbers of a client that is gone; what it had not delivered is lost."""
+        counters = self.counters
+        settled = counters.acked + counters.spilled + counters.dropped.total()
+        account = Account(
+            accepted=counters.accepted,
+            acked=counters.acked,
+            spilled=counters.spilled,
+            refused=counters.refused,
+            truncated=counters.truncated,
+            blocked_seconds=counters.blocked_seconds,
+            dropped=dict(counters.dropped),
+            waiting=counters.accepted - settled,
+            spooled=0,
+            unspooled=self.unspooled,
+            bytes_held=0,
+        )
+        numbers = self.numbers(account)
+        return numbers if self.report is not None else ended(numbers)
+
+    def numbers(self, account: Account) -> Numbers:
+        """Return what `account` and the counters say; no counter is lower than when last read."""
+        self.unspooled = account.unspooled
+        numbers = zeros()
+        for name, value in (self._records(account) | self._shipping() | self._recovery()).items():
+            numbers[slot(name)] = value
+        self._fill_labelled(numbers, account)
+        for index in _NEVER_DOWN:
+            numbers[index] = max(numbers[index], self.published[index])
+        self.published = numbers
+        return numbers
+
+    def _records(self, account: Account) -> dict[str, float]:
+        """Return what became of records: by the report, once there is one."""
+        report = self.report
+        numbers: dict[str, float] = {
+            "records_accepted_total": account.accepted,
+            "records_acked_total": account.acked,
+            "records_spilled_total": account.spilled,
+            "records_refused_total": account.refused,
+            "records_truncated_total": account.truncated,
+            "records_unspooled_total": account.unspooled,
+            "emit_blocked_seconds_total": account.blocked_seconds,
+        }
+        if report is None:
+            return numbers | {
+                "records_waiting": account.waiting,
+                "records_spooled": account.spooled,
+            }
+        return numbers | {
+            "records_accepted_total": report.accepted,
+            "records_acked_total": report.acked,
+            "records_spilled_total": report.spilled,
+            "records_unacked_total": report.unacked,
+            "records_left_spooled_total": report.spooled,
+            "drain_seconds": report.seconds,
+        }
+
+    def _shipping(self) -> dict[str, float]:
+        return {
+            "connections_lost_total": self.delivery.connections_lost,
+            "bytes_sent_total": self.bytes_sent,
+            "chunks_sent_total": self.delivery.chunks_sent,
+            "chunks_resent_total": self.delivery.chunks_resent,
+            "chunks_split_total": self.delivery.chunks_split,
+            "chunks_quarantined_total": self.delivery.chunks_quarantined,
+        }
+
+    def _recovery(self) -> dict[str, float]:
+        counters = self.recovery
+        if counters is None:
+            return {}
+        return {
+            "recovery_lives_total": counters.lives,
+            "recovery_lives_finished_total": counters.lives_finished,
+            "recovery_chunks_total": counters.chunks,
+            "recovery_chunks_acked_total": counters.chunks_acked,
+            "recovery_records_total": counters.records,
+            "recovery_records_acked_total": counters.records_acked,
+            "recovery_records_abandoned_total": counters.records_abandoned,
+            "recovery_damaged_total": counters.damaged,
+            "recovery_quarantined_total": counters.quarantined,
+            "recovery_unkept_total": counters.unkept,
+            "recovery_refused_total": counters.refused,
+        }
+
+    def _fill_labelled(self, numbers: Numbers, account: Account) -> None:
+        numbers[slot("connects_total", "ok")] = self.delivery.connected
+        numbers[slot("connects_total", "failed")] = self.delivery.connect_failures
+        for reason, dropped in account.dropped.items():
+            known = reason if reason in reasons.EXPORTED else "other"
+            numbers[slot("records_dropped_total", known)] += dropped
+        self._fill_end(numbers)
+        for value, acks in zip(_ACK_SLOTS, accumulate(self.delivery.acks_by_seconds), strict=True):
+            numbers[slot("ack_seconds", value)] = acks
+        numbers[slot("ack_seconds", "sum")] = self.delivery.ack_seconds
+
+    def _fill_end(self, numbers: Numbers) -> None:
+        if self.report is None:
+            return
+        is_long = self.report.seconds > self.stop_timeout_seconds / 2
+        numbers[slot("drains_total", "over_half" if is_long else "under_half")] = 1
+        for stream in self.report.streams:
+            numbers[slot("stream_ends_total", _where_end_is(stream))] += 1
+
+
+class Meter:
+    """Reads one client's numbers; belongs to the client, and is gone with it.
+
+    Args:
+        buffer, delivery: The client's.
+        spool, leftovers: The client's, where it has any.
+        stop_timeout_seconds: Its setting.
+
+    Attributes:
+        tally: What stays of the client.
+    """
+
+    def __init__(
+        self,
+        buffer: Buffer,
+        delivery: Delivery[Any],
+        *,
+        spool: SpoolStorage | None,
+        leftovers: Leftovers | None,
+        stop_timeout_seconds: float,
+    ) -> None:
+        recovery = None if leftovers is None else leftovers.counters
+        self.tally = Tally(buffer.counters, delivery.counters, recovery, stop_timeout_seconds)
+        self._buffer = buffer
+        self._delivery = delivery
+        self._spool = spool
+        self._lock = threading.RLock()
+        self._in_use = False
+
+    @property
+    def is_done(self) -> bool:
+        """Whether the client has ended, or was never used: its process may die."""
+        counters = self.tally.counters
+        return self.tally.report is not None or not (counters.accepted or counters.refused)
+
+    def begins_use(self) -> bool:
+        """Tell, once, that the client is no longer unused: its process may not die any more."""
+        if self._in_use or not self.tally.counters.accepted:
+            return False
+        self._in_use = True
+        return True
+
+    def sent(self, size: int) -> None:
+        """Count bytes that were handed to a connection."""
+        self.tally.bytes_sent += size
+
+    def drained(self, report: DrainReport) -> None:
+        """Take note of the client's end; what the report says is what is exported from now on."""
+        with self._lock:
+            self.tally.report = report
+
+    def read(self) -> Numbers:
+        """Return the numbers of this moment; the last ones where the buffer cannot be asked."""
+        with self._lock:
+            try:
+                account = self._buffer.account()
+            except BufferBusy:
+                return self.tally.published
+            numbers = self.tally.numbers(account)
+            numbers[slot("stop_timeout_seconds")] = self.tally.stop_timeout_seconds
+            if self.tally.report is None:
+                self._fill_gauges(numbers, account)
+            return numbers
+
+    def _fill_gauges(self, numbers: Numbers, account: Account) -> None:
+        delivery, spool = self._delivery, self._spool
+        numbers[slot("buffer_bytes")] = account.bytes_held
+        numbers[slot("buffer_bytes_max")] = self._buffer.bytes_max
+        numbers[slot("buffer_fullest_ratio")] = account.bytes_held / self._buffer.bytes_max
+        numbers[slot("clients")] = 1
+        numbers[slot("connected")] = delivery.state is State.READY
+        numbers[slot("inflight_chunks")] = delivery.inflight_chunks
+        numbers[slot("spool_bytes")] = 0 if spool is None else spool.bytes_on_disk
+        if self.tally.recovery is not None:
+            numbers[slot("recovery_unknown_version")] = self.tally.recovery.unknown_version
+
+
+def _where_end_is(stream: StreamReport) -> str:
+    """Return which of `STREAM_ENDS` it is."""
+    if stream.end is None or _holds(stream.unacked + stream.spilled, stream.end):
+        return "unproven"
+    return "spooled" if _holds(stream.spooled, stream.end) else "acked"
+
+
+def _holds(ranges: Ranges, number: int) -> bool:
+    return any(first <= number <= last for first, last in ranges)
