@@ -24,7 +24,7 @@ from typing import Any
 from logship.buffer.chunk import Chunk
 from logship.client.client import Client
 from logship.delivery.drain import SPILL_SECONDS_PER_BYTE, DrainPlan, Step
-from logship.metering import process
+from logship.metrics import process
 from logship.process.clock import Started, StopClock
 from logship.settings import Settings
 from logship.spool.adoption import AdoptedChunk

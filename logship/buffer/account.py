@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections import Counter
 
-from logship.buffer.accumulator import SPILLED_REASON, Accumulator
+from logship.buffer.accumulator import Accumulator
 from logship.buffer.chunk import Chunk
 from logship.buffer.counters import Account, DrainReport, StreamReport
 from logship.buffer.ranges import Ranges, merge_ranges
 from logship.buffer.stream import Stream
+from logship.reasons import SPILLED
 
 
 def account_of(accumulator: Accumulator, unspooled: int) -> Account:
@@ -65,7 +66,7 @@ def report_of(accumulator: Accumulator, reason: str, seconds: float) -> DrainRep
 
 
 def _stream_report(stream: Stream, waiting: list[Chunk]) -> StreamReport:
-    spilled = stream.lost_ranges(SPILLED_REASON)
+    spilled = stream.lost_ranges(SPILLED)
     unacked: Ranges = []
     spooled: Ranges = []
     for chunk in waiting:
@@ -81,7 +82,7 @@ def _stream_report(stream: Stream, waiting: list[Chunk]) -> StreamReport:
         accepted=stream.accepted,
         refused=stream.refused,
         spilled=merge_ranges(spilled),
-        dropped=[(*gap,) for gap in stream.lost if gap.reason != SPILLED_REASON],
+        dropped=[(*gap,) for gap in stream.lost if gap.reason != SPILLED],
         unacked=merge_ranges(unacked),
         spooled=merge_ranges(spooled),
     )

@@ -22,19 +22,11 @@ from logship.buffer.inbox import Tag
 from logship.buffer.ranges import Gap, merge_gaps, merge_ranges, renamed_gaps
 from logship.buffer.stream import ROLLOVER_NUMBER, Stream, stamp_bytes
 from logship.protocol.entries import pack_control
+from logship.reasons import SPILLED
 
 STREAMS_MAX = 1000
 """Open streams; above it the one that was opened first is ended, so that a tag made of user data
 cannot grow the process without bound."""
-
-OVERFLOW_REASON = "overflow"
-"""The word in counters, gaps and reports for a record that found no place in the buffer."""
-
-QUARANTINED_REASON = "quarantined"
-"""The same for a record that no server takes."""
-
-SPILLED_REASON = "spilled"
-"""The same for a record that went to stderr."""
 
 
 class Numbered(NamedTuple):
@@ -189,8 +181,8 @@ class Accumulator:
     def dropped_was_spilled(self, numbered: Numbered, reason: str) -> None:
         """Count a dropped record as spilled: it reached stderr after all."""
         stream = numbered.stream
-        lost = renamed_gaps(stream.lost, numbered.number, SPILLED_REASON)
-        undeclared = renamed_gaps(stream.undeclared, numbered.number, SPILLED_REASON)
+        lost = renamed_gaps(stream.lost, numbered.number, SPILLED)
+        undeclared = renamed_gaps(stream.undeclared, numbered.number, SPILLED)
         dropped, spilled = self.counters.dropped[reason] - 1, self.counters.spilled + 1
 
         def change() -> None:
@@ -248,7 +240,7 @@ class Accumulator:
         lost = merge_gaps(stream.lost, gaps)
         # The records in it that declared other gaps are lost with it.
         undeclared = merge_gaps(stream.undeclared, [*gaps, *chunk.gaps])
-        is_spilled = reason == SPILLED_REASON
+        is_spilled = reason == SPILLED
         count = (counters.spilled if is_spilled else counters.dropped[reason]) + chunk.records
 
         def note() -> None:

@@ -29,19 +29,14 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from logship.buffer.account import account_of, report_of
-from logship.buffer.accumulator import (
-    OVERFLOW_REASON,
-    QUARANTINED_REASON,
-    SPILLED_REASON,
-    Accumulator,
-    Numbered,
-)
+from logship.buffer.accumulator import Accumulator, Numbered
 from logship.buffer.chunk import Chunk, ChunkState, MemoryStorage, Storage
 from logship.buffer.counters import Account, Counters, DrainReport
 from logship.buffer.entrance import COMBINE_AT, INBOX_MAX, Entrance
 from logship.buffer.inbox import Tag
 from logship.buffer.section import Section
 from logship.buffer.wakeups import Shipper
+from logship.reasons import OVERFLOW, QUARANTINED, SPILLED
 
 T = TypeVar("T")
 
@@ -149,7 +144,7 @@ class Buffer:
             if chunk is None:
                 return False
             is_spilled = chunk.spilled_entries == chunk.entries
-            self._give_up(chunk, SPILLED_REASON if is_spilled else OVERFLOW_REASON)
+            self._give_up(chunk, SPILLED if is_spilled else OVERFLOW)
             return True
 
         return self._section.if_free(drop, False)
@@ -309,7 +304,7 @@ class Buffer:
         """
         if chunk.adopted:
             raise ValueError(f"{chunk!r} is none of ours: its spool must be told")
-        reason = SPILLED_REASON if spilled else QUARANTINED_REASON
+        reason = SPILLED if spilled else QUARANTINED
         self._section.exclusively(lambda: self._give_up(chunk, reason))
 
     def to_spill(self) -> list[Chunk]:
@@ -489,7 +484,7 @@ class Buffer:
         while accumulator.written:
             chunk = accumulator.written[0]
             if chunk.state is ChunkState.SEALED and chunk.stream.end is None:
-                self._give_up(chunk, SPILLED_REASON)
+                self._give_up(chunk, SPILLED)
                 return True
             accumulator.written = accumulator.written[1:]
         return False

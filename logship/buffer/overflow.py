@@ -15,10 +15,10 @@ from _thread import LockType, allocate_lock
 from collections.abc import Callable
 from typing import Literal, Protocol
 
-from logship.buffer.accumulator import OVERFLOW_REASON
 from logship.buffer.buffer import Buffer
 from logship.buffer.entrance import Outcome
 from logship.buffer.inbox import Tag
+from logship.reasons import OVERFLOW
 from logship.stderr.spill import spilled_lines
 from logship.threads import may_wait_here
 
@@ -138,9 +138,9 @@ class Admission:
     def _give_up(self, tag: Tag, body: bytes) -> None:
         """Number the record without keeping it, and with `block` write it to the last resort."""
         if self._last_resort is None or self._policy != "block":
-            self._buffer.number_and_drop(tag, body, OVERFLOW_REASON)
+            self._buffer.number_and_drop(tag, body, OVERFLOW)
             return
-        deciding = threading.get_ident(), OVERFLOW_REASON
+        deciding = threading.get_ident(), OVERFLOW
         try:
             self._buffer.counters.undecided.add(deciding)
             self._drop_and_spill(tag, body, self._last_resort)
@@ -148,12 +148,12 @@ class Admission:
             self._buffer.counters.undecided.discard(deciding)
 
     def _drop_and_spill(self, tag: Tag, body: bytes, last_resort: LineSink) -> None:
-        numbered = self._buffer.number_and_drop(tag, body, OVERFLOW_REASON)
+        numbered = self._buffer.number_and_drop(tag, body, OVERFLOW)
         if numbered is None:
             return
         for line, _ in spilled_lines(numbered.stream.tag, numbered.entry):
             if last_resort.offer_line(line):
-                self._buffer.dropped_was_spilled(numbered, OVERFLOW_REASON)
+                self._buffer.dropped_was_spilled(numbered, OVERFLOW)
 
 
 def offer_or_wait(buffer: Buffer, offer: Callable[[], Outcome], timeout_seconds: float) -> Outcome:

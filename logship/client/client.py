@@ -34,11 +34,11 @@ from logship.client.upkeep import SpoolUpkeep
 from logship.delivery import Delivery
 from logship.delivery.drain import SPILL_SECONDS_PER_BYTE, DrainPlan, Progress
 from logship.ecs import AwaitedTag, default_tag, task_reader
-from logship.emf import emf_line
 from logship.errors import BufferFull, ClientClosed
 from logship.interruptions import is_interruption
-from logship.metering import process
-from logship.metering.meter import Meter
+from logship.metrics import process
+from logship.metrics.emf import emf_line
+from logship.metrics.meter import Meter
 from logship.settings import Settings, program_name
 from logship.stderr.last_resort import LastResort
 from logship.stderr.spill import Spill, SpillCost

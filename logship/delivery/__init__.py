@@ -8,24 +8,20 @@ its old ids, and a reader of the output can recognise the duplicates by their st
 
 from __future__ import annotations
 
-from logship.delivery.delivery import (
-    ACK_SECONDS_BOUNDS,
-    RETURN_SECONDS,
-    TRANSITIONS,
+from logship.delivery.actions import (
     Action,
     Actions,
     Connect,
-    Delivery,
-    DeliveryCounters,
     Disconnect,
-    Event,
-    Flight,
     Quarantine,
     Release,
     Send,
-    State,
     Warn,
 )
+from logship.delivery.chunks import Flight
+from logship.delivery.counters import ACK_SECONDS_BOUNDS, DeliveryCounters
+from logship.delivery.delivery import RETURN_SECONDS, Delivery
+from logship.delivery.states import TRANSITIONS, Event, State
 
 __all__ = [
     "ACK_SECONDS_BOUNDS",

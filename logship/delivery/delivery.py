@@ -1,257 +1,35 @@
-"""What to send, when to connect, what counts as delivered: the decisions, without the I/O. PURE.
-
-A chunk is delivered when the server has acked its id, and never sooner: that the kernel took the
-bytes says nothing, since a server that dies takes them with it. So every sent chunk stays in the
-in-flight window until its ack; when the connection ends, however it ends, all of the window goes
-out again in its old order with its old ids, and whoever reads the output can recognise the
-duplicates by their stamps.
-
-The machine has five states and this table of what may happen in each; `Delivery` turns events
-(what the network did, what the clock says) into actions (what the client is to do).
-
-    IDLE        nothing to send, not connected
-    CONNECTING  an attempt is under way
-    READY       connected; chunks go out, acks come in
-    WAITING     a connection failed or ended; the next attempt is at `retry_at`
-    CLOSED      for good
-"""
+"""The delivery of one client: events become actions. PURE."""
 
 from __future__ import annotations
 
-from bisect import bisect_left
 from collections import deque
 from collections.abc import Callable, Iterable
-from enum import Enum, auto
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Generic
 
-from logship.delivery.poison import Suspects, Verdict
+from logship.delivery.actions import (
+    Actions,
+    Connect,
+    Disconnect,
+    Quarantine,
+    Release,
+    Send,
+    Warn,
+)
+from logship.delivery.chunks import Flight, HandleT, Source
+from logship.delivery.counters import DeliveryCounters
+from logship.delivery.poison import PoisonSearch, Verdict
+from logship.delivery.states import TRANSITIONS, Event, State
 from logship.settings import Endpoint
 
 OVERTAKEN_TIMEOUT_SECONDS = 20.0
-"""A chunk that others have overtaken for so long will not be acked any more: Fluentd and Fluent
-Bit ack in order, and a server with several workers reorders by milliseconds."""
+"""After so long a chunk that later ones have overtaken will not be acked any more. Fluentd and
+Fluent Bit ack in order, and a server with several workers reorders by milliseconds."""
 
 HURRIED_OVERTAKEN_TIMEOUT_SECONDS = 2.0
 """The same while draining."""
 
-ACK_SECONDS_BOUNDS = (0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
-"""Upper bounds by which acks are counted: from a healthy Fluentd's 0.2 to 5 ms to one that blocks;
-what takes longer than the last is counted behind it."""
-
 RETURN_SECONDS = 60.0
-"""After so long on another endpoint the first one is tried again, when nothing is on its way."""
-
-
-class State(Enum):
-    """Where the connection stands."""
-
-    IDLE = auto()
-    CONNECTING = auto()
-    READY = auto()
-    WAITING = auto()
-    CLOSED = auto()
-
-
-class Event(Enum):
-    """What moves the machine from state to state."""
-
-    WANTED = auto()  # there is something to send
-    CONNECTED = auto()
-    FAILED = auto()  # the attempt
-    LOST = auto()  # the connection
-    RETRY = auto()  # the wait is over
-    CLOSE = auto()
-
-
-TRANSITIONS: dict[tuple[State, Event], State] = {
-    (State.IDLE, Event.WANTED): State.CONNECTING,
-    (State.CONNECTING, Event.CONNECTED): State.READY,
-    (State.CONNECTING, Event.FAILED): State.WAITING,
-    (State.READY, Event.LOST): State.WAITING,
-    (State.WAITING, Event.RETRY): State.CONNECTING,
-    (State.IDLE, Event.CLOSE): State.CLOSED,
-    (State.CONNECTING, Event.CLOSE): State.CLOSED,
-    (State.READY, Event.CLOSE): State.CLOSED,
-    (State.WAITING, Event.CLOSE): State.CLOSED,
-}
-
-
-class Handle(Protocol):
-    """A chunk as far as delivery sees it: never its bytes."""
-
-    @property
-    def id(self) -> str:
-        """The id that the ack will carry."""
-
-
-HandleT = TypeVar("HandleT", bound=Handle)
-SourceT_co = TypeVar("SourceT_co", bound=Handle, covariant=True)
-
-
-class Source(Protocol[SourceT_co]):
-    """Where chunks come from: the buffer."""
-
-    def take(self) -> SourceT_co | None:
-        """Hand over the next sealed chunk, or None."""
-
-    def has_sealed(self) -> bool:
-        """Tell whether there is one."""
-
-    def split(self, chunk: Any) -> tuple[SourceT_co, SourceT_co] | None:
-        """Replace a chunk by two halves with ids of their own; None if it is a single entry."""
-
-
-class _Action:
-    """Equal to another of its kind with the same contents.
-
-    Plain classes, as everything here that each start of a program makes: a dataclass writes and
-    compiles code for itself, which costs more than all it would save.
-    """
-
-    __slots__ = ()
-    __match_args__: tuple[str, ...] = ()
-
-    def __eq__(self, other: object) -> bool:
-        """Tell whether both are to do the same."""
-        return type(self) is type(other) and self._contents() == other._contents()
-
-    def __hash__(self) -> int:
-        """Return a hash that goes with equality."""
-        return hash((type(self), self._contents()))
-
-    def __repr__(self) -> str:
-        """Return it as it is written."""
-        return f"{type(self).__name__}({', '.join(map(repr, self._contents()))})"
-
-    def _contents(self) -> tuple[object, ...]:
-        return tuple(getattr(self, name) for name in self.__match_args__)
-
-
-class _ChunkAction(_Action, Generic[HandleT]):
-    """What is to be done with a chunk."""
-
-    __slots__ = ("chunk",)
-    __match_args__ = ("chunk",)
-
-    def __init__(self, chunk: HandleT) -> None:
-        self.chunk = chunk
-
-
-class Connect(_Action):
-    """Try to connect to `endpoint`; answer with `connected` or `connect_failed`."""
-
-    __slots__ = ("endpoint",)
-    __match_args__ = ("endpoint",)
-
-    def __init__(self, endpoint: Endpoint) -> None:
-        self.endpoint = endpoint
-
-
-class Send(_ChunkAction[HandleT]):
-    """Write the chunk to the connection."""
-
-    __slots__ = ()
-
-
-class Release(_ChunkAction[HandleT]):
-    """The chunk was acked: free it."""
-
-    __slots__ = ()
-
-
-class Quarantine(_ChunkAction[HandleT]):
-    """The chunk is a single record that the server cannot take: keep it aside, declare it."""
-
-    __slots__ = ()
-
-
-class Disconnect(_Action):
-    """End the connection or the attempt; nothing that it still says counts."""
-
-    __slots__ = ()
-
-
-class Warn(_Action):
-    """Tell a person, at most once a minute for each `kind`."""
-
-    __slots__ = ("kind", "text")
-    __match_args__ = ("kind", "text")
-
-    def __init__(self, kind: str, text: str) -> None:
-        self.kind = kind
-        self.text = text
-
-
-Action = Connect | Send[HandleT] | Release[HandleT] | Quarantine[HandleT] | Disconnect | Warn
-Actions = list[Connect | Send[HandleT] | Release[HandleT] | Quarantine[HandleT] | Disconnect | Warn]
-
-
-class DeliveryCounters:
-    """What delivery did so far.
-
-    Attributes:
-        connected: Connections made.
-        connect_failures: Attempts that failed.
-        chunks_sent: Chunks written, resent ones too.
-        chunks_resent: Chunks written again after a connection ended.
-        chunks_split: Chunks taken apart because the server did not take them.
-        chunks_quarantined: Single records that it did not take.
-        unknown_acks: Acks for no chunk in the window.
-        connections_lost: Connections that ended while they were wanted.
-        acks_by_seconds: Acks that took at most so long, for each of `ACK_SECONDS_BOUNDS`, and
-            longer: each ack in one of them.
-        ack_seconds: From sending to ack, summed over all acks.
-    """
-
-    __slots__ = (
-        "ack_seconds",
-        "acks_by_seconds",
-        "chunks_quarantined",
-        "chunks_resent",
-        "chunks_sent",
-        "chunks_split",
-        "connect_failures",
-        "connected",
-        "connections_lost",
-        "unknown_acks",
-    )
-
-    def __init__(self) -> None:
-        self.connected = 0
-        self.connect_failures = 0
-        self.chunks_sent = 0
-        self.chunks_resent = 0
-        self.chunks_split = 0
-        self.chunks_quarantined = 0
-        self.unknown_acks = 0
-        self.connections_lost = 0
-        self.acks_by_seconds = [0] * (len(ACK_SECONDS_BOUNDS) + 1)
-        self.ack_seconds = 0.0
-
-    def note_ack(self, seconds: float) -> None:
-        """Count an ack that took so long."""
-        self.acks_by_seconds[bisect_left(ACK_SECONDS_BOUNDS, seconds)] += 1
-        self.ack_seconds += seconds
-
-
-class Flight(Generic[HandleT]):
-    """A chunk in the window.
-
-    Attributes:
-        chunk: Which.
-        sent_at_seconds: When it was first sent on this connection.
-        overtaken_at_seconds: When a chunk that was sent later was acked first, or None. One that
-            was passed over already, or is half of such a one, any other ack overtakes.
-    """
-
-    __slots__ = ("chunk", "overtaken_at_seconds", "sent_at_seconds")
-
-    def __init__(
-        self, chunk: HandleT, sent_at_seconds: float, overtaken_at_seconds: float | None = None
-    ) -> None:
-        self.chunk = chunk
-        self.sent_at_seconds = sent_at_seconds
-        self.overtaken_at_seconds = overtaken_at_seconds
+"""After so long on another endpoint the first one is tried again, while no chunk is in flight."""
 
 
 class Delivery(Generic[HandleT]):
@@ -289,7 +67,7 @@ class Delivery(Generic[HandleT]):
         self._inflight: dict[str, Flight[HandleT]] = {}  # in the order in which they were sent
         self._resend: deque[HandleT] = deque()
         self._aside: list[HandleT] = []  # in the old order
-        self._suspects = Suspects()
+        self._poison = PoisonSearch()
         self._passed_over: set[str] = set()
         self._failures = 0
         self._endpoint_index = 0
@@ -317,11 +95,11 @@ class Delivery(Generic[HandleT]):
         return self.state is State.READY and self.writable and self._window_has_room()
 
     def silent_seconds(self, now_seconds: float) -> float:
-        """Return how long the sidecar has taken nothing, away or without an ack; 0 if not asked."""
+        """Return how long the sidecar has been away or has acked nothing; 0 if nothing was sent."""
         if self.state is State.READY and not self._inflight:
             return 0.0
         if self.state is not State.READY and self._failures:
-            return float("inf")  # it was looked for, and is not there
+            return float("inf")  # an attempt has failed: it is not there
         return max(0.0, now_seconds - self._taken_at_seconds)
 
     @property
@@ -350,7 +128,7 @@ class Delivery(Generic[HandleT]):
     # -- events ----------------------------------------------------------------------------------
 
     def start(self) -> Actions[HandleT]:
-        """Connect before there is anything to send, so that the first chunk does not wait."""
+        """Connect before there is a chunk to send, so that the first one does not wait."""
         return self._connect(Event.WANTED) if self.state is State.IDLE else []
 
     def chunks_ready(self, now_seconds: float) -> Actions[HandleT]:
@@ -380,7 +158,7 @@ class Delivery(Generic[HandleT]):
         return [Warn("connect", f"{reason}; records wait in the buffer, next try soon")]
 
     def connection_lost(self, now_seconds: float, reason: str) -> Actions[HandleT]:
-        """The connection ended: whatever was not acked was not delivered."""
+        """The connection ended: a chunk that was not acked was not delivered."""
         self._go(Event.LOST)
         self.counters.connections_lost += 1
         lost = [flight.chunk for flight in self._inflight.values()]
@@ -389,7 +167,7 @@ class Delivery(Generic[HandleT]):
         self._judge(lost)
         if self._acked_on_this_connection:
             self._endpoint_index = 0
-            self._retry_at_seconds = now_seconds  # it worked: a restart, not a broken server
+            self._retry_at_seconds = now_seconds  # it did ack: a restart, not a broken server
         else:
             self._next_endpoint()
             self._wait_before_retry(now_seconds)
@@ -407,7 +185,7 @@ class Delivery(Generic[HandleT]):
             actions.append(Release(flight.chunk))
             self.counters.note_ack(now_seconds - flight.sent_at_seconds)
             self._passed_over.discard(chunk_id)
-            if self._suspects.acked(chunk_id) and self._aside:
+            if self._poison.acked(chunk_id) and self._aside:
                 actions += self._probe_passed()
         if actions:
             self._note_progress(now_seconds)
@@ -419,7 +197,7 @@ class Delivery(Generic[HandleT]):
         return self._fill_window(now_seconds) if writable else []
 
     def timer(self, now_seconds: float) -> Actions[HandleT]:
-        """The time that `next_deadline_seconds` named has come, or another event came first."""
+        """The time of `next_deadline_seconds` has come, or another event came first."""
         deadline = self.next_deadline_seconds()
         if deadline is None or now_seconds < deadline:
             return []
@@ -436,12 +214,12 @@ class Delivery(Generic[HandleT]):
     def hurry(
         self, now_seconds: float, ack_timeout_seconds: float, wait_seconds_max: float
     ) -> Actions[HandleT]:
-        """Time is short from now on: wait less for acks, and less between attempts.
+        """Wait less for acks and between attempts from now on, because time is short.
 
         Args:
             now_seconds: Monotonic.
-            ack_timeout_seconds: The silence that is now too long, if shorter than before; from
-                now on, so that a slow sidecar is not cut off at once.
+            ack_timeout_seconds: The silence that is now too long, if shorter than before. It begins
+                now, so that a slow sidecar is not cut off at once.
             wait_seconds_max: The longest wait between attempts.
         """
         self._ack_timeout_seconds = min(self._ack_timeout_seconds, ack_timeout_seconds)
@@ -452,7 +230,7 @@ class Delivery(Generic[HandleT]):
         return self.look_often(now_seconds, wait_seconds_max)
 
     def look_often(self, now_seconds: float, wait_seconds_max: float) -> Actions[HandleT]:
-        """Wait no longer than this between attempts from now on: the process is to end."""
+        """Wait at most so long between attempts from now on, because the process is to end."""
         self._retry_wait_seconds_max = wait_seconds_max
         if self.state is State.WAITING:
             self._retry_at_seconds = min(self._retry_at_seconds, now_seconds + wait_seconds_max)
@@ -468,7 +246,7 @@ class Delivery(Generic[HandleT]):
     # -- decisions -------------------------------------------------------------------------------
 
     def _go(self, event: Event) -> None:
-        """Move along the table; an event that it does not allow is a bug in the client."""
+        """Move along the table. An event that it does not allow is a bug in the client."""
         target = TRANSITIONS.get((self.state, event))
         if target is None:
             raise AssertionError(f"event {event.name} cannot happen in state {self.state.name}")
@@ -479,12 +257,12 @@ class Delivery(Generic[HandleT]):
         return [Connect(self.endpoint)]
 
     def _fill_window(self, now_seconds: float) -> Actions[HandleT]:
-        """Send chunks, first those that were sent before, while the window has room."""
+        """Send chunks while the window has room; those that were sent before go first."""
         sends: Actions[HandleT] = []
         if self.state is not State.READY or not self.writable:
             return sends
         while self._window_has_room() and (chunk := self._next_chunk()) is not None:
-            if not self._inflight:  # the silence begins when we begin to ask
+            if not self._inflight:  # a silence begins with the first chunk
                 self._progress_at_seconds = self._taken_at_seconds = now_seconds
             self._inflight[chunk.id] = Flight(chunk, now_seconds)
             self.counters.chunks_sent += 1
@@ -492,17 +270,17 @@ class Delivery(Generic[HandleT]):
         return sends
 
     def _window_has_room(self) -> bool:
-        """Tell whether another chunk may go out; a chunk on trial goes out alone."""
+        """Return whether another chunk may go out; a chunk on trial goes out alone."""
         if not self._inflight:
             return True
-        if len(self._inflight) >= self._inflight_chunks_max or self._suspects.is_trial:
+        if len(self._inflight) >= self._inflight_chunks_max or self._poison.is_trial:
             return False
-        waits_alone = self._resend and self._suspects.goes_alone(self._resend[0].id)
+        waits_alone = self._resend and self._poison.goes_alone(self._resend[0].id)
         return not waits_alone and not self._alone_inflight()
 
     def _alone_inflight(self) -> bool:
         only = next(iter(self._inflight)) if len(self._inflight) == 1 else None
-        return only is not None and self._suspects.goes_alone(only)
+        return only is not None and self._poison.goes_alone(only)
 
     def _next_chunk(self) -> HandleT | None:
         if self._resend:
@@ -510,23 +288,23 @@ class Delivery(Generic[HandleT]):
             return self._resend.popleft()
         chunk = self._source.take() if self._source.has_sealed() else None
         if chunk is None and self._aside and not self._inflight:
-            self._restore([])  # the probe is gone: it was dropped to make room
+            self._restore([])  # the probe is gone: it was dropped for want of space
             return self._next_chunk()
         return chunk
 
     def _judge(self, lost: list[HandleT]) -> None:
-        """Put what was lost back in line, and try those that the server may have closed on."""
+        """Put lost chunks back in line, and try any that may have made the server close."""
         if self._acked_on_this_connection or not lost:
             self._restore(lost)
-        elif len(lost) > 1 or not self._suspects.goes_alone(lost[0].id):
-            self._suspects.lost_together()
+        elif len(lost) > 1 or not self._poison.goes_alone(lost[0].id):
+            self._poison.lost_together()
             self._restore(lost)
         else:
             self._judge_alone(lost[0])
 
     def _judge_alone(self, lost: HandleT) -> None:
         others_wait = bool(self._resend) or self._source.has_sealed()
-        match self._suspects.lost_alone(lost.id, others_wait):
+        match self._poison.lost_alone(lost.id, others_wait):
             case Verdict.AGAIN:
                 self._restore([lost])
             case Verdict.SPLIT:
@@ -535,30 +313,30 @@ class Delivery(Generic[HandleT]):
                 self._aside.append(lost)
             case Verdict.ACQUIT:
                 self._aside.append(lost)
-                self._suspects.acquit(one_was_split=self._split_one_aside())
+                self._poison.acquit(one_was_split=self._split_one_aside())
                 self._restore([])
 
     def _split_or_probe(self, lost: HandleT, others_wait: bool) -> None:
-        """Split a chunk; try others in the place of a single record, if there are any."""
+        """Split a chunk, or try others in the place of a single record, if there are any."""
         halves = self._split(lost)
         if halves is not None:
             self._restore([*halves])
         elif others_wait:
             self._aside.append(lost)
-            self._suspects.begin_probing()
+            self._poison.begin_probing()
         else:
             self._restore([lost])
 
     def _restore(self, lost: list[HandleT]) -> None:
-        """Put chunks back at the front, what was set aside first: the old order."""
+        """Put chunks back at the front in their old order: those set aside come first."""
         self._resend.extendleft(reversed([*self._aside, *lost]))
         self._aside.clear()
-        self._suspects.end_probing()
+        self._poison.end_probing()
 
     def _probe_passed(self) -> Actions[HandleT]:
-        """Give up the record that was set aside, if others pass it for the second time."""
+        """Give up the record that was set aside if others pass it for the second time."""
         first = self._aside[0]
-        if not self._suspects.accuse(first.id):
+        if not self._poison.accuse(first.id):
             self._restore([])
             return []
         self._aside.pop(0)
@@ -566,7 +344,7 @@ class Delivery(Generic[HandleT]):
         return self._take_apart(first)
 
     def _split_one_aside(self) -> bool:
-        """Split the first of those set aside that is no single record; False if there is none."""
+        """Split the first chunk set aside that is no single record; False if there is none."""
         for place, chunk in enumerate(self._aside):
             halves = self._split(chunk)
             if halves is not None:
@@ -575,12 +353,12 @@ class Delivery(Generic[HandleT]):
         return False
 
     def _take_apart(self, guilty: HandleT) -> Actions[HandleT]:
-        """Split a chunk that others pass, or quarantine it where it is one record."""
+        """Split a chunk that others pass, or quarantine it if it is one record."""
         halves = self._split(guilty)
         if halves is not None:
             self._resend.extendleft(reversed(halves))
             return []
-        self._suspects.settled(guilty.id)
+        self._poison.settled(guilty.id)
         self._passed_over.discard(guilty.id)
         self.counters.chunks_quarantined += 1
         return [Quarantine(guilty)]
@@ -597,9 +375,9 @@ class Delivery(Generic[HandleT]):
         if guilty_id in self._passed_over:
             self._passed_over.discard(guilty_id)
             self._passed_over.update(half_ids)
-            self._suspects.settled(guilty_id)
+            self._poison.settled(guilty_id)
         else:
-            self._suspects.split(guilty_id, half_ids)
+            self._poison.split(guilty_id, half_ids)
 
     def _note_overtaken(self, now_seconds: float, chunk_id: str) -> None:
         """Mark chunks that were sent before the acked one, and are not acked yet."""
@@ -615,10 +393,10 @@ class Delivery(Generic[HandleT]):
                 flight.overtaken_at_seconds = now_seconds
 
     def _overtaken(self) -> list[tuple[Flight[HandleT], float]]:
-        """Return what the server passed over, each with the time from which on to try it again.
+        """Return the chunks that the server passed over, and from when on each is tried again.
 
-        Nothing while the connection takes nothing: it would not be sent, and with none left in
-        flight the silence of the sidecar would have no end.
+        There are none while the connection takes nothing: such a chunk could not be sent, and with
+        no chunk left in flight the silence of the sidecar would have no end.
         """
         if not self.writable:
             return []
@@ -629,24 +407,24 @@ class Delivery(Generic[HandleT]):
         ]
 
     def _condemn_overtaken(self, now_seconds: float) -> Actions[HandleT]:
-        """Try again what the server passed over: it took later chunks, and never this one."""
+        """Try chunks again that the server passed over: it took later ones, and never these."""
         due = [flight for flight, due_seconds in self._overtaken() if now_seconds >= due_seconds]
         guilty = [flight.chunk for flight in due if flight.chunk.id in self._passed_over]
         actions: Actions[HandleT] = [
             self._send_again(each) for each in due if each.chunk.id not in self._passed_over
         ]
-        for chunk in reversed(guilty):  # each goes to the front of the line, so the last one first
+        for chunk in reversed(guilty):  # each goes to the front of the line
             del self._inflight[chunk.id]
             actions += self._take_apart(chunk)
         silent_since = self._progress_at_seconds
         actions += self._fill_window(now_seconds)
-        self._progress_at_seconds = silent_since  # to send a part again does not end the silence
+        self._progress_at_seconds = silent_since  # sending a part again does not end the silence
         return actions
 
     def _send_again(self, flight: Flight[HandleT]) -> Send[HandleT]:
-        """Send a chunk that was passed over once more, since it may be its ack that was lost.
+        """Send a chunk that was passed over once more, because its ack may have been lost.
 
-        It keeps its place in the window: it may only be slow, and then nothing is out of order.
+        It keeps its place in the window. If it is only slow, nothing is out of order.
         """
         self._passed_over.add(flight.chunk.id)
         flight.overtaken_at_seconds = None
@@ -655,7 +433,7 @@ class Delivery(Generic[HandleT]):
         return Send(flight.chunk)
 
     def _return_to_first_endpoint(self, now_seconds: float) -> Actions[HandleT]:
-        """Leave a second-best sidecar while nothing is on its way to it."""
+        """Leave a second-best sidecar while no chunk is in flight to it."""
         self._go(Event.LOST)
         self._endpoint_index = 0
         self._retry_at_seconds = now_seconds

@@ -1,12 +1,11 @@
-"""When a drain goes on, when it begins to spill, and when it is over. PURE.
+"""Decides when a drain goes on, when it begins to spill, and when it is over. PURE.
 
-Three things limit a drain: the stop deadline, where a clock runs; the patience with a sidecar
-that acks nothing; and the time that writing the rest to stderr needs, which must be reserved
-before the deadline or it is not there. While the application still logs that time grows, and may
-grow faster than what is left: so the spill may begin before intake closes, and what is written
-ahead of need is no more than a second copy, should the sidecar come back. All of that is
-arithmetic on a few numbers, kept apart from threads and loops so that every case can be shown in a
-test.
+Three things limit a drain: the stop deadline, where a clock runs; the patience with a sidecar that
+acks nothing; and the time that it takes to write the rest to stderr, which is reserved before the
+deadline. While the application logs, that time grows, and it may grow faster than what is left. So
+the spill may begin before intake closes. If the sidecar comes back, what was written early is only
+a second copy. All of this is arithmetic on a few numbers, apart from threads and loops, so that a
+test can show every case.
 """
 
 from __future__ import annotations
@@ -15,48 +14,48 @@ from enum import Enum, auto
 from typing import NamedTuple
 
 SPILL_SECONDS_PER_BYTE = 5e-8
-"""What a spill costs at least: 24 µs for a line of 480 bytes; without a load it takes 12."""
+"""The least cost of a spill: 24 µs for a line of 480 bytes. Without a load it takes 12 µs."""
 
 RESERVE_SECONDS_MIN = 0.5
 RESERVE_SECONDS_MIN_ACKING = 0.2
-"""The same while acks come in: then it is for the few chunks on their way, in case they stop."""
+"""The same while acks come in. It is then for the few chunks in flight, in case the acks stop."""
 
 CLOSE_SECONDS_ACKING = 0.1
-"""While acks come in, intake closes so long before the reserve begins: the last chunk goes, and its
-ack comes."""
+"""While acks come in, intake closes so long before the reserve begins, so that the last chunk can
+be sent and acked."""
 
 NEVER_CONNECTED_SECONDS = 3.0
-"""So long a program that ends by itself waits for a sidecar that it has never reached."""
+"""How long a program that ends by itself waits for a sidecar that it has never reached."""
 
 EARLY_SPILL_SECONDS_MIN = 3.0
 EARLY_SPILL_SHARE = 0.2
 
 SILENCE_SECONDS_MIN = 0.3
 SILENCE_SHARE = 0.05
-"""A sidecar that takes nothing for so long, though it is asked to, may be gone."""
+"""A sidecar that takes nothing for so long, although chunks are sent, may be gone."""
 
 AHEAD_FACTOR = 4.0
-"""The spill begins when so many times its cost would just fit in what is left."""
+"""The spill begins when so many times its cost just fits in the time that is left."""
 
 AHEAD_FACTOR_SILENT = 10.0
-"""The same while the sidecar takes nothing: then there is no other way out, and until the spill is
-under way its cost is an estimate made in quieter times. On a busy machine it was five times as
-much, and half of the time belongs to the application's own threads."""
+"""The same while the sidecar takes nothing. Then stderr is the only way out, and until the spill is
+under way its cost is an estimate from quieter times. On a busy machine it was five times as high,
+and half of the time belongs to the application's own threads."""
 
 FULL_SHARE_SILENT = 0.5
-"""A buffer that is so full begins to be written at once while the sidecar takes nothing: what is on
-stderr makes room, and nobody waits for long, or is turned away."""
+"""A buffer that is so full is written at once while the sidecar takes nothing. Records on stderr
+make room, so that no sender waits for long or is refused."""
 
 CLOSE_FACTOR_SILENT = 2.0
 CLOSE_SECONDS_SILENT = 0.25
-"""Intake closes when so many times its cost, and so long, is left: what is logged from then on is
-written by whoever logs it, no faster than stderr takes it, and all that came before by us. The
-constant is for how late a busy machine wakes anybody."""
+"""Intake closes when so many times the spill's cost, and so many seconds, are left. Each thread
+then writes what it logs by itself, no faster than stderr takes it, and the spill writes all older
+records. The constant allows for how late a busy machine wakes a thread."""
 
 CHECK_SECONDS_MAX = 0.5
 CHECK_SECONDS_MIN = 0.01
 CHECK_SHARE = 0.02
-"""While the application logs, looks are so far apart, of the time left: a buffer fills quickly."""
+"""While the application logs, this share of the time left passes between two checks."""
 
 
 class Step(Enum):
@@ -92,7 +91,7 @@ class Progress(NamedTuple):
         return self.bytes_to_spill * self.spill_seconds_per_byte
 
     def is_acking(self, now_seconds: float) -> bool:
-        """Return whether acks come in: from the oldest record on, so the spill begins elsewhere."""
+        """Return whether acks come in. They begin at the oldest record, so a spill does not."""
         last = self.last_ack_seconds
         return last is not None and now_seconds - last < SILENCE_SECONDS_MIN
 
@@ -103,9 +102,9 @@ class DrainPlan(NamedTuple):
     Attributes:
         started_seconds: When the drain began.
         deadline_seconds: When it must be over, spill included.
-        stall_seconds: So long without an ack it goes on before it spills early.
+        stall_seconds: How long it goes on without an ack before it spills early.
         give_up_when_stalled: Whether it ends after an early spill instead of waiting for the
-            deadline: a program that ends by itself has no clock, and should end.
+            deadline. A program that ends by itself has no clock, and should end.
         ends_process: Whether the process is to be over at the deadline.
     """
 
@@ -130,7 +129,7 @@ class DrainPlan(NamedTuple):
 
     @classmethod
     def by_itself(cls, now_seconds: float, stall_seconds: float, seconds_max: float) -> DrainPlan:
-        """Return the plan of a program that ends by itself: as long as acks make progress."""
+        """Return the plan of a program that ends by itself: it goes on while acks come in."""
         return cls(
             started_seconds=now_seconds,
             deadline_seconds=now_seconds + seconds_max,
@@ -164,7 +163,7 @@ class DrainPlan(NamedTuple):
 
     @property
     def has_only_the_reserve(self) -> bool:
-        """Whether it began so late before a process's end that its time is meant for the spill."""
+        """Whether it began so late before a process's end that all its time is for the spill."""
         budget = self.deadline_seconds - self.started_seconds
         return self.ends_process and budget <= RESERVE_SECONDS_MIN
 
@@ -205,7 +204,7 @@ class DrainPlan(NamedTuple):
         return self._begins_seconds(progress, kept, self._reserve_seconds(progress, least))
 
     def _begins_seconds(self, progress: Progress, kept: float, kept_acking: float) -> float:
-        """Return when so much is left, or so little while acks come in, if no further one does."""
+        """Return when `kept` seconds are left, or `kept_acking` ones while acks come in."""
         begins = self.deadline_seconds - kept
         if progress.last_ack_seconds is None:
             return begins

@@ -1,27 +1,29 @@
-"""Which chunk is it that the server cannot take? PURE.
+"""Finds the chunk that a server cannot take. PURE.
 
-A chunk that a server closes the connection on, every time, would be resent for ever and let
-nothing past it. But a server that is down, restarting or full closes connections on innocent
-chunks too, and order must not be broken for those. So nobody is condemned without a trial:
+A server may close the connection on the same chunk every time. Such a *poison chunk* would be
+resent for ever, and no chunk could pass it. But a server that is down, restarting or full closes
+connections on good chunks too, and their order must be kept. So a chunk is given up only after a
+trial:
 
-1. Two connections in a row that were lost without a single ack begin the trial: from now on
-   chunks go out *alone*.
-2. A chunk that loses two connections alone is split in two halves, each of which goes out alone
-   and has a trial of its own. That does no harm to an innocent one; it keeps the order, and finds
-   what a server takes that has a limit below the size of our chunks.
-3. A single record cannot be split. It is set aside, and the next chunk is tried in its place, the
-   *probe*.
-4. If the probe is acked, others pass and this record did not: it is *accused*. But it may be that
-   the server recovered just then, so the record has a second trial. Accused again, it is guilty,
-   and quarantined.
-5. If the probe is lost, it is set aside too and the next one is the probe, a few times: several
-   neighbours may be guilty. If all probes are lost, the server takes nothing at the moment: what
-   was set aside goes back to the front, in its old order, without a stain. So that this cannot go
-   on for ever, one chunk among those is split, or the next trial has twice as many probes.
+1. Two connections in a row that end without a single ack begin the trial. From then on each chunk
+   goes out *alone*.
+2. A chunk that loses two connections alone is split in halves, and each half goes out alone and has
+   a trial of its own. A good chunk is not harmed by that, and its order is kept. It also finds the
+   largest chunk that a server with a low limit takes.
+3. A single record cannot be split. It is set aside, and the next chunk, the *probe*, is tried in
+   its place.
+4. If the probe is acked, other records pass and this one does not: it is *accused*. The server may
+   have recovered just then, so the record has a second trial. If it is accused again, it is
+   quarantined.
+5. If the probe is lost, it is set aside too and the next chunk is the probe, a few times, because
+   several neighbours may be poison. If all probes are lost, the server takes nothing at the moment,
+   and all that was set aside goes back to the front in its old order, without an accusation. To end
+   this after finitely many trials, one chunk among those is split, or the next trial has twice as
+   many probes.
 
-A chunk that the server neither acks nor closes on is found more simply: chunks that were sent
-after it are acked and it is not, for longer than a server could plausibly reorder. It is sent once
-more, since its ack may just have been lost, and then split in the same way.
+A chunk that the server neither acks nor closes on is found in a simpler way. Later chunks are acked
+and it is not, for longer than a server reorders acks. It is sent once more, because its ack may
+have been lost, and then split in the same way.
 """
 
 from __future__ import annotations
@@ -38,11 +40,11 @@ class Verdict(Enum):
 
     AGAIN = auto()  # send it again, alone
     SPLIT = auto()  # split it, or begin to probe where it is a single record
-    PROBE = auto()  # a probe was lost: set it aside, and try the next
+    PROBE = auto()  # a probe was lost: set it aside, and try the next one
     ACQUIT = auto()  # the last probe was lost: put everything back in line
 
 
-class Suspects:
+class PoisonSearch:
     """The trial of chunks, by their ids."""
 
     def __init__(self) -> None:
@@ -60,7 +62,7 @@ class Suspects:
         return self._silent_losses >= LOSSES_BEFORE_TRIAL or self.is_probing
 
     def goes_alone(self, chunk_id: str) -> bool:
-        """Tell whether this chunk must be alone on the connection."""
+        """Return whether this chunk must be alone on the connection."""
         return self.is_trial or chunk_id in self._alone
 
     def lost_together(self) -> None:
@@ -71,7 +73,7 @@ class Suspects:
         """A connection was lost on which this chunk was alone.
 
         Args:
-            chunk_id: Whose trial it is.
+            chunk_id: The chunk on trial.
             others_wait: Whether there is another chunk that could be the probe.
         """
         self._silent_losses += 1
@@ -93,13 +95,13 @@ class Suspects:
         self.is_probing = False
 
     def acquit(self, *, one_was_split: bool) -> None:
-        """All probes were lost; the next trial is another one, or it would end as this one did."""
+        """All probes were lost; change the next trial, or it would end as this one did."""
         self._strikes.clear()
         if not one_was_split:
             self._probes_max *= 2
 
     def acked(self, chunk_id: str) -> bool:
-        """The server took a chunk; tell whether it was a probe."""
+        """The server took a chunk; return whether it was a probe."""
         was_probe = self.is_probing
         self.end_probing()
         self._silent_losses = 0
@@ -108,7 +110,7 @@ class Suspects:
         return was_probe
 
     def accuse(self, chunk_id: str) -> bool:
-        """A probe passed and this record did not; tell whether that was so once before."""
+        """A probe passed and this record did not; return whether that happened before."""
         if chunk_id in self._accused:
             return True
         self._accused.add(chunk_id)

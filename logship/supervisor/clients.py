@@ -19,7 +19,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from logship.delivery.drain import DrainPlan
-from logship.metering.outlet import environ_for_children
+from logship.metrics.outlet import environ_for_children
 from logship.process import stopfile
 from logship.process.clock import StopClock
 from logship.recovery import Recoverer, RecoveryReport

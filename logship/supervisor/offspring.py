@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Mapping
 
 from logship.delivery.drain import DrainPlan
-from logship.metering.process import HERE
+from logship.metrics.process import HERE
 from logship.process import stopfile
 from logship.process.clock import StopClock
 from logship.recovery import RecoveryReport

@@ -15,8 +15,8 @@ from typing import Any
 import yaml  # type: ignore[import-untyped]
 from prometheus_client import CollectorRegistry, generate_latest
 
-from logship.metering.process import Process
 from logship.metrics import CountsCollector, LogshipCollector
+from logship.metrics.process import Process
 from logship.receiver.counts import Counts
 from tests.metrics.scraping import parsed
 

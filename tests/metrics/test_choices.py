@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from logship.metering.outlet import Choices, environ_for_children
+from logship.metrics.outlet import Choices, environ_for_children
 from logship.settings import Settings
 
 OWN = str(Path(tempfile.gettempdir()) / f"logship-metrics-{os.geteuid()}-9100")

@@ -18,8 +18,10 @@ from pathlib import Path
 import pytest
 from prometheus_client import CollectorRegistry, generate_latest
 
-from logship.metering.measures import BUILD, CLIENT_MEASURES, PAGES_REFUSED, RECEIVER_MEASURES
 from logship.metrics import CountsCollector, LogshipCollector, serve
+from logship.metrics.client_measures import CLIENT_MEASURES
+from logship.metrics.measures import BUILD, PAGES_REFUSED
+from logship.metrics.receiver_measures import RECEIVER_MEASURES
 from logship.receiver.counts import Counts
 from tests.metrics.scraping import (
     OPENMETRICS,
@@ -201,7 +203,7 @@ def test_a_program_that_is_killed_in_its_first_second_was_not_drained(
     """Its page is written when it begins to log; here no other time comes."""
     program = programs.start(
         """
-        from logship.metering import process
+        from logship.metrics import process
         process.WRITE_SECONDS = 3600.0
         import logship
         from application import log, ready, wait_for

@@ -7,19 +7,11 @@ from pathlib import Path
 from hypothesis import given
 from hypothesis import strategies as st
 
-from logship.metering.measures import (
-    CLIENT_MEASURES,
-    RECEIVER_MEASURES,
-    SLOTS,
-    Kind,
-    Numbers,
-    buried,
-    documentation,
-    ended,
-    slot,
-    summed,
-    zeros,
-)
+from logship.metrics.client_measures import CLIENT_MEASURES
+from logship.metrics.documentation import documentation
+from logship.metrics.measures import Kind
+from logship.metrics.receiver_measures import RECEIVER_MEASURES
+from logship.metrics.sums import SLOTS, Numbers, buried, ended, slot, summed, zeros
 from tests.unit.accounts import QUICK
 
 CONTRACT = {

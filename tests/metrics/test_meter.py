@@ -11,24 +11,17 @@ from typing import Any
 
 import pytest
 
-from logship.buffer.accumulator import OVERFLOW_REASON
 from logship.buffer.buffer import Buffer
 from logship.buffer.counters import DrainReport
 from logship.buffer.overflow import Admission
 from logship.client.client import Client
 from logship.delivery import Delivery
-from logship.metering.measures import (
-    CLIENT_MEASURES,
-    SLOTS,
-    Kind,
-    Numbers,
-    buried,
-    slot,
-    summed,
-    zeros,
-)
-from logship.metering.meter import Meter
-from logship.metering.process import Process
+from logship.metrics.client_measures import CLIENT_MEASURES
+from logship.metrics.measures import Kind
+from logship.metrics.meter import Meter
+from logship.metrics.process import Process
+from logship.metrics.sums import SLOTS, Numbers, buried, slot, summed, zeros
+from logship.reasons import OVERFLOW
 from logship.settings import Settings
 from logship.testing import MemoryTransport, Sidecar
 from tests.unit.accounts import a_buffer, admit, body
@@ -113,10 +106,10 @@ def test_a_record_that_has_just_reached_stderr_makes_no_counter_smaller() -> Non
     """Its thread has not come to say so yet, and another record is dropped already."""
     buffer = a_buffer()
     buffer.offer("t", body(1))
-    assert buffer.number_and_drop("t", body(2), OVERFLOW_REASON)
+    assert buffer.number_and_drop("t", body(2), OVERFLOW)
     watched = Watched(a_meter(buffer))
     assert watched.read()["records_dropped_total overflow"] == 1
-    buffer.counters.undecided.add((0, OVERFLOW_REASON))
+    buffer.counters.undecided.add((0, OVERFLOW))
     assert watched.read()["records_dropped_total overflow"] == 1
 
 

@@ -29,7 +29,7 @@ from logship.client import parts as parts_module
 from logship.client.closing import Closing
 from logship.client.pump import Pump
 from logship.delivery import Actions, Delivery, Flight, Release, Send
-from logship.delivery.poison import Suspects
+from logship.delivery.poison import PoisonSearch
 from logship.protocol.frames import AckReader
 from logship.settings import Settings
 
@@ -611,17 +611,17 @@ def neighbours_acquit_each_other(patch: pytest.MonkeyPatch) -> None:
     """Two records side by side that a server closes on: each is the other's probe, for ever."""
     patch.setattr("logship.delivery.poison.PROBES_AT_FIRST", 1)
 
-    def acquit(self: Suspects, *, one_was_split: bool) -> None:
+    def acquit(self: PoisonSearch, *, one_was_split: bool) -> None:
         del one_was_split
         self._strikes.clear()
 
-    patch.setattr(Suspects, "acquit", acquit)
+    patch.setattr(PoisonSearch, "acquit", acquit)
 
 
 @_mutation
 def accused_once_is_guilty(patch: pytest.MonkeyPatch) -> None:
     """A server that recovers while it is probed costs an innocent record."""
-    patch.setattr(Suspects, "accuse", lambda _self, _chunk_id: True)
+    patch.setattr(PoisonSearch, "accuse", lambda _self, _chunk_id: True)
 
 
 @_mutation

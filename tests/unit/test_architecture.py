@@ -189,7 +189,7 @@ NOT_AT_START = {
     *("tenacity", "prometheus_client", "click", "pathlib", "tempfile", "shutil", "hashlib"),
     *("hmac", "ipaddress", "random", "http.client", "urllib.parse", "email", "importlib.metadata"),
     *("logship.spool.storage", "logship.spool"),
-    *("logship.metering.outlet", "logship.metering.pages", "logship.metrics"),
+    *("logship.metrics.outlet", "logship.metrics.pages", "logship.metrics"),
     *("logship.protocol.handshake", "logship.protocol.messages", "logship.httpjson"),
     *("logship.tasknews", "logship.recovery", "logship.receiver", "logship.supervisor"),
     *("logship.cli",),

@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 
 from logship.buffer import accumulator
-from logship.buffer.accumulator import OVERFLOW_REASON
 from logship.buffer.buffer import Buffer
 from logship.buffer.chunk import ChunkState
 from logship.buffer.entrance import Outcome
+from logship.reasons import OVERFLOW
 from logship.testing import ManualClock
 from tests.unit.accounts import (
     Sink,
@@ -172,7 +172,7 @@ def test_a_full_buffer_and_ever_new_tags_do_not_grow_the_process(
     buffer = full_buffer()
     for number in range(100):
         assert buffer.offer(f"tag {number}", body(number)) is Outcome.FULL
-        buffer.number_and_drop(f"tag {number}", body(number), OVERFLOW_REASON)
+        buffer.number_and_drop(f"tag {number}", body(number), OVERFLOW)
     report = buffer.report("", 0.0)
     assert len(report.streams) <= 4
     assert buffer.bytes_held <= buffer.bytes_max
@@ -342,7 +342,7 @@ def test_flush_target_is_reached_when_all_chunks_up_to_it_are_settled_in_any_ord
 
 def test_what_was_burned_is_declared_before_the_next_entry() -> None:
     buffer = full_buffer()
-    burned = [buffer.number_and_drop("t", body(n), OVERFLOW_REASON) for n in (11, 12)]
+    burned = [buffer.number_and_drop("t", body(n), OVERFLOW) for n in (11, 12)]
     assert [each.number for each in burned if each is not None] == [11, 12]
     sink = Sink(buffer)
     sink.drain()
@@ -356,7 +356,7 @@ def test_what_was_burned_is_declared_before_the_next_entry() -> None:
 
 def test_a_burned_entry_is_whole_and_carries_its_stamp() -> None:
     buffer = full_buffer()
-    burned = buffer.number_and_drop("t", body(11), OVERFLOW_REASON)
+    burned = buffer.number_and_drop("t", body(11), OVERFLOW)
     assert burned is not None
     (record,) = entries_of(burned.entry)
     assert record["n"] == 11
@@ -366,7 +366,7 @@ def test_a_burned_entry_is_whole_and_carries_its_stamp() -> None:
 def test_what_was_burned_in_the_middle_of_an_open_chunk_is_a_hole_in_it() -> None:
     buffer = a_buffer()
     offer_many(buffer, 2)
-    buffer.number_and_drop("t", body(3), OVERFLOW_REASON)
+    buffer.number_and_drop("t", body(3), OVERFLOW)
     offer_many(buffer, 1, first=4)
     check(buffer, [])
     assert buffer.report("", 0.0).streams[0].unacked == [(1, 2), (4, 5)]
@@ -374,9 +374,9 @@ def test_what_was_burned_in_the_middle_of_an_open_chunk_is_a_hole_in_it() -> Non
 
 def test_what_was_spilled_after_all_is_reported_and_declared_so() -> None:
     buffer = full_buffer()
-    burned = [buffer.number_and_drop("t", body(n), OVERFLOW_REASON) for n in range(11, 16)]
+    burned = [buffer.number_and_drop("t", body(n), OVERFLOW) for n in range(11, 16)]
     assert burned[2] is not None
-    buffer.dropped_was_spilled(burned[2], OVERFLOW_REASON)
+    buffer.dropped_was_spilled(burned[2], OVERFLOW)
     report = buffer.report("", 0.0)
     assert (report.dropped, report.spilled) == (4, 1)
     (part,) = report.streams
@@ -470,7 +470,7 @@ def test_chunks_of_an_ended_stream_are_not_dropped() -> None:
 def test_the_halves_of_a_chunk_hold_what_it_held() -> None:
     buffer = a_buffer()
     offer_many(buffer, 2)
-    buffer.number_and_drop("t", body(3), OVERFLOW_REASON)
+    buffer.number_and_drop("t", body(3), OVERFLOW)
     offer_many(buffer, 3, first=4)
     buffer.seal_all()
     whole = buffer.take()
@@ -520,7 +520,7 @@ def test_a_quarantined_record_is_a_gap(spilled: bool) -> None:
 
 def test_the_last_record_of_a_stream_counts_it() -> None:
     buffer = full_buffer()
-    buffer.number_and_drop("t", body(11), OVERFLOW_REASON)
+    buffer.number_and_drop("t", body(11), OVERFLOW)
     buffer.close_intake()
     sink = Sink(buffer)
     sink.drain()
@@ -546,7 +546,7 @@ def test_a_closed_buffer_refuses_and_counts() -> None:
     buffer.close_intake()
     assert buffer.offer("t", body(2)) is Outcome.CLOSED
     assert buffer.offer("never seen", body(3)) is Outcome.CLOSED
-    assert buffer.number_and_drop("t", body(4), OVERFLOW_REASON) is None
+    assert buffer.number_and_drop("t", body(4), OVERFLOW) is None
     report = buffer.report("", 0.0)
     assert (report.accepted, report.refused) == (1, 3)
     assert [part.refused for part in report.streams] == [2]

@@ -15,10 +15,10 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from logship.buffer import accumulator
-from logship.buffer.accumulator import OVERFLOW_REASON
 from logship.buffer.buffer import Buffer
 from logship.buffer.chunk import ChunkState
 from logship.buffer.entrance import COMBINE_AT, Outcome
+from logship.reasons import OVERFLOW
 from tests.unit.accounts import Sink, Wakes, a_buffer, body, check, check_declared, entries_of
 from tests.unit.interruptions import Interrupter, every_point
 
@@ -39,7 +39,7 @@ def offer_that_seals(buffer: Buffer, _: Sink) -> Callable[[], object]:
 
 
 def offer_after_gaps(buffer: Buffer, _: Sink) -> Callable[[], object]:
-    buffer.number_and_drop("open", body(48), OVERFLOW_REASON)
+    buffer.number_and_drop("open", body(48), OVERFLOW)
     buffer.offer("other", body(49))
     buffer.drop_oldest()
     return lambda: buffer.offer("open", body(50))
@@ -68,13 +68,13 @@ def offer_that_combines(buffer: Buffer, _: Sink) -> Callable[[], object]:
 
 
 def number_and_drop(buffer: Buffer, _: Sink) -> Callable[[], object]:
-    return lambda: buffer.number_and_drop("open", body(50), OVERFLOW_REASON)
+    return lambda: buffer.number_and_drop("open", body(50), OVERFLOW)
 
 
 def spill_dropped(buffer: Buffer, _: Sink) -> Callable[[], object]:
-    dropped = [buffer.number_and_drop("open", body(n), OVERFLOW_REASON) for n in (48, 49, 50)][1]
+    dropped = [buffer.number_and_drop("open", body(n), OVERFLOW) for n in (48, 49, 50)][1]
     assert dropped is not None
-    return lambda: buffer.dropped_was_spilled(dropped, OVERFLOW_REASON)
+    return lambda: buffer.dropped_was_spilled(dropped, OVERFLOW)
 
 
 def drop_sealed(buffer: Buffer, _: Sink) -> Callable[[], object]:
@@ -132,7 +132,7 @@ def when_space(buffer: Buffer, _: Sink) -> Callable[[], object]:
 
 
 def close(buffer: Buffer, _: Sink) -> Callable[[], object]:
-    buffer.number_and_drop("open", body(50), OVERFLOW_REASON)
+    buffer.number_and_drop("open", body(50), OVERFLOW)
     return buffer.close_intake
 
 

@@ -13,8 +13,9 @@ from hypothesis import assume
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from logship.buffer.accumulator import OVERFLOW_REASON, Numbered
+from logship.buffer.accumulator import Numbered
 from logship.buffer.entrance import Outcome
+from logship.reasons import OVERFLOW
 from logship.testing import ManualClock
 from tests.unit.accounts import QUICK, Sink, a_buffer, body, check, check_declared, entries_of
 
@@ -72,7 +73,7 @@ class Model(RuleBasedStateMachine):
     @rule(tag=TAGS)
     def number_and_drop(self, tag: str) -> None:
         self.next += 1
-        numbered = self.buffer.number_and_drop(tag, body(self.next), OVERFLOW_REASON)
+        numbered = self.buffer.number_and_drop(tag, body(self.next), OVERFLOW)
         if self.closed:
             assert numbered is None
             self.refused += 1
@@ -86,7 +87,7 @@ class Model(RuleBasedStateMachine):
     def spill_dropped(self, data: st.DataObject) -> None:
         numbered = data.draw(st.sampled_from(self.numbered))
         self.numbered.remove(numbered)
-        self.buffer.dropped_was_spilled(numbered, OVERFLOW_REASON)
+        self.buffer.dropped_was_spilled(numbered, OVERFLOW)
         (record,) = entries_of(numbered.entry)
         self.dropped.remove(record["n"])
         self.spilled.add(record["n"])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 from logship.buffer.counters import DrainReport
-from logship.emf import emf_line
+from logship.metrics.emf import emf_line
 
 REPORT = DrainReport("SIGTERM", 1.23456, 100, 60, 10, 20, 5, 5, 3, 1, ())
 

@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 
-from logship.buffer.accumulator import OVERFLOW_REASON
 from logship.buffer.buffer import Buffer
 from logship.buffer.entrance import Outcome
 from logship.buffer.overflow import Admission
+from logship.reasons import OVERFLOW
 from logship.testing import ManualClock
 from logship.threads import OwnThread, may_wait_here
 from tests.support.waiting import wait_until
@@ -221,7 +221,7 @@ def test_an_entry_that_interrupts_an_offer_is_taken_without_waiting() -> None:
 
     def log() -> None:  # in the middle of another call
         assert admit(admission(buffer, "block", Lines(), block_seconds_max=1e3), "t", body(99))
-        assert buffer.number_and_drop("t", body(100), OVERFLOW_REASON) is None
+        assert buffer.number_and_drop("t", body(100), OVERFLOW) is None
 
     buffer.locked(log)
     assert buffer.report("", 0.0).refused == 1

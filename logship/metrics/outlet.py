@@ -8,17 +8,16 @@ whose settings ask for it, in the thread that makes it: a child that is forked l
 from __future__ import annotations
 
 import contextlib
-import importlib
 import os
 import tempfile
 import threading
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from logship.metering.measures import Numbers, Total
-from logship.metering.pages import Claim, Page, Pages, PagesError
+from logship.lateimports import late
+from logship.metrics.pages import Claim, Page, Pages, PagesError
+from logship.metrics.sums import Numbers, Total
 from logship.settings import Settings, variable_name
 from logship.stderr.last_resort import LastResort
 from logship.threads import OwnThread
@@ -106,6 +105,9 @@ class Source(Protocol):
 
     def read(self) -> Numbers:
         """Return the numbers of this process."""
+
+    def total(self) -> Total:
+        """Return the numbers of all processes whose pages it sees."""
 
 
 class Outlet:
@@ -230,11 +232,11 @@ class Outlet:
             if self._claim is None:
                 return
         last_port = self._claim.last_port if self._claim is not None and port == 0 else 0
-        # By name: it is above this room, and prometheus_client is not cheap to import.
-        serve: Serve = importlib.import_module("logship.metrics").serve
+        prometheus = late("logship.metrics.prometheus")  # it is not cheap to import
+        collectors = [prometheus.TotalCollector(self._process.total)]
         for number in dict.fromkeys((last_port or port, port)):
             try:
-                self._endpoint = serve(self._choices.host, number)
+                self._endpoint = prometheus.serve(self._choices.host, number, collectors)
             except OSError as error:
                 failure = f"{self._choices.host}:{number}: {error.strerror or error}"
             else:
@@ -253,8 +255,6 @@ class Outlet:
         """Say it once."""
         self._voice.warn(f"metrics {kind}", text, interval_seconds=float("inf"))
 
-
-Serve = Callable[[str, int], Endpoint]
 
 _ADVICE = (
     "the program goes on without. If it is another process of logship's that serves there, give "

@@ -12,20 +12,14 @@ import threading
 from itertools import accumulate
 from typing import TYPE_CHECKING, Any
 
-from logship.buffer.accumulator import OVERFLOW_REASON, QUARANTINED_REASON
+from logship import reasons
 from logship.buffer.buffer import Buffer
 from logship.buffer.counters import Account, Counters, DrainReport, StreamReport
 from logship.buffer.ranges import Ranges
 from logship.delivery import Delivery, DeliveryCounters, State
-from logship.metering.measures import (
-    CLIENT_MEASURES,
-    SLOTS,
-    Kind,
-    Numbers,
-    ended,
-    slot,
-    zeros,
-)
+from logship.metrics.client_measures import CLIENT_MEASURES
+from logship.metrics.measures import Kind
+from logship.metrics.sums import SLOTS, Numbers, ended, slot, zeros
 
 if TYPE_CHECKING:
     from logship.spool.orphans import Orphans
@@ -38,7 +32,6 @@ _NEVER_DOWN = frozenset(
     if measure.kind in (Kind.COUNTER, Kind.HISTOGRAM)
     for value in measure.values
 )
-_NAMED_REASONS = (OVERFLOW_REASON, QUARANTINED_REASON)
 _ACK_SLOTS = tuple(value for name, value in SLOTS if name == "ack_seconds" and value != "sum")
 
 
@@ -162,7 +155,7 @@ class Tally:
         numbers[slot("connects_total", "ok")] = self.delivery.connected
         numbers[slot("connects_total", "failed")] = self.delivery.connect_failures
         for reason, dropped in account.dropped.items():
-            known = reason if reason in _NAMED_REASONS else "other"
+            known = reason if reason in reasons.EXPORTED else "other"
             numbers[slot("records_dropped_total", known)] += dropped
         self._fill_end(numbers)
         for value, acks in zip(_ACK_SLOTS, accumulate(self.delivery.acks_by_seconds), strict=True):

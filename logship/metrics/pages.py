@@ -34,7 +34,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from logship.errors import LogshipError
-from logship.metering.measures import (
+from logship.metrics.sums import (
     LAYOUT,
     SLOTS,
     Numbers,

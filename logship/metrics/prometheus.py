@@ -1,8 +1,7 @@
-"""Metrics for Prometheus: the collector for an application's registry, and an endpoint of our own.
+"""Metrics for Prometheus: collectors, and an HTTP endpoint that serves them.
 
-prometheus_client is imported here and nowhere else, because it costs an application's start more
-than all the rest of logship; whoever does not ask for metrics does not pay. What the numbers mean
-is in `logship.metering.measures`, how those of several processes add up in `metering.pages`.
+prometheus_client is imported in this module alone, because it costs an application's start more
+than all the rest of logship. A program without metrics never imports it.
 """
 
 from __future__ import annotations
@@ -11,9 +10,8 @@ import contextlib
 import platform
 import socket
 import threading
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
-from pathlib import Path
 from typing import Any
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer
 
@@ -28,19 +26,10 @@ from prometheus_client.core import (
 from prometheus_client.registry import Collector
 
 from logship import __version__
-from logship.metering.measures import (
-    BUILD,
-    CLIENT_MEASURES,
-    PAGES_REFUSED,
-    RECEIVER_MEASURES,
-    Kind,
-    Measure,
-    Numbers,
-    Total,
-    slot,
-)
-from logship.metering.pages import Pages
-from logship.metering.process import HERE, Process
+from logship.metrics.client_measures import CLIENT_MEASURES
+from logship.metrics.measures import BUILD, PAGES_REFUSED, Kind, Measure
+from logship.metrics.receiver_measures import RECEIVER_MEASURES
+from logship.metrics.sums import Numbers, Total, slot
 from logship.threads import OwnThread
 
 PREFIX = "logship_"
@@ -51,24 +40,15 @@ _REQUEST_SECONDS_MAX = 5.0
 _FAMILIES = {Kind.COUNTER: CounterMetricFamily, Kind.HISTOGRAM: HistogramMetricFamily}
 
 
-class LogshipCollector(Collector):
-    """The numbers of logship's clients: `REGISTRY.register(LogshipCollector())`.
-
-    They are read from plain counters when a scrape asks. Where `metrics_dir`, `spool_dir` with
-    `metrics_port`, or `metrics_port` is set, they are those of all processes of the container,
-    whichever of them is asked; otherwise of this process.
+class TotalCollector(Collector):
+    """The numbers of logship's clients, read from plain counters when a scrape asks.
 
     Args:
-        directory: Read the pages in this directory instead, of processes that are not ours.
-        process: Whose numbers; this one's.
-
-    Raises:
-        PagesError: `directory` cannot be used.
+        total: Returns the numbers of this moment.
     """
 
-    def __init__(self, directory: Path | None = None, *, process: Process = HERE) -> None:
-        self._pages = None if directory is None else Pages(directory)
-        self._process = process
+    def __init__(self, total: Callable[[], Total]) -> None:
+        self._total = total
 
     def describe(self) -> Iterator[Metric]:
         """Yield the metrics without their values, for a registry that checks names."""
@@ -84,9 +64,6 @@ class LogshipCollector(Collector):
         refused.add_metric([], total.refused)
         yield refused
         yield _build()
-
-    def _total(self) -> Total:
-        return self._process.total() if self._pages is None else self._pages.total()
 
 
 class CountsCollector(Collector):
@@ -241,17 +218,17 @@ class _Handler(WSGIRequestHandler):
         return str(self.client_address[0])
 
 
-def serve(host: str, port: int, collectors: Iterable[Collector] | None = None) -> Endpoint:
+def serve(host: str, port: int, collectors: Iterable[Collector]) -> Endpoint:
     """Serve metrics in this process until it ends.
 
     Args:
         host: The address.
         port: 0 is any free one; the endpoint says which.
-        collectors: What is served; the clients' numbers where none are given.
+        collectors: What is served.
 
     Raises:
         OSError: It cannot listen there.
     """
     with contextlib.suppress(UnicodeError):  # a host that cannot be a name
-        return Endpoint(host, port, [LogshipCollector()] if collectors is None else collectors)
+        return Endpoint(host, port, collectors)
     raise OSError(f"{host!r} is no host")

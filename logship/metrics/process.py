@@ -17,13 +17,13 @@ from weakref import ref
 
 from logship import living
 from logship.buffer.counters import DrainReport
-from logship.metering.measures import Numbers, Total, buried, summed, zeros
-from logship.metering.meter import Meter, Tally
+from logship.metrics.meter import Meter, Tally
+from logship.metrics.sums import Numbers, Total, buried, summed, zeros
 from logship.settings import Settings
 from logship.stderr.last_resort import LastResort
 
 if TYPE_CHECKING:
-    from logship.metering.outlet import Outlet
+    from logship.metrics.outlet import Outlet
 
 _ENTRIES_MAX = 100
 
@@ -70,7 +70,7 @@ class Process:
         self._be_this_process()
         if self._outlet is not None or not settings.wants_metrics:
             return
-        from logship.metering.outlet import Choices, Outlet  # noqa: PLC0415 - few want metrics
+        from logship.metrics.outlet import Choices, Outlet  # noqa: PLC0415 - few want metrics
 
         choices = Choices.of(settings)
         if choices is not None:

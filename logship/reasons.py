@@ -1,0 +1,20 @@
+"""Why a record is not delivered: the words of gap records, drain reports and metrics. PURE."""
+
+from __future__ import annotations
+
+from typing import Final
+
+OVERFLOW: Final = "overflow"
+"""The buffer was full."""
+
+QUARANTINED: Final = "quarantined"
+"""No server takes the record."""
+
+SPILLED: Final = "spilled"
+"""The record is on stderr, so it is counted as spilled and not as dropped."""
+
+DAMAGED: Final = "damaged"
+"""The spool of a dead process cannot be read there."""
+
+EXPORTED: Final = (OVERFLOW, QUARANTINED)
+"""The reasons for a drop that metrics tell apart."""
