@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from logship.process import exits, fork
+from logship.hooks import exits, fork
 
 if TYPE_CHECKING:
     from logship.buffer.counters import DrainReport, FlushReport
@@ -23,8 +23,8 @@ if TYPE_CHECKING:
         SettingsError,
         UnsupportedRuntime,
     )
-    from logship.handler import Handler
-    from logship.installation import install, installed_handler, stopping
+    from logship.installation.handler import Handler
+    from logship.installation.installation import install, installed_handler, stopping
     from logship.settings import Settings
 
 __version__ = "0.1.0"
@@ -53,11 +53,11 @@ _HOMES = {
     "Client": "logship.client.client",
     "DrainReport": "logship.buffer.counters",
     "FlushReport": "logship.buffer.counters",
-    "Handler": "logship.handler",
+    "Handler": "logship.installation.handler",
     "Settings": "logship.settings",
-    "install": "logship.installation",
-    "installed_handler": "logship.installation",
-    "stopping": "logship.installation",
+    "install": "logship.installation.installation",
+    "installed_handler": "logship.installation.installation",
+    "stopping": "logship.installation.installation",
 }
 
 exits.register()

@@ -15,8 +15,8 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
+from logship.hooks.threads import OwnThread
 from logship.settings import TASK_METADATA_VARIABLE, Settings
-from logship.threads import OwnThread
 
 VARIABLE = TASK_METADATA_VARIABLE
 TIMEOUT_SECONDS = 1.0

@@ -13,7 +13,7 @@ from enum import Enum, auto
 from logship.buffer.inbox import Item, Tag
 from logship.buffer.section import LOCK_PATIENCE_SECONDS, NOT_HELD, Section
 from logship.buffer.wakeups import Shipper
-from logship.threads import may_wait_here
+from logship.hooks.threads import may_wait_here
 
 COMBINE_AT = 64
 """So many entries in the inbox are combined at once: few enough to be quick, and enough to share

@@ -18,9 +18,9 @@ from typing import Literal, Protocol
 from logship.buffer.buffer import Buffer
 from logship.buffer.entrance import Outcome
 from logship.buffer.inbox import Tag
+from logship.hooks.threads import may_wait_here
 from logship.reasons import OVERFLOW
 from logship.stderr.spill import spilled_lines
-from logship.threads import may_wait_here
 
 
 class LineSink(Protocol):

@@ -18,7 +18,7 @@ from logship.buffer.inbox import Inbox, Item
 from logship.buffer.notes import Notes
 from logship.buffer.waiters import Waiters
 from logship.buffer.wakeups import Shipper, Wakeups
-from logship.locking import SectionLock
+from logship.hooks.locking import SectionLock
 
 RUN_MAX = 1024
 """So many entries are numbered by one change at most."""

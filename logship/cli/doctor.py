@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator
 
 import click
 
-from logship.doctor.result import Result, as_json, as_line, has_failed
+from logship.deployment.doctor.result import Result, as_json, as_line, has_failed
 
 
 @click.command(short_help="Check from here that records would arrive.")
@@ -71,8 +71,8 @@ def command(
       1  a check failed: what was seen, and what to do
       2  usage
     """
-    from logship.doctor.examination import examine  # noqa: PLC0415 - `--help` needs none of it
-    from logship.doctor.sidecars import Sending  # noqa: PLC0415 - nor this
+    from logship.deployment.doctor.examination import examine  # noqa: PLC0415 - `--help` needs none of it
+    from logship.deployment.doctor.sidecars import Sending  # noqa: PLC0415 - nor this
 
     if tag is not None and not (tag and tag.isprintable()):
         raise click.UsageError("--tag: give a text of printable characters")

@@ -7,8 +7,8 @@ import sys
 
 import click
 
-from logship.linting.model import LintError
-from logship.linting.report import FileReport, Ignoring, as_json, as_text, judge
+from logship.deployment.linting.model import LintError
+from logship.deployment.linting.report import FileReport, Ignoring, as_json, as_text, judge
 
 FILE_BYTES_MAX = 64 * 1024 * 1024
 """A Terraform plan of a large estate has a few megabytes."""

@@ -46,7 +46,7 @@ def command(tag: str | None, stop_timeout: float | None) -> None:
         chosen = Settings.from_env(os.environ, **settings)
     except SettingsError as error:
         raise click.UsageError(str(error)) from None
-    from logship.pipe import Pipe  # noqa: PLC0415 - `--help` needs none of it
+    from logship.run.pipe import Pipe  # noqa: PLC0415 - `--help` needs none of it
 
     report = Pipe(chosen).run()
     sys.exit(0 if report.all_acked else 1)

@@ -60,7 +60,7 @@ def command(
       1  not everything: something is left, missing, was written to stderr, or could not be read
       2  usage, a wrong setting, or a directory that cannot be used
     """
-    from logship.recovery import recover, settings_for_recovery  # noqa: PLC0415 - nor this
+    from logship.recover import recover, settings_for_recovery  # noqa: PLC0415 - nor this
     from logship.spool.inspection import inspect_spool  # noqa: PLC0415 - `--help` needs none of it
 
     try:

@@ -12,9 +12,9 @@ from typing import Any, NoReturn
 import click
 
 from logship.errors import SettingsError
+from logship.run.signals import Signals, parse_mapping
+from logship.run.statuses import NOT_EXECUTABLE, NOT_FOUND
 from logship.settings import Settings, variable_name
-from logship.supervisor.signals import Signals, parse_mapping
-from logship.supervisor.statuses import NOT_EXECUTABLE, NOT_FOUND
 
 
 def _read_mapping(
@@ -39,7 +39,7 @@ def _read_pattern(ctx: click.Context, param: click.Parameter, value: str | None)
 
 def _read_receipt(ctx: click.Context, param: click.Parameter, value: Path | None) -> Path | None:
     """Check that a receipt can be written, and take away an old one that could be mistaken."""
-    from logship.supervisor.receipt import prepare  # noqa: PLC0415 - asyncio and all
+    from logship.run.receipt import prepare  # noqa: PLC0415 - asyncio and all
 
     if value is None:
         return None
@@ -159,7 +159,7 @@ def command(
       126, 127  CMD cannot be run, or is not there
       2         usage, or a wrong setting
     """
-    from logship.supervisor.command import open_standard_streams  # noqa: PLC0415 - `--help`
+    from logship.run.command import open_standard_streams  # noqa: PLC0415 - `--help`
 
     if not any(words[:1]):
         raise click.UsageError("which command? Give it behind --, as logship run -- php batch.php")
@@ -180,7 +180,7 @@ def command(
 
 
 def _settings(given: dict[str, Any]) -> Settings:
-    from logship.supervisor.shipping import PUSH_BACK_SECONDS  # noqa: PLC0415 - asyncio and all
+    from logship.run.shipping import PUSH_BACK_SECONDS  # noqa: PLC0415 - asyncio and all
 
     if not os.environ.get(variable_name("block_seconds_max")):
         given.setdefault("block_seconds_max", PUSH_BACK_SECONDS)
@@ -193,7 +193,7 @@ def _settings(given: dict[str, Any]) -> Settings:
 def _supervise(
     settings: Settings, words: tuple[str, ...], signals: Signals, options: dict[str, Any]
 ) -> int:
-    from logship.supervisor.run import Options, Supervisor  # noqa: PLC0415 - as above
+    from logship.run.run import Options, Supervisor  # noqa: PLC0415 - as above
 
     chosen = Options(
         command=words,

@@ -21,7 +21,6 @@ from concurrent.futures import Future
 from types import TracebackType
 from typing import Any, TypeVar
 
-from logship import living
 from logship.buffer.counters import DrainReport, FlushReport
 from logship.buffer.entrance import Outcome
 from logship.buffer.inbox import Tag
@@ -31,10 +30,11 @@ from logship.client.closing import Closing, drive, empty_report
 from logship.client.intake import Record
 from logship.delivery.drain import DrainPlan
 from logship.errors import BufferFull, ClientClosed
-from logship.forkmark import fork_mark
+from logship.hooks import registry as living
+from logship.hooks.fork_mark import fork_mark
+from logship.hooks.threads import OwnThread, may_wait_here
 from logship.settings import Settings
 from logship.stderr.last_resort import LastResort
-from logship.threads import OwnThread, may_wait_here
 
 _THREAD_END_SECONDS = 1.0
 _CONDUCTOR_SECONDS = 3.0

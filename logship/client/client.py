@@ -17,7 +17,6 @@ from collections.abc import Callable, Iterable, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING
 
-from logship import living
 from logship.buffer.buffer import Buffer
 from logship.buffer.chunk import Chunk
 from logship.buffer.counters import DrainReport, FlushReport
@@ -33,17 +32,18 @@ from logship.client.schedule import LoopSchedule
 from logship.client.upkeep import SpoolUpkeep
 from logship.delivery import Delivery
 from logship.delivery.drain import SPILL_SECONDS_PER_BYTE, DrainPlan, Progress
+from logship.delivery.transport import SocketTransport, Transport, is_loopback, tls_context
 from logship.ecs import AwaitedTag, default_tag, task_reader
 from logship.errors import BufferFull, ClientClosed
-from logship.interruptions import is_interruption
+from logship.hooks import registry as living
+from logship.hooks.interruptions import is_interruption
+from logship.hooks.threads import refuse_subinterpreter
 from logship.metrics import process
 from logship.metrics.emf import emf_line
 from logship.metrics.meter import Meter
 from logship.settings import Settings, program_name
 from logship.stderr.last_resort import LastResort
 from logship.stderr.spill import Spill, SpillCost
-from logship.threads import refuse_subinterpreter
-from logship.transport import SocketTransport, Transport, is_loopback, tls_context
 
 if TYPE_CHECKING:
     from logship.spool.orphans import Orphans

@@ -14,7 +14,7 @@ from logship.buffer.buffer import Buffer
 from logship.buffer.entrance import Outcome
 from logship.buffer.inbox import Tag
 from logship.errors import ClientClosed
-from logship.interruptions import is_interruption
+from logship.hooks.interruptions import is_interruption
 from logship.protocol.entries import pack_truncated, record_packer
 from logship.settings import RECORD_BYTES_MAX, Settings
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from logship.errors import SettingsError
-from logship.lateimports import late
+from logship.hooks.late_imports import late
 from logship.protocol.compression import compressor
 from logship.settings import Settings
 

@@ -10,12 +10,12 @@ from logship.buffer.buffer import Buffer
 from logship.buffer.chunk import Chunk
 from logship.client.schedule import LoopSchedule
 from logship.client.upkeep import SpoolUpkeep
+from logship.delivery.transport import Connection, Transport
 from logship.errors import ConnectError, ProtocolError
 from logship.protocol.frames import AckReader, AnswerError, frame_parts
 from logship.settings import Endpoint, Settings
 from logship.stderr.last_resort import LastResort
 from logship.stderr.spill import SpillCost, spilled_lines
-from logship.transport import Connection, Transport
 
 if TYPE_CHECKING:
     from logship.client.pump import Pump

@@ -15,12 +15,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from logship.lateimports import late
+from logship.hooks.late_imports import late
+from logship.hooks.threads import OwnThread
 from logship.metrics.pages import Claim, Page, Pages, PagesError
 from logship.metrics.sums import Numbers, Total
 from logship.settings import Settings, variable_name
 from logship.stderr.last_resort import LastResort
-from logship.threads import OwnThread
 
 WRITE_SECONDS = 1.0
 """How old a page may be: what a SIGKILL can cost the counters, and nothing else."""

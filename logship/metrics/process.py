@@ -15,8 +15,8 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, NamedTuple
 from weakref import ref
 
-from logship import living
 from logship.buffer.counters import DrainReport
+from logship.hooks import registry as living
 from logship.metrics.meter import Meter, Tally
 from logship.metrics.sums import Numbers, Total, buried, summed, zeros
 from logship.settings import Settings

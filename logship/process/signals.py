@@ -21,7 +21,7 @@ from collections.abc import Callable
 from types import FrameType
 from typing import Any
 
-from logship.process import exits
+from logship.hooks import exits
 from logship.process.clock import Started, StopClock
 
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)

@@ -21,10 +21,10 @@ from collections.abc import Callable
 
 from logship.client.background import BackgroundClient
 from logship.delivery.drain import DrainPlan, Step
-from logship.process import exits, fork
+from logship.hooks import exits, fork
+from logship.hooks.threads import OwnThread
 from logship.process.clock import StopClock
 from logship.process.signals import StopSignals
-from logship.threads import OwnThread
 
 _CHECK_SECONDS = 1.0
 _INTERRUPTED_SECONDS = 2.0

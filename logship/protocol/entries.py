@@ -20,7 +20,7 @@ from typing import Any
 import msgpack
 
 from logship.errors import ProtocolError
-from logship.interruptions import is_interruption
+from logship.hooks.interruptions import is_interruption
 from logship.protocol.plain import RESERVED_PREFIX, NotPlain, learn_names, plain_copy
 from logship.protocol.readable import cut_texts, plain_record
 from logship.protocol.unpacking import BoundedUnpacker

@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import islice
 from typing import Any
 
-from logship.interruptions import is_interruption
+from logship.hooks.interruptions import is_interruption
 
 DEPTH_MAX = 64
 """Levels of nesting kept. Ruby's JSON, which Fluentd's outputs use, stops at 100."""

@@ -21,6 +21,7 @@ from pathlib import Path
 
 from logship.buffer.chunk import Chunk, ChunkState, MemoryChunk, new_chunk_id
 from logship.buffer.stream import Stream
+from logship.hooks.threads import OwnThread
 from logship.protocol.readable import well_formed
 from logship.spool.directories import STREAMS, SpoolError
 from logship.spool.directories import ProcessDirectory as Life
@@ -50,7 +51,6 @@ from logship.spool.mapped import (
     map_file,
 )
 from logship.spool.volumes import volume_warning
-from logship.threads import OwnThread
 
 SEGMENT_BYTES = 4 * 1024 * 1024
 RETRY_SECONDS = 5.0

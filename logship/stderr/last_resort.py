@@ -19,9 +19,9 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TypeVar
 
-from logship.locking import SectionLock
+from logship.hooks.locking import SectionLock
+from logship.hooks.threads import is_own
 from logship.stderr.writers import nonblocking_writer
-from logship.threads import is_own
 
 WARNING_INTERVAL_SECONDS = 60.0
 """A warning of one kind is written at most once in this time."""

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
 from typing import Any, Protocol
 
-from logship.locking import SectionLock
+from logship.hooks.locking import SectionLock
 from logship.protocol.entries import unpack_entries
 from logship.protocol.jsonlines import line_maker
 from logship.stderr.last_resort import LastResort

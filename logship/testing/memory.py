@@ -13,10 +13,10 @@ import json
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
+from logship.delivery.transport import Connection, ConnectionEvents
 from logship.errors import ConnectError
 from logship.receiver.session import Close, Session, Write
 from logship.settings import Endpoint
-from logship.transport import Connection, ConnectionEvents
 
 
 class Delivered(NamedTuple):
@@ -110,7 +110,7 @@ class Sidecar:
 
 
 class MemoryTransport:
-    """Connects to a `Sidecar`, whatever the endpoint (see `logship.transport.Transport`).
+    """Connects to a `Sidecar`, whatever the endpoint (see `logship.delivery.transport.Transport`).
 
     Args:
         sidecar: Who answers.

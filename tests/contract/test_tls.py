@@ -13,9 +13,9 @@ from pathlib import Path
 
 import pytest
 
+from logship.delivery.transport import tls_context
 from logship.errors import SettingsError
 from logship.settings import Settings
-from logship.transport import tls_context
 from tests.chaos.proxy import ChaosProxy, no_fault
 from tests.contract.certificates import Certificates
 from tests.contract.conftest import Connected, ConnectedTo, Said

@@ -11,9 +11,9 @@ import pytest
 from click.testing import CliRunner
 
 from logship.cli.doctor import command
-from logship.doctor.examination import describe_descriptor
-from logship.doctor.spooling import check_spool
-from logship.doctor.surroundings import (
+from logship.deployment.doctor.examination import describe_descriptor
+from logship.deployment.doctor.spooling import check_spool
+from logship.deployment.doctor.surroundings import (
     check_memory,
     check_nofile,
     check_stderr,

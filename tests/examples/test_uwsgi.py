@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from logship.errors import UnsupportedRuntime
-from logship.process.runtimes import is_uwsgi, refuse_unsupported
+from logship.hooks.runtimes import is_uwsgi, refuse_unsupported
 from tests.examples.frameworks import (
     UWSGI,
     UWSGI_GRACEFUL,

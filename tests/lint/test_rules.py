@@ -12,9 +12,9 @@ from typing import Any
 
 import pytest
 
-from logship.linting.model import CONFIGURATION, LintError
-from logship.linting.report import judge
-from logship.linting.rules import RULES
+from logship.deployment.linting.model import CONFIGURATION, LintError
+from logship.deployment.linting.report import judge
+from logship.deployment.linting.rules import RULES
 from tests.lint.deployments import BASES, ROOT, Base, Deployment, template_text
 from tests.lint.mistakes import MISTAKES, Mistake
 

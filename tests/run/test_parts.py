@@ -17,15 +17,15 @@ from logship.errors import SettingsError
 from logship.process import stopfile
 from logship.process.clock import Started, StopClock
 from logship.protocol import entries
+from logship.run.clients import PrivateDirectory, environment_for
+from logship.run.deadlines import Deadlines
+from logship.run.multiline import LineJoiner
+from logship.run.pipe_reader import Read
+from logship.run.shipping import Shipping
+from logship.run.signals import parse_mapping
+from logship.run.statuses import Death, OomWatch, signal_name
 from logship.settings import Settings
 from logship.spool.volumes import filesystem_of
-from logship.supervisor.clients import PrivateDirectory, environment_for
-from logship.supervisor.deadlines import Deadlines
-from logship.supervisor.inlet import Read
-from logship.supervisor.multiline import LineJoiner
-from logship.supervisor.shipping import Shipping
-from logship.supervisor.signals import parse_mapping
-from logship.supervisor.statuses import Death, OomWatch, signal_name
 
 MIB = 1024 * 1024
 

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
+from logship.run.death_watcher import Witness
+from logship.run.statuses import Death
 from logship.spool.directories import LOCK
-from logship.supervisor.statuses import Death
-from logship.supervisor.witness import Witness
 
 OWNER = """
 import sys, logship

@@ -13,7 +13,7 @@ import pytest
 from logship import BackgroundClient, Settings
 from logship.delivery.drain import DrainPlan
 from logship.errors import SettingsError
-from logship.recovery import Recoverer, RecoveryReport
+from logship.recover import Recoverer, RecoveryReport
 from logship.spool.adoption import AdoptedChunk
 from logship.spool.orphans import Orphans
 from logship.spool.progress import RecoveryState

@@ -133,7 +133,7 @@ def test_a_spool_that_goes_away_is_not_an_empty_one(spools: Spools) -> None:
     """`recover` looks at it once at its start; what happens then counts too."""
     dead_life(spools.spool, log_some)
     program = (
-        "import logship.recovery as recovery, pathlib\n"
+        "import logship.recover as recovery, pathlib\n"
         "real = recovery.Recoverer.run\n"
         "def run(self):\n"
         "    self._path.rename(str(self._path) + '-gone')\n"
@@ -166,7 +166,7 @@ def test_an_exception_of_any_kind_leaves_the_recovery_incomplete(
     directory = dead_life(spools.spool, log_some)
     owner, _, name = place.rpartition(".")
     program = (
-        "import pkgutil, logship.recovery, logship.spool.orphans\n"
+        "import pkgutil, logship.recover, logship.spool.orphans\n"
         f"def fail(*_, **__): raise {error}('injected')\n"
         f"setattr(pkgutil.resolve_name({owner!r}), {name!r}, fail)"
     )

@@ -8,7 +8,7 @@ import socket
 
 import pytest
 
-from logship.transport import Resolver, is_loopback
+from logship.delivery.transport import Resolver, is_loopback
 
 
 @pytest.mark.parametrize(

@@ -19,9 +19,9 @@ from logship.client.background import BackgroundClient
 from logship.client.closing import Closing
 from logship.delivery.drain import DrainPlan
 from logship.errors import BufferFull, ClientClosed
-from logship.handler import Handler
+from logship.hooks.threads import OwnThread
+from logship.installation.handler import Handler
 from logship.testing import MemoryTransport, Sidecar
-from logship.threads import OwnThread
 from tests.support.waiting import wait_until
 from tests.unit.clients import BUFFER_BYTES, Stderr, messages, quick_settings
 

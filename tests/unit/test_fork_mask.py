@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from logship.process import fork
+from logship.hooks import fork
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from logship.handler import Handler
+from logship.installation.handler import Handler
 from logship.stderr.last_resort import LastResort
 
 

@@ -21,7 +21,7 @@ import os, signal, sys, threading
 
 importing, go_on, forked = threading.Event(), threading.Event(), threading.Event()
 
-from logship import lateimports
+from logship.hooks import late_imports as lateimports
 import logship
 
 os.register_at_fork(before=go_on.set, after_in_parent=forked.set)  # `before`: the last is first

@@ -12,7 +12,7 @@ from types import FrameType
 
 import pytest
 
-from logship.locking import SectionLock
+from logship.hooks.locking import SectionLock
 
 STORM_RAISES = 3_000
 STORM_INTERVAL_SECONDS = 0.0002

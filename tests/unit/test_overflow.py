@@ -13,9 +13,9 @@ import pytest
 from logship.buffer.buffer import Buffer
 from logship.buffer.entrance import Outcome
 from logship.buffer.overflow import Admission
+from logship.hooks.threads import OwnThread, may_wait_here
 from logship.reasons import OVERFLOW
 from logship.testing import ManualClock
-from logship.threads import OwnThread, may_wait_here
 from tests.support.waiting import wait_until
 from tests.unit.accounts import Sink, a_buffer, admit, body, check
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from logship.transport import Resolver
+from logship.delivery.transport import Resolver
 
 
 @pytest.fixture

@@ -9,8 +9,8 @@ from collections.abc import Iterator
 
 import pytest
 
+from logship.delivery.transport import Connection, Parts, SocketTransport, _StreamConnection
 from logship.settings import Endpoint
-from logship.transport import Connection, Parts, SocketTransport, _StreamConnection
 
 SMALL, LARGE = 100, 700_000
 

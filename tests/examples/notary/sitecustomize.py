@@ -26,7 +26,9 @@ def _is_shipped(logger: logging.Logger) -> bool:
     """Tell whether a record of this logger reaches a handler of logship's."""
     current: logging.Logger | None = logger
     while current is not None:
-        if any(type(each).__module__ == "logship.handler" for each in current.handlers):
+        if any(
+            type(each).__module__ == "logship.installation.handler" for each in current.handlers
+        ):
             return True
         current = current.parent if current.propagate else None
     return False

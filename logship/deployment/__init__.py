@@ -1,0 +1,1 @@
+"""Will a deployment hold? `logship lint` reads its files, `logship doctor` looks from inside."""

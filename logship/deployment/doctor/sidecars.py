@@ -1,0 +1,288 @@
+"""Each endpoint from its name to the ack of a record, and whether that ack proves anything.
+
+Stops at the first step that fails: what comes after it could only fail too. Nothing is ever sent
+that a server might store wrongly: no malformed entry, no wrong `size`, no frame above a server's
+limit. Why, and what is done instead, is in docs/decisions/.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import ssl
+from collections.abc import AsyncGenerator
+from dataclasses import dataclass
+
+from logship.delivery.transport import Resolver, SocketTransport, is_loopback, tls_context
+from logship.deployment.doctor.exchange import HEARTBEAT, Answer, Chunk, Recorder, send_once
+from logship.deployment.doctor.result import Outcome, Result
+from logship.deployment.linting.rules.servers import is_blind_version, why_blind
+from logship.ecs import Task
+from logship.errors import ConnectError, HandshakeError
+from logship.httpjson import get_json
+from logship.settings import Endpoint, Settings
+
+_MONITOR_PORT = 2020
+_MONITOR_TIMEOUT_SECONDS = 2.0
+"""Where Fluent Bit tells its version, if its HTTP server is on."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sending:
+    """What may be sent.
+
+    Attributes:
+        allowed: Whether anything is.
+        burst: How many records measure the sidecar; 0: none.
+        wait_seconds: How long to wait for acks.
+        tag: Instead of the settings' tag.
+    """
+
+    allowed: bool = True
+    burst: int = 2000
+    wait_seconds: float = 10.0
+    tag: str | None = None
+
+
+class SidecarExamination:
+    """Examines one endpoint.
+
+    Args:
+        settings: The application's.
+        endpoint: Which of its endpoints.
+        sending: What may be sent.
+        task: The ECS task, where there is one.
+
+    Attributes:
+        bytes_per_second: Of entries acked in the burst; None before it, or where it failed.
+    """
+
+    def __init__(
+        self, settings: Settings, endpoint: Endpoint, sending: Sending, task: Task | None
+    ) -> None:
+        self.bytes_per_second: float | None = None
+        self._settings = settings
+        self._endpoint = endpoint
+        self._sending = sending
+        self._task = task
+        self._recorder = Recorder(settings, sending.tag)
+        self._transport = SocketTransport.of(settings, tls_context(settings))
+
+    async def results(self) -> AsyncGenerator[Result, None]:
+        """Yield each step's result, up to the first that fails."""
+        steps = [self._name, self._connect, self._secure]
+        if self._sending.allowed:
+            steps += [self._record, self._honesty, self._burst]
+        try:
+            for step in steps:
+                result = await step()
+                if result is not None:
+                    yield result
+                    if result.outcome is Outcome.FAIL and step != self._honesty:
+                        return
+        finally:
+            self._transport.close()
+        if not self._sending.allowed:
+            yield self._result("record", Outcome.SKIP, "nothing was sent: --no-send")
+
+    # -- steps -------------------------------------------------------------------------------------
+
+    async def _name(self) -> Result | None:
+        if self._endpoint.scheme == "unix":
+            return None
+        resolver = Resolver()
+        host = self._endpoint.host
+        try:
+            async with asyncio.timeout(self._settings.connect_timeout_seconds):
+                found = await resolver.resolve(host, self._endpoint.port)
+        except OSError as error:  # TimeoutError is one
+            reason = error.strerror or f"no answer in {self._settings.connect_timeout_seconds:g} s"
+            advice = "is the name right, and does the container's DNS know it?"
+            return self._result("name", Outcome.FAIL, f"{host}: {reason}", advice)
+        finally:
+            resolver.close()
+        addresses = ", ".join(dict.fromkeys(address[0] for _, address in found))
+        if addresses == host:
+            return None  # it was an address and no name
+        return self._result("name", Outcome.OK, f"{host} is {addresses}")
+
+    async def _connect(self) -> Result:
+        """Connect without a word, so that what fails later is not the network."""
+        plain = self._endpoint
+        if plain.scheme == "tls":
+            plain = plain._replace(scheme="tcp")
+        without_key = SocketTransport(
+            connect_timeout_seconds=self._settings.connect_timeout_seconds,
+            user_timeout_seconds=self._settings.connect_timeout_seconds,
+        )
+        try:
+            (await without_key.connect(plain, _Nobody())).abort()
+        except ConnectError as error:
+            return self._result("connect", Outcome.FAIL, str(error), _why_unreachable(plain, error))
+        finally:
+            without_key.close()
+        return self._result("connect", Outcome.OK, f"{self._endpoint} takes connections")
+
+    async def _secure(self) -> Result | None:
+        """Go through TLS and handshake, where there are any."""
+        words = []
+        if self._endpoint.scheme == "tls":
+            words.append("certificate verified")
+        if self._settings.shared_key is not None:
+            words.append("shared key proved by both sides")
+        if not words:
+            return None
+        try:
+            (await self._transport.connect(self._endpoint, _Nobody())).abort()
+        except ConnectError as error:
+            return self._result("security", Outcome.FAIL, str(error), _why_insecure(error))
+        clear = self._endpoint.scheme == "tcp" and not is_loopback(self._endpoint.host)
+        if clear:
+            text = "shared key proved by both sides, but nothing is encrypted"
+            return self._result("security", Outcome.WARN, text, "tls:// does both")
+        return self._result("security", Outcome.OK, ", ".join(words))
+
+    async def _record(self) -> Result:
+        recorder = self._recorder
+        text = f"logship doctor: a test record, {recorder.run}"
+        answer = await self._send([recorder.single(text)])
+        if answer.acked:
+            seen = f"one record, tag {recorder.tag!r}, acked in {answer.seconds * 1000:.1f} ms"
+            return self._result("record", Outcome.OK, seen)
+        seen = f"one record, tag {recorder.tag!r}, was not acked: {answer.reason}"
+        return self._result("record", Outcome.FAIL, seen, _why_unacked(answer))
+
+    async def _honesty(self) -> Result:
+        """Say what is known of this server's acks; product and version are not in the protocol."""
+        if await self._takes_heartbeats():
+            return self._honest(
+                Outcome.OK, "it is no Fluent Bit, and nothing is known against its acks"
+            )
+        version = await self._fluent_bit_version()
+        blind = self._blind_image() if version is None else None
+        if version is not None and is_blind_version(version):
+            blind = f"Fluent Bit {version}, as all before 5.1,"
+        if blind is not None:
+            return self._honest(Outcome.FAIL, f"{blind} may ack what it throws away")
+        if version is not None:
+            return self._honest(Outcome.OK, f"Fluent Bit {version} acks what it has stored")
+        return self._honest(
+            Outcome.WARN,
+            "it behaves as Fluent Bit does and its version cannot be seen: before 5.1 it may ack "
+            "what it throws away",
+        )
+
+    async def _burst(self) -> Result | None:
+        count = self._sending.burst
+        if not count:
+            return None
+        answer = await self._send(self._recorder.burst(count))
+        if answer.bytes_acked and answer.seconds > 0:
+            self.bytes_per_second = answer.bytes_acked / answer.seconds
+        if answer.acked and self.bytes_per_second:
+            rate = f"{count / answer.seconds:,.0f} records/s"
+            seen = f"{count} records of 400 characters acked in {answer.seconds:.3f} s, {rate}"
+            return self._result("rate", Outcome.OK, seen)
+        seen = f"{answer.bytes_acked} bytes of {count} records acked: {answer.reason}"
+        return self._result("rate", Outcome.FAIL, seen, _why_unacked(answer))
+
+    # -- helpers -----------------------------------------------------------------------------------
+
+    async def _send(self, chunks: list[Chunk], before: bytes = b"") -> Answer:
+        try:
+            return await send_once(
+                self._transport,
+                self._endpoint,
+                chunks,
+                window=self._settings.inflight_chunks_max,
+                seconds=self._sending.wait_seconds,
+                before=before,
+            )
+        except ConnectError as error:
+            return Answer(False, str(error), 0.0, 0, in_time=True)
+
+    def _blind_image(self) -> str | None:
+        """Return an image of the task that acks blindly; they share one network namespace."""
+        if self._task is None or not is_loopback(self._endpoint.host):
+            return None
+        found = [why_blind(each.image) for each in self._task.others]
+        return next((each for each in found if each is not None), None)
+
+    async def _fluent_bit_version(self) -> str | None:
+        """Ask Fluent Bit's own HTTP server; on this machine only, for elsewhere it may be any."""
+        if not is_loopback(self._endpoint.host):
+            return None
+        url = f"http://127.0.0.1:{_MONITOR_PORT}/"
+        answer = await asyncio.get_running_loop().run_in_executor(
+            None, get_json, url, _MONITOR_TIMEOUT_SECONDS
+        )
+        about = answer.get("fluent-bit") if isinstance(answer, dict) else None
+        version = about.get("version") if isinstance(about, dict) else None
+        return version if isinstance(version, str) and re.match(r"\d+\.\d+", version) else None
+
+    async def _takes_heartbeats(self) -> bool:
+        """Tell Fluent Bit from the others by what it does with a heartbeat: it closes.
+
+        Fluentd ignores a nil. No record is at risk: the one behind it is the doctor's own, and
+        only this connection is closed.
+        """
+        text = f"logship doctor: a second test record, {self._recorder.run}"
+        answer = await self._send([self._recorder.single(text)], before=HEARTBEAT)
+        return answer.acked
+
+    def _honest(self, outcome: Outcome, text: str) -> Result:
+        advice = "" if outcome is Outcome.OK else "use Fluentd 1.19, or Fluent Bit 5.1 or newer"
+        return self._result("ack-honesty", outcome, text, advice)
+
+    def _result(self, check: str, outcome: Outcome, text: str, advice: str = "") -> Result:
+        prefix = "" if str(self._endpoint) in text else f"{self._endpoint}: "
+        return Result(check, outcome, f"{prefix}{text}", advice)
+
+
+class _Nobody:
+    """Listens to nothing (transport.ConnectionEvents)."""
+
+    def bytes_received(self, data: bytes) -> None:
+        """Nothing."""
+
+    def connection_ended(self, reason: str) -> None:
+        """Nothing."""
+
+    def writable_changed(self, writable: bool) -> None:
+        """Nothing."""
+
+
+def _why_unreachable(endpoint: Endpoint, error: ConnectError) -> str:
+    if isinstance(error.__cause__, ConnectionRefusedError):
+        return "nobody listens there: is the sidecar up, on that port, in this network namespace?"
+    if isinstance(error.__cause__, OSError) and endpoint.scheme == "unix":
+        return "is the socket's directory mounted here, and may this user write to the socket?"
+    return "a firewall or security group that drops, or a wrong address, looks like this"
+
+
+def _why_insecure(error: ConnectError) -> str:
+    cause = error.__cause__
+    if isinstance(cause, ssl.SSLCertVerificationError):
+        return (
+            "LOGSHIP_TLS_CA must hold the authority that signed it, and LOGSHIP_TLS_SERVER_NAME "
+            "the name that it was made for"
+        )
+    if isinstance(cause, ssl.SSLError):
+        return "does the sidecar speak TLS on this port, 1.2 or newer?"
+    if isinstance(cause, HandshakeError):
+        return "LOGSHIP_SHARED_KEY (and user) must be what the sidecar has as shared_key"
+    return (
+        "it took the connection and did not go on: does it speak the forward protocol here, with "
+        "TLS and a shared key exactly where these settings have them?"
+    )
+
+
+def _why_unacked(answer: Answer) -> str:
+    if "HELO" in answer.reason:
+        return "the sidecar wants a shared key: LOGSHIP_SHARED_KEY"
+    if not answer.in_time:
+        return (
+            "it takes bytes and acks nothing: a full buffer, Fluentd's unix socket input, or no "
+            "input of type forward at all"
+        )
+    return "its log says why; is it an input of type forward, and without TLS if this is tcp://?"

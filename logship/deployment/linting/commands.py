@@ -1,0 +1,126 @@
+"""What a container's command says: which shell runs it, how many workers, how long it waits."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from itertools import zip_longest
+
+from logship.deployment.linting.model import COMPOSE, Container, Unit
+
+_SHELLS = ("sh", "bash", "dash", "ash", "zsh")
+_INITS = ("tini", "docker-init", "catatonit")
+_GUNICORN_SECONDS = 30.0
+_ENDS_OF_COMMANDS = re.compile(r"&&|\|\||;|\n")
+_NUMBER = re.compile(r"\d+(\.\d+)?")
+
+_WORKER_OPTIONS: Mapping[str, tuple[str, ...]] = {
+    "gunicorn": ("-w", "--workers"),
+    "uvicorn": ("--workers",),
+    "hypercorn": ("-w", "--workers"),
+    "celery": ("-c", "--concurrency"),
+    "uwsgi": ("-p", "--processes", "--workers"),
+}
+"""The same letter means other things to other programs."""
+
+
+def shell_script(container: Container) -> str | None:
+    """Return what a shell is given to run, or None where none is, or it passes signals on."""
+    words = container.words
+    if words and _base(words[0]) in _INITS:
+        if "-g" in words[1:3]:  # the signal goes to the whole group
+            return None
+        words = tuple(word for word in words[1:] if word != "--")
+    if not words or _base(words[0]) not in _SHELLS:
+        return None
+    for index, word in enumerate(words[1:-1], start=1):
+        if re.fullmatch(r"-\w*c", word):
+            return words[index + 1]
+    return None
+
+
+def is_pipeline(script: str) -> bool:
+    """Tell whether a script's last command is a pipeline, whose parts no `exec` can replace."""
+    last = _ENDS_OF_COMMANDS.split(script.strip().rstrip(";"))[-1]
+    return "|" in last
+
+
+def has_pipeline(script: str) -> bool:
+    """Tell whether any command of a script is a pipeline: perhaps the one that runs for long."""
+    return any("|" in each for each in _ENDS_OF_COMMANDS.split(script))
+
+
+def hands_over(script: str) -> bool:
+    """Tell whether a script's last command takes the shell's place, or the shell has a trap."""
+    commands = [each.strip() for each in _ENDS_OF_COMMANDS.split(script) if each.strip()]
+    if not commands or re.search(r"\btrap\b", script):
+        return True
+    return commands[-1].startswith("exec ") and not is_pipeline(script)
+
+
+def with_exec(script: str) -> str:
+    """Return a script whose last command takes the shell's place."""
+    ends = list(_ENDS_OF_COMMANDS.finditer(script.rstrip().rstrip(";")))
+    start = ends[-1].end() if ends else 0
+    before, last = script[:start], script[start:].strip()
+    return f"{before} exec {last}".strip()
+
+
+def stop_setting_seconds(unit: Unit, container: Container) -> float | None:
+    """Return what logship believes to be its stop timeout; None where the file does not show it."""
+    given = _option(container.line.split(), ("--stop-timeout",))
+    if given is None:
+        name = "LOGSHIP_STOP_TIMEOUT_SECONDS"
+        if name in container.environment:
+            given = container.value(name) or "unknown"
+    if given is None:
+        return 9.0 if unit.platform == COMPOSE else 30.0
+    return float(given) if _NUMBER.fullmatch(given) else None
+
+
+def gunicorn_seconds(container: Container) -> float | None:
+    """Return gunicorn's graceful timeout; None where it does not run."""
+    if not _runs(container, "gunicorn"):
+        return None
+    arguments = container.value("GUNICORN_CMD_ARGS") or ""
+    words = [*container.line.split(), *arguments.split()]
+    given = _option(words, ("--graceful-timeout",))
+    return float(given) if given and _NUMBER.fullmatch(given) else _GUNICORN_SECONDS
+
+
+def workers_of(container: Container) -> int:
+    """Return how many processes of a container have a buffer each; 1 where nothing is said."""
+    arguments = container.value("GUNICORN_CMD_ARGS") or ""
+    words = [*container.line.split(), *arguments.split()]
+    for program, options in _WORKER_OPTIONS.items():
+        if _runs(container, program):
+            given = _option(words, options) or container.value("WEB_CONCURRENCY")
+            return int(given) if given and given.isdigit() else 1
+    return 1
+
+
+def _runs(container: Container, program: str) -> bool:
+    return any(_base(word) == program for word in container.line.split())
+
+
+def _option(words: list[str], names: tuple[str, ...]) -> str | None:
+    """Return the last value given to an option: `--name 3`, `--name=3`, `-w3`."""
+    found = None
+    for word, following in zip_longest(words, words[1:], fillvalue=""):
+        for name in names:
+            if word == name:
+                found = following
+            elif word.startswith(f"{name}="):
+                found = word.partition("=")[2]
+            elif len(name) == 2 and word.startswith(name) and word[2:].isdigit():
+                found = word[2:]
+    return found.strip("'\"") if found else None
+
+
+def option_of(container: Container, name: str) -> str | None:
+    """Return what a container's command gives to an option, or None."""
+    return _option(container.line.split(), (name,))
+
+
+def _base(word: str) -> str:
+    return word.rpartition("/")[2]

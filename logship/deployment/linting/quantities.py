@@ -1,0 +1,76 @@
+"""Sizes, times and truth as deployment files write them, each platform in its own way."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from logship.deployment.linting.model import LintError
+
+_SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([a-zA-Z]*)")
+_TIME = re.compile(r"(\d+(?:\.\d+)?)(h|ms|us|m|s)?")
+_SECONDS = {"h": 3600.0, "m": 60.0, "s": 1.0, "ms": 1e-3, "us": 1e-6, "": 1.0}
+_POWERS = "kmgtp"
+
+
+def kubernetes_bytes(value: Any) -> int:
+    """Return the bytes of a Kubernetes quantity: `512Mi`, `1G`, `1000000`.
+
+    Raises:
+        LintError: it is none.
+    """
+    number, unit = _size(value)
+    binary = unit.endswith("i")
+    power = _power(unit.removesuffix("i"), value)
+    return int(number * (1024 if binary else 1000) ** power)
+
+
+def compose_bytes(value: Any) -> int:
+    """Return the bytes of a compose size, `512m` or `1gb`, which are powers of 1,024.
+
+    Raises:
+        LintError: it is none.
+    """
+    number, unit = _size(value)
+    return int(number * 1024 ** _power(unit.lower().removesuffix("b"), value))
+
+
+def _size(value: Any) -> tuple[float, str]:
+    found = _SIZE.fullmatch(str(value).strip())
+    if found is None:
+        raise LintError(f"{value!r} is no size")
+    return float(found[1]), found[2]
+
+
+def _power(unit: str, value: Any) -> int:
+    if not unit:
+        return 0
+    power = _POWERS.find(unit.lower()) + 1
+    if len(unit) != 1 or not power:
+        raise LintError(f"{value!r} is no size")
+    return power
+
+
+def seconds(value: Any) -> float:
+    """Return the seconds of a duration: `1m30s`, `90s`, `90`.
+
+    Raises:
+        LintError: it is none.
+    """
+    text = str(value).strip()
+    parts = list(_TIME.finditer(text))
+    if not parts or "".join(part[0] for part in parts) != text:
+        raise LintError(f"{value!r} is no duration")
+    return sum(float(part[1]) * _SECONDS[part[2] or ""] for part in parts)
+
+
+def whole(value: Any, what: str) -> int:
+    """Return a whole number that JSON may hold as text.
+
+    Raises:
+        LintError: it is none.
+    """
+    try:
+        return int(str(value))
+    except ValueError:
+        raise LintError(f"{what}: {value!r} is no whole number") from None

@@ -1,0 +1,193 @@
+"""What the container must give: a spool that outlives it, memory, descriptors.
+
+Sources: logship opens no spool of another user (`logship.spool.directories`); a directory of the
+host belongs to root; an emptyDir is writable for everybody, and one that exceeds its `sizeLimit`
+gets the pod evicted without any grace; each process has a buffer of its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from logship.deployment.linting.commands import option_of, workers_of
+from logship.deployment.linting.model import (
+    ECS,
+    KUBERNETES,
+    Container,
+    Finding,
+    Mount,
+    Role,
+    Unit,
+    Volume,
+)
+from logship.deployment.linting.rules.snippets import variable
+from logship.settings import MIB, buffer_bytes_for
+
+_SPOOL_BYTES_MAX = 256 * MIB
+_MEMORY_SHARE_MAX = 0.5
+_NOFILE_MIN = 4096
+
+
+def spool_volume(unit: Unit) -> Iterator[Finding]:
+    """Yield spools that end with their container, or that the recoverer does not see."""
+    for container in unit.of_role(Role.APPLICATION, Role.RECOVERER):
+        path = _spool_path(container)
+        if path is None or "logship run" in container.line:
+            continue
+        why = _why_no_spool(unit, container, path)
+        if why is not None:
+            yield Finding("spool-volume", container.name, why, _mounted(unit, path))
+
+
+def _why_no_spool(unit: Unit, container: Container, path: str) -> str | None:
+    mount = container.mount_of(path)
+    if mount is None:
+        return (
+            f"{path} is in the container's own layer: when the container is gone, so is what a "
+            "killed process had left there"
+        )
+    if mount.read_only:
+        return f"{path} is mounted read-only, so nothing is spooled at all"
+    if mount.kind is Volume.NETWORK:
+        return f"{path} is on a network filesystem, where locks and mapped files are not reliable"
+    wanted = workers_of(container) * _spool_bytes(container)
+    if mount.bytes_max is not None and wanted > mount.bytes_max:
+        return (
+            f"spools may grow to {wanted // MIB} MiB, the volume's sizeLimit is "
+            f"{mount.bytes_max // MIB} MiB, and to exceed it is to be evicted without any grace"
+        )
+    if unit.role(container) is Role.APPLICATION and not _is_recovered(unit, mount):
+        return (
+            f"no recoverer mounts the volume {mount.name}: what a killed process left stays there"
+        )
+    return None
+
+
+def _is_recovered(unit: Unit, mount: Mount) -> bool:
+    recoverers = list(unit.of_role(Role.RECOVERER))
+    seen = [each.mount_of(_spool_path(each) or "/") for each in recoverers]
+    return not recoverers or any(each and each.name == mount.name for each in seen)
+
+
+def spool_owner(unit: Unit) -> Iterator[Finding]:
+    """Yield users who cannot write their spool, or not read each other's."""
+    for container in unit.of_role(Role.APPLICATION, Role.RECOVERER):
+        mount = container.mount_of(_spool_path(container) or "/")
+        if mount is None or container.runs_as_root is not False:
+            continue
+        is_roots = mount.kind is Volume.BIND
+        if unit.platform == KUBERNETES and mount.kind is Volume.CLAIM:
+            is_roots = unit.group is None
+        if is_roots:
+            night = (
+                f"{mount.path} belongs to root and the container runs as {container.user}: the "
+                "spool cannot be written, and records are only as safe as memory"
+            )
+            yield Finding("spool-owner", container.name, night, _owned(unit, container))
+    yield from _strangers(unit)
+
+
+def _strangers(unit: Unit) -> Iterator[Finding]:
+    """Yield recoverers that run as another user than the application whose spool they read."""
+    for recoverer in unit.of_role(Role.RECOVERER):
+        mount = recoverer.mount_of(_spool_path(recoverer) or "/")
+        for other in unit.of_role(Role.APPLICATION):
+            same = mount and any(each.name == mount.name for each in other.mounts)
+            users = [each.user and each.user.partition(":")[0] for each in (recoverer, other)]
+            if same and None not in users and users[0] != users[1] and not recoverer.runs_as_root:
+                night = (
+                    f"{recoverer.name} runs as {users[0]} and {other.name} as {users[1]}: logship "
+                    "opens no spool of somebody else, so what a killed process left stays there"
+                )
+                yield Finding("spool-owner", recoverer.name, night, _same_user(unit, other))
+
+
+def memory_sum(unit: Unit) -> Iterator[Finding]:
+    """Yield containers whose buffers alone may take half of their memory."""
+    for container in unit.of_role(Role.APPLICATION):
+        limit = container.memory_bytes
+        if not limit:
+            continue
+        workers = workers_of(container)
+        each = _bytes_of(container, "LOGSHIP_BUFFER_BYTES_MAX", buffer_bytes_for(limit))
+        mount = container.mount_of(_spool_path(container) or "/")
+        if mount is not None and mount.kind is Volume.MEMORY:
+            each += _spool_bytes(container)  # its pages are memory of the container
+        if workers * each > limit * _MEMORY_SHARE_MAX:
+            night = (
+                f"{workers} x {_size(each)} MiB of buffers in a container of {_size(limit)} MiB: "
+                "when the sidecar is gone they fill up, and the container is killed for its memory "
+                "with everything in it"
+            )
+            fair = max(64 * 1024, int(limit / 4 / workers))
+            change = variable(unit, "LOGSHIP_BUFFER_BYTES_MAX", str(fair))
+            if mount is not None and mount.kind is Volume.MEMORY:
+                change += ", and a spool that is not in memory"
+            yield Finding("memory-sum", container.name, night, change)
+
+
+def nofile(unit: Unit) -> Iterator[Finding]:
+    """Yield containers that may open too few files for their work and their logs."""
+    for container in unit.of_role(Role.APPLICATION, Role.RECOVERER, Role.SIDECAR):
+        if container.nofile_soft is None or container.nofile_soft >= _NOFILE_MIN:
+            continue
+        night = (
+            f'with {container.nofile_soft} descriptors a busy program gets "Too many open files", '
+            "and then cannot reconnect to the sidecar either"
+        )
+        change = "ulimits: { nofile: 65535 }"
+        if unit.platform == ECS:
+            change = '"ulimits": [{ "name": "nofile", "softLimit": 65535, "hardLimit": 65535 }]'
+        yield Finding("nofile", container.name, night, change)
+
+
+def _spool_path(container: Container) -> str | None:
+    return option_of(container, "--spool") or container.value("LOGSHIP_SPOOL_DIR")
+
+
+def _spool_bytes(container: Container) -> int:
+    return _bytes_of(container, "LOGSHIP_SPOOL_BYTES_MAX", _SPOOL_BYTES_MAX)
+
+
+def _bytes_of(container: Container, name: str, default: int) -> int:
+    given = container.value(name)
+    return int(given) if given and given.isdigit() else default
+
+
+def _size(count: int) -> str:
+    return f"{count / MIB:.4g}"
+
+
+def _mounted(unit: Unit, path: str) -> str:
+    if unit.platform == ECS:
+        return (
+            f'"mountPoints": [{{ "sourceVolume": "spool", "containerPath": "{path}" }}], in '
+            "application and recoverer"
+        )
+    if unit.platform == KUBERNETES:
+        return (
+            f"volumeMounts: [{{ name: spool, mountPath: {path} }}], in application and recoverer; "
+            "volumes: [{ name: spool, emptyDir: {} }]"
+        )
+    return f"volumes: [spool:{path}], in application and recoverer"
+
+
+def _owned(unit: Unit, container: Container) -> str:
+    if unit.platform == KUBERNETES:
+        return "volumes: [{ name: spool, emptyDir: {} }], or securityContext: { fsGroup: 10001 }"
+    if unit.platform == ECS:
+        return (
+            '"volumes": [{ "name": "spool" }] without "sourcePath", and an image that owns the '
+            f"directory as {container.user} and declares it a VOLUME"
+        )
+    return (
+        f"volumes: [spool:…], a named volume, and an image that owns the path as {container.user}"
+    )
+
+
+def _same_user(unit: Unit, other: Container) -> str:
+    if unit.platform == ECS:
+        return f'"user": "{other.user}"'
+    if unit.platform == KUBERNETES:
+        return f"securityContext: {{ runAsUser: {other.user} }}"
+    return f'user: "{other.user}"'

@@ -1,0 +1,184 @@
+"""Whether the times between SIGTERM and SIGKILL add up, and whether SIGTERM arrives at all.
+
+Sources: ECS stops containers one behind the other along `dependsOn`, each with its own
+`stopTimeout` of at most 120 s on Fargate, while Spot gives two minutes for all of them; Kubernetes
+has one grace period a pod, its preStop hooks included, and native sidecars get what is left;
+Docker gives 10 s. No platform tells the process what it was given.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from logship.deployment.linting.commands import (
+    gunicorn_seconds,
+    hands_over,
+    has_pipeline,
+    shell_script,
+    stop_setting_seconds,
+    with_exec,
+)
+from logship.deployment.linting.model import ECS, KUBERNETES, Container, Finding, Role, Unit
+from logship.deployment.linting.rules.snippets import command, stop_time, variable
+
+_FARGATE_SECONDS_MAX = 120.0
+_SPOT_SECONDS = 120.0
+_SIDECAR_SECONDS = 5.0
+"""Fluentd and Fluent Bit write out their buffers in 2 to 4 s where their destination is well."""
+_WASTE_SHARE = 0.2
+_WASTE_SECONDS_MIN = 5.0
+_SETTING = "LOGSHIP_STOP_TIMEOUT_SECONDS"
+
+
+def limit(unit: Unit) -> Iterator[Finding]:
+    """Yield containers that ask Fargate for more than it gives."""
+    if unit.platform != ECS or not unit.may_be_fargate:
+        return
+    for container in unit.containers:
+        if container.stop_seconds > _FARGATE_SECONDS_MAX:
+            night = (
+                f"Fargate gives a container at most 120 s, so SIGKILL comes {_more(container)} s "
+                "before the file says"
+            )
+            yield Finding("stop-timeout-limit", container.name, night, '"stopTimeout": 120')
+
+
+def _more(container: Container) -> str:
+    return f"{container.stop_seconds - _FARGATE_SECONDS_MAX:g}"
+
+
+def setting(unit: Unit) -> Iterator[Finding]:
+    """Yield containers whose stop timeout is not what logship takes it to be."""
+    for container in unit.of_role(Role.APPLICATION, Role.RECOVERER):
+        believed = stop_setting_seconds(unit, container)
+        given = container.stop_seconds - container.pre_stop_seconds
+        if believed is None:
+            continue
+        if believed > given:
+            yield _too_long(unit, container, believed, given)
+        elif unit.platform != KUBERNETES and _wastes(believed, given):
+            night = (
+                f"logship gives up after {believed:g} s and writes to stderr what the sidecar "
+                f"would have taken in the other {given - believed:g} s"
+            )
+            change = variable(unit, _SETTING, f"{given:g}")
+            yield Finding("stop-timeout-setting", container.name, night, change)
+
+
+def _wastes(believed: float, given: float) -> bool:
+    return given - believed > max(_WASTE_SECONDS_MIN, _WASTE_SHARE * given)
+
+
+def _too_long(unit: Unit, container: Container, believed: float, given: float) -> Finding:
+    night = (
+        f"logship believes that it has {believed:g} s, SIGKILL comes after {given:g} s, and what "
+        "is in the buffer then is lost without a report"
+    )
+    if unit.platform == KUBERNETES:
+        change = stop_time(unit, believed + container.pre_stop_seconds + _SIDECAR_SECONDS)
+    else:
+        change = f"{stop_time(unit, believed)}, or {variable(unit, _SETTING, f'{given:g}')}"
+    return Finding("stop-timeout-setting", container.name, night, change)
+
+
+def total(unit: Unit) -> Iterator[Finding]:
+    """Yield units in which not everybody has the time that he believes to have."""
+    if unit.platform == ECS and unit.is_spot:
+        yield from _spot(unit)
+    if unit.platform == KUBERNETES and unit.grace_seconds is not None:
+        yield from _grace(unit, unit.grace_seconds)
+
+
+def _spot(unit: Unit) -> Iterator[Finding]:
+    chain = max((_chain(unit, each, ()) for each in unit.containers), key=_sum_of, default=())
+    needed = _sum_of(chain)
+    if needed > _SPOT_SECONDS:
+        parts = " + ".join(f"{each.name} {each.stop_seconds:g}" for each in chain)
+        night = (
+            f"Spot gives two minutes for all of them, they stop one behind the other ({parts} = "
+            f"{needed:g} s), and SIGKILL meets the last one, the sidecar, with everybody's records"
+        )
+        change = f'"stopTimeout" of {", ".join(each.name for each in chain)}: together at most 120'
+        yield Finding("stop-timeout-sum", unit.name, night, change)
+
+
+def _chain(unit: Unit, container: Container, seen: tuple[str, ...]) -> tuple[Container, ...]:
+    """Return the longest run of stops that begins with `container`."""
+    if container.name in seen:
+        return ()
+    by_name = {each.name: each for each in unit.containers}
+    seen = (*seen, container.name)
+    after = [_chain(unit, by_name[name], seen) for name in container.depends_on if name in by_name]
+    return (container, *max(after, key=_sum_of, default=()))
+
+
+def _sum_of(chain: tuple[Container, ...]) -> float:
+    return sum(each.stop_seconds for each in chain)
+
+
+def _grace(unit: Unit, grace_seconds: float) -> Iterator[Finding]:
+    """Compare one pod's grace period with all that has to happen in it."""
+    applications = list(unit.of_role(Role.APPLICATION))
+    sidecars = [each for each in unit.of_role(Role.SIDECAR) if each.is_native_sidecar]
+    if not applications or not sidecars:
+        return
+    first = max(each.pre_stop_seconds + _believed(unit, each) for each in applications)
+    if first > grace_seconds:
+        return  # then it is the setting that is wrong
+    recoverers = [each for each in unit.of_role(Role.RECOVERER) if each.is_native_sidecar]
+    needed = first + sum(_believed(unit, each) for each in recoverers) + _SIDECAR_SECONDS
+    if needed > grace_seconds:
+        night = (
+            f"preStop, application and recoverer may take {needed - _SIDECAR_SECONDS:g} s of the "
+            f"pod's {grace_seconds:g} s, and the sidecar is killed before it has written out what "
+            "it acknowledged"
+        )
+        yield Finding("stop-timeout-sum", unit.name, night, stop_time(unit, needed))
+
+
+def _believed(unit: Unit, container: Container) -> float:
+    return stop_setting_seconds(unit, container) or 0.0
+
+
+def graceful(unit: Unit) -> Iterator[Finding]:
+    """Yield gunicorns that kill workers before logship is done, or are killed before they do."""
+    for container in unit.of_role(Role.APPLICATION):
+        seconds = gunicorn_seconds(container)
+        believed = stop_setting_seconds(unit, container)
+        if seconds is None or believed is None:
+            continue
+        given = container.stop_seconds - container.pre_stop_seconds
+        if seconds > given:
+            night = (
+                f"gunicorn waits {seconds:g} s for its workers, the container has {given:g} s, and "
+                "SIGKILL ends workers in the middle of their drain"
+            )
+        elif seconds < believed:
+            night = (
+                f"gunicorn kills its workers after {seconds:g} s, while logship drains for up to "
+                f"{believed:g} s; what is in their buffers then is lost without a report"
+            )
+        else:
+            continue
+        wanted = min(believed, given)
+        change = f"gunicorn --graceful-timeout {wanted:g} …"
+        if believed > given:
+            change += f", and {variable(unit, _SETTING, f'{given:g}')}"
+        yield Finding("graceful-timeout", container.name, night, change)
+
+
+def shell(unit: Unit) -> Iterator[Finding]:
+    """Yield containers whose first process is a shell that keeps SIGTERM to itself."""
+    for container in unit.of_role(Role.APPLICATION, Role.RECOVERER, Role.SIDECAR):
+        script = shell_script(container)
+        if script is None or hands_over(script):
+            continue
+        night = (
+            "the shell is the first process, and unless it happens to replace itself it passes "
+            "SIGTERM on to nobody: the program hears of the stop when SIGKILL ends it"
+        )
+        words: tuple[str, ...] = ("sh", "-c", with_exec(script))
+        if has_pipeline(script):  # there is more than one process to tell
+            words = ("logship", "run", "--signal-group", "--", "sh", "-c", script)
+        change = command(unit, *words)
+        yield Finding("shell-entrypoint", container.name, night, change)

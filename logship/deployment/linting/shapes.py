@@ -1,0 +1,85 @@
+"""Reading of mappings and lists out of a document that anybody may have written.
+
+A file of the wrong shape must be one clear error, not an `AttributeError` out of a rule.
+"""
+
+from __future__ import annotations
+
+import shlex
+from typing import Any
+
+from logship.deployment.linting.model import LintError
+
+
+def mapping(value: Any, what: str) -> dict[str, Any]:
+    """Return a mapping, empty for null.
+
+    Raises:
+        LintError: it is something else.
+    """
+    if value is None:
+        return {}
+    if not isinstance(value, dict):
+        raise LintError(f"{what} is {value!r:.60}, not a mapping")
+    return value
+
+
+def listing(value: Any, what: str) -> list[Any]:
+    """Return a list, empty for null.
+
+    Raises:
+        LintError: it is something else.
+    """
+    if value is None:
+        return []
+    if not isinstance(value, list):
+        raise LintError(f"{what} is {value!r:.60}, not a list")
+    return value
+
+
+def mappings(value: Any, what: str) -> list[dict[str, Any]]:
+    """Return a list of mappings.
+
+    Raises:
+        LintError: it is something else.
+    """
+    return [mapping(each, f"an item of {what}") for each in listing(value, what)]
+
+
+def words(value: Any, what: str) -> tuple[str, ...]:
+    """Return a command, a list of words or one text that is split as a shell would.
+
+    Raises:
+        LintError: it is something else.
+    """
+    if isinstance(value, str):
+        try:
+            return tuple(shlex.split(value))
+        except ValueError as error:
+            raise LintError(f"{what}: {value!r:.60}: {error}") from None
+    return tuple(str(each) for each in listing(value, what))
+
+
+def texts(value: Any, what: str) -> dict[str, str]:
+    """Return a mapping of texts.
+
+    Raises:
+        LintError: it is something else.
+    """
+    return {str(name): _text(each) for name, each in mapping(value, what).items()}
+
+
+def text_or_none(value: Any, what: str) -> str | None:
+    """Return a text, None for null.
+
+    Raises:
+        LintError: it is something else.
+    """
+    if value is None or isinstance(value, str):
+        return value
+    raise LintError(f"{what} is {value!r:.60}, not a text")
+
+
+def _text(value: Any) -> str:
+    """Return a value as the platform passes it on: YAML's `true` is `true`, not `True`."""
+    return str(value).lower() if isinstance(value, bool) else str(value)

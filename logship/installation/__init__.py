@@ -1,0 +1,1 @@
+"""One line in an entrypoint: from `logging`, structlog and loguru to a client."""

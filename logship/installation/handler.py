@@ -1,0 +1,169 @@
+"""From `logging` to the client: one mapping a record, packed in the thread that logs.
+
+`logging.Handler.handle` holds the handler's lock around `emit`, so that one worker that waits for
+space would stop every other thread, an event loop's among them. Nothing here needs that lock:
+`handle` is overridden and takes none.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import time
+from itertools import islice
+from typing import Any, Protocol
+
+from logship.hooks.interruptions import is_interruption
+from logship.hooks.threads import may_wait_here
+from logship.installation.tracing import CurrentSpan
+from logship.protocol.jsonlines import json_line
+from logship.protocol.readable import plain_value
+from logship.stderr.last_resort import LastResort
+
+FALL_BACK_SECONDS_MAX = 1.0
+"""How long a record may wait for stderr that is refused because the client is closed."""
+
+_OWN_ATTRIBUTES = vars(logging.LogRecord("", 0, "", 0, "", None, None))
+_STANDARD_ATTRIBUTES = frozenset(
+    {
+        *_OWN_ATTRIBUTES,
+        "asctime",  # set by formatters
+        "message",
+        "taskName",  # since 3.12
+    }
+)
+_OWN_COUNT = len(_OWN_ATTRIBUTES)
+_EXCEPTION_FORMATTER = logging.Formatter()
+
+
+class RecordSink(Protocol):
+    """A client, as far as a handler needs it."""
+
+    def emit(
+        self, record: dict[str, Any], tag: str | None = None, *, time_ns: int | None = None
+    ) -> bool:
+        """Take a record; tell whether it is in the buffer."""
+
+    @property
+    def intake_closed(self) -> bool:
+        """Whether the client takes no more records."""
+
+    @property
+    def last_resort(self) -> LastResort:
+        """Standard error, for what a closed client refuses."""
+
+
+class Handler(logging.Handler):
+    """Ships log records through a client.
+
+    A record becomes a mapping of the formatted message (under `message_key`), `level`, `logger`,
+    `thread` where it is not the main one, `exception` and `stack` where there are any, every
+    `extra` field under its own name, and `trace_id` and `span_id` in a span of OpenTelemetry's.
+
+    Closing the handler does not close the client: `dictConfig` closes handlers, and programs go on.
+
+    Args:
+        client: Where records go: a `BackgroundClient`, or a `Client` whose loop runs.
+        level: As of `logging.Handler`.
+        message_key: The field for the message's text.
+        tag: The route; the client's own where none is given.
+    """
+
+    def __init__(
+        self,
+        client: RecordSink,
+        level: int | str = logging.NOTSET,
+        *,
+        message_key: str = "message",
+        tag: str | None = None,
+    ) -> None:
+        super().__init__(level)
+        self.client = client
+        self._message_key = message_key
+        self._tag = tag
+        self._span = CurrentSpan()
+
+    def handle(self, record: logging.LogRecord) -> bool:
+        """Filter and emit the record, without the handler's lock; see `logging.Handler.handle`."""
+        if self.filters:
+            verdict: bool | logging.LogRecord = self.filter(record)
+            if not verdict:
+                return False
+            if isinstance(verdict, logging.LogRecord):  # since 3.12 it may replace the record
+                record = verdict
+        self.emit(record)
+        return True
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Ship the record; an error in the application's own formatting goes to `handleError`."""
+        time_ns = _time_ns(record)
+        if time_ns >= self._span.due_ns:
+            self._span.look(time_ns)
+        try:
+            fields = self._fields(record)
+        except Exception as error:
+            if is_interruption(error):
+                raise
+            self.handleError(record)
+            fields = self._unformatted(record)
+        if not self.client.emit(fields, self._tag, time_ns=time_ns) and self.client.intake_closed:
+            self._fall_back(fields, time_ns)
+
+    def _fields(self, record: logging.LogRecord) -> dict[str, Any]:
+        """Return the record as a mapping."""
+        fields: dict[str, Any] = {
+            self._message_key: record.getMessage()
+            if self.formatter is None
+            else self.format(record),
+            "level": record.levelname,
+            "logger": record.name,
+        }
+        if record.threadName != "MainThread":
+            fields["thread"] = record.threadName
+        if self.formatter is None:
+            if record.exc_info:
+                fields["exception"] = _EXCEPTION_FORMATTER.formatException(record.exc_info)
+            elif record.exc_text:  # it came from another process
+                fields["exception"] = record.exc_text
+            if record.stack_info:
+                fields["stack"] = record.stack_info
+        if len(record.__dict__) > _OWN_COUNT:
+            _add_extra(fields, record)
+        if self._span.trace is not None:
+            self._span.add_to(fields)
+        return fields
+
+    def _unformatted(self, record: logging.LogRecord) -> dict[str, Any]:
+        """Return what can be said of a record whose arguments do not fit its message."""
+        return {
+            self._message_key: record.msg,
+            "level": record.levelname,
+            "logger": record.name,
+            "logging_error": "the arguments could not be merged into the message",
+            "arguments": record.args,
+        }
+
+    def _fall_back(self, fields: dict[str, Any], time_ns: int) -> None:
+        """Write the record to stderr: the client is closed and takes no more."""
+        with contextlib.suppress(Exception):
+            line = json_line(self._tag or "", time_ns, plain_value(fields), logship="refused")
+            patience_seconds = FALL_BACK_SECONDS_MAX if may_wait_here() else 0.0
+            self.client.last_resort.write_in_turn(line, patience_seconds)
+
+
+def _add_extra(fields: dict[str, Any], record: logging.LogRecord) -> None:
+    """Add what the application gave as `extra`, under names that are still free."""
+    # `logging` sets its own attributes first, so what is extra stands behind them.
+    begin = _OWN_COUNT if type(record) is logging.LogRecord else 0
+    for name, value in islice(record.__dict__.items(), begin, None):
+        if name not in _STANDARD_ATTRIBUTES:
+            while name in fields:
+                name = f"extra_{name}"  # noqa: PLW2901 - until it is free
+            fields[name] = value
+
+
+def _time_ns(record: logging.LogRecord) -> int:
+    try:
+        return int(record.created * 1_000_000) * 1000
+    except (TypeError, ValueError, OverflowError):  # somebody made the record by hand
+        return time.time_ns()

@@ -1,0 +1,325 @@
+"""One line in an entrypoint: everything that makes a program's log records survive its end.
+
+`install()` wires the rooms together: a `BackgroundClient`, a `Handler` on the root logger, the
+watchdog, the stop signals, the exit and fork hooks, the hooks for uncaught exceptions. It decides
+nothing itself.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import sys
+import threading
+import time
+import traceback
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+
+from logship.client.background import BackgroundClient
+from logship.delivery.drain import DrainPlan
+from logship.errors import SettingsError
+from logship.hooks import fork, runtimes
+from logship.hooks import registry as living
+from logship.installation.handler import Handler
+from logship.process import stopfile
+from logship.process.clock import Started, StopClock
+from logship.process.signals import StopSignals
+from logship.process.watchdog import Watchdog
+from logship.settings import TASK_METADATA_VARIABLE, Settings
+
+if TYPE_CHECKING:
+    from logship.tasknews import TaskNews
+
+_CONSOLE_FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
+
+
+class Installation:
+    """What `install` made, for the one process it was made in and its forked children.
+
+    Args:
+        settings: Of the client.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.client = BackgroundClient(settings)
+        self.handler = Handler(self.client, message_key=settings.message_key)
+        self.clock = StopClock(settings.stop_timeout_seconds, stopfile.reader(os.environ))
+        self.watchdog = Watchdog(self.client, self.clock, self._check)
+        self.signals: StopSignals | None = None
+        self._task_news = _task_news(self.client)
+        self._pid = os.getpid()
+        self._is_multiprocessing_child = False
+        self._warned_of_removal = False
+
+    def wire(self) -> None:
+        """Take over signals, exit, fork and uncaught exceptions."""
+        living.discard(self.client)  # the exit hook reaches it through this object
+        living.add_forkable(self)
+        self.client.when_begun_anew = self.watchdog.start
+        fork.at_multiprocessing_child_end(self._end_multiprocessing_child)
+        if threading.current_thread() is threading.main_thread():
+            self._take_signals()
+        self._take_exceptions()
+        if self._task_news is not None:
+            self._task_news.start()
+        self.watchdog.start()
+
+    def stopping(self, reason: str) -> None:
+        """Start the stop clock: another handler got the signal."""
+        self.clock.start(Started(time.monotonic(), reason))
+        self.watchdog.wake(0)
+
+    def end_at_exit(self) -> None:
+        """At interpreter exit: drain, and die by the signal that came, if one did."""
+        if self.signals is not None:
+            self.signals.exit_begins()
+            self.watchdog.end_if_due(here=False)
+        self._check()
+        if self.client.used and self.client.report is None:
+            self.client.drain(self._exit_plan(), self._exit_reason())
+        if self.signals is not None:
+            self.signals.exit_ends()
+            self.watchdog.end_if_due(here=True)
+
+    def after_fork_in_child(self) -> None:
+        """In a forked child: the clock and the signals of the parent are not ours."""
+        self.client.after_fork_in_child()
+        self.watchdog.after_fork_in_child()
+        if self._task_news is not None:
+            self._task_news.after_fork_in_child()
+        if self.signals is not None:
+            self.signals.forget()
+
+    # -- inside ------------------------------------------------------------------------------------
+
+    def _exit_plan(self) -> DrainPlan:
+        """Return the plan of the exit hook: by the clock, by the owner of SIGTERM, or by itself."""
+        now, settings = time.monotonic(), self.settings
+        deadline = self.clock.deadline_seconds
+        if self._is_multiprocessing_child:
+            limit = now + settings.child_drain_seconds
+            return DrainPlan.until(now, limit if deadline is None else min(limit, deadline))
+        if deadline is not None:
+            return DrainPlan.until(now, deadline)
+        if self._others_own_sigterm():
+            return DrainPlan.until(now, now + settings.exit_drain_seconds)
+        return DrainPlan.by_itself(
+            now, settings.exit_stall_seconds, settings.exit_drain_seconds_max
+        )
+
+    def _others_own_sigterm(self) -> bool:
+        """Tell whether this may be the end after a SIGTERM that we were not told of."""
+        replaced = self.signals is not None and self.signals.was_replaced(signal.SIGTERM)
+        return replaced or runtimes.is_uwsgi()
+
+    def _exit_reason(self) -> str:
+        return "exit" if self.clock.started is None else self.clock.started.reason
+
+    def _end_multiprocessing_child(self) -> None:
+        """At the end of a multiprocessing child, which skips `atexit`."""
+        self._is_multiprocessing_child = True
+        self.end_at_exit()
+
+    def _take_signals(self) -> None:
+        self.signals = StopSignals(
+            self.clock,
+            wake=self.watchdog.wake,
+            is_watched=lambda: self.watchdog.is_watching,
+            interrupt_drain=self.watchdog.interrupt_drain,
+            is_used=lambda: self.client.used,
+            interactive=os.isatty(0),
+        )
+        self.watchdog.signals = self.signals
+        self.signals.install()
+        fork.hold_back(signal.SIGTERM)
+
+    def _take_exceptions(self) -> None:
+        """Make uncaught exceptions records, then do what was done with them before."""
+        previous, previous_in_threads = sys.excepthook, threading.excepthook
+
+        def hook(
+            kind: type[BaseException], error: BaseException, trace: TracebackType | None
+        ) -> None:
+            self._emit_uncaught(error, threading.current_thread().name)
+            previous(kind, error, trace)
+
+        def hook_in_threads(args: threading.ExceptHookArgs) -> None:
+            if args.exc_value is not None and args.exc_type is not SystemExit:
+                self._emit_uncaught(args.exc_value, args.thread.name if args.thread else "")
+            previous_in_threads(args)
+
+        sys.excepthook, threading.excepthook = hook, hook_in_threads
+
+    def _emit_uncaught(self, error: BaseException, thread: str) -> None:
+        self.client.emit(
+            {
+                self.settings.message_key: f"uncaught {type(error).__name__}: {_text(error)}",
+                "level": "CRITICAL",
+                "logger": "logship.uncaught",
+                "thread": thread,
+                "exception": "".join(traceback.format_exception(error)),
+            }
+        )
+
+    def _check(self) -> None:
+        """Look, about once a second and at the exit, for what nobody tells us."""
+        self._check_handler()
+        if self._task_news is not None:
+            self._task_news.tell()
+        if self.clock.started is None and self.clock.told_deadline() is not None:
+            self.stopping("logship run stops")
+
+    def _check_handler(self) -> None:
+        """Warn once if somebody took the handler off the root logger."""
+        if self._warned_of_removal or self.handler in logging.getLogger().handlers:
+            return
+        self._warned_of_removal = True
+        self.client.last_resort.warn(
+            "handler",
+            "its handler was removed from the root logger (logging.config.dictConfig does that), "
+            "so records no longer reach the sidecar; call logship.install() after configuring "
+            "logging, or list the handler in your configuration as "
+            "{'()': 'logship.installed_handler'}",
+        )
+
+
+_installation: Installation | None = None
+_disabled_client: BackgroundClient | None = None
+_lock = threading.RLock()
+
+
+def install(
+    level: int | str | None = None, console: bool | None = None, **settings: Any
+) -> BackgroundClient:
+    """Ship this program's log records, and see them out whatever ends it.
+
+    Args:
+        level: For the root logger. Where none is given and nobody has configured logging, INFO:
+            Python's own default would hide everything below WARNING, and with a handler on the
+            root logger a later `basicConfig` no longer changes that.
+        console: Whether records also go to stderr; by default where stderr is a terminal and
+            the root logger has no handler yet.
+        settings: Fields of `Settings`; the rest comes from the environment.
+
+    Returns:
+        The client; the same one when called again with the same settings.
+
+    Raises:
+        SettingsError: A setting is wrong, or other settings are installed already.
+        UnsupportedRuntime: This is a subinterpreter, or gevent or eventlet has patched this
+            program, or uWSGI runs it with options that make shipping impossible.
+    """
+    chosen = Settings.from_env(os.environ, **settings)
+    with _lock:
+        if chosen.disabled:
+            return _disabled(chosen)
+        if _installation is not None:
+            return _same(_installation, chosen)
+        runtimes.refuse_unsupported(is_spooled=chosen.spool_dir is not None)
+        return _install(chosen, level, console)
+
+
+def stopping(reason: str = "stopping") -> None:
+    """Start the stop clock: this program was asked to stop, and logship cannot know it.
+
+    For programs and frameworks that handle SIGTERM themselves. The first call counts; without
+    `install` it does nothing.
+    """
+    if _installation is not None:
+        _installation.stopping(reason)
+
+
+def installed_handler() -> Handler:
+    """Return the installed handler, for `dictConfig`: `{"()": "logship.installed_handler"}`.
+
+    Raises:
+        SettingsError: `install` was not called.
+    """
+    if _installation is None:
+        raise SettingsError("installed_handler: call logship.install() first")
+    return _installation.handler
+
+
+def _install(settings: Settings, level: int | str | None, console: bool | None) -> BackgroundClient:
+    global _installation  # noqa: PLW0603 - a process has one root logger, and one installation
+    _check_level(level)
+    _installation = Installation(settings)
+    _configure_root(_installation.handler, level, console)
+    _installation.wire()
+    return _installation.client
+
+
+def _task_news(client: BackgroundClient) -> TaskNews | None:
+    """Return what tells of the ECS task; None, and nothing imported, where we are in none."""
+    if not os.environ.get(TASK_METADATA_VARIABLE):
+        return None
+    from logship.tasknews import TaskNews  # noqa: PLC0415 - only who is in a task pays for it
+
+    return TaskNews(client, os.environ)
+
+
+def _configure_root(handler: Handler, level: int | str | None, console: bool | None) -> None:
+    root = logging.getLogger()
+    unconfigured = not root.handlers
+    if level is None and unconfigured and root.level == logging.WARNING:
+        level = logging.INFO
+    if level is not None:
+        root.setLevel(level)
+    if console is None:
+        console = unconfigured and _is_terminal(sys.stderr)
+    if console:
+        stream = logging.StreamHandler()
+        stream.setFormatter(logging.Formatter(_CONSOLE_FORMAT))
+        root.addHandler(stream)
+    root.addHandler(handler)
+
+
+def _check_level(level: int | str | None) -> None:
+    """Raise for a level that `logging` does not know, before anything has begun."""
+    try:
+        if level is not None:
+            logging.Logger("logship").setLevel(level)
+    except (TypeError, ValueError):
+        raise SettingsError(
+            f"level: {level!r} is not allowed; give a number, or a name such as INFO"
+        ) from None
+
+
+def _is_terminal(stream: Any) -> bool:
+    try:
+        return bool(stream.isatty())
+    except (AttributeError, ValueError):  # None, or closed
+        return False
+
+
+def _same(installation: Installation, settings: Settings) -> BackgroundClient:
+    """Return the client that is installed, if it was installed with these settings."""
+    if installation.settings != settings:
+        different = [
+            name
+            for name in Settings.__dataclass_fields__
+            if getattr(installation.settings, name) != getattr(settings, name)
+        ]
+        raise SettingsError(
+            f"install: already installed with other settings ({', '.join(different)} differ); "
+            "call it once, with the settings that hold for the whole process"
+        )
+    return installation.client
+
+
+def _disabled(settings: Settings) -> BackgroundClient:
+    """Return a client that does nothing, and do nothing else."""
+    global _disabled_client  # noqa: PLW0603 - as above
+    if _disabled_client is None:
+        _disabled_client = BackgroundClient(settings)
+    return _disabled_client
+
+
+def _text(error: BaseException) -> str:
+    try:
+        return str(error)
+    except Exception:  # noqa: BLE001 - an exception's own __str__ may raise
+        return "(its text cannot be read)"

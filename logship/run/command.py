@@ -1,0 +1,152 @@
+"""The command itself: started with two pipes of ours for its output, and then left alone.
+
+It gets everything else that we were given: standard input, open descriptors, ignored signals,
+environment, working directory. It is the leader of a process group of its own: a Ctrl-C typed at
+a terminal would otherwise reach it twice, from the terminal and from us, and for many programs
+the second one means "at once". At a terminal its group is therefore put into the foreground.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import shutil
+import signal
+import subprocess
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from logship.errors import LogshipError
+from logship.run.statuses import NOT_EXECUTABLE, NOT_FOUND
+
+_PIPE_MODE = 0o666
+"""Programs that gave up root open /dev/stdout by name; the pipe's own mode would refuse them."""
+
+
+def open_standard_streams() -> None:
+    """Have descriptors 0 to 2 open: were one of them closed, a pipe of ours would take its place.
+
+    A command would then read its own output, and a warning would become a record.
+    """
+    while (descriptor := os.open(os.devnull, os.O_RDWR)) <= 2:
+        os.set_inheritable(descriptor, True)
+    os.close(descriptor)
+
+
+class CannotStart(LogshipError):  # noqa: N818 - it names the thing, as its siblings do
+    """The command cannot be started.
+
+    Attributes:
+        exit_code: A shell's: 127 where there is no such command, 126 where it cannot be run.
+    """
+
+    def __init__(self, text: str, exit_code: int) -> None:
+        super().__init__(text)
+        self.exit_code = exit_code
+
+
+class Command:
+    """The running command.
+
+    Attributes:
+        pid: Its number.
+        name: Of its program.
+        stdout: Where we read what it writes there.
+        stderr: The same.
+    """
+
+    def __init__(self, words: Sequence[str], environ: Mapping[str, str]) -> None:
+        """Start it.
+
+        Raises:
+            CannotStart: There is no such command, or it cannot be run.
+        """
+        self.name = Path(words[0]).name
+        self.stdout, stdout = _pipe()
+        self.stderr, stderr = _pipe()
+        try:
+            self._process = subprocess.Popen(  # noqa: S603 - the user's own command
+                list(words),
+                stdout=stdout,
+                stderr=stderr,
+                env=environ,
+                close_fds=False,  # ours close themselves; the user's are the command's
+                process_group=0,
+            )
+        except (OSError, ValueError) as error:
+            os.close(self.stdout)
+            os.close(self.stderr)
+            raise _cannot_start(words[0], environ, error) from error
+        finally:
+            os.close(stdout)
+            os.close(stderr)
+        self.pid = self._process.pid
+        self._process.returncode = 0  # nobody but the one reaper waits for it
+        self._terminal = _Terminal(self.pid)
+
+    def signal(self, signum: int, *, whole_group: bool) -> None:
+        """Send it a signal; before it is reaped, or another process may have its number."""
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            if whole_group:
+                os.killpg(self.pid, signum)
+            else:
+                os.kill(self.pid, signum)
+
+    def kill(self) -> None:
+        """End it, and what is left of its process group."""
+        self.signal(signal.SIGKILL, whole_group=True)
+
+    def leave_terminal(self) -> None:
+        """Take the foreground back, once it has ended."""
+        self._terminal.take_back()
+
+
+class _Terminal:
+    """Standard input, where that is a terminal whose foreground is ours to give away."""
+
+    def __init__(self, group: int) -> None:
+        self._is_lent = False
+        with contextlib.suppress(OSError):
+            if os.isatty(0) and os.tcgetpgrp(0) == os.getpgrp():
+                _set_foreground(group)
+                os.killpg(group, signal.SIGCONT)  # it may have read too early, and been stopped
+                self._is_lent = True
+
+    def take_back(self) -> None:
+        """Be the foreground again."""
+        if self._is_lent:
+            with contextlib.suppress(OSError):
+                _set_foreground(os.getpgrp())
+
+
+def _set_foreground(group: int) -> None:
+    """Make `group` the foreground; whoever is in the background is stopped for trying, or not."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTTOU})
+    try:
+        os.tcsetpgrp(0, group)
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _pipe() -> tuple[int, int]:
+    read_descriptor, write_descriptor = os.pipe()
+    os.set_blocking(read_descriptor, False)
+    os.fchmod(write_descriptor, _PIPE_MODE)
+    return read_descriptor, write_descriptor
+
+
+def _cannot_start(word: str, environ: Mapping[str, str], error: Exception) -> CannotStart:
+    if isinstance(error, ValueError):  # a zero byte: no such name can exist
+        return CannotStart(f"cannot run {word!r}: {error}", NOT_FOUND)
+    if not isinstance(error, FileNotFoundError):
+        hint = ""
+        if isinstance(error, OSError) and error.errno == errno.ENOEXEC:
+            hint = "; a script needs a first line such as #!/bin/sh"
+        text = error.strerror if isinstance(error, OSError) else str(error)
+        return CannotStart(f"cannot run {word}: {text}{hint}", NOT_EXECUTABLE)
+    if shutil.which(word, path=environ.get("PATH")) is not None:
+        text = f"cannot run {word}: the interpreter in its first line is not there"
+        return CannotStart(text, NOT_FOUND)
+    where = "there is no such file" if "/" in word else "it is not on PATH"
+    return CannotStart(f"cannot run {word}: {where}", NOT_FOUND)

@@ -1,0 +1,182 @@
+"""Which process below us owns which spool, and how it died.
+
+Only a parent is told how its child ended, and a server's workers are not our children. But the
+owner of a process directory holds its lock open, so /proc names the owner; a descriptor of the
+process (pidfd_open(2)) tells when it ends; and the kernel tells how, to any process that asks
+before the parent does, since Linux 6.15 also afterwards. Where all of this fails we know no names,
+and recovery, which trusts locks alone, goes on as before.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import struct
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from logship.run.processes import exit_code_of_zombie, has_open, holder_of, name_of
+from logship.run.statuses import Death
+from logship.spool.directories import LOCK, PROCESS_DIRECTORY_NAME, STREAMS
+from logship.spool.format import STREAMS_BYTES
+from logship.spool.slots import read_streams
+
+_PIDFD_GET_INFO = 0xC040FF0B
+_PIDFD_INFO_EXIT = 1 << 3
+_INFO = struct.Struct("=QQ11Ii")
+"""The first version of `struct pidfd_info` (linux/pidfd.h): what is asked for, …, exit code."""
+
+_ATTEMPTS_MAX = 3
+
+
+@dataclass(slots=True)
+class _Owner:
+    """A process that has a spool.
+
+    Attributes:
+        pid: Its number.
+        name: Of its program.
+        directory: Name of its process directory.
+    """
+
+    pid: int
+    name: str
+    directory: str
+
+
+class Witness:
+    """Watches the owners of the spools under one directory.
+
+    Args:
+        path: The directory.
+        has_shipped_from: Whether our recoverer has found something on the spool of this name: it
+            may be faster than we are, and then nothing is to be seen any more.
+    """
+
+    def __init__(self, path: Path, has_shipped_from: Callable[[str], bool]) -> None:
+        self._path = path
+        self._has_shipped_from = has_shipped_from
+        self._owners: dict[int, _Owner] = {}
+        self._attempts: dict[str, int] = {}
+        self._ownerless: set[str] = set()
+        self._unseen = 0
+
+    @property
+    def has_seen_any(self) -> bool:
+        """Whether anything below us ever had a spool."""
+        return bool(self._attempts)
+
+    @property
+    def descriptors(self) -> list[int]:
+        """What becomes readable when one of the owners ends; empty when none is left."""
+        return list(self._owners)
+
+    def look(self) -> None:
+        """Find the owners of spools that are new."""
+        for directory in list(filter(self._has_shipped_from, self._ownerless)):
+            self._unseen += 1
+            self._found(directory)
+        with contextlib.suppress(OSError):
+            for directory in filter(PROCESS_DIRECTORY_NAME.fullmatch, os.listdir(self._path)):  # noqa: PTH208 - names
+                attempts = self._attempts.get(directory, 0)
+                if attempts < _ATTEMPTS_MAX:
+                    self._attempts[directory] = attempts + 1
+                    self._find_owner(directory)
+
+    def deaths(self, ready: set[int], known: dict[int, Death]) -> list[tuple[Death, bool]]:
+        """Return how the owners ended that have ended.
+
+        Args:
+            ready: Readable descriptors.
+            known: What the reaper was told, by process.
+
+        Returns:
+            Each death, and whether it left something on its spool, shipped by now or not.
+        """
+        ended = [
+            each for each, owner in self._owners.items() if each in ready or owner.pid in known
+        ]
+        return [self._death(each, known) for each in ended]
+
+    def take_unseen(self) -> int:
+        """Return how many dead owners were never seen alive, and forget them."""
+        unseen, self._unseen = self._unseen, 0
+        return unseen
+
+    def _find_owner(self, directory: str) -> None:
+        lock = self._path / directory / LOCK
+        pid = holder_of(lock)
+        if pid is not None:
+            with contextlib.suppress(OSError, AttributeError):  # old kernels; old headers
+                descriptor = os.pidfd_open(pid)
+                self._owners[descriptor] = _Owner(pid, name_of(pid), directory)
+                self._found(directory)
+        elif _is_free(lock) or has_open(os.getpid(), lock):  # the latter: our recoverer
+            self._unseen += _has_left(self._path / directory) or self._has_shipped_from(directory)
+            self._found(directory)
+        else:  # its owner is in the middle of its end: files are closed one after the other
+            self._ownerless.add(directory)
+
+    def _found(self, directory: str) -> None:
+        self._attempts[directory] = _ATTEMPTS_MAX
+        self._ownerless.discard(directory)
+
+    def _death(self, descriptor: int, known: dict[int, Death]) -> tuple[Death, bool]:
+        owner = self._owners.pop(descriptor)
+        if owner.pid in known:
+            code = known[owner.pid].code
+        else:
+            code = exit_code_of_zombie(owner.pid)
+            code = _exit_code_of(descriptor) if code is None else code
+        os.close(descriptor)
+        # In this order: what our recoverer has removed meanwhile, it has shipped before.
+        has_left = _has_left(self._path / owner.directory) or self._has_shipped_from(
+            owner.directory
+        )
+        return Death(owner.pid, owner.name, code), has_left
+
+
+def _is_free(lock: Path) -> bool:
+    """Tell whether a lock is there and free: its owner is dead, and not recovered."""
+    with contextlib.suppress(OSError):
+        descriptor = os.open(lock, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        finally:
+            os.close(descriptor)
+        return True
+    return False
+
+
+def _has_left(directory: Path) -> bool:
+    """Tell whether a dead process has left anything on its spool; a doubt is a yes.
+
+    A process that logged nothing leaves a spool without a stream.
+    """
+    try:
+        data = _read(directory / STREAMS, STREAMS_BYTES)
+    except FileNotFoundError:
+        return directory.exists()
+    except OSError:
+        return True
+    found = read_streams(data, bytes.fromhex(directory.name))
+    return bool(found.streams or found.damages or found.refused)
+
+
+def _read(path: Path, bytes_max: int) -> bytes:
+    """Return the beginning of a file; a pipe in its place makes no caller wait."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    with open(descriptor, "rb") as file:  # noqa: PTH123 - a descriptor
+        return file.read(bytes_max) or b""
+
+
+def _exit_code_of(descriptor: int) -> int | None:
+    """Ask the kernel how a process ended that has been reaped."""
+    asked = _INFO.pack(_PIDFD_INFO_EXIT, *([0] * 13))
+    with contextlib.suppress(OSError):
+        answer = _INFO.unpack(fcntl.ioctl(descriptor, _PIDFD_GET_INFO, asked))
+        if answer[0] & _PIDFD_INFO_EXIT:
+            return os.waitstatus_to_exitcode(answer[-1])
+    return None

@@ -1,0 +1,127 @@
+"""Records of the command's output into the buffer, as fast as the sidecar allows.
+
+A full buffer is first of all a reason to stop reading: the pipe fills and the command waits, as it
+does for any slow reader. But a command that waits for ever because its sidecar died is an outage
+of its own. So there is one wait an outage, of at most `block_seconds_max`; what comes after it goes
+where the overflow policy says, until space was freed.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import time
+from collections import deque
+from collections.abc import Callable
+from itertools import islice, takewhile
+
+from logship.buffer.counters import DrainReport
+from logship.client.background import BackgroundClient
+from logship.delivery.drain import DrainPlan
+from logship.run.pipe_reader import Inlet, Read
+from logship.settings import Settings
+from logship.tasknews import TaskNews
+
+_BLOCK_RECORDS_MAX = 200
+
+PUSH_BACK_SECONDS = 60.0
+"""The default of `block_seconds_max` under `run`: a pipe may push back longer than a log call."""
+
+_RETRY_SECONDS = 0.1
+
+
+class Shipping:
+    """Our client, and the wait for space in its buffer.
+
+    Args:
+        settings: Of the client.
+        wake: Wakes the main loop; called from the shipper's thread.
+    """
+
+    def __init__(self, settings: Settings, wake: Callable[[], None]) -> None:
+        # The wait for space is ours, so that signals and children are seen to meanwhile.
+        self.client = BackgroundClient(dataclasses.replace(settings, block_seconds_max=0.0))
+        self._push_back_seconds = settings.block_seconds_max if settings.overflow == "block" else 0
+        self._outage_ends_seconds: float | None = None
+        self._waits = False
+        self._wake = wake
+        self.client.client.on_progress(self._on_progress)
+        self._task_news = TaskNews(self.client, os.environ)
+
+    def ship(self, inlet: Inlet, give_up_seconds: float | None) -> None:
+        """Put the inlet's records into the buffer, as far as there is space or no more patience.
+
+        Args:
+            inlet: Whose.
+            give_up_seconds: When there is no more time to wait for space, monotonic; None if
+                there is no such time.
+        """
+        records = inlet.records
+        while records:
+            reads = _of_one_time(records)
+            if count := self._put(reads):
+                self._waits, self._outage_ends_seconds = False, None
+            elif self._may_wait(give_up_seconds):
+                self._waits = True
+                return
+            else:
+                count = self._put_by_policy(reads)
+            for _ in range(count):
+                records.popleft()
+
+    def retry_seconds(self) -> float | None:
+        """Return how long the main loop may wait at most; None where nothing waits for space."""
+        return _RETRY_SECONDS if self._waits else None
+
+    def reserve_seconds(self, plan: DrainPlan) -> float:
+        """Return what writing to stderr what is in the buffer now would take."""
+        return plan.reserve_seconds(self.client.client.progress())
+
+    def drain(self, plan: DrainPlan, reason: str) -> DrainReport:
+        """Deliver what is in the buffer by this plan, or sooner where it is called again."""
+        return self.client.drain(plan, reason)
+
+    def begin_task_news(self) -> None:
+        """Begin to read what ECS says of this container."""
+        self._task_news.start()
+
+    def tell_task_news(self) -> None:
+        """Tell what it says, once: a warning to people, a record to the stream."""
+        self._task_news.tell()
+
+    def say(self, text: str) -> None:
+        """Tell a person."""
+        line = f"logship run: {text}\n"
+        self.client.last_resort.write_in_turn(line.encode("utf-8", "backslashreplace"))
+
+    def _put(self, reads: list[Read]) -> int:
+        """Put these into the buffer as far as there is space, and tell how many that was."""
+        records = [each.record for each in reads]
+        return self.client.client.send_now(records, None, reads[0].time_ns)
+
+    def _put_by_policy(self, reads: list[Read]) -> int:
+        """Do with these as the overflow policy says until one found space; tell how many."""
+        for count, (time_ns, record) in enumerate(reads, 1):
+            if self.client.emit(record, time_ns=time_ns):
+                return count
+        return len(reads)
+
+    def _may_wait(self, give_up_seconds: float | None) -> bool:
+        now = time.monotonic()
+        if self._outage_ends_seconds is None:
+            self._outage_ends_seconds = now + self._push_back_seconds
+        limits = [self._outage_ends_seconds]
+        if give_up_seconds is not None:
+            limits.append(give_up_seconds)
+        return now < min(limits) and not self.client.client.broken
+
+    def _on_progress(self) -> None:
+        if self._waits:
+            self._wake()
+
+
+def _of_one_time(records: deque[Read]) -> list[Read]:
+    """Return the first records, as many as were read at the same time."""
+    time_ns = records[0].time_ns
+    same = takewhile(lambda each: each.time_ns == time_ns, records)
+    return list(islice(same, _BLOCK_RECORDS_MAX))
