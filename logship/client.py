@@ -73,8 +73,6 @@ those that no server takes wait here for one that it does take, and the proof.""
 _ADOPTION_STEPS = 4
 _ACCEPTED = Outcome.ACCEPTED
 
-_NO_CONTEXT = contextvars.Context()
-
 P = ParamSpec("P")
 
 
@@ -575,8 +573,9 @@ class Client:
     def _call_soon(self, callback: Callable[..., None], *args: Any) -> None:
         if self._loop is not None:
             with contextlib.suppress(RuntimeError):  # the loop is closed
-                # Not in the caller's context, which may hold a request's objects.
-                self._loop.call_soon_threadsafe(callback, *args, context=_NO_CONTEXT)
+                # Not in the caller's context, which may hold a request's objects. A new one each
+                # time: a context that another loop is in, or was in at a fork, cannot be entered.
+                self._loop.call_soon_threadsafe(callback, *args, context=contextvars.Context())
 
     def _turn_again(self) -> None:
         """Have the loop look at the buffer once more; on the loop, which needs no waking."""
