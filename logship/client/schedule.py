@@ -1,4 +1,8 @@
-"""Calls back on an event loop, each callback guarded: an error in one must not vanish there."""
+"""Calls back on an event loop, each callback guarded: an error in one must not vanish there.
+
+A callback does not run in the context of the code that asked for it, which may hold the objects of
+a request. Each has an empty context of its own, since one that is entered cannot be entered again.
+"""
 
 from __future__ import annotations
 
@@ -8,10 +12,6 @@ import contextvars
 import functools
 from collections.abc import Callable
 from typing import Any
-
-_NO_CONTEXT = contextvars.Context()
-"""Callbacks do not run in the context of the code that asked for them: that may hold the objects of
-a request."""
 
 
 class LoopSchedule:
@@ -34,21 +34,23 @@ class LoopSchedule:
         """Call back once the caller is done; on the loop, which needs no waking."""
         if self.loop is not None:
             with contextlib.suppress(RuntimeError):  # the loop is closed
-                self.loop.call_soon(self.guarded, callback, context=_NO_CONTEXT)
+                self.loop.call_soon(self.guarded, callback, context=contextvars.Context())
 
     def from_any_thread(self, callback: Callable[..., None], *arguments: Any) -> None:
         """Call back soon; from any thread."""
         if self.loop is not None:
             with contextlib.suppress(RuntimeError):  # the loop is closed
                 call = functools.partial(callback, *arguments)
-                self.loop.call_soon_threadsafe(self.guarded, call, context=_NO_CONTEXT)
+                self.loop.call_soon_threadsafe(self.guarded, call, context=contextvars.Context())
 
     def at(self, seconds: float, callback: Callable[[], None]) -> Callable[[], None]:
         """Call back at this time (monotonic seconds); return what takes it back."""
         if self.loop is None:
             return lambda: None
         wait_seconds = max(0.0, seconds - self._monotonic())
-        timer = self.loop.call_later(wait_seconds, self.guarded, callback, context=_NO_CONTEXT)
+        timer = self.loop.call_later(
+            wait_seconds, self.guarded, callback, context=contextvars.Context()
+        )
         return timer.cancel
 
     def guarded(self, callback: Callable[[], None]) -> None:

@@ -5,7 +5,9 @@ between the entry of a `with` block and its first line, with the lock already ta
 nothing ever releases it. `SectionLock.run` takes the lock inside a `try` instead, and its
 `finally` begins with the release.
 
-One exception remains: a tracer or profiler that itself raises on the line of the release.
+A tracer may raise on the line of the release itself, and so does a signal handler that interrupts
+a tracer or a debugger there. A second `try` around it releases the lock then. Two exceptions, one
+on each of these lines, are one too many.
 """
 
 from __future__ import annotations
@@ -46,16 +48,22 @@ class SectionLock:
             return otherwise
         lock = self._lock  # `reset` may come in the middle, in a forked child
         try:
-            return work() if lock.acquire(timeout=patience_seconds) else otherwise
-        finally:
-            # The interpreter looks for signals after a call, so this one is always made.
             try:
+                return work() if lock.acquire(timeout=patience_seconds) else otherwise
+            finally:
+                # The interpreter looks for signals after a call, so this one is always made.
+                try:
+                    lock.release()
+                except RuntimeError as error:
+                    # Without a further frame the lock itself raised it, because it was not taken.
+                    # No global is used here, so that `run` works until the interpreter's last
+                    # moment.
+                    if error.__traceback__ is None or error.__traceback__.tb_next is not None:
+                        raise
+        except BaseException:
+            if lock._is_owned():  # type: ignore[attr-defined] # a tracer raised before the release
                 lock.release()
-            except RuntimeError as error:
-                # Without a further frame the lock itself raised it, because it was not taken.
-                # No global is used here, so that `run` works until the interpreter's last moment.
-                if error.__traceback__ is None or error.__traceback__.tb_next is not None:
-                    raise
+            raise
 
     def reset(self) -> None:
         """Begin with a free lock where its holder will never come back.

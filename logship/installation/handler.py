@@ -7,7 +7,6 @@ space would stop every other thread, an event loop's among them. Nothing here ne
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import time
 from itertools import islice
@@ -145,10 +144,13 @@ class Handler(logging.Handler):
 
     def _fall_back(self, fields: dict[str, Any], time_ns: int) -> None:
         """Write the record to stderr: the client is closed and takes no more."""
-        with contextlib.suppress(Exception):
+        try:
             line = json_line(self._tag or "", time_ns, plain_value(fields), logship="refused")
             patience_seconds = FALL_BACK_SECONDS_MAX if may_wait_here() else 0.0
             self.client.last_resort.write_in_turn(line, patience_seconds)
+        except Exception as error:
+            if is_interruption(error):
+                raise
 
 
 def _add_extra(fields: dict[str, Any], record: logging.LogRecord) -> None:

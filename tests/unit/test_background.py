@@ -9,6 +9,7 @@ import asyncio
 import functools
 import logging
 import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,7 @@ from logship.client.background import BackgroundClient
 from logship.client.closing import Closing
 from logship.delivery.drain import DrainPlan
 from logship.errors import BufferFull, ClientClosed
-from logship.hooks.threads import OwnThread
+from logship.hooks.threads import OwnThread, is_own
 from logship.installation.handler import Handler
 from logship.testing import MemoryTransport, Sidecar
 from tests.support.waiting import wait_until
@@ -218,6 +219,39 @@ def test_senders_that_wait_are_told_when_the_client_closes(
     wait_until(waits_for_space(client, 4), "all four wait")
     client.close(timeout=0.2)
     assert [type(sender.join()) for sender in senders] == [ClientClosed] * 4
+
+
+def test_a_client_ships_while_the_loop_of_another_one_is_busy(
+    sidecar: Sidecar, stderr: Stderr
+) -> None:
+    is_armed, entered, go_on = threading.Event(), threading.Event(), threading.Event()
+
+    def monotonic() -> float:
+        if is_armed.is_set() and is_own():
+            entered.set()
+            go_on.wait(20)
+        return time.monotonic()
+
+    busy = BackgroundClient(
+        quick_settings(),
+        transport=MemoryTransport(Sidecar()),
+        last_resort=stderr.last_resort(),
+        monotonic=monotonic,
+    )
+    busy.flush(5)
+    other = a_client(sidecar, stderr)
+    other.flush(5)
+    is_armed.set()
+    busy.emit({"message": "wakes its shipper"})
+    assert entered.wait(20)
+    try:
+        other.emit({"message": "here"})
+        wait_until(lambda: messages(sidecar) == ["here"], "the other client ships", 10)
+    finally:
+        is_armed.clear()
+        go_on.set()
+        other.close(1)
+        busy.close(1)
 
 
 def test_after_close(client: BackgroundClient) -> None:
