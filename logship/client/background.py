@@ -30,7 +30,7 @@ from logship.client.closing import Closing, drive, empty_report
 from logship.client.intake import Record
 from logship.delivery.drain import DrainPlan
 from logship.errors import BufferFull, ClientClosed
-from logship.hooks import registry as living
+from logship.hooks import registry
 from logship.hooks.fork_mark import fork_mark
 from logship.hooks.threads import OwnThread, may_wait_here
 from logship.settings import Settings
@@ -77,12 +77,12 @@ class BackgroundClient:
         self._thread: threading.Thread | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._client = Client(self.settings, **parts)
-        living.discard(self._client)
+        registry.discard(self._client)
         self._parents: list[object] = []
         self.when_begun_anew: Callable[[], None] = lambda: None
         self._pid, self._here = os.getpid(), fork_mark()
         if not self.settings.disabled:
-            living.add_forkable(self)
+            registry.add_forkable(self)
             self._start_thread()
 
     def __repr__(self) -> str:
@@ -281,7 +281,7 @@ class BackgroundClient:
     def _begin_anew(self) -> None:
         """Replace what belongs to the parent process: client, buffer, streams, thread."""
         client = Client(self.settings, **self._parts)
-        living.discard(client)
+        registry.discard(client)
         with self._lock:
             if self._pid == os.getpid():
                 return  # another thread, or a signal handler in the middle of this, was first

@@ -35,12 +35,12 @@ from logship.delivery.drain import SPILL_SECONDS_PER_BYTE, DrainPlan, Progress
 from logship.delivery.transport import SocketTransport, Transport, is_loopback, tls_context
 from logship.ecs import AwaitedTag, default_tag, task_reader
 from logship.errors import BufferFull, ClientClosed
-from logship.hooks import registry as living
+from logship.hooks import registry
 from logship.hooks.interruptions import is_interruption
 from logship.hooks.threads import refuse_subinterpreter
-from logship.metrics import process
 from logship.metrics.emf import emf_line
 from logship.metrics.meter import Meter
+from logship.metrics.process import HERE, Process
 from logship.settings import Settings, program_name
 from logship.stderr.last_resort import LastResort
 from logship.stderr.spill import Spill, SpillCost
@@ -67,6 +67,7 @@ class Client:
         transport: How to connect; real sockets where none is given.
         last_resort: Where warnings, spilled records and the report go; stderr.
         orphans: Where chunks of dead processes come from; by default those of its own spool.
+        process: What publishes the numbers of all clients here.
         monotonic: Seconds.
 
     Raises:
@@ -80,12 +81,14 @@ class Client:
         transport: Transport | None = None,
         last_resort: LastResort | None = None,
         orphans: Orphans | None = None,
+        process: Process = HERE,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         refuse_subinterpreter()
         self.settings = settings = settings or Settings.from_env(os.environ)
         self._disabled = settings.disabled
         self._monotonic = monotonic
+        self._process = process
         self._progress_callbacks: list[Callable[[], None]] = []
         self._closing: asyncio.Task[DrainReport] | None = None
         self._drain_plan: DrainPlan | None = None
@@ -105,8 +108,8 @@ class Client:
         self._take_records_in(last_resort)
         self._ship_them(transport, new_compressor(settings))
         if not settings.disabled:
-            living.add_forkable(self)
-            process.HERE.add(self._meter, settings, self.last_resort)
+            registry.add_forkable(self)
+            process.add(self._meter, settings, self.last_resort)
 
     def _take_records_in(self, last_resort: LastResort | None) -> None:
         """Make what a record meets on its way into the buffer."""
@@ -457,7 +460,7 @@ class Client:
             spill=self._spill,
             always_report=bool(self.settings.report),
             monotonic=self._monotonic,
-            is_over=functools.partial(process.HERE.drained, self._meter),
+            is_over=functools.partial(self._process.drained, self._meter),
             more=_emf_line if self.settings.report == "emf" else None,
         )
 
@@ -550,7 +553,7 @@ class Client:
         if self._awaited_tag.is_due(now_seconds):
             self._resolve_tag()
         if self._meter.begins_use():
-            process.HERE.write_soon()
+            self._process.write_soon()
         self._spool_upkeep.tend(may_adopt=self._awaited_tag.is_over and not self._broken)
 
     def deadlines(self) -> Iterable[float | None]:

@@ -14,13 +14,13 @@ import contextlib
 import os
 import signal
 
-from logship.hooks import registry as living
+from logship.hooks import registry
 from logship.hooks.late_imports import late
 
 
 def at_exit() -> None:
     """Drain every client that is left."""
-    for client in living.clients():
+    for client in registry.clients():
         client.end_at_exit()
 
 

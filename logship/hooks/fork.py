@@ -26,8 +26,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from logship.hooks import late_imports as lateimports
-from logship.hooks import registry as living
+from logship.hooks import late_imports, registry
 
 _child_ends: list[Callable[[], None]] = []
 _registered_with: dict[str, object] = {}
@@ -40,7 +39,7 @@ def register() -> None:
     """Register the hooks for every fork; called once, when `logship` is imported."""
     os.register_at_fork(
         before=_before_fork,
-        after_in_parent=lateimports.after_fork_in_parent,
+        after_in_parent=late_imports.after_fork_in_parent,
         after_in_child=_after_fork_in_child,
     )
     # By themselves, so that they run whatever happened in the others.
@@ -90,13 +89,13 @@ def _daemons() -> list[Any]:
 
 
 def _before_fork() -> None:
-    lateimports.before_fork()
+    late_imports.before_fork()
     _register_with_makers_of_children()
 
 
 def _after_fork_in_child() -> None:
-    lateimports.after_fork_in_child()
-    for client in living.forkable():
+    late_imports.after_fork_in_child()
+    for client in registry.forkable():
         client.after_fork_in_child()
 
 

@@ -20,8 +20,7 @@ from typing import TYPE_CHECKING, Any
 from logship.client.background import BackgroundClient
 from logship.delivery.drain import DrainPlan
 from logship.errors import SettingsError
-from logship.hooks import fork, runtimes
-from logship.hooks import registry as living
+from logship.hooks import fork, registry, runtimes
 from logship.installation.handler import Handler
 from logship.process import stopfile
 from logship.process.clock import Started, StopClock
@@ -56,8 +55,8 @@ class Installation:
 
     def wire(self) -> None:
         """Take over signals, exit, fork and uncaught exceptions."""
-        living.discard(self.client)  # the exit hook reaches it through this object
-        living.add_forkable(self)
+        registry.discard(self.client)  # the exit hook reaches it through this object
+        registry.add_forkable(self)
         self.client.when_begun_anew = self.watchdog.start
         fork.at_multiprocessing_child_end(self._end_multiprocessing_child)
         if threading.current_thread() is threading.main_thread():

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from weakref import ref
 
 from logship.buffer.counters import DrainReport
-from logship.hooks import registry as living
+from logship.hooks import registry
 from logship.metrics.meter import Meter, Tally
 from logship.metrics.sums import Numbers, Total, buried, summed, zeros
 from logship.settings import Settings
@@ -157,4 +157,4 @@ class Process:
 HERE = Process()
 """This process."""
 
-living.add_forkable(HERE)
+registry.add_forkable(HERE)

@@ -21,22 +21,22 @@ import os, signal, sys, threading
 
 importing, go_on, forked = threading.Event(), threading.Event(), threading.Event()
 
-from logship.hooks import late_imports as lateimports
+from logship.hooks import late_imports
 import logship
 
 os.register_at_fork(before=go_on.set, after_in_parent=forked.set)  # `before`: the last is first
-thread = threading.Thread(target=lateimports.late, args=("slow",))
+thread = threading.Thread(target=late_imports.late, args=("slow",))
 thread.start()
 importing.wait(30)
 child = os.fork()
 if not child:
     signal.alarm(10)  # to be told apart from whatever else takes long
     import slow
-    lateimports.late("slow")
+    late_imports.late("slow")
     os._exit(0 if slow.whole else 1)
 _, status = os.waitpid(child, 0)
 thread.join(30)
-lateimports.late("json")  # the parent's lock is free again
+late_imports.late("json")  # the parent's lock is free again
 print(os.waitstatus_to_exitcode(status))
 """
 
