@@ -2,7 +2,7 @@
 
 FireLens puts a task's names into the records that it carries. An application that ships by itself
 has to find them out, from the task metadata endpoint (version 4): a plain HTTP server on a
-link-local address that every container of a task can ask. Nobody waits for it: it is asked on a
+link-local address that every container of a task can ask. No call waits for it: it is asked on a
 thread of its own. Where it does not answer in time, or otherwise than documented, we know nothing,
 which is no failure.
 """
@@ -24,7 +24,7 @@ TIMEOUT_SECONDS = 1.0
 
 TASK_SECONDS_MAX = 5.0
 """For all attempts. A task that has just begun, with a quarter of a CPU, may be refused at first;
-what waits for the answer is in the buffer meanwhile, and costs nobody anything."""
+what waits for the answer is in the buffer meanwhile, and costs nothing."""
 
 _RETRY_SECONDS = 0.25
 
@@ -166,7 +166,7 @@ def unrouted(tag: str) -> str:
 def default_tag(settings: Settings, task: Task | None) -> tuple[str | None, str]:
     """Return the tag of records that name none, and what a person should be told of it.
 
-    None is a tag that cannot be known now: the setting's has to do, and whoever recovers what is
+    None is a tag that cannot be known now: the setting's has to do, and a recoverer of what is
     left under it may know better.
     """
     tag = settings.tag
@@ -189,7 +189,7 @@ def read_task(environ: Mapping[str, str], timeout_seconds: float = TIMEOUT_SECON
         environ: As `os.environ`.
         timeout_seconds: For each step of each of the two answers.
     """
-    from logship.httpjson import get_json  # noqa: PLC0415 - only who is in a task pays for HTTP
+    from logship.httpjson import get_json  # noqa: PLC0415 - only a program in a task pays for HTTP
 
     base = environ.get(VARIABLE, "")
     if not base:
@@ -222,7 +222,7 @@ class TaskReader:
 
     @property
     def is_over(self) -> bool:
-        """Whether nothing more will be known, because it is known or nobody is being asked."""
+        """Whether nothing more will be known, because it is known or is not being asked for."""
         if self.task is not None or not self._environ.get(VARIABLE):
             return True
         return self._pid == os.getpid() and self._has_ended
@@ -237,7 +237,7 @@ class TaskReader:
             return
         # Here, not in the thread: a child that is forked while it imports would find the
         # module locked for good.
-        import logship.httpjson  # noqa: F401, PLC0415 - only who is in a task pays for HTTP
+        import logship.httpjson  # noqa: F401, PLC0415 - only a program in a task pays for HTTP
 
         self._pid, self._has_ended, self._waiting = os.getpid(), False, []
         try:
@@ -284,7 +284,7 @@ class AwaitedTag:
         is_wanted: Whether there is anybody who needs it.
 
     Attributes:
-        is_over: Whether it is not awaited any more; set by whoever has seen to what waited.
+        is_over: Whether it is not awaited any more; set by the client.
         deadline_seconds: When it will be over at the latest, monotonic; None before `begin`.
     """
 

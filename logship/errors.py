@@ -1,4 +1,4 @@
-"""Every error that logship raises, with one root, so that a caller can tell ours from his own.
+"""Every error that logship raises, with one root, so that a caller can tell them from its own.
 
 Blame is in the type: a `SettingsError` is a mistake in the program's configuration, a
 `ProtocolError` is bytes that a peer should not have sent, a `BufferFull` is a sidecar that does

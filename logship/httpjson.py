@@ -1,6 +1,6 @@
 """Small JSON documents from plain HTTP servers nearby: task metadata, a sidecar's monitor.
 
-Whoever asks can do without the answer, so that whatever goes wrong is one answer: None.
+The caller can do without the answer, so every failure is one answer: None.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ def get_json(url: str, timeout_seconds: float) -> Any:
     """Return what an HTTP server answers as JSON, or None whatever goes wrong.
 
     Args:
-        url: `http://`; anything else is nobody to ask.
+        url: `http://`; anything else is not asked.
         timeout_seconds: For each step, and for the whole of the body.
     """
     until = time.monotonic() + timeout_seconds

@@ -63,7 +63,7 @@ class TaskNews:
             )
 
     def _warn_of_tag(self, task: Task) -> None:
-        """Warn where nobody chose a tag, ECS set no `FLUENT_HOST`, and yet there is FireLens."""
+        """Warn where no tag was chosen, ECS set no `FLUENT_HOST`, and yet there is FireLens."""
         settings, routed = self._client.settings, task.routed_tag
         if settings.firelens_tag or settings.tag != program_name():
             return

@@ -26,8 +26,8 @@ class Counters:
         refused: Records turned away without a number: after close, or past repair.
         truncated: Records that were cut to the longest that may be sent.
         blocked_seconds: Time that senders waited for space, summed over all of them.
-        undecided: Who is writing a record to stderr at this moment, as (thread, reason): it is
-            counted as dropped until it is there.
+        undecided: Calls that write a record to stderr at this moment, as (thread, reason): the
+            record is counted as dropped until it is there.
     """
 
     __slots__ = (

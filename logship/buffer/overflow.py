@@ -1,7 +1,7 @@
 """What happens to a record when the buffer is full.
 
 The rule that costs the application least and loses least: one wait of at most a second per
-outage, never on an event loop's thread; after it nobody waits until space was freed. What then
+outage, never on an event loop's thread; after it no call waits until space was freed. What then
 finds no place goes to the last resort, at a bounded pace, or is dropped; in each case it is
 numbered, counted and declared in its stream.
 """
@@ -118,7 +118,7 @@ class Admission:
         """Return what is left of the one wait, which the outage's first record began."""
         now = self._monotonic()
         if self._outage_ends_seconds is None:
-            # Arranged first: where that fails, no outage has begun that nobody would end.
+            # Arranged first: where that fails, no outage has begun that would never end.
             self._buffer.when_space(self._end_outage)
             self._outage_ends_seconds = now + self._block_seconds_max
         return self._outage_ends_seconds - now
@@ -182,6 +182,6 @@ def offer_or_wait(buffer: Buffer, offer: Callable[[], Outcome], timeout_seconds:
 
 
 def _open(space: LockType) -> None:
-    """Let the one who waits for this lock go on, once or more often."""
+    """Let the call that waits for this lock go on. May be called again."""
     with contextlib.suppress(RuntimeError):
         space.release()

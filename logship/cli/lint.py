@@ -65,7 +65,7 @@ def command(
         except LintError as error:
             errors.append(str(error))
     found = any(each.findings for each in reports)
-    if found or not errors:  # else nobody could say of all files that they are clean
+    if found or not errors:  # else not all files are known to be clean
         _show(reports, as_object=as_object)
     for text in errors:
         click.echo(f"Error: {text}", err=True)

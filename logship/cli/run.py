@@ -213,7 +213,7 @@ def _supervise(
 
 
 def _become(words: tuple[str, ...]) -> NoReturn:
-    """Be CMD: nothing is to be shipped, so nobody need stand between."""
+    """Be CMD: nothing is to be shipped, so no supervisor is needed."""
     for signum in (signal.SIGPIPE, signal.SIGXFSZ):
         signal.signal(signum, signal.SIG_DFL)  # Python ignores them, and CMD would inherit that
     try:

@@ -183,7 +183,7 @@ class BackgroundClient:
     ) -> None:
         """Put records into the buffer, in their order, waiting for space if there is none.
 
-        Cheaper than as many calls of `send`, for who has many records at once.
+        Cheaper than as many calls of `send`, where there are many records at once.
 
         Args:
             records: What is logged; any mappings. What is no sequence is taken one by one, as it
@@ -356,7 +356,7 @@ class BackgroundClient:
         drive(closing, came)
 
     def _wait_for_end(self, closing: Closing, reason: str) -> DrainReport:
-        """Wait while somebody else conducts the end, and do not trust that he comes to it."""
+        """Wait while another call conducts the end, and do not trust that it gets there."""
         if self._conductor == threading.get_ident():  # a signal handler that interrupted it
             return self._client.buffer.report(reason, 0.0)
         if not self._closed.wait(closing.seconds_left() + _CONDUCTOR_SECONDS):
@@ -365,7 +365,7 @@ class BackgroundClient:
         return self._report
 
     def _end(self, closing: Closing) -> None:
-        """Take the report, stop the shipper's thread, and let go who waits for the end."""
+        """Take the report, stop the shipper's thread, and let calls go on that wait for the end."""
         if not self._closed.is_set():
             self._report = closing.report or closing.cut_short()
             self._stop_thread()

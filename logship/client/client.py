@@ -237,9 +237,9 @@ class Client:
         """Make the transport; `start` does it too.
 
         Raises:
-            RuntimeError: Its thread cannot be started: at interpreter exit none can. So whoever
-                starts a shipper's thread calls this before, and not that thread, which would be
-                too late in a program that logs and ends.
+            RuntimeError: Its thread cannot be started: at interpreter exit none can. So the
+                thread that starts a shipper's thread calls this before. The shipper's thread would
+                be too late in a program that logs and ends.
         """
         if self._port.transport is None:
             self._port.transport = SocketTransport.of(self.settings, self._tls)
@@ -247,8 +247,8 @@ class Client:
     def seek_tag(self) -> None:
         """Begin to find out the default tag, where it must be; `start` does it too.
 
-        Whoever starts a shipper's thread calls this before, and not in that thread: what it imports
-        must not be interrupted by a fork.
+        The thread that starts a shipper's thread calls this before: what it imports must not be
+        interrupted by a fork.
         """
         self._awaited_tag.begin(self._monotonic(), self._wake)
 
@@ -312,7 +312,7 @@ class Client:
     ) -> None:
         """Put records into the buffer, in their order, waiting for space as long as that takes.
 
-        Cheaper than as many calls of `send`, for who has many records at once.
+        Cheaper than as many calls of `send`, where there are many records at once.
         The event loop gets its turn whenever they have filled a chunk. A call that is cancelled has
         put the first of them there.
 
@@ -415,7 +415,7 @@ class Client:
     # -- for those who conduct a drain -------------------------------------------------------------
 
     def end_at_exit(self) -> None:
-        """At interpreter exit: say and spill what a client holds that nobody closed."""
+        """At interpreter exit: say and spill what a client holds that was not closed."""
         if self._closing is None and self.buffer.unsettled():
             self._broken = True
             plan = DrainPlan.until(self._monotonic(), self._monotonic() + _UNCLOSED_SECONDS)
@@ -638,7 +638,7 @@ def _waker(space: asyncio.Future[None]) -> Callable[[], None]:
             space.set_result(None)
 
     def wake() -> None:
-        with contextlib.suppress(RuntimeError):  # the waiter's loop is closed, and so is he gone
+        with contextlib.suppress(RuntimeError):  # the waiter's loop is closed, and the waiter gone
             loop.call_soon_threadsafe(settle)
 
     return wake

@@ -208,7 +208,7 @@ class Closing:
         return max(0.0, self._plan.deadline_seconds - self._monotonic())
 
     def cut_short(self) -> DrainReport:
-        """End it in the middle: whoever drove the steps cannot go on."""
+        """End it in the middle: the caller that drove the steps cannot go on."""
         self._client.buffer.close_intake()
         self.report = self._account()
         finish = self._is_over(self.report)
@@ -294,7 +294,7 @@ def drive(closing: Closing, came: threading.Event | None = None) -> DrainReport:
 
     Args:
         closing: Whose steps.
-        came: Set by somebody else when an ack came in; it is cleared here.
+        came: Set by the shipper's thread when an ack came in; it is cleared here.
     """
     came = came or threading.Event()
     for wait_seconds in closing.steps():

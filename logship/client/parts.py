@@ -65,7 +65,7 @@ def retry_wait(settings: Settings) -> Callable[[int], float]:
     """Return tenacity's random exponential wait as a function of the number of failures.
 
     tenacity is imported when the first attempt to connect has failed, on the loop that is about
-    to wait: where the sidecar answers, as nearly always, nobody pays for it.
+    to wait: where the sidecar answers, as nearly always, no program pays for it.
     """
     strategy: Callable[[int], float] | None = None
 

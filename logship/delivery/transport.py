@@ -235,7 +235,7 @@ async def _connect_socket(family: int, address: tuple[str, int] | str) -> socket
 class _StreamConnection(asyncio.Protocol):
     """One connection: asyncio's callbacks made into ours.
 
-    Until somebody is named to deliver to, what comes is kept for `receive`.
+    Until `deliver_to` is called, what comes is kept for `receive`.
 
     Args:
         send_at_once: The socket's `sendmsg`, where asyncio would need a system call for each part:
@@ -507,7 +507,7 @@ def _look_up(
         error = failure
     except UnicodeError as failure:  # no name can be written so: an empty label, one too long
         error = OSError(f"{host} is no host name: {failure}")
-    with contextlib.suppress(RuntimeError):  # the loop is closed: nobody asks any more
+    with contextlib.suppress(RuntimeError):  # the loop is closed
         loop.call_soon_threadsafe(_settle, answer, addresses, error)
 
 

@@ -1,7 +1,7 @@
 """Imports that are put off until they are needed, so that no fork comes in the middle of one.
 
 What few programs need early is not imported when they start. But a module that one thread is
-importing while another forks stays locked in the child for good: whoever imports it there, the
+importing while another forks stays locked in the child for good. An import of it there, by the
 application too, waits for a thread that did not survive. So a late import outside of the thread
 that makes a client holds a lock which the fork hooks take as well.
 """
@@ -41,6 +41,6 @@ def after_fork_in_parent() -> None:
 
 
 def after_fork_in_child() -> None:
-    """Begin with a free lock, whoever held it in the parent."""
+    """Begin with a free lock, whichever thread held it in the parent."""
     global _lock, _held_by_fork
     _lock, _held_by_fork = threading.RLock(), False

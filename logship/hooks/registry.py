@@ -1,7 +1,7 @@
-"""The clients that live in this process: whom the exit hook and the fork hooks must reach.
+"""The clients of this process, which the exit hook and the fork hooks must reach.
 
-A module of its own, below the clients and above nothing, so that neither has to know the other.
-Weak, so that a client nobody holds can go.
+The hooks and the clients both know this module, so that neither has to know the other. References
+are weak: a client that the program lets go is forgotten here too.
 """
 
 from __future__ import annotations
@@ -10,25 +10,25 @@ from typing import Any, Protocol
 from weakref import WeakSet
 
 
-class Living(Protocol):
-    """Somebody with a buffer that must not be forgotten."""
+class Registered(Protocol):
+    """An object with a buffer that must not be forgotten."""
 
     def end_at_exit(self) -> None:
         """The interpreter exits: deliver, spill or name what is left. Must not raise."""
 
 
-class Forkable(Living, Protocol):
+class Forkable(Registered, Protocol):
     """A client that goes on in a forked child."""
 
     def after_fork_in_child(self) -> None:
-        """Begin anew: own buffer, own streams, own thread; the parent's records stay his."""
+        """Begin anew, with a buffer, streams and a thread of the child's own."""
 
 
-_clients: WeakSet[Living] = WeakSet()
+_clients: WeakSet[Registered] = WeakSet()
 _forkable: WeakSet[Any] = WeakSet()
 
 
-def add(client: Living) -> None:
+def add(client: Registered) -> None:
     """Note a client that the exit hook must reach."""
     _clients.add(client)
 
@@ -39,13 +39,13 @@ def add_forkable(client: Forkable) -> None:
     _forkable.add(client)
 
 
-def discard(client: Living) -> None:
-    """Forget a client: somebody else looks after it."""
+def discard(client: Registered) -> None:
+    """Forget a client: its owner is registered in its place."""
     _clients.discard(client)
     _forkable.discard(client)
 
 
-def clients() -> list[Living]:
+def clients() -> list[Registered]:
     """Return the clients that the exit hook must reach."""
     return list(_clients)
 

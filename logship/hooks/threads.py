@@ -1,4 +1,4 @@
-"""The threads that are logship's own, in which nobody may be made to wait.
+"""The threads that are logship's own. No call may wait in them.
 
 The garbage collector runs an application's `__del__` in whatever thread is at hand, ours too, and
 that may log into a full buffer. If it waited for space there, the thread that frees space, or the

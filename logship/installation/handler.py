@@ -167,5 +167,5 @@ def _add_extra(fields: dict[str, Any], record: logging.LogRecord) -> None:
 def _time_ns(record: logging.LogRecord) -> int:
     try:
         return int(record.created * 1_000_000) * 1000
-    except (TypeError, ValueError, OverflowError):  # somebody made the record by hand
+    except (TypeError, ValueError, OverflowError):  # the record was made by hand
         return time.time_ns()

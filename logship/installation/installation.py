@@ -164,7 +164,7 @@ class Installation:
         )
 
     def _check(self) -> None:
-        """Look, about once a second and at the exit, for what nobody tells us."""
+        """Look, about once a second and at the exit, for what is not told."""
         self._check_handler()
         if self._task_news is not None:
             self._task_news.tell()
@@ -172,7 +172,7 @@ class Installation:
             self.stopping("logship run stops")
 
     def _check_handler(self) -> None:
-        """Warn once if somebody took the handler off the root logger."""
+        """Warn once if the handler was taken off the root logger."""
         if self._warned_of_removal or self.handler in logging.getLogger().handlers:
             return
         self._warned_of_removal = True
@@ -196,7 +196,7 @@ def install(
     """Ship this program's log records, and see them out whatever ends it.
 
     Args:
-        level: For the root logger. Where none is given and nobody has configured logging, INFO:
+        level: For the root logger. Where none is given and logging is not configured, INFO:
             Python's own default would hide everything below WARNING, and with a handler on the
             root logger a later `basicConfig` no longer changes that.
         console: Whether records also go to stderr; by default where stderr is a terminal and
@@ -255,7 +255,7 @@ def _task_news(client: BackgroundClient) -> TaskNews | None:
     """Return what tells of the ECS task; None, and nothing imported, where we are in none."""
     if not os.environ.get(TASK_METADATA_VARIABLE):
         return None
-    from logship.tasknews import TaskNews  # noqa: PLC0415 - only who is in a task pays for it
+    from logship.tasknews import TaskNews  # noqa: PLC0415 - only a program in a task pays for it
 
     return TaskNews(client, os.environ)
 

@@ -1,6 +1,6 @@
 """The drain report's counts as CloudWatch metrics, for programs too short to be scraped. PURE.
 
-A batch of twenty seconds is never scraped; its report on stderr says everything, but nobody alarms
+A batch of twenty seconds is never scraped; its report on stderr says everything, but no alarm looks
 on it. CloudWatch makes metrics of log lines in its embedded metric format, where the log driver
 says that they are in it (`awslogs-format: json/emf`), so one more line is all that it takes. See
 "Specification: Embedded metric format" in CloudWatch's user guide.

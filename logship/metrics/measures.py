@@ -53,7 +53,7 @@ PAGES_REFUSED = Measure(
     "Files among the processes' pages that could not be read, so that a process is not counted.",
     "Another version of logship runs in the same container, or somebody else writes there.",
 )
-"""Known only to whoever reads the pages."""
+"""Known only to the process that reads the pages."""
 
 BUILD = Measure(
     "build_info",

@@ -1,4 +1,4 @@
-"""One client's numbers, read from its plain counters when somebody asks.
+"""One client's numbers, read from its plain counters when a scrape asks.
 
 Nothing is computed where records are logged. What must hold of the result: a counter never goes
 down, whatever moment it is read in; and once the client has ended, the numbers are those of its

@@ -45,7 +45,7 @@ class Choices:
 
     @classmethod
     def of(cls, settings: Settings) -> Choices | None:
-        """Return what `settings` say, or None where nobody wants metrics."""
+        """Return what `settings` say, or None where no metrics are wanted."""
         if not settings.wants_metrics:
             return None
         directory = settings.metrics_dir
@@ -58,7 +58,7 @@ class Choices:
         """Return where the pages lie; None where each process is on its own.
 
         Without a directory of the operator's it is one in the temporary directory, for all that
-        are to be found on this port. Who asks for any free port asks for one each.
+        are to be found on this port. Each process that asks for any free port gets one.
         """
         if self.directory is not None or not self.port:
             return self.directory
@@ -111,7 +111,7 @@ class Source(Protocol):
 
 
 class Outlet:
-    """The thread that writes this process's page, and serves if nobody else does.
+    """The thread that writes this process's page, and serves if no other process does.
 
     Args:
         process: Whose page.
@@ -137,7 +137,7 @@ class Outlet:
 
     def start(self) -> None:
         """Start the thread."""
-        with contextlib.suppress(RuntimeError):  # at interpreter exit: nobody will ask any more
+        with contextlib.suppress(RuntimeError):  # at interpreter exit: there will be no scrape
             self._thread.start()
 
     def wake(self) -> None:
@@ -160,7 +160,7 @@ class Outlet:
             return self._pages if self._page is not None else None
 
     def end(self) -> None:
-        """Write no more: the directory is about to go. Who asks is told the sum as it is now."""
+        """Write no more: the directory is about to go. A scrape is told the sum as it is now."""
         pages = self.refreshed()
         with self._lock:
             if pages is not None:

@@ -2,8 +2,8 @@
 
 Under prefork each scrape reaches one process, and a worker that was recycled takes its counters
 with it. So each process keeps a page with its numbers in a directory, locked as long as it lives.
-Whoever is asked sums the living pages and the sum of the dead; a page whose lock is free is added
-to that sum, once, and removed.
+The process that is asked sums the living pages and the sum of the dead. A page whose lock is free
+is added to that sum, once, and removed.
 
 - A page is written by its owner alone, once a second and at its end, in two copies that alternate,
   each with a checksum: a death in the middle of a write leaves the other one.
@@ -12,7 +12,7 @@ to that sum, once, and removed.
 - A reader takes no lock. It reads the sum before and after the pages, and once more if that has
   changed meanwhile.
 
-Files are read and written, never mapped: whoever shortens a mapped file ends the process that has
+Files are read and written, never mapped: to shorten a mapped file ends the process that has
 it, and a metric is not worth that. Everything read is untrusted, because a volume may be shared.
 See `docs/decisions/008-metrics-pages.md`.
 """
@@ -149,7 +149,7 @@ class Pages:
 
     @property
     def is_there(self) -> bool:
-        """Whether the directory still has a name; somebody may have removed it."""
+        """Whether the directory still has a name, or was removed."""
         return os.fstat(self._directory).st_nlink > 0
 
     # -- the own page ------------------------------------------------------------------------------
@@ -303,7 +303,7 @@ class Pages:
     # -- inside ------------------------------------------------------------------------------------
 
     def _sweep(self) -> None:
-        """Remove what nobody reads: of other containers, unfinished or unreadable, a day old."""
+        """Remove what no process reads: of other containers, unfinished, unreadable, a day old."""
         too_old = time.time() - _STALE_SECONDS
         for name in filter(_NAME.fullmatch, self._names()):
             with contextlib.suppress(OSError):
@@ -373,7 +373,7 @@ class Page:
 
     @property
     def is_there(self) -> bool:
-        """Whether the file still has a name; somebody may have removed it."""
+        """Whether the file still has a name, or was removed."""
         return os.fstat(self._descriptor).st_nlink > 0
 
 
@@ -394,7 +394,7 @@ class Claim:
         return int(text) if text.isdigit() and int(text) <= 65535 else 0
 
     def note_port(self, port: int) -> None:
-        """Note the port for whoever comes next."""
+        """Note the port for the process that comes next."""
         with contextlib.suppress(OSError):
             os.pwrite(self.descriptor, f"{port:<8}".encode(), 0)
 
@@ -405,7 +405,7 @@ def _shared(found: os.stat_result) -> int:
 
 
 def _is_free(descriptor: int) -> bool:
-    """Tell whether nobody has the file locked for himself.
+    """Tell whether no process holds an exclusive lock on the file.
 
     By a shared lock: two readers that ask at the same time must not take each other for the owner.
     """

@@ -3,7 +3,7 @@
 A client makes itself known when it is made; that is all that metrics cost it. Where a setting
 asks for it, a daemon thread writes the process's page once a second, and serves the container's
 numbers if no other process does: when the one that serves dies, another takes its place. All
-files and sockets are that thread's affair, so that a slow volume delays nobody who logs. After a
+files and sockets are that thread's affair, so that a slow volume delays no call that logs. After a
 fork the child begins anew, with nothing of its parent's.
 """
 
@@ -62,7 +62,7 @@ class Process:
         self.begin(settings, voice)
 
     def begin(self, settings: Settings, voice: LastResort) -> None:
-        """Keep a page and serve, where the settings ask for it; the first who asks decides.
+        """Keep a page and serve, where the settings ask for it; the first call decides.
 
         Each client does this when it is made. A supervisor that has no client of its own may,
         and then answers for the processes that share its `metrics_dir`.
@@ -124,7 +124,7 @@ class Process:
         return self._outlet.last_total or Total(self.read(), 0)
 
     def end_pages(self) -> None:
-        """Let go of the directory of the pages, before whoever made it removes it."""
+        """Let go of the directory of the pages, before its maker removes it."""
         if self._outlet is not None:
             self._outlet.end()
 
@@ -140,7 +140,7 @@ class Process:
         """At interpreter exit: nothing, a client's end has been written down."""
 
     def after_fork_in_child(self) -> None:
-        """In a forked child: nothing of the parent's counts, and nothing of his stays open."""
+        """In a forked child: nothing of the parent's counts, and nothing of it stays open."""
         outlet = self._outlet
         self._pid = os.getpid()
         self._lock = threading.RLock()

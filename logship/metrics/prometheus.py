@@ -166,7 +166,7 @@ class Endpoint:
 
 
 class _Server(WSGIServer):
-    """A few requests at a time, and none for long: nobody may eat the application's threads."""
+    """A few requests at a time, and none for long: scrapes must not take all threads."""
 
     def __init__(self, host: str, port: int) -> None:
         family, _, _, _, address = socket.getaddrinfo(

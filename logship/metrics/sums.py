@@ -85,7 +85,7 @@ _SUMS: dict[Kind, Callable[[tuple[float, ...], float], float]] = {
 
 
 def ended(numbers: Numbers) -> Numbers:
-    """Return the numbers of somebody who was killed: what waited is left where it lay."""
+    """Return the numbers of a process that was killed: what waited is left where it lay."""
     last = numbers.copy()
     spooled = last[_SPOOLED]
     last[_LEFT_SPOOLED] += spooled

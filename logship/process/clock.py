@@ -29,8 +29,7 @@ class StopClock:
 
     Args:
         stop_timeout_seconds: Between the stop signal and SIGKILL.
-        told_deadline: Tells the true deadline where somebody else knows it (`logship run`), and
-            None where nobody does.
+        told_deadline: Tells the true deadline where `logship run` knows it, else None.
     """
 
     def __init__(

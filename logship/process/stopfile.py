@@ -3,7 +3,7 @@
 A client can only guess how long it is until SIGKILL, and one whose process is never signalled (a
 gunicorn worker, whose master is) does not even know that the clock runs. Their supervisor knows:
 it writes the deadline into a file that all of them were told of in their environment. The clock
-is the machine's monotonic one, which all processes share. The file is not there while nobody
+is the machine's monotonic one, which all processes share. The file is not there while nothing
 stops, and it is made by a rename, so that it is never seen half written.
 """
 
@@ -43,7 +43,7 @@ def reader(environ: Mapping[str, str]) -> Callable[[], float | None]:
 
 
 def _read(path: str) -> float | None:
-    """Return what the file says; whoever wrote nonsense there is not believed."""
+    """Return what the file says, or None where that is nonsense."""
     with contextlib.suppress(OSError, ValueError):
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
         try:

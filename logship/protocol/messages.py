@@ -43,7 +43,7 @@ class Mode(enum.Enum):
 
 @dataclass(frozen=True, slots=True)
 class Form(Generic[Taken]):
-    """What a reader makes of entries, so that none is decoded further than somebody wants it.
+    """What a reader makes of entries, so that none is decoded further than it is wanted.
 
     Attributes:
         of_entries: makes it of a tag and decoded entries.

@@ -167,7 +167,7 @@ class Connection(asyncio.Protocol):
                     self.finish()
 
     def eof_received(self) -> None:
-        """Close too; what the client left incomplete is said, for nobody will acknowledge it."""
+        """Close too; what the client left incomplete is said, since it is never acknowledged."""
         reason = None if self._finishing else self._session.end()
         if reason is not None:
             self._receiver.complaints.say(f"{self._peer}: {reason}")

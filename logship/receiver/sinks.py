@@ -17,7 +17,7 @@ class OutputError(LogshipError):
     """The output took not all of the bytes; the text names it and says why."""
 
 
-class OutputGone(OutputError):  # noqa: N818 - a state: nobody reads the output any more
+class OutputGone(OutputError):  # noqa: N818 - a state: the reader of the output is gone
     """The reader of the output has gone: nothing can be written ever again."""
 
 
@@ -58,7 +58,7 @@ class LineSink:
         """Write whole lines; return when the operating system has all of them.
 
         Raises:
-            OutputGone: it is a pipe that nobody reads.
+            OutputGone: it is a pipe without a reader.
             OutputError: it took a part or nothing, for instance because the disk is full.
         """
         if not lines:

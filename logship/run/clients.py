@@ -37,7 +37,7 @@ SPOOL_BYTES_VARIABLE = variable_name("spool_bytes_max")
 _IN_MEMORY = ("tmpfs", "ramfs")
 _SPOOL_BYTES_MIN = 16 * MIB
 _PREFIX = "logship-run-"
-_SHARED_MEMORY = "/dev/shm"  # noqa: S108 - the name in it is nobody's to guess
+_SHARED_MEMORY = "/dev/shm"  # noqa: S108 - the name in it cannot be guessed
 _OPEN_TO_THOSE_WHO_KNOW_IT = 0o711
 _OPEN_AS_TMP = 0o1777
 
@@ -47,7 +47,7 @@ class PrivateDirectory:
 
     Clients that belong to another user than we do must reach it too, if we are root. Then others
     may enter it, but not list it, and its name is not to be guessed; in the spool, as in /tmp,
-    each user owns only what is his.
+    each user owns only their own directory.
 
     Raises:
         OSError: There is no place where a directory could be made.

@@ -82,7 +82,7 @@ class Command:
             os.close(stdout)
             os.close(stderr)
         self.pid = self._process.pid
-        self._process.returncode = 0  # nobody but the one reaper waits for it
+        self._process.returncode = 0  # the reaper alone waits for it
         self._terminal = _Terminal(self.pid)
 
     def signal(self, signum: int, *, whole_group: bool) -> None:
@@ -121,7 +121,7 @@ class _Terminal:
 
 
 def _set_foreground(group: int) -> None:
-    """Make `group` the foreground; whoever is in the background is stopped for trying, or not."""
+    """Make `group` the foreground. A process in the background may be stopped for trying."""
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTTOU})
     try:
         os.tcsetpgrp(0, group)

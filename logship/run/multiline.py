@@ -14,7 +14,7 @@ LINES_MAX = 500
 """More lines than any stack trace that a person would read."""
 
 BYTES_MAX = 256 * 1024
-"""A record that is larger than a chunk needs one of its own, and gains nobody anything."""
+"""A record that is larger than a chunk needs one of its own, and gains nothing."""
 
 LINGER_SECONDS = 1.0
 """A record whose next line does not come for so long is taken to be complete."""

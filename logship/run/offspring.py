@@ -87,7 +87,7 @@ class Offspring:
         return self._look_due_seconds
 
     def see_to(self, ready: set[int]) -> list[Death]:
-        """Reap who has ended, tell of it, and have shipped what they left.
+        """Reap the processes that have ended, tell of it, and have shipped what they left.
 
         Args:
             ready: Descriptors that are readable.
@@ -112,7 +112,7 @@ class Offspring:
     # -- the end -----------------------------------------------------------------------------------
 
     def finish(self, plan: DrainPlan) -> None:
-        """Ship what is left on spools, by this plan; nobody is waited for any more."""
+        """Ship what is left on spools, by this plan; no process is waited for any more."""
         self._look_for_spools()
         self._is_ending = True
         if self._recovery is not None:
@@ -181,9 +181,9 @@ class Offspring:
             self._unseen = 0
 
     def _may_be_the_owner(self, death: Death) -> bool:
-        """Tell whether a death could be that of a spool's owner whom nobody saw.
+        """Tell whether a death could be that of a spool's owner that was never seen.
 
-        Where the kernel has killed somebody for want of memory, it is he: a server that ends
+        Where the kernel has killed a process for want of memory, that is it: a server that ends
         because its worker was killed did not leave the worker's spool.
         """
         return death.code == -signal.SIGKILL or not self._oom.has_untold()

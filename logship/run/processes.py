@@ -92,7 +92,7 @@ def has_open(pid: int, path: Path) -> bool:
 def exit_code_of_zombie(pid: int) -> int | None:
     """Return how a process ended that its parent has not reaped yet (proc(5), field 52 of stat).
 
-    The kernel shows a 0 to those who may not know, so a 0 says nothing.
+    The kernel shows a 0 to processes that may not know, so a 0 says nothing.
     """
     with contextlib.suppress(OSError, ValueError):
         # Behind the name, which is in parentheses and may hold anything.

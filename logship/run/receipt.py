@@ -1,8 +1,8 @@
-"""The receipt: a file that tells whoever started the command what became of its records.
+"""The receipt: a file that tells the caller of the command what became of its records.
 
 Step Functions, cron and their like see an exit code and nothing else; a file can be asked for by a
 script. It is the drain report with what `run` knows besides, so `logship audit --expect` reads it
-like one. It is made by a rename: whoever sees it sees all of it. Where it is to go to a pipe or to
+like one. It is made by a rename: a reader sees all of it or none. Where it is to go to a pipe or to
 `/dev/stdout`, which must not be renamed over, it is written there.
 """
 
@@ -30,7 +30,7 @@ class Outcome:
         seconds: How long it ran.
         report: What became of its output.
         recovery: What became of what clients in it left; None where none was in it.
-        is_cut_off: Whether somebody still held its output when we stopped reading.
+        is_cut_off: Whether a process still held its output when we stopped reading.
     """
 
     command: tuple[str, ...]
@@ -111,7 +111,7 @@ def _is_stream(path: Path) -> bool:
 
 
 def _append(path: Path, text: bytes) -> None:
-    """Write to a stream without waiting: nobody may read it, and we are about to end."""
+    """Write to a stream without waiting: it may have no reader, and we are about to end."""
     descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_NONBLOCK | os.O_NOCTTY)
     try:
         if os.write(descriptor, text) < len(text):

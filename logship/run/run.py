@@ -218,7 +218,7 @@ class Supervisor:
     # -- the end of the output ---------------------------------------------------------------------
 
     def _output_is_over(self) -> bool:
-        """Tell whether nobody writes any more, or nobody is waited for any longer."""
+        """Tell whether no process writes any more, or none is waited for any longer."""
         if self._death is None:
             return False
         if not self._offspring.descriptors and all(each.has_ended for each in self._inlets):
@@ -233,7 +233,7 @@ class Supervisor:
         return max(self._ended_seconds, min(end, self._deadlines.kill_seconds))
 
     def _cut_off(self) -> None:
-        """End the output: whoever still holds it has had his time.
+        """End the output: a process that still holds it has had its time.
 
         As PID 1, and wherever we were told to stop, everything below us is about to be killed in
         any case; killed by us, what it has written and left can still be shipped. Otherwise it
@@ -262,7 +262,7 @@ class Supervisor:
             self._take_the_rest(inlet)
 
     def _held_sources(self) -> str:
-        """Name what somebody may still write to, as a person says it; empty if nobody may."""
+        """Name what a process may still write to, as a person says it; empty if none may."""
         return " and ".join(each.source for each in self._inlets if not each.has_ended)
 
     def _after_kill_seconds(self) -> float:
@@ -292,7 +292,7 @@ class Supervisor:
         return self._deadlines.end_seconds - self._shipping.reserve_seconds(plan)
 
     def _tee_is_over(self, now: float) -> bool:
-        """Tell whether whoever reads what we pass on has had his time."""
+        """Tell whether the reader of what we pass on has had its time."""
         return self._death is not None and now >= self._orphans_end_seconds()
 
     # -- the end -----------------------------------------------------------------------------------

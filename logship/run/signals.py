@@ -1,6 +1,6 @@
 """Signals for the command: taken in our place, noted, and passed on from the main loop.
 
-As PID 1 we are whom the orchestrator signals, and it means the command. Every signal that can be
+As PID 1 we get the signals of the orchestrator, which mean the command. Every signal that can be
 taken is passed on, but for those that a process causes by its own faults. The handlers only note:
 passing on happens in the loop that also reaps, so that no signal can ever reach a process that has
 been given the number of a dead one.

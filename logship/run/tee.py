@@ -1,8 +1,8 @@
 """What the command writes, passed on unchanged to where we ourselves may write.
 
-Without waiting, because whoever reads there may have stopped. What is not taken at once is kept,
+Without waiting, because the reader there may have stopped. What is not taken at once is kept,
 and nothing more is read from the command until it is: that is what the command would have seen
-without us. Whoever closes the other end gets nothing more, and the records go on.
+without us. A reader that closes the other end gets nothing more, and the records go on.
 """
 
 from __future__ import annotations

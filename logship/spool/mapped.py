@@ -84,7 +84,7 @@ class Segment:
         generation: Which use of the segment this is.
         tail: The last chunk, or None in a fresh use.
         live: Chunks that are neither acked nor dropped; a segment without any is free.
-        is_kept: Whether the file has a name; somebody may have removed it.
+        is_kept: Whether the file has a name, or was removed.
     """
 
     __slots__ = (
@@ -273,8 +273,8 @@ class StreamsFile:
     def rename(self, stream: Stream, tag: bytes) -> None:
         """Give the stream, if it has a slot, another one with this tag; then free the old one.
 
-        Whoever finds both, because the process died in between, takes the one that is final. May
-        be called again.
+        A reader that finds both, because the process died in between, takes the final one. May be
+        called again.
         """
         old = self._slots.get(stream.id)
         if old is None or len(tag) > TAG_BYTES_MAX:
@@ -310,7 +310,7 @@ class StreamsFile:
         return True
 
     def _number_users(self) -> None:
-        """Note who has which slot; of a stream that is getting another one, the final one."""
+        """Note which stream has which slot; where it is getting another one, the final one."""
         slots: dict[str, int] = {}
         for slot, user in enumerate(self._users):
             if user is not None and (user.id not in slots or not self._is_provisional(slot)):

@@ -82,7 +82,7 @@ class SpoolStorage:
         mapper: Maps files; tests bring one that watches every store.
 
     Attributes:
-        news: What a person should be told, as (kind, text); whoever reads it takes it out.
+        news: What a person should be told, as (kind, text); the reader takes it out.
         segment_bytes: Of a file, and at least one chunk.
     """
 
@@ -235,7 +235,7 @@ class SpoolStorage:
         return self._due_seconds if self._trouble and not is_over else None
 
     def close(self) -> None:
-        """Remove the life if nothing is left on it, else leave it to whoever recovers it.
+        """Remove the life if nothing is left on it, else leave it to a recoverer.
 
         Upkeep that comes later does nothing: it would begin another life, if this one was in
         trouble.

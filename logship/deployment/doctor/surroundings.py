@@ -1,6 +1,6 @@
 """What the container and its orchestrator give: descriptors, memory, time, a way out for stderr.
 
-Each check is a function of values that somebody else has read, so that a test can give it any
+Each check is a function of values that its caller has read, so that a test can give it any
 container there may be.
 """
 

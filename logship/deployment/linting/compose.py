@@ -2,7 +2,7 @@
 
 Docker gives a container 10 s where there is no `stop_grace_period`. A command written as one text
 is split into words, and no shell runs it. `${NAME:-default}` stands for its default: that is what
-whoever runs the file without more gets.
+`docker compose up` without more gets.
 """
 
 from __future__ import annotations

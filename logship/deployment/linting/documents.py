@@ -2,7 +2,7 @@
 
 The kind is seen from the content, not from the name, except for a sidecar's own configuration.
 A comment `# logship-lint: ignore RULE reason` takes a rule out for its file; without a reason it
-is refused, because whoever reads it at night needs one.
+is refused, because a person who reads it at night needs one.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Who must outlive whom: the sidecar everybody who ships to it, the recoverer the application.
+"""What must outlive what: the sidecar all that ship to it, the recoverer the application.
 
 Containers stop against the order in which they were told to start. Without that order they stop
 at the same moment, and the sidecar is usually the one that is faster.

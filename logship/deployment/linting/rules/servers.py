@@ -152,7 +152,7 @@ def _yaml_inputs(text: str) -> list[dict[str, object]]:
     try:
         documents = parse_yaml(text)
     except YamlMissing:
-        return []  # YAML inside of JSON; whoever lints YAML files has the parser
+        return []  # YAML inside of JSON; with the extra for YAML files the parser is there
     except LintError:
         return []  # some other program's configuration
     pipelines = [each.get("pipeline") for each in documents if isinstance(each, dict)]

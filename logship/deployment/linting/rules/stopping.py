@@ -82,7 +82,7 @@ def _too_long(unit: Unit, container: Container, believed: float, given: float) -
 
 
 def total(unit: Unit) -> Iterator[Finding]:
-    """Yield units in which not everybody has the time that he believes to have."""
+    """Yield units in which a container has less time than it reckons with."""
     if unit.platform == ECS and unit.is_spot:
         yield from _spot(unit)
     if unit.platform == KUBERNETES and unit.grace_seconds is not None:

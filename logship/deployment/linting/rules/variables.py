@@ -28,7 +28,7 @@ def known() -> list[str]:
 
 
 def unknown(unit: Unit) -> Iterator[Finding]:
-    """Yield variables that nobody reads."""
+    """Yield variables that no program reads."""
     names = known()
     for container in unit.of_role(Role.APPLICATION, Role.RECOVERER):
         for name, value in container.environment.items():
