@@ -56,6 +56,10 @@ thread would take twice as much of the interpreter from it as it needs itself.""
 _DRAIN_RETRY_WAIT_SECONDS_MAX = 0.25
 _DRAIN_ACK_TIMEOUT_SECONDS_MIN = 5.0
 _UNCLOSED_SECONDS = 2.0
+_RESTART_SECONDS_BASE = 0.1
+_RESTART_SECONDS_MAX = 30.0
+"""How long the shipper waits after an error of its own: twice as long each time."""
+
 _ACCEPTED = Outcome.ACCEPTED
 
 
@@ -93,6 +97,7 @@ class Client:
         self._closing: asyncio.Task[DrainReport] | None = None
         self._drain_plan: DrainPlan | None = None
         self._broken = False
+        self._failures = 0  # of the shipper, since chunks were last settled
         self._tls = tls_context(settings)
         self._spool = new_spool(settings, monotonic)
         if self._spool is not None and orphans is None:
@@ -183,6 +188,7 @@ class Client:
             compress=compress,
             count_sent=self._meter.sent,
             progressed=self._note_progress,
+            report_bug=self._warn_of_a_bug,
             monotonic=self._monotonic,
         )
         self._port.transport = transport
@@ -589,6 +595,7 @@ class Client:
         self._note_progress()  # what conducts the end has a new plan, and looks at it now
 
     def _note_progress(self) -> None:
+        self._failures = 0
         for callback in list(self._progress_callbacks):
             callback()
 
@@ -618,11 +625,16 @@ class Client:
         self.last_resort.warn("bug", f"an error of its own in {where}, please report it: {trace}")
 
     def _fail(self, error: Exception) -> None:
-        """A bug: say so, end the connection, and let every call that waits go on."""
+        """A bug: say so, end the connection, and begin again after a while."""
         self._warn_of_a_bug("the shipper", error)
-        self.break_down("shipping has ended after an error of its own")
-        self._port.disconnect()
-        self._note_progress()
+        wait_seconds = min(2.0**self._failures * _RESTART_SECONDS_BASE, _RESTART_SECONDS_MAX)
+        self._failures += 1
+        try:
+            self._pump.restart("an error of the shipper's own", wait_seconds)
+        except Exception as again:  # noqa: BLE001 - there is no way on
+            self._warn_of_a_bug("the shipper's restart", again)
+            self.break_down("shipping has ended after an error of its own")
+            self._note_progress()
 
 
 def _emf_line(report: DrainReport) -> str:

@@ -71,9 +71,12 @@ def retry_wait(settings: Settings) -> Callable[[int], float]:
 
     def wait_seconds(failures: int) -> float:
         nonlocal strategy
-        strategy = strategy or _random_exponential_wait(
-            settings.backoff_seconds_base, settings.backoff_seconds_max
-        )
+        try:
+            strategy = strategy or _random_exponential_wait(
+                settings.backoff_seconds_base, settings.backoff_seconds_max
+            )
+        except (OSError, ImportError, MemoryError):  # too many open files, for one
+            return settings.backoff_seconds_max
         return strategy(failures)
 
     return wait_seconds

@@ -36,6 +36,7 @@ class SocketPort:
         compress: Makes a payload smaller; None where it is sent as it is.
         count_sent: Told how many bytes were handed to a connection.
         progressed: Called when chunks were settled.
+        report_bug: Told of an error of our own, and where it was met.
         monotonic: Seconds.
 
     Attributes:
@@ -45,7 +46,7 @@ class SocketPort:
 
     pump: Pump
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - it stands between all of these
         self,
         settings: Settings,
         buffer: Buffer,
@@ -57,6 +58,7 @@ class SocketPort:
         compress: Callable[[Payload], bytes] | None,
         count_sent: Callable[[int], None],
         progressed: Callable[[], None],
+        report_bug: Callable[[str, BaseException], None],
         monotonic: Callable[[], float],
     ) -> None:
         self.transport: Transport | None = None
@@ -69,6 +71,7 @@ class SocketPort:
         self._spill_cost = spill_cost
         self._compress = compress
         self._count_sent = count_sent
+        self._report_bug = report_bug
         self._monotonic = monotonic
         self._connection: Connection | None = None
         self._connecting: asyncio.Task[None] | None = None
@@ -76,12 +79,32 @@ class SocketPort:
 
     # -- the pump's actions (pump.Port) ------------------------------------------------------------
 
-    def send(self, chunks: list[Chunk]) -> None:
-        """Write the chunks to the connection, all at once."""
-        if self._connection is not None:
-            parts = [part for chunk in chunks for part in self._frame(chunk)]
+    def send(self, chunks: list[Chunk]) -> list[Chunk]:
+        """Write the chunks to the connection, all at once; return those that are damaged."""
+        parts: list[Payload] = []
+        damaged = []
+        for chunk in chunks:
+            try:
+                parts += self._frame(chunk)
+            except (MemoryError, OSError):
+                raise  # not the chunk's fault: it is sent again
+            except Exception as error:  # noqa: BLE001 - one chunk must not stop all others
+                self._report_bug("a chunk that is to be sent", error)
+                damaged.append(chunk)
+        if self._connection is not None and parts:
             self._connection.send(parts)
             self._count_sent(sum(map(len, parts)))
+        return damaged
+
+    def set_aside(self, chunk: Chunk) -> None:
+        """Give up a chunk that is damaged, and tell which records are lost with it."""
+        numbers = f"{chunk.first} to {chunk.last}"
+        text = f"stream {chunk.stream.id}, numbers {numbers}: the chunk cannot be sent"
+        self._last_resort.warn("damaged", f"{text}; it is set aside", interval_seconds=0.0)
+        if chunk.adopted:
+            self.quarantine(chunk)
+        else:
+            self._buffer.quarantine(chunk, spilled=False)
 
     def release(self, chunk: Chunk) -> None:
         """Free a chunk that the sidecar acked."""

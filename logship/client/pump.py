@@ -30,8 +30,11 @@ Cancel = Callable[[], None]
 class Port(Protocol):
     """What the pump does to the outside."""
 
-    def send(self, chunks: list[Chunk]) -> None:
-        """Write the chunks to the connection."""
+    def send(self, chunks: list[Chunk]) -> list[Chunk]:
+        """Write the chunks to the connection; return those that are damaged and cannot be sent."""
+
+    def set_aside(self, chunk: Chunk) -> None:
+        """Give up a chunk that is damaged, and tell which records are lost with it."""
 
     def release(self, chunk: Chunk) -> None:
         """Free a chunk that the sidecar acked."""
@@ -193,6 +196,14 @@ class Pump:
         self.perform(self._delivery.hurry(now, ack_timeout_seconds, wait_seconds_max))
         self.turn()
 
+    def restart(self, reason: str, wait_seconds: float) -> None:
+        """Begin again after an error of the shipper's own: connect anew, and turn after a while."""
+        self._port.disconnect()
+        self.cancel_timer()
+        self._timer_seconds = self._monotonic() + wait_seconds
+        self._cancel = self._schedule.at(self._timer_seconds, self._timer_rang)
+        self.perform(self._delivery.restart(self._monotonic(), reason))
+
     def close(self) -> None:
         """Send nothing more, and take no more acks."""
         self.perform(self._delivery.close())
@@ -236,6 +247,8 @@ class Pump:
         if chunks:
             # All at once: after each system call a busy application has the interpreter for five
             # milliseconds, if it wants it.
-            port.send(chunks)
+            for chunk in port.send(chunks):
+                self._delivery.set_aside(chunk.id)
+                port.set_aside(chunk)
         if progressed:
             port.progressed()

@@ -21,6 +21,7 @@ class DeliveryCounters:
         chunks_quarantined: Single records that the server did not take.
         unknown_acks: Acks for no chunk in the window.
         connections_lost: Connections that ended while they were wanted.
+        shipper_restarts: How often the shipper began again after an error of its own.
         acks_by_seconds: Acks in each class of `ACK_SECONDS_BOUNDS`, and in the last one.
         ack_seconds: From sending to ack, summed over all acks.
     """
@@ -35,6 +36,7 @@ class DeliveryCounters:
         "connect_failures",
         "connected",
         "connections_lost",
+        "shipper_restarts",
         "unknown_acks",
     )
 
@@ -47,6 +49,7 @@ class DeliveryCounters:
         self.chunks_quarantined = 0
         self.unknown_acks = 0
         self.connections_lost = 0
+        self.shipper_restarts = 0
         self.acks_by_seconds = [0] * (len(ACK_SECONDS_BOUNDS) + 1)
         self.ack_seconds = 0.0
 

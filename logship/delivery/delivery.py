@@ -236,6 +236,20 @@ class Delivery(Generic[HandleT]):
             self._retry_at_seconds = min(self._retry_at_seconds, now_seconds + wait_seconds_max)
         return self.chunks_ready(now_seconds)
 
+    def restart(self, now_seconds: float, reason: str) -> Actions[HandleT]:
+        """The shipper met an error of its own: its connection or attempt is over."""
+        self.counters.shipper_restarts += 1
+        if self.state is State.READY:
+            return self.connection_lost(now_seconds, reason)
+        if self.state is State.CONNECTING:
+            return self.connect_failed(now_seconds, reason)
+        return []
+
+    def set_aside(self, chunk_id: str) -> None:
+        """Forget a chunk that cannot be sent: its entries are damaged."""
+        self._inflight.pop(chunk_id, None)
+        self.counters.chunks_quarantined += 1
+
     def close(self) -> Actions[HandleT]:
         """Send nothing more."""
         if self.state is State.CLOSED:

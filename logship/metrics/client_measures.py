@@ -154,6 +154,12 @@ CLIENT_MEASURES: tuple[Measure, ...] = (
         "The sidecar restarts, runs out of memory, or something between cuts idle connections.",
     ),
     Measure(
+        "shipper_restarts_total",
+        _COUNTER,
+        "Times that the shipper began again after an error of its own.",
+        "Please report it: stderr has the traceback. No record is lost by it.",
+    ),
+    Measure(
         "bytes_sent_total",
         _COUNTER,
         "Bytes of chunks handed to connections, resent ones too.",

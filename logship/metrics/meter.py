@@ -130,6 +130,7 @@ class Tally:
             "chunks_sent_total": self.delivery.chunks_sent,
             "chunks_resent_total": self.delivery.chunks_resent,
             "chunks_split_total": self.delivery.chunks_split,
+            "shipper_restarts_total": self.delivery.shipper_restarts,
             "chunks_quarantined_total": self.delivery.chunks_quarantined,
         }
 

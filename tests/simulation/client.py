@@ -403,10 +403,15 @@ class SimulatedClient:
             asked, self._asked_failures = self._asked_failures, None
             self.history.judge.check_wait(self.life, asked)
 
-    def send(self, chunks: list[Chunk]) -> None:
+    def send(self, chunks: list[Chunk]) -> list[Chunk]:
         """Put the chunks on the wire."""
         for chunk in chunks:
             self._send(chunk)
+        return []
+
+    def set_aside(self, chunk: Chunk) -> None:
+        """Fail: none is damaged here."""
+        raise Violation(f"{chunk!r} was set aside")
 
     def release(self, chunk: Chunk) -> None:
         """Free a chunk that the server acked."""

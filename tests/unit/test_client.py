@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,8 @@ from typing import Any
 import msgpack
 import pytest
 
+from logship.buffer.chunk import Chunk
+from logship.client import parts
 from logship.client.client import STOP_LINGER_SECONDS, Client
 from logship.errors import BufferFull, ClientClosed
 from logship.testing import MemoryTransport, Sidecar
@@ -648,3 +651,66 @@ async def test_a_connect_that_raises_what_it_should_not_is_tried_again(
         emit_many(client, 3)
         assert (await client.flush(20)).all_acked
     assert "ZeroDivisionError" in stderr.warnings()[0]
+
+
+# -- errors of its own -----------------------------------------------------------------------------
+
+
+async def test_a_chunk_that_cannot_be_sent_is_set_aside_and_named(
+    client: Client, sidecar: Sidecar, stderr: Stderr, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    frame = client._port._frame
+
+    def damaged(chunk: Chunk) -> Any:
+        if chunk.first == 1:
+            raise ValueError("its entries are damaged")
+        return frame(chunk)
+
+    monkeypatch.setattr(client._port, "_frame", damaged)
+    async with client:
+        client.emit({"message": "lost with its chunk"})
+        await client.flush(20)
+        client.emit({"message": "goes on"})
+        assert (await client.flush(20)).all_acked
+        report = await client.close()
+    assert messages(sidecar) == ["goes on"]
+    assert (report.acked, report.dropped) == (1, 1)
+    assert report.streams[0].dropped == [(1, 1, "quarantined")]
+    assert any("numbers 1 to 1" in line for line in stderr.warnings())
+
+
+async def test_shipping_goes_on_after_a_bug(
+    client: Client, sidecar: Sidecar, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read = client._port._read
+    failures = [LookupError("a bug"), LookupError("once more")]
+
+    def fails(data: bytes) -> None:
+        if failures:
+            raise failures.pop()
+        read(data)
+
+    monkeypatch.setattr(client._port, "_read", fails)
+    async with client:
+        client.emit({"message": "arrives"})
+        assert (await client.flush(20)).all_acked
+    assert "arrives" in messages(sidecar)
+    assert client.delivery.counters.shipper_restarts == 2
+
+
+async def test_too_many_open_files_at_the_first_failure_do_not_stop_shipping(
+    sidecar: Sidecar, stderr: Stderr, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is imported at that moment cannot be opened."""
+
+    def no_descriptor(name: str) -> Any:
+        raise OSError(errno.EMFILE, f"Too many open files: {name}")
+
+    monkeypatch.setattr(parts, "late", no_descriptor)
+    sidecar.reachable = False
+    client = a_client(sidecar, stderr, backoff_seconds_max=0.05, backoff_seconds_base=0.01)
+    async with client:
+        client.emit({"message": "arrives"})
+        await until(lambda: client.delivery.counters.connect_failures > 1, "it tries again")
+        sidecar.reachable = True
+        assert (await client.flush(20)).all_acked
