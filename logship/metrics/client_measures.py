@@ -73,7 +73,7 @@ CLIENT_MEASURES: tuple[Measure, ...] = (
         "records_truncated_total",
         _COUNTER,
         "Records that were cut to the longest that may be sent.",
-        "Find who logs megabytes: the records carry what was cut off in their fields.",
+        "Find the code that logs megabytes: the records say in their fields what was cut off.",
     ),
     Measure(
         "records_unspooled_total",
@@ -143,7 +143,7 @@ CLIENT_MEASURES: tuple[Measure, ...] = (
         "connects_total",
         _COUNTER,
         "Attempts to connect.",
-        "failed rises: nobody listens, or TLS or the key is wrong; stderr says which.",
+        "failed rises: no sidecar listens, or TLS or the key is wrong; stderr says which.",
         "result",
         ("ok", "failed"),
     ),
@@ -223,8 +223,9 @@ CLIENT_MEASURES: tuple[Measure, ...] = (
         _COUNTER,
         "Streams whose client ended, by what became of their end record.",
         "spooled: the next process with this spool_dir ships it, or `logship recover`. unproven: "
-        "the sidecar has not acknowledged it, so that nobody can prove the stream's tail "
-        "complete; the drain report on stderr can. Killed processes are in processes_ended_total.",
+        "the sidecar has not acknowledged it, so its output does not prove the stream's tail "
+        "complete; the drain report on stderr does. Killed processes are in "
+        "processes_ended_total.",
         "result",
         STREAM_ENDS,
     ),
@@ -238,7 +239,7 @@ CLIENT_MEASURES: tuple[Measure, ...] = (
         "recovery_lives_total",
         _COUNTER,
         "Dead processes whose spool was taken over.",
-        "Somebody died and left records: see why.",
+        "A process died and left records: see why.",
     ),
     Measure(
         "recovery_lives_finished_total",

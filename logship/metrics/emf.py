@@ -1,9 +1,9 @@
 """The drain report's counts as CloudWatch metrics, for programs too short to be scraped. PURE.
 
-A batch of twenty seconds is never scraped; its report on stderr says everything, but no alarm looks
-on it. CloudWatch makes metrics of log lines in its embedded metric format, where the log driver
-says that they are in it (`awslogs-format: json/emf`), so one more line is all that it takes. See
-"Specification: Embedded metric format" in CloudWatch's user guide.
+A batch of twenty seconds is never scraped. Its report on stderr says everything, but no alarm reads
+it. CloudWatch makes metrics from log lines in its embedded metric format if the log driver declares
+it (`awslogs-format: json/emf`), so one more line is enough. See "Specification: Embedded metric
+format" in CloudWatch's user guide.
 """
 
 from __future__ import annotations
@@ -31,8 +31,8 @@ def emf_line(report: DrainReport, program: str, time_ms: int) -> str:
 
     Args:
         report: What became of every record.
-        program: The only dimension: one series a program and count, whatever the records' tags.
-        time_ms: When it was over, milliseconds since the epoch.
+        program: The only dimension, so that each program has one series for each count.
+        time_ms: When the drain ended, milliseconds since the epoch.
     """
     metrics = [{"Name": name, "Unit": "Count"} for name in _COUNTS]
     metrics.append({"Name": "seconds", "Unit": "Seconds"})

@@ -51,9 +51,9 @@ PAGES_REFUSED = Measure(
     "metrics_pages_refused",
     Kind.GAUGE,
     "Files among the processes' pages that could not be read, so that a process is not counted.",
-    "Another version of logship runs in the same container, or somebody else writes there.",
+    "Another version of logship runs in the same container, or another program writes there.",
 )
-"""Known only to the process that reads the pages."""
+"""Known only to a reader of the pages."""
 
 BUILD = Measure(
     "build_info",
@@ -61,4 +61,4 @@ BUILD = Measure(
     "Always 1; its labels `version` and `python` say what runs.",
     "Nothing to do: it shows a rollout.",
 )
-"""Exported by everybody."""
+"""Exported by clients and receivers."""

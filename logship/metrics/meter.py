@@ -1,9 +1,9 @@
-"""One client's numbers, read from its plain counters when a scrape asks.
+"""One client's numbers, read from its plain counters at each scrape.
 
-Nothing is computed where records are logged. What must hold of the result: a counter never goes
-down, whatever moment it is read in; and once the client has ended, the numbers are those of its
-drain report, to the last record. A client that is gone without an end leaves a `Tally`, which
-keeps none of its memory alive.
+Nothing is computed where records are logged. Two things hold for the result. A counter never goes
+down, at whatever moment it is read. After the client's end the numbers are those of its drain
+report, to the last record. A client that is gone without an end leaves a `Tally`, which keeps none
+of its memory alive.
 """
 
 from __future__ import annotations
@@ -36,13 +36,13 @@ _ACK_SLOTS = tuple(value for name, value in SLOTS if name == "ack_seconds" and v
 
 
 class Tally:
-    """The counters of one client, and nothing through which the client would be kept alive.
+    """The counters of one client, without a reference that would keep the client alive.
 
     Attributes:
         counters, delivery, recovery: As the client counts; recovery where it recovers.
         stop_timeout_seconds: The client's setting.
         bytes_sent: Bytes of chunks handed to connections.
-        unspooled: Records that were taken in memory for want of a spool, when last read.
+        unspooled: Records that were taken in memory because the spool failed, when last read.
         report: The drain report, once the client has ended.
         published: The numbers that were read last.
     """
@@ -64,7 +64,7 @@ class Tally:
         self.published: Numbers = zeros()
 
     def remains(self) -> Numbers:
-        """Return the numbers of a client that is gone; what it had not delivered is lost."""
+        """Return the numbers of a client that is gone; its undelivered records are lost."""
         counters = self.counters
         settled = counters.acked + counters.spilled + counters.dropped.total()
         account = Account(
@@ -84,7 +84,7 @@ class Tally:
         return numbers if self.report is not None else ended(numbers)
 
     def numbers(self, account: Account) -> Numbers:
-        """Return what `account` and the counters say; no counter is lower than when last read."""
+        """Return the numbers; no counter is lower than when it was read last."""
         self.unspooled = account.unspooled
         numbers = zeros()
         for name, value in (self._records(account) | self._shipping() | self._recovery()).items():
@@ -96,7 +96,7 @@ class Tally:
         return numbers
 
     def _records(self, account: Account) -> dict[str, float]:
-        """Return what became of records: by the report, once there is one."""
+        """Return what became of records, according to the report if there is one."""
         report = self.report
         numbers: dict[str, float] = {
             "records_accepted_total": account.accepted,
@@ -173,7 +173,7 @@ class Tally:
 
 
 class Meter:
-    """Reads one client's numbers; belongs to the client, and is gone with it.
+    """Reads one client's numbers. It lives as long as the client.
 
     Args:
         buffer, delivery: The client's.
@@ -181,7 +181,7 @@ class Meter:
         stop_timeout_seconds: Its setting.
 
     Attributes:
-        tally: What stays of the client.
+        tally: The counters that outlive the client.
     """
 
     def __init__(
@@ -208,7 +208,7 @@ class Meter:
         return self.tally.report is not None or not (counters.accepted or counters.refused)
 
     def begins_use(self) -> bool:
-        """Tell, once, that the client is no longer unused: its process may not die any more."""
+        """Return True once, when the client is used for the first time."""
         if self._in_use or not self.tally.counters.accepted:
             return False
         self._in_use = True
@@ -219,12 +219,12 @@ class Meter:
         self.tally.bytes_sent += size
 
     def drained(self, report: DrainReport) -> None:
-        """Take note of the client's end; what the report says is what is exported from now on."""
+        """Note the client's end; from now on its report is exported."""
         with self._lock:
             self.tally.report = report
 
     def read(self) -> Numbers:
-        """Return the numbers of this moment; the last ones where the buffer cannot be asked."""
+        """Return the numbers of this moment, or the last ones while the buffer is busy."""
         with self._lock:
             account = self._buffer.account()
             if account is None:

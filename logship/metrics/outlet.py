@@ -1,8 +1,8 @@
-"""The outlet of a process's numbers: the thread that writes its page and serves the container's.
+"""The thread that writes a process's page, and serves the container's numbers.
 
-A room of its own, because most programs ask for no metrics and import none of it: a directory of
-pages needs checksums, temporary files and locks. It is imported when the first client is made
-whose settings ask for it, in the thread that makes it: a child that is forked later finds it there.
+Most programs ask for no metrics and import none of this: pages need checksums, temporary files and
+locks. The module is imported when the first client is made whose settings ask for metrics, in the
+thread that makes it, so that a child that is forked later has it already.
 """
 
 from __future__ import annotations
@@ -17,16 +17,17 @@ from typing import Protocol
 
 from logship.hooks.late_imports import late
 from logship.hooks.threads import OwnThread
-from logship.metrics.pages import Claim, Page, Pages, PagesError
+from logship.metrics.page import Claim, Page
+from logship.metrics.pages import Pages, PagesError
 from logship.metrics.sums import Numbers, Total
 from logship.settings import Settings, variable_name
 from logship.stderr.last_resort import LastResort
 
 WRITE_SECONDS = 1.0
-"""How old a page may be: what a SIGKILL can cost the counters, and nothing else."""
+"""How old a page may be. A SIGKILL costs the counters at most so much, and nothing else."""
 
 _LAST_WRITE_SECONDS = 1.0
-"""So long the end of a client waits for its last numbers to be written down."""
+"""How long the end of a client waits until its last numbers are written."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +46,7 @@ class Choices:
 
     @classmethod
     def of(cls, settings: Settings) -> Choices | None:
-        """Return what `settings` say, or None where no metrics are wanted."""
+        """Return what `settings` say, or None where they ask for no metrics."""
         if not settings.wants_metrics:
             return None
         directory = settings.metrics_dir
@@ -55,10 +56,10 @@ class Choices:
         return cls(settings.metrics_port, settings.metrics_host, where)
 
     def pages_directory(self) -> Path | None:
-        """Return where the pages lie; None where each process is on its own.
+        """Return where the pages lie; None where each process serves its own numbers.
 
-        Without a directory of the operator's it is one in the temporary directory, for all that
-        are to be found on this port. Each process that asks for any free port gets one.
+        Without a directory from the operator, all processes of one port share one in the temporary
+        directory. Processes that ask for any free port serve one endpoint each.
         """
         if self.directory is not None or not self.port:
             return self.directory
@@ -66,10 +67,10 @@ class Choices:
 
 
 def environ_for_children(settings: Settings) -> dict[str, str]:
-    """Return the variables by which the clients of child processes are counted with ours.
+    """Return the variables that make child processes keep their pages with this process's.
 
-    For a supervisor, whose children may have a spool that it has not: they would keep their pages
-    there, and contend for the port. None of them serves, for the supervisor outlives them.
+    A supervisor's children may have a spool that it has not. They would keep their pages there, and
+    contend for the port. None of them serves, because the supervisor outlives them.
     """
     choices = Choices.of(settings)
     directory = None if choices is None else choices.pages_directory()
@@ -111,12 +112,12 @@ class Source(Protocol):
 
 
 class Outlet:
-    """The thread that writes this process's page, and serves if no other process does.
+    """Writes this process's page in a thread, and serves if no other process does.
 
     Args:
-        process: Whose page.
+        process: The process whose page it is.
         choices: What the settings say.
-        voice: Where a person is told what is wrong.
+        voice: Where warnings go.
     """
 
     def __init__(self, process: Source, choices: Choices, voice: LastResort) -> None:
@@ -137,7 +138,7 @@ class Outlet:
 
     def start(self) -> None:
         """Start the thread."""
-        with contextlib.suppress(RuntimeError):  # at interpreter exit: there will be no scrape
+        with contextlib.suppress(RuntimeError):  # at interpreter exit: no scrape will come
             self._thread.start()
 
     def wake(self) -> None:
@@ -145,7 +146,7 @@ class Outlet:
         self._woken.set()
 
     def write_last(self) -> None:
-        """Have the page written now, and wait for it a moment, in case this is the end."""
+        """Have the page written now, and wait for it a moment: the process may end."""
         if not self._thread.is_alive():
             return
         with self._answered:
@@ -154,13 +155,13 @@ class Outlet:
             self._answered.wait_for(lambda: self._answers >= mine, _LAST_WRITE_SECONDS)
 
     def refreshed(self) -> Pages | None:
-        """Return the pages, that of this process with the numbers of this moment; None if none."""
+        """Write this process's page, and return all of them; None if there are none."""
         with self._lock:
             self._write()
             return self._pages if self._page is not None else None
 
     def end(self) -> None:
-        """Write no more: the directory is about to go. A scrape is told the sum as it is now."""
+        """Write no more, because the directory is about to go; `last_total` keeps the sum."""
         pages = self.refreshed()
         with self._lock:
             if pages is not None:
@@ -169,7 +170,7 @@ class Outlet:
                 pages.close()
 
     def abandon(self) -> None:
-        """In a forked child: close what is the parent's, and touch none of the locks."""
+        """Close the parent's files in a forked child, without touching any lock."""
         if self._endpoint is not None:
             self._endpoint.close_in_child()
         if self._pages is not None:
@@ -189,12 +190,12 @@ class Outlet:
                     self._answered.notify_all()
                 if self._endpoint is None and self._choices.port is not None:
                     self._try_to_serve(self._choices.port)
-            except Exception as error:  # noqa: BLE001 - metrics must neither end nor harm anybody
+            except Exception as error:  # noqa: BLE001 - metrics must neither end nor do harm
                 self._warn("bug", f"an error of its own in metrics, please report it: {error!r}")
             self._woken.wait(WRITE_SECONDS)
 
     def _write(self) -> None:
-        """Write the page, making what it needs; under the lock."""
+        """Write the page, and make what it needs; under the lock."""
         if self.last_total is not None:
             return
         if not self._is_open:
@@ -205,13 +206,13 @@ class Outlet:
         try:
             if self._page is None or not self._page.is_there:
                 self._page = self._pages.begin()
-            # Asked first: what is done by then is in what is read.
+            # In this order: what is done by then is in the numbers.
             is_done = self._process.is_done
             self._page.write(self._process.read(), is_done=is_done)
         except OSError as error:
             reason = f"{self._pages.path} cannot be written: {error.strerror}"
             self._warn("page", f"metrics may be old: {reason}; it goes on trying")
-            if not self._pages.is_there:  # else our page would be counted, and begun anew
+            if not self._pages.is_there:  # else this page would be counted, and another one begun
                 self._pages.close()
                 self._pages = self._page = self._claim = None
                 self._is_open = False
@@ -232,7 +233,7 @@ class Outlet:
             if self._claim is None:
                 return
         last_port = self._claim.last_port if self._claim is not None and port == 0 else 0
-        prometheus = late("logship.metrics.prometheus")  # it is not cheap to import
+        prometheus = late("logship.metrics.prometheus")  # its import is not cheap
         collectors = [prometheus.TotalCollector(self._process.total)]
         for number in dict.fromkeys((last_port or port, port)):
             try:
@@ -252,7 +253,7 @@ class Outlet:
             self._voice.write_in_turn(line.encode())
 
     def _warn(self, kind: str, text: str) -> None:
-        """Say it once."""
+        """Write a warning once."""
         self._voice.warn(f"metrics {kind}", text, interval_seconds=float("inf"))
 
 

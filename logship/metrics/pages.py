@@ -1,20 +1,20 @@
 """The numbers of all processes of a container, living and dead, in small files that they share.
 
 Under prefork each scrape reaches one process, and a worker that was recycled takes its counters
-with it. So each process keeps a page with its numbers in a directory, locked as long as it lives.
-The process that is asked sums the living pages and the sum of the dead. A page whose lock is free
-is added to that sum, once, and removed.
+with it. So each process keeps a page with its numbers in a directory, and locks it as long as it
+lives. The process that is scraped adds the living pages and the sum of the dead. A page whose lock
+is free is added to that sum once, and removed.
 
-- A page is written by its owner alone, once a second and at its end, in two copies that alternate,
-  each with a checksum: a death in the middle of a write leaves the other one.
-- The sum of the dead is replaced by a rename, and names the pages that it took in last: whoever
-  dies between that and the removal of the pages has neither lost nor doubled anything.
-- A reader takes no lock. It reads the sum before and after the pages, and once more if that has
-  changed meanwhile.
+- Only its owner writes a page, once a second and at its end, in two copies that alternate, each
+  with a checksum. A death in the middle of a write leaves the other copy.
+- The sum of the dead is replaced by a rename, and names the pages that it took in last. So a death
+  between the rename and the removal of the pages neither loses nor doubles a number.
+- A reader takes no lock. It reads the sum before and after the pages, and reads both again if the
+  sum has changed.
 
-Files are read and written, never mapped: to shorten a mapped file ends the process that has
-it, and a metric is not worth that. Everything read is untrusted, because a volume may be shared.
-See `docs/decisions/008-metrics-pages.md`.
+Files are read and written, never mapped: a program that shortens a mapped file ends the process
+that has it, and a metric is not worth that. Everything read is untrusted, because a volume may be
+shared. See `docs/decisions/008-metrics-pages.md`.
 """
 
 from __future__ import annotations
@@ -22,52 +22,33 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import hashlib
-import math
 import os
 import re
 import stat
-import struct
 import time
-import zlib
-from collections.abc import Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
 
 from logship.errors import LogshipError
-from logship.metrics.sums import (
-    LAYOUT,
-    SLOTS,
-    Numbers,
-    Total,
-    buried,
-    ended,
-    slot,
-    summed,
-    zeros,
+from logship.metrics.page import Claim, Page
+from logship.metrics.page_format import (
+    ID_BYTES,
+    PAGE_BYTES,
+    PAGES_MAX,
+    SUM_BYTES_MAX,
+    DeadSum,
+    FoundPage,
+    last_numbers,
+    parsed_page,
+    parsed_sum,
+    sum_file,
+    total_of,
 )
+from logship.metrics.sums import Total, buried, zeros
 
-VERSION = 1
-PAGES_MAX = 1024
-"""More are not read: dead ones are folded long before, and so many processes do not live."""
-
-_PAGE_MAGIC, _SUM_MAGIC = b"logspage", b"logs-sum"
-_HEADER = struct.Struct("<8sII16s")  # magic, version, layout, id
-_COPY = struct.Struct(f"<QI{len(SLOTS)}d")  # generation, flags, numbers; a CRC-32 of it follows
-_CHECKSUM = struct.Struct("<I")
-_COPY_BYTES = _COPY.size + _CHECKSUM.size
-_PAGE_BYTES = _HEADER.size + 2 * _COPY_BYTES
-_DONE = 1
-_ID_BYTES = 16
-_SUM_BYTES_MAX = _HEADER.size + _COPY_BYTES + (PAGES_MAX + 1) * _ID_BYTES
-
-_VALUE_MAX = 2.0**63
 _READS_MAX = 10
 _STALE_SECONDS = 24 * 3600
 _FILE = os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
 _NAME = re.compile(r"\.?(?:page|sum|fold|endpoint)-[0-9a-f]{16}(?:-[0-9a-f]+)?(?:\.lock|\.new)?")
-
-_ENDED_DRAINED = slot("processes_ended_total", "drained")
-_ENDED_KILLED = slot("processes_ended_total", "killed")
 
 
 class PagesError(LogshipError):
@@ -86,26 +67,6 @@ def container_key() -> str:
             is_link = path.endswith("net")
             words.append(os.readlink(path) if is_link else Path(path).read_text())  # noqa: PTH115
     return hashlib.sha256("|".join(words).encode()).hexdigest()[:16]
-
-
-@dataclass(slots=True)
-class _Sum:
-    """The sum of the dead: which version of it, and the pages that it took in last."""
-
-    generation: int = 0
-    numbers: Numbers = field(default_factory=zeros)
-    taken_in: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class _Found:
-    """A page that was read."""
-
-    name: str
-    id: str
-    numbers: Numbers
-    is_done: bool
-    lives: bool
 
 
 class Pages:
@@ -149,7 +110,7 @@ class Pages:
 
     @property
     def is_there(self) -> bool:
-        """Whether the directory still has a name, or was removed."""
+        """Whether the directory still has a name; another program may have removed it."""
         return os.fstat(self._directory).st_nlink > 0
 
     # -- the own page ------------------------------------------------------------------------------
@@ -162,13 +123,13 @@ class Pages:
         """
         self.fold()
         self._sweep()
-        page_id = os.urandom(_ID_BYTES)
+        page_id = os.urandom(ID_BYTES)
         name = f"page-{self._key}-{page_id.hex()}"
         begun = f".{name}.new"
         descriptor = self._open(begun, _FILE | os.O_CREAT | os.O_EXCL)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            os.posix_fallocate(descriptor, 0, _PAGE_BYTES)
+            os.posix_fallocate(descriptor, 0, PAGE_BYTES)
             page = Page(descriptor, page_id)
             page.write(zeros(), is_done=True)
             os.rename(begun, name, src_dir_fd=self._directory, dst_dir_fd=self._directory)
@@ -188,7 +149,7 @@ class Pages:
             pages, refused = self._read_pages()
             if self._read_sum().generation == before.generation:
                 break
-        return _total(before, pages, refused)
+        return total_of(before, pages, refused)
 
     def fold(self) -> None:
         """Add the pages of the dead to their sum, and remove them; not while another does it."""
@@ -205,17 +166,19 @@ class Pages:
         dead = [page for page in pages if not page.lives]
         if not dead:
             return
-        sum_ = self._read_sum()
-        fresh = [page for page in dead if page.id not in sum_.taken_in]
+        dead_sum = self._read_sum()
+        fresh = [page for page in dead if page.id not in dead_sum.taken_in]
         if fresh:
-            numbers = sum_.numbers
+            numbers = dead_sum.numbers
             for page in fresh:
-                numbers = buried(numbers, _last_numbers(page))
-            self._write_sum(_Sum(sum_.generation + 1, numbers, tuple(page.id for page in dead)))
+                numbers = buried(numbers, last_numbers(page))
+            self._write_sum(
+                DeadSum(dead_sum.generation + 1, numbers, tuple(page.id for page in dead))
+            )
         for page in dead:
             self._unlink(page.name)
 
-    def _read_pages(self) -> tuple[list[_Found], int]:
+    def _read_pages(self) -> tuple[list[FoundPage], int]:
         """Return all pages that can be understood, and how many cannot."""
         pages, refused = [], 0
         prefix = f"page-{self._key}-"
@@ -227,7 +190,7 @@ class Pages:
                 pages += [] if page is None else [page]
         return pages, refused + max(0, len(names) - PAGES_MAX)
 
-    def _read_page(self, name: str) -> _Found | None:
+    def _read_page(self, name: str) -> FoundPage | None:
         try:
             descriptor = self._open(name, _FILE)
         except FileNotFoundError:
@@ -236,10 +199,10 @@ class Pages:
             return None
         try:
             lives = not _is_free(descriptor)  # before it is read: then the dead wrote their last
-            data = self._contents(descriptor, _PAGE_BYTES)
+            data = self._contents(descriptor, PAGE_BYTES)
         finally:
             self._close(descriptor)
-        return None if data is None else _parsed_page(name, data, lives)
+        return None if data is None else parsed_page(name, data, lives)
 
     def _contents(self, descriptor: int, bytes_max: int) -> bytes | None:
         """Return all of a regular file of the right owner, unless it is too long."""
@@ -251,28 +214,26 @@ class Pages:
             return None
         return os.pread(descriptor, bytes_max, 0)
 
-    def _read_sum(self) -> _Sum:
+    def _read_sum(self) -> DeadSum:
         """Return the sum of the dead; an empty one where there is none that can be understood."""
         try:
             descriptor = self._open(f"sum-{self._key}", _FILE)
         except OSError:
-            return _Sum()
+            return DeadSum()
         try:
-            data = self._contents(descriptor, _SUM_BYTES_MAX)
+            data = self._contents(descriptor, SUM_BYTES_MAX)
         finally:
             self._close(descriptor)
-        return _Sum() if data is None else _parsed_sum(data)
+        return DeadSum() if data is None else parsed_sum(data)
 
-    def _write_sum(self, sum_: _Sum) -> None:
+    def _write_sum(self, dead_sum: DeadSum) -> None:
         """Replace the sum of the dead; whole or not at all.
 
         Raises:
             OSError: It cannot be written; the old one stands.
         """
         begun = f".sum-{self._key}.new"
-        copy = _packed(sum_.generation, 0, sum_.numbers)
-        ids = b"".join(map(bytes.fromhex, sum_.taken_in))
-        data = _HEADER.pack(_SUM_MAGIC, VERSION, LAYOUT, bytes(_ID_BYTES)) + copy + ids
+        data = sum_file(dead_sum)
         self._unlink(begun)
         descriptor = self._open(begun, _FILE | os.O_CREAT | os.O_EXCL)
         try:
@@ -303,7 +264,7 @@ class Pages:
     # -- inside ------------------------------------------------------------------------------------
 
     def _sweep(self) -> None:
-        """Remove what no process reads: of other containers, unfinished, unreadable, a day old."""
+        """Remove files that no reader needs, a day old: unfinished, unreadable or foreign."""
         too_old = time.time() - _STALE_SECONDS
         for name in filter(_NAME.fullmatch, self._names()):
             with contextlib.suppress(OSError):
@@ -343,71 +304,15 @@ class Pages:
             os.unlink(name, dir_fd=self._directory)
 
 
-class Page:
-    """The page of this process.
-
-    Args:
-        descriptor: Of its file, locked; closed with the `Pages` it is one of.
-        page_id: Sixteen bytes.
-    """
-
-    def __init__(self, descriptor: int, page_id: bytes) -> None:
-        self._descriptor = descriptor
-        self._generation = 0
-        os.pwrite(descriptor, _HEADER.pack(_PAGE_MAGIC, VERSION, LAYOUT, page_id), 0)
-
-    def write(self, numbers: Numbers, *, is_done: bool) -> None:
-        """Write the numbers over the older of the two copies.
-
-        Args:
-            numbers: Of this process.
-            is_done: Whether nothing would be lost if it were killed now.
-
-        Raises:
-            OSError: It cannot be written.
-        """
-        self._generation += 1
-        offset = _HEADER.size + (self._generation % 2) * _COPY_BYTES
-        copy = _packed(self._generation, _DONE if is_done else 0, numbers)
-        os.pwrite(self._descriptor, copy, offset)
-
-    @property
-    def is_there(self) -> bool:
-        """Whether the file still has a name, or was removed."""
-        return os.fstat(self._descriptor).st_nlink > 0
-
-
-class Claim:
-    """The right to serve on a port, and the number of the port that was served on last.
-
-    Args:
-        descriptor: Of the lock's file.
-    """
-
-    def __init__(self, descriptor: int) -> None:
-        self.descriptor = descriptor
-
-    @property
-    def last_port(self) -> int:
-        """The port that an owner before this one had, or 0."""
-        text = os.pread(self.descriptor, 8, 0).strip()
-        return int(text) if text.isdigit() and int(text) <= 65535 else 0
-
-    def note_port(self, port: int) -> None:
-        """Note the port for the process that comes next."""
-        with contextlib.suppress(OSError):
-            os.pwrite(self.descriptor, f"{port:<8}".encode(), 0)
-
-
 def _shared(found: os.stat_result) -> int:
     """Return the permissions that do no harm: in a directory with the sticky bit, all."""
     return 0o022 if found.st_mode & stat.S_ISVTX else 0
 
 
 def _is_free(descriptor: int) -> bool:
-    """Tell whether no process holds an exclusive lock on the file.
+    """Return whether no process holds the file's lock.
 
-    By a shared lock: two readers that ask at the same time must not take each other for the owner.
+    It tries a shared lock, so that two readers at once do not take each other for the owner.
     """
     try:
         fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
@@ -415,68 +320,3 @@ def _is_free(descriptor: int) -> bool:
         return False
     fcntl.flock(descriptor, fcntl.LOCK_UN)
     return True
-
-
-def _packed(generation: int, flags: int, numbers: Numbers) -> bytes:
-    data = _COPY.pack(generation, flags, *numbers)
-    return data + _CHECKSUM.pack(zlib.crc32(data))
-
-
-def _unpacked(data: bytes, offset: int) -> tuple[int, int, Numbers] | None:
-    """Return generation, flags and numbers; None where they are torn or cannot be true."""
-    copy = data[offset : offset + _COPY.size]
-    checksum = data[offset + _COPY.size : offset + _COPY_BYTES]
-    if len(checksum) < _CHECKSUM.size or _CHECKSUM.pack(zlib.crc32(copy)) != checksum:
-        return None
-    generation, flags, *numbers = _COPY.unpack(copy)
-    if not all(math.isfinite(number) and 0 <= number < _VALUE_MAX for number in numbers):
-        return None
-    return generation, flags, numbers
-
-
-def _is_ours(data: bytes, magic: bytes) -> bool:
-    if len(data) < _HEADER.size:
-        return False
-    found, version, layout, _ = _HEADER.unpack_from(data)
-    return bool((found, version, layout) == (magic, VERSION, LAYOUT))
-
-
-def _parsed_page(name: str, data: bytes, lives: bool) -> _Found | None:
-    if not _is_ours(data, _PAGE_MAGIC):
-        return None
-    offsets = (_HEADER.size, _HEADER.size + _COPY_BYTES)
-    copies = [copy for copy in (_unpacked(data, offset) for offset in offsets) if copy]
-    if not copies:
-        return None
-    _, flags, numbers = max(copies)
-    page_id = _HEADER.unpack_from(data)[3].hex()
-    return _Found(name, page_id, numbers, bool(flags & _DONE), lives)
-
-
-def _parsed_sum(data: bytes) -> _Sum:
-    copy = _unpacked(data, _HEADER.size) if _is_ours(data, _SUM_MAGIC) else None
-    if copy is None:
-        return _Sum()
-    ids = data[_HEADER.size + _COPY_BYTES :]
-    return _Sum(copy[0], copy[2], tuple(_split(ids)))
-
-
-def _split(ids: bytes) -> Iterator[str]:
-    for offset in range(0, len(ids) - _ID_BYTES + 1, _ID_BYTES):
-        yield ids[offset : offset + _ID_BYTES].hex()
-
-
-def _last_numbers(page: _Found) -> Numbers:
-    """Return the numbers of a dead process, with how it ended."""
-    numbers = page.numbers.copy() if page.is_done else ended(page.numbers)
-    numbers[_ENDED_DRAINED if page.is_done else _ENDED_KILLED] += 1
-    return numbers
-
-
-def _total(sum_: _Sum, pages: list[_Found], refused: int) -> Total:
-    fresh = [page for page in pages if page.id not in sum_.taken_in]
-    dead = sum_.numbers
-    for page in fresh:
-        if not page.lives:
-            dead = buried(dead, _last_numbers(page))
-    return Total(summed([page.numbers for page in fresh if page.lives], dead), refused)

@@ -1,10 +1,10 @@
 """This process, seen from outside: its clients' numbers, its page, and perhaps the endpoint.
 
-A client makes itself known when it is made; that is all that metrics cost it. Where a setting
-asks for it, a daemon thread writes the process's page once a second, and serves the container's
-numbers if no other process does: when the one that serves dies, another takes its place. All
-files and sockets are that thread's affair, so that a slow volume delays no call that logs. After a
-fork the child begins anew, with nothing of its parent's.
+A client registers when it is made; metrics cost it nothing more. Where a setting asks for it, a
+daemon thread writes the process's page once a second, and serves the container's numbers if no
+other process does. When the process that serves dies, another one takes its place. Only that thread
+uses files and sockets, so a slow volume delays no logging call. A forked child begins anew, without
+its parent's numbers.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _ENTRIES_MAX = 100
 
 
 class _Entry(NamedTuple):
-    """A client: its meter while it is there, and what stays of it."""
+    """A client: its meter while it lives, and its counters, which stay."""
 
     meter: ref[Meter]
     tally: Tally
@@ -51,21 +51,21 @@ class Process:
         """Make a client's numbers known, and begin what its settings ask for.
 
         Args:
-            meter: The client's; held weakly. When it is gone, its counters stay.
+            meter: The client's, held weakly. When it is gone, its counters stay.
             settings: The client's.
-            voice: Where a person is told what is wrong.
+            voice: Where warnings go.
         """
         self._be_this_process()
         self._entries[id(meter.tally)] = _Entry(ref(meter), meter.tally)
         if len(self._entries) > _ENTRIES_MAX:
-            self.read()  # which moves the numbers of those that are gone
+            self.read()  # which adds up the numbers of clients that are gone
         self.begin(settings, voice)
 
     def begin(self, settings: Settings, voice: LastResort) -> None:
         """Keep a page and serve, where the settings ask for it; the first call decides.
 
-        Each client does this when it is made. A supervisor that has no client of its own may,
-        and then answers for the processes that share its `metrics_dir`.
+        Each client does this when it is made. A supervisor without a client may call it, and then
+        serves the numbers of the processes that share its `metrics_dir`.
         """
         self._be_this_process()
         if self._outlet is not None or not settings.wants_metrics:
@@ -78,24 +78,25 @@ class Process:
             self._outlet.start()
 
     def drained(self, meter: Meter, report: DrainReport) -> Callable[[], None]:
-        """Take note of a client's end.
+        """Note a client's end.
 
         Returns:
-            What has it written down, and waits for that a moment: the process may end now.
+            A function that has the page written and waits for that a moment, because the process
+            may end.
         """
         meter.drained(report)
         return self.write_last
 
     def write_last(self) -> None:
-        """Have the page written, and wait for that a moment: the process may end now."""
+        """Have the page written, and wait for that a moment: the process may end."""
         if self._outlet is not None and self._pid == os.getpid():
             self._outlet.write_last()
 
     def write_soon(self) -> None:
-        """Have the page written at once, and wait for nothing: what it says is wrong now.
+        """Have the page written at once, without waiting for it.
 
-        A page says that nothing would be lost until a client was used. A process that is killed
-        in its first second would be counted as drained.
+        Until a client is used, a page says that nothing would be lost. Without this call a process
+        that is killed in its first second would be counted as drained.
         """
         if self._outlet is not None and self._pid == os.getpid():
             self._outlet.wake()
@@ -114,7 +115,7 @@ class Process:
             return summed(living_numbers, self._past)
 
     def total(self) -> Total:
-        """Return the numbers of the container, where pages are kept, else of this process."""
+        """Return the numbers of the container where pages are kept, else of this process."""
         self._be_this_process()
         if self._outlet is None:
             return Total(self.read(), 0)
@@ -124,7 +125,7 @@ class Process:
         return self._outlet.last_total or Total(self.read(), 0)
 
     def end_pages(self) -> None:
-        """Let go of the directory of the pages, before its maker removes it."""
+        """Let go of the directory of the pages, because it is about to be removed."""
         if self._outlet is not None:
             self._outlet.end()
 
@@ -137,10 +138,10 @@ class Process:
     # -- fork --------------------------------------------------------------------------------------
 
     def end_at_exit(self) -> None:
-        """At interpreter exit: nothing, a client's end has been written down."""
+        """Do nothing at interpreter exit: each client's end is written already."""
 
     def after_fork_in_child(self) -> None:
-        """In a forked child: nothing of the parent's counts, and nothing of it stays open."""
+        """Forget the parent's numbers in a forked child, and close its files."""
         outlet = self._outlet
         self._pid = os.getpid()
         self._lock = threading.RLock()
@@ -149,7 +150,7 @@ class Process:
             outlet.abandon()
 
     def _be_this_process(self) -> None:
-        """Begin anew where no hook of fork has done it, as under uWSGI."""
+        """Begin anew where no fork hook has run, as under uWSGI."""
         if self._pid != os.getpid():
             self.after_fork_in_child()
 

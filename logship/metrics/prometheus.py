@@ -72,7 +72,7 @@ class CountsCollector(Collector):
     Args:
         counts: Has an attribute for each measure, named as it is but for `prefix` and `_total`.
         measures: Without labels.
-        prefix: What the attributes' names leave out.
+        prefix: What the names of the attributes leave out.
     """
 
     def __init__(
@@ -91,7 +91,7 @@ class CountsCollector(Collector):
         yield _build()
 
     def collect(self) -> Iterator[Metric]:
-        """Yield the metrics of this moment: all values are read before anything is made of them."""
+        """Yield the metrics of this moment; all values are read before the first is used."""
         values = [getattr(self._counts, self._attribute(measure)) for measure in self._measures]
         for measure, value in zip(self._measures, values, strict=True):
             family = _family(measure)
@@ -156,7 +156,7 @@ class Endpoint:
         return f"http://{f'[{host}]' if ':' in host else host}:{self.port}/metrics"
 
     def close(self) -> None:
-        """Take no more connections, and give the port back."""
+        """Accept no more connections, and free the port."""
         self._server.shutdown()
         self._server.server_close()
 
@@ -166,7 +166,7 @@ class Endpoint:
 
 
 class _Server(WSGIServer):
-    """A few requests at a time, and none for long: scrapes must not take all threads."""
+    """Serves a few requests at a time, so that scrapes do not use up the application's threads."""
 
     def __init__(self, host: str, port: int) -> None:
         family, _, _, _, address = socket.getaddrinfo(
@@ -177,7 +177,7 @@ class _Server(WSGIServer):
         super().__init__((str(address[0]), port), _Handler)
 
     def server_bind(self) -> None:
-        """Bind, without asking a name server who we are, as the base class does."""
+        """Bind without asking a name server for our name, as the base class does."""
         self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         self.socket.bind(self.server_address)
         self.server_address = self.socket.getsockname()
@@ -185,7 +185,7 @@ class _Server(WSGIServer):
         self.setup_environ()
 
     def process_request(self, request: Any, client_address: Any) -> None:
-        """Serve it on a thread, or close it where there are too many already."""
+        """Serve it on a thread, or close it if there are too many already."""
         if self._free.acquire(blocking=False):
             try:
                 OwnThread(partial(self._serve, request, client_address), "metrics-request").start()
@@ -204,17 +204,17 @@ class _Server(WSGIServer):
             self._free.release()
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """Say nothing: a scraper that went away is no news on the application's stderr."""
+        """Do nothing: a scraper that went away is no news for the application's stderr."""
 
 
 class _Handler(WSGIRequestHandler):
     timeout = _REQUEST_SECONDS_MAX
 
     def log_message(self, *args: Any) -> None:
-        """Say nothing."""
+        """Do nothing."""
 
     def address_string(self) -> str:
-        """Return the address; never ask a name server for a name."""
+        """Return the address without asking a name server."""
         return str(self.client_address[0])
 
 

@@ -34,7 +34,7 @@ SLOTS: tuple[tuple[str, str], ...] = tuple(
 """Name and label's value of each number, in the order in which a page holds them."""
 
 LAYOUT = zlib.crc32(repr(SLOTS).encode())
-"""What a page must have been written with to be understood."""
+"""Identifies the order of the numbers in a page."""
 
 _INDEX = {slot: index for index, slot in enumerate(SLOTS)}
 _KINDS = tuple(measure.kind for measure in CLIENT_MEASURES for _ in measure.values)
@@ -59,8 +59,8 @@ def summed(living: Iterable[Numbers], dead: Numbers) -> Numbers:
     """Return the numbers of all together.
 
     Args:
-        living: Of each process or client that lives.
-        dead: Of all that ended, as `buried` made them.
+        living: The numbers of each process or client that lives.
+        dead: The sum of all that ended, as `buried` returns it.
     """
     columns = list(zip(*living, strict=True))
     if not columns:
@@ -85,7 +85,7 @@ _SUMS: dict[Kind, Callable[[tuple[float, ...], float], float]] = {
 
 
 def ended(numbers: Numbers) -> Numbers:
-    """Return the numbers of a process that was killed: what waited is left where it lay."""
+    """Return the last numbers of a process that was killed: waiting records are lost or spooled."""
     last = numbers.copy()
     spooled = last[_SPOOLED]
     last[_LEFT_SPOOLED] += spooled
@@ -94,7 +94,7 @@ def ended(numbers: Numbers) -> Numbers:
 
 
 def buried(dead: Numbers, numbers: Numbers) -> Numbers:
-    """Return the numbers of the dead with those of one more; its gauges vanish."""
+    """Return the sum of dead processes with one more; its gauges vanish."""
     return summed([summed([], dead), summed([], numbers)], zeros())
 
 
