@@ -19,20 +19,23 @@ Otherwise = TypeVar("Otherwise")
 
 
 class SectionLock:
-    """Runs one call at a time, and refuses a call in the middle of another in the same thread."""
+    """Runs one call at a time, and refuses a call in the middle of another in the same thread.
 
-    __slots__ = ("_lock",)
+    Attributes:
+        is_owned: Returns whether this thread is inside `run`, as a signal handler may be.
+    """
+
+    __slots__ = ("_lock", "is_owned")
 
     def __init__(self) -> None:
-        self._lock = threading.RLock()
-
-    def is_owned(self) -> bool:
-        """Return whether this thread is inside `run`, as a signal handler or `__del__` may be."""
-        # `threading.Condition` asks an RLock in the same way.
-        return self._lock._is_owned()  # type: ignore[attr-defined, no-any-return]
+        self.reset()
 
     def run(
-        self, work: Callable[[], T], otherwise: Otherwise, patience_seconds: float = 0.0
+        self,
+        work: Callable[..., T],
+        otherwise: Otherwise,
+        patience_seconds: float = 0.0,
+        *arguments: object,
     ) -> T | Otherwise:
         """Return what `work` returns while the lock is held.
 
@@ -41,12 +44,15 @@ class SectionLock:
             otherwise: Returned where this thread is inside `run` already, or another thread holds
                 the lock for too long.
             patience_seconds: How long to wait for another thread; -1 waits without bound.
+            arguments: What `work` is given.
         """
         if self.is_owned():
             return otherwise
         lock = self._lock  # `reset` may come in the middle, in a forked child
         try:
-            return work() if lock.acquire(timeout=patience_seconds) else otherwise
+            if lock.acquire(False) or (patience_seconds and lock.acquire(True, patience_seconds)):
+                return work(*arguments)
+            return otherwise
         finally:
             # The interpreter looks for signals after a call, so this one is always made.
             try:
@@ -58,6 +64,8 @@ class SectionLock:
     def reset(self) -> None:
         """Begin with a free lock in a forked child, whose parent had other threads."""
         self._lock = threading.RLock()
+        # `threading.Condition` asks an RLock in the same way.
+        self.is_owned: Callable[[], bool] = self._lock._is_owned  # type: ignore[attr-defined]
 
 
 def _is_of_the_lock(error: RuntimeError) -> bool:

@@ -3,7 +3,7 @@
 A call that logs appends its entry to the inbox, a plain list. `append` is one call in C: it is
 atomic between threads, and safe in the middle of anything, a signal handler or a `__del__` too. A
 *combine* moves what waits into chunks: numbered, stamped and copied by a few calls for all of it.
-It happens in the critical section, which a call enters when 64 entries wait, and every call enters
+It happens in the critical section, which a call enters when 128 entries wait, and every call enters
 where records must outlive the process. Where another thread is in the section, a call that logs
 into memory goes on without waiting.
 
@@ -46,7 +46,7 @@ from logship.buffer.wakeups import Shipper, Wakeups
 from logship.locking import SectionLock
 from logship.threads import may_wait_here
 
-COMBINE_AT = 64
+COMBINE_AT = 128
 """So many entries in the inbox are combined at once: few enough to be quick, and enough to share
 out what is done once for all of them."""
 
@@ -175,6 +175,7 @@ class Buffer:
         self._relaxed_bytes_max = bytes_max - relaxed_bytes
         if self._storage.outlives_process:
             self._relaxed_bytes_max = -1
+        self._relaxed_entries_max = 0 if self._storage.outlives_process else inbox_max
 
     # -- producers -----------------------------------------------------------------------------
 
@@ -189,12 +190,7 @@ class Buffer:
             `ACCEPTED`, `FULL` or `TOO_LARGE` (nothing happened), or `CLOSED` (counted as refused).
         """
         inbox = self._inbox
-        if (
-            self._accumulator.bytes_held > self._relaxed_bytes_max
-            or len(body) > self._relaxed_body_bytes_max
-            or len(inbox) >= self._inbox_max
-            or self._closing
-        ):
+        if len(inbox) >= self._relaxed_entries_max or len(body) > self._relaxed_body_bytes_max:
             return self._offer_with_care(tag, body)
         item = (tag, body)
         try:
@@ -565,9 +561,7 @@ class Buffer:
     def _enter(self, work: Callable[[], T], patience_seconds: float) -> T | _NotHeld:
         """Do something in the section, and outside of it tell of what happened."""
         try:
-            result = self._lock.run(
-                functools.partial(self._section, work), _NOT_HELD, patience_seconds
-            )
+            result = self._lock.run(self._section, _NOT_HELD, patience_seconds, work)
             self._tell()
         except BaseException:
             self._wakeups.wake_now()  # an exception may have come between a chunk and its call
@@ -576,7 +570,8 @@ class Buffer:
 
     def _section(self, work: Callable[[], T]) -> T:
         """Be the critical section: what waits is combined first, and intake ends behind `work`."""
-        self._accumulator.changes.finish()
+        accumulator = self._accumulator
+        accumulator.changes.finish()
         if self._notes:
             self._count_notes()
         if self._inbox:
@@ -584,6 +579,8 @@ class Buffer:
         result = work()
         if self._closing and not self._all_ended:
             self._end_intake()
+        is_relaxed = accumulator.bytes_held <= self._relaxed_bytes_max
+        self._relaxed_entries_max = self._inbox_max if is_relaxed else 0
         return result
 
     def _tell(self) -> None:
@@ -621,28 +618,28 @@ class Buffer:
         Where there is no memory for it, it stays there for the next section.
         """
         left = len(self._inbox)
-        with contextlib.suppress(MemoryError):
+        try:
             while left > 0 and not self._closed:
                 left -= self._combine_run(min(left, INBOX_MAX))
+        except MemoryError:
+            pass
 
     def _combine_run(self, most: int) -> int:
         """Number and keep the first entries, all of one tag; return how many."""
         inbox = self._inbox
         taken = inbox[:most]
         tags = [tag for tag, _ in taken]
+        bodies = [body for _, body in taken]
         if tags.count(tags[0]) < most:
             # Each tag's entries keep their order; between tags there is none to keep.
             taken.sort(key=_tag_text)
             inbox[:most] = taken
-            taken = [*takewhile(lambda item: item[0] == taken[0][0], taken)]
+            tag = taken[0][0]
+            bodies = [body for _, body in takewhile(lambda item: item[0] == tag, taken)]
         if self._closing and WITHDRAWN in taken:
             return self._forget_withdrawn(taken)
-
-        def remove(count: int) -> None:
-            if inbox and inbox[0] is taken[0]:
-                del inbox[:count]
-
-        return self._accumulator.append(taken[0][0], [body for _, body in taken], remove)
+        remove = functools.partial(_remove, inbox, taken[0])
+        return self._accumulator.append(taken[0][0], bodies, remove)
 
     def _forget_withdrawn(self, taken: list[Item]) -> int:
         kept = [item for item in taken if item is not WITHDRAWN]
@@ -792,6 +789,12 @@ class Buffer:
 
 def _nothing() -> None:
     pass
+
+
+def _remove(inbox: list[Item], first: Item, count: int) -> None:
+    """Remove so many items from an inbox, unless that was done already."""
+    if inbox and inbox[0] is first:
+        del inbox[:count]
 
 
 def _tag_text(item: Item) -> str:

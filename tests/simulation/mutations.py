@@ -377,7 +377,8 @@ def inbox_without_a_bound(patch: pytest.MonkeyPatch) -> None:
 
     def widen(buffer: Buffer) -> None:
         buffer._relaxed_bytes_max = 1 << 60
-        buffer._relaxed_body_bytes_max = buffer._inbox_max = buffer._combine_at = 1 << 60
+        buffer._relaxed_body_bytes_max = buffer._combine_at = 1 << 60
+        buffer._relaxed_entries_max = buffer._inbox_max = 1 << 60
 
     _after_init(patch, Buffer, widen)
     patch.setattr(Buffer, "has_sealed", lambda self: bool(self._accumulator.sealed))
