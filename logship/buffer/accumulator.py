@@ -10,6 +10,7 @@ from __future__ import annotations
 import time
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from itertools import accumulate, chain
 from typing import NamedTuple
 
@@ -116,12 +117,7 @@ class Accumulator:
     def has_room(self, tag: Tag, body_bytes: int) -> bool:
         """Tell whether the storage has a place for the next entry of this tag."""
         size = body_bytes + self.stamp_bytes
-        stream = self.streams.get(tag)
-        if stream is None or stream.undeclared or stream.next_number >= ROLLOVER_NUMBER:
-            return self.storage.has_room(size)
-        chunk = self.open.get(stream)
-        is_in = chunk is not None and chunk.size + size <= chunk.capacity
-        return is_in or self.storage.has_room(size)
+        return self._chunk_with_room(tag, size) is not None or self.storage.has_room(size)
 
     def append(self, tag: Tag, bodies: Sequence[bytes], then: Callable[[int], None]) -> int:
         """Number the first of these entries and keep them: as many as one chunk takes.
@@ -134,15 +130,13 @@ class Accumulator:
         Returns:
             How many, at least one.
         """
-        stream = self._stream(tag)
-        self._declare_gaps(stream)
         size = len(bodies[0]) + self.stamp_bytes
-        chunk = self._chunk_for(stream, size)
-        fitting = self._fitting(bodies, chunk)
-        count = min(fitting, max(1, ROLLOVER_NUMBER - stream.next_number))
-        if count < len(bodies):
+        chunk = self._chunk_with_room(tag, size) or self._make_room(tag, size)
+        count = len(bodies)
+        if count > 1:
+            count = self._fitting(bodies, chunk)
             bodies = bodies[:count]
-        self._write(chunk, stream.stamped(bodies), count, count, lambda: then(count))
+        self._write(chunk, chunk.stream.stamped(bodies), count, count, partial(then, count))
         if chunk.size >= self._chunk_bytes_max:
             self.seal(chunk)
         return count
@@ -373,6 +367,22 @@ class Accumulator:
             self.streams[tag] = stream
         return stream
 
+    def _chunk_with_room(self, tag: Tag, size: int) -> Chunk | None:
+        """Return the open chunk where the tag's next entry goes, if nothing must come before it."""
+        stream = self.streams.get(tag)
+        if stream is None or stream.undeclared or stream.end is not None:
+            return None
+        chunk = self.open.get(stream)
+        if chunk is None or chunk.size + size > chunk.capacity:
+            return None
+        return chunk if stream.next_number < ROLLOVER_NUMBER else None
+
+    def _make_room(self, tag: Tag, size: int) -> Chunk:
+        """Open what an entry of `size` bytes needs, and declare the stream's gaps before it."""
+        stream = self._stream(tag)
+        self._declare_gaps(stream)
+        return self._chunk_for(stream, size)
+
     def _new_stream(self, tag: Tag) -> Stream:
         if tag is not None:
             return Stream(tag, self._stamp_key, self._random_bytes)
@@ -437,13 +447,14 @@ class Accumulator:
         return opened
 
     def _fitting(self, bodies: Sequence[bytes], chunk: Chunk) -> int:
-        """Return how many of these entries fit into the chunk, at least one."""
+        """Return how many of these entries fit into chunk and stream, at least one."""
         room = chunk.capacity - chunk.size
         each, count = self.stamp_bytes, len(bodies)
-        sizes = [len(body) for body in bodies]
-        if sum(sizes) + each * count <= room:
+        count = min(count, max(1, ROLLOVER_NUMBER - chunk.stream.next_number))
+        if sum(map(len, bodies)) + each * len(bodies) <= room:
             return count
-        return max(1, bisect_right([*accumulate(size + each for size in sizes)], room))
+        sizes = accumulate(len(body) + each for body in bodies)
+        return max(1, min(count, bisect_right([*sizes], room)))
 
     def _write(
         self, chunk: Chunk, data: bytes, entries: int, records: int, then: Callable[[], None]
@@ -457,24 +468,29 @@ class Accumulator:
             records: How many of them the application logged.
             then: A part of the change.
         """
-        stream, counters = chunk.stream, self.counters
-        next_number = stream.next_number + entries
+        stream = chunk.stream
         size = chunk.size + len(data)
-        entries += chunk.entries
-        stream_accepted, accepted = stream.accepted + records, counters.accepted + records
-        records += chunk.records
+        next_number = stream.next_number + entries
+        accepted = stream.accepted + records, self.counters.accepted + records
         held = self.bytes_held + len(data)
         chunk.write(data)
+        written = size, chunk.entries + entries, chunk.records + records, next_number - 1
+        self.changes.commit(self._count_written, chunk, written, accepted, held, then)
 
-        def change() -> None:
-            chunk.advance(size, entries, records, next_number - 1)
-            stream.next_number = next_number
-            stream.accepted = stream_accepted
-            counters.accepted = accepted
-            self.bytes_held = held
-            then()
-
-        self.changes.commit(change)
+    def _count_written(
+        self,
+        chunk: Chunk,
+        written: tuple[int, int, int, int],
+        accepted: tuple[int, int],
+        bytes_held: int,
+        then: Callable[[], None],
+    ) -> None:
+        """Have what was written behind a chunk's entries count: a change."""
+        chunk.advance(*written)
+        chunk.stream.next_number = written[3] + 1
+        chunk.stream.accepted, self.counters.accepted = accepted
+        self.bytes_held = bytes_held
+        then()
 
     def _settle(self, chunk: Chunk, then: Callable[[], None]) -> None:
         """Forget a chunk that is acked or given up; `then` is a part of the change."""

@@ -14,8 +14,9 @@ keys that may be gone. It never counts up, appends or pops.
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
-Change = Callable[[], None]
+Change = Callable[..., None]
 """Makes stores; making them twice is the same as making them once."""
 
 
@@ -25,15 +26,21 @@ class Changes:
     __slots__ = ("_pending",)
 
     def __init__(self) -> None:
-        self._pending: Change | None = None
+        self._pending: tuple[Change, tuple[Any, ...]] | None = None
 
-    def commit(self, change: Change) -> None:
-        """Make a change; from the assignment on it happens, whatever interrupts it."""
-        self._pending = change
-        change()
+    def commit(self, change: Change, *values: Any) -> None:
+        """Make a change; from the assignment on it happens, whatever interrupts it.
+
+        Args:
+            change: The stores.
+            values: What `change` is given.
+        """
+        self._pending = change, values
+        change(*values)
         self._pending = None
 
     def finish(self) -> None:
         """Make the change once more that an exception may have interrupted, if there is one."""
         if self._pending is not None:
-            self.commit(self._pending)
+            change, values = self._pending
+            self.commit(change, *values)

@@ -15,7 +15,7 @@ from logship.buffer.section import LOCK_PATIENCE_SECONDS, NOT_HELD, Section
 from logship.buffer.wakeups import Shipper
 from logship.hooks.threads import may_wait_here
 
-COMBINE_AT = 64
+COMBINE_AT = 128
 """So many entries in the inbox are combined at once: few enough to be quick, and enough to share
 out what is done once for all of them."""
 
@@ -69,15 +69,14 @@ class Entrance:
         self._section = section
         self._body_bytes_max = body_bytes_max
         self._combine_at = combine_at
-        self._inbox_max = inbox_max
         # Below these, entries go into the inbox without a look at the bound: all that may wait
         # there stays within an eighth of it.
         relaxed_bytes = bytes_max // 8
         largest = relaxed_bytes // inbox_max - section.accumulator.stamp_bytes
         self._relaxed_body_bytes_max = min(largest, body_bytes_max)
-        self._relaxed_bytes_max = bytes_max - relaxed_bytes
-        if section.accumulator.storage.outlives_process:
-            self._relaxed_bytes_max = -1
+        if not section.accumulator.storage.outlives_process:
+            section.relaxed_bytes_max = bytes_max - relaxed_bytes
+            section.inbox_max = section.inbox_entries_max = inbox_max
 
     def offer(self, tag: Tag, body: bytes) -> Outcome:
         """Keep the entry that begins with `body` and number it, if there is space.
@@ -91,12 +90,7 @@ class Entrance:
         """
         section = self._section
         waiting = section.inbox.items
-        if (
-            section.accumulator.bytes_held > self._relaxed_bytes_max
-            or len(body) > self._relaxed_body_bytes_max
-            or len(waiting) >= self._inbox_max
-            or section.closing
-        ):
+        if len(waiting) >= section.inbox_entries_max or len(body) > self._relaxed_body_bytes_max:
             return self._offer_with_care(tag, body)
         item = (tag, body)
         try:

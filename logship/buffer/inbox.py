@@ -52,10 +52,10 @@ class Inbox:
             taken = [*takewhile(lambda item: item[0] == first, taken)]
         return taken
 
-    def remove(self, run: list[Item], count: int) -> None:
-        """Remove the first `count` items of a run, unless that was done already."""
+    def remove(self, first: Item, count: int) -> None:
+        """Remove `count` items from `first` on, unless that was done already."""
         items = self.items
-        if items and items[0] is run[0]:
+        if items and items[0] is first:
             del items[:count]
 
     def withdraw(self, item: Item) -> None:

@@ -11,24 +11,28 @@ from logship.buffer.inbox import Tag
 
 
 class Notes:
-    """What happened to records outside the section."""
+    """What happened to records outside the section.
 
-    __slots__ = ("_notes",)
+    Attributes:
+        items: What is not counted yet, as (counter, tag, amount).
+    """
+
+    __slots__ = ("items",)
 
     def __init__(self) -> None:
-        self._notes: list[tuple[str, Tag, float]] = []
+        self.items: list[tuple[str, Tag, float]] = []
 
     def __len__(self) -> int:
         """Return how many are not counted yet."""
-        return len(self._notes)
+        return len(self.items)
 
     def add(self, counter: str, tag: Tag, amount: float) -> None:
         """Note that a counter is to be advanced. From any thread, at any point."""
-        self._notes.append((counter, tag, amount))
+        self.items.append((counter, tag, amount))
 
     def count(self, accumulator: Accumulator) -> None:
         """Advance the counters by what was noted; in the critical section."""
-        notes = self._notes
+        notes = self.items
         taken = notes[:]
         if not taken:
             return

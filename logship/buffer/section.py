@@ -7,7 +7,6 @@ kept. On the way out, outside the lock, the shipper and those who wait for space
 
 from __future__ import annotations
 
-import contextlib
 import functools
 from collections.abc import Callable
 from enum import Enum, auto
@@ -55,6 +54,9 @@ class Section:
         notes: Counts that wait to be made.
         wakeups: Whether the shipper must be woken.
         waiters: Calls that wait for space.
+        relaxed_bytes_max: While no more is held, entries may wait in the inbox.
+        inbox_max: How many may, then.
+        inbox_entries_max: How many may at this moment.
         closing: Whether intake is to end; any call may set it.
         closed: Whether it has ended: nothing of the application's is numbered any more.
     """
@@ -65,6 +67,8 @@ class Section:
         self.notes = Notes()
         self.wakeups = Wakeups(wake)
         self.waiters = Waiters()
+        self.relaxed_bytes_max = 0
+        self.inbox_max = self.inbox_entries_max = 0
         self.closing = False
         self.closed = False
         self._all_ended = False
@@ -104,8 +108,7 @@ class Section:
             for a re-entered call too.
         """
         try:
-            inside = functools.partial(self._do, work)
-            result = self._lock.run(inside, NOT_HELD, patience_seconds)
+            result = self._lock.run(self._do, NOT_HELD, patience_seconds, work)
             self._tell()
         except BaseException:
             self.wakeups.wake_now()  # an exception may have come between a chunk and its call
@@ -117,13 +120,14 @@ class Section:
 
         Where there is no memory for it, it stays there for the next call that enters.
         """
-        left = len(self.inbox)
-        with contextlib.suppress(MemoryError):
-            if self.closing:
-                self.inbox.forget_withdrawn()
-                left = len(self.inbox)
+        if self.closing:
+            self.inbox.forget_withdrawn()
+        left = len(self.inbox.items)
+        try:
             while left > 0 and not self.closed:
                 left -= self._combine_run(min(left, RUN_MAX))
+        except MemoryError:
+            pass
 
     def begin_anew(self, accumulator: Accumulator) -> None:
         """In a forked child: keep nothing of the parent's, whose threads may hold the lock.
@@ -137,20 +141,23 @@ class Section:
     # -- inside ----------------------------------------------------------------------------------
 
     def _do(self, work: Callable[[], T]) -> T:
-        self.accumulator.changes.finish()
-        if len(self.notes):
-            self.notes.count(self.accumulator)
-        if len(self.inbox):
+        accumulator = self.accumulator
+        accumulator.changes.finish()
+        if self.notes.items:
+            self.notes.count(accumulator)
+        if self.inbox.items:
             self.combine()
         result = work()
         if self.closing and not self._all_ended:
             self._end_intake()
+        is_relaxed = accumulator.bytes_held <= self.relaxed_bytes_max and not self.closing
+        self.inbox_entries_max = self.inbox_max if is_relaxed else 0
         return result
 
     def _combine_run(self, most: int) -> int:
         """Number and keep the first entries, all of one tag; return how many."""
         run = self.inbox.first_run(most)
-        remove = functools.partial(self.inbox.remove, run)
+        remove = functools.partial(self.inbox.remove, run[0])
         return self.accumulator.append(run[0][0], [body for _, body in run], remove)
 
     def _end_intake(self) -> None:

@@ -79,21 +79,21 @@ class Stream:
 
     def stamped(self, bodies: Sequence[bytes]) -> bytes:
         """Return entries one behind the other: each body with the stamp of its number."""
-        start = self._stamp_start
-        if not start:
+        if not self._stamp_start:
             return b"".join(bodies)
-        first, end = self.next_number, self.next_number + len(bodies)
-        stamps: list[bytes] = []
+        first = self.next_number
+        if len(bodies) == 1:
+            return bodies[0] + self.stamp_of(first)
+        data, end = b"", first + len(bodies)
         while first < end:
             thousands, at = divmod(first, _THOUSAND)
-            leading = start + b"%07d" % thousands
             digits = _LAST_DIGITS[at : at + end - first]
-            stamps += [leading + each for each in digits]
-            first += len(digits)
-        parts = [b""] * (2 * len(bodies))
-        parts[::2] = bodies
-        parts[1::2] = stamps
-        return b"".join(parts)
+            parts = [self._stamp_start + b"%07d" % thousands] * (3 * len(digits))
+            parts[::3] = bodies[: len(digits)]
+            parts[2::3] = digits
+            data += b"".join(parts)
+            first, bodies = first + len(digits), bodies[len(digits) :]
+        return data
 
     @property
     def has_stamps(self) -> bool:

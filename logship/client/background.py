@@ -135,7 +135,7 @@ class BackgroundClient:
         """Put a record into the buffer; see `Client.emit`."""
         if not self._here[0]:
             self._begin_anew()
-        return self._client.emit(record, tag, time_ns=time_ns)
+        return self._client.admit(record, tag, time_ns)
 
     def send(
         self,
@@ -162,7 +162,8 @@ class BackgroundClient:
             self._begin_anew()
         client = self._client
         intake = client.intake
-        route, body = intake.route(tag), intake.packed(record, time_ns)
+        route = intake.tag if tag is None else intake.route(tag)
+        body = intake.pack(record, time_ns)
         outcome = intake.put(route, body)
         if outcome is _ACCEPTED:
             if client.buffer.chunks_opened != self._chunks_seen:

@@ -270,10 +270,14 @@ class Client:
             Whether it is in the buffer. If not, it went where the overflow policy says, counted
             and declared; after `close` it was refused.
         """
+        return self.admit(record, tag, time_ns)
+
+    def admit(self, record: Record, tag: str | None, time_ns: int | None) -> bool:
+        """Do as `emit` does."""
         try:
             intake = self.intake
             route = intake.tag if tag is None else intake.route(tag)
-            body = intake.packed(record, time_ns)
+            body = intake.pack(record, time_ns)
             outcome = intake.put(route, body)
             return outcome is _ACCEPTED or self._admit_after(outcome, route, body)
         except Exception as error:
@@ -294,7 +298,7 @@ class Client:
             BufferFull: The buffer is full, and nothing will be sent any more.
         """
         if not self._disabled:
-            await self.send_packed(self.intake.route(tag), self.intake.packed(record, time_ns))
+            await self.send_packed(self.intake.route(tag), self.intake.pack(record, time_ns))
 
     async def send_packed(self, tag: Tag, body: bytes) -> None:
         """Do as `send` does with a record that is packed, and cut if it must be."""

@@ -15,12 +15,12 @@ from logship.buffer.entrance import Outcome
 from logship.buffer.inbox import Tag
 from logship.errors import ClientClosed
 from logship.hooks.interruptions import is_interruption
-from logship.protocol.entries import pack_truncated, record_packer
+from logship.protocol.entries import record_packer
 from logship.settings import RECORD_BYTES_MAX, Settings
 
 Record = Mapping[Any, Any]
-
-_now_ns = time.time_ns
+_ACCEPTED = Outcome.ACCEPTED
+Pack = Callable[[Record, int | None], bytes]
 
 
 class Step(NamedTuple):
@@ -53,53 +53,25 @@ class Intake:
         tag: The route of records that name none; None while that is awaited.
 
     Attributes:
-        put: `Buffer.offer`; nothing for a client that is disabled.
+        pack: Returns the beginning of a record's entry. It takes the record, and when that was
+            logged: nanoseconds since the epoch, or None for now. One that must be cut is counted.
+        put: `Buffer.offer`. A client that is disabled packs nothing and puts it nowhere.
         tag: As given.
     """
 
-    __slots__ = (
-        "_also_reserved",
-        "_body_bytes_max",
-        "_buffer",
-        "_extra_fields",
-        "_pack",
-        "_redact",
-        "put",
-        "tag",
-    )
+    __slots__ = ("_buffer", "pack", "put", "tag")
 
     def __init__(self, settings: Settings, buffer: Buffer, tag: Tag) -> None:
-        self._extra_fields = int(settings.stamp)  # those that are added to each record
-        self._also_reserved = _also_reserved(settings)
-        self._redact = settings.redact
-        self._pack = record_packer(self._extra_fields, self._also_reserved)
+        self.tag = tag
+        self.pack = _record_packer(settings, lambda: buffer.note("truncated", 1))
         self.put = buffer.offer
         if settings.disabled:
-            self._redact, self._pack, self.put = None, _pack_nothing, _put_nowhere
-        self.tag = tag
-        self._body_bytes_max = body_bytes_max(settings)
+            self.pack, self.put = _pack_nothing, _put_nowhere
         self._buffer = buffer
 
     def route(self, tag: str | None) -> Tag:
         """Return the tag to use; a caller's mistake must not reach the shipper."""
         return str(tag) if tag else self.tag
-
-    def packed(self, record: Record, time_ns: int | None) -> bytes:
-        """Return the beginning of the record's entry; one that must be cut is counted.
-
-        Args:
-            record: What is logged.
-            time_ns: When; now where none is given.
-        """
-        if time_ns is None:
-            time_ns = _now_ns()
-        if self._redact is not None:
-            record = _redacted(self._redact, record)
-        body = self._pack(record, time_ns)
-        if len(body) > self._body_bytes_max:
-            body = self._cut(record, time_ns)
-            self._buffer.note("truncated", 1)
-        return body
 
     def put_many(
         self, records: Iterable[Record], tag: str | None, time_ns: int | None
@@ -111,34 +83,32 @@ class Intake:
         Raises:
             ClientClosed: The client takes no more records.
         """
-        route, put, buffer = self.route(tag), self.put, self._buffer
+        route, pack, put, buffer = self.route(tag), self.pack, self.put, self._buffer
         accepted, opened = 0, buffer.chunks_opened
-        for each in records:
-            record = each if self._redact is None else _redacted(self._redact, each)
-            now_ns = _now_ns() if time_ns is None else time_ns
-            body = self._pack(record, now_ns)
-            is_cut = len(body) > self._body_bytes_max
-            if is_cut:
-                body = self._cut(record, now_ns)
+        for record in records:
+            body = pack(record, time_ns)
             outcome = put(route, body)
-            if outcome is Outcome.CLOSED:
-                error = ClientClosed()
-                error.records_accepted = accepted
-                raise error
-            if outcome is not Outcome.ACCEPTED:
+            if outcome is not _ACCEPTED:
+                if outcome is Outcome.CLOSED:
+                    error = ClientClosed()
+                    error.records_accepted = accepted
+                    raise error
                 yield Step(accepted, body)
             accepted += 1
-            if is_cut:
-                buffer.note("truncated", 1)
             if buffer.chunks_opened != opened:
                 opened = buffer.chunks_opened
                 yield Step(accepted, None)
         yield Step(accepted, None)
 
-    def _cut(self, record: Record, time_ns: int) -> bytes:
-        """Return the beginning of the entry of a record that is too large to send."""
-        reserved = self._also_reserved
-        return pack_truncated(record, time_ns, self._body_bytes_max, self._extra_fields, reserved)
+
+def _record_packer(settings: Settings, when_cut: Callable[[], object]) -> Pack:
+    """Return the client's packer."""
+    stamp_fields, reserved = int(settings.stamp), _also_reserved(settings)
+    pack = record_packer(stamp_fields, reserved, body_bytes_max(settings), when_cut, time.time_ns)
+    redact = settings.redact
+    if redact is None:
+        return pack
+    return lambda record, time_ns: pack(_redacted(redact, record), time_ns)
 
 
 def _pack_nothing(*_: Any) -> bytes:

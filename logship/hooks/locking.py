@@ -21,20 +21,24 @@ Otherwise = TypeVar("Otherwise")
 
 
 class SectionLock:
-    """Runs one call at a time, and refuses a call in the middle of another in the same thread."""
+    """Runs one call at a time, and refuses a call in the middle of another in the same thread.
 
-    __slots__ = ("_lock",)
+    Attributes:
+        is_owned: Returns whether this thread is inside `run`, as a signal handler or a `__del__`
+            may be.
+    """
+
+    __slots__ = ("_lock", "is_owned")
 
     def __init__(self) -> None:
-        self._lock = threading.RLock()
-
-    def is_owned(self) -> bool:
-        """Return whether this thread is inside `run`, as a signal handler or `__del__` may be."""
-        # `threading.Condition` asks an RLock in the same way.
-        return self._lock._is_owned()  # type: ignore[attr-defined, no-any-return]
+        self.reset()
 
     def run(
-        self, work: Callable[[], T], otherwise: Otherwise, patience_seconds: float = 0.0
+        self,
+        work: Callable[..., T],
+        otherwise: Otherwise,
+        patience_seconds: float = 0.0,
+        *arguments: object,
     ) -> T | Otherwise:
         """Return what `work` returns while the lock is held.
 
@@ -43,13 +47,17 @@ class SectionLock:
             otherwise: Returned where this thread is inside `run` already, or another thread holds
                 the lock for too long.
             patience_seconds: How long to wait for another thread; -1 waits without bound.
+            arguments: What `work` is given.
         """
         if self.is_owned():
             return otherwise
         lock = self._lock  # `reset` may come in the middle, in a forked child
         try:
             try:
-                return work() if lock.acquire(timeout=patience_seconds) else otherwise
+                is_free = lock.acquire(False)
+                if is_free or (patience_seconds and lock.acquire(True, patience_seconds)):
+                    return work(*arguments)
+                return otherwise
             finally:
                 # The interpreter looks for signals after a call, so this one is always made.
                 try:
@@ -71,3 +79,5 @@ class SectionLock:
         That is so in a forked child, and when the interpreter ends and has frozen its threads.
         """
         self._lock = threading.RLock()
+        # `threading.Condition` asks an RLock in the same way.
+        self.is_owned: Callable[[], bool] = self._lock._is_owned  # type: ignore[attr-defined]

@@ -95,7 +95,10 @@ class Handler(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         """Ship the record; an error in the application's own formatting goes to `handleError`."""
-        time_ns = _time_ns(record)
+        try:
+            time_ns = int(record.created * 1_000_000) * 1000
+        except (TypeError, ValueError, OverflowError):  # a program made the record by hand
+            time_ns = time.time_ns()
         if time_ns >= self._span.due_ns:
             self._span.look(time_ns)
         try:
@@ -162,10 +165,3 @@ def _add_extra(fields: dict[str, Any], record: logging.LogRecord) -> None:
             while name in fields:
                 name = f"extra_{name}"  # noqa: PLW2901 - until it is free
             fields[name] = value
-
-
-def _time_ns(record: logging.LogRecord) -> int:
-    try:
-        return int(record.created * 1_000_000) * 1000
-    except (TypeError, ValueError, OverflowError):  # the record was made by hand
-        return time.time_ns()

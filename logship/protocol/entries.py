@@ -14,6 +14,7 @@ from __future__ import annotations
 import functools
 import json
 import struct
+import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -37,20 +38,13 @@ ENTRY_BYTES_MIN = 256
 SECOND_NS = 1_000_000_000
 _TIME_NS_MAX = 0xFFFF_FFFF * SECOND_NS + SECOND_NS - 1
 _TIME_TOLD_NS_MAX = 10**40
-_pack_second = struct.Struct(">3sI").pack
-pack_rest_of_small_head = struct.Struct(">7sIB").pack
-"""Returns an entry's array, time and map header: of the second's beginning, the nanoseconds in it,
-and the header, which is at most `SMALL_MAP_HEADER_MAX`."""
-
-_HEAD_16_MAP = struct.Struct(">7sIBH")
-_HEAD_32_MAP = struct.Struct(">7sIBI")
+_HEAD_SMALL_MAP = struct.Struct(">3sIIB")
+_HEAD_16_MAP = struct.Struct(">3sIIBH")
+_HEAD_32_MAP = struct.Struct(">3sIIBI")
+_pack_small_head = _HEAD_SMALL_MAP.pack
 _ARRAY_AND_EVENT_TIME = b"\x92\xd7\x00"
 _SMALL_MAP_FIELDS_MAX = 15
-SMALL_MAP_HEADER_MAX = 0x80 | _SMALL_MAP_FIELDS_MAX
-
-FIRST_SECOND: tuple[int, bytes] = 0, _pack_second(_ARRAY_AND_EVENT_TIME, 0)
-"""When a second began, in nanoseconds since 1970, and how its entries begin. Packers keep that of
-the last entry: to divide a time anew for each record costs as much as to pack its text."""
+_SMALL_MAP_HEADER_MAX = 0x80 | _SMALL_MAP_FIELDS_MAX
 
 _NO_ROOM_FIELDS = {"message": "<record unreadable: no stack or memory left to read it>"}
 KEPT_BYTES_MAX = 1 << 20
@@ -60,42 +54,57 @@ _NONE: frozenset[str] = frozenset()
 
 
 def record_packer(
-    extra_fields: int = 1, also_reserved: frozenset[str] = _NONE
-) -> Callable[[Any, int], bytes]:
+    extra_fields: int = 1,
+    also_reserved: frozenset[str] = _NONE,
+    bytes_max: int = sys.maxsize,
+    when_cut: Callable[[], object] = lambda: None,
+    now_ns: Callable[[], int] = lambda: 0,
+) -> Callable[[Any, int | None], bytes]:
     """Return a function that does as `pack_record` does with a record and a time.
 
     It keeps what it packs with. A packer is taken out of the pool while it is in use, so that no
     other thread and no signal handler meets it half done; after a fault it does not come back.
+
+    Args:
+        extra_fields: As of `pack_record`.
+        also_reserved: As of `pack_record`.
+        bytes_max: A longer entry is cut; see `pack_truncated`.
+        when_cut: Called for each that is.
+        now_ns: Returns the time of a record that has none.
     """
     idle: list[Callable[[Any], bytes]] = []
-    second = FIRST_SECOND
+    large_bytes = min(KEPT_BYTES_MAX, bytes_max - _HEAD_32_MAP.size)
 
-    def pack(record: Any, time_ns: int) -> bytes:
-        nonlocal second
-        if type(record) is not dict:
-            return _pack_readable(record, time_ns, extra_fields, also_reserved)
+    def pack(record: Any, time_ns: int | None) -> bytes:
+        if time_ns is None:
+            time_ns = now_ns()
         try:
+            if type(record) is not dict:
+                raise NotPlain
             fields = plain_copy(record)
             if also_reserved and not also_reserved.isdisjoint(fields):
                 raise NotPlain
             pack_value = idle.pop() if idle else msgpack.Packer(strict_types=True).pack
             packed: bytes = pack_value(fields)
-            if len(packed) < KEPT_BYTES_MAX:
+            if len(packed) < large_bytes:
                 idle.append(pack_value)
+            elif len(packed) + _HEAD_32_MAP.size > bytes_max:
+                raise NotPlain
             header = packed[0] + extra_fields
-            if header > SMALL_MAP_HEADER_MAX:
-                head = entry_head(time_ns, len(fields) + extra_fields)
-                return head + packed[_map_header_bytes(len(fields)) :]
-            began_ns, beginning = second
-            nanoseconds = time_ns - began_ns
-            if not 0 <= nanoseconds < SECOND_NS:
-                second = began_ns, beginning = second_of(time_ns)
-                nanoseconds = time_ns - began_ns
-            return pack_rest_of_small_head(beginning, nanoseconds, header) + packed[1:]
+            if header <= _SMALL_MAP_HEADER_MAX:
+                seconds, nanoseconds = divmod(time_ns, SECOND_NS)
+                head = _pack_small_head(_ARRAY_AND_EVENT_TIME, seconds, nanoseconds, header)
+                return head + packed[1:]
+            head = entry_head(time_ns, len(fields) + extra_fields)
+            return head + packed[_map_header_bytes(len(fields)) :]
         except Exception as error:
             if is_interruption(error):  # `__hash__`: the longer way makes it readable
                 raise
-        return _pack_readable(record, time_ns, extra_fields, also_reserved)
+        body = _pack_readable(record, time_ns, extra_fields, also_reserved)
+        if len(body) > bytes_max:
+            body = pack_truncated(record, time_ns, bytes_max, extra_fields, also_reserved)
+            when_cut()
+        return body
 
     return pack
 
@@ -263,25 +272,18 @@ def _pack_fields(fields: dict[str, Any], time_ns: int, extra_fields: int) -> byt
     return head + packed[_map_header_bytes(len(fields)) :]
 
 
-def second_of(time_ns: int) -> tuple[int, bytes]:
-    """Return when this time's second began, in nanoseconds, and how its entries begin.
+def entry_head(time_ns: int, count: int) -> bytes:
+    """Return an entry's array and time, and the header of a map of `count` fields.
 
     Raises:
-        struct.error: an EventTime cannot hold the time.
+        struct.error: An EventTime cannot hold the time.
     """
-    seconds = time_ns // SECOND_NS
-    return seconds * SECOND_NS, _pack_second(_ARRAY_AND_EVENT_TIME, seconds)
-
-
-def entry_head(time_ns: int, count: int) -> bytes:
-    """Return an entry's array and time, and the header of a map of `count` fields."""
-    seconds, nanoseconds = divmod(time_ns, SECOND_NS)
-    beginning = _pack_second(_ARRAY_AND_EVENT_TIME, seconds)
+    beginning = _ARRAY_AND_EVENT_TIME, *divmod(time_ns, SECOND_NS)
     if count <= _SMALL_MAP_FIELDS_MAX:
-        return pack_rest_of_small_head(beginning, nanoseconds, 0x80 | count)
+        return _HEAD_SMALL_MAP.pack(*beginning, 0x80 | count)
     if count <= 0xFFFF:
-        return _HEAD_16_MAP.pack(beginning, nanoseconds, 0xDE, count)
-    return _HEAD_32_MAP.pack(beginning, nanoseconds, 0xDF, count)
+        return _HEAD_16_MAP.pack(*beginning, 0xDE, count)
+    return _HEAD_32_MAP.pack(*beginning, 0xDF, count)
 
 
 def _map_header_bytes(count: int) -> int:

@@ -30,24 +30,32 @@ class NotPlain(ValueError):  # noqa: N818 - no fault: it says that the longer wa
     """The record holds something that must be made readable first."""
 
 
-def plain_copy(record: dict[Any, Any]) -> dict[str, Any]:
-    """Return a private copy of a record that msgpack may pack as it is.
+def plain_copy(
+    record: dict[Any, Any], depth_left: int = _DEPTH_MAX, nodes_left: list[int] | None = None
+) -> dict[str, Any]:
+    """Return a private copy of a mapping that msgpack may pack as it is.
+
+    Args:
+        record: The mapping.
+        depth_left: How many containers may lie in each other below it.
+        nodes_left: How many values those may hold, where this is one of them.
 
     Raises:
         NotPlain: A value somewhere is not plain, a name is not known, or there are many of them.
     """
     fields = record.copy()
-    nodes_left = [_NODES_MAX]
+    if not NAMES.issuperset(fields):
+        raise NotPlain
     for name, value in fields.items():
-        if name not in NAMES:
-            raise NotPlain
         kind = type(value)
-        if kind is str or kind in FLAT_TYPES:
+        if kind is str or kind is int:
             continue
-        if kind is not float:
-            fields[name] = _checked_container(value, _DEPTH_MAX, nodes_left)
-        elif value - value != 0.0:
-            raise NotPlain
+        if kind is float:
+            if value - value != 0.0:  # it is not finite
+                raise NotPlain
+        elif kind not in FLAT_TYPES:
+            nodes_left = nodes_left or [_NODES_MAX]
+            fields[name] = _plain_container(value, depth_left, nodes_left)
     return fields
 
 
@@ -66,27 +74,22 @@ def _is_ordinary(name: str) -> bool:
     return len(name) <= _NAME_CHARACTERS_MAX and not name.startswith(RESERVED_PREFIX)
 
 
-def _checked(value: Any, depth_left: int, nodes_left: list[int]) -> Any:
-    """Return a value that is plain: itself, or a checked copy of a container."""
-    kind = type(value)
-    if kind is str or kind in FLAT_TYPES or (kind is float and math.isfinite(value)):
-        return value
-    return _checked_container(value, depth_left, nodes_left)
-
-
-def _checked_container(value: Any, depth_left: int, nodes_left: list[int]) -> Any:
-    """Return a checked copy of a list or mapping."""
+def _plain_container(value: Any, depth_left: int, nodes_left: list[int]) -> Any:
+    """Return a private copy of a list or mapping that is plain."""
     kind = type(value)
     if (kind is not dict and kind is not list) or not depth_left:
         raise NotPlain
     nodes_left[0] -= len(value) + 1
     if nodes_left[0] < 0:
         raise NotPlain
-    if kind is list:
-        return [_checked(each, depth_left - 1, nodes_left) for each in value.copy()]
-    copy = value.copy()
-    if not NAMES.issuperset(copy):
-        raise NotPlain
-    for name, each in copy.items():
-        copy[name] = _checked(each, depth_left - 1, nodes_left)
-    return copy
+    if kind is dict:
+        return plain_copy(value, depth_left - 1, nodes_left)
+    return [_plain(each, depth_left - 1, nodes_left) for each in value.copy()]
+
+
+def _plain(value: Any, depth_left: int, nodes_left: list[int]) -> Any:
+    """Return a value that is plain: itself, or a private copy of a container."""
+    kind = type(value)
+    if kind in FLAT_TYPES or (kind is float and math.isfinite(value)):
+        return value
+    return _plain_container(value, depth_left, nodes_left)

@@ -199,7 +199,7 @@ class SpoolChunk(Chunk):
     def advance(self, size: int, entries: int, records: int, last: int) -> None:
         """Commit what was written: from here on it outlives the process. May be called again."""
         self._words[self._commit_index] = entries * _ONE_ENTRY + size
-        super().advance(size, entries, records, last)
+        Chunk.advance(self, size, entries, records, last)
 
     def link(self) -> None:
         """Link the chunk to the one before, whose capacity ends here. May be called again."""

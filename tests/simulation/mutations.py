@@ -371,8 +371,9 @@ def inbox_without_a_bound(patch: pytest.MonkeyPatch) -> None:
     """Entries go into the inbox however full the buffer is, and none is combined."""
 
     def widen(entrance: Entrance) -> None:
-        entrance._relaxed_bytes_max = entrance._relaxed_body_bytes_max = 1 << 60
-        entrance._inbox_max = entrance._combine_at = 1 << 60
+        section = entrance._section
+        section.relaxed_bytes_max = section.inbox_max = section.inbox_entries_max = 1 << 60
+        entrance._relaxed_body_bytes_max = entrance._combine_at = 1 << 60
 
     _after_init(patch, Entrance, widen)
     patch.setattr(Section, "combine", lambda self: None)

@@ -63,7 +63,7 @@ class Way:
         self._client = logship.BackgroundClient(logship.Settings.from_env(environ))
         self._buffer = self._client.client.buffer
         intake = self._client.client.intake
-        self._pack, self._put, self._tag = intake.packed, intake.put, intake.tag
+        self._pack, self._put, self._tag = intake.pack, intake.put, intake.tag
         self.send: Call = self._client.send
 
     def pack(self, record: dict[str, Any]) -> object:
