@@ -59,8 +59,7 @@ class Buffer:
         monotonic: Seconds, for linger.
         time_ns: Nanoseconds since the epoch, for control records.
         random_bytes: As `os.urandom`, for streams' and chunks' ids.
-        combine_at: See `COMBINE_AT`.
-        inbox_max: See `INBOX_MAX`.
+        combine_at, inbox_max, inbox_bytes_max: See `Entrance`.
 
     Attributes:
         offer: See `Entrance.offer`.
@@ -82,6 +81,7 @@ class Buffer:
         random_bytes: Callable[[int], bytes] = os.urandom,
         combine_at: int = COMBINE_AT,
         inbox_max: int = INBOX_MAX,
+        inbox_bytes_max: int | None = None,
     ) -> None:
         self.linger_seconds = linger_seconds
         self._monotonic = monotonic
@@ -103,6 +103,7 @@ class Buffer:
             body_bytes_max=body_bytes_max,
             combine_at=combine_at,
             inbox_max=inbox_max,
+            inbox_bytes_max=inbox_bytes_max,
         )
         self.offer = self._entrance.offer
 

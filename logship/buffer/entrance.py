@@ -51,6 +51,7 @@ class Entrance:
         body_bytes_max: See `Buffer`.
         combine_at: See `COMBINE_AT`.
         inbox_max: See `INBOX_MAX`.
+        inbox_bytes_max: So much may wait in the inbox; by default an eighth of `bytes_max`.
 
     Attributes:
         bytes_max: As given.
@@ -64,14 +65,14 @@ class Entrance:
         body_bytes_max: int,
         combine_at: int = COMBINE_AT,
         inbox_max: int = INBOX_MAX,
+        inbox_bytes_max: int | None = None,
     ) -> None:
         self.bytes_max = bytes_max
         self._section = section
         self._body_bytes_max = body_bytes_max
         self._combine_at = combine_at
-        # Below these, entries go into the inbox without a look at the bound: all that may wait
-        # there stays within an eighth of it.
-        relaxed_bytes = bytes_max // 8
+        # Below these, entries go into the inbox without a look at the bound.
+        relaxed_bytes = bytes_max // 8 if inbox_bytes_max is None else inbox_bytes_max
         largest = relaxed_bytes // inbox_max - section.accumulator.stamp_bytes
         self._relaxed_body_bytes_max = min(largest, body_bytes_max)
         if not section.accumulator.storage.outlives_process:

@@ -85,6 +85,7 @@ class SimulatedClient:
             random_bytes=history.draw.randbytes,
             combine_at=options.combine_at,
             inbox_max=options.inbox_max,
+            inbox_bytes_max=int(options.buffer_bytes_max * options.inbox_share),
         )
         self._spill = Spill(self.buffer, self.last_resort, SpillCost(SPILL_SECONDS_PER_BYTE))
         self.admission = Admission(
@@ -600,6 +601,16 @@ class SimulatedClient:
             disk.damage(directory)
 
     # -- for the judge ---------------------------------------------------------------------------
+
+    def counted(self) -> tuple[int, int, int]:
+        """Return accepted, acked and refused records, with those that wait to be counted.
+
+        Nothing is combined by it: entries must wait in the inbox as they do in life.
+        """
+        section, counters = self.buffer._section, self.buffer.counters
+        waiting = 0 if section.closed else len(section.inbox)
+        refused = sum(name == "refused" for name, _, _ in section.notes.items)
+        return counters.accepted + waiting, counters.acked, counters.refused + refused
 
     def account(self) -> Account:
         """Return what the client says of itself."""

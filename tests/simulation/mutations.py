@@ -478,13 +478,8 @@ def chunk_sealed_and_lost(patch: pytest.MonkeyPatch) -> None:
 
 @_mutation
 def wake_up_lost(patch: pytest.MonkeyPatch) -> None:
-    """The shipper is not told that a chunk is sealed."""
+    """The shipper is not told of entries and sealed chunks."""
     patch.setattr(Wakeups, "chunk_sealed", lambda self: None)
-
-
-@_mutation
-def entry_waits_unheard(patch: pytest.MonkeyPatch) -> None:
-    """A sleeping shipper is not told of the first entry."""
     patch.setattr(Wakeups, "entry_waits", lambda self: None)
     patch.setattr(entrance_module, "_ASLEEP", None)
 

@@ -66,6 +66,7 @@ class Options:
     hands_over_many: bool
     combine_at: int
     inbox_max: int
+    inbox_share: float
 
     def lines(self) -> list[str]:
         """Return the options for a person to read."""
@@ -124,6 +125,7 @@ def draw_options(seed: int, draw: Random) -> Options:
         hands_over_many=seed % 8 == 5,
         combine_at=inbox.choice((1, 2, 3, 5)),
         inbox_max=inbox.choice((1, 2, 4, 8)),
+        inbox_share=inbox.choice((0.125, 0.5, 0.9)),
     )
     least = ack_seconds_least(options)
     return replace(options, ack_timeout_seconds=max(options.ack_timeout_seconds, least))
