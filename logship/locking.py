@@ -5,7 +5,9 @@ between the entry of a `with` block and its first line, with the lock already ta
 nothing ever releases it. `SectionLock.run` takes the lock inside a `try` instead, and its
 `finally` begins with the release.
 
-One exception remains: a tracer or profiler that itself raises on the line of the release.
+A tracer may raise on the line of the release itself, and so does a signal handler that interrupts
+a tracer or a debugger there. So `run` looks once more whether the lock is owned. Two exceptions in
+a row, the second on that very line, are one too many.
 """
 
 from __future__ import annotations
@@ -42,20 +44,15 @@ class SectionLock:
                 the lock for too long.
             patience_seconds: How long to wait for another thread; -1 waits without bound.
         """
-        if self.is_owned():
-            return otherwise
         lock = self._lock  # `reset` may come in the middle, in a forked child
+        if lock._is_owned():  # type: ignore[attr-defined]
+            return otherwise
         try:
-            return work() if lock.acquire(timeout=patience_seconds) else otherwise
-        finally:
-            # The interpreter looks for signals after a call, so this one is always made.
-            try:
+            return self._run(lock, work, otherwise, patience_seconds)
+        except BaseException:
+            if lock._is_owned():  # type: ignore[attr-defined] # a tracer raised on the release
                 lock.release()
-            except RuntimeError as error:
-                # Without a further frame the lock itself raised it, because it was not taken.
-                # No global is used here, so that `run` works until the interpreter's last moment.
-                if error.__traceback__ is None or error.__traceback__.tb_next is not None:
-                    raise
+            raise
 
     def reset(self) -> None:
         """Begin with a free lock where its holder will never come back.
@@ -63,3 +60,20 @@ class SectionLock:
         That is so in a forked child, and when the interpreter ends and has frozen its threads.
         """
         self._lock = threading.RLock()
+
+    @staticmethod
+    def _run(
+        lock: threading.RLock, work: Callable[[], T], otherwise: Otherwise, patience_seconds: float
+    ) -> T | Otherwise:
+        """Be `run` where this thread does not have the lock."""
+        try:
+            return work() if lock.acquire(timeout=patience_seconds) else otherwise
+        finally:
+            # The interpreter looks for signals after a call, so this one is always made.
+            try:
+                lock.release()
+            except RuntimeError as error:
+                # Without a further frame the lock itself raised it, because it was not taken. No
+                # global is used here, so that it works until the interpreter's last moment.
+                if error.__traceback__ is None or error.__traceback__.tb_next is not None:
+                    raise

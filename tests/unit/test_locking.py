@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import os
 import signal
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
+from typing import Any
 
 import pytest
 
@@ -153,4 +156,36 @@ def test_a_handler_that_raises_at_any_moment_never_leaves_it_owned(
         contender.join()
     assert left_owned == 0
     assert seen == raised, "each exception of the handler reached the caller"
+    assert is_free_for_others(lock)
+
+
+@pytest.mark.parametrize("point", range(1, 16))
+@pytest.mark.parametrize("is_free", [True, False], ids=["free", "held elsewhere"])
+def test_a_tracer_that_raises_on_any_line_of_it_never_leaves_it_owned(
+    point: int, is_free: bool
+) -> None:
+    """A signal handler that raises inside a tracer, which a debugger may be, does the same."""
+    lock = SectionLock()
+    lines = 0
+
+    def trace(frame: FrameType, event: str, _: object) -> Any:
+        nonlocal lines
+        if frame.f_code.co_filename != SectionLock.run.__code__.co_filename:
+            return None
+        lines += event == "line"
+        if event == "line" and lines == point:
+            raise Interrupted
+        return trace
+
+    before = sys.gettrace()
+    with contextlib.ExitStack() as stack:
+        if not is_free:
+            stack.enter_context(held_elsewhere(lock))
+        try:
+            sys.settrace(trace)
+            with contextlib.suppress(Interrupted):
+                lock.run(lambda: None, None)
+        finally:
+            sys.settrace(before)
+        assert not lock.is_owned()
     assert is_free_for_others(lock)
