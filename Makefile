@@ -27,13 +27,15 @@ SMOKE := $(wildcard tests/storms) $(addprefix tests/process/test_,dispositions.p
 STANDALONE := .venv/standalone-$(VERSION)
 DIST ?= dist
 SEEDS ?= 2000
+RECORDS ?= 1000000
 WORKERS ?= 5
 MARKS ?= not proof
 
-.PHONY: help demo test test-again smoke smoke-again sim lint format proof standalone lock clean
+.PHONY: help demo test test-again smoke smoke-again sim storm interleavings lint format proof standalone \
+	lock clean
 
 help: ## this list
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
 
 $(READY): pyproject.toml requirements/dev.txt
 	@$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else \
@@ -65,6 +67,12 @@ smoke-again: $(SMOKE_READY) ## only the smoke tests that failed last time, one a
 
 sim: $(READY) ## SEEDS=2000 simulated histories on a faulty network; SEED=7 tells one in full
 	$(RUN) -m tests.simulation --seeds $(SEEDS) $(if $(SEED),--seed $(SEED))
+
+storm: $(READY) ## RECORDS=1000000 logged in foul weather: signals that raise, tracers, forks; SEED=7
+	$(RUN) -m tests.storms --records $(RECORDS) $(if $(SEED),--seed $(SEED))
+
+interleavings: $(READY) ## every interleaving of two producers and a closer, up to three preemptions
+	$(RUN) -m tests.interleavings
 
 lint: $(READY) ## ruff and mypy, as CI runs them
 	$(VENV)/bin/ruff format --check .

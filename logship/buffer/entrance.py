@@ -132,7 +132,11 @@ class Entrance:
         section, accumulator = self._section, self._section.accumulator
         if section.closing:
             return self.refuse(tag)
-        if accumulator.bytes_held + len(body) + accumulator.stamp_bytes > self.bytes_max:
+        stamp_bytes = accumulator.stamp_bytes
+        held = accumulator.bytes_held
+        if len(section.inbox):  # there was no memory for it, or it came this moment
+            held += section.inbox.bytes(stamp_bytes)
+        if held + len(body) + stamp_bytes > self.bytes_max:
             return Outcome.FULL
         if not accumulator.has_room(tag, len(body)):
             return Outcome.FULL
@@ -156,11 +160,7 @@ class Entrance:
 
     def _settled(self, item: Item) -> Outcome:
         """Return what became of an item that came while intake ended."""
-        section = self._section
-        if section.is_owned():  # this call interrupted a section, which may have looked already
-            section.inbox.withdraw(item)
-            return self.refuse(item[0])
-        return _ACCEPTED if section.is_settled(item) else self.refuse(item[0])
+        return _ACCEPTED if self._section.is_settled(item) else self.refuse(item[0])
 
     def refuse(self, tag: Tag) -> Outcome:
         """Count a record as refused."""

@@ -58,21 +58,19 @@ class Inbox:
         if items and items[0] is first:
             del items[:count]
 
-    def withdraw(self, item: Item) -> None:
-        """Take an item back that was appended in the middle of the section, by the same thread."""
+    def withdraw(self, item: Item) -> bool:
+        """Take this very item back; return whether it still waited."""
         for index, each in enumerate(self.items[:]):
             if each is item:
                 self.items[index] = _WITHDRAWN
+                return True
+        return False
 
     def forget_withdrawn(self) -> None:
         """Remove what was withdrawn."""
         items = self.items[:]
         if _WITHDRAWN in items:
             self.items[: len(items)] = [each for each in items if each is not _WITHDRAWN]
-
-    def holds(self, item: Item) -> bool:
-        """Tell whether this very item still waits."""
-        return any(each is item for each in self.items[:])
 
     def bytes(self, stamp_bytes: int) -> int:
         """Return the size of all entries, with stamps of so many bytes."""

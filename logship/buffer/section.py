@@ -175,9 +175,12 @@ class Section:
     # -- outside ---------------------------------------------------------------------------------
 
     def is_settled(self, item: Item) -> bool:
-        """Tell whether an item that came while intake ended is numbered, once that is decided."""
-        self.exclusively(_nothing)  # from here on nothing changes any more
-        return not self.inbox.holds(item)
+        """Tell whether an item that came while intake ended is numbered, once that is decided.
+
+        One that is not is withdrawn: where this call interrupted the section, that may have looked
+        already, and where there was no memory for it, the next call would find some.
+        """
+        return not self.exclusively(functools.partial(self.inbox.withdraw, item))
 
     def _tell(self) -> None:
         """Tell the shipper, and those who wait for space, what happened in the section."""
@@ -189,7 +192,3 @@ class Section:
             self.wakeups.entry_waits()
         if self.waiters.are_due:
             self.waiters.tell()
-
-
-def _nothing() -> None:
-    pass

@@ -53,23 +53,9 @@ class SectionLock:
             return otherwise
         lock = self._lock  # `reset` may come in the middle, in a forked child
         try:
-            try:
-                is_free = lock.acquire(False)
-                if is_free or (patience_seconds and lock.acquire(True, patience_seconds)):
-                    return work(*arguments)
-                return otherwise
-            finally:
-                # The interpreter looks for signals after a call, so this one is always made.
-                try:
-                    lock.release()
-                except RuntimeError as error:
-                    # Without a further frame the lock itself raised it, because it was not taken.
-                    # No global is used here, so that `run` works until the interpreter's last
-                    # moment.
-                    if error.__traceback__ is None or error.__traceback__.tb_next is not None:
-                        raise
+            return self._run(lock, work, otherwise, patience_seconds, arguments)
         except BaseException:
-            if lock._is_owned():  # type: ignore[attr-defined] # a tracer raised before the release
+            if lock._is_owned():  # type: ignore[attr-defined] # a tracer raised on the release
                 lock.release()
             raise
 
@@ -81,3 +67,27 @@ class SectionLock:
         self._lock = threading.RLock()
         # `threading.Condition` asks an RLock in the same way.
         self.is_owned: Callable[[], bool] = self._lock._is_owned  # type: ignore[attr-defined]
+
+    @staticmethod
+    def _run(
+        lock: threading.RLock,
+        work: Callable[..., T],
+        otherwise: Otherwise,
+        patience_seconds: float,
+        arguments: tuple[object, ...],
+    ) -> T | Otherwise:
+        """Be `run` where this thread does not have the lock."""
+        try:
+            is_free = lock.acquire(False)
+            if is_free or (patience_seconds and lock.acquire(True, patience_seconds)):
+                return work(*arguments)
+            return otherwise
+        finally:
+            # The interpreter looks for signals after a call, so this one is always made.
+            try:
+                lock.release()
+            except RuntimeError as error:
+                # Without a further frame the lock itself raised it, because it was not taken. No
+                # global is used here, so that it works until the interpreter's last moment.
+                if error.__traceback__ is None or error.__traceback__.tb_next is not None:
+                    raise

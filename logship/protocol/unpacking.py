@@ -9,6 +9,7 @@ from typing import Any
 import msgpack
 
 from logship.errors import ProtocolError
+from logship.hooks.interruptions import is_interruption
 
 ITEMS_MAX = 1 << 20
 """Elements in one array or map that are decoded; room is made for all before the first is read."""
@@ -46,6 +47,8 @@ class BoundedUnpacker:
                 self._decoded = self._unpacker.tell()
                 yield value
         except Exception as error:
+            if is_interruption(error):
+                raise
             raise ProtocolError(f"no msgpack: {type(error).__name__}: {error}") from error
         if self.pending_bytes > self._bytes_max:
             raise ProtocolError(f"a value is longer than {self._bytes_max} bytes")

@@ -1,0 +1,87 @@
+"""Mistakes put into the buffer, which the exploration must find."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from logship.buffer.changes import Changes
+from logship.buffer.entrance import Entrance, Outcome
+from logship.buffer.inbox import Inbox, Item
+from logship.buffer.section import NOT_HELD, Section
+from logship.buffer.wakeups import Shipper, Wakeups
+from tests.interleavings.exploring import Depth, explore_scene
+
+
+def _offer_that_looks_at_the_end_before_only(self: Entrance, tag: str, body: bytes) -> Outcome:
+    section = self._section
+    if section.closing:
+        return self._offer_with_care(tag, body)
+    section.inbox.items.append((tag, body))
+    if len(section.inbox) >= self._combine_at:
+        self._combine_unless_busy()
+    return Outcome.ACCEPTED
+
+
+def _remove_without_identity(self: Inbox, run: list[Item], count: int) -> None:
+    del self.items[:count]
+
+
+def _remove_all(self: Inbox, run: list[Item], count: int) -> None:
+    if self.items and self.items[0] is run[0]:
+        del self.items[:]
+
+
+def _enter_that_releases_first(self: Section, work: Callable[[], Any], patience: float) -> Any:
+    if self._lock.run(lambda: True, NOT_HELD, patience) is NOT_HELD:
+        return NOT_HELD
+    result = self._do(work)
+    self._tell()
+    return result
+
+
+def _commit_that_does_not_note_it(self: Changes, change: Callable[[], None]) -> None:
+    change()
+
+
+def _end_without_a_last_look(self: Section) -> None:
+    self.closed = True
+    for stream in list(self.accumulator.streams.values()):
+        self.accumulator.end(stream, retires=False)
+    self._all_ended = True
+
+
+def _always_settled(self: Section, item: Item) -> bool:
+    del item
+    self.exclusively(lambda: None)
+    return True
+
+
+def _wakes_nobody(self: Wakeups) -> None:
+    self.shipper = Shipper.AWAKE
+
+
+MUTANTS: list[tuple[type, str, Any, str, Depth]] = [
+    (Entrance, "offer", _offer_that_looks_at_the_end_before_only, "small, at the end", Depth(1)),
+    (Inbox, "remove", _remove_without_identity, "each call combines", Depth(0, raises=True)),
+    (Inbox, "remove", _remove_all, "each call combines", Depth(1)),
+    (Section, "enter", _enter_that_releases_first, "each call combines", Depth(1)),
+    (Changes, "commit", _commit_that_does_not_note_it, "each call commits", Depth(0, raises=True)),
+    (Section, "_end_intake", _end_without_a_last_look, "small, combined", Depth(1)),
+    (Section, "is_settled", _always_settled, "small, at the end", Depth(2)),
+    (Wakeups, "entry_waits", _wakes_nobody, "shipper of what outlives", Depth(0)),
+]
+
+
+@pytest.mark.parametrize(
+    ("owner", "name", "mutant", "scene", "depth"), MUTANTS, ids=lambda v: getattr(v, "__name__", "")
+)
+def test_the_exploration_finds_it(
+    monkeypatch: pytest.MonkeyPatch, owner: type, name: str, mutant: Any, scene: str, depth: Depth
+) -> None:
+    monkeypatch.setattr(owner, name, functools.wraps(getattr(owner, name))(mutant))
+    explored, _ = explore_scene(scene, depth)
+    assert explored.fault

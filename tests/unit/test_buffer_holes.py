@@ -1,0 +1,206 @@
+"""Where a buffer could lose or double a record without a word: one test for each such place.
+
+Those that are known and not closed yet are expected to fail.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import pytest
+
+from logship.buffer import entrance
+from logship.buffer.buffer import Buffer
+from logship.buffer.entrance import Outcome
+from logship.client.background import BackgroundClient
+from logship.client.client import Client
+from logship.installation.handler import Handler
+from logship.protocol.entries import pack_record, unpack_entries
+from logship.testing import MemoryTransport, Sidecar
+from tests.support.waiting import wait_until
+from tests.unit.clients import Stderr, messages, quick_settings, until
+
+
+class TimeLimit(Exception):  # noqa: N818 - what a signal handler raises
+    """Of an application."""
+
+
+@pytest.fixture
+def stderr(tmp_path: Path) -> Iterator[Stderr]:
+    file = Stderr(tmp_path / "stderr")
+    yield file
+    file.close()
+
+
+class Memory:
+    """Random bytes that there is memory for, or not."""
+
+    def __init__(self) -> None:
+        self.is_there = True
+
+    def __call__(self, size: int) -> bytes:
+        if not self.is_there:
+            raise MemoryError
+        return os.urandom(size)
+
+
+def a_buffer(**options: Any) -> Buffer:
+    defaults = {
+        "bytes_max": 100_000,
+        "chunk_bytes_max": 1000,
+        "linger_seconds": 0.2,
+        "stamp_key": "id",
+    }
+    return Buffer(**{**defaults, **options})
+
+
+def a_body(number: int, characters: int = 10) -> bytes:
+    return pack_record({"n": number, "message": "x" * characters}, 1)
+
+
+def numbers_in(buffer: Buffer) -> list[int]:
+    records = [r for chunk in buffer.unsettled() for _, r in unpack_entries(bytes(chunk.data))]
+    return [record["n"] for record in records if "n" in record]
+
+
+@contextmanager
+def held_elsewhere(buffer: Buffer, until: Callable[[], object]) -> Iterator[None]:
+    """Have another thread in the critical section until `until` returns."""
+    entered = threading.Event()
+
+    def hold() -> None:
+        entered.set()
+        until()
+
+    holder = threading.Thread(target=lambda: buffer.locked(hold), daemon=True)
+    holder.start()
+    assert entered.wait(20)
+    yield
+    holder.join(20)
+
+
+def test_a_record_refused_for_want_of_memory_does_not_come_later() -> None:
+    """Intake ends between the append and the look, and just then there is no memory."""
+    memory = Memory()
+
+    def wake() -> None:
+        buffer.close_intake()
+
+    buffer: Buffer = a_buffer(random_bytes=memory, inbox_max=16, wake=wake)
+    memory.is_there = False
+    outcome = buffer.offer("t", a_body(1))
+    memory.is_there = True
+    assert numbers_in(buffer) == [1] * (outcome is Outcome.ACCEPTED)
+
+
+def test_without_memory_the_bound_holds() -> None:
+    memory = Memory()
+    buffer = a_buffer(random_bytes=memory)
+    memory.is_there = False
+    outcomes = [buffer.offer("t", a_body(number, 1000)) for number in range(300)]
+    memory.is_there = True
+    accepted = [n for n, outcome in enumerate(outcomes) if outcome is Outcome.ACCEPTED]
+    assert outcomes[-1] is Outcome.FULL
+    assert numbers_in(buffer) == accepted
+    assert buffer.bytes_held <= 100_000
+
+
+@pytest.mark.xfail(strict=True, reason="a callback of the loop takes it for a bug of its own")
+async def test_a_handler_that_raises_in_the_loops_thread_does_not_end_shipping(
+    stderr: Stderr,
+) -> None:
+    sidecar, is_armed = Sidecar(), False
+
+    def monotonic() -> float:
+        nonlocal is_armed
+        if is_armed:
+            is_armed = False
+            signal.raise_signal(signal.SIGUSR1)
+        return time.monotonic()
+
+    def on_signal(number: int, frame: FrameType | None) -> None:
+        raise TimeLimit
+
+    before = signal.signal(signal.SIGUSR1, on_signal)
+    asyncio.get_running_loop().set_exception_handler(lambda *_: None)
+    client = Client(
+        quick_settings(),
+        transport=MemoryTransport(sidecar),
+        last_resort=stderr.last_resort(),
+        monotonic=monotonic,
+    )
+    client.start()
+    await client.flush(5)
+    is_armed = True
+    client.emit({"message": "here"})
+    await until(lambda: not is_armed, "the handler raises")
+    signal.signal(signal.SIGUSR1, before)
+    broken = client.broken
+    await client.close(5)
+    assert not broken
+    assert messages(sidecar) == ["here"]
+
+
+@pytest.mark.xfail(strict=True, reason="only handlers that are still registered are recognised")
+def test_what_a_handler_raises_passes_after_it_has_unregistered_itself(stderr: Stderr) -> None:
+    def on_signal(number: int, frame: FrameType | None) -> None:
+        signal.signal(signal.SIGUSR1, before)
+        raise TimeLimit
+
+    def redact(record: Any) -> Any:
+        signal.raise_signal(signal.SIGUSR1)
+        return record
+
+    before = signal.signal(signal.SIGUSR1, on_signal)
+    client = Client(quick_settings(redact=redact), last_resort=stderr.last_resort())
+    with pytest.raises(TimeLimit):
+        client.emit({"message": "here"})
+
+
+@pytest.mark.xfail(strict=True, reason="a call that came while intake ends waits without a bound")
+def test_a_call_while_intake_ends_does_not_wait_for_a_holder_that_waits_for_it() -> None:
+    """The holder runs a `__del__` that wants a lock which the call's own thread holds."""
+    buffer = a_buffer()
+    application_lock = threading.Lock()
+    application_lock.acquire()
+    with held_elsewhere(buffer, lambda: application_lock.acquire(timeout=2.0)):
+        threading.Thread(target=buffer.close_intake, daemon=True).start()
+        wait_until(lambda: buffer.intake_closed, "intake ends")
+        began = time.monotonic()
+        buffer.offer("t", a_body(1))
+        seconds = time.monotonic() - began
+        application_lock.release()
+    assert seconds < 1.0
+
+
+@pytest.mark.xfail(strict=True, reason="it is counted as refused, and written nowhere")
+def test_a_record_beyond_the_promises_is_on_stderr(
+    stderr: Stderr, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(entrance, "PROMISES_MAX", 4)
+    sidecar, go_on = Sidecar(), threading.Event()
+    client = BackgroundClient(
+        quick_settings(block_seconds_max=0.0),
+        transport=MemoryTransport(sidecar),
+        last_resort=stderr.last_resort(),
+    )
+    logger = logging.Logger("storm")
+    logger.addHandler(Handler(client))
+    large = "x" * 1000  # so that each call looks at the bound
+    with held_elsewhere(client.client.buffer, lambda: go_on.wait(20)):
+        for number in range(8):
+            logger.info("%d %s", number, large)
+        go_on.set()
+    client.close(5)
+    told = {line["record"]["message"] for line in stderr.json("refused")}
+    assert len({*messages(sidecar), *told}) == 8
