@@ -235,9 +235,10 @@ class Adoption:
         if not self._survey.read_streams():
             return
         yield RecoveryState.WORKING
-        for name in self.directory.segments():
+        segments = self.directory.segments()
+        for name in segments:
             yield from self._survey.read_segment(name)
-        self._survey.finish()
+        self._survey.finish(segments)
         yield RecoveryState.WORKING
         for located in self._survey.chunks:
             yield from self._adopt(located)

@@ -112,21 +112,21 @@ class Survey:
         self._trouble.refuse_file(name, str(error))
 
     def _note_contents(self, file: SegmentFile, data: FileBytes, contents: SegmentContents) -> None:
-        for first, why in data.unreadable.items():
-            self._trouble.leave_unread(file.name, first, why)
         for damage in contents.damages:
             self._trouble.blame(file.name, damage.first, damage.reason)
         for chunk in contents.chunks:
             self._note_chunk(file, chunk)
             if chunk.state == ACKED:
                 self._note_acked(file, chunk, data)
+        for first, why in data.unreadable.items():
+            self._trouble.leave_unread(file.name, first, why)
 
-    def finish(self) -> None:
-        """Put the chunks in order, and name the streams' tags, once all files are read."""
+    def finish(self, segments: list[str]) -> None:
+        """Put the chunks in order, and name the streams' tags, once all `segments` are read."""
         self.chunks.sort(key=lambda each: each.chunk.identity.serial)
         self._note_followers()
         self._name_tags()
-        if not self._directory.segments() and not self._trouble.is_unread:
+        if not segments and not self._trouble.is_unread:
             self._name_missing()
 
     def _name_missing(self) -> None:

@@ -96,10 +96,15 @@ class Trouble:
 
     def keep_part(self, name: str, data: FileBytes, first: int, last: int) -> Kept:
         """Copy a part of a file to quarantine, without the zeros at its end."""
-        last = data.end_of_content(first, last)
-        if last - first > quarantine.QUARANTINE_BYTES_MAX:
-            return self._keep_nowhere(quarantine.full(name, last - first))
-        return self.keep(name, data[first:last])
+        try:
+            last = data.end_of_content(first, last)
+            if last - first > quarantine.QUARANTINE_BYTES_MAX:
+                return self._keep_nowhere(quarantine.full(name, last - first))
+            kept = data[first:last]
+            data.raise_if_unreadable()
+        except OSError as error:
+            return self._keep_on_the_spool(name, error)
+        return self.keep(name, kept)
 
     def keep(self, name: str, data: bytes) -> Kept:
         """Copy bytes to quarantine, if there is room; where that fails, the directory stays."""
@@ -110,11 +115,14 @@ class Trouble:
         except QuarantineFull as full:
             return self._keep_nowhere(full)
         except OSError as error:
-            self.is_kept = True
             self.wanted_bytes += len(data) if error.errno in _NO_ROOM else 0
-            self.say(f"{name} cannot be quarantined: {error}; it stays where it is")
-            return Kept.ON_THE_SPOOL
+            return self._keep_on_the_spool(name, error)
         return Kept.QUARANTINED
+
+    def _keep_on_the_spool(self, name: str, error: OSError) -> Kept:
+        self.is_kept = True
+        self.say(f"{name} cannot be quarantined: {error}; it stays where it is")
+        return Kept.ON_THE_SPOOL
 
     def _keep_nowhere(self, full: QuarantineFull) -> Kept:
         self._counters.unkept += 1

@@ -6,6 +6,7 @@ import errno
 import os
 import struct
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -19,6 +20,7 @@ from logship.spool.orphans import Orphans
 from logship.spool.progress import RecoveryState
 from logship.spool.quarantine import QuarantineFull
 from logship.spool.segments import read_segment
+from logship.spool.trouble import Kept, Trouble
 from tests.spool.programs import spools_in
 from tests.spool.spools import KEY
 from tests.spool.test_orphans import STEPS_MAX, Sidecar, dead_life, log_some, recover
@@ -183,3 +185,33 @@ def test_recover_names_damage_on_stderr_and_does_not_say_that_all_is_well(tmp_pa
         assert report["unkept"] == 0
         assert spools.stderr.count("logship: recovery: ") == report["damaged"]
         assert len(kept(spools.spool)) == report["damaged"]
+
+
+def test_what_the_disk_does_not_give_a_second_time_is_not_quarantined_as_zeros(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A page that was read when the damage was found, and cannot be read when it is copied."""
+    life = dead_life(tmp_path, log_some)
+    damage_all(life)
+    with monkeypatch.context() as patch:
+        real, keep_part = os.pread, Trouble.keep_part
+
+        def fails(descriptor: int, size: int, offset: int) -> bytes:
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+        def kept_part(self: Trouble, *arguments: Any) -> Kept:
+            patch.setattr(os, "pread", fails)
+            try:
+                return keep_part(self, *arguments)
+            finally:
+                patch.setattr(os, "pread", real)
+
+        patch.setattr(Trouble, "keep_part", kept_part)
+        first = recover(tmp_path)
+    assert "cannot be quarantined" in "\n".join(first.orphans.counters.notes)
+    assert not (tmp_path / "quarantine").exists()
+    assert life.exists()
+    assert not first.controls
+    recover(tmp_path)
+    assert b"m0" in b"".join(each.read_bytes() for each in (tmp_path / "quarantine").iterdir())
+    assert not life.exists()
