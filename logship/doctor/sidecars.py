@@ -16,8 +16,8 @@ from dataclasses import dataclass
 from logship.doctor.exchange import HEARTBEAT, Answer, Chunk, Recorder, send_once
 from logship.doctor.result import Outcome, Result
 from logship.ecs import Task
+from logship.ecs.httpjson import get_json
 from logship.errors import ConnectError, HandshakeError
-from logship.httpjson import get_json
 from logship.linting.rules.servers import is_blind_version, why_blind
 from logship.settings import Endpoint, Settings
 from logship.transport import Resolver, SocketTransport, is_loopback, tls_context
