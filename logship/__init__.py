@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from logship.hooks import exits, fork
+from logship.version import __version__
 
 if TYPE_CHECKING:
     from logship.buffer.counters import DrainReport, FlushReport
@@ -27,8 +28,6 @@ if TYPE_CHECKING:
     from logship.installation.installation import install, installed_handler, stopping
     from logship.settings import Settings
 
-__version__ = "0.1.0"
-
 __all__ = [
     "BackgroundClient",
     "BufferFull",
@@ -43,6 +42,7 @@ __all__ = [
     "Settings",
     "SettingsError",
     "UnsupportedRuntime",
+    "__version__",
     "install",
     "installed_handler",
     "stopping",

@@ -29,7 +29,7 @@ from logship.process.watchdog import Watchdog
 from logship.settings import TASK_METADATA_VARIABLE, Settings
 
 if TYPE_CHECKING:
-    from logship.tasknews import TaskNews
+    from logship.ecs.announcement import TaskAnnouncement
 
 _CONSOLE_FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 
@@ -48,7 +48,7 @@ class Installation:
         self.clock = StopClock(settings.stop_timeout_seconds, stopfile.reader(os.environ))
         self.watchdog = Watchdog(self.client, self.clock, self._check)
         self.signals: StopSignals | None = None
-        self._task_news = _task_news(self.client)
+        self._announcement = _announcement(self.client)
         self._pid = os.getpid()
         self._is_multiprocessing_child = False
         self._warned_of_removal = False
@@ -62,8 +62,8 @@ class Installation:
         if threading.current_thread() is threading.main_thread():
             self._take_signals()
         self._take_exceptions()
-        if self._task_news is not None:
-            self._task_news.start()
+        if self._announcement is not None:
+            self._announcement.start()
         self.watchdog.start()
 
     def stopping(self, reason: str) -> None:
@@ -87,8 +87,8 @@ class Installation:
         """In a forked child: the clock and the signals of the parent are not ours."""
         self.client.after_fork_in_child()
         self.watchdog.after_fork_in_child()
-        if self._task_news is not None:
-            self._task_news.after_fork_in_child()
+        if self._announcement is not None:
+            self._announcement.after_fork_in_child()
         if self.signals is not None:
             self.signals.forget()
 
@@ -166,8 +166,8 @@ class Installation:
     def _check(self) -> None:
         """Look, about once a second and at the exit, for what is not told."""
         self._check_handler()
-        if self._task_news is not None:
-            self._task_news.tell()
+        if self._announcement is not None:
+            self._announcement.tell()
         if self.clock.started is None and self.clock.told_deadline() is not None:
             self.stopping("logship run stops")
 
@@ -251,13 +251,15 @@ def _install(settings: Settings, level: int | str | None, console: bool | None) 
     return _installation.client
 
 
-def _task_news(client: BackgroundClient) -> TaskNews | None:
-    """Return what tells of the ECS task; None, and nothing imported, where we are in none."""
+def _announcement(client: BackgroundClient) -> TaskAnnouncement | None:
+    """Return what announces the ECS task; None, and nothing imported, outside of ECS."""
     if not os.environ.get(TASK_METADATA_VARIABLE):
         return None
-    from logship.tasknews import TaskNews  # noqa: PLC0415 - only a program in a task pays for it
+    from logship.ecs.announcement import (  # noqa: PLC0415 - only a program in a task pays for it
+        TaskAnnouncement,
+    )
 
-    return TaskNews(client, os.environ)
+    return TaskAnnouncement(client, os.environ, warns=stopfile.VARIABLE not in os.environ)
 
 
 def _configure_root(handler: Handler, level: int | str | None, console: bool | None) -> None:

@@ -25,12 +25,12 @@ from prometheus_client.core import (
 )
 from prometheus_client.registry import Collector
 
-from logship import __version__
 from logship.hooks.threads import OwnThread
 from logship.metrics.client_measures import CLIENT_MEASURES
 from logship.metrics.measures import BUILD, PAGES_REFUSED, Kind, Measure
 from logship.metrics.receiver_measures import RECEIVER_MEASURES
 from logship.metrics.sums import Numbers, Total, slot
+from logship.version import __version__
 
 PREFIX = "logship_"
 

@@ -1,7 +1,7 @@
-"""Lines of text into records: what `logship pipe` reads, and programs in any language print. PURE.
+"""Turns lines of text into records, for `logship pipe` and `logship run`. PURE.
 
-A line that is a JSON object becomes the record it describes; any other line becomes a message.
-Nothing is lost on the way: not the last line without a newline, not bytes that are no UTF-8, not
+A line that is a JSON object becomes the record that it describes. Any other line becomes a message.
+Nothing is lost on the way: neither a last line without a newline, nor bytes that are no UTF-8, nor
 a line of five megabytes.
 """
 
@@ -11,17 +11,17 @@ import json
 from typing import Any
 
 LINE_BYTES_MAX = 4_000_000
-"""A longer line is split into several records, so that memory stays bounded."""
+"""A longer line is split into several records, so that memory is bounded."""
 
 
 class LineSplitter:
-    """Cuts a stream of bytes into lines, however it comes in."""
+    """Cuts a stream of bytes into lines, in whatever pieces it comes."""
 
     def __init__(self) -> None:
         self._rest = bytearray()
 
     def feed(self, data: bytes) -> list[bytes]:
-        """Take the next bytes; return the lines that are complete now, without their ends."""
+        """Take the next bytes; return the lines that they complete, without line ends."""
         self._rest += data
         *lines, rest = self._rest.split(b"\n")
         self._rest = rest
@@ -42,7 +42,7 @@ def record_of_line(line: bytes, source: str, message_key: str = "message") -> di
 
     Args:
         line: Without its newline; a carriage return at its end is dropped.
-        source: Where it was read, for lines that are no JSON objects: `stdin`, `stdout` …
+        source: Where it was read, such as `stdin`; for lines that are no JSON objects.
         message_key: The field for the text of such lines.
     """
     line = line.removesuffix(b"\r")

@@ -1,9 +1,9 @@
 """`logship pipe`: the lines of standard input, shipped.
 
-The simplest way to give any program a sidecar: `program | logship pipe`. A full buffer is not an
-overflow here: we stop reading, the pipe fills, and the program waits, as it does for any slow
-reader. At SIGTERM reading goes on until the input ends or the deadline's reserve begins, because
-the program behind the pipe is being stopped as well and has its last lines to say.
+The simplest way to give any program a sidecar is `program | logship pipe`. A full buffer is no
+overflow here: reading stops, the pipe fills, and the program waits, as for any slow reader. After
+SIGTERM reading goes on until the input ends or the deadline's reserve begins, because the program
+before the pipe is being stopped as well and writes its last lines.
 """
 
 from __future__ import annotations
@@ -33,8 +33,8 @@ class Pipe:
 
     Args:
         settings: Of the client.
-        descriptor: What to read; standard input.
-        source: The name of that in records that are no JSON objects.
+        descriptor: Where to read; standard input.
+        source: The name of the input in records of lines that are no JSON objects.
     """
 
     def __init__(self, settings: Settings, *, descriptor: int = 0, source: str = "stdin") -> None:
@@ -46,7 +46,7 @@ class Pipe:
         self._clock = StopClock(settings.stop_timeout_seconds)
 
     def run(self) -> DrainReport:
-        """Read until the input ends or time is up, and deliver all of it; in the main thread."""
+        """Read until the input ends or time is up, and deliver all lines; in the main thread."""
         self._take_signals()
         while (data := self._read()) is not None:
             self._ship(self._lines.feed(data))
@@ -63,7 +63,7 @@ class Pipe:
         self._clock.start(Started(time.monotonic(), signal.Signals(signum).name))
 
     def _read(self) -> bytes | None:
-        """Return the next bytes, or None when there are no more or no more time for them."""
+        """Return the next bytes, or None when the input ends or the time for it."""
         while not self._time_is_up():
             ready, _, _ = select.select([self._descriptor], [], [], _CHECK_SECONDS)
             if ready:
@@ -75,10 +75,10 @@ class Pipe:
         while block := list(islice(rest, _BLOCK_RECORDS_MAX)):
             records = [record_of_line(each, self._source, self._message_key) for each in block]
             for record in records[self._send(records) :]:
-                self._client.emit(record)  # no time to wait for space: the overflow policy's
+                self._client.emit(record)  # no time to wait for space: the overflow policy decides
 
     def _send(self, records: list[dict[str, object]]) -> int:
-        """Send, waiting for space while there is time; tell how many of the records are in."""
+        """Send, and wait for space while there is time; return how many records were taken."""
         sent = 0
         while sent < len(records) and not self._time_is_up():
             try:

@@ -109,7 +109,7 @@ class Supervisor:
             self._shipping.say(str(error))
             return self._end(error.exit_code, started)
         self._inlets = self._open_inlets(self._command)
-        self._shipping.begin_task_news()
+        self._shipping.begin_announcement()
         while not self._output_is_over():
             self._turn()
         self._command.leave_terminal()
@@ -133,7 +133,7 @@ class Supervisor:
             if inlet.wants_bytes and inlet.descriptor in ready:
                 inlet.read(now)
             self._see_to(inlet, now)
-        self._shipping.tell_task_news()
+        self._shipping.tell_task()
 
     def _see_to(self, inlet: Inlet, now: float) -> None:
         """Let the inlet's bytes and records go where they can go now."""

@@ -18,9 +18,10 @@ from itertools import islice, takewhile
 from logship.buffer.counters import DrainReport
 from logship.client.background import BackgroundClient
 from logship.delivery.drain import DrainPlan
+from logship.ecs.announcement import TaskAnnouncement
+from logship.process import stopfile
 from logship.run.pipe_reader import Inlet, Read
 from logship.settings import Settings
-from logship.tasknews import TaskNews
 
 _BLOCK_RECORDS_MAX = 200
 
@@ -46,7 +47,9 @@ class Shipping:
         self._waits = False
         self._wake = wake
         self.client.client.on_progress(self._on_progress)
-        self._task_news = TaskNews(self.client, os.environ)
+        self._announcement = TaskAnnouncement(
+            self.client, os.environ, warns=stopfile.VARIABLE not in os.environ
+        )
 
     def ship(self, inlet: Inlet, give_up_seconds: float | None) -> None:
         """Put the inlet's records into the buffer, as far as there is space or no more patience.
@@ -81,13 +84,13 @@ class Shipping:
         """Deliver what is in the buffer by this plan, or sooner where it is called again."""
         return self.client.drain(plan, reason)
 
-    def begin_task_news(self) -> None:
+    def begin_announcement(self) -> None:
         """Begin to read what ECS says of this container."""
-        self._task_news.start()
+        self._announcement.start()
 
-    def tell_task_news(self) -> None:
+    def tell_task(self) -> None:
         """Tell what it says, once: a warning to people, a record to the stream."""
-        self._task_news.tell()
+        self._announcement.tell()
 
     def say(self, text: str) -> None:
         """Tell a person."""

@@ -18,8 +18,8 @@ from logship.deployment.doctor.exchange import HEARTBEAT, Answer, Chunk, Recorde
 from logship.deployment.doctor.result import Outcome, Result
 from logship.deployment.linting.rules.servers import is_blind_version, why_blind
 from logship.ecs import Task
+from logship.ecs.httpjson import get_json
 from logship.errors import ConnectError, HandshakeError
-from logship.httpjson import get_json
 from logship.settings import Endpoint, Settings
 
 _MONITOR_PORT = 2020

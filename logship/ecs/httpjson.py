@@ -1,6 +1,6 @@
 """Small JSON documents from plain HTTP servers nearby: task metadata, a sidecar's monitor.
 
-The caller can do without the answer, so every failure is one answer: None.
+The callers can do without the answer, so any failure is the answer None.
 """
 
 from __future__ import annotations
@@ -12,17 +12,17 @@ import time
 from typing import Any
 from urllib.parse import urlsplit
 
-codecs.lookup("idna")  # `socket` would import it in the thread that asks: see TaskReader.start
+codecs.lookup("idna")  # else `socket` would import it in the reader's thread: see TaskReader.start
 
 _BYTES_MAX = 4 * 1024 * 1024
 _READ_BYTES = 64 * 1024
 
 
 def get_json(url: str, timeout_seconds: float) -> Any:
-    """Return what an HTTP server answers as JSON, or None whatever goes wrong.
+    """Return the JSON that an HTTP server answers, or None if anything fails.
 
     Args:
-        url: `http://`; anything else is not asked.
+        url: `http://`; any other URL gets None.
         timeout_seconds: For each step, and for the whole of the body.
     """
     until = time.monotonic() + timeout_seconds
@@ -43,7 +43,7 @@ def get_json(url: str, timeout_seconds: float) -> Any:
 
 
 def _body(response: http.client.HTTPResponse, until_seconds: float) -> Any:
-    """Return the JSON of a good answer; a server that trickles it is not waited for."""
+    """Return the JSON of a good answer, unless it is too long or comes too slowly."""
     if response.status != http.client.OK:
         return None
     body = b""

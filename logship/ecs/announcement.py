@@ -1,35 +1,68 @@
-"""Tells people and the stream what ECS says of the task that a program is in, once.
+"""Announces once what ECS says about the task that a program is in.
 
-A warning where the task definition makes something unsafe, and one record that names the task.
+A warning tells the operator where the task definition makes something unsafe, and one record names
+the task in the stream.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any, Protocol
 
-from logship.client.background import BackgroundClient
-from logship.ecs import Task, is_firelens, stderr_risk, task_reader, unrouted
-from logship.process import stopfile
-from logship.settings import program_name
+from logship.ecs.advice import is_firelens, stderr_risk, unrouted
+from logship.ecs.reader import task_reader
+from logship.ecs.task import Task
+from logship.settings import Settings, program_name
 
 
-class TaskNews:
-    """Tells once what the metadata say: a warning to people, and a record to the stream.
+class Warner(Protocol):
+    """Standard error, for warnings."""
 
-    Every record of a process has the stream's name in its stamp, so one record with the fields
-    says where they all come from, and the others carry and cost nothing.
+    def warn(self, kind: str, text: str) -> None:
+        """Write a warning."""
+
+
+class Announcer(Protocol):
+    """A client, as far as an announcement needs it."""
+
+    @property
+    def settings(self) -> Settings:
+        """Its settings."""
+
+    @property
+    def last_resort(self) -> Warner:
+        """Where its warnings go."""
+
+    @property
+    def used(self) -> bool:
+        """Whether it has taken a record."""
+
+    @property
+    def intake_closed(self) -> bool:
+        """Whether it takes no more records."""
+
+    def emit(self, record: dict[str, Any]) -> bool:
+        """Take a record."""
+
+
+class TaskAnnouncement:
+    """Announces the task once: warnings to the operator, and a record to the stream.
+
+    Every record of a process has the stream's name in its stamp. So one record with the task's
+    fields says where all of them come from, and the others need not carry them.
 
     Args:
-        client: Whose stream it is.
+        client: The client whose stream it is.
         environ: As `os.environ`.
+        warns: Whether this process warns. Inside `logship run` it does not, because the supervisor
+            warns for all processes of the container.
     """
 
-    def __init__(self, client: BackgroundClient, environ: Mapping[str, str]) -> None:
+    def __init__(self, client: Announcer, environ: Mapping[str, str], *, warns: bool) -> None:
         self._client = client
         self._environ = environ
         self._reader = task_reader(environ)
-        # `logship run` is in the same container, and warns for all in it.
-        self._has_warned = stopfile.VARIABLE in environ
+        self._has_warned = not warns
         self._has_told = False
 
     def start(self) -> None:
@@ -37,10 +70,10 @@ class TaskNews:
         self._reader.start()
 
     def tell(self) -> None:
-        """Tell what is known by now and not told yet; called now and then, and at the exit."""
+        """Announce what is known by now and not announced yet; called now and then, and at exit."""
         if self._has_warned and self._has_told:
             return
-        self._reader.start()  # anew, where a fork came between
+        self._reader.start()  # anew, if a fork came between
         task = self._reader.task
         if task is None:
             return
@@ -51,7 +84,7 @@ class TaskNews:
         self._tell_stream(task)
 
     def after_fork_in_child(self) -> None:
-        """The child has streams of its own; its container is the parent's, which has warned."""
+        """Announce again in a child, which has streams of its own; its parent has warned."""
         self._has_told = False
 
     def _warn_of_stderr(self, task: Task) -> None:

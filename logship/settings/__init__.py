@@ -1,0 +1,55 @@
+"""Every choice that a user can make, checked before anything starts.
+
+A `Settings` object that exists is valid. Each field says its unit in its name. Each has one
+environment variable, `LOGSHIP_` and the field's name in capitals. A mistake is one `SettingsError`
+that names the setting, the value and what is allowed. Secrets are wrapped so that no `repr`, error
+or log shows them.
+"""
+
+from __future__ import annotations
+
+from logship.settings.defaults import (
+    MIB,
+    TASK_METADATA_VARIABLE,
+    buffer_bytes_for,
+    chunk_bytes_for,
+    memory_limit_bytes,
+    program_name,
+    stop_timeout_for,
+)
+from logship.settings.endpoints import Endpoint
+from logship.settings.environment import is_firelens_task
+from logship.settings.fields import variable_name
+from logship.settings.secrecy import Secret
+from logship.settings.settings import (
+    RECORD_BYTES_MAX,
+    Compress,
+    Fsync,
+    LastResort,
+    Overflow,
+    Redact,
+    Report,
+    Settings,
+)
+
+__all__ = [
+    "MIB",
+    "RECORD_BYTES_MAX",
+    "TASK_METADATA_VARIABLE",
+    "Compress",
+    "Endpoint",
+    "Fsync",
+    "LastResort",
+    "Overflow",
+    "Redact",
+    "Report",
+    "Secret",
+    "Settings",
+    "buffer_bytes_for",
+    "chunk_bytes_for",
+    "is_firelens_task",
+    "memory_limit_bytes",
+    "program_name",
+    "stop_timeout_for",
+    "variable_name",
+]

@@ -1,0 +1,79 @@
+"""Defaults that depend on where the program runs."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Mapping
+
+MIB = 1024 * 1024
+
+TASK_METADATA_VARIABLE = "ECS_CONTAINER_METADATA_URI_V4"
+"""Where a container of an ECS task asks for the task's metadata."""
+
+
+def buffer_bytes_for(memory_limit: int | None) -> int:
+    """Return the default buffer's size: memory limit / 16, between 4 MiB and 64 MiB.
+
+    A Fargate task may run with 512 MB, and RunTask may ask for less, so the buffer must fit the
+    container in which it is made.
+    """
+    if memory_limit is None:
+        return 64 * MIB
+    return max(4 * MIB, min(64 * MIB, memory_limit // 16))
+
+
+def default_buffer_bytes() -> int:
+    """Return the buffer's size for this container."""
+    return buffer_bytes_for(memory_limit_bytes())
+
+
+def chunk_bytes_for(buffer_bytes_max: int) -> int:
+    """Return the default chunk's size: 512 KiB, but a full window must fit into the buffer."""
+    return min(512 * 1024, buffer_bytes_max // 8)
+
+
+def memory_limit_bytes(cgroup: str | os.PathLike[str] = "/sys/fs/cgroup") -> int | None:
+    """Return this container's memory limit (cgroup v2, then v1), or None where there is none."""
+    for name in ("memory.max", "memory/memory.limit_in_bytes"):
+        try:
+            text = text_of(os.path.join(cgroup, name)).strip()
+        except OSError:
+            continue
+        # cgroup v1 writes a number near 2**63 where there is no limit.
+        if text.isdigit() and int(text) < 1 << 60:
+            return int(text)
+    return None
+
+
+def text_of(path: str) -> str:
+    """Return what a file holds. `pathlib` would be a large import for so little.
+
+    Raises:
+        OSError: It cannot be read.
+        ValueError: It is no UTF-8.
+    """
+    with open(path, encoding="utf-8") as file:
+        return file.read()
+
+
+def program_name() -> str:
+    """Return the name of the program that runs; `logship` where it has none."""
+    path = sys.argv[0] if sys.argv else ""
+    program = os.path.splitext(os.path.basename(path.rstrip("/")))[0]
+    return program if program not in ("", "-c", "-m", "__main__") else "logship"
+
+
+def default_stop_timeout_seconds() -> float:
+    """Return the stop timeout to expect in this container."""
+    return stop_timeout_for(os.environ)
+
+
+def stop_timeout_for(environ: Mapping[str, str]) -> float:
+    """Return the seconds between SIGTERM and SIGKILL to expect: 30 under ECS or Kubernetes, else 9.
+
+    ECS and Kubernetes give 30 s by default. Docker gives 10 s, of which one is left for the shell,
+    the interpreter's exit and the engine's own delay.
+    """
+    signs = (TASK_METADATA_VARIABLE, "AWS_EXECUTION_ENV", "KUBERNETES_SERVICE_HOST")
+    return 30.0 if any(sign in environ for sign in signs) else 9.0

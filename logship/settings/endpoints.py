@@ -1,0 +1,85 @@
+"""Where a sidecar listens."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+from logship.errors import SettingsError
+from logship.settings.fields import Converter, NotAllowed, variable_name
+
+
+class Endpoint(NamedTuple):
+    """Where a sidecar listens.
+
+    Attributes:
+        scheme: `tcp`, `tls` or `unix`.
+        host: A name or address; empty for a unix socket.
+        port: 1 to 65535; 0 for a unix socket.
+        path: The unix socket's file; empty otherwise.
+    """
+
+    scheme: str
+    host: str
+    port: int
+    path: str
+
+    def __str__(self) -> str:
+        """Return the endpoint as a user writes it, `tcp://host:port` or `unix:///path`."""
+        if self.scheme == "unix":
+            return f"unix://{self.path}"
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"{self.scheme}://{host}:{self.port}"
+
+    @classmethod
+    def parse(cls, text: str) -> Endpoint:
+        """Return the endpoint that `text` names.
+
+        Raises:
+            SettingsError: `text` is no endpoint; the error shows the form of one.
+        """
+        scheme, separator, rest = text.strip().partition("://")
+        if separator and scheme == "unix" and rest.startswith("/"):
+            return cls("unix", "", 0, rest)
+        if separator and scheme in ("tcp", "tls"):
+            host, port = _host_and_port(rest)
+            if host and port:
+                return cls(scheme, host, port, "")
+        raise SettingsError(
+            f"endpoints ({variable_name('endpoints')}): {text.strip()!r} is no endpoint; "
+            "allowed: tcp://HOST:PORT, tls://HOST:PORT (port 1 to 65535) or unix:///PATH, "
+            "separated by commas"
+        )
+
+
+def _host_and_port(text: str) -> tuple[str, int]:
+    """Split `host:port` or `[v6 address]:port`; an empty host or port 0 where that fails."""
+    host, _, port = text.rpartition(":")
+    if host.startswith("[") and host.endswith("]"):
+        host = host[1:-1]
+    elif ":" in host:
+        return "", 0  # an IPv6 address without brackets: where would its port begin?
+    number = int(port) if port.isascii() and port.isdigit() else 0
+    return host, number if number <= 65535 else 0
+
+
+class Endpoints(Converter):
+    """Endpoints in order of preference: a text with commas, or a sequence."""
+
+    def check(self, value: Any) -> tuple[Endpoint, ...]:
+        """Return the endpoints.
+
+        Raises:
+            NotAllowed: There is none, or it is no sequence.
+            SettingsError: One of them is no endpoint.
+        """
+        if isinstance(value, str):
+            value = tuple(part for part in value.split(",") if part.strip())
+        try:
+            endpoints = tuple(
+                each if isinstance(each, Endpoint) else Endpoint.parse(each) for each in value
+            )
+        except (TypeError, AttributeError):
+            raise NotAllowed("tcp://HOST:PORT or unix:///PATH") from None
+        if not endpoints:
+            raise NotAllowed("at least one endpoint, as tcp://127.0.0.1:24224")
+        return endpoints

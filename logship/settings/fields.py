@@ -1,0 +1,278 @@
+"""One converter for each kind of field: what its variable's text means, and what is allowed."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import Field, field
+from typing import Any
+
+from logship.errors import SettingsError
+from logship.settings.secrecy import Secret
+
+TEXT_BYTES_MAX = 255
+
+
+class NotAllowed(Exception):  # noqa: N818 - it says what the value is, and never leaves this package
+    """A value cannot be used.
+
+    Args:
+        allowed: What to give instead.
+        shown: What to show of the value; by default its `repr`.
+        is_secret: Whether the value must not be shown at all.
+    """
+
+    def __init__(self, allowed: str, shown: str | None = None, *, is_secret: bool = False) -> None:
+        super().__init__(allowed)
+        self.allowed = allowed
+        self.shown = shown
+        self.is_secret = is_secret
+
+
+class Converter:
+    """Turns a field's text or value into its one form.
+
+    Attributes:
+        may_be_in_file: Whether `LOGSHIP_<NAME>_FILE` may name a file that holds the text.
+    """
+
+    may_be_in_file = False
+
+    def parse(self, text: str) -> Any:
+        """Return the value that an environment variable's text means, still to be checked.
+
+        Raises:
+            NotAllowed: It means none.
+        """
+        return text
+
+    def check(self, value: Any) -> Any:
+        """Return `value` in its one form.
+
+        Raises:
+            NotAllowed: It cannot be used.
+        """
+        return value
+
+
+class Text(Converter):
+    """A printable text of 1 to 255 bytes."""
+
+    def check(self, value: Any) -> str:
+        """Return the text."""
+        if not isinstance(value, str) or not 0 < len(value.encode("utf-8", "replace")) < 256:
+            raise NotAllowed(f"a text of 1 to {TEXT_BYTES_MAX} bytes")
+        if not value.isprintable():
+            raise NotAllowed("printable characters only")
+        return value
+
+
+class OptionalText(Text):
+    """Such a text, or None.
+
+    Args:
+        may_be_in_file: As of `Converter`.
+    """
+
+    def __init__(self, *, may_be_in_file: bool = False) -> None:
+        self.may_be_in_file = may_be_in_file
+
+    def check(self, value: Any) -> Any:
+        """Return the text or None."""
+        return None if value is None else super().check(value)
+
+
+class SecretText(Converter):
+    """A text that no error shows, or None."""
+
+    may_be_in_file = True
+
+    def check(self, value: Any) -> Secret | None:
+        """Return the wrapped text or None."""
+        if isinstance(value, str) and value:
+            return Secret(value)
+        if value is None or isinstance(value, Secret):
+            return value
+        raise NotAllowed("a text that is not empty", is_secret=True)
+
+
+class Choice(Converter):
+    """One of a few words.
+
+    Args:
+        words: All of them.
+    """
+
+    def __init__(self, words: tuple[str, ...]) -> None:
+        self._words = words
+
+    def check(self, value: Any) -> str:
+        """Return the word."""
+        if value not in self._words:
+            raise NotAllowed(" or ".join(self._words))
+        return str(value)
+
+
+class Switch(Converter):
+    """True or False; in the environment 1, true, yes or on, and their opposites.
+
+    Args:
+        words: More words, which are allowed as they are.
+    """
+
+    def __init__(self, *words: str) -> None:
+        self._words = words
+        self._meanings: dict[str, bool | str] = {
+            **dict.fromkeys(("1", "true", "yes", "on"), True),
+            **dict.fromkeys(("0", "false", "no", "off"), False),
+            **{word: word for word in words},
+        }
+
+    def parse(self, text: str) -> bool | str:
+        """Return what the word means."""
+        word = text.strip().lower()
+        if word not in self._meanings:
+            raise NotAllowed(_alternatives("1", "0", *self._words))
+        return self._meanings[word]
+
+    def check(self, value: Any) -> Any:
+        """Return the value."""
+        if not isinstance(value, bool) and value not in self._words:
+            raise NotAllowed(_alternatives("True", "False", *map(repr, self._words)))
+        return value
+
+
+class Number(Converter):
+    """A finite number within bounds.
+
+    Args:
+        least: The least one allowed; None is no bound.
+        most: The greatest one allowed; None is no bound.
+    """
+
+    kinds: tuple[type, ...] = (int, float)
+    kind_name = "a number"
+
+    def __init__(self, least: float | None = None, most: float | None = None) -> None:
+        self._least = least
+        self._most = most
+
+    def parse(self, text: str) -> Any:
+        """Return the number."""
+        try:
+            return self.kinds[-1](text)
+        except ValueError:
+            raise NotAllowed(self.kind_name) from None
+
+    def check(self, value: Any) -> Any:
+        """Return the number."""
+        try:
+            is_number = isinstance(value, self.kinds) and not isinstance(value, bool)
+            if not is_number or not math.isfinite(value):
+                raise NotAllowed(self.kind_name)
+        except OverflowError:
+            shown = f"a number of {value.bit_length()} bits"  # its digits would fill the screen
+            raise NotAllowed("a smaller one", shown) from None
+        number = self.kinds[-1](value)
+        self._check_bounds(number)
+        return number
+
+    def _check_bounds(self, number: float) -> None:
+        least, most = self._least, self._most
+        if (least is not None and number < least) or (most is not None and number > most):
+            raise NotAllowed(f"at least {least}" if most is None else f"{least} to {most}")
+
+
+class WholeNumber(Number):
+    """A whole number within bounds."""
+
+    kinds = (int,)
+    kind_name = "a whole number"
+
+
+class OptionalWholeNumber(WholeNumber):
+    """Such a number, or None."""
+
+    def check(self, value: Any) -> Any:
+        """Return the number or None."""
+        return None if value is None else super().check(value)
+
+
+class OptionalFunction(Converter):
+    """A function of a record, or None."""
+
+    def parse(self, text: str) -> Any:
+        """Refuse the text."""
+        raise NotAllowed("a function, in the program; it cannot come from the environment")
+
+    def check(self, value: Any) -> Any:
+        """Return the function or None."""
+        if value is not None and not callable(value):
+            raise NotAllowed("a function of a record, or None")
+        return value
+
+
+def setting(
+    converter: Converter, default: Any = None, *, factory: Callable[[], Any] | None = None
+) -> Any:
+    """Declare a field of the settings.
+
+    Args:
+        converter: Of its values.
+        default: Its value where none is given.
+        factory: Makes that value, instead.
+    """
+    metadata = {"converter": converter}
+    if factory is not None:
+        return field(default_factory=factory, metadata=metadata)
+    return field(default=default, metadata=metadata)
+
+
+def converter_of(each: Field[Any]) -> Converter:
+    """Return the converter of a field."""
+    converter = each.metadata["converter"]
+    assert isinstance(converter, Converter)
+    return converter
+
+
+def parsed(each: Field[Any], text: str) -> Any:
+    """Return what `text`, from an environment variable, means for a field.
+
+    Raises:
+        SettingsError: It means nothing; the text names the setting.
+    """
+    try:
+        return converter_of(each).parse(text)
+    except NotAllowed as error:
+        raise refusal(each.name, text, error) from None
+
+
+def checked(each: Field[Any], value: Any) -> Any:
+    """Return a field's value in its one form.
+
+    Raises:
+        SettingsError: It cannot be used; the text names the setting.
+    """
+    try:
+        return converter_of(each).check(value)
+    except NotAllowed as error:
+        raise refusal(each.name, value, error) from None
+
+
+def refusal(name: str, value: Any, error: NotAllowed) -> SettingsError:
+    """Return the error that names the setting, the value and what is allowed."""
+    setting_name = f"{name} ({variable_name(name)})"
+    if error.is_secret:
+        return SettingsError(f"{setting_name}: give {error.allowed}")
+    shown = value if error.shown is None else error.shown
+    return SettingsError(f"{setting_name}: {shown!r} is not allowed; give {error.allowed}")
+
+
+def variable_name(name: str) -> str:
+    """Return the environment variable of the setting `name`."""
+    return f"LOGSHIP_{name.upper()}"
+
+
+def _alternatives(*words: str) -> str:
+    """Return `a or b`, `a, b or c`."""
+    return f"{', '.join(words[:-1])} or {words[-1]}"

@@ -1,0 +1,229 @@
+"""One frozen value that holds every choice a user can make."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal, get_args
+
+from logship.errors import SettingsError
+from logship.settings.defaults import (
+    MIB,
+    chunk_bytes_for,
+    default_buffer_bytes,
+    default_stop_timeout_seconds,
+    program_name,
+)
+from logship.settings.endpoints import Endpoint, Endpoints
+from logship.settings.environment import is_firelens_task, values_from
+from logship.settings.fields import (
+    Choice,
+    NotAllowed,
+    Number,
+    OptionalFunction,
+    OptionalText,
+    OptionalWholeNumber,
+    SecretText,
+    Switch,
+    Text,
+    WholeNumber,
+    checked,
+    refusal,
+    setting,
+)
+from logship.settings.secrecy import Secret
+
+Overflow = Literal["block", "drop_oldest", "drop_newest"]
+LastResort = Literal["stderr", "none"]
+Compress = Literal["none", "gzip", "zstd"]
+Fsync = Literal["never", "interval"]
+Report = bool | Literal["emf"]
+Redact = Callable[[Mapping[Any, Any]], Mapping[Any, Any]]
+
+RECORD_BYTES_MAX = 5_000_000
+"""A longer record is truncated: Fluent Bit closes the connection above 6,144,000 bytes a frame."""
+
+_FOR_THE_BUFFER: Any = object()
+"""Stands for the default chunk size until the buffer's size is known."""
+
+
+def _default_endpoints() -> tuple[Endpoint, ...]:
+    return (Endpoint("tcp", "127.0.0.1", 24224, ""),)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """Every choice of a client. Frozen; equal settings mean the same client.
+
+    Attributes:
+        endpoints: Sidecars in order of preference.
+        tag: The route of records that name none.
+        firelens_tag: Whether the tag that FireLens routes for this container takes the place of
+            `tag`. The task metadata say it, and chunks wait until it is known.
+        message_key: The field that holds a log call's text; `log` where patterns of FireLens must
+            match, which look only there.
+        buffer_bytes_max: Bytes of entries that may wait for their ack.
+        chunk_bytes_max: A chunk is sealed when it has grown to this many bytes; by default 512 KiB,
+            or an eighth of the buffer where that is less.
+        linger_seconds: How long an open chunk waits for more entries.
+        inflight_chunks_max: Chunks sent and not yet acked.
+        overflow: What happens to a record when the buffer is full.
+        block_seconds_max: With `overflow="block"`, the one wait of an outage.
+        last_resort: Where records go that the buffer cannot take: `stderr`, or nowhere.
+        spill_bytes_per_second_max: The pace of that while the program runs.
+        redact: Called with each record before it is packed. Its result is shipped.
+        ack_timeout_seconds: A connection with chunks in flight that acks nothing for so long is
+            given up. Fluentd with a full buffer and `overflow_action block` may be silent for a
+            minute and still work, so give 90 s or more.
+        connect_timeout_seconds: For one attempt, including the name's resolution.
+        backoff_seconds_base: The first wait's upper bound after a failed connection.
+        backoff_seconds_max: The longest wait between two attempts.
+        stop_timeout_seconds: The time that the orchestrator leaves between SIGTERM and SIGKILL.
+        exit_drain_seconds: The exit hook's budget where another library owned SIGTERM.
+        exit_stall_seconds: A program that ends by itself gives up after so long without an ack.
+        exit_drain_seconds_max: Such a program gives up after so long in any case.
+        child_drain_seconds: The budget of a multiprocessing child's exit.
+        spool_dir: A directory from the operator in which records outlive the process; none by
+            default.
+        spool_bytes_max: For all files that one process keeps there.
+        spool_fsync: With `interval` records also outlive the machine, except the last second's.
+        compress: How chunks are compressed. Off, because gzip of small chunks costs more than a
+            loopback connection saves.
+        shared_key: Client and sidecar prove to each other that they know it, before any record
+            is sent.
+        username: For sidecars that ask for a user.
+        password: Of that user.
+        tls_ca: File of certificates to trust instead of the system's; for `tls://` endpoints.
+        tls_cert: File of the client's own certificate.
+        tls_key: File of its key, where it is not in `tls_cert`.
+        tls_server_name: The name that the sidecar's certificate must have, where it is not the
+            endpoint's host.
+        stamp: Whether records carry the number that proves completeness.
+        stamp_key: The field that carries it.
+        report: Whether the drain report is printed even when everything was acked; with `emf`
+            also as a line from which CloudWatch makes metrics.
+        metrics_port: Where metrics are served; 0 is any free port, printed on stderr.
+        metrics_host: The address they are served on.
+        metrics_dir: A directory in which all processes of a container keep their numbers, so that
+            each of them can serve the sum. By default it is under `spool_dir`, or else in the
+            temporary directory.
+        ecs_fields: Whether in an ECS task one record of each stream names task and container.
+        disabled: Whether every part of logship is a no-op.
+    """
+
+    endpoints: tuple[Endpoint, ...] = setting(Endpoints(), factory=_default_endpoints)
+    tag: str = setting(Text(), factory=program_name)
+    firelens_tag: bool = setting(Switch(), False)
+    message_key: str = setting(Text(), "message")
+    buffer_bytes_max: int = setting(WholeNumber(64 * 1024), factory=default_buffer_bytes)
+    chunk_bytes_max: int = setting(WholeNumber(1024, 1_000_000), _FOR_THE_BUFFER)
+    linger_seconds: float = setting(Number(0.0, 60.0), 0.2)
+    inflight_chunks_max: int = setting(WholeNumber(1, 1024), 8)
+    overflow: Overflow = setting(Choice(get_args(Overflow)), "block")
+    block_seconds_max: float = setting(Number(0.0, 3600.0), 1.0)
+    last_resort: LastResort = setting(Choice(get_args(LastResort)), "stderr")
+    spill_bytes_per_second_max: int = setting(WholeNumber(0), 64 * 1024)
+    redact: Redact | None = setting(OptionalFunction())
+    ack_timeout_seconds: float = setting(Number(0.1, 86_400.0), 90.0)
+    connect_timeout_seconds: float = setting(Number(0.1, 3600.0), 5.0)
+    backoff_seconds_base: float = setting(Number(0.001, 3600.0), 0.2)
+    backoff_seconds_max: float = setting(Number(0.001, 3600.0), 5.0)
+    stop_timeout_seconds: float = setting(
+        Number(0.5, 86_400.0), factory=default_stop_timeout_seconds
+    )
+    exit_drain_seconds: float = setting(Number(0.0, 86_400.0), 5.0)
+    exit_stall_seconds: float = setting(Number(0.1, 86_400.0), 15.0)
+    exit_drain_seconds_max: float = setting(Number(0.0, 86_400.0), 120.0)
+    child_drain_seconds: float = setting(Number(0.0, 86_400.0), 2.0)
+    spool_dir: str | None = setting(OptionalText())
+    spool_bytes_max: int = setting(WholeNumber(16 * MIB), 256 * MIB)
+    spool_fsync: Fsync = setting(Choice(get_args(Fsync)), "never")
+    compress: Compress = setting(Choice(get_args(Compress)), "none")
+    shared_key: Secret | None = setting(SecretText())
+    username: str | None = setting(OptionalText(may_be_in_file=True))
+    password: Secret | None = setting(SecretText())
+    tls_ca: str | None = setting(OptionalText())
+    tls_cert: str | None = setting(OptionalText())
+    tls_key: str | None = setting(OptionalText())
+    tls_server_name: str | None = setting(OptionalText())
+    stamp: bool = setting(Switch(), True)
+    stamp_key: str = setting(Text(), "logship_id")
+    report: Report = setting(Switch("emf"), False)
+    metrics_port: int | None = setting(OptionalWholeNumber(0, 65535))
+    metrics_host: str = setting(Text(), "127.0.0.1")
+    metrics_dir: str | None = setting(OptionalText())
+    ecs_fields: bool = setting(Switch(), True)
+    disabled: bool = setting(Switch(), False)
+
+    def __post_init__(self) -> None:
+        """Check every field.
+
+        Raises:
+            SettingsError: A value has the wrong type or is out of bounds.
+        """
+        for each in dataclasses.fields(self):
+            value = getattr(self, each.name)
+            if value is _FOR_THE_BUFFER:
+                value = chunk_bytes_for(self.buffer_bytes_max)
+            object.__setattr__(self, each.name, checked(each, value))
+        self._check_order("backoff_seconds_base", "backoff_seconds_max")
+        self._check_order("chunk_bytes_max", "buffer_bytes_max")
+        self._check_security()
+
+    def _check_order(self, smaller: str, greater: str) -> None:
+        value, most = getattr(self, smaller), getattr(self, greater)
+        if value > most:
+            raise refusal(smaller, value, NotAllowed(f"at most {greater} ({most})"))
+
+    def _check_security(self) -> None:
+        """Refuse settings of which a part is missing, so that the rest would not protect."""
+        if (self.username is None) != (self.password is None):
+            raise SettingsError("username, password: give both or none")
+        if self.username is not None and self.shared_key is None:
+            raise SettingsError(
+                "username: needs shared_key; the protocol knows no user without a key"
+            )
+        if self.tls_key is not None and self.tls_cert is None:
+            raise SettingsError("tls_key: needs tls_cert, the certificate that it belongs to")
+        uses_tls = any(endpoint.scheme == "tls" for endpoint in self.endpoints)
+        for name in ("tls_ca", "tls_cert", "tls_key", "tls_server_name"):
+            if getattr(self, name) is not None and not uses_tls:
+                raise SettingsError(f"{name}: no endpoint is tls://, so it would protect nothing")
+
+    @property
+    def wants_metrics(self) -> bool:
+        """Whether this process keeps a page of its numbers, or serves them."""
+        return self.metrics_port is not None or self.metrics_dir is not None
+
+    @classmethod
+    def from_env(cls, environ: Mapping[str, str], **settings: Any) -> Settings:
+        """Return the settings that `environ` and `settings` make; the latter win.
+
+        Args:
+            environ: As `os.environ`. `LOGSHIP_<NAME>` sets a field. ECS injects `FLUENT_HOST` and
+                `FLUENT_PORT` beside a FireLens sidecar. They set the endpoint where
+                `LOGSHIP_ENDPOINTS` does not, and where no tag is given, it is then found out. An
+                empty variable counts as not set.
+            settings: Fields by name, as to the constructor.
+
+        Raises:
+            SettingsError: A value cannot be used, or there is no such setting.
+        """
+        values = values_from(dataclasses.fields(cls), environ)
+        has_tag = "tag" in values or "tag" in settings
+        values.setdefault("firelens_tag", not has_tag and is_firelens_task(environ))
+        return cls.of(**{**values, **settings})
+
+    @classmethod
+    def of(cls, **settings: Any) -> Settings:
+        """Return the settings with these fields, and name one that does not exist.
+
+        Raises:
+            SettingsError: There is no such setting, or its value cannot be used.
+        """
+        names = [each.name for each in dataclasses.fields(cls)]
+        for name in settings:
+            if name not in names:
+                raise SettingsError(f"{name}: no such setting; there are {', '.join(names)}")
+        return cls(**settings)
