@@ -3,7 +3,7 @@
 A call that logs appends its entry to the inbox, a plain list. `append` is one call in C: it is
 atomic between threads, and safe in the middle of anything, a signal handler or a `__del__` too. A
 *combine* moves what waits into chunks: numbered, stamped and copied by a few calls for all of it.
-It happens in the critical section, which a call enters when 128 entries wait, and every call enters
+It happens in the critical section, which a call enters when 64 entries wait, and every call enters
 where records must outlive the process. Where another thread is in the section, a call that logs
 into memory goes on without waiting.
 
@@ -46,7 +46,7 @@ from logship.buffer.wakeups import Shipper, Wakeups
 from logship.locking import SectionLock
 from logship.threads import may_wait_here
 
-COMBINE_AT = 128
+COMBINE_AT = 64
 """So many entries in the inbox are combined at once: few enough to be quick, and enough to share
 out what is done once for all of them."""
 
