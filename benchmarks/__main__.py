@@ -10,6 +10,7 @@ from benchmarks.emit import emit
 from benchmarks.latency import latency
 from benchmarks.loss import loss
 from benchmarks.performance.compare import compare
+from benchmarks.performance.compare_trees import compare_trees
 from benchmarks.performance.report import report
 from benchmarks.performance.suite import measure_commands, run_all_measures
 from benchmarks.proof import proof
@@ -26,6 +27,7 @@ COMMANDS = (
     run_all_measures,
     *measure_commands(),
     compare,
+    compare_trees,
     compose,
     demo,
     emit,

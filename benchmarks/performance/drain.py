@@ -12,6 +12,7 @@ from benchmarks.performance.results import Curve, Measured
 from benchmarks.performance.serving import Served, serving
 from benchmarks.performance.throughput import PREPARED
 from benchmarks.processes import run_program
+from benchmarks.records import SAME_NAME
 
 SUBJECTS = ("logship", "logship-spool", PREPARED)
 PROGRAM = "benchmarks.performance.programs.frames"
@@ -19,7 +20,7 @@ PROGRAM = "benchmarks.performance.programs.frames"
 
 def measure(job: Job) -> Measured:
     """Fill and drain, in turns, into each server."""
-    turns, bound = job.pick(3, 9, 1), job.pick(BOUND_BYTES, BOUND_BYTES, 16 << 20)
+    turns, bound = job.turns(3, 9), job.pick(BOUND_BYTES, BOUND_BYTES, 16 << 20)
     measured = job.measured(turns=turns, bytes=bound)
     measured.notes += _NOTES
     for server in job.servers:
@@ -48,7 +49,7 @@ def _send_prepared(job: Job, served: Served, subject: str, bound: int) -> tuple[
     """Send as many bytes in prepared frames; return seconds and bytes."""
     del subject
     host, port = served.address
-    found = run_program(PROGRAM, *(host, port, 60, "acked", bound), stderr=job.stderr)
+    found = run_program(PROGRAM, *(host, port, 60, "acked", bound, SAME_NAME), stderr=job.stderr)
     return (found["ended_ns"] - found["begun_ns"]) / 1e9, found["bytes"], []
 
 

@@ -9,12 +9,14 @@ from rich.table import Table
 from rich.text import Text
 
 from benchmarks.performance.figures import HIGHER, LOWER, Figure
-from benchmarks.performance.handler import NOTHING
+from benchmarks.performance.handler import NOTHING, OTHER_CASES, PLAIN
 from benchmarks.performance.results import Key, Results
 from benchmarks.performance.serving import COUNTING, EMBEDDED
 from benchmarks.performance.start import BASE, IMPORTING
 from benchmarks.performance.statistics import Spread
-from benchmarks.performance.throughput import ENCODING, MANY, NOWHERE, SINK
+from benchmarks.performance.threads import ONE, TWO
+from benchmarks.performance.throughput import ENCODING, MANY, NOWHERE, ONE_SHAPE, SINK
+from benchmarks.records import VARIED_NAME
 from benchmarks.sidecars import KINDS
 from benchmarks.table import ruled_table
 
@@ -148,22 +150,23 @@ _SHARE = "shipper_cpu_share"
 
 _WAYS = (("logship", "one record a call"), (MANY, "100 records a call"))
 _SERVERS = (
-    (EMBEDDED, "the embedded receiver, lines to /dev/null"),
-    (COUNTING, "the embedded receiver that only counts"),
-    ("fluent-bit", "Fluent Bit"),
+    (COUNTING, "the embedded receiver that only counts", 6.1, 10),
+    ("fluent-bit", "Fluent Bit", 5.6, 10),
+    (EMBEDDED, "the embedded receiver, lines to /dev/null", 2.5, 4),
 )
+"""With the bounds for varied records."""
 
 
 def _throughput_goals() -> list[Goal]:
-    """Return the goals of throughput, each for both ways of handing records over."""
+    """Return the goals of throughput, each for both ways of handing varied records over."""
     against_peer = [
         Goal(
             f"acked throughput into {said}, {way}, against fluent-logger's unacked rate into a raw "
             "socket sink",
-            *(6, 10, HIGHER),
+            *(must, goal, HIGHER),
             _throughput(server, (_PEER, SINK), subject),
         )
-        for server, said in _SERVERS
+        for server, said, must, goal in _SERVERS
         for subject, way in _WAYS
     ]
     into_fluentd = [
@@ -176,22 +179,54 @@ def _throughput_goals() -> list[Goal]:
     ]
     against_ceiling = [
         Goal(
-            f"acked throughput into {said}, {way}, against the encode ceiling",
+            f"acked throughput into {said}, records of one shape, against the encode ceiling",
             *(0.45, 0.7, HIGHER),
-            _throughput(server, (ENCODING, NOWHERE), subject),
+            _ratio(
+                "throughput",
+                Key("records_per_second", "logship", f"{server}, {ONE_SHAPE}"),
+                Key("records_per_second", ENCODING, f"{NOWHERE}, {ONE_SHAPE}"),
+            ),
         )
-        for server, said in _SERVERS[:2]
-        for subject, way in _WAYS
+        for server, said, *_ in _SERVERS
+        if server in (COUNTING, EMBEDDED)
     ]
     return [*against_peer, *into_fluentd, *against_ceiling]
 
 
+def _call_goals() -> list[Goal]:
+    """Return the goals of a `logging` call, in each of its forms."""
+    bounds = dict.fromkeys(OTHER_CASES, (1.6, 1.5)) | {PLAIN: (1.45, 1.35)}
+    return [
+        Goal(
+            f"a `logging` call ({case}), against a handler that does nothing",
+            *(*bounds[case], LOWER),
+            _ratio("handler", Key("call_ns", "logship", case), Key("call_ns", NOTHING, case)),
+        )
+        for case in (PLAIN, *OTHER_CASES)
+    ]
+
+
+def _without_lock(results: Results) -> Spread | None:
+    """Return what two threads emit against one, in an interpreter without a global lock."""
+    measured = results.get("threads")
+    options = measured.conditions.get("options", {}) if measured else {}
+    if measured is None or options.get("has_lock", True):
+        return None
+    figure = "emitted_per_second"
+    return measured.ratio(Key(figure, "logship", TWO), Key(figure, "logship", ONE))
+
+
 GOALS = (
     *_throughput_goals(),
+    *_call_goals(),
     Goal(
-        "a `logging` call, against a handler that does nothing",
-        *(1.6, 1.35, LOWER),
-        _ratio("handler", Key("call_ns", "logship", ""), Key("call_ns", NOTHING, "")),
+        "`emit` into a spool, against into memory, varied records",
+        *(1.5, 1.3, LOWER),
+        _ratio(
+            "shapes",
+            Key("record_cpu_ns", "logship-spool", VARIED_NAME),
+            Key("record_cpu_ns", "logship", VARIED_NAME),
+        ),
     ),
     Goal(
         "CPU of the shipper at 300 lines/s of 400 characters",
@@ -233,11 +268,22 @@ GOALS = (
     ),
     Goal(
         "`import logship` and `install()`, against `import logging, asyncio`",
-        *(2, 1.3, LOWER),
+        *(1.6, 1.3, LOWER),
         _ratio(
             "start",
             Key("import_seconds", "logship", IMPORTING),
             Key("import_seconds", BASE, IMPORTING),
         ),
+    ),
+    Goal(
+        "added to the exit at SIGTERM",
+        *(15, 5, LOWER),
+        _value("leaving", Key("leave_seconds", "logship", ""), 1000),
+        " ms",
+    ),
+    Goal(
+        "`emit` from two threads against one, without a global lock",
+        *(1.4, 1.8, HIGHER),
+        _without_lock,
     ),
 )

@@ -14,7 +14,9 @@ from benchmarks.performance.results import Measured
 
 T = TypeVar("T")
 
-QUICK, FULL, LEAST = "quick", "full", "least"
+QUICK, FULL, LEAST, TURN = "quick", "full", "least", "turn"
+
+_REPEATS = 5
 
 
 @dataclass
@@ -26,18 +28,29 @@ class Job:
         effort: `quick`: a few turns of a second or less, for whoever changes the code; `full`:
             figures to publish; `least`: once, to see that it works.
         servers: As `--server` says them, the embedded one first.
+        is_for_trees: Whether another checkout is measured in the same turn: one turn of `quick`,
+            and of the subjects logship alone with its ceilings.
         tell: Called with the step that begins.
     """
 
     directory: Path
     effort: str
     servers: Sequence[str] = ("embedded",)
+    is_for_trees: bool = False
     tell: Callable[[str], None] = lambda step: None
     _names: Iterator[int] = field(default_factory=lambda: iter(range(1_000_000)))
 
     def pick(self, quick: T, full: T, least: T) -> T:
         """Return what this run's effort needs."""
         return {QUICK: quick, FULL: full, LEAST: least}[self.effort]
+
+    def turns(self, quick: int, full: int) -> int:
+        """Return how many turns this run takes."""
+        return 1 if self.is_for_trees else self.pick(quick, full, 1)
+
+    def repeats(self, quick: int, full: int) -> int:
+        """Return how often something short is done, of which one turn alone says little."""
+        return _REPEATS if self.is_for_trees else self.pick(quick, full, 1)
 
     def new_place(self) -> Path:
         """Return a new, empty directory below its own."""

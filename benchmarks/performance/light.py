@@ -20,7 +20,7 @@ RATE = 300.0
 
 def measure(job: Job) -> Measured:
     """Let all of them log at once, several times."""
-    turns, seconds = job.pick(3, 9, 1), job.pick(3.0, 15.0, 0.2)
+    turns, seconds = job.turns(3, 9), job.pick(3.0, 15.0, 0.2)
     measured = job.measured(turns=turns, seconds=seconds, rate=RATE)
     measured.notes += _NOTES
     with serving(job, "embedded") as server, ThreadPoolExecutor(len(SUBJECTS)) as pool:

@@ -9,11 +9,13 @@ from benchmarks.performance import (
     drain,
     handler,
     latencies,
+    leaving,
     light,
     losses,
     memory,
-    parts,
+    shapes,
     start,
+    threads,
     throughput,
     wire,
 )
@@ -53,10 +55,10 @@ MEASURES = {
         has_servers=True,
     ),
     "handler": Measure("A logging call", handler.measure, (handler.NOTHING, "")),
-    "parts": Measure(
-        "A record's way in the thread that logs", parts.measure, (throughput.ENCODING, "")
-    ),
-    "start": Measure("Start", start.measure),
+    "shapes": Measure("A call of emit, by shape", shapes.measure, (shapes.MSGPACK, "")),
+    "threads": Measure("emit from two threads", threads.measure),
+    "start": Measure("Start", start.measure, (start.BASE, "")),
+    "leaving": Measure("Leaving at SIGTERM", leaving.measure),
     "drain": Measure(
         "Drain of a full buffer", drain.measure, (throughput.PREPARED, ""), has_servers=True
     ),
@@ -68,8 +70,5 @@ MEASURES = {
 }
 """In the order in which they run and are shown."""
 
-OURS = (
-    *("logship", throughput.MANY, "logship-spool", "thread", "loop", start.UNDER_RUN),
-    *parts.OURS,
-)
+OURS = ("logship", throughput.MANY, "logship-spool", "thread", "loop", start.UNDER_RUN)
 """Subjects that are logship; a change of the others is no regression."""

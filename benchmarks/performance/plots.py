@@ -18,9 +18,9 @@ from benchmarks.performance.charts import (
 )
 from benchmarks.performance.figures import FIGURES, Figure
 from benchmarks.performance.handler import NOTHING
-from benchmarks.performance.parts import MSGPACK
 from benchmarks.performance.results import Curve, Key, Measured
 from benchmarks.performance.serving import COUNTING, EMBEDDED
+from benchmarks.performance.shapes import MSGPACK
 from benchmarks.performance.start import ALONE, BASE, UNDER_RUN
 from benchmarks.performance.statistics import Spread
 from benchmarks.performance.tables import figures_of, rows_of, shown
@@ -197,8 +197,10 @@ def _grouped(curves: Sequence[Curve], name: Callable[[Curve], str]) -> dict[str,
 _PLOTS: dict[str, Callable[[Measured], Iterator[Plot]]] = {
     "throughput": _throughput,
     "handler": _bar_plots,
-    "parts": _bar_plots,
+    "shapes": _bar_plots,
+    "threads": _bar_plots,
     "start": _bar_plots,
+    "leaving": _bar_plots,
     "drain": _drain,
     "memory": _memory,
     "wire": _bar_plots,

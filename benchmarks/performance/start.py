@@ -32,9 +32,9 @@ STARTS = {
 
 _PROGRAM = """\
 import os, sys, time
-begun = time.perf_counter()
+begun, cpu_begun = time.perf_counter(), time.process_time()
 {start}
-print(time.perf_counter() - begun, flush=True)
+print(time.perf_counter() - begun, time.process_time() - cpu_begun, flush=True)
 os._exit(0)
 """
 SECONDS_MAX = 60.0
@@ -42,7 +42,7 @@ SECONDS_MAX = 60.0
 
 def measure(job: Job) -> Measured:
     """Start interpreters and commands, in turns; the first turn only warms the file cache."""
-    turns = job.pick(11, 41, 1)
+    turns = job.repeats(11, 41)
     measured = job.measured(turns=turns)
     measured.notes += _NOTES
     with serving(job, "embedded") as server, tempfile.TemporaryDirectory() as byte_code:
@@ -54,8 +54,9 @@ def measure(job: Job) -> Measured:
             program = _PROGRAM.format(start=starts[name])
             seconds, printed = _timed([sys.executable, "-c", program], environ)
             if turn:
-                imported = float(printed)
-                figures = {"import_seconds": imported, "process_seconds": seconds}
+                took, cpu_seconds = map(float, printed.split())
+                figures = {"import_seconds": took, "process_seconds": seconds}
+                figures["import_cpu_seconds"] = cpu_seconds
                 measured.add(turn, name, IMPORTING, **figures)
         commands = {ALONE: ["true"], UNDER_RUN: [*_RUN, "true"]}
         for turn, name in in_turns(list(commands), turns + 1):

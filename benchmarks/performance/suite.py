@@ -12,7 +12,7 @@ from rich.console import Console
 
 from benchmarks.campaign import new_directory
 from benchmarks.performance.goals import verdicts_table
-from benchmarks.performance.job import FULL, LEAST, QUICK, Job, seconds_since
+from benchmarks.performance.job import FULL, LEAST, QUICK, TURN, Job, seconds_since
 from benchmarks.performance.measures import MEASURES
 from benchmarks.performance.results import Measured, Results, write_results
 from benchmarks.performance.serving import COUNTING, EMBEDDED
@@ -39,6 +39,7 @@ def _options(command: Command) -> Command:
                 flag_value=FULL,
                 help="Figures to publish; all of it takes 30 minutes.",
             ),
+            click.option("--turn", "effort", flag_value=TURN, hidden=True),
             click.option("--least", "effort", flag_value=LEAST, hidden=True),
             click.option(
                 "--server",
@@ -96,7 +97,10 @@ def _take(
     console, directory = open_console(), new_directory("performance").absolute()
     results: Results = {}
     for name in names:
-        job = Job(directory / name, effort, servers or _servers(effort))
+        is_turn = effort == TURN
+        job = Job(
+            directory / name, QUICK if is_turn else effort, servers or _servers(effort), is_turn
+        )
         job.directory.mkdir()
         results[name] = _measured(name, job, console)
         console.print(as_table(MEASURES[name], results[name]))
@@ -123,7 +127,7 @@ def _measured(name: str, job: Job, console: Console) -> Measured:
 
 def _servers(effort: str) -> tuple[str, ...]:
     """Return the embedded receivers, and the newest real server of each kind on PATH."""
-    if effort != FULL:
+    if effort not in (FULL, TURN):
         return (EMBEDDED, COUNTING)
     found = (find_servers(kind) for kind in KINDS)
     return (EMBEDDED, COUNTING, *(_as_option(names) for names in found if names))

@@ -18,6 +18,7 @@ from benchmarks.performance.job import LEAST, Job, in_turns
 from benchmarks.performance.results import Measured
 from benchmarks.performance.serving import COUNTING, EMBEDDED, Server, serving, sinking
 from benchmarks.processes import run_program
+from benchmarks.records import SAME_NAME, VARIED_NAME
 
 PROGRAMS = "benchmarks.performance.programs"
 SINK = "raw socket sink"
@@ -29,6 +30,8 @@ MANY = "logship-many"
 OURS = ("logship", MANY, "logship-spool")
 PEERS = ("fluent-logger", "fluent-logger-async")
 NO_LIMIT = 1 << 60
+ONE_SHAPE = "one shape"
+"""Behind a server: the older records, which differ in their text alone."""
 
 
 @dataclass(frozen=True)
@@ -37,6 +40,12 @@ class Run:
 
     subject: str
     server: str
+    records: str = VARIED_NAME
+
+    @property
+    def case(self) -> str:
+        """The server, and which records where they are the older ones."""
+        return self.server if self.records == VARIED_NAME else f"{self.server}, {ONE_SHAPE}"
 
     @property
     def is_acked(self) -> bool:
@@ -46,9 +55,9 @@ class Run:
 
 def measure(job: Job) -> Measured:
     """Ship for a while, everybody in turns."""
-    seconds, turns = job.pick(0.8, 2.0, 0.05), job.pick(3, 7, 1)
+    seconds, turns = job.pick(0.8, 2.0, 0.05), job.turns(3, 7)
     measured = job.measured(seconds=seconds, turns=turns)
-    python = _aiofluent(measured, may_make=job.effort != LEAST)
+    python = None if job.is_for_trees else _aiofluent(measured, may_make=job.effort != LEAST)
     shipping = _Shipping(job, measured, seconds, python)
     with contextlib.ExitStack() as stack:
         shipping.servers[SINK] = stack.enter_context(sinking())
@@ -60,10 +69,11 @@ def measure(job: Job) -> Measured:
 
 
 _NOTES = (
-    "One thread sends records of 400 characters, a thousand different ones over and over, stamped; "
-    "buffer 64 MiB. The embedded "
-    "receiver decodes, makes a JSON line a record and writes to /dev/null; the one that counts "
-    "(`logship receive --count`) makes no lines.",
+    "One thread sends varied records, stamped: log lines of differing length and text, a level and "
+    "a logger that change, one integer and one float; buffer 64 MiB. One shape: a text of 400 "
+    "characters beside a level and a logger that never change. The embedded receiver decodes, "
+    "makes a JSON line a record and writes to /dev/null; the one that counts "
+    "(`logship receive --count`) makes no lines. A server's ceiling is the bare socket.",
     "logship-many hands over 100 records a call (`send_many`), as `logship run` and `logship pipe` "
     "do with the lines of one read; all others hand over one.",
     "fluent-logger and aiofluent have no acks: into the raw socket sink their rate is what the "
@@ -88,9 +98,12 @@ def _runs(job: Job, python: str | None) -> list[Run]:
         rivals = _rivals(SINK if server in (EMBEDDED, COUNTING) else server)
         runs += [run for run in rivals if run not in runs]
         runs += [Run("logship-spool", server), Run(PREPARED, server)]
+        runs += [Run(each, server, SAME_NAME) for each in ("logship", PREPARED)]
     runs += [run for run in _rivals(SINK) if run not in runs]
-    runs.append(Run(PREPARED, SINK))
-    return runs + [Run(AIOFLUENT, SINK)] * (python is not None)
+    runs += [Run(PREPARED, SINK), Run(ENCODING, NOWHERE, SAME_NAME)]
+    runs += [Run(AIOFLUENT, SINK)] * (python is not None)
+    own = (*OURS, ENCODING, PREPARED)
+    return [run for run in runs if run.subject in own or not job.is_for_trees]
 
 
 def _rivals(server: str) -> list[Run]:
@@ -110,7 +123,7 @@ class _Shipping:
     def run(self, turn: int, run: Run) -> None:
         """Run a subject against its server, which is new unless it is the sink."""
         if run.server == NOWHERE:
-            self._note(turn, run, self._program("encode", self._seconds), 0.0)
+            self._note(turn, run, self._program("encode", self._seconds, run.records), 0.0)
         elif run.server in self.servers:
             self._ship(turn, run, self.servers[run.server])
         else:
@@ -128,13 +141,14 @@ class _Shipping:
         host, port = server.address
         if run.subject == PREPARED:
             kind = "acked" if run.is_acked else "unacked"
-            return self._program("frames", host, port, self._seconds, kind, NO_LIMIT)
+            return self._program("frames", host, port, self._seconds, kind, NO_LIMIT, run.records)
         if run.subject == AIOFLUENT:
             figures = self._program("ship_aiofluent", host, port, self._seconds)
             self._tell_packer(figures["packer"])
             return figures
         spool = self._job.new_place() if run.subject == "logship-spool" else ""
-        figures = self._program("ship", run.subject, host, port, self._seconds, spool)
+        arguments = (run.subject, host, port, self._seconds, spool, run.records)
+        figures = self._program("ship", *arguments)
         if spool:
             shutil.rmtree(spool, ignore_errors=True)
         return figures
@@ -165,4 +179,4 @@ class _Shipping:
         }
         if server_cpu:
             values["server_cpu_seconds_per_record"] = server_cpu / records
-        self._measured.add(turn, run.subject, run.server, **values)
+        self._measured.add(turn, run.subject, run.case, **values)

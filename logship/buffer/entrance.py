@@ -15,7 +15,7 @@ from logship.buffer.section import LOCK_PATIENCE_SECONDS, NOT_HELD, Section
 from logship.buffer.wakeups import Shipper
 from logship.hooks.threads import may_wait_here
 
-COMBINE_AT = 128
+COMBINE_AT = 64
 """So many entries in the inbox are combined at once: few enough to be quick, and enough to share
 out what is done once for all of them."""
 

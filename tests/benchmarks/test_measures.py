@@ -6,17 +6,27 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.performance import parts
 from benchmarks.performance.environments import CannotMake, aiofluent_python
 from benchmarks.performance.figures import FIGURES
 from benchmarks.performance.goals import verdicts
+from benchmarks.performance.handler import OTHER_CASES, PLAIN
 from benchmarks.performance.holding import holding
 from benchmarks.performance.job import LEAST, Job, in_turns
 from benchmarks.performance.measures import MEASURES
 from benchmarks.performance.results import Key, Measured
 from benchmarks.performance.serving import COUNTING, EMBEDDED, serving
+from benchmarks.performance.shapes import MSGPACK
 from benchmarks.performance.start import ALONE, BASE, IMPORTING, RUNNING, UNDER_RUN
-from benchmarks.performance.throughput import ENCODING, MANY, NOWHERE, PREPARED, SINK
+from benchmarks.performance.threads import ONE, TWO
+from benchmarks.performance.throughput import (
+    ENCODING,
+    MANY,
+    NOWHERE,
+    ONE_SHAPE,
+    PREPARED,
+    SINK,
+)
+from benchmarks.records import SHAPES, VARIED_NAME
 
 
 @pytest.fixture
@@ -54,30 +64,42 @@ def test_throughput_of_everybody_and_the_ceilings(job: Job) -> None:
         ("fluent-logger", SINK),
         ("fluent-logger-async", SINK),
         (PREPARED, SINK),
+        ("logship", f"{COUNTING}, {ONE_SHAPE}"),
+        (PREPARED, f"embedded, {ONE_SHAPE}"),
     }
     assert all(sample.value > 0 for sample in measured.samples)
     assert value(measured, "server_cpu_seconds_per_record", "logship", "embedded") > 0
     results = {"throughput": measured}
     into = [each for each in verdicts(results) if "into the embedded receiver" in each.goal.text]
     found = [each.spread.median for each in into if each.spread is not None]
-    assert len(set(found)) == len(found) == 8, "each way into each has a verdict of its own"
+    assert len(set(found)) == len(found) == 6, "each way into each has a verdict of its own"
 
 
 def test_the_cost_of_a_call(job: Job) -> None:
     measured = run("handler", job)
     assert {key.subject for key in measured.all_keys()} >= {"nothing", "logship", "fluent-logger"}
+    assert {key.case for key in measured.all_keys()} == {PLAIN, *OTHER_CASES}
     assert all(sample.value > 0 for sample in measured.samples)
 
 
-def test_the_parts_of_a_records_way(job: Job) -> None:
-    measured = run("parts", job)
-    subjects = [key.subject for key in measured.all_keys()]
-    assert subjects == [ENCODING, parts.MSGPACK, *parts.OURS]
-    assert len({*subjects}) == len(subjects)
+def test_the_cost_of_each_shape(job: Job) -> None:
+    measured = run("shapes", job)
+    subjects = {key.subject for key in measured.all_keys()}
+    assert subjects == {MSGPACK, "logship", "logship-spool"}
+    assert {key.case for key in measured.all_keys()} == {VARIED_NAME, *SHAPES}
     assert all(sample.value > 0 for sample in measured.samples)
-    reference = MEASURES["parts"].reference_of(Key("record_ns", "send", ""))
-    assert reference is not None
-    assert measured.ratio(Key("record_ns", "send", ""), reference) is not None
+
+
+def test_what_threads_emit_together(job: Job) -> None:
+    measured = run("threads", job)
+    assert value(measured, "emitted_per_second", "logship", ONE) > 0
+    assert value(measured, "emitted_per_second", "logship", TWO) > 0
+
+
+def test_leaving_takes_time_and_cpu(job: Job) -> None:
+    measured = run("leaving", job)
+    figures = {key.figure for key in measured.all_keys()}
+    assert figures == {"leave_seconds", "leave_cpu_seconds"}
 
 
 def test_the_cost_of_a_start(job: Job) -> None:

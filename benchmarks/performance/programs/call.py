@@ -1,7 +1,8 @@
 """A program whose `logging` calls are timed, with one handler on the root logger.
 
-`burst_ns`: nanoseconds a call in bursts smaller than a chunk, each followed by a pause: what the
-caller pays. `sustained_ns`: the same without any pause, so that all that a shipper's own thread
+It prints nanoseconds a call for each form of call, in the main thread and in a worker. `burst_ns`:
+this thread's CPU in bursts smaller than a chunk, each followed by a pause: what the caller pays.
+`sustained_ns`: the time of plain calls without any pause, so that all that a shipper's own thread
 does takes its share of the interpreter.
 """
 
@@ -13,6 +14,9 @@ import sys
 import time
 from collections.abc import Callable
 from itertools import cycle, islice
+from statistics import median
+from threading import Thread
+from typing import Any
 
 from benchmarks.application import SHIPPERS
 from benchmarks.records import LINES
@@ -20,6 +24,8 @@ from benchmarks.records import LINES
 BURST_CALLS = 400
 PAUSE_SECONDS = 0.005
 FLUSH_SECONDS_MAX = 60.0
+MAIN, WORKER = "main thread", "worker"
+FORMS = ("plain", "arguments", "extra texts", "extra numbers")
 
 logger = logging.getLogger("benchmark")
 
@@ -52,25 +58,54 @@ def install(subject: str, host: str, port: int) -> Callable[[], object]:
     return rest
 
 
-def time_calls(calls: int) -> float:
+def time_calls(form: str, calls: int, clock: Callable[[], int] = time.thread_time_ns) -> float:
     """Return the mean nanoseconds of so many calls."""
-    info, clock, lines = logger.info, time.perf_counter_ns, [*islice(cycle(LINES), calls)]
+    info, lines = logger.info, [*islice(cycle(LINES), calls)]
+    extras = [_extra(form, number) for number in range(calls)]
     begun = clock()
-    for line in lines:
-        info(line)
+    if form == "plain":
+        for line in lines:
+            info(line)
+    elif form == "arguments":
+        for number, line in enumerate(lines):
+            info("order %d: %s", number, line)
+    else:
+        for line, extra in zip(lines, extras, strict=True):
+            info(line, extra=extra)
     return (clock() - begun) / calls
 
 
+def _extra(form: str, number: int) -> dict[str, Any]:
+    if form == "extra texts":
+        return {"user": f"user {number}", "path": f"/orders/{number}"}
+    return {"order": number, "seconds": number / 7}
+
+
+def _in_worker(form: str) -> float:
+    took: list[float] = []
+    worker = Thread(target=lambda: took.append(time_calls(form, BURST_CALLS)), name="worker")
+    worker.start()
+    worker.join()
+    return took[0]
+
+
 def main() -> None:
-    """Run what the arguments say: subject, host, port, bursts, calls of the sustained loop."""
+    """Run what the arguments say."""
     subject, host, port, bursts, sustained = sys.argv[1:]
     rest = install(subject, host, int(port))
-    took = []
-    for _ in range(int(bursts) + 2):  # the first two warm up
-        took.append(time_calls(BURST_CALLS))
-        rest()
-    took = sorted(took[2:])
-    figures = {"burst_ns": took[len(took) // 2], "sustained_ns": time_calls(int(sustained))}
+    took: dict[str, list[float]] = {}
+    for burst in range(int(bursts) + 2):  # the first two warm up
+        for form in FORMS:
+            for thread in (MAIN, WORKER):
+                in_main = thread == MAIN
+                found = time_calls(form, BURST_CALLS) if in_main else _in_worker(form)
+                rest()
+                if burst > 1:
+                    took.setdefault(f"{form}, {thread}", []).append(found)
+    figures = {
+        "burst_ns": {case: median(found) for case, found in took.items()},
+        "sustained_ns": time_calls("plain", int(sustained), time.perf_counter_ns),
+    }
     print(json.dumps(figures), flush=True)  # noqa: T201 - this is the answer
     rest()
 

@@ -15,7 +15,7 @@ from base64 import b64encode
 
 import msgpack
 
-from benchmarks.records import RECORDS
+from benchmarks.records import LISTS, Record
 
 CHUNK_BYTES = 512 << 10
 """As logship's chunks are, where nobody chose another size."""
@@ -27,11 +27,11 @@ WAIT_SECONDS_MAX = 60.0
 class Frames:
     """One chunk's bytes, wrapped again and again with a new id."""
 
-    def __init__(self) -> None:
+    def __init__(self, given: list[Record]) -> None:
         packer, self.records, entries = msgpack.Packer(), 0, bytearray()
         time_ns = msgpack.ExtType(0, time.time_ns().to_bytes(8, "big"))
         while len(entries) < CHUNK_BYTES:
-            record = RECORDS[self.records % len(RECORDS)]
+            record = given[self.records % len(given)]
             self.records += 1
             stamped = {**record, "logship_id": f"AAAAAAAAAAAA:{self.records:010}"}
             entries += packer.pack([time_ns, stamped])
@@ -79,9 +79,12 @@ class Connection:
 
 
 def main() -> None:
-    """Run what the arguments say: host, port, seconds, `acked` or `unacked`, most bytes."""
-    host, port, seconds, kind, bytes_max = sys.argv[1:]
-    frames = Frames()
+    """Run what the arguments say.
+
+    They are host, port, seconds, `acked` or `unacked`, most bytes, and which records.
+    """
+    host, port, seconds, kind, bytes_max, name = sys.argv[1:]
+    frames = Frames(LISTS[name])
     connection = Connection(host, int(port), WINDOW_CHUNKS if kind == "acked" else 0)
     begun_ns, cpu_seconds, records, size = time.monotonic_ns(), time.process_time(), 0, 0
     until_ns = begun_ns + int(float(seconds) * 1e9)

@@ -1,7 +1,7 @@
-"""A process that ships the record as fast as it can, for a while, and says what that took.
+"""A process that ships records as fast as it can, for a while, and says what that took.
 
-`python -m benchmarks.performance.programs.ship SUBJECT HOST PORT SECONDS SPOOL`. What is acked is
-waited for; the others are closed, which is the most that can be asked of them.
+`python -m benchmarks.performance.programs.ship SUBJECT HOST PORT SECONDS SPOOL RECORDS`. What is
+acked is waited for; the others are closed, which is the most that can be asked of them.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from collections.abc import Callable
 from itertools import cycle
 from typing import Any
 
-from benchmarks.records import RECORDS
+from benchmarks.records import LISTS, Record
 
 WARM_UP_RECORDS = 2_000
 BLOCK_RECORDS = 200
@@ -105,20 +105,20 @@ SUBJECTS: dict[str, Callable[[str, int, str], Any]] = {
 }
 
 
-def _blocks(at_once: int) -> list[list[Any]]:
+def _blocks(records: list[Record], at_once: int) -> list[list[Any]]:
     """Return all records in blocks, each of what is handed over in one call after the other."""
-    given: list[Any] = list(RECORDS)
+    given: list[Any] = list(records)
     if at_once > 1:
-        given = [RECORDS[at : at + at_once] for at in range(0, len(RECORDS), at_once)]
+        given = [records[at : at + at_once] for at in range(0, len(records), at_once)]
     calls = BLOCK_RECORDS // at_once
     return [given[at : at + calls] for at in range(0, len(given), calls)]
 
 
 def main() -> None:
     """Warm up, then ship for so many seconds."""
-    subject, host, port, seconds, spool = sys.argv[1:]
+    subject, host, port, seconds, spool, name = sys.argv[1:]
     shipper = SUBJECTS[subject](host, int(port), spool)
-    blocks = cycle(_blocks(shipper.at_once))
+    blocks = cycle(_blocks(LISTS[name], shipper.at_once))
     for _ in range(WARM_UP_RECORDS // BLOCK_RECORDS):
         for given in next(blocks):
             shipper.send(given)

@@ -13,7 +13,7 @@ import sys
 import time
 from itertools import cycle, islice
 
-from benchmarks.records import RECORDS
+from benchmarks.records import VARIED
 
 WARM_UP_RECORDS = 2_000
 BLOCK_RECORDS = 200
@@ -24,7 +24,7 @@ async def ship(host: str, port: int, seconds: float) -> dict[str, object]:
     sender = importlib.import_module("aiofluent.sender").FluentSender(
         "benchmark", host=host, port=port
     )
-    records_to_send = cycle(RECORDS)
+    records_to_send = cycle(VARIED)
     for record in islice(records_to_send, WARM_UP_RECORDS):
         await sender.async_emit(None, record)
     begun_ns, cpu_seconds, records = time.monotonic_ns(), time.process_time(), 0
