@@ -120,8 +120,7 @@ class Section:
         left = len(self.inbox)
         with contextlib.suppress(MemoryError):
             if self.closing:
-                self.inbox.forget_withdrawn()
-                left = len(self.inbox)
+                left = self.inbox.forget_withdrawn()
             while left > 0 and not self.closed:
                 left -= self._combine_run(min(left, RUN_MAX))
 
