@@ -66,11 +66,16 @@ class Inbox:
                 return True
         return False
 
-    def forget_withdrawn(self) -> None:
-        """Remove what was withdrawn."""
+    def forget_withdrawn(self) -> int:
+        """Remove what was withdrawn; return how many items there were besides.
+
+        What is appended and withdrawn in the middle of this stays behind those, for the next call.
+        """
         items = self.items[:]
-        if _WITHDRAWN in items:
-            self.items[: len(items)] = [each for each in items if each is not _WITHDRAWN]
+        kept = [each for each in items if each is not _WITHDRAWN]
+        if len(kept) < len(items):
+            self.items[: len(items)] = kept
+        return len(kept)
 
     def bytes(self, stamp_bytes: int) -> int:
         """Return the size of all entries, with stamps of so many bytes."""

@@ -120,9 +120,7 @@ class Section:
 
         Where there is no memory for it, it stays there for the next call that enters.
         """
-        if self.closing:
-            self.inbox.forget_withdrawn()
-        left = len(self.inbox.items)
+        left = self.inbox.forget_withdrawn() if self.closing else len(self.inbox.items)
         try:
             while left > 0 and not self.closed:
                 left -= self._combine_run(min(left, RUN_MAX))

@@ -262,7 +262,7 @@ def test_a_call_interrupted_by_its_own_thread_loses_and_doubles_nothing(
     scene: Scene, bytes_max: int
 ) -> None:
     """At every bytecode of an offer, also where only a garbage collection could interrupt."""
-    step = 1 if scene in OFFERS[:4] else 7
+    step = 1 if scene in (*OFFERS[:4], close) else 7
     for stage in every_interruption(scene, bytes_max, Stage.log, step=step):
         stage.go_on()
         assert numbers_of(stage.sink).count(INNER) == sum(map(is_in, stage.inner))
