@@ -58,11 +58,14 @@ class Admission:
         self._outage_ends_seconds: float | None = None
         self._waiting_threads: set[int] = set()
 
-    def admit_after(self, outcome: Outcome, tag: Tag, body: bytes) -> bool:
-        """Do what the policy says where an offered entry found no place; tell whether it is in."""
-        if outcome is Outcome.FULL:
-            outcome = self._when_full(tag, body)
-        return outcome is Outcome.ACCEPTED
+    def admit_after(self, outcome: Outcome, tag: Tag, body: bytes) -> Outcome:
+        """Do what the policy says where an offered entry found no place.
+
+        Returns:
+            `ACCEPTED`; `FULL` where the record was dropped or spilled, and has a number; `CLOSED`
+            where it has none, and is counted as refused.
+        """
+        return self._when_full(tag, body) if outcome is Outcome.FULL else outcome
 
     def _when_full(self, tag: Tag, body: bytes) -> Outcome:
         """Apply the policy; a buffer that closes meanwhile refuses the entry, and counts it."""
@@ -73,9 +76,7 @@ class Admission:
             outcome = self._wait_and_offer(tag, body)
         elif self._policy == "drop_oldest":
             outcome = self._make_room(tag, body)
-        if outcome is Outcome.FULL:
-            self._give_up(tag, body)
-        return outcome
+        return self._give_up(tag, body) if outcome is Outcome.FULL else outcome
 
     def _offer(self, tag: Tag, body: bytes) -> Outcome:
         """Offer the entry in the place of what is on stderr already, if a spill is ahead."""
@@ -135,25 +136,26 @@ class Admission:
 
         return offer_or_wait(self._buffer, offer, timeout_seconds)
 
-    def _give_up(self, tag: Tag, body: bytes) -> None:
+    def _give_up(self, tag: Tag, body: bytes) -> Outcome:
         """Number the record without keeping it, and with `block` write it to the last resort."""
         if self._last_resort is None or self._policy != "block":
-            self._buffer.number_and_drop(tag, body, OVERFLOW)
-            return
+            numbered = self._buffer.number_and_drop(tag, body, OVERFLOW)
+            return Outcome.CLOSED if numbered is None else Outcome.FULL
         deciding = threading.get_ident(), OVERFLOW
         try:
             self._buffer.counters.undecided.add(deciding)
-            self._drop_and_spill(tag, body, self._last_resort)
+            return self._drop_and_spill(tag, body, self._last_resort)
         finally:
             self._buffer.counters.undecided.discard(deciding)
 
-    def _drop_and_spill(self, tag: Tag, body: bytes, last_resort: LineSink) -> None:
+    def _drop_and_spill(self, tag: Tag, body: bytes, last_resort: LineSink) -> Outcome:
         numbered = self._buffer.number_and_drop(tag, body, OVERFLOW)
         if numbered is None:
-            return
+            return Outcome.CLOSED
         for line, _ in spilled_lines(numbered.stream.tag, numbered.entry):
             if last_resort.offer_line(line):
                 self._buffer.dropped_was_spilled(numbered, OVERFLOW)
+        return Outcome.FULL
 
 
 def offer_or_wait(buffer: Buffer, offer: Callable[[], Outcome], timeout_seconds: float) -> Outcome:

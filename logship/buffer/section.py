@@ -27,6 +27,9 @@ LOCK_PATIENCE_SECONDS = 0.02
 application's `__del__`, which may want a lock that this very producer holds: waiting on would be a
 deadlock. A section takes microseconds, so nothing waits for so long in any other case."""
 
+DECISION_PATIENCE_SECONDS = 0.5
+"""So long a call waits to be told whether its record was numbered while intake ended."""
+
 _NO_LIMIT = -1.0
 
 T = TypeVar("T")
@@ -176,9 +179,15 @@ class Section:
         """Tell whether an item that came while intake ended is numbered, once that is decided.
 
         One that is not is withdrawn: where this call interrupted the section, that may have looked
-        already, and where there was no memory for it, the next call would find some.
+        already, and where there was no memory for it, the next call would find some. Where the
+        section cannot be entered, its holder waits for this very thread, perhaps. The answer is no
+        then, and the record may be delivered all the same.
         """
-        return not self.exclusively(functools.partial(self.inbox.withdraw, item))
+        withdraw = functools.partial(self.inbox.withdraw, item)
+        if self.is_owned():
+            return not self.exclusively(withdraw)
+        was_withdrawn = self.enter(withdraw, DECISION_PATIENCE_SECONDS)
+        return was_withdrawn is False
 
     def _tell(self) -> None:
         """Tell the shipper, and those who wait for space, what happened in the section."""

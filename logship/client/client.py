@@ -41,6 +41,8 @@ from logship.hooks.threads import refuse_subinterpreter
 from logship.metrics.emf import emf_line
 from logship.metrics.meter import Meter
 from logship.metrics.process import HERE, Process
+from logship.protocol.jsonlines import json_line
+from logship.protocol.readable import plain_value
 from logship.settings import Settings, program_name
 from logship.stderr.last_resort import LastResort
 from logship.stderr.spill import Spill, SpillCost
@@ -279,12 +281,24 @@ class Client:
             route = intake.tag if tag is None else intake.route(tag)
             body = intake.pack(record, time_ns)
             outcome = intake.put(route, body)
-            return outcome is _ACCEPTED or self._admit_after(outcome, route, body)
+            if outcome is not _ACCEPTED:
+                outcome = self._admit_after(outcome, route, body)
+                if outcome is Outcome.CLOSED and not self.intake_closed:
+                    self._write_refused(record, tag, time_ns)
+            return outcome is _ACCEPTED
         except Exception as error:
             if is_interruption(error):
                 raise
             self._warn_of_a_bug("emit", error)
             return False
+
+    def _write_refused(self, record: Record, tag: str | None, time_ns: int | None) -> None:
+        """Write a record to stderr that the open buffer could not even number."""
+        if self._spills:
+            redact = self.settings.redact
+            fields = plain_value(record if redact is None else redact(record))
+            line = json_line(tag or "", time_ns or time.time_ns(), fields, logship="refused")
+            self.last_resort.write_in_turn(line)
 
     async def send(
         self, record: Record, tag: str | None = None, *, time_ns: int | None = None
@@ -629,10 +643,15 @@ class Client:
         self.last_resort.warn("bug", f"an error of its own in {where}, please report it: {trace}")
 
     def _fail(self, error: Exception) -> None:
-        """A bug: say so, end the connection, and begin again after a while."""
-        self._warn_of_a_bug("the shipper", error)
-        wait_seconds = min(2.0**self._failures * _RESTART_SECONDS_BASE, _RESTART_SECONDS_MAX)
-        self._failures += 1
+        """A bug: say so, end the connection, and begin again after a while.
+
+        What a signal handler raised is no bug. But it may have come in the middle of a decision.
+        """
+        wait_seconds = 0.0
+        if not is_interruption(error):
+            self._warn_of_a_bug("the shipper", error)
+            wait_seconds = min(2.0**self._failures * _RESTART_SECONDS_BASE, _RESTART_SECONDS_MAX)
+            self._failures += 1
         try:
             self._pump.restart("an error of the shipper's own", wait_seconds)
         except Exception as again:  # noqa: BLE001 - there is no way on

@@ -15,12 +15,14 @@ from logship.buffer.entrance import Outcome
 from logship.buffer.inbox import Tag
 from logship.errors import ClientClosed
 from logship.hooks.interruptions import is_interruption
-from logship.protocol.entries import record_packer
+from logship.protocol.entries import TRUNCATED_KEY, record_packer
 from logship.settings import RECORD_BYTES_MAX, Settings
 
 Record = Mapping[Any, Any]
 _ACCEPTED = Outcome.ACCEPTED
 Pack = Callable[[Record, int | None], bytes]
+
+_TRUNCATED_MARK = bytes([0xA0 | len(TRUNCATED_KEY)]) + TRUNCATED_KEY.encode() + b"\xc3"
 
 
 class Step(NamedTuple):
@@ -93,12 +95,21 @@ class Intake:
                     error = ClientClosed()
                     error.records_accepted = accepted
                     raise error
-                yield Step(accepted, body)
+                try:
+                    yield Step(accepted, body)
+                except GeneratorExit:
+                    self._take_back(body)
+                    raise
             accepted += 1
             if buffer.chunks_opened != opened:
                 opened = buffer.chunks_opened
                 yield Step(accepted, None)
         yield Step(accepted, None)
+
+    def _take_back(self, body: bytes) -> None:
+        """Count a record that was cut as not cut: it is not in, and will be packed again."""
+        if _TRUNCATED_MARK in body:
+            self._buffer.note("truncated", -1)
 
 
 def _record_packer(settings: Settings, when_cut: Callable[[], object]) -> Pack:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable
 from typing import Protocol
 
 from logship.buffer.buffer import Buffer
-from logship.buffer.chunk import Chunk
+from logship.buffer.chunk import Chunk, ChunkState
 from logship.delivery import (
     Actions,
     Connect,
@@ -202,7 +202,9 @@ class Pump:
         self.cancel_timer()
         self._timer_seconds = self._monotonic() + wait_seconds
         self._cancel = self._schedule.at(self._timer_seconds, self._timer_rang)
-        self.perform(self._delivery.restart(self._monotonic(), reason))
+        chunks = self._buffer.unsettled()
+        taken = [chunk for chunk in chunks if chunk.state is ChunkState.TAKEN]
+        self.perform(self._delivery.restart(self._monotonic(), reason, taken))
 
     def close(self) -> None:
         """Send nothing more, and take no more acks."""

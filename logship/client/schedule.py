@@ -13,6 +13,8 @@ import functools
 from collections.abc import Callable
 from typing import Any
 
+from logship.hooks.interruptions import is_interruption
+
 
 class LoopSchedule:
     """The schedule of a pump that runs on an event loop.
@@ -54,8 +56,13 @@ class LoopSchedule:
         return timer.cancel
 
     def guarded(self, callback: Callable[[], None]) -> None:
-        """Call; an exception is a bug of ours, and is told."""
+        """Call; an exception is a bug of ours, and is told.
+
+        What a signal handler of the application raised here passes to the application.
+        """
         try:
             callback()
-        except Exception as error:  # noqa: BLE001 - whatever it is, it is told
+        except Exception as error:
             self._failed(error)
+            if is_interruption(error):
+                raise

@@ -236,9 +236,20 @@ class Delivery(Generic[HandleT]):
             self._retry_at_seconds = min(self._retry_at_seconds, now_seconds + wait_seconds_max)
         return self.chunks_ready(now_seconds)
 
-    def restart(self, now_seconds: float, reason: str) -> Actions[HandleT]:
-        """The shipper met an error of its own: its connection or attempt is over."""
+    def restart(
+        self, now_seconds: float, reason: str, taken: Iterable[HandleT]
+    ) -> Actions[HandleT]:
+        """The shipper met an error of its own: its connection or attempt is over.
+
+        Args:
+            now_seconds: Monotonic.
+            reason: For a person.
+            taken: All chunks that were taken. Those that are in no line, because the error came in
+                between, are sent again too.
+        """
         self.counters.shipper_restarts += 1
+        known = {*self._inflight, *(each.id for each in [*self._resend, *self._aside])}
+        self._resend.extend(each for each in taken if each.id not in known)
         if self.state is State.READY:
             return self.connection_lost(now_seconds, reason)
         if self.state is State.CONNECTING:

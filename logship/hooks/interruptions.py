@@ -3,13 +3,14 @@
 A signal handler runs in the middle of any Python code, ours too. What it raises is meant for the
 application (a task's time limit, a test's timeout), so it must pass, while an exception of a
 record's own `__repr__` must not. Only the traceback tells the two apart: it holds a frame of a
-function that is registered for a signal.
+function that is registered for a signal, or that was called with a signal's number and a frame.
 """
 
 from __future__ import annotations
 
 import signal
 from collections.abc import Iterator
+from itertools import pairwise
 from types import CodeType, FrameType
 
 
@@ -19,7 +20,17 @@ def is_interruption(error: BaseException) -> bool:
     if len(frames) < 2:
         return False  # it was raised where it was caught, or in C
     codes = set(_handler_codes())
-    return any(frame.f_code in codes for frame in frames)
+    return any(frame.f_code in codes or _was_called_as_handler(frame) for frame in frames)
+
+
+def _was_called_as_handler(frame: FrameType) -> bool:
+    """Tell whether a frame's arguments are those of a signal handler, which may be gone by now."""
+    code = frame.f_code
+    values = [frame.f_locals.get(name) for name in code.co_varnames[: code.co_argcount]]
+    return any(
+        isinstance(interrupted, FrameType) and number in signal.valid_signals()
+        for number, interrupted in pairwise(values)
+    )
 
 
 def _frames(error: BaseException) -> Iterator[FrameType]:

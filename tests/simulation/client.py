@@ -143,7 +143,8 @@ class SimulatedClient:
             self.life.refused += 1
         else:
             self.life.accepted += 1
-        is_in = self.admission.admit_after(self.buffer.offer(tag, body), tag, body)
+        outcome = self.admission.admit_after(self.buffer.offer(tag, body), tag, body)
+        is_in = outcome is Outcome.ACCEPTED
         if not is_in and not self.is_closing:
             self.history.fired["overflow"] += 1
         if is_in and self._disk is not None:

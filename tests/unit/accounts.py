@@ -13,6 +13,7 @@ from hypothesis import HealthCheck, settings
 
 from logship.buffer.buffer import Buffer
 from logship.buffer.chunk import Chunk, ChunkState
+from logship.buffer.entrance import Outcome
 from logship.buffer.overflow import Admission
 from logship.protocol.entries import pack_record
 from logship.testing import ManualClock
@@ -71,7 +72,8 @@ def stamp_of(record: dict[str, Any]) -> tuple[str, int]:
 
 def admit(admission: Admission, tag: str, body: bytes) -> bool:
     """Offer an entry as a client does."""
-    return admission.admit_after(admission._buffer.offer(tag, body), tag, body)
+    outcome = admission.admit_after(admission._buffer.offer(tag, body), tag, body)
+    return outcome is Outcome.ACCEPTED
 
 
 class Sink:

@@ -1,7 +1,4 @@
-"""Where a buffer could lose or double a record without a word: one test for each such place.
-
-Those that are known and not closed yet are expected to fail.
-"""
+"""Where a buffer could lose or double a record without a word: one test for each such place."""
 
 from __future__ import annotations
 
@@ -115,7 +112,6 @@ def test_without_memory_the_bound_holds() -> None:
     assert buffer.bytes_held <= 100_000
 
 
-@pytest.mark.xfail(strict=True, reason="a callback of the loop takes it for a bug of its own")
 async def test_a_handler_that_raises_in_the_loops_thread_does_not_end_shipping(
     stderr: Stderr,
 ) -> None:
@@ -141,8 +137,8 @@ async def test_a_handler_that_raises_in_the_loops_thread_does_not_end_shipping(
     )
     client.start()
     await client.flush(5)
-    is_armed = True
     client.emit({"message": "here"})
+    is_armed = True
     await until(lambda: not is_armed, "the handler raises")
     signal.signal(signal.SIGUSR1, before)
     broken = client.broken
@@ -151,7 +147,6 @@ async def test_a_handler_that_raises_in_the_loops_thread_does_not_end_shipping(
     assert messages(sidecar) == ["here"]
 
 
-@pytest.mark.xfail(strict=True, reason="only handlers that are still registered are recognised")
 def test_what_a_handler_raises_passes_after_it_has_unregistered_itself(stderr: Stderr) -> None:
     def on_signal(number: int, frame: FrameType | None) -> None:
         signal.signal(signal.SIGUSR1, before)
@@ -167,7 +162,6 @@ def test_what_a_handler_raises_passes_after_it_has_unregistered_itself(stderr: S
         client.emit({"message": "here"})
 
 
-@pytest.mark.xfail(strict=True, reason="a call that came while intake ends waits without a bound")
 def test_a_call_while_intake_ends_does_not_wait_for_a_holder_that_waits_for_it() -> None:
     """The holder runs a `__del__` that wants a lock which the call's own thread holds."""
     buffer = a_buffer()
@@ -183,7 +177,6 @@ def test_a_call_while_intake_ends_does_not_wait_for_a_holder_that_waits_for_it()
     assert seconds < 1.0
 
 
-@pytest.mark.xfail(strict=True, reason="it is counted as refused, and written nowhere")
 def test_a_record_beyond_the_promises_is_on_stderr(
     stderr: Stderr, monkeypatch: pytest.MonkeyPatch
 ) -> None:
