@@ -72,8 +72,6 @@ _ACCEPTED = Outcome.ACCEPTED
 _TOO_LARGE = Outcome.TOO_LARGE
 _now_ns = time.time_ns
 
-_NO_CONTEXT = contextvars.Context()
-
 P = ParamSpec("P")
 
 
@@ -630,7 +628,7 @@ class Client:
         if self._loop is not None:
             with contextlib.suppress(RuntimeError):  # the loop is closed
                 # Not in the caller's context, which may hold a request's objects.
-                self._loop.call_soon_threadsafe(callback, *args, context=_NO_CONTEXT)
+                self._loop.call_soon_threadsafe(callback, *args, context=contextvars.Context())
 
     def _turn_again(self) -> None:
         """Have the loop look at the buffer once more; on the loop, which needs no waking."""
