@@ -3,8 +3,8 @@
 After a stop signal the application may hang in a `finally`, in a join, in a C call. This thread is
 woken by the signal itself. Where the application handles the signal, it may log for as long as
 there is time; when the deadline's reserve begins this thread closes intake, delivers, reports and
-spills. Where the default disposition was found, this thread delivers what was logged before the
-signal, closes intake, delivers the rest, and ends the process by the signal.
+spills. Where the default disposition was found, it does so at once, and then ends the process by
+the signal.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ import time
 from collections.abc import Callable
 
 from logship.client.background import BackgroundClient
-from logship.delivery.drain import DrainPlan, Step
+from logship.delivery.drain import DrainPlan
 from logship.hooks import exits, fork
 from logship.hooks.threads import OwnThread
 from logship.process.clock import StopClock
@@ -137,13 +137,16 @@ class Watchdog:
             self._client.last_resort.warn("bug", f"the watchdog failed, please report: {error!r}")
             if self._dies_by is None:
                 return  # the exit hook does without it
+            with contextlib.suppress(Exception):
+                self._drain(self._plan())
         self._end()
 
     def _stop(self) -> None:
         self._client.stop_lingering()
         self._let_it_log()
-        plan = self._plan() if self._dies_by is None else self._deliver()
-        self._drain(self._plan() if self._interrupted else plan)
+        if self._dies_by is not None:
+            self._stop_others()
+        self._drain(self._plan())
 
     def _wait(self, seconds: float) -> None:
         """Wait to be woken; note the signals of which only the handler in C has told."""
@@ -160,7 +163,7 @@ class Watchdog:
     def _let_it_log(self) -> None:
         """Let the application log for as long as what it logs can still be written to stderr.
 
-        Unless it is to die by a signal: without us it would be dead already.
+        Unless it is to die by a signal.
         """
         started, client = self._clock.started, self._client.client
         ahead = client.spill_ahead(started.reason if started is not None else "")
@@ -173,28 +176,14 @@ class Watchdog:
                 return
             self._wait(wait_seconds)
 
-    def _deliver(self) -> DrainPlan:
-        """Wait until what was logged before the signal is acked, or no further wait is of use.
-
-        Intake is open meanwhile: what is logged then would otherwise be written to stderr, or its
-        writer stopped. From the end of this on it is stopped: it does not return from its call.
-        """
+    def _stop_others(self) -> None:
+        """Have each thread stop at its next logging call: without us it would be dead already."""
         fork.terminate_daemons()
         sys.setswitchinterval(_SWITCH_SECONDS)
-        client, plan = self._client.client, self._plan()
-        last = client.buffer.seal_all()
-        client.on_progress(lambda: self.wake(0))
-        client.hurry(plan)
-        while not self._client.intake_closed and client.buffer.settled_through() < last:
-            now, progress = time.monotonic(), client.progress()
-            if self._interrupted or client.broken or plan.step(now, progress) is not Step.WAIT:
-                break
-            self._wait(plan.wait_seconds(now, progress))
-        if not self._client.intake_closed:
+        if not self._client.intake_closed:  # else the main thread conducts the end
             # No destructor may run in our threads, and wait for a lock of a thread that is stopped.
             gc.disable()
-            client.last_resort.stop_others()
-        return plan
+            self._client.last_resort.stop_others()
 
     def _plan(self) -> DrainPlan:
         now, deadline = time.monotonic(), self._clock.deadline_seconds
