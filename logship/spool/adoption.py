@@ -12,9 +12,9 @@ from collections.abc import Callable, Generator, Iterator
 
 from logship.buffer.chunk import Chunk, ChunkState
 from logship.buffer.ranges import Gap, merge_ranges, subtract_ranges
-from logship.buffer.stream import NUMBER_MAX, Stream
-from logship.protocol.entries import pack_control, unpack_entries
+from logship.buffer.stream import Stream
 from logship.spool.chunks import FoundChunk, Payload, read_payload
+from logship.spool.declarations import declaration, is_control
 from logship.spool.directories import ProcessDirectory
 from logship.spool.files import FileBytes
 from logship.spool.marks import LocatedChunk, Marks, OrphanStream
@@ -24,8 +24,6 @@ from logship.spool.trouble import Kept, Trouble
 
 REFUSED_REASON = "quarantined"
 """The word in gaps for recovered records that no server takes."""
-
-_CONTROLS_MAX = 1000
 
 
 class AdoptedChunk(Chunk):
@@ -220,7 +218,7 @@ class Adoption:
         whole.refused.append(number)
         text = f"the sidecar does not take record {stamp}, recovered from {self.directory.name}"
         self._counters.note(text)
-        if whole.found is None or _is_control(bytes(chunk.data)):
+        if whole.found is None or is_control(bytes(chunk.data)):
             orphan.is_untold = True
             return f"{text}; it declares gaps or the end, and is sent again later"
         orphan.gaps.append(Gap(number, number, REFUSED_REASON))
@@ -350,23 +348,12 @@ class Adoption:
         """Return the chunk that declares a stream's gaps and ends it, if it has not ended."""
         if orphan.ended or orphan.is_untold or not orphan.stream.has_stamps:
             return None
-        begin = orphan.next_number
-        if begin == 1 or begin + _CONTROLS_MAX > NUMBER_MAX:
+        declared = declaration(orphan.stream, orphan.next_number, orphan.gaps, self._time_ns)
+        if declared is None:
             return None
-        gaps = sorted(orphan.gaps)[: _CONTROLS_MAX - 1]
-        text = "logship: records will not arrive"
-        records: list[dict[str, object]] = [
-            {"message": text, "logship_gap": list(gap)} for gap in gaps
-        ]
-        records.append({"message": "logship: stream closed", "logship_end": "recovered"})
-        numbers = list(range(begin, begin + len(records)))
-        entries = [
-            pack_control(record, self._time_ns()) + orphan.stream.stamp_of(number)
-            for number, record in zip(numbers, records, strict=True)
-        ]
         self._pending += 1
         chunk_id = b64encode(self._random_bytes(16)).decode("ascii")
-        return AdoptedChunk(self, orphan.stream, chunk_id, b"".join(entries), numbers, None)
+        return AdoptedChunk(self, orphan.stream, chunk_id, *declared, None)
 
     def _mark_declared(self) -> None:
         """Mark what no server takes: if something stays, no recoverer must try it again."""
@@ -386,13 +373,6 @@ class Adoption:
             self.is_removed = True
         except OSError as error:
             self.trouble.say(f"everything is shipped, it cannot be removed: {error}")
-
-
-def _is_control(entry: bytes) -> bool:
-    """Tell whether an entry is one of logship's own, which declares a gap or its stream's end."""
-    return any(
-        "logship_gap" in record or "logship_end" in record for _, record in unpack_entries(entry)
-    )
 
 
 def _of(chunk: FoundChunk, count: int) -> str:

@@ -152,7 +152,7 @@ PLACES = {
     "reading a segment": "logship.spool.survey.read_segment",
     "listing the directories": "logship.spool.orphans.process_directories",
     "taking one over": "logship.spool.directories.ProcessDirectory.take_over",
-    "the end record": "logship.spool.adoption.pack_control",
+    "the end record": "logship.spool.declarations.pack_control",
     "marking an ack": "logship.spool.marks.Marks.acked",
     "removing the directory": "logship.spool.directories.ProcessDirectory.remove",
 }

@@ -1,0 +1,47 @@
+"""What recovery says in a dead process's stream: which numbers will not arrive, and its end."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+from logship.buffer.ranges import Gap
+from logship.buffer.stream import NUMBER_MAX, Stream
+from logship.protocol.entries import pack_control, unpack_entries
+
+_CONTROLS_MAX = 1000
+
+
+def declaration(
+    stream: Stream, begin: int, gaps: Iterable[Gap], time_ns: Callable[[], int]
+) -> tuple[bytes, list[int]] | None:
+    """Return the entries that declare a stream's gaps and end it, and their numbers.
+
+    Args:
+        stream: For the stamps.
+        begin: The first number that was not given out.
+        gaps: Numbers that will not arrive; the first 999 gaps are declared.
+        time_ns: Nanoseconds since the epoch.
+
+    Returns:
+        Payload and numbers; None where the stream has no records, or no numbers are left.
+    """
+    if begin == 1 or begin + _CONTROLS_MAX > NUMBER_MAX:
+        return None
+    text = "logship: records will not arrive"
+    records: list[dict[str, object]] = [
+        {"message": text, "logship_gap": list(gap)} for gap in sorted(gaps)[: _CONTROLS_MAX - 1]
+    ]
+    records.append({"message": "logship: stream closed", "logship_end": "recovered"})
+    numbers = list(range(begin, begin + len(records)))
+    entries = [
+        pack_control(record, time_ns()) + stream.stamp_of(number)
+        for number, record in zip(numbers, records, strict=True)
+    ]
+    return b"".join(entries), numbers
+
+
+def is_control(entry: bytes) -> bool:
+    """Tell whether an entry is one of logship's own, which declares a gap or its stream's end."""
+    return any(
+        "logship_gap" in record or "logship_end" in record for _, record in unpack_entries(entry)
+    )
