@@ -8,6 +8,7 @@ from benchmarks.performance.job import Job, in_turns
 from benchmarks.performance.results import Measured
 from benchmarks.performance.serving import Relay, serving
 from benchmarks.processes import run_program
+from benchmarks.records import SAME_NAME
 
 SUBJECTS = ("logship", "logship-spool", "fluent-logger")
 PROGRAM = "benchmarks.performance.programs.ship"
@@ -23,7 +24,7 @@ def measure(job: Job) -> Measured:
             job.tell(subject)
             spool = job.new_place() if subject == "logship-spool" else ""
             with contextlib.closing(Relay(server.address)) as relay:
-                arguments = (subject, *relay.address, seconds, spool)
+                arguments = (subject, *relay.address, seconds, spool, SAME_NAME)
                 found = run_program(PROGRAM, *arguments, stderr=job.stderr)
             records = found["records"] + found["warm_up_records"]
             measured.add(turn, subject, "", wire_bytes_per_record=relay.bytes_sent / records)
