@@ -234,7 +234,7 @@ def test_a_child_that_is_stopped_as_it_begins_ends_and_its_parent_does_not(
         """,
         WAIT_FOR_CHILDREN,
         """
-        from logship import installation
+        from logship.installation import installation
         watchdog = installation._installation.watchdog
         log("before the fork")
         for _ in range(5):

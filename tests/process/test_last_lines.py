@@ -52,5 +52,6 @@ def test_threads_and_an_event_loop_that_log_to_the_end_lose_nothing(
             let_pass(0.2)
             program.process.terminate()
         ended = program.end()
-        assert ended.refused, "threads logged behind the client's end"
+        if last != "forever()":  # else their calls do not return
+            assert ended.refused, "threads logged behind the client's end"
         sidecar.output.verdict(ended).assert_nothing_lost()
