@@ -123,7 +123,9 @@ class Section:
 
         Where there is no memory for it, it stays there for the next call that enters.
         """
-        left = self.inbox.forget_withdrawn() if self.closing else len(self.inbox.items)
+        left = len(self.inbox.items)
+        if self.closing:  # looked at after the count: a handler may close and withdraw in between
+            left = self.inbox.forget_withdrawn()
         try:
             while left > 0 and not self.closed:
                 left -= self._combine_run(min(left, RUN_MAX))
