@@ -24,11 +24,16 @@ def is_interruption(error: BaseException) -> bool:
 
 
 def _was_called_as_handler(frame: FrameType) -> bool:
-    """Tell whether a frame's arguments are those of a signal handler, which may be gone by now."""
+    """Tell whether a frame's arguments are those of a signal handler, which may be gone by now.
+
+    The arguments are the application's objects, so only their types are looked at.
+    """
     code = frame.f_code
     values = [frame.f_locals.get(name) for name in code.co_varnames[: code.co_argcount]]
     return any(
-        isinstance(interrupted, FrameType) and number in signal.valid_signals()
+        type(interrupted) is FrameType
+        and type(number) in {int, signal.Signals}
+        and number in signal.valid_signals()
         for number, interrupted in pairwise(values)
     )
 

@@ -18,6 +18,10 @@ RAISE = -1
 _NO_THREAD = -2
 _HANG_SECONDS = 60.0
 
+_NEVER_OVER_SECONDS = 0.5
+"""A wait for so long ends before its time: a section takes microseconds, and nothing in a scene
+makes the thread that is in it wait for the one that wants to enter."""
+
 
 class Interruption(Exception):  # noqa: N818 - what a signal handler raises
     """Raised in a thread where a run says so."""
@@ -214,7 +218,8 @@ class CooperativeLock:
         if not self._real.acquire(blocking=False):
             if not blocking or timeout == 0:
                 return False
-            self._scheduler.wait_for(self, may_give_up=timeout > 0)
+            may_give_up = 0 < timeout < _NEVER_OVER_SECONDS
+            self._scheduler.wait_for(self, may_give_up=may_give_up)
             if not self._real.acquire(blocking=False):
                 return False
         self._scheduler.point()
