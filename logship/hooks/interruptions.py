@@ -28,14 +28,12 @@ def _was_called_as_handler(frame: FrameType) -> bool:
 
     The arguments are the application's objects, so only their types are looked at.
     """
-    code = frame.f_code
-    values = [frame.f_locals.get(name) for name in code.co_varnames[: code.co_argcount]]
-    return any(
-        type(interrupted) is FrameType
-        and type(number) in {int, signal.Signals}
-        and number in signal.valid_signals()
-        for number, interrupted in pairwise(values)
-    )
+    code, values = frame.f_code, frame.f_locals
+    for first, second in pairwise(code.co_varnames[: code.co_argcount]):
+        number = values.get(first)
+        if type(values.get(second)) is FrameType and type(number) in {int, signal.Signals}:
+            return number in signal.valid_signals()
+    return False
 
 
 def _frames(error: BaseException) -> Iterator[FrameType]:
