@@ -20,7 +20,10 @@ def is_interruption(error: BaseException) -> bool:
     if len(frames) < 2:
         return False  # it was raised where it was caught, or in C
     codes = set(_handler_codes())
-    return any(frame.f_code in codes or _was_called_as_handler(frame) for frame in frames)
+    for frame in frames:  # noqa: SIM110 - a generator needs more of a stack that may be used up
+        if frame.f_code in codes or _was_called_as_handler(frame):
+            return True
+    return False
 
 
 def _was_called_as_handler(frame: FrameType) -> bool:

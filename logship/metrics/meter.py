@@ -116,7 +116,7 @@ class Tally:
             "records_accepted_total": report.accepted,
             "records_acked_total": report.acked,
             "records_spilled_total": report.spilled,
-            "records_refused_total": report.refused,
+            "records_refused_total": account.refused,
             "records_truncated_total": report.truncated,
             "records_unacked_total": report.unacked,
             "records_left_spooled_total": report.spooled,
