@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
-
 from logship.buffer.accumulator import Accumulator
 from logship.buffer.chunk import Chunk
 from logship.buffer.counters import Account, DrainReport, StreamReport
@@ -20,15 +18,7 @@ def account_of(accumulator: Accumulator, unspooled: int) -> Account:
         unspooled: Records in memory though there is a spool.
     """
     counters, waiting = accumulator.counters, accumulator.unsettled.values()
-    undecided = Counter(reason for _, reason in tuple(counters.undecided))
-    return Account(
-        accepted=counters.accepted,
-        acked=counters.acked,
-        spilled=counters.spilled,
-        refused=counters.refused,
-        truncated=counters.truncated,
-        blocked_seconds=counters.blocked_seconds,
-        dropped={each: n - undecided[each] for each, n in counters.dropped.items()},
+    return counters.account(
         waiting=sum(chunk.records for chunk in waiting),
         spooled=sum(chunk.records for chunk in waiting if chunk.spooled),
         unspooled=unspooled,

@@ -23,7 +23,6 @@ from __future__ import annotations
 
 import functools
 import os
-import sys
 import time
 from collections.abc import Callable
 from typing import TypeVar
@@ -48,7 +47,6 @@ class Buffer:
         bytes_max: Bytes of entries that may be held. Control records may exceed it by a little, and
             so may one small entry of each thread that logs at the same moment.
         chunk_bytes_max: A chunk is sealed when it has grown to this many bytes.
-        body_bytes_max: A longer entry is turned away as `TOO_LARGE`, for the caller to cut it.
         linger_seconds: How long an open chunk waits for more.
         stamp_key: The field of the stamp, or None for records without stamps.
         awaited_tag: What the tag None stands for until `resolve_tag`; chunks with it wait for that.
@@ -70,7 +68,6 @@ class Buffer:
         *,
         bytes_max: int,
         chunk_bytes_max: int,
-        body_bytes_max: int = sys.maxsize,
         linger_seconds: float,
         stamp_key: str | None,
         awaited_tag: str | None = None,
@@ -100,7 +97,6 @@ class Buffer:
         self._entrance = Entrance(
             self._section,
             bytes_max=bytes_max,
-            body_bytes_max=body_bytes_max,
             combine_at=combine_at,
             inbox_max=inbox_max,
             inbox_bytes_max=inbox_bytes_max,

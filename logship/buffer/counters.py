@@ -51,6 +51,23 @@ class Counters:
         self.blocked_seconds = 0.0
         self.undecided: set[tuple[int, str]] = set()
 
+    def account(self, *, waiting: int, spooled: int, unspooled: int, bytes_held: int) -> Account:
+        """Return these numbers, and those of the same moment that are counted elsewhere."""
+        undecided = Counter(reason for _, reason in tuple(self.undecided))
+        return Account(
+            accepted=self.accepted,
+            acked=self.acked,
+            spilled=self.spilled,
+            refused=self.refused,
+            truncated=self.truncated,
+            blocked_seconds=self.blocked_seconds,
+            dropped={each: n - undecided[each] for each, n in self.dropped.items()},
+            waiting=waiting,
+            spooled=spooled,
+            unspooled=unspooled,
+            bytes_held=bytes_held,
+        )
+
 
 class Account(NamedTuple):
     """The numbers that metrics are made of, all of one moment.

@@ -35,7 +35,6 @@ class Outcome(Enum):
     ACCEPTED = auto()
     FULL = auto()
     CLOSED = auto()
-    TOO_LARGE = auto()
 
 
 _ACCEPTED = Outcome.ACCEPTED
@@ -48,7 +47,6 @@ class Entrance:
     Args:
         section: The buffer's.
         bytes_max: See `Buffer`.
-        body_bytes_max: See `Buffer`.
         combine_at: See `COMBINE_AT`.
         inbox_max: See `INBOX_MAX`.
         inbox_bytes_max: So much may wait in the inbox; by default an eighth of `bytes_max`.
@@ -62,19 +60,16 @@ class Entrance:
         section: Section,
         *,
         bytes_max: int,
-        body_bytes_max: int,
         combine_at: int = COMBINE_AT,
         inbox_max: int = INBOX_MAX,
         inbox_bytes_max: int | None = None,
     ) -> None:
         self.bytes_max = bytes_max
         self._section = section
-        self._body_bytes_max = body_bytes_max
         self._combine_at = combine_at
         # Below these, entries go into the inbox without a look at the bound.
         relaxed_bytes = bytes_max // 8 if inbox_bytes_max is None else inbox_bytes_max
-        largest = relaxed_bytes // inbox_max - section.accumulator.stamp_bytes
-        self._relaxed_body_bytes_max = min(largest, body_bytes_max)
+        self._relaxed_body_bytes_max = relaxed_bytes // inbox_max - section.accumulator.stamp_bytes
         if not section.accumulator.storage.outlives_process:
             section.relaxed_bytes_max = bytes_max - relaxed_bytes
             section.inbox_max = section.inbox_entries_max = inbox_max
@@ -87,7 +82,7 @@ class Entrance:
             body: A packed entry whose map header counts the stamp, without the stamp.
 
         Returns:
-            `ACCEPTED`, `FULL` or `TOO_LARGE` (nothing happened), or `CLOSED` (counted as refused).
+            `ACCEPTED`, `FULL` (nothing happened), or `CLOSED` (counted as refused).
         """
         section = self._section
         waiting = section.inbox.items
@@ -115,8 +110,6 @@ class Entrance:
     def _offer_with_care(self, tag: Tag, body: bytes) -> Outcome:
         """Do as `offer` does, with a look at the bound, and commit the entry before returning."""
         section = self._section
-        if len(body) > self._body_bytes_max:
-            return Outcome.TOO_LARGE
         if section.closed:
             return self.refuse(tag)
         item = (tag, body)

@@ -24,7 +24,7 @@ from logship.buffer.entrance import Outcome
 from logship.buffer.inbox import Tag
 from logship.buffer.overflow import Admission
 from logship.client.closing import Closing, SpillAhead, drive, empty_report
-from logship.client.intake import Intake, Record, Step, body_bytes_max
+from logship.client.intake import Intake, Record, Step
 from logship.client.parts import new_compressor, new_orphans, new_spool, retry_wait
 from logship.client.port import Payload, SocketPort
 from logship.client.pump import Pump
@@ -127,7 +127,6 @@ class Client:
             if self._spool is None
             else settings.spool_bytes_max,
             chunk_bytes_max=settings.chunk_bytes_max,
-            body_bytes_max=body_bytes_max(settings),
             linger_seconds=settings.linger_seconds,
             stamp_key=settings.stamp_key if settings.stamp else None,
             awaited_tag=settings.tag if waits_for_tag else None,

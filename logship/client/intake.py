@@ -15,14 +15,12 @@ from logship.buffer.entrance import Outcome
 from logship.buffer.inbox import Tag
 from logship.errors import ClientClosed
 from logship.hooks.interruptions import is_interruption
-from logship.protocol.entries import TRUNCATED_KEY, record_packer
+from logship.protocol.entries import CutEntry, record_packer
 from logship.settings import RECORD_BYTES_MAX, Settings
 
 Record = Mapping[Any, Any]
 _ACCEPTED = Outcome.ACCEPTED
 Pack = Callable[[Record, int | None], bytes]
-
-_TRUNCATED_MARK = bytes([0xA0 | len(TRUNCATED_KEY)]) + TRUNCATED_KEY.encode() + b"\xc3"
 
 
 class Step(NamedTuple):
@@ -38,7 +36,7 @@ class Step(NamedTuple):
     body: bytes | None
 
 
-def body_bytes_max(settings: Settings) -> int:
+def _body_bytes_max(settings: Settings) -> int:
     """Return how long an entry may be before its stamp; what is longer is cut.
 
     Whatever comes, two records must fit into the smallest buffer, or one could block it.
@@ -108,14 +106,14 @@ class Intake:
 
     def _take_back(self, body: bytes) -> None:
         """Count a record that was cut as not cut: it is not in, and will be packed again."""
-        if _TRUNCATED_MARK in body:
+        if isinstance(body, CutEntry):
             self._buffer.note("truncated", -1)
 
 
 def _record_packer(settings: Settings, when_cut: Callable[[], object]) -> Pack:
     """Return the client's packer."""
     stamp_fields, reserved = int(settings.stamp), _also_reserved(settings)
-    pack = record_packer(stamp_fields, reserved, body_bytes_max(settings), when_cut, time.time_ns)
+    pack = record_packer(stamp_fields, reserved, _body_bytes_max(settings), when_cut, time.time_ns)
     redact = settings.redact
     if redact is None:
         return pack

@@ -12,6 +12,7 @@ import signal
 from collections.abc import Iterator
 from itertools import pairwise
 from types import CodeType, FrameType
+from typing import Any
 
 
 def is_interruption(error: BaseException) -> bool:
@@ -20,10 +21,7 @@ def is_interruption(error: BaseException) -> bool:
     if len(frames) < 2:
         return False  # it was raised where it was caught, or in C
     codes = set(_handler_codes())
-    for frame in frames:  # noqa: SIM110 - a generator needs more of a stack that may be used up
-        if frame.f_code in codes or _was_called_as_handler(frame):
-            return True
-    return False
+    return any(frame.f_code in codes or _was_called_as_handler(frame) for frame in frames)
 
 
 def _was_called_as_handler(frame: FrameType) -> bool:
@@ -33,9 +31,9 @@ def _was_called_as_handler(frame: FrameType) -> bool:
     """
     code, values = frame.f_code, frame.f_locals
     for first, second in pairwise(code.co_varnames[: code.co_argcount]):
-        number = values.get(first)
+        number: Any = values.get(first)
         if type(values.get(second)) is FrameType and type(number) in {int, signal.Signals}:
-            return number in signal.valid_signals()
+            return bool(0 < number < signal.NSIG)
     return False
 
 
@@ -47,7 +45,7 @@ def _frames(error: BaseException) -> Iterator[FrameType]:
 
 
 def _handler_codes() -> Iterator[CodeType]:
-    for signum in signal.valid_signals():
+    for signum in range(1, signal.NSIG):  # `valid_signals` needs much of the stack
         code = _code_of(signal.getsignal(signum))
         if code is not None:
             yield code

@@ -67,14 +67,7 @@ class Tally:
         """Return the numbers of a client that is gone; its undelivered records are lost."""
         counters = self.counters
         settled = counters.acked + counters.spilled + counters.dropped.total()
-        account = Account(
-            accepted=counters.accepted,
-            acked=counters.acked,
-            spilled=counters.spilled,
-            refused=counters.refused,
-            truncated=counters.truncated,
-            blocked_seconds=counters.blocked_seconds,
-            dropped=dict(counters.dropped),
+        account = counters.account(
             waiting=counters.accepted - settled,
             spooled=0,
             unspooled=self.unspooled,
@@ -116,7 +109,6 @@ class Tally:
             "records_accepted_total": report.accepted,
             "records_acked_total": report.acked,
             "records_spilled_total": report.spilled,
-            "records_refused_total": account.refused,
             "records_truncated_total": report.truncated,
             "records_unacked_total": report.unacked,
             "records_left_spooled_total": report.spooled,

@@ -53,6 +53,10 @@ KEPT_BYTES_MAX = 1 << 20
 _NONE: frozenset[str] = frozenset()
 
 
+class CutEntry(bytes):
+    """The beginning of an entry that was cut, because it was too long."""
+
+
 def record_packer(
     extra_fields: int = 1,
     also_reserved: frozenset[str] = _NONE,
@@ -68,7 +72,7 @@ def record_packer(
     Args:
         extra_fields: As of `pack_record`.
         also_reserved: As of `pack_record`.
-        bytes_max: A longer entry is cut; see `pack_truncated`.
+        bytes_max: A longer entry is cut, and returned as `CutEntry`; see `pack_truncated`.
         when_cut: Called for each that is.
         now_ns: Returns the time of a record that has none.
     """
@@ -97,13 +101,15 @@ def record_packer(
                 return head + packed[1:]
             head = entry_head(time_ns, len(fields) + extra_fields)
             return head + packed[_map_header_bytes(len(fields)) :]
+        except NotPlain:
+            pass
         except Exception as error:
             if is_interruption(error):  # `__hash__`: the longer way makes it readable
                 raise
         body = _pack_readable(record, time_ns, extra_fields, also_reserved)
         if len(body) > bytes_max:
-            body = pack_truncated(record, time_ns, bytes_max, extra_fields, also_reserved)
             when_cut()
+            return CutEntry(pack_truncated(record, time_ns, bytes_max, extra_fields, also_reserved))
         return body
 
     return pack

@@ -494,7 +494,7 @@ def test_where_the_stack_ends_the_record_is_still_an_entry(record: Any) -> None:
             assert stamped(_dive(depth, lambda: pack_record(record, TIME_NS)))
             packed_at.add(depth)
     deepest = _deepest_dive()
-    assert packed_at >= set(range(deepest - 100, deepest - 15))
+    assert packed_at >= set(range(deepest - 100, deepest - 10))
 
 
 def _deepest_dive() -> int:

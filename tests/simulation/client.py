@@ -23,6 +23,7 @@ from logship.protocol.entries import pack_record
 from logship.protocol.frames import AckReader, AnswerError, frame_parts
 from logship.settings import Endpoint, Settings
 from logship.spool.adoption import AdoptedChunk
+from logship.spool.storage import RETRY_SECONDS
 from logship.stderr.last_resort import LastResort
 from logship.stderr.spill import Spill, SpillCost, spilled_lines
 from tests.simulation.disk import SimulatedDisk, SimulatedStorage
@@ -264,12 +265,14 @@ class SimulatedClient:
     def shut(self) -> None:
         """End the connection, then give up the spool, as `Client.shut` does.
 
-        A turn that was called before the end comes behind it, and must do nothing.
+        A turn that was called before the end comes behind it, and must do nothing. It comes late
+        where the loop is busy: when the spool would look again at what failed.
         """
         self.pump.close()
         self.pump.cancel_timer()
         if self._disk is not None:
             self._leave_spool(self._disk, dies=False)
+            self.history.clock.after(RETRY_SECONDS, self._unless_dead, self.turn)
 
     def die(self) -> None:
         """Be killed."""
