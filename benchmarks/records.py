@@ -92,5 +92,6 @@ SHAPES: dict[str, list[Record]] = {
         record | {"request": {"order": at, "path": f"/orders/{at}", "seconds": at / 7}}
         for at, record in enumerate(RECORDS)
     ],
+    "one tuple": [record | {"hosts": ("a", "b", at)} for at, record in enumerate(RECORDS)],
 }
 """What a record holds beside the older shape: nothing but its text, and so on."""
