@@ -275,18 +275,21 @@ class Closing:
             yield self._more(report)
 
     def _print(self, line: str, until: float) -> Iterator[float]:
-        """Write a line of the report; a stalled stderr is tried `until` then."""
-        while not self._last_resort.go_first(_line(line)):
-            left = until - self._monotonic()
-            if left <= 0:
-                return
-            yield min(left, self._pause.after(took_some=False))
+        """Write a line of the report."""
+        return self._retry(lambda: self._last_resort.go_first(_line(line)), until)
 
     def _let_queue_go_on(self, until: float) -> Iterator[float]:
         """Write the lines that the report held up, now that there may be no next write."""
         until = min(until, self._monotonic() + _QUEUE_SECONDS_MAX)
-        while not self._last_resort.step_back() and self._monotonic() < until:
-            yield self._pause.after(took_some=False)
+        return self._retry(self._last_resort.step_back, until)
+
+    def _retry(self, write: Callable[[], bool], until: float) -> Iterator[float]:
+        """Write until stderr takes it, or until the time is up."""
+        while not write():
+            left = until - self._monotonic()
+            if left <= 0:
+                return
+            yield min(left, self._pause.after(took_some=False))
 
 
 def drive(closing: Closing, came: threading.Event | None = None) -> DrainReport:
