@@ -10,16 +10,15 @@ from __future__ import annotations
 import time
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Sequence
-from functools import partial
 from itertools import accumulate, chain
 from typing import NamedTuple
 
 from logship.buffer.adopted import Adopted
 from logship.buffer.changes import Changes
-from logship.buffer.chunk import Chunk, ChunkState, HalfChunk, Storage, new_chunk_id
+from logship.buffer.chunk import Chunk, ChunkState, HalfChunk, Storage, Written, new_chunk_id
 from logship.buffer.counters import Counters
 from logship.buffer.halves import fill_halves
-from logship.buffer.inbox import Tag
+from logship.buffer.inbox import Item, Tag
 from logship.buffer.ranges import Gap, merge_gaps, merge_ranges, renamed_gaps
 from logship.buffer.stream import ROLLOVER_NUMBER, Stream, stamp_bytes
 from logship.protocol.entries import pack_control
@@ -114,29 +113,28 @@ class Accumulator:
 
     # -- records come in -----------------------------------------------------------------------
 
-    def has_room(self, tag: Tag, body_bytes: int) -> bool:
-        """Tell whether the storage has a place for the next entry of this tag."""
-        size = body_bytes + self.stamp_bytes
+    def has_room(self, tag: Tag, size: int) -> bool:
+        """Tell whether the storage has a place for the next entry of this tag, stamp included."""
         return self._chunk_with_room(tag, size) is not None or self.storage.has_room(size)
 
-    def append(self, tag: Tag, bodies: Sequence[bytes], then: Callable[[int], None]) -> int:
+    def append(self, run: Sequence[Item], remove: Callable[[Item, int], None]) -> int:
         """Number the first of these entries and keep them: as many as one chunk takes.
 
         Args:
-            tag: The route.
-            bodies: Packed entries whose map headers count the stamp, without the stamp; not empty.
-            then: A part of the change, which is told how many.
+            run: Entries of one tag, whose map headers count the stamp; not empty.
+            remove: A part of the change. It is told the first of them, and how many.
 
         Returns:
             How many, at least one.
         """
-        size = len(bodies[0]) + self.stamp_bytes
+        tag, first = run[0]
+        size = len(first) + self.stamp_bytes
         chunk = self._chunk_with_room(tag, size) or self._make_room(tag, size)
+        bodies = [body for _, body in run]
+        if len(bodies) > 1:
+            bodies = bodies[: self._fitting(bodies, chunk)]
         count = len(bodies)
-        if count > 1:
-            count = self._fitting(bodies, chunk)
-            bodies = bodies[:count]
-        self._write(chunk, chunk.stream.stamped(bodies), count, count, partial(then, count))
+        self._write(chunk, bodies, count, remove, run[0], count)
         if chunk.size >= self._chunk_bytes_max:
             self.seal(chunk)
         return count
@@ -423,7 +421,7 @@ class Accumulator:
             stream.undeclared = undeclared
             stream.end = end
 
-        self._write(chunk, stream.stamped([body]), 1, 0, note)
+        self._write(chunk, [body], 0, note)
 
     def _chunk_for(self, stream: Stream, size: int) -> Chunk:
         """Return the stream's chunk that has room for `size` bytes, opening one if need be."""
@@ -457,40 +455,53 @@ class Accumulator:
         return max(1, min(count, bisect_right([*sizes], room)))
 
     def _write(
-        self, chunk: Chunk, data: bytes, entries: int, records: int, then: Callable[[], None]
+        self,
+        chunk: Chunk,
+        bodies: Sequence[bytes],
+        records: int,
+        then: Callable[..., None],
+        *arguments: object,
     ) -> None:
-        """Write entries behind those of a chunk, and commit them.
+        """Number entries, write them behind those of a chunk, and commit them.
 
         Args:
             chunk: An open one with room for them.
-            data: The entries, with stamps.
-            entries: How many.
+            bodies: The entries, without stamps.
             records: How many of them the application logged.
             then: A part of the change.
+            arguments: What `then` is given.
         """
-        stream = chunk.stream
-        size = chunk.size + len(data)
-        next_number = stream.next_number + entries
-        accepted = stream.accepted + records, self.counters.accepted + records
-        held = self.bytes_held + len(data)
+        stream, entries = chunk.stream, len(bodies)
+        data = stream.stamped(bodies)
         chunk.write(data)
-        written = size, chunk.entries + entries, chunk.records + records, next_number - 1
-        self.changes.commit(self._count_written, chunk, written, accepted, held, then)
+        next_number = stream.next_number + entries
+        written = (
+            chunk.size + len(data),
+            chunk.entries + entries,
+            chunk.records + records,
+            next_number - 1,
+        )
+        totals = (
+            next_number,
+            stream.accepted + records,
+            self.counters.accepted + records,
+            self.bytes_held + len(data),
+        )
+        self.changes.commit(self._count_written, chunk, written, totals, then, arguments)
 
     def _count_written(
         self,
         chunk: Chunk,
-        written: tuple[int, int, int, int],
-        accepted: tuple[int, int],
-        bytes_held: int,
-        then: Callable[[], None],
+        written: Written,
+        totals: tuple[int, int, int, int],
+        then: Callable[..., None],
+        arguments: tuple[object, ...],
     ) -> None:
         """Have what was written behind a chunk's entries count: a change."""
-        chunk.advance(*written)
-        chunk.stream.next_number = written[3] + 1
-        chunk.stream.accepted, self.counters.accepted = accepted
-        self.bytes_held = bytes_held
-        then()
+        stream = chunk.stream
+        chunk.advance(written)
+        stream.next_number, stream.accepted, self.counters.accepted, self.bytes_held = totals
+        then(*arguments)
 
     def _settle(self, chunk: Chunk, then: Callable[[], None]) -> None:
         """Forget a chunk that is acked or given up; `then` is a part of the change."""

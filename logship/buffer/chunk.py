@@ -23,6 +23,10 @@ the kernel make their pages anew costs more than everything else that happens to
 _SPARE_BYTES_MIN = 64 << 10
 
 
+Written = tuple[int, int, int, int]
+"""What a chunk holds: bytes, entries, records of the application, and the last number."""
+
+
 class ChunkState(Enum):
     """Where a chunk is on its way."""
 
@@ -127,12 +131,9 @@ class Chunk:
         """Put `data` behind the committed entries. It does not count until `advance`."""
         raise NotImplementedError
 
-    def advance(self, size: int, entries: int, records: int, last: int) -> None:
+    def advance(self, written: Written) -> None:
         """Commit what was written: from here on the chunk holds so much. May be called again."""
-        self.size = size
-        self.entries = entries
-        self.records = records
-        self.last = last
+        self.size, self.entries, self.records, self.last = written
 
     def before_sending(self) -> None:
         """Do what must be done before the chunk first leaves; on the shipper's thread."""

@@ -7,7 +7,6 @@ that its answer about the bound is exact.
 
 from __future__ import annotations
 
-import functools
 from enum import Enum, auto
 
 from logship.buffer.inbox import Item, Tag
@@ -113,10 +112,9 @@ class Entrance:
         if section.closed:
             return self.refuse(tag)
         item = (tag, body)
-        admit = functools.partial(self._admit, item)
-        outcome = section.enter(admit, 0.0)
+        outcome = section.enter(lambda: self._admit(item), 0.0)
         if outcome is NOT_HELD and not section.is_owned() and may_wait_here():
-            outcome = section.enter(admit, LOCK_PATIENCE_SECONDS)
+            outcome = section.enter(lambda: self._admit(item), LOCK_PATIENCE_SECONDS)
         return self._promise(item) if outcome is NOT_HELD else outcome
 
     def _admit(self, item: Item) -> Outcome:
@@ -125,13 +123,11 @@ class Entrance:
         section, accumulator = self._section, self._section.accumulator
         if section.closing:
             return self.refuse(tag)
-        stamp_bytes = accumulator.stamp_bytes
+        size = len(body) + accumulator.stamp_bytes
         held = accumulator.bytes_held
-        if len(section.inbox):  # there was no memory for it, or it came this moment
-            held += section.inbox.bytes(stamp_bytes)
-        if held + len(body) + stamp_bytes > self.bytes_max:
-            return Outcome.FULL
-        if not accumulator.has_room(tag, len(body)):
+        if section.inbox.items:  # there was no memory for it, or it came this moment
+            held += section.inbox.bytes(accumulator.stamp_bytes)
+        if held + size > self.bytes_max or not accumulator.has_room(tag, size):
             return Outcome.FULL
         section.inbox.items.append(item)
         section.combine()

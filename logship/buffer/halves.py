@@ -36,7 +36,7 @@ def _fill(half: Chunk, payload: bytes, numbers: list[int], spilled_entries: int)
     controls = [_gap_of(record) for _, record in unpack_entries(payload)]
     half.write(payload)
     records = sum(gap is None for gap in controls)
-    half.advance(len(payload), len(numbers), records, numbers[-1])
+    half.advance((len(payload), len(numbers), records, numbers[-1]))
     half.first = numbers[0]
     ranges = merge_ranges([(number, number) for number in numbers])
     half.holes = subtract_ranges([(half.first, half.last)], ranges)

@@ -111,7 +111,7 @@ class Section:
             for a re-entered call too.
         """
         try:
-            result = self._lock.run(self._do, NOT_HELD, patience_seconds, work)
+            result = self._lock.run(lambda: self._do(work), NOT_HELD, patience_seconds)
             self._tell()
         except BaseException:
             self.wakeups.wake_now()  # an exception may have come between a chunk and its call
@@ -128,7 +128,8 @@ class Section:
             left = self.inbox.forget_withdrawn()
         try:
             while left > 0 and not self.closed:
-                left -= self._combine_run(min(left, RUN_MAX))
+                run = self.inbox.first_run(min(left, RUN_MAX))
+                left -= self.accumulator.append(run, self.inbox.remove)
         except MemoryError:
             pass
 
@@ -156,12 +157,6 @@ class Section:
         is_relaxed = accumulator.bytes_held <= self.relaxed_bytes_max and not self.closing
         self.inbox_entries_max = self.inbox_max if is_relaxed else 0
         return result
-
-    def _combine_run(self, most: int) -> int:
-        """Number and keep the first entries, all of one tag; return how many."""
-        run = self.inbox.first_run(most)
-        remove = functools.partial(self.inbox.remove, run[0])
-        return self.accumulator.append(run[0][0], [body for _, body in run], remove)
 
     def _end_intake(self) -> None:
         """Number what was promised a place, then end all streams; may be called again."""

@@ -83,7 +83,7 @@ class Stream:
             return b"".join(bodies)
         first = self.next_number
         if len(bodies) == 1:
-            return bodies[0] + self.stamp_of(first)
+            return bodies[0] + self._stamp_start + b"%010d" % first
         data, end = b"", first + len(bodies)
         while first < end:
             thousands, at = divmod(first, _THOUSAND)

@@ -35,10 +35,9 @@ class SectionLock:
 
     def run(
         self,
-        work: Callable[..., T],
+        work: Callable[[], T],
         otherwise: Otherwise,
         patience_seconds: float = 0.0,
-        *arguments: object,
     ) -> T | Otherwise:
         """Return what `work` returns while the lock is held.
 
@@ -47,13 +46,12 @@ class SectionLock:
             otherwise: Returned where this thread is inside `run` already, or another thread holds
                 the lock for too long.
             patience_seconds: How long to wait for another thread; -1 waits without bound.
-            arguments: What `work` is given.
         """
         if self.is_owned():
             return otherwise
         lock = self._lock  # `reset` may come in the middle, in a forked child
         try:
-            return self._run(lock, work, otherwise, patience_seconds, arguments)
+            return self._run(lock, work, otherwise, patience_seconds)
         except BaseException:
             if lock._is_owned():  # type: ignore[attr-defined] # a tracer raised on the release
                 lock.release()
@@ -71,16 +69,19 @@ class SectionLock:
     @staticmethod
     def _run(
         lock: threading.RLock,
-        work: Callable[..., T],
+        work: Callable[[], T],
         otherwise: Otherwise,
         patience_seconds: float,
-        arguments: tuple[object, ...],
     ) -> T | Otherwise:
-        """Be `run` where this thread does not have the lock."""
+        """Be `run` where this thread does not have the lock.
+
+        A function of its own, because an exception on the line of the inner `try` below, which a
+        tracer may raise, would pass by an outer `try` of the same function.
+        """
         try:
             is_free = lock.acquire(False)
             if is_free or (patience_seconds and lock.acquire(True, patience_seconds)):
-                return work(*arguments)
+                return work()
             return otherwise
         finally:
             # The interpreter looks for signals after a call, so this one is always made.

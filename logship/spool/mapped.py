@@ -13,7 +13,7 @@ import zlib
 from collections.abc import Callable
 from typing import Protocol
 
-from logship.buffer.chunk import Chunk, ChunkState, MemoryChunk
+from logship.buffer.chunk import Chunk, ChunkState, MemoryChunk, Written
 from logship.buffer.stream import Stream
 from logship.spool.format import (
     BEGUN_AT,
@@ -196,10 +196,10 @@ class SpoolChunk(Chunk):
         begin = self.payload_at + self.size
         self._mapping[begin : begin + len(data)] = data
 
-    def advance(self, size: int, entries: int, records: int, last: int) -> None:
+    def advance(self, written: Written) -> None:
         """Commit what was written: from here on it outlives the process. May be called again."""
-        self._words[self._commit_index] = entries * _ONE_ENTRY + size
-        Chunk.advance(self, size, entries, records, last)
+        self._words[self._commit_index] = written[1] * _ONE_ENTRY + written[0]
+        self.size, self.entries, self.records, self.last = written
 
     def link(self) -> None:
         """Link the chunk to the one before, whose capacity ends here. May be called again."""
@@ -244,10 +244,10 @@ class UnspooledChunk(MemoryChunk):
         super().__init__(stream, serial, chunk_id, opened_seconds)
         self._note = note
 
-    def advance(self, size: int, entries: int, records: int, last: int) -> None:
+    def advance(self, written: Written) -> None:
         """Commit what was written; that its numbers were given out is noted on the spool."""
-        self._note(self.stream, last + 1)
-        super().advance(size, entries, records, last)
+        self._note(self.stream, written[3] + 1)
+        super().advance(written)
 
 
 class StreamsFile:

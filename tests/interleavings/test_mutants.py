@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from logship.buffer.changes import Changes
+from logship.buffer.changes import Change, Changes
 from logship.buffer.entrance import Entrance, Outcome
 from logship.buffer.inbox import Inbox, Item
 from logship.buffer.section import NOT_HELD, Section
@@ -26,12 +26,12 @@ def _offer_that_looks_at_the_end_before_only(self: Entrance, tag: str, body: byt
     return Outcome.ACCEPTED
 
 
-def _remove_without_identity(self: Inbox, run: list[Item], count: int) -> None:
+def _remove_without_identity(self: Inbox, first: Item, count: int) -> None:
     del self.items[:count]
 
 
-def _remove_all(self: Inbox, run: list[Item], count: int) -> None:
-    if self.items and self.items[0] is run[0]:
+def _remove_all(self: Inbox, first: Item, count: int) -> None:
+    if self.items and self.items[0] is first:
         del self.items[:]
 
 
@@ -43,8 +43,8 @@ def _enter_that_releases_first(self: Section, work: Callable[[], Any], patience:
     return result
 
 
-def _commit_that_does_not_note_it(self: Changes, change: Callable[[], None]) -> None:
-    change()
+def _commit_that_does_not_note_it(self: Changes, change: Change, *values: Any) -> None:
+    change(*values)
 
 
 def _end_without_a_last_look(self: Section) -> None:

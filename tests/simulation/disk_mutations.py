@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from logship.buffer.chunk import Written
 from logship.buffer.stream import Stream
 from logship.spool.adoption import Adoption
 from logship.spool.chunks import FoundChunk, Payload, read_payload
@@ -59,10 +60,10 @@ def commit_forgotten(patch: pytest.MonkeyPatch) -> None:
     """An entry in five is copied and not committed."""
     advance = SpoolChunk.advance
 
-    def advanced(self: SpoolChunk, size: int, entries: int, records: int, last: int) -> None:
+    def advanced(self: SpoolChunk, written: Written) -> None:
         before = self._words[self._commit_index]
-        advance(self, size, entries, records, last)
-        if last % 5 == 4:
+        advance(self, written)
+        if self.last % 5 == 4:
             self._words[self._commit_index] = before
 
     patch.setattr(SpoolChunk, "advance", advanced)

@@ -34,6 +34,7 @@ from logship.protocol.frames import AckReader
 from logship.settings import Settings
 
 Mutation = Callable[[pytest.MonkeyPatch], None]
+Remove = Callable[[Item, int], None]
 MUTATIONS: list[Mutation] = []
 
 ChunkDelivery = Delivery[Chunk]
@@ -296,12 +297,10 @@ def append_lost_during_combine(patch: pytest.MonkeyPatch) -> None:
     """The last of the entries that are combined at once is removed and not kept."""
     append = Accumulator.append
 
-    def all_but_the_last(
-        self: Accumulator, tag: Tag, bodies: Sequence[bytes], then: Callable[[int], None]
-    ) -> int:
-        if len(bodies) == 1:
-            return append(self, tag, bodies, then)
-        return 1 + append(self, tag, bodies[:-1], lambda count: then(count + 1))
+    def all_but_the_last(self: Accumulator, run: Sequence[Item], remove: Remove) -> int:
+        if len(run) == 1:
+            return append(self, run, remove)
+        return 1 + append(self, run[:-1], lambda first, count: remove(first, count + 1))
 
     patch.setattr(Accumulator, "append", all_but_the_last)
 
@@ -310,8 +309,8 @@ def append_lost_during_combine(patch: pytest.MonkeyPatch) -> None:
 def batch_removed_twice(patch: pytest.MonkeyPatch) -> None:
     """A change removes entries from the inbox without a look at their identity."""
 
-    def remove(self: Inbox, run: list[Item], count: int) -> None:
-        del run
+    def remove(self: Inbox, first: Item, count: int) -> None:
+        del first
         del self.items[:count]
 
     patch.setattr(Inbox, "remove", remove)
@@ -395,18 +394,19 @@ def full_chunk_begins_anew(patch: pytest.MonkeyPatch) -> None:
     """Entries that did not fit into a chunk are put into the next one with those that did."""
     append = Accumulator.append
 
-    def appended(
-        self: Accumulator, tag: Tag, bodies: Sequence[bytes], then: Callable[[int], None]
-    ) -> int:
-        return append(self, tag, bodies, lambda count: then(1 if count < len(bodies) else count))
+    def appended(self: Accumulator, run: Sequence[Item], remove: Remove) -> int:
+        def remove_too_few(first: Item, count: int) -> None:
+            remove(first, 1 if count < len(run) else count)
+
+        return append(self, run, remove_too_few)
 
     patch.setattr(Accumulator, "append", appended)
 
 
-def _made_twice(self: Changes, change: Change) -> None:
+def _made_twice(self: Changes, change: Change, *values: Any) -> None:
     """Commit as after an exception that came at the end of the change."""
-    change()
-    change()
+    change(*values)
+    change(*values)
 
 
 # -- the buffer ------------------------------------------------------------------------------
