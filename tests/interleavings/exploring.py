@@ -38,16 +38,14 @@ class Depth(NamedTuple):
         return f"{self.preemptions} preemptions{' and an exception' if self.raises else ''}"
 
     @classmethod
-    def quick(cls, name: str) -> tuple[Depth, ...]:
-        """Return what every test run explores."""
-        more = int(name.startswith("small"))
-        return cls(1 + more), cls(0, raises=True)
-
-    @classmethod
     def full(cls, name: str) -> tuple[Depth, ...]:
         """Return what `make interleavings` explores."""
         more = int(name.startswith("small"))
         return cls(2 + more), cls(more, raises=True)
+
+
+QUICK = (Depth(1), Depth(0, raises=True))
+"""What every test run explores."""
 
 
 def explore_scene(name: str, depth: Depth) -> tuple[Explored, Watch]:

@@ -1,22 +1,22 @@
 """Every interleaving of two producers and a closer, or the shipper, keeps the one sentence.
 
-`make interleavings` goes one preemption deeper: three in the small scenes.
+`make interleavings` goes deeper: two preemptions, and three in the small scenes.
 """
 
 from __future__ import annotations
 
 import pytest
 
-from tests.interleavings.exploring import Depth, explore_scene
+from tests.interleavings.exploring import QUICK, Depth, explore_scene
 from tests.interleavings.scenes import SCENES
 
-CASES = [(name, depth) for name in SCENES for depth in Depth.quick(name)]
+CASES = [(name, depth) for name in SCENES for depth in QUICK]
 
 
 @pytest.mark.parametrize(("name", "depth"), CASES, ids=str)
 def test_every_interleaving(name: str, depth: Depth) -> None:
     explored, watch = explore_scene(name, depth)
     assert not explored.fault, f"{explored.fault}\nchoices {explored.choices}"
-    assert explored.schedules > 50
+    assert explored.schedules >= 40
     # What the scheduler could do nothing with would make this an empty proof.
     assert ("Inbox", "items") in watch.open_names

@@ -8,6 +8,11 @@ import sys
 import time
 
 from tests.simulation.campaign import SEEDS_FOR_EVERY_FAULT, Tally, replay, run_campaign
+from tests.simulation.catching import note_telling_seeds, seed_that_shows
+from tests.simulation.disk import has_disk
+from tests.simulation.disk_mutations import DISK_MUTATIONS
+from tests.simulation.mutations import MUTATIONS
+from tests.simulation.recovery_mutations import RECOVERY_MUTATIONS
 
 
 def main() -> int:
@@ -17,7 +22,12 @@ def main() -> int:
     parser.add_argument("--first", type=int, default=1, help="the first seed")
     parser.add_argument("--seed", type=int, help="replay this one and tell it")
     parser.add_argument("--workers", type=int, default=os.cpu_count() or 1)
+    parser.add_argument(
+        "--find-telling-seeds", action="store_true", help="look for a seed for each mistake"
+    )
     arguments = parser.parse_args()
+    if arguments.find_telling_seeds:
+        return _find_telling_seeds(arguments.seeds)
     if arguments.seed is not None:
         _, lines = replay(arguments.seed)
         _say("\n".join(lines))
@@ -27,6 +37,22 @@ def main() -> int:
     _say("\n".join(tally.lines()))
     _say(f"{time.monotonic() - started:.1f} s")
     return _verdict(tally)
+
+
+def _find_telling_seeds(seeds: int) -> int:
+    """Note a seed for each mistake; return how many mistakes no seed shows."""
+    of_disks = [*DISK_MUTATIONS, *RECOVERY_MUTATIONS]
+    found: dict[str, int] = {}
+    for mutation in [*MUTATIONS, *of_disks]:
+        candidates = (
+            filter(has_disk, range(1, seeds + 1)) if mutation in of_disks else range(1, seeds + 1)
+        )
+        seed = seed_that_shows(mutation, candidates)
+        _say(f"{mutation.__name__} {seed}")
+        if seed is not None:
+            found[mutation.__name__] = seed
+            note_telling_seeds(found)
+    return len(MUTATIONS) + len(of_disks) - len(found)
 
 
 def _say(text: str) -> None:

@@ -8,6 +8,7 @@ be innocent within them without it, or it would be the bounds that accuse.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from pathlib import Path
 
 import pytest
 
@@ -19,9 +20,31 @@ _EVENTS_MAX = 20_000
 _LAST_DRAIN_SECONDS = 10_000.0
 
 
-def first_that_shows(mutation: Mutation, seeds: Iterable[int]) -> int | None:
-    """Return the first of these seeds whose history shows the mistake, or None."""
+TELLING_SEEDS = Path(__file__).with_name("telling_seeds.txt")
+"""A seed that shows each mistake, so that a test need not look for one every time: `<mutation>
+<seed>` a line. `python -m tests.simulation --find-telling-seeds` writes it anew."""
+
+
+def seed_that_shows(mutation: Mutation, seeds: Iterable[int]) -> int | None:
+    """Return the noted seed if its history still shows the mistake, else the first of these."""
+    noted = telling_seeds().get(mutation.__name__)
+    if noted is not None and shows(mutation, noted):
+        return noted
     return next((seed for seed in seeds if shows(mutation, seed)), None)
+
+
+def telling_seeds() -> dict[str, int]:
+    """Return the noted seed of each mistake that has one."""
+    if not TELLING_SEEDS.exists():
+        return {}
+    lines = TELLING_SEEDS.read_text(encoding="utf-8").splitlines()
+    return {name: int(seed) for name, seed in map(str.split, lines)}
+
+
+def note_telling_seeds(seeds: dict[str, int]) -> None:
+    """Write the noted seed of each mistake."""
+    lines = [f"{name} {seed}\n" for name, seed in sorted(seeds.items())]
+    TELLING_SEEDS.write_text("".join(lines), encoding="utf-8")
 
 
 def shows(mutation: Mutation, seed: int) -> bool:

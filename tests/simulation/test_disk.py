@@ -7,7 +7,7 @@ import itertools
 import pytest
 
 from tests.simulation.campaign import Tally, pinned_seeds, run_seeds
-from tests.simulation.catching import first_that_shows
+from tests.simulation.catching import seed_that_shows
 from tests.simulation.disk import has_disk
 from tests.simulation.disk_mutations import DISK_MUTATIONS
 from tests.simulation.faults import DISK_FAULTS, RECOVERY_FAULTS
@@ -49,7 +49,7 @@ def test_a_share_of_the_seeds_has_a_disk_and_no_seed_that_was_pinned_without(tal
 )
 def test_a_mistake_about_the_spool_is_caught(mutation: Mutation) -> None:
     seeds = filter(has_disk, range(1, MUTATION_SEEDS_MAX + 1))
-    seed = first_that_shows(mutation, seeds)
+    seed = seed_that_shows(mutation, seeds)
     assert seed is not None, f"not caught in {MUTATION_SEEDS_MAX} seeds: {mutation.__doc__}"
 
 

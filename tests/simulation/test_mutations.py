@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.simulation.campaign import pinned_seeds
-from tests.simulation.catching import first_that_shows, shows
+from tests.simulation.catching import seed_that_shows, shows
 from tests.simulation.disk_mutations import DISK_MUTATIONS
 from tests.simulation.history import History
 from tests.simulation.mutations import MUTATIONS, Mutation
@@ -19,7 +19,7 @@ pytestmark = pytest.mark.mutation
 
 @pytest.mark.parametrize("mutation", MUTATIONS, ids=lambda mutation: mutation.__name__)
 def test_a_mistake_is_caught(mutation: Mutation) -> None:
-    seed = first_that_shows(mutation, range(1, SEEDS_MAX + 1))
+    seed = seed_that_shows(mutation, range(1, SEEDS_MAX + 1))
     assert seed is not None, f"not caught in {SEEDS_MAX} seeds: {mutation.__doc__}"
 
 

@@ -292,19 +292,21 @@ def test_a_handler_that_logs_and_then_raises_loses_nothing(scene: Scene, bytes_m
 def test_a_second_exception_while_a_change_is_finished_does_no_harm() -> None:
     """The first comes between a change's commit and its end, the second in the finishing."""
 
-    def torn_stage() -> Stage:
-        for at in itertools.count():
-            stage = Stage(offer_next, 100_000)
-            with contextlib.suppress(Interruption):
-                Interrupter(functools.partial(interrupt, stage), at).run(stage.call)
-            if stage.buffer._section.accumulator.changes._pending is not None:
-                return stage
-        raise AssertionError
+    def interrupted_stage(at: int) -> Stage:
+        stage = Stage(offer_next, 100_000)
+        with contextlib.suppress(Interruption):
+            Interrupter(functools.partial(interrupt, stage), at).run(stage.call)
+        return stage
+
+    def is_torn(at: int) -> bool:
+        return interrupted_stage(at).buffer._section.accumulator.changes._pending is not None
+
+    first_torn = next(filter(is_torn, itertools.count()))
 
     stages: list[Stage] = []
 
     def prepare() -> tuple[Callable[[], object], Callable[[], object]]:
-        stage = torn_stage()
+        stage = interrupted_stage(first_torn)
         stages.append(stage)
         return stage.buffer.unsettled, lambda: interrupt(stage)
 
