@@ -31,7 +31,13 @@ RECORDS ?= 1000000
 WORKERS ?= 5
 MARKS ?= not proof
 
-.PHONY: help demo test test-again smoke smoke-again sim storm interleavings lint format proof standalone \
+# What reaches every branch of the buffer, delivery and the protocol. One process: threads are measured,
+# processes that tests start are not, nor what `sys.settrace` interrupts at each bytecode.
+COVERED := tests/protocol tests/unit --ignore tests/unit/test_buffer_interrupted.py \
+	$(addprefix tests/contract/test_,tls.py handshake.py) \
+	'tests/simulation/test_simulation.py::test_histories_keep_the_promise[0]'
+
+.PHONY: help demo test test-again coverage smoke smoke-again sim storm interleavings lint format proof standalone \
 	lock clean
 
 help: ## this list
@@ -53,6 +59,12 @@ test: $(READY) ## every test that needs no root, Docker or sidecar (those found 
 
 test-again: $(READY) ## only the tests that failed last time, one after the other
 	$(RUN) -m pytest -n 0 -m "$(MARKS)" --last-failed --last-failed-no-failures none
+
+coverage: $(READY) ## every branch of the buffer, delivery and the protocol is run; fails below 100 %
+	rm -rf out/coverage
+	COVERAGE_FILE=out/coverage/data $(RUN) -m coverage run -m pytest -n 0 $(COVERED)
+	COVERAGE_FILE=out/coverage/data $(RUN) -m coverage combine --quiet
+	COVERAGE_FILE=out/coverage/data $(RUN) -m coverage report
 
 $(SMOKE_READY): pyproject.toml requirements/dev.txt
 	test -x $(RUN) || $(PYTHON) -m venv $(VENV)

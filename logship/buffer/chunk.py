@@ -288,11 +288,11 @@ class MemoryStorage:
 
     def release(self, chunk: Chunk) -> None:
         """Free the chunk's memory, also while something still holds the chunk itself."""
-        if isinstance(chunk, MemoryChunk):
-            memory = chunk.free()
-            is_large = len(memory) >= _SPARE_BYTES_MIN
-            if is_large and len(self._spare) < SPARES_MAX and not _is_viewed(memory):
-                self._spare.append(memory)
+        assert isinstance(chunk, MemoryChunk)
+        memory = chunk.free()
+        is_large = len(memory) >= _SPARE_BYTES_MIN
+        if is_large and len(self._spare) < SPARES_MAX and not _is_viewed(memory):
+            self._spare.append(memory)
 
     def number_dropped(self, stream: Stream, number: int) -> None:
         """Nothing to do: numbers die with the process."""

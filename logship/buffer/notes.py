@@ -34,8 +34,6 @@ class Notes:
         """Advance the counters by what was noted; in the critical section."""
         notes = self.items
         taken = notes[:]
-        if not taken:
-            return
         counters, streams = accumulator.counters, accumulator.streams
         totals = {name: getattr(counters, name) for name, _, _ in taken}
         refused = {streams[tag]: streams[tag].refused for _, tag, _ in taken if tag in streams}

@@ -36,12 +36,10 @@ class Waiters:
         return take_back
 
     def tell(self) -> None:
-        """Call those that are due, outside the lock.
+        """Call all of them, outside the lock.
 
         Each is called first and then forgotten, so that an exception in between loses none.
         """
-        if not self.are_due:
-            return
         self.are_due = False
         try:
             for callback in self._callbacks[:]:

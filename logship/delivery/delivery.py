@@ -329,15 +329,14 @@ class Delivery(Generic[HandleT]):
 
     def _judge_alone(self, lost: HandleT) -> None:
         others_wait = bool(self._resend) or self._source.has_sealed()
-        match self._poison.lost_alone(lost.id, others_wait):
-            case Verdict.AGAIN:
-                self._restore([lost])
-            case Verdict.SPLIT:
-                self._split_or_probe(lost, others_wait)
-            case Verdict.PROBE:
-                self._aside.append(lost)
-            case Verdict.ACQUIT:
-                self._aside.append(lost)
+        verdict = self._poison.lost_alone(lost.id, others_wait)
+        if verdict is Verdict.AGAIN:
+            self._restore([lost])
+        elif verdict is Verdict.SPLIT:
+            self._split_or_probe(lost, others_wait)
+        else:
+            self._aside.append(lost)
+            if verdict is Verdict.ACQUIT:
                 self._poison.acquit(one_was_split=self._split_one_aside())
                 self._restore([])
 

@@ -323,8 +323,8 @@ class _StreamConnection(asyncio.Protocol):
     def abort(self) -> None:
         """End the connection at once and say nothing more of it."""
         self._events = None
-        if self._transport is not None:
-            self._transport.abort()
+        assert self._transport is not None
+        self._transport.abort()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Keep the transport (asyncio's callback)."""

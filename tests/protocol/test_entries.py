@@ -673,3 +673,23 @@ def test_entries_of_another_second_have_their_own_time() -> None:
     times_ns = [5_000_000_001, 5_999_999_999, 6_000_000_000, 4_999_999_999, 0, 2**32 * 10**9 - 1]
     packed = b"".join(pack_record({"n": 1}, time_ns, 0) for time_ns in times_ns)
     assert [time_ns for time_ns, _ in unpack_entries(packed)] == times_ns
+
+
+@pytest.mark.parametrize("count", [14, 15, 16, 100])
+def test_a_plain_record_of_many_fields(count: int) -> None:
+    record = {f"plain {number}": number for number in range(count)}
+    for _ in range(2):  # the second time its names are known
+        assert readable(record) == record
+
+
+@pytest.mark.parametrize("fault", [MemoryError, RecursionError])
+def test_what_there_is_no_memory_to_cut_is_an_entry_that_says_so(
+    fault: type[Exception], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: Any) -> None:
+        raise fault
+
+    monkeypatch.setattr(entries, "cut_texts", fail)
+    fields = stamped(pack_truncated({"message": "x" * 1000}, TIME_NS, ENTRY_BYTES_MIN))
+    assert fields["logship_truncated"] is True
+    assert "no stack or memory left" in fields["message"]

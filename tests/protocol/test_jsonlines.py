@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import importlib
 import json
+from collections.abc import Iterator
 from typing import Any, NoReturn
 
 import msgpack
@@ -10,6 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from logship.protocol import jsonlines
 from logship.protocol.entries import unpack_entries
 from logship.protocol.jsonlines import json_line
 
@@ -102,3 +105,22 @@ def test_any_record_that_msgpack_can_hold_becomes_json(
     line = decoded(json_line(tag, time_ns, record))
     assert set(line) == {"tag", "time_ns", "record"}
     assert type(line["record"]) is dict
+
+
+@pytest.fixture
+def reloaded_after() -> Iterator[None]:
+    yield
+    importlib.reload(jsonlines)
+
+
+@pytest.mark.parametrize("made", [[], [lambda *_: ("something else",)]], ids=["none", "another"])
+@pytest.mark.usefixtures("reloaded_after")
+def test_a_python_whose_json_has_no_such_encoder_in_c(
+    made: list[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make = json.encoder.c_make_encoder  # type: ignore[attr-defined]
+    with monkeypatch.context() as patch:
+        maker = (lambda *options: made.pop() if made else make(*options)) if made else None
+        patch.setattr(json.encoder, "c_make_encoder", maker)
+        importlib.reload(jsonlines)
+        assert jsonlines.json_text({"é": [1.5, None, "\n"]}) == '{"é":[1.5,null,"\\n"]}'

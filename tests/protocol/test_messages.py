@@ -17,7 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from logship.errors import ProtocolError
-from logship.protocol.compression import zstd_module
+from logship.protocol.compression import compressor, zstd_module
 from logship.protocol.entries import pack_record
 from logship.protocol.frames import frame_parts
 from logship.protocol.messages import (
@@ -101,6 +101,20 @@ def test_zstd_through_the_interface_that_python_gives_it(monkeypatch: pytest.Mon
     payload = bz2.compress(ENTRY_BYTES) + bz2.compress(ENTRY_BYTES)
     [message] = read(packed_forward(payload, compressed="zstd"))
     assert message.entries == [RECORD, RECORD]
+
+
+@pytest.mark.parametrize("method", ["none", "gzip", "zstd"])
+def test_what_the_client_compresses_is_read(method: str) -> None:
+    try:
+        compress = compressor(method)
+    except ImportError:
+        pytest.skip("no zstd: since Python 3.14, or from backports.zstd")
+    if compress is None:
+        assert method == "none"
+        return
+    payload = compress(bytearray(ENTRY_BYTES * 50))
+    assert len(payload) < len(ENTRY_BYTES) * 50
+    assert read(packed_forward(payload, compressed=method))[0].entries == [RECORD] * 50
 
 
 def test_real_zstd_where_there_is_one() -> None:

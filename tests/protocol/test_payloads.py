@@ -163,6 +163,7 @@ GOOD = f"92 {EVENT_TIME} 81 a161 01"
         f"82 {EVENT_TIME} 80 00 80",
         "92 d701 00000001 00000002 80",
         "92 c70901 00000001 00000002 00 80",
+        "92 c70900 00000001 00000002 00 80",
         "92 a131 80",
         "92 c0 80",
         f"92 {EVENT_TIME} c0",
@@ -179,9 +180,10 @@ GOOD = f"92 {EVENT_TIME} 81 a161 01"
     ],
 )
 @pytest.mark.parametrize("before", [0, 1, BATCH_ENTRIES])
-def test_counting_refuses_what_is_no_entry(bad: str, before: int) -> None:
+def test_what_is_no_entry_is_refused(bad: str, before: int) -> None:
     sent = bytes.fromhex(GOOD) * before + bytes.fromhex(bad)
     assert one_by_one("web", sent) is None
+    assert at_once("web", sent) is None
     with pytest.raises(ProtocolError):
         count_entries(sent)
 

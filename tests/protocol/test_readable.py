@@ -9,15 +9,18 @@ import enum
 import fractions
 import gc
 import pathlib
+import signal
 import threading
 import uuid
 from collections.abc import ItemsView, Iterator, Mapping
 from dataclasses import dataclass
-from types import MappingProxyType
+from types import FrameType, MappingProxyType
 from typing import Any, NoReturn
 
 import pytest
 
+from logship.protocol import unpacking
+from logship.protocol.entries import unpack_entries
 from logship.protocol.readable import CHARACTERS_MAX, DEPTH_MAX, NODES_MAX, plain_value
 from tests.protocol.stamping import readable
 
@@ -28,6 +31,11 @@ class Colour(enum.Enum):
 
 class Level(enum.IntEnum):
     HIGH = 3
+
+
+class Share(float):
+    def __repr__(self) -> str:
+        return "not the number itself"
 
 
 class Place(enum.StrEnum):
@@ -99,6 +107,8 @@ def test_a_value_becomes_text(value: Any, text: str) -> None:
     ("value", "plain"),
     [
         (Level.HIGH, 3),
+        (Share(0.5), 0.5),
+        (Share("nan"), "NaN"),
         (True, True),
         (1.5, 1.5),
         ((1 << 64) - 1, (1 << 64) - 1),
@@ -458,3 +468,89 @@ def test_an_integer_with_more_digits_than_python_prints() -> None:
 def test_a_huge_text_stays_whole() -> None:
     text = "é" * 1_000_000
     assert readable({"message": text}) == {"message": text}
+
+
+# What a signal handler raises in the middle of the application's own code.
+
+
+class TimeLimit(Exception):  # noqa: N818 - what a signal handler raises
+    """Of an application."""
+
+
+@pytest.fixture
+def handler_raises() -> Iterator[None]:
+    def on_signal(number: int, frame: FrameType | None) -> NoReturn:
+        raise TimeLimit
+
+    before = signal.signal(signal.SIGUSR1, on_signal)
+    yield
+    signal.signal(signal.SIGUSR1, before)
+
+
+def interrupted(*_: Any) -> Any:
+    signal.raise_signal(signal.SIGUSR1)
+    return "not interrupted"
+
+
+class Key:
+    """A key whose hash is asked for once when it is stored."""
+
+    stored = False
+
+    def __hash__(self) -> int:
+        if self.stored:
+            interrupted()
+        return 1
+
+
+def with_a_key() -> Any:
+    key = Key()
+    record = {key: 1}
+    key.stored = True
+    return record
+
+
+def with_a_type_without_name() -> Any:
+    meta = type("Meta", (type,), {"__name__": property(interrupted)})
+    return {"value": meta("Nameless", (Unprintable,), {})()}
+
+
+def with_an_error_without_text() -> Any:
+    error = type("Error", (Exception,), {"__str__": interrupted})
+
+    def fail(_: Any) -> NoReturn:
+        raise error
+
+    return {"value": type("Fails", (), {"__repr__": fail})()}
+
+
+def items_interrupted() -> Iterator[Any]:
+    yield "first", 1
+    interrupted()
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        with_a_key,
+        with_a_type_without_name,
+        with_an_error_without_text,
+        lambda: {"value": type("Value", (), {"__repr__": interrupted})()},
+        lambda: {type("Key", (), {"__repr__": interrupted})(): 1},
+        lambda: Table(items_interrupted),
+        lambda: Table(interrupted),
+    ],
+)
+@pytest.mark.usefixtures("handler_raises")
+def test_what_a_handler_raises_passes(make: Any) -> None:
+    """It is meant for the application, wherever in its code it comes."""
+    record = make()
+    with pytest.raises(TimeLimit):
+        readable(record)
+
+
+@pytest.mark.usefixtures("handler_raises")
+def test_what_a_handler_raises_passes_a_decoder(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(unpacking, "_decode_extension", interrupted)
+    with pytest.raises(TimeLimit):
+        list(unpack_entries(bytes.fromhex("92 d700 00000001 00000002 80")))

@@ -345,6 +345,41 @@ def test_a_closed_delivery_wants_nothing_any_more() -> None:
     assert delivery.acked(1.0, []) == []
 
 
+def test_a_shipper_that_begins_again_while_it_waits_goes_on_waiting() -> None:
+    source = Source()
+    delivery, _ = ready(source)
+    delivery.connection_lost(1.0, "reset")
+    deadline = delivery.next_deadline_seconds()
+    between = handles(1)
+    assert delivery.restart(1.0, "an error", between) == []
+    assert delivery.next_deadline_seconds() == deadline
+    assert deadline is not None
+    delivery.timer(deadline)
+    assert sent(delivery.connected(deadline)) == ["c0"]
+
+
+def test_a_record_whose_probe_was_dropped_goes_out_again() -> None:
+    """Set aside for a probe, which the buffer then had to drop for want of space."""
+    source = Source(*handles(2))
+    delivery, out = ready(source, window=1)
+    for now in (1.0, 2.0, 3.0, 4.0):
+        delivery.connection_lost(now, "reset")
+        delivery.timer(now + 100.0)
+        if delivery._aside:
+            source.chunks.clear()
+        out += sent(delivery.connected(now + 100.0))
+    assert out == ["c0"] * 5
+
+
+def test_an_action_is_a_value_and_reads_as_it_is_written() -> None:
+    actions = [Warn("lost", "the text"), Disconnect(), Release(handles(1)[0])]
+    assert repr(actions) == "[Warn('lost', 'the text'), Disconnect(), Release(<c0>)]"
+    assert {Warn("lost", "text"), Warn("lost", "text"), Disconnect()} == {
+        Disconnect(),
+        Warn("lost", "text"),
+    }
+
+
 # -- whatever the network does ---------------------------------------------------------------------
 
 EVENTS = st.lists(

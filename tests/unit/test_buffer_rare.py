@@ -1,0 +1,359 @@
+"""Shows what happens rarely in a buffer: calls in the middle of calls, no memory, forks."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+
+import pytest
+
+from logship.buffer import accumulator, entrance
+from logship.buffer.buffer import Buffer
+from logship.buffer.chunk import Chunk, ChunkState, MemoryChunk, MemoryStorage
+from logship.buffer.entrance import COMBINE_AT, Outcome
+from logship.buffer.overflow import Admission
+from logship.buffer.stream import Stream
+from logship.buffer.wakeups import Shipper, Wakeups
+from tests.unit.accounts import Sink, Wakes, a_buffer, admit, body, check, entries_of
+
+FAR_AWAY = 1 << 24
+"""A bound so far away that entries wait in the inbox."""
+
+
+class TimeLimit(Exception):  # noqa: N818 - what a signal handler raises
+    """Of an application."""
+
+
+class Middle:
+    """What the buffer asks for random bytes, in the middle of the section.
+
+    Attributes:
+        calls: Made there, once.
+        has_memory: Whether there are any.
+    """
+
+    def __init__(self) -> None:
+        self.calls: list[Callable[[], object]] = []
+        self.has_memory = True
+
+    def __call__(self, size: int) -> bytes:
+        while self.calls:
+            self.calls.pop(0)()
+        if not self.has_memory:
+            raise MemoryError
+        return os.urandom(size)
+
+
+def numbers_in(buffer: Buffer) -> list[int]:
+    records = [record for chunk in buffer.unsettled() for record in entries_of(chunk.data)]
+    return [record["n"] for record in records if "n" in record]
+
+
+# -- in the middle of the section ------------------------------------------------------------------
+
+
+def test_a_call_in_the_middle_that_ends_intake_and_logs_is_told_the_truth() -> None:
+    middle, outcomes = Middle(), []
+    buffer = a_buffer(random_bytes=middle)
+
+    def close_and_log() -> None:
+        buffer.close_intake()
+        outcomes.append(buffer.offer("inner", body(2)))
+
+    middle.calls = [close_and_log]
+    assert buffer.offer("t", body(1)) is Outcome.ACCEPTED
+    assert outcomes == [Outcome.CLOSED]
+    assert numbers_in(buffer) == [1]
+    assert buffer.report("", 0.0).refused == 1
+    check(buffer, [])
+
+
+def test_a_record_that_waits_for_memory_when_intake_ends_is_refused_alone() -> None:
+    """The one before it was promised a place, and has it once there is memory."""
+    middle = Middle()
+    buffer = a_buffer(random_bytes=middle, bytes_max=FAR_AWAY, combine_at=2)
+    assert buffer.offer("t", body(1)) is Outcome.ACCEPTED
+    middle.calls, middle.has_memory = [buffer.close_intake], False
+    assert buffer.offer("t", body(2)) is Outcome.CLOSED
+    assert buffer.offer("t", body(3)) is Outcome.CLOSED
+    middle.has_memory = True
+    assert numbers_in(buffer) == [1]
+    assert buffer.report("", 0.0).refused == 2
+
+
+def test_a_record_that_the_end_of_intake_numbers_is_accepted() -> None:
+    def wake() -> None:
+        buffer.close_intake()
+
+    buffer: Buffer = a_buffer(bytes_max=FAR_AWAY, wake=wake)
+    assert buffer.offer("t", body(1)) is Outcome.ACCEPTED
+    assert numbers_in(buffer) == [1]
+
+
+def test_an_end_that_there_was_no_memory_for_is_made_by_the_next_call() -> None:
+    middle = Middle()
+    buffer = a_buffer(random_bytes=middle)
+    buffer.offer("t", body(1))
+    buffer.seal_all()
+    middle.has_memory = False
+    with pytest.raises(MemoryError):
+        buffer.close_intake()
+    middle.has_memory = True
+    assert buffer.offer("t", body(2)) is Outcome.CLOSED
+    buffer.close_intake()
+    sink = Sink(buffer)
+    sink.drain()
+    assert [record["n"] for record in sink.acked if "n" in record] == [1]
+    assert sink.acked[-1]["logship_end"] is True
+
+
+def test_sealing_in_the_middle_of_the_section_seals_nothing() -> None:
+    buffer = a_buffer()
+    buffer.offer("t", body(1))
+    assert buffer.locked(buffer.seal_all) == 1
+    assert not buffer.has_sealed()
+    assert buffer.locked(lambda: buffer.is_held_here)
+    assert not buffer.is_held_here
+
+
+def test_one_call_combines_a_few_times_and_leaves_the_rest_to_the_shipper() -> None:
+    """Whatever logs in the middle of the section would else keep the call there for ever."""
+    rounds = 0
+
+    def log_as_many_again() -> float:
+        nonlocal rounds
+        rounds += 1
+        if rounds < 100:
+            offer_many(rounds * COMBINE_AT, f"tag {rounds}")
+        return 0.0
+
+    def offer_many(first: int, tag: str) -> None:
+        for number in range(first, first + COMBINE_AT):
+            assert buffer.offer(tag, body(number)) is Outcome.ACCEPTED
+
+    buffer = a_buffer(monotonic=log_as_many_again, bytes_max=FAR_AWAY, chunk_bytes_max=100_000)
+    offer_many(0, "tag 0")
+    assert rounds == 3
+    while rounds < 100:
+        buffer.seal_all()
+    assert numbers_in(buffer) == [*range(100 * COMBINE_AT)]
+
+
+# -- what interrupts -------------------------------------------------------------------------------
+
+
+class Interrupted:
+    """A wake-up that is interrupted the first time."""
+
+    def __init__(self, error: type[BaseException]) -> None:
+        self.count = 0
+        self._error = error
+
+    def __call__(self) -> None:
+        self.count += 1
+        if self.count == 1:
+            raise self._error
+
+
+def test_what_interrupts_a_wake_up_passes_and_the_shipper_is_woken() -> None:
+    wake = Interrupted(TimeLimit)
+    buffer = a_buffer(wake=wake, bytes_max=FAR_AWAY)
+    with pytest.raises(TimeLimit):
+        buffer.offer("t", body(1))
+    assert wake.count == 2
+    assert numbers_in(buffer) == [1]
+
+
+def test_a_wake_up_without_memory_is_made_by_the_next_call() -> None:
+    wake = Interrupted(MemoryError)
+    buffer = a_buffer(wake=wake, bytes_max=FAR_AWAY)
+    assert buffer.offer("t", body(1)) is Outcome.ACCEPTED
+    assert buffer.offer("t", body(2)) is Outcome.ACCEPTED
+    assert wake.count == 2
+
+
+def test_what_interrupts_a_callback_passes_and_the_others_are_told_later() -> None:
+    buffer = a_buffer()
+    told: list[int] = []
+
+    def interrupted() -> None:
+        if not told:
+            told.append(1)
+            raise TimeLimit
+
+    buffer.when_space(interrupted)
+    buffer.when_space(lambda: told.append(2))
+    with pytest.raises(TimeLimit):
+        buffer.tell_waiters()
+    assert told == [1]
+    buffer.unsettled()
+    assert told == [1, 2]
+    buffer.tell_waiters()
+    assert told == [1, 2]
+
+
+@pytest.mark.parametrize(
+    ("state", "event", "wakes"),
+    [
+        (Shipper.AWAKE, Wakeups.entry_waits, 0),
+        (Shipper.TIMED, Wakeups.entry_waits, 0),
+        (Shipper.ASLEEP, Wakeups.entry_waits, 1),
+        (Shipper.AWAKE, Wakeups.chunk_sealed, 0),
+        (Shipper.TIMED, Wakeups.chunk_sealed, 1),
+        (Shipper.ASLEEP, Wakeups.chunk_sealed, 1),
+    ],
+)
+def test_the_table_of_wake_ups(
+    state: Shipper, event: Callable[[Wakeups], None], wakes: int
+) -> None:
+    wake = Wakes()
+    wakeups = Wakeups(wake)
+    wakeups.shipper = state
+    event(wakeups)
+    assert wake.count == wakes
+    assert wakeups.shipper is (Shipper.AWAKE if wakes else state)
+
+
+# -- counts and refusals ---------------------------------------------------------------------------
+
+
+def test_notes_are_counted_before_there_are_too_many_of_them() -> None:
+    buffer = a_buffer()
+    for _ in range(entrance.INBOX_MAX - 1):
+        buffer.note("truncated", 1)
+    assert buffer.counters.truncated == 0
+    buffer.note("truncated", 1)
+    assert buffer.counters.truncated == entrance.INBOX_MAX
+
+
+@pytest.mark.parametrize("what", ["offer", "refuse", "note", "nothing"])
+def test_a_buffer_is_used_once_something_was_logged(what: str) -> None:
+    buffer = a_buffer(bytes_max=FAR_AWAY)
+    if what == "offer":
+        buffer.offer("t", body(1))
+    elif what == "refuse":
+        buffer.close_intake()
+        buffer.offer("t", body(1))
+        buffer.unsettled()
+    elif what == "note":
+        buffer.note("refused", 1)
+    assert buffer.is_used == (what != "nothing")
+    buffer.unsettled()
+    assert buffer.is_used == (what != "nothing")
+
+
+def test_one_tag_too_many_is_refused_where_there_is_no_space(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(accumulator, "STREAMS_MAX", 1)
+
+    class NoLines:
+        def offer_line(self, line: bytes) -> bool:
+            raise AssertionError("it has no number, so it is no dropped record")
+
+    buffer = a_buffer(bytes_max=200)
+    admission = Admission(buffer, policy="block", block_seconds_max=0.0, last_resort=NoLines())
+    assert admit(admission, "t", body(1))
+    outcome = admission.admit_after(Outcome.FULL, "another", body(2, 200))
+    assert outcome is Outcome.CLOSED
+    assert buffer.report("", 0.0).refused == 1
+
+
+class AdoptedChunk(MemoryChunk):
+    """A chunk of a dead process."""
+
+    __slots__ = ()
+    adopted = True
+
+
+def test_an_adopted_record_is_not_quarantined_as_one_of_ours() -> None:
+    buffer = a_buffer()
+    chunk = AdoptedChunk(Stream("t", "logship_id", os.urandom), 7, "id", 0.0)
+    buffer.adopt(chunk)
+    with pytest.raises(ValueError, match=r"<Chunk 7 t 1-0 OPEN> is none of ours"):
+        buffer.quarantine(chunk, spilled=False)
+
+
+# -- memory and forks ------------------------------------------------------------------------------
+
+
+class TightStorage(MemoryStorage):
+    """Opens chunks, and has no memory for what is written into them, for a while."""
+
+    has_memory = False
+
+    def open_chunk(self, stream: Stream, serial: int, opened_seconds: float, size: int) -> Chunk:
+        storage = self
+
+        class TightChunk(MemoryChunk):
+            __slots__ = ()
+
+            def write(self, data: bytes) -> None:
+                if not storage.has_memory:
+                    raise MemoryError
+                super().write(data)
+
+        chunk = TightChunk(stream, serial, f"id {serial}", opened_seconds)
+        chunk.capacity = 1000
+        return chunk
+
+
+def test_a_chunk_without_entries_is_forgotten_when_it_is_sealed() -> None:
+    storage = TightStorage(os.urandom, 1000)
+    buffer = a_buffer(storage=storage)
+    assert buffer.offer("t", body(1)) is Outcome.ACCEPTED
+    (chunk,) = buffer.unsettled()
+    assert chunk.entries == 0
+    assert buffer.report("", 0.0).streams[0].unacked == []
+    buffer.seal_all()
+    assert chunk.state is ChunkState.SETTLED
+    assert not buffer.has_sealed()
+    storage.has_memory = True
+    sink = Sink(buffer)
+    sink.drain()
+    assert [record["n"] for record in sink.acked] == [1]
+    check(buffer, sink.acked)
+
+
+def test_memory_that_a_transport_still_views_is_not_used_again() -> None:
+    buffer = a_buffer(bytes_max=FAR_AWAY, chunk_bytes_max=100_000)
+
+    def a_sealed_chunk(number: int) -> Chunk:
+        buffer.offer("t", body(number, 70_000))
+        buffer.seal_all()
+        chunk = buffer.take()
+        assert chunk is not None
+        return chunk
+
+    first = a_sealed_chunk(1)
+    view = memoryview(first.data)
+    sent = bytes(view)
+    buffer.release(first)
+    second = a_sealed_chunk(2)
+    assert bytes(view) == sent
+    memory = second.data
+    assert isinstance(memory, bytearray)
+    buffer.release(second)
+    third = a_sealed_chunk(3)
+    assert third.data is memory, "and what nothing views is"
+    assert [record["n"] for record in entries_of(third.data)] == [3]
+
+
+def test_a_forked_child_begins_anew() -> None:
+    """The parent's thread may be in the section, and its records are the parent's to deliver."""
+    buffer = a_buffer(bytes_max=FAR_AWAY)
+    told: list[int] = []
+    for number in range(3):
+        buffer.offer("t", body(number))
+    buffer.note("truncated", 1)
+    buffer.when_space(lambda: told.append(1))
+    buffer.locked(buffer.after_fork_in_child)
+    assert not buffer.is_used
+    assert buffer.unsettled() == []
+    assert buffer.offer("t", body(9)) is Outcome.ACCEPTED
+    buffer.close_intake()
+    sink = Sink(buffer)
+    sink.drain()
+    assert told == []
+    assert [record["n"] for record in sink.acked if "n" in record] == [9]
+    check(buffer, sink.acked)

@@ -1,0 +1,208 @@
+"""Connections that end early, speak before they are asked, or cannot be made at all."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import errno
+import socket
+import ssl
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+from typing import Any, NoReturn
+
+import pytest
+
+from logship.delivery.transport import Resolver, SocketTransport, _StreamConnection, tls_context
+from logship.errors import ConnectError, HandshakeError, SettingsError
+from logship.settings import Endpoint, Settings
+
+
+class Events:
+    """Notes what a connection tells its owner."""
+
+    def __init__(self) -> None:
+        self.told: list[Any] = []
+        self.came = asyncio.Event()
+
+    def bytes_received(self, data: bytes) -> None:
+        self._note(data)
+
+    def connection_ended(self, reason: str) -> None:
+        self._note(reason)
+
+    def writable_changed(self, writable: bool) -> None:
+        self._note(writable)
+
+    async def wait_for(self, expected: list[Any]) -> None:
+        async with asyncio.timeout(30):
+            while self.told != expected:
+                await self.came.wait()
+                self.came.clear()
+
+    def _note(self, what: Any) -> None:
+        self.told.append(what)
+        self.came.set()
+
+
+@pytest.fixture
+def listener() -> Iterator[socket.socket]:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        yield server
+
+
+@pytest.fixture
+async def transport() -> AsyncIterator[SocketTransport]:
+    fresh = SocketTransport(
+        connect_timeout_seconds=30, user_timeout_seconds=30, tls=ssl.create_default_context()
+    )
+    yield fresh
+    fresh.close()
+
+
+def endpoint_of(listener: socket.socket, scheme: Any = "tcp") -> Endpoint:
+    return Endpoint(scheme, "127.0.0.1", listener.getsockname()[1], "")
+
+
+async def a_pair() -> tuple[_StreamConnection, socket.socket]:
+    """Return a connection that has no owner yet, and its peer."""
+    ours, peer = socket.socketpair()
+    ours.setblocking(False)
+    peer.setblocking(False)
+    loop = asyncio.get_running_loop()
+    _, connection = await loop.create_connection(lambda: _StreamConnection(None), sock=ours)
+    return connection, peer
+
+
+async def test_what_comes_before_there_is_an_owner_is_kept_for_it() -> None:
+    connection, peer = await a_pair()
+    events = Events()
+    peer.send(b"first")
+    assert await connection.receive() == b"first"
+    peer.send(b"second")
+    async with asyncio.timeout(30):
+        await connection._came.wait()
+    connection.deliver_to(events)
+    await events.wait_for([b"second"])
+    peer.send(b"third")
+    await events.wait_for([b"second", b"third"])
+    connection.abort()
+    peer.close()
+
+
+async def test_an_end_before_there_is_an_owner_is_told_to_it() -> None:
+    connection, peer = await a_pair()
+    events = Events()
+    peer.close()
+    with pytest.raises(HandshakeError, match="during the handshake: the sidecar closed it"):
+        await connection.receive()
+    connection.deliver_to(events)
+    await events.wait_for(["the sidecar closed it"])
+
+
+async def test_an_aborted_connection_says_nothing_more() -> None:
+    connection, peer = await a_pair()
+    events = Events()
+    connection.deliver_to(events)
+    connection.abort()
+    connection.send([b"too late"])
+    connection.pause_writing()
+    connection.resume_writing()
+    async with asyncio.timeout(30):
+        assert await asyncio.get_running_loop().sock_recv(peer, 100) == b""
+    assert events.told == []
+    peer.close()
+
+
+async def test_a_connection_that_asyncio_cannot_take_over_is_closed(
+    listener: socket.socket, transport: SocketTransport, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def fail(*_: Any, **__: Any) -> NoReturn:
+        raise OSError(errno.EMFILE, "asyncio has other words for it")
+
+    monkeypatch.setattr(asyncio.get_running_loop(), "create_connection", fail)
+    with pytest.raises(ConnectError, match="Too many open files"):
+        await transport.connect(endpoint_of(listener), Events())
+    peer, _ = listener.accept()
+    assert peer.recv(1) == b""
+    peer.close()
+
+
+async def test_a_peer_that_ends_in_the_last_moment_of_the_tls_handshake(
+    listener: socket.socket, transport: SocketTransport, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def end(plain: asyncio.Transport, *_: Any, **__: Any) -> None:
+        plain.abort()
+
+    monkeypatch.setattr(asyncio.get_running_loop(), "start_tls", end)
+    with pytest.raises(ConnectError, match="Connection reset"):
+        await transport.connect(endpoint_of(listener, "tls"), Events())
+
+
+async def test_a_forked_child_closes_the_parents_sockets(
+    listener: socket.socket, transport: SocketTransport
+) -> None:
+    connection = await transport.connect(endpoint_of(listener), Events())
+    peer, _ = listener.accept()
+    transport.abandon()
+    assert peer.recv(1) == b""
+    connection.abort()
+    peer.close()
+
+
+async def test_a_unix_socket_is_connected_to(transport: SocketTransport, tmp_path: Path) -> None:
+    events = Events()
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind(str(tmp_path / "socket"))
+        server.listen()
+        path = str(tmp_path / "socket")
+        connection = await transport.connect(Endpoint("unix", "", 0, path), events)
+        peer, _ = server.accept()
+        peer.send(b"hello")
+        await events.wait_for([b"hello"])
+        connection.abort()
+        peer.close()
+
+
+async def test_a_system_without_an_option_of_sockets_connects(
+    listener: socket.socket, transport: SocketTransport, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delattr(socket, "TCP_USER_TIMEOUT")
+    connection = await transport.connect(endpoint_of(listener), Events())
+    connection.abort()
+
+
+def test_a_clients_certificate_that_cannot_be_used_is_an_error_at_the_start(tmp_path: Path) -> None:
+    path = tmp_path / "client.pem"
+    path.write_text("no certificate")
+    settings = Settings.of(endpoints="tls://127.0.0.1:1", tls_cert=str(path), tls_key=str(path))
+    with pytest.raises(SettingsError, match=f"tls_cert, tls_key: cannot use {path} and {path}"):
+        tls_context(settings)
+
+
+# -- names -----------------------------------------------------------------------------------------
+
+FIRST, SECOND = ((socket.AF_INET, (f"127.0.0.{last}", 7)) for last in (1, 2))
+
+
+@pytest.fixture
+def resolver(monkeypatch: pytest.MonkeyPatch) -> Iterator[Resolver]:
+    found = [(*each[:1], socket.SOCK_STREAM, 0, "", each[1]) for each in (FIRST, SECOND)]
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: found)
+    fresh = Resolver()
+    yield fresh
+    fresh.close()
+
+
+async def test_the_address_that_worked_last_is_tried_first(resolver: Resolver) -> None:
+    assert await resolver.resolve("sidecar", 7) == [FIRST, SECOND]
+    resolver.remember("sidecar", SECOND)
+    assert await resolver.resolve("sidecar", 7) == [SECOND, FIRST]
+
+
+async def test_an_answer_that_is_no_longer_wanted_does_no_harm(resolver: Resolver) -> None:
+    asked = asyncio.ensure_future(resolver.resolve("sidecar", 7))
+    asyncio.get_running_loop().call_soon(asked.cancel)
+    with contextlib.suppress(asyncio.CancelledError):
+        await asked
+    assert await resolver.resolve("sidecar", 7) == [FIRST, SECOND]
