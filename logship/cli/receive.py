@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import os
 import signal
-import socket
-import ssl
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import click
+from click.core import ParameterSource
 
 from logship.errors import SettingsError
-from logship.protocol.handshake import ServerHandshake
-from logship.protocol.messages import Form
+from logship.receiver.access import Access, AccessOptions
 from logship.receiver.binds import Bind, Listener, ListenError, parse_bind
-from logship.receiver.lines import COUNTED, WRITTEN, Lines
+from logship.receiver.lines import COUNTED, WRITTEN
 from logship.receiver.server import Receiver
 from logship.receiver.session import Session
 from logship.receiver.sinks import LineSink, OutputError, OutputGone
@@ -34,18 +34,6 @@ def _read_bind(ctx: click.Context, param: click.Parameter, value: str) -> Bind:
         return parse_bind(value)
     except SettingsError as error:
         raise click.BadParameter(str(error), ctx, param) from error
-
-
-def _read_users(
-    ctx: click.Context, param: click.Parameter, values: tuple[str, ...]
-) -> dict[str, str]:
-    users = {}
-    for value in values:
-        name, separator, password = value.partition(":")
-        if not (name and separator and password):
-            raise click.BadParameter("give NAME:PASSWORD", ctx, param)
-        users[name] = password
-    return users
 
 
 KEPT_BYTES = 8 * 1024 * 1024
@@ -73,17 +61,28 @@ FILE = click.Path(exists=True, dir_okay=False)
     help="For load tests: write nothing, only check, count and acknowledge. Keeps no record.",
 )
 @click.option(
+    "--shared-key-file",
+    metavar="FILE",
+    help="Take records only from clients that know the key in this file "
+    "(also LOGSHIP_SHARED_KEY_FILE).",
+)
+@click.option(
     "--shared-key",
-    envvar="LOGSHIP_SHARED_KEY",
-    help="Take records only from clients that know this key (also LOGSHIP_SHARED_KEY).",
+    metavar="KEY",
+    help="The key itself, which all users of this machine can then see (LOGSHIP_SHARED_KEY is "
+    "seen by fewer).",
+)
+@click.option(
+    "--users-file",
+    metavar="FILE",
+    help="And only from the users in this file, a line NAME:PASSWORD for each. Needs a key.",
 )
 @click.option(
     "--user",
     "users",
     multiple=True,
-    callback=_read_users,
     metavar="NAME:PASSWORD",
-    help="And only from this user; may be repeated. Needs --shared-key.",
+    help="Such a user, whom all users of this machine can then see; may be repeated.",
 )
 @click.option("--tls-cert", type=FILE, help="Speak TLS with this certificate (PEM).")
 @click.option("--tls-key", type=FILE, help="The certificate's key, where it is not in its file.")
@@ -102,46 +101,46 @@ FILE = click.Path(exists=True, dir_okay=False)
     show_default=True,
     help="The address that metrics are served on.",
 )
+@click.pass_context
 def command(
+    context: click.Context,
+    /,
     bind: Bind,
     out: str | None,
     count: bool,
-    shared_key: str | None,
-    users: dict[str, str],
-    tls_cert: str | None,
-    tls_key: str | None,
-    tls_client_ca: str | None,
     metrics_port: int | None,
     metrics_host: str,
+    **access_options: Any,
 ) -> None:
     """Receive records from any forward client and write one JSON line for each.
 
     {"tag": TAG, "time_ns": NANOSECONDS, "record": {…}}
 
     A client's chunk is acknowledged when all its lines are in the output, never before. SIGTERM
-    and SIGINT stop it: what was received is written and acknowledged first.
+    and SIGINT stop it: what was received is written and acknowledged first. SIGHUP has it read the
+    key, the users and the certificates again, for new connections.
     """
     if count and out is not None:
         raise click.UsageError("--count writes nothing: give no --out with it")
-    if users and not shared_key:
-        raise click.UsageError("--user needs --shared-key: no key, no user, says the protocol")
-    if (tls_key or tls_client_ca) and not tls_cert:
-        raise click.UsageError("--tls-key and --tls-client-ca need --tls-cert")
-    tls = _tls_context(tls_cert, tls_key, tls_client_ca)
     try:
+        access = _access(context, access_options)
         sink = LineSink.open(Path(out)) if out not in (None, "-") else LineSink.stdout()
         listener = Listener(bind)
-    except (OutputError, ListenError) as error:
+    except (OutputError, ListenError, SettingsError) as error:
         raise CannotStart(str(error)) from error
     try:
-        new_session = _session_maker(shared_key, users, COUNTED if count else WRITTEN)
-        receiver = Receiver(sink, _say, new_session=new_session, tls=tls)
+        form = COUNTED if count else WRITTEN
+        receiver = Receiver(
+            sink, _say, new_session=lambda: Session(access.handshake(), form), tls=access.tls
+        )
+        for warning in access.warnings(listener.bind):
+            _say(warning)
         if metrics_port is not None:
             _serve_metrics(receiver, metrics_host, metrics_port)
         _keep_freed_memory()
         if count:
             _say("records are counted and acknowledged, none is kept")
-        asyncio.run(_receive(receiver, listener))
+        asyncio.run(_receive(receiver, listener, functools.partial(_reload, access)))
         if count:
             _say(f"counted {receiver.counts.records} records")
     except OutputGone as error:
@@ -173,8 +172,39 @@ def _keep_freed_memory() -> None:
     bytes(KEPT_BYTES)
 
 
-async def _receive(receiver: Receiver, listener: Listener) -> None:
+def _access(context: click.Context, options: dict[str, Any]) -> Access:
+    """Return who may send, and say which secrets `ps` shows.
+
+    Raises:
+        SettingsError: The options do not go together, or a file cannot be used.
+    """
+    if options["shared_key"] is None and options["shared_key_file"] is None:
+        # Not click's `envvar`, which takes an empty variable for none: it would open the door.
+        options["shared_key"] = os.environ.get("LOGSHIP_SHARED_KEY")
+        options["shared_key_file"] = os.environ.get("LOGSHIP_SHARED_KEY_FILE")
+    access = Access(AccessOptions(**options))
+    for name, shown, file_option in (
+        ("shared_key", "the key", "--shared-key-file"),
+        ("users", "passwords", "--users-file"),
+    ):
+        if context.get_parameter_source(name) is ParameterSource.COMMANDLINE:
+            _say(f"ps shows {shown} to all users of this machine; give {file_option}")
+    return access
+
+
+def _reload(access: Access) -> None:
+    """Do what SIGHUP asks for."""
+    try:
+        access.read()
+    except SettingsError as error:
+        _say(f"{error}; key, users and certificates stay as they were")
+    else:
+        _say("key, users and certificates were read again, for new connections")
+
+
+async def _receive(receiver: Receiver, listener: Listener, reload: Callable[[], None]) -> None:
     loop = asyncio.get_running_loop()
+    loop.add_signal_handler(signal.SIGHUP, reload)
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, receiver.stop)
     _say(f"listening on {listener.bind}")
@@ -184,40 +214,6 @@ async def _receive(receiver: Receiver, listener: Listener) -> None:
         for number in (signal.SIGTERM, signal.SIGINT):  # a second one must not spoil the exit code
             loop.remove_signal_handler(number)
             signal.signal(number, signal.SIG_IGN)
-
-
-def _session_maker(
-    shared_key: str | None, users: dict[str, str], form: Form[Lines]
-) -> Callable[[], Session]:
-    """Return what makes a connection's session, with its handshake where there is a key."""
-    if not shared_key:
-        return lambda: Session(form=form)
-    return lambda: Session(
-        ServerHandshake(
-            hostname=socket.gethostname(),
-            shared_key=shared_key,
-            nonce=os.urandom(16),
-            auth=os.urandom(16),
-            users=users,
-        ),
-        form,
-    )
-
-
-def _tls_context(cert: str | None, key: str | None, client_ca: str | None) -> ssl.SSLContext | None:
-    if cert is None:
-        return None
-    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    try:
-        context.load_cert_chain(cert, key)
-        if client_ca is not None:
-            context.load_verify_locations(client_ca)
-            context.verify_mode = ssl.CERT_REQUIRED
-    except (OSError, ValueError) as error:
-        files = ", ".join(filter(None, (cert, key, client_ca)))
-        raise CannotStart(f"cannot use {files} for TLS: {error}") from error
-    return context
 
 
 def _say(line: str) -> None:

@@ -31,8 +31,9 @@ from logship.client.pump import Pump
 from logship.client.schedule import LoopSchedule
 from logship.client.upkeep import SpoolUpkeep
 from logship.delivery import Delivery
+from logship.delivery.credentials import tls_source
 from logship.delivery.drain import SPILL_SECONDS_PER_BYTE, DrainPlan, Progress
-from logship.delivery.transport import SocketTransport, Transport, is_loopback, tls_context
+from logship.delivery.transport import SocketTransport, Transport
 from logship.ecs import AwaitedTag, default_tag, task_reader
 from logship.errors import BufferFull, ClientClosed
 from logship.hooks import registry
@@ -44,6 +45,7 @@ from logship.metrics.process import HERE, Process
 from logship.protocol.jsonlines import json_line
 from logship.protocol.readable import plain_value
 from logship.settings import Settings, program_name
+from logship.settings.addresses import is_loopback
 from logship.stderr.last_resort import LastResort
 from logship.stderr.spill import Spill, SpillCost
 
@@ -100,7 +102,7 @@ class Client:
         self._drain_plan: DrainPlan | None = None
         self._broken = False
         self._failures = 0  # of the shipper, since chunks were last settled
-        self._tls = tls_context(settings)
+        self._tls = tls_source(settings)
         self._spool = new_spool(settings, monotonic)
         if self._spool is not None and orphans is None:
             orphans = new_orphans(self._spool, monotonic)

@@ -24,9 +24,11 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Protocol
 from weakref import WeakSet
 
-from logship.errors import ConnectError, HandshakeError, SettingsError
+from logship.delivery.credentials import TlsSource, handshake_maker
+from logship.errors import ConnectError, HandshakeError
 from logship.hooks.threads import OwnThread
 from logship.settings import Endpoint, Settings
+from logship.settings.addresses import packed_address
 
 if TYPE_CHECKING:
     from logship.protocol.handshake import ClientHandshake
@@ -42,8 +44,6 @@ _SMALL_BYTES = 16 * 1024
 _KEEPALIVE_IDLE_SECONDS = 30
 _KEEPALIVE_INTERVAL_SECONDS = 10
 _KEEPALIVE_PROBES = 3
-_FOUR_IN_SIX = bytes(10) + b"\xff\xff"
-_LOOPBACK_SIX = bytes(15) + b"\x01"
 
 Address = tuple[socket.AddressFamily, tuple[str, int]]
 Parts = Sequence[bytes | bytearray | memoryview]
@@ -94,7 +94,7 @@ class SocketTransport:
         user_timeout_seconds: How long sent bytes may stay unacknowledged by the peer's kernel.
             As long as the ack timeout: a live sidecar that has stopped reading for a while must
             not be cut off by our own kernel.
-        tls: For `tls://` endpoints.
+        tls: Gives the context of a connection to a `tls://` endpoint.
         tls_server_name: The name to verify, where it is not the endpoint's host.
         handshake: Makes the handshake of a connection, where there is a shared key.
     """
@@ -104,7 +104,7 @@ class SocketTransport:
         *,
         connect_timeout_seconds: float,
         user_timeout_seconds: float,
-        tls: ssl.SSLContext | None = None,
+        tls: TlsSource | None = None,
         tls_server_name: str | None = None,
         handshake: Callable[[], ClientHandshake] | None = None,
     ) -> None:
@@ -117,14 +117,14 @@ class SocketTransport:
         self._sockets: WeakSet[socket.socket] = WeakSet()
 
     @classmethod
-    def of(cls, settings: Settings, tls: ssl.SSLContext | None) -> SocketTransport:
-        """Return the transport that the settings describe; `tls` is what `tls_context` gave."""
+    def of(cls, settings: Settings, tls: TlsSource | None) -> SocketTransport:
+        """Return the transport that the settings describe; `tls` is what `tls_source` gave."""
         return cls(
             connect_timeout_seconds=settings.connect_timeout_seconds,
             user_timeout_seconds=settings.ack_timeout_seconds,
             tls=tls,
             tls_server_name=settings.tls_server_name,
-            handshake=_handshake_maker(settings),
+            handshake=handshake_maker(settings),
         )
 
     async def connect(self, endpoint: Endpoint, events: ConnectionEvents) -> Connection:
@@ -172,7 +172,7 @@ class SocketTransport:
             raise
         if endpoint.scheme == "tls":
             assert self._tls is not None
-            await connection.encrypt(self._tls, self._tls_server_name or endpoint.host)
+            await connection.encrypt(self._tls(), self._tls_server_name or endpoint.host)
         await self._shake_hands(connection)
         connection.deliver_to(events)
         return connection
@@ -368,48 +368,6 @@ def _reason(error: Exception | None) -> str:
     return _why(error) if isinstance(error, OSError) else str(error) or repr(error)
 
 
-def tls_context(settings: Settings) -> ssl.SSLContext | None:
-    """Return the context that the settings describe, or None where no endpoint is `tls://`.
-
-    Raises:
-        SettingsError: A file cannot be read or used; the error names the setting and the file.
-    """
-    if all(endpoint.scheme != "tls" for endpoint in settings.endpoints):
-        return None
-    try:
-        context = ssl.create_default_context(cafile=settings.tls_ca)
-    except (OSError, ValueError) as error:
-        raise SettingsError(f"tls_ca: cannot use {settings.tls_ca}: {error}") from None
-    # Some systems' OpenSSL would still speak 1.0; Python leaves that to their configuration.
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    if settings.tls_cert is not None:
-        try:
-            context.load_cert_chain(settings.tls_cert, settings.tls_key)
-        except (OSError, ValueError) as error:
-            files = " and ".join(filter(None, (settings.tls_cert, settings.tls_key)))
-            raise SettingsError(f"tls_cert, tls_key: cannot use {files}: {error}") from None
-    return context
-
-
-def _handshake_maker(settings: Settings) -> Callable[[], ClientHandshake] | None:
-    """Return what makes a connection's handshake, or None where there is no shared key."""
-    if settings.shared_key is None:
-        return None
-    from logship.protocol.handshake import ClientHandshake  # noqa: PLC0415 - few have a key
-
-    key = settings.shared_key.reveal()
-    password = settings.password.reveal() if settings.password else ""
-    return lambda: ClientHandshake(
-        # Never the sidecar's own name, though all containers of a task share one: a PONG with the
-        # client's name is refused, since it could be the client's own PING, reflected.
-        hostname=f"{socket.gethostname()}-logship-{os.urandom(4).hex()}",
-        shared_key=key,
-        salt=os.urandom(16).hex(),
-        username=settings.username or "",
-        password=password,
-    )
-
-
 def _why(error: Exception) -> str:
     """Return the system's own words for the error; asyncio puts others in their place."""
     if isinstance(error, ssl.SSLCertVerificationError):
@@ -473,25 +431,9 @@ class Resolver:
 def _literal(host: str, port: int) -> Address | None:
     """Return the address that `host` spells out, or None where it is a name."""
     for family in (socket.AF_INET, socket.AF_INET6):
-        if _packed(family, host):
+        if packed_address(family, host):
             return family, (host, port)
     return None
-
-
-def is_loopback(host: str) -> bool:
-    """Tell whether `host` spells out this machine, as far as that can be seen without asking."""
-    four, six = _packed(socket.AF_INET, host), _packed(socket.AF_INET6, host)
-    if six.startswith(_FOUR_IN_SIX):
-        four = six.removeprefix(_FOUR_IN_SIX)
-    return four[:1] == b"\x7f" or six == _LOOPBACK_SIX or host == "localhost"
-
-
-def _packed(family: socket.AddressFamily, host: str) -> bytes:
-    """Return the bytes of a spelt out address, or none; `ipaddress` is a large import for that."""
-    try:
-        return socket.inet_pton(family, host.partition("%")[0])
-    except (OSError, ValueError):
-        return b""
 
 
 def _look_up(

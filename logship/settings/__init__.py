@@ -20,7 +20,7 @@ from logship.settings.defaults import (
 from logship.settings.endpoints import Endpoint
 from logship.settings.environment import is_firelens_task
 from logship.settings.fields import variable_name
-from logship.settings.secrecy import Secret
+from logship.settings.secrecy import Secret, SecretFile
 from logship.settings.settings import (
     RECORD_BYTES_MAX,
     Compress,
@@ -44,6 +44,7 @@ __all__ = [
     "Redact",
     "Report",
     "Secret",
+    "SecretFile",
     "Settings",
     "buffer_bytes_for",
     "chunk_bytes_for",

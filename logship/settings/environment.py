@@ -7,8 +7,8 @@ from dataclasses import Field
 from typing import Any
 
 from logship.errors import SettingsError
-from logship.settings.defaults import TASK_METADATA_VARIABLE, stop_timeout_for, text_of
-from logship.settings.fields import converter_of, parsed, variable_name
+from logship.settings.defaults import TASK_METADATA_VARIABLE, stop_timeout_for
+from logship.settings.fields import Converter, converter_of, parsed, variable_name
 
 
 def values_from(fields: Iterable[Field[Any]], environ: Mapping[str, str]) -> dict[str, Any]:
@@ -16,18 +16,18 @@ def values_from(fields: Iterable[Field[Any]], environ: Mapping[str, str]) -> dic
 
     Args:
         fields: Of the settings.
-        environ: As `os.environ`. An empty variable counts as not set.
+        environ: As `os.environ`. An empty variable counts as not set, except that of a secret.
 
     Raises:
         SettingsError: A variable's text means nothing, or a file cannot be read.
     """
     values = _from_firelens(environ)
     for each in fields:
-        text = environ.get(variable_name(each.name), "")
-        if text:
+        converter = converter_of(each)
+        text = environ.get(variable_name(each.name))
+        if text or (text is not None and not converter.empty_is_unset):
             values[each.name] = parsed(each, text)
-        if converter_of(each).may_be_in_file:
-            values.update(_from_file(each.name, environ))
+        values.update(_from_file(each.name, converter, environ))
     values.setdefault("stop_timeout_seconds", stop_timeout_for(environ))
     return values
 
@@ -46,15 +46,17 @@ def _from_firelens(environ: Mapping[str, str]) -> dict[str, Any]:
     return {"endpoints": f"tcp://{host}:{port}"}
 
 
-def _from_file(name: str, environ: Mapping[str, str]) -> dict[str, Any]:
+def _from_file(name: str, converter: Converter, environ: Mapping[str, str]) -> dict[str, Any]:
     """Read the file that `LOGSHIP_SHARED_KEY_FILE` or the like names, as secrets are mounted."""
     variable = f"{variable_name(name)}_FILE"
-    path = environ.get(variable, "")
-    if not path:
+    path = environ.get(variable)
+    if converter.from_file is None or path is None or (not path and converter.empty_is_unset):
         return {}
+    if not path:
+        raise SettingsError(f"{variable}: it is empty; give the path of a file")
     if environ.get(variable_name(name), ""):
         raise SettingsError(f"{variable}: {variable_name(name)} is set as well; give one")
     try:
-        return {name: text_of(path).strip("\r\n")}
-    except (OSError, ValueError) as error:
-        raise SettingsError(f"{variable}: cannot read {path}: {error}") from None
+        return {name: converter.from_file(path)}
+    except SettingsError as error:
+        raise SettingsError(f"{variable}: {error}") from None

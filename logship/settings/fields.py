@@ -8,7 +8,7 @@ from dataclasses import Field, field
 from typing import Any
 
 from logship.errors import SettingsError
-from logship.settings.secrecy import Secret
+from logship.settings.secrecy import Secret, SecretFile, is_secret
 
 TEXT_BYTES_MAX = 255
 
@@ -33,10 +33,12 @@ class Converter:
     """Turns a field's text or value into its one form.
 
     Attributes:
-        may_be_in_file: Whether `LOGSHIP_<NAME>_FILE` may name a file that holds the text.
+        from_file: Returns the value that is in a file, where `LOGSHIP_<NAME>_FILE` may name one.
+        empty_is_unset: Whether an empty environment variable counts as not set.
     """
 
-    may_be_in_file = False
+    from_file: Callable[[str], Any] | None = None
+    empty_is_unset = True
 
     def parse(self, text: str) -> Any:
         """Return the value that an environment variable's text means, still to be checked.
@@ -71,11 +73,11 @@ class OptionalText(Text):
     """Such a text, or None.
 
     Args:
-        may_be_in_file: As of `Converter`.
+        from_file: As of `Converter`.
     """
 
-    def __init__(self, *, may_be_in_file: bool = False) -> None:
-        self.may_be_in_file = may_be_in_file
+    def __init__(self, *, from_file: Callable[[str], Any] | None = None) -> None:
+        self.from_file = from_file
 
     def check(self, value: Any) -> Any:
         """Return the text or None."""
@@ -83,17 +85,23 @@ class OptionalText(Text):
 
 
 class SecretText(Converter):
-    """A text that no error shows, or None."""
+    """A text that no error shows, or None.
 
-    may_be_in_file = True
+    An empty one is an error also in the environment: there it means a variable of a shell or a
+    template that was never filled in, and would switch the protection off.
+    """
+
+    from_file = SecretFile
+    empty_is_unset = False
 
     def check(self, value: Any) -> Secret | None:
         """Return the wrapped text or None."""
-        if isinstance(value, str) and value:
-            return Secret(value)
-        if value is None or isinstance(value, Secret):
-            return value
-        raise NotAllowed("a text that is not empty", is_secret=True)
+        if value is None:
+            return None
+        secret = Secret(value) if isinstance(value, str) else value
+        if not isinstance(secret, Secret) or not is_secret(secret.reveal()):
+            raise NotAllowed("a text that is not empty, in UTF-8", is_secret=True)
+        return secret
 
 
 class Choice(Converter):

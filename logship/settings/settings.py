@@ -32,7 +32,7 @@ from logship.settings.fields import (
     refusal,
     setting,
 )
-from logship.settings.secrecy import Secret
+from logship.settings.secrecy import Secret, read_secret
 
 Overflow = Literal["block", "drop_oldest", "drop_newest"]
 LastResort = Literal["stderr", "none"]
@@ -141,7 +141,7 @@ class Settings:
     spool_fsync: Fsync = setting(Choice(get_args(Fsync)), "never")
     compress: Compress = setting(Choice(get_args(Compress)), "none")
     shared_key: Secret | None = setting(SecretText())
-    username: str | None = setting(OptionalText(may_be_in_file=True))
+    username: str | None = setting(OptionalText(from_file=read_secret))
     password: Secret | None = setting(SecretText())
     tls_ca: str | None = setting(OptionalText())
     tls_cert: str | None = setting(OptionalText())
@@ -204,7 +204,7 @@ class Settings:
             environ: As `os.environ`. `LOGSHIP_<NAME>` sets a field. ECS injects `FLUENT_HOST` and
                 `FLUENT_PORT` beside a FireLens sidecar. They set the endpoint where
                 `LOGSHIP_ENDPOINTS` does not, and where no tag is given, it is then found out. An
-                empty variable counts as not set.
+                empty variable counts as not set, except that of a secret, which is refused.
             settings: Fields by name, as to the constructor.
 
         Raises:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from logship.delivery.transport import tls_context
+from logship.delivery.credentials import tls_context
 from logship.errors import SettingsError
 from logship.settings import Settings
 from tests.chaos.proxy import ChaosProxy, no_fault

@@ -8,7 +8,8 @@ import socket
 
 import pytest
 
-from logship.delivery.transport import Resolver, is_loopback
+from logship.delivery.transport import Resolver
+from logship.settings.addresses import is_loopback
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ import stat
 from collections.abc import AsyncGenerator, Mapping
 from pathlib import Path
 
-from logship.delivery.transport import tls_context
+from logship.delivery.credentials import tls_context
 from logship.deployment.doctor.result import Outcome, Result
 from logship.deployment.doctor.sidecars import Sending, SidecarExamination
 from logship.deployment.doctor.spooling import check_spool

@@ -13,7 +13,8 @@ import ssl
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass
 
-from logship.delivery.transport import Resolver, SocketTransport, is_loopback, tls_context
+from logship.delivery.credentials import tls_source
+from logship.delivery.transport import Resolver, SocketTransport
 from logship.deployment.doctor.exchange import HEARTBEAT, Answer, Chunk, Recorder, send_once
 from logship.deployment.doctor.result import Outcome, Result
 from logship.deployment.linting.rules.servers import is_blind_version, why_blind
@@ -21,6 +22,7 @@ from logship.ecs import Task
 from logship.ecs.httpjson import get_json
 from logship.errors import ConnectError, HandshakeError
 from logship.settings import Endpoint, Settings
+from logship.settings.addresses import is_loopback
 
 _MONITOR_PORT = 2020
 _MONITOR_TIMEOUT_SECONDS = 2.0
@@ -66,7 +68,7 @@ class SidecarExamination:
         self._sending = sending
         self._task = task
         self._recorder = Recorder(settings, sending.tag)
-        self._transport = SocketTransport.of(settings, tls_context(settings))
+        self._transport = SocketTransport.of(settings, tls_source(settings))
 
     async def results(self) -> AsyncGenerator[Result, None]:
         """Yield each step's result, up to the first that fails."""

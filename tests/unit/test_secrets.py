@@ -1,0 +1,79 @@
+"""Secrets in settings: never empty, never shown, and read again from their files."""
+
+from __future__ import annotations
+
+import copy
+import os
+import pickle
+import threading
+from pathlib import Path
+
+import pytest
+
+from logship.errors import SettingsError
+from logship.settings import Secret, Settings
+
+KEY = "not to be shown"
+
+
+@pytest.mark.parametrize("name", ["shared_key", "password"])
+@pytest.mark.parametrize("variable", ["LOGSHIP_{}", "LOGSHIP_{}_FILE"])
+def test_an_empty_variable_is_an_error(name: str, variable: str) -> None:
+    """Elsewhere it counts as not set; here it would switch authentication off."""
+    with pytest.raises(SettingsError, match=name.upper()):
+        Settings.from_env({variable.format(name.upper()): ""})
+
+
+@pytest.mark.parametrize("text", [b"", b"\n", b"\r\n", b"\xff" + KEY.encode(), b"x" * 70_000])
+def test_a_file_that_holds_no_secret_is_an_error(tmp_path: Path, text: bytes) -> None:
+    (tmp_path / "key").write_bytes(text)
+    with pytest.raises(SettingsError, match="LOGSHIP_SHARED_KEY_FILE") as caught:
+        Settings.from_env({"LOGSHIP_SHARED_KEY_FILE": str(tmp_path / "key")})
+    assert KEY not in str(caught.value)
+
+
+@pytest.mark.parametrize("value", ["", Secret(""), f"{KEY}\udc80", Secret(f"{KEY}\udc80"), 5])
+def test_what_cannot_be_a_secret_is_an_error_that_does_not_show_it(value: object) -> None:
+    with pytest.raises(SettingsError, match="shared_key") as caught:
+        Settings.of(shared_key=value)
+    assert KEY not in str(caught.value)
+
+
+def test_a_file_is_read_again_whenever_its_secret_is_used(tmp_path: Path) -> None:
+    path = tmp_path / "key"
+    path.write_text("first\n")
+    settings = Settings.from_env({"LOGSHIP_SHARED_KEY_FILE": str(path)})
+    same = Settings.from_env({"LOGSHIP_SHARED_KEY_FILE": str(path)})
+    assert settings.shared_key is not None
+    assert settings.shared_key.reveal() == "first"
+    path.write_text("second\n")
+    assert settings.shared_key.reveal() == "second"
+    assert settings == same
+    for gone in ("", None):
+        path.write_text("") if gone == "" else path.unlink()
+        assert settings.shared_key.reveal() == "second", "a file that is being replaced"
+
+
+def test_a_pipe_is_read_once(tmp_path: Path) -> None:
+    """As of `LOGSHIP_SHARED_KEY_FILE=<(command)`; a second read would wait for a writer."""
+    path = tmp_path / "pipe"
+    os.mkfifo(path)
+    writer = threading.Thread(target=lambda: path.write_text("key\n"))
+    writer.start()
+    settings = Settings.from_env({"LOGSHIP_SHARED_KEY_FILE": str(path)})
+    writer.join()
+    assert settings.shared_key is not None
+    assert settings.shared_key.reveal() == "key"
+
+
+def test_neither_repr_nor_copies_nor_pickles_show_a_secret(tmp_path: Path) -> None:
+    settings = Settings.of(shared_key=KEY)
+    assert copy.deepcopy(settings) == settings
+    assert KEY not in repr(settings)
+    with pytest.raises(TypeError, match="LOGSHIP_SHARED_KEY_FILE"):
+        pickle.dumps(settings)
+    (tmp_path / "key").write_text(KEY)
+    in_file = Settings.from_env({"LOGSHIP_SHARED_KEY_FILE": str(tmp_path / "key")})
+    pickled = pickle.dumps(in_file)
+    assert KEY.encode() not in pickled
+    assert pickle.loads(pickled) == in_file
