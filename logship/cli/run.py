@@ -7,7 +7,7 @@ import re
 import signal
 import sys
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
@@ -15,6 +15,9 @@ from logship.errors import SettingsError
 from logship.run.signals import Signals, parse_mapping
 from logship.run.statuses import NOT_EXECUTABLE, NOT_FOUND
 from logship.settings import Settings, variable_name
+
+if TYPE_CHECKING:
+    from logship.run.receipt import Receipt
 
 
 def _read_mapping(
@@ -37,18 +40,17 @@ def _read_pattern(ctx: click.Context, param: click.Parameter, value: str | None)
     return value
 
 
-def _read_receipt(ctx: click.Context, param: click.Parameter, value: Path | None) -> Path | None:
+def _read_receipt(ctx: click.Context, param: click.Parameter, value: Path | None) -> Receipt | None:
     """Check that a receipt can be written, and take away an old one that could be mistaken."""
-    from logship.run.receipt import prepare  # noqa: PLC0415 - asyncio and all
+    from logship.run.receipt import Receipt  # noqa: PLC0415 - asyncio and all
 
     if value is None:
         return None
     try:
-        prepare(value)
+        return Receipt(value)
     except OSError as error:
-        text = f"no receipt can be written to {value}: {error}"
+        text = f"no receipt can be written to {value}: {error.strerror}"
         raise click.BadParameter(text, ctx, param) from None
-    return value.absolute()
 
 
 @click.command(context_settings={"allow_interspersed_args": False})

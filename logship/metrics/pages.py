@@ -88,7 +88,9 @@ class Pages:
         try:
             with contextlib.suppress(FileExistsError):
                 path.mkdir(mode=0o700)
-            self._directory = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            self._directory = os.open(
+                path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+            )
             found = os.fstat(self._directory)
         except OSError as error:
             raise PagesError(f"{path}: {error.strerror}") from error

@@ -3,15 +3,17 @@
 Step Functions, cron and their like see an exit code and nothing else; a file can be asked for by a
 script. It is the drain report with what `run` knows besides, so `logship audit --expect` reads it
 like one. It is made by a rename: a reader sees all of it or none. Where it is to go to a pipe or to
-`/dev/stdout`, which must not be renamed over, it is written there.
+`/dev/stdout`, which must not be renamed over, it is written there. Only this user can read it.
 """
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import errno
 import json
 import os
+import stat
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,7 +27,7 @@ class Outcome:
     """What became of the command and its records.
 
     Attributes:
-        command: Its words.
+        command: Its words. The receipt has stars for all but the first: others may be secrets.
         exit_code: As a shell gives it.
         seconds: How long it ran.
         report: What became of its output.
@@ -51,7 +53,7 @@ class Outcome:
         fields: dict[str, Any] = json.loads(self.report.to_json())
         fields |= {
             "complete": self.is_complete,
-            "command": self.command,
+            "command": [*self.command[:1], *("***" for _ in self.command[1:])],
             "exit_code": self.exit_code,
             "command_seconds": round(self.seconds, 3),
             "cut_off": self.is_cut_off,
@@ -66,55 +68,87 @@ class Outcome:
         return json.dumps(fields)
 
 
-def prepare(path: Path) -> None:
-    """Check that a receipt can be written, and take away an old one that could be mistaken.
+class Receipt:
+    """Where a receipt goes. An older one is taken away, because it could be mistaken for it.
+
+    The command may write where the receipt goes, and we may be root. So the directory is opened
+    before the command starts, and nothing that the command leaves there is followed or written to:
+    a new file takes the place of the name. Only where no other user can write, as in `/dev` or
+    `/proc/self/fd`, does a link lead to a stream.
+
+    Args:
+        path: Of the file, or of a pipe or device.
 
     Raises:
-        OSError: It cannot.
+        OSError: No receipt can be written there.
     """
-    if _is_stream(path):
-        if not os.access(path, os.W_OK):
-            raise PermissionError(f"{path} cannot be written")
-        return
-    if not os.access(path.parent, os.W_OK | os.X_OK):
-        raise PermissionError(f"{path.parent} is no directory that can be written")
-    path.unlink(missing_ok=True)
 
+    def __init__(self, path: Path) -> None:
+        self.path = path.absolute()
+        self._name = path.name
+        self._directory = os.open(path.parent, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+        self._follow = 0 if self._is_ours_alone() else os.O_NOFOLLOW
+        self._is_stream = self._leads_to_stream()
+        flags = os.W_OK if self._is_stream else os.W_OK | os.X_OK
+        if not os.access(path if self._is_stream else path.parent, flags):
+            raise PermissionError(errno.EACCES, "it cannot be written")
+        if not self._is_stream:
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(self._name, dir_fd=self._directory)
 
-def write(path: Path, outcome: Outcome) -> None:
-    """Write the receipt: a file whole or not at all, a stream in its place.
+    def write(self, outcome: Outcome) -> None:
+        """Write the receipt: a file whole or not at all, a stream in its place.
 
-    Raises:
-        OSError: It cannot be written.
-    """
-    if _is_stream(path):
-        _append(path, f"{outcome.to_json()}\n".encode())
-        return
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        with part.open("w") as file:
-            file.write(outcome.to_json() + "\n")
-            file.flush()
-            os.fsync(file.fileno())
-        part.replace(path)
-    except OSError:
-        part.unlink(missing_ok=True)
-        raise
+        Raises:
+            OSError: It cannot be written.
+        """
+        text = f"{outcome.to_json()}\n".encode()
+        if self._is_stream:
+            self._append(text)
+        else:
+            self._replace(text)
 
+    def _is_ours_alone(self) -> bool:
+        """Tell whether no other user, except root, can put anything into the directory."""
+        found = os.fstat(self._directory)
+        return found.st_uid in (0, os.geteuid()) and not found.st_mode & 0o022
 
-def _is_stream(path: Path) -> bool:
-    """Tell whether this is a pipe, a device, or `/dev/stdout`: nothing to remove or replace."""
-    if path.is_dir():
-        return False
-    is_of_system = any(path.absolute().is_relative_to(each) for each in ("/dev", "/proc"))
-    return (path.exists() and not path.is_file()) or (path.is_symlink() and is_of_system)
+    def _leads_to_stream(self) -> bool:
+        """Tell whether this is a pipe, a device, or `/dev/stdout`: nothing to remove or replace."""
+        try:
+            itself = os.stat(self._name, dir_fd=self._directory, follow_symlinks=False)
+            target = itself if self._follow else os.stat(self._name, dir_fd=self._directory)
+        except FileNotFoundError:
+            return False
+        is_of_system = any(self.path.is_relative_to(each) for each in ("/dev", "/proc"))
+        is_link = stat.S_ISLNK(itself.st_mode)
+        if is_link and self._follow:
+            return False
+        return not stat.S_ISREG(target.st_mode) or (is_link and is_of_system)
 
+    def _append(self, text: bytes) -> None:
+        """Write to a stream without waiting: it may have no reader, and we are about to end."""
+        flags = os.O_WRONLY | os.O_APPEND | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
+        descriptor = os.open(self._name, flags | self._follow, dir_fd=self._directory)
+        try:
+            if self._follow and stat.S_ISREG(os.fstat(descriptor).st_mode):
+                raise FileExistsError(errno.EEXIST, "a file has taken the place of the pipe")
+            if os.write(descriptor, text) < len(text):
+                raise BlockingIOError(errno.EAGAIN, "its reader does not take all of it")
+        finally:
+            os.close(descriptor)
 
-def _append(path: Path, text: bytes) -> None:
-    """Write to a stream without waiting: it may have no reader, and we are about to end."""
-    descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_NONBLOCK | os.O_NOCTTY)
-    try:
-        if os.write(descriptor, text) < len(text):
-            raise BlockingIOError(errno.EAGAIN, "its reader does not take all of it")
-    finally:
-        os.close(descriptor)
+    def _replace(self, text: bytes) -> None:
+        """Put a new file, of this user alone, in the place of the name."""
+        part = f".{self._name}.{os.urandom(8).hex()}.part"
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+        descriptor = os.open(part, flags, 0o600, dir_fd=self._directory)
+        try:
+            with open(descriptor, "wb") as file:  # noqa: PTH123 - a descriptor
+                file.write(text)
+                file.flush()
+                os.fsync(descriptor)
+            os.rename(part, self._name, src_dir_fd=self._directory, dst_dir_fd=self._directory)
+        except OSError:
+            os.unlink(part, dir_fd=self._directory)
+            raise

@@ -16,14 +16,12 @@ import select
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 
 from logship.buffer.counters import DrainReport
 from logship.delivery.drain import DrainPlan
 from logship.hooks.threads import OwnThread
 from logship.process import stopfile
 from logship.process.clock import Started, StopClock
-from logship.run import receipt
 from logship.run.clients import private_directory, settings_with_pages
 from logship.run.command import CannotStart, Command
 from logship.run.deadlines import Deadlines
@@ -31,7 +29,7 @@ from logship.run.multiline import LineJoiner
 from logship.run.offspring import Offspring
 from logship.run.pipe_reader import Inlet
 from logship.run.processes import kill_all
-from logship.run.receipt import Outcome
+from logship.run.receipt import Outcome, Receipt
 from logship.run.shipping import Shipping
 from logship.run.signals import Noted, Signals
 from logship.run.statuses import Death, signal_name
@@ -68,7 +66,7 @@ class Options:
     whole_group: bool = False
     orphan_seconds: float = ORPHAN_SECONDS
     multiline_start: str | None = None
-    receipt: Path | None = None
+    receipt: Receipt | None = None
     loss_exit: int | None = None
 
 
@@ -339,9 +337,11 @@ class Supervisor:
         if self._options.receipt is None:
             return
         try:
-            receipt.write(self._options.receipt, outcome)
+            self._options.receipt.write(outcome)
         except OSError as error:
-            self._shipping.say(f"cannot write the receipt {self._options.receipt}: {error}")
+            self._shipping.say(
+                f"cannot write the receipt {self._options.receipt.path}: {error.strerror}"
+            )
 
     def _open_inlets(self, command: Command) -> list[Inlet]:
         descriptors = {"stdout": (command.stdout, 1), "stderr": (command.stderr, 2)}

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -65,7 +67,7 @@ def test_the_receipt_is_the_drain_report_and_replaces_an_older_one(
     assert found["logship"] == "drain report"
     assert found["accepted"] == found["acked"] == 2
     assert (found["complete"], found["exit_code"], found["cut_off"]) == (True, 3, False)
-    assert found["command"][:2] == ["sh", "-c"]
+    assert found["command"][0] == "sh"
     assert [each.name for each in receipt.parent.glob("*.part")] == []
     both.assert_proved(receipt)
 
@@ -87,6 +89,47 @@ def test_a_receipt_for_a_stream_is_written_into_it(runs: Runs, tmp_path: Path) -
     assert ended.returncode == 0
     assert b"cannot write the receipt" in ended.stderr
     assert fifo.is_fifo()
+
+
+PLANTED = {
+    "the temporary file": 'ln -s "$1/victim" "$2/.receipt.json.$PPID.part"',
+    "the receipt": 'ln -s "$1/victim" "$2/receipt.json"',
+    "a stream": 'ln -s "$1/pipe" "$2/receipt.json"',
+    "the directory": 'mv "$2" "$2.moved"; ln -s "$1" "$2"',
+}
+
+
+@pytest.mark.parametrize("root", ["/tmp", "/dev/shm"])
+@pytest.mark.parametrize("plant", PLANTED.values(), ids=PLANTED)
+def test_a_receipt_follows_no_link_that_the_command_left(
+    runs: Runs, tmp_path: Path, plant: str, root: str
+) -> None:
+    """`run` may be root, and the command another user who may write where the receipt goes."""
+    (tmp_path / "victim").write_text("untouched")
+    (tmp_path / "receipt.json").write_text("untouched")
+    os.mkfifo(tmp_path / "pipe")
+    reader = os.open(tmp_path / "pipe", os.O_RDONLY | os.O_NONBLOCK)
+    with tempfile.TemporaryDirectory(dir=root) as name:
+        directory = Path(name) / "open"
+        directory.mkdir()
+        directory.chmod(0o777)
+        options = ("--receipt", str(directory / "receipt.json"))
+        ended = runs.shell(plant, str(tmp_path), str(directory), options=options)
+        assert ended.returncode == 0
+        moved = Path(name) / "open.moved"
+        written = (moved if moved.exists() else directory) / "receipt.json"
+        assert (written.is_symlink(), written.stat().st_mode & 0o777) == (False, 0o600)
+        assert json.loads(written.read_text())["logship"] == "drain report"
+    with contextlib.suppress(BlockingIOError):
+        assert os.read(reader, 100) == b""
+    os.close(reader)
+    assert (tmp_path / "victim").read_text() == "untouched"
+    assert (tmp_path / "receipt.json").read_text() == "untouched"
+
+
+def test_a_receipt_shows_no_arguments(runs: Runs, receipt: Path) -> None:
+    runs.command("echo", "--password", "secret", options=("--receipt", str(receipt)))
+    assert read_receipt(receipt)["command"] == ["echo", "***", "***"]
 
 
 def test_a_loss_is_on_the_receipt_and_can_be_the_exit_code(both: Runs, receipt: Path) -> None:
