@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -12,6 +11,7 @@ from logship.audit import STAMP_KEY, Audit, Outcome
 from logship.audit.document import verdict_as_json
 from logship.audit.sources import CannotRead, Source, reports_in
 from logship.audit.text import verdict_as_text
+from logship.cli.output import show
 
 
 class _InputUnreadable(click.ClickException):
@@ -84,8 +84,10 @@ def command(
     except CannotRead as error:
         raise _InputUnreadable(str(error)) from None
     verdict = audit.verdict()
-    text = "\n".join(verdict_as_text(verdict, notes, stamp_key))
-    _show(verdict_as_json(verdict, notes) if as_json else text)
+    if as_json:
+        click.echo(verdict_as_json(verdict, notes))
+    else:
+        show(verdict_as_text(verdict, notes, stamp_key))
     context.exit(int(verdict.outcome))
 
 
@@ -110,9 +112,3 @@ def _feed_reports(audit: Audit, names: Iterable[str]) -> list[str]:
         for report in reports:
             audit.expect(report)
     return [source.note for source in sources if source.note]
-
-
-def _show(text: str) -> None:
-    """Print `text` in any encoding of the terminal: an error here would look like a verdict."""
-    encoding = sys.stdout.encoding or "utf-8"
-    click.echo(text.encode(encoding, "backslashreplace").decode(encoding))

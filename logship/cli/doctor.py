@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import json
 import os
-import sys
 from collections.abc import AsyncIterator
 
 import click
 
-from logship.deployment.doctor.result import Result, as_json, as_line, has_failed
+from logship.cli.output import show
+from logship.deployment.doctor.result import Result, as_json, as_lines, has_failed
 
 
 @click.command(short_help="Check from here that records would arrive.")
@@ -89,12 +88,5 @@ async def _shown(results: AsyncIterator[Result], *, as_object: bool) -> list[Res
     async for result in results:
         collected.append(result)
         if not as_object:
-            _show(as_line(result))
+            show(as_lines(result))
     return collected
-
-
-def _show(line: str) -> None:
-    encoding = sys.stdout.encoding or "utf-8"
-    click.echo(line.encode(encoding, "backslashreplace").decode(encoding))
-    with contextlib.suppress(OSError):
-        sys.stdout.flush()

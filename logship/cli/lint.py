@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
-import sys
 
 import click
 
+from logship.cli.output import show
 from logship.deployment.linting.model import LintError
-from logship.deployment.linting.report import FileReport, Ignoring, as_json, as_text, judge
+from logship.deployment.linting.report import Ignoring, as_json, as_text, judge
+from logship.quoting import visible
 
 FILE_BYTES_MAX = 64 * 1024 * 1024
 """A Terraform plan of a large estate has a few megabytes."""
@@ -66,9 +67,12 @@ def command(
             errors.append(str(error))
     found = any(each.findings for each in reports)
     if found or not errors:  # else not all files are known to be clean
-        _show(reports, as_object=as_object)
+        if as_object:
+            click.echo(json.dumps(as_json(reports), indent=2))
+        else:
+            show(as_text(reports))
     for text in errors:
-        click.echo(f"Error: {text}", err=True)
+        click.echo(f"Error: {visible(text)}", err=True)
     context.exit(2 if errors else int(found))
 
 
@@ -84,9 +88,3 @@ def _content(name: str) -> str:
         return bytes(data).decode("utf-8-sig")
     except UnicodeDecodeError:
         raise LintError(f"{name}: it is no UTF-8 text") from None
-
-
-def _show(reports: list[FileReport], *, as_object: bool) -> None:
-    text = json.dumps(as_json(reports), indent=2) if as_object else "\n".join(as_text(reports))
-    encoding = sys.stdout.encoding or "utf-8"
-    click.echo(text.encode(encoding, "backslashreplace").decode(encoding))

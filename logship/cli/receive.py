@@ -15,6 +15,7 @@ import click
 from click.core import ParameterSource
 
 from logship.errors import SettingsError
+from logship.quoting import visible
 from logship.receiver.access import Access, AccessOptions
 from logship.receiver.binds import Bind, Listener, ListenError, parse_bind
 from logship.receiver.lines import COUNTED, WRITTEN
@@ -218,4 +219,4 @@ async def _receive(receiver: Receiver, listener: Listener, reload: Callable[[], 
 
 def _say(line: str) -> None:
     with contextlib.suppress(OSError):  # records matter more than a reader of stderr that left
-        click.echo(f"logship receive: {line}", err=True)
+        click.echo(f"logship receive: {visible(line)}", err=True)

@@ -3,7 +3,7 @@
 That is what one program's records nearly always have, and what makes a receiver fast: what stands
 between the values is the same in every line, the values of one name stand in a column, and a
 column is checked and written by a few calls that run in C, whatever the number of its values.
-What comes out is what `json_line` makes of each record, byte for byte, or an exception.
+What comes out is what `json_line` makes of each record before `line_bytes`, or an exception.
 """
 
 from __future__ import annotations

@@ -23,6 +23,7 @@ from typing import Any
 import msgpack
 
 from logship.errors import HandshakeError
+from logship.quoting import quoted
 
 _MESSAGE_BYTES_MAX = 64 * 1024
 
@@ -95,8 +96,8 @@ class ClientHandshake:
             raise HandshakeError("the sidecar did not answer PING with PONG")
         _, accepted, reason, hostname, digest = message[:5]
         if accepted is not True:
-            text = _bytes(reason).decode("utf-8", "backslashreplace")
-            raise HandshakeError(f"the sidecar refused: {text or 'it gave no reason'}")
+            why = quoted(_bytes(reason)) if reason else "it gave no reason"
+            raise HandshakeError(f"the sidecar refused: {why}")
         assert self._nonce is not None
         name = _bytes(hostname)
         expected = _digest(self._salt.encode(), name, self._nonce, self._key)

@@ -1,16 +1,21 @@
 """One JSON line a record: what the receiver writes and what a record spilled to stderr looks like.
 
 Total: whatever msgpack can decode, from a foreign sender too, becomes valid JSON. What JSON
-cannot say (bytes, extension types, NaN, lone surrogates) is written readably instead.
+cannot say (bytes, extension types, NaN, lone surrogates) is written readably instead. A line is
+one line for every reader, and a terminal that shows it obeys nothing in it.
 """
 
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from typing import Any
 
 from logship.protocol.readable import plain_value
+
+_HIDDEN = re.compile(rb"\x7f|\xc2[\x80-\x9f]|\xe2\x80[\xa8\xa9]")
+_SIGNS_OF_HIDDEN = (b"\x7f", b"\xc2", b"\xe2\x80\xa8", b"\xe2\x80\xa9")
 
 _ENCODER = json.JSONEncoder(
     ensure_ascii=False, allow_nan=False, check_circular=False, separators=(",", ":")
@@ -28,9 +33,24 @@ def json_line(tag: str, time_ns: int, record: Any, **extra: Any) -> bytes:
     """
     line = {**extra, "tag": tag, "time_ns": time_ns, "record": record}
     try:
-        return (json_text(line) + "\n").encode()
+        return line_bytes(f"{json_text(line)}\n")
     except (TypeError, ValueError, RecursionError):
-        return (json_text(plain_value(line, bounded=False)) + "\n").encode()
+        return line_bytes(f"{json_text(plain_value(line, bounded=False))}\n")
+
+
+def line_bytes(text: str) -> bytes:
+    """Return lines of JSON in UTF-8, with escapes for what some readers take for an end of a line.
+
+    JSON itself allows them as they are: DEL and the C1 controls, which terminals obey, among them
+    U+0085, and U+2028 and U+2029.
+
+    Raises:
+        UnicodeEncodeError: there are lone surrogates in it.
+    """
+    data = text.encode()
+    if any(map(data.__contains__, _SIGNS_OF_HIDDEN)):
+        data = _HIDDEN.sub(lambda found: b"\\u%04x" % ord(found[0].decode()), data)
+    return data
 
 
 def line_maker(tag: str, **extra: Any) -> Callable[[int, Any], bytes]:
@@ -44,7 +64,7 @@ def line_maker(tag: str, **extra: Any) -> Callable[[int, Any], bytes]:
 
     def line(time_ns: int, record: Any) -> bytes:
         try:
-            return f'{head}{time_ns},"record":{json_text(record)}}}\n'.encode()
+            return line_bytes(f'{head}{time_ns},"record":{json_text(record)}}}\n')
         except (TypeError, ValueError, RecursionError):
             return json_line(tag, time_ns, record, **extra)
 

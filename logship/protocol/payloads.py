@@ -17,7 +17,7 @@ import msgpack
 
 from logship.protocol.columns import line_head, lines_text
 from logship.protocol.entries import SECOND_NS, times_ns, unpack_entries
-from logship.protocol.jsonlines import json_line
+from logship.protocol.jsonlines import json_line, line_bytes
 from logship.protocol.unpacking import new_unpacker
 
 BATCH_ENTRIES = 1024
@@ -91,7 +91,7 @@ def _lines_in_batches(tag: str, payload: bytes) -> tuple[bytes, int]:
     unpacker.feed(_NIL)
     if next(unpacker, _Unusual) is not None:  # it became a part of an entry that is not whole
         raise _Unusual
-    return "".join(texts).encode(), count
+    return line_bytes("".join(texts)), count
 
 
 def _lines_one_by_one(tag: str, payload: bytes) -> list[bytes]:

@@ -20,6 +20,7 @@ from logship.client.background import BackgroundClient
 from logship.delivery.drain import DrainPlan
 from logship.ecs.announcement import TaskAnnouncement
 from logship.process import stopfile
+from logship.quoting import visible
 from logship.run.pipe_reader import Inlet, Read
 from logship.settings import Settings
 
@@ -94,8 +95,8 @@ class Shipping:
 
     def say(self, text: str) -> None:
         """Tell a person."""
-        line = f"logship run: {text}\n"
-        self.client.last_resort.write_in_turn(line.encode("utf-8", "backslashreplace"))
+        line = f"logship run: {visible(text)}\n"
+        self.client.last_resort.write_in_turn(line.encode())
 
     def _put(self, reads: list[Read]) -> int:
         """Put these into the buffer as far as there is space, and tell how many that was."""

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 
 from logship.buffer.ranges import Gap
 from logship.buffer.stream import Stream
+from logship.quoting import quoted
 from logship.spool.chunks import FoundChunk, Payload, read_payload
 from logship.spool.directories import STREAMS, ProcessDirectory
 from logship.spool.files import FileBytes, pread_all
@@ -233,7 +234,7 @@ class Survey:
             elif orphan.next_number > 1 and not orphan.ended:
                 self._trouble.say(
                     f"the tag of stream {orphan.stream.id} was never known; "
-                    f"it is shipped as {orphan.stream.tag!r}"
+                    f"it is shipped as {quoted(orphan.stream.tag)}"
                 )
 
 

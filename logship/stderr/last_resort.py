@@ -21,6 +21,7 @@ from typing import TypeVar
 
 from logship.hooks.locking import SectionLock
 from logship.hooks.threads import is_own
+from logship.quoting import visible
 from logship.stderr.writers import nonblocking_writer
 
 WARNING_INTERVAL_SECONDS = 60.0
@@ -90,7 +91,7 @@ class LastResort:
         self, kind: str, text: str, interval_seconds: float = WARNING_INTERVAL_SECONDS
     ) -> None:
         """Write `logship: <text>`, unless a warning of this kind was written a short while ago."""
-        line = f"logship: {text}\n".encode("utf-8", "backslashreplace")
+        line = f"logship: {visible(text)}\n".encode()
         self._alone(partial(self._put_warning, kind, line, interval_seconds), None)
 
     def write_lines(self, lines: Sequence[bytes]) -> int:

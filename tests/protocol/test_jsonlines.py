@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from logship.protocol import jsonlines
 from logship.protocol.entries import unpack_entries
 from logship.protocol.jsonlines import json_line
+from logship.protocol.payloads import payload_lines
 
 
 def decoded(line: bytes) -> Any:
@@ -55,6 +56,26 @@ def test_extra_fields_come_first() -> None:
 )
 def test_what_json_cannot_say_is_written_readably(record: Any, written: Any) -> None:
     assert decoded(json_line("app", 5, record))["record"] == written
+
+
+HIDDEN = "".join(map(chr, [*range(0x20), *range(0x7F, 0xA0), 0x2028, 0x2029]))
+
+
+@pytest.mark.parametrize("is_payload", [False, True])
+def test_a_line_is_one_line_for_every_reader_and_no_order_to_a_terminal(is_payload: bool) -> None:
+    record = {f"key {HIDDEN}": f"é {HIDDEN} 日本", "bytes": HIDDEN.encode(), "n": "“…”"}
+    if is_payload:
+        payload = msgpack.packb([msgpack.ExtType(0, bytes(8)), record])
+        line, _ = payload_lines(HIDDEN, payload * 20)
+        assert line.count(b"\n") == 20
+        line = line[: line.index(b"\n") + 1]
+    else:
+        line = json_line(HIDDEN, 5, record)
+    assert not set(HIDDEN) & set(line.decode().removesuffix("\n"))
+    assert "“…”" in line.decode()
+    written = decoded(line)
+    assert (written["tag"], written["record"]["bytes"]) == (HIDDEN, HIDDEN)
+    assert written["record"][f"key {HIDDEN}"] == record[f"key {HIDDEN}"]
 
 
 def test_a_tag_that_is_not_utf_8() -> None:

@@ -45,7 +45,7 @@ LAYERS: list[tuple[str, ...]] = [
     ("protocol", "installation.tracing", "hooks"),
     ("hooks.interruptions",),
     ("settings",),
-    ("errors", "reasons", "version"),
+    ("errors", "quoting", "reasons", "version"),
 ]
 PURE = (
     "protocol",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import enum
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -48,7 +48,8 @@ def has_failed(results: Iterable[Result]) -> bool:
     return any(each.outcome is Outcome.FAIL for each in results)
 
 
-def as_line(result: Result) -> str:
-    """Return a result for a person."""
-    line = f"{result.outcome.value:<5} {result.check}: {result.text}"
-    return f"{line}\n      → {result.advice}" if result.advice else line
+def as_lines(result: Result) -> Iterator[str]:
+    """Yield a result for a person."""
+    yield f"{result.outcome.value:<5} {result.check}: {result.text}"
+    if result.advice:
+        yield f"      → {result.advice}"

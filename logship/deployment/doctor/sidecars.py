@@ -220,7 +220,8 @@ class SidecarExamination:
         )
         about = answer.get("fluent-bit") if isinstance(answer, dict) else None
         version = about.get("version") if isinstance(about, dict) else None
-        return version if isinstance(version, str) and re.match(r"\d+\.\d+", version) else None
+        match = re.match(r"\d+\.\d+(\.\d+)?", version) if isinstance(version, str) else None
+        return match[0] if match else None
 
     async def _takes_heartbeats(self) -> bool:
         """Tell Fluent Bit from the others by what it does with a heartbeat: it closes.

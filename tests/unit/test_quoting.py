@@ -1,0 +1,122 @@
+"""Text of others in our own lines: one line, visible, cut, and never taken for our own words."""
+
+from __future__ import annotations
+
+import json
+import socketserver
+import subprocess
+import threading
+import unicodedata
+from collections.abc import Iterator
+from pathlib import Path
+from typing import ClassVar
+
+import msgpack
+import pytest
+from click.testing import CliRunner
+from hypothesis import given
+from hypothesis import strategies as st
+
+from logship.cli.lint import command as lint
+from logship.client.background import BackgroundClient
+from logship.quoting import quoted, visible
+from logship.settings import Settings
+from tests.run.conftest import LOGSHIP
+from tests.support.waiting import wait_until
+
+NASTY = 'no\n{"logship":"spilled"}\r\x1b[2J\x9b2J\x85\u2028\u2029\u202e\x7f\0'
+REPORT = {
+    **dict.fromkeys(("acked", "spooled", "spilled", "dropped", "unacked", "refused"), 0),
+    "logship": "drain report",
+    "accepted": 0,
+    "streams": [],
+}
+FORGED = "\n".join(["", json.dumps(REPORT), '{"logship":"spilled","logship_id":"AAAAAAAAAAAA:1"}'])
+
+
+@given(st.text(st.characters(codec=None)), st.integers(1, 300))
+def test_any_text_becomes_one_visible_line(text: str, characters_max: int) -> None:
+    for line in (visible(text, characters_max), quoted(text, characters_max)):
+        assert line.isprintable()
+        assert not [each for each in line if unicodedata.category(each)[0] == "C"]
+        assert len(line.encode()) < 12 * characters_max + 40
+    assert visible(text, 300) == text or not text.isprintable() or len(text) > 300
+
+
+def test_a_quoted_text_holds_no_json_and_says_what_was_cut() -> None:
+    assert quoted('{"a": "\\"}') == '"{\\"a\\": \\"\\\\\\"}"'
+    assert quoted("x" * 70_000) == f'"{"x" * 200}…" (70000 characters)'
+    assert quoted(b"\xff\n") == '"\\\\xff\\n"'
+
+
+class Refusing(socketserver.BaseRequestHandler):
+    """A sidecar that does not know the key, and says what it likes."""
+
+    reason: ClassVar[str]
+
+    def handle(self) -> None:
+        self.request.sendall(msgpack.packb(["HELO", {"nonce": b"n", "auth": b""}]))
+        self.request.recv(65536)
+        self.request.sendall(msgpack.packb(["PONG", False, self.reason, "", ""]))
+
+
+@pytest.fixture
+def refusing(request: pytest.FixtureRequest) -> Iterator[str]:
+    Refusing.reason = request.param
+    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), Refusing) as server:
+        server.daemon_threads = True
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield f"tcp://127.0.0.1:{server.server_address[1]}"
+        server.shutdown()
+        thread.join()
+
+
+@pytest.mark.parametrize("refusing", [NASTY, FORGED, "x" * 60_000], indirect=True)
+def test_what_a_sidecar_without_the_key_says_cannot_forge_a_line(
+    refusing: str, capfd: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    settings = Settings.of(endpoints=refusing, shared_key="key", last_resort="none")
+    client = BackgroundClient(settings)
+    client.emit({"n": 1})
+    said = ""
+
+    def is_refused() -> bool:
+        nonlocal said
+        said += capfd.readouterr().err
+        return "the sidecar refused" in said and said.endswith("\n")
+
+    wait_until(is_refused, "the warning")
+    client.close(timeout=0.1)
+    [warning] = said.splitlines()
+    assert warning.isprintable()
+    assert warning.startswith(f"logship: cannot connect to {refusing}: the sidecar refused: ")
+    assert len(warning) < 1000
+    (tmp_path / "stderr").write_text(said)
+    audit = [*LOGSHIP, "audit", str(tmp_path / "stderr")]
+    ended = subprocess.run(audit, capture_output=True, text=True, timeout=30, check=False)
+    assert "no line of 1 has a stamp" in ended.stdout
+
+
+@pytest.mark.parametrize("refusing", [NASTY], indirect=True)
+def test_neither_does_it_in_what_doctor_prints(refusing: str) -> None:
+    ended = subprocess.run(
+        [*LOGSHIP, "doctor", "--burst", "0"],
+        env={"LOGSHIP_ENDPOINTS": refusing, "LOGSHIP_SHARED_KEY": "key"},
+        capture_output=True,
+        timeout=60,
+        check=False,
+    )
+    lines = ended.stdout.decode().split("\n")
+    assert "the sidecar refused" in ended.stdout.decode()
+    assert all(each.isprintable() for each in lines)
+    assert all(each.startswith(("ok", "warn", "fail", "skip", "      →", "")) for each in lines)
+
+
+def test_neither_does_a_name_in_a_deployment_file(tmp_path: Path) -> None:
+    path = tmp_path / "task.json"
+    container = {"name": NASTY, "image": NASTY, "environment": [{"name": "LOGSHIP_TAG"}]}
+    path.write_text(json.dumps({"family": NASTY, "containerDefinitions": [container]}))
+    output = CliRunner().invoke(lint, [str(path)]).output
+    assert "\\x1b[2J" in output
+    assert all(each.isprintable() for each in output.split("\n"))
