@@ -11,9 +11,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import dataclasses
-import os
-import shutil
-import tempfile
 import threading
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -24,11 +21,10 @@ from logship.metrics.outlet import environ_for_children
 from logship.process import stopfile
 from logship.process.clock import StopClock
 from logship.recover import Recoverer, RecoveryReport
+from logship.run.private_directory import PrivateDirectory
 from logship.settings import MIB, Settings, variable_name
-from logship.spool.directories import PROCESS_DIRECTORY_NAME
 from logship.spool.progress import RecoveryCounters
-from logship.spool.quarantine import QUARANTINE
-from logship.spool.volumes import SUPERVISED, filesystem_of
+from logship.spool.volumes import filesystem_of
 from logship.stderr.last_resort import LastResort
 
 SPOOL_VARIABLE = variable_name("spool_dir")
@@ -36,60 +32,6 @@ SPOOL_BYTES_VARIABLE = variable_name("spool_bytes_max")
 
 _IN_MEMORY = ("tmpfs", "ramfs")
 _SPOOL_BYTES_MIN = 16 * MIB
-_PREFIX = "logship-run-"
-_SHARED_MEMORY = "/dev/shm"  # noqa: S108 - the name in it cannot be guessed
-_OPEN_TO_THOSE_WHO_KNOW_IT = 0o711
-_OPEN_AS_TMP = 0o1777
-
-
-class PrivateDirectory:
-    """A directory of this process's, with the spool, the stop file and pages of numbers in it.
-
-    Clients that belong to another user than we do must reach it too, if we are root. Then others
-    may enter it, but not list it, and its name is not to be guessed; in the spool, as in /tmp,
-    each user owns only their own directory.
-
-    Raises:
-        OSError: There is no place where a directory could be made.
-    """
-
-    def __init__(self) -> None:
-        self.path = _made()
-        self.spool = self.path / "spool"
-        self.metrics = self.path / "metrics"
-        self.stop_file = self.path / "stop"
-        self.spool.mkdir(mode=0o700)
-        self.metrics.mkdir(mode=0o700)
-        (self.path / SUPERVISED).touch()
-        if os.geteuid() == 0:
-            self.path.chmod(_OPEN_TO_THOSE_WHO_KNOW_IT)
-            self.spool.chmod(_OPEN_AS_TMP)
-            self.metrics.chmod(_OPEN_AS_TMP)
-
-    def remove(self) -> bool:
-        """Remove it, unless something is left on the spool; tell whether it is gone."""
-        self.stop_file.unlink(missing_ok=True)
-        with contextlib.suppress(OSError):
-            names = [each.name for each in self.spool.iterdir()]
-            if not [
-                each
-                for each in names
-                if PROCESS_DIRECTORY_NAME.fullmatch(each) or each == QUARANTINE
-            ]:
-                shutil.rmtree(self.path, ignore_errors=True)
-        return not self.path.exists()
-
-
-def private_directory() -> tuple[PrivateDirectory | None, str]:
-    """Return a new directory, or None and what a person should be told."""
-    try:
-        return PrivateDirectory(), ""
-    except OSError as error:
-        return None, (
-            f"no directory for temporary files can be made ({error}); logship clients inside "
-            "the command have no spool, and what they have not shipped when they are killed "
-            "is lost; set TMPDIR to a directory that can be written"
-        )
 
 
 def settings_with_pages(settings: Settings, directory: PrivateDirectory | None) -> Settings:
@@ -189,11 +131,3 @@ class Recovery:
         self._loop = asyncio.get_running_loop()
         self._runs.set()
         self.report = await self._recoverer.run()
-
-
-def _made() -> Path:
-    """Make a directory for temporary files, in shared memory where the filesystem is read-only."""
-    try:
-        return Path(tempfile.mkdtemp(prefix=_PREFIX))
-    except OSError:
-        return Path(tempfile.mkdtemp(prefix=_PREFIX, dir=_SHARED_MEMORY))

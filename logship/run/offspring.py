@@ -17,8 +17,10 @@ from logship.metrics.process import HERE
 from logship.process import stopfile
 from logship.process.clock import StopClock
 from logship.recover import RecoveryReport
-from logship.run.clients import PrivateDirectory, Recovery, environment_for
+from logship.run.clients import Recovery, environment_for
 from logship.run.death_watcher import Witness
+from logship.run.inheritance import Inheritance, remove_or_tell
+from logship.run.private_directory import PrivateDirectory
 from logship.run.processes import become_subreaper, reap
 from logship.run.shipping import Shipping
 from logship.run.statuses import Death, OomWatch
@@ -57,6 +59,7 @@ class Offspring:
         self._oom = OomWatch()
         self._directory = directory
         self._recovery: Recovery | None = None
+        self._inheritance = Inheritance(settings, clock, shipping, wake)
         self._witness = None
         if self._directory is not None:
             self._witness = Witness(self._directory.spool, self._has_shipped_from)
@@ -117,25 +120,24 @@ class Offspring:
         self._is_ending = True
         if self._recovery is not None:
             self._recovery.finish(plan)
+        self._inheritance.finish(plan)
 
     @property
     def is_over(self) -> bool:
         """Whether that is done."""
-        return self._recovery is None or self._recovery.is_over
+        return self._inheritance.is_over and (self._recovery is None or self._recovery.is_over)
 
     @property
     def report(self) -> RecoveryReport | None:
         """What became of what was on spools; None where there never was one."""
         return None if self._recovery is None else self._recovery.report
 
-    def remove_directory(self) -> None:
-        """Remove the spool; if something is left on it, say what to do with that."""
+    def remove_directories(self) -> None:
+        """Remove the spools; if something is left on one, say what to do with that."""
         HERE.end_pages()
-        if self._directory is not None and not self._directory.remove():
-            self._shipping.say(
-                f"something is left on the spool {self._directory.spool}; "
-                f"ship it with: logship recover --spool {self._directory.spool}"
-            )
+        if self._directory is not None:
+            remove_or_tell(self._directory, self._shipping.say)
+        self._inheritance.remove_directories()
 
     # -- inside ------------------------------------------------------------------------------------
 

@@ -22,12 +22,13 @@ from logship.delivery.drain import DrainPlan
 from logship.hooks.threads import OwnThread
 from logship.process import stopfile
 from logship.process.clock import Started, StopClock
-from logship.run.clients import private_directory, settings_with_pages
+from logship.run.clients import settings_with_pages
 from logship.run.command import CannotStart, Command
 from logship.run.deadlines import Deadlines
 from logship.run.multiline import LineJoiner
 from logship.run.offspring import Offspring
 from logship.run.pipe_reader import Inlet
+from logship.run.private_directory import private_directory
 from logship.run.processes import kill_all
 from logship.run.receipt import Outcome, Receipt
 from logship.run.shipping import Shipping
@@ -316,7 +317,7 @@ class Supervisor:
         )
         self._tell_of_recovery(outcome)
         self._write_receipt(outcome)
-        self._offspring.remove_directory()
+        self._offspring.remove_directories()
         is_loss = exit_code == 0 and not outcome.is_complete
         return self._options.loss_exit if is_loss and self._options.loss_exit else exit_code
 

@@ -405,3 +405,32 @@ def test_a_spool_that_cannot_be_recovered_is_a_loss(runs: Runs, receipt: Path) -
     assert "a" * 32 in found["recovery"]["notes"][0]
     told = ended.stderr.decode().rpartition("logship recover --spool ")[2].split()[0]
     shutil.rmtree(Path(told).parent)
+
+
+def test_what_a_killed_run_has_left_is_shipped_by_the_next_one(runs: Runs, receipt: Path) -> None:
+    """As after the OOM killer has chosen `run` itself: its directory had no reader any more."""
+    program = runs.start(
+        LOGS,
+        """
+        progress("spool " + os.environ["LOGSHIP_SPOOL_DIR"])
+        progress(f"pid {os.getpid()}")
+        for _ in range(200):
+            log("x" * 400)
+        ready()
+        forever()
+        """,
+    )
+    program.until_ready()
+    directory = spool_of(program).parent
+    assert "killed" not in runs.command("true").stderr.decode(), "the first one lives"
+    runs.signal(program, signal.SIGKILL)
+    [pid] = [int(each.split()[1]) for each in program.progress if each.startswith("pid ")]
+    os.kill(pid, signal.SIGKILL)
+    ended = program.end()
+    assert len(ended.ledger) == 200
+    second = runs.command("true", options=("--receipt", str(receipt)))
+    assert second.returncode == 0
+    assert f"what it left in {directory} is shipped" in second.stderr.decode()
+    runs.verdict(ended).assert_all_delivered()
+    assert not directory.exists()
+    assert read_receipt(receipt)["recovery"] is None, "the receipt tells of this command alone"

@@ -17,10 +17,11 @@ from logship.errors import SettingsError
 from logship.process import stopfile
 from logship.process.clock import Started, StopClock
 from logship.protocol import entries
-from logship.run.clients import PrivateDirectory, environment_for
+from logship.run.clients import environment_for
 from logship.run.deadlines import Deadlines
 from logship.run.multiline import LineJoiner
 from logship.run.pipe_reader import Read
+from logship.run.private_directory import PrivateDirectory
 from logship.run.shipping import Shipping
 from logship.run.signals import parse_mapping
 from logship.run.statuses import Death, OomWatch, signal_name
@@ -202,7 +203,7 @@ def test_a_spool_in_memory_is_no_larger_than_a_buffer(
     places = [tmp_path, Path("/dev/shm")]
     for place in places:
         monkeypatch.setattr("tempfile.tempdir", str(place))
-        directory = PrivateDirectory()
+        directory = PrivateDirectory.make()
         try:
             environ = environment_for({"MINE": "1"}, directory, Settings(buffer_bytes_max=64 * MIB))
             assert environ["LOGSHIP_SPOOL_DIR"] == str(directory.spool)
