@@ -47,6 +47,8 @@ def environment_for(
 ) -> dict[str, str]:
     """Return the command's environment: what we were given, and what clients in it should know.
 
+    Secrets in it are moved into files of the directory.
+
     Args:
         environ: What we were given.
         directory: Ours, or None where none could be made.
@@ -56,12 +58,23 @@ def environment_for(
     given = {**environ, **environ_for_children(settings)}
     if directory is None:
         return given
+    _hide_secrets(given, directory)
     given[stopfile.VARIABLE] = str(directory.stop_file)
     if not given.get(SPOOL_VARIABLE):
         given[SPOOL_VARIABLE] = str(directory.spool)
         if filesystem_of(directory.spool) in _IN_MEMORY and not given.get(SPOOL_BYTES_VARIABLE):
             given[SPOOL_BYTES_VARIABLE] = str(max(_SPOOL_BYTES_MIN, settings.buffer_bytes_max))
     return given
+
+
+def _hide_secrets(environ: dict[str, str], directory: PrivateDirectory) -> None:
+    """Have clients read secrets from files: environments end up in dumps and error reports."""
+    for name in ("shared_key", "password"):
+        variable = variable_name(name)
+        if environ.get(variable):
+            with contextlib.suppress(OSError):  # a full disk: what was given must do
+                environ[f"{variable}_FILE"] = str(directory.keep_secret(environ[variable]))
+                del environ[variable]
 
 
 class Recovery:

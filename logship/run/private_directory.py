@@ -22,6 +22,7 @@ from logship.spool.quarantine import QUARANTINE
 from logship.spool.volumes import SUPERVISED
 
 _PREFIX = "logship-run-"
+_HIDDEN_PREFIX = "hidden-"
 _SHARED_MEMORY = "/dev/shm"  # noqa: S108 - the name in it cannot be guessed
 _OPEN_TO_THOSE_WHO_KNOW_IT = 0o711
 _OPEN_AS_TMP = 0o1777
@@ -46,8 +47,8 @@ class PrivateDirectory:
     def make(cls) -> Self:
         """Make a new one.
 
-        Clients that belong to another user than we do must reach it too, if we are root. Then
-        others may enter it, but not list it; in the spool, as in /tmp, each user owns only their
+        Clients that belong to another user than we do must reach it too, if we are root. Then all
+        users may enter it, but not list it; in the spool, as in /tmp, each user owns only their
         own directory.
 
         Raises:
@@ -73,6 +74,21 @@ class PrivateDirectory:
                     if lock is not None:
                         yield cls(path, lock)
 
+    def keep_secret(self, text: str) -> Path:
+        """Write a secret into a file for the command's processes, and return its path.
+
+        Where we are root they may belong to another user, so anyone may read the file. But only
+        they are told its name, nobody can list the directory, and the name is random.
+
+        Raises:
+            OSError: It cannot be written.
+        """
+        path = self.path / f"{_HIDDEN_PREFIX}{os.urandom(16).hex()}"
+        with contextlib.closing(path.open("x", encoding="utf-8")) as file:
+            os.fchmod(file.fileno(), 0o644 if os.geteuid() == 0 else 0o600)
+            file.write(text)
+        return path
+
     def has_records(self) -> bool:
         """Tell whether something is left on the spool; a doubt is a yes."""
         try:
@@ -85,7 +101,8 @@ class PrivateDirectory:
 
     def remove(self) -> bool:
         """Remove it, unless something is left on the spool; tell whether it is gone."""
-        self.stop_file.unlink(missing_ok=True)
+        for path in (self.stop_file, *self.path.glob(f"{_HIDDEN_PREFIX}*")):
+            path.unlink(missing_ok=True)
         if not self.has_records():
             shutil.rmtree(self.path, ignore_errors=True)
         os.close(self._lock)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 from logship.errors import SettingsError
@@ -37,6 +38,7 @@ class Endpoint(NamedTuple):
         Raises:
             SettingsError: `text` is no endpoint; the error shows the form of one.
         """
+        _refuse_credentials([text])
         scheme, separator, rest = text.strip().partition("://")
         if separator and scheme == "unix" and rest.startswith("/"):
             return cls("unix", "", 0, rest)
@@ -48,6 +50,19 @@ class Endpoint(NamedTuple):
             f"endpoints ({variable_name('endpoints')}): {text.strip()!r} is no endpoint; "
             "allowed: tcp://HOST:PORT, tls://HOST:PORT (port 1 to 65535) or unix:///PATH, "
             "separated by commas"
+        )
+
+
+def _refuse_credentials(parts: Iterable[str]) -> None:
+    """Refuse `tcp://user:password@host`: neither this error nor a later one shows any of it.
+
+    Raises:
+        SettingsError: One of the parts is such an endpoint.
+    """
+    if any("@" in part and not part.strip().startswith("unix://") for part in parts):
+        raise SettingsError(
+            f"endpoints ({variable_name('endpoints')}): there is an @ in it, as behind a password, "
+            "so it is not shown; give tcp://HOST:PORT, and username and password by themselves"
         )
 
 
@@ -73,12 +88,11 @@ class Endpoints(Converter):
             SettingsError: One of them is no endpoint.
         """
         if isinstance(value, str):
-            value = tuple(part for part in value.split(",") if part.strip())
+            value = [part for part in value.split(",") if part.strip()]
+            _refuse_credentials(value)  # all of them first: a password may have a comma in it
         try:
-            endpoints = tuple(
-                each if isinstance(each, Endpoint) else Endpoint.parse(each) for each in value
-            )
-        except (TypeError, AttributeError):
+            endpoints = tuple(Endpoint.parse(str(each)) for each in value)
+        except TypeError:
             raise NotAllowed("tcp://HOST:PORT or unix:///PATH") from None
         if not endpoints:
             raise NotAllowed("at least one endpoint, as tcp://127.0.0.1:24224")

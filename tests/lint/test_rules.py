@@ -227,6 +227,14 @@ def test_values_from_elsewhere_are_no_findings() -> None:
     assert not judge("task.json", deployment.text).findings
 
 
+def test_the_value_of_a_mistyped_secret_is_not_shown() -> None:
+    deployment = next(base for base in BASES if base.platform == "ecs").make()
+    deployment.set_variable("LOGSHIP_SHAREDKEY", "hidden")
+    [finding] = judge("task.json", deployment.text).findings
+    assert finding.rule == "unknown-setting"
+    assert "hidden" not in f"{finding.night} {finding.change}"
+
+
 def test_a_described_definition_is_read_as_a_registered_one() -> None:
     deployment = next(base for base in BASES if base.platform == "ecs").make()
     described = json.dumps({"taskDefinition": deployment.document, "tags": []})

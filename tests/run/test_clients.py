@@ -11,6 +11,7 @@ import os
 import shutil
 import signal
 import stat
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ import pytest
 from tests.run.conftest import SIGKILLED, Runs, read_receipt
 from tests.support.programs import Program
 from tests.support.programs_gate import Gate
+from tests.support.receiver_process import RECEIVE, ReceiverProcess
 
 NOWHERE = "tcp://127.0.0.1:1"
 
@@ -434,3 +436,27 @@ def test_what_a_killed_run_has_left_is_shipped_by_the_next_one(runs: Runs, recei
     runs.verdict(ended).assert_all_delivered()
     assert not directory.exists()
     assert read_receipt(receipt)["recovery"] is None, "the receipt tells of this command alone"
+
+
+def test_secrets_are_no_part_of_the_commands_environment(runs: Runs, tmp_path: Path) -> None:
+    """Error reports show an environment. Clients in the command know the secrets all the same."""
+    (tmp_path / "key").write_text("a key")
+    options = ("--shared-key-file", str(tmp_path / "key"), "--user", "ann:a password")
+    environ = {
+        "LOGSHIP_SHARED_KEY": "a key",
+        "LOGSHIP_USERNAME": "ann",
+        "LOGSHIP_PASSWORD": "a password",
+    }
+    with ReceiverProcess.start(tmp_path / "out", command=[*RECEIVE, *options]) as receiver:
+        runs.receiver = receiver
+        client = "import logship; logship.install(level='INFO', report=True)"
+        script = f"env; exec {sys.executable} -c \"{client}; import logging; logging.info('hi')\""
+        ended = runs.command("sh", "-c", script, **environ)
+    assert ended.returncode == 0, ended.stderr
+    messages = runs.messages
+    assert "hi" in messages, "the client has shipped it itself"
+    shown = "".join(each for each in messages if each.startswith("LOGSHIP_"))
+    assert "LOGSHIP_SHARED_KEY_FILE=" in shown
+    assert not [each for each in ("a key", "a password") if each in shown]
+    path = next(each for each in messages if each.startswith("LOGSHIP_PASSWORD_FILE="))
+    assert not Path(path.partition("=")[2]).exists(), "nothing is left"

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from logship.errors import SettingsError
-from logship.settings import Secret, Settings
+from logship.settings import Endpoint, Secret, Settings
 
 KEY = "not to be shown"
 
@@ -77,3 +77,27 @@ def test_neither_repr_nor_copies_nor_pickles_show_a_secret(tmp_path: Path) -> No
     pickled = pickle.dumps(in_file)
     assert KEY.encode() not in pickled
     assert pickle.loads(pickled) == in_file
+
+
+@pytest.mark.parametrize(
+    "endpoints",
+    [
+        "tcp://ann:hidden@host:24224",
+        "tcp://hidden@host:24224",
+        "tls://good:1,tcp://ann:hid,hidden/@host:24224",
+        ["tcp://ann:hidden@host:24224"],
+        [Endpoint("tcp", "ann:hidden@host", 24224, "")],
+    ],
+)
+def test_a_password_inside_an_endpoint_is_refused_and_not_shown(endpoints: object) -> None:
+    """Endpoints are in warnings, in metrics and in what doctor prints."""
+    with pytest.raises(SettingsError, match="username and password") as caught:
+        Settings.of(endpoints=endpoints)
+    assert "hid" not in str(caught.value)
+    assert Settings.of(endpoints="unix:///run/a@b").endpoints[0].path == "/run/a@b"
+
+
+def test_firelens_host_with_a_password_is_not_shown_either() -> None:
+    with pytest.raises(SettingsError) as caught:
+        Settings.from_env({"FLUENT_HOST": "ann:hidden@host"})
+    assert "hidden" not in str(caught.value)

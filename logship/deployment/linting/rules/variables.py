@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import re
 from collections.abc import Iterator
 
 from logship.deployment.linting.model import Container, Finding, Role, Unit
@@ -16,6 +17,8 @@ from logship.errors import SettingsError
 from logship.settings import Settings, variable_name
 
 _FILES = ("shared_key", "password", "username")
+_SECRET = re.compile("KEY|PASS|SECRET")
+_SECRETS = ("SHARED_KEY", "PASSWORD")
 _OTHERS = ("LOGSHIP_STOP_FILE",)
 """Set by `logship run` for what runs inside it."""
 _PLACEHOLDER = "set-elsewhere"
@@ -38,7 +41,8 @@ def unknown(unit: Unit) -> Iterator[Finding]:
             night = f"{name} is no setting of logship, so nobody reads it and the default holds"
             change = f"remove {name}"
             if near:
-                change = variable(unit, near[0], value or "…")
+                is_secret = _SECRET.search(name) or near[0].endswith(_SECRETS)
+                change = variable(unit, near[0], "…" if is_secret else value or "…")
             yield Finding("unknown-setting", container.name, night, change)
 
 
