@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import dataclasses
 import functools
 import os
 import signal
@@ -111,7 +112,7 @@ def command(
     count: bool,
     metrics_port: int | None,
     metrics_host: str,
-    **access_options: Any,
+    **options: Any,
 ) -> None:
     """Receive records from any forward client and write one JSON line for each.
 
@@ -124,7 +125,7 @@ def command(
     if count and out is not None:
         raise click.UsageError("--count writes nothing: give no --out with it")
     try:
-        access = _access(context, access_options)
+        access = _access(context, options)
         sink = LineSink.open(Path(out)) if out not in (None, "-") else LineSink.stdout()
         listener = Listener(bind)
     except (OutputError, ListenError, SettingsError) as error:
@@ -183,7 +184,8 @@ def _access(context: click.Context, options: dict[str, Any]) -> Access:
         # Not click's `envvar`, which takes an empty variable for none: it would open the door.
         options["shared_key"] = os.environ.get("LOGSHIP_SHARED_KEY")
         options["shared_key_file"] = os.environ.get("LOGSHIP_SHARED_KEY_FILE")
-    access = Access(AccessOptions(**options))
+    names = [each.name for each in dataclasses.fields(AccessOptions)]
+    access = Access(AccessOptions(**{name: options[name] for name in names}))
     for name, shown, file_option in (
         ("shared_key", "the key", "--shared-key-file"),
         ("users", "passwords", "--users-file"),

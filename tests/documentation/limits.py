@@ -142,7 +142,7 @@ def _receive_options() -> Iterator[Any]:
     """Yield the options of `logship receive` that are limits."""
     command = importlib.import_module("logship.cli.receive").command
     for each in command.params:
-        is_limit = str(each.name).endswith(("_max", "_timeout"))
+        is_limit = str(each.name).endswith(("_max", "_timeout", "_timeout_seconds"))
         if isinstance(each, click.Option) and is_limit and each.default is not None:
             yield each
 

@@ -13,7 +13,8 @@ from typing import Any, NoReturn
 
 import pytest
 
-from logship.delivery.transport import Resolver, SocketTransport, _StreamConnection, tls_context
+from logship.delivery.credentials import tls_context
+from logship.delivery.transport import Resolver, SocketTransport, _StreamConnection
 from logship.errors import ConnectError, HandshakeError, SettingsError
 from logship.settings import Endpoint, Settings
 
@@ -54,7 +55,7 @@ def listener() -> Iterator[socket.socket]:
 @pytest.fixture
 async def transport() -> AsyncIterator[SocketTransport]:
     fresh = SocketTransport(
-        connect_timeout_seconds=30, user_timeout_seconds=30, tls=ssl.create_default_context()
+        connect_timeout_seconds=30, user_timeout_seconds=30, tls=ssl.create_default_context
     )
     yield fresh
     fresh.close()
