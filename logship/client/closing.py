@@ -43,6 +43,14 @@ class Drainable(Protocol):
         """Where the records are."""
 
     @property
+    def last_resort(self) -> LastResort:
+        """Where the rest and the report go."""
+
+    @property
+    def spill(self) -> Spill | None:
+        """Writes records to stderr; None where they may not be."""
+
+    @property
     def broken(self) -> bool:
         """Whether nothing will be sent any more, because the shipper is not there."""
 
@@ -75,24 +83,12 @@ class SpillAhead:
 
     Args:
         client: The client.
-        spill: As of `Closing`.
-        last_resort: As of `Closing`.
         reason: As of `Closing`.
         monotonic: Seconds.
     """
 
-    def __init__(
-        self,
-        client: Drainable,
-        spill: Spill | None,
-        last_resort: LastResort,
-        *,
-        reason: str,
-        monotonic: Callable[[], float],
-    ) -> None:
+    def __init__(self, client: Drainable, *, reason: str, monotonic: Callable[[], float]) -> None:
         self._client = client
-        self._spill = spill
-        self._last_resort = last_resort
         self._reason = reason
         self._monotonic = monotonic
         self._announced = False
@@ -105,8 +101,8 @@ class SpillAhead:
         match plan.step_while_logging(now, progress):
             case Step.OVER:
                 return None
-            case Step.SPILL if self._spill is not None:
-                return self._write(self._spill, plan, progress)
+            case Step.SPILL if self._client.spill is not None:
+                return self._write(self._client.spill, plan, progress)
         return plan.wait_seconds_while_logging(now)
 
     def _write(self, spill: Spill, plan: DrainPlan, progress: Progress) -> float:
@@ -125,9 +121,9 @@ class SpillAhead:
         """Do as `Closing` does; the records to come will be in its own first line."""
         if not self._client.buffer.to_spill():
             return True
-        account = self._client.buffer.report(self._reason, 0.0)
-        self._announced = announce(account, self._last_resort)
-        self._last_resort.step_back()  # the application's own lines are not held up until then
+        last_resort = self._client.last_resort
+        self._announced = announce(self._client.buffer.report(self._reason, 0.0), last_resort)
+        last_resort.step_back()  # the application's own lines are not held up until then
         return self._announced
 
 
@@ -138,8 +134,6 @@ class Closing:
         client: The client; its intake may still be open.
         plan: The limits.
         reason: What ends it, for the report.
-        last_resort: Where the rest and the report go.
-        spill: Writes records to stderr; None where they may not be.
         always_report: Whether the report is printed even when everything was acked.
         monotonic: Seconds.
         is_over: Told the report before it is printed; returns what is to be called behind that.
@@ -152,8 +146,6 @@ class Closing:
         plan: DrainPlan,
         *,
         reason: str,
-        last_resort: LastResort,
-        spill: Spill | None,
         always_report: bool,
         monotonic: Callable[[], float],
         is_over: Callable[[DrainReport], Callable[[], None]] = lambda report: lambda: None,
@@ -165,8 +157,8 @@ class Closing:
         self._client = client
         self._plan = plan
         self._reason = reason
-        self._last_resort = last_resort
-        self._spill = spill
+        self._last_resort = client.last_resort
+        self._spill = client.spill
         self._spilling = False
         self._pause = _Pause()
         self._always_report = always_report
