@@ -1,41 +1,36 @@
 """The client on a thread of its own, for programs without an event loop, and for all others too.
 
-The thread runs an event loop with a `Shipper` on it. Records go into its buffer from whatever
-thread logs; only sealed chunks wake the loop. After a fork the child begins with a shipper of its
+Records go into the shipper's buffer from whatever thread logs; the shipper runs on a thread of its
+own, and only sealed chunks wake it. After a fork the child begins with a shipper of its
 own, because threads do not survive and the parent's records are the parent's.
 """
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
-import contextvars
-import functools
 import os
 import threading
 import time
-from collections.abc import Callable, Coroutine, Iterable
+from collections.abc import Callable, Iterable
 from concurrent.futures import CancelledError as Cancelled
-from concurrent.futures import Future
-from types import TracebackType
-from typing import Any, TypeVar
+from typing import Any
 
 from logship.buffer.counters import DrainReport, FlushReport
 from logship.buffer.entrance import Outcome
 from logship.buffer.inbox import Tag
 from logship.buffer.overflow import offer_or_wait
-from logship.client.closing import Closing, drive, empty_report
+from logship.client.closing import Closing, drive
 from logship.client.emitter import Emitter
 from logship.client.intake import Record
 from logship.client.shipper import Shipper
+from logship.client.thread import ShipperThread
 from logship.delivery.drain import DrainPlan
 from logship.errors import BufferFull, ClientClosed
 from logship.hooks import registry
 from logship.hooks.fork_mark import fork_mark
-from logship.hooks.threads import OwnThread, may_wait_here
+from logship.hooks.threads import may_wait_here
 from logship.settings import Settings
 
-_THREAD_END_SECONDS = 1.0
 _CONDUCTOR_SECONDS = 3.0
 _SHIPPERS_TURN_SECONDS = 1e-6
 """The shortest sleep there is, some 50 µs: long enough for a thread that waits for the interpreter
@@ -43,11 +38,6 @@ to be woken and take it."""
 
 _NO_LIMIT = -1.0
 """What a lock understands by a wait without an end."""
-
-_LAST_TURNS = 8
-"""Turns of the loop before it is closed: an aborted TLS connection needs several to let go."""
-
-T = TypeVar("T")
 
 _ACCEPTED = Outcome.ACCEPTED
 
@@ -76,30 +66,19 @@ class BackgroundClient(Emitter):
         self._closing: Closing | None = None
         self._closed = threading.Event()
         self._conductor: int | None = None
-        self._stopped = False
         self._chunks_seen = 1
-        self._thread: threading.Thread | None = None
-        self._loop: asyncio.AbstractEventLoop | None = None
+        self._thread: ShipperThread | None = None
         self._parents: list[object] = []
         self.when_begun_anew: Callable[[], None] = lambda: None
         if not self.settings.disabled:
             registry.add_forkable(self)
             self._start_thread()
 
-    def __repr__(self) -> str:
-        """Return what a person who debugs wants to see first."""
-        return f"<logship.BackgroundClient {self._shipper}>"
-
     def __enter__(self) -> BackgroundClient:
         """Return this client; it ships already."""
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         """Close, draining for as long as acks make progress."""
         self.close()
 
@@ -157,14 +136,8 @@ class BackgroundClient(Emitter):
     ) -> None:
         """Put records into the buffer, in their order, waiting for space if there is none.
 
-        Cheaper than as many calls of `send`, where there are many records at once.
-
-        Args:
-            records: What is logged; any mappings. What is no sequence is taken one by one, as it
-                comes.
-            tag: Their route; the default one where none is given.
-            time_ns: When they happened, nanoseconds since the epoch; now where none is given.
-            timeout: Seconds to wait at most, over all of them; without one, as long as it takes.
+        Arguments are those of `Client.send_many`, and `timeout`: seconds to wait at most, over all
+        of them; without one, as long as it takes.
 
         Raises:
             ClientClosed: The client takes no more records; `records_accepted` says how many, from
@@ -195,8 +168,8 @@ class BackgroundClient(Emitter):
         """Wait until everything accepted so far is acked; see `Client.flush`."""
         shipper = self.shipper
         # A signal handler that interrupted the buffer would wait for a shipper that waits for it.
-        if not shipper.buffer.is_held_here:
-            future = self._submit(shipper.flush(timeout))
+        if self._thread is not None and not shipper.buffer.is_held_here:
+            future = self._thread.submit(shipper.flush(timeout))
             if future is not None:
                 with contextlib.suppress(Cancelled):  # another thread closed the client meanwhile
                     return future.result()
@@ -206,13 +179,7 @@ class BackgroundClient(Emitter):
     def close(self, timeout: float | None = None, *, reason: str = "close") -> DrainReport:
         """Take no more records, deliver the rest, and say what became of everything.
 
-        Args:
-            timeout: Seconds until it must be over, spill included. Without one, as long as acks
-                make progress, at most `exit_drain_seconds_max`.
-            reason: A word for the report.
-
-        Returns:
-            The report; the same one when called again, by whichever thread.
+        Args and result are those of `Client.close`. Each thread that calls it gets the same report.
         """
         return self.drain(self.shipper.plan(timeout), reason)
 
@@ -222,7 +189,7 @@ class BackgroundClient(Emitter):
         If another thread is closing already, its plan ends no later than this one from now on.
         """
         if self.settings.disabled:
-            return empty_report(reason)
+            return self._shipper.buffer.report(reason, 0.0)
         mine = self._shipper.closing(plan, reason)
         try:
             with self._lock:
@@ -259,29 +226,20 @@ class BackgroundClient(Emitter):
             if self._here[0]:
                 return  # another thread, or a signal handler in the middle of this, was first
             self._shipper.after_fork_in_child()  # where no hook of fork did, as under uWSGI
-            # The parent's shipper stays as it is: its loop shares a selector with the parent.
-            self._parents.append((self._shipper, self._loop))
+            # The parent's thread stays as it is: its loop shares a selector with the parent.
+            self._parents.append(self._thread)
             self._shipper, self.intake, self._here = shipper, intake, here
             self._report, self._closing, self._closed = None, None, threading.Event()
-            self._conductor, self._stopped = None, False
+            self._conductor = None
             if not self.settings.disabled:
                 self._start_thread()
         self.when_begun_anew()
 
-    # -- the thread --------------------------------------------------------------------------------
+    # -- inside ------------------------------------------------------------------------------------
 
     def _start_thread(self) -> None:
-        shipper = self._shipper
-        loop = contextvars.Context().run(asyncio.SelectorEventLoop)  # it keeps its maker's context
-        loop.set_debug(False)  # in development mode asyncio would log from the shipper's thread
-        thread = OwnThread(functools.partial(_run, loop, shipper), "shipper")
-        self._loop, self._thread = loop, thread
-        try:
-            shipper.prepare()
-            thread.start()
-        except RuntimeError as error:  # at interpreter exit, and out of threads
-            loop.close()
-            shipper.break_down(f"cannot start the shipper's threads: {error}")
+        self._thread = ShipperThread(self._shipper)
+        self._thread.start()
 
     def _is_running(self) -> bool:
         return self._thread is not None and self._thread.is_alive()
@@ -339,48 +297,6 @@ class BackgroundClient(Emitter):
         """Take the report, stop the shipper's thread, and let calls go on that wait for the end."""
         if not self._closed.is_set():
             self._report = closing.report or closing.cut_short()
-            self._stop_thread()
+            if self._thread is not None:
+                self._thread.stop()
             self._closed.set()
-
-    def _submit(self, coroutine: Coroutine[Any, Any, T]) -> Future[T] | None:
-        """Run a coroutine on the shipper's loop; None where that has ended or is about to."""
-        with self._lock:  # whatever is submitted comes before the stop, and so will be cancelled
-            if self._loop is not None and self._is_running() and not self._stopped:
-                return asyncio.run_coroutine_threadsafe(coroutine, self._loop)
-        coroutine.close()
-        return None
-
-    def _stop_thread(self) -> None:
-        with self._lock:
-            self._stopped = True
-            if self._loop is None or self._thread is None or not self._thread.is_alive():
-                return
-            self._loop.call_soon_threadsafe(_stop, self._loop, self._shipper)
-        if threading.current_thread() is not self._thread:
-            self._thread.join(_THREAD_END_SECONDS)
-
-
-def _run(loop: asyncio.AbstractEventLoop, shipper: Shipper) -> None:
-    """Be the shipper's thread."""
-    asyncio.set_event_loop(loop)
-    loop.call_soon(shipper.start)
-    try:
-        loop.run_forever()
-    finally:
-        loop.run_until_complete(_cancel_others())
-        loop.close()
-
-
-def _stop(loop: asyncio.AbstractEventLoop, shipper: Shipper) -> None:
-    shipper.shut()
-    loop.stop()
-
-
-async def _cancel_others() -> None:
-    """End what still waits on this loop, and let closed sockets go."""
-    others = asyncio.all_tasks() - {asyncio.current_task()}
-    for task in others:
-        task.cancel()
-    await asyncio.gather(*others, return_exceptions=True)
-    for _ in range(_LAST_TURNS):
-        await asyncio.sleep(0)

@@ -6,12 +6,10 @@ import asyncio
 import contextlib
 import os
 from collections.abc import Callable, Iterable
-from types import TracebackType
 from typing import Any
 
 from logship.buffer.counters import DrainReport, FlushReport
 from logship.buffer.inbox import Tag
-from logship.client.closing import empty_report
 from logship.client.emitter import Emitter
 from logship.client.intake import Record
 from logship.client.shipper import Shipper
@@ -35,21 +33,12 @@ class Client(Emitter):
         super().__init__(Shipper(settings or Settings.from_env(os.environ), **parts))
         self._closing: asyncio.Task[DrainReport] | None = None
 
-    def __repr__(self) -> str:
-        """Return what a person who debugs wants to see first."""
-        return f"<logship.Client {self._shipper}>"
-
     async def __aenter__(self) -> Client:
         """Start shipping."""
         self.start()
         return self
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    async def __aexit__(self, *_: object) -> None:
         """Close, draining for as long as acks make progress."""
         await self.close()
 
@@ -130,7 +119,7 @@ class Client(Emitter):
             The report; the same one when called again.
         """
         if self.settings.disabled:
-            return empty_report(reason)
+            return self._shipper.buffer.report(reason, 0.0)
         if self._closing is None:
             self.start()
             self._closing = asyncio.ensure_future(self._close(self._shipper.plan(timeout), reason))

@@ -33,6 +33,12 @@ class Emitter:
         self.settings = shipper.settings
         self._shipper, self.intake = shipper, shipper.new_intake()
 
+    def __repr__(self) -> str:
+        """Return what a person who debugs wants to see first."""
+        buffer = self._shipper.buffer
+        held = f"buffer={buffer.bytes_held}/{buffer.bytes_max} bytes"
+        return f"<logship.{type(self).__name__} {self._shipper.delivery!r} {held}>"
+
     @property
     def shipper(self) -> Shipper:
         """What ships this process's records; after a fork it may be another one."""
@@ -87,10 +93,15 @@ class Emitter:
         time_ns: int | None,
         patience_seconds: float = 0.0,
     ) -> None:
-        """Write a record to stderr that got no number; see `LastResort.write_in_turn`."""
-        fields = plain_value(self.intake.redacted(record))
-        line = json_line(tag or "", time_ns or time.time_ns(), fields, logship="refused")
-        self.last_resort.write_in_turn(line, patience_seconds)
+        """Write a record to stderr that got no number; never raises. See `write_in_turn`."""
+        try:
+            fields = plain_value(self.intake.redacted(record))
+            line = json_line(tag or "", time_ns or time.time_ns(), fields, logship="refused")
+            self.last_resort.write_in_turn(line, patience_seconds)
+        except Exception as error:
+            if is_interruption(error):
+                raise
+            self.last_resort.warn_of_bug("a refused record", error)
 
     def _begin_anew(self) -> None:
         """Replace what belongs to the parent process."""

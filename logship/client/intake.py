@@ -9,7 +9,7 @@ from __future__ import annotations
 import functools
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 from logship.buffer.buffer import Buffer
 from logship.buffer.entrance import Outcome
@@ -25,19 +25,6 @@ Record = Mapping[Any, Any]
 _ACCEPTED = Outcome.ACCEPTED
 Pack = Callable[[Record, int | None], bytes]
 Put = Callable[[Tag, bytes], Outcome]
-
-
-class Step(NamedTuple):
-    """How far `Intake.put_many` has come.
-
-    Attributes:
-        accepted: How many records are in the buffer.
-        body: The next one, packed, if there is no space for it, else None. A caller that goes on
-            has found space, and the record counts as accepted from then on.
-    """
-
-    accepted: int
-    body: bytes | None
 
 
 class Intake:
@@ -105,18 +92,20 @@ class Intake:
         Raises:
             ClientClosed: The client takes no more records.
         """
-        step = Step(0, None)
-        for step in self.put_many(records, None, time_ns):
-            if step.body is not None:
+        accepted = 0
+        for count, body in self.put_many(records, None, time_ns):
+            accepted = count
+            if body is not None:
                 break
-        return step.accepted
+        return accepted
 
     def put_many(
         self, records: Iterable[Record], tag: str | None, time_ns: int | None
-    ) -> Iterator[Step]:
-        """Put records into the buffer; say how far it has come whenever a chunk was opened.
+    ) -> Iterator[tuple[int, bytes | None]]:
+        """Put records into the buffer; yield how many are there whenever a chunk was opened.
 
-        Says so too where there is no space; nothing more is done until the caller goes on.
+        Where there is no space, the next record is yielded too, packed. A caller that goes on has
+        found space, and the record counts as accepted from then on.
 
         Raises:
             ClientClosed: The client takes no more records.
@@ -132,15 +121,15 @@ class Intake:
                     error.records_accepted = accepted
                     raise error
                 try:
-                    yield Step(accepted, body)
+                    yield accepted, body
                 except GeneratorExit:
                     self._take_back(body)
                     raise
             accepted += 1
             if buffer.chunks_opened != opened:
                 opened = buffer.chunks_opened
-                yield Step(accepted, None)
-        yield Step(accepted, None)
+                yield accepted, None
+        yield accepted, None
 
     def _take_back(self, body: bytes) -> None:
         """Count a record that was cut as not cut: it is not in, and will be packed again."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
@@ -202,20 +203,13 @@ class SocketPort:
 
     async def _try_connect(self, endpoint: Endpoint) -> None:
         assert self.transport is not None
+        ended: Callable[[], None] = self.pump.connected
         try:
-            connection = await self.transport.connect(endpoint, self)
-        except ConnectError as error:
-            self._after_connect(None, str(error))
+            self._connection = await self.transport.connect(endpoint, self)
         except Exception as error:  # noqa: BLE001 - a bug in here must not end shipping for good
-            self._after_connect(None, f"cannot connect to {endpoint}: {error!r}")
-        else:
-            self._after_connect(connection, "")
-
-    def _after_connect(self, connection: Connection | None, reason: str) -> None:
+            is_told = isinstance(error, ConnectError)
+            reason = str(error) if is_told else f"cannot connect to {endpoint}: {error!r}"
+            ended = functools.partial(self.pump.connect_failed, reason)
+        self._answers = AckReader()
         self._connecting = None
-        if connection is None:
-            self._schedule.guarded(lambda: self.pump.connect_failed(reason))
-        else:
-            self._connection = connection
-            self._answers = AckReader()
-            self._schedule.guarded(self.pump.connected)
+        self._schedule.guarded(ended)

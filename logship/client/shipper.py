@@ -170,10 +170,6 @@ class Shipper:
             monotonic=monotonic,
         )
 
-    def __str__(self) -> str:
-        """Return how it is doing, for a person who debugs."""
-        return f"{self.delivery!r} buffer={self.buffer.bytes_held}/{self.buffer.bytes_max} bytes"
-
     def new_intake(self) -> Intake:
         """Return the way into the buffer."""
         known_tag, _ = default_tag(self.settings, self._awaited_tag.task)

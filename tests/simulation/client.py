@@ -47,7 +47,7 @@ class SimulatedClient:
     Attributes:
         life: What the judge knows of it.
         link: Its connection.
-        broken: As `Client.broken`: whether shipping has ended for good.
+        broken: As `Shipper.broken`: whether shipping has ended for good.
         is_closing: Whether its intake is closed.
         waiting: How many producers wait for space.
         is_recoverer: Whether it only ships what others left on a spool, as `logship recover`.
@@ -258,7 +258,7 @@ class SimulatedClient:
         self.turn()
 
     def shut(self) -> None:
-        """End the connection, then give up the spool, as `Client.shut` does.
+        """End the connection, then give up the spool, as `Shipper.shut` does.
 
         A turn that was called before the end comes behind it, and must do nothing. It comes late
         where the loop is busy: when the spool would look again at what failed.

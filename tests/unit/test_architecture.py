@@ -32,7 +32,7 @@ LAYERS: list[tuple[str, ...]] = [
     ("installation", "recover", "audit", "process.signals"),
     ("process", "hooks.exits", "hooks.fork"),
     ("hooks.runtimes",),
-    ("client.background",),
+    ("client.background", "client.thread"),
     ("client.client", "client.emitter"),
     ("client.shipper",),
     ("metrics",),

@@ -263,6 +263,19 @@ def test_after_close(client: BackgroundClient) -> None:
     assert client.intake_closed
 
 
+def test_what_a_closed_client_refuses_is_on_stderr_as_redacted(
+    sidecar: Sidecar, stderr: Stderr
+) -> None:
+    client = a_client(sidecar, stderr, redact=lambda record: {**record, "password": "-"})
+    client.close()
+    logger = logging.Logger("late")
+    logger.addHandler(Handler(client))
+    logger.info("too late", extra={"odd": {1, 2}, "password": "secret"})
+    (line,) = stderr.json("refused")
+    assert line["record"]["message"] == "too late"
+    assert line["record"]["password"] == "-"
+
+
 def test_an_interrupted_close_leaves_nobody_waiting(
     client: BackgroundClient, sidecar: Sidecar, monkeypatch: pytest.MonkeyPatch
 ) -> None:

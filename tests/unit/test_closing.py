@@ -10,7 +10,7 @@ import pytest
 
 from logship.buffer.buffer import Buffer
 from logship.buffer.entrance import Outcome
-from logship.client.closing import Closing, SpillAhead, empty_report
+from logship.client.closing import Closing, SpillAhead
 from logship.delivery.drain import SPILL_SECONDS_PER_BYTE, DrainPlan, Progress
 from logship.stderr.spill import Spill, SpillCost
 from logship.testing import ManualClock
@@ -351,9 +351,3 @@ def test_cut_short_it_says_what_it_knows(stderr: Stderr) -> None:
     report = end.closing.cut_short()
     assert report.unacked == 10
     assert len(stderr.json("drain report")) == 1
-
-
-def test_the_report_of_a_client_that_took_nothing() -> None:
-    report = empty_report("close")
-    assert (report.accepted, report.streams, report.reason) == (0, (), "close")
-    assert report.all_acked
