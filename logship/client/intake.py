@@ -70,7 +70,7 @@ class Intake:
         self._buffer = buffer
         self._is_disabled = settings.disabled
         if settings.disabled:
-            self.pack, self.put = _pack_nothing, _put_nowhere
+            self.pack, self.put = lambda *_: b"", lambda *_: Outcome.CLOSED
 
     def route(self, tag: str | None) -> Tag:
         """Return the tag to use; a caller's mistake must not reach the shipper."""
@@ -151,14 +151,6 @@ def _record_packer(settings: Settings, when_cut: Callable[[], object]) -> Pack:
     if redact is None:
         return pack
     return lambda record, time_ns: pack(_redacted(redact, record), time_ns)
-
-
-def _pack_nothing(*_: Any) -> bytes:
-    return b""
-
-
-def _put_nowhere(*_: Any) -> Outcome:
-    return Outcome.CLOSED
 
 
 def _redacted(redact: Redact | None, record: Record) -> Record:

@@ -173,24 +173,19 @@ class SocketPort:
             self.pump.acked(acks)
 
     def _frame(self, chunk: Chunk) -> tuple[Payload, ...]:
-        """Return what is to be written of a chunk."""
+        """Return what is to be written of a chunk.
+
+        A record that is larger than a chunk is not compressed: Fluent Bit takes no more than a
+        megabyte out of one compressed block.
+        """
         chunk.before_sending()
-        payload, method = self._payload(chunk)
-        tag = chunk.stream.tag
+        tag, payload, method = chunk.stream.tag, chunk.data, None
+        if self._compress is not None and chunk.size <= self._settings.chunk_bytes_max:
+            payload, method = self._compress(chunk.data), self._settings.compress
         before, behind = frame_parts(tag, chunk.id, chunk.entries, len(payload), method)
         if self._spill is not None:
             self._spill.cost.sample(tag, chunk.data, self._monotonic())
         return before, payload, behind
-
-    def _payload(self, chunk: Chunk) -> tuple[Payload, str | None]:
-        """Return what is sent of the chunk, and how it is compressed.
-
-        A record that is larger than a chunk goes as it is: Fluent Bit takes no more than a
-        megabyte out of one compressed block.
-        """
-        if self._compress is None or chunk.size > self._settings.chunk_bytes_max:
-            return chunk.data, None
-        return self._compress(chunk.data), self._settings.compress
 
     def _spill_now(self, chunk: Chunk) -> bool:
         """Write a chunk's one record to stderr at once; tell whether it is there."""

@@ -10,11 +10,14 @@ from __future__ import annotations
 import logging
 import time
 from itertools import islice
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from logship.hooks.interruptions import is_interruption
 from logship.hooks.threads import may_wait_here
 from logship.installation.tracing import CurrentSpan
+
+if TYPE_CHECKING:
+    from logship.client.emitter import Emitter
 
 FALL_BACK_SECONDS_MAX = 1.0
 """How long a record may wait for stderr that is refused because the client is closed."""
@@ -24,24 +27,6 @@ _SET_LATER = ("asctime", "message", "taskName")  # by formatters, and by `loggin
 _STANDARD_ATTRIBUTES = frozenset((*_OWN_ATTRIBUTES, *_SET_LATER))
 _OWN_COUNT = len(_OWN_ATTRIBUTES)
 _EXCEPTION_FORMATTER = logging.Formatter()
-
-
-class RecordSink(Protocol):
-    """A client, as far as a handler needs it."""
-
-    def emit(
-        self, record: dict[str, Any], tag: str | None = None, *, time_ns: int | None = None
-    ) -> bool:
-        """Take a record; tell whether it is in the buffer."""
-
-    @property
-    def intake_closed(self) -> bool:
-        """Whether the client takes no more records."""
-
-    def write_refused(
-        self, record: dict[str, Any], tag: str | None, time_ns: int, patience_seconds: float
-    ) -> None:
-        """Write a record to stderr that a closed client refused."""
 
 
 class Handler(logging.Handler):
@@ -62,7 +47,7 @@ class Handler(logging.Handler):
 
     def __init__(
         self,
-        client: RecordSink,
+        client: Emitter,
         level: int | str = logging.NOTSET,
         *,
         message_key: str = "message",

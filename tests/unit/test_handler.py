@@ -5,10 +5,11 @@ from __future__ import annotations
 import logging
 import sys
 import threading
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
+from logship.client.emitter import Emitter
 from logship.installation.handler import Handler
 
 
@@ -46,7 +47,7 @@ def client() -> Recorder:
 
 @pytest.fixture
 def handler(client: Recorder) -> Handler:
-    return Handler(client)
+    return Handler(cast(Emitter, client))
 
 
 @pytest.fixture
@@ -64,7 +65,7 @@ def test_the_usual_fields(logger: logging.Logger, client: Recorder) -> None:
 
 
 def test_another_message_key_and_tag(client: Recorder) -> None:
-    Handler(client, message_key="log", tag="route").emit(
+    Handler(cast(Emitter, client), message_key="log", tag="route").emit(
         logging.LogRecord("n", logging.INFO, "", 1, "hi", None, None)
     )
     assert client.records[0]["log"] == "hi"
