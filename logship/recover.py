@@ -1,7 +1,7 @@
 """Shipping what dead processes left on a spool, from another process: `logship recover`.
 
 An application that will not start again cannot ship what it left, so a second container that
-shares the volume does. It is a client whose only records are adopted ones. When it is asked to
+shares the volume does. It is a shipper whose only records are adopted ones. When it is asked to
 stop it goes on for as long as any process on the spool is alive and time is left, because what
 dies last matters most. What it then cannot ship it writes to stderr, for a person to find, and
 leaves on the spool.
@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from logship.buffer.chunk import Chunk
-from logship.client.client import Client
+from logship.client.shipper import Shipper
 from logship.delivery.drain import SPILL_SECONDS_PER_BYTE, DrainPlan, Step
 from logship.metrics import process
 from logship.process.clock import Started, StopClock
@@ -68,12 +68,12 @@ class Recoverer:
     """Ships what orphans hold until there are none, or it is told to stop.
 
     Args:
-        settings: Of the client; its own `spool_dir` is not used.
+        settings: Of the shipper; its own `spool_dir` is not used.
         path: The spool's directory.
         watches: Whether it waits for more processes to die, until it is told to stop.
         last_resort: Takes the rest; stderr.
         clock: The stop clock, where the caller has one.
-        parts: Passed on to `Client`.
+        parts: Passed on to `Shipper`.
     """
 
     def __init__(
@@ -95,7 +95,7 @@ class Recoverer:
         self._orphans = Orphans(path, any_owner=True, monotonic=monotonic)
         self._clock = clock or StopClock(settings.stop_timeout_seconds)
         self._parts = parts
-        self._client: Client | None = None
+        self._shipper: Shipper | None = None
         self._woken = asyncio.Event()
         self._hurries = False
         self._last_pass: DrainPlan | None = None
@@ -108,8 +108,8 @@ class Recoverer:
     def look_now(self) -> None:
         """Look for dead processes at once: one has died; on the loop."""
         self._orphans.scan_now()
-        if self._client is not None:
-            self._client.stop_lingering()
+        if self._shipper is not None:
+            self._shipper.stop_lingering()
         self._woken.set()
 
     def has_shipped_from(self, name: str) -> bool:
@@ -128,39 +128,39 @@ class Recoverer:
     async def run(self) -> RecoveryReport:
         """Ship until it is over, and return what became of it."""
         started = self._monotonic()
-        client = Client(
+        shipper = Shipper(
             self._settings,
             orphans=self._orphans,
             last_resort=self._last_resort,
             monotonic=self._monotonic,
             **self._parts,
         )
-        self._client = client
-        client.on_progress(self._woken.set)
-        client.start()
-        while not self._is_over(client, started):
-            await self._wait(client)
+        self._shipper = shipper
+        shipper.on_progress(self._woken.set)
+        shipper.start()
+        while not self._is_over(shipper, started):
+            await self._wait(shipper)
         if self._deadline_seconds is not None:
-            self._abandon(client)
-        is_over = not client.broken and not client.buffer.adopted
+            self._abandon(shipper)
+        is_over = not shipper.broken and not shipper.buffer.adopted
         complete = is_over and self._orphans.is_complete
-        client.shut()
-        client.buffer.close_intake()
+        shipper.shut()
+        shipper.buffer.close_intake()
         return RecoveryReport(self._orphans.counters, self._monotonic() - started, complete)
 
-    def _is_over(self, client: Client, started: float) -> bool:
+    def _is_over(self, shipper: Shipper, started: float) -> bool:
         """Tell whether there is nothing more to do, or no more time to do it in."""
-        if client.broken or self._orphans.is_closed:
+        if shipper.broken or self._orphans.is_closed:
             return True
         idle = self._orphans.is_idle and self._orphans.has_scanned
         deadline = self._deadline_seconds
-        if deadline is not None and self._monotonic() >= deadline - self._reserve_seconds(client):
+        if deadline is not None and self._monotonic() >= deadline - self._reserve_seconds(shipper):
             return True
         if self._last_pass is not None:
-            return idle or self._is_out_of_patience(client, self._last_pass)
+            return idle or self._is_out_of_patience(shipper, self._last_pass)
         if deadline is not None:
             return idle and not self._orphans.others_live
-        return not self._watches and (idle or self._has_stalled(client, started))
+        return not self._watches and (idle or self._has_stalled(shipper, started))
 
     @property
     def _deadline_seconds(self) -> float | None:
@@ -169,53 +169,53 @@ class Recoverer:
         known = [each for each in (self._clock.deadline_seconds, last_pass) if each is not None]
         return min(known, default=None)
 
-    def _has_stalled(self, client: Client, started: float) -> bool:
-        last = max(started, client.delivery.last_ack_seconds or started)
+    def _has_stalled(self, shipper: Shipper, started: float) -> bool:
+        last = max(started, shipper.delivery.last_ack_seconds or started)
         return self._monotonic() >= last + self._settings.exit_stall_seconds
 
-    def _is_out_of_patience(self, client: Client, plan: DrainPlan) -> bool:
+    def _is_out_of_patience(self, shipper: Shipper, plan: DrainPlan) -> bool:
         """Tell whether a last pass that no clock bounds has waited long enough for an ack."""
-        step = plan.step(self._monotonic(), client.progress())
+        step = plan.step(self._monotonic(), shipper.progress())
         return plan.give_up_when_stalled and step is not Step.WAIT
 
-    def _reserve_seconds(self, client: Client) -> float:
+    def _reserve_seconds(self, shipper: Shipper) -> float:
         """Return the time to keep for writing the rest to stderr."""
-        held = sum(chunk.size for chunk in client.buffer.adopted)
+        held = sum(chunk.size for chunk in shipper.buffer.adopted)
         wanted = max(_RESERVE_SECONDS_MIN, held * SPILL_SECONDS_PER_BYTE)
         return min(wanted, self._settings.stop_timeout_seconds * _RESERVE_SHARE_MAX)
 
-    async def _wait(self, client: Client) -> None:
+    async def _wait(self, shipper: Shipper) -> None:
         """Wait for an ack or a signal, and look again."""
         deadline = self._deadline_seconds
         if deadline is not None:
-            self._hurry(client, deadline)
+            self._hurry(shipper, deadline)
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(_CHECK_SECONDS):
                 await self._woken.wait()
         self._woken.clear()
 
-    def _hurry(self, client: Client, deadline_seconds: float) -> None:
+    def _hurry(self, shipper: Shipper, deadline_seconds: float) -> None:
         """Look for the dead all the time, and wait less for everything."""
         self._orphans.scan_now()
         if not self._hurries:
             self._hurries = True
-            client.hurry(DrainPlan.until(self._monotonic(), deadline_seconds))
-        client.stop_lingering()
+            shipper.hurry(DrainPlan.until(self._monotonic(), deadline_seconds))
+        shipper.stop_lingering()
 
     # -- what cannot be shipped --------------------------------------------------------------------
 
-    def _abandon(self, client: Client) -> None:
+    def _abandon(self, shipper: Shipper) -> None:
         """Write what is left to stderr, until the deadline; it stays on the spool all the same."""
-        client.shut_connection()
-        for chunk in self._rest(client):
+        shipper.shut_connection()
+        for chunk in self._rest(shipper):
             for line, is_control in spilled_lines(chunk.stream.tag, bytes(chunk.data)):
                 if not self._write(line):
                     return
                 self._orphans.counters.records_abandoned += not is_control
 
-    def _rest(self, client: Client) -> Iterator[Chunk]:
+    def _rest(self, shipper: Shipper) -> Iterator[Chunk]:
         """Yield what is adopted and not acked, then what is still on the spool."""
-        yield from client.buffer.adopted
+        yield from shipper.buffer.adopted
         self._orphans.scan_now()
         while True:
             found = self._orphans.step()

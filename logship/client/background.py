@@ -1,42 +1,36 @@
 """The client on a thread of its own, for programs without an event loop, and for all others too.
 
-The thread runs an event loop with one asyncio `Client` on it. Records go into that client's
-buffer from whatever thread logs; only sealed chunks wake the loop. After a fork the child begins
-with a client of its own, because threads do not survive and the parent's records are the
-parent's.
+Records go into the shipper's buffer from whatever thread logs; the shipper runs on a thread of its
+own, and only sealed chunks wake it. After a fork the child begins with a shipper of its
+own, because threads do not survive and the parent's records are the parent's.
 """
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
-import contextvars
-import functools
 import os
 import threading
 import time
-from collections.abc import Callable, Coroutine, Iterable
+from collections.abc import Callable, Iterable
 from concurrent.futures import CancelledError as Cancelled
-from concurrent.futures import Future
-from types import TracebackType
-from typing import Any, TypeVar
+from typing import Any
 
 from logship.buffer.counters import DrainReport, FlushReport
 from logship.buffer.entrance import Outcome
 from logship.buffer.inbox import Tag
 from logship.buffer.overflow import offer_or_wait
-from logship.client.client import Client
-from logship.client.closing import Closing, drive, empty_report
+from logship.client.closing import Closing, drive
+from logship.client.emitter import Emitter
 from logship.client.intake import Record
+from logship.client.shipper import Shipper
+from logship.client.thread import ShipperThread
 from logship.delivery.drain import DrainPlan
 from logship.errors import BufferFull, ClientClosed
 from logship.hooks import registry
 from logship.hooks.fork_mark import fork_mark
-from logship.hooks.threads import OwnThread, may_wait_here
+from logship.hooks.threads import may_wait_here
 from logship.settings import Settings
-from logship.stderr.last_resort import LastResort
 
-_THREAD_END_SECONDS = 1.0
 _CONDUCTOR_SECONDS = 3.0
 _SHIPPERS_TURN_SECONDS = 1e-6
 """The shortest sleep there is, some 50 µs: long enough for a thread that waits for the interpreter
@@ -45,97 +39,58 @@ to be woken and take it."""
 _NO_LIMIT = -1.0
 """What a lock understands by a wait without an end."""
 
-_LAST_TURNS = 8
-"""Turns of the loop before it is closed: an aborted TLS connection needs several to let go."""
-
-T = TypeVar("T")
-
 _ACCEPTED = Outcome.ACCEPTED
 
 
-class BackgroundClient:
+class BackgroundClient(Emitter):
     """Ships records from a daemon thread; every method may be called from any thread.
 
     Args:
         settings: What to do; from the environment where none are given.
-        parts: Passed on to `Client`: tests bring their own transport and clock.
+        parts: Passed on to `Shipper`: tests bring their own transport and clock.
 
     Attributes:
-        when_begun_anew: Called in a forked child after its first record made a new client.
+        when_begun_anew: Called in a forked child after its first record made a new shipper.
+
+    Raises:
+        UnsupportedRuntime: This is a subinterpreter.
     """
 
     def __init__(self, settings: Settings | None = None, **parts: Any) -> None:
-        self.settings = settings or Settings.from_env(os.environ)
+        super().__init__(Shipper(settings or Settings.from_env(os.environ), **parts))
+        registry.discard(self._shipper)
+        self._here = fork_mark()
         self._parts = parts
         self._lock = threading.RLock()
         self._report: DrainReport | None = None
         self._closing: Closing | None = None
         self._closed = threading.Event()
         self._conductor: int | None = None
-        self._stopped = False
         self._chunks_seen = 1
-        self._thread: threading.Thread | None = None
-        self._loop: asyncio.AbstractEventLoop | None = None
-        self._client = Client(self.settings, **parts)
-        registry.discard(self._client)
+        self._thread: ShipperThread | None = None
         self._parents: list[object] = []
         self.when_begun_anew: Callable[[], None] = lambda: None
-        self._pid, self._here = os.getpid(), fork_mark()
         if not self.settings.disabled:
             registry.add_forkable(self)
             self._start_thread()
-
-    def __repr__(self) -> str:
-        """Return what a person who debugs wants to see first."""
-        return f"<logship.BackgroundClient {self._client!r}>"
 
     def __enter__(self) -> BackgroundClient:
         """Return this client; it ships already."""
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         """Close, draining for as long as acks make progress."""
         self.close()
 
     @property
-    def client(self) -> Client:
-        """The client of this process; after a fork it is another one."""
-        if self._pid != os.getpid():
-            self._begin_anew()
-        return self._client
-
-    @property
     def report(self) -> DrainReport | None:
         """What became of everything, once the client of this process is closed."""
-        return self._report if self._pid == os.getpid() else None
-
-    @property
-    def intake_closed(self) -> bool:
-        """Whether the client takes no more records."""
-        return self._client.intake_closed
-
-    @property
-    def last_resort(self) -> LastResort:
-        """Standard error, for what a closed client refuses."""
-        return self._client.last_resort
+        return self._report if self._here[0] else None
 
     @property
     def used(self) -> bool:
         """Whether this process has logged anything, without starting anything to find out."""
-        if self._pid != os.getpid():
-            return False
-        return self._client.buffer.is_used
-
-    def emit(self, record: Record, tag: str | None = None, *, time_ns: int | None = None) -> bool:
-        """Put a record into the buffer; see `Client.emit`."""
-        if not self._here[0]:
-            self._begin_anew()
-        return self._client.admit(record, tag, time_ns)
+        return bool(self._here[0]) and self._shipper.buffer.is_used
 
     def send(
         self,
@@ -160,19 +115,16 @@ class BackgroundClient:
         """
         if not self._here[0]:
             self._begin_anew()
-        client = self._client
-        intake = client.intake
+        intake = self.intake
         route = intake.tag if tag is None else intake.route(tag)
         body = intake.pack(record, time_ns)
         outcome = intake.put(route, body)
         if outcome is _ACCEPTED:
-            if client.buffer.chunks_opened != self._chunks_seen:
-                self._let_it_ship(client)
-            return
-        if self.settings.disabled or client.is_accepted(outcome):
-            return
-        ends_seconds = None if timeout is None else time.monotonic() + timeout
-        self._send_waiting(route, body, timeout, ends_seconds)
+            if self._shipper.buffer.chunks_opened != self._chunks_seen:
+                self._let_it_ship()
+        elif not intake.is_accepted(outcome):
+            ends_seconds = None if timeout is None else time.monotonic() + timeout
+            self._send_waiting(route, body, timeout, ends_seconds)
 
     def send_many(
         self,
@@ -184,14 +136,8 @@ class BackgroundClient:
     ) -> None:
         """Put records into the buffer, in their order, waiting for space if there is none.
 
-        Cheaper than as many calls of `send`, where there are many records at once.
-
-        Args:
-            records: What is logged; any mappings. What is no sequence is taken one by one, as it
-                comes.
-            tag: Their route; the default one where none is given.
-            time_ns: When they happened, nanoseconds since the epoch; now where none is given.
-            timeout: Seconds to wait at most, over all of them; without one, as long as it takes.
+        Arguments are those of `Client.send_many`, and `timeout`: seconds to wait at most, over all
+        of them; without one, as long as it takes.
 
         Raises:
             ClientClosed: The client takes no more records; `records_accepted` says how many, from
@@ -203,46 +149,39 @@ class BackgroundClient:
             self._begin_anew()
         if self.settings.disabled:
             return
-        client = self._client
         ends_seconds = None if timeout is None else time.monotonic() + timeout
-        for accepted, body in client.intake.put_many(records, tag, time_ns):
-            if client.buffer.chunks_opened != self._chunks_seen:
-                self._let_it_ship(client)
+        for accepted, body in self.intake.put_many(records, tag, time_ns):
+            if self._shipper.buffer.chunks_opened != self._chunks_seen:
+                self._let_it_ship()
             if body is not None:
                 try:
-                    self._send_waiting(client.intake.route(tag), body, timeout, ends_seconds)
+                    self._send_waiting(self.intake.route(tag), body, timeout, ends_seconds)
                 except (BufferFull, ClientClosed) as error:
                     error.records_accepted = accepted
                     raise
 
     def stop_lingering(self) -> None:
         """Seal chunks at once from now on: the stop clock runs."""
-        self.client.stop_lingering()
+        self.shipper.stop_lingering()
 
     def flush(self, timeout: float | None = None) -> FlushReport:
         """Wait until everything accepted so far is acked; see `Client.flush`."""
-        client = self.client
+        shipper = self.shipper
         # A signal handler that interrupted the buffer would wait for a shipper that waits for it.
-        if not client.buffer.is_held_here:
-            future = self._submit(client.flush(timeout))
+        if self._thread is not None and not shipper.buffer.is_held_here:
+            future = self._thread.submit(shipper.flush(timeout))
             if future is not None:
                 with contextlib.suppress(Cancelled):  # another thread closed the client meanwhile
                     return future.result()
-        waiting = client.buffer.records_waiting
+        waiting = shipper.buffer.records_waiting
         return FlushReport(all_acked=waiting == 0, unacked=waiting, seconds=0.0)
 
     def close(self, timeout: float | None = None, *, reason: str = "close") -> DrainReport:
         """Take no more records, deliver the rest, and say what became of everything.
 
-        Args:
-            timeout: Seconds until it must be over, spill included. Without one, as long as acks
-                make progress, at most `exit_drain_seconds_max`.
-            reason: A word for the report.
-
-        Returns:
-            The report; the same one when called again, by whichever thread.
+        Args and result are those of `Client.close`. Each thread that calls it gets the same report.
         """
-        return self.drain(self.client.plan(timeout), reason)
+        return self.drain(self.shipper.plan(timeout), reason)
 
     def drain(self, plan: DrainPlan, reason: str) -> DrainReport:
         """Close by this plan; the exit hook and the watchdog have plans of their own.
@@ -250,8 +189,8 @@ class BackgroundClient:
         If another thread is closing already, its plan ends no later than this one from now on.
         """
         if self.settings.disabled:
-            return empty_report(reason)
-        mine = self._client.closing(plan, reason)
+            return self._shipper.buffer.report(reason, 0.0)
+        mine = self._shipper.closing(plan, reason)
         try:
             with self._lock:
                 closing = self._closing = self._closing or mine
@@ -269,59 +208,49 @@ class BackgroundClient:
     def end_at_exit(self) -> None:
         """At interpreter exit: drain what there is (see `living`)."""
         if self.used and not self._closed.is_set():
-            self.drain(self._client.plan(None), "exit")
+            self.drain(self._shipper.plan(None), "exit")
 
     # -- fork --------------------------------------------------------------------------------------
 
     def after_fork_in_child(self) -> None:
         """Have the next record begin anew: the child may be about to exec and log nothing."""
         self._lock = threading.RLock()
-        self._pid = -1
-        self._client.abandon()
+        self._shipper.after_fork_in_child()
 
     def _begin_anew(self) -> None:
-        """Replace what belongs to the parent process: client, buffer, streams, thread."""
-        client = Client(self.settings, **self._parts)
-        registry.discard(client)
+        """Replace what belongs to the parent process: shipper, buffer, streams, thread."""
+        shipper = Shipper(self.settings, **self._parts)
+        registry.discard(shipper)
+        intake, here = shipper.new_intake(), fork_mark()
         with self._lock:
-            if self._pid == os.getpid():
+            if self._here[0]:
                 return  # another thread, or a signal handler in the middle of this, was first
-            self._client.abandon()  # where no hook of fork has done it, as under uWSGI
-            # The parent's client stays as it is: its loop shares a selector with the parent.
-            self._parents.append((self._client, self._loop))
-            self._client, self._pid, self._here = client, os.getpid(), fork_mark()
+            self._shipper.after_fork_in_child()  # where no hook of fork did, as under uWSGI
+            # The parent's thread stays as it is: its loop shares a selector with the parent.
+            self._parents.append(self._thread)
+            self._shipper, self.intake, self._here = shipper, intake, here
             self._report, self._closing, self._closed = None, None, threading.Event()
-            self._conductor, self._stopped = None, False
+            self._conductor = None
             if not self.settings.disabled:
                 self._start_thread()
         self.when_begun_anew()
 
-    # -- the thread --------------------------------------------------------------------------------
+    # -- inside ------------------------------------------------------------------------------------
 
     def _start_thread(self) -> None:
-        client = self._client
-        loop = contextvars.Context().run(asyncio.SelectorEventLoop)  # it keeps its maker's context
-        loop.set_debug(False)  # in development mode asyncio would log from the shipper's thread
-        thread = OwnThread(functools.partial(_run, loop, client), "shipper")
-        self._loop, self._thread = loop, thread
-        try:
-            client.seek_tag()
-            client.open_transport()
-            thread.start()
-        except RuntimeError as error:  # at interpreter exit, and out of threads
-            loop.close()
-            client.break_down(f"cannot start the shipper's threads: {error}")
+        self._thread = ShipperThread(self._shipper)
+        self._thread.start()
 
     def _is_running(self) -> bool:
         return self._thread is not None and self._thread.is_alive()
 
-    def _let_it_ship(self, client: Client) -> None:
+    def _let_it_ship(self) -> None:
         """Give the shipper's thread the interpreter for a moment, because a chunk was filled.
 
         A thread that does nothing but send would keep it for five milliseconds at a time, and the
         shipper needs it after every system call: the buffer would fill while the sidecar idles.
         """
-        self._chunks_seen = client.buffer.chunks_opened
+        self._chunks_seen = self._shipper.buffer.chunks_opened
         if may_wait_here():
             time.sleep(_SHIPPERS_TURN_SECONDS)
 
@@ -331,17 +260,17 @@ class BackgroundClient:
         """Wait until the entry is in the buffer; of the `timeout` so much is left as there is."""
         if not may_wait_here():
             raise BufferFull("the buffer is full, and an event loop's thread must not wait for it")
-        client = self._client
+        shipper, intake = self._shipper, self.intake
 
         def offer() -> Outcome:
-            outcome = client.intake.put(tag, body)
-            if outcome is Outcome.FULL and (client.broken or not self._is_running()):
+            outcome = intake.put(tag, body)
+            if outcome is Outcome.FULL and (shipper.broken or not self._is_running()):
                 raise BufferFull("the buffer is full, and no thread ships it any more: see stderr")
             return outcome
 
         while True:
             left = _NO_LIMIT if ends_seconds is None else max(0.0, ends_seconds - time.monotonic())
-            if client.is_accepted(offer_or_wait(client.buffer, offer, left)):
+            if intake.is_accepted(offer_or_wait(shipper.buffer, offer, left)):
                 return
             if left == 0.0:
                 raise BufferFull(f"no space came free in the buffer within {timeout:g} s")
@@ -349,17 +278,16 @@ class BackgroundClient:
     def _conduct(self, closing: Closing) -> None:
         """Drive the end in this thread."""
         self._conductor = threading.get_ident()
-        client = self._client
         came = threading.Event()
-        client.on_progress(came.set)
-        if not self._is_running() and not client.broken:
-            client.break_down("the shipper's thread has ended")
+        self._shipper.on_progress(came.set)
+        if not self._is_running() and not self._shipper.broken:
+            self._shipper.break_down("the shipper's thread has ended")
         drive(closing, came)
 
     def _wait_for_end(self, closing: Closing, reason: str) -> DrainReport:
         """Wait while another call conducts the end, and do not trust that it gets there."""
         if self._conductor == threading.get_ident():  # a signal handler that interrupted it
-            return self._client.buffer.report(reason, 0.0)
+            return self._shipper.buffer.report(reason, 0.0)
         if not self._closed.wait(closing.seconds_left() + _CONDUCTOR_SECONDS):
             self._end(closing)
         assert self._report is not None
@@ -369,48 +297,6 @@ class BackgroundClient:
         """Take the report, stop the shipper's thread, and let calls go on that wait for the end."""
         if not self._closed.is_set():
             self._report = closing.report or closing.cut_short()
-            self._stop_thread()
+            if self._thread is not None:
+                self._thread.stop()
             self._closed.set()
-
-    def _submit(self, coroutine: Coroutine[Any, Any, T]) -> Future[T] | None:
-        """Run a coroutine on the shipper's loop; None where that has ended or is about to."""
-        with self._lock:  # whatever is submitted comes before the stop, and so will be cancelled
-            if self._loop is not None and self._is_running() and not self._stopped:
-                return asyncio.run_coroutine_threadsafe(coroutine, self._loop)
-        coroutine.close()
-        return None
-
-    def _stop_thread(self) -> None:
-        with self._lock:
-            self._stopped = True
-            if self._loop is None or self._thread is None or not self._thread.is_alive():
-                return
-            self._loop.call_soon_threadsafe(_stop, self._loop, self._client)
-        if threading.current_thread() is not self._thread:
-            self._thread.join(_THREAD_END_SECONDS)
-
-
-def _run(loop: asyncio.AbstractEventLoop, client: Client) -> None:
-    """Be the shipper's thread."""
-    asyncio.set_event_loop(loop)
-    loop.call_soon(client.start)
-    try:
-        loop.run_forever()
-    finally:
-        loop.run_until_complete(_cancel_others())
-        loop.close()
-
-
-def _stop(loop: asyncio.AbstractEventLoop, client: Client) -> None:
-    client.shut()
-    loop.stop()
-
-
-async def _cancel_others() -> None:
-    """End what still waits on this loop, and let closed sockets go."""
-    others = asyncio.all_tasks() - {asyncio.current_task()}
-    for task in others:
-        task.cancel()
-    await asyncio.gather(*others, return_exceptions=True)
-    for _ in range(_LAST_TURNS):
-        await asyncio.sleep(0)

@@ -7,7 +7,7 @@ long to wait, so that each of them can wait in its own way.
 
 from __future__ import annotations
 
-import dataclasses
+import functools
 import json
 import threading
 from collections.abc import Callable, Iterator
@@ -36,15 +36,19 @@ and with fixed pauses it would take no more than 64 KiB in each of them."""
 
 
 class Drainable(Protocol):
-    """What the end asks of a client; callable from any thread."""
+    """What the end asks of a client; callable from any thread.
 
-    @property
-    def buffer(self) -> Buffer:
-        """Where the records are."""
+    Attributes:
+        buffer: Where the records are.
+        last_resort: Where the rest and the report go.
+        spill: Writes records to stderr; None where they may not be.
+        broken: Whether nothing will be sent any more, because the shipper is not there.
+    """
 
-    @property
-    def broken(self) -> bool:
-        """Whether nothing will be sent any more, because the shipper is not there."""
+    buffer: Buffer
+    last_resort: LastResort
+    spill: Spill | None
+    broken: bool
 
     def progress(self) -> Progress:
         """Return how sending goes."""
@@ -53,17 +57,28 @@ class Drainable(Protocol):
         """Send what there is at once, and wait less for everything."""
 
 
-class _Pause:
-    """How long to leave a full stderr alone: twice as long each time that it took nothing."""
+class _Slices:
+    """Writes a spill in slices. A full stderr is left alone, twice as long after each vain try."""
 
-    def __init__(self) -> None:
-        self._seconds = _STALLED_STDERR_SECONDS_MIN
+    def __init__(self, monotonic: Callable[[], float]) -> None:
+        self._monotonic = monotonic
+        self._pause_seconds = _STALLED_STDERR_SECONDS_MIN
 
-    def after(self, *, took_some: bool) -> float:
-        """Return how long, from whether the last try wrote anything."""
-        longer = min(2 * self._seconds, _STALLED_STDERR_SECONDS_MAX)
-        self._seconds = _STALLED_STDERR_SECONDS_MIN if took_some else longer
-        return self._seconds
+    def write(self, spill: Spill, until: float, progress: Progress) -> float | None:
+        """Write until then; return the seconds to wait, or None when everything is written."""
+        written = spill.lines_written
+        newest_first = progress.is_acking(self._monotonic())
+        if spill.step(until, self._monotonic, newest_first=newest_first):
+            return None
+        if self._monotonic() >= until:
+            return 0.0
+        return self.pause(took_some=spill.lines_written > written)
+
+    def pause(self, *, took_some: bool = False) -> float:
+        """Return how long to leave stderr alone, from whether the last try wrote anything."""
+        longer = min(2 * self._pause_seconds, _STALLED_STDERR_SECONDS_MAX)
+        self._pause_seconds = _STALLED_STDERR_SECONDS_MIN if took_some else longer
+        return self._pause_seconds
 
 
 class SpillAhead:
@@ -75,28 +90,16 @@ class SpillAhead:
 
     Args:
         client: The client.
-        spill: As of `Closing`.
-        last_resort: As of `Closing`.
         reason: As of `Closing`.
         monotonic: Seconds.
     """
 
-    def __init__(
-        self,
-        client: Drainable,
-        spill: Spill | None,
-        last_resort: LastResort,
-        *,
-        reason: str,
-        monotonic: Callable[[], float],
-    ) -> None:
+    def __init__(self, client: Drainable, *, reason: str, monotonic: Callable[[], float]) -> None:
         self._client = client
-        self._spill = spill
-        self._last_resort = last_resort
         self._reason = reason
         self._monotonic = monotonic
         self._announced = False
-        self._pause = _Pause()
+        self._slices = _Slices(monotonic)
 
     def step(self, plan: DrainPlan) -> float | None:
         """Do what is due; return the seconds to wait, or None when intake must be closed."""
@@ -105,29 +108,25 @@ class SpillAhead:
         match plan.step_while_logging(now, progress):
             case Step.OVER:
                 return None
-            case Step.SPILL if self._spill is not None:
-                return self._write(self._spill, plan, progress)
+            case Step.SPILL if self._client.spill is not None:
+                return self._write(self._client.spill, plan, progress)
         return plan.wait_seconds_while_logging(now)
 
     def _write(self, spill: Spill, plan: DrainPlan, progress: Progress) -> float:
         """Write for a while; return the seconds to wait."""
         if not self._announced and not self._announce():
-            return self._pause.after(took_some=False)
-        now, written = self._monotonic(), spill.lines_written
-        until = now + _SPILL_SLICE_SECONDS
-        if spill.step(until, self._monotonic, newest_first=progress.is_acking(now)):
-            return plan.wait_seconds_while_logging(now)
-        if self._monotonic() >= until:
-            return 0.0
-        return self._pause.after(took_some=spill.lines_written > written)
+            return self._slices.pause()
+        now = self._monotonic()
+        wait_seconds = self._slices.write(spill, now + _SPILL_SLICE_SECONDS, progress)
+        return plan.wait_seconds_while_logging(now) if wait_seconds is None else wait_seconds
 
     def _announce(self) -> bool:
         """Do as `Closing` does; the records to come will be in its own first line."""
         if not self._client.buffer.to_spill():
             return True
-        account = self._client.buffer.report(self._reason, 0.0)
-        self._announced = announce(account, self._last_resort)
-        self._last_resort.step_back()  # the application's own lines are not held up until then
+        last_resort = self._client.last_resort
+        self._announced = announce(self._client.buffer.report(self._reason, 0.0), last_resort)
+        last_resort.step_back()  # the application's own lines are not held up until then
         return self._announced
 
 
@@ -138,8 +137,6 @@ class Closing:
         client: The client; its intake may still be open.
         plan: The limits.
         reason: What ends it, for the report.
-        last_resort: Where the rest and the report go.
-        spill: Writes records to stderr; None where they may not be.
         always_report: Whether the report is printed even when everything was acked.
         monotonic: Seconds.
         is_over: Told the report before it is printed; returns what is to be called behind that.
@@ -152,8 +149,6 @@ class Closing:
         plan: DrainPlan,
         *,
         reason: str,
-        last_resort: LastResort,
-        spill: Spill | None,
         always_report: bool,
         monotonic: Callable[[], float],
         is_over: Callable[[DrainReport], Callable[[], None]] = lambda report: lambda: None,
@@ -165,10 +160,10 @@ class Closing:
         self._client = client
         self._plan = plan
         self._reason = reason
-        self._last_resort = last_resort
-        self._spill = spill
+        self._last_resort = client.last_resort
+        self._spill = client.spill
         self._spilling = False
-        self._pause = _Pause()
+        self._slices = _Slices(monotonic)
         self._always_report = always_report
         self._monotonic = monotonic
 
@@ -193,8 +188,10 @@ class Closing:
         deadline = self._plan.deadline_seconds
         until = max(deadline, min(deadline, self._monotonic()) + _REPORT_SECONDS_MIN)
         for line in self._lines_of(self.report):
-            yield from self._print(line, until)
-        yield from self._let_queue_go_on(until)
+            yield from self._retry(functools.partial(self._last_resort.go_first, line), until)
+        # The lines that the report held up come now: there may be no next write.
+        until = min(until, self._monotonic() + _QUEUE_SECONDS_MAX)
+        yield from self._retry(self._last_resort.step_back, until)
         finish()
 
     def limit(self, plan: DrainPlan) -> None:
@@ -213,7 +210,7 @@ class Closing:
         self.report = self._account()
         finish = self._is_over(self.report)
         for line in self._lines_of(self.report):
-            self._last_resort.write_line(_line(line))
+            self._last_resort.write_line(line)
         self._last_resort.step_back()
         finish()
         return self.report
@@ -227,31 +224,29 @@ class Closing:
             return None
         if step is Step.WAIT:
             return self._plan.wait_seconds(now, progress)
-        return self._spill_some(now)
+        return self._spill_some(now, progress)
 
-    def _spill_some(self, now: float) -> float | None:
+    def _spill_some(self, now: float, progress: Progress) -> float | None:
         if self._spill is None:
-            return None if self._ends_after_spill() else _SPILL_SLICE_SECONDS
+            return self._after_spill()
         if not self._spilling and self._client.buffer.bytes_to_spill:
             self._spilling = self._announce()
             if not self._spilling:
-                return self._pause.after(took_some=False)
+                return self._slices.pause()
             self._last_resort.begin_spill(
                 _SPILL_FIRST_SECONDS_MAX, everybody_waits=self._plan.has_only_the_reserve
             )
         until = min(now + _SPILL_SLICE_SECONDS, self._plan.deadline_seconds)
-        written = self._spill.lines_written
-        newest_first = self._client.progress().is_acking(now)
-        if self._spill.step(until, self._monotonic, newest_first=newest_first):
-            self._last_resort.end_spill()
-            return None if self._ends_after_spill() else _SPILL_SLICE_SECONDS
-        if self._monotonic() >= until:
-            return 0.0
-        return self._pause.after(took_some=self._spill.lines_written > written)
+        wait_seconds = self._slices.write(self._spill, until, progress)
+        if wait_seconds is not None:
+            return wait_seconds
+        self._last_resort.end_spill()
+        return self._after_spill()
 
-    def _ends_after_spill(self) -> bool:
-        """Tell whether there is nothing to wait for once all is on stderr."""
-        return self._plan.give_up_when_stalled or self._client.broken
+    def _after_spill(self) -> float | None:
+        """Return the seconds to wait once all is on stderr, or None where nothing is awaited."""
+        is_over = self._plan.give_up_when_stalled or self._client.broken
+        return None if is_over else _SPILL_SLICE_SECONDS
 
     def _announce(self) -> bool:
         """Name every number that is not acked before the first record is written.
@@ -268,20 +263,11 @@ class Closing:
         seconds = self._monotonic() - self._plan.started_seconds
         return self._client.buffer.report(self._reason, seconds)
 
-    def _lines_of(self, report: DrainReport) -> Iterator[str]:
+    def _lines_of(self, report: DrainReport) -> Iterator[bytes]:
         if self._always_report or not report.all_acked:
-            yield report.to_json()
+            yield _line(report.to_json())
         if self._more is not None:
-            yield self._more(report)
-
-    def _print(self, line: str, until: float) -> Iterator[float]:
-        """Write a line of the report."""
-        return self._retry(lambda: self._last_resort.go_first(_line(line)), until)
-
-    def _let_queue_go_on(self, until: float) -> Iterator[float]:
-        """Write the lines that the report held up, now that there may be no next write."""
-        until = min(until, self._monotonic() + _QUEUE_SECONDS_MAX)
-        return self._retry(self._last_resort.step_back, until)
+            yield _line(self._more(report))
 
     def _retry(self, write: Callable[[], bool], until: float) -> Iterator[float]:
         """Write until stderr takes it, or until the time is up."""
@@ -289,7 +275,7 @@ class Closing:
             left = until - self._monotonic()
             if left <= 0:
                 return
-            yield min(left, self._pause.after(took_some=False))
+            yield min(left, self._slices.pause())
 
 
 def drive(closing: Closing, came: threading.Event | None = None) -> DrainReport:
@@ -316,11 +302,3 @@ def announce(account: DrainReport, last_resort: LastResort) -> bool:
 
 def _line(text: str) -> bytes:
     return text.encode("utf-8", "backslashreplace") + b"\n"
-
-
-def empty_report(reason: str) -> DrainReport:
-    """Return the report of a client that took no record, because it is disabled."""
-    zeros = {
-        each.name: 0 for each in dataclasses.fields(DrainReport) if each.type in ("int", "float")
-    }
-    return DrainReport(**{**zeros, "reason": reason, "streams": ()})  # type: ignore[arg-type]

@@ -6,42 +6,25 @@ handler. The application's own code (`str`, `repr`, `redact`) runs here and nowh
 
 from __future__ import annotations
 
+import functools
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import Any, NamedTuple
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any
 
 from logship.buffer.buffer import Buffer
 from logship.buffer.entrance import Outcome
 from logship.buffer.inbox import Tag
+from logship.buffer.overflow import Admission, LineSink
 from logship.errors import ClientClosed
 from logship.hooks.interruptions import is_interruption
 from logship.protocol.entries import CutEntry, record_packer
 from logship.settings import RECORD_BYTES_MAX, Settings
+from logship.settings.settings import Redact
 
 Record = Mapping[Any, Any]
 _ACCEPTED = Outcome.ACCEPTED
 Pack = Callable[[Record, int | None], bytes]
-
-
-class Step(NamedTuple):
-    """How far `Intake.put_many` has come.
-
-    Attributes:
-        accepted: How many records are in the buffer.
-        body: The next one, packed, if there is no space for it, else None. A caller that goes on
-            has found space, and the record counts as accepted from then on.
-    """
-
-    accepted: int
-    body: bytes | None
-
-
-def _body_bytes_max(settings: Settings) -> int:
-    """Return how long an entry may be before its stamp; what is longer is cut.
-
-    Whatever comes, two records must fit into the smallest buffer, or one could block it.
-    """
-    return min(RECORD_BYTES_MAX, settings.buffer_bytes_max // 2)
+Put = Callable[[Tag, bytes], Outcome]
 
 
 class Intake:
@@ -51,34 +34,78 @@ class Intake:
         settings: What to do.
         buffer: Where entries go.
         tag: The route of records that name none; None while that is awaited.
+        last_resort: Where a record goes that finds no place in time; None drops it.
+        monotonic: Seconds.
 
     Attributes:
         pack: Returns the beginning of a record's entry. It takes the record, and when that was
             logged: nanoseconds since the epoch, or None for now. One that must be cut is counted.
-        put: `Buffer.offer`. A client that is disabled packs nothing and puts it nowhere.
+        put: `Entrance.offer`. A client that is disabled packs nothing and puts it nowhere.
+        admit_after: `Admission.admit_after`, for an entry that `put` found no place for.
+        redacted: Returns a record as it may leave this program.
         tag: As given.
     """
 
-    __slots__ = ("_buffer", "pack", "put", "tag")
+    __slots__ = ("_buffer", "_is_disabled", "admit_after", "pack", "put", "redacted", "tag")
 
-    def __init__(self, settings: Settings, buffer: Buffer, tag: Tag) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        buffer: Buffer,
+        tag: Tag,
+        last_resort: LineSink | None,
+        monotonic: Callable[[], float],
+    ) -> None:
         self.tag = tag
-        self.pack = _record_packer(settings, lambda: buffer.note("truncated", 1))
-        self.put = buffer.offer
-        if settings.disabled:
-            self.pack, self.put = _pack_nothing, _put_nowhere
+        self.redacted = functools.partial(_redacted, settings.redact)
+        self.pack: Pack = _record_packer(settings, lambda: buffer.note("truncated", 1))
+        self.put: Put = buffer.offer
+        self.admit_after = Admission(
+            buffer,
+            policy=settings.overflow,
+            block_seconds_max=settings.block_seconds_max,
+            last_resort=last_resort,
+            monotonic=monotonic,
+        ).admit_after
         self._buffer = buffer
+        self._is_disabled = settings.disabled
+        if settings.disabled:
+            self.pack, self.put = lambda *_: b"", lambda *_: Outcome.CLOSED
 
     def route(self, tag: str | None) -> Tag:
         """Return the tag to use; a caller's mistake must not reach the shipper."""
         return str(tag) if tag else self.tag
 
+    def is_accepted(self, outcome: Outcome) -> bool:
+        """Tell whether there was space for a record. There always is in a disabled client.
+
+        Raises:
+            ClientClosed: The client takes no more records.
+        """
+        if outcome is Outcome.CLOSED and not self._is_disabled:
+            raise ClientClosed
+        return outcome is not Outcome.FULL
+
+    def put_now(self, records: Sequence[Record], time_ns: int | None) -> int:
+        """Put as many of the records into the buffer as there is space for, and tell how many.
+
+        Raises:
+            ClientClosed: The client takes no more records.
+        """
+        accepted = 0
+        for count, body in self.put_many(records, None, time_ns):
+            accepted = count
+            if body is not None:
+                break
+        return accepted
+
     def put_many(
         self, records: Iterable[Record], tag: str | None, time_ns: int | None
-    ) -> Iterator[Step]:
-        """Put records into the buffer; say how far it has come whenever a chunk was opened.
+    ) -> Iterator[tuple[int, bytes | None]]:
+        """Put records into the buffer; yield how many are there whenever a chunk was opened.
 
-        Says so too where there is no space; nothing more is done until the caller goes on.
+        Where there is no space, the next record is yielded too, packed. A caller that goes on has
+        found space, and the record counts as accepted from then on.
 
         Raises:
             ClientClosed: The client takes no more records.
@@ -94,15 +121,15 @@ class Intake:
                     error.records_accepted = accepted
                     raise error
                 try:
-                    yield Step(accepted, body)
+                    yield accepted, body
                 except GeneratorExit:
                     self._take_back(body)
                     raise
             accepted += 1
             if buffer.chunks_opened != opened:
                 opened = buffer.chunks_opened
-                yield Step(accepted, None)
-        yield Step(accepted, None)
+                yield accepted, None
+        yield accepted, None
 
     def _take_back(self, body: bytes) -> None:
         """Count a record that was cut as not cut: it is not in, and will be packed again."""
@@ -111,34 +138,25 @@ class Intake:
 
 
 def _record_packer(settings: Settings, when_cut: Callable[[], object]) -> Pack:
-    """Return the client's packer."""
-    stamp_fields, reserved = int(settings.stamp), _also_reserved(settings)
-    pack = record_packer(stamp_fields, reserved, _body_bytes_max(settings), when_cut, time.time_ns)
+    """Return the client's packer.
+
+    An entry that is too long before its stamp is cut. Whatever comes, two records must fit into the
+    smallest buffer, or one could block it.
+    """
+    own_name = settings.stamp and not settings.stamp_key.startswith("logship_")
+    reserved = frozenset({settings.stamp_key} if own_name else ())
+    bytes_max = min(RECORD_BYTES_MAX, settings.buffer_bytes_max // 2)
+    pack = record_packer(int(settings.stamp), reserved, bytes_max, when_cut, time.time_ns)
     redact = settings.redact
     if redact is None:
         return pack
     return lambda record, time_ns: pack(_redacted(redact, record), time_ns)
 
 
-def _pack_nothing(*_: Any) -> bytes:
-    return b""
-
-
-def _put_nowhere(tag: Tag, body: bytes) -> Outcome:
-    del tag, body
-    return Outcome.CLOSED
-
-
-def _also_reserved(settings: Settings) -> frozenset[str]:
-    """Return the name of the stamp, where it is not reserved already."""
-    own_name = settings.stamp and not settings.stamp_key.startswith("logship_")
-    return frozenset({settings.stamp_key}) if own_name else frozenset()
-
-
-def _redacted(redact: Callable[[Record], Record], record: Record) -> Record:
+def _redacted(redact: Redact | None, record: Record) -> Record:
     """Return the record as it may leave this program."""
     try:
-        return redact(record)
+        return record if redact is None else redact(record)
     except Exception as error:
         if is_interruption(error):
             raise

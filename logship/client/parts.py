@@ -40,8 +40,8 @@ def new_spool(settings: Settings, monotonic: Callable[[], float]) -> SpoolStorag
 
 def new_orphans(spool: SpoolStorage, monotonic: Callable[[], float]) -> Orphans | None:
     """Return what dead processes left on this spool; a supervisor ships that itself."""
-    from logship.spool.orphans import Orphans  # noqa: PLC0415 - see `_spool`
-    from logship.spool.volumes import is_supervised  # noqa: PLC0415 - see `_spool`
+    from logship.spool.orphans import Orphans  # noqa: PLC0415 - as above
+    from logship.spool.volumes import is_supervised  # noqa: PLC0415 - as above
 
     return None if is_supervised(spool.path) else Orphans(spool.path, monotonic=monotonic)
 
@@ -67,28 +67,16 @@ def retry_wait(settings: Settings) -> Callable[[int], float]:
     tenacity is imported when the first attempt to connect has failed, on the loop that is about
     to wait: where the sidecar answers, as nearly always, no program pays for it.
     """
-    strategy: Callable[[int], float] | None = None
+    base_seconds, seconds_max = settings.backoff_seconds_base, settings.backoff_seconds_max
 
     def wait_seconds(failures: int) -> float:
-        nonlocal strategy
         try:
-            strategy = strategy or _random_exponential_wait(
-                settings.backoff_seconds_base, settings.backoff_seconds_max
-            )
+            tenacity = late("tenacity")
         except (OSError, ImportError, MemoryError):  # too many open files, for one
-            return settings.backoff_seconds_max
-        return strategy(failures)
-
-    return wait_seconds
-
-
-def _random_exponential_wait(base_seconds: float, seconds_max: float) -> Callable[[int], float]:
-    tenacity = late("tenacity")
-    strategy = tenacity.wait_random_exponential(multiplier=base_seconds, max=seconds_max)
-
-    def wait_seconds(failures: int) -> float:
+            return seconds_max
         state = tenacity.RetryCallState(retry_object=None, fn=None, args=(), kwargs={})
         state.attempt_number = failures
-        return float(strategy(state))
+        wait = tenacity.wait_random_exponential(multiplier=base_seconds, max=seconds_max)
+        return float(wait(state))
 
     return wait_seconds

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from logship.buffer.buffer import Buffer
 from logship.buffer.chunk import Chunk
+from logship.client.parts import new_compressor
 from logship.client.schedule import LoopSchedule
 from logship.client.upkeep import SpoolUpkeep
 from logship.delivery.transport import Connection, Transport
@@ -15,7 +17,7 @@ from logship.errors import ConnectError, ProtocolError
 from logship.protocol.frames import AckReader, AnswerError, frame_parts
 from logship.settings import Endpoint, Settings
 from logship.stderr.last_resort import LastResort
-from logship.stderr.spill import SpillCost, spilled_lines
+from logship.stderr.spill import Spill, spilled_lines
 
 if TYPE_CHECKING:
     from logship.client.pump import Pump
@@ -31,47 +33,47 @@ class SocketPort:
         buffer: Where settled chunks are freed.
         upkeep: Told of settled chunks of dead processes.
         schedule: Where attempts to connect run.
-        last_resort: Where warnings and quarantined records go.
-        spill_cost: Given samples.
-        compress: Makes a payload smaller; None where it is sent as it is.
+        transport: How to connect; it may be set later, before the first attempt.
+        last_resort: Where warnings go.
+        spill: Given samples of its cost. None where no record may be written to stderr.
         count_sent: Told how many bytes were handed to a connection.
         progressed: Called when chunks were settled.
-        report_bug: Told of an error of our own, and where it was met.
         monotonic: Seconds.
 
     Attributes:
         pump: Told what happens.
-        transport: How to connect; set before the first attempt.
+        transport: As given.
+
+    Raises:
+        SettingsError: The compression needs a package that is not installed.
     """
 
     pump: Pump
 
-    def __init__(  # noqa: PLR0913 - it stands between all of these
+    def __init__(
         self,
         settings: Settings,
         buffer: Buffer,
         upkeep: SpoolUpkeep,
         schedule: LoopSchedule,
         *,
+        transport: Transport | None,
         last_resort: LastResort,
-        spill_cost: SpillCost,
-        compress: Callable[[Payload], bytes] | None,
+        spill: Spill | None,
         count_sent: Callable[[int], None],
         progressed: Callable[[], None],
-        report_bug: Callable[[str, BaseException], None],
         monotonic: Callable[[], float],
     ) -> None:
-        self.transport: Transport | None = None
+        self.transport = transport
         self.progressed = progressed
         self._settings = settings
         self._buffer = buffer
         self._upkeep = upkeep
         self._schedule = schedule
         self._last_resort = last_resort
-        self._spill_cost = spill_cost
-        self._compress = compress
+        self._spill = spill
+        self._compress = new_compressor(settings)
         self._count_sent = count_sent
-        self._report_bug = report_bug
         self._monotonic = monotonic
         self._connection: Connection | None = None
         self._connecting: asyncio.Task[None] | None = None
@@ -89,7 +91,7 @@ class SocketPort:
             except (MemoryError, OSError):
                 raise  # not the chunk's fault: it is sent again
             except Exception as error:  # noqa: BLE001 - one chunk must not stop all others
-                self._report_bug("a chunk that is to be sent", error)
+                self._last_resort.warn_of_bug("a chunk that is to be sent", error)
                 damaged.append(chunk)
         if self._connection is not None and parts:
             self._connection.send(parts)
@@ -170,33 +172,24 @@ class SocketPort:
         else:
             self.pump.acked(acks)
 
-    @property
-    def _spills(self) -> bool:
-        return self._settings.last_resort == "stderr"
-
     def _frame(self, chunk: Chunk) -> tuple[Payload, ...]:
-        """Return what is to be written of a chunk."""
-        chunk.before_sending()
-        payload, method = self._payload(chunk)
-        arguments = (chunk.stream.tag, chunk.id, chunk.entries, len(payload), method)
-        before, behind = frame_parts(*arguments)
-        if self._spills:
-            self._spill_cost.sample(chunk.stream.tag, chunk.data, self._monotonic())
-        return before, payload, behind
+        """Return what is to be written of a chunk.
 
-    def _payload(self, chunk: Chunk) -> tuple[Payload, str | None]:
-        """Return what is sent of the chunk, and how it is compressed.
-
-        A record that is larger than a chunk goes as it is: Fluent Bit takes no more than a
+        A record that is larger than a chunk is not compressed: Fluent Bit takes no more than a
         megabyte out of one compressed block.
         """
-        if self._compress is None or chunk.size > self._settings.chunk_bytes_max:
-            return chunk.data, None
-        return self._compress(chunk.data), self._settings.compress
+        chunk.before_sending()
+        tag, payload, method = chunk.stream.tag, chunk.data, None
+        if self._compress is not None and chunk.size <= self._settings.chunk_bytes_max:
+            payload, method = self._compress(chunk.data), self._settings.compress
+        before, behind = frame_parts(tag, chunk.id, chunk.entries, len(payload), method)
+        if self._spill is not None:
+            self._spill.cost.sample(tag, chunk.data, self._monotonic())
+        return before, payload, behind
 
     def _spill_now(self, chunk: Chunk) -> bool:
         """Write a chunk's one record to stderr at once; tell whether it is there."""
-        if not chunk.records or not self._spills:
+        if not chunk.records or self._spill is None:
             return False
         if chunk.spilled_entries:
             return True
@@ -205,20 +198,13 @@ class SocketPort:
 
     async def _try_connect(self, endpoint: Endpoint) -> None:
         assert self.transport is not None
+        ended: Callable[[], None] = self.pump.connected
         try:
-            connection = await self.transport.connect(endpoint, self)
-        except ConnectError as error:
-            self._after_connect(None, str(error))
+            self._connection = await self.transport.connect(endpoint, self)
         except Exception as error:  # noqa: BLE001 - a bug in here must not end shipping for good
-            self._after_connect(None, f"cannot connect to {endpoint}: {error!r}")
-        else:
-            self._after_connect(connection, "")
-
-    def _after_connect(self, connection: Connection | None, reason: str) -> None:
+            is_told = isinstance(error, ConnectError)
+            reason = str(error) if is_told else f"cannot connect to {endpoint}: {error!r}"
+            ended = functools.partial(self.pump.connect_failed, reason)
+        self._answers = AckReader()
         self._connecting = None
-        if connection is None:
-            self._schedule.guarded(lambda: self.pump.connect_failed(reason))
-        else:
-            self._connection = connection
-            self._answers = AckReader()
-            self._schedule.guarded(self.pump.connected)
+        self._schedule.guarded(ended)

@@ -24,6 +24,11 @@ from logship.delivery import (
 )
 from logship.settings import Endpoint
 
+DRAIN_RETRY_WAIT_SECONDS_MAX = 0.25
+"""The longest wait between two attempts to connect once the process is to end."""
+
+DRAIN_ACK_TIMEOUT_SECONDS_MIN = 5.0
+
 Cancel = Callable[[], None]
 
 
@@ -128,10 +133,6 @@ class Pump:
         self.perform(self._delivery.chunks_ready(now))
         self.rest()
 
-    def turn_soon(self) -> None:
-        """Take a turn once the caller is done."""
-        self._schedule.soon(self.turn)
-
     def rest(self) -> None:
         """Have a turn when something is due, and at once where something is already.
 
@@ -144,7 +145,7 @@ class Pump:
             self._timer_seconds = due_seconds
             self._cancel = self._schedule.at(due_seconds, self._timer_rang)
         if self._buffer.has_sealed() and self._delivery.can_send:
-            self.turn_soon()  # sealed between the last look and now
+            self._schedule.soon(self.turn)  # sealed between the last look and now
 
     def cancel_timer(self) -> None:
         """Take back the timer, if one is set."""
@@ -185,15 +186,17 @@ class Pump:
 
     # -- what happens to the process ---------------------------------------------------------------
 
-    def look_often(self, wait_seconds_max: float) -> None:
-        """Wait no longer than this between attempts to connect: the process is to end."""
-        self.perform(self._delivery.look_often(self._monotonic(), wait_seconds_max))
+    def look_often(self) -> None:
+        """Wait less between attempts to connect: the process is to end."""
+        now = self._monotonic()
+        self.perform(self._delivery.look_often(now, DRAIN_RETRY_WAIT_SECONDS_MAX))
         self.rest()
 
-    def hurry(self, ack_timeout_seconds: float, wait_seconds_max: float) -> None:
-        """Wait less for acks, and less between attempts: a drain has begun."""
+    def hurry(self, deadline_seconds: float) -> None:
+        """Wait less for acks, and less between attempts: a drain has begun, and will end then."""
         now = self._monotonic()
-        self.perform(self._delivery.hurry(now, ack_timeout_seconds, wait_seconds_max))
+        ack_timeout_seconds = max(DRAIN_ACK_TIMEOUT_SECONDS_MIN, (deadline_seconds - now) / 3)
+        self.perform(self._delivery.hurry(now, ack_timeout_seconds, DRAIN_RETRY_WAIT_SECONDS_MAX))
         self.turn()
 
     def restart(self, reason: str, wait_seconds: float) -> None:
@@ -207,8 +210,9 @@ class Pump:
         self.perform(self._delivery.restart(self._monotonic(), reason, taken))
 
     def close(self) -> None:
-        """Send nothing more, and take no more acks."""
+        """Send nothing more, take no more acks, and take back the timer."""
         self.perform(self._delivery.close())
+        self.cancel_timer()
 
     # -- inside ------------------------------------------------------------------------------------
 

@@ -9,9 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import contextvars
-import functools
 from collections.abc import Callable
-from typing import Any
 
 from logship.hooks.interruptions import is_interruption
 
@@ -38,12 +36,12 @@ class LoopSchedule:
             with contextlib.suppress(RuntimeError):  # the loop is closed
                 self.loop.call_soon(self.guarded, callback, context=contextvars.Context())
 
-    def from_any_thread(self, callback: Callable[..., None], *arguments: Any) -> None:
+    def from_any_thread(self, callback: Callable[[], None]) -> None:
         """Call back soon; from any thread."""
         if self.loop is not None:
             with contextlib.suppress(RuntimeError):  # the loop is closed
-                call = functools.partial(callback, *arguments)
-                self.loop.call_soon_threadsafe(self.guarded, call, context=contextvars.Context())
+                context = contextvars.Context()
+                self.loop.call_soon_threadsafe(self.guarded, callback, context=context)
 
     def at(self, seconds: float, callback: Callable[[], None]) -> Callable[[], None]:
         """Call back at this time (monotonic seconds); return what takes it back."""

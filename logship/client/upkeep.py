@@ -30,7 +30,6 @@ class SpoolUpkeep:
         orphans: What dead processes left, or None.
         last_resort: Where a person is told what happened.
         turn_soon: Asks for another turn.
-        report_bug: Told of an error in a recovery, which then ends: shipping must go on.
     """
 
     def __init__(
@@ -41,14 +40,12 @@ class SpoolUpkeep:
         *,
         last_resort: LastResort,
         turn_soon: Callable[[], None],
-        report_bug: Callable[[str, BaseException], None],
     ) -> None:
         self._buffer = buffer
         self._spool = spool
         self._orphans = orphans
         self._last_resort = last_resort
         self._turn_soon = turn_soon
-        self._report_bug = report_bug
 
     def tend(self, *, may_adopt: bool) -> None:
         """Let the spool prepare files; fetch what dead processes left, if it may be shipped."""
@@ -61,7 +58,7 @@ class SpoolUpkeep:
                 self._adopt(self._orphans)
             except Exception as error:  # noqa: BLE001 - shipping must go on
                 self._orphans.close()
-                self._report_bug("recovery", error)
+                self._last_resort.warn_of_bug("recovery", error)
             self._tell_news(self._orphans)
 
     def deadlines(self) -> tuple[float | None, ...]:

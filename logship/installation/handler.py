@@ -10,46 +10,23 @@ from __future__ import annotations
 import logging
 import time
 from itertools import islice
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from logship.hooks.interruptions import is_interruption
 from logship.hooks.threads import may_wait_here
 from logship.installation.tracing import CurrentSpan
-from logship.protocol.jsonlines import json_line
-from logship.protocol.readable import plain_value
-from logship.stderr.last_resort import LastResort
+
+if TYPE_CHECKING:
+    from logship.client.emitter import Emitter
 
 FALL_BACK_SECONDS_MAX = 1.0
 """How long a record may wait for stderr that is refused because the client is closed."""
 
 _OWN_ATTRIBUTES = vars(logging.LogRecord("", 0, "", 0, "", None, None))
-_STANDARD_ATTRIBUTES = frozenset(
-    {
-        *_OWN_ATTRIBUTES,
-        "asctime",  # set by formatters
-        "message",
-        "taskName",  # since 3.12
-    }
-)
+_SET_LATER = ("asctime", "message", "taskName")  # by formatters, and by `logging` since 3.12
+_STANDARD_ATTRIBUTES = frozenset((*_OWN_ATTRIBUTES, *_SET_LATER))
 _OWN_COUNT = len(_OWN_ATTRIBUTES)
 _EXCEPTION_FORMATTER = logging.Formatter()
-
-
-class RecordSink(Protocol):
-    """A client, as far as a handler needs it."""
-
-    def emit(
-        self, record: dict[str, Any], tag: str | None = None, *, time_ns: int | None = None
-    ) -> bool:
-        """Take a record; tell whether it is in the buffer."""
-
-    @property
-    def intake_closed(self) -> bool:
-        """Whether the client takes no more records."""
-
-    @property
-    def last_resort(self) -> LastResort:
-        """Standard error, for what a closed client refuses."""
 
 
 class Handler(logging.Handler):
@@ -70,7 +47,7 @@ class Handler(logging.Handler):
 
     def __init__(
         self,
-        client: RecordSink,
+        client: Emitter,
         level: int | str = logging.NOTSET,
         *,
         message_key: str = "message",
@@ -109,7 +86,8 @@ class Handler(logging.Handler):
             self.handleError(record)
             fields = self._unformatted(record)
         if not self.client.emit(fields, self._tag, time_ns=time_ns) and self.client.intake_closed:
-            self._fall_back(fields, time_ns)
+            patience_seconds = FALL_BACK_SECONDS_MAX if may_wait_here() else 0.0
+            self.client.write_refused(fields, self._tag, time_ns, patience_seconds)
 
     def _fields(self, record: logging.LogRecord) -> dict[str, Any]:
         """Return the record as a mapping."""
@@ -144,16 +122,6 @@ class Handler(logging.Handler):
             "logging_error": "the arguments could not be merged into the message",
             "arguments": record.args,
         }
-
-    def _fall_back(self, fields: dict[str, Any], time_ns: int) -> None:
-        """Write the record to stderr: the client is closed and takes no more."""
-        try:
-            line = json_line(self._tag or "", time_ns, plain_value(fields), logship="refused")
-            patience_seconds = FALL_BACK_SECONDS_MAX if may_wait_here() else 0.0
-            self.client.last_resort.write_in_turn(line, patience_seconds)
-        except Exception as error:
-            if is_interruption(error):
-                raise
 
 
 def _add_extra(fields: dict[str, Any], record: logging.LogRecord) -> None:

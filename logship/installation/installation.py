@@ -78,7 +78,8 @@ class Installation:
             self.watchdog.end_if_due(here=False)
         self._check()
         if self.client.used and self.client.report is None:
-            self.client.drain(self._exit_plan(), self._exit_reason())
+            started = self.clock.started
+            self.client.drain(self._exit_plan(), "exit" if started is None else started.reason)
         if self.signals is not None:
             self.signals.exit_ends()
             self.watchdog.end_if_due(here=True)
@@ -103,19 +104,10 @@ class Installation:
             return DrainPlan.until(now, limit if deadline is None else min(limit, deadline))
         if deadline is not None:
             return DrainPlan.until(now, deadline)
-        if self._others_own_sigterm():
-            return DrainPlan.until(now, now + settings.exit_drain_seconds)
-        return DrainPlan.by_itself(
-            now, settings.exit_stall_seconds, settings.exit_drain_seconds_max
-        )
-
-    def _others_own_sigterm(self) -> bool:
-        """Tell whether this may be the end after a SIGTERM that we were not told of."""
         replaced = self.signals is not None and self.signals.was_replaced(signal.SIGTERM)
-        return replaced or runtimes.is_uwsgi()
-
-    def _exit_reason(self) -> str:
-        return "exit" if self.clock.started is None else self.clock.started.reason
+        if replaced or runtimes.is_uwsgi():  # perhaps after a SIGTERM that we were not told of
+            return DrainPlan.until(now, now + settings.exit_drain_seconds)
+        return self.client.shipper.plan(None)
 
     def _end_multiprocessing_child(self) -> None:
         """At the end of a multiprocessing child, which skips `atexit`."""
@@ -211,14 +203,21 @@ def install(
         UnsupportedRuntime: This is a subinterpreter, or gevent or eventlet has patched this
             program, or uWSGI runs it with options that make shipping impossible.
     """
+    global _installation, _disabled_client  # noqa: PLW0603 - a process has one root logger
     chosen = Settings.from_env(os.environ, **settings)
     with _lock:
         if chosen.disabled:
-            return _disabled(chosen)
+            _disabled_client = _disabled_client or BackgroundClient(chosen)
+            return _disabled_client
         if _installation is not None:
-            return _same(_installation, chosen)
+            _check_same(_installation.settings, chosen)
+            return _installation.client
         runtimes.refuse_unsupported(is_spooled=chosen.spool_dir is not None)
-        return _install(chosen, level, console)
+        _check_level(level)
+        _installation = Installation(chosen)
+        _configure_root(_installation.handler, level, console)
+        _installation.wire()
+        return _installation.client
 
 
 def stopping(reason: str = "stopping") -> None:
@@ -240,15 +239,6 @@ def installed_handler() -> Handler:
     if _installation is None:
         raise SettingsError("installed_handler: call logship.install() first")
     return _installation.handler
-
-
-def _install(settings: Settings, level: int | str | None, console: bool | None) -> BackgroundClient:
-    global _installation  # noqa: PLW0603 - a process has one root logger, and one installation
-    _check_level(level)
-    _installation = Installation(settings)
-    _configure_root(_installation.handler, level, console)
-    _installation.wire()
-    return _installation.client
 
 
 def _announcement(client: BackgroundClient) -> TaskAnnouncement | None:
@@ -296,27 +286,15 @@ def _is_terminal(stream: Any) -> bool:
         return False
 
 
-def _same(installation: Installation, settings: Settings) -> BackgroundClient:
-    """Return the client that is installed, if it was installed with these settings."""
-    if installation.settings != settings:
-        different = [
-            name
-            for name in Settings.__dataclass_fields__
-            if getattr(installation.settings, name) != getattr(settings, name)
-        ]
+def _check_same(installed: Settings, chosen: Settings) -> None:
+    """Raise if other settings are installed already."""
+    if installed != chosen:
+        names = Settings.__dataclass_fields__
+        different = [name for name in names if getattr(installed, name) != getattr(chosen, name)]
         raise SettingsError(
             f"install: already installed with other settings ({', '.join(different)} differ); "
             "call it once, with the settings that hold for the whole process"
         )
-    return installation.client
-
-
-def _disabled(settings: Settings) -> BackgroundClient:
-    """Return a client that does nothing, and do nothing else."""
-    global _disabled_client  # noqa: PLW0603 - as above
-    if _disabled_client is None:
-        _disabled_client = BackgroundClient(settings)
-    return _disabled_client
 
 
 def _text(error: BaseException) -> str:

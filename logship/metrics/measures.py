@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from enum import Enum
 from typing import NamedTuple
 
@@ -21,16 +22,16 @@ class Measure(NamedTuple):
     """One exported metric.
 
     Attributes:
-        name: Without the prefix `logship_`; a counter's ends in `_total`.
         kind: How it adds up.
+        name: Without the prefix `logship_`; a counter's ends in `_total`.
         meaning: What it counts.
         remedy: What to do when it moves.
         label: The name of its label, or nothing.
         values: Every value that label can have.
     """
 
-    name: str
     kind: Kind
+    name: str
     meaning: str
     remedy: str
     label: str = ""
@@ -47,17 +48,18 @@ class Measure(NamedTuple):
         return self.kind.value.partition(",")[0]
 
 
-PAGES_REFUSED = Measure(
+counter = functools.partial(Measure, Kind.COUNTER)
+gauge = functools.partial(Measure, Kind.GAUGE)
+
+PAGES_REFUSED = gauge(
     "metrics_pages_refused",
-    Kind.GAUGE,
     "Files among the processes' pages that could not be read, so that a process is not counted.",
     "Another version of logship runs in the same container, or another program writes there.",
 )
 """Known only to a reader of the pages."""
 
-BUILD = Measure(
+BUILD = gauge(
     "build_info",
-    Kind.GAUGE,
     "Always 1; its labels `version` and `python` say what runs.",
     "Nothing to do: it shows a rollout.",
 )

@@ -32,6 +32,16 @@ _NEVER_DOWN = frozenset(
     if measure.kind in (Kind.COUNTER, Kind.HISTOGRAM)
     for value in measure.values
 )
+_OF_DELIVERY = (
+    *("connections_lost", "chunks_sent", "chunks_resent", "chunks_split"),
+    *("shipper_restarts", "chunks_quarantined"),
+)
+_OF_RECOVERY = (
+    *("lives", "lives_finished", "chunks", "chunks_acked", "records", "records_acked"),
+    *("records_abandoned", "damaged", "quarantined", "unkept", "refused"),
+)
+"""Counters that are exported under their own names."""
+
 _ACK_SLOTS = tuple(value for name, value in SLOTS if name == "ack_seconds" and value != "sum")
 
 
@@ -91,12 +101,13 @@ class Tally:
     def _records(self, account: Account) -> dict[str, float]:
         """Return what became of records, according to the report if there is one."""
         report = self.report
+        told = account if report is None else report
         numbers: dict[str, float] = {
-            "records_accepted_total": account.accepted,
-            "records_acked_total": account.acked,
-            "records_spilled_total": account.spilled,
+            "records_accepted_total": told.accepted,
+            "records_acked_total": told.acked,
+            "records_spilled_total": told.spilled,
+            "records_truncated_total": told.truncated,
             "records_refused_total": account.refused,
-            "records_truncated_total": account.truncated,
             "records_unspooled_total": account.unspooled,
             "emit_blocked_seconds_total": account.blocked_seconds,
         }
@@ -106,43 +117,19 @@ class Tally:
                 "records_spooled": account.spooled,
             }
         return numbers | {
-            "records_accepted_total": report.accepted,
-            "records_acked_total": report.acked,
-            "records_spilled_total": report.spilled,
-            "records_truncated_total": report.truncated,
             "records_unacked_total": report.unacked,
             "records_left_spooled_total": report.spooled,
             "drain_seconds": report.seconds,
         }
 
     def _shipping(self) -> dict[str, float]:
-        return {
-            "connections_lost_total": self.delivery.connections_lost,
-            "bytes_sent_total": self.bytes_sent,
-            "chunks_sent_total": self.delivery.chunks_sent,
-            "chunks_resent_total": self.delivery.chunks_resent,
-            "chunks_split_total": self.delivery.chunks_split,
-            "shipper_restarts_total": self.delivery.shipper_restarts,
-            "chunks_quarantined_total": self.delivery.chunks_quarantined,
-        }
+        counted = {f"{name}_total": getattr(self.delivery, name) for name in _OF_DELIVERY}
+        return counted | {"bytes_sent_total": self.bytes_sent}
 
     def _recovery(self) -> dict[str, float]:
-        counters = self.recovery
-        if counters is None:
+        if self.recovery is None:
             return {}
-        return {
-            "recovery_lives_total": counters.lives,
-            "recovery_lives_finished_total": counters.lives_finished,
-            "recovery_chunks_total": counters.chunks,
-            "recovery_chunks_acked_total": counters.chunks_acked,
-            "recovery_records_total": counters.records,
-            "recovery_records_acked_total": counters.records_acked,
-            "recovery_records_abandoned_total": counters.records_abandoned,
-            "recovery_damaged_total": counters.damaged,
-            "recovery_quarantined_total": counters.quarantined,
-            "recovery_unkept_total": counters.unkept,
-            "recovery_refused_total": counters.refused,
-        }
+        return {f"recovery_{name}_total": getattr(self.recovery, name) for name in _OF_RECOVERY}
 
     def _fill_labelled(self, numbers: Numbers, account: Account) -> None:
         numbers[slot("connects_total", "ok")] = self.delivery.connected
@@ -150,18 +137,14 @@ class Tally:
         for reason, dropped in account.dropped.items():
             known = reason if reason in reasons.EXPORTED else "other"
             numbers[slot("records_dropped_total", known)] += dropped
-        self._fill_end(numbers)
         for value, acks in zip(_ACK_SLOTS, accumulate(self.delivery.acks_by_seconds), strict=True):
             numbers[slot("ack_seconds", value)] = acks
         numbers[slot("ack_seconds", "sum")] = self.delivery.ack_seconds
-
-    def _fill_end(self, numbers: Numbers) -> None:
-        if self.report is None:
-            return
-        is_long = self.report.seconds > self.stop_timeout_seconds / 2
-        numbers[slot("drains_total", "over_half" if is_long else "under_half")] = 1
-        for stream in self.report.streams:
-            numbers[slot("stream_ends_total", _where_end_is(stream))] += 1
+        if self.report is not None:
+            is_long = self.report.seconds > self.stop_timeout_seconds / 2
+            numbers[slot("drains_total", "over_half" if is_long else "under_half")] = 1
+            for stream in self.report.streams:
+                numbers[slot("stream_ends_total", _where_end_is(stream))] += 1
 
 
 class Meter:
@@ -201,10 +184,8 @@ class Meter:
 
     def begins_use(self) -> bool:
         """Return True once, when the client is used for the first time."""
-        if self._in_use or not self.tally.counters.accepted:
-            return False
-        self._in_use = True
-        return True
+        was_in_use, self._in_use = self._in_use, self.tally.counters.accepted > 0
+        return self._in_use and not was_in_use
 
     def sent(self, size: int) -> None:
         """Count bytes that were handed to a connection."""

@@ -134,7 +134,7 @@ class Watchdog:
                 self._check()
             self._stop()
         except Exception as error:  # noqa: BLE001 - a bug in here must not keep a process alive
-            self._client.last_resort.warn("bug", f"the watchdog failed, please report: {error!r}")
+            self._client.last_resort.warn_of_bug("the watchdog", error)
             if self._dies_by is None:
                 return  # the exit hook does without it
             with contextlib.suppress(Exception):
@@ -165,8 +165,8 @@ class Watchdog:
 
         Unless it is to die by a signal.
         """
-        started, client = self._clock.started, self._client.client
-        ahead = client.spill_ahead(started.reason if started is not None else "")
+        started = self._clock.started
+        ahead = self._client.shipper.spill_ahead(started.reason if started is not None else "")
         while not self._interrupted and not self._client.intake_closed and self._dies_by is None:
             started, deadline = self._clock.started, self._clock.deadline_seconds
             if started is None or deadline is None:

@@ -94,11 +94,11 @@ class Pipe:
         if deadline is None or self._clock.started is None:
             return False
         plan = DrainPlan.until(self._clock.started.at_seconds, deadline)
-        reserve = plan.reserve_seconds(self._client.client.progress())
+        reserve = plan.reserve_seconds(self._client.shipper.progress())
         return time.monotonic() >= deadline - reserve
 
     def _end(self) -> tuple[DrainPlan, str]:
         deadline, started = self._clock.deadline_seconds, self._clock.started
         if deadline is None or started is None:
-            return self._client.client.plan(None), "end of input"
+            return self._client.shipper.plan(None), "end of input"
         return DrainPlan.until(time.monotonic(), deadline), started.reason

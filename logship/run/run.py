@@ -323,7 +323,7 @@ class Supervisor:
 
     def _plan(self) -> DrainPlan:
         if self._deadlines is None:
-            return self._shipping.client.client.plan(None)
+            return self._shipping.client.shipper.plan(None)
         return DrainPlan.until(time.monotonic(), self._deadlines.end_seconds)
 
     def _reason(self) -> str:

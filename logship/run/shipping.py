@@ -47,7 +47,7 @@ class Shipping:
         self._outage_ends_seconds: float | None = None
         self._waits = False
         self._wake = wake
-        self.client.client.on_progress(self._on_progress)
+        self.client.shipper.on_progress(self._on_progress)
         self._announcement = TaskAnnouncement(
             self.client, os.environ, warns=stopfile.VARIABLE not in os.environ
         )
@@ -79,7 +79,7 @@ class Shipping:
 
     def reserve_seconds(self, plan: DrainPlan) -> float:
         """Return what writing to stderr what is in the buffer now would take."""
-        return plan.reserve_seconds(self.client.client.progress())
+        return plan.reserve_seconds(self.client.shipper.progress())
 
     def drain(self, plan: DrainPlan, reason: str) -> DrainReport:
         """Deliver what is in the buffer by this plan, or sooner where it is called again."""
@@ -101,7 +101,7 @@ class Shipping:
     def _put(self, reads: list[Read]) -> int:
         """Put these into the buffer as far as there is space, and tell how many that was."""
         records = [each.record for each in reads]
-        return self.client.client.send_now(records, None, reads[0].time_ns)
+        return self.client.intake.put_now(records, reads[0].time_ns)
 
     def _put_by_policy(self, reads: list[Read]) -> int:
         """Do with these as the overflow policy says until one found space; tell how many."""
@@ -117,7 +117,7 @@ class Shipping:
         limits = [self._outage_ends_seconds]
         if give_up_seconds is not None:
             limits.append(give_up_seconds)
-        return now < min(limits) and not self.client.client.broken
+        return now < min(limits) and not self.client.shipper.broken
 
     def _on_progress(self) -> None:
         if self._waits:

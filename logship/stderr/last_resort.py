@@ -14,6 +14,7 @@ import select
 import sys
 import threading
 import time
+import traceback
 from collections import deque
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -93,6 +94,11 @@ class LastResort:
         """Write `logship: <text>`, unless a warning of this kind was written a short while ago."""
         line = f"logship: {visible(text)}\n".encode()
         self._alone(partial(self._put_warning, kind, line, interval_seconds), None)
+
+    def warn_of_bug(self, where: str, error: BaseException) -> None:
+        """Warn of an error of logship's own, with its traceback in one line."""
+        trace = "".join(traceback.format_exception(error)).strip().replace("\n", " | ")
+        self.warn("bug", f"an error of its own in {where}, please report it: {trace}")
 
     def write_lines(self, lines: Sequence[bytes]) -> int:
         """Write lines at once in one go, whatever the pace; return how many were begun.

@@ -48,12 +48,16 @@ class Spill:
         source: The buffer.
         last_resort: Where lines go.
         cost: Told what it takes.
+
+    Attributes:
+        cost: As given.
+        lines_written: How many lines were begun.
     """
 
     def __init__(self, source: SpillSource, last_resort: LastResort, cost: SpillCost) -> None:
         self._source = source
         self._last_resort = last_resort
-        self._cost = cost
+        self.cost = cost
         self._lock = SectionLock()
         self._chunks: deque[Any] = deque()
         self._seen: set[str] = set()
@@ -87,7 +91,7 @@ class Spill:
     ) -> bool:
         began, before = monotonic(), self._bytes_written
         is_done = self._write_chunks(until_seconds, monotonic, newest_first)
-        self._cost.note(self._bytes_written - before, monotonic() - began)
+        self.cost.note(self._bytes_written - before, monotonic() - began)
         return is_done
 
     def _write_chunks(

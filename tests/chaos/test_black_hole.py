@@ -95,4 +95,4 @@ def test_emit_waits_on_another_thread_until_the_hole_heals(
 
 
 def _is_full(client: BackgroundClient) -> bool:
-    return client.client.buffer.bytes_held > BUFFER_BYTES_MAX * 0.9
+    return client.shipper.buffer.bytes_held > BUFFER_BYTES_MAX * 0.9

@@ -82,7 +82,7 @@ PROGRAM = f"""
         logged = due
         if due // {RECORDS_PER_SECOND} > second:
             second = due // {RECORDS_PER_SECOND}
-            progress(f"held {{client.client.buffer.bytes_held}}")
+            progress(f"held {{client.shipper.buffer.bytes_held}}")
         time.sleep(0.01)
     client.close(timeout=60)
 """

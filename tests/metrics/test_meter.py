@@ -201,7 +201,7 @@ async def test_while_it_lives_the_waiting_make_up_the_sum(stderr: Stderr) -> Non
     sidecar.acks = False
     client = a_client(sidecar, stderr)
     async with client:
-        watched = Watched(client._meter)
+        watched = Watched(client.shipper.meter)
         for number in range(100):
             client.emit({"message": str(number)})
         await until(lambda: sidecar.held_acks, "a chunk is on its way")
@@ -209,7 +209,7 @@ async def test_while_it_lives_the_waiting_make_up_the_sum(stderr: Stderr) -> Non
         assert numbers["records_accepted_total"] == numbers["records_waiting"] == 100
         assert numbers["connected"] == numbers["clients"] == 1
         assert numbers["inflight_chunks"] >= 1
-        assert numbers["buffer_bytes"] == client.buffer.bytes_held
+        assert numbers["buffer_bytes"] == client.shipper.buffer.bytes_held
         sidecar.acks = True
         sidecar.release_acks()
         assert (await client.flush(20)).all_acked
@@ -240,7 +240,7 @@ async def test_what_a_drain_spills_counts_as_spilled_when_it_is_over(stderr: Std
     sidecar.acks = False
     client = a_client(sidecar, stderr, stop_timeout_seconds=0.5)
     client.start()
-    watched = Watched(client._meter)
+    watched = Watched(client.shipper.meter)
     for number in range(100):
         client.emit({"message": str(number)})
     closing = asyncio.ensure_future(client.close(0.5, reason="test"))
@@ -262,7 +262,7 @@ async def test_refused_records_are_counted_after_the_end(stderr: Stderr) -> None
     async with client:
         client.emit({"message": "one"})
     client.emit({"message": "late"})
-    assert named(client._meter.read())["records_refused_total"] == 1
+    assert named(client.shipper.meter.read())["records_refused_total"] == 1
 
 
 async def test_a_client_that_is_gone_leaves_its_counters_and_no_memory(stderr: Stderr) -> None:
@@ -272,7 +272,7 @@ async def test_a_client_that_is_gone_leaves_its_counters_and_no_memory(stderr: S
     async def live_and_end(closes: bool) -> None:
         client = a_client(sidecar, stderr)
         clients.append(weakref.ref(client))
-        process.add(client._meter, client.settings, client.last_resort)
+        process.add(client.shipper.meter, client.settings, client.last_resort)
         if closes:
             client.start()
         for number in range(10):
@@ -299,8 +299,10 @@ async def test_many_short_clients_do_not_pile_up(stderr: Stderr) -> None:
     for _ in range(300):
         client = a_client(sidecar, stderr)
         client.emit({"message": "one"})
-        process.add(client._meter, client.settings, client.last_resort)
-        client.buffer._section.wakeups.wake = lambda: None  # breaks the circle: it is gone at once
+        process.add(client.shipper.meter, client.settings, client.last_resort)
+        client.shipper.buffer._section.wakeups.wake = lambda: (
+            None
+        )  # breaks the circle: it is gone at once
         del client
     gc.collect()
     assert named(process.read())["records_accepted_total"] == 300

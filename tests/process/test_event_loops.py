@@ -67,7 +67,7 @@ def test_a_thread_that_waits_for_space_does_not_stop_the_loop(
         import asyncio, threading
         import logship
         from application import log, progress
-        client = logship.install(level="INFO").client
+        buffer = logship.install(level="INFO").shipper.buffer
 
         def work():
             for _ in range(300):
@@ -77,7 +77,7 @@ def test_a_thread_that_waits_for_space_does_not_stop_the_loop(
         async def main():
             thread = threading.Thread(target=work)
             thread.start()
-            while not client.buffer._section.waiters:  # until the thread waits
+            while not buffer._section.waiters:  # until the thread waits
                 await asyncio.sleep(0.005)
             for _ in range(100):
                 log("on the loop")

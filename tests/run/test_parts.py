@@ -70,7 +70,7 @@ def test_a_block_that_finds_no_space_is_not_packed_for_each_of_its_records(
         inlet = Waiting(deque(reads))
         shipping.ship(inlet, None)  # type: ignore[arg-type]
         assert not inlet.records
-        counters = shipping.client.client.buffer.counters
+        counters = shipping.client.shipper.buffer.counters
         assert counters.accepted == 5000
         assert counters.dropped.total() > 4000
         assert packed < times * 5000

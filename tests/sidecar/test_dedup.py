@@ -89,7 +89,7 @@ def test_a_chunk_that_the_buffer_refused_is_no_duplicate_when_it_comes_again(
         client = connect(server.endpoint, chunk_bytes_max=8 * 1024, inflight_chunks_max=32)
         server.signal(signal.SIGSTOP)
         ledger.emit(client, 1800, text="x" * 100)
-        wait_until(lambda: client.client.delivery.inflight_chunks == 32, "a full window")
+        wait_until(lambda: client.shipper.delivery.inflight_chunks == 32, "a full window")
         server.signal(signal.SIGCONT)
         client.close(timeout=CLOSE_SECONDS_MAX)
         assert_once_in_order(ledger, wait_for_end(server, ledger.tag))

@@ -199,7 +199,7 @@ def test_a_record_too_long_for_kafka_is_refused_before_the_ack(
         with PacedLogging(client, ledger, 50, "others must pass, or nothing proves it guilty"):
             wait_until(lambda: "chunk limit size" in server.log(), "the buffer refuses it", 30)
             # Not by looking at stderr: to read a capture drops what is written meanwhile.
-            counters = client.client.buffer.counters
+            counters = client.shipper.buffer.counters
             wait_until(lambda: counters.spilled == 1, "logship gives it up", 30)
         report = client.close(timeout=CLOSE_SECONDS_MAX)
     assert report.spilled == 1

@@ -1,4 +1,4 @@
-"""The client as `logship/client.py` is, without asyncio: it does what delivery decides."""
+"""The client as `logship/client/shipper.py` is, without asyncio, around the product's own pump."""
 
 from __future__ import annotations
 
@@ -37,8 +37,6 @@ from tests.simulation.wire import Frame, decode, serial_of
 if TYPE_CHECKING:
     from tests.simulation.history import History
 
-_DRAIN_ACK_TIMEOUT_SECONDS_MIN = 5.0
-_DRAIN_RETRY_WAIT_SECONDS_MAX = 0.25
 _LATE_SECONDS = closing._REPORT_SECONDS_MIN + 0.001
 _CONTROL_BYTES_MAX = 200
 
@@ -49,7 +47,7 @@ class SimulatedClient:
     Attributes:
         life: What the judge knows of it.
         link: Its connection.
-        broken: As `Client.broken`: whether shipping has ended for good.
+        broken: As `Shipper.broken`: whether shipping has ended for good.
         is_closing: Whether its intake is closed.
         waiting: How many producers wait for space.
         is_recoverer: Whether it only ships what others left on a spool, as `logship recover`.
@@ -88,7 +86,8 @@ class SimulatedClient:
             inbox_max=options.inbox_max,
             inbox_bytes_max=int(options.buffer_bytes_max * options.inbox_share),
         )
-        self._spill = Spill(self.buffer, self.last_resort, SpillCost(SPILL_SECONDS_PER_BYTE))
+        spill = Spill(self.buffer, self.last_resort, SpillCost(SPILL_SECONDS_PER_BYTE))
+        self.spill = spill if options.spills else None
         self.admission = Admission(
             self.buffer,
             policy=options.overflow,
@@ -193,8 +192,6 @@ class SimulatedClient:
             self,
             plan,
             reason=reason,
-            last_resort=self.last_resort,
-            spill=self._spill if self.history.options.spills else None,
             always_report=False,
             monotonic=self.history.clock.monotonic,
         )
@@ -252,10 +249,8 @@ class SimulatedClient:
         if self.is_dead:
             return
         now = self.history.clock.now
-        budget = plan.deadline_seconds - now
-        self.history.judge.hurried(self.life, self.link, budget, now)
-        ack_timeout = max(_DRAIN_ACK_TIMEOUT_SECONDS_MIN, budget / 3)
-        self.pump.hurry(ack_timeout, _DRAIN_RETRY_WAIT_SECONDS_MAX)
+        self.history.judge.hurried(self.life, self.link, plan.deadline_seconds - now, now)
+        self.pump.hurry(plan.deadline_seconds)
 
     def flush(self) -> None:
         """Seal everything and send it."""
@@ -263,13 +258,12 @@ class SimulatedClient:
         self.turn()
 
     def shut(self) -> None:
-        """End the connection, then give up the spool, as `Client.shut` does.
+        """End the connection, then give up the spool, as `Shipper.shut` does.
 
         A turn that was called before the end comes behind it, and must do nothing. It comes late
         where the loop is busy: when the spool would look again at what failed.
         """
         self.pump.close()
-        self.pump.cancel_timer()
         if self._disk is not None:
             self._leave_spool(self._disk, dies=False)
             self.history.clock.after(RETRY_SECONDS, self._unless_dead, self.turn)
@@ -464,7 +458,7 @@ class SimulatedClient:
         self.buffer.quarantine(chunk, spilled=self._spill_now(chunk))
 
     def _spill_now(self, chunk: Chunk) -> bool:
-        if not chunk.records or not self.history.options.spills:
+        if not chunk.records or self.spill is None:
             return False
         if chunk.spilled_entries:
             return True

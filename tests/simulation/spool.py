@@ -64,6 +64,10 @@ class WatchedLastResort:
         self._last_resort = last_resort
         self._disk = disk
 
+    def warn_of_bug(self, where: str, error: BaseException) -> None:
+        """Fail: recovery has none."""
+        raise AssertionError(where) from error
+
     def warn(self, kind: str, text: str, interval_seconds: float) -> None:
         """Do as `LastResort.warn` does."""
         if kind == "volume":
@@ -76,15 +80,10 @@ class WatchedLastResort:
 
 def upkeep_of(client: SimulatedClient, disk: SimulatedDisk, orphans: WatchedOrphans) -> SpoolUpkeep:
     """Return the product's upkeep of a client's spool."""
-
-    def fail(where: str, error: BaseException) -> None:
-        raise AssertionError(where) from error
-
     return SpoolUpkeep(
         client.buffer,
         client.storage,
         cast(Orphans, orphans),
         last_resort=cast(LastResort, WatchedLastResort(client.last_resort, disk)),
         turn_soon=client.wake,
-        report_bug=fail,
     )

@@ -146,7 +146,7 @@ def test_an_unusable_spool_is_said_on_stderr_and_nothing_is_lost(
     said = capfd.readouterr().err
     assert said.count("the spool cannot be written") == 1
     assert str(tmp_path / "nowhere") in said
-    assert client.client.buffer.unspooled == 50
+    assert client.shipper.buffer.unspooled == 50
 
 
 def test_a_record_beyond_the_spool_is_spilled_at_the_end(

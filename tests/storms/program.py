@@ -318,7 +318,7 @@ class Storm:
     def _close_in_the_middle(self) -> None:
         """End intake when about half of the records are made."""
         assert isinstance(self.client, BackgroundClient)
-        while self.client.client.buffer.counters.accepted < self.plan.records // 2:
+        while self.client.shipper.buffer.counters.accepted < self.plan.records // 2:
             threading.Event().wait(0.001)
         self.client.close(_CLOSE_SECONDS)
 

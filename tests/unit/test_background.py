@@ -105,14 +105,14 @@ class Later:
 
 def fill(client: BackgroundClient) -> int:
     count = 0
-    while client.client.buffer.bytes_held + 1300 < BUFFER_BYTES:
+    while client.shipper.buffer.bytes_held + 1300 < BUFFER_BYTES:
         assert client.emit({"message": f"{count} {'x' * 1000}"})
         count += 1
     return count
 
 
 def waits_for_space(client: BackgroundClient, count: int = 1) -> Callable[[], bool]:
-    return lambda: len(client.client.buffer._section.waiters) >= count
+    return lambda: len(client.shipper.buffer._section.waiters) >= count
 
 
 # -- records from many threads ---------------------------------------------------------------------
@@ -263,6 +263,19 @@ def test_after_close(client: BackgroundClient) -> None:
     assert client.intake_closed
 
 
+def test_what_a_closed_client_refuses_is_on_stderr_as_redacted(
+    sidecar: Sidecar, stderr: Stderr
+) -> None:
+    client = a_client(sidecar, stderr, redact=lambda record: {**record, "password": "-"})
+    client.close()
+    logger = logging.Logger("late")
+    logger.addHandler(Handler(client))
+    logger.info("too late", extra={"odd": {1, 2}, "password": "secret"})
+    (line,) = stderr.json("refused")
+    assert line["record"]["message"] == "too late"
+    assert line["record"]["password"] == "-"
+
+
 def test_an_interrupted_close_leaves_nobody_waiting(
     client: BackgroundClient, sidecar: Sidecar, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -312,7 +325,7 @@ def test_a_handler_that_closes_in_the_middle_of_close_does_not_wait_for_itself(
                 sidecar.release_acks()
             return step(self, *arguments)
 
-    plan = client.client.plan(20)
+    plan = client.shipper.plan(20)
     interrupted = Interrupted(
         started_seconds=plan.started_seconds,
         deadline_seconds=plan.deadline_seconds,
@@ -346,7 +359,7 @@ def test_send_with_a_timeout_gives_up(client: BackgroundClient, sidecar: Sidecar
     fill(client)
     with pytest.raises(BufferFull, match=r"within 0\.02 s"):
         client.send(LARGE, timeout=0.02)
-    wait_until(lambda: not client.client.buffer._section.waiters, "nothing is left behind")
+    wait_until(lambda: not client.shipper.buffer._section.waiters, "nothing is left behind")
 
 
 def test_what_was_given_up_does_not_arrive_all_the_same(
@@ -369,7 +382,7 @@ def test_what_was_given_up_does_not_arrive_all_the_same(
     sidecar.hang_up()
     assert client.flush(20).all_acked
     assert set(messages(sidecar)) == set(accepted)
-    assert client.client.buffer.counters.accepted == len(accepted)
+    assert client.shipper.buffer.counters.accepted == len(accepted)
 
 
 async def test_send_does_not_wait_on_an_event_loops_thread(
@@ -419,7 +432,7 @@ async def test_many_at_once_do_not_wait_on_an_event_loops_thread(
     sidecar.acks = False
     with pytest.raises(BufferFull, match="event loop") as full:
         client.send_many(some(500))
-    assert full.value.records_accepted == client.client.buffer.counters.accepted > 0
+    assert full.value.records_accepted == client.shipper.buffer.counters.accepted > 0
 
 
 def test_many_at_once_of_many_threads_arrive_once(
@@ -450,7 +463,7 @@ def test_a_record_that_is_cut_and_waits_for_space_is_counted_once(
     sidecar.hang_up()
     assert waiting.join() is None
     assert client.flush(timeout=20).all_acked
-    assert client.client.buffer.counters.truncated == 1
+    assert client.shipper.buffer.counters.truncated == 1
 
 
 def test_a_text_that_is_larger_than_the_buffer_is_cut(
@@ -463,7 +476,7 @@ def test_a_text_that_is_larger_than_the_buffer_is_cut(
     assert client.flush(timeout=20).all_acked
     [text] = messages(sidecar)
     assert 100 < len(text) < BUFFER_BYTES
-    assert client.client.buffer.counters.truncated == 1
+    assert client.shipper.buffer.counters.truncated == 1
 
 
 def turns_given(
@@ -485,7 +498,7 @@ def test_a_sender_lets_the_shipper_have_the_interpreter_once_a_chunk(
     client: BackgroundClient, monkeypatch: pytest.MonkeyPatch, at_once: int
 ) -> None:
     turns = turns_given(client, monkeypatch, 40, at_once)
-    assert 0 < turns <= client.client.buffer.chunks_opened
+    assert 0 < turns <= client.shipper.buffer.chunks_opened
 
 
 async def test_a_sender_on_an_event_loops_thread_goes_straight_on(
@@ -498,7 +511,7 @@ def test_flush_from_a_handler_that_interrupted_the_buffer_does_not_wait_for_itse
     client: BackgroundClient, sidecar: Sidecar
 ) -> None:
     client.emit({"message": "hi"})
-    assert not client.client.buffer.locked(client.flush).all_acked
+    assert not client.shipper.buffer.locked(client.flush).all_acked
 
 
 # -- when there is no thread -----------------------------------------------------------------------
@@ -535,9 +548,9 @@ def test_with_a_lasting_bug_in_the_shipper_close_lets_senders_go(
     def broken(*_: Any) -> Any:
         raise ZeroDivisionError("a bug")
 
-    client.client.delivery.acked = broken  # type: ignore[method-assign,assignment]
+    client.shipper.delivery.acked = broken  # type: ignore[method-assign,assignment]
     sidecar.release_acks()
-    wait_until(lambda: client.client.delivery.counters.shipper_restarts > 0, "it failed")
+    wait_until(lambda: client.shipper.delivery.counters.shipper_restarts > 0, "it failed")
     report = client.close(timeout=2)
     assert isinstance(sender.join(), ClientClosed)
     assert report.spilled == report.accepted

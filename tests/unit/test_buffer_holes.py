@@ -141,7 +141,7 @@ async def test_a_handler_that_raises_in_the_loops_thread_does_not_end_shipping(
     is_armed = True
     await until(lambda: not is_armed, "the handler raises")
     signal.signal(signal.SIGUSR1, before)
-    broken = client.broken
+    broken = client.shipper.broken
     await client.close(5)
     assert not broken
     assert messages(sidecar) == ["here"]
@@ -190,7 +190,7 @@ def test_a_record_beyond_the_promises_is_on_stderr(
     logger = logging.Logger("storm")
     logger.addHandler(Handler(client))
     large = "x" * 1000  # so that each call looks at the bound
-    with held_elsewhere(client.client.buffer, lambda: go_on.wait(20)):
+    with held_elsewhere(client.shipper.buffer, lambda: go_on.wait(20)):
         for number in range(8):
             logger.info("%d %s", number, large)
         go_on.set()

@@ -13,7 +13,8 @@ import pytest
 
 from logship.buffer.chunk import Chunk
 from logship.client import parts
-from logship.client.client import STOP_LINGER_SECONDS, Client
+from logship.client.client import Client
+from logship.client.shipper import STOP_LINGER_SECONDS
 from logship.errors import BufferFull, ClientClosed
 from logship.testing import MemoryTransport, Sidecar
 from tests.unit.clients import BUFFER_BYTES, Stderr, messages, quick_settings, until
@@ -56,7 +57,7 @@ def emit_many(client: Client, count: int, characters: int = 100) -> list[str]:
 def fill(client: Client) -> int:
     """Emit until the buffer is full; return how many records that took."""
     count = 0
-    while client.buffer.bytes_held + 1300 < BUFFER_BYTES:
+    while client.shipper.buffer.bytes_held + 1300 < BUFFER_BYTES:
         assert client.emit({"message": f"{count} {'x' * 1000}"})
         count += 1
     return count
@@ -75,8 +76,8 @@ async def test_everything_arrives_once_in_order_and_the_report_says_so(
     assert report.all_acked
     assert (report.accepted, report.acked) == (200, 200)
     assert stderr.lines() == []
-    assert isinstance(client._port.transport, MemoryTransport)
-    assert client._port.transport.closed
+    assert isinstance(client.shipper._port.transport, MemoryTransport)
+    assert client.shipper._port.transport.closed
 
 
 async def test_records_emitted_before_the_start_are_not_lost(
@@ -91,8 +92,8 @@ async def test_records_emitted_before_the_start_are_not_lost(
 async def test_a_drain_that_begins_before_the_start_is_not_forgotten(client: Client) -> None:
     """On a busy machine a shipper's thread can come to its first step after everything else."""
     looked: list[str] = []
-    client.on_progress(lambda: looked.append("at the plan"))
-    client.hurry(client.plan(5.0))
+    client.shipper.on_progress(lambda: looked.append("at the plan"))
+    client.shipper.hurry(client.shipper.plan(5.0))
     assert looked == []
     client.start()
     assert looked == ["at the plan"]
@@ -111,14 +112,14 @@ async def test_acks_split_byte_by_byte(client: Client, sidecar: Sidecar) -> None
         emit_many(client, 200)
         report = await client.flush(20)
     assert report.all_acked
-    assert sidecar.messages == client.delivery.counters.chunks_sent
+    assert sidecar.messages == client.shipper.delivery.counters.chunks_sent
 
 
 async def test_acks_in_reverse_order(client: Client, sidecar: Sidecar) -> None:
     sidecar.acks = False
     async with client:
         emit_many(client, 100)
-        client.buffer.seal_all()
+        client.shipper.buffer.seal_all()
         await until(lambda: len(sidecar.held_acks) > 2, "several chunks are on their way")
         sidecar.release_acks(newest_first=True)
         sidecar.acks = True
@@ -142,7 +143,7 @@ async def test_an_answer_that_no_sidecar_gives_ends_the_connection_and_loses_not
     sidecar.acks = False
     async with client:
         texts = emit_many(client, 20)
-        client.buffer.seal_all()
+        client.shipper.buffer.seal_all()
         await until(lambda: sidecar.held_acks, "a chunk is on its way")
         sidecar.acks = True
         sidecar.say(answer)
@@ -157,11 +158,11 @@ async def test_a_good_ack_before_garbage_counts(client: Client, sidecar: Sidecar
     sidecar.acks = False
     async with client:
         emit_many(client, 1)
-        client.buffer.seal_all()
+        client.shipper.buffer.seal_all()
         await until(lambda: sidecar.held_acks, "the chunk is on its way")
         (ack,) = sidecar.held_acks
         sidecar.say(ack + b"\xc1")
-        await until(lambda: not client.buffer.unsettled(), "the chunk is released")
+        await until(lambda: not client.shipper.buffer.unsettled(), "the chunk is released")
         assert sidecar.messages == 1
         sidecar.acks = True
 
@@ -172,7 +173,7 @@ async def test_a_sidecar_that_closes_in_the_middle_gets_the_same_chunks_again(
     sidecar.acks = False
     async with client:
         texts = emit_many(client, 100)
-        client.buffer.seal_all()
+        client.shipper.buffer.seal_all()
         await until(lambda: len(sidecar.held_acks) > 2, "several chunks are on their way")
         sidecar.hang_up()
         sidecar.acks = True
@@ -186,7 +187,7 @@ async def test_a_sidecar_that_comes_later(client: Client, sidecar: Sidecar, stde
     sidecar.reachable = False
     async with client:
         emit_many(client, 10)
-        await until(lambda: client.delivery.counters.connect_failures > 3, "it tried often")
+        await until(lambda: client.shipper.delivery.counters.connect_failures > 3, "it tried often")
         sidecar.reachable = True
         assert (await client.flush(20)).all_acked
     assert len(stderr.warnings()) == 1, "one warning a minute"
@@ -198,9 +199,9 @@ async def test_a_connection_that_takes_nothing_for_a_while(
     async with client:
         await until(lambda: sidecar.connected, "it is connected")
         sidecar.stop_reading()
-        await until(lambda: not client.delivery.writable, "the client knows")
+        await until(lambda: not client.shipper.delivery.writable, "the client knows")
         emit_many(client, 100)
-        client.buffer.seal_all()
+        client.shipper.buffer.seal_all()
         assert not (await client.flush(0.05)).all_acked
         assert not sidecar.delivered
         sidecar.read_on()
@@ -225,7 +226,9 @@ async def test_flush_waits_for_what_was_accepted_before_it_and_for_nothing_else(
         assert report.unacked == 1
         sidecar.acks = True
         sidecar.release_acks()
-        await until(lambda: client.buffer.has_sealed() or sidecar.messages > 1, "the second came")
+        await until(
+            lambda: client.shipper.buffer.has_sealed() or sidecar.messages > 1, "the second came"
+        )
         sidecar.hang_up()
 
 
@@ -255,7 +258,7 @@ async def test_a_record_dropped_while_flushing_is_not_acked(
         emit_many(client, 5)
         flushing = asyncio.ensure_future(client.flush(20))
         await asyncio.sleep(0)
-        while client.buffer.drop_oldest():
+        while client.shipper.buffer.drop_oldest():
             pass
         sidecar.reachable = True
         client.emit({"message": "another"})
@@ -271,7 +274,7 @@ async def test_send_waits_for_space_as_long_as_it_takes(client: Client, sidecar:
         count = fill(client)
         large = {"message": "y" * 2000}
         sends = [asyncio.ensure_future(client.send(large)) for _ in range(5)]
-        await until(lambda: len(client.buffer._section.waiters) == 5, "all of them wait")
+        await until(lambda: len(client.shipper.buffer._section.waiters) == 5, "all of them wait")
         assert not any(send.done() for send in sends)
         sidecar.acks = True
         sidecar.release_acks()
@@ -298,10 +301,10 @@ async def test_a_cancelled_send_leaves_nothing_behind(client: Client, sidecar: S
     async with client:
         fill(client)
         send = asyncio.ensure_future(client.send({"message": "y" * 2000}))
-        await until(lambda: client.buffer._section.waiters, "it waits")
+        await until(lambda: client.shipper.buffer._section.waiters, "it waits")
         send.cancel()
         await asyncio.gather(send, return_exceptions=True)
-        assert not client.buffer._section.waiters
+        assert not client.shipper.buffer._section.waiters
         sidecar.reachable = True
 
 
@@ -325,7 +328,7 @@ async def test_many_at_once_wait_for_space(client: Client, sidecar: Sidecar) -> 
     sidecar.acks = False
     async with client:
         sending = asyncio.ensure_future(client.send_many(some(0, 1000, 1000)))
-        await until(lambda: client.buffer._section.waiters, "it waits")
+        await until(lambda: client.shipper.buffer._section.waiters, "it waits")
         assert not sending.done()
         sidecar.acks = True
         sidecar.release_acks()
@@ -341,7 +344,7 @@ async def test_many_at_once_let_the_loop_have_its_turn(client: Client, sidecar: 
         turns: list[int] = []
         sending = asyncio.ensure_future(client.send_many(some(1, 2000, 10)))
         while not sending.done():
-            turns.append(client.buffer.counters.accepted)
+            turns.append(client.shipper.buffer.counters.accepted)
             await asyncio.sleep(0)
         assert len(turns) > 5
         assert (await client.flush(20)).all_acked
@@ -353,8 +356,8 @@ async def test_many_at_once_are_told_how_many_were_accepted(
     sidecar.acks = False
     async with client:
         sending = asyncio.ensure_future(client.send_many(some(0, 1000, 1000)))
-        await until(lambda: client.buffer._section.waiters, "it waits")
-        accepted = client.buffer.counters.accepted
+        await until(lambda: client.shipper.buffer._section.waiters, "it waits")
+        accepted = client.shipper.buffer.counters.accepted
         assert 0 < accepted < 1000
         await client.close(timeout=0.1)
         with pytest.raises(ClientClosed) as closed:
@@ -368,10 +371,10 @@ async def test_many_at_once_are_told_how_many_were_accepted(
 async def test_many_at_once_to_a_broken_client(client: Client, sidecar: Sidecar) -> None:
     sidecar.acks = False
     async with client:
-        client.break_down("a test")
+        client.shipper.break_down("a test")
         with pytest.raises(BufferFull) as full:
             await client.send_many(some(0, 1000, 1000))
-        assert full.value.records_accepted == client.buffer.counters.accepted > 0
+        assert full.value.records_accepted == client.shipper.buffer.counters.accepted > 0
 
 
 async def test_one_of_many_that_is_too_long_is_cut_and_counted_once(
@@ -382,12 +385,12 @@ async def test_one_of_many_that_is_too_long_is_cut_and_counted_once(
     sidecar.acks = False
     async with client:
         fill(client)
-        assert client.send_now([long], None, None) == 0
-        assert client.buffer.report("", 0.0).truncated == 0
+        assert client.intake.put_now([long], None) == 0
+        assert client.shipper.buffer.report("", 0.0).truncated == 0
         sidecar.acks = True
         sidecar.hang_up()
         await client.send_many([{"message": "a"}, long, {"message": "b"}])
-        assert client.buffer.report("", 0.0).truncated == 1
+        assert client.shipper.buffer.report("", 0.0).truncated == 1
         assert (await client.flush(20)).all_acked
     first, cut, last = sidecar.delivered[-4:-1]
     assert (first.record["message"], last.record["message"]) == ("a", "b")
@@ -403,7 +406,7 @@ async def test_what_an_iterator_gives_is_taken_as_it_comes(
 
     def coming() -> Iterator[dict[str, Any]]:
         for number in range(300):
-            seen.append(client.buffer.counters.accepted)
+            seen.append(client.shipper.buffer.counters.accepted)
             record["message"] = str(number)
             yield record
         raise LookupError("no more")
@@ -459,16 +462,16 @@ async def test_a_stopping_client_looks_often_for_a_sidecar_that_is_away(
     sidecar.reachable = False
     client = a_client(sidecar, stderr, backoff_seconds_base=900, backoff_seconds_max=1000)
     client.start()
-    await until(lambda: client.delivery.counters.connect_failures > 0, "a failed attempt")
-    assert client.progress().silent_seconds == float("inf")
-    client.delivery._retry_at_seconds += 1000.0  # however short the wait was that was drawn
-    client.stop_lingering()
+    await until(lambda: client.shipper.delivery.counters.connect_failures > 0, "a failed attempt")
+    assert client.shipper.progress().silent_seconds == float("inf")
+    client.shipper.delivery._retry_at_seconds += 1000.0  # however short the wait was that was drawn
+    client.shipper.stop_lingering()
     sidecar.reachable = True
     await until(lambda: sidecar.connected > 0, "a connection")
-    assert client.progress().silent_seconds == 0.0
-    client.break_down("a test")
-    assert client.progress().silent_seconds == float("inf")
-    client.shut()
+    assert client.shipper.progress().silent_seconds == 0.0
+    client.shipper.break_down("a test")
+    assert client.shipper.progress().silent_seconds == float("inf")
+    client.shipper.shut()
 
 
 @pytest.mark.parametrize("linger_seconds", [60.0, 0.0])
@@ -479,12 +482,12 @@ async def test_a_stopping_client_hardly_lingers(
     client = a_client(sidecar, stderr, linger_seconds=linger_seconds)
     client.start()
     client.emit({"message": "before"})
-    client.stop_lingering()
-    assert client.buffer.linger_seconds == min(linger_seconds, STOP_LINGER_SECONDS)
+    client.shipper.stop_lingering()
+    assert client.shipper.buffer.linger_seconds == min(linger_seconds, STOP_LINGER_SECONDS)
     await until(lambda: messages(sidecar) == ["before"], "the open chunk")
     client.emit({"message": "meanwhile"})
     await until(lambda: messages(sidecar) == ["before", "meanwhile"], "the next one")
-    client.shut()
+    client.shipper.shut()
 
 
 async def test_close_spills_and_names_what_nobody_acked(
@@ -588,7 +591,6 @@ async def test_emit_never_raises(client: Client, sidecar: Sidecar, record: Any) 
 async def test_a_disabled_client_takes_many(sidecar: Sidecar, stderr: Stderr) -> None:
     async with a_client(sidecar, stderr, disabled=True) as client:
         await client.send_many([{"message": "a"}])
-        assert client.send_now([{"message": "a"}, {"message": "b"}], None, None) == 2
     assert sidecar.connects == 0
 
 
@@ -608,10 +610,10 @@ def break_once(client: Client, method: str) -> None:
     """Make the next call of one of the delivery's methods raise."""
 
     def broken(*_: Any) -> Any:
-        delattr(client.delivery, method)
+        delattr(client.shipper.delivery, method)
         raise ZeroDivisionError("a bug")
 
-    setattr(client.delivery, method, broken)
+    setattr(client.shipper.delivery, method, broken)
 
 
 async def test_after_a_bug_in_a_callback_shipping_begins_again(
@@ -630,8 +632,8 @@ async def test_after_a_bug_in_a_callback_shipping_begins_again(
         sidecar.release_acks()
         assert (await flushing).all_acked
         await sending
-        assert not client.broken
-        assert client.delivery.counters.shipper_restarts == 1
+        assert not client.shipper.broken
+        assert client.shipper.delivery.counters.shipper_restarts == 1
         report = await client.close(timeout=20)
         assert (report.accepted, report.acked) == (count + 1, count + 1)
     bug = next(each for each in stderr.warnings() if "ZeroDivisionError" in each)
@@ -665,14 +667,14 @@ async def test_a_connect_that_raises_what_it_should_not_is_tried_again(
 async def test_a_chunk_that_cannot_be_sent_is_set_aside_and_named(
     client: Client, sidecar: Sidecar, stderr: Stderr, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    frame = client._port._frame
+    frame = client.shipper._port._frame
 
     def damaged(chunk: Chunk) -> Any:
         if chunk.first == 1:
             raise ValueError("its entries are damaged")
         return frame(chunk)
 
-    monkeypatch.setattr(client._port, "_frame", damaged)
+    monkeypatch.setattr(client.shipper._port, "_frame", damaged)
     async with client:
         client.emit({"message": "lost with its chunk"})
         await client.flush(20)
@@ -688,7 +690,7 @@ async def test_a_chunk_that_cannot_be_sent_is_set_aside_and_named(
 async def test_shipping_goes_on_after_a_bug(
     client: Client, sidecar: Sidecar, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    read = client._port._read
+    read = client.shipper._port._read
     failures = [LookupError("a bug"), LookupError("once more")]
 
     def fails(data: bytes) -> None:
@@ -696,12 +698,12 @@ async def test_shipping_goes_on_after_a_bug(
             raise failures.pop()
         read(data)
 
-    monkeypatch.setattr(client._port, "_read", fails)
+    monkeypatch.setattr(client.shipper._port, "_read", fails)
     async with client:
         client.emit({"message": "arrives"})
         assert (await client.flush(20)).all_acked
     assert "arrives" in messages(sidecar)
-    assert client.delivery.counters.shipper_restarts == 2
+    assert client.shipper.delivery.counters.shipper_restarts == 2
 
 
 async def test_too_many_open_files_at_the_first_failure_do_not_stop_shipping(
@@ -717,6 +719,6 @@ async def test_too_many_open_files_at_the_first_failure_do_not_stop_shipping(
     client = a_client(sidecar, stderr, backoff_seconds_max=0.05, backoff_seconds_base=0.01)
     async with client:
         client.emit({"message": "arrives"})
-        await until(lambda: client.delivery.counters.connect_failures > 1, "it tries again")
+        await until(lambda: client.shipper.delivery.counters.connect_failures > 1, "it tries again")
         sidecar.reachable = True
         assert (await client.flush(20)).all_acked

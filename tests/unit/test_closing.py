@@ -10,7 +10,7 @@ import pytest
 
 from logship.buffer.buffer import Buffer
 from logship.buffer.entrance import Outcome
-from logship.client.closing import Closing, SpillAhead, empty_report
+from logship.client.closing import Closing, SpillAhead
 from logship.delivery.drain import SPILL_SECONDS_PER_BYTE, DrainPlan, Progress
 from logship.stderr.spill import Spill, SpillCost
 from logship.testing import ManualClock
@@ -21,8 +21,11 @@ from tests.unit.clients import Stderr
 class Shipper:
     """A client as its end sees it."""
 
-    def __init__(self, clock: ManualClock) -> None:
+    def __init__(self, clock: ManualClock, last_resort: Any, *, spills: bool = True) -> None:
         self.buffer: Buffer = a_buffer(monotonic=clock)
+        self.last_resort = last_resort
+        spill = Spill(self.buffer, last_resort, SpillCost(SPILL_SECONDS_PER_BYTE))
+        self.spill = spill if spills else None
         self.sink = Sink(self.buffer)
         self.broken = False
         self.last_ack_seconds: float | None = None
@@ -48,18 +51,15 @@ class End:
 
     def __init__(self, stderr: Stderr, **options: Any) -> None:
         self.clock = ManualClock(0.0)
-        self.shipper = Shipper(self.clock)
+        last_resort = options.pop("last_resort", None) or stderr.last_resort()
+        self.shipper = Shipper(self.clock, last_resort, spills=options.pop("spills", True))
         for number in range(1, 11):
             assert self.shipper.buffer.offer("t", body(number)) is Outcome.ACCEPTED
         plan = options.pop("plan", DrainPlan.until(0.0, 30.0))
-        last_resort = options.pop("last_resort", None) or stderr.last_resort()
-        spill = Spill(self.shipper.buffer, last_resort, SpillCost(SPILL_SECONDS_PER_BYTE))
         self.closing = Closing(
             self.shipper,
             plan,
             reason="test",
-            last_resort=last_resort,
-            spill=spill if options.pop("spills", True) else None,
             always_report=options.pop("always_report", False),
             monotonic=self.clock,
         )
@@ -260,19 +260,12 @@ class Ahead:
 
     def __init__(self, last_resort: Any, *, spills: bool = True) -> None:
         self.clock = ManualClock(0.0)
-        self.shipper = Shipper(self.clock)
+        self.shipper = Shipper(self.clock, last_resort, spills=spills)
         self.buffer = self.shipper.buffer
         self.log(1, 10)
         self.shipper.silent_seconds = float("inf")
         self.shipper.spill_seconds_per_byte = 1.0 / self.buffer.bytes_held
-        spill = Spill(self.buffer, last_resort, SpillCost(SPILL_SECONDS_PER_BYTE))
-        self.ahead = SpillAhead(
-            self.shipper,
-            spill if spills else None,
-            last_resort,
-            reason="test",
-            monotonic=self.clock,
-        )
+        self.ahead = SpillAhead(self.shipper, reason="test", monotonic=self.clock)
 
     def log(self, first: int, last: int) -> None:
         for number in range(first, last + 1):
@@ -330,16 +323,13 @@ def test_where_nothing_may_be_spilled_intake_closes_at_the_end(stderr: Stderr) -
 
 def test_whoever_ends_the_client_goes_on_where_the_spill_ahead_was(stderr: Stderr) -> None:
     """And names what came later in a first line of his own."""
-    last_resort = stderr.last_resort()
-    stop = Ahead(last_resort)
+    stop = Ahead(stderr.last_resort())
     stop.run(21.0)
     stop.log(11, 15)
     closing = Closing(
         stop.shipper,
         DrainPlan.until(stop.clock(), 30.0),
         reason="test",
-        last_resort=last_resort,
-        spill=stop.ahead._spill,
         always_report=False,
         monotonic=stop.clock,
     )
@@ -361,9 +351,3 @@ def test_cut_short_it_says_what_it_knows(stderr: Stderr) -> None:
     report = end.closing.cut_short()
     assert report.unacked == 10
     assert len(stderr.json("drain report")) == 1
-
-
-def test_the_report_of_a_client_that_took_nothing() -> None:
-    report = empty_report("close")
-    assert (report.accepted, report.streams, report.reason) == (0, (), "close")
-    assert report.all_acked

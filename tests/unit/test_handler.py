@@ -2,31 +2,27 @@
 
 from __future__ import annotations
 
-import json
 import logging
-import os
 import sys
 import threading
-from collections.abc import Iterator
-from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
+from logship.client.emitter import Emitter
 from logship.installation.handler import Handler
-from logship.stderr.last_resort import LastResort
 
 
 class Recorder:
     """A client that remembers what it was given."""
 
-    def __init__(self, descriptor: int) -> None:
+    def __init__(self) -> None:
         self.records: list[dict[str, Any]] = []
+        self.refused: list[dict[str, Any]] = []
         self.tags: list[str | None] = []
         self.times_ns: list[int | None] = []
         self.intake_closed = False
         self.full = False
-        self.last_resort = LastResort(descriptor=descriptor)
 
     def emit(
         self, record: dict[str, Any], tag: str | None = None, *, time_ns: int | None = None
@@ -38,25 +34,20 @@ class Recorder:
         self.times_ns.append(time_ns)
         return True
 
-
-@pytest.fixture
-def stderr(tmp_path: Path) -> Path:
-    path = tmp_path / "stderr"
-    path.touch()
-    return path
+    def write_refused(
+        self, record: dict[str, Any], tag: str | None, time_ns: int, patience_seconds: float
+    ) -> None:
+        self.refused.append(record)
 
 
 @pytest.fixture
-def client(stderr: Path) -> Iterator[Recorder]:
-    descriptor = os.open(stderr, os.O_WRONLY | os.O_APPEND)
-    recorder = Recorder(descriptor)
-    yield recorder
-    os.close(descriptor)
+def client() -> Recorder:
+    return Recorder()
 
 
 @pytest.fixture
 def handler(client: Recorder) -> Handler:
-    return Handler(client)
+    return Handler(cast(Emitter, client))
 
 
 @pytest.fixture
@@ -74,7 +65,7 @@ def test_the_usual_fields(logger: logging.Logger, client: Recorder) -> None:
 
 
 def test_another_message_key_and_tag(client: Recorder) -> None:
-    Handler(client, message_key="log", tag="route").emit(
+    Handler(cast(Emitter, client), message_key="log", tag="route").emit(
         logging.LogRecord("n", logging.INFO, "", 1, "hi", None, None)
     )
     assert client.records[0]["log"] == "hi"
@@ -210,21 +201,19 @@ def test_a_blocked_emit_stops_no_other_thread(
 
 
 def test_after_the_clients_close_records_go_to_stderr(
-    logger: logging.Logger, client: Recorder, stderr: Path
+    logger: logging.Logger, client: Recorder
 ) -> None:
     client.intake_closed = True
-    logger.info("too late", extra={"odd": {1, 2}})
-    (line,) = map(json.loads, stderr.read_text().splitlines())
-    assert line["logship"] == "refused"
-    assert line["record"]["message"] == "too late"
+    logger.info("too late")
+    assert [record["message"] for record in client.refused] == ["too late"]
 
 
 def test_what_a_full_buffer_did_not_take_is_its_own_business(
-    logger: logging.Logger, client: Recorder, stderr: Path
+    logger: logging.Logger, client: Recorder
 ) -> None:
     client.full = True
     logger.info("no room")
-    assert stderr.read_text() == ""
+    assert client.refused == []
 
 
 def test_closing_the_handler_does_not_close_the_client(

@@ -37,7 +37,7 @@ async def test_an_unreachable_sidecar_is_a_connect_error() -> None:
     sidecar.reachable = False
     client = Client(quick_settings(), transport=MemoryTransport(sidecar))
     with pytest.raises(ConnectError, match="tcp://h:1"):
-        await MemoryTransport(sidecar).connect(Endpoint("tcp", "h", 1, ""), client._port)
+        await MemoryTransport(sidecar).connect(Endpoint("tcp", "h", 1, ""), client.shipper._port)
     assert sidecar.connects == 0
 
 

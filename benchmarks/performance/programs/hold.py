@@ -64,7 +64,7 @@ class Logship:
 
     def bytes_held(self) -> int:
         """Return how much waits."""
-        return self._client.client.buffer.bytes_held
+        return self._client.shipper.buffer.bytes_held
 
 
 class FluentLogger:

@@ -1,0 +1,107 @@
+"""What both clients have in common: any thread may call it, and an event loop's never waits."""
+
+from __future__ import annotations
+
+import time
+
+from logship.buffer.entrance import Outcome
+from logship.client.intake import Record
+from logship.client.shipper import Shipper
+from logship.hooks.fork_mark import Mark
+from logship.hooks.interruptions import is_interruption
+from logship.protocol.jsonlines import json_line
+from logship.protocol.readable import plain_value
+from logship.stderr.last_resort import LastResort
+
+_ACCEPTED = Outcome.ACCEPTED
+
+
+class Emitter:
+    """A client that takes records; its shipper sends them.
+
+    Args:
+        shipper: The client's.
+
+    Attributes:
+        settings: What to do.
+        intake: The way into the shipper's buffer.
+    """
+
+    _here: Mark = b"\1"  # not zero: `shipper` and `intake` belong to this process
+
+    def __init__(self, shipper: Shipper) -> None:
+        self.settings = shipper.settings
+        self._shipper, self.intake = shipper, shipper.new_intake()
+
+    def __repr__(self) -> str:
+        """Return what a person who debugs wants to see first."""
+        buffer = self._shipper.buffer
+        held = f"buffer={buffer.bytes_held}/{buffer.bytes_max} bytes"
+        return f"<logship.{type(self).__name__} {self._shipper.delivery!r} {held}>"
+
+    @property
+    def shipper(self) -> Shipper:
+        """What ships this process's records; after a fork it may be another one."""
+        if not self._here[0]:
+            self._begin_anew()
+        return self._shipper
+
+    @property
+    def intake_closed(self) -> bool:
+        """Whether the client takes no more records."""
+        return self._shipper.buffer.intake_closed or self.settings.disabled
+
+    @property
+    def last_resort(self) -> LastResort:
+        """Standard error, for what a closed client refuses."""
+        return self._shipper.last_resort
+
+    def emit(self, record: Record, tag: str | None = None, *, time_ns: int | None = None) -> bool:
+        """Put a record into the buffer; never raises, never waits on an event loop's thread.
+
+        Args:
+            record: What is logged; any mapping.
+            tag: Its route; the default one where none is given.
+            time_ns: When it happened, nanoseconds since the epoch; now where none is given.
+
+        Returns:
+            Whether it is in the buffer. If not, it went where the overflow policy says, counted
+            and declared; after `close` it was refused.
+        """
+        if not self._here[0]:
+            self._begin_anew()
+        try:
+            intake = self.intake
+            route = intake.tag if tag is None else intake.route(tag)
+            body = intake.pack(record, time_ns)
+            outcome = intake.put(route, body)
+            if outcome is not _ACCEPTED:
+                outcome = intake.admit_after(outcome, route, body)
+                if outcome is Outcome.CLOSED and self._shipper.spill and not self.intake_closed:
+                    self.write_refused(record, tag, time_ns)
+            return outcome is _ACCEPTED
+        except Exception as error:
+            if is_interruption(error):
+                raise
+            self.last_resort.warn_of_bug("emit", error)
+            return False
+
+    def write_refused(
+        self,
+        record: Record,
+        tag: str | None,
+        time_ns: int | None,
+        patience_seconds: float = 0.0,
+    ) -> None:
+        """Write a record to stderr that got no number; never raises. See `write_in_turn`."""
+        try:
+            fields = plain_value(self.intake.redacted(record))
+            line = json_line(tag or "", time_ns or time.time_ns(), fields, logship="refused")
+            self.last_resort.write_in_turn(line, patience_seconds)
+        except Exception as error:
+            if is_interruption(error):
+                raise
+            self.last_resort.warn_of_bug("a refused record", error)
+
+    def _begin_anew(self) -> None:
+        """Replace what belongs to the parent process."""
