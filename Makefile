@@ -19,13 +19,17 @@ VENV := .venv/$(VERSION)
 RUN := $(VENV)/bin/python
 READY := $(VENV)/.ready
 SMOKE_READY := $(VENV)/.ready-for-smoke
-# What a free-threaded build can be given too: some of the other packages have no wheels for it.
-SMOKE_PACKAGES := pytest pytest-asyncio pytest-timeout pytest-xdist uvicorn gunicorn
 # What depends on the interpreter: signals, exits, forks, threads, contexts.
 SMOKE := $(wildcard tests/storms) $(addprefix tests/process/test_,dispositions.py fork.py install.py \
 	interpreters.py random_sigterm.py reentrancy.py) tests/unit/test_background.py
 STANDALONE := .venv/standalone-$(VERSION)
 DIST ?= dist
+PIP_INSTALL := bin/pip install --quiet --disable-pip-version-check
+# Every file that is installed has a hash in requirements/, also what builds this package.
+HASHED := $(PIP_INSTALL) --require-hashes -r
+THIS := $(PIP_INSTALL) --no-deps --no-build-isolation
+PIP_COMPILE := .venv/lock/bin/pip-compile --quiet --upgrade --generate-hashes --allow-unsafe --strip-extras \
+	--no-emit-index-url --no-emit-find-links --no-emit-trusted-host
 SEEDS ?= 2000
 RECORDS ?= 1000000
 WORKERS ?= 5
@@ -38,7 +42,7 @@ COVERED := tests/protocol tests/unit --ignore tests/unit/test_buffer_interrupted
 	'tests/simulation/test_simulation.py::test_histories_keep_the_promise[0]'
 
 .PHONY: help demo test test-again coverage smoke smoke-again sim storm interleavings lint format proof standalone \
-	lock clean
+	lock vulnerabilities clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -47,8 +51,8 @@ $(READY): pyproject.toml requirements/dev.txt
 	@$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else \
 	"logship needs Python 3.11 or newer; $(PYTHON) is %d.%d. Try: make test PYTHON=python3.11" % sys.version_info[:2])'
 	$(PYTHON) -m venv --clear $(VENV)
-	$(VENV)/bin/pip install --quiet --disable-pip-version-check -r requirements/dev.txt
-	$(VENV)/bin/pip install --quiet --disable-pip-version-check --no-deps --editable .
+	$(VENV)/$(HASHED) requirements/dev.txt
+	$(VENV)/$(THIS) --editable .
 	@touch $@
 
 demo: $(READY) ## about a minute and a half: logship beside fluent-logger while a sidecar lives, restarts, dies
@@ -66,9 +70,10 @@ coverage: $(READY) ## every branch of the buffer, delivery and the protocol is r
 	COVERAGE_FILE=out/coverage/data $(RUN) -m coverage combine --quiet
 	COVERAGE_FILE=out/coverage/data $(RUN) -m coverage report
 
-$(SMOKE_READY): pyproject.toml requirements/dev.txt
+$(SMOKE_READY): pyproject.toml requirements/smoke.txt
 	test -x $(RUN) || $(PYTHON) -m venv $(VENV)
-	$(VENV)/bin/pip install --quiet --disable-pip-version-check -c requirements/dev.txt $(SMOKE_PACKAGES) --editable .
+	$(VENV)/$(HASHED) requirements/smoke.txt
+	$(VENV)/$(THIS) --editable .
 	@touch $@
 
 smoke: $(SMOKE_READY) ## the tests of what depends on the interpreter, also on a free-threaded one
@@ -101,17 +106,23 @@ proof: $(READY) ## the loss matrix and the lifecycle tests with full counts; wri
 
 standalone: ## dist/logship/: the command with a Python of its own, for images that have none
 	$(PYTHON) -m venv --clear $(STANDALONE)
-	$(STANDALONE)/bin/pip install --quiet --disable-pip-version-check -r requirements/standalone.txt
-	$(STANDALONE)/bin/pip install --quiet --disable-pip-version-check --no-deps .
+	$(STANDALONE)/$(HASHED) requirements/standalone.txt
+	$(STANDALONE)/$(THIS) .
 	$(STANDALONE)/bin/python standalone/build.py --out $(DIST)
 
 lock: ## resolve requirements/*.in again into requirements/*.txt
 	$(PYTHON) -m venv --clear .venv/lock
 	.venv/lock/bin/pip install --quiet --disable-pip-version-check pip-tools
-	.venv/lock/bin/pip-compile --quiet --upgrade --strip-extras --no-emit-index-url --no-emit-find-links \
-		--output-file requirements/dev.txt pyproject.toml requirements/dev.in
-	.venv/lock/bin/pip-compile --quiet --upgrade --allow-unsafe --strip-extras --no-emit-index-url --no-emit-find-links \
-		--output-file requirements/standalone.txt pyproject.toml requirements/standalone.in
+	for name in dev smoke standalone; do \
+		$(PIP_COMPILE) --output-file requirements/$$name.txt pyproject.toml requirements/$$name.in || exit; \
+	done
+
+vulnerabilities: ## what is known of the pinned packages: pip-audit asks an online database
+	$(PYTHON) -m venv --clear .venv/vulnerabilities
+	.venv/vulnerabilities/$(PIP_INSTALL) pip-audit
+	for name in dev standalone; do \
+		.venv/vulnerabilities/bin/pip-audit --strict --require-hashes --disable-pip -r requirements/$$name.txt || exit; \
+	done
 
 clean: ## remove what the targets above made
 	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .hypothesis out dist

@@ -30,7 +30,7 @@ class Audit:
         self.unreadable_places: list[Place] = []
         self.reports = 0
         self.unnamed = 0
-        self.problems: list[str] = []
+        self.problems: dict[str, None] = {}
         self._streams: dict[bytes, Stream] = {}
         self._glance = Glance(stamp_key)
         self._source = "?"
@@ -77,8 +77,8 @@ class Audit:
         """Take a drain report. Every stream that it names must then be accounted for."""
         self.reports += 1
         self.unnamed = max(self.unnamed, report.unnamed)  # one process may print several reports
-        if report.problem and report.problem not in self.problems:
-            self.problems.append(report.problem)
+        if report.problem:
+            self.problems[report.problem] = None
         for stream in report.streams:
             self._stream(stream.stream).take_report(stream)
 

@@ -32,7 +32,7 @@ class Glance:
         self._keys_of_ours = stamp_key.count("logship_")
         self._tail = re.compile(
             re.escape(self._key) + rb':\s?"' + STAMP.encode() + rb'"'
-            rb'(?:,\s?"[^"\\{}]*":\s?(?:"[^"\\{}]*"|[-+.0-9eE]+|true|false|null))*'
+            rb'(?:,\s?"[^"\\{}]*":\s?(?:"[^"\\{}]*"|[-+.0-9eE]+|true|false|null))*+'
             rb"(\}[}\]]?)"
         )
 

@@ -56,8 +56,9 @@ _LINE_FORMATS: Final = (
         r"\d{4}-\d\d-\d\dT[^ ,{]+(?P<delimiter>[ ,])(?P<tag>.*?)(?P=delimiter)(?P<json>\{.*)",
         re.DOTALL,
     ),
-    # Fluent Bit's out_file.
-    re.compile(r"(?P<tag>.*?): \[\d+\.\d+, (?P<json>\{.*)\]", re.DOTALL),
+    # Fluent Bit's out_file. Only the first time in a line counts: were each of them tried, a line
+    # of many would cost its length squared.
+    re.compile(r"(?>(?P<tag>.*?): \[\d+\.\d+, (?=\{))(?P<json>.*)\]", re.DOTALL),
     # Lines of logship on stderr, behind the prefix of a log viewer such as `docker compose logs`
     # or `kubectl logs --prefix`.
     re.compile(

@@ -41,6 +41,17 @@ class Ranges:
         self._firsts[low:high] = [first]
         self._lasts[low:high] = [last]
 
+    def take(self, first: int, last: int) -> list[tuple[int, int]]:
+        """Remove the numbers from `first` to `last`, and return the ranges that were removed."""
+        at = slice(bisect_left(self._lasts, first), bisect_right(self._firsts, last))
+        overlapping = list(zip(self._firsts[at], self._lasts[at], strict=True))
+        if overlapping:
+            ends = ((overlapping[0][0], first - 1), (last + 1, overlapping[-1][1]))
+            kept = [(low, high) for low, high in ends if low <= high]
+            self._firsts[at] = [low for low, _ in kept]
+            self._lasts[at] = [high for _, high in kept]
+        return [(max(first, low), min(last, high)) for low, high in overlapping]
+
     def overlapping(self, first: int, last: int) -> Iterator[tuple[int, int]]:
         """Return, in order, the ranges that share a number with `first` to `last`."""
         low = bisect_left(self._lasts, first)

@@ -19,8 +19,10 @@ from logship.audit.lines import Unreadable, read_line
 from logship.audit.reports import Report
 from logship.errors import LogshipError
 
-BLOCK_BYTES: Final = 64 * 1024
-"""Bytes read at a time. One such block of gzip unpacks to at most 64 MiB."""
+BLOCK_BYTES: Final = 16 * 1024
+"""Bytes read at a time. zlib copies the rest of a block at each end of a member."""
+UNPACKED_BYTES_MAX: Final = 256 * 1024
+"""Bytes unpacked at a time. A block of packed newlines would make 16 million lines at once."""
 LINE_BYTES_MAX: Final = 64 * 1024 * 1024
 """logship sends records of up to 5 MB, and escaping turns one byte into at most six."""
 GZIP_MAGIC: Final = b"\x1f\x8b"
@@ -83,10 +85,13 @@ class Source:
                 rest = block
                 while rest:
                     began = True
-                    yield member.decompress(rest)
-                    rest = member.unused_data.lstrip(GZIP_PADDING)
+                    yield member.decompress(rest, UNPACKED_BYTES_MAX)
+                    rest = member.unconsumed_tail
                     if member.eof:
+                        rest = member.unused_data.lstrip(GZIP_PADDING)
                         member, began = zlib.decompressobj(wbits=31), False
+            if began:
+                yield member.flush()
         except zlib.error as error:
             _fail(f"cannot read {self.name}: its gzip data is damaged ({error})")
         if began:
@@ -96,17 +101,17 @@ class Source:
             )
 
     def _split(self, blocks: Iterable[bytes]) -> Iterator[list[bytes]]:
-        parts: list[bytes] = []
+        begun = bytearray()
         for block in blocks:
-            parts.append(block)
+            begun += block
             if b"\n" in block:
-                *lines, rest = b"".join(parts).split(b"\n")
-                parts = [rest]
+                *lines, rest = bytes(begun).split(b"\n")
+                begun = bytearray(rest)
                 yield lines
-            elif sum(map(len, parts)) > LINE_BYTES_MAX:
+            elif len(begun) > LINE_BYTES_MAX:
                 _fail(f"cannot read {self.name}: no end of line in 64 MiB; is it a text file?")
-        if any(parts):
-            yield [b"".join(parts)]
+        if begun:
+            yield [bytes(begun)]
 
 
 class CannotRead(LogshipError):  # noqa: N818 - it says what happened, as its siblings do

@@ -5,10 +5,14 @@ from __future__ import annotations
 import enum
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Final
 
 from logship.audit.evidence import Stream
 from logship.audit.ranges import Ranges
 from logship.audit.reports import Declared, StreamReport
+
+ENDS_MAX: Final = 2
+"""Different end records of one stream that can be true: its own and a recoverer's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,12 +168,14 @@ def _last_number(stream: Stream) -> tuple[int, str | None]:
 
 def _split_declared(stream: Stream, missing: Ranges) -> tuple[tuple[Declared, ...], Ranges]:
     """Divide the missing numbers into declared ones, gap records first, and all others."""
-    declared: list[Declared] = []
-    for (reason, by), numbers in _claims(stream).items():
-        for first, last in missing & numbers:
-            declared.append(Declared(first, last, reason, by))
-        missing = missing - numbers
-    return tuple(declared), missing
+    lost = Ranges(missing)
+    declared = tuple(
+        Declared(first, last, reason, by)
+        for (reason, by), numbers in _claims(stream).items()
+        for claimed in numbers
+        for first, last in lost.take(*claimed)
+    )
+    return declared, lost
 
 
 def _claims(stream: Stream) -> dict[tuple[str, str], Ranges]:
@@ -195,7 +201,11 @@ def _problems(stream: Stream) -> Iterator[str]:
         yield from _report_problems(stream, report)
         if stream.highest <= report.last:  # else records were numbered while it was written
             yield from _count_problem(stream, report.source, report.accepted, report.last)
-    for end in sorted(stream.ends, key=lambda item: item.number):
+    ends = sorted(stream.ends, key=lambda item: item.number)
+    if len(ends) > ENDS_MAX:
+        yield f"has {len(ends)} end records that differ: at most {ENDS_MAX} can be true"
+        return  # to compare each of them with all numbers would cost the input's length squared
+    for end in ends:
         if end.accepted is not None:
             yield from _count_problem(stream, "end record", end.accepted, end.number)
 

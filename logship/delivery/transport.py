@@ -21,10 +21,12 @@ import socket
 import ssl
 import sys
 from collections.abc import Callable, Sequence
+from itertools import zip_longest
 from typing import TYPE_CHECKING, Protocol
 from weakref import WeakSet
 
 from logship.delivery.credentials import TlsSource, handshake_maker
+from logship.delivery.racing import first_to_succeed
 from logship.errors import ConnectError, HandshakeError
 from logship.hooks.threads import OwnThread
 from logship.settings import Endpoint, Settings
@@ -44,8 +46,10 @@ _SMALL_BYTES = 16 * 1024
 _KEEPALIVE_IDLE_SECONDS = 30
 _KEEPALIVE_INTERVAL_SECONDS = 10
 _KEEPALIVE_PROBES = 3
+_ATTEMPT_DELAY_SECONDS = 0.25
+"""Until the next address is tried beside those that have not answered (RFC 8305)."""
 
-Address = tuple[socket.AddressFamily, tuple[str, int]]
+Address = tuple[socket.AddressFamily, tuple[str, int] | str]
 Parts = Sequence[bytes | bytearray | memoryview]
 
 
@@ -128,7 +132,10 @@ class SocketTransport:
         )
 
     async def connect(self, endpoint: Endpoint, events: ConnectionEvents) -> Connection:
-        """Connect to `endpoint`, trying each of its addresses within the one timeout.
+        """Connect to `endpoint`, trying its addresses beside each other within the one timeout.
+
+        An attempt goes as far as the TLS and the shared key's handshake, so an address that takes
+        connections and never answers hides no other one either.
 
         Raises:
             ConnectError: It could not be done; the text says to where and why.
@@ -157,10 +164,34 @@ class SocketTransport:
             each.close()
 
     async def _open(self, endpoint: Endpoint, events: ConnectionEvents) -> Connection:
+        addresses = await self._addresses(endpoint)
+        delay_seconds = min(
+            _ATTEMPT_DELAY_SECONDS, self._connect_timeout_seconds / 2 / len(addresses)
+        )
+        index, connection = await first_to_succeed(
+            [functools.partial(self._open_at, endpoint, each) for each in addresses],
+            delay_seconds=delay_seconds,
+            failures=(OSError, HandshakeError),
+            discard=_StreamConnection.abort,
+        )
+        if endpoint.scheme != "unix":
+            self._resolver.remember(endpoint.host, addresses[index])
+        connection.deliver_to(events)
+        return connection
+
+    async def _addresses(self, endpoint: Endpoint) -> list[Address]:
         if endpoint.scheme == "unix":
-            connected = await _connect_socket(socket.AF_UNIX, endpoint.path)
-        else:
-            connected = await self._connect_tcp(endpoint)
+            return [(socket.AF_UNIX, endpoint.path)]
+        found = await self._resolver.resolve(endpoint.host, endpoint.port)
+        if not found:
+            raise OSError(f"{endpoint.host} has no address")
+        return found
+
+    async def _open_at(self, endpoint: Endpoint, address: Address) -> _StreamConnection:
+        """Connect to one address, and make the handshakes there."""
+        connected = await _connect_socket(*address)
+        if endpoint.scheme != "unix":
+            self._tune(connected)
         self._sockets.add(connected)
         at_once = None if _WRITES_LINES_AT_ONCE or endpoint.scheme == "tls" else connected.sendmsg
         try:
@@ -174,7 +205,6 @@ class SocketTransport:
             assert self._tls is not None
             await connection.encrypt(self._tls(), self._tls_server_name or endpoint.host)
         await self._shake_hands(connection)
-        connection.deliver_to(events)
         return connection
 
     async def _shake_hands(self, connection: _StreamConnection) -> None:
@@ -190,21 +220,6 @@ class SocketTransport:
         except BaseException:
             connection.abort()
             raise
-
-    async def _connect_tcp(self, endpoint: Endpoint) -> socket.socket:
-        """Connect to the first address that answers."""
-        addresses = await self._resolver.resolve(endpoint.host, endpoint.port)
-        error: OSError | None = None
-        for family, address in addresses:
-            try:
-                connected = await _connect_socket(family, address)
-            except OSError as failure:
-                error = failure
-                continue
-            self._resolver.remember(endpoint.host, (family, address))
-            self._tune(connected)
-            return connected
-        raise error or OSError(f"{endpoint.host} has no address")
 
     def _tune(self, connected: socket.socket) -> None:
         """Find dead peers on idle connections, and send chunks without delay."""
@@ -443,14 +458,22 @@ def _look_up(
     addresses: list[Address] = []
     error: OSError | None = None
     try:
-        for family, _, _, _, name in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM):
-            addresses.append((family, (str(name[0]), int(name[1]))))
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+        addresses = _alternating([(each[0], (str(each[4][0]), int(each[4][1]))) for each in found])
     except OSError as failure:
         error = failure
     except UnicodeError as failure:  # no name can be written so: an empty label, one too long
         error = OSError(f"{host} is no host name: {failure}")
     with contextlib.suppress(RuntimeError):  # the loop is closed
         loop.call_soon_threadsafe(_settle, answer, addresses, error)
+
+
+def _alternating(addresses: list[Address]) -> list[Address]:
+    """Return the addresses, their families in turns: often a whole family leads nowhere."""
+    families: dict[int, list[Address]] = {}
+    for each in addresses:
+        families.setdefault(each[0], []).append(each)
+    return [each for turn in zip_longest(*families.values()) for each in turn if each is not None]
 
 
 def _settle(

@@ -81,6 +81,6 @@ def test_a_destination_that_is_away_pauses_nothing(connect: Connect, tmp_path: P
 def test_the_image_is_one_that_checks_before_it_acks() -> None:
     """Before 5.1 Fluent Bit acknowledges what it throws away."""
     dockerfile = (REPOSITORY / "sidecar/fluent-bit/Dockerfile").read_text()
-    (image,) = [line for line in dockerfile.splitlines() if "fluent/fluent-bit" in line]
+    (image,) = [line for line in dockerfile.splitlines() if line.startswith("ARG FLUENT_BIT=")]
     version = image.partition(":")[2]
     assert tuple(int(part) for part in version.split(".")) >= (5, 1)

@@ -82,7 +82,7 @@ PURE = (
     "deployment.doctor.result",
     "deployment.doctor.surroundings",
 )
-BESIDE_PURE = ("delivery.transport", "delivery.credentials")
+BESIDE_PURE = ("delivery.transport", "delivery.credentials", "delivery.racing")
 IMPURE_MODULES = {"asyncio", "socket", "threading", "os", "time", "random", "logging"}
 LAZY = {"prometheus_client": "metrics.prometheus", "click": "cli"}
 IMPORTERS = {"import_module", "late"}

@@ -7,12 +7,12 @@ from collections.abc import Mapping
 from itertools import zip_longest
 
 from logship.deployment.linting.model import COMPOSE, Container, Unit
+from logship.deployment.linting.quantities import count_or_none, number_or_none
 
 _SHELLS = ("sh", "bash", "dash", "ash", "zsh")
 _INITS = ("tini", "docker-init", "catatonit")
 _GUNICORN_SECONDS = 30.0
 _ENDS_OF_COMMANDS = re.compile(r"&&|\|\||;|\n")
-_NUMBER = re.compile(r"\d+(\.\d+)?")
 
 _WORKER_OPTIONS: Mapping[str, tuple[str, ...]] = {
     "gunicorn": ("-w", "--workers"),
@@ -75,7 +75,7 @@ def stop_setting_seconds(unit: Unit, container: Container) -> float | None:
             given = container.value(name) or "unknown"
     if given is None:
         return 9.0 if unit.platform == COMPOSE else 30.0
-    return float(given) if _NUMBER.fullmatch(given) else None
+    return number_or_none(given)
 
 
 def gunicorn_seconds(container: Container) -> float | None:
@@ -85,7 +85,8 @@ def gunicorn_seconds(container: Container) -> float | None:
     arguments = container.value("GUNICORN_CMD_ARGS") or ""
     words = [*container.line.split(), *arguments.split()]
     given = _option(words, ("--graceful-timeout",))
-    return float(given) if given and _NUMBER.fullmatch(given) else _GUNICORN_SECONDS
+    seconds = number_or_none(given)
+    return _GUNICORN_SECONDS if seconds is None else seconds
 
 
 def workers_of(container: Container) -> int:
@@ -95,7 +96,7 @@ def workers_of(container: Container) -> int:
     for program, options in _WORKER_OPTIONS.items():
         if _runs(container, program):
             given = _option(words, options) or container.value("WEB_CONCURRENCY")
-            return int(given) if given and given.isdigit() else 1
+            return count_or_none(given) or 1
     return 1
 
 

@@ -20,10 +20,10 @@ from logship.deployment.linting.model import (
     Volume,
 )
 from logship.deployment.linting.quantities import compose_bytes, seconds, whole
-from logship.deployment.linting.shapes import listing, mapping, text_or_none, texts, words
+from logship.deployment.linting.shapes import listing, mapping, text_of, text_or_none, texts, words
 
 _STOP_SECONDS = 10.0
-_DEFAULT = re.compile(r"\$\{\w+:?-([^}]*)\}")
+_DEFAULT = re.compile(r"\$\{\w+:?-((?:(?!\$\{)[^}])*)\}")
 _NETWORK_TYPES = ("nfs", "nfs4", "cifs")
 
 
@@ -82,10 +82,9 @@ def _environment(service: dict[str, Any], name: str) -> dict[str, str | None]:
         pairs = [str(each).partition("=") for each in given]
         found = {key: _filled(value) if sign else None for key, sign, value in pairs}
     else:
-        values = mapping(given, f"{name}: environment")
-        written = texts(given, f"{name}: environment")
         found = {
-            key: None if values[key] is None else _filled(text) for key, text in written.items()
+            str(key): None if value is None else _filled(text_of(value))
+            for key, value in mapping(given, f"{name}: environment").items()
         }
     return {key: None if value and "${" in value else value for key, value in found.items()}
 

@@ -11,7 +11,7 @@ import json
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from logship.deployment.linting import compose, ecs, kubernetes
 from logship.deployment.linting.model import CONFIGURATION, LintError, ServerConfiguration, Unit
@@ -19,9 +19,11 @@ from logship.deployment.linting.yamltext import parse_yaml
 
 _IGNORE = re.compile(r"#\s*logship-lint:\s*ignore\b[ \t]*(\S*)[ \t]*(.*)")
 _CLASSIC = re.compile(
-    r"^\s*(<(source|match|label|filter|system)\b|\[(INPUT|OUTPUT|SERVICE)\])", re.M
+    r"^[ \t]*(<(source|match|label|filter|system)\b|\[(INPUT|OUTPUT|SERVICE)\])", re.M
 )
 
+CONTAINERS_MAX: Final = 1000
+"""In one unit: rules compare each container with all others."""
 
 _DOCUMENT = re.compile(r"^(\{|apiVersion:|services:)", re.MULTILINE)
 
@@ -56,7 +58,11 @@ def read_units(name: str, text: str, *, is_spot: bool = False) -> list[Unit]:
         if all(_is_comment(line) for line in text.splitlines()):
             raise LintError("it is empty")
         return [_configuration(name, text)]
-    return list(_units(name, text, _parse(text), is_spot=is_spot))
+    units = list(_units(name, text, _parse(text), is_spot=is_spot))
+    for unit in units:
+        if len(unit.containers) > CONTAINERS_MAX:
+            raise LintError(f"{unit.name} has more than {CONTAINERS_MAX:,} containers")
+    return units
 
 
 def ignored_in(text: str) -> list[Ignored]:

@@ -18,7 +18,7 @@ from logship.deployment.linting.model import (
     Unit,
     Volume,
 )
-from logship.deployment.linting.quantities import kubernetes_bytes, whole
+from logship.deployment.linting.quantities import kubernetes_bytes, number_or_none, whole
 from logship.deployment.linting.shapes import mapping, mappings, words
 
 _GRACE_SECONDS = 30.0
@@ -152,7 +152,7 @@ def _pre_stop_seconds(definition: dict[str, Any]) -> float:
     command = words(mapping(hook.get("exec"), "exec").get("command"), "preStop.exec.command")
     line = " ".join(command).split()
     after = [line[index + 1] for index, word in enumerate(line[:-1]) if word.endswith("sleep")]
-    return sum((float(each) for each in after if each.replace(".", "", 1).isdigit()), 0.0)
+    return sum((number_or_none(each) or 0.0 for each in after), 0.0)
 
 
 def _user(security: dict[str, Any]) -> str | None:

@@ -7,6 +7,7 @@ at a unit and yields `Finding`s. Nothing here knows a file format, and nothing d
 from __future__ import annotations
 
 import enum
+import functools
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -165,7 +166,7 @@ class ServerConfiguration:
     text: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Unit:
     """Containers that are started and stopped together: a task, a pod, a compose project.
 
@@ -205,9 +206,12 @@ class Unit:
             return Role.APPLICATION
         if container.runs_first:
             return Role.OTHER
+        return Role.APPLICATION if self._all_may_ship else Role.OTHER
+
+    @functools.cached_property
+    def _all_may_ship(self) -> bool:
         nobody_shows = not any(map(_ships, self.containers))
-        beside = any(each.is_sidecar() for each in self.containers)
-        return Role.APPLICATION if nobody_shows and beside else Role.OTHER
+        return nobody_shows and any(each.is_sidecar() for each in self.containers)
 
     def of_role(self, *roles: Role) -> Iterator[Container]:
         """Yield the containers that have one of these roles."""

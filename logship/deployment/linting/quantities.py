@@ -7,8 +7,11 @@ from typing import Any
 
 from logship.deployment.linting.model import LintError
 
-_SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([a-zA-Z]*)")
-_TIME = re.compile(r"(\d+(?:\.\d+)?)(h|ms|us|m|s)?")
+_SIZE = re.compile(r"([0-9]{1,18}(?:\.[0-9]+)?)\s*([a-zA-Z]*)")
+_TIME = re.compile(r"([0-9]{1,18}(?:\.[0-9]+)?)(h|ms|us|m|s)?")
+_WHOLE = re.compile(r"[+-]?[0-9]{1,18}")
+_NUMBER = re.compile(r"[0-9]{1,18}(?:\.[0-9]+)?")
+"""Eighteen digits are more than any platform takes, and few enough for all that is done to them."""
 _SECONDS = {"h": 3600.0, "m": 60.0, "s": 1.0, "ms": 1e-3, "us": 1e-6, "": 1.0}
 _POWERS = "kmgtp"
 
@@ -38,7 +41,7 @@ def compose_bytes(value: Any) -> int:
 def _size(value: Any) -> tuple[float, str]:
     found = _SIZE.fullmatch(str(value).strip())
     if found is None:
-        raise LintError(f"{value!r} is no size")
+        raise LintError(f"{value!r:.60} is no size")
     return float(found[1]), found[2]
 
 
@@ -47,7 +50,7 @@ def _power(unit: str, value: Any) -> int:
         return 0
     power = _POWERS.find(unit.lower()) + 1
     if len(unit) != 1 or not power:
-        raise LintError(f"{value!r} is no size")
+        raise LintError(f"{value!r:.60} is no size")
     return power
 
 
@@ -60,7 +63,7 @@ def seconds(value: Any) -> float:
     text = str(value).strip()
     parts = list(_TIME.finditer(text))
     if not parts or "".join(part[0] for part in parts) != text:
-        raise LintError(f"{value!r} is no duration")
+        raise LintError(f"{value!r:.60} is no duration")
     return sum(float(part[1]) * _SECONDS[part[2] or ""] for part in parts)
 
 
@@ -70,7 +73,19 @@ def whole(value: Any, what: str) -> int:
     Raises:
         LintError: it is none.
     """
-    try:
-        return int(str(value))
-    except ValueError:
-        raise LintError(f"{what}: {value!r} is no whole number") from None
+    text = str(value).strip()
+    if not _WHOLE.fullmatch(text):
+        raise LintError(f"{what}: {value!r:.60} is no whole number")
+    return int(text)
+
+
+def number_or_none(text: str | None) -> float | None:
+    """Return the number that a text is, None where it is none."""
+    return float(text) if text is not None and _NUMBER.fullmatch(text) else None
+
+
+def count_or_none(text: str | None) -> int | None:
+    """Return the whole number that a text is, None where it is none, or has a sign."""
+    return (
+        int(text) if text is not None and text[:1] not in "+-" and _WHOLE.fullmatch(text) else None
+    )

@@ -69,6 +69,8 @@ def judge(
         found = [each for unit in units for each in findings_of(unit)]
     except LintError as error:
         raise LintError(f"{name}: {error}") from None
+    except RecursionError:
+        raise LintError(f"{name}: it is nested too deep") from None
     kept = [each for each in found if not any(each_of.covers(each) for each_of in unwanted)]
     return FileReport(name, tuple(kept), len(found) - len(kept))
 

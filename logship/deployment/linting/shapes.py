@@ -66,7 +66,7 @@ def texts(value: Any, what: str) -> dict[str, str]:
     Raises:
         LintError: it is something else.
     """
-    return {str(name): _text(each) for name, each in mapping(value, what).items()}
+    return {str(name): text_of(each) for name, each in mapping(value, what).items()}
 
 
 def text_or_none(value: Any, what: str) -> str | None:
@@ -80,6 +80,6 @@ def text_or_none(value: Any, what: str) -> str | None:
     raise LintError(f"{what} is {value!r:.60}, not a text")
 
 
-def _text(value: Any) -> str:
+def text_of(value: Any) -> str:
     """Return a value as the platform passes it on: YAML's `true` is `true`, not `True`."""
     return str(value).lower() if isinstance(value, bool) else str(value)

@@ -1,16 +1,22 @@
 """YAML, by PyYAML where it is installed: it is no dependency of the package, but of an extra.
 
 Tags that a platform gave a meaning of its own, such as compose's `!reset`, stand for nothing.
+Aliases may repeat only so much: a few lines can name each other so that they stand for a billion.
 """
 
 from __future__ import annotations
 
 import importlib
-from typing import Any
+from typing import Any, Final
 
 from logship.deployment.linting.model import LintError
 
 HOW_TO_INSTALL = "YAML needs PyYAML: pip install 'logship-forward[lint]' (JSON needs nothing)"
+
+REPEATED_MAX: Final = 1_000_000
+"""Values and characters that a text's aliases may stand for, all together."""
+NUMBER_CHARACTERS_MAX: Final = 100
+"""A longer number is a text: it is no setting, and to read `1:2:3…` costs its length squared."""
 
 
 class YamlMissing(LintError):  # noqa: N818 - it names the state, as its siblings do
@@ -28,12 +34,50 @@ def parse_yaml(text: str) -> list[Any]:
         yaml: Any = importlib.import_module("yaml")
     except ImportError:
         raise YamlMissing(HOW_TO_INSTALL) from None
-    loader: Any = type("Loader", (yaml.SafeLoader,), {})
-    loader.add_multi_constructor("!", lambda *_: None)
+    loader = _loader(yaml)
     try:
         return [each for each in yaml.load_all(text, Loader=loader) if each is not None]
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise LintError(f"it is no YAML: {_where(error)}{_what(error)}") from None
+    except (AttributeError, LookupError):  # so PyYAML refuses `!!timestamp x`, `!!bool x`, `!!int`
+        raise LintError("it is no YAML: a value is not of the type that its tag names") from None
+
+
+def _loader(yaml: Any) -> Any:
+    """Return a loader that refuses what aliases could make endless."""
+
+    class Loader(yaml.SafeLoader):  # type: ignore[misc]
+        size = repeated = 0
+
+        def compose_node(self, parent: Any, index: Any) -> Any:
+            is_alias = self.check_event(yaml.AliasEvent)
+            before = self.size
+            node = super().compose_node(parent, index)
+            if is_alias:
+                self.repeat(node)
+            else:
+                self.measure(node, before)
+            return node
+
+        def measure(self, node: Any, before: int) -> None:
+            if isinstance(node, yaml.ScalarNode):
+                self.size += len(node.value)
+                if len(node.value) > NUMBER_CHARACTERS_MAX and node.tag in numbers:
+                    node.tag = "tag:yaml.org,2002:str"
+            self.size += 1
+            node.size = self.size - before
+
+        def repeat(self, node: Any) -> None:
+            if not hasattr(node, "size"):  # it is not yet composed
+                raise LintError("it is no YAML that can be read: an alias stands for itself")
+            self.size += node.size
+            self.repeated += node.size
+            if self.repeated > REPEATED_MAX:
+                raise LintError("it is no YAML that can be read: its aliases repeat too much")
+
+    numbers = ("tag:yaml.org,2002:int", "tag:yaml.org,2002:float")
+    Loader.add_multi_constructor("!", lambda *_: None)
+    return Loader
 
 
 def _where(error: Exception) -> str:

@@ -20,6 +20,7 @@ from logship.deployment.linting.model import (
     Unit,
     Volume,
 )
+from logship.deployment.linting.quantities import count_or_none
 from logship.deployment.linting.rules.snippets import variable
 from logship.settings import MIB, buffer_bytes_for
 
@@ -151,7 +152,7 @@ def _spool_bytes(container: Container) -> int:
 
 def _bytes_of(container: Container, name: str, default: int) -> int:
     given = container.value(name)
-    return int(given) if given and given.isdigit() else default
+    return default if (count := count_or_none(given)) is None else count
 
 
 def _size(count: int) -> str:

@@ -23,7 +23,7 @@ from logship.deployment.linting.model import (
 from logship.deployment.linting.rules.snippets import variable
 from logship.deployment.linting.yamltext import YamlMissing, parse_yaml
 
-_VERSION = re.compile(r"v?(\d+)\.(\d+)")
+_VERSION = re.compile(r"v?([0-9]{1,9})\.([0-9]{1,9})")
 _CHECKED_SINCE = (5, 1)
 _BUFFERED = re.compile(
     r"forward|s3|kafka\w*|elasticsearch\w*|opensearch\w*|cloudwatch_logs|kinesis\w*|http|loki|"
@@ -105,9 +105,9 @@ def memory_buffer(unit: Unit) -> Iterator[Finding]:
     """Yield configurations of sidecars that keep what they acknowledged in memory."""
     for configuration in unit.configurations:
         text = "\n".join(_without_comment(line) for line in configuration.text.splitlines())
-        if re.search(r"^\s*<(match|source|label)\b", text, re.MULTILINE):
+        if re.search(r"^[ \t]*<(match|source|label)\b", text, re.MULTILINE):
             yield from _fluentd(configuration.name, text)
-        elif re.search(r"^\s*\[(INPUT|OUTPUT|SERVICE)\]", text, re.MULTILINE | re.IGNORECASE):
+        elif re.search(r"^[ \t]*\[(INPUT|OUTPUT|SERVICE)\]", text, re.MULTILINE | re.IGNORECASE):
             yield from _classic_fluent_bit(configuration.name, text)
         else:
             yield from _yaml_fluent_bit(configuration)
@@ -119,25 +119,34 @@ def _without_comment(line: str) -> str:
 
 
 def _fluentd(name: str, text: str) -> Iterator[Finding]:
-    for body in re.findall(r"<match\b[^>]*>(.*?)</match>", text, re.DOTALL):
-        kind = re.search(r"^\s*@type\s+(\S+)", body, re.MULTILINE)
+    for body in _sections(text, "match"):
+        kind = re.search(r"^[ \t]*@type\s+(\S+)", body, re.MULTILINE)
         own = kind[1] if kind else ""
-        buffer = re.search(r"<buffer\b[^>]*>(.*?)</buffer>", body, re.DOTALL)
+        buffer = next(_sections(body, "buffer"), None)
         if buffer is None:
             is_in_memory = _BUFFERED.fullmatch(own) is not None and "@include" not in body
         else:
-            inside = buffer[1]
-            is_in_memory = not re.search(r"@type\s+file|@include", inside)
+            is_in_memory = not re.search(r"@type\s+file|@include", buffer)
         if is_in_memory:
             yield _in_memory(
                 name, f"<match> of @type {own}", "<buffer> @type file / path … </buffer>"
             )
 
 
+def _sections(text: str, name: str) -> Iterator[str]:
+    """Yield what stands in the sections of a name, `<name …>` to `</name>`."""
+    for each in re.split(rf"<{name}\b", text)[1:]:
+        section, end, _ = each.partition(f"</{name}>")
+        if end:
+            yield section.partition(">")[2]
+
+
 def _classic_fluent_bit(name: str, text: str) -> Iterator[Finding]:
-    for head, body in re.findall(r"^\s*\[(\w+)\]([^\[]*)", text, re.MULTILINE):
-        is_forward = re.search(r"^\s*name\s+forward\s*$", body, re.MULTILINE | re.IGNORECASE)
-        on_disk = re.search(r"^\s*storage\.type\s+filesystem", body, re.MULTILINE | re.IGNORECASE)
+    for head, body in re.findall(r"^[ \t]*\[(\w+)\]([^\[]*)", text, re.MULTILINE):
+        is_forward = re.search(r"^[ \t]*name\s+forward\s*$", body, re.MULTILINE | re.IGNORECASE)
+        on_disk = re.search(
+            r"^[ \t]*storage\.type\s+filesystem", body, re.MULTILINE | re.IGNORECASE
+        )
         if head.upper() == "INPUT" and is_forward and not on_disk:
             yield _in_memory(name, "the forward input", "storage.type filesystem")
 

@@ -90,7 +90,8 @@ def total(unit: Unit) -> Iterator[Finding]:
 
 
 def _spot(unit: Unit) -> Iterator[Finding]:
-    chain = max((_chain(unit, each, ()) for each in unit.containers), key=_sum_of, default=())
+    chains = _Chains(unit)
+    chain = max(map(chains.of, unit.containers), key=_sum_of, default=())
     needed = _sum_of(chain)
     if needed > _SPOT_SECONDS:
         parts = " + ".join(f"{each.name} {each.stop_seconds:g}" for each in chain)
@@ -102,14 +103,21 @@ def _spot(unit: Unit) -> Iterator[Finding]:
         yield Finding("stop-timeout-sum", unit.name, night, change)
 
 
-def _chain(unit: Unit, container: Container, seen: tuple[str, ...]) -> tuple[Container, ...]:
-    """Return the longest run of stops that begins with `container`."""
-    if container.name in seen:
-        return ()
-    by_name = {each.name: each for each in unit.containers}
-    seen = (*seen, container.name)
-    after = [_chain(unit, by_name[name], seen) for name in container.depends_on if name in by_name]
-    return (container, *max(after, key=_sum_of, default=()))
+class _Chains:
+    """The longest runs of stops in a unit, each found once: there may be very many ways."""
+
+    def __init__(self, unit: Unit) -> None:
+        self._by_name = {each.name: each for each in unit.containers}
+        self._found: dict[str, tuple[Container, ...]] = {}
+
+    def of(self, container: Container) -> tuple[Container, ...]:
+        """Return the longest run of stops that begins with `container`."""
+        if container.name not in self._found:
+            self._found[container.name] = ()  # what leads back to it ends there
+            names = [name for name in container.depends_on if name in self._by_name]
+            after = [self.of(self._by_name[name]) for name in names]
+            self._found[container.name] = (container, *max(after, key=_sum_of, default=()))
+        return self._found[container.name]
 
 
 def _sum_of(chain: tuple[Container, ...]) -> float:

@@ -1,0 +1,61 @@
+"""Attempts that run beside each other until one of them succeeds (RFC 8305, happy eyeballs)."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from typing import TypeVar
+
+T = TypeVar("T")
+
+
+async def first_to_succeed(
+    attempts: Sequence[Callable[[], Awaitable[T]]],
+    *,
+    delay_seconds: float,
+    failures: tuple[type[Exception], ...],
+    discard: Callable[[T], None],
+) -> tuple[int, T]:
+    """Return the index and the outcome of the first attempt that succeeds; end all others.
+
+    The next attempt begins when one fails, or `delay_seconds` after the last one began.
+
+    Args:
+        attempts: In the order in which they are made; at least one.
+        delay_seconds: Between them.
+        failures: What an attempt may raise so that the others go on.
+        discard: Takes the outcome of an attempt that succeeds together with the first.
+
+    Raises:
+        Exception: All have failed; it is the last failure.
+    """
+    waiting = list(enumerate(attempts))
+    running: dict[asyncio.Future[T], int] = {}
+    failure: Exception | None = None
+    try:
+        while waiting or running:
+            if waiting:
+                index, attempt = waiting.pop(0)
+                running[asyncio.ensure_future(attempt())] = index
+            timeout_seconds = delay_seconds if waiting else None
+            done, _ = await asyncio.wait(
+                running, timeout=timeout_seconds, return_when=asyncio.FIRST_COMPLETED
+            )
+            for each in done:
+                index = running.pop(each)
+                try:
+                    return index, each.result()
+                except failures as error:
+                    failure = error
+        assert failure is not None
+        raise failure
+    finally:
+        await _end(running, discard)
+
+
+async def _end(attempts: Iterable[asyncio.Future[T]], discard: Callable[[T], None]) -> None:
+    for each in attempts:
+        each.cancel()
+    for outcome in await asyncio.gather(*attempts, return_exceptions=True):
+        if not isinstance(outcome, BaseException):
+            discard(outcome)

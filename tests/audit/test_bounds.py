@@ -1,0 +1,103 @@
+"""What a hostile file may cost: CPU and memory grow with its size, and no faster."""
+
+from __future__ import annotations
+
+import gzip
+import time
+import tracemalloc
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from logship.audit import Audit
+from logship.audit.sources import Source
+from tests.audit.lines import ONE, TWO, end, gap, plain, record, report
+
+SECONDS_A_BYTE_MAX = 10e-6
+"""Many times what these lines cost, and a small part of what they cost where it was squared."""
+
+
+def reasons(count: int) -> list[bytes]:
+    """Gap records, each with a reason and a hole of its own."""
+    numbers = range(1, 2 * count, 2)
+    return [plain(gap(2 * count + each, each, each, f"reason {each}")) for each in numbers]
+
+
+def ends(count: int) -> list[bytes]:
+    return [plain(end(2 * each + 1, each)) for each in range(count)]
+
+
+HOSTILE: dict[str, Callable[[], list[bytes]]] = {
+    "heads of Fluent Bit": lambda: [b": [1.1, {" * 40_000],
+    "gaps with reasons": lambda: reasons(4_000),
+    "end records": lambda: ends(3_000),
+    "holes": lambda: [plain(record(2 * each)) for each in range(10_000, 0, -1)],
+    "contradictory reports": lambda: [report(accepted=each) for each in range(1, 5_000)],
+    "backslashes": lambda: [b"logship" + b"\\" * 400_000],
+    "members": lambda: [plain(record(1)), plain(record(2))[:-1] + b',"a":1' * 80_000],
+    "copies in strings": lambda: [b'{"log":"' + b'{\\"log\\":' * 40_000],
+    "blanks": lambda: [b" " * 400_000 + b"{", b"\t" * 400_000, b"[" + b" " * 400_000],
+}
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_hostile_lines_cost_cpu_in_proportion_to_their_size(name: str) -> None:
+    lines = HOSTILE[name]()
+    audit = Audit()
+    began = time.process_time()
+    audit.feed(lines)
+    audit.verdict()
+    assert time.process_time() - began < SECONDS_A_BYTE_MAX * sum(map(len, lines))
+
+
+def test_a_glance_at_a_long_line_takes_no_memory() -> None:
+    audit = Audit()
+    audit.feed([plain(record(1))])
+    line = plain(record(2))[:-1] + b',"a":1' * 200_000 + b"}"
+    tracemalloc.start()
+    audit.feed([line])
+    _, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert most < len(line)
+
+
+def test_packed_newlines_take_no_memory(tmp_path: Path) -> None:
+    file = tmp_path / "newlines.gz"
+    file.write_bytes(gzip.compress(b"\n" * 16_000_000))
+    tracemalloc.start()
+    lines = sum(map(len, Source(str(file)).batches()))
+    _, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert lines == 16_000_000
+    assert most < 8_000_000
+
+
+def test_gzip_of_many_members_costs_in_proportion_to_its_size(tmp_path: Path) -> None:
+    file = tmp_path / "members.gz"
+    file.write_bytes(gzip.compress(b"") * 100_000 + gzip.compress(b"a line\n"))
+    began = time.process_time()
+    assert list(Source(str(file)).batches()) == [[b"a line"]]
+    assert time.process_time() - began < SECONDS_A_BYTE_MAX * file.stat().st_size
+
+
+def test_all_that_a_cut_off_member_holds_is_read(tmp_path: Path) -> None:
+    """The cut may be where zlib has taken all bytes in and not yet given all bytes out."""
+    data = gzip.compress(b"a" * 600_000)
+    file = tmp_path / "cut.gz"
+    lengths = []
+    for size in range(len(data) - 30, len(data)):
+        file.write_bytes(data[:size])
+        lengths.append(sum(len(line) for lines in Source(str(file)).batches() for line in lines))
+    assert lengths == sorted(lengths)
+    assert lengths[-1] == 600_000
+
+
+def test_more_end_records_than_can_be_true_contradict_each_other() -> None:
+    """All have the same number, so only their counts tell that no two can be believed."""
+    audit = Audit()
+    audit.feed([plain(record(1)), *(plain(end(2, 1, refused=each)) for each in (0, 1, 2))])
+    audit.feed([plain(record(1, TWO)), plain(end(2, 1, TWO))])
+    verdicts = {each.stream: each for each in audit.verdict().streams}
+    assert verdicts[ONE].problems == ("has 3 end records that differ: at most 2 can be true",)
+    assert verdicts[TWO].problems == ()

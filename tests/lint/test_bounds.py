@@ -1,0 +1,138 @@
+"""What a hostile file may cost `logship lint`, and that each is answered by one clear error."""
+
+from __future__ import annotations
+
+import json
+import time
+import tracemalloc
+from typing import Any
+
+import pytest
+
+from logship.deployment.linting.model import LintError
+from logship.deployment.linting.report import FileReport, judge
+from tests.lint.deployments import HAS_YAML
+
+needs_yaml = pytest.mark.skipif(not HAS_YAML, reason="PyYAML is not installed")
+
+
+def judged(text: str, name: str = "a.yaml") -> FileReport | LintError:
+    try:
+        return judge(name, text, is_spot=True)
+    except LintError as error:
+        return error
+
+
+def compose(**service: Any) -> str:
+    return json.dumps({"services": {"app": {"image": "app", **service}}})
+
+
+def laughs(layer: str, count: int = 9) -> str:
+    """Layers of YAML that each stand for ten of the one before."""
+    layers = "".join(layer.format(each, ",".join([f"*a{each - 1}"] * 10)) for each in range(1, 9))
+    return f"a0: &a0 {{x: lol}}\n{layers}services: *a8\n"
+
+
+@needs_yaml
+@pytest.mark.parametrize(
+    "text",
+    [
+        laughs("a{0}: &a{0} [{1}]\n"),
+        laughs("a{0}: &a{0} {{y: [{1}]}}\n"),
+        laughs("a{0}: &a{0} {{<<: [{1}]}}\n"),
+        f"a: &a {'x' * 100_000}\nservices: [{','.join(['*a'] * 1_000)}]\n",
+        "services: &a [*a]\n",
+        "apiVersion: v1\nkind: List\nitems: &a [{apiVersion: v1, kind: List, items: *a}]\n",
+    ],
+    ids=["lists", "mappings", "merges", "a long text", "itself", "a list of itself"],
+)
+def test_aliases_that_stand_for_too_much_are_refused(text: str) -> None:
+    tracemalloc.start()
+    error = judged(text)
+    _, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert isinstance(error, LintError)
+    assert "alias" in str(error)
+    assert most < 8_000_000
+
+
+@needs_yaml
+@pytest.mark.parametrize("value", ["!!timestamp x", "!!bool x", "!!int ''", "!!float x"])
+def test_a_value_of_another_type_than_its_tag_is_no_yaml(value: str) -> None:
+    assert "it is no YAML" in str(judged(f"services: {{app: {{image: {value}}}}}"))
+
+
+@needs_yaml
+def test_a_key_that_is_no_text_is_read_as_one() -> None:
+    text = "services: {app: {image: app, environment: {~: x, 1: y, true: z, LOGSHIP_TAGG: t}}}"
+    report = judged(text)
+    assert isinstance(report, FileReport)
+    assert [each.rule for each in report.findings] == ["unknown-setting"]
+
+
+HUGE = "9" * 5_000
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        compose(mem_limit=HUGE),
+        compose(stop_grace_period=HUGE),
+        compose(ulimits={"nofile": "1" + "0" * 400}),
+        compose(command="gunicorn -w ² --graceful-timeout ²"),
+        compose(command=f"gunicorn -w {HUGE} --graceful-timeout {HUGE}", mem_limit="64m"),
+        compose(command=f"app --stop-timeout {HUGE}", environment={"LOGSHIP_TAG": "web"}),
+        compose(image=f"fluent-bit:{HUGE}.{HUGE}"),
+        compose(environment={"LOGSHIP_BUFFER_BYTES_MAX": "²"}, mem_limit="64m"),
+        '{"apiVersion":"v1","kind":"List","items":[' * 400 + "]}" * 400,
+        pytest.param("services: {app: {mem_limit: 0x" + "f" * 9_000 + "}}", marks=needs_yaml),
+        pytest.param("services: {app: {mem_limit: " + "1:" * 90_000 + "1}}", marks=needs_yaml),
+    ],
+)
+def test_absurd_values_are_refused_or_passed_over(text: str) -> None:
+    began = time.process_time()
+    assert isinstance(judged(text), FileReport | LintError)
+    assert time.process_time() - began < 2.0
+
+
+def diamonds(count: int) -> str:
+    """Containers of which each two depend on the next two: 2 ** count ways through them."""
+    containers = [
+        {
+            "name": f"{side}{row}",
+            "image": "app",
+            "dependsOn": [{"containerName": f"{each}{row + 1}"} for each in "ab"],
+        }
+        for row in range(count)
+        for side in "ab"
+    ]
+    return json.dumps({"containerDefinitions": containers})
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("blank lines", "\n" * 50_000),
+        ("blank lines of a configuration", "<source>" + "\n" * 50_000),
+        ("blank lines of another", "[SERVICE]" + "\n" * 50_000),
+        ("sections without an end", "<match>\n" * 20_000),
+        ("heads without an end", "<match " * 20_000),
+        ("buffers without an end", f"<match>{'<buffer>' * 20_000}</match>"),
+        ("defaults without an end", compose(user="${A-" * 20_000)),
+        ("ways", diamonds(40)),
+        ("containers", json.dumps({"services": {f"app{each}": {} for each in range(20_000)}})),
+        ("comments", "# logship-lint:" + " " * 50_000 + "#" * 50_000),
+    ],
+)
+def test_hostile_files_cost_cpu_in_proportion_to_their_size(name: str, text: str) -> None:
+    began = time.process_time()
+    judged(text, "a.json" if text.startswith("{") else "a")
+    assert time.process_time() - began < 0.5 + 20e-6 * len(text)
+
+
+def test_thousand_containers_beside_each_other_are_judged() -> None:
+    services = {f"app{each}": {"image": "app"} for each in range(999)}
+    text = json.dumps({"services": {**services, "fluentd": {"image": "fluentd"}}})
+    report = judged(text, "a.json")
+    assert isinstance(report, FileReport)
+    assert len(report.findings) >= 999

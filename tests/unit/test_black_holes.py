@@ -1,0 +1,148 @@
+"""A name with several addresses, of which the first ones answer nothing: the others are reached.
+
+The name is looked up in a table of the test; every address is one of this machine's loopback.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from logship.client.client import Client
+from logship.delivery.transport import SocketTransport
+from logship.errors import ConnectError
+from logship.settings import Endpoint, Settings
+from tests.contract.certificates import make_certificates
+from tests.support.servers import EmbeddedReceiver, Security
+from tests.unit.test_transport import Events
+
+NAME = "sidecar.example"
+CONNECT_SECONDS = 20.0
+"""Long: what waits for one address until the timeout is seen to be late."""
+
+
+@pytest.fixture
+def names(monkeypatch: pytest.MonkeyPatch) -> dict[str, list[str]]:
+    """A table of names, used instead of the system's resolver."""
+    table: dict[str, list[str]] = {}
+
+    def look_up(host: str, port: int, **_: Any) -> list[Any]:
+        kinds = [socket.AF_INET6 if ":" in each else socket.AF_INET for each in table[host]]
+        return [
+            (kind, socket.SOCK_STREAM, 6, "", (each, port))
+            for kind, each in zip(kinds, table[host], strict=True)
+        ]
+
+    monkeypatch.setattr(socket, "getaddrinfo", look_up)
+    return table
+
+
+@contextlib.contextmanager
+def full_hole(host: str, port: int) -> Iterator[None]:
+    """An address that answers no connection: the queue of its listener is full."""
+    with contextlib.ExitStack() as stack:
+        listener = stack.enter_context(socket.socket())
+        listener.bind((host, port))
+        listener.listen(0)
+        for _ in range(4):
+            filler = stack.enter_context(socket.socket())
+            filler.setblocking(False)
+            with contextlib.suppress(BlockingIOError):
+                filler.connect((host, port))
+        yield
+
+
+@contextlib.contextmanager
+def silent_hole(host: str, port: int) -> Iterator[None]:
+    """An address that takes connections and never says a word."""
+    with socket.create_server((host, port), backlog=100):
+        yield
+
+
+@pytest.mark.parametrize("secured", ["plain", "tls", "key"])
+@pytest.mark.parametrize("hole", [full_hole, silent_hole])
+async def test_an_address_behind_a_black_hole_is_reached(
+    tmp_path: Path, names: dict[str, list[str]], hole: Any, secured: str
+) -> None:
+    if secured == "plain" and hole is silent_hole:
+        pytest.skip("whether a server without TLS or key answers is known only from its acks")
+    names[NAME] = ["127.0.0.2", "127.0.0.3", "127.0.0.1"]
+    certificates = make_certificates(tmp_path)
+    with EmbeddedReceiver(
+        tmp_path / "server",
+        tls=certificates.wrong_name if secured == "tls" else None,
+        security=Security("key") if secured == "key" else None,
+    ) as server:
+        options: dict[str, Any] = {
+            "endpoints": f"{'tls' if secured == 'tls' else 'tcp'}://{NAME}:{server.port.number}",
+            "tls_ca": str(certificates.ca) if secured == "tls" else None,
+            "shared_key": "key" if secured == "key" else None,
+            "connect_timeout_seconds": CONNECT_SECONDS,
+        }
+        with hole("127.0.0.2", server.port.number), hole("127.0.0.3", server.port.number):
+            began = time.monotonic()
+            async with Client(Settings(**options)) as client:
+                await client.send({"message": "hello"})
+                report = await client.flush(timeout=CONNECT_SECONDS)
+            assert report.all_acked
+            assert time.monotonic() - began < CONNECT_SECONDS
+
+
+async def connect(port: int) -> float:
+    """Return how long it takes to connect to the name."""
+    transport = SocketTransport(connect_timeout_seconds=2.0, user_timeout_seconds=9.0)
+    began = time.monotonic()
+    try:
+        (await transport.connect(Endpoint("tcp", NAME, port, ""), Events())).abort()
+    finally:
+        transport.close()
+    return time.monotonic() - began
+
+
+async def test_many_black_holes_share_the_one_timeout(names: dict[str, list[str]]) -> None:
+    """More of them than there are delays of 0.25 s in the timeout."""
+    holes = [f"127.0.1.{each}" for each in range(1, 21)]
+    names[NAME] = [*holes, "127.0.0.1"]
+    with socket.create_server(("127.0.0.1", 0)) as server, contextlib.ExitStack() as stack:
+        port = server.getsockname()[1]
+        for each in holes:
+            stack.enter_context(full_hole(each, port))
+        assert await connect(port) < 2.0
+
+
+async def test_a_refusal_is_not_waited_for(names: dict[str, list[str]]) -> None:
+    names[NAME] = [*(f"127.0.1.{each}" for each in range(1, 7)), "127.0.0.1"]
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        assert await connect(server.getsockname()[1]) < 6 * 0.25
+
+
+async def test_families_take_turns(names: dict[str, list[str]]) -> None:
+    """Where IPv6 leads nowhere, its addresses do not all come first."""
+    names[NAME] = [*(f"fd00::{each}" for each in range(1, 9)), "127.0.0.1", "127.0.0.2"]
+    transport = SocketTransport(connect_timeout_seconds=2.0, user_timeout_seconds=9.0)
+    try:
+        found = await transport._resolver.resolve(NAME, 1)
+    finally:
+        transport.close()
+    assert [address[0] for _, address in found][:4] == [
+        "fd00::1",
+        "127.0.0.1",
+        "fd00::2",
+        "127.0.0.2",
+    ]
+
+
+async def test_where_all_are_black_holes_the_timeout_holds(names: dict[str, list[str]]) -> None:
+    names[NAME] = ["127.0.1.1", "127.0.1.2"]
+    with socket.create_server(("127.0.0.1", 0)) as server, contextlib.ExitStack() as stack:
+        port = server.getsockname()[1]
+        for each in names[NAME]:
+            stack.enter_context(full_hole(each, port))
+        with pytest.raises(ConnectError, match=r"no answer in 2 s"):
+            await connect(port)
