@@ -12,13 +12,23 @@ import fcntl
 import os
 import re
 import stat
+import sys
 from collections.abc import Callable
 from enum import Enum, auto
 from pathlib import Path
 
 from logship.errors import LogshipError
 from logship.spool import quarantine
-from logship.spool.files import OPEN_DIRECTORY, OPEN_FILE, FileBytes, close, create
+from logship.spool.files import (
+    OPEN_DIRECTORY,
+    OPEN_FILE,
+    READ_FILE,
+    FileBytes,
+    close,
+    closing,
+    create,
+)
+from logship.spool.format import BORN_AT
 
 LOCK = "lock"
 STREAMS = "streams"
@@ -270,6 +280,22 @@ class ProcessDirectory:
 def process_directories(parent: int) -> list[str]:
     """Return the names of all process directories, in the order of their names."""
     return sorted(filter(PROCESS_DIRECTORY_NAME.fullmatch, os.listdir(parent)))
+
+
+def oldest_first(parent: int, names: list[str]) -> list[str]:
+    """Return these names in the order in which their processes began their spools."""
+    return sorted(names, key=lambda each: (born_ns(parent, each), each))
+
+
+def born_ns(parent: int, name: str) -> int:
+    """Return when a process began its spool; 0, and so the oldest, where that cannot be read."""
+    with (
+        contextlib.suppress(OSError),
+        closing(os.open(name, OPEN_DIRECTORY, dir_fd=parent)) as directory,
+        closing(os.open(STREAMS, READ_FILE, dir_fd=directory)) as streams,
+    ):
+        return int.from_bytes(os.pread(streams, 8, BORN_AT), sys.byteorder)
+    return 0
 
 
 def free_bytes(parent: int) -> int:

@@ -77,6 +77,11 @@ class Trouble:
         self._counters.unknown_version += 1
         self.refuse_file(name, reason)
 
+    def refuse_unread(self, name: str, error: OSError) -> None:
+        """Leave a file alone that cannot be read; its numbers are unknown."""
+        self.is_unread = True
+        self.refuse_file(name, str(error))
+
     def refuse_file(self, name: str, reason: str) -> None:
         """Leave a file alone, and so the directory."""
         self.is_kept = True

@@ -26,9 +26,9 @@ from logship.spool.format import (
     slot_at,
 )
 from logship.spool.mapped import Segment, SpoolChunk, StreamsFile
+from logship.spool.orphan import OrphanStream
 from logship.spool.progress import RecoveryState
 from logship.spool.storage import SpoolStorage
-from logship.spool.survey import Survey
 from logship.spool.trouble import Trouble
 from tests.simulation.mutations import Mutation
 
@@ -169,7 +169,7 @@ def damaged_chunk_skipped_in_silence(patch: pytest.MonkeyPatch) -> None:
 @_mutation
 def damaged_chunk_not_declared(patch: pytest.MonkeyPatch) -> None:
     """What was lost with a damaged chunk is named, and its stream says nothing of it."""
-    patch.setattr(Survey, "note_lost", lambda _self, _file, _stream, _gap: None)
+    patch.setattr(OrphanStream, "note_lost", lambda _self, _gap: None)
 
 
 @_mutation
@@ -188,7 +188,7 @@ def orphan_deleted_before_ack(patch: pytest.MonkeyPatch) -> None:
     """A dead process's files go when they were sent, not when they were acked."""
 
     def wait(self: Adoption) -> Iterator[RecoveryState]:
-        self._pending = 0
+        self._on_their_way = 0
         yield from ()
 
     patch.setattr(Adoption, "_wait_for_acks", wait)
@@ -202,7 +202,7 @@ def recovery_stops_at_the_first_damage(patch: pytest.MonkeyPatch) -> None:
     def adopted(self: Adoption, located: object) -> Iterator[object]:
         for found in adopt(self, located):  # type: ignore[arg-type]
             if found is RecoveryState.WORKING:
-                self._survey.chunks.clear()
+                self.orphan.chunks.clear()
             yield found
 
     patch.setattr(Adoption, "_adopt", adopted)

@@ -18,7 +18,7 @@ from logship.spool import files
 from logship.spool.adoption import AdoptedChunk, Adoption
 from logship.spool.directories import ProcessDirectory
 from logship.spool.files import FileBytes
-from logship.spool.marks import Marks, SegmentFile
+from logship.spool.orphan import Orphan, SegmentFile
 from logship.spool.orphans import Orphans
 from logship.spool.progress import RecoveryState
 from logship.spool.quarantine import QuarantineFull
@@ -100,7 +100,7 @@ def poison_not_declared(patch: pytest.MonkeyPatch) -> None:
 
     def refused(self: Adoption, whole: AdoptedChunk, chunk: Chunk) -> str:
         text = refuse(self, whole, chunk)
-        self._streams[whole.stream.id].gaps.pop()
+        self.orphan.streams[whole.stream.id].gaps.pop()
         return text
 
     patch.setattr(Adoption, "refuse", refused)
@@ -112,9 +112,10 @@ def lock_given_back_early(patch: pytest.MonkeyPatch) -> None:
     wait = Adoption._wait_for_acks
 
     def waited(self: Adoption) -> Iterator[RecoveryState]:
-        if self._pending and self.directory._lock >= 0:
-            os.close(self.directory._lock)
-            self.directory._lock = -1
+        directory = self.orphan.directory
+        if self._on_their_way and directory._lock >= 0:
+            os.close(directory._lock)
+            directory._lock = -1
         yield from wait(self)
 
     patch.setattr(Adoption, "_wait_for_acks", waited)
@@ -123,15 +124,21 @@ def lock_given_back_early(patch: pytest.MonkeyPatch) -> None:
 @_mutation
 def unlinked_though_it_is_kept(patch: pytest.MonkeyPatch) -> None:
     """A segment goes when its chunks are settled, though a record of it is nowhere else."""
-    unlink = Marks.unlink_if_done
+    mark, unlink = Adoption._mark_settled, Orphan.unlink_if_done
 
-    def unlinked(self: Marks, file: SegmentFile) -> None:
-        trouble = self._trouble
-        kept, trouble.is_kept, file.is_needed = trouble.is_kept, False, False
+    def marked(self: Adoption, chunk: AdoptedChunk) -> None:
+        mark(self, chunk)
+        if chunk.is_refused and chunk.found is not None:
+            chunk.found.file.holds -= 1
+            self.orphan.unlink_if_done(chunk.found.file)
+
+    def unlinked(self: Orphan, file: SegmentFile) -> None:
+        kept, self.trouble.is_kept = self.trouble.is_kept, False
         unlink(self, file)
-        trouble.is_kept = kept
+        self.trouble.is_kept = kept
 
-    patch.setattr(Marks, "unlink_if_done", unlinked)
+    patch.setattr(Adoption, "_mark_settled", marked)
+    patch.setattr(Orphan, "unlink_if_done", unlinked)
 
 
 @_mutation
@@ -141,8 +148,8 @@ def refused_marked_before_it_is_declared(patch: pytest.MonkeyPatch) -> None:
 
     def marked(self: Adoption, chunk: AdoptedChunk) -> None:
         settled(self, chunk)
-        if chunk.refused and chunk.found is not None:
-            self._marks.acked(chunk.found)
+        if chunk.is_refused and chunk.found is not None:
+            self.orphan.mark_acked(chunk.found)
 
     patch.setattr(Adoption, "settled", marked)
 

@@ -1,0 +1,192 @@
+"""One orphan: what is known of a dead process's streams and chunks, and the marks in its files.
+
+A mark is stored when an ack has come or a copy is kept, never before. Where it cannot be stored,
+the next recoverer sends the chunk again, and the stamps show that.
+"""
+
+from __future__ import annotations
+
+import os
+import struct
+from collections.abc import Callable
+from typing import NamedTuple
+
+from logship.buffer.ranges import Gap
+from logship.buffer.stream import Stream
+from logship.spool.chunks import FoundChunk
+from logship.spool.directories import ProcessDirectory
+from logship.spool.files import close
+from logship.spool.format import (
+    ACKED,
+    QUARANTINED,
+    SLOT_CHECKSUM_AT,
+    SLOT_END_AT,
+    SLOT_NEXT_AT,
+    STATE_AT,
+    slot_at,
+    state_word,
+)
+from logship.spool.progress import RecoveryCounters
+from logship.spool.trouble import Trouble
+
+_WORD = struct.Struct("=Q")
+_LOST_MAX = 0xFFFFFFFF
+
+
+class SegmentFile:
+    """A segment of an orphan.
+
+    Attributes:
+        name: Name of the file.
+        descriptor: For reading and marking.
+        holds: How many of its chunks need it. A chunk needs it until it is acked; one that is in
+            quarantine, or that alone shows what its stream is, until the directory is removed.
+    """
+
+    def __init__(self, name: str, descriptor: int) -> None:
+        self.name = name
+        self.descriptor = descriptor
+        self.holds = 0
+
+
+class LocatedChunk(NamedTuple):
+    """A chunk, the file that it lies in, and the last number that is lost if it is damaged."""
+
+    file: SegmentFile
+    chunk: FoundChunk
+    last: int
+
+
+class OrphanStream:
+    """What is known of a stream of a dead process.
+
+    Args:
+        stream: Its tag, id and stamps.
+        slot: Index of its slot in the file `streams`, or None.
+        next_number: All numbers below were given out, as its slot says; 1 without a slot.
+        ended: Whether its slot says that its end record was acked.
+        shown_by_chunks: Whether only chunks show how far it came, or how its records are stamped.
+
+    Attributes:
+        next_number: All numbers below were given out, as far as is known.
+        noted_next: The same as its slot says; each number from there on that was given out must be
+            on the spool.
+        expected_next: The number that the next chunk begins with at the latest, unless a segment is
+            missing.
+        ended: Whether its end record was acked, or is on the spool.
+        gaps: Numbers that will not arrive.
+        is_untold: Whether no server took a record that declares one of its gaps, or its end.
+    """
+
+    def __init__(
+        self,
+        stream: Stream,
+        slot: int | None = None,
+        next_number: int = 1,
+        *,
+        ended: bool = False,
+        shown_by_chunks: bool = True,
+    ) -> None:
+        self.stream = stream
+        self.slot = slot
+        self.next_number = self.noted_next = self.expected_next = next_number
+        self.ended = ended
+        self.shown_by_chunks = shown_by_chunks
+        self.gaps: list[Gap] = []
+        self.is_untold = False
+
+    def note_given(self, last: int) -> None:
+        """Note that all numbers up to `last` were given out."""
+        self.next_number = max(self.next_number, last + 1)
+
+    def note_lost(self, gap: Gap) -> None:
+        """Note numbers that will not arrive."""
+        self.gaps.append(gap)
+        self.note_given(gap.last)
+
+
+class Orphan:
+    """The directory of a dead process, and what is known of it.
+
+    Args:
+        directory: The process directory, locked by us.
+        counters: Counters of the whole recovery.
+        say: Called with the text of what a person must be told.
+
+    Attributes:
+        trouble: What is bad in it.
+        streams: Streams by id.
+        chunks: Chunks that are to be shipped, in the order of opening.
+        stamp_key: The field of the stamps, as far as it is known.
+        files: The open segments.
+        streams_descriptor: Of the file `streams`, or -1.
+    """
+
+    def __init__(
+        self,
+        directory: ProcessDirectory,
+        counters: RecoveryCounters,
+        say: Callable[[str], object],
+    ) -> None:
+        self.directory = directory
+        self.counters = counters
+        self.trouble = Trouble(directory, counters, say)
+        self.streams: dict[str, OrphanStream] = {}
+        self.chunks: list[LocatedChunk] = []
+        self.stamp_key: bytes | None = None
+        self.files: list[SegmentFile] = []
+        self.streams_descriptor = -1
+
+    def mark_acked(self, located: LocatedChunk) -> None:
+        """Mark a chunk as one that needs nothing more."""
+        self._store_state(located, state_word(ACKED, 0))
+
+    def mark_quarantined(self, located: LocatedChunk) -> None:
+        """Mark a chunk as damaged and copied, with the count of numbers that are lost with it."""
+        lost = min(located.last - located.chunk.identity.first, _LOST_MAX)
+        self._store_state(located, state_word(QUARANTINED, lost))
+
+    def mark_next(self, stream: OrphanStream, number: int) -> bool:
+        """Store that all numbers of a stream below `number` were given out; tell whether it is."""
+        stream.noted_next = max(stream.noted_next, number)
+        return self._store_in_slot(stream, stream.noted_next, SLOT_NEXT_AT)
+
+    def mark_end(self, stream: OrphanStream, number: int) -> bool:
+        """Store the number of a stream's end record, which was acked; tell whether it is."""
+        stream.ended = True
+        return self._store_in_slot(stream, number, SLOT_END_AT)
+
+    def free_slot(self, stream: OrphanStream) -> None:
+        """Have a stream's slot count no more."""
+        if stream.slot is not None:
+            self._store(self.streams_descriptor, 0, slot_at(stream.slot) + (SLOT_CHECKSUM_AT & ~7))
+
+    def unlink_if_done(self, file: SegmentFile) -> None:
+        """Unlink a segment that no chunk needs any more."""
+        if not file.holds and not self.trouble.is_kept:
+            self.directory.unlink(file.name)
+            self.files.remove(file)
+            os.close(file.descriptor)
+
+    def leave(self) -> None:
+        """Give up the lock, and close all files."""
+        close(*(each.descriptor for each in self.files), self.streams_descriptor)
+        self.files, self.streams_descriptor = [], -1
+        self.directory.leave()
+
+    def _store_state(self, located: LocatedChunk, word: int) -> None:
+        self._store(located.file.descriptor, word, located.chunk.offset + STATE_AT)
+
+    def _store_in_slot(self, stream: OrphanStream, number: int, at: int) -> bool:
+        """Store a number of a stream; for one without a slot its chunks go on showing it."""
+        if stream.slot is None:
+            return not self.trouble.is_unread
+        return self._store(self.streams_descriptor, number, slot_at(stream.slot) + at)
+
+    def _store(self, descriptor: int, word: int, offset: int) -> bool:
+        try:
+            os.pwrite(descriptor, _WORD.pack(word), offset)
+        except OSError as error:
+            self.trouble.cannot_mark(error)
+            return False
+        return True
