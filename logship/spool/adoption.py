@@ -169,8 +169,8 @@ class Adoption:
         if chunk.is_refused:
             self._refused.append(found)
             return
-        orphan.counters.chunks_acked += 1
-        orphan.counters.records_acked += chunk.payload.records
+        orphan.trouble.counters.chunks_acked += 1
+        orphan.trouble.counters.records_acked += chunk.payload.records
         # The next recoverer does not read acked chunks: what they show must be stored before.
         is_stored = orphan.mark_next(stream, chunk.last + 1)
         if chunk.payload.end is not None:
@@ -197,10 +197,10 @@ class Adoption:
         orphan, number = self.orphan, chunk.first
         stream, data = orphan.streams[whole.stream.id], bytes(chunk.data)
         stamp = f"{whole.stream.id}:{number:010d}"
-        orphan.counters.quarantined += 1
+        orphan.trouble.counters.quarantined += 1
         whole.is_refused = True
         text = f"the sidecar does not take record {stamp}, recovered from {self.name}"
-        orphan.counters.note(text)
+        orphan.trouble.counters.note(text)
         if whole.found is None or is_control(data):
             stream.is_untold = True
             return f"{text}; it declares gaps or the end, and is sent again later"
@@ -252,8 +252,8 @@ class Adoption:
             yield RecoveryState.WORKING
         stream.ended = stream.ended or payload.end is not None
         stream.note_given(payload.numbers[-1])
-        orphan.counters.chunks += 1
-        orphan.counters.records += payload.records
+        orphan.trouble.counters.chunks += 1
+        orphan.trouble.counters.records += payload.records
         self._on_their_way += 1
         route = _routed(stream.stream, chunk)
         yield AdoptedChunk(self, route, chunk.identity.id, payload_bytes, payload, located)

@@ -11,11 +11,13 @@ import mmap
 import sys
 import zlib
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from logship.buffer.chunk import Chunk, ChunkState, MemoryChunk, Written
 from logship.buffer.stream import Stream
 from logship.spool.format import (
+    ACKED,
     BEGUN_AT,
     COMMIT_AT,
     EXTENT_AT,
@@ -42,6 +44,9 @@ SLACK_BYTES_MIN = 4 * 1024
 
 _ONE_ENTRY = 1 << 32
 """In a commit word, the entries are counted above the bytes."""
+
+_CHECKSUM_WORD_AT = SLOT_CHECKSUM_AT & ~7
+"""The word of a slot that its checksum is a half of: one store each time, never a torn checksum."""
 
 _POPULATE_WRITE = 23  # MADV_POPULATE_WRITE (madvise(2), Linux 5.14), not in the module mmap
 
@@ -74,6 +79,7 @@ def map_file(descriptor: int, size: int) -> tuple[Mapping, Words]:
     return mapping, memoryview(mapping).cast("Q")
 
 
+@dataclass(slots=True, eq=False)
 class Segment:
     """A mapped file that chunks lie in.
 
@@ -87,35 +93,22 @@ class Segment:
         is_kept: Whether the file has a name, or was removed.
     """
 
-    __slots__ = (
-        "generation",
-        "is_kept",
-        "live",
-        "mapping",
-        "name",
-        "size",
-        "tail",
-        "words",
-    )
-
-    def __init__(self, name: str, size: int, mapping: Mapping, words: Words) -> None:
-        self.name = name
-        self.size = size
-        self.mapping = mapping
-        self.words = words
-        self.generation = 0
-        self.tail: SpoolChunk | None = None
-        self.live: set[SpoolChunk] = set()
-        self.is_kept = True
+    name: str
+    size: int
+    mapping: Mapping
+    words: Words
+    generation: int = 0
+    tail: SpoolChunk | None = None
+    live: set[SpoolChunk] = field(default_factory=set)
+    is_kept: bool = True
 
     def next_header_at(self) -> int:
         """Return where another chunk would begin."""
         tail = self.tail
         if tail is None:
             return SEGMENT_HEADER_BYTES
-        if tail.state is ChunkState.OPEN:
-            return aligned(tail.payload_at + tail.cut_capacity())
-        return aligned(tail.payload_at + tail.size)
+        is_open = tail.state is ChunkState.OPEN
+        return aligned(tail.payload_at + (tail.cut_capacity() if is_open else tail.size))
 
     def room(self) -> int:
         """Return how many bytes another chunk could have, its header included."""
@@ -137,7 +130,6 @@ class SpoolChunk(Chunk):
         payload_at: Where its entries begin.
         slack: How much it may still grow when another chunk begins behind it.
         before: The chunk before it in the segment, if there is one.
-        before_capacity: The capacity that this one keeps.
     """
 
     __slots__ = (
@@ -146,7 +138,6 @@ class SpoolChunk(Chunk):
         "_mapping",
         "_words",
         "before",
-        "before_capacity",
         "header_at",
         "payload_at",
         "segment",
@@ -167,10 +158,6 @@ class SpoolChunk(Chunk):
         self.header_at = segment.next_header_at()
         self.payload_at = self.header_at + header_bytes
         self.before = segment.tail
-        self.before_capacity = 0
-        if self.before is not None:
-            is_open = self.before.state is ChunkState.OPEN
-            self.before_capacity = self.before.cut_capacity() if is_open else self.before.capacity
         self.slack = SLACK_BYTES
         self._mapping = segment.mapping
         self._words = segment.words
@@ -207,17 +194,28 @@ class SpoolChunk(Chunk):
         if before is None:
             segment.words[BEGUN_AT >> 3] = segment.generation
         else:
-            before.capacity = self.before_capacity
+            if before.state is ChunkState.OPEN:
+                before.capacity = before.cut_capacity()
             segment.words[(before.header_at + EXTENT_AT) >> 3] = self.header_at
         segment.live.add(self)
         segment.tail = self
 
     def before_sending(self) -> None:
         """Store the payload's checksum, once."""
-        if not self._is_sealed and self in self.segment.live:
+        if not self._is_sealed and self.is_live:
             self._is_sealed = True
             word = state_word(SEALED, zlib.crc32(self.data))
             self._words[(self.header_at + STATE_AT) >> 3] = word
+
+    @property
+    def is_live(self) -> bool:
+        """Whether it is on the spool, and neither acked nor dropped."""
+        return self in self.segment.live
+
+    def mark_acked(self) -> None:
+        """Store that it is settled. May be called again."""
+        self.segment.words[(self.header_at + STATE_AT) >> 3] = state_word(ACKED, 0)
+        self.segment.live.discard(self)
 
     def move_to_memory(self) -> None:
         """In a forked child: go on in private memory, the file is the parent's."""
@@ -254,12 +252,12 @@ class StreamsFile:
     """The file `streams`: the highest number of each stream, mapped.
 
     Args:
-        life: The life's sixteen bytes.
+        owner: The sixteen bytes of the process directory.
         mapping, words: The file, which has its header.
     """
 
-    def __init__(self, life: bytes, mapping: Mapping, words: Words) -> None:
-        self._life = life
+    def __init__(self, owner: bytes, mapping: Mapping, words: Words) -> None:
+        self._owner = owner
         self._mapping = mapping
         self._words = words
         self._slots: dict[str, int] = {}
@@ -277,13 +275,12 @@ class StreamsFile:
         called again.
         """
         old = self._slots.get(stream.id)
-        if old is None or len(tag) > TAG_BYTES_MAX:
+        if old is None or not self._is_provisional(old) or len(tag) > TAG_BYTES_MAX:
             return
-        if not self._is_provisional(old) or not self._put(stream, tag):
-            return
-        self._words[(slot_at(old) + (SLOT_CHECKSUM_AT & ~7)) >> 3] = 0
-        self._users[old] = None
-        self._number_users()
+        if self._put(stream, tag):
+            self._words[(slot_at(old) + _CHECKSUM_WORD_AT) >> 3] = 0
+            self._users[old] = None
+            self._number_users()
 
     def _is_provisional(self, slot: int) -> bool:
         at = slot_at(slot)
@@ -295,16 +292,14 @@ class StreamsFile:
         if slot is None:
             return False
         packed = pack_slot(
-            stream.id, tag, stream.next_number, self._life, is_provisional=stream.is_provisional
+            stream.id, tag, stream.next_number, self._owner, is_provisional=stream.is_provisional
         )
-        at = slot_at(slot)
-        # The word that the checksum is a half of, in one store each time: never a torn checksum.
-        word_at = SLOT_CHECKSUM_AT & ~7
-        index, word = (at + word_at) >> 3, packed[word_at : word_at + 8]
+        at, behind = slot_at(slot), _CHECKSUM_WORD_AT + 8
+        index = (at + _CHECKSUM_WORD_AT) >> 3
         self._words[index] = 0
-        self._mapping[at : at + word_at] = packed[:word_at]
-        self._mapping[at + word_at + 8 : at + len(packed)] = packed[word_at + 8 :]
-        self._words[index] = int.from_bytes(word, sys.byteorder)
+        self._mapping[at : at + _CHECKSUM_WORD_AT] = packed[:_CHECKSUM_WORD_AT]
+        self._mapping[at + behind : at + SLOT_BYTES] = packed[behind:]
+        self._words[index] = int.from_bytes(packed[_CHECKSUM_WORD_AT:behind], sys.byteorder)
         self._users[slot : slot + 1] = [stream]
         self._number_users()
         return True

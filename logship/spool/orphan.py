@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import struct
-from collections.abc import Callable
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from logship.buffer.ranges import Gap
@@ -26,13 +26,13 @@ from logship.spool.format import (
     slot_at,
     state_word,
 )
-from logship.spool.progress import RecoveryCounters
 from logship.spool.trouble import Trouble
 
 _WORD = struct.Struct("=Q")
 _LOST_MAX = 0xFFFFFFFF
 
 
+@dataclass(slots=True, eq=False)
 class SegmentFile:
     """A segment of an orphan.
 
@@ -43,10 +43,9 @@ class SegmentFile:
             quarantine, or that alone shows what its stream is, until the directory is removed.
     """
 
-    def __init__(self, name: str, descriptor: int) -> None:
-        self.name = name
-        self.descriptor = descriptor
-        self.holds = 0
+    name: str
+    descriptor: int
+    holds: int = 0
 
 
 class LocatedChunk(NamedTuple):
@@ -57,43 +56,37 @@ class LocatedChunk(NamedTuple):
     last: int
 
 
+@dataclass(slots=True, eq=False)
 class OrphanStream:
     """What is known of a stream of a dead process.
 
-    Args:
+    Attributes:
         stream: Its tag, id and stamps.
         slot: Index of its slot in the file `streams`, or None.
-        next_number: All numbers below were given out, as its slot says; 1 without a slot.
-        ended: Whether its slot says that its end record was acked.
+        noted_next: All numbers below were given out, as its slot says; each number from there on
+            that was given out must be on the spool.
+        ended: Whether its end record was acked, or is on the spool.
         shown_by_chunks: Whether only chunks show how far it came, or how its records are stamped.
-
-    Attributes:
         next_number: All numbers below were given out, as far as is known.
-        noted_next: The same as its slot says; each number from there on that was given out must be
-            on the spool.
         expected_next: The number that the next chunk begins with at the latest, unless a segment is
             missing.
-        ended: Whether its end record was acked, or is on the spool.
         gaps: Numbers that will not arrive.
         is_untold: Whether no server took a record that declares one of its gaps, or its end.
     """
 
-    def __init__(
-        self,
-        stream: Stream,
-        slot: int | None = None,
-        next_number: int = 1,
-        *,
-        ended: bool = False,
-        shown_by_chunks: bool = True,
-    ) -> None:
-        self.stream = stream
-        self.slot = slot
-        self.next_number = self.noted_next = self.expected_next = next_number
-        self.ended = ended
-        self.shown_by_chunks = shown_by_chunks
-        self.gaps: list[Gap] = []
-        self.is_untold = False
+    stream: Stream
+    slot: int | None = None
+    noted_next: int = 1
+    ended: bool = False
+    shown_by_chunks: bool = True
+    next_number: int = field(init=False)
+    expected_next: int = field(init=False)
+    gaps: list[Gap] = field(default_factory=list)
+    is_untold: bool = False
+
+    def __post_init__(self) -> None:
+        """Begin with what the slot says."""
+        self.next_number = self.expected_next = self.noted_next
 
     def note_given(self, last: int) -> None:
         """Note that all numbers up to `last` were given out."""
@@ -110,11 +103,9 @@ class Orphan:
 
     Args:
         directory: The process directory, locked by us.
-        counters: Counters of the whole recovery.
-        say: Called with the text of what a person must be told.
+        trouble: What is bad in it.
 
     Attributes:
-        trouble: What is bad in it.
         streams: Streams by id.
         chunks: Chunks that are to be shipped, in the order of opening.
         stamp_key: The field of the stamps, as far as it is known.
@@ -122,15 +113,9 @@ class Orphan:
         streams_descriptor: Of the file `streams`, or -1.
     """
 
-    def __init__(
-        self,
-        directory: ProcessDirectory,
-        counters: RecoveryCounters,
-        say: Callable[[str], object],
-    ) -> None:
+    def __init__(self, directory: ProcessDirectory, trouble: Trouble) -> None:
         self.directory = directory
-        self.counters = counters
-        self.trouble = Trouble(directory, counters, say)
+        self.trouble = trouble
         self.streams: dict[str, OrphanStream] = {}
         self.chunks: list[LocatedChunk] = []
         self.stamp_key: bytes | None = None
@@ -187,6 +172,6 @@ class Orphan:
         try:
             os.pwrite(descriptor, _WORD.pack(word), offset)
         except OSError as error:
-            self.trouble.cannot_mark(error)
+            self.trouble.keep_all(f"cannot be marked: {error}")
             return False
         return True

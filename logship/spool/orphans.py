@@ -28,6 +28,7 @@ from logship.spool.directories import (
 from logship.spool.files import closing
 from logship.spool.orphan import Orphan
 from logship.spool.progress import NOTES_MAX, RecoveryCounters, RecoveryState
+from logship.spool.trouble import Trouble
 
 SCAN_SECONDS = 5.0
 """How often a client looks for processes that have died meanwhile."""
@@ -201,7 +202,7 @@ class Orphans:
             self.has_scanned = True
             return nothing
         self.counters.lives += 1
-        orphan = Orphan(taken, self.counters, self._say)
+        orphan = Orphan(taken, Trouble(taken, self.counters, self._say))
         self._adoptions.append(
             Adoption(orphan, self._random_bytes, self._time_ns, self.default_tag())
         )

@@ -59,11 +59,11 @@ def _read_streams(orphan: Orphan) -> bool:
         pass
     except OSError as error:
         # Not the same as none: numbers would be given out again, and streams ended again.
-        trouble.refuse_unread(STREAMS, error)
+        trouble.refuse(STREAMS, str(error), is_unread=True)
         return True
     contents = read_streams(data, directory.id)
     if contents.refused is not None:
-        trouble.refuse_format(STREAMS, contents.refused)
+        trouble.refuse(STREAMS, contents.refused)
         return False
     if not contents.is_begun and directory.segments():
         trouble.blame(STREAMS, 0, "the file is missing or empty")
@@ -75,11 +75,7 @@ def _read_streams(orphan: Orphan) -> bool:
         known = orphan.streams.get(found.stream)
         if stream is not None and (known is None or known.stream.is_provisional):
             orphan.streams[found.stream] = OrphanStream(
-                stream,
-                found.slot,
-                found.next_number,
-                ended=found.end != 0,
-                shown_by_chunks=not contents.has_header,
+                stream, found.slot, found.next_number, found.end != 0, not contents.has_header
             )
     return True
 
@@ -124,11 +120,11 @@ def _read_segment(orphan: Orphan, name: str) -> Iterator[RecoveryState]:
         if data.is_unreadable:
             data.raise_if_unreadable()
     except OSError as error:
-        trouble.refuse_unread(name, error)
+        trouble.refuse(name, str(error), is_unread=True)
         yield RecoveryState.WORKING
         return
     if contents.refused is not None:
-        trouble.refuse_format(name, contents.refused)
+        trouble.refuse(name, contents.refused)
         yield RecoveryState.WORKING
         return
     _note_contents(orphan, file, data, contents)
@@ -201,7 +197,7 @@ def _note_unacked(orphan: Orphan, stream: OrphanStream, located: LocatedChunk) -
         file.holds += 1
     elif chunk.entries:
         orphan.chunks.append(located)
-        orphan.counters.unsealed += chunk.state == OPEN
+        orphan.trouble.counters.unsealed += chunk.state == OPEN
         file.holds += 1
 
 
@@ -212,17 +208,13 @@ def _in_order(orphan: Orphan) -> list[LocatedChunk]:
     """
     ordered: list[LocatedChunk] = []
     next_first = {stream_id: each.next_number for stream_id, each in orphan.streams.items()}
-    key = _serial_of
-    for located in sorted(orphan.chunks, key=key)[::-1]:
+    in_order = sorted(orphan.chunks, key=lambda each: each.chunk.identity.serial)
+    for located in reversed(in_order):
         identity = located.chunk.identity
         last = max(identity.first, next_first[identity.stream] - 1)
         next_first[identity.stream] = identity.first
         ordered.append(located._replace(last=last))
     return ordered[::-1]
-
-
-def _serial_of(located: LocatedChunk) -> int:
-    return located.chunk.identity.serial
 
 
 def text_of(tag: bytes) -> str:

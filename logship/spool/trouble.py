@@ -44,12 +44,12 @@ class Trouble:
         counters: RecoveryCounters,
         say: Callable[[str], object],
     ) -> None:
+        self.counters = counters
         self.is_kept = False
         self.is_unread = False
         self.is_damaged = False
         self.wanted_bytes = 0
         self._directory = directory
-        self._counters = counters
         self._say = say
 
     def say(self, text: str) -> None:
@@ -59,12 +59,12 @@ class Trouble:
     def blame(self, name: str, offset: int, reason: str) -> None:
         """Count and name damage in a file."""
         self.is_damaged = True
-        self._counters.damaged += 1
+        self.counters.damaged += 1
         self._say(f"{self._directory.name}/{name} at {offset}: {reason}")
 
     def miss_segment(self, stream: str, numbers: str) -> None:
         """Count and name a segment that must have been there, by what is missing with it."""
-        self._counters.damaged += 1
+        self.counters.damaged += 1
         self.say(f"a segment is missing: stream {stream}, {numbers} of which none was ever acked")
 
     def leave_unread(self, name: str, offset: int, error: OSError, what: str = "") -> None:
@@ -72,32 +72,29 @@ class Trouble:
         self.is_kept = self.is_unread = True
         self.blame(name, offset, f"cannot be read{what and f' ({what})'}: {error}; it is kept")
 
-    def refuse_format(self, name: str, reason: str) -> None:
-        """Leave a file alone whose format is not ours."""
-        self._counters.unknown_version += 1
-        self.refuse_file(name, reason)
+    def refuse(self, name: str, reason: str, *, is_unread: bool = False) -> None:
+        """Leave a file alone, and so the directory.
 
-    def refuse_unread(self, name: str, error: OSError) -> None:
-        """Leave a file alone that cannot be read; its numbers are unknown."""
-        self.is_unread = True
-        self.refuse_file(name, str(error))
-
-    def refuse_file(self, name: str, reason: str) -> None:
-        """Leave a file alone, and so the directory."""
+        Args:
+            name: Of the file.
+            reason: Why.
+            is_unread: Whether it cannot be read; else its format is not ours.
+        """
         self.is_kept = True
-        self._counters.refused += 1
+        self.is_unread |= is_unread
+        self.counters.refused += 1
+        self.counters.unknown_version += not is_unread
         self._say(f"{self._directory.name}/{name} is left alone: {reason}")
 
     def fail(self, error: BaseException) -> None:
         """Name an error that no step expects; the directory stays, for another recoverer."""
-        self.is_kept = True
-        self._counters.refused += 1
-        self.say(f"{type(error).__name__}: {error}; it is kept")
+        self.counters.refused += 1
+        self.keep_all(f"{type(error).__name__}: {error}; it is kept")
 
-    def cannot_mark(self, error: OSError) -> None:
-        """Name a word that could not be stored; the directory stays as it is."""
+    def keep_all(self, text: str) -> None:
+        """Name what could not be done; the directory stays as it is."""
         self.is_kept = True
-        self.say(f"cannot be marked: {error}")
+        self.say(text)
 
     def keep_part(self, name: str, data: FileBytes, first: int, last: int) -> Kept:
         """Copy a part of a file to quarantine, without the zeros at its end."""
@@ -125,11 +122,10 @@ class Trouble:
         return Kept.QUARANTINED
 
     def _keep_on_the_spool(self, name: str, error: OSError) -> Kept:
-        self.is_kept = True
-        self.say(f"{name} cannot be quarantined: {error}; it stays where it is")
+        self.keep_all(f"{name} cannot be quarantined: {error}; it stays where it is")
         return Kept.ON_THE_SPOOL
 
     def _keep_nowhere(self, full: QuarantineFull) -> Kept:
-        self._counters.unkept += 1
+        self.counters.unkept += 1
         self._say(str(full))
         return Kept.NOWHERE

@@ -27,6 +27,7 @@ from logship.spool.format import (
 )
 from logship.spool.mapped import Segment, SpoolChunk, StreamsFile
 from logship.spool.orphan import OrphanStream
+from logship.spool.own_directory import OwnDirectory
 from logship.spool.progress import RecoveryState
 from logship.spool.storage import SpoolStorage
 from logship.spool.trouble import Trouble
@@ -99,21 +100,21 @@ def generation_not_renewed(patch: pytest.MonkeyPatch) -> None:
 @_mutation
 def segment_freed_too_soon(patch: pytest.MonkeyPatch) -> None:
     """A segment is used again when one of its chunks is acked."""
-    release = SpoolStorage._release_spooled
+    mark = SpoolChunk.mark_acked
 
-    def released(self: SpoolStorage, chunk: SpoolChunk) -> None:
-        release(self, chunk)
-        chunk.segment.live.clear()
+    def marked(self: SpoolChunk) -> None:
+        mark(self)
+        self.segment.live.clear()
 
-    patch.setattr(SpoolStorage, "_release_spooled", released)
+    patch.setattr(SpoolChunk, "mark_acked", marked)
 
 
 @_mutation
 def header_without_its_life(patch: pytest.MonkeyPatch) -> None:
     """A chunk's header has the checksum of another process's."""
 
-    def packed(identity: ChunkIdentity, generation: int, life: bytes) -> bytes:
-        return pack_chunk_header(identity, generation, bytes(len(life)))
+    def packed(identity: ChunkIdentity, generation: int, owner: bytes) -> bytes:
+        return pack_chunk_header(identity, generation, bytes(len(owner)))
 
     patch.setattr("logship.spool.storage.pack_chunk_header", packed)
 
@@ -144,17 +145,17 @@ def memory_bound_not_kept(patch: pytest.MonkeyPatch) -> None:
 @_mutation
 def file_bound_not_kept(patch: pytest.MonkeyPatch) -> None:
     """Files may be twice as large as was said."""
-    allocate = SpoolStorage._allocate
+    allocate = OwnDirectory.allocate
 
-    def allocated(self: SpoolStorage, size: int) -> Segment | None:
+    def allocated(self: OwnDirectory, need: int) -> Segment | None:
         most = self._bytes_max
         self._bytes_max = 2 * most
         try:
-            return allocate(self, size)
+            return allocate(self, need)
         finally:
             self._bytes_max = most
 
-    patch.setattr(SpoolStorage, "_allocate", allocated)
+    patch.setattr(OwnDirectory, "allocate", allocated)
 
 
 # -- recovery --------------------------------------------------------------------------------
@@ -243,7 +244,7 @@ def slots_checksum_torn(patch: pytest.MonkeyPatch) -> None:
         slot = None if stream.id in self._slots else self._free_slot()
         if slot is None:
             return
-        packed = pack_slot(stream.id, tag, stream.next_number, self._life)
+        packed = pack_slot(stream.id, tag, stream.next_number, self._owner)
         checksum_at = slot_at(slot) + SLOT_CHECKSUM_AT
         self._mapping[slot_at(slot) : checksum_at] = packed[:SLOT_CHECKSUM_AT]
         rest = packed[SLOT_CHECKSUM_AT + 4 :]
@@ -263,7 +264,7 @@ def upkeep_after_the_end(patch: pytest.MonkeyPatch) -> None:
 
     def closed(self: SpoolStorage) -> None:
         close(self)
-        self._is_closed = False
+        self._is_over = False
 
     patch.setattr(SpoolStorage, "close", closed)
 

@@ -84,13 +84,13 @@ def last_words_refused_for_good(patch: pytest.MonkeyPatch) -> None:
 @_mutation
 def acked_chunks_show_nothing(patch: pytest.MonkeyPatch) -> None:
     """A stream without a slot is forgotten with the segments of its acked chunks."""
-    init = OrphanStream.__init__
+    init = OrphanStream.__post_init__
 
-    def forgotten(self: OrphanStream, *arguments: Any, **options: Any) -> None:
-        init(self, *arguments, **options)
+    def forgotten(self: OrphanStream) -> None:
+        init(self)
         self.shown_by_chunks = False
 
-    patch.setattr(OrphanStream, "__init__", forgotten)
+    patch.setattr(OrphanStream, "__post_init__", forgotten)
 
 
 # -- of the simulation -----------------------------------------------------------------------
