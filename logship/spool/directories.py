@@ -186,10 +186,9 @@ class ProcessDirectory:
 
     def is_there(self) -> bool:
         """Whether the directory is still where it was made."""
-        try:
+        with contextlib.suppress(OSError):
             return _is_at(self._directory, self.name, self._parent)
-        except OSError:
-            return False
+        return False
 
     def segments(self) -> list[str]:
         """Return the names of the segments, in order."""
@@ -227,12 +226,11 @@ class ProcessDirectory:
             OSError: It cannot be done.
         """
         for name in [STREAMS, *self.segments()]:
-            with contextlib.suppress(FileNotFoundError):  # it has been unlinked meanwhile
-                descriptor = os.open(name, OPEN_FILE, dir_fd=self._directory)
-                try:
-                    os.fdatasync(descriptor)
-                finally:
-                    os.close(descriptor)
+            with (
+                contextlib.suppress(FileNotFoundError),  # it has been unlinked meanwhile
+                closing(os.open(name, OPEN_FILE, dir_fd=self._directory)) as descriptor,
+            ):
+                os.fdatasync(descriptor)
         os.fsync(self._directory)
         os.fsync(self._parent)
 
@@ -268,12 +266,7 @@ class ProcessDirectory:
         return data
 
     def keep(self, name: str, data: bytes) -> None:
-        """Keep `data` under `name` in the spool's quarantine.
-
-        Raises:
-            OSError: It cannot be written.
-            QuarantineFull: It would exceed a bound.
-        """
+        """Keep `data` under `name` in the spool's quarantine; see `quarantine.keep`."""
         quarantine.keep(self._parent, name, data)
 
 

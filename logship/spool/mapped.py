@@ -16,27 +16,7 @@ from typing import Protocol
 
 from logship.buffer.chunk import Chunk, ChunkState, MemoryChunk, Written
 from logship.buffer.stream import Stream
-from logship.spool.format import (
-    ACKED,
-    BEGUN_AT,
-    COMMIT_AT,
-    EXTENT_AT,
-    GENERATION_AT,
-    SEALED,
-    SEGMENT_HEADER_BYTES,
-    SLOT_BYTES,
-    SLOT_CHECKSUM_AT,
-    SLOT_END_AT,
-    SLOT_NEXT_AT,
-    SLOTS,
-    STATE_AT,
-    TAG_BYTES_MAX,
-    aligned,
-    is_provisional_slot,
-    pack_slot,
-    slot_at,
-    state_word,
-)
+from logship.spool import format as layout
 
 SLACK_BYTES = 16 * 1024
 SLACK_BYTES_MIN = 4 * 1024
@@ -45,7 +25,7 @@ SLACK_BYTES_MIN = 4 * 1024
 _ONE_ENTRY = 1 << 32
 """In a commit word, the entries are counted above the bytes."""
 
-_CHECKSUM_WORD_AT = SLOT_CHECKSUM_AT & ~7
+_CHECKSUM_WORD_AT = layout.SLOT_CHECKSUM_AT & ~7
 """The word of a slot that its checksum is a half of: one store each time, never a torn checksum."""
 
 _POPULATE_WRITE = 23  # MADV_POPULATE_WRITE (madvise(2), Linux 5.14), not in the module mmap
@@ -62,7 +42,7 @@ class Mapping(Protocol):
 
 
 class Words(Protocol):
-    """The same bytes as aligned words of 64 bits."""
+    """The same bytes as layout.aligned words of 64 bits."""
 
     def __setitem__(self, index: int, word: int) -> None:
         """Store a word, whole."""
@@ -106,9 +86,9 @@ class Segment:
         """Return where another chunk would begin."""
         tail = self.tail
         if tail is None:
-            return SEGMENT_HEADER_BYTES
+            return layout.SEGMENT_HEADER_BYTES
         is_open = tail.state is ChunkState.OPEN
-        return aligned(tail.payload_at + (tail.cut_capacity() if is_open else tail.size))
+        return layout.aligned(tail.payload_at + (tail.cut_capacity() if is_open else tail.size))
 
     def room(self) -> int:
         """Return how many bytes another chunk could have, its header included."""
@@ -116,7 +96,7 @@ class Segment:
 
     def begin_anew(self, generation: int) -> None:
         """Forget everything in it; nothing of it may be live. May be called again."""
-        self.words[GENERATION_AT >> 3] = generation
+        self.words[layout.GENERATION_AT >> 3] = generation
         self.generation = generation
         self.tail = None
 
@@ -161,7 +141,7 @@ class SpoolChunk(Chunk):
         self.slack = SLACK_BYTES
         self._mapping = segment.mapping
         self._words = segment.words
-        self._commit_index = (self.header_at + COMMIT_AT) >> 3
+        self._commit_index = (self.header_at + layout.COMMIT_AT) >> 3
         self._is_sealed = False
 
     @property
@@ -192,11 +172,11 @@ class SpoolChunk(Chunk):
         """Link the chunk to the one before, whose capacity ends here. May be called again."""
         segment, before = self.segment, self.before
         if before is None:
-            segment.words[BEGUN_AT >> 3] = segment.generation
+            segment.words[layout.BEGUN_AT >> 3] = segment.generation
         else:
             if before.state is ChunkState.OPEN:
                 before.capacity = before.cut_capacity()
-            segment.words[(before.header_at + EXTENT_AT) >> 3] = self.header_at
+            segment.words[(before.header_at + layout.EXTENT_AT) >> 3] = self.header_at
         segment.live.add(self)
         segment.tail = self
 
@@ -204,8 +184,8 @@ class SpoolChunk(Chunk):
         """Store the payload's checksum, once."""
         if not self._is_sealed and self.is_live:
             self._is_sealed = True
-            word = state_word(SEALED, zlib.crc32(self.data))
-            self._words[(self.header_at + STATE_AT) >> 3] = word
+            word = layout.state_word(layout.SEALED, zlib.crc32(self.data))
+            self._words[(self.header_at + layout.STATE_AT) >> 3] = word
 
     @property
     def is_live(self) -> bool:
@@ -214,7 +194,9 @@ class SpoolChunk(Chunk):
 
     def mark_acked(self) -> None:
         """Store that it is settled. May be called again."""
-        self.segment.words[(self.header_at + STATE_AT) >> 3] = state_word(ACKED, 0)
+        self.segment.words[(self.header_at + layout.STATE_AT) >> 3] = layout.state_word(
+            layout.ACKED, 0
+        )
         self.segment.live.discard(self)
 
     def move_to_memory(self) -> None:
@@ -275,30 +257,30 @@ class StreamsFile:
         called again.
         """
         old = self._slots.get(stream.id)
-        if old is None or not self._is_provisional(old) or len(tag) > TAG_BYTES_MAX:
+        if old is None or not self._is_provisional(old) or len(tag) > layout.TAG_BYTES_MAX:
             return
         if self._put(stream, tag):
-            self._words[(slot_at(old) + _CHECKSUM_WORD_AT) >> 3] = 0
+            self._words[(layout.slot_at(old) + _CHECKSUM_WORD_AT) >> 3] = 0
             self._users[old] = None
             self._number_users()
 
     def _is_provisional(self, slot: int) -> bool:
-        at = slot_at(slot)
-        return is_provisional_slot(self._mapping[at : at + SLOT_BYTES])
+        at = layout.slot_at(slot)
+        return layout.is_provisional_slot(self._mapping[at : at + layout.SLOT_BYTES])
 
     def _put(self, stream: Stream, tag: bytes) -> bool:
         """Write a slot for the stream; tell whether there was a free one."""
         slot = self._free_slot()
         if slot is None:
             return False
-        packed = pack_slot(
+        packed = layout.pack_slot(
             stream.id, tag, stream.next_number, self._owner, is_provisional=stream.is_provisional
         )
-        at, behind = slot_at(slot), _CHECKSUM_WORD_AT + 8
+        at, behind = layout.slot_at(slot), _CHECKSUM_WORD_AT + 8
         index = (at + _CHECKSUM_WORD_AT) >> 3
         self._words[index] = 0
         self._mapping[at : at + _CHECKSUM_WORD_AT] = packed[:_CHECKSUM_WORD_AT]
-        self._mapping[at + behind : at + SLOT_BYTES] = packed[behind:]
+        self._mapping[at + behind : at + layout.SLOT_BYTES] = packed[behind:]
         self._words[index] = int.from_bytes(packed[_CHECKSUM_WORD_AT:behind], sys.byteorder)
         self._users[slot : slot + 1] = [stream]
         self._number_users()
@@ -317,7 +299,7 @@ class StreamsFile:
         slot = self._slots.get(stream.id)
         if slot is None:
             return
-        index = (slot_at(slot) + SLOT_NEXT_AT) >> 3
+        index = (layout.slot_at(slot) + layout.SLOT_NEXT_AT) >> 3
         self._words[index] = max(self._words[index], next_number)
 
     def note_settled(self, stream: Stream, next_number: int) -> None:
@@ -325,10 +307,10 @@ class StreamsFile:
         self.note(stream, next_number)
         slot = self._slots.get(stream.id)
         if slot is not None and stream.end is not None and stream.end < next_number:
-            self._words[(slot_at(slot) + SLOT_END_AT) >> 3] = stream.end
+            self._words[(layout.slot_at(slot) + layout.SLOT_END_AT) >> 3] = stream.end
 
     def _free_slot(self) -> int | None:
-        if len(self._users) < SLOTS:
+        if len(self._users) < layout.SLOTS:
             return len(self._users)
         for slot, user in enumerate(self._users):
             if user is None or (user.end is not None and not user.unsettled):

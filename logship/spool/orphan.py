@@ -13,19 +13,10 @@ from typing import NamedTuple
 
 from logship.buffer.ranges import Gap
 from logship.buffer.stream import Stream
+from logship.spool import format as layout
 from logship.spool.chunks import FoundChunk
 from logship.spool.directories import ProcessDirectory
 from logship.spool.files import close
-from logship.spool.format import (
-    ACKED,
-    QUARANTINED,
-    SLOT_CHECKSUM_AT,
-    SLOT_END_AT,
-    SLOT_NEXT_AT,
-    STATE_AT,
-    slot_at,
-    state_word,
-)
 from logship.spool.trouble import Trouble
 
 _WORD = struct.Struct("=Q")
@@ -124,27 +115,31 @@ class Orphan:
 
     def mark_acked(self, located: LocatedChunk) -> None:
         """Mark a chunk as one that needs nothing more."""
-        self._store_state(located, state_word(ACKED, 0))
+        self._store_state(located, layout.state_word(layout.ACKED, 0))
 
     def mark_quarantined(self, located: LocatedChunk) -> None:
         """Mark a chunk as damaged and copied, with the count of numbers that are lost with it."""
         lost = min(located.last - located.chunk.identity.first, _LOST_MAX)
-        self._store_state(located, state_word(QUARANTINED, lost))
+        self._store_state(located, layout.state_word(layout.QUARANTINED, lost))
 
     def mark_next(self, stream: OrphanStream, number: int) -> bool:
         """Store that all numbers of a stream below `number` were given out; tell whether it is."""
         stream.noted_next = max(stream.noted_next, number)
-        return self._store_in_slot(stream, stream.noted_next, SLOT_NEXT_AT)
+        return self._store_in_slot(stream, stream.noted_next, layout.SLOT_NEXT_AT)
 
     def mark_end(self, stream: OrphanStream, number: int) -> bool:
         """Store the number of a stream's end record, which was acked; tell whether it is."""
         stream.ended = True
-        return self._store_in_slot(stream, number, SLOT_END_AT)
+        return self._store_in_slot(stream, number, layout.SLOT_END_AT)
 
     def free_slot(self, stream: OrphanStream) -> None:
         """Have a stream's slot count no more."""
         if stream.slot is not None:
-            self._store(self.streams_descriptor, 0, slot_at(stream.slot) + (SLOT_CHECKSUM_AT & ~7))
+            self._store(
+                self.streams_descriptor,
+                0,
+                layout.slot_at(stream.slot) + (layout.SLOT_CHECKSUM_AT & ~7),
+            )
 
     def unlink_if_done(self, file: SegmentFile) -> None:
         """Unlink a segment that no chunk needs any more."""
@@ -160,13 +155,13 @@ class Orphan:
         self.directory.leave()
 
     def _store_state(self, located: LocatedChunk, word: int) -> None:
-        self._store(located.file.descriptor, word, located.chunk.offset + STATE_AT)
+        self._store(located.file.descriptor, word, located.chunk.offset + layout.STATE_AT)
 
     def _store_in_slot(self, stream: OrphanStream, number: int, at: int) -> bool:
         """Store a number of a stream; for one without a slot its chunks go on showing it."""
         if stream.slot is None:
             return not self.trouble.is_unread
-        return self._store(self.streams_descriptor, number, slot_at(stream.slot) + at)
+        return self._store(self.streams_descriptor, number, layout.slot_at(stream.slot) + at)
 
     def _store(self, descriptor: int, word: int, offset: int) -> bool:
         try:

@@ -16,14 +16,9 @@ from pathlib import Path
 
 from logship.buffer.chunk import ChunkState
 from logship.hooks.threads import OwnThread
+from logship.spool import format as layout
 from logship.spool.directories import STREAMS, ProcessDirectory, SpoolError
 from logship.spool.files import closing
-from logship.spool.format import (
-    SEGMENT_HEADER_BYTES,
-    STREAMS_BYTES,
-    pack_segment_header,
-    pack_streams_header,
-)
 from logship.spool.mapped import Mapping, Segment, StreamsFile, Words
 
 SYNC_SECONDS = 1.0
@@ -80,8 +75,10 @@ class OwnDirectory:
         self._file_numbers = itertools.count(1)
         self._generations = itertools.count(1)
         try:
-            header = pack_streams_header(directory.id, time_ns(), stamp_key)
-            self.streams = StreamsFile(directory.id, *self._mapped(STREAMS, STREAMS_BYTES, header))
+            header = layout.pack_streams_header(directory.id, time_ns(), stamp_key)
+            self.streams = StreamsFile(
+                directory.id, *self._mapped(STREAMS, layout.STREAMS_BYTES, header)
+            )
             self.allocate(0)
         except BaseException:
             self.end()
@@ -94,7 +91,7 @@ class OwnDirectory:
     @property
     def bytes_on_disk(self) -> int:
         """Bytes of all files."""
-        return STREAMS_BYTES + sum(segment.size for segment in self.segments)
+        return layout.STREAMS_BYTES + sum(segment.size for segment in self.segments)
 
     def segment_for(self, need: int, more: int) -> Segment | None:
         """Return a segment where a chunk of `need` bytes, header included, may begin.
@@ -109,7 +106,7 @@ class OwnDirectory:
             if active.room() >= need + more:
                 return active
         for segment in self._free():
-            if segment.size - SEGMENT_HEADER_BYTES >= need:
+            if segment.size - layout.SEGMENT_HEADER_BYTES >= need:
                 segment.begin_anew(next(self._generations))
                 self._active = segment
                 return segment
@@ -122,13 +119,13 @@ class OwnDirectory:
             SpoolError: The volume is nearly full.
             OSError: The volume is full, or cannot be written.
         """
-        size = max(self._segment_bytes, pages(need + SEGMENT_HEADER_BYTES))
+        size = max(self._segment_bytes, pages(need + layout.SEGMENT_HEADER_BYTES))
         if self.bytes_on_disk + size > self._bytes_max:
             self.unlink(self.take_surplus(spares=0))  # another size is needed now
             if self.bytes_on_disk + size > self._bytes_max:
                 return None
         name = f"segment-{next(self._file_numbers):08d}.spool"
-        header = pack_segment_header(size, self.directory.id)
+        header = layout.pack_segment_header(size, self.directory.id)
         segment = Segment(name, size, *self._mapped(name, size, header))
         self.segments.append(segment)
         return segment

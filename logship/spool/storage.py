@@ -19,14 +19,8 @@ from pathlib import Path
 from logship.buffer.chunk import Chunk, ChunkState, MemoryChunk, new_chunk_id
 from logship.buffer.stream import Stream
 from logship.protocol.readable import well_formed
+from logship.spool import format as layout
 from logship.spool.directories import SpoolError
-from logship.spool.format import (
-    SLOTS,
-    TAG_BYTES_MAX,
-    ChunkIdentity,
-    chunk_header_bytes,
-    pack_chunk_header,
-)
 from logship.spool.mapped import (
     SLACK_BYTES,
     SLACK_BYTES_MIN,
@@ -128,8 +122,10 @@ class SpoolStorage:
     def open_chunk(self, stream: Stream, serial: int, opened_seconds: float, size: int) -> Chunk:
         """Return an empty chunk with room for an entry of `size` bytes."""
         tag, key = _packed_tag(stream), self._stamp_key
-        header_bytes = chunk_header_bytes(tag, key)
-        segment = self._segment_for(header_bytes + size) if len(tag) <= TAG_BYTES_MAX else None
+        header_bytes = layout.chunk_header_bytes(tag, key)
+        segment = (
+            self._segment_for(header_bytes + size) if len(tag) <= layout.TAG_BYTES_MAX else None
+        )
         chunk_id, own = new_chunk_id(self._random_bytes), self._own
         if segment is None or own is None:
             unspooled = UnspooledChunk(stream, serial, chunk_id, opened_seconds, self._note_given)
@@ -140,10 +136,10 @@ class SpoolStorage:
         chunk.capacity = max(size, min(self._chunk_bytes_max, segment.size - chunk.payload_at))
         chunk.slack = self._slack_of(stream)
         first, opened_ns = stream.next_number, self._time_ns()
-        identity = ChunkIdentity(
+        identity = layout.ChunkIdentity(
             chunk_id, first, serial, opened_ns, stream.id, tag, key, stream.is_provisional
         )
-        header = pack_chunk_header(identity, segment.generation, own.directory.id)
+        header = layout.pack_chunk_header(identity, segment.generation, own.directory.id)
         segment.mapping[chunk.header_at : chunk.payload_at] = header
         self._latest[stream.id] = chunk
         return chunk
@@ -212,7 +208,7 @@ class SpoolStorage:
         Many tags that log much want large chunks; in an outage, what a quiet tag does not use of
         its slack is lost for the others.
         """
-        if len(self._latest) > SLOTS:
+        if len(self._latest) > layout.SLOTS:
             self._latest = {}  # tags come and go
         latest = self._latest.get(stream.id)
         if latest is None:

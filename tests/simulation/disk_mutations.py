@@ -116,7 +116,7 @@ def header_without_its_life(patch: pytest.MonkeyPatch) -> None:
     def packed(identity: ChunkIdentity, generation: int, owner: bytes) -> bytes:
         return pack_chunk_header(identity, generation, bytes(len(owner)))
 
-    patch.setattr("logship.spool.storage.pack_chunk_header", packed)
+    patch.setattr("logship.spool.format.pack_chunk_header", packed)
 
 
 @_mutation
