@@ -15,10 +15,9 @@ from logship.buffer.stream import Stream
 from logship.spool.chunks import FoundChunk, Payload, read_payload
 from logship.spool.declarations import declaration, is_control
 from logship.spool.files import FileBytes
-from logship.spool.orphan import LocatedChunk, Orphan, OrphanStream
+from logship.spool.orphan import Kept, LocatedChunk, Orphan, OrphanStream
 from logship.spool.progress import RecoveryState
 from logship.spool.survey import DAMAGED_REASON, stream_of, survey
-from logship.spool.trouble import Kept
 
 REFUSED_REASON = "quarantined"
 """The word in gaps for recovered records that no server takes."""
@@ -122,11 +121,6 @@ class Adoption:
         self._refused: list[LocatedChunk] = []
 
     @property
-    def name(self) -> str:
-        """The name of the process directory."""
-        return self.orphan.directory.name
-
-    @property
     def is_waiting(self) -> bool:
         """Whether the next step comes after acks."""
         return self._awaits_acks and self._on_their_way > 0
@@ -134,11 +128,7 @@ class Adoption:
     @property
     def is_worth_a_retry(self) -> bool:
         """Whether what keeps the directory may be over after a while."""
-        return self.orphan.trouble.wanted_bytes > 0 or self._is_untold
-
-    @property
-    def _is_untold(self) -> bool:
-        return any(stream.is_untold for stream in self.orphan.streams.values())
+        return self.orphan.wanted_bytes > 0 or self.orphan.is_untold
 
     def leave(self) -> None:
         """Give up the lock, and close everything."""
@@ -157,7 +147,7 @@ class Adoption:
         try:
             self._mark_settled(chunk)
         except Exception as error:  # noqa: BLE001 - the living must not suffer for the dead
-            self.orphan.trouble.fail(error)
+            self.orphan.fail(error)
 
     def _mark_settled(self, chunk: AdoptedChunk) -> None:
         orphan, found = self.orphan, chunk.found
@@ -169,8 +159,8 @@ class Adoption:
         if chunk.is_refused:
             self._refused.append(found)
             return
-        orphan.trouble.counters.chunks_acked += 1
-        orphan.trouble.counters.records_acked += chunk.payload.records
+        orphan.counters.chunks_acked += 1
+        orphan.counters.records_acked += chunk.payload.records
         # The next recoverer does not read acked chunks: what they show must be stored before.
         is_stored = orphan.mark_next(stream, chunk.last + 1)
         if chunk.payload.end is not None:
@@ -190,22 +180,22 @@ class Adoption:
         try:
             return self._keep_refused(whole, chunk)
         except Exception as error:  # noqa: BLE001 - the living must not suffer for the dead
-            self.orphan.trouble.fail(error)
-            return f"a record recovered from {self.name} stays on the spool: {error}"
+            self.orphan.fail(error)
+            return f"a record recovered from {self.orphan.name} stays on the spool: {error}"
 
     def _keep_refused(self, whole: AdoptedChunk, chunk: Chunk) -> str:
         orphan, number = self.orphan, chunk.first
         stream, data = orphan.streams[whole.stream.id], bytes(chunk.data)
         stamp = f"{whole.stream.id}:{number:010d}"
-        orphan.trouble.counters.quarantined += 1
+        orphan.counters.quarantined += 1
         whole.is_refused = True
-        text = f"the sidecar does not take record {stamp}, recovered from {self.name}"
-        orphan.trouble.counters.note(text)
+        text = f"the sidecar does not take record {stamp}, recovered from {self.orphan.name}"
+        orphan.counters.note(text)
         if whole.found is None or is_control(data):
             stream.is_untold = True
             return f"{text}; it declares gaps or the end, and is sent again later"
         stream.gaps.append(Gap(number, number, REFUSED_REASON))
-        kept = orphan.trouble.keep(f"{whole.stream.id}-{number:010d}.entry", data)
+        kept = orphan.keep(f"{whole.stream.id}-{number:010d}.entry", data)
         return f"{text}; it {kept.value}"
 
     # -- the steps -------------------------------------------------------------------------------
@@ -218,12 +208,12 @@ class Adoption:
         for located in orphan.chunks:
             yield from self._adopt(located)
         yield from self._wait_for_acks()
-        if not orphan.trouble.is_kept:
+        if not orphan.is_kept:
             yield from self._end_streams()
-        if not orphan.trouble.is_kept:
+        if not orphan.is_kept:
             self._mark_declared()
             self._free_unused_slots()
-            if not self._is_untold:
+            if not orphan.is_untold:
                 self._remove()
 
     def _wait_for_acks(self) -> Iterator[RecoveryState]:
@@ -240,7 +230,7 @@ class Adoption:
             payload_bytes = data.read(chunk.payload_at, chunk.payload_end)
             data.raise_if_unreadable()
         except OSError as error:
-            orphan.trouble.leave_unread(file.name, chunk.offset, error, _of(chunk, chunk.entries))
+            orphan.leave_unread(file.name, chunk.offset, error, _of(chunk, chunk.entries))
             yield RecoveryState.WORKING
             return
         payload = read_payload(chunk, payload_bytes)
@@ -252,8 +242,8 @@ class Adoption:
             yield RecoveryState.WORKING
         stream.ended = stream.ended or payload.end is not None
         stream.note_given(payload.numbers[-1])
-        orphan.trouble.counters.chunks += 1
-        orphan.trouble.counters.records += payload.records
+        orphan.counters.chunks += 1
+        orphan.counters.records += payload.records
         self._on_their_way += 1
         route = _routed(stream.stream, chunk)
         yield AdoptedChunk(self, route, chunk.identity.id, payload_bytes, payload, located)
@@ -266,32 +256,32 @@ class Adoption:
         Returns:
             Whether there are any.
         """
-        trouble, expected, first = self.orphan.trouble, stream.expected_next, numbers[0]
+        orphan, expected, first = self.orphan, stream.expected_next, numbers[0]
         stream.expected_next = max(expected, numbers[-1] + 1)
-        if stream.slot is None or trouble.is_damaged or trouble.is_unread or first <= expected:
+        if stream.slot is None or orphan.is_damaged or orphan.is_unread or first <= expected:
             return False
         declared = merge_ranges([(gap.first, gap.last) for gap in stream.gaps])
         missing = subtract_ranges([(expected, first - 1)], declared)
         for begin, end in missing:
-            trouble.miss_segment(stream.stream.id, f"numbers {begin} to {end}")
+            orphan.miss_segment(stream.stream.id, f"numbers {begin} to {end}")
         return bool(missing)
 
     def _quarantine(self, located: LocatedChunk, data: FileBytes, reason: str) -> Steps:
         """Name a damaged chunk, then keep its bytes, then mark it; each in a step of its own."""
         file, chunk, last = located
-        trouble, first = self.orphan.trouble, chunk.identity.first
+        orphan, first = self.orphan, chunk.identity.first
         text = f"a chunk is damaged ({_of(chunk, last - first + 1)}): {reason}"
-        trouble.blame(file.name, chunk.offset, text)
+        orphan.blame(file.name, chunk.offset, text)
         yield RecoveryState.WORKING
-        if trouble.is_unread:
+        if orphan.is_unread:
             return  # what follows it, and so what is lost with it, cannot be told
-        name = f"{self.name}-{file.name}-{chunk.offset}.chunk"
-        kept = trouble.keep_part(name, data, chunk.offset, min(chunk.payload_end, len(data)))
+        name = f"{self.orphan.name}-{file.name}-{chunk.offset}.chunk"
+        kept = orphan.keep_part(name, data, chunk.offset, min(chunk.payload_end, len(data)))
         yield RecoveryState.WORKING
         if kept is Kept.ON_THE_SPOOL:
             return  # the next recoverer tries again
-        self.orphan.streams[chunk.identity.stream].note_lost(Gap(first, last, DAMAGED_REASON))
-        self.orphan.mark_quarantined(located)
+        orphan.streams[chunk.identity.stream].note_lost(Gap(first, last, DAMAGED_REASON))
+        orphan.mark_quarantined(located)
 
     # -- the end ---------------------------------------------------------------------------------
 
@@ -336,7 +326,7 @@ class Adoption:
             self.orphan.directory.remove()
             self.is_removed = True
         except OSError as error:
-            self.orphan.trouble.say(f"everything is shipped, it cannot be removed: {error}")
+            self.orphan.say(f"everything is shipped, it cannot be removed: {error}")
 
 
 def _of(chunk: FoundChunk, count: int) -> str:

@@ -28,7 +28,6 @@ from logship.spool.directories import (
 from logship.spool.files import closing
 from logship.spool.orphan import Orphan
 from logship.spool.progress import NOTES_MAX, RecoveryCounters, RecoveryState
-from logship.spool.trouble import Trouble
 
 SCAN_SECONDS = 5.0
 """How often a client looks for processes that have died meanwhile."""
@@ -119,10 +118,10 @@ class Orphans:
         try:
             outcome = next(adoption.work, None)
         except Exception as error:  # noqa: BLE001 - one orphan must not hold up the others
-            adoption.orphan.trouble.fail(error)
+            adoption.orphan.fail(error)
             outcome = None
         if isinstance(outcome, AdoptedChunk):
-            self._shipped_from.add(adoption.name)
+            self._shipped_from.add(adoption.orphan.name)
             return outcome
         if outcome is None:
             self._end(adoption)
@@ -176,17 +175,17 @@ class Orphans:
         adoption.leave()
         if adoption.is_removed:
             self.counters.lives_finished += 1
-            self._kept.pop(adoption.name, None)
+            self._kept.pop(adoption.orphan.name, None)
         else:
-            self._kept[adoption.name] = self._next_try(adoption)
+            self._kept[adoption.orphan.name] = self._next_try(adoption)
 
     def _next_try(self, adoption: Adoption) -> _Kept:
         if not adoption.is_worth_a_retry or self.is_closed:
             return _Kept(math.inf, 0.0, 0)
-        last = self._kept.get(adoption.name)
+        last = self._kept.get(adoption.orphan.name)
         wait = _RETRY_SECONDS_MIN if last is None else last.wait_seconds * 2
         wait = min(wait, _RETRY_SECONDS_MAX)
-        return _Kept(self._monotonic() + wait, wait, adoption.orphan.trouble.wanted_bytes)
+        return _Kept(self._monotonic() + wait, wait, adoption.orphan.wanted_bytes)
 
     # -- the search ------------------------------------------------------------------------------
 
@@ -202,7 +201,7 @@ class Orphans:
             self.has_scanned = True
             return nothing
         self.counters.lives += 1
-        orphan = Orphan(taken, Trouble(taken, self.counters, self._say))
+        orphan = Orphan(taken, self.counters, self._say)
         self._adoptions.append(
             Adoption(orphan, self._random_bytes, self._time_ns, self.default_tag())
         )
@@ -219,7 +218,7 @@ class Orphans:
 
     def _oldest_in(self, parent: int) -> ProcessDirectory | None:
         sweep(parent)
-        ours = {each.name for each in self._adoptions}
+        ours = {each.orphan.name for each in self._adoptions}
         names = [
             each
             for each in process_directories(parent)

@@ -40,7 +40,7 @@ def survey(orphan: Orphan, default_tag: str | None) -> Iterator[RecoveryState]:
         yield from _read_segment(orphan, name)
     orphan.chunks = _in_order(orphan)
     _name_tags(orphan, default_tag)
-    if not segments and not orphan.trouble.is_unread:
+    if not segments and not orphan.is_unread:
         _name_missing(orphan)
     yield RecoveryState.WORKING
 
@@ -50,7 +50,7 @@ def survey(orphan: Orphan, default_tag: str | None) -> Iterator[RecoveryState]:
 
 def _read_streams(orphan: Orphan) -> bool:
     """Read the file `streams`; tell whether the directory may be touched."""
-    directory, trouble = orphan.directory, orphan.trouble
+    directory = orphan.directory
     data = b""
     try:
         orphan.streams_descriptor = directory.open_file(STREAMS)
@@ -59,16 +59,16 @@ def _read_streams(orphan: Orphan) -> bool:
         pass
     except OSError as error:
         # Not the same as none: numbers would be given out again, and streams ended again.
-        trouble.refuse(STREAMS, str(error), is_unread=True)
+        orphan.refuse(STREAMS, str(error), is_unread=True)
         return True
     contents = read_streams(data, directory.id)
     if contents.refused is not None:
-        trouble.refuse(STREAMS, contents.refused)
+        orphan.refuse(STREAMS, contents.refused)
         return False
     if not contents.is_begun and directory.segments():
-        trouble.blame(STREAMS, 0, "the file is missing or empty")
+        orphan.blame(STREAMS, 0, "the file is missing or empty")
     for damage in contents.damages:
-        trouble.blame(STREAMS, damage.first, damage.reason)
+        orphan.blame(STREAMS, damage.first, damage.reason)
     orphan.stamp_key = key = contents.stamp_key
     for found in contents.streams:
         stream = stream_of(found.stream, found.tag, key, is_provisional=found.is_provisional)
@@ -88,7 +88,7 @@ def _name_missing(orphan: Orphan) -> None:
     """
     if all(stream.noted_next == 1 for stream in orphan.streams.values()):
         for stream_id in orphan.streams:
-            orphan.trouble.miss_segment(stream_id, "records")
+            orphan.miss_segment(stream_id, "records")
 
 
 def _name_tags(orphan: Orphan, default_tag: str | None) -> None:
@@ -100,7 +100,7 @@ def _name_tags(orphan: Orphan, default_tag: str | None) -> None:
         if default_tag is not None:
             stream.tag = default_tag
         elif each.next_number > 1 and not each.ended:
-            orphan.trouble.say(
+            orphan.say(
                 f"the tag of stream {stream.id} was never known; "
                 f"it is shipped as {quoted(stream.tag)}"
             )
@@ -111,7 +111,7 @@ def _name_tags(orphan: Orphan, default_tag: str | None) -> None:
 
 def _read_segment(orphan: Orphan, name: str) -> Iterator[RecoveryState]:
     """Find the chunks of one file, and keep what is damaged in it."""
-    directory, trouble = orphan.directory, orphan.trouble
+    directory = orphan.directory
     try:
         file = SegmentFile(name, directory.open_file(name))
         orphan.files.append(file)
@@ -120,11 +120,11 @@ def _read_segment(orphan: Orphan, name: str) -> Iterator[RecoveryState]:
         if data.is_unreadable:
             data.raise_if_unreadable()
     except OSError as error:
-        trouble.refuse(name, str(error), is_unread=True)
+        orphan.refuse(name, str(error), is_unread=True)
         yield RecoveryState.WORKING
         return
     if contents.refused is not None:
-        trouble.refuse(name, contents.refused)
+        orphan.refuse(name, contents.refused)
         yield RecoveryState.WORKING
         return
     _note_contents(orphan, file, data, contents)
@@ -132,7 +132,7 @@ def _read_segment(orphan: Orphan, name: str) -> Iterator[RecoveryState]:
     if contents.damages and not data.unreadable:  # else it may be the hole in what was read
         for damage in contents.damages:
             kept_as = f"{directory.name}-{name}-{damage.first}.damage"
-            trouble.keep_part(kept_as, data, damage.first, damage.last)
+            orphan.keep_part(kept_as, data, damage.first, damage.last)
         yield RecoveryState.WORKING
     if any(chunk.entries for chunk in contents.chunks):
         orphan.unlink_if_done(file)
@@ -142,17 +142,17 @@ def _note_contents(
     orphan: Orphan, file: SegmentFile, data: FileBytes, contents: SegmentContents
 ) -> None:
     for damage in contents.damages:
-        orphan.trouble.blame(file.name, damage.first, damage.reason)
+        orphan.blame(file.name, damage.first, damage.reason)
     for chunk in contents.chunks:
         stream = _stream_of_chunk(orphan, chunk)
         if stream is None:
-            orphan.trouble.blame(file.name, chunk.offset, "a chunk's stream is no stream")
+            orphan.blame(file.name, chunk.offset, "a chunk's stream is no stream")
         elif chunk.state == ACKED:
             _note_acked(stream, file, chunk, data)
         else:
             _note_unacked(orphan, stream, LocatedChunk(file, chunk, 0))
     for first, why in data.unreadable.items():
-        orphan.trouble.leave_unread(file.name, first, why)
+        orphan.leave_unread(file.name, first, why)
 
 
 def _stream_of_chunk(orphan: Orphan, chunk: FoundChunk) -> OrphanStream | None:
@@ -197,7 +197,7 @@ def _note_unacked(orphan: Orphan, stream: OrphanStream, located: LocatedChunk) -
         file.holds += 1
     elif chunk.entries:
         orphan.chunks.append(located)
-        orphan.trouble.counters.unsealed += chunk.state == OPEN
+        orphan.counters.unsealed += chunk.state == OPEN
         file.holds += 1
 
 

@@ -26,11 +26,10 @@ from logship.spool.format import (
     slot_at,
 )
 from logship.spool.mapped import Segment, SpoolChunk, StreamsFile
-from logship.spool.orphan import OrphanStream
+from logship.spool.orphan import Orphan, OrphanStream
 from logship.spool.own_directory import OwnDirectory
 from logship.spool.progress import RecoveryState
 from logship.spool.storage import SpoolStorage
-from logship.spool.trouble import Trouble
 from tests.simulation.mutations import Mutation
 
 DISK_MUTATIONS: list[Mutation] = []
@@ -164,7 +163,7 @@ def file_bound_not_kept(patch: pytest.MonkeyPatch) -> None:
 @_mutation
 def damaged_chunk_skipped_in_silence(patch: pytest.MonkeyPatch) -> None:
     """A chunk that cannot be read is passed over without a word to anybody."""
-    patch.setattr(Trouble, "blame", lambda _self, _name, _offset, _reason: None)
+    patch.setattr(Orphan, "blame", lambda _self, _name, _offset, _reason: None)
 
 
 @_mutation
@@ -287,13 +286,13 @@ def gap_behind_an_end_record(patch: pytest.MonkeyPatch) -> None:
 @_mutation
 def slots_damaged_in_silence(patch: pytest.MonkeyPatch) -> None:
     """Damage to the file with the slots is not named: the chunks have everything."""
-    blame = Trouble.blame
+    blame = Orphan.blame
 
-    def blamed(self: Trouble, name: str, offset: int, reason: str) -> None:
+    def blamed(self: Orphan, name: str, offset: int, reason: str) -> None:
         if name != STREAMS:
             blame(self, name, offset, reason)
 
-    patch.setattr(Trouble, "blame", blamed)
+    patch.setattr(Orphan, "blame", blamed)
 
 
 @_mutation
