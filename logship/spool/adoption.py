@@ -125,11 +125,6 @@ class Adoption:
         """Whether the next step comes after acks."""
         return self._awaits_acks and self._on_their_way > 0
 
-    @property
-    def is_worth_a_retry(self) -> bool:
-        """Whether what keeps the directory may be over after a while."""
-        return self.orphan.wanted_bytes > 0 or self.orphan.is_untold
-
     def leave(self) -> None:
         """Give up the lock, and close everything."""
         self._is_left = True
@@ -211,10 +206,7 @@ class Adoption:
         if not orphan.is_kept:
             yield from self._end_streams()
         if not orphan.is_kept:
-            self._mark_declared()
-            self._free_unused_slots()
-            if not orphan.is_untold:
-                self._remove()
+            self._finish()
 
     def _wait_for_acks(self) -> Iterator[RecoveryState]:
         self._awaits_acks = True
@@ -225,7 +217,7 @@ class Adoption:
     def _adopt(self, located: LocatedChunk) -> Steps:
         """Yield the chunk for shipping, or keep it in quarantine if it is damaged."""
         orphan, (file, chunk, _) = self.orphan, located
-        data = orphan.directory.contents(file.name, file.descriptor)
+        data = FileBytes(file.descriptor)
         try:
             payload_bytes = data.read(chunk.payload_at, chunk.payload_end)
             data.raise_if_unreadable()
@@ -309,24 +301,22 @@ class Adoption:
             return None
         return AdoptedChunk(self, stream.stream, new_chunk_id(self._random_bytes), *declared)
 
-    def _mark_declared(self) -> None:
-        """Mark what no server takes: if something stays, no recoverer must try it again."""
+    def _finish(self) -> None:
+        """Remove the directory, if everything in it is told; all in it is marked before."""
+        orphan = self.orphan
         for located in self._refused:
-            if not self.orphan.streams[located.chunk.identity.stream].is_untold:
-                self.orphan.mark_acked(located)
-
-    def _free_unused_slots(self) -> None:
-        """Free the slots of streams without records: where the removal stops, none is missed."""
-        for stream in self.orphan.streams.values():
+            if not orphan.streams[located.chunk.identity.stream].is_untold:
+                orphan.mark_acked(located)  # no recoverer must try it again
+        for stream in orphan.streams.values():
             if stream.next_number == 1:
-                self.orphan.free_slot(stream)
-
-    def _remove(self) -> None:
+                orphan.free_slot(stream)  # without records: where the removal stops, none is missed
+        if orphan.is_untold:
+            return
         try:
-            self.orphan.directory.remove()
+            orphan.directory.remove()
             self.is_removed = True
         except OSError as error:
-            self.orphan.say(f"everything is shipped, it cannot be removed: {error}")
+            orphan.say(f"everything is shipped, it cannot be removed: {error}")
 
 
 def _of(chunk: FoundChunk, count: int) -> str:

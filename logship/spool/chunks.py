@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import zlib
 from base64 import b64encode
+from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
 
 from logship.errors import ProtocolError
@@ -27,6 +28,36 @@ class Readable(Protocol):
     def find(self, wanted: bytes, start: int = 0, /) -> int:
         """Return the first offset of `wanted` from `start`, or -1."""
         ...
+
+
+class Damage(NamedTuple):
+    """Bytes of a file that could not be understood.
+
+    Attributes:
+        first, last: Where they begin and end in the file; `last` is not included.
+        reason: What is wrong, for a person.
+    """
+
+    first: int
+    last: int
+    reason: str
+
+
+@dataclass
+class Contents:
+    """What is in a file.
+
+    Attributes:
+        damages: What could not be understood.
+        refused: Why the file must not be touched, where its format is not ours; else None.
+    """
+
+    damages: list[Damage] = field(default_factory=list)
+    refused: str | None = None
+
+    def blame(self, first: int, last: int, reason: str) -> None:
+        """Note damage."""
+        self.damages.append(Damage(first, last, reason))
 
 
 class FoundChunk(NamedTuple):

@@ -23,7 +23,6 @@ from logship.spool.files import (
     OPEN_DIRECTORY,
     OPEN_FILE,
     READ_FILE,
-    FileBytes,
     close,
     closing,
     create,
@@ -36,9 +35,6 @@ STREAMS = "streams"
 SEGMENT_NAME = re.compile(r"segment-[0-9]{8,}\.spool")
 PROCESS_DIRECTORY_NAME = re.compile(r"[0-9a-f]{32}")
 _UNFINISHED_NAME = re.compile(r"\.[0-9a-f]{32}\.new")
-
-FILE_BYTES_MAX = 1 << 30
-"""No file of a spool is longer; a longer one is not read."""
 
 _MIB = 1024 * 1024
 _FLOOR_SHARE = 0.05
@@ -253,17 +249,6 @@ class ProcessDirectory:
             return descriptor
         os.close(descriptor)
         raise PermissionError(f"{name} is no regular file of user {directory.st_uid}")
-
-    def contents(self, name: str, descriptor: int) -> FileBytes:
-        """Return the bytes of an open file, which are read as they are asked for.
-
-        Raises:
-            OSError: It is longer than any file of a spool.
-        """
-        data = FileBytes(descriptor)
-        if len(data) > FILE_BYTES_MAX:
-            raise OSError(f"{name} has {len(data)} bytes, which no file of a spool has")
-        return data
 
     def keep(self, name: str, data: bytes) -> None:
         """Keep `data` under `name` in the spool's quarantine; see `quarantine.keep`."""

@@ -59,6 +59,10 @@ def pread_all(descriptor: int, size: int, offset: int) -> bytes:
     return b"".join(parts)
 
 
+FILE_BYTES_MAX = 1 << 30
+"""No file of a spool is longer; a longer one is not read."""
+
+
 class FileBytes:
     """The bytes of an open file, read as they are asked for, at most a window at a time.
 
@@ -72,12 +76,17 @@ class FileBytes:
 
     Attributes:
         unreadable: The error of each page that the disk does not give, by its offset.
+
+    Raises:
+        OSError: The file is longer than any file of a spool.
     """
 
     def __init__(self, descriptor: int) -> None:
         self.unreadable: dict[int, OSError] = {}
         self._descriptor = descriptor
         self._size = os.fstat(descriptor).st_size
+        if self._size > FILE_BYTES_MAX:
+            raise OSError(f"it has {self._size} bytes, which no file of a spool has")
         self._window = b""
         self._window_at = 0
         self._has_read = False

@@ -15,7 +15,7 @@ from logship.spool.directories import (
     open_spool_directory,
     process_directories,
 )
-from logship.spool.files import closing
+from logship.spool.files import FileBytes, closing
 from logship.spool.format import ACKED
 from logship.spool.segments import read_segment
 from logship.spool.survey import text_of
@@ -56,7 +56,7 @@ def _contents(directory: ProcessDirectory) -> dict[str, object]:
     damages: list[str] = []
     for name in directory.segments():
         with closing(directory.open_file(name)) as descriptor:
-            data = directory.contents(name, descriptor)
+            data = FileBytes(descriptor)
             found = read_segment(data, directory.id)
         chunks += [each for each in found.chunks if each.state != ACKED and each.entries]
         damages += [f"{name} at {each.first}: {each.reason}" for each in found.damages]

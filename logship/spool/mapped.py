@@ -34,21 +34,17 @@ _POPULATE_WRITE = 23  # MADV_POPULATE_WRITE (madvise(2), Linux 5.14), not in the
 class Mapping(Protocol):
     """The bytes of a mapped file."""
 
-    def __setitem__(self, where: slice, data: bytes, /) -> None:
-        """Copy `data` there."""
+    def __setitem__(self, where: slice, data: bytes, /) -> None: ...
 
-    def __getitem__(self, where: slice) -> bytes:
-        """Return a copy."""
+    def __getitem__(self, where: slice) -> bytes: ...
 
 
 class Words(Protocol):
-    """The same bytes as layout.aligned words of 64 bits."""
+    """The same bytes as aligned words of 64 bits, each of which is stored whole."""
 
-    def __setitem__(self, index: int, word: int) -> None:
-        """Store a word, whole."""
+    def __setitem__(self, index: int, word: int) -> None: ...
 
-    def __getitem__(self, index: int) -> int:
-        """Return it."""
+    def __getitem__(self, index: int) -> int: ...
 
 
 def map_file(descriptor: int, size: int) -> tuple[Mapping, Words]:

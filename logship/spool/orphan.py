@@ -154,6 +154,11 @@ class Orphan:
         """Whether no server took what declares a gap or an end."""
         return any(stream.is_untold for stream in self.streams.values())
 
+    @property
+    def is_worth_a_retry(self) -> bool:
+        """Whether what keeps the directory may be over after a while."""
+        return self.wanted_bytes > 0 or self.is_untold
+
     def leave(self) -> None:
         """Give up the lock, and close all files."""
         close(*(each.descriptor for each in self.files), self.streams_descriptor)
@@ -164,12 +169,12 @@ class Orphan:
 
     def mark_acked(self, located: LocatedChunk) -> None:
         """Mark a chunk as one that needs nothing more."""
-        self._store_state(located, layout.state_word(layout.ACKED, 0))
+        self._store_state(located, layout.ACKED, 0)
 
     def mark_quarantined(self, located: LocatedChunk) -> None:
         """Mark a chunk as damaged and copied, with the count of numbers that are lost with it."""
         lost = min(located.last - located.chunk.identity.first, _LOST_MAX)
-        self._store_state(located, layout.state_word(layout.QUARANTINED, lost))
+        self._store_state(located, layout.QUARANTINED, lost)
 
     def mark_next(self, stream: OrphanStream, number: int) -> bool:
         """Store that all numbers of a stream below `number` were given out; tell whether it is."""
@@ -197,8 +202,9 @@ class Orphan:
             self.files.remove(file)
             os.close(file.descriptor)
 
-    def _store_state(self, located: LocatedChunk, word: int) -> None:
-        self._store(located.file.descriptor, word, located.chunk.offset + layout.STATE_AT)
+    def _store_state(self, located: LocatedChunk, state: int, low: int) -> None:
+        at = located.chunk.offset + layout.STATE_AT
+        self._store(located.file.descriptor, layout.state_word(state, low), at)
 
     def _store_in_slot(self, stream: OrphanStream, number: int, at: int) -> bool:
         """Store a number of a stream; for one without a slot its chunks go on showing it."""

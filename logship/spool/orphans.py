@@ -180,12 +180,13 @@ class Orphans:
             self._kept[adoption.orphan.name] = self._next_try(adoption)
 
     def _next_try(self, adoption: Adoption) -> _Kept:
-        if not adoption.is_worth_a_retry or self.is_closed:
+        orphan = adoption.orphan
+        if not orphan.is_worth_a_retry or self.is_closed:
             return _Kept(math.inf, 0.0, 0)
-        last = self._kept.get(adoption.orphan.name)
+        last = self._kept.get(orphan.name)
         wait = _RETRY_SECONDS_MIN if last is None else last.wait_seconds * 2
         wait = min(wait, _RETRY_SECONDS_MAX)
-        return _Kept(self._monotonic() + wait, wait, adoption.orphan.wanted_bytes)
+        return _Kept(self._monotonic() + wait, wait, orphan.wanted_bytes)
 
     # -- the search ------------------------------------------------------------------------------
 
@@ -219,12 +220,9 @@ class Orphans:
     def _oldest_in(self, parent: int) -> ProcessDirectory | None:
         sweep(parent)
         ours = {each.orphan.name for each in self._adoptions}
-        names = [
-            each
-            for each in process_directories(parent)
-            if each not in ours and not self._is_too_early(each, parent)
-        ]
-        for name in oldest_first(parent, names):
+        names = [each for each in process_directories(parent) if each not in ours]
+        due = [each for each in names if not self._is_too_early(each, parent)]
+        for name in oldest_first(parent, due):
             taken = self._take(parent, name)
             if isinstance(taken, ProcessDirectory):
                 return taken

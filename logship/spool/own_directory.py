@@ -30,15 +30,7 @@ _SPARES_MAX = 2
 class OwnDirectory:
     """A process directory, locked, with a file `streams` and a first segment.
 
-    Args:
-        path: The directory that holds the process directories.
-        bytes_max: All files together.
-        segment_bytes: Of a segment, where no record needs a larger one.
-        stamp_key: The field of the stamp, or None.
-        syncs: Whether files are written to the disk every second.
-        random_bytes: As `os.urandom`.
-        time_ns: Nanoseconds since the epoch.
-        mapper: Maps files.
+    The arguments are those of `SpoolStorage`.
 
     Attributes:
         directory: The process directory.

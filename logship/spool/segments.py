@@ -16,6 +16,7 @@ from logship.protocol.entries import entry_of
 from logship.protocol.unpacking import BoundedUnpacker
 from logship.spool import format as layout
 from logship.spool.chunks import (
+    Contents,
     FoundChunk,
     Payload,
     Readable,
@@ -29,36 +30,15 @@ _UNCOMMITTED_BYTES_MAX = 16 * 1024 * 1024
 """The longest entry that is decoded to find out whether a commit word is damaged."""
 
 
-class Damage(NamedTuple):
-    """Bytes of a file that could not be understood.
-
-    Attributes:
-        first, last: Where they begin and end in the file; `last` is not included.
-        reason: What is wrong, for a person.
-    """
-
-    first: int
-    last: int
-    reason: str
-
-
 @dataclass
-class SegmentContents:
+class SegmentContents(Contents):
     """What is in a segment.
 
     Attributes:
         chunks: The chunks whose headers are whole, acked ones too, by offset.
-        damages: What could not be understood.
-        refused: Why the file must not be touched, where its format is not ours; else None.
     """
 
     chunks: list[FoundChunk] = field(default_factory=list)
-    damages: list[Damage] = field(default_factory=list)
-    refused: str | None = None
-
-    def blame(self, first: int, last: int, reason: str) -> None:
-        """Note damage."""
-        self.damages.append(Damage(first, last, reason))
 
 
 class _SegmentHeader(NamedTuple):

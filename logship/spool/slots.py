@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from logship.spool import format as layout
-from logship.spool.segments import Damage
+from logship.spool.chunks import Contents
 
 
 class FoundStream(NamedTuple):
@@ -35,25 +35,19 @@ class FoundStream(NamedTuple):
 
 
 @dataclass
-class StreamsContents:
+class StreamsContents(Contents):
     """What is in the file `streams`.
 
     Attributes:
-        born_ns: When the process began its spool, nanoseconds since 1970.
         stamp_key: The field of the stamp, or None.
         streams: The streams with a whole slot.
-        damages: What could not be understood.
-        refused: Why the file must not be touched, where that is so; else None.
         is_begun: Whether there is a header. Without one the process was killed before it made its
             first segment.
         has_header: Whether the header is whole; otherwise the stamp key is not known.
     """
 
-    born_ns: int = 0
     stamp_key: bytes | None = None
     streams: list[FoundStream] = field(default_factory=list)
-    damages: list[Damage] = field(default_factory=list)
-    refused: str | None = None
     is_begun: bool = True
     has_header: bool = False
 
@@ -70,7 +64,7 @@ def read_streams(data: bytes, owner: bytes) -> StreamsContents:
         contents.is_begun = False
         return contents
     if len(data) < layout.SLOT_BYTES:
-        contents.damages.append(Damage(0, len(data), "the header of the streams is cut short"))
+        contents.blame(0, len(data), "the header of the streams is cut short")
         return contents
     _read_header(data[: layout.SLOT_BYTES], owner, contents)
     if contents.refused is None:
@@ -88,10 +82,9 @@ def _read_header(header: bytes, owner: bytes, contents: StreamsContents) -> None
     fields = (magic, version, order, found_owner, born_ns, 0, key_bytes, 0)
     right = zlib.crc32(layout.STREAMS.pack(*fields) + header[64:])
     if magic != layout.STREAMS_MAGIC or found_owner != owner or checksum != right:
-        contents.damages.append(Damage(0, 64, "the header of the streams is damaged"))
+        contents.blame(0, 64, "the header of the streams is damaged")
         return
     contents.has_header = True
-    contents.born_ns = born_ns
     contents.stamp_key = None if key_bytes == layout.NO_STAMPS else header[64 : 64 + key_bytes]
 
 
@@ -100,7 +93,7 @@ def _read_slots(data: bytes, owner: bytes, contents: StreamsContents) -> None:
         at = layout.slot_at(slot)
         raw = data[at : at + layout.SLOT_BYTES]
         if len(raw) < layout.SLOT_BYTES:
-            contents.damages.append(Damage(at, len(data), "the streams are cut short"))
+            contents.blame(at, len(data), "the streams are cut short")
             return
         next_number, end, stream, checksum, tag_word, _ = layout.SLOT.unpack_from(raw)
         tag_bytes = tag_word & ~layout.PROVISIONAL
@@ -110,9 +103,7 @@ def _read_slots(data: bytes, owner: bytes, contents: StreamsContents) -> None:
         if tag_bytes > layout.TAG_BYTES_MAX or checksum != layout.slot_checksum(
             stream, tag_word, tag, owner
         ):
-            contents.damages.append(
-                Damage(at, at + layout.SLOT_BYTES, "a stream's slot is damaged")
-            )
+            contents.blame(at, at + layout.SLOT_BYTES, "a stream's slot is damaged")
             continue
         name = stream.decode("ascii", "replace")
         is_provisional = tag_word != tag_bytes

@@ -115,7 +115,7 @@ def _read_segment(orphan: Orphan, name: str) -> Iterator[RecoveryState]:
     try:
         file = SegmentFile(name, directory.open_file(name))
         orphan.files.append(file)
-        data = directory.contents(name, file.descriptor)
+        data = FileBytes(file.descriptor)
         contents = read_segment(data, directory.id)
         if data.is_unreadable:
             data.raise_if_unreadable()
