@@ -66,7 +66,6 @@ class Segment:
         generation: Which use of the segment this is.
         tail: The last chunk, or None in a fresh use.
         live: Chunks that are neither acked nor dropped; a segment without any is free.
-        is_kept: Whether the file has a name, or was removed.
     """
 
     name: str
@@ -76,7 +75,6 @@ class Segment:
     generation: int = 0
     tail: SpoolChunk | None = None
     live: set[SpoolChunk] = field(default_factory=set)
-    is_kept: bool = True
 
     def next_header_at(self) -> int:
         """Return where another chunk would begin."""
@@ -110,7 +108,6 @@ class SpoolChunk(Chunk):
 
     __slots__ = (
         "_commit_index",
-        "_is_sealed",
         "_mapping",
         "_words",
         "before",
@@ -138,12 +135,11 @@ class SpoolChunk(Chunk):
         self._mapping = segment.mapping
         self._words = segment.words
         self._commit_index = (self.header_at + layout.COMMIT_AT) >> 3
-        self._is_sealed = False
 
     @property
     def spooled(self) -> bool:
-        """Whether it outlives the process."""
-        return self.segment.is_kept
+        """Whether it outlives the process: its file is there, and it is not settled."""
+        return self in self.segment.live
 
     @property
     def data(self) -> bytes:
@@ -178,15 +174,9 @@ class SpoolChunk(Chunk):
 
     def before_sending(self) -> None:
         """Store the payload's checksum, once."""
-        if not self._is_sealed and self.is_live:
-            self._is_sealed = True
-            word = layout.state_word(layout.SEALED, zlib.crc32(self.data))
-            self._words[(self.header_at + layout.STATE_AT) >> 3] = word
-
-    @property
-    def is_live(self) -> bool:
-        """Whether it is on the spool, and neither acked nor dropped."""
-        return self in self.segment.live
+        index = (self.header_at + layout.STATE_AT) >> 3
+        if self.spooled and self._words[index] >> 32 == layout.OPEN:
+            self._words[index] = layout.state_word(layout.SEALED, zlib.crc32(self.data))
 
     def mark_acked(self) -> None:
         """Store that it is settled. May be called again."""
@@ -201,7 +191,6 @@ class SpoolChunk(Chunk):
         copy[self.payload_at : self.payload_at + self.size] = self.data
         words = [0] * (self._commit_index + 1)
         self._mapping, self._words = copy, words  # type: ignore[assignment]
-        self._is_sealed = True
 
 
 class UnspooledChunk(MemoryChunk):
@@ -258,7 +247,6 @@ class StreamsFile:
         if self._put(stream, tag):
             self._words[(layout.slot_at(old) + _CHECKSUM_WORD_AT) >> 3] = 0
             self._users[old] = None
-            self._number_users()
 
     def _is_provisional(self, slot: int) -> bool:
         at = layout.slot_at(slot)
@@ -278,17 +266,11 @@ class StreamsFile:
         self._mapping[at : at + _CHECKSUM_WORD_AT] = packed[:_CHECKSUM_WORD_AT]
         self._mapping[at + behind : at + layout.SLOT_BYTES] = packed[behind:]
         self._words[index] = int.from_bytes(packed[_CHECKSUM_WORD_AT:behind], sys.byteorder)
+        for user in filter(None, self._users[slot : slot + 1]):
+            self._slots.pop(user.id, None)
         self._users[slot : slot + 1] = [stream]
-        self._number_users()
+        self._slots[stream.id] = slot
         return True
-
-    def _number_users(self) -> None:
-        """Note which stream has which slot; where it is getting another one, the final one."""
-        slots: dict[str, int] = {}
-        for slot, user in enumerate(self._users):
-            if user is not None and (user.id not in slots or not self._is_provisional(slot)):
-                slots[user.id] = slot
-        self._slots = slots
 
     def note(self, stream: Stream, next_number: int) -> None:
         """Note that all numbers below `next_number` were given out."""

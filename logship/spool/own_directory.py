@@ -160,10 +160,8 @@ class OwnDirectory:
         """Tell whether the directory is no longer where it was made; then leave it."""
         if self.directory.is_there():
             return False
-        for segment in self.segments:
-            segment.is_kept = False
         self._ended.set()
-        self.directory.leave()
+        self._leave_chunks()
         return True
 
     def abandon(self) -> None:
@@ -172,6 +170,11 @@ class OwnDirectory:
             for chunk in segment.live:
                 if chunk.state is ChunkState.OPEN:
                     chunk.move_to_memory()
+        self._leave_chunks()
+
+    def _leave_chunks(self) -> None:
+        """Leave the directory; the chunks in it are in memory that dies with the process."""
+        for segment in self.segments:
             segment.live.clear()
         self.directory.leave()
 

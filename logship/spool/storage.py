@@ -155,7 +155,7 @@ class SpoolStorage:
     def release(self, chunk: Chunk) -> None:
         """Free what `chunk` holds: it was acked or dropped. May be called again."""
         if isinstance(chunk, SpoolChunk):
-            if chunk.is_live:
+            if chunk.spooled:
                 self._note_settled(chunk)
                 chunk.mark_acked()
             return

@@ -251,7 +251,7 @@ def slots_checksum_torn(patch: pytest.MonkeyPatch) -> None:
         checksum = packed[SLOT_CHECKSUM_AT : SLOT_CHECKSUM_AT + 4]
         self._mapping[checksum_at : checksum_at + 4] = checksum
         self._users[slot : slot + 1] = [stream]
-        self._number_users()
+        self._slots[stream.id] = slot
 
     patch.setattr(StreamsFile, "add", add)
 
