@@ -173,8 +173,9 @@ class SpoolStorage:
 
     def tag_known(self, stream: Stream) -> None:
         """Note the tag that a provisional one has given way to; headers keep what they say."""
-        if self._own is not None:
-            self._own.streams.rename(stream, _packed_tag(stream))
+        own = self._own
+        if own is not None:
+            own.streams.rename(stream, _packed_tag(stream))
 
     @property
     def unspooled(self) -> int:
@@ -185,7 +186,8 @@ class SpoolStorage:
     @property
     def bytes_on_disk(self) -> int:
         """Bytes of all files."""
-        return 0 if self._own is None else self._own.bytes_on_disk
+        own = self._own
+        return 0 if own is None else own.bytes_on_disk
 
     def _segment_for(self, need: int) -> Segment | None:
         """Return a segment where a chunk of `need` bytes, header included, may begin.
@@ -224,12 +226,14 @@ class SpoolStorage:
 
     def _note_given(self, stream: Stream, next_number: int) -> None:
         """Note that all numbers below `next_number` were given out."""
-        if self._own is not None:
-            self._own.streams.note(stream, next_number)
+        own = self._own
+        if own is not None:
+            own.streams.note(stream, next_number)
 
     def _note_settled(self, chunk: Chunk) -> None:
-        if self._own is not None:
-            self._own.streams.note_settled(chunk.stream, chunk.last + 1)
+        own = self._own
+        if own is not None:
+            own.streams.note_settled(chunk.stream, chunk.last + 1)
 
     # -- the shipper's thread --------------------------------------------------------------------
 
