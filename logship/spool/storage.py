@@ -123,9 +123,8 @@ class SpoolStorage:
         """Return an empty chunk with room for an entry of `size` bytes."""
         tag, key = _packed_tag(stream), self._stamp_key
         header_bytes = layout.chunk_header_bytes(tag, key)
-        segment = (
-            self._segment_for(header_bytes + size) if len(tag) <= layout.TAG_BYTES_MAX else None
-        )
+        has_header = len(tag) <= layout.TAG_BYTES_MAX
+        segment = self._segment_for(header_bytes + size) if has_header else None
         chunk_id, own = new_chunk_id(self._random_bytes), self._own
         if segment is None or own is None:
             unspooled = UnspooledChunk(stream, serial, chunk_id, opened_seconds, self._note_given)
