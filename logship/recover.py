@@ -24,7 +24,7 @@ from typing import Any
 from logship.buffer.chunk import Chunk
 from logship.client.shipper import Shipper
 from logship.delivery.drain import SPILL_SECONDS_PER_BYTE, DrainPlan, Step
-from logship.metrics import process
+from logship.metrics.process import Process
 from logship.process.clock import Started, StopClock
 from logship.settings import Settings
 from logship.spool.adoption import AdoptedChunk
@@ -55,13 +55,9 @@ class RecoveryReport:
 
     def to_json(self) -> str:
         """Return the report as one JSON line."""
-        fields = {
-            "logship": "recovery report",
-            "complete": self.complete,
-            "seconds": round(self.seconds, 3),
-            **dataclasses.asdict(self.counters),
-        }
-        return json.dumps(fields)
+        fields = {"complete": self.complete, "seconds": round(self.seconds, 3)}
+        counters = dataclasses.asdict(self.counters)
+        return json.dumps({"logship": "recovery report", **fields, **counters})
 
 
 class Recoverer:
@@ -152,15 +148,17 @@ class Recoverer:
         """Tell whether there is nothing more to do, or no more time to do it in."""
         if shipper.broken or self._orphans.is_closed:
             return True
+        now, deadline, plan = self._monotonic(), self._deadline_seconds, self._last_pass
         idle = self._orphans.is_idle and self._orphans.has_scanned
-        deadline = self._deadline_seconds
-        if deadline is not None and self._monotonic() >= deadline - self._reserve_seconds(shipper):
+        if deadline is not None and now >= deadline - self._reserve_seconds(shipper):
             return True
-        if self._last_pass is not None:
-            return idle or self._is_out_of_patience(shipper, self._last_pass)
+        if plan is not None:  # a last pass that no clock bounds waits for acks until it stalls
+            stalled = plan.give_up_when_stalled and plan.step(now, shipper.progress()) != Step.WAIT
+            return idle or stalled
         if deadline is not None:
             return idle and not self._orphans.others_live
-        return not self._watches and (idle or self._has_stalled(shipper, started))
+        last = max(started, shipper.delivery.last_ack_seconds or started)
+        return not self._watches and (idle or now >= last + self._settings.exit_stall_seconds)
 
     @property
     def _deadline_seconds(self) -> float | None:
@@ -169,15 +167,6 @@ class Recoverer:
         known = [each for each in (self._clock.deadline_seconds, last_pass) if each is not None]
         return min(known, default=None)
 
-    def _has_stalled(self, shipper: Shipper, started: float) -> bool:
-        last = max(started, shipper.delivery.last_ack_seconds or started)
-        return self._monotonic() >= last + self._settings.exit_stall_seconds
-
-    def _is_out_of_patience(self, shipper: Shipper, plan: DrainPlan) -> bool:
-        """Tell whether a last pass that no clock bounds has waited long enough for an ack."""
-        step = plan.step(self._monotonic(), shipper.progress())
-        return plan.give_up_when_stalled and step is not Step.WAIT
-
     def _reserve_seconds(self, shipper: Shipper) -> float:
         """Return the time to keep for writing the rest to stderr."""
         held = sum(chunk.size for chunk in shipper.buffer.adopted)
@@ -185,22 +174,18 @@ class Recoverer:
         return min(wanted, self._settings.stop_timeout_seconds * _RESERVE_SHARE_MAX)
 
     async def _wait(self, shipper: Shipper) -> None:
-        """Wait for an ack or a signal, and look again."""
+        """Wait for an ack or a signal; with a deadline, look for the dead all the time."""
         deadline = self._deadline_seconds
         if deadline is not None:
-            self._hurry(shipper, deadline)
+            self._orphans.scan_now()
+            if not self._hurries:
+                self._hurries = True
+                shipper.hurry(DrainPlan.until(self._monotonic(), deadline))
+            shipper.stop_lingering()
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(_CHECK_SECONDS):
                 await self._woken.wait()
         self._woken.clear()
-
-    def _hurry(self, shipper: Shipper, deadline_seconds: float) -> None:
-        """Look for the dead all the time, and wait less for everything."""
-        self._orphans.scan_now()
-        if not self._hurries:
-            self._hurries = True
-            shipper.hurry(DrainPlan.until(self._monotonic(), deadline_seconds))
-        shipper.stop_lingering()
 
     # -- what cannot be shipped --------------------------------------------------------------------
 
@@ -241,8 +226,8 @@ class Recoverer:
 
 async def recover(settings: Settings, path: Path, *, watches: bool) -> RecoveryReport:
     """Recover until done or told to stop, by SIGTERM or SIGINT; in the main thread."""
-    last_resort = LastResort()
-    recoverer = Recoverer(settings, path, watches=watches, last_resort=last_resort)
+    last_resort, process = LastResort(), Process()
+    recoverer = Recoverer(settings, path, watches=watches, last_resort=last_resort, process=process)
     loop = asyncio.get_running_loop()
     for signum in (signal.SIGTERM, signal.SIGINT):
         if signal.getsignal(signum) is not signal.SIG_IGN:
@@ -250,7 +235,7 @@ async def recover(settings: Settings, path: Path, *, watches: bool) -> RecoveryR
     if watches:
         last_resort.write_line(f"logship recover: watching {path}\n".encode())
     report = await recoverer.run()
-    process.HERE.write_last()  # most recoverers are gone before their page is written again
+    process.write_last()  # most recoverers are gone before their page is written again
     return report
 
 

@@ -8,24 +8,14 @@ from __future__ import annotations
 
 import zlib
 from base64 import b64encode
+from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
 
 from logship.errors import ProtocolError
 from logship.protocol.entries import unpack_entries
-from logship.spool.format import (
-    ACKED,
-    CHUNK,
-    NO_STAMPS,
-    OPEN,
-    PROVISIONAL,
-    SEALED,
-    TAG_BYTES_MAX,
-    ChunkIdentity,
-    aligned,
-    chunk_checksum,
-)
+from logship.spool import format as layout
 
-_HEADER_BYTES_MAX = aligned(CHUNK.size + 2 * TAG_BYTES_MAX)
+_HEADER_BYTES_MAX = layout.aligned(layout.CHUNK.size + 2 * layout.TAG_BYTES_MAX)
 
 
 class Readable(Protocol):
@@ -38,6 +28,36 @@ class Readable(Protocol):
     def find(self, wanted: bytes, start: int = 0, /) -> int:
         """Return the first offset of `wanted` from `start`, or -1."""
         ...
+
+
+class Damage(NamedTuple):
+    """Bytes of a file that could not be understood.
+
+    Attributes:
+        first, last: Where they begin and end in the file; `last` is not included.
+        reason: What is wrong, for a person.
+    """
+
+    first: int
+    last: int
+    reason: str
+
+
+@dataclass
+class Contents:
+    """What is in a file.
+
+    Attributes:
+        damages: What could not be understood.
+        refused: Why the file must not be touched, where its format is not ours; else None.
+    """
+
+    damages: list[Damage] = field(default_factory=list)
+    refused: str | None = None
+
+    def blame(self, first: int, last: int, reason: str) -> None:
+        """Note damage."""
+        self.damages.append(Damage(first, last, reason))
 
 
 class FoundChunk(NamedTuple):
@@ -63,7 +83,7 @@ class FoundChunk(NamedTuple):
     size: int
     state: int
     checksum: int
-    identity: ChunkIdentity
+    identity: layout.ChunkIdentity
 
     @property
     def payload_at(self) -> int:
@@ -79,29 +99,29 @@ class FoundChunk(NamedTuple):
 def read_chunk_header(data: Readable, offset: int, owner: bytes) -> FoundChunk | None:
     """Return the chunk whose header is at `offset`, or None where no whole header is."""
     header = data[offset : offset + _HEADER_BYTES_MAX]
-    if len(header) < CHUNK.size:
+    if len(header) < layout.CHUNK.size:
         return None
-    fields = CHUNK.unpack_from(header)
+    fields = layout.CHUNK.unpack_from(header)
     _, generation, extent, commit, state, raw_id, first, serial, opened_ns = fields[:9]
     raw_stream, checksum, header_bytes, tag_word, key_bytes = fields[9:]
-    tag_bytes = tag_word & ~PROVISIONAL
-    key_length = 0 if key_bytes == NO_STAMPS else key_bytes
-    key_at = CHUNK.size + tag_bytes
+    tag_bytes = tag_word & ~layout.PROVISIONAL
+    key_length = 0 if key_bytes == layout.NO_STAMPS else key_bytes
+    key_at = layout.CHUNK.size + tag_bytes
     end = key_at + key_length
-    if max(tag_bytes, key_length) > TAG_BYTES_MAX or end > len(header):
+    if max(tag_bytes, key_length) > layout.TAG_BYTES_MAX or end > len(header):
         return None
-    if header_bytes != aligned(end) or header_bytes > len(header):
+    if header_bytes != layout.aligned(end) or header_bytes > len(header):
         return None
-    if checksum != chunk_checksum(header[:end], owner):
+    if checksum != layout.chunk_checksum(header[:end], owner):
         return None
-    identity = ChunkIdentity(
+    identity = layout.ChunkIdentity(
         id=b64encode(raw_id).decode("ascii"),
         first=first,
         serial=serial,
         opened_ns=opened_ns,
         stream=raw_stream.decode("ascii", "replace"),
-        tag=header[CHUNK.size : key_at],
-        stamp_key=None if key_bytes == NO_STAMPS else header[key_at:end],
+        tag=header[layout.CHUNK.size : key_at],
+        stamp_key=None if key_bytes == layout.NO_STAMPS else header[key_at:end],
         is_provisional=tag_word != tag_bytes,
     )
     words = (extent, commit >> 32, commit & 0xFFFFFFFF, state >> 32, state & 0xFFFFFFFF)
@@ -130,11 +150,11 @@ def read_payload(chunk: FoundChunk, payload: bytes) -> Payload | str:
         chunk: The chunk's header.
         payload: `chunk.size` bytes, or fewer where the file holds no more.
     """
-    if chunk.state not in (OPEN, SEALED, ACKED):
+    if chunk.state not in (layout.OPEN, layout.SEALED, layout.ACKED):
         return "its state is damaged"
     if len(payload) != chunk.size:
         return "its commit word leads beyond what the file holds"
-    if chunk.state == SEALED and zlib.crc32(payload) != chunk.checksum:
+    if chunk.state == layout.SEALED and zlib.crc32(payload) != chunk.checksum:
         return "its checksum is wrong"
     try:
         found, is_in_order = _read_entries(chunk.identity, payload)
@@ -145,7 +165,7 @@ def read_payload(chunk: FoundChunk, payload: bytes) -> Payload | str:
     return found if is_in_order else "its stamps are not those of its stream, or not in order"
 
 
-def _read_entries(identity: ChunkIdentity, payload: bytes) -> tuple[Payload, bool]:
+def _read_entries(identity: layout.ChunkIdentity, payload: bytes) -> tuple[Payload, bool]:
     """Return what a payload holds, and whether its stamps are in order; no entry is kept."""
     key = None if identity.stamp_key is None else identity.stamp_key.decode("utf-8", "replace")
     numbers: list[int] = []

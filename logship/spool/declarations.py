@@ -7,14 +7,15 @@ from collections.abc import Callable, Iterable
 from logship.buffer.ranges import Gap
 from logship.buffer.stream import NUMBER_MAX, Stream
 from logship.protocol.entries import pack_control, unpack_entries
+from logship.spool.chunks import Payload
 
 _CONTROLS_MAX = 1000
 
 
 def declaration(
     stream: Stream, begin: int, gaps: Iterable[Gap], time_ns: Callable[[], int]
-) -> tuple[bytes, list[int]] | None:
-    """Return the entries that declare a stream's gaps and end it, and their numbers.
+) -> tuple[bytes, Payload] | None:
+    """Return the entries that declare a stream's gaps and end it, and what they are.
 
     Args:
         stream: For the stamps.
@@ -23,7 +24,7 @@ def declaration(
         time_ns: Nanoseconds since the epoch.
 
     Returns:
-        Payload and numbers; None where the stream has no records, or no numbers are left.
+        None where the stream has no records, or no numbers are left.
     """
     if begin == 1 or begin + _CONTROLS_MAX > NUMBER_MAX:
         return None
@@ -37,7 +38,7 @@ def declaration(
         pack_control(record, time_ns()) + stream.stamp_of(number)
         for number, record in zip(numbers, records, strict=True)
     ]
-    return b"".join(entries), numbers
+    return b"".join(entries), Payload(numbers, 0, numbers[-1])
 
 
 def is_control(entry: bytes) -> bool:

@@ -12,13 +12,22 @@ import fcntl
 import os
 import re
 import stat
+import sys
 from collections.abc import Callable
 from enum import Enum, auto
 from pathlib import Path
 
 from logship.errors import LogshipError
 from logship.spool import quarantine
-from logship.spool.files import OPEN_DIRECTORY, OPEN_FILE, FileBytes, close, create
+from logship.spool.files import (
+    OPEN_DIRECTORY,
+    OPEN_FILE,
+    READ_FILE,
+    close,
+    closing,
+    create,
+)
+from logship.spool.format import BORN_AT
 
 LOCK = "lock"
 STREAMS = "streams"
@@ -26,9 +35,6 @@ STREAMS = "streams"
 SEGMENT_NAME = re.compile(r"segment-[0-9]{8,}\.spool")
 PROCESS_DIRECTORY_NAME = re.compile(r"[0-9a-f]{32}")
 _UNFINISHED_NAME = re.compile(r"\.[0-9a-f]{32}\.new")
-
-FILE_BYTES_MAX = 1 << 30
-"""No file of a spool is longer; a longer one is not read."""
 
 _MIB = 1024 * 1024
 _FLOOR_SHARE = 0.05
@@ -176,10 +182,9 @@ class ProcessDirectory:
 
     def is_there(self) -> bool:
         """Whether the directory is still where it was made."""
-        try:
+        with contextlib.suppress(OSError):
             return _is_at(self._directory, self.name, self._parent)
-        except OSError:
-            return False
+        return False
 
     def segments(self) -> list[str]:
         """Return the names of the segments, in order."""
@@ -217,12 +222,11 @@ class ProcessDirectory:
             OSError: It cannot be done.
         """
         for name in [STREAMS, *self.segments()]:
-            with contextlib.suppress(FileNotFoundError):  # it has been unlinked meanwhile
-                descriptor = os.open(name, OPEN_FILE, dir_fd=self._directory)
-                try:
-                    os.fdatasync(descriptor)
-                finally:
-                    os.close(descriptor)
+            with (
+                contextlib.suppress(FileNotFoundError),  # it has been unlinked meanwhile
+                closing(os.open(name, OPEN_FILE, dir_fd=self._directory)) as descriptor,
+            ):
+                os.fdatasync(descriptor)
         os.fsync(self._directory)
         os.fsync(self._parent)
 
@@ -246,30 +250,30 @@ class ProcessDirectory:
         os.close(descriptor)
         raise PermissionError(f"{name} is no regular file of user {directory.st_uid}")
 
-    def contents(self, name: str, descriptor: int) -> FileBytes:
-        """Return the bytes of an open file, which are read as they are asked for.
-
-        Raises:
-            OSError: It is longer than any file of a spool.
-        """
-        data = FileBytes(descriptor)
-        if len(data) > FILE_BYTES_MAX:
-            raise OSError(f"{name} has {len(data)} bytes, which no file of a spool has")
-        return data
-
     def keep(self, name: str, data: bytes) -> None:
-        """Keep `data` under `name` in the spool's quarantine.
-
-        Raises:
-            OSError: It cannot be written.
-            QuarantineFull: It would exceed a bound.
-        """
+        """Keep `data` under `name` in the spool's quarantine; see `quarantine.keep`."""
         quarantine.keep(self._parent, name, data)
 
 
 def process_directories(parent: int) -> list[str]:
     """Return the names of all process directories, in the order of their names."""
     return sorted(filter(PROCESS_DIRECTORY_NAME.fullmatch, os.listdir(parent)))
+
+
+def oldest_first(parent: int, names: list[str]) -> list[str]:
+    """Return these names in the order in which their processes began their spools."""
+    return sorted(names, key=lambda each: (born_ns(parent, each), each))
+
+
+def born_ns(parent: int, name: str) -> int:
+    """Return when a process began its spool; 0, and so the oldest, where that cannot be read."""
+    with (
+        contextlib.suppress(OSError),
+        closing(os.open(name, OPEN_DIRECTORY, dir_fd=parent)) as directory,
+        closing(os.open(STREAMS, READ_FILE, dir_fd=directory)) as streams,
+    ):
+        return int.from_bytes(os.pread(streams, 8, BORN_AT), sys.byteorder)
+    return 0
 
 
 def free_bytes(parent: int) -> int:

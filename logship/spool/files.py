@@ -14,6 +14,7 @@ from collections.abc import Iterator
 
 OPEN_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 OPEN_FILE = os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
+READ_FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
 
 WINDOW_BYTES = 512 * 1024
 """How much of a file is in memory at a time, twice at most; and how large holes may be."""
@@ -36,6 +37,15 @@ def close(*descriptors: int) -> None:
                 os.close(descriptor)
 
 
+@contextlib.contextmanager
+def closing(descriptor: int) -> Iterator[int]:
+    """Close an open descriptor at the end of the block."""
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
 def pread_all(descriptor: int, size: int, offset: int) -> bytes:
     """Return `size` bytes from `offset`, or fewer where the file ends before."""
     parts: list[bytes] = []
@@ -47,6 +57,10 @@ def pread_all(descriptor: int, size: int, offset: int) -> bytes:
         offset += len(part)
         size -= len(part)
     return b"".join(parts)
+
+
+FILE_BYTES_MAX = 1 << 30
+"""No file of a spool is longer; a longer one is not read."""
 
 
 class FileBytes:
@@ -62,12 +76,17 @@ class FileBytes:
 
     Attributes:
         unreadable: The error of each page that the disk does not give, by its offset.
+
+    Raises:
+        OSError: The file is longer than any file of a spool.
     """
 
     def __init__(self, descriptor: int) -> None:
         self.unreadable: dict[int, OSError] = {}
         self._descriptor = descriptor
         self._size = os.fstat(descriptor).st_size
+        if self._size > FILE_BYTES_MAX:
+            raise OSError(f"it has {self._size} bytes, which no file of a spool has")
         self._window = b""
         self._window_at = 0
         self._has_read = False

@@ -39,6 +39,7 @@ NO_STAMPS = 0xFFFF
 SLOTS = 1024
 SLOT_BYTES = 320
 STREAMS_BYTES = SLOT_BYTES * (1 + SLOTS)
+BORN_AT = 32
 SLOT_NEXT_AT = 0
 SLOT_END_AT = 8
 SLOT_CHECKSUM_AT = 36
@@ -122,30 +123,17 @@ def chunk_header_bytes(tag: bytes, stamp_key: bytes | None) -> int:
 def pack_chunk_header(identity: ChunkIdentity, generation: int, owner: bytes) -> bytes:
     """Return the header of an open chunk without entries."""
     tag, key = identity.tag, identity.stamp_key
+    begin = (
+        *(CHUNK_MAGIC, generation, 0, 0, OPEN << 32),
+        *(b64decode(identity.id), identity.first, identity.serial, identity.opened_ns),
+        identity.stream.encode("ascii"),
+    )
     length = chunk_header_bytes(tag, key)
-    key_bytes = NO_STAMPS if key is None else len(key)
-
-    def packed(checksum: int) -> bytes:
-        return CHUNK.pack(
-            CHUNK_MAGIC,
-            generation,
-            0,
-            0,
-            OPEN << 32,
-            b64decode(identity.id),
-            identity.first,
-            identity.serial,
-            identity.opened_ns,
-            identity.stream.encode("ascii"),
-            checksum,
-            length,
-            _tag_word(tag, is_provisional=identity.is_provisional),
-            key_bytes,
-        )
-
+    tag_word = _tag_word(tag, is_provisional=identity.is_provisional)
+    end = (length, tag_word, NO_STAMPS if key is None else len(key))
     texts = tag + (key or b"")
-    checksum = chunk_checksum(packed(0) + texts, owner)
-    return (packed(checksum) + texts).ljust(length, b"\0")
+    checksum = chunk_checksum(CHUNK.pack(*begin, 0, *end) + texts, owner)
+    return (CHUNK.pack(*begin, checksum, *end) + texts).ljust(length, b"\0")
 
 
 def pack_streams_header(owner: bytes, born_ns: int, stamp_key: bytes | None) -> bytes:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,11 +10,13 @@ from logship.spool.directories import (
     NotTaken,
     ProcessDirectory,
     SpoolError,
+    born_ns,
+    oldest_first,
     open_spool_directory,
     process_directories,
 )
+from logship.spool.files import FileBytes, closing
 from logship.spool.format import ACKED
-from logship.spool.orphans import born_ns
 from logship.spool.segments import read_segment
 from logship.spool.survey import text_of
 
@@ -26,15 +27,11 @@ def inspect_spool(path: Path) -> Iterator[dict[str, object]]:
     Raises:
         SpoolError: `path` is no directory of a spool.
     """
-    parent = open_spool_directory(path, any_owner=True)
-    try:
-        names = process_directories(parent)
-        for name in sorted(names, key=lambda each: (born_ns(parent, each), each)):
+    with closing(open_spool_directory(path, any_owner=True)) as parent:
+        for name in oldest_first(parent, process_directories(parent)):
             born, found = born_ns(parent, name), _inspect(parent, name)
             if found is not None:
                 yield {"life": name, "born_ns": born, **found}
-    finally:
-        os.close(parent)
 
 
 def _inspect(parent: int, name: str) -> dict[str, object] | None:
@@ -58,12 +55,9 @@ def _contents(directory: ProcessDirectory) -> dict[str, object]:
     chunks: list[FoundChunk] = []
     damages: list[str] = []
     for name in directory.segments():
-        descriptor = directory.open_file(name)
-        try:
-            data = directory.contents(name, descriptor)
+        with closing(directory.open_file(name)) as descriptor:
+            data = FileBytes(descriptor)
             found = read_segment(data, directory.id)
-        finally:
-            os.close(descriptor)
         chunks += [each for each in found.chunks if each.state != ACKED and each.entries]
         damages += [f"{name} at {each.first}: {each.reason}" for each in found.damages]
         damages += [f"{name} at {at}: cannot be read: {why}" for at, why in data.unreadable.items()]

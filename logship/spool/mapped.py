@@ -11,30 +11,12 @@ import mmap
 import sys
 import zlib
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from logship.buffer.chunk import Chunk, ChunkState, MemoryChunk, Written
 from logship.buffer.stream import Stream
-from logship.spool.format import (
-    BEGUN_AT,
-    COMMIT_AT,
-    EXTENT_AT,
-    GENERATION_AT,
-    SEALED,
-    SEGMENT_HEADER_BYTES,
-    SLOT_BYTES,
-    SLOT_CHECKSUM_AT,
-    SLOT_END_AT,
-    SLOT_NEXT_AT,
-    SLOTS,
-    STATE_AT,
-    TAG_BYTES_MAX,
-    aligned,
-    is_provisional_slot,
-    pack_slot,
-    slot_at,
-    state_word,
-)
+from logship.spool import format as layout
 
 SLACK_BYTES = 16 * 1024
 SLACK_BYTES_MIN = 4 * 1024
@@ -43,27 +25,26 @@ SLACK_BYTES_MIN = 4 * 1024
 _ONE_ENTRY = 1 << 32
 """In a commit word, the entries are counted above the bytes."""
 
+_CHECKSUM_WORD_AT = layout.SLOT_CHECKSUM_AT & ~7
+"""The word of a slot that its checksum is a half of: one store each time, never a torn checksum."""
+
 _POPULATE_WRITE = 23  # MADV_POPULATE_WRITE (madvise(2), Linux 5.14), not in the module mmap
 
 
 class Mapping(Protocol):
     """The bytes of a mapped file."""
 
-    def __setitem__(self, where: slice, data: bytes, /) -> None:
-        """Copy `data` there."""
+    def __setitem__(self, where: slice, data: bytes, /) -> None: ...
 
-    def __getitem__(self, where: slice) -> bytes:
-        """Return a copy."""
+    def __getitem__(self, where: slice) -> bytes: ...
 
 
 class Words(Protocol):
-    """The same bytes as aligned words of 64 bits."""
+    """The same bytes as aligned words of 64 bits, each of which is stored whole."""
 
-    def __setitem__(self, index: int, word: int) -> None:
-        """Store a word, whole."""
+    def __setitem__(self, index: int, word: int) -> None: ...
 
-    def __getitem__(self, index: int) -> int:
-        """Return it."""
+    def __getitem__(self, index: int) -> int: ...
 
 
 def map_file(descriptor: int, size: int) -> tuple[Mapping, Words]:
@@ -74,6 +55,7 @@ def map_file(descriptor: int, size: int) -> tuple[Mapping, Words]:
     return mapping, memoryview(mapping).cast("Q")
 
 
+@dataclass(slots=True, eq=False)
 class Segment:
     """A mapped file that chunks lie in.
 
@@ -84,38 +66,23 @@ class Segment:
         generation: Which use of the segment this is.
         tail: The last chunk, or None in a fresh use.
         live: Chunks that are neither acked nor dropped; a segment without any is free.
-        is_kept: Whether the file has a name, or was removed.
     """
 
-    __slots__ = (
-        "generation",
-        "is_kept",
-        "live",
-        "mapping",
-        "name",
-        "size",
-        "tail",
-        "words",
-    )
-
-    def __init__(self, name: str, size: int, mapping: Mapping, words: Words) -> None:
-        self.name = name
-        self.size = size
-        self.mapping = mapping
-        self.words = words
-        self.generation = 0
-        self.tail: SpoolChunk | None = None
-        self.live: set[SpoolChunk] = set()
-        self.is_kept = True
+    name: str
+    size: int
+    mapping: Mapping
+    words: Words
+    generation: int = 0
+    tail: SpoolChunk | None = None
+    live: set[SpoolChunk] = field(default_factory=set)
 
     def next_header_at(self) -> int:
         """Return where another chunk would begin."""
         tail = self.tail
         if tail is None:
-            return SEGMENT_HEADER_BYTES
-        if tail.state is ChunkState.OPEN:
-            return aligned(tail.payload_at + tail.cut_capacity())
-        return aligned(tail.payload_at + tail.size)
+            return layout.SEGMENT_HEADER_BYTES
+        is_open = tail.state is ChunkState.OPEN
+        return layout.aligned(tail.payload_at + (tail.cut_capacity() if is_open else tail.size))
 
     def room(self) -> int:
         """Return how many bytes another chunk could have, its header included."""
@@ -123,7 +90,7 @@ class Segment:
 
     def begin_anew(self, generation: int) -> None:
         """Forget everything in it; nothing of it may be live. May be called again."""
-        self.words[GENERATION_AT >> 3] = generation
+        self.words[layout.GENERATION_AT >> 3] = generation
         self.generation = generation
         self.tail = None
 
@@ -137,16 +104,13 @@ class SpoolChunk(Chunk):
         payload_at: Where its entries begin.
         slack: How much it may still grow when another chunk begins behind it.
         before: The chunk before it in the segment, if there is one.
-        before_capacity: The capacity that this one keeps.
     """
 
     __slots__ = (
         "_commit_index",
-        "_is_sealed",
         "_mapping",
         "_words",
         "before",
-        "before_capacity",
         "header_at",
         "payload_at",
         "segment",
@@ -167,20 +131,15 @@ class SpoolChunk(Chunk):
         self.header_at = segment.next_header_at()
         self.payload_at = self.header_at + header_bytes
         self.before = segment.tail
-        self.before_capacity = 0
-        if self.before is not None:
-            is_open = self.before.state is ChunkState.OPEN
-            self.before_capacity = self.before.cut_capacity() if is_open else self.before.capacity
         self.slack = SLACK_BYTES
         self._mapping = segment.mapping
         self._words = segment.words
-        self._commit_index = (self.header_at + COMMIT_AT) >> 3
-        self._is_sealed = False
+        self._commit_index = (self.header_at + layout.COMMIT_AT) >> 3
 
     @property
     def spooled(self) -> bool:
-        """Whether it outlives the process."""
-        return self.segment.is_kept
+        """Whether it outlives the process: its file is there, and it is not settled."""
+        return self in self.segment.live
 
     @property
     def data(self) -> bytes:
@@ -205,19 +164,26 @@ class SpoolChunk(Chunk):
         """Link the chunk to the one before, whose capacity ends here. May be called again."""
         segment, before = self.segment, self.before
         if before is None:
-            segment.words[BEGUN_AT >> 3] = segment.generation
+            segment.words[layout.BEGUN_AT >> 3] = segment.generation
         else:
-            before.capacity = self.before_capacity
-            segment.words[(before.header_at + EXTENT_AT) >> 3] = self.header_at
+            if before.state is ChunkState.OPEN:
+                before.capacity = before.cut_capacity()
+            segment.words[(before.header_at + layout.EXTENT_AT) >> 3] = self.header_at
         segment.live.add(self)
         segment.tail = self
 
     def before_sending(self) -> None:
         """Store the payload's checksum, once."""
-        if not self._is_sealed and self in self.segment.live:
-            self._is_sealed = True
-            word = state_word(SEALED, zlib.crc32(self.data))
-            self._words[(self.header_at + STATE_AT) >> 3] = word
+        index = (self.header_at + layout.STATE_AT) >> 3
+        if self.spooled and self._words[index] >> 32 == layout.OPEN:
+            self._words[index] = layout.state_word(layout.SEALED, zlib.crc32(self.data))
+
+    def mark_acked(self) -> None:
+        """Store that it is settled. May be called again."""
+        self.segment.words[(self.header_at + layout.STATE_AT) >> 3] = layout.state_word(
+            layout.ACKED, 0
+        )
+        self.segment.live.discard(self)
 
     def move_to_memory(self) -> None:
         """In a forked child: go on in private memory, the file is the parent's."""
@@ -225,7 +191,6 @@ class SpoolChunk(Chunk):
         copy[self.payload_at : self.payload_at + self.size] = self.data
         words = [0] * (self._commit_index + 1)
         self._mapping, self._words = copy, words  # type: ignore[assignment]
-        self._is_sealed = True
 
 
 class UnspooledChunk(MemoryChunk):
@@ -254,12 +219,12 @@ class StreamsFile:
     """The file `streams`: the highest number of each stream, mapped.
 
     Args:
-        life: The life's sixteen bytes.
+        owner: The sixteen bytes of the process directory.
         mapping, words: The file, which has its header.
     """
 
-    def __init__(self, life: bytes, mapping: Mapping, words: Words) -> None:
-        self._life = life
+    def __init__(self, owner: bytes, mapping: Mapping, words: Words) -> None:
+        self._owner = owner
         self._mapping = mapping
         self._words = words
         self._slots: dict[str, int] = {}
@@ -277,52 +242,42 @@ class StreamsFile:
         called again.
         """
         old = self._slots.get(stream.id)
-        if old is None or len(tag) > TAG_BYTES_MAX:
+        if old is None or not self._is_provisional(old) or len(tag) > layout.TAG_BYTES_MAX:
             return
-        if not self._is_provisional(old) or not self._put(stream, tag):
-            return
-        self._words[(slot_at(old) + (SLOT_CHECKSUM_AT & ~7)) >> 3] = 0
-        self._users[old] = None
-        self._number_users()
+        if self._put(stream, tag):
+            self._words[(layout.slot_at(old) + _CHECKSUM_WORD_AT) >> 3] = 0
+            self._users[old] = None
 
     def _is_provisional(self, slot: int) -> bool:
-        at = slot_at(slot)
-        return is_provisional_slot(self._mapping[at : at + SLOT_BYTES])
+        at = layout.slot_at(slot)
+        return layout.is_provisional_slot(self._mapping[at : at + layout.SLOT_BYTES])
 
     def _put(self, stream: Stream, tag: bytes) -> bool:
         """Write a slot for the stream; tell whether there was a free one."""
         slot = self._free_slot()
         if slot is None:
             return False
-        packed = pack_slot(
-            stream.id, tag, stream.next_number, self._life, is_provisional=stream.is_provisional
+        packed = layout.pack_slot(
+            stream.id, tag, stream.next_number, self._owner, is_provisional=stream.is_provisional
         )
-        at = slot_at(slot)
-        # The word that the checksum is a half of, in one store each time: never a torn checksum.
-        word_at = SLOT_CHECKSUM_AT & ~7
-        index, word = (at + word_at) >> 3, packed[word_at : word_at + 8]
+        at, behind = layout.slot_at(slot), _CHECKSUM_WORD_AT + 8
+        index = (at + _CHECKSUM_WORD_AT) >> 3
         self._words[index] = 0
-        self._mapping[at : at + word_at] = packed[:word_at]
-        self._mapping[at + word_at + 8 : at + len(packed)] = packed[word_at + 8 :]
-        self._words[index] = int.from_bytes(word, sys.byteorder)
+        self._mapping[at : at + _CHECKSUM_WORD_AT] = packed[:_CHECKSUM_WORD_AT]
+        self._mapping[at + behind : at + layout.SLOT_BYTES] = packed[behind:]
+        self._words[index] = int.from_bytes(packed[_CHECKSUM_WORD_AT:behind], sys.byteorder)
+        for user in filter(None, self._users[slot : slot + 1]):
+            self._slots.pop(user.id, None)
         self._users[slot : slot + 1] = [stream]
-        self._number_users()
+        self._slots[stream.id] = slot
         return True
-
-    def _number_users(self) -> None:
-        """Note which stream has which slot; where it is getting another one, the final one."""
-        slots: dict[str, int] = {}
-        for slot, user in enumerate(self._users):
-            if user is not None and (user.id not in slots or not self._is_provisional(slot)):
-                slots[user.id] = slot
-        self._slots = slots
 
     def note(self, stream: Stream, next_number: int) -> None:
         """Note that all numbers below `next_number` were given out."""
         slot = self._slots.get(stream.id)
         if slot is None:
             return
-        index = (slot_at(slot) + SLOT_NEXT_AT) >> 3
+        index = (layout.slot_at(slot) + layout.SLOT_NEXT_AT) >> 3
         self._words[index] = max(self._words[index], next_number)
 
     def note_settled(self, stream: Stream, next_number: int) -> None:
@@ -330,10 +285,10 @@ class StreamsFile:
         self.note(stream, next_number)
         slot = self._slots.get(stream.id)
         if slot is not None and stream.end is not None and stream.end < next_number:
-            self._words[(slot_at(slot) + SLOT_END_AT) >> 3] = stream.end
+            self._words[(layout.slot_at(slot) + layout.SLOT_END_AT) >> 3] = stream.end
 
     def _free_slot(self) -> int | None:
-        if len(self._users) < SLOTS:
+        if len(self._users) < layout.SLOTS:
             return len(self._users)
         for slot, user in enumerate(self._users):
             if user is None or (user.end is not None and not user.unsettled):

@@ -6,9 +6,8 @@ chunks until nothing is left. `docs/spool-format.md`, "Reading", is the design.
 
 from __future__ import annotations
 
-import contextlib
+import math
 import os
-import struct
 import time
 from collections import deque
 from collections.abc import Callable
@@ -17,15 +16,17 @@ from typing import NamedTuple
 
 from logship.spool.adoption import AdoptedChunk, Adoption
 from logship.spool.directories import (
-    STREAMS,
     NotTaken,
     ProcessDirectory,
     SpoolError,
     free_bytes,
+    oldest_first,
     open_spool_directory,
     process_directories,
     sweep,
 )
+from logship.spool.files import closing
+from logship.spool.orphan import Orphan
 from logship.spool.progress import NOTES_MAX, RecoveryCounters, RecoveryState
 
 SCAN_SECONDS = 5.0
@@ -41,8 +42,14 @@ _ADOPTIONS_MAX = 8
 what the server takes from one shows that it never takes a record of another."""
 
 
-class _Retry(NamedTuple):
-    """When a directory is tried again; seconds on the monotonic clock."""
+class _Kept(NamedTuple):
+    """A directory that was kept: what its next recovery by this process waits for.
+
+    Attributes:
+        due_seconds: On the monotonic clock; infinite where it is left to another process.
+        wait_seconds: How long that was in the future.
+        wanted_bytes: What must be free on the volume.
+    """
 
     due_seconds: float
     wait_seconds: float
@@ -67,6 +74,7 @@ class Orphans:
             the spool shows of it. The reader of the news takes them out.
         has_scanned: Whether a look for orphans found none.
         others_live: Whether that look found directories that another process has locked.
+        is_closed: Whether the search was given up.
     """
 
     def __init__(
@@ -87,15 +95,12 @@ class Orphans:
         self._random_bytes = random_bytes
         self._monotonic = monotonic
         self._time_ns = time_ns
-        self._current: Adoption | None = None
-        self._waiting: list[Adoption] = []
-        self._finished_with: set[str] = set()
+        self._adoptions: list[Adoption] = []
         self._shipped_from: set[str] = set()
-        self._retries: dict[str, _Retry] = {}
+        self._kept: dict[str, _Kept] = {}
         self._refused: set[str] = set()
-        self._kept: set[str] = set()
         self._scan_due_seconds = monotonic()
-        self._is_closed = False
+        self.is_closed = False
         self.has_scanned = False
         self.others_live = False
 
@@ -105,24 +110,21 @@ class Orphans:
         Returns:
             The next chunk to ship, or what to wait for.
         """
-        if self._is_closed:
+        if self.is_closed:
             return RecoveryState.AWAITING_ORPHANS
-        current = self._current = self._current or self._next_settled()
-        if current is None:
+        adoption = next((each for each in self._adoptions if not each.is_waiting), None)
+        if adoption is None:
             return self._scan()
         try:
-            outcome = next(current.work, None)
+            outcome = next(adoption.work, None)
         except Exception as error:  # noqa: BLE001 - one orphan must not hold up the others
-            current.trouble.fail(error)
+            adoption.orphan.fail(error)
             outcome = None
         if isinstance(outcome, AdoptedChunk):
-            self._shipped_from.add(current.directory.name)
+            self._shipped_from.add(adoption.orphan.name)
             return outcome
         if outcome is None:
-            self._end(current)
-        elif outcome is RecoveryState.AWAITING_ACKS:
-            self._waiting.append(current)
-            self._current = None
+            self._end(adoption)
         return RecoveryState.WORKING
 
     def scan_now(self) -> None:
@@ -131,8 +133,8 @@ class Orphans:
         self.has_scanned = False
 
     def skip(self) -> None:
-        """Leave the orphan that has waited longest as it is, and go on."""
-        for adoption in self._adoptions()[:1]:
+        """Leave the orphan that was found first as it is, and go on."""
+        for adoption in self._adoptions[:1]:
             self._end(adoption)
 
     def has_shipped_from(self, name: str) -> bool:
@@ -142,114 +144,85 @@ class Orphans:
     @property
     def deadline_seconds(self) -> float | None:
         """When to call `step` again if nothing else happens; None while only acks can help."""
-        can_scan = self._current is None and len(self._waiting) < _ADOPTIONS_MAX
-        return self._scan_due_seconds if can_scan and not self._is_closed else None
+        can_scan = self._is_waiting and len(self._adoptions) < _ADOPTIONS_MAX
+        return self._scan_due_seconds if can_scan and not self.is_closed else None
 
     @property
     def is_complete(self) -> bool:
         """Whether every orphan is gone, all of its records acked, and nothing was left alone."""
         counters = self.counters
         bad = counters.damaged + counters.quarantined + counters.unkept + counters.refused
-        is_over = self.has_scanned and self.is_idle and not self._is_closed
+        is_over = self.has_scanned and self.is_idle and not self.is_closed
         return is_over and not self._kept and not bad and not counters.records_abandoned
 
     @property
-    def is_closed(self) -> bool:
-        """Whether the search was given up."""
-        return self._is_closed
+    def _is_waiting(self) -> bool:
+        return all(each.is_waiting for each in self._adoptions)
 
     @property
     def is_idle(self) -> bool:
         """Whether no orphan is being recovered."""
-        return not self._adoptions()
+        return not self._adoptions
 
     def close(self) -> None:
         """Give up the locks; what was not settled is for the next recoverer."""
-        self._is_closed = True
-        for adoption in self._adoptions():
+        self.is_closed = True
+        for adoption in list(self._adoptions):
             self._end(adoption)
 
-    # -- orphans that are being recovered --------------------------------------------------------
-
-    def _adoptions(self) -> list[Adoption]:
-        current = [] if self._current is None else [self._current]
-        return [*self._waiting, *current]
-
-    def _next_settled(self) -> Adoption | None:
-        """Take an adoption whose chunks are all settled from those that wait."""
-        for adoption in self._waiting:
-            if adoption.is_settled:
-                self._waiting.remove(adoption)
-                return adoption
-        return None
-
     def _end(self, adoption: Adoption) -> None:
-        if adoption is self._current:
-            self._current = None
-        else:
-            self._waiting.remove(adoption)
-        if adoption.is_worth_a_retry and not self._is_closed:
-            self._try_again_later(adoption)
-        else:
-            self._finished_with.add(adoption.directory.name)
+        self._adoptions.remove(adoption)
         adoption.leave()
-        self.counters.lives_finished += adoption.is_removed
         if adoption.is_removed:
-            self._kept.discard(adoption.directory.name)
+            self.counters.lives_finished += 1
+            self._kept.pop(adoption.orphan.name, None)
         else:
-            self._kept.add(adoption.directory.name)
+            self._kept[adoption.orphan.name] = self._next_try(adoption)
 
-    def _try_again_later(self, adoption: Adoption) -> None:
-        last = self._retries.get(adoption.directory.name)
+    def _next_try(self, adoption: Adoption) -> _Kept:
+        orphan = adoption.orphan
+        if not orphan.is_worth_a_retry or self.is_closed:
+            return _Kept(math.inf, 0.0, 0)
+        last = self._kept.get(orphan.name)
         wait = _RETRY_SECONDS_MIN if last is None else last.wait_seconds * 2
         wait = min(wait, _RETRY_SECONDS_MAX)
-        due = self._monotonic() + wait
-        self._retries[adoption.directory.name] = _Retry(due, wait, adoption.trouble.wanted_bytes)
+        return _Kept(self._monotonic() + wait, wait, orphan.wanted_bytes)
 
     # -- the search ------------------------------------------------------------------------------
 
     def _scan(self) -> RecoveryState:
         """Take over the oldest orphan, if there is one."""
         now = self._monotonic()
-        nothing = RecoveryState.AWAITING_ACKS if self._waiting else RecoveryState.AWAITING_ORPHANS
-        if now < self._scan_due_seconds or len(self._waiting) >= _ADOPTIONS_MAX:
+        nothing = RecoveryState.AWAITING_ACKS if self._adoptions else RecoveryState.AWAITING_ORPHANS
+        if now < self._scan_due_seconds or len(self._adoptions) >= _ADOPTIONS_MAX:
             return nothing
         taken = self._take_oldest()
-        if taken is not None:
-            self.counters.lives += 1
-            self._current = Adoption(
-                taken,
-                self.counters,
-                self._random_bytes,
-                self._time_ns,
-                self._say,
-                self.default_tag(),
-            )
-            return RecoveryState.WORKING
-        self._scan_due_seconds = now + SCAN_SECONDS
-        self.has_scanned = True
-        return nothing
+        if taken is None:
+            self._scan_due_seconds = now + SCAN_SECONDS
+            self.has_scanned = True
+            return nothing
+        self.counters.lives += 1
+        orphan = Orphan(taken, self.counters, self._say)
+        self._adoptions.append(
+            Adoption(orphan, self._random_bytes, self._time_ns, self.default_tag())
+        )
+        return RecoveryState.WORKING
 
     def _take_oldest(self) -> ProcessDirectory | None:
         self.others_live = False
         try:
-            parent = open_spool_directory(self._path, any_owner=self._any_owner)
-            try:
+            with closing(open_spool_directory(self._path, any_owner=self._any_owner)) as parent:
                 return self._oldest_in(parent)
-            finally:
-                os.close(parent)
         except Exception as error:  # noqa: BLE001 - whatever it is, it is named
             self._refuse("", f"cannot be read: {_named(error)}; what is there is kept")
         return None
 
     def _oldest_in(self, parent: int) -> ProcessDirectory | None:
         sweep(parent)
-        ours = {each.directory.name for each in self._waiting}
-        names = [each for each in process_directories(parent) if each not in self._finished_with]
-        names = [
-            each for each in names if each not in ours and not self._is_too_early(each, parent)
-        ]
-        for name in sorted(names, key=lambda each: (born_ns(parent, each), each)):
+        ours = {each.orphan.name for each in self._adoptions}
+        names = [each for each in process_directories(parent) if each not in ours]
+        due = [each for each in names if not self._is_too_early(each, parent)]
+        for name in oldest_first(parent, due):
             taken = self._take(parent, name)
             if isinstance(taken, ProcessDirectory):
                 return taken
@@ -257,11 +230,11 @@ class Orphans:
         return None
 
     def _is_too_early(self, name: str, parent: int) -> bool:
-        """Tell whether a directory was tried, and is not to be tried again now."""
-        retry = self._retries.get(name)
-        if retry is None:
+        """Tell whether a directory was kept, and is not to be tried again now."""
+        kept = self._kept.get(name)
+        if kept is None:
             return False
-        return self._monotonic() < retry.due_seconds or free_bytes(parent) < retry.wanted_bytes
+        return self._monotonic() < kept.due_seconds or free_bytes(parent) < kept.wanted_bytes
 
     def _take(self, parent: int, name: str) -> ProcessDirectory | NotTaken:
         try:
@@ -293,19 +266,3 @@ def _named(error: Exception) -> str:
     """Return an error's text, with its type where the text is not for a person."""
     is_for_a_person = isinstance(error, OSError | SpoolError)
     return str(error) if is_for_a_person else f"{type(error).__name__}: {error}"
-
-
-def born_ns(parent: int, name: str) -> int:
-    """Return when a process began its spool; 0, and so the oldest, where that cannot be read."""
-    with contextlib.suppress(OSError):
-        flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
-        directory = os.open(name, flags | os.O_DIRECTORY, dir_fd=parent)
-        try:
-            descriptor = os.open(STREAMS, flags, dir_fd=directory)
-            try:
-                return struct.unpack("=Q", os.pread(descriptor, 8, 32).ljust(8, b"\0"))[0]  # type: ignore[no-any-return]
-            finally:
-                os.close(descriptor)
-        finally:
-            os.close(directory)
-    return 0

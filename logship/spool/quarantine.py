@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import os
 
-from logship.spool.files import OPEN_DIRECTORY, create
+from logship.spool.files import OPEN_DIRECTORY, closing, create
 
 QUARANTINE = "quarantine"
 
@@ -47,12 +47,9 @@ def keep(parent: int, name: str, data: bytes) -> None:
     """
     with contextlib.suppress(FileExistsError):
         os.mkdir(QUARANTINE, 0o700, dir_fd=parent)
-    quarantine = os.open(QUARANTINE, OPEN_DIRECTORY, dir_fd=parent)
-    try:
+    with closing(os.open(QUARANTINE, OPEN_DIRECTORY, dir_fd=parent)) as quarantine:
         _check_room(name, len(data), quarantine)
         _write_whole(name, data, quarantine)
-    finally:
-        os.close(quarantine)
 
 
 def _check_room(name: str, size: int, directory: int) -> None:
@@ -76,15 +73,13 @@ def _write_whole(name: str, data: bytes, directory: int) -> None:
     part = f".{name}.part"
     with contextlib.suppress(FileNotFoundError):
         os.unlink(part, dir_fd=directory)
-    descriptor = create(part, directory)
-    try:
-        view = memoryview(data)
-        while view:
-            view = view[os.write(descriptor, view) :]
-        os.rename(part, name, src_dir_fd=directory, dst_dir_fd=directory)
-    except BaseException:
-        with contextlib.suppress(OSError):
-            os.unlink(part, dir_fd=directory)
-        raise
-    finally:
-        os.close(descriptor)
+    with closing(create(part, directory)) as descriptor:
+        try:
+            view = memoryview(data)
+            while view:
+                view = view[os.write(descriptor, view) :]
+            os.rename(part, name, src_dir_fd=directory, dst_dir_fd=directory)
+        except BaseException:
+            with contextlib.suppress(OSError):
+                os.unlink(part, dir_fd=directory)
+            raise

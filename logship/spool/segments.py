@@ -14,7 +14,9 @@ from typing import Any, NamedTuple
 from logship.errors import ProtocolError
 from logship.protocol.entries import entry_of
 from logship.protocol.unpacking import BoundedUnpacker
+from logship.spool import format as layout
 from logship.spool.chunks import (
+    Contents,
     FoundChunk,
     Payload,
     Readable,
@@ -22,57 +24,21 @@ from logship.spool.chunks import (
     read_chunk_header,
     read_payload,
 )
-from logship.spool.format import (
-    ACKED,
-    ALIGNMENT,
-    BEGUN_AT,
-    BYTE_ORDER,
-    CHUNK_MAGIC,
-    EXTENT_AT,
-    GENERATION_AT,
-    SEGMENT,
-    SEGMENT_HEADER_BYTES,
-    SEGMENT_MAGIC,
-    VERSION,
-    foreign_format,
-    segment_checksum,
-)
 
 _STEP_BYTES = 64 * 1024
 _UNCOMMITTED_BYTES_MAX = 16 * 1024 * 1024
 """The longest entry that is decoded to find out whether a commit word is damaged."""
 
 
-class Damage(NamedTuple):
-    """Bytes of a file that could not be understood.
-
-    Attributes:
-        first, last: Where they begin and end in the file; `last` is not included.
-        reason: What is wrong, for a person.
-    """
-
-    first: int
-    last: int
-    reason: str
-
-
 @dataclass
-class SegmentContents:
+class SegmentContents(Contents):
     """What is in a segment.
 
     Attributes:
         chunks: The chunks whose headers are whole, acked ones too, by offset.
-        damages: What could not be understood.
-        refused: Why the file must not be touched, where its format is not ours; else None.
     """
 
     chunks: list[FoundChunk] = field(default_factory=list)
-    damages: list[Damage] = field(default_factory=list)
-    refused: str | None = None
-
-    def blame(self, first: int, last: int, reason: str) -> None:
-        """Note damage."""
-        self.damages.append(Damage(first, last, reason))
 
 
 class _SegmentHeader(NamedTuple):
@@ -90,7 +56,7 @@ def read_segment(data: Readable, owner: bytes) -> SegmentContents:
     """
     contents = SegmentContents()
     found = list(_headers(data, owner))
-    if not found and not any(data[:SEGMENT_HEADER_BYTES]):
+    if not found and not any(data[: layout.SEGMENT_HEADER_BYTES]):
         return contents  # its process was killed while it made the file
     header = _read_segment_header(data, owner, contents)
     if contents.refused is not None:
@@ -108,31 +74,31 @@ def _read_segment_header(
     data: Readable, owner: bytes, contents: SegmentContents
 ) -> _SegmentHeader | None:
     """Return the header; None where it is damaged, or of another format (`refused`)."""
-    if len(data) < SEGMENT_HEADER_BYTES:
+    if len(data) < layout.SEGMENT_HEADER_BYTES:
         contents.blame(0, len(data), "it is shorter than a segment's header")
         return None
-    raw = data[:SEGMENT_HEADER_BYTES]
-    fields = SEGMENT.unpack(raw)
+    raw = data[: layout.SEGMENT_HEADER_BYTES]
+    fields = layout.SEGMENT.unpack(raw)
     magic, version, order, size, generation, begun, found_owner, checksum, _ = fields
-    if magic == SEGMENT_MAGIC and (version, order) != (VERSION, BYTE_ORDER):
-        contents.refused = foreign_format(version, order)
+    if magic == layout.SEGMENT_MAGIC and (version, order) != (layout.VERSION, layout.BYTE_ORDER):
+        contents.refused = layout.foreign_format(version, order)
         return None
-    is_ours = magic == SEGMENT_MAGIC and found_owner == owner
-    if not is_ours or checksum != segment_checksum(raw):
-        contents.blame(0, SEGMENT_HEADER_BYTES, "the segment's header is damaged")
+    is_ours = magic == layout.SEGMENT_MAGIC and found_owner == owner
+    if not is_ours or checksum != layout.segment_checksum(raw):
+        contents.blame(0, layout.SEGMENT_HEADER_BYTES, "the segment's header is damaged")
         return None
     return _SegmentHeader(size, generation, begun)
 
 
 def _headers(data: Readable, owner: bytes) -> Iterator[FoundChunk]:
     """Yield every chunk header with a right checksum, of any generation, by offset."""
-    offset = data.find(CHUNK_MAGIC)
+    offset = data.find(layout.CHUNK_MAGIC)
     while offset >= 0:
-        if offset % ALIGNMENT == 0:
+        if offset % layout.ALIGNMENT == 0:
             found = read_chunk_header(data, offset, owner)
             if found is not None:
                 yield found
-        offset = data.find(CHUNK_MAGIC, offset + 1)
+        offset = data.find(layout.CHUNK_MAGIC, offset + 1)
 
 
 def _generation_in_use(
@@ -144,35 +110,52 @@ def _generation_in_use(
     """
     if header is not None and header.begun == header.generation:
         return header.generation or None
-    waiting = [each.generation for each in found if each.state != ACKED and each.entries]
+    waiting = [each.generation for each in found if each.state != layout.ACKED and each.entries]
     if not waiting:
         return None
     if header is not None:
-        contents.blame(GENERATION_AT, BEGUN_AT + 8, "the generation is damaged: chunks are unacked")
+        contents.blame(
+            layout.GENERATION_AT,
+            layout.BEGUN_AT + 8,
+            "the generation is damaged: chunks are unacked",
+        )
     return max(waiting)
-
-
-_LOST = -1
-"""Stands for the offset of the next header, when the link to it is known to be damaged."""
 
 
 def _walk(data: Readable, found: list[FoundChunk], contents: SegmentContents) -> None:
     """Take the chunks of one generation along their links, and skip what is damaged."""
-    expected: int | None = SEGMENT_HEADER_BYTES
-    previous: FoundChunk | None = None
+    expected, previous = layout.SEGMENT_HEADER_BYTES, None
     for chunk in found:
         if chunk.offset != expected:
             if previous is not None and _is_inside(data, previous, chunk):
                 continue  # a log record that holds the bytes of a header
             if not chunk.entries:
                 continue  # written and never linked: nothing was put into it
-            _blame_link(chunk, previous, expected, contents)
+            _blame_link(previous, expected, chunk.offset, contents)
         contents.chunks.append(chunk)
         _check_empty(data, chunk, contents)
-        previous = chunk
-        expected = _link(chunk, len(data), contents)
-    if expected is not None and expected != _LOST:
-        contents.blame(expected, len(data), "a chunk's header is damaged")
+        expected, previous = chunk.extent, chunk
+    if expected:
+        _blame_link(previous, expected, len(data), contents)
+
+
+def _blame_link(
+    previous: FoundChunk | None, expected: int, stop: int, contents: SegmentContents
+) -> None:
+    """Blame what hides the chunk behind `previous`: its header, or the link to that.
+
+    Args:
+        previous: The chunk before, or None for the segment's header.
+        expected: Where the link leads; 0 nowhere.
+        stop: Where the next header is that was found, or the end of the file.
+        contents: Told.
+    """
+    at, begin = (0, 0) if previous is None else (previous.offset, previous.payload_at)
+    if begin <= expected < stop and expected and expected % layout.ALIGNMENT == 0:
+        contents.blame(expected, stop, "a chunk's header is damaged")
+    else:
+        at += layout.EXTENT_AT
+        contents.blame(at, at + 8, "the link to the next chunk is damaged")
 
 
 def _check_empty(data: Readable, chunk: FoundChunk, contents: SegmentContents) -> None:
@@ -213,30 +196,3 @@ def _is_inside(data: Readable, whole: FoundChunk, chunk: FoundChunk) -> bool:
         return False
     payload = data[whole.payload_at : whole.payload_end]
     return isinstance(read_payload(whole, payload), Payload)
-
-
-def _blame_link(
-    chunk: FoundChunk,
-    previous: FoundChunk | None,
-    expected: int | None,
-    contents: SegmentContents,
-) -> None:
-    if expected == _LOST:
-        return
-    if expected is not None and chunk.offset > expected:
-        contents.blame(expected, chunk.offset, "a chunk's header is damaged")
-    else:
-        at = 0 if previous is None else previous.offset
-        contents.blame(at + EXTENT_AT, at + EXTENT_AT + 8, "the link to the next chunk is damaged")
-
-
-def _link(chunk: FoundChunk, size: int, contents: SegmentContents) -> int | None:
-    """Return the offset of the next header; None after the last one, or `_LOST`."""
-    if chunk.extent == 0:
-        return None
-    is_possible = chunk.payload_at <= chunk.extent < size and chunk.extent % ALIGNMENT == 0
-    if is_possible:
-        return chunk.extent
-    at = chunk.offset + EXTENT_AT
-    contents.blame(at, at + 8, "the link to the next chunk is damaged")
-    return _LOST

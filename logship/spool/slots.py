@@ -10,22 +10,8 @@ import zlib
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from logship.spool.format import (
-    BYTE_ORDER,
-    NO_STAMPS,
-    PROVISIONAL,
-    SLOT,
-    SLOT_BYTES,
-    SLOTS,
-    STREAMS,
-    STREAMS_MAGIC,
-    TAG_BYTES_MAX,
-    VERSION,
-    foreign_format,
-    slot_at,
-    slot_checksum,
-)
-from logship.spool.segments import Damage
+from logship.spool import format as layout
+from logship.spool.chunks import Contents
 
 
 class FoundStream(NamedTuple):
@@ -49,25 +35,19 @@ class FoundStream(NamedTuple):
 
 
 @dataclass
-class StreamsContents:
+class StreamsContents(Contents):
     """What is in the file `streams`.
 
     Attributes:
-        born_ns: When the process began its spool, nanoseconds since 1970.
         stamp_key: The field of the stamp, or None.
         streams: The streams with a whole slot.
-        damages: What could not be understood.
-        refused: Why the file must not be touched, where that is so; else None.
         is_begun: Whether there is a header. Without one the process was killed before it made its
             first segment.
         has_header: Whether the header is whole; otherwise the stamp key is not known.
     """
 
-    born_ns: int = 0
     stamp_key: bytes | None = None
     streams: list[FoundStream] = field(default_factory=list)
-    damages: list[Damage] = field(default_factory=list)
-    refused: str | None = None
     is_begun: bool = True
     has_header: bool = False
 
@@ -80,49 +60,50 @@ def read_streams(data: bytes, owner: bytes) -> StreamsContents:
         owner: The sixteen bytes of its process directory.
     """
     contents = StreamsContents()
-    if not any(data[:SLOT_BYTES]):
+    if not any(data[: layout.SLOT_BYTES]):
         contents.is_begun = False
         return contents
-    if len(data) < SLOT_BYTES:
-        contents.damages.append(Damage(0, len(data), "the header of the streams is cut short"))
+    if len(data) < layout.SLOT_BYTES:
+        contents.blame(0, len(data), "the header of the streams is cut short")
         return contents
-    _read_header(data[:SLOT_BYTES], owner, contents)
+    _read_header(data[: layout.SLOT_BYTES], owner, contents)
     if contents.refused is None:
         _read_slots(data, owner, contents)
     return contents
 
 
 def _read_header(header: bytes, owner: bytes, contents: StreamsContents) -> None:
-    magic, version, order, found_owner, born_ns, checksum, key_bytes, _ = STREAMS.unpack_from(
-        header
+    magic, version, order, found_owner, born_ns, checksum, key_bytes, _ = (
+        layout.STREAMS.unpack_from(header)
     )
-    if magic == STREAMS_MAGIC and (version, order) != (VERSION, BYTE_ORDER):
-        contents.refused = foreign_format(version, order)
+    if magic == layout.STREAMS_MAGIC and (version, order) != (layout.VERSION, layout.BYTE_ORDER):
+        contents.refused = layout.foreign_format(version, order)
         return
     fields = (magic, version, order, found_owner, born_ns, 0, key_bytes, 0)
-    right = zlib.crc32(STREAMS.pack(*fields) + header[64:])
-    if magic != STREAMS_MAGIC or found_owner != owner or checksum != right:
-        contents.damages.append(Damage(0, 64, "the header of the streams is damaged"))
+    right = zlib.crc32(layout.STREAMS.pack(*fields) + header[64:])
+    if magic != layout.STREAMS_MAGIC or found_owner != owner or checksum != right:
+        contents.blame(0, 64, "the header of the streams is damaged")
         return
     contents.has_header = True
-    contents.born_ns = born_ns
-    contents.stamp_key = None if key_bytes == NO_STAMPS else header[64 : 64 + key_bytes]
+    contents.stamp_key = None if key_bytes == layout.NO_STAMPS else header[64 : 64 + key_bytes]
 
 
 def _read_slots(data: bytes, owner: bytes, contents: StreamsContents) -> None:
-    for slot in range(SLOTS):
-        at = slot_at(slot)
-        raw = data[at : at + SLOT_BYTES]
-        if len(raw) < SLOT_BYTES:
-            contents.damages.append(Damage(at, len(data), "the streams are cut short"))
+    for slot in range(layout.SLOTS):
+        at = layout.slot_at(slot)
+        raw = data[at : at + layout.SLOT_BYTES]
+        if len(raw) < layout.SLOT_BYTES:
+            contents.blame(at, len(data), "the streams are cut short")
             return
-        next_number, end, stream, checksum, tag_word, _ = SLOT.unpack_from(raw)
-        tag_bytes = tag_word & ~PROVISIONAL
+        next_number, end, stream, checksum, tag_word, _ = layout.SLOT.unpack_from(raw)
+        tag_bytes = tag_word & ~layout.PROVISIONAL
         if checksum == 0:
             continue  # free, or being written for a stream that has no entry yet
-        tag = raw[SLOT.size : SLOT.size + tag_bytes]
-        if tag_bytes > TAG_BYTES_MAX or checksum != slot_checksum(stream, tag_word, tag, owner):
-            contents.damages.append(Damage(at, at + SLOT_BYTES, "a stream's slot is damaged"))
+        tag = raw[layout.SLOT.size : layout.SLOT.size + tag_bytes]
+        if tag_bytes > layout.TAG_BYTES_MAX or checksum != layout.slot_checksum(
+            stream, tag_word, tag, owner
+        ):
+            contents.blame(at, at + layout.SLOT_BYTES, "a stream's slot is damaged")
             continue
         name = stream.decode("ascii", "replace")
         is_provisional = tag_word != tag_bytes

@@ -520,7 +520,7 @@ class SimulatedClient:
     def check_locks(self) -> None:
         """Look whether nobody else could ship what we do."""
         if self._disk is not None:
-            for name in {each.adoption.directory.name for each in self._adopted()}:
+            for name in {each.adoption.orphan.name for each in self._adopted()}:
                 self._disk.check_locked(name)
 
     def unproven(self) -> dict[str, set[Stamp]]:
@@ -532,9 +532,7 @@ class SimulatedClient:
                 return {}
             whole = chunk.outermost
             assert isinstance(whole, AdoptedChunk)
-            left.setdefault(whole.adoption.directory.name, set()).add(
-                (frame.stream, frame.numbers[0])
-            )
+            left.setdefault(whole.adoption.orphan.name, set()).add((frame.stream, frame.numbers[0]))
         return left
 
     def _adopted(self) -> list[AdoptedChunk]:

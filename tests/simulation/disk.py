@@ -22,7 +22,7 @@ from random import Random
 from typing import TYPE_CHECKING
 
 from logship.spool.chunks import FoundChunk, Payload, read_payload
-from logship.spool.directories import LOCK, PROCESS_DIRECTORY_NAME, STREAMS, ProcessDirectory
+from logship.spool.directories import LOCK, PROCESS_DIRECTORY_NAME, STREAMS
 from logship.spool.format import (
     ACKED,
     EXTENT_AT,
@@ -388,14 +388,19 @@ class MappedMemory:
 
     Args:
         stored: Called after each, and in the middle of a longer one. It may raise.
+        may_allocate: Raises OSError while no file can be made.
     """
 
-    def __init__(self, stored: Callable[[], None]) -> None:
+    def __init__(
+        self, stored: Callable[[], None], may_allocate: Callable[[], None] = lambda: None
+    ) -> None:
         self.stored = stored
+        self._may_allocate = may_allocate
         self._mapped: list[tuple[memoryview, mmap.mmap]] = []
 
     def map(self, descriptor: int, size: int) -> tuple[Mapping, Words]:
         """Be the storage's mapper."""
+        self._may_allocate()
         mapping = mmap.mmap(descriptor, size)
         words = memoryview(mapping).cast("Q")
         self._mapped.append((words, mapping))
@@ -445,7 +450,7 @@ class SimulatedStorage(SpoolStorage):
         options, clock = history.options, history.clock
         self._disk = disk
         self._fired = history.fired
-        self._memory_mapped = MappedMemory(disk.stored)
+        self._memory_mapped = MappedMemory(disk.stored, disk.check_allocation)
         super().__init__(
             disk.path,
             bytes_max=disk.options.bytes_max,
@@ -465,7 +470,7 @@ class SimulatedStorage(SpoolStorage):
         if is_due or not self._disk.is_late():
             super().maintain(locked)
         else:
-            self._fired["disk late"] += self._wants_spare()
+            self._fired["disk late"] += self._own is not None and self._own.wants_spare()
 
     def bytes_on_volume(self) -> int:
         """Return the bytes of this process's files, as others see them."""
@@ -477,7 +482,7 @@ class SimulatedStorage(SpoolStorage):
     @property
     def life_name(self) -> str | None:
         """The directory of this process, if it has one."""
-        return None if self._life is None else self._life.name
+        return None if self._own is None else self._own.directory.name
 
     def end(self, *, dies: bool) -> str | None:
         """End as the process does; return the directory that it leaves, if it does."""
@@ -493,8 +498,3 @@ class SimulatedStorage(SpoolStorage):
             and (self.path / name).exists()
         )
         return name if is_left else None
-
-    def _check_floor(self, life: ProcessDirectory, size: int) -> None:
-        """Ask the simulated volume, which is as large as the history wants."""
-        del life, size
-        self._disk.check_allocation()

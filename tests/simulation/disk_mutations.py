@@ -26,10 +26,10 @@ from logship.spool.format import (
     slot_at,
 )
 from logship.spool.mapped import Segment, SpoolChunk, StreamsFile
+from logship.spool.orphan import Orphan, OrphanStream
+from logship.spool.own_directory import OwnDirectory
 from logship.spool.progress import RecoveryState
 from logship.spool.storage import SpoolStorage
-from logship.spool.survey import Survey
-from logship.spool.trouble import Trouble
 from tests.simulation.mutations import Mutation
 
 DISK_MUTATIONS: list[Mutation] = []
@@ -99,23 +99,23 @@ def generation_not_renewed(patch: pytest.MonkeyPatch) -> None:
 @_mutation
 def segment_freed_too_soon(patch: pytest.MonkeyPatch) -> None:
     """A segment is used again when one of its chunks is acked."""
-    release = SpoolStorage._release_spooled
+    mark = SpoolChunk.mark_acked
 
-    def released(self: SpoolStorage, chunk: SpoolChunk) -> None:
-        release(self, chunk)
-        chunk.segment.live.clear()
+    def marked(self: SpoolChunk) -> None:
+        mark(self)
+        self.segment.live.clear()
 
-    patch.setattr(SpoolStorage, "_release_spooled", released)
+    patch.setattr(SpoolChunk, "mark_acked", marked)
 
 
 @_mutation
 def header_without_its_life(patch: pytest.MonkeyPatch) -> None:
     """A chunk's header has the checksum of another process's."""
 
-    def packed(identity: ChunkIdentity, generation: int, life: bytes) -> bytes:
-        return pack_chunk_header(identity, generation, bytes(len(life)))
+    def packed(identity: ChunkIdentity, generation: int, owner: bytes) -> bytes:
+        return pack_chunk_header(identity, generation, bytes(len(owner)))
 
-    patch.setattr("logship.spool.storage.pack_chunk_header", packed)
+    patch.setattr("logship.spool.format.pack_chunk_header", packed)
 
 
 @_mutation
@@ -144,17 +144,17 @@ def memory_bound_not_kept(patch: pytest.MonkeyPatch) -> None:
 @_mutation
 def file_bound_not_kept(patch: pytest.MonkeyPatch) -> None:
     """Files may be twice as large as was said."""
-    allocate = SpoolStorage._allocate
+    allocate = OwnDirectory.allocate
 
-    def allocated(self: SpoolStorage, size: int) -> Segment | None:
+    def allocated(self: OwnDirectory, need: int) -> Segment | None:
         most = self._bytes_max
         self._bytes_max = 2 * most
         try:
-            return allocate(self, size)
+            return allocate(self, need)
         finally:
             self._bytes_max = most
 
-    patch.setattr(SpoolStorage, "_allocate", allocated)
+    patch.setattr(OwnDirectory, "allocate", allocated)
 
 
 # -- recovery --------------------------------------------------------------------------------
@@ -163,13 +163,13 @@ def file_bound_not_kept(patch: pytest.MonkeyPatch) -> None:
 @_mutation
 def damaged_chunk_skipped_in_silence(patch: pytest.MonkeyPatch) -> None:
     """A chunk that cannot be read is passed over without a word to anybody."""
-    patch.setattr(Trouble, "blame", lambda _self, _name, _offset, _reason: None)
+    patch.setattr(Orphan, "blame", lambda _self, _name, _offset, _reason: None)
 
 
 @_mutation
 def damaged_chunk_not_declared(patch: pytest.MonkeyPatch) -> None:
     """What was lost with a damaged chunk is named, and its stream says nothing of it."""
-    patch.setattr(Survey, "note_lost", lambda _self, _file, _stream, _gap: None)
+    patch.setattr(OrphanStream, "note_lost", lambda _self, _gap: None)
 
 
 @_mutation
@@ -188,7 +188,7 @@ def orphan_deleted_before_ack(patch: pytest.MonkeyPatch) -> None:
     """A dead process's files go when they were sent, not when they were acked."""
 
     def wait(self: Adoption) -> Iterator[RecoveryState]:
-        self._pending = 0
+        self._on_their_way = 0
         yield from ()
 
     patch.setattr(Adoption, "_wait_for_acks", wait)
@@ -202,7 +202,7 @@ def recovery_stops_at_the_first_damage(patch: pytest.MonkeyPatch) -> None:
     def adopted(self: Adoption, located: object) -> Iterator[object]:
         for found in adopt(self, located):  # type: ignore[arg-type]
             if found is RecoveryState.WORKING:
-                self._survey.chunks.clear()
+                self.orphan.chunks.clear()
             yield found
 
     patch.setattr(Adoption, "_adopt", adopted)
@@ -243,7 +243,7 @@ def slots_checksum_torn(patch: pytest.MonkeyPatch) -> None:
         slot = None if stream.id in self._slots else self._free_slot()
         if slot is None:
             return
-        packed = pack_slot(stream.id, tag, stream.next_number, self._life)
+        packed = pack_slot(stream.id, tag, stream.next_number, self._owner)
         checksum_at = slot_at(slot) + SLOT_CHECKSUM_AT
         self._mapping[slot_at(slot) : checksum_at] = packed[:SLOT_CHECKSUM_AT]
         rest = packed[SLOT_CHECKSUM_AT + 4 :]
@@ -251,7 +251,7 @@ def slots_checksum_torn(patch: pytest.MonkeyPatch) -> None:
         checksum = packed[SLOT_CHECKSUM_AT : SLOT_CHECKSUM_AT + 4]
         self._mapping[checksum_at : checksum_at + 4] = checksum
         self._users[slot : slot + 1] = [stream]
-        self._number_users()
+        self._slots[stream.id] = slot
 
     patch.setattr(StreamsFile, "add", add)
 
@@ -263,7 +263,7 @@ def upkeep_after_the_end(patch: pytest.MonkeyPatch) -> None:
 
     def closed(self: SpoolStorage) -> None:
         close(self)
-        self._is_closed = False
+        self._is_over = False
 
     patch.setattr(SpoolStorage, "close", closed)
 
@@ -286,13 +286,13 @@ def gap_behind_an_end_record(patch: pytest.MonkeyPatch) -> None:
 @_mutation
 def slots_damaged_in_silence(patch: pytest.MonkeyPatch) -> None:
     """Damage to the file with the slots is not named: the chunks have everything."""
-    blame = Trouble.blame
+    blame = Orphan.blame
 
-    def blamed(self: Trouble, name: str, offset: int, reason: str) -> None:
+    def blamed(self: Orphan, name: str, offset: int, reason: str) -> None:
         if name != STREAMS:
             blame(self, name, offset, reason)
 
-    patch.setattr(Trouble, "blame", blamed)
+    patch.setattr(Orphan, "blame", blamed)
 
 
 @_mutation

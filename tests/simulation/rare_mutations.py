@@ -14,8 +14,7 @@ from logship.buffer.chunk import Chunk, MemoryChunk
 from logship.delivery import Delivery, Flight
 from logship.spool.adoption import AdoptedChunk, Adoption
 from logship.spool.mapped import UnspooledChunk
-from logship.spool.marks import Marks
-from logship.spool.survey import Survey
+from logship.spool.orphan import Orphan, OrphanStream
 from tests.simulation import options
 from tests.simulation.client import SimulatedClient
 from tests.simulation.estate import Estate
@@ -41,7 +40,7 @@ def shipped_end_not_noted(patch: pytest.MonkeyPatch) -> None:
     def noted(self: Adoption, chunk: AdoptedChunk) -> None:
         with pytest.MonkeyPatch.context() as context:
             if chunk.found is not None:
-                context.setattr(Marks, "end", lambda *_: True)
+                context.setattr(Orphan, "mark_end", lambda *_: True)
             settled(self, chunk)
 
     patch.setattr(Adoption, "settled", noted)
@@ -75,8 +74,8 @@ def last_words_refused_for_good(patch: pytest.MonkeyPatch) -> None:
     def refused(self: Adoption, whole: AdoptedChunk, chunk: Chunk) -> str:
         text = refuse(self, whole, chunk)
         if whole.found is None:
-            self._streams[whole.stream.id].is_untold = False
-            whole.refused.clear()
+            self.orphan.streams[whole.stream.id].is_untold = False
+            whole.is_refused = False
         return text
 
     patch.setattr(Adoption, "refuse", refused)
@@ -85,7 +84,13 @@ def last_words_refused_for_good(patch: pytest.MonkeyPatch) -> None:
 @_mutation
 def acked_chunks_show_nothing(patch: pytest.MonkeyPatch) -> None:
     """A stream without a slot is forgotten with the segments of its acked chunks."""
-    patch.setattr(Survey, "is_shown_by_chunks", lambda *_: False)
+    init = OrphanStream.__post_init__
+
+    def forgotten(self: OrphanStream) -> None:
+        init(self)
+        self.shown_by_chunks = False
+
+    patch.setattr(OrphanStream, "__post_init__", forgotten)
 
 
 # -- of the simulation -----------------------------------------------------------------------

@@ -17,7 +17,7 @@ from dataclasses import dataclass, fields, replace
 from random import Random
 from typing import TYPE_CHECKING, Any
 
-from logship.spool import directories, files, marks, orphans, quarantine
+from logship.spool import directories, files, orphan, orphans, quarantine
 from logship.spool.directories import PROCESS_DIRECTORY_NAME, SEGMENT_NAME, STREAMS
 from logship.spool.format import ACKED, QUARANTINED
 from logship.spool.quarantine import QUARANTINE
@@ -45,7 +45,7 @@ _ERRORS = {
     "list fails": (errno.EIO,),
 }
 _RATES_OF_A_CALL = (*_ERRORS, "read short", "segment vanishes")
-_WATCHED = (directories, files, marks, orphans, quarantine)
+_WATCHED = (directories, files, orphan, orphans, quarantine)
 """The modules whose system calls a recoverer makes."""
 
 _RECOVERERS_MAX = 3

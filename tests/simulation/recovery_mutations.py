@@ -18,11 +18,10 @@ from logship.spool import files
 from logship.spool.adoption import AdoptedChunk, Adoption
 from logship.spool.directories import ProcessDirectory
 from logship.spool.files import FileBytes
-from logship.spool.marks import Marks, SegmentFile
+from logship.spool.orphan import Kept, Orphan, SegmentFile
 from logship.spool.orphans import Orphans
 from logship.spool.progress import RecoveryState
 from logship.spool.quarantine import QuarantineFull
-from logship.spool.trouble import Kept, Trouble
 from tests.simulation.mutations import Mutation
 
 RECOVERY_MUTATIONS: list[Mutation] = []
@@ -37,14 +36,14 @@ def _mutation(change: Mutation) -> Mutation:
 def deleted_though_not_quarantined(patch: pytest.MonkeyPatch) -> None:
     """What could not be copied to quarantine counts as copied, and its segment goes."""
 
-    def keep(self: Trouble, name: str, data: bytes) -> Kept:
+    def keep(self: Orphan, name: str, data: bytes) -> Kept:
         try:
-            self._directory.keep(name, data)
+            self.directory.keep(name, data)
         except (QuarantineFull, OSError) as error:
             self.say(f"{name} cannot be quarantined: {error}")
         return Kept.QUARANTINED
 
-    patch.setattr(Trouble, "keep", keep)
+    patch.setattr(Orphan, "keep", keep)
 
 
 @_mutation
@@ -74,17 +73,17 @@ def short_read_taken_as_whole(patch: pytest.MonkeyPatch) -> None:
 @_mutation
 def ended_though_a_chunk_is_unread(patch: pytest.MonkeyPatch) -> None:
     """A chunk that cannot be read is neither named nor a reason to keep its life."""
-    patch.setattr(Trouble, "leave_unread", lambda _self, *_: None)
+    patch.setattr(Orphan, "leave_unread", lambda _self, *_: None)
 
 
 @_mutation
 def unread_chunk_kept_in_silence(patch: pytest.MonkeyPatch) -> None:
     """A life with a chunk that cannot be read stays, and nobody is told why."""
 
-    def leave(self: Trouble, *_: object) -> None:
+    def leave(self: Orphan, *_: object) -> None:
         self.is_kept = self.is_unread = True
 
-    patch.setattr(Trouble, "leave_unread", leave)
+    patch.setattr(Orphan, "leave_unread", leave)
 
 
 @_mutation
@@ -100,7 +99,7 @@ def poison_not_declared(patch: pytest.MonkeyPatch) -> None:
 
     def refused(self: Adoption, whole: AdoptedChunk, chunk: Chunk) -> str:
         text = refuse(self, whole, chunk)
-        self._streams[whole.stream.id].gaps.pop()
+        self.orphan.streams[whole.stream.id].gaps.pop()
         return text
 
     patch.setattr(Adoption, "refuse", refused)
@@ -112,9 +111,10 @@ def lock_given_back_early(patch: pytest.MonkeyPatch) -> None:
     wait = Adoption._wait_for_acks
 
     def waited(self: Adoption) -> Iterator[RecoveryState]:
-        if self._pending and self.directory._lock >= 0:
-            os.close(self.directory._lock)
-            self.directory._lock = -1
+        directory = self.orphan.directory
+        if self._on_their_way and directory._lock >= 0:
+            os.close(directory._lock)
+            directory._lock = -1
         yield from wait(self)
 
     patch.setattr(Adoption, "_wait_for_acks", waited)
@@ -123,15 +123,21 @@ def lock_given_back_early(patch: pytest.MonkeyPatch) -> None:
 @_mutation
 def unlinked_though_it_is_kept(patch: pytest.MonkeyPatch) -> None:
     """A segment goes when its chunks are settled, though a record of it is nowhere else."""
-    unlink = Marks.unlink_if_done
+    mark, unlink = Adoption._mark_settled, Orphan.unlink_if_done
 
-    def unlinked(self: Marks, file: SegmentFile) -> None:
-        trouble = self._trouble
-        kept, trouble.is_kept, file.is_needed = trouble.is_kept, False, False
+    def marked(self: Adoption, chunk: AdoptedChunk) -> None:
+        mark(self, chunk)
+        if chunk.is_refused and chunk.found is not None:
+            chunk.found.file.holds -= 1
+            self.orphan.unlink_if_done(chunk.found.file)
+
+    def unlinked(self: Orphan, file: SegmentFile) -> None:
+        kept, self.is_kept = self.is_kept, False
         unlink(self, file)
-        trouble.is_kept = kept
+        self.is_kept = kept
 
-    patch.setattr(Marks, "unlink_if_done", unlinked)
+    patch.setattr(Adoption, "_mark_settled", marked)
+    patch.setattr(Orphan, "unlink_if_done", unlinked)
 
 
 @_mutation
@@ -141,8 +147,8 @@ def refused_marked_before_it_is_declared(patch: pytest.MonkeyPatch) -> None:
 
     def marked(self: Adoption, chunk: AdoptedChunk) -> None:
         settled(self, chunk)
-        if chunk.refused and chunk.found is not None:
-            self._marks.acked(chunk.found)
+        if chunk.is_refused and chunk.found is not None:
+            self.orphan.mark_acked(chunk.found)
 
     patch.setattr(Adoption, "settled", marked)
 
@@ -153,23 +159,23 @@ def refused_marked_before_it_is_declared(patch: pytest.MonkeyPatch) -> None:
 @_mutation
 def marked_though_not_quarantined(patch: pytest.MonkeyPatch) -> None:
     """A damaged chunk that could not be copied is marked as if it were: the next one deletes it."""
-    keep = Trouble.keep
+    keep = Orphan.keep
 
-    def kept(self: Trouble, name: str, data: bytes) -> Kept:
+    def kept(self: Orphan, name: str, data: bytes) -> Kept:
         found = keep(self, name, data)
         return Kept.NOWHERE if found is Kept.ON_THE_SPOOL else found
 
-    patch.setattr(Trouble, "keep", kept)
+    patch.setattr(Orphan, "keep", kept)
 
 
 @_mutation
 def one_unread_chunk_stops_its_life(patch: pytest.MonkeyPatch) -> None:
     """Whatever cannot be read ends the recovery of its life, and of all behind it in there."""
 
-    def leave(_self: Trouble, _name: str, _offset: int, error: OSError, _what: str = "") -> None:
+    def leave(_self: Orphan, _name: str, _offset: int, error: OSError, _what: str = "") -> None:
         raise error
 
-    patch.setattr(Trouble, "leave_unread", leave)
+    patch.setattr(Orphan, "leave_unread", leave)
 
 
 @_mutation

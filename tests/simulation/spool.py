@@ -35,7 +35,7 @@ class WatchedOrphans:
             found = self.orphans.step()
         if isinstance(found, AdoptedChunk):
             history = self._client.history
-            dead = self._disk.estate.life_of(found.adoption.directory.name)
+            dead = self._disk.estate.life_of(found.adoption.orphan.name)
             frame = decode(found.id, found.stream.tag, found.data, history.options.stamp_key)
             history.judge.adopted(frame, dead)
         return found

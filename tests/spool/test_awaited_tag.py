@@ -128,8 +128,8 @@ def test_a_crash_at_any_store_while_it_is_noted(tmp_path: Path, others: int) -> 
     log(buffer, 30)
     for number in range(others):
         assert offer(buffer, "other", f"tag{number}")
-    assert storage._life is not None
-    life, seen = storage._life.id, []
+    assert storage._own is not None
+    life, seen = storage._own.directory.id, []
 
     def crash() -> None:
         contents = read_streams(files.streams(), life)

@@ -52,8 +52,8 @@ class Model:
         self.in_doubt: set[str] = set()
         self.offered = 0
         self.checks = 0
-        assert self.storage._life is not None
-        self.life = self.storage._life.id
+        assert self.storage._own is not None
+        self.life = self.storage._own.directory.id
 
     def crash(self) -> None:
         """Check what a recoverer would find now."""

@@ -47,8 +47,8 @@ class Written:
                 chunk.before_sending()
                 if number == 7:
                     buffer.release(chunk)
-        assert storage._life is not None
-        self.life = storage._life.id
+        assert storage._own is not None
+        self.life = storage._own.directory.id
         self.data = files.segments()[0]
         assert [len(each) for each in files.segments()] == [len(self.data)]
         storage.abandon()  # leave the files as a kill would
@@ -208,8 +208,8 @@ def test_an_only_entry_that_a_flipped_bit_makes_none_is_named(tmp_path: Path) ->
     files = WatchedFiles()
     storage = storage_in(tmp_path, mapper=files.map)
     assert offer(buffer_on(storage), "only")
-    assert storage._life is not None
-    whole, life = files.segments()[0], storage._life.id
+    assert storage._own is not None
+    whole, life = files.segments()[0], storage._own.directory.id
     (chunk,) = read_segment(whole, life).chunks
     for bit in range(64):
         data = bytearray(whole)
@@ -224,8 +224,8 @@ def test_a_record_that_holds_the_bytes_of_a_chunk_is_no_chunk(tmp_path: Path) ->
     storage = storage_in(tmp_path, mapper=files.map)
     buffer = buffer_on(storage)
     assert offer(buffer, "first")
-    assert storage._life is not None
-    life, header = storage._life.id, files.segments()[0][64:256]
+    assert storage._own is not None
+    life, header = storage._own.directory.id, files.segments()[0][64:256]
     for shift in range(64):  # one of them is aligned
         assert offer(buffer, f"copy-{shift}") or True
         buffer.offer("tag", b"\x92\xd7\x00" + bytes(8) + _record(b"z" * shift + header))

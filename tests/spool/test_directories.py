@@ -19,6 +19,7 @@ from logship.spool.directories import (
     process_directories,
     sweep,
 )
+from logship.spool.files import FileBytes, closing
 from logship.spool.volumes import filesystem_of, volume_warning
 from tests.spool.spools import storage_in
 from tests.support.waiting import wait_until
@@ -241,10 +242,11 @@ def test_an_enormous_file_is_not_read(tmp_path: Path) -> None:
     sparse = tmp_path / life.name / "segment-00000001.spool"
     with sparse.open("wb") as file:
         file.truncate(1 << 40)
-    descriptor = life.open_file(sparse.name)
-    with pytest.raises(OSError, match="no file of a spool"):
-        life.contents(sparse.name, descriptor)
-    os.close(descriptor)
+    with (
+        closing(life.open_file(sparse.name)) as descriptor,
+        pytest.raises(OSError, match="no file of a spool"),
+    ):
+        FileBytes(descriptor)
     life.remove()
 
 

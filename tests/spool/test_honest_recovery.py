@@ -153,7 +153,7 @@ PLACES = {
     "listing the directories": "logship.spool.orphans.process_directories",
     "taking one over": "logship.spool.directories.ProcessDirectory.take_over",
     "the end record": "logship.spool.declarations.pack_control",
-    "marking an ack": "logship.spool.marks.Marks.acked",
+    "marking an ack": "logship.spool.orphan.Orphan.mark_acked",
     "removing the directory": "logship.spool.directories.ProcessDirectory.remove",
 }
 

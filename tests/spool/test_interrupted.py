@@ -44,8 +44,8 @@ class Scene:
         self.taken = [self.buffer.take() for _ in "12"]
         for number in range(12, 15):
             assert offer(self.buffer, f"m{number}", "a", 100)
-        assert self.storage._life is not None
-        self.life = self.storage._life.id
+        assert self.storage._own is not None
+        self.life = self.storage._own.directory.id
 
     def check(self) -> None:
         """Compare buffer and files, then ship all."""
@@ -66,7 +66,8 @@ class Scene:
         for chunk in self.buffer.unsettled():
             self.buffer.seal_all()
             self.buffer.release(chunk)
-        assert not any(segment.live for segment in self.storage._segments)
+        assert self.storage._own is not None
+        assert not any(segment.live for segment in self.storage._own.segments)
         self.storage.close()
 
 

@@ -16,11 +16,11 @@ from logship.spool import quarantine
 from logship.spool.adoption import AdoptedChunk, refuse, settle
 from logship.spool.directories import ProcessDirectory
 from logship.spool.format import COMMIT_AT
+from logship.spool.orphan import Kept, Orphan
 from logship.spool.orphans import Orphans
 from logship.spool.progress import RecoveryState
 from logship.spool.quarantine import QuarantineFull
 from logship.spool.segments import read_segment
-from logship.spool.trouble import Kept, Trouble
 from tests.spool.programs import spools_in
 from tests.spool.spools import KEY
 from tests.spool.test_orphans import STEPS_MAX, Sidecar, dead_life, log_some, recover
@@ -194,19 +194,19 @@ def test_what_the_disk_does_not_give_a_second_time_is_not_quarantined_as_zeros(
     life = dead_life(tmp_path, log_some)
     damage_all(life)
     with monkeypatch.context() as patch:
-        real, keep_part = os.pread, Trouble.keep_part
+        real, keep_part = os.pread, Orphan.keep_part
 
         def fails(descriptor: int, size: int, offset: int) -> bytes:
             raise OSError(errno.EIO, os.strerror(errno.EIO))
 
-        def kept_part(self: Trouble, *arguments: Any) -> Kept:
+        def kept_part(self: Orphan, *arguments: Any) -> Kept:
             patch.setattr(os, "pread", fails)
             try:
                 return keep_part(self, *arguments)
             finally:
                 patch.setattr(os, "pread", real)
 
-        patch.setattr(Trouble, "keep_part", kept_part)
+        patch.setattr(Orphan, "keep_part", kept_part)
         first = recover(tmp_path)
     assert "cannot be quarantined" in "\n".join(first.orphans.counters.notes)
     assert not (tmp_path / "quarantine").exists()

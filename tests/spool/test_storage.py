@@ -415,12 +415,14 @@ def test_a_split_chunk_stays_until_both_halves_are_acked(tmp_path: Path) -> None
     assert all(half.spooled for half in halves)
     assert buffer.report("test", 0.0).spooled == 4
     buffer.release(halves[0])
-    assert [segment.live for segment in storage._segments if segment.live] == [{whole}]
+    own = storage._own
+    assert own is not None
+    assert [segment.live for segment in own.segments if segment.live] == [{whole}]
     quarter = buffer.split(halves[1])
     assert quarter is not None
     buffer.release(quarter[0])
     buffer.quarantine(quarter[1], spilled=False)
-    assert not any(segment.live for segment in storage._segments)
+    assert not any(segment.live for segment in own.segments)
     assert books_balance(buffer)
     storage.close()
     assert list(tmp_path.iterdir()) == []
@@ -521,20 +523,23 @@ def test_files_are_synced_while_somebody_writes(
         synced.release()
 
     monkeypatch.setattr(os, "fdatasync", fdatasync)
-    monkeypatch.setattr("logship.spool.storage.SYNC_SECONDS", 0.01)
+    monkeypatch.setattr("logship.spool.own_directory.SYNC_SECONDS", 0.01)
     storage = storage_in(tmp_path, syncs=True)
     buffer = buffer_on(storage)
     for number in range(10):
         assert offer(buffer, f"{number}")
         assert synced.acquire(timeout=20)
     ship_all(buffer)
-    assert storage._sync is not None
+    assert storage._own is not None
+    thread = storage._own.sync_thread
+    assert thread is not None
     storage.close()
-    storage._sync._thread.join(20)
-    assert not storage._sync._thread.is_alive()
+    thread.join(20)
+    assert not thread.is_alive()
 
 
 def test_nothing_is_synced_by_default(tmp_path: Path) -> None:
     storage = storage_in(tmp_path)
-    assert storage._sync is None
+    assert storage._own is not None
+    assert storage._own.sync_thread is None
     storage.close()
