@@ -64,7 +64,7 @@ LIMITS = [
     Limit("settings.settings:RECORD_BYTES_MAX", "a record, packed", "it is cut, and says so"),
     Limit("buffer.accumulator:STREAMS_MAX", "open streams of a client", "the first one is ended"),
     Limit("settings.secrecy:SECRET_BYTES_MAX", "a file with a key or with users", "an error"),
-    Limit("spool.directories:FILE_BYTES_MAX", "a file of a spool", "it is named, and not read"),
+    Limit("spool.files:FILE_BYTES_MAX", "a file of a spool", "it is named, and not read"),
     Limit("spool.quarantine:QUARANTINE_BYTES_MAX", "a spool's quarantine", "the rest stays"),
     Limit("spool.quarantine:QUARANTINE_FILES_MAX", "files in the quarantine", "the rest stays"),
     Limit("run.lines:LINE_BYTES_MAX", "a line of a command's output", "it becomes several records"),
