@@ -64,7 +64,7 @@ def test_and_the_provisional_one_where_none_is_known(tmp_path: Path) -> None:
     orphans = Orphans(tmp_path)
     assert shipped(orphans) == all_of(PROVISIONAL, 50)
     (note,) = orphans.counters.notes
-    assert note.endswith("was never known; it is shipped as 'program'")
+    assert note.endswith('was never known; it is shipped as "program"')
 
 
 def test_one_that_had_become_known_is_known_from_the_spool(tmp_path: Path) -> None:
