@@ -19,7 +19,7 @@ from logship.errors import SettingsError
 from logship.quoting import visible
 from logship.receiver.access import Access, AccessOptions
 from logship.receiver.binds import Bind, Listener, ListenError, parse_bind
-from logship.receiver.lines import COUNTED, WRITTEN
+from logship.receiver.lines import counted, written
 from logship.receiver.server import Receiver
 from logship.receiver.session import Session
 from logship.receiver.sinks import LineSink, OutputError, OutputGone
@@ -131,7 +131,7 @@ def command(
     except (OutputError, ListenError, SettingsError) as error:
         raise CannotStart(str(error)) from error
     try:
-        form = COUNTED if count else WRITTEN
+        form = counted if count else written
         receiver = Receiver(
             sink, _say, new_session=lambda: Session(access.handshake(), form), tls=access.tls
         )

@@ -18,6 +18,9 @@ from logship.protocol.jsonlines import json_text
 _RUN_MIN = 8
 """Where fewer records one behind the other have the same names, they are not worth columns."""
 
+_NAMES_MAX = 1 << 16
+"""Names that are listed without a look at how many of them there are."""
+
 quoted_text = json.encoder.encode_basestring
 """Returns a text as JSON has it, without escapes for what is not ASCII."""
 
@@ -42,7 +45,9 @@ def lines_text(head: str, times: Sequence[int], records: Sequence[dict[Any, Any]
         ValueError, TypeError, RecursionError: a record holds what JSON cannot say.
     """
     names = tuple(records[0])
-    if [*chain.from_iterable(records)] == [*names] * len(records):  # one run, as nearly always
+    count = len(names) * len(records)
+    may_be_one_run = count <= _NAMES_MAX or count == sum(map(len, records))
+    if may_be_one_run and [*chain.from_iterable(records)] == [*names] * len(records):
         runs = [(names, len(records))]
     else:
         runs = [(names, len([*run])) for names, run in groupby(map(tuple, records))]

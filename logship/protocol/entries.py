@@ -24,7 +24,7 @@ from logship.errors import ProtocolError
 from logship.hooks.interruptions import is_interruption
 from logship.protocol.plain import RESERVED_PREFIX, NotPlain, learn_names, plain_copy
 from logship.protocol.readable import cut_texts, plain_record
-from logship.protocol.unpacking import BoundedUnpacker
+from logship.protocol.unpacking import Allowance, BoundedUnpacker
 
 TRUNCATED_KEY = "logship_truncated"
 """True in a record that is not whole: cut to fit a frame, nested too deep, or unreadable."""
@@ -191,15 +191,21 @@ def pack_truncated(
     return pack_control(fields, time_ns, extra_fields)
 
 
-def unpack_entries(data: bytes | bytearray | memoryview) -> Iterator[tuple[int, Any]]:
+def unpack_entries(
+    data: bytes | bytearray | memoryview, allowance: Allowance | None = None
+) -> Iterator[tuple[int, Any]]:
     """Yield time in nanoseconds and record of each entry of a PackedForward payload.
 
     Times may be EventTimes, or numbers of seconds as the protocol's first version had them.
 
+    Args:
+        data: the payload.
+        allowance: as of `BoundedUnpacker`.
+
     Raises:
         ProtocolError: the bytes are not a run of whole entries. Some may have been yielded.
     """
-    unpacker = BoundedUnpacker(len(data), unicode_errors="backslashreplace")
+    unpacker = BoundedUnpacker(len(data), "backslashreplace", allowance)
     for entry in unpacker.feed(data):
         yield entry_of(entry)
     if unpacker.pending_bytes:

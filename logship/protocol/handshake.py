@@ -26,6 +26,7 @@ from logship.errors import HandshakeError
 from logship.quoting import quoted
 
 _MESSAGE_BYTES_MAX = 64 * 1024
+_WALKER_BYTES = 4096
 
 
 class ClientHandshake:
@@ -184,13 +185,16 @@ class ServerHandshake:
 
 
 class _Messages:
-    """Cuts bytes into messages, undecoded: what is typed as text may be no text."""
+    """Cuts bytes into messages; text stays bytes, because what is typed as text may be none."""
 
     def __init__(self) -> None:
         self._data = bytearray()
+        self._cut = 0
+        self._walker = msgpack.Unpacker(max_buffer_size=0, read_size=_WALKER_BYTES)
 
     def feed(self, data: bytes, most: int | None = None) -> list[list[Any]]:
         self._data += data
+        self._walker.feed(data)
         messages: list[list[Any]] = []
         while self._data and (most is None or len(messages) < most):
             message = self._next()
@@ -205,17 +209,24 @@ class _Messages:
         return rest
 
     def _next(self) -> list[Any] | None:
-        unpacker = msgpack.Unpacker(raw=True, strict_map_key=False)
-        unpacker.feed(bytes(self._data[:_MESSAGE_BYTES_MAX]))
+        """Return the next message, decoded when it is whole: each byte is looked at once."""
         try:
-            message = unpacker.unpack()
+            self._walker.skip()
+            end = self._walker.tell() - self._cut
         except msgpack.OutOfData:
-            if len(self._data) > _MESSAGE_BYTES_MAX:
-                raise HandshakeError("the peer's handshake message is too long") from None
-            return None
+            end = None
         except Exception as error:
             raise HandshakeError(f"the peer's bytes are no handshake: {error}") from error
-        del self._data[: unpacker.tell()]
+        if (end or len(self._data)) > _MESSAGE_BYTES_MAX:
+            raise HandshakeError("the peer's handshake message is too long")
+        if end is None:
+            return None
+        try:
+            message = msgpack.unpackb(bytes(self._data[:end]), raw=True)
+        except Exception as error:
+            raise HandshakeError(f"the peer's bytes are no handshake: {error}") from error
+        del self._data[:end]
+        self._cut += end
         if not isinstance(message, list):
             raise HandshakeError("the peer's bytes are no handshake message")
         return message

@@ -9,27 +9,33 @@ wrong in it: an acknowledgement that does not mean "every record is here" proves
 from __future__ import annotations
 
 import enum
-import zlib
-from collections.abc import Callable, Sized
+from collections.abc import Callable, Iterator, Sequence, Sized
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
 import msgpack
 
 from logship.errors import ProtocolError
-from logship.protocol.compression import zstd_module
-from logship.protocol.entries import entry_of, unpack_entries
-from logship.protocol.unpacking import BoundedUnpacker
+from logship.protocol.compression import decompressed
+from logship.protocol.framing import Framer, Item
 
 MESSAGE_BYTES_MAX = 16 * 1024 * 1024
 """The longest message taken, as sent and again when decompressed; Fluentd's chunks have 8 MiB."""
 
+TAG_BYTES_MAX = 8192
+"""The longest tag. It is in each record's line, so a long one makes much out of little."""
 
-Entries = list[tuple[int, Any]]
-"""Time in nanoseconds since 1970 and record of each entry of a message."""
+OPTION_BYTES_MAX = 64 * 1024
+"""The longest option; its keys are text."""
+
+_ENTRY_HEAD = b"\x92"
+_ARRAY_HEAD_BYTES = {0xDC: 3, 0xDD: 5}
 
 Taken = TypeVar("Taken", bound=Sized)
 """What becomes of a message's entries; `len` says how many there are."""
+
+Form = Callable[[str, bytes], Taken]
+"""Makes it of a tag and a run of packed entries; raises `ProtocolError` where that is none."""
 
 
 class Mode(enum.Enum):
@@ -39,27 +45,6 @@ class Mode(enum.Enum):
     FORWARD = "Forward"
     PACKED_FORWARD = "PackedForward"
     COMPRESSED_PACKED_FORWARD = "CompressedPackedForward"
-
-
-@dataclass(frozen=True, slots=True)
-class Form(Generic[Taken]):
-    """What a reader makes of entries, so that none is decoded further than it is wanted.
-
-    Attributes:
-        of_entries: makes it of a tag and decoded entries.
-        of_payload: makes it of a tag and a PackedForward payload; raises `ProtocolError` where
-            that is not a run of whole entries.
-    """
-
-    of_entries: Callable[[str, Entries], Taken]
-    of_payload: Callable[[str, bytes], Taken]
-
-
-AS_ENTRIES: Form[Entries] = Form(
-    of_entries=lambda tag, entries: entries,
-    of_payload=lambda tag, payload: list(unpack_entries(payload)),
-)
-"""Every record decoded."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,22 +64,10 @@ class Message(Generic[Taken]):
     mode: Mode
 
 
-class MessageError(ProtocolError):
-    """The client sent something that is no valid message.
-
-    Attributes:
-        messages: those that the same bytes completed before the fault; they are good.
-    """
-
-    def __init__(self, reason: str, messages: list[Message[Any]]) -> None:
-        super().__init__(reason)
-        self.messages = messages
-
-
 class MessageReader(Generic[Taken]):
     """Reads messages from one client's bytes, however they are split.
 
-    After a `MessageError` the stream has no meaning, and the reader no use.
+    After a `ProtocolError` the stream has no meaning, and the reader no use.
 
     Args:
         form: what to make of entries.
@@ -104,63 +77,53 @@ class MessageReader(Generic[Taken]):
     def __init__(self, form: Form[Taken], bytes_max: int = MESSAGE_BYTES_MAX) -> None:
         self._form = form
         self._bytes_max = bytes_max
-        # Text is kept whole with surrogateescape: a PackedForward payload may be sent as str.
-        self._unpacker = BoundedUnpacker(bytes_max, unicode_errors="surrogateescape")
+        self._framer = Framer(bytes_max)
 
     @property
     def pending_bytes(self) -> int:
-        """How many bytes have been fed of a message that is not complete."""
-        return self._unpacker.pending_bytes
+        """How many bytes are held of a message that is not complete."""
+        return self._framer.pending_bytes
 
-    def feed(self, data: bytes) -> list[Message[Taken]]:
-        """Take the next bytes and return all messages that are now complete.
+    def feed(self, data: bytes) -> Iterator[Message[Taken]]:
+        """Take the next bytes and yield each message that is now complete.
 
         A nil is a heartbeat and stands for nothing. A message without records is a message.
 
         Raises:
-            MessageError: these bytes are not of the protocol, or a message is not valid or too
-                long. Its `messages` are those before the fault.
+            ProtocolError: these bytes are not of the protocol, or a message is not valid or too
+                long. Those before it have been yielded; they are good.
         """
-        messages: list[Message[Taken]] = []
-        try:
-            for value in self._unpacker.feed(data):
-                if value is not None:
-                    messages.append(self._message_of(value))
-        except ProtocolError as error:
-            raise MessageError(str(error), messages) from error
-        return messages
+        for items in self._framer.feed(data):
+            yield self._message_of(*items)
 
-    def _message_of(self, value: Any) -> Message[Taken]:
-        if type(value) is not list or not 2 <= len(value) <= 4:
-            raise ProtocolError(f"a message is {value!r:.80}, not an array of two to four")
-        tag = _text(value[0], "a tag")
-        second = value[1]
-        if type(second) is list and len(value) < 4:
-            return self._forward(tag, second, _option_of(value, 2), Mode.FORWARD)
-        if type(second) in (bytes, str) and len(value) < 4:
-            return self._packed_forward(tag, second, _option_of(value, 2))
-        if len(value) < 3:
-            raise ProtocolError(f"a message of two has {second!r:.80} for entries")
-        return self._forward(tag, [value[1:3]], _option_of(value, 3), Mode.MESSAGE)
+    def _message_of(self, tag: Item, second: Item, *rest: Item) -> Message[Taken]:
+        if second.is_text and len(rest) < 2:
+            option = _option_of(rest)
+            return self._message(tag, *self._unpacked(second.data, option), option)
+        entries = _array_body(second.data) if len(rest) < 2 and not second.is_text else None
+        if entries is not None:
+            return self._message(tag, entries, Mode.FORWARD, _option_of(rest))
+        if second.is_text or not rest or rest[0].is_text:
+            raise ProtocolError("a message is neither entries nor a time and a record")
+        entry = _ENTRY_HEAD + second.data + rest[0].data
+        return self._message(tag, entry, Mode.MESSAGE, _option_of(rest[1:]))
 
-    def _forward(
-        self, tag: str, values: list[Any], option: dict[Any, Any], mode: Mode
+    def _message(
+        self, tag: Item, entries: bytes, mode: Mode, option: dict[Any, Any]
     ) -> Message[Taken]:
-        taken = self._form.of_entries(tag, [entry_of(value) for value in values])
-        return _checked(Message(tag, taken, _chunk_of(option), mode), option)
+        if not tag.is_text:
+            raise ProtocolError("a tag is not text")
+        if len(tag.data) > TAG_BYTES_MAX:
+            raise ProtocolError(f"a tag is longer than {TAG_BYTES_MAX} bytes")
+        text = _text(tag.data, "a tag")
+        return _checked(Message(text, self._form(text, entries), _chunk_of(option), mode), option)
 
-    def _packed_forward(
-        self, tag: str, payload: bytes | str, option: dict[Any, Any]
-    ) -> Message[Taken]:
-        packed = payload.encode("utf-8", "surrogateescape") if type(payload) is str else payload
-        assert type(packed) is bytes
-        mode = Mode.PACKED_FORWARD
+    def _unpacked(self, payload: bytes, option: dict[Any, Any]) -> tuple[bytes, Mode]:
         compressed = option.get("compressed")
-        if compressed not in (None, "text"):
-            packed = _decompress(packed, compressed, self._bytes_max)
-            mode = Mode.COMPRESSED_PACKED_FORWARD
-        taken = self._form.of_payload(tag, packed)
-        return _checked(Message(tag, taken, _chunk_of(option), mode), option)
+        if compressed in (None, "text"):
+            return payload, Mode.PACKED_FORWARD
+        entries = decompressed(payload, compressed, self._bytes_max)
+        return entries, Mode.COMPRESSED_PACKED_FORWARD
 
 
 def ack_message(chunk: str) -> bytes:
@@ -169,8 +132,27 @@ def ack_message(chunk: str) -> bytes:
     return packed
 
 
-def _option_of(value: list[Any], index: int) -> dict[Any, Any]:
-    option = value[index] if index < len(value) else None
+def _array_body(value: bytes) -> bytes | None:
+    """Return the elements of an array, one behind the other; None where it is none."""
+    first = value[0]
+    if 0x90 <= first <= 0x9F:
+        return value[1:]
+    head_bytes = _ARRAY_HEAD_BYTES.get(first)
+    return None if head_bytes is None else value[head_bytes:]
+
+
+def _option_of(items: Sequence[Item]) -> dict[Any, Any]:
+    """Return the option, which may be left out."""
+    if not items:
+        return {}
+    [item] = items
+    if item.is_text or len(item.data) > OPTION_BYTES_MAX:
+        raise ProtocolError(f"an option is not a map of at most {OPTION_BYTES_MAX} bytes")
+    try:
+        # Text is kept whole with surrogateescape: an id goes back as it came.
+        option = msgpack.unpackb(item.data, unicode_errors="surrogateescape")
+    except Exception as error:
+        raise ProtocolError(f"an option cannot be decoded: {error}") from error
     if option is None:
         return {}
     if type(option) is not dict:
@@ -199,37 +181,3 @@ def _text(value: Any, what: str) -> str:
     if type(value) is str:
         return value
     raise ProtocolError(f"{what} is {value!r:.80}, not text")
-
-
-def _decompress(data: bytes, method: Any, bytes_max: int) -> bytes:
-    new_decompressor = _decompressor(method)
-    parts = []
-    left = bytes_max
-    while data:
-        decompressor = new_decompressor()
-        try:
-            part = decompressor.decompress(data, left + 1)
-        except Exception as error:
-            raise ProtocolError(f"entries are not {method}: {error}") from error
-        left -= len(part)
-        if left < 0:
-            raise ProtocolError(f"entries decompress to more than {bytes_max} bytes")
-        if not decompressor.eof:
-            raise ProtocolError(f"entries end in the middle of their {method}")
-        parts.append(part)
-        data = decompressor.unused_data
-    return b"".join(parts)
-
-
-def _decompressor(method: Any) -> Callable[[], Any]:
-    """Return what makes a decompressor of one member (gzip) or frame (zstd)."""
-    if method == "gzip":
-        return lambda: zlib.decompressobj(wbits=31)
-    if method == "zstd":
-        try:
-            decompressor: Callable[[], Any] = zstd_module().ZstdDecompressor
-        except ImportError as error:
-            reason = "entries are zstd, which needs Python 3.14 or the package backports.zstd"
-            raise ProtocolError(reason) from error
-        return decompressor
-    raise ProtocolError(f"entries are compressed with {method!r:.40}; known are gzip and zstd")

@@ -15,13 +15,20 @@ from typing import Any
 
 import msgpack
 
+from logship.errors import ProtocolError
 from logship.protocol.columns import line_head, lines_text
 from logship.protocol.entries import SECOND_NS, times_ns, unpack_entries
 from logship.protocol.jsonlines import json_line, line_bytes
-from logship.protocol.unpacking import new_unpacker
+from logship.protocol.unpacking import Allowance, new_unpacker
 
 BATCH_ENTRIES = 1024
 """Decoded at a time: enough to share out what is done once, few enough to stay in the cache."""
+
+LINES_BYTES_MAX = 64 * 1024 * 1024
+"""The most that may become of one payload: four times the longest message."""
+
+_PIECE_BYTES = 256 * 1024
+"""Looked at a time; a longer entry goes the longer way, which counts what it decodes."""
 
 _EXTENSIONS: dict[int, Any] = {code: ... for code in range(-128, 128) if code != 0}
 """What `get` makes of an extension's type and bytes: of an EventTime its bytes, of others nothing
@@ -35,6 +42,10 @@ _MAP_AT = 11
 _MAP_HEADS = frozenset([*range(0x80, 0x90), 0xDE, 0xDF])
 
 
+class _TooMuch(ProtocolError):  # noqa: N818 - the longer way would not make less of it
+    """What a payload makes is too long."""
+
+
 class _Unusual(ValueError):  # noqa: N818 - no fault: it says that the longer way must be taken
     """Something in a payload is not as nearly all clients send it."""
 
@@ -43,12 +54,16 @@ def payload_lines(tag: str, payload: bytes) -> tuple[bytes, int]:
     """Return the JSON lines of a payload's records, as `json_line` makes them, and their number.
 
     Raises:
-        ProtocolError: the bytes are not a run of whole entries.
+        ProtocolError: the bytes are not a run of whole entries, or make more than
+            `LINES_BYTES_MAX`, or have too many values where they are not as usual.
     """
+    allowance = Allowance()
     try:
-        return _lines_in_batches(tag, payload)
+        return _lines_in_batches(tag, payload, allowance)
+    except _TooMuch:
+        raise
     except Exception:  # noqa: BLE001 - whatever it is, the longer way writes it or says why not
-        lines = _lines_one_by_one(tag, payload)
+        lines = _lines_one_by_one(tag, payload, allowance)
         return b"".join(lines), len(lines)
 
 
@@ -65,37 +80,53 @@ def count_entries(payload: bytes) -> int:
     try:
         return _count_usual(payload)
     except Exception:  # noqa: BLE001 - whatever it is, the longer way counts it or says why not
-        return sum(1 for _ in unpack_entries(payload))
+        return sum(1 for _ in unpack_entries(payload, Allowance()))
 
 
-def _lines_in_batches(tag: str, payload: bytes) -> tuple[bytes, int]:
+def _lines_in_batches(tag: str, payload: bytes, allowance: Allowance) -> tuple[bytes, int]:
     """Do what `payload_lines` does; a batch that is not as usual goes the longer way alone.
 
     An EventTime becomes its eight bytes, and nothing else becomes bytes: what is sent as such ends
     the short way. One inside a record is nothing that JSON knows, and leads the longer way too.
     """
-    head, count, start = line_head(tag), 0, 0
+    head, count, size, start = line_head(tag), 0, 0, 0
     texts: list[str] = []  # encoded all at once: more large blocks would be faulted in each time
     unpacker = new_unpacker(
         len(payload), "backslashreplace", _EXTENSIONS.get, bin_bytes_max=0, use_list=False
     )
-    unpacker.feed(payload)
-    while entries := [*islice(unpacker, BATCH_ENTRIES)]:
-        end = unpacker.tell()
-        try:
-            texts.append(lines_text(head, *_times_and_records(entries)))
-        except Exception:  # noqa: BLE001 - as above
-            texts += [line.decode() for line in _lines_one_by_one(tag, payload[start:end])]
-        count += len(entries)
-        start = end
+    for at in range(0, len(payload), _PIECE_BYTES):
+        unpacker.feed(payload[at : at + _PIECE_BYTES])
+        while entries := [*islice(unpacker, BATCH_ENTRIES)]:
+            end = unpacker.tell()
+            try:
+                text = lines_text(head, *_times_and_records(entries))
+            except Exception:  # noqa: BLE001 - as above
+                text = b"".join(_lines_one_by_one(tag, payload[start:end], allowance)).decode()
+            texts.append(text)
+            size += len(text)
+            _check_size(size)
+            count += len(entries)
+            start = end
+        if at - start > _PIECE_BYTES:
+            raise _Unusual
     unpacker.feed(_NIL)
     if next(unpacker, _Unusual) is not None:  # it became a part of an entry that is not whole
         raise _Unusual
     return line_bytes("".join(texts)), count
 
 
-def _lines_one_by_one(tag: str, payload: bytes) -> list[bytes]:
-    return [json_line(tag, time_ns, record) for time_ns, record in unpack_entries(payload)]
+def _lines_one_by_one(tag: str, payload: bytes, allowance: Allowance) -> list[bytes]:
+    lines, size = [], 0
+    for time_ns, record in unpack_entries(payload, allowance):
+        lines.append(json_line(tag, time_ns, record))
+        size += len(lines[-1])
+        _check_size(size)
+    return lines
+
+
+def _check_size(size: int) -> None:
+    if size > LINES_BYTES_MAX:
+        raise _TooMuch(f"the records make more than {LINES_BYTES_MAX} bytes of lines")
 
 
 def _times_and_records(entries: list[Any]) -> tuple[list[int], Sequence[dict[Any, Any]]]:

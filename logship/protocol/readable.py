@@ -115,7 +115,7 @@ class _Reader:
         if kind is float:
             return _number(value)
         try:
-            return self._other(value)
+            return self._container(value) if kind in (dict, list) else self._other(value)
         except Exception as error:
             if is_interruption(error):
                 raise
@@ -155,6 +155,8 @@ class _Reader:
             return f"<{_type_name(value)} nested more than {DEPTH_MAX} deep>"
         self._open.add(id(value))
         try:
+            if type(value) is list:
+                return self._list(value)
             if isinstance(value, Mapping):
                 return self._mapping(value, _nothing_is_reserved)
             if dataclasses.is_dataclass(value):

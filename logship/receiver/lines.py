@@ -8,8 +8,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from logship.protocol.jsonlines import json_line
-from logship.protocol.messages import Entries, Form
 from logship.protocol.payloads import count_entries, payload_lines
 
 
@@ -29,19 +27,20 @@ class Lines:
         return self.count
 
 
-def _lines_of_entries(tag: str, entries: Entries) -> Lines:
-    lines = [json_line(tag, time_ns, record) for time_ns, record in entries]
-    return Lines(b"".join(lines), len(lines))
+def written(tag: str, entries: bytes) -> Lines:
+    """Return a JSON line for each record.
+
+    Raises:
+        ProtocolError: the bytes are not a run of whole entries, or make too much.
+    """
+    return Lines(*payload_lines(tag, entries))
 
 
-WRITTEN = Form(
-    of_entries=_lines_of_entries,
-    of_payload=lambda tag, payload: Lines(*payload_lines(tag, payload)),
-)
-"""A JSON line a record."""
+def counted(tag: str, entries: bytes) -> Lines:
+    """Return how many records there are; see `count_entries` for what is checked.
 
-COUNTED = Form(
-    of_entries=lambda tag, entries: Lines(b"", len(entries)),
-    of_payload=lambda tag, payload: Lines(b"", count_entries(payload)),
-)
-"""How many there are; see `count_entries` for what is checked."""
+    Raises:
+        ProtocolError: the bytes are not a run of whole entries, or make too much.
+    """
+    del tag
+    return Lines(b"", count_entries(entries))

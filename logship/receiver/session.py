@@ -6,12 +6,13 @@ lines must be in the operating system's hands before it may be sent.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
-from logship.errors import HandshakeError
+from logship.errors import HandshakeError, ProtocolError
 from logship.protocol.handshake import ServerHandshake
-from logship.protocol.messages import Form, Message, MessageError, MessageReader, ack_message
-from logship.receiver.lines import WRITTEN, Lines
+from logship.protocol.messages import Form, Message, MessageReader, ack_message
+from logship.receiver.lines import Lines, written
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +55,7 @@ class Session:
     """
 
     def __init__(
-        self, handshake: ServerHandshake | None = None, form: Form[Lines] = WRITTEN
+        self, handshake: ServerHandshake | None = None, form: Form[Lines] = written
     ) -> None:
         self._handshake = handshake
         self._reader = MessageReader(form)
@@ -63,25 +64,47 @@ class Session:
         """Return what to send before the client has said anything."""
         return b"" if self._handshake is None else self._handshake.helo()
 
-    def receive(self, data: bytes) -> list[Write | Answer | Close]:
-        """Take the client's next bytes; return what to do, in this order."""
-        if self._handshake is not None and not self._handshake.done:
-            return self._shake_hands(self._handshake, data)
-        try:
-            return [_write(message) for message in self._reader.feed(data)]
-        except MessageError as error:
-            return [*(_write(message) for message in error.messages), Close(str(error))]
+    def receive(self, data: bytes) -> Iterator[Write | Answer | Close]:
+        """Take the client's next bytes; yield what to do, in this order.
 
-    def _shake_hands(self, handshake: ServerHandshake, data: bytes) -> list[Write | Answer | Close]:
+        A message is looked at when the one before it has been dealt with: small ones can make
+        much, and there may be thousands of them in one read.
+        """
+        if self._handshake is not None and self.is_shaking_hands:
+            yield from self._shake_hands(self._handshake, data)
+            return
+        try:
+            for message in self._reader.feed(data):
+                yield _write(message)
+        except ProtocolError as error:
+            yield Close(str(error))
+
+    def _shake_hands(
+        self, handshake: ServerHandshake, data: bytes
+    ) -> Iterator[Write | Answer | Close]:
         try:
             answer, rest = handshake.feed(data)
         except HandshakeError as error:
-            return [Answer(error.answer), Close(str(error))]
-        return [Answer(answer), *self.receive(rest)] if answer else []
+            yield Answer(error.answer)
+            yield Close(str(error))
+            return
+        if answer:
+            yield Answer(answer)
+            yield from self.receive(rest)
+
+    @property
+    def is_shaking_hands(self) -> bool:
+        """Whether the client must still show that it knows the key."""
+        return self._handshake is not None and not self._handshake.done
+
+    @property
+    def pending_bytes(self) -> int:
+        """How many bytes are held of a message that is not complete."""
+        return self._reader.pending_bytes
 
     def end(self) -> str | None:
         """Say what is wrong when the client ends the connection now, or None if nothing is."""
-        pending = self._reader.pending_bytes
+        pending = self.pending_bytes
         return f"it ended {pending} bytes into a message" if pending else None
 
 

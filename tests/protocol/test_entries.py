@@ -600,9 +600,12 @@ def test_text_that_is_not_utf_8_is_kept_readable() -> None:
     assert list(unpack_entries(packed("92 00 81 a161 a2ff41"))) == [(0, {"a": "\\xffA"})]
 
 
-def test_a_record_may_have_any_key_and_extension() -> None:
-    [(_, record)] = unpack_entries(packed("92 00 83 01 02 c403616263 c0 a161 d405ff"))
-    assert record == {1: 2, b"abc": None, "a": msgpack.ExtType(5, b"\xff")}
+def test_a_record_may_have_numbers_for_keys_and_any_extension() -> None:
+    [(_, record)] = unpack_entries(
+        packed("92 00 86 01 02 c403616263 c0 a161 d405ff cb3ff8000000000000 03 c0 04 c3 05")
+    )
+    extension = msgpack.ExtType(5, b"\xff")
+    assert record == {"1": 2, b"abc": None, "a": extension, "1.5": 3, "null": 4, "true": 5}
 
 
 @pytest.mark.parametrize(
@@ -624,7 +627,10 @@ def test_a_record_may_have_any_key_and_extension() -> None:
         ("92 d600 00000001 80", "a time is ExtType"),
         ("92 d6ff 00000001 80", "a time is Timestamp"),
         ("c1", "no msgpack"),
-        ("92 00 81 90 00", "no msgpack"),  # a list for a key
+        ("92 00 81 90 00", "a map's key is a list"),
+        ("92 00 81 80 00", "a map's key is a dict"),
+        ("92 00 81 d400ff 00", "a map's key is a ExtType"),
+        ("92 00 81 d700 0000000100000002 00", "a map's key is a tuple"),
         ("dd 7fffffff", "no msgpack"),
         ("92 00 81 a161 dd 00200000", "no msgpack"),  # more elements than we make room for
         ("91" * 3000, "no msgpack"),

@@ -1,0 +1,72 @@
+"""The CPU time that a message costs: a bound for each byte, whatever the sender made of it."""
+
+from __future__ import annotations
+
+import gzip
+import time
+
+import pytest
+
+from logship.errors import ProtocolError
+from logship.protocol.compression import MEMBERS_MAX, decompressed, zstd_module
+from logship.protocol.payloads import LINES_BYTES_MAX, payload_lines
+from logship.receiver.session import Close, Session, Write
+from tests.protocol.hostile import HOSTILE, NAN, array, entry, forward
+
+MESSAGE_BYTES = 1_000_000
+READ_BYTES = 1 << 18
+
+
+def zstd_is_there() -> bool:
+    try:
+        zstd_module()
+    except ImportError:
+        return False
+    return True
+
+
+@pytest.mark.parametrize("kind", HOSTILE)
+def test_what_a_byte_may_cost(kind: str) -> None:
+    """The bounds are several times what was measured; what is not linear passes them."""
+    if kind.startswith("zstd") and not zstd_is_there():
+        pytest.skip("no zstd: since Python 3.14, or from backports.zstd")
+    ns_per_byte_max, make = HOSTILE[kind]
+    message = make(MESSAGE_BYTES)
+    session = Session()
+    begun_ns = time.process_time_ns()
+    made = 0
+    for at in range(0, len(message), READ_BYTES):
+        for event in session.receive(message[at : at + READ_BYTES]):
+            made += len(event.lines) if isinstance(event, Write) else 0
+    spent_ns = time.process_time_ns() - begun_ns
+    assert spent_ns <= ns_per_byte_max * len(message)
+    assert made <= 20 * len(message), "nor is much made of little"
+
+
+def test_a_message_of_too_many_values_is_refused() -> None:
+    one = entry(array(NAN, b"\x80", times=400_000))
+    assert isinstance(next(Session().receive(forward(one))), Write)
+    [event] = Session().receive(forward(one * 2))
+    assert event == Close("there are more than 2097152 values")
+
+
+def test_a_message_that_makes_too_many_lines_is_refused() -> None:
+    count = LINES_BYTES_MAX // len(payload_lines("t", b"\x92\x00\x80")[0])
+    assert payload_lines("t", b"\x92\x00\x80" * count)[1] == count
+    with pytest.raises(ProtocolError, match="more than 67108864 bytes of lines"):
+        payload_lines("t", b"\x92\x00\x80" * (count + 1))
+
+
+def test_members_are_limited() -> None:
+    member = gzip.compress(b"x", mtime=0)
+    assert decompressed(member * 1000, "gzip", 1000) == b"x" * 1000
+    with pytest.raises(ProtocolError, match="more than 131072 members of gzip"):
+        decompressed(member * (MEMBERS_MAX + 1), "gzip", 1 << 20)
+
+
+def test_a_message_is_held_as_it_came_until_it_is_whole() -> None:
+    """Decoded early, empty maps would take 64 times their bytes."""
+    session = Session()
+    half = b"\x92\xa1t" + array(b"\x80", times=100_000)[:-1]
+    assert list(session.receive(half)) == []
+    assert session.pending_bytes == len(half)
