@@ -10,6 +10,7 @@ import contextlib
 import platform
 import socket
 import threading
+import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from typing import Any
@@ -36,6 +37,9 @@ PREFIX = "logship_"
 
 _REQUESTS_MAX = 8
 _REQUEST_SECONDS_MAX = 5.0
+"""From the connection to the end of the answer."""
+
+_NO_DESCRIPTORS_SECONDS = 0.2
 
 _FAMILIES = {Kind.COUNTER: CounterMetricFamily, Kind.HISTOGRAM: HistogramMetricFamily}
 
@@ -174,6 +178,7 @@ class _Server(WSGIServer):
         )[0]
         self.address_family = family
         self._free = threading.BoundedSemaphore(_REQUESTS_MAX)
+        self._deadlines: dict[socket.socket, float] = {}
         super().__init__((str(address[0]), port), _Handler)
 
     def server_bind(self) -> None:
@@ -183,6 +188,21 @@ class _Server(WSGIServer):
         self.server_address = self.socket.getsockname()
         self.server_name, self.server_port = str(self.server_address[0]), self.server_address[1]
         self.setup_environ()
+
+    def get_request(self) -> tuple[socket.socket, Any]:
+        """Accept a connection; without descriptors wait a moment, since it stays acceptable."""
+        try:
+            return super().get_request()
+        except OSError:
+            time.sleep(_NO_DESCRIPTORS_SECONDS)
+            raise
+
+    def service_actions(self) -> None:
+        """Shut down connections whose request takes too long; called twice a second."""
+        for request, deadline in list(self._deadlines.items()):
+            if time.monotonic() > deadline:
+                with contextlib.suppress(OSError):  # it has just been closed
+                    request.shutdown(socket.SHUT_RDWR)
 
     def process_request(self, request: Any, client_address: Any) -> None:
         """Serve it on a thread, or close it if there are too many already."""
@@ -196,11 +216,13 @@ class _Server(WSGIServer):
             self.shutdown_request(request)
 
     def _serve(self, request: Any, client_address: Any) -> None:
+        self._deadlines[request] = time.monotonic() + _REQUEST_SECONDS_MAX
         try:
             with contextlib.suppress(Exception):  # the scraper went away, or spoke no HTTP
                 self.finish_request(request, client_address)
             self.shutdown_request(request)
         finally:
+            del self._deadlines[request]
             self._free.release()
 
     def handle_error(self, request: Any, client_address: Any) -> None:
@@ -208,8 +230,6 @@ class _Server(WSGIServer):
 
 
 class _Handler(WSGIRequestHandler):
-    timeout = _REQUEST_SECONDS_MAX
-
     def log_message(self, *args: Any) -> None:
         """Do nothing."""
 

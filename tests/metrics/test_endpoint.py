@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 import shutil
@@ -9,6 +10,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import urllib.parse
 import urllib.request
 from collections.abc import Iterator
@@ -372,6 +374,36 @@ def test_an_endpoint_for_numbers_of_another_kind() -> None:
         endpoint.close()
     with pytest.raises(OSError, match="refused"):
         scrape(endpoint.port)
+
+
+def test_slow_requests_do_not_keep_others_out() -> None:
+    """As many as are served at a time send a byte a second, and never come to an end."""
+    endpoint = serve("127.0.0.1", 0, [CountsCollector(Counts())])
+    slow = [socket.create_connection(("127.0.0.1", endpoint.port)) for _ in range(8)]
+    over = threading.Event()
+
+    def trickle() -> None:
+        while not over.wait(1.0):
+            for each in slow:
+                with contextlib.suppress(OSError):
+                    each.sendall(b"G")
+
+    def is_answered() -> bool:
+        try:
+            return bool(scrape(endpoint.port))
+        except OSError:
+            return False
+
+    trickler = threading.Thread(target=trickle)
+    trickler.start()
+    try:
+        wait_until(is_answered, "a scrape is answered", 20)
+    finally:
+        over.set()
+        trickler.join()
+        endpoint.close()
+        for each in slow:
+            each.close()
 
 
 def test_what_a_receiver_counts_meanwhile_is_not_in_this_scrape() -> None:
