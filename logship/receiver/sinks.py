@@ -12,6 +12,9 @@ from pathlib import Path
 
 from logship.errors import LogshipError
 
+FILE_MODE = 0o640
+"""Of a new file, but for the bits of the process's umask."""
+
 
 class OutputError(LogshipError):
     """The output took not all of the bytes; the text names it and says why."""
@@ -29,12 +32,16 @@ class LineSink:
         name: what to call it in errors.
         torn: whether the output ends in the middle of a line, as after a kill or a full disk.
             The next write then begins a new line, so that one torn line costs no other.
+        path: of the file, where it is one that may be moved away.
     """
 
-    def __init__(self, descriptor: int, name: str, torn: bool = False) -> None:
+    def __init__(
+        self, descriptor: int, name: str, torn: bool = False, path: Path | None = None
+    ) -> None:
         self._descriptor = descriptor
         self._name = name
         self._torn = torn
+        self._path = path
 
     @classmethod
     def open(cls, path: Path) -> LineSink:
@@ -43,11 +50,7 @@ class LineSink:
         Raises:
             OutputError: it cannot be opened for writing.
         """
-        flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC
-        try:
-            return cls(os.open(path, flags, 0o644), str(path), torn=_is_torn(path))
-        except OSError as error:
-            raise OutputError(f"cannot open {path} for writing: {error.strerror}") from error
+        return cls(*_opened(path), path)
 
     @classmethod
     def stdout(cls) -> LineSink:
@@ -57,12 +60,17 @@ class LineSink:
     def write(self, lines: bytes) -> None:
         """Write whole lines; return when the operating system has all of them.
 
+        Where the file was removed, another one is made: what is written to a file without a name
+        is lost.
+
         Raises:
             OutputGone: it is a pipe without a reader.
             OutputError: it took a part or nothing, for instance because the disk is full.
         """
         if not lines:
             return
+        if self._path is not None and not os.fstat(self._descriptor).st_nlink:
+            self.reopen()
         data = memoryview(b"\n" + lines if self._torn else lines)
         try:
             while data:
@@ -73,6 +81,27 @@ class LineSink:
             raise OutputGone(f"nobody reads {self._name} any more") from error
         except OSError as error:
             raise OutputError(f"cannot write to {self._name}: {error.strerror}") from error
+
+    def reopen(self) -> None:
+        """Open the file anew under its name, because the one that had it was moved away.
+
+        Raises:
+            OutputError: that is not possible; the old one is kept.
+        """
+        if self._path is None:
+            return
+        old = self._descriptor
+        self._descriptor, self._name, self._torn = _opened(self._path)
+        os.close(old)
+
+
+def _opened(path: Path) -> tuple[int, str, bool]:
+    """Open a file for appending; return its descriptor, its name, and whether it is torn."""
+    flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC
+    try:
+        return os.open(path, flags, FILE_MODE), str(path), _is_torn(path)
+    except OSError as error:
+        raise OutputError(f"cannot open {path} for writing: {error.strerror}") from error
 
 
 def _is_torn(path: Path) -> bool:

@@ -27,6 +27,52 @@ def test_a_torn_last_line_costs_no_other(tmp_path: Path) -> None:
     assert path.read_bytes() == b'whole\n{"torn": \nnew\nnewer\n'
 
 
+def test_a_new_file_is_not_for_everybody(tmp_path: Path) -> None:
+    path = tmp_path / "out"
+    LineSink.open(path)
+    assert path.stat().st_mode & 0o777 == 0o640 & ~current_umask()
+
+
+def current_umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
+
+
+def test_a_file_that_was_moved_is_opened_anew(tmp_path: Path) -> None:
+    path, moved = tmp_path / "out", tmp_path / "out.1"
+    sink = LineSink.open(path)
+    sink.write(b"old\n")
+    path.rename(moved)
+    sink.write(b"still old\n")
+    sink.reopen()
+    sink.write(b"new\n")
+    assert (moved.read_bytes(), path.read_bytes()) == (b"old\nstill old\n", b"new\n")
+
+
+def test_a_file_that_was_removed_is_made_again(tmp_path: Path) -> None:
+    path = tmp_path / "out"
+    sink = LineSink.open(path)
+    sink.write(b"old\n")
+    path.unlink()
+    sink.write(b"new\n")
+    assert path.read_bytes() == b"new\n"
+
+
+def test_where_it_cannot_be_opened_anew_nothing_is_lost(tmp_path: Path) -> None:
+    directory = tmp_path / "directory"
+    directory.mkdir()
+    sink = LineSink.open(directory / "out")
+    directory.rename(tmp_path / "moved")
+    with pytest.raises(OutputError, match="No such file or directory"):
+        sink.reopen()
+    sink.write(b"line\n")
+    assert (tmp_path / "moved" / "out").read_bytes() == b"line\n"
+    (tmp_path / "moved" / "out").unlink()
+    with pytest.raises(OutputError, match="No such file or directory"):
+        sink.write(b"line\n")
+
+
 def test_writing_nothing_adds_nothing(tmp_path: Path) -> None:
     path = tmp_path / "out"
     path.write_bytes(b"torn")
