@@ -10,15 +10,18 @@ import os
 import signal
 from collections.abc import Callable
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 import click
 from click.core import ParameterSource
 
 from logship.errors import SettingsError
+from logship.protocol.messages import MESSAGE_BYTES_MAX
 from logship.quoting import visible
 from logship.receiver.access import Access, AccessOptions
 from logship.receiver.binds import Bind, Listener, ListenError, parse_bind
+from logship.receiver.limits import Limits
 from logship.receiver.lines import counted, written
 from logship.receiver.server import Receiver
 from logship.receiver.session import Session
@@ -41,6 +44,9 @@ def _read_bind(ctx: click.Context, param: click.Parameter, value: str) -> Bind:
 KEPT_BYTES = 8 * 1024 * 1024
 """Several times what a chunk of logship's needs on its way through."""
 
+STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
+
+SECONDS = click.FloatRange(0.0, min_open=True)
 FILE = click.Path(exists=True, dir_okay=False)
 
 
@@ -90,6 +96,40 @@ FILE = click.Path(exists=True, dir_okay=False)
 @click.option("--tls-key", type=FILE, help="The certificate's key, where it is not in its file.")
 @click.option("--tls-client-ca", type=FILE, help="Take only clients with a certificate of this CA.")
 @click.option(
+    "--connections-max",
+    type=click.IntRange(1),
+    metavar="N",
+    default=Limits().connections_max,
+    show_default=True,
+    help="Connections that are open at a time; the next one waits until one of them ends.",
+)
+@click.option(
+    "--idle-timeout",
+    "idle_timeout_seconds",
+    type=SECONDS,
+    metavar="SECONDS",
+    default=Limits().idle_timeout_seconds,
+    show_default=True,
+    help="Close a connection that sends nothing for so long.",
+)
+@click.option(
+    "--handshake-timeout",
+    "handshake_timeout_seconds",
+    type=SECONDS,
+    metavar="SECONDS",
+    default=Limits().handshake_timeout_seconds,
+    show_default=True,
+    help="For TLS, and again until the client has shown that it knows the key.",
+)
+@click.option(
+    "--pending-bytes-max",
+    type=click.IntRange(MESSAGE_BYTES_MAX),
+    metavar="N",
+    default=Limits().pending_bytes_max,
+    show_default=True,
+    help="Bytes held of incomplete messages, of all connections together.",
+)
+@click.option(
     "--metrics-port",
     type=click.IntRange(0, 65535),
     envvar="LOGSHIP_METRICS_PORT",
@@ -119,8 +159,8 @@ def command(
     {"tag": TAG, "time_ns": NANOSECONDS, "record": {…}}
 
     A client's chunk is acknowledged when all its lines are in the output, never before. SIGTERM
-    and SIGINT stop it: what was received is written and acknowledged first. SIGHUP has it read the
-    key, the users and the certificates again, for new connections.
+    and SIGINT stop it behind the message that it writes. SIGHUP and SIGUSR1 have it open FILE
+    again, and SIGHUP read the key, the users and the certificates, for new connections.
     """
     if count and out is not None:
         raise click.UsageError("--count writes nothing: give no --out with it")
@@ -133,7 +173,11 @@ def command(
     try:
         form = counted if count else written
         receiver = Receiver(
-            sink, _say, new_session=lambda: Session(access.handshake(), form), tls=access.tls
+            sink,
+            _say,
+            new_session=lambda: Session(access.handshake(), form),
+            tls=access.tls,
+            limits=Limits(**{name: options[name] for name in Limits.__slots__}),
         )
         for warning in access.warnings(listener.bind):
             _say(warning)
@@ -196,7 +240,7 @@ def _access(context: click.Context, options: dict[str, Any]) -> Access:
 
 
 def _reload(access: Access) -> None:
-    """Do what SIGHUP asks for."""
+    """Read key, users and certificates again."""
     try:
         access.read()
     except SettingsError as error:
@@ -207,16 +251,27 @@ def _reload(access: Access) -> None:
 
 async def _receive(receiver: Receiver, listener: Listener, reload: Callable[[], None]) -> None:
     loop = asyncio.get_running_loop()
-    loop.add_signal_handler(signal.SIGHUP, reload)
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, receiver.stop)
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        receiver.is_stopping = True  # at once, in the middle of thousands of messages too
+        loop.call_soon_threadsafe(receiver.stop)
+
+    def hang_up() -> None:
+        receiver.reopen()
+        reload()
+
+    for number in STOP_SIGNALS:
+        signal.signal(number, stop)
+    loop.add_signal_handler(signal.SIGHUP, hang_up)
+    loop.add_signal_handler(signal.SIGUSR1, receiver.reopen)
     _say(f"listening on {listener.bind}")
     try:
         await receiver.serve(listener)
     finally:
-        for number in (signal.SIGTERM, signal.SIGINT):  # a second one must not spoil the exit code
-            loop.remove_signal_handler(number)
-            signal.signal(number, signal.SIG_IGN)
+        loop.remove_signal_handler(signal.SIGHUP)
+        loop.remove_signal_handler(signal.SIGUSR1)
+        for number in (*STOP_SIGNALS, signal.SIGHUP, signal.SIGUSR1):
+            signal.signal(number, signal.SIG_IGN)  # another one must not spoil the exit code
 
 
 def _say(line: str) -> None:

@@ -7,24 +7,23 @@ the backpressure, and the reason why a stop finds nothing half done.
 from __future__ import annotations
 
 import asyncio
+import socket
 import ssl
 from collections.abc import Callable
 
 from logship.receiver.binds import Listener
+from logship.receiver.complaints import Complaints, Say
+from logship.receiver.connection import Connection
 from logship.receiver.counts import Counts
-from logship.receiver.session import Answer, Close, Session, Write
+from logship.receiver.limits import Limits
+from logship.receiver.session import Session, Write
 from logship.receiver.sinks import LineSink, OutputError, OutputGone
 
-LINGER_SECONDS = 1.0
-"""How long a closing connection is kept for its client to read the last acknowledgements."""
+RETRY_SECONDS = 1.0
+"""How long no connection is accepted after the system could not give one."""
 
-COMPLAINTS_MAX = 10
-"""Lines about connections in `COMPLAINTS_SECONDS`; the others are counted."""
-
-COMPLAINTS_SECONDS = 60.0
-
-Say = Callable[[str], None]
-"""Takes one line for the operator."""
+LOOK_SECONDS = 1.0
+"""How often connections are looked at whose time may be over."""
 
 
 class Receiver:
@@ -35,9 +34,11 @@ class Receiver:
         say: takes lines for the operator.
         new_session: makes the session of a connection; one without a handshake by default.
         tls: what the connections are encrypted with, or None.
+        limits: how much all connections together may take.
 
     Attributes:
         counts: what it did so far.
+        is_stopping: no more messages are taken; a signal handler may set it, before `stop`.
     """
 
     def __init__(
@@ -47,17 +48,24 @@ class Receiver:
         *,
         new_session: Callable[[], Session] = Session,
         tls: ssl.SSLContext | None = None,
+        limits: Limits | None = None,
     ) -> None:
-        self.new_session = new_session
-        self._tls = tls
+        self._new_session = new_session
+        self.limits = limits or Limits()
         self.counts = Counts()
         self.complaints = Complaints(say)
-        self.gone: OutputGone | None = None
+        self.is_stopping = False
+        self._tls = tls
+        self._gone: OutputGone | None = None
         self._sink = sink
         self._say = say
         self._failing = False
         self._stopping = asyncio.Event()
+        self._pauses = Complaints(say, lines_max=1)
+        self._slots = asyncio.Semaphore(self.limits.connections_max)
+        self._serving: set[asyncio.Task[None]] = set()
         self._connections: set[Connection] = set()
+        self._pending: dict[Connection, int] = {}
 
     async def serve(self, listener: Listener) -> None:
         """Take connections until `stop` is called, then end those that are open.
@@ -65,33 +73,65 @@ class Receiver:
         Raises:
             OutputGone: nothing can be written ever again.
         """
-        loop = asyncio.get_running_loop()
-        server = await loop.create_server(
-            lambda: Connection(self), sock=listener.socket, ssl=self._tls
-        )
+        listener.socket.setblocking(False)
+        helpers = [asyncio.ensure_future(each) for each in (self._accept(listener), self._look())]
         await self._stopping.wait()
-        server.close()
+        await _cancel(helpers)
         await self._end_connections()
+        self._pauses.close()
         self.complaints.close()
-        if self.gone is not None:
-            raise self.gone
+        if self._gone is not None:
+            raise self._gone
 
     def stop(self) -> None:
-        """Take no more connections and no more bytes; what was received is acknowledged."""
+        """Take no more connections and no more messages; what was written is acknowledged."""
+        self.is_stopping = True
         self._stopping.set()
+
+    def reopen(self) -> None:
+        """Go on in a new file where the output's file was moved away."""
+        try:
+            self._sink.reopen()
+        except OutputError as error:
+            self._say(f"{error}; it goes on in the file it has")
+
+    def new_session(self) -> Session:
+        """Return the session of a new connection."""
+        return self._new_session()
 
     def opened(self, connection: Connection) -> None:
         """Take note of a new connection."""
         self._connections.add(connection)
         self.counts.connections += 1
         self.counts.connections_open += 1
-        if self._stopping.is_set():
+        if self.is_stopping:
             connection.finish()
 
     def closed(self, connection: Connection) -> None:
         """Forget a connection."""
         self._connections.discard(connection)
         self.counts.connections_open -= 1
+
+    def note_pending(self, connection: Connection, pending_bytes: int, *, begins: bool) -> None:
+        """Note how much is held of a connection's message that is not complete.
+
+        Where that is too much in all, the message that has been incomplete for the longest is
+        given up with its connection: a client at work ends its messages.
+
+        Args:
+            connection: the connection.
+            pending_bytes: so much.
+            begins: whether it is of another message than before.
+        """
+        if begins or not pending_bytes:
+            self._pending.pop(connection, None)
+        if pending_bytes:
+            self._pending[connection] = pending_bytes
+        while sum(self._pending.values()) > self.limits.pending_bytes_max:
+            next(iter(self._pending)).refuse(
+                "its message was incomplete for the longest, and all that are incomplete have "
+                f"more than {self.limits.pending_bytes_max} bytes (--pending-bytes-max)"
+            )
 
     def write(self, message: Write) -> bool:
         """Write a message's lines; tell whether the system has them. A fault is said once."""
@@ -112,123 +152,75 @@ class Receiver:
 
     def _failed(self, error: OutputError) -> None:
         if isinstance(error, OutputGone):
-            self.gone = error
+            self._gone = error
             self.stop()
         elif not self._failing:
             self._failing = True
             self._say(f"{error}; nothing is acknowledged until it can be written")
+
+    async def _accept(self, listener: Listener) -> None:
+        """Accept connections while there may be more; the others wait in the system's queue."""
+        loop = asyncio.get_running_loop()
+        while True:
+            if self._slots.locked():
+                open_max = self.limits.connections_max
+                self._pauses.say(
+                    f"{open_max} connections are open (--connections-max): the next one waits "
+                    "until one of them ends"
+                )
+            await self._slots.acquire()
+            try:
+                client, _ = await loop.sock_accept(listener.socket)
+            except OSError as error:
+                self._slots.release()
+                self._pauses.say(
+                    f"cannot accept a connection: {error.strerror}; it tries again every second"
+                )
+                await asyncio.sleep(RETRY_SECONDS)
+                continue
+            except BaseException:
+                self._slots.release()
+                raise
+            task = asyncio.ensure_future(self._serve_client(client))
+            self._serving.add(task)
+            task.add_done_callback(self._served)
+
+    async def _serve_client(self, client: socket.socket) -> None:
+        timeout_seconds = self.limits.handshake_timeout_seconds if self._tls else None
+        try:
+            _, connection = await asyncio.get_running_loop().connect_accepted_socket(
+                lambda: Connection(self),
+                client,
+                ssl=self._tls,
+                ssl_handshake_timeout=timeout_seconds,
+            )
+        except OSError as error:
+            self.counts.refused += 1
+            self.complaints.say(f"closed a client: no TLS: {error!r:.200}")
+            return
+        await connection.ended
+
+    def _served(self, task: asyncio.Task[None]) -> None:
+        self._serving.discard(task)
+        self._slots.release()
+
+    async def _look(self) -> None:
+        """End connections whose time is over."""
+        loop = asyncio.get_running_loop()
+        while True:
+            await asyncio.sleep(LOOK_SECONDS)
+            for connection in list(self._connections):
+                connection.check_time(loop.time())
 
     async def _end_connections(self) -> None:
         for connection in list(self._connections):
             connection.finish()
         ends = [connection.ended for connection in self._connections]
         await asyncio.gather(*ends)
+        await _cancel(list(self._serving))  # those in their TLS handshake
 
 
-class Connection(asyncio.Protocol):
-    """One client: does what its session says."""
-
-    def __init__(self, receiver: Receiver) -> None:
-        self.ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._receiver = receiver
-        self._session = receiver.new_session()
-        self._finishing = False
-        self._peer = "a client"
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Take the transport of a new connection."""
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
-        host_and_port = transport.get_extra_info("peername")
-        if host_and_port:
-            self._peer = "{}:{}".format(*host_and_port)
-        self._receiver.opened(self)
-        greeting = self._session.begin()
-        if greeting and not self._finishing:
-            transport.write(greeting)
-
-    def data_received(self, data: bytes) -> None:
-        """Write what the client sent, then acknowledge it."""
-        if self._finishing:
-            return  # read on, so that unread bytes do not reset the connection under our last acks
-        self._receiver.counts.received_bytes += len(data)
-        for event in self._session.receive(data):
-            match event:
-                case Write(ack=ack):
-                    if not self._receiver.write(event):
-                        self.finish()
-                        return
-                    self._transport.write(ack)
-                case Answer(data=answer):
-                    self._transport.write(answer)
-                case Close(reason=reason):
-                    self._receiver.counts.refused += 1
-                    self._receiver.complaints.say(f"closed {self._peer}: {reason}")
-                    self.finish()
-
-    def eof_received(self) -> None:
-        """Close too; what the client left incomplete is said, since it is never acknowledged."""
-        reason = None if self._finishing else self._session.end()
-        if reason is not None:
-            self._receiver.complaints.say(f"{self._peer}: {reason}")
-
-    def pause_writing(self) -> None:
-        """Read nothing while the client does not read its acknowledgements."""
-        self._transport.pause_reading()
-
-    def resume_writing(self) -> None:
-        """Read on."""
-        self._transport.resume_reading()
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        """Forget the connection."""
-        if not self.ended.done():
-            self.ended.set_result(None)
-        self._receiver.closed(self)
-
-    def finish(self) -> None:
-        """Take no more; send what was acknowledged, let the client read it, then close."""
-        if self._finishing:
-            return
-        self._finishing = True
-        if self._transport.can_write_eof():
-            self._transport.write_eof()
-        loop = asyncio.get_running_loop()
-        loop.call_later(LINGER_SECONDS, self._transport.abort)
-
-
-class Complaints:
-    """Says at most so many lines a minute about clients, and how many it left out.
-
-    Args:
-        say: takes a line.
-    """
-
-    def __init__(self, say: Say) -> None:
-        self._say = say
-        self._said = 0
-        self._left_out = 0
-        self._period: asyncio.TimerHandle | None = None
-
-    def say(self, line: str) -> None:
-        """Say the line, or count it."""
-        if self._period is None:
-            loop = asyncio.get_running_loop()
-            self._period = loop.call_later(COMPLAINTS_SECONDS, self._end_period)
-        if self._said < COMPLAINTS_MAX:
-            self._said += 1
-            self._say(line)
-        else:
-            self._left_out += 1
-
-    def close(self) -> None:
-        """Say what was left out so far."""
-        if self._period is not None:
-            self._period.cancel()
-            self._end_period()
-
-    def _end_period(self) -> None:
-        if self._left_out:
-            self._say(f"{self._left_out} more lines like these were left out")
-        self._said = self._left_out = 0
-        self._period = None
+async def _cancel(tasks: list[asyncio.Task[None]]) -> None:
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)

@@ -50,6 +50,19 @@ LIMITS = [
     Limit("protocol.messages:MESSAGE_BYTES_MAX", "a message to the receiver", "it closes"),
     Limit("protocol.unpacking:ITEMS_MAX", "elements of an array or a map", "the receiver closes"),
     Limit(
+        "protocol.unpacking:VALUES_MAX",
+        "values of a message with a record that is not only text and numbers",
+        "the receiver closes",
+    ),
+    Limit("protocol.messages:TAG_BYTES_MAX", "a tag", "the receiver closes"),
+    Limit("protocol.messages:OPTION_BYTES_MAX", "a message's option", "the receiver closes"),
+    Limit(
+        "protocol.compression:MEMBERS_MAX",
+        "gzip members or zstd frames in a message",
+        "the receiver closes",
+    ),
+    Limit("protocol.payloads:LINES_BYTES_MAX", "the lines of a message", "the receiver closes"),
+    Limit(
         "protocol.frames:_ACK_BYTES_MAX",
         "an answer of a sidecar",
         "the connection ends, and what it did not ack is sent again",

@@ -241,6 +241,24 @@ def test_a_killed_receiver_goes_on_behind_its_torn_line(receiver: ReceiverProces
     assert written(receiver) == [{"n": 1}, {"n": 2}]
 
 
+@pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGUSR1])
+def test_after_a_rotation_it_writes_to_the_new_file(
+    receiver: ReceiverProcess, number: signal.Signals
+) -> None:
+    moved = receiver.out.with_suffix(".1")
+    with RawClient(receiver) as client:
+        client.send(frame("1", {"n": 1}))
+        client.acks(1)
+        receiver.out.rename(moved)
+        receiver.process.send_signal(number)
+        wait_until(receiver.out.exists, "the new file is made")
+        client.send(frame("2", {"n": 2}))
+        client.acks(1)
+    assert json.loads(moved.read_bytes())["record"] == {"n": 1}
+    assert written(receiver) == [{"n": 2}]
+    assert receiver.terminate() == 0
+
+
 def test_a_unix_socket(tmp_path: Path) -> None:
     path = tmp_path / "socket"
     with ReceiverProcess.start(tmp_path / "out.jsonl", bind=f"unix://{path}") as receiver:

@@ -1,0 +1,139 @@
+"""What one client may take from the others: connections, memory, time. Real processes."""
+
+from __future__ import annotations
+
+import gzip
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+import pytest
+
+import logship
+from tests.contract.certificates import make_certificates
+from tests.protocol.hostile import forward
+from tests.receiver.raw_client import ANSWER_SECONDS_MAX, RawClient, frame
+from tests.support.receiver_process import RECEIVE, ReceiverProcess
+from tests.support.waiting import wait_until
+
+MIB = 1 << 20
+
+
+@contextmanager
+def receiving(tmp_path: Path, *options: str, before: str = "") -> Iterator[ReceiverProcess]:
+    command = [*RECEIVE[:2], before + RECEIVE[2], *RECEIVE[3:], *options]
+    with ReceiverProcess.start(tmp_path / "out.jsonl", command=command) as receiver:
+        yield receiver
+        assert "Traceback" not in receiver.stderr()
+
+
+def wait_for_line(receiver: ReceiverProcess, text: str) -> None:
+    wait_until(lambda: text in receiver.stderr(), f"it says {text!r}")
+
+
+def test_sigterm_is_obeyed_between_two_messages(tmp_path: Path) -> None:
+    """Forty messages come in one read; each is small and makes work for a tenth of a second."""
+    entries = b"\x92\x00\x81\xa1a\xca\x7f\xc0\x00\x00" * 20_000
+    bomb = forward(gzip.compress(entries), compressed="gzip", chunk="id")
+    with receiving(tmp_path) as receiver, RawClient(receiver) as client:
+        client.send(bomb * 40)
+        wait_until(lambda: receiver.out.stat().st_size > 0, "the first one is written")
+        receiver.process.terminate()
+        acked = len(client.rest())
+        assert receiver.process.wait(ANSWER_SECONDS_MAX) == 0
+    assert acked < 40
+    assert len(receiver.records()) == acked * 20_000
+
+
+def test_a_connection_too_many_waits_for_its_turn(tmp_path: Path) -> None:
+    with receiving(tmp_path, "--connections-max", "2") as receiver, ExitStack() as stack:
+        first, second, third = (stack.enter_context(RawClient(receiver)) for _ in range(3))
+        second.send(frame("2", {"n": 2}))
+        assert second.acks(1) == ["2"]
+        wait_for_line(receiver, "2 connections are open (--connections-max): the next one waits")
+        third.send(frame("3", {"n": 3}))
+        third.socket.settimeout(0.5)
+        with pytest.raises(TimeoutError):
+            third.acks(1)
+        third.socket.settimeout(ANSWER_SECONDS_MAX)
+        first.socket.close()
+        assert third.acks(1) == ["3"]
+        assert receiver.stderr().count("connections are open") == 1
+
+
+def test_without_descriptors_it_waits_and_says_so_once(tmp_path: Path) -> None:
+    limit = "import resource; resource.setrlimit(resource.RLIMIT_NOFILE, (24, 24)); "
+    with receiving(tmp_path, before=limit) as receiver, RawClient(receiver) as good:
+        with ExitStack() as stack:
+            for _ in range(40):
+                stack.enter_context(RawClient(receiver))
+            wait_for_line(receiver, "cannot accept a connection: Too many open files")
+            good.send(frame("1", {"n": 1}))
+            assert good.acks(1) == ["1"]
+        with RawClient(receiver) as later:
+            later.send(frame("2", {"n": 2}))
+            assert later.acks(1) == ["2"]
+        assert receiver.stderr().count("Too many open files") == 1
+
+
+def test_who_does_not_shake_hands_is_closed(tmp_path: Path) -> None:
+    options = ("--shared-key", "k", "--handshake-timeout", "0.5")
+    with receiving(tmp_path, *options) as receiver, RawClient(receiver) as silent:
+        assert silent.rest()[0][0] == "HELO"
+        wait_for_line(receiver, "no handshake within 0.5 s (--handshake-timeout)")
+
+
+def test_who_does_not_speak_tls_is_closed(tmp_path: Path) -> None:
+    tls = make_certificates(tmp_path).good
+    files = ("--tls-cert", str(tls.certificate), "--tls-key", str(tls.key))
+    options = (*files, "--handshake-timeout", "0.5")
+    with receiving(tmp_path, *options) as receiver, RawClient(receiver) as silent:
+        assert silent.rest() == []
+        wait_for_line(receiver, "closed a client: no TLS: ")
+
+
+def test_a_connection_that_says_nothing_is_closed(tmp_path: Path) -> None:
+    with receiving(tmp_path, "--idle-timeout", "0.5") as receiver, RawClient(receiver) as client:
+        client.send(frame("1", {"n": 1}) + frame("half", {"n": 2})[:-1])
+        assert client.rest() == [{"ack": "1"}]
+        wait_for_line(receiver, "it sent nothing for 0.5 s (--idle-timeout)")
+
+
+def settings_for(receiver: ReceiverProcess) -> logship.Settings:
+    return logship.Settings.from_env({"LOGSHIP_ENDPOINTS": receiver.endpoint, "LOGSHIP_TAG": "app"})
+
+
+def test_logships_own_client_lives_with_it(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """It connects again, delivers, and has nothing to say about it."""
+    with (
+        receiving(tmp_path, "--idle-timeout", "0.5") as receiver,
+        logship.BackgroundClient(settings_for(receiver)) as client,
+    ):
+        for number in range(3):
+            client.send({"n": number})
+            assert client.flush(timeout=ANSWER_SECONDS_MAX).all_acked
+            wait_until(
+                lambda count=number + 1: receiver.stderr().count("it sent nothing") >= count,  # type: ignore[misc]
+                "the connection is closed",
+            )
+        assert client.close(timeout=ANSWER_SECONDS_MAX).unacked == 0
+    assert capfd.readouterr().err == ""
+    records = [line["record"] for line in receiver.records()]
+    assert [record["n"] for record in records if "n" in record] == [0, 1, 2]
+
+
+def test_incomplete_messages_are_bounded_in_all(tmp_path: Path) -> None:
+    sent = frame("id", {"text": "x" * (10 * MIB)})
+    with (
+        receiving(tmp_path, "--pending-bytes-max", str(16 * MIB)) as receiver,
+        ExitStack() as stack,
+    ):
+        stalled, finishing = (stack.enter_context(RawClient(receiver)) for _ in range(2))
+        stalled.send(sent[: 9 * MIB])
+        finishing.send(sent[: 9 * MIB])
+        assert stalled.rest() == []
+        wait_for_line(receiver, "its message was incomplete for the longest")
+        finishing.send(sent[9 * MIB :])
+        assert finishing.acks(1) == ["id"]
