@@ -56,10 +56,7 @@ def lines_text(head: str, times: Sequence[int], records: Sequence[dict[Any, Any]
     texts, start = [], 0
     for names, count in runs:
         end = start + count
-        if {*map(type, names)} <= {str}:
-            texts.append(_columns(head, times[start:end], records[start:end], names))
-        else:
-            texts.append(_rows(head, times[start:end], records[start:end]))
+        texts.append(_columns(head, times[start:end], records[start:end], names))
         start = end
     return "".join(texts)
 

@@ -143,6 +143,7 @@ def test_a_server_that_goes_on_talking_is_refused() -> None:
         (msgpack.packb(["PONG", "", "", "", "", ""]), "sent data before PING"),
         (msgpack.packb(["PING", "", "", "", "", 1]), "no text"),
         (b"\xc1", "are no handshake: "),
+        (b"\x91\x81\x01\x02", "are no handshake: int is not allowed for map key"),
         (b"\xc4\x01x", "no handshake message"),
         (b"\x91\xc6\x00\x02\x00\x00" + bytes(LONG_BYTES), "too long"),
     ],

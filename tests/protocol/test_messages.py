@@ -200,6 +200,7 @@ def test_the_acknowledgement_repeats_the_id_byte_for_byte(chunk: str, ack: str) 
         ("93 a3 617070 00 05", "a record is a int"),
         ("93 a3 617070 a5 6e6f772121 80", "not an array"),
         ("93 a3 617070 c0 80", "a time is NoneType"),
+        ("93 a1 61" + "91" * 3000, "no msgpack"),
         ("93 db 00ffffff", "longer than 16777216 bytes"),
         ("92 da 2001" + "61" * 8193 + "90", "a tag is longer than 8192 bytes"),
         ("93 a1 61 90 81 a161 c5 ffff" + "00" * 65535, "a map of at most 65536 bytes"),
@@ -315,7 +316,7 @@ def test_any_split_of_the_bytes_reads_the_same(frames: list[bytes], cuts: list[i
 
 
 def test_byte_by_byte() -> None:
-    sent = b"".join(valid_frames)
+    sent = b"".join(valid_frames) + b"\xdc\x00\x02\xa1t\x90"
     assert read(*[sent[at : at + 1] for at in range(len(sent))]) == read(sent)
 
 

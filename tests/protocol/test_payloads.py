@@ -108,6 +108,11 @@ def test_keys_that_are_equal_and_not_the_same(kinds: list[Any]) -> None:
     assert at_once("web", usual) == one_by_one("web", usual)
 
 
+def test_a_key_of_no_bytes() -> None:
+    payload = packed([5] * 2, [{b"": "x"}] * 2)
+    assert at_once("web", payload) == one_by_one("web", payload) is not None
+
+
 @pytest.mark.parametrize("code", [0, 5])
 def test_an_extension_inside_a_record(code: int) -> None:
     inner = msgpack.ExtType(code, bytes(8))
