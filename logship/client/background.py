@@ -66,6 +66,7 @@ class BackgroundClient(Emitter):
         self._closing: Closing | None = None
         self._closed = threading.Event()
         self._conductor: int | None = None
+        self._is_over = False  # the exit hook ran in a child that had logged nothing
         self._chunks_seen = 1
         self._thread: ShipperThread | None = None
         self._parents: list[object] = []
@@ -88,9 +89,14 @@ class BackgroundClient(Emitter):
         return self._report if self._here[0] else None
 
     @property
+    def is_of_this_process(self) -> bool:
+        """Whether its buffer is; a forked child has none before its first record."""
+        return bool(self._here[0])
+
+    @property
     def used(self) -> bool:
         """Whether this process has logged anything, without starting anything to find out."""
-        return bool(self._here[0]) and self._shipper.buffer.is_used
+        return self.is_of_this_process and self._shipper.buffer.is_used
 
     def send(
         self,
@@ -188,7 +194,9 @@ class BackgroundClient(Emitter):
 
         If another thread is closing already, its plan ends no later than this one from now on.
         """
-        if self.settings.disabled:
+        if not self.is_of_this_process:  # it has logged nothing, and must not begin to now
+            self._is_over = True
+        if self.settings.disabled or self._is_over:
             return self._shipper.buffer.report(reason, 0.0)
         mine = self._shipper.closing(plan, reason)
         try:
@@ -206,8 +214,12 @@ class BackgroundClient(Emitter):
         return self._report
 
     def end_at_exit(self) -> None:
-        """At interpreter exit: drain what there is (see `living`)."""
-        if self.used and not self._closed.is_set():
+        """At interpreter exit: drain what there is, and take no more records.
+
+        What is logged later, by a hook that was registered earlier or by a destructor, is then
+        refused and so written to stderr, also where it is the first record.
+        """
+        if self.report is None:
             self.drain(self._shipper.plan(None), "exit")
 
     # -- fork --------------------------------------------------------------------------------------
@@ -215,6 +227,7 @@ class BackgroundClient(Emitter):
     def after_fork_in_child(self) -> None:
         """Have the next record begin anew: the child may be about to exec and log nothing."""
         self._lock = threading.RLock()
+        self._is_over = False
         self._shipper.after_fork_in_child()
 
     def _begin_anew(self) -> None:
@@ -231,6 +244,9 @@ class BackgroundClient(Emitter):
             self._shipper, self.intake, self._here = shipper, intake, here
             self._report, self._closing, self._closed = None, None, threading.Event()
             self._conductor = None
+            if self._is_over:
+                shipper.buffer.close_intake()
+                return
             if not self.settings.disabled:
                 self._start_thread()
         self.when_begun_anew()

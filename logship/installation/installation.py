@@ -77,7 +77,7 @@ class Installation:
             self.signals.exit_begins()
             self.watchdog.end_if_due(here=False)
         self._check()
-        if self.client.used and self.client.report is None:
+        if self.client.report is None:
             started = self.clock.started
             self.client.drain(self._exit_plan(), "exit" if started is None else started.reason)
         if self.signals is not None:
