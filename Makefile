@@ -23,6 +23,10 @@ SMOKE_READY := $(VENV)/.ready-for-smoke
 SMOKE := $(wildcard tests/storms) $(addprefix tests/process/test_,dispositions.py fork.py install.py \
 	interpreters.py random_sigterm.py reentrancy.py) tests/unit/test_background.py
 STANDALONE := .venv/standalone-$(VERSION)
+FUZZ := .venv/fuzz-$(VERSION)
+FUZZ_READY := $(FUZZ)/.ready
+MINUTES ?= 5
+TARGET ?= all
 DIST ?= dist
 PIP_INSTALL := bin/pip install --quiet --disable-pip-version-check
 # Every file that is installed has a hash in requirements/, also what builds this package.
@@ -41,7 +45,7 @@ COVERED := tests/protocol tests/unit --ignore tests/unit/test_buffer_interrupted
 	$(addprefix tests/contract/test_,tls.py handshake.py) \
 	'tests/simulation/test_simulation.py::test_histories_keep_the_promise[0]'
 
-.PHONY: help demo test test-again coverage smoke smoke-again sim storm interleavings lint format proof standalone \
+.PHONY: help demo test test-again coverage smoke smoke-again sim storm fuzz interleavings lint format proof standalone \
 	lock vulnerabilities clean
 
 help: ## this list
@@ -88,6 +92,17 @@ sim: $(READY) ## SEEDS=2000 simulated histories on a faulty network; SEED=7 tell
 storm: $(READY) ## RECORDS=1000000 logged in foul weather: signals that raise, tracers, forks; SEED=7
 	$(RUN) -m tests.storms --records $(RECORDS) $(if $(SEED),--seed $(SEED))
 
+# atheris has no wheels above 3.13, nor for free-threaded builds: there hypothesis searches alone.
+$(FUZZ_READY): pyproject.toml requirements/dev.txt requirements/fuzz.txt
+	$(PYTHON) -m venv --clear $(FUZZ)
+	$(FUZZ)/$(HASHED) requirements/dev.txt
+	$(FUZZ)/$(THIS) --editable .
+	$(FUZZ)/$(HASHED) requirements/fuzz.txt --only-binary :all: || echo "no atheris for this Python"
+	@touch $@
+
+fuzz: $(FUZZ_READY) ## MINUTES=5 of hostile input for what reads it; TARGET=audit, or all of them in turn
+	$(FUZZ)/bin/python -m tests.fuzz --minutes $(MINUTES) --target $(TARGET)
+
 interleavings: $(READY) ## every interleaving of two producers and a closer, up to three preemptions
 	$(RUN) -m tests.interleavings
 
@@ -116,6 +131,7 @@ lock: ## resolve requirements/*.in again into requirements/*.txt
 	for name in dev smoke standalone; do \
 		$(PIP_COMPILE) --output-file requirements/$$name.txt pyproject.toml requirements/$$name.in || exit; \
 	done
+	$(PIP_COMPILE) --output-file requirements/fuzz.txt requirements/fuzz.in
 
 vulnerabilities: ## what is known of the pinned packages: pip-audit asks an online database
 	$(PYTHON) -m venv --clear .venv/vulnerabilities

@@ -1,0 +1,268 @@
+"""What is fuzzed, and what must hold for any bytes.
+
+A target takes bytes. Whatever they are, it raises nothing: the errors that the fuzzed code
+documents are caught here, and everything else is a finding.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import re
+import tempfile
+import time
+import tracemalloc
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgpack
+
+from logship.audit import Audit
+from logship.audit.document import verdict_as_json
+from logship.audit.sources import CannotRead, Source
+from logship.audit.text import verdict_as_text
+from logship.deployment.linting.model import LintError
+from logship.deployment.linting.report import as_json, as_text, judge
+from logship.errors import HandshakeError, ProtocolError, SettingsError
+from logship.metrics.page_format import parsed_page, parsed_sum, total_of
+from logship.protocol.entries import unpack_entries
+from logship.protocol.frames import AckReader, AnswerError
+from logship.protocol.handshake import ClientHandshake, ServerHandshake
+from logship.protocol.jsonlines import json_line
+from logship.receiver.session import Answer, Close, Session, Write
+from logship.run.lines import LineSplitter, record_of_line
+from logship.run.multiline import LineJoiner
+from logship.settings import Settings
+from tests.spool.test_orphans import dead_life, log_some, recover
+
+CORPUS = Path(__file__).with_name("corpus")
+KEY = "fuzzed-key"
+RECORDS = 30
+
+
+@dataclass(frozen=True)
+class Target:
+    """Something that reads foreign bytes.
+
+    Attributes:
+        run: Reads them, and asserts what must hold.
+        seconds: CPU that any input may cost.
+        seconds_a_byte: And so much more for each byte of it.
+        bytes_max: Memory that any input may cost.
+        bytes_a_byte: And so much more for each byte of it.
+    """
+
+    run: Callable[[bytes], None]
+    seconds: float = 0.2
+    seconds_a_byte: float = 20e-6
+    bytes_max: int = 8_000_000
+    bytes_a_byte: int = 150
+
+
+def measure(target: Target, data: bytes, *, slowness: float = 1.0) -> None:
+    """Run a target, and hold it to its bounds.
+
+    Args:
+        target: What reads.
+        data: What it reads.
+        slowness: How many times slower everything is: traced code is.
+
+    Raises:
+        AssertionError: Something does not hold, or it costs too much.
+    """
+    began = time.process_time()
+    target.run(data)
+    spent = time.process_time() - began
+    allowed = slowness * (target.seconds + target.seconds_a_byte * len(data))
+    assert spent < allowed, f"{len(data)} bytes took {spent:.2f} s of CPU, {allowed:.2f} allowed"
+
+
+def measure_memory(target: Target, data: bytes) -> None:
+    """Run a target, and hold its memory to its bound.
+
+    Raises:
+        AssertionError: Something does not hold, or it takes too much.
+    """
+    tracemalloc.start()
+    try:
+        target.run(data)
+        _, most = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    allowed = target.bytes_max + target.bytes_a_byte * len(data)
+    assert most < allowed, f"{len(data)} bytes took {most:,} bytes of memory, {allowed:,} allowed"
+
+
+# -- the receiver ----------------------------------------------------------------------------------
+
+
+def _session(data: bytes) -> None:
+    """Any split of the bytes means the same, and nothing follows a close."""
+    whole = _receive([data])
+    middle = data[0] * len(data) // 256 if data else 0
+    assert _receive([data[:middle], data[middle:]]) == whole
+
+
+def _receive(parts: list[bytes]) -> tuple[bytes, bytes, int, bool]:
+    session = Session()
+    lines, acks, records, closed = b"", b"", 0, False
+    for part in parts:
+        for event in [] if closed else session.receive(part):
+            assert not closed
+            if isinstance(event, Write):
+                assert event.lines.count(b"\n") == event.records
+                lines, acks = lines + event.lines, acks + event.ack
+                records += event.records
+            closed = isinstance(event, Close)
+    for line in lines.splitlines():
+        json.loads(line)
+    return lines, acks, records, closed
+
+
+def _compressed(data: bytes) -> None:
+    """A payload that says that it is compressed; the first byte says how."""
+    how = ("gzip", "zstd")[data[0] % 2] if data else "gzip"
+    _receive([msgpack.packb(["tag", data[1:], {"chunk": "id", "compressed": how}])])
+
+
+def _client_handshake(data: bytes) -> None:
+    """No server that does not know the key gets past it."""
+    handshake = ClientHandshake(hostname="client", shared_key=KEY, salt="salt", username="user")
+    middle, said = len(data) // 2, ""
+    try:
+        for part in (data[:middle], data[middle:]):
+            said += handshake.feed(part).decode("latin-1")
+    except HandshakeError as error:
+        said += str(error)
+    assert KEY not in said
+    assert not handshake.done
+
+
+def _server_handshake(data: bytes) -> None:
+    """No client that does not know the key gets past it."""
+    handshake = ServerHandshake(hostname="server", shared_key=KEY, nonce=b"n" * 16, auth=b"a" * 16)
+    session = Session(handshake)
+    for event in session.receive(data):
+        assert isinstance(event, Answer | Close)
+    assert not handshake.done
+
+
+def _acks(data: bytes) -> None:
+    reader = AckReader()
+    try:
+        ids = reader.feed(data)
+    except AnswerError as error:
+        ids = error.acks
+    assert all(isinstance(each, str) for each in ids)
+
+
+# -- what is read from files -----------------------------------------------------------------------
+
+
+def _recovery(data: bytes) -> None:
+    """A file of a dead process is replaced by the bytes: what is gone is told."""
+    with tempfile.TemporaryDirectory() as directory:
+        path = Path(directory)
+        life = dead_life(path, log_some)
+        files = sorted(each for each in life.iterdir() if each.name != "lock")
+        file = files[data[0] % len(files)] if data else files[0]
+        at = int.from_bytes(data[1:3]) % (file.stat().st_size + 1)
+        with file.open("r+b") as opened:
+            opened.seek(at)
+            opened.write(data[3:])
+        sidecar = recover(path)
+        counters = sidecar.orphans.counters
+        told = counters.damaged or counters.refused or "logship_gap" in str(sidecar.controls)
+        assert told or len(sidecar.records) >= RECORDS, "records are gone without a word"
+
+
+def _audit(data: bytes) -> None:
+    """A file for `logship audit`, plain or gzip; every verdict can be shown."""
+    with tempfile.NamedTemporaryFile() as file:
+        file.write(data)
+        file.flush()
+        audit, source = Audit(), Source(file.name)
+        try:
+            for lines in source.batches():
+                audit.feed(lines)
+        except CannotRead:
+            return
+    verdict = audit.verdict()
+    json.loads(verdict_as_json(verdict, []))
+    for line in verdict_as_text(verdict, [], "logship_id"):
+        assert line.isprintable()
+
+
+def _lint(data: bytes) -> None:
+    """A file for `logship lint`; the first byte chooses what it is called."""
+    name = ("a.yaml", "a.json", "a.conf", "a")[data[0] % 4] if data else "a"
+    try:
+        report = judge(name, data[1:].decode("utf-8", "replace"), is_spot=True)
+    except LintError:
+        return
+    json.dumps(as_json([report]))
+    assert list(as_text([report]))
+
+
+def _metrics_pages(data: bytes) -> None:
+    page = parsed_page("page", data, lives=False)
+    total_of(parsed_sum(data), [page] if page else [], 0)
+
+
+# -- lines and settings ----------------------------------------------------------------------------
+
+
+def _json_lines(data: bytes) -> None:
+    """Whatever msgpack can hold becomes one line of JSON."""
+    try:
+        entries = list(unpack_entries(data))
+    except ProtocolError:
+        return
+    for time_ns, record in entries:
+        line = json_line("tag", time_ns, record)
+        assert line.count(b"\n") == 1
+        assert isinstance(json.loads(line), dict)
+
+
+def _multiline(data: bytes) -> None:
+    """Joined or not, no byte of any line is lost; each record can be sent."""
+    splitter = LineSplitter()
+    joiner = LineJoiner(re.compile(rb"^\S"), lines_max=5, bytes_max=200)
+    joined: list[bytes] = []
+    stream = io.BytesIO(data)
+    while part := stream.read(97):
+        joined += joiner.feed(splitter.feed(part), 0.0)
+    joined += joiner.feed(splitter.finish(), 0.0) + joiner.finish()
+    lines = [each.removesuffix(b"\r") for each in data.split(b"\n")]
+    expected = lines[:-1] if data.endswith(b"\n") or not data else lines
+    assert b"\n".join(joined).split(b"\n") == (expected or [b""])
+    for each in joined:
+        msgpack.packb(record_of_line(each, "stdout"), unicode_errors="surrogateescape")
+
+
+def _settings(data: bytes) -> None:
+    """Lines `NAME=value` of an environment: a setting, or one error that keeps the secrets."""
+    pairs = [line.partition("=") for line in data.decode("utf-8", "surrogateescape").splitlines()]
+    environ = {f"LOGSHIP_{name}": value for name, _, value in pairs if "FILE" not in name}
+    try:
+        said = repr(Settings.from_env({"LOGSHIP_SHARED_KEY": KEY, **environ}))
+    except SettingsError as error:
+        said = str(error)
+    assert KEY not in said
+
+
+TARGETS: dict[str, Target] = {
+    "session": Target(_session, seconds_a_byte=50e-6),
+    "compressed": Target(_compressed, seconds=3.0, bytes_max=400_000_000, bytes_a_byte=3_000),
+    "client-handshake": Target(_client_handshake),
+    "server-handshake": Target(_server_handshake),
+    "acks": Target(_acks),
+    "recovery": Target(_recovery, seconds=1.0),
+    "audit": Target(_audit, bytes_a_byte=2_000),
+    "lint": Target(_lint, seconds=0.5, seconds_a_byte=300e-6, bytes_a_byte=1_000),
+    "metrics-pages": Target(_metrics_pages),
+    "json-lines": Target(_json_lines),
+    "multiline": Target(_multiline),
+    "settings": Target(_settings),
+}
