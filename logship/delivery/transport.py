@@ -182,10 +182,7 @@ class SocketTransport:
     async def _addresses(self, endpoint: Endpoint) -> list[Address]:
         if endpoint.scheme == "unix":
             return [(socket.AF_UNIX, endpoint.path)]
-        found = await self._resolver.resolve(endpoint.host, endpoint.port)
-        if not found:
-            raise OSError(f"{endpoint.host} has no address")
-        return found
+        return await self._resolver.resolve(endpoint.host, endpoint.port)
 
     async def _open_at(self, endpoint: Endpoint, address: Address) -> _StreamConnection:
         """Connect to one address, and make the handshakes there."""

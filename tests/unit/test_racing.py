@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
+from collections.abc import Awaitable, Callable
 
 import pytest
 
@@ -18,23 +19,25 @@ async def attempt(outcome: str | Exception, go: asyncio.Event | None = None) -> 
     return outcome
 
 
-async def race(*attempts: functools.partial[object], delay_seconds: float = 0.0) -> object:
-    discarded: list[object] = []
-    found = await first_to_succeed(
-        attempts,  # type: ignore[arg-type]
+async def race(
+    *attempts: Callable[[], Awaitable[str]], delay_seconds: float = 0.0
+) -> tuple[int, str, list[str]]:
+    discarded: list[str] = []
+    index, outcome = await first_to_succeed(
+        attempts,
         delay_seconds=delay_seconds,
         failures=(OSError,),
         discard=discarded.append,
     )
     assert len(asyncio.all_tasks()) == 1, "an attempt goes on"
-    return *found, discarded
+    return index, outcome, discarded
 
 
 async def test_of_two_that_succeed_at_once_one_is_discarded() -> None:
     go = asyncio.Event()
     asyncio.get_running_loop().call_later(0.05, go.set)
     racing = [functools.partial(attempt, each, go) for each in ("first", "second")]
-    index, outcome, discarded = await race(*racing)  # type: ignore[misc]
+    index, outcome, discarded = await race(*racing)
     assert {outcome, *discarded} == {"first", "second"}
     assert outcome == ("first", "second")[index]
 
@@ -51,3 +54,12 @@ async def test_what_is_no_failure_ends_the_race() -> None:
     waiting = functools.partial(attempt, "never", asyncio.Event())
     with pytest.raises(ZeroDivisionError):
         await race(waiting, functools.partial(attempt, ZeroDivisionError()))
+
+
+async def test_a_failure_of_one_leaves_the_other() -> None:
+    first, second = asyncio.Event(), asyncio.Event()
+    loop = asyncio.get_running_loop()
+    loop.call_later(0.05, first.set)
+    loop.call_later(0.1, second.set)
+    racing = functools.partial(attempt, OSError(), first), functools.partial(attempt, "b", second)
+    assert await race(*racing) == (1, "b", [])
