@@ -38,6 +38,7 @@ _UNFINISHED_NAME = re.compile(r"\.[0-9a-f]{32}\.new")
 
 _MIB = 1024 * 1024
 _FLOOR_SHARE = 0.05
+_FLOOR_SHARE_MAX = 0.25
 _FLOOR_BYTES_MIN = 16 * _MIB
 _FLOOR_BYTES_MAX = 1024 * _MIB
 
@@ -233,8 +234,9 @@ class ProcessDirectory:
     def free_bytes(self) -> int:
         """Return how many bytes may be allocated without going below the volume's floor."""
         volume = os.fstatvfs(self._directory)
-        floor = volume.f_blocks * volume.f_frsize * _FLOOR_SHARE
-        floor = min(max(floor, _FLOOR_BYTES_MIN), _FLOOR_BYTES_MAX)
+        size = volume.f_blocks * volume.f_frsize
+        floor = max(size * _FLOOR_SHARE, _FLOOR_BYTES_MIN)
+        floor = min(floor, _FLOOR_BYTES_MAX, size * _FLOOR_SHARE_MAX)
         return volume.f_bavail * volume.f_frsize - int(floor)
 
     def open_file(self, name: str) -> int:
