@@ -340,7 +340,6 @@ class Buffer:
 
     def tell_waiters(self) -> None:
         """Call all who wait for space: things have changed, though no space came free."""
-        self._section.waiters.are_due = True
         self._section.waiters.tell()
 
     # -- closing and the account ---------------------------------------------------------------

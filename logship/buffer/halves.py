@@ -25,7 +25,7 @@ def fill_halves(whole: Chunk, left: Chunk, right: Chunk) -> None:
 
 def _end_of_entry(payload: bytes, count: int) -> int:
     """Return where the first `count` entries end."""
-    unpacker = msgpack.Unpacker(max_buffer_size=0, raw=True, strict_map_key=False)
+    unpacker = msgpack.Unpacker(max_buffer_size=0)
     unpacker.feed(payload)
     for _ in range(count):
         unpacker.skip()

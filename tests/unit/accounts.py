@@ -9,10 +9,12 @@ from __future__ import annotations
 from collections import defaultdict
 from typing import Any
 
+import pytest
 from hypothesis import HealthCheck, settings
 
 from logship.buffer.buffer import Buffer
-from logship.buffer.chunk import Chunk, ChunkState
+from logship.buffer.changes import Change, Changes
+from logship.buffer.chunk import Chunk, ChunkState, HalfChunk
 from logship.buffer.entrance import Outcome
 from logship.buffer.overflow import Admission
 from logship.protocol.entries import pack_record
@@ -49,6 +51,17 @@ def a_buffer(**options: Any) -> Buffer:
         "time_ns": lambda: 1_700_000_000_000_000_000,
     }
     return Buffer(**{**defaults, **options})
+
+
+def make_changes_twice(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have each change made once more, as after an exception from outside."""
+    commit = Changes.commit
+
+    def commit_twice(self: Changes, change: Change, *values: Any) -> None:
+        commit(self, change, *values)
+        commit(self, change, *values)
+
+    monkeypatch.setattr(Changes, "commit", commit_twice)
 
 
 def body(number: int, characters: int = 20, *, stamped: bool = True) -> bytes:
@@ -118,6 +131,7 @@ def check(buffer: Buffer, acked: list[dict[str, Any]]) -> None:
         acked: All records of the chunks that were released.
     """
     report = buffer.report("check", 0.0)
+    assert all(part.tag for part in report.streams)
     waiting = buffer.unsettled()
     _check_chunks(buffer, waiting)
     parts = (report.acked, report.spooled, report.spilled, report.dropped, report.unacked)
@@ -134,6 +148,7 @@ def _check_chunks(buffer: Buffer, waiting: list[Chunk]) -> None:
         records = entries_of(chunk.data)
         controls = [r for r in records if "logship_gap" in r or "logship_end" in r]
         assert chunk.size == len(chunk.data)
+        assert chunk.size <= chunk.capacity or isinstance(chunk, HalfChunk)
         assert chunk.entries == len(records)
         assert chunk.records == len(records) - len(controls)
         assert [stamp_of(r)[1] for r in records] == numbers_in(chunk.ranges())

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import json
 from typing import Any
 
 import pytest
@@ -10,6 +12,7 @@ from logship.buffer import accumulator
 from logship.buffer.buffer import Buffer
 from logship.buffer.chunk import ChunkState
 from logship.buffer.entrance import Outcome
+from logship.buffer.ranges import merge_ranges
 from logship.reasons import OVERFLOW
 from logship.testing import ManualClock
 from tests.unit.accounts import (
@@ -141,6 +144,20 @@ def test_a_stream_that_has_used_its_numbers_ends_and_another_begins(
     assert sum("logship_end" in record for record in sink.acked) == 3
 
 
+def test_no_record_is_numbered_where_the_next_stream_must_begin(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(accumulator, "ROLLOVER_NUMBER", 5)
+    buffer = a_buffer(bytes_max=1 << 24)
+    offer_many(buffer, 13)
+    sink = Sink(buffer)
+    buffer.close_intake()
+    sink.drain()
+    numbers = [stamp_of(record)[1] for record in sink.acked if "n" in record]
+    assert numbers == [1, 2, 3, 4] * 3 + [1]
+    check(buffer, sink.acked)
+
+
 def test_more_tags_than_streams_end_the_oldest_stream(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(accumulator, "STREAMS_MAX", 3)
     buffer = a_buffer()
@@ -164,6 +181,22 @@ def test_ended_streams_are_forgotten_once_acked(monkeypatch: pytest.MonkeyPatch)
     assert len(buffer.report("", 0.0).streams) <= 5
 
 
+@pytest.mark.parametrize("is_lost", [True, False])
+def test_ended_streams_are_kept_while_there_is_something_to_report(
+    is_lost: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(accumulator, "STREAMS_MAX", 1)
+    buffer = a_buffer()
+    buffer.offer("first", body(1))
+    if is_lost:
+        buffer.number_and_drop("first", body(2), OVERFLOW)
+    for number in range(3, 6):
+        buffer.offer(f"tag {number}", body(number))
+        if is_lost:
+            Sink(buffer).drain()
+    assert "first" in [part.tag for part in buffer.report("", 0.0).streams]
+
+
 def test_a_full_buffer_and_ever_new_tags_do_not_grow_the_process(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -183,6 +216,13 @@ def test_a_full_buffer_and_ever_new_tags_do_not_grow_the_process(
 # -- sealing ---------------------------------------------------------------------------------------
 
 
+def test_a_chunks_id_is_128_random_bits() -> None:
+    buffer = a_buffer(chunk_bytes_max=1)
+    offer_many(buffer, 3)
+    ids = {base64.b64decode(chunk.id) for chunk in buffer.unsettled()}
+    assert [len(each) for each in ids] == [16] * 3
+
+
 def test_a_chunk_is_sealed_when_the_next_entry_does_not_fit() -> None:
     buffer = a_buffer(chunk_bytes_max=3 * ENTRY_BYTES + 1)
     offer_many(buffer, 3)
@@ -191,6 +231,28 @@ def test_a_chunk_is_sealed_when_the_next_entry_does_not_fit() -> None:
     chunk = buffer.take()
     assert chunk is not None
     assert chunk.entries == 3
+
+
+@pytest.mark.parametrize("before", [0, 1, 5])
+def test_what_is_combined_at_once_fills_no_chunk_beyond_its_capacity(before: int) -> None:
+    for count in range(1, 40):
+        buffer = a_buffer(bytes_max=1 << 24, chunk_bytes_max=12 * ENTRY_BYTES - 1)
+        offer_many(buffer, before)
+        buffer.seal_due(0.0)  # which combines
+        offer_many(buffer, count, first=before + 1)
+        check(buffer, [])
+        entries = [chunk.entries for chunk in buffer.unsettled()]
+        assert max(entries) <= 11
+        assert all(each == 11 for each in entries[:-1])
+
+
+def test_a_control_record_fills_no_chunk_beyond_its_capacity() -> None:
+    for characters in range(200):
+        buffer = a_buffer(chunk_bytes_max=500)
+        buffer.offer("t", body(1, characters))
+        buffer.number_and_drop("t", body(2), OVERFLOW)
+        buffer.close_intake()
+        check(buffer, [])
 
 
 def test_a_chunk_that_is_exactly_full_is_sealed_at_once() -> None:
@@ -208,6 +270,17 @@ def test_an_entry_longer_than_a_chunk_goes_alone() -> None:
     sink = Sink(buffer)
     sink.take_all()
     assert [chunk.entries for chunk in sink.taken] == [2, 1, 2]
+
+
+def test_a_chunk_is_due_in_the_moment_that_was_named() -> None:
+    buffer = a_buffer()
+    offer_many(buffer, 1)
+    due_seconds = buffer.next_deadline_seconds()
+    assert due_seconds is not None
+    buffer.seal_due(due_seconds - 0.001)
+    assert not buffer.has_sealed()
+    buffer.seal_due(due_seconds)
+    assert buffer.has_sealed()
 
 
 def test_linger_seals_what_has_waited_and_nothing_else() -> None:
@@ -285,6 +358,17 @@ def test_who_waits_for_space_is_told_once_when_a_chunk_is_released() -> None:
     assert told == [1]
 
 
+def test_who_waits_after_the_end_is_told_of_space_alone() -> None:
+    buffer = full_buffer()
+    buffer.close_intake()
+    told: list[int] = []
+    buffer.when_space(lambda: told.append(1))
+    buffer.unsettled()
+    assert told == []
+    Sink(buffer).drain()
+    assert told == [1]
+
+
 def test_the_callback_may_offer_at_once() -> None:
     buffer = full_buffer()
     outcomes: list[Outcome] = []
@@ -350,6 +434,7 @@ def test_what_was_burned_is_declared_before_the_next_entry() -> None:
     sink.drain()
     gap, after = sink.acked[-2:]
     assert gap["logship_gap"] == [11, 12, "overflow"]
+    assert gap["message"] == "logship: records will not arrive"
     assert (stamp_of(gap)[1], stamp_of(after)[1]) == (13, 14)
     check(buffer, sink.acked)
 
@@ -421,6 +506,17 @@ def test_what_is_on_stderr_already_is_not_counted_as_dropped() -> None:
     assert gaps == [[1, 5, "spilled"], [6, 10, "overflow"]]
 
 
+def test_every_chunk_on_stderr_that_is_dropped_counts_as_spilled() -> None:
+    buffer = a_buffer(chunk_bytes_max=2 * ENTRY_BYTES)
+    offer_many(buffer, 6)
+    for chunk in buffer.unsettled():
+        buffer.note_spilled(chunk, 2, 2)
+        assert buffer.drop_oldest()
+    report = buffer.report("", 0.0)
+    assert (report.spilled, report.dropped) == (6, 0)
+    check(buffer, [])
+
+
 def test_a_dropped_declaration_is_made_again() -> None:
     """The chunk that is dropped holds a gap record: what that declared must not be forgotten."""
     buffer = full_buffer(chunk_bytes_max=5 * ENTRY_BYTES)
@@ -486,6 +582,46 @@ def test_the_halves_of_a_chunk_hold_what_it_held() -> None:
     report = buffer.report("", 0.0)
     assert (report.spilled, report.unacked, report.dropped) == (3, 2, 1)
     assert buffer.bytes_held == sum(len(half.data) for half in halves)
+
+
+def test_a_stream_is_forgotten_when_all_halves_of_its_chunks_are_acked(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(accumulator, "STREAMS_MAX", 1)
+    buffer = a_buffer()
+    sink = Sink(buffer)
+    offer_many(buffer, 2, "first")
+    buffer.seal_all()
+    whole = buffer.take()
+    assert whole is not None
+    halves = buffer.split(whole)
+    assert halves is not None
+
+    def reported_after(tag: str) -> list[str]:
+        offer_many(buffer, 1, tag)
+        offer_many(buffer, 1, f"{tag} again")
+        return [part.tag for part in buffer.report("", 0.0).streams]
+
+    assert "first" in reported_after("a")
+    for chunk in buffer.unsettled():
+        if chunk.stream.tag == "first" and chunk is not halves[1]:
+            buffer.release(chunk)
+    assert "first" in reported_after("b")
+    buffer.release(halves[1])
+    sink.drain()
+    assert "first" not in reported_after("c")
+
+
+def test_a_half_is_on_stderr_as_far_as_its_whole_was() -> None:
+    buffer = a_buffer()
+    offer_many(buffer, 4)
+    buffer.seal_all()
+    whole = buffer.take()
+    assert whole is not None
+    buffer.note_spilled(whole, 1, 1)
+    halves = buffer.split(whole)
+    assert halves is not None
+    assert [(half.spilled_entries, half.spilled_records) for half in halves] == [(1, 1), (0, 0)]
 
 
 def test_a_single_entry_is_not_split() -> None:
@@ -566,3 +702,43 @@ def test_spilled_entries_are_reported_as_spilled_until_they_are_acked() -> None:
     report = buffer.report("", 0.0)
     assert (report.acked, report.spilled, report.unacked) == (4, 0, 0)
     assert report.all_acked
+
+
+def test_the_report_is_one_line_of_json() -> None:
+    buffer = a_buffer()
+    offer_many(buffer, 2)
+    buffer.number_and_drop("t", body(3), OVERFLOW)
+    report = buffer.report("SIGTERM", 1.23456)
+    line = report.to_json()
+    assert "\n" not in line
+    told = json.loads(line)
+    assert told.pop("logship") == "drain report"
+    assert told.pop("seconds") == 1.235
+    (part,) = told.pop("streams")
+    assert told == {
+        "reason": "SIGTERM", "accepted": 3, "acked": 0, "spooled": 0, "spilled": 0, "dropped": 1,
+        "unacked": 2, "refused": 0, "truncated": 0,
+    }  # fmt: skip
+    assert part == {
+        "stream": report.streams[0].stream, "tag": "t", "last": 3, "end": None, "accepted": 3,
+        "refused": 0, "spilled": [], "dropped": [[3, 3, "overflow"]], "unacked": [[1, 2]],
+        "spooled": [],
+    }  # fmt: skip
+    assert line.startswith('{"logship": "drain report", "reason": ')
+
+
+def test_the_report_names_what_is_on_stderr_whatever_holes_a_chunk_has() -> None:
+    buffer = a_buffer(bytes_max=1 << 24, chunk_bytes_max=10_000)
+    for first in (1, 11, 21):
+        offer_many(buffer, 3, first=first)
+        buffer.number_and_drop("t", body(first + 3), OVERFLOW)
+        buffer.number_and_drop("t", body(first + 4), OVERFLOW)
+    buffer.close_intake()
+    (chunk,) = buffer.unsettled()
+    numbers = numbers_in(chunk.ranges())
+    assert len(numbers) == chunk.entries
+    for count in range(chunk.entries + 1):
+        buffer.note_spilled(chunk, count, 0)
+        (part,) = buffer.report("", 0.0).streams
+        assert part.spilled == merge_ranges([(n, n) for n in numbers[:count]])
+        assert part.unacked == merge_ranges([(n, n) for n in numbers[count:]])

@@ -103,8 +103,9 @@ def test_a_record_refused_for_want_of_memory_does_not_come_later() -> None:
 def test_without_memory_the_bound_holds() -> None:
     memory = Memory()
     buffer = a_buffer(random_bytes=memory)
+    outcomes = [buffer.offer("t", a_body(number, 1000)) for number in range(50)]
     memory.is_there = False
-    outcomes = [buffer.offer("t", a_body(number, 1000)) for number in range(300)]
+    outcomes += [buffer.offer("t", a_body(number, 1000)) for number in range(50, 300)]
     memory.is_there = True
     accepted = [n for n, outcome in enumerate(outcomes) if outcome is Outcome.ACCEPTED]
     assert outcomes[-1] is Outcome.FULL

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Callable
 
 import pytest
 
-from logship.buffer import accumulator, entrance
+from logship.buffer import entrance
 from logship.buffer.buffer import Buffer
-from logship.buffer.chunk import Chunk, ChunkState, MemoryChunk, MemoryStorage
+from logship.buffer.chunk import SPARES_MAX, Chunk, ChunkState, MemoryChunk, MemoryStorage
 from logship.buffer.entrance import COMBINE_AT, Outcome
-from logship.buffer.overflow import Admission
+from logship.buffer.section import LOCK_PATIENCE_SECONDS
 from logship.buffer.stream import Stream
 from logship.buffer.wakeups import Shipper, Wakeups
-from tests.unit.accounts import Sink, Wakes, a_buffer, admit, body, check, entries_of
+from tests.unit.accounts import Sink, Wakes, a_buffer, body, check, entries_of
 
 FAR_AWAY = 1 << 24
 """A bound so far away that entries wait in the inbox."""
@@ -54,17 +55,19 @@ def numbers_in(buffer: Buffer) -> list[int]:
 
 def test_a_call_in_the_middle_that_ends_intake_and_logs_is_told_the_truth() -> None:
     middle, outcomes = Middle(), []
-    buffer = a_buffer(random_bytes=middle)
+    buffer = a_buffer(random_bytes=middle, chunk_bytes_max=1)
+    buffer.offer("t", body(0))
 
     def close_and_log() -> None:
         buffer.close_intake()
-        outcomes.append(buffer.offer("inner", body(2)))
+        outcomes.append(buffer.offer("t", body(2)))
 
     middle.calls = [close_and_log]
     assert buffer.offer("t", body(1)) is Outcome.ACCEPTED
     assert outcomes == [Outcome.CLOSED]
-    assert numbers_in(buffer) == [1]
-    assert buffer.report("", 0.0).refused == 1
+    assert numbers_in(buffer) == [0, 1]
+    report = buffer.report("", 0.0)
+    assert report.refused == report.streams[0].refused == 1
     check(buffer, [])
 
 
@@ -72,13 +75,16 @@ def test_a_record_that_waits_for_memory_when_intake_ends_is_refused_alone() -> N
     """The one before it was promised a place, and has it once there is memory."""
     middle = Middle()
     buffer = a_buffer(random_bytes=middle, bytes_max=FAR_AWAY, combine_at=2)
+    assert buffer.offer("t", body(0)) is Outcome.ACCEPTED
+    buffer.seal_all()
     assert buffer.offer("t", body(1)) is Outcome.ACCEPTED
     middle.calls, middle.has_memory = [buffer.close_intake], False
     assert buffer.offer("t", body(2)) is Outcome.CLOSED
     assert buffer.offer("t", body(3)) is Outcome.CLOSED
     middle.has_memory = True
-    assert numbers_in(buffer) == [1]
-    assert buffer.report("", 0.0).refused == 2
+    assert numbers_in(buffer) == [0, 1]
+    report = buffer.report("", 0.0)
+    assert report.refused == report.streams[0].refused == 2
 
 
 def test_a_record_that_the_end_of_intake_numbers_is_accepted() -> None:
@@ -114,6 +120,81 @@ def test_sealing_in_the_middle_of_the_section_seals_nothing() -> None:
     assert not buffer.has_sealed()
     assert buffer.locked(lambda: buffer.is_held_here)
     assert not buffer.is_held_here
+
+
+def test_nothing_is_dropped_in_the_middle_of_the_section() -> None:
+    buffer = a_buffer()
+    buffer.offer("t", body(1))
+    buffer.seal_all()
+    (chunk,) = buffer.unsettled()
+    assert buffer.locked(buffer.drop_oldest) is False
+    buffer.note_spilled(chunk, 1, 1)
+    buffer.note_written(chunk)
+    assert buffer.locked(buffer.drop_spilled) is False
+    assert buffer.locked(buffer.account) is None
+    assert buffer.unsettled() == [chunk]
+
+
+def test_so_many_are_promised_a_place_while_the_section_is_not_left(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(entrance, "PROMISES_MAX", 4)
+    buffer = a_buffer()
+    buffer.offer("t", body(0))
+
+    def log() -> list[Outcome]:
+        return [buffer.offer("t", body(number)) for number in range(1, 6)]
+
+    assert buffer.locked(log) == [Outcome.ACCEPTED] * 4 + [Outcome.CLOSED]
+    assert numbers_in(buffer) == [0, 1, 2, 3, 4]
+    report = buffer.report("", 0.0)
+    assert report.refused == report.streams[0].refused == 1
+
+
+class HeldLock:
+    """The section's lock as it is while another thread is inside for long."""
+
+    def __init__(self) -> None:
+        self.waited: list[float] = []
+        self.release = threading.RLock().release
+
+    def acquire(self, blocking: bool, timeout: float = -1) -> bool:
+        if blocking:
+            self.waited.append(timeout)
+        return False
+
+
+@pytest.fixture
+def held(monkeypatch: pytest.MonkeyPatch) -> Callable[[Buffer], HeldLock]:
+    def hold(buffer: Buffer) -> HeldLock:
+        lock = HeldLock()
+        monkeypatch.setattr(buffer._section._lock, "_lock", lock)
+        return lock
+
+    return hold
+
+
+def test_no_call_that_logs_into_memory_waits_for_another_thread(
+    held: Callable[[Buffer], HeldLock],
+) -> None:
+    buffer = a_buffer(bytes_max=FAR_AWAY)
+    lock = held(buffer)
+    for number in range(3 * COMBINE_AT):
+        assert buffer.offer("t", body(number)) is Outcome.ACCEPTED
+    assert lock.waited == []
+
+
+def test_near_the_bound_a_call_waits_a_little_and_then_wakes_the_shipper(
+    held: Callable[[Buffer], HeldLock],
+) -> None:
+    wakes = Wakes()
+    buffer = a_buffer(wake=wakes)
+    buffer.offer("t", body(1))
+    before = wakes.count
+    lock = held(buffer)
+    assert buffer.offer("t", body(2)) is Outcome.ACCEPTED
+    assert lock.waited == [LOCK_PATIENCE_SECONDS]
+    assert wakes.count == before + 1
 
 
 def test_one_call_combines_a_few_times_and_leaves_the_rest_to_the_shipper() -> None:
@@ -226,6 +307,15 @@ def test_notes_are_counted_before_there_are_too_many_of_them() -> None:
     assert buffer.counters.truncated == entrance.INBOX_MAX
 
 
+def test_a_refusal_is_counted_by_its_stream_too() -> None:
+    buffer = a_buffer()
+    buffer.offer("t", body(1))
+    buffer.note("refused", 1, "t")
+    buffer.note("refused", 1)
+    report = buffer.report("", 0.0)
+    assert (report.refused, report.streams[0].refused) == (2, 1)
+
+
 @pytest.mark.parametrize("what", ["offer", "refuse", "note", "nothing"])
 def test_a_buffer_is_used_once_something_was_logged(what: str) -> None:
     buffer = a_buffer(bytes_max=FAR_AWAY)
@@ -240,23 +330,6 @@ def test_a_buffer_is_used_once_something_was_logged(what: str) -> None:
     assert buffer.is_used == (what != "nothing")
     buffer.unsettled()
     assert buffer.is_used == (what != "nothing")
-
-
-def test_one_tag_too_many_is_refused_where_there_is_no_space(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(accumulator, "STREAMS_MAX", 1)
-
-    class NoLines:
-        def offer_line(self, line: bytes) -> bool:
-            raise AssertionError("it has no number, so it is no dropped record")
-
-    buffer = a_buffer(bytes_max=200)
-    admission = Admission(buffer, policy="block", block_seconds_max=0.0, last_resort=NoLines())
-    assert admit(admission, "t", body(1))
-    outcome = admission.admit_after(Outcome.FULL, "another", body(2, 200))
-    assert outcome is Outcome.CLOSED
-    assert buffer.report("", 0.0).refused == 1
 
 
 class AdoptedChunk(MemoryChunk):
@@ -315,14 +388,19 @@ def test_a_chunk_without_entries_is_forgotten_when_it_is_sealed() -> None:
     check(buffer, sink.acked)
 
 
-def test_memory_that_a_transport_still_views_is_not_used_again() -> None:
+@pytest.mark.parametrize(("entry_bytes", "is_kept"), [(65_535, False), (65_536, True)])
+def test_memory_is_used_again_unless_it_is_small_or_still_viewed(
+    entry_bytes: int, is_kept: bool
+) -> None:
     buffer = a_buffer(bytes_max=FAR_AWAY, chunk_bytes_max=100_000)
+    characters = entry_bytes - len(body(1, 40_000)) - buffer._section.accumulator.stamp_bytes
 
     def a_sealed_chunk(number: int) -> Chunk:
-        buffer.offer("t", body(number, 70_000))
+        buffer.offer("t", body(number, 40_000 + characters))
         buffer.seal_all()
         chunk = buffer.take()
         assert chunk is not None
+        assert chunk.size == entry_bytes
         return chunk
 
     first = a_sealed_chunk(1)
@@ -335,8 +413,26 @@ def test_memory_that_a_transport_still_views_is_not_used_again() -> None:
     assert isinstance(memory, bytearray)
     buffer.release(second)
     third = a_sealed_chunk(3)
-    assert third.data is memory, "and what nothing views is"
+    assert (third.data is memory) == is_kept
     assert [record["n"] for record in entries_of(third.data)] == [3]
+
+
+def test_memory_is_kept_for_so_many_chunks_to_come() -> None:
+    buffer = a_buffer(bytes_max=FAR_AWAY, chunk_bytes_max=100_000)
+
+    def memory_of_many() -> list[bytes | bytearray | memoryview]:
+        for number in range(SPARES_MAX + 3):
+            buffer.offer("t", body(number, 70_000))
+            buffer.seal_all()
+        sink = Sink(buffer)
+        sink.take_all()
+        memory = [chunk.data for chunk in sink.taken]
+        for chunk in list(sink.taken):
+            buffer.release(chunk)
+        return memory
+
+    before, after = memory_of_many(), memory_of_many()
+    assert sum(any(each is old for old in before) for each in after) == SPARES_MAX
 
 
 def test_a_forked_child_begins_anew() -> None:

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from logship.buffer import accumulator
 from logship.buffer.buffer import Buffer
 from logship.buffer.entrance import Outcome
 from logship.testing import ManualClock
@@ -113,6 +114,18 @@ def test_producers_go_on_as_before_and_keep_their_stream() -> None:
     buffer.close_intake()
     (stream,) = buffer.report("end", 0.0).streams
     assert (stream.tag, stream.accepted, stream.last) == (TAG, 6, 7)
+
+
+def test_a_tag_is_provisional_until_the_right_one_is_known(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(accumulator, "ROLLOVER_NUMBER", 3)
+    buffer = awaiting()
+    offer(buffer, 4)
+    assert [chunk.stream.is_provisional for chunk in buffer.unsettled()] == [True, True]
+    buffer.resolve_tag(TAG)
+    offer(buffer, 4, first=4)
+    streams = {chunk.stream for chunk in buffer.unsettled()}
+    assert len(streams) == 4
+    assert {(stream.tag, stream.is_provisional) for stream in streams} == {(TAG, False)}
 
 
 def test_a_stream_that_ended_meanwhile_gets_the_tag_too() -> None:

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from logship.buffer import accumulator
 from logship.buffer.buffer import Buffer
 from logship.buffer.entrance import Outcome
 from logship.buffer.overflow import Admission
@@ -50,6 +51,7 @@ def admission(buffer: Buffer, policy: Any, lines: Lines | None = None, **options
 
 def outcome_of(buffer: Buffer) -> tuple[int, int, int]:
     report = buffer.report("", 0.0)
+    assert {part.tag for part in report.streams} == {"t"}
     return report.dropped, report.spilled, report.unacked
 
 
@@ -106,6 +108,45 @@ def test_a_closed_buffer_refuses_whatever_the_policy(policy: str) -> None:
     assert (report.refused, report.dropped) == (1, 0)
 
 
+@pytest.mark.parametrize("policy", ["block", "drop_oldest", "drop_newest"])
+@pytest.mark.parametrize("lines", [None, Lines()])
+def test_what_became_of_a_record_that_found_no_place(
+    policy: str, lines: Lines | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    buffer = full_buffer()
+    buffer.seal_all()
+    Sink(buffer).take_all()
+    chosen = admission(buffer, policy, lines)
+    assert chosen.admit_after(Outcome.FULL, "t", body(98)) is Outcome.FULL
+    assert chosen.admit_after(Outcome.ACCEPTED, "t", body(99)) is Outcome.ACCEPTED
+    assert outcome_of(buffer)[0] + outcome_of(buffer)[1] == 1
+    monkeypatch.setattr(accumulator, "STREAMS_MAX", 1)
+    assert chosen.admit_after(Outcome.FULL, "one tag too many", body(99)) is Outcome.CLOSED
+    assert buffer.report("", 0.0).refused == 1
+    check(buffer, [])
+
+
+@pytest.mark.parametrize("is_written", [True, False])
+def test_a_record_counts_as_dropped_once_that_is_certain(is_written: bool) -> None:
+    """Not while it is written: a count must not go down."""
+    told: list[tuple[int, int]] = []
+
+    def counts() -> None:
+        account = buffer.account()
+        assert account is not None
+        told.append((account.dropped.get(OVERFLOW, 0), account.spilled))
+
+    class Slow(Lines):
+        def offer_line(self, line: bytes) -> bool:
+            counts()
+            return is_written
+
+    buffer = full_buffer()
+    assert not admit(admission(buffer, "block", Slow()), "t", body(99))
+    counts()
+    assert told == [(0, 0), (0, 1) if is_written else (1, 0)]
+
+
 class Waiter:
     """A thread that admits one record."""
 
@@ -134,6 +175,7 @@ def test_a_thread_waits_until_space_was_freed() -> None:
     wait_until(waiting(buffer, 2), "both threads wait")
     Sink(buffer).drain()
     assert [waiter.join() for waiter in waiters] == [True, True]
+    assert outcome_of(buffer) == (0, 0, 2)
 
 
 def test_a_thread_that_waits_is_let_go_when_the_buffer_closes() -> None:
@@ -254,6 +296,11 @@ def test_what_is_on_stderr_and_on_its_way_keeps_its_place() -> None:
     write_all_of(buffer, taken)
     assert not buffer.drop_spilled()
     assert taken in buffer.unsettled()
+    chunk = buffer.to_spill()[1]
+    write_all_of(buffer, chunk)
+    assert buffer.drop_spilled()
+    assert chunk not in buffer.unsettled()
+    assert not buffer.drop_spilled()
 
 
 def test_who_waits_goes_on_when_a_chunk_is_on_stderr() -> None:
@@ -268,3 +315,4 @@ def test_who_waits_goes_on_when_a_chunk_is_on_stderr() -> None:
     write_all_of(buffer, buffer.to_spill()[0])
     producer.join(60)
     assert admitted == [True]
+    assert outcome_of(buffer)[0] == 0

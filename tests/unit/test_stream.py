@@ -55,7 +55,15 @@ def test_ranges_are_sets_of_numbers(some: set[int], holes: set[int]) -> None:
     ranges = merge_ranges([(n, n) for n in some])
     assert numbers_in(ranges) == sorted(some)
     left = subtract_ranges(ranges, merge_ranges([(n, n) for n in holes]))
-    assert numbers_in(left) == sorted(some - holes)
+    assert left == merge_ranges([(n, n) for n in some - holes])
+
+
+@QUICK
+@given(st.lists(st.tuples(st.integers(1, 40), st.integers(0, 5))))
+def test_merged_ranges_are_apart(ranges: list[tuple[int, int]]) -> None:
+    merged = merge_ranges([(first, first + more) for first, more in ranges])
+    assert numbers_in(merged) == sorted({f + at for f, more in ranges for at in range(more + 1)})
+    assert all(left[1] + 1 < right[0] for left, right in itertools.pairwise(merged))
 
 
 @QUICK

@@ -1,0 +1,242 @@
+"""Chunks that outlive the process, ours and those of dead processes, as the buffer sees them."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+import pytest
+
+from logship.buffer.adopted import INFLIGHT_MAX
+from logship.buffer.buffer import Buffer
+from logship.buffer.chunk import Chunk, ChunkState, HalfChunk, MemoryChunk, MemoryStorage
+from logship.buffer.entrance import Outcome
+from logship.buffer.stream import Stream
+from logship.reasons import OVERFLOW
+from tests.unit.accounts import Sink, a_buffer, body, entries_of, make_changes_twice
+
+
+class KeptChunk(MemoryChunk):
+    """A chunk that outlives the process, or so it says."""
+
+    __slots__ = ()
+    spooled = True
+
+
+class KeptStorage(MemoryStorage):
+    """Notes what it is told."""
+
+    outlives_process = True
+
+    def __init__(self) -> None:
+        super().__init__(os.urandom, 1000)
+        self.room = True
+        self.asked: list[int] = []
+        self.released: list[Chunk] = []
+        self.dropped: set[int] = set()
+
+    def has_room(self, size: int) -> bool:
+        self.asked.append(size)
+        return self.room
+
+    def open_chunk(self, stream: Stream, serial: int, opened_seconds: float, size: int) -> Chunk:
+        chunk = KeptChunk(stream, serial, f"id {serial}", opened_seconds)
+        chunk.capacity = 1000
+        return chunk
+
+    def release(self, chunk: Chunk) -> None:
+        self.released.append(chunk)
+
+    def number_dropped(self, stream: Stream, number: int) -> None:
+        self.dropped.add(number)
+
+
+@pytest.fixture(params=["once", "twice"], autouse=True)
+def changes_are_made(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    if request.param == "twice":
+        make_changes_twice(monkeypatch)
+
+
+@pytest.fixture
+def storage() -> KeptStorage:
+    return KeptStorage()
+
+
+@pytest.fixture
+def buffer(storage: KeptStorage) -> Buffer:
+    return a_buffer(storage=storage, bytes_max=1 << 24)
+
+
+def a_taken_chunk(buffer: Buffer, count: int) -> Chunk:
+    for number in range(1, count + 1):
+        assert buffer.offer("t", body(number)) is Outcome.ACCEPTED
+    buffer.seal_all()
+    chunk = buffer.take()
+    assert chunk is not None
+    return chunk
+
+
+def is_done(chunk: Chunk) -> bool:
+    return chunk.is_done  # asked anew: the type checker would take it for settled
+
+
+def test_each_record_is_kept_before_the_call_returns(buffer: Buffer) -> None:
+    for number in range(1, 4):
+        buffer.offer("t", body(number))
+        assert buffer._section.inbox.items == []
+        assert buffer._section.accumulator.counters.accepted == number
+    assert buffer.unspooled == 0
+
+
+def test_records_are_named_as_spooled_but_for_those_on_stderr(buffer: Buffer) -> None:
+    chunk = a_taken_chunk(buffer, 3)
+    buffer.note_spilled(chunk, 1, 1)
+    report = buffer.report("exit", 2.5)
+    assert (report.accepted, report.spooled, report.spilled) == (3, 2, 1)
+    assert (report.acked, report.dropped, report.unacked) == (0, 0, 0)
+    assert (report.reason, report.seconds) == ("exit", 2.5)
+    (part,) = report.streams
+    assert (part.stream, part.tag, part.last, part.end) == (chunk.stream.id, "t", 3, None)
+    assert (part.spilled, part.spooled, part.unacked, part.dropped) == ([(1, 1)], [(2, 3)], [], [])
+    assert (part.accepted, part.refused) == (3, 0)
+    assert buffer.to_spill() == []
+    assert buffer.bytes_to_spill == 0
+    assert buffer.records_waiting == 3
+
+
+def test_the_account_counts_what_is_kept(buffer: Buffer) -> None:
+    chunk = a_taken_chunk(buffer, 3)
+    account = buffer.account()
+    assert account is not None
+    assert (account.accepted, account.waiting, account.spooled, account.unspooled) == (3, 3, 3, 0)
+    assert account.bytes_held == chunk.size
+    in_memory = a_buffer(bytes_max=1 << 24)
+    a_taken_chunk(in_memory, 2)
+    account = in_memory.account()
+    assert account is not None
+    assert (account.waiting, account.spooled, account.unspooled) == (2, 0, 0)
+
+
+def test_without_a_place_on_the_storage_it_is_full(buffer: Buffer, storage: KeptStorage) -> None:
+    storage.room = False
+    assert buffer.offer("t", body(1)) is Outcome.FULL
+    storage.room = True
+    assert buffer.offer("t", body(1)) is Outcome.ACCEPTED
+    assert storage.asked == [buffer.bytes_held] * 2
+    storage.room = False
+    assert buffer.offer("t", body(2)) is Outcome.ACCEPTED, "the open chunk has room"
+    assert buffer.offer("t", body(3, 900)) is Outcome.FULL
+
+
+def test_the_storage_is_told_which_numbers_will_not_come(
+    buffer: Buffer, storage: KeptStorage
+) -> None:
+    buffer.offer("t", body(1))
+    buffer.number_and_drop("t", body(2), OVERFLOW)
+    assert storage.dropped == {2}
+
+
+def test_a_whole_is_kept_until_all_that_it_was_split_into_is_settled(
+    buffer: Buffer, storage: KeptStorage
+) -> None:
+    whole = a_taken_chunk(buffer, 4)
+    halves = buffer.split(whole)
+    assert halves is not None
+    left, right = halves
+    assert left.spooled
+    assert left.outermost is right.outermost is whole.outermost is whole
+    assert not left.adopted
+    buffer.release(left)
+    assert whole not in storage.released
+    assert whole.is_settled
+    assert not is_done(whole)
+    quarters = buffer.split(right)
+    assert quarters is not None
+    assert quarters[0].outermost is whole
+    buffer.release(quarters[0])
+    assert whole not in storage.released
+    buffer.release(quarters[1])
+    assert is_done(whole)
+    assert whole in storage.released
+    assert buffer.unsettled() == []
+    assert buffer.bytes_held == 0
+    assert buffer.report("", 0.0).acked == 4
+
+
+# -- chunks of dead processes ----------------------------------------------------------------------
+
+
+class AdoptedChunk(MemoryChunk):
+    """A chunk of a dead process."""
+
+    __slots__ = ()
+    adopted = True
+    spooled = True
+
+
+def an_adopted_chunk(buffer: Buffer, name: str, count: int = 2) -> AdoptedChunk:
+    stream = Stream("dead", "logship_id", os.urandom)
+    chunk = AdoptedChunk(stream, 0, name, 0.0)
+    data = b"".join(stream.stamped([body(n)]) for n in range(1, count + 1))
+    chunk.write(data)
+    chunk.advance(len(data), count, 0, count)
+    chunk.state = ChunkState.SEALED
+    buffer.adopt(chunk)
+    return chunk
+
+
+def taken_ids(buffer: Buffer) -> list[str]:
+    sink = Sink(buffer)
+    sink.take_all()
+    return [chunk.id for chunk in sink.taken]
+
+
+def test_adopted_chunks_follow_our_own_a_few_at_a_time(buffer: Buffer) -> None:
+    adopted = [an_adopted_chunk(buffer, f"adopted {number}") for number in range(4)]
+    assert buffer.has_sealed()
+    buffer.offer("t", body(1))
+    buffer.seal_all()
+    assert taken_ids(buffer) == ["id 1", *[each.id for each in adopted[:INFLIGHT_MAX]]]
+    assert not buffer.has_sealed()
+    buffer.release(adopted[0])
+    assert buffer.adopted == adopted[1:]
+    assert buffer.has_sealed()
+    assert taken_ids(buffer) == [adopted[2].id]
+
+
+def test_adopted_chunks_fill_the_window_where_there_is_nothing_of_our_own(buffer: Buffer) -> None:
+    for number in range(4):
+        an_adopted_chunk(buffer, f"adopted {number}")
+    assert len(taken_ids(buffer)) == 4
+
+
+def test_none_is_taken_any_more_once_we_close(buffer: Buffer) -> None:
+    an_adopted_chunk(buffer, "adopted")
+    assert buffer.has_sealed()
+    buffer.close_intake()
+    assert not buffer.has_sealed()
+    assert buffer.take() is None
+
+
+def test_adopted_chunks_are_none_of_our_account(buffer: Buffer) -> None:
+    chunk = an_adopted_chunk(buffer, "adopted", 4)
+    assert buffer.take() is chunk
+    halves = buffer.split(chunk)
+    assert halves is not None
+    assert chunk.is_settled
+    assert buffer.adopted == [*halves]
+    for half in halves:
+        assert isinstance(half, HalfChunk)
+        assert half.adopted
+        assert half.spooled
+        assert half.records == 0
+        assert half.state is ChunkState.TAKEN
+    assert [r["n"] for half in halves for r in entries_of(half.data)] == [1, 2, 3, 4]
+    buffer.release(halves[0])
+    assert not is_done(chunk)
+    buffer.release(halves[1])
+    assert is_done(chunk)
+    assert buffer.adopted == []
+    assert buffer.bytes_held == 0
+    report: Any = buffer.report("", 0.0)
+    assert (report.accepted, report.acked, report.streams) == (0, 0, ())
