@@ -19,6 +19,7 @@ VENV := .venv/$(VERSION)
 RUN := $(VENV)/bin/python
 READY := $(VENV)/.ready
 SMOKE_READY := $(VENV)/.ready-for-smoke
+MUTANTS_READY := $(VENV)/.ready-for-mutants
 # What depends on the interpreter: signals, exits, forks, threads, contexts.
 SMOKE := $(wildcard tests/storms) $(addprefix tests/process/test_,dispositions.py fork.py install.py \
 	interpreters.py random_sigterm.py reentrancy.py) tests/unit/test_background.py
@@ -28,6 +29,7 @@ FUZZ_READY := $(FUZZ)/.ready
 MINUTES ?= 5
 TARGET ?= all
 DIST ?= dist
+MUTANTS ?= out/mutants
 PIP_INSTALL := bin/pip install --quiet --disable-pip-version-check
 # Every file that is installed has a hash in requirements/, also what builds this package.
 HASHED := $(PIP_INSTALL) --require-hashes -r
@@ -45,8 +47,8 @@ COVERED := tests/protocol tests/unit --ignore tests/unit/test_buffer_interrupted
 	$(addprefix tests/contract/test_,tls.py handshake.py) \
 	'tests/simulation/test_simulation.py::test_histories_keep_the_promise[0]'
 
-.PHONY: help demo test test-again coverage smoke smoke-again sim storm fuzz interleavings lint format proof standalone \
-	lock vulnerabilities clean
+.PHONY: help demo test test-again coverage mutants smoke smoke-again sim storm fuzz interleavings lint format \
+	proof standalone lock vulnerabilities clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -73,6 +75,18 @@ coverage: $(READY) ## every branch of the buffer, delivery and the protocol is r
 	COVERAGE_FILE=out/coverage/data $(RUN) -m coverage run -m pytest -n 0 $(COVERED)
 	COVERAGE_FILE=out/coverage/data $(RUN) -m coverage combine --quiet
 	COVERAGE_FILE=out/coverage/data $(RUN) -m coverage report
+
+$(MUTANTS_READY): requirements/mutants.txt $(READY)
+	$(VENV)/$(HASHED) requirements/mutants.txt
+	@touch $@
+
+mutants: export PATH := $(abspath $(VENV)/bin):$(PATH)
+mutants: $(MUTANTS_READY) ## mistakes put into a copy of the buffer, which tests or mypy must find; 5 to 20 minutes
+	rm -rf $(MUTANTS)
+	mkdir -p $(MUTANTS)
+	git ls-files -z --cached --others --exclude-standard | xargs -0 cp -p --parents -t $(MUTANTS)
+	cd $(MUTANTS) && nice -n 10 mutmut run --max-children 1 > run.txt
+	$(RUN) -m tests.mutants $(MUTANTS)
 
 $(SMOKE_READY): pyproject.toml requirements/smoke.txt
 	test -x $(RUN) || $(PYTHON) -m venv $(VENV)
@@ -132,6 +146,7 @@ lock: ## resolve requirements/*.in again into requirements/*.txt
 		$(PIP_COMPILE) --output-file requirements/$$name.txt pyproject.toml requirements/$$name.in || exit; \
 	done
 	$(PIP_COMPILE) --output-file requirements/fuzz.txt requirements/fuzz.in
+	$(PIP_COMPILE) --output-file requirements/mutants.txt requirements/mutants.in
 
 vulnerabilities: ## what is known of the pinned packages: pip-audit asks an online database
 	$(PYTHON) -m venv --clear .venv/vulnerabilities

@@ -303,7 +303,7 @@ class MemoryStorage:
 
 def new_chunk_id(random_bytes: Callable[[int], bytes]) -> str:
     """Return an id for a chunk: base64 of 128 random bits."""
-    return b64encode(random_bytes(16)).decode("ascii")
+    return b64encode(random_bytes(16)).decode()
 
 
 def _is_viewed(memory: bytearray) -> bool:

@@ -164,7 +164,7 @@ class DrainReport:
     def to_json(self) -> str:
         """Return the report as the one JSON line that is printed on stderr."""
         fields = {"logship": "drain report", **asdict(self), "seconds": round(self.seconds, 3)}
-        return json.dumps(fields, separators=(", ", ": "))
+        return json.dumps(fields)
 
 
 @dataclass(frozen=True, slots=True)

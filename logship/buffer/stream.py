@@ -64,7 +64,7 @@ class Stream:
         is_awaited: bool = False,
         is_provisional: bool = False,
     ) -> None:
-        self.id = urlsafe_b64encode(random_bytes(9)).decode("ascii")
+        self.id = urlsafe_b64encode(random_bytes(9)).decode()
         self.key = None if is_awaited else tag
         self.tag = tag
         self.is_provisional = is_provisional
@@ -122,6 +122,6 @@ def _stamp_start(stamp_key: str | None, stream_id: str) -> bytes:
     """
     if stamp_key is None:
         return b""
-    key = stamp_key.encode("utf-8")
+    key = stamp_key.encode()
     header = bytes([0xA0 | len(key)]) if len(key) < 32 else bytes([0xD9, len(key)])
-    return header + key + bytes([0xA0 | 23]) + stream_id.encode("ascii") + b":"
+    return header + key + bytes([0xA0 | 23]) + stream_id.encode() + b":"

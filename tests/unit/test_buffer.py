@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import base64
+import itertools
 import json
 from typing import Any
 
+import msgpack
 import pytest
 
 from logship.buffer import accumulator
 from logship.buffer.buffer import Buffer
-from logship.buffer.chunk import ChunkState
+from logship.buffer.chunk import Chunk, ChunkState
 from logship.buffer.entrance import Outcome
 from logship.buffer.ranges import merge_ranges
 from logship.reasons import OVERFLOW
 from logship.testing import ManualClock
+from tests.protocol.msgpack_spec import decode_all
 from tests.unit.accounts import (
     Sink,
     Wakes,
@@ -59,6 +62,22 @@ def test_the_bound_is_exact_to_the_byte() -> None:
     one_short = a_buffer(bytes_max=3 * ENTRY_BYTES - 1)
     offer_many(one_short, 2)
     assert one_short.offer("t", body(3)) is Outcome.FULL
+
+
+def test_the_bound_holds_where_entries_may_wait_far_away_from_it() -> None:
+    buffer = a_buffer(bytes_max=1 << 20)
+    outcomes = {buffer.offer("t", body(number)) for number in range(20_000)}
+    assert outcomes == {Outcome.ACCEPTED, Outcome.FULL}
+    buffer.seal_all()
+    assert buffer.bytes_max - 100 < buffer.bytes_held <= buffer.bytes_max
+
+
+def test_entries_that_wait_keep_the_order_of_their_tag() -> None:
+    buffer = a_buffer(bytes_max=1 << 24, chunk_bytes_max=100_000)
+    for number in range(40, 0, -1):
+        buffer.offer("ab"[number % 2], body(number))
+    in_chunks = [[r["n"] for r in entries_of(chunk.data)] for chunk in buffer.unsettled()]
+    assert in_chunks == [[*range(40, 0, -2)], [*range(39, 0, -2)]]
 
 
 def test_a_full_buffer_gives_out_no_number_and_opens_no_stream() -> None:
@@ -150,11 +169,15 @@ def test_no_record_is_numbered_where_the_next_stream_must_begin(
     monkeypatch.setattr(accumulator, "ROLLOVER_NUMBER", 5)
     buffer = a_buffer(bytes_max=1 << 24)
     offer_many(buffer, 13)
+    buffer.seal_due(0.0)  # which combines
+    offer_many(buffer, 2, first=14)
+    buffer.seal_due(0.0)
+    offer_many(buffer, 3, first=16)
     sink = Sink(buffer)
     buffer.close_intake()
     sink.drain()
     numbers = [stamp_of(record)[1] for record in sink.acked if "n" in record]
-    assert numbers == [1, 2, 3, 4] * 3 + [1]
+    assert numbers == [1, 2, 3, 4] * 4 + [1, 2]
     check(buffer, sink.acked)
 
 
@@ -164,6 +187,8 @@ def test_more_tags_than_streams_end_the_oldest_stream(monkeypatch: pytest.Monkey
     sink = Sink(buffer)
     for number in range(10):
         buffer.offer(f"tag {number}", body(number))
+        ends = [part.end for part in buffer.report("", 0.0).streams]
+        assert ends.count(None) == min(number + 1, 3)
     check(buffer, [])
     buffer.close_intake()
     sink.drain()
@@ -233,7 +258,7 @@ def test_a_chunk_is_sealed_when_the_next_entry_does_not_fit() -> None:
     assert chunk.entries == 3
 
 
-@pytest.mark.parametrize("before", [0, 1, 5])
+@pytest.mark.parametrize("before", [0, 1, 5, 10])
 def test_what_is_combined_at_once_fills_no_chunk_beyond_its_capacity(before: int) -> None:
     for count in range(1, 40):
         buffer = a_buffer(bytes_max=1 << 24, chunk_bytes_max=12 * ENTRY_BYTES - 1)
@@ -246,13 +271,25 @@ def test_what_is_combined_at_once_fills_no_chunk_beyond_its_capacity(before: int
         assert all(each == 11 for each in entries[:-1])
 
 
-def test_a_control_record_fills_no_chunk_beyond_its_capacity() -> None:
-    for characters in range(200):
-        buffer = a_buffer(chunk_bytes_max=500)
-        buffer.offer("t", body(1, characters))
-        buffer.number_and_drop("t", body(2), OVERFLOW)
-        buffer.close_intake()
+@pytest.mark.parametrize("is_control", [False, True])
+def test_a_chunk_is_sealed_when_the_next_entry_would_exceed_its_capacity(is_control: bool) -> None:
+    for capacity in range(60, 400):
+        buffer = a_buffer(chunk_bytes_max=capacity)
+        buffer.offer("t", body(1))
+        if is_control:
+            buffer.number_and_drop("t", body(2), OVERFLOW)
+        buffer.offer("t", body(3))
+        buffer.seal_all()
         check(buffer, [])
+        for chunk, behind in itertools.pairwise(buffer.unsettled()):
+            assert chunk.size + first_entry_bytes(behind) > chunk.capacity
+
+
+def first_entry_bytes(chunk: Chunk) -> int:
+    unpacker = msgpack.Unpacker()
+    unpacker.feed(bytes(chunk.data))
+    unpacker.skip()
+    return int(unpacker.tell())
 
 
 def test_a_chunk_that_is_exactly_full_is_sealed_at_once() -> None:
@@ -333,6 +370,18 @@ def test_a_shipper_that_was_woken_is_not_woken_again_before_he_has_looked() -> N
     assert wakes_of(buffer) == 2
 
 
+def test_nothing_is_woken_for_what_the_shipper_has_seen() -> None:
+    buffer = a_buffer(chunk_bytes_max=2 * ENTRY_BYTES)
+    buffer.unsettled()
+    assert wakes_of(buffer) == 0
+    offer_many(buffer, 2)
+    Sink(buffer).take_all()
+    before = wakes_of(buffer)
+    assert buffer.next_deadline_seconds() is None
+    buffer.unsettled()
+    assert wakes_of(buffer) == before
+
+
 def test_closing_wakes_where_there_is_something_to_send() -> None:
     buffer = a_buffer()
     offer_many(buffer, 1)
@@ -356,6 +405,15 @@ def test_who_waits_for_space_is_told_once_when_a_chunk_is_released() -> None:
     sink.ack(sink.taken[0])
     sink.ack(sink.taken[0])
     assert told == [1]
+
+
+def test_who_waits_is_not_told_where_nothing_was_freed() -> None:
+    buffer = a_buffer()
+    told: list[int] = []
+    buffer.when_space(lambda: told.append(1))
+    offer_many(buffer, 1)
+    buffer.seal_all()
+    assert told == []
 
 
 def test_who_waits_after_the_end_is_told_of_space_alone() -> None:
@@ -652,6 +710,17 @@ def test_a_quarantined_record_is_a_gap(spilled: bool) -> None:
 
 
 # -- the end ---------------------------------------------------------------------------------------
+
+
+def test_a_control_record_has_the_time_of_its_writing() -> None:
+    buffer = a_buffer(time_ns=lambda: 7_000_000_009)
+    offer_many(buffer, 1)
+    buffer.close_intake()
+    chunk = buffer.take()
+    assert chunk is not None
+    (_, (time, record)) = decode_all(bytes(chunk.data))
+    assert record["logship_end"] is True
+    assert time.data == (7).to_bytes(4, "big") + (9).to_bytes(4, "big")
 
 
 def test_the_last_record_of_a_stream_counts_it() -> None:

@@ -136,6 +136,46 @@ def test_the_storage_is_told_which_numbers_will_not_come(
     assert storage.dropped == {2}
 
 
+def test_a_change_that_the_storage_did_not_come_to_the_end_of_is_made_again(
+    buffer: Buffer, storage: KeptStorage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(stream: Stream, number: int) -> None:
+        monkeypatch.undo()
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(storage, "number_dropped", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        buffer.number_and_drop("t", body(1), OVERFLOW)
+    report = buffer.report("", 0.0)
+    assert (report.accepted, report.dropped) == (1, 1)
+    assert storage.dropped == {1}
+
+
+def test_an_entry_whose_commit_was_interrupted_is_there_once(
+    buffer: Buffer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(*_: Any) -> None:
+        monkeypatch.undo()
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(KeptChunk, "advance", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        buffer.offer("t", body(1))
+    (chunk,) = buffer.unsettled()
+    assert [record["n"] for record in entries_of(chunk.data)] == [1]
+    assert (chunk.entries, chunk.records, buffer.counters.accepted) == (1, 1, 1)
+
+
+def test_an_entry_that_just_fits_needs_no_other_place(buffer: Buffer, storage: KeptStorage) -> None:
+    buffer.offer("t", body(1))
+    storage.room = False
+    stamp_bytes = buffer._section.accumulator.stamp_bytes
+    left = 1000 - buffer.bytes_held - len(body(2, 400)) - stamp_bytes
+    assert buffer.offer("t", body(2, 400 + left + 1)) is Outcome.FULL
+    assert buffer.offer("t", body(2, 400 + left)) is Outcome.ACCEPTED
+    assert buffer.bytes_held == 1000
+
+
 def test_a_whole_is_kept_until_all_that_it_was_split_into_is_settled(
     buffer: Buffer, storage: KeptStorage
 ) -> None:

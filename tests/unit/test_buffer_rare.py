@@ -178,10 +178,41 @@ def test_no_call_that_logs_into_memory_waits_for_another_thread(
     held: Callable[[Buffer], HeldLock],
 ) -> None:
     buffer = a_buffer(bytes_max=FAR_AWAY)
+    buffer.unsettled()
     lock = held(buffer)
     for number in range(3 * COMBINE_AT):
         assert buffer.offer("t", body(number)) is Outcome.ACCEPTED
     assert lock.waited == []
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"bytes_max": 8 * 1000 * 100, "inbox_max": 1000},
+        {"bytes_max": FAR_AWAY, "inbox_max": 1000, "inbox_bytes_max": 1000 * 100},
+    ],
+)
+def test_a_small_entry_waits_in_the_inbox_and_a_larger_one_is_looked_at(
+    options: dict[str, int], held: Callable[[Buffer], HeldLock]
+) -> None:
+    """All entries that may wait fit into the part of the bound that is left for them."""
+    buffer = a_buffer(**options)
+    small = 140 - buffer._section.accumulator.stamp_bytes - len(body(1, 40))
+    lock = held(buffer)
+    assert buffer.offer("t", body(1, small)) is Outcome.ACCEPTED
+    assert lock.waited == []
+    assert buffer.offer("t", body(1, small + 1)) is Outcome.ACCEPTED
+    assert lock.waited == [LOCK_PATIENCE_SECONDS]
+
+
+def test_only_so_many_wait_in_the_inbox(held: Callable[[Buffer], HeldLock]) -> None:
+    buffer = a_buffer(bytes_max=FAR_AWAY, inbox_max=2)
+    lock = held(buffer)
+    for number in range(2):
+        buffer.offer("t", body(number))
+    assert lock.waited == []
+    buffer.offer("t", body(2))
+    assert lock.waited == [LOCK_PATIENCE_SECONDS]
 
 
 def test_near_the_bound_a_call_waits_a_little_and_then_wakes_the_shipper(

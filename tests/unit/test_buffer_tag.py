@@ -126,6 +126,8 @@ def test_a_tag_is_provisional_until_the_right_one_is_known(monkeypatch: pytest.M
     streams = {chunk.stream for chunk in buffer.unsettled()}
     assert len(streams) == 4
     assert {(stream.tag, stream.is_provisional) for stream in streams} == {(TAG, False)}
+    offer(buffer, 1, "web")
+    assert not buffer.unsettled()[-1].stream.is_provisional
 
 
 def test_a_stream_that_ended_meanwhile_gets_the_tag_too() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from logship.buffer.ranges import Gap, merge_gaps, merge_ranges, renamed_gaps, subtract_ranges
@@ -79,6 +79,9 @@ def test_every_stamp_of_a_key_has_the_same_length(key: str, number: int) -> None
 
 @QUICK
 @given(st.integers(1, 9_000_000_000), st.integers(1, 3000))
+@example(1, 1)
+@example(1, 2)
+@example(999, 2)
 def test_entries_are_stamped_with_the_numbers_that_follow(number: int, count: int) -> None:
     stream = Stream("t", "k", bytes)
     stream.next_number = number
@@ -88,4 +91,5 @@ def test_entries_are_stamped_with_the_numbers_that_follow(number: int, count: in
 
 def test_no_stamp_no_bytes() -> None:
     assert Stream("t", None, bytes).stamp_of(1) == b""
+    assert Stream("t", None, bytes).stamped([b"one", b"two"]) == b"onetwo"
     assert stamp_bytes(None) == 0
