@@ -175,9 +175,7 @@ class Buffer:
             amount: By how much.
             tag: Whose stream counts it too, where it is `refused`.
         """
-        self._section.notes.add(counter, tag, amount)
-        if len(self._section.notes) >= INBOX_MAX:
-            self._section.if_free(_nothing, None)
+        self._entrance.note(counter, amount, tag)
 
     # -- the shipper ---------------------------------------------------------------------------
 

@@ -153,8 +153,14 @@ class Entrance:
 
     def refuse(self, tag: Tag) -> Outcome:
         """Count a record as refused."""
-        self._section.notes.add("refused", tag, 1)
+        self.note("refused", 1, tag)
         return Outcome.CLOSED
+
+    def note(self, counter: str, amount: float, tag: Tag) -> None:
+        """Have a counter advanced by whichever section comes next; see `Buffer.note`."""
+        self._section.notes.add(counter, tag, amount)
+        if len(self._section.notes) >= INBOX_MAX:
+            self._section.enter(_nothing, 0.0)
 
 
 def _nothing() -> None:

@@ -338,6 +338,14 @@ def test_notes_are_counted_before_there_are_too_many_of_them() -> None:
     assert buffer.counters.truncated == entrance.INBOX_MAX
 
 
+def test_what_a_closed_buffer_refuses_does_not_grow_the_process() -> None:
+    buffer = a_buffer()
+    buffer.close_intake()
+    for number in range(3 * entrance.INBOX_MAX):
+        assert buffer.offer("t", body(number)) is Outcome.CLOSED
+    assert buffer.counters.refused == 3 * entrance.INBOX_MAX
+
+
 def test_a_refusal_is_counted_by_its_stream_too() -> None:
     buffer = a_buffer()
     buffer.offer("t", body(1))
