@@ -71,7 +71,7 @@ CHILD = """
     _, status = os.waitpid(child, 0)
     sys.exit(os.WTERMSIG(status))
 """
-UNSEEN = "spools whose owners nobody saw die: 1; the kernel has killed for want of memory; "
+UNSEEN = "dead processes that `run` never saw: 1; the kernel has killed for lack of memory; "
 EACH = pytest.mark.parametrize(
     ("who", "code"), [(COMMAND_ITSELF, SIGKILLED), (CHILD, 9)], ids=["command", "child"]
 )
