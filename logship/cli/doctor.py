@@ -63,7 +63,7 @@ def command(
     would, and sends records with the field `logship_doctor` by the application's route. Then it
     compares the measured rate with the container's limits.
 
-    Do NOT use it as a health check of the application's container: an application can wait for a
+    This is NOT a health check of the application's container: an application can wait for a
     sidecar that is down, and must not be killed for it.
 
     \b

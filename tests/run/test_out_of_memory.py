@@ -59,7 +59,7 @@ HOARDS = f"""
         while True:
             hoard.append(bytearray(b"x" * (1 << 20)))
 
-    # Nobody listens there: what arrives was shipped by `run` from what the client left.
+    # No sidecar listens there: `run` has shipped all records that arrive from the client's spool.
     logship.install(level="INFO", endpoints="tcp://127.0.0.1:1")
 """
 COMMAND_ITSELF = """
