@@ -64,7 +64,7 @@ $(READY): pyproject.toml requirements/dev.txt
 demo: $(READY) ## about a minute and a half: logship beside fluent-logger while a sidecar lives, restarts, dies
 	$(RUN) -m benchmarks demo
 
-test: $(READY) ## every test that needs no root, Docker or sidecar (those found are used)
+test: $(READY) ## every test; root, Docker and sidecars are used if they are found
 	$(RUN) -m pytest -n $(WORKERS) --dist worksteal -m "$(MARKS)"
 
 test-again: $(READY) ## only the tests that failed last time, one after the other
@@ -94,7 +94,7 @@ $(SMOKE_READY): pyproject.toml requirements/smoke.txt
 	$(VENV)/$(THIS) --editable .
 	@touch $@
 
-smoke: $(SMOKE_READY) ## the tests of what depends on the interpreter, also on a free-threaded one
+smoke: $(SMOKE_READY) ## the tests that depend on the interpreter, also on a free-threaded one
 	$(RUN) -m pytest -n $(WORKERS) --dist worksteal -m "$(MARKS)" $(SMOKE)
 
 smoke-again: $(SMOKE_READY) ## only the smoke tests that failed last time, one after the other
@@ -103,7 +103,7 @@ smoke-again: $(SMOKE_READY) ## only the smoke tests that failed last time, one a
 sim: $(READY) ## SEEDS=2000 simulated histories on a faulty network; SEED=7 tells one in full
 	$(RUN) -m tests.simulation --seeds $(SEEDS) $(if $(SEED),--seed $(SEED))
 
-storm: $(READY) ## RECORDS=1000000 logged in foul weather: signals that raise, tracers, forks; SEED=7
+storm: $(READY) ## RECORDS=1000000 logged while signal handlers raise, tracers come and go, processes fork; SEED=7
 	$(RUN) -m tests.storms --records $(RECORDS) $(if $(SEED),--seed $(SEED))
 
 # atheris has no wheels above 3.13, nor for free-threaded builds: there hypothesis searches alone.
@@ -125,7 +125,7 @@ lint: $(READY) ## ruff and mypy, as CI runs them
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/mypy
 
-format: $(READY) ## put the code in the one form
+format: $(READY) ## format the code
 	$(VENV)/bin/ruff format .
 	$(VENV)/bin/ruff check --fix .
 
@@ -133,7 +133,7 @@ proof: $(READY) ## the loss matrix and the lifecycle tests with full counts; wri
 	$(RUN) -m benchmarks proof --json benchmarks/results/proof.json
 	$(RUN) -m pytest -n $(WORKERS) --dist worksteal -m proof
 
-standalone: ## dist/logship/: the command with a Python of its own, for images that have none
+standalone: ## dist/logship/: the command with its own Python, for images without one
 	$(PYTHON) -m venv --clear $(STANDALONE)
 	$(STANDALONE)/$(HASHED) requirements/standalone.txt
 	$(STANDALONE)/$(THIS) .

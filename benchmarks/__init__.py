@@ -1,4 +1,4 @@
-"""Measures what logship promises, with real processes, and judges it by an independent ledger.
+"""Measures logship's promises with real processes and an independent ledger.
 
 `python -m benchmarks loss` runs one scenario, `demo` the three that a newcomer should see first,
 `proof` the whole matrix. How a run is judged: the application (`application.py`) notes each line

@@ -208,7 +208,7 @@ APPS: dict[str, Callable[[Options, Ledger], None]] = {
     "script": run_script,
     "asyncio": run_asyncio,
     "threads": run_threads,
-    "batch": run_script,  # the same program, but nobody stops it: its `--seconds` are over
+    "batch": run_script,  # the same program, but it ends by itself after its `--seconds`
 }
 
 

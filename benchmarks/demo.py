@@ -1,4 +1,4 @@
-"""`python -m benchmarks demo` (`make demo`): what a newcomer should see first.
+"""`python -m benchmarks demo` (`make demo`): a first demonstration.
 
 Three things that happen to a sidecar, three shippers, 300 lines/s of 400 characters each; then a
 verdict in words, and the commands to check it without believing this program.
@@ -61,7 +61,7 @@ def _introduce(console: Console, seconds: float) -> None:
     console.print(
         f"A program logs 300 lines/s of 400 characters for {seconds:g} s through a sidecar, then "
         "gets SIGTERM and 10 s to end.\nEach line is noted in a ledger by the program itself, "
-        "and looked for in what the sidecar wrote. LOST is what is nowhere, unannounced."
+        "and searched for in the sidecar's output. LOST lines are in no output and undeclared."
     )
 
 

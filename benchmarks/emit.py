@@ -1,7 +1,7 @@
-"""`python -m benchmarks emit`: what a record costs its thread, in memory and on the spool.
+"""`python -m benchmarks emit`: the cost of a record in its thread, in memory and on the spool.
 
 Slices take turns in one process, and each spool slice is compared with the memory slice of its
-pair: machines change their speed from second to second, ratios of neighbours do not.
+pair. The speed of a machine changes from second to second, but ratios of neighbours do not.
 """
 
 from __future__ import annotations

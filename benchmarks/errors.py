@@ -1,4 +1,4 @@
-"""What can go wrong with a measurement itself, as against what it measures."""
+"""Errors of a measurement itself, as opposed to losses that it measures."""
 
 from __future__ import annotations
 

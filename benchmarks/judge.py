@@ -30,7 +30,7 @@ class Found:
     copies: Counter[str] = field(default_factory=Counter)
     """Marker of an intact line, and how often it is there."""
     damaged: int = 0
-    """Lines with a marker whose JSON or whose message is not whole: nobody could read them."""
+    """Lines with a marker whose JSON or whose message is cut off, so that they are unreadable."""
     numbers: dict[str, set[int]] = field(default_factory=lambda: defaultdict(set))
     """The numbers seen of each stream."""
     gaps: dict[str, list[Range]] = field(default_factory=lambda: defaultdict(list))
@@ -54,7 +54,7 @@ class Verdict:
     dropped: int
     """Nowhere, and declared so by a gap record or the drain report."""
     lost: int
-    """Nowhere, and nobody says so."""
+    """Nowhere, and not declared."""
     duplicated: int
     """Copies in the output beyond the first."""
     damaged: int

@@ -142,4 +142,4 @@ def _endpoint(directory: Path, sidecar: str) -> Iterator[tuple[str, int]]:
         address: tuple[str, int] = listener.getsockname()
         if sidecar == "dead":
             listener.close()
-        yield address  # the kernel takes the connection, and nobody ever reads it
+        yield address  # the kernel takes the connection, and no program reads it

@@ -32,7 +32,7 @@ def main() -> None:
     took = asyncio.run(_on_loop(settings, pace)) if where == "loop" else _in_thread(settings, pace)
     json.dump(_thinned(sorted(took)), sys.stdout)
     sys.stdout.flush()
-    os._exit(0)  # what is buffered is nobody's
+    os._exit(0)  # the buffered records are thrown away
 
 
 def _buffer(phase: str) -> dict[str, str]:
@@ -45,8 +45,8 @@ class Pace:
     Args:
         records: How many.
         rate: Records a second.
-        is_full: Whether the buffer is filled first, until a record found no place: whoever was to
-            wait for space has waited then.
+        is_full: Whether the buffer is filled first, until a record found no space. The one wait of
+            the outage is then over.
     """
 
     def __init__(self, records: int, rate: float, *, is_full: bool) -> None:

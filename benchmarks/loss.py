@@ -140,6 +140,6 @@ def _untouchable(chosen: dict[str, Any]) -> bool:
 
 
 def exit_code(rows: list[Row]) -> int:
-    """Return 1 when logship lost a line; what peers lose is their own matter."""
+    """Return 1 if logship lost a line; losses of peers do not count."""
     ours = [row for row in rows if row.scenario.shipper in OURS]
     return int(not all(outcome.kept_the_promise for row in ours for outcome in row.outcomes))

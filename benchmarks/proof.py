@@ -190,8 +190,8 @@ def _as_numbers(version: str) -> list[int]:
 def proof(quick: bool, kills: int | None, json_file: Path | None) -> None:
     """Run the loss matrix (40 minutes; --quick: 1) and write its figures.
 
-    Exit code 1 when logship lost a line in any row, or one that was logged before intake closed is
-    not at a sidecar that was there.
+    Exit code 1 if logship lost a line in any row, or if a sidecar that was up does not have a line
+    that was logged before intake closed.
     """
     kills = kills or (KILLS_QUICK if quick else KILLS)
     console, directory = open_console(), new_directory("proof")
@@ -226,7 +226,7 @@ def _tidy(outcome: Outcome) -> None:
 
 
 def _conclude(rows: list[Row], console: Console) -> int:
-    """Say how it was; return 1 where something did not reach a sidecar that was there."""
+    """Print the verdict; return 1 if a line did not reach a sidecar that was up."""
     ours = [outcome for row in rows if row.scenario.shipper in OURS for outcome in row.outcomes]
     written = sum(outcome.verdict.written for outcome in ours)
     lost = sum(outcome.verdict.lost for outcome in ours)
@@ -234,8 +234,10 @@ def _conclude(rows: list[Row], console: Console) -> int:
     up = [outcome for outcome in ours if outcome.scenario.fault in SIDECAR_IS_UP]
     missed = [outcome.scenario.name for outcome in up if not outcome.reached_the_sidecar]
     if missed:
-        console.print(f"[bold red]Not all at a sidecar that was there:[/] {', '.join(missed)}.")
+        console.print(f"[bold red]Not all lines at a sidecar that was up:[/] {', '.join(missed)}.")
         return 1
     late = sum(outcome.verdict.late for outcome in up)
-    console.print(f"A sidecar that was there has all but {late:,} logged when intake was closed.")
+    console.print(
+        f"A sidecar that was up has all lines except {late:,} logged when intake was closed."
+    )
     return 0

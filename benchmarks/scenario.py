@@ -32,7 +32,7 @@ SIGTERM_HABITS = ("default", "handler", "replaced")
 FIRST_LINE_SECONDS_MAX = 30
 POLL_SECONDS = 0.01
 BATCH_SECONDS_MAX = 400
-"""Nobody kills a batch that ends by itself; this ends one that hangs."""
+"""A batch ends by itself and is not killed; after this time a batch that hangs is."""
 
 DOWN_SECONDS = 2.0
 """How long a restarted sidecar is away."""
@@ -155,7 +155,7 @@ class Outcome:
 
 @dataclass
 class Watch:
-    """The person who waits: is told how far a run is, and may call it off."""
+    """The observer of a run: gets its progress, and may cancel it."""
 
     progress: Callable[[float, str], None] = lambda fraction, step: None
     called_off: threading.Event = field(default_factory=threading.Event)

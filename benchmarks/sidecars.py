@@ -105,7 +105,7 @@ class Sidecar:
         self._throttle = Throttle(self._process.pid, self._signal_group)
 
     def pause(self) -> None:
-        """Stop it in its tracks: its connections stay, and nobody reads them."""
+        """Pause it (SIGSTOP): its connections stay, and it does not read."""
         self._signal_group(signal.SIGSTOP)
 
     @property

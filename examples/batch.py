@@ -1,4 +1,4 @@
-"""What cron or a scheduled task starts, and what ends by itself: `python batch.py 1000`."""
+"""A batch that cron or a scheduled task starts, and that ends by itself: `python batch.py 1000`."""
 
 import logging
 import sys

@@ -12,7 +12,7 @@ log = logging.getLogger("orders")
 app = Celery("orders", broker=os.environ.get("BROKER_URL", "amqp://"))
 
 
-@setup_logging.connect  # whoever connects here configures logging, and Celery leaves it alone
+@setup_logging.connect  # with a receiver of this signal, Celery does not configure logging
 def configure_logging(**_):
     logship.install()
 

@@ -14,7 +14,7 @@ logging.config.dictConfig(
         "disable_existing_loggers": False,
         "handlers": {"logship": {"()": "logship.installed_handler"}},
         "root": {"handlers": ["logship"], "level": "INFO"},
-        # uvicorn keeps its own lines from the root logger; this gives them to it.
+        # uvicorn does not pass its own lines to the root logger; this setting does.
         "loggers": {"uvicorn": {"propagate": True}, "uvicorn.access": {"propagate": True}},
     }
 )

@@ -1,4 +1,4 @@
-"""A plain script that works until somebody stops it: `python script.py`."""
+"""A plain script that works until it is stopped: `python script.py`."""
 
 import itertools
 import logging

@@ -7,7 +7,7 @@ from opentelemetry.sdk.trace import TracerProvider
 
 import logship
 
-logship.install()  # no setting: where opentelemetry.trace is imported, it is asked
+logship.install()  # no setting is needed: logship uses opentelemetry.trace if it is imported
 
 log = logging.getLogger("orders")
 trace.set_tracer_provider(TracerProvider())

@@ -20,7 +20,7 @@ for _number in (signal.SIGQUIT, signal.SIGHUP):
 
 @pytest.fixture(autouse=True)
 def _no_settings_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Take away settings that the environment of whoever runs the tests may hold."""
+    """Remove settings from the environment in which the tests run."""
     for name in list(os.environ):
         if name.startswith("LOGSHIP_") and not name.startswith("LOGSHIP_TEST_"):
             monkeypatch.delenv(name)

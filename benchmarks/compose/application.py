@@ -17,7 +17,7 @@ STDOUT = "stdout"
 
 
 def install_stdout(host: str, port: int) -> None:
-    """Print each line, and wait for whoever reads: what containers are told to do."""
+    """Print each line, and wait for the reader, as container images usually do."""
     del host, port
     handler = logging.StreamHandler(sys.stdout)
     root = logging.getLogger()

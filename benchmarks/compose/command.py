@@ -82,7 +82,7 @@ def compose(
 
     Brings up the task of docker-compose.yml (application, recoverer and Fluentd in one network
     namespace), lets it log, stops the application with `docker compose stop -t N`, and compares
-    the application's own ledger with what Fluentd wrote. Beside logship: FireLens' way, which is
+    the application's own ledger with Fluentd's output. The other ways are FireLens, which is
     Docker's fluentd log driver, also with a sleep on SIGTERM, and fluent-logger. Each combination
     of --way, --fault and --stop-timeout is a row.
 
@@ -101,7 +101,7 @@ def compose(
         for fault, timeout, way in itertools.product(faults, stop_timeouts, chosen)
     ]
     directory = new_directory("compose").absolute()
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C, it cleans up
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # as after Ctrl-C, it cleans up
     options = {"faults": faults, "stop_timeouts": stop_timeouts, "repeat": repeat, **load}
     under = conditions(options)
     rows: list[Row] = []
@@ -133,7 +133,7 @@ class Row:
 
     @property
     def kept_the_promise(self) -> bool:
-        """Whether nothing of logship's was lost, or only undelivered where nobody was there."""
+        """Whether logship lost no line, and delivered all of them if its sidecar was up."""
         if not WAYS[self.course.way].is_ours:
             return True
         sidecar_lives = self.course.fault in {"none", "sidecar-slow", "sidecar-restart"}

@@ -78,8 +78,7 @@ class Task:
         name: The project's, unique.
         services: What differs from `docker-compose.yml`, as compose's own override files have it.
         directory: Takes the override file.
-        port: Of this machine, where Docker's log driver finds the sidecar; 0 is any, for those who
-            do not use it.
+        port: Of this machine, where Docker's log driver finds the sidecar; 0 is any free port.
     """
 
     def __init__(

@@ -1,7 +1,7 @@
 """`python -m benchmarks compare A.json B.json`: which figures moved beyond their spread.
 
-Machines change their mood from run to run, so whatever has a reference in its own run (the encode
-ceiling, a handler that does nothing, prepared frames) is compared as a ratio with it.
+The speed of a machine changes from run to run. So a figure with a reference in its own run (the
+encode ceiling, a handler that does nothing, prepared frames) is compared as a ratio with it.
 """
 
 from __future__ import annotations

@@ -33,7 +33,7 @@ class Holder:
         self._stderr = stderr
 
     def tell(self, task: str, *arguments: object) -> dict[str, Any]:
-        """Have it do something; return what it answers when that is done.
+        """Send it a command; return its answer when the command is done.
 
         Raises:
             BenchmarkError: It ended, or took far too long and was ended.

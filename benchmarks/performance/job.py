@@ -1,4 +1,4 @@
-"""What a measure is given: how much time, which servers, where to put things, whom to tell."""
+"""The inputs of a measure: its time, its servers, its directory, and a progress callback."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Job:
 
     Attributes:
         directory: For its files; absolute.
-        effort: `quick`: a few turns of a second or less, for whoever changes the code; `full`:
+        effort: `quick`: a few turns of a second or less, for use during development; `full`:
             figures to publish; `least`: once, to see that it works.
         servers: As `--server` says them, the embedded one first.
         is_for_trees: Whether another checkout is measured in the same turn: one turn of `quick`,

@@ -1,4 +1,4 @@
-"""Emit latency, by `benchmarks.latency`: how long a call takes, whatever the sidecar does."""
+"""Emit latency, by `benchmarks.latency`: how long a call takes under each kind of sidecar."""
 
 from __future__ import annotations
 

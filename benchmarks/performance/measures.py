@@ -40,7 +40,7 @@ class Measure:
     has_servers: bool = False
 
     def reference_of(self, key: Key) -> Key | None:
-        """Return what a value is divided by to be free of the machine's mood; None: nothing."""
+        """Return the reference by which a value is divided, so that machines compare; or None."""
         if self.reference is None:
             return None
         subject, case = self.reference

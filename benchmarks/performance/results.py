@@ -28,7 +28,7 @@ class Sample:
 
     Attributes:
         figure: A name out of `FIGURES`.
-        subject: Who was measured.
+        subject: The measured program.
         case: Under what circumstances: a server, a fault; empty where there is only one.
         turn: Which turn; ratios are formed within one.
     """

@@ -1,4 +1,4 @@
-"""Who takes the records of a measured process in, and what that cost them."""
+"""Servers that take the records of a measured process, and their CPU time."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ LOOK_SECONDS = 0.002
 
 
 class Server:
-    """One who takes records in: an address, and the CPU time of a process."""
+    """A server that takes records: an address, and the CPU time of a process."""
 
     address: Address
 
@@ -48,7 +48,7 @@ class Server:
         What a sender without acks has handed to the kernel is taken in only then.
 
         Raises:
-            BenchmarkError: It reads for longer than anybody should wait.
+            BenchmarkError: It reads for too long.
         """
         deadline = time.monotonic() + TAKEN_IN_SECONDS_MAX
         while _bytes_in_sockets(self.address[1]):

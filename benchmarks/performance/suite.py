@@ -46,7 +46,7 @@ def _options(command: Command) -> Command:
                 "servers",
                 multiple=True,
                 metavar="embedded|embedded:counting|fluentd|fluent-bit",
-                help="Who takes the records in; may be repeated (fluentd:NAME for another name on "
+                help="Server for the records; may be repeated (fluentd:NAME for another name on "
                 "PATH).  [default: both embedded; --full: also the real ones found on PATH]",
             ),
             click.option("--json", "json_file", type=click.Path(path_type=Path), metavar="FILE"),

@@ -1,8 +1,8 @@
-"""Throughput: records a second from the first `send` to the last ack, and whose CPU they cost.
+"""Throughput: records a second from the first `send` to the last ack, and the CPU of both sides.
 
-Peers have no acks. Into the sink their rate is what the kernel took from them, which is all they
-ever know; into a server the clock stops when that server has read everything. Ceilings stand
-beside: encoding alone, and prepared frames through a bare socket.
+Peers have no acks. Into the sink their rate is what the kernel took from them, because they learn
+nothing else. Into a server the clock stops when that server has read everything. There are two
+ceilings: encoding alone, and prepared frames through a bare socket.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ ONE_SHAPE = "one shape"
 
 @dataclass(frozen=True)
 class Run:
-    """Who ships, and where to."""
+    """A shipper and its server."""
 
     subject: str
     server: str
@@ -54,7 +54,7 @@ class Run:
 
 
 def measure(job: Job) -> Measured:
-    """Ship for a while, everybody in turns."""
+    """Ship for a while, all subjects in turns."""
     seconds, turns = job.pick(0.8, 2.0, 0.05), job.turns(3, 7)
     measured = job.measured(seconds=seconds, turns=turns)
     python = None if job.is_for_trees else _aiofluent(measured, may_make=job.effort != LEAST)
@@ -91,7 +91,7 @@ def _aiofluent(measured: Measured, *, may_make: bool) -> str | None:
 
 
 def _runs(job: Job, python: str | None) -> list[Run]:
-    """Return who ships where; whoever is compared stands beside his rival."""
+    """Return all pairs of shipper and server; subjects that are compared are neighbours."""
     runs = [Run(ENCODING, NOWHERE)]
     for server in job.servers:
         runs += [Run("logship", server), Run(MANY, server)]

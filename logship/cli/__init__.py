@@ -1,7 +1,7 @@
-"""The `logship` command: one small module a subcommand, imported only when it is called.
+"""The `logship` command: one small module for each subcommand, imported only when it is called.
 
-Lazy, because `logship run` is the entrypoint of containers whose start time people watch, and
-should not pay for the modules of commands that it is not.
+The import is lazy, because `logship run` is the entrypoint of containers and must start fast. It
+does not load the modules of other commands.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from logship import __version__
 COMMANDS = {
     "audit": "Prove from the sidecar's output files that no record is missing.",
     "doctor": "Check from here that records would arrive: settings, sidecar, spool, limits.",
-    "lint": "Find in deployment files what would lose logs.",
+    "lint": "Find mistakes in deployment files that would lose logs.",
     "pipe": "Ship the lines of standard input.",
     "recover": "Ship what dead processes left on a spool.",
     "run": "Run a program, and ship what it prints.",
@@ -28,12 +28,12 @@ class LazyGroup(click.Group):
     """A group that knows its subcommands by name and imports one when it is called."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        """Return the subcommands' names, in the order of the alphabet."""
+        """Return the subcommands' names in alphabetical order."""
         del ctx
         return sorted(COMMANDS)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """Import the subcommand `cmd_name`, or return None where there is none of that name."""
+        """Import the subcommand `cmd_name`, or return None if there is no such subcommand."""
         del ctx
         if cmd_name not in COMMANDS:
             return None

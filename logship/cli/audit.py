@@ -1,4 +1,4 @@
-"""`logship audit`: reads files, shows the verdict, and exits with it."""
+"""`logship audit`: reads files, shows the verdict, and exits with its code."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class _InputUnreadable(click.ClickException):
 
 
 def _check_inputs(names: Iterable[str], option: str) -> None:
-    """Refuse a directory, and one input that is named twice, which would double its records."""
+    """Refuse a directory, and an input that is named twice, which would double its records."""
     seen: dict[object, str] = {}
     for name in names:
         identity = _identity(name)
@@ -66,8 +66,8 @@ def command(
     """Prove from the sidecar's output that no record is missing, or name those that are.
 
     FILE is the output of `logship receive`, of Fluentd's or Fluent Bit's file output, or an
-    application's captured stderr; plain or gzip; `-` is standard input. Name all files that a
-    stream's records may be in.
+    application's captured stderr, plain or gzip; `-` is standard input. Name all files that may
+    have records of a stream.
 
     Exit codes: 0 complete; 1 lost; 2 unreadable, wrong usage, or no stamps found; 3 nothing lost in
     silence, but declared gaps or unproven ends.

@@ -24,7 +24,9 @@ from logship.deployment.doctor.result import Result, as_json, as_lines, has_fail
     help="Processes of this container that have a client each (gunicorn -w N).",
 )
 @click.option(
-    "--tag", metavar="T", help="Of the test records (default: LOGSHIP_TAG, as the application's)."
+    "--tag",
+    metavar="T",
+    help="Tag of the test records (default: LOGSHIP_TAG, as the application's).",
 )
 @click.option("--no-send", is_flag=True, help="Send no test records; connect only.")
 @click.option(
@@ -54,20 +56,20 @@ def command(
     burst: int,
     wait_seconds: float,
 ) -> None:
-    """Check from here that records would arrive, and what becomes of them at the end.
+    """Check from here that records would arrive, and that a stop would lose none.
 
     Run it where the application runs, with its environment: in its container, before a rollout or
-    when logs are missing. It looks at the settings, connects to each endpoint as the application
-    would, sends records that carry the field `logship_doctor` (they arrive where the
-    application's do) and compares what it measured with the container's limits.
+    when logs are missing. It checks the settings, connects to each endpoint as the application
+    would, and sends records with the field `logship_doctor` by the application's route. Then it
+    compares the measured rate with the container's limits.
 
-    This is NOT a health check for the application's container: a sidecar that is down must not
-    get an application killed that can wait for it.
+    This is NOT a health check of the application's container: an application can wait for a
+    sidecar that is down, and must not be killed for it.
 
     \b
     Exit codes:
-      0  no check failed; warnings may be worth reading
-      1  a check failed: what was seen, and what to do
+      0  no check failed; read the warnings
+      1  a check failed; its line says what was found, and what to do
       2  usage
     """
     from logship.deployment.doctor.examination import examine  # noqa: PLC0415 - `--help` needs none of it

@@ -1,4 +1,4 @@
-"""`logship lint`: read deployment files and say what would lose logs."""
+"""`logship lint`: read deployment files and find mistakes that would lose logs."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def _read_ignoring(
         raise click.BadParameter(str(error)) from None
 
 
-@click.command(short_help="Find in deployment files what would lose logs.")
+@click.command(short_help="Find mistakes in deployment files that would lose logs.")
 @click.argument("files", metavar="FILE...", nargs=-1, required=True)
 @click.option("--json", "as_object", is_flag=True, help="Print everything as one JSON object.")
 @click.option(
@@ -45,19 +45,19 @@ def command(
     ignoring: tuple[Ignoring, ...],
     spot: bool,
 ) -> None:
-    """Find in deployment files what would lose logs, before anything runs; offline.
+    """Find mistakes in deployment files that would lose logs. It works offline.
 
     FILE is an ECS task definition (JSON, as registered or described), a Terraform plan (`terraform
     show -json PLAN`), a Kubernetes manifest, a compose file, or a configuration of Fluentd or
     Fluent Bit; `-` is standard input. YAML needs `pip install 'logship-forward[lint]'`.
 
-    A comment `# logship-lint: ignore RULE reason` in a file leaves a rule out for that file.
+    A comment `# logship-lint: ignore RULE reason` in a file ignores a rule for that file.
 
     \b
     Exit codes:
-      0  nothing was found
-      1  findings: for each what happens at night, and the line to change
-      2  a file cannot be read, or usage; findings in the others are told
+      0  no findings
+      1  findings; each says what would happen at night, and which line to change
+      2  a file cannot be read, or usage; findings in other files are printed
     """
     reports, errors = [], []
     for name in files:

@@ -22,19 +22,19 @@ from logship.settings import Settings
     "--stop-timeout",
     type=float,
     metavar="SECONDS",
-    help="Between SIGTERM and SIGKILL (default: LOGSHIP_STOP_TIMEOUT_SECONDS, else 30 or 9).",
+    help="Seconds from SIGTERM to SIGKILL (default: LOGSHIP_STOP_TIMEOUT_SECONDS, else 30 or 9).",
 )
 def command(tag: str | None, stop_timeout: float | None) -> None:
     """Ship the lines of standard input.
 
-    A line that is a JSON object becomes that record, any other line a message. A full buffer
-    makes us stop reading, so that the writer waits. All other settings come from the
-    environment, as LOGSHIP_ENDPOINTS=tcp://127.0.0.1:24224.
+    A line that is a JSON object becomes that record, any other line a message. While the buffer
+    is full, the command reads no more lines, so the writer waits. All other settings come from
+    the environment, for example LOGSHIP_ENDPOINTS=tcp://127.0.0.1:24224.
 
     \b
     Exit codes:
-      0  every line was acknowledged by the sidecar
-      1  not every line was; the drain report on stderr says which, and where they are
+      0  the sidecar acknowledged every line
+      1  it did not acknowledge every line; the drain report on stderr names the others
       2  usage, or a wrong setting
     """
     settings: dict[str, Any] = {}

@@ -29,7 +29,7 @@ from logship.receiver.sinks import LineSink, OutputError, OutputGone
 
 
 class CannotStart(click.ClickException):
-    """The receiver cannot begin: what it was given cannot be used."""
+    """The receiver cannot start, because an option cannot be used."""
 
     exit_code = 2
 
@@ -42,7 +42,7 @@ def _read_bind(ctx: click.Context, param: click.Parameter, value: str) -> Bind:
 
 
 KEPT_BYTES = 8 * 1024 * 1024
-"""Several times what a chunk of logship's needs on its way through."""
+"""Several times the memory that one chunk of logship needs in the receiver."""
 
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
@@ -66,7 +66,7 @@ FILE = click.Path(exists=True, dir_okay=False)
 @click.option(
     "--count",
     is_flag=True,
-    help="For load tests: write nothing, only check, count and acknowledge. Keeps no record.",
+    help="For load tests: check, count and acknowledge records, but write and keep none.",
 )
 @click.option(
     "--shared-key-file",
@@ -93,7 +93,9 @@ FILE = click.Path(exists=True, dir_okay=False)
     help="Such a user, whom all users of this machine can then see; may be repeated.",
 )
 @click.option("--tls-cert", type=FILE, help="Speak TLS with this certificate (PEM).")
-@click.option("--tls-key", type=FILE, help="The certificate's key, where it is not in its file.")
+@click.option(
+    "--tls-key", type=FILE, help="The certificate's key, if it is not in the certificate's file."
+)
 @click.option("--tls-client-ca", type=FILE, help="Take only clients with a certificate of this CA.")
 @click.option(
     "--connections-max",
@@ -200,20 +202,20 @@ def _serve_metrics(receiver: Receiver, host: str, port: int) -> None:
 
     try:
         endpoint = serve(host, port, [CountsCollector(receiver.counts)])
-    except OSError as error:  # records matter more than what is said about them
+    except OSError as error:  # a receiver without metrics is better than none
         reason = error.strerror or str(error)
-        _say(f"metrics cannot be served on {host}:{port}: {reason}; it goes on without")
+        _say(f"metrics cannot be served on {host}:{port}: {reason}; it continues without them")
     else:
         _say(f"metrics are served on {endpoint.url}")
 
 
 def _keep_freed_memory() -> None:
-    """Have the C library keep what is freed, up to twice a block of this size.
+    """Make the C library keep freed memory, up to twice a block of this size.
 
-    glibc gives large blocks back to the kernel when they are freed, and every message would fault
-    its pages in again: hundreds of faults a chunk, a third of all CPU time. A block that was
-    mapped on its own and is freed raises both bounds (mallopt(3), M_MMAP_THRESHOLD); it is never
-    touched. Where malloc is another one, nothing happens.
+    glibc gives large freed blocks back to the kernel, and every message would fault its pages in
+    again: hundreds of faults a chunk, a third of all CPU time. When a separately mapped block is
+    freed, glibc raises both bounds (mallopt(3), M_MMAP_THRESHOLD). The block itself is never
+    touched. With another malloc this has no effect.
     """
     bytes(KEPT_BYTES)
 

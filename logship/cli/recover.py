@@ -21,15 +21,15 @@ from logship.spool.directories import SpoolError, open_spool_directory
     envvar="LOGSHIP_SPOOL_DIR",
     required=True,
     metavar="DIR",
-    help="The directory that applications have as spool_dir (default: LOGSHIP_SPOOL_DIR).",
+    help="The applications' spool_dir (default: LOGSHIP_SPOOL_DIR).",
 )
-@click.option("--watch", is_flag=True, help="Go on until SIGTERM, for processes that die later.")
-@click.option("--dry-run", is_flag=True, help="Say what is there, ship and change nothing.")
+@click.option("--watch", is_flag=True, help="Continue until SIGTERM, for processes that die later.")
+@click.option("--dry-run", is_flag=True, help="List what is on the spool; ship and change nothing.")
 @click.option(
     "--stop-timeout",
     type=float,
     metavar="SECONDS",
-    help="Between SIGTERM and SIGKILL (default: LOGSHIP_STOP_TIMEOUT_SECONDS, else 30 or 9).",
+    help="Seconds from SIGTERM to SIGKILL (default: LOGSHIP_STOP_TIMEOUT_SECONDS, else 30 or 9).",
 )
 @click.option(
     "--metrics-port",
@@ -46,18 +46,18 @@ def command(
 ) -> None:
     """Ship what dead processes left on a spool.
 
-    Chunks go out oldest first, with the ids and stamps that they have; spools of living processes
-    are left alone, and several recoverers may share a directory. All other settings come from the
-    environment, as LOGSHIP_ENDPOINTS=tcp://127.0.0.1:24224. At SIGTERM it makes a last pass within
-    its stop timeout, which lasts as long as any process on the spool is alive; what it cannot ship
-    by then it writes to stderr and leaves on the spool.
+    Chunks are sent oldest first, with their old ids and stamps. The command does not touch the
+    spools of living processes, and several recoverers may share a directory. All other settings
+    come from the environment, for example LOGSHIP_ENDPOINTS=tcp://127.0.0.1:24224. At SIGTERM the
+    command makes a last pass. It lasts while any process on the spool is alive, at most until the
+    stop timeout. Records that are not shipped by then are written to stderr and stay on the spool.
 
-    One JSON line on stdout says what was done; with --dry-run, one a process.
+    The result is one JSON line on stdout; with --dry-run, one line for each process.
 
     \b
     Exit codes:
-      0  everything that was found was acknowledged by the sidecar, or there was nothing
-      1  not everything: something is left, missing, was written to stderr, or could not be read
+      0  the sidecar acknowledged all records that were found, or there were none
+      1  some records are left, missing, were written to stderr, or could not be read
       2  usage, a wrong setting, or a directory that cannot be used
     """
     from logship.recover import recover, settings_for_recovery  # noqa: PLC0415 - nor this

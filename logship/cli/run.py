@@ -1,4 +1,4 @@
-"""`logship run`: start a program, ship what it prints, and end as it ends."""
+"""`logship run`: start a program, ship its output, and end with its exit code."""
 
 from __future__ import annotations
 
@@ -64,22 +64,22 @@ def _read_receipt(ctx: click.Context, param: click.Parameter, value: Path | None
     "--stop-timeout",
     type=float,
     metavar="SECONDS",
-    help="Between SIGTERM and SIGKILL: what the orchestrator gives this container (default: "
+    help="Seconds from SIGTERM to SIGKILL that the orchestrator gives this container (default: "
     "LOGSHIP_STOP_TIMEOUT_SECONDS, else 30 under ECS and Kubernetes, 9 elsewhere).",
 )
-@click.option("--tee", is_flag=True, help="Pass CMD's output on as well, byte for byte.")
+@click.option("--tee", is_flag=True, help="Also pass CMD's output on, byte for byte.")
 @click.option(
     "--receipt",
     type=click.Path(path_type=Path, dir_okay=False),
     callback=_read_receipt,
     metavar="FILE",
-    help="Write what became of every record into this file, as JSON, at the end.",
+    help="At the end write a JSON file that says what happened to every record.",
 )
 @click.option(
     "--loss-exit",
     type=click.IntRange(1, 255),
     metavar="N",
-    help="Exit with N where not every record was acknowledged, if CMD itself exited with 0.",
+    help="Exit with N if a record was not acknowledged and CMD itself exited with 0.",
 )
 @click.option(
     "--signal-map",
@@ -87,19 +87,19 @@ def _read_receipt(ctx: click.Context, param: click.Parameter, value: Path | None
     multiple=True,
     callback=_read_mapping,
     metavar="TERM:QUIT",
-    help="Send CMD the second signal when the first one comes: TERM:WINCH for Apache, TERM:QUIT "
+    help="Send CMD the second signal when the first arrives: TERM:WINCH for Apache, TERM:QUIT "
     "for php-fpm and nginx. May be repeated.",
 )
 @click.option(
     "--signal-group",
     is_flag=True,
-    help="Send signals to CMD's children too: for a shell script, which does not pass them on.",
+    help="Send signals to CMD's children too; for shell scripts, which do not pass them on.",
 )
 @click.option(
     "--multiline-start",
     callback=_read_pattern,
     metavar="REGEX",
-    help=r"A line in which this is found begins a record, and other lines belong to the one "
+    help=r"A line that matches begins a record, and other lines belong to the record "
     r"before, as '^\d{4}-' joins stack traces. A line that is a JSON object stands alone.",
 )
 @click.option(
@@ -107,7 +107,7 @@ def _read_receipt(ctx: click.Context, param: click.Parameter, value: Path | None
     type=float,
     metavar="SECONDS",
     help="How long a full buffer may make CMD wait, once an outage (default: "
-    "LOGSHIP_BLOCK_SECONDS_MAX, else 60); then the overflow policy holds.",
+    "LOGSHIP_BLOCK_SECONDS_MAX, else 60); then the overflow policy applies.",
 )
 @click.option(
     "--orphan-wait",
@@ -142,23 +142,23 @@ def command(
       logship run --tag web -- php /app/batch.php
       logship run --signal-map TERM:WINCH -- apache2-foreground
 
-    Each line of its stdout and stderr becomes a record: one that is a JSON object as it is, any
-    other as {"message": LINE, "source": "stdout"}. Where the sidecar listens comes from the
-    environment, as LOGSHIP_ENDPOINTS=tcp://127.0.0.1:24224, and so do all other settings.
+    Each line of CMD's stdout and stderr becomes a record. A JSON object becomes that record, any
+    other line becomes {"message": LINE, "source": "stdout"}. The sidecar's address and all other
+    settings come from the environment, for example LOGSHIP_ENDPOINTS=tcp://127.0.0.1:24224.
 
-    Signals are passed on to CMD. SIGTERM, SIGINT, SIGQUIT and what --signal-map names also start
-    the stop clock: a CMD that has not ended when a quarter of the stop timeout is left (5 s at
-    most, more where much is in the buffer) is killed, so that what it wrote can still be shipped.
-    Orphans are reaped. What CMD leaves behind at its end is waited for; as PID 1, or told to
-    stop, we then kill it, because it is about to be killed in any case.
+    Signals are passed on to CMD. SIGTERM, SIGINT, SIGQUIT and those that --signal-map names also
+    start the stop clock. A CMD that still runs when a quarter of the stop timeout is left (at most
+    5 s, more if much is in the buffer) is killed, so that its output can still be shipped. Orphans
+    are reaped. At CMD's end the command waits for the processes that CMD left behind. As PID 1, or
+    after a stop signal, it then kills them, because they are about to be killed in any case.
 
-    Programs in CMD that use logship themselves need no setting for it: they get a spool and the
-    true deadline from here, and what one of them leaves when it is killed is shipped.
+    Programs in CMD that use logship themselves need no setting for it. They get a spool and the
+    true deadline from this command. If one of them is killed, its records are shipped.
 
     \b
     Exit codes:
-      CMD's own; 128 and the signal's number where it was killed by one
-      126, 127  CMD cannot be run, or is not there
+      CMD's own, or 128 plus the signal's number if a signal killed CMD
+      126, 127  CMD cannot be run, or does not exist
       2         usage, or a wrong setting
     """
     from logship.run.command import open_standard_streams  # noqa: PLC0415 - `--help`
@@ -167,7 +167,7 @@ def command(
         raise click.UsageError("which command? Give it behind --, as logship run -- php batch.php")
     open_standard_streams()
     signals = Signals(mapping)
-    signals.take()  # before the slow imports: until then, PID 1 is deaf
+    signals.take()  # before the slow imports: without handlers, PID 1 ignores signals
     sys.argv[:] = words  # whose name is the default tag
     given = {
         "tag": tag,
@@ -215,7 +215,7 @@ def _supervise(
 
 
 def _become(words: tuple[str, ...]) -> NoReturn:
-    """Be CMD: nothing is to be shipped, so no supervisor is needed."""
+    """Become CMD: no records are shipped, so no supervisor is needed."""
     for signum in (signal.SIGPIPE, signal.SIGXFSZ):
         signal.signal(signum, signal.SIG_DFL)  # Python ignores them, and CMD would inherit that
     try:

@@ -1,1 +1,1 @@
-"""Will a deployment hold? `logship lint` reads its files, `logship doctor` looks from inside."""
+"""Checks of a deployment: `logship lint` reads its files, `logship doctor` checks from inside."""

@@ -1,4 +1,4 @@
-"""What ECS says about the task that a program is in: its names, log drivers and images."""
+"""The ECS task that a program runs in: its names, log drivers and images."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a task's definition makes unsafe, and which tag FireLens routes. PURE."""
+"""Warnings about a task's definition, and the tag that FireLens routes. PURE."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ class StderrRisk(NamedTuple):
 
 
 def stderr_risk(own: TaskContainer) -> StderrRisk | None:
-    """Return what makes standard error unsafe, or None where the log driver keeps all lines.
+    """Return what makes standard error unsafe, or None if the log driver keeps all lines.
 
     Since 25 June 2025 log drivers without a `mode` are non-blocking by the default of ECS.
     """
     driver, mode = own.log_driver, own.log_options.get("mode")
     if driver == FIRELENS_DRIVER:
         return StderrRisk(
-            "the log driver awsfirelens hands stderr back to the same sidecar",
+            "the log driver awsfirelens sends stderr back to the same sidecar",
             'give the container "logDriver": "awslogs" with "mode": "blocking"',
             loses_all=True,
         )
@@ -55,7 +55,7 @@ def is_firelens(environ: Mapping[str, str], own: TaskContainer | None) -> bool:
 
 
 def unrouted(tag: str) -> str:
-    """Return what happens to records with this tag; the text ends where the remedy's value goes."""
+    """Return what happens to records with this tag. The caller appends the value to set."""
     return (
         f"the tag {tag!r} matches no output that FireLens makes, which acknowledges such records "
         "and throws them away; set LOGSHIP_TAG"
@@ -65,8 +65,8 @@ def unrouted(tag: str) -> str:
 def default_tag(settings: Settings, task: Task | None) -> tuple[str | None, str]:
     """Return the tag of records that name none, and a warning about it.
 
-    None is a tag that cannot be known now. The setting's is used, and a recoverer of the records
-    that are left under it may know the right one.
+    The tag is None if it cannot be known now. Then the setting's tag is used, and a recoverer of
+    the remaining records may know the right one.
     """
     tag = settings.tag
     if not settings.firelens_tag:

@@ -1,7 +1,7 @@
-"""Announces once what ECS says about the task that a program is in.
+"""Announces the ECS task that a program runs in, once.
 
-A warning tells the operator where the task definition makes something unsafe, and one record names
-the task in the stream.
+Warnings tell the operator what the task definition makes unsafe. One record in the stream names the
+task.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ class Warner(Protocol):
 
 
 class Announcer(Protocol):
-    """A client, as far as an announcement needs it."""
+    """The part of a client that an announcement uses."""
 
     @property
     def settings(self) -> Settings:
@@ -70,10 +70,10 @@ class TaskAnnouncement:
         self._reader.start()
 
     def tell(self) -> None:
-        """Announce what is known by now and not announced yet; called now and then, and at exit."""
+        """Announce new information about the task, if any; called now and then, and at exit."""
         if self._has_warned and self._has_told:
             return
-        self._reader.start()  # anew, if a fork came between
+        self._reader.start()  # again, if a fork came in between
         task = self._reader.task
         if task is None:
             return
@@ -96,7 +96,7 @@ class TaskAnnouncement:
             )
 
     def _warn_of_tag(self, task: Task) -> None:
-        """Warn where no tag was chosen, ECS set no `FLUENT_HOST`, and yet there is FireLens."""
+        """Warn if no tag was set and ECS set no `FLUENT_HOST`, although the task has FireLens."""
         settings, routed = self._client.settings, task.routed_tag
         if settings.firelens_tag or settings.tag != program_name():
             return

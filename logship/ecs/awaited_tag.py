@@ -1,4 +1,4 @@
-"""The tag by which FireLens routes, which is known only when the metadata answer."""
+"""The tag that FireLens routes, which is known only when the metadata endpoint answers."""
 
 from __future__ import annotations
 
@@ -13,14 +13,15 @@ ack after which a drain begins to spill."""
 
 
 class AwaitedTag:
-    """The tag by which FireLens routes, awaited until it is known or the time for it is over.
+    """The tag that FireLens routes, awaited until it is known or the time for it is over.
 
     Args:
         reader: Of the metadata.
         is_wanted: Whether the client needs the tag.
 
     Attributes:
-        is_over: Whether it is not awaited any more; set by the client when it has sent what waited.
+        is_over: Whether the tag is not awaited any more. The client sets it after it has sent the
+            records that waited.
         deadline_seconds: When it will be over at the latest, monotonic; None before `begin`.
     """
 
@@ -31,7 +32,7 @@ class AwaitedTag:
 
     @property
     def task(self) -> Task | None:
-        """What is known about the task."""
+        """The task, as far as it is known."""
         return self._reader.task
 
     def begin(self, now_seconds: float, callback: Callable[[], None]) -> None:
@@ -48,13 +49,13 @@ class AwaitedTag:
         self._reader.when_over(callback)
 
     def limit(self, now_seconds: float, budget_seconds: float) -> None:
-        """Take only a part of the time that is left to deliver what waits. From any thread."""
+        """Wait only for a part of the time that is left for the drain. From any thread."""
         if self.deadline_seconds is not None:
             end = now_seconds + max(0.0, budget_seconds) * _DRAIN_SHARE
             self.deadline_seconds = min(self.deadline_seconds, end)
 
     def is_due(self, now_seconds: float) -> bool:
-        """Tell whether there is nothing to wait for any more, and `is_over` does not say so yet."""
+        """Return whether the wait is over although `is_over` does not say so yet."""
         if self.is_over or self.deadline_seconds is None:
             return False
         return self._reader.is_over or now_seconds >= self.deadline_seconds

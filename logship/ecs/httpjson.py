@@ -1,6 +1,6 @@
 """Small JSON documents from plain HTTP servers nearby: task metadata, a sidecar's monitor.
 
-The callers can do without the answer, so any failure is the answer None.
+The callers do not depend on the answer, so any failure gives None.
 """
 
 from __future__ import annotations
@@ -12,7 +12,9 @@ import time
 from typing import Any
 from urllib.parse import urlsplit
 
-codecs.lookup("idna")  # else `socket` would import it in the reader's thread: see TaskReader.start
+codecs.lookup(
+    "idna"
+)  # otherwise `socket` would import it in the reader's thread: see TaskReader.start
 
 _BYTES_MAX = 4 * 1024 * 1024
 _READ_BYTES = 64 * 1024
@@ -43,7 +45,7 @@ def get_json(url: str, timeout_seconds: float) -> Any:
 
 
 def _body(response: http.client.HTTPResponse, until_seconds: float) -> Any:
-    """Return the JSON of a good answer, unless it is too long or comes too slowly."""
+    """Return the JSON of a good answer, or None if it is too long or too slow."""
     if response.status != http.client.OK:
         return None
     body = b""

@@ -1,8 +1,8 @@
-"""Reads the task metadata of ECS, on a thread of its own.
+"""Reads the task metadata of ECS, on a separate thread.
 
 The task metadata endpoint (version 4) is a plain HTTP server on a link-local address that every
-container of a task can ask. No other thread waits for it. If it does not answer in time, or answers
-otherwise than documented, the task stays unknown, which is no failure.
+container of a task can reach. No other thread waits for it. If it does not answer in time, or its
+answer is not as documented, the task stays unknown. That is not an error.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ TIMEOUT_SECONDS = 1.0
 """For each step of an answer. The endpoint is on the same host and takes milliseconds."""
 
 TASK_SECONDS_MAX = 5.0
-"""For all attempts. A task that has just begun, with a quarter of a CPU, may be refused at first.
-Records that wait for the answer are in the buffer, and delay nothing."""
+"""For all attempts. The endpoint may refuse a task that has just started with a quarter of a CPU.
+Records that wait for the answer are in the buffer, and delay no caller."""
 
 _RETRY_SECONDS = 0.25
 
 
 def read_task(environ: Mapping[str, str], timeout_seconds: float = TIMEOUT_SECONDS) -> Task | None:
-    """Return the task, or None outside of ECS and where the metadata cannot be read.
+    """Return the task, or None outside of ECS or if the metadata cannot be read.
 
     Args:
         environ: As `os.environ`.
@@ -46,14 +46,14 @@ def read_task(environ: Mapping[str, str], timeout_seconds: float = TIMEOUT_SECON
 
 
 class TaskReader:
-    """Reads the metadata on a thread of its own; `task` is what is known so far.
+    """Reads the metadata on a separate thread.
 
     Args:
         environ: As `os.environ`.
         seconds_max: How long it asks again after a bad answer.
 
     Attributes:
-        task: None until it is known, and for good if it cannot be known.
+        task: The task; None until it is known, and forever if it cannot be known.
     """
 
     def __init__(self, environ: Mapping[str, str], seconds_max: float = TASK_SECONDS_MAX) -> None:
@@ -66,7 +66,7 @@ class TaskReader:
 
     @property
     def is_over(self) -> bool:
-        """Whether no more will be known, because it is known or no request is under way."""
+        """Whether `task` will not change any more: it is known, or no request is under way."""
         if self.task is not None or not self._environ.get(VARIABLE):
             return True
         return self._pid == os.getpid() and self._has_ended
@@ -74,8 +74,8 @@ class TaskReader:
     def start(self) -> None:
         """Begin to read, unless it has begun or this is not ECS.
 
-        What a parent has read holds in a forked child. What it was reading at the fork is read
-        again, because the child has no such thread.
+        A forked child uses the answer that its parent has read. If the parent was still reading at
+        the fork, the child reads again, because it does not have the parent's thread.
         """
         if self.is_over or self._pid == os.getpid():
             return
@@ -90,7 +90,7 @@ class TaskReader:
             self._has_ended = True
 
     def when_over(self, callback: Callable[[], None]) -> None:
-        """Have any thread call `callback` when it is over; twice, if it is just ending."""
+        """Call `callback` in any thread when reading is over; twice, if it is just ending."""
         self._waiting = [*self._waiting, callback]
         if self.is_over:
             callback()

@@ -15,7 +15,7 @@ class TaskContainer(NamedTuple):
     Attributes:
         name: As in the task definition.
         image: With its tag.
-        log_driver: Takes its stdout and stderr; None where the metadata do not say.
+        log_driver: Takes its stdout and stderr; None if the metadata do not say.
         log_options: Of that driver.
         id: Given by the container runtime.
     """
@@ -28,7 +28,7 @@ class TaskContainer(NamedTuple):
 
 
 class Task(NamedTuple):
-    """The task that this program is in. A text is empty where the metadata do not say.
+    """The task that this program runs in. A text is empty if the metadata do not say.
 
     Attributes:
         own: The program's container.
@@ -53,7 +53,7 @@ class Task(NamedTuple):
 
     @property
     def firelens_tag(self) -> str | None:
-        """The tag of FireLens' own log driver for this container; None where it routes nothing.
+        """The tag of FireLens' own log driver for this container; None if FireLens routes none.
 
         FireLens makes outputs only for containers with that driver. Old agents, on EC2, name no
         drivers.

@@ -1,1 +1,1 @@
-"""What the interpreter and the kernel do to a process: forks, exits, threads, interruptions."""
+"""Hooks of the interpreter and the kernel: forks, exits, threads, locks, interruptions."""

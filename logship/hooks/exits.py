@@ -1,10 +1,10 @@
 """The ends of a process: the hook that drains when the interpreter exits, and death by a signal.
 
-`atexit` runs hooks last in, first out. Ours is registered when `logship` is imported, so that
-hooks which the application registers later still log before it.
+`atexit` runs the last registered hook first. This hook is registered when `logship` is imported, so
+hooks that the application registers later run before it and may still log.
 
-A process that a signal ended must die *by* that signal, or its parent is told a lie. It dies in
-whatever thread has seen to its records, long before the interpreter would destroy its last objects.
+A process that a signal ended must die *by* that signal; otherwise its parent gets a wrong status.
+The thread that has delivered the records makes it die, before the interpreter destroys any object.
 """
 
 from __future__ import annotations
@@ -27,8 +27,9 @@ def at_exit() -> None:
 def register() -> None:
     """Register the hook; called once, when `logship` is imported.
 
-    Twice, because a signal handler of the application may raise as the hook begins: Python then
-    skips this one and calls the other, which otherwise finds nothing to do.
+    The hook is registered twice, because a signal handler of the application may raise as the hook
+    begins. Python then skips that call and makes the other one. Normally the second call finds
+    nothing to do.
     """
     atexit.register(at_exit)
     atexit.register(at_exit)
@@ -37,7 +38,8 @@ def register() -> None:
 def die_by(signum: int) -> None:
     """End this process by the default disposition of `signum`; from any thread.
 
-    The kernel shields PID 1 from it, so PID 1 leaves with the status that a shell would show.
+    The kernel ignores the default disposition for PID 1, so PID 1 exits with the status that a
+    shell would show.
     """
     if os.getpid() != 1:
         with contextlib.suppress(Exception):
@@ -48,8 +50,8 @@ def die_by(signum: int) -> None:
 
 
 def _restore_default(signum: int) -> None:
-    """Restore the default disposition, whatever the main thread is doing."""
+    """Restore the default disposition, even if the main thread is in a long call."""
     try:
         signal.signal(signum, signal.SIG_DFL)
-    except ValueError:  # not the main thread; the C function behind it does not mind
+    except ValueError:  # not the main thread; the C function works in any thread
         late("ctypes").pythonapi.PyOS_setsig(signum, None)

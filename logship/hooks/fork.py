@@ -1,18 +1,20 @@
-"""Forks: a child begins with a client of its own, and never sends what is the parent's.
+"""Forks: a child begins with its own client, and never sends its parent's records.
 
-Two kinds of child need two kinds of hook. Every fork through `os.fork` runs the functions of
-`os.register_at_fork`. A multiprocessing child also leaves by `os._exit`, which skips `atexit`,
-so that its records would be lost; only a `Finalize` that `register_after_fork` makes in the child
-runs there. A child of Celery's pool leaves by `os._exit` before its finalizers: Celery sends its
-signal `worker_process_shutdown` there, and that alone. uWSGI runs none of them, which is why
-`BackgroundClient` looks at a mark of its own as well (see `forkmark`).
+Different kinds of child need different hooks:
 
-A child that gets SIGTERM before these functions have run still has its parent's handlers. The one
-in C wakes the parent's watchdog, which would take the signal for the parent's own; and CPython
-forgets in the child that it came, so that the child would live on. So from right before a fork
-until then that signal waits. It is felt in the last of these functions; a handler of the
-application's own that raises there is as good as forgotten, because CPython swallows what a
-function of `os.register_at_fork` raises.
+- Every fork through `os.fork` runs the functions of `os.register_at_fork`.
+- A multiprocessing child ends by `os._exit`, which skips `atexit`. Only a `Finalize` that
+  `register_after_fork` makes in the child runs there.
+- A child of Celery's pool calls `os._exit` before its finalizers. Celery only sends its signal
+  `worker_process_shutdown` there.
+- uWSGI runs none of these hooks. So `BackgroundClient` also checks a mark (see `fork_mark`).
+
+A child that gets SIGTERM before these functions have run still has its parent's handlers. The
+handler in C would wake the parent's watchdog, which would take the signal for the parent's own. And
+CPython forgets the pending signal in the child, so the child would not end. So the signal is
+blocked from right before a fork until the last of these functions, and takes effect there. If a
+handler of the application raises there, the exception is lost, because CPython swallows exceptions
+of functions of `os.register_at_fork`.
 """
 
 from __future__ import annotations
@@ -32,7 +34,8 @@ _child_ends: list[Callable[[], None]] = []
 _registered_with: dict[str, object] = {}
 _held_back: set[signal.Signals] = set()
 _masks: dict[int, set[int]] = {}
-"""What a thread that forks blocked before, by its identifier, which it keeps in the child."""
+"""The signals that a forking thread had blocked before, by the thread's identifier. The thread has
+the same identifier in the child."""
 
 
 def register() -> None:
@@ -42,19 +45,19 @@ def register() -> None:
         after_in_parent=late_imports.after_fork_in_parent,
         after_in_child=_after_fork_in_child,
     )
-    # By themselves, so that they run whatever happened in the others.
+    # Registered separately, so that they run even if another function raises.
     os.register_at_fork(
         before=_hold_signals_back, after_in_parent=_let_signals_in, after_in_child=_let_signals_in
     )
 
 
 def hold_back(signum: signal.Signals) -> None:
-    """Have a forked child get this signal only when it has let go of its parent."""
+    """Block this signal in a forked child until the fork hooks have run."""
     _held_back.add(signum)
 
 
 def at_multiprocessing_child_end(end: Callable[[], None]) -> None:
-    """Have `end` called when a child of this process ends that multiprocessing or Celery made."""
+    """Call `end` when a child of this process ends that multiprocessing or Celery made."""
     _child_ends.append(end)
     _register_with_makers_of_children()
 
@@ -62,8 +65,8 @@ def at_multiprocessing_child_end(end: Callable[[], None]) -> None:
 def terminate_daemons() -> None:
     """Tell the daemonic children of multiprocessing to end.
 
-    The exit of this process would do it, and it will die by a signal instead. Without this they
-    would go on without their parent, until a container's end kills them.
+    The exit of this process would do that, but this process will die by a signal. Without this call
+    the children would run without their parent until the container ends.
     """
     for child in _daemons():
         with contextlib.suppress(Exception):  # it has ended, or been closed
@@ -71,7 +74,7 @@ def terminate_daemons() -> None:
 
 
 def join_daemons(until_seconds: float) -> None:
-    """Wait for the end of those children, until then (monotonic seconds) at most."""
+    """Wait for the end of those children, at most until the deadline (monotonic seconds)."""
     for child in _daemons():
         with contextlib.suppress(Exception):
             child.join(max(0.0, until_seconds - time.monotonic()))
@@ -100,15 +103,15 @@ def _after_fork_in_child() -> None:
 
 
 def _hold_signals_back() -> None:
-    """Block them in this thread; others still take what comes for the parent."""
+    """Block the signals in this thread. Other threads still get the parent's signals."""
     if _held_back:
-        # Noted before anything is blocked: a handler that raises comes in after a call.
+        # Noted before a signal is blocked, because a handler may raise after any call.
         _masks.setdefault(threading.get_ident(), signal.pthread_sigmask(signal.SIG_BLOCK, ()))
         signal.pthread_sigmask(signal.SIG_BLOCK, _held_back)
 
 
 def _let_signals_in() -> None:
-    """Block no more than before the fork; what has come meanwhile is felt here."""
+    """Restore the mask from before the fork; signals that came meanwhile take effect here."""
     thread = threading.get_ident()
     if thread in _masks:
         try:
@@ -118,7 +121,7 @@ def _let_signals_in() -> None:
 
 
 def _register_with_makers_of_children() -> None:
-    """Register with those that the application has imported; import none of them."""
+    """Register with multiprocessing and Celery if the application has imported them."""
     if not _child_ends:
         return
     for module, register_with in (
@@ -140,12 +143,12 @@ def _register_with_celery(signals: Any) -> object:
 
 
 class _Anchor:
-    """Something that multiprocessing can hold a weak reference to."""
+    """An object that multiprocessing can hold a weak reference to."""
 
     def finalize_in_child(self) -> None:
-        """In a multiprocessing child, as it begins: arrange for its end."""
+        """Register a function for the end of a multiprocessing child, in the child."""
         util = sys.modules["multiprocessing.util"]
-        # The lowest priority runs last: what other finalizers log is still taken.
+        # The lowest priority runs last, so records that other finalizers log are still taken.
         util.Finalize(None, _end_child, exitpriority=-1000)
 
 

@@ -1,8 +1,8 @@
-"""Tells a forked child from its parent for a tenth of what `os.getpid` costs.
+"""Tells a forked child from its parent, for a tenth of the cost of `os.getpid`.
 
-A client asks before each record whether it is still in the process that made it: there are forks
-of which Python learns nothing, as uWSGI's. Since Linux 4.14 the kernel wipes a page on fork where
-it is asked to (`MADV_WIPEONFORK`, madvise(2)), so that looking at a byte is enough.
+A client checks before each record whether it is still in the process that made it, because some
+programs, such as uWSGI, fork without telling Python. Since Linux 4.14 the kernel can clear a page
+on fork (`MADV_WIPEONFORK`, madvise(2)), so a look at one byte is enough.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ _WIPE_ON_FORK = 18  # MADV_WIPEONFORK, not in the module mmap
 
 
 class Mark(Protocol):
-    """What `fork_mark` returns."""
+    """The return value of `fork_mark`."""
 
     def __getitem__(self, index: int) -> int:
-        """At 0: not zero in the process that made it, zero in its children."""
+        """The byte at 0 is not zero in the process that made the page, and zero in its children."""
 
 
 def fork_mark() -> Mark:

@@ -1,9 +1,9 @@
-"""Tells what an application's signal handler raised from every other exception.
+"""Recognises exceptions that an application's signal handler raised.
 
-A signal handler runs in the middle of any Python code, ours too. What it raises is meant for the
-application (a task's time limit, a test's timeout), so it must pass, while an exception of a
-record's own `__repr__` must not. Only the traceback tells the two apart: it holds a frame of a
-function that is registered for a signal, or that was called with a signal's number and a frame.
+A signal handler runs in the middle of any Python code, also of logship. Its exception is meant for
+the application (a task's time limit, a test's timeout), so it must pass. An exception of a record's
+`__repr__` must not. Only the traceback tells the two apart: it has a frame of a function that is
+registered for a signal, or that was called with a signal's number and a frame.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import Any
 
 
 def is_interruption(error: BaseException) -> bool:
-    """Tell whether a signal handler raised this exception, or what that called."""
+    """Return whether a signal handler, or a function that it called, raised this exception."""
     frames = list(_frames(error))
     if len(frames) < 2:
         return False  # it was raised where it was caught, or in C
@@ -25,7 +25,9 @@ def is_interruption(error: BaseException) -> bool:
 
 
 def _was_called_as_handler(frame: FrameType) -> bool:
-    """Tell whether a frame's arguments are those of a signal handler, which may be gone by now.
+    """Return whether a frame's arguments are those of a signal handler.
+
+    The handler itself may not be registered any more.
 
     The arguments are the application's objects, so only their types are looked at.
     """

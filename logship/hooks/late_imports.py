@@ -1,9 +1,9 @@
-"""Imports that are put off until they are needed, so that no fork comes in the middle of one.
+"""Late imports, protected so that no fork comes in the middle of one.
 
-What few programs need early is not imported when they start. But a module that one thread is
-importing while another forks stays locked in the child for good. An import of it there, by the
-application too, waits for a thread that did not survive. So a late import outside of the thread
-that makes a client holds a lock which the fork hooks take as well.
+Modules that few programs need early are not imported at the start. But if one thread forks while
+another thread imports a module, the module stays locked in the child forever. An import of it in
+the child, also by the application, then waits for a thread that does not exist. So a late import
+outside of the thread that makes a client holds a lock that the fork hooks take as well.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ from importlib import import_module
 from types import ModuleType
 
 _FORK_WAITS_SECONDS_MAX = 1.0
-"""Far longer than an import takes; a fork waits no longer for one that is stuck."""
+"""Far longer than an import takes. A fork waits no longer for an import that hangs."""
 
-_lock = threading.RLock()  # a signal handler that forks in the middle goes on in this thread
+_lock = threading.RLock()  # a signal handler may fork in this thread in the middle of an import
 _held_by_fork = False
 
 
@@ -26,14 +26,14 @@ def late(name: str) -> ModuleType:
 
 
 def before_fork() -> None:
-    """Wait until nothing is being imported, and keep it so."""
+    """Wait until no late import is running, and prevent others."""
     global _held_by_fork  # noqa: PLW0603 - it belongs to the lock
     if _lock.acquire(timeout=_FORK_WAITS_SECONDS_MAX):
         _held_by_fork = True
 
 
 def after_fork_in_parent() -> None:
-    """Let imports go on."""
+    """Allow late imports again."""
     global _held_by_fork  # noqa: PLW0603 - it belongs to the lock
     if _held_by_fork:
         _held_by_fork = False
@@ -41,6 +41,6 @@ def after_fork_in_parent() -> None:
 
 
 def after_fork_in_child() -> None:
-    """Begin with a free lock, whichever thread held it in the parent."""
+    """Begin with a free lock, even if a thread of the parent held it."""
     global _lock, _held_by_fork
     _lock, _held_by_fork = threading.RLock(), False

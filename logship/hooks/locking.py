@@ -1,13 +1,13 @@
-"""A lock that no exception can leave locked, whatever raises and wherever.
+"""A lock that an exception cannot leave locked.
 
 A signal handler may raise at nearly any point of the main thread. Since CPython 3.14 it may raise
 between the entry of a `with` block and its first line, with the lock already taken, so that
 nothing ever releases it. `SectionLock.run` takes the lock inside a `try` instead, and its
 `finally` begins with the release.
 
-A tracer may raise on the line of the release itself, and so does a signal handler that interrupts
-a tracer or a debugger there. A second `try` around it releases the lock then. Two exceptions, one
-on each of these lines, are one too many.
+A tracer may raise on the line of the release itself, and so may a signal handler that interrupts a
+tracer or a debugger there. Then a second `try` around it releases the lock. Two exceptions, one on
+each of these lines, would still leave it locked.
 """
 
 from __future__ import annotations
@@ -43,8 +43,8 @@ class SectionLock:
 
         Args:
             work: Called at most once. What it raises passes to the caller.
-            otherwise: Returned where this thread is inside `run` already, or another thread holds
-                the lock for too long.
+            otherwise: Returned if this thread is inside `run` already, or another thread holds the
+                lock for too long.
             patience_seconds: How long to wait for another thread; -1 waits without bound.
         """
         if self.is_owned():
@@ -58,9 +58,9 @@ class SectionLock:
             raise
 
     def reset(self) -> None:
-        """Begin with a free lock where its holder will never come back.
+        """Begin with a free lock, because its holder will never release it.
 
-        That is so in a forked child, and when the interpreter ends and has frozen its threads.
+        This is the case in a forked child, and at the interpreter's end, which freezes threads.
         """
         self._lock = threading.RLock()
         # `threading.Condition` asks an RLock in the same way.
@@ -84,7 +84,7 @@ class SectionLock:
                 return work()
             return otherwise
         finally:
-            # The interpreter looks for signals after a call, so this one is always made.
+            # The interpreter checks for signals only after a call, so this call is always made.
             try:
                 lock.release()
             except RuntimeError as error:

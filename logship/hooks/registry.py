@@ -1,7 +1,7 @@
 """The clients of this process, which the exit hook and the fork hooks must reach.
 
-The hooks and the clients both know this module, so that neither has to know the other. References
-are weak: a client that the program lets go is forgotten here too.
+The hooks and the clients both import this module, so neither imports the other. References are
+weak: a client that the program no longer uses is removed here too.
 """
 
 from __future__ import annotations
@@ -14,14 +14,14 @@ class Registered(Protocol):
     """An object with a buffer that must not be forgotten."""
 
     def end_at_exit(self) -> None:
-        """The interpreter exits: deliver, spill or name what is left. Must not raise."""
+        """The interpreter exits: deliver, spill or name all remaining records. Must not raise."""
 
 
 class Forkable(Registered, Protocol):
-    """A client that goes on in a forked child."""
+    """A client that continues in a forked child."""
 
     def after_fork_in_child(self) -> None:
-        """Begin anew, with a buffer, streams and a thread of the child's own."""
+        """Begin again, with the child's own buffer, streams and thread."""
 
 
 _clients: WeakSet[Registered] = WeakSet()

@@ -1,6 +1,6 @@
-"""Programs in which `install()` cannot keep its promise, and says so instead of losing records.
+"""Programs that `install()` refuses, because logship would lose their records.
 
-What has to be known of a runtime is asked of modules that are loaded already; none is imported.
+The checks look at modules that are loaded already, and import none.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ _GRACEFUL_STOP = "gracefully_kill_them_all"
 
 
 def refuse_unsupported(*, is_spooled: bool) -> None:
-    """Refuse a program that gives us no thread, no working fork or no end of our own.
+    """Refuse a program in which logship has no thread, no working fork or no exit hook.
 
     Args:
-        is_spooled: Whether records outlive a process that ends without a word.
+        is_spooled: Whether records outlive a process that ends without exit hooks.
 
     Raises:
-        UnsupportedRuntime: The text names the runtime and the way out.
+        UnsupportedRuntime: The text names the runtime and what to change.
     """
     refuse_subinterpreter()
     for reason in (*_patched_by_greenlets(), *_impossible_under_uwsgi(is_spooled)):
@@ -30,12 +30,12 @@ def refuse_unsupported(*, is_spooled: bool) -> None:
 
 
 def is_uwsgi() -> bool:
-    """Tell whether uWSGI runs this program: it handles every signal itself, in C."""
+    """Return whether uWSGI runs this program. uWSGI handles every signal itself, in C."""
     return _uwsgi() is not None
 
 
 def _patched_by_greenlets() -> Iterator[str]:
-    """Yield why there is no thread: our loop would be one more greenlet."""
+    """Yield why there is no thread: logship's loop would be one more greenlet."""
     monkey = sys.modules.get("gevent.monkey")
     if monkey is not None and (
         monkey.is_module_patched("threading") or monkey.is_module_patched("socket")
@@ -56,7 +56,7 @@ def _patched_text(library: str) -> str:
 
 
 def _impossible_under_uwsgi(is_spooled: bool) -> Iterator[str]:
-    """Yield which of uWSGI's options leave no thread, no working fork or no end."""
+    """Yield the options of uWSGI that leave no thread, no working fork or no exit hook."""
     uwsgi = _uwsgi()
     if uwsgi is None:
         return
@@ -91,7 +91,7 @@ def _endings_without_a_word(uwsgi: Any) -> Iterator[str]:
 
 
 def _will_fork(uwsgi: Any) -> bool:
-    """Tell whether this process, a master or the first of several, has its workers yet to fork."""
+    """Return whether this process, a master or the first of several, will still fork workers."""
     return bool(uwsgi.worker_id() == 0 and (uwsgi.masterpid() > 0 or uwsgi.numproc > 1))
 
 

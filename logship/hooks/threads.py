@@ -1,8 +1,8 @@
-"""The threads that are logship's own. No call may wait in them.
+"""The threads of logship itself. A logging call must not wait in them.
 
-The garbage collector runs an application's `__del__` in whatever thread is at hand, ours too, and
-that may log into a full buffer. If it waited for space there, the thread that frees space, or the
-one that keeps the stop clock, would be waiting for itself.
+The garbage collector runs an application's `__del__` in any thread, also in those of logship, and
+it may log into a full buffer. If that call waited for space, the thread that frees space, or the
+thread of the stop clock, would wait for itself.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from logship.errors import UnsupportedRuntime
 
 
 class OwnThread(threading.Thread):
-    """A daemon thread of logship's.
+    """A daemon thread of logship.
 
     Args:
         run: What it does.
@@ -31,18 +31,19 @@ class OwnThread(threading.Thread):
     def start(self) -> None:
         """Start it in an empty context.
 
-        Since 3.14 a thread may inherit its starter's, and would keep a request's objects alive.
+        Since 3.14 a thread may inherit the context of its starter, and would keep a request's
+        objects alive.
         """
         contextvars.Context().run(super().start)
 
 
 def is_own() -> bool:
-    """Tell whether this thread is logship's own."""
+    """Return whether this thread belongs to logship."""
     return isinstance(threading.current_thread(), OwnThread)
 
 
 def may_wait_here() -> bool:
-    """Tell whether this thread may wait: it is neither an event loop's nor logship's own."""
+    """Return whether this thread may wait: it is neither an event loop's nor one of logship."""
     if is_own():
         return False
     try:
@@ -53,14 +54,14 @@ def may_wait_here() -> bool:
 
 
 def refuse_subinterpreter() -> None:
-    """Refuse to run where daemon threads abort the process at the interpreter's end.
+    """Refuse subinterpreters, where daemon threads abort the process at the interpreter's end.
 
     Raises:
         UnsupportedRuntime: This is not the process's main interpreter.
     """
     if not _is_main_interpreter():
         raise UnsupportedRuntime(
-            "logship runs in the main interpreter alone: a subinterpreter cannot handle signals "
+            "logship runs only in the main interpreter: a subinterpreter cannot handle signals "
             "or end while logship's threads run; log there through a queue to the main "
             "interpreter, or start the program under `logship run -- CMD …`"
         )

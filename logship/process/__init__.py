@@ -1,1 +1,1 @@
-"""What an operating system does to a process: signals, exit, fork, deadlines."""
+"""How a process is stopped: signals, the stop clock, the deadline, the watchdog."""

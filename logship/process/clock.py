@@ -1,6 +1,6 @@
 """The stop clock: when it began, and when the process will be killed.
 
-It is started from a signal handler, so it takes no lock: it is one attribute, assigned once.
+A signal handler starts it, so it takes no lock: it is one attribute, assigned once.
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ _MARGIN_SECONDS_MAX = 1.0
 
 
 class Started(NamedTuple):
-    """A clock that runs.
+    """A running clock.
 
     Attributes:
         at_seconds: When it began, monotonic.
-        reason: `SIGTERM` and the like; what the report will say.
+        reason: The reason in the report, such as `SIGTERM`.
     """
 
     at_seconds: float
@@ -29,7 +29,7 @@ class StopClock:
 
     Args:
         stop_timeout_seconds: Between the stop signal and SIGKILL.
-        told_deadline: Tells the true deadline where `logship run` knows it, else None.
+        told_deadline: Returns the true deadline if `logship run` has set one, else None.
     """
 
     def __init__(
@@ -48,7 +48,7 @@ class StopClock:
 
     @property
     def deadline_seconds(self) -> float | None:
-        """When everything must be over, monotonic, a little before SIGKILL; None while it stands.
+        """When the drain must be over, monotonic, a little before SIGKILL; None before the start.
 
         The margin is a tenth of the timeout, at most a second: for the orchestrator's own delay,
         and for the last lines of the process itself.

@@ -1,12 +1,12 @@
-"""SIGTERM and SIGINT: our handler starts the clock, and calls the handler that it found.
+"""SIGTERM and SIGINT: logship's handler starts the clock, and calls the handler that it replaced.
 
-It takes no lock, waits for nothing, drains nothing and raises nothing. Where it found the default
-disposition, the program would have died at once: now it goes on until the watchdog has delivered
-its records, and then dies by the signal, without an exception in its main thread. See
+It takes no lock, does not wait, does not drain and does not raise. If it replaced the default
+disposition, the program would have died at once without logship. Now it runs until the watchdog has
+delivered its records, and then dies by the signal, without an exception in its main thread. See
 `docs/decisions/030-sigterm.md`.
 
-Python's own handler for SIGINT stays where it is, because asyncio and trio look for it. The
-watchdog hears of that signal from the handler in C.
+Python's own handler for SIGINT stays in its place, because asyncio and trio look for it. The
+handler in C tells the watchdog of that signal.
 """
 
 from __future__ import annotations
@@ -35,14 +35,14 @@ class StopSignals:
     Args:
         clock: Started by the first of them.
         wake: Wakes the watchdog; called from the handler, so it takes no lock.
-        is_watched: Whether a watchdog will end this process; else its exit hook must.
-        interrupt_drain: Called from the handler where SIGINT comes during the exit hook.
-        is_used: Whether this process has logged anything. One that has not dies as it would
-            without us.
-        interactive: Whether a person sits before it: Ctrl-C then starts no clock.
+        is_watched: Whether a watchdog will end this process; otherwise its exit hook must.
+        interrupt_drain: Called from the handler if SIGINT comes during the exit hook.
+        is_used: Whether this process has logged a record. If not, it dies as it would without
+            logship.
+        interactive: Whether standard input is a terminal: Ctrl-C then starts no clock.
 
     Attributes:
-        dies_by: The signal that this process must die by once its records are safe, or None.
+        dies_by: The signal that this process must die by once its records are delivered, or None.
     """
 
     def __init__(
@@ -65,7 +65,7 @@ class StopSignals:
         self._found: dict[int, Disposition] = {}
         self._exiting = False
         self._is_over = False
-        self._handler = self._on_signal  # one bound method, so that identity can be asked
+        self._handler = self._on_signal  # one bound method, so that its identity can be compared
 
     def install(self) -> None:
         """Take over the stop signals that have a Python disposition; in the main thread.
@@ -83,11 +83,11 @@ class StopSignals:
             self._watch_signals_raised_again()
 
     def was_replaced(self, signum: int) -> bool:
-        """Tell whether another handler is in the place of ours."""
+        """Return whether another handler has replaced logship's."""
         return signum in self._found and signal.getsignal(signum) != self._handler
 
     def heard(self, signum: int) -> None:
-        """Note a signal of which the handler in C has told; from the watchdog."""
+        """Note a signal that the handler in C has reported; from the watchdog."""
         if signum in self._found:
             if not self.was_replaced(signum):
                 self._came(signum)
@@ -95,9 +95,9 @@ class StopSignals:
             self._came(signum)
 
     def let_main_thread_die(self, signum: int) -> None:
-        """Have the main thread end this process, wherever it is; nothing is left to be done.
+        """Make the main thread end this process at any point; the drain is over.
 
-        Only that thread restores the default disposition without an import, and it may hang.
+        Only the main thread can restore the default disposition without an import. It may hang.
         """
         main = threading.main_thread().ident
         if main is not None and not self.was_replaced(signum):
@@ -105,26 +105,27 @@ class StopSignals:
             signal.pthread_kill(main, signum)
 
     def forget(self) -> None:
-        """In a forked child: what happened to the parent did not happen here."""
+        """In a forked child: forget the signals of the parent."""
         self._clock.started = None
         self.dies_by = None
         self._is_over = False
 
     def exit_begins(self) -> None:
-        """Let nothing be raised in the exit hook; in the main thread, which runs it."""
+        """Prevent exceptions of handlers in the exit hook; in the main thread, which runs it."""
         self._exiting = True
         with contextlib.suppress(ValueError):
             if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
                 signal.signal(signal.SIGINT, self._on_interrupt)
 
     def exit_ends(self) -> None:
-        """Give back what was taken: from now on a deadly signal ends this process at once."""
+        """Restore the replaced handlers: from now on a deadly signal ends this process at once."""
         self._is_over = True
         with contextlib.suppress(ValueError):
             if signal.getsignal(signal.SIGINT) == self._on_interrupt:
                 signal.signal(signal.SIGINT, signal.default_int_handler)
             for signum, found in self._found.items():
-                # Not as PID 1, which the kernel shields from it; our handler ends that one.
+                # Not as PID 1, for which the kernel ignores it; there logship's handler ends the
+                # process.
                 if found is signal.SIG_DFL and not self.was_replaced(signum) and os.getpid() != 1:
                     signal.signal(signum, signal.SIG_DFL)
         self._exiting = False
@@ -141,7 +142,9 @@ class StopSignals:
             try:
                 found(signum, frame)
             except BaseException:
-                if not self._exiting:  # there Python would ignore it, and it would end the drain
+                if (
+                    not self._exiting
+                ):  # there Python would ignore the exception, and it would end the drain
                     raise
         elif not self._is_watched() and not self._exiting:
             raise SystemExit(128 + signum)
@@ -158,17 +161,19 @@ class StopSignals:
             self.dies_by = signum
 
     def _watch_signals_raised_again(self) -> None:
-        """Notice when the owner of SIGTERM before us means to die by it.
+        """Notice when the program whose handler was replaced wants to die by SIGTERM.
 
-        A uvicorn worker imports the application, and so installs us, when it has its handlers
-        already. After its shutdown it restores what it had found, the default, and raises the
-        signal once more: the kernel would end the process on the spot, with what is in the buffer.
+        A uvicorn worker has its handlers before it imports the application, and so before logship
+        is installed. After its shutdown it restores the default and raises the signal once more.
+        The kernel would then end the process at once, and the buffer would be lost.
         """
         raise_signal = signal.raise_signal
 
         @functools.wraps(raise_signal)
         def raise_again(signum: int, /) -> None:
-            here = threading.current_thread() is threading.main_thread()  # only it sets handlers
+            here = (
+                threading.current_thread() is threading.main_thread()
+            )  # only the main thread sets handlers
             if here and self.was_replaced(signum) and signal.getsignal(signum) is signal.SIG_DFL:
                 self._found[signum] = signal.SIG_DFL
                 signal.signal(signum, self._handler)
@@ -178,7 +183,7 @@ class StopSignals:
 
 
 def _is_pythons_own(handler: Disposition) -> bool:
-    """Tell whether this SIGINT handler is the one of Python or of `asyncio.run`."""
+    """Return whether this SIGINT handler is that of Python or of `asyncio.run`."""
     function = getattr(handler, "func", handler)
     is_asyncios = getattr(function, "__module__", None) == "asyncio.runners"
     return handler is signal.default_int_handler or is_asyncios

@@ -1,10 +1,10 @@
 """How `logship run` tells the clients inside its command when the container will be killed.
 
-A client can only guess how long it is until SIGKILL, and one whose process is never signalled (a
-gunicorn worker, whose master is) does not even know that the clock runs. Their supervisor knows:
-it writes the deadline into a file that all of them were told of in their environment. The clock
-is the machine's monotonic one, which all processes share. The file is not there while nothing
-stops, and it is made by a rename, so that it is never seen half written.
+A client does not know how long it is until SIGKILL. If its process gets no signal (a gunicorn
+worker, whose master gets it), it does not even know that the clock runs. Their supervisor knows: it
+writes the deadline into a file, whose path is in the environment of all clients. The clock is the
+machine's monotonic one, which all processes share. The file does not exist before a stop. It is
+made by a rename, so no reader sees a part of it.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _BYTES_MAX = 64
 
 
 def announce(path: Path, deadline_seconds: float) -> None:
-    """Say when clients must be done, monotonic seconds.
+    """Write the deadline of the clients, monotonic seconds.
 
     Raises:
         OSError: The file cannot be written.
@@ -37,13 +37,13 @@ def announce(path: Path, deadline_seconds: float) -> None:
 
 
 def reader(environ: Mapping[str, str]) -> Callable[[], float | None]:
-    """Return what tells the deadline, monotonic seconds: None while there is none, or no `run`."""
+    """Return a function that returns the deadline (monotonic seconds), or None without one."""
     path = environ.get(VARIABLE, "")
     return (lambda: _read(path)) if path else (lambda: None)
 
 
 def _read(path: str) -> float | None:
-    """Return what the file says, or None where that is nonsense."""
+    """Return the deadline in the file, or None if the file is not valid."""
     with contextlib.suppress(OSError, ValueError):
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
         try:

@@ -1,10 +1,9 @@
-"""The thread that owns the stop deadline: whatever the main thread does, the rest gets out.
+"""The thread that owns the stop deadline, and delivers records even if the main thread hangs.
 
-After a stop signal the application may hang in a `finally`, in a join, in a C call. This thread is
-woken by the signal itself. Where the application handles the signal, it may log for as long as
-there is time; when the deadline's reserve begins this thread closes intake, delivers, reports and
-spills. Where the default disposition was found, it does so at once, and then ends the process by
-the signal.
+After a stop signal the application may hang in a `finally`, in a join, in a C call. The signal
+wakes this thread. If the application handles the signal, it may log while there is time. When the
+deadline's reserve begins, this thread closes intake, delivers, reports and spills. If logship found
+the default disposition, this thread does so at once, and then ends the process by the signal.
 """
 
 from __future__ import annotations
@@ -29,21 +28,22 @@ from logship.process.signals import StopSignals
 _CHECK_SECONDS = 1.0
 _INTERRUPTED_SECONDS = 2.0
 _SWITCH_SECONDS = 0.0005
-"""So long a busy thread keeps the interpreter once the process is to die, instead of 5 ms: the
-shipper and this thread need it several times."""
+"""How long a busy thread keeps the interpreter once the process is to die, instead of 5 ms. The
+shipper and this thread need the interpreter several times."""
 
 _MAIN_THREAD_SECONDS = 0.05
-"""So long the main thread has to die by the signal, before it is taken to hang in a C call."""
+"""How long the main thread has to die by the signal. After that it counts as hanging in a C
+call."""
 
 _LAST_LINES_SECONDS = 0.1
-"""So long a stalled stderr is tried for what was refused at the very end."""
+"""How long lines that were refused at the very end are offered to a stalled stderr."""
 
 
 class Watchdog:
     """The deadline's owner.
 
     Args:
-        client: Whose records must get out.
+        client: The client whose records must be delivered.
         clock: The stop clock.
         check: Called about once a second, from the watchdog's thread.
     """
@@ -62,11 +62,11 @@ class Watchdog:
 
     @property
     def is_watching(self) -> bool:
-        """Whether its thread lives, and so will end the process where that is ours to do."""
+        """Whether its thread runs, and so will end the process if logship must end it."""
         return self._thread is not None and self._thread.is_alive()
 
     def start(self) -> None:
-        """Start the thread; in a forked child, start it anew."""
+        """Start the thread; in a forked child, start it again."""
         self._interrupted = False
         if self._write_descriptor < 0:
             self._open_pipe()
@@ -77,10 +77,10 @@ class Watchdog:
             self._listen_for_signals()
 
     def end_if_due(self, *, here: bool) -> None:
-        """Wait for the death that a signal has asked for, if one has; in the main thread.
+        """Wait for the end of the process, if a signal must end it; in the main thread.
 
         Args:
-            here: Whether to end it in this thread where no other does.
+            here: Whether to end it in this thread if no other thread does.
         """
         is_due = self._dies_by is not None or self._interrupted
         if is_due and self._thread is not None and self.is_watching:
@@ -89,18 +89,18 @@ class Watchdog:
             self._die(self.signals, self.signals.dies_by)
 
     def after_fork_in_child(self) -> None:
-        """Let go of the parent's pipe: what a child gets must not wake its parent."""
+        """Close the parent's pipe: a child's signals must not wake its parent."""
         if threading.current_thread() is threading.main_thread():
             current = signal.set_wakeup_fd(-1)
             if current not in (-1, self._write_descriptor):
                 signal.set_wakeup_fd(current)
-        if self._write_descriptor >= 0:  # else this child's parent was one that had logged nothing
+        if self._write_descriptor >= 0:  # otherwise this child's parent had logged no record
             os.close(self._read_descriptor)
             os.close(self._write_descriptor)
         self._read_descriptor = self._write_descriptor = -1
 
     def _listen_for_signals(self) -> None:
-        """Be woken by the handler in C too, where nothing else is; in the main thread.
+        """Let the handler in C wake this thread, if no other code uses that; in the main thread.
 
         Python's handlers run between bytecodes, so not while the main thread is in a C call.
         """
@@ -112,11 +112,13 @@ class Watchdog:
 
     def wake(self, signum: int) -> None:
         """Wake the thread; from a signal handler."""
-        with contextlib.suppress(OSError):  # full: it is awake; closed: a child that has none
+        with contextlib.suppress(
+            OSError
+        ):  # full: the thread is awake; closed: a child without a watchdog
             os.write(self._write_descriptor, bytes([signum]))
 
     def interrupt_drain(self) -> None:
-        """Report, spill and leave: SIGINT came while the exit hook drains."""
+        """Report, spill and exit, because SIGINT came while the exit hook drains."""
         self._interrupted = True
         self.wake(signal.SIGINT)
 
@@ -136,7 +138,7 @@ class Watchdog:
         except Exception as error:  # noqa: BLE001 - a bug in here must not keep a process alive
             self._client.last_resort.warn_of_bug("the watchdog", error)
             if self._dies_by is None:
-                return  # the exit hook does without it
+                return  # the exit hook works without it
             with contextlib.suppress(Exception):
                 self._drain(self._plan())
         self._end()
@@ -149,7 +151,7 @@ class Watchdog:
         self._drain(self._plan())
 
     def _wait(self, seconds: float) -> None:
-        """Wait to be woken; note the signals of which only the handler in C has told."""
+        """Wait for a wake-up; note signals that only the handler in C has reported."""
         select.select([self._read_descriptor], [], [], max(0.0, seconds))
         with contextlib.suppress(BlockingIOError):
             for signum in os.read(self._read_descriptor, 4096):
@@ -161,9 +163,9 @@ class Watchdog:
         return None if self.signals is None else self.signals.dies_by
 
     def _let_it_log(self) -> None:
-        """Let the application log for as long as what it logs can still be written to stderr.
+        """Let the application log while its records can still be written to stderr.
 
-        Unless it is to die by a signal.
+        If the process must die by a signal, return at once.
         """
         started = self._clock.started
         ahead = self._client.shipper.spill_ahead(started.reason if started is not None else "")
@@ -177,10 +179,10 @@ class Watchdog:
             self._wait(wait_seconds)
 
     def _stop_others(self) -> None:
-        """Have each thread stop at its next logging call: without us it would be dead already."""
+        """Stop each thread at its next logging call: without logship it would be dead already."""
         fork.terminate_daemons()
         sys.setswitchinterval(_SWITCH_SECONDS)
-        if not self._client.intake_closed:  # else the main thread conducts the end
+        if not self._client.intake_closed:  # otherwise the main thread ends the client
             # No destructor may run in our threads, and wait for a lock of a thread that is stopped.
             gc.disable()
             self._client.last_resort.stop_others()
@@ -197,7 +199,7 @@ class Watchdog:
         self._client.drain(plan, reason)
 
     def _end(self) -> None:
-        """End the process, where that is ours to do: by now, or when a signal says so."""
+        """End the process if logship must end it."""
         while self.signals is not None and not self._interrupted:
             if self.signals.dies_by is not None:
                 self._die(self.signals, self.signals.dies_by)

@@ -1,1 +1,1 @@
-"""What `logship run` is made of: one command, its output, its signals, its processes, its end."""
+"""The parts of `logship run`: one command, its output, its signals, its processes, its end."""

@@ -1,9 +1,9 @@
-"""What `run` does for logship clients inside its command: a spool, the stop clock, and recovery.
+"""Services of `run` for logship clients inside its command: a spool, the stop clock, and recovery.
 
-A client with a spool loses nothing even by SIGKILL, if another process ships what it left. Under
-`run` that process is `run`, so every client gets a spool without a volume or a second container:
-in a directory of the container that exists as long as `run` does. Where the environment names a
-spool already, that one is the operator's, and so is its recovery.
+A client with a spool loses no record by SIGKILL, if another process ships the spooled records.
+Under `run` that process is `run`. So every client gets a spool without a volume or a second
+container: it is in a directory of the container that exists while `run` does. If the environment
+already names a spool, the operator owns it and recovers it.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ _SPOOL_BYTES_MIN = 16 * MIB
 
 
 def settings_with_pages(settings: Settings, directory: PrivateDirectory | None) -> Settings:
-    """Return our settings, with our directory for the numbers of all, if no other one is chosen."""
+    """Return the settings with this directory for the metrics pages, unless another one is set."""
     chosen = settings.metrics_dir or settings.spool_dir
     if settings.metrics_port is None or chosen is not None or directory is None:
         return settings
@@ -45,15 +45,15 @@ def settings_with_pages(settings: Settings, directory: PrivateDirectory | None) 
 def environment_for(
     environ: Mapping[str, str], directory: PrivateDirectory | None, settings: Settings
 ) -> dict[str, str]:
-    """Return the command's environment: what we were given, and what clients in it should know.
+    """Return the command's environment: that of `run`, and variables for clients in the command.
 
     Secrets in it are moved into files of the directory.
 
     Args:
-        environ: What we were given.
-        directory: Ours, or None where none could be made.
-        settings: Of our client. What it may hold in memory bounds a spool that is memory, and
-            where it keeps its numbers they keep theirs.
+        environ: The environment of `run`.
+        directory: That of `run`, or None if none could be made.
+        settings: Of the client of `run`. Its memory bound also bounds a spool in memory. Clients
+            in the command keep their metrics pages in its directory.
     """
     given = {**environ, **environ_for_children(settings)}
     if directory is None:
@@ -78,17 +78,17 @@ def _hide_secrets(environ: dict[str, str], directory: PrivateDirectory) -> None:
 
 
 class Recovery:
-    """Ships what dead clients left, on a thread of its own, from its start until `finish`.
+    """Ships the records of dead clients, on a separate thread, from its start until `finish`.
 
     Args:
-        settings: Of our own client.
+        settings: Of the client of `run`.
         spool: The directory.
-        clock: Our stop clock.
-        last_resort: Where goes what cannot be shipped.
+        clock: The stop clock of `run`.
+        last_resort: Takes records that cannot be shipped.
         wake: Called at its end, from its thread.
 
     Attributes:
-        report: What became of it all, once it is over.
+        report: The result, once it is over.
     """
 
     def __init__(
@@ -117,7 +117,7 @@ class Recovery:
         return not self._thread.is_alive()
 
     def has_shipped_from(self, name: str) -> bool:
-        """Tell whether it found something to ship on the spool of this name."""
+        """Return whether it found records to ship on the spool of this name."""
         return self._recoverer.has_shipped_from(name)
 
     def look_now(self) -> None:

@@ -1,9 +1,9 @@
-"""The command itself: started with two pipes of ours for its output, and then left alone.
+"""The command itself: started with two pipes for its output.
 
-It gets everything else that we were given: standard input, open descriptors, ignored signals,
-environment, working directory. It is the leader of a process group of its own: a Ctrl-C typed at
-a terminal would otherwise reach it twice, from the terminal and from us, and for many programs
-the second one means "at once". At a terminal its group is therefore put into the foreground.
+It inherits everything else from `run`: standard input, open descriptors, ignored signals,
+environment, working directory. It is the leader of a separate process group. Otherwise a Ctrl-C at
+a terminal would reach it twice, from the terminal and from `run`, and for many programs the second
+one means "at once". So at a terminal its group becomes the foreground group.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ _PIPE_MODE = 0o666
 
 
 def open_standard_streams() -> None:
-    """Have descriptors 0 to 2 open: were one of them closed, a pipe of ours would take its place.
+    """Open descriptors 0 to 2. If one of them were closed, a pipe of `run` would take its place.
 
-    A command would then read its own output, and a warning would become a record.
+    Then the command would read its own output, and a warning would become a record.
     """
     while (descriptor := os.open(os.devnull, os.O_RDWR)) <= 2:
         os.set_inheritable(descriptor, True)
@@ -38,7 +38,7 @@ class CannotStart(LogshipError):  # noqa: N818 - it names the thing, as its sibl
     """The command cannot be started.
 
     Attributes:
-        exit_code: A shell's: 127 where there is no such command, 126 where it cannot be run.
+        exit_code: As of a shell: 127 if there is no such command, 126 if it cannot be run.
     """
 
     def __init__(self, text: str, exit_code: int) -> None:
@@ -52,8 +52,8 @@ class Command:
     Attributes:
         pid: Its number.
         name: Of its program.
-        stdout: Where we read what it writes there.
-        stderr: The same.
+        stdout: The reading end of its stdout.
+        stderr: The reading end of its stderr.
     """
 
     def __init__(self, words: Sequence[str], environ: Mapping[str, str]) -> None:
@@ -71,7 +71,7 @@ class Command:
                 stdout=stdout,
                 stderr=stderr,
                 env=environ,
-                close_fds=False,  # ours close themselves; the user's are the command's
+                close_fds=False,  # those of `run` close at exec; the user's belong to the command
                 process_group=0,
             )
         except (OSError, ValueError) as error:
@@ -82,11 +82,11 @@ class Command:
             os.close(stdout)
             os.close(stderr)
         self.pid = self._process.pid
-        self._process.returncode = 0  # the reaper alone waits for it
+        self._process.returncode = 0  # only the reaper waits for it
         self._terminal = _Terminal(self.pid)
 
     def signal(self, signum: int, *, whole_group: bool) -> None:
-        """Send it a signal; before it is reaped, or another process may have its number."""
+        """Send it a signal. Call it before the reaping: another process may get its number."""
         with contextlib.suppress(ProcessLookupError, PermissionError):
             if whole_group:
                 os.killpg(self.pid, signum)
@@ -94,34 +94,36 @@ class Command:
                 os.kill(self.pid, signum)
 
     def kill(self) -> None:
-        """End it, and what is left of its process group."""
+        """Kill it, and the rest of its process group."""
         self.signal(signal.SIGKILL, whole_group=True)
 
     def leave_terminal(self) -> None:
-        """Take the foreground back, once it has ended."""
+        """Make `run` the foreground again, after the command's end."""
         self._terminal.take_back()
 
 
 class _Terminal:
-    """Standard input, where that is a terminal whose foreground is ours to give away."""
+    """Standard input, if it is a terminal and `run` is its foreground."""
 
     def __init__(self, group: int) -> None:
         self._is_lent = False
         with contextlib.suppress(OSError):
             if os.isatty(0) and os.tcgetpgrp(0) == os.getpgrp():
                 _set_foreground(group)
-                os.killpg(group, signal.SIGCONT)  # it may have read too early, and been stopped
+                os.killpg(
+                    group, signal.SIGCONT
+                )  # the command may have read too early, and been stopped
                 self._is_lent = True
 
     def take_back(self) -> None:
-        """Be the foreground again."""
+        """Make this process's group the foreground again."""
         if self._is_lent:
             with contextlib.suppress(OSError):
                 _set_foreground(os.getpgrp())
 
 
 def _set_foreground(group: int) -> None:
-    """Make `group` the foreground. A process in the background may be stopped for trying."""
+    """Make `group` the foreground. The kernel may stop a background process that does this."""
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTTOU})
     try:
         os.tcsetpgrp(0, group)

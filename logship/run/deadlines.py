@@ -1,10 +1,10 @@
-"""Who must be done by when, once a container is told to stop. PURE.
+"""The deadlines of the command, its clients and `run`, once a container is stopped. PURE.
 
-One stop timeout has to be shared out. The command comes first, because what it does not get to
-write cannot be shipped; but a command that uses up all of the time would take its own last lines
-with it. So a part at the end is ours, fixed at the moment of the signal, and the command is killed
-when it begins. Clients inside the command must know a time that is earlier still: what they could
-not deliver by then lies on their spool, and we ship that too.
+One stop timeout has to be divided. The command comes first, because lines that it cannot write any
+more cannot be shipped. But if the command used all of the time, its last lines would be lost. So
+`run` keeps a part at the end. The part is fixed at the moment of the signal, and the command is
+killed when it begins. Clients inside the command get an earlier deadline. Records that they have
+not delivered by then are on their spool, and `run` ships them too.
 """
 
 from __future__ import annotations
@@ -13,10 +13,10 @@ from dataclasses import dataclass
 
 RESERVE_SHARE = 0.25
 RESERVE_SECONDS_MAX = 5.0
-"""The part that is ours, where the buffer does not need more: a quarter, at most 5 s."""
+"""The part of `run`, if the buffer does not need more: a quarter, at most 5 s."""
 
 RESERVE_SHARE_MAX = 0.5
-"""And never more than half, however full the buffer is."""
+"""The part of `run` is never more than half, even with a full buffer."""
 
 _CLIENTS_SHARE = 0.1
 _CLIENTS_SECONDS_MAX = 0.5
@@ -47,8 +47,8 @@ class Deadlines:
         Args:
             started_seconds: When the signal came.
             end_seconds: When everything must be over.
-            spill_seconds: What writing everything in the buffer to stderr would take: shipping
-                it to a slow sidecar takes about as long again.
+            spill_seconds: The time to write the whole buffer to stderr. Shipping it to a slow
+                sidecar takes about as long again.
         """
         budget = end_seconds - started_seconds
         wanted = max(min(RESERVE_SECONDS_MAX, budget * RESERVE_SHARE), 2 * spill_seconds)

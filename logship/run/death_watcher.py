@@ -1,10 +1,10 @@
-"""Which process below us owns which spool, and how it died.
+"""Finds which process below `run` owns which spool, and how it died.
 
-Only a parent is told how its child ended, and a server's workers are not our children. But the
-owner of a process directory holds its lock open, so /proc names the owner; a descriptor of the
-process (pidfd_open(2)) tells when it ends; and the kernel tells how, to any process that asks
-before the parent does, since Linux 6.15 also afterwards. Where all of this fails we know no names,
-and recovery, which trusts locks alone, goes on as before.
+Only a parent learns how its child ended, and a server's workers are not children of `run`. But the
+owner of a process directory holds its lock open, so /proc names the owner. A descriptor of the
+process (pidfd_open(2)) tells when it ends. The kernel tells how it ended to any process that asks
+before the parent does, and since Linux 6.15 also afterwards. If all of this fails, no owner is
+known, and recovery, which trusts locks alone, works as before.
 """
 
 from __future__ import annotations
@@ -51,8 +51,8 @@ class Witness:
 
     Args:
         path: The directory.
-        has_shipped_from: Whether our recoverer has found something on the spool of this name: it
-            may be faster than we are, and then nothing is to be seen any more.
+        has_shipped_from: Returns whether the recoverer of `run` has found records on the spool of
+            this name. The recoverer may be faster than the watcher and remove the directory.
     """
 
     def __init__(self, path: Path, has_shipped_from: Callable[[str], bool]) -> None:
@@ -65,16 +65,16 @@ class Witness:
 
     @property
     def has_seen_any(self) -> bool:
-        """Whether anything below us ever had a spool."""
+        """Whether any process below `run` ever had a spool."""
         return bool(self._attempts)
 
     @property
     def descriptors(self) -> list[int]:
-        """What becomes readable when one of the owners ends; empty when none is left."""
+        """The descriptors that become readable when an owner ends; empty if no owner is left."""
         return list(self._owners)
 
     def look(self) -> None:
-        """Find the owners of spools that are new."""
+        """Find the owners of new spools."""
         for directory in list(filter(self._has_shipped_from, self._ownerless)):
             self._unseen += 1
             self._found(directory)
@@ -86,14 +86,14 @@ class Witness:
                     self._find_owner(directory)
 
     def deaths(self, ready: set[int], known: dict[int, Death]) -> list[tuple[Death, bool]]:
-        """Return how the owners ended that have ended.
+        """Return how owners have ended.
 
         Args:
             ready: Readable descriptors.
-            known: What the reaper was told, by process.
+            known: The statuses that the reaper got, by process.
 
         Returns:
-            Each death, and whether it left something on its spool, shipped by now or not.
+            Each death, and whether the process left records on its spool, shipped by now or not.
         """
         ended = [
             each for each, owner in self._owners.items() if each in ready or owner.pid in known
@@ -113,10 +113,10 @@ class Witness:
                 descriptor = os.pidfd_open(pid)
                 self._owners[descriptor] = _Owner(pid, name_of(pid), directory)
                 self._found(directory)
-        elif _is_free(lock) or has_open(os.getpid(), lock):  # the latter: our recoverer
+        elif _is_free(lock) or has_open(os.getpid(), lock):  # the latter: the recoverer of `run`
             self._unseen += _has_left(self._path / directory) or self._has_shipped_from(directory)
             self._found(directory)
-        else:  # its owner is in the middle of its end: files are closed one after the other
+        else:  # its owner is just ending: the kernel closes its files one after the other
             self._ownerless.add(directory)
 
     def _found(self, directory: str) -> None:
@@ -131,7 +131,7 @@ class Witness:
             code = exit_code_of_zombie(owner.pid)
             code = _exit_code_of(descriptor) if code is None else code
         os.close(descriptor)
-        # In this order: what our recoverer has removed meanwhile, it has shipped before.
+        # In this order: the recoverer ships records before it removes their directory.
         has_left = _has_left(self._path / owner.directory) or self._has_shipped_from(
             owner.directory
         )
@@ -139,7 +139,7 @@ class Witness:
 
 
 def _is_free(lock: Path) -> bool:
-    """Tell whether a lock is there and free: its owner is dead, and not recovered."""
+    """Return whether a lock exists and is free: its owner is dead, and not recovered."""
     with contextlib.suppress(OSError):
         descriptor = os.open(lock, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
         try:
@@ -151,7 +151,7 @@ def _is_free(lock: Path) -> bool:
 
 
 def _has_left(directory: Path) -> bool:
-    """Tell whether a dead process has left anything on its spool; a doubt is a yes.
+    """Return whether a dead process has left records on its spool; True in doubt.
 
     A process that logged nothing leaves a spool without a stream.
     """
@@ -166,14 +166,14 @@ def _has_left(directory: Path) -> bool:
 
 
 def _read(path: Path, bytes_max: int) -> bytes:
-    """Return the beginning of a file; a pipe in its place makes no caller wait."""
+    """Return the beginning of a file; does not wait if it is a pipe."""
     descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     with open(descriptor, "rb") as file:  # noqa: PTH123 - a descriptor
         return file.read(bytes_max) or b""
 
 
 def _exit_code_of(descriptor: int) -> int | None:
-    """Ask the kernel how a process ended that has been reaped."""
+    """Ask the kernel how a reaped process ended."""
     asked = _INFO.pack(_PIDFD_INFO_EXIT, *([0] * 13))
     with contextlib.suppress(OSError):
         answer = _INFO.unpack(fcntl.ioctl(descriptor, _PIDFD_GET_INFO, asked))

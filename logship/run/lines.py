@@ -1,8 +1,8 @@
 """Turns lines of text into records, for `logship pipe` and `logship run`. PURE.
 
 A line that is a JSON object becomes the record that it describes. Any other line becomes a message.
-Nothing is lost on the way: neither a last line without a newline, nor bytes that are no UTF-8, nor
-a line of five megabytes.
+No input is lost: neither a last line without a newline, nor bytes that are not UTF-8, nor a line of
+five megabytes.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ LINE_BYTES_MAX = 4_000_000
 
 
 class LineSplitter:
-    """Cuts a stream of bytes into lines, in whatever pieces it comes."""
+    """Cuts a stream of bytes into lines; the stream may come in any pieces."""
 
     def __init__(self) -> None:
         self._rest = bytearray()

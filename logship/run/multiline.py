@@ -1,9 +1,9 @@
 """Lines that belong together joined into one: stack traces, as a program prints them. PURE.
 
-A log collector that sees only lines makes thirty records of one exception. A regular expression
-says how a record begins; what follows belongs to it until the next beginning. All of it is
-bounded, in lines, bytes and time, because a program that never prints a beginning again must
-neither fill memory nor have its last words held back.
+Without this, one exception would become thirty records. A regular expression says how a record
+begins; the following lines belong to it until the next beginning. A record is bounded in lines,
+bytes and time. So a program that never prints a beginning again neither fills memory nor delays its
+last lines.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ BYTES_MAX = 256 * 1024
 """A record that is larger than a chunk needs one of its own, and gains nothing."""
 
 LINGER_SECONDS = 1.0
-"""A record whose next line does not come for so long is taken to be complete."""
+"""If no further line comes for this time, the record is complete."""
 
 
 class LineJoiner:
@@ -47,7 +47,7 @@ class LineJoiner:
         self._held_until_seconds = 0.0
 
     def feed(self, lines: list[bytes], now_seconds: float) -> list[bytes]:
-        """Take lines without their ends; return the records that are complete now."""
+        """Take lines without line ends; return the records that are complete now."""
         complete: list[bytes] = []
         for line in lines:
             line = line.removesuffix(b"\r")  # noqa: PLW2901 - the line as it counts from here on
@@ -72,15 +72,15 @@ class LineJoiner:
         return self.finish() if due is not None and now_seconds >= due else []
 
     def due_seconds(self) -> float | None:
-        """Return when `flush_due` has something to do if no more lines come; None if never."""
+        """Return when `flush_due` will return a record if no more lines come; None if never."""
         return self._held_until_seconds if self._held else None
 
     def _belongs(self, line: bytes) -> bool:
-        """Tell whether the line goes on with the record that is held."""
+        """Return whether the line continues the record that is held."""
         fits = len(self._held) < self._lines_max and self._held_bytes + len(line) <= self._bytes_max
         return fits and self._start.search(line) is None
 
 
 def _stands_alone(line: bytes) -> bool:
-    """Tell whether the line looks like a JSON object, which is a whole record in itself."""
+    """Return whether the line looks like a JSON object, which is a whole record."""
     return line.startswith(b"{") and line.endswith(b"}")

@@ -1,8 +1,8 @@
-"""All processes below us: reaped, their deaths told, and what their clients leave shipped.
+"""All processes below `run`: reaping, messages about deaths, and recovery.
 
-`run` is the supervisor of logship clients inside its command, whichever process they are in: a
-server's workers as well as the command itself. So it looks after three things together: whose
-spools there are, who dies how, and the recovery that a death calls for.
+`run` is the supervisor of logship clients in all processes of its command, also in a server's
+workers. So this module does three things together: it finds the owners of spools, learns how
+processes die, and starts recovery after a death.
 """
 
 from __future__ import annotations
@@ -30,17 +30,17 @@ _LOOK_SECONDS = 0.2
 
 
 class Offspring:
-    """The processes below us.
+    """The processes below `run`.
 
     Args:
-        settings: Of our client.
-        clock: Our stop clock.
-        shipping: Through which a person is told.
+        settings: Of the client of `run`.
+        clock: The stop clock of `run`.
+        shipping: Writes messages for the user.
         wake: Wakes the main loop; from any thread.
-        directory: Ours, or None where none could be made.
+        directory: That of `run`, or None if none could be made.
 
     Attributes:
-        is_being_killed: Whether we are killing them, so that violent deaths are no news.
+        is_being_killed: Whether `run` is killing them. Then violent deaths are not reported.
     """
 
     def __init__(
@@ -70,18 +70,18 @@ class Offspring:
         become_subreaper()
 
     def environment(self, environ: Mapping[str, str]) -> dict[str, str]:
-        """Return the command's environment, made from ours."""
+        """Return the command's environment, made from that of `run`."""
         return environment_for(environ, self._directory, self._settings)
 
     def announce_stop(self, deadline_seconds: float) -> None:
-        """Tell clients when they must be done, monotonic seconds."""
+        """Tell clients their deadline, monotonic seconds."""
         if self._directory is not None:
-            with contextlib.suppress(OSError):  # a full disk: clients go by their own settings
+            with contextlib.suppress(OSError):  # a full disk: clients use their own settings
                 stopfile.announce(self._directory.stop_file, deadline_seconds)
 
     @property
     def descriptors(self) -> list[int]:
-        """What becomes readable when a process with a spool ends; empty where there is none."""
+        """The descriptors that become readable when a process with a spool ends; may be empty."""
         return [] if self._witness is None else self._witness.descriptors
 
     @property
@@ -90,13 +90,13 @@ class Offspring:
         return self._look_due_seconds
 
     def see_to(self, ready: set[int]) -> list[Death]:
-        """Reap the processes that have ended, tell of it, and have shipped what they left.
+        """Reap ended processes, report their ends, and start recovery of their records.
 
         Args:
             ready: Descriptors that are readable.
 
         Returns:
-            Our own children that have ended, and orphans that were given to us.
+            The ended children of `run`, including orphans that became its children.
         """
         reaped = list(reap())
         known = {death.pid: death for death in reaped}
@@ -115,7 +115,7 @@ class Offspring:
     # -- the end -----------------------------------------------------------------------------------
 
     def finish(self, plan: DrainPlan) -> None:
-        """Ship what is left on spools, by this plan; no process is waited for any more."""
+        """Ship the records that are left on spools, by this plan, without waiting for processes."""
         self._look_for_spools()
         self._is_ending = True
         if self._recovery is not None:
@@ -129,7 +129,7 @@ class Offspring:
 
     @property
     def report(self) -> RecoveryReport | None:
-        """What became of what was on spools; None where there never was one."""
+        """The report about the spools; None if there never was a spool."""
         return None if self._recovery is None else self._recovery.report
 
     def remove_directories(self) -> None:
@@ -142,7 +142,7 @@ class Offspring:
     # -- inside ------------------------------------------------------------------------------------
 
     def _look_for_spools(self) -> None:
-        """Find out whose spools there are; the first one begins recovery."""
+        """Find the owners of spools; the first spool starts recovery."""
         self._look_due_seconds = time.monotonic() + _LOOK_SECONDS
         if self._witness is None or self._directory is None:
             return
@@ -161,10 +161,10 @@ class Offspring:
         return self._recovery is not None and self._recovery.has_shipped_from(name)
 
     def _attribute(self, reaped: list[Death], unseen: int) -> None:
-        """Tell of processes that lived too briefly to be seen with their spools.
+        """Report processes that ended before they were seen with their spools.
 
-        One that has ended just now is the owner of the one spool whose owner was never seen. Its
-        lock comes free a moment before it can be reaped.
+        A process that has just ended is the owner of the one spool without a known owner. Its lock
+        becomes free a moment before it can be reaped.
         """
         now = time.monotonic()
         if unseen:
@@ -176,22 +176,23 @@ class Offspring:
         if is_that_one:
             self._unseen = 0
         elif self._unseen and (now >= self._unseen_until_seconds or self._is_ending):
-            by = "; the kernel has killed for want of memory" if self._oom.has_killed() else ""
+            by = "; the kernel has killed for lack of memory" if self._oom.has_killed() else ""
             self._shipping.say(
-                f"spools whose owners nobody saw die: {self._unseen}{by}; what they left is shipped"
+                f"spools of dead processes that `run` never saw: {self._unseen}{by}; their records "
+                "are shipped"
             )
             self._unseen = 0
 
     def _may_be_the_owner(self, death: Death) -> bool:
-        """Tell whether a death could be that of a spool's owner that was never seen.
+        """Return whether the dead process could be a spool's owner that was never seen.
 
-        Where the kernel has killed a process for want of memory, that is it: a server that ends
-        because its worker was killed did not leave the worker's spool.
+        If the kernel has killed a process because memory ran out, the owner is that process. A
+        server that ends because its worker was killed did not leave the worker's spool.
         """
         return death.code == -signal.SIGKILL or not self._oom.has_untold()
 
     def _tell(self, death: Death, *, has_left: bool) -> None:
-        """Tell of a death that is worth it: a violent one, or one that left us something to do."""
+        """Report a death if it was violent or left records to ship."""
         if not has_left and (self.is_being_killed or not death.is_violent):
             return
         by = ""

@@ -2,8 +2,8 @@
 
 The simplest way to give any program a sidecar is `program | logship pipe`. A full buffer is no
 overflow here: reading stops, the pipe fills, and the program waits, as for any slow reader. After
-SIGTERM reading goes on until the input ends or the deadline's reserve begins, because the program
-before the pipe is being stopped as well and writes its last lines.
+SIGTERM reading continues until the input ends or the deadline's reserve begins, because the program
+before the pipe is stopped at the same time and writes its last lines.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ class Pipe:
         self._clock = StopClock(settings.stop_timeout_seconds)
 
     def run(self) -> DrainReport:
-        """Read until the input ends or time is up, and deliver all lines; in the main thread."""
+        """Read until the input or the time ends, and deliver all lines; in the main thread."""
         self._take_signals()
         while (data := self._read()) is not None:
             self._ship(self._lines.feed(data))

@@ -1,7 +1,7 @@
-"""One pipe of the command's: bytes come in, records come out, and nothing more is read meanwhile.
+"""One pipe of the command: bytes come in, records come out.
 
-What is read is bounded by what has been shipped: while records of the last read wait for space,
-the pipe is left alone, fills up, and makes the command wait.
+While records of the last read wait for space in the buffer, no more bytes are read. Then the pipe
+fills, and the command waits.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ class Read(NamedTuple):
     """A record that was read.
 
     Attributes:
-        time_ns: When, nanoseconds since the epoch: it may have to wait for space.
-        record: What it is.
+        time_ns: When it was read, nanoseconds since the epoch. It may have to wait for space.
+        record: The record.
     """
 
     time_ns: int
@@ -34,15 +34,15 @@ class Inlet:
     """One pipe.
 
     Args:
-        descriptor: Of its reading end, which does not block; owned from now on.
+        descriptor: Its reading end, which does not block; this object closes it.
         source: `stdout` or `stderr`, for records that are no JSON objects.
         message_key: The field for the text of those.
-        joiner: What joins lines, or None.
-        tee: Where the bytes are passed on to, or None.
+        joiner: Joins lines, or None.
+        tee: Gets the bytes too, or None.
 
     Attributes:
-        records: What has been read and not been shipped.
-        has_ended: Whether everybody who could write has closed it.
+        records: Records that were read and are not in the buffer.
+        has_ended: Whether all writers have closed it.
     """
 
     def __init__(
@@ -70,11 +70,11 @@ class Inlet:
 
     @property
     def tee_waits(self) -> bool:
-        """Whether something must be passed on first."""
+        """Whether bytes must be passed on first."""
         return self.tee is not None and self.tee.waits
 
     def read(self, now_seconds: float) -> bool:
-        """Take what is there now; tell whether that was anything."""
+        """Read the available bytes; return whether there were any."""
         try:
             data = os.read(self.descriptor, _READ_BYTES)
         except BlockingIOError:
@@ -88,7 +88,7 @@ class Inlet:
         return True
 
     def end(self) -> None:
-        """Take no more; the last line may have no end, and the last record no next one."""
+        """Stop reading; take the last line without a line end, and the record that is held."""
         if self.has_ended:
             return
         self.has_ended = True
@@ -98,12 +98,12 @@ class Inlet:
             self._keep(self._joiner.finish())
 
     def flush_due(self, now_seconds: float) -> None:
-        """Let go of a record that has been held for more lines long enough."""
+        """Take a record that has been held for more lines long enough."""
         if self._joiner is not None:
             self._keep(self._joiner.flush_due(now_seconds))
 
     def due_seconds(self) -> float | None:
-        """Return when `flush_due` has something to do, monotonic; None if never."""
+        """Return when `flush_due` will take a record, monotonic; None if never."""
         return None if self._joiner is None else self._joiner.due_seconds()
 
     def _take(self, lines: list[bytes], now_seconds: float) -> None:

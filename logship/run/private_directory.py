@@ -78,7 +78,7 @@ class PrivateDirectory:
         """Write a secret into a file for the command's processes, and return its path.
 
         Where we are root they may belong to another user, so anyone may read the file. But only
-        they are told its name, nobody can list the directory, and the name is random.
+        they are told its name, no other user can list the directory, and the name is random.
 
         Raises:
             OSError: It cannot be written.

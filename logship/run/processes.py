@@ -1,9 +1,9 @@
-"""The processes below us, as /proc shows them, and the one place where they are reaped.
+"""The processes below `run`, as /proc shows them, and the one place where they are reaped.
 
-PID 1 inherits every orphan, and one that reaps only its own child fills the process table; two
-reapers would take each other's statuses. Below another PID 1 we ask the kernel to be given the
-orphans all the same (`PR_SET_CHILD_SUBREAPER`, prctl(2)), so that the command's daemons are ours
-to wait for in both cases.
+PID 1 inherits every orphan. If it reaped only its own child, the process table would fill. Two
+reapers would take each other's statuses. If `run` is not PID 1, it asks the kernel for the orphans
+all the same (`PR_SET_CHILD_SUBREAPER`, prctl(2)), so it can wait for the command's daemons in both
+cases.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _KILL_PASSES = 3
 
 
 def become_subreaper() -> bool:
-    """Have orphans below us given to us; tell whether they are. PID 1 gets them in any case."""
+    """Make orphans children of this process; return whether they are. For PID 1 they always are."""
     if os.getpid() == 1:
         return True
     with contextlib.suppress(ImportError, OSError, AttributeError):  # a Python without ctypes
@@ -33,7 +33,7 @@ def become_subreaper() -> bool:
 
 
 def reap() -> Iterator[Death]:
-    """Reap every child that has ended, and say how; never waits."""
+    """Reap every ended child, and return how it ended; never waits."""
     while True:
         try:
             ended = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
@@ -41,7 +41,7 @@ def reap() -> Iterator[Death]:
             return
         if ended is None:
             return
-        name = name_of(ended.si_pid)  # while it is a zombie it still has one
+        name = name_of(ended.si_pid)  # a zombie still has a name
         _, status = os.waitpid(ended.si_pid, 0)
         yield Death(ended.si_pid, name, os.waitstatus_to_exitcode(status))
 
@@ -63,7 +63,7 @@ def descendants(pid: int) -> Iterator[int]:
 
 
 def kill_all() -> None:
-    """End every process below us, as the kernel would when we end as PID 1, but before we do."""
+    """Kill every process below this one, as the kernel does when PID 1 ends."""
     if os.getpid() == 1:
         with contextlib.suppress(ProcessLookupError):
             os.kill(-1, signal.SIGKILL)
@@ -75,7 +75,7 @@ def kill_all() -> None:
 
 
 def holder_of(path: Path) -> int | None:
-    """Return which process below us has the file at `path` open, or None."""
+    """Return the process below this one that has the file at `path` open, or None."""
     return next((pid for pid in descendants(os.getpid()) if has_open(pid, path)), None)
 
 
@@ -90,9 +90,9 @@ def has_open(pid: int, path: Path) -> bool:
 
 
 def exit_code_of_zombie(pid: int) -> int | None:
-    """Return how a process ended that its parent has not reaped yet (proc(5), field 52 of stat).
+    """Return how a process ended that is not reaped yet (proc(5), field 52 of stat).
 
-    The kernel shows a 0 to processes that may not know, so a 0 says nothing.
+    The kernel shows a 0 to processes without the permission, so a 0 says nothing.
     """
     with contextlib.suppress(OSError, ValueError):
         # Behind the name, which is in parentheses and may hold anything.

@@ -1,4 +1,4 @@
-"""The receipt: a file that tells the caller of the command what became of its records.
+"""The receipt: a file that tells the caller of `run` what happened to the command's records.
 
 Step Functions, cron and their like see an exit code and nothing else; a file can be asked for by a
 script. It is the drain report with what `run` knows besides, so `logship audit --expect` reads it
@@ -24,15 +24,15 @@ from logship.recover import RecoveryReport
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What became of the command and its records.
+    """The result of the command and its records.
 
     Attributes:
         command: Its words. The receipt has stars for all but the first: others may be secrets.
         exit_code: As a shell gives it.
         seconds: How long it ran.
-        report: What became of its output.
-        recovery: What became of what clients in it left; None where none was in it.
-        is_cut_off: Whether a process still held its output when we stopped reading.
+        report: The drain report of its output.
+        recovery: The recovery report of clients in it; None if there were none.
+        is_cut_off: Whether a process still held its output when `run` stopped reading.
     """
 
     command: tuple[str, ...]
@@ -44,7 +44,7 @@ class Outcome:
 
     @property
     def is_complete(self) -> bool:
-        """Whether all that was read, and all that was found on spools, was acked."""
+        """Whether all lines that were read, and all records found on spools, were acked."""
         recovered = self.recovery is None or self.recovery.complete
         return self.report.all_acked and recovered and not self.is_cut_off
 

@@ -1,10 +1,9 @@
 """One command, from its start to its exit code: the main loop of `logship run`.
 
-Everything that must not wait for anything else happens in one thread, in turns: signals are passed
-on, children are reaped, pipes are read, records go into the buffer. Shipping has a thread of its
-own, and so has the recovery of what clients inside the command left. When the command has ended the
-loop goes on turning while these two finish, because as PID 1 we have orphans to reap and signals to
-obey until the very end.
+One thread does all work that must not wait, in turns: it passes signals on, reaps children, reads
+pipes, and puts records into the buffer. Shipping has a separate thread, and so has the recovery of
+clients' records. After the command's end the loop continues until these two finish, because PID 1
+must reap orphans and obey signals until the very end.
 """
 
 from __future__ import annotations
@@ -38,7 +37,7 @@ from logship.run.tee import Tee
 from logship.settings import Settings
 
 ORPHAN_SECONDS = 5.0
-"""How long processes that the command left behind may go on writing, unless told otherwise."""
+"""The default time for which processes that the command left behind may continue to write."""
 
 _TURN_SECONDS_MAX = 1.0
 _AFTER_KILL_SECONDS = 2.0
@@ -48,17 +47,17 @@ _READS_OF_THE_REST_MAX = 16
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Options:
-    """What is special about one `run`, beside the settings of the client.
+    """The options of one `run`, beside the settings of the client.
 
     Attributes:
         command: Its words.
-        environ: What the command is given.
+        environ: The command's environment.
         tee: Whether its output is passed on as well.
         whole_group: Whether signals go to its whole process group.
-        orphan_seconds: How long we wait, after its end, for what it left behind.
-        multiline_start: How a record of several lines begins; None where each line is one.
+        orphan_seconds: How long `run` waits, after its end, for processes that it left behind.
+        multiline_start: How a record of several lines begins; None if each line is a record.
         receipt: Where the receipt goes; None for no receipt.
-        loss_exit: The exit code where something was not acked and the command's was 0.
+        loss_exit: The exit code if a record was not acked and the command's exit code was 0.
     """
 
     command: tuple[str, ...]
@@ -75,9 +74,9 @@ class Supervisor:
     """Runs one command.
 
     Args:
-        settings: Of our client.
-        options: What else was asked for.
-        signals: Taken already, so that none is missed.
+        settings: Of the client of `run`.
+        options: The other options.
+        signals: Installed already, so that no signal is missed.
     """
 
     def __init__(self, settings: Settings, options: Options, signals: Signals) -> None:
@@ -85,7 +84,7 @@ class Supervisor:
         self._settings = settings = settings_with_pages(settings, directory)
         self._options = options
         self._signals = signals
-        # A `run` inside the command of another one has less time than it would think.
+        # A `run` inside the command of another `run` has less time than its settings say.
         self._clock = StopClock(settings.stop_timeout_seconds, stopfile.reader(os.environ))
         self._deadlines: Deadlines | None = None
         self._shipping = Shipping(settings, signals.wake)
@@ -99,7 +98,7 @@ class Supervisor:
         self._inlets: list[Inlet] = []
 
     def run(self) -> int:
-        """Do it; return our exit code."""
+        """Run the command; return the exit code of `run`."""
         started = time.monotonic()
         try:
             environ = self._offspring.environment(self._options.environ)
@@ -121,7 +120,7 @@ class Supervisor:
     # -- one turn ----------------------------------------------------------------------------------
 
     def _turn(self) -> None:
-        """Wait until something happens, and see to all of it."""
+        """Wait for an event, and handle all events."""
         ready = self._wait()
         for noted in self._signals.noted():
             self._obey(noted)
@@ -135,7 +134,7 @@ class Supervisor:
         self._shipping.tell_task()
 
     def _see_to(self, inlet: Inlet, now: float) -> None:
-        """Let the inlet's bytes and records go where they can go now."""
+        """Pass on the reader's bytes and records as far as possible now."""
         if inlet.tee is not None and inlet.tee.waits:
             inlet.tee.push()
             if inlet.tee.waits and self._tee_is_over(now):
@@ -169,7 +168,7 @@ class Supervisor:
             waits.append(self._deadlines.kill_seconds - now)
         if self._death is not None:
             waits.append(self._orphans_end_seconds() - now)
-        # What is over already is over for good, and must not make this loop spin.
+        # What has ended stays readable, and must not make this loop spin.
         return min(wait for wait in waits if wait > 0) + 0.001
 
     # -- signals and processes ---------------------------------------------------------------------
@@ -194,13 +193,13 @@ class Supervisor:
         self._offspring.announce_stop(self._deadlines.clients_seconds)
 
     def _note_end(self, deaths: list[Death]) -> None:
-        """Note the command's own end, where it is among those."""
+        """Note the command's own end, if it is among the deaths."""
         for death in deaths:
             if self._command is not None and death.pid == self._command.pid:
                 self._death, self._ended_seconds = death, time.monotonic()
 
     def _kill_if_due(self) -> None:
-        """End a command that has used up its part of the stop timeout."""
+        """Kill a command that has used up its part of the stop timeout."""
         if self._deadlines is None or self._death is not None or self._offspring.is_being_killed:
             return
         if time.monotonic() < self._deadlines.kill_seconds or self._command is None:
@@ -217,7 +216,7 @@ class Supervisor:
     # -- the end of the output ---------------------------------------------------------------------
 
     def _output_is_over(self) -> bool:
-        """Tell whether no process writes any more, or none is waited for any longer."""
+        """Return whether no process writes any more, or `run` waits for none any longer."""
         if self._death is None:
             return False
         if not self._offspring.descriptors and all(each.has_ended for each in self._inlets):
@@ -225,18 +224,18 @@ class Supervisor:
         return time.monotonic() >= self._orphans_end_seconds()
 
     def _orphans_end_seconds(self) -> float:
-        """Return until when we wait for what the ended command left behind."""
+        """Return until when `run` waits for processes that the ended command left behind."""
         end = self._ended_seconds + self._options.orphan_seconds
         if self._deadlines is None:
             return end
         return max(self._ended_seconds, min(end, self._deadlines.kill_seconds))
 
     def _cut_off(self) -> None:
-        """End the output: a process that still holds it has had its time.
+        """End the output: the time of a process that still holds it is over.
 
-        As PID 1, and wherever we were told to stop, everything below us is about to be killed in
-        any case; killed by us, what it has written and left can still be shipped. Otherwise it
-        may be a daemon that was meant to stay.
+        As PID 1, and after a stop signal, all processes below `run` are about to be killed in any
+        case. If `run` kills them, their output and spools can still be shipped. Otherwise such a
+        process may be a daemon that is meant to stay.
         """
         if os.getpid() == 1 or self._deadlines is not None:
             if self._held_sources():
@@ -261,18 +260,18 @@ class Supervisor:
             self._take_the_rest(inlet)
 
     def _held_sources(self) -> str:
-        """Name what a process may still write to, as a person says it; empty if none may."""
+        """Name the outputs that a process may still write to; empty if there are none."""
         return " and ".join(each.source for each in self._inlets if not each.has_ended)
 
     def _after_kill_seconds(self) -> float:
-        """Return how long those that are killed may take to let go of the output."""
+        """Return how long killed processes may take to close the output."""
         if self._deadlines is None:
             return _AFTER_KILL_SECONDS
         ours = self._deadlines.end_seconds - self._deadlines.kill_seconds
         return min(_AFTER_KILL_SECONDS, ours * _AFTER_KILL_SHARE)
 
     def _take_the_rest(self, inlet: Inlet) -> None:
-        """Read what lies in the pipe, and close it."""
+        """Read the rest of the pipe, and close it."""
         if inlet.has_ended:
             return
         now = time.monotonic()
@@ -291,13 +290,13 @@ class Supervisor:
         return self._deadlines.end_seconds - self._shipping.reserve_seconds(plan)
 
     def _tee_is_over(self, now: float) -> bool:
-        """Tell whether the reader of what we pass on has had its time."""
+        """Return whether the time of the tee's reader is over."""
         return self._death is not None and now >= self._orphans_end_seconds()
 
     # -- the end -----------------------------------------------------------------------------------
 
     def _end(self, exit_code: int, started: float) -> int:
-        """Deliver everything, write the receipt, clean up; return our exit code."""
+        """Deliver all records, write the receipt, clean up; return the exit code of `run`."""
         command_seconds = time.monotonic() - started
         drain = _Drain(self._shipping, self._plan(), self._reason(), self._signals.wake)
         self._offspring.finish(self._plan())
@@ -363,7 +362,7 @@ class Supervisor:
 
 
 class _Drain:
-    """The end of our client, on a thread of its own, so that the main loop goes on."""
+    """The end of the client of `run`, on a separate thread, so that the main loop continues."""
 
     def __init__(
         self, shipping: Shipping, plan: DrainPlan, reason: str, wake: Callable[[], None]
@@ -380,7 +379,7 @@ class _Drain:
 
     @property
     def report(self) -> DrainReport:
-        """What became of everything; once it is over."""
+        """The drain report, once it is over."""
         assert self._report is not None
         return self._report
 

@@ -1,9 +1,8 @@
-"""Records of the command's output into the buffer, as fast as the sidecar allows.
+"""Puts records of the command's output into the buffer, as fast as the sidecar allows.
 
-A full buffer is first of all a reason to stop reading: the pipe fills and the command waits, as it
-does for any slow reader. But a command that waits for ever because its sidecar died is an outage
-of its own. So there is one wait an outage, of at most `block_seconds_max`; what comes after it goes
-where the overflow policy says, until space was freed.
+If the buffer is full, `run` first stops reading: the pipe fills and the command waits, as it does
+for any slow reader. But a dead sidecar must not stop the command for ever. So there is one wait an
+outage, of at most `block_seconds_max`. After it the overflow policy applies until space was freed.
 """
 
 from __future__ import annotations
@@ -27,13 +26,13 @@ from logship.settings import Settings
 _BLOCK_RECORDS_MAX = 200
 
 PUSH_BACK_SECONDS = 60.0
-"""The default of `block_seconds_max` under `run`: a pipe may push back longer than a log call."""
+"""The default of `block_seconds_max` under `run`: a pipe may wait longer than a logging call."""
 
 _RETRY_SECONDS = 0.1
 
 
 class Shipping:
-    """Our client, and the wait for space in its buffer.
+    """The client of `run`, and the wait for space in its buffer.
 
     Args:
         settings: Of the client.
@@ -41,7 +40,7 @@ class Shipping:
     """
 
     def __init__(self, settings: Settings, wake: Callable[[], None]) -> None:
-        # The wait for space is ours, so that signals and children are seen to meanwhile.
+        # This class waits for space itself, so that signals and children are handled meanwhile.
         self.client = BackgroundClient(dataclasses.replace(settings, block_seconds_max=0.0))
         self._push_back_seconds = settings.block_seconds_max if settings.overflow == "block" else 0
         self._outage_ends_seconds: float | None = None
@@ -53,12 +52,11 @@ class Shipping:
         )
 
     def ship(self, inlet: Inlet, give_up_seconds: float | None) -> None:
-        """Put the inlet's records into the buffer, as far as there is space or no more patience.
+        """Put the reader's records into the buffer if there is space, or if the wait is over.
 
         Args:
-            inlet: Whose.
-            give_up_seconds: When there is no more time to wait for space, monotonic; None if
-                there is no such time.
+            inlet: The reader.
+            give_up_seconds: When the wait for space ends, monotonic; None without an end.
         """
         records = inlet.records
         while records:
@@ -74,7 +72,7 @@ class Shipping:
                 records.popleft()
 
     def retry_seconds(self) -> float | None:
-        """Return how long the main loop may wait at most; None where nothing waits for space."""
+        """Return how long the main loop may wait at most; None if no record waits for space."""
         return _RETRY_SECONDS if self._waits else None
 
     def reserve_seconds(self, plan: DrainPlan) -> float:
@@ -82,15 +80,15 @@ class Shipping:
         return plan.reserve_seconds(self.client.shipper.progress())
 
     def drain(self, plan: DrainPlan, reason: str) -> DrainReport:
-        """Deliver what is in the buffer by this plan, or sooner where it is called again."""
+        """Deliver the buffer by this plan; a second call may make it end sooner."""
         return self.client.drain(plan, reason)
 
     def begin_announcement(self) -> None:
-        """Begin to read what ECS says of this container."""
+        """Begin to read the ECS metadata of this container."""
         self._announcement.start()
 
     def tell_task(self) -> None:
-        """Tell what it says, once: a warning to people, a record to the stream."""
+        """Announce the metadata once: warnings for the user, a record in the stream."""
         self._announcement.tell()
 
     def say(self, text: str) -> None:
@@ -99,12 +97,12 @@ class Shipping:
         self.client.last_resort.write_in_turn(line.encode())
 
     def _put(self, reads: list[Read]) -> int:
-        """Put these into the buffer as far as there is space, and tell how many that was."""
+        """Put the records into the buffer while there is space; return how many."""
         records = [each.record for each in reads]
         return self.client.intake.put_now(records, reads[0].time_ns)
 
     def _put_by_policy(self, reads: list[Read]) -> int:
-        """Do with these as the overflow policy says until one found space; tell how many."""
+        """Apply the overflow policy to the records until one finds space; return how many."""
         for count, (time_ns, record) in enumerate(reads, 1):
             if self.client.emit(record, time_ns=time_ns):
                 return count

@@ -1,9 +1,9 @@
-"""Signals for the command: taken in our place, noted, and passed on from the main loop.
+"""Signals for the command: noted by handlers, and passed on from the main loop.
 
-As PID 1 we get the signals of the orchestrator, which mean the command. Every signal that can be
-taken is passed on, but for those that a process causes by its own faults. The handlers only note:
-passing on happens in the loop that also reaps, so that no signal can ever reach a process that has
-been given the number of a dead one.
+PID 1 gets the signals of the orchestrator, which are meant for the command. Every signal that can
+be handled is passed on, except those that a process causes by its own faults. The handlers only
+note a signal. The loop that passes it on also reaps, so no signal can reach a new process that got
+the number of a dead one.
 """
 
 from __future__ import annotations
@@ -21,15 +21,15 @@ from logship.errors import SettingsError
 
 _OURS = frozenset(
     {
-        # Cannot be taken.
+        # Cannot be handled.
         signal.SIGKILL,
         signal.SIGSTOP,
-        # Tell of our own children, pipes and terminal.
+        # About the children, pipes and terminal of `run` itself.
         signal.SIGCHLD,
         signal.SIGPIPE,
         signal.SIGTTIN,
         signal.SIGTTOU,
-        # Faults of our own.
+        # Faults of `run` itself.
         signal.SIGSEGV,
         signal.SIGBUS,
         signal.SIGILL,
@@ -46,8 +46,8 @@ class Noted(NamedTuple):
     """A signal that came.
 
     Attributes:
-        signum: Its number, as it came.
-        at_seconds: When, monotonic.
+        signum: Its number, before the mapping.
+        at_seconds: When it came, monotonic.
     """
 
     signum: int
@@ -55,10 +55,10 @@ class Noted(NamedTuple):
 
 
 class Signals:
-    """Our handlers, and what wakes the main loop.
+    """The signal handlers of `run`, and a descriptor that wakes the main loop.
 
     Args:
-        mapping: What the command is sent instead, by what comes.
+        mapping: The signal to send instead, by the signal that comes.
     """
 
     def __init__(self, mapping: Mapping[int, int]) -> None:
@@ -72,7 +72,7 @@ class Signals:
     def take(self) -> None:
         """Install the handlers; in the main thread, before the command is started.
 
-        A signal that is ignored stays so, here and in the command: that is how `nohup` works.
+        An ignored signal stays ignored, here and in the command: that is how `nohup` works.
         """
         signal.set_wakeup_fd(self._write_descriptor, warn_on_full_buffer=False)
         signal.signal(signal.SIGCHLD, _wake_only)
@@ -96,11 +96,11 @@ class Signals:
         return came
 
     def is_stop(self, signum: int) -> bool:
-        """Tell whether the signal starts the clock."""
+        """Return whether the signal starts the clock."""
         return signum in self._stops
 
     def translated(self, signum: int) -> int:
-        """Return what the command is sent when this signal comes."""
+        """Return the signal to send to the command when this signal comes."""
         return self._mapping.get(signum, signum)
 
     def _note(self, signum: int, frame: FrameType | None) -> None:
@@ -109,16 +109,16 @@ class Signals:
 
 
 def parse_mapping(texts: Iterable[str]) -> dict[int, int]:
-    """Return the signals that `TERM:QUIT` and the like name, by what comes.
+    """Return the mapping of texts such as `TERM:QUIT`.
 
     Raises:
-        SettingsError: A text is no pair of signals that can be passed on.
+        SettingsError: A text is not a pair of signals that can be passed on.
     """
     mapping = {}
     for text in texts:
         came, separator, sent = text.partition(":")
         if not separator:
-            raise SettingsError(f"{text!r} is no pair of signals; give one as TERM:QUIT")
+            raise SettingsError(f"{text!r} is not a pair of signals; give one as TERM:QUIT")
         mapping[_parse(came)] = _parse(sent)
     return mapping
 
@@ -132,7 +132,7 @@ def _parse(text: str) -> int:
         signum = int(signal.Signals.__members__.get(name, 0))
     if signum not in signal.valid_signals() or signum in _OURS:
         raise SettingsError(
-            f"{text.strip()!r} is no signal that can be passed on; give one as TERM, SIGTERM or 15"
+            f"{text.strip()!r} is not a signal to be passed on; give one as TERM, SIGTERM or 15"
         )
     return signum
 

@@ -1,4 +1,4 @@
-"""How processes end, in numbers for a shell and in words for a person."""
+"""How processes end, as numbers for a shell and as words for the user."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _VIOLENT = frozenset(
         signal.SIGXFSZ,
     }
 )
-"""Signals that no program ends itself by when it is asked to stop."""
+"""Signals by which no program ends when it is told to stop."""
 
 _CGROUP = Path("/sys/fs/cgroup")
 _OOM_FILES = ("memory.events", "memory/memory.oom_control")
@@ -38,7 +38,7 @@ class Death:
     Attributes:
         pid: Its number.
         name: The first fifteen characters of its program's name.
-        code: Its exit code, or minus the signal that killed it; None where only its parent knows.
+        code: Its exit code, or minus the signal that killed it; None if only its parent knows.
     """
 
     pid: int
@@ -47,7 +47,7 @@ class Death:
 
     @property
     def is_violent(self) -> bool:
-        """Whether it was killed by something that lets a process say no last words."""
+        """Whether a signal killed it that leaves no time to log."""
         return self.code is not None and -self.code in _VIOLENT
 
     @property
@@ -58,7 +58,7 @@ class Death:
 
     @property
     def text(self) -> str:
-        """Which process ended and how, as the beginning of a sentence."""
+        """The process and how it ended, as the beginning of a sentence."""
         return f"{self.name} (process {self.pid}) {self._how()}"
 
     def _how(self) -> str:
@@ -70,14 +70,14 @@ class Death:
 
 
 class OomWatch:
-    """Tells whether the kernel has killed for want of memory in this container since last asked."""
+    """Tells whether the kernel has killed for memory in this container since the last call."""
 
     def __init__(self, cgroup: Path = _CGROUP) -> None:
         self._cgroup = cgroup
         self._seen = self._kills()
 
     def has_untold(self) -> bool:
-        """Whether `has_killed` will say so; nothing counts as asked yet."""
+        """Whether `has_killed` will return True; does not count as a call."""
         return self._kills() > self._seen
 
     def has_killed(self) -> bool:

@@ -1,8 +1,8 @@
-"""What the command writes, passed on unchanged to where we ourselves may write.
+"""The command's output, passed on unchanged to the output of `run`.
 
-Without waiting, because the reader there may have stopped. What is not taken at once is kept,
-and nothing more is read from the command until it is: that is what the command would have seen
-without us. A reader that closes the other end gets nothing more, and the records go on.
+Writes do not wait, because the reader may have stopped. Bytes that are not taken at once are kept,
+and `run` reads no more from the command until they are taken. Without `run` the command would wait
+in the same way. If the reader closes its end, it gets nothing more, and shipping continues.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ _WRITE_BYTES_MAX = 64 * 1024
 
 
 class Tee:
-    """One of our own output streams.
+    """An output stream of `run`.
 
     Args:
         descriptor: 1 or 2.
 
     Attributes:
-        is_gone: Whether it takes nothing more, for good.
+        is_gone: Whether it is closed.
     """
 
     def __init__(self, descriptor: int) -> None:
@@ -32,12 +32,12 @@ class Tee:
 
     @property
     def waits(self) -> bool:
-        """Whether something is left to be written."""
+        """Whether bytes are left to be written."""
         return bool(self._rest)
 
     @property
     def bytes_left(self) -> int:
-        """How much that is."""
+        """How many bytes are left to be written."""
         return len(self._rest)
 
     def put(self, data: bytes) -> None:
@@ -60,11 +60,11 @@ class Tee:
         self._rest = bytes(view)
 
     def give_up(self) -> None:
-        """Take nothing more, and forget the rest."""
+        """Take no more bytes, and drop the rest."""
         self.is_gone, self._rest = True, b""
 
     def _takes_more(self) -> bool:
-        """Ask, where a write could wait."""
+        """Poll first, if a write could wait."""
         if self._pieces_bytes_max > select.PIPE_BUF:
             return True
         poll = select.poll()
@@ -75,8 +75,8 @@ class Tee:
 def _reopened(descriptor: int) -> tuple[int, int]:
     """Return a descriptor whose writes do not wait, and how many bytes one of them may have.
 
-    O_NONBLOCK belongs to the open file, which others share, so a pipe or terminal is opened anew.
-    Where that cannot be done, poll(2) promises room for PIPE_BUF bytes (pipe(7)).
+    O_NONBLOCK belongs to the open file, which other processes share, so a pipe or terminal is
+    opened again. If that fails, poll(2) promises room for PIPE_BUF bytes (pipe(7)).
     """
     with contextlib.suppress(OSError):
         if stat.S_ISREG(os.fstat(descriptor).st_mode):

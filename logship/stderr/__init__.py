@@ -1,1 +1,1 @@
-"""Standard error as the last resort: written without ever waiting for it."""
+"""Standard error as the last resort: written without waiting."""

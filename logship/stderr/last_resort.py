@@ -1,7 +1,7 @@
 """Lines on standard error that are written at once or not at all.
 
-A container's stderr may stall, and it stalls when a process has two seconds left to live. So no
-line here waits for stderr unless its caller allows a wait, and each wait is bounded.
+A container's stderr may stall, even when a process must end within two seconds. So no call here
+waits for stderr unless its caller allows a wait, and each wait is bounded.
 
 One thread writes at a time, under a `SectionLock`. A line that comes while another one is being
 written is refused or queued, whether it comes from another thread or from a signal handler in the
@@ -31,9 +31,9 @@ WARNING_INTERVAL_SECONDS = 60.0
 _QUEUED_LINES_MAX = 1000
 _QUEUED_LINES_AT_ONCE = 100
 _PATIENCE_SECONDS_MIN = 0.1
-"""How long even an event loop's thread waits for its line to be written. These are lines at the end
-of a process. One that is still in the queue when the interpreter freezes all threads is lost, so no
-call leaves it there while stderr takes lines."""
+"""How long even an event loop's thread waits for its line to be written, at the end of a process. A
+line that is still in the queue when the interpreter freezes all threads is lost. So no call returns
+before its line is written, while stderr takes lines."""
 
 _TURN_SECONDS = 0.02
 _PAUSE_SECONDS = 0.0005
@@ -47,7 +47,7 @@ class LastResort:
 
     Args:
         descriptor: The file descriptor; 2 unless a test says otherwise.
-        bytes_per_second_max: The pace of `offer_line`; 0 lets nothing pass.
+        bytes_per_second_max: The rate of `offer_line`; 0 lets no line pass.
         monotonic: Seconds.
     """
 
@@ -64,9 +64,9 @@ class LastResort:
         self._lock = SectionLock()
         self._queue: deque[bytes] = deque()
         self._pending = b""  # what is left of the line written last
-        self._is_held_up = False  # the queue waits, because another line goes first
-        self._is_moving = True  # no wait was in vain since stderr took something
-        self._spiller = 0  # the thread that spills, while others let it go first
+        self._is_held_up = False  # whether the queue waits, because another line goes first
+        self._is_moving = True  # whether no wait failed since stderr last took bytes
+        self._spiller = 0  # the thread that spills, while other threads wait for it
         self._spill_first_until: float | None = None
         self._spill_first_seconds = 0.0
         self._everybody_waits = False
@@ -81,11 +81,11 @@ class LastResort:
     # -- lines that are written at once or not at all ----------------------------------------------
 
     def offer_line(self, line: bytes) -> bool:
-        """Write a line at once, if the pace allows it; return whether stderr took it."""
+        """Write a line at once, if the rate allows it; return whether stderr took it."""
         return self._alone(lambda: self._take_tokens(len(line)) and self._put(line), False)
 
     def write_line(self, line: bytes) -> bool:
-        """Write a line at once, whatever the pace; return whether stderr took it."""
+        """Write a line at once, without the rate limit; return whether stderr took it."""
         return self._alone(partial(self._put, line), False)
 
     def warn(
@@ -101,15 +101,15 @@ class LastResort:
         self.warn("bug", f"an error of its own in {where}, please report it: {trace}")
 
     def write_lines(self, lines: Sequence[bytes]) -> int:
-        """Write lines at once in one go, whatever the pace; return how many were begun.
+        """Write lines at once, without the rate limit; return how many were begun.
 
         The last of these may be torn; the next write completes it first. If another thread is
-        writing, none is begun, and during a spill the queue then waits until the next call or
+        writing, no line is begun. During a spill the queue then waits until the next call or
         `end_spill`.
         """
         begun = self._alone(partial(self._put_spilled, lines), -1)
         if begun < 0:
-            # A thread that logs without a pause would be writing at every call.
+            # Otherwise a thread that logs without a pause would be writing at every call.
             self._is_held_up = self._spill_first_until is not None
             return 0
         self.step_back()
@@ -121,28 +121,29 @@ class LastResort:
         """Queue a line, and write the queue as far as stderr takes it.
 
         Args:
-            line: Kept until it is written, by whichever thread writes next.
-            patience_seconds: How long to wait for that, at least a tenth of a second. After one
-                wait in vain no call waits until stderr takes something.
+            line: Kept until the next thread that writes has written it.
+            patience_seconds: How long to wait for that, at least a tenth of a second. After a wait
+                without success, no call waits until stderr takes bytes again.
 
         Returns:
-            False where it was not kept, because stderr has taken nothing for too long.
+            False if it was not kept, because stderr has taken no bytes for too long.
         """
         self._stop_here()
         try:
             return self._write_in_turn(line, patience_seconds)
         finally:
-            self._stop_here()  # once more: what was kept before is what `write_rest` writes
+            self._stop_here()  # once more: `write_rest` then writes all lines that were kept before
 
     def stop_others(self) -> None:
         """Let no `write_in_turn` of another thread return any more: this process is about to die.
 
-        A record whose call does not return is not lost: the program never went on behind it.
+        A record whose call does not return is not lost, because the program never continued after
+        it.
         """
         self._ender = threading.get_ident()
 
     def write_rest(self, until_seconds: float) -> None:
-        """Write what is queued; a stalled stderr is tried until then (monotonic seconds)."""
+        """Write the queue; try a stalled stderr until the deadline (monotonic seconds)."""
         while self._queue and self._monotonic() < until_seconds:
             self.wait_writable(_TURN_SECONDS)
             time.sleep(_PAUSE_SECONDS)  # the thread that writes needs the interpreter too
@@ -167,9 +168,9 @@ class LastResort:
         return True
 
     def go_first(self, line: bytes) -> bool:
-        """Write a line, and hold up the queue until that succeeds.
+        """Write a line, and stop the queue until that succeeds.
 
-        To be called until it returns True, or else `step_back`.
+        The caller calls it until it returns True, or calls `step_back`.
         """
         self._is_held_up = True
         if not self.write_line(line):
@@ -178,7 +179,7 @@ class LastResort:
         return True
 
     def step_back(self) -> bool:
-        """Let the queue go on; return whether all of it is written."""
+        """Start the queue again; return whether all of it is written."""
         self._is_held_up = False
         self._write_queue()
         return not self._queue and not self._pending
@@ -186,13 +187,14 @@ class LastResort:
     def begin_spill(self, seconds_max: float, *, everybody_waits: bool = False) -> None:
         """Make callers of `write_in_turn` that may wait do so until `end_spill`.
 
-        Otherwise they would take the interpreter from this thread, which has more lines to write
-        than each of them, and older ones.
+        Otherwise they would take the interpreter from this thread, which has more and older lines
+        to write than each of them.
 
         Args:
             seconds_max: How long they wait for a spill that writes nothing.
-            everybody_waits: Whether callers that must not wait do so as well, such as an event
-                loop's thread: the process is about to end, and without it records would be lost.
+            everybody_waits: Whether all callers wait, also those that normally must not, such as an
+                event loop's thread. The process is about to end, and records would be lost
+                otherwise.
         """
         self._everybody_waits = everybody_waits
         self._spiller = threading.get_ident()
@@ -213,13 +215,13 @@ class LastResort:
         return bool(self._pending)
 
     def wait_writable(self, timeout_seconds: float) -> None:
-        """Wait until stderr takes more, at most for so long."""
+        """Wait until stderr takes more bytes, at most `timeout_seconds`."""
         poll = select.poll()
         try:
             poll.register(self._write.descriptor, select.POLLOUT)
             poll.poll(max(0.0, timeout_seconds) * 1000)
         except (OSError, ValueError):
-            pass  # closed: there is nothing to wait for, and the next write will say so
+            pass  # closed: a wait has no use, and the next write will fail
 
     # -- inside ------------------------------------------------------------------------------------
 
@@ -253,7 +255,7 @@ class LastResort:
             time.sleep(_YIELD_SECONDS)
 
     def _write_queue(self) -> None:
-        """Write what is left, and look again: another thread may have queued a line meanwhile."""
+        """Write the queue, and check it again: another thread may have added a line meanwhile."""
         while (self._queue or self._pending) and not self._is_held_up:
             if not self._run(self._write_some, False):
                 return
@@ -268,7 +270,7 @@ class LastResort:
         return begun == count and not self._pending
 
     def _wait_for_queue(self, patience_seconds: float) -> None:
-        """Wait until all that is left has been written, at most for so long."""
+        """Wait until the queue has been written, at most `patience_seconds`."""
         until = self._monotonic() + patience_seconds
         while (self._queue or self._pending) and self._is_moving and not self._lock.is_owned():
             left = until - self._monotonic()
@@ -282,9 +284,9 @@ class LastResort:
     def _take_tokens(self, size: int) -> bool:
         now = self._monotonic()
         earned = (now - self._tokens_at_seconds) * self._rate
-        # A bucket holds one second's worth; a longer line may pass when it is full. An empty bucket
-        # fills up before anything passes. So neighbouring lines pass in runs, and a long outage has
-        # a few gaps a second to declare instead of one for each record.
+        # The bucket has the bytes of one second; a longer line may pass when it is full. An empty
+        # bucket fills up before any line passes. So lines pass in runs, and a long outage has a few
+        # gaps a second to declare instead of one for each record.
         self._tokens = min(float(self._rate), self._tokens + earned)
         self._tokens_at_seconds = now
         self._is_dry = self._tokens < (self._rate if self._is_dry else min(size, self._rate))

@@ -1,4 +1,4 @@
-"""Writes what is left in the buffer to stderr, record by record."""
+"""Writes the records in the buffer to stderr, one by one."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _WRITE_BYTES_MAX = 64 * 1024
 
 
 class SpillSource(Protocol):
-    """What a spill asks of the buffer."""
+    """The methods of the buffer that a spill uses."""
 
     def to_spill(self) -> list[Any]:
         """Return the chunks that may be written to stderr, oldest first."""
@@ -36,13 +36,13 @@ class SpillSource(Protocol):
 
 
 class Spill:
-    """Writes what is left in the buffer to stderr, a little at each step.
+    """Writes the records in the buffer to stderr, a few at each step.
 
-    It takes steps because sending goes on meanwhile. A chunk that is acked before its turn is not
-    spilled. A chunk that is acked afterwards is in both places, and the stamps show it.
+    It works in steps because sending continues meanwhile. A chunk that is acked before its turn is
+    not spilled. A chunk that is acked afterwards is in both places, and the stamps show it.
 
-    A client has one spill, for its end and for what it spills ahead of that. A call that comes
-    while another one is under way does nothing.
+    A client has one spill, for its end and for spilling ahead. A call that comes while another one
+    is running does nothing.
 
     Args:
         source: The buffer.
@@ -108,7 +108,7 @@ class Spill:
         return True
 
     def finish(self) -> None:
-        """Take a line out of the count if stderr holds only its beginning."""
+        """Do not count a line if stderr has only its beginning."""
         if self._begun is not None and self._last_resort.torn:
             (chunk, is_control), self._begun = self._begun, None
             records = chunk.spilled_records - (not is_control)
@@ -142,11 +142,11 @@ class Spill:
         self._begun = (chunk, lines[-1][1]) if self._last_resort.torn else None
 
     def _lines_left(self, chunk: Any) -> list[tuple[bytes, bool]]:
-        """Return the next lines to write, about as many as stderr takes in one go."""
+        """Return the next lines to write, about as many as stderr takes in one write."""
         if self._lines_of is not chunk:
             self._lines_of = chunk
             payload = bytes(chunk.data)
-            if chunk.is_settled:  # acked during the copy: another chunk may have the memory
+            if chunk.is_settled:  # acked during the copy: another chunk may use the memory now
                 payload = b""
             lines = spilled_lines(chunk.stream.tag, payload)
             self._lines, self._made = islice(lines, chunk.spilled_entries, None), []
@@ -161,12 +161,12 @@ class Spill:
 
 
 class SpillCost:
-    """What it costs to write one byte of entries to stderr, here and now.
+    """The current cost of writing one byte of entries to stderr.
 
-    With a quarter of a CPU the cost is five times as high, and how much CPU a stopping task will
-    get is unknown beforehand. So a few lines are made and thrown away every ten seconds, which
-    takes half a millisecond. The cost of a real spill, beside the application's own threads, counts
-    more than such a sample.
+    With a quarter of a CPU the cost is five times as high, and nothing tells beforehand how much
+    CPU a stopping task will get. So a few lines are made and dropped every ten seconds, which takes
+    half a millisecond. The cost of a real spill, beside the application's own threads, is more
+    exact than such a sample.
 
     Args:
         seconds_per_byte_min: The cost until there is a sample, and the least one afterwards.

@@ -1,9 +1,9 @@
 """Writers that take what a descriptor accepts at once, and never block.
 
 A container's stderr is a pipe. A write to it hangs for ever if its reader has stalled. O_NONBLOCK
-belongs to the open file, which other processes share, so a pipe or terminal is opened anew through
-/proc to get a file description of its own. A write to a regular file never blocks. A socket has a
-flag for each message.
+belongs to the open file, which other processes share. So a pipe or terminal is opened again through
+/proc, which gives a separate open file. A write to a regular file never blocks. A socket has a flag
+for each message.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _WRITE_BYTES_MAX = 64 * 1024
 
 
 class Writer(Protocol):
-    """Writes without blocking; also in the process's last moment, without a module's globals.
+    """Writes without blocking. It uses no globals, so that it works until the process's end.
 
     Attributes:
         descriptor: What it writes to.

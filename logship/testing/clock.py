@@ -1,13 +1,13 @@
-"""A clock that moves when it is told to, so that a test of timing need not wait."""
+"""A clock that a test moves, so that a test of timing need not wait."""
 
 from __future__ import annotations
 
 
 class ManualClock:
-    """Stands in for `time.monotonic`: call it to read it.
+    """Replaces `time.monotonic`: call it to read it.
 
     Args:
-        seconds: What it shows at first.
+        seconds: The time at first.
     """
 
     def __init__(self, seconds: float = 1000.0) -> None:

@@ -1,9 +1,8 @@
 """Connections in memory, and the sidecar at their other end.
 
-The sidecar understands the protocol by the receiver's own session, so what it counts as delivered
-is what a real server would have written. Everything it says arrives in a later turn of the loop,
-as from a socket. Its switches may be set from any thread; the methods that act on connections
-hand their work to the connection's loop.
+The sidecar uses the receiver's own session, so it counts as delivered what a real server would have
+written. Its answers arrive in a later turn of the loop, as from a socket. Its attributes may be set
+from any thread. The methods that act on connections run in the connection's loop.
 """
 
 from __future__ import annotations
@@ -34,13 +33,13 @@ class Delivered(NamedTuple):
 
 
 class Sidecar:
-    """What stands behind a `MemoryTransport`, and does as a test says.
+    """The sidecar behind a `MemoryTransport`. A test sets how it behaves.
 
     Attributes:
         reachable: Whether connections can be made.
-        acks: Whether it acks what it takes at once; otherwise acks are held back.
-        answer_bytes: Its answers arrive in pieces of so many bytes; None for whole ones.
-        greeting: What it says when a connection is made, a `HELO` for instance.
+        acks: Whether it acks chunks at once; otherwise acks are held back.
+        answer_bytes: Its answers arrive in pieces of this many bytes; None for whole answers.
+        greeting: Bytes that it sends when a connection is made, a `HELO` for instance.
         delivered: The records that it took, in this order, duplicates too.
         messages: How many messages these came in.
         connects: How many connections were made.
@@ -64,7 +63,7 @@ class Sidecar:
         return len(self._connections)
 
     def say(self, data: bytes) -> None:
-        """Send bytes to every client that is connected, whatever they mean."""
+        """Send any bytes to every connected client."""
         for connection in list(self._connections):
             connection.call(connection.answer, data)
 
@@ -75,13 +74,13 @@ class Sidecar:
             self.say(ack)
 
     def hang_up(self, reason: str = "the sidecar closed it") -> None:
-        """End every connection; what was sent and not acked is not known to have arrived."""
+        """End every connection; the client does not learn whether unacked chunks arrived."""
         self.held_acks = []
         for connection in list(self._connections):
             connection.call(connection.end, reason)
 
     def stop_reading(self) -> None:
-        """Have every client believe that its connection takes no more bytes."""
+        """Make every client believe that its connection takes no more bytes."""
         for connection in list(self._connections):
             connection.call(connection.set_writable, False)
 
@@ -110,10 +109,10 @@ class Sidecar:
 
 
 class MemoryTransport:
-    """Connects to a `Sidecar`, whatever the endpoint (see `logship.delivery.transport.Transport`).
+    """Connects any endpoint to a `Sidecar` (see `logship.delivery.transport.Transport`).
 
     Args:
-        sidecar: Who answers.
+        sidecar: Answers the client.
     """
 
     def __init__(self, sidecar: Sidecar) -> None:
@@ -137,7 +136,7 @@ class MemoryTransport:
 
 
 class _MemoryConnection:
-    """One connection, client's end and sidecar's end in one."""
+    """One connection: the client's end and the sidecar's end."""
 
     def __init__(self, sidecar: Sidecar, events: ConnectionEvents) -> None:
         self._sidecar = sidecar
@@ -149,11 +148,11 @@ class _MemoryConnection:
     # -- the client's end --------------------------------------------------------------------------
 
     def send(self, parts: Sequence[bytes | bytearray | memoryview]) -> None:
-        """Write the parts, one behind the other."""
+        """Write the parts, one after the other."""
         self._loop.call_soon(self._received, b"".join(parts))
 
     def abort(self) -> None:
-        """End the connection at once and say nothing more of it."""
+        """End the connection at once, without a further callback."""
         self._events = None
         self._sidecar._closed(self)
 
@@ -164,7 +163,7 @@ class _MemoryConnection:
         self._loop.call_soon_threadsafe(function, *arguments)
 
     def answer(self, data: bytes) -> None:
-        """Send bytes to the client, in pieces where the sidecar is set so."""
+        """Send bytes to the client, in pieces if `answer_bytes` is set."""
         size = self._sidecar.answer_bytes or len(data)
         for start in range(0, len(data), size):
             self._loop.call_soon(self._say, data[start : start + size])

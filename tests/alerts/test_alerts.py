@@ -1,8 +1,8 @@
-"""Every alert fires when what it is about happens to a real process, and no other alert does.
+"""Every alert fires when its cause happens to a real process, and no other alert does.
 
-Real processes, real faults, a real Prometheus with the committed rules: once as they are, in ten
-minutes, and once with a second for a minute, to work on them. Both belong to `make proof`: a
-machine on which nobody is scheduled for seconds looks to the quick one like an outage.
+The tests use real processes, real faults, and a real Prometheus with the committed rules: once with
+the real times, in ten minutes, and once with a second for a minute, for development. Both belong to
+`make proof`. On a machine that schedules no process for seconds, the quick one sees an outage.
 """
 
 from __future__ import annotations

@@ -30,7 +30,7 @@ def handler_results(path: Path, subject: str, calls_ns: list[float], nothing_ns:
         ("logship", [900, 1000, 1100], 1000, 0, "better"),
         ("logship", [3800, 4000, 4200], 2000, 0, "0 moved"),  # the whole machine is slower
         ("fluent-logger", [2900, 3000, 3100], 1000, 0, "not ours"),
-        ("logship", [3000], 1000, 0, "0 moved"),  # nobody knows how one value varies
+        ("logship", [3000], 1000, 0, "0 moved"),  # the variation of one value is unknown
     ],
 )
 def test_only_our_own_figures_beyond_their_spread_fail(

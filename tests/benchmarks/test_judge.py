@@ -114,7 +114,7 @@ def test_a_torn_line_is_not_delivered(verdict: Any) -> None:
 
 
 def test_a_line_glued_to_a_torn_one_is_not_delivered(verdict: Any) -> None:
-    """Nobody who reads JSON lines could read it."""
+    """A reader of JSON lines could not read it."""
     result = verdict([1, 2], [received(1)[:40] + received(2)])
     assert counts(result) == (2, 0, 0, 0, 2)
 

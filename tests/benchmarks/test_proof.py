@@ -43,10 +43,10 @@ def test_a_sidecar_that_is_there_must_have_all_that_was_not_late(fault: str) -> 
     up = fault in ("none", "sidecar-restart", "sidecar-slow")
     missed, said = concluded(row("none", delivered=9), row(fault, delivered=5, spilled=4, late=3))
     assert missed == up
-    assert ("Not all at a sidecar" in said) == up
+    assert ("Not all lines at a sidecar" in said) == up
     code, said = concluded(row(fault, delivered=5, spilled=4, late=4))
     assert code == 0
-    assert f"all but {4 if up else 0} logged" in said
+    assert f"all lines except {4 if up else 0} logged" in said
 
 
 def test_what_the_peers_deliver_is_their_own_matter() -> None:

@@ -22,9 +22,9 @@ class Certificates:
         good: For 127.0.0.1.
         expired: The same, no longer valid.
         wrong_name: For another host.
-        wrong_ca: For 127.0.0.1, signed by somebody else.
+        wrong_ca: For 127.0.0.1, signed by another authority.
         client: A certificate for clients, with its key in the same file.
-        stranger: The same, signed by somebody else.
+        stranger: The same, signed by another authority.
     """
 
     ca: Path
@@ -41,7 +41,7 @@ class Certificates:
 
 
 def make_certificates(directory: Path) -> Certificates:
-    """Make an authority and what it signed, and a second authority that nobody trusts."""
+    """Make an authority and its certificates, and a second authority that is not trusted."""
     authority, other = trustme.CA(), trustme.CA()
     ca = directory / "ca.pem"
     authority.cert_pem.write_to_path(str(ca))

@@ -30,7 +30,7 @@ CLOSE_SECONDS_MAX = 40.0
 
 
 def new_tag() -> str:
-    """Return a tag that nobody else uses, safe as the name of a file."""
+    """Return a unique tag, safe as the name of a file."""
     return f"contract.{secrets.token_hex(6)}"
 
 

@@ -61,7 +61,7 @@ def test_a_closed_port_is_a_failure_that_says_so() -> None:
     port.close()
     assert told.exit_code == 1
     assert "Connection refused" in told["connect"]["text"]
-    assert "nobody listens" in told["connect"]["advice"]
+    assert "nothing listens" in told["connect"]["advice"]
     assert told.outcome("record") is None
     assert told.outcome("nofile") is not None
 

@@ -190,8 +190,8 @@ def test_spools_that_cannot_be_used(tmp_path: Path) -> None:
         assert "VOLUME" in told["spool"]["advice"]
 
 
-def test_a_spool_of_somebody_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Root gives the directory away; nobody else can, and becomes another one instead."""
+def test_a_spool_of_another_user(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Root gives the directory to another user; any other user can only pretend to be another."""
     if os.geteuid() == 0:
         os.chown(tmp_path, 12345, 12345)
     else:

@@ -79,7 +79,7 @@ class Visitors(Load):
 
 
 class Queue(Load):
-    """Senders of tasks; nobody answers them.
+    """Senders of tasks, which get no answer.
 
     Celery's broker in a folder may read a task that is half written, so each is written elsewhere
     and then renamed.

@@ -1,9 +1,8 @@
-"""Shows that SIGTERM in the middle of load loses nothing, whoever runs the program.
+"""Shows that SIGTERM in the middle of load loses no record, under each real server.
 
-The real server runs an example as its users copy it. The test loads it, sends SIGTERM as a
-container's runtime does (to the first process alone), goes on loading, and holds the sidecar's
-output against two witnesses: the ledger that was kept in the program's own processes, and what the
-server answered.
+The server runs an example as its users copy it. The test loads it, sends SIGTERM as a container's
+runtime does (to the first process alone), and continues to load it. Then it compares the sidecar's
+output with the ledger of the program's processes, and with the server's answers.
 """
 
 from __future__ import annotations
@@ -35,7 +34,7 @@ LOADS: dict[str, Callable[[Program, int], Load]] = {
 
 @pytest.fixture
 def port() -> Iterator[int]:
-    """A loopback port that nobody else gets."""
+    """A loopback port that no other program gets."""
     reserved = ReservedPort()
     yield reserved.number
     reserved.close()

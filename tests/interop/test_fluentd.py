@@ -1,8 +1,8 @@
 """Fluentd's quirks, and that logship copes with each.
 
-Not shown here: that its supervisor respawns for ever on a start error, which is a matter of
-whoever starts it; that default buffers are memory, without fsync, which no client can see; that
-Fluentd 1.16 dies of a zstd chunk, which is why compression is off by default.
+These quirks are not shown here: Fluentd's supervisor restarts its worker for ever after a start
+error, which concerns only the program that starts it. Its default buffers are in memory, without
+fsync, which no client can see. Fluentd 1.16 dies of a zstd chunk, so compression is off by default.
 """
 
 from __future__ import annotations

@@ -216,7 +216,7 @@ def test_a_default_of_compose_is_what_holds(value: str, rules: set[str]) -> None
 
 
 def test_values_from_elsewhere_are_no_findings() -> None:
-    """A secret, a template's placeholder, a file: nobody can know them here."""
+    """A secret, a template's placeholder, a file: the linter cannot know their values."""
     deployment = next(base for base in BASES if base.platform == "ecs").make()
     deployment.app["secrets"] = [{"name": "LOGSHIP_SHARED_KEY", "valueFrom": "arn:aws:ssm:x"}]
     deployment.set_variable("LOGSHIP_USERNAME", "web")

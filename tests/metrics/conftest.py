@@ -16,7 +16,7 @@ __all__ = ["gate", "pages", "port", "programs", "scraper", "sidecar"]
 
 @pytest.fixture
 def port() -> Iterator[int]:
-    """A loopback port that nobody else gets."""
+    """A loopback port that no other program gets."""
     reserved = ReservedPort()
     yield reserved.number
     reserved.close()

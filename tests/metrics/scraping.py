@@ -29,7 +29,7 @@ def fetch(port: int, accept: str = "", path: str = "/metrics") -> tuple[str, str
     """Return an endpoint's content type and text.
 
     Raises:
-        OSError: Nobody answers there.
+        OSError: There is no answer.
         HTTPException: The answer was cut off.
     """
     request = urllib.request.Request(
@@ -120,7 +120,7 @@ class Scraper:
             try:
                 self._take(scrape(self._port))
             except (OSError, HTTPException):
-                continue  # nobody serves yet, or who served ended in the middle of it
+                continue  # no process serves yet, or it ended during the scrape
             except Exception as error:  # noqa: BLE001 - told where the test can see it
                 self._failure = error
 

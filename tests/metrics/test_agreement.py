@@ -110,7 +110,7 @@ def assert_report_is_the_truth(outcome: Outcome, report: dict[str, Any]) -> None
     """The ledger, the output and stderr, as the judge has read them, say the same."""
     verdict = outcome.verdict
     assert verdict.lost == 0
-    # Whoever is stopped between logging and noting has logged one record more.
+    # A program that is stopped between logging and noting has logged one record more.
     writers = WRITERS if outcome.scenario.app == "threads" else 1
     assert 0 <= report["accepted"] - verdict.written <= writers
     assert report["acked"] <= verdict.delivered + verdict.unwritten

@@ -196,7 +196,7 @@ def test_when_the_one_that_serves_dies_another_takes_over(
         assert scraper.value("logship_records_accepted_total") == 400
     assert scraper.went_down == []
     for program in started:
-        assert program.stderr == "", "nobody but the one that serves tries to"
+        assert program.stderr == "", "only the process that serves tries to"
 
 
 def test_a_program_that_is_killed_in_its_first_second_was_not_drained(

@@ -71,7 +71,7 @@ class Watched:
 
 
 class ScrapingStderr:
-    """A last resort in whose midst somebody scrapes; takes every second line."""
+    """A last resort that is scraped in the middle of a write; takes every second line."""
 
     def __init__(self) -> None:
         self.watched: Watched | None = None

@@ -1,6 +1,6 @@
-"""Pages of real processes: each counted once, whoever dies when, and nothing untrue believed.
+"""Pages of real processes: each is counted once, whenever its owner dies; false pages are refused.
 
-The owners are forked children that do nothing but hold a page; the numbers they wrote are known.
+The owners are forked children that only hold a page; the test knows the numbers that they wrote.
 """
 
 from __future__ import annotations
@@ -107,7 +107,7 @@ def test_only_the_owner_can_read_them(pages: Path, owners: Owners) -> None:
 def test_a_new_process_folds_the_dead_so_that_their_number_is_bounded(
     pages: Path, owners: Owners
 ) -> None:
-    """Nobody scrapes, and workers come and go."""
+    """Workers come and go without a scrape."""
     for _ in range(20):
         owners.kill(owners.start(1))
     assert len(names(pages, "page-")) == 1
@@ -209,7 +209,7 @@ def test_a_reader_that_looks_at_a_page_is_not_taken_for_its_owner(
 
 
 def test_a_fork_of_an_owner_does_not_keep_it_alive(pages: Path) -> None:
-    """A lock lives as long as one descriptor of its file: the child has to close his."""
+    """A lock lasts while one descriptor of its file is open: the child must close its own."""
     read, write = os.pipe()
     owner = os.fork()
     if owner == 0:

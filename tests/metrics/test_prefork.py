@@ -1,7 +1,7 @@
-"""Right numbers under real prefork servers: each record counted once, whichever worker had it.
+"""Correct numbers under real prefork servers: each record of any worker is counted once.
 
-Workers are recycled all the while, by the server's own rules, and somebody scrapes many times a
-second. The ledger says how many records there were; no counter may ever go down.
+The server recycles workers all the time by its own rules, and the test scrapes many times a second.
+The ledger has the number of records; no counter may ever go down.
 """
 
 from __future__ import annotations
@@ -245,7 +245,7 @@ def test_forked_children_begin_at_zero(
     before: str,
     leave: str,
 ) -> None:
-    """The parent's numbers are not theirs, nor his port; also where no hook of fork runs."""
+    """Children do not take the parent's numbers or port, even if no fork hook runs."""
     source = textwrap.dedent(FORKS).replace("{before}", before).replace("{leave}", leave)
     environ = {"LOGSHIP_METRICS_PORT": str(port), "LOGSHIP_METRICS_DIR": str(pages)}
     program = programs.start(source, environ=environ)

@@ -51,7 +51,7 @@ def test_a_batch_that_takes_no_time_at_all_delivers_all(
 
 
 def test_a_program_that_logs_nothing_says_nothing(programs: Programs, gate: Gate) -> None:
-    """No sidecar, no record: nothing is missing, so stderr is nobody's business."""
+    """No sidecar and no record: nothing is missing, so nothing is written to stderr."""
     ended = programs.start(
         "import logship\nlogship.install(level='INFO')", endpoint=gate.endpoint
     ).end()

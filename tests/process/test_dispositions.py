@@ -1,7 +1,7 @@
-"""Shows each row of the table of dispositions: who owns SIGTERM, and how a program then ends.
+"""Shows each row of the table of dispositions: what handles SIGTERM, and how a program then ends.
 
-Every program of the first half runs twice, plainly and as PID 1 of a pid namespace, where the
-kernel ignores a signal without a handler and restoring the default kills nobody.
+Every program of the first half runs twice: as a plain process, and as PID 1 of a pid namespace. For
+PID 1 the kernel ignores a signal without a handler, so restoring the default does not kill it.
 """
 
 from __future__ import annotations

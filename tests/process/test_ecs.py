@@ -107,7 +107,7 @@ def test_it_can_be_left_out(programs: Programs, sidecar: Sidecar) -> None:
 @pytest.mark.parametrize(
     ("driver", "options", "text"),
     [
-        ("awsfirelens", {}, "the log driver awsfirelens hands stderr back to the same sidecar"),
+        ("awsfirelens", {}, "the log driver awsfirelens sends stderr back to the same sidecar"),
         ("awslogs", {"mode": "non-blocking"}, "the log driver awslogs is non-blocking"),
         ("awslogs", {}, "the log driver awslogs is non-blocking by the default of ECS"),
     ],

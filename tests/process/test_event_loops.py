@@ -1,7 +1,7 @@
 """Shows that an event loop's thread is never made to wait, and what the asyncio client promises.
 
-Where a test says that nobody waits, `block_seconds_max` is an hour: who waits all the same hangs
-until the test fails, and no clock has to be read.
+In tests of calls that must not wait, `block_seconds_max` is an hour: a call that waits all the same
+hangs until the test fails, and no clock has to be read.
 """
 
 from __future__ import annotations

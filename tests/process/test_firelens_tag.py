@@ -98,7 +98,7 @@ class Task:
     programs: Programs
 
     def start(self, source: str, *, before: tuple[str, ...] = (), **environ: str) -> Program:
-        """Start a program in this container; nobody has chosen a tag."""
+        """Start a program in this container, without a configured tag."""
         return self.programs.start(source, before=before, environ={**self.environ, **environ})
 
     @property

@@ -142,9 +142,10 @@ def test_a_storm_while_the_sidecar_restarts_loses_nothing(
 def test_a_storm_into_a_full_buffer_never_waits_for_itself(
     programs: Programs, sidecar: Sidecar, black_hole: Gate
 ) -> None:
-    """A thread that waits for space is interrupted by a handler that logs: that one may not wait.
+    """A handler that logs interrupts a thread that waits for space: the handler must not wait.
 
-    `block_seconds_max` is an hour: whoever waits where he must not hangs until the test fails.
+    `block_seconds_max` is an hour: a call that waits although it must not hangs until the test
+    fails.
     """
     program = programs.start(
         STORM,

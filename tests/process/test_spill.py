@@ -79,7 +79,7 @@ LOGS_TO_ITS_LAST_BREATH = """
 def test_what_is_logged_until_the_deadline_goes_to_stderr_in_time(
     launch: Launch, sidecar: Sidecar, gate: Gate, mood: str, buffer_bytes_max: int
 ) -> None:
-    """Four threads that log as fast as they can, and nobody who takes it: none of it is lost."""
+    """Four threads log as fast as they can, without a sidecar: no record is lost."""
     if mood == "silent":
         gate.silence()
     program = launch.start(
@@ -276,7 +276,7 @@ def test_stderr_closed_is_not_waited_for_nor_mistaken_for_another_file(
 
 @pytest.fixture
 def stalled_pipe() -> Iterator[tuple[int, int]]:
-    """A pipe that is full and that nobody reads: its reading and its writing end."""
+    """A full pipe that no process reads: its reading and its writing end."""
     reading, writing = os.pipe()
     os.set_blocking(writing, False)
     while True:
@@ -309,7 +309,7 @@ def test_a_stalled_stderr_is_never_waited_for_past_the_deadline(
     program.signal(signal.SIGTERM)
     ended = program.end()
     assert ended.returncode == -signal.SIGTERM
-    # The flags of an open file are shared with whoever else has it: a shell, the application.
+    # All processes that have an open file share its flags: a shell, the application.
     assert not fcntl.fcntl(writing, fcntl.F_GETFL) & os.O_NONBLOCK
     assert select.select([reading], [], [], 0)[0]
 

@@ -1,7 +1,7 @@
 """Shows that `run` is the supervisor of logship clients inside its command.
 
-They need no setting for it. Each test's clients cannot reach the sidecar by themselves (nobody
-listens where they ship to), so that what arrives was shipped by `run` from what they left.
+The clients need no setting for it. They cannot reach the sidecar by themselves, because no server
+listens at their endpoint. So `run` has shipped all records that arrive, from their spools.
 """
 
 from __future__ import annotations
@@ -296,7 +296,7 @@ def test_the_operators_own_spool_is_left_to_the_operator(runs: Runs, tmp_path: P
     assert runs.messages == [f"spool: {spool}"]
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody else")
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
 def test_a_client_of_another_user_has_a_spool_too(both: Runs) -> None:
     """As gunicorn's workers with --user; they are killed before they could ship anything."""
     program = both.start(
@@ -310,7 +310,7 @@ def test_a_client_of_another_user_has_a_spool_too(both: Runs) -> None:
             os.kill(os.getpid(), signal.SIGKILL)
         os.wait()
         """,
-        environ={"TMPDIR": "/tmp"},  # a test's own directory lets nobody else in
+        environ={"TMPDIR": "/tmp"},  # a test's own directory lets no other user in
     )
     ended = program.end()
     assert ended.returncode == 0

@@ -73,7 +73,7 @@ def test_the_receipt_is_the_drain_report_and_replaces_an_older_one(
 
 
 def test_a_receipt_for_a_stream_is_written_into_it(runs: Runs, tmp_path: Path) -> None:
-    """Root could rename a file over `/dev/stdout`; nobody can over what stands for it here."""
+    """Root could rename a file over `/dev/stdout`; the substitute here cannot be replaced."""
     ended = runs.command("echo", "a", options=("--receipt", "/proc/self/fd/1"))
     assert ended.returncode == 0
     assert json.loads(ended.stdout)["acked"] == 1
@@ -133,7 +133,7 @@ def test_a_receipt_shows_no_arguments(runs: Runs, receipt: Path) -> None:
 
 
 def test_a_loss_is_on_the_receipt_and_can_be_the_exit_code(both: Runs, receipt: Path) -> None:
-    """Nobody listens: the line is on stderr, which is not where it should be."""
+    """Without a sidecar the line is on stderr, and was not delivered."""
     options = ("--receipt", str(receipt), "--loss-exit", "77")
     ended = both.shell("echo lost", options=options, LOGSHIP_ENDPOINTS=NOWHERE)
     assert ended.returncode == 77

@@ -66,7 +66,7 @@ def family(*ships: bool, more: str = "pass") -> str:
 
 
 def children(program: Program) -> list[tuple[int, bool]]:
-    """Return the children that have logged all: their numbers, and whether they reach anybody."""
+    """Return the children that have logged all: their pids, and whether they reach a sidecar."""
     told = [each.split()[1:] for each in program.progress if each.startswith("child ")]
     return [(int(pid), ships == "1") for pid, ships in told]
 
@@ -120,7 +120,7 @@ def test_clients_of_another_user_are_in_the_sum(runs: Runs, port: int) -> None:
     program = runs.start(
         family(True, True, more="os.setuid(65534)"),
         options=("--metrics-port", str(port)),
-        environ={"TMPDIR": "/tmp"},  # a test's own directory lets nobody else in
+        environ={"TMPDIR": "/tmp"},  # a test's own directory lets no other user in
     )
     with Scraper(port) as scraper:
         written = PRINTED + 2 * LOGGED

@@ -59,7 +59,7 @@ HOARDS = f"""
         while True:
             hoard.append(bytearray(b"x" * (1 << 20)))
 
-    # Nobody listens there: what arrives was shipped by `run` from what the client left.
+    # No sidecar listens there: `run` has shipped all records that arrive from the client's spool.
     logship.install(level="INFO", endpoints="tcp://127.0.0.1:1")
 """
 COMMAND_ITSELF = """
@@ -71,7 +71,7 @@ CHILD = """
     _, status = os.waitpid(child, 0)
     sys.exit(os.WTERMSIG(status))
 """
-UNSEEN = "spools whose owners nobody saw die: 1; the kernel has killed for want of memory; "
+UNSEEN = "dead processes that `run` never saw: 1; the kernel has killed for lack of memory; "
 EACH = pytest.mark.parametrize(
     ("who", "code"), [(COMMAND_ITSELF, SIGKILLED), (CHILD, 9)], ids=["command", "child"]
 )

@@ -173,7 +173,7 @@ def test_a_joined_record_does_not_wait_for_the_next_one(runs: Runs) -> None:
     assert runs.messages == ["start of a record\n  and its end"]
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody else")
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
 def test_a_child_of_another_user_reopens_its_output(both: Runs) -> None:
     """As `nginx` and Apache do with /dev/stdout after they gave up root."""
     program = both.start("""

@@ -23,7 +23,7 @@ PRINTS_MUCH = """
 
 
 def until_it_waits(program_lines: Path) -> None:
-    """Wait until the command gets no further: the pipe is full, and nobody reads."""
+    """Wait until the command is blocked: the pipe is full, and is not read."""
     seen = [-1, 0]
 
     def stands_still() -> bool:

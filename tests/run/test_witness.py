@@ -67,7 +67,7 @@ def test_an_owner_that_ends_in_order_and_removes_its_spool_has_left_nothing(tmp_
 
 @pytest.fixture
 def lock(tmp_path: Path) -> Path:
-    """The lock of a spool that nobody below us owns; its stream can only be guessed."""
+    """The lock of a spool that no process below `run` owns; its stream can only be guessed."""
     life = tmp_path / ("0123456789abcdef" * 2)
     life.mkdir()
     (life / LOCK).touch()

@@ -173,7 +173,7 @@ def test_terraform_passes_on_everything_but_the_roles_that_it_makes(task: Task) 
 
 
 def test_nothing_in_terraforms_documents_is_unknown_before_apply() -> None:
-    """One unknown value would make the whole document unknown in the plan, which nobody could read.
+    """One unknown value would make the whole document unknown in the plan, and unreadable.
 
     The group's name is what its variable says, so Terraform knows it.
     """

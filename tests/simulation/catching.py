@@ -1,8 +1,8 @@
 """Whether a history shows a mistake that was put into the product.
 
-A product with a mistake often does not come to rest at all, and to wait until the usual bounds are
-reached costs half a minute. So they are nearer here; and whoever shows a mistake within them must
-be innocent within them without it, or it would be the bounds that accuse.
+A product with a mistake often never comes to rest, and the usual bounds cost half a minute. So the
+bounds are lower here. A history that fails within them must pass within them without the mistake.
+Otherwise the bounds, and not the mistake, would cause the failure.
 """
 
 from __future__ import annotations

@@ -518,7 +518,7 @@ class SimulatedClient:
             raise Violation(f"{in_memory} bytes are in memory, for want of a disk")
 
     def check_locks(self) -> None:
-        """Look whether nobody else could ship what we do."""
+        """Check that no other process could ship the same records."""
         if self._disk is not None:
             for name in {each.adoption.orphan.name for each in self._adopted()}:
                 self._disk.check_locked(name)

@@ -3,7 +3,7 @@
 One seed in eight has a spool. What its disk does is drawn from a stream of chance of its own, so
 that a seed without one is what it was before there were disks. The product's storage maps real
 files; each store into them passes through here, so that a process can be killed between any two,
-or in the middle of one. What a process leaves may be damaged before anybody recovers it.
+or in the middle of one. The files of a process may be damaged before recovery.
 """
 
 from __future__ import annotations
@@ -238,7 +238,7 @@ class SimulatedDisk:
         return found
 
     def check_locked(self, name: str) -> None:
-        """Look whether somebody holds the lock of a life, as another recoverer would."""
+        """Check whether a process holds the lock of a life, as another recoverer would."""
         with contextlib.suppress(FileNotFoundError), (self.path / name / LOCK).open("rb") as lock:
             try:
                 fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)

@@ -297,5 +297,5 @@ def slots_damaged_in_silence(patch: pytest.MonkeyPatch) -> None:
 
 @_mutation
 def key_not_learnt_from_chunks(patch: pytest.MonkeyPatch) -> None:
-    """Where the header of the slots is damaged, nobody knows how to stamp an end: none is told."""
+    """If the header of the slots is damaged, the stamp key of an end is unknown: none is told."""
     patch.setattr(Adoption, "_learn_stamp", lambda *_: None)

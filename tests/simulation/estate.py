@@ -137,12 +137,12 @@ class Estate:
         self._owed.add(text)
 
     def unreadable(self, directory: str, stamps: set[Stamp]) -> None:
-        """These cannot be read any more, by anybody; the life that has them must stay."""
+        """No process can read these any more; the life that has them must stay."""
         self._heirs[self._lives[directory].number].unreadable |= stamps
         self._hiding.add(directory)
 
     def vanished(self, directory: str, stamps: set[Stamp]) -> None:
-        """Somebody removed a segment with these."""
+        """Another program removed a segment with these."""
         life = self._lives[directory]
         heir = self._heirs[life.number]
         heir.damages.add(VANISHED)
@@ -178,7 +178,7 @@ class Estate:
             left: What is still in the spool's directory; it needs a reason.
             poison: By directory, what no server takes, and nothing was there to prove it.
             kept: What is in the quarantine.
-            noted: By directory, what is on the spool for whoever ends the stream to declare.
+            noted: By directory, the marks on the spool, which the end of the stream must declare.
         """
         waits = {} if poison is None else poison
         for directory in left:
@@ -205,7 +205,7 @@ class Estate:
             if len(self._recovered_ends[stream]) > 1:
                 raise Violation(f"{stream} was ended at {sorted(self._recovered_ends[stream])}")
         if heir.damages and heir.waiting and not self._is_named(heir):
-            raise Violation(f"slots were damaged, and nobody says so: {heir.directories}")
+            raise Violation(f"slots were damaged, and no report says so: {heir.directories}")
 
     def _to_declare(self, heir: Heir, noted: dict[str, dict[Stamp, str]]) -> dict[Stamp, str]:
         """Return what the next recoverer declares, when nothing holds it up any longer.
@@ -230,10 +230,10 @@ class Estate:
                 raise Violation(f"{stream} was ended, and {number} is still on the spool")
 
     def _check_said(self) -> None:
-        """Nobody may find damage where there is none, nor be silent where something failed."""
+        """A recoverer must not report damage without damage, nor be silent after a failure."""
         for owed in sorted(self._owed):
             if not any(owed in text for text in self._said):
-                raise Violation(f"nobody was told that something failed: {owed}")
+                raise Violation(f"no report says that something failed: {owed}")
         sound = [
             directory
             for heir in self._heirs.values()
@@ -246,7 +246,7 @@ class Estate:
                 raise Violation(f"said of what was not damaged: {text}")
 
     def _check_ends(self, heir: Heir) -> None:
-        """A stream has one end, whoever recovers it and how often, and nothing follows it."""
+        """A stream has one end, after any number of recoveries, and no record follows it."""
         for stream in sorted({stream for stream, _ in heir.accepted} | heir.waiting):
             ends, last = self._ends[stream] - self.ends_in_memory(heir, stream), self._last[stream]
             if len(ends) > 1 or (ends and last not in ends):
@@ -255,8 +255,8 @@ class Estate:
     def ends_in_memory(self, heir: Heir, stream: str) -> set[int]:
         """Return the end record that a process sent from memory and died before the ack, if any.
 
-        It is not on the spool, and nobody who reads that can know whether the server has it: a
-        recoverer ends the stream once more.
+        It is not on the spool, so a recoverer cannot know whether the server has it, and ends the
+        stream once more.
         """
         return {
             number
@@ -298,7 +298,9 @@ class Estate:
             raise Violation(f"life {number}: one chunk was damaged, others are lost: {_some(lost)}")
         self._check_kept(heir, lost | broken, reasons, kept)
         if (lost or broken) and VANISHED not in heir.damages and not self._is_named(heir):
-            raise Violation(f"life {number}: {_some(lost | broken)} are lost, and nobody says why")
+            raise Violation(
+                f"life {number}: {_some(lost | broken)} are lost, and no report says why"
+            )
 
     def _refused_behind_the_end(self, missing: set[Stamp], kept: bytes) -> set[Stamp]:
         """Return what is in the quarantine, of streams that ended by themselves.

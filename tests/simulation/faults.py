@@ -17,7 +17,7 @@ FAULTS = {
     "ack withheld": "the server has a chunk and never says so, and goes on",
     "ack late": "an ack is overtaken by others",
     "ack duplicated": "an ack comes twice",
-    "ack unknown": "an ack comes for an id that nobody sent",
+    "ack unknown": "an ack comes for an id that was not sent",
     "ack empty": "the answer is {}: the server could not keep the chunk",
     "ack garbage": "the answer is no ack at all",
     # of a server, for a while
@@ -61,7 +61,7 @@ RECOVERY_FAULTS = {
     "read fails": "a file of a dead process cannot be read at the moment: EIO",
     "bad sector": "a page of a segment cannot be read, for a while or for good",
     "read short": "a read gives fewer bytes than there are",
-    "segment vanishes": "somebody removes a segment before it is opened",
+    "segment vanishes": "another program removes a segment before it is opened",
     "mark fails": "that a chunk is acked, or a stream ended, cannot be stored",
     "keep fails": "the quarantine cannot be written: ENOSPC, EDQUOT, EIO, EROFS",
     "keep full": "the quarantine cannot be written while the volume is in trouble, as others",

@@ -310,7 +310,7 @@ class Judge:
         self._frames[frame.id] = frame
 
     def _check_stamp(self, stream: StreamLedger, frame: Frame, number: int, serial: int) -> None:
-        """A number is one record's, and a record has one number, whoever sends it."""
+        """A number belongs to one record, and a record has one number, from every sender."""
         before = stream.carrier.get(number)
         if before is not None and before.serials[before.numbers.index(number)] != serial:
             raise Violation(f"number {frame.stream}:{number} was given out twice")
@@ -403,7 +403,7 @@ class Judge:
                 frame.was_probe = True
 
     def gave_up(self, link: Link, now: float) -> None:
-        """The client ends a connection that nobody else ended."""
+        """The client ends a connection that the network and the server did not end."""
         silent = now - link.quiet_since
         if not link.outstanding:
             link.life.failed_seconds = now

@@ -166,7 +166,7 @@ class RecoveryFaults:
                 vars(module)["os"] = os
             vars(directories)["fcntl"] = fcntl
 
-    # -- what somebody must be told ----------------------------------------------------------------
+    # -- what must be reported ---------------------------------------------------------------------
 
     def told(self) -> None:
         """The recoverer has said what it had to say."""
@@ -264,7 +264,7 @@ class RecoveryFaults:
         self._disk.estate.unreadable(where[0], self._stamps_in(where[0], data, first, last))
 
     def vanish(self, directory: str, name: str, descriptor: int) -> None:
-        """Perhaps somebody removes a segment just before it is opened."""
+        """Perhaps another program removes a segment just before it is opened."""
         estate = self._disk.estate
         if estate.life_of(directory).damaged or not self.happens("segment vanishes"):
             return

@@ -78,7 +78,7 @@ def ended_though_a_chunk_is_unread(patch: pytest.MonkeyPatch) -> None:
 
 @_mutation
 def unread_chunk_kept_in_silence(patch: pytest.MonkeyPatch) -> None:
-    """A life with a chunk that cannot be read stays, and nobody is told why."""
+    """A life with a chunk that cannot be read stays, and no message says why."""
 
     def leave(self: Orphan, *_: object) -> None:
         self.is_kept = self.is_unread = True
@@ -200,7 +200,7 @@ def poison_fills_the_window(patch: pytest.MonkeyPatch) -> None:
 
 @_mutation
 def unread_directory_taken_as_empty(patch: pytest.MonkeyPatch) -> None:
-    """A spool that cannot be listed has nothing in it, and nobody is told otherwise."""
+    """A spool that cannot be listed counts as empty, without a message."""
     oldest = Orphans._oldest_in
 
     def found(self: Orphans, parent: int) -> ProcessDirectory | None:

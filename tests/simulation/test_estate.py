@@ -1,4 +1,4 @@
-"""The judge excuses what nobody could have known, and not a number more."""
+"""The judge excuses numbers that no process could have known, and no other number."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def test_what_died_in_memory_behind_a_damaged_chunk_may_be_declared_with_it() ->
         pytest.param({4}, 2, [2, 3], "others are lost", id="5 was on the spool"),
         pytest.param({2, 5}, 2, [3, 4], "others are lost", id="2 is in front of the chunk"),
         pytest.param({4, 5}, 1, [2, 3], "unspooled", id="only one was counted"),
-        pytest.param({2, 3, 4, 5}, 4, [], "nobody says why", id="nothing was damaged"),
+        pytest.param({2, 3, 4, 5}, 4, [], "no report says why", id="nothing was damaged"),
     ],
 )
 def test_no_more_than_that_may_be_declared(
@@ -170,7 +170,7 @@ def test_a_life_may_be_named_with_the_record_that_had_trouble(
     ("said", "arrived", "ends", "complaint"),
     [
         pytest.param(DIRECTORY, [2, 3, 4, 5], [7], None, id="it costs nothing"),
-        pytest.param("", [2, 3, 4, 5], [7], "nobody says so", id="in silence"),
+        pytest.param("", [2, 3, 4, 5], [7], "no report says so", id="in silence"),
         pytest.param(DIRECTORY, [2, 3, 4], [7], "spooled and lost", id="it costs a record"),
         pytest.param(DIRECTORY, [2, 3, 4, 5], [], "its end was not told", id="it costs the end"),
         pytest.param(DIRECTORY, [2, 3, 4, 5], [7, 8], "was ended at", id="it is ended twice"),

@@ -21,9 +21,9 @@ RESET_ON_CLOSE = struct.pack("ii", 1, 0)
 class Gate:
     """A TCP port on loopback in front of `target_port`; shut when made.
 
-    Shut: connections are refused, and nobody else can get the port. Silent: connections are taken
-    and nothing passes, in either direction. Open: bytes pass. Answering: each connection gets a
-    fixed answer to whatever it says, and is closed.
+    Shut: connections are refused, and no other program can get the port. Silent: connections are
+    taken and no bytes pass, in either direction. Open: bytes pass. Answering: each connection gets
+    a fixed answer to any bytes, and is closed.
 
     Attributes:
         port: The number applications connect to; it stays the same.

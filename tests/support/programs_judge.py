@@ -103,10 +103,10 @@ class Verdict:
 
     @property
     def lost(self) -> list[str]:
-        """The markers that are not accounted for; empty is the promise kept.
+        """The markers that are not accounted for; empty if the promise is kept.
 
-        A missing marker's number is unknown, so the missing are set against the numbers that a
-        report names and that nobody has seen: each such number excuses one marker.
+        The number of a missing marker is unknown. So each number that a report names and that was
+        not seen excuses one missing marker.
         """
         excused = sum(len(self.named[each] - self.seen[each]) for each in list(self.named))
         return self.missing[excused:]
@@ -115,7 +115,7 @@ class Verdict:
         """Fail with what is needed to find the fault if the promise was not kept."""
         self.assert_reports_add_up()
         assert not self.lost, self._told(f"lost {len(self.lost)}: {self.lost[:5]}")
-        assert not self.unnamed, self._told(f"holes nobody names: {self.unnamed[:5]}")
+        assert not self.unnamed, self._told(f"unnamed holes: {self.unnamed[:5]}")
 
     def assert_all_ended(self) -> None:
         """Fail if a stream has no end record: its process was gone before it had drained."""

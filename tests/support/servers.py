@@ -84,7 +84,7 @@ class Security:
 
 
 class ReservedPort:
-    """A TCP port on loopback that nobody else gets, though servers on it come and go.
+    """A TCP port on loopback that no other program gets, although servers on it come and go.
 
     A bound socket that does not listen keeps the number; the server binds it as well, which Linux
     allows because both ask for SO_REUSEADDR.

@@ -83,7 +83,7 @@ class TaskMetadata:
         status: Of every answer.
         is_silent: Whether it accepts and then says nothing until it is closed.
         may_answer: While it is not set, every answer waits for it.
-        was_asked: Set once somebody asked.
+        was_asked: Set after the first request.
     """
 
     def __init__(self, own: dict[str, Any], whole: dict[str, Any] | None = None) -> None:
@@ -104,7 +104,7 @@ class TaskMetadata:
                     endpoint._closed.wait()
                     return
                 endpoint.may_answer.wait()
-                with contextlib.suppress(OSError):  # whoever asked has given up waiting
+                with contextlib.suppress(OSError):  # the client has stopped waiting
                     self._answer()
 
             def _answer(self) -> None:

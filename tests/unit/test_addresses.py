@@ -1,4 +1,4 @@
-"""Which hosts are addresses, and which of them are this machine: without asking anybody."""
+"""Which hosts are addresses, and which of them are this machine: without a DNS query."""
 
 from __future__ import annotations
 

@@ -286,7 +286,7 @@ def test_large_libraries_are_imported_in_one_room_only(module: str) -> None:
 
 def loaded_by(statement: str) -> set[str]:
     """Return the modules that a fresh interpreter has loaded after `statement`."""
-    # Without a drain: some statements leave records behind that nobody will take.
+    # Without a drain: some statements leave records that no sidecar will take.
     program = f"{statement}; import os, sys; print(*sys.modules, flush=True); os._exit(0)"
     ended = subprocess.run(
         [sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=60
@@ -314,7 +314,7 @@ def test_the_client_needs_neither_prometheus_nor_click() -> None:
 
 
 # A program whose sidecar answers, without spool, key, metrics and ECS, needs none of these to
-# start. They are named because nobody would see one more in a measured start.
+# start. They are named because a measured start would not show one more.
 NOT_AT_START = {
     *("tenacity", "prometheus_client", "click", "pathlib", "tempfile", "shutil", "hashlib"),
     *("hmac", "ipaddress", "random", "http.client", "urllib.parse", "email", "importlib.metadata"),

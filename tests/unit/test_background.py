@@ -1,4 +1,4 @@
-"""The client on its own thread: every method from many threads at once, and nobody hangs.
+"""The client on its own thread: every method from many threads at once, and no call hangs.
 
 Where a test joins a thread it does so within a deadline, so that a hang is a failure.
 """
@@ -365,7 +365,7 @@ def test_send_with_a_timeout_gives_up(client: BackgroundClient, sidecar: Sidecar
 def test_what_was_given_up_does_not_arrive_all_the_same(
     client: BackgroundClient, sidecar: Sidecar
 ) -> None:
-    """Whoever is told that there was no space sends the record again."""
+    """A caller that learns that there was no space sends the record again."""
     sidecar.acks = False
     accepted: list[str] = []
     given_up = 0

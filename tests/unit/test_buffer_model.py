@@ -1,8 +1,8 @@
 """Any sequence of operations against a reference made of plain lists, and a naive shipper.
 
 Safety: every record is in exactly one place, and the report names it there. Liveness: a shipper
-that sleeps until he is woken, or until the time that the buffer named, is never late: no sealed
-chunk lies there, and no open one past its linger, that he will not come for.
+that sleeps until it is woken, or until the time that the buffer named, is never late: it comes for
+every sealed chunk, and for every open chunk whose linger is over.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ class Model(RuleBasedStateMachine):
         self.closed = False
 
     def _wake(self) -> None:
-        assert not self.awake, "woken twice before he looked"
+        assert not self.awake, "woken twice before it looked"
         self.awake = True
 
     # -- producers ---------------------------------------------------------------------------------
@@ -109,7 +109,7 @@ class Model(RuleBasedStateMachine):
 
     @rule()
     def shipper_comes(self) -> None:
-        """He was woken, or his time has come; he does what `Client._turn` does."""
+        """The shipper was woken, or its time has come; it does what the client's turn does."""
         assume(self.awake or (self.alarm is not None and self.alarm <= self.clock()))
         self.awake = False
         self.buffer.seal_due(self.clock())

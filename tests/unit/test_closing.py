@@ -246,7 +246,7 @@ class Slow(Stalled):
 
 
 def test_a_full_stderr_is_asked_again_soon_while_somebody_reads_it(stderr: Stderr) -> None:
-    """With a fixed pause a pipe of 64 KiB would take that much in each, whoever reads it."""
+    """With a fixed pause a pipe would take only 64 KiB in each pause, however fast its reader."""
     end = End(stderr, last_resort=Slow(), plan=DrainPlan.until(0.0, 1.0))
     pauses = [wait_seconds for wait_seconds in end.walk() if wait_seconds < 0.05]
     assert len(pauses) >= 10

@@ -165,7 +165,7 @@ def test_a_terminal() -> None:
     written = 0
     while resort.write_line(LINE) and written < 10_000:
         written += 1
-    assert written < 10_000, "a terminal that nobody reads takes no more at some time"
+    assert written < 10_000, "a terminal without a reader takes no more at some time"
     os.close(ours)
     os.close(theirs)
 
@@ -232,7 +232,7 @@ def test_what_a_full_pipe_did_not_take_comes_out_later_and_in_order(pipe: Pipe) 
     while b"".join(lines) not in got:
         before = len(got)
         got += pipe.read()
-        resort.step_back()  # somebody writes again, or has his turn
+        resort.step_back()  # a thread writes again, or its turn comes
         assert len(got) > before
     assert got == b"".join(lines)
 
@@ -411,7 +411,7 @@ def test_they_wait_as_long_as_the_spill_writes_and_no_longer_once_it_has_stalled
     written_at = clock.seconds
     clock.seconds += 4.0
     pipe.fill()
-    assert resort.write_lines([LINE]) == 0, "which does not make anybody wait longer"
+    assert resort.write_lines([LINE]) == 0, "which does not make any thread wait longer"
     logged_at: list[float] = []
 
     def log() -> None:
@@ -673,7 +673,7 @@ def test_nothing_of_an_open_chunk_is_spilled_while_intake_is_open(tmp_path: Path
 
 
 def test_a_spill_that_is_under_way_is_not_entered_again(tmp_path: Path) -> None:
-    """Whoever conducts the end may come while another thread still spills ahead of it."""
+    """The thread that ends the client may come while another thread still spills ahead."""
     buffer = a_closed_buffer(10)
     inner: list[bool] = []
 

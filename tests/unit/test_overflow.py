@@ -279,7 +279,7 @@ def write_all_of(buffer: Buffer, chunk: Any) -> None:
 
 @pytest.mark.parametrize("policy", ["block", "drop_oldest", "drop_newest"])
 def test_what_is_on_stderr_already_makes_room(policy: str) -> None:
-    """While a clock runs the spill is ahead: nothing need be dropped that nobody will ever read."""
+    """While a clock runs the spill is ahead: records need not be dropped unread."""
     buffer = full_buffer()
     oldest = buffer.to_spill()[0]
     write_all_of(buffer, oldest)

@@ -16,16 +16,16 @@ SMALL, LARGE = 100, 700_000
 
 
 class Events:
-    """Whoever owns a connection; here nobody cares."""
+    """The owner of a connection; it ignores all events."""
 
     def bytes_received(self, data: bytes) -> None:
-        """Nothing is sent to us."""
+        """The test sends no bytes to the client."""
 
     def connection_ended(self, reason: str) -> None:
         """The test ends before."""
 
     def writable_changed(self, writable: bool) -> None:
-        """Whoever sends here sends on."""
+        """The test's sender does not stop."""
 
 
 @pytest.fixture

@@ -1,7 +1,7 @@
 """A bare socket: writes prepared frames, with acks to wait for or without.
 
 Into the sink it shows what Python's sockets carry; into a server, with logship's window of chunks
-under way, what that server takes in from anybody. Also sends a given number of bytes, once.
+under way, the rate of that server with any client. Also sends a given number of bytes, once.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import msgpack
 from benchmarks.records import LISTS, Record
 
 CHUNK_BYTES = 512 << 10
-"""As logship's chunks are, where nobody chose another size."""
+"""The default size of logship's chunks."""
 
 WINDOW_CHUNKS = 8
 WAIT_SECONDS_MAX = 60.0

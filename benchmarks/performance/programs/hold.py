@@ -188,7 +188,7 @@ def main() -> None:
     for line in sys.stdin:
         task, *arguments = line.split()
         print(json.dumps(TASKS[task](shipper, *arguments)), flush=True)  # noqa: T201 - the answer
-    os._exit(0)  # what is held is nobody's
+    os._exit(0)  # the held records are thrown away
 
 
 if __name__ == "__main__":

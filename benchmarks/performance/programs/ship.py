@@ -54,7 +54,7 @@ class Logship:
 
 
 class LogshipMany(Logship):
-    """The same for whoever has many records at once, as `logship run` has."""
+    """The same for a program that has many records at once, as `logship run` does."""
 
     at_once = 100
 

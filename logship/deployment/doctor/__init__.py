@@ -1,5 +1,5 @@
-"""Checks from where the application runs: would its records arrive, and survive its end?
+"""Checks from where the application runs whether its records would arrive, and survive its end.
 
-Nothing here is a health check. A sidecar that is down must not get an application killed that can
-wait for it, so what fails here is for a person, or for the step before a rollout.
+These are no health checks. An application can wait for a sidecar that is down, and must not be
+killed for it. The results are for a person, or for the step before a rollout.
 """

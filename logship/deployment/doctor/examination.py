@@ -68,10 +68,10 @@ async def examine(
 
 
 def usable_settings(environ: Mapping[str, str]) -> Settings:
-    """Return the application's settings, with all that they name looked at.
+    """Return the application's settings, after a check of the files and libraries that they name.
 
     Raises:
-        SettingsError: One of them is wrong, or names a file or a library that is not there.
+        SettingsError: A setting is wrong, or names a file or a library that does not exist.
     """
     settings = Settings.from_env(environ)
     tls_context(settings)
@@ -91,14 +91,14 @@ def _settings_result(settings: Settings, tag: str) -> Result:
             "settings",
             Outcome.WARN,
             "LOGSHIP_DISABLED is set: the application ships nothing",
-            "unset it where records are wanted",
+            "unset it if records are wanted",
         )
     endpoints = ", ".join(map(str, settings.endpoints))
     return Result("settings", Outcome.OK, f"{endpoints}, tag {tag!r}")
 
 
 def describe_descriptor(descriptor: int) -> str:
-    """Return what a descriptor is: `pipe`, `terminal`, a path, or nothing where it is closed."""
+    """Return what a descriptor is: `pipe`, `terminal`, a path, or nothing if it is closed."""
     try:
         mode = os.fstat(descriptor).st_mode
         if os.isatty(descriptor):

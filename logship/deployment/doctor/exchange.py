@@ -1,7 +1,7 @@
-"""Records of the doctor's own, sent over a connection and waited for.
+"""Sends the doctor's own records over a connection, and waits for their acks.
 
-Every entry is well-formed and says what it is (`logship_doctor`), because whatever a server
-acknowledges it also delivers. Nothing else than the forward protocol's own messages is sent.
+Every entry is well-formed and says what it is (`logship_doctor`), because a server delivers every
+record that it acknowledges. Only messages of the forward protocol are sent.
 """
 
 from __future__ import annotations
@@ -35,9 +35,9 @@ class Answer:
     Attributes:
         acked: Whether every chunk was acked.
         reason: Why not.
-        seconds: From the first byte sent to the last ack, or to giving up.
-        bytes_acked: Of entries.
-        in_time: Whether it said anything, an end of the connection too, before time was up.
+        seconds: From the first byte sent to the last ack, or to the end of the wait.
+        bytes_acked: Acked bytes of entries.
+        in_time: Whether the server answered, or ended the connection, before the wait was over.
     """
 
     acked: bool
@@ -73,7 +73,7 @@ class Exchange:
         self._came.set()
 
     def writable_changed(self, writable: bool) -> None:
-        """Nothing to do: what is sent at once is small, and bounded by the window."""
+        """Do nothing: the bytes sent at once are few, and bounded by the window."""
 
     async def send(
         self, connection: Connection, chunks: Sequence[Chunk], window: int, seconds: float

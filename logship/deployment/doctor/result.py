@@ -1,4 +1,4 @@
-"""What a check says: how it went, what was seen, what to do."""
+"""The result of a check: its outcome, what was found, and what to do."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 
 class Outcome(enum.StrEnum):
-    """How a check went; only `fail` makes the command fail."""
+    """The outcome of a check; only `fail` makes the command fail."""
 
     OK = "ok"
     WARN = "warn"
@@ -23,9 +23,9 @@ class Result:
 
     Attributes:
         check: Its name.
-        outcome: How it went.
-        text: What was seen, with figures.
-        advice: What to do; empty where nothing is to be done.
+        outcome: Its outcome.
+        text: What was found, with figures.
+        advice: What to do; empty if nothing is to be done.
     """
 
     check: str
@@ -44,7 +44,7 @@ def as_json(results: Iterable[Result]) -> dict[str, Any]:
 
 
 def has_failed(results: Iterable[Result]) -> bool:
-    """Tell whether any check failed."""
+    """Return whether any check failed."""
     return any(each.outcome is Outcome.FAIL for each in results)
 
 

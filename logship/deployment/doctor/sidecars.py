@@ -1,8 +1,8 @@
-"""Each endpoint from its name to the ack of a record, and whether that ack proves anything.
+"""Checks each endpoint from its name to the ack of a record, and whether that ack can be trusted.
 
-Stops at the first step that fails: what comes after it could only fail too. Nothing is ever sent
-that a server might store wrongly: no malformed entry, no wrong `size`, no frame above a server's
-limit. Why, and what is done instead, is in docs/decisions/.
+The checks of an endpoint stop at the first step that fails, because later steps would fail too. The
+doctor sends nothing that a server might store wrongly: no malformed entry, no wrong `size`, no
+frame above a server's limit. docs/decisions/010-what-doctor-sends.md has the reasons.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from logship.settings.addresses import is_loopback
 
 _MONITOR_PORT = 2020
 _MONITOR_TIMEOUT_SECONDS = 2.0
-"""Where Fluent Bit tells its version, if its HTTP server is on."""
+"""The port where Fluent Bit tells its version, if its HTTP server is on."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,7 +56,7 @@ class SidecarExamination:
         task: The ECS task, where there is one.
 
     Attributes:
-        bytes_per_second: Of entries acked in the burst; None before it, or where it failed.
+        bytes_per_second: Of entries acked in the burst; None before it, or if it failed.
     """
 
     def __init__(
@@ -109,7 +109,7 @@ class SidecarExamination:
         return self._result("name", Outcome.OK, f"{host} is {addresses}")
 
     async def _connect(self) -> Result:
-        """Connect without a word, so that what fails later is not the network."""
+        """Connect without sending, so that a later failure is not one of the network."""
         plain = self._endpoint
         if plain.scheme == "tls":
             plain = plain._replace(scheme="tcp")
@@ -126,7 +126,7 @@ class SidecarExamination:
         return self._result("connect", Outcome.OK, f"{self._endpoint} takes connections")
 
     async def _secure(self) -> Result | None:
-        """Go through TLS and handshake, where there are any."""
+        """Do the TLS and the protocol handshake, if the settings need them."""
         words = []
         if self._endpoint.scheme == "tls":
             words.append("certificate verified")
@@ -155,7 +155,7 @@ class SidecarExamination:
         return self._result("record", Outcome.FAIL, seen, _why_unacked(answer))
 
     async def _honesty(self) -> Result:
-        """Say what is known of this server's acks; product and version are not in the protocol."""
+        """Say whether acks can be trusted, although the protocol names no product or version."""
         if await self._takes_heartbeats():
             return self._honest(
                 Outcome.OK, "it is no Fluent Bit, and nothing is known against its acks"
@@ -165,13 +165,13 @@ class SidecarExamination:
         if version is not None and is_blind_version(version):
             blind = f"Fluent Bit {version}, as all before 5.1,"
         if blind is not None:
-            return self._honest(Outcome.FAIL, f"{blind} may ack what it throws away")
+            return self._honest(Outcome.FAIL, f"{blind} may ack records that it throws away")
         if version is not None:
             return self._honest(Outcome.OK, f"Fluent Bit {version} acks what it has stored")
         return self._honest(
             Outcome.WARN,
             "it behaves as Fluent Bit does and its version cannot be seen: before 5.1 it may ack "
-            "what it throws away",
+            "records that it throws away",
         )
 
     async def _burst(self) -> Result | None:
@@ -211,7 +211,7 @@ class SidecarExamination:
         return next((each for each in found if each is not None), None)
 
     async def _fluent_bit_version(self) -> str | None:
-        """Ask Fluent Bit's own HTTP server; on this machine only, for elsewhere it may be any."""
+        """Ask Fluent Bit's HTTP server, only on this machine: elsewhere it may be another one."""
         if not is_loopback(self._endpoint.host):
             return None
         url = f"http://127.0.0.1:{_MONITOR_PORT}/"
@@ -224,10 +224,10 @@ class SidecarExamination:
         return match[0] if match else None
 
     async def _takes_heartbeats(self) -> bool:
-        """Tell Fluent Bit from the others by what it does with a heartbeat: it closes.
+        """Return whether the server takes a heartbeat. Fluent Bit closes the connection.
 
-        Fluentd ignores a nil. No record is at risk: the one behind it is the doctor's own, and
-        only this connection is closed.
+        Fluentd ignores a nil. No application record is at risk: the record behind the nil is the
+        doctor's own, and only this connection is closed.
         """
         text = f"logship doctor: a second test record, {self._recorder.run}"
         answer = await self._send([self._recorder.single(text)], before=HEARTBEAT)
@@ -257,7 +257,7 @@ class _Nobody:
 
 def _why_unreachable(endpoint: Endpoint, error: ConnectError) -> str:
     if isinstance(error.__cause__, ConnectionRefusedError):
-        return "nobody listens there: is the sidecar up, on that port, in this network namespace?"
+        return "nothing listens there: is the sidecar up, on that port, in this network namespace?"
     if isinstance(error.__cause__, OSError) and endpoint.scheme == "unix":
         return "is the socket's directory mounted here, and may this user write to the socket?"
     return "a firewall or security group that drops, or a wrong address, looks like this"

@@ -1,8 +1,8 @@
-"""Whether the spool's directory can do what records will be trusted to it for.
+"""Checks whether the spool's directory can hold a spool.
 
 The check uses the same code that writes spools: it makes a process directory there, locks, fills
 and removes it. If another descriptor could take the lock as well, a recoverer would ship and
-remove what a living process still writes.
+remove the records of a living process.
 """
 
 from __future__ import annotations
@@ -21,9 +21,13 @@ _CHECK = "spool"
 
 
 def check_spool(settings: Settings, workers: int) -> Iterator[Result]:
-    """Yield what there is to say of the spool's directory."""
+    """Yield the results about the spool's directory."""
     if settings.spool_dir is None:
-        yield Result(_CHECK, Outcome.SKIP, "none is set: what is not acked dies with the process")
+        yield Result(
+            _CHECK,
+            Outcome.SKIP,
+            "none is set: if the process is killed, records that are not acked are lost",
+        )
         return
     path = Path(settings.spool_dir)
     try:
@@ -62,7 +66,7 @@ def _tried(path: Path, wanted_bytes: int) -> Iterator[Result]:
         yield Result(
             _CHECK,
             Outcome.FAIL,
-            f"{path}: a lock there keeps nobody out",
+            f"{path}: a lock there does not keep other processes out",
             "give it a local filesystem: a recoverer would take living processes for dead ones",
         )
         return
@@ -79,7 +83,7 @@ def _tried(path: Path, wanted_bytes: int) -> Iterator[Result]:
 
 
 def _locks_work(path: Path, ours: ProcessDirectory) -> bool:
-    """Tell whether a directory that is locked cannot be taken over."""
+    """Return whether a locked directory cannot be taken over."""
     parent = open_spool_directory(path)
     try:
         taken = ProcessDirectory.take_over(parent, ours.name)

@@ -1,7 +1,7 @@
-"""What the container and its orchestrator give: descriptors, memory, time, a way out for stderr.
+"""Checks of the container and its orchestrator: descriptors, memory, stop timeout, stderr.
 
-Each check is a function of values that its caller has read, so that a test can give it any
-container there may be.
+Each check is a function of values that its caller has read, so that a test can describe any
+container.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _MARGIN_SHARE, _MARGIN_SECONDS_MAX = 0.1, 1.0
 
 
 def check_nofile(soft: int) -> Result:
-    """Judge how many files a process may open; a batch with 1,024 died of it."""
+    """Check how many files a process may open; a batch with 1,024 failed because of it."""
     text = f"{soft} open files" if soft >= 0 else "no limit of open files"
     if soft < 0 or soft >= _NOFILE_WANTED:
         return Result("nofile", Outcome.OK, text)
@@ -53,14 +53,14 @@ def check_memory(settings: Settings, memory_bytes: int | None, workers: int) -> 
 
 
 def check_stop_timeout(settings: Settings, bytes_per_second: float | None, workers: int) -> Result:
-    """Compare the time between SIGTERM and SIGKILL with that which full buffers take to drain.
+    """Compare the time between SIGTERM and SIGKILL with the time that full buffers take to drain.
 
-    A failure only where the rest would be dropped: a spool keeps it, and the spill writes it to
-    stderr and names it.
+    It is a failure only if the rest would be dropped. A spool keeps the rest, and the spill writes
+    it to stderr and names it.
 
     Args:
         settings: The application's.
-        bytes_per_second: Of entries, acked by the sidecar; None where it was not measured.
+        bytes_per_second: Of entries, acked by the sidecar; None if it was not measured.
         workers: Processes that drain into the same sidecar at once.
     """
     stop = settings.stop_timeout_seconds
@@ -83,7 +83,7 @@ def check_stop_timeout(settings: Settings, bytes_per_second: float | None, worke
     if drain <= budget * _STOP_SHARE_WANTED:
         return Result(name, Outcome.OK, text)
     if has_spool:
-        advice = "a recoverer, which ships what is left; or a longer stop timeout"
+        advice = "a recoverer, which ships the rest; or a longer stop timeout"
         return Result(name, Outcome.WARN, text, advice)
     advice = (
         "a longer stop timeout (and LOGSHIP_STOP_TIMEOUT_SECONDS to match), a smaller "
@@ -97,9 +97,9 @@ def check_stop_timeout(settings: Settings, bytes_per_second: float | None, worke
 
 
 def check_tag(tag: str, environ: Mapping[str, str], own: TaskContainer | None) -> Result:
-    """Tell whether FireLens, where there is one, has an output for the tag.
+    """Check whether FireLens, if the task has it, has an output for the tag.
 
-    It makes outputs only for `<container>-firelens*`; a record that no output matches is
+    FireLens makes outputs only for `<container>-firelens*`. A record that no output matches is
     acknowledged and thrown away.
     """
     if not is_firelens(environ, own):
@@ -123,19 +123,19 @@ def check_tag(tag: str, environ: Mapping[str, str], own: TaskContainer | None) -
 
 
 def check_stderr(settings: Settings, own: TaskContainer | None, descriptor: str) -> Result:
-    """Say where the last resort leads.
+    """Check where the lines of the last resort go.
 
     Args:
         settings: The application's.
-        own: This container, where the task metadata show it.
+        own: This container, if the task metadata name it.
         descriptor: What standard error is: a path, `pipe`, `terminal`, or nothing if closed.
     """
     if settings.last_resort == "none":
         return Result(
             "stderr",
             Outcome.WARN,
-            "LOGSHIP_LAST_RESORT=none: what the sidecar does not take is dropped and counted",
-            "leave it at stderr, unless nobody may read records there",
+            "LOGSHIP_LAST_RESORT=none: records that the sidecar does not take are dropped",
+            "leave it at stderr, unless records must not be readable there",
         )
     if descriptor in ("", "/dev/null"):
         return Result(

@@ -1,1 +1,1 @@
-"""Deployment files read before anything runs: what would lose logs at night is found by day."""
+"""Reads deployment files before a rollout, and finds mistakes that would lose logs."""

@@ -1,4 +1,4 @@
-"""What a container's command says: which shell runs it, how many workers, how long it waits."""
+"""Reads a container's command: which shell runs it, how many workers, how long it waits."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _WORKER_OPTIONS: Mapping[str, tuple[str, ...]] = {
 
 
 def shell_script(container: Container) -> str | None:
-    """Return what a shell is given to run, or None where none is, or it passes signals on."""
+    """Return the script of a shell; None without a shell, or if it passes signals on."""
     words = container.words
     if words and _base(words[0]) in _INITS:
         if "-g" in words[1:3]:  # the signal goes to the whole group
@@ -40,18 +40,18 @@ def shell_script(container: Container) -> str | None:
 
 
 def is_pipeline(script: str) -> bool:
-    """Tell whether a script's last command is a pipeline, whose parts no `exec` can replace."""
+    """Return whether a script's last command is a pipeline, which `exec` cannot replace."""
     last = _ENDS_OF_COMMANDS.split(script.strip().rstrip(";"))[-1]
     return "|" in last
 
 
 def has_pipeline(script: str) -> bool:
-    """Tell whether any command of a script is a pipeline: perhaps the one that runs for long."""
+    """Return whether any command of a script is a pipeline; it may be the long running one."""
     return any("|" in each for each in _ENDS_OF_COMMANDS.split(script))
 
 
 def hands_over(script: str) -> bool:
-    """Tell whether a script's last command takes the shell's place, or the shell has a trap."""
+    """Return whether a script's last command replaces the shell, or the shell has a trap."""
     commands = [each.strip() for each in _ENDS_OF_COMMANDS.split(script) if each.strip()]
     if not commands or re.search(r"\btrap\b", script):
         return True
@@ -59,7 +59,7 @@ def hands_over(script: str) -> bool:
 
 
 def with_exec(script: str) -> str:
-    """Return a script whose last command takes the shell's place."""
+    """Return a script whose last command replaces the shell."""
     ends = list(_ENDS_OF_COMMANDS.finditer(script.rstrip().rstrip(";")))
     start = ends[-1].end() if ends else 0
     before, last = script[:start], script[start:].strip()
@@ -67,7 +67,7 @@ def with_exec(script: str) -> str:
 
 
 def stop_setting_seconds(unit: Unit, container: Container) -> float | None:
-    """Return what logship believes to be its stop timeout; None where the file does not show it."""
+    """Return the stop timeout that logship assumes; None if the file does not show it."""
     given = _option(container.line.split(), ("--stop-timeout",))
     if given is None:
         name = "LOGSHIP_STOP_TIMEOUT_SECONDS"
@@ -79,7 +79,7 @@ def stop_setting_seconds(unit: Unit, container: Container) -> float | None:
 
 
 def gunicorn_seconds(container: Container) -> float | None:
-    """Return gunicorn's graceful timeout; None where it does not run."""
+    """Return gunicorn's graceful timeout; None without gunicorn."""
     if not _runs(container, "gunicorn"):
         return None
     arguments = container.value("GUNICORN_CMD_ARGS") or ""
@@ -90,7 +90,7 @@ def gunicorn_seconds(container: Container) -> float | None:
 
 
 def workers_of(container: Container) -> int:
-    """Return how many processes of a container have a buffer each; 1 where nothing is said."""
+    """Return how many processes of a container have a buffer; 1 if the file does not say."""
     arguments = container.value("GUNICORN_CMD_ARGS") or ""
     words = [*container.line.split(), *arguments.split()]
     for program, options in _WORKER_OPTIONS.items():
@@ -119,7 +119,7 @@ def _option(words: list[str], names: tuple[str, ...]) -> str | None:
 
 
 def option_of(container: Container, name: str) -> str | None:
-    """Return what a container's command gives to an option, or None."""
+    """Return the value of an option in a container's command, or None."""
     return _option(container.line.split(), (name,))
 
 

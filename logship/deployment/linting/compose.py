@@ -1,8 +1,8 @@
 """Compose files: services as containers of one unit, stopped against `depends_on`.
 
-Docker gives a container 10 s where there is no `stop_grace_period`. A command written as one text
-is split into words, and no shell runs it. `${NAME:-default}` stands for its default: that is what
-`docker compose up` without more gets.
+Docker gives a container 10 s if there is no `stop_grace_period`. A command written as one text is
+split into words, and no shell runs it. `${NAME:-default}` counts as its default, as for `docker
+compose up` without the variable.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def read_compose(document: dict[str, Any]) -> Unit:
     """Return the project of a compose file.
 
     Raises:
-        LintError: It has another shape than compose takes.
+        LintError: It does not have the shape of a compose file.
     """
     volumes = mapping(document.get("volumes"), "volumes")
     services = mapping(document["services"], "services")

@@ -1,8 +1,8 @@
-"""From a file's text to units, whatever kind of deployment file it is.
+"""Turns the text of any deployment file into units.
 
-The kind is seen from the content, not from the name, except for a sidecar's own configuration.
-A comment `# logship-lint: ignore RULE reason` takes a rule out for its file; without a reason it
-is refused, because a person who reads it at night needs one.
+The content shows the kind, not the name, except for a sidecar's own configuration. A comment
+`# logship-lint: ignore RULE reason` ignores a rule for its file. A comment without a reason is
+refused, because later readers need it.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _DOCUMENT = re.compile(r"^(\{|apiVersion:|services:)", re.MULTILINE)
 
 @dataclass(frozen=True, slots=True)
 class Ignored:
-    """A rule that a comment takes out.
+    """A rule that a comment ignores.
 
     Attributes:
         rule: Its name.
@@ -66,7 +66,7 @@ def read_units(name: str, text: str, *, is_spot: bool = False) -> list[Unit]:
 
 
 def ignored_in(text: str) -> list[Ignored]:
-    """Return the rules that comments in a file take out.
+    """Return the rules that comments in a file ignore.
 
     Raises:
         LintError: A comment names no rule, or gives no reason.
@@ -83,7 +83,7 @@ def ignored_in(text: str) -> list[Ignored]:
 
 
 def _is_classic(name: str, text: str) -> bool:
-    """Tell whether a text is a configuration with sections, and no document that holds one."""
+    """Return whether a text is a configuration with sections, and not a document that has one."""
     if name.endswith((".yaml", ".yml", ".json")) or _DOCUMENT.search(text):
         return False
     return _CLASSIC.search(text) is not None

@@ -1,7 +1,7 @@
 """ECS task definitions: as registered, as `describe-task-definition` shows them, in a plan.
 
-A container's `stopTimeout` is 30 s where none is given. Terraform writes container definitions
-as JSON inside JSON, and a plan holds nothing of what is known only after it was applied.
+A container's `stopTimeout` is 30 s by default. Terraform writes container definitions as JSON
+inside JSON. A plan does not have values that are known only after apply.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ def read_task_definition(document: dict[str, Any], *, is_spot: bool = False) -> 
     """Return the task of a definition.
 
     Raises:
-        LintError: It has another shape than ECS takes.
+        LintError: It does not have the shape of an ECS task definition.
     """
     if "taskDefinition" in document:
         document = mapping(document["taskDefinition"], "taskDefinition")
@@ -90,7 +90,7 @@ def _uses_spot(resource: dict[str, Any]) -> bool:
 
 
 def _as_registered(resource: dict[str, Any]) -> dict[str, Any]:
-    """Return a planned resource in the shape that ECS' own interface has."""
+    """Return a planned resource in the shape of the ECS API."""
     values = mapping(resource.get("values"), "values")
     address = resource.get("address", "aws_ecs_task_definition")
     text = values.get("container_definitions")

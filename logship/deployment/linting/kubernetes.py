@@ -1,8 +1,8 @@
 """Kubernetes manifests: the pods that workloads make, and configurations in ConfigMaps.
 
-A pod has one grace period. Native sidecars, init containers with `restartPolicy: Always`, are
-started before the main containers, in their order, and stopped after them, in reverse; that is
-the only order there is. Nothing in a manifest sets the number of open files.
+A pod has one grace period. Native sidecars (init containers with `restartPolicy: Always`) start
+before the main containers, in their order, and stop after them in reverse order. Kubernetes has no
+other order. A manifest cannot set the number of open files.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ def read_manifests(documents: list[dict[str, Any]]) -> Iterator[Unit]:
     """Yield the pods of a file's objects; ConfigMaps of the file belong to all of them.
 
     Raises:
-        LintError: An object has another shape than Kubernetes takes.
+        LintError: An object does not have the shape of a Kubernetes object.
     """
     objects = [each for document in documents for each in _objects(document)]
     configurations = tuple(each for document in objects for each in _configurations(document))
@@ -144,7 +144,7 @@ def _environment(definition: dict[str, Any]) -> dict[str, str | None]:
 
 
 def _pre_stop_seconds(definition: dict[str, Any]) -> float:
-    """Return what a preStop hook takes, where it says so: its own sleep, or a command's."""
+    """Return the seconds of a preStop hook, if it is a `sleep` or a command with one."""
     hook = mapping(mapping(definition.get("lifecycle"), "lifecycle").get("preStop"), "preStop")
     sleep = mapping(hook.get("sleep"), "sleep").get("seconds")
     if sleep is not None:

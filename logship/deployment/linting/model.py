@@ -1,7 +1,7 @@
-"""What ECS, Kubernetes and compose have in common, so that each rule is written once.
+"""The common model of ECS, Kubernetes and compose, so that each rule is written once.
 
-A reader turns a file into `Unit`s: containers that are started and stopped together. A rule looks
-at a unit and yields `Finding`s. Nothing here knows a file format, and nothing does I/O.
+A reader turns a file into `Unit`s: containers that start and stop together. A rule checks a unit
+and yields `Finding`s. This module knows no file format and does no I/O.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _OTHER_COMMAND = re.compile(r"\blogship\W+(audit|doctor|lint)\b")
 
 
 class LintError(LogshipError):
-    """A file cannot be judged; the text names it and says why."""
+    """A file cannot be checked; the text names it and says why."""
 
 
 class Role(enum.Enum):
@@ -42,7 +42,7 @@ class Role(enum.Enum):
 
 
 class Volume(enum.Enum):
-    """What a mount leads to; it decides who owns it and how long it lives."""
+    """What is behind a mount; it decides the owner and the lifetime of the data."""
 
     BIND = "a directory of the host"
     MANAGED = "a volume that takes its owner from the image's directory"
@@ -59,9 +59,9 @@ class Mount:
     Attributes:
         name: The volume's; two containers that mount the same one share it.
         path: In the container.
-        kind: What it leads to.
-        read_only: Whether nothing can be written there.
-        bytes_max: Where the platform ends the container for exceeding it, or None.
+        kind: What is behind it.
+        read_only: Whether it is read-only.
+        bytes_max: The size above which the platform ends the container, or None.
     """
 
     name: str
@@ -71,7 +71,7 @@ class Mount:
     bytes_max: int | None = None
 
     def covers(self, path: str) -> bool:
-        """Tell whether `path` lies in it."""
+        """Return whether `path` is in it."""
         return path == self.path or path.startswith(self.path.rstrip("/") + "/")
 
 
@@ -82,18 +82,18 @@ class Container:
     Attributes:
         name: Unique in its unit.
         image: With its tag, as written.
-        words: Entrypoint and command, one behind the other; empty where the image's are taken.
+        words: Entrypoint and command, one after the other; empty if those of the image are used.
         environment: Values by name; None where the value comes from elsewhere.
         depends_on: Names of containers that must have started before it.
-        stop_seconds: Between SIGTERM and SIGKILL; the platform's default where none is given.
+        stop_seconds: Between SIGTERM and SIGKILL; the platform's default if none is given.
         stop_is_given: Whether the file says so itself.
-        pre_stop_seconds: What a hook takes of that before the stop signal.
+        pre_stop_seconds: The part of that time that a hook uses before the stop signal.
         memory_bytes: Its limit, or its task's.
-        log_driver: Of its own stdout and stderr; None where the platform's is taken.
+        log_driver: Of its own stdout and stderr; None for the platform's default.
         log_options: Of that driver.
-        user: As written, `10001:10001`; None where the image's is taken.
+        user: As written, `10001:10001`; None for the image's user.
         mounts: Its volumes.
-        nofile_soft: How many descriptors it may open; None where the platform's default holds.
+        nofile_soft: How many descriptors it may open; None for the platform's default.
         is_firelens: Whether ECS makes its configuration.
         is_native_sidecar: Whether Kubernetes stops it after the main containers.
         runs_first: Whether it ends before the others begin.
@@ -119,16 +119,18 @@ class Container:
     runs_first: bool = False
 
     def is_sidecar(self) -> bool:
-        """Tell whether it takes logs from the others, as far as name, image and command show."""
+        """Return whether it takes logs from the others, judged by name, image and command."""
         if self.is_firelens or "LOGSHIP_OUTPUT" in self.environment:
             return True
         by_name = _SIDECAR_NAME.search(self.image.rpartition("/")[2])
-        if not self.runs_first:  # one that prepares something for the sidecar has its name too
+        if (
+            not self.runs_first
+        ):  # a container that prepares files for the sidecar may have its name too
             by_name = by_name or _SIDECAR_NAME.search(self.name)
         return bool(by_name or _RECEIVE.search(self.line)) and not self.recovers_or_ships()
 
     def recovers_or_ships(self) -> bool:
-        """Tell whether its command is one of logship's that sends records."""
+        """Return whether its command is a logship command that sends records."""
         return bool(_RECOVER.search(self.line) or _SHIP.search(self.line))
 
     @property
@@ -137,11 +139,11 @@ class Container:
         return " ".join(self.words)
 
     def value(self, name: str) -> str | None:
-        """Return what an environment variable is set to, or None where that is unknown."""
+        """Return the value of an environment variable, or None if it is unknown."""
         return self.environment.get(name) or None
 
     def mount_of(self, path: str) -> Mount | None:
-        """Return the mount that `path` lies in, the innermost one."""
+        """Return the innermost mount that contains `path`."""
         covering = [mount for mount in self.mounts if mount.covers(path)]
         return max(covering, key=lambda mount: len(mount.path), default=None)
 
@@ -155,7 +157,7 @@ class Container:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServerConfiguration:
-    """A Fluentd's or Fluent Bit's configuration, where it is in sight.
+    """A configuration of Fluentd or Fluent Bit in the same file.
 
     Attributes:
         name: Its file, or its key in a ConfigMap.
@@ -193,8 +195,8 @@ class Unit:
     def role(self, container: Container) -> Role:
         """Return what a container does with logs.
 
-        Where none of them shows that it uses logship, all that are beside a sidecar are taken for
-        applications: everything may be set in the image.
+        If no container shows that it uses logship, all containers beside a sidecar count as
+        applications, because the image may have all settings.
         """
         if _OTHER_COMMAND.search(container.line):
             return Role.OTHER
@@ -231,7 +233,7 @@ class Unit:
 
 
 def _ships(container: Container) -> bool:
-    """Tell whether a container shows that it ships with logship."""
+    """Return whether a container shows that it ships with logship."""
     if container.is_sidecar() or _RECOVER.search(container.line):
         return False
     named = any(name.startswith("LOGSHIP_") for name in container.environment)
@@ -244,7 +246,7 @@ class Finding:
 
     Attributes:
         rule: The rule's name.
-        container: Whose; the unit's name where it is all of them.
+        container: Its container; the unit's name if it concerns all of them.
         night: What will happen because of it, in one sentence.
         change: The lines to write instead.
     """

@@ -1,4 +1,4 @@
-"""Sizes, times and truth as deployment files write them, each platform in its own way."""
+"""Sizes and durations as each platform's deployment files write them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What was found, in words for a person and in JSON for a program."""
+"""The findings, as text for a person and as JSON for a program."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from logship.deployment.linting.rules import NAMES, findings_of
 
 @dataclass(frozen=True, slots=True)
 class Ignoring:
-    """A rule that is not wanted, everywhere or for one container.
+    """An ignored rule, for all containers or for one.
 
     Attributes:
         rule: Its name.
-        container: Whose findings; None for all.
+        container: The container; None for all.
     """
 
     rule: str
@@ -35,18 +35,18 @@ class Ignoring:
         return cls(rule, container or None)
 
     def covers(self, finding: Finding) -> bool:
-        """Tell whether a finding is not wanted."""
+        """Return whether a finding is ignored."""
         return finding.rule == self.rule and self.container in (None, finding.container)
 
 
 @dataclass(frozen=True, slots=True)
 class FileReport:
-    """What was found in one file.
+    """The findings in one file.
 
     Attributes:
         name: The file's.
-        findings: What is wrong.
-        ignored: How many findings were not wanted.
+        findings: The findings that are not ignored.
+        ignored: How many findings were ignored.
     """
 
     name: str
@@ -57,10 +57,10 @@ class FileReport:
 def judge(
     name: str, text: str, ignoring: tuple[Ignoring, ...] = (), *, is_spot: bool = False
 ) -> FileReport:
-    """Return what is wrong in a file.
+    """Return the findings in a file.
 
     Raises:
-        LintError: It cannot be judged; the text names it.
+        LintError: The file cannot be checked; the text names it.
     """
     try:
         comments = ignored_in(text)

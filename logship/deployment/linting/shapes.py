@@ -1,6 +1,6 @@
-"""Reading of mappings and lists out of a document that anybody may have written.
+"""Reads mappings and lists from an untrusted document.
 
-A file of the wrong shape must be one clear error, not an `AttributeError` out of a rule.
+A file of the wrong shape must cause one clear error, not an `AttributeError` in a rule.
 """
 
 from __future__ import annotations

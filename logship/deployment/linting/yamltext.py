@@ -1,4 +1,4 @@
-"""YAML, by PyYAML where it is installed: it is no dependency of the package, but of an extra.
+"""YAML, by PyYAML if it is installed: only an extra of the package depends on it.
 
 Tags that a platform gave a meaning of its own, such as compose's `!reset`, stand for nothing.
 Aliases may repeat only so much: a few lines can name each other so that they stand for a billion.

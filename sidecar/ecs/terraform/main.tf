@@ -1,5 +1,5 @@
-# The task definitions are ../web.json and ../batch.json, the same documents as for the AWS CLI:
-# what follows only fills in their variables and makes the roles.
+# The task definitions are ../web.json and ../batch.json, the same documents as for the AWS CLI.
+# This file only fills in their variables and makes the roles.
 
 terraform {
   required_version = ">= 1.5"
@@ -52,7 +52,7 @@ resource "aws_ecs_task_definition" "this" {
   }
 }
 
-# What the containers themselves say: Fluentd's own log, and what logship spills as a last resort.
+# The containers' own output: Fluentd's log, and the records that logship spills as a last resort.
 resource "aws_cloudwatch_log_group" "containers" {
   name              = var.log_group
   retention_in_days = 30

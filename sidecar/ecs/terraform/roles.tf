@@ -1,5 +1,5 @@
-# Two roles. The execution role is ECS' own: pull these two images, write to this log group. The
-# task role is what the containers may do: put objects below logs/, and nothing else.
+# Two roles. ECS itself uses the execution role: it may pull these two images and write to this log
+# group. The containers use the task role: it may put objects below logs/, and nothing else.
 
 data "aws_partition" "current" {}
 
@@ -22,7 +22,7 @@ data "aws_iam_policy_document" "execution" {
   statement {
     sid       = "Login"
     actions   = ["ecr:GetAuthorizationToken"]
-    resources = ["*"] # the action knows no resource
+    resources = ["*"] # the action has no resource
   }
   statement {
     sid = "Pull"

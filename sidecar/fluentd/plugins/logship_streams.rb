@@ -1,13 +1,13 @@
 # frozen_string_literal: true
 
-# What is known of logship's streams: which numbers came, which are declared as gaps.
+# The state of logship's streams: which numbers came, and which are declared as gaps.
 #
 # Every record carries a stamp, "STREAM:NUMBER", and the numbers of a stream have no hole. So a
-# number that comes again is a duplicate, and one that never comes is a loss. This file is pure: it
-# knows no Fluentd, no clock and no log; `out_logship_dedup.rb` does what it finds.
+# number that comes again is a duplicate, and a number that never comes is a loss. This file is pure:
+# it uses no Fluentd, no clock and no log. `out_logship_dedup.rb` acts on its results.
 #
-# Whatever is forgotten, to stay within bounds, counts as never seen: a duplicate may then pass, but
-# a record that is new is never taken for one.
+# To stay within bounds, old numbers are forgotten. They count as never seen: a duplicate may then
+# pass, but a new record is never taken for a duplicate.
 
 module Logship
   # A set of numbers as ranges, ascending and apart. A stream that arrives in order is one range.
@@ -19,7 +19,7 @@ module Logship
       @lasts = []
     end
 
-    # How many ranges it takes, which is what it costs.
+    # The number of ranges, which is the memory that the set needs.
     def size
       @firsts.size
     end
@@ -92,7 +92,7 @@ module Logship
     private
 
     def insert(first, last)
-      # All ranges from `left` to before `right` touch the new one and become one with it.
+      # All ranges from `left` to before `right` touch the new range and are merged with it.
       left = @lasts.bsearch_index { |each| each >= first - 1 } || @lasts.size
       right = @firsts.bsearch_index { |each| each > last + 1 } || @firsts.size
       if left < right
@@ -104,30 +104,30 @@ module Logship
     end
   end
 
-  # One stream: what came, what was declared, and what is overdue.
+  # One stream: the numbers that came, that were declared, and that are overdue.
   class Stream
     attr_reader :id, :tag, :seen
     attr_accessor :touched, :duplicates
 
-    # ranges_max: how many ranges of numbers it keeps; the lowest is forgotten beyond.
+    # ranges_max: how many ranges of numbers it keeps; above that the lowest is forgotten.
     def initialize(id, tag, ranges_max)
       @id = id
       @tag = tag
       @ranges_max = ranges_max
       @seen = IntervalSet.new
-      @excused = IntervalSet.new # declared as gaps, or told as missing already
-      @complete_from = nil # below it nothing is judged
+      @excused = IntervalSet.new # declared as gaps, or reported as missing already
+      @complete_from = nil # lower numbers are not checked
       @snapshots = [] # [time, highest number then], ascending
       @touched = nil
       @duplicates = 0
     end
 
-    # The number from which on holes are told: 1, unless it began before we did.
+    # The number from which on holes are reported: 1, unless the stream began before the plugin.
     def complete_from
       @complete_from || 1
     end
 
-    # Takes in what has been passed on: numbers, and gaps that were declared among them.
+    # Adds the numbers that have been passed on, and the gaps declared among them.
     def commit(numbers, gaps)
       @complete_from ||= numbers.min || 1
       @seen.merge(numbers)
@@ -135,11 +135,11 @@ module Logship
       keep_within_bounds
     end
 
-    # Returns ranges that no record and no gap accounts for, each once.
+    # Returns the ranges that no record and no gap accounts for, each range once.
     #
     # horizon: the highest number that should have come by now.
     def missing(horizon)
-      return [] if @seen.size == 1 && @seen.min <= complete_from # in order: by far the most
+      return [] if @seen.size == 1 && @seen.min <= complete_from # in order: by far the most common case
 
       accounted = IntervalSet.new
       ranges = (@seen.to_a + @excused.to_a).sort
@@ -150,7 +150,7 @@ module Logship
       found
     end
 
-    # Notes what is the highest number now, and returns what it was `wait` seconds ago.
+    # Notes the highest number now, and returns the highest number of `wait` seconds ago.
     def horizon(now, wait)
       highest = @seen.max || 0
       @snapshots << [now, highest] if @snapshots.empty? || @snapshots.last[1] != highest
@@ -173,18 +173,18 @@ module Logship
     end
   end
 
-  # All streams, and the rule of what is a duplicate. Not thread-safe.
+  # All streams, and the rule that finds duplicates. Not thread-safe.
   class Streams
     STAMP = /\A([A-Za-z0-9_-]{12}):(\d{10})\z/
     GAP_KEY = "logship_gap"
 
-    # What one chunk would add; nothing of it counts before `commit`.
+    # The numbers that one chunk would add. They do not count before `commit`.
     Batch = Struct.new(:numbers, :gaps, :duplicates)
 
     # stamp_key: the field that holds the stamp.
-    # streams_max: how many streams are kept; the one that was silent longest is forgotten beyond.
-    # ranges_max: as of Stream.
-    # silence: after so many seconds without a record a stream is forgotten.
+    # streams_max: how many streams are kept; above that the longest silent one is forgotten.
+    # ranges_max: as for Stream.
+    # silence: a stream is forgotten after this many seconds without a record.
     def initialize(stamp_key:, streams_max:, ranges_max:, silence:)
       @stamp_key = stamp_key
       @streams_max = streams_max
@@ -201,12 +201,12 @@ module Logship
       @streams.each_value(&block)
     end
 
-    # Returns a batch to be filled by `fresh?` and then committed, or let go.
+    # Returns a batch. `fresh?` fills it; then it is committed or discarded.
     def batch
       Hash.new { |batches, id| batches[id] = Batch.new(IntervalSet.new, [], 0) }
     end
 
-    # Tells whether a record is new, and notes it in the batch. One without a stamp always is.
+    # Tells whether a record is new, and notes it in the batch. A record without a stamp is always new.
     def fresh?(record, batch)
       match = stamp_of(record)
       return true unless match
@@ -222,7 +222,7 @@ module Logship
       true
     end
 
-    # Takes in a batch that has been passed on. Yields each stream that is new here.
+    # Adds a batch that has been passed on. Yields each new stream.
     def commit(batch, tag, now)
       batch.each do |id, mine|
         is_new = !@streams.key?(id)
@@ -233,7 +233,7 @@ module Logship
       end
     end
 
-    # Forgets streams that were silent for long, and those that are too many; returns them.
+    # Forgets streams that were silent for too long, and those above the bound; returns them.
     def expire(now)
       forgotten = []
       @streams.each_value do |stream|
@@ -248,7 +248,7 @@ module Logship
 
     def stamp_of(record)
       stamp = record[@stamp_key] if record.is_a?(Hash)
-      # A text that is no valid UTF-8 cannot be matched; nor need other texts be.
+      # A text that is not valid UTF-8 cannot be matched, and is never a stamp.
       STAMP.match(stamp) if stamp.is_a?(String) && stamp.bytesize == 23 && stamp.ascii_only?
     end
 

@@ -1,23 +1,22 @@
 # frozen_string_literal: true
 
-# Drops records that came before, and warns of those that never came.
+# Drops duplicates, and warns of missing records.
 #
-# logship delivers at least once: what was not acked is sent again, with the same stamps. This
-# plugin stands between the input and the real output, passes each stamped record on once, and says
-# so in Fluentd's log when numbers of a stream are missing that no gap record declares.
+# logship delivers at least once: records that were not acked are sent again, with the same stamps.
+# This plugin is between the input and the real output. It passes each stamped record on once, and
+# writes to Fluentd's log when numbers of a stream are missing that no gap record declares.
 #
 #   <match **>
 #     @type logship_dedup
 #     @label @OUTPUT
 #   </match>
 #
-# It is an output that passes records to a label, and no filter, because a number may count as seen
-# only after the output's buffer has taken the record. A filter learns nothing of what follows: it
-# would drop, as a duplicate, the resend of a chunk that the buffer had refused. For the same reason
-# one chunk is passed on at a time.
+# It is an output that passes records to a label, and not a filter, because a number may count as
+# seen only after the output's buffer has taken the record. A filter does not learn what happens
+# afterwards: if the buffer refuses a chunk, the filter would drop the resend as a duplicate. For the
+# same reason one chunk is passed on at a time.
 #
-# What it knows is in memory, of one worker: after a restart, what the client had no ack for may
-# come twice.
+# Its state is in the memory of one worker. After a restart, records without an ack may come twice.
 
 require "fluent/plugin/output"
 require_relative "logship_streams"
@@ -67,7 +66,7 @@ module Fluent::Plugin
       timer_execute(:logship_dedup_check, @check_interval) { @mutex.synchronize { check(now) } }
     end
 
-    # The last moment: what is missing now was not waited for any longer.
+    # Fluentd ends: report missing numbers now, without waiting longer.
     def close
       @mutex.synchronize { @streams.each { |stream| tell(stream, stream.seen.max || 0) } }
       super
@@ -77,7 +76,7 @@ module Fluent::Plugin
       @mutex.synchronize do
         batch = @streams.batch
         fresh = without_duplicates(events, batch)
-        router.emit_stream(tag, fresh) unless fresh.empty? # raises: then nothing was seen
+        router.emit_stream(tag, fresh) unless fresh.empty? # if it raises, no number counts as seen
         @streams.commit(batch, tag, now) { |stream| greet(stream) }
         forget(now)
       end
@@ -85,7 +84,7 @@ module Fluent::Plugin
 
     private
 
-    # Returns the same events where none is a duplicate: they need not be packed again then.
+    # Returns the same events if none is a duplicate, so that they need not be packed again.
     def without_duplicates(events, batch)
       fresh = Fluent::MultiEventStream.new
       total = 0

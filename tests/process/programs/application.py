@@ -29,7 +29,7 @@ PROGRESS = _open("progress")
 
 
 def log(text: str = "", *, level: int = logging.INFO, logger: str = "application") -> str:
-    """Log one record with a marker nobody else has, then write the marker into the ledger."""
+    """Log one record with a unique marker, then write the marker into the ledger."""
     marker = new_marker()
     logging.getLogger(logger).log(level, "%s %s", marker, text)
     write_down(marker)
@@ -63,6 +63,6 @@ def wait_for(word: str) -> None:
 
 
 def forever() -> None:
-    """Live until somebody ends the program; interruptible at any time."""
+    """Run until the program is ended; interruptible at any time."""
     while True:
         time.sleep(0.02)

@@ -1,4 +1,4 @@
-"""Every rule, by name: each a small pure function of a unit that yields what is wrong with it."""
+"""Every rule, by name: each is a small pure function that yields the mistakes of a unit."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ class Rule:
     """A rule.
 
     Attributes:
-        name: As findings, `--ignore` and comments have it.
-        about: What it finds, in one line; docs/lint.md has the same.
-        check: Yields what it finds.
-        platforms: Where it can find anything.
+        name: The name in findings, `--ignore` and comments.
+        about: What it finds, in one line; docs/lint.md has the same line.
+        check: Yields the findings.
+        platforms: The platforms that it checks.
     """
 
     name: str
@@ -123,6 +123,6 @@ NAMES = tuple(rule.name for rule in RULES)
 
 
 def findings_of(unit: Unit) -> list[Finding]:
-    """Return everything that is wrong with a unit, in the rules' order, nothing twice."""
+    """Return all findings of a unit, in the order of the rules, without duplicates."""
     found = [finding for rule in RULES for finding in rule.check(unit)]
     return list(dict.fromkeys(found))

@@ -1,7 +1,7 @@
-"""What must outlive what: the sidecar all that ship to it, the recoverer the application.
+"""The order of stops: the sidecar must outlive its clients, the recoverer the application.
 
-Containers stop against the order in which they were told to start. Without that order they stop
-at the same moment, and the sidecar is usually the one that is faster.
+Containers stop in the reverse of their declared start order. Without a declared order they stop at
+the same moment, and the sidecar is usually faster.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ _MISSING, _REVERSED = "depends-on", "depends-on-reversed"
 
 
 def missing(unit: Unit) -> Iterator[Finding]:
-    """Yield those who ship and are not ordered behind what they ship to."""
+    """Yield containers that ship records and are not ordered behind their sidecar."""
     sidecars = [each.name for each in unit.of_role(Role.SIDECAR)]
     recoverers = [each.name for each in unit.of_role(Role.RECOVERER)]
     for container in unit.of_role(Role.APPLICATION, Role.RECOVERER):
@@ -33,13 +33,13 @@ def _missing(unit: Unit, container: Container, other: str) -> Finding:
     if unit.platform == KUBERNETES:
         night = (
             f"{other} is no init container with restartPolicy: Always that starts before "
-            f"{container.name}, so both get SIGTERM in the same moment and the last records meet a "
+            f"{container.name}, so both get SIGTERM at the same moment and the last records meet a "
             "closed port; a Job whose plain sidecar runs on never completes"
         )
         return Finding(_MISSING, container.name, night, _native(unit, other))
     night = (
         f"{other} gets SIGTERM together with {container.name}, is gone first, and the last records "
-        "find nobody who takes them"
+        "meet a closed port"
     )
     return Finding(_MISSING, container.name, night, _depends(unit, other))
 
@@ -58,7 +58,7 @@ def _depends(unit: Unit, other: str) -> str:
 def reversed_order(unit: Unit) -> Iterator[Finding]:
     """Yield sidecars and recoverers that are ordered behind an application."""
     if unit.platform == KUBERNETES:
-        return  # there an order is the list's own, and a wrong one is a missing one
+        return  # there the list is the order, and a wrong order is a missing one
     applications = {each.name for each in unit.of_role(Role.APPLICATION)}
     recoverers = {each.name for each in unit.of_role(Role.RECOVERER)}
     for container in unit.of_role(Role.SIDECAR, Role.RECOVERER):

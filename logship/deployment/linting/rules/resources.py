@@ -1,8 +1,8 @@
-"""What the container must give: a spool that outlives it, memory, descriptors.
+"""Resources of the container: a spool that outlives it, memory, descriptors.
 
-Sources: logship opens no spool of another user (`logship.spool.directories`); a directory of the
-host belongs to root; an emptyDir is writable for everybody, and one that exceeds its `sizeLimit`
-gets the pod evicted without any grace; each process has a buffer of its own.
+Facts behind the rules: logship opens no spool of another user (`logship.spool.directories`). A
+directory of the host belongs to root. Every user may write to an emptyDir, and a pod whose emptyDir
+exceeds its `sizeLimit` is evicted without a grace period. Each process has its own buffer.
 """
 
 from __future__ import annotations
@@ -44,8 +44,8 @@ def _why_no_spool(unit: Unit, container: Container, path: str) -> str | None:
     mount = container.mount_of(path)
     if mount is None:
         return (
-            f"{path} is in the container's own layer: when the container is gone, so is what a "
-            "killed process had left there"
+            f"{path} is in the container's own layer: records of a killed process are lost with "
+            "the container"
         )
     if mount.read_only:
         return f"{path} is mounted read-only, so nothing is spooled at all"
@@ -59,7 +59,7 @@ def _why_no_spool(unit: Unit, container: Container, path: str) -> str | None:
         )
     if unit.role(container) is Role.APPLICATION and not _is_recovered(unit, mount):
         return (
-            f"no recoverer mounts the volume {mount.name}: what a killed process left stays there"
+            f"no recoverer mounts the volume {mount.name}: records of a killed process stay there"
         )
     return None
 
@@ -71,7 +71,7 @@ def _is_recovered(unit: Unit, mount: Mount) -> bool:
 
 
 def spool_owner(unit: Unit) -> Iterator[Finding]:
-    """Yield users who cannot write their spool, or not read each other's."""
+    """Yield users who cannot write their spool, or cannot read each other's."""
     for container in unit.of_role(Role.APPLICATION, Role.RECOVERER):
         mount = container.mount_of(_spool_path(container) or "/")
         if mount is None or container.runs_as_root is not False:
@@ -98,7 +98,7 @@ def _strangers(unit: Unit) -> Iterator[Finding]:
             if same and None not in users and users[0] != users[1] and not recoverer.runs_as_root:
                 night = (
                     f"{recoverer.name} runs as {users[0]} and {other.name} as {users[1]}: logship "
-                    "opens no spool of somebody else, so what a killed process left stays there"
+                    "opens no spool of another user, so records of a killed process stay there"
                 )
                 yield Finding("spool-owner", recoverer.name, night, _same_user(unit, other))
 

@@ -1,9 +1,9 @@
-"""What the sidecar does with what it acknowledges: routes it, keeps it, or not.
+"""Whether the sidecar routes and keeps the records that it acknowledges.
 
-Sources: Fluent Bit before 5.1 acknowledges what it could not keep (observed from 1.9 to 5.0);
-FireLens makes outputs only for tags `<container>-firelens*` of containers with the `awsfirelens`
-driver, and a record that no output matches is acknowledged and thrown away; a buffer in memory
-goes with the container.
+Facts behind the rules: Fluent Bit before 5.1 also acknowledges records that it could not keep
+(observed from 1.9 to 5.0). FireLens makes outputs only for tags `<container>-firelens*` of
+containers with the `awsfirelens` driver, and a record that no output matches is acknowledged and
+thrown away. A buffer in memory ends with the container.
 """
 
 from __future__ import annotations
@@ -29,14 +29,14 @@ _BUFFERED = re.compile(
     r"forward|s3|kafka\w*|elasticsearch\w*|opensearch\w*|cloudwatch_logs|kinesis\w*|http|loki|"
     r"splunk_hec|gelf|mongo|webhdfs|gcs|azurestorage\w*|rewrite_\w+_s3"
 )
-"""Fluentd outputs that buffer in memory where they are not told otherwise."""
+"""Fluentd outputs that buffer in memory by default."""
 
 
 def tag_route(unit: Unit) -> Iterator[Finding]:
     """Yield applications under FireLens whose tag no output matches."""
     routers = [each for each in unit.containers if each.is_firelens]
     if not routers or any("config-file-value" in each.firelens_options for each in routers):
-        return  # what an own configuration routes cannot be seen from here
+        return  # the routes of an own configuration are not visible here
     routed = [each.name for each in unit.containers if each.log_driver == "awsfirelens"]
     for container in unit.of_role(Role.APPLICATION):
         tag = _tag(container)
@@ -57,7 +57,7 @@ def _tag(container: Container) -> str | None:
 
 
 def _default_tag(container: Container) -> str:
-    """Return the beginning of the tag where none is chosen: ECS tells it only to this driver."""
+    """Return the beginning of the default tag; ECS names it only with this driver."""
     is_told = container.log_driver == "awsfirelens"
     return f"{container.name}-firelens-" if is_told else "the program's name"
 
@@ -78,15 +78,15 @@ def blind_ack(unit: Unit) -> Iterator[Finding]:
         if what is None:
             continue
         night = (
-            f"{what} may acknowledge also what it throws away, so records are lost that logship "
-            "rightly counts as delivered"
+            f"{what} may also acknowledge records that it throws away; logship counts these lost "
+            "records as delivered"
         )
         word = '"image": ' if unit.platform == "ecs" else "image: "
         yield Finding("blind-ack", container.name, night, f'{word}"fluent/fluent-bit:5.1.1"')
 
 
 def why_blind(image: str) -> str | None:
-    """Name the server in an image that acknowledges blindly; None where nothing is known."""
+    """Name the server in an image that acknowledges blindly; None if none is known."""
     name, _, tag = image.rpartition("/")[2].partition("@")[0].partition(":")
     if name == "aws-for-fluent-bit":
         return f"{image}, as both AWS images of Fluent Bit (1.9.10, 5.0.9),"
@@ -96,7 +96,7 @@ def why_blind(image: str) -> str | None:
 
 
 def is_blind_version(version: str) -> bool:
-    """Tell whether a version of Fluent Bit acknowledges what it could not keep."""
+    """Return whether a version of Fluent Bit acknowledges records that it could not keep."""
     found = _VERSION.match(version)
     return found is not None and (int(found[1]), int(found[2])) < _CHECKED_SINCE
 
@@ -173,6 +173,6 @@ def _yaml_inputs(text: str) -> list[dict[str, object]]:
 def _in_memory(name: str, where: str, change: str) -> Finding:
     night = (
         f"{where} keeps what was acknowledged in memory: when the sidecar is killed, records are "
-        "gone that nobody will send again"
+        "lost that no client will send again"
     )
     return Finding("memory-buffer", name, night, change)

@@ -1,4 +1,4 @@
-"""Lines to write instead, in the words of each platform."""
+"""Lines to write instead, in the syntax of each platform."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def variable(unit: Unit, name: str, value: str) -> str:
 
 
 def stop_time(unit: Unit, seconds: float) -> str:
-    """Return the line that gives a container, or a pod, so long to stop."""
+    """Return the line that sets the stop timeout of a container or a pod."""
     if unit.platform == ECS:
         return f'"stopTimeout": {seconds:g}'
     if unit.platform == KUBERNETES:

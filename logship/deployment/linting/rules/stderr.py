@@ -1,4 +1,4 @@
-"""Where the last resort ends: a log driver that drops, or leads back to the sidecar, is none."""
+"""Log drivers that make the last resort useless: they drop, or lead back to the sidecar."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from logship.deployment.linting.model import COMPOSE, ECS, Container, Finding, Role, Unit
 
 _BACK = {"awsfirelens", "fluentd"}
-"""Drivers that hand stderr to the sidecar that has just failed."""
+"""Drivers that send stderr to the sidecar that has just failed."""
 
 
 def driver(unit: Unit) -> Iterator[Finding]:
@@ -21,7 +21,7 @@ def driver(unit: Unit) -> Iterator[Finding]:
             )
             yield Finding("stderr-driver", container.name, night, _safe(unit))
         elif name == "none" or (name is None and unit.platform == ECS and unit.may_be_fargate):
-            night = "stderr leads nowhere, so what the sidecar did not take is gone"
+            night = "stderr leads nowhere, so records that the sidecar did not take are lost"
             yield Finding("stderr-driver", container.name, night, _safe(unit))
 
 
@@ -38,7 +38,7 @@ def non_blocking(unit: Unit) -> Iterator[Finding]:
             how = "is non-blocking" if mode else "has no mode, and ECS' default is non-blocking"
             night = (
                 f"the log driver {how}: when its buffer is full it drops, in silence, what logship "
-                "wrote to stderr because nobody else took it"
+                "wrote to stderr because the sidecar did not take it"
             )
             change = '"mode": "blocking"' if unit.platform == ECS else "mode: blocking"
             yield Finding("stderr-non-blocking", container.name, night, change)

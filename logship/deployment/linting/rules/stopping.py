@@ -1,9 +1,9 @@
 """Whether the times between SIGTERM and SIGKILL add up, and whether SIGTERM arrives at all.
 
-Sources: ECS stops containers one behind the other along `dependsOn`, each with its own
-`stopTimeout` of at most 120 s on Fargate, while Spot gives two minutes for all of them; Kubernetes
-has one grace period a pod, its preStop hooks included, and native sidecars get what is left;
-Docker gives 10 s. No platform tells the process what it was given.
+Facts behind the rules: ECS stops containers one after the other along `dependsOn`, each with its
+own `stopTimeout` of at most 120 s on Fargate; Spot gives two minutes for all of them. Kubernetes
+has one grace period for a pod, including its preStop hooks, and native sidecars get the rest.
+Docker gives 10 s. No platform tells the process its timeout.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from logship.deployment.linting.rules.snippets import command, stop_time, variab
 _FARGATE_SECONDS_MAX = 120.0
 _SPOT_SECONDS = 120.0
 _SIDECAR_SECONDS = 5.0
-"""Fluentd and Fluent Bit write out their buffers in 2 to 4 s where their destination is well."""
+"""Fluentd and Fluent Bit write out their buffers in 2 to 4 s if their destination is healthy."""
 _WASTE_SHARE = 0.2
 _WASTE_SECONDS_MIN = 5.0
 _SETTING = "LOGSHIP_STOP_TIMEOUT_SECONDS"
@@ -48,7 +48,7 @@ def _more(container: Container) -> str:
 
 
 def setting(unit: Unit) -> Iterator[Finding]:
-    """Yield containers whose stop timeout is not what logship takes it to be."""
+    """Yield containers whose stop timeout differs from the one that logship assumes."""
     for container in unit.of_role(Role.APPLICATION, Role.RECOVERER):
         believed = stop_setting_seconds(unit, container)
         given = container.stop_seconds - container.pre_stop_seconds
@@ -58,7 +58,7 @@ def setting(unit: Unit) -> Iterator[Finding]:
             yield _too_long(unit, container, believed, given)
         elif unit.platform != KUBERNETES and _wastes(believed, given):
             night = (
-                f"logship gives up after {believed:g} s and writes to stderr what the sidecar "
+                f"logship stops waiting after {believed:g} s and writes to stderr what the sidecar "
                 f"would have taken in the other {given - believed:g} s"
             )
             change = variable(unit, _SETTING, f"{given:g}")
@@ -82,7 +82,7 @@ def _too_long(unit: Unit, container: Container, believed: float, given: float) -
 
 
 def total(unit: Unit) -> Iterator[Finding]:
-    """Yield units in which a container has less time than it reckons with."""
+    """Yield units in which a container has less time than its timeout says."""
     if unit.platform == ECS and unit.is_spot:
         yield from _spot(unit)
     if unit.platform == KUBERNETES and unit.grace_seconds is not None:
@@ -96,8 +96,8 @@ def _spot(unit: Unit) -> Iterator[Finding]:
     if needed > _SPOT_SECONDS:
         parts = " + ".join(f"{each.name} {each.stop_seconds:g}" for each in chain)
         night = (
-            f"Spot gives two minutes for all of them, they stop one behind the other ({parts} = "
-            f"{needed:g} s), and SIGKILL meets the last one, the sidecar, with everybody's records"
+            f"Spot gives two minutes for all containers, which stop one after the other ({parts} = "
+            f"{needed:g} s), and SIGKILL ends the last one, the sidecar, with the records of all"
         )
         change = f'"stopTimeout" of {", ".join(each.name for each in chain)}: together at most 120'
         yield Finding("stop-timeout-sum", unit.name, night, change)
@@ -125,7 +125,7 @@ def _sum_of(chain: tuple[Container, ...]) -> float:
 
 
 def _grace(unit: Unit, grace_seconds: float) -> Iterator[Finding]:
-    """Compare one pod's grace period with all that has to happen in it."""
+    """Compare one pod's grace period with the sum of the stops in it."""
     applications = list(unit.of_role(Role.APPLICATION))
     sidecars = [each for each in unit.of_role(Role.SIDECAR) if each.is_native_sidecar]
     if not applications or not sidecars:
@@ -149,7 +149,7 @@ def _believed(unit: Unit, container: Container) -> float:
 
 
 def graceful(unit: Unit) -> Iterator[Finding]:
-    """Yield gunicorns that kill workers before logship is done, or are killed before they do."""
+    """Yield gunicorns that kill workers before logship is done, or are killed themselves."""
     for container in unit.of_role(Role.APPLICATION):
         seconds = gunicorn_seconds(container)
         believed = stop_setting_seconds(unit, container)
@@ -183,10 +183,10 @@ def shell(unit: Unit) -> Iterator[Finding]:
             continue
         night = (
             "the shell is the first process, and unless it happens to replace itself it passes "
-            "SIGTERM on to nobody: the program hears of the stop when SIGKILL ends it"
+            "SIGTERM on to no process: the program runs until SIGKILL ends it"
         )
         words: tuple[str, ...] = ("sh", "-c", with_exec(script))
-        if has_pipeline(script):  # there is more than one process to tell
+        if has_pipeline(script):  # more than one process needs the signal
             words = ("logship", "run", "--signal-group", "--", "sh", "-c", script)
         change = command(unit, *words)
         yield Finding("shell-entrypoint", container.name, night, change)

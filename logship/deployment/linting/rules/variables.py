@@ -1,7 +1,7 @@
-"""Variables that logship will not know, or will refuse when the container starts.
+"""Variables that logship does not read, or will refuse when the container starts.
 
-A mistyped name is worse than a wrong value: the value is refused loudly at the start, the name is
-not looked at by anybody, and the default holds on.
+A mistyped name is worse than a wrong value: the value causes an error at the start, but the name
+has no effect, and the default applies.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _FILES = ("shared_key", "password", "username")
 _SECRET = re.compile("KEY|PASS|SECRET")
 _SECRETS = ("SHARED_KEY", "PASSWORD")
 _OTHERS = ("LOGSHIP_STOP_FILE",)
-"""Set by `logship run` for what runs inside it."""
+"""Set by `logship run` for programs inside its command."""
 _PLACEHOLDER = "set-elsewhere"
 
 
@@ -38,7 +38,7 @@ def unknown(unit: Unit) -> Iterator[Finding]:
             if not name.startswith("LOGSHIP_") or name in names:
                 continue
             near = difflib.get_close_matches(name, names, n=1)
-            night = f"{name} is no setting of logship, so nobody reads it and the default holds"
+            night = f"{name} is no setting of logship, so it has no effect and the default applies"
             change = f"remove {name}"
             if near:
                 is_secret = _SECRET.search(name) or near[0].endswith(_SECRETS)
@@ -59,7 +59,7 @@ def wrong(unit: Unit) -> Iterator[Finding]:
 
 
 def _environment(container: Container) -> dict[str, str]:
-    """Return what can be checked: secrets and what comes from elsewhere are taken to be right."""
+    """Return the values that can be checked; secrets and values from elsewhere count as right."""
     values: dict[str, str] = {}
     elsewhere = set()
     names = known()
