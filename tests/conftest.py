@@ -8,8 +8,12 @@ from __future__ import annotations
 
 import os
 import signal
+import threading
+from collections.abc import Iterator
 
 import pytest
+
+from tests.support.waiting import wait_until
 
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -26,3 +30,14 @@ def _no_settings_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
             monkeypatch.delenv(name)
     for name in ("FLUENT_HOST", "FLUENT_PORT"):
         monkeypatch.delenv(name, raising=False)
+
+
+@pytest.fixture(autouse=True)
+def _no_shipper_is_left() -> Iterator[None]:
+    """Fail where a client of the test still ships: it would disturb the tests that follow."""
+    yield
+    wait_until(_no_shipper_runs, "the threads of all clients have ended")
+
+
+def _no_shipper_runs() -> bool:
+    return all(thread.name != "logship-shipper" for thread in threading.enumerate())

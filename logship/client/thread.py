@@ -36,7 +36,7 @@ class ShipperThread(OwnThread):
         self._loop = contextvars.Context().run(asyncio.SelectorEventLoop)
         self._loop.set_debug(False)
         self._lock = threading.RLock()
-        self._is_stopped = False
+        self._is_ending = False
 
     def start(self) -> None:
         """Start it. Where that is impossible, the shipper breaks down."""
@@ -50,7 +50,7 @@ class ShipperThread(OwnThread):
     def submit(self, coroutine: Coroutine[Any, Any, T]) -> Future[T] | None:
         """Run a coroutine on the loop; None where that has ended or is about to."""
         with self._lock:  # whatever is submitted comes before the stop, and so will be cancelled
-            if self.is_alive() and not self._is_stopped:
+            if self.is_alive() and not self._is_ending:
                 return asyncio.run_coroutine_threadsafe(coroutine, self._loop)
         coroutine.close()
         return None
@@ -58,7 +58,7 @@ class ShipperThread(OwnThread):
     def stop(self) -> None:
         """End it, and wait for that a moment."""
         with self._lock:
-            self._is_stopped = True
+            self._is_ending = True
             if not self.is_alive():
                 return
             self._loop.call_soon_threadsafe(self._stop_here)
