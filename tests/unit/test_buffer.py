@@ -382,6 +382,14 @@ def test_nothing_is_woken_for_what_the_shipper_has_seen() -> None:
     assert wakes_of(buffer) == before
 
 
+@pytest.mark.parametrize("bytes_max", [100_000, 1 << 24])
+def test_a_record_wakes_a_shipper_that_rests_without_a_timer(bytes_max: int) -> None:
+    buffer = a_buffer(bytes_max=bytes_max)
+    assert buffer.next_deadline_seconds() is None
+    offer_many(buffer, 1)
+    assert wakes_of(buffer) == 1
+
+
 def test_closing_wakes_where_there_is_something_to_send() -> None:
     buffer = a_buffer()
     offer_many(buffer, 1)
@@ -668,6 +676,18 @@ def test_a_stream_is_forgotten_when_all_halves_of_its_chunks_are_acked(
     buffer.release(halves[1])
     sink.drain()
     assert "first" not in reported_after("c")
+
+
+def test_an_end_record_is_no_record_of_the_application_in_a_half_either() -> None:
+    buffer = a_buffer()
+    offer_many(buffer, 3)
+    buffer.close_intake()
+    whole = buffer.take()
+    assert whole is not None
+    halves = buffer.split(whole)
+    assert halves is not None
+    assert [half.records for half in halves] == [2, 1]
+    check(buffer, [])
 
 
 def test_a_half_is_on_stderr_as_far_as_its_whole_was() -> None:
