@@ -49,7 +49,8 @@ class Chunk:
         first, last: Numbers of the first and the last entry.
         holes: Numbers between `first` and `last` that are not in this chunk.
         gaps: What the gap records in this chunk declare.
-        opened_seconds: When it was opened, on the monotonic clock.
+        opened_seconds: When it was opened, on the monotonic clock: the age of its oldest entry. It
+            is 0.0 in halves and in adopted chunks.
         spilled_entries: How many entries, from the first, were also written to stderr.
         spilled_records: How many of those the application logged.
         halves: What it was taken apart into, once it was.

@@ -36,7 +36,8 @@ class Stream:
         refused: Records that were turned away without a number.
         undeclared: Gaps that no gap record has declared yet, ascending.
         lost: All gaps so far, ascending, for the report.
-        end: The number of the end record, once it is written.
+        end: The number of the end record, once it is written. Until then a gap can be declared.
+            Without stamps there is no end record, and this stays None.
         unsettled: Chunks that are neither acked nor dropped.
     """
 

@@ -1,4 +1,9 @@
-"""What can go wrong, by name: each fault has a line here, and is counted when it happens."""
+"""What can go wrong, by name: each fault has a line here, and is counted when it happens.
+
+Each history draws from the names in `FAULTS`, so one more name changes every history, and the
+pinned and telling seeds with them. Give a new fault a table and a stream of chance of its own, as
+the faults of the disk have.
+"""
 
 from __future__ import annotations
 
