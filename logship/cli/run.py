@@ -42,10 +42,12 @@ def _read_pattern(ctx: click.Context, param: click.Parameter, value: str | None)
 
 def _read_receipt(ctx: click.Context, param: click.Parameter, value: Path | None) -> Receipt | None:
     """Check that a receipt can be written, and take away an old one that could be mistaken."""
+    from logship.run.command import open_standard_streams  # noqa: PLC0415 - `--help`
     from logship.run.receipt import Receipt  # noqa: PLC0415 - asyncio and all
 
     if value is None:
         return None
+    open_standard_streams()  # else the receipt's directory could be standard input
     try:
         return Receipt(value)
     except OSError as error:

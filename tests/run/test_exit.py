@@ -158,10 +158,10 @@ def test_without_loss_exit_a_loss_is_reported_but_the_code_stays(runs: Runs) -> 
 @pytest.mark.parametrize(
     ("options", "why"),
     [
-        (("--signal-map", "TERM"), b"no pair of signals"),
-        (("--signal-map", "TERM:NOSUCH"), b"no signal that can be passed on"),
-        (("--signal-map", "KILL:TERM"), b"no signal that can be passed on"),
-        (("--signal-map", "99:TERM"), b"no signal that can be passed on"),
+        (("--signal-map", "TERM"), b"not a pair of signals"),
+        (("--signal-map", "TERM:NOSUCH"), b"not a signal to be passed on"),
+        (("--signal-map", "KILL:TERM"), b"not a signal to be passed on"),
+        (("--signal-map", "99:TERM"), b"not a signal to be passed on"),
         (("--multiline-start", "("), b"no regular expression"),
         (("--receipt", "/no/such/directory/receipt"), b"no receipt can be written"),
         (("--receipt", "/"), b"is a directory"),
