@@ -66,6 +66,7 @@ class LastResort:
         self._pending = b""  # what is left of the line written last
         self._is_held_up = False  # whether the queue waits, because another line goes first
         self._is_moving = True  # whether no wait failed since stderr last took bytes
+        self._took_none = False  # whether stderr took no byte of the last write
         self._spiller = 0  # the thread that spills, while other threads wait for it
         self._spill_first_until: float | None = None
         self._spill_first_seconds = 0.0
@@ -275,7 +276,8 @@ class LastResort:
         while (self._queue or self._pending) and self._is_moving and not self._lock.is_owned():
             left = until - self._monotonic()
             if left <= 0:
-                self._is_moving = False
+                # Otherwise the thread that writes got no processor, and stderr is not to blame.
+                self._is_moving = not self._took_none
                 return
             self.wait_writable(min(left, _TURN_SECONDS))
             time.sleep(_PAUSE_SECONDS)  # the thread that writes needs the interpreter too
@@ -315,16 +317,21 @@ class LastResort:
     def _put_all(self, lines: Sequence[bytes]) -> int:
         """Write what is left of an earlier line, then these; return how many were begun."""
         if self._pending:
-            written = self._write(self._pending)
-            self._is_moving = self._is_moving or written > 0
+            written = self._write_some_of(self._pending)
             self._pending = self._pending[written:]
             if self._pending:
                 return 0
-        written = self._write(b"".join(lines))
-        self._is_moving = self._is_moving or written > 0
+        written = self._write_some_of(b"".join(lines))
         for begun, line in enumerate(lines):
             if written <= 0:
                 return begun
             self._pending = line[written:]
             written -= len(line)
         return len(lines)
+
+    def _write_some_of(self, data: bytes) -> int:
+        """Write as much as stderr takes; return how many bytes."""
+        written = self._write(data)
+        self._took_none = written == 0
+        self._is_moving = self._is_moving or written > 0
+        return written

@@ -326,6 +326,32 @@ def test_a_call_waits_for_another_thread_in_the_middle_of_a_write(pipe: Pipe) ->
     slow.join()
 
 
+def test_a_thread_that_gets_no_processor_in_a_write_is_waited_for_again(pipe: Pipe) -> None:
+    """Only a stderr that takes no bytes is not waited for; else the queue would overflow."""
+    resort = LastResort(descriptor=pipe.writing)
+    real = resort._write
+    writes, runs = threading.Event(), threading.Event()
+
+    class Writer:
+        descriptor = real.descriptor
+
+        def __call__(self, data: bytes) -> int:
+            writes.set()
+            assert runs.wait(60)
+            return real(data)
+
+    resort._write = Writer()
+    slow = threading.Thread(target=lambda: resort.write_line(b"first\n"))
+    slow.start()
+    assert writes.wait(60)
+    assert resort.write_in_turn(b"second\n")  # after its patience it is still in the queue
+    assert pipe.read() == b""
+    threading.Timer(0.01, runs.set).start()
+    assert resort.write_in_turn(b"third\n", patience_seconds=60.0)
+    assert pipe.read() == b"first\nsecond\nthird\n"
+    slow.join()
+
+
 def test_a_thread_that_the_interpreter_froze_in_a_write_silences_nobody(tmp_path: Path) -> None:
     """Destructors log when only the main thread runs; the lock is never released by then."""
     program = tmp_path / "program.py"
