@@ -24,6 +24,9 @@ from tests.support.programs import Ended, Program, Programs, json_lines
 from tests.support.programs_judge import Numbers, Output, Verdict, numbers_of, stamp_of
 from tests.support.receiver_process import ReceiverProcess
 
+_EXIT_CODES = (0, 126)
+"""Of `run`: the command's own, or that of one that could not be started."""
+
 _RECORDS = ('{"logship":"spilled"', '{"logship":"refused"')
 
 ENVIRON = {
@@ -161,7 +164,7 @@ class Bench:
 
     def count_calls(self, component: str) -> Counter[str]:
         """Return how often a component makes each call where nothing fails."""
-        case = Case(component, "count", "", 0)
+        case = Case(component, "count", "", "")
         outcome = self.play(case, "count")
         assert not outcome.is_fault, outcome.said
         return Counter(each.split()[0] for each in outcome.where.splitlines())
@@ -207,6 +210,8 @@ def _outcome(case: Case, played: Played, where: str) -> Outcome:
         kind = "lost"
     elif not where:
         kind = "passed by"
+    elif case.component == "run" and ended.ledger and ended.returncode not in _EXIT_CODES:
+        kind = "untrue"
     elif not ended.ledger:
         kind = "refused" if ended.returncode else "lost"
     else:
@@ -277,7 +282,8 @@ def _spool(play: _Play, environ: Mapping[str, str] = _NOTHING) -> Played:
 
 
 def _outage(play: _Play) -> Played:
-    return _spool(play, AWAY)
+    """Let it wait at its end until the spool's files have been synchronised, once a second."""
+    return _spool(play, {**AWAY, "LOGSHIP_EXIT_DRAIN_SECONDS_MAX": "4"})
 
 
 def _killed(play: _Play) -> Played:

@@ -36,21 +36,25 @@ CALLS: Mapping[str, tuple[str, ...]] = {
 """The calls by name, and how each fails; CPython tells of a thread's only that it did not start."""
 
 
+LAST_RESORT = ("spill", "write")
+"""Without a sidecar and a spool, nothing can be told where stderr can never be written."""
+
+
 @dataclass(frozen=True)
 class Case:
-    """One call that fails once.
+    """One call that fails.
 
     Attributes:
         component: What it fails in.
         call: Which one.
         error: A name of `errno`, or `short`: it does half of what it was asked for.
-        occurrence: Which of the calls, from 1.
+        occurrence: Which of the calls, from `1`; with a `+` behind it the later ones too.
     """
 
     component: str
     call: str
     error: str
-    occurrence: int
+    occurrence: str
 
     @property
     def fault(self) -> str:
@@ -62,7 +66,7 @@ class Case:
 
 
 def whole_matrix(counts: Mapping[str, Mapping[str, int]], seed: int) -> Iterator[Case]:
-    """Yield each call and error in each component: the first, the second, and a later call.
+    """Yield each call and error in each component: the first, the second, a later call, and all.
 
     Args:
         counts: How often each component makes each call where nothing fails. A call that it never
@@ -76,4 +80,6 @@ def whole_matrix(counts: Mapping[str, Mapping[str, int]], seed: int) -> Iterator
                 chance = random.Random(f"{seed} {component} {call} {error}")
                 drawn = [chance.randint(3, last)] if last > 2 else []
                 for occurrence in [*range(1, min(last, 2) + 1), *drawn]:
-                    yield Case(component, call, error, occurrence)
+                    yield Case(component, call, error, str(occurrence))
+                if last and (component, call) != LAST_RESORT:
+                    yield Case(component, call, error, "1+")

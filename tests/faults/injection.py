@@ -1,8 +1,9 @@
-"""Becomes a program in which one call into the system fails: `injection.py FAULT NOTES TARGET ...`.
+"""Becomes a program in which a call into the system fails: `injection.py FAULT NOTES TARGET ...`.
 
-FAULT is `CALL:ERROR:OCCURRENCE`, such as `write:ENOSPC:2`, or `count`: then nothing fails, and each
-call is noted. TARGET is `logship` with its arguments, or a Python file. Each process counts for
-itself, a forked one goes on with its parent's count, and each fails once at most.
+FAULT is `CALL:ERROR:OCCURRENCE`, such as `write:ENOSPC:2`; with a `+` behind it all later calls
+fail too. It may be `count`: then nothing fails, and each call is noted. TARGET is `logship` with
+its arguments, or a Python file. Each process counts for itself, and a forked one goes on with its
+parent's count.
 
 The functions are replaced in Python, before logship is imported. That reaches what logship and the
 standard library's Python code call. It does not reach imports, name resolution, OpenSSL, the
@@ -51,7 +52,8 @@ class Fault:
 
     def __init__(self, text: str, notes: str) -> None:
         self.call, self.error, occurrence = (text + "::0").split(":")[:3]
-        self._occurrence = int(occurrence)
+        self._occurrence = int(occurrence.removesuffix("+"))
+        self._lasts = occurrence.endswith("+")
         self._seen = 0
         self._notes = os.open(notes, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
 
@@ -64,10 +66,10 @@ class Fault:
         if call != self.call:
             return False
         self._seen += 1
-        if self._seen != self._occurrence:
-            return False
-        self._note(call)
-        return True
+        if self._seen == self._occurrence:
+            self._note(call)
+            return True
+        return self._lasts and self._seen > self._occurrence
 
     def exception(self) -> OSError:
         """Return what the call raises."""
