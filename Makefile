@@ -47,8 +47,8 @@ COVERED := tests/protocol tests/unit --ignore tests/unit/test_buffer_interrupted
 	$(addprefix tests/contract/test_,tls.py handshake.py) \
 	'tests/simulation/test_simulation.py::test_histories_keep_the_promise[0]'
 
-.PHONY: help demo test test-again coverage mutants smoke smoke-again sim storm fuzz interleavings lint format \
-	proof standalone lock vulnerabilities clean
+.PHONY: help demo test test-again coverage mutants smoke smoke-again sim storm fuzz faults soak interleavings lint \
+	format proof standalone lock vulnerabilities clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -116,6 +116,12 @@ $(FUZZ_READY): pyproject.toml requirements/dev.txt requirements/fuzz.txt
 
 fuzz: $(FUZZ_READY) ## MINUTES=5 of hostile input for what reads it; TARGET=audit, or all of them in turn
 	$(FUZZ)/bin/python -m tests.fuzz --minutes $(MINUTES) --target $(TARGET)
+
+faults: $(READY) ## each call into the system fails in turn, in each component: some 1,900 cases; SEED=7
+	$(RUN) -m tests.faults --workers $(WORKERS) $(if $(SEED),--seed $(SEED))
+
+soak: $(READY) ## MINUTES=5 of everything at once: what grows, and is a record missing at the end? SEED=7
+	$(RUN) -m tests.soak --minutes $(MINUTES) $(if $(SEED),--seed $(SEED))
 
 interleavings: $(READY) ## every interleaving of two producers and a closer, up to three preemptions
 	$(RUN) -m tests.interleavings

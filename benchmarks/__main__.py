@@ -15,7 +15,6 @@ from benchmarks.performance.report import report
 from benchmarks.performance.suite import measure_commands, run_all_measures
 from benchmarks.proof import proof
 from benchmarks.scrape import scrape
-from benchmarks.soak import soak
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -36,7 +35,6 @@ COMMANDS = (
     proof,
     report,
     scrape,
-    soak,
 )
 
 for command in COMMANDS:

@@ -80,6 +80,8 @@ def _hide_secrets(environ: dict[str, str], directory: PrivateDirectory) -> None:
 class Recovery:
     """Ships the records of dead clients, on a separate thread, from its start until `finish`.
 
+    Where no thread can be started, the next call that needs one tries again.
+
     Args:
         settings: Of the client of `run`.
         spool: The directory.
@@ -102,19 +104,19 @@ class Recovery:
     ) -> None:
         self.report = RecoveryReport(RecoveryCounters(), 0.0, complete=False)
         self._wake = wake
+        self._last_resort = last_resort
         self._recoverer = Recoverer(
             settings, spool, watches=True, last_resort=last_resort, clock=clock
         )
         self._loop: asyncio.AbstractEventLoop | None = None
         self._runs = threading.Event()
-        self._thread = OwnThread(self._run, "recovery")
-        self._thread.start()
-        self._runs.wait()
+        self._thread: OwnThread | None = None
+        self._begin()
 
     @property
     def is_over(self) -> bool:
         """Whether it has ended."""
-        return not self._thread.is_alive()
+        return self._thread is None or not self._thread.is_alive()
 
     def has_shipped_from(self, name: str) -> bool:
         """Return whether it found records to ship on the spool of this name."""
@@ -128,7 +130,19 @@ class Recovery:
         """Make a last pass by this plan, and end."""
         self._call(lambda: self._recoverer.finish(plan))
 
+    def _begin(self) -> None:
+        thread = OwnThread(self._run, "recovery")
+        try:
+            thread.start()
+        except RuntimeError as error:
+            self._last_resort.warn("recovery", f"what dead clients left has to wait: {error}")
+            return
+        self._thread = thread
+        self._runs.wait()
+
     def _call(self, what: Callable[[], None]) -> None:
+        if self._thread is None:
+            self._begin()
         if self._loop is not None:
             with contextlib.suppress(RuntimeError):  # its loop is closed: it has ended
                 self._loop.call_soon_threadsafe(what)

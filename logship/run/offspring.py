@@ -21,7 +21,7 @@ from logship.run.clients import Recovery, environment_for
 from logship.run.death_watcher import Witness
 from logship.run.inheritance import Inheritance, remove_or_tell
 from logship.run.private_directory import PrivateDirectory
-from logship.run.processes import become_subreaper, reap
+from logship.run.processes import become_subreaper
 from logship.run.shipping import Shipping
 from logship.run.statuses import Death, OomWatch
 from logship.settings import Settings
@@ -89,16 +89,13 @@ class Offspring:
         """When to call `see_to` if nothing else happens, monotonic."""
         return self._look_due_seconds
 
-    def see_to(self, ready: set[int]) -> list[Death]:
-        """Reap ended processes, report their ends, and start recovery of their records.
+    def see_to(self, ready: set[int], reaped: list[Death]) -> None:
+        """Report the ends of processes, and start recovery of their records.
 
         Args:
             ready: Descriptors that are readable.
-
-        Returns:
-            The ended children of `run`, including orphans that became its children.
+            reaped: The ended children of `run`, including orphans that became its children.
         """
-        reaped = list(reap())
         known = {death.pid: death for death in reaped}
         if time.monotonic() >= self._look_due_seconds or reaped:
             self._look_for_spools()
@@ -110,7 +107,6 @@ class Offspring:
         if self._recovery is not None and (witnessed or reaped or unseen):
             self._recovery.look_now()
         self._attribute(list(known.values()), unseen)
-        return reaped
 
     # -- the end -----------------------------------------------------------------------------------
 

@@ -67,7 +67,7 @@ class PrivateDirectory:
     @classmethod
     def take_over_abandoned(cls) -> Iterator[Self]:
         """Yield those that killed ones of this user have left, each with its lock taken."""
-        for root in dict.fromkeys((tempfile.gettempdir(), _SHARED_MEMORY)):
+        for root in dict.fromkeys(_roots()):
             with contextlib.suppress(OSError):
                 for path in sorted(Path(root).glob(f"{_PREFIX}*")):
                     lock = _taken_lock(path)
@@ -101,8 +101,9 @@ class PrivateDirectory:
 
     def remove(self) -> bool:
         """Remove it, unless something is left on the spool; tell whether it is gone."""
-        for path in (self.stop_file, *self.path.glob(f"{_HIDDEN_PREFIX}*")):
-            path.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            for path in (self.stop_file, *self.path.glob(f"{_HIDDEN_PREFIX}*")):
+                path.unlink(missing_ok=True)
         if not self.has_records():
             shutil.rmtree(self.path, ignore_errors=True)
         os.close(self._lock)
@@ -119,6 +120,13 @@ def private_directory() -> tuple[PrivateDirectory | None, str]:
             "the command have no spool, and what they have not shipped when they are killed "
             "is lost; set TMPDIR to a directory that can be written"
         )
+
+
+def _roots() -> Iterator[str]:
+    """Yield the directories for temporary files; a read-only container may have none but one."""
+    with contextlib.suppress(OSError):
+        yield tempfile.gettempdir()
+    yield _SHARED_MEMORY
 
 
 def _made() -> Path:

@@ -28,7 +28,7 @@ from logship.run.multiline import LineJoiner
 from logship.run.offspring import Offspring
 from logship.run.pipe_reader import Inlet
 from logship.run.private_directory import private_directory
-from logship.run.processes import kill_all
+from logship.run.processes import kill_all, reap
 from logship.run.receipt import Outcome, Receipt
 from logship.run.shipping import Shipping
 from logship.run.signals import Noted, Signals
@@ -40,6 +40,7 @@ ORPHAN_SECONDS = 5.0
 """The default time for which processes that the command left behind may continue to write."""
 
 _TURN_SECONDS_MAX = 1.0
+_AFTER_ERROR_SECONDS = 0.05
 _AFTER_KILL_SECONDS = 2.0
 _AFTER_KILL_SHARE = 0.25
 _READS_OF_THE_REST_MAX = 16
@@ -120,17 +121,26 @@ class Supervisor:
     # -- one turn ----------------------------------------------------------------------------------
 
     def _turn(self) -> None:
-        """Wait for an event, and handle all events."""
-        ready = self._wait()
+        """Wait for an event, and handle all events. After an error the next turn continues."""
+        try:
+            self._handle(self._wait())
+        except Exception as error:  # noqa: BLE001 - the command's output must be read in any case
+            self._shipping.client.last_resort.warn_of_bug("run", error)
+            time.sleep(_AFTER_ERROR_SECONDS)
+
+    def _handle(self, ready: set[int]) -> None:
+        """Handle all events; first those that a later turn would not see again."""
         for noted in self._signals.noted():
             self._obey(noted)
-        self._note_end(self._offspring.see_to(ready))
+        reaped = list(reap())
+        self._note_end(reaped)
         self._kill_if_due()
         now = time.monotonic()
         for inlet in self._inlets:
             if inlet.wants_bytes and inlet.descriptor in ready:
                 inlet.read(now)
             self._see_to(inlet, now)
+        self._offspring.see_to(ready, reaped)
         self._shipping.tell_task()
 
     def _see_to(self, inlet: Inlet, now: float) -> None:
@@ -389,7 +399,10 @@ class _Drain:
 
     def _start(self, plan: DrainPlan, reason: str) -> OwnThread:
         thread = OwnThread(functools.partial(self._run, plan, reason), "drain")
-        thread.start()
+        try:
+            thread.start()
+        except RuntimeError:  # there is no thread to be had: signals have to wait
+            self._run(plan, reason)
         return thread
 
     def _run(self, plan: DrainPlan, reason: str) -> None:

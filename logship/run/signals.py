@@ -87,7 +87,7 @@ class Signals:
 
     def noted(self) -> list[Noted]:
         """Return the signals that came since the last call."""
-        with contextlib.suppress(BlockingIOError):
+        with contextlib.suppress(OSError):  # empty; and nothing that matters comes through it
             while os.read(self.descriptor, 4096):
                 pass
         came = []

@@ -36,6 +36,8 @@ PROVISIONAL = 0x8000
 NO_STAMPS = 0xFFFF
 """Stands in the length of the stamp key where records have no stamps."""
 
+TIME_NS_MAX = (1 << 64) - 1
+
 SLOTS = 1024
 SLOT_BYTES = 320
 STREAMS_BYTES = SLOT_BYTES * (1 + SLOTS)
@@ -125,7 +127,7 @@ def pack_chunk_header(identity: ChunkIdentity, generation: int, owner: bytes) ->
     tag, key = identity.tag, identity.stamp_key
     begin = (
         *(CHUNK_MAGIC, generation, 0, 0, OPEN << 32),
-        *(b64decode(identity.id), identity.first, identity.serial, identity.opened_ns),
+        *(b64decode(identity.id), identity.first, identity.serial, _unsigned(identity.opened_ns)),
         identity.stream.encode("ascii"),
     )
     length = chunk_header_bytes(tag, key)
@@ -139,7 +141,7 @@ def pack_chunk_header(identity: ChunkIdentity, generation: int, owner: bytes) ->
 def pack_streams_header(owner: bytes, born_ns: int, stamp_key: bytes | None) -> bytes:
     """Return the header of the file `streams`."""
     key_bytes = NO_STAMPS if stamp_key is None else len(stamp_key)
-    fields = (STREAMS_MAGIC, VERSION, BYTE_ORDER, owner, born_ns)
+    fields = (STREAMS_MAGIC, VERSION, BYTE_ORDER, owner, _unsigned(born_ns))
     key = (stamp_key or b"").ljust(SLOT_BYTES - 64, b"\0")
     checksum = zlib.crc32(STREAMS.pack(*fields, 0, key_bytes, 0) + key)
     return STREAMS.pack(*fields, checksum, key_bytes, 0).ljust(64, b"\0") + key
@@ -163,6 +165,11 @@ def pack_slot(
 def is_provisional_slot(raw: bytes) -> bool:
     """Tell whether another tag was to replace the slot's."""
     return bool(SLOT.unpack_from(raw)[4] & PROVISIONAL)
+
+
+def _unsigned(time_ns: int) -> int:
+    """Return a time as a header can hold it; a wrong clock may say that it is before 1970."""
+    return min(max(time_ns, 0), TIME_NS_MAX)
 
 
 def _tag_word(tag: bytes, *, is_provisional: bool) -> int:

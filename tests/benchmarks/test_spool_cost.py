@@ -1,4 +1,4 @@
-"""`python -m benchmarks emit` and `soak` measure what they say."""
+"""`python -m benchmarks emit` measures what it says."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from benchmarks import soak
 from benchmarks.emit import emit, ratios
 
 
@@ -30,20 +29,3 @@ def test_each_spool_slice_is_compared_with_the_memory_slice_of_its_pair() -> Non
         {"pair": 1, "storage": "memory", "median_ns": 100},
     ]
     assert ratios(slices, "median_ns") == [1.5, 3.0]
-
-
-def test_a_soak_within_its_bounds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    done = CliRunner().invoke(soak.soak, ["--records", "10000"], catch_exceptions=False)
-    assert done.exit_code == 0, done.output
-    assert "10,000 records" in done.output
-    assert "left: []" in done.output
-
-
-def test_a_spool_that_outgrows_its_bounds_fails(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(soak, "_measured", lambda _: (65 << 20, 3))
-    done = CliRunner().invoke(soak.soak, ["--records", "5000"], catch_exceptions=False)
-    assert done.exit_code == 1, done.output

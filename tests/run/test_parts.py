@@ -212,3 +212,18 @@ def test_a_spool_in_memory_is_no_larger_than_a_buffer(
             assert environ["MINE"] == "1"
         finally:
             assert directory.remove()
+
+
+def test_a_container_without_a_directory_for_temporary_files_has_shared_memory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of what a killed `run` left too, which is looked for before the command is started."""
+
+    def none_to_be_had() -> str:
+        raise FileNotFoundError("No usable temporary directory found")
+
+    monkeypatch.setattr("tempfile.gettempdir", none_to_be_had)
+    monkeypatch.setattr("logship.run.private_directory._SHARED_MEMORY", str(tmp_path))
+    path = PrivateDirectory.make().path
+    assert path.parent == tmp_path
+    assert list(PrivateDirectory.take_over_abandoned()) == [], "it is not abandoned"

@@ -87,6 +87,16 @@ def test_a_clean_end_removes_the_life(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize("time_ns", [-1, -(10**20), 10**20])
+def test_a_clock_far_from_the_truth_is_no_obstacle(tmp_path: Path, time_ns: int) -> None:
+    storage = storage_in(tmp_path, time_ns=lambda: time_ns)
+    buffer = buffer_on(storage)
+    assert offer(buffer, "m")
+    assert storage.unspooled == 0
+    storage.close()
+    assert recover(tmp_path).markers == ["m"]
+
+
 def test_what_is_not_acked_at_the_end_stays_and_is_reported_as_spooled(tmp_path: Path) -> None:
     storage = storage_in(tmp_path)
     buffer = buffer_on(storage)

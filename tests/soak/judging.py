@@ -1,0 +1,83 @@
+"""Whether each record of the ledgers is in the output: by number, in memory of a byte each."""
+
+from __future__ import annotations
+
+import gzip
+import json
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+SPILLED = '{"logship":"spilled"'
+
+
+@dataclass
+class Count:
+    """What came of all records.
+
+    Attributes:
+        taken: How many the ledgers have.
+        delivered: How many different ones of them are in the output.
+        again: Lines of the output with a record that was there already.
+        spilled: Records of the ledgers that only stderr has.
+        missing: The others: source and number.
+    """
+
+    taken: int = 0
+    delivered: int = 0
+    again: int = 0
+    spilled: int = 0
+    missing: list[tuple[str, int]] = field(default_factory=list)
+
+
+def judge(ledgers: Iterable[Path], outputs: Iterable[Path], stderrs: Iterable[Path]) -> Count:
+    """Compare the ledgers with what arrived and what was written to stderr."""
+    count, arrived, spilled = Count(), Seen(), Seen()
+    for path in outputs:
+        with gzip.open(path, "rt") if path.suffix == ".gz" else path.open() as lines:
+            count.again += sum(arrived.add(line) for line in lines)
+    for path in stderrs:
+        with path.open(errors="replace") as lines:
+            for line in lines:
+                if line.startswith(SPILLED):
+                    spilled.add(line)
+    for path in ledgers:
+        for number in map(int, _whole_lines(path)):
+            count.taken += 1
+            if arrived.has(path.stem, number):
+                count.delivered += 1
+            elif spilled.has(path.stem, number):
+                count.spilled += 1
+            else:
+                count.missing.append((path.stem, number))
+    return count
+
+
+class Seen:
+    """The numbers of each source."""
+
+    def __init__(self) -> None:
+        self._sources: dict[str, bytearray] = {}
+
+    def add(self, line: str) -> bool:
+        """Add the record in a line; tell whether it was there already."""
+        source, _, rest = str(json.loads(line)["record"].get("message", "")).partition(" ")
+        digits = rest.partition(" ")[0]
+        if not digits.isdigit():  # one of logship's own
+            return False
+        number, numbers = int(digits), self._sources.setdefault(source, bytearray())
+        if number >= len(numbers):
+            numbers.extend(bytes(number + 1 - len(numbers)))
+        was, numbers[number] = numbers[number], 1
+        return bool(was)
+
+    def has(self, source: str, number: int) -> bool:
+        """Tell whether a record was there."""
+        numbers = self._sources.get(source, b"")
+        return number < len(numbers) and bool(numbers[number])
+
+
+def _whole_lines(path: Path) -> Iterator[str]:
+    """Yield the lines of a ledger; a kill leaves no half of one, for each is one write(2)."""
+    with path.open() as lines:
+        yield from lines
