@@ -154,6 +154,10 @@ def a_tool(choice: random.Random) -> Iterator[None]:
         sys.setprofile(None)
 
 
+# The first debugger imports modules. An alarm that raises in an import can leave its lock taken.
+pdb.Pdb(stdin=io.StringIO(), stdout=io.StringIO(), nosigint=True, readrc=False)
+
+
 def attach_debugger(steps: int) -> None:
     """Step through what this thread does next, then let it go on."""
     commands = io.StringIO("step\n" * steps + "continue\n")
