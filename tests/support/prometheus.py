@@ -12,6 +12,7 @@ from http.client import HTTPException
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
+from urllib.error import HTTPError
 
 from tests.support.servers import ReservedPort
 
@@ -99,6 +100,9 @@ class Prometheus:
         try:
             with urllib.request.urlopen(url, timeout=20) as said:
                 data: dict[str, Any] = json.load(said)["data"]
+        except HTTPError as answer:  # it is not ready yet
+            answer.close()
+            return {}
         except (OSError, HTTPException):
             return {}
         return data
