@@ -77,8 +77,8 @@ FILE = click.Path(exists=True, dir_okay=False)
 @click.option(
     "--shared-key",
     metavar="KEY",
-    help="The key itself, which all users of this machine can then see (LOGSHIP_SHARED_KEY is "
-    "seen by fewer).",
+    help="The key itself. ps shows it to all users of this machine; the variable "
+    "LOGSHIP_SHARED_KEY is visible to fewer.",
 )
 @click.option(
     "--users-file",
@@ -90,7 +90,7 @@ FILE = click.Path(exists=True, dir_okay=False)
     "users",
     multiple=True,
     metavar="NAME:PASSWORD",
-    help="Such a user, whom all users of this machine can then see; may be repeated.",
+    help="A user and a password, which ps shows to all users of this machine; may be repeated.",
 )
 @click.option("--tls-cert", type=FILE, help="Speak TLS with this certificate (PEM).")
 @click.option(
@@ -221,7 +221,7 @@ def _keep_freed_memory() -> None:
 
 
 def _access(context: click.Context, options: dict[str, Any]) -> Access:
-    """Return who may send, and say which secrets `ps` shows.
+    """Return which clients may send, and warn of each secret that `ps` shows.
 
     Raises:
         SettingsError: The options do not go together, or a file cannot be used.

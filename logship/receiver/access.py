@@ -1,4 +1,4 @@
-"""Who may send to the receiver: the shared key, the users and the certificates.
+"""Which clients may send to the receiver: the shared key, the users and the certificates.
 
 All of them are read at the start, and again by `read`, so that they can be replaced while the
 receiver runs. A connection goes on with those that it was opened with.
@@ -44,7 +44,7 @@ class AccessOptions:
 
 
 class Access:
-    """Decides who may send.
+    """Decides which clients may send.
 
     Args:
         options: Where key, users and certificates are.
@@ -94,7 +94,7 @@ class Access:
         )
 
     def warnings(self, bind: Bind) -> Iterator[str]:
-        """Yield what an operator should know who has clients connect to this address."""
+        """Yield a warning for each protection that a receiver at this address lacks."""
         if isinstance(bind, UnixBind) or is_loopback(bind.host):
             return
         if self._key is None and self._options.tls_client_ca is None:

@@ -12,15 +12,13 @@ from collections.abc import Callable, Generator, Iterator
 from logship.buffer.chunk import Chunk, ChunkState, new_chunk_id
 from logship.buffer.ranges import Gap, merge_ranges, subtract_ranges
 from logship.buffer.stream import Stream
+from logship.reasons import DAMAGED, QUARANTINED
 from logship.spool.chunks import FoundChunk, Payload, read_payload
 from logship.spool.declarations import declaration, is_control
 from logship.spool.files import FileBytes
 from logship.spool.orphan import Kept, LocatedChunk, Orphan, OrphanStream
 from logship.spool.progress import RecoveryState
-from logship.spool.survey import DAMAGED_REASON, stream_of, survey
-
-REFUSED_REASON = "quarantined"
-"""The word in gaps for recovered records that no server takes."""
+from logship.spool.survey import stream_of, survey
 
 Steps = Generator["AdoptedChunk | RecoveryState", None, None]
 
@@ -189,7 +187,7 @@ class Adoption:
         if whole.found is None or is_control(data):
             stream.is_untold = True
             return f"{text}; it declares gaps or the end, and is sent again later"
-        stream.gaps.append(Gap(number, number, REFUSED_REASON))
+        stream.gaps.append(Gap(number, number, QUARANTINED))
         kept = orphan.keep(f"{whole.stream.id}-{number:010d}.entry", data)
         return f"{text}; it {kept.value}"
 
@@ -272,7 +270,7 @@ class Adoption:
         yield RecoveryState.WORKING
         if kept is Kept.ON_THE_SPOOL:
             return  # the next recoverer tries again
-        orphan.streams[chunk.identity.stream].note_lost(Gap(first, last, DAMAGED_REASON))
+        orphan.streams[chunk.identity.stream].note_lost(Gap(first, last, DAMAGED))
         orphan.mark_quarantined(located)
 
     # -- the end ---------------------------------------------------------------------------------

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from logship.buffer.ranges import Gap
 from logship.buffer.stream import Stream
 from logship.quoting import quoted
+from logship.reasons import DAMAGED
 from logship.spool.chunks import FoundChunk, Payload, read_payload
 from logship.spool.directories import STREAMS
 from logship.spool.files import FileBytes, pread_all
@@ -20,9 +21,6 @@ from logship.spool.orphan import LocatedChunk, Orphan, OrphanStream, SegmentFile
 from logship.spool.progress import RecoveryState
 from logship.spool.segments import SegmentContents, read_segment
 from logship.spool.slots import read_streams
-
-DAMAGED_REASON = "damaged"
-"""The word in gaps for records that could not be read from the spool."""
 
 
 def survey(orphan: Orphan, default_tag: str | None) -> Iterator[RecoveryState]:
@@ -193,7 +191,7 @@ def _note_unacked(orphan: Orphan, stream: OrphanStream, located: LocatedChunk) -
     file, chunk, _ = located
     first = chunk.identity.first
     if chunk.state == QUARANTINED:
-        stream.note_lost(Gap(first, first + chunk.checksum, DAMAGED_REASON))
+        stream.note_lost(Gap(first, first + chunk.checksum, DAMAGED))
         file.holds += 1
     elif chunk.entries:
         orphan.chunks.append(located)

@@ -317,11 +317,11 @@ class LastResort:
     def _put_all(self, lines: Sequence[bytes]) -> int:
         """Write what is left of an earlier line, then these; return how many were begun."""
         if self._pending:
-            written = self._write_some_of(self._pending)
+            written = self._write_bytes(self._pending)
             self._pending = self._pending[written:]
             if self._pending:
                 return 0
-        written = self._write_some_of(b"".join(lines))
+        written = self._write_bytes(b"".join(lines))
         for begun, line in enumerate(lines):
             if written <= 0:
                 return begun
@@ -329,7 +329,7 @@ class LastResort:
             written -= len(line)
         return len(lines)
 
-    def _write_some_of(self, data: bytes) -> int:
+    def _write_bytes(self, data: bytes) -> int:
         """Write as much as stderr takes; return how many bytes."""
         written = self._write(data)
         self._took_none = written == 0

@@ -119,7 +119,7 @@ class Outcome:
 
 
 class Judged(Verdict):
-    """A verdict for which only what nobody will ever see is named."""
+    """A verdict that excuses a record only if the report names it as one that will never arrive."""
 
     @cached_property
     def named(self) -> dict[str, Numbers]:

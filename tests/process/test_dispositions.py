@@ -192,7 +192,7 @@ def test_records_of_an_application_inside_asyncio_run_arrive(
 
         async def work():
             log("started")
-            await asyncio.sleep(3600)
+            await asyncio.get_running_loop().create_future()
 
         async def main():
             async with asyncio.TaskGroup() as group:

@@ -1,4 +1,4 @@
-"""Who may send to `logship receive`: no empty key, no secret in `ps`, and all of it replaceable."""
+"""Which clients `logship receive` takes: no key is empty, `ps` shows none, all can be replaced."""
 
 from __future__ import annotations
 

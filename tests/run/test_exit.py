@@ -104,7 +104,7 @@ PLANTED = {
 def test_a_receipt_follows_no_link_that_the_command_left(
     runs: Runs, tmp_path: Path, plant: str, root: str
 ) -> None:
-    """`run` may be root, and the command another user who may write where the receipt goes."""
+    """`run` may be root, and the command's user may write where the receipt goes."""
     (tmp_path / "victim").write_text("untouched")
     (tmp_path / "receipt.json").write_text("untouched")
     os.mkfifo(tmp_path / "pipe")

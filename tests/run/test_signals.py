@@ -102,7 +102,7 @@ def test_mapped_signals_arrive_as_the_others(both: Runs) -> None:
 
 def test_signals_that_come_before_the_command_has_started_are_not_lost(runs: Runs) -> None:
     """It is signalled as soon as it takes signals, some hundredths of a second before CMD runs."""
-    program = runs.start("import time; time.sleep(60)")
+    program = runs.start("import signal; signal.pause()")
 
     def takes_sigterm() -> bool:
         status = Path(f"/proc/{program.process.pid}/status").read_text()

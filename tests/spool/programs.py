@@ -21,7 +21,7 @@ from tests.support.receiver_process import ReceiverProcess
 from tests.support.waiting import wait_until
 
 APPLICATION = """
-import itertools, os, sys, time
+import itertools, os, signal, sys, time
 import logship
 name, rate, ledger = sys.argv[1], int(sys.argv[2]), os.open(sys.argv[3], os.O_WRONLY | os.O_APPEND)
 client = logship.BackgroundClient(logship.Settings.from_env(os.environ))
@@ -29,7 +29,8 @@ if "fork" in sys.argv[4:]:
     if os.fork() == 0:
         client.emit({"message": name + "-child"}, "child")
         os.write(ledger, (name + "-child\\n").encode())
-        time.sleep(600)
+        signal.alarm(600)  # it lives on without its parent until the test kills it
+        signal.pause()
 begun = time.monotonic()
 for number in itertools.count():
     marker = name + "-" + str(number)

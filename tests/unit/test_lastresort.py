@@ -303,53 +303,44 @@ def test_even_an_event_loops_line_is_out_when_the_call_returns(pipe: Pipe) -> No
     assert got[0].count(LINE) == 100
 
 
+class SlowWrite:
+    """A thread in the middle of a write of this line, until it is told to go on."""
+
+    def __init__(self, resort: LastResort, line: bytes) -> None:
+        self.goes_on = threading.Event()
+        self._writes = threading.Event()
+        self._write = resort._write
+        self.descriptor = self._write.descriptor
+        resort._write = self
+        self.thread = threading.Thread(target=lambda: resort.write_line(line))
+        self.thread.start()
+        assert self._writes.wait(60)
+
+    def __call__(self, data: bytes) -> int:
+        self._writes.set()
+        assert self.goes_on.wait(60)
+        return self._write(data)
+
+
 def test_a_call_waits_for_another_thread_in_the_middle_of_a_write(pipe: Pipe) -> None:
     resort = LastResort(descriptor=pipe.writing)
-    real = resort._write
-    writes, queued = threading.Event(), threading.Event()
-
-    class Writer:
-        descriptor = real.descriptor
-
-        def __call__(self, data: bytes) -> int:
-            writes.set()
-            assert queued.wait(60)
-            return real(data)
-
-    resort._write = Writer()
-    slow = threading.Thread(target=lambda: resort.write_line(b"first\n"))
-    slow.start()
-    assert writes.wait(60)
-    threading.Timer(0.01, queued.set).start()
+    slow = SlowWrite(resort, b"first\n")
+    threading.Timer(0.01, slow.goes_on.set).start()
     assert resort.write_in_turn(b"second\n", patience_seconds=60.0)
     assert pipe.read() == b"first\nsecond\n"
-    slow.join()
+    slow.thread.join()
 
 
 def test_a_thread_that_gets_no_processor_in_a_write_is_waited_for_again(pipe: Pipe) -> None:
     """Only a stderr that takes no bytes is not waited for; else the queue would overflow."""
     resort = LastResort(descriptor=pipe.writing)
-    real = resort._write
-    writes, runs = threading.Event(), threading.Event()
-
-    class Writer:
-        descriptor = real.descriptor
-
-        def __call__(self, data: bytes) -> int:
-            writes.set()
-            assert runs.wait(60)
-            return real(data)
-
-    resort._write = Writer()
-    slow = threading.Thread(target=lambda: resort.write_line(b"first\n"))
-    slow.start()
-    assert writes.wait(60)
+    slow = SlowWrite(resort, b"first\n")
     assert resort.write_in_turn(b"second\n")  # after its patience it is still in the queue
     assert pipe.read() == b""
-    threading.Timer(0.01, runs.set).start()
+    threading.Timer(0.01, slow.goes_on.set).start()
     assert resort.write_in_turn(b"third\n", patience_seconds=60.0)
     assert pipe.read() == b"first\nsecond\nthird\n"
-    slow.join()
+    slow.thread.join()
 
 
 def test_a_thread_that_the_interpreter_froze_in_a_write_silences_nobody(tmp_path: Path) -> None:
