@@ -15,10 +15,10 @@ from typing import NamedTuple
 
 from logship.buffer.adopted import Adopted
 from logship.buffer.changes import Changes
-from logship.buffer.chunk import Chunk, ChunkState, HalfChunk, Storage, Written, new_chunk_id
+from logship.buffer.chunk import Chunk, ChunkState, HalfChunk, Storage, new_chunk_id
 from logship.buffer.counters import Counters
 from logship.buffer.halves import fill_halves
-from logship.buffer.inbox import Item, Tag
+from logship.buffer.inbox import Item, Run, Tag
 from logship.buffer.ranges import Gap, merge_gaps, merge_ranges, renamed_gaps
 from logship.buffer.stream import ROLLOVER_NUMBER, Stream, stamp_bytes
 from logship.protocol.entries import pack_control
@@ -117,24 +117,24 @@ class Accumulator:
         """Tell whether the storage has a place for the next entry of this tag, stamp included."""
         return self._chunk_with_room(tag, size) is not None or self.storage.has_room(size)
 
-    def append(self, run: Sequence[Item], remove: Callable[[Item, int], None]) -> int:
-        """Number the first of these entries and keep them: as many as one chunk takes.
+    def append(self, run: Run, remove: Callable[[Item, int], None]) -> int:
+        """Number the first entries of a run and keep them: as many as one chunk takes.
 
         Args:
-            run: Entries of one tag, whose map headers count the stamp; not empty.
+            run: Entries whose map headers count the stamp; not empty.
             remove: A part of the change. It is told the first of them, and how many.
 
         Returns:
             How many, at least one.
         """
-        tag, first = run[0]
-        size = len(first) + self.stamp_bytes
+        first, bodies = run
+        tag, body = first
+        size = len(body) + self.stamp_bytes
         chunk = self._chunk_with_room(tag, size) or self._make_room(tag, size)
-        bodies = [body for _, body in run]
         if len(bodies) > 1:
             bodies = bodies[: self._fitting(bodies, chunk)]
         count = len(bodies)
-        self._write(chunk, bodies, count, remove, run[0], count)
+        self._write(chunk, bodies, count, remove, (first, count))
         if chunk.size >= self._chunk_bytes_max:
             self.seal(chunk)
         return count
@@ -154,7 +154,7 @@ class Accumulator:
         chunk = self.open.get(stream)
         holes = merge_ranges([*chunk.holes, (number, number)]) if chunk is not None else []
         dropped = self.counters.dropped[reason] + 1
-        stream_accepted, accepted = stream.accepted + 1, self.counters.accepted + 1
+        accepted = self.counters.accepted + 1
         entry = stream.stamped([body])
 
         def change() -> None:
@@ -163,7 +163,6 @@ class Accumulator:
             stream.lost, stream.undeclared = lost, undeclared
             if chunk is not None:
                 chunk.holes = holes
-            stream.accepted = stream_accepted
             self.counters.accepted = accepted
             self.counters.dropped[reason] = dropped
 
@@ -412,11 +411,13 @@ class Accumulator:
         """
         body = pack_control(fields, self._time_ns())
         chunk = self._chunk_for(stream, len(body) + self.stamp_bytes)
+        controls = chunk.controls + 1, stream.controls + 1
         gaps = chunk.gaps if gap is None else [*chunk.gaps, gap]
         undeclared = stream.undeclared if gap is None else stream.undeclared[1:]
         end = stream.next_number if gap is None else stream.end
 
         def note() -> None:
+            chunk.controls, stream.controls = controls
             chunk.gaps = gaps
             stream.undeclared = undeclared
             stream.end = end
@@ -460,7 +461,7 @@ class Accumulator:
         bodies: Sequence[bytes],
         records: int,
         then: Callable[..., None],
-        *arguments: object,
+        arguments: tuple[object, ...] = (),
     ) -> None:
         """Number entries, write them behind those of a chunk, and commit them.
 
@@ -474,33 +475,26 @@ class Accumulator:
         stream, entries = chunk.stream, len(bodies)
         data = stream.stamped(bodies)
         chunk.write(data)
-        next_number = stream.next_number + entries
-        written = (
-            chunk.size + len(data),
-            chunk.entries + entries,
-            chunk.records + records,
-            next_number - 1,
-        )
+        size = len(data)
         totals = (
-            next_number,
-            stream.accepted + records,
+            chunk.size + size,
+            chunk.entries + entries,
+            stream.next_number + entries,
             self.counters.accepted + records,
-            self.bytes_held + len(data),
+            self.bytes_held + size,
         )
-        self.changes.commit(self._count_written, chunk, written, totals, then, arguments)
+        self.changes.commit(self._count_written, chunk, totals, then, arguments)
 
     def _count_written(
         self,
         chunk: Chunk,
-        written: Written,
-        totals: tuple[int, int, int, int],
+        totals: tuple[int, int, int, int, int],
         then: Callable[..., None],
         arguments: tuple[object, ...],
     ) -> None:
         """Have what was written behind a chunk's entries count: a change."""
-        stream = chunk.stream
-        chunk.advance(written)
-        stream.next_number, stream.accepted, self.counters.accepted, self.bytes_held = totals
+        size, entries, chunk.stream.next_number, self.counters.accepted, self.bytes_held = totals
+        chunk.advance(size, entries)
         then(*arguments)
 
     def _settle(self, chunk: Chunk, then: Callable[[], None]) -> None:

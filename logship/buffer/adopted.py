@@ -57,7 +57,8 @@ class Adopted:
 
     def replace(self, chunk: Chunk, left: Chunk, right: Chunk) -> None:
         """Put its halves in the place of a chunk."""
-        left.records = right.records = 0  # none of our account
+        for half in (left, right):
+            half.controls = half.entries  # none of our account
 
         def change() -> None:
             chunk.halves = left, right

@@ -21,12 +21,16 @@ Change = Callable[..., None]
 
 
 class Changes:
-    """Commits changes, one after the other. Everything is called inside the critical section."""
+    """Commits changes, one after the other. Everything is called inside the critical section.
 
-    __slots__ = ("_pending",)
+    Attributes:
+        pending: A change that is not made to its end, with what it is given; None otherwise.
+    """
+
+    __slots__ = ("pending",)
 
     def __init__(self) -> None:
-        self._pending: tuple[Change, tuple[Any, ...]] | None = None
+        self.pending: tuple[Change, tuple[Any, ...]] | None = None
 
     def commit(self, change: Change, *values: Any) -> None:
         """Make a change; from the assignment on it happens, whatever interrupts it.
@@ -35,12 +39,12 @@ class Changes:
             change: The stores.
             values: What `change` is given.
         """
-        self._pending = change, values
+        self.pending = change, values
         change(*values)
-        self._pending = None
+        self.pending = None
 
     def finish(self) -> None:
         """Make the change once more that an exception may have interrupted, if there is one."""
-        if self._pending is not None:
-            change, values = self._pending
+        if self.pending is not None:
+            change, values = self.pending
             self.commit(change, *values)

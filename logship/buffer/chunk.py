@@ -23,10 +23,6 @@ the kernel make their pages anew costs more than everything else that happens to
 _SPARE_BYTES_MIN = 64 << 10
 
 
-Written = tuple[int, int, int, int]
-"""What a chunk holds: bytes, entries, records of the application, and the last number."""
-
-
 class ChunkState(Enum):
     """Where a chunk is on its way."""
 
@@ -45,9 +41,10 @@ class Chunk:
         capacity: The chunk is sealed rather than grow beyond so many bytes.
         size: Bytes of entries that are committed.
         entries: Committed entries, the control records among them.
-        records: Committed entries that the application logged.
-        first, last: Numbers of the first and the last entry.
-        holes: Numbers between `first` and `last` that are not in this chunk.
+        controls: How many of them are not the application's: gap records and end records, and all
+            entries of a chunk of another process.
+        first: Number of the first entry.
+        holes: Numbers from `first` on that were given out meanwhile and are not in this chunk.
         gaps: What the gap records in this chunk declare.
         opened_seconds: When it was opened, on the monotonic clock: the age of its oldest entry. It
             is 0.0 in halves and in adopted chunks.
@@ -59,15 +56,14 @@ class Chunk:
 
     __slots__ = (
         "capacity",
+        "controls",
         "entries",
         "first",
         "gaps",
         "halves",
         "holes",
         "id",
-        "last",
         "opened_seconds",
-        "records",
         "serial",
         "size",
         "spilled_entries",
@@ -86,8 +82,8 @@ class Chunk:
         self.capacity = 0
         self.size = 0
         self.entries = 0
-        self.records = 0
-        self.first, self.last = stream.next_number, stream.next_number - 1
+        self.controls = 0
+        self.first = stream.next_number
         self.holes: Ranges = []
         self.gaps: list[Gap] = []
         self.state = ChunkState.OPEN
@@ -99,6 +95,16 @@ class Chunk:
         """Return the chunk's identity and state; tests and debuggers read it."""
         numbers = f"{self.first}-{self.last}"
         return f"<Chunk {self.serial} {self.stream.tag} {numbers} {self.state.name}>"
+
+    @property
+    def records(self) -> int:
+        """How many committed entries the application logged."""
+        return self.entries - self.controls
+
+    @property
+    def last(self) -> int:
+        """The highest number that is in the chunk, or among its holes."""
+        return self.first + self.entries - 1 + sum(end - begin + 1 for begin, end in self.holes)
 
     @property
     def spooled(self) -> bool:
@@ -132,9 +138,9 @@ class Chunk:
         """Put `data` behind the committed entries. It does not count until `advance`."""
         raise NotImplementedError
 
-    def advance(self, written: Written) -> None:
+    def advance(self, size: int, entries: int) -> None:
         """Commit what was written: from here on the chunk holds so much. May be called again."""
-        self.size, self.entries, self.records, self.last = written
+        self.size, self.entries = size, entries
 
     def before_sending(self) -> None:
         """Do what must be done before the chunk first leaves; on the shipper's thread."""

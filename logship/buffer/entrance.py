@@ -103,7 +103,10 @@ class Entrance:
         """Combine what waits, unless another call does; that one combines, or the shipper."""
         section = self._section
         for _ in range(_COMBINES_MAX):
-            if section.enter(_nothing, 0.0) is NOT_HELD or len(section.inbox) < self._combine_at:
+            if (
+                section.enter(_nothing, None, 0.0) is NOT_HELD
+                or len(section.inbox) < self._combine_at
+            ):
                 return
 
     def _offer_with_care(self, tag: Tag, body: bytes) -> Outcome:
@@ -112,9 +115,9 @@ class Entrance:
         if section.closed:
             return self.refuse(tag)
         item = (tag, body)
-        outcome = section.enter(lambda: self._admit(item), 0.0)
+        outcome = section.enter(self._admit, item, 0.0)
         if outcome is NOT_HELD and not section.is_owned() and may_wait_here():
-            outcome = section.enter(lambda: self._admit(item), LOCK_PATIENCE_SECONDS)
+            outcome = section.enter(self._admit, item, LOCK_PATIENCE_SECONDS)
         return self._promise(item) if outcome is NOT_HELD else outcome
 
     def _admit(self, item: Item) -> Outcome:
@@ -160,8 +163,8 @@ class Entrance:
         """Have a counter advanced by whichever section comes next; see `Buffer.note`."""
         self._section.notes.add(counter, tag, amount)
         if len(self._section.notes) >= INBOX_MAX:
-            self._section.enter(_nothing, 0.0)
+            self._section.enter(_nothing, None, 0.0)
 
 
-def _nothing() -> None:
+def _nothing(_: None) -> None:
     pass

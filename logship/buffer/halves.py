@@ -36,10 +36,11 @@ def _fill(half: Chunk, payload: bytes, numbers: list[int], spilled_entries: int)
     controls = [_gap_of(record) for _, record in unpack_entries(payload)]
     half.write(payload)
     records = sum(gap is None for gap in controls)
-    half.advance((len(payload), len(numbers), records, numbers[-1]))
+    half.advance(len(payload), len(numbers))
+    half.controls = half.entries - records
     half.first = numbers[0]
     ranges = merge_ranges([(number, number) for number in numbers])
-    half.holes = subtract_ranges([(half.first, half.last)], ranges)
+    half.holes = subtract_ranges([(numbers[0], numbers[-1])], ranges)
     half.gaps = [gap for gap in controls if isinstance(gap, Gap)]
     half.spilled_entries = min(spilled_entries, half.entries)
     half.spilled_records = sum(gap is None for gap in controls[: half.spilled_entries])

@@ -7,13 +7,14 @@ by one call as well, and decides by identity whether that was done already.
 
 from __future__ import annotations
 
-from itertools import takewhile
-
 Tag = str | None
 """What producers name: a route, or None for the default tag while that is awaited."""
 
 Item = tuple[Tag, bytes]
 """An entry without its stamp, and its tag. Each is a new tuple, known by its identity."""
+
+Run = tuple[Item, list[bytes]]
+"""Entries of one tag that wait one behind the other: the first item, and the entries of all."""
 
 _WITHDRAWN: Item = (None, b"")
 """Takes the place of an item whose call was told that its record is refused."""
@@ -35,7 +36,7 @@ class Inbox:
         """Return how many wait."""
         return len(self.items)
 
-    def first_run(self, most: int) -> list[Item]:
+    def first_run(self, most: int) -> Run:
         """Return the first items, all of one tag; the others are brought into such an order.
 
         Each tag's entries keep their order. Between tags there is none to keep.
@@ -44,13 +45,12 @@ class Inbox:
             most: So many are looked at; no more than there are.
         """
         taken = self.items[:most]
-        tags = [tag for tag, _ in taken]
-        if tags.count(tags[0]) < len(tags):
+        bodies = _bodies_of_first_tag(taken)
+        if len(bodies) < len(taken):
             taken.sort(key=_tag_text)
             self.items[:most] = taken
-            first = taken[0][0]
-            taken = [*takewhile(lambda item: item[0] == first, taken)]
-        return taken
+            bodies = _bodies_of_first_tag(taken)
+        return taken[0], bodies
 
     def remove(self, first: Item, count: int) -> None:
         """Remove `count` items from `first` on, unless that was done already."""
@@ -84,3 +84,8 @@ class Inbox:
 
 def _tag_text(item: Item) -> str:
     return item[0] or ""
+
+
+def _bodies_of_first_tag(items: list[Item]) -> list[bytes]:
+    first = items[0][0]
+    return [body for tag, body in items if tag == first]

@@ -7,7 +7,6 @@ kept. On the way out, outside the lock, the shipper and those who wait for space
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable
 from enum import Enum, auto
 from typing import TypeVar
@@ -33,6 +32,8 @@ DECISION_PATIENCE_SECONDS = 0.5
 _NO_LIMIT = -1.0
 
 T = TypeVar("T")
+Argument = TypeVar("Argument")
+_ASLEEP = Shipper.ASLEEP
 
 
 class NotHeld(Enum):
@@ -90,30 +91,38 @@ class Section:
         if self._lock.is_owned():
             self.accumulator.changes.finish()
             return work()
-        result = self.enter(work, _NO_LIMIT)
+        result = self.enter(_call, work, _NO_LIMIT)
         assert result is not NOT_HELD
         return result
 
     def if_free(self, work: Callable[[], T], otherwise: T) -> T:
         """Do something in the section; return `otherwise` where it cannot be entered soon."""
-        result = self.enter(work, LOCK_PATIENCE_SECONDS)
+        result = self.enter(_call, work, LOCK_PATIENCE_SECONDS)
         return otherwise if result is NOT_HELD else result
 
-    def enter(self, work: Callable[[], T], patience_seconds: float) -> T | NotHeld:
+    def enter(
+        self, work: Callable[[Argument], T], argument: Argument, patience_seconds: float
+    ) -> T | NotHeld:
         """Do something in the section, and tell outside of it what happened.
 
         Args:
             work: Called at most once.
+            argument: What `work` is given.
             patience_seconds: How long to wait for another thread; -1 waits without a bound.
 
         Returns:
             What `work` returned; `NOT_HELD` where the section could not be entered, which is so
             for a re-entered call too.
         """
+        lock = self._lock
+        if lock.is_owned():
+            return NOT_HELD
         try:
-            result = self._lock.run(lambda: self._do(work), NOT_HELD, patience_seconds)
-            self._tell()
+            result = lock.attempt(self._do, (work, argument), NOT_HELD, patience_seconds)
+            if self.accumulator.has_news or self.wakeups.shipper is _ASLEEP or self.waiters.are_due:
+                self._tell()
         except BaseException:
+            lock.recover()
             self.wakeups.wake_now()  # an exception may have come between a chunk and its call
             raise
         return result
@@ -144,14 +153,16 @@ class Section:
 
     # -- inside ----------------------------------------------------------------------------------
 
-    def _do(self, work: Callable[[], T]) -> T:
+    def _do(self, task: tuple[Callable[[Argument], T], Argument]) -> T:
         accumulator = self.accumulator
-        accumulator.changes.finish()
+        if accumulator.changes.pending is not None:
+            accumulator.changes.finish()
         if self.notes.items:
             self.notes.count(accumulator)
         if self.inbox.items:
             self.combine()
-        result = work()
+        work, argument = task
+        result = work(argument)
         if self.closing and not self._all_ended:
             self._end_intake()
         is_relaxed = accumulator.bytes_held <= self.relaxed_bytes_max and not self.closing
@@ -180,10 +191,10 @@ class Section:
         section cannot be entered, its holder waits for this very thread, perhaps. The answer is no
         then, and the record may be delivered all the same.
         """
-        withdraw = functools.partial(self.inbox.withdraw, item)
         if self.is_owned():
-            return not self.exclusively(withdraw)
-        was_withdrawn = self.enter(withdraw, DECISION_PATIENCE_SECONDS)
+            self.accumulator.changes.finish()
+            return not self.inbox.withdraw(item)
+        was_withdrawn = self.enter(self.inbox.withdraw, item, DECISION_PATIENCE_SECONDS)
         return was_withdrawn is False
 
     def _tell(self) -> None:
@@ -196,3 +207,7 @@ class Section:
             self.wakeups.entry_waits()
         if self.waiters.are_due:
             self.waiters.tell()
+
+
+def _call(work: Callable[[], T]) -> T:
+    return work()

@@ -32,7 +32,7 @@ class Stream:
         tag: The route of its records.
         is_provisional: Whether another tag takes that one's place once it is known.
         next_number: The number that the next entry gets.
-        accepted: Records of the application that were numbered.
+        controls: Numbers that gap records and the end record have.
         refused: Records that were turned away without a number.
         undeclared: Gaps that no gap record has declared yet, ascending.
         lost: All gaps so far, ascending, for the report.
@@ -43,7 +43,7 @@ class Stream:
 
     __slots__ = (
         "_stamp_start",
-        "accepted",
+        "controls",
         "end",
         "id",
         "is_provisional",
@@ -70,7 +70,7 @@ class Stream:
         self.tag = tag
         self.is_provisional = is_provisional
         self.next_number = 1
-        self.accepted = 0
+        self.controls = 0
         self.refused = 0
         self.undeclared: list[Gap] = []
         self.lost: list[Gap] = []
@@ -95,6 +95,11 @@ class Stream:
             data += b"".join(parts)
             first, bodies = first + len(digits), bodies[len(digits) :]
         return data
+
+    @property
+    def accepted(self) -> int:
+        """How many records of the application were numbered."""
+        return self.next_number - 1 - self.controls
 
     @property
     def has_stamps(self) -> bool:

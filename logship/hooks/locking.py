@@ -2,7 +2,7 @@
 
 A signal handler may raise at nearly any point of the main thread. Since CPython 3.14 it may raise
 between the entry of a `with` block and its first line, with the lock already taken, so that
-nothing ever releases it. `SectionLock.run` takes the lock inside a `try` instead, and its
+nothing ever releases it. `SectionLock.attempt` takes the lock inside a `try` instead, and its
 `finally` begins with the release.
 
 A tracer may raise on the line of the release itself, and so may a signal handler that interrupts a
@@ -17,6 +17,7 @@ from collections.abc import Callable
 from typing import TypeVar
 
 T = TypeVar("T")
+Argument = TypeVar("Argument")
 Otherwise = TypeVar("Otherwise")
 
 
@@ -24,8 +25,7 @@ class SectionLock:
     """Runs one call at a time, and refuses a call in the middle of another in the same thread.
 
     Attributes:
-        is_owned: Returns whether this thread is inside `run`, as a signal handler or a `__del__`
-            may be.
+        is_owned: Returns whether this thread is inside, as a signal handler or a `__del__` may be.
     """
 
     __slots__ = ("_lock", "is_owned")
@@ -34,54 +34,41 @@ class SectionLock:
         self.reset()
 
     def run(
-        self,
-        work: Callable[[], T],
-        otherwise: Otherwise,
-        patience_seconds: float = 0.0,
+        self, work: Callable[[], T], otherwise: Otherwise, patience_seconds: float = 0.0
     ) -> T | Otherwise:
         """Return what `work` returns while the lock is held.
 
         Args:
             work: Called at most once. What it raises passes to the caller.
-            otherwise: Returned if this thread is inside `run` already, or another thread holds the
-                lock for too long.
+            otherwise: Returned if this thread is inside already, or another thread holds the lock
+                for too long.
             patience_seconds: How long to wait for another thread; -1 waits without bound.
         """
         if self.is_owned():
             return otherwise
-        lock = self._lock  # `reset` may come in the middle, in a forked child
         try:
-            return self._run(lock, work, otherwise, patience_seconds)
+            return self.attempt(_call, work, otherwise, patience_seconds)
         except BaseException:
-            if lock._is_owned():  # type: ignore[attr-defined] # a tracer raised on the release
-                lock.release()
+            self.recover()
             raise
 
-    def reset(self) -> None:
-        """Begin with a free lock, because its holder will never release it.
-
-        This is the case in a forked child, and at the interpreter's end, which freezes threads.
-        """
-        self._lock = threading.RLock()
-        # `threading.Condition` asks an RLock in the same way.
-        self.is_owned: Callable[[], bool] = self._lock._is_owned  # type: ignore[attr-defined]
-
-    @staticmethod
-    def _run(
-        lock: threading.RLock,
-        work: Callable[[], T],
+    def attempt(
+        self,
+        work: Callable[[Argument], T],
+        argument: Argument,
         otherwise: Otherwise,
         patience_seconds: float,
     ) -> T | Otherwise:
-        """Be `run` where this thread does not have the lock.
+        """Be `run`, for a caller that is not inside and that calls `recover` after any exception.
 
-        A function of its own, because an exception on the line of the inner `try` below, which a
-        tracer may raise, would pass by an outer `try` of the same function.
+        `run` is such a caller. These are two functions, because an exception on the line of the
+        `try` below, which a tracer may raise, would pass by an outer `try` of the same function.
         """
+        lock = self._lock  # `reset` may come in the middle, in a forked child
         try:
             is_free = lock.acquire(False)
             if is_free or (patience_seconds and lock.acquire(True, patience_seconds)):
-                return work()
+                return work(argument)
             return otherwise
         finally:
             # The interpreter checks for signals only after a call, so this call is always made.
@@ -92,3 +79,21 @@ class SectionLock:
                 # global is used here, so that it works until the interpreter's last moment.
                 if error.__traceback__ is None or error.__traceback__.tb_next is not None:
                     raise
+
+    def recover(self) -> None:
+        """Release the lock if it is still held: a tracer raised on the line of its release."""
+        if self.is_owned():
+            self._lock.release()
+
+    def reset(self) -> None:
+        """Begin with a free lock, because its holder will never release it.
+
+        This is the case in a forked child, and at the interpreter's end, which freezes threads.
+        """
+        self._lock = threading.RLock()
+        # `threading.Condition` asks an RLock in the same way.
+        self.is_owned: Callable[[], bool] = self._lock._is_owned  # type: ignore[attr-defined]
+
+
+def _call(work: Callable[[], T]) -> T:
+    return work()

@@ -54,10 +54,10 @@ class AdoptedChunk(Chunk):
         numbers = payload.numbers
         self.data: bytes = data
         self.size = len(data)
-        self.entries = len(numbers)
-        self.first, self.last = numbers[0], numbers[-1]
+        self.entries = self.controls = len(numbers)
+        self.first = numbers[0]
         ranges = merge_ranges([(number, number) for number in numbers])
-        self.holes = subtract_ranges([(self.first, self.last)], ranges)
+        self.holes = subtract_ranges([(self.first, numbers[-1])], ranges)
         self.state = ChunkState.SEALED
         self.payload = payload
         self.adoption = adoption

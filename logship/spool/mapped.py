@@ -14,7 +14,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from logship.buffer.chunk import Chunk, ChunkState, MemoryChunk, Written
+from logship.buffer.chunk import Chunk, ChunkState, MemoryChunk
 from logship.buffer.stream import Stream
 from logship.spool import format as layout
 
@@ -155,10 +155,10 @@ class SpoolChunk(Chunk):
         begin = self.payload_at + self.size
         self._mapping[begin : begin + len(data)] = data
 
-    def advance(self, written: Written) -> None:
+    def advance(self, size: int, entries: int) -> None:
         """Commit what was written: from here on it outlives the process. May be called again."""
-        self._words[self._commit_index] = written[1] * _ONE_ENTRY + written[0]
-        self.size, self.entries, self.records, self.last = written
+        self._words[self._commit_index] = entries * _ONE_ENTRY + size
+        self.size, self.entries = size, entries
 
     def link(self) -> None:
         """Link the chunk to the one before, whose capacity ends here. May be called again."""
@@ -209,10 +209,10 @@ class UnspooledChunk(MemoryChunk):
         super().__init__(stream, serial, chunk_id, opened_seconds)
         self._note = note
 
-    def advance(self, written: Written) -> None:
+    def advance(self, size: int, entries: int) -> None:
         """Commit what was written; that its numbers were given out is noted on the spool."""
-        self._note(self.stream, written[3] + 1)
-        super().advance(written)
+        super().advance(size, entries)
+        self._note(self.stream, self.last + 1)
 
 
 class StreamsFile:

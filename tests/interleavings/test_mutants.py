@@ -35,10 +35,12 @@ def _remove_all(self: Inbox, first: Item, count: int) -> None:
         del self.items[:]
 
 
-def _enter_that_releases_first(self: Section, work: Callable[[], Any], patience: float) -> Any:
+def _enter_that_releases_first(
+    self: Section, work: Callable[[Any], Any], argument: Any, patience: float
+) -> Any:
     if self._lock.run(lambda: True, NOT_HELD, patience) is NOT_HELD:
         return NOT_HELD
-    result = self._do(work)
+    result = self._do((work, argument))
     self._tell()
     return result
 

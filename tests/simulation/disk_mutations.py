@@ -11,7 +11,6 @@ from typing import Any
 
 import pytest
 
-from logship.buffer.chunk import Written
 from logship.buffer.stream import Stream
 from logship.spool.adoption import Adoption
 from logship.spool.chunks import FoundChunk, Payload, read_payload
@@ -60,9 +59,9 @@ def commit_forgotten(patch: pytest.MonkeyPatch) -> None:
     """An entry in five is copied and not committed."""
     advance = SpoolChunk.advance
 
-    def advanced(self: SpoolChunk, written: Written) -> None:
+    def advanced(self: SpoolChunk, size: int, entries: int) -> None:
         before = self._words[self._commit_index]
-        advance(self, written)
+        advance(self, size, entries)
         if self.last % 5 == 4:
             self._words[self._commit_index] = before
 

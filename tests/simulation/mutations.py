@@ -21,7 +21,7 @@ from logship.buffer.changes import Change, Changes
 from logship.buffer.chunk import Chunk, ChunkState, MemoryChunk
 from logship.buffer.counters import StreamReport
 from logship.buffer.entrance import Entrance
-from logship.buffer.inbox import Inbox, Item, Tag
+from logship.buffer.inbox import Inbox, Item, Run, Tag
 from logship.buffer.section import Section
 from logship.buffer.stream import Stream
 from logship.buffer.wakeups import Wakeups
@@ -297,10 +297,11 @@ def append_lost_during_combine(patch: pytest.MonkeyPatch) -> None:
     """The last of the entries that are combined at once is removed and not kept."""
     append = Accumulator.append
 
-    def all_but_the_last(self: Accumulator, run: Sequence[Item], remove: Remove) -> int:
-        if len(run) == 1:
+    def all_but_the_last(self: Accumulator, run: Run, remove: Remove) -> int:
+        first, bodies = run
+        if len(bodies) == 1:
             return append(self, run, remove)
-        return 1 + append(self, run[:-1], lambda first, count: remove(first, count + 1))
+        return 1 + append(self, (first, bodies[:-1]), lambda each, n: remove(each, n + 1))
 
     patch.setattr(Accumulator, "append", all_but_the_last)
 
@@ -394,9 +395,9 @@ def full_chunk_begins_anew(patch: pytest.MonkeyPatch) -> None:
     """Entries that did not fit into a chunk are put into the next one with those that did."""
     append = Accumulator.append
 
-    def appended(self: Accumulator, run: Sequence[Item], remove: Remove) -> int:
+    def appended(self: Accumulator, run: Run, remove: Remove) -> int:
         def remove_too_few(first: Item, count: int) -> None:
-            remove(first, 1 if count < len(run) else count)
+            remove(first, 1 if count < len(run[1]) else count)
 
         return append(self, run, remove_too_few)
 
@@ -536,9 +537,9 @@ def end_record_with_a_wrong_count(patch: pytest.MonkeyPatch) -> None:
     end = Accumulator.end
 
     def ended(self: Accumulator, stream: Stream, *, retires: bool = True) -> None:
-        stream.accepted -= 1
+        stream.controls += 1
         end(self, stream, retires=retires)
-        stream.accepted += 1
+        stream.controls -= 1
 
     patch.setattr(Accumulator, "end", ended)
 

@@ -650,6 +650,21 @@ def test_the_halves_of_a_chunk_hold_what_it_held() -> None:
     assert buffer.bytes_held == sum(len(half.data) for half in halves)
 
 
+def test_each_half_knows_the_numbers_that_are_not_in_it() -> None:
+    buffer = a_buffer()
+    offer_many(buffer, 1)
+    for number in (2, 3, 4):
+        buffer.number_and_drop("t", body(number), OVERFLOW)
+    offer_many(buffer, 2, first=6)  # behind the record that declares the three numbers
+    buffer.seal_all()
+    whole = buffer.take()
+    assert whole is not None
+    assert whole.ranges() == [(1, 1), (5, 7)]
+    halves = buffer.split(whole)
+    assert halves is not None
+    assert [half.ranges() for half in halves] == [[(1, 1), (5, 5)], [(6, 7)]]
+
+
 def test_a_stream_is_forgotten_when_all_halves_of_its_chunks_are_acked(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

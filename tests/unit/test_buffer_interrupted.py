@@ -299,7 +299,7 @@ def test_a_second_exception_while_a_change_is_finished_does_no_harm() -> None:
         return stage
 
     def is_torn(at: int) -> bool:
-        return interrupted_stage(at).buffer._section.accumulator.changes._pending is not None
+        return interrupted_stage(at).buffer._section.accumulator.changes.pending is not None
 
     first_torn = next(filter(is_torn, itertools.count()))
 

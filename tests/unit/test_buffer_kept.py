@@ -219,7 +219,8 @@ def an_adopted_chunk(buffer: Buffer, name: str, count: int = 2) -> AdoptedChunk:
     chunk = AdoptedChunk(stream, 0, name, 0.0)
     data = b"".join(stream.stamped([body(n)]) for n in range(1, count + 1))
     chunk.write(data)
-    chunk.advance((len(data), count, 0, count))
+    chunk.advance(len(data), count)
+    chunk.controls = count
     chunk.state = ChunkState.SEALED
     buffer.adopt(chunk)
     return chunk
