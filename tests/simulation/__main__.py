@@ -3,16 +3,26 @@
 from __future__ import annotations
 
 import argparse
+import functools
+import itertools
+import multiprocessing
 import os
 import sys
 import time
+from collections.abc import Iterable
 
 from tests.simulation.campaign import SEEDS_FOR_EVERY_FAULT, Tally, replay, run_campaign
 from tests.simulation.catching import note_telling_seeds, seed_that_shows
 from tests.simulation.disk import has_disk
 from tests.simulation.disk_mutations import DISK_MUTATIONS
 from tests.simulation.mutations import MUTATIONS
+from tests.simulation.rare_mutations import RARE_MUTATIONS
 from tests.simulation.recovery_mutations import RECOVERY_MUTATIONS
+
+_MISTAKES = {
+    mutation.__name__: mutation
+    for mutation in (*MUTATIONS, *DISK_MUTATIONS, *RECOVERY_MUTATIONS, *RARE_MUTATIONS)
+}
 
 
 def main() -> int:
@@ -27,7 +37,7 @@ def main() -> int:
     )
     arguments = parser.parse_args()
     if arguments.find_telling_seeds:
-        return _find_telling_seeds(arguments.seeds)
+        return _find_telling_seeds(arguments.seeds, arguments.workers)
     if arguments.seed is not None:
         _, lines = replay(arguments.seed)
         _say("\n".join(lines))
@@ -39,20 +49,27 @@ def main() -> int:
     return _verdict(tally)
 
 
-def _find_telling_seeds(seeds: int) -> int:
+def _find_telling_seeds(seeds: int, workers: int) -> int:
     """Note a seed for each mistake; return how many mistakes no seed shows."""
-    of_disks = [*DISK_MUTATIONS, *RECOVERY_MUTATIONS]
     found: dict[str, int] = {}
-    for mutation in [*MUTATIONS, *of_disks]:
-        candidates = (
-            filter(has_disk, range(1, seeds + 1)) if mutation in of_disks else range(1, seeds + 1)
-        )
-        seed = seed_that_shows(mutation, candidates)
-        _say(f"{mutation.__name__} {seed}")
-        if seed is not None:
-            found[mutation.__name__] = seed
-            note_telling_seeds(found)
-    return len(MUTATIONS) + len(of_disks) - len(found)
+    names = list(_MISTAKES)
+    with multiprocessing.Pool(workers) as pool:
+        for name, seed in pool.imap_unordered(functools.partial(_search, seeds), names):
+            _say(f"{name} {seed}")
+            if seed is not None:
+                found[name] = seed
+                note_telling_seeds(found)
+    return len(names) - len(found)
+
+
+def _search(seeds: int, name: str) -> tuple[str, int | None]:
+    """Look for a seed that shows a mistake; those with a spool first where it may need one."""
+    candidates: Iterable[int] = range(1, seeds + 1)
+    mutation = _MISTAKES[name]
+    if mutation not in MUTATIONS:
+        others = itertools.filterfalse(has_disk, candidates)
+        candidates = itertools.chain(filter(has_disk, candidates), others)
+    return name, seed_that_shows(mutation, candidates)
 
 
 def _say(text: str) -> None:

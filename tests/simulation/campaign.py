@@ -10,16 +10,12 @@ import traceback
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from pathlib import Path
 
 from tests.simulation.faults import DISK_FAULTS, FAULTS, RECOVERY_FAULTS
 from tests.simulation.history import History
 
 SEEDS_FOR_EVERY_FAULT = 2000
 """A campaign of so many seeds must have seen every fault."""
-
-PINNED = Path(__file__).with_name("pinned_seeds.txt")
-"""Seeds that found something: `<seed> <mutation that brings it back> <what it was>` a line."""
 
 KINDS = {
     "chunks": "chunks on the wire",
@@ -151,13 +147,6 @@ def run_campaign(first: int, count: int, workers: int) -> Tally:
         for part in pool.imap(run_seeds, shares):
             tally.add(part)
     return tally
-
-
-def pinned_seeds() -> list[tuple[int, str, str]]:
-    """Return each seed that found something, the mutation that brings it back, and what it was."""
-    lines = PINNED.read_text(encoding="utf-8").splitlines()
-    rows = [line.split(maxsplit=2) for line in lines if line and not line.startswith("#")]
-    return [(int(seed), mutation, what) for seed, mutation, what in rows]
 
 
 def replay(seed: int) -> tuple[History, list[str]]:

@@ -127,11 +127,12 @@ def draw_disk(seed: int, options: Options) -> tuple[DiskOptions, Random] | None:
         return None
     heals = options.heals_seconds
     segment_bytes = options.chunk_bytes_max + 2 * mmap.PAGESIZE
+    chances = {name: Random(f"{seed} disk {name}") for name in _ERRORS}
     troubles = [
-        (max(0.0, draw.uniform(-0.3, 0.9) * heals), draw.uniform(0.0, 0.7) * heals, name)
-        for name in _ERRORS
-        if draw.random() < 0.4
-        for _ in range(draw.randint(1, _TROUBLES_MAX))
+        (max(0.0, chance.uniform(-0.3, 0.9) * heals), chance.uniform(0.0, 0.7) * heals, name)
+        for name, chance in chances.items()
+        if chance.random() < 0.4
+        for _ in range(chance.randint(1, _TROUBLES_MAX))
     ]
     disk = DiskOptions(
         bytes_max=STREAMS_BYTES + segment_bytes * draw.choice((3, 5, 10, 40)),

@@ -1,8 +1,7 @@
 """What can go wrong, by name: each fault has a line here, and is counted when it happens.
 
-Each history draws from the names in `FAULTS`, so one more name changes every history, and the
-pinned and telling seeds with them. Give a new fault a table and a stream of chance of its own, as
-the faults of the disk have.
+Each fault has a stream of chance of its own. So one more name in `FAULTS` changes only those
+histories that draw it, and the telling seeds among them.
 """
 
 from __future__ import annotations

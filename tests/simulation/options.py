@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, fields, replace
 from random import Random
 from typing import Literal
@@ -79,9 +80,9 @@ def draw_options(seed: int, draw: Random) -> Options:
     framed = draw.random() < 0.25
     record_seconds = between(draw, 0.0005, 0.3)
     records = draw.randint(200, 280)
-    enabled = _enabled(draw)
+    enabled = _enabled(seed, draw)
     frame_bytes_max = _frame_bytes(draw, text_bytes_max, enabled)
-    rates = {name: between(draw, 0.01, 0.3) for name in enabled}
+    rates = {name: between(chance, 0.01, 0.3) for name, chance in enabled.items()}
     for name in ("poison closes", "poison ignored", "too large"):
         rates[name] = rates.get(name, 0.0) / 15
     rates["stderr stalls"] = 3 * rates.get("stderr stalls", 0.0)
@@ -118,7 +119,7 @@ def draw_options(seed: int, draw: Random) -> Options:
         frame_bytes_max=frame_bytes_max,
         limit_closes=draw.random() < 0.5,
         rates=rates,
-        moments=_moments(draw, enabled, heals_seconds),
+        moments=_moments(enabled, heals_seconds),
         heals_seconds=heals_seconds,
         flushes_first=draw.random() < 0.5,
         look_every=draw.choice((1, 40, 40, 40, 40, 40, 40, 40)),
@@ -141,25 +142,31 @@ def between(draw: Random, least: float, most: float) -> float:
     return round(math.exp(draw.uniform(math.log(least), math.log(most))), 6)
 
 
-def _enabled(draw: Random) -> list[str]:
-    """Draw the faults of this history: none, one or two, or a mix."""
-    names = list(FAULTS)
-    kind = draw.random()
+def _enabled(seed: int, draw: Random) -> dict[str, Random]:
+    """Draw the faults of this history: none, one or two, or a mix.
+
+    Each has a stream of chance of its own, so that one more fault changes only those histories
+    that draw it.
+    """
+    chances = {name: Random(f"{seed} {name}") for name in FAULTS}
+    places = {name: chance.random() for name, chance in chances.items()}
+    kind, few, share = draw.random(), draw.choice((1, 2)), draw.choice((0.1, 0.2, 0.4))
     if kind < 0.05:
-        return []
-    if kind < 0.35:
-        return sorted(draw.sample(names, draw.choice((1, 2))))
-    share = draw.choice((0.1, 0.2, 0.4))
-    return [name for name in names if draw.random() < share]
+        names = []
+    elif kind < 0.35:
+        names = sorted(places, key=lambda name: places[name])[:few]
+    else:
+        names = [name for name, place in places.items() if place < share]
+    return {name: chances[name] for name in names}
 
 
-def _buffer_bytes(draw: Random, record_bytes_max: int, enabled: list[str]) -> int:
+def _buffer_bytes(draw: Random, record_bytes_max: int, enabled: Collection[str]) -> int:
     """Draw the buffer's bound; whatever it is, two of the largest records fit."""
     least = 2 * (record_bytes_max + 200)
     return int(between(draw, least, least * (4 if "overflow" in enabled else 60)))
 
 
-def _frame_bytes(draw: Random, text_bytes_max: int, enabled: list[str]) -> int:
+def _frame_bytes(draw: Random, text_bytes_max: int, enabled: Collection[str]) -> int:
     """Draw the servers' limit, which an ordinary record is never above."""
     if "too large" not in enabled:
         return 0
@@ -181,11 +188,11 @@ _LASTING = {
 """How often each may begin in one history."""
 
 
-def _moments(draw: Random, enabled: list[str], heals: float) -> tuple[tuple[float, str], ...]:
+def _moments(enabled: Mapping[str, Random], heals: float) -> tuple[tuple[float, str], ...]:
     moments = [
-        (round(draw.uniform(0.0, heals), 6), name)
-        for name, most in _LASTING.items()
-        if name in enabled
-        for _ in range(draw.randint(1, most))
+        (round(chance.uniform(0.0, heals), 6), name)
+        for name, chance in enabled.items()
+        if name in _LASTING
+        for _ in range(chance.randint(1, _LASTING[name]))
     ]
     return tuple(sorted(moments))

@@ -1,4 +1,4 @@
-"""Mistakes that show in one history of many thousands: each is shown by the seed pinned for it.
+"""Mistakes that show in one history of many thousands: each is shown by the seed noted for it.
 
 A campaign of the usual length does not find them, so the tests of `mutations` and `disk_mutations`
 cannot ask for them. Most are mistakes of the judge, which must not accuse the innocent either.

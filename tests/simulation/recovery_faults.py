@@ -32,9 +32,6 @@ if TYPE_CHECKING:
 SHARE = 0.7
 """Of the seeds with a spool, those whose recoverers meet these faults, and poison."""
 
-PINNED_BEFORE = frozenset({49, 1636, 17553, 69255, 84502, 99456})
-"""Pinned before there were these faults: what they draw is unchanged."""
-
 _ERRORS = {
     "read fails": (errno.EIO,),
     "bad sector": (errno.EIO,),
@@ -87,10 +84,15 @@ class RecoveryOptions:
 def draw_recovery(seed: int, options: Options) -> tuple[RecoveryOptions, Random] | None:
     """Return what recoverers of this seed meet, and its chance; None where nothing fails."""
     draw = Random(f"{seed}-disk-2")
-    if seed in PINNED_BEFORE or draw.random() >= SHARE:
+    if draw.random() >= SHARE:
         return None
     share = draw.choice((0.2, 0.5))
-    rates = {name: between(draw, 0.01, 0.4) for name in _RATES_OF_A_CALL if draw.random() < share}
+    chances = {name: Random(f"{seed} recovery {name}") for name in _RATES_OF_A_CALL}
+    rates = {
+        name: between(chance, 0.01, 0.4)
+        for name, chance in chances.items()
+        if chance.random() < share
+    }
     if "segment vanishes" in rates:
         rates["segment vanishes"] /= 3
     poison = {

@@ -5,11 +5,13 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from random import Random
 
 import pytest
 
 from tests.simulation.campaign import replay, run_seeds
 from tests.simulation.faults import FAULTS
+from tests.simulation.options import draw_options
 
 SHARES = 8
 SEEDS_A_SHARE = 250
@@ -37,3 +39,16 @@ def test_a_seed_replays_exactly(seed: str) -> None:
         stories.add(done.stdout)
     assert len(stories) == 1
     assert "it is well" in stories.pop()
+
+
+def test_one_more_fault_changes_only_the_histories_that_draw_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    seeds = range(1, 201)
+    before = {seed: draw_options(seed, Random(seed)) for seed in seeds}
+    monkeypatch.setitem(FAULTS, "eclipse", "the sun is gone for a while")
+    after = {seed: draw_options(seed, Random(seed)) for seed in seeds}
+    changed = {seed for seed in seeds if after[seed] != before[seed]}
+    assert changed
+    assert changed == {seed for seed in seeds if "eclipse" in after[seed].rates}
+    assert len(changed) < len(seeds) / 2
