@@ -17,12 +17,12 @@ def account_of(accumulator: Accumulator, unspooled: int) -> Account:
         accumulator: Whose.
         unspooled: Records in memory though there is a spool.
     """
-    counters, waiting = accumulator.counters, accumulator.unsettled.values()
+    counters, waiting = accumulator.counters, accumulator.chunks.unsettled.values()
     return counters.account(
         waiting=sum(chunk.records for chunk in waiting),
         spooled=sum(chunk.records for chunk in waiting if chunk.spooled),
         unspooled=unspooled,
-        bytes_held=accumulator.bytes_held,
+        bytes_held=accumulator.chunks.bytes_held,
     )
 
 
@@ -34,7 +34,7 @@ def report_of(accumulator: Accumulator, reason: str, seconds: float) -> DrainRep
         reason: What ended the drain.
         seconds: How long that took.
     """
-    waiting, counters = accumulator.in_order(), accumulator.counters
+    waiting, counters = accumulator.chunks.in_order(), accumulator.counters
     spilled = sum(chunk.spilled_records for chunk in waiting)
     spooled = sum(chunk.records - chunk.spilled_records for chunk in waiting if chunk.spooled)
     return DrainReport(

@@ -1,4 +1,4 @@
-"""Streams, chunks and counters: what happens to an entry between its number and its ack.
+"""Streams and counters: how entries are numbered, and what is told of those that are lost.
 
 Everything here is called inside the buffer's critical section. Each method ends in one change (see
 `changes`), or in several of which each leaves the accumulator whole: an exception from outside may
@@ -10,14 +10,13 @@ from __future__ import annotations
 import time
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Sequence
-from itertools import accumulate, chain
+from itertools import accumulate
 from typing import NamedTuple
 
-from logship.buffer.adopted import Adopted
 from logship.buffer.changes import Changes
-from logship.buffer.chunk import Chunk, ChunkState, HalfChunk, Storage, new_chunk_id
+from logship.buffer.chunk import Chunk, Storage
+from logship.buffer.chunks import Chunks
 from logship.buffer.counters import Counters
-from logship.buffer.halves import fill_halves
 from logship.buffer.inbox import Item, Run, Tag
 from logship.buffer.ranges import Gap, merge_gaps, merge_ranges, renamed_gaps
 from logship.buffer.stream import ROLLOVER_NUMBER, Stream, stamp_bytes
@@ -43,10 +42,6 @@ class Numbered(NamedTuple):
     entry: bytes
 
 
-def _nothing() -> None:
-    pass
-
-
 class Accumulator:
     """What the buffer holds.
 
@@ -61,20 +56,12 @@ class Accumulator:
 
     Attributes:
         changes: The commits.
-        has_news: Whether a chunk was sealed since this was last cleared.
+        chunks: Where entries are kept, once they are numbered.
         counters: What became of records.
-        bytes_held: Bytes of committed entries that wait.
-        chunks_opened: How many so far.
         streams: Open streams by key.
         ended: Ended streams of which there is something left to report.
-        open: The open chunk of each stream that has one, in the order of opening.
-        sealed: Chunks to be sent, by id, oldest first.
-        unsettled: Every chunk that is neither acked nor dropped, by id, open ones too.
-        adopted: Chunks of dead processes.
-        written: Chunks that are wholly on stderr.
         awaits_tag: Whether chunks of the default tag wait until it is known.
         stamp_bytes: What a stamp adds to an entry.
-        storage: As given.
     """
 
     def __init__(
@@ -89,20 +76,12 @@ class Accumulator:
         random_bytes: Callable[[int], bytes],
     ) -> None:
         self.changes = Changes()
-        self.has_news = False
+        self.chunks = Chunks(storage, self.changes, random_bytes)
         self.counters = Counters()
-        self.bytes_held = 0
-        self.chunks_opened = 0
         self.streams: dict[Tag, Stream] = {}
         self.ended: list[Stream] = []
-        self.open: dict[Stream, Chunk] = {}
-        self.sealed: dict[str, Chunk] = {}
-        self.unsettled: dict[str, Chunk] = {}
-        self.adopted = Adopted(self.changes)
-        self.written: list[Chunk] = []
         self.awaits_tag = awaited_tag is not None
         self.stamp_bytes = stamp_bytes(stamp_key)
-        self.storage = storage
         self._default_tag = awaited_tag or ""
         self._is_provisional = awaited_tag is not None
         self._chunk_bytes_max = chunk_bytes_max
@@ -115,7 +94,7 @@ class Accumulator:
 
     def has_room(self, tag: Tag, size: int) -> bool:
         """Tell whether the storage has a place for the next entry of this tag, stamp included."""
-        return self._chunk_with_room(tag, size) is not None or self.storage.has_room(size)
+        return self._chunk_with_room(tag, size) is not None or self.chunks.storage.has_room(size)
 
     def append(self, run: Run, remove: Callable[[Item, int], None]) -> int:
         """Number the first entries of a run and keep them: as many as one chunk takes.
@@ -136,7 +115,7 @@ class Accumulator:
         count = len(bodies)
         self._write(chunk, bodies, count, remove, (first, count))
         if chunk.size >= self._chunk_bytes_max:
-            self.seal(chunk)
+            self.chunks.seal(chunk)
         return count
 
     def number_and_drop(self, tag: Tag, body: bytes, reason: str) -> Numbered | None:
@@ -151,14 +130,14 @@ class Accumulator:
         number = stream.next_number
         gap = [Gap(number, number, reason)]
         lost, undeclared = merge_gaps(stream.lost, gap), merge_gaps(stream.undeclared, gap)
-        chunk = self.open.get(stream)
+        chunk = self.chunks.open.get(stream)
         holes = merge_ranges([*chunk.holes, (number, number)]) if chunk is not None else []
         dropped = self.counters.dropped[reason] + 1
         accepted = self.counters.accepted + 1
         entry = stream.stamped([body])
 
         def change() -> None:
-            self.storage.number_dropped(stream, number)
+            self.chunks.storage.number_dropped(stream, number)
             stream.next_number = number + 1
             stream.lost, stream.undeclared = lost, undeclared
             if chunk is not None:
@@ -185,34 +164,6 @@ class Accumulator:
 
     # -- chunks leave ----------------------------------------------------------------------------
 
-    def seal(self, chunk: Chunk) -> None:
-        """Move an open chunk to the sealed ones; one without entries is forgotten."""
-        if not chunk.entries:
-            self._settle(chunk, _nothing)
-            return
-
-        def change() -> None:
-            self.open.pop(chunk.stream, None)
-            chunk.state = ChunkState.SEALED
-            self.sealed[chunk.id] = chunk
-            self.has_news = True
-
-        self.changes.commit(change)
-
-    def seal_all(self) -> None:
-        """Seal every open chunk."""
-        for chunk in list(self.open.values()):
-            self.seal(chunk)
-
-    def take(self, chunk: Chunk) -> None:
-        """Hand a sealed chunk to delivery."""
-
-        def change() -> None:
-            chunk.state = ChunkState.TAKEN
-            self.sealed.pop(chunk.id, None)
-
-        self.changes.commit(change)
-
     def release(self, chunk: Chunk) -> None:
         """Free a chunk that the sidecar acked."""
         if chunk.is_settled:
@@ -222,7 +173,7 @@ class Accumulator:
         def count() -> None:
             self.counters.acked = acked
 
-        self._settle(chunk, count)
+        self.chunks.settle(chunk, count)
 
     def give_up(self, chunk: Chunk, reason: str) -> None:
         """Forget a chunk that will not be delivered: its numbers are gaps from now on."""
@@ -241,52 +192,7 @@ class Accumulator:
             else:
                 counters.dropped[reason] = count
 
-        self._settle(chunk, note)
-
-    def split(self, chunk: Chunk) -> tuple[Chunk, Chunk] | None:
-        """Replace a chunk that a server does not take by two halves with ids of their own.
-
-        Returns:
-            The halves, taken as the chunk was; None if it holds a single entry.
-        """
-        if chunk.entries < 2:
-            return None
-        left, right = (HalfChunk(chunk, new_chunk_id(self._random_bytes)) for _ in "12")
-        fill_halves(chunk, left, right)
-        if chunk.adopted:
-            self.adopted.replace(chunk, left, right)
-            return left, right
-        held = self.bytes_held + left.size + right.size - chunk.size
-        unsettled = chunk.stream.unsettled + 1
-
-        def change() -> None:
-            chunk.halves = left, right
-            chunk.state = ChunkState.SETTLED
-            self.unsettled[left.id] = left
-            self.unsettled[right.id] = right
-            self.unsettled.pop(chunk.id, None)
-            chunk.stream.unsettled = unsettled
-            self.bytes_held = held
-            self._free(chunk)
-
-        self.changes.commit(change)
-        return left, right
-
-    def in_order(self) -> list[Chunk]:
-        """Return all unsettled chunks, in the order of opening; halves have their whole's place."""
-        return sorted(self.unsettled.values(), key=lambda chunk: (chunk.serial, chunk.first))
-
-    def oldest_droppable(self) -> Chunk | None:
-        """Return the oldest chunk that is not on its way.
-
-        None of an ended stream: the gap could not be declared in it any more. And none of gap
-        records alone: they would be written again before the next entry, so that dropping until
-        that finds room would never come to an end.
-        """
-        for chunk in chain(self.sealed.values(), self.open.values()):
-            if chunk.records and chunk.stream.end is None:
-                return chunk
-        return None
+        self.chunks.settle(chunk, note)
 
     # -- the tag that becomes known ---------------------------------------------------------------
 
@@ -309,7 +215,7 @@ class Accumulator:
             if tag is not None:
                 for stream in streams:
                     stream.tag, stream.is_provisional = tag, False
-                    self.storage.tag_known(stream)
+                    self.chunks.storage.tag_known(stream)
                 self._default_tag, self._is_provisional = tag, False
             self.awaits_tag = False
 
@@ -333,9 +239,9 @@ class Accumulator:
                 "logship_refused": stream.refused,
             }
             self._append_control(stream, fields, None)
-        chunk = self.open.get(stream)
+        chunk = self.chunks.open.get(stream)
         if chunk is not None:
-            self.seal(chunk)
+            self.chunks.seal(chunk)
         if retires:
             self._retire(stream)
 
@@ -369,7 +275,7 @@ class Accumulator:
         stream = self.streams.get(tag)
         if stream is None or stream.undeclared or stream.end is not None:
             return None
-        chunk = self.open.get(stream)
+        chunk = self.chunks.open.get(stream)
         if chunk is None or chunk.size + size > chunk.capacity:
             return None
         return chunk if stream.next_number < ROLLOVER_NUMBER else None
@@ -426,24 +332,12 @@ class Accumulator:
 
     def _chunk_for(self, stream: Stream, size: int) -> Chunk:
         """Return the stream's chunk that has room for `size` bytes, opening one if need be."""
-        chunk = self.open.get(stream)
+        chunk = self.chunks.open.get(stream)
         if chunk is not None:
             if chunk.size + size <= chunk.capacity:
                 return chunk
-            self.seal(chunk)
-        serial = self.chunks_opened + 1
-        opened = self.storage.open_chunk(stream, serial, self._monotonic(), size)
-        unsettled = stream.unsettled + 1
-
-        def change() -> None:
-            self.storage.link(opened)
-            self.chunks_opened = serial
-            self.unsettled[opened.id] = opened
-            self.open[stream] = opened
-            stream.unsettled = unsettled
-
-        self.changes.commit(change)
-        return opened
+            self.chunks.seal(chunk)
+        return self.chunks.begin(stream, self._monotonic(), size)
 
     def _fitting(self, bodies: Sequence[bytes], chunk: Chunk) -> int:
         """Return how many of these entries fit into chunk and stream, at least one."""
@@ -481,7 +375,7 @@ class Accumulator:
             chunk.entries + entries,
             stream.next_number + entries,
             self.counters.accepted + records,
-            self.bytes_held + size,
+            self.chunks.bytes_held + size,
         )
         self.changes.commit(self._count_written, chunk, totals, then, arguments)
 
@@ -493,33 +387,8 @@ class Accumulator:
         arguments: tuple[object, ...],
     ) -> None:
         """Have what was written behind a chunk's entries count: a change."""
-        size, entries, chunk.stream.next_number, self.counters.accepted, self.bytes_held = totals
+        size, entries, chunk.stream.next_number, self.counters.accepted, self.chunks.bytes_held = (
+            totals
+        )
         chunk.advance(size, entries)
         then(*arguments)
-
-    def _settle(self, chunk: Chunk, then: Callable[[], None]) -> None:
-        """Forget a chunk that is acked or given up; `then` is a part of the change."""
-        held = self.bytes_held - chunk.size
-        stream = chunk.stream
-        unsettled = stream.unsettled - 1
-
-        def change() -> None:
-            then()
-            if self.open.get(stream) is chunk:
-                self.open.pop(stream, None)
-            chunk.state = ChunkState.SETTLED
-            self.sealed.pop(chunk.id, None)
-            self.unsettled.pop(chunk.id, None)
-            stream.unsettled = unsettled
-            self.bytes_held = held
-            self._free(chunk)
-
-        self.changes.commit(change)
-
-    def _free(self, chunk: Chunk) -> None:
-        """Free a settled chunk's bytes; a spooled whole's when all that it was split into is."""
-        if chunk.spooled and not chunk.is_done:
-            return
-        self.storage.release(chunk)
-        if isinstance(chunk, HalfChunk) and chunk.whole.spooled:
-            self._free(chunk.whole)

@@ -30,6 +30,7 @@ from typing import TypeVar
 from logship.buffer.account import account_of, report_of
 from logship.buffer.accumulator import Accumulator, Numbered
 from logship.buffer.chunk import Chunk, ChunkState, MemoryStorage, Storage
+from logship.buffer.chunks import Chunks
 from logship.buffer.counters import Account, Counters, DrainReport
 from logship.buffer.entrance import COMBINE_AT, INBOX_MAX, Entrance
 from logship.buffer.inbox import Tag
@@ -116,7 +117,7 @@ class Buffer:
         def drop() -> Numbered | None:
             if self._section.closed:
                 return None
-            return self._section.accumulator.number_and_drop(tag, body, reason)
+            return self._accumulator.number_and_drop(tag, body, reason)
 
         numbered = self._section.if_free(drop, None)
         if numbered is None:
@@ -125,9 +126,7 @@ class Buffer:
 
     def dropped_was_spilled(self, numbered: Numbered, reason: str) -> None:
         """Count a dropped record as spilled: it reached stderr after all."""
-        self._section.if_free(
-            lambda: self._section.accumulator.dropped_was_spilled(numbered, reason), None
-        )
+        self._section.if_free(lambda: self._accumulator.dropped_was_spilled(numbered, reason), None)
 
     def drop_oldest(self) -> bool:
         """Drop the oldest chunk that is not on its way, and declare its numbers.
@@ -137,7 +136,7 @@ class Buffer:
         """
 
         def drop() -> bool:
-            chunk = self._section.accumulator.oldest_droppable()
+            chunk = self._chunks.oldest_droppable()
             if chunk is None:
                 return False
             is_spilled = chunk.spilled_entries == chunk.entries
@@ -152,9 +151,7 @@ class Buffer:
         Returns:
             Whether there was one.
         """
-        return bool(self._section.accumulator.written) and self._section.if_free(
-            self._drop_spilled, False
-        )
+        return bool(self._chunks.written) and self._section.if_free(self._drop_spilled, False)
 
     def when_space(self, callback: Callable[[], None]) -> Callable[[], None]:
         """Arrange for one call of `callback` when bytes come free or intake closes.
@@ -198,15 +195,15 @@ class Buffer:
 
         def seal() -> None:
             self._section.wakeups.shipper = Shipper.AWAKE
-            accumulator = self._section.accumulator
+            accumulator = self._accumulator
             if self._next_sealed() is not None:
                 return
-            for chunk in list(accumulator.open.values()):
+            for chunk in list(accumulator.chunks.open.values()):
                 if accumulator.is_held(chunk):
                     continue
                 if chunk.opened_seconds + self.linger_seconds > now_seconds:
                     break
-                accumulator.seal(chunk)
+                accumulator.chunks.seal(chunk)
 
         self._section.exclusively(seal)
 
@@ -216,8 +213,8 @@ class Buffer:
         A re-entered call seals nothing.
         """
         if not self._section.is_owned():
-            self._section.exclusively(self._section.accumulator.seal_all)
-        return self._section.accumulator.chunks_opened
+            self._section.exclusively(self._chunks.seal_all)
+        return self._chunks.opened
 
     def take(self) -> Chunk | None:
         """Hand the oldest sealed chunk to delivery, or return None if there is none.
@@ -229,19 +226,19 @@ class Buffer:
         def take() -> Chunk | None:
             chunk = self._next_sealed() or self._next_adopted()
             if chunk is not None:
-                self._section.accumulator.take(chunk)
+                self._chunks.take(chunk)
             return chunk
 
         return self._section.exclusively(take)
 
     def has_sealed(self) -> bool:
         """Tell whether `take` would return a chunk."""
-        accumulator = self._section.accumulator
-        if accumulator.awaits_tag and accumulator.sealed:
+        accumulator = self._accumulator
+        if accumulator.awaits_tag and accumulator.chunks.sealed:
             has_own = self._section.exclusively(lambda: self._next_sealed() is not None)
         else:
-            has_own = bool(accumulator.sealed)
-        return has_own or (len(accumulator.adopted) > 0 and self._next_adopted() is not None)
+            has_own = bool(accumulator.chunks.sealed)
+        return has_own or (len(accumulator.chunks.adopted) > 0 and self._next_adopted() is not None)
 
     def resolve_tag(self, tag: str | None) -> None:
         """Let those chunks go that wait for the default tag. May be called again.
@@ -249,12 +246,12 @@ class Buffer:
         Args:
             tag: That; None where it will not be known, and the provisional one has to do.
         """
-        self._section.exclusively(lambda: self._section.accumulator.resolve_tag(tag))
+        self._section.exclusively(lambda: self._accumulator.resolve_tag(tag))
         self._section.wakeups.wake_now()
 
     def adopt(self, chunk: Chunk) -> None:
         """Ship a chunk of a dead process too."""
-        self._section.exclusively(lambda: self._section.accumulator.adopted.add(chunk))
+        self._section.exclusively(lambda: self._chunks.adopted.add(chunk))
 
     def locked(self, work: Callable[[], T]) -> T:
         """Do something quick for the storage's upkeep in the critical section."""
@@ -264,19 +261,19 @@ class Buffer:
         """Return the highest serial such that all chunks up to it are acked or dropped."""
 
         def settled() -> int:
-            serials = [chunk.serial for chunk in self._section.accumulator.unsettled.values()]
-            return min(serials) - 1 if serials else self._section.accumulator.chunks_opened
+            serials = [chunk.serial for chunk in self._chunks.unsettled.values()]
+            return min(serials) - 1 if serials else self._chunks.opened
 
         return self._section.exclusively(settled)
 
     def release(self, chunk: Chunk) -> None:
         """Free a chunk that the sidecar acked, and tell those who wait for space."""
         if chunk.adopted:
-            self._section.exclusively(lambda: self._section.accumulator.adopted.release(chunk))
+            self._section.exclusively(lambda: self._chunks.adopted.release(chunk))
             return
 
         def release() -> None:
-            self._section.accumulator.release(chunk)
+            self._accumulator.release(chunk)
             self._section.waiters.are_due = True
 
         self._section.exclusively(release)
@@ -287,7 +284,7 @@ class Buffer:
         Returns:
             The halves, taken as the chunk was; None if it holds a single entry.
         """
-        return self._section.exclusively(lambda: self._section.accumulator.split(chunk))
+        return self._section.exclusively(lambda: self._chunks.split(chunk))
 
     def quarantine(self, chunk: Chunk, *, spilled: bool) -> None:
         """Give up a single record that a server does not take: its number is a gap from now on.
@@ -309,7 +306,7 @@ class Buffer:
         """
 
         def to_spill() -> list[Chunk]:
-            chunks = [each for each in self._section.accumulator.in_order() if not each.spooled]
+            chunks = [each for each in self._chunks.in_order() if not each.spooled]
             return [
                 each
                 for each in chunks
@@ -331,7 +328,10 @@ class Buffer:
         """Note that all of the chunk is on stderr: those who wait for space may have its place."""
 
         def note() -> None:
-            self._section.accumulator.written = [*self._section.accumulator.written, chunk]
+            self._chunks.written = [
+                *self._chunks.written,
+                chunk,
+            ]
             self._section.waiters.are_due = True
 
         self._section.exclusively(note)
@@ -381,7 +381,7 @@ class Buffer:
     @property
     def counters(self) -> Counters:
         """What became of the records that were numbered, and of those that were refused."""
-        return self._section.accumulator.counters
+        return self._accumulator.counters
 
     @property
     def wake(self) -> Callable[[], None]:
@@ -391,19 +391,19 @@ class Buffer:
     @property
     def chunks_opened(self) -> int:
         """How many chunks were opened so far."""
-        return self._section.accumulator.chunks_opened
+        return self._chunks.opened
 
     @property
     def adopted(self) -> list[Chunk]:
         """Chunks of dead processes that are not settled."""
-        return self._section.accumulator.adopted.all()
+        return self._chunks.adopted.all()
 
     @property
     def bytes_held(self) -> int:
         """Bytes of entries that wait, those in the inbox too."""
-        section, accumulator = self._section, self._section.accumulator
+        section, accumulator = self._section, self._accumulator
         waiting = 0 if section.closed else section.inbox.bytes(accumulator.stamp_bytes)
-        return accumulator.bytes_held + waiting
+        return accumulator.chunks.bytes_held + waiting
 
     @property
     def unspooled(self) -> int:
@@ -424,63 +424,65 @@ class Buffer:
 
     def unsettled(self) -> list[Chunk]:
         """Return every chunk that is neither acked nor dropped, oldest first."""
-        return self._section.exclusively(self._section.accumulator.in_order)
+        return self._section.exclusively(self._chunks.in_order)
 
     def account(self) -> Account | None:
         """Return the numbers that metrics are made of, in whatever thread wants to know.
 
         None where the section cannot be entered now.
         """
-        return self._section.if_free(
-            lambda: account_of(self._section.accumulator, self.unspooled), None
-        )
+        return self._section.if_free(lambda: account_of(self._accumulator, self.unspooled), None)
 
     def report(self, reason: str, seconds: float) -> DrainReport:
         """Return what became of every record so far."""
-        return self._section.exclusively(
-            lambda: report_of(self._section.accumulator, reason, seconds)
-        )
+        return self._section.exclusively(lambda: report_of(self._accumulator, reason, seconds))
 
     # -- inside ----------------------------------------------------------------------------------
 
+    @property
+    def _accumulator(self) -> Accumulator:
+        return self._section.accumulator
+
+    @property
+    def _chunks(self) -> Chunks:
+        return self._section.accumulator.chunks
+
     def _rest(self) -> float | None:
         """Declare that the shipper rests, then look once more; see `next_deadline_seconds`."""
-        section, accumulator = self._section, self._section.accumulator
-        section.wakeups.shipper = Shipper.TIMED if accumulator.open else Shipper.ASLEEP
+        section, open_chunks = self._section, self._chunks.open
+        section.wakeups.shipper = Shipper.TIMED if open_chunks else Shipper.ASLEEP
         if self._next_sealed() is not None:
             return None
-        oldest = accumulator.first_to_go(accumulator.open.values())
+        oldest = self._accumulator.first_to_go(open_chunks.values())
         if oldest is not None:
             return oldest.opened_seconds + self.linger_seconds
-        if not accumulator.open and not len(section.inbox):
+        if not open_chunks and not len(section.inbox):
             return None
         section.wakeups.shipper = Shipper.TIMED  # for what waits for its tag, or for memory
         return self._monotonic() + self.linger_seconds
 
     def _next_sealed(self) -> Chunk | None:
         """Return the oldest sealed chunk that may go."""
-        accumulator = self._section.accumulator
-        return accumulator.first_to_go(accumulator.sealed.values())
+        return self._accumulator.first_to_go(self._chunks.sealed.values())
 
     def _next_adopted(self) -> Chunk | None:
         """Return the adopted chunk to take next; none while we are closing."""
         if self._section.closing:
             return None
-        accumulator = self._section.accumulator
-        return accumulator.adopted.next(has_own=bool(accumulator.unsettled))
+        return self._chunks.adopted.next(has_own=bool(self._chunks.unsettled))
 
     def _give_up(self, chunk: Chunk, reason: str) -> None:
-        self._section.accumulator.give_up(chunk, reason)
+        self._accumulator.give_up(chunk, reason)
         self._section.waiters.are_due = True
 
     def _drop_spilled(self) -> bool:
-        accumulator = self._section.accumulator
-        while accumulator.written:
-            chunk = accumulator.written[0]
+        chunks = self._chunks
+        while chunks.written:
+            chunk = chunks.written[0]
             if chunk.state is ChunkState.SEALED and chunk.stream.end is None:
                 self._give_up(chunk, SPILLED)
                 return True
-            accumulator.written = accumulator.written[1:]
+            chunks.written = chunks.written[1:]
         return False
 
 

@@ -69,7 +69,7 @@ class Entrance:
         # Below these, entries go into the inbox without a look at the bound.
         relaxed_bytes = bytes_max // 8 if inbox_bytes_max is None else inbox_bytes_max
         self._relaxed_body_bytes_max = relaxed_bytes // inbox_max - section.accumulator.stamp_bytes
-        if not section.accumulator.storage.outlives_process:
+        if not section.accumulator.chunks.storage.outlives_process:
             section.relaxed_bytes_max = bytes_max - relaxed_bytes
             section.inbox_max = section.inbox_entries_max = inbox_max
 
@@ -127,7 +127,7 @@ class Entrance:
         if section.closing:
             return self.refuse(tag)
         size = len(body) + accumulator.stamp_bytes
-        held = accumulator.bytes_held
+        held = accumulator.chunks.bytes_held
         if section.inbox.items:  # there was no memory for it, or it came this moment
             held += section.inbox.bytes(accumulator.stamp_bytes)
         if held + size > self.bytes_max or not accumulator.has_room(tag, size):

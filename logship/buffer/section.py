@@ -119,7 +119,8 @@ class Section:
             return NOT_HELD
         try:
             result = lock.attempt(self._do, (work, argument), NOT_HELD, patience_seconds)
-            if self.accumulator.has_news or self.wakeups.shipper is _ASLEEP or self.waiters.are_due:
+            chunks = self.accumulator.chunks
+            if chunks.has_news or self.waiters.are_due or self.wakeups.shipper is _ASLEEP:
                 self._tell()
         except BaseException:
             lock.recover()
@@ -165,7 +166,7 @@ class Section:
         result = work(argument)
         if self.closing and not self._all_ended:
             self._end_intake()
-        is_relaxed = accumulator.bytes_held <= self.relaxed_bytes_max and not self.closing
+        is_relaxed = accumulator.chunks.bytes_held <= self.relaxed_bytes_max and not self.closing
         self.inbox_entries_max = self.inbox_max if is_relaxed else 0
         return result
 
@@ -199,11 +200,11 @@ class Section:
 
     def _tell(self) -> None:
         """Tell the shipper, and those who wait for space, what happened in the section."""
-        accumulator = self.accumulator
-        if accumulator.has_news:
-            accumulator.has_news = False
+        chunks = self.accumulator.chunks
+        if chunks.has_news:
+            chunks.has_news = False
             self.wakeups.chunk_sealed()
-        elif self.wakeups.shipper is Shipper.ASLEEP and (accumulator.open or self.inbox.items):
+        elif self.wakeups.shipper is _ASLEEP and (chunks.open or self.inbox.items):
             self.wakeups.entry_waits()
         if self.waiters.are_due:
             self.waiters.tell()

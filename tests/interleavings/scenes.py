@@ -134,7 +134,7 @@ class Scene:
 
     def _is_looked_after(self) -> bool:
         inbox = self.buffer._section.inbox.items[:]
-        states = [each.state for each in self.buffer._section.accumulator.unsettled.values()]
+        states = [each.state for each in self.buffer._section.accumulator.chunks.unsettled.values()]
         if not inbox and all(state is ChunkState.TAKEN for state in states):
             return True
         return self.wakes > 0 or self.timer is not None or self.saw_sealed

@@ -27,6 +27,7 @@ _PARTS: tuple[tuple[ModuleType, str], ...] = (
     (section, "Waiters"),
     (section, "Wakeups"),
     (accumulator, "Changes"),
+    (accumulator, "Chunks"),
     (accumulator, "Counters"),
     (accumulator, "Stream"),
     (chunk, "MemoryChunk"),

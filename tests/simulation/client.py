@@ -564,7 +564,9 @@ class SimulatedClient:
     def _leave_will(self, disk: SimulatedDisk) -> None:
         """Tell the judge what is in memory. The buffer is torn, perhaps: it is not asked."""
         chunks = [
-            each for each in self.buffer._section.accumulator.unsettled.values() if not each.spooled
+            each
+            for each in self.buffer._section.accumulator.chunks.unsettled.values()
+            if not each.spooled
         ]
         at_risk = {
             (chunk.stream.id, number)
@@ -589,7 +591,9 @@ class SimulatedClient:
         self._orphans.close()
         if disk.faults is not None:
             disk.faults.told_nothing()
-        chunks = [each.outermost for each in self.buffer._section.accumulator.unsettled.values()]
+        chunks = [
+            each.outermost for each in self.buffer._section.accumulator.chunks.unsettled.values()
+        ]
         waiting = {each.stream.id for each in chunks if each.spooled and each.entries}
         directory = None if self.storage is None else self.storage.end(dies=dies)
         if directory is not None:

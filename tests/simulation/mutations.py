@@ -19,6 +19,7 @@ from logship.buffer.accumulator import Accumulator, Numbered
 from logship.buffer.buffer import Buffer
 from logship.buffer.changes import Change, Changes
 from logship.buffer.chunk import Chunk, ChunkState, MemoryChunk
+from logship.buffer.chunks import Chunks
 from logship.buffer.counters import StreamReport
 from logship.buffer.entrance import Entrance
 from logship.buffer.inbox import Inbox, Item, Run, Tag
@@ -445,7 +446,7 @@ def gap_forgotten_with_its_chunk(patch: pytest.MonkeyPatch) -> None:
     drop = Buffer.drop_oldest
 
     def dropped(self: Buffer) -> bool:
-        chunk = self._section.accumulator.oldest_droppable()
+        chunk = self._section.accumulator.chunks.oldest_droppable()
         if chunk is not None:
             chunk.gaps = []
         return drop(self)
@@ -456,13 +457,13 @@ def gap_forgotten_with_its_chunk(patch: pytest.MonkeyPatch) -> None:
 @_mutation
 def drops_what_is_in_flight(patch: pytest.MonkeyPatch) -> None:
     """A full buffer drops a chunk that delivery has."""
-    droppable = Accumulator.oldest_droppable
+    droppable = Chunks.oldest_droppable
 
-    def any_of_them(self: Accumulator) -> Chunk | None:
+    def any_of_them(self: Chunks) -> Chunk | None:
         taken = (each for each in self.unsettled.values() if each.state is ChunkState.TAKEN)
         return next(taken, None) or droppable(self)
 
-    patch.setattr(Accumulator, "oldest_droppable", any_of_them)
+    patch.setattr(Chunks, "oldest_droppable", any_of_them)
 
 
 @_mutation
@@ -491,9 +492,9 @@ def space_not_told(patch: pytest.MonkeyPatch) -> None:
     release = Accumulator.release
 
     def released(self: Accumulator, chunk: Chunk) -> None:
-        held = self.bytes_held
+        held = self.chunks.bytes_held
         release(self, chunk)
-        self.bytes_held = held
+        self.chunks.bytes_held = held
 
     patch.setattr(Accumulator, "release", released)
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import faulthandler
+import gc
 import itertools
 import json
 import logging
@@ -214,12 +215,20 @@ class Storm:
             self._fork()
 
     def _fork(self) -> None:
-        """Have a child log through the same client, close it and end."""
+        """Have a child log through the same client, close it and end.
+
+        No garbage is collected until the child has a ledger of its own. Otherwise a `__del__` would
+        note its call in a copy of the parent's ledger, under a number that the parent uses too.
+        """
         armed, self.alarm.armed = self.alarm.armed, False
         number = next(self._child_numbers)
-        child = os.fork()
-        if child == 0:
-            self._be_child(number)
+        gc.disable()
+        try:
+            child = os.fork()
+            if child == 0:
+                self._be_child(number)
+        finally:
+            gc.enable()
         self._children.append(child)
         self.alarm.armed = armed
 
@@ -232,6 +241,7 @@ class Storm:
             self._is_child = True
             self._locals = threading.local()
             self.ledger = Ledger(number * SOURCES_OF_A_PROCESS)
+            gc.enable()
             source = self.ledger.source(_CHILD_CALLS + 2 * _BATCH)
             for _ in range(_CHILD_CALLS):
                 if LOGGING_DROPS_NESTED_CALLS:  # the fork may have come in the middle of one

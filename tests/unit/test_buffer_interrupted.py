@@ -372,6 +372,6 @@ def test_an_interruption_loses_no_wake_up(
     for stage in every_interruption(rested, bytes_max, act):
         buffer = stage.buffer
         assert isinstance(buffer.wake, Wakes)
-        if buffer._section.inbox or buffer._section.accumulator.unsettled:
+        if buffer._section.inbox or buffer._section.accumulator.chunks.unsettled:
             has_timer = scene is next_deadline and timers not in ([], [None])
             assert buffer.wake.count >= 1 or has_timer
