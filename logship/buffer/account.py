@@ -5,6 +5,7 @@ from __future__ import annotations
 from logship.buffer.accumulator import Accumulator
 from logship.buffer.chunk import Chunk
 from logship.buffer.counters import Account, DrainReport, StreamReport
+from logship.buffer.notes import Notes
 from logship.buffer.ranges import Ranges, merge_ranges
 from logship.buffer.stream import Stream
 from logship.reasons import SPILLED
@@ -26,11 +27,12 @@ def account_of(accumulator: Accumulator, unspooled: int) -> Account:
     )
 
 
-def report_of(accumulator: Accumulator, reason: str, seconds: float) -> DrainReport:
+def report_of(accumulator: Accumulator, notes: Notes, reason: str, seconds: float) -> DrainReport:
     """Return what became of every record so far.
 
     Args:
         accumulator: Whose.
+        notes: What could not be counted yet.
         reason: What ended the drain.
         seconds: How long that took.
     """
@@ -46,7 +48,7 @@ def report_of(accumulator: Accumulator, reason: str, seconds: float) -> DrainRep
         spilled=counters.spilled + spilled,
         dropped=sum(counters.dropped.values()),
         unacked=sum(chunk.records for chunk in waiting) - spilled - spooled,
-        refused=counters.refused,
+        refused=counters.refused + sum(name == "refused" for name, _, _ in notes.items),
         truncated=counters.truncated,
         streams=tuple(
             _stream_report(stream, waiting)

@@ -33,12 +33,16 @@ from logship.buffer.chunk import Chunk, ChunkState, MemoryStorage, Storage
 from logship.buffer.chunks import Chunks
 from logship.buffer.counters import Account, Counters, DrainReport
 from logship.buffer.entrance import COMBINE_AT, INBOX_MAX, Entrance
-from logship.buffer.inbox import Tag
+from logship.buffer.inbox import Item, Tag
 from logship.buffer.section import Section
 from logship.buffer.wakeups import Shipper
 from logship.reasons import OVERFLOW, QUARANTINED, SPILLED
 
 T = TypeVar("T")
+
+
+def _raise(error: Exception) -> None:
+    raise error
 
 
 class Buffer:
@@ -55,6 +59,8 @@ class Buffer:
         storage: Where chunks lie; in memory where none is given.
         wake: Called, outside the lock, when the shipper has something to look at. It may be
             called by any thread and from a signal handler, so it must neither block nor raise.
+        failed: Told, outside the lock, of a bug that keeps entries from being numbered. Without it
+            the call that finds the bug raises.
         monotonic: Seconds, for linger.
         time_ns: Nanoseconds since the epoch, for control records.
         random_bytes: As `os.urandom`, for streams' and chunks' ids.
@@ -62,6 +68,7 @@ class Buffer:
 
     Attributes:
         offer: See `Entrance.offer`.
+        stamp_key: As given.
     """
 
     def __init__(  # noqa: PLR0913 - bounds, names, and the parts that tests replace
@@ -74,6 +81,7 @@ class Buffer:
         awaited_tag: str | None = None,
         storage: Storage | None = None,
         wake: Callable[[], None] = lambda: None,
+        failed: Callable[[Exception], None] = _raise,
         monotonic: Callable[[], float] = time.monotonic,
         time_ns: Callable[[], int] = time.time_ns,
         random_bytes: Callable[[int], bytes] = os.urandom,
@@ -82,6 +90,7 @@ class Buffer:
         inbox_bytes_max: int | None = None,
     ) -> None:
         self.linger_seconds = linger_seconds
+        self.stamp_key = stamp_key
         self._monotonic = monotonic
         self._storage = storage or MemoryStorage(random_bytes, chunk_bytes_max)
         self._new_accumulator = functools.partial(
@@ -94,7 +103,7 @@ class Buffer:
             random_bytes=random_bytes,
         )
         self._new_storage = functools.partial(MemoryStorage, random_bytes, chunk_bytes_max)
-        self._section = Section(self._new_accumulator(storage=self._storage), wake)
+        self._section = Section(self._new_accumulator(storage=self._storage), wake, failed)
         self._entrance = Entrance(
             self._section,
             bytes_max=bytes_max,
@@ -351,6 +360,10 @@ class Buffer:
         if not self._section.is_owned():
             self._section.exclusively(_nothing)
 
+    def refuse_rest(self) -> list[Item]:
+        """Count what could not be numbered as refused, and hand it over; intake is closed."""
+        return self._section.exclusively(self._section.refuse_rest)
+
     def after_fork_in_child(self) -> None:
         """In a forked child: begin anew in memory, and keep nothing of the parent's."""
         self._storage = self._new_storage()
@@ -420,7 +433,13 @@ class Buffer:
     @property
     def records_waiting(self) -> int:
         """Records of the application that are neither acked nor dropped."""
-        return sum(chunk.records for chunk in self.unsettled())
+        numbered = sum(chunk.records for chunk in self.unsettled())
+        return numbered + (0 if self._section.closed else len(self._section.inbox))
+
+    @property
+    def is_stuck(self) -> bool:
+        """Whether entries wait that could not be numbered when the section was last entered."""
+        return self._section.is_stuck
 
     def unsettled(self) -> list[Chunk]:
         """Return every chunk that is neither acked nor dropped, oldest first."""
@@ -435,7 +454,9 @@ class Buffer:
 
     def report(self, reason: str, seconds: float) -> DrainReport:
         """Return what became of every record so far."""
-        return self._section.exclusively(lambda: report_of(self._accumulator, reason, seconds))
+        return self._section.exclusively(
+            lambda: report_of(self._accumulator, self._section.notes, reason, seconds)
+        )
 
     # -- inside ----------------------------------------------------------------------------------
 
@@ -458,7 +479,7 @@ class Buffer:
             return oldest.opened_seconds + self.linger_seconds
         if not open_chunks and not len(section.inbox):
             return None
-        section.wakeups.shipper = Shipper.TIMED  # for what waits for its tag, or for memory
+        section.wakeups.shipper = Shipper.TIMED  # for what waits for its tag, or is stuck
         return self._monotonic() + self.linger_seconds
 
     def _next_sealed(self) -> Chunk | None:

@@ -38,7 +38,12 @@ class Changes:
         Args:
             change: The stores.
             values: What `change` is given.
+
+        Raises:
+            RuntimeError: The change before is not finished, so the values may be wrong.
         """
+        if self.pending is not None:
+            raise RuntimeError("the change before this one is not finished")
         self.pending = change, values
         change(*values)
         self.pending = None
@@ -47,4 +52,5 @@ class Changes:
         """Make the change once more that an exception may have interrupted, if there is one."""
         if self.pending is not None:
             change, values = self.pending
-            self.commit(change, *values)
+            change(*values)
+            self.pending = None

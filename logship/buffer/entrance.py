@@ -22,7 +22,8 @@ INBOX_MAX = 1024
 """From so many on a call enters the section itself: the thread that is in it gets no processor."""
 
 PROMISES_MAX = 16 * INBOX_MAX
-"""So many entries may wait for a section that is never left; more are refused."""
+"""So many entries may wait for a section that is never left, or that cannot number them; more are
+refused."""
 
 _COMBINES_MAX = 3
 """How often one call combines in a row; the shipper does the rest."""
@@ -128,7 +129,9 @@ class Entrance:
             return self.refuse(tag)
         size = len(body) + accumulator.stamp_bytes
         held = accumulator.chunks.bytes_held
-        if section.inbox.items:  # there was no memory for it, or it came this moment
+        if section.inbox.items:  # it could not be numbered, or came this moment
+            if len(section.inbox) >= PROMISES_MAX:
+                return self.refuse(tag)
             held += section.inbox.bytes(accumulator.stamp_bytes)
         if held + size > self.bytes_max or not accumulator.has_room(tag, size):
             return Outcome.FULL

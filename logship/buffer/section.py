@@ -3,6 +3,9 @@
 A call enters it for what changes the accumulator. On the way in, a change that an exception
 interrupted is finished, what was noted is counted, and what waits in the inbox is numbered and
 kept. On the way out, outside the lock, the shipper and those who wait for space are told.
+
+What the section does by itself may fail, for want of memory or because of a bug. Then the call goes
+on, the entries stay in the inbox, and the next call that enters tries again.
 """
 
 from __future__ import annotations
@@ -16,6 +19,7 @@ from logship.buffer.inbox import Inbox, Item
 from logship.buffer.notes import Notes
 from logship.buffer.waiters import Waiters
 from logship.buffer.wakeups import Shipper, Wakeups
+from logship.hooks.interruptions import is_interruption
 from logship.hooks.locking import SectionLock
 
 RUN_MAX = 1024
@@ -51,6 +55,7 @@ class Section:
     Args:
         accumulator: What the buffer holds.
         wake: See `Wakeups`.
+        failed: Told of a bug, outside of the lock.
 
     Attributes:
         accumulator: As given.
@@ -63,9 +68,15 @@ class Section:
         inbox_entries_max: How many may at this moment.
         closing: Whether intake is to end; any call may set it.
         closed: Whether it has ended: nothing of the application's is numbered any more.
+        is_stuck: Whether the entries that waited last could not all be numbered.
     """
 
-    def __init__(self, accumulator: Accumulator, wake: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        accumulator: Accumulator,
+        wake: Callable[[], None],
+        failed: Callable[[Exception], None],
+    ) -> None:
         self.accumulator = accumulator
         self.inbox = Inbox()
         self.notes = Notes()
@@ -75,7 +86,10 @@ class Section:
         self.inbox_max = self.inbox_entries_max = 0
         self.closing = False
         self.closed = False
+        self.is_stuck = False
         self._all_ended = False
+        self._bug: Exception | None = None
+        self._failed = failed
         self._lock = SectionLock()
 
     def is_owned(self) -> bool:
@@ -122,6 +136,9 @@ class Section:
             chunks = self.accumulator.chunks
             if chunks.has_news or self.waiters.are_due or self.wakeups.shipper is _ASLEEP:
                 self._tell()
+            if (bug := self._bug) is not None:
+                self._bug = None
+                self._failed(bug)
         except BaseException:
             lock.recover()
             self.wakeups.wake_now()  # an exception may have come between a chunk and its call
@@ -129,10 +146,8 @@ class Section:
         return result
 
     def combine(self) -> None:
-        """Number and keep what waits in the inbox at this moment; inside the section.
-
-        Where there is no memory for it, it stays there for the next call that enters.
-        """
+        """Number and keep what waits in the inbox at this moment; inside the section."""
+        self.is_stuck = False
         left = len(self.inbox.items)
         if self.closing:  # looked at after the count: a handler may close and withdraw in between
             left = self.inbox.forget_withdrawn()
@@ -140,8 +155,17 @@ class Section:
             while left > 0 and not self.closed:
                 run = self.inbox.first_run(min(left, RUN_MAX))
                 left -= self.accumulator.append(run, self.inbox.remove)
-        except MemoryError:
-            pass
+        except Exception as error:  # noqa: BLE001 - it passes, or is told of
+            self.is_stuck = True
+            self._go_on_after(error)
+
+    def refuse_rest(self) -> list[Item]:
+        """Give up what could not be numbered: count it as refused; inside the section."""
+        items = self.inbox.items
+        rest = items[: self.inbox.forget_withdrawn()]
+        self.notes.items.extend(("refused", tag, 1) for tag, _ in rest)
+        del items[: len(rest)]
+        return rest
 
     def begin_anew(self, accumulator: Accumulator) -> None:
         """In a forked child: keep nothing of the parent's, whose threads may hold the lock.
@@ -156,10 +180,13 @@ class Section:
 
     def _do(self, task: tuple[Callable[[Argument], T], Argument]) -> T:
         accumulator = self.accumulator
-        if accumulator.changes.pending is not None:
-            accumulator.changes.finish()
-        if self.notes.items:
-            self.notes.count(accumulator)
+        try:
+            if accumulator.changes.pending is not None:
+                accumulator.changes.finish()
+            if self.notes.items:
+                self.notes.count(accumulator)
+        except Exception as error:  # noqa: BLE001 - it passes, or is told of
+            self._go_on_after(error)
         if self.inbox.items:
             self.combine()
         work, argument = task
@@ -172,15 +199,35 @@ class Section:
 
     def _end_intake(self) -> None:
         """Number what was promised a place, then end all streams; may be called again."""
+        self.waiters.are_due = True  # they are told that there will be no space
         if not self.closed:
             self.combine()
             if self.inbox.items[:]:
-                return  # no memory, or more has come: the next call that enters goes on
+                return  # it could not, or more has come: the next call that enters goes on
             self.closed = True  # what is appended from here on is refused
-        for stream in list(self.accumulator.streams.values()):
-            self.accumulator.end(stream, retires=False)
-        self._all_ended = True
-        self.waiters.are_due = True  # they are told that there will be no space
+        try:
+            if self.notes.items:
+                self.notes.count(self.accumulator)  # of what the end records say
+            for stream in list(self.accumulator.streams.values()):
+                self.accumulator.end(stream, retires=False)
+            self._all_ended = True
+        except Exception as error:  # noqa: BLE001 - it passes, or is told of
+            self._go_on_after(error)
+
+    def _go_on_after(self, error: Exception) -> None:
+        """Note a bug, to be told of outside, and finish the change in which it came.
+
+        Where that fails too, this section can make no change. What a signal handler raised passes.
+        """
+        if is_interruption(error):
+            raise error
+        if not isinstance(error, MemoryError):
+            self._bug = self._bug or error
+        try:
+            self.accumulator.changes.finish()
+        except Exception as again:
+            if is_interruption(again):
+                raise
 
     # -- outside ---------------------------------------------------------------------------------
 

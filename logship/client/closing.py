@@ -10,14 +10,17 @@ from __future__ import annotations
 import functools
 import json
 import threading
+from collections import deque
 from collections.abc import Callable, Iterator
 from typing import Protocol
 
 from logship.buffer.buffer import Buffer
 from logship.buffer.counters import DrainReport
+from logship.buffer.inbox import Item
 from logship.delivery.drain import DrainPlan, Progress, Step
+from logship.hooks.interruptions import is_interruption
 from logship.stderr.last_resort import LastResort
-from logship.stderr.spill import Spill
+from logship.stderr.spill import Spill, refused_line
 
 _SPILL_SLICE_SECONDS = 0.05
 _SPILL_FIRST_SECONDS_MAX = 1.0
@@ -137,7 +140,8 @@ class Closing:
         client: The client; its intake may still be open.
         plan: The limits.
         reason: What ends it, for the report.
-        always_report: Whether the report is printed even when everything was acked.
+        always_report: Whether the report is printed even when everything was acked, and nothing
+            that was promised a place was refused.
         monotonic: Seconds.
         is_over: Told the report before it is printed; returns what is to be called behind that.
         more: Makes one more line of the report, to be printed whatever it says; none by default.
@@ -163,6 +167,7 @@ class Closing:
         self._last_resort = client.last_resort
         self._spill = client.spill
         self._spilling = False
+        self._unnumbered: deque[Item] = deque()
         self._slices = _Slices(monotonic)
         self._always_report = always_report
         self._monotonic = monotonic
@@ -175,11 +180,11 @@ class Closing:
         """
         self._client.buffer.close_intake()
         self._client.hurry(self._plan)
-        while self._client.buffer.unsettled():
-            wait_seconds = self._step()
-            if wait_seconds is None:
-                break
-            yield min(wait_seconds, self.seconds_left())
+        yield from self._deliver()
+        for line in self._refuse_rest():
+            write = functools.partial(self._last_resort.write_line, line)
+            yield from self._retry(write, self._plan.deadline_seconds)
+        yield from self._deliver()  # the end records, which waited for that
         if self._spill is not None:
             self._spill.finish()
         self._last_resort.end_spill()
@@ -207,6 +212,8 @@ class Closing:
     def cut_short(self) -> DrainReport:
         """End it in the middle: the caller that drove the steps cannot go on."""
         self._client.buffer.close_intake()
+        for line in self._refuse_rest():
+            self._last_resort.write_line(line)
         self.report = self._account()
         finish = self._is_over(self.report)
         for line in self._lines_of(self.report):
@@ -214,6 +221,31 @@ class Closing:
         self._last_resort.step_back()
         finish()
         return self.report
+
+    def _deliver(self) -> Iterator[float]:
+        """Wait until all that is numbered is acked, or spill it."""
+        while any(chunk.entries for chunk in self._client.buffer.unsettled()):
+            wait_seconds = self._step()
+            if wait_seconds is None:
+                return
+            yield min(wait_seconds, self.seconds_left())
+
+    def _refuse_rest(self) -> Iterator[bytes]:
+        """Yield a line for each record that has a place and could not be numbered."""
+        self._unnumbered += self._client.buffer.refuse_rest()
+        while self._unnumbered:
+            self._always_report = True
+            tag, body = self._unnumbered[0]
+            try:
+                line = refused_line(tag, body, self._client.buffer.stamp_key)
+            except Exception as error:
+                if is_interruption(error):
+                    raise
+                self._last_resort.warn_of_bug("a refused record", error)
+            else:
+                if self._spill is not None:
+                    yield line
+            self._unnumbered.popleft()  # not before: the end may be cut short
 
     def _step(self) -> float | None:
         """Do what is due; return the seconds to wait, or None when it is over."""

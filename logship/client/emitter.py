@@ -75,16 +75,18 @@ class Emitter:
             route = intake.tag if tag is None else intake.route(tag)
             body = intake.pack(record, time_ns)
             outcome = intake.put(route, body)
-            if outcome is not _ACCEPTED:
-                outcome = intake.admit_after(outcome, route, body)
-                if outcome is Outcome.CLOSED and self._shipper.spill and not self.intake_closed:
-                    self.write_refused(record, tag, time_ns)
-            return outcome is _ACCEPTED
+            if outcome is _ACCEPTED:
+                return True
+            outcome = intake.admit_after(outcome, route, body)
         except Exception as error:
             if is_interruption(error):
                 raise
             self.last_resort.warn_of_bug("emit", error)
-            return False
+            self._shipper.buffer.note("refused", 1)
+            outcome = Outcome.CLOSED
+        if outcome is Outcome.CLOSED and self._shipper.spill and not self.intake_closed:
+            self.write_refused(record, tag, time_ns)
+        return outcome is _ACCEPTED
 
     def write_refused(
         self,

@@ -125,6 +125,7 @@ class Shipper:
             awaited_tag=settings.tag if self._waits_for_tag else None,
             storage=self._spool,
             wake=self._wake,
+            failed=functools.partial(self.last_resort.warn_of_bug, "the buffer"),
             monotonic=monotonic,
         )
         self.delivery: Delivery[Chunk] = Delivery(
@@ -282,6 +283,7 @@ class Shipper:
         started = self._monotonic()
         dropped = self.buffer.counters.dropped.total()
         target = self.buffer.seal_all()
+        is_stuck = self.buffer.is_stuck
         self._schedule.guarded(self._pump.turn)
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(timeout_seconds):
@@ -289,7 +291,7 @@ class Shipper:
                     await self.wait_for_progress(None)
         settled = self.buffer.settled_through() >= target
         return FlushReport(
-            all_acked=settled and dropped == self.buffer.counters.dropped.total(),
+            all_acked=settled and not is_stuck and dropped == self.buffer.counters.dropped.total(),
             unacked=self.buffer.records_waiting,
             seconds=self._monotonic() - started,
         )
@@ -403,7 +405,7 @@ class Shipper:
 
     def end_at_exit(self) -> None:
         """At interpreter exit: say and spill what a client holds that was not closed."""
-        if not self.buffer.intake_closed and self.buffer.unsettled():
+        if not self.buffer.intake_closed and self.buffer.bytes_held:
             self.broken = True
             drive(self.closing(self.plan(_UNCLOSED_SECONDS), "exit without close"))
             self._upkeep.close()

@@ -212,6 +212,22 @@ def unpack_entries(
         raise ProtocolError(f"entries end {unpacker.pending_bytes} bytes into one")
 
 
+def unpack_unstamped(body: bytes, stamp_key: str | None) -> tuple[int, dict[Any, Any]]:
+    """Return time in nanoseconds and record of an entry without the stamp that it counts.
+
+    Args:
+        body: the entry.
+        stamp_key: the field of the stamp, or None if none is counted.
+
+    Raises:
+        ProtocolError: the bytes are not such an entry.
+    """
+    stamp = b"" if stamp_key is None else msgpack.packb(stamp_key) + msgpack.packb(None)
+    ((time_ns, record),) = unpack_entries(body + stamp)
+    record.pop(stamp_key, None)
+    return time_ns, record
+
+
 def entry_of(entry: Any) -> tuple[int, dict[Any, Any]]:
     """Return time in nanoseconds and record of one decoded entry.
 

@@ -98,6 +98,8 @@ class LastResort:
 
     def warn_of_bug(self, where: str, error: BaseException) -> None:
         """Warn of an error of logship's own, with its traceback in one line."""
+        if not self._is_due("bug", WARNING_INTERVAL_SECONDS):
+            return  # a bug may come back with each record, and a traceback costs as much as many
         trace = "".join(traceback.format_exception(error)).strip().replace("\n", " | ")
         self.warn("bug", f"an error of its own in {where}, please report it: {trace}")
 
@@ -298,11 +300,12 @@ class LastResort:
         return True
 
     def _put_warning(self, kind: str, line: bytes, interval_seconds: float) -> None:
-        now = self._monotonic()
-        if now < self._warned_at_seconds.get(kind, float("-inf")) + interval_seconds:
-            return
-        if self._put(line):
-            self._warned_at_seconds[kind] = now
+        if self._is_due(kind, interval_seconds) and self._put(line):
+            self._warned_at_seconds[kind] = self._monotonic()
+
+    def _is_due(self, kind: str, interval_seconds: float) -> bool:
+        warned_at_seconds = self._warned_at_seconds.get(kind, float("-inf"))
+        return self._monotonic() >= warned_at_seconds + interval_seconds
 
     def _put_spilled(self, lines: Sequence[bytes]) -> int:
         begun = self._put_all(lines)

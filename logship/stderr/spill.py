@@ -9,8 +9,8 @@ from itertools import islice
 from typing import Any, Protocol
 
 from logship.hooks.locking import SectionLock
-from logship.protocol.entries import unpack_entries
-from logship.protocol.jsonlines import line_maker
+from logship.protocol.entries import unpack_entries, unpack_unstamped
+from logship.protocol.jsonlines import json_line, line_maker
 from logship.stderr.last_resort import LastResort
 
 _SAMPLE_INTERVAL_SECONDS = 10.0
@@ -208,3 +208,15 @@ def spilled_lines(tag: str, payload: bytes) -> Iterator[tuple[bytes, bool]]:
     for time_ns, record in unpack_entries(payload):
         is_control = "logship_gap" in record or "logship_end" in record
         yield line(time_ns, record), is_control
+
+
+def refused_line(tag: str | None, body: bytes, stamp_key: str | None) -> bytes:
+    """Return the line for stderr of an entry that got no number.
+
+    Args:
+        tag: Its route; None for the default one while that is awaited.
+        body: The entry without its stamp.
+        stamp_key: The field of the stamp, or None for entries without stamps.
+    """
+    time_ns, record = unpack_unstamped(body, stamp_key)
+    return json_line(tag or "", time_ns, record, logship="refused")

@@ -7,9 +7,12 @@ many preemptions: it repeats a run up to one of its decisions and takes another 
 from __future__ import annotations
 
 import _thread
+import signal
+import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from types import FrameType
 from typing import Protocol
 
 RAISE = -1
@@ -25,6 +28,11 @@ makes the thread that is in it wait for the one that wants to enter."""
 
 class Interruption(Exception):  # noqa: N818 - what a signal handler raises
     """Raised in a thread where a run says so."""
+
+
+def _handle_signal(number: int, frame: FrameType) -> None:
+    """Raise as a signal handler does: by its arguments the product tells it from a bug."""
+    raise Interruption(number, frame)
 
 
 class Deadlock(Exception):  # noqa: N818 - it says what is found, not what failed
@@ -113,7 +121,7 @@ class Scheduler:
             return
         choice = self._decide(index, can_go_on=True, may_raise=True, may_switch=may_switch)
         if choice == RAISE:
-            raise Interruption
+            _handle_signal(signal.SIGALRM, sys._getframe())
 
     def wait_for(self, lock: CooperativeLock, *, may_give_up: bool) -> None:
         """Let others go on until the lock is free, or the wait is given up."""

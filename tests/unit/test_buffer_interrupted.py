@@ -10,7 +10,10 @@ from __future__ import annotations
 import contextlib
 import functools
 import itertools
+import signal
+import sys
 from collections.abc import Callable, Iterator
+from types import FrameType
 
 import pytest
 
@@ -241,12 +244,21 @@ class Interruption(Exception):  # noqa: N818 - what a signal handler raises, as 
 
 
 def interrupt(_: Stage) -> None:
+    """Raise as a signal handler does."""
+
+    def handle_signal(number: int, frame: FrameType) -> None:
+        raise Interruption(number, frame)
+
+    handle_signal(signal.SIGALRM, sys._getframe())
+
+
+def raise_as_a_bug(_: Stage) -> None:
     raise Interruption
 
 
 def log_and_raise(stage: Stage) -> None:
     stage.log()
-    raise Interruption
+    interrupt(stage)
 
 
 def is_in(outcome: Outcome) -> bool:
@@ -271,10 +283,11 @@ def test_a_call_interrupted_by_its_own_thread_loses_and_doubles_nothing(
 
 
 @each_scene
+@pytest.mark.parametrize("act", [interrupt, raise_as_a_bug])
 def test_a_call_interrupted_by_an_exception_leaves_the_buffer_whole(
-    scene: Scene, bytes_max: int
+    scene: Scene, bytes_max: int, act: Callable[[Stage], object]
 ) -> None:
-    for stage in every_interruption(scene, bytes_max, interrupt, step=3):
+    for stage in every_interruption(scene, bytes_max, act, step=3):
         stage.go_on()
         assert numbers_of(stage.sink).count(50) <= 1
         if scene is not quarantine:

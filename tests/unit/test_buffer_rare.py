@@ -102,8 +102,7 @@ def test_an_end_that_there_was_no_memory_for_is_made_by_the_next_call() -> None:
     buffer.offer("t", body(1))
     buffer.seal_all()
     middle.has_memory = False
-    with pytest.raises(MemoryError):
-        buffer.close_intake()
+    buffer.close_intake()
     middle.has_memory = True
     assert buffer.offer("t", body(2)) is Outcome.CLOSED
     buffer.close_intake()

@@ -9,10 +9,11 @@ from typing import Any
 import pytest
 
 from logship.buffer.buffer import Buffer
+from logship.buffer.chunk import Chunk, MemoryChunk, MemoryStorage
 from logship.buffer.entrance import Outcome
 from logship.client.closing import Closing, SpillAhead
 from logship.delivery.drain import SPILL_SECONDS_PER_BYTE, DrainPlan, Progress
-from logship.stderr.spill import Spill, SpillCost
+from logship.stderr.spill import Spill, SpillCost, refused_line
 from logship.testing import ManualClock
 from tests.unit.accounts import Sink, a_buffer, body
 from tests.unit.clients import Stderr
@@ -351,3 +352,89 @@ def test_cut_short_it_says_what_it_knows(stderr: Stderr) -> None:
     report = end.closing.cut_short()
     assert report.unacked == 10
     assert len(stderr.json("drain report")) == 1
+
+
+# -- records that could not be numbered ------------------------------------------------------------
+
+
+@pytest.fixture
+def no_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let no chunk be opened, so that all records stay in the inbox."""
+
+    def open_chunk(*_: object) -> Chunk:
+        raise MemoryError
+
+    monkeypatch.setattr(MemoryStorage, "open_chunk", open_chunk)
+
+
+def refused_numbers(stderr: Stderr) -> list[int]:
+    return [line["record"]["n"] for line in stderr.json("refused")]
+
+
+@pytest.mark.usefixtures("no_chunks")
+def test_what_could_not_be_numbered_is_written_and_counted(stderr: Stderr) -> None:
+    end = End(stderr)
+    end.run()
+    assert refused_numbers(stderr) == [*range(1, 11)]
+    assert "logship_id" not in stderr.json("refused")[0]["record"]
+    (report,) = stderr.json("drain report")
+    assert report["refused"] == 10
+
+
+@pytest.mark.usefixtures("no_chunks")
+def test_where_nothing_may_be_spilled_it_is_counted(stderr: Stderr) -> None:
+    end = End(stderr, spills=False)
+    end.run()
+    assert refused_numbers(stderr) == []
+    (report,) = stderr.json("drain report")
+    assert report["refused"] == 10
+
+
+@pytest.mark.usefixtures("no_chunks")
+def test_cut_short_it_writes_what_could_not_be_numbered(stderr: Stderr) -> None:
+    """The end is cut short while the first of the lines waits for stderr."""
+    end = End(stderr)
+    write_line = end.shipper.last_resort.write_line
+    end.shipper.last_resort.write_line = lambda _: False
+    next(end.steps)
+    end.shipper.last_resort.write_line = write_line
+    end.closing.cut_short()
+    assert refused_numbers(stderr) == [*range(1, 11)]
+    (report,) = stderr.json("drain report")
+    assert report["refused"] == 10
+
+
+@pytest.mark.usefixtures("no_chunks")
+def test_an_entry_that_cannot_be_read_is_counted_and_holds_up_none(
+    stderr: Stderr, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def make_line(tag: str | None, entry: bytes, stamp_key: str | None) -> bytes:
+        return refused_line(tag, entry[: 5 if entry == body(3) else None], stamp_key)
+
+    monkeypatch.setattr("logship.client.closing.refused_line", make_line)
+    end = End(stderr)
+    end.run()
+    assert refused_numbers(stderr) == [1, 2, *range(4, 11)]
+    (report,) = stderr.json("drain report")
+    assert report["refused"] == 10
+    assert len(stderr.warnings()) == 1
+
+
+def test_end_records_that_waited_for_them_are_delivered(
+    stderr: Stderr, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Only some entries cannot be kept."""
+    write = MemoryChunk.write
+
+    def write_all_but_large_ones(chunk: MemoryChunk, data: bytes) -> None:
+        if len(data) > 500:
+            raise MemoryError
+        write(chunk, data)
+
+    monkeypatch.setattr(MemoryChunk, "write", write_all_but_large_ones)
+    end = End(stderr)
+    assert end.shipper.buffer.offer("t", body(11, 500)) is Outcome.ACCEPTED
+    assert end.run(ack_at_seconds=0.0) < 2.0
+    assert refused_numbers(stderr) == [11]
+    assert end.shipper.sink.acked[-1]["logship_end"] is True
+    assert end.shipper.sink.acked[-1]["logship_refused"] == 1

@@ -1,0 +1,167 @@
+"""Shows that a bug in the buffer loses no record in silence: stderr tells of it and of each record.
+
+Each program has a buffer, with or without a spool, in which one step raises from some call on.
+"""
+
+from __future__ import annotations
+
+import signal
+from pathlib import Path
+
+import pytest
+
+from tests.process.conftest import Launch, Sidecar
+from tests.support.programs import Programs
+from tests.support.programs_judge import Verdict
+
+BREAKS = """
+    import pkgutil
+    import logship
+    from application import forever, log, progress, ready
+
+    def break_down(name, sound):
+        owner, _, name = name.rpartition(".")
+        owner, calls = pkgutil.resolve_name(owner), 0
+        real = getattr(owner, name)
+
+        def method(*args):
+            nonlocal calls
+            calls += 1
+            if calls > sound:
+                raise ValueError("a bug")
+            return real(*args)
+
+        setattr(owner, name, method)
+"""
+
+LOGS = """
+    for _ in range(150):
+        log("x" * 200)
+"""
+
+ENVIRON = {
+    "LOGSHIP_CHUNK_BYTES_MAX": "4096",
+    "LOGSHIP_EXIT_STALL_SECONDS": "0.5",
+    "LOGSHIP_REPORT": "1",
+}
+
+
+def assert_told(verdict: Verdict) -> None:
+    """Each record is delivered, on the spool or on stderr, and the report and a warning say so."""
+    verdict.assert_reports_add_up()
+    (report,) = verdict.ended.reports
+    assert len(verdict.missing) == report["spooled"]
+    assert report["refused"] == len(verdict.refused) > 0
+    assert report["accepted"] + report["refused"] == len(verdict.ended.ledger)
+    assert "Exception ignored" not in verdict.ended.stderr
+    (warning,) = (each for each in verdict.ended.warnings if "an error of its own" in each)
+    assert "ValueError: a bug" in warning
+
+
+@pytest.mark.parametrize(
+    ("storage", "step"),
+    [
+        ("logship.spool.storage.SpoolStorage", "open_chunk"),
+        ("logship.spool.storage.SpoolStorage", "has_room"),
+        ("logship.spool.mapped.SpoolChunk", "write"),
+        ("logship.buffer.chunk.MemoryStorage", "open_chunk"),
+        ("logship.buffer.chunk.MemoryChunk", "write"),
+    ],
+)
+def test_records_that_a_bug_keeps_from_being_numbered_are_told(
+    programs: Programs, sidecar: Sidecar, tmp_path: Path, storage: str, step: str
+) -> None:
+    spool = {"LOGSHIP_SPOOL_DIR": str(tmp_path)} if "spool" in storage else {}
+    ended = programs.start(
+        BREAKS,
+        f"break_down('{storage}.{step}', 3)",
+        "logship.install(level='INFO')",
+        LOGS,
+        environ={**ENVIRON, **spool},
+    ).end()
+    assert ended.returncode == 0
+    assert len(ended.ledger) == 150
+    verdict = sidecar.output.verdict(ended)
+    assert_told(verdict)
+    assert len(verdict.delivered) > 0
+
+
+def test_a_step_of_a_change_that_always_fails_stops_delivery_and_is_told(
+    programs: Programs, sidecar: Sidecar
+) -> None:
+    ended = programs.start(
+        BREAKS,
+        "break_down('logship.buffer.chunk.MemoryStorage.link', 1)",
+        "logship.install(level='INFO')",
+        LOGS,
+        environ=ENVIRON,
+    ).end()
+    assert ended.returncode == 0
+    assert_told(sidecar.output.verdict(ended))
+
+
+def test_the_deadline_finds_records_that_could_not_be_numbered(
+    launch: Launch, sidecar: Sidecar
+) -> None:
+    """The main thread is in no state to end anything: the watchdog tells of them."""
+    program = launch.start(
+        BREAKS,
+        "break_down('logship.buffer.chunk.MemoryStorage.open_chunk', 3)",
+        "logship.install(level='INFO')",
+        LOGS,
+        """
+        ready()
+        forever()
+        """,
+        environ=ENVIRON,
+    )
+    program.until_ready()
+    program.signal(signal.SIGTERM)
+    ended = program.end()
+    assert ended.returncode == launch.status_of_sigterm
+    assert_told(sidecar.output.verdict(ended))
+
+
+def test_a_client_on_an_event_loop_tells_of_them_too(programs: Programs, sidecar: Sidecar) -> None:
+    ended = programs.start(
+        BREAKS,
+        "break_down('logship.buffer.chunk.MemoryStorage.open_chunk', 3)",
+        """
+        import asyncio
+        from application import new_marker, write_down
+
+        async def main():
+            async with logship.Client() as client:
+                for _ in range(150):
+                    marker = new_marker()
+                    assert client.emit({"message": marker, "pad": "x" * 200})
+                    write_down(marker)
+                assert not (await client.flush(timeout=0.2)).all_acked
+
+        asyncio.run(main())
+        """,
+        environ=ENVIRON,
+    ).end()
+    assert ended.returncode == 0
+    assert_told(sidecar.output.verdict(ended))
+
+
+def test_a_client_that_is_not_closed_tells_of_them_at_exit(
+    programs: Programs, sidecar: Sidecar
+) -> None:
+    """Nothing of it is in a chunk."""
+    ended = programs.start(
+        BREAKS,
+        "break_down('logship.buffer.chunk.MemoryStorage.open_chunk', 0)",
+        """
+        from application import new_marker, write_down
+        client = logship.Client()
+        for _ in range(150):
+            marker = new_marker()
+            assert client.emit({"message": marker})
+            write_down(marker)
+        """,
+        environ=ENVIRON,
+    ).end()
+    assert ended.returncode == 0
+    assert_told(sidecar.output.verdict(ended))
