@@ -19,9 +19,10 @@ from logship.hooks.late_imports import late
 
 
 def at_exit() -> None:
-    """Drain every client that is left."""
-    for client in registry.clients():
-        client.end_at_exit()
+    """Drain every client that is left, also if the end of another one raises."""
+    with contextlib.ExitStack() as ends:
+        for client in registry.clients():
+            ends.callback(client.end_at_exit)
 
 
 def register() -> None:

@@ -98,8 +98,9 @@ def _before_fork() -> None:
 
 def _after_fork_in_child() -> None:
     late_imports.after_fork_in_child()
-    for client in registry.forkable():
-        client.after_fork_in_child()
+    with contextlib.ExitStack() as hooks:  # each runs, also if another one raises
+        for client in registry.forkable():
+            hooks.callback(client.after_fork_in_child)
 
 
 def _hold_signals_back() -> None:

@@ -165,3 +165,25 @@ def test_a_client_that_is_not_closed_tells_of_them_at_exit(
     ).end()
     assert ended.returncode == 0
     assert_told(sidecar.output.verdict(ended))
+
+
+def test_a_client_whose_end_fails_does_not_keep_the_others_from_theirs(
+    programs: Programs, sidecar: Sidecar
+) -> None:
+    ended = programs.start(
+        BREAKS,
+        """
+        from application import new_marker, write_down
+        clients = [logship.BackgroundClient() for _ in range(8)]
+        for client in clients[::2]:
+            client.drain = None  # what the exit hook calls
+        for client in clients[1::2]:
+            marker = new_marker()
+            assert client.emit({"message": marker})
+            write_down(marker)
+        """,
+        environ={**ENVIRON, "LOGSHIP_LINGER_SECONDS": "60"},
+    ).end()
+    verdict = sidecar.output.verdict(ended)
+    assert len(ended.ledger) == 4
+    verdict.assert_all_delivered()
