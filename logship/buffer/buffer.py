@@ -364,10 +364,15 @@ class Buffer:
         """Count what could not be numbered as refused, and hand it over; intake is closed."""
         return self._section.exclusively(self._section.refuse_rest)
 
-    def after_fork_in_child(self) -> None:
-        """In a forked child: begin anew in memory, and keep nothing of the parent's."""
+    def after_fork_in_child(self, *, refuses: bool = False) -> None:
+        """In a forked child: begin anew in memory, and keep nothing of the parent's.
+
+        Args:
+            refuses: Whether to refuse all records, though intake is not closed.
+        """
         self._storage = self._new_storage()
-        self._section.begin_anew(self._new_accumulator(storage=self._storage))
+        accumulator = self._new_accumulator(storage=self._storage)
+        self._section.begin_anew(accumulator, refuses=refuses)
 
     @property
     def bytes_max(self) -> int:

@@ -167,14 +167,21 @@ class Section:
         del items[: len(rest)]
         return rest
 
-    def begin_anew(self, accumulator: Accumulator) -> None:
+    def begin_anew(self, accumulator: Accumulator, *, refuses: bool) -> None:
         """In a forked child: keep nothing of the parent's, whose threads may hold the lock.
 
         A section that the fork interrupted goes on with what it holds, and nothing reads that.
+
+        Args:
+            accumulator: Takes the place of the parent's.
+            refuses: Whether no entry will be numbered.
         """
         self._lock.reset()
         self.inbox, self.notes, self.waiters = Inbox(), Notes(), Waiters()
         self.accumulator = accumulator
+        if refuses:
+            self.closed = True
+            self.inbox_max = self.inbox_entries_max = 0
 
     # -- inside ----------------------------------------------------------------------------------
 

@@ -27,7 +27,8 @@ from logship.client.thread import ShipperThread
 from logship.delivery.drain import DrainPlan
 from logship.errors import BufferFull, ClientClosed
 from logship.hooks import registry
-from logship.hooks.fork_mark import fork_mark
+from logship.hooks.fork_mark import Mark, fork_mark
+from logship.hooks.preexec import is_about_to_exec
 from logship.hooks.threads import may_wait_here
 from logship.settings import Settings
 
@@ -59,7 +60,7 @@ class BackgroundClient(Emitter):
     def __init__(self, settings: Settings | None = None, **parts: Any) -> None:
         super().__init__(Shipper(settings or Settings.from_env(os.environ), **parts))
         registry.discard(self._shipper)
-        self._here = fork_mark()
+        self._here: Mark = fork_mark()
         self._parts = parts
         self._lock = threading.RLock()
         self._report: DrainReport | None = None
@@ -225,10 +226,16 @@ class BackgroundClient(Emitter):
     # -- fork --------------------------------------------------------------------------------------
 
     def after_fork_in_child(self) -> None:
-        """Have the next record begin anew: the child may be about to exec and log nothing."""
+        """Have the next record begin anew: the child may be about to exec and log nothing.
+
+        If it logs before the exec, no thread will ship that. A spool outlives the exec; without one
+        the parent's shipper stays, which refuses all records now.
+        """
         self._lock = threading.RLock()
         self._is_over = False
         self._shipper.after_fork_in_child()
+        if self.settings.spool_dir is None and is_about_to_exec():
+            self._here = b"\1"
 
     def _begin_anew(self) -> None:
         """Replace what belongs to the parent process: shipper, buffer, streams, thread."""

@@ -33,6 +33,7 @@ from logship.delivery.transport import SocketTransport, Transport
 from logship.ecs import AwaitedTag, default_tag, task_reader
 from logship.hooks import registry
 from logship.hooks.interruptions import is_interruption
+from logship.hooks.preexec import is_about_to_exec, parents_stderr
 from logship.hooks.threads import refuse_subinterpreter
 from logship.metrics.emf import emf_line
 from logship.metrics.meter import Meter
@@ -411,14 +412,20 @@ class Shipper:
             self._upkeep.close()
 
     def after_fork_in_child(self) -> None:
-        """In a forked child: let go of the parent's socket, spool and records, without a word."""
+        """In a forked child: let go of the parent's socket, spool and records, without a word.
+
+        If the child is about to exec, its records are refused, and so go to stderr at once.
+        """
         if isinstance(self._port.transport, SocketTransport):
             self._port.transport.abandon()
         if self._spool is not None:
             self._spool.abandon()
         if self._orphans is not None:
             self._orphans.close()
-        self.buffer.after_fork_in_child()
+        refuses = is_about_to_exec()
+        self.buffer.after_fork_in_child(refuses=refuses)
+        if refuses:  # the parent's may be locked by a thread that is not here
+            self.last_resort = LastResort(descriptor=parents_stderr())
 
 
 def _emf_line(report: DrainReport) -> str:

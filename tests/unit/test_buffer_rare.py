@@ -493,3 +493,15 @@ def test_a_forked_child_begins_anew() -> None:
     assert told == []
     assert [record["n"] for record in sink.acked if "n" in record] == [9]
     check(buffer, sink.acked)
+
+
+@pytest.mark.parametrize("bytes_max", [100_000, FAR_AWAY])
+def test_a_child_that_is_about_to_exec_refuses_all_records(bytes_max: int) -> None:
+    buffer = a_buffer(bytes_max=bytes_max)
+    assert buffer.offer("t", body(1)) is Outcome.ACCEPTED
+    buffer.after_fork_in_child(refuses=True)
+    assert [buffer.offer("t", body(number)) for number in (2, 3)] == [Outcome.CLOSED] * 2
+    assert not buffer.intake_closed
+    assert buffer.report("", 0.0).refused == 2
+    assert buffer.offer("t", body(4)) is Outcome.CLOSED
+    assert numbers_in(buffer) == []

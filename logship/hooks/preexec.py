@@ -1,0 +1,44 @@
+"""Recognises a child of `subprocess` with a `preexec_fn`, which never returns to Python.
+
+Such a child runs the hooks of a fork, then the `preexec_fn`, and then becomes another program or
+calls `_exit`. So nothing delivers what its buffer holds.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import sys
+from types import FrameType
+
+_descriptors: list[int] = []
+"""The standard error of the parent, once it is duplicated in a child."""
+
+
+def is_about_to_exec() -> bool:
+    """Return whether this process is such a child, or was forked by the `preexec_fn` of one."""
+    popen = getattr(sys.modules.get("subprocess"), "Popen", None)
+    code = getattr(getattr(popen, "_execute_child", None), "__code__", None)
+    frame: FrameType | None = sys._getframe()
+    while frame is not None and frame.f_code is not code:
+        frame = frame.f_back
+    return frame is not None
+
+
+def parents_stderr() -> int:
+    """Return a descriptor of the parent's standard error, or -1 if that is closed.
+
+    Descriptor 2 is the new program's own from the call of the `preexec_fn` on. It may be a pipe or
+    /dev/null.
+    """
+    if not _descriptors:
+        _descriptors.append(_duplicate_of_stderr())
+    return _descriptors[0]
+
+
+def _duplicate_of_stderr() -> int:
+    if sys.__stderr__ is None:
+        return -1  # closed when the program began: 2 is now any file opened since
+    try:
+        return fcntl.fcntl(2, fcntl.F_DUPFD_CLOEXEC, 3)  # 0 and 1 will be replaced as well
+    except OSError:
+        return -1
