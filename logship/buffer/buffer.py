@@ -29,12 +29,13 @@ from typing import TypeVar
 
 from logship.buffer.account import account_of, report_of
 from logship.buffer.accumulator import Accumulator, Numbered
-from logship.buffer.chunk import Chunk, ChunkState, MemoryStorage, Storage
+from logship.buffer.chunk import Chunk, MemoryStorage, Storage
 from logship.buffer.chunks import Chunks
 from logship.buffer.counters import Account, Counters, DrainReport
 from logship.buffer.entrance import COMBINE_AT, INBOX_MAX, Entrance
 from logship.buffer.inbox import Item, Tag
 from logship.buffer.section import Section
+from logship.buffer.spilling import Spilling
 from logship.buffer.wakeups import Shipper
 from logship.reasons import OVERFLOW, QUARANTINED, SPILLED
 
@@ -68,6 +69,7 @@ class Buffer:
 
     Attributes:
         offer: See `Entrance.offer`.
+        spilling: What a spill works with.
         stamp_key: As given.
     """
 
@@ -112,6 +114,7 @@ class Buffer:
             inbox_bytes_max=inbox_bytes_max,
         )
         self.offer = self._entrance.offer
+        self.spilling = Spilling(self._section)
 
     # -- producers -----------------------------------------------------------------------------
 
@@ -153,14 +156,6 @@ class Buffer:
             return True
 
         return self._section.if_free(drop, False)
-
-    def drop_spilled(self) -> bool:
-        """Drop the oldest chunk that is wholly on stderr and not on its way; it counts as spilled.
-
-        Returns:
-            Whether there was one.
-        """
-        return bool(self._chunks.written) and self._section.if_free(self._drop_spilled, False)
 
     def when_space(self, callback: Callable[[], None]) -> Callable[[], None]:
         """Arrange for one call of `callback` when bytes come free or intake closes.
@@ -308,43 +303,6 @@ class Buffer:
         reason = SPILLED if spilled else QUARANTINED
         self._section.exclusively(lambda: self._give_up(chunk, reason))
 
-    def to_spill(self) -> list[Chunk]:
-        """Return the chunks that may be written to stderr: unsettled, not spooled, oldest first.
-
-        None that is open, as long as intake is.
-        """
-
-        def to_spill() -> list[Chunk]:
-            chunks = [each for each in self._chunks.in_order() if not each.spooled]
-            return [
-                each
-                for each in chunks
-                if self._section.closing or each.state is not ChunkState.OPEN
-            ]
-
-        return self._section.exclusively(to_spill)
-
-    def note_spilled(self, chunk: Chunk, entries: int, records: int) -> None:
-        """Note that the chunk's first `entries`, `records` of them not control, went to stderr."""
-
-        def note() -> None:
-            chunk.spilled_entries = entries
-            chunk.spilled_records = records
-
-        self._section.exclusively(note)
-
-    def note_written(self, chunk: Chunk) -> None:
-        """Note that all of the chunk is on stderr: those who wait for space may have its place."""
-
-        def note() -> None:
-            self._chunks.written = [
-                *self._chunks.written,
-                chunk,
-            ]
-            self._section.waiters.are_due = True
-
-        self._section.exclusively(note)
-
     def tell_waiters(self) -> None:
         """Call all who wait for space: things have changed, though no space came free."""
         self._section.waiters.tell()
@@ -430,12 +388,6 @@ class Buffer:
         return self._storage.unspooled + (len(self._section.inbox) if waits else 0)
 
     @property
-    def bytes_to_spill(self) -> int:
-        """Bytes of entries that would die with the process: neither spooled nor on stderr."""
-        waiting = (chunk for chunk in self.unsettled() if not chunk.spooled and chunk.entries)
-        return sum(each.size - each.size * each.spilled_entries // each.entries for each in waiting)
-
-    @property
     def records_waiting(self) -> int:
         """Records of the application that are neither acked nor dropped."""
         numbered = sum(chunk.records for chunk in self.unsettled())
@@ -500,16 +452,6 @@ class Buffer:
     def _give_up(self, chunk: Chunk, reason: str) -> None:
         self._accumulator.give_up(chunk, reason)
         self._section.waiters.are_due = True
-
-    def _drop_spilled(self) -> bool:
-        chunks = self._chunks
-        while chunks.written:
-            chunk = chunks.written[0]
-            if chunk.state is ChunkState.SEALED and chunk.stream.end is None:
-                self._give_up(chunk, SPILLED)
-                return True
-            chunks.written = chunks.written[1:]
-        return False
 
 
 def _nothing() -> None:

@@ -81,7 +81,7 @@ class Admission:
     def _offer(self, tag: Tag, body: bytes) -> Outcome:
         """Offer the entry in the place of what is on stderr already, if a spill is ahead."""
         outcome = Outcome.FULL
-        while outcome is Outcome.FULL and self._buffer.drop_spilled():
+        while outcome is Outcome.FULL and self._buffer.spilling.drop_spilled():
             outcome = self._buffer.offer(tag, body)
         return outcome
 

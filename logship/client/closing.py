@@ -125,7 +125,7 @@ class SpillAhead:
 
     def _announce(self) -> bool:
         """Do as `Closing` does; the records to come will be in its own first line."""
-        if not self._client.buffer.to_spill():
+        if not self._client.buffer.spilling.to_spill():
             return True
         last_resort = self._client.last_resort
         self._announced = announce(self._client.buffer.report(self._reason, 0.0), last_resort)
@@ -261,7 +261,7 @@ class Closing:
     def _spill_some(self, now: float, progress: Progress) -> float | None:
         if self._spill is None:
             return self._after_spill()
-        if not self._spilling and self._client.buffer.bytes_to_spill:
+        if not self._spilling and self._client.buffer.spilling.bytes_to_spill:
             self._spilling = self._announce()
             if not self._spilling:
                 return self._slices.pause()

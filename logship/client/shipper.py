@@ -145,7 +145,9 @@ class Shipper:
         )
         self.spill: Spill | None = None
         if settings.last_resort == "stderr":
-            self.spill = Spill(self.buffer, self.last_resort, SpillCost(SPILL_SECONDS_PER_BYTE))
+            self.spill = Spill(
+                self.buffer.spilling, self.last_resort, SpillCost(SPILL_SECONDS_PER_BYTE)
+            )
         self._upkeep = SpoolUpkeep(
             self.buffer,
             self._spool,
@@ -304,7 +306,7 @@ class Shipper:
         return Progress(
             last_ack_seconds=delivery.last_ack_seconds,
             ever_connected=delivery.ever_connected,
-            bytes_to_spill=0 if spill is None else buffer.bytes_to_spill,
+            bytes_to_spill=0 if spill is None else buffer.spilling.bytes_to_spill,
             spill_seconds_per_byte=0.0 if spill is None else spill.cost.seconds_per_byte,
             silent_seconds=float("inf") if self.broken else silent_seconds,
             full_share=buffer.bytes_held / buffer.bytes_max,

@@ -86,7 +86,7 @@ class SimulatedClient:
             inbox_max=options.inbox_max,
             inbox_bytes_max=int(options.buffer_bytes_max * options.inbox_share),
         )
-        spill = Spill(self.buffer, self.last_resort, SpillCost(SPILL_SECONDS_PER_BYTE))
+        spill = Spill(self.buffer.spilling, self.last_resort, SpillCost(SPILL_SECONDS_PER_BYTE))
         self.spill = spill if options.spills else None
         self.admission = Admission(
             self.buffer,
@@ -235,7 +235,7 @@ class SimulatedClient:
         return Progress(
             delivery.last_ack_seconds,
             delivery.ever_connected,
-            self.buffer.bytes_to_spill,
+            self.buffer.spilling.bytes_to_spill,
             silent_seconds=delivery.silent_seconds(self.history.clock.now),
         )
 

@@ -557,8 +557,8 @@ def test_dropping_the_oldest_declares_its_numbers() -> None:
 def test_what_is_on_stderr_already_is_not_counted_as_dropped() -> None:
     buffer = full_buffer(chunk_bytes_max=5 * ENTRY_BYTES)
     first, second = buffer.unsettled()
-    buffer.note_spilled(first, 5, 5)
-    buffer.note_spilled(second, 4, 4)
+    buffer.spilling.note_spilled(first, 5, 5)
+    buffer.spilling.note_spilled(second, 4, 4)
     assert buffer.drop_oldest()
     assert buffer.drop_oldest()
     report = buffer.report("", 0.0)
@@ -576,7 +576,7 @@ def test_every_chunk_on_stderr_that_is_dropped_counts_as_spilled() -> None:
     buffer = a_buffer(chunk_bytes_max=2 * ENTRY_BYTES)
     offer_many(buffer, 6)
     for chunk in buffer.unsettled():
-        buffer.note_spilled(chunk, 2, 2)
+        buffer.spilling.note_spilled(chunk, 2, 2)
         assert buffer.drop_oldest()
     report = buffer.report("", 0.0)
     assert (report.spilled, report.dropped) == (6, 0)
@@ -638,7 +638,7 @@ def test_the_halves_of_a_chunk_hold_what_it_held() -> None:
     whole = buffer.take()
     assert whole is not None
     before = entries_of(whole.data)
-    buffer.note_spilled(whole, 4, 3)
+    buffer.spilling.note_spilled(whole, 4, 3)
     halves = buffer.split(whole)
     assert halves is not None
     assert [r for half in halves for r in entries_of(half.data)] == before
@@ -711,7 +711,7 @@ def test_a_half_is_on_stderr_as_far_as_its_whole_was() -> None:
     buffer.seal_all()
     whole = buffer.take()
     assert whole is not None
-    buffer.note_spilled(whole, 1, 1)
+    buffer.spilling.note_spilled(whole, 1, 1)
     halves = buffer.split(whole)
     assert halves is not None
     assert [(half.spilled_entries, half.spilled_records) for half in halves] == [(1, 1), (0, 0)]
@@ -798,7 +798,7 @@ def test_spilled_entries_are_reported_as_spilled_until_they_are_acked() -> None:
     buffer.close_intake()
     chunk = buffer.take()
     assert chunk is not None
-    buffer.note_spilled(chunk, 3, 3)
+    buffer.spilling.note_spilled(chunk, 3, 3)
     report = buffer.report("", 0.0)
     assert (report.spilled, report.unacked) == (3, 1)
     assert (report.streams[0].spilled, report.streams[0].unacked) == ([(1, 3)], [(4, 5)])
@@ -842,7 +842,7 @@ def test_the_report_names_what_is_on_stderr_whatever_holes_a_chunk_has() -> None
     numbers = numbers_in(chunk.ranges())
     assert len(numbers) == chunk.entries
     for count in range(chunk.entries + 1):
-        buffer.note_spilled(chunk, count, 0)
+        buffer.spilling.note_spilled(chunk, count, 0)
         (part,) = buffer.report("", 0.0).streams
         assert part.spilled == merge_ranges([(n, n) for n in numbers[:count]])
         assert part.unacked == merge_ranges([(n, n) for n in numbers[count:]])

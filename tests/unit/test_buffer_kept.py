@@ -90,7 +90,7 @@ def test_each_record_is_kept_before_the_call_returns(buffer: Buffer) -> None:
 
 def test_records_are_named_as_spooled_but_for_those_on_stderr(buffer: Buffer) -> None:
     chunk = a_taken_chunk(buffer, 3)
-    buffer.note_spilled(chunk, 1, 1)
+    buffer.spilling.note_spilled(chunk, 1, 1)
     report = buffer.report("exit", 2.5)
     assert (report.accepted, report.spooled, report.spilled) == (3, 2, 1)
     assert (report.acked, report.dropped, report.unacked) == (0, 0, 0)
@@ -99,8 +99,8 @@ def test_records_are_named_as_spooled_but_for_those_on_stderr(buffer: Buffer) ->
     assert (part.stream, part.tag, part.last, part.end) == (chunk.stream.id, "t", 3, None)
     assert (part.spilled, part.spooled, part.unacked, part.dropped) == ([(1, 1)], [(2, 3)], [], [])
     assert (part.accepted, part.refused) == (3, 0)
-    assert buffer.to_spill() == []
-    assert buffer.bytes_to_spill == 0
+    assert buffer.spilling.to_spill() == []
+    assert buffer.spilling.bytes_to_spill == 0
     assert buffer.records_waiting == 3
 
 

@@ -147,7 +147,7 @@ class Model(RuleBasedStateMachine):
         chunk = data.draw(st.sampled_from(self.buffer.unsettled()))
         entries = data.draw(st.integers(0, chunk.entries))
         records = sum("n" in record for record in entries_of(chunk.data)[:entries])
-        self.buffer.note_spilled(chunk, entries, records)
+        self.buffer.spilling.note_spilled(chunk, entries, records)
 
     @rule()
     def close(self) -> None:

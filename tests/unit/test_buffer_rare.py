@@ -127,9 +127,9 @@ def test_nothing_is_dropped_in_the_middle_of_the_section() -> None:
     buffer.seal_all()
     (chunk,) = buffer.unsettled()
     assert buffer.locked(buffer.drop_oldest) is False
-    buffer.note_spilled(chunk, 1, 1)
-    buffer.note_written(chunk)
-    assert buffer.locked(buffer.drop_spilled) is False
+    buffer.spilling.note_spilled(chunk, 1, 1)
+    buffer.spilling.note_written(chunk)
+    assert buffer.locked(buffer.spilling.drop_spilled) is False
     assert buffer.locked(buffer.account) is None
     assert buffer.unsettled() == [chunk]
 

@@ -25,7 +25,7 @@ class Shipper:
     def __init__(self, clock: ManualClock, last_resort: Any, *, spills: bool = True) -> None:
         self.buffer: Buffer = a_buffer(monotonic=clock)
         self.last_resort = last_resort
-        spill = Spill(self.buffer, last_resort, SpillCost(SPILL_SECONDS_PER_BYTE))
+        spill = Spill(self.buffer.spilling, last_resort, SpillCost(SPILL_SECONDS_PER_BYTE))
         self.spill = spill if spills else None
         self.sink = Sink(self.buffer)
         self.broken = False
@@ -38,7 +38,7 @@ class Shipper:
         return Progress(
             self.last_ack_seconds,
             True,
-            self.buffer.bytes_to_spill,
+            self.buffer.spilling.bytes_to_spill,
             self.spill_seconds_per_byte,
             self.silent_seconds,
         )

@@ -576,7 +576,7 @@ def a_cost() -> SpillCost:
 def test_a_spill_writes_everything_once_and_stops_where_stderr_stalls(pipe: Pipe) -> None:
     buffer = a_closed_buffer(60)
     resort = LastResort(descriptor=pipe.writing)
-    spill = Spill(buffer, resort, a_cost())
+    spill = Spill(buffer.spilling, resort, a_cost())
     got = b""
     for _ in range(100):
         finished = spill.step(1.0, forever)
@@ -600,7 +600,7 @@ def test_a_line_that_is_only_begun_is_not_counted(pipe: Pipe) -> None:
         pipe.read(PIPE_BYTES - taken)
         buffer = a_closed_buffer(30, 5000)
         resort = LastResort(descriptor=pipe.writing)
-        spill = Spill(buffer, resort, a_cost())
+        spill = Spill(buffer.spilling, resort, a_cost())
         spill.step(1.0, forever)
         spill.finish()
         whole = pipe.read().lstrip(b"#")
@@ -615,7 +615,7 @@ def test_a_torn_line_of_somebody_else_takes_nothing_back(pipe: Pipe) -> None:
     buffer = a_closed_buffer(3)
     resort = LastResort(descriptor=pipe.writing)
     assert resort.write_line(b"a" * (2 * PIPE_BYTES) + b"\n")
-    spill = Spill(buffer, resort, a_cost())
+    spill = Spill(buffer.spilling, resort, a_cost())
     assert not spill.step(1.0, forever)
     spill.finish()
     report = buffer.report("", 0.0)
@@ -629,7 +629,7 @@ def test_the_last_line_of_a_chunk_may_be_the_torn_one(pipe: Pipe) -> None:
         buffer.offer("t", body(number, 2 * PIPE_BYTES, stamped=False))
     buffer.close_intake()
     resort = LastResort(descriptor=pipe.writing)
-    spill = Spill(buffer, resort, a_cost())
+    spill = Spill(buffer.spilling, resort, a_cost())
     assert not spill.step(1.0, forever)
     spill.finish()
     assert (buffer.report("", 0.0).spilled, buffer.report("", 0.0).unacked) == (0, 2)
@@ -642,7 +642,7 @@ def test_what_is_acked_before_its_turn_is_not_spilled(tmp_path: Path) -> None:
     assert first is not None
     records = first.records
     with (tmp_path / "stderr").open("wb") as file:
-        spill = Spill(buffer, LastResort(descriptor=file.fileno()), a_cost())
+        spill = Spill(buffer.spilling, LastResort(descriptor=file.fileno()), a_cost())
         spill.step(0.0, forever)  # no time: it only looks
         buffer.release(first)
         assert spill.step(1.0, forever)
@@ -656,7 +656,7 @@ def test_the_newest_chunk_may_go_first(tmp_path: Path) -> None:
     buffer = a_closed_buffer(30)
     newest = buffer.unsettled()[-1]
     with (tmp_path / "stderr").open("wb") as file:
-        spill = Spill(buffer, LastResort(descriptor=file.fileno()), a_cost())
+        spill = Spill(buffer.spilling, LastResort(descriptor=file.fileno()), a_cost())
         assert not spill.step(1.0, once_in_time(), newest_first=True)
         assert newest.spilled_entries == newest.entries
         assert spill.step(1.0, forever)
@@ -675,18 +675,18 @@ def test_nothing_of_an_open_chunk_is_spilled_while_intake_is_open(tmp_path: Path
     buffer = a_buffer(bytes_max=10**6, chunk_bytes_max=10**5)
     buffer.offer("t", body(1))
     with (tmp_path / "stderr").open("wb") as file:
-        spill = Spill(buffer, LastResort(descriptor=file.fileno()), a_cost())
+        spill = Spill(buffer.spilling, LastResort(descriptor=file.fileno()), a_cost())
         assert spill.step(1.0, forever)
         assert spill.lines_written == 0
         buffer.seal_all()
         buffer.offer("t", body(2))
         assert spill.step(1.0, forever)
         assert spill.lines_written == 1
-        assert 0 < buffer.bytes_to_spill < buffer.bytes_held
+        assert 0 < buffer.spilling.bytes_to_spill < buffer.bytes_held
         buffer.close_intake()
         assert spill.step(1.0, forever)
     assert spilled_numbers((tmp_path / "stderr").read_bytes()) == [1, 2]
-    assert buffer.bytes_to_spill == 0
+    assert buffer.spilling.bytes_to_spill == 0
 
 
 def test_a_spill_that_is_under_way_is_not_entered_again(tmp_path: Path) -> None:
@@ -699,7 +699,7 @@ def test_a_spill_that_is_under_way_is_not_entered_again(tmp_path: Path) -> None:
         return 0.0
 
     with (tmp_path / "stderr").open("wb") as file:
-        spill = Spill(buffer, LastResort(descriptor=file.fileno()), a_cost())
+        spill = Spill(buffer.spilling, LastResort(descriptor=file.fileno()), a_cost())
         assert spill.step(1.0, clock)
         assert spill.step(1.0, forever)
     assert inner
@@ -726,7 +726,7 @@ def test_halves_of_a_split_chunk_are_spilled_too(tmp_path: Path) -> None:
     whole = buffer.take()
     assert whole is not None
     with (tmp_path / "stderr").open("wb") as file:
-        spill = Spill(buffer, LastResort(descriptor=file.fileno()), a_cost())
+        spill = Spill(buffer.spilling, LastResort(descriptor=file.fileno()), a_cost())
         spill.step(0.0, forever)
         buffer.split(whole)
         assert spill.step(1.0, forever)
@@ -747,5 +747,5 @@ def test_a_chunk_that_is_acked_while_it_is_copied_is_not_spilled(
         return bytes(others)
 
     monkeypatch.setattr(type(chunk), "data", property(acked_meanwhile))
-    assert Spill(buffer, LastResort(descriptor=pipe.writing), a_cost()).step(1.0, forever)
+    assert Spill(buffer.spilling, LastResort(descriptor=pipe.writing), a_cost()).step(1.0, forever)
     assert pipe.read() == b""

@@ -273,15 +273,15 @@ def test_an_entry_that_interrupts_an_offer_is_taken_without_waiting() -> None:
 
 def write_all_of(buffer: Buffer, chunk: Any) -> None:
     """Note what a spill does that wrote a whole chunk."""
-    buffer.note_spilled(chunk, chunk.entries, chunk.records)
-    buffer.note_written(chunk)
+    buffer.spilling.note_spilled(chunk, chunk.entries, chunk.records)
+    buffer.spilling.note_written(chunk)
 
 
 @pytest.mark.parametrize("policy", ["block", "drop_oldest", "drop_newest"])
 def test_what_is_on_stderr_already_makes_room(policy: str) -> None:
     """While a clock runs the spill is ahead: records need not be dropped unread."""
     buffer = full_buffer()
-    oldest = buffer.to_spill()[0]
+    oldest = buffer.spilling.to_spill()[0]
     write_all_of(buffer, oldest)
     records = outcome_of(buffer)[2] + outcome_of(buffer)[1]
     assert admit(admission(buffer, policy, Lines()), "t", body(99))
@@ -294,14 +294,14 @@ def test_what_is_on_stderr_and_on_its_way_keeps_its_place() -> None:
     taken = buffer.take()
     assert taken is not None
     write_all_of(buffer, taken)
-    assert not buffer.drop_spilled()
+    assert not buffer.spilling.drop_spilled()
     write_all_of(buffer, taken)
-    chunk = buffer.to_spill()[1]
+    chunk = buffer.spilling.to_spill()[1]
     write_all_of(buffer, chunk)
-    assert buffer.drop_spilled()
+    assert buffer.spilling.drop_spilled()
     assert taken in buffer.unsettled()
     assert chunk not in buffer.unsettled()
-    assert not buffer.drop_spilled()
+    assert not buffer.spilling.drop_spilled()
 
 
 def test_who_waits_goes_on_when_a_chunk_is_on_stderr() -> None:
@@ -313,7 +313,7 @@ def test_who_waits_goes_on_when_a_chunk_is_on_stderr() -> None:
     )
     producer.start()
     wait_until(lambda: bool(buffer._section.waiters), "the producer waits")
-    write_all_of(buffer, buffer.to_spill()[0])
+    write_all_of(buffer, buffer.spilling.to_spill()[0])
     producer.join(60)
     assert admitted == [True]
     assert outcome_of(buffer)[0] == 0
