@@ -10,15 +10,13 @@ from typing import Any
 
 import pytest
 
-from logship.buffer.chunk import Chunk, MemoryChunk
+from logship.buffer.chunk import MemoryChunk
 from logship.delivery import Delivery, Flight
 from logship.spool.adoption import AdoptedChunk, Adoption
 from logship.spool.mapped import UnspooledChunk
 from logship.spool.orphan import Orphan, OrphanStream
-from tests.simulation import options
 from tests.simulation.client import SimulatedClient
 from tests.simulation.estate import Estate
-from tests.simulation.judge import Judge
 from tests.simulation.mutations import Mutation
 
 RARE_MUTATIONS: list[Mutation] = []
@@ -67,21 +65,6 @@ def number_in_memory_not_noted(patch: pytest.MonkeyPatch) -> None:
 
 
 @_mutation
-def last_words_refused_for_good(patch: pytest.MonkeyPatch) -> None:
-    """A recoverer takes its own end record for told where no server takes it, and forgets."""
-    refuse = Adoption.refuse
-
-    def refused(self: Adoption, whole: AdoptedChunk, chunk: Chunk) -> str:
-        text = refuse(self, whole, chunk)
-        if whole.found is None:
-            self.orphan.streams[whole.stream.id].is_untold = False
-            whole.is_refused = False
-        return text
-
-    patch.setattr(Adoption, "refuse", refused)
-
-
-@_mutation
 def acked_chunks_show_nothing(patch: pytest.MonkeyPatch) -> None:
     """A stream without a slot is forgotten with the segments of its acked chunks."""
     init = OrphanStream.__post_init__
@@ -117,24 +100,6 @@ def recoverer_sends_after_its_end(patch: pytest.MonkeyPatch) -> None:
 def memory_taken_for_damage(patch: pytest.MonkeyPatch) -> None:
     """What died in memory behind a damaged chunk must have been in that chunk."""
     patch.setattr(Estate, "swallowed", lambda *_: set())
-
-
-@_mutation
-def end_in_memory_taken_for_noted(patch: pytest.MonkeyPatch) -> None:
-    """A recoverer must know of an end record that was never on the spool."""
-    patch.setattr(Estate, "ends_in_memory", lambda *_: set())
-
-
-@_mutation
-def late_gap_must_be_declared(patch: pytest.MonkeyPatch) -> None:
-    """What a quarantined gap record declared must be declared again, behind the stream's end."""
-    patch.setattr(Judge, "declared_too_late", lambda *_: set())
-
-
-@_mutation
-def ack_timeout_below_the_servers_need(patch: pytest.MonkeyPatch) -> None:
-    """Acks that no server can send in time are expected."""
-    patch.setattr(options, "ack_seconds_least", lambda _: 0.0)
 
 
 @_mutation
