@@ -132,6 +132,30 @@ def test_a_record_that_no_server_takes_and_that_finds_no_room_is_named(
     assert not life.exists()
 
 
+def test_an_end_that_no_server_takes_is_written_again_by_the_next_recoverer(
+    tmp_path: Path,
+) -> None:
+    life = dead_life(tmp_path, lambda buffer: log_some(buffer, 1))
+    orphans = Orphans(tmp_path)
+    said = []
+    for _ in range(STEPS_MAX):
+        found = orphans.step()
+        if isinstance(found, AdoptedChunk):
+            if found.found is None:
+                said.append(refuse(found))
+            found.state = ChunkState.SETTLED
+            settle(found)
+        elif found is RecoveryState.AWAITING_ORPHANS:
+            break
+    assert len(said) == 1
+    assert said[0].endswith("it declares gaps or the end, and is sent again later")
+    orphans.close()
+    assert life.exists()
+    (end,) = recover(tmp_path).controls
+    assert end["logship_end"] == "recovered"
+    assert not life.exists()
+
+
 def test_what_found_no_room_is_tried_again_when_there_is_some(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
