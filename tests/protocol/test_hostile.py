@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import gzip
 import time
+import tracemalloc
 
+import msgpack
 import pytest
 
 from logship.errors import ProtocolError
 from logship.protocol.compression import MEMBERS_MAX, decompressed, zstd_module
+from logship.protocol.messages import TAG_BYTES_MAX
 from logship.protocol.payloads import LINES_BYTES_MAX, payload_lines
 from logship.receiver.session import Close, Session, Write
 from tests.protocol.hostile import HOSTILE, NAN, array, entry, forward
@@ -55,6 +58,35 @@ def test_a_message_that_makes_too_many_lines_is_refused() -> None:
     assert payload_lines("t", b"\x92\x00\x80" * count)[1] == count
     with pytest.raises(ProtocolError, match="more than 67108864 bytes of lines"):
         payload_lines("t", b"\x92\x00\x80" * (count + 1))
+
+
+@pytest.mark.parametrize("character", ["\x7f", "\x80", "\U0001f600"])
+def test_lines_are_counted_as_they_are_written(character: str) -> None:
+    """A character of a tag becomes up to six bytes, in the line of each record."""
+    tag = character * (TAG_BYTES_MAX // len(character.encode()))
+    line, _ = payload_lines(tag, b"\x92\x00\x80")
+    with pytest.raises(ProtocolError, match="more than 67108864 bytes of lines"):
+        payload_lines(tag, b"\x92\x00\x80" * (LINES_BYTES_MAX // len(line) + 1))
+
+
+@pytest.mark.parametrize(
+    ("tag", "payload"),
+    [
+        ("\x7f" * TAG_BYTES_MAX, b"\x92\x00\x80" * 200),
+        ("t", entry(msgpack.packb("\x7f" * 1_000_000))),
+        ("t", entry(msgpack.packb("\0" * 50_000 + "\U0001f600")) * 20),
+    ],
+    ids=["a tag of hidden characters", "a text of them", "wide text"],
+)
+def test_making_lines_needs_a_few_times_their_size(tag: str, payload: bytes) -> None:
+    payload_lines("t", b"\x92\x00\x80")  # what the first one makes is kept
+    tracemalloc.start()
+    try:
+        lines, _ = payload_lines(tag, payload)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak <= 5 * len(lines)
 
 
 def test_members_are_limited() -> None:
