@@ -11,6 +11,7 @@ import pytest
 
 from logship.errors import ProtocolError
 from logship.protocol.compression import MEMBERS_MAX, decompressed, zstd_module
+from logship.protocol.frames import AckReader, AnswerError
 from logship.protocol.messages import TAG_BYTES_MAX
 from logship.protocol.payloads import LINES_BYTES_MAX, payload_lines
 from logship.receiver.session import Close, Session, Write
@@ -18,6 +19,7 @@ from tests.protocol.hostile import HOSTILE, NAN, array, entry, forward
 
 MESSAGE_BYTES = 1_000_000
 READ_BYTES = 1 << 18
+OPTIONS = ("chunk", "size", "compressed")
 
 
 def zstd_is_there() -> bool:
@@ -87,6 +89,32 @@ def test_making_lines_needs_a_few_times_their_size(tag: str, payload: bytes) -> 
     finally:
         tracemalloc.stop()
     assert peak <= 5 * len(lines)
+
+
+NESTED = b"\x91" * 1000 + b"\x90"
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        b"\x93\xa1t\xc4\x00" + NESTED,
+        *(b"\x93\xa1t\xc4\x00\x81" + msgpack.packb(key) + NESTED for key in OPTIONS),
+        b"\x93\xa1t" + NESTED + b"\x80",
+        b"\x92\xa1t" + msgpack.packb(b"\x92" + NESTED + b"\x80"),
+    ],
+    ids=["option", *OPTIONS, "time", "packed time"],
+)
+def test_what_is_nested_deep_is_refused_as_any_other_fault(message: bytes) -> None:
+    [event] = Session().receive(message)
+    assert isinstance(event, Close)
+    assert len(event.reason) < 350
+
+
+@pytest.mark.parametrize("answer", [NESTED, b"\x81\xa3ack" + NESTED, b"\x81\xa1k" + NESTED])
+def test_an_answer_that_is_nested_deep_is_a_fault_of_the_sidecar(answer: bytes) -> None:
+    with pytest.raises(AnswerError, match="is not an acknowledgement") as caught:
+        AckReader().feed(answer)
+    assert len(str(caught.value)) < 350
 
 
 def test_members_are_limited() -> None:
