@@ -90,7 +90,9 @@ def _decompressor(method: Any) -> Callable[[], Any]:
             reason = "entries are zstd, which needs Python 3.14 or the package backports.zstd"
             raise ProtocolError(reason) from error
         return decompressor
-    raise ProtocolError(f"entries are compressed with {quoted_value(method)}; known are gzip and zstd")
+    raise ProtocolError(
+        f"entries are compressed with {quoted_value(method)}; known are gzip and zstd"
+    )
 
 
 def zstd_module() -> ModuleType:
