@@ -7,6 +7,8 @@ would bury what stands behind them.
 
 from __future__ import annotations
 
+from typing import Any
+
 QUOTED_CHARACTERS_MAX = 200
 LINE_CHARACTERS_MAX = 8192
 
@@ -37,6 +39,19 @@ def quoted(text: str | bytes, characters_max: int = QUOTED_CHARACTERS_MAX) -> st
         text = text.decode("utf-8", "backslashreplace")
     kept = visible(text[:characters_max].replace("\\", "\\\\").replace('"', '\\"'))
     return f'"{kept}"' if len(text) <= characters_max else f'"{kept}…" ({len(text)} characters)'
+
+
+def quoted_value(value: Any) -> str:
+    """Return what Python shows of a value that was decoded from foreign bytes, as `quoted` does.
+
+    Args:
+        value: Of any depth. Python 3.11 cannot show all that can be decoded.
+    """
+    try:
+        shown = repr(value)
+    except RecursionError:
+        return f"a {type(value).__name__} nested too deep to be shown"
+    return quoted(shown)
 
 
 def _escape(character: str) -> str:

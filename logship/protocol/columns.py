@@ -28,16 +28,11 @@ NEED_ESCAPES = [*map(chr, range(0x20)), '"', "\\"]
 """The characters that JSON cannot have in a text as they are."""
 
 
-def line_head(tag: str) -> str:
-    """Return what every line of a message begins with, up to the time."""
-    return f'{{"tag":{quoted_text(tag)},"time_ns":'
-
-
 def lines_text(head: str, times: Sequence[int], records: Sequence[dict[Any, Any]]) -> str:
     """Return a JSON line for each record.
 
     Args:
-        head: what `line_head` gave.
+        head: what each line begins with, up to the time.
         times: nanoseconds since 1970 of each record.
         records: as many; not empty.
 

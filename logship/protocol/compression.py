@@ -15,6 +15,7 @@ from types import ModuleType
 from typing import Any
 
 from logship.errors import ProtocolError
+from logship.quoting import quoted_value
 
 MEMBERS_MAX = 1 << 17
 """Members of gzip or frames of zstd in one message. Fluentd makes one for each append to a chunk;
@@ -89,7 +90,9 @@ def _decompressor(method: Any) -> Callable[[], Any]:
             reason = "entries are zstd, which needs Python 3.14 or the package backports.zstd"
             raise ProtocolError(reason) from error
         return decompressor
-    raise ProtocolError(f"entries are compressed with {method!r:.40}; known are gzip and zstd")
+    raise ProtocolError(
+        f"entries are compressed with {quoted_value(method)}; known are gzip and zstd"
+    )
 
 
 def zstd_module() -> ModuleType:

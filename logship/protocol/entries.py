@@ -25,6 +25,7 @@ from logship.hooks.interruptions import is_interruption
 from logship.protocol.plain import RESERVED_PREFIX, NotPlain, learn_names, plain_copy
 from logship.protocol.readable import cut_texts, plain_record
 from logship.protocol.unpacking import Allowance, BoundedUnpacker
+from logship.quoting import quoted_value
 
 TRUNCATED_KEY = "logship_truncated"
 """True in a record that is not whole: cut to fit a frame, nested too deep, or unreadable."""
@@ -259,7 +260,9 @@ def time_ns_of(time: Any) -> int:
         return int(time) * SECOND_NS
     if kind is float and abs(time) < 1e18:
         return round(float(time) * SECOND_NS)
-    raise ProtocolError(f"a time is {kind.__name__} {time!r:.40}, not an EventTime or a number")
+    raise ProtocolError(
+        f"a time is {kind.__name__} {quoted_value(time)}, not an EventTime or a number"
+    )
 
 
 def times_ns(event_times: Sequence[int]) -> list[int]:

@@ -15,7 +15,7 @@ import msgpack
 from logship.errors import ProtocolError
 from logship.protocol.readable import well_formed
 from logship.protocol.unpacking import BoundedUnpacker
-from logship.quoting import quoted
+from logship.quoting import quoted_value
 
 _ACK_BYTES_MAX = 64 * 1024
 """More than any answer to a chunk: an acknowledgement has about 40 bytes."""
@@ -91,12 +91,12 @@ def _ack_of(answer: Any) -> str:
     if isinstance(answer, list) and answer[:1] in (["HELO"], [b"HELO"]):
         raise ProtocolError("it began a handshake (HELO): it wants a shared key, none is set")
     if not isinstance(answer, dict):
-        raise ProtocolError(f"it is {quoted(repr(answer), 80)}")
+        raise ProtocolError(f"it is {quoted_value(answer)}")
     ack = answer["ack"] if "ack" in answer else answer.get(b"ack")
     if isinstance(ack, bytes):
         return ack.decode("utf-8", "backslashreplace")
     if not isinstance(ack, str) or ack != well_formed(ack):
         raise ProtocolError(
-            f"it has no id under `ack`, the chunk was refused: {quoted(repr(answer), 80)}"
+            f"it has no id under `ack`, the chunk was refused: {quoted_value(answer)}"
         )
     return ack

@@ -9,17 +9,39 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import NamedTuple
 
-import msgpack
-
 from logship.errors import ProtocolError
 
 _NIL = 0xC0
 _ARRAY_16 = 0xDC
 _ITEMS = range(2, 5)
-_LENGTH_BYTES = {0xC4: 1, 0xD9: 1, 0xC5: 2, 0xDA: 2, 0xC6: 4, 0xDB: 4}
-"""How many bytes say the length of bytes or text, by their first byte."""
 
-_WALKER_BYTES = 4096
+_TEXT_HEAD_BYTES = {
+    0xC4: 2, 0xC5: 3, 0xC6: 5, 0xD9: 2, 0xDA: 3, 0xDB: 5, **dict.fromkeys(range(0xA0, 0xC0), 1),
+}  # fmt: skip
+"""How many bytes stand before the content of bytes or text, by their first byte."""
+
+_FIXED = {
+    **dict.fromkeys([*range(0x80), *range(0xE0, 0x100), 0xC0, 0xC2, 0xC3], (1, 0)),
+    **{0x80 + count: (1, 2 * count) for count in range(16)},
+    **{0x90 + count: (1, count) for count in range(16)},
+    **{0xA0 + size: (1 + size, 0) for size in range(32)},
+    **dict.fromkeys([0xCC, 0xD0], (2, 0)),
+    **dict.fromkeys([0xCD, 0xD1], (3, 0)),
+    **dict.fromkeys([0xCA, 0xCE, 0xD2], (5, 0)),
+    **dict.fromkeys([0xCB, 0xCF, 0xD3], (9, 0)),
+    **{0xD4 + power: (2 + (1 << power), 0) for power in range(5)},
+}
+"""How many bytes a value has, and how many values are in it, by a first byte that says so."""
+
+_SIZED = {
+    0xC4: (1, 0, 1, 0), 0xC5: (2, 0, 1, 0), 0xC6: (4, 0, 1, 0),  # bytes
+    0xC7: (1, 1, 1, 0), 0xC8: (2, 1, 1, 0), 0xC9: (4, 1, 1, 0),  # an extension and its type
+    0xD9: (1, 0, 1, 0), 0xDA: (2, 0, 1, 0), 0xDB: (4, 0, 1, 0),  # text
+    0xDC: (2, 0, 0, 1), 0xDD: (4, 0, 0, 1),  # an array
+    0xDE: (2, 0, 0, 2), 0xDF: (4, 0, 0, 2),  # a map
+}  # fmt: skip
+"""By another first byte: how many bytes say a number, how many stand behind them in any case, and
+how many bytes and how many values there are for each one of that number."""
 
 
 class Item(NamedTuple):
@@ -71,16 +93,17 @@ class Framer:
                 yield items
 
     def _begin_message(self) -> None:
-        self._at = 0
+        self._at = 0  # where the next value begins, which may be behind the bytes that are there
         self._count: int | None = None
         self._spans: list[tuple[int, int, bool]] = []
-        self._walker: msgpack.Unpacker | None = None
-        self._walked = 0
+        self._item_at: int | None = None
+        self._is_text = False
+        self._values_left = 0
 
     def _is_complete(self) -> bool:
         """Go on to the end of the message, and tell whether it is there."""
         is_there = self._go_on()
-        if (self._at if is_there else len(self._data)) > self._bytes_max:
+        if max(self._at, 0 if is_there else len(self._data)) > self._bytes_max:
             raise ProtocolError(f"a message is longer than {self._bytes_max} bytes")
         return is_there
 
@@ -88,11 +111,10 @@ class Framer:
         if self._count is None and not self._read_head():
             return False
         while len(self._spans) < (self._count or 0):
-            span = self._next_span()
-            if span is None:
+            if self._item_at is None and not self._begin_item():
                 return False
-            self._spans.append(span)
-            self._at = span[1]
+            if not self._go_on_in_item():
+                return False
         return True
 
     def _read_head(self) -> bool:
@@ -114,43 +136,42 @@ class Framer:
         self._count, self._at = count, size
         return True
 
-    def _next_span(self) -> tuple[int, int, bool] | None:
-        """Return where the next item begins and ends; None while it is not whole."""
-        data, at = self._data, self._at
-        if at == len(data):
-            return None
-        first = data[at]
-        length_bytes = _LENGTH_BYTES.get(first, 0)
-        if not length_bytes and not 0xA0 <= first <= 0xBF:
-            end = self._walk()
-            return None if end is None else (at, end, False)
-        begin = at + 1 + length_bytes
-        if begin > len(data):
-            return None
-        end = begin + (int.from_bytes(data[at + 1 : begin]) if length_bytes else first & 0x1F)
-        if end > self._bytes_max:
-            raise ProtocolError(f"a message is longer than {self._bytes_max} bytes")
-        return (begin, end, True) if end <= len(data) else None
+    def _begin_item(self) -> bool:
+        if self._at == len(self._data):
+            return False
+        head_bytes = _TEXT_HEAD_BYTES.get(self._data[self._at])
+        self._item_at = self._at + (head_bytes or 0)
+        self._is_text = head_bytes is not None
+        self._values_left = 1
+        return True
 
-    def _walk(self) -> int | None:
-        """Return where the item ends that begins at the place reached, by looking at the rest."""
-        if self._walker is None:
-            self._walker = msgpack.Unpacker(max_buffer_size=0, read_size=_WALKER_BYTES)
-            self._walked = self._at
-        while self._walked < len(self._data):
-            piece = self._data[self._walked : self._walked + _WALKER_BYTES]
-            self._walker.feed(piece)
-            self._walked += len(piece)
-            try:
-                self._walker.skip()
-            except msgpack.OutOfData:
-                continue
-            except Exception as error:
-                raise ProtocolError(f"no msgpack: {type(error).__name__}: {error}") from error
-            end: int = self._at + self._walker.tell()
-            self._walker = None
-            return end
-        return None
+    def _go_on_in_item(self) -> bool:
+        """Go on to the end of the item, from value to value, and tell whether it is there."""
+        data, at, left = self._data, self._at, self._values_left
+        end = len(data)
+        while left and at < end:
+            first = data[at]
+            if first in _FIXED:
+                size, values = _FIXED[first]
+                at += size
+            elif first in _SIZED:
+                number_bytes, size, size_each, values_each = _SIZED[first]
+                begin = at + 1 + number_bytes
+                if begin > end:
+                    break
+                number = int.from_bytes(data[at + 1 : begin])
+                at = begin + size + size_each * number
+                values = values_each * number
+            else:
+                raise ProtocolError(f"no msgpack: a value begins with {first:#x}")
+            left += values - 1
+        self._at, self._values_left = at, left
+        if left or at > end:
+            return False
+        assert self._item_at is not None
+        self._spans.append((self._item_at, at, self._is_text))
+        self._item_at = None
+        return True
 
     def _item(self, begin: int, end: int, is_text: bool) -> Item:
         with memoryview(self._data) as data:

@@ -16,6 +16,8 @@ from logship.protocol.readable import plain_value
 
 _HIDDEN = re.compile(rb"\x7f|\xc2[\x80-\x9f]|\xe2\x80[\xa8\xa9]")
 
+_TIME_KEY = '{"time_ns":'
+
 _ENCODER = json.JSONEncoder(
     ensure_ascii=False, allow_nan=False, check_circular=False, separators=(",", ":")
 )
@@ -30,31 +32,42 @@ def json_line(tag: str, time_ns: int, record: Any, **extra: Any) -> bytes:
         record: what `unpack_entries` gave. Keys that are numbers become text, as JSON has it.
         extra: fields of the line that come before these.
     """
-    line = {**extra, "tag": tag, "time_ns": time_ns, "record": record}
-    try:
-        return line_bytes(f"{json_text(line)}\n")
-    except (TypeError, ValueError, RecursionError):
-        return line_bytes(f"{json_text(plain_value(line, bounded=False))}\n")
+    return line_maker(tag, **extra)(time_ns, record)
 
 
 def line_bytes(text: str) -> bytes:
     """Return lines of JSON in UTF-8, with escapes for what some readers take for an end of a line.
 
     JSON itself allows them as they are: DEL and the C1 controls, which terminals obey, among them
-    U+0085, and U+2028 and U+2029.
+    U+0085, and U+2028 and U+2029. There may be millions of them, but they are of 35 kinds: each
+    kind is escaped by one call, in C.
 
     Raises:
         UnicodeEncodeError: there are lone surrogates in it.
     """
-    data = text.encode()
+    data, at = text.encode(), 0
     if not (b"\x7f" in data or (not text.isascii() and _may_hide(data))):
         return data
-    return _HIDDEN.sub(lambda found: b"\\u%04x" % ord(found[0].decode()), data)
+    while found := _HIDDEN.search(data, at):
+        at = found.start()
+        data = data.replace(found[0], b"\\u%04x" % ord(found[0].decode()))
+    return data
 
 
 def _may_hide(data: bytes) -> bool:
     """Tell sooner than the expression does that there is nothing to escape, as nearly always."""
     return b"\xc2" in data or b"\xe2\x80\xa8" in data or b"\xe2\x80\xa9" in data
+
+
+def line_head(tag: str, **extra: Any) -> str:
+    """Return what each line of a tag's records begins with, up to the time, with all its escapes.
+
+    Args:
+        tag: the records' route.
+        extra: fields of each line that come before the others.
+    """
+    fields = {**extra, "tag": plain_value(tag, bounded=False)}
+    return line_bytes(json_text(fields)[:-1] + ',"time_ns":').decode()
 
 
 def line_maker(tag: str, **extra: Any) -> Callable[[int, Any], bytes]:
@@ -64,13 +77,14 @@ def line_maker(tag: str, **extra: Any) -> Callable[[int, Any], bytes]:
         tag: the records' route.
         extra: fields of each line that come before the others.
     """
-    head = json_text({**extra, "tag": tag})[:-1] + ',"time_ns":'
+    head = line_head(tag, **extra).encode()
 
     def line(time_ns: int, record: Any) -> bytes:
         try:
-            return line_bytes(f'{head}{time_ns},"record":{json_text(record)}}}\n')
+            return head + line_bytes(f'{json_text(time_ns)},"record":{json_text(record)}}}\n')
         except (TypeError, ValueError, RecursionError):
-            return json_line(tag, time_ns, record, **extra)
+            plain = plain_value({"time_ns": time_ns, "record": record}, bounded=False)
+            return head + line_bytes(f"{json_text(plain).removeprefix(_TIME_KEY)}\n")
 
     return line
 

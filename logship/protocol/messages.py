@@ -18,6 +18,7 @@ import msgpack
 from logship.errors import ProtocolError
 from logship.protocol.compression import decompressed
 from logship.protocol.framing import Framer, Item
+from logship.quoting import quoted_value
 
 MESSAGE_BYTES_MAX = 16 * 1024 * 1024
 """The longest message taken, as sent and again when decompressed; Fluentd's chunks have 8 MiB."""
@@ -156,7 +157,7 @@ def _option_of(items: Sequence[Item]) -> dict[Any, Any]:
     if option is None:
         return {}
     if type(option) is not dict:
-        raise ProtocolError(f"an option is {option!r:.80}, not a map")
+        raise ProtocolError(f"an option is {quoted_value(option)}, not a map")
     return option
 
 
@@ -170,7 +171,8 @@ def _checked(message: Message[Taken], option: dict[Any, Any]) -> Message[Taken]:
     size = option.get("size")
     if size is not None and (type(size) is not int or size != len(message.entries)):
         raise ProtocolError(
-            f"the option `size` is {size!r:.40}, but the message has {len(message.entries)} records"
+            f"the option `size` is {quoted_value(size)}, but the message has "
+            f"{len(message.entries)} records"
         )
     return message
 
@@ -180,4 +182,4 @@ def _text(value: Any, what: str) -> str:
         return value.decode("utf-8", "surrogateescape")
     if type(value) is str:
         return value
-    raise ProtocolError(f"{what} is {value!r:.80}, not text")
+    raise ProtocolError(f"{what} is {quoted_value(value)}, not text")

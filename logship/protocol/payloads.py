@@ -16,13 +16,14 @@ from typing import Any
 import msgpack
 
 from logship.errors import ProtocolError
-from logship.protocol.columns import line_head, lines_text
+from logship.protocol.columns import lines_text
 from logship.protocol.entries import SECOND_NS, times_ns, unpack_entries
-from logship.protocol.jsonlines import json_line, line_bytes
+from logship.protocol.jsonlines import line_bytes, line_head, line_maker
 from logship.protocol.unpacking import Allowance, new_unpacker
 
 BATCH_ENTRIES = 1024
-"""Decoded at a time: enough to share out what is done once, few enough to stay in the cache."""
+"""Decoded at a time: enough to share out what is done once, few enough to stay in the cache. Fewer
+where what each line begins with is long."""
 
 LINES_BYTES_MAX = 64 * 1024 * 1024
 """The most that may become of one payload: four times the longest message."""
@@ -90,20 +91,21 @@ def _lines_in_batches(tag: str, payload: bytes, allowance: Allowance) -> tuple[b
     the short way. One inside a record is nothing that JSON knows, and leads the longer way too.
     """
     head, count, size, start = line_head(tag), 0, 0, 0
-    texts: list[str] = []  # encoded all at once: more large blocks would be faulted in each time
+    entries_max = min(BATCH_ENTRIES, max(1, _PIECE_BYTES // len(head)))
+    parts: list[bytes] = []
     unpacker = new_unpacker(
         len(payload), "backslashreplace", _EXTENSIONS.get, bin_bytes_max=0, use_list=False
     )
     for at in range(0, len(payload), _PIECE_BYTES):
         unpacker.feed(payload[at : at + _PIECE_BYTES])
-        while entries := [*islice(unpacker, BATCH_ENTRIES)]:
+        while entries := [*islice(unpacker, entries_max)]:
             end = unpacker.tell()
             try:
-                text = lines_text(head, *_times_and_records(entries))
+                lines = line_bytes(lines_text(head, *_times_and_records(entries)))
             except Exception:  # noqa: BLE001 - as above
-                text = b"".join(_lines_one_by_one(tag, payload[start:end], allowance)).decode()
-            texts.append(text)
-            size += len(text)
+                lines = b"".join(_lines_one_by_one(tag, payload[start:end], allowance))
+            parts.append(lines)
+            size += len(lines)
             _check_size(size)
             count += len(entries)
             start = end
@@ -112,13 +114,13 @@ def _lines_in_batches(tag: str, payload: bytes, allowance: Allowance) -> tuple[b
     unpacker.feed(_NIL)
     if next(unpacker, _Unusual) is not None:  # it became a part of an entry that is not whole
         raise _Unusual
-    return line_bytes("".join(texts)), count
+    return b"".join(parts), count
 
 
 def _lines_one_by_one(tag: str, payload: bytes, allowance: Allowance) -> list[bytes]:
-    lines, size = [], 0
+    line, lines, size = line_maker(tag), [], 0
     for time_ns, record in unpack_entries(payload, allowance):
-        lines.append(json_line(tag, time_ns, record))
+        lines.append(line(time_ns, record))
         size += len(lines[-1])
         _check_size(size)
     return lines

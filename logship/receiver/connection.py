@@ -59,9 +59,9 @@ class Connection(asyncio.Protocol):
         assert isinstance(transport, asyncio.Transport)
         self._transport = transport
         self._begun_seconds = self._heard_seconds = asyncio.get_running_loop().time()
-        host_and_port = transport.get_extra_info("peername")
-        if host_and_port:
-            self._peer = "{}:{}".format(*host_and_port)
+        peer = transport.get_extra_info("peername")
+        if isinstance(peer, tuple):  # of a unix socket it is a path, which the client may choose
+            self._peer = "{}:{}".format(*peer)
         self._receiver.opened(self)
         if self._session is not None and (greeting := self._session.begin()):
             transport.write(greeting)

@@ -14,6 +14,9 @@ from logship.protocol.compression import zstd_module
 NAN = b"\xca\x7f\xc0\x00\x00"
 """Nothing that JSON knows, so that its record goes the longer way."""
 
+HIDDEN = "".join(map(chr, [0x7F, *range(0x80, 0xA0), 0x2028, 0x2029]))
+"""What JSON allows in a line and logship escapes: 71 bytes, which become 210."""
+
 
 def forward(entries: bytes, tag: str = "t", **option: Any) -> bytes:
     """Return a PackedForward message."""
@@ -118,6 +121,11 @@ HOSTILE: dict[str, tuple[int, Callable[[int], bytes]]] = {
     "records of one number that is none": (10_000, lambda n: forward(entry(NAN) * (n // 10))),
     "maps of nothing": (5000, lambda n: forward(entry(array(NAN, b"\x80", times=n // 6)))),
     "control characters": (300, lambda n: forward(entry(msgpack.packb("\0" * n)))),
+    "hidden characters": (250, lambda n: forward(entry(msgpack.packb("\x7f" * n)))),
+    "hidden characters of all kinds": (
+        300,
+        lambda n: forward(entry(msgpack.packb(HIDDEN * (n // 71)))),
+    ),
     "bytes that are no text": (1500, lambda n: forward(entry(msgpack.packb(b"\xff" * n)))),
     "entries in an array, of nothing": (
         2000,

@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import gzip
 import time
+import tracemalloc
 
+import msgpack
 import pytest
 
 from logship.errors import ProtocolError
 from logship.protocol.compression import MEMBERS_MAX, decompressed, zstd_module
+from logship.protocol.frames import AckReader, AnswerError
+from logship.protocol.messages import TAG_BYTES_MAX
 from logship.protocol.payloads import LINES_BYTES_MAX, payload_lines
 from logship.receiver.session import Close, Session, Write
 from tests.protocol.hostile import HOSTILE, NAN, array, entry, forward
 
 MESSAGE_BYTES = 1_000_000
 READ_BYTES = 1 << 18
+OPTIONS = ("chunk", "size", "compressed")
 
 
 def zstd_is_there() -> bool:
@@ -55,6 +60,61 @@ def test_a_message_that_makes_too_many_lines_is_refused() -> None:
     assert payload_lines("t", b"\x92\x00\x80" * count)[1] == count
     with pytest.raises(ProtocolError, match="more than 67108864 bytes of lines"):
         payload_lines("t", b"\x92\x00\x80" * (count + 1))
+
+
+@pytest.mark.parametrize("character", ["\x7f", "\x80", "\U0001f600"])
+def test_lines_are_counted_as_they_are_written(character: str) -> None:
+    """A character of a tag becomes up to six bytes, in the line of each record."""
+    tag = character * (TAG_BYTES_MAX // len(character.encode()))
+    line, _ = payload_lines(tag, b"\x92\x00\x80")
+    with pytest.raises(ProtocolError, match="more than 67108864 bytes of lines"):
+        payload_lines(tag, b"\x92\x00\x80" * (LINES_BYTES_MAX // len(line) + 1))
+
+
+@pytest.mark.parametrize(
+    ("tag", "payload"),
+    [
+        ("\x7f" * TAG_BYTES_MAX, b"\x92\x00\x80" * 200),
+        ("t", entry(msgpack.packb("\x7f" * 1_000_000))),
+        ("t", entry(msgpack.packb("\0" * 50_000 + "\U0001f600")) * 20),
+    ],
+    ids=["a tag of hidden characters", "a text of them", "wide text"],
+)
+def test_making_lines_needs_a_few_times_their_size(tag: str, payload: bytes) -> None:
+    payload_lines("t", b"\x92\x00\x80")  # what the first one makes is kept
+    tracemalloc.start()
+    try:
+        lines, _ = payload_lines(tag, payload)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak <= 5 * len(lines)
+
+
+NESTED = b"\x91" * 1000 + b"\x90"
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        b"\x93\xa1t\xc4\x00" + NESTED,
+        *(b"\x93\xa1t\xc4\x00\x81" + msgpack.packb(key) + NESTED for key in OPTIONS),
+        b"\x93\xa1t" + NESTED + b"\x80",
+        b"\x92\xa1t" + msgpack.packb(b"\x92" + NESTED + b"\x80"),
+    ],
+    ids=["option", *OPTIONS, "time", "packed time"],
+)
+def test_what_is_nested_deep_is_refused_as_any_other_fault(message: bytes) -> None:
+    [event] = Session().receive(message)
+    assert isinstance(event, Close)
+    assert len(event.reason) < 350
+
+
+@pytest.mark.parametrize("answer", [NESTED, b"\x81\xa3ack" + NESTED, b"\x81\xa1k" + NESTED])
+def test_an_answer_that_is_nested_deep_is_a_fault_of_the_sidecar(answer: bytes) -> None:
+    with pytest.raises(AnswerError, match="is not an acknowledgement") as caught:
+        AckReader().feed(answer)
+    assert len(str(caught.value)) < 350
 
 
 def test_members_are_limited() -> None:

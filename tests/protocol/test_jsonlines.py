@@ -82,6 +82,12 @@ def test_a_tag_that_is_not_utf_8() -> None:
     assert decoded(json_line("\udcff", 5, {}))["tag"] == "\\udcff"
 
 
+def test_a_tag_and_a_time_that_an_application_gave_wrong() -> None:
+    tag: Any = b"app"
+    time_ns: Any = "now"
+    assert decoded(json_line(tag, time_ns, {})) == {"tag": "app", "time_ns": "now", "record": {}}
+
+
 @pytest.mark.parametrize("depth", [60, 500, 1000])
 def test_a_record_as_deep_as_msgpack_decodes_is_a_line(depth: int) -> None:
     [(time_ns, record)] = unpack_entries(b"\x92\x00\x81\xa1a" + b"\x91" * depth + b"\x00")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import socket
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -20,9 +21,11 @@ MIB = 1 << 20
 
 
 @contextmanager
-def receiving(tmp_path: Path, *options: str, before: str = "") -> Iterator[ReceiverProcess]:
+def receiving(
+    tmp_path: Path, *options: str, before: str = "", bind: str = "127.0.0.1:0"
+) -> Iterator[ReceiverProcess]:
     command = [*RECEIVE[:2], before + RECEIVE[2], *RECEIVE[3:], *options]
-    with ReceiverProcess.start(tmp_path / "out.jsonl", command=command) as receiver:
+    with ReceiverProcess.start(tmp_path / "out.jsonl", bind, command=command) as receiver:
         yield receiver
         assert "Traceback" not in receiver.stderr()
 
@@ -81,6 +84,25 @@ def test_who_does_not_shake_hands_is_closed(tmp_path: Path) -> None:
     with receiving(tmp_path, *options) as receiver, RawClient(receiver) as silent:
         assert silent.rest()[0][0] == "HELO"
         wait_for_line(receiver, "no handshake within 0.5 s (--handshake-timeout)")
+
+
+@pytest.mark.parametrize("own_path", ["a", "ab", b"\0abstract"])
+def test_a_client_with_a_socket_path_of_its_own_is_bounded_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, own_path: str | bytes
+) -> None:
+    """The path is foreign text, of any length."""
+    monkeypatch.chdir(tmp_path)
+    options = ("--shared-key", "k", "--handshake-timeout", "0.5")
+    with (
+        receiving(tmp_path, *options, bind=f"unix://{tmp_path}/s") as receiver,
+        socket.socket(socket.AF_UNIX) as silent,
+    ):
+        silent.bind(own_path)
+        silent.connect("s")
+        silent.settimeout(ANSWER_SECONDS_MAX)
+        while silent.recv(65536):
+            pass
+        wait_for_line(receiver, "closed a client: no handshake within 0.5 s")
 
 
 def test_who_does_not_speak_tls_is_closed(tmp_path: Path) -> None:

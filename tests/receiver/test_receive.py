@@ -329,7 +329,7 @@ def test_counting_acknowledges_and_keeps_nothing(tmp_path: Path, mode: str) -> N
         stdout, stderr = process.communicate(timeout=ANSWER_SECONDS_MAX)
     assert process.returncode == 0
     assert stdout == b""
-    assert b"`size` is 4, but the message has 3 records" in stderr
+    assert b'`size` is "4", but the message has 3 records' in stderr
     assert stderr.endswith(b"logship receive: counted 3 records\n")
 
 

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 
 from logship.cli.lint import command as lint
 from logship.client.background import BackgroundClient
-from logship.quoting import quoted, visible
+from logship.quoting import quoted, quoted_value, visible
 from logship.settings import Settings
 from tests.run.conftest import LOGSHIP
 from tests.support.waiting import wait_until
@@ -47,6 +47,15 @@ def test_a_quoted_text_holds_no_json_and_says_what_was_cut() -> None:
     assert quoted('{"a": "\\"}') == '"{\\"a\\": \\"\\\\\\"}"'
     assert quoted("x" * 70_000) == f'"{"x" * 200}…" (70000 characters)'
     assert quoted(b"\xff\n") == '"\\\\xff\\n"'
+
+
+def test_any_value_that_can_be_decoded_is_quoted() -> None:
+    nested: list[object] = []
+    for _ in range(100_000):
+        nested = [nested]
+    assert quoted_value({"a": "\n"}) == "\"{'a': '\\\\n'}\""
+    assert quoted_value("x" * 300) == f'"\'{"x" * 199}…" (302 characters)'
+    assert quoted_value(nested) == "a list nested too deep to be shown"
 
 
 class Refusing(socketserver.BaseRequestHandler):
