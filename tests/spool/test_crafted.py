@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import itertools
+import signal
+import subprocess
+import sys
 import tracemalloc
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -192,6 +195,33 @@ def test_a_payload_that_no_chunk_has_is_not_read(tmp_path: Path, disk: Disk) -> 
         tracemalloc.stop()
     assert "says more than the file or a chunk can hold" in str(sidecar.orphans.counters.notes)
     assert peak < 3 * PAYLOAD_BYTES_MAX
+
+
+ENDLESS = (
+    "import itertools, logship.spool.survey as survey\n"
+    "survey.find_chunks = lambda *_: itertools.repeat(None)\n"
+)
+
+
+def test_a_recoverer_that_is_not_done_ends_in_time(tmp_path: Path) -> None:
+    with spools_in(tmp_path) as spools:
+        dead_life(spools.spool, log_some)
+        code = f"{ENDLESS}from logship.cli import main; main()"
+        words = ("recover", "--spool", str(spools.spool), "--watch", "--stop-timeout", "2")
+        with subprocess.Popen(
+            [sys.executable, "-c", code, *words],
+            env=spools.environ(NOWHERE),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+        ) as recoverer:
+            assert recoverer.stderr is not None
+            assert b"watching" in recoverer.stderr.readline()
+            recoverer.send_signal(signal.SIGTERM)
+            try:
+                recoverer.communicate(timeout=30)
+            finally:
+                recoverer.kill()
+    assert recoverer.returncode == 1
 
 
 def test_a_client_ships_its_own_records_beside_a_file_without_end(
