@@ -91,6 +91,12 @@ LIMITS = [
     Limit("run.lines:LINE_BYTES_MAX", "a line of a command's output", "it becomes several records"),
     Limit("run.multiline:BYTES_MAX", "a record of several lines", "it is ended"),
     Limit("run.multiline:LINES_MAX", "lines of such a record", "it is ended"),
+    Limit("run.patterns:SEARCH_BYTES_MAX", "the part of a line that is searched", "ignored"),
+    Limit(
+        "run.patterns:SEARCH_SECONDS_MAX",
+        "a search for `--multiline-start` in a line, CPU time",
+        "no lines are joined for a minute",
+    ),
     Limit(
         "run.inheritance:DIRECTORIES_MAX",
         "directories of killed `run`s that one `run` takes over",
