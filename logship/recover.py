@@ -199,10 +199,10 @@ class Recoverer:
                 self._orphans.counters.records_abandoned += not is_control
 
     def _rest(self, shipper: Shipper) -> Iterator[Chunk]:
-        """Yield what is adopted and not acked, then what is still on the spool."""
+        """Yield what is adopted and not acked, then what else is found on the spool in time."""
         yield from shipper.buffer.adopted
         self._orphans.scan_now()
-        while True:
+        while self._seconds_left() > 0:
             found = self._orphans.step()
             while self._orphans.news:
                 news = self._orphans.news.popleft()
@@ -217,11 +217,14 @@ class Recoverer:
     def _write(self, line: bytes) -> bool:
         """Write a line to stderr; False when there is no more time for it."""
         while not self._last_resort.write_line(line):
-            left = (self._deadline_seconds or 0.0) - self._monotonic()
+            left = self._seconds_left()
             if left <= 0:
                 return False
             self._last_resort.wait_writable(min(left, _CHECK_SECONDS))
         return True
+
+    def _seconds_left(self) -> float:
+        return (self._deadline_seconds or 0.0) - self._monotonic()
 
 
 async def recover(settings: Settings, path: Path, *, watches: bool) -> RecoveryReport:

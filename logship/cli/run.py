@@ -102,7 +102,9 @@ def _read_receipt(ctx: click.Context, param: click.Parameter, value: Path | None
     callback=_read_pattern,
     metavar="REGEX",
     help=r"A line that matches begins a record, and other lines belong to the record "
-    r"before, as '^\d{4}-' joins stack traces. A line that is a JSON object stands alone.",
+    r"before, as '^\d{4}-' joins stack traces. A line that is a JSON object stands alone. "
+    "Only the first 8 KiB of a line are searched. If that takes longer than 1 s, no lines are "
+    "joined for a minute.",
 )
 @click.option(
     "--push-back",

@@ -8,7 +8,7 @@ last lines.
 
 from __future__ import annotations
 
-import re
+from typing import Protocol
 
 LINES_MAX = 500
 """More lines than any stack trace that a person would read."""
@@ -18,6 +18,14 @@ BYTES_MAX = 256 * 1024
 
 LINGER_SECONDS = 1.0
 """If no further line comes for this time, the record is complete."""
+
+
+class Searchable(Protocol):
+    """What is found in a line that begins a record; a compiled regular expression is one."""
+
+    def search(self, line: bytes, /) -> object:
+        """Return None if it is not found in the line."""
+        ...
 
 
 class LineJoiner:
@@ -32,7 +40,7 @@ class LineJoiner:
 
     def __init__(
         self,
-        start: re.Pattern[bytes],
+        start: Searchable,
         *,
         lines_max: int = LINES_MAX,
         bytes_max: int = BYTES_MAX,

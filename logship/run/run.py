@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import functools
 import os
-import re
 import select
 import time
 from collections.abc import Callable, Mapping
@@ -26,6 +25,7 @@ from logship.run.command import CannotStart, Command
 from logship.run.deadlines import Deadlines
 from logship.run.multiline import LineJoiner
 from logship.run.offspring import Offspring
+from logship.run.patterns import BoundedPattern
 from logship.run.pipe_reader import Inlet
 from logship.run.private_directory import private_directory
 from logship.run.processes import kill_all, reap
@@ -355,20 +355,18 @@ class Supervisor:
 
     def _open_inlets(self, command: Command) -> list[Inlet]:
         descriptors = {"stdout": (command.stdout, 1), "stderr": (command.stderr, 2)}
+        text = self._options.multiline_start
+        start = None if text is None else BoundedPattern(text, self._shipping.say)
         return [
             Inlet(
                 descriptor,
                 source,
                 message_key=self._settings.message_key,
-                joiner=self._joiner(),
+                joiner=None if start is None else LineJoiner(start),
                 tee=Tee(own) if self._options.tee else None,
             )
             for source, (descriptor, own) in descriptors.items()
         ]
-
-    def _joiner(self) -> LineJoiner | None:
-        start = self._options.multiline_start
-        return None if start is None else LineJoiner(re.compile(start.encode()))
 
 
 class _Drain:

@@ -1,9 +1,9 @@
 """Signals for the command: noted by handlers, and passed on from the main loop.
 
 PID 1 gets the signals of the orchestrator, which are meant for the command. Every signal that can
-be handled is passed on, except those that a process causes by its own faults. The handlers only
-note a signal. The loop that passes it on also reaps, so no signal can reach a new process that got
-the number of a dead one.
+be handled is passed on, except those that a process causes by its own faults, and SIGVTALRM where
+`--multiline-start` is given (`patterns.py`). The handlers only note a signal. The loop that passes
+it on also reaps, so no signal can reach a new process that got the number of a dead one.
 """
 
 from __future__ import annotations

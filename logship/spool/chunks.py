@@ -9,11 +9,17 @@ from __future__ import annotations
 import zlib
 from base64 import b64encode
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import NamedTuple, Protocol
 
 from logship.errors import ProtocolError
 from logship.protocol.entries import unpack_entries
 from logship.spool import format as layout
+
+PAYLOAD_BYTES_MAX = 8 * 1024 * 1024
+ENTRIES_MAX = 128 * 1024
+"""No chunk has more. A chunk of more than 1 MB has one record, of at most 5 MB, and the gap records
+before it; an entry has at least twelve bytes."""
 
 _HEADER_BYTES_MAX = layout.aligned(layout.CHUNK.size + 2 * layout.TAG_BYTES_MAX)
 
@@ -25,8 +31,8 @@ class Readable(Protocol):
 
     def __getitem__(self, where: slice, /) -> bytes: ...
 
-    def find(self, wanted: bytes, start: int = 0, /) -> int:
-        """Return the first offset of `wanted` from `start`, or -1."""
+    def find(self, wanted: bytes, start: int, stop: int, /) -> int:
+        """Return the first offset of `wanted` between `start` and `stop`, or -1."""
         ...
 
 
@@ -92,8 +98,8 @@ class FoundChunk(NamedTuple):
 
     @property
     def payload_end(self) -> int:
-        """Offset at which the committed payload ends in the file."""
-        return self.payload_at + self.size
+        """Offset at which the committed payload ends in the file; a reader stops there."""
+        return self.payload_at + min(self.size, PAYLOAD_BYTES_MAX)
 
 
 def read_chunk_header(data: Readable, offset: int, owner: bytes) -> FoundChunk | None:
@@ -148,29 +154,33 @@ def read_payload(chunk: FoundChunk, payload: bytes) -> Payload | str:
 
     Args:
         chunk: The chunk's header.
-        payload: `chunk.size` bytes, or fewer where the file holds no more.
+        payload: The bytes up to `payload_end`, or fewer where the file ends before.
     """
     if chunk.state not in (layout.OPEN, layout.SEALED, layout.ACKED):
         return "its state is damaged"
-    if len(payload) != chunk.size:
-        return "its commit word leads beyond what the file holds"
+    if len(payload) != chunk.size or chunk.entries > ENTRIES_MAX:
+        return "its commit word says more than the file or a chunk can hold"
     if chunk.state == layout.SEALED and zlib.crc32(payload) != chunk.checksum:
         return "its checksum is wrong"
     try:
-        found, is_in_order = _read_entries(chunk.identity, payload)
+        found, is_in_order = _read_entries(chunk.identity, payload, chunk.entries + 1)
     except ProtocolError as error:
         return f"its entries cannot be decoded: {error}"
-    if len(found.numbers) != chunk.entries:
-        return f"it has {len(found.numbers)} entries, its commit word says {chunk.entries}"
+    count = len(found.numbers)
+    if count != chunk.entries:
+        has = "has at least" if count > chunk.entries else "has"
+        return f"it {has} {count} entries, its commit word says {chunk.entries}"
     return found if is_in_order else "its stamps are not those of its stream, or not in order"
 
 
-def _read_entries(identity: layout.ChunkIdentity, payload: bytes) -> tuple[Payload, bool]:
-    """Return what a payload holds, and whether its stamps are in order; no entry is kept."""
+def _read_entries(
+    identity: layout.ChunkIdentity, payload: bytes, count_max: int
+) -> tuple[Payload, bool]:
+    """Return what the first entries hold, and whether their stamps are in order; none is kept."""
     key = None if identity.stamp_key is None else identity.stamp_key.decode("utf-8", "replace")
     numbers: list[int] = []
     controls, end, is_in_order, before = 0, None, True, identity.first - 1
-    for _, record in unpack_entries(payload):
+    for _, record in islice(unpack_entries(payload), count_max):
         number = before + 1
         if key is not None:
             stamped = number_of(record.get(key), identity.stream)

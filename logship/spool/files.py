@@ -124,21 +124,24 @@ class FileBytes:
         for error in self.unreadable.values():
             raise error
 
-    def find(self, wanted: bytes, start: int = 0) -> int:
-        """Return the first offset of `wanted`, which holds no zero, from `start`; -1 for none."""
-        start = self._next_data(start)
-        while start + len(wanted) <= self._size:
+    def find(self, wanted: bytes, start: int, stop: int) -> int:
+        """Return the first offset of `wanted`, which holds no zero, in a part; -1 for none."""
+        start, stop = self._next_data(start), min(stop, self._size)
+        while start + len(wanted) <= stop:
             self._load(start, start + len(wanted))
-            found = self._window.find(wanted, start - self._window_at)
+            found = self._window.find(wanted, start - self._window_at, stop - self._window_at)
             if found >= 0:
                 return self._window_at + found
             start = self._next_data(self._window_at + len(self._window) - len(wanted) + 1)
         return -1
 
-    def end_of_content(self, first: int, last: int) -> int:
-        """Return the offset at which the bytes from `first` to `last` are nothing but zeros."""
+    def end_of_content(self, first: int, last: int, bytes_max: int) -> int:
+        """Return the offset at which the bytes from `first` to `last` are nothing but zeros.
+
+        With more content than `bytes_max`, return any offset that lies behind so much.
+        """
         end, start = first, self._next_data(first)
-        while start < last:
+        while start < last and end - first <= bytes_max:
             stop = min(start + WINDOW_BYTES, last)
             part = self[start:stop].rstrip(b"\0")
             end = start + len(part) if part else end

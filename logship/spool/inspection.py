@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from logship.spool.chunks import FoundChunk
+from logship.spool.chunks import Contents, FoundChunk
 from logship.spool.directories import (
     NotTaken,
     ProcessDirectory,
@@ -17,8 +17,8 @@ from logship.spool.directories import (
 )
 from logship.spool.files import FileBytes, closing
 from logship.spool.format import ACKED
-from logship.spool.segments import read_segment
-from logship.spool.survey import text_of
+from logship.spool.segments import find_chunks
+from logship.spool.survey import CHUNKS_MAX, TOO_MANY_CHUNKS, text_of
 
 
 def inspect_spool(path: Path) -> Iterator[dict[str, object]]:
@@ -56,9 +56,12 @@ def _contents(directory: ProcessDirectory) -> dict[str, object]:
     damages: list[str] = []
     for name in directory.segments():
         with closing(directory.open_file(name)) as descriptor:
-            data = FileBytes(descriptor)
-            found = read_segment(data, directory.id)
-        chunks += [each for each in found.chunks if each.state != ACKED and each.entries]
+            data, found = FileBytes(descriptor), Contents()
+            for each in find_chunks(data, directory.id, found):
+                if each is not None and each.state != ACKED and each.entries:
+                    chunks.append(each)
+                if len(chunks) > CHUNKS_MAX:
+                    raise OSError(TOO_MANY_CHUNKS)
         damages += [f"{name} at {each.first}: {each.reason}" for each in found.damages]
         damages += [f"{name} at {at}: cannot be read: {why}" for at, why in data.unreadable.items()]
         damages += [f"{name}: {found.refused}"] if found.refused is not None else []

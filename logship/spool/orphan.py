@@ -124,6 +124,7 @@ class Orphan:
         is_kept: Whether the directory must stay, for another recoverer or a person.
         is_unread: Whether something in it could not be read, so that its numbers are unknown.
         is_damaged: Whether something in it is damaged, so that numbers may be lost with it.
+        has_more: Whether it has more chunks than are recovered at a time.
         wanted_bytes: Bytes that should have been copied to quarantine, where there was no room.
     """
 
@@ -140,7 +141,7 @@ class Orphan:
         self.stamp_key: bytes | None = None
         self.files: list[SegmentFile] = []
         self.streams_descriptor = -1
-        self.is_kept = self.is_unread = self.is_damaged = False
+        self.is_kept = self.is_unread = self.is_damaged = self.has_more = False
         self.wanted_bytes = 0
         self._say = say
 
@@ -157,7 +158,7 @@ class Orphan:
     @property
     def is_worth_a_retry(self) -> bool:
         """Whether what keeps the directory may be over after a while."""
-        return self.wanted_bytes > 0 or self.is_untold
+        return self.wanted_bytes > 0 or self.is_untold or self.has_more
 
     def leave(self) -> None:
         """Give up the lock, and close all files."""
@@ -269,10 +270,10 @@ class Orphan:
     def keep_part(self, name: str, data: FileBytes, first: int, last: int) -> Kept:
         """Copy a part of a file to quarantine, without the zeros at its end."""
         try:
-            last = data.end_of_content(first, last)
-            if last - first > quarantine.QUARANTINE_BYTES_MAX:
+            end = data.end_of_content(first, last, quarantine.QUARANTINE_BYTES_MAX)
+            if end - first > quarantine.QUARANTINE_BYTES_MAX:
                 return self._keep_nowhere(quarantine.full(name, last - first))
-            kept = data[first:last]
+            kept = data[first:end]
             data.raise_if_unreadable()
         except OSError as error:
             return self._keep_on_the_spool(name, error)

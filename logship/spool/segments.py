@@ -7,8 +7,7 @@ whatever cannot be used is named as damage, never passed over.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Generator, Iterator
 from typing import Any, NamedTuple
 
 from logship.errors import ProtocolError
@@ -16,6 +15,7 @@ from logship.protocol.entries import entry_of
 from logship.protocol.unpacking import BoundedUnpacker
 from logship.spool import format as layout
 from logship.spool.chunks import (
+    PAYLOAD_BYTES_MAX,
     Contents,
     FoundChunk,
     Payload,
@@ -26,19 +26,12 @@ from logship.spool.chunks import (
 )
 
 _STEP_BYTES = 64 * 1024
-_UNCOMMITTED_BYTES_MAX = 16 * 1024 * 1024
-"""The longest entry that is decoded to find out whether a commit word is damaged."""
+"""How much of a file is searched in one step; a multiple of the alignment."""
 
-
-@dataclass
-class SegmentContents(Contents):
-    """What is in a segment.
-
-    Attributes:
-        chunks: The chunks whose headers are whole, acked ones too, by offset.
-    """
-
-    chunks: list[FoundChunk] = field(default_factory=list)
+_DAMAGES_MAX = 1000
+_CLAIMS_MAX = 8
+"""A damaged file is read no further after so many damages, or when the payloads that its chunks
+claim are together so many times as long as the file. Then no file costs more than its length."""
 
 
 class _SegmentHeader(NamedTuple):
@@ -47,32 +40,42 @@ class _SegmentHeader(NamedTuple):
     begun: int
 
 
-def read_segment(data: Readable, owner: bytes) -> SegmentContents:
-    """Return what is in a segment.
+def find_chunks(
+    data: Readable, owner: bytes, contents: Contents
+) -> Generator[FoundChunk | None, None, None]:
+    """Yield the chunks of a segment by offset, acked ones too; each piece of work is small.
 
     Args:
         data: The bytes of the file.
         owner: The sixteen bytes of its process directory.
+        contents: Told what is damaged. Where the file must not be touched no chunk is yielded.
+
+    Yields:
+        A chunk whose header is whole, or None after a piece of work that found none.
     """
-    contents = SegmentContents()
-    found = list(_headers(data, owner))
-    if not found and not any(data[: layout.SEGMENT_HEADER_BYTES]):
-        return contents  # its process was killed while it made the file
-    header = _read_segment_header(data, owner, contents)
+    is_blank = not any(data[: layout.SEGMENT_HEADER_BYTES])
+    header = None if is_blank else _read_segment_header(data, owner, contents)
     if contents.refused is not None:
-        return contents
-    generation = _generation_in_use(header, found, contents)
-    if generation is not None:
-        _walk(data, [each for each in found if each.generation == generation], contents)
+        return
+    generation: int | None
+    if header is not None and header.begun == header.generation:
+        generation = header.generation
+    else:
+        # In a free segment every old chunk is acked. One that is not shows that a word was damaged.
+        generation = yield from _newest_waiting(data, owner)
+        if is_blank and generation is not None:  # else its process was killed while it made it
+            contents.blame(0, layout.SEGMENT_HEADER_BYTES, "the segment's header is damaged")
+        if header is not None and generation:
+            text = "the generation is damaged: chunks are unacked"
+            contents.blame(layout.GENERATION_AT, layout.BEGUN_AT + 8, text)
+    if generation:
+        yield from _walk(data, _headers(data, owner), generation, contents)
     if header is not None and header.size != len(data):
         text = f"the file has {len(data)} bytes, not {header.size}"
         contents.blame(min(len(data), header.size), len(data), text)
-    return contents
 
 
-def _read_segment_header(
-    data: Readable, owner: bytes, contents: SegmentContents
-) -> _SegmentHeader | None:
+def _read_segment_header(data: Readable, owner: bytes, contents: Contents) -> _SegmentHeader | None:
     """Return the header; None where it is damaged, or of another format (`refused`)."""
     if len(data) < layout.SEGMENT_HEADER_BYTES:
         contents.blame(0, len(data), "it is shorter than a segment's header")
@@ -90,58 +93,75 @@ def _read_segment_header(
     return _SegmentHeader(size, generation, begun)
 
 
-def _headers(data: Readable, owner: bytes) -> Iterator[FoundChunk]:
-    """Yield every chunk header with a right checksum, of any generation, by offset."""
-    offset = data.find(layout.CHUNK_MAGIC)
-    while offset >= 0:
-        if offset % layout.ALIGNMENT == 0:
-            found = read_chunk_header(data, offset, owner)
-            if found is not None:
-                yield found
-        offset = data.find(layout.CHUNK_MAGIC, offset + 1)
+def _headers(data: Readable, owner: bytes) -> Iterator[FoundChunk | None]:
+    """Yield every chunk header with a right checksum by offset, and None after each step."""
+    for begin in range(0, len(data), _STEP_BYTES):
+        stop = begin + _STEP_BYTES
+        offset = data.find(layout.CHUNK_MAGIC, begin, stop)
+        while offset >= 0:
+            if offset % layout.ALIGNMENT == 0:
+                found = read_chunk_header(data, offset, owner)
+                if found is not None:
+                    yield found
+            offset = data.find(layout.CHUNK_MAGIC, layout.aligned(offset + 1), stop)
+        yield None
 
 
-def _generation_in_use(
-    header: _SegmentHeader | None, found: list[FoundChunk], contents: SegmentContents
-) -> int | None:
-    """Return the generation whose chunks count, or None where the segment is free.
-
-    In a free segment every old chunk is acked. One that is not shows that a word was damaged.
-    """
-    if header is not None and header.begun == header.generation:
-        return header.generation or None
-    waiting = [each.generation for each in found if each.state != layout.ACKED and each.entries]
-    if not waiting:
-        return None
-    if header is not None:
-        contents.blame(
-            layout.GENERATION_AT,
-            layout.BEGUN_AT + 8,
-            "the generation is damaged: chunks are unacked",
-        )
-    return max(waiting)
+def _newest_waiting(data: Readable, owner: bytes) -> Generator[None, None, int | None]:
+    """Return the newest generation with an unacked chunk, 0 without one; None without chunks."""
+    newest = None
+    for chunk in _headers(data, owner):
+        if chunk is None:
+            yield None
+        else:
+            is_waiting = chunk.state != layout.ACKED and chunk.entries
+            newest = max(newest or 0, chunk.generation if is_waiting else 0)
+    return newest
 
 
-def _walk(data: Readable, found: list[FoundChunk], contents: SegmentContents) -> None:
-    """Take the chunks of one generation along their links, and skip what is damaged."""
+def _walk(
+    data: Readable, headers: Iterator[FoundChunk | None], generation: int, contents: Contents
+) -> Iterator[FoundChunk | None]:
+    """Yield the chunks of one generation along their links, and skip what is damaged."""
     expected, previous = layout.SEGMENT_HEADER_BYTES, None
-    for chunk in found:
+    claimed = skipped_to = 0
+    for chunk in headers:
+        if chunk is None:
+            yield None
+        if chunk is None or chunk.generation != generation:
+            continue
         if chunk.offset != expected:
+            if not chunk.entries or chunk.offset < skipped_to:
+                continue  # written and never linked, or in a log record
             if previous is not None and _is_inside(data, previous, chunk):
-                continue  # a log record that holds the bytes of a header
-            if not chunk.entries:
-                continue  # written and never linked: nothing was put into it
+                skipped_to = previous.payload_end  # a log record holds the bytes of a header
+                yield None
+                continue
             _blame_link(previous, expected, chunk.offset, contents)
-        contents.chunks.append(chunk)
+        claimed += _claim(data, chunk)
+        if len(contents.damages) >= _DAMAGES_MAX or claimed > _CLAIMS_MAX * len(data):
+            text = "too much is damaged: the rest of the file is not read"
+            contents.blame(chunk.offset, len(data), text)
+            return
+        yield chunk
         _check_empty(data, chunk, contents)
         expected, previous = chunk.extent, chunk
     if expected:
         _blame_link(previous, expected, len(data), contents)
 
 
-def _blame_link(
-    previous: FoundChunk | None, expected: int, stop: int, contents: SegmentContents
-) -> None:
+def _claim(data: Readable, chunk: FoundChunk) -> int:
+    """Return how many bytes must be read to tell what is in a chunk."""
+    end = min(chunk.payload_end, len(data)) if chunk.entries else _end_of_room(data, chunk)
+    return end - chunk.payload_at
+
+
+def _end_of_room(data: Readable, chunk: FoundChunk) -> int:
+    """Return where the next chunk begins, or the end of the file where no link leads to one."""
+    return chunk.extent if chunk.payload_at <= chunk.extent <= len(data) else len(data)
+
+
+def _blame_link(previous: FoundChunk | None, expected: int, stop: int, contents: Contents) -> None:
     """Blame what hides the chunk behind `previous`: its header, or the link to that.
 
     Args:
@@ -158,13 +178,13 @@ def _blame_link(
         contents.blame(at, at + 8, "the link to the next chunk is damaged")
 
 
-def _check_empty(data: Readable, chunk: FoundChunk, contents: SegmentContents) -> None:
+def _check_empty(data: Readable, chunk: FoundChunk, contents: Contents) -> None:
     """Blame a chunk whose commit word says that it is empty, where it is not.
 
     One whole entry may lie there: its process was killed before it could commit it. But a commit
     word of no entries has no bytes either, since both are stored at once.
     """
-    end = chunk.extent if chunk.payload_at <= chunk.extent <= len(data) else len(data)
+    end = _end_of_room(data, chunk)
     if not chunk.entries and chunk.size:
         contents.blame(chunk.offset, end, "a chunk's commit word is damaged")
         return
@@ -182,7 +202,7 @@ def _check_empty(data: Readable, chunk: FoundChunk, contents: SegmentContents) -
 
 def _uncommitted(data: Readable, first: int, last: int) -> Iterator[dict[Any, Any]]:
     """Yield the records that can be decoded from `first` on, but for an enormous one."""
-    bytes_max = min(last - first, _UNCOMMITTED_BYTES_MAX)
+    bytes_max = min(last - first, PAYLOAD_BYTES_MAX)
     unpacker = BoundedUnpacker(bytes_max, unicode_errors="backslashreplace")
     with contextlib.suppress(ProtocolError):
         for at in range(first, last, _STEP_BYTES):

@@ -7,20 +7,24 @@ whatever is damaged is named first and kept in quarantine in a later step.
 from __future__ import annotations
 
 from base64 import urlsafe_b64decode
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 
 from logship.buffer.ranges import Gap
 from logship.buffer.stream import Stream
 from logship.quoting import quoted
 from logship.reasons import DAMAGED
-from logship.spool.chunks import FoundChunk, Payload, read_payload
+from logship.spool.chunks import Contents, FoundChunk, Payload, read_payload
 from logship.spool.directories import STREAMS
 from logship.spool.files import FileBytes, pread_all
 from logship.spool.format import ACKED, OPEN, QUARANTINED, STREAMS_BYTES
 from logship.spool.orphan import LocatedChunk, Orphan, OrphanStream, SegmentFile
 from logship.spool.progress import RecoveryState
-from logship.spool.segments import SegmentContents, read_segment
+from logship.spool.segments import find_chunks
 from logship.spool.slots import read_streams
+
+CHUNKS_MAX = 65536
+TOO_MANY_CHUNKS = f"its directory has more than {CHUNKS_MAX} chunks and streams"
+"""What is held of one process directory in memory; its next recovery reads the rest."""
 
 
 def survey(orphan: Orphan, default_tag: str | None) -> Iterator[RecoveryState]:
@@ -109,12 +113,12 @@ def _name_tags(orphan: Orphan, default_tag: str | None) -> None:
 
 def _read_segment(orphan: Orphan, name: str) -> Iterator[RecoveryState]:
     """Find the chunks of one file, and keep what is damaged in it."""
-    directory = orphan.directory
+    directory, contents = orphan.directory, Contents()
     try:
         file = SegmentFile(name, directory.open_file(name))
         orphan.files.append(file)
         data = FileBytes(file.descriptor)
-        contents = read_segment(data, directory.id)
+        has_entries = yield from _note_chunks(orphan, file, data, contents)
         if data.is_unreadable:
             data.raise_if_unreadable()
     except OSError as error:
@@ -125,32 +129,49 @@ def _read_segment(orphan: Orphan, name: str) -> Iterator[RecoveryState]:
         orphan.refuse(name, contents.refused)
         yield RecoveryState.WORKING
         return
-    _note_contents(orphan, file, data, contents)
+    for damage in contents.damages:
+        orphan.blame(name, damage.first, damage.reason)
+    for first, why in data.unreadable.items():
+        orphan.leave_unread(name, first, why)
     yield RecoveryState.WORKING
-    if contents.damages and not data.unreadable:  # else it may be the hole in what was read
+    if not data.unreadable:  # else it may be the hole in what was read
         for damage in contents.damages:
             kept_as = f"{directory.name}-{name}-{damage.first}.damage"
             orphan.keep_part(kept_as, data, damage.first, damage.last)
-        yield RecoveryState.WORKING
-    if any(chunk.entries for chunk in contents.chunks):
+            yield RecoveryState.WORKING
+    if has_entries:
         orphan.unlink_if_done(file)
 
 
-def _note_contents(
-    orphan: Orphan, file: SegmentFile, data: FileBytes, contents: SegmentContents
-) -> None:
-    for damage in contents.damages:
-        orphan.blame(file.name, damage.first, damage.reason)
-    for chunk in contents.chunks:
-        stream = _stream_of_chunk(orphan, chunk)
-        if stream is None:
-            orphan.blame(file.name, chunk.offset, "a chunk's stream is no stream")
-        elif chunk.state == ACKED:
-            _note_acked(stream, file, chunk, data)
-        else:
-            _note_unacked(orphan, stream, LocatedChunk(file, chunk, 0))
-    for first, why in data.unreadable.items():
-        orphan.leave_unread(file.name, first, why)
+def _note_chunks(
+    orphan: Orphan, file: SegmentFile, data: FileBytes, contents: Contents
+) -> Generator[RecoveryState, None, bool]:
+    """Note the chunks of a file; return whether any has entries.
+
+    Raises:
+        OSError: The file cannot be read, or the directory has more chunks than are held.
+    """
+    has_entries = False
+    held = sum(each.holds for each in orphan.files)
+    for chunk in find_chunks(data, orphan.directory.id, contents):
+        if chunk is not None:
+            has_entries |= chunk.entries > 0
+            _note_chunk(orphan, file, data, chunk)
+            if held + file.holds + len(orphan.streams) > CHUNKS_MAX:
+                orphan.has_more = True
+                raise OSError(TOO_MANY_CHUNKS)
+        yield RecoveryState.WORKING
+    return has_entries
+
+
+def _note_chunk(orphan: Orphan, file: SegmentFile, data: FileBytes, chunk: FoundChunk) -> None:
+    stream = _stream_of_chunk(orphan, chunk)
+    if stream is None:
+        orphan.blame(file.name, chunk.offset, "a chunk's stream is no stream")
+    elif chunk.state == ACKED:
+        _note_acked(stream, file, chunk, data)
+    else:
+        _note_unacked(orphan, stream, LocatedChunk(file, chunk, 0))
 
 
 def _stream_of_chunk(orphan: Orphan, chunk: FoundChunk) -> OrphanStream | None:

@@ -157,6 +157,35 @@ def test_lines_that_belong_together_are_joined(runs: Runs) -> None:
     ]
 
 
+def test_a_line_that_a_pattern_takes_years_for_holds_up_neither_output_nor_stop(
+    runs: Runs,
+) -> None:
+    program = runs.start(
+        """
+        from application import forever, progress, ready
+        for line in "first", "a" * 60 + "!", "last":
+            print(line, flush=True)
+        ready()
+        forever()
+        """,
+        options=("--multiline-start", "^(a+)+$"),
+    )
+    program.until_ready()
+    runs.receiver.wait_for_records(3)
+    runs.signal(program, signal.SIGTERM)
+    ended = program.end()
+    assert ended.returncode == SIGTERMED
+    assert ended.stderr.count("the search for --multiline-start took more than 1 s") == 1
+    assert runs.messages == ["first", "a" * 60 + "!", "last"]
+
+
+def test_only_the_beginning_of_a_line_is_searched(runs: Runs) -> None:
+    """Where the time of a search grows with the square, `re` looks for signals too rarely."""
+    lines = ["a" * 100_000, "x" * 8191 + "b", "x" * 8192 + "b"]
+    runs.shell('printf "%s\\n" "$@"', *lines, options=("--multiline-start", "a*b"))
+    assert runs.messages == [lines[0], f"{lines[1]}\n{lines[2]}"]
+
+
 def test_a_joined_record_does_not_wait_for_the_next_one(runs: Runs) -> None:
     program = runs.start(
         """

@@ -35,7 +35,6 @@ from logship.spool.format import (
 from logship.spool.mapped import Mapping, Segment, Words
 from logship.spool.orphans import Orphans
 from logship.spool.quarantine import QUARANTINE
-from logship.spool.segments import read_segment
 from logship.spool.slots import read_streams
 from logship.spool.storage import SpoolStorage
 from tests.simulation.estate import (
@@ -50,6 +49,7 @@ from tests.simulation.judge import Violation
 from tests.simulation.options import Options, between
 from tests.simulation.recovery_faults import RecoveryFaults, RecoveryOptions
 from tests.simulation.wire import decode
+from tests.spool.spools import read_segment
 
 if TYPE_CHECKING:
     from tests.simulation.history import History

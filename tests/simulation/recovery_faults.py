@@ -21,9 +21,9 @@ from logship.spool import directories, files, orphan, orphans, quarantine
 from logship.spool.directories import PROCESS_DIRECTORY_NAME, SEGMENT_NAME, STREAMS
 from logship.spool.format import ACKED, QUARANTINED
 from logship.spool.quarantine import QUARANTINE
-from logship.spool.segments import read_segment
 from tests.simulation.options import Options, between
 from tests.simulation.wire import decode
+from tests.spool.spools import read_segment
 
 if TYPE_CHECKING:
     from tests.simulation.disk import SimulatedDisk

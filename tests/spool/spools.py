@@ -15,10 +15,10 @@ from typing import Any
 from logship.buffer.buffer import Buffer
 from logship.buffer.entrance import Outcome
 from logship.protocol.entries import pack_record, unpack_entries
-from logship.spool.chunks import Payload, read_payload
+from logship.spool.chunks import Contents, FoundChunk, Payload, Readable, read_payload
 from logship.spool.format import ACKED
 from logship.spool.mapped import Mapping, Words
-from logship.spool.segments import read_segment
+from logship.spool.segments import find_chunks
 from logship.spool.storage import SpoolStorage
 
 KEY = "logship_id"
@@ -55,6 +55,25 @@ def offer(buffer: Buffer, marker: str, tag: str | None = "tag", size: int = 0) -
     """Offer a record with this marker, padded to about `size` bytes; tell whether it is in."""
     record = {"message": marker, "pad": "x" * size}
     return buffer.offer(tag, pack_record(record, 1)) is Outcome.ACCEPTED
+
+
+@dataclass
+class SegmentContents(Contents):
+    """What is in a segment.
+
+    Attributes:
+        chunks: The chunks whose headers are whole, acked ones too, by offset.
+    """
+
+    chunks: list[FoundChunk] = field(default_factory=list)
+
+
+def read_segment(data: Readable, owner: bytes) -> SegmentContents:
+    """Read a segment in one go."""
+    contents = SegmentContents()
+    found = find_chunks(data, owner, contents)
+    contents.chunks = [each for each in found if each is not None]
+    return contents
 
 
 @dataclass

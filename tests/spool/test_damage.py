@@ -23,9 +23,16 @@ from logship.spool.format import (
     pack_streams_header,
     slot_at,
 )
-from logship.spool.segments import read_segment
 from logship.spool.slots import read_streams
-from tests.spool.spools import Left, WatchedFiles, buffer_on, offer, read_files, storage_in
+from tests.spool.spools import (
+    Left,
+    WatchedFiles,
+    buffer_on,
+    offer,
+    read_files,
+    read_segment,
+    storage_in,
+)
 
 ROUNDS = 3000
 RECORDS = 24

@@ -149,7 +149,7 @@ def test_a_spool_that_goes_away_is_not_an_empty_one(spools: Spools) -> None:
 
 PLACES = {
     "reading a payload": "logship.spool.adoption.read_payload",
-    "reading a segment": "logship.spool.survey.read_segment",
+    "reading a segment": "logship.spool.survey.find_chunks",
     "listing the directories": "logship.spool.orphans.process_directories",
     "taking one over": "logship.spool.directories.ProcessDirectory.take_over",
     "the end record": "logship.spool.declarations.pack_control",

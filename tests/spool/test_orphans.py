@@ -19,8 +19,7 @@ from logship.spool.format import COMMIT_AT
 from logship.spool.inspection import inspect_spool
 from logship.spool.orphans import Orphans
 from logship.spool.progress import RecoveryState
-from logship.spool.segments import read_segment
-from tests.spool.spools import KEY, buffer_on, offer, storage_in
+from tests.spool.spools import KEY, buffer_on, offer, read_segment, storage_in
 
 STEPS_MAX = 100_000
 

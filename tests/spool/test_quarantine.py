@@ -20,9 +20,8 @@ from logship.spool.orphan import Kept, Orphan
 from logship.spool.orphans import Orphans
 from logship.spool.progress import RecoveryState
 from logship.spool.quarantine import QuarantineFull
-from logship.spool.segments import read_segment
 from tests.spool.programs import spools_in
-from tests.spool.spools import KEY
+from tests.spool.spools import KEY, read_segment
 from tests.spool.test_orphans import STEPS_MAX, Sidecar, dead_life, log_some, recover
 
 
