@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 from logship.errors import SettingsError
 from logship.settings.fields import Converter, NotAllowed, variable_name
+
+_CREDENTIALS = re.compile(r"@|%(?![\w.-]+\]:)")
+"""A `%` is allowed before the zone of an IPv6 address, as in `[fe80::1%eth0]:24224`."""
 
 
 class Endpoint(NamedTuple):
@@ -56,13 +60,16 @@ class Endpoint(NamedTuple):
 def _refuse_credentials(parts: Iterable[str]) -> None:
     """Refuse `tcp://user:password@host`: neither this error nor a later one shows any of it.
 
+    A password may be written with `%40` and the like, also in place of the `@`.
+
     Raises:
         SettingsError: One of the parts is such an endpoint.
     """
-    if any("@" in part and not part.strip().startswith("unix://") for part in parts):
+    if any(_CREDENTIALS.search(part) and not part.strip().startswith("unix://") for part in parts):
         raise SettingsError(
-            f"endpoints ({variable_name('endpoints')}): there is an @ in it, as behind a password, "
-            "so it is not shown; give tcp://HOST:PORT, and username and password by themselves"
+            f"endpoints ({variable_name('endpoints')}): there is an @ or a % in it, as in or "
+            "behind a password, so it is not shown; give tcp://HOST:PORT, and username and "
+            "password by themselves"
         )
 
 

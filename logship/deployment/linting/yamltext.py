@@ -37,9 +37,10 @@ def parse_yaml(text: str) -> list[Any]:
     loader = _loader(yaml)
     try:
         return [each for each in yaml.load_all(text, Loader=loader) if each is not None]
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
+    except (yaml.YAMLError, RecursionError) as error:
         raise LintError(f"it is no YAML: {_where(error)}{_what(error)}") from None
-    except (AttributeError, LookupError):  # so PyYAML refuses `!!timestamp x`, `!!bool x`, `!!int`
+    except (ValueError, ArithmeticError, AttributeError, LookupError):
+        # So PyYAML refuses `!!int x`, `!!timestamp x`, `!!bool x`, `!!int`. The first shows the x.
         raise LintError("it is no YAML: a value is not of the type that its tag names") from None
 
 

@@ -16,7 +16,6 @@ from logship.deployment.linting.commands import (
     has_pipeline,
     shell_script,
     stop_setting_seconds,
-    with_exec,
 )
 from logship.deployment.linting.model import ECS, KUBERNETES, Container, Finding, Role, Unit
 from logship.deployment.linting.rules.snippets import command, stop_time, variable
@@ -176,7 +175,10 @@ def graceful(unit: Unit) -> Iterator[Finding]:
 
 
 def shell(unit: Unit) -> Iterator[Finding]:
-    """Yield containers whose first process is a shell that keeps SIGTERM to itself."""
+    """Yield containers whose first process is a shell that keeps SIGTERM to itself.
+
+    The script is not shown, because a password may be in it.
+    """
     for container in unit.of_role(Role.APPLICATION, Role.RECOVERER, Role.SIDECAR):
         script = shell_script(container)
         if script is None or hands_over(script):
@@ -185,8 +187,8 @@ def shell(unit: Unit) -> Iterator[Finding]:
             "the shell is the first process, and unless it happens to replace itself it passes "
             "SIGTERM on to no process: the program runs until SIGKILL ends it"
         )
-        words: tuple[str, ...] = ("sh", "-c", with_exec(script))
+        words: tuple[str, ...] = ("sh", "-c", "… exec …")
         if has_pipeline(script):  # more than one process needs the signal
-            words = ("logship", "run", "--signal-group", "--", "sh", "-c", script)
+            words = ("logship", "run", "--signal-group", "--", "sh", "-c", "…")
         change = command(unit, *words)
         yield Finding("shell-entrypoint", container.name, night, change)
