@@ -7,9 +7,12 @@ shows no value, because it may be a password in the wrong place.
 from __future__ import annotations
 
 import shlex
-from typing import Any
+from typing import Any, Final
 
 from logship.deployment.linting.model import LintError
+
+COMMAND_CHARACTERS_MAX: Final = 16 * 1024
+"""Of a command written as one text. To split a word costs its length squared."""
 
 _KINDS = {str: "a text", list: "a list", dict: "a mapping", int: "a number", float: "a number"}
 
@@ -56,6 +59,8 @@ def words(value: Any, what: str) -> tuple[str, ...]:
         LintError: it is something else.
     """
     if isinstance(value, str):
+        if len(value) > COMMAND_CHARACTERS_MAX:
+            raise LintError(f"{what} is longer than {COMMAND_CHARACTERS_MAX // 1024} KiB")
         try:
             return tuple(shlex.split(value))
         except ValueError as error:

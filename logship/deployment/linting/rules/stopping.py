@@ -28,6 +28,10 @@ _WASTE_SHARE = 0.2
 _WASTE_SECONDS_MIN = 5.0
 _SETTING = "LOGSHIP_STOP_TIMEOUT_SECONDS"
 
+_Chain = tuple[float, tuple[Container, ...]]
+"""Containers that stop one after the other, and the seconds that all of them may take."""
+_NO_CHAIN: _Chain = (0.0, ())
+
 
 def limit(unit: Unit) -> Iterator[Finding]:
     """Yield containers that ask Fargate for more than it gives."""
@@ -90,8 +94,7 @@ def total(unit: Unit) -> Iterator[Finding]:
 
 def _spot(unit: Unit) -> Iterator[Finding]:
     chains = _Chains(unit)
-    chain = max(map(chains.of, unit.containers), key=_sum_of, default=())
-    needed = _sum_of(chain)
+    needed, chain = max(map(chains.of, unit.containers), key=_seconds, default=_NO_CHAIN)
     if needed > _SPOT_SECONDS:
         parts = " + ".join(f"{each.name} {each.stop_seconds:g}" for each in chain)
         night = (
@@ -107,20 +110,21 @@ class _Chains:
 
     def __init__(self, unit: Unit) -> None:
         self._by_name = {each.name: each for each in unit.containers}
-        self._found: dict[str, tuple[Container, ...]] = {}
+        self._found: dict[str, _Chain] = {}
 
-    def of(self, container: Container) -> tuple[Container, ...]:
+    def of(self, container: Container) -> _Chain:
         """Return the longest run of stops that begins with `container`."""
         if container.name not in self._found:
-            self._found[container.name] = ()  # what leads back to it ends there
+            self._found[container.name] = _NO_CHAIN  # what leads back to it ends there
             names = [name for name in container.depends_on if name in self._by_name]
             after = [self.of(self._by_name[name]) for name in names]
-            self._found[container.name] = (container, *max(after, key=_sum_of, default=()))
+            seconds, chain = max(after, key=_seconds, default=_NO_CHAIN)
+            self._found[container.name] = (container.stop_seconds + seconds, (container, *chain))
         return self._found[container.name]
 
 
-def _sum_of(chain: tuple[Container, ...]) -> float:
-    return sum(each.stop_seconds for each in chain)
+def _seconds(chain: _Chain) -> float:
+    return chain[0]
 
 
 def _grace(unit: Unit, grace_seconds: float) -> Iterator[Finding]:
