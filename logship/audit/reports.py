@@ -108,7 +108,7 @@ def _read_declared(stream: Mapping[str, object], source: str) -> Iterator[Declar
             raise UnreadableReport(f"a drain report's {name} is not a list of ranges")
         for item in ranges:
             if (declared := read_range(item, name, source)) is None:
-                raise UnreadableReport(f"a drain report's {name} holds {item!r}, not a range")
+                raise UnreadableReport(f"a drain report's {name} holds {item!r:.60}, not a range")
             yield declared
 
 
@@ -130,5 +130,5 @@ def read_range(item: object, name: str, by: str) -> Declared | None:
 def _whole_number(mapping: Mapping[str, object], name: str) -> int:
     value = mapping.get(name)
     if not isinstance(value, int) or isinstance(value, bool) or value < 0:
-        raise UnreadableReport(f"a drain report's {name} is {value!r}, not a whole number")
+        raise UnreadableReport(f"a drain report's {name} is {value!r:.60}, not a whole number")
     return value
