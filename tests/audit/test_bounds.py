@@ -12,7 +12,18 @@ import pytest
 
 from logship.audit import Audit
 from logship.audit.sources import Source
-from tests.audit.lines import ONE, TWO, end, gap, plain, record, report
+from logship.audit.text import verdict_as_text
+from tests.audit.lines import (
+    ONE,
+    TWO,
+    Record,
+    end,
+    gap,
+    plain,
+    record,
+    report,
+    stream_report,
+)
 
 SECONDS_A_BYTE_MAX = 10e-6
 """Many times what these lines cost, and a small part of what they cost where it was squared."""
@@ -101,3 +112,46 @@ def test_more_end_records_than_can_be_true_contradict_each_other() -> None:
     verdicts = {each.stream: each for each in audit.verdict().streams}
     assert verdicts[ONE].problems == ("has 3 end records that differ: at most 2 can be true",)
     assert verdicts[TWO].problems == ()
+
+
+LONG = int("9" * 4_300)
+"""As many digits as Python reads; it refuses to write one more."""
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        lambda name: report(stream_report(LONG, LONG, stream=name)),
+        lambda name: report(stream_report(5, 5, stream=name), acked=LONG, spooled=LONG),
+        lambda name: report(stream_report(5, 0, stream=name, dropped=[(1, LONG)])),
+        lambda name: report(stream_report(5, 5, stream=name, refused=LONG)),
+    ],
+)
+def test_a_report_with_a_number_that_no_stream_has_is_unreadable(
+    line: Callable[[str], bytes],
+) -> None:
+    audit = Audit()
+    audit.feed([line(ONE), line(TWO)])
+    verdict = audit.verdict()
+    assert (verdict.unreadable, verdict.reports) == (2, 0)
+    assert all(len(each.why) < 200 for each in verdict.unreadable_places)
+    list(verdict_as_text(verdict, [], "logship_id"))
+
+
+@pytest.mark.parametrize(
+    ("line", "problem"),
+    [
+        (lambda name: gap(1, 1, LONG, stream=name), "gap record 1 does not say which numbers"),
+        (lambda name: gap(1, 1, 10**10, stream=name), "gap record 1 does not say which numbers"),
+        (lambda name: end(1, LONG, stream=name), "end record 1 has a logship_accepted that"),
+        (lambda name: end(1, 0, stream=name, refused=LONG), "end record 1 has a logship_refused"),
+    ],
+)
+def test_a_record_with_a_number_that_no_stream_has_is_a_contradiction(
+    line: Callable[[str], Record], problem: str
+) -> None:
+    audit = Audit()
+    audit.feed([plain(line(ONE)), plain(line(TWO))])
+    verdict = audit.verdict()
+    assert [each.problems[0].startswith(problem) for each in verdict.streams] == [True, True]
+    assert all(len(each) < 1_000 for each in verdict_as_text(verdict, [], "logship_id"))
