@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 from logship.errors import SettingsError
+from logship.quoting import QUOTED_CHARACTERS_MAX, visible
 from logship.settings.fields import Converter, NotAllowed, variable_name
 
 _CREDENTIALS = re.compile(r"@|%(?![\w.-]+\]:)")
@@ -44,14 +45,15 @@ class Endpoint(NamedTuple):
         """
         _refuse_credentials([text])
         scheme, separator, rest = text.strip().partition("://")
-        if separator and scheme == "unix" and rest.startswith("/"):
+        if separator and scheme == "unix" and rest.startswith("/") and rest.isprintable():
             return cls("unix", "", 0, rest)
         if separator and scheme in ("tcp", "tls"):
             host, port = _host_and_port(rest)
-            if host and port:
+            if host and port and host.isprintable() and " " not in host:
                 return cls(scheme, host, port, "")
+        shown = visible(repr(text.strip()), QUOTED_CHARACTERS_MAX)
         raise SettingsError(
-            f"endpoints ({variable_name('endpoints')}): {text.strip()!r} is no endpoint; "
+            f"endpoints ({variable_name('endpoints')}): {shown} is no endpoint; "
             "allowed: tcp://HOST:PORT, tls://HOST:PORT (port 1 to 65535) or unix:///PATH, "
             "separated by commas"
         )

@@ -91,9 +91,12 @@ class PathOfKey(OptionalText):
     def check(self, value: Any) -> Any:
         """Return the path or None."""
         try:
-            return super().check(value)
+            path = super().check(value)
         except NotAllowed as error:
             raise NotAllowed(f"the path of a file: {error.allowed}", is_secret=True) from None
+        if path is not None and "PRIVATE KEY" in path:
+            raise NotAllowed("the path of a file", is_secret=True)
+        return path
 
 
 class SecretText(Converter):
