@@ -7,7 +7,7 @@ from typing import Final
 
 from logship.audit.lines import Stamped
 from logship.audit.ranges import Ranges
-from logship.audit.reports import StreamReport, read_range
+from logship.audit.reports import StreamReport, count_or_none, read_range
 
 GAP_KEY: Final = "logship_gap"
 END_KEY: Final = "logship_end"
@@ -60,16 +60,21 @@ class Stream:
 
     def _take_end(self, found: Stamped) -> None:
         self.control.add(found.number)
-        accepted = found.record.get("logship_accepted")
-        refused = found.record.get("logship_refused")
         self.ends.add(
             EndRecord(
                 number=found.number,
                 recovered=found.record[END_KEY] == "recovered",
-                accepted=accepted if isinstance(accepted, int) else None,
-                refused=refused if isinstance(refused, int) else None,
+                accepted=self._take_count(found, "logship_accepted"),
+                refused=self._take_count(found, "logship_refused"),
             )
         )
+
+    def _take_count(self, found: Stamped, name: str) -> int | None:
+        value = found.record.get(name)
+        count = count_or_none(value)
+        if count is None and isinstance(value, int):
+            self.problems.append(f"end record {found.number} has a {name} that is no count")
+        return count
 
     def take_report(self, report: StreamReport) -> None:
         """Note what a report says. Of several, the one that knows the highest number counts.

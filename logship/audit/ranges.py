@@ -4,19 +4,29 @@ from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator
+from itertools import chain
+from typing import Final
+
+LATE_MIN: Final = 1_000
+"""So many late numbers may wait in any case."""
 
 
 class Ranges:
     """A set of whole numbers, kept as sorted ranges that neither overlap nor touch.
 
     Its size is the number of holes, so a stream of a billion records without a hole is one pair.
+
+    A number that is not above all others comes late. Late numbers wait until there are as many of
+    them as ranges, because to put each into the middle of a list would cost their number squared.
     """
 
-    __slots__ = ("_firsts", "_lasts")
+    __slots__ = ("_firsts", "_has_late_ranges", "_lasts", "_late")
 
     def __init__(self, pairs: Iterable[tuple[int, int]] = ()) -> None:
         self._firsts: list[int] = []
         self._lasts: list[int] = []
+        self._late: dict[int, int] | None = None  # last numbers by first ones; seldom needed
+        self._has_late_ranges = False
         for first, last in pairs:
             self.add_range(first, last)
 
@@ -26,34 +36,45 @@ class Ranges:
         if lasts and lasts[-1] == number - 1:  # in order: nearly always
             lasts[-1] = number
             return True
-        if number in self:
+        if not lasts or lasts[-1] < number:
+            self._firsts.append(number)
+            lasts.append(number)
+            return True
+        if self._has_late_ranges:
+            self._settle()
+        if (self._late and number in self._late) or self._has(number):
             return False
-        self.add_range(number, number)
+        self._add_late(number, number)
         return True
 
     def add_range(self, first: int, last: int) -> None:
         """Put the numbers from `first` to `last`, both included, into the set."""
-        low = bisect_left(self._lasts, first - 1)  # [low:high] overlap or touch the new range
-        high = bisect_right(self._firsts, last + 1)
-        if low < high:
-            first = min(first, self._firsts[low])
-            last = max(last, self._lasts[high - 1])
-        self._firsts[low:high] = [first]
-        self._lasts[low:high] = [last]
+        if self._lasts and last <= self._lasts[-1]:
+            if first < self._firsts[-1]:
+                self._has_late_ranges = True
+                self._add_late(first, last)
+            return
+        low = bisect_left(self._lasts, first - 1)  # [low:] overlap or touch the new range
+        self._firsts[low:] = [min([first, *self._firsts[low : low + 1]])]
+        self._lasts[low:] = [last]
 
-    def take(self, first: int, last: int) -> list[tuple[int, int]]:
-        """Remove the numbers from `first` to `last`, and return the ranges that were removed."""
-        at = slice(bisect_left(self._lasts, first), bisect_right(self._firsts, last))
-        overlapping = list(zip(self._firsts[at], self._lasts[at], strict=True))
-        if overlapping:
-            ends = ((overlapping[0][0], first - 1), (last + 1, overlapping[-1][1]))
-            kept = [(low, high) for low, high in ends if low <= high]
-            self._firsts[at] = [low for low, _ in kept]
-            self._lasts[at] = [high for _, high in kept]
-        return [(max(first, low), min(last, high)) for low, high in overlapping]
+    def _add_late(self, first: int, last: int) -> None:
+        late = self._late = self._late or {}
+        late[first] = max(last, late.get(first, 0))
+        if len(late) > max(LATE_MIN, len(self._lasts)):
+            self._settle()
+
+    def _settle(self) -> None:
+        """Put late numbers where they belong."""
+        if self._late:
+            pairs = zip(self._firsts, self._lasts, strict=True)
+            settled = Ranges(sorted(chain(pairs, self._late.items())))
+            self._firsts, self._lasts = settled._firsts, settled._lasts
+            self._late, self._has_late_ranges = None, False
 
     def overlapping(self, first: int, last: int) -> Iterator[tuple[int, int]]:
         """Return, in order, the ranges that share a number with `first` to `last`."""
+        self._settle()
         low = bisect_left(self._lasts, first)
         high = bisect_right(self._firsts, last)
         return zip(self._firsts[low:high], self._lasts[low:high], strict=True)
@@ -61,6 +82,7 @@ class Ranges:
     @property
     def count(self) -> int:
         """How many numbers are in the set."""
+        self._settle()
         return sum(self._lasts) - sum(self._firsts) + len(self._firsts)
 
     @property
@@ -68,21 +90,24 @@ class Ranges:
         """The greatest number in the set, 0 if it is empty."""
         return self._lasts[-1] if self._lasts else 0
 
-    def __contains__(self, number: int) -> bool:
+    def _has(self, number: int) -> bool:
         at = bisect_left(self._lasts, number)
         return at < len(self._lasts) and self._firsts[at] <= number
 
+    def __contains__(self, number: int) -> bool:
+        self._settle()
+        return self._has(number)
+
     def __iter__(self) -> Iterator[tuple[int, int]]:
+        self._settle()
         return zip(self._firsts, self._lasts, strict=True)
 
     def __len__(self) -> int:
+        self._settle()
         return len(self._firsts)
 
     def __or__(self, other: Ranges) -> Ranges:
-        both = Ranges(self)
-        for first, last in other:
-            both.add_range(first, last)
-        return both
+        return Ranges(sorted(chain(self, other)))
 
     def __and__(self, other: Ranges) -> Ranges:
         return Ranges(

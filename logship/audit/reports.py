@@ -14,6 +14,12 @@ REPORT_SOURCES: Final = {"drain report": "drain report", "spill begins": "spill'
 a line, because the process may be killed before its drain report."""
 
 
+NUMBER_MAX: Final = 9_999_999_999
+"""Of a record: a stamp has ten digits."""
+COUNT_MAX: Final = 10**18
+"""Of all records of a process, which may have many streams."""
+
+
 class UnreadableReport(LogshipError):  # noqa: N818 - it names the thing, as its siblings do
     """A line says that it is a drain report, but does not have a drain report's fields."""
 
@@ -69,14 +75,14 @@ def read_report(report: Mapping[str, object]) -> Report:
         raise UnreadableReport("a drain report without a list of streams")
     source = REPORT_SOURCES[str(report[KIND_KEY])]
     named = tuple(_read_stream_report(stream, source) for stream in streams)
-    unnamed = _whole_number(report, "accepted") - sum(stream.accepted for stream in named)
+    unnamed = _count(report, "accepted", COUNT_MAX) - sum(stream.accepted for stream in named)
     return Report(named, max(unnamed, 0), _sum_problem(report, unnamed))
 
 
 def _sum_problem(report: Mapping[str, object], unnamed: int) -> str | None:
     names = ("acked", "spooled", "spilled", "dropped", "unacked")
-    parts = [_whole_number(report, name) for name in names]
-    accepted = _whole_number(report, "accepted")
+    parts = [_count(report, name, COUNT_MAX) for name in names]
+    accepted = _count(report, "accepted", COUNT_MAX)
     if unnamed < 0:
         return f"a drain report says {accepted} accepted, but its streams {accepted - unnamed}"
     if accepted == sum(parts):
@@ -93,10 +99,10 @@ def _read_stream_report(stream: object, source: str) -> StreamReport:
         source=source,
         stream=stream["stream"],
         tag=tag if isinstance(tag, str) else None,
-        last=_whole_number(stream, "last"),
-        end=None if stream.get("end") is None else _whole_number(stream, "end"),
-        accepted=_whole_number(stream, "accepted"),
-        refused=_whole_number(stream, "refused"),
+        last=_count(stream, "last"),
+        end=None if stream.get("end") is None else _count(stream, "end"),
+        accepted=_count(stream, "accepted"),
+        refused=_count(stream, "refused"),
         declared=tuple(_read_declared(stream, source)),
     )
 
@@ -108,7 +114,7 @@ def _read_declared(stream: Mapping[str, object], source: str) -> Iterator[Declar
             raise UnreadableReport(f"a drain report's {name} is not a list of ranges")
         for item in ranges:
             if (declared := read_range(item, name, source)) is None:
-                raise UnreadableReport(f"a drain report's {name} holds {item!r}, not a range")
+                raise UnreadableReport(f"a drain report's {name} holds {item!r:.60}, not a range")
             yield declared
 
 
@@ -121,14 +127,22 @@ def read_range(item: object, name: str, by: str) -> Declared | None:
         by: Where the item stands.
     """
     match item:
-        case [int(first), int(last), *rest] if 1 <= first <= last and len(rest) <= 1:
+        case [int(first), int(last), *rest] if 1 <= first <= last <= NUMBER_MAX and len(rest) <= 1:
             reason = str(rest[0]) if rest else ""
             return Declared(first, last, ": ".join(filter(None, (name, reason))), by)
     return None
 
 
-def _whole_number(mapping: Mapping[str, object], name: str) -> int:
-    value = mapping.get(name)
-    if not isinstance(value, int) or isinstance(value, bool) or value < 0:
-        raise UnreadableReport(f"a drain report's {name} is {value!r}, not a whole number")
+def count_or_none(value: object, most: int = NUMBER_MAX) -> int | None:
+    """Return a number of records that a line gives; None if it is no such number."""
+    if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= most:
+        return None
     return value
+
+
+def _count(mapping: Mapping[str, object], name: str, most: int = NUMBER_MAX) -> int:
+    count = count_or_none(mapping.get(name), most)
+    if count is None:
+        value = f"{mapping.get(name)!r:.60}"
+        raise UnreadableReport(f"a drain report's {name} is {value}, not a whole number to {most}")
+    return count

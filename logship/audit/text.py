@@ -11,6 +11,8 @@ from logship.audit.verdict import Outcome, StreamVerdict, Verdict
 
 RANGES_SHOWN_MAX: Final = 10
 STREAMS_SHOWN_MAX: Final = 20
+NAME_CHARACTERS_MAX: Final = 200
+"""Of a tag or a reason; a longer one would leave no room for the numbers behind it."""
 
 
 def verdict_as_text(verdict: Verdict, notes: Iterable[str], stamp_key: str) -> Iterator[str]:
@@ -119,18 +121,18 @@ def _row(stream: StreamVerdict) -> list[str]:
         stream.lost.count,
     )
     end = f"{stream.proof}: {stream.last:,}" if stream.proof else f"UNPROVEN after {stream.last:,}"
-    tag = _printable(stream.tag or "?")
-    return [_printable(stream.stream), tag, *(f"{count:,}" for count in counts), end]
+    tag = _short(stream.tag or "?")
+    return [_short(stream.stream), tag, *(f"{count:,}" for count in counts), end]
 
 
 def _details(stream: StreamVerdict) -> Iterator[str]:
-    name = _printable(stream.stream)
+    name = _short(stream.stream)
     if stream.lost:
         yield f"{name} LOST: {_ranges(stream.lost)}{_acked_and_lost(stream)}"
     if stream.spilled:
         yield f"{name} spilled, the copies are here: {_ranges(stream.spilled)}"
     for (reason, by), ranges in _by_reason(stream.declared).items():
-        yield f"{name} declared by {by}, {_printable(reason) or 'no reason'}: {_ranges(ranges)}"
+        yield f"{name} declared by {by}, {_short(reason) or 'no reason'}: {_ranges(ranges)}"
     if stream.beyond:
         yield f"{name} numbers after the end: {_ranges(stream.beyond)}"
     if stream.spilled_too:
@@ -176,7 +178,7 @@ def _range(first: int, last: int) -> str:
 
 
 def _name(stream: StreamVerdict) -> str:
-    return f"stream {_printable(stream.stream)} (tag {_printable(stream.tag or '?')})"
+    return f"stream {_short(stream.stream)} (tag {_short(stream.tag or '?')})"
 
 
 def _records(count: int) -> str:
@@ -194,3 +196,7 @@ def _many(count: int, what: str) -> str:
 def _printable(text: str) -> str:
     """Escape what a terminal would obey, because names and reasons come from foreign files."""
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
+def _short(name: str) -> str:
+    return _printable(name[:NAME_CHARACTERS_MAX] + "…" * (len(name) > NAME_CHARACTERS_MAX))

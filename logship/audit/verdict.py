@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import enum
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
+from heapq import heappop, heappush
+from itertools import chain, pairwise
 from typing import Final
 
 from logship.audit.evidence import Stream
 from logship.audit.ranges import Ranges
-from logship.audit.reports import Declared, StreamReport
+from logship.audit.reports import NUMBER_MAX, Declared, StreamReport
 
 ENDS_MAX: Final = 2
 """Different end records of one stream that can be true: its own and a recoverer's."""
+
+_BEHIND_ALL: Final = (NUMBER_MAX + 1, 0, 0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,14 +172,13 @@ def _last_number(stream: Stream) -> tuple[int, str | None]:
 
 def _split_declared(stream: Stream, missing: Ranges) -> tuple[tuple[Declared, ...], Ranges]:
     """Divide the missing numbers into declared ones, gap records first, and all others."""
-    lost = Ranges(missing)
+    claims = _claims(stream)
     declared = tuple(
         Declared(first, last, reason, by)
-        for (reason, by), numbers in _claims(stream).items()
-        for claimed in numbers
-        for first, last in lost.take(*claimed)
+        for (reason, by), numbers in zip(claims, _without_overlaps(claims.values()), strict=True)
+        for first, last in numbers & missing
     )
-    return declared, lost
+    return declared, missing - Ranges(chain.from_iterable(claims.values()))
 
 
 def _claims(stream: Stream) -> dict[tuple[str, str], Ranges]:
@@ -185,6 +188,29 @@ def _claims(stream: Stream) -> dict[tuple[str, str], Ranges]:
         numbers = claims.setdefault((item.reason, item.by), Ranges())
         numbers.add_range(item.first, item.last)
     return claims
+
+
+def _without_overlaps(sets: Collection[Ranges]) -> Iterator[Ranges]:
+    """Yield the sets without those numbers that an earlier set has.
+
+    It goes through all ranges once, from the lowest number to the highest. To take each set away
+    from all later ones would cost their number squared.
+    """
+    begins = sorted((first, rank, last) for rank, each in enumerate(sets) for first, last in each)
+    kept: list[list[tuple[int, int]]] = [[] for _ in sets]
+    begun: list[tuple[int, int]] = []  # a heap of rank and last number
+    number = 0
+    for (first, rank, last), (following, _, _) in pairwise([*begins, _BEHIND_ALL]):
+        heappush(begun, (rank, last))
+        number = max(number, first)
+        while begun and number < following:
+            best, end = begun[0]
+            if end < number:
+                heappop(begun)
+            else:
+                kept[best].append((number, min(end, following - 1)))
+                number = kept[best][-1][1] + 1
+    yield from map(Ranges, kept)
 
 
 def _refused(stream: Stream) -> int:

@@ -7,10 +7,12 @@ does not load the modules of other commands.
 from __future__ import annotations
 
 import importlib
+from typing import Any
 
 import click
 
 from logship import __version__
+from logship.quoting import visible
 
 COMMANDS = {
     "audit": "Prove from the sidecar's output files that no record is missing.",
@@ -40,6 +42,14 @@ class LazyGroup(click.Group):
         command = importlib.import_module(f"logship.cli.{cmd_name}").command
         assert isinstance(command, click.Command)
         return command
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Invoke the subcommand. What its errors quote begins no line and no escape sequence."""
+        try:
+            return super().invoke(ctx)
+        except click.ClickException as error:
+            error.message = visible(error.message)  # type: ignore[misc]
+            raise
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the list of subcommands without importing any of them."""

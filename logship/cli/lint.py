@@ -11,8 +11,8 @@ from logship.deployment.linting.model import LintError
 from logship.deployment.linting.report import Ignoring, as_json, as_text, judge
 from logship.quoting import visible
 
-FILE_BYTES_MAX = 64 * 1024 * 1024
-"""A Terraform plan of a large estate has a few megabytes."""
+FILE_BYTES_MAX = 8 * 1024 * 1024
+"""A Terraform plan of a large estate has a few megabytes. YAML has a smaller limit."""
 
 
 def _read_ignoring(

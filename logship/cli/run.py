@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import click
 
 from logship.errors import SettingsError
+from logship.quoting import visible
 from logship.run.signals import Signals, parse_mapping
 from logship.run.statuses import NOT_EXECUTABLE, NOT_FOUND
 from logship.settings import Settings, variable_name
@@ -225,5 +226,5 @@ def _become(words: tuple[str, ...]) -> NoReturn:
     try:
         os.execvp(words[0], words)  # noqa: S606 - the user's own command
     except OSError as error:
-        click.echo(f"logship run: cannot run {words[0]}: {error.strerror}", err=True)
+        click.echo(f"logship run: cannot run {visible(words[0])}: {error.strerror}", err=True)
         sys.exit(NOT_FOUND if isinstance(error, FileNotFoundError) else NOT_EXECUTABLE)

@@ -37,9 +37,10 @@ PREFIX = "logship_"
 
 _REQUESTS_MAX = 8
 _REQUEST_SECONDS_MAX = 5.0
-"""From the connection to the end of the answer."""
+"""From when it is accepted to the end of the answer."""
 
-_NO_DESCRIPTORS_SECONDS = 0.2
+_WAIT_SECONDS = 0.2
+"""How long no connection is accepted, where none can be served, before it is tried again."""
 
 _FAMILIES = {Kind.COUNTER: CounterMetricFamily, Kind.HISTOGRAM: HistogramMetricFamily}
 
@@ -172,6 +173,8 @@ class Endpoint:
 class _Server(WSGIServer):
     """Serves a few requests at a time, so that scrapes do not use up the application's threads."""
 
+    request_queue_size = 128
+
     def __init__(self, host: str, port: int) -> None:
         family, _, _, _, address = socket.getaddrinfo(
             host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
@@ -190,11 +193,19 @@ class _Server(WSGIServer):
         self.setup_environ()
 
     def get_request(self) -> tuple[socket.socket, Any]:
-        """Accept a connection; without descriptors wait a moment, since it stays acceptable."""
+        """Accept a connection when one request fewer than allowed is served.
+
+        Raises:
+            OSError: Too many are served, or there are no descriptors. The connection waits in the
+                queue of the socket.
+        """
+        if not self._free.acquire(timeout=_WAIT_SECONDS):
+            raise OSError("too many requests")
         try:
             return super().get_request()
         except OSError:
-            time.sleep(_NO_DESCRIPTORS_SECONDS)
+            self._free.release()
+            time.sleep(_WAIT_SECONDS)
             raise
 
     def service_actions(self) -> None:
@@ -205,15 +216,12 @@ class _Server(WSGIServer):
                     request.shutdown(socket.SHUT_RDWR)
 
     def process_request(self, request: Any, client_address: Any) -> None:
-        """Serve it on a thread, or close it if there are too many already."""
-        if self._free.acquire(blocking=False):
-            try:
-                OwnThread(partial(self._serve, request, client_address), "metrics-request").start()
-            except RuntimeError:  # out of threads, or at interpreter exit
-                self._free.release()
-                raise
-        else:
-            self.shutdown_request(request)
+        """Serve it on a thread."""
+        try:
+            OwnThread(partial(self._serve, request, client_address), "metrics-request").start()
+        except RuntimeError:  # out of threads, or at interpreter exit
+            self._free.release()
+            raise
 
     def _serve(self, request: Any, client_address: Any) -> None:
         self._deadlines[request] = time.monotonic() + _REQUEST_SECONDS_MAX

@@ -10,7 +10,7 @@ import os
 import socket
 import ssl
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from logship.errors import SettingsError
@@ -34,9 +34,9 @@ class AccessOptions:
         tls_client_ca: The file of the authorities that sign clients' certificates.
     """
 
-    shared_key: str | None = None
+    shared_key: str | None = field(default=None, repr=False)
     shared_key_file: str | None = None
-    users: tuple[str, ...] = ()
+    users: tuple[str, ...] = field(default=(), repr=False)
     users_file: str | None = None
     tls_cert: str | None = None
     tls_key: str | None = None

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 from logship.errors import SettingsError
+from logship.quoting import QUOTED_CHARACTERS_MAX, visible
 from logship.settings.fields import Converter, NotAllowed, variable_name
+
+_CREDENTIALS = re.compile(r"@|%(?![\w.-]+\]:)")
+"""A `%` is allowed before the zone of an IPv6 address, as in `[fe80::1%eth0]:24224`."""
 
 
 class Endpoint(NamedTuple):
@@ -40,14 +45,15 @@ class Endpoint(NamedTuple):
         """
         _refuse_credentials([text])
         scheme, separator, rest = text.strip().partition("://")
-        if separator and scheme == "unix" and rest.startswith("/"):
+        if separator and scheme == "unix" and rest.startswith("/") and rest.isprintable():
             return cls("unix", "", 0, rest)
         if separator and scheme in ("tcp", "tls"):
             host, port = _host_and_port(rest)
-            if host and port:
+            if host and port and host.isprintable() and " " not in host:
                 return cls(scheme, host, port, "")
+        shown = visible(repr(text.strip()), QUOTED_CHARACTERS_MAX)
         raise SettingsError(
-            f"endpoints ({variable_name('endpoints')}): {text.strip()!r} is no endpoint; "
+            f"endpoints ({variable_name('endpoints')}): {shown} is no endpoint; "
             "allowed: tcp://HOST:PORT, tls://HOST:PORT (port 1 to 65535) or unix:///PATH, "
             "separated by commas"
         )
@@ -56,13 +62,16 @@ class Endpoint(NamedTuple):
 def _refuse_credentials(parts: Iterable[str]) -> None:
     """Refuse `tcp://user:password@host`: neither this error nor a later one shows any of it.
 
+    A password may be written with `%40` and the like, also in place of the `@`.
+
     Raises:
         SettingsError: One of the parts is such an endpoint.
     """
-    if any("@" in part and not part.strip().startswith("unix://") for part in parts):
+    if any(_CREDENTIALS.search(part) and not part.strip().startswith("unix://") for part in parts):
         raise SettingsError(
-            f"endpoints ({variable_name('endpoints')}): there is an @ in it, as behind a password, "
-            "so it is not shown; give tcp://HOST:PORT, and username and password by themselves"
+            f"endpoints ({variable_name('endpoints')}): there is an @ or a % in it, as in or "
+            "behind a password, so it is not shown; give tcp://HOST:PORT, and username and "
+            "password by themselves"
         )
 
 

@@ -8,6 +8,7 @@ from dataclasses import Field, field
 from typing import Any
 
 from logship.errors import SettingsError
+from logship.quoting import QUOTED_CHARACTERS_MAX, visible
 from logship.settings.secrecy import Secret, SecretFile, is_secret
 
 TEXT_BYTES_MAX = 255
@@ -82,6 +83,20 @@ class OptionalText(Text):
     def check(self, value: Any) -> Any:
         """Return the text or None."""
         return None if value is None else super().check(value)
+
+
+class PathOfKey(OptionalText):
+    """The path of a file with a key. No error shows it, because it may be the key itself."""
+
+    def check(self, value: Any) -> Any:
+        """Return the path or None."""
+        try:
+            path = super().check(value)
+        except NotAllowed as error:
+            raise NotAllowed(f"the path of a file: {error.allowed}", is_secret=True) from None
+        if path is not None and "PRIVATE KEY" in path:
+            raise NotAllowed("the path of a file", is_secret=True)
+        return path
 
 
 class SecretText(Converter):
@@ -273,7 +288,8 @@ def refusal(name: str, value: Any, error: NotAllowed) -> SettingsError:
     if error.is_secret:
         return SettingsError(f"{setting_name}: give {error.allowed}")
     shown = value if error.shown is None else error.shown
-    return SettingsError(f"{setting_name}: {shown!r} is not allowed; give {error.allowed}")
+    shown = visible(repr(shown), QUOTED_CHARACTERS_MAX)
+    return SettingsError(f"{setting_name}: {shown} is not allowed; give {error.allowed}")
 
 
 def variable_name(name: str) -> str:

@@ -24,6 +24,7 @@ from logship.settings.fields import (
     OptionalFunction,
     OptionalText,
     OptionalWholeNumber,
+    PathOfKey,
     SecretText,
     Switch,
     Text,
@@ -145,7 +146,7 @@ class Settings:
     password: Secret | None = setting(SecretText())
     tls_ca: str | None = setting(OptionalText())
     tls_cert: str | None = setting(OptionalText())
-    tls_key: str | None = setting(OptionalText())
+    tls_key: str | None = setting(PathOfKey())
     tls_server_name: str | None = setting(OptionalText())
     stamp: bool = setting(Switch(), True)
     stamp_key: str = setting(Text(), "logship_id")

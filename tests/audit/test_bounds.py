@@ -10,9 +10,20 @@ from pathlib import Path
 
 import pytest
 
-from logship.audit import Audit
+from logship.audit import Audit, Ranges
 from logship.audit.sources import Source
-from tests.audit.lines import ONE, TWO, end, gap, plain, record, report
+from logship.audit.text import verdict_as_text
+from tests.audit.lines import (
+    ONE,
+    TWO,
+    Record,
+    end,
+    gap,
+    plain,
+    record,
+    report,
+    stream_report,
+)
 
 SECONDS_A_BYTE_MAX = 10e-6
 """Many times what these lines cost, and a small part of what they cost where it was squared."""
@@ -28,11 +39,17 @@ def ends(count: int) -> list[bytes]:
     return [plain(end(2 * each + 1, each)) for each in range(count)]
 
 
+def claims(count: int) -> list[bytes]:
+    """A report that declares each second number, for two reasons by turns."""
+    ranges = [(2 * each, 2 * each, f"{each % 2}") for each in range(1, count)]
+    named = stream_report(2 * count, 2 * count, dropped=ranges)
+    return [*(plain(record(2 * each + 1)) for each in range(count)), report(named)]
+
+
 HOSTILE: dict[str, Callable[[], list[bytes]]] = {
     "heads of Fluent Bit": lambda: [b": [1.1, {" * 40_000],
     "gaps with reasons": lambda: reasons(4_000),
     "end records": lambda: ends(3_000),
-    "holes": lambda: [plain(record(2 * each)) for each in range(10_000, 0, -1)],
     "contradictory reports": lambda: [report(accepted=each) for each in range(1, 5_000)],
     "backslashes": lambda: [b"logship" + b"\\" * 400_000],
     "members": lambda: [plain(record(1)), plain(record(2))[:-1] + b',"a":1' * 80_000],
@@ -49,6 +66,42 @@ def test_hostile_lines_cost_cpu_in_proportion_to_their_size(name: str) -> None:
     audit.feed(lines)
     audit.verdict()
     assert time.process_time() - began < SECONDS_A_BYTE_MAX * sum(map(len, lines))
+
+
+HOLES = 200_000
+ORDERS: dict[str, list[int]] = {
+    "descending": list(range(HOLES, 0, -1)),
+    "no order": sorted(range(HOLES), key=lambda number: number * 2_654_435_761 % 2**32),
+    "from both ends": [each for at in range(HOLES // 2) for each in (at, HOLES - at)],
+}
+
+
+@pytest.mark.parametrize("order", ORDERS)
+@pytest.mark.parametrize("how", ["numbers", "ranges", "a union"])
+def test_holes_in_any_order_cost_about_what_they_cost_in_theirs(order: str, how: str) -> None:
+    """To put each into the middle of a list took 3 to 8 s."""
+    pairs = [(4 * each + 1, 4 * each + 2) for each in ORDERS[order]]
+    began = time.process_time()
+    ranges = Ranges()
+    if how == "a union":
+        ranges = Ranges((4 * each + 4, 4 * each + 4) for each in range(HOLES)) | Ranges(pairs)
+    else:
+        for first, last in pairs:
+            ranges.add_range(first, last) if how == "ranges" else ranges.add(first)
+    assert len(ranges) >= HOLES
+    assert time.process_time() - began < 2.0
+
+
+def test_four_times_as_many_claims_cost_about_four_times_as_much() -> None:
+    seconds = []
+    for count in (60_000, 240_000):
+        audit = Audit()
+        audit.feed(claims(count))
+        began = time.process_time()
+        [verdict] = audit.verdict().streams
+        seconds.append(time.process_time() - began)
+        assert len(verdict.declared) == count - 1
+    assert seconds[1] < 8 * seconds[0]
 
 
 def test_a_glance_at_a_long_line_takes_no_memory() -> None:
@@ -101,3 +154,46 @@ def test_more_end_records_than_can_be_true_contradict_each_other() -> None:
     verdicts = {each.stream: each for each in audit.verdict().streams}
     assert verdicts[ONE].problems == ("has 3 end records that differ: at most 2 can be true",)
     assert verdicts[TWO].problems == ()
+
+
+LONG = int("9" * 4_300)
+"""As many digits as Python reads; it refuses to write one more."""
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        lambda name: report(stream_report(LONG, LONG, stream=name)),
+        lambda name: report(stream_report(5, 5, stream=name), acked=LONG, spooled=LONG),
+        lambda name: report(stream_report(5, 0, stream=name, dropped=[(1, LONG)])),
+        lambda name: report(stream_report(5, 5, stream=name, refused=LONG)),
+    ],
+)
+def test_a_report_with_a_number_that_no_stream_has_is_unreadable(
+    line: Callable[[str], bytes],
+) -> None:
+    audit = Audit()
+    audit.feed([line(ONE), line(TWO)])
+    verdict = audit.verdict()
+    assert (verdict.unreadable, verdict.reports) == (2, 0)
+    assert all(len(each.why) < 200 for each in verdict.unreadable_places)
+    list(verdict_as_text(verdict, [], "logship_id"))
+
+
+@pytest.mark.parametrize(
+    ("line", "problem"),
+    [
+        (lambda name: gap(1, 1, LONG, stream=name), "gap record 1 does not say which numbers"),
+        (lambda name: gap(1, 1, 10**10, stream=name), "gap record 1 does not say which numbers"),
+        (lambda name: end(1, LONG, stream=name), "end record 1 has a logship_accepted that"),
+        (lambda name: end(1, 0, stream=name, refused=LONG), "end record 1 has a logship_refused"),
+    ],
+)
+def test_a_record_with_a_number_that_no_stream_has_is_a_contradiction(
+    line: Callable[[str], Record], problem: str
+) -> None:
+    audit = Audit()
+    audit.feed([plain(line(ONE)), plain(line(TWO))])
+    verdict = audit.verdict()
+    assert [each.problems[0].startswith(problem) for each in verdict.streams] == [True, True]
+    assert all(len(each) < 1_000 for each in verdict_as_text(verdict, [], "logship_id"))

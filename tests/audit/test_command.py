@@ -421,3 +421,12 @@ def test_another_stamp_key_can_be_named() -> None:
     missing = audit("out.log")
     assert missing.exit_code == 2
     assert 'no line of 3 has a stamp under "logship_id"' in first_line(missing)
+
+
+def test_a_long_tag_and_reason_leave_room_for_the_numbers() -> None:
+    tag, reason = "t" * 1_000_000, "r" * 1_000_000
+    write("out", [received(record(1), tag), received(gap(3, 2, 2, reason), tag)])
+    lines = audit("out").output.splitlines()
+    assert max(map(len, lines)) < 1_000
+    assert any(line.endswith("UNPROVEN after 3") for line in lines)
+    assert any(line.endswith("r…: 2") for line in lines)

@@ -5,13 +5,15 @@ from __future__ import annotations
 import itertools
 import sys
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from logship.audit import Ranges
 
 NUMBERS = st.integers(min_value=1, max_value=60)
-PAIRS = st.lists(st.tuples(NUMBERS, NUMBERS).map(lambda pair: (min(pair), max(pair))), max_size=12)
+PAIR = st.tuples(NUMBERS, NUMBERS).map(lambda pair: (min(pair), max(pair)))
+PAIRS = st.lists(PAIR, max_size=12)
 
 
 def numbers_in(ranges: Ranges) -> set[int]:
@@ -52,6 +54,7 @@ def test_adding_tells_whether_the_number_is_new(numbers: list[int]) -> None:
     for number in numbers:
         assert ranges.add(number) == (number not in seen)
         seen.add(number)
+        assert ranges.highest == max(seen)
     assert_normal(ranges)
     assert numbers_in(ranges) == seen
 
@@ -80,6 +83,27 @@ def test_ranges_added_in_any_order_make_the_same_set(pairs: list[tuple[int, int]
     assert numbers_in(Ranges(pairs)) == expected
     assert list(Ranges(pairs)) == list(Ranges(reversed(pairs)))
     assert all((number in Ranges(pairs)) == (number in expected) for number in range(62))
+
+
+@given(st.lists(NUMBERS | PAIR, max_size=80), st.integers(0, 4))
+def test_late_numbers_and_ranges_are_as_good_as_others(
+    parts: list[int | tuple[int, int]], late_min: int
+) -> None:
+    seen: set[int] = set()
+    ranges = Ranges()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("logship.audit.ranges.LATE_MIN", late_min)
+        for part in parts:
+            if isinstance(part, int):
+                assert ranges.add(part) == (part not in seen)
+                seen.add(part)
+            else:
+                ranges.add_range(*part)
+                seen |= set(range(part[0], part[1] + 1))
+            assert ranges.highest == max(seen)
+    assert_normal(ranges)
+    assert numbers_in(ranges) == seen
+    assert ranges.count == len(seen)
 
 
 def test_an_operation_leaves_its_operands_alone() -> None:

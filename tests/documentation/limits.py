@@ -109,6 +109,18 @@ LIMITS = [
     Limit("ecs.reader:TASK_SECONDS_MAX", "the wait for the task metadata", "it is given up"),
     Limit("audit.sources:LINE_BYTES_MAX", "a line that `audit` reads", "exit code 2"),
     Limit("cli.lint:FILE_BYTES_MAX", "a file that `lint` reads", "exit code 2"),
+    Limit(
+        "deployment.linting.yamltext:YAML_CHARACTERS_MAX",
+        "characters of a YAML file, and of the configurations in a file of any kind",
+        "exit code 2",
+    ),
+    Limit(
+        "deployment.linting.shapes:COMMAND_CHARACTERS_MAX",
+        "characters of a container's command that is one text",
+        "exit code 2",
+    ),
+    Limit("deployment.linting.documents:CONTAINERS_MAX", "containers of a unit", "exit code 2"),
+    Limit("deployment.linting.report:FINDINGS_MAX", "findings in a file", "exit code 2"),
 ]
 
 SETTINGS = {

@@ -10,7 +10,9 @@ from typing import Any
 import pytest
 
 from logship.deployment.linting.model import LintError
-from logship.deployment.linting.report import FileReport, judge
+from logship.deployment.linting.report import FINDINGS_MAX, FileReport, judge
+from logship.deployment.linting.shapes import COMMAND_CHARACTERS_MAX
+from logship.deployment.linting.yamltext import YAML_CHARACTERS_MAX
 from tests.lint.deployments import HAS_YAML
 
 needs_yaml = pytest.mark.skipif(not HAS_YAML, reason="PyYAML is not installed")
@@ -70,6 +72,8 @@ def test_a_key_that_is_no_text_is_read_as_one() -> None:
     assert [each.rule for each in report.findings] == ["unknown-setting"]
 
 
+SECONDS_A_CHARACTER_MAX = 2e-6
+"""Some times what JSON costs, and a part of what these files cost where it was squared."""
 HUGE = "9" * 5_000
 
 
@@ -109,9 +113,48 @@ def diamonds(count: int) -> str:
     return json.dumps({"containerDefinitions": containers})
 
 
+def all_on_all(count: int) -> str:
+    """Services of which each depends on all of them."""
+    names = [f"{each}" for each in range(count)]
+    service = {"image": "app", "environment": {"LOGSHIP_TAG": "a"}, "depends_on": names}
+    return json.dumps({"services": dict.fromkeys(names, service)})
+
+
+def variables(count: int) -> str:
+    return compose(environment={f"LOGSHIP_STOP_TIMEOUT_S{each}": "1" for each in range(count)})
+
+
+def spools(count: int) -> str:
+    """Applications on one spool, and one recoverer."""
+    app = {"environment": {"LOGSHIP_SPOOL_DIR": "/spool"}, "volumes": ["spool:/spool"]}
+    recoverer = {**app, "command": "logship recover --spool /spool"}
+    return json.dumps({"services": {f"a{each}": app for each in range(count)} | {"r": recoverer}})
+
+
+def routers(count: int) -> str:
+    """Applications whose tag no output of FireLens matches, each with a long name."""
+    driver = {"logConfiguration": {"logDriver": "awsfirelens"}}
+    tag = {"environment": [{"name": "LOGSHIP_TAG", "value": "web"}]}
+    apps = [{"name": f"{each}" * 500, "image": "app", **driver, **tag} for each in range(count)]
+    router = {"name": "router", "image": "x", "firelensConfiguration": {"type": "fluentbit"}}
+    return json.dumps({"containerDefinitions": [*apps, router]})
+
+
+def ignored(count: int) -> str:
+    """Findings, and many more comments that ignore a rule."""
+    sections = "".join(f"<match a>\n@type kafka{each}\n</match>\n" for each in range(count))
+    return "# logship-lint: ignore nofile a test\n" * (10 * count) + sections
+
+
 @pytest.mark.parametrize(
     ("name", "text"),
     [
+        ("dependencies", all_on_all(500)),
+        ("unknown variables", variables(40_000)),
+        ("spools", spools(990)),
+        ("names", routers(600)),
+        ("ignored rules", ignored(4_000)),
+        ("a long word", compose(command="a" * 500_000)),
         ("blank lines", "\n" * 50_000),
         ("blank lines of a configuration", "<source>" + "\n" * 50_000),
         ("blank lines of another", "[SERVICE]" + "\n" * 50_000),
@@ -127,7 +170,52 @@ def diamonds(count: int) -> str:
 def test_hostile_files_cost_cpu_in_proportion_to_their_size(name: str, text: str) -> None:
     began = time.process_time()
     judged(text, "a.json" if text.startswith("{") else "a")
-    assert time.process_time() - began < 0.5 + 20e-6 * len(text)
+    assert time.process_time() - began < 0.5 + SECONDS_A_CHARACTER_MAX * len(text)
+
+
+@needs_yaml
+def test_keys_of_yaml_with_one_hash_cost_cpu_in_proportion_to_their_size() -> None:
+    """Every multiple of 2**61 - 1 has the hash 0."""
+    keys = "".join(f"  {each * ((1 << 61) - 1)}: 1\n" for each in range(30_000))
+    began = time.process_time()
+    judged(f"services:\n{keys}")
+    assert time.process_time() - began < 4e-6 * len(keys), "PyYAML's own pace is 1.4 µs"
+
+
+@needs_yaml
+def test_yaml_above_its_limit_is_refused_before_it_is_read() -> None:
+    """PyYAML takes 20 s and 300 MiB for a MiB of short items."""
+    began = time.process_time()
+    error = judged("services:\n" + "#\n" * (YAML_CHARACTERS_MAX // 2))
+    assert "longer than 1 MiB" in str(error)
+    assert time.process_time() - began < 1.0
+
+
+@needs_yaml
+def test_configurations_in_yaml_have_that_limit_together() -> None:
+    inner = "pipeline: {}\n#" + "x" * (YAML_CHARACTERS_MAX // 3)
+    items = [{"apiVersion": "v1", "kind": "ConfigMap", "data": {"a.yaml": inner}}] * 4
+    error = judged(json.dumps({"apiVersion": "v1", "kind": "List", "items": items}), "a.json")
+    assert "configurations" in str(error)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (compose(command="a" * (COMMAND_CHARACTERS_MAX + 1)), "app: command"),
+        (variables(FINDINGS_MAX + 1), "findings"),
+    ],
+)
+def test_what_is_above_another_limit_is_refused_and_named(text: str, said: str) -> None:
+    error = judged(text, "a.json")
+    assert isinstance(error, LintError)
+    assert said in str(error)
+
+
+def test_a_finding_about_routes_does_not_repeat_all_of_them() -> None:
+    report = judged(routers(300), "a.json")
+    assert isinstance(report, FileReport)
+    assert max(len(each.night) for each in report.findings) < 10_000
 
 
 def test_thousand_containers_beside_each_other_are_judged() -> None:

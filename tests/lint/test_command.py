@@ -50,7 +50,7 @@ def test_findings_are_1_and_say_what_happens_and_what_to_write(broken: Path, cle
     lines = result.output.splitlines()
     assert lines[0] == "3 findings in 2 files"
     assert f"{broken}: application: unknown-setting" in lines
-    assert '  change to: environment: { LOGSHIP_TAG: "web" }' in lines
+    assert "  change to: rename LOGSHIP_TAGG to LOGSHIP_TAG" in lines
     assert any("the last records meet a closed port" in line for line in lines)
 
 

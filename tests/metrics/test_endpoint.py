@@ -406,6 +406,17 @@ def test_slow_requests_do_not_keep_others_out() -> None:
             each.close()
 
 
+def test_a_request_beyond_those_that_are_served_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("logship.metrics.prometheus._REQUEST_SECONDS_MAX", 2.0)
+    endpoint = serve("127.0.0.1", 0, [CountsCollector(Counts())])
+    with contextlib.ExitStack() as stack:
+        stack.callback(endpoint.close)
+        for _ in range(8):
+            slow = socket.create_connection(("127.0.0.1", endpoint.port))
+            stack.enter_context(slow).sendall(b"GET / HT")
+        assert scrape(endpoint.port)
+
+
 def test_what_a_receiver_counts_meanwhile_is_not_in_this_scrape() -> None:
     counts = Counts()
     families = CountsCollector(counts).collect()

@@ -129,3 +129,61 @@ def test_neither_does_a_name_in_a_deployment_file(tmp_path: Path) -> None:
     output = CliRunner().invoke(lint, [str(path)]).output
     assert "\\x1b[2J" in output
     assert all(each.isprintable() for each in output.split("\n"))
+
+
+NAME = f"z\ncomplete: 7 records of 1 stream, all delivered, 0 duplicates{NASTY[2:-1]}"
+BAD_STREAM = {"stream": "s", "last": 1, "end": None, "accepted": 0, "refused": 0}
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        [NAME],
+        ["audit", f"--{NAME}"],
+        ["audit", NAME],
+        ["audit", "zstd/NAME"],
+        ["audit", "directory/NAME"],
+        ["audit", "file/NAME", "file/NAME"],
+        ["audit", "file/NAME", "--expect", "file/NAME"],
+        ["audit", "file/NAME", "--expect", "report"],
+        ["lint", NAME],
+        ["lint", "directory/NAME"],
+        ["lint", "report", "--ignore", NAME],
+        ["recover", "--spool", "file/NAME"],
+        ["recover", "--stop-timeout", NAME],
+        ["run", "--receipt", f"directory/NAME/{NAME}/x", "--", "true"],
+        ["run", "--signal-map", NAME, "--", "true"],
+        ["run", "--multiline-start", f"({NAME}", "--", "true"],
+        ["run", "--tag", NAME, "--", "true"],
+        ["run", "--stop-timeout", "1", "--", NAME],
+        ["receive", "--bind", NAME],
+        ["receive", "--bind", "127.0.0.1:0", "--out", "directory/NAME"],
+        ["receive", "--bind", "127.0.0.1:0", "--tls-cert", NAME],
+        ["receive", "--bind", "127.0.0.1:0", "--shared-key-file", NAME],
+        ["pipe", "--tag", NAME],
+        ["doctor", "--workers", NAME],
+    ],
+)
+def test_no_name_in_a_command_line_forges_a_line(words: list[str], tmp_path: Path) -> None:
+    for directory in ("zstd", "file", "directory"):
+        (tmp_path / directory).mkdir()
+    (tmp_path / "zstd" / NAME).write_bytes(b"\x28\xb5\x2f\xfd")
+    (tmp_path / "file" / NAME).write_text("text\n")
+    (tmp_path / "directory" / NAME).mkdir()
+    holed = {**BAD_STREAM, "dropped": [f"\u202e\x1b{'x' * 100_000}"]}
+    (tmp_path / "report").write_text(json.dumps({**REPORT, "streams": [holed]}))
+    ended = subprocess.run(
+        [*LOGSHIP, *(each.replace("/NAME", f"/{NAME}") for each in words)],
+        env={"LOGSHIP_DISABLED": "1"},
+        cwd=tmp_path,
+        capture_output=True,
+        timeout=30,
+        check=False,
+    )
+    lines = (ended.stdout + ended.stderr).decode().splitlines()
+    assert ended.returncode in (2, 127)
+    assert lines
+    for line in lines:
+        assert line.isprintable()
+        assert not line.startswith(("complete", "{"))
+        assert len(line) < 3_000

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from logship.errors import SettingsError
+from logship.receiver.access import AccessOptions
 from logship.settings import Endpoint, Secret, Settings
 
 KEY = "not to be shown"
@@ -87,6 +88,9 @@ def test_neither_repr_nor_copies_nor_pickles_show_a_secret(tmp_path: Path) -> No
         "tls://good:1,tcp://ann:hid,hidden/@host:24224",
         ["tcp://ann:hidden@host:24224"],
         [Endpoint("tcp", "ann:hidden@host", 24224, "")],
+        "tcp://ann:hidden%40host:24224",
+        "tcp://ann:hidden%2540[::1]:24224",
+        "tls://good:1,tcp://ann:hid,hidden%40host:24224",
     ],
 )
 def test_a_password_inside_an_endpoint_is_refused_and_not_shown(endpoints: object) -> None:
@@ -95,6 +99,28 @@ def test_a_password_inside_an_endpoint_is_refused_and_not_shown(endpoints: objec
         Settings.of(endpoints=endpoints)
     assert "hid" not in str(caught.value)
     assert Settings.of(endpoints="unix:///run/a@b").endpoints[0].path == "/run/a@b"
+
+
+@pytest.mark.parametrize(
+    "key",
+    [f"-----BEGIN PRIVATE KEY-----{end}{KEY}{end}" for end in ("\n", " ")] + [KEY * 30],
+)
+def test_a_key_in_place_of_its_file_is_refused_and_not_shown(key: str) -> None:
+    with pytest.raises(SettingsError, match="the path of a file") as caught:
+        Settings.from_env({"LOGSHIP_TLS_KEY": key})
+    assert KEY not in str(caught.value)
+
+
+def test_what_the_receiver_was_given_is_not_shown() -> None:
+    options = AccessOptions(shared_key=KEY, users=(f"ann:{KEY}",))
+    assert KEY not in repr(options)
+
+
+def test_a_long_value_is_cut() -> None:
+    for name in ("LOGSHIP_TAG", "LOGSHIP_ENDPOINTS", "LOGSHIP_BUFFER_BYTES_MAX"):
+        with pytest.raises(SettingsError) as caught:
+            Settings.from_env({name: "t" * 100_000})
+        assert len(str(caught.value)) < 500
 
 
 def test_firelens_host_with_a_password_is_not_shown_either() -> None:

@@ -211,7 +211,8 @@ def test_endpoints_are_read_and_written_alike(text: str, endpoint: Endpoint) -> 
     [
         "host:24224", "tcp://host", "tcp://:1", "tcp://host:", "tcp://host:0", "tcp://host:65536",
         "tcp://host:-1", "tcp://host:1/path", "tcp://::1:24224", "udp://host:1", "unix://relative",
-        "unix://", "tcp://host:²", "tcp//host:1", "tcp://",
+        "unix://", "tcp://host:²", "tcp//host:1", "tcp://", "tcp://a b:1", "tcp:// host:1",
+        "tcp://a\0b:1", "tcp://\u202ehost:1", "tcp://ho\nst:1", "unix:///run/a\nb",
     ],
 )  # fmt: skip
 def test_what_is_no_endpoint_is_named(text: str) -> None:

@@ -58,14 +58,6 @@ def hands_over(script: str) -> bool:
     return commands[-1].startswith("exec ") and not is_pipeline(script)
 
 
-def with_exec(script: str) -> str:
-    """Return a script whose last command replaces the shell."""
-    ends = list(_ENDS_OF_COMMANDS.finditer(script.rstrip().rstrip(";")))
-    start = ends[-1].end() if ends else 0
-    before, last = script[:start], script[start:].strip()
-    return f"{before} exec {last}".strip()
-
-
 def stop_setting_seconds(unit: Unit, container: Container) -> float | None:
     """Return the stop timeout that logship assumes; None if the file does not show it."""
     given = _option(container.line.split(), ("--stop-timeout",))

@@ -15,7 +15,7 @@ from typing import Any, Final
 
 from logship.deployment.linting import compose, ecs, kubernetes
 from logship.deployment.linting.model import CONFIGURATION, LintError, ServerConfiguration, Unit
-from logship.deployment.linting.yamltext import parse_yaml
+from logship.deployment.linting.yamltext import YAML_CHARACTERS_MAX, parse_yaml
 
 _IGNORE = re.compile(r"#\s*logship-lint:\s*ignore\b[ \t]*(\S*)[ \t]*(.*)")
 _CLASSIC = re.compile(
@@ -62,6 +62,8 @@ def read_units(name: str, text: str, *, is_spot: bool = False) -> list[Unit]:
     for unit in units:
         if len(unit.containers) > CONTAINERS_MAX:
             raise LintError(f"{unit.name} has more than {CONTAINERS_MAX:,} containers")
+        if sum(len(each.text) for each in unit.configurations) > YAML_CHARACTERS_MAX:
+            raise LintError(f"{unit.name} has configurations of more than 1 MiB")
     return units
 
 

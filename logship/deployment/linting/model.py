@@ -217,19 +217,33 @@ class Unit:
 
     def of_role(self, *roles: Role) -> Iterator[Container]:
         """Yield the containers that have one of these roles."""
-        return (each for each in self.containers if self.role(each) in roles)
+        return (each for each, role in self._with_roles if role in roles)
+
+    @functools.cached_property
+    def _with_roles(self) -> list[tuple[Container, Role]]:
+        return [(each, self.role(each)) for each in self.containers]
 
     def needs(self, container: Container) -> set[str]:
         """Return the names of all containers that must have started before `container`."""
-        by_name = {each.name: each for each in self.containers}
-        seen: set[str] = set()
-        waiting = list(container.depends_on)
-        while waiting:
-            name = waiting.pop()
-            if name not in seen and name in by_name:
-                seen.add(name)
-                waiting += by_name[name].depends_on
-        return seen
+        needed = self._needed[container.name]
+        return {name for name, bit in self._bits.items() if needed & bit}
+
+    @functools.cached_property
+    def _bits(self) -> dict[str, int]:
+        return {each.name: 1 << index for index, each in enumerate(self.containers)}
+
+    @functools.cached_property
+    def _needed(self) -> dict[str, int]:
+        """By name, the bits of all containers that must have started before (Warshall)."""
+        needed = dict.fromkeys(self._bits, 0)
+        for each in self.containers:
+            for name in each.depends_on:
+                needed[each.name] |= self._bits.get(name, 0)
+        for through, bit in self._bits.items():
+            for name, bits in needed.items():
+                if bits & bit:
+                    needed[name] = bits | needed[through]
+        return needed
 
 
 def _ships(container: Container) -> bool:

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
-from typing import Any
+from itertools import islice
+from typing import Any, Final
 
 from logship.deployment.linting.documents import Ignored, ignored_in, read_units
-from logship.deployment.linting.model import Finding, LintError
+from logship.deployment.linting.model import Finding, LintError, Unit
 from logship.deployment.linting.rules import NAMES, findings_of
+
+FINDINGS_MAX: Final = 5_000
+"""In one file, those that are ignored too."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,15 +68,27 @@ def judge(
     """
     try:
         comments = ignored_in(text)
-        unwanted = (*ignoring, *map(_of_comment, comments))
-        units = read_units(name, text, is_spot=is_spot)
-        found = [each for unit in units for each in findings_of(unit)]
+        unwanted = {*ignoring, *map(_of_comment, comments)}
+        found = _findings(read_units(name, text, is_spot=is_spot))
     except LintError as error:
         raise LintError(f"{name}: {error}") from None
     except RecursionError:
         raise LintError(f"{name}: it is nested too deep") from None
     kept = [each for each in found if not any(each_of.covers(each) for each_of in unwanted)]
     return FileReport(name, tuple(kept), len(found) - len(kept))
+
+
+def _findings(units: Iterable[Unit]) -> list[Finding]:
+    """Return all findings, without duplicates in a unit."""
+    found: list[Finding] = []
+    left = FINDINGS_MAX
+    for unit in units:
+        own = list(islice(findings_of(unit), left + 1))
+        left -= len(own)
+        if left < 0:
+            raise LintError(f"it has more than {FINDINGS_MAX:,} findings")
+        found += dict.fromkeys(own)
+    return found
 
 
 def _of_comment(comment: Ignored) -> Ignoring:

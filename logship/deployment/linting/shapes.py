@@ -1,14 +1,20 @@
 """Reads mappings and lists from an untrusted document.
 
-A file of the wrong shape must cause one clear error, not an `AttributeError` in a rule.
+A file of the wrong shape must cause one clear error, not an `AttributeError` in a rule. The error
+shows no value, because it may be a password in the wrong place.
 """
 
 from __future__ import annotations
 
 import shlex
-from typing import Any
+from typing import Any, Final
 
 from logship.deployment.linting.model import LintError
+
+COMMAND_CHARACTERS_MAX: Final = 16 * 1024
+"""Of a command written as one text. To split a word costs its length squared."""
+
+_KINDS = {str: "a text", list: "a list", dict: "a mapping", int: "a number", float: "a number"}
 
 
 def mapping(value: Any, what: str) -> dict[str, Any]:
@@ -20,7 +26,7 @@ def mapping(value: Any, what: str) -> dict[str, Any]:
     if value is None:
         return {}
     if not isinstance(value, dict):
-        raise LintError(f"{what} is {value!r:.60}, not a mapping")
+        raise LintError(f"{what} is {_kind(value)}, not a mapping")
     return value
 
 
@@ -33,7 +39,7 @@ def listing(value: Any, what: str) -> list[Any]:
     if value is None:
         return []
     if not isinstance(value, list):
-        raise LintError(f"{what} is {value!r:.60}, not a list")
+        raise LintError(f"{what} is {_kind(value)}, not a list")
     return value
 
 
@@ -53,10 +59,12 @@ def words(value: Any, what: str) -> tuple[str, ...]:
         LintError: it is something else.
     """
     if isinstance(value, str):
+        if len(value) > COMMAND_CHARACTERS_MAX:
+            raise LintError(f"{what} is longer than {COMMAND_CHARACTERS_MAX // 1024} KiB")
         try:
             return tuple(shlex.split(value))
         except ValueError as error:
-            raise LintError(f"{what}: {value!r:.60}: {error}") from None
+            raise LintError(f"{what}: {error}") from None
     return tuple(str(each) for each in listing(value, what))
 
 
@@ -77,7 +85,11 @@ def text_or_none(value: Any, what: str) -> str | None:
     """
     if value is None or isinstance(value, str):
         return value
-    raise LintError(f"{what} is {value!r:.60}, not a text")
+    raise LintError(f"{what} is {_kind(value)}, not a text")
+
+
+def _kind(value: Any) -> str:
+    return _KINDS.get(type(value), type(value).__name__)
 
 
 def text_of(value: Any) -> str:

@@ -13,10 +13,13 @@ from logship.deployment.linting.model import LintError
 
 HOW_TO_INSTALL = "YAML needs PyYAML: pip install 'logship-forward[lint]' (JSON needs nothing)"
 
+YAML_CHARACTERS_MAX: Final = 1024 * 1024
+"""Of one text. PyYAML takes up to 20 µs and 350 bytes for each."""
 REPEATED_MAX: Final = 1_000_000
 """Values and characters that a text's aliases may stand for, all together."""
-NUMBER_CHARACTERS_MAX: Final = 100
-"""A longer number is a text: it is no setting, and to read `1:2:3…` costs its length squared."""
+NUMBER_CHARACTERS_MAX: Final = 18
+"""A longer number is a text: it is no setting, to read `1:2:3…` costs its length squared, and
+numbers from 2**61 on can all have one hash."""
 
 
 class YamlMissing(LintError):  # noqa: N818 - it names the state, as its siblings do
@@ -28,18 +31,21 @@ def parse_yaml(text: str) -> list[Any]:
 
     Raises:
         YamlMissing: PyYAML is not installed.
-        LintError: It is no YAML.
+        LintError: It is no YAML, or longer than `YAML_CHARACTERS_MAX`.
     """
     try:
         yaml: Any = importlib.import_module("yaml")
     except ImportError:
         raise YamlMissing(HOW_TO_INSTALL) from None
+    if len(text) > YAML_CHARACTERS_MAX:
+        raise LintError(f"its YAML is longer than {YAML_CHARACTERS_MAX // 1024 // 1024} MiB")
     loader = _loader(yaml)
     try:
         return [each for each in yaml.load_all(text, Loader=loader) if each is not None]
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
+    except (yaml.YAMLError, RecursionError) as error:
         raise LintError(f"it is no YAML: {_where(error)}{_what(error)}") from None
-    except (AttributeError, LookupError):  # so PyYAML refuses `!!timestamp x`, `!!bool x`, `!!int`
+    except (ValueError, ArithmeticError, AttributeError, LookupError):
+        # So PyYAML refuses `!!int x`, `!!timestamp x`, `!!bool x`, `!!int`. The first shows the x.
         raise LintError("it is no YAML: a value is not of the type that its tag names") from None
 
 

@@ -122,7 +122,6 @@ RULES: tuple[Rule, ...] = (
 NAMES = tuple(rule.name for rule in RULES)
 
 
-def findings_of(unit: Unit) -> list[Finding]:
-    """Return all findings of a unit, in the order of the rules, without duplicates."""
-    found = [finding for rule in RULES for finding in rule.check(unit)]
-    return list(dict.fromkeys(found))
+def findings_of(unit: Unit) -> Iterator[Finding]:
+    """Yield all findings of a unit, in the order of the rules; some may be there twice."""
+    return (finding for rule in RULES for finding in rule.check(unit))

@@ -25,6 +25,7 @@ from logship.deployment.linting.yamltext import YamlMissing, parse_yaml
 
 _VERSION = re.compile(r"v?([0-9]{1,9})\.([0-9]{1,9})")
 _CHECKED_SINCE = (5, 1)
+_ROUTES_SHOWN_MAX = 5
 _BUFFERED = re.compile(
     r"forward|s3|kafka\w*|elasticsearch\w*|opensearch\w*|cloudwatch_logs|kinesis\w*|http|loki|"
     r"splunk_hec|gelf|mongo|webhdfs|gcs|azurestorage\w*|rewrite_\w+_s3"
@@ -44,10 +45,15 @@ def tag_route(unit: Unit) -> Iterator[Finding]:
             continue
         night = (
             f"FireLens routes only tags of containers with the awsfirelens driver "
-            f"({', '.join(f'{name}-firelens*' for name in routed) or 'there are none'}): {tag!r} "
-            "matches no output, is acknowledged and thrown away"
+            f"({_shown(routed)}): {tag!r} matches no output, is acknowledged and thrown away"
         )
         yield Finding("tag-route", container.name, night, _routed(unit, routed))
+
+
+def _shown(routed: list[str]) -> str:
+    shown = [f"{name}-firelens*" for name in routed[:_ROUTES_SHOWN_MAX]]
+    more = ["…"] if len(routed) > len(shown) else []
+    return ", ".join(shown + more) or "there are none"
 
 
 def _tag(container: Container) -> str | None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-
 from logship.deployment.linting.model import ECS, KUBERNETES, Unit
 
 
@@ -27,5 +25,5 @@ def stop_time(unit: Unit, seconds: float) -> str:
 
 def command(unit: Unit, *words: str) -> str:
     """Return the line of a command."""
-    quoted = ", ".join(map(json.dumps, words))
+    quoted = ", ".join(f'"{word}"' for word in words)
     return f'"command": [{quoted}]' if unit.platform == ECS else f"command: [{quoted}]"

@@ -16,7 +16,6 @@ from logship.deployment.linting.commands import (
     has_pipeline,
     shell_script,
     stop_setting_seconds,
-    with_exec,
 )
 from logship.deployment.linting.model import ECS, KUBERNETES, Container, Finding, Role, Unit
 from logship.deployment.linting.rules.snippets import command, stop_time, variable
@@ -28,6 +27,10 @@ _SIDECAR_SECONDS = 5.0
 _WASTE_SHARE = 0.2
 _WASTE_SECONDS_MIN = 5.0
 _SETTING = "LOGSHIP_STOP_TIMEOUT_SECONDS"
+
+_Chain = tuple[float, tuple[Container, ...]]
+"""Containers that stop one after the other, and the seconds that all of them may take."""
+_NO_CHAIN: _Chain = (0.0, ())
 
 
 def limit(unit: Unit) -> Iterator[Finding]:
@@ -91,8 +94,7 @@ def total(unit: Unit) -> Iterator[Finding]:
 
 def _spot(unit: Unit) -> Iterator[Finding]:
     chains = _Chains(unit)
-    chain = max(map(chains.of, unit.containers), key=_sum_of, default=())
-    needed = _sum_of(chain)
+    needed, chain = max(map(chains.of, unit.containers), key=_seconds, default=_NO_CHAIN)
     if needed > _SPOT_SECONDS:
         parts = " + ".join(f"{each.name} {each.stop_seconds:g}" for each in chain)
         night = (
@@ -108,20 +110,21 @@ class _Chains:
 
     def __init__(self, unit: Unit) -> None:
         self._by_name = {each.name: each for each in unit.containers}
-        self._found: dict[str, tuple[Container, ...]] = {}
+        self._found: dict[str, _Chain] = {}
 
-    def of(self, container: Container) -> tuple[Container, ...]:
+    def of(self, container: Container) -> _Chain:
         """Return the longest run of stops that begins with `container`."""
         if container.name not in self._found:
-            self._found[container.name] = ()  # what leads back to it ends there
+            self._found[container.name] = _NO_CHAIN  # what leads back to it ends there
             names = [name for name in container.depends_on if name in self._by_name]
             after = [self.of(self._by_name[name]) for name in names]
-            self._found[container.name] = (container, *max(after, key=_sum_of, default=()))
+            seconds, chain = max(after, key=_seconds, default=_NO_CHAIN)
+            self._found[container.name] = (container.stop_seconds + seconds, (container, *chain))
         return self._found[container.name]
 
 
-def _sum_of(chain: tuple[Container, ...]) -> float:
-    return sum(each.stop_seconds for each in chain)
+def _seconds(chain: _Chain) -> float:
+    return chain[0]
 
 
 def _grace(unit: Unit, grace_seconds: float) -> Iterator[Finding]:
@@ -176,7 +179,10 @@ def graceful(unit: Unit) -> Iterator[Finding]:
 
 
 def shell(unit: Unit) -> Iterator[Finding]:
-    """Yield containers whose first process is a shell that keeps SIGTERM to itself."""
+    """Yield containers whose first process is a shell that keeps SIGTERM to itself.
+
+    The script is not shown, because a password may be in it.
+    """
     for container in unit.of_role(Role.APPLICATION, Role.RECOVERER, Role.SIDECAR):
         script = shell_script(container)
         if script is None or hands_over(script):
@@ -185,8 +191,8 @@ def shell(unit: Unit) -> Iterator[Finding]:
             "the shell is the first process, and unless it happens to replace itself it passes "
             "SIGTERM on to no process: the program runs until SIGKILL ends it"
         )
-        words: tuple[str, ...] = ("sh", "-c", with_exec(script))
+        words: tuple[str, ...] = ("sh", "-c", "… exec …")
         if has_pipeline(script):  # more than one process needs the signal
-            words = ("logship", "run", "--signal-group", "--", "sh", "-c", script)
+            words = ("logship", "run", "--signal-group", "--", "sh", "-c", "…")
         change = command(unit, *words)
         yield Finding("shell-entrypoint", container.name, night, change)

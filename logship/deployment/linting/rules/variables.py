@@ -17,8 +17,7 @@ from logship.errors import SettingsError
 from logship.settings import Settings, variable_name
 
 _FILES = ("shared_key", "password", "username")
-_SECRET = re.compile("KEY|PASS|SECRET")
-_SECRETS = ("SHARED_KEY", "PASSWORD")
+_PREFIX = "LOGSHIP_"
 _OTHERS = ("LOGSHIP_STOP_FILE",)
 """Set by `logship run` for programs inside its command."""
 _PLACEHOLDER = "set-elsewhere"
@@ -31,19 +30,24 @@ def known() -> list[str]:
 
 
 def unknown(unit: Unit) -> Iterator[Finding]:
-    """Yield variables that no program reads."""
-    names = known()
+    """Yield variables that no program reads. Their values are not shown: they may be secrets."""
+    names = [name.removeprefix(_PREFIX) for name in known()]
     for container in unit.of_role(Role.APPLICATION, Role.RECOVERER):
-        for name, value in container.environment.items():
-            if not name.startswith("LOGSHIP_") or name in names:
+        for full_name in container.environment:
+            name = full_name.removeprefix(_PREFIX)
+            if name == full_name or name in names:
                 continue
+            shown = _PREFIX + _shown(name)
+            night = f"{shown} is no setting of logship, so it has no effect and the default applies"
             near = difflib.get_close_matches(name, names, n=1)
-            night = f"{name} is no setting of logship, so it has no effect and the default applies"
-            change = f"remove {name}"
-            if near:
-                is_secret = _SECRET.search(name) or near[0].endswith(_SECRETS)
-                change = variable(unit, near[0], "…" if is_secret else value or "…")
+            change = f"rename {shown} to {_PREFIX}{near[0]}" if near else f"remove {shown}"
             yield Finding("unknown-setting", container.name, night, change)
+
+
+def _shown(name: str) -> str:
+    """Return a name without what cannot be part of one, such as `: ` and a password."""
+    word = re.split(r"\W", name, maxsplit=1)[0]
+    return word if word == name else f"{word}…"
 
 
 def wrong(unit: Unit) -> Iterator[Finding]:
