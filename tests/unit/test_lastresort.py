@@ -540,6 +540,14 @@ def test_one_warning_of_a_kind_in_a_minute(pipe: Pipe) -> None:
     ]
 
 
+def test_a_warning_of_an_endless_interval_is_written_once(pipe: Pipe) -> None:
+    resort, clock = paced(pipe, 1000)
+    for _ in range(3):
+        resort.warn("port", "it is taken", interval_seconds=float("inf"))
+        clock.advance(1e9)
+    assert pipe.read() == b"logship: it is taken\n"
+
+
 def test_a_warning_that_did_not_come_out_is_tried_again(pipe: Pipe) -> None:
     resort, _ = paced(pipe, 1000)
     pipe.fill()
