@@ -15,7 +15,6 @@ from logship.delivery import Delivery, Flight
 from logship.spool.adoption import AdoptedChunk, Adoption
 from logship.spool.mapped import UnspooledChunk
 from logship.spool.orphan import Orphan, OrphanStream
-from tests.simulation.client import SimulatedClient
 from tests.simulation.estate import Estate
 from tests.simulation.mutations import Mutation
 
@@ -74,23 +73,6 @@ def acked_chunks_show_nothing(patch: pytest.MonkeyPatch) -> None:
         self.shown_by_chunks = False
 
     patch.setattr(OrphanStream, "__post_init__", forgotten)
-
-
-# -- of the simulation -----------------------------------------------------------------------
-
-
-@_mutation
-def recoverer_sends_after_its_end(patch: pytest.MonkeyPatch) -> None:
-    """A recoverer that ends gives up the spool, but not its connection."""
-    shut = SimulatedClient.shut
-
-    def give_up_the_spool(self: SimulatedClient) -> None:
-        if self.is_recoverer and self._disk is not None:
-            self._leave_spool(self._disk, dies=False)
-        else:
-            shut(self)
-
-    patch.setattr(SimulatedClient, "shut", give_up_the_spool)
 
 
 # -- of the judge ----------------------------------------------------------------------------
