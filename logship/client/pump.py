@@ -256,5 +256,6 @@ class Pump:
             for chunk in port.send(chunks):
                 self._delivery.set_aside(chunk.id)
                 port.set_aside(chunk)
+                progressed = True
         if progressed:
             port.progressed()

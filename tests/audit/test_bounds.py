@@ -94,7 +94,7 @@ def test_holes_in_any_order_cost_about_what_they_cost_in_theirs(order: str, how:
 
 def test_four_times_as_many_claims_cost_about_four_times_as_much() -> None:
     seconds = []
-    for count in (60_000, 240_000):
+    for count in (15_000, 60_000):
         audit = Audit()
         audit.feed(claims(count))
         began = time.process_time()
