@@ -7,6 +7,7 @@ them. At the end the client is closed and the ledger is written.
 from __future__ import annotations
 
 import asyncio
+import bdb
 import contextlib
 import faulthandler
 import gc
@@ -84,7 +85,7 @@ class Storm:
         self._locals = threading.local()
         self._children: list[int] = []
         self._child_numbers = itertools.count(1)
-        self._is_child = False
+        self._is_child = self._is_main_over = False
         calls = plan.records // (plan.threads + 1)
         self._own = [self.ledger.source(2 * calls) for _ in range(plan.threads + 1)]
         self._quota = calls
@@ -207,6 +208,7 @@ class Storm:
                 continue
             if self.plan.forks and choice.random() < 0.0001:
                 self._fork()
+        self._is_main_over = True
 
     # -- forks -----------------------------------------------------------------------------------
 
@@ -273,7 +275,9 @@ class Storm:
         else:
             assert isinstance(self.client, BackgroundClient)
             with self._threads():
-                self._main(self._own[0])
+                while not self._is_main_over:
+                    with contextlib.suppress(bdb.BdbQuit):  # it may come again behind an `except`
+                        self._main(self._own[0])
             self.client.close(_CLOSE_SECONDS)
         self._wait_for_children()
         self._stopped.set()
