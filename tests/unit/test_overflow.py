@@ -298,7 +298,10 @@ def test_what_is_on_stderr_and_on_its_way_keeps_its_place() -> None:
     write_all_of(buffer, taken)
     chunk = buffer.spilling.to_spill()[1]
     write_all_of(buffer, chunk)
+    told: list[bool] = []
+    buffer.when_space(lambda: told.append(True))
     assert buffer.spilling.drop_spilled()
+    assert told == [True]
     assert taken in buffer.unsettled()
     assert chunk not in buffer.unsettled()
     assert not buffer.spilling.drop_spilled()
