@@ -10,6 +10,7 @@ on, the entries stay in the inbox, and the next call that enters tries again.
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable
 from enum import Enum, auto
 from typing import TypeVar
@@ -105,13 +106,13 @@ class Section:
         if self._lock.is_owned():
             self.accumulator.changes.finish()
             return work()
-        result = self.enter(_call, work, _NO_LIMIT)
+        result = self.enter(operator.call, work, _NO_LIMIT)
         assert result is not NOT_HELD
         return result
 
     def if_free(self, work: Callable[[], T], otherwise: T) -> T:
         """Do something in the section; return `otherwise` where it cannot be entered soon."""
-        result = self.enter(_call, work, LOCK_PATIENCE_SECONDS)
+        result = self.enter(operator.call, work, LOCK_PATIENCE_SECONDS)
         return otherwise if result is NOT_HELD else result
 
     def enter(
@@ -262,7 +263,3 @@ class Section:
             self.wakeups.entry_waits()
         if self.waiters.are_due:
             self.waiters.tell()
-
-
-def _call(work: Callable[[], T]) -> T:
-    return work()

@@ -12,6 +12,7 @@ each of these lines, would still leave it locked.
 
 from __future__ import annotations
 
+import operator
 import threading
 from collections.abc import Callable
 from typing import TypeVar
@@ -47,7 +48,7 @@ class SectionLock:
         if self.is_owned():
             return otherwise
         try:
-            return self.attempt(_call, work, otherwise, patience_seconds)
+            return self.attempt(operator.call, work, otherwise, patience_seconds)
         except BaseException:
             self.recover()
             raise
@@ -93,7 +94,3 @@ class SectionLock:
         self._lock = threading.RLock()
         # `threading.Condition` asks an RLock in the same way.
         self.is_owned: Callable[[], bool] = self._lock._is_owned  # type: ignore[attr-defined]
-
-
-def _call(work: Callable[[], T]) -> T:
-    return work()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import struct
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -110,22 +111,28 @@ def test_damage_beyond_the_bound_is_counted_named_and_declared_and_the_life_goes
     assert not life.exists()
 
 
+def refuse_some(orphans: Orphans, is_refused: Callable[[AdoptedChunk], bool]) -> list[str]:
+    """Recover, with a server that does not take some chunks; return what is said of these."""
+    said = []
+    for _ in range(STEPS_MAX):
+        found = orphans.step()
+        if isinstance(found, AdoptedChunk):
+            if is_refused(found):
+                said.append(refuse(found))
+            found.state = ChunkState.SETTLED
+            settle(found)
+        elif found is RecoveryState.AWAITING_ORPHANS:
+            break
+    return said
+
+
 def test_a_record_that_no_server_takes_and_that_finds_no_room_is_named(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(quarantine, "QUARANTINE_FILES_MAX", 0)
     life = dead_life(tmp_path, lambda buffer: log_some(buffer, 1))
     orphans = Orphans(tmp_path)
-    said = []
-    for _ in range(STEPS_MAX):
-        found = orphans.step()
-        if isinstance(found, AdoptedChunk):
-            if found.found is not None:
-                said.append(refuse(found))
-            found.state = ChunkState.SETTLED
-            settle(found)
-        elif found is RecoveryState.AWAITING_ORPHANS:
-            break
+    said = refuse_some(orphans, lambda chunk: chunk.found is not None)
     assert said[0].endswith("it is not kept")
     assert orphans.counters.quarantined == orphans.counters.unkept == 1
     assert not life.exists()
@@ -136,16 +143,7 @@ def test_an_end_that_no_server_takes_is_written_again_by_the_next_recoverer(
 ) -> None:
     life = dead_life(tmp_path, lambda buffer: log_some(buffer, 1))
     orphans = Orphans(tmp_path)
-    said = []
-    for _ in range(STEPS_MAX):
-        found = orphans.step()
-        if isinstance(found, AdoptedChunk):
-            if found.found is None:
-                said.append(refuse(found))
-            found.state = ChunkState.SETTLED
-            settle(found)
-        elif found is RecoveryState.AWAITING_ORPHANS:
-            break
+    said = refuse_some(orphans, lambda chunk: chunk.found is None)
     assert len(said) == 1
     assert said[0].endswith("it declares gaps or the end, and is sent again later")
     orphans.close()
