@@ -221,19 +221,27 @@ def _note_unacked(orphan: Orphan, stream: OrphanStream, located: LocatedChunk) -
 
 
 def _in_order(orphan: Orphan) -> list[LocatedChunk]:
-    """Return the chunks in the order of opening, each with where its numbers must have ended.
-
-    That is before the stream's next chunk, or before its highest known number.
-    """
+    """Return the chunks in the order of opening, each with where its numbers must have ended."""
     ordered: list[LocatedChunk] = []
-    next_first = {stream_id: each.next_number for stream_id, each in orphan.streams.items()}
+    next_first: dict[str, int] = {}
     in_order = sorted(orphan.chunks, key=lambda each: each.chunk.identity.serial)
     for located in reversed(in_order):
         identity = located.chunk.identity
-        last = max(identity.first, next_first[identity.stream] - 1)
+        stream = orphan.streams[identity.stream]
+        end = next_first.get(identity.stream) or _end_of_last(stream, located.chunk)
         next_first[identity.stream] = identity.first
-        ordered.append(located._replace(last=last))
+        ordered.append(located._replace(last=max(identity.first, end - 1)))
     return ordered[::-1]
+
+
+def _end_of_last(stream: OrphanStream, chunk: FoundChunk) -> int:
+    """Return a number that the last chunk of a stream does not reach.
+
+    Numbers that were dropped while the chunk was open are not in it, and its header does not count
+    them. The slot knows the last of those; at most so many entries as are counted came after it.
+    """
+    entries = min(chunk.entries, chunk.size)
+    return max(stream.next_number, max(chunk.identity.first + 1, stream.noted_next) + entries - 1)
 
 
 def text_of(tag: bytes) -> str:

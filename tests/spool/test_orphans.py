@@ -13,7 +13,7 @@ import pytest
 
 from logship.buffer.buffer import Buffer
 from logship.buffer.chunk import Chunk, ChunkState
-from logship.protocol.entries import unpack_entries
+from logship.protocol.entries import pack_record, unpack_entries
 from logship.spool.adoption import AdoptedChunk, refuse, settle
 from logship.spool.format import COMMIT_AT
 from logship.spool.inspection import inspect_spool
@@ -309,6 +309,29 @@ def test_a_damaged_chunk_is_quarantined_named_and_declared(tmp_path: Path) -> No
     assert arrived | set(range(first, last + 1)) == set(range(1, 21))
     assert end == 22  # the gap is 21
     assert not life.exists()
+
+
+@pytest.mark.parametrize("seals", [False, True])
+def test_numbers_behind_a_dropped_one_are_declared_with_a_damaged_chunk(
+    tmp_path: Path, seals: bool
+) -> None:
+    def fill(buffer: Buffer) -> None:
+        for number in range(6):
+            if number % 2:
+                assert buffer.number_and_drop("tag", pack_record({}, 1), "overflow")
+            assert offer(buffer, f"m{number}")
+        if seals:
+            buffer.seal_all()
+
+    life = dead_life(tmp_path, fill)  # 2, 6 and 10 are dropped; 3, 7 and 11 say so
+    segment = min(life.glob("segment-*"))
+    segment.write_bytes(segment.read_bytes().replace(b":0000000001", b":000000000x", 1))
+    sidecar = recover(tmp_path)
+    assert sidecar.records == []
+    gaps = [each["logship_gap"] for each in sidecar.controls if "logship_gap" in each]
+    declared = {number for first, last, _ in gaps for number in range(first, last + 1)}
+    assert declared >= {*range(1, 13)}
+    assert min(int(each[KEY][13:]) for each in sidecar.controls) > 12  # no number is given twice
 
 
 def tear_first_segment(life: Path) -> None:
