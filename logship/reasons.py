@@ -18,3 +18,9 @@ DAMAGED: Final = "damaged"
 
 EXPORTED: Final = (OVERFLOW, QUARANTINED)
 """The reasons for a drop that metrics tell apart."""
+
+WITHHELD: Final = "withheld"
+"""The application's `redact` gave no record, or failed."""
+
+ON_PURPOSE: Final = (WITHHELD,)
+"""The reasons of a record that settings keep back. It is dropped, and that is no loss."""

@@ -6,9 +6,9 @@ from logship.buffer.accumulator import Accumulator
 from logship.buffer.chunk import Chunk
 from logship.buffer.counters import Account, DrainReport, StreamReport
 from logship.buffer.notes import Notes
-from logship.buffer.ranges import Ranges, merge_ranges
+from logship.buffer.ranges import Ranges, merge_gaps, merge_ranges
 from logship.buffer.stream import Stream
-from logship.reasons import SPILLED
+from logship.reasons import ON_PURPOSE, SPILLED
 
 
 def account_of(accumulator: Accumulator, unspooled: int) -> Account:
@@ -54,6 +54,7 @@ def report_of(accumulator: Accumulator, notes: Notes, reason: str, seconds: floa
             _stream_report(stream, waiting)
             for stream in (*accumulator.ended, *accumulator.streams.values())
         ),
+        withheld=counters.withheld,
     )
 
 
@@ -61,8 +62,10 @@ def _stream_report(stream: Stream, waiting: list[Chunk]) -> StreamReport:
     spilled = stream.lost_ranges(SPILLED)
     unacked: Ranges = []
     spooled: Ranges = []
+    untold = [gap for gap in stream.undeclared if gap.reason in ON_PURPOSE]
     for chunk in waiting:
         if chunk.stream is stream:
+            untold += (gap for gap in chunk.gaps if gap.reason in ON_PURPOSE)
             chunk_spilled, chunk_unacked = chunk.split_ranges()
             spilled.extend(chunk_spilled)
             (spooled if chunk.spooled else unacked).extend(chunk_unacked)
@@ -74,7 +77,7 @@ def _stream_report(stream: Stream, waiting: list[Chunk]) -> StreamReport:
         accepted=stream.accepted,
         refused=stream.refused,
         spilled=merge_ranges(spilled),
-        dropped=[(*gap,) for gap in stream.lost if gap.reason != SPILLED],
+        dropped=[(*gap,) for gap in merge_gaps(stream.lost, untold) if gap.reason != SPILLED],
         unacked=merge_ranges(unacked),
         spooled=merge_ranges(spooled),
     )

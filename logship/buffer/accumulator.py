@@ -28,6 +28,10 @@ STREAMS_MAX = 1000
 cannot grow the process without bound."""
 
 
+WITHHELD_INTERVAL_SECONDS = 60.0
+"""So often at most a stream declares what was withheld: one gap for all of it."""
+
+
 class Numbered(NamedTuple):
     """A record that was numbered and not buffered.
 
@@ -118,34 +122,30 @@ class Accumulator:
             self.chunks.seal(chunk)
         return count
 
+    def has_stream_for(self, tag: Tag) -> bool:
+        """Tell whether a tag has a stream, or can have one without another stream's end."""
+        return tag in self.streams or len(self.streams) < STREAMS_MAX
+
     def number_and_drop(self, tag: Tag, body: bytes, reason: str) -> Numbered | None:
         """Number an entry that will not be kept, and note its number as a gap.
 
         Returns:
             The numbered entry, or None where one tag more is too many.
         """
-        if tag not in self.streams and len(self.streams) >= STREAMS_MAX:
+        if not self.has_stream_for(tag):
             return None
-        stream = self._stream(tag)
-        number = stream.next_number
-        gap = [Gap(number, number, reason)]
-        lost, undeclared = merge_gaps(stream.lost, gap), merge_gaps(stream.undeclared, gap)
-        chunk = self.chunks.open.get(stream)
-        holes = merge_ranges([*chunk.holes, (number, number)]) if chunk is not None else []
+        stream = self.stream(tag)
+        number, entry = stream.next_number, stream.stamped([body])
+        lost = merge_gaps(stream.lost, [Gap(number, number, reason)])
         dropped = self.counters.dropped[reason] + 1
         accepted = self.counters.accepted + 1
-        entry = stream.stamped([body])
 
-        def change() -> None:
-            self.chunks.storage.number_dropped(stream, number)
-            stream.next_number = number + 1
-            stream.lost, stream.undeclared = lost, undeclared
-            if chunk is not None:
-                chunk.holes = holes
+        def note() -> None:
+            stream.lost = lost
             self.counters.accepted = accepted
             self.counters.dropped[reason] = dropped
 
-        self.changes.commit(change)
+        self._number_gap(stream, 1, reason, note)
         return Numbered(stream, number, entry)
 
     def dropped_was_spilled(self, numbered: Numbered, reason: str) -> None:
@@ -230,6 +230,7 @@ class Accumulator:
             stream: Which.
             retires: Whether its key may begin another stream.
         """
+        self._number_withheld(stream)
         self._declare_gaps(stream)
         if stream.end is None and self._stamp_key is not None:
             fields = {
@@ -257,7 +258,7 @@ class Accumulator:
 
     # -- inside -----------------------------------------------------------------------------------
 
-    def _stream(self, tag: Tag) -> Stream:
+    def stream(self, tag: Tag) -> Stream:
         """Return the tag's stream, opening one where there is none or its numbers are used up."""
         stream = self.streams.get(tag)
         if stream is not None and (stream.next_number >= ROLLOVER_NUMBER or stream.end is not None):
@@ -282,7 +283,9 @@ class Accumulator:
 
     def _make_room(self, tag: Tag, size: int) -> Chunk:
         """Open what an entry of `size` bytes needs, and declare the stream's gaps before it."""
-        stream = self._stream(tag)
+        stream = self.stream(tag)
+        if stream.withheld and self._monotonic() >= stream.withheld_due_seconds:
+            self._number_withheld(stream)
         self._declare_gaps(stream)
         return self._chunk_for(stream, size)
 
@@ -296,6 +299,43 @@ class Accumulator:
             is_awaited=True,
             is_provisional=self._is_provisional,
         )
+
+    def _number_withheld(self, stream: Stream) -> None:
+        """Number what was withheld: for each reason one range, which is a gap."""
+        due_seconds = self._monotonic() + WITHHELD_INTERVAL_SECONDS
+        for reason, count in list(stream.withheld.items()):
+            left = {each: n for each, n in stream.withheld.items() if each != reason}
+
+            def note(left: dict[str, int] = left) -> None:
+                stream.withheld, stream.withheld_due_seconds = left, due_seconds
+
+            self._number_gap(stream, count, reason, note)
+
+    def _number_gap(
+        self, stream: Stream, count: int, reason: str, then: Callable[[], None]
+    ) -> None:
+        """Give out numbers that will be in no chunk, and note them as a gap that is to be declared.
+
+        Args:
+            stream: Whose.
+            count: How many.
+            reason: Why.
+            then: A part of the change.
+        """
+        first, last = stream.next_number, stream.next_number + count - 1
+        undeclared = merge_gaps(stream.undeclared, [Gap(first, last, reason)])
+        chunk = self.chunks.open.get(stream)
+        holes = merge_ranges([*chunk.holes, (first, last)]) if chunk is not None else []
+
+        def change() -> None:
+            self.chunks.storage.number_dropped(stream, last)
+            stream.next_number = last + 1
+            stream.undeclared = undeclared
+            if chunk is not None:
+                chunk.holes = holes
+            then()
+
+        self.changes.commit(change)
 
     def _declare_gaps(self, stream: Stream) -> None:
         """Write a gap record for each range of numbers that will not arrive."""

@@ -172,9 +172,10 @@ class Buffer:
         """Have a counter advanced by whichever section comes next. From any thread, at any point.
 
         Args:
-            counter: `refused`, `truncated` or `blocked_seconds`.
+            counter: `refused`, `truncated` or `blocked_seconds`; or a reason of `ON_PURPOSE` for a
+                record that is kept back: it will be numbered, dropped and declared.
             amount: By how much.
-            tag: Whose stream counts it too, where it is `refused`.
+            tag: Whose stream counts it too, where it is `refused` or kept back.
         """
         self._entrance.note(counter, amount, tag)
 

@@ -13,6 +13,7 @@ from dataclasses import asdict, dataclass
 from typing import NamedTuple
 
 from logship.buffer.ranges import Ranges
+from logship.reasons import ON_PURPOSE
 
 
 class Counters:
@@ -22,7 +23,7 @@ class Counters:
         accepted: Records that were given a number.
         acked: Records whose chunk the sidecar acked.
         spilled: Records written to stderr instead, while the program ran.
-        dropped: Records dropped, by reason.
+        dropped: Records dropped, by reason; also those that were kept back on purpose.
         refused: Records turned away without a number: after close, or past repair.
         truncated: Records that were cut to the longest that may be sent.
         blocked_seconds: Time that senders waited for space, summed over all of them.
@@ -50,6 +51,16 @@ class Counters:
         self.truncated = 0
         self.blocked_seconds = 0.0
         self.undecided: set[tuple[int, str]] = set()
+
+    @property
+    def withheld(self) -> int:
+        """How many of the dropped records were kept back on purpose."""
+        return sum(self.dropped[reason] for reason in ON_PURPOSE)
+
+    @property
+    def lost(self) -> int:
+        """How many of the dropped records were not."""
+        return self.dropped.total() - self.withheld
 
     def account(self, *, waiting: int, spooled: int, unspooled: int, bytes_held: int) -> Account:
         """Return these numbers, and those of the same moment that are counted elsewhere."""
@@ -106,7 +117,8 @@ class StreamReport:
         accepted: Records of the application that were numbered.
         refused: Records that were turned away without a number.
         spilled: Numbers written to stderr and not acked.
-        dropped: Numbers dropped, as (first, last, reason).
+        dropped: Numbers dropped, as (first, last, reason). What was kept back on purpose is among
+            them only if the sidecar has not acked the record that declares it.
         unacked: Numbers that are nowhere else.
         spooled: Numbers that lie on the spool.
     """
@@ -142,6 +154,7 @@ class DrainReport:
         refused: Turned away without a number; not among `accepted`.
         truncated: Cut to the longest record that may be sent; among `accepted`.
         streams: Each stream's numbers.
+        withheld: How many of the dropped records were kept back on purpose.
     """
 
     reason: str
@@ -155,11 +168,12 @@ class DrainReport:
     refused: int
     truncated: int
     streams: tuple[StreamReport, ...]
+    withheld: int = 0
 
     @property
     def all_acked(self) -> bool:
-        """Whether the sidecar acknowledged every accepted record."""
-        return self.accepted == self.acked
+        """Whether the sidecar acknowledged every accepted record, but what was withheld."""
+        return self.accepted == self.acked + self.withheld
 
     def to_json(self) -> str:
         """Return the report as the one JSON line that is printed on stderr."""

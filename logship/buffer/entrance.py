@@ -35,6 +35,7 @@ class Outcome(Enum):
     ACCEPTED = auto()
     FULL = auto()
     CLOSED = auto()
+    WITHHELD = auto()  # kept back on purpose; it was not offered at all
 
 
 _ACCEPTED = Outcome.ACCEPTED

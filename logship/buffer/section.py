@@ -192,7 +192,7 @@ class Section:
             if accumulator.changes.pending is not None:
                 accumulator.changes.finish()
             if self.notes.items:
-                self.notes.count(accumulator)
+                self.notes.count(accumulator, closed=self.closed)
         except Exception as error:  # noqa: BLE001 - it passes, or is told of
             self._go_on_after(error)
         if self.inbox.items:
@@ -215,7 +215,7 @@ class Section:
             self.closed = True  # what is appended from here on is refused
         try:
             if self.notes.items:
-                self.notes.count(self.accumulator)  # of what the end records say
+                self.notes.count(self.accumulator, closed=False)  # the end records tell
             for stream in list(self.accumulator.streams.values()):
                 self.accumulator.end(stream, retires=False)
             self._all_ended = True

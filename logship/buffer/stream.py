@@ -35,7 +35,10 @@ class Stream:
         controls: Numbers that gap records and the end record have.
         refused: Records that were turned away without a number.
         undeclared: Gaps that no gap record has declared yet, ascending.
-        lost: All gaps so far, ascending, for the report.
+        withheld: Records that were kept back on purpose and have no number yet, by reason.
+        withheld_due_seconds: From when on a new chunk may begin with those, on the monotonic clock.
+        lost: All gaps so far, ascending, for the report, except what was kept back on purpose: that
+            may be many gaps.
         end: The number of the end record, once it is written. Until then a gap can be declared.
             Without stamps there is no end record, and this stays None.
         unsettled: Chunks that are neither acked nor dropped.
@@ -54,6 +57,8 @@ class Stream:
         "tag",
         "undeclared",
         "unsettled",
+        "withheld",
+        "withheld_due_seconds",
     )
 
     def __init__(
@@ -72,6 +77,8 @@ class Stream:
         self.next_number = 1
         self.controls = 0
         self.refused = 0
+        self.withheld: dict[str, int] = {}
+        self.withheld_due_seconds = 0.0
         self.undeclared: list[Gap] = []
         self.lost: list[Gap] = []
         self.end: int | None = None
@@ -98,8 +105,8 @@ class Stream:
 
     @property
     def accepted(self) -> int:
-        """How many records of the application were numbered."""
-        return self.next_number - 1 - self.controls
+        """How many records of the application were numbered, or will be."""
+        return self.next_number - 1 - self.controls + sum(self.withheld.values())
 
     @property
     def has_stamps(self) -> bool:

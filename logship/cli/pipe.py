@@ -24,7 +24,13 @@ from logship.settings import Settings
     metavar="SECONDS",
     help="Seconds from SIGTERM to SIGKILL (default: LOGSHIP_STOP_TIMEOUT_SECONDS, else 30 or 9).",
 )
-def command(tag: str | None, stop_timeout: float | None) -> None:
+@click.option(
+    "--redact",
+    metavar="RULES",
+    help="Take secrets out of records: 'default', or names of rules with commas between (default: "
+    "LOGSHIP_REDACT, else none).",
+)
+def command(tag: str | None, stop_timeout: float | None, redact: str | None) -> None:
     """Ship the lines of standard input.
 
     A line that is a JSON object becomes that record, any other line a message. While the buffer
@@ -37,11 +43,8 @@ def command(tag: str | None, stop_timeout: float | None) -> None:
       1  it did not acknowledge every line; the drain report on stderr names the others
       2  usage, or a wrong setting
     """
-    settings: dict[str, Any] = {}
-    if tag is not None:
-        settings["tag"] = tag
-    if stop_timeout is not None:
-        settings["stop_timeout_seconds"] = stop_timeout
+    given: dict[str, Any] = {"tag": tag, "stop_timeout_seconds": stop_timeout, "redact": redact}
+    settings = {name: value for name, value in given.items() if value is not None}
     try:
         chosen = Settings.from_env(os.environ, **settings)
     except SettingsError as error:

@@ -115,6 +115,12 @@ def _read_receipt(ctx: click.Context, param: click.Parameter, value: Path | None
     "LOGSHIP_BLOCK_SECONDS_MAX, else 60); then the overflow policy applies.",
 )
 @click.option(
+    "--redact",
+    metavar="RULES",
+    help="Take secrets out of records: 'default', or names of rules with commas between (default: "
+    "LOGSHIP_REDACT, else none).",
+)
+@click.option(
     "--orphan-wait",
     type=click.FloatRange(min=0),
     default=5.0,
@@ -136,6 +142,7 @@ def command(
     stop_timeout: float | None,
     push_back: float | None,
     metrics_port: int | None,
+    redact: str | None,
     mapping: dict[int, int],
     **options: Any,
 ) -> None:
@@ -179,6 +186,7 @@ def command(
         "stop_timeout_seconds": stop_timeout,
         "block_seconds_max": push_back,
         "metrics_port": metrics_port,
+        "redact": redact,
     }
     settings = _settings({name: value for name, value in given.items() if value is not None})
     if settings.disabled:

@@ -65,8 +65,8 @@ class Emitter:
             time_ns: When it happened, nanoseconds since the epoch; now where none is given.
 
         Returns:
-            Whether it is in the buffer. If not, it went where the overflow policy says, counted
-            and declared; after `close` it was refused.
+            Whether it is in the buffer. If not, it was withheld by `redact`, or went where the
+            overflow policy says, counted and declared; after `close` it was refused.
         """
         if not self._here[0]:
             self._begin_anew()
@@ -97,7 +97,10 @@ class Emitter:
     ) -> None:
         """Write a record to stderr that got no number; never raises. See `write_in_turn`."""
         try:
-            fields = plain_value(self.intake.redacted(record))
+            shown = self.intake.redacted(record)
+            if shown is None:
+                return
+            fields = plain_value(shown)
             line = json_line(tag or "", time_ns or time.time_ns(), fields, logship="refused")
             self.last_resort.write_in_turn(line, patience_seconds)
         except Exception as error:

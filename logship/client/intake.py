@@ -18,6 +18,8 @@ from logship.buffer.overflow import Admission, LineSink
 from logship.errors import ClientClosed
 from logship.hooks.interruptions import is_interruption
 from logship.protocol.entries import CutEntry, record_packer
+from logship.protocol.readable import plain_value
+from logship.reasons import WITHHELD
 from logship.settings import RECORD_BYTES_MAX, Settings
 from logship.settings.settings import Redact
 
@@ -25,6 +27,13 @@ Record = Mapping[Any, Any]
 _ACCEPTED = Outcome.ACCEPTED
 Pack = Callable[[Record, int | None], bytes]
 Put = Callable[[Tag, bytes], Outcome]
+
+
+class _Withheld(bytes):
+    """Stands for the entry of a record that is kept back."""
+
+
+_WITHHELD = _Withheld()
 
 
 class Intake:
@@ -35,14 +44,16 @@ class Intake:
         buffer: Where entries go.
         tag: The route of records that name none; None while that is awaited.
         last_resort: Where a record goes that finds no place in time; None drops it.
+        warn: Tells a person, given a word for the kind of warning and a text.
         monotonic: Seconds.
 
     Attributes:
         pack: Returns the beginning of a record's entry. It takes the record, and when that was
             logged: nanoseconds since the epoch, or None for now. One that must be cut is counted.
-        put: `Entrance.offer`. A client that is disabled packs nothing and puts it nowhere.
+        put: `Entrance.offer`, where nothing is redacted. A client that is disabled packs nothing
+            and puts it nowhere.
         admit_after: `Admission.admit_after`, for an entry that `put` found no place for.
-        redacted: Returns a record as it may leave this program.
+        redacted: Returns a record as it may leave this program; None where it must not.
         tag: As given.
     """
 
@@ -54,12 +65,17 @@ class Intake:
         buffer: Buffer,
         tag: Tag,
         last_resort: LineSink | None,
+        warn: Callable[[str, str], None],
         monotonic: Callable[[], float],
     ) -> None:
         self.tag = tag
-        self.redacted = functools.partial(_redacted, settings.redact)
         self.pack: Pack = _record_packer(settings, lambda: buffer.note("truncated", 1))
         self.put: Put = buffer.offer
+        self.redacted: Callable[[Record], Record | None] = lambda record: record
+        if settings.redact is not None:
+            self.redacted = functools.partial(_redacted, _redact(settings.redact), warn)
+            self.pack = functools.partial(_pack_redacted, self.redacted, self.pack)
+            self.put = self._put_unless_withheld
         self.admit_after = Admission(
             buffer,
             policy=settings.overflow,
@@ -85,6 +101,16 @@ class Intake:
         if outcome is Outcome.CLOSED and not self._is_disabled:
             raise ClientClosed
         return outcome is not Outcome.FULL
+
+    def _put_unless_withheld(self, tag: Tag, body: bytes) -> Outcome:
+        """Be `put`, where records are redacted."""
+        if body is not _WITHHELD:
+            return self._buffer.offer(tag, body)
+        if self._buffer.intake_closed:
+            self._buffer.note("refused", 1, tag)
+            return Outcome.CLOSED
+        self._buffer.note(WITHHELD, 1, tag)
+        return Outcome.WITHHELD
 
     def put_now(self, records: Sequence[Record], time_ns: int | None) -> int:
         """Put as many of the records into the buffer as there is space for, and tell how many.
@@ -115,11 +141,11 @@ class Intake:
         for record in records:
             body = pack(record, time_ns)
             outcome = put(route, body)
-            if outcome is not _ACCEPTED:
-                if outcome is Outcome.CLOSED:
-                    error = ClientClosed()
-                    error.records_accepted = accepted
-                    raise error
+            if outcome is Outcome.CLOSED:
+                error = ClientClosed()
+                error.records_accepted = accepted
+                raise error
+            if outcome is Outcome.FULL:
                 try:
                     yield accepted, body
                 except GeneratorExit:
@@ -146,19 +172,37 @@ def _record_packer(settings: Settings, when_cut: Callable[[], object]) -> Pack:
     own_name = settings.stamp and not settings.stamp_key.startswith("logship_")
     reserved = frozenset({settings.stamp_key} if own_name else ())
     bytes_max = min(RECORD_BYTES_MAX, settings.buffer_bytes_max // 2)
-    pack = record_packer(int(settings.stamp), reserved, bytes_max, when_cut, time.time_ns)
-    redact = settings.redact
-    if redact is None:
-        return pack
-    return lambda record, time_ns: pack(_redacted(redact, record), time_ns)
+    return record_packer(int(settings.stamp), reserved, bytes_max, when_cut, time.time_ns)
 
 
-def _redacted(redact: Redact | None, record: Record) -> Record:
-    """Return the record as it may leave this program."""
+def _pack_redacted(
+    redacted: Callable[[Record], Record | None], pack: Pack, record: Record, time_ns: int | None
+) -> bytes:
+    """Return the beginning of the entry of a redacted record, or `_WITHHELD`."""
+    shown = redacted(record)
+    return _WITHHELD if shown is None else pack(shown, time_ns)
+
+
+def _redact(setting: Redact | str) -> Redact:
+    """Return the function that a setting names, or is."""
+    if not isinstance(setting, str):
+        return setting
+    from logship.redaction import redactor  # noqa: PLC0415 - its patterns take milliseconds
+
+    return redactor(setting, plain_value)
+
+
+def _redacted(redact: Redact, warn: Callable[[str, str], None], record: Record) -> Record | None:
+    """Return the record as it may leave this program; None where `redact` makes none of it."""
     try:
-        return record if redact is None else redact(record)
+        shown = redact(record)
     except Exception as error:
         if is_interruption(error):
             raise
-        name = type(error).__name__
-        return {"message": f"logship: redact raised {name}; the record is withheld"}
+        what, shown = f"raised {type(error).__name__}", None
+    else:
+        what = "returned None"
+    if shown is None:
+        text = "the record is withheld; records_withheld_total counts them"
+        warn(WITHHELD, f"redact {what}: {text}")
+    return shown

@@ -184,6 +184,7 @@ class Shipper:
             self.buffer,
             None if self._waits_for_tag else known_tag or self.settings.tag,
             self.last_resort if self.spill is not None else None,
+            self.last_resort.warn,
             self._monotonic,
         )
 
@@ -284,7 +285,7 @@ class Shipper:
     async def flush(self, timeout_seconds: float | None) -> FlushReport:
         """Wait until everything accepted so far is acked, on the loop; see `Client.flush`."""
         started = self._monotonic()
-        dropped = self.buffer.counters.dropped.total()
+        lost = self.buffer.counters.lost
         target = self.buffer.seal_all()
         is_stuck = self.buffer.is_stuck
         self._schedule.guarded(self._pump.turn)
@@ -294,7 +295,7 @@ class Shipper:
                     await self.wait_for_progress(None)
         settled = self.buffer.settled_through() >= target
         return FlushReport(
-            all_acked=settled and not is_stuck and dropped == self.buffer.counters.dropped.total(),
+            all_acked=settled and not is_stuck and lost == self.buffer.counters.lost,
             unacked=self.buffer.records_waiting,
             seconds=self._monotonic() - started,
         )

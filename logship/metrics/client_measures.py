@@ -38,6 +38,13 @@ CLIENT_MEASURES: tuple[Measure, ...] = (
         DROP_REASONS,
     ),
     counter(
+        "records_withheld_total",
+        "Records that were kept back on purpose, declared as gaps in their streams.",
+        "withheld: `redact` raised or gave no record; the warning on stderr says which.",
+        "reason",
+        reasons.ON_PURPOSE,
+    ),
+    counter(
         "records_spilled_total",
         "Records that were written to stderr and not acknowledged.",
         "They are JSON lines where stderr goes; find them there, and see why the sidecar was full "

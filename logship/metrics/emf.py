@@ -21,6 +21,7 @@ _COUNTS = (
     "spilled",
     "dropped",
     "unacked",
+    "withheld",
     "refused",
     "truncated",
 )

@@ -135,6 +135,9 @@ class Tally:
         numbers[slot("connects_total", "ok")] = self.delivery.connected
         numbers[slot("connects_total", "failed")] = self.delivery.connect_failures
         for reason, dropped in account.dropped.items():
+            if reason in reasons.ON_PURPOSE:
+                numbers[slot("records_withheld_total", reason)] = dropped
+                continue
             known = reason if reason in reasons.EXPORTED else "other"
             numbers[slot("records_dropped_total", known)] += dropped
         for value, acks in zip(_ACK_SLOTS, accumulate(self.delivery.acks_by_seconds), strict=True):

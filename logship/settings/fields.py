@@ -221,18 +221,27 @@ class OptionalWholeNumber(WholeNumber):
         return None if value is None else super().check(value)
 
 
-class OptionalFunction(Converter):
-    """A function of a record, or None."""
-
-    def parse(self, text: str) -> Any:
-        """Refuse the text."""
-        raise NotAllowed("a function, in the program; it cannot come from the environment")
+class Redaction(Converter):
+    """A function of a record, names of rules, or None."""
 
     def check(self, value: Any) -> Any:
-        """Return the function or None."""
+        """Return the function, the names or None."""
+        if isinstance(value, str):
+            return self._checked_names(value)
         if value is not None and not callable(value):
-            raise NotAllowed("a function of a record, or None")
+            raise NotAllowed("a function of a record, names of rules, or None")
         return value
+
+    def _checked_names(self, names: str) -> str | None:
+        from logship import redaction  # noqa: PLC0415 - its patterns take milliseconds
+
+        try:
+            rules, fields = redaction.rules_of(names)
+        except redaction.UnknownRule as unknown:
+            known = ", ".join((redaction.DEFAULT, *redaction.RULES))
+            allowed = f"{known} or {redaction.FIELD}NAME, with commas between"
+            raise NotAllowed(allowed, str(unknown)) from None
+        return names if rules or fields else None
 
 
 def setting(

@@ -21,10 +21,10 @@ from logship.settings.fields import (
     Choice,
     NotAllowed,
     Number,
-    OptionalFunction,
     OptionalText,
     OptionalWholeNumber,
     PathOfKey,
+    Redaction,
     SecretText,
     Switch,
     Text,
@@ -40,7 +40,7 @@ LastResort = Literal["stderr", "none"]
 Compress = Literal["none", "gzip", "zstd"]
 Fsync = Literal["never", "interval"]
 Report = bool | Literal["emf"]
-Redact = Callable[[Mapping[Any, Any]], Mapping[Any, Any]]
+Redact = Callable[[Mapping[Any, Any]], Mapping[Any, Any] | None]
 
 RECORD_BYTES_MAX = 5_000_000
 """A longer record is truncated: Fluent Bit closes the connection above 6,144,000 bytes a frame."""
@@ -73,7 +73,9 @@ class Settings:
         block_seconds_max: With `overflow="block"`, the one wait of an outage.
         last_resort: Where records go that the buffer cannot take: `stderr`, or nowhere.
         spill_bytes_per_second_max: The pace of that while the program runs.
-        redact: Called with each record before it is packed. Its result is shipped.
+        redact: Rules that take secrets out of records, by name (see `logship.redaction`), or a
+            function of the record. Its result is shipped. A record is withheld, counted and
+            declared, if the function raises or returns None.
         ack_timeout_seconds: A connection with chunks in flight that acks nothing for so long is
             given up. Fluentd with a full buffer and `overflow_action block` may be silent for a
             minute and still work, so give 90 s or more.
@@ -125,7 +127,7 @@ class Settings:
     block_seconds_max: float = setting(Number(0.0, 3600.0), 1.0)
     last_resort: LastResort = setting(Choice(get_args(LastResort)), "stderr")
     spill_bytes_per_second_max: int = setting(WholeNumber(0), 64 * 1024)
-    redact: Redact | None = setting(OptionalFunction())
+    redact: Redact | str | None = setting(Redaction())
     ack_timeout_seconds: float = setting(Number(0.1, 86_400.0), 90.0)
     connect_timeout_seconds: float = setting(Number(0.1, 3600.0), 5.0)
     backoff_seconds_base: float = setting(Number(0.001, 3600.0), 0.2)

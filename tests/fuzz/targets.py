@@ -30,7 +30,9 @@ from logship.protocol.entries import unpack_entries
 from logship.protocol.frames import AckReader, AnswerError
 from logship.protocol.handshake import ClientHandshake, ServerHandshake
 from logship.protocol.jsonlines import json_line
+from logship.protocol.readable import plain_value
 from logship.receiver.session import Answer, Close, Session, Write
+from logship.redaction import redactor
 from logship.run.lines import LineSplitter, record_of_line
 from logship.run.multiline import LineJoiner
 from logship.settings import Settings
@@ -39,6 +41,7 @@ from tests.spool.test_orphans import dead_life, log_some, recover
 CORPUS = Path(__file__).with_name("corpus")
 KEY = "fuzzed-key"
 RECORDS = 30
+_REDACT = redactor("default", plain_value)
 
 
 @dataclass(frozen=True)
@@ -241,6 +244,13 @@ def _multiline(data: bytes) -> None:
         msgpack.packb(record_of_line(each, "stdout"), unicode_errors="surrogateescape")
 
 
+def _redaction(data: bytes) -> None:
+    """A text, alone and as a field's name; what is redacted once stays as it is."""
+    text = data.decode("utf-8", "replace")
+    found = _REDACT({text: text, "in": [text]})
+    assert _REDACT(found) == found
+
+
 def _settings(data: bytes) -> None:
     """Lines `NAME=value` of an environment: a setting, or one error that keeps the secrets."""
     pairs = [line.partition("=") for line in data.decode("utf-8", "surrogateescape").splitlines()]
@@ -264,5 +274,6 @@ TARGETS: dict[str, Target] = {
     "metrics-pages": Target(_metrics_pages),
     "json-lines": Target(_json_lines),
     "multiline": Target(_multiline),
+    "redaction": Target(_redaction),
     "settings": Target(_settings),
 }

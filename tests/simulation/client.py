@@ -21,6 +21,7 @@ from logship.delivery.drain import SPILL_SECONDS_PER_BYTE, DrainPlan, Progress
 from logship.protocol.compression import compressor
 from logship.protocol.entries import pack_record
 from logship.protocol.frames import AckReader, AnswerError, frame_parts
+from logship.reasons import WITHHELD
 from logship.settings import Endpoint, Settings
 from logship.spool.adoption import AdoptedChunk
 from logship.spool.storage import RETRY_SECONDS
@@ -149,6 +150,15 @@ class SimulatedClient:
             self.history.fired["overflow"] += 1
         if is_in and self._disk is not None:
             self._accepted(self._disk, tag, body)
+
+    def withhold(self, tag: str) -> None:
+        """Keep a record back, as `Client.emit` does for `redact`."""
+        if self.is_closing:
+            self.life.refused += 1
+            self.buffer.note("refused", 1, tag)
+        else:
+            self.life.accepted += 1
+            self.buffer.note(WITHHELD, 1, tag)
 
     def put(self, tag: str, body: bytes) -> None:
         """Put a record into the buffer as soon as there is space, as `Client.send` does."""
@@ -609,8 +619,13 @@ class SimulatedClient:
         """
         section, counters = self.buffer._section, self.buffer.counters
         waiting = 0 if section.closed else len(section.inbox)
-        refused = sum(name == "refused" for name, _, _ in section.notes.items)
-        return counters.accepted + waiting, counters.acked, counters.refused + refused
+        names = [name for name, _, _ in section.notes.items]
+        waiting += names.count(WITHHELD)
+        return (
+            counters.accepted + waiting,
+            counters.acked,
+            counters.refused + names.count("refused"),
+        )
 
     def account(self) -> Account:
         """Return what the client says of itself."""

@@ -64,6 +64,7 @@ class History:
         self.fired: Counter[str] = Counter()
         self.notes: list[str] = []
         self.disk = None if drawn is None else SimulatedDisk(self, *drawn, recovery)
+        self._withheld = Random(f"{self.options.seed} withheld")
         self._noted = noted
         self._healed = False
         self._over = False
@@ -256,7 +257,9 @@ class History:
             tag = f"tag{self.draw.randrange(options.tags)}"
             waits = self.draw.random() < options.waits_for_space
             try:
-                if waits and client.waiting < _WAITING_MAX:
+                if self._withheld.random() < options.withholds:
+                    client.withhold(tag)
+                elif waits and client.waiting < _WAITING_MAX:
                     client.put(tag, body)
                 else:
                     client.emit(tag, body)

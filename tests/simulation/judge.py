@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
+from logship.reasons import WITHHELD
 from tests.simulation.options import Options
 from tests.simulation.wire import NO_SERIAL, Frame
 
@@ -48,6 +49,7 @@ class StreamLedger:
         highest_stored: The highest of them.
         acked: Numbers that the client released.
         declared: Numbers in gap records that were delivered.
+        withheld: Numbers of withheld records in gap records that the client released.
         accepted_at_end: What the delivered end record says.
     """
 
@@ -57,6 +59,7 @@ class StreamLedger:
     highest_stored: int = 0
     acked: set[int] = field(default_factory=set)
     declared: set[int] = field(default_factory=set)
+    withheld: set[int] = field(default_factory=set)
     end_number: int | None = None
     accepted_at_end: int | None = None
 
@@ -447,6 +450,9 @@ class Judge:
         if not stream.acked.isdisjoint(frame.numbers):
             raise Violation(f"chunk {chunk_id} was released twice")
         stream.acked.update(frame.numbers)
+        for first, last, reason in frame.gaps:
+            if reason == WITHHELD:  # its report need not name them again
+                stream.withheld.update(range(first, last + 1))
         life.acked += frame.records
 
     def recovered(self, chunk_id: str) -> None:
@@ -517,12 +523,15 @@ class Judge:
         on_stderr = _spilled_stamps(stderr, self._options.stamp_key)
         for each in report["streams"]:
             self._check_numbers(life, each, on_stderr)
+        withheld = sum(_withheld_numbers(life, each) for each in report["streams"])
+        if report["withheld"] != withheld:
+            raise Violation(f"{withheld} numbers of withheld records are declared: {report}")
 
     def _check_numbers(self, life: Life, told: dict[str, Any], on_stderr: set[str]) -> None:
         """Every number that was given out is acked or named, and none is both."""
         name = told["stream"]
         stream = life.streams.get(name)
-        left = set(stream.acked) if stream is not None else set()
+        left = stream.acked | stream.withheld if stream is not None else set()
         for key in ("spilled", "dropped", "unacked", "spooled"):
             for first, last, *_ in told[key]:
                 for number in range(first, last + 1):
@@ -593,6 +602,13 @@ class Judge:
                 continue
             if (name, number) not in excused:
                 raise Violation(f"{name}:{number} was neither delivered nor declared")
+
+
+def _withheld_numbers(life: Life, told: dict[str, Any]) -> int:
+    """Return how many numbers of a stream are declared as withheld, in it or in the report."""
+    stream = life.streams.get(told["stream"])
+    named: list[int] = [last - first + 1 for first, last, why in told["dropped"] if why == WITHHELD]
+    return sum(named) + (len(stream.withheld) if stream is not None else 0)
 
 
 def _spilled_stamps(lines: list[dict[str, Any]], stamp_key: str) -> set[str]:

@@ -339,6 +339,26 @@ def change_counts_up(patch: pytest.MonkeyPatch) -> None:
 
 
 @_mutation
+def end_forgets_what_was_withheld(patch: pytest.MonkeyPatch) -> None:
+    """Records that are withheld just before the end get no numbers."""
+    patch.setattr(Accumulator, "_number_withheld", lambda _self, _stream: None)
+
+
+@_mutation
+def withheld_counted_twice(patch: pytest.MonkeyPatch) -> None:
+    """What has got its numbers goes on waiting for them."""
+    number = Accumulator._number_withheld
+
+    def again(self: Accumulator, stream: Stream) -> None:
+        withheld = dict(stream.withheld)
+        number(self, stream)
+        if stream.end is None and not self.streams.keys() > {stream.key}:
+            stream.withheld = withheld
+
+    patch.setattr(Accumulator, "_number_withheld", again)
+
+
+@_mutation
 def commit_before_the_copy(patch: pytest.MonkeyPatch) -> None:
     """Entries are counted, and copied into the chunk only with those that follow."""
     write = MemoryChunk.write

@@ -65,6 +65,7 @@ class Options:
     flushes_first: bool
     look_every: int
     hands_over_many: bool
+    withholds: float
     combine_at: int
     inbox_max: int
     inbox_share: float
@@ -124,6 +125,7 @@ def draw_options(seed: int, draw: Random) -> Options:
         flushes_first=draw.random() < 0.5,
         look_every=draw.choice((1, 40, 40, 40, 40, 40, 40, 40)),
         hands_over_many=seed % 8 == 5,
+        withholds=0.3 if seed % 8 == 3 else 0.0,
         combine_at=inbox.choice((1, 2, 3, 5)),
         inbox_max=inbox.choice((1, 2, 4, 8)),
         inbox_share=inbox.choice((0.125, 0.5, 0.9)),

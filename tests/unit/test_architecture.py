@@ -46,12 +46,13 @@ LAYERS: list[tuple[str, ...]] = [
     ("protocol", "installation.tracing", "hooks"),
     ("hooks.interruptions",),
     ("settings",),
-    ("errors", "quoting", "reasons", "version"),
+    ("errors", "quoting", "reasons", "redaction", "version"),
 ]
 PURE = (
     "protocol",
     "delivery",
     "reasons",
+    "redaction",
     "ecs.task",
     "ecs.advice",
     "audit.audit",

@@ -60,9 +60,9 @@ FROM_ENVIRONMENT: dict[str, tuple[str, Any]] = {
     "metrics_dir": ("/run/logship", "/run/logship"),
     "ecs_fields": ("off", False),
     "disabled": ("1", True),
+    "redact": ("default,field:iban", "default,field:iban"),
 }
 ELSEWHERE = {
-    "redact",  # a function
     *("shared_key", "username", "password", "tls_ca", "tls_cert", "tls_key", "tls_server_name"),
 }
 
@@ -108,7 +108,8 @@ def test_arguments_win_over_the_environment_and_empty_variables_are_none() -> No
         ("metrics_host", "a\nb", "printable"),
         ("tag", "a\nb", "printable"),
         ("stamp_key", "k" * 256, "1 to 255 bytes"),
-        ("redact", "x", "a function"),
+        ("redact", "card", "passwords, tokens"),
+        ("redact", "field:", "field:NAME"),
     ],
 )
 def test_a_wrong_value_is_one_error_that_names_everything(name: str, text: str, says: str) -> None:
@@ -140,6 +141,7 @@ def test_a_wrong_value_is_one_error_that_names_everything(name: str, text: str, 
         ("tag", "\udc80"),
         ("overflow", ["block"]),
         ("redact", "str"),
+        ("redact", 5),
         ("endpoints", 5),
         ("endpoints", [5]),
         ("endpoints", []),

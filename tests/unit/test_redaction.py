@@ -1,0 +1,238 @@
+"""What the rules of redaction take for a secret, what they leave, and that no secret leaves."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import logging
+import sysconfig
+from collections.abc import Iterator
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+import pytest
+
+from benchmarks.records import RECORDS
+from logship.client.background import BackgroundClient
+from logship.protocol.readable import plain_value
+from logship.redaction import REDACTED, RULES, is_card_number, redactor
+from logship.testing import MemoryTransport, Sidecar
+from tests.unit.clients import quick_settings
+
+ROOT = Path(__file__).parents[2]
+PAGES = [page for page in ROOT.glob("docs/**/*.md") if page.stem != "redaction"]
+SECRET = "hunter2"
+
+IN_TEXTS = {
+    "passwords": [
+        f"login password={SECRET} ok",
+        f"Password: {SECRET}",
+        f"db_passwd => '{SECRET} with spaces'",
+        f'{{"password": "{SECRET}", "n": 1}}',
+        f'{{\\"password\\": \\"{SECRET} two words\\"}}',
+        f"PGPASSWORD={SECRET}",
+    ],
+    "tokens": [
+        f"GET /api?api_key={SECRET}&page=2",
+        f'"token":"{SECRET}"',
+        f"client_secret = {SECRET}",
+        f"aws_secret_access_key={SECRET}",
+        f"the token: {SECRET}",
+        f"eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxMjM0In0.{SECRET}",
+    ],
+    "headers": [
+        f"Authorization: Bearer {SECRET}.abc",
+        f"'authorization': 'Basic {SECRET}=='",
+        f"sent Bearer {SECRET}abcdef",
+        f"Set-Cookie: sid={SECRET}; HttpOnly",
+        f"X-Api-Key: {SECRET}",
+    ],
+    "urls": [f"connecting to postgres://app:{SECRET}@db:5432/shop"],
+    "cards": ["card 4111 1111 1111 1111", "pan=5500-0055-5555-5559", "378282246310005"],
+    "cloud-keys": [
+        "AKIAIOSFODNN7EXAMPLE",
+        "key AIza" + "x" * 35,
+        "ghp_" + "a1" * 20,
+        "xoxb-1234567890-abcdef",
+        "sk_live_" + "a" * 24,
+        "AccountName=a;AccountKey=" + "A1b2" * 12 + "==;",
+    ],
+    "private-keys": [f"-----BEGIN RSA PRIVATE KEY-----\n{SECRET}\n-----END RSA PRIVATE KEY-----"],
+}
+TEXTS = [(rule, text) for rule, texts in IN_TEXTS.items() for text in texts]
+
+NO_SECRETS = [
+    "unexpected token: identifier",
+    "if token == '@':",
+    "tokens: 512, max_tokens=4096",
+    "password is missing",
+    "basic authentication failed",
+    "cookie: not found",
+    "primary key: id1",
+    "GET http://example.com:8080/a?b=c 200",
+    "order 1700000000000000 took 1234567890123 ns",  # neither issuer nor check digit fits
+    "4111111111111112",
+    "trace 4bf92f3577b34da6a3ce929d0e0e4736",
+    "0.4111111111111111",
+    "id-4111111111111111",
+    f"password={REDACTED}",
+]
+
+
+def default(record: Any) -> Any:
+    return redactor("default", plain_value)(record)
+
+
+def test_every_rule_for_texts_is_tried_here() -> None:
+    assert {"fields", *IN_TEXTS} == set(RULES)
+
+
+@pytest.mark.parametrize(("rule", "text"), TEXTS)
+def test_a_rule_finds_its_secrets_in_texts(rule: str, text: str) -> None:
+    found = redactor(rule, plain_value)(text)
+    assert REDACTED in found
+    assert SECRET not in found
+    assert default(text) != text
+
+
+def test_a_rule_that_is_not_named_finds_nothing() -> None:
+    for rule, text in TEXTS:
+        other = "urls" if rule == "cards" else "cards"
+        assert redactor(other, plain_value)(text) == text
+
+
+@pytest.mark.parametrize("text", NO_SECRETS)
+def test_what_is_no_secret_stays(text: str) -> None:
+    assert default(text) == text
+
+
+def test_a_text_keeps_what_is_around_a_secret() -> None:
+    assert default(f"a password='{SECRET}' b") == f"a password='{REDACTED}' b"
+    as_json = json.dumps({"user": "x", "password": SECRET, "n": 1})
+    assert json.loads(default(as_json)) == {"user": "x", "password": REDACTED, "n": 1}
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("password", "DB_PASSWORD", "apiKey", "api-key", "Authorization", "Set-Cookie", "pin"),
+        *("access_token", "session.id", "private key"),
+    ],
+)
+@pytest.mark.parametrize("value", [SECRET, 1234, [SECRET], {"a": SECRET}, SECRET.encode()])
+def test_a_field_with_the_name_of_a_secret_is_redacted(name: str, value: Any) -> None:
+    assert default({name: value, "message": "m"}) == {name: REDACTED, "message": "m"}
+    assert default({"in": [{name: value}]}) == {"in": [{name: REDACTED}]}
+
+
+@pytest.mark.parametrize("name", ["passwords_checked", "tokens", "pinned", "author", "secretary"])
+def test_other_fields_keep_their_values(name: str) -> None:
+    assert default({name: "value"}) == {name: "value"}
+
+
+def test_a_field_that_says_nothing_keeps_it() -> None:
+    record = {"password": None, "token": "", "auth": True}
+    assert default(record) == record
+
+
+def test_a_list_may_name_further_fields() -> None:
+    redact = redactor("cards, field:IBAN ,field:birth-date", plain_value)
+    record = {"iban": "DE89", "birthDate": "2000", "password": SECRET}
+    assert redact(record) == {"iban": REDACTED, "birthDate": REDACTED, "password": SECRET}
+
+
+@dataclasses.dataclass
+class User:
+    name: str
+    password: str
+
+    def __repr__(self) -> str:
+        return f"User(password={self.password})"
+
+
+class Odd:
+    def __str__(self) -> str:
+        return f"token={SECRET}"
+
+    __repr__ = __str__
+
+
+def test_secrets_in_objects_are_found_as_they_will_be_read() -> None:
+    record = {
+        "user": User("x", SECRET),
+        "odd": Odd(),
+        "tuple": (f"password={SECRET}",),
+        "bytes": f"password={SECRET}".encode(),
+        "proxy": MappingProxyType({"password": SECRET}),
+        "error": ValueError(f"password={SECRET}"),
+        "card": 4111111111111111,
+        "number": 1234567890123,
+    }
+    found = default(MappingProxyType(record))
+    assert SECRET not in str(found)
+    assert found["card"] == REDACTED
+    assert found["number"] == 1234567890123
+
+
+def test_a_record_inside_itself_or_very_deep_is_read_to_its_end() -> None:
+    record: dict[str, Any] = {"password": SECRET}
+    record["self"] = record
+    deep: Any = f"password={SECRET}"
+    for _ in range(40):
+        deep = [deep]
+    found = default({"record": record, "deep": deep})
+    assert SECRET not in str(found)
+    assert REDACTED in str(found["deep"])
+
+
+def test_the_application_s_record_is_not_changed() -> None:
+    record = {
+        "message": f"password={SECRET}",
+        "in": {"password": SECRET},
+        "list": [f"token={SECRET}"],
+    }
+    before = json.dumps(record)
+    default(record)
+    assert json.dumps(record) == before
+
+
+def test_check_digits_and_issuers() -> None:
+    for number in ("4111111111111111", "2223003122003222", "6011111111111117", "30569309025904"):
+        assert is_card_number(number)
+        wrong = f"{number[:-1]}{(int(number[-1]) + 1) % 10}"
+        assert not is_card_number(wrong)
+    assert not is_card_number("0" * 16)
+
+
+def test_real_text_causes_few_false_alarms() -> None:
+    """Lines of documentation, of this project's records, and of Python's own modules."""
+    assert [record for record in RECORDS if default(record) != record] == []
+    pages = [line for page in PAGES for line in page.read_text().splitlines()]
+    alarms = [line for line in pages if default(line) != line]
+    assert all("user:password@" in line for line in alarms), alarms
+    lines = list(_lines_of_python())
+    alarms = [line for line in lines if default(line) != line]
+    assert len(alarms) < len(lines) / 2000, alarms
+
+
+def _lines_of_python() -> Iterator[str]:
+    library = Path(sysconfig.get_path("stdlib"))
+    for package in ("asyncio", "collections", "importlib", "json", "logging", "unittest", "xml"):
+        for path in (library / package).glob("*.py"):
+            yield from path.read_text("utf-8").splitlines()
+
+
+def test_secrets_reach_neither_sidecar_nor_stderr(capfd: pytest.CaptureFixture[str]) -> None:
+    sidecar = Sidecar()
+    client = BackgroundClient(
+        quick_settings(redact="default", report=True), transport=MemoryTransport(sidecar)
+    )
+    assert client.emit({"message": f"password={SECRET}", "password": SECRET})
+    assert client.close(timeout=10).all_acked
+    assert not client.emit({"message": f"late password={SECRET}"})
+    client.write_refused({"message": f"late password={SECRET}"}, None, None)
+    logging.getLogger("logship").debug("nothing")
+    assert REDACTED in str(sidecar.delivered)
+    assert SECRET not in str(sidecar.delivered)
+    assert SECRET not in capfd.readouterr().err

@@ -1,0 +1,190 @@
+"""Records that `redact` keeps back: counted, numbered, declared, and nowhere to be read."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from logship.buffer.accumulator import STREAMS_MAX, WITHHELD_INTERVAL_SECONDS
+from logship.buffer.buffer import Buffer
+from logship.client.background import BackgroundClient
+from logship.client.client import Client
+from logship.errors import ClientClosed
+from logship.installation.handler import Handler
+from logship.reasons import WITHHELD
+from logship.testing import MemoryTransport, Sidecar
+from tests.unit.accounts import body
+from tests.unit.clients import Stderr, quick_settings
+
+SECRET = "hunter2"
+
+
+@pytest.fixture
+def stderr(tmp_path: Path) -> Iterator[Stderr]:
+    file = Stderr(tmp_path / "stderr")
+    yield file
+    file.close()
+
+
+@pytest.fixture
+def sidecar() -> Sidecar:
+    return Sidecar()
+
+
+def raises(record: Any) -> Any:
+    if "password" in record:
+        raise KeyError("a bug in the application")
+    return record
+
+
+def returns_nothing(record: Any) -> Any:
+    return None if "password" in record else record
+
+
+def a_client(sidecar: Sidecar, stderr: Stderr, redact: Any) -> BackgroundClient:
+    return BackgroundClient(
+        quick_settings(redact=redact),
+        transport=MemoryTransport(sidecar),
+        last_resort=stderr.last_resort(),
+    )
+
+
+def secret(number: int) -> dict[str, Any]:
+    return {"message": f"m{number}", "password": SECRET}
+
+
+def numbers(sidecar: Sidecar) -> list[int]:
+    return [int(each.record["logship_id"][13:]) for each in sidecar.delivered]
+
+
+def gaps(sidecar: Sidecar) -> list[list[Any]]:
+    found = [each.record.get("logship_gap") for each in sidecar.delivered]
+    return [each for each in found if each is not None]
+
+
+@pytest.mark.parametrize("redact", [raises, returns_nothing])
+def test_a_withheld_record_is_counted_and_declared(
+    sidecar: Sidecar, stderr: Stderr, redact: Callable[[Any], Any]
+) -> None:
+    client = a_client(sidecar, stderr, redact)
+    assert client.emit({"message": "first"})
+    assert not client.emit(secret(1))
+    client.send(secret(2))  # it was taken, as far as the caller is concerned
+    client.send_many([secret(3), {"message": "last"}, secret(4)])
+    report = client.close(timeout=10)
+    assert (report.accepted, report.acked, report.dropped, report.withheld) == (6, 2, 4, 4)
+    assert report.all_acked
+    assert SECRET not in str(sidecar.delivered)
+    assert gaps(sidecar) == [[3, 6, WITHHELD]]  # one range for all of them
+    (stream,) = report.streams
+    assert stream.dropped == []  # the sidecar has what declares it
+    assert sorted([*numbers(sidecar), *range(3, 7)]) == list(range(1, stream.last + 1))
+    end = sidecar.delivered[-1].record
+    assert (end["logship_accepted"], end["logship_refused"]) == (6, 0)
+
+
+@pytest.mark.parametrize("redact", [raises, returns_nothing])
+def test_one_warning_says_why_and_shows_no_secret(
+    sidecar: Sidecar, stderr: Stderr, redact: Callable[[Any], Any]
+) -> None:
+    client = a_client(sidecar, stderr, redact)
+    for number in range(50):
+        client.emit(secret(number))
+    client.close(timeout=10)
+    (warning,) = [line for line in stderr.lines() if "withheld" in line]
+    assert "redact r" in warning
+    assert SECRET not in str(stderr.lines())
+
+
+def test_a_client_that_ships_nothing_else_declares_what_it_withheld(
+    sidecar: Sidecar, stderr: Stderr
+) -> None:
+    client = a_client(sidecar, stderr, returns_nothing)
+    for number in range(2000):
+        client.emit(secret(number), tag="tag of its own")
+    assert client.used
+    assert client.close(timeout=10).withheld == 2000
+    assert gaps(sidecar) == [[1, 2000, WITHHELD]]
+
+
+def test_a_closed_client_refuses_what_it_would_withhold(sidecar: Sidecar, stderr: Stderr) -> None:
+    client = a_client(sidecar, stderr, returns_nothing)
+    client.close(timeout=10)
+    assert not client.emit(secret(1))
+    with pytest.raises(ClientClosed):
+        client.send(secret(2))
+    record = logging.LogRecord("name", logging.INFO, "", 1, "late", None, None)
+    record.password = SECRET
+    Handler(client).handle(record)
+    assert client.shipper.buffer.report("late", 0.0).refused == 3
+    assert SECRET not in str(stderr.lines())
+
+
+def test_what_was_withheld_is_not_acked_with_a_dead_sidecar(
+    sidecar: Sidecar, stderr: Stderr
+) -> None:
+    sidecar.acks = False
+    client = a_client(sidecar, stderr, returns_nothing)
+    client.emit({"message": "first"})
+    client.emit(secret(1))
+    report = client.close(timeout=0.5)
+    (stream,) = report.streams
+    assert stream.dropped == [(2, 2, WITHHELD)]
+    assert not report.all_acked
+
+
+async def test_the_asyncio_client_withholds_too(sidecar: Sidecar, stderr: Stderr) -> None:
+    client = Client(
+        quick_settings(redact=returns_nothing),
+        transport=MemoryTransport(sidecar),
+        last_resort=stderr.last_resort(),
+    )
+    async with client:
+        await client.send(secret(1))
+        await client.send_many([secret(2), {"message": "kept"}])
+        assert (await client.flush(10)).all_acked
+    assert gaps(sidecar) == [[1, 2, WITHHELD]]
+
+
+def a_buffer(seconds: list[float]) -> Buffer:
+    return Buffer(
+        bytes_max=1 << 20,
+        chunk_bytes_max=1 << 10,
+        linger_seconds=0.1,
+        stamp_key="logship_id",
+        monotonic=lambda: seconds[0],
+    )
+
+
+def test_a_stream_declares_once_a_minute_at_most() -> None:
+    seconds = [1000.0]
+    buffer = a_buffer(seconds)
+    last = []
+    for _ in range(4):
+        buffer.note(WITHHELD, 5, "t")
+        buffer.offer("t", body(1))
+        buffer.seal_all()
+        last.append(buffer.report("now", 0.0).streams[0].last)
+        seconds[0] += WITHHELD_INTERVAL_SECONDS / 2
+    # 1-5 withheld, 6 declares, 7; then 8; then 9-18 withheld, 19 declares, 20; then 21
+    assert last == [7, 8, 20, 21]
+    report = buffer.report("now", 0.0)
+    assert (report.accepted, report.withheld, report.streams[0].accepted) == (24, 20, 24)
+    buffer.close_intake()
+    (stream,) = buffer.report("end", 0.0).streams
+    assert (stream.accepted, stream.dropped) == (
+        24,
+        [(1, 5, WITHHELD), (9, 18, WITHHELD), (22, 26, WITHHELD)],
+    )
+
+
+def test_withheld_records_of_too_many_tags_are_refused() -> None:
+    buffer = a_buffer([0.0])
+    for number in range(STREAMS_MAX + 3):
+        buffer.note(WITHHELD, 1, f"tag {number}")
+    report = buffer.report("now", 0.0)
+    assert (report.withheld, report.refused) == (STREAMS_MAX, 3)
