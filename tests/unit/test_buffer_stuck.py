@@ -17,6 +17,7 @@ from logship.buffer.buffer import Buffer
 from logship.buffer.chunk import Chunk, MemoryChunk, MemoryStorage
 from logship.buffer.entrance import Outcome
 from logship.buffer.stream import Stream
+from logship.protocol.entries import unpack_unstamped
 from logship.reasons import OVERFLOW
 from tests.unit.accounts import Sink, a_buffer, body, check
 
@@ -66,6 +67,17 @@ class Stuck:
         sink.drain()
         check(self.buffer, sink.acked)
         return [record["n"] for record in sink.acked if "n" in record]
+
+
+def test_a_buffer_is_stuck_until_it_can_number_again() -> None:
+    stuck = Stuck(ValueError("a bug"))
+    states = [stuck.buffer.is_stuck]
+    stuck.log(0)
+    for error in (stuck.storage.error, None):
+        stuck.storage.error = error
+        assert stuck.buffer.records_waiting == 1  # which looks whether it can be numbered
+        states.append(stuck.buffer.is_stuck)
+    assert states == [False, True, False]
 
 
 @each_way
@@ -123,7 +135,8 @@ def test_so_many_wait_and_more_are_refused(bytes_max: int, monkeypatch: pytest.M
     stuck = Stuck(ValueError("a bug"), bytes_max=bytes_max, inbox_max=5)
     outcomes = stuck.log(*range(20))
     assert outcomes == [Outcome.ACCEPTED] * 10 + [Outcome.CLOSED] * 10
-    assert stuck.buffer.report("", 0.0).refused == 10
+    report = stuck.buffer.report("", 0.0)
+    assert (report.refused, [stream.refused for stream in report.streams]) == (10, [10])
 
 
 @each_way
@@ -134,7 +147,10 @@ def test_the_end_hands_over_what_could_not_be_numbered(bytes_max: int, error: Ex
     for each in bodies:
         assert stuck.buffer.offer("t", each) is Outcome.ACCEPTED
     stuck.buffer.close_intake()
-    assert stuck.buffer.refuse_rest() == [("t", each) for each in bodies]
+    rest = stuck.buffer.refuse_rest()
+    assert rest == [("t", each) for each in bodies]
+    read = [unpack_unstamped(each, stuck.buffer.stamp_key)[1]["n"] for _, each in rest]
+    assert read == list(range(10))
     assert stuck.buffer.refuse_rest() == []
     assert stuck.buffer.report("", 0.0).refused == 10
     stuck.storage.error = None
@@ -229,7 +245,7 @@ def test_a_change_that_always_fails_lets_nothing_else_be_changed() -> None:
     stuck.storage.error = None
     stuck.storage.link_errors = itertools.repeat(ValueError("a bug"))
     assert stuck.log(*range(3)) == [Outcome.ACCEPTED] * 3
-    with pytest.raises(RuntimeError, match="not finished"):
+    with pytest.raises(RuntimeError, match=r"^the change before this one is not finished$"):
         stuck.buffer.number_and_drop("t", body(3), OVERFLOW)
     stuck.buffer.close_intake()
     assert len(stuck.buffer.refuse_rest()) == 3
