@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from logship.buffer.counters import DrainReport, FlushReport
     from logship.client.background import BackgroundClient
     from logship.client.client import Client
+    from logship.client.context import context
     from logship.errors import (
         BufferFull,
         ClientClosed,
@@ -43,6 +44,7 @@ __all__ = [
     "SettingsError",
     "UnsupportedRuntime",
     "__version__",
+    "context",
     "install",
     "installed_handler",
     "stopping",
@@ -55,6 +57,7 @@ _HOMES = {
     "FlushReport": "logship.buffer.counters",
     "Handler": "logship.installation.handler",
     "Settings": "logship.settings",
+    "context": "logship.client.context",
     "install": "logship.installation.installation",
     "installed_handler": "logship.installation.installation",
     "stopping": "logship.installation.installation",

@@ -25,12 +25,19 @@ from logship.settings import Settings
     help="Seconds from SIGTERM to SIGKILL (default: LOGSHIP_STOP_TIMEOUT_SECONDS, else 30 or 9).",
 )
 @click.option(
+    "--fields",
+    metavar="NAME=VALUE[,...]",
+    help="Fields of every record (default: LOGSHIP_FIELDS, else none).",
+)
+@click.option(
     "--redact",
     metavar="RULES",
     help="Take secrets out of records: 'default', or names of rules with commas between (default: "
     "LOGSHIP_REDACT, else none).",
 )
-def command(tag: str | None, stop_timeout: float | None, redact: str | None) -> None:
+def command(
+    tag: str | None, stop_timeout: float | None, fields: str | None, redact: str | None
+) -> None:
     """Ship the lines of standard input.
 
     A line that is a JSON object becomes that record, any other line a message. While the buffer
@@ -43,7 +50,12 @@ def command(tag: str | None, stop_timeout: float | None, redact: str | None) -> 
       1  it did not acknowledge every line; the drain report on stderr names the others
       2  usage, or a wrong setting
     """
-    given: dict[str, Any] = {"tag": tag, "stop_timeout_seconds": stop_timeout, "redact": redact}
+    given: dict[str, Any] = {
+        "tag": tag,
+        "stop_timeout_seconds": stop_timeout,
+        "fields": fields,
+        "redact": redact,
+    }
     settings = {name: value for name, value in given.items() if value is not None}
     try:
         chosen = Settings.from_env(os.environ, **settings)

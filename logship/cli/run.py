@@ -115,6 +115,11 @@ def _read_receipt(ctx: click.Context, param: click.Parameter, value: Path | None
     "LOGSHIP_BLOCK_SECONDS_MAX, else 60); then the overflow policy applies.",
 )
 @click.option(
+    "--fields",
+    metavar="NAME=VALUE[,...]",
+    help="Fields of every record (default: LOGSHIP_FIELDS, else none).",
+)
+@click.option(
     "--redact",
     metavar="RULES",
     help="Take secrets out of records: 'default', or names of rules with commas between (default: "
@@ -142,6 +147,7 @@ def command(
     stop_timeout: float | None,
     push_back: float | None,
     metrics_port: int | None,
+    fields: str | None,
     redact: str | None,
     mapping: dict[int, int],
     **options: Any,
@@ -186,6 +192,7 @@ def command(
         "stop_timeout_seconds": stop_timeout,
         "block_seconds_max": push_back,
         "metrics_port": metrics_port,
+        "fields": fields,
         "redact": redact,
     }
     settings = _settings({name: value for name, value in given.items() if value is not None})

@@ -97,11 +97,11 @@ class Emitter:
     ) -> None:
         """Write a record to stderr that got no number; never raises. See `write_in_turn`."""
         try:
-            shown = self.intake.redacted(record)
+            time_ns = time_ns or time.time_ns()
+            shown = self.intake.shown(record, time_ns)
             if shown is None:
                 return
-            fields = plain_value(shown)
-            line = json_line(tag or "", time_ns or time.time_ns(), fields, logship="refused")
+            line = json_line(tag or "", time_ns, plain_value(shown), logship="refused")
             self.last_resort.write_in_turn(line, patience_seconds)
         except Exception as error:
             if is_interruption(error):

@@ -15,6 +15,8 @@ from logship.buffer.buffer import Buffer
 from logship.buffer.entrance import Outcome
 from logship.buffer.inbox import Tag
 from logship.buffer.overflow import Admission, LineSink
+from logship.client.context import current_fields
+from logship.client.shaping import Fields, Shape, in_context, shaper
 from logship.errors import ClientClosed
 from logship.hooks.interruptions import is_interruption
 from logship.protocol.entries import CutEntry, record_packer
@@ -45,6 +47,7 @@ class Intake:
         tag: The route of records that name none; None while that is awaited.
         last_resort: Where a record goes that finds no place in time; None drops it.
         warn: Tells a person, given a word for the kind of warning and a text.
+        constants: Fields of every record; its own fields win.
         monotonic: Seconds.
 
     Attributes:
@@ -53,11 +56,20 @@ class Intake:
         put: `Entrance.offer`, where nothing is redacted. A client that is disabled packs nothing
             and puts it nowhere.
         admit_after: `Admission.admit_after`, for an entry that `put` found no place for.
-        redacted: Returns a record as it may leave this program; None where it must not.
         tag: As given.
     """
 
-    __slots__ = ("_buffer", "_is_disabled", "admit_after", "pack", "put", "redacted", "tag")
+    __slots__ = (
+        "_buffer",
+        "_constants",
+        "_is_disabled",
+        "_redact",
+        "_shape",
+        "admit_after",
+        "pack",
+        "put",
+        "tag",
+    )
 
     def __init__(
         self,
@@ -66,16 +78,26 @@ class Intake:
         tag: Tag,
         last_resort: LineSink | None,
         warn: Callable[[str, str], None],
+        constants: Mapping[str, Any],
         monotonic: Callable[[], float],
     ) -> None:
         self.tag = tag
-        self.pack: Pack = _record_packer(settings, lambda: buffer.note("truncated", 1))
+        shape = shaper(settings)
+        self.pack: Pack = _record_packer(
+            settings,
+            lambda: buffer.note("truncated", 1),
+            constants,
+            current_fields if shape is None else lambda: None,
+        )
         self.put: Put = buffer.offer
-        self.redacted: Callable[[Record], Record | None] = lambda record: record
+        self._redact: Callable[[Fields], Any] = lambda fields: fields
         if settings.redact is not None:
-            self.redacted = functools.partial(_redacted, _redact(settings.redact), warn)
-            self.pack = functools.partial(_pack_redacted, self.redacted, self.pack)
+            self._redact = functools.partial(_redacted, _redact(settings.redact), warn)
             self.put = self._put_unless_withheld
+        if shape is not None:
+            self.pack = functools.partial(_pack_shaped, shape, self._redact, self.pack)
+        self._shape = shape or (lambda record, _: in_context(record))
+        self._constants = constants
         self.admit_after = Admission(
             buffer,
             policy=settings.overflow,
@@ -101,6 +123,16 @@ class Intake:
         if outcome is Outcome.CLOSED and not self._is_disabled:
             raise ClientClosed
         return outcome is not Outcome.FULL
+
+    def shown(self, record: Record, time_ns: int) -> Fields | None:
+        """Return a record's fields as they may leave this program; None where they must not.
+
+        Args:
+            record: What was logged.
+            time_ns: When, nanoseconds since the epoch.
+        """
+        fields = self._redact(self._shape(record, time_ns))
+        return None if fields is None else {**self._constants, **fields}
 
     def _put_unless_withheld(self, tag: Tag, body: bytes) -> Outcome:
         """Be `put`, where records are redacted."""
@@ -163,7 +195,12 @@ class Intake:
             self._buffer.note("truncated", -1)
 
 
-def _record_packer(settings: Settings, when_cut: Callable[[], object]) -> Pack:
+def _record_packer(
+    settings: Settings,
+    when_cut: Callable[[], object],
+    constants: Mapping[str, Any],
+    context_of: Callable[[], Mapping[Any, Any] | None],
+) -> Pack:
     """Return the client's packer.
 
     An entry that is too long before its stamp is cut. Whatever comes, two records must fit into the
@@ -172,14 +209,23 @@ def _record_packer(settings: Settings, when_cut: Callable[[], object]) -> Pack:
     own_name = settings.stamp and not settings.stamp_key.startswith("logship_")
     reserved = frozenset({settings.stamp_key} if own_name else ())
     bytes_max = min(RECORD_BYTES_MAX, settings.buffer_bytes_max // 2)
-    return record_packer(int(settings.stamp), reserved, bytes_max, when_cut, time.time_ns)
+    extra_fields = int(settings.stamp)
+    return record_packer(
+        extra_fields, reserved, bytes_max, when_cut, time.time_ns, constants, context_of
+    )
 
 
-def _pack_redacted(
-    redacted: Callable[[Record], Record | None], pack: Pack, record: Record, time_ns: int | None
+def _pack_shaped(
+    shape: Shape,
+    redact: Callable[[Fields], Any],
+    pack: Pack,
+    record: Record,
+    time_ns: int | None,
 ) -> bytes:
-    """Return the beginning of the entry of a redacted record, or `_WITHHELD`."""
-    shown = redacted(record)
+    """Return the beginning of the entry of a record as settings want it, or `_WITHHELD`."""
+    if time_ns is None:
+        time_ns = time.time_ns()
+    shown = redact(shape(record, time_ns))
     return _WITHHELD if shown is None else pack(shown, time_ns)
 
 
@@ -192,10 +238,10 @@ def _redact(setting: Redact | str) -> Redact:
     return redactor(setting, plain_value)
 
 
-def _redacted(redact: Redact, warn: Callable[[str, str], None], record: Record) -> Record | None:
+def _redacted(redact: Redact, warn: Callable[[str, str], None], fields: Fields) -> Any:
     """Return the record as it may leave this program; None where `redact` makes none of it."""
     try:
-        shown = redact(record)
+        shown = redact(fields)
     except Exception as error:
         if is_interruption(error):
             raise

@@ -14,7 +14,7 @@ import functools
 import os
 import time
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from logship.buffer.buffer import Buffer
 from logship.buffer.chunk import Chunk
@@ -185,8 +185,18 @@ class Shipper:
             None if self._waits_for_tag else known_tag or self.settings.tag,
             self.last_resort if self.spill is not None else None,
             self.last_resort.warn,
+            self._constant_fields(),
             self._monotonic,
         )
+
+    def _constant_fields(self) -> dict[str, Any]:
+        """Return the fields of every record."""
+        settings = self.settings
+        if not settings.identity:
+            return dict(settings.fields)
+        from logship.client.identity import identity_fields  # noqa: PLC0415 - few settings need it
+
+        return {**identity_fields(settings.identity, os.environ), **dict(settings.fields)}
 
     # -- the beginning -----------------------------------------------------------------------------
 

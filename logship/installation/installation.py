@@ -44,7 +44,9 @@ class Installation:
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self.client = BackgroundClient(settings)
-        self.handler = Handler(self.client, message_key=settings.message_key)
+        self.handler = Handler(
+            self.client, message_key=settings.message_key, severity_key=settings.severity_key
+        )
         self.clock = StopClock(settings.stop_timeout_seconds, stopfile.reader(os.environ))
         self.watchdog = Watchdog(self.client, self.clock, self._check)
         self.signals: StopSignals | None = None

@@ -16,13 +16,20 @@ import json
 import struct
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 import msgpack
 
 from logship.errors import ProtocolError
 from logship.hooks.interruptions import is_interruption
-from logship.protocol.plain import RESERVED_PREFIX, NotPlain, learn_names, plain_copy
+from logship.protocol.plain import (
+    RESERVED_PREFIX,
+    NotPlain,
+    keep_out,
+    learn_names,
+    plain_copy,
+)
 from logship.protocol.readable import cut_texts, plain_record
 from logship.protocol.unpacking import Allowance, BoundedUnpacker
 from logship.quoting import quoted_value
@@ -42,7 +49,6 @@ _TIME_TOLD_NS_MAX = 10**40
 _HEAD_SMALL_MAP = struct.Struct(">3sIIB")
 _HEAD_16_MAP = struct.Struct(">3sIIBH")
 _HEAD_32_MAP = struct.Struct(">3sIIBI")
-_pack_small_head = _HEAD_SMALL_MAP.pack
 _ARRAY_AND_EVENT_TIME = b"\x92\xd7\x00"
 _SMALL_MAP_FIELDS_MAX = 15
 _SMALL_MAP_HEADER_MAX = 0x80 | _SMALL_MAP_FIELDS_MAX
@@ -52,6 +58,7 @@ KEPT_BYTES_MAX = 1 << 20
 """A packer that a larger record made grow is not kept."""
 
 _NONE: frozenset[str] = frozenset()
+_NO_FIELDS: Mapping[str, Any] = MappingProxyType({})
 
 
 class CutEntry(bytes):
@@ -64,6 +71,8 @@ def record_packer(
     bytes_max: int = sys.maxsize,
     when_cut: Callable[[], object] = lambda: None,
     now_ns: Callable[[], int] = lambda: 0,
+    constants: Mapping[str, Any] = _NO_FIELDS,
+    context_of: Callable[[], Mapping[Any, Any] | None] = lambda: None,
 ) -> Callable[[Any, int | None], bytes]:
     """Return a function that does as `pack_record` does with a record and a time.
 
@@ -76,9 +85,18 @@ def record_packer(
         bytes_max: A longer entry is cut, and returned as `CutEntry`; see `pack_truncated`.
         when_cut: Called for each that is.
         now_ns: Returns the time of a record that has none.
+        constants: Fields of every record, which are packed once. Those of its context win over
+            them, and its own over both.
+        context_of: Returns the fields of what is being worked on, if there are any.
     """
     idle: list[Callable[[Any], bytes]] = []
-    large_bytes = min(KEPT_BYTES_MAX, bytes_max - _HEAD_32_MAP.size)
+    constants = _readable_fields(constants, also_reserved)
+    keep_out(constants)
+    constant: bytes = msgpack.packb(constants)[_map_header_bytes(len(constants)) :]
+    small_head = struct.Struct(f">3sIIB{len(constant)}s").pack
+    more_fields = extra_fields + len(constants)
+    overhead_bytes = _HEAD_32_MAP.size + len(constant)
+    large_bytes = min(KEPT_BYTES_MAX, bytes_max - overhead_bytes)
 
     def pack(record: Any, time_ns: int | None) -> bytes:
         if time_ns is None:
@@ -86,31 +104,34 @@ def record_packer(
         try:
             if type(record) is not dict:
                 raise NotPlain
-            fields = plain_copy(record)
+            context = context_of()
+            fields = plain_copy(record if context is None else {**context, **record})
             if also_reserved and not also_reserved.isdisjoint(fields):
                 raise NotPlain
             pack_value = idle.pop() if idle else msgpack.Packer(strict_types=True).pack
             packed: bytes = pack_value(fields)
             if len(packed) < large_bytes:
                 idle.append(pack_value)
-            elif len(packed) + _HEAD_32_MAP.size > bytes_max:
+            elif len(packed) + overhead_bytes > bytes_max:
                 raise NotPlain
-            header = packed[0] + extra_fields
+            header = packed[0] + more_fields
             if header <= _SMALL_MAP_HEADER_MAX:
                 seconds, nanoseconds = divmod(time_ns, SECOND_NS)
-                head = _pack_small_head(_ARRAY_AND_EVENT_TIME, seconds, nanoseconds, header)
+                head = small_head(_ARRAY_AND_EVENT_TIME, seconds, nanoseconds, header, constant)
                 return head + packed[1:]
-            head = entry_head(time_ns, len(fields) + extra_fields)
+            head = entry_head(time_ns, len(fields) + more_fields) + constant
             return head + packed[_map_header_bytes(len(fields)) :]
         except NotPlain:
             pass
         except Exception as error:
             if is_interruption(error):  # `__hash__`: the longer way makes it readable
                 raise
-        body = _pack_readable(record, time_ns, extra_fields, also_reserved)
+        more = {**constants, **(context_of() or {})}
+        body = _pack_readable(record, time_ns, extra_fields, also_reserved, more)
         if len(body) > bytes_max:
             when_cut()
-            return CutEntry(pack_truncated(record, time_ns, bytes_max, extra_fields, also_reserved))
+            body = pack_truncated(record, time_ns, bytes_max, extra_fields, also_reserved, more)
+            return CutEntry(body)
         return body
 
     return pack
@@ -166,6 +187,7 @@ def pack_truncated(
     bytes_max: int,
     extra_fields: int = 1,
     also_reserved: frozenset[str] = _NONE,
+    more: Mapping[Any, Any] = _NO_FIELDS,
 ) -> bytes:
     """Pack the beginning of an entry in at most `bytes_max` bytes, marked `logship_truncated`.
 
@@ -180,9 +202,10 @@ def pack_truncated(
             `ENTRY_BYTES_MIN`.
         extra_fields: how many fields the map's header counts beyond the record's own.
         also_reserved: names besides `logship_*` that the caller will append.
+        more: further fields; the record's own win.
     """
     try:
-        fields = _readable_fields(record, also_reserved) | {TRUNCATED_KEY: True}
+        fields = _readable_fields(record, also_reserved, more) | {TRUNCATED_KEY: True}
         packed = pack_control(fields, time_ns, extra_fields)
         if len(packed) <= bytes_max:
             return packed
@@ -275,22 +298,33 @@ def times_ns(event_times: Sequence[int]) -> list[int]:
 
 
 def _pack_readable(
-    record: Any, time_ns: int, extra_fields: int, also_reserved: frozenset[str]
+    record: Any,
+    time_ns: int,
+    extra_fields: int,
+    also_reserved: frozenset[str],
+    more: Mapping[Any, Any],
 ) -> bytes:
     """Pack any record; what cannot be packed as it is becomes readable."""
     try:
-        fields = _readable_fields(record, also_reserved)
+        fields = _readable_fields(record, also_reserved, more)
         learn_names(fields)
         return pack_control(fields, time_ns, extra_fields)
     except (RecursionError, MemoryError):
         return pack_control(_NO_ROOM_FIELDS, time_ns, extra_fields)
 
 
-def _readable_fields(record: Any, also_reserved: frozenset[str]) -> dict[str, Any]:
+def _readable_fields(
+    record: Any, also_reserved: frozenset[str], more: Mapping[Any, Any] = _NO_FIELDS
+) -> dict[str, Any]:
+    """Return a record as plain fields, with those of `more` that it does not have itself."""
+
     def is_reserved(name: str) -> bool:
         return name.startswith(RESERVED_PREFIX) or name in also_reserved
 
     fields, complete = plain_record(record, is_reserved)
+    if more:
+        others, others_complete = plain_record(more, is_reserved)
+        fields, complete = {**others, **fields}, complete and others_complete
     if not complete:
         fields[TRUNCATED_KEY] = True
     return fields

@@ -9,6 +9,7 @@ threads do to the original meanwhile. msgpack is told to take exact types alone,
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from typing import Any
 
 RESERVED_PREFIX = "logship_"
@@ -19,6 +20,9 @@ FLAT_TYPES = frozenset({str, int, bool, type(None)})
 
 NAMES: set[str] = set()
 """Names of fields seen before that are plain text and not reserved; bounded by forgetting all."""
+
+_KEPT_OUT: set[str] = set()
+"""Names that take the longer way always, because every record has a field of that name."""
 
 _NAMES_MAX = 4096
 _NAME_CHARACTERS_MAX = 128
@@ -70,8 +74,15 @@ def learn_names(fields: dict[str, Any]) -> None:
         mappings += [value for value in mapping.values() if type(value) is dict]
 
 
+def keep_out(names: Iterable[str]) -> None:
+    """Have records with such names take the longer way from now on."""
+    _KEPT_OUT.update(names)
+    NAMES.difference_update(_KEPT_OUT)
+
+
 def _is_ordinary(name: str) -> bool:
-    return len(name) <= _NAME_CHARACTERS_MAX and not name.startswith(RESERVED_PREFIX)
+    is_short = len(name) <= _NAME_CHARACTERS_MAX
+    return is_short and not name.startswith(RESERVED_PREFIX) and name not in _KEPT_OUT
 
 
 def _plain_container(value: Any, depth_left: int, nodes_left: list[int]) -> Any:

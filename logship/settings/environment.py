@@ -41,7 +41,9 @@ def _from_firelens(environ: Mapping[str, str]) -> dict[str, Any]:
     host = environ.get("FLUENT_HOST", "")
     if not host:
         return {}
-    port = environ.get("FLUENT_PORT", "") or "24224"
+    port = environ.get("FLUENT_PORT", "")
+    if not port or "://" in port:  # Kubernetes sets it to a URL where a Service is named `fluent`
+        port = "24224"
     host = f"[{host}]" if ":" in host else host
     return {"endpoints": f"tcp://{host}:{port}"}
 

@@ -33,11 +33,13 @@ from logship.settings.fields import (
     refusal,
     setting,
 )
+from logship.settings.lists import Names, Pairs, Words
 from logship.settings.secrecy import Secret, read_secret
 
 Overflow = Literal["block", "drop_oldest", "drop_newest"]
 LastResort = Literal["stderr", "none"]
 Compress = Literal["none", "gzip", "zstd"]
+TimeFormat = Literal["iso", "epoch"]
 Fsync = Literal["never", "interval"]
 Report = bool | Literal["emf"]
 Redact = Callable[[Mapping[Any, Any]], Mapping[Any, Any] | None]
@@ -76,6 +78,15 @@ class Settings:
         redact: Rules that take secrets out of records, by name (see `logship.redaction`), or a
             function of the record. Its result is shipped. A record is withheld, counted and
             declared, if the function raises or returns None.
+        fields: Fields of every record, as pairs or a mapping. A record's own field wins.
+        identity: Where more of them come from, by OpenTelemetry's names: `otel` is its variables
+            `OTEL_RESOURCE_ATTRIBUTES` and `OTEL_SERVICE_NAME`, `ecs` the task metadata,
+            `kubernetes` the pod's variables, `host` the host and the process.
+        rename: Names of fields, and what they are called instead.
+        severity_key: The field for the number of a log call's level, as OpenTelemetry counts; none
+            by default.
+        time_key: The field for a record's time; none by default.
+        time_format: Its form: a text as of ISO 8601 in UTC, or seconds since the epoch.
         ack_timeout_seconds: A connection with chunks in flight that acks nothing for so long is
             given up. Fluentd with a full buffer and `overflow_action block` may be silent for a
             minute and still work, so give 90 s or more.
@@ -128,6 +139,12 @@ class Settings:
     last_resort: LastResort = setting(Choice(get_args(LastResort)), "stderr")
     spill_bytes_per_second_max: int = setting(WholeNumber(0), 64 * 1024)
     redact: Redact | str | None = setting(Redaction())
+    fields: tuple[tuple[str, Any], ...] = setting(Pairs(), ())
+    identity: tuple[str, ...] = setting(Words("otel", "ecs", "kubernetes", "host"), ())
+    rename: tuple[tuple[str, str], ...] = setting(Names(), ())
+    severity_key: str | None = setting(OptionalText())
+    time_key: str | None = setting(OptionalText())
+    time_format: TimeFormat = setting(Choice(get_args(TimeFormat)), "iso")
     ack_timeout_seconds: float = setting(Number(0.1, 86_400.0), 90.0)
     connect_timeout_seconds: float = setting(Number(0.1, 3600.0), 5.0)
     backoff_seconds_base: float = setting(Number(0.001, 3600.0), 0.2)
@@ -172,12 +189,19 @@ class Settings:
             object.__setattr__(self, each.name, checked(each, value))
         self._check_order("backoff_seconds_base", "backoff_seconds_max")
         self._check_order("chunk_bytes_max", "buffer_bytes_max")
+        self._check_names()
         self._check_security()
 
     def _check_order(self, smaller: str, greater: str) -> None:
         value, most = getattr(self, smaller), getattr(self, greater)
         if value > most:
             raise refusal(smaller, value, NotAllowed(f"at most {greater} ({most})"))
+
+    def _check_names(self) -> None:
+        """Refuse a field that would take the place of another one."""
+        names = [name for name, _ in self.fields]
+        if self.stamp and self.stamp_key in names:
+            raise SettingsError(f"fields: {self.stamp_key} is the field of the stamp")
 
     def _check_security(self) -> None:
         """Refuse settings of which a part is missing, so that the rest would not protect."""

@@ -40,6 +40,8 @@ LAYERS: list[tuple[str, ...]] = [
     ("delivery.transport", "delivery.credentials", "receiver", "ecs"),
     ("client.pump", "client.upkeep", "client.schedule", "client.parts"),
     ("client.intake", "buffer.overflow"),
+    ("client.shaping",),
+    ("client.context",),
     ("spool", "run.lines"),
     ("buffer",),
     ("delivery", "stderr"),

@@ -1,0 +1,293 @@
+"""Fields on every record: constant ones, those of a context, other names, the time, the level."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import random
+import threading
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import logship
+from logship.client.background import BackgroundClient
+from logship.client.client import Client
+from logship.client.identity import identity_fields, task_fields
+from logship.ecs.task import Task, TaskContainer
+from logship.installation.handler import Handler, severity_number
+from logship.protocol.entries import TRUNCATED_KEY
+from logship.testing import MemoryTransport, Sidecar
+from tests.unit.clients import Stderr, quick_settings
+
+TIME_NS = 1_700_000_000_123_456_789
+
+
+def shipped(record: Any, *, settings: dict[str, Any], time_ns: int = TIME_NS) -> dict[str, Any]:
+    """Return what a record becomes on its way to the sidecar, without its stamp."""
+    sidecar = Sidecar()
+    client = BackgroundClient(quick_settings(**settings), transport=MemoryTransport(sidecar))
+    assert client.emit(record, time_ns=time_ns)
+    assert client.close(timeout=10).all_acked
+    return fields_of(sidecar)[0]
+
+
+def fields_of(sidecar: Sidecar) -> list[dict[str, Any]]:
+    records = [each.record for each in sidecar.delivered]
+    ours = [record for record in records if "logship_end" not in record]
+    return [{k: v for k, v in each.items() if k != "logship_id"} for each in ours]
+
+
+CONSTANT = {"service.name": "web", "n": 7, "share": 0.5, "on": True, "none": None}
+
+
+@pytest.mark.parametrize("count", [0, 1, 10, 11, 14, 15, 16, 70_000])
+def test_constant_fields_are_in_records_of_every_size(count: int) -> None:
+    record = {f"field {number}": number for number in range(count)}
+    settings = {"fields": CONSTANT, "buffer_bytes_max": 1 << 23}
+    for given in (record, dict(record)):  # names are known the second time
+        assert shipped(given, settings=settings) == {**CONSTANT, **record}
+
+
+def test_so_many_constant_fields_that_no_small_map_holds_them() -> None:
+    fields = {f"constant {number}": number for number in range(300)}
+    record = {"message": "m"}
+    for _ in range(2):
+        assert shipped(record, settings={"fields": fields}) == {**fields, **record}
+
+
+def test_a_records_own_field_wins_and_is_there_once() -> None:
+    sidecar = Sidecar()
+    client = BackgroundClient(
+        quick_settings(fields={"env": "prod", "a": 1}), transport=MemoryTransport(sidecar)
+    )
+    for number in range(3):
+        client.emit({"message": "m", "env": number})
+    client.emit({"message": "m"})
+    client.close(timeout=10)
+    assert [each["env"] for each in fields_of(sidecar)] == [0, 1, 2, "prod"]
+
+
+@pytest.mark.parametrize("record", ["text", None, 5, ["a"], {"x": object}, {"o": {1, 2}}, {5: 6}])
+def test_constant_fields_are_in_odd_records_too(record: Any) -> None:
+    found = shipped(record, settings={"fields": {"env": "prod"}})
+    assert found.pop("env") == "prod"
+    assert found == shipped(record, settings={})
+
+
+def test_a_field_of_ours_cannot_be_forged_by_a_setting() -> None:
+    found = shipped({"message": "m"}, settings={"fields": {"logship_end": True, "a": 1}})
+    assert found == {"app_logship_end": True, "a": 1, "message": "m"}
+
+
+def test_a_record_that_is_cut_keeps_its_constant_fields() -> None:
+    found = shipped({"message": "x" * 100_000}, settings={"fields": {"env": "prod"}})
+    assert found["env"] == "prod"
+    assert found[TRUNCATED_KEY] is True
+
+
+# -- context ---------------------------------------------------------------------------------------
+
+
+def test_a_context_ends_with_its_block_and_the_inner_one_wins(sidecar: Sidecar) -> None:
+    client = BackgroundClient(quick_settings(fields={"a": 0}), transport=MemoryTransport(sidecar))
+    client.emit({"n": 1})
+    with logship.context(a=1, b=1):
+        client.emit({"n": 2})
+        with logship.context(b=2, c=2):
+            client.emit({"n": 3, "c": 3})
+        client.emit({"n": 4})
+    client.emit({"n": 5})
+    client.close(timeout=10)
+    assert fields_of(sidecar) == [
+        {"a": 0, "n": 1},
+        {"a": 1, "b": 1, "n": 2},
+        {"a": 1, "b": 2, "c": 3, "n": 3},
+        {"a": 1, "b": 1, "n": 4},
+        {"a": 0, "n": 5},
+    ]
+
+
+@pytest.mark.parametrize("settings", [{}, {"redact": "default"}, {"rename": {"x": "y"}}], ids=str)
+def test_odd_records_and_odd_contexts_meet(sidecar: Sidecar, settings: dict[str, Any]) -> None:
+    client = BackgroundClient(quick_settings(**settings), transport=MemoryTransport(sidecar))
+    with logship.context(request=object, logship_end=1):
+        for record in ("text", {"a": {1}}, {"message": "m"}):
+            client.emit(record)  # type: ignore[arg-type]
+    client.close(timeout=10)
+    found = fields_of(sidecar)
+    assert [each.get("message") for each in found] == ["text", None, "m"]
+    assert all("object" in each["request"] and each["app_logship_end"] == 1 for each in found)
+
+
+def test_a_block_may_end_in_another_context_than_it_began_in() -> None:
+    async def generator() -> Any:
+        with logship.context(a=1):
+            yield
+
+    async def main() -> None:
+        one = generator()
+        await asyncio.create_task(one.__anext__())
+        with pytest.raises(StopAsyncIteration):
+            await asyncio.create_task(one.__anext__())
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize("settings", [{}, {"redact": "default", "time_key": "at"}], ids=str)
+async def test_no_field_of_one_task_is_in_another_ones_record(settings: dict[str, Any]) -> None:
+    sidecar = Sidecar()
+    dice = random.Random(5)
+    client = Client(
+        quick_settings(buffer_bytes_max=1 << 24, **settings), transport=MemoryTransport(sidecar)
+    )
+
+    async def request(number: int, pauses: int) -> None:
+        with logship.context(request=number):
+            for _ in range(pauses):
+                await asyncio.sleep(0)
+            client.emit({"number": number})
+
+    async with client:
+        await asyncio.gather(*(request(number, dice.randrange(4)) for number in range(10_000)))
+        client.emit({"number": None})
+    found = fields_of(sidecar)
+    assert len(found) == 10_001
+    assert [each for each in found if each.get("request") != each["number"]] == []
+
+
+def test_no_field_of_one_thread_is_in_another_ones_record(sidecar: Sidecar) -> None:
+    client = BackgroundClient(
+        quick_settings(buffer_bytes_max=1 << 24), transport=MemoryTransport(sidecar)
+    )
+
+    def work(numbers: Iterator[int]) -> None:
+        for number in numbers:
+            with logship.context(request=number):
+                client.emit({"number": number})
+            client.emit({"number": None})
+
+    threads = [
+        threading.Thread(target=work, args=(iter(range(start, 10_000, 8)),)) for start in range(8)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    client.close(timeout=20)
+    found = fields_of(sidecar)
+    assert Counter(each["number"] for each in found)[None] == 10_000
+    assert [each for each in found if each.get("request") != each["number"]] == []
+
+
+# -- names, time, level ----------------------------------------------------------------------------
+
+
+def test_fields_get_other_names_and_none_is_lost() -> None:
+    settings = {"rename": {"level": "severity_text", "logger": "name", "absent": "x"}}
+    record = {"level": "INFO", "logger": "app", "message": "m"}
+    assert shipped(record, settings=settings) == {
+        "severity_text": "INFO",
+        "name": "app",
+        "message": "m",
+    }
+    taken = {"level": "INFO", "severity_text": "own"}
+    assert shipped(taken, settings=settings) == taken
+
+
+@pytest.mark.parametrize(
+    ("settings", "expected"),
+    [
+        ({"time_key": "at"}, "2023-11-14T22:13:20.123456789Z"),
+        ({"time_key": "at", "time_format": "epoch"}, TIME_NS / 1e9),
+    ],
+)
+def test_the_time_can_be_a_field(settings: dict[str, Any], expected: object) -> None:
+    assert shipped({"m": 1}, settings=settings) == {"at": expected, "m": 1}
+    assert shipped({"at": "own"}, settings=settings) == {"at": "own"}
+
+
+@pytest.mark.parametrize("time_ns", [-(10**18), 10**21, 10**40, 0])
+def test_no_time_is_too_odd_for_a_field(time_ns: int) -> None:
+    assert "at" in shipped({"m": 1}, settings={"time_key": "at"}, time_ns=time_ns)
+
+
+def test_a_level_has_a_number_beside_it() -> None:
+    sidecar = Sidecar()
+    client = BackgroundClient(quick_settings(), transport=MemoryTransport(sidecar))
+    handler = Handler(client, severity_key="severity_number")
+    handler.emit(logging.LogRecord("n", logging.ERROR, "", 1, "m", None, None))
+    client.close(timeout=10)
+    assert fields_of(sidecar)[0]["severity_number"] == 17
+    levels = (0, logging.DEBUG, logging.INFO, logging.WARNING, logging.CRITICAL, 1000)
+    assert list(map(severity_number, levels)) == [1, 5, 9, 13, 21, 24]
+
+
+# -- who logs --------------------------------------------------------------------------------------
+
+
+def test_opentelemetrys_variables_name_the_service() -> None:
+    environ = {
+        "OTEL_RESOURCE_ATTRIBUTES": "service.name=other, env=a%2Cb,nothing,=x",
+        "OTEL_SERVICE_NAME": "web",
+    }
+    assert identity_fields(("otel",), environ) == {"service.name": "web", "env": "a,b"}
+    assert identity_fields(("otel",), {}) == {}
+
+
+def test_a_pod_is_named_by_its_variables() -> None:
+    environ = {"KUBERNETES_SERVICE_HOST": "10.0.0.1", "HOSTNAME": "web-1", "NODE_NAME": "node"}
+    found = identity_fields(("kubernetes",), environ)
+    assert (found["k8s.pod.name"], found["k8s.node.name"]) == ("web-1", "node")
+    assert identity_fields(("kubernetes",), {"HOSTNAME": "laptop"}) == {}
+
+
+def test_a_task_is_named_by_its_metadata() -> None:
+    arn = "arn:aws:ecs:eu-west-1:1:task/shop/0123456789abcdef"
+    own = TaskContainer(name="web", image="shop:7", id="cafe")
+    found = task_fields(Task(own, cluster="shop", arn=arn, definition="shop:7"))
+    assert found == {
+        "aws.ecs.cluster.arn": "shop",
+        "aws.ecs.task.arn": arn,
+        "aws.ecs.task.family": "shop",
+        "aws.ecs.task.revision": "7",
+        "container.id": "cafe",
+        "container.name": "web",
+        "container.image.name": "shop:7",
+    }
+    assert identity_fields(("ecs",), {}) == {}
+
+
+def test_the_first_source_wins_and_a_setting_over_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OTEL_RESOURCE_ATTRIBUTES", "host.name=given,process.pid=1")
+    settings = {"identity": "otel,host", "fields": {"process.pid": "own"}}
+    assert shipped({}, settings=settings) == {"host.name": "given", "process.pid": "own"}
+    assert identity_fields(("host", "otel"), os.environ)["process.pid"] == str(os.getpid())
+
+
+# -- what is refused -------------------------------------------------------------------------------
+
+
+def test_a_refused_record_has_the_same_fields_on_stderr(tmp_path: Path) -> None:
+    stderr = Stderr(tmp_path / "stderr")
+    client = BackgroundClient(
+        quick_settings(fields={"env": "prod"}, rename={"level": "severity"}),
+        transport=MemoryTransport(Sidecar()),
+        last_resort=stderr.last_resort(),
+    )
+    client.close(timeout=10)
+    with logship.context(request=7):
+        client.write_refused({"message": "late", "level": "INFO"}, None, None)
+    (line,) = stderr.json("refused")
+    expected = {"env": "prod", "request": 7, "message": "late", "severity": "INFO"}
+    assert line["record"] == expected
+    stderr.close()
+
+
+@pytest.fixture
+def sidecar() -> Sidecar:
+    return Sidecar()
