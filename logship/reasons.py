@@ -22,5 +22,11 @@ EXPORTED: Final = (OVERFLOW, QUARANTINED)
 WITHHELD: Final = "withheld"
 """The application's `redact` gave no record, or failed."""
 
-ON_PURPOSE: Final = (WITHHELD,)
+SAMPLED: Final = "sampled"
+"""The setting `sample` keeps a share of such records only."""
+
+RATE_LIMITED: Final = "rate-limited"
+"""There were more records of this logger or template than a limit allows."""
+
+ON_PURPOSE: Final = (WITHHELD, SAMPLED, RATE_LIMITED)
 """The reasons of a record that settings keep back. It is dropped, and that is no loss."""

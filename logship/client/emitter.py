@@ -88,6 +88,17 @@ class Emitter:
             self.write_refused(record, tag, time_ns)
         return outcome is _ACCEPTED
 
+    def withhold(self, reason: str, tag: str | None = None) -> None:
+        """Keep a record back on purpose; it is counted, numbered and declared.
+
+        Args:
+            reason: One of `ON_PURPOSE`.
+            tag: Its route; the default one where none is given.
+        """
+        if not self._here[0]:
+            self._begin_anew()
+        self.intake.withhold(self.intake.route(tag), reason)
+
     def write_refused(
         self,
         record: Record,

@@ -136,12 +136,21 @@ class Intake:
 
     def _put_unless_withheld(self, tag: Tag, body: bytes) -> Outcome:
         """Be `put`, where records are redacted."""
-        if body is not _WITHHELD:
-            return self._buffer.offer(tag, body)
+        if body is _WITHHELD:
+            return self.withhold(tag, WITHHELD)
+        return self._buffer.offer(tag, body)
+
+    def withhold(self, tag: Tag, reason: str) -> Outcome:
+        """Keep a record back on purpose: count it, to be numbered and declared.
+
+        Args:
+            tag: Its route.
+            reason: One of `ON_PURPOSE`.
+        """
         if self._buffer.intake_closed:
             self._buffer.note("refused", 1, tag)
             return Outcome.CLOSED
-        self._buffer.note(WITHHELD, 1, tag)
+        self._buffer.note(reason, 1, tag)
         return Outcome.WITHHELD
 
     def put_now(self, records: Sequence[Record], time_ns: int | None) -> int:

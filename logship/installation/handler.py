@@ -18,9 +18,13 @@ from logship.installation.tracing import CurrentSpan
 
 if TYPE_CHECKING:
     from logship.client.emitter import Emitter
+    from logship.installation.floods import FloodControl
 
 FALL_BACK_SECONDS_MAX = 1.0
 """How long a record may wait for stderr that is refused because the client is closed."""
+
+KEPT_BACK_KEY = "records_kept_back"
+"""The field that says how many records like this one the interval before kept back."""
 
 _OWN_ATTRIBUTES = vars(logging.LogRecord("", 0, "", 0, "", None, None))
 _SET_LATER = ("asctime", "message", "taskName")  # by formatters, and by `logging` since 3.12
@@ -44,6 +48,7 @@ class Handler(logging.Handler):
         message_key: The field for the message's text.
         tag: The route; the client's own where none is given.
         severity_key: The field for the level's number, as OpenTelemetry counts; None for none.
+        floods: Keeps records back where there are too many; None for none.
     """
 
     def __init__(
@@ -54,12 +59,14 @@ class Handler(logging.Handler):
         message_key: str = "message",
         tag: str | None = None,
         severity_key: str | None = None,
+        floods: FloodControl | None = None,
     ) -> None:
         super().__init__(level)
         self.client = client
         self._message_key = message_key
         self._tag = tag
         self._severity_key = severity_key
+        self._floods = floods
         self._span = CurrentSpan()
 
     def handle(self, record: logging.LogRecord) -> bool:
@@ -75,6 +82,9 @@ class Handler(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         """Ship the record; an error in the application's own formatting goes to `handleError`."""
+        if self._floods is not None and (reason := self._floods.reason(record)) is not None:
+            self.client.withhold(reason, self._tag)
+            return
         try:
             time_ns = int(record.created * 1_000_000) * 1000
         except (TypeError, ValueError, OverflowError):  # a program made the record by hand
@@ -116,6 +126,8 @@ class Handler(logging.Handler):
             _add_extra(fields, record)
         if self._span.trace is not None:
             self._span.add_to(fields)
+        if self._floods is not None and (count := self._floods.kept_back_before(record)):
+            fields[KEPT_BACK_KEY] = count
         return fields
 
     def _unformatted(self, record: logging.LogRecord) -> dict[str, Any]:

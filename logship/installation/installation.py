@@ -30,6 +30,8 @@ from logship.settings import TASK_METADATA_VARIABLE, Settings
 
 if TYPE_CHECKING:
     from logship.ecs.announcement import TaskAnnouncement
+    from logship.installation.floods import FloodControl
+    from logship.installation.levels import LevelsFile
 
 _CONSOLE_FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 
@@ -45,8 +47,12 @@ class Installation:
         self.settings = settings
         self.client = BackgroundClient(settings)
         self.handler = Handler(
-            self.client, message_key=settings.message_key, severity_key=settings.severity_key
+            self.client,
+            message_key=settings.message_key,
+            severity_key=settings.severity_key,
+            floods=_flood_control(settings),
         )
+        self._levels = _levels_file(self.client)
         self.clock = StopClock(settings.stop_timeout_seconds, stopfile.reader(os.environ))
         self.watchdog = Watchdog(self.client, self.clock, self._check)
         self.signals: StopSignals | None = None
@@ -160,6 +166,8 @@ class Installation:
     def _check(self) -> None:
         """Look, about once a second and at the exit, for what is not told."""
         self._check_handler()
+        if self._levels is not None:
+            self._levels.check()
         if self._announcement is not None:
             self._announcement.tell()
         if self.clock.started is None and self.clock.told_deadline() is not None:
@@ -252,6 +260,29 @@ def _announcement(client: BackgroundClient) -> TaskAnnouncement | None:
     )
 
     return TaskAnnouncement(client, os.environ, warns=stopfile.VARIABLE not in os.environ)
+
+
+def _flood_control(settings: Settings) -> FloodControl | None:
+    """Return what keeps records back, where settings ask for it."""
+    if not settings.limits_floods:
+        return None
+    from logship.installation.floods import FloodControl  # noqa: PLC0415 - few settings need it
+
+    return FloodControl(settings)
+
+
+def _levels_file(client: BackgroundClient) -> LevelsFile | None:
+    """Return what watches the file of levels, where settings name one."""
+    path = client.settings.levels_file
+    if path is None:
+        return None
+    from logship.installation.levels import LevelsFile  # noqa: PLC0415 - few settings need it
+
+    def told(levels: dict[str, str]) -> None:
+        text = "logship: levels of loggers have changed"
+        client.emit({client.settings.message_key: text, "level": "WARNING", "levels": levels})
+
+    return LevelsFile(path, told, lambda text: client.last_resort.warn("levels", text))
 
 
 def _configure_root(handler: Handler, level: int | str | None, console: bool | None) -> None:

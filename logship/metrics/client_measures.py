@@ -40,7 +40,8 @@ CLIENT_MEASURES: tuple[Measure, ...] = (
     counter(
         "records_withheld_total",
         "Records that were kept back on purpose, declared as gaps in their streams.",
-        "withheld: `redact` raised or gave no record; the warning on stderr says which.",
+        "withheld: `redact` raised or gave no record; the warning on stderr says which. sampled, "
+        "rate-limited: the settings say so; raise the limits, or log less.",
         "reason",
         reasons.ON_PURPOSE,
     ),

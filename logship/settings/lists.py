@@ -71,6 +71,22 @@ class Names(Pairs):
         return _NAME.check(value)
 
 
+class Shares(Pairs):
+    """Names with numbers from 0 to 1."""
+
+    text_form = "LEVEL=SHARE, with commas between"
+
+    def check_value(self, value: Any) -> float:
+        """Return the number."""
+        try:
+            share = float(value)
+        except (TypeError, ValueError):
+            share = -1.0
+        if not 0 <= share <= 1:
+            raise NotAllowed("shares from 0 to 1")
+        return share
+
+
 class Words(Converter):
     """Some of a few words, with commas between in a variable.
 

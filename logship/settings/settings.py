@@ -33,7 +33,7 @@ from logship.settings.fields import (
     refusal,
     setting,
 )
-from logship.settings.lists import Names, Pairs, Words
+from logship.settings.lists import Names, Pairs, Shares, Words
 from logship.settings.secrecy import Secret, read_secret
 
 Overflow = Literal["block", "drop_oldest", "drop_newest"]
@@ -87,6 +87,12 @@ class Settings:
             by default.
         time_key: The field for a record's time; none by default.
         time_format: Its form: a text as of ISO 8601 in UTC, or seconds since the epoch.
+        sample: Levels, and the share of their log calls that is shipped, from 0 to 1.
+        logger_records_max: So many log calls of one logger are shipped in an interval; None is no
+            limit.
+        template_records_max: So many of one logger with one template, `record.msg`.
+        flood_seconds: How long the interval of these limits is.
+        levels_file: A file of levels of loggers that is watched; see `logship.installation.levels`.
         ack_timeout_seconds: A connection with chunks in flight that acks nothing for so long is
             given up. Fluentd with a full buffer and `overflow_action block` may be silent for a
             minute and still work, so give 90 s or more.
@@ -145,6 +151,11 @@ class Settings:
     severity_key: str | None = setting(OptionalText())
     time_key: str | None = setting(OptionalText())
     time_format: TimeFormat = setting(Choice(get_args(TimeFormat)), "iso")
+    sample: tuple[tuple[str, float], ...] = setting(Shares(), ())
+    logger_records_max: int | None = setting(OptionalWholeNumber(1))
+    template_records_max: int | None = setting(OptionalWholeNumber(1))
+    flood_seconds: float = setting(Number(0.1, 86_400.0), 60.0)
+    levels_file: str | None = setting(OptionalText())
     ack_timeout_seconds: float = setting(Number(0.1, 86_400.0), 90.0)
     connect_timeout_seconds: float = setting(Number(0.1, 3600.0), 5.0)
     backoff_seconds_base: float = setting(Number(0.001, 3600.0), 0.2)
@@ -217,6 +228,12 @@ class Settings:
         for name in ("tls_ca", "tls_cert", "tls_key", "tls_server_name"):
             if getattr(self, name) is not None and not uses_tls:
                 raise SettingsError(f"{name}: no endpoint is tls://, so it would protect nothing")
+
+    @property
+    def limits_floods(self) -> bool:
+        """Whether some log calls may be kept back because there are many."""
+        limits = self.logger_records_max, self.template_records_max
+        return bool(self.sample) or limits != (None, None)
 
     @property
     def wants_metrics(self) -> bool:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import os
 import pty
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -349,3 +351,30 @@ def test_the_shippers_own_threads_never_log_through_logging(
     assert {line["record"].get("logger", "application") for line in verdict.lines} == {
         "application"
     }
+
+
+def test_a_file_changes_levels_while_the_program_runs(
+    programs: Programs, sidecar: Sidecar, tmp_path: Path
+) -> None:
+    ended = programs.start(
+        """
+        import logging, os, time
+        from pathlib import Path
+        import logship
+        from application import log
+        logship.install(level="INFO", tag="levels")
+        log()
+        Path(os.environ["LOGSHIP_LEVELS_FILE"]).write_text("application=DEBUG")
+        ends = time.monotonic() + 30
+        while not logging.getLogger("application").isEnabledFor(logging.DEBUG):
+            assert time.monotonic() < ends
+            time.sleep(0.01)
+        log(level=logging.DEBUG)
+        """,
+        environ={"LOGSHIP_LEVELS_FILE": str(tmp_path / "levels"), "LOGSHIP_FIELDS": "run=levels"},
+    ).end()
+    assert ended.returncode == 0, ended.stderr
+    sidecar.output.verdict(ended).assert_all_delivered()
+    records = [json.loads(line)["record"] for line in sidecar.output.path.read_text().splitlines()]
+    (told,) = [each for each in records if each.get("run") == "levels" and "levels" in each]
+    assert told["levels"] == {"application": "DEBUG"}

@@ -66,6 +66,11 @@ FROM_ENVIRONMENT: dict[str, tuple[str, Any]] = {
     "severity_key": ("severity_number", "severity_number"),
     "time_key": ("@timestamp", "@timestamp"),
     "time_format": ("epoch", "epoch"),
+    "sample": ("DEBUG=0.1,INFO=1", (("DEBUG", 0.1), ("INFO", 1.0))),
+    "logger_records_max": ("100", 100),
+    "template_records_max": ("1", 1),
+    "flood_seconds": ("10", 10.0),
+    "levels_file": ("/run/levels", "/run/levels"),
     "redact": ("default,field:iban", "default,field:iban"),
 }
 ELSEWHERE = {
@@ -122,6 +127,10 @@ def test_arguments_win_over_the_environment_and_empty_variables_are_none() -> No
         ("rename", "a=", "1 to 255 bytes"),
         ("identity", "otel,nomad", "otel, ecs, kubernetes, host"),
         ("time_format", "rfc3339", "iso or epoch"),
+        ("sample", "DEBUG=2", "0 to 1"),
+        ("sample", "DEBUG=nan", "0 to 1"),
+        ("sample", "DEBUG", "LEVEL=SHARE"),
+        ("template_records_max", "0", "at least 1"),
         ("redact", "field:", "field:NAME"),
     ],
 )

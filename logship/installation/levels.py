@@ -1,0 +1,77 @@
+"""Levels of loggers that change while the program runs, by a file that is watched."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+from collections.abc import Callable
+from pathlib import Path
+
+FILE_BYTES_MAX = 64 * 1024
+
+
+class LevelsFile:
+    """Sets the levels that a file names, and takes them back when it names them no more.
+
+    Each line is `LOGGER=LEVEL`; the root logger is `root`, and a line that begins with `#` says
+    nothing.
+
+    Args:
+        path: The file. It need not exist.
+        told: Called with the levels by logger whenever some have changed.
+        warn: Called with what a person must be told.
+    """
+
+    def __init__(
+        self, path: str, told: Callable[[dict[str, str]], object], warn: Callable[[str], object]
+    ) -> None:
+        self._path = Path(path)
+        self._told = told
+        self._warn = warn
+        self._seen: tuple[int, ...] | None = None
+        self._original: dict[str, int] = {}
+        self._set: dict[str, str] = {}
+
+    def check(self) -> None:
+        """Look whether the file has changed, and do what it says then."""
+        state: tuple[int, ...] = ()
+        with contextlib.suppress(OSError):  # there is none
+            found = self._path.stat()
+            state = found.st_mtime_ns, found.st_size, found.st_ino
+        if state != self._seen:
+            self._seen = state
+            self._apply(self._read() if state else {})
+
+    def _read(self) -> dict[str, str]:
+        try:
+            with self._path.open(encoding="utf-8", errors="replace") as file:
+                lines = file.read(FILE_BYTES_MAX).splitlines()
+        except OSError as error:
+            self._warn(f"{self._path} cannot be read: {error.strerror}")
+            return self._set
+        pairs = (line.split("#")[0].partition("=") for line in lines)
+        return {name.strip(): level.strip().upper() for name, _, level in pairs if name.strip()}
+
+    def _apply(self, levels: dict[str, str]) -> None:
+        for name in self._set.keys() - levels.keys():
+            _logger(name).setLevel(self._original.pop(name))
+        applied = {name: level for name, level in levels.items() if self._set_level(name, level)}
+        if applied != self._set:
+            self._set = applied
+            self._told(applied)
+
+    def _set_level(self, name: str, level: str) -> bool:
+        """Set a logger's level; tell whether there is such a level."""
+        logger = _logger(name)
+        before = logger.level
+        try:
+            logger.setLevel(int(level) if level.isdecimal() else level)
+        except ValueError:
+            self._warn(f"{self._path}: {level or 'nothing'} is no level, for the logger {name}")
+            return False
+        self._original.setdefault(name, before)
+        return True
+
+
+def _logger(name: str) -> logging.Logger:
+    return logging.getLogger(None if name == "root" else name)

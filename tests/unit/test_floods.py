@@ -1,0 +1,191 @@
+"""Log calls that are kept back because there are many, and levels that a file changes."""
+
+from __future__ import annotations
+
+import itertools
+import logging
+import random
+import threading
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from logship.client.background import BackgroundClient
+from logship.installation.floods import TEMPLATES_MAX, FloodControl
+from logship.installation.handler import KEPT_BACK_KEY, Handler
+from logship.installation.levels import LevelsFile
+from logship.reasons import RATE_LIMITED, SAMPLED
+from logship.testing import MemoryTransport, Sidecar
+from tests.unit.clients import quick_settings
+
+
+class Shop:
+    """A client, and loggers of its own whose records it ships."""
+
+    def __init__(self, **settings: Any) -> None:
+        self.sidecar = Sidecar()
+        chosen = quick_settings(buffer_bytes_max=1 << 24, **settings)
+        self.client = BackgroundClient(chosen, transport=MemoryTransport(self.sidecar))
+        self.seconds = 0.0
+        floods = FloodControl(
+            chosen, monotonic=lambda: self.seconds, chance=random.Random(1).random
+        )
+        self._handler = Handler(self.client, floods=floods)
+
+    def logger(self, name: str) -> logging.Logger:
+        logger = logging.Logger(name, logging.DEBUG)
+        logger.addHandler(self._handler)
+        return logger
+
+    def records(self) -> list[dict[str, Any]]:
+        """End the client; return the application's records."""
+        self.report = self.client.close(timeout=20)
+        assert self.report.all_acked
+        records = [each.record for each in self.sidecar.delivered]
+        return [each for each in records if "message" in each and "logger" in each]
+
+    def gaps(self) -> list[list[Any]]:
+        records = [each.record for each in self.sidecar.delivered]
+        return [each["logship_gap"] for each in records if "logship_gap" in each]
+
+
+def test_a_template_is_shipped_so_often_in_each_interval() -> None:
+    shop = Shop(template_records_max=2, flood_seconds=10)
+    log = shop.logger("app")
+    for _ in range(2):
+        for number in range(7):
+            log.info("request %s", number)
+        log.info("other")
+        shop.seconds += 10
+    log.info("request %s", "last")
+    records = shop.records()
+    messages = [each["message"] for each in records]
+    assert messages == [*["request 0", "request 1", "other"] * 2, "request last"]
+    assert [each.get(KEPT_BACK_KEY) for each in records] == [None, None, None, 5, None, None, 5]
+    assert (shop.report.accepted, shop.report.withheld) == (17, 10)
+    assert [reason for _, _, reason in shop.gaps()] == [RATE_LIMITED]
+    assert sum(last - first + 1 for first, last, _ in shop.gaps()) == 10
+
+
+def test_a_logger_has_a_limit_for_all_its_templates() -> None:
+    shop = Shop(logger_records_max=3)
+    for number in range(10):
+        shop.logger("a").info(f"text {number}")
+        shop.logger("b").info({"number": number})
+    assert Counter(each["logger"] for each in shop.records()) == {"a": 3, "b": 3}
+
+
+def test_so_many_templates_are_counted_and_no_more() -> None:
+    shop = Shop(template_records_max=1)
+    log = shop.logger("app")
+    for _ in range(2):
+        for number in range(TEMPLATES_MAX + 5):
+            log.info(f"text {number}")
+    assert len(shop.records()) == TEMPLATES_MAX + 10
+
+
+def test_levels_are_sampled_and_others_are_not() -> None:
+    shop = Shop(sample={"DEBUG": 0.25, "INFO": 0})
+    log = shop.logger("app")
+    for level in (logging.DEBUG, logging.INFO, logging.ERROR):
+        for _ in range(1000):
+            log.log(level, "text")
+    shipped = Counter(each["level"] for each in shop.records())
+    assert 200 < shipped["DEBUG"] < 300
+    assert (shipped["INFO"], shipped["ERROR"]) == (0, 1000)
+    assert shop.report.withheld == 3000 - shipped.total()
+    assert {reason for _, _, reason in shop.gaps()} == {SAMPLED}
+
+
+def test_everything_is_shipped_or_declared_from_many_threads() -> None:
+    shop = Shop(logger_records_max=100, sample={"DEBUG": 0.5})
+
+    def work(log: logging.Logger) -> None:
+        for _, level in zip(range(3000), itertools.cycle((10, 20, 30)), strict=False):
+            log.log(level, "text")
+
+    logs = [shop.logger(f"logger {number}") for number in range(4)]
+    threads = [threading.Thread(target=work, args=(log,)) for log in logs]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    shipped = len(shop.records())
+    assert shop.report.accepted == 12_000
+    assert shop.report.withheld == 12_000 - shipped
+    assert sum(last - first + 1 for first, last, _ in shop.gaps()) == 12_000 - shipped
+
+
+def test_a_call_that_is_kept_back_is_not_even_formatted() -> None:
+    class Costly:
+        def __str__(self) -> str:
+            raise AssertionError("formatted")
+
+    shop = Shop(sample={"INFO": 0})
+    shop.logger("app").info("%s", Costly())
+    shop.logger("app").warning("%s", "kept")
+    assert [each["message"] for each in shop.records()] == ["kept"]
+
+
+# -- levels ----------------------------------------------------------------------------------------
+
+
+class Levels:
+    """A file of levels, and what was told of it."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.told: list[dict[str, str]] = []
+        self.warned: list[str] = []
+        self.file = LevelsFile(str(path), self.told.append, self.warned.append)
+
+    def write(self, text: str) -> None:
+        self.path.write_text(text)
+        self.file.check()
+
+
+@pytest.fixture
+def levels(tmp_path: Path) -> Iterator[Levels]:
+    found = Levels(tmp_path / "levels")
+    yield found
+    found.path.unlink(missing_ok=True)
+    found.file.check()
+
+
+def test_a_file_sets_levels_and_takes_them_back(levels: Levels) -> None:
+    name = "tests.floods.a"
+    logger, root = logging.getLogger(name), logging.getLogger()
+    logger.setLevel(logging.ERROR)
+    before = root.level
+    levels.file.check()
+    levels.write(f"# while we look\n{name}=debug  # all of it\nroot = 35\n\n")
+    assert (logger.level, root.level) == (logging.DEBUG, 35)
+    levels.write(f"{name}=INFO\n")
+    assert (logger.level, root.level) == (logging.INFO, before)
+    levels.file.check()
+    levels.path.unlink()
+    levels.file.check()
+    assert logger.level == logging.ERROR
+    assert levels.told == [{name: "DEBUG", "root": "35"}, {name: "INFO"}, {}]
+    assert levels.warned == []
+
+
+@pytest.mark.parametrize("line", ["x=LOUD", "x", "x=", "x=-5", "x=\x00", "x=9" * 9])
+def test_a_line_that_means_nothing_is_told_and_the_others_hold(levels: Levels, line: str) -> None:
+    levels.write(f"tests.floods.b=WARNING\n{line}\n")
+    assert logging.getLogger("tests.floods.b").level == logging.WARNING
+    assert levels.told == [{"tests.floods.b": "WARNING"}]
+    assert len(levels.warned) == 1
+
+
+def test_a_file_that_cannot_be_read_changes_nothing(levels: Levels) -> None:
+    levels.write("tests.floods.c=WARNING\n")
+    levels.path.unlink()
+    levels.path.mkdir()
+    levels.file.check()
+    levels.path.rmdir()
+    assert logging.getLogger("tests.floods.c").level == logging.WARNING
+    assert "cannot be read" in levels.warned[0]
