@@ -229,11 +229,41 @@ def unpack_entries(
     Raises:
         ProtocolError: the bytes are not a run of whole entries. Some may have been yielded.
     """
+    return map(entry_of, _unpack(data, allowance))
+
+
+def unpack_with_metadata(
+    data: bytes, allowance: Allowance
+) -> Iterator[tuple[int, dict[Any, Any], dict[Any, Any]]]:
+    """Yield time in nanoseconds, record and metadata of each entry of a client's payload.
+
+    In version 1.5 of the protocol a time may be `[time, metadata]`, as Fluent Bit sends it.
+
+    Args:
+        data: As of `unpack_entries`.
+        allowance: As of `BoundedUnpacker`.
+
+    Raises:
+        ProtocolError: The bytes are not a run of whole entries. Some may have been yielded.
+    """
+    for entry in _unpack(data, allowance):
+        metadata: dict[Any, Any] = {}
+        if type(entry) is list and entry and type(entry[0]) is list:
+            entry[0], metadata = _time_and_metadata(entry[0])
+        yield *entry_of(entry), metadata
+
+
+def _unpack(data: bytes | bytearray | memoryview, allowance: Allowance | None) -> Iterator[Any]:
     unpacker = BoundedUnpacker(len(data), "backslashreplace", allowance)
-    for entry in unpacker.feed(data):
-        yield entry_of(entry)
+    yield from unpacker.feed(data)
     if unpacker.pending_bytes:
         raise ProtocolError(f"entries end {unpacker.pending_bytes} bytes into one")
+
+
+def _time_and_metadata(both: list[Any]) -> tuple[Any, dict[Any, Any]]:
+    if len(both) != 2 or type(both[1]) is not dict:
+        raise ProtocolError("an entry begins with an array that is not a time and metadata")
+    return both[0], both[1]
 
 
 def unpack_unstamped(body: bytes, stamp_key: str | None) -> tuple[int, dict[Any, Any]]:

@@ -70,8 +70,11 @@ def line_head(tag: str, **extra: Any) -> str:
     return line_bytes(json_text(fields)[:-1] + ',"time_ns":').decode()
 
 
-def line_maker(tag: str, **extra: Any) -> Callable[[int, Any], bytes]:
+def line_maker(tag: str, **extra: Any) -> Callable[..., bytes]:
     """Return `json_line` for many records of one tag: what they share is encoded once.
+
+    It takes time and record, and metadata, which become the member `metadata` unless they are
+    empty.
 
     Args:
         tag: the records' route.
@@ -79,14 +82,21 @@ def line_maker(tag: str, **extra: Any) -> Callable[[int, Any], bytes]:
     """
     head = line_head(tag, **extra).encode()
 
-    def line(time_ns: int, record: Any) -> bytes:
+    def line(time_ns: int, record: Any, metadata: Any = None) -> bytes:
+        fields = {"time_ns": time_ns, "metadata": metadata, "record": record}
+        if not metadata:
+            del fields["metadata"]
         try:
-            return head + line_bytes(f'{json_text(time_ns)},"record":{json_text(record)}}}\n')
+            return head + _line_end(fields)
         except (TypeError, ValueError, RecursionError):
-            plain = plain_value({"time_ns": time_ns, "record": record}, bounded=False)
-            return head + line_bytes(f"{json_text(plain).removeprefix(_TIME_KEY)}\n")
+            return head + _line_end(plain_value(fields, bounded=False))
 
     return line
+
+
+def _line_end(fields: Any) -> bytes:
+    """Return what is behind the head of a line of these fields."""
+    return line_bytes(f"{json_text(fields).removeprefix(_TIME_KEY)}\n")
 
 
 def _text_maker() -> Callable[[Any], str]:

@@ -1,6 +1,6 @@
 """The server's side of the forward protocol: messages out of a client's bytes, and acks.
 
-All four modes of version 1 are read: Message, Forward, PackedForward (as bin or, from old
+All four modes of version 1.5 are read: Message, Forward, PackedForward (as bin or, from old
 senders, str) and CompressedPackedForward. Unlike Fluentd and Fluent Bit, which acknowledge a
 message and drop what they could not decode in it, this side refuses a message with anything
 wrong in it: an acknowledgement that does not mean "every record is here" proves nothing.
@@ -29,7 +29,7 @@ TAG_BYTES_MAX = 8192
 OPTION_BYTES_MAX = 64 * 1024
 """The longest option; its keys are text."""
 
-_ENTRY_HEAD = b"\x92"
+_PAIR_HEAD = b"\x92"
 _ARRAY_HEAD_BYTES = {0xDC: 3, 0xDD: 5}
 
 Taken = TypeVar("Taken", bound=Sized)
@@ -106,8 +106,12 @@ class MessageReader(Generic[Taken]):
             return self._message(tag, entries, Mode.FORWARD, _option_of(rest))
         if second.is_text or not rest or rest[0].is_text:
             raise ProtocolError("a message is neither entries nor a time and a record")
-        entry = _ENTRY_HEAD + second.data + rest[0].data
-        return self._message(tag, entry, Mode.MESSAGE, _option_of(rest[1:]))
+        option = _option_of(rest[1:])
+        time = second.data
+        if "metadata" in option:  # as Fluent Bit sends them where each record has its own tag
+            time = _PAIR_HEAD + time + _packed_value(rest[1].data, "metadata")
+        entry = _PAIR_HEAD + time + rest[0].data
+        return self._message(tag, entry, Mode.MESSAGE, option)
 
     def _message(
         self, tag: Item, entries: bytes, mode: Mode, option: dict[Any, Any]
@@ -159,6 +163,19 @@ def _option_of(items: Sequence[Item]) -> dict[Any, Any]:
     if type(option) is not dict:
         raise ProtocolError(f"an option is {quoted_value(option)}, not a map")
     return option
+
+
+def _packed_value(packed: bytes, name: str) -> bytes:
+    """Return the value under a name, as it came, of a map that has been decoded without a fault."""
+    unpacker = msgpack.Unpacker(raw=True, max_buffer_size=0)
+    unpacker.feed(packed)
+    found = b""
+    for _ in range(unpacker.read_map_header()):
+        key, begin = unpacker.unpack(), unpacker.tell()
+        unpacker.skip()
+        if key == name.encode():
+            found = packed[begin : unpacker.tell()]
+    return found
 
 
 def _chunk_of(option: dict[Any, Any]) -> str | None:

@@ -1,9 +1,9 @@
 """PackedForward payloads as a server takes them: all entries of one at once, mostly in C.
 
-Clients send hundreds of entries in a payload, and nearly all are alike: an EventTime and a map of
-plain values. Those are decoded and checked a batch at a time, without a line of Python for each.
-Whatever is not like that (extension types, what JSON cannot say, a fault) goes through
-`unpack_entries`, which is slower and says what is wrong.
+Clients send hundreds of entries in a payload, and nearly all are alike: an EventTime, perhaps with
+empty metadata, and a map of plain values. Those are decoded and checked a batch at a time, without
+a line of Python for each. Whatever is not like that (metadata, extension types, what JSON cannot
+say, a fault) goes through `unpack_with_metadata`, which is slower and says what is wrong.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import msgpack
 
 from logship.errors import ProtocolError
 from logship.protocol.columns import lines_text
-from logship.protocol.entries import SECOND_NS, times_ns, unpack_entries
+from logship.protocol.entries import SECOND_NS, times_ns, unpack_with_metadata
 from logship.protocol.jsonlines import line_bytes, line_head, line_maker
 from logship.protocol.unpacking import Allowance, new_unpacker
 
@@ -81,7 +81,7 @@ def count_entries(payload: bytes) -> int:
     try:
         return _count_usual(payload)
     except Exception:  # noqa: BLE001 - whatever it is, the longer way counts it or says why not
-        return sum(1 for _ in unpack_entries(payload, Allowance()))
+        return sum(1 for _ in unpack_with_metadata(payload, Allowance()))
 
 
 def _lines_in_batches(tag: str, payload: bytes, allowance: Allowance) -> tuple[bytes, int]:
@@ -119,8 +119,8 @@ def _lines_in_batches(tag: str, payload: bytes, allowance: Allowance) -> tuple[b
 
 def _lines_one_by_one(tag: str, payload: bytes, allowance: Allowance) -> list[bytes]:
     line, lines, size = line_maker(tag), [], 0
-    for time_ns, record in unpack_entries(payload, allowance):
-        lines.append(line(time_ns, record))
+    for entry in unpack_with_metadata(payload, allowance):
+        lines.append(line(*entry))
         size += len(lines[-1])
         _check_size(size)
     return lines
@@ -137,12 +137,22 @@ def _times_and_records(entries: list[Any]) -> tuple[list[int], Sequence[dict[Any
     times, records = zip(*entries, strict=True)
     if set(map(type, records)) != {dict}:
         raise _Unusual
+    if type(times[0]) is tuple:  # as Fluent Bit sends them
+        times = _without_metadata(times)
     kinds = set(map(type, times))
     if kinds == {int}:
         return [seconds * SECOND_NS for seconds in times], records
     if kinds != {bytes}:
         raise _Unusual
     return _times_ns(times), records
+
+
+def _without_metadata(times: Sequence[Any]) -> tuple[Any, ...]:
+    """Return the times of entries that all have metadata, which are all empty."""
+    bare, metadata = zip(*times, strict=True)
+    if set(map(type, metadata)) != {dict} or any(metadata):
+        raise _Unusual
+    return bare
 
 
 def _times_ns(times: Sequence[bytes]) -> list[int]:

@@ -58,6 +58,13 @@ def received_with_blanks(record: Record, tag: str = "web") -> bytes:
     return json.dumps({"tag": tag, "time_ns": 1, "record": record}).encode()
 
 
+def received_with_metadata(record: Record, tag: str = "web") -> bytes:
+    """What a Fluent Bit passed on; a stamp among the metadata is none of the record's."""
+    metadata = {"otlp": {"severity_text": "INFO"}, "record": {"logship_id": stamp(99)}}
+    fields = {"tag": tag, "time_ns": 1_700_000_000_123_456_789, "metadata": metadata}
+    return compact({**fields, "record": record}).encode()
+
+
 def fluentd(record: Record, tag: str = "web") -> bytes:
     return f"2023-11-14T22:13:20+00:00\t{tag}\t{compact(record)}".encode()
 
@@ -98,6 +105,7 @@ Format = Callable[..., bytes]
 TAGGED: tuple[Format, ...] = (
     received,
     received_with_blanks,
+    received_with_metadata,
     fluentd,
     fluentd_comma,
     fluentd_space,

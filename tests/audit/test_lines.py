@@ -399,7 +399,13 @@ def test_what_is_seen_at_a_glance_is_what_parsing_finds(
     [
         f
         for f in FORMATS
-        if f not in {lines.fluentd_comma, lines.fluentd_space, lines.fluentd_without_tag}
+        if f
+        not in {
+            lines.fluentd_comma,
+            lines.fluentd_space,
+            lines.fluentd_without_tag,
+            lines.received_with_metadata,
+        }
     ],
 )
 def test_ordinary_lines_are_seen_at_a_glance(line_format: Format) -> None:

@@ -11,9 +11,10 @@ from hypothesis import strategies as st
 
 from logship.errors import ProtocolError
 from logship.protocol import payloads
-from logship.protocol.entries import pack_record, unpack_entries
-from logship.protocol.jsonlines import json_line
+from logship.protocol.entries import pack_record, unpack_with_metadata
+from logship.protocol.jsonlines import json_line, line_maker
 from logship.protocol.payloads import BATCH_ENTRIES, count_entries, payload_lines
+from logship.protocol.unpacking import Allowance
 from tests.protocol.test_jsonlines import msgpack_scalars, msgpack_values
 
 TIME_NS = 1_700_000_000_123_456_789
@@ -27,7 +28,10 @@ alike = st.dictionaries(texts, st.sampled_from([texts, st.integers(-9, 9), st.fl
 
 mixed = st.lists(st.dictionaries(msgpack_scalars, msgpack_values, max_size=4), max_size=4)
 event_times = st.binary(min_size=8, max_size=8).map(lambda data: msgpack.ExtType(0, data))
+metadata: list[Any] = [{}, {}, {}, {"a": [1]}, None, []]
+with_metadata = st.tuples(event_times, st.sampled_from(metadata))
 other_times = st.one_of(
+    with_metadata,
     st.integers(0, 1 << 32),
     st.floats(allow_nan=False, allow_infinity=False, width=32),
     st.builds(msgpack.ExtType, st.integers(0, 3), st.binary(min_size=6, max_size=9)),
@@ -43,10 +47,11 @@ def packed(times: Any, records: list[Any]) -> bytes:
 def one_by_one(tag: str, payload: bytes) -> tuple[bytes, int] | None:
     """Return what the payload's lines must be, or None where it must be refused."""
     try:
-        entries = list(unpack_entries(payload))
+        entries = list(unpack_with_metadata(payload, Allowance()))
     except ProtocolError:
         return None
-    return b"".join(json_line(tag, *entry) for entry in entries), len(entries)
+    line = line_maker(tag)
+    return b"".join(line(*entry) for entry in entries), len(entries)
 
 
 def at_once(tag: str, payload: bytes) -> tuple[bytes, int] | None:
@@ -67,17 +72,18 @@ def counted(payload: bytes) -> int | None:
 def no_detour(monkeypatch: pytest.MonkeyPatch) -> None:
     """Forbid the longer way."""
 
-    def refuse(payload: bytes) -> NoReturn:
+    def refuse(payload: bytes, allowance: Allowance) -> NoReturn:
+        del allowance
         raise AssertionError(f"{len(payload)} bytes go the longer way")
 
-    monkeypatch.setattr(payloads, "unpack_entries", refuse)
+    monkeypatch.setattr(payloads, "unpack_with_metadata", refuse)
 
 
 @given(st.data(), st.one_of(alike, mixed), texts)
 def test_lines_are_the_same_byte_for_byte(
     data: st.DataObject, records: list[Any], tag: str
 ) -> None:
-    times = data.draw(st.sampled_from([event_times, event_times, other_times]))
+    times = data.draw(st.sampled_from([event_times, event_times, with_metadata, other_times]))
     payload = packed([data.draw(times) for _ in records], records)
     assert at_once(tag, payload) == one_by_one(tag, payload)
 
@@ -92,6 +98,15 @@ def test_usual_payloads_are_taken_in_batches(value: Any, count: int) -> None:
     expected = b"".join(json_line("web", TIME_NS + at, each) for at, each in enumerate(records))
     assert payload_lines("web", payload) == (expected, count)
     assert count_entries(payload) == count
+
+
+@pytest.mark.usefixtures("no_detour")
+def test_empty_metadata_take_no_detour() -> None:
+    """Fluent Bit sends them with each record."""
+    records = [{"message": f"{n}"} for n in range(BATCH_ENTRIES + 1)]
+    payload = packed([[msgpack.ExtType(0, bytes(8)), {}]] * len(records), records)
+    expected = b"".join(json_line("web", 0, each) for each in records)
+    assert payload_lines("web", payload) == (expected, len(records))
 
 
 @pytest.mark.usefixtures("no_detour")
