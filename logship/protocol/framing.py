@@ -13,7 +13,8 @@ from logship.errors import ProtocolError
 
 _NIL = 0xC0
 _ARRAY_16 = 0xDC
-_ITEMS = range(2, 5)
+ITEMS = range(2, 5)
+"""How many items a message has."""
 
 _TEXT_HEAD_BYTES = {
     0xC4: 2, 0xC5: 3, 0xC6: 5, 0xD9: 2, 0xDA: 3, 0xDB: 5, **dict.fromkeys(range(0xA0, 0xC0), 1),
@@ -130,7 +131,7 @@ class Framer:
             count, size = int.from_bytes(data[1:3]), 3
         else:
             count = first - 0x90
-        if first != _NIL and count not in _ITEMS:
+        if first != _NIL and count not in ITEMS:
             begins = bytes(data[:8])
             raise ProtocolError(f"a message begins with {begins!r}, not an array of two to four")
         self._count, self._at = count, size

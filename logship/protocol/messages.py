@@ -1,14 +1,16 @@
 """The server's side of the forward protocol: messages out of a client's bytes, and acks.
 
 All four modes of version 1.5 are read: Message, Forward, PackedForward (as bin or, from old
-senders, str) and CompressedPackedForward. Unlike Fluentd and Fluent Bit, which acknowledge a
-message and drop what they could not decode in it, this side refuses a message with anything
-wrong in it: an acknowledgement that does not mean "every record is here" proves nothing.
+senders, str) and CompressedPackedForward, in msgpack or, as the first byte tells, in JSON. Unlike
+Fluentd and Fluent Bit, which acknowledge a message and drop what they could not decode in it, this
+side refuses a message with anything wrong in it: an acknowledgement that does not mean "every
+record is here" proves nothing.
 """
 
 from __future__ import annotations
 
 import enum
+import json
 from collections.abc import Callable, Iterator, Sequence, Sized
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
@@ -18,6 +20,7 @@ import msgpack
 from logship.errors import ProtocolError
 from logship.protocol.compression import decompressed
 from logship.protocol.framing import Framer, Item
+from logship.protocol.jsonframing import BEGINNINGS, JsonFramer
 from logship.quoting import quoted_value
 
 MESSAGE_BYTES_MAX = 16 * 1024 * 1024
@@ -78,12 +81,12 @@ class MessageReader(Generic[Taken]):
     def __init__(self, form: Form[Taken], bytes_max: int = MESSAGE_BYTES_MAX) -> None:
         self._form = form
         self._bytes_max = bytes_max
-        self._framer = Framer(bytes_max)
+        self._framer: Framer | JsonFramer | None = None
 
     @property
     def pending_bytes(self) -> int:
         """How many bytes are held of a message that is not complete."""
-        return self._framer.pending_bytes
+        return 0 if self._framer is None else self._framer.pending_bytes
 
     def feed(self, data: bytes) -> Iterator[Message[Taken]]:
         """Take the next bytes and yield each message that is now complete.
@@ -94,8 +97,18 @@ class MessageReader(Generic[Taken]):
             ProtocolError: these bytes are not of the protocol, or a message is not valid or too
                 long. Those before it have been yielded; they are good.
         """
+        if self._framer is None:
+            if not data:
+                return
+            self._framer = (JsonFramer if data.startswith(BEGINNINGS) else Framer)(self._bytes_max)
         for items in self._framer.feed(data):
             yield self._message_of(*items)
+
+    def ack(self, chunk: str) -> bytes:
+        """Return the acknowledgement of a message with the option `chunk`, as the client speaks."""
+        if isinstance(self._framer, JsonFramer):
+            return json.dumps({"ack": chunk}, separators=(",", ":")).encode()
+        return ack_message(chunk)
 
     def _message_of(self, tag: Item, second: Item, *rest: Item) -> Message[Taken]:
         if second.is_text and len(rest) < 2:
@@ -132,7 +145,7 @@ class MessageReader(Generic[Taken]):
 
 
 def ack_message(chunk: str) -> bytes:
-    """Return the acknowledgement of a message that carried the option `chunk`."""
+    """Return the acknowledgement, in msgpack, of a message that carried the option `chunk`."""
     packed: bytes = msgpack.packb({"ack": chunk}, unicode_errors="surrogateescape")
     return packed
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from logship.errors import HandshakeError, ProtocolError
 from logship.protocol.handshake import ServerHandshake
-from logship.protocol.messages import Form, Message, MessageReader, ack_message
+from logship.protocol.messages import Form, Message, MessageReader
 from logship.receiver.lines import Lines, written
 
 
@@ -75,9 +75,13 @@ class Session:
             return
         try:
             for message in self._reader.feed(data):
-                yield _write(message)
+                yield self._write(message)
         except ProtocolError as error:
             yield Close(str(error))
+
+    def _write(self, message: Message[Lines]) -> Write:
+        ack = b"" if message.chunk is None else self._reader.ack(message.chunk)
+        return Write(message.entries.data, message.entries.count, ack)
 
     def _shake_hands(
         self, handshake: ServerHandshake, data: bytes
@@ -106,8 +110,3 @@ class Session:
         """Say what is wrong when the client ends the connection now, or None if nothing is."""
         pending = self.pending_bytes
         return f"it ended {pending} bytes into a message" if pending else None
-
-
-def _write(message: Message[Lines]) -> Write:
-    ack = b"" if message.chunk is None else ack_message(message.chunk)
-    return Write(message.entries.data, message.entries.count, ack)

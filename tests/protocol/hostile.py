@@ -40,6 +40,11 @@ def mapping(keys: Iterable[bytes]) -> bytes:
     return b"\xdf" + struct.pack(">I", len(body)) + b"".join(body)
 
 
+def json_message(value: bytes, times: int = 1) -> bytes:
+    """Return a message in JSON with an array of so many of the value."""
+    return b'["t",1,{"a":[' + b",".join([value] * times) + b"]}]"
+
+
 def colliding(candidates: Iterable[Any]) -> Callable[[int], bytes]:
     """Return what makes a message with one key over and over that costs thousands of look-ups.
 
@@ -133,6 +138,25 @@ HOSTILE: dict[str, tuple[int, Callable[[int], bytes]]] = {
     ),
     "messages of nothing": (40_000, lambda n: b"\x92\xa1t\x90" * (n // 4)),
     "heartbeats": (3000, lambda n: b"\xc0" * n),
+    "JSON: messages of nothing": (15_000, lambda n: b'["t",[]]' * (n // 64)),
+    "JSON: blanks": (500, lambda n: b'["t",[]]' + b" " * n),
+    "JSON: entries of nothing": (4000, lambda n: b'["t",[' + b"[0,{}]," * (n // 7) + b"[0,{}]]]"),
+    "JSON: maps of nothing": (4000, lambda n: json_message(b"{}", n // 3)),
+    "JSON: maps of one": (2500, lambda n: json_message(b'{"":0}', n // 7)),
+    "JSON: arrays without an end": (5000, lambda n: b"[" * n),
+    "JSON: arrays in arrays": (5000, lambda n: b"[" * (n // 2) + b"]" * (n // 2)),
+    "JSON: texts of nothing": (500, lambda n: json_message(b'""', n // 3)),
+    "JSON: texts of an escape": (1500, lambda n: json_message(b'"\\""', n // 5)),
+    "JSON: escapes": (250, lambda n: json_message(b'"' + b"\\u007f" * (n // 6) + b'"')),
+    "JSON: hidden characters": (350, lambda n: json_message(b'"' + b"\x7f" * n + b'"')),
+    "JSON: digits": (150, lambda n: json_message(b"1" * n)),
+    "JSON: digits of a fraction": (150, lambda n: json_message(b"1." + b"1" * n)),
+    "JSON: numbers that are none": (1000, lambda n: json_message(b"NaN", n // 4)),
+    "JSON: integers": (1000, lambda n: json_message(b"1", n // 2)),
+    "JSON: one name over and over": (
+        500,
+        lambda n: json_message(b"{" + b'"a":0,' * (n // 6) + b'"a":0}'),
+    ),
 }
 """For each kind, the nanoseconds of CPU that a byte may cost, several times what was measured, and
 what makes a message of about so many bytes."""

@@ -15,7 +15,7 @@ from logship.protocol.frames import AckReader, AnswerError
 from logship.protocol.messages import TAG_BYTES_MAX
 from logship.protocol.payloads import LINES_BYTES_MAX, payload_lines
 from logship.receiver.session import Close, Session, Write
-from tests.protocol.hostile import HOSTILE, NAN, array, entry, forward
+from tests.protocol.hostile import HOSTILE, NAN, array, entry, forward, json_message
 
 MESSAGE_BYTES = 1_000_000
 READ_BYTES = 1 << 18
@@ -124,9 +124,13 @@ def test_members_are_limited() -> None:
         decompressed(member * (MEMBERS_MAX + 1), "gzip", 1 << 20)
 
 
-def test_a_message_is_held_as_it_came_until_it_is_whole() -> None:
+@pytest.mark.parametrize(
+    "half",
+    [b"\x92\xa1t" + array(b"\x80", times=100_000)[:-1], json_message(b"{}", 100_000)[:-1]],
+    ids=["msgpack", "JSON"],
+)
+def test_a_message_is_held_as_it_came_until_it_is_whole(half: bytes) -> None:
     """Decoded early, empty maps would take 64 times their bytes."""
     session = Session()
-    half = b"\x92\xa1t" + array(b"\x80", times=100_000)[:-1]
     assert list(session.receive(half)) == []
     assert session.pending_bytes == len(half)
