@@ -262,6 +262,22 @@ def _compose_memory_buffer(deployment: Deployment) -> None:
     deployment.document["configs"] = {"fluent.conf": {"content": text}}
 
 
+FORWARD_OUTPUT = "[OUTPUT]\n    Name  forward\n    Match *\n    Host  ${AGGREGATOR}\n"
+
+
+def _firelens_forwards(deployment: Deployment) -> None:
+    options = {"Name": "forward", "Host": "aggregator"}
+    deployment.app["logConfiguration"] = {"logDriver": "awsfirelens", "options": options}
+
+
+def _kubernetes_forwards(deployment: Deployment) -> None:
+    _add_configuration(deployment, "fluent-bit.conf", FORWARD_OUTPUT)
+
+
+def _compose_forwards(deployment: Deployment) -> None:
+    deployment.document["configs"] = {"fluent-bit.conf": {"content": FORWARD_OUTPUT}}
+
+
 def _no_volumes(deployment: Deployment) -> None:
     deployment.app["volumes"] = []
 
@@ -306,6 +322,7 @@ MISTAKES = (
     Mistake("tag-route", "ecs", _tag_of_another, ("stderr-driver",)),
     Mistake("blind-ack", "ecs", _aws_image),
     Mistake("blind-ack", "ecs", _old_fluent_bit),
+    Mistake("forward-metadata", "ecs", _firelens_forwards, ("stderr-driver",)),
     Mistake("spool-volume", "ecs", _no_mount),
     Mistake("spool-volume", "ecs", _read_only),
     Mistake("spool-volume", "ecs", _network_volume),
@@ -326,6 +343,7 @@ MISTAKES = (
     Mistake("blind-ack", "kubernetes", _old_fluent_bit),
     Mistake("memory-buffer", "kubernetes", _kubernetes_memory_buffer),
     Mistake("memory-buffer", "kubernetes", _kubernetes_fluentd_buffer),
+    Mistake("forward-metadata", "kubernetes", _kubernetes_forwards),
     Mistake("spool-volume", "kubernetes", _no_volume_mount),
     Mistake("spool-volume", "kubernetes", _small_volume),
     Mistake("spool-owner", "kubernetes", _host_path),
@@ -342,6 +360,7 @@ MISTAKES = (
     Mistake("stderr-non-blocking", "compose", _mode_non_blocking),
     Mistake("blind-ack", "compose", _aws_image),
     Mistake("memory-buffer", "compose", _compose_memory_buffer),
+    Mistake("forward-metadata", "compose", _compose_forwards),
     Mistake("spool-volume", "compose", _no_volumes),
     Mistake("spool-volume", "compose", _anonymous_recoverer),
     Mistake("spool-owner", "compose", _bind_mount),

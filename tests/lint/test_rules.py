@@ -16,7 +16,7 @@ from logship.deployment.linting.model import CONFIGURATION, LintError
 from logship.deployment.linting.report import judge
 from logship.deployment.linting.rules import RULES
 from tests.lint.deployments import BASES, ROOT, Base, Deployment, template_text
-from tests.lint.mistakes import MISTAKES, Mistake
+from tests.lint.mistakes import FORWARD_OUTPUT, MISTAKES, Mistake
 
 CASES = [
     pytest.param(base, mistake, id=f"{base.name}-{mistake.name}")
@@ -339,6 +339,70 @@ def test_a_fluent_bit_configuration_with_a_memory_buffer_is_found() -> None:
     assert "storage.type: filesystem" in text
     broken = text.replace("storage.type: filesystem", "storage.type: memory")
     assert rules_of(path, broken) == {"memory-buffer"}
+
+
+@pytest.mark.parametrize(
+    ("path", "old"),
+    [
+        ("sidecar/fluent-bit/conf/aggregator.yaml", "retain_metadata_in_forward_mode: false"),
+        ("sidecar/fluent-bit/conf/aggregator.yaml", "false"),
+    ],
+)
+def test_a_fluent_bit_that_forwards_metadata_is_found(path: str, old: str) -> None:
+    text = template_text(path)
+    assert old in text
+    assert rules_of(path, text.replace(old, "true" if old == "false" else "")) == {
+        "forward-metadata"
+    }
+
+
+CLASSIC = """\
+[INPUT]
+    Name          forward
+    storage.type  filesystem
+[OUTPUT]
+    Name          FORWARD
+    Tag           $kubernetes['namespace']
+    {}
+[OUTPUT]
+    Name          stdout
+"""
+
+
+@pytest.mark.parametrize(
+    ("line", "rules"),
+    [
+        ("Retain_Metadata_In_Forward_Mode  Off", set()),
+        ("retain_metadata_in_forward_mode false", set()),
+        ("retain_metadata_in_forward_mode on", {"forward-metadata"}),
+        ("# retain_metadata_in_forward_mode false", {"forward-metadata"}),
+        ("# logship-lint: ignore forward-metadata it is another Fluent Bit", set()),
+    ],
+)
+def test_what_a_classic_configuration_forwards(line: str, rules: set[str]) -> None:
+    assert rules_of("fluent-bit.conf", CLASSIC.format(line)) == rules
+
+
+@pytest.mark.parametrize(
+    ("image", "rules"),
+    [
+        ("fluent/fluent-bit:5.1.1", {"forward-metadata"}),
+        ("fluent/fluent-bit:5.1", {"forward-metadata"}),
+        ("fluent/fluent-bit:5.0", {"blind-ack", "forward-metadata"}),
+        ("fluent/fluent-bit:v5.0.5-debug", {"blind-ack", "forward-metadata"}),
+        ("fluent/fluent-bit:5.0.4", {"blind-ack"}),
+        ("fluent/fluent-bit:4.2", {"blind-ack"}),
+        ("fluent/fluent-bit:latest", {"forward-metadata"}),
+        ("fluent/fluent-bit", {"forward-metadata"}),
+        ("aws-for-fluent-bit:stable", {"blind-ack", "forward-metadata"}),
+    ],
+)
+def test_a_fluent_bit_known_to_be_too_old_forwards_no_metadata(image: str, rules: set[str]) -> None:
+    """It would not start with the option."""
+    deployment = own("compose")
+    deployment.sidecar["image"] = image
+    deployment.document["configs"] = {"fluent-bit.conf": {"content": FORWARD_OUTPUT}}
+    assert rules_of("compose.json", deployment.text) == rules
 
 
 # -- bad input -------------------------------------------------------------------------------------

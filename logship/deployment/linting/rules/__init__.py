@@ -88,6 +88,12 @@ RULES: tuple[Rule, ...] = (
     ),
     Rule("blind-ack", "a sidecar that acknowledges what it throws away", servers.blind_ack),
     Rule(
+        "forward-metadata",
+        "a Fluent Bit that forwards metadata, perhaps to a Fluentd, which throws the record away",
+        servers.forward_metadata,
+        (ECS, KUBERNETES, COMPOSE, CONFIGURATION),
+    ),
+    Rule(
         "memory-buffer",
         "a sidecar that keeps what it acknowledged in memory",
         servers.memory_buffer,

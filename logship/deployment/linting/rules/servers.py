@@ -3,28 +3,27 @@
 Facts behind the rules: Fluent Bit before 5.1 also acknowledges records that it could not keep
 (observed from 1.9 to 5.0). FireLens makes outputs only for tags `<container>-firelens*` of
 containers with the `awsfirelens` driver, and a record that no output matches is acknowledged and
-thrown away. A buffer in memory ends with the container.
+thrown away. A buffer in memory ends with the container. From 5.0.5 on, Fluent Bit forwards metadata
+beside each time, and Fluentd up to 1.19.3 acknowledges these records and skips them.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
+from logship.deployment.linting import fluentbit
 from logship.deployment.linting.commands import option_of
-from logship.deployment.linting.model import (
-    Container,
-    Finding,
-    LintError,
-    Role,
-    ServerConfiguration,
-    Unit,
-)
+from logship.deployment.linting.model import Container, Finding, Role, Unit
 from logship.deployment.linting.rules.snippets import variable
-from logship.deployment.linting.yamltext import YamlMissing, parse_yaml
 
-_VERSION = re.compile(r"v?([0-9]{1,9})\.([0-9]{1,9})")
+_VERSION = re.compile(r"v?([0-9]{1,9}(?:\.[0-9]{1,9}){1,2})")
 _CHECKED_SINCE = (5, 1)
+METADATA_SINCE = (5, 0, 5)
+"""The version from which Fluent Bit's forward output sends metadata by default."""
+
+_RETAIN = "retain_metadata_in_forward_mode"
+_FALSE = ("false", "off", "no")
 _ROUTES_SHOWN_MAX = 5
 _BUFFERED = re.compile(
     r"forward|s3|kafka\w*|elasticsearch\w*|opensearch\w*|cloudwatch_logs|kinesis\w*|http|loki|"
@@ -93,7 +92,7 @@ def blind_ack(unit: Unit) -> Iterator[Finding]:
 
 def why_blind(image: str) -> str | None:
     """Name the server in an image that acknowledges blindly; None if none is known."""
-    name, _, tag = image.rpartition("/")[2].partition("@")[0].partition(":")
+    name, tag = _name_and_tag(image)
     if name == "aws-for-fluent-bit":
         return f"{image}, as both AWS images of Fluent Bit (1.9.10, 5.0.9),"
     if name == "fluent-bit" and is_blind_version(tag):
@@ -101,10 +100,62 @@ def why_blind(image: str) -> str | None:
     return None
 
 
+def _name_and_tag(image: str) -> tuple[str, str]:
+    name, _, tag = image.rpartition("/")[2].partition("@")[0].partition(":")
+    return name, tag
+
+
 def is_blind_version(version: str) -> bool:
     """Return whether a version of Fluent Bit acknowledges records that it could not keep."""
+    numbers = _numbers(version)
+    return numbers is not None and numbers < _CHECKED_SINCE
+
+
+def sends_metadata(version: str) -> bool:
+    """Return whether a version of Fluent Bit forwards metadata unless it is told otherwise."""
+    numbers = _numbers(version)
+    return numbers is not None and numbers >= METADATA_SINCE[: len(numbers)]
+
+
+def _numbers(version: str) -> tuple[int, ...] | None:
+    """Return the numbers of a version; None if it has none."""
     found = _VERSION.match(version)
-    return found is not None and (int(found[1]), int(found[2])) < _CHECKED_SINCE
+    return None if found is None else tuple(map(int, found[1].split(".")))
+
+
+def forward_metadata(unit: Unit) -> Iterator[Finding]:
+    """Yield outputs of Fluent Bit that forward metadata, perhaps to a Fluentd."""
+    if _is_before_metadata(unit):
+        return
+    for configuration in unit.configurations:
+        for output in fluentbit.outputs(configuration.text):
+            if _retains(output):
+                yield _metadata(configuration.name, f"{_RETAIN} false")
+    for container in unit.containers:  # FireLens makes an output of these options
+        options = {name.lower(): value.lower() for name, value in container.log_options.items()}
+        if container.log_driver == "awsfirelens" and _retains(options):
+            yield _metadata(container.name, f'"options": {{ "{_RETAIN}": "false" }}')
+
+
+def _is_before_metadata(unit: Unit) -> bool:
+    """Return whether each Fluent Bit in sight is too old; it would refuse the option."""
+    names = [_name_and_tag(each.image) for each in unit.containers]
+    versions = [tag for name, tag in names if name == "fluent-bit"]
+    return bool(versions) and all(
+        _numbers(each) is not None and not sends_metadata(each) for each in versions
+    )
+
+
+def _retains(output: Mapping[str, str]) -> bool:
+    return output.get("name") == "forward" and output.get(_RETAIN) not in _FALSE
+
+
+def _metadata(name: str, change: str) -> Finding:
+    night = (
+        "from 5.0.5 on, the forward output of Fluent Bit sends metadata beside the time; a Fluentd "
+        "up to 1.19.3 acknowledges such records and throws them away"
+    )
+    return Finding("forward-metadata", name, night, change)
 
 
 def memory_buffer(unit: Unit) -> Iterator[Finding]:
@@ -113,11 +164,10 @@ def memory_buffer(unit: Unit) -> Iterator[Finding]:
         text = "\n".join(_without_comment(line) for line in configuration.text.splitlines())
         if re.search(r"^[ \t]*<(match|source|label)\b", text, re.MULTILINE):
             yield from _fluentd(configuration.name, text)
-        elif re.search(r"^[ \t]*\[(INPUT|OUTPUT|SERVICE)\]", text, re.MULTILINE | re.IGNORECASE):
-            yield from _classic_fluent_bit(configuration.name, text)
-        else:
-            yield from _yaml_fluent_bit(configuration)
-    del unit
+            continue
+        for each in fluentbit.inputs(configuration.text):
+            if each.get("name") == "forward" and each.get("storage.type") != "filesystem":
+                yield _in_memory(configuration.name, "the forward input", "storage.type filesystem")
 
 
 def _without_comment(line: str) -> str:
@@ -145,35 +195,6 @@ def _sections(text: str, name: str) -> Iterator[str]:
         section, end, _ = each.partition(f"</{name}>")
         if end:
             yield section.partition(">")[2]
-
-
-def _classic_fluent_bit(name: str, text: str) -> Iterator[Finding]:
-    for head, body in re.findall(r"^[ \t]*\[(\w+)\]([^\[]*)", text, re.MULTILINE):
-        is_forward = re.search(r"^[ \t]*name\s+forward\s*$", body, re.MULTILINE | re.IGNORECASE)
-        on_disk = re.search(
-            r"^[ \t]*storage\.type\s+filesystem", body, re.MULTILINE | re.IGNORECASE
-        )
-        if head.upper() == "INPUT" and is_forward and not on_disk:
-            yield _in_memory(name, "the forward input", "storage.type filesystem")
-
-
-def _yaml_fluent_bit(configuration: ServerConfiguration) -> Iterator[Finding]:
-    for each in _yaml_inputs(configuration.text):
-        if each.get("name") == "forward" and each.get("storage.type") != "filesystem":
-            yield _in_memory(configuration.name, "the forward input", "storage.type: filesystem")
-
-
-def _yaml_inputs(text: str) -> list[dict[str, object]]:
-    try:
-        documents = parse_yaml(text)
-    except YamlMissing:
-        return []  # YAML inside of JSON; with the extra for YAML files the parser is there
-    except LintError:
-        return []  # some other program's configuration
-    pipelines = [each.get("pipeline") for each in documents if isinstance(each, dict)]
-    inputs = [each.get("inputs") for each in pipelines if isinstance(each, dict)]
-    lists = [each for each in inputs if isinstance(each, list)]
-    return [each for items in lists for each in items if isinstance(each, dict)]
 
 
 def _in_memory(name: str, where: str, change: str) -> Finding:
