@@ -224,6 +224,34 @@ def test_a_fluent_bit_that_tells_its_version_is_judged_by_it(
     assert (told.exit_code, told.outcome("ack-honesty")) == (exit_code, outcome)
 
 
+@pytest.mark.parametrize(
+    ("version", "metrics", "outcome"),
+    [
+        ("5.1.1", {"output": {"s3.0": {}, "forward.1": {}}}, "warn"),
+        ("5.0.5", {"output": {"forward.0": {}}}, "warn"),
+        ("5.0.4", {"output": {"forward.0": {}}}, None),
+        ("5.1.1", {"input": {"forward.0": {}}, "output": {"forwarded": {}}}, None),
+        ("5.1.1", {"output": ["forward.0"]}, None),
+        ("5.1.1", None, None),
+    ],
+)
+def test_a_fluent_bit_that_forwards_may_forward_metadata(
+    json_server: JsonServer,
+    monkeypatch: pytest.MonkeyPatch,
+    version: str,
+    metrics: object,
+    outcome: str | None,
+) -> None:
+    monkeypatch.setattr(sidecars, "_MONITOR_PORT", json_server.port)
+    json_server.answers["/"] = {"fluent-bit": {"version": version}}
+    json_server.answers["/api/v1/metrics"] = metrics
+    with ClosingServer() as server:
+        told = ask("--burst", "0", endpoints=server.endpoint)
+    assert told.outcome("forward-metadata") == outcome
+    if outcome is not None:
+        assert "retain_metadata_in_forward_mode false" in told["forward-metadata"]["advice"]
+
+
 def test_a_blind_image_in_the_task_is_a_failure(
     json_server: JsonServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:

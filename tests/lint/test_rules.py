@@ -341,19 +341,16 @@ def test_a_fluent_bit_configuration_with_a_memory_buffer_is_found() -> None:
     assert rules_of(path, broken) == {"memory-buffer"}
 
 
-@pytest.mark.parametrize(
-    ("path", "old"),
-    [
-        ("sidecar/fluent-bit/conf/aggregator.yaml", "retain_metadata_in_forward_mode: false"),
-        ("sidecar/fluent-bit/conf/aggregator.yaml", "false"),
-    ],
-)
-def test_a_fluent_bit_that_forwards_metadata_is_found(path: str, old: str) -> None:
+@pytest.mark.parametrize("written", ["", "retain_metadata_in_forward_mode: true"])
+def test_a_fluent_bit_that_forwards_metadata_is_found(written: str) -> None:
+    path, option = (
+        "sidecar/fluent-bit/conf/aggregator.yaml",
+        "retain_metadata_in_forward_mode: false",
+    )
     text = template_text(path)
-    assert old in text
-    assert rules_of(path, text.replace(old, "true" if old == "false" else "")) == {
-        "forward-metadata"
-    }
+    assert option in text
+    [found] = judge(path, text.replace(option, written)).findings
+    assert (found.rule, found.change) == ("forward-metadata", option)
 
 
 CLASSIC = """\
@@ -380,7 +377,9 @@ CLASSIC = """\
     ],
 )
 def test_what_a_classic_configuration_forwards(line: str, rules: set[str]) -> None:
-    assert rules_of("fluent-bit.conf", CLASSIC.format(line)) == rules
+    findings = judge("fluent-bit.conf", CLASSIC.format(line)).findings
+    assert {each.rule for each in findings} == rules
+    assert {each.change for each in findings} <= {"retain_metadata_in_forward_mode false"}
 
 
 @pytest.mark.parametrize(

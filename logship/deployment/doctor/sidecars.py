@@ -12,12 +12,13 @@ import re
 import ssl
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass
+from typing import Any
 
 from logship.delivery.credentials import tls_source
 from logship.delivery.transport import Resolver, SocketTransport
 from logship.deployment.doctor.exchange import HEARTBEAT, Answer, Chunk, Recorder, send_once
 from logship.deployment.doctor.result import Outcome, Result
-from logship.deployment.linting.rules.servers import is_blind_version, why_blind
+from logship.deployment.linting.rules.servers import is_blind_version, sends_metadata, why_blind
 from logship.ecs import Task
 from logship.ecs.httpjson import get_json
 from logship.errors import ConnectError, HandshakeError
@@ -26,7 +27,10 @@ from logship.settings.addresses import is_loopback
 
 _MONITOR_PORT = 2020
 _MONITOR_TIMEOUT_SECONDS = 2.0
-"""The port where Fluent Bit tells its version, if its HTTP server is on."""
+"""The port where Fluent Bit tells its version and its outputs, if its HTTP server is on."""
+
+_FORWARD_OUTPUT = re.compile(r"forward\.\d+")
+"""The name of an output without an alias."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,6 +67,7 @@ class SidecarExamination:
         self, settings: Settings, endpoint: Endpoint, sending: Sending, task: Task | None
     ) -> None:
         self.bytes_per_second: float | None = None
+        self._version: str | None = None
         self._settings = settings
         self._endpoint = endpoint
         self._sending = sending
@@ -74,7 +79,7 @@ class SidecarExamination:
         """Yield each step's result, up to the first that fails."""
         steps = [self._name, self._connect, self._secure]
         if self._sending.allowed:
-            steps += [self._record, self._honesty, self._burst]
+            steps += [self._record, self._honesty, self._forwarding, self._burst]
         try:
             for step in steps:
                 result = await step()
@@ -160,7 +165,7 @@ class SidecarExamination:
             return self._honest(
                 Outcome.OK, "it is no Fluent Bit, and nothing is known against its acks"
             )
-        version = await self._fluent_bit_version()
+        version = self._version = await self._fluent_bit_version()
         blind = self._blind_image() if version is None else None
         if version is not None and is_blind_version(version):
             blind = f"Fluent Bit {version}, as all before 5.1,"
@@ -173,6 +178,21 @@ class SidecarExamination:
             "it behaves as Fluent Bit does and its version cannot be seen: before 5.1 it may ack "
             "records that it throws away",
         )
+
+    async def _forwarding(self) -> Result | None:
+        """Warn of a Fluent Bit that may forward metadata; its options cannot be seen."""
+        if self._version is None or not sends_metadata(self._version):
+            return None
+        metrics = await self._ask_monitor("api/v1/metrics")
+        outputs = metrics.get("output") if isinstance(metrics, dict) else None
+        if not isinstance(outputs, dict) or not any(map(_FORWARD_OUTPUT.fullmatch, outputs)):
+            return None
+        seen = (
+            f"Fluent Bit {self._version} forwards, by default with metadata; a Fluentd up to "
+            "1.19.3 acks such records and throws them away"
+        )
+        advice = "if it forwards to a Fluentd, set retain_metadata_in_forward_mode false"
+        return self._result("forward-metadata", Outcome.WARN, seen, advice)
 
     async def _burst(self) -> Result | None:
         count = self._sending.burst
@@ -214,14 +234,17 @@ class SidecarExamination:
         """Ask Fluent Bit's HTTP server, only on this machine: elsewhere it may be another one."""
         if not is_loopback(self._endpoint.host):
             return None
-        url = f"http://127.0.0.1:{_MONITOR_PORT}/"
-        answer = await asyncio.get_running_loop().run_in_executor(
-            None, get_json, url, _MONITOR_TIMEOUT_SECONDS
-        )
+        answer = await self._ask_monitor("")
         about = answer.get("fluent-bit") if isinstance(answer, dict) else None
         version = about.get("version") if isinstance(about, dict) else None
         match = re.match(r"\d+\.\d+(\.\d+)?", version) if isinstance(version, str) else None
         return match[0] if match else None
+
+    async def _ask_monitor(self, path: str) -> Any:
+        url = f"http://127.0.0.1:{_MONITOR_PORT}/{path}"
+        return await asyncio.get_running_loop().run_in_executor(
+            None, get_json, url, _MONITOR_TIMEOUT_SECONDS
+        )
 
     async def _takes_heartbeats(self) -> bool:
         """Return whether the server takes a heartbeat. Fluent Bit closes the connection.

@@ -26,6 +26,11 @@ def outputs(text: str) -> list[Plugin]:
     return _plugins(text)["outputs"]
 
 
+def line(text: str, option: str, value: str) -> str:
+    """Return the line that sets an option, in the form that a configuration has."""
+    return f"{option}{' ' if _HEAD.search(text) else ': '}{value}"
+
+
 @functools.lru_cache(maxsize=1)  # several rules ask for one text, and YAML takes long to parse
 def _plugins(text: str) -> dict[str, list[Plugin]]:
     found: dict[str, list[Plugin]] = {"inputs": [], "outputs": []}

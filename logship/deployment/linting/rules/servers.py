@@ -130,7 +130,8 @@ def forward_metadata(unit: Unit) -> Iterator[Finding]:
     for configuration in unit.configurations:
         for output in fluentbit.outputs(configuration.text):
             if _retains(output):
-                yield _metadata(configuration.name, f"{_RETAIN} false")
+                change = fluentbit.line(configuration.text, _RETAIN, "false")
+                yield _metadata(configuration.name, change)
     for container in unit.containers:  # FireLens makes an output of these options
         options = {name.lower(): value.lower() for name, value in container.log_options.items()}
         if container.log_driver == "awsfirelens" and _retains(options):
@@ -167,7 +168,8 @@ def memory_buffer(unit: Unit) -> Iterator[Finding]:
             continue
         for each in fluentbit.inputs(configuration.text):
             if each.get("name") == "forward" and each.get("storage.type") != "filesystem":
-                yield _in_memory(configuration.name, "the forward input", "storage.type filesystem")
+                change = fluentbit.line(configuration.text, "storage.type", "filesystem")
+                yield _in_memory(configuration.name, "the forward input", change)
 
 
 def _without_comment(line: str) -> str:
