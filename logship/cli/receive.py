@@ -160,6 +160,8 @@ def command(
 
     {"tag": TAG, "time_ns": NANOSECONDS, "record": {…}}
 
+    Where an entry has metadata, they are the member "metadata" before the record.
+
     A client's chunk is acknowledged when all its lines are in the output, never before. SIGTERM
     and SIGINT stop it behind the message that it writes. SIGHUP and SIGUSR1 have it open FILE
     again, and SIGHUP read the key, the users and the certificates, for new connections.

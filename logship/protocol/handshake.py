@@ -28,6 +28,9 @@ from logship.quoting import quoted
 _MESSAGE_BYTES_MAX = 64 * 1024
 _WALKER_BYTES = 4096
 
+_RECORDS_BEGIN = (b"\x92", b"\x93", b"\x94", b"[", b"{")
+"""How a message with records begins, in msgpack and in JSON; PING is an array of six."""
+
 
 class ClientHandshake:
     """The client's side, for one connection.
@@ -136,6 +139,7 @@ class ServerHandshake:
         self._auth = auth
         self._users = users or {}
         self._messages = _Messages()
+        self._has_heard = False
 
     def helo(self) -> bytes:
         """Return the message that begins the handshake."""
@@ -152,6 +156,12 @@ class ServerHandshake:
             HandshakeError: The client is refused. `answer` of the error is to be sent before the
                 connection is closed; it is empty for a client that sent no PING.
         """
+        if not self._has_heard and data.startswith(_RECORDS_BEGIN):
+            raise HandshakeError(
+                "the client sent records and no PING: it has no shared key; give it the "
+                "receiver's (shared_key, LOGSHIP_SHARED_KEY)"
+            )
+        self._has_heard = self._has_heard or bool(data)
         for message in self._messages.feed(data, most=1):
             answer = self._pong(message)
             self.done = True

@@ -139,13 +139,18 @@ def test_a_server_that_goes_on_talking_is_refused() -> None:
 @pytest.mark.parametrize(
     ("data", "fault"),
     [
-        (msgpack.packb(["tag", 1, {}]), "sent data before PING"),
+        (msgpack.packb(["tag", 1, {}]), "sent records and no PING"),
+        (msgpack.packb(["tag", [[1, {}]] * 3, {"size": 3}])[:5], "sent records and no PING"),
+        (b"\x94\xa3tag", "sent records and no PING"),
+        (b'["tag",1,{}', "sent records and no PING"),
         (msgpack.packb(["PONG", "", "", "", "", ""]), "sent data before PING"),
         (msgpack.packb(["PING", "", "", "", "", 1]), "no text"),
         (b"\xc1", "are no handshake: "),
         (b"\x91\x81\x01\x02", "are no handshake: int is not allowed for map key"),
         (b"\xc4\x01x", "no handshake message"),
-        (b"\x91\xc6\x00\x02\x00\x00" + bytes(LONG_BYTES), "too long"),
+        (b"\x16\x03\x01", "no handshake message"),
+        (b"GET / HTTP/1.1", "no handshake message"),
+        (b"\x96\xc6\x00\x02\x00\x00" + bytes(LONG_BYTES), "too long"),
     ],
 )
 def test_a_server_refuses_what_is_not_said_so(data: bytes, fault: str) -> None:
