@@ -13,6 +13,7 @@ import atexit
 import contextlib
 import os
 import signal
+import threading
 
 from logship.hooks import registry
 from logship.hooks.late_imports import late
@@ -40,13 +41,16 @@ def die_by(signum: int) -> None:
     """End this process by the default disposition of `signum`; from any thread.
 
     The kernel ignores the default disposition for PID 1, so PID 1 exits with the status that a
-    shell would show.
+    shell would show. So does a process for which the default action is to go on, as at SIGWINCH.
+
+    The signal goes to this thread. If it went to the process, a signal that writes a core file
+    would be the main thread's, and this thread could exit before that.
     """
     if os.getpid() != 1:
         with contextlib.suppress(Exception):
             _restore_default(signum)
             signal.pthread_sigmask(signal.SIG_UNBLOCK, {signum})
-            os.kill(os.getpid(), signum)
+            signal.pthread_kill(threading.get_ident(), signum)
     os._exit(128 + signum)
 
 
