@@ -9,7 +9,7 @@ Different kinds of child need different hooks:
   `worker_process_shutdown` there.
 - uWSGI runs none of these hooks. So `BackgroundClient` also checks a mark (see `fork_mark`).
 
-A child that gets SIGTERM before these functions have run still has its parent's handlers. The
+A child that gets a stop signal before these functions have run has its parent's handlers. The
 handler in C would wake the parent's watchdog, which would take the signal for the parent's own. And
 CPython forgets the pending signal in the child, so the child would not end. So the signal is
 blocked from right before a fork until the last of these functions, and takes effect there. If a
@@ -25,14 +25,14 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from logship.hooks import late_imports, registry
 
 _child_ends: list[Callable[[], None]] = []
 _registered_with: dict[str, object] = {}
-_held_back: set[signal.Signals] = set()
+_held_back: set[int] = set()
 _masks: dict[int, set[int]] = {}
 """The signals that a forking thread had blocked before, by the thread's identifier. The thread has
 the same identifier in the child."""
@@ -51,9 +51,9 @@ def register() -> None:
     )
 
 
-def hold_back(signum: signal.Signals) -> None:
-    """Block this signal in a forked child until the fork hooks have run."""
-    _held_back.add(signum)
+def hold_back(signals: Iterable[int]) -> None:
+    """Block these signals in a forked child until the fork hooks have run."""
+    _held_back.update(signals)
 
 
 def at_multiprocessing_child_end(end: Callable[[], None]) -> None:

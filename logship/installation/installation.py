@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import logging
 import os
-import signal
 import sys
 import threading
 import time
@@ -104,7 +103,7 @@ class Installation:
     # -- inside ------------------------------------------------------------------------------------
 
     def _exit_plan(self) -> DrainPlan:
-        """Return the plan of the exit hook: by the clock, by the owner of SIGTERM, or by itself."""
+        """Return the plan of the exit hook: by the clock, by the owner of a stop, or by itself."""
         now, settings = time.monotonic(), self.settings
         deadline = self.clock.deadline_seconds
         if self._is_multiprocessing_child:
@@ -112,8 +111,8 @@ class Installation:
             return DrainPlan.until(now, limit if deadline is None else min(limit, deadline))
         if deadline is not None:
             return DrainPlan.until(now, deadline)
-        replaced = self.signals is not None and self.signals.was_replaced(signal.SIGTERM)
-        if replaced or runtimes.is_uwsgi():  # perhaps after a SIGTERM that we were not told of
+        replaced = self.signals is not None and self.signals.has_another_owner
+        if replaced or runtimes.is_uwsgi():  # perhaps after a stop signal that we were not told of
             return DrainPlan.until(now, now + settings.exit_drain_seconds)
         return self.client.shipper.plan(None)
 
@@ -124,6 +123,7 @@ class Installation:
 
     def _take_signals(self) -> None:
         self.signals = StopSignals(
+            self.settings,
             self.clock,
             wake=self.watchdog.wake,
             is_watched=lambda: self.watchdog.is_watching,
@@ -133,7 +133,7 @@ class Installation:
         )
         self.watchdog.signals = self.signals
         self.signals.install()
-        fork.hold_back(signal.SIGTERM)
+        fork.hold_back(self.signals.taken)
 
     def _take_exceptions(self) -> None:
         """Make uncaught exceptions records, then do what was done with them before."""

@@ -1,9 +1,9 @@
-"""SIGTERM and SIGINT: logship's handler starts the clock, and calls the handler that it replaced.
+"""Stop signals: logship's handler starts the clock, and calls the handler that it replaced.
 
 It takes no lock, does not wait, does not drain and does not raise. If it replaced the default
 disposition, the program would have died at once without logship. Now it runs until the watchdog has
 delivered its records, and then dies by the signal, without an exception in its main thread. See
-`docs/decisions/030-sigterm.md`.
+`docs/decisions/030-sigterm.md`, and `032-stop-signals.md` for the signals beside SIGTERM.
 
 Python's own handler for SIGINT stays in its place, because asyncio and trio look for it. The
 handler in C tells the watchdog of that signal.
@@ -19,20 +19,23 @@ import threading
 import time
 from collections.abc import Callable
 from types import FrameType
-from typing import Any
 
 from logship.hooks import exits
+from logship.hooks.dispositions import Disposition, disposition_of
 from logship.process.clock import Started, StopClock
+from logship.settings import Settings
+from logship.signal_names import signal_name
 
-STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
-
-Disposition = Callable[[int, FrameType | None], Any] | int | None
+_UNSURE = frozenset({signal.SIGQUIT, signal.SIGHUP})
+"""By default a handler for one of these is left alone: it may read a configuration again, or print
+stacks."""
 
 
 class StopSignals:
     """Our handlers for the stop signals of one process.
 
     Args:
+        settings: Which signals they are.
         clock: Started by the first of them.
         wake: Wakes the watchdog; called from the handler, so it takes no lock.
         is_watched: Whether a watchdog will end this process; otherwise its exit hook must.
@@ -47,6 +50,7 @@ class StopSignals:
 
     def __init__(
         self,
+        settings: Settings,
         clock: StopClock,
         *,
         wake: Callable[[int], None],
@@ -56,6 +60,9 @@ class StopSignals:
         interactive: bool,
     ) -> None:
         self.dies_by: int | None = None
+        self._signals = frozenset(settings.stop_signals_or_default)
+        named = settings.stop_signals is not None
+        self._sure = self._signals if named else self._signals - _UNSURE
         self._clock = clock
         self._wake = wake
         self._is_watched = is_watched
@@ -72,15 +79,25 @@ class StopSignals:
 
         `SIG_IGN`, and a handler that is not Python's, are left alone; `default_int_handler` too.
         """
-        for signum in STOP_SIGNALS:
-            found = signal.getsignal(signum)
+        for signum in self._signals:
+            found = disposition_of(signum)
             if found is signal.default_int_handler:
                 continue
-            if found is signal.SIG_DFL or callable(found):
+            if found is signal.SIG_DFL or (callable(found) and signum in self._sure):
                 self._found[signum] = found
                 signal.signal(signum, self._handler)
-        if callable(self._found.get(signal.SIGTERM)):
+        if any(map(callable, self._found.values())):
             self._watch_signals_raised_again()
+
+    @property
+    def taken(self) -> frozenset[int]:
+        """The signals whose handlers logship has replaced."""
+        return frozenset(self._found)
+
+    @property
+    def has_another_owner(self) -> bool:
+        """Whether another handler has replaced logship's for a signal that is sure to be a stop."""
+        return any(map(self.was_replaced, self._sure))
 
     def was_replaced(self, signum: int) -> bool:
         """Return whether another handler has replaced logship's."""
@@ -91,7 +108,7 @@ class StopSignals:
         if signum in self._found:
             if not self.was_replaced(signum):
                 self._came(signum)
-        elif signum == signal.SIGINT and _is_pythons_own(signal.getsignal(signum)):
+        elif signum in self._sure and _is_pythons_own(signal.getsignal(signum)):
             self._came(signum)
 
     def let_main_thread_die(self, signum: int) -> None:
@@ -156,12 +173,12 @@ class StopSignals:
     def _came(self, signum: int) -> None:
         is_deadly = self._found.get(signum) is signal.SIG_DFL
         if is_deadly or signum != signal.SIGINT or not self._interactive:
-            self._clock.start(Started(time.monotonic(), signal.Signals(signum).name))
+            self._clock.start(Started(time.monotonic(), signal_name(signum)))
         if is_deadly and self.dies_by is None:
             self.dies_by = signum
 
     def _watch_signals_raised_again(self) -> None:
-        """Notice when the program whose handler was replaced wants to die by SIGTERM.
+        """Notice when the program whose handler was replaced wants to die by the signal.
 
         A uvicorn worker has its handlers before it imports the application, and so before logship
         is installed. After its shutdown it restores the default and raises the signal once more.
@@ -183,7 +200,7 @@ class StopSignals:
 
 
 def _is_pythons_own(handler: Disposition) -> bool:
-    """Return whether this SIGINT handler is that of Python or of `asyncio.run`."""
+    """Return whether this handler is that of Python or of `asyncio.run` for SIGINT."""
     function = getattr(handler, "func", handler)
     is_asyncios = getattr(function, "__module__", None) == "asyncio.runners"
     return handler is signal.default_int_handler or is_asyncios

@@ -35,6 +35,7 @@ from logship.settings.fields import (
 )
 from logship.settings.lists import Names, Pairs, Shares, Words
 from logship.settings.secrecy import Secret, read_secret
+from logship.settings.stop_signals import DEFAULT_STOP_SIGNALS, StopSignals
 
 Overflow = Literal["block", "drop_oldest", "drop_newest"]
 LastResort = Literal["stderr", "none"]
@@ -99,8 +100,11 @@ class Settings:
         connect_timeout_seconds: For one attempt, including the name's resolution.
         backoff_seconds_base: The first wait's upper bound after a failed connection.
         backoff_seconds_max: The longest wait between two attempts.
-        stop_timeout_seconds: The time that the orchestrator leaves between SIGTERM and SIGKILL.
-        exit_drain_seconds: The exit hook's budget where another library owned SIGTERM.
+        stop_timeout_seconds: The time that the orchestrator leaves between the stop signal and
+            SIGKILL.
+        stop_signals: Signals that ask this program to stop, by name or number. None is SIGTERM and
+            SIGINT, and SIGQUIT and SIGHUP where their default disposition is found.
+        exit_drain_seconds: The exit hook's budget where another library owned a stop signal.
         exit_stall_seconds: A program that ends by itself gives up after so long without an ack.
         exit_drain_seconds_max: Such a program gives up after so long in any case.
         child_drain_seconds: The budget of a multiprocessing child's exit.
@@ -163,6 +167,7 @@ class Settings:
     stop_timeout_seconds: float = setting(
         Number(0.5, 86_400.0), factory=default_stop_timeout_seconds
     )
+    stop_signals: tuple[int, ...] | None = setting(StopSignals())
     exit_drain_seconds: float = setting(Number(0.0, 86_400.0), 5.0)
     exit_stall_seconds: float = setting(Number(0.1, 86_400.0), 15.0)
     exit_drain_seconds_max: float = setting(Number(0.0, 86_400.0), 120.0)
@@ -234,6 +239,11 @@ class Settings:
         """Whether some log calls may be kept back because there are many."""
         limits = self.logger_records_max, self.template_records_max
         return bool(self.sample) or limits != (None, None)
+
+    @property
+    def stop_signals_or_default(self) -> tuple[int, ...]:
+        """All signals that may ask this program to stop."""
+        return DEFAULT_STOP_SIGNALS if self.stop_signals is None else self.stop_signals
 
     @property
     def wants_metrics(self) -> bool:

@@ -48,7 +48,11 @@ class Launch:
     @property
     def status_of_sigterm(self) -> int:
         """The status of a program that died by SIGTERM, or that could not because it is PID 1."""
-        return 128 + signal.SIGTERM if self.as_pid_1 else -signal.SIGTERM
+        return self.status_of(signal.SIGTERM)
+
+    def status_of(self, signum: int) -> int:
+        """Return the same for a signal whose default action ends a process."""
+        return 128 + signum if self.as_pid_1 else -signum
 
     @property
     def statuses_of_sigint(self) -> tuple[int, ...]:

@@ -180,7 +180,7 @@ class Program:
         children = Path(f"/proc/{unshare}/task/{unshare}/children").read_text().split()
         return int(children[0])
 
-    def signal(self, number: signal.Signals) -> None:
+    def signal(self, number: int) -> None:
         """Send a signal to the process that said `ready()`."""
         pid = self.pid
         assert pid is not None, "signal() before until_ready()"

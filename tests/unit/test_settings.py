@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +45,7 @@ FROM_ENVIRONMENT: dict[str, tuple[str, Any]] = {
     "backoff_seconds_base": ("0.1", 0.1),
     "backoff_seconds_max": ("7", 7.0),
     "stop_timeout_seconds": ("120", 120.0),
+    "stop_signals": ("term, SIGQUIT,15,RTMIN+3", (3, 15, signal.SIGRTMIN + 3)),
     "exit_drain_seconds": ("4", 4.0),
     "exit_stall_seconds": ("6", 6.0),
     "exit_drain_seconds_max": ("60", 60.0),
@@ -132,6 +134,11 @@ def test_arguments_win_over_the_environment_and_empty_variables_are_none() -> No
         ("sample", "DEBUG", "LEVEL=SHARE"),
         ("template_records_max", "0", "at least 1"),
         ("redact", "field:", "field:NAME"),
+        *(
+            (("stop_signals", text, "HUP, INT"))
+            for text in ("KILL", "STOP", "TSTP", "CHLD", "SEGV")
+        ),
+        *((("stop_signals", text, "QUIT")) for text in ("FOO", "0", ",", "TERMQUIT", "RTMIN+99")),
     ],
 )
 def test_a_wrong_value_is_one_error_that_names_everything(name: str, text: str, says: str) -> None:
@@ -175,6 +182,12 @@ def test_a_wrong_value_is_one_error_that_names_everything(name: str, text: str, 
         ("endpoints", []),
         ("endpoints", ""),
         ("endpoints", b"tcp://a:1"),
+        ("stop_signals", []),
+        ("stop_signals", ""),
+        ("stop_signals", 15),
+        ("stop_signals", [15.0]),
+        ("stop_signals", [None]),
+        ("stop_signals", b"TERM"),
     ],
 )
 def test_a_wrong_argument_is_an_error_that_names_it(name: str, value: Any) -> None:

@@ -1,0 +1,430 @@
+"""Shows that each stop signal is treated as SIGTERM is, whatever handles it.
+
+`test_dispositions.py` shows the whole table for SIGTERM. All stop signals take the same path, so
+one short program for each row is enough here.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import resource
+import signal
+from collections.abc import Iterator
+
+import pytest
+
+from tests.process.conftest import Launch, Sidecar
+from tests.support.programs import Programs, let_pass
+from tests.support.programs_gate import Gate
+
+REAL_TIME = signal.SIGRTMIN + 3
+LISTED = {"LOGSHIP_STOP_SIGNALS": "USR1, WINCH,SIGRTMIN+3"}
+
+LOGS_AND_WAITS = """
+    import logship
+    from application import forever, log, ready
+    logship.install(level="INFO", linger_seconds=5.0)
+    log()
+    ready()
+    forever()
+"""
+
+
+@pytest.fixture(autouse=True)
+def _no_core_files() -> Iterator[None]:
+    """SIGQUIT's default action writes a core file, which takes time."""
+    before = resource.getrlimit(resource.RLIMIT_CORE)
+    resource.setrlimit(resource.RLIMIT_CORE, (0, before[1]))
+    yield
+    resource.setrlimit(resource.RLIMIT_CORE, before)
+
+
+@pytest.mark.parametrize(
+    ("signum", "environ"),
+    [
+        pytest.param(signal.SIGQUIT, {}, id="SIGQUIT"),
+        pytest.param(signal.SIGHUP, {}, id="SIGHUP"),
+        pytest.param(signal.SIGUSR1, LISTED, id="SIGUSR1"),
+        pytest.param(REAL_TIME, LISTED, id="SIGRTMIN+3"),
+    ],
+)
+def test_the_default_disposition_delivers_and_dies_by_the_signal(
+    launch: Launch, sidecar: Sidecar, signum: int, environ: dict[str, str]
+) -> None:
+    program = launch.start(LOGS_AND_WAITS, environ=environ)
+    program.until_ready()
+    program.signal(signum)
+    ended = program.end()
+    assert ended.returncode == launch.status_of(signum)
+    assert ended.stderr == ""
+    assert len(ended.ledger) == 1
+    verdict = sidecar.output.verdict(ended)
+    verdict.assert_all_delivered()
+    verdict.assert_all_ended()
+
+
+@pytest.mark.parametrize("records", [0, 1])
+def test_a_signal_that_the_kernel_would_ignore_exits_with_its_status(
+    programs: Programs, sidecar: Sidecar, records: int
+) -> None:
+    """The default action of SIGWINCH ends no process, so it cannot die by it."""
+    program = programs.start(
+        f"""
+        import logship
+        from application import forever, log, ready
+        logship.install(level="INFO", linger_seconds=5.0)
+        for _ in range({records}):
+            log()
+        ready()
+        forever()
+        """,
+        environ=LISTED,
+    )
+    program.until_ready()
+    program.signal(signal.SIGWINCH)
+    ended = program.end()
+    assert ended.returncode == 128 + signal.SIGWINCH
+    assert ended.stderr == ""
+    sidecar.output.verdict(ended).assert_all_delivered()
+
+
+@pytest.mark.parametrize("name", ["SIGQUIT", "SIGHUP"])
+def test_a_program_whose_main_thread_hangs_in_c_dies_by_the_signal(
+    programs: Programs, sidecar: Sidecar, name: str
+) -> None:
+    """The kernel lets the main thread write the core file, if it may choose the thread."""
+    program = programs.start("""
+        import ctypes
+        import logship
+        from application import log, ready
+        logship.install(level="INFO", linger_seconds=5.0)
+        mutex = ctypes.create_string_buffer(256)  # zeros: an unlocked pthread_mutex_t
+        libc = ctypes.CDLL(None)
+        libc.pthread_mutex_lock(mutex)
+        log()
+        ready()
+        libc.pthread_mutex_lock(mutex)
+    """)
+    program.until_ready()
+    program.signal(signal.Signals[name])
+    ended = program.end()
+    assert ended.returncode == -signal.Signals[name]
+    sidecar.output.verdict(ended).assert_all_delivered()
+
+
+@pytest.mark.parametrize("loop", ["asyncio", "uvloop"])
+@pytest.mark.parametrize("name", ["SIGQUIT", "SIGHUP"])
+def test_an_event_loop_loses_nothing(
+    programs: Programs, sidecar: Sidecar, loop: str, name: str
+) -> None:
+    if importlib.util.find_spec(loop) is None:
+        pytest.skip(f"not installed: {loop}")
+    program = programs.start(f"""
+        import asyncio, signal, {loop}
+        import logship
+        from application import log, ready
+        logship.install(level="INFO", linger_seconds=5.0)
+
+        async def main():
+            # From now on the loop owns the wake-up descriptor.
+            asyncio.get_running_loop().add_signal_handler(signal.SIGUSR1, print)
+            log()
+            ready()
+            await asyncio.get_running_loop().create_future()
+
+        {loop}.run(main())
+    """)
+    program.until_ready()
+    program.signal(signal.Signals[name])
+    ended = program.end()
+    assert ended.returncode == -signal.Signals[name]
+    assert ended.stderr == ""
+    assert len(ended.ledger) == 1
+    sidecar.output.verdict(ended).assert_all_delivered()
+
+
+@pytest.mark.parametrize(
+    ("listed", "reason"), [("", "exit"), ("TERM,QUIT,HUP", "{name}")], ids=["default", "listed"]
+)
+@pytest.mark.parametrize("name", ["SIGQUIT", "SIGHUP"])
+def test_a_python_function_means_a_stop_only_if_the_signal_is_listed(
+    programs: Programs, sidecar: Sidecar, name: str, listed: str, reason: str
+) -> None:
+    """Many programs read their configuration again at SIGHUP, and go on."""
+    program = programs.start(
+        f"""
+        import signal, sys
+        import logship
+        from application import log, progress, ready, wait_for
+        signal.signal(signal.{name}, lambda number, frame: progress("called"))
+        logship.install(level="INFO")
+        log()
+        ready()
+        wait_for("end")
+        log()
+        sys.exit(6)
+        """,
+        environ={"LOGSHIP_STOP_SIGNALS": listed, "LOGSHIP_REPORT": "1"},
+    )
+    program.until_ready()
+    program.signal(signal.Signals[name])
+    program.until("called")
+    program.let_go("end")
+    ended = program.end()
+    assert ended.returncode == 6
+    assert ended.progress.count("called") == 1
+    assert [report["reason"] for report in ended.reports] == [reason.format(name=name)]
+    assert len(ended.ledger) == 2
+    sidecar.output.verdict(ended).assert_all_delivered()
+
+
+@pytest.mark.parametrize("listed", ["", "TERM,HUP"], ids=["default", "listed"])
+def test_nohup_keeps_sighup_ignored(programs: Programs, sidecar: Sidecar, listed: str) -> None:
+    program = programs.start(
+        """
+        import signal, sys
+        import logship
+        from application import log, progress, ready, wait_for
+        logship.install(level="INFO")
+        log()
+        progress(f"ignored {signal.getsignal(signal.SIGHUP) is signal.SIG_IGN}")
+        ready()
+        wait_for("end")
+        sys.exit(4)
+        """,
+        before=("sh", "-c", "trap '' HUP; exec \"$@\"", "sh"),
+        environ={"LOGSHIP_STOP_SIGNALS": listed},
+    )
+    program.until_ready()
+    program.signal(signal.SIGHUP)
+    program.let_go("end")
+    ended = program.end()
+    assert ended.returncode == 4
+    assert "ignored True" in ended.progress
+    sidecar.output.verdict(ended).assert_all_delivered()
+
+
+@pytest.mark.parametrize("order", ["before", "after"])
+def test_faulthandler_keeps_its_signal(programs: Programs, sidecar: Sidecar, order: str) -> None:
+    """It sets its handler in C, and `signal.getsignal` still says that there is none."""
+    lines = ["faulthandler.register(signal.SIGQUIT)", "logship.install(level='INFO')"]
+    first, second = lines if order == "before" else reversed(lines)
+    program = programs.start(f"""
+        import faulthandler, signal, sys
+        import logship
+        from application import log, ready, wait_for
+        {first}
+        {second}
+        log()
+        ready()
+        wait_for("end")
+        log()
+        sys.exit(3)
+    """)
+    program.until_ready()
+    program.signal(signal.SIGQUIT)
+    program.until_true(lambda: "most recent call first" in program.stderr, "its dump")
+    program.let_go("end")
+    ended = program.end()
+    assert ended.returncode == 3
+    assert len(ended.ledger) == 2
+    sidecar.output.verdict(ended).assert_all_delivered()
+
+
+def test_a_chained_faulthandler_dumps_and_logship_delivers(
+    programs: Programs, sidecar: Sidecar
+) -> None:
+    program = programs.start("""
+        import faulthandler, signal
+        import logship
+        from application import forever, log, ready
+        logship.install(level="INFO", linger_seconds=5.0)
+        faulthandler.register(signal.SIGQUIT, chain=True)
+        log()
+        ready()
+        forever()
+    """)
+    program.until_ready()
+    program.signal(signal.SIGQUIT)
+    ended = program.end()
+    assert "most recent call first" in ended.stderr
+    assert ended.returncode == -signal.SIGQUIT
+    assert len(ended.ledger) == 1
+    sidecar.output.verdict(ended).assert_all_delivered()
+
+
+def test_a_handler_that_interrupts_as_sigints_does_starts_the_clock(
+    programs: Programs, sidecar: Sidecar
+) -> None:
+    program = programs.start(
+        """
+        import signal, sys
+        import logship
+        from application import forever, log, ready
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
+        logship.install(level="INFO")
+        log()
+        ready()
+        try:
+            forever()
+        except KeyboardInterrupt:
+            log("in order")
+            sys.exit(7)
+        """,
+        environ={"LOGSHIP_REPORT": "1"},
+    )
+    program.until_ready()
+    program.signal(signal.SIGTERM)
+    ended = program.end()
+    assert ended.returncode == 7
+    assert [report["reason"] for report in ended.reports] == ["SIGTERM"]
+    assert len(ended.ledger) == 2
+    sidecar.output.verdict(ended).assert_all_delivered()
+
+
+def test_the_list_replaces_the_default(programs: Programs, sidecar: Sidecar) -> None:
+    """Also SIGINT, which then starts no clock."""
+    program = programs.start(
+        """
+        import signal, sys
+        import logship
+        from application import forever, log, progress, ready
+        logship.install(level="INFO")
+        progress(f"default {signal.getsignal(signal.SIGTERM) is signal.SIG_DFL}")
+        log()
+        ready()
+        try:
+            forever()
+        except KeyboardInterrupt:
+            sys.exit(5)
+        """,
+        environ={"LOGSHIP_STOP_SIGNALS": "QUIT", "LOGSHIP_REPORT": "1"},
+    )
+    program.until_ready()
+    program.signal(signal.SIGINT)
+    ended = program.end()
+    assert ended.returncode == 5
+    assert "default True" in ended.progress
+    assert [report["reason"] for report in ended.reports] == ["exit"]
+    sidecar.output.verdict(ended).assert_all_delivered()
+
+
+@pytest.mark.parametrize(
+    ("listed", "spilled"),
+    [
+        pytest.param("QUIT", 20, id="listed"),
+        pytest.param("", 0, id="default"),
+    ],
+)
+def test_a_handler_set_later_limits_the_exit_hook_if_its_signal_is_sure_to_mean_a_stop(
+    programs: Programs, sidecar: Sidecar, black_hole: Gate, listed: str, spilled: int
+) -> None:
+    """The program may have got the signal long ago. By default SIGQUIT may mean anything."""
+    program = programs.start(
+        """
+        import atexit, signal
+        import logship
+        from application import log, progress
+        logship.install(level="INFO", exit_drain_seconds=0.2)
+        signal.signal(signal.SIGQUIT, lambda number, frame: None)
+        for _ in range(20):
+            log()
+        atexit.register(progress, "exiting")
+        """,
+        endpoint=black_hole.endpoint,
+        environ={"LOGSHIP_STOP_SIGNALS": listed},
+    )
+    program.until("exiting")
+    let_pass(1.0)
+    black_hole.open()
+    ended = program.end()
+    assert ended.returncode == 0
+    verdict = sidecar.output.verdict(ended)
+    verdict.assert_nothing_lost()
+    assert len(verdict.spilled) == spilled
+
+
+def test_a_server_may_restore_the_default_and_raise_the_signal_again(
+    programs: Programs, sidecar: Sidecar
+) -> None:
+    """As a uvicorn worker does with SIGTERM."""
+    program = programs.start(
+        """
+        import signal, time
+        from application import forever, log, ready
+        stop = []
+        found = signal.signal(signal.SIGQUIT, lambda signum, frame: stop.append(signum))
+        import logship
+        logship.install(level="INFO", linger_seconds=5.0)
+        ready()
+        while not stop:
+            time.sleep(0.001)
+        signal.signal(signal.SIGQUIT, found)
+        log("the last word")
+        signal.raise_signal(signal.SIGQUIT)
+        forever()
+        """,
+        environ={"LOGSHIP_STOP_SIGNALS": "QUIT"},
+    )
+    program.until_ready()
+    program.signal(signal.SIGQUIT)
+    ended = program.end()
+    assert ended.returncode == -signal.SIGQUIT
+    assert len(ended.ledger) == 1
+    sidecar.output.verdict(ended).assert_all_delivered()
+
+
+def test_a_forked_child_is_stopped_by_itself(programs: Programs, sidecar: Sidecar) -> None:
+    """Also by a signal that comes in the middle of the fork, before the child's own hooks."""
+    ended = programs.start("""
+        import os, signal
+        import logship
+        from application import forever, log, progress
+
+        def strike_child_early():
+            if early:
+                os.kill(os.getpid(), signal.SIGHUP)
+
+        early = False
+        os.register_at_fork(after_in_child=strike_child_early)
+        logship.install(level="INFO", linger_seconds=5.0)
+        log("in the parent")
+        for early in (True, False):
+            reading, writing = os.pipe()
+            child = os.fork()
+            if child == 0:
+                log("in the child")
+                os.write(writing, b"logged")
+                forever()
+            if not early:
+                os.read(reading, 6)
+                os.kill(child, signal.SIGHUP)
+            progress(str(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])))
+        log("in the parent")
+    """).end()
+    assert ended.returncode == 0
+    assert ended.progress == ("-1", "-1")
+    assert len(ended.ledger) == 3
+    sidecar.output.verdict(ended).assert_all_delivered()
+
+
+def test_the_terminals_hangup_loses_nothing(programs: Programs, sidecar: Sidecar) -> None:
+    """The terminal is gone, and stderr with it, while the records are delivered."""
+    terminal, slave = os.openpty()
+    program = programs.start(
+        """
+        import fcntl, termios
+        fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+        """,
+        LOGS_AND_WAITS,
+        stdin=slave,
+        stderr=slave,
+    )
+    os.close(slave)
+    program.until_ready()
+    os.close(terminal)
+    ended = program.end()
+    assert ended.returncode == -signal.SIGHUP
+    assert len(ended.ledger) == 1
+    sidecar.output.verdict(ended).assert_all_delivered()
