@@ -27,6 +27,7 @@ from logship.delivery.drain import SPILL_SECONDS_PER_BYTE, DrainPlan, Step
 from logship.metrics.process import Process
 from logship.process.clock import Started, StopClock
 from logship.settings import Settings
+from logship.signal_names import signal_name
 from logship.spool.adoption import AdoptedChunk
 from logship.spool.orphans import Orphans
 from logship.spool.progress import RecoveryCounters, RecoveryState
@@ -98,7 +99,7 @@ class Recoverer:
 
     def stop(self, signum: int) -> None:
         """Make a last pass, within the stop timeout; on the loop."""
-        self._clock.start(Started(self._monotonic(), signal.Signals(signum).name))
+        self._clock.start(Started(self._monotonic(), signal_name(signum)))
         self.look_now()
 
     def look_now(self) -> None:
@@ -228,11 +229,11 @@ class Recoverer:
 
 
 async def recover(settings: Settings, path: Path, *, watches: bool) -> RecoveryReport:
-    """Recover until done or told to stop, by SIGTERM or SIGINT; in the main thread."""
+    """Recover until done or told to stop, by a stop signal; in the main thread."""
     last_resort, process = LastResort(), Process()
     recoverer = Recoverer(settings, path, watches=watches, last_resort=last_resort, process=process)
     loop = asyncio.get_running_loop()
-    for signum in (signal.SIGTERM, signal.SIGINT):
+    for signum in settings.stop_signals_or_default:
         if signal.getsignal(signum) is not signal.SIG_IGN:
             loop.add_signal_handler(signum, recoverer.stop, signum)
     if watches:

@@ -23,7 +23,7 @@ from logship.spool.directories import SpoolError, open_spool_directory
     metavar="DIR",
     help="The applications' spool_dir (default: LOGSHIP_SPOOL_DIR).",
 )
-@click.option("--watch", is_flag=True, help="Continue until SIGTERM, for processes that die later.")
+@click.option("--watch", is_flag=True, help="Continue until a stop signal, for later deaths.")
 @click.option("--dry-run", is_flag=True, help="List what is on the spool; ship and change nothing.")
 @click.option(
     "--stop-timeout",
@@ -48,9 +48,9 @@ def command(
 
     Chunks are sent oldest first, with their old ids and stamps. The command does not touch the
     spools of living processes, and several recoverers may share a directory. All other settings
-    come from the environment, for example LOGSHIP_ENDPOINTS=tcp://127.0.0.1:24224. At SIGTERM the
-    command makes a last pass. It lasts while any process on the spool is alive, at most until the
-    stop timeout. Records that are not shipped by then are written to stderr and stay on the spool.
+    come from the environment, for example LOGSHIP_ENDPOINTS=tcp://127.0.0.1:24224. At a stop signal
+    the command makes a last pass. It lasts while any process on the spool is alive, at most until
+    the stop timeout. Records that are not shipped by then go to stderr and stay on the spool.
 
     The result is one JSON line on stdout; with --dry-run, one line for each process.
 

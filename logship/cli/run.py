@@ -67,7 +67,7 @@ def _read_receipt(ctx: click.Context, param: click.Parameter, value: Path | None
     "--stop-timeout",
     type=float,
     metavar="SECONDS",
-    help="Seconds from SIGTERM to SIGKILL that the orchestrator gives this container (default: "
+    help="Seconds from the stop signal to SIGKILL that the orchestrator gives (default: "
     "LOGSHIP_STOP_TIMEOUT_SECONDS, else 30 under ECS and Kubernetes, 9 elsewhere).",
 )
 @click.option("--tee", is_flag=True, help="Also pass CMD's output on, byte for byte.")
@@ -164,8 +164,9 @@ def command(
     other line becomes {"message": LINE, "source": "stdout"}. The sidecar's address and all other
     settings come from the environment, for example LOGSHIP_ENDPOINTS=tcp://127.0.0.1:24224.
 
-    Signals are passed on to CMD. SIGTERM, SIGINT, SIGQUIT and those that --signal-map names also
-    start the stop clock. A CMD that still runs when a quarter of the stop timeout is left (at most
+    Signals are passed on to CMD. SIGTERM, SIGINT, SIGQUIT, and SIGHUP if CMD does not handle it,
+    also start the stop clock; or those that LOGSHIP_STOP_SIGNALS lists. So do those that
+    --signal-map names. A CMD that still runs when a quarter of the stop timeout is left (at most
     5 s, more if much is in the buffer) is killed, so that its output can still be shipped. Orphans
     are reaped. At CMD's end the command waits for the processes that CMD left behind. As PID 1, or
     after a stop signal, it then kills them, because they are about to be killed in any case.

@@ -1,9 +1,9 @@
 """`logship pipe`: the lines of standard input, shipped.
 
 The simplest way to give any program a sidecar is `program | logship pipe`. A full buffer is no
-overflow here: reading stops, the pipe fills, and the program waits, as for any slow reader. After
-SIGTERM reading continues until the input ends or the deadline's reserve begins, because the program
-before the pipe is stopped at the same time and writes its last lines.
+overflow here: reading stops, the pipe fills, and the program waits, as for any slow reader. After a
+stop signal reading continues until the input ends or the deadline's reserve begins, because the
+program before the pipe is stopped at the same time and writes its last lines.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from logship.errors import BufferFull
 from logship.process.clock import Started, StopClock
 from logship.run.lines import LineSplitter, record_of_line
 from logship.settings import Settings
+from logship.signal_names import signal_name
 
 _READ_BYTES = 256 * 1024
 _CHECK_SECONDS = 0.5
@@ -44,6 +45,7 @@ class Pipe:
         self._source = source
         self._lines = LineSplitter()
         self._clock = StopClock(settings.stop_timeout_seconds)
+        self._stop_signals = settings.stop_signals_or_default
 
     def run(self) -> DrainReport:
         """Read until the input or the time ends, and deliver all lines; in the main thread."""
@@ -54,13 +56,13 @@ class Pipe:
         return self._client.drain(*self._end())
 
     def _take_signals(self) -> None:
-        for signum in (signal.SIGTERM, signal.SIGINT):
+        for signum in self._stop_signals:
             if signal.getsignal(signum) is not signal.SIG_IGN:
                 signal.signal(signum, self._on_signal)
 
     def _on_signal(self, signum: int, frame: FrameType | None) -> None:
         del frame
-        self._clock.start(Started(time.monotonic(), signal.Signals(signum).name))
+        self._clock.start(Started(time.monotonic(), signal_name(signum)))
 
     def _read(self) -> bytes | None:
         """Return the next bytes, or None when the input ends or the time for it."""

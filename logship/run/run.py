@@ -32,9 +32,10 @@ from logship.run.processes import kill_all, reap
 from logship.run.receipt import Outcome, Receipt
 from logship.run.shipping import Shipping
 from logship.run.signals import Noted, Signals
-from logship.run.statuses import Death, signal_name
+from logship.run.statuses import Death
 from logship.run.tee import Tee
 from logship.settings import Settings
+from logship.signal_names import signal_name
 
 ORPHAN_SECONDS = 5.0
 """The default time for which processes that the command left behind may continue to write."""
@@ -185,11 +186,13 @@ class Supervisor:
 
     def _obey(self, noted: Noted) -> None:
         """Start the clock at a stop signal, and pass every signal on."""
-        if self._signals.is_stop(noted.signum) and self._clock.started is None:
+        command = self._command if self._death is None else None
+        pid = None if command is None else command.pid
+        if self._clock.started is None and self._signals.is_stop(noted.signum, self._settings, pid):
             self._start_clock(noted)
-        if self._command is not None and self._death is None:
+        if command is not None:
             signum = self._signals.translated(noted.signum)
-            self._command.signal(signum, whole_group=self._options.whole_group)
+            command.signal(signum, whole_group=self._options.whole_group)
 
     def _start_clock(self, noted: Noted) -> None:
         reason = signal_name(noted.signum)

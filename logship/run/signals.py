@@ -18,28 +18,9 @@ from types import FrameType
 from typing import NamedTuple
 
 from logship.errors import SettingsError
-
-_OURS = frozenset(
-    {
-        # Cannot be handled.
-        signal.SIGKILL,
-        signal.SIGSTOP,
-        # About the children, pipes and terminal of `run` itself.
-        signal.SIGCHLD,
-        signal.SIGPIPE,
-        signal.SIGTTIN,
-        signal.SIGTTOU,
-        # Faults of `run` itself.
-        signal.SIGSEGV,
-        signal.SIGBUS,
-        signal.SIGILL,
-        signal.SIGFPE,
-        signal.SIGABRT,
-        signal.SIGSYS,
-        signal.SIGTRAP,
-    }
-)
-_STOPS = frozenset({signal.SIGTERM, signal.SIGINT, signal.SIGQUIT})
+from logship.hooks.dispositions import has_default
+from logship.settings import Settings
+from logship.signal_names import NEVER_SENT_ON, signal_number
 
 
 class Noted(NamedTuple):
@@ -63,7 +44,6 @@ class Signals:
 
     def __init__(self, mapping: Mapping[int, int]) -> None:
         self._mapping = mapping
-        self._stops = _STOPS | mapping.keys() | set(mapping.values())
         self._noted: deque[Noted] = deque()
         self.descriptor, self._write_descriptor = os.pipe()
         for descriptor in (self.descriptor, self._write_descriptor):
@@ -76,7 +56,7 @@ class Signals:
         """
         signal.set_wakeup_fd(self._write_descriptor, warn_on_full_buffer=False)
         signal.signal(signal.SIGCHLD, _wake_only)
-        for signum in signal.valid_signals() - _OURS:
+        for signum in signal.valid_signals() - NEVER_SENT_ON:
             if signal.getsignal(signum) is not signal.SIG_IGN:
                 signal.signal(signum, self._note)
 
@@ -95,9 +75,23 @@ class Signals:
             came.append(self._noted.popleft())
         return came
 
-    def is_stop(self, signum: int) -> bool:
-        """Return whether the signal starts the clock."""
-        return signum in self._stops
+    def is_stop(self, signum: int, settings: Settings, command: int | None) -> bool:
+        """Return whether the signal starts the clock.
+
+        By default SIGHUP does so only if it ends the command. Many programs handle it: they read
+        their configuration again.
+
+        Args:
+            signum: The signal that came.
+            settings: Which signals ask to stop, beside those of the mapping.
+            command: The command's process, before it gets the signal; None if it does not run.
+        """
+        if signum in self._mapping or signum in self._mapping.values():
+            return True
+        is_unsure = signum == signal.SIGHUP and settings.stop_signals is None
+        if is_unsure and command is not None and not has_default(signum, command):
+            return False
+        return signum in settings.stop_signals_or_default
 
     def translated(self, signum: int) -> int:
         """Return the signal to send to the command when this signal comes."""
@@ -124,13 +118,8 @@ def parse_mapping(texts: Iterable[str]) -> dict[int, int]:
 
 
 def _parse(text: str) -> int:
-    name = text.strip().upper()
-    if name.isascii() and name.isdigit():
-        signum = int(name)
-    else:
-        name = name if name.startswith("SIG") else f"SIG{name}"
-        signum = int(signal.Signals.__members__.get(name, 0))
-    if signum not in signal.valid_signals() or signum in _OURS:
+    signum = signal_number(text)
+    if signum is None or signum in NEVER_SENT_ON:
         raise SettingsError(
             f"{text.strip()!r} is not a signal to be passed on; give one as TERM, SIGTERM or 15"
         )

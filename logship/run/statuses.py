@@ -7,6 +7,8 @@ import signal
 from dataclasses import dataclass
 from pathlib import Path
 
+from logship.signal_names import signal_name
+
 NOT_FOUND = 127
 NOT_EXECUTABLE = 126
 """A shell's exit codes for a command that it cannot start."""
@@ -93,11 +95,3 @@ class OomWatch:
                     if key == "oom_kill":
                         return int(count)
         return 0
-
-
-def signal_name(signum: int) -> str:
-    """Return the name of a signal, also of the real-time ones, which have no names of their own."""
-    try:
-        return signal.Signals(signum).name
-    except ValueError:
-        return f"SIGRTMIN+{signum - signal.SIGRTMIN}"

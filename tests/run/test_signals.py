@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from logship.signal_names import signal_number
 from tests.run.conftest import LOGSHIP, SIGKILLED, SIGTERMED, Runs, read_receipt
 from tests.support.programs import REPOSITORY, Program
 from tests.support.programs_gate import Gate
@@ -374,21 +375,104 @@ def test_ctrl_c_at_a_terminal_reaches_the_command_once(runs: Runs, tmp_path: Pat
     assert runs.messages == ["typed some text", "once", "interrupted 1"]
 
 
-@pytest.mark.parametrize("name", ["SIGINT", "SIGQUIT"])
-def test_other_stop_signals_start_the_clock_too(both: Runs, name: str) -> None:
+@pytest.mark.parametrize(
+    ("name", "listed"),
+    [
+        pytest.param("SIGINT", "", id="SIGINT"),
+        pytest.param("SIGQUIT", "", id="SIGQUIT"),
+        pytest.param("SIGHUP", "HUP,WINCH,RTMIN+3", id="SIGHUP"),
+        pytest.param("SIGWINCH", "HUP,WINCH,RTMIN+3", id="SIGWINCH"),
+        pytest.param("SIGRTMIN+3", "HUP,WINCH,RTMIN+3", id="SIGRTMIN+3"),
+    ],
+)
+def test_other_stop_signals_start_the_clock_too(runs: Runs, name: str, listed: str) -> None:
     """The command ignores it, and yet all ends in time, by a kill of ours."""
-    program = both.start(
+    signum = signal_number(name)
+    assert signum is not None
+    program = runs.start(
         f"""
         import signal
         from application import forever, ready
-        signal.signal(signal.{name}, signal.SIG_IGN)
+        signal.signal({signum}, signal.SIG_IGN)
         ready()
         forever()
         """,
         options=("--stop-timeout", "1"),
+        environ={"LOGSHIP_STOP_SIGNALS": listed},
     )
     program.until_ready()
-    both.signal(program, signal.Signals[name])
+    runs.signal(program, signum)
     ended = program.end()
     assert ended.returncode == SIGKILLED
     assert f"after {name}; it is killed" in ended.stderr
+
+
+@pytest.mark.parametrize("name", ["SIGQUIT", "SIGHUP"])
+def test_a_stop_signal_ends_a_client_inside_the_command_by_it(both: Runs, name: str) -> None:
+    program = both.start("""
+        import logship
+        from application import forever, log, ready
+        logship.install(level="INFO", linger_seconds=5.0)
+        log()
+        ready()
+        forever()
+    """)
+    program.until_ready()
+    both.signal(program, signal.Signals[name])
+    ended = program.end()
+    assert ended.returncode == 128 + signal.Signals[name]
+    assert len(ended.ledger) == 1
+    both.verdict(ended).assert_all_delivered()
+
+
+@pytest.mark.parametrize(
+    ("handler", "status", "reason"),
+    [
+        pytest.param("signal.SIG_DFL", 128 + signal.SIGHUP, "SIGHUP", id="it ends by it"),
+        pytest.param("lambda *_: progress('read again')", 6, "end of output", id="it handles it"),
+    ],
+)
+def test_by_default_sighup_starts_the_clock_if_the_command_ends_by_it(
+    runs: Runs, receipt: Path, handler: str, status: int, reason: str
+) -> None:
+    """A command that handles it probably reads its configuration again, and must not be killed."""
+    program = runs.start(
+        f"""
+        import signal, sys
+        from application import progress, ready, wait_for
+        signal.signal(signal.SIGHUP, {handler})
+        ready()
+        wait_for("end")
+        sys.exit(6)
+        """,
+        options=("--receipt", str(receipt)),
+    )
+    program.until_ready()
+    runs.signal(program, signal.SIGHUP)
+    if status == 6:
+        program.until("read again")
+        program.let_go("end")
+    assert program.end().returncode == status
+    assert read_receipt(receipt)["reason"] == reason
+
+
+def test_pipe_delivers_what_it_has_read_at_any_stop_signal(runs: Runs) -> None:
+    """Its input stays open, so it ends at the deadline."""
+    reading, writing = os.pipe()
+    pipe = subprocess.Popen(
+        [*LOGSHIP, "pipe", "--stop-timeout", "1"],
+        env={"PYTHONPATH": str(REPOSITORY), "LOGSHIP_ENDPOINTS": runs.receiver.endpoint},
+        stdin=reading,
+    )
+    try:
+        os.write(writing, b"one line\n")
+        wait_until(lambda: runs.messages == ["one line"], "it reads")
+        os.write(writing, b"another line\n")
+        pipe.send_signal(signal.SIGQUIT)
+        assert pipe.wait(40) == 0
+        assert runs.messages == ["one line", "another line"]
+    finally:
+        pipe.kill()
+        pipe.wait()
+        os.close(reading)
+        os.close(writing)
