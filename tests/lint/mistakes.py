@@ -193,6 +193,10 @@ def _no_volume_mount(deployment: Deployment) -> None:
     deployment.app["volumeMounts"] = []
 
 
+def _stop_by_another_signal(deployment: Deployment) -> None:
+    deployment.app.setdefault("lifecycle", {})["stopSignal"] = "SIGUSR1"
+
+
 def _small_volume(deployment: Deployment) -> None:
     deployment.pod["volumes"][0]["emptyDir"] = {"sizeLimit": "64Mi"}
 
@@ -247,6 +251,23 @@ def _ten_seconds(deployment: Deployment) -> None:
 def _wrap_entrypoint(deployment: Deployment) -> None:
     deployment.app["entrypoint"] = "sh -c"
     deployment.app["command"] = ["python app.py | tee /tmp/log; cleanup"]
+
+
+def _stop_by_winch(deployment: Deployment) -> None:
+    deployment.app["stop_signal"] = "SIGWINCH"
+
+
+def _stop_by_kill(deployment: Deployment) -> None:
+    deployment.app["stop_signal"] = 9
+
+
+def _stop_by_a_real_time_signal(deployment: Deployment) -> None:
+    deployment.app["stop_signal"] = "${STOP:-SIGRTMIN+3}"
+
+
+def _expect_another_signal(deployment: Deployment) -> None:
+    deployment.app["stop_signal"] = "SIGTERM"
+    deployment.set_variable("LOGSHIP_STOP_SIGNALS", "QUIT")
 
 
 def _fluentd_driver(deployment: Deployment) -> None:
@@ -339,6 +360,7 @@ MISTAKES = (
     Mistake("stop-timeout-setting", "kubernetes", _default_grace),
     Mistake("stop-timeout-sum", "kubernetes", _nothing_for_sidecar),
     Mistake("graceful-timeout", "kubernetes", _kill_workers),
+    Mistake("stop-signal", "kubernetes", _stop_by_another_signal),
     Mistake("shell-entrypoint", "kubernetes", _wrap_command),
     Mistake("blind-ack", "kubernetes", _old_fluent_bit),
     Mistake("memory-buffer", "kubernetes", _kubernetes_memory_buffer),
@@ -355,6 +377,10 @@ MISTAKES = (
     Mistake("depends-on-reversed", "compose", _reverse_depends_on, ("depends-on",)),
     Mistake("stop-timeout-setting", "compose", _ten_seconds, ("graceful-timeout",)),
     Mistake("graceful-timeout", "compose", _kill_workers),
+    Mistake("stop-signal", "compose", _stop_by_winch),
+    Mistake("stop-signal", "compose", _stop_by_kill),
+    Mistake("stop-signal", "compose", _stop_by_a_real_time_signal),
+    Mistake("stop-signal", "compose", _expect_another_signal),
     Mistake("shell-entrypoint", "compose", _wrap_entrypoint),
     Mistake("stderr-driver", "compose", _fluentd_driver),
     Mistake("stderr-non-blocking", "compose", _mode_non_blocking),

@@ -110,6 +110,48 @@ def test_commands_that_hear_of_the_stop(words: list[str]) -> None:
 
 
 @pytest.mark.parametrize(
+    ("stop_signal", "environment", "words"),
+    [
+        ("SIGQUIT", {}, []),
+        (3, {}, []),
+        ("SIGWINCH", {"LOGSHIP_STOP_SIGNALS": "TERM,winch"}, []),
+        ("SIGWINCH", {"LOGSHIP_STOP_SIGNALS": "${STOPS}"}, []),
+        ("SIGRTMIN+3", {"LOGSHIP_STOP_SIGNALS": "TERM,SIGRTMIN+3"}, []),
+        ("SIGWINCH", {}, ["logship", "run", "--signal-map", "TERM:WINCH", "--", "apache2"]),
+        ("SIGWINCH", {}, ["logship", "run", "--signal-map=USR1:RTMIN+3", "--signal-map", "28:1"]),
+        ("${STOP_SIGNAL}", {}, []),
+        ("no signal at all", {}, []),
+        (["SIGWINCH"], {}, []),
+        (None, {}, []),
+    ],
+)
+def test_stop_signals_that_logship_heeds_or_that_are_not_known(
+    stop_signal: object, environment: dict[str, str], words: list[str]
+) -> None:
+    deployment = next(base for base in BASES if base.platform == "compose").make()
+    deployment.app["stop_signal"] = stop_signal
+    deployment.app["environment"] |= environment
+    if words:
+        deployment.app["command"] = words
+    assert not judge("compose.json", deployment.text).findings
+
+
+@pytest.mark.parametrize(
+    ("stop_signal", "change"),
+    [
+        ("SIGUSR2", 'environment: { LOGSHIP_STOP_SIGNALS: "HUP,INT,QUIT,USR2,TERM" }'),
+        ("RTMIN+3", 'environment: { LOGSHIP_STOP_SIGNALS: "HUP,INT,QUIT,TERM,RTMIN+3" }'),
+        ("KILL", "stop_signal: SIGTERM"),
+    ],
+)
+def test_a_stop_signal_is_added_or_replaced(stop_signal: str, change: str) -> None:
+    deployment = next(base for base in BASES if base.platform == "compose").make()
+    deployment.app["stop_signal"] = stop_signal
+    (finding,) = judge("compose.json", deployment.text).findings
+    assert finding.change == change
+
+
+@pytest.mark.parametrize(
     ("script", "better"),
     [
         ("python app.py", '["sh", "-c", "… exec …"]'),

@@ -8,10 +8,14 @@ from itertools import zip_longest
 
 from logship.deployment.linting.model import COMPOSE, Container, Unit
 from logship.deployment.linting.quantities import count_or_none, number_or_none
+from logship.errors import SettingsError
+from logship.settings import Settings
+from logship.signal_names import signal_number
 
 _SHELLS = ("sh", "bash", "dash", "ash", "zsh")
 _INITS = ("tini", "docker-init", "catatonit")
 _GUNICORN_SECONDS = 30.0
+_MAPPED = re.compile(r"--signal-map[= ]([\w+-]+):([\w+-]+)")
 _ENDS_OF_COMMANDS = re.compile(r"&&|\|\||;|\n")
 
 _WORKER_OPTIONS: Mapping[str, tuple[str, ...]] = {
@@ -68,6 +72,20 @@ def stop_setting_seconds(unit: Unit, container: Container) -> float | None:
     if given is None:
         return 9.0 if unit.platform == COMPOSE else 30.0
     return number_or_none(given)
+
+
+def stop_signals(container: Container) -> set[int] | None:
+    """Return the signals that ask logship to stop; None if the file does not show them."""
+    name = "LOGSHIP_STOP_SIGNALS"
+    text = container.value(name)
+    if name in container.environment and text is None:
+        return None
+    try:
+        settings = Settings.from_env({} if text is None else {name: text})
+    except SettingsError:  # another rule tells
+        return None
+    mapped = (signal_number(word) for pair in _MAPPED.findall(container.line) for word in pair)
+    return {*settings.stop_signals_or_default, *filter(None, mapped)}
 
 
 def gunicorn_seconds(container: Container) -> float | None:

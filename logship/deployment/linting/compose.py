@@ -63,6 +63,7 @@ def _container(name: str, service: dict[str, Any], volumes: dict[str, Any]) -> C
         depends_on=_depends_on(service),
         stop_seconds=_STOP_SECONDS if stop is None else seconds(_filled(str(stop))),
         stop_is_given=stop is not None,
+        stop_signal=_stop_signal(service),
         memory_bytes=_memory(service),
         log_driver=text_or_none(logging.get("driver"), f"{name}: driver"),
         log_options=texts(logging.get("options"), f"{name}: options"),
@@ -70,6 +71,11 @@ def _container(name: str, service: dict[str, Any], volumes: dict[str, Any]) -> C
         mounts=tuple(_mounts(service, volumes)),
         nofile_soft=_nofile(service),
     )
+
+
+def _stop_signal(service: dict[str, Any]) -> str | None:
+    given = service.get("stop_signal")
+    return None if given is None else _filled(str(given))
 
 
 def _filled(text: str) -> str:

@@ -125,6 +125,7 @@ def _container(
         depends_on=started,
         stop_seconds=grace_seconds,
         stop_is_given=is_given,
+        stop_signal=_stop_signal(definition),
         pre_stop_seconds=_pre_stop_seconds(definition),
         memory_bytes=None if memory is None else kubernetes_bytes(memory),
         user=_user({**pod_security, **mapping(definition.get("securityContext"), name)}),
@@ -141,6 +142,11 @@ def _environment(definition: dict[str, Any]) -> dict[str, str | None]:
         is_known = "valueFrom" not in each and "$(" not in str(value)
         values[str(each.get("name"))] = str("" if value is None else value) if is_known else None
     return values
+
+
+def _stop_signal(definition: dict[str, Any]) -> str | None:
+    given = mapping(definition.get("lifecycle"), "lifecycle").get("stopSignal")
+    return None if given is None else str(given)
 
 
 def _pre_stop_seconds(definition: dict[str, Any]) -> float:

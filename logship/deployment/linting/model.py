@@ -87,6 +87,7 @@ class Container:
         depends_on: Names of containers that must have started before it.
         stop_seconds: Between SIGTERM and SIGKILL; the platform's default if none is given.
         stop_is_given: Whether the file says so itself.
+        stop_signal: What the platform sends, as written; None for the image's own.
         pre_stop_seconds: The part of that time that a hook uses before the stop signal.
         memory_bytes: Its limit, or its task's.
         log_driver: Of its own stdout and stderr; None for the platform's default.
@@ -106,6 +107,7 @@ class Container:
     depends_on: tuple[str, ...] = ()
     stop_seconds: float = 30.0
     stop_is_given: bool = False
+    stop_signal: str | None = None
     pre_stop_seconds: float = 0.0
     memory_bytes: int | None = None
     log_driver: str | None = None

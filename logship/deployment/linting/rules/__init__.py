@@ -67,6 +67,12 @@ RULES: tuple[Rule, ...] = (
         "a gunicorn that kills its workers before logship is done, or is killed before that",
         stopping.graceful,
     ),
+    Rule(
+        "stop-signal",
+        "a stop signal that is not among `stop_signals`",
+        stopping.signals,
+        (KUBERNETES, COMPOSE),
+    ),
     Rule("shell-entrypoint", "a shell as first process that keeps SIGTERM", stopping.shell),
     Rule(
         "stderr-driver",

@@ -23,6 +23,13 @@ def stop_time(unit: Unit, seconds: float) -> str:
     return f"stop_grace_period: {seconds:g}s"
 
 
+def stop_signal(unit: Unit, name: str) -> str:
+    """Return the line that sets the stop signal of a container."""
+    if unit.platform == KUBERNETES:
+        return f"lifecycle: {{ stopSignal: {name} }}"
+    return f"stop_signal: {name}"
+
+
 def command(unit: Unit, *words: str) -> str:
     """Return the line of a command."""
     quoted = ", ".join(f'"{word}"' for word in words)

@@ -1,4 +1,4 @@
-"""Whether the times between SIGTERM and SIGKILL add up, and whether SIGTERM arrives at all.
+"""Whether the times between the stop signal and SIGKILL add up, and whether logship heeds it.
 
 Facts behind the rules: ECS stops containers one after the other along `dependsOn`, each with its
 own `stopTimeout` of at most 120 s on Fargate; Spot gives two minutes for all of them. Kubernetes
@@ -16,9 +16,11 @@ from logship.deployment.linting.commands import (
     has_pipeline,
     shell_script,
     stop_setting_seconds,
+    stop_signals,
 )
 from logship.deployment.linting.model import ECS, KUBERNETES, Container, Finding, Role, Unit
-from logship.deployment.linting.rules.snippets import command, stop_time, variable
+from logship.deployment.linting.rules.snippets import command, stop_signal, stop_time, variable
+from logship.signal_names import NEVER_STOPS, signal_name, signal_number
 
 _FARGATE_SECONDS_MAX = 120.0
 _SPOT_SECONDS = 120.0
@@ -176,6 +178,32 @@ def graceful(unit: Unit) -> Iterator[Finding]:
         if believed > given:
             change += f", and {variable(unit, _SETTING, f'{given:g}')}"
         yield Finding("graceful-timeout", container.name, night, change)
+
+
+def signals(unit: Unit) -> Iterator[Finding]:
+    """Yield containers whose stop signal logship does not take for one.
+
+    A name that this system does not know is left to the platform, which refuses most of them.
+    """
+    for container in unit.of_role(Role.APPLICATION, Role.RECOVERER):
+        signum = signal_number(container.stop_signal or "")
+        believed = stop_signals(container)
+        if signum is None or believed is None or signum in believed:
+            continue
+        name = signal_name(signum)
+        night = (
+            f"the platform stops it by {name}, which is not among LOGSHIP_STOP_SIGNALS, so what is "
+            "in the buffer then is lost without a report"
+        )
+        yield Finding("stop-signal", container.name, night, _other_signal(unit, signum, believed))
+
+
+def _other_signal(unit: Unit, signum: int, believed: set[int]) -> str:
+    """Return the line that adds the signal to the setting, or that replaces an impossible one."""
+    if signum in NEVER_STOPS:
+        return stop_signal(unit, "SIGTERM")
+    names = (signal_name(each).removeprefix("SIG") for each in sorted({signum, *believed}))
+    return variable(unit, "LOGSHIP_STOP_SIGNALS", ",".join(names))
 
 
 def shell(unit: Unit) -> Iterator[Finding]:
