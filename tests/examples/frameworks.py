@@ -11,7 +11,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
 
@@ -47,11 +47,13 @@ class Framework:
         command: Words; `{port}`, `{examples}` and `{uwsgi}` are filled in.
         load: `own`, `http` or `celery`.
         needs: Modules that must be installed.
-        status: Of the process that got SIGTERM, as `subprocess` gives it.
+        status: Of the process that got the stop signal, as `subprocess` gives it.
         processes: How many processes log at least.
         environ: More environment variables.
         hears_sigterm: What it says on stderr once it handles SIGTERM, where that is not certain
             from the records of its workers.
+        stop_signal: What its first process gets.
+        proof_only: Whether the normal suite leaves it out.
     """
 
     name: str
@@ -62,6 +64,8 @@ class Framework:
     processes: int = 1
     environ: Mapping[str, str] = field(default_factory=dict)
     hears_sigterm: str = ""
+    stop_signal: signal.Signals = signal.SIGTERM
+    proof_only: bool = False
 
     @property
     def why_not_here(self) -> str:
@@ -182,3 +186,26 @@ FRAMEWORKS = (
     ),
     Framework("fastapi", (*UVICORN, "fastapi_app:app"), "http", ("fastapi", "uvicorn")),
 )
+
+BY_OTHER_SIGNALS = tuple(
+    replace(
+        each,
+        name=f"{name}-{stop_signal.name}",
+        stop_signal=stop_signal,
+        status=status,
+        proof_only=proof_only,
+    )
+    for name, stop_signal, status, proof_only in (
+        ("multiprocessing-fork", signal.SIGQUIT, -signal.SIGQUIT, True),
+        ("uvicorn", signal.SIGQUIT, -signal.SIGQUIT, False),
+        ("uvicorn", signal.SIGHUP, -signal.SIGHUP, True),
+        ("gunicorn", signal.SIGQUIT, 0, False),
+        ("gunicorn-preload", signal.SIGQUIT, 0, True),
+        ("gunicorn-preload", signal.SIGINT, 0, True),
+        ("gunicorn-threads", signal.SIGQUIT, 0, True),
+        ("celery", signal.SIGINT, 1, True),
+    )
+    for each in FRAMEWORKS
+    if each.name == name
+)
+"""What other stop signals do to some of them."""

@@ -1,20 +1,19 @@
-"""Shows that SIGTERM in the middle of load loses no record, under each real server.
+"""Shows that a stop signal in the middle of load loses no record, under each real server.
 
-The server runs an example as its users copy it. The test loads it, sends SIGTERM as a container's
-runtime does (to the first process alone), and continues to load it. Then it compares the sidecar's
-output with the ledger of the program's processes, and with the server's answers.
+The server runs an example as its users copy it. The test loads it, sends the signal as a
+container's runtime does (to the first process alone), and continues to load it. Then it compares
+the sidecar's output with the ledger of the program's processes, and with the server's answers.
 """
 
 from __future__ import annotations
 
 import random
 import re
-import signal
 from collections.abc import Callable, Iterator
 
 import pytest
 
-from tests.examples.frameworks import FRAMEWORKS, Framework, environ
+from tests.examples.frameworks import BY_OTHER_SIGNALS, FRAMEWORKS, Framework, environ
 from tests.examples.load import Load, NoLoad, Queue, Visitors
 from tests.process.conftest import Sidecar
 from tests.support.programs import Program, Programs, let_pass
@@ -47,13 +46,15 @@ def port() -> Iterator[int]:
             framework,
             number,
             id=f"{framework.name}-{number:02d}",
-            marks=() if number < RUNS_OF_THE_NORMAL_SUITE else pytest.mark.proof,
+            marks=()
+            if number < RUNS_OF_THE_NORMAL_SUITE and not framework.proof_only
+            else pytest.mark.proof,
         )
-        for framework in FRAMEWORKS
+        for framework in (*FRAMEWORKS, *BY_OTHER_SIGNALS)
         for number in range(RUNS)
     ],
 )
-def test_sigterm_in_the_middle_of_load_loses_nothing(
+def test_a_stop_signal_in_the_middle_of_load_loses_nothing(
     programs: Programs,
     sidecar: Sidecar,
     port: int,
@@ -74,7 +75,7 @@ def test_sigterm_in_the_middle_of_load_loses_nothing(
         )
         program.until_true(lambda: framework.hears_sigterm in program.stderr, "SIGTERM is heard")
         let_pass(dice.uniform(0, 0.1))
-        program.process.send_signal(signal.SIGTERM)
+        program.process.send_signal(framework.stop_signal)
         ended = program.end()
     verdict = sidecar.output.verdict(ended)
     for name, value in _figures(verdict).items():
