@@ -379,7 +379,6 @@ def test_a_forked_child_is_stopped_by_itself(programs: Programs, sidecar: Sideca
     """Also by a signal that comes in the middle of the fork, before the child's own hooks."""
     ended = programs.start("""
         import os, signal
-        import logship
         from application import forever, log, progress
 
         def strike_child_early():
@@ -388,6 +387,7 @@ def test_a_forked_child_is_stopped_by_itself(programs: Programs, sidecar: Sideca
 
         early = False
         os.register_at_fork(after_in_child=strike_child_early)
+        import logship
         logship.install(level="INFO", linger_seconds=5.0)
         log("in the parent")
         for early in (True, False):
