@@ -3,7 +3,7 @@
 It takes no lock, does not wait, does not drain and does not raise. If it replaced the default
 disposition, the program would have died at once without logship. Now it runs until the watchdog has
 delivered its records, and then dies by the signal, without an exception in its main thread. See
-`docs/decisions/030-sigterm.md`, and `032-stop-signals.md` for the signals beside SIGTERM.
+`docs/decisions/030-sigterm.md`, and `034-stop-signals.md` for the signals beside SIGTERM.
 
 Python's own handler for SIGINT stays in its place, because asyncio and trio look for it. The
 handler in C tells the watchdog of that signal.
