@@ -15,7 +15,7 @@ with records.
 from __future__ import annotations
 
 from logship.audit.audit import Audit
-from logship.audit.lines import STAMP_KEY, Found, Nothing, Stamped, Unreadable, read_line
+from logship.audit.lines import STAMP_KEY, Found, Nothing, Refused, Stamped, Unreadable, read_line
 from logship.audit.ranges import Ranges
 from logship.audit.reports import Declared, Report
 from logship.audit.verdict import Outcome, StreamVerdict, Verdict
@@ -28,6 +28,7 @@ __all__ = [
     "Nothing",
     "Outcome",
     "Ranges",
+    "Refused",
     "Report",
     "Stamped",
     "StreamVerdict",

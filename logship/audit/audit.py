@@ -7,7 +7,8 @@ from typing import Final
 
 from logship.audit.evidence import Stream
 from logship.audit.glance import Glance
-from logship.audit.lines import STAMP_KEY, Nothing, Stamped, Unreadable, read_line
+from logship.audit.lines import STAMP_KEY, Nothing, Refused, Stamped, Unreadable, read_line
+from logship.audit.refusals import Refusals, judge_refusals
 from logship.audit.reports import Report
 from logship.audit.verdict import Place, Verdict, judge
 
@@ -32,6 +33,7 @@ class Audit:
         self.unnamed = 0
         self.problems: dict[str, None] = {}
         self._streams: dict[bytes, Stream] = {}
+        self._refusals: dict[str, Refusals] = {}
         self._glance = Glance(stamp_key)
         self._source = "?"
         self._source_began = 0
@@ -60,6 +62,8 @@ class Audit:
             match found:
                 case Stamped():
                     self._stream(found.stream).take(found)
+                case Refused():
+                    self._refusals_of(found.life).copies.add(found.number)
                 case Report():
                     self.expect(found)
                 case Unreadable():
@@ -73,14 +77,30 @@ class Audit:
             place = Place(self._source, self.lines - self._source_began, why)
             self.unreadable_places.append(place)
 
-    def expect(self, report: Report) -> None:
-        """Take a drain report. Every stream that it names must then be accounted for."""
+    def expect(self, found: Report | Refused) -> None:
+        """Take what must be accounted for.
+
+        Args:
+            found: A drain report, with every stream that it names; or a refused record, whose
+                number says how many there were up to it.
+        """
+        if isinstance(found, Refused):
+            self._refusals_of(found.life).expect(found.number)
+        else:
+            self._expect_report(found)
+
+    def _expect_report(self, report: Report) -> None:
         self.reports += 1
         self.unnamed = max(self.unnamed, report.unnamed)  # one process may print several reports
         if report.problem:
             self.problems[report.problem] = None
         for stream in report.streams:
             self._stream(stream.stream).take_report(stream)
+        if report.refused is not None:
+            self._refusals_of(report.refused.life).take_count(report.refused)
+
+    def _refusals_of(self, life: str) -> Refusals:
+        return self._refusals.setdefault(life, Refusals(life))
 
     def _stream(self, name: str) -> Stream:
         return self._streams.setdefault(name.encode(), Stream(name))
@@ -90,6 +110,7 @@ class Audit:
         streams = sorted(self._streams.values(), key=lambda stream: stream.name)
         return Verdict(
             streams=tuple(judge(stream) for stream in streams),
+            refusals=tuple(map(judge_refusals, self._refusals.values())),
             problems=tuple(self.problems),
             reports=self.reports,
             unnamed=self.unnamed,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 
+from logship.audit.refusals import RefusalsVerdict
 from logship.audit.verdict import StreamVerdict, Verdict
 
 
@@ -29,8 +30,20 @@ def verdict_as_json(verdict: Verdict, notes: list[str]) -> str:
         "notes": notes,
         "problems": list(verdict.problems),
         "streams": [_stream_as_json(stream) for stream in verdict.streams],
+        "refusals": [_refusals_as_json(each) for each in verdict.refusals],
     }
     return json.dumps(document, indent=2)
+
+
+def _refusals_as_json(refusals: RefusalsVerdict) -> dict[str, object]:
+    return {
+        "refused_id": refusals.life,
+        "copies": list(refusals.copies),
+        "declared": refusals.declared,
+        "lost": list(refusals.lost),
+        "unwritten": refusals.unwritten,
+        "told": refusals.told,
+    }
 
 
 def _stream_as_json(stream: StreamVerdict) -> dict[str, object]:

@@ -7,7 +7,7 @@ from typing import Final
 
 from logship.audit.lines import Stamped
 from logship.audit.ranges import Ranges
-from logship.audit.reports import StreamReport, count_or_none, read_range
+from logship.audit.reports import AGES, StreamReport, count_or_none, read_range
 
 GAP_KEY: Final = "logship_gap"
 END_KEY: Final = "logship_end"
@@ -81,7 +81,8 @@ class Stream:
 
         A report is cumulative, so a newer one says all that an older one does. A record that an
         older report called unacked may have been acked since, so the older report must not excuse a
-        later loss. A spill's first line is older than the drain report, whichever is read first.
+        later loss. A spill's first line is older than the drain report, and that is older than its
+        corrections, whichever is read first.
         """
         if self.report is None or _age(report) >= _age(self.report):
             self.report = report
@@ -93,6 +94,6 @@ class Stream:
         return max(self.delivered.highest, self.spilled.highest, declared)
 
 
-def _age(report: StreamReport) -> tuple[int, bool]:
+def _age(report: StreamReport) -> tuple[int, int]:
     """Return a key that is greater for a report that was written later."""
-    return report.last, report.source == "drain report"
+    return report.last, AGES[report.source]

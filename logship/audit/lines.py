@@ -12,6 +12,8 @@ from logship.audit.reports import KIND_KEY, REPORT_SOURCES, Report, UnreadableRe
 
 STAMP_KEY: Final = "logship_id"
 SPILLED_KIND: Final = "spilled"
+REFUSED_KIND: Final = "refused"
+REFUSED_KEY: Final = "logship_refused"
 
 NESTED_STRINGS_MAX: Final = 3
 """Layers of JSON inside a string: one of a log driver, one of a collector, and one to spare."""
@@ -29,6 +31,14 @@ class Stamped:
 
 
 @dataclass(frozen=True, slots=True)
+class Refused:
+    """A record that the client refused and wrote to stderr; its number is not one of a stream."""
+
+    life: str
+    number: int
+
+
+@dataclass(frozen=True, slots=True)
 class Nothing:
     """A line without a stamp: text, or a record that logship did not ship."""
 
@@ -40,7 +50,7 @@ class Unreadable:
     why: str
 
 
-Found = Stamped | Report | Nothing | Unreadable
+Found = Stamped | Refused | Report | Nothing | Unreadable
 
 STAMP: Final = r"([!#-9;-\[\]-~]{12}):((?!0{10})[0-9]{10})"
 """Twelve visible ASCII characters except quote, colon and backslash; then a number from 1."""
@@ -62,7 +72,9 @@ _LINE_FORMATS: Final = (
     # Lines of logship on stderr, behind the prefix of a log viewer such as `docker compose logs`
     # or `kubectl logs --prefix`.
     re.compile(
-        r'[^{]*(?P<json>\{"logship":\s?"(?:spilled|drain report|spill begins)".*)', re.DOTALL
+        r'[^{]*(?P<json>\{"logship":\s?"'
+        r'(?:spilled|refused|drain report|spill begins|report correction)".*)',
+        re.DOTALL,
     ),
 )
 
@@ -109,6 +121,8 @@ def _read_record(
             return _read_stamp(record, _tag_of(record, tag), stamp_key, spilled)
         if str(record.get(KIND_KEY)) in REPORT_SOURCES:
             return read_report(record)
+        if record.get(KIND_KEY) == REFUSED_KIND and REFUSED_KEY in record:
+            return _read_refused(record[REFUSED_KEY])
         spilled = record.get(KIND_KEY) == SPILLED_KIND
         tag = _tag_of(record, tag)
         levels.append(record)
@@ -131,6 +145,13 @@ def _read_stamp(
     return Stamped(match[1], int(match[2]), tag, record, spilled)
 
 
+def _read_refused(number: object) -> Found:
+    match = re.fullmatch(STAMP, number) if isinstance(number, str) else None
+    if match is None:
+        return Unreadable(f"{REFUSED_KEY} is not the number of a refused record")
+    return Refused(match[1], int(match[2]))
+
+
 def _read_strings(levels: list[dict[str, object]], stamp_key: str, strings_left: int) -> Found:
     """Look into strings of JSON. Their record has a tag of its own, not that of its carrier."""
     texts = [level.get(name) for level in levels for name in ("log", "message")]
@@ -147,5 +168,5 @@ def _read_strings(levels: list[dict[str, object]], stamp_key: str, strings_left:
 
 def _may_hold_ours(text: str, stamp_key: str) -> bool:
     return text.lstrip().startswith("{") and any(
-        mark in text for mark in (stamp_key, *REPORT_SOURCES)
+        mark in text for mark in (stamp_key, REFUSED_KEY, *REPORT_SOURCES)
     )

@@ -9,10 +9,16 @@ from typing import Final
 from logship.errors import LogshipError
 
 KIND_KEY: Final = "logship"
-REPORT_SOURCES: Final = {"drain report": "drain report", "spill begins": "spill's first line"}
-"""Kinds of lines that have a drain report's fields, and what to call each. A spill begins with such
-a line, because the process may be killed before its drain report."""
+REPORT_SOURCES: Final = {
+    "spill begins": "spill's first line",
+    "drain report": "drain report",
+    "report correction": "report's correction",
+}
+"""Kinds of lines that have a drain report's fields, and what to call each, in the order in which a
+process writes them. A spill begins with such a line, because the process may be killed before its
+drain report. A correction follows if records were refused after the report."""
 
+AGES: Final = {source: age for age, source in enumerate(REPORT_SOURCES.values())}
 
 NUMBER_MAX: Final = 9_999_999_999
 """Of a record: a stamp has ten digits."""
@@ -49,17 +55,36 @@ class StreamReport:
 
 
 @dataclass(frozen=True, slots=True)
+class RefusedCount:
+    """How many records a process refused, according to a report.
+
+    Attributes:
+        life: What the lines of the refused records are known by.
+        lines: How many lines there should be: of records whose calls told nobody.
+        unwritten: How many of these stderr did not take.
+        told: How many others there were. Their calls said so to the application.
+    """
+
+    life: str
+    lines: int
+    unwritten: int
+    told: int
+
+
+@dataclass(frozen=True, slots=True)
 class Report:
     """A drain report.
 
     Attributes:
         streams: What it says about each stream that it names.
+        refused: How many records were refused, where it says so.
         unnamed: Accepted records of streams that it does not name. A program that used very many
             tags forgets streams that were acked to the end.
         problem: How its own sums contradict each other; None if they do not.
     """
 
     streams: tuple[StreamReport, ...]
+    refused: RefusedCount | None
     unnamed: int
     problem: str | None
 
@@ -76,7 +101,17 @@ def read_report(report: Mapping[str, object]) -> Report:
     source = REPORT_SOURCES[str(report[KIND_KEY])]
     named = tuple(_read_stream_report(stream, source) for stream in streams)
     unnamed = _count(report, "accepted", COUNT_MAX) - sum(stream.accepted for stream in named)
-    return Report(named, max(unnamed, 0), _sum_problem(report, unnamed))
+    refused = _read_refused(report) if "refused_id" in report else None
+    return Report(named, refused, max(unnamed, 0), _sum_problem(report, unnamed))
+
+
+def _read_refused(report: Mapping[str, object]) -> RefusedCount:
+    life = report["refused_id"]
+    if not isinstance(life, str):
+        raise UnreadableReport("a drain report's refused_id is not text")
+    lines = _count(report, "refused_lines")
+    told = max(0, _count(report, "refused", COUNT_MAX) - lines)
+    return RefusedCount(life, lines, _count(report, "refused_unwritten"), told)
 
 
 def _sum_problem(report: Mapping[str, object], unnamed: int) -> str | None:

@@ -15,7 +15,7 @@ from itertools import chain
 from pathlib import Path
 from typing import BinaryIO, Final, NoReturn
 
-from logship.audit.lines import Unreadable, read_line
+from logship.audit.lines import Refused, Unreadable, read_line
 from logship.audit.reports import Report
 from logship.errors import LogshipError
 
@@ -29,8 +29,10 @@ GZIP_MAGIC: Final = b"\x1f\x8b"
 GZIP_PADDING: Final = b"\0"
 """Tapes and block devices leave it between members."""
 ZSTD_MAGIC: Final = b"\x28\xb5\x2f\xfd"
-SEEMS_A_REPORT: Final = re.compile(rb'logship\\*":\s?\\*"(?:drain report|spill begins)')
-"""Matches also inside a string, where quotes are escaped. A line that matches must be readable."""
+SEEMS_EXPECTED: Final = re.compile(
+    rb'logship\\*":\s?\\*"(drain report|spill begins|report correction|refused)'
+)
+"""Matches also inside a string, where quotes are escaped. A report that matches must be read."""
 
 
 class Source:
@@ -122,17 +124,18 @@ def _fail(message: str) -> NoReturn:
     raise CannotRead(message)
 
 
-def reports_in(source: Source, stamp_key: str) -> Iterator[Report]:
-    """Yield the drain reports among the other lines that an application wrote to stderr.
+def expected_in(source: Source, stamp_key: str) -> Iterator[Report | Refused]:
+    """Yield the drain reports and refused records among the lines that an application wrote.
 
     Raises:
         CannotRead: The source cannot be read, or a report in it is torn.
     """
     for number, line in enumerate(chain.from_iterable(source.batches()), start=1):
-        if not SEEMS_A_REPORT.search(line):
+        seems = SEEMS_EXPECTED.search(line)
+        if seems is None:
             continue
         for found in read_line(line.decode("utf-8", "replace"), stamp_key):
-            if isinstance(found, Unreadable):
+            if isinstance(found, Unreadable) and seems[1] != b"refused":
                 _fail(f"{source.name}, line {number}: {found.why}")
-            if isinstance(found, Report):
+            if isinstance(found, Report | Refused):
                 yield found

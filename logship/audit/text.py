@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator
 from typing import Final
 
 from logship.audit.ranges import Ranges
+from logship.audit.refusals import RefusalsVerdict
 from logship.audit.reports import Declared
 from logship.audit.verdict import Outcome, StreamVerdict, Verdict
 
@@ -32,6 +33,8 @@ def verdict_as_text(verdict: Verdict, notes: Iterable[str], stamp_key: str) -> I
         yield from _details(stream)
     if len(worst_first) > STREAMS_SHOWN_MAX:
         yield f"... and {_streams(len(worst_first) - STREAMS_SHOWN_MAX)} more; --json has all"
+    for refusals in verdict.refusals[:STREAMS_SHOWN_MAX]:
+        yield from _refusal_details(refusals)
     yield ""
     yield from _how_it_was_read(verdict, notes)
 
@@ -70,6 +73,10 @@ def _lost(verdict: Verdict) -> Iterator[str]:
             f"LOST: {_records(lost)} of {_streams(len(losers))}; most of them, "
             f"{losers[0].lost.count:,}, of {_name(losers[0])}"
         )
+    for refusals in verdict.refusals:
+        if refusals.lost:
+            ranges = _ranges(refusals.lost)
+            yield f"LOST: {_records(refusals.lost.count)} that {_life(refusals)} refused: {ranges}"
     yield from (f"INCONSISTENT: {problem}" for problem in verdict.problems)
     muddled = [stream for stream in verdict.streams if stream.problems]
     for stream in muddled[:STREAMS_SHOWN_MAX]:
@@ -82,10 +89,16 @@ def _declared(verdict: Verdict) -> str:
     delivered = sum(stream.records for stream in verdict.streams)
     copies = sum(stream.spilled.count for stream in verdict.streams)
     declared = sum(stream.declared_count for stream in verdict.streams)
+    refused = sum(each.untold for each in verdict.refusals)
+    unclear = sum(stream.refused for stream in verdict.streams if not stream.reported)
     unproven = sum(stream.proof is None for stream in verdict.streams)
     parts = [
         f"{copies:,} only as spilled copies" if copies else "",
         f"{declared:,} declared missing" if declared else "",
+        f"{refused:,} refused by calls that told nobody" if refused else "",
+        f"{unclear:,} refused, and no report says whether the application was told"
+        if unclear
+        else "",
         f"the end of {_streams(unproven)} unproven" if unproven else "",
         f"at least {verdict.unnamed:,} accepted in streams that no report names"
         if verdict.unnamed
@@ -138,7 +151,24 @@ def _details(stream: StreamVerdict) -> Iterator[str]:
     if stream.spilled_too:
         yield f"{name} spilled and delivered as well: {stream.spilled_too:,}"
     if stream.refused:
-        yield f"{name} refused by the client, which told the application: {stream.refused:,}"
+        yield f"{name} refused by the client, without a number: {stream.refused:,}"
+
+
+def _refusal_details(refusals: RefusalsVerdict) -> Iterator[str]:
+    """Say which of the refused records nobody was told of, and where they are."""
+    if refusals.untold:
+        yield (
+            f"{_life(refusals)} refused by calls that told nobody: {refusals.untold:,}; "
+            f"copies of {refusals.copies.count:,} are here"
+        )
+    if refusals.unwritten:
+        yield f"{_life(refusals)} refused, and stderr did not take them: {refusals.unwritten:,}"
+    if refusals.told:
+        yield f"{_life(refusals)} refused by calls that said so: {refusals.told:,}"
+
+
+def _life(refusals: RefusalsVerdict) -> str:
+    return f"process life {_short(refusals.life)}"
 
 
 def _acked_and_lost(stream: StreamVerdict) -> str:

@@ -11,6 +11,7 @@ from typing import Final
 
 from logship.audit.evidence import Stream
 from logship.audit.ranges import Ranges
+from logship.audit.refusals import RefusalsVerdict
 from logship.audit.reports import NUMBER_MAX, Declared, StreamReport
 
 ENDS_MAX: Final = 2
@@ -54,7 +55,8 @@ class StreamVerdict:
         declared: Ranges that did not arrive and were declared.
         lost: Numbers that did not arrive and were not declared.
         beyond: Numbers after `last` in the output.
-        refused: Records that the client refused to accept, where it says so.
+        refused: Records of its tag that the client is known to have refused. An end record counts
+            those before it, so a later report counts more.
         reported: The last number that a drain report answers for, 0 without a report. A number that
             is lost up to there was acked.
         problems: Contradictions in what the stream says about itself.
@@ -86,7 +88,8 @@ class StreamVerdict:
         """The stream's own outcome."""
         if self.lost or self.problems:
             return Outcome.LOST
-        if self.spilled or self.declared or self.proof is None:
+        is_unclear = self.refused > 0 and not self.reported  # was the application told?
+        if self.spilled or self.declared or self.proof is None or is_unclear:
             return Outcome.DECLARED
         return Outcome.COMPLETE
 
@@ -97,6 +100,7 @@ class Verdict:
 
     Attributes:
         streams: What is proved about each stream, by name.
+        refusals: What is proved about the refused records of each process life.
         problems: Contradictions in the reports' own sums.
         reports: How many drain reports there were.
         unnamed: At least this many records were accepted, according to reports that do not name
@@ -108,6 +112,7 @@ class Verdict:
     """
 
     streams: tuple[StreamVerdict, ...]
+    refusals: tuple[RefusalsVerdict, ...]
     problems: tuple[str, ...]
     reports: int
     unnamed: int
@@ -120,11 +125,12 @@ class Verdict:
     def outcome(self) -> Outcome:
         """The worst of the streams' outcomes: lost, then declared, then complete."""
         outcomes = {stream.outcome for stream in self.streams}
-        if self.problems or Outcome.LOST in outcomes:
+        if self.problems or Outcome.LOST in outcomes or any(each.lost for each in self.refusals):
             return Outcome.LOST
-        if not self.streams and not self.reports:
+        if not self.streams and not self.reports and not self.refusals:
             return Outcome.NO_STAMPS
-        quiet = self.unnamed == 0 and Outcome.DECLARED not in outcomes
+        untold = sum(each.untold for each in self.refusals)
+        quiet = self.unnamed == untold == 0 and Outcome.DECLARED not in outcomes
         return Outcome.COMPLETE if quiet else Outcome.DECLARED
 
 

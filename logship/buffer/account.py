@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 from logship.buffer.accumulator import Accumulator
 from logship.buffer.chunk import Chunk
 from logship.buffer.counters import Account, DrainReport, StreamReport
@@ -37,6 +39,7 @@ def report_of(accumulator: Accumulator, notes: Notes, reason: str, seconds: floa
         seconds: How long that took.
     """
     waiting, counters = accumulator.chunks.in_order(), accumulator.counters
+    noted = Counter(name for name, _, _ in notes.items)
     spilled = sum(chunk.spilled_records for chunk in waiting)
     spooled = sum(chunk.records - chunk.spilled_records for chunk in waiting if chunk.spooled)
     return DrainReport(
@@ -48,7 +51,10 @@ def report_of(accumulator: Accumulator, notes: Notes, reason: str, seconds: floa
         spilled=counters.spilled + spilled,
         dropped=sum(counters.dropped.values()),
         unacked=sum(chunk.records for chunk in waiting) - spilled - spooled,
-        refused=counters.refused + sum(name == "refused" for name, _, _ in notes.items),
+        refused=counters.refused + noted["refused"],
+        refused_lines=counters.refused_lines + noted["refused_lines"],
+        refused_unwritten=counters.refused_unwritten + noted["refused_unwritten"],
+        refused_id=accumulator.refusals.id,
         truncated=counters.truncated,
         streams=tuple(
             _stream_report(stream, waiting)

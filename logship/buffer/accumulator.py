@@ -19,6 +19,7 @@ from logship.buffer.chunks import Chunks
 from logship.buffer.counters import Counters
 from logship.buffer.inbox import Item, Run, Tag
 from logship.buffer.ranges import Gap, merge_gaps, merge_ranges, renamed_gaps
+from logship.buffer.refusals import Refusals
 from logship.buffer.stream import ROLLOVER_NUMBER, Stream, stamp_bytes
 from logship.protocol.entries import pack_control
 from logship.reasons import SPILLED
@@ -62,6 +63,7 @@ class Accumulator:
         changes: The commits.
         chunks: Where entries are kept, once they are numbered.
         counters: What became of records.
+        refusals: Numbers the lines of refused records.
         streams: Open streams by key.
         ended: Ended streams of which there is something left to report.
         awaits_tag: Whether chunks of the default tag wait until it is known.
@@ -82,6 +84,7 @@ class Accumulator:
         self.changes = Changes()
         self.chunks = Chunks(storage, self.changes, random_bytes)
         self.counters = Counters()
+        self.refusals = Refusals(random_bytes)
         self.streams: dict[Tag, Stream] = {}
         self.ended: list[Stream] = []
         self.awaits_tag = awaited_tag is not None
@@ -206,6 +209,10 @@ class Accumulator:
             if not self.is_held(chunk):
                 return chunk
         return None
+
+    def tag_of(self, tag: Tag) -> str:
+        """Return the route that a tag stands for, as far as it is known now."""
+        return self._default_tag if tag is None else tag
 
     def resolve_tag(self, tag: str | None) -> None:
         """Let the chunks go that wait for the default tag; see `Buffer.resolve_tag`."""

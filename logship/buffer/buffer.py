@@ -172,12 +172,25 @@ class Buffer:
         """Have a counter advanced by whichever section comes next. From any thread, at any point.
 
         Args:
-            counter: `refused`, `truncated` or `blocked_seconds`; or a reason of `ON_PURPOSE` for a
-                record that is kept back: it will be numbered, dropped and declared.
+            counter: `refused`, `refused_lines`, `refused_unwritten`, `truncated` or
+                `blocked_seconds`; or a reason of `ON_PURPOSE` for a record that is kept back: it
+                will be numbered, dropped and declared.
             amount: By how much.
             tag: Whose stream counts it too, where it is `refused` or kept back.
         """
         self._entrance.note(counter, amount, tag)
+
+    def number_refused(self) -> str:
+        """Return what the line of a refused record is known by, and count the line.
+
+        Counted first: a signal handler that raises in between leaves a line that is missing.
+        """
+        self.note("refused_lines", 1)
+        return self._accumulator.refusals.next()
+
+    def tag_of(self, tag: Tag) -> str:
+        """Return the route that a tag stands for, as far as it is known now."""
+        return self._accumulator.tag_of(tag)
 
     # -- the shipper ---------------------------------------------------------------------------
 

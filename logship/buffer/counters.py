@@ -25,6 +25,9 @@ class Counters:
         spilled: Records written to stderr instead, while the program ran.
         dropped: Records dropped, by reason; also those that were kept back on purpose.
         refused: Records turned away without a number: after close, or past repair.
+        refused_lines: Those of them for which a line on stderr was numbered, because a logging call
+            tells nobody.
+        refused_unwritten: Lines of these that stderr did not take.
         truncated: Records that were cut to the longest that may be sent.
         blocked_seconds: Time that senders waited for space, summed over all of them.
         undecided: Calls that write a record to stderr at this moment, as (thread, reason): the
@@ -37,6 +40,8 @@ class Counters:
         "blocked_seconds",
         "dropped",
         "refused",
+        "refused_lines",
+        "refused_unwritten",
         "spilled",
         "truncated",
         "undecided",
@@ -48,6 +53,8 @@ class Counters:
         self.spilled = 0
         self.dropped: Counter[str] = Counter()
         self.refused = 0
+        self.refused_lines = 0
+        self.refused_unwritten = 0
         self.truncated = 0
         self.blocked_seconds = 0.0
         self.undecided: set[tuple[int, str]] = set()
@@ -151,7 +158,12 @@ class DrainReport:
         spilled: Written to stderr.
         dropped: Dropped, with a reason.
         unacked: None of these.
-        refused: Turned away without a number; not among `accepted`.
+        refused: Turned away without a number so far; not among `accepted`. A process that goes on
+            after its report may refuse more, and a correction follows.
+        refused_lines: Those of them that were to be written to stderr, numbered from 1, because a
+            logging call tells nobody. The calls that refused the others said so to the application.
+        refused_unwritten: Those of the lines that stderr did not take.
+        refused_id: What these lines are known by.
         truncated: Cut to the longest record that may be sent; among `accepted`.
         streams: Each stream's numbers.
         withheld: How many of the dropped records were kept back on purpose.
@@ -166,6 +178,9 @@ class DrainReport:
     dropped: int
     unacked: int
     refused: int
+    refused_lines: int
+    refused_unwritten: int
+    refused_id: str
     truncated: int
     streams: tuple[StreamReport, ...]
     withheld: int = 0
@@ -175,9 +190,24 @@ class DrainReport:
         """Whether the sidecar acknowledged every accepted record, but what was withheld."""
         return self.accepted == self.acked + self.withheld
 
-    def to_json(self) -> str:
-        """Return the report as the one JSON line that is printed on stderr."""
-        fields = {"logship": "drain report", **asdict(self), "seconds": round(self.seconds, 3)}
+    @property
+    def refusals(self) -> tuple[int, int, int]:
+        """The counts that grow if the process goes on."""
+        return self.refused, self.refused_lines, self.refused_unwritten
+
+    @property
+    def says_all_is_well(self) -> bool:
+        """Whether every accepted record was acked, and no logging call was refused in silence."""
+        return self.all_acked and not self.refused_lines
+
+    def to_json(self, kind: str = "drain report", **more: object) -> str:
+        """Return the report as the one JSON line that is printed on stderr.
+
+        Args:
+            kind: Of the line; lines of other kinds have the same fields.
+            more: Fields that only the printed line has.
+        """
+        fields = {"logship": kind, **asdict(self), "seconds": round(self.seconds, 3), **more}
         return json.dumps(fields)
 
 

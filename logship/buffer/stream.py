@@ -70,7 +70,7 @@ class Stream:
         is_awaited: bool = False,
         is_provisional: bool = False,
     ) -> None:
-        self.id = urlsafe_b64encode(random_bytes(9)).decode()
+        self.id = new_stream_id(random_bytes)
         self.key = None if is_awaited else tag
         self.tag = tag
         self.is_provisional = is_provisional
@@ -120,6 +120,11 @@ class Stream:
     def lost_ranges(self, reason: str) -> list[tuple[int, int]]:
         """Return the gaps that have this reason."""
         return [(gap.first, gap.last) for gap in self.lost if gap.reason == reason]
+
+
+def new_stream_id(random_bytes: Callable[[int], bytes]) -> str:
+    """Return twelve random characters."""
+    return urlsafe_b64encode(random_bytes(9)).decode()
 
 
 def stamp_bytes(stamp_key: str | None) -> int:

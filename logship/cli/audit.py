@@ -9,7 +9,7 @@ import click
 
 from logship.audit import STAMP_KEY, Audit, Outcome
 from logship.audit.document import verdict_as_json
-from logship.audit.sources import CannotRead, Source, reports_in
+from logship.audit.sources import CannotRead, Source, expected_in
 from logship.audit.text import verdict_as_text
 from logship.cli.output import show
 
@@ -103,12 +103,12 @@ def _feed_files(audit: Audit, names: Iterable[str]) -> list[str]:
 def _feed_reports(audit: Audit, names: Iterable[str]) -> list[str]:
     sources = [Source(name) for name in names]
     for source in sources:
-        reports = list(reports_in(source, audit.stamp_key))
-        if not reports:
+        found = list(expected_in(source, audit.stamp_key))
+        if not found:
             raise click.UsageError(
                 f"--expect {source.name}: no drain report in it. A report is one line of JSON on "
                 "the application's stderr; LOGSHIP_REPORT=1 prints it at every end"
             )
-        for report in reports:
-            audit.expect(report)
+        for each in found:
+            audit.expect(each)
     return [source.note for source in sources if source.note]

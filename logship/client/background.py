@@ -222,6 +222,12 @@ class BackgroundClient(Emitter):
         """
         if self.report is None:
             self.drain(self._shipper.plan(None), "exit")
+        self.correct_report()
+
+    def correct_report(self) -> None:
+        """Report once more if records were refused since the report of this process."""
+        if self.is_of_this_process:
+            self._shipper.correct_report()
 
     # -- fork --------------------------------------------------------------------------------------
 

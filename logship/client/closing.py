@@ -8,17 +8,17 @@ long to wait, so that each of them can wait in its own way.
 from __future__ import annotations
 
 import functools
-import json
 import threading
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from typing import Protocol
 
 from logship.buffer.buffer import Buffer
 from logship.buffer.counters import DrainReport
-from logship.buffer.inbox import Item
+from logship.buffer.inbox import Item, Tag
 from logship.delivery.drain import DrainPlan, Progress, Step
 from logship.hooks.interruptions import is_interruption
+from logship.protocol.entries import unpack_unstamped
 from logship.stderr.last_resort import LastResort
 from logship.stderr.spill import Spill, refused_line
 
@@ -140,8 +140,8 @@ class Closing:
         client: The client; its intake may still be open.
         plan: The limits.
         reason: What ends it, for the report.
-        always_report: Whether the report is printed even when everything was acked, and nothing
-            that was promised a place was refused.
+        always_report: Whether the report is printed even when everything was acked, and no logging
+            call was refused.
         monotonic: Seconds.
         is_over: Told the report before it is printed; returns what is to be called behind that.
         more: Makes one more line of the report, to be printed whatever it says; none by default.
@@ -168,6 +168,7 @@ class Closing:
         self._spill = client.spill
         self._spilling = False
         self._unnumbered: deque[Item] = deque()
+        self._number = ""  # of the line for the first of these
         self._slices = _Slices(monotonic)
         self._always_report = always_report
         self._monotonic = monotonic
@@ -183,7 +184,7 @@ class Closing:
         yield from self._deliver()
         for line in self._refuse_rest():
             write = functools.partial(self._last_resort.write_line, line)
-            yield from self._retry(write, self._plan.deadline_seconds)
+            self._note_written((yield from self._retry(write, self._plan.deadline_seconds)))
         yield from self._deliver()  # the end records, which waited for that
         if self._spill is not None:
             self._spill.finish()
@@ -213,7 +214,7 @@ class Closing:
         """End it in the middle: the caller that drove the steps cannot go on."""
         self._client.buffer.close_intake()
         for line in self._refuse_rest():
-            self._last_resort.write_line(line)
+            self._note_written(self._last_resort.write_line(line))
         self.report = self._account()
         finish = self._is_over(self.report)
         for line in self._lines_of(self.report):
@@ -232,20 +233,35 @@ class Closing:
 
     def _refuse_rest(self) -> Iterator[bytes]:
         """Yield a line for each record that has a place and could not be numbered."""
-        self._unnumbered += self._client.buffer.refuse_rest()
+        buffer = self._client.buffer
+        self._unnumbered += buffer.refuse_rest()
         while self._unnumbered:
-            self._always_report = True
-            tag, body = self._unnumbered[0]
-            try:
-                line = refused_line(tag, body, self._client.buffer.stamp_key)
-            except Exception as error:
-                if is_interruption(error):
-                    raise
-                self._last_resort.warn_of_bug("a refused record", error)
+            self._number = self._number or buffer.number_refused()
+            line = self._refused_line(*self._unnumbered[0])
+            if line is None:
+                self._note_written(False)
             else:
-                if self._spill is not None:
-                    yield line
+                yield line
+            self._number = ""
             self._unnumbered.popleft()  # not before: the end may be cut short
+
+    def _refused_line(self, tag: Tag, body: bytes) -> bytes | None:
+        """Return the line of a record that could not be numbered; None if there is to be none."""
+        buffer = self._client.buffer
+        if self._spill is None:
+            return None
+        try:
+            time_ns, record = unpack_unstamped(body, buffer.stamp_key)
+            return refused_line(self._number, buffer.tag_of(tag), time_ns, record)
+        except Exception as error:
+            if is_interruption(error):
+                raise
+            self._last_resort.warn_of_bug("a refused record", error)
+            return None
+
+    def _note_written(self, is_written: bool) -> None:
+        if not is_written:
+            self._client.buffer.note("refused_unwritten", 1)
 
     def _step(self) -> float | None:
         """Do what is due; return the seconds to wait, or None when it is over."""
@@ -296,18 +312,19 @@ class Closing:
         return self._client.buffer.report(self._reason, seconds)
 
     def _lines_of(self, report: DrainReport) -> Iterator[bytes]:
-        if self._always_report or not report.all_acked:
-            yield _line(report.to_json())
+        if self._always_report or not report.says_all_is_well:
+            yield report_line(report, "drain report", self._last_resort)
         if self._more is not None:
             yield _line(self._more(report))
 
-    def _retry(self, write: Callable[[], bool], until: float) -> Iterator[float]:
-        """Write until stderr takes it, or until the time is up."""
+    def _retry(self, write: Callable[[], bool], until: float) -> Generator[float, None, bool]:
+        """Write until stderr takes it, or until the time is up; return whether it did."""
         while not write():
             left = until - self._monotonic()
             if left <= 0:
-                return
+                return False
             yield min(left, self._slices.pause())
+        return True
 
 
 def drive(closing: Closing, came: threading.Event | None = None) -> DrainReport:
@@ -327,9 +344,12 @@ def drive(closing: Closing, came: threading.Event | None = None) -> DrainReport:
 
 def announce(account: DrainReport, last_resort: LastResort) -> bool:
     """Say that a spill begins, and what is not acked so far; tell whether stderr took it."""
-    fields = json.loads(account.to_json())
-    fields["logship"] = "spill begins"
-    return last_resort.go_first(_line(json.dumps(fields)))
+    return last_resort.go_first(_line(account.to_json("spill begins")))
+
+
+def report_line(report: DrainReport, kind: str, last_resort: LastResort) -> bytes:
+    """Return a report's line, which says whether more records can be refused."""
+    return _line(report.to_json(kind, final=last_resort.has_stopped_others))
 
 
 def _line(text: str) -> bytes:

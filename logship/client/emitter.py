@@ -9,9 +9,9 @@ from logship.client.intake import Record
 from logship.client.shipper import Shipper
 from logship.hooks.fork_mark import Mark
 from logship.hooks.interruptions import is_interruption
-from logship.protocol.jsonlines import json_line
 from logship.protocol.readable import plain_value
 from logship.stderr.last_resort import LastResort
+from logship.stderr.spill import refused_line
 
 _ACCEPTED = Outcome.ACCEPTED
 
@@ -84,20 +84,23 @@ class Emitter:
             self.last_resort.warn_of_bug("emit", error)
             self._shipper.buffer.note("refused", 1)
             outcome = Outcome.CLOSED
-        if outcome is Outcome.CLOSED and self._shipper.spill and not self.intake_closed:
+        if outcome is Outcome.CLOSED and not self.intake_closed:
             self.write_refused(record, tag, time_ns)
         return outcome is _ACCEPTED
 
-    def withhold(self, reason: str, tag: str | None = None) -> None:
+    def withhold(self, reason: str, tag: str | None = None) -> bool:
         """Keep a record back on purpose; it is counted, numbered and declared.
 
         Args:
             reason: One of `ON_PURPOSE`.
             tag: Its route; the default one where none is given.
+
+        Returns:
+            False where the client takes no more records, and nothing happened.
         """
         if not self._here[0]:
             self._begin_anew()
-        self.intake.withhold(self.intake.route(tag), reason)
+        return self.intake.withhold(self.intake.route(tag), reason)
 
     def write_refused(
         self,
@@ -107,17 +110,23 @@ class Emitter:
         patience_seconds: float = 0.0,
     ) -> None:
         """Write a record to stderr that got no number; never raises. See `write_in_turn`."""
+        self.last_resort.stop_here()  # a call that does not return has refused nothing
+        buffer = self._shipper.buffer
+        number = buffer.number_refused()
+        is_written = False
         try:
             time_ns = time_ns or time.time_ns()
-            shown = self.intake.shown(record, time_ns)
-            if shown is None:
-                return
-            line = json_line(tag or "", time_ns, plain_value(shown), logship="refused")
-            self.last_resort.write_in_turn(line, patience_seconds)
+            shown = None if self._shipper.spill is None else self.intake.shown(record, time_ns)
+            if shown is not None:
+                route = buffer.tag_of(self.intake.route(tag))
+                line = refused_line(number, route, time_ns, plain_value(shown))
+                is_written = self.last_resort.write_in_turn(line, patience_seconds)
         except Exception as error:
             if is_interruption(error):
                 raise
             self.last_resort.warn_of_bug("a refused record", error)
+        if not is_written:
+            buffer.note("refused_unwritten", 1)
 
     def _begin_anew(self) -> None:
         """Replace what belongs to the parent process."""

@@ -136,22 +136,27 @@ class Intake:
 
     def _put_unless_withheld(self, tag: Tag, body: bytes) -> Outcome:
         """Be `put`, where records are redacted."""
-        if body is _WITHHELD:
-            return self.withhold(tag, WITHHELD)
-        return self._buffer.offer(tag, body)
+        if body is not _WITHHELD:
+            return self._buffer.offer(tag, body)
+        if self.withhold(tag, WITHHELD):
+            return Outcome.WITHHELD
+        self._buffer.note("refused", 1, tag)
+        return Outcome.CLOSED
 
-    def withhold(self, tag: Tag, reason: str) -> Outcome:
+    def withhold(self, tag: Tag, reason: str) -> bool:
         """Keep a record back on purpose: count it, to be numbered and declared.
 
         Args:
             tag: Its route.
             reason: One of `ON_PURPOSE`.
+
+        Returns:
+            False where intake is closed: it will get no number any more.
         """
         if self._buffer.intake_closed:
-            self._buffer.note("refused", 1, tag)
-            return Outcome.CLOSED
+            return False
         self._buffer.note(reason, 1, tag)
-        return Outcome.WITHHELD
+        return True
 
     def put_now(self, records: Sequence[Record], time_ns: int | None) -> int:
         """Put as many of the records into the buffer as there is space for, and tell how many.

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 from logship.buffer.buffer import Buffer
 from logship.buffer.chunk import Chunk
 from logship.buffer.counters import DrainReport, FlushReport
-from logship.client.closing import Closing, SpillAhead, drive
+from logship.client.closing import Closing, SpillAhead, drive, report_line
 from logship.client.intake import Intake
 from logship.client.parts import new_orphans, new_spool, retry_wait
 from logship.client.port import SocketPort
@@ -95,6 +95,7 @@ class Shipper:
         self.broken = False
         self._failures = 0  # since chunks were last settled
         self._drain_plan: DrainPlan | None = None
+        self._report: DrainReport | None = None
         self._progress_callbacks: list[Callable[[], None]] = []
         self._process = process
         self._monotonic = monotonic
@@ -398,9 +399,33 @@ class Shipper:
             reason=reason,
             always_report=bool(self.settings.report),
             monotonic=self._monotonic,
-            is_over=functools.partial(self._process.drained, self.meter),
+            is_over=self._note_report,
             more=_emf_line if self.settings.report == "emf" else None,
         )
+
+    def _note_report(self, report: DrainReport) -> Callable[[], None]:
+        self._report = report
+        return self._process.drained(self.meter, report)
+
+    def correct_report(self) -> None:
+        """Report once more if records were refused since the report; from any thread.
+
+        The client has ended, and the application goes on. A last line is only true at the very end
+        of the process, so its exit hooks call this.
+        """
+        told = self._report
+        if told is None:
+            return
+        now = self.buffer.report(told.reason, told.seconds)
+        if now.refusals == told.refusals:
+            return
+        finish = self._process.drained(self.meter, now)
+        line = report_line(now, "report correction", self.last_resort)
+        is_due = self.settings.report or not now.says_all_is_well
+        is_said = not is_due or self.last_resort.write_in_turn(line)
+        finish()
+        if is_said:  # not before: another thread may end the process as soon as this is set
+            self._report = now
 
     def spill_ahead(self, reason: str) -> SpillAhead:
         """Return what is to be done while a stop clock runs and intake is open."""
@@ -423,6 +448,7 @@ class Shipper:
             self.broken = True
             drive(self.closing(self.plan(_UNCLOSED_SECONDS), "exit without close"))
             self._upkeep.close()
+        self.correct_report()
 
     def after_fork_in_child(self) -> None:
         """In a forked child: let go of the parent's socket, spool and records, without a word.
@@ -435,6 +461,7 @@ class Shipper:
             self._spool.abandon()
         if self._orphans is not None:
             self._orphans.close()
+        self._report = None
         refuses = is_about_to_exec()
         self.buffer.after_fork_in_child(refuses=refuses)
         if refuses:  # the parent's may be locked by a thread that is not here

@@ -82,8 +82,7 @@ class Handler(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         """Ship the record; an error in the application's own formatting goes to `handleError`."""
-        if self._floods is not None and (reason := self._floods.reason(record)) is not None:
-            self.client.withhold(reason, self._tag)
+        if self._is_kept_back(record):
             return
         try:
             time_ns = int(record.created * 1_000_000) * 1000
@@ -101,6 +100,11 @@ class Handler(logging.Handler):
         if not self.client.emit(fields, self._tag, time_ns=time_ns) and self.client.intake_closed:
             patience_seconds = FALL_BACK_SECONDS_MAX if may_wait_here() else 0.0
             self.client.write_refused(fields, self._tag, time_ns, patience_seconds)
+
+    def _is_kept_back(self, record: logging.LogRecord) -> bool:
+        """Tell whether there are too many such records; this one is counted then."""
+        reason = None if self._floods is None else self._floods.reason(record)
+        return reason is not None and self.client.withhold(reason, self._tag)
 
     def _fields(self, record: logging.LogRecord) -> dict[str, Any]:
         """Return the record as a mapping."""

@@ -87,6 +87,7 @@ class Installation:
         if self.client.report is None:
             started = self.clock.started
             self.client.drain(self._exit_plan(), "exit" if started is None else started.reason)
+        self.client.correct_report()
         if self.signals is not None:
             self.signals.exit_ends()
             self.watchdog.end_if_due(here=True)

@@ -203,8 +203,10 @@ class Watchdog:
         while self.signals is not None and not self._interrupted:
             if self.signals.dies_by is not None:
                 self._die(self.signals, self.signals.dies_by)
+            self._client.correct_report()  # the application goes on, and may be killed
             self._wait(_CHECK_SECONDS)
         if self._interrupted:
+            self._client.correct_report()
             os._exit(128 + signal.SIGINT)
 
     def _die(self, signals: StopSignals, signum: int) -> None:
@@ -212,6 +214,7 @@ class Watchdog:
         fork.join_daemons(time.monotonic() if deadline is None else deadline)
         gc.disable()
         self._client.last_resort.stop_others()
+        self._client.correct_report()
         self._client.last_resort.write_rest(time.monotonic() + _LAST_LINES_SECONDS)
         signals.let_main_thread_die(signum)
         time.sleep(_MAIN_THREAD_SECONDS)

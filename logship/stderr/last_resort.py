@@ -131,11 +131,11 @@ class LastResort:
         Returns:
             False if it was not kept, because stderr has taken no bytes for too long.
         """
-        self._stop_here()
+        self.stop_here()
         try:
             return self._write_in_turn(line, patience_seconds)
         finally:
-            self._stop_here()  # once more: `write_rest` then writes all lines that were kept before
+            self.stop_here()  # once more: `write_rest` then writes all lines that were kept before
 
     def stop_others(self) -> None:
         """Let no `write_in_turn` of another thread return any more: this process is about to die.
@@ -145,16 +145,22 @@ class LastResort:
         """
         self._ender = threading.get_ident()
 
+    @property
+    def has_stopped_others(self) -> bool:
+        """Whether no logging call of another thread returns any more."""
+        return self._ender != 0
+
+    def stop_here(self) -> None:
+        """Do not return in a thread that `stop_others` has stopped."""
+        while self._ender and self._ender != threading.get_ident() and not is_own():
+            time.sleep(_TURN_SECONDS)
+
     def write_rest(self, until_seconds: float) -> None:
         """Write the queue; try a stalled stderr until the deadline (monotonic seconds)."""
         while self._queue and self._monotonic() < until_seconds:
             self.wait_writable(_TURN_SECONDS)
             time.sleep(_PAUSE_SECONDS)  # the thread that writes needs the interpreter too
             self._write_queue()
-
-    def _stop_here(self) -> None:
-        while self._ender and self._ender != threading.get_ident() and not is_own():
-            time.sleep(_TURN_SECONDS)
 
     def _write_in_turn(self, line: bytes, patience_seconds: float) -> bool:
         if patience_seconds > 0.0 or self._everybody_waits:

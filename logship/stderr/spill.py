@@ -9,7 +9,7 @@ from itertools import islice
 from typing import Any, Protocol
 
 from logship.hooks.locking import SectionLock
-from logship.protocol.entries import unpack_entries, unpack_unstamped
+from logship.protocol.entries import unpack_entries
 from logship.protocol.jsonlines import json_line, line_maker
 from logship.stderr.last_resort import LastResort
 
@@ -210,13 +210,13 @@ def spilled_lines(tag: str, payload: bytes) -> Iterator[tuple[bytes, bool]]:
         yield line(time_ns, record), is_control
 
 
-def refused_line(tag: str | None, body: bytes, stamp_key: str | None) -> bytes:
-    """Return the line for stderr of an entry that got no number.
+def refused_line(number: str, tag: str, time_ns: int, record: Any) -> bytes:
+    """Return the line for stderr of a record that no stream has numbered.
 
     Args:
-        tag: Its route; None for the default one while that is awaited.
-        body: The entry without its stamp.
-        stamp_key: The field of the stamp, or None for entries without stamps.
+        number: Of the line itself: see `Buffer.number_refused`.
+        tag: Its route.
+        time_ns: When it was logged, nanoseconds since the epoch.
+        record: As it may leave this program.
     """
-    time_ns, record = unpack_unstamped(body, stamp_key)
-    return json_line(tag or "", time_ns, record, logship="refused")
+    return json_line(tag, time_ns, record, logship="refused", logship_refused=number)

@@ -12,6 +12,7 @@ from typing import Any
 
 ONE = "abcdefghij01"
 TWO = "ABC-EFGH_J02"
+LIFE = "life0-_life0"
 
 Record = dict[str, Any]
 Range = tuple[int, int] | tuple[int, int, str]
@@ -148,7 +149,14 @@ def stream_report(
     }
 
 
-def report(*streams: Record, **counts: int) -> bytes:
+def refused(number: object, life: str = LIFE) -> bytes:
+    """What is on stderr of a record that the client refused; it holds a stamp as well."""
+    stamp = f"{life}:{number:010d}" if isinstance(number, int) else number
+    line = {"logship": "refused", "logship_refused": stamp, "tag": "web", "time_ns": 1}
+    return json.dumps({**line, "record": {"message": "late", "logship_id": f"{ONE}:9"}}).encode()
+
+
+def report(*streams: Record, **counts: object) -> bytes:
     """A drain report; its sums hold, unless `counts` overrides them."""
     accepted = sum(stream["accepted"] for stream in streams)
     document = {
@@ -157,14 +165,18 @@ def report(*streams: Record, **counts: int) -> bytes:
         "seconds": 1.5,
         "accepted": accepted,
         "acked": accepted,
-        **dict.fromkeys(("spooled", "spilled", "dropped", "unacked", "refused", "truncated"), 0),
+        **dict.fromkeys(("spooled", "spilled", "dropped", "unacked", "truncated"), 0),
+        **dict.fromkeys(("refused", "refused_lines", "refused_unwritten"), 0),
         "streams": list(streams),
     }
     return json.dumps({**document, **counts}).encode()
 
 
-def spill_begins(*streams: Record, **counts: int) -> bytes:
+def spill_begins(*streams: Record, **counts: object) -> bytes:
     """What a spill's first line says, with a drain report's fields."""
-    return json.dumps(
-        {**json.loads(report(*streams, **counts)), "logship": "spill begins"}
-    ).encode()
+    return report(*streams, logship="spill begins", **counts)
+
+
+def correction(*streams: Record, **counts: object) -> bytes:
+    """What is said after a drain report, with its fields."""
+    return report(*streams, logship="report correction", **counts)

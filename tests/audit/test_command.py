@@ -14,8 +14,10 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 
+from logship.audit import Outcome
 from logship.cli import main
 from tests.audit.lines import (
+    LIFE,
     ONE,
     TWO,
     bit,
@@ -25,6 +27,7 @@ from tests.audit.lines import (
     plain,
     received,
     record,
+    refused,
     report,
     spill_begins,
     spilled,
@@ -360,9 +363,41 @@ def test_what_contradicts_itself_is_told_apart_from_what_is_lost() -> None:
 
 def test_refusals_and_copies_of_delivered_records_are_told() -> None:
     write("out.log", [*WHOLE[:3], spilled(record(3)), received(end(4, 3, refused=1_234))])
-    output = audit("out.log").output
-    assert f"{ONE} spilled and delivered as well: 1" in output
-    assert f"{ONE} refused by the client, which told the application: 1,234" in output
+    result = audit("out.log")
+    assert result.exit_code == Outcome.DECLARED
+    assert f"{ONE} spilled and delivered as well: 1" in result.output
+    assert f"{ONE} refused by the client, without a number: 1,234" in result.output
+    assert "1,234 refused, and no report says whether the application was told" in result.output
+
+
+def test_refused_records_that_are_only_on_stderr_are_not_delivered() -> None:
+    write("out.log", WHOLE)
+    words = {"refused": 7, "refused_lines": 3, "refused_unwritten": 1, "refused_id": LIFE}
+    write("stderr", [refused(1), b"text", report(stream_report(4, 3, end=4), **words), refused(3)])
+    result = audit("out.log", "--expect", "stderr")
+    assert result.exit_code == Outcome.DECLARED
+    assert "3 refused by calls that told nobody" in first_line(result)
+    assert f"{LIFE} refused by calls that told nobody: 3; copies of 0 are here" in result.output
+    result = audit("out.log", "stderr")
+    assert result.exit_code == Outcome.DECLARED
+    assert f"{LIFE} refused by calls that told nobody: 3; copies of 2 are here" in result.output
+    assert f"{LIFE} refused, and stderr did not take them: 1" in result.output
+    assert f"{LIFE} refused by calls that said so: 4" in result.output
+
+
+def test_a_refused_line_that_is_torn_does_not_hide_the_report() -> None:
+    write("out.log", WHOLE)
+    write("stderr", [report(stream_report(4, 3, end=4)), refused(1), refused(2)[:40]])
+    result = audit("out.log", "--expect", "stderr")
+    assert result.exit_code == Outcome.DECLARED
+    assert f"{LIFE} refused by calls that told nobody: 1" in result.output
+
+
+def test_a_refused_line_that_no_report_counts_and_that_is_missing_is_lost() -> None:
+    write("stderr", [refused(1), refused(3)])
+    result = audit("stderr")
+    assert result.exit_code == Outcome.LOST
+    assert first_line(result) == f"LOST: 1 record that process life {LIFE} refused: 2"
 
 
 def test_names_from_files_cannot_command_the_terminal() -> None:
@@ -376,7 +411,9 @@ def test_names_from_files_cannot_command_the_terminal() -> None:
 def test_json_has_everything() -> None:
     lines = [received(record(1)), received(gap(4, 3, 3, "overflow")), spilled(record(2)), WHOLE[0]]
     write("out.log", [*lines, received(record(8)), b'{"torn', b"text"])
-    write("report", [report(stream_report(7, 5, end=7, unacked=[(5, 5)], refused=2))])
+    words = {"refused": 2, "refused_lines": 1, "refused_unwritten": 1, "refused_id": LIFE}
+    stream = stream_report(7, 5, end=7, unacked=[(5, 5)], refused=2)
+    write("report", [report(stream, **words)])
     assert as_json("out.log", "--expect", "report") == {
         "outcome": "lost",
         "exit_code": 1,
@@ -388,6 +425,16 @@ def test_json_has_everything() -> None:
         "unnamed": 0,
         "notes": [],
         "problems": [],
+        "refusals": [
+            {
+                "refused_id": LIFE,
+                "copies": [],
+                "declared": 1,
+                "lost": [],
+                "unwritten": 1,
+                "told": 1,
+            }
+        ],
         "streams": [
             {
                 "stream": ONE,

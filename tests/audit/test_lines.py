@@ -17,6 +17,7 @@ from logship.audit import (
     Declared,
     Found,
     Nothing,
+    Refused,
     Report,
     Stamped,
     Unreadable,
@@ -305,9 +306,29 @@ def test_another_stamp_key_is_found_and_the_usual_one_is_not(line_format: Format
     assert audit.unstamped == 1
 
 
+def test_a_refused_line_is_read_wherever_a_stderr_ends_up() -> None:
+    """Its record is the application's own text, whatever it looks like."""
+    line = lines.refused(7)
+    for carried in (
+        line.decode(),
+        f"app-1  | {line.decode()}",
+        lines.plain(in_string(line)),
+        lines.received(in_string(line)),
+        lines.received(json.loads(line)),
+    ):
+        assert read(carried) == Refused(lines.LIFE, 7)
+    for bad in ("7", None, "life:7", f"{lines.LIFE}:0000000000"):
+        assert isinstance(read(lines.refused(bad).decode()), Unreadable)
+    assert isinstance(read(lines.plain({"logship_refused": f"{lines.LIFE}:0000000001"})), Nothing)
+
+
 @pytest.mark.parametrize(
     ("write", "source"),
-    [(lines.report, "drain report"), (lines.spill_begins, "spill's first line")],
+    [
+        (lines.report, "drain report"),
+        (lines.spill_begins, "spill's first line"),
+        (lines.correction, "report's correction"),
+    ],
 )
 def test_a_report_is_read_wherever_a_stderr_ends_up(write: Format, source: str) -> None:
     line = write(lines.stream_report(10, 9, end=10, spilled=[(2, 3)], dropped=[(4, 5, "x")]))

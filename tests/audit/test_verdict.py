@@ -13,9 +13,11 @@ import pytest
 from logship.audit import Audit, Declared, Outcome, StreamVerdict, Verdict
 from tests.audit.lines import (
     FORMATS,
+    LIFE,
     ONE,
     TWO,
     bit,
+    correction,
     end,
     fluentd,
     gap,
@@ -23,6 +25,7 @@ from tests.audit.lines import (
     plain,
     received,
     record,
+    refused,
     report,
     spill_begins,
     spilled,
@@ -285,6 +288,37 @@ def test_the_drain_report_counts_more_than_the_line_before_its_spill() -> None:
         stream = judge_one(delivered(1, 2), lines)
         assert list(stream.lost) == [(3, 3)]
         assert stream.declared == (Declared(4, 4, "spilled", "drain report"),)
+
+
+def test_a_correction_counts_more_than_the_report_that_it_corrects() -> None:
+    """Records that were refused after the report; and one that was acked after it."""
+    ends = report(stream_report(4, 3, end=4, unacked=[(4, 4)]), refused_id=LIFE, refused_lines=1)
+    later = correction(stream_report(4, 3, end=4, refused=2), refused_id=LIFE, refused_lines=2)
+    for lines in ([ends, later], [later, ends]):
+        audit = Audit()
+        audit.feed([*delivered(1, 2, 3), refused(1), *lines])
+        verdict = audit.verdict()
+        [stream], [refusals] = verdict.streams, verdict.refusals
+        assert (stream.proof, stream.refused) == ("report's correction", 2)
+        assert list(stream.lost) == [(4, 4)]
+        assert (list(refusals.copies), refusals.declared) == ([(1, 1)], 1)
+
+
+def test_a_line_that_was_refused_after_all_reports_counts_too() -> None:
+    audit = Audit()
+    said = report(stream_report(3, 3), refused=2, refused_lines=2, refused_id=LIFE)
+    audit.feed([*delivered(1, 2, 3), said, refused(1), refused(3), refused(3)])
+    [refusals] = audit.verdict().refusals
+    assert (refusals.untold, refusals.declared, refusals.told) == (3, 1, 0)
+    assert audit.verdict().outcome is Outcome.DECLARED
+
+
+def test_what_was_refused_by_calls_that_said_so_is_not_missing() -> None:
+    audit = Audit()
+    said = report(stream_report(3, 3, refused=2), refused=2, refused_lines=0, refused_id=LIFE)
+    audit.feed([*delivered(1, 2, 3), said])
+    assert audit.verdict().outcome is Outcome.COMPLETE
+    assert audit.verdict().refusals[0].told == 2
 
 
 # --- contradictions -------------------------------------------------------------------------------

@@ -202,6 +202,7 @@ def _nameless(line: str, streams: dict[str, str]) -> str:
 
     if '"logship_end"' in line:  # its time is that of the close
         line = re.sub(r'("time_ns":)[0-9]+', r"\g<1>0", line)
+    line = re.sub(r'(?<="refused_id": ")[\w-]{12}(?=")', "life", line)
     line = re.sub(r'(?<=")[\w-]{12}(?=:\d{10}")|(?<="stream": ")[\w-]{12}(?=")', renamed, line)
     return re.sub(r'("(?:seconds|Timestamp)": )[0-9.]+', r"\g<1>0", line)
 

@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from prometheus_client import CollectorRegistry, generate_latest
 
 from benchmarks import scenario as benchmark
 from benchmarks.application import WRITERS
@@ -30,8 +29,8 @@ from benchmarks.scenario import (
     Outcome,
     Scenario,
 )
-from logship.metrics import LogshipCollector
-from tests.metrics.scraping import Samples, parsed
+from tests.metrics.reading import metrics_in
+from tests.metrics.scraping import Samples
 from tests.run.conftest import Runs, read_receipt, receipt, receiver, runs
 from tests.run.test_clients import NOWHERE
 from tests.support.programs import json_lines
@@ -54,13 +53,6 @@ class MeasuredApplication(Application):
             "LOGSHIP_EXIT_STALL_SECONDS": "2",
         }
         return super()._environment(address) | more
-
-
-def metrics_in(pages: Path) -> Samples:
-    """Return what the pages say."""
-    registry = CollectorRegistry()
-    registry.register(LogshipCollector(pages))
-    return parsed(generate_latest(registry).decode())
 
 
 def records_in(outputs: tuple[Path, ...]) -> Iterator[dict[str, Any]]:

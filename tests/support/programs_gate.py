@@ -22,8 +22,8 @@ class Gate:
     """A TCP port on loopback in front of `target_port`; shut when made.
 
     Shut: connections are refused, and no other program can get the port. Silent: connections are
-    taken and no bytes pass, in either direction. Open: bytes pass. Answering: each connection gets
-    a fixed answer to any bytes, and is closed.
+    taken and no bytes pass, in either direction. Open: bytes pass, at a bounded rate if it is slow.
+    Answering: each connection gets a fixed answer to any bytes, and is closed.
 
     Attributes:
         port: The number applications connect to; it stays the same.
@@ -38,9 +38,10 @@ class Gate:
         self._listener: socket.socket | None = None
         self._flowing = threading.Event()
         self._answer: bytes | None = None
+        self._seconds_per_byte = 0.0
         self._sockets: list[socket.socket] = []
         self._threads: list[threading.Thread] = []
-        self._closing = False
+        self._closed = threading.Event()
 
     def __enter__(self) -> Gate:
         return self
@@ -63,6 +64,11 @@ class Gate:
         self._answer = None
         self._flowing.set()
         self._listen()
+
+    def slow(self, bytes_per_second: float) -> None:
+        """Let so many bytes pass in a second: a sidecar that acknowledges, and does not keep up."""
+        self._seconds_per_byte = 1 / bytes_per_second
+        self.open()
 
     def silence(self) -> None:
         """Take connections and their bytes, and pass nothing: a black hole."""
@@ -91,7 +97,7 @@ class Gate:
 
     def close(self) -> None:
         """Shut for good and join every thread."""
-        self._closing = True
+        self._closed.set()
         self._stop_listening()
         self._flowing.set()
         self.cut()
@@ -144,7 +150,7 @@ class Gate:
 
     def _pass_on(self, client: socket.socket) -> None:
         self._flowing.wait()
-        if self._closing:
+        if self._closed.is_set():
             return
         server = socket.create_connection(("127.0.0.1", self._target_port), timeout=10)
         server.settimeout(None)
@@ -156,6 +162,7 @@ class Gate:
         with contextlib.suppress(OSError):
             while data := source.recv(65536):
                 self._flowing.wait()
+                self._closed.wait(len(data) * self._seconds_per_byte)
                 sink.sendall(data)
         with contextlib.suppress(OSError):
             sink.shutdown(socket.SHUT_WR)

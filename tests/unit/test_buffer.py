@@ -821,7 +821,8 @@ def test_the_report_is_one_line_of_json() -> None:
     (part,) = told.pop("streams")
     assert told == {
         "reason": "SIGTERM", "accepted": 3, "acked": 0, "spooled": 0, "spilled": 0, "dropped": 1,
-        "unacked": 2, "refused": 0, "truncated": 0, "withheld": 0,
+        "unacked": 2, "refused": 0, "refused_lines": 0, "refused_unwritten": 0,
+        "refused_id": report.refused_id, "truncated": 0, "withheld": 0,
     }  # fmt: skip
     assert part == {
         "stream": report.streams[0].stream, "tag": "t", "last": 3, "end": None, "accepted": 3,

@@ -13,7 +13,8 @@ from logship.buffer.chunk import Chunk, MemoryChunk, MemoryStorage
 from logship.buffer.entrance import Outcome
 from logship.client.closing import Closing, SpillAhead
 from logship.delivery.drain import SPILL_SECONDS_PER_BYTE, DrainPlan, Progress
-from logship.stderr.spill import Spill, SpillCost, refused_line
+from logship.protocol.entries import unpack_unstamped
+from logship.stderr.spill import Spill, SpillCost
 from logship.testing import ManualClock
 from tests.unit.accounts import Sink, a_buffer, body
 from tests.unit.clients import Stderr
@@ -168,6 +169,7 @@ class Stalled:
     """A standard error that takes nothing."""
 
     torn = False
+    has_stopped_others = False
 
     def __init__(self) -> None:
         self.tries = 0
@@ -367,6 +369,10 @@ def no_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(MemoryStorage, "open_chunk", open_chunk)
 
 
+def counts_of_refused(report: dict[str, Any]) -> tuple[int, int, int]:
+    return report["refused"], report["refused_lines"], report["refused_unwritten"]
+
+
 def refused_numbers(stderr: Stderr) -> list[int]:
     return [line["record"]["n"] for line in stderr.json("refused")]
 
@@ -376,9 +382,13 @@ def test_what_could_not_be_numbered_is_written_and_counted(stderr: Stderr) -> No
     end = End(stderr)
     end.run()
     assert refused_numbers(stderr) == [*range(1, 11)]
-    assert "logship_id" not in stderr.json("refused")[0]["record"]
+    lines = stderr.json("refused")
+    assert "logship_id" not in lines[0]["record"]
+    assert {line["tag"] for line in lines} == {"t"}
     (report,) = stderr.json("drain report")
-    assert report["refused"] == 10
+    numbers = [f"{report['refused_id']}:{number:010d}" for number in range(1, 11)]
+    assert [line["logship_refused"] for line in lines] == numbers
+    assert counts_of_refused(report) == (10, 10, 0)
 
 
 @pytest.mark.usefixtures("no_chunks")
@@ -387,7 +397,7 @@ def test_where_nothing_may_be_spilled_it_is_counted(stderr: Stderr) -> None:
     end.run()
     assert refused_numbers(stderr) == []
     (report,) = stderr.json("drain report")
-    assert report["refused"] == 10
+    assert counts_of_refused(report) == (10, 10, 10)
 
 
 @pytest.mark.usefixtures("no_chunks")
@@ -401,22 +411,22 @@ def test_cut_short_it_writes_what_could_not_be_numbered(stderr: Stderr) -> None:
     end.closing.cut_short()
     assert refused_numbers(stderr) == [*range(1, 11)]
     (report,) = stderr.json("drain report")
-    assert report["refused"] == 10
+    assert counts_of_refused(report) == (10, 10, 0)
 
 
 @pytest.mark.usefixtures("no_chunks")
 def test_an_entry_that_cannot_be_read_is_counted_and_holds_up_none(
     stderr: Stderr, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def make_line(tag: str | None, entry: bytes, stamp_key: str | None) -> bytes:
-        return refused_line(tag, entry[: 5 if entry == body(3) else None], stamp_key)
+    def unpack(entry: bytes, stamp_key: str | None) -> tuple[int, dict[str, Any]]:
+        return unpack_unstamped(entry[: 5 if entry == body(3) else None], stamp_key)
 
-    monkeypatch.setattr("logship.client.closing.refused_line", make_line)
+    monkeypatch.setattr("logship.client.closing.unpack_unstamped", unpack)
     end = End(stderr)
     end.run()
     assert refused_numbers(stderr) == [1, 2, *range(4, 11)]
     (report,) = stderr.json("drain report")
-    assert report["refused"] == 10
+    assert counts_of_refused(report) == (10, 10, 1)
     assert len(stderr.warnings()) == 1
 
 
