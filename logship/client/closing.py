@@ -67,10 +67,9 @@ class _Slices:
         self._monotonic = monotonic
         self._pause_seconds = _STALLED_STDERR_SECONDS_MIN
 
-    def write(self, spill: Spill, until: float, progress: Progress) -> float | None:
+    def write(self, spill: Spill, until: float, *, newest_first: bool) -> float | None:
         """Write until then; return the seconds to wait, or None when everything is written."""
         written = spill.lines_written
-        newest_first = progress.is_acking(self._monotonic())
         if spill.step(until, self._monotonic, newest_first=newest_first):
             return None
         if self._monotonic() >= until:
@@ -117,18 +116,22 @@ class SpillAhead:
 
     def _write(self, spill: Spill, plan: DrainPlan, progress: Progress) -> float:
         """Write for a while; return the seconds to wait."""
-        if not self._announced and not self._announce():
+        if not self._announced and not self._announce(plan, progress):
             return self._slices.pause()
         now = self._monotonic()
-        wait_seconds = self._slices.write(spill, now + _SPILL_SLICE_SECONDS, progress)
+        wait_seconds = self._slices.write(
+            spill, now + _SPILL_SLICE_SECONDS, newest_first=plan.is_acking(progress)
+        )
         return plan.wait_seconds_while_logging(now) if wait_seconds is None else wait_seconds
 
-    def _announce(self) -> bool:
+    def _announce(self, plan: DrainPlan, progress: Progress) -> bool:
         """Do as `Closing` does; the records to come will be in its own first line."""
         if not self._client.buffer.spilling.to_spill():
             return True
         last_resort = self._client.last_resort
         self._announced = announce(self._client.buffer.report(self._reason, 0.0), last_resort)
+        if self._announced:
+            _say_why(self._client, plan, self._monotonic(), progress)
         last_resort.step_back()  # the application's own lines are not held up until then
         return self._announced
 
@@ -281,11 +284,14 @@ class Closing:
             self._spilling = self._announce()
             if not self._spilling:
                 return self._slices.pause()
+            if not self._plan.give_up_when_stalled:
+                _say_why(self._client, self._plan, now, progress)
             self._last_resort.begin_spill(
                 _SPILL_FIRST_SECONDS_MAX, everybody_waits=self._plan.has_only_the_reserve
             )
         until = min(now + _SPILL_SLICE_SECONDS, self._plan.deadline_seconds)
-        wait_seconds = self._slices.write(self._spill, until, progress)
+        newest_first = self._plan.is_acking(progress)
+        wait_seconds = self._slices.write(self._spill, until, newest_first=newest_first)
         if wait_seconds is not None:
             return wait_seconds
         self._last_resort.end_spill()
@@ -345,6 +351,12 @@ def drive(closing: Closing, came: threading.Event | None = None) -> DrainReport:
 def announce(account: DrainReport, last_resort: LastResort) -> bool:
     """Say that a spill begins, and what is not acked so far; tell whether stderr took it."""
     return last_resort.go_first(_line(account.to_json("spill begins")))
+
+
+def _say_why(client: Drainable, plan: DrainPlan, now: float, progress: Progress) -> None:
+    """Say how many records go to stderr before the deadline, and why."""
+    text = plan.reason_to_spill(now, progress, client.buffer.records_waiting)
+    client.last_resort.warn("spill", text)
 
 
 def report_line(report: DrainReport, kind: str, last_resort: LastResort) -> bytes:

@@ -314,13 +314,15 @@ class Shipper:
     def progress(self) -> Progress:
         """Return how sending goes."""
         delivery, buffer, spill = self.delivery, self.buffer, self.spill
-        silent_seconds = delivery.silent_seconds(self._monotonic())
+        now = self._monotonic()
         return Progress(
             last_ack_seconds=delivery.last_ack_seconds,
             ever_connected=delivery.ever_connected,
             bytes_to_spill=0 if spill is None else buffer.spilling.bytes_to_spill,
             spill_seconds_per_byte=0.0 if spill is None else spill.cost.seconds_per_byte,
-            silent_seconds=float("inf") if self.broken else silent_seconds,
+            silent_seconds=float("inf") if self.broken else delivery.silent_seconds(now),
+            acked_bytes_per_second=delivery.ack_rate.bytes_per_second(now),
+            ack_interval_seconds=delivery.ack_rate.interval_seconds,
             full_share=buffer.bytes_held / buffer.bytes_max,
         )
 

@@ -12,6 +12,10 @@ class Handle(Protocol):
     def id(self) -> str:
         """The id that the ack will carry."""
 
+    @property
+    def size(self) -> int:
+        """Bytes of its entries."""
+
 
 HandleT = TypeVar("HandleT", bound=Handle)
 SourceT_co = TypeVar("SourceT_co", bound=Handle, covariant=True)

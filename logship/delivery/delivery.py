@@ -6,6 +6,7 @@ from collections import deque
 from collections.abc import Callable, Iterable
 from typing import Generic
 
+from logship.delivery.ack_rate import AckRate
 from logship.delivery.actions import (
     Actions,
     Connect,
@@ -55,6 +56,7 @@ class Delivery(Generic[HandleT]):
     ) -> None:
         self.state = State.IDLE
         self.counters = DeliveryCounters()
+        self.ack_rate = AckRate()
         self.last_ack_seconds: float | None = None
         self.writable = True
         self._endpoints = endpoints
@@ -160,6 +162,7 @@ class Delivery(Generic[HandleT]):
     def connection_lost(self, now_seconds: float, reason: str) -> Actions[HandleT]:
         """The connection ended: a chunk that was not acked was not delivered."""
         self._go(Event.LOST)
+        self.ack_rate.end(now_seconds)
         self.counters.connections_lost += 1
         lost = [flight.chunk for flight in self._inflight.values()]
         self._inflight.clear()
@@ -184,11 +187,14 @@ class Delivery(Generic[HandleT]):
                 continue
             actions.append(Release(flight.chunk))
             self.counters.note_ack(now_seconds - flight.sent_at_seconds)
+            self.ack_rate.acked(now_seconds, flight.chunk.size)
             self._passed_over.discard(chunk_id)
             if self._poison.acked(chunk_id) and self._aside:
                 actions += self._probe_passed()
         if actions:
             self._note_progress(now_seconds)
+            if not self._inflight:
+                self.ack_rate.end(now_seconds)
         return [*actions, *self._fill_window(now_seconds)]
 
     def set_writable(self, now_seconds: float, writable: bool) -> Actions[HandleT]:
@@ -289,6 +295,7 @@ class Delivery(Generic[HandleT]):
         while self._window_has_room() and (chunk := self._next_chunk()) is not None:
             if not self._inflight:  # a silence begins with the first chunk
                 self._progress_at_seconds = self._taken_at_seconds = now_seconds
+                self.ack_rate.begin(now_seconds)
             self._inflight[chunk.id] = Flight(chunk, now_seconds)
             self.counters.chunks_sent += 1
             sends.append(Send(chunk))

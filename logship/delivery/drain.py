@@ -34,8 +34,21 @@ SILENCE_SECONDS_MIN = 0.3
 SILENCE_SHARE = 0.05
 """A sidecar that takes nothing for so long, although chunks are sent, may be gone."""
 
+SILENCE_INTERVALS = 3.0
+"""So many times the usual time between two acks is no silence: a slow sidecar needs half a second
+for a chunk. At most `EARLY_SPILL_SHARE` of the time."""
+
 AHEAD_FACTOR = 4.0
-"""The spill begins when so many times its cost just fits in the time that is left."""
+"""The spill of what will not be acked by the deadline begins when so many times its cost just fits
+in the time that is left."""
+
+ACKED_SHARE = 0.8
+"""Of what a sidecar would take by the deadline at its present rate, so much counts as acked. The
+rest is for its pauses."""
+
+AHEAD_FACTOR_ACKED = 2.0
+"""If acks stop, what counted as acked must be written too. So the spill begins at the latest when
+so many times the cost of all just fits in the time that is left."""
 
 AHEAD_FACTOR_SILENT = 10.0
 """The same while the sidecar takes nothing. Then stderr is the only way out, and until the spill is
@@ -76,6 +89,8 @@ class Progress(NamedTuple):
         spill_seconds_per_byte: What writing one of them to stderr costs.
         silent_seconds: How long the sidecar has taken nothing of what it is to take.
         full_share: How full the buffer is, of one.
+        acked_bytes_per_second: What the sidecar took lately, while it had something to take.
+        ack_interval_seconds: The usual time between two acks.
     """
 
     last_ack_seconds: float | None
@@ -84,16 +99,13 @@ class Progress(NamedTuple):
     spill_seconds_per_byte: float = SPILL_SECONDS_PER_BYTE
     silent_seconds: float = 0.0
     full_share: float = 0.0
+    acked_bytes_per_second: float = 0.0
+    ack_interval_seconds: float = 0.0
 
     @property
     def spill_seconds(self) -> float:
         """How long the spill of all that would take."""
         return self.bytes_to_spill * self.spill_seconds_per_byte
-
-    def is_acking(self, now_seconds: float) -> bool:
-        """Return whether acks come in. They begin at the oldest record, so a spill does not."""
-        last = self.last_ack_seconds
-        return last is not None and now_seconds - last < SILENCE_SECONDS_MIN
 
 
 class DrainPlan(NamedTuple):
@@ -189,10 +201,34 @@ class DrainPlan(NamedTuple):
             due = min(due, now_seconds + SILENCE_SECONDS_MIN)
         return min(max(0.0, due - now_seconds), CHECK_SECONDS_MAX)
 
+    def reason_to_spill(self, now_seconds: float, progress: Progress, records: int) -> str:
+        """Return in one line how many of the waiting records go to stderr early, and why."""
+        left, rate = self.deadline_seconds - now_seconds, progress.acked_bytes_per_second
+        if self.is_silent(progress):
+            return f"{records:,} records wait, and the sidecar takes nothing; they go to stderr"
+        if left <= self.reserve_seconds(progress):
+            return f"{records:,} records wait, and {left:.1f} s are left; they go to stderr"
+        acked = min(1.0, ACKED_SHARE * rate * left / max(1, progress.bytes_to_spill))
+        if acked == 1.0:
+            return (
+                f"to write the {records:,} records that wait would take half of the {left:.1f} s "
+                "that are left; some go to stderr, in case the sidecar takes no more"
+            )
+        return (
+            f"{records:,} records wait, and in the {left:.1f} s that are left the sidecar will not "
+            f"take about {records * (1 - acked):,.0f} of them (it takes {rate:,.0f} bytes a "
+            "second); those go to stderr"
+        )
+
+    def is_acking(self, progress: Progress) -> bool:
+        """Return whether acks come in. They begin at the oldest record, so a spill does not."""
+        return progress.acked_bytes_per_second > 0 and not self.is_silent(progress)
+
     def is_silent(self, progress: Progress) -> bool:
         """Return whether the sidecar may be gone."""
         budget = self.deadline_seconds - self.started_seconds
-        return progress.silent_seconds >= max(SILENCE_SECONDS_MIN, SILENCE_SHARE * budget)
+        pause = min(SILENCE_INTERVALS * progress.ack_interval_seconds, EARLY_SPILL_SHARE * budget)
+        return progress.silent_seconds >= max(SILENCE_SECONDS_MIN, SILENCE_SHARE * budget, pause)
 
     def _reserve_seconds(self, progress: Progress, least_seconds: float) -> float:
         wanted = max(least_seconds, progress.spill_seconds)
@@ -214,8 +250,14 @@ class DrainPlan(NamedTuple):
     def _ahead_seconds(self, progress: Progress) -> float:
         if self.give_up_when_stalled:  # no clock runs, and the spill ends this drain
             return 0.0
-        factor = AHEAD_FACTOR_SILENT if self.is_silent(progress) else AHEAD_FACTOR
-        return factor * progress.spill_seconds
+        if self.is_silent(progress):
+            return AHEAD_FACTOR_SILENT * progress.spill_seconds
+        wanted = AHEAD_FACTOR * progress.spill_seconds
+        # Less time is wanted for the bytes that are acked during that time: the solution of
+        # wanted = AHEAD_FACTOR * (the cost of all - the cost of what is acked in `wanted` seconds).
+        acked_cost = ACKED_SHARE * progress.acked_bytes_per_second * progress.spill_seconds_per_byte
+        wanted /= 1 + AHEAD_FACTOR * acked_cost
+        return max(wanted, AHEAD_FACTOR_ACKED * progress.spill_seconds)
 
     def _patience_seconds(self, progress: Progress) -> float:
         if self.give_up_when_stalled and not progress.ever_connected:

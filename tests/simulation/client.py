@@ -247,6 +247,8 @@ class SimulatedClient:
             delivery.ever_connected,
             self.buffer.spilling.bytes_to_spill,
             silent_seconds=delivery.silent_seconds(self.history.clock.now),
+            acked_bytes_per_second=delivery.ack_rate.bytes_per_second(self.history.clock.now),
+            ack_interval_seconds=delivery.ack_rate.interval_seconds,
         )
 
     def hurry(self, plan: DrainPlan) -> None:

@@ -37,6 +37,7 @@ class Handle:
 
     id: str
     records: list[int] = field(default_factory=list)
+    size: int = 1000
 
     def __repr__(self) -> str:
         return f"<{self.id}>"

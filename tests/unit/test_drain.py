@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from logship.delivery.drain import (
+    ACKED_SHARE,
     CHECK_SECONDS_MAX,
     CHECK_SECONDS_MIN,
     NEVER_CONNECTED_SECONDS,
@@ -201,10 +202,85 @@ def test_the_application_may_log_for_longer_while_acks_come_in(
     assert plan.step_while_logging(now_seconds, now) is step
 
 
-def test_acks_are_coming_in_for_a_moment_after_the_last() -> None:
-    assert Progress(10.0, True, 0).is_acking(10.2)
-    assert not Progress(10.0, True, 0).is_acking(10.4)
-    assert not Progress(None, False, 0).is_acking(10.4)
+@pytest.mark.parametrize(
+    ("left", "lines", "lines_per_second", "silent", "step"),
+    [
+        # 30 seconds, and 200,000 lines that cost 4.8 s: four times that is 19.2.
+        (19.3, 200_000, 0, 0.0, Step.WAIT),
+        (19.1, 200_000, 0, 0.0, Step.SPILL),
+        # The sidecar takes them in time, and the spill only begins when twice its cost is left.
+        (19.1, 200_000, 20_000, 0.0, Step.WAIT),
+        (9.5, 200_000, 20_000, 0.0, Step.SPILL),
+        # It takes a part of them in time.
+        (19.1, 200_000, 5_000, 0.0, Step.WAIT),
+        (13.0, 200_000, 5_000, 0.0, Step.SPILL),
+        # Soon it needs no spill at all, ...
+        (9.0, 100_000, 14_000, 0.0, Step.WAIT),
+        (3.0, 30_000, 14_000, 0.0, Step.WAIT),
+        (1.0, 10_000, 14_000, 0.0, Step.WAIT),
+        # ... unless it falls silent.
+        (3.0, 30_000, 14_000, 1.5, Step.SPILL),
+    ],
+)
+def test_what_a_sidecar_takes_in_time_is_not_spilled_ahead(
+    left: float, lines: int, lines_per_second: int, silent: float, step: Step
+) -> None:
+    plan = DrainPlan.until(100.0, 130.0)
+    rate = lines_per_second * LINE_BYTES
+    now = Progress(
+        129.9 - left, True, lines * LINE_BYTES, silent_seconds=silent, acked_bytes_per_second=rate
+    )
+    assert plan.step_while_logging(130.0 - left, now) is step
+    assert plan.step(130.0 - left, now) is step
+
+
+@QUICK
+@given(
+    passed_share=st.floats(0, 1),
+    bytes_to_spill=st.integers(0, 64 * MIB),
+    cost=st.floats(5e-8, 1e-6),
+    rate=st.floats(0, 1e9),
+)
+def test_all_that_is_not_spilled_could_be_written_twice_or_is_acked_in_time(
+    passed_share: float, bytes_to_spill: int, cost: float, rate: float
+) -> None:
+    """However fast the sidecar was: it may fall silent at any moment."""
+    plan = DrainPlan.until(0.0, 30.0)
+    left = 30.0 * (1 - passed_share)
+    now = Progress(0.0, True, bytes_to_spill, cost, acked_bytes_per_second=rate)
+    if plan.step_while_logging(30.0 - left, now) is Step.WAIT:
+        assert 2 * now.spill_seconds < left
+        not_acked = bytes_to_spill - ACKED_SHARE * rate * left
+        assert 4 * not_acked * cost < left + 1e-6
+
+
+@pytest.mark.parametrize(
+    ("interval", "silent", "is_silent"),
+    [(0.0, 1.49, False), (0.0, 1.5, True), (0.1, 1.5, True), (0.6, 1.79, False), (0.6, 1.8, True),
+     (10.0, 5.9, False), (10.0, 6.0, True)],
+)  # fmt: skip
+def test_a_pause_as_long_as_usual_is_no_silence(
+    interval: float, silent: float, is_silent: bool
+) -> None:
+    """Up to a fifth of the time."""
+    plan = DrainPlan.until(0.0, 30.0)
+    now = Progress(0.0, True, 1, silent_seconds=silent, ack_interval_seconds=interval)
+    assert plan.is_silent(now) is is_silent
+
+
+@pytest.mark.parametrize(
+    ("now", "rate", "silent", "said"),
+    [
+        (20.0, 0.0, 5.0, "5,000 records wait, and the sidecar takes nothing"),
+        (20.0, 100_000.0, 0.0, "will not take about 1,000 of them (it takes 100,000 bytes"),
+        (20.0, 1e6, 0.0, "to write the 5,000 records that wait would take half of the 10.0 s"),
+        (29.6, 1e6, 0.0, "5,000 records wait, and 0.4 s are left"),
+    ],
+)
+def test_a_spill_says_how_many_and_why(now: float, rate: float, silent: float, said: str) -> None:
+    plan = DrainPlan.until(0.0, 30.0)
+    progress = Progress(19.9, True, 1_000_000, silent_seconds=silent, acked_bytes_per_second=rate)
+    assert said in plan.reason_to_spill(now, progress, 5_000)
 
 
 def test_a_full_buffer_reserves_the_time_to_write_it() -> None:
