@@ -30,6 +30,10 @@ class UnreadableReport(LogshipError):  # noqa: N818 - it names the thing, as its
     """A line says that it is a drain report, but does not have a drain report's fields."""
 
 
+ON_PURPOSE: Final = ("withheld", "sampled", "rate-limited")
+"""Reasons of records that settings keep back."""
+
+
 @dataclass(frozen=True, slots=True)
 class Declared:
     """Numbers that a gap record or a report declares as not delivered; `by` names which of them."""
@@ -38,6 +42,16 @@ class Declared:
     last: int
     reason: str
     by: str
+
+    @property
+    def count(self) -> int:
+        """How many numbers it declares."""
+        return self.last - self.first + 1
+
+    @property
+    def is_on_purpose(self) -> bool:
+        """Whether settings of the application kept these records back: that is no loss."""
+        return self.reason.removeprefix("dropped: ") in ON_PURPOSE
 
 
 @dataclass(frozen=True, slots=True)

@@ -58,7 +58,13 @@ def _complete(verdict: Verdict) -> str:
     records = sum(stream.records for stream in verdict.streams)
     duplicates = sum(stream.duplicates for stream in verdict.streams)
     text = f"complete: {_records(records)} of {_streams(len(verdict.streams))}, all delivered"
-    return f"{text}, {_many(duplicates, 'duplicate')}"
+    return f"{text}, {_many(duplicates, 'duplicate')}{_kept_back(verdict)}"
+
+
+def _kept_back(verdict: Verdict) -> str:
+    """Return what to add if settings of the application kept records back."""
+    count = sum(stream.kept_back_count for stream in verdict.streams)
+    return f"; {_records(count)} kept back on purpose" if count else ""
 
 
 def _lost(verdict: Verdict) -> Iterator[str]:
@@ -105,7 +111,8 @@ def _declared(verdict: Verdict) -> str:
         else "",
     ]
     what = ", ".join(filter(None, parts))
-    return f"NOT COMPLETE, but nothing lost in silence: {_records(delivered)} delivered; {what}"
+    text = f"NOT COMPLETE, but nothing lost in silence: {_records(delivered)} delivered; {what}"
+    return f"{text}{_kept_back(verdict)}"
 
 
 def _badness(stream: StreamVerdict) -> tuple[object, ...]:

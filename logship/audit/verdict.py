@@ -80,8 +80,13 @@ class StreamVerdict:
 
     @property
     def declared_count(self) -> int:
-        """How many numbers are declared, including spilled ones without a copy."""
-        return sum(item.last - item.first + 1 for item in self.declared)
+        """How many numbers are declared as missing, including spilled ones without a copy."""
+        return sum(item.count for item in self.declared if not item.is_on_purpose)
+
+    @property
+    def kept_back_count(self) -> int:
+        """How many numbers are declared as those of records that were kept back on purpose."""
+        return sum(item.count for item in self.declared if item.is_on_purpose)
 
     @property
     def outcome(self) -> Outcome:
@@ -89,7 +94,7 @@ class StreamVerdict:
         if self.lost or self.problems:
             return Outcome.LOST
         is_unclear = self.refused > 0 and not self.reported  # was the application told?
-        if self.spilled or self.declared or self.proof is None or is_unclear:
+        if self.spilled or self.declared_count or self.proof is None or is_unclear:
             return Outcome.DECLARED
         return Outcome.COMPLETE
 

@@ -48,13 +48,12 @@ class Notes:
         taken = notes[:]
         counters = accumulator.counters
         withheld, others = _sort(taken, accumulator, closed=closed)
-        totals: dict[str, float] = defaultdict(float)
+        values = {name: getattr(counters, name) for name, _, _ in others}
         refused: Counter[Stream] = Counter()
         for name, tag, amount in others:
-            totals[name] += amount
+            values[name] += amount
             if name == "refused" and tag in accumulator.streams:
                 refused[accumulator.streams[tag]] += int(amount)
-        values = {name: getattr(counters, name) + amount for name, amount in totals.items()}
         refusals = {stream: stream.refused + count for stream, count in refused.items()}
         by_reason = sum(withheld.values(), Counter[str]())
         kept_back = {stream: count + Counter(stream.withheld) for stream, count in withheld.items()}

@@ -10,7 +10,9 @@ from typing import Any
 
 import pytest
 
+from logship import reasons
 from logship.audit import Audit, Declared, Outcome, StreamVerdict, Verdict
+from logship.audit.text import verdict_as_text
 from tests.audit.lines import (
     FORMATS,
     LIFE,
@@ -196,6 +198,21 @@ def test_all_that_a_report_names_is_declared_with_its_reason() -> None:
         (9, 11, "spooled"),
     }
     assert not stream.lost
+
+
+@pytest.mark.parametrize("reason", [reasons.WITHHELD, reasons.SAMPLED, reasons.RATE_LIMITED])
+def test_what_settings_kept_back_is_counted_apart_and_is_no_loss(reason: str) -> None:
+    verdict = judge(delivered(1, 2), received(gap(6, 3, 5, reason)), received(end(7, 5)))
+    (stream,) = verdict.streams
+    assert verdict.outcome is Outcome.COMPLETE
+    assert (stream.kept_back_count, stream.declared_count) == (3, 0)
+    first, *rest = verdict_as_text(verdict, [], "logship_id")
+    assert first.endswith("; 3 records kept back on purpose")
+    assert any(f"declared by gap record, {reason}: 3-5" in line for line in rest)
+    told = judge_one(
+        delivered(1), report(stream_report(4, 3, end=4, dropped=[(2, 3, reason)], unacked=[(4, 4)]))
+    )
+    assert (told.outcome, told.kept_back_count, told.declared_count) == (Outcome.DECLARED, 2, 1)
 
 
 def test_what_is_declared_beside_what_is_lost_does_not_excuse_it() -> None:

@@ -26,7 +26,7 @@ from logship.deployment.linting.model import LintError
 from logship.deployment.linting.report import as_json, as_text, judge
 from logship.errors import HandshakeError, ProtocolError, SettingsError
 from logship.metrics.page_format import parsed_page, parsed_sum, total_of
-from logship.protocol.entries import unpack_entries
+from logship.protocol.entries import pack_record, unpack_entries
 from logship.protocol.frames import AckReader, AnswerError
 from logship.protocol.handshake import ClientHandshake, ServerHandshake
 from logship.protocol.jsonlines import json_line
@@ -241,7 +241,7 @@ def _multiline(data: bytes) -> None:
     expected = lines[:-1] if data.endswith(b"\n") or not data else lines
     assert b"\n".join(joined).split(b"\n") == (expected or [b""])
     for each in joined:
-        msgpack.packb(record_of_line(each, "stdout"), unicode_errors="surrogateescape")
+        list(unpack_entries(pack_record(record_of_line(each, "stdout"), 1, extra_fields=0)))
 
 
 def _redaction(data: bytes) -> None:
