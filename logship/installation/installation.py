@@ -7,6 +7,7 @@ nothing itself.
 
 from __future__ import annotations
 
+import functools
 import logging
 import os
 import sys
@@ -21,6 +22,7 @@ from logship.delivery.drain import DrainPlan
 from logship.errors import SettingsError
 from logship.hooks import fork, registry, runtimes
 from logship.installation.handler import Handler
+from logship.installation.loggers import Loggers
 from logship.process import stopfile
 from logship.process.clock import Started, StopClock
 from logship.process.signals import StopSignals
@@ -52,6 +54,7 @@ class Installation:
             floods=_flood_control(settings),
         )
         self._levels = _levels_file(self.client)
+        self._loggers = Loggers(self.handler, settings.loggers) if settings.loggers else None
         self.clock = StopClock(settings.stop_timeout_seconds, stopfile.reader(os.environ))
         self.watchdog = Watchdog(self.client, self.clock, self._check)
         self.signals: StopSignals | None = None
@@ -59,6 +62,7 @@ class Installation:
         self._pid = os.getpid()
         self._is_multiprocessing_child = False
         self._warned_of_removal = False
+        self._was_first = not logging.getLogger().handlers
 
     def wire(self) -> None:
         """Take over signals, exit, fork and uncaught exceptions."""
@@ -69,6 +73,9 @@ class Installation:
         if threading.current_thread() is threading.main_thread():
             self._take_signals()
         self._take_exceptions()
+        self._warn_of_basic_config()
+        if self._loggers is not None:
+            self._loggers.check()
         if self._announcement is not None:
             self._announcement.start()
         self.watchdog.start()
@@ -153,6 +160,22 @@ class Installation:
 
         sys.excepthook, threading.excepthook = hook, hook_in_threads
 
+    def _warn_of_basic_config(self) -> None:
+        """Have `logging.basicConfig` tell when it does nothing because of our handler."""
+        configure = logging.basicConfig
+
+        @functools.wraps(configure)
+        def basic_config(**options: Any) -> None:
+            if self._was_first and options and not options.get("force"):
+                self.client.last_resort.warn(
+                    "basicConfig",
+                    "logging.basicConfig had no effect, because the root logger has a handler "
+                    "already, that of logship.install(); call basicConfig before install",
+                )
+            configure(**options)
+
+        logging.basicConfig = basic_config
+
     def _emit_uncaught(self, error: BaseException, thread: str) -> None:
         self.client.emit(
             {
@@ -167,6 +190,8 @@ class Installation:
     def _check(self) -> None:
         """Look, about once a second and at the exit, for what is not told."""
         self._check_handler()
+        if self._loggers is not None:
+            self._loggers.check()
         if self._levels is not None:
             self._levels.check()
         if self._announcement is not None:

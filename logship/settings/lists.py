@@ -87,6 +87,18 @@ class Shares(Pairs):
         return share
 
 
+class NamesOfLoggers(Converter):
+    """Names of loggers, with commas between in a variable."""
+
+    def check(self, value: Any) -> tuple[str, ...]:
+        """Return the names, each once."""
+        given = map(str.strip, value.split(",")) if isinstance(value, str) else value
+        try:
+            return tuple(dict.fromkeys(_NAME.check(name) for name in given))
+        except TypeError:
+            raise NotAllowed("names of loggers, with commas between") from None
+
+
 class Words(Converter):
     """Some of a few words, with commas between in a variable.
 

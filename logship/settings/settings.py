@@ -33,7 +33,7 @@ from logship.settings.fields import (
     refusal,
     setting,
 )
-from logship.settings.lists import Names, Pairs, Shares, Words
+from logship.settings.lists import Names, NamesOfLoggers, Pairs, Shares, Words
 from logship.settings.secrecy import Secret, read_secret
 from logship.settings.stop_signals import DEFAULT_STOP_SIGNALS, StopSignals
 
@@ -93,6 +93,8 @@ class Settings:
             limit.
         template_records_max: So many of one logger with one template, `record.msg`.
         flood_seconds: How long the interval of these limits is.
+        loggers: Names of loggers whose records are shipped although they do not reach the root
+            logger, and whose children are meant too; `*` is all.
         levels_file: A file of levels of loggers that is watched; see `logship.installation.levels`.
         ack_timeout_seconds: A connection with chunks in flight that acks nothing for so long is
             given up. Fluentd with a full buffer and `overflow_action block` may be silent for a
@@ -160,6 +162,7 @@ class Settings:
     template_records_max: int | None = setting(OptionalWholeNumber(1))
     flood_seconds: float = setting(Number(0.1, 86_400.0), 60.0)
     levels_file: str | None = setting(OptionalText())
+    loggers: tuple[str, ...] = setting(NamesOfLoggers(), ())
     ack_timeout_seconds: float = setting(Number(0.1, 86_400.0), 90.0)
     connect_timeout_seconds: float = setting(Number(0.1, 3600.0), 5.0)
     backoff_seconds_base: float = setting(Number(0.001, 3600.0), 0.2)

@@ -204,7 +204,7 @@ def test_dict_config_that_names_the_handler_keeps_it(programs: Programs, sidecar
     verdict.assert_no_duplicates()
 
 
-def test_basic_config_afterwards_is_a_no_op(programs: Programs, sidecar: Sidecar) -> None:
+def test_basic_config_afterwards_has_no_effect_and_that_is_told(programs: Programs, sidecar: Sidecar) -> None:
     ended = programs.start(
         """
         import logging
@@ -217,7 +217,8 @@ def test_basic_config_afterwards_is_a_no_op(programs: Programs, sidecar: Sidecar
         """
     ).end()
     assert ended.returncode == 0
-    assert ended.stderr == ""
+    (warning,) = ended.warnings
+    assert "logging.basicConfig had no effect" in warning
     sidecar.output.verdict(ended).assert_all_delivered()
 
 
@@ -378,3 +379,53 @@ def test_a_file_changes_levels_while_the_program_runs(
     records = [json.loads(line)["record"] for line in sidecar.output.path.read_text().splitlines()]
     (told,) = [each for each in records if each.get("run") == "levels" and "levels" in each]
     assert told["levels"] == {"application": "DEBUG"}
+
+
+def test_loggers_that_do_not_propagate_are_shipped_if_they_are_named(
+    programs: Programs, sidecar: Sidecar
+) -> None:
+    ended = programs.start(
+        """
+        import logging
+        import logship
+        from application import log
+        logging.getLogger("early").propagate = False
+        logship.install(level="INFO", loggers="early,late")
+        log(logger="early.child")
+        logging.getLogger("late").propagate = False
+        import time
+        ends = time.monotonic() + 30
+        while not logging.getLogger("late").handlers:
+            assert time.monotonic() < ends
+            time.sleep(0.01)
+        log(logger="late")
+        """
+    ).end()
+    assert ended.returncode == 0, ended.stderr
+    verdict = sidecar.output.verdict(ended)
+    verdict.assert_all_delivered()
+    verdict.assert_no_duplicates()
+
+
+@pytest.mark.parametrize(
+    ("before", "options"),
+    [
+        ("", "level=logging.DEBUG, force=True"),
+        ("", ""),
+        ("logging.basicConfig()", "level=logging.DEBUG"),  # so it is without logship
+    ],
+)
+def test_other_calls_of_basic_config_are_not_told(
+    programs: Programs, sidecar: Sidecar, before: str, options: str
+) -> None:
+    ended = programs.start(
+        f"""
+        import logging
+        import logship
+        {before or "pass"}
+        logship.install()
+        logging.basicConfig({options})
+        """
+    ).end()
+    assert ended.returncode == 0, ended.stderr
+    assert "logging.basicConfig had no effect" not in ended.stderr

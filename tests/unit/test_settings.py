@@ -72,6 +72,7 @@ FROM_ENVIRONMENT: dict[str, tuple[str, Any]] = {
     "logger_records_max": ("100", 100),
     "template_records_max": ("1", 1),
     "flood_seconds": ("10", 10.0),
+    "loggers": ("uvicorn, gunicorn", ("uvicorn", "gunicorn")),
     "levels_file": ("/run/levels", "/run/levels"),
     "redact": ("default,field:iban", "default,field:iban"),
 }
@@ -133,6 +134,7 @@ def test_arguments_win_over_the_environment_and_empty_variables_are_none() -> No
         ("sample", "DEBUG=nan", "0 to 1"),
         ("sample", "DEBUG", "LEVEL=SHARE"),
         ("template_records_max", "0", "at least 1"),
+        ("loggers", "a,,b", "1 to 255 bytes"),
         ("redact", "field:", "field:NAME"),
         *(
             (("stop_signals", text, "HUP, INT"))
@@ -177,6 +179,8 @@ def test_a_wrong_value_is_one_error_that_names_everything(name: str, text: str, 
         ("fields", {1: "a"}),
         ("identity", 5),
         ("rename", {"a": 1}),
+        ("loggers", 5),
+        ("loggers", [5]),
         ("endpoints", 5),
         ("endpoints", [5]),
         ("endpoints", []),
