@@ -16,6 +16,7 @@ import signal
 import sys
 import threading
 import time
+import warnings
 from collections.abc import Callable
 
 from logship.client.background import BackgroundClient
@@ -107,6 +108,8 @@ class Watchdog:
         current = signal.set_wakeup_fd(-1)
         if current == -1:
             signal.set_wakeup_fd(self._write_descriptor, warn_on_full_buffer=False)
+            # trio takes it over while it runs, and gives it back; until then our handler wakes us.
+            warnings.filterwarnings("ignore", "It looks like Trio's signal", RuntimeWarning)
         else:
             signal.set_wakeup_fd(current)
 

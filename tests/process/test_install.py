@@ -204,7 +204,9 @@ def test_dict_config_that_names_the_handler_keeps_it(programs: Programs, sidecar
     verdict.assert_no_duplicates()
 
 
-def test_basic_config_afterwards_has_no_effect_and_that_is_told(programs: Programs, sidecar: Sidecar) -> None:
+def test_basic_config_afterwards_has_no_effect_and_that_is_told(
+    programs: Programs, sidecar: Sidecar
+) -> None:
     ended = programs.start(
         """
         import logging

@@ -113,6 +113,51 @@ def test_a_program_whose_main_thread_hangs_in_c_dies_by_the_signal(
     sidecar.output.verdict(ended).assert_all_delivered()
 
 
+@pytest.mark.parametrize(
+    ("name", "receives", "status"),
+    [
+        ("SIGTERM", False, -signal.SIGTERM),
+        ("SIGQUIT", False, -signal.SIGQUIT),
+        ("SIGTERM", True, 5),
+    ],
+)
+def test_trio_stops_as_it_does_without_logship(
+    programs: Programs, sidecar: Sidecar, name: str, receives: bool, status: int
+) -> None:
+    if importlib.util.find_spec("trio") is None:
+        pytest.skip("not installed: trio")
+    program = programs.start(
+        f"""
+        import signal, sys, trio
+        import logship
+        from application import log, ready
+        logship.install(level="INFO", linger_seconds=5.0)
+
+        async def main():
+            log()
+            if not {receives}:
+                ready()
+                await trio.sleep_forever()
+            with trio.open_signal_receiver(signal.{name}) as signals:
+                ready()
+                async for _ in signals:
+                    log("stopping")
+                    return
+
+        trio.run(main)
+        log("after the loop")
+        sys.exit(5)
+        """
+    )
+    program.until_ready()
+    program.signal(signal.Signals[name])
+    ended = program.end()
+    assert ended.returncode == status
+    assert ended.stderr == ""
+    assert len(ended.ledger) == (3 if receives else 1)
+    sidecar.output.verdict(ended).assert_all_delivered()
+
+
 @pytest.mark.parametrize("loop", ["asyncio", "uvloop"])
 @pytest.mark.parametrize("name", ["SIGQUIT", "SIGHUP"])
 def test_an_event_loop_loses_nothing(
