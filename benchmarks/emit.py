@@ -1,7 +1,7 @@
-"""`python -m benchmarks emit`: the cost of a record in its thread, in memory and on the spool.
+"""`python -m benchmarks emit`: the cost of a record in its thread, with different settings.
 
-Slices take turns in one process, and each spool slice is compared with the memory slice of its
-pair. The speed of a machine changes from second to second, but ratios of neighbours do not.
+Slices take turns in one process, and each slice is compared with that of plain memory of its turn.
+The speed of a machine changes from second to second, but ratios of neighbours do not.
 """
 
 from __future__ import annotations
@@ -24,13 +24,14 @@ from benchmarks.table import open_console, ruled_table
 
 PROGRAM = "benchmarks.emit_program"
 PROGRAM_SECONDS_MAX = 1800
+BASE = "memory"
 FIGURES = ("median_ns", "mean_ns", "p99.9_ns", "max_ns")
 
 Slice = dict[str, Any]
 
 
 @click.command()
-@click.option("--pairs", type=click.IntRange(1), default=60, show_default=True)
+@click.option("--turns", type=click.IntRange(1), default=60, show_default=True)
 @click.option("--records", type=click.IntRange(1000), default=20_000, show_default=True)
 @click.option(
     "--spool",
@@ -38,44 +39,48 @@ Slice = dict[str, Any]
     help="Where the spool is made.  [default: the directory for temporary files]",
 )
 @click.option("--json", "json_file", type=click.Path(path_type=Path), metavar="FILE")
-def emit(pairs: int, records: int, spool: Path | None, json_file: Path | None) -> None:
-    """Time `emit` into memory and into a warm spool, in turns, sidecar healthy."""
+def emit(turns: int, records: int, spool: Path | None, json_file: Path | None) -> None:
+    """Time `emit` into memory, into a warm spool, and with fields, in turns, sidecar healthy."""
     console, directory = open_console(), new_directory("emit")
     with tempfile.TemporaryDirectory(prefix="logship-emit-", dir=spool) as spool_directory:
-        slices = _measure(directory, Path(spool_directory), pairs, records)
+        slices = _measure(directory, Path(spool_directory), turns, records)
     console.print(as_table(slices))
     if json_file:
         json_file.parent.mkdir(parents=True, exist_ok=True)
-        options = {"pairs": pairs, "records": records, "spool": str(spool or "")}
+        options = {"turns": turns, "records": records, "spool": str(spool or "")}
         document = {"conditions": conditions(options), "slices": slices}
         json_file.write_text(json.dumps(document) + "\n")
 
 
 def as_table(slices: Sequence[Slice]) -> Table:
-    """Return the medians over the slices, and the median and quartiles of the pairs' ratios."""
+    """Return the medians over the slices, and the median and quartiles of the turns' ratios."""
     table = ruled_table("Nanoseconds of a call of emit")
-    table.add_column("storage")
+    table.add_column("variant")
     for figure in FIGURES:
         table.add_column(figure.removesuffix("_ns"), justify="right", no_wrap=True)
-    for storage in ("memory", "spool"):
-        mine = [each for each in slices if each["storage"] == storage]
+    variants = dict.fromkeys(each["variant"] for each in slices)
+    for variant in variants:
+        mine = [each for each in slices if each["variant"] == variant]
         cells = [f"{_over(figure)(each[figure] for each in mine):,.0f}" for figure in FIGURES]
-        table.add_row(storage, *cells)
-    for name, share in (
-        ("lower quartile", 0.25),
-        ("spool / memory", 0.5),
-        ("upper quartile", 0.75),
-    ):
-        table.add_row(name, *(f"{_at(share, ratios(slices, each)):.2f}" for each in FIGURES))
+        table.add_row(variant, *cells)
+    for variant in [each for each in variants if each != BASE]:
+        found = {figure: ratios(slices, variant, figure) for figure in FIGURES}
+        table.add_row(f"{variant} / {BASE}", *(_spread(found[figure]) for figure in FIGURES))
     return table
 
 
-def ratios(slices: Sequence[Slice], figure: str) -> list[float]:
-    """Return spool divided by memory, for each pair."""
-    by_pair: dict[int, dict[str, float]] = {}
+def ratios(slices: Sequence[Slice], variant: str, figure: str) -> list[float]:
+    """Return a variant divided by plain memory, for each turn."""
+    by_turn: dict[int, dict[str, float]] = {}
     for each in slices:
-        by_pair.setdefault(each["pair"], {})[each["storage"]] = each[figure]
-    return [both["spool"] / both["memory"] for both in by_pair.values()]
+        by_turn.setdefault(each["turn"], {})[each["variant"]] = each[figure]
+    return [turn[variant] / turn[BASE] for turn in by_turn.values()]
+
+
+def _spread(values: list[float]) -> str:
+    """Return the median, with the quartiles in brackets."""
+    middle, low, high = (_at(share, values) for share in (0.5, 0.25, 0.75))
+    return f"{middle:.2f} ({low:.2f} to {high:.2f})"
 
 
 def _over(figure: str) -> Any:
@@ -86,12 +91,12 @@ def _at(share: float, values: list[float]) -> float:
     return sorted(values)[round(share * (len(values) - 1))]
 
 
-def _measure(directory: Path, spool: Path, pairs: int, records: int) -> list[Slice]:
+def _measure(directory: Path, spool: Path, turns: int, records: int) -> list[Slice]:
     with running_receiver(directory) as receiver:
         host, port = receiver.address
         slices: list[Slice] = run_program(
             PROGRAM,
-            *(f"tcp://{host}:{port}", spool, pairs, records),
+            *(f"tcp://{host}:{port}", spool, turns, records),
             stderr=(directory / "stderr").absolute(),
             seconds_max=PROGRAM_SECONDS_MAX,
         )
