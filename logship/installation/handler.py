@@ -82,7 +82,7 @@ class Handler(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         """Ship the record; an error in the application's own formatting goes to `handleError`."""
-        if self._is_kept_back(record):
+        if self._floods is not None and self._is_kept_back(self._floods, record):
             return
         try:
             time_ns = int(record.created * 1_000_000) * 1000
@@ -101,9 +101,9 @@ class Handler(logging.Handler):
             patience_seconds = FALL_BACK_SECONDS_MAX if may_wait_here() else 0.0
             self.client.write_refused(fields, self._tag, time_ns, patience_seconds)
 
-    def _is_kept_back(self, record: logging.LogRecord) -> bool:
+    def _is_kept_back(self, floods: FloodControl, record: logging.LogRecord) -> bool:
         """Tell whether there are too many such records; this one is counted then."""
-        reason = None if self._floods is None else self._floods.reason(record)
+        reason = floods.reason(record)
         return reason is not None and self.client.withhold(reason, self._tag)
 
     def _fields(self, record: logging.LogRecord) -> dict[str, Any]:
