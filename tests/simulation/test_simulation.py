@@ -15,7 +15,7 @@ from tests.simulation.options import draw_options
 
 SHARES = 8
 SEEDS_A_SHARE = 250
-EVENTS_MIN = 200
+EVENTS_MIN = 140
 
 
 @pytest.mark.parametrize("share", range(SHARES))
