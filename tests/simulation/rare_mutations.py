@@ -6,12 +6,9 @@ cannot ask for them. Most are mistakes of the judge, which must not accuse the i
 
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
 
 from logship.buffer.chunk import MemoryChunk
-from logship.delivery import Delivery, Flight
 from logship.spool.adoption import AdoptedChunk, Adoption
 from logship.spool.mapped import UnspooledChunk
 from logship.spool.orphan import Orphan, OrphanStream
@@ -41,20 +38,6 @@ def shipped_end_not_noted(patch: pytest.MonkeyPatch) -> None:
             settled(self, chunk)
 
     patch.setattr(Adoption, "settled", noted)
-
-
-@_mutation
-def tried_again_though_nothing_is_taken(patch: pytest.MonkeyPatch) -> None:
-    """What was passed over goes back into the line of a connection that takes nothing."""
-    overtaken = Delivery._overtaken
-
-    def whatever_it_takes(self: Delivery[Any]) -> list[tuple[Flight[Any], float]]:
-        writable, self.writable = self.writable, True
-        found = overtaken(self)
-        self.writable = writable
-        return found
-
-    patch.setattr(Delivery, "_overtaken", whatever_it_takes)
 
 
 @_mutation
