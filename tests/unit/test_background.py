@@ -263,6 +263,23 @@ def test_after_close(client: BackgroundClient) -> None:
     assert client.intake_closed
 
 
+def test_a_report_is_corrected_once_for_what_was_refused_since(
+    sidecar: Sidecar, stderr: Stderr
+) -> None:
+    client = a_client(sidecar, stderr)
+    client.emit({"message": "accepted"})
+    assert client.close(timeout=10).says_all_is_well
+    client.correct_report()
+    assert stderr.json("report correction") == []
+    for count in (1, 2):
+        client.write_refused({"message": "late"}, None, None)
+        client.correct_report()
+        client.correct_report()
+        *_, correction = stderr.json("report correction")
+        assert len(stderr.json("report correction")) == count
+        assert (correction["refused_lines"], correction["accepted"]) == (count, 1)
+
+
 def test_what_a_closed_client_refuses_is_on_stderr_as_redacted(
     sidecar: Sidecar, stderr: Stderr
 ) -> None:
