@@ -116,7 +116,7 @@ class Adoption:
         self._on_their_way = 0
         self._awaits_acks = False
         self._is_left = False
-        self._refused: list[LocatedChunk] = []
+        self._refused: list[AdoptedChunk] = []
 
     @property
     def is_waiting(self) -> bool:
@@ -150,19 +150,24 @@ class Adoption:
                 orphan.mark_end(stream, chunk.last)
             return
         if chunk.is_refused:
-            self._refused.append(found)
+            chunk.data = b""  # there may be many of them
+            self._refused.append(chunk)
             return
         orphan.counters.chunks_acked += 1
         orphan.counters.records_acked += chunk.payload.records
-        # The next recoverer does not read acked chunks: what they show must be stored before.
+        self._mark_told(chunk, found)
+        if not stream.shown_by_chunks:
+            found.file.holds -= 1
+            orphan.unlink_if_done(found.file)
+
+    def _mark_told(self, chunk: AdoptedChunk, found: LocatedChunk) -> None:
+        """Store what only a chunk shows, then mark it acked: no recoverer reads it any more."""
+        orphan, stream = self.orphan, self.orphan.streams[chunk.stream.id]
         is_stored = orphan.mark_next(stream, chunk.last + 1)
         if chunk.payload.end is not None:
             is_stored = orphan.mark_end(stream, chunk.last) and is_stored
         if is_stored:
             orphan.mark_acked(found)
-        if not stream.shown_by_chunks:
-            found.file.holds -= 1
-            orphan.unlink_if_done(found.file)
 
     def refuse(self, whole: AdoptedChunk, chunk: Chunk) -> str:
         """Keep a record that no server takes, and note its number as a gap.
@@ -302,9 +307,9 @@ class Adoption:
     def _finish(self) -> None:
         """Remove the directory, if everything in it is told; all in it is marked before."""
         orphan = self.orphan
-        for located in self._refused:
-            if not orphan.streams[located.chunk.identity.stream].is_untold:
-                orphan.mark_acked(located)  # no recoverer must try it again
+        for chunk in self._refused:
+            if chunk.found is not None and not orphan.streams[chunk.stream.id].is_untold:
+                self._mark_told(chunk, chunk.found)  # no recoverer must try it again
         for stream in orphan.streams.values():
             if stream.next_number == 1:
                 orphan.free_slot(stream)  # without records: where the removal stops, none is missed

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import random
 import struct
 from collections.abc import Callable
@@ -15,6 +16,7 @@ from logship.buffer.buffer import Buffer
 from logship.buffer.chunk import Chunk, ChunkState
 from logship.protocol.entries import pack_record, unpack_entries
 from logship.spool.adoption import AdoptedChunk, refuse, settle
+from logship.spool.directories import ProcessDirectory
 from logship.spool.format import COMMIT_AT
 from logship.spool.inspection import inspect_spool
 from logship.spool.orphans import Orphans
@@ -332,6 +334,33 @@ def test_numbers_behind_a_dropped_one_are_declared_with_a_damaged_chunk(
     declared = {number for first, last, _ in gaps for number in range(first, last + 1)}
     assert declared >= {*range(1, 13)}
     assert min(int(each[KEY][13:]) for each in sidecar.controls) > 12  # no number is given twice
+
+
+def test_what_a_refused_record_s_chunk_shows_is_kept_where_the_directory_stays(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The next recoverer does not read the chunk, and must not end its stream once more."""
+
+    def fill(buffer: Buffer) -> None:
+        assert offer(buffer, "poison")
+        assert offer(buffer, "good")
+        buffer.close_intake()
+
+    life = dead_life(tmp_path, fill)
+    orphans = Orphans(tmp_path)
+    with monkeypatch.context() as context:
+        context.setattr(ProcessDirectory, "remove", _cannot_be_removed)
+        ship(orphans, takes=lambda record: record["message"] != "poison")
+    orphans.close()
+    assert life.exists()
+    sidecar = recover(tmp_path)
+    assert sidecar.controls == []
+    assert not life.exists()
+
+
+def _cannot_be_removed(directory: ProcessDirectory) -> None:
+    directory.leave()
+    raise OSError(errno.EROFS, "read-only file system")
 
 
 def tear_first_segment(life: Path) -> None:
