@@ -11,7 +11,7 @@ from pathlib import Path
 import click
 
 from logship.errors import SettingsError
-from logship.spool.directories import SpoolError, open_spool_directory
+from logship.spool.directories import SpoolError, make_spool_directory, open_spool_directory
 
 
 @click.command()
@@ -47,10 +47,11 @@ def command(
     """Ship what dead processes left on a spool.
 
     Chunks are sent oldest first, with their old ids and stamps. The command does not touch the
-    spools of living processes, and several recoverers may share a directory. All other settings
-    come from the environment, for example LOGSHIP_ENDPOINTS=tcp://127.0.0.1:24224. At a stop signal
-    the command makes a last pass. It lasts while any process on the spool is alive, at most until
-    the stop timeout. Records that are not shipped by then go to stderr and stay on the spool.
+    spools of living processes, and several recoverers may share a directory. With --watch a missing
+    DIR is made if its parent is there. All other settings come from the environment, for example
+    LOGSHIP_ENDPOINTS=tcp://127.0.0.1:24224. At a stop signal the command makes a last pass. It
+    lasts while any process on the spool is alive, at most until the stop timeout. Records that are
+    not shipped by then go to stderr and stay on the spool.
 
     The result is one JSON line on stdout; with --dry-run, one line for each process.
 
@@ -68,6 +69,8 @@ def command(
             for found in inspect_spool(spool):
                 click.echo(json.dumps(found))
             return
+        if watch and make_spool_directory(spool):  # without, a wrong DIR would look complete
+            click.echo(f"logship recover: made {spool} for user {os.geteuid()}", err=True)
         os.close(open_spool_directory(spool, any_owner=True))
         given = {"stop_timeout_seconds": stop_timeout, "metrics_port": metrics_port}
         chosen = {name: value for name, value in given.items() if value is not None}

@@ -110,8 +110,8 @@ class Settings:
         exit_stall_seconds: A program that ends by itself gives up after so long without an ack.
         exit_drain_seconds_max: Such a program gives up after so long in any case.
         child_drain_seconds: The budget of a multiprocessing child's exit.
-        spool_dir: A directory from the operator in which records outlive the process; none by
-            default.
+        spool_dir: A directory in which records outlive the process; none by default. If it is
+            missing, it is made; its parent must be there.
         spool_bytes_max: For all files that one process keeps there.
         spool_fsync: With `interval` records also outlive the machine, except the last second's.
         compress: How chunks are compressed. Off, because gzip of small chunks costs more than a

@@ -47,6 +47,32 @@ class SpoolError(LogshipError):
     """A spool's directory or volume cannot be used; the text says why."""
 
 
+def make_spool_directory(path: Path) -> bool:
+    """Make the directory that holds the process directories, if nothing has its name.
+
+    Its parent is not made: where that is missing, a volume may not be mounted. Only the owner may
+    enter a directory that is made here.
+
+    Returns:
+        Whether it was made.
+
+    Raises:
+        SpoolError: It cannot be made.
+    """
+    if os.path.lexists(path):
+        return False
+    try:
+        path.mkdir(mode=0o700)
+    except FileExistsError:  # another process was faster
+        return False
+    except OSError as error:
+        raise SpoolError(
+            f"{path}: it is missing and cannot be made: {error.strerror}; make {path.parent} a "
+            f"directory that user {os.geteuid()} can write, or make {path} for that user"
+        ) from error
+    return True
+
+
 def open_spool_directory(path: Path, *, any_owner: bool = False) -> int:
     """Return a descriptor of the directory that holds the process directories.
 
@@ -98,12 +124,13 @@ class ProcessDirectory:
 
     @classmethod
     def begin(cls, path: Path, random_bytes: Callable[[int], bytes]) -> ProcessDirectory:
-        """Make a new process directory under `path`, locked.
+        """Make a new process directory under `path`, locked. `path` itself may be missing.
 
         Raises:
             SpoolError: `path` cannot be used.
             OSError: Something cannot be made in it.
         """
+        make_spool_directory(path)
         parent = open_spool_directory(path)
         name = random_bytes(16).hex()
         unfinished = f".{name}.new"

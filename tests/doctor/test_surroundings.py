@@ -170,6 +170,11 @@ def test_a_spool_that_is_well_is_left_as_it_was(tmp_path: Path) -> None:
     assert [each.name for each in tmp_path.iterdir()] == ["mine"]
 
 
+def test_a_spool_that_the_application_will_make_is_tried_and_removed(tmp_path: Path) -> None:
+    assert spool_outcomes(tmp_path / "spool", spool_bytes_max=16 * MIB)[0] == "ok"
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_no_spool_is_no_failure() -> None:
     assert [each.outcome.value for each in check_spool(Settings(), 1)] == ["skip"]
 
@@ -179,10 +184,10 @@ def test_a_spool_that_may_outgrow_its_volume_is_a_warning(tmp_path: Path) -> Non
 
 
 def test_spools_that_cannot_be_used(tmp_path: Path) -> None:
-    """Missing, a file, a link: named, with what to do."""
+    """One whose parent is missing, a file, a link: named, with what to do."""
     (tmp_path / "file").write_text("")
     (tmp_path / "link").symlink_to(tmp_path)
-    for name in ("missing", "file", "link"):
+    for name in ("missing/spool", "file", "link"):
         told = ask("--no-send", spool_dir=str(tmp_path / name), endpoints="unix:///none")
         assert told.exit_code == 1
         assert told.outcome("spool") == "fail"

@@ -137,21 +137,21 @@ def test_an_unusable_spool_is_said_on_stderr_and_nothing_is_lost(
     tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     with ReceiverProcess.start(tmp_path / "out") as receiver:
-        client = BackgroundClient(settings(tmp_path / "nowhere", receiver.endpoint))
+        client = BackgroundClient(settings(tmp_path / "no" / "where", receiver.endpoint))
         for number in range(50):
             assert client.emit({"message": f"m{number}"})
         report = client.close(timeout=20)
     assert (report.accepted, report.acked) == (50, 50)
     said = capfd.readouterr().err
     assert said.count("the spool cannot be written") == 1
-    assert str(tmp_path / "nowhere") in said
+    assert str(tmp_path / "no" / "where") in said
     assert client.shipper.buffer.unspooled == 50
 
 
 def test_a_record_beyond_the_spool_is_spilled_at_the_end(
     tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    client = BackgroundClient(settings(tmp_path / "nowhere"))
+    client = BackgroundClient(settings(tmp_path / "no" / "where"))
     assert client.emit({"message": "from memory"})
     report = client.close(timeout=2)
     assert (report.spooled, report.spilled) == (0, 1)

@@ -177,11 +177,32 @@ def test_files_are_ours_alone(tmp_path: Path) -> None:
     storage.close()
 
 
-def test_a_link_in_the_place_of_the_directory_is_refused(tmp_path: Path) -> None:
+def test_a_missing_directory_is_made_for_its_owner_alone(tmp_path: Path) -> None:
+    path = tmp_path / "spool"
+    before = os.umask(0o000)
+    storages = [storage_in(path), storage_in(path)]
+    os.umask(before)
+    assert stat.S_IMODE(path.stat().st_mode) == 0o700
+    assert len(list(path.iterdir())) == 2
+    for each in storages:
+        each.close()
+
+
+def test_a_directory_whose_parent_is_missing_is_not_made(tmp_path: Path) -> None:
+    path = tmp_path / "parent" / "spool"
+    with pytest.raises(SpoolError, match=f"make {path.parent} a directory that user"):
+        ProcessDirectory.begin(path, os.urandom)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("target", ["true", "missing"])
+def test_a_link_in_the_place_of_the_directory_is_refused(tmp_path: Path, target: str) -> None:
     (tmp_path / "true").mkdir()
-    (tmp_path / "link").symlink_to(tmp_path / "true")
+    (tmp_path / "link").symlink_to(tmp_path / target)
     with pytest.raises(SpoolError, match="no link"):
-        open_spool_directory(tmp_path / "link")
+        ProcessDirectory.begin(tmp_path / "link", os.urandom)
+    assert not (tmp_path / "missing").exists()
+    assert list((tmp_path / "true").iterdir()) == []
 
 
 def test_a_link_in_the_place_of_a_life_or_file_is_not_followed(tmp_path: Path) -> None:

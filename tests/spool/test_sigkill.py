@@ -209,6 +209,22 @@ def test_a_spool_that_is_none_is_an_error_of_usage(spools: Spools) -> None:
     process = spools._start([*LOGSHIP, "recover", "--spool", str(spools.spool)], spools.environ())
     assert process.wait(60) == 2
     assert str(spools.spool) in spools.stderr
+    assert not spools.spool.exists()
+
+
+def test_a_recoverer_that_watches_may_start_before_the_first_client(spools: Spools) -> None:
+    spools.spool.rmdir()
+    recoverer = spools.start_recoverer("--watch", "--stop-timeout", "10")
+    wait_until(lambda: "watching" in spools.stderr, "the recoverer to watch", 60)
+    assert f"made {spools.spool} for user" in spools.stderr
+    application = spools.start_application(1000)
+    spools.wait_for_ledger(100)
+    application.kill()
+    application.wait()
+    recoverer.terminate()
+    out, _ = recoverer.communicate(timeout=60)
+    assert json.loads(out)["complete"]
+    assert spools.missing() == []
 
 
 def test_a_signal_lets_an_application_close_and_the_rest_stays(spools: Spools) -> None:

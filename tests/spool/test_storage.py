@@ -311,7 +311,9 @@ def test_numbers_given_out_in_memory_are_noted_on_the_spool(tmp_path: Path, disk
 @pytest.mark.parametrize("how", ["missing", "a file", "foreign"])
 def test_a_directory_that_cannot_be_used_is_said_once(tmp_path: Path, how: str) -> None:
     path = tmp_path / "spool"
-    if how == "a file":
+    if how == "missing":
+        path = tmp_path / "parent" / "spool"
+    elif how == "a file":
         path.touch()
     elif how == "foreign":
         if os.geteuid() != 0:
@@ -326,7 +328,7 @@ def test_a_directory_that_cannot_be_used_is_said_once(tmp_path: Path, how: str) 
     assert len(storage.news) == 1
     assert str(path) in storage.news[0][1]
     if how == "missing":
-        path.mkdir()
+        path.parent.mkdir()
         clock.now += RETRY_SECONDS + 1
         storage.maintain(buffer.locked)
         buffer.seal_all()

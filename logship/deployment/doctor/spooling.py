@@ -1,19 +1,26 @@
 """Checks whether the spool's directory can hold a spool.
 
 The check uses the same code that writes spools: it makes a process directory there, locks, fills
-and removes it. If another descriptor could take the lock as well, a recoverer would ship and
-remove the records of a living process.
+and removes it. A directory that was missing is removed too. If another descriptor could take the
+lock as well, a recoverer would ship and remove the records of a living process.
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Iterator
 from pathlib import Path
 
 from logship.deployment.doctor.result import Outcome, Result
 from logship.settings import MIB, Settings
-from logship.spool.directories import NotTaken, ProcessDirectory, SpoolError, open_spool_directory
+from logship.spool.directories import (
+    NotTaken,
+    ProcessDirectory,
+    SpoolError,
+    make_spool_directory,
+    open_spool_directory,
+)
 from logship.spool.volumes import filesystem_of, volume_warning
 
 _TRIED_BYTES = 1 * MIB
@@ -30,7 +37,9 @@ def check_spool(settings: Settings, workers: int) -> Iterator[Result]:
         )
         return
     path = Path(settings.spool_dir)
+    made = False
     try:
+        made = make_spool_directory(path)
         yield from _tried(path, settings.spool_bytes_max * workers)
     except (SpoolError, OSError) as error:
         reason = str(error) if isinstance(error, SpoolError) else f"{path}: {error.strerror}"
@@ -42,6 +51,10 @@ def check_spool(settings: Settings, workers: int) -> Iterator[Result]:
             "mkdir, chown and VOLUME",
         )
         return
+    finally:
+        if made:
+            with contextlib.suppress(OSError):  # a client has begun to use it
+                path.rmdir()
     if filesystem_of(path) in ("tmpfs", "ramfs"):
         yield Result(
             _CHECK,
