@@ -13,6 +13,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable
 from concurrent.futures import CancelledError as Cancelled
+from itertools import repeat
 from typing import Any
 
 from logship.buffer.counters import DrainReport, FlushReport
@@ -157,7 +158,7 @@ class BackgroundClient(Emitter):
         if self.settings.disabled:
             return
         ends_seconds = None if timeout is None else time.monotonic() + timeout
-        for accepted, body in self.intake.put_many(records, tag, time_ns):
+        for accepted, body in self.intake.put_many(zip(repeat(time_ns), records), tag):
             if self._shipper.buffer.chunks_opened != self._chunks_seen:
                 self._let_it_ship()
             if body is not None:

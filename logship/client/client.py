@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import os
 from collections.abc import Callable, Iterable
+from itertools import repeat
 from typing import Any
 
 from logship.buffer.counters import DrainReport, FlushReport
@@ -84,7 +85,7 @@ class Client(Emitter):
         """
         if self.settings.disabled:
             return
-        for accepted, body in self.intake.put_many(records, tag, time_ns):
+        for accepted, body in self.intake.put_many(zip(repeat(time_ns), records), tag):
             if body is None:
                 await asyncio.sleep(0)
                 continue

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import functools
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 from logship.buffer.buffer import Buffer
@@ -26,6 +26,9 @@ from logship.settings import RECORD_BYTES_MAX, Settings
 from logship.settings.settings import Redact
 
 Record = Mapping[Any, Any]
+Timed = tuple[int | None, Record]
+"""When a record was logged, nanoseconds since the epoch or None for now, and the record."""
+
 _ACCEPTED = Outcome.ACCEPTED
 Pack = Callable[[Record, int | None], bytes]
 Put = Callable[[Tag, bytes], Outcome]
@@ -158,21 +161,21 @@ class Intake:
         self._buffer.note(reason, 1, tag)
         return True
 
-    def put_now(self, records: Sequence[Record], time_ns: int | None) -> int:
+    def put_now(self, records: Iterable[Timed]) -> int:
         """Put as many of the records into the buffer as there is space for, and tell how many.
 
         Raises:
             ClientClosed: The client takes no more records.
         """
         accepted = 0
-        for count, body in self.put_many(records, None, time_ns):
+        for count, body in self.put_many(records, None):
             accepted = count
             if body is not None:
                 break
         return accepted
 
     def put_many(
-        self, records: Iterable[Record], tag: str | None, time_ns: int | None
+        self, records: Iterable[Timed], tag: str | None
     ) -> Iterator[tuple[int, bytes | None]]:
         """Put records into the buffer; yield how many are there whenever a chunk was opened.
 
@@ -184,7 +187,7 @@ class Intake:
         """
         route, pack, put, buffer = self.route(tag), self.pack, self.put, self._buffer
         accepted, opened = 0, buffer.chunks_opened
-        for record in records:
+        for time_ns, record in records:
             body = pack(record, time_ns)
             outcome = put(route, body)
             if outcome is Outcome.CLOSED:

@@ -1,28 +1,37 @@
-"""One pipe of the command: bytes come in, records come out.
+"""The pipes of the command: bytes come in, records come out.
 
 While records of the last read wait for space in the buffer, no more bytes are read. Then the pipe
 fills, and the command waits.
+
+The kernel does not note when bytes were written to a pipe. It only shows which pipe became readable
+first. So reads are small and the pipes take turns, and a line's time is the time of its read.
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
+import select
 import time
 from collections import deque
+from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 from logship.run.lines import LineSplitter, record_of_line
 from logship.run.multiline import LineJoiner
 from logship.run.tee import Tee
 
-_READ_BYTES = 128 * 1024
+READ_BYTES = 8 * 1024
+"""Of one pipe at a time: so much of it may come before what the other pipe got earlier."""
 
 
 class Read(NamedTuple):
     """A record that was read.
 
     Attributes:
-        time_ns: When it was read, nanoseconds since the epoch. It may have to wait for space.
+        time_ns: When it was read, nanoseconds since the epoch. It may have to wait for space. Of
+            the lines of one read the last one has the time of the read, and each line before it
+            one nanosecond less.
         record: The record.
     """
 
@@ -73,19 +82,19 @@ class Inlet:
         """Whether bytes must be passed on first."""
         return self.tee is not None and self.tee.waits
 
-    def read(self, now_seconds: float) -> bool:
-        """Read the available bytes; return whether there were any."""
+    def read(self, now_seconds: float) -> int:
+        """Read available bytes; return how many there were, at most `READ_BYTES`."""
         try:
-            data = os.read(self.descriptor, _READ_BYTES)
+            data = os.read(self.descriptor, READ_BYTES)
         except BlockingIOError:
-            return False
+            return 0
         if not data:
             self.end()
-            return False
+            return 0
         if self.tee is not None:
             self.tee.put(data)
         self._take(self._splitter.feed(data), now_seconds)
-        return True
+        return len(data)
 
     def end(self) -> None:
         """Stop reading; take the last line without a line end, and the record that is held."""
@@ -112,7 +121,32 @@ class Inlet:
         self._keep(lines)
 
     def _keep(self, lines: list[bytes]) -> None:
-        now_ns = time.time_ns()
-        for line in lines:
+        for time_ns, line in enumerate(lines, time.time_ns() - len(lines) + 1):
             record = record_of_line(line, self.source, self._message_key)
-            self.records.append(Read(now_ns, record))
+            self.records.append(Read(time_ns, record))
+
+
+class Arrivals:
+    """The order in which pipes became readable, as far as the kernel shows it (epoll(7)).
+
+    Edge-triggered, epoll lists each pipe that got bytes since the last look, in the order of the
+    first of them.
+    """
+
+    def __init__(self) -> None:
+        self._epoll = select.epoll()
+
+    def watch(self, inlets: Iterable[Inlet]) -> None:
+        """Note from now on when these pipes get bytes."""
+        with contextlib.suppress(OSError):  # too many are watched: then the order is unknown
+            for each in inlets:
+                self._epoll.register(each.descriptor, select.EPOLLIN | select.EPOLLET)
+
+    def sort(self, inlets: list[Inlet]) -> None:
+        """Sort the pipes: first those that had bytes at the last look already."""
+        arrived = [descriptor for descriptor, _ in self._epoll.poll(0)]
+        inlets.sort(key=lambda each: _place(each.descriptor, arrived))
+
+
+def _place(descriptor: int, arrived: list[int]) -> int:
+    return arrived.index(descriptor) if descriptor in arrived else -1

@@ -26,7 +26,7 @@ from logship.run.deadlines import Deadlines
 from logship.run.multiline import LineJoiner
 from logship.run.offspring import Offspring
 from logship.run.patterns import BoundedPattern
-from logship.run.pipe_reader import Inlet
+from logship.run.pipe_reader import READ_BYTES, Arrivals, Inlet
 from logship.run.private_directory import private_directory
 from logship.run.processes import kill_all, reap
 from logship.run.receipt import Outcome, Receipt
@@ -44,7 +44,8 @@ _TURN_SECONDS_MAX = 1.0
 _AFTER_ERROR_SECONDS = 0.05
 _AFTER_KILL_SECONDS = 2.0
 _AFTER_KILL_SHARE = 0.25
-_READS_OF_THE_REST_MAX = 16
+_READS_OF_A_TURN_MAX = 16
+_READS_OF_THE_REST_MAX = 256
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,6 +99,7 @@ class Supervisor:
         self._ended_seconds = 0.0
         self._is_cut_off = False
         self._inlets: list[Inlet] = []
+        self._arrivals = Arrivals()
 
     def run(self) -> int:
         """Run the command; return the exit code of `run`."""
@@ -109,6 +111,7 @@ class Supervisor:
             self._shipping.say(str(error))
             return self._end(error.exit_code, started)
         self._inlets = self._open_inlets(self._command)
+        self._arrivals.watch(self._inlets)
         self._shipping.begin_announcement()
         while not self._output_is_over():
             self._turn()
@@ -137,12 +140,25 @@ class Supervisor:
         self._note_end(reaped)
         self._kill_if_due()
         now = time.monotonic()
+        self._read([each for each in self._inlets if each.descriptor in ready], now)
         for inlet in self._inlets:
-            if inlet.wants_bytes and inlet.descriptor in ready:
-                inlet.read(now)
             self._see_to(inlet, now)
         self._offspring.see_to(ready, reaped)
         self._shipping.tell_task()
+
+    def _read(self, inlets: list[Inlet], now: float) -> None:
+        """Read these pipes by turns, while they have more than one read takes."""
+        self._arrivals.sort(inlets)
+        for _ in range(_READS_OF_A_TURN_MAX):
+            inlets = [each for each in inlets if self._has_more(each, now)]
+
+    def _has_more(self, inlet: Inlet, now: float) -> bool:
+        """Read once, put the records into the buffer; return whether the pipe may have more."""
+        if not inlet.wants_bytes:
+            return False
+        read_bytes = inlet.read(now)
+        self._shipping.ship(inlet, self._intake_ends_seconds())
+        return read_bytes == READ_BYTES
 
     def _see_to(self, inlet: Inlet, now: float) -> None:
         """Pass on the reader's bytes and records as far as possible now."""

@@ -10,9 +10,8 @@ from __future__ import annotations
 import dataclasses
 import os
 import time
-from collections import deque
 from collections.abc import Callable
-from itertools import islice, takewhile
+from itertools import islice
 
 from logship.buffer.counters import DrainReport
 from logship.client.background import BackgroundClient
@@ -60,8 +59,8 @@ class Shipping:
         """
         records = inlet.records
         while records:
-            reads = _of_one_time(records)
-            if count := self._put(reads):
+            reads = list(islice(records, _BLOCK_RECORDS_MAX))
+            if count := self.client.intake.put_now(reads):
                 self._waits, self._outage_ends_seconds = False, None
             elif self._may_wait(give_up_seconds):
                 self._waits = True
@@ -96,11 +95,6 @@ class Shipping:
         line = f"logship run: {visible(text)}\n"
         self.client.last_resort.write_in_turn(line.encode())
 
-    def _put(self, reads: list[Read]) -> int:
-        """Put the records into the buffer while there is space; return how many."""
-        records = [each.record for each in reads]
-        return self.client.intake.put_now(records, reads[0].time_ns)
-
     def _put_by_policy(self, reads: list[Read]) -> int:
         """Apply the overflow policy to the records until one finds space; return how many."""
         for count, (time_ns, record) in enumerate(reads, 1):
@@ -120,10 +114,3 @@ class Shipping:
     def _on_progress(self) -> None:
         if self._waits:
             self._wake()
-
-
-def _of_one_time(records: deque[Read]) -> list[Read]:
-    """Return the first records, as many as were read at the same time."""
-    time_ns = records[0].time_ns
-    same = takewhile(lambda each: each.time_ns == time_ns, records)
-    return list(islice(same, _BLOCK_RECORDS_MAX))

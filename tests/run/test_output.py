@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -63,6 +65,81 @@ def test_a_hundred_thousand_lines_in_the_last_moment_all_arrive(both: Runs, rece
     assert ended.returncode == 0
     assert [int(each.split()[1]) for each in both.messages] == list(range(100_000))
     both.assert_proved(receipt)
+
+
+def test_each_line_has_a_time_of_its_own_within_that_of_the_command(runs: Runs) -> None:
+    """By their times, the lines of each pipe are in the order in which they were written."""
+    begun_ns = time.time_ns()
+    ended = runs.shell("seq 1 3000; seq 1 3000 >&2; printf last")
+    ended_ns = time.time_ns()
+    assert ended.returncode == 0
+    lines = [each for each in runs.receiver.records() if "message" in each["record"]]
+    times = {each["time_ns"] for each in lines if "logship_end" not in each["record"]}
+    assert len(times) == 6001
+    assert begun_ns < min(times)
+    assert max(times) < ended_ns
+    lines.sort(key=lambda each: each["time_ns"])
+    for source in "stdout", "stderr":
+        told = [each["record"] for each in lines if each["record"].get("source") == source]
+        assert [each["message"] for each in told[:3000]] == [str(n) for n in range(1, 3001)]
+
+
+WHILE_RUN_IS_STOPPED = """
+import array, contextlib, fcntl, os, signal, termios
+from pathlib import Path
+from tests.support.waiting import wait_until
+
+RUN = os.getppid()
+
+def is_stopped():
+    return Path(f"/proc/{RUN}/stat").read_text().rpartition(")")[2].split()[0] == "T"
+
+def is_read():
+    waiting = array.array("i", [0])
+    for descriptor in 1, 2:
+        fcntl.ioctl(descriptor, termios.FIONREAD, waiting)
+        if waiting[0]:
+            return False
+    return True
+
+@contextlib.contextmanager
+def run_is_stopped():
+    os.kill(RUN, signal.SIGSTOP)
+    wait_until(is_stopped, "run to stop")
+    yield
+    os.kill(RUN, signal.SIGCONT)
+    wait_until(is_read, "run to read both pipes")
+"""
+
+
+def test_the_pipe_that_was_written_to_first_comes_first(runs: Runs) -> None:
+    """Also where `run` finds both readable, because it was held up."""
+    program = runs.start(
+        WHILE_RUN_IS_STOPPED,
+        r"""
+        for number, order in enumerate([(1, 2), (2, 1), (2, 1), (1, 2), (2, 1)]):
+            with run_is_stopped():
+                for descriptor in order:
+                    os.write(descriptor, b"%d %d\n" % (number, descriptor))
+        """,
+    )
+    assert program.end().returncode == 0
+    assert runs.messages == ["0 1", "0 2", "1 2", "1 1", "2 2", "2 1", "3 1", "3 2", "4 2", "4 1"]
+
+
+def test_pipes_that_both_have_much_take_turns(runs: Runs) -> None:
+    program = runs.start(
+        WHILE_RUN_IS_STOPPED,
+        r"""
+        with run_is_stopped():
+            for descriptor in 1, 2:
+                os.write(descriptor, b"".join(b"%063d\n" % number for number in range(1000)))
+        """,
+    )
+    assert program.end().returncode == 0
+    sources = [each["source"] for each in runs.records]
+    assert sources.count("stdout") == sources.count("stderr") == 1000
+    assert sum(one != other for one, other in itertools.pairwise(sources)) >= 5
 
 
 def test_a_command_that_writes_nothing_or_closes_its_output_is_no_trouble(both: Runs) -> None:

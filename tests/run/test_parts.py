@@ -66,7 +66,7 @@ def test_a_block_that_finds_no_space_is_not_packed_for_each_of_its_records(
     )
     shipping = Shipping(settings, lambda: None)
     try:
-        reads = [Read(n // 500, {"message": str(n), "pad": "x" * 100}) for n in range(5000)]
+        reads = [Read(n, {"message": str(n), "pad": "x" * 100}) for n in range(5000)]
         inlet = Waiting(deque(reads))
         shipping.ship(inlet, None)  # type: ignore[arg-type]
         assert not inlet.records

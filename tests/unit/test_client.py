@@ -385,7 +385,7 @@ async def test_one_of_many_that_is_too_long_is_cut_and_counted_once(
     sidecar.acks = False
     async with client:
         fill(client)
-        assert client.intake.put_now([long], None) == 0
+        assert client.intake.put_now([(None, long)]) == 0
         assert client.shipper.buffer.report("", 0.0).truncated == 0
         sidecar.acks = True
         sidecar.hang_up()
