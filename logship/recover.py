@@ -29,7 +29,7 @@ from logship.process.clock import Started, StopClock
 from logship.settings import Settings
 from logship.signal_names import signal_name
 from logship.spool.adoption import AdoptedChunk
-from logship.spool.orphans import Orphans
+from logship.spool.orphans import Orphans, unknown_owner
 from logship.spool.progress import RecoveryCounters, RecoveryState
 from logship.stderr.last_resort import LastResort
 from logship.stderr.spill import spilled_lines
@@ -70,6 +70,7 @@ class Recoverer:
         watches: Whether it waits for more processes to die, until it is told to stop.
         last_resort: Takes the rest; stderr.
         clock: The stop clock, where the caller has one.
+        owner_of: As of `Orphans`.
         parts: Passed on to `Shipper`.
     """
 
@@ -81,6 +82,7 @@ class Recoverer:
         watches: bool = False,
         last_resort: LastResort | None = None,
         clock: StopClock | None = None,
+        owner_of: Callable[[str], str] = unknown_owner,
         monotonic: Callable[[], float] = time.monotonic,
         **parts: Any,
     ) -> None:
@@ -89,7 +91,7 @@ class Recoverer:
         self._watches = watches
         self._monotonic = monotonic
         self._last_resort = last_resort or LastResort()
-        self._orphans = Orphans(path, any_owner=True, monotonic=monotonic)
+        self._orphans = Orphans(path, any_owner=True, owner_of=owner_of, monotonic=monotonic)
         self._clock = clock or StopClock(settings.stop_timeout_seconds)
         self._parts = parts
         self._shipper: Shipper | None = None

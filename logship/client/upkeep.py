@@ -92,6 +92,7 @@ class SpoolUpkeep:
         """Give up the locks: a recoverer, or the next process, finds what is left."""
         if self._orphans is not None:
             self._orphans.close()
+            self._tell_news(self._orphans)
         if self._spool is not None:
             self._spool.close()
 
@@ -113,5 +114,6 @@ class SpoolUpkeep:
 
     def _tell_news(self, orphans: Orphans) -> None:
         """Say what was found damaged, before the next step keeps, marks or removes it."""
-        while orphans.news:
-            self._last_resort.warn("recovery", orphans.news.popleft(), interval_seconds=0.0)
+        for news in orphans.news, orphans.good_news:
+            while news:
+                self._last_resort.warn("recovery", news.popleft(), interval_seconds=0.0)

@@ -23,6 +23,7 @@ from logship.process.clock import StopClock
 from logship.recover import Recoverer, RecoveryReport
 from logship.run.private_directory import PrivateDirectory
 from logship.settings import MIB, Settings, variable_name
+from logship.spool.orphans import unknown_owner
 from logship.spool.progress import RecoveryCounters
 from logship.spool.volumes import filesystem_of
 from logship.stderr.last_resort import LastResort
@@ -88,6 +89,7 @@ class Recovery:
         clock: The stop clock of `run`.
         last_resort: Takes records that cannot be shipped.
         wake: Called at its end, from its thread.
+        owner_of: As of `Orphans`; called from its thread.
 
     Attributes:
         report: The result, once it is over.
@@ -101,12 +103,18 @@ class Recovery:
         clock: StopClock,
         last_resort: LastResort,
         wake: Callable[[], None],
+        owner_of: Callable[[str], str] = unknown_owner,
     ) -> None:
         self.report = RecoveryReport(RecoveryCounters(), 0.0, complete=False)
         self._wake = wake
         self._last_resort = last_resort
         self._recoverer = Recoverer(
-            settings, spool, watches=True, last_resort=last_resort, clock=clock
+            settings,
+            spool,
+            watches=True,
+            last_resort=last_resort,
+            clock=clock,
+            owner_of=owner_of,
         )
         self._loop: asyncio.AbstractEventLoop | None = None
         self._runs = threading.Event()

@@ -21,6 +21,7 @@ from logship.run.processes import exit_code_of_zombie, has_open, holder_of, name
 from logship.run.statuses import Death
 from logship.spool.directories import LOCK, PROCESS_DIRECTORY_NAME, STREAMS
 from logship.spool.format import STREAMS_BYTES
+from logship.spool.orphans import unknown_owner
 from logship.spool.slots import read_streams
 
 _PIDFD_GET_INFO = 0xC040FF0B
@@ -60,6 +61,7 @@ class Witness:
         self._has_shipped_from = has_shipped_from
         self._owners: dict[int, _Owner] = {}
         self._attempts: dict[str, int] = {}
+        self._names: dict[str, str] = {}
         self._ownerless: set[str] = set()
         self._unseen = 0
 
@@ -100,6 +102,10 @@ class Witness:
         ]
         return [self._death(each, known) for each in ended]
 
+    def owner_of(self, directory: str) -> str:
+        """Return the owner of a process directory, for a person; from any thread."""
+        return self._names.get(directory) or unknown_owner(directory)
+
     def take_unseen(self) -> int:
         """Return how many dead owners were never seen alive, and forget them."""
         unseen, self._unseen = self._unseen, 0
@@ -110,8 +116,9 @@ class Witness:
         pid = holder_of(lock)
         if pid is not None:
             with contextlib.suppress(OSError, AttributeError):  # old kernels; old headers
-                descriptor = os.pidfd_open(pid)
-                self._owners[descriptor] = _Owner(pid, name_of(pid), directory)
+                name = name_of(pid)
+                self._names[directory] = f"{name} (process {pid})"
+                self._owners[os.pidfd_open(pid)] = _Owner(pid, name, directory)
                 self._found(directory)
         elif _is_free(lock) or has_open(os.getpid(), lock):  # the latter: the recoverer of `run`
             self._unseen += _has_left(self._path / directory) or self._has_shipped_from(directory)

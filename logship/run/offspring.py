@@ -151,6 +151,7 @@ class Offspring:
                 clock=self._clock,
                 last_resort=last_resort,
                 wake=self._wake,
+                owner_of=self._witness.owner_of,
             )
 
     def _has_shipped_from(self, name: str) -> bool:

@@ -94,11 +94,13 @@ class Adoption:
         random_bytes: As `os.urandom`, for ids of the chunks that recovery writes.
         time_ns: Nanoseconds since the epoch, for the records that recovery writes.
         default_tag: Tag of a stream whose process never learned it, or None.
+        begun_seconds: When the directory was locked, monotonic.
 
     Attributes:
         orphan: The process directory, and what is known of it.
         work: The steps of the recovery.
         is_removed: Whether nothing is left of the directory.
+        records_acked: The application's records in chunks that were acked.
     """
 
     def __init__(
@@ -107,10 +109,13 @@ class Adoption:
         random_bytes: Callable[[int], bytes],
         time_ns: Callable[[], int],
         default_tag: str | None,
+        begun_seconds: float,
     ) -> None:
         self.orphan = orphan
+        self.begun_seconds = begun_seconds
         self.work = self._steps(default_tag)
         self.is_removed = False
+        self.records_acked = 0
         self._random_bytes = random_bytes
         self._time_ns = time_ns
         self._on_their_way = 0
@@ -155,6 +160,7 @@ class Adoption:
             return
         orphan.counters.chunks_acked += 1
         orphan.counters.records_acked += chunk.payload.records
+        self.records_acked += chunk.payload.records
         self._mark_told(chunk, found)
         if not stream.shown_by_chunks:
             found.file.holds -= 1

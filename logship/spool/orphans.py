@@ -42,6 +42,11 @@ _ADOPTIONS_MAX = 8
 what the server takes from one shows that it never takes a record of another."""
 
 
+def unknown_owner(name: str) -> str:
+    """Return the owner of the process directory of this name, for a person."""
+    return f"process directory {name}"
+
+
 class _Kept(NamedTuple):
     """A directory that was kept: what its next recovery by this process waits for.
 
@@ -62,6 +67,7 @@ class Orphans:
     Args:
         path: The spool's directory.
         any_owner: Whether another user's spool is read, where we are root.
+        owner_of: Returns the owner of the process directory of this name, for a person.
         default_tag: Returns the tag of a stream whose process never learned it; None where that
             is not known here either.
         random_bytes: As `os.urandom`.
@@ -72,6 +78,7 @@ class Orphans:
         counters: What became of the orphans.
         news: What a person must be told before the next step, because that step may change what
             the spool shows of it. The reader of the news takes them out.
+        good_news: What was shipped, for a person; the reader takes it out.
         has_scanned: Whether a look for orphans found none.
         others_live: Whether that look found directories that another process has locked.
         is_closed: Whether the search was given up.
@@ -82,6 +89,7 @@ class Orphans:
         path: Path,
         *,
         any_owner: bool = False,
+        owner_of: Callable[[str], str] = unknown_owner,
         default_tag: Callable[[], str | None] = lambda: None,
         random_bytes: Callable[[int], bytes] = os.urandom,
         monotonic: Callable[[], float] = time.monotonic,
@@ -89,14 +97,17 @@ class Orphans:
     ) -> None:
         self.counters = RecoveryCounters()
         self.news: deque[str] = deque()
+        self.good_news: deque[str] = deque()
         self.default_tag = default_tag
         self._path = path
         self._any_owner = any_owner
+        self._owner_of = owner_of
         self._random_bytes = random_bytes
         self._monotonic = monotonic
         self._time_ns = time_ns
         self._adoptions: list[Adoption] = []
         self._shipped_from: set[str] = set()
+        self._shipped: list[str] = []
         self._kept: dict[str, _Kept] = {}
         self._refused: set[str] = set()
         self._scan_due_seconds = monotonic()
@@ -176,8 +187,21 @@ class Orphans:
         if adoption.is_removed:
             self.counters.lives_finished += 1
             self._kept.pop(adoption.orphan.name, None)
+            self._note_shipped(adoption)
         else:
             self._kept[adoption.orphan.name] = self._next_try(adoption)
+        if self._shipped and (self.is_idle or len(self._shipped) >= _ADOPTIONS_MAX):
+            self.good_news.append(f"recovered {'; '.join(self._shipped)}")
+            self._shipped = []
+
+    def _note_shipped(self, adoption: Adoption) -> None:
+        """Note what a person is told in one line for all orphans that are recovered together."""
+        if adoption.orphan.streams:
+            owner, records = self._owner_of(adoption.orphan.name), adoption.records_acked
+            seconds = self._monotonic() - adoption.begun_seconds
+            self._shipped.append(
+                f"{records} records of {owner}, {seconds:.1f} s after it was found"
+            )
 
     def _next_try(self, adoption: Adoption) -> _Kept:
         orphan = adoption.orphan
@@ -204,7 +228,7 @@ class Orphans:
         self.counters.lives += 1
         orphan = Orphan(taken, self.counters, self._say)
         self._adoptions.append(
-            Adoption(orphan, self._random_bytes, self._time_ns, self.default_tag())
+            Adoption(orphan, self._random_bytes, self._time_ns, self.default_tag(), now)
         )
         return RecoveryState.WORKING
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import shutil
 import signal
 import stat
@@ -77,6 +78,7 @@ def test_what_a_client_leaves_that_dies_without_a_word_is_shipped(
     verdict.assert_all_delivered()
     verdict.assert_no_duplicates()
     assert f"{how}; what it left on its spool is being shipped" in ended.stderr
+    assert len(re.findall(r"^logship: recovered 500 records of ", ended.stderr, re.M)) == 1
     found = read_receipt(receipt)
     assert found["complete"] is True
     assert found["recovery"]["records_acked"] == 500
@@ -132,6 +134,11 @@ def test_one_of_several_processes_dies_and_the_rest_goes_on(both: Runs) -> None:
     assert ended.returncode == 0
     assert len(ended.ledger) == 301
     assert ended.stderr.count("was killed by SIGKILL; what it left on its spool is being") == 3
+    killed = re.findall(r"^logship run: (.+) was killed", ended.stderr, re.M)
+    told = re.findall(
+        r"^logship: recovered 100 records of (.+), \d+\.\d s after", ended.stderr, re.M
+    )
+    assert sorted(told) == sorted(killed)
     both.verdict(ended).assert_all_delivered()
 
 

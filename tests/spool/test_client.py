@@ -66,10 +66,13 @@ def test_a_record_is_on_the_spool_before_emit_returns(tmp_path: Path) -> None:
     assert life.exists()
 
 
-def test_the_next_client_ships_it_and_counts_its_own_alone(tmp_path: Path) -> None:
+def test_the_next_client_ships_it_and_counts_its_own_alone(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
     first = BackgroundClient(settings(_made(tmp_path)))
     assert first.emit({"message": "old"})
     first.close(timeout=1)
+    (left,) = _made(tmp_path).iterdir()
     with ReceiverProcess.start(tmp_path / "out") as receiver:
         second = BackgroundClient(settings(_made(tmp_path), receiver.endpoint))
         assert second.emit({"message": "new"})
@@ -81,6 +84,7 @@ def test_the_next_client_ships_it_and_counts_its_own_alone(tmp_path: Path) -> No
     assert len(report.streams) == 1
     assert sorted(messages) == sorted(["old", "new"] + ["logship: stream closed"] * 2)
     assert list(_made(tmp_path).iterdir()) == []
+    assert f"recovered 1 records of process directory {left.name}, " in capfd.readouterr().err
 
 
 def _made(tmp_path: Path) -> Path:

@@ -133,6 +133,18 @@ def test_the_oldest_life_comes_first(tmp_path: Path) -> None:
     assert recover(tmp_path).markers == ["first0", "second0", "third0"]
 
 
+def test_orphans_that_are_recovered_together_are_told_of_in_one_line(tmp_path: Path) -> None:
+    lives = [dead_life(tmp_path, log_some, time_ns=lambda n=n: n) for n in range(3)]
+    sidecar = Sidecar(Orphans(tmp_path, owner_of=lambda name: f"<{name}>", monotonic=lambda: 7.0))
+    sidecar.take_in(chunks=9)  # one of each tag, which are all
+    sidecar.ack_all()
+    sidecar.take_in(chunks=8)  # of the nine that end their streams
+    assert not sidecar.orphans.good_news
+    sidecar.take_in()
+    shipped = "; ".join(f"30 records of <{each.name}>, 0.0 s after it was found" for each in lives)
+    assert [*sidecar.orphans.good_news] == [f"recovered {shipped}"]
+
+
 def test_a_stream_whose_records_are_all_acked_is_ended_too(tmp_path: Path) -> None:
     def all_acked(buffer: Buffer) -> None:
         log_some(buffer)

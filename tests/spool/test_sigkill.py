@@ -223,7 +223,9 @@ def test_a_recoverer_that_watches_may_start_before_the_first_client(spools: Spoo
     application.wait()
     recoverer.terminate()
     out, _ = recoverer.communicate(timeout=60)
-    assert json.loads(out)["complete"]
+    report = json.loads(out)
+    assert report["complete"]
+    assert f"recovered {report['records_acked']} records of process" in spools.stderr
     assert spools.missing() == []
 
 
