@@ -6,6 +6,7 @@ import os
 import re
 import signal
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -69,6 +70,12 @@ def _read_receipt(ctx: click.Context, param: click.Parameter, value: Path | None
     metavar="SECONDS",
     help="Seconds from the stop signal to SIGKILL that the orchestrator gives (default: "
     "LOGSHIP_STOP_TIMEOUT_SECONDS, else 30 under ECS and Kubernetes, 9 elsewhere).",
+)
+@click.option(
+    "--install",
+    is_flag=True,
+    help="Have Python programs in CMD call logship.install() when they log for the first time, if "
+    "their Python is 3.11 or newer and has logship.",
 )
 @click.option("--tee", is_flag=True, help="Also pass CMD's output on, byte for byte.")
 @click.option(
@@ -149,6 +156,7 @@ def command(
     metrics_port: int | None,
     fields: str | None,
     redact: str | None,
+    install: bool,
     mapping: dict[int, int],
     **options: Any,
 ) -> None:
@@ -172,7 +180,8 @@ def command(
     after a stop signal, it then kills them, because they are about to be killed in any case.
 
     Programs in CMD that use logship themselves need no setting for it. They get a spool and the
-    true deadline from this command. If one of them is killed, its records are shipped.
+    true deadline from this command. If one of them is killed, its records are shipped. With
+    --install they need no line of code either.
 
     \b
     Exit codes:
@@ -199,7 +208,10 @@ def command(
     settings = _settings({name: value for name, value in given.items() if value is not None})
     if settings.disabled:
         _become(words)
-    sys.exit(_supervise(settings, words, signals, options))
+    environ: Mapping[str, str] = os.environ
+    if install:
+        environ = _environ_with_install(settings, {"fields": fields, "redact": redact})
+    sys.exit(_supervise(settings, words, environ, signals, options))
 
 
 def _settings(given: dict[str, Any]) -> Settings:
@@ -213,14 +225,28 @@ def _settings(given: dict[str, Any]) -> Settings:
         raise click.UsageError(str(error)) from None
 
 
+def _environ_with_install(settings: Settings, given: dict[str, str | None]) -> dict[str, str]:
+    from logship.run.installing import environment_with_install  # noqa: PLC0415 - as above
+
+    texts = {name: text for name, text in given.items() if text is not None}
+    try:
+        return environment_with_install(os.environ, settings, texts)
+    except SettingsError as error:
+        raise click.UsageError(str(error)) from None
+
+
 def _supervise(
-    settings: Settings, words: tuple[str, ...], signals: Signals, options: dict[str, Any]
+    settings: Settings,
+    words: tuple[str, ...],
+    environ: Mapping[str, str],
+    signals: Signals,
+    options: dict[str, Any],
 ) -> int:
     from logship.run.run import Options, Supervisor  # noqa: PLC0415 - as above
 
     chosen = Options(
         command=words,
-        environ=dict(os.environ),
+        environ=dict(environ),
         tee=options["tee"],
         whole_group=options["signal_group"],
         orphan_seconds=options["orphan_wait"],

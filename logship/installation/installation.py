@@ -266,6 +266,11 @@ def stopping(reason: str = "stopping") -> None:
         _installation.stopping(reason)
 
 
+def is_installed() -> bool:
+    """Tell whether `install` was called in this process, or in one that it was forked from."""
+    return _installation is not None or _disabled_client is not None
+
+
 def installed_handler() -> Handler:
     """Return the installed handler, for `dictConfig`: `{"()": "logship.installed_handler"}`.
 

@@ -1,0 +1,227 @@
+"""Shows that `run --install` gives Python programs `install()`, and does them no harm."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from logship.errors import SettingsError
+from logship.run import installing
+from logship.settings import Settings
+from tests.run.conftest import Runs
+from tests.support.programs import REPOSITORY
+
+
+def installed(runs: Runs, *words: str, **environ: str) -> subprocess.CompletedProcess[bytes]:
+    """Run a command of Python, which is the text behind `-c` or more words, to its end."""
+    return runs.command(sys.executable, *words, options=("--install", "--tag", "T"), **environ)
+
+
+def told(runs: Runs) -> list[tuple[str, str]]:
+    """Return level, or else the source, and message of what arrived, sorted by message."""
+    found = [(each.get("level") or each["source"], each["message"]) for each in runs.records]
+    return sorted(found, key=lambda each: each[1])
+
+
+MANY = """
+import logging, multiprocessing, os, subprocess, sys
+
+def work(how):
+    logging.info("2 %s child", how)
+
+if __name__ == "__main__":
+    logging.basicConfig(level=logging.INFO)
+    start(multiprocessing.get_context("fork"))
+    logging.info("1 program")
+    start(multiprocessing.get_context("spawn"))
+    start(multiprocessing.get_context("forkserver"))
+    if os.fork() == 0:
+        logging.info("3 forked child")
+        os._exit(0)
+    subprocess.run([sys.executable, "-c", "import logging; logging.info('4 another program')"])
+    print("5 line")
+"""
+
+START = """
+def start(context):
+    child = context.Process(target=work, args=(context.get_start_method(),))
+    child.start()
+    child.join()
+    assert child.exitcode == 0
+"""
+
+
+def test_a_program_and_its_children_ship_records_and_not_their_lines_too(
+    runs: Runs, tmp_path: Path
+) -> None:
+    """A child of multiprocessing drains at its end, also where its parent has not logged yet."""
+    program = tmp_path / "program.py"
+    program.write_text(START + MANY)
+    ended = installed(runs, "-W", "ignore", str(program))  # it forks while it has threads
+    assert ended.returncode == 0, ended.stderr
+    assert told(runs) == [
+        ("INFO", "1 program"),
+        ("INFO", "2 fork child"),
+        ("INFO", "2 forkserver child"),
+        ("INFO", "2 spawn child"),
+        ("INFO", "3 forked child"),
+        ("INFO", "4 another program"),
+        ("stdout", "5 line"),
+    ]
+    assert {each["tag"] for each in runs.receiver.records()} == {"T"}
+    ends = [each["record"].get("logship_end") for each in runs.receiver.records()]
+    assert ends.count("recovered") == 1  # of the child that left by os._exit
+
+
+def test_records_of_all_threads_arrive_that_log_first_at_the_same_time(runs: Runs) -> None:
+    installed(
+        runs,
+        "-c",
+        "import logging, threading\n"
+        "barrier = threading.Barrier(20)\n"
+        "def log(n):\n"
+        "    barrier.wait()\n"
+        "    logging.info('%d', n)\n"
+        "for n in range(20):\n"
+        "    threading.Thread(target=log, args=(n,)).start()\n",
+    )
+    assert sorted(runs.messages, key=int) == [str(n) for n in range(20)]
+
+
+def test_a_program_that_logs_nothing_has_no_client(runs: Runs) -> None:
+    installed(
+        runs,
+        "-c",
+        "import logging, os, sys, threading\n"
+        "logging.getLogger().debug('not a record')\n"
+        "print(os.listdir(os.environ['LOGSHIP_SPOOL_DIR']), threading.active_count())\n"
+        "print('logship.client' in sys.modules, logging.root.handlers)\n",
+    )
+    assert told(runs) == [("stdout", "False []"), ("stdout", "[] 1")]
+
+
+def test_options_hold_for_the_programs_too(runs: Runs) -> None:
+    options = ("--install", "--fields", "service=web", "--redact", "default")
+    runs.command(
+        *(sys.executable, "-c", "import logging; logging.info('password=hunter2')"),
+        options=options,
+    )
+    (record,) = runs.records
+    assert record["service"] == "web"
+    assert record["level"] == "INFO"
+    assert "hunter2" not in str(record)
+
+
+def test_a_program_that_installs_itself_is_left_to_it(runs: Runs) -> None:
+    source = (
+        "import logging, logship; logship.install(level='DEBUG', tag='own'); logging.debug('x')"
+    )
+    assert installed(runs, "-c", source).returncode == 0
+    assert told(runs) == [("DEBUG", "x")]
+    assert "own" in {each["tag"] for each in runs.receiver.records()}
+
+
+def test_a_configuration_without_the_root_logger_keeps_its_consoles(runs: Runs) -> None:
+    """What does not propagate is a line, and once; a console of the root logger is not needed."""
+    installed(
+        runs,
+        "-c",
+        "import logging, logging.config\n"
+        "console = {'class': 'logging.StreamHandler'}\n"
+        "own = {'handlers': ['console'], 'propagate': False}\n"
+        "logging.config.dictConfig({'version': 1, 'handlers': {'console': console},\n"
+        "    'loggers': {'own': own}, 'root': {'handlers': ['console'], 'level': 'INFO'}})\n"
+        "logging.getLogger('own').warning('1')\n"
+        "logging.warning('2')\n",
+    )
+    assert told(runs) == [("stderr", "1"), ("WARNING", "2")]
+
+
+def test_another_sitecustomize_is_imported_as_without_us(runs: Runs, tmp_path: Path) -> None:
+    theirs = tmp_path / "sitecustomize.py"
+    theirs.write_text("LOADED = True")
+    source = "import logging, sitecustomize; print(sitecustomize.__file__, sitecustomize.LOADED)"
+    path = f"{REPOSITORY}:{tmp_path}"
+    installed(runs, "-c", f"{source}; logging.info('x')", PYTHONPATH=path)
+    assert told(runs)[0] == ("stdout", f"{theirs} True")
+    assert ("INFO", "x") in told(runs)
+    theirs.write_text("raise LookupError('theirs')")
+    installed(runs, "-c", "import logging; logging.info('y')", PYTHONPATH=path)
+    assert ("stderr", "LookupError: theirs") in told(runs)
+    assert ("INFO", "y") in told(runs)
+
+
+BROKEN = {
+    "raises": "raise LookupError('broken')",
+    "exits": "import sys; sys.exit('broken')",
+    "is another project's": "broken = 1",
+}
+
+
+@pytest.mark.parametrize("how", BROKEN)
+def test_a_logship_that_is_broken_is_one_line_and_the_program_goes_on(
+    runs: Runs, tmp_path: Path, how: str
+) -> None:
+    (tmp_path / "logship.py").write_text(BROKEN[how])
+    source = "import logging; logging.warning('x'); print('y')"
+    script = f'PYTHONPATH="{tmp_path}:$PYTHONPATH" exec "$1" -c "{source}"'
+    ended = runs.shell(script, sys.executable, options=("--install",))
+    assert ended.returncode == 0
+    assert runs.messages.count("WARNING:root:x") == runs.messages.count("y") == 1
+    (line,) = [each for each in runs.messages if "--install" in each]
+    assert "only the lines of this program are shipped" in line
+    assert sys.executable in line
+    assert len(runs.messages) == 3
+
+
+@pytest.mark.parametrize(
+    ("before", "why"),
+    [
+        ("os.environ['LOGSHIP_LINGER_SECONDS'] = 'x'", "LOGSHIP_LINGER_SECONDS"),
+        (
+            "monkey = sys.modules['gevent.monkey'] = types.ModuleType('gevent.monkey');"
+            "monkey.is_module_patched = lambda name: True",
+            "gevent has patched this program",
+        ),
+    ],
+)
+def test_where_install_refuses_the_lines_are_shipped(runs: Runs, before: str, why: str) -> None:
+    ended = installed(
+        runs, "-c", f"import logging, os, sys, types; {before}; logging.warning('x'); print('y')"
+    )
+    assert ended.returncode == 0
+    (line,) = [each for each in runs.messages if "--install" in each]
+    assert why in line
+    assert sorted(runs.messages) == sorted(["WARNING:root:x", "y", line])
+
+
+@pytest.mark.parametrize("option", ["-I", "-E", "-S"])
+def test_a_python_that_does_not_look_at_us_is_as_without(runs: Runs, option: str) -> None:
+    installed(runs, option, "-c", "import logging; logging.warning('x')")
+    assert told(runs) == [("stderr", "WARNING:root:x")]
+
+
+def test_a_disabled_program_keeps_its_console(runs: Runs) -> None:
+    source = (
+        "import os; os.environ['LOGSHIP_DISABLED'] = '1'\n"
+        "import logging; logging.basicConfig(); logging.warning('x')"
+    )
+    installed(runs, "-c", source)
+    assert told(runs) == [("stderr", "WARNING:root:x")]
+
+
+def test_a_command_that_is_not_there_is_told_of_as_ever(runs: Runs) -> None:
+    ended = runs.command("no-such-command", options=("--install",))
+    assert ended.returncode == 127
+    assert b"it is not on PATH" in ended.stderr
+
+
+def test_a_logship_without_python_files_refuses(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(installing, "_AT_START", tmp_path)
+    with pytest.raises(SettingsError, match="install the package logship-forward"):
+        installing.environment_with_install({}, Settings(), {})
