@@ -24,6 +24,9 @@ from logship.spool.format import STREAMS_BYTES
 from logship.spool.orphans import unknown_owner
 from logship.spool.slots import read_streams
 
+_NAMES_MAX = 1000
+"""So many names of processes are kept for what is told of their records later."""
+
 _PIDFD_GET_INFO = 0xC040FF0B
 _PIDFD_INFO_EXIT = 1 << 3
 _INFO = struct.Struct("=QQ11Ii")
@@ -111,13 +114,18 @@ class Witness:
         unseen, self._unseen = self._unseen, 0
         return unseen
 
+    def _note_name(self, directory: str, name: str) -> None:
+        if len(self._names) >= _NAMES_MAX:
+            del self._names[next(iter(self._names))]
+        self._names[directory] = name
+
     def _find_owner(self, directory: str) -> None:
         lock = self._path / directory / LOCK
         pid = holder_of(lock)
         if pid is not None:
             with contextlib.suppress(OSError, AttributeError):  # old kernels; old headers
                 name = name_of(pid)
-                self._names[directory] = f"{name} (process {pid})"
+                self._note_name(directory, f"{name} (process {pid})")
                 self._owners[os.pidfd_open(pid)] = _Owner(pid, name, directory)
                 self._found(directory)
         elif _is_free(lock) or has_open(os.getpid(), lock):  # the latter: the recoverer of `run`
