@@ -38,10 +38,10 @@ _ISSUERS: tuple[tuple[tuple[str, ...], tuple[int, ...]], ...] = (
 """What the numbers of payment cards begin with, and how many digits those have (ISO/IEC 7812)."""
 
 _SECRET_NAMES = frozenset(
-    {"auth", "cookie", "cookies", "cvc", "cvv", "pin", "pwd", "setcookie", "ssn"}
+    {"auth", "cookie", "cookies", "cvc", "cvv", "dbpass", "pass", "pin", "pwd", "setcookie", "ssn"}
 )
 _SECRET_ENDINGS = (
-    *("password", "passwd", "passphrase", "secret", "token", "authorization"),
+    *("password", "passwords", "passwd", "passphrase", "secret", "token", "authorization"),
     *("apikey", "accesskey", "secretkey", "privatekey", "signingkey", "encryptionkey"),
     *("credential", "credentials", "sessionid", "connectionstring"),
 )
@@ -84,10 +84,10 @@ _NAMES_OF_KEYS = r"(?:secret|token|credentials?|(?:api|access|secret|private|sig
 _EQUALS = r"""\\?["']?\s{0,3}=(?!=)>?\s{0,3}"""
 _EQUALS_OR_COLON = r"""\\?["']?\s{0,3}(?:=(?!=)>?|:)\s{0,3}"""
 _QUOTED = (
-    r"""(?:"(?:[^"\\]|\\.){1,4096}"|'(?:[^'\\]|\\.){1,4096}'"""
-    r"""|\\"[^"\\]{1,4096}\\"|\\'[^'\\]{1,4096}\\')"""
+    r"""(?:"(?:[^"\\]|\\.){1,65536}"|'(?:[^'\\]|\\.){1,65536}'"""
+    r"""|\\"[^"\\]{1,65536}\\"|\\'[^'\\]{1,65536}\\')"""
 )
-_BARE = r"""(?!\[redacted\])[^\s"'\\,;&(){}\[\]<>]+"""
+_BARE = r"""(?!\[redacted\])["']?[^\s"'\\,;&(){}\[\]<>]+"""
 _HAS_DIGIT = r"""(?=[^\s0-9]{0,80}[0-9])"""
 _TOKEN_HINTS = ("secret", "token", "credential", "key")
 
@@ -116,7 +116,7 @@ _PATTERNS: dict[str, tuple[_Pattern, ...]] = {
             ("authorization", "x-api-key", "x-auth-token"),
             re.compile(
                 r"(?i)(\b(?:(?:proxy-)?authorization|x-api-key|x-auth-token)"
-                rf"{_EQUALS_OR_COLON}[\"']?)(?!\s{0, 3}\[redacted\])[^\r\n\"']+"
+                rf"{_EQUALS_OR_COLON}[\"']?)(?!\s{{0,3}}\[redacted\])[^\r\n\"']+"
             ),
             _keep_first_group,
         ),
@@ -255,16 +255,16 @@ class _Walk:
             return self._integer(value)
         if kind is float or kind is bool or value is None:
             return value
-        if kind is dict and depth_left:
+        if kind is dict and depth_left and {str}.issuperset(map(type, value)):
             items = list(value.items())
             return {name: self._field(name, each, depth_left - 1) for name, each in items}
         if kind is list and depth_left:
             return [self.value(each, depth_left - 1) for each in value.copy()]
         return self.value(self._readable(value), _UNLIMITED)
 
-    def _field(self, name: Any, value: Any, depth_left: int) -> Any:
+    def _field(self, name: str, value: Any, depth_left: int) -> Any:
         says_nothing = value is None or type(value) is bool or value == ""
-        if type(name) is str and not says_nothing and self._is_secret_name(name):
+        if not says_nothing and self._is_secret_name(name):
             return REDACTED
         return self.value(value, depth_left)
 

@@ -111,22 +111,41 @@ class Emitter:
     ) -> None:
         """Write a record to stderr that got no number; never raises. See `write_in_turn`."""
         self.last_resort.stop_here()  # a call that does not return has refused nothing
-        buffer = self._shipper.buffer
-        number = buffer.number_refused()
-        is_written = False
+        time_ns = time_ns or time.time_ns()
+        fields = None
         try:
-            time_ns = time_ns or time.time_ns()
-            shown = None if self._shipper.spill is None else self.intake.shown(record, time_ns)
-            if shown is not None:
-                route = buffer.tag_of(self.intake.route(tag))
-                line = refused_line(number, route, time_ns, plain_value(shown))
-                is_written = self.last_resort.write_in_turn(line, patience_seconds)
+            fields = self.intake.shown(record, time_ns)
+            if fields is None:
+                return  # it is withheld, as it would have been before the end
         except Exception as error:
             if is_interruption(error):
                 raise
             self.last_resort.warn_of_bug("a refused record", error)
-        if not is_written:
+        buffer = self._shipper.buffer
+        number = buffer.number_refused()
+        if not self._write_refused(number, tag, time_ns, fields, patience_seconds):
             buffer.note("refused_unwritten", 1)
+
+    def _write_refused(
+        self,
+        number: str,
+        tag: str | None,
+        time_ns: int,
+        fields: Record | None,
+        patience_seconds: float,
+    ) -> bool:
+        """Write the line of a refused record; return whether stderr has it, or will."""
+        if fields is None or self._shipper.spill is None:
+            return False
+        try:
+            route = self._shipper.buffer.tag_of(self.intake.route(tag))
+            line = refused_line(number, route, time_ns, plain_value(fields))
+            return self.last_resort.write_in_turn(line, patience_seconds)
+        except Exception as error:
+            if is_interruption(error):
+                raise
+            self.last_resort.warn_of_bug("a refused record", error)
+            return False
 
     def _begin_anew(self) -> None:
         """Replace what belongs to the parent process."""

@@ -86,6 +86,8 @@ class Intake:
     ) -> None:
         self.tag = tag
         shape = shaper(settings)
+        if isinstance(settings.redact, str):
+            constants = _redact(settings.redact)(constants) or {}
         self.pack: Pack = _record_packer(
             settings,
             lambda: buffer.note("truncated", 1),
@@ -264,7 +266,8 @@ def _redacted(redact: Redact, warn: Callable[[str, str], None], fields: Fields) 
             raise
         what, shown = f"raised {type(error).__name__}", None
     else:
-        what = "returned None"
+        what = f"returned {'None' if shown is None else type(shown).__name__}"
+        shown = shown if isinstance(shown, Mapping) else None
     if shown is None:
         text = "the record is withheld; records_withheld_total counts them"
         warn(WITHHELD, f"redact {what}: {text}")

@@ -79,8 +79,11 @@ def _timing(key: str, told: Callable[[int], str | float | None]) -> Shape:
     return add
 
 
-def _seconds(time_ns: int) -> float:
-    return time_ns / _SECOND_NS
+def _seconds(time_ns: int) -> float | None:
+    try:
+        return time_ns / _SECOND_NS
+    except OverflowError:
+        return None  # as below
 
 
 def _iso_time(time_ns: int) -> str | None:

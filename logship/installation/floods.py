@@ -18,8 +18,10 @@ from logship.settings import Settings
 TEMPLATES_MAX = 10_000
 """So many templates are counted in one interval; the others of it have no limit of their own."""
 
-Key = tuple[str, str | None]
-"""A logger, and a template or None for all of its records."""
+Key = tuple[str, int | None]
+"""A logger, and the hash of a template or None for all of its records."""
+
+_OTHER_NAMES = {"WARN": "WARNING", "FATAL": "CRITICAL"}
 
 
 class FloodControl:
@@ -40,7 +42,8 @@ class FloodControl:
         monotonic: Callable[[], float] = time.monotonic,
         chance: Callable[[], float] = random.random,
     ) -> None:
-        self._shares = dict(settings.sample)
+        names = ((name.upper(), share) for name, share in settings.sample)
+        self._shares = {_OTHER_NAMES.get(name, name): share for name, share in names}
         self._logger_max = settings.logger_records_max
         self._template_max = settings.template_records_max
         self._interval_seconds = settings.flood_seconds
@@ -81,8 +84,8 @@ class FloodControl:
         """Return what counts a record, with its limit."""
         limits: list[tuple[Key, int]] = []
         if self._template_max is not None:
-            template = record.msg if type(record.msg) is str else type(record.msg).__name__
-            key = record.name, template
+            template = record.msg if type(record.msg) is str else type(record.msg)
+            key = record.name, hash(template)  # the text may be long, and is not kept
             if key in self._counts or len(self._counts) < TEMPLATES_MAX:
                 limits.append((key, self._template_max))
         if self._logger_max is not None:

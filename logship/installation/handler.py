@@ -49,6 +49,8 @@ class Handler(logging.Handler):
         tag: The route; the client's own where none is given.
         severity_key: The field for the level's number, as OpenTelemetry counts; None for none.
         floods: Keeps records back where there are too many; None for none.
+        shows_arguments: Whether a record whose arguments do not fit its message has them, and
+            `handleError` shows them. Apart from its message, no rule knows that one is a secret.
     """
 
     def __init__(
@@ -60,6 +62,7 @@ class Handler(logging.Handler):
         tag: str | None = None,
         severity_key: str | None = None,
         floods: FloodControl | None = None,
+        shows_arguments: bool = True,
     ) -> None:
         super().__init__(level)
         self.client = client
@@ -67,6 +70,7 @@ class Handler(logging.Handler):
         self._tag = tag
         self._severity_key = severity_key
         self._floods = floods
+        self._shows_arguments = shows_arguments
         self._span = CurrentSpan()
 
     def handle(self, record: logging.LogRecord) -> bool:
@@ -95,7 +99,8 @@ class Handler(logging.Handler):
         except Exception as error:
             if is_interruption(error):
                 raise
-            self.handleError(record)
+            if self._shows_arguments:
+                self.handleError(record)
             fields = self._unformatted(record)
         if not self.client.emit(fields, self._tag, time_ns=time_ns) and self.client.intake_closed:
             patience_seconds = FALL_BACK_SECONDS_MAX if may_wait_here() else 0.0
@@ -103,7 +108,12 @@ class Handler(logging.Handler):
 
     def _is_kept_back(self, floods: FloodControl, record: logging.LogRecord) -> bool:
         """Tell whether there are too many such records; this one is counted then."""
-        reason = floods.reason(record)
+        try:
+            reason = floods.reason(record)
+        except Exception as error:
+            if is_interruption(error):
+                raise
+            return False  # a program made the record by hand, and its name is no text
         return reason is not None and self.client.withhold(reason, self._tag)
 
     def _fields(self, record: logging.LogRecord) -> dict[str, Any]:
@@ -136,13 +146,13 @@ class Handler(logging.Handler):
 
     def _unformatted(self, record: logging.LogRecord) -> dict[str, Any]:
         """Return what can be said of a record whose arguments do not fit its message."""
-        return {
+        fields = {
             self._message_key: record.msg,
             "level": record.levelname,
             "logger": record.name,
             "logging_error": "the arguments could not be merged into the message",
-            "arguments": record.args,
         }
+        return {**fields, "arguments": record.args} if self._shows_arguments else fields
 
 
 def severity_number(level: int) -> int:

@@ -21,6 +21,7 @@ from logship.client.background import BackgroundClient
 from logship.delivery.drain import DrainPlan
 from logship.errors import SettingsError
 from logship.hooks import fork, registry, runtimes
+from logship.hooks.interruptions import is_interruption
 from logship.installation.handler import Handler
 from logship.installation.loggers import Loggers
 from logship.process import stopfile
@@ -52,6 +53,7 @@ class Installation:
             message_key=settings.message_key,
             severity_key=settings.severity_key,
             floods=_flood_control(settings),
+            shows_arguments=settings.redact is None,
         )
         self._levels = _levels_file(self.client)
         self._loggers = Loggers(self.handler, settings.loggers) if settings.loggers else None
@@ -75,7 +77,7 @@ class Installation:
         self._take_exceptions()
         self._warn_of_basic_config()
         if self._loggers is not None:
-            self._loggers.check()
+            self._check_guarded(self._loggers)
         if self._announcement is not None:
             self._announcement.start()
         self.watchdog.start()
@@ -190,14 +192,22 @@ class Installation:
     def _check(self) -> None:
         """Look, about once a second and at the exit, for what is not told."""
         self._check_handler()
-        if self._loggers is not None:
-            self._loggers.check()
-        if self._levels is not None:
-            self._levels.check()
+        for each in (self._loggers, self._levels):
+            if each is not None:
+                self._check_guarded(each)
         if self._announcement is not None:
             self._announcement.tell()
         if self.clock.started is None and self.clock.told_deadline() is not None:
             self.stopping("logship run stops")
+
+    def _check_guarded(self, checked: Loggers | LevelsFile) -> None:
+        """Look at the application's loggers, whose classes may be its own: the clock must go on."""
+        try:
+            checked.check()
+        except Exception as error:
+            if is_interruption(error):
+                raise
+            self.client.last_resort.warn_of_bug("a look at the loggers", error)
 
     def _check_handler(self) -> None:
         """Warn once if the handler was taken off the root logger."""

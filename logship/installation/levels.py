@@ -44,7 +44,9 @@ class LevelsFile:
 
     def _read(self) -> dict[str, str]:
         try:
-            with self._path.open(encoding="utf-8", errors="replace") as file:
+            if not self._path.is_file():  # to open a pipe would wait, and so would the stop clock
+                raise OSError(0, "it is no regular file")
+            with self._path.open(encoding="utf-8-sig", errors="replace") as file:
                 lines = file.read(FILE_BYTES_MAX).splitlines()
         except OSError as error:
             self._warn(f"{self._path} cannot be read: {error.strerror}")
@@ -53,9 +55,9 @@ class LevelsFile:
         return {name.strip(): level.strip().upper() for name, _, level in pairs if name.strip()}
 
     def _apply(self, levels: dict[str, str]) -> None:
-        for name in self._set.keys() - levels.keys():
-            _logger(name).setLevel(self._original.pop(name))
         applied = {name: level for name, level in levels.items() if self._set_level(name, level)}
+        for name in self._original.keys() - applied.keys():
+            _logger(name).setLevel(self._original.pop(name))
         if applied != self._set:
             self._set = applied
             self._told(applied)
@@ -66,7 +68,7 @@ class LevelsFile:
         before = logger.level
         try:
             logger.setLevel(int(level) if level.isdecimal() else level)
-        except ValueError:
+        except (ValueError, TypeError):
             self._warn(f"{self._path}: {level or 'nothing'} is no level, for the logger {name}")
             return False
         self._original.setdefault(name, before)

@@ -232,7 +232,7 @@ class Redaction(Converter):
             raise NotAllowed("a function of a record, names of rules, or None")
         return value
 
-    def _checked_names(self, names: str) -> str | None:
+    def _checked_names(self, names: str) -> str:
         from logship import redaction  # noqa: PLC0415 - its patterns take milliseconds
 
         try:
@@ -241,7 +241,9 @@ class Redaction(Converter):
             known = ", ".join((redaction.DEFAULT, *redaction.RULES))
             allowed = f"{known} or {redaction.FIELD}NAME, with commas between"
             raise NotAllowed(allowed, str(unknown)) from None
-        return names if rules or fields else None
+        if not rules and not fields:
+            raise NotAllowed("the name of a rule")
+        return names
 
 
 def setting(

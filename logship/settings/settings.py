@@ -218,9 +218,13 @@ class Settings:
 
     def _check_names(self) -> None:
         """Refuse a field that would take the place of another one."""
-        names = [name for name, _ in self.fields]
-        if self.stamp and self.stamp_key in names:
-            raise SettingsError(f"fields: {self.stamp_key} is the field of the stamp")
+        given = [*(("fields", name) for name, _ in self.fields), ("time_key", self.time_key)]
+        for setting_name, key in (*given, ("severity_key", self.severity_key)):
+            if self.stamp and self.stamp_key == key:
+                raise refusal(setting_name, key, NotAllowed("a name that is not stamp_key"))
+        if self.severity_key in (self.message_key, "level", "logger"):
+            other = NotAllowed("a name that no other field of a record has")
+            raise refusal("severity_key", self.severity_key, other)
 
     def _check_security(self) -> None:
         """Refuse settings of which a part is missing, so that the rest would not protect."""

@@ -383,6 +383,33 @@ def test_a_file_changes_levels_while_the_program_runs(
     assert told["levels"] == {"application": "DEBUG"}
 
 
+def test_a_logger_class_that_raises_ends_no_watchdog(
+    programs: Programs, sidecar: Sidecar, tmp_path: Path
+) -> None:
+    (tmp_path / "levels").write_text("application=DEBUG")
+    ended = programs.start(
+        """
+        import logging, threading, time
+        class Odd(logging.Logger):
+            def setLevel(self, level):
+                raise LookupError("no levels here")
+        logging.getLogger("application").__class__ = Odd
+        import logship
+        from application import log
+        logship.install(level="INFO")
+        ends = time.monotonic() + 1.5
+        while time.monotonic() < ends:
+            time.sleep(0.01)
+        assert any("watchdog" in each.name for each in threading.enumerate())
+        log()
+        """,
+        environ={"LOGSHIP_LEVELS_FILE": str(tmp_path / "levels")},
+    ).end()
+    assert ended.returncode == 0, ended.stderr
+    assert "a look at the loggers" in ended.stderr
+    sidecar.output.verdict(ended).assert_all_delivered()
+
+
 def test_loggers_that_do_not_propagate_are_shipped_if_they_are_named(
     programs: Programs, sidecar: Sidecar
 ) -> None:

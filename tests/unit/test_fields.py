@@ -124,6 +124,23 @@ def test_odd_records_and_odd_contexts_meet(sidecar: Sidecar, settings: dict[str,
     assert all("object" in each["request"] and each["app_logship_end"] == 1 for each in found)
 
 
+def test_blocks_of_generators_end_in_any_order(sidecar: Sidecar) -> None:
+    client = BackgroundClient(quick_settings(), transport=MemoryTransport(sidecar))
+
+    def generator() -> Iterator[None]:
+        with logship.context(request="inner", own=1):
+            yield
+
+    one = generator()
+    next(one)
+    with logship.context(request="outer"):
+        del one  # its block ends in the middle of this one
+        client.emit({"n": 1})
+    client.emit({"n": 2})
+    client.close(timeout=10)
+    assert fields_of(sidecar) == [{"request": "outer", "n": 1}, {"n": 2}]
+
+
 def test_a_block_may_end_in_another_context_than_it_began_in() -> None:
     async def generator() -> Any:
         with logship.context(a=1):
@@ -211,9 +228,11 @@ def test_the_time_can_be_a_field(settings: dict[str, Any], expected: object) -> 
     assert shipped({"at": "own"}, settings=settings) == {"at": "own"}
 
 
-@pytest.mark.parametrize("time_ns", [-(10**18), 10**21, 10**40, 0])
-def test_no_time_is_too_odd_for_a_field(time_ns: int) -> None:
-    assert "at" in shipped({"m": 1}, settings={"time_key": "at"}, time_ns=time_ns)
+@pytest.mark.parametrize("form", ["iso", "epoch"])
+@pytest.mark.parametrize("time_ns", [-(10**18), 10**21, 10**40, 10**400, 0])
+def test_no_time_is_too_odd_for_a_field(time_ns: int, form: str) -> None:
+    settings = {"time_key": "at", "time_format": form}
+    assert "at" in shipped({"m": 1}, settings=settings, time_ns=time_ns)
 
 
 def test_a_level_has_a_number_beside_it() -> None:

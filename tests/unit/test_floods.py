@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import itertools
 import logging
+import os
 import random
 import threading
+import tracemalloc
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -100,6 +102,37 @@ def test_levels_are_sampled_and_others_are_not() -> None:
     assert {reason for _, _, reason in shop.gaps()} == {SAMPLED}
 
 
+@pytest.mark.parametrize("name", ["debug", "DEBUG", "warn"])
+def test_levels_have_the_names_that_people_give_them(name: str) -> None:
+    shop = Shop(sample={name: 0})
+    level = logging.WARNING if name == "warn" else logging.DEBUG
+    shop.logger("app").log(level, "text")
+    assert shop.records() == []
+
+
+@pytest.mark.parametrize("odd", [{"name": ["x"]}, {"levelname": ["x"]}, {"msg": ["x"]}, {}])
+def test_a_record_made_by_hand_is_shipped_all_the_same(odd: dict[str, Any]) -> None:
+    shop = Shop(template_records_max=10, logger_records_max=10, sample={"INFO": 0.5})
+    made = logging.makeLogRecord({"msg": "text", "levelname": "ERROR", "levelno": 40, **odd})
+    shop.logger("app").handle(made)
+    shop.client.close(timeout=10)
+    assert len(shop.sidecar.delivered) == 2  # and the end
+
+
+def test_long_templates_are_not_kept() -> None:
+    floods = FloodControl(quick_settings(template_records_max=1))
+    tracemalloc.start()
+    try:
+        for number in range(100):
+            record = logging.makeLogRecord({"msg": f"{number}" + "x" * 100_000})
+            assert floods.reason(record) is None
+            del record
+        held, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert held < 200_000
+
+
 def test_everything_is_shipped_or_declared_from_many_threads() -> None:
     shop = Shop(logger_records_max=100, sample={"DEBUG": 0.5})
 
@@ -179,6 +212,19 @@ def test_a_line_that_means_nothing_is_told_and_the_others_hold(levels: Levels, l
     assert logging.getLogger("tests.floods.b").level == logging.WARNING
     assert levels.told == [{"tests.floods.b": "WARNING"}]
     assert len(levels.warned) == 1
+
+
+def test_a_level_that_became_wrong_is_taken_back(levels: Levels) -> None:
+    levels.write("tests.floods.d=DEBUG\n")
+    levels.write("tests.floods.d=BOGUS\n")
+    assert logging.getLogger("tests.floods.d").level == logging.NOTSET
+    assert levels.told[-1] == {}
+
+
+def test_a_pipe_in_the_place_of_the_file_is_not_waited_for(levels: Levels) -> None:
+    os.mkfifo(levels.path)
+    levels.file.check()
+    assert "no regular file" in levels.warned[0]
 
 
 def test_a_file_that_cannot_be_read_changes_nothing(levels: Levels) -> None:

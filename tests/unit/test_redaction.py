@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import enum
 import json
 import logging
 import sysconfig
@@ -15,6 +16,7 @@ import pytest
 
 from benchmarks.records import RECORDS
 from logship.client.background import BackgroundClient
+from logship.installation.handler import Handler
 from logship.protocol.readable import plain_value
 from logship.redaction import REDACTED, RULES, is_card_number, redactor
 from logship.testing import MemoryTransport, Sidecar
@@ -184,6 +186,54 @@ def test_a_record_inside_itself_or_very_deep_is_read_to_its_end() -> None:
     found = default({"record": record, "deep": deep})
     assert SECRET not in str(found)
     assert REDACTED in str(found["deep"])
+
+
+class Name(str):
+    __slots__ = ()
+
+
+class Key(enum.StrEnum):
+    PASSWORD = "password"
+
+
+@pytest.mark.parametrize("name", [Name("password"), Key.PASSWORD, b"password"])
+def test_names_of_other_types_are_found_as_they_will_be_read(name: Any) -> None:
+    assert SECRET not in str(default({"in": {name: SECRET}, name: SECRET}))
+
+
+@pytest.mark.parametrize("length", [5000, 60_000])
+def test_a_long_or_open_quotation_is_redacted(length: int) -> None:
+    assert SECRET not in default(f'password="{"long " * length}{SECRET}" tail'[: 5 * length])
+    assert SECRET not in default(f'password="{SECRET}')
+
+
+def test_what_is_redacted_keeps_the_rest_of_its_line() -> None:
+    once = f"Authorization: {REDACTED} and the rest"
+    assert default(once) == once
+
+
+def test_constant_fields_are_redacted_too() -> None:
+    sidecar = Sidecar()
+    client = BackgroundClient(
+        quick_settings(redact="default", fields={"db_password": SECRET, "env": "prod"}),
+        transport=MemoryTransport(sidecar),
+    )
+    client.emit({"message": "m"})
+    client.close(timeout=10)
+    assert sidecar.delivered[0].record["db_password"] == REDACTED
+    assert sidecar.delivered[0].record["env"] == "prod"
+
+
+def test_arguments_that_do_not_fit_their_message_are_not_shown(
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    sidecar = Sidecar()
+    client = BackgroundClient(quick_settings(redact="default"), transport=MemoryTransport(sidecar))
+    record = logging.LogRecord("x", 40, "", 1, "password=%s in %d s", (SECRET, "soon"), None)
+    Handler(client, shows_arguments=False).emit(record)
+    client.close(timeout=10)
+    assert SECRET not in str(sidecar.delivered)
+    assert SECRET not in capfd.readouterr().err
 
 
 def test_the_application_s_record_is_not_changed() -> None:

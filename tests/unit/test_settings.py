@@ -136,6 +136,10 @@ def test_arguments_win_over_the_environment_and_empty_variables_are_none() -> No
         ("template_records_max", "0", "at least 1"),
         ("loggers", "a,,b", "1 to 255 bytes"),
         ("redact", "field:", "field:NAME"),
+        ("redact", " , ", "the name of a rule"),
+        ("severity_key", "message", "no other field"),
+        ("severity_key", "logger", "no other field"),
+        ("time_key", "logship_id", "not stamp_key"),
         *(
             (("stop_signals", text, "HUP, INT"))
             for text in ("KILL", "STOP", "TSTP", "CHLD", "SEGV")
