@@ -48,6 +48,12 @@ class WatchedOrphans:
         return self.orphans.news
 
     @property
+    def good_news(self) -> deque[str]:
+        """Nothing: what is told of success must not pass for a word about damage."""
+        self.orphans.good_news.clear()
+        return self.orphans.good_news
+
+    @property
     def deadline_seconds(self) -> float | None:
         """When to take the next step."""
         return self.orphans.deadline_seconds
