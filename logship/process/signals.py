@@ -77,12 +77,12 @@ class StopSignals:
     def install(self) -> None:
         """Take over the stop signals that have a Python disposition; in the main thread.
 
-        `SIG_IGN`, and a handler that is not Python's, are left alone; `default_int_handler` too.
+        `SIG_IGN`, and a handler that is not Python's, are left alone; at SIGINT Python's own too.
         """
         for signum in self._signals:
             found = disposition_of(signum)
-            if found is signal.default_int_handler:
-                continue
+            if found is signal.default_int_handler and signum == signal.SIGINT:
+                continue  # event loops recognise it
             if found is signal.SIG_DFL or (callable(found) and signum in self._sure):
                 self._found[signum] = found
                 signal.signal(signum, self._handler)
