@@ -1,7 +1,7 @@
 """What is known of the records that the client of one process life refused.
 
-They have no number of a stream. A call such as `emit` tells the application that it refused its
-record. A logging call tells nobody, so the record is written to stderr, with a number of its own.
+They have no number of a stream. A call such as `emit` returns False if it refuses its record. A
+logging call returns nothing, so logship writes the record to stderr, with a number of its own.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ class RefusalsVerdict:
             line that was seen elsewhere.
         lost: Numbers of lines that are missing, and that nothing counts.
         unwritten: How many of the declared ones stderr did not take, according to the report.
-        told: Refused records whose calls said so to the application.
+        told: Refused records whose calls returned an error or False.
     """
 
     life: str
@@ -62,7 +62,7 @@ class RefusalsVerdict:
 
     @property
     def untold(self) -> int:
-        """How many records were refused by calls that told nobody."""
+        """How many records were refused by calls that returned no error."""
         return self.copies.count + self.declared + self.lost.count
 
 

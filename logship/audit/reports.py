@@ -74,9 +74,9 @@ class RefusedCount:
 
     Attributes:
         life: What the lines of the refused records are known by.
-        lines: How many lines there should be: of records whose calls told nobody.
+        lines: How many lines there should be: of records whose calls returned no error.
         unwritten: How many of these stderr did not take.
-        told: How many others there were. Their calls said so to the application.
+        told: How many others there were. Their calls returned an error or False.
     """
 
     life: str

@@ -101,7 +101,7 @@ def _declared(verdict: Verdict) -> str:
     parts = [
         f"{copies:,} only as spilled copies" if copies else "",
         f"{declared:,} declared missing" if declared else "",
-        f"{refused:,} refused by calls that told nobody" if refused else "",
+        f"{refused:,} refused by calls that returned no error" if refused else "",
         f"{unclear:,} refused, and no report says whether the application was told"
         if unclear
         else "",
@@ -162,16 +162,18 @@ def _details(stream: StreamVerdict) -> Iterator[str]:
 
 
 def _refusal_details(refusals: RefusalsVerdict) -> Iterator[str]:
-    """Say which of the refused records nobody was told of, and where they are."""
+    """Say how many records were refused without an error for the call, and where they are."""
     if refusals.untold:
         yield (
-            f"{_life(refusals)} refused by calls that told nobody: {refusals.untold:,}; "
+            f"{_life(refusals)} refused by calls that returned no error: {refusals.untold:,}; "
             f"copies of {refusals.copies.count:,} are here"
         )
     if refusals.unwritten:
         yield f"{_life(refusals)} refused, and stderr did not take them: {refusals.unwritten:,}"
     if refusals.told:
-        yield f"{_life(refusals)} refused by calls that said so: {refusals.told:,}"
+        yield (
+            f"{_life(refusals)} refused by calls that returned an error or False: {refusals.told:,}"
+        )
 
 
 def _life(refusals: RefusalsVerdict) -> str:

@@ -26,7 +26,7 @@ class Counters:
         dropped: Records dropped, by reason; also those that were kept back on purpose.
         refused: Records turned away without a number: after close, or past repair.
         refused_lines: Those of them for which a line on stderr was numbered, because a logging call
-            tells nobody.
+            returns nothing.
         refused_unwritten: Lines of these that stderr did not take.
         truncated: Records that were cut to the longest that may be sent.
         blocked_seconds: Time that senders waited for space, summed over all of them.
@@ -161,7 +161,8 @@ class DrainReport:
         refused: Turned away without a number so far; not among `accepted`. A process that goes on
             after its report may refuse more, and a correction follows.
         refused_lines: Those of them that were to be written to stderr, numbered from 1, because a
-            logging call tells nobody. The calls that refused the others said so to the application.
+            logging call returns nothing. The calls that refused the others returned an error or
+            False.
         refused_unwritten: Those of the lines that stderr did not take.
         refused_id: What these lines are known by.
         truncated: Cut to the longest record that may be sent; among `accepted`.

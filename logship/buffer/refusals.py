@@ -1,9 +1,9 @@
 """The numbers of refused records: those that have no number of a stream, but a line on stderr.
 
-A call such as `emit` tells the application that it refused a record. A logging call tells nobody,
-so its record is written to stderr. The line has an id of this process life and a number of its own,
-from 1 without a hole. So a reader of stderr sees how many of these lines there were, and which of
-them are missing.
+A call such as `emit` returns False if it refuses a record. A logging call returns nothing, so
+logship writes its record to stderr. The line has an id of this process life and a number of its
+own, from 1 without a hole. So a reader of stderr sees how many of these lines there were, and
+which of them are missing.
 """
 
 from __future__ import annotations

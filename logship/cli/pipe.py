@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from logship.cli.options import fields_option, only_given, redact_option
 from logship.errors import SettingsError
 from logship.settings import Settings
 
@@ -24,17 +25,8 @@ from logship.settings import Settings
     metavar="SECONDS",
     help="Seconds from SIGTERM to SIGKILL (default: LOGSHIP_STOP_TIMEOUT_SECONDS, else 30 or 9).",
 )
-@click.option(
-    "--fields",
-    metavar="NAME=VALUE[,...]",
-    help="Fields of every record (default: LOGSHIP_FIELDS, else none).",
-)
-@click.option(
-    "--redact",
-    metavar="RULES",
-    help="Take secrets out of records: 'default', or names of rules with commas between (default: "
-    "LOGSHIP_REDACT, else none).",
-)
+@fields_option
+@redact_option
 def command(
     tag: str | None, stop_timeout: float | None, fields: str | None, redact: str | None
 ) -> None:
@@ -56,9 +48,8 @@ def command(
         "fields": fields,
         "redact": redact,
     }
-    settings = {name: value for name, value in given.items() if value is not None}
     try:
-        chosen = Settings.from_env(os.environ, **settings)
+        chosen = Settings.from_env(os.environ, **only_given(given))
     except SettingsError as error:
         raise click.UsageError(str(error)) from None
     from logship.run.pipe import Pipe  # noqa: PLC0415 - `--help` needs none of it

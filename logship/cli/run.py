@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
+from logship.cli.options import fields_option, only_given, redact_option
 from logship.errors import SettingsError
 from logship.quoting import visible
 from logship.run.signals import Signals, parse_mapping
@@ -121,17 +122,8 @@ def _read_receipt(ctx: click.Context, param: click.Parameter, value: Path | None
     help="How long a full buffer may make CMD wait, once an outage (default: "
     "LOGSHIP_BLOCK_SECONDS_MAX, else 60); then the overflow policy applies.",
 )
-@click.option(
-    "--fields",
-    metavar="NAME=VALUE[,...]",
-    help="Fields of every record (default: LOGSHIP_FIELDS, else none).",
-)
-@click.option(
-    "--redact",
-    metavar="RULES",
-    help="Take secrets out of records: 'default', or names of rules with commas between (default: "
-    "LOGSHIP_REDACT, else none).",
-)
+@fields_option
+@redact_option
 @click.option(
     "--orphan-wait",
     type=click.FloatRange(min=0),
@@ -205,12 +197,12 @@ def command(
         "fields": fields,
         "redact": redact,
     }
-    settings = _settings({name: value for name, value in given.items() if value is not None})
+    settings = _settings(only_given(given))
     if settings.disabled:
         _become(words)
     environ: Mapping[str, str] = os.environ
     if install:
-        environ = _environ_with_install(settings, {"fields": fields, "redact": redact})
+        environ = _environ_with_install(settings, only_given({"fields": fields, "redact": redact}))
     sys.exit(_supervise(settings, words, environ, signals, options))
 
 
@@ -225,12 +217,11 @@ def _settings(given: dict[str, Any]) -> Settings:
         raise click.UsageError(str(error)) from None
 
 
-def _environ_with_install(settings: Settings, given: dict[str, str | None]) -> dict[str, str]:
+def _environ_with_install(settings: Settings, given: dict[str, str]) -> dict[str, str]:
     from logship.run.installing import environment_with_install  # noqa: PLC0415 - as above
 
-    texts = {name: text for name, text in given.items() if text is not None}
     try:
-        return environment_with_install(os.environ, settings, texts)
+        return environment_with_install(os.environ, settings, given)
     except SettingsError as error:
         raise click.UsageError(str(error)) from None
 

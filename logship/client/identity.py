@@ -1,4 +1,4 @@
-"""Who logs: fields that name the service, the task, the pod or the host, for every record.
+"""Fields of every record that name the service, the task, the pod or the host.
 
 Names are those of OpenTelemetry's semantic conventions for resources.
 """

@@ -21,8 +21,6 @@ TEMPLATES_MAX = 10_000
 Key = tuple[str, int | None]
 """A logger, and the hash of a template or None for all of its records."""
 
-_OTHER_NAMES = {"WARN": "WARNING", "FATAL": "CRITICAL"}
-
 
 class FloodControl:
     """Counts log calls, and keeps back those that are too many.
@@ -42,8 +40,7 @@ class FloodControl:
         monotonic: Callable[[], float] = time.monotonic,
         chance: Callable[[], float] = random.random,
     ) -> None:
-        names = ((name.upper(), share) for name, share in settings.sample)
-        self._shares = {_OTHER_NAMES.get(name, name): share for name, share in names}
+        self._shares = {_level_name(name): share for name, share in settings.sample}
         self._logger_max = settings.logger_records_max
         self._template_max = settings.template_records_max
         self._interval_seconds = settings.flood_seconds
@@ -74,11 +71,8 @@ class FloodControl:
 
     def _begin_interval(self) -> None:
         self._ends_seconds = self._monotonic() + self._interval_seconds
-        self._kept_back_before, self._kept_back, self._counts = (
-            self._kept_back,
-            Counter(),
-            Counter(),
-        )
+        self._kept_back_before = self._kept_back
+        self._kept_back, self._counts = Counter(), Counter()
 
     def _limits(self, record: logging.LogRecord) -> list[tuple[Key, int]]:
         """Return what counts a record, with its limit."""
@@ -91,3 +85,9 @@ class FloodControl:
         if self._logger_max is not None:
             limits.append(((record.name, None), self._logger_max))
         return limits
+
+
+def _level_name(name: str) -> str:
+    """Return the name that records have of a level: WARN is WARNING's other one."""
+    level = logging.getLevelNamesMapping().get(name.upper())
+    return name.upper() if level is None else logging.getLevelName(level)

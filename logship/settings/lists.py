@@ -8,7 +8,7 @@ from typing import Any
 
 from logship.settings.fields import Converter, NotAllowed, Text
 
-INTEGER_MIN, INTEGER_MAX = -(1 << 63), (1 << 64) - 1
+_INTEGER_MIN, _INTEGER_MAX = -(1 << 63), (1 << 64) - 1
 
 _NAME = Text()
 
@@ -47,7 +47,7 @@ class Pairs(Converter):
     def check_value(self, value: Any) -> Any:
         """Return a value: text, a number that every reader takes, True, False or None."""
         is_text = isinstance(value, str) and value == value.encode("utf-8", "replace").decode()
-        is_whole = isinstance(value, int) and INTEGER_MIN <= value <= INTEGER_MAX
+        is_whole = isinstance(value, int) and _INTEGER_MIN <= value <= _INTEGER_MAX
         is_finite = isinstance(value, float) and math.isfinite(value)
         if not (is_text or is_whole or is_finite or value is None):
             raise NotAllowed("text, finite numbers, True, False or None as values")

@@ -11,7 +11,6 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -27,18 +26,6 @@ from tests.support.waiting import wait_until
 from tests.unit.clients import BUFFER_BYTES, Stderr, messages, quick_settings
 
 LARGE = {"message": "y" * 2000}
-
-
-@pytest.fixture
-def stderr(tmp_path: Path) -> Iterator[Stderr]:
-    file = Stderr(tmp_path / "stderr")
-    yield file
-    file.close()
-
-
-@pytest.fixture
-def sidecar() -> Sidecar:
-    return Sidecar()
 
 
 def a_client(sidecar: Sidecar, stderr: Stderr, **settings: Any) -> BackgroundClient:

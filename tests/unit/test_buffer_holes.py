@@ -10,7 +10,6 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from types import FrameType
 from typing import Any
 
@@ -30,13 +29,6 @@ from tests.unit.clients import Stderr, messages, quick_settings, until
 
 class TimeLimit(Exception):  # noqa: N818 - what a signal handler raises
     """Of an application."""
-
-
-@pytest.fixture
-def stderr(tmp_path: Path) -> Iterator[Stderr]:
-    file = Stderr(tmp_path / "stderr")
-    yield file
-    file.close()
 
 
 class Memory:

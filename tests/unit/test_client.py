@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import errno
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import msgpack
@@ -20,18 +19,6 @@ from logship.testing import MemoryTransport, Sidecar
 from tests.unit.clients import BUFFER_BYTES, Stderr, messages, quick_settings, until
 
 HELO = msgpack.packb(["HELO", {"nonce": b"n", "auth": b"", "keepalive": True}])
-
-
-@pytest.fixture
-def stderr(tmp_path: Path) -> Iterator[Stderr]:
-    file = Stderr(tmp_path / "stderr")
-    yield file
-    file.close()
-
-
-@pytest.fixture
-def sidecar() -> Sidecar:
-    return Sidecar()
 
 
 @pytest.fixture

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -81,13 +80,6 @@ class End:
             if ack_at_seconds is not None and self.clock() >= ack_at_seconds:
                 self.shipper.sink.drain()
         return self.clock()
-
-
-@pytest.fixture
-def stderr(tmp_path: Path) -> Iterator[Stderr]:
-    file = Stderr(tmp_path / "stderr")
-    yield file
-    file.close()
 
 
 def test_it_is_over_when_all_is_acked_and_nothing_is_said(stderr: Stderr) -> None:

@@ -305,8 +305,3 @@ def test_a_refused_record_has_the_same_fields_on_stderr(tmp_path: Path) -> None:
     expected = {"env": "prod", "request": 7, "message": "late", "severity": "INFO"}
     assert line["record"] == expected
     stderr.close()
-
-
-@pytest.fixture
-def sidecar() -> Sidecar:
-    return Sidecar()

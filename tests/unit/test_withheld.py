@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -21,18 +20,6 @@ from tests.unit.accounts import body
 from tests.unit.clients import Stderr, quick_settings
 
 SECRET = "hunter2"
-
-
-@pytest.fixture
-def stderr(tmp_path: Path) -> Iterator[Stderr]:
-    file = Stderr(tmp_path / "stderr")
-    yield file
-    file.close()
-
-
-@pytest.fixture
-def sidecar() -> Sidecar:
-    return Sidecar()
 
 
 def raises(record: Any) -> Any:

@@ -1,0 +1,24 @@
+"""Options that `logship run` and `logship pipe` share, and what becomes of those not given."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+fields_option = click.option(
+    "--fields",
+    metavar="NAME=VALUE[,...]",
+    help="Fields of every record (default: LOGSHIP_FIELDS, else none).",
+)
+redact_option = click.option(
+    "--redact",
+    metavar="RULES",
+    help="Take secrets out of records: 'default', or names of rules with commas between (default: "
+    "LOGSHIP_REDACT, else none).",
+)
+
+
+def only_given(options: dict[str, Any]) -> dict[str, Any]:
+    """Return the options that were given: the environment decides about the others."""
+    return {name: value for name, value in options.items() if value is not None}
