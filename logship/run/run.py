@@ -108,6 +108,7 @@ class Supervisor:
             environ = self._offspring.environment(self._options.environ)
             self._command = Command(self._options.command, environ)
         except CannotStart as error:
+            kill_all()  # Python may have started it, and failed to read the result
             self._shipping.say(str(error))
             return self._end(error.exit_code, started)
         self._inlets = self._open_inlets(self._command)
