@@ -10,11 +10,13 @@ from collections.abc import Mapping
 from contextvars import ContextVar
 from typing import Any
 
+from logship.protocol.repeated import Repeated
+
 Fields = Mapping[Any, Any]
 Layer = tuple[object, Fields]
 """A block that is open, and its fields."""
 
-_FIELDS: ContextVar[Fields | None] = ContextVar("logship_context", default=None)
+_FIELDS: ContextVar[Repeated | None] = ContextVar("logship_context", default=None)
 _LAYERS: ContextVar[tuple[Layer, ...]] = ContextVar("logship_context_layers", default=())
 
 current_fields = _FIELDS.get
@@ -55,4 +57,4 @@ def _set(layers: tuple[Layer, ...]) -> None:
     for _, fields in layers:
         merged.update(fields)
     _LAYERS.set(layers)
-    _FIELDS.set(merged or None)
+    _FIELDS.set(Repeated(merged) if merged else None)

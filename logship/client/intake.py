@@ -21,6 +21,7 @@ from logship.errors import ClientClosed
 from logship.hooks.interruptions import is_interruption
 from logship.protocol.entries import CutEntry, record_packer
 from logship.protocol.readable import plain_value
+from logship.protocol.repeated import Repeated
 from logship.reasons import WITHHELD
 from logship.settings import RECORD_BYTES_MAX, Settings
 from logship.settings.settings import Redact
@@ -218,7 +219,7 @@ def _record_packer(
     settings: Settings,
     when_cut: Callable[[], object],
     constants: Mapping[str, Any],
-    context_of: Callable[[], Mapping[Any, Any] | None],
+    context_of: Callable[[], Repeated | None],
 ) -> Pack:
     """Return the client's packer.
 

@@ -31,6 +31,16 @@ from logship.protocol.plain import (
     plain_copy,
 )
 from logship.protocol.readable import cut_texts, plain_record
+from logship.protocol.repeated import (
+    ARRAY_AND_EVENT_TIME,
+    HEAD_SMALL_MAP,
+    SMALL_MAP_FIELDS_MAX,
+    Beginning,
+    Repeated,
+    beginning_with,
+    map_header_bytes,
+    packed_fields,
+)
 from logship.protocol.unpacking import Allowance, BoundedUnpacker
 from logship.quoting import quoted_value
 
@@ -46,12 +56,9 @@ ENTRY_BYTES_MIN = 256
 SECOND_NS = 1_000_000_000
 _TIME_NS_MAX = 0xFFFF_FFFF * SECOND_NS + SECOND_NS - 1
 _TIME_TOLD_NS_MAX = 10**40
-_HEAD_SMALL_MAP = struct.Struct(">3sIIB")
 _HEAD_16_MAP = struct.Struct(">3sIIBH")
 _HEAD_32_MAP = struct.Struct(">3sIIBI")
-_ARRAY_AND_EVENT_TIME = b"\x92\xd7\x00"
-_SMALL_MAP_FIELDS_MAX = 15
-_SMALL_MAP_HEADER_MAX = 0x80 | _SMALL_MAP_FIELDS_MAX
+_SMALL_MAP_HEADER_MAX = 0x80 | SMALL_MAP_FIELDS_MAX
 
 _NO_ROOM_FIELDS = {"message": "<record unreadable: no stack or memory left to read it>"}
 KEPT_BYTES_MAX = 1 << 20
@@ -72,7 +79,7 @@ def record_packer(
     when_cut: Callable[[], object] = lambda: None,
     now_ns: Callable[[], int] = lambda: 0,
     constants: Mapping[str, Any] = _NO_FIELDS,
-    context_of: Callable[[], Mapping[Any, Any] | None] = lambda: None,
+    context_of: Callable[[], Repeated | None] = lambda: None,
 ) -> Callable[[Any, int | None], bytes]:
     """Return a function that does as `pack_record` does with a record and a time.
 
@@ -92,11 +99,8 @@ def record_packer(
     idle: list[Callable[[Any], bytes]] = []
     constants = _readable_fields(constants, also_reserved)
     keep_out(constants)
-    constant: bytes = msgpack.packb(constants)[_map_header_bytes(len(constants)) :]
-    small_head = struct.Struct(f">3sIIB{len(constant)}s").pack
-    more_fields = extra_fields + len(constants)
-    overhead_bytes = _HEAD_32_MAP.size + len(constant)
-    large_bytes = min(KEPT_BYTES_MAX, bytes_max - overhead_bytes)
+    base = Beginning(packed_fields(constants), extra_fields + len(constants))
+    beginning_of = beginning_with(base, also_reserved)
 
     def pack(record: Any, time_ns: int | None) -> bytes:
         if time_ns is None:
@@ -104,28 +108,38 @@ def record_packer(
         try:
             if type(record) is not dict:
                 raise NotPlain
-            context = context_of()
-            fields = plain_copy(record if context is None else {**context, **record})
+            own, beginning, context = record, base, context_of()
+            if context is not None:
+                beginning = beginning_of(context, record)
+                if beginning is base:
+                    own = {**context, **record}
+            fields = plain_copy(own)
             if also_reserved and not also_reserved.isdisjoint(fields):
                 raise NotPlain
             pack_value = idle.pop() if idle else msgpack.Packer(strict_types=True).pack
             packed: bytes = pack_value(fields)
-            if len(packed) < large_bytes:
+            if len(packed) < KEPT_BYTES_MAX:
                 idle.append(pack_value)
-            elif len(packed) + overhead_bytes > bytes_max:
-                raise NotPlain
-            header = packed[0] + more_fields
+            header = packed[0] + beginning.count
             if header <= _SMALL_MAP_HEADER_MAX:
                 seconds, nanoseconds = divmod(time_ns, SECOND_NS)
-                head = small_head(_ARRAY_AND_EVENT_TIME, seconds, nanoseconds, header, constant)
-                return head + packed[1:]
-            head = entry_head(time_ns, len(fields) + more_fields) + constant
-            return head + packed[_map_header_bytes(len(fields)) :]
+                head = beginning.small_head(
+                    ARRAY_AND_EVENT_TIME, seconds, nanoseconds, header, beginning.packed
+                )
+                body = head + packed[1:]
+            else:
+                head = entry_head(time_ns, len(fields) + beginning.count)
+                body = head + beginning.packed + packed[map_header_bytes(len(fields)) :]
+            if len(body) <= bytes_max:
+                return body
         except NotPlain:
             pass
         except Exception as error:
             if is_interruption(error):  # `__hash__`: the longer way makes it readable
                 raise
+        return pack_readable(record, time_ns)
+
+    def pack_readable(record: Any, time_ns: int) -> bytes:
         more = {**constants, **(context_of() or {})}
         body = _pack_readable(record, time_ns, extra_fields, also_reserved, more)
         if len(body) > bytes_max:
@@ -364,7 +378,7 @@ def _pack_fields(fields: dict[str, Any], time_ns: int, extra_fields: int) -> byt
     """Pack plain values; the map's header is written anew so that it counts `extra_fields` too."""
     packed: bytes = msgpack.packb(fields)
     head = entry_head(time_ns, len(fields) + extra_fields)
-    return head + packed[_map_header_bytes(len(fields)) :]
+    return head + packed[map_header_bytes(len(fields)) :]
 
 
 def entry_head(time_ns: int, count: int) -> bytes:
@@ -373,18 +387,12 @@ def entry_head(time_ns: int, count: int) -> bytes:
     Raises:
         struct.error: An EventTime cannot hold the time.
     """
-    beginning = _ARRAY_AND_EVENT_TIME, *divmod(time_ns, SECOND_NS)
-    if count <= _SMALL_MAP_FIELDS_MAX:
-        return _HEAD_SMALL_MAP.pack(*beginning, 0x80 | count)
+    beginning = ARRAY_AND_EVENT_TIME, *divmod(time_ns, SECOND_NS)
+    if count <= SMALL_MAP_FIELDS_MAX:
+        return HEAD_SMALL_MAP.pack(*beginning, 0x80 | count)
     if count <= 0xFFFF:
         return _HEAD_16_MAP.pack(*beginning, 0xDE, count)
     return _HEAD_32_MAP.pack(*beginning, 0xDF, count)
-
-
-def _map_header_bytes(count: int) -> int:
-    if count <= _SMALL_MAP_FIELDS_MAX:
-        return 1
-    return 3 if count <= 0xFFFF else 5
 
 
 def _summary(fields: dict[str, Any], bytes_max: int) -> dict[str, Any]:
