@@ -8,10 +8,22 @@ five megabytes.
 from __future__ import annotations
 
 import json
-from typing import Any
+from typing import Any, NamedTuple
 
 LINE_BYTES_MAX = 4_000_000
 """A longer line is split into several records, so that memory is bounded."""
+
+
+class Line(NamedTuple):
+    """A line that was read, or several that belong together.
+
+    Attributes:
+        time_ns: When the first of them was read, nanoseconds since the epoch.
+        text: Without a line end.
+    """
+
+    time_ns: int
+    text: bytes
 
 
 class LineSplitter:

@@ -10,6 +10,8 @@ from __future__ import annotations
 
 from typing import Protocol
 
+from logship.run.lines import Line
+
 LINES_MAX = 500
 """More lines than any stack trace that a person would read."""
 
@@ -50,31 +52,31 @@ class LineJoiner:
         self._lines_max = lines_max
         self._bytes_max = bytes_max
         self._linger_seconds = linger_seconds
-        self._held: list[bytes] = []
+        self._held: list[Line] = []
         self._held_bytes = 0
         self._held_until_seconds = 0.0
 
-    def feed(self, lines: list[bytes], now_seconds: float) -> list[bytes]:
-        """Take lines without line ends; return the records that are complete now."""
-        complete: list[bytes] = []
-        for line in lines:
-            line = line.removesuffix(b"\r")  # noqa: PLW2901 - the line as it counts from here on
-            if _stands_alone(line):
+    def feed(self, lines: list[Line], now_seconds: float) -> list[Line]:
+        """Take lines; return the records that are complete now."""
+        complete: list[Line] = []
+        for time_ns, whole in lines:
+            line = Line(time_ns, whole.removesuffix(b"\r"))
+            if _stands_alone(line.text):
                 complete += [*self.finish(), line]
                 continue
-            if not self._belongs(line):
+            if not self._belongs(line.text):
                 complete += self.finish()
             self._held.append(line)
-            self._held_bytes += len(line) + 1
+            self._held_bytes += len(line.text) + 1
         self._held_until_seconds = now_seconds + self._linger_seconds
         return complete
 
-    def finish(self) -> list[bytes]:
-        """Return the record that is held, if there is one."""
+    def finish(self) -> list[Line]:
+        """Return the record that is held, if there is one; it has the time of its first line."""
         held, self._held, self._held_bytes = self._held, [], 0
-        return [b"\n".join(held)] if held else []
+        return [Line(held[0].time_ns, b"\n".join(line.text for line in held))] if held else []
 
-    def flush_due(self, now_seconds: float) -> list[bytes]:
+    def flush_due(self, now_seconds: float) -> list[Line]:
         """Return the record that is held, if no line has come for too long."""
         due = self.due_seconds()
         return self.finish() if due is not None and now_seconds >= due else []

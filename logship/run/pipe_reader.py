@@ -15,9 +15,10 @@ import select
 import time
 from collections import deque
 from collections.abc import Iterable
+from itertools import count
 from typing import Any, NamedTuple
 
-from logship.run.lines import LineSplitter, record_of_line
+from logship.run.lines import Line, LineSplitter, record_of_line
 from logship.run.multiline import LineJoiner
 from logship.run.tee import Tee
 
@@ -29,9 +30,9 @@ class Read(NamedTuple):
     """A record that was read.
 
     Attributes:
-        time_ns: When it was read, nanoseconds since the epoch. It may have to wait for space. Of
-            the lines of one read the last one has the time of the read, and each line before it
-            one nanosecond less.
+        time_ns: When its first line was read, nanoseconds since the epoch. It may have to wait for
+            space. Of the lines of one read the last one has the time of the read, and each line
+            before it one nanosecond less.
         record: The record.
     """
 
@@ -115,14 +116,15 @@ class Inlet:
         """Return when `flush_due` will take a record, monotonic; None if never."""
         return None if self._joiner is None else self._joiner.due_seconds()
 
-    def _take(self, lines: list[bytes], now_seconds: float) -> None:
+    def _take(self, texts: list[bytes], now_seconds: float) -> None:
+        lines = list(map(Line, count(time.time_ns() - len(texts) + 1), texts))
         if self._joiner is not None and lines:
             lines = self._joiner.feed(lines, now_seconds)
         self._keep(lines)
 
-    def _keep(self, lines: list[bytes]) -> None:
-        for time_ns, line in enumerate(lines, time.time_ns() - len(lines) + 1):
-            record = record_of_line(line, self.source, self._message_key)
+    def _keep(self, lines: list[Line]) -> None:
+        for time_ns, text in lines:
+            record = record_of_line(text, self.source, self._message_key)
             self.records.append(Read(time_ns, record))
 
 

@@ -7,6 +7,7 @@ documents are caught here, and everything else is a finding.
 from __future__ import annotations
 
 import io
+import itertools
 import json
 import re
 import tempfile
@@ -33,7 +34,7 @@ from logship.protocol.jsonlines import json_line
 from logship.protocol.readable import plain_value
 from logship.receiver.session import Answer, Close, Session, Write
 from logship.redaction import redactor
-from logship.run.lines import LineSplitter, record_of_line
+from logship.run.lines import Line, LineSplitter, record_of_line
 from logship.run.multiline import LineJoiner
 from logship.settings import Settings
 from tests.spool.test_orphans import dead_life, log_some, recover
@@ -232,11 +233,13 @@ def _multiline(data: bytes) -> None:
     """Joined or not, no byte of any line is lost; each record can be sent."""
     splitter = LineSplitter()
     joiner = LineJoiner(re.compile(rb"^\S"), lines_max=5, bytes_max=200)
-    joined: list[bytes] = []
+    records: list[Line] = []
     stream = io.BytesIO(data)
+    times_ns = itertools.count()
     while part := stream.read(97):
-        joined += joiner.feed(splitter.feed(part), 0.0)
-    joined += joiner.feed(splitter.finish(), 0.0) + joiner.finish()
+        records += joiner.feed(list(map(Line, times_ns, splitter.feed(part))), 0.0)
+    records += joiner.feed(list(map(Line, times_ns, splitter.finish())), 0.0) + joiner.finish()
+    joined = [record.text for record in records]
     lines = [each.removesuffix(b"\r") for each in data.split(b"\n")]
     expected = lines[:-1] if data.endswith(b"\n") or not data else lines
     assert b"\n".join(joined).split(b"\n") == (expected or [b""])

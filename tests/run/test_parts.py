@@ -19,6 +19,7 @@ from logship.process.clock import Started, StopClock
 from logship.protocol import entries
 from logship.run.clients import environment_for
 from logship.run.deadlines import Deadlines
+from logship.run.lines import Line
 from logship.run.multiline import LineJoiner
 from logship.run.pipe_reader import Read
 from logship.run.private_directory import PrivateDirectory
@@ -82,18 +83,22 @@ def joiner(**bounds: float) -> LineJoiner:
     return LineJoiner(re.compile(rb"^start"), **bounds)  # type: ignore[arg-type]
 
 
+def joined(each: LineJoiner, texts: list[bytes]) -> list[bytes]:
+    """Feed the lines one at a time, and return the texts of all records."""
+    found = [record for text in texts for record in each.feed([Line(0, text)], 0.0)]
+    return [record.text for record in [*found, *each.finish()]]
+
+
 def test_a_record_is_bounded_in_lines() -> None:
     lines = [b"start", *[b"more"] * 9]
-    each = joiner(lines_max=4)
-    found = [*each.feed(lines, 0.0), *each.finish()]
+    found = joined(joiner(lines_max=4), lines)
     assert [record.count(b"\n") + 1 for record in found] == [4, 4, 2]
     assert b"\n".join(found).split(b"\n") == lines
 
 
 def test_a_record_is_bounded_in_bytes() -> None:
     lines = [b"start", *[b"x" * 40] * 10, b"y" * 500, b"z"]
-    each = joiner(bytes_max=100)
-    found = [*each.feed(lines, 0.0), *each.finish()]
+    found = joined(joiner(bytes_max=100), lines)
     assert max(len(record) for record in found if record != b"y" * 500) <= 100
     assert b"\n".join(found).split(b"\n") == lines
 
@@ -101,19 +106,17 @@ def test_a_record_is_bounded_in_bytes() -> None:
 def test_a_record_is_held_no_longer_than_its_linger() -> None:
     each = joiner(linger_seconds=1.0)
     assert each.due_seconds() is None
-    assert each.feed([b"start"], 10.0) == []
-    assert each.feed([b"more"], 10.5) == []
+    assert each.feed([Line(1, b"start")], 10.0) == []
+    assert each.feed([Line(2, b"more")], 10.5) == []
     assert each.due_seconds() == 11.5
     assert each.flush_due(11.4) == []
-    assert each.flush_due(11.5) == [b"start\nmore"]
+    assert each.flush_due(11.5) == [Line(1, b"start\nmore")], "with the time of its first line"
     assert each.due_seconds() is None
 
 
 def test_lines_come_out_in_their_order_and_none_is_missing() -> None:
     lines = [b"a", b'{"b": 1}', b"start", b"c", b"", b"{d", b"start", b'{"e"']
-    each = joiner()
-    found = [record for line in lines for record in each.feed([line], 0.0)]
-    assert b"\n".join([*found, *each.finish()]).split(b"\n") == lines
+    assert b"\n".join(joined(joiner(), lines)).split(b"\n") == lines
 
 
 @pytest.mark.parametrize("timeout_seconds", [0.5, 2.0, 9.0, 30.0, 120.0])
