@@ -48,7 +48,7 @@ COVERED := tests/protocol tests/unit --ignore tests/unit/test_buffer_interrupted
 	'tests/simulation/test_simulation.py::test_histories_keep_the_promise[0]'
 
 .PHONY: help demo test test-again coverage mutants smoke smoke-again sim storm fuzz faults soak interleavings lint \
-	format proof standalone lock vulnerabilities clean
+	format proof standalone packages release-check bill-of-materials lock vulnerabilities clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -145,6 +145,21 @@ standalone: ## dist/logship/: the command with its own Python, for images withou
 	$(STANDALONE)/$(HASHED) requirements/standalone.txt
 	$(STANDALONE)/$(THIS) .
 	$(STANDALONE)/bin/python standalone/build.py --out $(DIST)
+
+packages: $(READY) ## dist/: the wheel and the source; LOGSHIP_HOME_URL is the project's address in them
+	rm -rf $(DIST)/*.whl $(DIST)/logship_forward-*.tar.gz
+	$(RUN) -m hatchling build -d $(DIST)
+
+release-check: ## TAG=v0.1.0: whether tag, version and changelog agree
+	@version=$$(sed -n 's/^__version__ = "\(.*\)"/\1/p' logship/version.py); \
+	test "$(TAG)" = "v$$version" || { echo "the tag is $(TAG), and logship/version.py says $$version"; exit 1; }; \
+	grep -q "^## $$version (20" CHANGELOG.md || { echo "CHANGELOG.md has no dated heading for $$version"; exit 1; }
+
+bill-of-materials: ## dist/logship.cdx.json: what `make standalone` has put into its build, as CycloneDX
+	$(PYTHON) -m venv --clear .venv/bill
+	.venv/bill/$(PIP_INSTALL) cyclonedx-bom
+	.venv/bill/bin/cyclonedx-py environment $(STANDALONE) --pyproject pyproject.toml \
+		--output-reproducible --of JSON -o $(DIST)/logship.cdx.json
 
 lock: ## resolve requirements/*.in again into requirements/*.txt
 	$(PYTHON) -m venv --clear .venv/lock
