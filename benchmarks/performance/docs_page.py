@@ -7,8 +7,9 @@ from pathlib import Path
 
 from benchmarks.errors import BenchmarkError
 from benchmarks.performance.goals import verdicts
-from benchmarks.performance.measures import MEASURES
+from benchmarks.performance.measures import MEASURES, SHOWN
 from benchmarks.performance.results import Measured, Results
+from benchmarks.performance.summary import summary_of
 from benchmarks.performance.tables import grid_of
 from benchmarks.performance.words import conditions_line, versions_line
 
@@ -38,18 +39,20 @@ def write_docs(page: Path, results: Results) -> None:
 
 
 def markdown_of(results: Results) -> str:
-    """Return the measured part: the goals, then a table for each measure."""
-    blocks = ["## Done when", _goals(results)]
-    for name, measure in MEASURES.items():
+    """Return the measured part: a summary, a table for each measure, and the targets."""
+    blocks = summary_of(results)
+    for name in SHOWN:
+        measure = MEASURES[name]
         blocks.append(f"## {measure.title}")
         if name in results:
             blocks += _section(name, results[name])
         else:
             blocks.append(f"Not measured: `python -m benchmarks all --only {name}`.")
+    blocks += ["## Targets of the project", _targets(results)]
     return "\n\n".join(blocks)
 
 
-def _goals(results: Results) -> str:
+def _targets(results: Results) -> str:
     rows = []
     for each in verdicts(results):
         bounds = (each.bound(each.goal.must), each.bound(each.goal.goal))

@@ -86,7 +86,7 @@ def verdicts(results: Results) -> list[Verdict]:
 
 def verdicts_table(results: Results) -> Table:
     """Return the verdicts for a terminal."""
-    table = ruled_table("Done when (medians and spread of ratios in one run)")
+    table = ruled_table("Targets (medians and spread of ratios in one run)")
     table.add_column("figure")
     for heading in ("measured", "must", "goal"):
         table.add_column(heading, justify="right", no_wrap=True)

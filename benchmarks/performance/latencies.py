@@ -5,7 +5,7 @@ from __future__ import annotations
 from benchmarks.latency import PLACES, QUANTILES, SIDECARS, measure_calls
 from benchmarks.performance.job import Job
 from benchmarks.performance.results import Curve, Measured
-from benchmarks.performance.statistics import quantile
+from benchmarks.performance.statistics import is_supported, quantile
 
 RATE = 3000.0
 SHARES = sorted(
@@ -31,11 +31,16 @@ def measure(job: Job) -> Measured:
                 job.tell(f"{place}, {sidecar}")
                 calls = measure_calls(job.new_place(), sidecar, place, records, RATE)
                 took.setdefault((place, sidecar), []).extend(calls)
-                figures = {f"emit_{name}_ns": quantile(calls, at) for name, at in QUANTILES.items()}
+                figures = {
+                    f"emit_{name}_ns": quantile(calls, share)
+                    for name, share in QUANTILES.items()
+                    if name == "max" or is_supported(share, len(calls))
+                }
                 measured.add(turn, place, sidecar, **figures)
     for (place, sidecar), calls in took.items():
         calls.sort()
-        points = [(float(quantile(calls, share)), round(share, 5)) for share in SHARES]
+        shares = [share for share in SHARES if is_supported(share, len(calls))]
+        points = [(float(quantile(calls, share)), round(share, 5)) for share in shares]
         measured.curves.append(Curve("emit_ns", place, sidecar, points))
     return measured
 

@@ -7,9 +7,10 @@ from html import escape
 
 from benchmarks.performance.charts import Plot
 from benchmarks.performance.goals import verdicts
-from benchmarks.performance.measures import MEASURES
+from benchmarks.performance.measures import MEASURES, SHOWN
 from benchmarks.performance.plots import plots_of
 from benchmarks.performance.results import Measured, Results
+from benchmarks.performance.summary import summary_of
 from benchmarks.performance.tables import Grid, grid_of
 from benchmarks.performance.words import conditions_line, versions_line
 
@@ -47,11 +48,12 @@ def page_of(results: Results) -> str:
     """Return the whole page; measures that are missing are said to be."""
     body = [
         "<h1>logship: measured</h1>",
-        "<p>Medians. Behind a median, and as a whisker: the quartiles, or least and greatest where "
-        "there were fewer than five turns. Ratios are of two runs in the same turn.</p>",
-        *_goals(results),
+        *(f"<p>{escape(sentence)}</p>" for sentence in summary_of(results)),
+        "<p>Figures are medians. Behind a median, and as a whisker, are the quartiles, or least and "
+        "greatest of fewer than five turns. Ratios are of two runs in the same turn.</p>",
     ]
-    for name, measure in MEASURES.items():
+    for name in SHOWN:
+        measure = MEASURES[name]
         body.append(f'<section id="{name}"><h2>{escape(measure.title)}</h2>')
         if name in results:
             body += _section(name, results[name])
@@ -61,6 +63,7 @@ def page_of(results: Results) -> str:
                 f"<code>python -m benchmarks all --only {name}</code></p>"
             )
         body.append("</section>")
+    body += _targets(results)
     return _DOCUMENT.format(style=_STYLE, body="\n".join(body))
 
 
@@ -79,8 +82,8 @@ _DOCUMENT = """<!DOCTYPE html>
 """
 
 
-def _goals(results: Results) -> Iterator[str]:
-    yield '<section id="goals"><h2>Done when</h2><div class="table"><table>'
+def _targets(results: Results) -> Iterator[str]:
+    yield '<section id="targets"><h2>Targets of the project</h2><div class="table"><table>'
     yield '<tr><th>figure</th><th class="number">measured</th><th class="number">must</th>'
     yield '<th class="number">goal</th><th></th></tr>'
     kinds = {"met": "met", "goal met": "met", "not met": "not"}

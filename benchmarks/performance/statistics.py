@@ -10,6 +10,10 @@ QUARTILES_COUNT_MIN = 5
 """Fewer values have no quartiles worth the name: then the spread is least and greatest."""
 
 
+BEYOND_COUNT_MIN = 10
+"""So many values beyond a quantile; with fewer, one slow call more or less would move it far."""
+
+
 @dataclass(frozen=True)
 class Spread:
     """A median and between what the values lie.
@@ -48,6 +52,11 @@ def spread_of(values: Sequence[float]) -> Spread:
 def ratios(values: Mapping[int, float], against: Mapping[int, float]) -> list[float]:
     """Return each turn's value divided by that turn's value of another; turns of both only."""
     return [value / against[turn] for turn, value in values.items() if against.get(turn)]
+
+
+def is_supported(share: float, count: int) -> bool:
+    """Return whether so many values are enough to tell a quantile: ten of them lie beyond it."""
+    return round(count * (1 - share), 6) >= BEYOND_COUNT_MIN
 
 
 def quantile(ordered: Sequence[float], share: float) -> float:

@@ -23,6 +23,18 @@ def conditions_line(measured: Measured) -> str:
     return " · ".join(part for part in parts if part)
 
 
+def machine_line(measured: Measured) -> str:
+    """Return the machine and the day."""
+    found = measured.conditions
+    parts = [
+        _system(found.get("platform", "")),
+        f"{found['cpus']} CPUs" if "cpus" in found else "",
+        found.get("python", ""),
+        found.get("started", "").partition("T")[0].partition(" ")[0],
+    ]
+    return ", ".join(part for part in parts if part)
+
+
 def versions_line(measured: Measured) -> str:
     """Return what was measured, and into which servers."""
     found = measured.conditions

@@ -13,11 +13,16 @@ from click.testing import CliRunner, Result
 from benchmarks.performance.charts import Bar, bars, linear_axis, time_axis
 from benchmarks.performance.docs_page import BEGIN, END, PAGE
 from benchmarks.performance.goals import GOALS
-from benchmarks.performance.measures import MEASURES
+from benchmarks.performance.handler import PLAIN
+from benchmarks.performance.measures import MEASURES, SHOWN
 from benchmarks.performance.page import page_of
 from benchmarks.performance.plots import plots_of
 from benchmarks.performance.report import report
 from benchmarks.performance.results import Measured, Results, read_results, write_results
+from benchmarks.performance.serving import COUNTING
+from benchmarks.performance.statistics import is_supported
+from benchmarks.performance.summary import summary_of
+from benchmarks.performance.throughput import SINK
 
 STORED = Path(__file__).parent / "stored" / "quick.json"
 ALONE = ("meta",)
@@ -72,14 +77,14 @@ def test_every_measure_has_a_section_with_plots_conditions_and_all_figures(
 ) -> None:
     page = Page(page_of(results))
     assert page.opened == []
-    assert list(page.sections) == ["", "goals", *MEASURES]
+    assert list(page.sections) == ["", *SHOWN, "targets"]
     for name in MEASURES:
         found = page.sections[name]
         assert found["svg"] == found["figure"] == len(plots_of(name, results[name])) > 0
         assert found["table"] == 1
         conditions = [text for text in page.texts[name] if "CPUs · load average" in text]
         assert len(conditions) == found["figure"]
-    assert page.sections["goals"]["tr"] == 1 + len(GOALS)
+    assert page.sections["targets"]["tr"] == 1 + len(GOALS)
     assert not {"script", "img", "link"} & set().union(*page.sections.values())
 
 
@@ -93,6 +98,39 @@ def test_curves_are_drawn_of_every_case(results: Results) -> None:
         assert f">{subject}</text>" in load.svg
 
 
+def test_the_page_begins_with_what_was_found_where_and_when() -> None:
+    machine = {"platform": "Linux 6.1", "cpus": 2, "python": "CPython 3.13.5"}
+    results = {
+        name: Measured({**machine, "started": "2026-11-27T10:00:00+00:00"})
+        for name in ("loss", "throughput", "handler")
+    }
+    for case in ("none", "sidecar-down"):
+        results["loss"].add(0, "logship", case, lost=0, spilled=400, delivered=600)
+        results["loss"].add(0, "fluent-logger", case, lost=7, spilled=0, delivered=993)
+    results["throughput"].add(0, "logship", COUNTING, records_per_second=300_000)
+    results["throughput"].add(0, "fluent-logger", SINK, records_per_second=60_000)
+    results["handler"].add(0, "logship", PLAIN, call_ns=6_000)
+    results["handler"].add(0, "nothing", PLAIN, call_ns=4_000)
+    assert summary_of(results) == [
+        "Lines lost over 2 kinds of faults and stops: "
+        "logship 0 of 2,000, fluent-logger 14 of 2,000.",
+        "Into a receiver that counts, logship had 300,000 records a second acknowledged, 5.0 times "
+        "what fluent-logger wrote to a socket without any acknowledgement.",
+        "A logging call took 6.00 µs with logship, 1.50 times as long as with a handler that does "
+        "nothing.",
+        "Measured on Linux 6.1, 2 CPUs, CPython 3.13.5, 2026-11-27.",
+    ]
+    texts = Page(page_of(results)).texts[""]
+    assert [text for text in texts if text in summary_of(results)] == summary_of(results)
+
+
+def test_a_percentile_has_ten_values_beyond_it() -> None:
+    assert not is_supported(0.999, 3_000)
+    assert not is_supported(0.999, 9_999)
+    assert is_supported(0.999, 10_000)
+    assert is_supported(0.99, 1_000)
+
+
 def test_what_is_missing_is_said(results: Results) -> None:
     del results["loss"], results["wire"]
     page = Page(page_of(results))
@@ -103,7 +141,7 @@ def test_what_is_missing_is_said(results: Results) -> None:
 
 def test_goals_of_nothing_are_not_measured() -> None:
     page = Page(page_of({}))
-    assert page.texts["goals"].count("not measured") == len(GOALS)
+    assert page.texts["targets"].count("not measured") == len(GOALS)
 
 
 def test_text_of_results_is_no_markup() -> None:
