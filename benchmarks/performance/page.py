@@ -49,8 +49,8 @@ def page_of(results: Results) -> str:
     body = [
         "<h1>logship: measured</h1>",
         *(f"<p>{escape(sentence)}</p>" for sentence in summary_of(results)),
-        "<p>Figures are medians. Behind a median, and as a whisker, are the quartiles, or least and "
-        "greatest of fewer than five turns. Ratios are of two runs in the same turn.</p>",
+        "<p>Figures are medians. Behind a median, and as a whisker, are the quartiles, or least "
+        "and greatest of fewer than five turns. Ratios are of two runs in the same turn.</p>",
     ]
     for name in SHOWN:
         measure = MEASURES[name]
