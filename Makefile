@@ -104,7 +104,7 @@ smoke-again: $(SMOKE_READY) ## only the smoke tests that failed last time, one a
 sim: $(READY) ## SEEDS=2000 simulated histories on a faulty network; SEED=7 tells one in full
 	$(RUN) -m tests.simulation --seeds $(SEEDS) $(if $(SEED),--seed $(SEED))
 
-storm: $(READY) ## RECORDS=1000000 logged while signal handlers raise, tracers come and go, processes fork; SEED=7
+storm: $(SMOKE_READY) ## RECORDS=1000000 logged while signal handlers raise, tracers come and go, processes fork; SEED=7
 	$(RUN) -m tests.storms --records $(RECORDS) $(if $(SEED),--seed $(SEED))
 
 # atheris has no wheels above 3.13, nor for free-threaded builds: there hypothesis searches alone.
