@@ -1,17 +1,58 @@
-"""Tools for tests of programs that log through logship: no socket, no sleep, no real sidecar.
+"""Tools for tests of programs that log through logship: no sleep, no real sidecar.
 
-`MemoryTransport` replaces the network, a `Sidecar` behind it does what the test sets, and a
-`ManualClock` moves only when the test moves it:
+A `Sidecar` does what the test sets. A `MemoryTransport` connects a client to it without a socket; a
+`SocketSidecar` is one on a loopback port. A `ManualClock` moves only when the test moves it:
 
     sidecar = Sidecar()
     async with logship.Client(settings, transport=MemoryTransport(sidecar)) as client:
         client.emit({"message": "hi"})
-    assert [each.record["message"] for each in sidecar.delivered] == ["hi", ...]
+    assert [each.record["message"] for each in sidecar.records] == ["hi"]
 
-No other module of this package imports these modules.
+`recorded_install` and `local_sidecar` are the fixtures `logship_records` and `logship_sidecar` of
+the pytest plugin, for other test runners. No other room of this package imports this one. Each
+module is imported when it is first used, because every run of pytest imports the plugin.
 """
 
-from logship.testing.clock import ManualClock
-from logship.testing.memory import Delivered, MemoryTransport, Sidecar
+from __future__ import annotations
 
-__all__ = ["Delivered", "ManualClock", "MemoryTransport", "Sidecar"]
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from logship.testing.clock import ManualClock
+    from logship.testing.installing import ShippedRecords, local_sidecar, recorded_install
+    from logship.testing.listening import SocketSidecar
+    from logship.testing.memory import MemoryTransport
+    from logship.testing.sidecar import Delivered, Sidecar
+
+__all__ = [
+    "Delivered",
+    "ManualClock",
+    "MemoryTransport",
+    "ShippedRecords",
+    "Sidecar",
+    "SocketSidecar",
+    "local_sidecar",
+    "recorded_install",
+]
+
+_HOMES = {
+    "Delivered": "logship.testing.sidecar",
+    "ManualClock": "logship.testing.clock",
+    "MemoryTransport": "logship.testing.memory",
+    "ShippedRecords": "logship.testing.installing",
+    "Sidecar": "logship.testing.sidecar",
+    "SocketSidecar": "logship.testing.listening",
+    "local_sidecar": "logship.testing.installing",
+    "recorded_install": "logship.testing.installing",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Import what is asked for, the first time it is asked for."""
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib import import_module  # noqa: PLC0415 - lazily, as all of this
+
+    value = getattr(import_module(_HOMES[name]), name)
+    globals()[name] = value
+    return value
