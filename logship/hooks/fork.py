@@ -62,6 +62,11 @@ def at_multiprocessing_child_end(end: Callable[[], None]) -> None:
     _register_with_makers_of_children()
 
 
+def forget_child_end(end: Callable[[], None]) -> None:
+    """Take back `at_multiprocessing_child_end`."""
+    _child_ends.remove(end)
+
+
 def terminate_daemons() -> None:
     """Tell the daemonic children of multiprocessing to end.
 

@@ -7,9 +7,11 @@ nothing itself.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import logging
 import os
+import signal
 import sys
 import threading
 import time
@@ -22,6 +24,7 @@ from logship.delivery.drain import DrainPlan
 from logship.errors import SettingsError
 from logship.hooks import fork, registry, runtimes
 from logship.hooks.interruptions import is_interruption
+from logship.installation import parts
 from logship.installation.handler import Handler
 from logship.installation.loggers import Loggers
 from logship.process import stopfile
@@ -35,6 +38,14 @@ if TYPE_CHECKING:
     from logship.installation.floods import FloodControl
     from logship.installation.levels import LevelsFile
 
+_REPLACED = (
+    (sys, "excepthook"),
+    (threading, "excepthook"),
+    (logging, "basicConfig"),
+    (signal, "raise_signal"),
+)
+"""Functions that an installation replaces by its own."""
+
 _CONSOLE_FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 
 
@@ -43,11 +54,22 @@ class Installation:
 
     Args:
         settings: Of the client.
+        level: As of `install`.
+        console: As of `install`.
+        client_parts: Of the client: a test kit brings its own transport.
     """
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        level: int | str | None,
+        console: bool | None,
+        client_parts: parts.Parts,
+    ) -> None:
         self.settings = settings
-        self.client = BackgroundClient(settings)
+        self.level = level
+        self._console = console
+        self.client = BackgroundClient(settings, **client_parts)
         self.handler = Handler(
             self.client,
             message_key=settings.message_key,
@@ -65,22 +87,37 @@ class Installation:
         self._is_multiprocessing_child = False
         self._warned_of_removal = False
         self._was_first = not logging.getLogger().handlers
+        self._undo = contextlib.ExitStack()
 
     def wire(self) -> None:
-        """Take over signals, exit, fork and uncaught exceptions."""
+        """Take over the root logger, signals, exit, fork and uncaught exceptions."""
+        self._undo.callback(registry.add_forkable, self.client)
         registry.discard(self.client)  # the exit hook reaches it through this object
+        self._undo.callback(registry.discard, self)
         registry.add_forkable(self)
         self.client.when_begun_anew = self.watchdog.start
+        self._undo.callback(fork.forget_child_end, self._end_multiprocessing_child)
         fork.at_multiprocessing_child_end(self._end_multiprocessing_child)
+        for module, name in _REPLACED:
+            self._undo.callback(setattr, module, name, getattr(module, name))
+        self._configure_root()
         if threading.current_thread() is threading.main_thread():
             self._take_signals()
         self._take_exceptions()
         self._warn_of_basic_config()
+        for each in (self._loggers, self._levels):
+            if each is not None:
+                self._undo.callback(each.take_back)
         if self._loggers is not None:
             self._check_guarded(self._loggers)
         if self._announcement is not None:
             self._announcement.start()
+        self._undo.callback(self.watchdog.stop)
         self.watchdog.start()
+
+    def unwire(self) -> None:
+        """Give back all that `wire` took. The client stays open, and `wire` may be called again."""
+        self._undo.close()
 
     def stopping(self, reason: str) -> None:
         """Start the stop clock: another handler got the signal."""
@@ -104,7 +141,7 @@ class Installation:
     def after_fork_in_child(self) -> None:
         """In a forked child: the clock and the signals of the parent are not ours."""
         self.client.after_fork_in_child()
-        self.watchdog.after_fork_in_child()
+        self.watchdog.close_pipe()
         if self._announcement is not None:
             self._announcement.after_fork_in_child()
         if self.signals is not None:
@@ -131,6 +168,25 @@ class Installation:
         self._is_multiprocessing_child = True
         self.end_at_exit()
 
+    def _configure_root(self) -> None:
+        root, level, console = logging.getLogger(), self.level, self._console
+        self._undo.callback(root.setLevel, root.level)
+        if level is None and self._was_first and root.level == logging.WARNING:
+            level = logging.INFO
+        if level is not None:
+            root.setLevel(level)
+        if console is None:
+            console = self._was_first and _is_terminal(sys.stderr)
+        if console:
+            stream = logging.StreamHandler()
+            stream.setFormatter(logging.Formatter(_CONSOLE_FORMAT))
+            self._add_to_root(stream)
+        self._add_to_root(self.handler)
+
+    def _add_to_root(self, handler: logging.Handler) -> None:
+        self._undo.callback(logging.getLogger().removeHandler, handler)
+        logging.getLogger().addHandler(handler)
+
     def _take_signals(self) -> None:
         self.signals = StopSignals(
             self.settings,
@@ -142,6 +198,7 @@ class Installation:
             interactive=os.isatty(0),
         )
         self.watchdog.signals = self.signals
+        self._undo.callback(self.signals.restore)
         self.signals.install()
         fork.hold_back(self.signals.taken)
 
@@ -252,6 +309,7 @@ def install(
     global _installation, _disabled_client  # noqa: PLW0603 - a process has one root logger
     chosen = Settings.from_env(os.environ, **settings)
     with _lock:
+        client_parts = parts.parts_for(settings)
         if chosen.disabled:
             _disabled_client = _disabled_client or BackgroundClient(chosen)
             return _disabled_client
@@ -260,8 +318,7 @@ def install(
             return _installation.client
         runtimes.refuse_unsupported(is_spooled=chosen.spool_dir is not None)
         _check_level(level)
-        _installation = Installation(chosen)
-        _configure_root(_installation.handler, level, console)
+        _installation = Installation(chosen, level, console, client_parts)
         _installation.wire()
         return _installation.client
 
@@ -274,6 +331,26 @@ def stopping(reason: str = "stopping") -> None:
     """
     if _installation is not None:
         _installation.stopping(reason)
+
+
+def exchange(other: Installation | None) -> Installation | None:
+    """Install another installation or none in the place of this one, and return this one.
+
+    For a test kit. What the returned one took is given back; its client is still open.
+    """
+    global _installation
+    with _lock:
+        before, _installation = _installation, other
+        if before is not None:
+            before.unwire()
+        if other is not None:
+            other.wire()
+        return before
+
+
+def installed_client() -> BackgroundClient | None:
+    """Return the client of `install`; None before it was called."""
+    return None if _installation is None else _installation.client
 
 
 def is_installed() -> bool:
@@ -324,22 +401,6 @@ def _levels_file(client: BackgroundClient) -> LevelsFile | None:
         client.emit({client.settings.message_key: text, "level": "WARNING", "levels": levels})
 
     return LevelsFile(path, told, lambda text: client.last_resort.warn("levels", text))
-
-
-def _configure_root(handler: Handler, level: int | str | None, console: bool | None) -> None:
-    root = logging.getLogger()
-    unconfigured = not root.handlers
-    if level is None and unconfigured and root.level == logging.WARNING:
-        level = logging.INFO
-    if level is not None:
-        root.setLevel(level)
-    if console is None:
-        console = unconfigured and _is_terminal(sys.stderr)
-    if console:
-        stream = logging.StreamHandler()
-        stream.setFormatter(logging.Formatter(_CONSOLE_FORMAT))
-        root.addHandler(stream)
-    root.addHandler(handler)
 
 
 def _check_level(level: int | str | None) -> None:

@@ -42,6 +42,13 @@ class LevelsFile:
             self._seen = state
             self._apply(self._read() if state else {})
 
+    def take_back(self) -> None:
+        """Give all loggers the levels back that they had."""
+        while self._original:
+            name, level = self._original.popitem()
+            _logger(name).setLevel(level)
+        self._set, self._seen = {}, None
+
     def _read(self) -> dict[str, str]:
         try:
             if not self._path.is_file():  # to open a pipe would wait, and so would the stop clock

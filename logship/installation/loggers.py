@@ -31,6 +31,11 @@ class Loggers:
             if isinstance(found, logging.Logger) and self._is_meant(found.name):
                 self._cover(found)
 
+    def take_back(self) -> None:
+        """Remove the handler again."""
+        while self._own:
+            self._own.pop().removeHandler(self._handler)
+
     def _is_meant(self, name: str) -> bool:
         return any(each in (EVERY, name) or name.startswith(f"{each}.") for each in self._names)
 

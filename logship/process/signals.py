@@ -127,6 +127,11 @@ class StopSignals:
         self.dies_by = None
         self._is_over = False
 
+    def restore(self) -> None:
+        """Give the signals back to the handlers that were found; in the main thread."""
+        for signum, found in self._found.items():
+            signal.signal(signum, found)
+
     def exit_begins(self) -> None:
         """Prevent exceptions of handlers in the exit hook; in the main thread, which runs it."""
         self._exiting = True

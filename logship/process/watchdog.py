@@ -58,6 +58,7 @@ class Watchdog:
         self._check = check
         self._thread: OwnThread | None = None
         self._interrupted = False
+        self._is_stopped = False
         self._read_descriptor = self._write_descriptor = -1
         self._open_pipe()
 
@@ -68,7 +69,7 @@ class Watchdog:
 
     def start(self) -> None:
         """Start the thread; in a forked child, start it again."""
-        self._interrupted = False
+        self._interrupted = self._is_stopped = False
         if self._write_descriptor < 0:
             self._open_pipe()
         self._thread = OwnThread(self._run, "watchdog")
@@ -76,6 +77,14 @@ class Watchdog:
             self._thread.start()
         if self.signals is not None and threading.current_thread() is threading.main_thread():
             self._listen_for_signals()
+
+    def stop(self) -> None:
+        """End the thread. If the stop clock runs, the client should be closed before."""
+        self._is_stopped = True
+        self.wake(0)
+        if self._thread is not None and self.is_watching:
+            self._thread.join()
+        self.close_pipe()
 
     def end_if_due(self, *, here: bool) -> None:
         """Wait for the end of the process, if a signal must end it; in the main thread.
@@ -89,8 +98,8 @@ class Watchdog:
         if self.signals is not None and self.signals.dies_by is not None and here:
             self._die(self.signals, self.signals.dies_by)
 
-    def after_fork_in_child(self) -> None:
-        """Close the parent's pipe: a child's signals must not wake its parent."""
+    def close_pipe(self) -> None:
+        """Close it, and have no signal write to it: a child's must not wake its parent."""
         if threading.current_thread() is threading.main_thread():
             current = signal.set_wakeup_fd(-1)
             if current not in (-1, self._write_descriptor):
@@ -136,6 +145,8 @@ class Watchdog:
         try:
             while self._clock.started is None and not self._interrupted:
                 self._wait(_CHECK_SECONDS)
+                if self._is_stopped:
+                    return
                 self._check()
             self._stop()
         except Exception as error:  # noqa: BLE001 - a bug in here must not keep a process alive
@@ -203,7 +214,7 @@ class Watchdog:
 
     def _end(self) -> None:
         """End the process if logship must end it."""
-        while self.signals is not None and not self._interrupted:
+        while self.signals is not None and not self._interrupted and not self._is_stopped:
             if self.signals.dies_by is not None:
                 self._die(self.signals, self.signals.dies_by)
             self._client.correct_report()  # the application goes on, and may be killed

@@ -8,9 +8,10 @@ A `Sidecar` does what the test sets. A `MemoryTransport` connects a client to it
         client.emit({"message": "hi"})
     assert [each.record["message"] for each in sidecar.records] == ["hi"]
 
-`recorded_install` and `local_sidecar` are the fixtures `logship_records` and `logship_sidecar` of
-the pytest plugin, for other test runners. No other room of this package imports this one. Each
-module is imported when it is first used, because every run of pytest imports the plugin.
+`plugin` gives pytest two fixtures, see docs/testing.md: `logship_records` and `logship_sidecar`.
+
+No other room of this package imports this one. Each module is imported when it is first used,
+because every run of pytest imports the plugin.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from logship.testing.clock import ManualClock
-    from logship.testing.installing import ShippedRecords, local_sidecar, recorded_install
+    from logship.testing.installing import ShippedRecords
     from logship.testing.listening import SocketSidecar
     from logship.testing.memory import MemoryTransport
     from logship.testing.sidecar import Delivered, Sidecar
@@ -31,8 +32,6 @@ __all__ = [
     "ShippedRecords",
     "Sidecar",
     "SocketSidecar",
-    "local_sidecar",
-    "recorded_install",
 ]
 
 _HOMES = {
@@ -42,8 +41,6 @@ _HOMES = {
     "ShippedRecords": "logship.testing.installing",
     "Sidecar": "logship.testing.sidecar",
     "SocketSidecar": "logship.testing.listening",
-    "local_sidecar": "logship.testing.installing",
-    "recorded_install": "logship.testing.installing",
 }
 
 
