@@ -1,0 +1,1 @@
+"""The test kit, as the tests of an application use it."""

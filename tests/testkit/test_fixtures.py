@@ -1,0 +1,231 @@
+"""Shows what the fixtures of the pytest plugin give to the tests of an application."""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from tests.support.programs import REPOSITORY
+from tests.testkit.runs import ASYNCIO, PLUGIN, assert_passed, run_pytest
+
+PLUGINS = pytest.mark.parametrize(
+    "plugins", [(PLUGIN,), (PLUGIN, ASYNCIO)], ids=["alone", "with-pytest-asyncio"]
+)
+
+
+def test_pytest_finds_the_plugin_by_its_entry_point() -> None:
+    project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]
+    assert project["entry-points"]["pytest11"] == {"logship": PLUGIN}
+    assert not [each for each in project["dependencies"] if each.startswith("pytest")]
+
+
+def test_a_run_without_the_fixtures_imports_no_client(tmp_path: Path) -> None:
+    source = """
+        import sys
+
+        def test_modules():
+            assert "logship.testing.plugin" in sys.modules
+            client = ("logship.client", "logship.delivery", "logship.receiver", "msgpack")
+            assert not [each for each in sys.modules if each.startswith(client)]
+        """
+    assert_passed(run_pytest(tmp_path, files={"test_it.py": source}), 1)
+
+
+@PLUGINS
+def test_records_come_without_a_socket(tmp_path: Path, plugins: tuple[str, ...]) -> None:
+    """A socket of the client would be refused, and one that is left open is an error."""
+    source = """
+        import asyncio, logging, socket
+        import logship
+        import pytest
+
+        log = logging.getLogger("shop")
+
+        @pytest.fixture(autouse=True)
+        def no_connections(monkeypatch):
+            monkeypatch.setattr(socket.socket, "connect", None, raising=False)
+
+        def test_an_application_that_never_calls_install(logship_records):
+            assert len(logship_records) == 0
+            log.info("order %d placed", 7, extra={"shop": "north"})
+            (placed,) = logship_records
+            assert placed.record["message"] == "order 7 placed"
+            assert placed.record["shop"] == "north"
+            assert placed == logship_records[0] == logship_records[-1:][0]
+            assert "order 7 placed" in repr(logship_records)
+
+        def test_an_application_with_settings_of_its_own(logship_records):
+            log.info("before")
+            client = logship.install(tag="shop", endpoints="tcp://collector:24224", level="DEBUG")
+            assert logship.install(
+                tag="shop", endpoints="tcp://collector:24224", level="DEBUG"
+            ) is client
+            log.debug("after")
+            assert [each.tag for each in logship_records][1:] == ["shop"]
+            assert [each.record["message"] for each in logship_records] == ["before", "after"]
+            with pytest.raises(logship.SettingsError):
+                logship.install(tag="another")
+
+        def test_an_application_that_ships_nothing(logship_records):
+            logship.install(disabled=True)
+            log.info("nowhere")
+            assert not logship_records
+
+        def test_an_application_that_ends_its_client(logship_records):
+            log.info("a last record")
+            logship.install().close()
+            log.info("a late one")
+            assert [each.record["message"] for each in logship_records] == ["a last record"]
+
+        def test_an_application_that_was_asked_to_stop(logship_records):
+            logship.install(stop_timeout_seconds=40)
+            logship.stopping()
+            log.info("while it stops")
+            assert len(logship_records) == 1
+
+        def test_a_running_loop(logship_records):
+            async def log_and_look():
+                log.info("on a loop")
+                return len(logship_records)
+
+            assert asyncio.run(log_and_look()) == 1
+        """
+    if ASYNCIO in plugins:
+        source += """
+        async def test_an_async_test(logship_records):
+            log.info("on the test's loop")
+            assert len(logship_records) == 1
+        """
+    ran = run_pytest(tmp_path, files={"test_it.py": source}, plugins=plugins)
+    assert_passed(ran, 6 + (ASYNCIO in plugins))
+
+
+@PLUGINS
+def test_a_sidecar_does_what_the_test_says(tmp_path: Path, plugins: tuple[str, ...]) -> None:
+    source = """
+        import asyncio, logging, multiprocessing, subprocess, sys
+        import logship
+        import pytest
+
+        log = logging.getLogger("shop")
+        PROGRAM = "import logging, logship; logship.install(); logging.info('in a program')"
+
+        def test_install_finds_it(logship_sidecar):
+            logship.install(tag="shop")
+            log.info("here")
+            (here,) = logship_sidecar.wait_for(1)
+            assert (here.tag, here.record["message"]) == ("shop", "here")
+
+        def test_programs_find_it(logship_sidecar):
+            subprocess.run([sys.executable, "-c", PROGRAM], check=True)
+            (one,) = logship_sidecar.records
+            assert one.record["message"] == "in a program"
+
+        def test_each_test_has_its_own(logship_sidecar):
+            assert logship_sidecar.connects == 0
+            with pytest.raises(AssertionError, match="0 records came"):
+                logship_sidecar.wait_for(1, timeout_seconds=0.01)
+
+        def test_a_forked_child_finds_it(logship_sidecar):
+            logship.install()
+            child = multiprocessing.get_context("fork").Process(target=log.info, args=("child",))
+            child.start()
+            child.join()
+            assert child.exitcode == 0
+            assert logship_sidecar.wait_for(1)[0].record["message"] == "child"
+
+        def test_the_asyncio_client(logship_sidecar):
+            async def main():
+                async with logship.Client() as client:
+                    await client.send({"message": "on a loop"})
+                    return await asyncio.to_thread(logship_sidecar.wait_for, 1)
+
+            assert asyncio.run(main())[0].record["message"] == "on a loop"
+        """
+    if ASYNCIO in plugins:
+        source += """
+        async def test_an_async_test(logship_sidecar):
+            async with logship.Client() as client:
+                await client.send({"message": "on the test's loop"})
+                await asyncio.to_thread(logship_sidecar.wait_for, 1)
+        """
+    forks_with_threads = ("-W", "ignore:.*fork.*:DeprecationWarning")
+    ran = run_pytest(tmp_path, *forks_with_threads, files={"test_it.py": source}, plugins=plugins)
+    assert_passed(ran, 5 + (ASYNCIO in plugins))
+
+
+def test_a_test_leaves_nothing_behind(tmp_path: Path) -> None:
+    """The first test notes what the process is like, and between the others it is like that."""
+    source = """
+        import logging, os, signal, sys, threading
+        import logship
+        import pytest
+        from logship.hooks import fork
+        from logship.installation import installation
+
+        LOGGERS = [logging.getLogger(name) for name in (None, "uvicorn", "shop")]
+        SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT, signal.SIGHUP, signal.SIGUSR1)
+        LOGGERS[1].propagate = False
+        BEFORE = {}
+
+        def like():
+            descriptor = signal.set_wakeup_fd(-1)
+            signal.set_wakeup_fd(descriptor)
+            return {
+                "handlers": [list(each.handlers) for each in LOGGERS],
+                "levels": [each.level for each in LOGGERS],
+                "signals": [signal.getsignal(number) for number in SIGNALS],
+                "wakeup": descriptor,
+                "hooks": (sys.excepthook, threading.excepthook),
+                "functions": (logging.basicConfig, signal.raise_signal),
+                "threads": threading.enumerate(),
+                "descriptors": len(os.listdir("/proc/self/fd")),
+                "child_ends": list(fork._child_ends),
+                "environ": {**os.environ, "PYTEST_CURRENT_TEST": ""},
+                "installed": installation._installation,
+            }
+
+        def use(tmp_path):
+            levels = tmp_path / "levels"
+            levels.write_text("shop=ERROR")
+            logship.install(
+                level="DEBUG", console=True, loggers="uvicorn", levels_file=str(levels),
+                stop_signals="TERM,INT,QUIT,HUP,USR1", stop_timeout_seconds=40,
+            )
+            installation._installation._check()  # what the watchdog does each second
+            logging.error("a record")
+            now = like()
+            unchanged = [name for name in now if now[name] == BEFORE[name]]
+            assert unchanged in ([], ["environ"])
+
+        @pytest.fixture(scope="session", autouse=True)
+        def import_all():
+            import asyncio.selector_events
+
+        def test_before():
+            BEFORE.update(like())
+
+        def test_records(logship_records, tmp_path):
+            use(tmp_path)
+
+        def test_between():
+            assert like() == BEFORE
+
+        def test_sidecar(logship_sidecar, tmp_path):
+            use(tmp_path)
+            logship_sidecar.wait_for(1)
+
+        def test_between_again():
+            assert like() == BEFORE
+
+        def test_both(logship_sidecar, logship_records, tmp_path):
+            use(tmp_path)
+            assert len(logship_records) >= 1
+            assert not logship_sidecar.records
+
+        def test_after():
+            assert like() == BEFORE
+        """
+    assert_passed(run_pytest(tmp_path, files={"test_it.py": source}), 7)
