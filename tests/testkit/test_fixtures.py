@@ -163,7 +163,8 @@ def test_a_test_leaves_nothing_behind(tmp_path: Path) -> None:
         import logship
         import pytest
         from logship.hooks import fork
-        from logship.installation import installation
+        from logship.installation import installation, parts
+        from tests.support.waiting import wait_until
 
         LOGGERS = [logging.getLogger(name) for name in (None, "uvicorn", "shop")]
         SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT, signal.SIGHUP, signal.SIGUSR1)
@@ -171,6 +172,7 @@ def test_a_test_leaves_nothing_behind(tmp_path: Path) -> None:
         BEFORE = {}
 
         def like():
+            wait_until(no_resolver_runs, "the thread that resolves names has ended")
             descriptor = signal.set_wakeup_fd(-1)
             signal.set_wakeup_fd(descriptor)
             return {
@@ -185,7 +187,11 @@ def test_a_test_leaves_nothing_behind(tmp_path: Path) -> None:
                 "child_ends": list(fork._child_ends),
                 "environ": {**os.environ, "PYTEST_CURRENT_TEST": ""},
                 "installed": installation._installation,
+                "parts_for": parts.parts_for,
             }
+
+        def no_resolver_runs():
+            return installation.installed_client() or "resolver" not in str(threading.enumerate())
 
         def use(tmp_path):
             levels = tmp_path / "levels"

@@ -14,12 +14,14 @@ SHOP = """
     import logship
 
     client = logship.install({settings})
+    logging.getLogger().setLevel(15)
     log = logging.getLogger("shop")
     log.warning("at import")
     """
 
 TESTS = """
-    import logging, multiprocessing, shop
+    import logging, multiprocessing, signal, shop
+    from logship.installation.installation import installed_client
 
     def test_logs():
         for number in range(100):
@@ -33,7 +35,7 @@ TESTS = """
         assert child.exitcode == 0
 
     def test_records(logship_records):
-        shop.log.warning("in the fixture")
+        shop.log.log(15, "in the fixture")
         assert [each.record["message"] for each in logship_records] == ["in the fixture"]
 
     def test_sidecar(logship_sidecar):
@@ -42,6 +44,9 @@ TESTS = """
         assert record.record["message"] == "to the sidecar of the test"
 
     def test_goes_on():
+        assert installed_client() is shop.client
+        assert logging.getLogger().level == 15
+        assert signal.getsignal(signal.SIGTERM).__module__ == "logship.process.signals"
         shop.log.warning("and again")
     """
 
