@@ -91,13 +91,7 @@ class Installation:
 
     def wire(self) -> None:
         """Take over the root logger, signals, exit, fork and uncaught exceptions."""
-        self._undo.callback(registry.add_forkable, self.client)
-        registry.discard(self.client)  # the exit hook reaches it through this object
-        self._undo.callback(registry.discard, self)
-        registry.add_forkable(self)
-        self.client.when_begun_anew = self.watchdog.start
-        self._undo.callback(fork.forget_child_end, self._end_multiprocessing_child)
-        fork.at_multiprocessing_child_end(self._end_multiprocessing_child)
+        self._take_exit_and_forks()
         for module, name in _REPLACED:
             self._undo.callback(setattr, module, name, getattr(module, name))
         self._configure_root()
@@ -105,11 +99,7 @@ class Installation:
             self._take_signals()
         self._take_exceptions()
         self._warn_of_basic_config()
-        for each in (self._loggers, self._levels):
-            if each is not None:
-                self._undo.callback(each.take_back)
-        if self._loggers is not None:
-            self._check_guarded(self._loggers)
+        self._take_loggers()
         if self._announcement is not None:
             self._announcement.start()
         self._undo.callback(self.watchdog.stop)
@@ -168,6 +158,15 @@ class Installation:
         self._is_multiprocessing_child = True
         self.end_at_exit()
 
+    def _take_exit_and_forks(self) -> None:
+        self._undo.callback(registry.add_forkable, self.client)
+        registry.discard(self.client)  # the exit hook reaches it through this object
+        self._undo.callback(registry.discard, self)
+        registry.add_forkable(self)
+        self.client.when_begun_anew = self.watchdog.start
+        self._undo.callback(fork.forget_child_end, self._end_multiprocessing_child)
+        fork.at_multiprocessing_child_end(self._end_multiprocessing_child)
+
     def _configure_root(self) -> None:
         root, level, console = logging.getLogger(), self.level, self._console
         self._undo.callback(root.setLevel, root.level)
@@ -186,6 +185,13 @@ class Installation:
     def _add_to_root(self, handler: logging.Handler) -> None:
         self._undo.callback(logging.getLogger().removeHandler, handler)
         logging.getLogger().addHandler(handler)
+
+    def _take_loggers(self) -> None:
+        for each in (self._loggers, self._levels):
+            if each is not None:
+                self._undo.callback(each.take_back)
+        if self._loggers is not None:
+            self._check_guarded(self._loggers)
 
     def _take_signals(self) -> None:
         self.signals = StopSignals(
