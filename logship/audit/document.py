@@ -16,8 +16,8 @@ def verdict_as_json(verdict: Verdict, notes: list[str]) -> str:
         notes: What is odd about the files.
     """
     document = {
-        "outcome": verdict.outcome.name.lower(),
-        "exit_code": int(verdict.outcome),
+        "outcome": verdict.outcome.value,
+        "exit_code": verdict.outcome.exit_code,
         "lines": verdict.lines,
         "unstamped": verdict.unstamped,
         "unreadable": verdict.unreadable,
@@ -50,7 +50,7 @@ def _stream_as_json(stream: StreamVerdict) -> dict[str, object]:
     return {
         "stream": stream.stream,
         "tag": stream.tag,
-        "outcome": stream.outcome.name.lower(),
+        "outcome": stream.outcome.value,
         "last": stream.last,
         "proof": stream.proof,
         "delivered": stream.delivered.count,

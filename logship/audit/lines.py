@@ -14,6 +14,8 @@ STAMP_KEY: Final = "logship_id"
 SPILLED_KIND: Final = "spilled"
 REFUSED_KIND: Final = "refused"
 REFUSED_KEY: Final = "logship_refused"
+TAG_KEYS: Final = ("fluentd_tag", "tag")
+"""Where a JSON line has its tag: in that order, because an application may use `tag` itself."""
 
 NESTED_STRINGS_MAX: Final = 3
 """Layers of JSON inside a string: one of a log driver, one of a collector, and one to spare."""
@@ -131,8 +133,8 @@ def _read_record(
 
 
 def _tag_of(record: Mapping[str, object], known: str | None) -> str | None:
-    tag = record.get("tag")
-    return tag if known is None and isinstance(tag, str) else known
+    tags = (known, *(record.get(key) for key in TAG_KEYS))
+    return next((tag for tag in tags if isinstance(tag, str)), None)
 
 
 def _read_stamp(

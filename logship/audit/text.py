@@ -46,12 +46,23 @@ def _headline(verdict: Verdict, stamp_key: str) -> Iterator[str]:
         case Outcome.LOST:
             yield from _lost(verdict)
         case Outcome.DECLARED:
-            yield _declared(verdict)
+            yield f"NOT COMPLETE, but nothing lost in silence: {_incomplete(verdict)}"
+        case Outcome.UNPROVEN:
+            yield f"UNPROVEN: {_incomplete(verdict)}"
         case Outcome.NO_STAMPS:
-            yield (
-                f'NO STAMPS: no line of {verdict.lines:,} has a stamp under "{stamp_key}", so '
-                "nothing can be proved. Is the setting `stamp` on, and is this its `stamp_key`?"
-            )
+            yield _no_stamps(verdict, stamp_key)
+
+
+def _no_stamps(verdict: Verdict, stamp_key: str) -> str:
+    if not verdict.lines:
+        return (
+            "NO RECORDS: the input is empty, so nothing can be proved. Has the sidecar flushed its "
+            "buffer yet, and is this the file that it writes?"
+        )
+    return (
+        f'NO STAMPS: no line of {verdict.lines:,} has a stamp under "{stamp_key}", so '
+        "nothing can be proved. Is the setting `stamp` on, and is this its `stamp_key`?"
+    )
 
 
 def _complete(verdict: Verdict) -> str:
@@ -91,7 +102,8 @@ def _lost(verdict: Verdict) -> Iterator[str]:
         yield f"INCONSISTENT: and {_streams(len(muddled) - STREAMS_SHOWN_MAX)} more"
 
 
-def _declared(verdict: Verdict) -> str:
+def _incomplete(verdict: Verdict) -> str:
+    """Say what arrived, and each reason why the output is not complete."""
     delivered = sum(stream.records for stream in verdict.streams)
     copies = sum(stream.spilled.count for stream in verdict.streams)
     declared = sum(stream.declared_count for stream in verdict.streams)
@@ -99,20 +111,21 @@ def _declared(verdict: Verdict) -> str:
     unclear = sum(stream.refused for stream in verdict.streams if not stream.reported)
     unproven = sum(stream.proof is None for stream in verdict.streams)
     parts = [
+        f"{_streams(unproven)} without a proven end, so later records may be missing"
+        if unproven
+        else "",
         f"{copies:,} only as spilled copies" if copies else "",
         f"{declared:,} declared missing" if declared else "",
         f"{refused:,} refused by calls that returned no error" if refused else "",
         f"{unclear:,} refused, and no report says whether the application was told"
         if unclear
         else "",
-        f"the end of {_streams(unproven)} unproven" if unproven else "",
         f"at least {verdict.unnamed:,} accepted in streams that no report names"
         if verdict.unnamed
         else "",
     ]
-    what = ", ".join(filter(None, parts))
-    text = f"NOT COMPLETE, but nothing lost in silence: {_records(delivered)} delivered; {what}"
-    return f"{text}{_kept_back(verdict)}"
+    what = "; ".join(filter(None, parts))
+    return f"{_records(delivered)} delivered; {what}{_kept_back(verdict)}"
 
 
 def _badness(stream: StreamVerdict) -> tuple[object, ...]:
@@ -203,6 +216,12 @@ def _how_it_was_read(verdict: Verdict, notes: Iterable[str]) -> Iterator[str]:
             yield f"  {_printable(place.source)}, line {place.line:,}: {_printable(place.why)}"
     if verdict.streams and not any(stream.delivered for stream in verdict.streams):
         yield "note: nothing stamped was delivered at all; are these the right files and stamp key?"
+    if any(stream.proof is None for stream in verdict.streams):
+        yield (
+            "note: nothing here shows how an UNPROVEN stream ended. Its process may be alive, or "
+            "may have been killed, or a part of the output is not here. If there is a drain report "
+            "of that process, give it with --expect"
+        )
     yield from (f"note: {_printable(note)}" for note in notes)
 
 

@@ -29,13 +29,28 @@ class Place:
     why: str
 
 
-class Outcome(enum.IntEnum):
-    """What an audit concludes; the number is the command's exit code."""
+class Outcome(enum.Enum):
+    """What an audit concludes; the value is its word in `--json`."""
 
-    COMPLETE = 0
-    LOST = 1
-    NO_STAMPS = 2
-    DECLARED = 3
+    COMPLETE = "complete"
+    LOST = "lost"
+    NO_STAMPS = "no_stamps"
+    DECLARED = "declared"
+    UNPROVEN = "unproven"
+
+    @property
+    def exit_code(self) -> int:
+        """The command's exit code."""
+        return _EXIT_CODES[self]
+
+
+_EXIT_CODES: Final = {
+    Outcome.COMPLETE: 0,
+    Outcome.LOST: 1,
+    Outcome.NO_STAMPS: 2,
+    Outcome.DECLARED: 3,
+    Outcome.UNPROVEN: 3,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,9 +109,9 @@ class StreamVerdict:
         if self.lost or self.problems:
             return Outcome.LOST
         is_unclear = self.refused > 0 and not self.reported  # was the application told?
-        if self.spilled or self.declared_count or self.proof is None or is_unclear:
-            return Outcome.DECLARED
-        return Outcome.COMPLETE
+        if self.proof is None or is_unclear:
+            return Outcome.UNPROVEN
+        return Outcome.DECLARED if self.spilled or self.declared_count else Outcome.COMPLETE
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,15 +143,16 @@ class Verdict:
 
     @property
     def outcome(self) -> Outcome:
-        """The worst of the streams' outcomes: lost, then declared, then complete."""
+        """The worst of the streams' outcomes: lost, then unproven, declared, and complete."""
         outcomes = {stream.outcome for stream in self.streams}
         if self.problems or Outcome.LOST in outcomes or any(each.lost for each in self.refusals):
             return Outcome.LOST
         if not self.streams and not self.reports and not self.refusals:
             return Outcome.NO_STAMPS
-        untold = sum(each.untold for each in self.refusals)
-        quiet = self.unnamed == untold == 0 and Outcome.DECLARED not in outcomes
-        return Outcome.COMPLETE if quiet else Outcome.DECLARED
+        if self.unnamed or Outcome.UNPROVEN in outcomes:
+            return Outcome.UNPROVEN
+        is_declared = Outcome.DECLARED in outcomes or any(each.untold for each in self.refusals)
+        return Outcome.DECLARED if is_declared else Outcome.COMPLETE
 
 
 def judge(stream: Stream) -> StreamVerdict:

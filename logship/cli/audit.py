@@ -15,20 +15,20 @@ from logship.cli.output import show
 
 
 class _InputUnreadable(click.ClickException):
-    exit_code = int(Outcome.NO_STAMPS)
+    exit_code = Outcome.NO_STAMPS.exit_code
 
 
-def _check_inputs(names: Iterable[str], option: str) -> None:
+def _check_inputs(names: Iterable[str], option: str, if_missing: str) -> None:
     """Refuse a directory, and an input that is named twice, which would double its records."""
     seen: dict[object, str] = {}
     for name in names:
-        identity = _identity(name)
+        identity = _identity(name, if_missing)
         if identity in seen:
             raise click.UsageError(f"{option}: {name} is the same input as {seen[identity]}")
         seen[identity] = name
 
 
-def _identity(name: str) -> object:
+def _identity(name: str, if_missing: str) -> object:
     if name == "-":
         return name
     path = Path(name)
@@ -36,6 +36,8 @@ def _identity(name: str) -> object:
         raise click.UsageError(f"{name} is a directory; name the files in it, as {name}/*.log")
     try:
         status = path.stat()
+    except FileNotFoundError as error:
+        raise _InputUnreadable(f"cannot read {name}: {error.strerror}; {if_missing}") from None
     except OSError as error:
         raise _InputUnreadable(f"cannot read {name}: {error.strerror}") from None
     return (status.st_dev, status.st_ino)
@@ -69,11 +71,16 @@ def command(
     application's captured stderr, plain or gzip; `-` is standard input. Name all files that may
     have records of a stream.
 
-    Exit codes: 0 complete; 1 lost; 2 unreadable, wrong usage, or no stamps found; 3 nothing lost in
-    silence, but declared gaps or unproven ends.
+    \b
+    Exit codes, and how the first line begins:
+      0  complete
+      1  LOST, or INCONSISTENT: a stream contradicts itself
+      2  NO STAMPS, NO RECORDS, a file that cannot be read, or wrong usage
+      3  UNPROVEN: later records may be missing; or NOT COMPLETE, but nothing
+         lost in silence: all missing records are declared, or on stderr
     """
-    _check_inputs(files, "FILE")
-    _check_inputs(expected, "--expect")
+    _check_inputs(files, "FILE", "a sidecar makes its file when it writes the first record")
+    _check_inputs(expected, "--expect", "reports are on the application's stderr")
     if "-" in files and "-" in expected:
         raise click.UsageError("standard input cannot be FILE and --expect at once")
     if not stamp_key:
@@ -88,7 +95,7 @@ def command(
         click.echo(verdict_as_json(verdict, notes))
     else:
         show(verdict_as_text(verdict, notes, stamp_key))
-    context.exit(int(verdict.outcome))
+    context.exit(verdict.outcome.exit_code)
 
 
 def _feed_files(audit: Audit, names: Iterable[str]) -> list[str]:

@@ -93,6 +93,12 @@ def fluentd_injected(record: Record, tag: str = "web") -> bytes:
     return compact({**record, "tag": tag, "time": 1700000000.123456}).encode()
 
 
+def fluentd_sidecar(record: Record, tag: str = "web") -> bytes:
+    """What `sidecar/fluentd` writes; a field `tag` is the application's own."""
+    time = "2023-11-14T22:13:20.123456789+0000"
+    return compact({"tag": "mine", **record, "fluentd_tag": tag, "fluentd_time": time}).encode()
+
+
 def bit(record: Record, tag: str = "web") -> bytes:
     return f"{tag}: [1700000000.123456789, {compact(record)}]".encode()
 
@@ -111,6 +117,7 @@ TAGGED: tuple[Format, ...] = (
     fluentd_comma,
     fluentd_space,
     fluentd_injected,
+    fluentd_sidecar,
     bit,
 )
 UNTAGGED: tuple[Format, ...] = (fluentd_without_tag, plain, bit_json_lines)

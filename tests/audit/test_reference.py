@@ -96,8 +96,8 @@ def test_every_number_is_sorted_as_plain_sets_sort_it(
         if judged.lost or judged.problems:
             assert judged.outcome is Outcome.LOST
         else:
-            quiet = proved and not missing
-            assert judged.outcome is (Outcome.COMPLETE if quiet else Outcome.DECLARED)
+            if_proved = Outcome.DECLARED if missing else Outcome.COMPLETE
+            assert judged.outcome is (if_proved if proved else Outcome.UNPROVEN)
 
 
 def _line(

@@ -266,7 +266,7 @@ def test_a_control_record_that_was_spilled_still_speaks() -> None:
 
 def test_a_stream_without_end_and_report_is_unproven() -> None:
     stream = judge_one(delivered(1, 2, 3))
-    assert (stream.outcome, stream.proof, stream.last) == (Outcome.DECLARED, None, 3)
+    assert (stream.outcome, stream.proof, stream.last) == (Outcome.UNPROVEN, None, 3)
 
 
 def test_an_unproven_stream_reaches_as_far_as_its_gap_records_say() -> None:
@@ -276,7 +276,7 @@ def test_an_unproven_stream_reaches_as_far_as_its_gap_records_say() -> None:
 
 def test_a_report_from_before_the_end_proves_nothing_about_what_came_later() -> None:
     stream = judge_one(delivered(1, 2, 3), report(stream_report(2, 2)))
-    assert (stream.outcome, stream.proof, stream.problems) == (Outcome.DECLARED, None, ())
+    assert (stream.outcome, stream.proof, stream.problems) == (Outcome.UNPROVEN, None, ())
 
 
 def test_of_several_reports_on_a_stream_the_last_counts() -> None:
@@ -441,7 +441,7 @@ def test_a_report_that_the_stream_outlived_is_not_held_against_it() -> None:
 def test_a_report_that_names_no_stream_says_only_how_much_there_was() -> None:
     assert judge(report()).outcome is Outcome.COMPLETE
     verdict = judge(report(accepted=5, acked=5))
-    assert (verdict.outcome, verdict.unnamed) == (Outcome.DECLARED, 5)
+    assert (verdict.outcome, verdict.unnamed) == (Outcome.UNPROVEN, 5)
 
 
 def test_a_report_whose_sums_do_not_hold() -> None:
