@@ -6,6 +6,7 @@ does not load the modules of other commands.
 
 from __future__ import annotations
 
+import difflib
 import importlib
 from typing import Any
 
@@ -16,11 +17,12 @@ from logship.quoting import visible
 
 COMMANDS = {
     "audit": "Prove from the sidecar's output files that no record is missing.",
-    "doctor": "Check from here that records would arrive: settings, sidecar, spool, limits.",
+    "doctor": "Check from here that records would arrive.",
     "lint": "Find mistakes in deployment files that would lose logs.",
     "pipe": "Ship the lines of standard input.",
     "recover": "Ship what dead processes left on a spool.",
     "run": "Run a program, and ship what it prints.",
+    "top": "Watch what the processes of this container log, buffer and lose.",
     "receive": "Run the embedded sidecar: a forward server that writes JSON lines.",
 }
 """Subcommand and its line in the help; each lives in `logship.cli.<name>.command`."""
@@ -43,6 +45,22 @@ class LazyGroup(click.Group):
         assert isinstance(command, click.Command)
         return command
 
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Find the subcommand, or suggest one with a similar name.
+
+        Raises:
+            click.UsageError: There is no such subcommand.
+        """
+        name = args[0]
+        is_mistyped = name not in COMMANDS and not name.startswith("-")
+        if is_mistyped and not ctx.resilient_parsing:
+            close = difflib.get_close_matches(name, COMMANDS, n=1)
+            hint = f"Did you mean {close[0]!r}?" if close else f"Give one of {', '.join(COMMANDS)}."
+            ctx.fail(f"No such command {name!r}. {hint}")
+        return super().resolve_command(ctx, args)
+
     def invoke(self, ctx: click.Context) -> Any:
         """Invoke the subcommand. What its errors quote begins no line and no escape sequence."""
         try:
@@ -59,6 +77,10 @@ class LazyGroup(click.Group):
 
 
 @click.command(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(__version__, prog_name="logship")
+@click.version_option(__version__, "-V", "--version", prog_name="logship")
 def main() -> None:
-    """Ship application logs to a Fluentd or Fluent Bit sidecar, and lose none."""
+    """Ship application logs to a Fluentd or Fluent Bit sidecar, and lose none.
+
+    Completion in bash: eval "$(_LOGSHIP_COMPLETE=bash_source logship)"; zsh_source and fish_source
+    are for the other shells.
+    """

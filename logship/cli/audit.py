@@ -13,6 +13,19 @@ from logship.audit.sources import CannotRead, Source, expected_in
 from logship.audit.text import verdict_as_text
 from logship.cli.output import show
 
+INPUT = click.Path(readable=False, allow_dash=True)
+"""Any name: the audit itself says what is wrong with it. Shells complete names of files."""
+
+COLOURS = {
+    "complete:": "green",
+    "LOST:": "red",
+    "INCONSISTENT:": "red",
+    "NO STAMPS:": "red",
+    "NO RECORDS:": "red",
+    "UNPROVEN:": "yellow",
+    "NOT COMPLETE, but nothing lost in silence:": "yellow",
+}
+
 
 class _InputUnreadable(click.ClickException):
     exit_code = Outcome.NO_STAMPS.exit_code
@@ -44,10 +57,11 @@ def _identity(name: str, if_missing: str) -> object:
 
 
 @click.command(short_help="Prove from the sidecar's output files that no record is missing.")
-@click.argument("files", metavar="FILE...", nargs=-1, required=True)
+@click.argument("files", metavar="FILE...", nargs=-1, required=True, type=INPUT)
 @click.option(
     "--expect",
     "expected",
+    type=INPUT,
     metavar="REPORT",
     multiple=True,
     help="A file with drain reports, such as an application's captured stderr: each stream that "
@@ -94,7 +108,7 @@ def command(
     if as_json:
         click.echo(verdict_as_json(verdict, notes))
     else:
-        show(verdict_as_text(verdict, notes, stamp_key))
+        show(verdict_as_text(verdict, notes, stamp_key), COLOURS)
     context.exit(verdict.outcome.exit_code)
 
 

@@ -12,6 +12,8 @@ import click
 from logship.cli.output import show
 from logship.deployment.doctor.result import Result, as_json, as_lines, has_failed
 
+COLOURS = {"ok ": "green", "warn ": "yellow", "fail ": "red"}
+
 
 @click.command(short_help="Check from here that records would arrive.")
 @click.option("--json", "as_object", is_flag=True, help="Print everything as one JSON object.")
@@ -21,7 +23,7 @@ from logship.deployment.doctor.result import Result, as_json, as_lines, has_fail
     default=1,
     show_default=True,
     metavar="N",
-    help="Processes of this container that have a client each (gunicorn -w N).",
+    help="How many processes of this container have a client, as with gunicorn -w N.",
 )
 @click.option(
     "--tag",
@@ -35,7 +37,7 @@ from logship.deployment.doctor.result import Result, as_json, as_lines, has_fail
     default=2000,
     show_default=True,
     metavar="N",
-    help="Records that measure how fast the sidecar acks; 0: none.",
+    help="Send so many records to measure how fast the sidecar acks; 0 sends none.",
 )
 @click.option(
     "--wait",
@@ -70,7 +72,7 @@ def command(
     Exit codes:
       0  no check failed; read the warnings
       1  a check failed; its line says what was found, and what to do
-      2  usage
+      2  wrong usage
     """
     from logship.deployment.doctor.examination import examine  # noqa: PLC0415 - `--help` needs none of it
     from logship.deployment.doctor.sidecars import Sending  # noqa: PLC0415 - nor this
@@ -90,5 +92,5 @@ async def _shown(results: AsyncIterator[Result], *, as_object: bool) -> list[Res
     async for result in results:
         collected.append(result)
         if not as_object:
-            show(as_lines(result))
+            show(as_lines(result), COLOURS)
     return collected

@@ -1,4 +1,4 @@
-"""Options that `logship run` and `logship pipe` share, and what becomes of those not given."""
+"""Options that several subcommands share, and what becomes of those not given."""
 
 from __future__ import annotations
 
@@ -6,6 +6,13 @@ from typing import Any
 
 import click
 
+stop_timeout_option = click.option(
+    "--stop-timeout",
+    type=float,
+    metavar="SECONDS",
+    help="Seconds that the orchestrator gives from the stop signal to SIGKILL (default: "
+    "LOGSHIP_STOP_TIMEOUT_SECONDS, else 30 under ECS and Kubernetes, 9 elsewhere).",
+)
 fields_option = click.option(
     "--fields",
     metavar="NAME=VALUE[,...]",

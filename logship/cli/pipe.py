@@ -8,7 +8,12 @@ from typing import Any
 
 import click
 
-from logship.cli.options import fields_option, only_given, redact_option
+from logship.cli.options import (
+    fields_option,
+    only_given,
+    redact_option,
+    stop_timeout_option,
+)
 from logship.errors import SettingsError
 from logship.settings import Settings
 
@@ -16,15 +21,11 @@ from logship.settings import Settings
 @click.command()
 @click.option(
     "--tag",
-    help="Route of the records (default: LOGSHIP_TAG, else FireLens' own for this container, "
-    "else 'logship').",
+    metavar="TAG",
+    help="Tag of the records (default: LOGSHIP_TAG, else the tag that FireLens routes for this "
+    "container, else 'logship').",
 )
-@click.option(
-    "--stop-timeout",
-    type=float,
-    metavar="SECONDS",
-    help="Seconds from SIGTERM to SIGKILL (default: LOGSHIP_STOP_TIMEOUT_SECONDS, else 30 or 9).",
-)
+@stop_timeout_option
 @fields_option
 @redact_option
 def command(
@@ -32,15 +33,15 @@ def command(
 ) -> None:
     """Ship the lines of standard input.
 
-    A line that is a JSON object becomes that record, any other line a message. While the buffer
-    is full, the command reads no more lines, so the writer waits. All other settings come from
-    the environment, for example LOGSHIP_ENDPOINTS=tcp://127.0.0.1:24224.
+    A line that is a JSON object becomes that record; any other line becomes a record's message.
+    While the buffer is full, the command reads no more lines, so the writer waits. All other
+    settings come from the environment, for example LOGSHIP_ENDPOINTS=tcp://127.0.0.1:24224.
 
     \b
     Exit codes:
       0  the sidecar acknowledged every line
       1  it did not acknowledge every line; the drain report on stderr names the others
-      2  usage, or a wrong setting
+      2  wrong usage, or a wrong setting
     """
     given: dict[str, Any] = {
         "tag": tag,

@@ -8,6 +8,8 @@ import dataclasses
 import functools
 import os
 import signal
+import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from types import FrameType
@@ -16,13 +18,16 @@ from typing import Any
 import click
 from click.core import ParameterSource
 
+from logship.cli.output import takes_colours
+from logship.cli.pretty import pretty_lines
 from logship.errors import SettingsError
-from logship.protocol.messages import MESSAGE_BYTES_MAX
+from logship.protocol.messages import MESSAGE_BYTES_MAX, Form
 from logship.quoting import visible
 from logship.receiver.access import Access, AccessOptions
 from logship.receiver.binds import Bind, Listener, ListenError, parse_bind
+from logship.receiver.counts import Counts
 from logship.receiver.limits import Limits
-from logship.receiver.lines import counted, written
+from logship.receiver.lines import Lines, counted, written
 from logship.receiver.server import Receiver
 from logship.receiver.session import Session
 from logship.receiver.sinks import LineSink, OutputError, OutputGone
@@ -56,10 +61,12 @@ FILE = click.Path(exists=True, dir_okay=False)
     callback=_read_bind,
     default="127.0.0.1:24224",
     show_default=True,
-    help="HOST:PORT (port 0: any free one) or unix:///PATH.",
+    metavar="ADDRESS",
+    help="Listen on HOST:PORT (port 0 is any free one) or unix:///PATH.",
 )
 @click.option(
     "--out",
+    type=click.Path(allow_dash=True, writable=False, readable=False),
     metavar="FILE",
     help="Append the lines to this file; - is standard output, and the default.",
 )
@@ -67,6 +74,11 @@ FILE = click.Path(exists=True, dir_okay=False)
     "--count",
     is_flag=True,
     help="For load tests: check, count and acknowledge records, but write and keep none.",
+)
+@click.option(
+    "--pretty",
+    is_flag=True,
+    help="Write lines for a person in place of JSON: time, tag, level, message, other fields.",
 )
 @click.option(
     "--shared-key-file",
@@ -83,27 +95,32 @@ FILE = click.Path(exists=True, dir_okay=False)
 @click.option(
     "--users-file",
     metavar="FILE",
-    help="And only from the users in this file, a line NAME:PASSWORD for each. Needs a key.",
+    help="Take records only from the users in this file, one line NAME:PASSWORD for each. Needs "
+    "a key as well.",
 )
 @click.option(
     "--user",
     "users",
     multiple=True,
     metavar="NAME:PASSWORD",
-    help="A user and a password, which ps shows to all users of this machine; may be repeated.",
+    help="A user and a password. ps shows them to all users of this machine. May be repeated.",
 )
 @click.option("--tls-cert", type=FILE, help="Speak TLS with this certificate (PEM).")
 @click.option(
     "--tls-key", type=FILE, help="The certificate's key, if it is not in the certificate's file."
 )
-@click.option("--tls-client-ca", type=FILE, help="Take only clients with a certificate of this CA.")
+@click.option(
+    "--tls-client-ca",
+    type=FILE,
+    help="Take records only from clients with a certificate of this authority (PEM).",
+)
 @click.option(
     "--connections-max",
     type=click.IntRange(1),
     metavar="N",
     default=Limits().connections_max,
     show_default=True,
-    help="Connections that are open at a time; the next one waits until one of them ends.",
+    help="Connections that may be open at a time; the next one waits until one of them ends.",
 )
 @click.option(
     "--idle-timeout",
@@ -121,7 +138,7 @@ FILE = click.Path(exists=True, dir_okay=False)
     metavar="SECONDS",
     default=Limits().handshake_timeout_seconds,
     show_default=True,
-    help="For TLS, and again until the client has shown that it knows the key.",
+    help="Close a connection whose TLS handshake takes longer, or whose proof of the key does.",
 )
 @click.option(
     "--pending-bytes-max",
@@ -129,21 +146,23 @@ FILE = click.Path(exists=True, dir_okay=False)
     metavar="N",
     default=Limits().pending_bytes_max,
     show_default=True,
-    help="Bytes held of incomplete messages, of all connections together.",
+    help="Bytes of incomplete messages that all connections together may hold.",
 )
 @click.option(
     "--metrics-port",
     type=click.IntRange(0, 65535),
     envvar="LOGSHIP_METRICS_PORT",
     metavar="N",
-    help="Serve metrics on this port; 0: any free one, which is said on stderr.",
+    help="Serve metrics on this port (default: LOGSHIP_METRICS_PORT, else none); 0 is any free "
+    "port, printed on stderr.",
 )
 @click.option(
     "--metrics-host",
     envvar="LOGSHIP_METRICS_HOST",
     default="127.0.0.1",
     show_default=True,
-    help="The address that metrics are served on.",
+    metavar="HOST",
+    help="Serve metrics on this address (also LOGSHIP_METRICS_HOST).",
 )
 @click.pass_context
 def command(
@@ -152,6 +171,7 @@ def command(
     bind: Bind,
     out: str | None,
     count: bool,
+    pretty: bool,
     metrics_port: int | None,
     metrics_host: str,
     **options: Any,
@@ -160,22 +180,31 @@ def command(
 
     {"tag": TAG, "time_ns": NANOSECONDS, "record": {…}}
 
-    Where an entry has metadata, they are the member "metadata" before the record.
+    If an entry has metadata, the line has the member "metadata" before "record".
 
-    A client's chunk is acknowledged when all its lines are in the output, never before. SIGTERM
-    and SIGINT stop it behind the message that it writes. SIGHUP and SIGUSR1 have it open FILE
-    again, and SIGHUP read the key, the users and the certificates, for new connections.
+    A chunk is acknowledged when all its lines are in the output, never before. At SIGTERM or SIGINT
+    the command completes the message that it is writing, and ends. At SIGHUP or SIGUSR1 it opens
+    FILE again, for log rotation. At SIGHUP it also reads the key, the users and the certificates
+    again, for new connections.
+
+    \b
+    Exit codes:
+      0  a stop signal ended it
+      1  the reader of its output has gone
+      2  wrong usage, or it cannot start: the address, a file or a key cannot be used
     """
-    if count and out is not None:
-        raise click.UsageError("--count writes nothing: give no --out with it")
+    if count and (pretty or out is not None):
+        raise click.UsageError("--count writes nothing: give no --out and no --pretty with it")
+    is_stdout = out in (None, "-")
     try:
         access = _access(context, options)
-        sink = LineSink.open(Path(out)) if out not in (None, "-") else LineSink.stdout()
+        sink = LineSink.stdout() if is_stdout else LineSink.open(Path(str(out)))
         listener = Listener(bind)
     except (OutputError, ListenError, SettingsError) as error:
         raise CannotStart(str(error)) from error
     try:
-        form = counted if count else written
+        form = counted if count else _pretty_form(is_stdout) if pretty else written
+        started_seconds = time.monotonic()
         receiver = Receiver(
             sink,
             _say,
@@ -193,10 +222,29 @@ def command(
         asyncio.run(_receive(receiver, listener, functools.partial(_reload, access)))
         if count:
             _say(f"counted {receiver.counts.records} records")
+        if pretty:
+            _say(_summary(receiver.counts, time.monotonic() - started_seconds))
     except OutputGone as error:
         raise click.ClickException(str(error)) from error
     finally:
         listener.close()
+
+
+def _pretty_form(is_stdout: bool) -> Form[Lines]:
+    """Return what makes lines for a person of a message."""
+    coloured = is_stdout and takes_colours(sys.stdout)
+
+    def form(tag: str, entries: bytes) -> Lines:
+        lines = written(tag, entries)
+        return Lines(pretty_lines(lines.data, coloured=coloured), lines.count)
+
+    return form
+
+
+def _summary(counts: Counts, seconds: float) -> str:
+    connections = f"{counts.connections:,} connection" + "s" * (counts.connections != 1)
+    records = f"{counts.records:,} record" + "s" * (counts.records != 1)
+    return f"{records} on {connections} in {seconds:.1f} s"
 
 
 def _serve_metrics(receiver: Receiver, host: str, port: int) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import click
 
+from logship.cli.options import stop_timeout_option
 from logship.errors import SettingsError
 from logship.spool.directories import SpoolError, make_spool_directory, open_spool_directory
 
@@ -23,19 +24,19 @@ from logship.spool.directories import SpoolError, make_spool_directory, open_spo
     metavar="DIR",
     help="The applications' spool_dir (default: LOGSHIP_SPOOL_DIR).",
 )
-@click.option("--watch", is_flag=True, help="Continue until a stop signal, for later deaths.")
-@click.option("--dry-run", is_flag=True, help="List what is on the spool; ship and change nothing.")
 @click.option(
-    "--stop-timeout",
-    type=float,
-    metavar="SECONDS",
-    help="Seconds from SIGTERM to SIGKILL (default: LOGSHIP_STOP_TIMEOUT_SECONDS, else 30 or 9).",
+    "--watch",
+    is_flag=True,
+    help="Continue until a stop signal, and ship what processes leave that die later.",
 )
+@click.option("--dry-run", is_flag=True, help="List what is on the spool; ship and change nothing.")
+@stop_timeout_option
 @click.option(
     "--metrics-port",
     type=int,
     metavar="N",
-    help="Serve metrics on this port (default: LOGSHIP_METRICS_PORT); 0: any free one.",
+    help="Serve metrics on this port (default: LOGSHIP_METRICS_PORT, else none); 0 is any free "
+    "port, printed on stderr.",
 )
 def command(
     spool: Path,
@@ -58,8 +59,8 @@ def command(
     \b
     Exit codes:
       0  the sidecar acknowledged all records that were found, or there were none
-      1  some records are left, missing, were written to stderr, or could not be read
-      2  usage, a wrong setting, or a directory that cannot be used
+      1  some records are left or missing, were written to stderr, or could not be read
+      2  wrong usage, a wrong setting, or a directory that cannot be used
     """
     from logship.recover import recover, settings_for_recovery  # noqa: PLC0415 - nor this
     from logship.spool.inspection import inspect_spool  # noqa: PLC0415 - `--help` needs none of it

@@ -12,7 +12,12 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
-from logship.cli.options import fields_option, only_given, redact_option
+from logship.cli.options import (
+    fields_option,
+    only_given,
+    redact_option,
+    stop_timeout_option,
+)
 from logship.errors import SettingsError
 from logship.quoting import visible
 from logship.run.signals import Signals, parse_mapping
@@ -62,16 +67,11 @@ def _read_receipt(ctx: click.Context, param: click.Parameter, value: Path | None
 @click.argument("words", metavar="-- CMD [ARGUMENT]...", nargs=-1, type=click.UNPROCESSED)
 @click.option(
     "--tag",
-    help="Route of the records (default: LOGSHIP_TAG, else FireLens' own for this container, "
-    "else CMD's name).",
+    metavar="TAG",
+    help="Tag of the records (default: LOGSHIP_TAG, else the tag that FireLens routes for this "
+    "container, else CMD's name).",
 )
-@click.option(
-    "--stop-timeout",
-    type=float,
-    metavar="SECONDS",
-    help="Seconds from the stop signal to SIGKILL that the orchestrator gives (default: "
-    "LOGSHIP_STOP_TIMEOUT_SECONDS, else 30 under ECS and Kubernetes, 9 elsewhere).",
-)
+@stop_timeout_option
 @click.option(
     "--install",
     is_flag=True,
@@ -110,16 +110,16 @@ def _read_receipt(ctx: click.Context, param: click.Parameter, value: Path | None
     "--multiline-start",
     callback=_read_pattern,
     metavar="REGEX",
-    help=r"A line that matches begins a record, and other lines belong to the record "
-    r"before, as '^\d{4}-' joins stack traces. A line that is a JSON object stands alone. "
-    "Only the first 8 KiB of a line are searched. If that takes longer than 1 s, no lines are "
-    "joined for a minute.",
+    help=r"A line that matches begins a record, and other lines belong to the record before. So "
+    r"'^\d{4}-' joins a stack trace to a line that begins with a year. A line that is a JSON "
+    "object stands alone. Only the first 8 KiB of a line are searched. If that takes longer than "
+    "1 s, no lines are joined for a minute.",
 )
 @click.option(
     "--push-back",
     type=float,
     metavar="SECONDS",
-    help="How long a full buffer may make CMD wait, once an outage (default: "
+    help="How long a full buffer may make CMD wait, once in each outage (default: "
     "LOGSHIP_BLOCK_SECONDS_MAX, else 60); then the overflow policy applies.",
 )
 @fields_option
@@ -164,12 +164,15 @@ def command(
     other line becomes {"message": LINE, "source": "stdout"}. The sidecar's address and all other
     settings come from the environment, for example LOGSHIP_ENDPOINTS=tcp://127.0.0.1:24224.
 
-    Signals are passed on to CMD. SIGTERM, SIGINT, SIGQUIT, and SIGHUP if CMD does not handle it,
-    also start the stop clock; or those that LOGSHIP_STOP_SIGNALS lists. So do those that
-    --signal-map names. A CMD that still runs when a quarter of the stop timeout is left (at most
-    5 s, more if much is in the buffer) is killed, so that its output can still be shipped. Orphans
-    are reaped. At CMD's end the command waits for the processes that CMD left behind. As PID 1, or
-    after a stop signal, it then kills them, because they are about to be killed in any case.
+    The command passes signals on to CMD. The stop signals also start the stop clock. They are
+    SIGTERM, SIGINT, SIGQUIT, and SIGHUP if CMD does not handle it, or those that
+    LOGSHIP_STOP_SIGNALS lists; and those that --signal-map names. If CMD still runs when a quarter
+    of the stop timeout is left (at most 5 s, more if much is in the buffer), it is killed, so that
+    its output can still be shipped.
+
+    Orphans are reaped. At CMD's end the command waits for the processes that CMD left behind. As
+    PID 1, or after a stop signal, it then kills them, because they are about to be killed in any
+    case.
 
     Programs in CMD that use logship themselves need no setting for it. They get a spool and the
     true deadline from this command. If one of them is killed, its records are shipped. With
@@ -179,7 +182,7 @@ def command(
     Exit codes:
       CMD's own, or 128 plus the signal's number if a signal killed CMD
       126, 127  CMD cannot be run, or does not exist
-      2         usage, or a wrong setting
+      2         wrong usage, or a wrong setting
     """
     from logship.run.command import open_standard_streams  # noqa: PLC0415 - `--help`
 

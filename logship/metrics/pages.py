@@ -146,12 +146,17 @@ class Pages:
     def total(self) -> Total:
         """Return the numbers of all processes, living and dead, each counted once."""
         self.fold()
+        return self.read()[0]
+
+    def read(self) -> tuple[Total, list[FoundPage]]:
+        """Return what `total` returns, and the pages of the living. Nothing is changed."""
         for _ in range(_READS_MAX):
             before = self._read_sum()
             pages, refused = self._read_pages()
             if self._read_sum().generation == before.generation:
                 break
-        return total_of(before, pages, refused)
+        living = [page for page in pages if page.lives and page.id not in before.taken_in]
+        return total_of(before, pages, refused), living
 
     def fold(self) -> None:
         """Add the pages of the dead to their sum, and remove them; not while another does it."""

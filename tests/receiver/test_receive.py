@@ -336,7 +336,7 @@ def test_counting_acknowledges_and_keeps_nothing(tmp_path: Path, mode: str) -> N
 def test_counting_has_no_output(tmp_path: Path) -> None:
     ended = receive("--count", "--out", str(tmp_path / "out"))
     assert ended.returncode == 2
-    assert "--count writes nothing: give no --out with it" in ended.stderr
+    assert "--count writes nothing: give no --out" in ended.stderr
     assert not (tmp_path / "out").exists()
 
 

@@ -26,7 +26,7 @@ ROOT = Path(logship.__file__).parent
 LAYERS: list[tuple[str, ...]] = [
     ("__main__", "cli", "testing"),
     ("__init__",),
-    ("run", "deployment"),
+    ("run", "deployment", "top"),
     ("installation.installation",),
     ("process.watchdog",),
     ("installation", "recover", "audit", "process.signals"),
@@ -81,6 +81,8 @@ PURE = (
     "spool.slots",
     "run.multiline",
     "run.deadlines",
+    "top.figures",
+    "top.text",
     "deployment.linting",
     "deployment.doctor.result",
     "deployment.doctor.surroundings",

@@ -1,0 +1,1 @@
+"""The command line itself: what all subcommands share."""

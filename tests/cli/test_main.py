@@ -1,0 +1,106 @@
+"""Suggestions, the version, completion and colours."""
+
+from __future__ import annotations
+
+import os
+import pty
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from logship import __version__
+from logship.cli import COMMANDS, main
+
+REPOSITORY = Path(__file__).parents[2]
+LOGSHIP = Path(sys.executable).with_name("logship")
+ESCAPE = b"\x1b["
+
+
+@pytest.mark.parametrize(
+    ("mistyped", "meant"), [("adit", "audit"), ("recieve", "receive"), ("recovery", "recover")]
+)
+def test_a_mistyped_command_gets_a_suggestion(mistyped: str, meant: str) -> None:
+    result = CliRunner().invoke(main, [mistyped])
+    assert result.exit_code == 2
+    assert f"No such command '{mistyped}'. Did you mean '{meant}'?" in result.output
+
+
+def test_a_command_like_no_other_gets_the_list() -> None:
+    result = CliRunner().invoke(main, ["xyzzy"])
+    assert result.exit_code == 2
+    assert f"Give one of {', '.join(COMMANDS)}." in result.output
+
+
+@pytest.mark.parametrize("option", ["-V", "--version"])
+def test_the_version(option: str) -> None:
+    assert CliRunner().invoke(main, [option]).output == f"logship, version {__version__}\n"
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_each_command_says_its_purpose_and_its_exit_codes(name: str) -> None:
+    text = CliRunner().invoke(main, [name, "--help"]).output
+    assert "Exit codes" in text
+
+
+@pytest.mark.parametrize(
+    ("shell", "check"), [("bash", "-n"), ("zsh", "-n"), ("fish", "--no-execute")]
+)
+def test_the_documented_command_prints_a_script_that_the_shell_accepts(
+    shell: str, check: str, tmp_path: Path
+) -> None:
+    page = (REPOSITORY / "docs/command-line.md").read_text("utf-8")
+    variable = re.search(rf"_LOGSHIP_COMPLETE=({shell}_source) logship", page)
+    assert variable
+    script = tmp_path / "script"
+    environ = os.environ | {"_LOGSHIP_COMPLETE": variable[1]}
+    script.write_bytes(
+        subprocess.run([LOGSHIP], env=environ, stdout=subprocess.PIPE, check=True).stdout
+    )
+    assert b"logship" in script.read_bytes()
+    program = shutil.which(shell)
+    if program is None:
+        pytest.skip(f"{shell} is not installed; its script was printed and not checked")
+    subprocess.run([program, check, script], check=True)
+
+
+@pytest.mark.parametrize(
+    ("words", "offered"), [("logship au", "audit"), ("logship run --te", "--tee")]
+)
+def test_completion_offers_commands_and_options(words: str, offered: str) -> None:
+    count = len(words.split()) - 1
+    environ = os.environ | {
+        "_LOGSHIP_COMPLETE": "bash_complete",
+        "COMP_WORDS": words,
+        "COMP_CWORD": str(count),
+    }
+    ended = subprocess.run([LOGSHIP], env=environ, capture_output=True, text=True, check=False)
+    assert ended.stdout == f"plain,{offered}\n"
+
+
+def on_a_terminal(*words: str | Path, **variables: str) -> bytes:
+    """Return what a command prints on a terminal."""
+    terminal, side = pty.openpty()
+    environ = {name: value for name, value in os.environ.items() if name != "NO_COLOR"}
+    environ |= {"TERM": "xterm", **variables}
+    subprocess.run(words, stdout=side, stderr=side, stdin=side, env=environ, check=False)
+    os.close(side)
+    printed = os.read(terminal, 65536)
+    os.close(terminal)
+    return printed
+
+
+def test_colours_are_on_a_terminal_and_nowhere_else(tmp_path: Path) -> None:
+    empty = tmp_path / "empty"
+    empty.touch()
+    words = (LOGSHIP, "audit", empty)
+    assert ESCAPE in on_a_terminal(*words)
+    assert ESCAPE not in on_a_terminal(*words, NO_COLOR="1")
+    assert ESCAPE not in on_a_terminal(*words, TERM="dumb")
+    piped = subprocess.run(words, capture_output=True, check=False)
+    assert piped.stdout.startswith(b"NO RECORDS:")
+    assert ESCAPE not in piped.stdout

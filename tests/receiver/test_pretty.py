@@ -1,0 +1,85 @@
+"""`logship receive --pretty`: lines for a person, and the count at the end."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner
+
+from logship.cli import main
+from logship.cli.pretty import pretty_lines
+from tests.receiver.raw_client import RawClient, frame
+from tests.support.receiver_process import RECEIVE, ReceiverProcess
+
+TIME = r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d{3}"
+
+
+def pretty(record: dict[str, Any], *, coloured: bool = False, time_ns: int = 10**18) -> list[str]:
+    """Return what becomes of one record, without its time."""
+    line = json.dumps({"tag": "web", "time_ns": time_ns, "record": record}).encode() + b"\n"
+    text = pretty_lines(line, coloured=coloured).decode()
+    return re.sub(rf"^{TIME}  ", "", text).removesuffix("\n").split("\n")
+
+
+@pytest.mark.parametrize(
+    ("record", "lines"),
+    [
+        ({"message": "hi", "level": "INFO"}, ["web  INFO      hi"]),
+        ({"log": "hi"}, ["web            hi"]),
+        (
+            {"message": "paid", "severity": "warn", "order": 7, "note": "two words", "t": "x"},
+            ['web  warn      paid  order=7 note="two words" t=x'],
+        ),
+        ({"message": "hi", "logship_id": "x"}, ["web            hi"]),
+        ({"message": "a\nb", "level": "ERROR"}, ["web  ERROR     a", "    b"]),
+        (
+            {"message": "no", "exception": "T:\n  x"},
+            ["web            no", "    exception:", "      T:", "        x"],
+        ),
+        (
+            {"message": "\x1b[31m", "k\x1b": "\x07\u2028"},
+            [r"web            \x1b[31m  k\x1b=\x07\u2028"],
+        ),
+        ({"message": 5, "level": None}, ["web  None      5"]),
+        ({}, ["web"]),
+    ],
+)
+def test_a_record_becomes_lines(record: dict[str, Any], lines: list[str]) -> None:
+    assert pretty(record) == lines
+
+
+def test_a_level_has_its_colour() -> None:
+    assert "\x1b[31mERROR   \x1b[0m" in pretty({"message": "x", "level": "ERROR"}, coloured=True)[0]
+    assert "\x1b[33mWARNING \x1b[0m" in pretty({"level": "WARNING"}, coloured=True)[0]
+
+
+def test_what_no_calendar_has_and_what_is_nested_too_deep_is_shown() -> None:
+    assert pretty({"message": "x"}, time_ns=2**80)[0].startswith(f"{2**80} ns  web")
+    deep = b'{"tag":"web","time_ns":1,"record":' + b'{"x":' * 200_000 + b"1" + b"}" * 200_001
+    assert pretty_lines(deep, coloured=False).startswith(b'{"tag":"web"')
+
+
+def test_a_receiver_writes_them_and_counts_at_the_end(tmp_path: Path) -> None:
+    command = [*RECEIVE, "--pretty"]
+    with ReceiverProcess.start(tmp_path / "out", command=command) as receiver:
+        for number in range(2):
+            with RawClient(receiver) as client:
+                client.send(frame(f"id{number}", {"message": f"line {number}", "level": "INFO"}))
+                assert client.acks(1) == [f"id{number}"]
+        lines = receiver.out.read_text().splitlines()
+        assert [re.sub(TIME, "TIME", line) for line in lines] == [
+            f"TIME  app  INFO      line {number}" for number in range(2)
+        ]
+        assert receiver.terminate() == 0
+        told = receiver.stderr()
+    assert re.search(r"(?m)^logship receive: 2 records on 2 connections in \d+\.\d s$", told)
+
+
+def test_a_receiver_that_only_counts_writes_no_lines() -> None:
+    result = CliRunner().invoke(main, ["receive", "--count", "--pretty"])
+    assert result.exit_code == 2
+    assert "--count writes nothing" in result.output

@@ -1,0 +1,1 @@
+"""`logship top`, from numbers made by hand and from processes that log."""

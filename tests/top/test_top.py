@@ -1,0 +1,162 @@
+"""`logship top` beside real processes that log through a real receiver."""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import re
+import signal
+import subprocess
+import sys
+import textwrap
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.support.receiver_process import ReceiverProcess
+from tests.support.servers import ReservedPort
+from tests.support.waiting import wait_until
+
+TOP = [sys.executable, "-c", "from logship.cli import main; main()", "top"]
+
+PROGRAM = textwrap.dedent("""
+    import logging, sys, time
+    import logship
+
+    logship.install(level="INFO", linger_seconds=0.05, console=False)
+    for number in range(100):
+        logging.info("line %d", number)
+    print("logged", flush=True)
+    sys.stdin.read()
+""")
+
+
+class Workers:
+    """Processes that have logged 100 records each and wait, and what they have in common."""
+
+    def __init__(self, directory: Path, port: int, endpoint: str) -> None:
+        self.directory = directory
+        self.url = f"http://127.0.0.1:{port}/metrics"
+        self._environ = os.environ | {
+            "LOGSHIP_METRICS_DIR": str(directory),
+            "LOGSHIP_METRICS_PORT": str(port),
+            "LOGSHIP_ENDPOINTS": endpoint,
+        }
+        self.processes = [self._start() for _ in range(2)]
+        for each in self.processes:
+            assert each.stdout
+            assert each.stdout.readline() == b"logged\n"
+
+    def _start(self) -> subprocess.Popen[bytes]:
+        words = [sys.executable, "-c", PROGRAM]
+        pipe = subprocess.PIPE
+        return subprocess.Popen(words, env=self._environ, stdin=pipe, stdout=pipe, bufsize=0)
+
+    def top(self, *options: str, environ: dict[str, str] | None = None) -> str:
+        """Return what the command prints."""
+        words = [*TOP, "--interval", "0.2", *options]
+        env = self._environ if environ is None else environ
+        ended = subprocess.run(words, env=env, capture_output=True, text=True, check=True)
+        return ended.stdout
+
+    def shown(self, *options: str) -> Any:
+        return json.loads(self.top("--json", *options))
+
+    def until_all_is_acked(self) -> Any:
+        wait_until(lambda: acked(self.shown()), "all records are acked and on the pages", 30)
+        return self.shown()
+
+    def end(self) -> None:
+        for each in self.processes:
+            each.kill()
+            each.communicate()
+
+
+def acked(shown: dict[str, Any]) -> bool:
+    processes = shown["processes"]
+    return len(processes) == 2 and all(
+        each["clients"] and not each["waiting"] for each in processes
+    )
+
+
+@pytest.fixture
+def workers(tmp_path: Path) -> Iterator[Workers]:
+    with ExitStack() as stack:
+        port = ReservedPort()
+        stack.callback(port.close)
+        receiver = stack.enter_context(ReceiverProcess.start(tmp_path / "out.jsonl"))
+        made = Workers(tmp_path / "pages", port.number, receiver.endpoint)
+        stack.callback(made.end)
+        yield made
+
+
+def test_a_row_for_each_process_and_what_dead_ones_left(workers: Workers) -> None:
+    shown = workers.until_all_is_acked()
+    assert {each["pid"] for each in shown["processes"]} == {p.pid for p in workers.processes}
+    assert all(each["connected"] == 1 for each in shown["processes"])
+    assert all(sys.executable in each["command"] for each in shown["processes"])
+
+    workers.processes[0].kill()
+    workers.processes[0].wait()
+    pages = sorted(workers.directory.glob("page-*"))
+    shown = workers.shown()
+    assert [each["pid"] for each in shown["processes"]] == [workers.processes[1].pid]
+    assert (shown["processes_ended"], shown["processes_killed"]) == (1, 1)
+    assert sorted(workers.directory.glob("page-*")) == pages, "a reader changes nothing"
+
+
+def test_the_endpoint_gives_the_sum_and_the_table_says_so(workers: Workers) -> None:
+    workers.until_all_is_acked()
+    wait_until(lambda: workers.shown("--metrics", workers.url)["total"]["clients"] == 2, "both", 30)
+    text = workers.top("--once", "--metrics", workers.url)
+    assert text.startswith(f"logship top: 2 clients, from {workers.url}\n")
+    assert "only the sum" in text
+    assert "\x1b" not in text
+
+
+def test_without_a_terminal_it_prints_once(workers: Workers) -> None:
+    workers.until_all_is_acked()
+    text = workers.top()
+    assert re.search(rf"(?m)^ *{workers.processes[0].pid} .*{re.escape(sys.executable)}", text)
+    assert re.search(r"(?m)^ *all .* 2 of 2$", text)
+
+
+def test_a_terminal_is_drawn_again_until_ctrl_c(workers: Workers) -> None:
+    workers.until_all_is_acked()
+    terminal, side = pty.openpty()
+    words = [*TOP, "--interval", "0.2", "--metrics-dir", str(workers.directory)]
+    watching = subprocess.Popen(words, stdout=side, stderr=side, stdin=side)
+    os.close(side)
+    drawn = b""
+    while drawn.count(b"\x1b[H\x1b[J") < 3:
+        drawn += os.read(terminal, 65536)
+    watching.send_signal(signal.SIGINT)
+    assert watching.wait(20) == 0
+    os.close(terminal)
+    assert b"logship top:" in drawn
+
+
+@pytest.mark.parametrize(
+    ("options", "code", "message"),
+    [
+        ([], 2, "the environment does not say where the numbers are"),
+        (["--metrics", "127.0.0.1:9100"], 1, "is no URL of metrics, such as http://"),
+        (["--metrics", "http://127.0.0.1:1/metrics"], 1, "cannot read http://127.0.0.1:1/metrics"),
+        (["--metrics-dir", "/nowhere"], 1, "/nowhere is no directory; no process has published"),
+        (["--metrics-dir", "/", "--metrics", "http://x"], 2, "give --metrics or --metrics-dir"),
+    ],
+)
+def test_what_cannot_be_read_is_one_clear_error(
+    options: list[str], code: int, message: str
+) -> None:
+    environ = {name: value for name, value in os.environ.items() if "LOGSHIP" not in name}
+    ended = subprocess.run(
+        [*TOP, *options], env=environ, capture_output=True, text=True, check=False
+    )
+    assert ended.returncode == code
+    assert message in ended.stderr
+    assert ended.stdout == ""
