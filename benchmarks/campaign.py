@@ -15,8 +15,9 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import Progress, TaskID
 
+from benchmarks.progress import open_progress
 from benchmarks.scenario import Outcome, Scenario, Watch, run
-from benchmarks.table import Row, open_progress
+from benchmarks.table import Row
 
 
 def new_directory(kind: str) -> Path:
@@ -48,7 +49,7 @@ def run_all(
     Args:
         scenarios: In the order of the rows.
         directory: Takes a directory for each run.
-        console: Shows a bar for each run that is under way, where it is a terminal.
+        console: Shows the runs that are under way.
         repeat: Runs of each scenario; its seed is the first one's, and each has the next.
         together: How many runs may be under way at once: more than one only where a run is light.
         ended: Told of each run when it ended, in the thread that ran it.

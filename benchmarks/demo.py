@@ -44,7 +44,8 @@ def demo(seconds: float) -> None:
     for fault, story in FAULT_STORIES.items():
         _show(console, [row for row in rows if row.scenario.fault == fault], story)
     write_json(directory / "demo.json", conditions({"seconds": seconds}), rows)
-    for line in ("", *_verdict(rows), "", *_how_to_check(rows, directory)):
+    parts = (_verdict(rows), _gains(rows), _costs(rows), _how_to_check(rows, directory))
+    for line in (line for part in parts for line in ("", *part)):
         console.print(line, soft_wrap=True, highlight=False, markup=False)
     raise SystemExit(exit_code(rows))
 
@@ -78,7 +79,7 @@ def _verdict(rows: list[Row]) -> list[str]:
 
 
 def _summary(shipper: str, rows: list[Row]) -> str:
-    verdicts = [row.outcomes[0].verdict for row in rows if row.scenario.shipper == shipper]
+    verdicts = [row.outcomes[0].verdict for row in _rows_of(shipper, rows)]
     lost = sum(verdict.lost for verdict in verdicts)
     spilled = sum(verdict.spilled for verdict in verdicts)
     words = f"{shipper} lost {lost:,} of {sum(verdict.written for verdict in verdicts):,} lines"
@@ -90,6 +91,40 @@ def _summary(shipper: str, rows: list[Row]) -> str:
 _FAIRNESS = """\
   (fluent-logger runs as its README advises: with an overflow handler that writes out what it
   gives up, and with close() at the end, for which the program handles SIGTERM.)"""
+
+
+def _gains(rows: list[Row]) -> Iterable[str]:
+    arrived = ", ".join(f"{shipper} {_arrived(shipper, rows)}" for shipper in SHIPPERS)
+    yield "What it gains"
+    yield f"  Lines at a sidecar that lives or comes back: {arrived}."
+    yield "  What a dead sidecar did not take, logship names by number and writes to stderr."
+
+
+def _arrived(shipper: str, rows: list[Row]) -> str:
+    verdicts = [
+        row.outcomes[0].verdict
+        for row in _rows_of(shipper, rows)
+        if row.scenario.fault != "sidecar-down"
+    ]
+    delivered = sum(verdict.delivered for verdict in verdicts)
+    return f"{delivered:,} of {sum(verdict.written for verdict in verdicts):,}"
+
+
+def _costs(rows: list[Row]) -> Iterable[str]:
+    yield "What it costs"
+    yield "  Seconds from SIGTERM to the program's end, if the sidecar lives, restarts, stays down:"
+    for shipper in SHIPPERS:
+        outcomes = [row.outcomes[0] for row in _rows_of(shipper, rows)]
+        seconds = ", ".join(f"{outcome.stop_seconds:.1f}" for outcome in outcomes)
+        duplicates = sum(outcome.verdict.duplicated for outcome in outcomes)
+        yield f"    {shipper}: {seconds}; {duplicates:,} lines arrived twice"
+    yield "  logship waits for a dead sidecar as long as the stop timeout allows, here 10 s: it may"
+    yield "  come back. docs/performance.md has the cost of a logging call, CPU and memory."
+
+
+def _rows_of(shipper: str, rows: list[Row]) -> list[Row]:
+    """Return a shipper's rows, in the order of `FAULT_STORIES`."""
+    return [row for row in rows if row.scenario.shipper == shipper]
 
 
 # --- how to check it -----------------------------------------------------------------------------

@@ -19,6 +19,7 @@ from rich.table import Table
 from benchmarks.campaign import new_directory
 from benchmarks.conditions import conditions
 from benchmarks.processes import run_program
+from benchmarks.progress import open_progress
 from benchmarks.sidecars import running_receiver
 from benchmarks.table import open_console, ruled_table
 
@@ -42,7 +43,11 @@ Slice = dict[str, Any]
 def emit(turns: int, records: int, spool: Path | None, json_file: Path | None) -> None:
     """Time `emit` into memory, into a warm spool, and with fields, in turns, sidecar healthy."""
     console, directory = open_console(), new_directory("emit")
-    with tempfile.TemporaryDirectory(prefix="logship-emit-", dir=spool) as spool_directory:
+    with (
+        open_progress(console) as progress,
+        tempfile.TemporaryDirectory(prefix="logship-emit-", dir=spool) as spool_directory,
+    ):
+        progress.add_task("emit", total=None, step=f"{turns} turns of {records:,} records")
         slices = _measure(directory, Path(spool_directory), turns, records)
     console.print(as_table(slices))
     if json_file:

@@ -23,8 +23,9 @@ from rich.table import Table
 from benchmarks.campaign import new_directory
 from benchmarks.conditions import conditions
 from benchmarks.processes import run_program
+from benchmarks.progress import open_progress
 from benchmarks.sidecars import running_receiver
-from benchmarks.table import open_console, open_progress, ruled_table
+from benchmarks.table import open_console, ruled_table
 
 HEALTHY = "healthy"
 SIDECARS = (HEALTHY, "slow", "dead", "black hole", "black hole, buffer full")

@@ -21,6 +21,7 @@ from rich.console import Console
 from benchmarks.campaign import new_directory, run_all
 from benchmarks.conditions import conditions, server_version
 from benchmarks.loss import exit_code
+from benchmarks.progress import open_progress
 from benchmarks.scenario import (
     APP_SIGKILL,
     FAULTS,
@@ -195,7 +196,9 @@ def proof(quick: bool, kills: int | None, json_file: Path | None) -> None:
     """
     kills = kills or (KILLS_QUICK if quick else KILLS)
     console, directory = open_console(), new_directory("proof")
-    servers = {} if quick else servers_by_version()
+    with open_progress(console) as progress:
+        progress.add_task("looking for servers on PATH", total=None, step="")
+        servers = {} if quick else servers_by_version()
     under_what = conditions({"quick": quick, "kills": kills}) | {"servers": servers}
     rows: list[Row] = []
     for part in _quick(kills) if quick else _full(servers, kills):

@@ -410,7 +410,7 @@ def _tell(watch: Watch, scenario: Scenario, elapsed: float) -> None:
     if watch.called_off.is_set():
         raise BenchmarkError("called off")
     if elapsed < scenario.seconds:
-        watch.progress(0.9 * elapsed / scenario.seconds, f"logging, {scenario.fault}")
+        watch.progress(0.9 * elapsed / scenario.seconds, "logging")
     else:
         watch.progress(0.9, f"stopping, {elapsed - scenario.seconds:.0f} s")
 

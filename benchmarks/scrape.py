@@ -16,7 +16,7 @@ import sys
 import threading
 import time
 import urllib.request
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,7 @@ from rich.table import Table
 from benchmarks.campaign import new_directory
 from benchmarks.conditions import clean_environ, conditions
 from benchmarks.errors import BenchmarkError
+from benchmarks.progress import open_progress
 from benchmarks.sidecars import running_receiver
 from benchmarks.table import open_console, ruled_table
 
@@ -48,7 +49,13 @@ _SERVED = re.compile(r"metrics are served on (\S+)")
 def scrape(pairs: int, records: int, json_file: Path | None) -> None:
     """Time `emit` without metrics, with them, and scraped ten times a second, in turns."""
     console, directory = open_console(), new_directory("scrape")
-    slices = _measure(directory, pairs, records)
+    with open_progress(console) as progress:
+        task = progress.add_task("scrape", total=pairs, step="warming up")
+
+        def tell(pair: int) -> None:
+            progress.update(task, completed=pair, step=f"{pair + 1} of {pairs} turns")
+
+        slices = _measure(directory, pairs, records, tell)
     console.print(as_table(slices))
     if json_file:
         json_file.parent.mkdir(parents=True, exist_ok=True)
@@ -164,7 +171,7 @@ class _Scraper:
             thread.join()
 
 
-def _measure(directory: Path, pairs: int, records: int) -> list[Slice]:
+def _measure(directory: Path, pairs: int, records: int, tell: Callable[[int], None]) -> list[Slice]:
     with running_receiver(directory) as receiver:
         host, port = receiver.address
         environ = {
@@ -175,18 +182,25 @@ def _measure(directory: Path, pairs: int, records: int) -> list[Slice]:
         on = _Application(directory / "on", environ | {"LOGSHIP_METRICS_PORT": "0"})
         scraper = _Scraper(on.url())
         try:
-            return _slices(off, on, scraper, pairs, records)
+            return _slices(off, on, scraper, pairs, records, tell)
         finally:
             off.end()
             on.end()
 
 
 def _slices(
-    off: _Application, on: _Application, scraper: _Scraper, pairs: int, records: int
+    off: _Application,
+    on: _Application,
+    scraper: _Scraper,
+    pairs: int,
+    records: int,
+    tell: Callable[[int], None],
 ) -> list[Slice]:
     slices: list[Slice] = []
     order = random.Random(0)
     for pair in range(-1, pairs):  # the first one warms up
+        if pair >= 0:
+            tell(pair)
         for mode in order.sample(MODES, len(MODES)):
             application = off if mode.startswith("off") else on
             if mode == "scraped":

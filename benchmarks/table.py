@@ -1,4 +1,4 @@
-"""Rows of figures for people (a rich table, a progress bar) and for programs (JSON)."""
+"""Rows of figures for people (a rich table) and for programs (JSON)."""
 
 from __future__ import annotations
 
@@ -12,7 +12,6 @@ from typing import Any
 
 from rich.box import Box
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 from rich.text import Text
 
@@ -98,19 +97,6 @@ LABELS: dict[str, Callable[[Scenario], str]] = {
 def open_console() -> Console:
     """Return the console of stdout; wide where it is no terminal."""
     return Console() if sys.stdout.isatty() else Console(width=PLAIN_WIDTH)
-
-
-def open_progress(console: Console) -> Progress:
-    """Return progress bars that vanish when done; silent where there is no terminal."""
-    return Progress(
-        TextColumn("{task.description}"),
-        BarColumn(bar_width=24),
-        TextColumn("{task.fields[step]}", style="dim"),
-        TimeElapsedColumn(),
-        console=console,
-        transient=True,
-        disable=not console.is_terminal,
-    )
 
 
 def as_table(rows: Sequence[Row], title: str, figures: Iterable[str] | None = None) -> Table:

@@ -21,7 +21,8 @@ from benchmarks.compose.course import FAULTS, WAYS, Course, Result, run
 from benchmarks.compose.task import build_images, check_docker
 from benchmarks.conditions import conditions
 from benchmarks.errors import BenchmarkError
-from benchmarks.table import open_console, open_progress
+from benchmarks.progress import open_progress
+from benchmarks.table import open_console
 from logship.cli import COMMANDS
 
 STOP_TIMEOUT_SECONDS = click.FloatRange(2, 120)
@@ -94,8 +95,9 @@ def compose(
     check_docker()
     console = open_console()
     if build:
-        console.print("building the images")
-        build_images()
+        with open_progress(console) as progress:
+            progress.add_task("building the images", total=None, step="")
+            build_images()
     courses = [
         Course(way, fault, timeout, **load)
         for fault, timeout, way in itertools.product(faults, stop_timeouts, chosen)

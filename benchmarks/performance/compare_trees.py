@@ -23,7 +23,8 @@ from benchmarks.performance.results import Key, Measured, read_results, write_re
 from benchmarks.performance.statistics import ratios, spread_of
 from benchmarks.performance.tables import RATIO, shown
 from benchmarks.processes import REPOSITORY
-from benchmarks.table import open_console, open_progress, ruled_table
+from benchmarks.progress import open_progress
+from benchmarks.table import open_console, ruled_table
 
 OLD, NEW = "old", "new"
 NAMES = ("throughput", "shapes", "handler", "start", "leaving", "threads")

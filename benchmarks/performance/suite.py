@@ -17,8 +17,9 @@ from benchmarks.performance.measures import MEASURES
 from benchmarks.performance.results import Measured, Results, write_results
 from benchmarks.performance.serving import COUNTING, EMBEDDED
 from benchmarks.performance.tables import as_table
+from benchmarks.progress import open_progress
 from benchmarks.sidecars import KINDS, find_servers
-from benchmarks.table import open_console, open_progress
+from benchmarks.table import open_console
 
 Command = Callable[..., None]
 

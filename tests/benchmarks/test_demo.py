@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -38,6 +39,12 @@ def test_the_demo_ends_in_a_verdict_that_anybody_can_check(tmp_path: Path) -> No
     assert ended.returncode == 0, ended.stdout + ended.stderr
     assert "logship lost 0 of" in ended.stdout
     assert "fluent-logger-async lost" in ended.stdout
+    gained = re.search(r"lives or comes back: logship (\S+) of (\S+), fluent-", ended.stdout)
+    assert gained
+    assert gained[1] == gained[2]
+    stops = r"logship: \d+\.\d, \d+\.\d, \d+\.\d; \d+ lines arrived twice"
+    assert re.search(rf"(?m)^    {stops}$", ended.stdout)
+    assert re.search(r"(?m)^ +\d+ s  logship, none: ", ended.stdout), "a sign of life"
 
     change_directory, search_ledger, audit = commands_in(ended.stdout)
     assert run_in_bash([change_directory, search_ledger], tmp_path).stdout == ""
