@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
+import pty
 import re
+import socket
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -77,6 +81,27 @@ def test_a_receiver_writes_them_and_counts_at_the_end(tmp_path: Path) -> None:
         assert receiver.terminate() == 0
         told = receiver.stderr()
     assert re.search(r"(?m)^logship receive: 2 records on 2 connections in \d+\.\d s$", told)
+
+
+@pytest.mark.parametrize("terminal", [True, False])
+def test_standard_output_is_coloured_if_it_is_a_terminal(tmp_path: Path, terminal: bool) -> None:
+    reading, writing = pty.openpty() if terminal else os.pipe()
+    environ = {name: value for name, value in os.environ.items() if name != "NO_COLOR"}
+    command = [*RECEIVE, "--pretty", "--bind", f"unix://{tmp_path}/socket"]
+    with subprocess.Popen(
+        command, stdout=writing, stderr=subprocess.PIPE, env=environ | {"TERM": "xterm"}
+    ) as process:
+        os.close(writing)
+        assert process.stderr
+        process.stderr.readline()
+        with socket.socket(socket.AF_UNIX) as client:
+            client.connect(f"{tmp_path}/socket")
+            client.sendall(frame("id", {"message": "out of disk", "level": "ERROR"}))
+            line = os.read(reading, 65536)
+        process.terminate()
+    os.close(reading)
+    assert b"out of disk" in line
+    assert (b"\x1b[31mERROR" in line) == terminal
 
 
 def test_a_receiver_that_only_counts_writes_no_lines() -> None:
