@@ -170,6 +170,8 @@ class Adoption:
         """Store what only a chunk shows, then mark it acked: no recoverer reads it any more."""
         orphan, stream = self.orphan, self.orphan.streams[chunk.stream.id]
         is_stored = orphan.mark_next(stream, chunk.last + 1)
+        if chunk.first == stream.opened:
+            is_stored = orphan.mark_no_chunk(stream) and is_stored
         if chunk.payload.end is not None:
             is_stored = orphan.mark_end(stream, chunk.last) and is_stored
         if is_stored:
@@ -264,7 +266,7 @@ class Adoption:
         declared = merge_ranges([(gap.first, gap.last) for gap in stream.gaps])
         missing = subtract_ranges([(expected, first - 1)], declared)
         for begin, end in missing:
-            orphan.miss_segment(stream.stream.id, f"numbers {begin} to {end}")
+            orphan.miss_segment(stream.stream.id, f"numbers {begin} to {end}, never acked")
         return bool(missing)
 
     def _quarantine(self, located: LocatedChunk, data: FileBytes, reason: str) -> Steps:
@@ -305,6 +307,8 @@ class Adoption:
         """Return the chunk that declares a stream's gaps and ends it, if it has not ended."""
         if stream.ended or stream.is_untold or not stream.stream.has_stamps:
             return None
+        if stream.is_cut:
+            return None  # a number that follows the last one known may have been given out
         declared = declaration(stream.stream, stream.next_number, stream.gaps, self._time_ns)
         if declared is None:
             return None
@@ -316,10 +320,11 @@ class Adoption:
         for chunk in self._refused:
             if chunk.found is not None and not orphan.streams[chunk.stream.id].is_untold:
                 self._mark_told(chunk, chunk.found)  # no recoverer must try it again
-        for stream in orphan.streams.values():
-            if stream.next_number == 1:
-                orphan.free_slot(stream)  # without records: where the removal stops, none is missed
         if orphan.is_untold:
+            return
+        for stream in orphan.streams.values():
+            orphan.mark_no_chunk(stream)  # where the removal stops, none is missed
+        if orphan.is_kept:
             return
         try:
             orphan.directory.remove()

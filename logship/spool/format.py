@@ -44,6 +44,7 @@ STREAMS_BYTES = SLOT_BYTES * (1 + SLOTS)
 BORN_AT = 32
 SLOT_NEXT_AT = 0
 SLOT_END_AT = 8
+SLOT_OPENED_AT = 16
 SLOT_CHECKSUM_AT = 36
 
 SEGMENT_MAGIC = b"LGSPSEG\n"
@@ -54,7 +55,7 @@ STREAMS_MAGIC = b"LGSPSTR\n"
 SEGMENT = struct.Struct("=8sIIQQQ16sII")
 CHUNK = struct.Struct("=8sQQQQ16sQQQ12sIIHH")
 STREAMS = struct.Struct("=8sII16sQIHH")
-SLOT = struct.Struct("=QQ8x12sIHH")
+SLOT = struct.Struct("=QQQ12sIHH")
 
 
 class ChunkIdentity(NamedTuple):
@@ -148,7 +149,13 @@ def pack_streams_header(owner: bytes, born_ns: int, stamp_key: bytes | None) -> 
 
 
 def pack_slot(
-    stream: str, tag: bytes, next_number: int, owner: bytes, *, is_provisional: bool = False
+    stream: str,
+    tag: bytes,
+    next_number: int,
+    owner: bytes,
+    *,
+    is_provisional: bool = False,
+    opened: int = 0,
 ) -> bytes:
     """Return a slot for a stream that has not ended.
 
@@ -158,13 +165,13 @@ def pack_slot(
     name = stream.encode("ascii")
     word = _tag_word(tag, is_provisional=is_provisional)
     checksum = slot_checksum(name, word, tag, owner)
-    head = SLOT.pack(next_number, 0, name, checksum, word, 0)
+    head = SLOT.pack(next_number, 0, opened, name, checksum, word, 0)
     return (head + tag).ljust(SLOT_BYTES, b"\0")
 
 
 def is_provisional_slot(raw: bytes) -> bool:
     """Tell whether another tag was to replace the slot's."""
-    return bool(SLOT.unpack_from(raw)[4] & PROVISIONAL)
+    return bool(SLOT.unpack_from(raw)[5] & PROVISIONAL)
 
 
 def _unsigned(time_ns: int) -> int:

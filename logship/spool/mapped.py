@@ -258,7 +258,12 @@ class StreamsFile:
         if slot is None:
             return False
         packed = layout.pack_slot(
-            stream.id, tag, stream.next_number, self._owner, is_provisional=stream.is_provisional
+            stream.id,
+            tag,
+            stream.next_number,
+            self._owner,
+            is_provisional=stream.is_provisional,
+            opened=self._opened(stream),
         )
         at, behind = layout.slot_at(slot), _CHECKSUM_WORD_AT + 8
         index = (at + _CHECKSUM_WORD_AT) >> 3
@@ -280,12 +285,32 @@ class StreamsFile:
         index = (layout.slot_at(slot) + layout.SLOT_NEXT_AT) >> 3
         self._words[index] = max(self._words[index], next_number)
 
-    def note_settled(self, stream: Stream, next_number: int) -> None:
-        """Note it of a chunk that will be forgotten, and that its stream has ended, if it has."""
+    def note_opened(self, stream: Stream, first: int) -> None:
+        """Note that a chunk that begins with this number is on the spool; it is the newest."""
+        slot = self._slots.get(stream.id)
+        if slot is not None:
+            self._words[(layout.slot_at(slot) + layout.SLOT_OPENED_AT) >> 3] = first
+
+    def note_settled(self, stream: Stream, first: int, next_number: int) -> None:
+        """Note that a chunk will be forgotten, and that its stream has ended, if it has.
+
+        Args:
+            stream: The chunk's.
+            first: The number that the chunk begins with.
+            next_number: As of `note`.
+        """
         self.note(stream, next_number)
+        if first == self._opened(stream):
+            self.note_opened(stream, 0)
         slot = self._slots.get(stream.id)
         if slot is not None and stream.end is not None and stream.end < next_number:
             self._words[(layout.slot_at(slot) + layout.SLOT_END_AT) >> 3] = stream.end
+
+    def _opened(self, stream: Stream) -> int:
+        slot = self._slots.get(stream.id)
+        if slot is None:
+            return 0
+        return self._words[(layout.slot_at(slot) + layout.SLOT_OPENED_AT) >> 3]
 
     def _free_slot(self) -> int | None:
         if len(self._users) < layout.SLOTS:

@@ -75,31 +75,41 @@ class OrphanStream:
         noted_next: All numbers below were given out, as its slot says; each number from there on
             that was given out must be on the spool.
         ended: Whether its end record was acked, or is on the spool.
+        opened: The first number of its newest chunk, which must be on the spool; 0 for none.
         shown_by_chunks: Whether only chunks show how far it came, or how its records are stamped.
         next_number: All numbers below were given out, as far as is known.
         expected_next: The number that the next chunk begins with at the latest, unless a segment is
             missing.
         gaps: Numbers that will not arrive.
         is_untold: Whether no server took a record that declares one of its gaps, or its end.
+        is_cut: Whether its newest chunk is missing, so that its last number is unknown.
     """
 
     stream: Stream
     slot: int | None = None
     noted_next: int = 1
     ended: bool = False
+    opened: int = 0
     shown_by_chunks: bool = True
     next_number: int = field(init=False)
     expected_next: int = field(init=False)
     gaps: list[Gap] = field(default_factory=list)
     is_untold: bool = False
+    is_cut: bool = field(init=False)
 
     def __post_init__(self) -> None:
         """Begin with what the slot says."""
         self.next_number = self.expected_next = self.noted_next
+        self.is_cut = self.opened > 0
 
     def note_given(self, last: int) -> None:
         """Note that all numbers up to `last` were given out."""
         self.next_number = max(self.next_number, last + 1)
+
+    def note_found(self, first: int) -> None:
+        """Note that there is a chunk that begins with this number."""
+        if first == self.opened:
+            self.is_cut = False
 
     def note_lost(self, gap: Gap) -> None:
         """Note numbers that will not arrive."""
@@ -187,14 +197,9 @@ class Orphan:
         stream.ended = True
         return self._store_in_slot(stream, number, layout.SLOT_END_AT)
 
-    def free_slot(self, stream: OrphanStream) -> None:
-        """Have a stream's slot count no more."""
-        if stream.slot is not None:
-            self._store(
-                self.streams_descriptor,
-                0,
-                layout.slot_at(stream.slot) + (layout.SLOT_CHECKSUM_AT & ~7),
-            )
+    def mark_no_chunk(self, stream: OrphanStream) -> bool:
+        """Store that the newest chunk of a stream need not be there any more."""
+        return not stream.opened or self._store_in_slot(stream, 0, layout.SLOT_OPENED_AT)
 
     def unlink_if_done(self, file: SegmentFile) -> None:
         """Unlink a segment that no chunk needs any more."""
@@ -236,7 +241,7 @@ class Orphan:
     def miss_segment(self, stream: str, numbers: str) -> None:
         """Count and name a segment that must have been there, by what is missing with it."""
         self.counters.damaged += 1
-        self.say(f"a segment is missing: stream {stream}, {numbers} of which none was ever acked")
+        self.say(f"a segment is missing or empty: stream {stream}, {numbers}")
 
     def leave_unread(self, name: str, offset: int, error: OSError, what: str = "") -> None:
         """Name bytes that cannot be read; the directory stays, for a recoverer that can."""

@@ -23,6 +23,7 @@ class FoundStream(NamedTuple):
         tag: The route.
         next_number: All numbers below were given out.
         end: The number of the acked end record, or 0.
+        opened: The first number of the newest chunk, until that is settled; then 0.
         is_provisional: Whether another tag, not known at the time, was to replace `tag`.
     """
 
@@ -31,6 +32,7 @@ class FoundStream(NamedTuple):
     tag: bytes
     next_number: int
     end: int
+    opened: int
     is_provisional: bool
 
 
@@ -95,7 +97,7 @@ def _read_slots(data: bytes, owner: bytes, contents: StreamsContents) -> None:
         if len(raw) < layout.SLOT_BYTES:
             contents.blame(at, len(data), "the streams are cut short")
             return
-        next_number, end, stream, checksum, tag_word, _ = layout.SLOT.unpack_from(raw)
+        next_number, end, opened, stream, checksum, tag_word, _ = layout.SLOT.unpack_from(raw)
         tag_bytes = tag_word & ~layout.PROVISIONAL
         if checksum == 0:
             continue  # free, or being written for a stream that has no entry yet
@@ -107,4 +109,5 @@ def _read_slots(data: bytes, owner: bytes, contents: StreamsContents) -> None:
             continue
         name = stream.decode("ascii", "replace")
         is_provisional = tag_word != tag_bytes
-        contents.streams.append(FoundStream(slot, name, tag, next_number, end, is_provisional))
+        found = FoundStream(slot, name, tag, next_number, end, opened, is_provisional)
+        contents.streams.append(found)

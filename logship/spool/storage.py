@@ -147,6 +147,8 @@ class SpoolStorage:
         """Make a prepared chunk the spool's own. May be called again."""
         if isinstance(chunk, SpoolChunk):
             chunk.link()
+            if self._own is not None:
+                self._own.streams.note_opened(chunk.stream, chunk.first)
         elif isinstance(chunk, UnspooledChunk):
             memory, settled = self._in_memory
             self._in_memory = memory | {chunk}, settled
@@ -232,7 +234,7 @@ class SpoolStorage:
     def _note_settled(self, chunk: Chunk) -> None:
         own = self._own
         if own is not None:
-            own.streams.note_settled(chunk.stream, chunk.last + 1)
+            own.streams.note_settled(chunk.stream, chunk.first, chunk.last + 1)
 
     # -- the shipper's thread --------------------------------------------------------------------
 

@@ -37,13 +37,11 @@ def survey(orphan: Orphan, default_tag: str | None) -> Iterator[RecoveryState]:
     if not _read_streams(orphan):
         return
     yield RecoveryState.WORKING
-    segments = orphan.directory.segments()
-    for name in segments:
+    for name in orphan.directory.segments():
         yield from _read_segment(orphan, name)
     orphan.chunks = _in_order(orphan)
     _name_tags(orphan, default_tag)
-    if not segments and not orphan.is_unread:
-        _name_missing(orphan)
+    _name_missing(orphan)
     yield RecoveryState.WORKING
 
 
@@ -77,20 +75,26 @@ def _read_streams(orphan: Orphan) -> bool:
         known = orphan.streams.get(found.stream)
         if stream is not None and (known is None or known.stream.is_provisional):
             orphan.streams[found.stream] = OrphanStream(
-                stream, found.slot, found.next_number, found.end != 0, not contents.has_header
+                stream,
+                found.slot,
+                found.next_number,
+                found.end != 0,
+                found.opened,
+                not contents.has_header,
             )
     return True
 
 
 def _name_missing(orphan: Orphan) -> None:
-    """Name the streams of a directory without segments from which nothing was ever acked.
+    """Name the streams whose newest chunk is missing.
 
-    The writer keeps its last segment. Recovery notes the number of an acked chunk before it
-    unlinks the segment, and frees the slots of streams without records before the last one.
+    What is damaged or cannot be read may be what is missing, and is named already.
     """
-    if all(stream.noted_next == 1 for stream in orphan.streams.values()):
-        for stream_id in orphan.streams:
-            orphan.miss_segment(stream_id, "records")
+    if orphan.is_damaged or orphan.is_unread:
+        return
+    for stream_id, stream in orphan.streams.items():
+        if stream.is_cut:
+            orphan.miss_segment(stream_id, f"number {stream.opened} and all that follow")
 
 
 def _name_tags(orphan: Orphan, default_tag: str | None) -> None:
@@ -191,6 +195,7 @@ def _stream_of_chunk(orphan: Orphan, chunk: FoundChunk) -> OrphanStream | None:
     if known.stream.is_provisional and not identity.is_provisional:
         known.stream.tag, known.stream.is_provisional = text_of(identity.tag), False
     orphan.stamp_key = orphan.stamp_key or identity.stamp_key
+    known.note_found(identity.first)
     known.note_given(identity.first + min(chunk.entries, chunk.size) - 1)
     return known
 
