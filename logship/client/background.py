@@ -312,7 +312,7 @@ class BackgroundClient(Emitter):
         self._shipper.on_progress(came.set)
         if not self._is_running() and not self._shipper.broken:
             self._shipper.break_down("the shipper's thread has ended")
-        drive(closing, came)
+        drive(closing.steps(), came)
 
     def _wait_for_end(self, closing: Closing, reason: str) -> DrainReport:
         """Wait while another call conducts the end, and do not trust that it gets there."""
@@ -330,3 +330,4 @@ class BackgroundClient(Emitter):
             if self._thread is not None:
                 self._thread.stop()
             self._closed.set()
+            registry.note_closed(self)

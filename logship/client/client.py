@@ -101,6 +101,7 @@ class Client(Emitter):
         Args:
             timeout: Seconds to wait at most; without one, as long as it takes.
         """
+        self.start()
         return await self._shipper.flush(timeout)
 
     async def close(
@@ -128,6 +129,7 @@ class Client(Emitter):
 
     async def _send_when_space(self, tag: Tag, body: bytes) -> None:
         """Put an entry into the buffer that it had no space for."""
+        self.start()
         shipper, intake = self._shipper, self.intake
         while True:
             space: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -144,9 +146,13 @@ class Client(Emitter):
 
     async def _close(self, plan: DrainPlan, reason: str) -> DrainReport:
         closing = self._shipper.closing(plan, reason)
+        steps = closing.steps()
         try:
-            for wait_seconds in closing.steps():
+            for wait_seconds in steps:
                 await self._shipper.wait_for_progress(wait_seconds)
+        except asyncio.CancelledError:  # the loop ends: callers of `close` cannot cancel this task
+            self._shipper.spill_rest(closing, steps)
+            raise
         finally:
             self._shipper.shut()
             report = closing.report or closing.cut_short()

@@ -10,7 +10,7 @@ from __future__ import annotations
 import functools
 import threading
 from collections import deque
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from typing import Protocol
 
 from logship.buffer.buffer import Buffer
@@ -333,19 +333,17 @@ class Closing:
         return True
 
 
-def drive(closing: Closing, came: threading.Event | None = None) -> DrainReport:
+def drive(steps: Iterable[float], came: threading.Event | None = None) -> None:
     """Do all of the steps in this thread.
 
     Args:
-        closing: Whose steps.
+        steps: As of `Closing.steps`; some may be done already.
         came: Set by the shipper's thread when an ack came in; it is cleared here.
     """
     came = came or threading.Event()
-    for wait_seconds in closing.steps():
+    for wait_seconds in steps:
         came.wait(wait_seconds)
         came.clear()
-    assert closing.report is not None
-    return closing.report
 
 
 def announce(account: DrainReport, last_resort: LastResort) -> bool:

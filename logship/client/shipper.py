@@ -407,6 +407,7 @@ class Shipper:
 
     def _note_report(self, report: DrainReport) -> Callable[[], None]:
         self._report = report
+        registry.note_closed(self)
         return self._process.drained(self.meter, report)
 
     def correct_report(self) -> None:
@@ -447,10 +448,16 @@ class Shipper:
     def end_at_exit(self) -> None:
         """At interpreter exit: say and spill what a client holds that was not closed."""
         if not self.buffer.intake_closed and self.buffer.bytes_held:
-            self.broken = True
-            drive(self.closing(self.plan(_UNCLOSED_SECONDS), "exit without close"))
+            closing = self.closing(self.plan(_UNCLOSED_SECONDS), "exit without close")
+            self.spill_rest(closing, closing.steps())
             self._upkeep.close()
         self.correct_report()
+
+    def spill_rest(self, closing: Closing, steps: Iterable[float]) -> None:
+        """Drive the steps that are left of an end, in this thread: no loop sends any more."""
+        self.broken = True
+        closing.limit(self.plan(_UNCLOSED_SECONDS))
+        drive(steps)
 
     def after_fork_in_child(self) -> None:
         """In a forked child: let go of the parent's socket, spool and records, without a word.

@@ -1,7 +1,7 @@
 """The clients of this process, which the exit hook and the fork hooks must reach.
 
-The hooks and the clients both import this module, so neither imports the other. References are
-weak: a client that the program no longer uses is removed here too.
+The hooks and the clients both import this module, so neither imports the other. A client is kept
+alive until it is closed: it may hold records though the program has dropped its last reference.
 """
 
 from __future__ import annotations
@@ -26,21 +26,24 @@ class Forkable(Registered, Protocol):
 
 _clients: WeakSet[Registered] = WeakSet()
 _forkable: WeakSet[Any] = WeakSet()
-
-
-def add(client: Registered) -> None:
-    """Note a client that the exit hook must reach."""
-    _clients.add(client)
+_open: set[Registered] = set()
 
 
 def add_forkable(client: Forkable) -> None:
     """Note a client that the exit hook and the fork hooks must reach."""
+    _open.add(client)
     _clients.add(client)
     _forkable.add(client)
 
 
+def note_closed(client: Registered) -> None:
+    """Let a client go with its last reference: it holds no records any more."""
+    _open.discard(client)
+
+
 def discard(client: Registered) -> None:
     """Forget a client: its owner is registered in its place."""
+    note_closed(client)
     _clients.discard(client)
     _forkable.discard(client)
 
