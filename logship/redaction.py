@@ -83,13 +83,19 @@ _NAMES_OF_PASSWORDS = r"(?:passw(?:or)?d|passphrase|pwd)"
 _NAMES_OF_KEYS = r"(?:secret|token|credentials?|(?:api|access|secret|private|signing)[_-]?key)"
 _EQUALS = r"""\\?["']?\s{0,3}=(?!=)>?\s{0,3}"""
 _EQUALS_OR_COLON = r"""\\?["']?\s{0,3}(?:=(?!=)>?|:)\s{0,3}"""
+_PREFIX = r"[bru]{0,2}"  # of text or bytes, as Python shows them
 _QUOTED = (
-    r"""(?:"(?:[^"\\]|\\.){1,65536}"|'(?:[^'\\]|\\.){1,65536}'"""
+    rf"""{_PREFIX}(?:"{{3}}[^"]{{1,65536}}"{{3}}|'{{3}}[^']{{1,65536}}'{{3}}"""
+    r"""|"(?:[^"\\]|\\.){1,65536}"|'(?:[^'\\]|\\.){1,65536}'"""
     r"""|\\"[^"\\]{1,65536}\\"|\\'[^'\\]{1,65536}\\')"""
 )
-_BARE = r"""(?!\[redacted\])["']?[^\s"'\\,;&(){}\[\]<>]+"""
 _HAS_DIGIT = r"""(?=[^\s0-9]{0,80}[0-9])"""
+# A bracket may begin a secret, or a placeholder such as `<password>`, which has no digit.
+_BARE = rf"""(?!\[redacted\])(?:[(<\[{{&]{{1,3}}{_HAS_DIGIT})?["']?[^\s"'\\,;&(){{}}\[\]<>]+"""
+_HEADERS = r"(?:(?:proxy-)?authorization|x-api-key|x-auth-token)"
 _TOKEN_HINTS = ("secret", "token", "credential", "key")
+
+_SECRET_HEADER = re.compile(rf"(?i){_HEADERS}|(?:set-)?cookie")
 
 _PATTERNS: dict[str, tuple[_Pattern, ...]] = {
     "passwords": (
@@ -115,16 +121,23 @@ _PATTERNS: dict[str, tuple[_Pattern, ...]] = {
         _Pattern(
             ("authorization", "x-api-key", "x-auth-token"),
             re.compile(
-                r"(?i)(\b(?:(?:proxy-)?authorization|x-api-key|x-auth-token)"
-                rf"{_EQUALS_OR_COLON}[\"']?)(?!\s{{0,3}}\[redacted\])[^\r\n\"']+"
+                rf"(?i)(\b{_HEADERS}{_EQUALS_OR_COLON}(?:{_PREFIX}[\"'])?)(?!\s{{0,3}}\[redacted\])[^\r\n\"']+"
             ),
             _keep_first_group,
         ),
         _Pattern(
             ("cookie",),
             re.compile(
-                rf"(?i)(\b(?:set-)?cookie{_EQUALS_OR_COLON}[\"']?)"
+                rf"(?i)(\b(?:set-)?cookie{_EQUALS_OR_COLON}(?:{_PREFIX}[\"'])?)"
                 r"(?=[^\s=;,\"']{1,100}=)[^\r\n\"']+"
+            ),
+            _keep_first_group,
+        ),
+        # Names and values in pairs, as ASGI has them.
+        _Pattern(
+            ("authorization", "x-api-key", "x-auth-token", "cookie"),
+            re.compile(
+                rf"(?i)([\"'](?:{_HEADERS}|(?:set-)?cookie)[\"']\s{{0,3}},\s{{0,3}}){_QUOTED}"
             ),
             _keep_first_group,
         ),
@@ -138,7 +151,7 @@ _PATTERNS: dict[str, tuple[_Pattern, ...]] = {
         _Pattern(
             ("://",),
             re.compile(
-                r"(?i)(\b[a-z][a-z0-9+.-]{1,20}://[^\s/:@\"']{0,64}:)[^\s/@\"']{1,256}(?=@)"
+                r"(?i)(\b[a-z][a-z0-9+.-]{1,20}://[^\s/:@\"']{0,256}:)[^\s/@\"']{1,4096}(?=@)"
             ),
             _keep_first_group,
         ),
@@ -227,6 +240,7 @@ def redactor(text: str, readable: Callable[[Any], Any]) -> Callable[[Any], Any]:
         functools.lru_cache(_NAMES_MAX)(is_secret_name),
         readable,
         hides_cards="cards" in rules,
+        hides_headers="headers" in rules,
     ).value
 
 
@@ -240,11 +254,13 @@ class _Walk:
         readable: Callable[[Any], Any],
         *,
         hides_cards: bool,
+        hides_headers: bool,
     ) -> None:
         self._patterns = patterns
         self._is_secret_name = is_secret_name
         self._readable = readable
         self._hides_cards = hides_cards
+        self._hides_headers = hides_headers
 
     def value(self, value: Any, depth_left: int = _DEPTH_MAX) -> Any:
         """Return a value without its secrets."""
@@ -259,7 +275,10 @@ class _Walk:
             items = list(value.items())
             return {name: self._field(name, each, depth_left - 1) for name, each in items}
         if kind is list and depth_left:
-            return [self.value(each, depth_left - 1) for each in value.copy()]
+            values = [self.value(each, depth_left - 1) for each in value.copy()]
+            if len(values) == 2 and self._is_secret_header(*values):
+                values[1] = REDACTED
+            return values
         return self.value(self._readable(value), _UNLIMITED)
 
     def _field(self, name: str, value: Any, depth_left: int) -> Any:
@@ -267,6 +286,13 @@ class _Walk:
         if not says_nothing and self._is_secret_name(name):
             return REDACTED
         return self.value(value, depth_left)
+
+    def _is_secret_header(self, name: Any, value: Any) -> bool:
+        return (
+            self._hides_headers
+            and type(name) is type(value) is str
+            and _SECRET_HEADER.fullmatch(name) is not None
+        )
 
     def _integer(self, value: int) -> int | str:
         if self._hides_cards and _CARD_NUMBER_MIN <= value < _CARD_NUMBER_END:

@@ -28,6 +28,7 @@ class Audit:
         self.lines = 0
         self.unstamped = 0
         self.unreadable = 0
+        self.torn_reports = 0
         self.unreadable_places: list[Place] = []
         self.reports = 0
         self.unnamed = 0
@@ -67,14 +68,15 @@ class Audit:
                 case Report():
                     self.expect(found)
                 case Unreadable():
-                    self._note_unreadable(found.why)
+                    self._note_unreadable(found)
                 case Nothing():
                     self.unstamped += 1
 
-    def _note_unreadable(self, why: str) -> None:
+    def _note_unreadable(self, found: Unreadable) -> None:
         self.unreadable += 1
+        self.torn_reports += found.is_report
         if len(self.unreadable_places) < UNREADABLE_PLACES_MAX:
-            place = Place(self._source, self.lines - self._source_began, why)
+            place = Place(self._source, self.lines - self._source_began, found.why)
             self.unreadable_places.append(place)
 
     def expect(self, found: Report | Refused) -> None:
@@ -117,5 +119,6 @@ class Audit:
             lines=self.lines,
             unstamped=self.unstamped,
             unreadable=self.unreadable,
+            torn_reports=self.torn_reports,
             unreadable_places=tuple(self.unreadable_places),
         )

@@ -47,9 +47,16 @@ class Nothing:
 
 @dataclass(frozen=True, slots=True)
 class Unreadable:
-    """A line that may have held a record but is torn, cut or overwritten."""
+    """A line that may have held a record or a report but is torn, cut or overwritten.
+
+    Attributes:
+        why: Why it is unreadable.
+        is_report: Whether it is what is left of a drain report. A record is known by its number,
+            which other records show to be missing; a stream may be known from a report alone.
+    """
 
     why: str
+    is_report: bool = False
 
 
 Found = Stamped | Refused | Report | Nothing | Unreadable
@@ -81,6 +88,10 @@ _LINE_FORMATS: Final = (
 )
 
 
+_REPORT_BEGINS: Final = re.compile(rf'"{KIND_KEY}\\*": ?\\*"(?:{"|".join(REPORT_SOURCES)})\\*"')
+"""As it stands in a line, or in a string of one."""
+
+
 def read_line(line: str, stamp_key: str = STAMP_KEY) -> list[Found]:
     """Return what one line of a sidecar's output, or of an application's stderr, holds.
 
@@ -107,9 +118,9 @@ def _read_json(text: str, tag: str | None, stamp_key: str) -> list[Found]:
         records = document if isinstance(document, list) else [document]
         return [_read_record(record, tag, stamp_key) for record in records]
     except UnreadableReport as error:
-        return [Unreadable(str(error))]
+        return [Unreadable(str(error), is_report=True)]
     except (ValueError, RecursionError):
-        return [Unreadable("not JSON, or cut off")]
+        return [Unreadable("not JSON, or cut off", _REPORT_BEGINS.search(text) is not None)]
 
 
 def _read_record(
@@ -162,7 +173,8 @@ def _read_strings(levels: list[dict[str, object]], stamp_key: str, strings_left:
             try:
                 found = _read_record(json.loads(text), None, stamp_key, strings_left - 1)
             except ValueError:
-                found = Unreadable("a copy inside a string is not JSON, or cut off")
+                is_report = _REPORT_BEGINS.search(text) is not None
+                found = Unreadable("a copy inside a string is not JSON, or cut off", is_report)
             if not isinstance(found, Nothing):
                 return found
     return Nothing()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final
@@ -17,6 +18,8 @@ REPORT_SOURCES: Final = {
 """Kinds of lines that have a drain report's fields, and what to call each, in the order in which a
 process writes them. A spill begins with such a line, because the process may be killed before its
 drain report. A correction follows if records were refused after the report."""
+
+_SURROGATE: Final = re.compile("[\ud800-\udfff]")
 
 AGES: Final = {source: age for age, source in enumerate(REPORT_SOURCES.values())}
 
@@ -141,7 +144,7 @@ def _sum_problem(report: Mapping[str, object], unnamed: int) -> str | None:
 
 
 def _read_stream_report(stream: object, source: str) -> StreamReport:
-    if not isinstance(stream, dict) or not isinstance(stream.get("stream"), str):
+    if not isinstance(stream, dict) or not _is_text(stream.get("stream")):
         raise UnreadableReport("a drain report's stream without a name")
     tag = stream.get("tag")
     return StreamReport(
@@ -154,6 +157,11 @@ def _read_stream_report(stream: object, source: str) -> StreamReport:
         refused=_count(stream, "refused"),
         declared=tuple(_read_declared(stream, source)),
     )
+
+
+def _is_text(value: object) -> bool:
+    """Tell whether a value is text, and no half of a surrogate pair in it."""
+    return isinstance(value, str) and not _SURROGATE.search(value)
 
 
 def _read_declared(stream: Mapping[str, object], source: str) -> Iterator[Declared]:

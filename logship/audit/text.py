@@ -123,6 +123,9 @@ def _incomplete(verdict: Verdict) -> str:
         f"at least {verdict.unnamed:,} accepted in streams that no report names"
         if verdict.unnamed
         else "",
+        f"{_many(verdict.torn_reports, 'drain report')} unreadable, which may name other streams"
+        if verdict.torn_reports
+        else "",
     ]
     what = "; ".join(filter(None, parts))
     return f"{_records(delivered)} delivered; {what}{_kept_back(verdict)}"

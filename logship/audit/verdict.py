@@ -128,6 +128,7 @@ class Verdict:
         lines: How many lines were read.
         unstamped: Lines without a stamp: text, or records that logship did not ship.
         unreadable: Lines that may have held a record but cannot be read.
+        torn_reports: How many of these are drain reports, which may have named other streams.
         unreadable_places: Where the first of them are.
     """
 
@@ -139,6 +140,7 @@ class Verdict:
     lines: int
     unstamped: int
     unreadable: int
+    torn_reports: int
     unreadable_places: tuple[Place, ...]
 
     @property
@@ -147,9 +149,9 @@ class Verdict:
         outcomes = {stream.outcome for stream in self.streams}
         if self.problems or Outcome.LOST in outcomes or any(each.lost for each in self.refusals):
             return Outcome.LOST
-        if not self.streams and not self.reports and not self.refusals:
+        if not (self.streams or self.reports or self.torn_reports or self.refusals):
             return Outcome.NO_STAMPS
-        if self.unnamed or Outcome.UNPROVEN in outcomes:
+        if self.unnamed or self.torn_reports or Outcome.UNPROVEN in outcomes:
             return Outcome.UNPROVEN
         is_declared = Outcome.DECLARED in outcomes or any(each.untold for each in self.refusals)
         return Outcome.DECLARED if is_declared else Outcome.COMPLETE
@@ -265,7 +267,7 @@ def _problems(stream: Stream) -> Iterator[str]:
 
 def _end_problems(stream: Stream) -> Iterator[str]:
     numbers = sorted({end.number for end in stream.ends})
-    if len(numbers) > 1 and _is_ended_again(stream, numbers):
+    if len(numbers) == ENDS_MAX and _is_ended_again(stream, numbers[0]):
         numbers = numbers[1:]
     if len(numbers) > 1:
         yield f"has end records {' and '.join(map(str, numbers))}: only one can be the end"
@@ -273,16 +275,17 @@ def _end_problems(stream: Stream) -> Iterator[str]:
         yield f"goes on to {stream.highest} after its end record {numbers[0]}"
 
 
-def _is_ended_again(stream: Stream, ends: list[int]) -> bool:
-    """Return whether only the end record of a recoverer follows the stream's own end record.
+def _is_ended_again(stream: Stream, end: int) -> bool:
+    """Return whether only the end record of a recoverer follows the stream's own end.
 
-    A process that sends its end record from memory and dies before the ack leaves no trace of that
-    record on its spool. The recoverer cannot know that the sidecar has it, and writes another.
+    A process that sends its end record from memory, or spills it, leaves no trace of that record on
+    its spool. The recoverer cannot know of it, and writes another one.
     """
-    recovered = sorted((end.number, end.recovered) for end in stream.ends)
-    behind = Ranges([(ends[0] + 1, ends[1])])
-    records = (stream.delivered | stream.spilled) & (behind - stream.control)
-    return recovered == [(ends[0], False), (ends[1], True)] and not records
+    others = [each for each in stream.ends if (each.number, each.recovered) != (end, False)]
+    if len(others) != 1 or not others[0].recovered or others[0].number < end:
+        return False
+    behind = Ranges([(end + 1, others[0].number)])
+    return not (stream.delivered | stream.spilled) & (behind - stream.control)
 
 
 def _report_problems(stream: Stream, report: StreamReport) -> Iterator[str]:
@@ -292,6 +295,8 @@ def _report_problems(stream: Stream, report: StreamReport) -> Iterator[str]:
         return
     if report.end != report.last:
         yield f"has numbers up to {report.last} after the end {report.end} in its {report.source}"
+    if _is_ended_again(stream, report.end):
+        return
     if stream.highest > report.last:
         yield f"goes on to {stream.highest} after the end {report.end} in its {report.source}"
     if stream.ends and report.end not in {end.number for end in stream.ends}:

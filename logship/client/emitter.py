@@ -135,7 +135,11 @@ class Emitter:
         patience_seconds: float,
     ) -> bool:
         """Write the line of a refused record; return whether stderr has it, or will."""
-        if fields is None or self._shipper.spill is None:
+        if fields is None:
+            return False
+        if self._shipper.spill is None:
+            text = "records that are logged after the end are lost: last_resort is none"
+            self.last_resort.warn("late", text)
             return False
         try:
             route = self._shipper.buffer.tag_of(self.intake.route(tag))

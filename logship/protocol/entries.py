@@ -139,7 +139,9 @@ def record_packer(
                 raise
         return pack_readable(record, time_ns)
 
-    def pack_readable(record: Any, time_ns: int) -> bytes:
+    def pack_readable(record: Any, time_ns: Any) -> bytes:
+        if type(time_ns) is not int:
+            time_ns = _whole_or_none(time_ns) or now_ns()
         more = {**constants, **(context_of() or {})}
         body = _pack_readable(record, time_ns, extra_fields, also_reserved, more)
         if len(body) > bytes_max:
@@ -187,6 +189,14 @@ def pack_control(fields: Mapping[str, Any], time_ns: int, extra_fields: int = 1)
         kept[TIME_KEY] = time_ns if -(1 << 63) <= time_ns < 1 << 64 else _time_text(time_ns)
         time_ns = min(max(time_ns, 0), _TIME_NS_MAX)
     return _pack_fields(kept, time_ns, extra_fields)
+
+
+def _whole_or_none(time_ns: Any) -> int | None:
+    """Return a time of another type, such as a float, as nanoseconds; None if it is no time."""
+    try:
+        return int(time_ns)
+    except (TypeError, ValueError, OverflowError):
+        return None
 
 
 def _time_text(time_ns: int) -> str:

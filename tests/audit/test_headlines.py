@@ -19,6 +19,7 @@ from tests.audit.lines import (
     end,
     fluentd_sidecar,
     gap,
+    in_string,
     received,
     record,
     refused,
@@ -66,6 +67,9 @@ class Case(NamedTuple):
     stderr: list[bytes] | None = None
 
 
+REPORT = report(stream_report(4, 3, end=4))
+
+
 def one_report(report_of_stream: Record, **counts: object) -> list[bytes]:
     return [report(report_of_stream, **counts)]
 
@@ -108,6 +112,23 @@ CASES = {
         "UNPROVEN:",
         SMALL,
         one_report(stream_report(4, 3, end=4), accepted=1_000, acked=1_000),
+    ),
+    "a report cut off": Case("UNPROVEN:", [*SMALL, REPORT[:120]]),
+    "a report cut off by a log driver": Case(
+        "UNPROVEN:", [*SMALL, json.dumps(in_string(REPORT[:120])).encode()]
+    ),
+    "a report alone, cut off": Case("UNPROVEN:", [REPORT[:120]]),
+    "a report whose stream has no name": Case(
+        "UNPROVEN:",
+        [*SMALL, report(stream_report(4, 3, stream=TWO)).replace(TWO.encode(), b"\\ud800")],
+    ),
+    "ended again behind a spilled end": Case(
+        DECLARED,
+        [*SMALL[:1], received(end(4, 2, kind="recovered"))],
+        one_report(stream_report(3, 2, end=3, spilled=[(2, 3)]), acked=1, spilled=1),
+    ),
+    "ended by a report, then by itself": Case(
+        "INCONSISTENT:", SMALL, one_report(stream_report(3, 2, end=3))
     ),
     "refused, and no report": Case("UNPROVEN:", [*SMALL[:3], received(end(4, 3, refused=1))]),
 }

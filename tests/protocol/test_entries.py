@@ -410,6 +410,16 @@ def test_the_memory_of_a_large_record_is_not_kept(packers: Packers) -> None:
     assert made == [1, 0, 0, 1, 0]
 
 
+@pytest.mark.parametrize(
+    ("given_ns", "packed_ns"),
+    [(1.5e9, 1_500_000_000), ("7", 7), (float("nan"), TIME_NS), (object(), TIME_NS)],
+)
+def test_a_time_of_another_type_is_taken_as_far_as_it_is_one(given_ns: Any, packed_ns: int) -> None:
+    pack = record_packer(now_ns=lambda: TIME_NS)
+    for _ in range(2):
+        assert stamped_at_time(pack({"message": "hi"}, given_ns))[0] == packed_ns
+
+
 @pytest.mark.parametrize("time_ns", [10**4000, -(10**4000), 10**39])
 def test_an_absurd_time_is_told_in_few_characters(time_ns: int) -> None:
     record = {f"a field {number}": number for number in range(20_000)}

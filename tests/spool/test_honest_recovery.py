@@ -295,6 +295,57 @@ def test_without_any_segment_streams_that_were_never_acked_are_named(tmp_path: P
     assert not sidecar.orphans.is_complete
 
 
+HARMS: dict[str, Callable[[Path], object]] = {
+    "removed": Path.unlink,
+    "emptied": lambda path: path.write_bytes(b""),
+    "zeroed": lambda path: path.write_bytes(bytes(path.stat().st_size)),
+}
+"""What a power cut or a person may do to a file."""
+
+
+@pytest.mark.parametrize("harm", HARMS)
+@pytest.mark.parametrize("left", [0, 1, 2])
+def test_where_the_last_segments_are_gone_nothing_is_called_complete(
+    tmp_path: Path, harm: str, left: int
+) -> None:
+    directory = dead_life(tmp_path, log_in_segments)
+    for segment in segments_of(directory)[left:]:
+        HARMS[harm](segment)
+    sidecar = recover(tmp_path)
+    assert "a segment is missing or empty" in "\n".join(sidecar.orphans.counters.notes)
+    assert not sidecar.orphans.is_complete
+    ended = [each for each in sidecar.controls if "logship_end" in each]
+    assert ended == [], "a number that follows the last one known may have been given out"
+
+
+def test_a_recoverer_that_dies_leaves_a_missing_end_to_be_named(tmp_path: Path) -> None:
+    directory = dead_life(tmp_path, log_in_segments)
+    for segment in segments_of(directory)[2:]:
+        segment.unlink()
+    first = Sidecar(Orphans(tmp_path))
+    first.take_in(1)
+    first.ack_all()
+    first.orphans.close()
+    second = recover(tmp_path)
+    assert "a segment is missing" in "\n".join(second.orphans.counters.notes)
+    assert not second.orphans.is_complete
+
+
+def test_chunks_that_were_acked_are_not_missed(tmp_path: Path) -> None:
+    def acks_all(buffer: Buffer) -> None:
+        log_in_segments(buffer)
+        buffer.seal_all()
+        for chunk in iter(buffer.take, None):
+            buffer.release(chunk)
+
+    directory = dead_life(tmp_path, acks_all)
+    for segment in segments_of(directory):
+        segment.unlink()
+    sidecar = recover(tmp_path)
+    assert sidecar.orphans.counters.notes == []
+    assert sidecar.orphans.is_complete
+
+
 def test_acks_in_any_order_and_dropped_records_are_no_missing_segment(tmp_path: Path) -> None:
     def acks_the_second(buffer: Buffer) -> None:
         log_some(buffer, 30)

@@ -1,0 +1,130 @@
+"""Shows that a client which nothing closes loses no record, also where nothing refers to it."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.process.conftest import Sidecar
+from tests.support.programs import Programs
+from tests.support.servers import ReservedPort
+
+LOG = """
+    from application import new_marker, write_down
+    import logship
+
+    def log(client):
+        for _ in range(100):
+            marker = new_marker()
+            client.emit({"message": marker})
+            write_down(marker)
+"""
+
+DROPPED = {
+    "at once": "log(logship.BackgroundClient())",
+    "by a function": """
+        def main():
+            client = logship.BackgroundClient()
+            log(client)
+        main()
+    """,
+    "by a thread": """
+        import threading
+        thread = threading.Thread(target=lambda: log(logship.BackgroundClient()))
+        thread.start()
+        thread.join()
+    """,
+    "in a cycle": """
+        import gc
+        client = logship.BackgroundClient()
+        client.itself = client
+        log(client)
+        del client
+        gc.collect()
+    """,
+}
+
+ON_A_LOOP = {
+    "not entered": "log(logship.Client())",
+    "entered and not closed": """
+        import asyncio
+        async def main():
+            client = await logship.Client().__aenter__()
+            log(client)
+        asyncio.run(main())
+    """,
+    "with a close that its loop cancels": """
+        import asyncio
+        async def main():
+            client = await logship.Client().__aenter__()
+            log(client)
+            asyncio.ensure_future(client.close(timeout=30))
+            await asyncio.sleep(0)
+        asyncio.run(main())
+    """,
+    "with a close that is not awaited to its end": """
+        import asyncio, contextlib
+        async def main():
+            client = await logship.Client().__aenter__()
+            log(client)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(0.05):
+                    await client.close(timeout=30)
+        asyncio.run(main())
+    """,
+}
+
+
+@pytest.mark.parametrize("how", DROPPED)
+def test_a_client_that_is_dropped_delivers_at_the_exit(
+    programs: Programs, sidecar: Sidecar, how: str
+) -> None:
+    ended = programs.start(LOG, DROPPED[how]).end()
+    assert ended.returncode == 0, ended.stderr
+    sidecar.output.verdict(ended).assert_all_delivered()
+
+
+@pytest.mark.parametrize("how", DROPPED | ON_A_LOOP)
+def test_a_client_that_is_dropped_spills_where_there_is_no_sidecar(
+    programs: Programs, sidecar: Sidecar, how: str
+) -> None:
+    reserved = ReservedPort()
+    endpoint = f"tcp://127.0.0.1:{reserved.number}"
+    ended = programs.start(LOG, (DROPPED | ON_A_LOOP)[how], endpoint=endpoint).end()
+    reserved.close()
+    assert ended.returncode == 0, ended.stderr
+    verdict = sidecar.output.verdict(ended)
+    assert verdict.spilled.total() == 100
+    verdict.assert_nothing_lost()
+
+
+def test_a_client_that_was_not_entered_can_be_flushed(programs: Programs, sidecar: Sidecar) -> None:
+    ended = programs.start(
+        LOG,
+        """
+        import asyncio
+        async def main():
+            client = logship.Client()
+            log(client)
+            report = await client.flush(timeout=20)
+            assert report.all_acked, report
+            await client.close()
+        asyncio.run(main())
+        """,
+    ).end()
+    assert ended.returncode == 0, ended.stderr
+    sidecar.output.verdict(ended).assert_all_delivered()
+
+
+def test_a_record_after_the_end_is_told_of_also_without_a_last_resort(programs: Programs) -> None:
+    ended = programs.start(
+        """
+        import atexit
+        from application import log
+        atexit.register(log)
+        import logship
+        logship.install(level="INFO", last_resort="none")
+        log()
+        """,
+    ).end()
+    assert ended.returncode == 0
+    assert "logship: records that are logged after the end are lost" in ended.stderr
