@@ -148,7 +148,8 @@ def test_latency_has_a_curve_for_each_place(job: Job) -> None:
     for curve in measured.curves:
         took = [nanoseconds for nanoseconds, _ in curve.points]
         assert took == sorted(took)
-        assert took[-1] == value(measured, "emit_max_ns", curve.subject, curve.case)
+        assert took[-1] <= value(measured, "emit_max_ns", curve.subject, curve.case)
+        assert curve.points[-1][1] == 0.99, "of so few calls no higher percentile is known"
     assert [curve.subject for curve in measured.curves] == ["thread", "loop"]
 
 
