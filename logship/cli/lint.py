@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import functools
 import json
+from collections.abc import Mapping
+from pathlib import Path
 
 import click
 
 from logship.cli.output import show
+from logship.deployment.linting.documents import is_script
+from logship.deployment.linting.formats import as_github, as_json, as_text, explained
 from logship.deployment.linting.model import LintError
-from logship.deployment.linting.report import Ignoring, as_json, as_text, judge
+from logship.deployment.linting.report import FileReport, Ignoring, judge
+from logship.deployment.linting.rules import RULES
+from logship.deployment.linting.sarif import as_sarif
 from logship.quoting import visible
 
 FILE_BYTES_MAX = 8 * 1024 * 1024
@@ -25,9 +32,27 @@ def _read_ignoring(
         raise click.BadParameter(str(error)) from None
 
 
+def _explain(context: click.Context, parameter: click.Parameter, name: str | None) -> None:
+    del parameter
+    if name is None:
+        return
+    if name not in RULES:
+        raise click.BadParameter(f"{name!r} is no rule; there are {', '.join(RULES)}")
+    show(explained(RULES[name]))
+    context.exit()
+
+
 @click.command(short_help="Find mistakes in deployment files that would lose logs.")
 @click.argument("files", metavar="FILE...", nargs=-1, required=True)
-@click.option("--json", "as_object", is_flag=True, help="Print everything as one JSON object.")
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(["text", "json", "sarif", "github"]),
+    default="text",
+    show_default=True,
+    help="How to print the findings.",
+)
+@click.option("--json", "form", flag_value="json", help="The same as --format json.")
 @click.option(
     "--ignore",
     "ignoring",
@@ -37,43 +62,81 @@ def _read_ignoring(
     help="Leave out a rule's findings, or those of one container. May be repeated.",
 )
 @click.option("--spot", is_flag=True, help="The ECS tasks run on Fargate Spot.")
+@click.option(
+    "--explain",
+    metavar="RULE",
+    is_eager=True,
+    expose_value=False,
+    callback=_explain,
+    help="Say what a rule finds and why, and exit.",
+)
 @click.pass_context
 def command(
     context: click.Context,
     files: tuple[str, ...],
-    as_object: bool,
+    form: str,
     ignoring: tuple[Ignoring, ...],
     spot: bool,
 ) -> None:
     """Find mistakes in deployment files that would lose logs. It works offline.
 
     FILE is an ECS task definition (JSON, as registered or described), a Terraform plan (`terraform
-    show -json PLAN`), a Kubernetes manifest, a compose file, or a configuration of Fluentd or
-    Fluent Bit; `-` is standard input. YAML needs `pip install 'logship-forward[lint]'`.
+    show -json PLAN`), a Kubernetes manifest, a compose file, a Dockerfile, or a configuration of
+    Fluentd or Fluent Bit; `-` is standard input. A script that a container starts with is read, if
+    it is beside FILE or is another FILE. YAML needs `pip install 'logship-forward[lint]'`.
 
     A comment `# logship-lint: ignore RULE reason` in a file ignores a rule for that file.
 
     \b
     Exit codes:
-      0  no findings
+      0  no findings; a file in which nothing was judged is named
       1  findings; each says what would happen at night, and which line to change
       2  a file cannot be read, or usage; findings in other files are printed
     """
-    reports, errors = [], []
-    for name in files:
+    texts, errors = _read(files)
+    scripts = {Path(name).name: text for name, text in texts.items() if is_script(name, text)}
+    reports = []
+    for name, text in texts.items():
+        script_of = functools.partial(_script, scripts, Path(name).parent)
         try:
-            reports.append(judge(name, _content(name), ignoring, is_spot=spot))
+            reports.append(judge(name, text, ignoring, is_spot=spot, script_of=script_of))
         except LintError as error:
             errors.append(str(error))
     found = any(each.findings for each in reports)
-    if found or not errors:  # else not all files are known to be clean
-        if as_object:
-            click.echo(json.dumps(as_json(reports), indent=2))
-        else:
-            show(as_text(reports))
-    for text in errors:
-        click.echo(f"Error: {visible(text)}", err=True)
+    if found or not errors or form == "sarif":  # else not all files are known to be clean
+        _show(form, reports, errors)
+    for each in errors:
+        click.echo(f"Error: {visible(each)}", err=True)
     context.exit(2 if errors else int(found))
+
+
+def _show(form: str, reports: list[FileReport], errors: list[str]) -> None:
+    if form in ("text", "github"):
+        show(as_text(reports) if form == "text" else as_github(reports))
+    else:
+        told = as_json(reports) if form == "json" else as_sarif(reports, errors)
+        click.echo(json.dumps(told, indent=2))
+
+
+def _read(files: tuple[str, ...]) -> tuple[dict[str, str], list[str]]:
+    """Return the texts by name, and errors about files that cannot be read."""
+    texts, errors = {}, []
+    for name in files:
+        try:
+            texts[name] = _content(name)
+        except LintError as error:
+            errors.append(str(error))
+    return texts, errors
+
+
+def _script(given: Mapping[str, str], directory: Path, path: str) -> str | None:
+    """Return the script that a command names: one of those given, or a file of the directory."""
+    name = Path(path).name
+    try:
+        beside = directory / name
+        return given.get(name) or (_content(str(beside)) if beside.is_file() else None)
+    except (LintError, ValueError):  # it cannot be read, or its name cannot be one
+        return None
 
 
 def _content(name: str) -> str:

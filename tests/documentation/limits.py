@@ -120,6 +120,8 @@ LIMITS = [
         "exit code 2",
     ),
     Limit("deployment.linting.documents:CONTAINERS_MAX", "containers of a unit", "exit code 2"),
+    Limit("deployment.linting.dockerfile:STAGES_MAX", "stages of a Dockerfile", "exit code 2"),
+    Limit("deployment.linting.dockerfile:VARIABLES_MAX", "variables of a stage", "exit code 2"),
     Limit("deployment.linting.report:FINDINGS_MAX", "findings in a file", "exit code 2"),
 ]
 

@@ -23,8 +23,10 @@ from logship.audit import Audit
 from logship.audit.document import verdict_as_json
 from logship.audit.sources import CannotRead, Source
 from logship.audit.text import verdict_as_text
+from logship.deployment.linting.formats import as_github, as_json, as_text
 from logship.deployment.linting.model import LintError
-from logship.deployment.linting.report import as_json, as_text, judge
+from logship.deployment.linting.report import judge
+from logship.deployment.linting.sarif import as_sarif
 from logship.errors import HandshakeError, ProtocolError, SettingsError
 from logship.metrics.page_format import parsed_page, parsed_sum, total_of
 from logship.protocol.entries import pack_record, unpack_entries
@@ -200,13 +202,15 @@ def _audit(data: bytes) -> None:
 
 def _lint(data: bytes) -> None:
     """A file for `logship lint`; the first byte chooses what it is called."""
-    name = ("a.yaml", "a.json", "a.conf", "a")[data[0] % 4] if data else "a"
+    names = ("a.yaml", "a.json", "a.conf", "Dockerfile", "a")
+    name = names[data[0] % len(names)] if data else "a"
     try:
         report = judge(name, data[1:].decode("utf-8", "replace"), is_spot=True)
     except LintError:
         return
-    json.dumps(as_json([report]))
+    json.dumps([as_json([report]), as_sarif([report], [])])
     assert list(as_text([report]))
+    assert len(list(as_github([report]))) == len(report.findings)
 
 
 def _metrics_pages(data: bytes) -> None:

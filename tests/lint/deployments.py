@@ -50,6 +50,14 @@ class Deployment:
         """The pod of a Kubernetes deployment."""
         return pod_of(self.document)
 
+    def set_sidecar_variable(self, name: str, value: str) -> None:
+        """Set an environment variable of the sidecar."""
+        if self.platform == "compose":
+            environment = self.sidecar.setdefault("environment", {})
+            environment[name] = value
+        else:
+            self.sidecar.setdefault(self._key, []).append({"name": name, "value": value})
+
     def variable(self, name: str) -> str:
         """Return an environment variable of the application."""
         if self.platform == "compose":
@@ -118,6 +126,7 @@ KUBERNETES: Document = {
                         "name": "sidecar",
                         "image": "fluent/fluent-bit:5.1.1",
                         "restartPolicy": "Always",
+                        "volumeMounts": [{"name": "buffer", "mountPath": "/fluent-bit/buffer"}],
                     },
                     {
                         "name": "recoverer",
@@ -143,7 +152,10 @@ KUBERNETES: Document = {
                         "volumeMounts": [{"name": "spool", "mountPath": "/spool"}],
                     }
                 ],
-                "volumes": [{"name": "spool", "emptyDir": {}}],
+                "volumes": [
+                    {"name": "spool", "emptyDir": {}},
+                    {"name": "buffer", "emptyDir": {}},
+                ],
             }
         }
     },
@@ -151,13 +163,17 @@ KUBERNETES: Document = {
 
 COMPOSE: Document = {
     "services": {
-        "sidecar": {"image": "fluent/fluentd:v1.19-debian-1", "stop_grace_period": "1m"},
+        "sidecar": {
+            "image": "fluent/fluentd:v1.19-debian-1",
+            "stop_grace_period": "1m",
+            "volumes": ["buffer:/fluentd/buffer"],
+        },
         "recoverer": {
             "image": "app",
             "command": "logship recover --spool /spool --watch",
             "environment": ["LOGSHIP_STOP_TIMEOUT_SECONDS=10"],
             "volumes": ["spool:/spool"],
-            "depends_on": ["sidecar"],
+            "depends_on": {"sidecar": {"condition": "service_healthy"}},
         },
         "application": {
             "image": "app",
@@ -172,7 +188,7 @@ COMPOSE: Document = {
         },
         "database": {"image": "postgres:17"},
     },
-    "volumes": {"spool": None},
+    "volumes": {"spool": None, "buffer": None},
 }
 
 

@@ -1,4 +1,4 @@
-"""Mistakes to seed into a clean deployment: one at least for each rule and platform."""
+"""Mistakes to seed into a clean deployment, most of them about the application."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def _forget_order(deployment: Deployment) -> None:
 
 
 def _forget_recoverer(deployment: Deployment) -> None:
-    deployment.app["dependsOn"] = [{"containerName": "sidecar", "condition": "START"}]
+    deployment.app["dependsOn"] = [{"containerName": "sidecar", "condition": "HEALTHY"}]
 
 
 def _reverse_order(deployment: Deployment) -> None:
@@ -216,16 +216,17 @@ def _spool_in_memory(deployment: Deployment) -> None:
 
 
 def _kubernetes_memory_buffer(deployment: Deployment) -> None:
-    text = "[INPUT]\n    Name forward\n    # storage.type filesystem\n[OUTPUT]\n    Name s3\n"
-    _add_configuration(deployment, "fluent-bit.conf", text)
+    text = "[INPUT]\n    Name forward\n    # storage.type filesystem\n"
+    add_configuration(deployment, "fluent-bit.conf", text)
 
 
 def _kubernetes_fluentd_buffer(deployment: Deployment) -> None:
     text = "<match **>\n  @type s3\n  <buffer>\n    @type memory\n  </buffer>\n</match>\n"
-    _add_configuration(deployment, "fluent.conf", text)
+    add_configuration(deployment, "fluent.conf", text)
 
 
-def _add_configuration(deployment: Deployment, name: str, text: str) -> None:
+def add_configuration(deployment: Deployment, name: str, text: str) -> None:
+    """Put a sidecar's configuration into a ConfigMap of the same file."""
     workload = dict(deployment.document)
     configuration = {"apiVersion": "v1", "kind": "ConfigMap", "data": {name: text}}
     deployment.document.clear()
@@ -283,7 +284,13 @@ def _compose_memory_buffer(deployment: Deployment) -> None:
     deployment.document["configs"] = {"fluent.conf": {"content": text}}
 
 
-FORWARD_OUTPUT = "[OUTPUT]\n    Name  forward\n    Match *\n    Host  ${AGGREGATOR}\n"
+FORWARD_OUTPUT = """\
+[OUTPUT]
+    Name         forward
+    Match        *
+    Host         ${AGGREGATOR}
+    Retry_Limit  no_limits
+"""
 
 
 def _firelens_forwards(deployment: Deployment) -> None:
@@ -292,7 +299,7 @@ def _firelens_forwards(deployment: Deployment) -> None:
 
 
 def _kubernetes_forwards(deployment: Deployment) -> None:
-    _add_configuration(deployment, "fluent-bit.conf", FORWARD_OUTPUT)
+    add_configuration(deployment, "fluent-bit.conf", FORWARD_OUTPUT)
 
 
 def _compose_forwards(deployment: Deployment) -> None:
@@ -323,7 +330,7 @@ def _ulimit(deployment: Deployment) -> None:
     deployment.app["ulimits"] = {"nofile": {"soft": 1024, "hard": 2048}}
 
 
-MISTAKES = (
+APPLICATION_MISTAKES = (
     Mistake("depends-on", "ecs", _forget_order),
     Mistake("depends-on", "ecs", _forget_recoverer),
     Mistake("depends-on-reversed", "ecs", _reverse_order, ("depends-on",)),

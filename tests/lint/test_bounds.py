@@ -140,6 +140,19 @@ def routers(count: int) -> str:
     return json.dumps({"containerDefinitions": [*apps, router]})
 
 
+def pods(containers: int, keys: int) -> str:
+    """A pod with many containers and many keys."""
+    definitions = [{"name": f"a{each}", "image": "app"} for each in range(containers)]
+    spec = {"containers": definitions, **{f"key{each}": 1 for each in range(keys)}}
+    return json.dumps({"apiVersion": "v1", "kind": "Pod", "spec": spec})
+
+
+def variables_of_stages(count: int) -> str:
+    """Stages that each inherit many variables."""
+    pairs = " ".join(f"A{each}=1" for each in range(count))
+    return f"FROM a AS b\nENV {pairs}\n" + "FROM b AS b\n" * count
+
+
 def ignored(count: int) -> str:
     """Findings, and many more comments that ignore a rule."""
     sections = "".join(f"<match a>\n@type kafka{each}\n</match>\n" for each in range(count))
@@ -165,12 +178,59 @@ def ignored(count: int) -> str:
         ("ways", diamonds(40)),
         ("containers", json.dumps({"services": {f"app{each}": {} for each in range(20_000)}})),
         ("comments", "# logship-lint:" + " " * 50_000 + "#" * 50_000),
+        ("objects", '{"services":{"a":[' + '{"b":1},' * 50_000 + "{}]}}"),
+        ("strings", '{"services":{"a":[' + '"b",' * 50_000 + '"c"]}}'),
+        ("an endless string", '{"services":"' + "\\\\" * 100_000),
+        ("keys of a pod", pods(300, 5_000)),
+        ("plugins", "[OUTPUT]\nName s3\n" * 1_600),
+        ("matches", "<match **>\n</match>\n" * 4_900),
+        ("sections in each other", "<match a>\n" * 20_000),
     ],
 )
 def test_hostile_files_cost_cpu_in_proportion_to_their_size(name: str, text: str) -> None:
     began = time.process_time()
     judged(text, "a.json" if text.startswith("{") else "a")
     assert time.process_time() - began < 0.5 + SECONDS_A_CHARACTER_MAX * len(text)
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("stages", "FROM a\n" * 900 + "CMD a; b\n"),
+        ("inherited variables", variables_of_stages(900)),
+        ("continued lines", "FROM a\nRUN a \\\n" + "b \\\n" * 100_000),
+        ("comments between them", "FROM a\nRUN a \\\n" + "# b\n" * 100_000),
+        ("here-documents", "FROM a\n" + "RUN <<A\nA\n" * 50_000),
+        ("here-documents without an end", "FROM a\n" + "RUN <<A\n" * 100_000),
+        ("many in one line", "FROM a\nRUN " + "<<A " * 100_000),
+        ("uses of variables", "FROM a\nENV A=1\n" + "STOPSIGNAL $A$A$A$A\n" * 50_000),
+        ("quotes without an end", "FROM a\n" + ("ENV " + 'a="' * 3_000 + "\n") * 20),
+        ("escapes", "FROM a\nENV A=" + "\\a" * 8_000),
+        ("blank lines", "\n" * 200_000 + "FROM a"),
+        ("a shell's assignments", "FROM a\nCMD " + "a=a " * 4_000 + "; b"),
+        ("ends of commands", "FROM a\nCMD " + "; fi" * 4_000),
+    ],
+)
+def test_hostile_dockerfiles_cost_cpu_in_proportion_to_their_size(name: str, text: str) -> None:
+    began = time.process_time()
+    judged(text, "Dockerfile")
+    assert time.process_time() - began < 0.5 + SECONDS_A_CHARACTER_MAX * len(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("FROM a\n" * 1_001, "1,000 stages"),
+        ("FROM a\n" + "".join(f"ENV A{each}=1\n" for each in range(1_001)), "1,000 variables"),
+        ("FROM a\nCMD " + "a" * 17_000, "line 2 is longer than 16 KiB"),
+        ("FROM a\nENV A=aaaaaaaa\n" + "ENV A=$A$A$A$A$A$A$A$A\n" * 20, "16 KiB"),
+        ("ARG A=1\n", "no FROM"),
+    ],
+)
+def test_a_dockerfile_above_a_limit_is_refused_and_named(text: str, said: str) -> None:
+    error = judged(text, "Dockerfile")
+    assert isinstance(error, LintError)
+    assert said in str(error)
 
 
 @needs_yaml
@@ -219,8 +279,8 @@ def test_a_finding_about_routes_does_not_repeat_all_of_them() -> None:
 
 
 def test_thousand_containers_beside_each_other_are_judged() -> None:
-    services = {f"app{each}": {"image": "app"} for each in range(999)}
-    text = json.dumps({"services": {**services, "fluentd": {"image": "fluentd"}}})
+    services = {f"app{each}": {"network_mode": "service:fluentd"} for each in range(999)}
+    text = json.dumps({"services": {**services, "fluentd": {"image": "logship-sidecar"}}})
     report = judged(text, "a.json")
     assert isinstance(report, FileReport)
     assert len(report.findings) >= 999

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -49,7 +50,10 @@ def test_findings_are_1_and_say_what_happens_and_what_to_write(broken: Path, cle
     assert result.exit_code == 1
     lines = result.output.splitlines()
     assert lines[0] == "3 findings in 2 files"
-    assert f"{broken}: application: unknown-setting" in lines
+    assert any(
+        re.fullmatch(rf"{broken}:[0-9]+: warning: application: unknown-setting", line)
+        for line in lines
+    )
     assert "  change to: rename LOGSHIP_TAGG to LOGSHIP_TAG" in lines
     assert any("the last records meet a closed port" in line for line in lines)
 
@@ -59,7 +63,9 @@ def test_json_holds_everything(broken: Path) -> None:
     told = json.loads(result.output)
     assert (told["clean"], told["ignored"], result.exit_code) == (False, 1, 1)
     assert {each["container"] for each in told["findings"]} == {"application", "recoverer"}
-    assert set(told["findings"][0]) == {"file", "rule", "container", "night", "change"}
+    keys = {"file", "line", "rule", "severity", "container", "night", "change"}
+    assert set(told["findings"][0]) == keys
+    assert lint(broken, "--format", "json", "--ignore", "unknown-setting").output == result.output
 
 
 def test_what_is_ignored_is_no_finding_and_is_counted(broken: Path) -> None:
@@ -97,10 +103,82 @@ def test_a_comment_ignores_with_a_reason(
     assert said in result.output
 
 
+def test_nothing_judged_is_said_and_is_0(tmp_path: Path, clean: Path, broken: Path) -> None:
+    path = tmp_path / "other.json"
+    path.write_text(json.dumps({"services": {"web": {"image": "nginx"}}}))
+    result = lint(path)
+    assert result.exit_code == 0
+    assert result.output.splitlines()[0] == "nothing judged: 1 file"
+    assert f"not judged: {path}: no container shows that it uses logship" in result.output
+    assert lint(path, clean).output.splitlines()[0] == "clean: 1 file, 1 file not judged"
+    told = json.loads(lint(path, broken, "--json").output)
+    assert list(told["not_judged"]) == [str(path)]
+
+
+@pytest.mark.parametrize(
+    ("script", "severity"),
+    [
+        (None, "note"),
+        ("#!/bin/sh\nset -e\nexec python app.py\n", None),
+        ("#!/bin/sh\nmigrate\npython app.py\n", "note"),
+    ],
+)
+@pytest.mark.parametrize("is_given", [True, False])
+def test_a_script_is_read_where_a_container_starts_with_it(
+    tmp_path: Path, script: str | None, severity: str | None, *, is_given: bool
+) -> None:
+    """From another FILE, or from beside the file."""
+    path = tmp_path / "Dockerfile"
+    path.write_text('FROM python\nCOPY start.sh /app/\nENTRYPOINT ["/app/start.sh"]\n')
+    beside = (tmp_path / "elsewhere" if is_given else tmp_path) / "start.sh"
+    beside.parent.mkdir(exist_ok=True)
+    if script is not None:
+        beside.write_text(script)
+    result = lint(path, *([beside] if is_given and script is not None else []))
+    assert result.exit_code == (1 if severity else 0)
+    assert (f"{path}:3: {severity}: Dockerfile: script-entrypoint" in result.output) == (
+        severity is not None
+    )
+
+
+@pytest.mark.parametrize("path", ["/", "..", "\0.sh", "a" * 5_000 + ".sh"])
+def test_a_script_that_cannot_be_is_not_in_sight(tmp_path: Path, path: str) -> None:
+    file = tmp_path / "Dockerfile"
+    file.write_text(f"FROM python\nCMD {json.dumps(['sh', path])}\n")
+    assert lint(file).exit_code == 1
+
+
+def test_a_rule_is_explained() -> None:
+    result = lint("--explain", "blind-ack")
+    assert result.exit_code == 0
+    assert result.output.startswith("blind-ack (error; ecs, kubernetes, compose, dockerfile)\n")
+    assert "because:" in result.output
+    assert lint("--explain", "everything").exit_code == 2
+
+
+def test_github_shows_each_finding_beside_its_line(broken: Path) -> None:
+    result = lint(broken, "--format", "github")
+    assert result.exit_code == 1
+    lines = result.output.splitlines()
+    assert len(lines) == 3
+    for line in lines:
+        assert re.match(r"::(error|warning|notice) file=[^,:]+,line=[0-9]+,title=[a-z-]+::", line)
+        assert "%0Achange to: " in line
+
+
+def test_githubs_commands_cannot_be_forged_by_a_file(tmp_path: Path) -> None:
+    path = tmp_path / "a,title=b%:c.json"
+    name = "app\n::error::forged"
+    environment = {"LOGSHIP_TAGG": "a"}
+    path.write_text(json.dumps({"services": {name: {"environment": environment}}}))
+    (line,) = lint(path, "--format", "github").output.splitlines()
+    assert "a%2Ctitle=b%25%3Ac.json,line=" in line
+
+
 def test_standard_input_is_read(broken: Path) -> None:
     result = lint("-", given=broken.read_text())
     assert result.exit_code == 1
-    assert "-: application: unknown-setting" in result.output
+    assert "-:1: warning: application: unknown-setting" in result.output
 
 
 @pytest.mark.parametrize(
@@ -146,7 +224,7 @@ def test_a_file_that_cannot_be_judged_hides_nothing_of_the_others(
     empty.touch()
     result = lint(none, broken, empty)
     assert result.exit_code == 2
-    assert "application: unknown-setting" in result.stdout
+    assert "warning: application: unknown-setting" in result.stdout
     assert str(none) in result.stderr
     assert str(empty) in result.stderr
     result = lint(clean, none)
@@ -179,11 +257,11 @@ def test_yaml_with_tags_anchors_and_several_documents(tmp_path: Path) -> None:
     path = tmp_path / "compose.yml"
     path.write_text(
         "x-env: &env\n  LOGSHIP_TAG: ${TAG:-web}\n  LOGSHIP_REPORT: true\n"
-        "services:\n  fluentd: {image: 'fluent/fluentd:v1.19', ports: !reset []}\n"
+        "services:\n  fluentd: {image: 'fluentd:v1.19', ports: !reset [], tmpfs: /buffer}\n"
         "  app:\n    image: app\n    environment: *env\n"
     )
     result = lint(path)
-    assert "app: depends-on" in result.output
+    assert "compose.yml:6: error: app: depends-on\n" in result.output
     assert result.output.startswith("1 finding in 1 file")
 
 

@@ -16,6 +16,11 @@ _SHELLS = ("sh", "bash", "dash", "ash", "zsh")
 _INITS = ("tini", "docker-init", "catatonit")
 _GUNICORN_SECONDS = 30.0
 _MAPPED = re.compile(r"--signal-map[= ]([\w+-]+):([\w+-]+)")
+_SCRIPT_NAME = re.compile(r"\.(sh|bash)$|entry-?point(?!.*\.(py|js|rb)$)", re.IGNORECASE)
+_NPM_COMMANDS = ("start", "run", "run-script", "exec", "test")
+_EXEC = re.compile(r"(?:[^)\s]*\)\s*)?(?:(?:then|else|do|\{|\w+=\S*)\s+)*exec\s+[^<>&\d\s]")
+_ENDS_OF_BLOCKS = re.compile(r"(?:fi|esac|done)\b|\}")
+_COMMENT = re.compile(r"^[ \t]*#.*$", re.MULTILINE)
 _ENDS_OF_COMMANDS = re.compile(r"&&|\|\||;|\n")
 
 _WORKER_OPTIONS: Mapping[str, tuple[str, ...]] = {
@@ -30,17 +35,39 @@ _WORKER_OPTIONS: Mapping[str, tuple[str, ...]] = {
 
 def shell_script(container: Container) -> str | None:
     """Return the script of a shell; None without a shell, or if it passes signals on."""
-    words = container.words
-    if words and _base(words[0]) in _INITS:
-        if "-g" in words[1:3]:  # the signal goes to the whole group
-            return None
-        words = tuple(word for word in words[1:] if word != "--")
+    words = _without_init(container.words)
     if not words or _base(words[0]) not in _SHELLS:
         return None
     for index, word in enumerate(words[1:-1], start=1):
         if re.fullmatch(r"-\w*c", word):
             return words[index + 1]
     return None
+
+
+def _without_init(words: tuple[str, ...]) -> tuple[str, ...]:
+    """Return the words behind an init; none if it sends the signal to the whole group."""
+    if not words or _base(words[0]) not in _INITS:
+        return words
+    if "-g" in words[1:3]:
+        return ()
+    return tuple(word for word in words[1:] if word != "--")
+
+
+def script_file(container: Container) -> str | None:
+    """Return the path of a shell script that a container starts with, or None."""
+    words = _without_init(container.words)
+    if words and _base(words[0]) in _SHELLS:
+        words = tuple(word for word in words[1:] if not word.startswith("-") and word != "-c")
+        return words[0] if words and shell_script(container) is None else None
+    if words and _SCRIPT_NAME.search(_base(words[0])):
+        return words[0]
+    return None
+
+
+def npm_script(container: Container) -> bool:
+    """Return whether npm starts the program."""
+    words = _without_init(container.words)
+    return len(words) > 1 and _base(words[0]) == "npm" and words[1] in _NPM_COMMANDS
 
 
 def is_pipeline(script: str) -> bool:
@@ -56,10 +83,13 @@ def has_pipeline(script: str) -> bool:
 
 def hands_over(script: str) -> bool:
     """Return whether a script's last command replaces the shell, or the shell has a trap."""
+    script = _COMMENT.sub("", script.replace("\\\n", " "))
     commands = [each.strip() for each in _ENDS_OF_COMMANDS.split(script) if each.strip()]
     if not commands or re.search(r"\btrap\b", script):
         return True
-    return commands[-1].startswith("exec ") and not is_pipeline(script)
+    if _ENDS_OF_BLOCKS.match(commands[-1]):  # which branch is taken is not known
+        return any(_EXEC.match(each) for each in commands)
+    return bool(_EXEC.match(commands[-1])) and not is_pipeline(script)
 
 
 def stop_setting_seconds(unit: Unit, container: Container) -> float | None:
@@ -67,7 +97,7 @@ def stop_setting_seconds(unit: Unit, container: Container) -> float | None:
     given = _option(container.line.split(), ("--stop-timeout",))
     if given is None:
         name = "LOGSHIP_STOP_TIMEOUT_SECONDS"
-        if name in container.environment:
+        if not container.is_unset(name):
             given = container.value(name) or "unknown"
     if given is None:
         return 9.0 if unit.platform == COMPOSE else 30.0
@@ -77,11 +107,11 @@ def stop_setting_seconds(unit: Unit, container: Container) -> float | None:
 def stop_signals(container: Container) -> set[int] | None:
     """Return the signals that ask logship to stop; None if the file does not show them."""
     name = "LOGSHIP_STOP_SIGNALS"
-    text = container.value(name)
-    if name in container.environment and text is None:
+    text = "" if container.is_unset(name) else container.environment.get(name)
+    if text is None:
         return None
     try:
-        settings = Settings.from_env({} if text is None else {name: text})
+        settings = Settings.from_env({name: text})
     except SettingsError:  # another rule tells
         return None
     mapped = (signal_number(word) for pair in _MAPPED.findall(container.line) for word in pair)

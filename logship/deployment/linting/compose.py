@@ -7,12 +7,15 @@ compose up` without the variable.
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from collections.abc import Iterator
 from typing import Any
 
+from logship.deployment.linting.marks import line_of, lines_of
 from logship.deployment.linting.model import (
     COMPOSE,
+    Condition,
     Container,
     Mount,
     ServerConfiguration,
@@ -20,10 +23,22 @@ from logship.deployment.linting.model import (
     Volume,
 )
 from logship.deployment.linting.quantities import compose_bytes, seconds, whole
-from logship.deployment.linting.shapes import listing, mapping, text_of, text_or_none, texts, words
+from logship.deployment.linting.shapes import (
+    configuration,
+    listing,
+    mapping,
+    text_of,
+    text_or_none,
+    texts,
+    words,
+)
 
 _STOP_SECONDS = 10.0
 _DEFAULT = re.compile(r"\$\{\w+:?-((?:(?!\$\{)[^}])*)\}")
+_CONDITIONS = {
+    "service_healthy": Condition.HEALTHY,
+    "service_completed_successfully": Condition.COMPLETED,
+}
 _NETWORK_TYPES = ("nfs", "nfs4", "cifs")
 
 
@@ -40,27 +55,79 @@ def read_compose(document: dict[str, Any]) -> Unit:
     """
     volumes = mapping(document.get("volumes"), "volumes")
     services = mapping(document["services"], "services")
+    configurations = tuple(_configurations(document))
+    networks = _networks(services)
+    containers = tuple(
+        _container(
+            str(name),
+            mapping(each, str(name)),
+            volumes,
+            network=networks[str(name)],
+            line=line_of(services, name),
+        )
+        for name, each in services.items()
+    )
     return Unit(
         platform=COMPOSE,
         name=str(document.get("name", "compose")),
-        containers=tuple(
-            _container(str(name), mapping(each, str(name)), volumes)
-            for name, each in services.items()
-        ),
-        configurations=tuple(_configurations(document)),
+        containers=containers,
+        configurations=configurations,
+        routes=_routes(services, containers, configurations),
+        lines=lines_of(document),
     )
 
 
-def _container(name: str, service: dict[str, Any], volumes: dict[str, Any]) -> Container:
+def _routes(
+    services: dict[str, Any],
+    containers: tuple[Container, ...],
+    configurations: tuple[ServerConfiguration, ...],
+) -> tuple[ServerConfiguration, ...]:
+    """Return the configurations of the only sidecar, if all that it gets are in sight."""
+    sidecars = [each for each in containers if each.is_sidecar()]
+    if len(sidecars) != 1 or any("/etc" in each.path for each in sidecars[0].mounts):
+        return ()
+    service = mapping(services.get(sidecars[0].name), "a service")
+    by_name = {each.name: each for each in configurations}
+    names = [_source(each) for each in listing(service.get("configs"), "configs")]
+    if service.get("build") or not by_name.keys() >= set(names):
+        return ()
+    return tuple(by_name[name] for name in names)
+
+
+def _source(config: Any) -> str:
+    return str(config if isinstance(config, str) else mapping(config, "a config").get("source"))
+
+
+def _networks(services: dict[str, Any]) -> dict[str, str]:
+    """Return the network namespace of each service: its own, another one's, or the host's."""
+    own = {}
+    for name, each in services.items():
+        mode = str(mapping(each, str(name)).get("network_mode"))
+        is_shared = mode == "host" or mode.startswith(("service:", "container:"))
+        own[str(name)] = mode if is_shared else f"service:{name}"
+    return {name: own.get(mode.removeprefix("service:"), mode) for name, mode in own.items()}
+
+
+def _container(
+    name: str,
+    service: dict[str, Any],
+    volumes: dict[str, Any],
+    *,
+    network: str,
+    line: int | None,
+) -> Container:
     logging = mapping(service.get("logging"), f"{name}: logging")
     stop = service.get("stop_grace_period")
+    conditions = _conditions(service)
     return Container(
         name=name,
         image=str(service.get("image", "")),
         words=words(service.get("entrypoint"), f"{name}: entrypoint")
         + words(service.get("command"), f"{name}: command"),
         environment=_environment(service, name),
-        depends_on=_depends_on(service),
+        has_more_variables=bool(service.get("env_file")),
+        depends_on=tuple(conditions),
+        conditions=conditions,
         stop_seconds=_STOP_SECONDS if stop is None else seconds(_filled(str(stop))),
         stop_is_given=stop is not None,
         stop_signal=_stop_signal(service),
@@ -70,7 +137,24 @@ def _container(name: str, service: dict[str, Any], volumes: dict[str, Any]) -> C
         user=None if service.get("user") is None else _filled(str(service["user"])),
         mounts=tuple(_mounts(service, volumes)),
         nofile_soft=_nofile(service),
+        has_health_check=_has_health_check(service),
+        network=network,
+        lines=_lines(service, line),
     )
+
+
+def _has_health_check(service: dict[str, Any]) -> bool | None:
+    """Return False if it is switched off, None where only the image may have one."""
+    check = mapping(service.get("healthcheck"), "healthcheck")
+    if check.get("disable") is True or check.get("test") in (["NONE"], "NONE"):
+        return False
+    return True if check.get("test") else None
+
+
+def _lines(service: dict[str, Any], line: int | None) -> dict[str, int]:
+    variables = lines_of(service.get("environment"))
+    lines = lines_of(service) | {f"${name}": each for name, each in variables.items() if name}
+    return lines | ({"": line} if line else {})
 
 
 def _stop_signal(service: dict[str, Any]) -> str | None:
@@ -95,10 +179,16 @@ def _environment(service: dict[str, Any], name: str) -> dict[str, str | None]:
     return {key: None if value and "${" in value else value for key, value in found.items()}
 
 
-def _depends_on(service: dict[str, Any]) -> tuple[str, ...]:
+def _conditions(service: dict[str, Any]) -> dict[str, Condition]:
     given = service.get("depends_on")
-    names = given if isinstance(given, dict) else listing(given, "depends_on")
-    return tuple(str(each) for each in names)
+    if not isinstance(given, dict):
+        return {str(each): Condition.STARTED for each in listing(given, "depends_on")}
+    return {
+        str(name): _CONDITIONS.get(
+            str(mapping(each, "depends_on").get("condition")), Condition.STARTED
+        )
+        for name, each in given.items()
+    }
 
 
 def _memory(service: dict[str, Any]) -> int | None:
@@ -148,6 +238,7 @@ def _nofile(service: dict[str, Any]) -> int | None:
 
 def _configurations(document: dict[str, Any]) -> Iterator[ServerConfiguration]:
     for name, each in mapping(document.get("configs"), "configs").items():
-        content = mapping(each, str(name)).get("content")
-        if isinstance(content, str):
-            yield ServerConfiguration(name=str(name), text=content)
+        config = mapping(each, str(name))
+        if isinstance(content := config.get("content"), str):
+            named = configuration(config, "content", content)
+            yield dataclasses.replace(named, name=str(name))

@@ -1,19 +1,20 @@
 """Turns the text of any deployment file into units.
 
-The content shows the kind, not the name, except for a sidecar's own configuration. A comment
-`# logship-lint: ignore RULE reason` ignores a rule for its file. A comment without a reason is
-refused, because later readers need it.
+The content shows the kind, not the name, except for a sidecar's own configuration, a Dockerfile and
+a shell script. A comment `# logship-lint: ignore RULE reason` ignores a rule for its file. One
+without a reason is refused, because later readers need it.
 """
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Final
 
 from logship.deployment.linting import compose, ecs, kubernetes
+from logship.deployment.linting.dockerfile import is_dockerfile, read_dockerfile
+from logship.deployment.linting.marks import parse_json
 from logship.deployment.linting.model import CONFIGURATION, LintError, ServerConfiguration, Unit
 from logship.deployment.linting.yamltext import YAML_CHARACTERS_MAX, parse_yaml
 
@@ -24,6 +25,8 @@ _CLASSIC = re.compile(
 
 CONTAINERS_MAX: Final = 1000
 """In one unit: rules compare each container with all others."""
+
+_SCRIPT = re.compile(r"#!\s*\S*/(?:env\s+)?(?:ba|da|a|z)?sh\b")
 
 _DOCUMENT = re.compile(r"^(\{|apiVersion:|services:)", re.MULTILINE)
 
@@ -58,6 +61,8 @@ def read_units(name: str, text: str, *, is_spot: bool = False) -> list[Unit]:
         if all(_is_comment(line) for line in text.splitlines()):
             raise LintError("it is empty")
         return [_configuration(name, text)]
+    if is_dockerfile(name, text):
+        return [read_dockerfile(name, text)]
     units = list(_units(name, text, _parse(text), is_spot=is_spot))
     for unit in units:
         if len(unit.containers) > CONTAINERS_MAX:
@@ -65,6 +70,11 @@ def read_units(name: str, text: str, *, is_spot: bool = False) -> list[Unit]:
         if sum(len(each.text) for each in unit.configurations) > YAML_CHARACTERS_MAX:
             raise LintError(f"{unit.name} has configurations of more than 1 MiB")
     return units
+
+
+def is_script(name: str, text: str) -> bool:
+    """Return whether a file is a shell script, which a container of another file may start with."""
+    return name.endswith((".sh", ".bash")) or _SCRIPT.match(text) is not None
 
 
 def ignored_in(text: str) -> list[Ignored]:
@@ -98,7 +108,7 @@ def _is_comment(line: str) -> bool:
 def _parse(text: str) -> list[Any]:
     if text.lstrip().startswith(("{", "[")):
         try:
-            return [json.loads(text)]
+            return [parse_json(text)]
         except RecursionError:
             raise LintError("it is no JSON: nested too deep") from None
         except ValueError as error:
@@ -140,7 +150,7 @@ def _other_units(name: str, text: str, document: Any, *, is_spot: bool) -> Itera
     else:
         raise LintError(
             "it is no ECS task definition, Terraform plan (JSON), Kubernetes manifest, compose "
-            "file, or configuration of Fluentd or Fluent Bit"
+            "file, Dockerfile, or configuration of Fluentd or Fluent Bit"
         )
 
 

@@ -10,12 +10,36 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
-from logship.deployment.linting.model import ECS, Container, LintError, Mount, Unit, Volume
+from logship.deployment.linting.marks import lines_of
+from logship.deployment.linting.model import (
+    ECS,
+    Condition,
+    Container,
+    LintError,
+    Mount,
+    Unit,
+    Volume,
+)
 from logship.deployment.linting.quantities import compose_bytes, whole
-from logship.deployment.linting.shapes import listing, mapping, mappings, text_or_none, texts, words
+from logship.deployment.linting.shapes import (
+    declared_ports,
+    listing,
+    mapping,
+    mappings,
+    text_or_none,
+    texts,
+    variable_lines,
+    words,
+)
 
 _STOP_SECONDS = 30.0
 _MIB = 1024 * 1024
+_SHARED = ("awsvpc", "host")
+_CONDITIONS = {
+    "HEALTHY": Condition.HEALTHY,
+    "COMPLETE": Condition.COMPLETED,
+    "SUCCESS": Condition.COMPLETED,
+}
 
 
 def is_task_definition(document: Any) -> bool:
@@ -46,13 +70,26 @@ def read_task_definition(document: dict[str, Any], *, is_spot: bool = False) -> 
     containers = mappings(document.get("containerDefinitions"), "containerDefinitions")
     if not containers:
         raise LintError("it has no containerDefinitions")
+    network = _network(document, launch)
+    routers = [str(each.get("name")) for each in containers if each.get("firelensConfiguration")]
     return Unit(
         platform=ECS,
         name=str(document.get("family", "task")),
-        containers=tuple(_container(each, volumes, task_bytes) for each in containers),
+        containers=tuple(
+            _container(each, volumes, task_bytes, network, routers) for each in containers
+        ),
+        lines=lines_of(document),
         is_spot=is_spot,
         may_be_fargate="FARGATE" in launch or not launch,
     )
+
+
+def _network(document: dict[str, Any], launch: list[Any]) -> str | None:
+    """Return the mode of a task's network; None if the document does not have it."""
+    mode = document.get("networkMode")
+    if mode is None and "FARGATE" in launch:
+        return "awsvpc"
+    return None if mode is None else str(mode)
 
 
 def read_plan(document: dict[str, Any], *, is_spot: bool = False) -> Iterator[Unit]:
@@ -106,6 +143,7 @@ def _as_registered(resource: dict[str, Any]) -> dict[str, Any]:
     return {
         "family": values.get("family") or address,
         "memory": values.get("memory"),
+        "networkMode": values.get("network_mode"),
         "requiresCompatibilities": values.get("requires_compatibilities"),
         "containerDefinitions": containers,
         "volumes": [_planned_volume(each) for each in mappings(values.get("volume"), "volume")],
@@ -134,22 +172,29 @@ def _volumes(document: dict[str, Any]) -> dict[str, Volume]:
 
 
 def _container(
-    definition: dict[str, Any], volumes: dict[str, Volume], task_bytes: int | None
+    definition: dict[str, Any],
+    volumes: dict[str, Volume],
+    task_bytes: int | None,
+    network: str | None,
+    routers: list[str],
 ) -> Container:
     name = str(definition.get("name", "container"))
     memory = definition.get("memory")
     logging = mapping(definition.get("logConfiguration"), "logConfiguration")
     firelens = mapping(definition.get("firelensConfiguration"), "firelensConfiguration")
     stop = definition.get("stopTimeout")
+    conditions = _conditions(definition)
+    if logging.get("logDriver") == "awsfirelens":  # ECS orders it behind its router by itself
+        conditions = {**dict.fromkeys(routers, Condition.STARTED), **conditions}
     return Container(
         name=name,
         image=str(definition.get("image", "")),
         words=words(definition.get("entryPoint"), f"{name}: entryPoint")
         + words(definition.get("command"), f"{name}: command"),
         environment=_environment(definition),
-        depends_on=tuple(
-            str(each.get("containerName")) for each in mappings(definition.get("dependsOn"), name)
-        ),
+        has_more_variables=bool(definition.get("environmentFiles")),
+        depends_on=tuple(conditions),
+        conditions=conditions,
         stop_seconds=_STOP_SECONDS if stop is None else float(whole(stop, f"{name}: stopTimeout")),
         stop_is_given=stop is not None,
         memory_bytes=_mebibytes(memory) if memory else task_bytes,
@@ -160,7 +205,22 @@ def _container(
         nofile_soft=_nofile(definition),
         is_firelens=bool(firelens),
         firelens_options=texts(firelens.get("options"), f"{name}: firelensConfiguration"),
+        has_health_check=bool(definition.get("healthCheck")),
+        is_essential=definition.get("essential") is not False,
+        is_restarted=bool(mapping(definition.get("restartPolicy"), "restartPolicy").get("enabled")),
+        network=network if network in _SHARED else network and f"{network} {name}",
+        ports=declared_ports(definition.get("portMappings")),
+        lines=lines_of(definition) | variable_lines(definition.get("environment")),
     )
+
+
+def _conditions(definition: dict[str, Any]) -> dict[str, Condition]:
+    return {
+        str(each.get("containerName")): _CONDITIONS.get(
+            str(each.get("condition")), Condition.STARTED
+        )
+        for each in mappings(definition.get("dependsOn"), "dependsOn")
+    }
 
 
 def _environment(definition: dict[str, Any]) -> dict[str, str | None]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from logship.deployment.linting.marks import line_of, lines_of
 from logship.deployment.linting.model import (
     KUBERNETES,
     Container,
@@ -18,11 +19,25 @@ from logship.deployment.linting.model import (
     Unit,
     Volume,
 )
-from logship.deployment.linting.quantities import kubernetes_bytes, number_or_none, whole
-from logship.deployment.linting.shapes import mapping, mappings, words
+from logship.deployment.linting.quantities import (
+    kubernetes_bytes,
+    number_or_none,
+    whole,
+)
+from logship.deployment.linting.shapes import (
+    configuration,
+    declared_ports,
+    mapping,
+    mappings,
+    variable_lines,
+    words,
+)
 
 _GRACE_SECONDS = 30.0
 _TEMPLATED = ("Deployment", "StatefulSet", "DaemonSet", "Job", "ReplicaSet")
+_READ_ONLY = {"configMap", "secret", "projected", "downwardAPI"}
+_POD_KEYS = ("terminationGracePeriodSeconds", "securityContext", "volumes")
+"""Keys of a pod that rules about its containers are about."""
 _CONFIGURATION_ENDINGS = (".conf", ".yaml", ".yml")
 
 
@@ -38,12 +53,23 @@ def read_manifests(documents: list[dict[str, Any]]) -> Iterator[Unit]:
         LintError: An object does not have the shape of a Kubernetes object.
     """
     objects = [each for document in documents for each in _objects(document)]
-    configurations = tuple(each for document in objects for each in _configurations(document))
+    named = [(_name(each), tuple(_configurations(each))) for each in objects if _is_map(each)]
+    maps = dict(named)
+    services = tuple(_name(each) for each in objects if each.get("kind") == "Service")
     pods = [(each, spec) for each in objects if (spec := _pod_spec(each)) is not None]
     for document, spec in pods:
-        yield _pod(document, spec)
+        yield _pod(document, spec, maps, services)
+    configurations = tuple(each for _, found in named for each in found)
     if configurations:
         yield Unit(platform=KUBERNETES, name="ConfigMap", configurations=configurations)
+
+
+def _name(document: dict[str, Any]) -> str:
+    return str(mapping(document.get("metadata"), "metadata").get("name", ""))
+
+
+def _is_map(document: dict[str, Any]) -> bool:
+    return document.get("kind") == "ConfigMap"
 
 
 def _objects(document: dict[str, Any]) -> Iterator[dict[str, Any]]:
@@ -66,7 +92,12 @@ def _pod_spec(document: dict[str, Any]) -> dict[str, Any] | None:
     return None
 
 
-def _pod(document: dict[str, Any], spec: dict[str, Any]) -> Unit:
+def _pod(
+    document: dict[str, Any],
+    spec: dict[str, Any],
+    maps: dict[str, tuple[ServerConfiguration, ...]],
+    services: tuple[str, ...],
+) -> Unit:
     grace = spec.get("terminationGracePeriodSeconds")
     grace_seconds = _GRACE_SECONDS if grace is None else float(whole(grace, "grace period"))
     security = mapping(spec.get("securityContext"), "securityContext")
@@ -82,7 +113,7 @@ def _pod(document: dict[str, Any], spec: dict[str, Any]) -> Unit:
         container = _container(
             definition,
             volumes,
-            security,
+            spec,
             grace_seconds,
             is_given=grace is not None,
             started=tuple(native),
@@ -91,21 +122,45 @@ def _pod(document: dict[str, Any], spec: dict[str, Any]) -> Unit:
         containers.append(container)
         if container.is_native_sidecar:
             native.append(container.name)
-    name = mapping(document.get("metadata"), "metadata").get("name", "pod")
     group = security.get("fsGroup")
     return Unit(
         platform=KUBERNETES,
-        name=str(name),
+        name=_name(document) or "pod",
         containers=tuple(containers),
         grace_seconds=grace_seconds,
         group=None if group is None else whole(group, "fsGroup"),
+        routes=_routes(containers, volumes, maps),
+        services=() if spec.get("enableServiceLinks") is False else services,
+        lines=lines_of(spec),
     )
+
+
+def _routes(
+    containers: list[Container],
+    volumes: dict[str, dict[str, Any]],
+    maps: dict[str, tuple[ServerConfiguration, ...]],
+) -> tuple[ServerConfiguration, ...]:
+    """Return the configurations of a pod's only sidecar, if all that it mounts are in sight."""
+    sidecars = [each for each in containers if each.is_sidecar()]
+    if len(sidecars) != 1:
+        return ()
+    mounted = [volumes.get(each.name, {}) for each in sidecars[0].mounts]
+    if any(each.keys() & {"secret", "projected", "hostPath"} for each in mounted):
+        return ()
+    names = dict.fromkeys(
+        str(mapping(each["configMap"], "configMap").get("name"))
+        for each in mounted
+        if "configMap" in each
+    )
+    if not names.keys() <= maps.keys():
+        return ()
+    return tuple(each for name in names for each in maps[name])
 
 
 def _container(
     definition: dict[str, Any],
     volumes: dict[str, dict[str, Any]],
-    pod_security: dict[str, Any],
+    pod: dict[str, Any],
     grace_seconds: float,
     *,
     is_given: bool,
@@ -113,6 +168,7 @@ def _container(
     is_init: bool,
 ) -> Container:
     name = str(definition.get("name", "container"))
+    pod_security = mapping(pod.get("securityContext"), "securityContext")
     native = is_init and definition.get("restartPolicy") == "Always"
     limits = mapping(mapping(definition.get("resources"), "resources").get("limits"), "limits")
     memory = limits.get("memory")
@@ -122,6 +178,7 @@ def _container(
         words=words(definition.get("command"), f"{name}: command")
         + words(definition.get("args"), f"{name}: args"),
         environment=_environment(definition),
+        has_more_variables=bool(definition.get("envFrom")),
         depends_on=started,
         stop_seconds=grace_seconds,
         stop_is_given=is_given,
@@ -132,7 +189,14 @@ def _container(
         mounts=tuple(_mounts(definition, volumes)),
         is_native_sidecar=native,
         runs_first=is_init and not native,
+        network="pod" if not pod.get("hostNetwork") else "host",
+        ports=declared_ports(definition.get("ports")),
+        lines=_pod_lines(pod) | lines_of(definition) | variable_lines(definition.get("env")),
     )
+
+
+def _pod_lines(pod: dict[str, Any]) -> dict[str, int]:
+    return {key: line for key in _POD_KEYS if key in pod and (line := line_of(pod, key))}
 
 
 def _environment(definition: dict[str, Any]) -> dict[str, str | None]:
@@ -177,7 +241,7 @@ def _mounts(definition: dict[str, Any], volumes: dict[str, dict[str, Any]]) -> I
             name=name,
             path=str(each.get("mountPath")),
             kind=_kind(volume, empty),
-            read_only=bool(each.get("readOnly")),
+            read_only=bool(each.get("readOnly") or volume.keys() & _READ_ONLY),
             bytes_max=None if limit is None else kubernetes_bytes(limit),
         )
 
@@ -193,8 +257,7 @@ def _kind(volume: dict[str, Any], empty: dict[str, Any]) -> Volume:
 
 
 def _configurations(document: dict[str, Any]) -> Iterator[ServerConfiguration]:
-    if document.get("kind") != "ConfigMap":
-        return
-    for name, text in mapping(document.get("data"), "data").items():
+    data = mapping(document.get("data"), "data")
+    for name, text in data.items():
         if isinstance(text, str) and str(name).endswith(_CONFIGURATION_ENDINGS):
-            yield ServerConfiguration(name=str(name), text=text)
+            yield configuration(data, name, text)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import enum
 import functools
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from logship.errors import LogshipError
@@ -17,6 +17,7 @@ from logship.errors import LogshipError
 ECS = "ecs"
 KUBERNETES = "kubernetes"
 COMPOSE = "compose"
+DOCKERFILE = "dockerfile"
 CONFIGURATION = "configuration"
 
 _SIDECAR_NAME = re.compile(
@@ -25,6 +26,11 @@ _SIDECAR_NAME = re.compile(
 _RECEIVE = re.compile(r"\blogship\W+receive\b")
 _RECOVER = re.compile(r"\blogship\W+recover\b")
 _SHIP = re.compile(r"\blogship\W+(run|pipe)\b")
+_OURS = re.compile(r"logship-(sidecar|fluent)")
+_OUTPUT_VARIABLES = {
+    *("LOGSHIP_OUTPUT", "LOGSHIP_S3_BUCKET", "LOGSHIP_KAFKA_BROKERS", "LOGSHIP_AGGREGATOR_HOST"),
+}
+"""Variables that only logship's own sidecars read."""
 _OTHER_COMMAND = re.compile(r"\blogship\W+(audit|doctor|lint)\b")
 
 
@@ -39,6 +45,14 @@ class Role(enum.Enum):
     RECOVERER = "recoverer"
     SIDECAR = "sidecar"
     OTHER = "other"
+
+
+class Condition(enum.Enum):
+    """What a container that another one depends on must have done."""
+
+    STARTED = "started"
+    HEALTHY = "healthy"
+    COMPLETED = "completed"
 
 
 class Volume(enum.Enum):
@@ -84,6 +98,7 @@ class Container:
         image: With its tag, as written.
         words: Entrypoint and command, one after the other; empty if those of the image are used.
         environment: Values by name; None where the value comes from elsewhere.
+        has_more_variables: Whether others come from a file or object that is not in sight.
         depends_on: Names of containers that must have started before it.
         stop_seconds: Between SIGTERM and SIGKILL; the platform's default if none is given.
         stop_is_given: Whether the file says so itself.
@@ -98,12 +113,20 @@ class Container:
         is_firelens: Whether ECS makes its configuration.
         is_native_sidecar: Whether Kubernetes stops it after the main containers.
         runs_first: Whether it ends before the others begin.
+        conditions: What those it depends on must have done, by their names.
+        has_health_check: Whether the file gives it one; None where the image's own counts.
+        is_essential: Whether ECS stops the task when it ends.
+        is_restarted: Whether ECS starts it again when it ends.
+        network: Containers with the same one share loopback; None if the file does not say.
+        ports: Those that it is declared to listen on.
+        lines: Where its parts are in the file, by their keys; variables as `$NAME`, itself as "".
     """
 
     name: str
     image: str = ""
     words: tuple[str, ...] = ()
     environment: Mapping[str, str | None] = field(default_factory=dict)
+    has_more_variables: bool = False
     depends_on: tuple[str, ...] = ()
     stop_seconds: float = 30.0
     stop_is_given: bool = False
@@ -119,10 +142,17 @@ class Container:
     firelens_options: Mapping[str, str] = field(default_factory=dict)
     is_native_sidecar: bool = False
     runs_first: bool = False
+    conditions: Mapping[str, Condition] = field(default_factory=dict)
+    has_health_check: bool | None = None
+    is_essential: bool = True
+    is_restarted: bool = False
+    network: str | None = None
+    ports: tuple[int, ...] = ()
+    lines: Mapping[str, int] = field(default_factory=dict)
 
     def is_sidecar(self) -> bool:
         """Return whether it takes logs from the others, judged by name, image and command."""
-        if self.is_firelens or "LOGSHIP_OUTPUT" in self.environment:
+        if self.is_firelens or self._has_output:
             return True
         by_name = _SIDECAR_NAME.search(self.image.rpartition("/")[2])
         if (
@@ -130,6 +160,20 @@ class Container:
         ):  # a container that prepares files for the sidecar may have its name too
             by_name = by_name or _SIDECAR_NAME.search(self.name)
         return bool(by_name or _RECEIVE.search(self.line)) and not self.recovers_or_ships()
+
+    @property
+    def is_logships(self) -> bool:
+        """Whether it is a sidecar of logship's own, with its variables."""
+        return self._has_output or bool(_OURS.search(self.image))
+
+    @property
+    def receives(self) -> bool:
+        """Whether its command is `logship receive`."""
+        return bool(_RECEIVE.search(self.line))
+
+    @property
+    def _has_output(self) -> bool:
+        return not _OUTPUT_VARIABLES.isdisjoint(self.environment)
 
     def recovers_or_ships(self) -> bool:
         """Return whether its command is a logship command that sends records."""
@@ -143,6 +187,10 @@ class Container:
     def value(self, name: str) -> str | None:
         """Return the value of an environment variable, or None if it is unknown."""
         return self.environment.get(name) or None
+
+    def is_unset(self, name: str) -> bool:
+        """Return whether an environment variable certainly has no value."""
+        return not self.has_more_variables and name not in self.environment
 
     def mount_of(self, path: str) -> Mount | None:
         """Return the innermost mount that contains `path`."""
@@ -164,10 +212,18 @@ class ServerConfiguration:
     Attributes:
         name: Its file, or its key in a ConfigMap.
         text: As written.
+        line: The line of the file in which the text begins.
+        is_one_line: Whether all of it is in that line, as in JSON.
     """
 
     name: str
     text: str
+    line: int = 1
+    is_one_line: bool = False
+
+    def line_of(self, line: int) -> int:
+        """Return the line in the file of a line of the text; both begin with 1."""
+        return self.line if self.is_one_line else self.line + line - 1
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -183,6 +239,10 @@ class Unit:
         is_spot: Whether it is known to run on Fargate Spot.
         may_be_fargate: Whether Fargate's limits hold.
         configurations: Of sidecars, where in sight.
+        routes: All that route the records of its containers, if they are known; else none.
+        services: Names of the Kubernetes Services beside it, if their variables are injected.
+        script_of: Returns the text of a shell script that a command names, if it is in sight.
+        lines: Where its parts are in the file, by their keys.
     """
 
     platform: str
@@ -193,12 +253,34 @@ class Unit:
     is_spot: bool = False
     may_be_fargate: bool = False
     configurations: tuple[ServerConfiguration, ...] = ()
+    routes: tuple[ServerConfiguration, ...] = ()
+    services: tuple[str, ...] = ()
+    script_of: Callable[[str], str | None] = lambda _: None
+    lines: Mapping[str, int] = field(default_factory=dict)
+
+    def line_of(self, container: str, keys: tuple[str, ...]) -> int | None:
+        """Return the line of the first of its keys that a container or the unit has, or its own."""
+        own = self._lines_by_name.get(container, {})
+        lines = (where.get(key) for where in (own, self.lines) for key in (*keys, ""))
+        return next(filter(None, lines), None)
+
+    @functools.cached_property
+    def _lines_by_name(self) -> dict[str, Mapping[str, int]]:
+        return {each.name: each.lines for each in self.containers}
+
+    @property
+    def shows_logship(self) -> bool:
+        """Whether a container shows that it belongs to logship."""
+        return any(
+            _ships(each) or _RECOVER.search(each.line) or each.is_logships or each.receives
+            for each in self.containers
+        )
 
     def role(self, container: Container) -> Role:
         """Return what a container does with logs.
 
-        If no container shows that it uses logship, all containers beside a sidecar count as
-        applications, because the image may have all settings.
+        If no container shows that it uses logship, all containers that share the network with a
+        sidecar of logship's own count as applications, because the image may have all settings.
         """
         if _OTHER_COMMAND.search(container.line):
             return Role.OTHER
@@ -210,12 +292,18 @@ class Unit:
             return Role.APPLICATION
         if container.runs_first:
             return Role.OTHER
-        return Role.APPLICATION if self._all_may_ship else Role.OTHER
+        return Role.APPLICATION if self._may_ship(container) else Role.OTHER
+
+    def _may_ship(self, container: Container) -> bool:
+        return self.platform == DOCKERFILE or container.network in self._networks_without_signs
 
     @functools.cached_property
-    def _all_may_ship(self) -> bool:
-        nobody_shows = not any(map(_ships, self.containers))
-        return nobody_shows and any(each.is_sidecar() for each in self.containers)
+    def _networks_without_signs(self) -> set[str]:
+        """The networks of logship's sidecars, if no container shows that it uses logship."""
+        if any(map(_ships, self.containers)):
+            return set()
+        sidecars = (each for each in self.containers if each.is_sidecar() and each.is_logships)
+        return {each.network for each in sidecars if each.network is not None}
 
     def of_role(self, *roles: Role) -> Iterator[Container]:
         """Yield the containers that have one of these roles."""
@@ -256,18 +344,50 @@ def _ships(container: Container) -> bool:
     return named or bool(_SHIP.search(container.line))
 
 
+class Severity(enum.Enum):
+    """How bad a finding is."""
+
+    ERROR = "error"
+    """Records will be lost, or the containers do not start."""
+    WARNING = "warning"
+    """Records may be lost, after something else has gone wrong."""
+    NOTE = "note"
+    """The file does not show whether it is right; a person should look."""
+
+
 @dataclass(frozen=True, slots=True)
-class Finding:
-    """A mistake.
+class Mistake:
+    """What a rule yields.
 
     Attributes:
-        rule: The rule's name.
         container: Its container; the unit's name if it concerns all of them.
         night: What will happen because of it, in one sentence.
         change: The lines to write instead.
+        line: Its line in the file; None for that of the container's keys that the rule is about.
     """
 
-    rule: str
     container: str
     night: str
     change: str
+    line: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """A mistake, with its rule.
+
+    Attributes:
+        rule: The rule's name.
+        severity: The rule's.
+        container: Its container; the unit's name if it concerns all of them.
+        night: What will happen because of it, in one sentence.
+        change: The lines to write instead.
+        line: Its line in the file, from 1; None if it is unknown.
+    """
+
+    rule: str
+    severity: Severity
+    container: str
+    night: str
+    change: str
+    line: int | None

@@ -1,18 +1,26 @@
-"""The findings, as text for a person and as JSON for a program."""
+"""Judges a file: its findings, those that are ignored, or why nothing in it was judged."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from dataclasses import asdict, dataclass
+import dataclasses
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
 from itertools import islice
-from typing import Any, Final
+from typing import Final
 
-from logship.deployment.linting.documents import Ignored, ignored_in, read_units
-from logship.deployment.linting.model import Finding, LintError, Unit
-from logship.deployment.linting.rules import NAMES, findings_of
+from logship.deployment.linting.documents import Ignored, ignored_in, is_script, read_units
+from logship.deployment.linting.model import DOCKERFILE, Finding, LintError, Unit
+from logship.deployment.linting.rules import RULES, findings_of
+from logship.deployment.linting.rules.configurations import takes_records
 
 FINDINGS_MAX: Final = 5_000
 """In one file, those that are ignored too."""
+
+NO_LOGSHIP: Final = (
+    "no container shows that it uses logship (by a LOGSHIP_ variable or a logship command), and no "
+    "configuration takes records over the forward protocol"
+)
+SCRIPT: Final = "a script is judged where the command of a container in another FILE names it"
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +43,8 @@ class Ignoring:
             LintError: There is no such rule.
         """
         rule, _, container = text.partition(":")
-        _check_rule(rule)
+        if rule not in RULES:
+            raise LintError(f"{rule!r} is no rule; there are {', '.join(RULES)}")
         return cls(rule, container or None)
 
     def covers(self, finding: Finding) -> bool:
@@ -51,31 +60,60 @@ class FileReport:
         name: The file's.
         findings: The findings that are not ignored.
         ignored: How many findings were ignored.
+        why_not_judged: Why no rule was applied to anything in it; None if one was.
     """
 
     name: str
-    findings: tuple[Finding, ...]
-    ignored: int
+    findings: tuple[Finding, ...] = ()
+    ignored: int = 0
+    why_not_judged: str | None = None
 
 
 def judge(
-    name: str, text: str, ignoring: tuple[Ignoring, ...] = (), *, is_spot: bool = False
+    name: str,
+    text: str,
+    ignoring: tuple[Ignoring, ...] = (),
+    *,
+    is_spot: bool = False,
+    script_of: Callable[[str], str | None] | None = None,
 ) -> FileReport:
     """Return the findings in a file.
+
+    Args:
+        name: The file's.
+        text: Its content.
+        ignoring: Rules that are ignored.
+        is_spot: Whether ECS tasks are known to run on Fargate Spot.
+        script_of: Returns the text of a shell script that a command names, None if it is not there.
 
     Raises:
         LintError: The file cannot be checked; the text names it.
     """
+    if is_script(name, text):
+        return FileReport(name, why_not_judged=SCRIPT)
     try:
         comments = ignored_in(text)
         unwanted = {*ignoring, *map(_of_comment, comments)}
-        found = _findings(read_units(name, text, is_spot=is_spot))
+        units = list(_judged(read_units(name, text, is_spot=is_spot)))
+        if script_of is not None:
+            units = [dataclasses.replace(each, script_of=script_of) for each in units]
+        found = _findings(units)
     except LintError as error:
         raise LintError(f"{name}: {error}") from None
     except RecursionError:
         raise LintError(f"{name}: it is nested too deep") from None
     kept = [each for each in found if not any(each_of.covers(each) for each_of in unwanted)]
-    return FileReport(name, tuple(kept), len(found) - len(kept))
+    why = None if units else NO_LOGSHIP
+    return FileReport(name, tuple(kept), len(found) - len(kept), why)
+
+
+def _judged(units: list[Unit]) -> Iterator[Unit]:
+    """Yield what the rules are for; containers only if one of the file belongs to logship."""
+    shows = any(each.shows_logship or each.platform == DOCKERFILE for each in units)
+    for unit in units:
+        containers = unit.containers if shows else ()
+        if containers or any(map(takes_records, unit.configurations)):
+            yield dataclasses.replace(unit, containers=containers)
 
 
 def _findings(units: Iterable[Unit]) -> list[Finding]:
@@ -93,37 +131,3 @@ def _findings(units: Iterable[Unit]) -> list[Finding]:
 
 def _of_comment(comment: Ignored) -> Ignoring:
     return Ignoring.parse(comment.rule)
-
-
-def _check_rule(rule: str) -> None:
-    if rule not in NAMES:
-        raise LintError(f"{rule!r} is no rule; there are {', '.join(NAMES)}")
-
-
-def as_text(reports: list[FileReport]) -> Iterator[str]:
-    """Yield the lines for a person: the verdict first."""
-    count = sum(len(each.findings) for each in reports)
-    ignored = sum(each.ignored for each in reports)
-    files = "1 file" if len(reports) == 1 else f"{len(reports)} files"
-    verdict = f"{count} finding{'s' * (count != 1)} in {files}" if count else f"clean: {files}"
-    yield verdict + (f", {ignored} ignored" if ignored else "")
-    for report in reports:
-        for finding in report.findings:
-            yield ""
-            yield f"{report.name}: {finding.container}: {finding.rule}"
-            yield f"  at night:  {finding.night}"
-            yield f"  change to: {finding.change}"
-
-
-def as_json(reports: list[FileReport]) -> dict[str, Any]:
-    """Return the same for a program."""
-    return {
-        "clean": not any(each.findings for each in reports),
-        "files": [each.name for each in reports],
-        "ignored": sum(each.ignored for each in reports),
-        "findings": [
-            {"file": report.name, **asdict(finding)}
-            for report in reports
-            for finding in report.findings
-        ],
-    }

@@ -9,7 +9,9 @@ from __future__ import annotations
 import shlex
 from typing import Any, Final
 
-from logship.deployment.linting.model import LintError
+from logship.deployment.linting.marks import Marked, line_of
+from logship.deployment.linting.model import LintError, ServerConfiguration
+from logship.deployment.linting.quantities import count_or_none
 
 COMMAND_CHARACTERS_MAX: Final = 16 * 1024
 """Of a command written as one text. To split a word costs its length squared."""
@@ -89,9 +91,39 @@ def text_or_none(value: Any, what: str) -> str | None:
 
 
 def _kind(value: Any) -> str:
-    return _KINDS.get(type(value), type(value).__name__)
+    kinds = (
+        name for kind, name in _KINDS.items() if type(value) is not bool and isinstance(value, kind)
+    )
+    return next(kinds, type(value).__name__)
 
 
 def text_of(value: Any) -> str:
     """Return a value as the platform passes it on: YAML's `true` is `true`, not `True`."""
     return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def declared_ports(value: Any) -> tuple[int, ...]:
+    """Return the `containerPort` of each item that has one.
+
+    Raises:
+        LintError: it is something else than a list of mappings.
+    """
+    texts_of_ports = (str(each.get("containerPort")) for each in mappings(value, "the list of ports"))
+    return tuple(port for each in texts_of_ports if (port := count_or_none(each)) is not None)
+
+
+def variable_lines(value: Any) -> dict[str, int]:
+    """Return the line of each item's variable, as `$NAME`.
+
+    Raises:
+        LintError: it is something else than a list of mappings.
+    """
+    found = {f"${each.get('name')}": line_of(each) for each in mappings(value, "variables")}
+    return {name: line for name, line in found.items() if line}
+
+
+def configuration(parent: dict[str, Any], key: str, text: str) -> ServerConfiguration:
+    """Return the sidecar's configuration that a document has under a key."""
+    is_block = isinstance(parent, Marked) and key in parent.blocks
+    line = (line_of(parent, key) or 1) + is_block
+    return ServerConfiguration(name=str(key), text=text, line=line, is_one_line=not is_block)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import importlib
 from typing import Any, Final
 
+from logship.deployment.linting.marks import Marked
 from logship.deployment.linting.model import LintError
 
 HOW_TO_INSTALL = "YAML needs PyYAML: pip install 'logship-forward[lint]' (JSON needs nothing)"
@@ -81,7 +82,19 @@ def _loader(yaml: Any) -> Any:
             if self.repeated > REPEATED_MAX:
                 raise LintError("it is no YAML that can be read: its aliases repeat too much")
 
+        def construct_marked(self, node: Any) -> Any:
+            marked = Marked()
+            yield marked  # first, so that an alias may stand for it
+            marked.update(self.construct_mapping(node))  # which puts merged keys into the node
+            keys = [(self.construct_object(key), key, value) for key, value in node.value]
+            marked.line = node.start_mark.line + 1
+            marked.lines = {name: key.start_mark.line + 1 for name, key, _ in keys}
+            marked.blocks = frozenset(
+                name for name, _, value in keys if getattr(value, "style", None) == "|"
+            )
+
     numbers = ("tag:yaml.org,2002:int", "tag:yaml.org,2002:float")
+    Loader.add_constructor("tag:yaml.org,2002:map", Loader.construct_marked)
     Loader.add_multi_constructor("!", lambda *_: None)
     return Loader
 

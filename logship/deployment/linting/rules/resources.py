@@ -11,25 +11,47 @@ from collections.abc import Iterator
 
 from logship.deployment.linting.commands import option_of, workers_of
 from logship.deployment.linting.model import (
+    COMPOSE,
     ECS,
     KUBERNETES,
     Container,
-    Finding,
+    Mistake,
     Mount,
     Role,
+    Severity,
     Unit,
     Volume,
 )
 from logship.deployment.linting.quantities import count_or_none
+from logship.deployment.linting.rules.rule import rule
 from logship.deployment.linting.rules.snippets import variable
 from logship.settings import MIB, buffer_bytes_for
 
 _SPOOL_BYTES_MAX = 256 * MIB
 _MEMORY_SHARE_MAX = 0.5
 _NOFILE_MIN = 4096
+_MOUNTS = ("mountPoints", "volumeMounts", "volumes", "$LOGSHIP_SPOOL_DIR")
 
 
-def spool_volume(unit: Unit) -> Iterator[Finding]:
+@rule(
+    "spool-volume",
+    Severity.ERROR,
+    finds=(
+        "a spool that is on no volume, a read-only, network or too small one, or one that the "
+        "recoverer does not mount"
+    ),
+    night=(
+        "a killed process's records are lost, or lie where no recoverer looks; or the pod is "
+        "evicted"
+    ),
+    why=(
+        "The spool must outlive its process, so that a recoverer can ship it. A container's own "
+        "layer ends with it. Locks and mapped files are not reliable on network filesystems. A "
+        "pod whose emptyDir exceeds its `sizeLimit` is evicted without a grace period."
+    ),
+    keys=_MOUNTS,
+)
+def spool_volume(unit: Unit) -> Iterator[Mistake]:
     """Yield spools that end with their container, or that the recoverer does not see."""
     for container in unit.of_role(Role.APPLICATION, Role.RECOVERER):
         path = _spool_path(container)
@@ -37,7 +59,7 @@ def spool_volume(unit: Unit) -> Iterator[Finding]:
             continue
         why = _why_no_spool(unit, container, path)
         if why is not None:
-            yield Finding("spool-volume", container.name, why, _mounted(unit, path))
+            yield Mistake(container.name, why, _mounted(unit, path))
 
 
 def _why_no_spool(unit: Unit, container: Container, path: str) -> str | None:
@@ -70,7 +92,18 @@ def _is_recovered(unit: Unit, mount: Mount) -> bool:
     return not recoverers or any(each and each.name == mount.name for each in seen)
 
 
-def spool_owner(unit: Unit) -> Iterator[Finding]:
+@rule(
+    "spool-owner",
+    Severity.ERROR,
+    finds="a spool that the container's user cannot write, or its recoverer's user cannot open",
+    night="no records are spooled, or none are recovered",
+    why=(
+        "logship opens no spool of another user. A directory of the host belongs to root; every "
+        "user may write to an emptyDir, and a claimed volume belongs to `fsGroup`."
+    ),
+    keys=("user", "securityContext", *_MOUNTS),
+)
+def spool_owner(unit: Unit) -> Iterator[Mistake]:
     """Yield users who cannot write their spool, or cannot read each other's."""
     for container in unit.of_role(Role.APPLICATION, Role.RECOVERER):
         mount = container.mount_of(_spool_path(container) or "/")
@@ -84,11 +117,11 @@ def spool_owner(unit: Unit) -> Iterator[Finding]:
                 f"{mount.path} belongs to root and the container runs as {container.user}: the "
                 "spool cannot be written, and records are only as safe as memory"
             )
-            yield Finding("spool-owner", container.name, night, _owned(unit, container))
+            yield Mistake(container.name, night, _owned(unit, container))
     yield from _strangers(unit)
 
 
-def _strangers(unit: Unit) -> Iterator[Finding]:
+def _strangers(unit: Unit) -> Iterator[Mistake]:
     """Yield recoverers that run as another user than the application whose spool they read."""
     for recoverer in unit.of_role(Role.RECOVERER):
         mount = recoverer.mount_of(_spool_path(recoverer) or "/")
@@ -100,10 +133,21 @@ def _strangers(unit: Unit) -> Iterator[Finding]:
                     f"{recoverer.name} runs as {users[0]} and {other.name} as {users[1]}: logship "
                     "opens no spool of another user, so records of a killed process stay there"
                 )
-                yield Finding("spool-owner", recoverer.name, night, _same_user(unit, other))
+                yield Mistake(recoverer.name, night, _same_user(unit, other))
 
 
-def memory_sum(unit: Unit) -> Iterator[Finding]:
+@rule(
+    "memory-sum",
+    Severity.ERROR,
+    finds="buffers of all workers, and a spool in memory, above half of the memory limit",
+    night="the sidecar is gone, buffers fill, and the container is killed for its memory",
+    why=(
+        "Each process has its own buffer of `LOGSHIP_BUFFER_BYTES_MAX`. Files of a spool in "
+        "memory count as memory of the container."
+    ),
+    keys=("$LOGSHIP_BUFFER_BYTES_MAX", "memory", "mem_limit", "deploy", "resources"),
+)
+def memory_sum(unit: Unit) -> Iterator[Mistake]:
     """Yield containers whose buffers alone may take half of their memory."""
     for container in unit.of_role(Role.APPLICATION):
         limit = container.memory_bytes
@@ -124,10 +168,19 @@ def memory_sum(unit: Unit) -> Iterator[Finding]:
             change = variable(unit, "LOGSHIP_BUFFER_BYTES_MAX", str(fair))
             if mount is not None and mount.kind is Volume.MEMORY:
                 change += ", and a spool that is not in memory"
-            yield Finding("memory-sum", container.name, night, change)
+            yield Mistake(container.name, night, change)
 
 
-def nofile(unit: Unit) -> Iterator[Finding]:
+@rule(
+    "nofile",
+    Severity.WARNING,
+    finds="a limit of fewer than 4,096 open files",
+    night='"Too many open files", and no new connection to the sidecar',
+    why="Connections, files and the spool's segments take descriptors from the same limit.",
+    platforms=(ECS, COMPOSE),
+    keys=("ulimits",),
+)
+def nofile(unit: Unit) -> Iterator[Mistake]:
     """Yield containers that may open too few files for their work and their logs."""
     for container in unit.of_role(Role.APPLICATION, Role.RECOVERER, Role.SIDECAR):
         if container.nofile_soft is None or container.nofile_soft >= _NOFILE_MIN:
@@ -139,7 +192,7 @@ def nofile(unit: Unit) -> Iterator[Finding]:
         change = "ulimits: { nofile: 65535 }"
         if unit.platform == ECS:
             change = '"ulimits": [{ "name": "nofile", "softLimit": 65535, "hardLimit": 65535 }]'
-        yield Finding("nofile", container.name, night, change)
+        yield Mistake(container.name, night, change)
 
 
 def _spool_path(container: Container) -> str | None:

@@ -1,20 +1,25 @@
-"""Whether the sidecar routes and keeps the records that it acknowledges.
-
-Facts behind the rules: Fluent Bit before 5.1 also acknowledges records that it could not keep
-(observed from 1.9 to 5.0). FireLens makes outputs only for tags `<container>-firelens*` of
-containers with the `awsfirelens` driver, and a record that no output matches is acknowledged and
-thrown away. A buffer in memory ends with the container. From 5.0.5 on, Fluent Bit forwards metadata
-beside each time, and Fluentd up to 1.19.3 acknowledges these records and skips them.
-"""
+"""Whether the sidecar routes what it acknowledges, and what an ack of its version is worth."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
 
-from logship.deployment.linting import fluentbit
+from logship.deployment.linting import fluentbit, fluentd
 from logship.deployment.linting.commands import option_of
-from logship.deployment.linting.model import Container, Finding, Role, Unit
+from logship.deployment.linting.model import (
+    CONFIGURATION,
+    DOCKERFILE,
+    ECS,
+    Container,
+    Mistake,
+    Role,
+    ServerConfiguration,
+    Severity,
+    Unit,
+)
+from logship.deployment.linting.rules.configurations import is_fluentd
+from logship.deployment.linting.rules.rule import DEPLOYMENTS, rule
 from logship.deployment.linting.rules.snippets import variable
 
 _VERSION = re.compile(r"v?([0-9]{1,9}(?:\.[0-9]{1,9}){1,2})")
@@ -25,15 +30,58 @@ METADATA_SINCE = (5, 0, 5)
 _RETAIN = "retain_metadata_in_forward_mode"
 _FALSE = ("false", "off", "no")
 _ROUTES_SHOWN_MAX = 5
-_BUFFERED = re.compile(
-    r"forward|s3|kafka\w*|elasticsearch\w*|opensearch\w*|cloudwatch_logs|kinesis\w*|http|loki|"
-    r"splunk_hec|gelf|mongo|webhdfs|gcs|azurestorage\w*|rewrite_\w+_s3"
+
+
+@rule(
+    "tag-route",
+    Severity.ERROR,
+    finds="a tag that no output of FireLens, or of the sidecar's configuration, matches",
+    night="everything is acknowledged and thrown away; the logs are empty and nothing complains",
+    why=(
+        "FireLens makes outputs only for tags `<container>-firelens*` of containers with the "
+        "awsfirelens driver. Fluentd and Fluent Bit acknowledge a record that no output matches, "
+        "and throw it away. Elsewhere than on ECS the rule compares `LOGSHIP_TAG` with the "
+        "sidecar's configuration, if all of it is in the same file."
+    ),
+    keys=("$LOGSHIP_TAG", "command", "args", "environment", "env"),
 )
-"""Fluentd outputs that buffer in memory by default."""
+def tag_route(unit: Unit) -> Iterator[Mistake]:
+    """Yield applications whose tag no output matches."""
+    yield from _by_firelens(unit) if unit.platform == ECS else _by_configuration(unit)
 
 
-def tag_route(unit: Unit) -> Iterator[Finding]:
-    """Yield applications under FireLens whose tag no output matches."""
+def _by_configuration(unit: Unit) -> Iterator[Mistake]:
+    for container in unit.of_role(Role.APPLICATION):
+        tag = option_of(container, "--tag") or container.value("LOGSHIP_TAG")
+        if tag is None or "$" in tag or not unit.routes:
+            continue
+        answers = [_routes(each, tag) for each in unit.routes]
+        if True not in answers and None not in answers and False in answers:
+            night = (
+                f"no output in the sidecar's configuration matches {tag!r:.100}: its records are "
+                "acknowledged and thrown away"
+            )
+            yield Mistake(container.name, night, variable(unit, "LOGSHIP_TAG", "…"))
+
+
+def _routes(configuration: ServerConfiguration, tag: str) -> bool | None:
+    """Return whether a configuration has an output for a tag; None if it cannot be told."""
+    if is_fluentd(configuration.text):
+        whole = fluentd.parse(configuration.text)
+        patterns = [each.argument for each in whole.all("match")]
+        fits = any(fluentd.matches(each, tag) for each in patterns)
+        return fits if whole.is_whole and patterns else fits or None
+    found = fluentbit.parse(configuration.text)
+    if not any(
+        each.name == "forward" and "tag_prefix" not in each.options for each in found.inputs
+    ):
+        return None if found.outputs or found.inputs else False
+    rewritten = [each for each in found.filters if each.name == "rewrite_tag"]
+    fits = any(fluentbit.matches(each, tag) for each in (*found.outputs, *rewritten))
+    return fits if found.is_whole and len(found.outputs) > 0 else fits or None
+
+
+def _by_firelens(unit: Unit) -> Iterator[Mistake]:
     routers = [each for each in unit.containers if each.is_firelens]
     if not routers or any("config-file-value" in each.firelens_options for each in routers):
         return  # the routes of an own configuration are not visible here
@@ -46,7 +94,7 @@ def tag_route(unit: Unit) -> Iterator[Finding]:
             f"FireLens routes only tags of containers with the awsfirelens driver "
             f"({_shown(routed)}): {tag!r} matches no output, is acknowledged and thrown away"
         )
-        yield Finding("tag-route", container.name, night, _routed(unit, routed))
+        yield Mistake(container.name, night, _routed(unit, routed))
 
 
 def _shown(routed: list[str]) -> str:
@@ -76,7 +124,19 @@ def _routed(unit: Unit, routed: list[str]) -> str:
     )
 
 
-def blind_ack(unit: Unit) -> Iterator[Finding]:
+@rule(
+    "blind-ack",
+    Severity.ERROR,
+    finds="a sidecar that acknowledges what it throws away",
+    night="records are lost that logship counts as delivered",
+    why=(
+        "Fluent Bit before 5.1 also acknowledges records that it could not keep (observed from "
+        "1.9 to 5.0). Both AWS images of Fluent Bit are older (1.9.10 and 5.0.9)."
+    ),
+    platforms=(*DEPLOYMENTS, DOCKERFILE),
+    keys=("image",),
+)
+def blind_ack(unit: Unit) -> Iterator[Mistake]:
     """Yield sidecars whose acknowledgement proves nothing."""
     for container in unit.containers:
         what = why_blind(container.image)
@@ -86,8 +146,8 @@ def blind_ack(unit: Unit) -> Iterator[Finding]:
             f"{what} may also acknowledge records that it throws away; logship counts these lost "
             "records as delivered"
         )
-        word = '"image": ' if unit.platform == "ecs" else "image: "
-        yield Finding("blind-ack", container.name, night, f'{word}"fluent/fluent-bit:5.1.1"')
+        word = {ECS: '"image": ', DOCKERFILE: "FROM "}.get(unit.platform, "image: ")
+        yield Mistake(container.name, night, f'{word}"fluent/fluent-bit:5.1.1"')
 
 
 def why_blind(image: str) -> str | None:
@@ -123,15 +183,33 @@ def _numbers(version: str) -> tuple[int, ...] | None:
     return None if found is None else tuple(map(int, found[1].split(".")))
 
 
-def forward_metadata(unit: Unit) -> Iterator[Finding]:
+@rule(
+    "forward-metadata",
+    Severity.WARNING,
+    finds=(
+        "a Fluent Bit that forwards metadata, perhaps to a Fluentd, which throws the record away"
+    ),
+    night="Fluentd acknowledges the records, and they are in no output",
+    why=(
+        "From 5.0.5 on, Fluent Bit forwards metadata beside each time, and Fluentd up to 1.19.3 "
+        "acknowledges these records and skips them. The rule cannot know what listens at the "
+        "other end: newer versions of Fluentd, Fluent Bit and `logship receive` take metadata. "
+        "There is no finding if the file shows images of Fluent Bit before 5.0.5 only, which do "
+        "not have the option."
+    ),
+    platforms=(*DEPLOYMENTS, CONFIGURATION),
+    keys=("logConfiguration",),
+)
+def forward_metadata(unit: Unit) -> Iterator[Mistake]:
     """Yield outputs of Fluent Bit that forward metadata, perhaps to a Fluentd."""
     if _is_before_metadata(unit):
         return
     for configuration in unit.configurations:
-        for output in fluentbit.outputs(configuration.text):
-            if _retains(output):
+        for output in fluentbit.parse(configuration.text).outputs:
+            if _retains(output.options):
                 change = fluentbit.line(configuration.text, _RETAIN, "false")
-                yield _metadata(configuration.name, change)
+                line = configuration.line_of(output.line_of(_RETAIN) or 1)
+                yield _metadata(configuration.name, change, line)
     for container in unit.containers:  # FireLens makes an output of these options
         options = {name.lower(): value.lower() for name, value in container.log_options.items()}
         if container.log_driver == "awsfirelens" and _retains(options):
@@ -151,57 +229,9 @@ def _retains(output: Mapping[str, str]) -> bool:
     return output.get("name") == "forward" and output.get(_RETAIN) not in _FALSE
 
 
-def _metadata(name: str, change: str) -> Finding:
+def _metadata(name: str, change: str, line: int | None = None) -> Mistake:
     night = (
         "from 5.0.5 on, the forward output of Fluent Bit sends metadata beside the time; a Fluentd "
         "up to 1.19.3 acknowledges such records and throws them away"
     )
-    return Finding("forward-metadata", name, night, change)
-
-
-def memory_buffer(unit: Unit) -> Iterator[Finding]:
-    """Yield configurations of sidecars that keep what they acknowledged in memory."""
-    for configuration in unit.configurations:
-        text = "\n".join(_without_comment(line) for line in configuration.text.splitlines())
-        if re.search(r"^[ \t]*<(match|source|label)\b", text, re.MULTILINE):
-            yield from _fluentd(configuration.name, text)
-            continue
-        for each in fluentbit.inputs(configuration.text):
-            if each.get("name") == "forward" and each.get("storage.type") != "filesystem":
-                change = fluentbit.line(configuration.text, "storage.type", "filesystem")
-                yield _in_memory(configuration.name, "the forward input", change)
-
-
-def _without_comment(line: str) -> str:
-    return "" if line.lstrip().startswith("#") else line
-
-
-def _fluentd(name: str, text: str) -> Iterator[Finding]:
-    for body in _sections(text, "match"):
-        kind = re.search(r"^[ \t]*@type\s+(\S+)", body, re.MULTILINE)
-        own = kind[1] if kind else ""
-        buffer = next(_sections(body, "buffer"), None)
-        if buffer is None:
-            is_in_memory = _BUFFERED.fullmatch(own) is not None and "@include" not in body
-        else:
-            is_in_memory = not re.search(r"@type\s+file|@include", buffer)
-        if is_in_memory:
-            yield _in_memory(
-                name, f"<match> of @type {own}", "<buffer> @type file / path … </buffer>"
-            )
-
-
-def _sections(text: str, name: str) -> Iterator[str]:
-    """Yield what stands in the sections of a name, `<name …>` to `</name>`."""
-    for each in re.split(rf"<{name}\b", text)[1:]:
-        section, end, _ = each.partition(f"</{name}>")
-        if end:
-            yield section.partition(">")[2]
-
-
-def _in_memory(name: str, where: str, change: str) -> Finding:
-    night = (
-        f"{where} keeps what was acknowledged in memory: when the sidecar is killed, records are "
-        "lost that no client will send again"
-    )
-    return Finding("memory-buffer", name, night, change)
+    return Mistake(name, night, change, line)

@@ -12,14 +12,22 @@ from collections.abc import Iterator
 
 from logship.deployment.linting.commands import (
     gunicorn_seconds,
-    hands_over,
-    has_pipeline,
-    shell_script,
     stop_setting_seconds,
     stop_signals,
 )
-from logship.deployment.linting.model import ECS, KUBERNETES, Container, Finding, Role, Unit
-from logship.deployment.linting.rules.snippets import command, stop_signal, stop_time, variable
+from logship.deployment.linting.model import (
+    COMPOSE,
+    DOCKERFILE,
+    ECS,
+    KUBERNETES,
+    Container,
+    Mistake,
+    Role,
+    Severity,
+    Unit,
+)
+from logship.deployment.linting.rules.rule import rule
+from logship.deployment.linting.rules.snippets import stop_signal, stop_time, variable
 from logship.signal_names import NEVER_STOPS, signal_name, signal_number
 
 _FARGATE_SECONDS_MAX = 120.0
@@ -29,15 +37,28 @@ _SIDECAR_SECONDS = 5.0
 _WASTE_SHARE = 0.2
 _WASTE_SECONDS_MIN = 5.0
 _SETTING = "LOGSHIP_STOP_TIMEOUT_SECONDS"
+_KEYS = (
+    *("stopTimeout", "stop_grace_period", "terminationGracePeriodSeconds"),
+    f"${_SETTING}",
+)
 
 _Chain = tuple[float, tuple[Container, ...]]
 """Containers that stop one after the other, and the seconds that all of them may take."""
 _NO_CHAIN: _Chain = (0.0, ())
 
 
-def limit(unit: Unit) -> Iterator[Finding]:
+@rule(
+    "stop-timeout-limit",
+    Severity.ERROR,
+    finds="a `stopTimeout` above Fargate's 120 s",
+    night="SIGKILL comes sooner than the file says",
+    why="Fargate gives a container at most 120 s between SIGTERM and SIGKILL.",
+    platforms=(ECS,),
+    keys=_KEYS,
+)
+def stop_timeout_limit(unit: Unit) -> Iterator[Mistake]:
     """Yield containers that ask Fargate for more than it gives."""
-    if unit.platform != ECS or not unit.may_be_fargate:
+    if not unit.may_be_fargate:
         return
     for container in unit.containers:
         if container.stop_seconds > _FARGATE_SECONDS_MAX:
@@ -45,14 +66,29 @@ def limit(unit: Unit) -> Iterator[Finding]:
                 f"Fargate gives a container at most 120 s, so SIGKILL comes {_more(container)} s "
                 "before the file says"
             )
-            yield Finding("stop-timeout-limit", container.name, night, '"stopTimeout": 120')
+            yield Mistake(container.name, night, '"stopTimeout": 120')
 
 
 def _more(container: Container) -> str:
     return f"{container.stop_seconds - _FARGATE_SECONDS_MAX:g}"
 
 
-def setting(unit: Unit) -> Iterator[Finding]:
+@rule(
+    "stop-timeout-setting",
+    Severity.ERROR,
+    finds="a stop timeout that is not what logship believes it to be",
+    night=(
+        "SIGKILL in the middle of the drain, without a report; or records on stderr that the "
+        "sidecar would have taken"
+    ),
+    why=(
+        "No platform tells a process its stop timeout, so `LOGSHIP_STOP_TIMEOUT_SECONDS` must be "
+        "the same number. Without it logship assumes 30 s under ECS and Kubernetes, else 9 s. "
+        "Docker gives 10 s, ECS and Kubernetes 30 s, unless the file says otherwise."
+    ),
+    keys=(f"${_SETTING}", *_KEYS),
+)
+def stop_timeout_setting(unit: Unit) -> Iterator[Mistake]:
     """Yield containers whose stop timeout differs from the one that logship assumes."""
     for container in unit.of_role(Role.APPLICATION, Role.RECOVERER):
         believed = stop_setting_seconds(unit, container)
@@ -67,14 +103,14 @@ def setting(unit: Unit) -> Iterator[Finding]:
                 f"would have taken in the other {given - believed:g} s"
             )
             change = variable(unit, _SETTING, f"{given:g}")
-            yield Finding("stop-timeout-setting", container.name, night, change)
+            yield Mistake(container.name, night, change)
 
 
 def _wastes(believed: float, given: float) -> bool:
     return given - believed > max(_WASTE_SECONDS_MIN, _WASTE_SHARE * given)
 
 
-def _too_long(unit: Unit, container: Container, believed: float, given: float) -> Finding:
+def _too_long(unit: Unit, container: Container, believed: float, given: float) -> Mistake:
     night = (
         f"logship believes that it has {believed:g} s, SIGKILL comes after {given:g} s, and what "
         "is in the buffer then is lost without a report"
@@ -83,10 +119,25 @@ def _too_long(unit: Unit, container: Container, believed: float, given: float) -
         change = stop_time(unit, believed + container.pre_stop_seconds + _SIDECAR_SECONDS)
     else:
         change = f"{stop_time(unit, believed)}, or {variable(unit, _SETTING, f'{given:g}')}"
-    return Finding("stop-timeout-setting", container.name, night, change)
+    return Mistake(container.name, night, change)
 
 
-def total(unit: Unit) -> Iterator[Finding]:
+@rule(
+    "stop-timeout-sum",
+    Severity.ERROR,
+    finds="stop timeouts that together exceed Spot's two minutes or the pod's grace period",
+    night=(
+        "the container that stops last, the sidecar, is killed with the records of all containers"
+    ),
+    why=(
+        "ECS stops containers one after the other along `dependsOn`, each with its own "
+        "`stopTimeout`, and Spot gives two minutes for all of them. A pod has one grace period, "
+        "with its preStop hooks in it, and native sidecars get the rest of it."
+    ),
+    platforms=(ECS, KUBERNETES),
+    keys=_KEYS,
+)
+def stop_timeout_sum(unit: Unit) -> Iterator[Mistake]:
     """Yield units in which a container has less time than its timeout says."""
     if unit.platform == ECS and unit.is_spot:
         yield from _spot(unit)
@@ -94,7 +145,7 @@ def total(unit: Unit) -> Iterator[Finding]:
         yield from _grace(unit, unit.grace_seconds)
 
 
-def _spot(unit: Unit) -> Iterator[Finding]:
+def _spot(unit: Unit) -> Iterator[Mistake]:
     chains = _Chains(unit)
     needed, chain = max(map(chains.of, unit.containers), key=_seconds, default=_NO_CHAIN)
     if needed > _SPOT_SECONDS:
@@ -104,7 +155,7 @@ def _spot(unit: Unit) -> Iterator[Finding]:
             f"{needed:g} s), and SIGKILL ends the last one, the sidecar, with the records of all"
         )
         change = f'"stopTimeout" of {", ".join(each.name for each in chain)}: together at most 120'
-        yield Finding("stop-timeout-sum", unit.name, night, change)
+        yield Mistake(unit.name, night, change)
 
 
 class _Chains:
@@ -129,7 +180,7 @@ def _seconds(chain: _Chain) -> float:
     return chain[0]
 
 
-def _grace(unit: Unit, grace_seconds: float) -> Iterator[Finding]:
+def _grace(unit: Unit, grace_seconds: float) -> Iterator[Mistake]:
     """Compare one pod's grace period with the sum of the stops in it."""
     applications = list(unit.of_role(Role.APPLICATION))
     sidecars = [each for each in unit.of_role(Role.SIDECAR) if each.is_native_sidecar]
@@ -146,14 +197,26 @@ def _grace(unit: Unit, grace_seconds: float) -> Iterator[Finding]:
             f"pod's {grace_seconds:g} s, and the sidecar is killed before it has written out what "
             "it acknowledged"
         )
-        yield Finding("stop-timeout-sum", unit.name, night, stop_time(unit, needed))
+        yield Mistake(unit.name, night, stop_time(unit, needed))
 
 
 def _believed(unit: Unit, container: Container) -> float:
     return stop_setting_seconds(unit, container) or 0.0
 
 
-def graceful(unit: Unit) -> Iterator[Finding]:
+@rule(
+    "graceful-timeout",
+    Severity.ERROR,
+    finds="a gunicorn that kills its workers before logship is done, or is killed before that",
+    night="workers are killed in the middle of their drain",
+    why=(
+        "gunicorn waits 30 s for its workers, or `--graceful-timeout`, and then kills them. The "
+        "order is `LOGSHIP_STOP_TIMEOUT_SECONDS` ≤ `--graceful-timeout` ≤ the container's stop "
+        "timeout."
+    ),
+    keys=("command", "args", "$GUNICORN_CMD_ARGS", *_KEYS),
+)
+def graceful_timeout(unit: Unit) -> Iterator[Mistake]:
     """Yield gunicorns that kill workers before logship is done, or are killed themselves."""
     for container in unit.of_role(Role.APPLICATION):
         seconds = gunicorn_seconds(container)
@@ -177,10 +240,23 @@ def graceful(unit: Unit) -> Iterator[Finding]:
         change = f"gunicorn --graceful-timeout {wanted:g} …"
         if believed > given:
             change += f", and {variable(unit, _SETTING, f'{given:g}')}"
-        yield Finding("graceful-timeout", container.name, night, change)
+        yield Mistake(container.name, night, change)
 
 
-def signals(unit: Unit) -> Iterator[Finding]:
+@rule(
+    "stop-signal",
+    Severity.ERROR,
+    finds="a stop signal that is not among `stop_signals`",
+    night="the signal ends the program with records in its buffer, without a report",
+    why=(
+        "The platform stops a container by the image's STOPSIGNAL, or by the one that its file "
+        "names; a task definition of ECS names none. logship heeds the signals in "
+        "`LOGSHIP_STOP_SIGNALS`, by default HUP, INT, QUIT and TERM."
+    ),
+    platforms=(KUBERNETES, COMPOSE, DOCKERFILE),
+    keys=("stop_signal", "lifecycle", "STOPSIGNAL"),
+)
+def unheeded_stop_signal(unit: Unit) -> Iterator[Mistake]:
     """Yield containers whose stop signal logship does not take for one.
 
     A name that this system does not know is left to the platform, which refuses most of them.
@@ -195,7 +271,7 @@ def signals(unit: Unit) -> Iterator[Finding]:
             f"the platform stops it by {name}, which is not among LOGSHIP_STOP_SIGNALS, so what is "
             "in the buffer then is lost without a report"
         )
-        yield Finding("stop-signal", container.name, night, _other_signal(unit, signum, believed))
+        yield Mistake(container.name, night, _other_signal(unit, signum, believed))
 
 
 def _other_signal(unit: Unit, signum: int, believed: set[int]) -> str:
@@ -204,23 +280,3 @@ def _other_signal(unit: Unit, signum: int, believed: set[int]) -> str:
         return stop_signal(unit, "SIGTERM")
     names = (signal_name(each).removeprefix("SIG") for each in sorted({signum, *believed}))
     return variable(unit, "LOGSHIP_STOP_SIGNALS", ",".join(names))
-
-
-def shell(unit: Unit) -> Iterator[Finding]:
-    """Yield containers whose first process is a shell that keeps SIGTERM to itself.
-
-    The script is not shown, because a password may be in it.
-    """
-    for container in unit.of_role(Role.APPLICATION, Role.RECOVERER, Role.SIDECAR):
-        script = shell_script(container)
-        if script is None or hands_over(script):
-            continue
-        night = (
-            "the shell is the first process, and unless it happens to replace itself it passes "
-            "SIGTERM on to no process: the program runs until SIGKILL ends it"
-        )
-        words: tuple[str, ...] = ("sh", "-c", "… exec …")
-        if has_pipeline(script):  # more than one process needs the signal
-            words = ("logship", "run", "--signal-group", "--", "sh", "-c", "…")
-        change = command(unit, *words)
-        yield Finding("shell-entrypoint", container.name, night, change)

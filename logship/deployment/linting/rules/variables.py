@@ -8,19 +8,34 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
-import re
 from collections.abc import Iterator
 
-from logship.deployment.linting.model import Container, Finding, Role, Unit
-from logship.deployment.linting.rules.snippets import variable
+from logship.deployment.linting.model import (
+    DOCKERFILE,
+    Container,
+    Mistake,
+    Role,
+    Severity,
+    Unit,
+)
+from logship.deployment.linting.rules.rule import DEPLOYMENTS, rule
+from logship.deployment.linting.rules.snippets import shown_name, variable
 from logship.errors import SettingsError
+from logship.redaction import REDACTED, redactor
 from logship.settings import Settings, variable_name
 
 _FILES = ("shared_key", "password", "username")
 _PREFIX = "LOGSHIP_"
 _OTHERS = ("LOGSHIP_STOP_FILE",)
 """Set by `logship run` for programs inside its command."""
+_ENVIRONMENT = ("environment", "env", "ENV")
+_REFERENCES = ("$", "{{", "arn:", "/", "<")
+"""What a value begins with that stands for a secret and is none."""
+_SWITCHES = ("true", "false", "yes", "no", "on", "off", "0", "1")
 _PLACEHOLDER = "set-elsewhere"
+
+
+_redacted = redactor("fields", lambda value: value)
 
 
 def known() -> list[str]:
@@ -29,7 +44,19 @@ def known() -> list[str]:
     return [*names, *(f"{variable_name(each)}_FILE" for each in _FILES), *_OTHERS]
 
 
-def unknown(unit: Unit) -> Iterator[Finding]:
+@rule(
+    "unknown-setting",
+    Severity.WARNING,
+    finds="a `LOGSHIP_*` variable that logship does not read",
+    night="the variable has no effect, and the default applies",
+    why=(
+        "A mistyped name is worse than a wrong value: the value causes an error at the start, but "
+        "the name has no effect."
+    ),
+    platforms=(*DEPLOYMENTS, DOCKERFILE),
+    keys=_ENVIRONMENT,
+)
+def unknown_setting(unit: Unit) -> Iterator[Mistake]:
     """Yield variables that no program reads. Their values are not shown: they may be secrets."""
     names = [name.removeprefix(_PREFIX) for name in known()]
     for container in unit.of_role(Role.APPLICATION, Role.RECOVERER):
@@ -37,20 +64,22 @@ def unknown(unit: Unit) -> Iterator[Finding]:
             name = full_name.removeprefix(_PREFIX)
             if name == full_name or name in names:
                 continue
-            shown = _PREFIX + _shown(name)
+            shown = _PREFIX + shown_name(name)
             night = f"{shown} is no setting of logship, so it has no effect and the default applies"
             near = difflib.get_close_matches(name, names, n=1)
             change = f"rename {shown} to {_PREFIX}{near[0]}" if near else f"remove {shown}"
-            yield Finding("unknown-setting", container.name, night, change)
+            yield Mistake(container.name, night, change, container.lines.get(f"${full_name}"))
 
 
-def _shown(name: str) -> str:
-    """Return a name without what cannot be part of one, such as `: ` and a password."""
-    word = re.split(r"\W", name, maxsplit=1)[0]
-    return word if word == name else f"{word}…"
-
-
-def wrong(unit: Unit) -> Iterator[Finding]:
+@rule(
+    "wrong-setting",
+    Severity.ERROR,
+    finds="a `LOGSHIP_*` value that logship refuses",
+    night="the program does not start",
+    why="logship checks all settings when it is installed, and raises an error if one is wrong.",
+    keys=_ENVIRONMENT,
+)
+def wrong_setting(unit: Unit) -> Iterator[Mistake]:
     """Yield values that logship refuses."""
     for container in unit.of_role(Role.APPLICATION, Role.RECOVERER):
         try:
@@ -59,7 +88,8 @@ def wrong(unit: Unit) -> Iterator[Finding]:
             name = next((each for each in known() if f"({each})" in str(error)), None)
             night = f"the program does not start: {error}"
             change = variable(unit, name, "…") if name else "see docs/settings"
-            yield Finding("wrong-setting", container.name, night, change)
+            line = container.lines.get(f"${name}")
+            yield Mistake(container.name, night, change, line)
 
 
 def _environment(container: Container) -> dict[str, str]:
@@ -80,3 +110,61 @@ def _environment(container: Container) -> dict[str, str]:
     if "LOGSHIP_ENDPOINTS" in elsewhere:
         values["LOGSHIP_ENDPOINTS"] = "tls://elsewhere:24224"
     return values
+
+
+@rule(
+    "disabled",
+    Severity.WARNING,
+    finds="a `LOGSHIP_DISABLED` that is set",
+    night="logship does nothing, and ships no record",
+    why="`LOGSHIP_DISABLED=1` makes every part of logship a no-op. It is meant for tests.",
+    platforms=(*DEPLOYMENTS, DOCKERFILE),
+    keys=("$LOGSHIP_DISABLED",),
+)
+def disabled(unit: Unit) -> Iterator[Mistake]:
+    """Yield containers in which logship is switched off."""
+    name = "LOGSHIP_DISABLED"
+    for container in unit.of_role(Role.APPLICATION, Role.RECOVERER):
+        if (value := container.value(name)) is None:
+            continue
+        try:
+            is_disabled = Settings.from_env({name: value}).disabled
+        except SettingsError:  # another rule tells
+            continue
+        if is_disabled:
+            yield Mistake(container.name, "logship is off: no record is shipped", f"remove {name}")
+
+
+@rule(
+    "plain-secret",
+    Severity.WARNING,
+    finds="a secret in plain text in the environment",
+    night="whoever may read the file or describe the task has the key",
+    why=(
+        "A task definition, a manifest and an image are read by many. Use `secrets` on ECS, "
+        "`secretKeyRef` on Kubernetes, `secrets` of compose with `LOGSHIP_SHARED_KEY_FILE` or the "
+        "like. A secret is known by the variable's name, by the same list as "
+        "`LOGSHIP_REDACT=fields`, and LOGSHIP_*_SHARED_KEY."
+    ),
+    platforms=(*DEPLOYMENTS, DOCKERFILE),
+    keys=_ENVIRONMENT,
+)
+def plain_secret(unit: Unit) -> Iterator[Mistake]:
+    """Yield variables with a secret. Their values are not shown."""
+    for container in unit.of_role(Role.APPLICATION, Role.RECOVERER, Role.SIDECAR):
+        for name, value in container.environment.items():
+            if _is_secret(name) and _is_plain(value or ""):
+                shown = shown_name(name)
+                night = f"{shown} is in plain text for all who may read this file"
+                change = f"take {shown} from a secret store, or name a file in {shown}_FILE"
+                yield Mistake(container.name, night, change, container.lines.get(f"${name}"))
+
+
+def _is_plain(value: str) -> bool:
+    return bool(value) and not value.startswith(_REFERENCES) and value.lower() not in _SWITCHES
+
+
+def _is_secret(name: str) -> bool:
+    if name.startswith(_PREFIX) and name.endswith("SHARED_KEY"):
+        return True
+    return bool(_redacted({name: "x"})[name] == REDACTED)

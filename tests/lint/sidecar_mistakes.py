@@ -1,0 +1,242 @@
+"""Mistakes about the sidecar and the way to it, and those that every platform can have."""
+
+from __future__ import annotations
+
+from tests.lint.deployments import Deployment
+from tests.lint.mistakes import APPLICATION_MISTAKES, Mistake, add_configuration
+
+# -- any platform ----------------------------------------------------------------------------------
+
+
+def _start_by_npm(deployment: Deployment) -> None:
+    deployment.app["command"] = ["npm", "start"]
+
+
+def _start_by_script(deployment: Deployment) -> None:
+    deployment.app["command"] = ["/app/start.sh"]
+
+
+def _drop_at_last(deployment: Deployment) -> None:
+    deployment.set_variable("LOGSHIP_LAST_RESORT", "none")
+
+
+def _switch_off(deployment: Deployment) -> None:
+    deployment.set_variable("LOGSHIP_DISABLED", "1")
+
+
+def _show_the_key(deployment: Deployment) -> None:
+    deployment.set_variable("LOGSHIP_SHARED_KEY", "correct horse")
+
+
+def _show_a_password(deployment: Deployment) -> None:
+    deployment.set_variable("DATABASE_PASSWORD", "correct horse")
+
+
+def _another_port(deployment: Deployment) -> None:
+    key = "portMappings" if deployment.platform == "ecs" else "ports"
+    if deployment.platform != "compose":
+        deployment.sidecar[key] = [{"containerPort": 24224}]
+    else:
+        deployment.set_sidecar_variable("LOGSHIP_OUTPUT", "file")
+        deployment.sidecar["network_mode"] = deployment.app["network_mode"] = "service:database"
+    deployment.set_variable("LOGSHIP_ENDPOINTS", "tcp://127.0.0.1:24225")
+
+
+def _name_the_neighbour(deployment: Deployment) -> None:
+    if deployment.platform == "compose":
+        deployment.sidecar["network_mode"] = deployment.app["network_mode"] = "service:database"
+    deployment.set_variable("LOGSHIP_ENDPOINTS", "tcp://sidecar:24224")
+
+
+def _name_it_for_firelens(deployment: Deployment) -> None:
+    if deployment.platform == "compose":
+        deployment.sidecar["network_mode"] = deployment.app["network_mode"] = "service:database"
+    deployment.set_variable("LOGSHIP_ENDPOINTS", "")
+    deployment.set_variable("FLUENT_HOST", "sidecar")
+
+
+def _mistype_an_output(deployment: Deployment) -> None:
+    deployment.set_sidecar_variable("LOGSHIP_OUTPUT", "s4")
+
+
+def _mistype_a_bucket(deployment: Deployment) -> None:
+    deployment.set_sidecar_variable("LOGSHIP_S3_BUCKT", "logs")
+
+
+def _keep_no_buffer(deployment: Deployment) -> None:
+    for key in ("mountPoints", "volumeMounts", "volumes"):
+        deployment.sidecar.pop(key, None)
+
+
+def _deliver_too_long(deployment: Deployment) -> None:
+    deployment.set_sidecar_variable("LOGSHIP_GRACE_SECONDS", "600")
+
+
+# -- ECS -------------------------------------------------------------------------------------------
+
+
+def _check_no_health(deployment: Deployment) -> None:
+    deployment.sidecar.pop("healthCheck")
+
+
+def _wait_for_its_end(deployment: Deployment) -> None:
+    for container in (deployment.app, deployment.recoverer):
+        for each in container["dependsOn"]:
+            if each["containerName"] == "sidecar":
+                each["condition"] = "SUCCESS"
+
+
+def _do_not_wait(deployment: Deployment) -> None:
+    deployment.recoverer["dependsOn"] = [{"containerName": "sidecar", "condition": "START"}]
+
+
+def _bridge(deployment: Deployment) -> None:
+    deployment.document["networkMode"] = "bridge"
+
+
+def _bridge_by_name(deployment: Deployment) -> None:
+    deployment.document["networkMode"] = "bridge"
+    for container in (deployment.app, deployment.recoverer):
+        for each in container["environment"]:
+            each["value"] = each["value"].replace("127.0.0.1", "sidecar")
+
+
+def _small_memory_volume(deployment: Deployment) -> None:
+    tmpfs = [{"containerPath": "/fluentd/buffer", "size": 2048}]
+    deployment.sidecar["mountPoints"] = []
+    deployment.sidecar["linuxParameters"] = {"tmpfs": tmpfs}
+    deployment.set_sidecar_variable("LOGSHIP_BUFFER_SIZE", "2g")
+
+
+def _go_on_without(deployment: Deployment) -> None:
+    deployment.sidecar["essential"] = False
+    deployment.sidecar.pop("restartPolicy")
+
+
+# -- Kubernetes ------------------------------------------------------------------------------------
+
+
+def _end_first(deployment: Deployment) -> None:
+    deployment.sidecar.pop("restartPolicy")
+
+
+def _recover_first(deployment: Deployment) -> None:
+    deployment.recoverer.pop("restartPolicy")
+
+
+def _copy_a_port(deployment: Deployment) -> None:
+    deployment.set_sidecar_variable("LOGSHIP_OUTPUT", "file")
+    deployment.set_sidecar_variable("LOGSHIP_PORT", "tcp://10.0.0.1:24224")
+
+
+def _name_a_service_logship(deployment: Deployment) -> None:
+    deployment.set_sidecar_variable("LOGSHIP_OUTPUT", "file")
+    service = {"apiVersion": "v1", "kind": "Service", "metadata": {"name": "logship"}}
+    workload = dict(deployment.document)
+    deployment.document.clear()
+    deployment.document |= {"apiVersion": "v1", "kind": "List", "items": [workload, service]}
+
+
+def _small_buffer_volume(deployment: Deployment) -> None:
+    deployment.sidecar["image"] = "logship-sidecar"
+    deployment.sidecar["volumeMounts"] = [{"name": "few", "mountPath": "/fluentd/buffer"}]
+    deployment.pod["volumes"].append({"name": "few", "emptyDir": {"sizeLimit": "512Mi"}})
+
+
+ROUTED = "[INPUT]\n  Name forward\n  storage.type filesystem\n"
+ROUTED += "[OUTPUT]\n  Name s3\n  Match {}\n  Retry_Limit no_limits\n"
+
+
+def _route_another_tag(deployment: Deployment) -> None:
+    deployment.set_variable("LOGSHIP_TAG", "web")
+    deployment.sidecar["volumeMounts"].append({"name": "conf", "mountPath": "/fluent-bit/etc"})
+    deployment.pod["volumes"].append({"name": "conf", "configMap": {"name": "conf"}})
+    add_configuration(deployment, "fluent-bit.conf", ROUTED.format("api.*"))
+    deployment.document["items"][1]["metadata"] = {"name": "conf"}
+
+
+# -- compose ---------------------------------------------------------------------------------------
+
+
+def _switch_health_off(deployment: Deployment) -> None:
+    deployment.sidecar["healthcheck"] = {"disable": True}
+
+
+def _wait_for_completion(deployment: Deployment) -> None:
+    for service in (deployment.app, deployment.recoverer):
+        service["depends_on"]["sidecar"] = {"condition": "service_completed_successfully"}
+
+
+def _short_form(deployment: Deployment) -> None:
+    deployment.recoverer["depends_on"] = ["sidecar"]
+
+
+def _loopback_of_its_own(deployment: Deployment) -> None:
+    deployment.app.pop("network_mode", None)
+    deployment.set_variable("LOGSHIP_ENDPOINTS", "tcp://localhost:24224")
+
+
+def _listen_on_loopback(deployment: Deployment) -> None:
+    for service in (deployment.app, deployment.sidecar):
+        service.pop("network_mode", None)
+    deployment.sidecar["environment"] = {"LOGSHIP_OUTPUT": "file"}
+    deployment.set_variable("LOGSHIP_ENDPOINTS", "tcp://sidecar:24224")
+
+
+def _buffer_in_memory(deployment: Deployment) -> None:
+    deployment.sidecar |= {"image": "logship-sidecar", "volumes": [], "mem_limit": "256m"}
+    deployment.sidecar["tmpfs"] = "/fluentd/buffer"
+
+
+def _route_nowhere(deployment: Deployment) -> None:
+    deployment.set_variable("LOGSHIP_TAG", "web")
+    deployment.sidecar.pop("build", None)
+    deployment.sidecar["configs"] = [
+        {"source": "fluent.conf", "target": "/fluentd/etc/fluent.conf"}
+    ]
+    text = "<source>\n  @type forward\n</source>\n<match api.**>\n  @type stdout\n</match>\n"
+    deployment.document["configs"] = {"fluent.conf": {"content": text}}
+
+
+MISTAKES = (
+    *APPLICATION_MISTAKES,
+    *(
+        Mistake(rule, platform, make)
+        for platform in ("ecs", "kubernetes", "compose")
+        for rule, make in (
+            ("npm-entrypoint", _start_by_npm),
+            ("script-entrypoint", _start_by_script),
+            ("last-resort-none", _drop_at_last),
+            ("disabled", _switch_off),
+            ("plain-secret", _show_the_key),
+            ("plain-secret", _show_a_password),
+            ("endpoint-name", _name_the_neighbour),
+            ("endpoint-name", _name_it_for_firelens),
+            ("endpoint-port", _another_port),
+            ("unknown-output", _mistype_an_output),
+            ("sidecar-variable", _mistype_a_bucket),
+            ("sidecar-volume", _keep_no_buffer),
+            ("sidecar-grace", _deliver_too_long),
+        )
+    ),
+    Mistake("depends-on-unchecked", "ecs", _check_no_health),
+    Mistake("depends-on-completed", "ecs", _wait_for_its_end),
+    Mistake("depends-on-started", "ecs", _do_not_wait),
+    Mistake("endpoint-loopback", "ecs", _bridge),
+    Mistake("sidecar-bind", "ecs", _bridge_by_name),
+    Mistake("sidecar-buffer-size", "ecs", _small_memory_volume),
+    Mistake("sidecar-essential", "ecs", _go_on_without),
+    Mistake("init-sidecar", "kubernetes", _end_first),
+    Mistake("init-sidecar", "kubernetes", _recover_first),
+    Mistake("service-links", "kubernetes", _copy_a_port),
+    Mistake("service-links", "kubernetes", _name_a_service_logship),
+    Mistake("sidecar-buffer-size", "kubernetes", _small_buffer_volume),
+    Mistake("tag-route", "kubernetes", _route_another_tag),
+    Mistake("depends-on-unchecked", "compose", _switch_health_off),
+    Mistake("depends-on-completed", "compose", _wait_for_completion),
+    Mistake("depends-on-started", "compose", _short_form),
+    Mistake("endpoint-loopback", "compose", _loopback_of_its_own),
+    Mistake("sidecar-bind", "compose", _listen_on_loopback),
+    Mistake("sidecar-buffer-size", "compose", _buffer_in_memory),
+    Mistake("tag-route", "compose", _route_nowhere),
+)

@@ -1,0 +1,111 @@
+"""Each finding stands at the line that a person would change."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from logship.deployment.linting.marks import Marked, parse_json
+from logship.deployment.linting.report import judge
+from logship.deployment.linting.yamltext import parse_yaml
+from tests.lint.deployments import BASES, HAS_YAML, Base, template_text
+from tests.lint.mistakes import Mistake
+from tests.lint.sidecar_mistakes import MISTAKES
+
+needs_yaml = pytest.mark.skipif(not HAS_YAML, reason="PyYAML is not installed")
+
+
+def found_in(name: str, text: str) -> dict[str, str]:
+    """Return the text of each finding's line, by rule."""
+    lines = text.splitlines()
+    findings = judge(name, text).findings
+    return {each.rule: lines[each.line - 1].strip() for each in findings if each.line is not None}
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "rule", "line"),
+    [
+        ('"stopTimeout": 50', '"stopTimeout": 130', "stop-timeout-limit", '"stopTimeout": 130,'),
+        ("HEALTHY", "COMPLETE", "depends-on-completed", '"dependsOn": ['),
+        ('"LOGSHIP_TAG"', '"LOGSHIP_TAGG"', "unknown-setting", '{ "name": "LOGSHIP_TAGG", "value'),
+        ("127.0.0.1:24224", "sidecar:24224", "endpoint-name", '{ "name": "LOGSHIP_ENDPOINTS", "'),
+        ('"mode": "blocking"', '"mode": "non-blocking"', "stderr-non-blocking", '"logConfigurati'),
+        ('"value": "s3"', '"value": "s4"', "unknown-output", '{ "name": "LOGSHIP_OUTPUT", "value'),
+    ],
+)
+def test_in_a_task_definition(old: str, new: str, rule: str, line: str) -> None:
+    text = template_text("sidecar/ecs/web.json")
+    assert found_in("web.json", text.replace(old, new, 1))[rule].startswith(line)
+
+
+@needs_yaml
+@pytest.mark.parametrize(
+    ("old", "new", "rule", "line"),
+    [
+        ("GracePeriodSeconds: 120", "GracePeriodSeconds: 60", "stop-timeout-sum", "terminationGra"),
+        ("LOGSHIP_TAG,", "LOGSHIP_TAGG,", "unknown-setting", "- { name: LOGSHIP_TAGG, value: we"),
+        ("          restartPolicy: Always\n", "", "init-sidecar", "- name: sidecar"),
+        ("LOGSHIP_OUTPUT, value: aggregator", "LOGSHIP_OUTPUT, value: s4", "unknown-output", "- {"),
+    ],
+)
+def test_in_a_manifest(old: str, new: str, rule: str, line: str) -> None:
+    text = template_text("sidecar/kubernetes/web.yaml")
+    assert found_in("web.yaml", text.replace(old, new, 1))[rule].startswith(line)
+
+
+@needs_yaml
+@pytest.mark.parametrize("comment", ["", "# a comment\n---\n"])
+def test_in_a_configuration_inside_of_a_manifest(comment: str) -> None:
+    text = comment + (
+        "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a}\ndata:\n  note: x\n"
+        "  fluent-bit.conf: |\n    [INPUT]\n        Name forward\n        storage.type memory\n"
+    )
+    assert found_in("map.yaml", text) == {"memory-buffer": "storage.type memory"}
+
+
+def test_of_a_configuration_that_is_one_line_of_json() -> None:
+    data = {"a.conf": "[INPUT]\nName forward\n[OUTPUT]\nName s3\nMatch *\n"}
+    text = json.dumps({"apiVersion": "v1", "kind": "ConfigMap", "data": data}, indent=1)
+    assert all(line.startswith('"a.conf"') for line in found_in("map.json", text).values())
+
+
+CASES = [
+    pytest.param(base, mistake, id=f"{base.name}-{mistake.name}")
+    for mistake in MISTAKES
+    for base in BASES
+    if base.platform == mistake.platform and base.name == "own"
+]
+
+
+@pytest.mark.parametrize(("base", "mistake"), CASES)
+def test_every_finding_in_indented_json_has_a_line(base: Base, mistake: Mistake) -> None:
+    deployment = base.make()
+    mistake.make(deployment)
+    text = json.dumps(deployment.document, indent=1)
+    findings = judge("a.json", text, is_spot=mistake.is_spot).findings
+    assert findings
+    assert all(each.line is not None and each.line > 1 for each in findings)
+
+
+STRANGE = """\
+{"a": {"b{\\"}": [1, {"c": "}"}, {}],
+
+  "d":
+    {"e": "x:\\\\", "f": {}}}}"""
+
+
+def test_json_knows_the_lines_of_its_keys() -> None:
+    whole = parse_json(STRANGE)
+    assert whole == json.loads(STRANGE)
+    inner = whole["a"]
+    assert (inner.line, inner.lines) == (1, {'b{"}': 1, "d": 3})
+    assert (inner["d"].line, inner["d"].lines) == (4, {"e": 4, "f": 4})
+
+
+@needs_yaml
+def test_yaml_knows_them_too_where_keys_are_merged() -> None:
+    (whole,) = parse_yaml("a: &a\n  x: 1\nb:\n  <<: *a\n  y: |\n    z\n")
+    assert isinstance(whole["b"], Marked)
+    assert whole["b"].lines == {"x": 2, "y": 5}
+    assert whole["b"].blocks == {"y"}

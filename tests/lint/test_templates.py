@@ -1,0 +1,197 @@
+"""Each template of `sidecar/` without a finding, and with one for each rule that reads its kind."""
+
+from __future__ import annotations
+
+import json
+import re
+
+import pytest
+
+from logship.deployment.linting.model import CONFIGURATION, DOCKERFILE
+from logship.deployment.linting.report import judge
+from logship.deployment.linting.rules import RULES
+from logship.deployment.linting.rules.sidecars import OUTPUTS, VARIABLES
+from tests.lint.deployments import BASES, ROOT, template_text
+from tests.lint.edits import CONFIGURATIONS, DOCKERFILES, Edit
+from tests.lint.sidecar_mistakes import MISTAKES
+
+TEMPLATES = sorted(
+    str(each.relative_to(ROOT))
+    for pattern in (
+        *("docker-compose.yml", "benchmarks/compose/Dockerfile", "sidecar/*/Dockerfile"),
+        *("sidecar/ecs/*.json", "sidecar/kubernetes/*.yaml", "sidecar/fluentd/fluent.conf"),
+        *("sidecar/fluentd/outputs/*.conf", "sidecar/fluent-bit/conf/*.yaml"),
+    )
+    for each in ROOT.glob(pattern)
+)
+NOT_JUDGED = {"sidecar/fluentd/outputs/inject.conf"}
+"""It says how a record is written, and nothing that a rule is about."""
+
+
+@pytest.mark.parametrize("path", TEMPLATES)
+def test_a_template_is_judged_and_has_no_finding(path: str) -> None:
+    report = judge(path, template_text(path))
+    assert not report.findings
+    assert not report.ignored
+    assert (report.why_not_judged is not None) == (path in NOT_JUDGED)
+
+
+def edited(edit: Edit) -> str:
+    text = template_text(edit.path)
+    assert edit.old in text, "the template has changed: change this list too"
+    return text.replace(edit.old, edit.new, 1)
+
+
+def line_of(edit: Edit) -> int:
+    return edited(edit).count("\n", 0, template_text(edit.path).index(edit.old)) + 1
+
+
+@pytest.mark.parametrize("edit", [*CONFIGURATIONS, *DOCKERFILES], ids=lambda edit: edit.name)
+def test_a_mistake_in_a_template_is_found_near_its_line(edit: Edit) -> None:
+    found = judge(edit.path, edited(edit)).findings
+    assert {each.rule for each in found} == {edit.rule}
+    assert all(each.line is not None and each.line <= line_of(edit) + 4 for each in found)
+
+
+@pytest.mark.parametrize("edit", CONFIGURATIONS, ids=lambda edit: edit.name)
+def test_a_mistake_is_found_in_a_configmap_and_in_a_config_of_compose(edit: Edit) -> None:
+    name, text = edit.path.rpartition("/")[2], edited(edit)
+    data = {"apiVersion": "v1", "kind": "ConfigMap", "data": {name: text}}
+    found = judge("map.json", json.dumps(data)).findings
+    assert {each.rule for each in found} == {edit.rule}
+    deployment = next(each for each in BASES if each.platform == "compose").make()
+    deployment.document["configs"] = {name: {"content": text}}
+    found = judge("compose.json", deployment.text).findings
+    assert {each.rule for each in found} == {edit.rule}
+
+
+APPLICATION = """\
+# syntax=docker/dockerfile:1
+ARG PYTHON=3.13
+FROM python:${PYTHON} AS base
+STOPSIGNAL SIGUSR1
+ENV LOGSHIP_TAG=web PATH="/app/bin:$PATH"
+ENTRYPOINT sleep 1; python
+FROM base AS other
+CMD npm start
+FROM base
+STOPSIGNAL SIGTERM
+COPY app /app
+RUN <<END
+STOPSIGNAL SIGKILL
+END
+ENTRYPOINT ["python", \\
+  # the program
+  "-m", "app"]
+CMD ["--port", "80"]
+"""
+
+BELOW = {
+    "stop-signal": "STOPSIGNAL SIGUSR2",
+    "shell-entrypoint": "ENTRYPOINT migrate && python app.py",
+    "npm-entrypoint": 'ENTRYPOINT ["npm", "run", "start"]',
+    "script-entrypoint": 'ENTRYPOINT ["./start.sh"]',
+    "last-resort-none": "ENV LOGSHIP_LAST_RESORT=none",
+    "unknown-setting": "ENV LOGSHIP_TAGG web",
+    "disabled": "ENV LOGSHIP_DISABLED 1",
+    "plain-secret": "ENV A=b API_TOKEN='hidden words'",
+}
+
+
+def test_only_the_last_stage_counts_with_what_it_inherits() -> None:
+    assert not judge("Dockerfile", APPLICATION).findings
+    middle = APPLICATION.partition("FROM base AS other")[0]
+    assert [each.rule for each in judge("Dockerfile", middle).findings] == [
+        "stop-signal",
+        "shell-entrypoint",
+    ]
+    inherited = middle + "FROM base\n"
+    assert [each.line for each in judge("Dockerfile", inherited).findings] == [4, 6]
+
+
+@pytest.mark.parametrize("rule", BELOW)
+def test_a_mistake_in_a_dockerfile_is_found_in_its_line(rule: str) -> None:
+    text = APPLICATION + BELOW[rule] + "\n"
+    (found,) = judge("a/web.Dockerfile", text).findings
+    assert (found.rule, found.line) == (rule, text.count("\n"))
+    assert "hidden" not in found.night + found.change
+
+
+@pytest.mark.parametrize(
+    ("stop_signal", "listed", "count"),
+    [
+        ("SIGQUIT", "", 0),
+        ("28", "", 1),
+        ("SIGWINCH", "TERM,WINCH", 0),
+        ("SIGTERM", "QUIT", 1),
+        ("$UNKNOWN", "", 0),
+        ("${SIGNAL:-SIGUSR1}", "", 1),
+        ("RTMIN+3", "", 1),
+    ],
+)
+def test_a_stop_signal_is_compared_with_the_setting(
+    stop_signal: str, listed: str, count: int
+) -> None:
+    text = f"FROM python\nENV LOGSHIP_STOP_SIGNALS={listed}\nSTOPSIGNAL {stop_signal}\n"
+    found = judge("Containerfile", text).findings
+    assert [each.rule for each in found] == ["stop-signal"] * count
+
+
+@pytest.mark.parametrize(
+    ("text", "rules"),
+    [
+        ('FROM a\nSHELL ["/bin/bash", "-c"]\nCMD a; b', {"shell-entrypoint"}),
+        ("FROM a\nCMD exec a", set()),
+        ("FROM a\nCMD a; \\\n  exec b", set()),
+        ("# escape=`\nFROM a\nCMD a; `\n exec b", set()),
+        ('FROM a\nCMD a; b\nENTRYPOINT ["tini", "-g", "--"]', set()),
+        ('FROM a AS b\nCMD a; c\nFROM b\nENTRYPOINT ["d"]', set()),
+        ("FROM a AS b\nCMD a; c\nFROM B", {"shell-entrypoint"}),
+        ('FROM a\nENTRYPOINT ["a"]\nCMD b; c', set()),
+        ('FROM a\nCMD ["a"', {"shell-entrypoint"}),
+        ("FROM a\nONBUILD CMD a; b", set()),
+        ('FROM a\nCMD ["sh", "-c", "if b; then exec c; else exec d; fi"]', set()),
+    ],
+)
+def test_what_a_dockerfile_starts(text: str, rules: set[str]) -> None:
+    assert {each.rule for each in judge("Dockerfile", text).findings} == rules
+
+
+@pytest.mark.parametrize(
+    "name", ["Dockerfile", "web.Dockerfile", "Dockerfile.web", "Containerfile"]
+)
+@pytest.mark.parametrize("prefix", ["", "a/b/"])
+def test_a_dockerfile_is_known_by_its_name_or_its_content(name: str, prefix: str) -> None:
+    for known in (f"{prefix}{name}", f"{prefix}image"):
+        (found,) = judge(known, "# a comment\nARG A=1\nFROM a:${A}\nCMD a; b\n").findings
+        assert found.rule == "shell-entrypoint"
+
+
+@pytest.mark.parametrize("value", ["true", "no", "0", "${KEY}", "/run/key", "arn:aws:x", "''"])
+def test_what_is_no_secret_or_stands_elsewhere(value: str) -> None:
+    text = f"FROM a\nENV ALLOW_EMPTY_PASSWORD={value}\n"
+    assert not judge("Dockerfile", text).findings
+
+
+def test_every_rule_has_a_mistake_in_a_test_for_each_kind_of_file() -> None:
+    seeded = {(each.rule, each.platform) for each in MISTAKES}
+    seeded |= {
+        (each.rule, platform)
+        for each in CONFIGURATIONS
+        for platform in ("kubernetes", "compose", CONFIGURATION)
+    }
+    seeded |= {(each.rule, DOCKERFILE) for each in DOCKERFILES}
+    seeded |= {(rule, DOCKERFILE) for rule in BELOW}
+    wanted = {(rule.name, platform) for rule in RULES.values() for platform in rule.platforms}
+    assert wanted <= seeded
+
+
+def test_the_sidecars_variables_and_outputs_are_those_of_their_files() -> None:
+    read = set()
+    for path in [*ROOT.glob("sidecar/fluentd/**/*"), *ROOT.glob("sidecar/fluent-bit/**/*")]:
+        if path.is_file():
+            lines = [each for each in path.read_text().splitlines() if each.strip()[:1] != "#"]
+            read |= set(re.findall(r"LOGSHIP_[A-Z0-9_]+", "\n".join(lines)))
+    assert read == VARIABLES
+    files = {each.stem for each in (ROOT / "sidecar/fluentd/outputs").glob("*.conf")}
+    assert files - {"buffer", "inject"} == set(OUTPUTS)
