@@ -141,11 +141,21 @@ def test_a_script_is_read_where_a_container_starts_with_it(
     )
 
 
-@pytest.mark.parametrize("path", ["/", "..", "\0.sh", "a" * 5_000 + ".sh"])
-def test_a_script_that_cannot_be_is_not_in_sight(tmp_path: Path, path: str) -> None:
+@pytest.mark.parametrize("path", ["/", "..", "\0.sh", "a" * 5_000 + ".sh", "a b.sh", "pipefail"])
+def test_a_word_that_is_no_path_is_no_script(tmp_path: Path, path: str) -> None:
     file = tmp_path / "Dockerfile"
-    file.write_text(f"FROM python\nCMD {json.dumps(['sh', path])}\n")
-    assert lint(file).exit_code == 1
+    file.write_text(f"FROM python\nCMD {json.dumps(['bash', path])}\n")
+    assert lint(file).exit_code == 0
+
+
+def test_a_script_that_cannot_be_read_is_not_in_sight(tmp_path: Path) -> None:
+    file = tmp_path / "Dockerfile"
+    file.write_text('FROM python\nCMD ["./start.sh"]\n')
+    (tmp_path / "start.sh").mkdir()
+    assert "this file does not show it" in lint(file).output
+    (tmp_path / "start.sh").rmdir()
+    (tmp_path / "start.sh").write_bytes(b"#!/bin/sh\n\xff")
+    assert "this file does not show it" in lint(file).output
 
 
 def test_a_rule_is_explained() -> None:

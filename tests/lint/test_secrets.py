@@ -56,6 +56,13 @@ TEXTS = {
     "a command of a shell": compose(
         environment={"LOGSHIP_TAG": "web"}, command=["sh", "-c", f"PASSWORD={HIDDEN} app; b"]
     ),
+    "options of a shell": compose(
+        environment={"LOGSHIP_TAG": "web"}, command=["bash", "-ecx", f"PASSWORD={HIDDEN} app; b"]
+    ),
+    "a shell without an option": compose(
+        environment={"LOGSHIP_TAG": "web", "LOGSHIP_TAGG": "web"},
+        command=["bash", f"PASSWORD={HIDDEN} app; b"],
+    ),
     "a pipeline": compose(
         environment={"LOGSHIP_TAG": "web"}, command=["sh", "-c", f"PASSWORD={HIDDEN} app | tee b"]
     ),

@@ -17,6 +17,8 @@ _INITS = ("tini", "docker-init", "catatonit")
 _GUNICORN_SECONDS = 30.0
 _MAPPED = re.compile(r"--signal-map[= ]([\w+-]+):([\w+-]+)")
 _SCRIPT_NAME = re.compile(r"\.(sh|bash)$|entry-?point(?!.*\.(py|js|rb)$)", re.IGNORECASE)
+_PATH = re.compile(r"[\w./@%+:-]{0,200}[./]\w{1,40}")
+"""Of a script; other words may be options' values, or hold a secret."""
 _NPM_COMMANDS = ("start", "run", "run-script", "exec", "test")
 _EXEC = re.compile(r"(?:[^)\s]*\)\s*)?(?:(?:then|else|do|\{|\w+=\S*)\s+)*exec\s+[^<>&\d\s]")
 _ENDS_OF_BLOCKS = re.compile(r"(?:fi|esac|done)\b|\}")
@@ -39,7 +41,7 @@ def shell_script(container: Container) -> str | None:
     if not words or _base(words[0]) not in _SHELLS:
         return None
     for index, word in enumerate(words[1:-1], start=1):
-        if re.fullmatch(r"-\w*c", word):
+        if re.fullmatch(r"-\w*c\w*", word):
             return words[index + 1]
     return None
 
@@ -56,12 +58,14 @@ def _without_init(words: tuple[str, ...]) -> tuple[str, ...]:
 def script_file(container: Container) -> str | None:
     """Return the path of a shell script that a container starts with, or None."""
     words = _without_init(container.words)
-    if words and _base(words[0]) in _SHELLS:
-        words = tuple(word for word in words[1:] if not word.startswith("-") and word != "-c")
-        return words[0] if words and shell_script(container) is None else None
-    if words and _SCRIPT_NAME.search(_base(words[0])):
-        return words[0]
-    return None
+    if not words or shell_script(container) is not None:
+        return None
+    path = words[0]
+    if _base(path) in _SHELLS:
+        path = next((word for word in words[1:] if not word.startswith("-")), "")
+    elif not _SCRIPT_NAME.search(_base(path)):
+        return None
+    return path if _PATH.fullmatch(path) else None
 
 
 def npm_script(container: Container) -> bool:

@@ -108,7 +108,9 @@ def declared_ports(value: Any) -> tuple[int, ...]:
     Raises:
         LintError: it is something else than a list of mappings.
     """
-    texts_of_ports = (str(each.get("containerPort")) for each in mappings(value, "the list of ports"))
+    texts_of_ports = (
+        str(each.get("containerPort")) for each in mappings(value, "the list of ports")
+    )
     return tuple(port for each in texts_of_ports if (port := count_or_none(each)) is not None)
 
 
