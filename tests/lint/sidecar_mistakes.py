@@ -129,7 +129,8 @@ def _copy_a_port(deployment: Deployment) -> None:
     deployment.set_sidecar_variable("LOGSHIP_PORT", "tcp://10.0.0.1:24224")
 
 
-def _name_a_service_logship(deployment: Deployment) -> None:
+def name_a_service_logship(deployment: Deployment) -> None:
+    """Add a Service whose variables have names of the sidecar."""
     deployment.set_sidecar_variable("LOGSHIP_OUTPUT", "file")
     service = {"apiVersion": "v1", "kind": "Service", "metadata": {"name": "logship"}}
     workload = dict(deployment.document)
@@ -147,7 +148,8 @@ ROUTED = "[INPUT]\n  Name forward\n  storage.type filesystem\n"
 ROUTED += "[OUTPUT]\n  Name s3\n  Match {}\n  Retry_Limit no_limits\n"
 
 
-def _route_another_tag(deployment: Deployment) -> None:
+def route_another_tag(deployment: Deployment) -> None:
+    """Give the sidecar a configuration in sight that routes another tag."""
     deployment.set_variable("LOGSHIP_TAG", "web")
     deployment.sidecar["volumeMounts"].append({"name": "conf", "mountPath": "/fluent-bit/etc"})
     deployment.pod["volumes"].append({"name": "conf", "configMap": {"name": "conf"}})
@@ -188,7 +190,8 @@ def _buffer_in_memory(deployment: Deployment) -> None:
     deployment.sidecar["tmpfs"] = "/fluentd/buffer"
 
 
-def _route_nowhere(deployment: Deployment) -> None:
+def route_nowhere(deployment: Deployment) -> None:
+    """Give the sidecar a configuration in sight that routes another tag."""
     deployment.set_variable("LOGSHIP_TAG", "web")
     deployment.sidecar.pop("build", None)
     deployment.sidecar["configs"] = [
@@ -229,14 +232,14 @@ MISTAKES = (
     Mistake("init-sidecar", "kubernetes", _end_first),
     Mistake("init-sidecar", "kubernetes", _recover_first),
     Mistake("service-links", "kubernetes", _copy_a_port),
-    Mistake("service-links", "kubernetes", _name_a_service_logship),
+    Mistake("service-links", "kubernetes", name_a_service_logship),
     Mistake("sidecar-buffer-size", "kubernetes", _small_buffer_volume),
-    Mistake("tag-route", "kubernetes", _route_another_tag),
+    Mistake("tag-route", "kubernetes", route_another_tag),
     Mistake("depends-on-unchecked", "compose", _switch_health_off),
     Mistake("depends-on-completed", "compose", _wait_for_completion),
     Mistake("depends-on-started", "compose", _short_form),
     Mistake("endpoint-loopback", "compose", _loopback_of_its_own),
     Mistake("sidecar-bind", "compose", _listen_on_loopback),
     Mistake("sidecar-buffer-size", "compose", _buffer_in_memory),
-    Mistake("tag-route", "compose", _route_nowhere),
+    Mistake("tag-route", "compose", route_nowhere),
 )
