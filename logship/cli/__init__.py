@@ -12,8 +12,8 @@ from typing import Any
 
 import click
 
-from logship import __version__
 from logship.quoting import visible
+from logship.version import __version__
 
 COMMANDS = {
     "audit": "Prove from the sidecar's output files that no record is missing.",

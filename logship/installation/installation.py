@@ -19,6 +19,7 @@ import traceback
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
+from logship import namesake
 from logship.client.background import BackgroundClient
 from logship.delivery.drain import DrainPlan
 from logship.errors import SettingsError
@@ -99,6 +100,7 @@ class Installation:
             self._take_signals()
         self._take_exceptions()
         self._warn_of_basic_config()
+        self._warn_of_namesake()
         self._take_loggers()
         if self._announcement is not None:
             self._announcement.start()
@@ -240,6 +242,16 @@ class Installation:
             configure(**options)
 
         logging.basicConfig = basic_config
+
+    def _warn_of_namesake(self) -> None:
+        """Tell of the other package that is called logship, before it breaks this one."""
+        other = namesake.other_distribution()
+        if other is not None:
+            self.client.last_resort.warn(
+                "namesake",
+                f"another project's package logship is installed too ({other}), and its removal "
+                f"would break this one: {namesake.ADVICE}",
+            )
 
     def _emit_uncaught(self, error: BaseException, thread: str) -> None:
         self.client.emit(

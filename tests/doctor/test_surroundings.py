@@ -16,6 +16,7 @@ from logship.deployment.doctor.spooling import check_spool
 from logship.deployment.doctor.surroundings import (
     check_memory,
     check_nofile,
+    check_package,
     check_stderr,
     check_stop_timeout,
     check_tag,
@@ -40,7 +41,7 @@ def test_wrong_settings_are_one_failed_check(name: str, value: str) -> None:
     """Nothing else can be looked at without them."""
     told = ask(**{name: value})
     assert told.exit_code == 1
-    assert [each["check"] for each in told.checks] == ["settings"]
+    assert [each["check"] for each in told.checks] == ["package", "settings"]
     assert name.removesuffix("_file") in told.output.lower()
 
 
@@ -53,6 +54,21 @@ def test_a_certificate_file_that_cannot_be_used_is_a_wrong_setting(tmp_path: Pat
 @pytest.mark.parametrize("options", [["--workers", "0"], ["--burst", "-1"], ["--tag", ""], ["x"]])
 def test_usage_is_2(options: list[str]) -> None:
     assert CliRunner().invoke(command, options).exit_code == 2
+
+
+@pytest.mark.parametrize(
+    ("other", "is_replaced", "outcome"),
+    [
+        (None, False, "ok"),
+        ("logship-0.0.1.dist-info", False, "warn"),
+        ("logship-0.0.1.dist-info", True, "fail"),
+        (None, True, "fail"),
+    ],
+)
+def test_a_package_of_the_same_name(other: str | None, is_replaced: bool, outcome: str) -> None:
+    result = check_package(other, is_replaced=is_replaced)
+    assert result.outcome.value == outcome
+    assert ("pip uninstall logship" in result.advice) is (outcome != "ok")
 
 
 @pytest.mark.parametrize(

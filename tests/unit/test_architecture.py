@@ -48,7 +48,7 @@ LAYERS: list[tuple[str, ...]] = [
     ("protocol", "installation.tracing", "hooks"),
     ("hooks.interruptions",),
     ("settings",),
-    ("errors", "quoting", "reasons", "redaction", "signal_names", "version"),
+    ("errors", "namesake", "quoting", "reasons", "redaction", "signal_names", "version"),
 ]
 PURE = (
     "protocol",

@@ -10,6 +10,7 @@ import stat
 from collections.abc import AsyncGenerator, Mapping
 from pathlib import Path
 
+from logship import namesake
 from logship.delivery.credentials import tls_context
 from logship.deployment.doctor.result import Outcome, Result
 from logship.deployment.doctor.sidecars import Sending, SidecarExamination
@@ -17,6 +18,7 @@ from logship.deployment.doctor.spooling import check_spool
 from logship.deployment.doctor.surroundings import (
     check_memory,
     check_nofile,
+    check_package,
     check_stderr,
     check_stop_timeout,
     check_tag,
@@ -39,6 +41,7 @@ async def examine(
         sending: What may be sent.
         workers: How many processes of this container have a client each.
     """
+    yield check_package(namesake.other_distribution(), is_replaced=namesake.is_replaced())
     try:
         settings = usable_settings(environ)
     except SettingsError as error:

@@ -8,15 +8,34 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from logship import namesake
 from logship.delivery.drain import RESERVE_SECONDS_MIN, SPILL_SECONDS_PER_BYTE
 from logship.deployment.doctor.result import Outcome, Result
 from logship.ecs import TaskContainer, is_firelens, stderr_risk
 from logship.settings import MIB, Settings
+from logship.version import __version__
 
 _NOFILE_MIN, _NOFILE_WANTED = 1024, 4096
 _MEMORY_SHARE_MAX, _MEMORY_SHARE_WANTED = 0.5, 0.25
 _STOP_SHARE_WANTED = 0.5
 _MARGIN_SHARE, _MARGIN_SECONDS_MAX = 0.1, 1.0
+
+
+def check_package(other: str | None, *, is_replaced: bool) -> Result:
+    """Check that no other project's package has the directory `logship`, or had it.
+
+    Args:
+        other: The metadata of such a package.
+        is_replaced: Whether a file of this package is gone.
+    """
+    name = "package"
+    if is_replaced:
+        text = f"`import logship` finds another project's package ({other or 'removed since'})"
+        return Result(name, Outcome.FAIL, text, namesake.ADVICE)
+    if other is not None:
+        text = f"another project's package is installed too ({other}); its removal breaks this one"
+        return Result(name, Outcome.WARN, text, namesake.ADVICE)
+    return Result(name, Outcome.OK, f"logship-forward {__version__}")
 
 
 def check_nofile(soft: int) -> Result:
