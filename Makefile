@@ -24,6 +24,8 @@ MUTANTS_READY := $(VENV)/.ready-for-mutants
 SMOKE := $(wildcard tests/storms) $(addprefix tests/process/test_,dispositions.py fork.py install.py \
 	interpreters.py random_stops.py reentrancy.py stop_signals.py) tests/unit/test_background.py tests/testkit
 STANDALONE := .venv/standalone-$(VERSION)
+DOCS := .venv/docs-$(VERSION)
+DOCS_READY := $(DOCS)/.ready
 FUZZ := .venv/fuzz-$(VERSION)
 FUZZ_READY := $(FUZZ)/.ready
 MINUTES ?= 5
@@ -48,7 +50,7 @@ COVERED := tests/protocol tests/unit --ignore tests/unit/test_buffer_interrupted
 	'tests/simulation/test_simulation.py::test_histories_keep_the_promise[0]'
 
 .PHONY: help demo test test-again coverage mutants smoke smoke-again sim storm fuzz faults soak interleavings lint \
-	format proof standalone packages release-check bill-of-materials lock vulnerabilities clean
+	format docs proof standalone packages release-check bill-of-materials lock vulnerabilities clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -136,6 +138,15 @@ format: $(READY) ## format the code
 	$(VENV)/bin/ruff format .
 	$(VENV)/bin/ruff check --fix .
 
+$(DOCS_READY): pyproject.toml requirements/docs.txt
+	$(PYTHON) -m venv --clear $(DOCS)
+	$(DOCS)/$(HASHED) requirements/docs.txt
+	$(DOCS)/$(THIS) --editable .
+	@touch $@
+
+docs: $(DOCS_READY) ## out/site/: the documentation, for a browser without a network; a broken link is an error
+	$(DOCS)/bin/sphinx-build --quiet --fail-on-warning --keep-going -c docs . out/site
+
 proof: $(READY) ## the loss matrix and the lifecycle tests with full counts; writes benchmarks/results/proof.json
 	$(RUN) -m benchmarks proof --json benchmarks/results/proof.json
 	$(RUN) -m pytest -n $(WORKERS) --dist worksteal -m proof
@@ -164,7 +175,7 @@ bill-of-materials: ## dist/logship.cdx.json: what `make standalone` has put into
 lock: ## resolve requirements/*.in again into requirements/*.txt
 	$(PYTHON) -m venv --clear .venv/lock
 	.venv/lock/bin/pip install --quiet --disable-pip-version-check pip-tools
-	for name in dev smoke standalone; do \
+	for name in dev smoke standalone docs; do \
 		$(PIP_COMPILE) --output-file requirements/$$name.txt pyproject.toml requirements/$$name.in || exit; \
 	done
 	$(PIP_COMPILE) --output-file requirements/fuzz.txt requirements/fuzz.in

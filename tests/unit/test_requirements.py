@@ -22,7 +22,7 @@ def pins(name: str) -> set[tuple[str, str]]:
     return {(each["name"], each["version"]) for each in found if each}
 
 
-@pytest.mark.parametrize("name", ["dev.txt", "fuzz.txt", "smoke.txt", "standalone.txt"])
+@pytest.mark.parametrize("name", ["dev.txt", "fuzz.txt", "smoke.txt", "standalone.txt", "docs.txt"])
 def test_every_package_is_pinned_with_hashes_and_no_place_is_named(name: str) -> None:
     assert [each for each in packages(name) if not PINNED.match(each)] == []
     assert "://" not in (REQUIREMENTS / name).read_text()
