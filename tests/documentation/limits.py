@@ -1,4 +1,4 @@
-"""Writes the table of limits in docs/security.md: `python -m tests.documentation.limits`."""
+"""The table of limits in docs/security.md."""
 
 from __future__ import annotations
 
@@ -11,11 +11,6 @@ from typing import Any
 import click
 
 from logship.settings import Settings
-from tests.support.programs import REPOSITORY
-
-PAGE = REPOSITORY / "docs" / "security.md"
-BEGIN = "<!-- limits: written by python -m tests.documentation.limits -->\n"
-END = "<!-- end of limits -->\n"
 
 _UNITS = ((1 << 30, "GiB"), (1 << 20, "MiB"), (1 << 10, "KiB"))
 
@@ -155,12 +150,6 @@ def table() -> str:
     return "".join(f"| {' | '.join(row)} |\n" for row in _rows())
 
 
-def page() -> str:
-    """Return the page with today's table in it."""
-    head, _, rest = PAGE.read_text().partition(BEGIN)
-    return f"{head}{BEGIN}{table()}{END}{rest.partition(END)[2]}"
-
-
 def _rows() -> Iterator[tuple[str, str, str]]:
     yield "bound", "what it bounds", "beyond it"
     yield "---", "---", "---"
@@ -190,7 +179,3 @@ def _receive_options() -> Iterator[Any]:
 
 def _help(option: click.Option) -> str:
     return (option.help or "").partition(".")[0]
-
-
-if __name__ == "__main__":
-    PAGE.write_text(page())
