@@ -10,7 +10,9 @@ import sys
 
 _HERE = os.path.dirname(os.path.abspath(__file__))
 
-ADVICE = "pip uninstall logship, then pip install --force-reinstall --no-deps logship-forward"
+ADVICE = (
+    "pip uninstall logship, then install logship-forward again with --force-reinstall --no-deps"
+)
 
 
 def other_distribution(package: str = _HERE) -> str | None:
