@@ -145,7 +145,7 @@ $(DOCS_READY): pyproject.toml requirements/docs.txt
 	@touch $@
 
 docs: $(DOCS_READY) ## out/site/: the documentation, for a browser without a network; a broken link is an error
-	$(DOCS)/bin/sphinx-build --quiet --fail-on-warning --keep-going -c docs . out/site
+	$(DOCS)/bin/sphinx-build --quiet --fresh-env --fail-on-warning --keep-going -c docs . out/site
 
 proof: $(READY) ## the loss matrix and the lifecycle tests with full counts; writes benchmarks/results/proof.json
 	$(RUN) -m benchmarks proof --json benchmarks/results/proof.json

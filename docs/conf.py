@@ -34,8 +34,6 @@ nitpicky = False
 
 html_theme = "furo"
 html_title = "logship"
-html_static_path = ["_static"]
-html_css_files = ["site.css"]
 html_copy_source = False
 html_show_sphinx = False
 # The front page of the site is docs/index.html; this leads there.
@@ -44,7 +42,7 @@ html_additional_pages = {"index": "to_docs.html"}
 
 # A link to a folder, which only the forge can show.
 _FOLDER = re.compile(r"\[([^\]]+)\]\((?!https?:)[^)\s]*/\)")
-_ITEM = re.compile(r"^- \[[^\]]*\]\((?P<path>[^)#]+)\.md\)")
+_ITEM = re.compile(r"^- \[(?P<name>[^\]]*)\]\((?P<path>[^)#]+)\.md\)")
 
 
 def with_toctrees(text: str) -> str:
@@ -56,7 +54,7 @@ def with_toctrees(text: str) -> str:
     yielded = [parts[0]]
     for heading, body in zip(parts[1::2], parts[2::2], strict=True):
         found = [_ITEM.match(line) for line in body.splitlines()]
-        pages = "\n".join(item["path"] for item in found if item)
+        pages = "\n".join(f"{item['name']} <{item['path']}>" for item in found if item)
         toctree = f"```{{toctree}}\n:hidden:\n:caption: {heading}\n\n{pages}\n```\n"
         yielded.append(f"## {heading}\n{body}\n{toctree}\n")
     return "".join(yielded)
@@ -67,7 +65,7 @@ def _read(_app: Any, page: str, source: list[str]) -> None:
     if page == root_doc:
         source[0] = with_toctrees(source[0])
     if page == "docs/decisions/README":
-        source[0] += "\n```{toctree}\n:glob:\n\n[0-9]*\n```\n"
+        source[0] += "\n```{toctree}\n:glob:\n:titlesonly:\n\n[0-9]*\n```\n"
 
 
 def setup(app: Any) -> None:

@@ -135,9 +135,13 @@ def _faults(command: Command, port: str, printed: str) -> Iterator[str]:
 
 
 def is_as_expected(expected: str, output: str) -> bool:
-    """Tell whether an output is the expected one, in which `…` stands for anything."""
-    pattern = ".*".join(map(re.escape, expected.strip().split("…")))
-    return re.fullmatch(pattern, output.strip(), re.DOTALL) is not None
+    """Tell whether an output is the expected one. `…` stands for anything, blanks for blanks."""
+    pattern = ".*".join(map(re.escape, _one_blank(expected).split("…")))
+    return re.fullmatch(pattern, _one_blank(output), re.DOTALL) is not None
+
+
+def _one_blank(text: str) -> str:
+    return re.sub(" +", " ", text.strip())
 
 
 def _environ(directory: Path, port: str) -> dict[str, str]:
