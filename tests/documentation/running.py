@@ -41,6 +41,9 @@ KINDS = {
 
 RUN = ("python", "console")
 PORT = "24224"
+STREAM = "KjRTJ0mD-YV2"
+"""The stream of the examples."""
+
 SECONDS_MAX = 120.0
 SHOWN_MAX = 3000
 """Characters of an output that a failure shows."""
@@ -135,8 +138,12 @@ def _faults(command: Command, port: str, printed: str) -> Iterator[str]:
 
 
 def is_as_expected(expected: str, output: str) -> bool:
-    """Tell whether an output is the expected one. `…` stands for anything, blanks for blanks."""
+    """Tell whether an output is the expected one.
+
+    `…` stands for anything, blanks for any number of them, and `STREAM` for any stream.
+    """
     pattern = ".*".join(map(re.escape, _one_blank(expected).split("…")))
+    pattern = pattern.replace(re.escape(STREAM), r"[\w-]{12}")
     return re.fullmatch(pattern, _one_blank(output), re.DOTALL) is not None
 
 

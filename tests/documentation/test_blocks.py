@@ -45,3 +45,5 @@ def test_an_ellipsis_stands_for_anything() -> None:
     assert is_as_expected("a … c\n", "a b c")
     assert not is_as_expected("a … c\n", "a b d")
     assert not is_as_expected("a\n", "a\nb")
+    assert is_as_expected("KjRTJ0mD-YV2 702", "0PIGrABvyeT2   702")
+    assert not is_as_expected("KjRTJ0mD-YV2 702", "0PIGrABvyeT2 703")
