@@ -184,7 +184,7 @@ lock: ## resolve requirements/*.in again into requirements/*.txt
 vulnerabilities: ## what is known of the pinned packages: pip-audit asks an online database
 	$(PYTHON) -m venv --clear .venv/vulnerabilities
 	.venv/vulnerabilities/$(PIP_INSTALL) pip-audit
-	for name in dev standalone; do \
+	for name in dev standalone docs; do \
 		.venv/vulnerabilities/bin/pip-audit --strict --require-hashes --disable-pip -r requirements/$$name.txt || exit; \
 	done
 
