@@ -49,6 +49,9 @@ SHOWN_MAX = 3000
 """Characters of an output that a failure shows."""
 
 _MARK = "\x1e"
+_UNTIL_IT_LISTENS = f"""
+for _ in {{1..400}}; do (exec 3<>/dev/tcp/127.0.0.1/{PORT}) 2>/dev/null && break; sleep 0.05; done
+"""
 _OF_THE_SHELL = re.compile(r"^bash: line \d+: +\d+ Killed .*\n?", re.MULTILINE)
 
 
@@ -122,8 +125,12 @@ def _run(commands: list[Command], port: str, directory: Path) -> list[str]:
 
 
 def _step(command: Command) -> str:
-    """Return shell code that runs a command and prints its output, a mark and its exit code."""
-    return f"printf '{_MARK}'\n{command.text}\nprintf '\\n%s\\n' $?\n"
+    """Return shell code that prints a mark, runs a command, and prints its exit code.
+
+    A reader sees when a receiver in the background listens. Here the shell looks for that.
+    """
+    look = _UNTIL_IT_LISTENS if "logship receive" in command.text else ""
+    return f"printf '{_MARK}'\n{command.text}\nprintf '\\n%s\\n' $?\n{look}"
 
 
 def _faults(command: Command, port: str, printed: str) -> Iterator[str]:
