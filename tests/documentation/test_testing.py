@@ -1,19 +1,16 @@
-"""The blocks of docs/testing.md run: each names its file in its first line."""
+"""The blocks of docs/testing.md are files of tests, which pass."""
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 
+from tests.documentation.pages import blocks_of
 from tests.support.programs import REPOSITORY
 from tests.testkit.runs import ASYNCIO, PLUGIN, assert_passed, run_pytest
 
-BLOCK = re.compile(r"^```python\n# (\S+)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
-
 
 def test_every_block_runs(tmp_path: Path) -> None:
-    page = (REPOSITORY / "docs" / "testing.md").read_text()
-    files = dict(BLOCK.findall(page))
-    assert len(files) == page.count("```") // 2
+    blocks = list(blocks_of(REPOSITORY / "docs" / "testing.md"))
+    files = {each.mark: each.text for each in blocks}
     ran = run_pytest(tmp_path, files=files, plugins=(PLUGIN, ASYNCIO))
-    assert_passed(ran, page.count("def test_"))
+    assert_passed(ran, sum(each.text.count("def test_") for each in blocks))
