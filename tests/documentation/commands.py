@@ -17,7 +17,7 @@ def sections() -> str:
 
 
 def _sections() -> Iterator[str]:
-    group = click.Context(main, info_name="logship", terminal_width=WIDTH)
+    group = main.make_context("logship", [], resilient_parsing=True, terminal_width=WIDTH)
     yield _section("logship", main.get_help(group))
     for name in main.list_commands(group):
         command = main.get_command(group, name)
