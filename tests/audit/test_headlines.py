@@ -177,9 +177,3 @@ def test_help_and_page_give_each_first_line_its_exit_code(head: str) -> None:
     assert words in of_code
     page = (REPOSITORY / "docs/audit.md").read_text("utf-8")
     assert re.search(rf"^\| {code} \| .*`{words}", page, re.MULTILINE)
-
-
-def test_the_readme_names_the_exit_codes() -> None:
-    text = (REPOSITORY / "README.md").read_text("utf-8")
-    about = text.partition("## Know that nothing is missing")[2].partition("\n## ")[0]
-    assert [int(code) for code in re.findall(r"\b(\d):? ", about)] == [0, 1, 2, 3]
