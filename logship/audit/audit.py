@@ -5,9 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Final
 
-from logship.audit.evidence import Stream
+from logship.audit.evidence import HIGH_WATER_KEY, Stream
 from logship.audit.glance import Glance
-from logship.audit.lines import STAMP_KEY, Nothing, Refused, Stamped, Unreadable, read_line
+from logship.audit.lines import (
+    STAMP_KEY,
+    Nothing,
+    Refused,
+    Stamped,
+    Unreadable,
+    read_line,
+    read_stamps,
+)
 from logship.audit.refusals import Refusals, judge_refusals
 from logship.audit.reports import Report
 from logship.audit.verdict import Place, Verdict, judge
@@ -63,6 +71,8 @@ class Audit:
             match found:
                 case Stamped():
                     self._stream(found.stream).take(found)
+                    for stream, number in read_stamps(found.record.get(HIGH_WATER_KEY)):
+                        self._stream(stream).take_stated(number)
                 case Refused():
                     self._refusals_of(found.life).copies.add(found.number)
                 case Report():

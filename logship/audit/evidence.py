@@ -11,6 +11,7 @@ from logship.audit.reports import AGES, StreamReport, count_or_none, read_range
 
 GAP_KEY: Final = "logship_gap"
 END_KEY: Final = "logship_end"
+HIGH_WATER_KEY: Final = "logship_high_water"
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +36,7 @@ class Stream:
     control: Ranges = field(default_factory=Ranges)
     gaps: dict[str, Ranges] = field(default_factory=dict)
     ends: set[EndRecord] = field(default_factory=set)
+    stated: int = 0
     report: StreamReport | None = None
     problems: list[str] = field(default_factory=list)
 
@@ -49,6 +51,12 @@ class Stream:
             self._take_gap(found)
         if END_KEY in found.record:
             self._take_end(found)
+        if HIGH_WATER_KEY in found.record:
+            self.control.add(found.number)
+
+    def take_stated(self, number: int) -> None:
+        """Note that a high-water record names this number."""
+        self.stated = max(self.stated, number)
 
     def _take_gap(self, found: Stamped) -> None:
         self.control.add(found.number)
@@ -91,7 +99,7 @@ class Stream:
     def highest(self) -> int:
         """The greatest number that a line in the files mentions, 0 if none does."""
         declared = max((gap.highest for gap in self.gaps.values()), default=0)
-        return max(self.delivered.highest, self.spilled.highest, declared)
+        return max(self.delivered.highest, self.spilled.highest, self.stated, declared)
 
 
 def _age(report: StreamReport) -> tuple[int, int]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -90,6 +90,13 @@ _LINE_FORMATS: Final = (
 
 _REPORT_BEGINS: Final = re.compile(rf'"{KIND_KEY}\\*": ?\\*"(?:{"|".join(REPORT_SOURCES)})\\*"')
 """As it stands in a line, or in a string of one."""
+
+
+def read_stamps(value: object) -> Iterator[tuple[str, int]]:
+    """Yield stream and number of each stamp in what a high-water record states."""
+    for stamp in value if isinstance(value, list) else ():
+        if isinstance(stamp, str) and (match := re.fullmatch(STAMP, stamp)):
+            yield match[1], int(match[2])
 
 
 def read_line(line: str, stamp_key: str = STAMP_KEY) -> list[Found]:

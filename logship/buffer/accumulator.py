@@ -21,13 +21,15 @@ from logship.buffer.inbox import Item, Run, Tag
 from logship.buffer.ranges import Gap, merge_gaps, merge_ranges, renamed_gaps
 from logship.buffer.refusals import Refusals
 from logship.buffer.stream import ROLLOVER_NUMBER, Stream, stamp_bytes
-from logship.protocol.entries import pack_control
+from logship.protocol.entries import END_KEY, GAP_KEY, HIGH_WATER_KEY, pack_control
 from logship.reasons import SPILLED
 
 STREAMS_MAX = 1000
 """Open streams; above it the one that was opened first is ended, so that a tag made of user data
 cannot grow the process without bound."""
 
+HIGH_WATER_TAG = "logship.highwater"
+"""The tag of high-water records. It is their own, so that they can take another way."""
 
 WITHHELD_INTERVAL_SECONDS = 60.0
 """So often at most a stream declares what was withheld: one gap for all of it."""
@@ -228,6 +230,35 @@ class Accumulator:
 
         self.changes.commit(change)
 
+    # -- high-water records -----------------------------------------------------------------------
+
+    @property
+    def is_stating(self) -> bool:
+        """Whether a high-water record is on its way."""
+        stream = self.streams.get(HIGH_WATER_TAG)
+        return stream is not None and stream.unsettled > 0
+
+    def state_highest(self) -> None:
+        """Write a record with the highest number of each stream that grew since the last one."""
+        grown = {
+            each: each.next_number - 1
+            for each in self.streams.values()
+            if each.next_number - 1 > each.stated and each.key != HIGH_WATER_TAG
+        }
+        if not grown:
+            return
+
+        def note() -> None:
+            for each, number in grown.items():
+                each.stated = number
+
+        stream = self.stream(HIGH_WATER_TAG)
+        self._declare_gaps(stream)
+        stamps = [f"{each.id}:{number:010d}" for each, number in grown.items()]
+        text = "logship: highest numbers"
+        fields: dict[str, object] = {"message": text, HIGH_WATER_KEY: stamps}
+        self._append_control(stream, fields, note)
+
     # -- ends -------------------------------------------------------------------------------------
 
     def end(self, stream: Stream, *, retires: bool = True) -> None:
@@ -242,11 +273,16 @@ class Accumulator:
         if stream.end is None and self._stamp_key is not None:
             fields = {
                 "message": "logship: stream closed",
-                "logship_end": True,
+                END_KEY: True,
                 "logship_accepted": stream.accepted,
                 "logship_refused": stream.refused,
             }
-            self._append_control(stream, fields, None)
+            number = stream.next_number
+
+            def note() -> None:
+                stream.end = number
+
+            self._append_control(stream, fields, note)
         chunk = self.chunks.open.get(stream)
         if chunk is not None:
             self.chunks.seal(chunk)
@@ -349,31 +385,39 @@ class Accumulator:
         if self._stamp_key is None:
             stream.undeclared = []
         while stream.undeclared:
-            gap = stream.undeclared[0]
+            gap, *left = stream.undeclared
             text = "logship: records will not arrive"
-            fields: dict[str, object] = {"message": text, "logship_gap": list(gap)}
-            self._append_control(stream, fields, gap)
+            fields: dict[str, object] = {"message": text, GAP_KEY: list(gap)}
 
-    def _append_control(self, stream: Stream, fields: dict[str, object], gap: Gap | None) -> None:
+            def note(left: list[Gap] = left) -> None:
+                stream.undeclared = left
+
+            self._append_control(stream, fields, note, gap)
+
+    def _append_control(
+        self,
+        stream: Stream,
+        fields: dict[str, object],
+        then: Callable[[], None],
+        gap: Gap | None = None,
+    ) -> None:
         """Append one of our own records, which may exceed the bound by its few bytes.
 
         Args:
             stream: Whose record.
             fields: Without the stamp.
-            gap: The first of the undeclared gaps, which it declares; None for the end record.
+            then: A part of the change.
+            gap: What the record declares, if that is a gap.
         """
         body = pack_control(fields, self._time_ns())
         chunk = self._chunk_for(stream, len(body) + self.stamp_bytes)
         controls = chunk.controls + 1, stream.controls + 1
         gaps = chunk.gaps if gap is None else [*chunk.gaps, gap]
-        undeclared = stream.undeclared if gap is None else stream.undeclared[1:]
-        end = stream.next_number if gap is None else stream.end
 
         def note() -> None:
             chunk.controls, stream.controls = controls
             chunk.gaps = gaps
-            stream.undeclared = undeclared
-            stream.end = end
+            then()
 
         self._write(chunk, [body], 0, note)
 

@@ -275,6 +275,20 @@ class Buffer:
         """Do something quick for the storage's upkeep in the critical section."""
         return self._section.exclusively(work)
 
+    def state_highest(self) -> bool:
+        """Write a high-water record; False while the last one is on its way, or intake is closed.
+
+        So an outage leaves one of them in the buffer, not one for each interval.
+        """
+
+        def state() -> bool:
+            if self._section.closing or self._accumulator.is_stating:
+                return False
+            self._accumulator.state_highest()
+            return True
+
+        return self._section.exclusively(state)
+
     def settled_through(self) -> int:
         """Return the highest serial such that all chunks up to it are acked or dropped."""
 

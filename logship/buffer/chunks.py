@@ -163,9 +163,9 @@ class Chunks:
     def oldest_droppable(self) -> Chunk | None:
         """Return the oldest chunk that is not on its way.
 
-        None of an ended stream: the gap could not be declared in it any more. And none of gap
-        records alone: they would be written again before the next entry, so that dropping until
-        that finds room would never come to an end.
+        None of an ended stream: the gap could not be declared in it any more. And none of control
+        records alone: gap records would be written again before the next entry, so that dropping
+        until that finds room would never come to an end.
         """
         for chunk in chain(self.sealed.values(), self.open.values()):
             if chunk.records and chunk.stream.end is None:

@@ -10,7 +10,7 @@ import msgpack
 
 from logship.buffer.chunk import Chunk, ChunkState
 from logship.buffer.ranges import Gap, merge_ranges, subtract_ranges
-from logship.protocol.entries import unpack_entries
+from logship.protocol.entries import GAP_KEY, is_control, unpack_entries
 
 
 def fill_halves(whole: Chunk, left: Chunk, right: Chunk) -> None:
@@ -49,7 +49,7 @@ def _fill(half: Chunk, payload: bytes, numbers: list[int], spilled_entries: int)
 
 def _gap_of(record: dict[str, object]) -> Gap | bool | None:
     """Return the gap that a control record declares, True for another one of ours, else None."""
-    gap = record.get("logship_gap")
+    gap = record.get(GAP_KEY)
     if isinstance(gap, list):
         return Gap(*gap)
-    return True if "logship_end" in record else None
+    return True if is_control(record) else None

@@ -15,7 +15,7 @@ from collections.abc import Callable
 from enum import Enum, auto
 from typing import TypeVar
 
-from logship.buffer.accumulator import Accumulator
+from logship.buffer.accumulator import HIGH_WATER_TAG, Accumulator
 from logship.buffer.inbox import Inbox, Item
 from logship.buffer.notes import Notes
 from logship.buffer.waiters import Waiters
@@ -216,6 +216,8 @@ class Section:
         try:
             if self.notes.items:
                 self.notes.count(self.accumulator, closed=False)  # the end records tell
+            if HIGH_WATER_TAG in self.accumulator.streams:
+                self.accumulator.state_highest()
             for stream in list(self.accumulator.streams.values()):
                 self.accumulator.end(stream, retires=False)
             self._all_ended = True

@@ -32,13 +32,14 @@ class Stream:
         tag: The route of its records.
         is_provisional: Whether another tag takes that one's place once it is known.
         next_number: The number that the next entry gets.
-        controls: Numbers that gap records and the end record have.
+        controls: Numbers that control records have: gap, end and high-water records.
         refused: Records that were turned away without a number.
         undeclared: Gaps that no gap record has declared yet, ascending.
         withheld: Records that were kept back on purpose and have no number yet, by reason.
         withheld_due_seconds: From when on a new chunk may begin with those, on the monotonic clock.
         lost: All gaps so far, ascending, for the report, except what was kept back on purpose: that
             may be many gaps.
+        stated: The highest number that a high-water record has stated.
         end: The number of the end record, once it is written. Until then a gap can be declared.
             Without stamps there is no end record, and this stays None.
         unsettled: Chunks that are neither acked nor dropped.
@@ -54,6 +55,7 @@ class Stream:
         "lost",
         "next_number",
         "refused",
+        "stated",
         "tag",
         "undeclared",
         "unsettled",
@@ -81,6 +83,7 @@ class Stream:
         self.withheld_due_seconds = 0.0
         self.undeclared: list[Gap] = []
         self.lost: list[Gap] = []
+        self.stated = 0
         self.end: int | None = None
         self.unsettled = 0
         self._stamp_start = _stamp_start(stamp_key, self.id)

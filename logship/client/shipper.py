@@ -20,6 +20,7 @@ from logship.buffer.buffer import Buffer
 from logship.buffer.chunk import Chunk
 from logship.buffer.counters import DrainReport, FlushReport
 from logship.client.closing import Closing, SpillAhead, drive, report_line
+from logship.client.high_water import HighWater
 from logship.client.intake import Intake
 from logship.client.parts import new_orphans, new_spool, retry_wait
 from logship.client.port import SocketPort
@@ -156,6 +157,9 @@ class Shipper:
             last_resort=self.last_resort,
             turn_soon=self._wake,
         )
+        self._high_water = HighWater(
+            self.buffer, settings.high_water_seconds if settings.stamp else 0.0, monotonic()
+        )
         self._port = SocketPort(
             settings,
             self.buffer,
@@ -245,18 +249,19 @@ class Shipper:
     # -- what is due in a turn (pump.Upkeep) -------------------------------------------------------
 
     def tend(self, now_seconds: float) -> None:
-        """Let records go whose tag is known by now; tend to metrics and the spool."""
+        """Let records go whose tag is known by now; tend to metrics, numbers and the spool."""
         if self._awaited_tag.is_due(now_seconds):
             self._resolve_tag()
         if self.meter.begins_use():
             self._process.write_soon()
+        self._high_water.tend(now_seconds)
         self._upkeep.tend(may_adopt=self._awaited_tag.is_over and not self.broken)
 
     def deadlines(self) -> Iterable[float | None]:
         """Return when something will be due, if nothing else happens."""
         if not self._awaited_tag.is_over:
             return (self._awaited_tag.deadline_seconds,)
-        return self._upkeep.deadlines()
+        return (self._high_water.deadline_seconds(), *self._upkeep.deadlines())
 
     @property
     def _waits_for_tag(self) -> bool:

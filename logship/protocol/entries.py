@@ -50,6 +50,11 @@ TRUNCATED_KEY = "logship_truncated"
 TIME_KEY = "logship_time_ns"
 """Holds the true time of a record whose time does not fit an EventTime."""
 
+GAP_KEY = "logship_gap"
+END_KEY = "logship_end"
+HIGH_WATER_KEY = "logship_high_water"
+_CONTROL_KEYS = frozenset((GAP_KEY, END_KEY, HIGH_WATER_KEY))
+
 ENTRY_BYTES_MIN = 256
 """The least that `pack_truncated` can be asked for: room for a summary that says something."""
 
@@ -197,6 +202,11 @@ def _whole_or_none(time_ns: Any) -> int | None:
         return int(time_ns)
     except (TypeError, ValueError, OverflowError):
         return None
+
+
+def is_control(record: Mapping[Any, Any]) -> bool:
+    """Tell whether a record is one of logship's own: a gap, an end or a high-water record."""
+    return not _CONTROL_KEYS.isdisjoint(record)
 
 
 def _time_text(time_ns: int) -> str:

@@ -127,6 +127,8 @@ class Settings:
             endpoint's host.
         stamp: Whether records carry the number that proves completeness.
         stamp_key: The field that carries it.
+        high_water_seconds: How often each stream that grew has its highest number stated in a
+            record of the tag `logship.highwater`, so that a lost tail can be seen; 0 is never.
         report: Whether the drain report is printed even when everything was acked; with `emf`
             also as a line from which CloudWatch makes metrics.
         metrics_port: Where metrics are served; 0 is any free port, printed on stderr.
@@ -188,6 +190,7 @@ class Settings:
     tls_server_name: str | None = setting(OptionalText())
     stamp: bool = setting(Switch(), True)
     stamp_key: str = setting(Text(), "logship_id")
+    high_water_seconds: float = setting(Number(0.0, 86_400.0), 0.0)
     report: Report = setting(Switch("emf"), False)
     metrics_port: int | None = setting(OptionalWholeNumber(0, 65535))
     metrics_host: str = setting(Text(), "127.0.0.1")

@@ -12,9 +12,10 @@ from collections.abc import Callable, Generator, Iterator
 from logship.buffer.chunk import Chunk, ChunkState, new_chunk_id
 from logship.buffer.ranges import Gap, merge_ranges, subtract_ranges
 from logship.buffer.stream import Stream
+from logship.protocol.entries import is_control, unpack_entries
 from logship.reasons import DAMAGED, QUARANTINED
 from logship.spool.chunks import FoundChunk, Payload, read_payload
-from logship.spool.declarations import declaration, is_control
+from logship.spool.declarations import declaration
 from logship.spool.files import FileBytes
 from logship.spool.orphan import Kept, LocatedChunk, Orphan, OrphanStream
 from logship.spool.progress import RecoveryState
@@ -197,7 +198,7 @@ class Adoption:
         whole.is_refused = True
         text = f"the sidecar does not take record {stamp}, recovered from {self.orphan.name}"
         orphan.counters.note(text)
-        if whole.found is None or is_control(data):
+        if whole.found is None or any(is_control(record) for _, record in unpack_entries(data)):
             stream.is_untold = True
             return f"{text}; it declares gaps or the end, and is sent again later"
         stream.gaps.append(Gap(number, number, QUARANTINED))

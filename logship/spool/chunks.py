@@ -13,7 +13,7 @@ from itertools import islice
 from typing import NamedTuple, Protocol
 
 from logship.errors import ProtocolError
-from logship.protocol.entries import unpack_entries
+from logship.protocol.entries import END_KEY, is_control, unpack_entries
 from logship.spool import format as layout
 
 PAYLOAD_BYTES_MAX = 8 * 1024 * 1024
@@ -188,9 +188,9 @@ def _read_entries(
         is_in_order = is_in_order and number > before
         numbers.append(number)
         before = number
-        if "logship_end" in record:
+        if END_KEY in record:
             end = number
-        controls += "logship_end" in record or "logship_gap" in record
+        controls += is_control(record)
     begins_right = numbers[:1] in ([], [identity.first])
     return Payload(numbers, len(numbers) - controls, end), is_in_order and begins_right
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 
 from logship.buffer.ranges import Gap
 from logship.buffer.stream import NUMBER_MAX, Stream
-from logship.protocol.entries import pack_control, unpack_entries
+from logship.protocol.entries import END_KEY, GAP_KEY, pack_control
 from logship.spool.chunks import Payload
 
 _CONTROLS_MAX = 1000
@@ -30,19 +30,12 @@ def declaration(
         return None
     text = "logship: records will not arrive"
     records: list[dict[str, object]] = [
-        {"message": text, "logship_gap": list(gap)} for gap in sorted(gaps)[: _CONTROLS_MAX - 1]
+        {"message": text, GAP_KEY: list(gap)} for gap in sorted(gaps)[: _CONTROLS_MAX - 1]
     ]
-    records.append({"message": "logship: stream closed", "logship_end": "recovered"})
+    records.append({"message": "logship: stream closed", END_KEY: "recovered"})
     numbers = list(range(begin, begin + len(records)))
     entries = [
         pack_control(record, time_ns()) + stream.stamp_of(number)
         for number, record in zip(numbers, records, strict=True)
     ]
     return b"".join(entries), Payload(numbers, 0, numbers[-1])
-
-
-def is_control(entry: bytes) -> bool:
-    """Tell whether an entry is one of logship's own, which declares a gap or its stream's end."""
-    return any(
-        "logship_gap" in record or "logship_end" in record for _, record in unpack_entries(entry)
-    )

@@ -9,7 +9,7 @@ from itertools import islice
 from typing import Any, Protocol
 
 from logship.hooks.locking import SectionLock
-from logship.protocol.entries import unpack_entries
+from logship.protocol.entries import is_control, unpack_entries
 from logship.protocol.jsonlines import json_line, line_maker
 from logship.stderr.last_resort import LastResort
 
@@ -203,11 +203,10 @@ class SpillCost:
 
 
 def spilled_lines(tag: str, payload: bytes) -> Iterator[tuple[bytes, bool]]:
-    """Yield each entry's line for stderr, and whether it is a gap or end record of logship."""
+    """Yield each entry's line for stderr, and whether it is a control record of logship."""
     line = line_maker(tag, logship="spilled")
     for time_ns, record in unpack_entries(payload):
-        is_control = "logship_gap" in record or "logship_end" in record
-        yield line(time_ns, record), is_control
+        yield line(time_ns, record), is_control(record)
 
 
 def refused_line(number: str, tag: str, time_ns: int, record: Any) -> bytes:

@@ -47,6 +47,14 @@ def end(
     }
 
 
+def high_water(number: int, *stamps: str, stream: str = TWO) -> Record:
+    return {
+        "message": "logship: highest numbers",
+        "logship_high_water": list(stamps),
+        "logship_id": stamp(number, stream),
+    }
+
+
 def compact(value: Any) -> str:
     return json.dumps(value, separators=(",", ":"), ensure_ascii=False)
 

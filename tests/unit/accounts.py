@@ -75,6 +75,11 @@ def entries_of(payload: bytes | bytearray | memoryview) -> list[dict[str, Any]]:
     return [record for _, record in decode_all(bytes(payload))]
 
 
+def is_control(record: dict[str, Any]) -> bool:
+    """Tell whether a record is one of logship's own."""
+    return bool({"logship_gap", "logship_end", "logship_high_water"} & record.keys())
+
+
 def stamp_of(record: dict[str, Any]) -> tuple[str, int]:
     """Return the stream and the number in a record's stamp, which must have its one form."""
     stream, _, digits = record["logship_id"].partition(":")
@@ -139,14 +144,14 @@ def check(buffer: Buffer, acked: list[dict[str, Any]]) -> None:
     assert report.accepted == sum(parts)
     kept = [record for chunk in waiting for record in entries_of(chunk.data)]
     _check_numbers(buffer, acked, kept)
-    assert report.acked == sum("logship_gap" not in r and "logship_end" not in r for r in acked)
+    assert report.acked == sum(not is_control(record) for record in acked)
 
 
 def _check_chunks(buffer: Buffer, waiting: list[Chunk]) -> None:
     assert buffer.bytes_held == sum(len(chunk.data) for chunk in waiting)
     for chunk in waiting:
         records = entries_of(chunk.data)
-        controls = [r for r in records if "logship_gap" in r or "logship_end" in r]
+        controls = [record for record in records if is_control(record)]
         assert chunk.size == len(chunk.data)
         assert chunk.size <= chunk.capacity or isinstance(chunk, HalfChunk)
         assert chunk.entries == len(records)

@@ -38,7 +38,7 @@ LAYERS: list[tuple[str, ...]] = [
     ("metrics",),
     ("client",),
     ("delivery.transport", "delivery.credentials", "receiver", "ecs"),
-    ("client.pump", "client.upkeep", "client.schedule", "client.parts"),
+    ("client.pump", "client.upkeep", "client.high_water", "client.schedule", "client.parts"),
     ("client.intake", "buffer.overflow"),
     ("client.shaping",),
     ("client.context",),

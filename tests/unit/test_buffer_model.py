@@ -107,11 +107,13 @@ class Model(RuleBasedStateMachine):
 
     # -- the shipper -------------------------------------------------------------------------------
 
-    @rule()
-    def shipper_comes(self) -> None:
+    @rule(states=st.booleans())
+    def shipper_comes(self, states: bool) -> None:
         """The shipper was woken, or its time has come; it does what the client's turn does."""
         assume(self.awake or (self.alarm is not None and self.alarm <= self.clock()))
         self.awake = False
+        if states:
+            self.buffer.state_highest()
         self.buffer.seal_due(self.clock())
         self.sink.take_all()
         self.alarm = self.buffer.next_deadline_seconds()

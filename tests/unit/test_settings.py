@@ -56,6 +56,7 @@ FROM_ENVIRONMENT: dict[str, tuple[str, Any]] = {
     "spool_fsync": ("interval", "interval"),
     "stamp": ("0", False),
     "stamp_key": ("id", "id"),
+    "high_water_seconds": ("10", 10.0),
     "report": ("emf", "emf"),
     "metrics_port": ("9100", 9100),
     "metrics_host": ("0.0.0.0", "0.0.0.0"),

@@ -1,0 +1,87 @@
+"""What high-water records prove: a lost tail, of a stream whose end nothing shows."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from logship.audit import Audit, Outcome, StreamVerdict
+from tests.audit.lines import (
+    FORMATS,
+    ONE,
+    TWO,
+    Format,
+    end,
+    high_water,
+    received,
+    record,
+    report,
+    spilled,
+    stamp,
+    stream_report,
+)
+
+
+def judge(*lines: bytes) -> dict[str, StreamVerdict]:
+    audit = Audit()
+    audit.feed(lines)
+    return {stream.stream: stream for stream in audit.verdict().streams}
+
+
+def delivered(*numbers: int) -> list[bytes]:
+    return [received(record(number)) for number in numbers]
+
+
+@pytest.mark.parametrize("line_format", FORMATS)
+def test_a_tail_below_the_stated_number_is_lost(line_format: Format) -> None:
+    lines = [*delivered(1, 2), line_format(high_water(1, stamp(5)))]
+    for order in (lines, lines[::-1]):
+        streams = judge(*order)
+        assert list(streams[ONE].lost) == [(3, 5)]
+        assert (streams[ONE].outcome, streams[ONE].last) == (Outcome.LOST, 5)
+        assert (streams[TWO].records, streams[TWO].delivered.count) == (0, 1)
+
+
+def test_a_stream_of_which_nothing_arrived_is_lost_as_far_as_it_is_known() -> None:
+    assert list(judge(received(high_water(1, stamp(3))))[ONE].lost) == [(1, 3)]
+
+
+def test_a_number_that_arrived_proves_no_end() -> None:
+    stream = judge(*delivered(1, 2), received(high_water(1, stamp(1), stamp(2))))[ONE]
+    assert (stream.outcome, stream.proof) == (Outcome.UNPROVEN, None)
+
+
+def test_the_highest_statement_counts_whichever_is_read_last() -> None:
+    stated = [received(high_water(1, stamp(4))), received(high_water(2, stamp(2)))]
+    assert list(judge(*delivered(1), *stated)[ONE].lost) == [(2, 4)]
+
+
+def test_a_spilled_statement_counts_too() -> None:
+    streams = judge(*delivered(1), spilled(high_water(1, stamp(2))))
+    assert list(streams[ONE].lost) == [(2, 2)]
+    assert list(streams[TWO].spilled) == [(1, 1)]
+
+
+def test_an_old_report_does_not_excuse_what_was_numbered_after_it() -> None:
+    lines = [*delivered(1), report(stream_report(1, 1)), received(high_water(1, stamp(3)))]
+    assert list(judge(*lines)[ONE].lost) == [(2, 3)]
+
+
+def test_high_water_records_are_no_records_of_the_application() -> None:
+    lines = [*delivered(1), received(end(2, 1)), received(high_water(1, stamp(1)))]
+    streams = judge(*lines, received(end(2, 0, TWO)))
+    assert {each.outcome for each in streams.values()} == {Outcome.COMPLETE}
+    assert [streams[name].records for name in (ONE, TWO)] == [1, 0]
+
+
+def test_a_statement_beyond_the_end_contradicts_it() -> None:
+    lines = [*delivered(1), received(end(2, 1)), received(high_water(1, stamp(3)))]
+    [problem] = judge(*lines)[ONE].problems
+    assert problem == "goes on to 3 after its end record 2"
+
+
+@pytest.mark.parametrize("value", [None, 7, "text", [7, None, "no stamp", f"{ONE}:0000000000"]])
+def test_what_is_no_stamp_states_nothing(value: Any) -> None:
+    odd = {**high_water(1), "logship_high_water": value}
+    assert list(judge(received(odd))) == [TWO]

@@ -1,0 +1,221 @@
+"""High-water records: what they state, when they are written, and that they change no account."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from logship.audit import Audit, Outcome
+from logship.buffer.accumulator import HIGH_WATER_TAG
+from logship.buffer.buffer import Buffer
+from logship.client.client import Client
+from logship.client.high_water import HighWater
+from logship.testing import MemoryTransport, Sidecar
+from tests.audit.lines import received
+from tests.unit.accounts import Sink, a_buffer, body, check, make_changes_twice
+from tests.unit.clients import Stderr, quick_settings, until
+
+KEY = "logship_high_water"
+
+
+def stated(records: list[dict[str, Any]]) -> list[list[str]]:
+    return [record[KEY] for record in records if KEY in record]
+
+
+def stamps(records: list[dict[str, Any]]) -> list[str]:
+    return [record["logship_id"] for record in records if "n" in record]
+
+
+def log(buffer: Buffer, *numbers: int, tag: str = "a") -> None:
+    for number in numbers:
+        buffer.offer(tag, body(number))
+
+
+# --- what they state ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("twice", [False, True])
+def test_only_the_streams_that_grew_are_stated(
+    monkeypatch: pytest.MonkeyPatch, twice: bool
+) -> None:
+    if twice:
+        make_changes_twice(monkeypatch)
+    buffer = a_buffer()
+    sink = Sink(buffer)
+    for tags in ("ab", "b", ""):
+        for tag in tags:
+            log(buffer, 1, 2, tag=tag)
+        assert buffer.state_highest()
+        check(buffer, sink.acked)
+        sink.drain()
+    [_, first_b, second_b] = stamps(sink.acked)[1::2]
+    both, one = stated(sink.acked)
+    assert len(both) == 2
+    assert first_b in both
+    assert one == [second_b]
+
+
+def test_no_account_counts_them() -> None:
+    buffer = a_buffer()
+    sink = Sink(buffer)
+    log(buffer, 1, 2)
+    buffer.state_highest()
+    sink.drain()
+    log(buffer, 3)
+    buffer.close_intake()
+    sink.drain()
+    check(buffer, sink.acked)
+    report = buffer.report("close", 0.0)
+    assert (report.accepted, report.acked) == (3, 3)
+    [highest] = [stream for stream in report.streams if stream.tag == HIGH_WATER_TAG]
+    assert (highest.accepted, highest.last) == (0, 3)  # two statements and the end record
+    audit = Audit()
+    audit.feed([received(record) for record in sink.acked])
+    assert audit.verdict().outcome is Outcome.COMPLETE
+
+
+def test_the_last_one_is_written_at_the_end_of_intake() -> None:
+    buffer = a_buffer()
+    sink = Sink(buffer)
+    log(buffer, 1)
+    buffer.state_highest()
+    sink.drain()
+    log(buffer, 2)
+    buffer.close_intake()
+    assert not buffer.state_highest()  # that would be after the end
+    sink.drain()
+    assert stated(sink.acked) == [[stamp] for stamp in stamps(sink.acked)]
+
+
+def test_a_client_that_stated_nothing_states_nothing_at_its_end() -> None:
+    buffer = a_buffer()
+    sink = Sink(buffer)
+    log(buffer, 1)
+    buffer.close_intake()
+    sink.drain()
+    assert stated(sink.acked) == []
+    assert len(buffer.report("close", 0.0).streams) == 1
+
+
+def test_one_at_a_time_is_on_its_way() -> None:
+    buffer = a_buffer()
+    sink = Sink(buffer)
+    for number in range(5):
+        log(buffer, number)
+        assert buffer.state_highest() is (number == 0)
+    sink.drain()
+    assert buffer.state_highest()
+    sink.drain()
+    assert stated(sink.acked) == [stamps(sink.acked)[:1], stamps(sink.acked)[-1:]]
+
+
+def test_one_that_no_server_takes_becomes_a_declared_gap() -> None:
+    buffer = a_buffer()
+    sink = Sink(buffer)
+    log(buffer, 1)
+    buffer.state_highest()
+    buffer.seal_all()
+    sink.take_all()
+    record, statement = sink.taken
+    sink.ack(record)
+    buffer.quarantine(statement, spilled=False)
+    log(buffer, 2)
+    assert buffer.state_highest()
+    buffer.close_intake()
+    sink.drain()
+    check(buffer, sink.acked)
+    [gap] = [record["logship_gap"] for record in sink.acked if "logship_gap" in record]
+    assert gap == [1, 1, "quarantined"]
+
+
+def test_a_chunk_of_them_can_be_taken_apart() -> None:
+    buffer = a_buffer()
+    sink = Sink(buffer)
+    log(buffer, 1)
+    buffer.state_highest()
+    buffer.close_intake()
+    sink.take_all()
+    [chunk] = [chunk for chunk in sink.taken if chunk.stream.tag == HIGH_WATER_TAG]
+    halves = buffer.split(chunk)
+    assert halves is not None
+    assert [half.records for half in halves] == [0, 0]
+    check(buffer, sink.acked)
+
+
+# --- when they are written ------------------------------------------------------------------------
+
+
+def test_they_come_at_the_interval_while_records_come() -> None:
+    buffer = a_buffer()
+    sink = Sink(buffer)
+    high_water = HighWater(buffer, 10.0, 0.0)
+    log(buffer, 1)
+    buffer.seal_all()
+    high_water.tend(9.9)
+    assert high_water.deadline_seconds() == 10.0
+    high_water.tend(10.0)
+    high_water.tend(10.1)
+    sink.drain()
+    assert len(stated(sink.acked)) == 1
+    assert high_water.deadline_seconds() is None  # nothing was logged since
+    log(buffer, 2)
+    buffer.seal_all()
+    assert high_water.deadline_seconds() == 20.0
+
+
+def test_an_interval_without_an_ack_waits_for_the_next() -> None:
+    buffer = a_buffer()
+    sink = Sink(buffer)
+    high_water = HighWater(buffer, 10.0, 0.0)
+    for seconds in (10.0, 20.0):
+        log(buffer, 1)
+        buffer.seal_all()
+        high_water.tend(seconds)
+    assert high_water.deadline_seconds() == 30.0
+    sink.drain()
+    high_water.tend(30.0)
+    sink.drain()
+    assert len(stated(sink.acked)) == 2
+    assert high_water.deadline_seconds() is None
+
+
+def test_a_closed_buffer_wakes_nothing_for_them() -> None:
+    buffer = a_buffer()
+    high_water = HighWater(buffer, 10.0, 0.0)
+    log(buffer, 1)
+    buffer.close_intake()
+    assert high_water.deadline_seconds() is None
+
+
+def a_client(sidecar: Sidecar, stderr: Stderr, **settings: Any) -> Client:
+    return Client(
+        quick_settings(**settings),
+        transport=MemoryTransport(sidecar),
+        last_resort=stderr.last_resort(),
+    )
+
+
+async def test_a_client_states_its_numbers(sidecar: Sidecar, stderr: Stderr) -> None:
+    def highest() -> list[list[str]]:
+        return stated([each.record for each in sidecar.delivered])
+
+    async with a_client(sidecar, stderr, high_water_seconds=0.001) as client:
+        client.emit({"message": "one", "n": 1})
+        await until(highest, "the first is stated")
+        client.emit({"message": "two", "n": 2})
+        await until(lambda: len(highest()) == 2, "the second is stated")
+    ours = [each.record for each in sidecar.delivered]
+    assert highest() == [[stamp] for stamp in stamps(ours)]
+    assert {each.tag for each in sidecar.delivered if KEY in each.record} == {HIGH_WATER_TAG}
+
+
+@pytest.mark.parametrize("settings", [{}, {"high_water_seconds": 0.001, "stamp": False}])
+async def test_a_client_without_interval_or_stamps_states_nothing(
+    sidecar: Sidecar, stderr: Stderr, settings: dict[str, Any]
+) -> None:
+    async with a_client(sidecar, stderr, **settings) as client:
+        client.emit({"message": "one"})
+        await client.flush()
+        client.emit({"message": "two"})
+    assert stated([each.record for each in sidecar.delivered]) == []
