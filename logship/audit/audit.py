@@ -29,6 +29,9 @@ class Audit:
 
     Args:
         stamp_key: The field that carries the stamp.
+
+    Attributes:
+        streams: The evidence so far, by the streams' names.
     """
 
     def __init__(self, stamp_key: str = STAMP_KEY) -> None:
@@ -41,7 +44,7 @@ class Audit:
         self.reports = 0
         self.unnamed = 0
         self.problems: dict[str, None] = {}
-        self._streams: dict[bytes, Stream] = {}
+        self.streams: dict[bytes, Stream] = {}
         self._refusals: dict[str, Refusals] = {}
         self._glance = Glance(stamp_key)
         self._source = "?"
@@ -55,7 +58,7 @@ class Audit:
     def feed(self, lines: Iterable[bytes]) -> None:
         """Take lines of output without their ends. They may hold any bytes."""
         glance = self._glance.stamp
-        known = self._streams.get
+        known = self.streams.get
         for line in lines:
             self.lines += 1
             match = glance(line)
@@ -115,11 +118,11 @@ class Audit:
         return self._refusals.setdefault(life, Refusals(life))
 
     def _stream(self, name: str) -> Stream:
-        return self._streams.setdefault(name.encode(), Stream(name))
+        return self.streams.setdefault(name.encode(), Stream(name))
 
     def verdict(self) -> Verdict:
         """Return the conclusions from all that was fed so far."""
-        streams = sorted(self._streams.values(), key=lambda stream: stream.name)
+        streams = sorted(self.streams.values(), key=lambda stream: stream.name)
         return Verdict(
             streams=tuple(judge(stream) for stream in streams),
             refusals=tuple(map(judge_refusals, self._refusals.values())),

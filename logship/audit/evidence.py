@@ -95,6 +95,21 @@ class Stream:
         if self.report is None or _age(report) >= _age(self.report):
             self.report = report
 
+    def absorb(self, other: Stream) -> None:
+        """Take what another file says about the same stream; `other` stays as it is."""
+        self.tag = self.tag or other.tag
+        self.duplicates += other.duplicates + (self.delivered & other.delivered).count
+        self.delivered |= other.delivered
+        self.spilled |= other.spilled
+        self.control |= other.control
+        for reason, numbers in other.gaps.items():
+            self.gaps[reason] = self.gaps.get(reason, Ranges()) | numbers
+        self.ends |= other.ends
+        self.take_stated(other.stated)
+        if other.report is not None:
+            self.take_report(other.report)
+        self.problems = list(dict.fromkeys((*self.problems, *other.problems)))
+
     @property
     def highest(self) -> int:
         """The greatest number that a line in the files mentions, 0 if none does."""

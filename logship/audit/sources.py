@@ -38,20 +38,39 @@ SEEMS_EXPECTED: Final = re.compile(
 class Source:
     """One input: its lines in batches, unpacked where they are gzip.
 
+    Args:
+        name: Of a file, or `-` for standard input.
+        start: Where in a plain file a line begins, to be the first that is read.
+
     Attributes:
         note: After reading, what is odd about a file that could be read; None if nothing is.
+        position: Where in a plain file the first line begins that was not wholly there.
+        is_packed: Whether it is gzip.
     """
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, start: int = 0) -> None:
         self.name = "standard input" if name == "-" else name
         self.note: str | None = None
+        self.position = self._start = start
+        self.is_packed = False
         self._path = None if name == "-" else Path(name)
+        self._rest = b""
 
     def batches(self) -> Iterator[list[bytes]]:
-        """Yield lines without their ends.
+        """Yield lines without their ends, and what follows the last end of line.
 
         Raises:
             CannotRead: The input cannot be opened, read or unpacked, or is no text.
+        """
+        yield from self.whole_lines()
+        if self._rest:
+            yield [self._rest]
+
+    def whole_lines(self) -> Iterator[list[bytes]]:
+        """Yield only those lines that have an end: `batches` of a file that is being written.
+
+        Raises:
+            CannotRead: As of `batches`.
         """
         try:
             with self._opened() as file:
@@ -65,6 +84,7 @@ class Source:
             yield sys.stdin.buffer
             return
         with self._path.open("rb") as file:
+            file.seek(self._start)
             yield file
 
     def _unpacked(self, file: BinaryIO) -> Iterator[bytes]:
@@ -72,7 +92,8 @@ class Source:
         first = next(blocks, b"")
         if first.startswith(ZSTD_MAGIC):
             _fail(f"cannot read {self.name}: it is zstd; pipe it: zstdcat ... | logship audit -")
-        if first.startswith(GZIP_MAGIC):
+        self.is_packed = first.startswith(GZIP_MAGIC)
+        if self.is_packed:
             return self._gunzipped(chain([first], blocks))
         return chain([first], blocks)
 
@@ -108,12 +129,12 @@ class Source:
             begun += block
             if b"\n" in block:
                 *lines, rest = bytes(begun).split(b"\n")
+                self.position += len(begun) - len(rest)
                 begun = bytearray(rest)
                 yield lines
             elif len(begun) > LINE_BYTES_MAX:
                 _fail(f"cannot read {self.name}: no end of line in 64 MiB; is it a text file?")
-        if begun:
-            yield [bytes(begun)]
+        self._rest = bytes(begun)
 
 
 class CannotRead(LogshipError):  # noqa: N818 - it says what happened, as its siblings do

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -12,6 +13,7 @@ from logship.audit.document import verdict_as_json
 from logship.audit.sources import CannotRead, Source, expected_in
 from logship.audit.text import verdict_as_text
 from logship.cli.output import show
+from logship.cli.watching import follow, refuse_without_watch, watch_options
 
 INPUT = click.Path(readable=False, allow_dash=True)
 """Any name: the audit itself says what is wrong with it. Shells complete names of files."""
@@ -71,13 +73,17 @@ def _identity(name: str, if_missing: str) -> object:
 @click.option(
     "--stamp-key", default=STAMP_KEY, show_default=True, help="The field that carries the stamp."
 )
+@watch_options
 @click.pass_context
 def command(
     context: click.Context,
+    /,
     files: tuple[str, ...],
     expected: tuple[str, ...],
     as_json: bool,
     stamp_key: str,
+    is_watching: bool,
+    **options: Any,
 ) -> None:
     """Prove from the sidecar's output that no record is missing, or name those that are.
 
@@ -93,12 +99,18 @@ def command(
       3  UNPROVEN: later records may be missing; or NOT COMPLETE, but nothing
          lost in silence: all missing records are declared, or on stderr
     """
+    if not stamp_key:
+        raise click.UsageError("--stamp-key is empty")
+    if is_watching:
+        if expected or as_json or "-" in files:
+            raise click.UsageError("--watch takes no --expect, no --json and no standard input")
+        follow(files, stamp_key, **options)
+        return
+    refuse_without_watch(options)
     _check_inputs(files, "FILE", "a sidecar makes its file when it writes the first record")
     _check_inputs(expected, "--expect", "reports are on the application's stderr")
     if "-" in files and "-" in expected:
         raise click.UsageError("standard input cannot be FILE and --expect at once")
-    if not stamp_key:
-        raise click.UsageError("--stamp-key is empty")
     audit = Audit(stamp_key)
     try:
         notes = _feed_files(audit, files) + _feed_reports(audit, expected)

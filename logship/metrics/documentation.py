@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from logship.metrics.audit_measures import AUDIT_MEASURES
 from logship.metrics.client_measures import CLIENT_MEASURES
 from logship.metrics.measures import BUILD, PAGES_REFUSED
 from logship.metrics.receiver_measures import RECEIVER_MEASURES
@@ -10,7 +11,8 @@ from logship.metrics.receiver_measures import RECEIVER_MEASURES
 def documentation() -> str:
     """Return the table of `docs/metrics.md`."""
     lines = ["| metric | type | what it means | what to do when it moves |", "|---|---|---|---|"]
-    for measure in (*CLIENT_MEASURES, PAGES_REFUSED, *RECEIVER_MEASURES, BUILD):
+    tables = (*CLIENT_MEASURES, PAGES_REFUSED, *RECEIVER_MEASURES, *AUDIT_MEASURES, BUILD)
+    for measure in tables:
         values = [value for value in measure.values if value]
         label = "" if measure.type == "histogram" or not values else f"{{{measure.label}}}"
         meaning = measure.meaning

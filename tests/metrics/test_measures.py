@@ -7,6 +7,7 @@ from pathlib import Path
 from hypothesis import given
 from hypothesis import strategies as st
 
+from logship.metrics.audit_measures import AUDIT_MEASURES
 from logship.metrics.client_measures import CLIENT_MEASURES
 from logship.metrics.documentation import documentation
 from logship.metrics.measures import Kind
@@ -48,7 +49,7 @@ def test_the_names_of_the_contract_are_there() -> None:
 
 def test_names_say_their_kind_and_labels_are_few() -> None:
     """No label has a value that comes from outside: never a tag, an endpoint, an error's text."""
-    for measure in (*CLIENT_MEASURES, *RECEIVER_MEASURES):
+    for measure in (*CLIENT_MEASURES, *RECEIVER_MEASURES, *AUDIT_MEASURES):
         assert measure.name.endswith("_total") == (measure.kind is Kind.COUNTER)
         assert measure.label in ("", "reason", "result", "le")
         assert len(measure.values) < 20

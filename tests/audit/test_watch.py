@@ -1,0 +1,404 @@
+"""`logship audit --watch`: outputs that grow, rotate, are cut and go, and what is proved of them.
+
+Time is an argument here, so nothing waits. `test_watch_command.py` runs the program.
+"""
+
+from __future__ import annotations
+
+import gzip
+import json
+import os
+import random
+import shutil
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from logship.audit.outputs import Files
+from logship.audit.watch import Watch
+from tests.audit.lines import (
+    ONE,
+    TWO,
+    end,
+    gap,
+    high_water,
+    received,
+    record,
+    report,
+    spilled,
+    stamp,
+    stream_report,
+)
+
+OUT, ROTATED, PACKED = Path("out.log"), Path("out.log.1"), Path("out.log.1.gz")
+
+
+@pytest.fixture(autouse=True)
+def in_a_directory_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
+class Watched:
+    """A watch of `out.log*`, and what it said. Each look comes a second after the last one."""
+
+    def __init__(self, *names: str, **options: Any) -> None:
+        self.said: list[str] = []
+        self.now = 1_700_000_000.0
+        outputs = [Files(name) for name in names or ("out.log*",)]
+        self.watch = Watch(outputs, say=self.said.append, **options)
+
+    def look(self, seconds: float = 1.0) -> tuple[int, int, int]:
+        """Look, and return how many records are proved, missing and duplicated."""
+        self.now += seconds
+        self.watch.look(self.now)
+        figures = self.watch.figures
+        return figures.records_proved, figures.records_missing, figures.records_duplicated
+
+
+def text(lines: Iterable[bytes]) -> bytes:
+    return b"".join(line + b"\n" for line in lines)
+
+
+def delivered(first: int, last: int, stream: str = ONE) -> list[bytes]:
+    return [received(record(number, stream)) for number in range(first, last + 1)]
+
+
+def append(path: Path, lines: Iterable[bytes]) -> None:
+    with path.open("ab") as file:
+        file.write(text(lines))
+
+
+# --- files that grow and rotate -------------------------------------------------------------------
+
+
+def test_a_file_that_grows_is_read_on_from_where_it_ended() -> None:
+    watched = Watched()
+    assert watched.look() == (0, 0, 0)
+    append(OUT, delivered(1, 3))
+    assert watched.look() == (3, 0, 0)
+    append(OUT, delivered(4, 5))
+    assert watched.look() == (5, 0, 0)
+    assert watched.look() == (5, 0, 0)
+    assert watched.said == []
+
+
+def test_a_line_counts_when_its_end_is_there() -> None:
+    watched = Watched()
+    [line] = delivered(1, 1)
+    OUT.write_bytes(line[:50])
+    assert watched.look() == (0, 0, 0)
+    OUT.write_bytes(line)
+    assert watched.look() == (0, 0, 0)
+    append(OUT, [b""])
+    assert watched.look() == (1, 0, 0)
+
+
+def test_a_file_that_is_renamed_is_the_same_file() -> None:
+    watched = Watched()
+    append(OUT, delivered(1, 3))
+    watched.look()
+    append(OUT, delivered(4, 4))  # after the last look before the rotation
+    OUT.rename(ROTATED)
+    append(OUT, delivered(5, 6))
+    assert watched.look() == (6, 0, 0)
+    assert watched.said == []
+
+
+def test_a_rotated_file_that_is_packed_proves_the_same() -> None:
+    watched = Watched()
+    append(OUT, delivered(1, 3))
+    watched.look()
+    OUT.rename(ROTATED)
+    PACKED.write_bytes(gzip.compress(ROTATED.read_bytes()))
+    assert watched.look() == (3, 0, 3)  # both are there
+    ROTATED.unlink()
+    assert watched.look() == (3, 0, 0)
+    assert watched.watch.figures.parts == 1
+
+
+def test_gzip_that_grows_is_read_again() -> None:
+    watched = Watched()
+    for number in (1, 2, 3):
+        with PACKED.open("ab") as file:
+            file.write(gzip.compress(text(delivered(number, number))))
+        assert watched.look() == (number, 0, 0)
+
+
+def test_a_file_that_is_copied_and_truncated_loses_nothing() -> None:
+    watched = Watched()
+    append(OUT, delivered(1, 3))
+    watched.look()
+    shutil.copy(OUT, ROTATED)
+    os.truncate(OUT, 0)
+    append(OUT, delivered(4, 5))
+    assert watched.look() == (5, 0, 0)
+
+
+def test_a_file_with_two_names_is_one_file() -> None:
+    append(OUT, delivered(1, 3))
+    ROTATED.hardlink_to(OUT)
+    watched = Watched("out.log", "out.log.1")
+    assert Watched("out.log*").look() == (3, 0, 0)
+    assert watched.look() == (3, 0, 3)  # two outputs: each is asked for
+
+
+def test_a_directory_stands_for_all_files_below_it() -> None:
+    below = Path("out/2026/11")
+    below.mkdir(parents=True)
+    append(below / "a.log", delivered(1, 2))
+    append(Path("out/b.log"), delivered(3, 4))
+    assert Watched("out").look() == (4, 0, 0)
+    assert Watched(str(Path("out").absolute() / "*.log")).look() == (2, 2, 0)
+
+
+# --- what is lost ---------------------------------------------------------------------------------
+
+
+def test_a_file_that_is_removed_takes_its_proof_with_it() -> None:
+    watched = Watched(overdue_seconds=60)
+    append(ROTATED, delivered(1, 3))
+    append(OUT, delivered(4, 5))
+    assert watched.look() == (5, 0, 0)
+    ROTATED.unlink()
+    assert watched.look() == (2, 3, 0)
+    assert watched.said == ["out.log.1 is gone; what was in it no longer counts"]
+    watched.look(59)
+    assert watched.watch.figures.records_overdue == 0
+    watched.look(1)
+    assert watched.watch.figures.records_overdue == 3
+    assert watched.watch.figures.oldest_missing_seconds == 60
+    assert watched.said[1:] == [f"overdue: 3 records of stream {ONE} (tag web), from number 1"]
+    watched.look()
+    assert len(watched.said) == 2
+
+
+def test_a_removed_file_is_found_by_the_stated_numbers_if_no_other_file_names_its_streams() -> None:
+    watched = Watched("out.log", "high.log")
+    append(OUT, delivered(1, 3))
+    append(Path("high.log"), [received(high_water(1, stamp(3)))])
+    assert watched.look() == (3, 0, 0)
+    OUT.unlink()
+    assert watched.look() == (0, 3, 0)
+
+
+def test_a_file_that_is_cut_takes_its_tail_with_it() -> None:
+    watched = Watched()
+    append(OUT, [*delivered(1, 5), received(end(6, 5))])
+    append(ROTATED, delivered(1, 2, TWO))
+    assert watched.look() == (7, 0, 0)
+    os.truncate(OUT, len(text(delivered(1, 3))))
+    assert watched.look() == (5, 0, 0)  # the tail is unproven now
+    append(OUT, [received(end(6, 5))])
+    assert watched.look() == (5, 2, 0)
+    assert watched.said[0] == "out.log was cut or replaced; what was in it no longer counts"
+
+
+def test_another_file_in_the_same_inode_is_another_file() -> None:
+    watched = Watched()
+    append(OUT, delivered(1, 3))
+    watched.look()
+    OUT.write_bytes(text([*delivered(1, 6, TWO), received(end(7, 6, TWO))]))
+    assert watched.look() == (6, 0, 0)
+    assert list(watched.watch.verdicts) == [TWO]
+
+
+def test_a_lost_tail_is_found_by_the_stated_number() -> None:
+    watched = Watched()
+    append(OUT, [*delivered(1, 3), received(high_water(1, stamp(5)))])
+    assert watched.look() == (3, 2, 0)
+    append(OUT, delivered(4, 5))
+    assert watched.look() == (5, 0, 0)
+    assert watched.watch.figures.oldest_missing_seconds == 0
+
+
+def test_each_gap_has_an_age_of_its_own() -> None:
+    watched = Watched(overdue_seconds=10)
+    append(OUT, delivered(1, 1) + delivered(3, 3))
+    watched.look()
+    append(OUT, delivered(6, 6))
+    watched.look(5)
+    watched.look(5)
+    figures = watched.watch.figures
+    assert (figures.records_missing, figures.records_overdue) == (3, 1)
+    append(OUT, delivered(2, 2))
+    watched.look()
+    assert (figures.records_missing, figures.records_overdue) == (2, 0)
+    assert figures.oldest_missing_seconds == 6
+    watched.look(4)
+    assert figures.records_overdue == 2
+
+
+def test_what_is_declared_is_not_missing() -> None:
+    watched = Watched()
+    append(OUT, [*delivered(1, 1), received(gap(5, 2, 4)), spilled(record(6)), *delivered(7, 7)])
+    assert watched.look() == (2, 0, 0)
+
+
+def test_a_report_on_a_followed_stderr_counts() -> None:
+    watched = Watched("out.log", "stderr.log")
+    append(OUT, delivered(1, 2))
+    watched.look()
+    assert watched.watch.figures.streams_unended == 1
+    append(Path("stderr.log"), [report(stream_report(4, 4, unacked=[(3, 3)]))])
+    assert watched.look() == (2, 1, 0)
+    assert watched.watch.figures.streams_unended == 0
+
+
+def test_a_contradiction_is_counted() -> None:
+    watched = Watched()
+    append(OUT, [*delivered(1, 3), received(end(2, 1))])
+    watched.look()
+    assert watched.watch.figures.streams_inconsistent == 1
+
+
+def test_duplicates_in_one_file_and_between_files_are_counted() -> None:
+    watched = Watched()
+    append(OUT, delivered(1, 3) + delivered(2, 2))
+    append(ROTATED, delivered(3, 4))
+    assert watched.look() == (4, 0, 2)
+    append(OUT, delivered(4, 4))
+    assert watched.look() == (4, 0, 3)
+
+
+# --- what cannot be read --------------------------------------------------------------------------
+
+
+def test_what_cannot_be_read_is_told_once_and_still_counts() -> None:
+    watched = Watched()
+    append(OUT, delivered(1, 3))
+    PACKED.write_bytes(gzip.compress(text(delivered(4, 5))))
+    assert watched.look() == (5, 0, 0)
+    PACKED.write_bytes(PACKED.read_bytes()[:12] + b"damaged" * 9)
+    for _ in "12":
+        assert watched.look() == (5, 0, 0)
+    assert watched.watch.figures.read_failures == 2
+    [said] = watched.said
+    assert said.startswith("cannot read out.log.1.gz: its gzip data is damaged")
+    PACKED.write_bytes(gzip.compress(text(delivered(4, 6))))
+    assert watched.look() == (6, 0, 0)
+
+
+# --- what may be removed --------------------------------------------------------------------------
+
+
+def test_what_is_old_enough_may_be_removed() -> None:
+    watched = Watched(retention_seconds=100)
+    append(ROTATED, delivered(1, 3))
+    append(OUT, delivered(4, 5))
+    watched.look()
+    watched.look(100)
+    ROTATED.unlink()
+    assert watched.look() == (5, 0, 0)
+    OUT.unlink()
+    assert watched.look() == (5, 0, 0)
+    assert watched.said == []
+
+
+def test_a_young_file_may_not() -> None:
+    watched = Watched(retention_seconds=100)
+    append(ROTATED, delivered(1, 3))
+    append(OUT, delivered(4, 5))
+    watched.look()
+    watched.look(99)
+    append(ROTATED, [b"it is written to"])
+    watched.look(1)
+    watched.look(99)
+    ROTATED.unlink()
+    assert watched.look(0) == (2, 3, 0)
+
+
+def test_complete_streams_of_which_nothing_is_left_are_forgotten_and_still_counted() -> None:
+    watched = Watched(retention_seconds=1)
+    append(OUT, [*delivered(1, 2), received(end(3, 2)), *delivered(1, 1, TWO)])
+    watched.look()
+    watched.look()
+    OUT.unlink()
+    assert watched.look() == (3, 0, 0)
+    assert list(watched.watch.verdicts) == [TWO]
+    assert ONE not in json.dumps(watched.watch.state())
+    assert watched.look() == (3, 0, 0)
+
+
+# --- its state ------------------------------------------------------------------------------------
+
+
+def resumed(watched: Watched, *names: str) -> Watched:
+    """Return a watch that goes on with the state of another one, as JSON keeps it."""
+    after = Watched(*names)
+    after.watch.resume(json.loads(json.dumps(watched.watch.state())))
+    after.now = watched.now
+    return after
+
+
+def test_a_watch_goes_on_with_the_state_of_another() -> None:
+    """At each moment: one that was killed and started again says what one says that lives."""
+    chance = random.Random(7)
+    lines = [
+        *(received(record(number)) for number in range(1, 40) if number % 9),
+        *(received(record(number, TWO)) for number in range(1, 30)),
+        received(gap(40, 9, 9)),
+        spilled(record(18)),
+        received(end(41, 38)),
+        received(end(41, 37, kind="recovered")),
+        report(stream_report(29, 29, stream=TWO, spilled=[(3, 4)], dropped=[(5, 5, "overflow")])),
+        received(high_water(30, stamp(90, TWO))),
+    ]
+    chance.shuffle(lines)
+    living = killed = Watched(overdue_seconds=3)
+    while lines:
+        count = chance.randint(1, 9)
+        append(chance.choice([OUT, ROTATED]), lines[:count])
+        del lines[:count]
+        killed = resumed(killed)
+        assert killed.look() == living.look()
+        assert killed.watch.state() == living.watch.state()
+        assert {name: each.outcome for name, each in killed.watch.verdicts.items()} == {
+            name: each.outcome for name, each in living.watch.verdicts.items()
+        }
+
+
+def test_what_was_read_after_the_state_was_kept_is_read_again() -> None:
+    watched = Watched()
+    append(OUT, delivered(1, 3))
+    watched.look()
+    kept = resumed(watched)
+    append(OUT, delivered(4, 5))
+    watched.look()  # and it is killed before it keeps that
+    assert kept.look() == (5, 0, 0)
+
+
+def test_what_went_while_nothing_watched_is_found() -> None:
+    watched = Watched()
+    append(ROTATED, delivered(1, 3))
+    append(OUT, delivered(4, 5))
+    watched.look()
+    after = resumed(watched)
+    ROTATED.unlink()
+    assert after.look() == (2, 3, 0)
+
+
+def test_an_output_that_is_no_longer_named_no_longer_counts() -> None:
+    watched = Watched("out.log", "out.log.1")
+    append(OUT, delivered(1, 3))
+    append(ROTATED, delivered(4, 5))
+    watched.look()
+    assert resumed(watched, "out.log").look() == (3, 0, 0)
+
+
+@pytest.mark.parametrize("change", [{"version": 2}, {"stamp_key": "id"}, {"outputs": 7}])
+def test_the_state_of_another_watch_is_refused(change: dict[str, Any]) -> None:
+    state = {**Watched().watch.state(), **change}
+    with pytest.raises((AttributeError, KeyError, TypeError, ValueError)):
+        Watched().watch.resume(state)
+
+
+def test_the_state_grows_with_gaps_and_not_with_records() -> None:
+    watched = Watched()
+    append(OUT, delivered(1, 100))
+    watched.look()
+    size = len(json.dumps(watched.watch.state()))
+    append(OUT, delivered(101, 20_000))
+    assert watched.look() == (20_000, 0, 0)
+    assert len(json.dumps(watched.watch.state())) < size + 50
