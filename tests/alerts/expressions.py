@@ -15,7 +15,9 @@ from typing import Any
 import yaml  # type: ignore[import-untyped]
 from prometheus_client import CollectorRegistry, generate_latest
 
+from logship.audit.watch import Figures
 from logship.metrics import CountsCollector, LogshipCollector
+from logship.metrics.audit_measures import AUDIT_MEASURES
 from logship.metrics.process import Process
 from logship.receiver.counts import Counts
 from tests.metrics.scraping import parsed
@@ -49,12 +51,15 @@ def rules_of(path: Path) -> list[dict[str, Any]]:
 
 @cache
 def exported() -> frozenset[str]:
-    """Return every sample, with its labels, that a client's process or a receiver exports."""
+    """Return every sample, with its labels, that a client, a receiver or an audit exports."""
     registry = CollectorRegistry()
     registry.register(LogshipCollector(process=Process()))
     samples = set(parsed(generate_latest(registry).decode()))
     registry = CollectorRegistry()
     registry.register(CountsCollector(Counts()))
+    samples |= set(parsed(generate_latest(registry).decode()))
+    registry = CollectorRegistry()
+    registry.register(CountsCollector(Figures(), AUDIT_MEASURES, "audit_"))
     return frozenset(samples | set(parsed(generate_latest(registry).decode())))
 
 

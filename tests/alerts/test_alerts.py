@@ -7,6 +7,7 @@ the real times, in ten minutes, and once with a second for a minute, for develop
 
 from __future__ import annotations
 
+import json
 import re
 import signal
 from collections.abc import Iterator
@@ -84,6 +85,14 @@ RECOVER = """
     import sys
     from logship.cli import main
     sys.argv[1:] = ["recover", "--watch", "--metrics-port", "0", "--spool", {spool!r}]
+    main()
+"""
+
+AUDIT = """
+    import sys
+    from logship.cli import main
+    sys.argv[1:] = ["audit", "--watch", {out!r}, "--metrics-port", "0"]
+    sys.argv[6:] = ["--interval", "0.2", "--overdue", "0.5"]
     main()
 """
 
@@ -225,6 +234,14 @@ def a_spool_is_of_another_version_and_one_is_damaged(estate: Estate) -> None:
     estate.add("recoverer", port_said_by(recoverer), *alerts, job="recoverer")
 
 
+def an_output_has_a_hole(estate: Estate) -> None:
+    out = estate.directory / "holed.jsonl"
+    lines = [{"n": number, "logship_id": f"abcdefghij01:{number:010d}"} for number in (1, 2, 4)]
+    out.write_text("".join(f"{json.dumps(line)}\n" for line in lines))
+    program = estate.programs.start(AUDIT.format(out=str(out)))
+    estate.add("audited", port_said_by(program), "LogshipFleetLosing", job="audit")
+
+
 def nobody_can_be_scraped(estate: Estate) -> None:
     reserved = ReservedPort()
     estate.stack.callback(reserved.close)
@@ -241,6 +258,7 @@ def test_each_alert_fires_for_its_cause_and_for_nothing_else(
     a_worker_is_killed(estate)
     the_end_is_not_acknowledged_in_time(estate)
     a_spool_is_of_another_version_and_one_is_damaged(estate)
+    an_output_has_a_hole(estate)
     nobody_can_be_scraped(estate)
     the_spool_grows(estate, minute_seconds)  # last: it does not do so for ever
     assert {alert for _, alert in estate.expected} == {
