@@ -103,7 +103,7 @@ class Watch:
         self._retention_seconds = retention_seconds
         self._say = say
         self._followed: dict[str, dict[str, Followed]] = {each.name: {} for each in outputs}
-        self._removed: dict[str, Stream] = {}  # the evidence of parts that might be removed
+        self._folded: dict[str, Stream] = {}  # the evidence of parts that may be removed
         self._settled = [0, 0]  # records and duplicates of streams of which nothing is left
         self._ages = Ages()
         self._overdue: dict[str, int] = {}
@@ -136,6 +136,7 @@ class Watch:
             known.name = part.name
             with self._noting_failure(part.name):
                 self._read(part, known, now_seconds)
+            self._fold_if_old(known, now_seconds)
         for key in followed.keys() - parts.keys():
             self._part_is_gone(followed.pop(key), now_seconds)
 
@@ -157,12 +158,19 @@ class Watch:
         known.position, known.changed_seconds = reading.position, now_seconds
 
     def _part_is_gone(self, known: Followed, now_seconds: float) -> None:
-        self._touched |= known.streams.keys()
-        age_seconds = now_seconds - known.changed_seconds
-        if self._retention_seconds is not None and age_seconds >= self._retention_seconds:
-            _absorb(self._removed, known.streams.values())
-        else:
+        if not self._fold_if_old(known, now_seconds):
+            self._touched |= known.streams.keys()
             self._say(f"{known.name} is gone; what was in it no longer counts")
+
+    def _fold_if_old(self, known: Followed, now_seconds: float) -> bool:
+        """Keep the evidence of a part that may be removed together with that of all others."""
+        age_seconds = now_seconds - known.changed_seconds
+        if self._retention_seconds is None or age_seconds < self._retention_seconds:
+            return False
+        self._touched |= known.streams.keys()
+        _absorb(self._folded, known.streams.values())
+        known.streams = {}
+        return True
 
     @contextlib.contextmanager
     def _noting_failure(self, name: str) -> Any:
@@ -193,7 +201,7 @@ class Watch:
         self._touched.clear()
 
     def _all_streams(self) -> Iterable[dict[str, Stream]]:
-        yield self._removed
+        yield self._folded
         for followed in self._followed.values():
             yield from (known.streams for known in followed.values())
 
@@ -220,14 +228,14 @@ class Watch:
         figures.looked_timestamp_seconds = now_seconds
 
     def _settle(self) -> None:
-        """Forget complete streams of which only removed parts held something."""
+        """Forget complete streams of which only parts that may be removed hold something."""
         parts = [known for followed in self._followed.values() for known in followed.values()]
-        for name in self._removed.keys() - set().union(*(known.streams for known in parts)):
+        for name in self._folded.keys() - set().union(*(known.streams for known in parts)):
             verdict = self.verdicts[name]
             if verdict.outcome is Outcome.COMPLETE:
                 self._settled[0] += verdict.records
                 self._settled[1] += verdict.duplicates
-                del self._removed[name], self.verdicts[name]
+                del self._folded[name], self.verdicts[name]
 
     # -- its state ---------------------------------------------------------------------------------
 
@@ -238,7 +246,7 @@ class Watch:
             "stamp_key": self._stamp_key,
             "settled": self._settled,
             "ages": self._ages.stored(),
-            "removed": [stored(stream) for stream in self._removed.values()],
+            "folded": [stored(stream) for stream in self._folded.values()],
             "outputs": {
                 name: {key: _stored(known) for key, known in followed.items()}
                 for name, followed in self._followed.items()
@@ -255,7 +263,7 @@ class Watch:
             raise ValueError("it is of another version, or for another stamp key")
         self._settled = [int(count) for count in state["settled"]]
         self._ages = Ages.restored(state["ages"])
-        _absorb(self._removed, map(restored, state["removed"]))
+        _absorb(self._folded, map(restored, state["folded"]))
         for name in self._followed.keys() & state["outputs"].keys():
             parts = state["outputs"][name].items()
             self._followed[name] = {key: _restored(known) for key, known in parts}

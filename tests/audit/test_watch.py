@@ -296,6 +296,20 @@ def test_what_is_old_enough_may_be_removed() -> None:
     assert watched.said == []
 
 
+def test_a_file_that_may_be_removed_needs_no_memory_of_its_own() -> None:
+    watched = Watched(retention_seconds=100)
+    append(ROTATED, delivered(1, 3))
+    watched.look()
+    append(OUT, delivered(4, 5))
+    watched.look(100)
+    parts = watched.watch.state()["outputs"]["out.log*"].values()
+    assert {part["name"]: len(part["streams"]) for part in parts} == {"out.log.1": 0, "out.log": 1}
+    append(OUT, delivered(3, 3))
+    assert watched.look() == (5, 0, 1)
+    append(ROTATED, delivered(6, 6))
+    assert watched.look() == (6, 0, 1)
+
+
 def test_a_young_file_may_not() -> None:
     watched = Watched(retention_seconds=100)
     append(ROTATED, delivered(1, 3))
