@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from logship.audit import STAMP_KEY, Audit, Outcome
+from logship.audit.destinations import is_address, output_of
 from logship.audit.document import verdict_as_json
 from logship.audit.sources import CannotRead, Source, expected_in
 from logship.audit.text import verdict_as_text
@@ -44,7 +45,7 @@ def _check_inputs(names: Iterable[str], option: str, if_missing: str) -> None:
 
 
 def _identity(name: str, if_missing: str) -> object:
-    if name == "-":
+    if name == "-" or is_address(name):
         return name
     path = Path(name)
     if path.is_dir():
@@ -88,8 +89,8 @@ def command(
     """Prove from the sidecar's output that no record is missing, or name those that are.
 
     FILE is the output of `logship receive`, of Fluentd's or Fluent Bit's file output, or an
-    application's captured stderr, plain or gzip; `-` is standard input. Name all files that may
-    have records of a stream.
+    application's captured stderr, plain or gzip; `-` is standard input, and s3://BUCKET/PREFIX
+    stands for all objects below it. Name all files that may have records of a stream.
 
     \b
     Exit codes, and how the first line begins:
@@ -125,12 +126,20 @@ def command(
 
 
 def _feed_files(audit: Audit, names: Iterable[str]) -> list[str]:
-    sources = [Source(name) for name in names]
+    sources = [Source(name) for name in names if not is_address(name)]
     for source in sources:
-        audit.begin(source.name)
-        for lines in source.batches():
-            audit.feed(lines)
+        _feed(audit, source.name, source.batches())
+    for output in map(output_of, filter(is_address, names)):
+        for part in output.parts():
+            if reading := part.read(None):
+                _feed(audit, part.name, reading.batches())
     return [source.note for source in sources if source.note]
+
+
+def _feed(audit: Audit, name: str, batches: Iterable[list[bytes]]) -> None:
+    audit.begin(name)
+    for lines in batches:
+        audit.feed(lines)
 
 
 def _feed_reports(audit: Audit, names: Iterable[str]) -> list[str]:

@@ -11,7 +11,8 @@ from typing import Any
 
 import click
 
-from logship.audit.outputs import Files
+from logship.audit.destinations import output_of
+from logship.audit.sources import CannotRead
 from logship.audit.state_file import BadState, StateFile
 from logship.audit.watch import Watch
 from logship.cli.options import only_given
@@ -104,7 +105,10 @@ def follow(
     Raises:
         click.ClickException: The state cannot be read, or metrics cannot be served.
     """
-    outputs = [Files(name) for name in dict.fromkeys(names)]
+    try:
+        outputs = [output_of(name) for name in dict.fromkeys(names)]
+    except CannotRead as error:
+        raise click.UsageError(str(error)) from None
     watch = Watch(outputs, stamp_key=stamp_key, say=_say, **only_given(options))
     state_file = StateFile(state) if state is not None else None
     try:

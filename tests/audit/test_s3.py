@@ -1,0 +1,169 @@
+"""Objects of S3 as outputs, against moto's server."""
+
+from __future__ import annotations
+
+import builtins
+import gzip
+import json
+import urllib.request
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import pytest
+from click.testing import CliRunner, Result
+
+from logship.audit.destinations import output_of
+from logship.audit.sources import CannotRead
+from logship.audit.watch import Watch
+from logship.cli import main
+from tests.audit.lines import ONE, bit_json_lines, end, record
+
+BUCKET = "logs"
+
+
+@pytest.fixture(scope="module")
+def address() -> Iterator[str]:
+    server = pytest.importorskip("moto.server", reason="moto[server] is not installed")
+    running = server.ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    running.start()
+    host, port = running.get_host_and_port()
+    yield f"http://{host}:{port}"
+    running.stop()
+
+
+@pytest.fixture
+def bucket(address: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    """Return boto3's client of an empty bucket, which the environment points at."""
+    monkeypatch.setenv("AWS_ENDPOINT_URL", address)
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "a")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "a")
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "eu-central-1")
+    monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
+    boto3 = pytest.importorskip("boto3", reason="boto3 is not installed")
+    client = boto3.client("s3")
+    place = {"LocationConstraint": "eu-central-1"}
+    client.create_bucket(Bucket=BUCKET, CreateBucketConfiguration=place)
+    yield client
+    client.close()
+    urllib.request.urlopen(f"{address}/moto-api/reset", b"").close()
+
+
+def delivered(first: int, last: int) -> list[bytes]:
+    return [bit_json_lines(record(number)) for number in range(first, last + 1)]
+
+
+def put(bucket: Any, key: str, lines: Iterable[bytes]) -> None:
+    data = b"".join(line + b"\n" for line in lines)
+    body = gzip.compress(data) if key.endswith(".gz") else data
+    bucket.put_object(Bucket=BUCKET, Key=key, Body=body)
+
+
+def audit(*arguments: str) -> Result:
+    return CliRunner().invoke(main, ["audit", *arguments])
+
+
+class Watched:
+    def __init__(self, name: str) -> None:
+        self.said: list[str] = []
+        self.watch = Watch([output_of(name)], say=self.said.append)
+        self.now = 1_700_000_000.0
+
+    def look(self) -> tuple[int, int, int]:
+        self.now += 1
+        self.watch.look(self.now)
+        figures = self.watch.figures
+        return figures.records_proved, figures.records_missing, figures.records_duplicated
+
+
+def test_all_objects_below_a_prefix_are_read_plain_or_gzip(bucket: Any) -> None:
+    put(bucket, "app/2026/11/27/1000.gz", delivered(1, 600))
+    put(bucket, "app/2026/11/27/1001", delivered(601, 1200))
+    put(bucket, "app/2026/11/28/0000.gz", [bit_json_lines(end(1201, 1200))])
+    put(bucket, "other/1", delivered(7, 7))
+    result = audit("s3://logs/app/")
+    assert result.exit_code == 0, result.output
+    assert result.output.startswith("complete: 1,200 records of 1 stream")
+    assert audit("s3://logs").output.startswith("complete: 1,200 records of 1 stream")
+    assert "1 duplicate" in audit("s3://logs").output
+
+
+def test_objects_that_come_go_and_are_replaced_are_followed(bucket: Any) -> None:
+    watched = Watched("s3://logs/app")
+    assert watched.look() == (0, 0, 0)
+    put(bucket, "app/1.gz", delivered(1, 3))
+    put(bucket, "app/2.gz", delivered(4, 6))
+    assert watched.look() == (6, 0, 0)
+    assert watched.look() == (6, 0, 0)
+    bucket.delete_object(Bucket=BUCKET, Key="app/1.gz")
+    assert watched.look() == (3, 3, 0)
+    assert watched.said == ["s3://logs/app/1.gz is gone; what was in it no longer counts"]
+    put(bucket, "app/2.gz", delivered(1, 6))
+    assert watched.look() == (6, 0, 0)
+
+
+def test_a_watch_goes_on_without_reading_an_object_again(
+    bucket: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from logship.audit import s3
+
+    watched = Watched("s3://logs")
+    put(bucket, "1", delivered(1, 3))
+    watched.look()
+    after = Watched("s3://logs")
+    after.watch.resume(json.loads(json.dumps(watched.watch.state())))
+    put(bucket, "2", delivered(4, 4))
+    read: list[str] = []
+
+    def reading(part: s3.ObjectPart) -> s3.ObjectReading:
+        read.append(part.name)
+        return whole(part)
+
+    whole = s3.ObjectReading
+    monkeypatch.setattr(s3, "ObjectReading", reading)
+    assert after.look() == (4, 0, 0)
+    assert read == ["s3://logs/2"]
+
+
+def test_a_bucket_that_cannot_be_listed_is_told_and_what_is_known_still_counts(
+    bucket: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    watched = Watched("s3://logs")
+    put(bucket, "1", delivered(1, 3))
+    watched.look()
+    monkeypatch.setattr(watched.watch._outputs[0], "_bucket", "missing")
+    assert watched.look() == (3, 0, 0)
+    assert watched.watch.figures.read_failures == 1
+    [said] = watched.said
+    assert said.startswith("cannot read s3://logs: ")
+    assert "NoSuchBucket" in said
+    result = audit("s3://missing")
+    assert result.exit_code == 2
+    assert "cannot read s3://missing" in result.output
+
+
+def test_without_boto3_the_error_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = builtins.__import__
+
+    def without(name: str, *arguments: Any, **more: Any) -> Any:
+        if name.startswith("boto"):
+            raise ImportError(f"No module named {name!r}")
+        return whole(name, *arguments, **more)
+
+    monkeypatch.setattr(builtins, "__import__", without)
+    with pytest.raises(CannotRead, match=r"pip install 'logship-forward\[s3\]'"):
+        output_of("s3://logs")
+
+
+@pytest.mark.parametrize("options", [[], ["--watch"]])
+def test_an_address_of_another_kind_is_refused(options: list[str]) -> None:
+    result = audit("ftp://host/logs", *options)
+    assert result.exit_code == 2
+    assert "of addresses, only s3:// is known" in result.output
+
+
+def test_what_an_object_holds_is_named_by_its_address(bucket: Any) -> None:
+    put(bucket, "app/1", [b'{"logship_id":"torn', *delivered(1, 2)])
+    result = audit("s3://logs")
+    assert result.exit_code == 3
+    assert "s3://logs/app/1, line 1: not JSON, or cut off" in result.output
+    assert ONE in result.output
