@@ -17,25 +17,37 @@ def is_address(name: str) -> bool:
 
 
 def output_of(name: str) -> Output:
-    """Return what a name stands for.
+    """Return what a name stands for. What few need is imported only for them.
 
     Raises:
         CannotRead: There is no such kind of output, or a library for it is missing.
     """
-    if not is_address(name):
-        return Files(name)
-    if name.startswith("s3://"):
-        return _bucket(name)
-    raise CannotRead(f"cannot read {name}: of addresses, only s3:// is known")
-
-
-def _bucket(name: str) -> Output:
+    scheme = name.partition("://")[0] if is_address(name) else "file"
     try:
-        import boto3  # noqa: PLC0415 - an extra
+        match scheme:
+            case "file":
+                return Files(name)
+            case "s3" | "cloudwatch":
+                return _of_aws(name, scheme)
+            case "kafka":
+                from logship.audit.kafka import Topic  # noqa: PLC0415
 
-        from logship.audit.s3 import Objects, telling  # noqa: PLC0415 - needs it
+                return Topic(name)
     except ImportError as error:
-        text = f"cannot read {name}: {error}; pip install 'logship-forward[s3]'"
+        extra = "kafka" if scheme == "kafka" else "s3"
+        text = f"cannot read {name}: {error}; pip install 'logship-forward[{extra}]'"
         raise CannotRead(text) from error
+    raise CannotRead(f"cannot read {name}: known are s3://, cloudwatch:// and kafka://")
+
+
+def _of_aws(name: str, scheme: str) -> Output:
+    import boto3  # noqa: PLC0415
+
+    from logship.audit.aws import telling  # noqa: PLC0415
+    from logship.audit.cloudwatch import LogGroup  # noqa: PLC0415
+    from logship.audit.s3 import Objects  # noqa: PLC0415
+
     with telling(name):
-        return Objects(name, boto3.client("s3"))
+        if scheme == "s3":
+            return Objects(name, boto3.client("s3"))
+        return LogGroup(name, boto3.client("logs"))

@@ -95,10 +95,16 @@ class Stream:
         if self.report is None or _age(report) >= _age(self.report):
             self.report = report
 
-    def absorb(self, other: Stream) -> None:
-        """Take what another file says about the same stream; `other` stays as it is."""
+    def absorb(self, other: Stream, *, overlaps: bool = False) -> None:
+        """Take what another file says about the same stream; `other` stays as it is.
+
+        Args:
+            other: The evidence in it.
+            overlaps: Whether both may have the very same lines: then those are no duplicates.
+        """
         self.tag = self.tag or other.tag
-        self.duplicates += other.duplicates + (self.delivered & other.delivered).count
+        if not overlaps:
+            self.duplicates += other.duplicates + (self.delivered & other.delivered).count
         self.delivered |= other.delivered
         self.spilled |= other.spilled
         self.control |= other.control

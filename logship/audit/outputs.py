@@ -31,6 +31,10 @@ class Reading(Protocol):
         """Whether they are all lines of the part: nothing that was read before counts."""
 
     @property
+    def overlaps(self) -> bool:
+        """Whether some of them may have been read before; they are no duplicates then."""
+
+    @property
     def position(self) -> Position:
         """How far the part is read, once all batches are."""
 
@@ -157,6 +161,8 @@ class FileReading:
         head: How many of its first bytes are known, and their digest.
         start: The offset.
     """
+
+    overlaps = False
 
     def __init__(
         self, name: str, looks: list[int], head: list[Any], start: int | None = None

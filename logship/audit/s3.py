@@ -7,10 +7,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, BinaryIO, cast
 
-from botocore.exceptions import BotoCoreError, ClientError
-
+from logship.audit.aws import telling
 from logship.audit.outputs import Position
-from logship.audit.sources import CannotRead, Source
+from logship.audit.sources import Source
 
 
 class Objects:
@@ -60,6 +59,7 @@ class ObjectReading:
     """All lines of an object."""
 
     is_fresh = True
+    overlaps = False
 
     def __init__(self, part: ObjectPart) -> None:
         self.position: Position = {"tag": part.tag}
@@ -84,12 +84,3 @@ class _ObjectSource(Source):
         answer = part.client.get_object(Bucket=part.bucket, Key=part.key, IfMatch=part.tag)
         with contextlib.closing(answer["Body"]) as body:
             yield cast("BinaryIO", body)
-
-
-@contextlib.contextmanager
-def telling(name: str) -> Iterator[None]:
-    """Turn the errors of boto3 into one that names the source."""
-    try:
-        yield
-    except (BotoCoreError, ClientError) as error:
-        raise CannotRead(f"cannot read {name}: {error}") from error

@@ -148,14 +148,20 @@ class Watch:
         for lines in reading.batches():
             audit.feed(lines)
         # From here on nothing can fail: a part that could be read by half is read again.
-        if reading.is_fresh:
-            if known.position is not None:
-                self._say(f"{part.name} was cut or replaced; what was in it no longer counts")
-            self._touched |= known.streams.keys()
-            known.streams = {}
-        _absorb(known.streams, audit.streams.values())
-        self._touched |= {stream.name for stream in audit.streams.values()}
-        known.position, known.changed_seconds = reading.position, now_seconds
+        before, known.streams = known.streams, {} if reading.is_fresh else known.streams
+        _absorb(known.streams, audit.streams.values(), overlaps=reading.overlaps)
+        self._touched |= before.keys() | known.streams.keys()
+        self._tell_what_went(part.name, before, known.streams)
+        if known.position != reading.position:
+            known.position, known.changed_seconds = reading.position, now_seconds
+
+    def _tell_what_went(
+        self, name: str, before: dict[str, Stream], after: dict[str, Stream]
+    ) -> None:
+        nothing = Stream("")
+        gone = [old.delivered - after.get(key, nothing).delivered for key, old in before.items()]
+        if count := sum(numbers.count for numbers in gone):
+            self._say(f"{name} was cut or replaced; {count:,} records of it no longer count")
 
     def _part_is_gone(self, known: Followed, now_seconds: float) -> None:
         if not self._fold_if_old(known, now_seconds):
@@ -270,9 +276,9 @@ class Watch:
         self._touched = set().union(*self._all_streams())
 
 
-def _absorb(known: dict[str, Stream], found: Iterable[Stream]) -> None:
+def _absorb(known: dict[str, Stream], found: Iterable[Stream], *, overlaps: bool = False) -> None:
     for stream in found:
-        known.setdefault(stream.name, Stream(stream.name)).absorb(stream)
+        known.setdefault(stream.name, Stream(stream.name)).absorb(stream, overlaps=overlaps)
 
 
 def _stored(known: Followed) -> dict[str, Any]:

@@ -89,8 +89,9 @@ def command(
     """Prove from the sidecar's output that no record is missing, or name those that are.
 
     FILE is the output of `logship receive`, of Fluentd's or Fluent Bit's file output, or an
-    application's captured stderr, plain or gzip; `-` is standard input, and s3://BUCKET/PREFIX
-    stands for all objects below it. Name all files that may have records of a stream.
+    application's captured stderr, plain or gzip; `-` is standard input. It may also be an address:
+    s3://BUCKET/PREFIX, cloudwatch://GROUP or kafka://BROKERS/TOPIC. Name all that may have records
+    of a stream.
 
     \b
     Exit codes, and how the first line begins:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import builtins
 import gzip
-import json
-import urllib.request
 from collections.abc import Iterable, Iterator
 from typing import Any
 
@@ -14,38 +12,24 @@ from click.testing import CliRunner, Result
 
 from logship.audit.destinations import output_of
 from logship.audit.sources import CannotRead
-from logship.audit.watch import Watch
 from logship.cli import main
+from tests.audit.conftest import REGION
 from tests.audit.lines import ONE, bit_json_lines, end, record
+from tests.audit.watched import Watched
 
 BUCKET = "logs"
 
 
-@pytest.fixture(scope="module")
-def address() -> Iterator[str]:
-    server = pytest.importorskip("moto.server", reason="moto[server] is not installed")
-    running = server.ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    running.start()
-    host, port = running.get_host_and_port()
-    yield f"http://{host}:{port}"
-    running.stop()
-
-
 @pytest.fixture
-def bucket(address: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
-    """Return boto3's client of an empty bucket, which the environment points at."""
-    monkeypatch.setenv("AWS_ENDPOINT_URL", address)
-    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "a")
-    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "a")
-    monkeypatch.setenv("AWS_DEFAULT_REGION", "eu-central-1")
-    monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
-    boto3 = pytest.importorskip("boto3", reason="boto3 is not installed")
+def bucket(aws: str) -> Iterator[Any]:
+    """Return boto3's client of an empty bucket."""
+    import boto3
+
     client = boto3.client("s3")
-    place = {"LocationConstraint": "eu-central-1"}
+    place = {"LocationConstraint": REGION}
     client.create_bucket(Bucket=BUCKET, CreateBucketConfiguration=place)
     yield client
     client.close()
-    urllib.request.urlopen(f"{address}/moto-api/reset", b"").close()
 
 
 def delivered(first: int, last: int) -> list[bytes]:
@@ -60,19 +44,6 @@ def put(bucket: Any, key: str, lines: Iterable[bytes]) -> None:
 
 def audit(*arguments: str) -> Result:
     return CliRunner().invoke(main, ["audit", *arguments])
-
-
-class Watched:
-    def __init__(self, name: str) -> None:
-        self.said: list[str] = []
-        self.watch = Watch([output_of(name)], say=self.said.append)
-        self.now = 1_700_000_000.0
-
-    def look(self) -> tuple[int, int, int]:
-        self.now += 1
-        self.watch.look(self.now)
-        figures = self.watch.figures
-        return figures.records_proved, figures.records_missing, figures.records_duplicated
 
 
 def test_all_objects_below_a_prefix_are_read_plain_or_gzip(bucket: Any) -> None:
@@ -109,8 +80,7 @@ def test_a_watch_goes_on_without_reading_an_object_again(
     watched = Watched("s3://logs")
     put(bucket, "1", delivered(1, 3))
     watched.look()
-    after = Watched("s3://logs")
-    after.watch.resume(json.loads(json.dumps(watched.watch.state())))
+    after = watched.resumed()
     put(bucket, "2", delivered(4, 4))
     read: list[str] = []
 
@@ -158,7 +128,7 @@ def test_without_boto3_the_error_says_what_to_install(monkeypatch: pytest.Monkey
 def test_an_address_of_another_kind_is_refused(options: list[str]) -> None:
     result = audit("ftp://host/logs", *options)
     assert result.exit_code == 2
-    assert "of addresses, only s3:// is known" in result.output
+    assert "known are s3://, cloudwatch:// and kafka://" in result.output
 
 
 def test_what_an_object_holds_is_named_by_its_address(bucket: Any) -> None:

@@ -16,8 +16,6 @@ from typing import Any
 
 import pytest
 
-from logship.audit.outputs import Files
-from logship.audit.watch import Watch
 from tests.audit.lines import (
     ONE,
     TWO,
@@ -31,6 +29,7 @@ from tests.audit.lines import (
     stamp,
     stream_report,
 )
+from tests.audit.watched import Watched
 
 OUT, ROTATED, PACKED = Path("out.log"), Path("out.log.1"), Path("out.log.1.gz")
 
@@ -38,23 +37,6 @@ OUT, ROTATED, PACKED = Path("out.log"), Path("out.log.1"), Path("out.log.1.gz")
 @pytest.fixture(autouse=True)
 def in_a_directory_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-
-
-class Watched:
-    """A watch of `out.log*`, and what it said. Each look comes a second after the last one."""
-
-    def __init__(self, *names: str, **options: Any) -> None:
-        self.said: list[str] = []
-        self.now = 1_700_000_000.0
-        outputs = [Files(name) for name in names or ("out.log*",)]
-        self.watch = Watch(outputs, say=self.said.append, **options)
-
-    def look(self, seconds: float = 1.0) -> tuple[int, int, int]:
-        """Look, and return how many records are proved, missing and duplicated."""
-        self.now += seconds
-        self.watch.look(self.now)
-        figures = self.watch.figures
-        return figures.records_proved, figures.records_missing, figures.records_duplicated
 
 
 def text(lines: Iterable[bytes]) -> bytes:
@@ -74,7 +56,7 @@ def append(path: Path, lines: Iterable[bytes]) -> None:
 
 
 def test_a_file_that_grows_is_read_on_from_where_it_ended() -> None:
-    watched = Watched()
+    watched = Watched("out.log*")
     assert watched.look() == (0, 0, 0)
     append(OUT, delivered(1, 3))
     assert watched.look() == (3, 0, 0)
@@ -85,7 +67,7 @@ def test_a_file_that_grows_is_read_on_from_where_it_ended() -> None:
 
 
 def test_a_line_counts_when_its_end_is_there() -> None:
-    watched = Watched()
+    watched = Watched("out.log*")
     [line] = delivered(1, 1)
     OUT.write_bytes(line[:50])
     assert watched.look() == (0, 0, 0)
@@ -96,7 +78,7 @@ def test_a_line_counts_when_its_end_is_there() -> None:
 
 
 def test_a_file_that_is_renamed_is_the_same_file() -> None:
-    watched = Watched()
+    watched = Watched("out.log*")
     append(OUT, delivered(1, 3))
     watched.look()
     append(OUT, delivered(4, 4))  # after the last look before the rotation
@@ -107,7 +89,7 @@ def test_a_file_that_is_renamed_is_the_same_file() -> None:
 
 
 def test_a_rotated_file_that_is_packed_proves_the_same() -> None:
-    watched = Watched()
+    watched = Watched("out.log*")
     append(OUT, delivered(1, 3))
     watched.look()
     OUT.rename(ROTATED)
@@ -119,15 +101,16 @@ def test_a_rotated_file_that_is_packed_proves_the_same() -> None:
 
 
 def test_gzip_that_grows_is_read_again() -> None:
-    watched = Watched()
+    watched = Watched("out.log*")
     for number in (1, 2, 3):
         with PACKED.open("ab") as file:
             file.write(gzip.compress(text(delivered(number, number))))
         assert watched.look() == (number, 0, 0)
+    assert watched.said == []
 
 
 def test_a_file_that_is_copied_and_truncated_loses_nothing() -> None:
-    watched = Watched()
+    watched = Watched("out.log*")
     append(OUT, delivered(1, 3))
     watched.look()
     shutil.copy(OUT, ROTATED)
@@ -157,7 +140,7 @@ def test_a_directory_stands_for_all_files_below_it() -> None:
 
 
 def test_a_file_that_is_removed_takes_its_proof_with_it() -> None:
-    watched = Watched(overdue_seconds=60)
+    watched = Watched("out.log*", overdue_seconds=60)
     append(ROTATED, delivered(1, 3))
     append(OUT, delivered(4, 5))
     assert watched.look() == (5, 0, 0)
@@ -184,7 +167,7 @@ def test_a_removed_file_is_found_by_the_stated_numbers_if_no_other_file_names_it
 
 
 def test_a_file_that_is_cut_takes_its_tail_with_it() -> None:
-    watched = Watched()
+    watched = Watched("out.log*")
     append(OUT, [*delivered(1, 5), received(end(6, 5))])
     append(ROTATED, delivered(1, 2, TWO))
     assert watched.look() == (7, 0, 0)
@@ -192,11 +175,11 @@ def test_a_file_that_is_cut_takes_its_tail_with_it() -> None:
     assert watched.look() == (5, 0, 0)  # the tail is unproven now
     append(OUT, [received(end(6, 5))])
     assert watched.look() == (5, 2, 0)
-    assert watched.said[0] == "out.log was cut or replaced; what was in it no longer counts"
+    assert watched.said == ["out.log was cut or replaced; 3 records of it no longer count"]
 
 
 def test_another_file_in_the_same_inode_is_another_file() -> None:
-    watched = Watched()
+    watched = Watched("out.log*")
     append(OUT, delivered(1, 3))
     watched.look()
     OUT.write_bytes(text([*delivered(1, 6, TWO), received(end(7, 6, TWO))]))
@@ -205,7 +188,7 @@ def test_another_file_in_the_same_inode_is_another_file() -> None:
 
 
 def test_a_lost_tail_is_found_by_the_stated_number() -> None:
-    watched = Watched()
+    watched = Watched("out.log*")
     append(OUT, [*delivered(1, 3), received(high_water(1, stamp(5)))])
     assert watched.look() == (3, 2, 0)
     append(OUT, delivered(4, 5))
@@ -214,7 +197,7 @@ def test_a_lost_tail_is_found_by_the_stated_number() -> None:
 
 
 def test_each_gap_has_an_age_of_its_own() -> None:
-    watched = Watched(overdue_seconds=10)
+    watched = Watched("out.log*", overdue_seconds=10)
     append(OUT, delivered(1, 1) + delivered(3, 3))
     watched.look()
     append(OUT, delivered(6, 6))
@@ -231,7 +214,7 @@ def test_each_gap_has_an_age_of_its_own() -> None:
 
 
 def test_what_is_declared_is_not_missing() -> None:
-    watched = Watched()
+    watched = Watched("out.log*")
     append(OUT, [*delivered(1, 1), received(gap(5, 2, 4)), spilled(record(6)), *delivered(7, 7)])
     assert watched.look() == (2, 0, 0)
 
@@ -247,14 +230,14 @@ def test_a_report_on_a_followed_stderr_counts() -> None:
 
 
 def test_a_contradiction_is_counted() -> None:
-    watched = Watched()
+    watched = Watched("out.log*")
     append(OUT, [*delivered(1, 3), received(end(2, 1))])
     watched.look()
     assert watched.watch.figures.streams_inconsistent == 1
 
 
 def test_duplicates_in_one_file_and_between_files_are_counted() -> None:
-    watched = Watched()
+    watched = Watched("out.log*")
     append(OUT, delivered(1, 3) + delivered(2, 2))
     append(ROTATED, delivered(3, 4))
     assert watched.look() == (4, 0, 2)
@@ -266,7 +249,7 @@ def test_duplicates_in_one_file_and_between_files_are_counted() -> None:
 
 
 def test_what_cannot_be_read_is_told_once_and_still_counts() -> None:
-    watched = Watched()
+    watched = Watched("out.log*")
     append(OUT, delivered(1, 3))
     PACKED.write_bytes(gzip.compress(text(delivered(4, 5))))
     assert watched.look() == (5, 0, 0)
@@ -284,7 +267,7 @@ def test_what_cannot_be_read_is_told_once_and_still_counts() -> None:
 
 
 def test_what_is_old_enough_may_be_removed() -> None:
-    watched = Watched(retention_seconds=100)
+    watched = Watched("out.log*", retention_seconds=100)
     append(ROTATED, delivered(1, 3))
     append(OUT, delivered(4, 5))
     watched.look()
@@ -297,7 +280,7 @@ def test_what_is_old_enough_may_be_removed() -> None:
 
 
 def test_a_file_that_may_be_removed_needs_no_memory_of_its_own() -> None:
-    watched = Watched(retention_seconds=100)
+    watched = Watched("out.log*", retention_seconds=100)
     append(ROTATED, delivered(1, 3))
     watched.look()
     append(OUT, delivered(4, 5))
@@ -311,7 +294,7 @@ def test_a_file_that_may_be_removed_needs_no_memory_of_its_own() -> None:
 
 
 def test_a_young_file_may_not() -> None:
-    watched = Watched(retention_seconds=100)
+    watched = Watched("out.log*", retention_seconds=100)
     append(ROTATED, delivered(1, 3))
     append(OUT, delivered(4, 5))
     watched.look()
@@ -324,7 +307,7 @@ def test_a_young_file_may_not() -> None:
 
 
 def test_complete_streams_of_which_nothing_is_left_are_forgotten_and_still_counted() -> None:
-    watched = Watched(retention_seconds=1)
+    watched = Watched("out.log*", retention_seconds=1)
     append(OUT, [*delivered(1, 2), received(end(3, 2)), *delivered(1, 1, TWO)])
     watched.look()
     watched.look()
@@ -336,14 +319,6 @@ def test_complete_streams_of_which_nothing_is_left_are_forgotten_and_still_count
 
 
 # --- its state ------------------------------------------------------------------------------------
-
-
-def resumed(watched: Watched, *names: str) -> Watched:
-    """Return a watch that goes on with the state of another one, as JSON keeps it."""
-    after = Watched(*names)
-    after.watch.resume(json.loads(json.dumps(watched.watch.state())))
-    after.now = watched.now
-    return after
 
 
 def test_a_watch_goes_on_with_the_state_of_another() -> None:
@@ -360,12 +335,12 @@ def test_a_watch_goes_on_with_the_state_of_another() -> None:
         received(high_water(30, stamp(90, TWO))),
     ]
     chance.shuffle(lines)
-    living = killed = Watched(overdue_seconds=3)
+    living = killed = Watched("out.log*", overdue_seconds=3)
     while lines:
         count = chance.randint(1, 9)
         append(chance.choice([OUT, ROTATED]), lines[:count])
         del lines[:count]
-        killed = resumed(killed)
+        killed = killed.resumed()
         assert killed.look() == living.look()
         assert killed.watch.state() == living.watch.state()
         assert {name: each.outcome for name, each in killed.watch.verdicts.items()} == {
@@ -374,21 +349,21 @@ def test_a_watch_goes_on_with_the_state_of_another() -> None:
 
 
 def test_what_was_read_after_the_state_was_kept_is_read_again() -> None:
-    watched = Watched()
+    watched = Watched("out.log*")
     append(OUT, delivered(1, 3))
     watched.look()
-    kept = resumed(watched)
+    kept = watched.resumed()
     append(OUT, delivered(4, 5))
     watched.look()  # and it is killed before it keeps that
     assert kept.look() == (5, 0, 0)
 
 
 def test_what_went_while_nothing_watched_is_found() -> None:
-    watched = Watched()
+    watched = Watched("out.log*")
     append(ROTATED, delivered(1, 3))
     append(OUT, delivered(4, 5))
     watched.look()
-    after = resumed(watched)
+    after = watched.resumed()
     ROTATED.unlink()
     assert after.look() == (2, 3, 0)
 
@@ -398,18 +373,18 @@ def test_an_output_that_is_no_longer_named_no_longer_counts() -> None:
     append(OUT, delivered(1, 3))
     append(ROTATED, delivered(4, 5))
     watched.look()
-    assert resumed(watched, "out.log").look() == (3, 0, 0)
+    assert watched.resumed("out.log").look() == (3, 0, 0)
 
 
 @pytest.mark.parametrize("change", [{"version": 2}, {"stamp_key": "id"}, {"outputs": 7}])
 def test_the_state_of_another_watch_is_refused(change: dict[str, Any]) -> None:
-    state = {**Watched().watch.state(), **change}
+    state = {**Watched("out.log*").watch.state(), **change}
     with pytest.raises((AttributeError, KeyError, TypeError, ValueError)):
-        Watched().watch.resume(state)
+        Watched("out.log*").watch.resume(state)
 
 
 def test_the_state_grows_with_gaps_and_not_with_records() -> None:
-    watched = Watched()
+    watched = Watched("out.log*")
     append(OUT, delivered(1, 100))
     watched.look()
     size = len(json.dumps(watched.watch.state()))

@@ -1,0 +1,67 @@
+"""A topic of Kafka as an output, against the brokers that librdkafka plays itself."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from click.testing import CliRunner
+
+from logship.cli import main
+from tests.audit.lines import compact, end, record
+from tests.audit.watched import Watched
+
+
+class Brokers:
+    """One broker with one topic."""
+
+    def __init__(self, producer: Any) -> None:
+        self._producer = producer
+        self.put(0)
+        [broker] = producer.list_topics("logs", 10).brokers.values()
+        self.address = f"kafka://{broker.host}:{broker.port}/logs"
+
+    def put(self, partition: int, *records: Any) -> None:
+        for each in records:
+            self._producer.produce("logs", compact(each).encode(), partition=partition)
+        assert self._producer.flush(20) == 0
+
+
+@pytest.fixture
+def brokers() -> Brokers:
+    kafka = pytest.importorskip("confluent_kafka", reason="confluent-kafka is not installed")
+    return Brokers(kafka.Producer({"test.mock.num.brokers": 1, "log_level": 0}))
+
+
+def records(first: int, last: int) -> list[Any]:
+    return [record(number) for number in range(first, last + 1)]
+
+
+def test_all_partitions_of_a_topic_are_read(brokers: Brokers) -> None:
+    brokers.put(0, *records(1, 1500))
+    brokers.put(1, *records(1501, 3000), end(3001, 3000))
+    result = CliRunner().invoke(main, ["audit", brokers.address])
+    assert result.exit_code == 0, result.output
+    assert result.output.startswith("complete: 3,000 records of 1 stream, all delivered, 0 dupl")
+
+
+def test_a_topic_is_read_on_from_where_it_ended(brokers: Brokers) -> None:
+    watched = Watched(brokers.address)
+    assert watched.look() == (0, 0, 0)
+    brokers.put(0, *records(1, 3))
+    assert watched.look() == (3, 0, 0)
+    assert watched.look() == (3, 0, 0)
+    brokers.put(1, *records(6, 6))
+    after = watched.resumed()
+    assert after.look() == (4, 2, 0)
+    brokers.put(0, *records(3, 5))
+    assert after.look() == (6, 0, 1)
+    assert watched.said == after.said == []
+
+
+def test_brokers_that_are_away_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("confluent_kafka", reason="confluent-kafka is not installed")
+    monkeypatch.setattr("logship.audit.kafka.TIMEOUT_SECONDS", 0.2)
+    result = CliRunner().invoke(main, ["audit", "kafka://127.0.0.1:1/logs?log_level=0"])
+    assert result.exit_code == 2
+    assert "cannot read kafka://127.0.0.1:1/logs" in result.output
