@@ -131,6 +131,8 @@ class Watch:
     def _look_at(self, output: Output, now_seconds: float) -> None:
         followed = self._followed[output.name]
         parts = {part.key: part for part in output.parts()}
+        if followed.keys() - parts.keys():  # a rename in the middle of the listing hides a file
+            parts |= {part.key: part for part in output.parts()}
         for key, part in parts.items():
             known = followed.setdefault(key, Followed(part.name, now_seconds))
             known.name = part.name

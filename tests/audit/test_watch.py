@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 
+from logship.audit.outputs import Files
 from tests.audit.lines import (
     ONE,
     TWO,
@@ -85,6 +86,25 @@ def test_a_file_that_is_renamed_is_the_same_file() -> None:
     OUT.rename(ROTATED)
     append(OUT, delivered(5, 6))
     assert watched.look() == (6, 0, 0)
+    assert watched.said == []
+
+
+def test_a_file_that_is_renamed_while_files_are_listed_is_found(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    watched = Watched("out.log*")
+    append(OUT, delivered(1, 3))
+    watched.look()
+    whole = Files._paths
+
+    def paths(files: Files) -> list[Path]:
+        found = list(whole(files))
+        if OUT.exists():
+            OUT.rename(ROTATED)
+        return found
+
+    monkeypatch.setattr(Files, "_paths", paths)
+    assert watched.look() == (3, 0, 0)
     assert watched.said == []
 
 
