@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from logship.audit.outputs import Files
 from logship.audit.sources import CannotRead
 
 if TYPE_CHECKING:
     from logship.audit.outputs import Output
+
+SCHEMES: Final = (
+    "s3://",
+    "cloudwatch://",
+    "kafka://",
+    "opensearch+https://",
+    "loki+https://",
+)
 
 
 def is_address(name: str) -> bool:
@@ -33,11 +41,19 @@ def output_of(name: str) -> Output:
                 from logship.audit.kafka import Topic  # noqa: PLC0415
 
                 return Topic(name)
+            case "opensearch+http" | "opensearch+https":
+                from logship.audit.opensearch import Indices  # noqa: PLC0415
+
+                return Indices(name)
+            case "loki+http" | "loki+https":
+                from logship.audit.loki import Query  # noqa: PLC0415
+
+                return Query(name)
     except ImportError as error:
         extra = "kafka" if scheme == "kafka" else "s3"
         text = f"cannot read {name}: {error}; pip install 'logship-forward[{extra}]'"
         raise CannotRead(text) from error
-    raise CannotRead(f"cannot read {name}: known are s3://, cloudwatch:// and kafka://")
+    raise CannotRead(f"cannot read {name}: known are {', '.join(SCHEMES)}")
 
 
 def _of_aws(name: str, scheme: str) -> Output:

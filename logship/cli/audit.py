@@ -90,8 +90,8 @@ def command(
 
     FILE is the output of `logship receive`, of Fluentd's or Fluent Bit's file output, or an
     application's captured stderr, plain or gzip; `-` is standard input. It may also be an address:
-    s3://BUCKET/PREFIX, cloudwatch://GROUP or kafka://BROKERS/TOPIC. Name all that may have records
-    of a stream.
+    s3://BUCKET/PREFIX, cloudwatch://GROUP, kafka://BROKERS/TOPIC, opensearch+https://HOST/INDEX or
+    loki+https://HOST?query=QUERY. Name all that may have records of a stream.
 
     \b
     Exit codes, and how the first line begins:

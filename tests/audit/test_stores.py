@@ -1,0 +1,171 @@
+"""OpenSearch and Loki as outputs, against stand-ins."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner, Result
+
+from logship.audit.timed import LATE_MILLISECONDS
+from logship.cli import main
+from tests.audit.lines import compact, end, record
+from tests.audit.stores import Loki, OpenSearch
+from tests.audit.watched import Watched
+
+NOW_NS = time.time_ns() // 1_000_000 * 1_000_000
+
+
+@pytest.fixture(autouse=True)
+def _no_netrc(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+
+
+@pytest.fixture
+def opensearch() -> Iterator[OpenSearch]:
+    store = OpenSearch()
+    with store.running():
+        yield store
+    assert not store.scrolls, "each scroll is given back"
+
+
+@pytest.fixture
+def loki() -> Iterator[Loki]:
+    store = Loki()
+    with store.running():
+        yield store
+
+
+def records(first: int, last: int) -> list[Any]:
+    return [record(number) for number in range(first, last + 1)]
+
+
+def lines(first: int, last: int) -> list[str]:
+    return [compact(each) for each in records(first, last)]
+
+
+def audit(*arguments: str) -> Result:
+    return CliRunner().invoke(main, ["audit", *arguments])
+
+
+# --- OpenSearch -----------------------------------------------------------------------------------
+
+
+def test_all_documents_of_the_indices_of_a_pattern_are_read(opensearch: OpenSearch) -> None:
+    opensearch.put("web-2026.11.26", *records(1, 2500))
+    opensearch.put("web-2026.11.27", *records(2501, 2600), end(2601, 2600))
+    opensearch.put("other", *records(1, 1))
+    result = audit(f"opensearch+http://{opensearch.host}/web-*")
+    assert result.exit_code == 0, result.output
+    assert result.output.startswith("complete: 2,600 records of 1 stream, all delivered, 0 dupl")
+
+
+def test_an_index_is_read_on_and_one_that_is_deleted_takes_its_proof(
+    opensearch: OpenSearch,
+) -> None:
+    first, later = 1_700_000_000_000, 1_700_000_000_000 + LATE_MILLISECONDS + 1000
+    watched = Watched(f"opensearch+http://{opensearch.host}/web-*")
+    assert watched.look() == (0, 0, 0)
+    opensearch.put("web-1", *records(1, 3), milliseconds=first)
+    opensearch.put("web-1", *records(5, 5), milliseconds=later)
+    assert watched.look() == (4, 1, 0)
+    opensearch.put("web-1", *records(4, 4), milliseconds=later - LATE_MILLISECONDS)
+    opensearch.put("web-2", *records(6, 6), milliseconds=later)
+    after = watched.resumed()
+    assert after.look() == (6, 0, 0)
+    del opensearch.indices["web-1"]
+    assert after.look() == (1, 5, 0)
+    [said] = after.said
+    assert said.endswith("/web-1 is gone; what was in it no longer counts")
+
+
+def test_an_index_that_is_named_and_not_there_is_no_part(opensearch: OpenSearch) -> None:
+    assert audit(f"opensearch+http://{opensearch.host}/web").exit_code == 2
+    watched = Watched(f"opensearch+http://{opensearch.host}/web")
+    assert watched.look() == (0, 0, 0)
+    assert watched.said == []
+
+
+# --- Loki -----------------------------------------------------------------------------------------
+
+
+def test_all_lines_of_a_query_are_read_page_by_page(loki: Loki) -> None:
+    texts = lines(1, 7000)
+    for number in range(0, 7000, 7):  # seven have the same time, also where a page ends
+        loki.put("web", NOW_NS - 10**12 + number * 1000, *texts[number : number + 7])
+    loki.put("webapp", NOW_NS, compact(end(7001, 7000)))
+    loki.put("other", NOW_NS, *lines(1, 1))
+    result = audit(f'loki+http://{loki.host}?query={{service_name=~"web.*"}}')
+    assert result.exit_code == 0, result.output
+    assert result.output.startswith("complete: 7,000 records of 1 stream, all delivered, 0 dupl")
+    assert len(loki.asked) == 2
+
+
+def test_lines_that_come_late_are_found(loki: Loki) -> None:
+    watched = Watched(f'loki+http://{loki.host}?query={{service_name="web"}}')
+    loki.put("web", NOW_NS, *lines(1, 2), *lines(4, 4))
+    assert watched.look() == (3, 1, 0)
+    loki.put("web", NOW_NS - LATE_MILLISECONDS * 1_000_000, *lines(3, 3))
+    assert watched.resumed().look() == (4, 0, 0)
+
+
+def test_more_lines_of_one_nanosecond_than_a_page_has_are_told(loki: Loki) -> None:
+    loki.put("web", NOW_NS, *lines(1, 5001))
+    result = audit(f'loki+http://{loki.host}?query={{service_name="web"}}')
+    assert result.exit_code == 2
+    assert "too many lines at" in result.output
+
+
+# --- both -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("way", ["address", "netrc"])
+def test_user_and_password_are_sent_and_never_shown(way: str, tmp_path: Path) -> None:
+    store = OpenSearch(user="u@x:p w")
+    store.put("web", *records(1, 1))
+    if way == "netrc":
+        netrc = tmp_path / ".netrc"
+        netrc.write_text('machine 127.0.0.1 login u@x password "p w"\n')
+        netrc.chmod(0o600)
+    user = "u%40x:p%20w@" if way == "address" else ""
+    with store.running():
+        result = audit(f"opensearch+http://{user}{store.host}/web")
+        assert result.exit_code == 3, result.output
+        store.scrolls.clear()
+        wrong = audit(f"opensearch+http://u:secret@{store.host}/web")
+    assert wrong.exit_code == 2
+    assert "401" in wrong.output
+    assert "secret" not in wrong.output
+
+
+@pytest.mark.parametrize(
+    "address", ["opensearch+http://127.0.0.1:1/web", 'loki+http://127.0.0.1:1?query={a="b"}']
+)
+def test_a_server_that_is_away_is_told_and_what_is_known_still_counts(address: str) -> None:
+    watched = Watched(address)
+    assert watched.look() == (0, 0, 0)
+    [said] = watched.said
+    assert said.startswith("cannot read http://127.0.0.1:1: ")
+    assert watched.watch.figures.read_failures == 1
+
+
+@pytest.mark.parametrize("answer", [None, [], {"data": 7}, {"data": {"result": [{"values": 1}]}}])
+def test_an_answer_of_another_form_is_told(answer: Any) -> None:
+    class Odd(Loki):
+        def answer(self, *_: Any) -> Any:
+            return answer
+
+    store = Odd()
+    with store.running():
+        result = audit(f'loki+http://{store.host}?query={{service_name="web"}}')
+    assert result.exit_code == 2
+    assert "an answer of another form" in result.output
+
+
+def test_a_query_is_needed() -> None:
+    result = audit("loki+http://127.0.0.1:1")
+    assert result.exit_code == 2
+    assert "give ?query=" in result.output
