@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from logship.audit import Audit, Outcome, StreamVerdict
+from logship.client.background import BackgroundClient
+from logship.settings import Settings
 from tests.audit.lines import (
     FORMATS,
     ONE,
@@ -21,6 +25,8 @@ from tests.audit.lines import (
     stamp,
     stream_report,
 )
+from tests.support.receiver_process import ReceiverProcess
+from tests.support.waiting import wait_until
 
 
 def judge(*lines: bytes) -> dict[str, StreamVerdict]:
@@ -85,3 +91,24 @@ def test_a_statement_beyond_the_end_contradicts_it() -> None:
 def test_what_is_no_stamp_states_nothing(value: Any) -> None:
     odd = {**high_water(1), "logship_high_water": value}
     assert list(judge(received(odd))) == [TWO]
+
+
+def test_a_tail_that_a_real_sidecar_loses_is_found_while_the_client_lives(tmp_path: Path) -> None:
+    def is_stated() -> bool:
+        return (
+            re.search(rb'high_water":\["[^"]*:0000000101"', receiver.out.read_bytes()) is not None
+        )
+
+    with ReceiverProcess.start(tmp_path / "out.jsonl") as receiver:
+        settings = Settings.of(endpoints=receiver.endpoint, tag="web", high_water_seconds=0.001)
+        client = BackgroundClient(settings)
+        for number in range(1, 101):
+            client.emit({"message": f"line {number}"})
+        client.flush()
+        client.emit({"message": "the last one"})
+        wait_until(is_stated, "the number of the last one is stated")
+        lines = receiver.out.read_bytes().splitlines()
+        client.close()
+    whole = [line for line in lines if not re.search(rb'"line (9[6-9]|100)"|the last one', line)]
+    [lost] = [stream.lost for stream in judge(*whole).values() if stream.lost]
+    assert list(lost) == [(96, 101)]
