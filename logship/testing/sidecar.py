@@ -13,6 +13,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+from logship.protocol.entries import is_control
 from logship.receiver.session import Close, Session, Write
 
 SHOWN_MAX = 5
@@ -77,7 +78,7 @@ class Sidecar:
     @property
     def records(self) -> list[Delivered]:
         """What applications logged: `delivered` without the ends and gaps of streams."""
-        return [each for each in list(self.delivered) if not _is_own(each.record)]
+        return [each for each in list(self.delivered) if not is_control(each.record)]
 
     def wait_for(
         self,
@@ -204,11 +205,6 @@ class SidecarConnection(ABC):
     @abstractmethod
     def set_reading(self, is_reading: bool) -> None:
         """Read on, or read nothing."""
-
-
-def _is_own(record: dict[str, Any]) -> bool:
-    """Return whether logship has added this record to the stream."""
-    return "logship_end" in record or "logship_gap" in record
 
 
 def _delivered(line: bytes) -> Delivered:
