@@ -103,7 +103,7 @@ class Watch:
         self._retention_seconds = retention_seconds
         self._say = say
         self._followed: dict[str, dict[str, Followed]] = {each.name: {} for each in outputs}
-        self._folded: dict[str, Stream] = {}  # the evidence of parts that may be removed
+        self._folded: dict[str, Stream] = {}  # of parts that may be removed, and what is remembered
         self._settled = [0, 0]  # records and duplicates of streams of which nothing is left
         self._ages = Ages()
         self._overdue: dict[str, int] = {}
@@ -163,12 +163,19 @@ class Watch:
         nothing = Stream("")
         gone = [old.delivered - after.get(key, nothing).delivered for key, old in before.items()]
         if count := sum(numbers.count for numbers in gone):
+            self._remember_numbers(before)
             self._say(f"{name} was cut or replaced; {count:,} records of it no longer count")
 
     def _part_is_gone(self, known: Followed, now_seconds: float) -> None:
         if not self._fold_if_old(known, now_seconds):
             self._touched |= known.streams.keys()
+            self._remember_numbers(known.streams)
             self._say(f"{known.name} is gone; what was in it no longer counts")
+
+    def _remember_numbers(self, streams: dict[str, Stream]) -> None:
+        """Keep how far streams came, though not what proved it: so what is gone is missing."""
+        far = (Stream(old.name, old.tag, stated=old.highest) for old in streams.values())
+        _absorb(self._folded, far)
 
     def _fold_if_old(self, known: Followed, now_seconds: float) -> bool:
         """Keep the evidence of a part that may be removed together with that of all others."""

@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 
+from logship.audit import Outcome
 from logship.audit.outputs import Files
 from tests.audit.lines import (
     ONE,
@@ -177,12 +178,20 @@ def test_a_file_that_is_removed_takes_its_proof_with_it() -> None:
     assert len(watched.said) == 2
 
 
-def test_a_removed_file_is_found_by_the_stated_numbers_if_no_other_file_names_its_streams() -> None:
-    watched = Watched("out.log", "high.log")
-    append(OUT, delivered(1, 3))
-    append(Path("high.log"), [received(high_water(1, stamp(3)))])
+def test_a_removed_file_is_missed_also_if_no_other_file_names_its_streams() -> None:
+    watched = Watched("out.log*")
+    append(OUT, [*delivered(1, 3), received(end(4, 3))])
     assert watched.look() == (3, 0, 0)
     OUT.unlink()
+    assert watched.look() == (0, 4, 0)
+    assert watched.resumed().look() == (0, 4, 0)
+    append(ROTATED, [*delivered(1, 3), received(end(4, 3))])  # it was only moved away for a while
+    assert watched.look() == (3, 0, 0)
+
+
+def test_a_file_that_went_while_nothing_watched_is_found_by_the_stated_numbers() -> None:
+    watched = Watched("out.log", "high.log")
+    append(Path("high.log"), [received(high_water(1, stamp(3)))])
     assert watched.look() == (0, 3, 0)
 
 
@@ -192,7 +201,7 @@ def test_a_file_that_is_cut_takes_its_tail_with_it() -> None:
     append(ROTATED, delivered(1, 2, TWO))
     assert watched.look() == (7, 0, 0)
     os.truncate(OUT, len(text(delivered(1, 3))))
-    assert watched.look() == (5, 0, 0)  # the tail is unproven now
+    assert watched.look() == (5, 3, 0)
     append(OUT, [received(end(6, 5))])
     assert watched.look() == (5, 2, 0)
     assert watched.said == ["out.log was cut or replaced; 3 records of it no longer count"]
@@ -203,8 +212,8 @@ def test_another_file_in_the_same_inode_is_another_file() -> None:
     append(OUT, delivered(1, 3))
     watched.look()
     OUT.write_bytes(text([*delivered(1, 6, TWO), received(end(7, 6, TWO))]))
-    assert watched.look() == (6, 0, 0)
-    assert list(watched.watch.verdicts) == [TWO]
+    assert watched.look() == (6, 3, 0)
+    assert watched.watch.verdicts[TWO].outcome is Outcome.COMPLETE
 
 
 def test_a_lost_tail_is_found_by_the_stated_number() -> None:
