@@ -11,7 +11,21 @@ class LogshipError(Exception):
 
 
 class SettingsError(LogshipError):
-    """A setting cannot be used as it is; the text names it, its value and what is allowed."""
+    """Settings cannot be used as they are; the text names each, its value and what is allowed.
+
+    Args:
+        mistakes: What is wrong, a text for each mistake.
+
+    Attributes:
+        mistakes: The same.
+    """
+
+    def __init__(self, *mistakes: str) -> None:
+        self.mistakes = mistakes
+        text = " | ".join(mistakes)
+        super().__init__(
+            text if len(mistakes) == 1 else f"{len(mistakes)} settings are wrong: {text}"
+        )
 
 
 class ClientClosed(LogshipError):  # noqa: N818 - the public contract's name; it is a state, not a failure

@@ -8,13 +8,12 @@ own, because threads do not survive and the parent's records are the parent's.
 from __future__ import annotations
 
 import contextlib
-import os
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import CancelledError as Cancelled
 from itertools import repeat
-from typing import Any
+from typing import TYPE_CHECKING, Any, Unpack
 
 from logship.buffer.counters import DrainReport, FlushReport
 from logship.buffer.entrance import Outcome
@@ -23,15 +22,20 @@ from logship.buffer.overflow import offer_or_wait
 from logship.client.closing import Closing, drive
 from logship.client.emitter import Emitter
 from logship.client.intake import Record
+from logship.client.parts import chosen_settings
 from logship.client.shipper import Shipper
 from logship.client.thread import ShipperThread
 from logship.delivery.drain import DrainPlan
+from logship.delivery.transport import Transport
 from logship.errors import BufferFull, ClientClosed
 from logship.hooks import registry
 from logship.hooks.fork_mark import Mark, fork_mark
 from logship.hooks.preexec import is_about_to_exec
 from logship.hooks.threads import may_wait_here
 from logship.settings import Settings
+
+if TYPE_CHECKING:
+    from logship.settings.keywords import SettingsKeywords
 
 _CONDUCTOR_SECONDS = 3.0
 _SHIPPERS_TURN_SECONDS = 1e-6
@@ -48,21 +52,31 @@ class BackgroundClient(Emitter):
     """Ships records from a daemon thread; every method may be called from any thread.
 
     Args:
-        settings: What to do; from the environment where none are given.
-        parts: Passed on to `Shipper`: tests bring their own transport and clock.
+        settings: What to do; from `options` and the environment where none are given.
+        transport: How to connect; real sockets where none is given. See `logship.testing`.
+        parts: Other parts of the shipper, for logship's own tests.
+        options: Fields of `Settings`; the rest comes from the environment.
 
     Attributes:
         when_begun_anew: Called in a forked child after its first record made a new shipper.
 
     Raises:
+        SettingsError: A setting is wrong, or there are both `settings` and `options`.
         UnsupportedRuntime: This is a subinterpreter.
     """
 
-    def __init__(self, settings: Settings | None = None, **parts: Any) -> None:
-        super().__init__(Shipper(settings or Settings.from_env(os.environ), **parts))
+    def __init__(
+        self,
+        settings: Settings | None = None,
+        *,
+        transport: Transport | None = None,
+        parts: Mapping[str, Any] | None = None,
+        **options: Unpack[SettingsKeywords],
+    ) -> None:
+        self._parts = {"transport": transport, **(parts or {})}
+        super().__init__(Shipper(chosen_settings(settings, **options), **self._parts))
         registry.discard(self._shipper)
         self._here: Mark = fork_mark()
-        self._parts = parts
         self._lock = threading.RLock()
         self._report: DrainReport | None = None
         self._closing: Closing | None = None

@@ -4,34 +4,49 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from itertools import repeat
-from typing import Any
+from typing import TYPE_CHECKING, Any, Unpack
 
 from logship.buffer.counters import DrainReport, FlushReport
 from logship.buffer.inbox import Tag
 from logship.client.emitter import Emitter
 from logship.client.intake import Record
+from logship.client.parts import chosen_settings
 from logship.client.shipper import Shipper
 from logship.delivery.drain import DrainPlan
+from logship.delivery.transport import Transport
 from logship.errors import BufferFull, ClientClosed
 from logship.settings import Settings
+
+if TYPE_CHECKING:
+    from logship.settings.keywords import SettingsKeywords
 
 
 class Client(Emitter):
     """Ships records from the running event loop.
 
     Args:
-        settings: What to do; from the environment where none are given.
-        parts: Passed on to `Shipper`: tests bring their own transport and clock.
+        settings: What to do; from `options` and the environment where none are given.
+        transport: How to connect; real sockets where none is given. See `logship.testing`.
+        parts: Other parts of the shipper, for logship's own tests.
+        options: Fields of `Settings`; the rest comes from the environment.
 
     Raises:
+        SettingsError: A setting is wrong, or there are both `settings` and `options`.
         UnsupportedRuntime: This is a subinterpreter.
     """
 
-    def __init__(self, settings: Settings | None = None, **parts: Any) -> None:
-        super().__init__(Shipper(settings or Settings.from_env(os.environ), **parts))
+    def __init__(
+        self,
+        settings: Settings | None = None,
+        *,
+        transport: Transport | None = None,
+        parts: Mapping[str, Any] | None = None,
+        **options: Unpack[SettingsKeywords],
+    ) -> None:
+        chosen = chosen_settings(settings, **options)
+        super().__init__(Shipper(chosen, transport=transport, **(parts or {})))
         self._closing: asyncio.Task[DrainReport] | None = None
 
     async def __aenter__(self) -> Client:

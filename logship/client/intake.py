@@ -24,7 +24,7 @@ from logship.protocol.readable import plain_value
 from logship.protocol.repeated import Repeated
 from logship.reasons import WITHHELD
 from logship.settings import RECORD_BYTES_MAX, Settings
-from logship.settings.settings import Redact
+from logship.settings.choices import Redact
 
 Record = Mapping[Any, Any]
 Timed = tuple[int | None, Record]

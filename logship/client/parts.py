@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Unpack
 
 from logship.errors import SettingsError
 from logship.hooks.late_imports import late
@@ -11,8 +12,29 @@ from logship.protocol.compression import compressor
 from logship.settings import Settings
 
 if TYPE_CHECKING:
+    from logship.settings.keywords import SettingsKeywords
     from logship.spool.orphans import Orphans
     from logship.spool.storage import SpoolStorage
+
+
+def chosen_settings(settings: Settings | None, **options: Unpack[SettingsKeywords]) -> Settings:
+    """Return the settings of a client: those that it was given, or else those of the environment.
+
+    Args:
+        settings: All of them, or None.
+        options: Some of them by name; the rest comes from the environment.
+
+    Raises:
+        SettingsError: One is wrong, or there are both `settings` and `options`.
+    """
+    if settings is None:
+        return Settings.from_env(os.environ, **options)
+    if options:
+        raise SettingsError(
+            f"{', '.join(options)}: give a Settings object or settings by name, not both; "
+            "dataclasses.replace(settings, tag=…) makes another object"
+        )
+    return settings
 
 
 def new_spool(settings: Settings, monotonic: Callable[[], float]) -> SpoolStorage | None:

@@ -15,7 +15,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from logship.errors import SettingsError
-from logship.settings import Settings
+from logship.settings import Settings, full_name
 
 if TYPE_CHECKING:
     from logship.protocol.handshake import ClientHandshake
@@ -65,7 +65,7 @@ def tls_context(settings: Settings) -> ssl.SSLContext | None:
     try:
         context = ssl.create_default_context(cafile=settings.tls_ca)
     except (OSError, ValueError) as error:
-        raise SettingsError(f"tls_ca: cannot use {settings.tls_ca}: {error}") from None
+        raise _cannot_use({"tls_ca": settings.tls_ca}, error) from None
     # Some systems' OpenSSL would still speak 1.0; Python leaves that to their configuration.
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     if settings.tls_cert is not None:
@@ -73,9 +73,15 @@ def tls_context(settings: Settings) -> ssl.SSLContext | None:
             # Without a password, OpenSSL would ask a terminal for that of an encrypted key.
             context.load_cert_chain(settings.tls_cert, settings.tls_key, password="")
         except (OSError, ValueError) as error:
-            files = " and ".join(filter(None, (settings.tls_cert, settings.tls_key)))
-            raise SettingsError(f"tls_cert, tls_key: cannot use {files}: {error}") from None
+            files = {"tls_cert": settings.tls_cert, "tls_key": settings.tls_key}
+            raise _cannot_use(files, error) from None
     return context
+
+
+def _cannot_use(files: dict[str, str | None], error: Exception) -> SettingsError:
+    given = {full_name(name): path for name, path in files.items() if path is not None}
+    paths = " and ".join(given.values())
+    return SettingsError(f"{', '.join(given)}: cannot use {paths}: {error}")
 
 
 def handshake_maker(settings: Settings) -> Callable[[], ClientHandshake] | None:

@@ -17,7 +17,7 @@ import threading
 import time
 import traceback
 from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Unpack
 
 from logship import namesake
 from logship.client.background import BackgroundClient
@@ -33,11 +33,13 @@ from logship.process.clock import Started, StopClock
 from logship.process.signals import StopSignals
 from logship.process.watchdog import Watchdog
 from logship.settings import TASK_METADATA_VARIABLE, Settings
+from logship.settings.unknown import unknown_variables
 
 if TYPE_CHECKING:
     from logship.ecs.announcement import TaskAnnouncement
     from logship.installation.floods import FloodControl
     from logship.installation.levels import LevelsFile
+    from logship.settings.keywords import SettingsKeywords
 
 _REPLACED = (
     (sys, "excepthook"),
@@ -102,6 +104,8 @@ class Installation:
         self._warn_of_basic_config()
         self._warn_of_namesake()
         self._take_loggers()
+        if text := unknown_variables(os.environ):
+            self.client.last_resort.warn("variables", text)
         if self._announcement is not None:
             self._announcement.start()
         self._undo.callback(self.watchdog.stop)
@@ -304,7 +308,9 @@ _lock = threading.RLock()
 
 
 def install(
-    level: int | str | None = None, console: bool | None = None, **settings: Any
+    level: int | str | None = None,
+    console: bool | None = None,
+    **settings: Unpack[SettingsKeywords],
 ) -> BackgroundClient:
     """Ship this program's log records, and see them out whatever ends it.
 

@@ -15,10 +15,12 @@ import os
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
+from logship.settings import STOP_FILE_VARIABLE
+
 if TYPE_CHECKING:
     from pathlib import Path
 
-VARIABLE = "LOGSHIP_STOP_FILE"
+VARIABLE = STOP_FILE_VARIABLE
 """The environment variable that holds the file's path."""
 
 _BYTES_MAX = 64

@@ -35,6 +35,7 @@ from logship.run.signals import Noted, Signals
 from logship.run.statuses import Death
 from logship.run.tee import Tee
 from logship.settings import Settings
+from logship.settings.unknown import unknown_variables
 from logship.signal_names import signal_name
 
 ORPHAN_SECONDS = 5.0
@@ -93,6 +94,8 @@ class Supervisor:
         self._shipping = Shipping(settings, signals.wake)
         if directory is None:
             self._shipping.say(why_none)
+        if text := unknown_variables(options.environ):
+            self._shipping.say(text)
         self._offspring = Offspring(settings, self._clock, self._shipping, signals.wake, directory)
         self._command: Command | None = None
         self._death: Death | None = None

@@ -1,15 +1,17 @@
 """Every choice that a user can make, checked before anything starts.
 
 A `Settings` object that exists is valid. Each field says its unit in its name. Each has one
-environment variable, `LOGSHIP_` and the field's name in capitals. A mistake is one `SettingsError`
-that names the setting, the value and what is allowed. Secrets are wrapped so that no `repr`, error
-or log shows them.
+environment variable, `LOGSHIP_` and the field's name in capitals. All mistakes are one
+`SettingsError` that names each setting, its value and what is allowed. Secrets are wrapped so that
+no `repr`, error or log shows them.
 """
 
 from __future__ import annotations
 
+from logship.settings.choices import Compress, Fsync, LastResort, Overflow, Redact, Report
 from logship.settings.defaults import (
     MIB,
+    STOP_FILE_VARIABLE,
     TASK_METADATA_VARIABLE,
     buffer_bytes_for,
     chunk_bytes_for,
@@ -19,22 +21,14 @@ from logship.settings.defaults import (
 )
 from logship.settings.endpoints import Endpoint
 from logship.settings.environment import is_firelens_task
-from logship.settings.fields import variable_name
+from logship.settings.fields import full_name, variable_name
 from logship.settings.secrecy import Secret, SecretFile
-from logship.settings.settings import (
-    RECORD_BYTES_MAX,
-    Compress,
-    Fsync,
-    LastResort,
-    Overflow,
-    Redact,
-    Report,
-    Settings,
-)
+from logship.settings.settings import RECORD_BYTES_MAX, Settings
 
 __all__ = [
     "MIB",
     "RECORD_BYTES_MAX",
+    "STOP_FILE_VARIABLE",
     "TASK_METADATA_VARIABLE",
     "Compress",
     "Endpoint",
@@ -48,6 +42,7 @@ __all__ = [
     "Settings",
     "buffer_bytes_for",
     "chunk_bytes_for",
+    "full_name",
     "is_firelens_task",
     "memory_limit_bytes",
     "program_name",

@@ -11,6 +11,9 @@ MIB = 1024 * 1024
 TASK_METADATA_VARIABLE = "ECS_CONTAINER_METADATA_URI_V4"
 """Where a container of an ECS task asks for the task's metadata."""
 
+STOP_FILE_VARIABLE = "LOGSHIP_STOP_FILE"
+"""`logship run` sets it for programs inside its command; see `process/stopfile.py`."""
+
 
 def buffer_bytes_for(memory_limit: int | None) -> int:
     """Return the default buffer's size: memory limit / 16, between 4 MiB and 64 MiB.

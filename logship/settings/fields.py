@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import Field, field
+from string import ascii_letters
 from typing import Any
 
 from logship.errors import SettingsError
@@ -12,6 +13,8 @@ from logship.quoting import QUOTED_CHARACTERS_MAX, visible
 from logship.settings.secrecy import Secret, SecretFile, is_secret
 
 TEXT_BYTES_MAX = 255
+
+_PREFIXES = (("k", 1), ("m", 2), ("g", 3))
 
 
 class NotAllowed(Exception):  # noqa: N818 - it says what the value is, and never leaves this package
@@ -171,10 +174,14 @@ class Number(Converter):
     Args:
         least: The least one allowed; None is no bound.
         most: The greatest one allowed; None is no bound.
+
+    Attributes:
+        units: What may follow a number that is given as text, in small letters, and its factor.
     """
 
     kinds: tuple[type, ...] = (int, float)
     kind_name = "a number"
+    units: Mapping[str, float] = {}
 
     def __init__(self, least: float | None = None, most: float | None = None) -> None:
         self._least = least
@@ -182,13 +189,18 @@ class Number(Converter):
 
     def parse(self, text: str) -> Any:
         """Return the number."""
+        text = text.strip()
+        number = text.rstrip(ascii_letters)
+        unit = text[len(number) :].lower()
         try:
-            return self.kinds[-1](text)
-        except ValueError:
+            return self.kinds[-1](number) * {"": 1, **self.units}[unit]
+        except (ValueError, KeyError):
             raise NotAllowed(self.kind_name) from None
 
     def check(self, value: Any) -> Any:
         """Return the number."""
+        if self.units and isinstance(value, str):
+            value = self.parse(value)
         try:
             is_number = isinstance(value, self.kinds) and not isinstance(value, bool)
             if not is_number or not math.isfinite(value):
@@ -219,6 +231,30 @@ class OptionalWholeNumber(WholeNumber):
     def check(self, value: Any) -> Any:
         """Return the number or None."""
         return None if value is None else super().check(value)
+
+
+class Seconds(Number):
+    """A duration."""
+
+    kind_name = "a number of seconds, or one with a unit: ms, s, m or h, as in 500ms"
+    units: Mapping[str, float] = {"ms": 0.001, "s": 1, "m": 60, "h": 3600}
+
+    def parse(self, text: str) -> Any:
+        """Return the seconds."""
+        return round(super().parse(text), 9)  # 700ms are 0.7, not 0.7000000000000001
+
+
+class Bytes(WholeNumber):
+    """A size."""
+
+    kind_name = (
+        "a whole number of bytes, or one with a unit: k, M, G (or kB, MB, GB) for powers of 1000, "
+        "KiB, MiB, GiB for powers of 1024, as in 64MiB"
+    )
+    units: Mapping[str, float] = {
+        **{f"{prefix}{end}": 1000**power for prefix, power in _PREFIXES for end in ("", "b")},
+        **{f"{prefix}ib": 1024**power for prefix, power in _PREFIXES},
+    }
 
 
 class Redaction(Converter):
@@ -270,15 +306,17 @@ def converter_of(each: Field[Any]) -> Converter:
 
 
 def parsed(each: Field[Any], text: str) -> Any:
-    """Return what `text`, from an environment variable, means for a field.
+    """Return the value that `text`, from an environment variable, means for a field.
 
-    Raises:
-        SettingsError: It means nothing; the text names the setting.
+    If it cannot be used, the value is the error, which `checked` raises.
     """
+    converter = converter_of(each)
     try:
-        return converter_of(each).parse(text)
+        return converter.check(converter.parse(text))
     except NotAllowed as error:
-        raise refusal(each.name, text, error) from None
+        return refusal(each.name, text, error)
+    except SettingsError as error:
+        return error
 
 
 def checked(each: Field[Any], value: Any) -> Any:
@@ -287,6 +325,8 @@ def checked(each: Field[Any], value: Any) -> Any:
     Raises:
         SettingsError: It cannot be used; the text names the setting.
     """
+    if isinstance(value, SettingsError):
+        raise value
     try:
         return converter_of(each).check(value)
     except NotAllowed as error:
@@ -295,12 +335,21 @@ def checked(each: Field[Any], value: Any) -> Any:
 
 def refusal(name: str, value: Any, error: NotAllowed) -> SettingsError:
     """Return the error that names the setting, the value and what is allowed."""
-    setting_name = f"{name} ({variable_name(name)})"
+    return refusal_of(full_name(name), value, error)
+
+
+def refusal_of(source: str, value: Any, error: NotAllowed) -> SettingsError:
+    """Return such an error; `source` is what a person has set."""
     if error.is_secret:
-        return SettingsError(f"{setting_name}: give {error.allowed}")
+        return SettingsError(f"{source}: give {error.allowed}")
     shown = value if error.shown is None else error.shown
     shown = visible(repr(shown), QUOTED_CHARACTERS_MAX)
-    return SettingsError(f"{setting_name}: {shown} is not allowed; give {error.allowed}")
+    return SettingsError(f"{source}: {shown} is not allowed; give {error.allowed}")
+
+
+def full_name(name: str) -> str:
+    """Return both names of a setting, since either may have been used."""
+    return f"{name} ({variable_name(name)})"
 
 
 def variable_name(name: str) -> str:

@@ -3,11 +3,22 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, Unpack, get_args
 
 from logship.errors import SettingsError
+from logship.quoting import QUOTED_CHARACTERS_MAX, visible
+from logship.settings.choices import (
+    Compress,
+    Fsync,
+    LastResort,
+    Overflow,
+    Redact,
+    Report,
+    TimeFormat,
+)
+from logship.settings.conflicts import conflicts
 from logship.settings.defaults import (
     MIB,
     chunk_bytes_for,
@@ -18,32 +29,27 @@ from logship.settings.defaults import (
 from logship.settings.endpoints import Endpoint, Endpoints
 from logship.settings.environment import is_firelens_task, values_from
 from logship.settings.fields import (
+    Bytes,
     Choice,
-    NotAllowed,
-    Number,
     OptionalText,
     OptionalWholeNumber,
     PathOfKey,
     Redaction,
+    Seconds,
     SecretText,
     Switch,
     Text,
     WholeNumber,
     checked,
-    refusal,
     setting,
 )
 from logship.settings.lists import Names, NamesOfLoggers, Pairs, Shares, Words
 from logship.settings.secrecy import Secret, read_secret
+from logship.settings.spelling import nearest
 from logship.settings.stop_signals import DEFAULT_STOP_SIGNALS, StopSignals
 
-Overflow = Literal["block", "drop_oldest", "drop_newest"]
-LastResort = Literal["stderr", "none"]
-Compress = Literal["none", "gzip", "zstd"]
-TimeFormat = Literal["iso", "epoch"]
-Fsync = Literal["never", "interval"]
-Report = bool | Literal["emf"]
-Redact = Callable[[Mapping[Any, Any]], Mapping[Any, Any] | None]
+if TYPE_CHECKING:
+    from logship.settings.keywords import SettingsKeywords
 
 RECORD_BYTES_MAX = 5_000_000
 """A longer record is truncated: Fluent Bit closes the connection above 6,144,000 bytes a frame."""
@@ -144,14 +150,14 @@ class Settings:
     tag: str = setting(Text(), factory=program_name)
     firelens_tag: bool = setting(Switch(), False)
     message_key: str = setting(Text(), "message")
-    buffer_bytes_max: int = setting(WholeNumber(64 * 1024), factory=default_buffer_bytes)
-    chunk_bytes_max: int = setting(WholeNumber(1024, 1_000_000), _FOR_THE_BUFFER)
-    linger_seconds: float = setting(Number(0.0, 60.0), 0.2)
+    buffer_bytes_max: int = setting(Bytes(64 * 1024), factory=default_buffer_bytes)
+    chunk_bytes_max: int = setting(Bytes(1024, 1_000_000), _FOR_THE_BUFFER)
+    linger_seconds: float = setting(Seconds(0.0, 60.0), 0.2)
     inflight_chunks_max: int = setting(WholeNumber(1, 1024), 8)
     overflow: Overflow = setting(Choice(get_args(Overflow)), "block")
-    block_seconds_max: float = setting(Number(0.0, 3600.0), 1.0)
+    block_seconds_max: float = setting(Seconds(0.0, 3600.0), 1.0)
     last_resort: LastResort = setting(Choice(get_args(LastResort)), "stderr")
-    spill_bytes_per_second_max: int = setting(WholeNumber(0), 64 * 1024)
+    spill_bytes_per_second_max: int = setting(Bytes(0), 64 * 1024)
     redact: Redact | str | None = setting(Redaction())
     fields: tuple[tuple[str, Any], ...] = setting(Pairs(), ())
     identity: tuple[str, ...] = setting(Words("otel", "ecs", "kubernetes", "host"), ())
@@ -162,23 +168,23 @@ class Settings:
     sample: tuple[tuple[str, float], ...] = setting(Shares(), ())
     logger_records_max: int | None = setting(OptionalWholeNumber(1))
     template_records_max: int | None = setting(OptionalWholeNumber(1))
-    flood_seconds: float = setting(Number(0.1, 86_400.0), 60.0)
+    flood_seconds: float = setting(Seconds(0.1, 86_400.0), 60.0)
     levels_file: str | None = setting(OptionalText())
     loggers: tuple[str, ...] = setting(NamesOfLoggers(), ())
-    ack_timeout_seconds: float = setting(Number(0.1, 86_400.0), 90.0)
-    connect_timeout_seconds: float = setting(Number(0.1, 3600.0), 5.0)
-    backoff_seconds_base: float = setting(Number(0.001, 3600.0), 0.2)
-    backoff_seconds_max: float = setting(Number(0.001, 3600.0), 5.0)
+    ack_timeout_seconds: float = setting(Seconds(0.1, 86_400.0), 90.0)
+    connect_timeout_seconds: float = setting(Seconds(0.1, 3600.0), 5.0)
+    backoff_seconds_base: float = setting(Seconds(0.001, 3600.0), 0.2)
+    backoff_seconds_max: float = setting(Seconds(0.001, 3600.0), 5.0)
     stop_timeout_seconds: float = setting(
-        Number(0.5, 86_400.0), factory=default_stop_timeout_seconds
+        Seconds(0.5, 86_400.0), factory=default_stop_timeout_seconds
     )
     stop_signals: tuple[int, ...] | None = setting(StopSignals())
-    exit_drain_seconds: float = setting(Number(0.0, 86_400.0), 5.0)
-    exit_stall_seconds: float = setting(Number(0.1, 86_400.0), 15.0)
-    exit_drain_seconds_max: float = setting(Number(0.0, 86_400.0), 120.0)
-    child_drain_seconds: float = setting(Number(0.0, 86_400.0), 2.0)
+    exit_drain_seconds: float = setting(Seconds(0.0, 86_400.0), 5.0)
+    exit_stall_seconds: float = setting(Seconds(0.1, 86_400.0), 15.0)
+    exit_drain_seconds_max: float = setting(Seconds(0.0, 86_400.0), 120.0)
+    child_drain_seconds: float = setting(Seconds(0.0, 86_400.0), 2.0)
     spool_dir: str | None = setting(OptionalText())
-    spool_bytes_max: int = setting(WholeNumber(16 * MIB), 256 * MIB)
+    spool_bytes_max: int = setting(Bytes(16 * MIB), 256 * MIB)
     spool_fsync: Fsync = setting(Choice(get_args(Fsync)), "never")
     compress: Compress = setting(Choice(get_args(Compress)), "none")
     shared_key: Secret | None = setting(SecretText())
@@ -199,50 +205,26 @@ class Settings:
     disabled: bool = setting(Switch(), False)
 
     def __post_init__(self) -> None:
-        """Check every field.
+        """Check every field, and then all of them together.
 
         Raises:
-            SettingsError: A value has the wrong type or is out of bounds.
+            SettingsError: Values have the wrong type, are out of bounds or do not go together.
         """
+        right: dict[str, Any] = {}
+        mistakes: list[str] = []
         for each in dataclasses.fields(self):
             value = getattr(self, each.name)
             if value is _FOR_THE_BUFFER:
-                value = chunk_bytes_for(self.buffer_bytes_max)
-            object.__setattr__(self, each.name, checked(each, value))
-        self._check_order("backoff_seconds_base", "backoff_seconds_max")
-        self._check_order("chunk_bytes_max", "buffer_bytes_max")
-        self._check_names()
-        self._check_security()
-
-    def _check_order(self, smaller: str, greater: str) -> None:
-        value, most = getattr(self, smaller), getattr(self, greater)
-        if value > most:
-            raise refusal(smaller, value, NotAllowed(f"at most {greater} ({most})"))
-
-    def _check_names(self) -> None:
-        """Refuse a field that would take the place of another one."""
-        given = [*(("fields", name) for name, _ in self.fields), ("time_key", self.time_key)]
-        for setting_name, key in (*given, ("severity_key", self.severity_key)):
-            if self.stamp and self.stamp_key == key:
-                raise refusal(setting_name, key, NotAllowed("a name that is not stamp_key"))
-        if self.severity_key in (self.message_key, "level", "logger"):
-            other = NotAllowed("a name that no other field of a record has")
-            raise refusal("severity_key", self.severity_key, other)
-
-    def _check_security(self) -> None:
-        """Refuse settings of which a part is missing, so that the rest would not protect."""
-        if (self.username is None) != (self.password is None):
-            raise SettingsError("username, password: give both or none")
-        if self.username is not None and self.shared_key is None:
-            raise SettingsError(
-                "username: needs shared_key; the protocol knows no user without a key"
-            )
-        if self.tls_key is not None and self.tls_cert is None:
-            raise SettingsError("tls_key: needs tls_cert, the certificate that it belongs to")
-        uses_tls = any(endpoint.scheme == "tls" for endpoint in self.endpoints)
-        for name in ("tls_ca", "tls_cert", "tls_key", "tls_server_name"):
-            if getattr(self, name) is not None and not uses_tls:
-                raise SettingsError(f"{name}: no endpoint is tls://, so it would protect nothing")
+                value = chunk_bytes_for(right.get("buffer_bytes_max", 64 * MIB))
+            try:
+                right[each.name] = checked(each, value)
+            except SettingsError as error:
+                mistakes += error.mistakes
+        mistakes += (text for each in conflicts(right) for text in each.mistakes)
+        if mistakes:
+            raise SettingsError(*mistakes)
+        for name, value in right.items():
+            object.__setattr__(self, name, value)
 
     @property
     def limits_floods(self) -> bool:
@@ -261,7 +243,7 @@ class Settings:
         return self.metrics_port is not None or self.metrics_dir is not None
 
     @classmethod
-    def from_env(cls, environ: Mapping[str, str], **settings: Any) -> Settings:
+    def from_env(cls, environ: Mapping[str, str], **settings: Unpack[SettingsKeywords]) -> Settings:
         """Return the settings that `environ` and `settings` make; the latter win.
 
         Args:
@@ -272,22 +254,39 @@ class Settings:
             settings: Fields by name, as to the constructor.
 
         Raises:
-            SettingsError: A value cannot be used, or there is no such setting.
+            SettingsError: A value cannot be used, or there is no such setting; it names all.
         """
         values = values_from(dataclasses.fields(cls), environ)
         has_tag = "tag" in values or "tag" in settings
         values.setdefault("firelens_tag", not has_tag and is_firelens_task(environ))
-        return cls.of(**{**values, **settings})
+        values |= settings
+        return cls.of(**values)
 
     @classmethod
-    def of(cls, **settings: Any) -> Settings:
-        """Return the settings with these fields, and name one that does not exist.
+    def of(cls, **settings: Unpack[SettingsKeywords]) -> Settings:
+        """Return the settings with these fields, and name those that do not exist.
 
         Raises:
-            SettingsError: There is no such setting, or its value cannot be used.
+            SettingsError: There is no such setting, or a value cannot be used; it names all.
         """
+        values: dict[str, Any] = {**settings}
         names = [each.name for each in dataclasses.fields(cls)]
-        for name in settings:
-            if name not in names:
-                raise SettingsError(f"{name}: no such setting; there are {', '.join(names)}")
-        return cls(**settings)
+        unknown = [_no_such(name, names) for name in values if name not in names]
+        if unknown:
+            known = {name: value for name, value in values.items() if name in names}
+            raise SettingsError(*unknown, *_mistakes_in(known))
+        return cls(**values)
+
+
+def _mistakes_in(values: dict[str, Any]) -> tuple[str, ...]:
+    try:
+        Settings(**values)
+    except SettingsError as error:
+        return error.mistakes
+    return ()
+
+
+def _no_such(name: str, names: list[str]) -> str:
+    meant = nearest(name, names)
+    instead = f"did you mean {meant}?" if meant else f"there are {', '.join(names)}"
+    return f"{visible(name, QUOTED_CHARACTERS_MAX)}: no such setting; {instead}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 
@@ -17,7 +18,7 @@ def make_client() -> Iterator[Made]:
     """Make clients with quick retries and small chunks; what is left open is closed."""
     made: list[BackgroundClient] = []
 
-    def make(endpoints: str, **settings: object) -> BackgroundClient:
+    def make(endpoints: str, **settings: Any) -> BackgroundClient:
         quick = {
             "endpoints": endpoints,
             "backoff_seconds_base": 0.02,

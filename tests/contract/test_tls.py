@@ -146,7 +146,7 @@ def test_a_file_that_cannot_be_used_is_an_error_at_the_start(tmp_path: Path, wro
     if wrong == "no certificate":
         path.write_text("no certificate")
     settings = Settings.of(endpoints="tls://127.0.0.1:1", tls_ca=str(path))
-    with pytest.raises(SettingsError, match=f"tls_ca: cannot use {path}"):
+    with pytest.raises(SettingsError, match=rf"tls_ca \(LOGSHIP_TLS_CA\): cannot use {path}"):
         tls_context(settings)
 
 

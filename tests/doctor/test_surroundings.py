@@ -6,6 +6,7 @@ import fcntl
 import json
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 from click.testing import CliRunner
@@ -106,7 +107,7 @@ def test_memory_against_the_buffers_of_all_workers(
     ],
 )
 def test_stop_timeout_against_the_drain(
-    mib_per_second: float | None, workers: int, more: dict[str, str], outcome: str
+    mib_per_second: float | None, workers: int, more: dict[str, Any], outcome: str
 ) -> None:
     """64 MiB in 30 s less margin and reserve; what is left is spooled, spilled, or lost."""
     settings = Settings.of(buffer_bytes_max=64 * MIB, stop_timeout_seconds=30, **more)
@@ -159,7 +160,7 @@ def test_stderr_by_log_driver(driver: str | None, mode: str | None, outcome: str
         ("pipe", "none", "warn"),
     ],
 )
-def test_stderr_outside_of_ecs(descriptor: str, last_resort: str, outcome: str) -> None:
+def test_stderr_outside_of_ecs(descriptor: str, last_resort: Any, outcome: str) -> None:
     settings = Settings.of(last_resort=last_resort)
     assert check_stderr(settings, None, descriptor).outcome.value == outcome
 
@@ -175,7 +176,7 @@ def test_descriptors_are_described(tmp_path: Path) -> None:
 # -- the spool -------------------------------------------------------------------------------------
 
 
-def spool_outcomes(path: Path, **settings: object) -> list[str]:
+def spool_outcomes(path: Path, **settings: Any) -> list[str]:
     chosen = Settings.of(spool_dir=str(path), **settings)
     return [each.outcome.value for each in check_spool(chosen, 1)]
 
@@ -271,6 +272,15 @@ def test_the_json_says_what_the_exit_code_says() -> None:
     result = CliRunner().invoke(command, ["--json", "--no-send"], env={"LOGSHIP_TAG": "\n"})
     assert result.exit_code == 1
     assert json.loads(result.output)["healthy"] is False
+
+
+def test_variables_that_no_program_reads_are_a_warning(sidecar: EmbeddedReceiver) -> None:
+    told = ask("--no-send", endpoints=sidecar.endpoint, tagg="hidden")
+    assert told.exit_code == 0
+    assert told.outcome("variables") == "warn"
+    assert "LOGSHIP_TAGG (did you mean LOGSHIP_TAG?)" in told["variables"]["text"]
+    assert "hidden" not in told.output
+    assert ask("--no-send", endpoints=sidecar.endpoint).outcome("variables") is None
 
 
 @pytest.mark.parametrize(("driver", "outcome"), [("awsfirelens", "ok"), (None, "fail")])

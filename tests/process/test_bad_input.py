@@ -46,6 +46,20 @@ def test_a_wrong_setting_is_one_error_that_names_it(
     assert allowed in said
 
 
+def test_variables_that_no_program_reads_are_one_warning(
+    programs: Programs, sidecar: Sidecar
+) -> None:
+    environ = {"LOGSHIP_TAGG": "hidden", "LOGSHIP_OUTPUT": "file", "LOGSHIP_LINGER_SECOND": "1s"}
+    program = "import logship\nlogship.install()\nlogship.install()"
+    ended = programs.start(program, environ=environ).end()
+    assert ended.returncode == 0
+    (warning,) = ended.warnings
+    assert "LOGSHIP_TAGG (did you mean LOGSHIP_TAG?)" in warning
+    assert "LOGSHIP_LINGER_SECOND (did you mean LOGSHIP_LINGER_SECONDS?)" in warning
+    assert "LOGSHIP_OUTPUT" not in warning
+    assert "hidden" not in ended.stderr
+
+
 GARBAGE = {
     "http": b"HTTP/1.1 400 Bad Request\r\nContent-Length: 3\r\n\r\nno\n",
     "ssh": b"SSH-2.0-OpenSSH_9.6\r\n",

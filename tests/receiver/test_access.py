@@ -10,6 +10,7 @@ import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -28,7 +29,7 @@ def receiving(directory: Path, *options: str) -> Iterator[ReceiverProcess]:
         yield receiver
 
 
-def ships(receiver: ReceiverProcess, seconds: float = CLOSE_SECONDS, **settings: str) -> bool:
+def ships(receiver: ReceiverProcess, seconds: float = CLOSE_SECONDS, **settings: Any) -> bool:
     """Send one record; tell whether it was acknowledged."""
     chosen = Settings.of(endpoints=receiver.endpoint, last_resort="none", **settings)
     client = BackgroundClient(chosen)
@@ -126,8 +127,8 @@ def test_certificates_are_replaced_on_both_sides_without_a_restart(tmp_path: Pat
     options = ("--tls-cert", "certificate", "--tls-key", "key", "--tls-client-ca", "ca")
     with receiving(tmp_path, *(str(paths.get(each, each)) for each in options)) as receiver:
         endpoint = receiver.endpoint.replace("tcp", "tls")
-        own = {"tls_ca": str(paths["ca"]), "tls_cert": str(paths["client"])}
-        with BackgroundClient(Settings.of(endpoints=endpoint, **own)) as client:
+        own: dict[str, Any] = {"tls_ca": str(paths["ca"]), "tls_cert": str(paths["client"])}
+        with BackgroundClient(endpoints=endpoint, **own) as client:
             client.emit({"n": 1})
             assert client.flush(timeout=CLOSE_SECONDS).all_acked
             install(second)

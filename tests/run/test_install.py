@@ -76,6 +76,13 @@ def test_a_program_and_its_children_ship_records_and_not_their_lines_too(
     assert ends.count("recovered") == 1  # of the child that left by os._exit
 
 
+def test_run_alone_tells_of_variables_that_no_program_reads(runs: Runs) -> None:
+    ended = installed(runs, "-c", "import logging; logging.info('a')", LOGSHIP_TAGG="x")
+    told = b"logship run: these variables have no effect: LOGSHIP_TAGG (did you mean LOGSHIP_TAG?)"
+    assert ended.stderr.splitlines() == [told]
+    assert runs.messages == ["a"]
+
+
 def test_records_of_all_threads_arrive_that_log_first_at_the_same_time(runs: Runs) -> None:
     installed(
         runs,

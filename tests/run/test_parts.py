@@ -26,7 +26,7 @@ from logship.run.private_directory import PrivateDirectory
 from logship.run.shipping import Shipping
 from logship.run.signals import parse_mapping
 from logship.run.statuses import Death, OomWatch
-from logship.settings import Settings
+from logship.settings import Overflow, Settings
 from logship.spool.volumes import filesystem_of
 
 MIB = 1024 * 1024
@@ -45,7 +45,7 @@ class Waiting:
     [("block", 2), ("drop_newest", 2), ("drop_oldest", 10)],
 )
 def test_a_block_that_finds_no_space_is_not_packed_for_each_of_its_records(
-    overflow: str, times: int, monkeypatch: pytest.MonkeyPatch
+    overflow: Overflow, times: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     packed = 0
     pack = entries.record_packer()

@@ -6,6 +6,7 @@ import asyncio
 import json
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -23,7 +24,7 @@ from tests.support.receiver_process import ReceiverProcess
 from tests.support.waiting import wait_until
 
 
-def settings(spool: Path, endpoint: str = NOWHERE, **more: object) -> Settings:
+def settings(spool: Path, endpoint: str = NOWHERE, **more: Any) -> Settings:
     return Settings.of(
         endpoints=endpoint,
         spool_dir=str(spool),

@@ -32,7 +32,7 @@ def a_client(sidecar: Sidecar, stderr: Stderr, **settings: Any) -> BackgroundCli
     return BackgroundClient(
         quick_settings(**settings),
         transport=MemoryTransport(sidecar),
-        last_resort=stderr.last_resort(),
+        parts={"last_resort": stderr.last_resort()},
     )
 
 
@@ -171,7 +171,7 @@ def test_every_thread_is_started_by_the_one_that_makes_the_client(
         start(self)
 
     monkeypatch.setattr(OwnThread, "start", noting)
-    client = BackgroundClient(quick_settings(), last_resort=stderr.last_resort())
+    client = BackgroundClient(quick_settings(), parts={"last_resort": stderr.last_resort()})
     client.flush(timeout=0.0)  # the shipper has come to its first step
     client.close(timeout=0.0)
     assert {"logship-shipper", "logship-resolver"} <= set(starters)
@@ -222,8 +222,7 @@ def test_a_client_ships_while_the_loop_of_another_one_is_busy(
     busy = BackgroundClient(
         quick_settings(),
         transport=MemoryTransport(Sidecar()),
-        last_resort=stderr.last_resort(),
-        monotonic=monotonic,
+        parts={"last_resort": stderr.last_resort(), "monotonic": monotonic},
     )
     busy.flush(5)
     other = a_client(sidecar, stderr)

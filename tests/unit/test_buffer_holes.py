@@ -125,8 +125,7 @@ async def test_a_handler_that_raises_in_the_loops_thread_does_not_end_shipping(
     client = Client(
         quick_settings(),
         transport=MemoryTransport(sidecar),
-        last_resort=stderr.last_resort(),
-        monotonic=monotonic,
+        parts={"last_resort": stderr.last_resort(), "monotonic": monotonic},
     )
     client.start()
     await client.flush(5)
@@ -150,7 +149,7 @@ def test_what_a_handler_raises_passes_after_it_has_unregistered_itself(stderr: S
         return record
 
     before = signal.signal(signal.SIGUSR1, on_signal)
-    client = Client(quick_settings(redact=redact), last_resort=stderr.last_resort())
+    client = Client(quick_settings(redact=redact), parts={"last_resort": stderr.last_resort()})
     with pytest.raises(TimeLimit):
         client.emit({"message": "here"})
 
@@ -178,7 +177,7 @@ def test_a_record_beyond_the_promises_is_on_stderr(
     client = BackgroundClient(
         quick_settings(block_seconds_max=0.0),
         transport=MemoryTransport(sidecar),
-        last_resort=stderr.last_resort(),
+        parts={"last_resort": stderr.last_resort()},
     )
     logger = logging.Logger("storm")
     logger.addHandler(Handler(client))

@@ -30,7 +30,7 @@ def a_client(sidecar: Sidecar, stderr: Stderr, **settings: Any) -> Client:
     return Client(
         quick_settings(**settings),
         transport=MemoryTransport(sidecar),
-        last_resort=stderr.last_resort(),
+        parts={"last_resort": stderr.last_resort()},
     )
 
 
@@ -625,7 +625,9 @@ async def test_a_connect_that_raises_what_it_should_not_is_tried_again(
             return await super().connect(*arguments)
 
     client = Client(
-        quick_settings(), transport=OddTransport(sidecar), last_resort=stderr.last_resort()
+        quick_settings(),
+        transport=OddTransport(sidecar),
+        parts={"last_resort": stderr.last_resort()},
     )
     async with client:
         emit_many(client, 3)

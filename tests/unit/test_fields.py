@@ -296,7 +296,7 @@ def test_a_refused_record_has_the_same_fields_on_stderr(tmp_path: Path) -> None:
     client = BackgroundClient(
         quick_settings(fields={"env": "prod"}, rename={"level": "severity"}),
         transport=MemoryTransport(Sidecar()),
-        last_resort=stderr.last_resort(),
+        parts={"last_resort": stderr.last_resort()},
     )
     client.close(timeout=10)
     with logship.context(request=7):

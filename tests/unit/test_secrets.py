@@ -7,6 +7,7 @@ import os
 import pickle
 import threading
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -34,7 +35,7 @@ def test_a_file_that_holds_no_secret_is_an_error(tmp_path: Path, text: bytes) ->
 
 
 @pytest.mark.parametrize("value", ["", Secret(""), f"{KEY}\udc80", Secret(f"{KEY}\udc80"), 5])
-def test_what_cannot_be_a_secret_is_an_error_that_does_not_show_it(value: object) -> None:
+def test_what_cannot_be_a_secret_is_an_error_that_does_not_show_it(value: Any) -> None:
     with pytest.raises(SettingsError, match="shared_key") as caught:
         Settings.of(shared_key=value)
     assert KEY not in str(caught.value)
@@ -93,7 +94,7 @@ def test_neither_repr_nor_copies_nor_pickles_show_a_secret(tmp_path: Path) -> No
         "tls://good:1,tcp://ann:hid,hidden%40host:24224",
     ],
 )
-def test_a_password_inside_an_endpoint_is_refused_and_not_shown(endpoints: object) -> None:
+def test_a_password_inside_an_endpoint_is_refused_and_not_shown(endpoints: Any) -> None:
     """Endpoints are in warnings, in metrics and in what doctor prints."""
     with pytest.raises(SettingsError, match="username and password") as caught:
         Settings.of(endpoints=endpoints)

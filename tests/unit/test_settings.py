@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 import signal
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from logship.client.background import BackgroundClient
+from logship.client.client import Client
 from logship.errors import SettingsError
 from logship.settings import (
     MIB,
@@ -19,6 +22,8 @@ from logship.settings import (
     stop_timeout_for,
     variable_name,
 )
+from logship.settings.unknown import unknown_variables
+from tests.support.programs import REPOSITORY
 
 FROM_ENVIRONMENT: dict[str, tuple[str, Any]] = {
     "endpoints": (
@@ -33,8 +38,8 @@ FROM_ENVIRONMENT: dict[str, tuple[str, Any]] = {
     "firelens_tag": ("on", True),
     "message_key": ("log", "log"),
     "buffer_bytes_max": ("1048576", MIB),
-    "chunk_bytes_max": ("4096", 4096),
-    "linger_seconds": ("0.5", 0.5),
+    "chunk_bytes_max": ("4k", 4000),
+    "linger_seconds": ("500ms", 0.5),
     "inflight_chunks_max": ("3", 3),
     "overflow": ("drop_oldest", "drop_oldest"),
     "block_seconds_max": ("2", 2.0),
@@ -52,7 +57,7 @@ FROM_ENVIRONMENT: dict[str, tuple[str, Any]] = {
     "child_drain_seconds": ("1", 1.0),
     "compress": ("gzip", "gzip"),
     "spool_dir": ("/spool", "/spool"),
-    "spool_bytes_max": ("33554432", 32 * MIB),
+    "spool_bytes_max": ("32MiB", 32 * MIB),
     "spool_fsync": ("interval", "interval"),
     "stamp": ("0", False),
     "stamp_key": ("id", "id"),
@@ -104,13 +109,21 @@ def test_arguments_win_over_the_environment_and_empty_variables_are_none() -> No
 @pytest.mark.parametrize(
     ("name", "text", "says"),
     [
-        ("buffer_bytes_max", "64MB", "whole number"),
+        ("buffer_bytes_max", "64 megabytes", "as in 64MiB"),
+        ("buffer_bytes_max", "1.5MiB", "whole number"),
+        ("buffer_bytes_max", "MiB", "whole number"),
+        ("buffer_bytes_max", "-1GiB", "at least 65536"),
         ("buffer_bytes_max", "1.5", "whole number"),
         ("buffer_bytes_max", "1024", "at least 65536"),
         ("buffer_bytes_max", "9" * 5000, "whole number"),
         ("chunk_bytes_max", "1000001", "1024 to 1000000"),
         ("inflight_chunks_max", "0", "1 to 1024"),
         ("linger_seconds", "fast", "a number"),
+        ("linger_seconds", "1d", "ms, s, m or h"),
+        ("linger_seconds", "1m30s", "ms, s, m or h"),
+        ("linger_seconds", "2m", "0.0 to 60.0"),
+        ("linger_seconds", "1e308h", "a number"),
+        ("inflight_chunks_max", "8k", "whole number"),
         ("linger_seconds", "nan", "a number"),
         ("linger_seconds", "inf", "a number"),
         ("linger_seconds", "-1", "0.0 to 60.0"),
@@ -164,8 +177,11 @@ def test_a_wrong_value_is_one_error_that_names_everything(name: str, text: str, 
         ("buffer_bytes_max", 1e6),
         ("buffer_bytes_max", True),
         pytest.param("buffer_bytes_max", 10**400, id="400 digits"),
+        pytest.param("buffer_bytes_max", f"{'9' * 4000}GiB", id="4000 digits"),
         pytest.param("linger_seconds", 10**5000, id="5000 digits"),
-        ("linger_seconds", "1"),
+        ("linger_seconds", "fast"),
+        ("linger_seconds", b"1s"),
+        ("inflight_chunks_max", "8"),
         ("linger_seconds", None),
         ("stamp", 1),
         ("report", "json"),
@@ -204,9 +220,134 @@ def test_a_wrong_argument_is_an_error_that_names_it(name: str, value: Any) -> No
         Settings.of(**{name: value})
 
 
-def test_a_setting_that_does_not_exist_is_named() -> None:
-    with pytest.raises(SettingsError, match="lingering_seconds: no such setting"):
-        Settings.from_env({}, lingering_seconds=1)
+@pytest.mark.parametrize(
+    ("text", "bytes_max"),
+    [
+        ("70000", 70_000),
+        (" 256k ", 256_000),
+        ("256 kB", 256_000),
+        ("64KiB", 64 << 10),
+        ("64MB", 64_000_000),
+        ("64M", 64_000_000),
+        ("64mib", 64 << 20),
+        ("2G", 2_000_000_000),
+        ("2GB", 2_000_000_000),
+        ("2GiB", 2 << 30),
+    ],
+)
+def test_sizes_have_units(text: str, bytes_max: int) -> None:
+    from_environment = Settings.from_env({"LOGSHIP_BUFFER_BYTES_MAX": text})
+    assert from_environment.buffer_bytes_max == bytes_max
+    assert Settings.of(buffer_bytes_max=text) == from_environment
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [
+        ("700ms", 0.7),
+        ("0.5ms", 0.0005),
+        ("2s", 2.0),
+        ("0.1m", 6.0),
+        (".01H", 36.0),
+        ("1e-3", 0.001),
+    ],
+)
+def test_durations_have_units(text: str, seconds: float) -> None:
+    from_environment = Settings.from_env({"LOGSHIP_LINGER_SECONDS": text})
+    assert from_environment.linger_seconds == seconds
+    assert Settings.of(linger_seconds=text) == from_environment
+
+
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [
+        ("lingering_seconds", "did you mean linger_seconds?"),
+        ("tagg", "did you mean tag?"),
+        ("x" * 100_000, "there are endpoints, tag, "),
+    ],
+)
+def test_a_setting_that_does_not_exist_is_named(name: str, told: str) -> None:
+    with pytest.raises(SettingsError) as caught:
+        Settings.from_env({}, **dict[str, Any]({name: 1}))
+    assert str(caught.value).startswith(name[:100])
+    assert f": no such setting; {told}" in str(caught.value)
+    assert len(str(caught.value)) < 2000
+
+
+def test_all_mistakes_are_one_error() -> None:
+    environ = {
+        "LOGSHIP_OVERFLOW": "drop",
+        "LOGSHIP_STAMP": "maybe",
+        "LOGSHIP_BUFFER_BYTES_MAX": "1",
+        "LOGSHIP_PASSWORD_FILE": "/nowhere",
+        "LOGSHIP_USERNAME": "ann",
+        "LOGSHIP_BACKOFF_SECONDS_BASE": "2s",
+        "LOGSHIP_BACKOFF_SECONDS_MAX": "1s",
+        "LOGSHIP_ENDPOINTS": "tls://a",
+    }
+    with pytest.raises(SettingsError) as caught:
+        Settings.from_env(environ, tagg="t", linger_seconds="fast", tls_ca="ca.pem")  # type: ignore[call-arg]
+    assert [each.partition(":")[0] for each in caught.value.mistakes] == [
+        "tagg",
+        "endpoints (LOGSHIP_ENDPOINTS)",
+        "buffer_bytes_max (LOGSHIP_BUFFER_BYTES_MAX)",
+        "linger_seconds (LOGSHIP_LINGER_SECONDS)",
+        "overflow (LOGSHIP_OVERFLOW)",
+        "LOGSHIP_PASSWORD_FILE",
+        "stamp (LOGSHIP_STAMP)",
+        "backoff_seconds_base (LOGSHIP_BACKOFF_SECONDS_BASE)",
+    ]
+    text = str(caught.value)
+    assert text == f"8 settings are wrong: {' | '.join(caught.value.mistakes)}"
+    for value in ("'tls://a'", "'1'", "'fast'", "'drop'", "/nowhere", "'maybe'", "2.0"):
+        assert value in text
+
+
+def test_the_argument_that_replaces_a_wrong_variable_is_right() -> None:
+    assert (
+        Settings.from_env({"LOGSHIP_LINGER_SECONDS": "fast"}, linger_seconds=1).linger_seconds == 1
+    )
+
+
+@pytest.mark.parametrize(
+    ("environ", "told"),
+    [
+        ({}, ""),
+        ({"LOGSHIP_TAG": "t", "LOGSHIP_SHARED_KEY_FILE": "/key", "LOGSHIPPER": "x"}, ""),
+        ({"LOGSHIP_TAGG": "hidden"}, "LOGSHIP_TAGG (did you mean LOGSHIP_TAG?)"),
+        (
+            {"LOGSHIP_SHARED_KEYFILE": "hidden"},
+            "LOGSHIP_SHARED_KEYFILE (did you mean LOGSHIP_SHARED_",
+        ),
+        ({"LOGSHIP_TAG_FILE": "hidden"}, "LOGSHIP_TAG_FILE"),
+        ({"LOGSHIP_QQQQ": "hidden", "LOGSHIP_OVERFLO": "hidden"}, "QQQQ, LOGSHIP_OVERFLO (did you"),
+        ({"LOGSHIP_A\nB": "hidden"}, r"LOGSHIP_A\nB"),
+        ({"LOGSHIP_METRIC_PORT": "hidden"}, "did you mean LOGSHIP_METRICS_PORT?"),
+        ({"LOGSHIP_TAGG": "x", "LOGSHIP_STOP_FILE": "/stop"}, ""),
+    ],
+)
+def test_variables_that_no_program_reads_are_told(environ: dict[str, str], told: str) -> None:
+    text = unknown_variables(environ)
+    assert told in text
+    assert bool(text) == bool(told)
+    assert text.isprintable()
+    assert "hidden" not in text
+
+
+def test_variables_of_sidecars_and_of_kubernetes_are_no_mistakes() -> None:
+    files = [REPOSITORY / "docker-compose.yml"]
+    files += (each for each in (REPOSITORY / "sidecar").rglob("*") if each.is_file())
+    found = {name for each in files for name in re.findall("LOGSHIP_[A-Z0-9_]+", each.read_text())}
+    assert {"LOGSHIP_OUTPUT", "LOGSHIP_GRACE_SECONDS", "LOGSHIP_S3_BUCKET"} < found
+    url = "tcp://10.0.0.1:24224"
+    kubernetes = {
+        "LOGSHIP_SERVICE_HOST": "10.0.0.1",
+        "LOGSHIP_SERVICE_PORT_FORWARD": "24224",
+        "LOGSHIP_PORT": url,
+        "LOGSHIP_EU_1_PORT": url,
+        "LOGSHIP_EU_1_PORT_24224_TCP_ADDR": "10.0.0.1",
+    }
+    assert unknown_variables({**dict.fromkeys(found, "1"), **kubernetes}) == ""
 
 
 @pytest.mark.parametrize(
@@ -239,6 +380,21 @@ def test_settings_are_frozen_and_equal_by_value() -> None:
     with pytest.raises(dataclasses.FrozenInstanceError):
         settings.tag = "u"  # type: ignore[misc]
     assert settings == Settings.of(tag="t")
+
+
+@pytest.mark.parametrize("kind", [Client, BackgroundClient])
+def test_clients_take_settings_by_name(
+    kind: type[Client | BackgroundClient], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LOGSHIP_TAG", "environment")
+    monkeypatch.setenv("LOGSHIP_MESSAGE_KEY", "log")
+    settings = kind(tag="web", linger_seconds="10ms", disabled=True).settings
+    assert (settings.tag, settings.message_key, settings.linger_seconds) == ("web", "log", 0.01)
+    with pytest.raises(SettingsError, match="tagg: no such setting; did you mean tag"):
+        kind(tagg="web", disabled=True)  # type: ignore[call-arg]
+    with pytest.raises(SettingsError, match="tag: give a Settings object or settings by name"):
+        kind(settings, tag="another")
+    assert kind(settings).settings is settings
 
 
 # -- endpoints -------------------------------------------------------------------------------------
@@ -303,15 +459,26 @@ def test_firelens_tells_where_its_sidecar_is(environ: dict[str, str], endpoint: 
     ],
 )
 def test_under_firelens_the_tag_is_found_out_where_none_is_given(
-    environ: dict[str, str], chosen: dict[str, str], is_awaited: bool
+    environ: dict[str, str], chosen: dict[str, Any], is_awaited: bool
 ) -> None:
     firelens = {"FLUENT_HOST": "127.0.0.1", "ECS_CONTAINER_METADATA_URI_V4": "http://h/v4/id"}
     assert Settings.from_env({**firelens, **environ}, **chosen).firelens_tag is is_awaited
 
 
-def test_a_broken_firelens_port_is_an_error() -> None:
-    with pytest.raises(SettingsError, match="tcp://h:x"):
-        Settings.from_env({"FLUENT_HOST": "h", "FLUENT_PORT": "x"})
+@pytest.mark.parametrize(
+    ("host", "port", "told"),
+    [
+        ("h", "x", "FLUENT_PORT: 'x' is not allowed; give a port, 1 to 65535"),
+        ("::1", "65536", "FLUENT_PORT: '65536' is not allowed; give a port, 1 to 65535"),
+        ("a b", "1", "FLUENT_HOST: 'a b' is not allowed; give a host's name or address"),
+    ],
+)
+def test_what_firelens_does_not_set_so_is_named(host: str, port: str, told: str) -> None:
+    environ = {"FLUENT_HOST": host, "FLUENT_PORT": port}
+    with pytest.raises(SettingsError) as caught:
+        Settings.from_env(environ)
+    assert str(caught.value) == told
+    assert Settings.from_env(environ, endpoints="tcp://a:1").endpoints[0].host == "a"
 
 
 # -- what the container allows ---------------------------------------------------------------------

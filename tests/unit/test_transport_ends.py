@@ -177,8 +177,10 @@ def test_a_clients_certificate_that_cannot_be_used_is_an_error_at_the_start(tmp_
     path = tmp_path / "client.pem"
     path.write_text("no certificate")
     settings = Settings.of(endpoints="tls://127.0.0.1:1", tls_cert=str(path), tls_key=str(path))
-    with pytest.raises(SettingsError, match=f"tls_cert, tls_key: cannot use {path} and {path}"):
+    with pytest.raises(SettingsError) as caught:
         tls_context(settings)
+    names = "tls_cert (LOGSHIP_TLS_CERT), tls_key (LOGSHIP_TLS_KEY)"
+    assert str(caught.value).startswith(f"{names}: cannot use {path} and {path}: ")
 
 
 # -- names -----------------------------------------------------------------------------------------

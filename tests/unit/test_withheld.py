@@ -36,7 +36,7 @@ def a_client(sidecar: Sidecar, stderr: Stderr, redact: Any) -> BackgroundClient:
     return BackgroundClient(
         quick_settings(redact=redact),
         transport=MemoryTransport(sidecar),
-        last_resort=stderr.last_resort(),
+        parts={"last_resort": stderr.last_resort()},
     )
 
 
@@ -133,7 +133,7 @@ async def test_the_asyncio_client_withholds_too(sidecar: Sidecar, stderr: Stderr
     client = Client(
         quick_settings(redact=returns_nothing),
         transport=MemoryTransport(sidecar),
-        last_resort=stderr.last_resort(),
+        parts={"last_resort": stderr.last_resort()},
     )
     async with client:
         await client.send(secret(1))

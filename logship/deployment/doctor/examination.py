@@ -27,6 +27,7 @@ from logship.ecs import default_tag, read_task
 from logship.errors import SettingsError
 from logship.protocol.compression import compressor
 from logship.settings import Settings, memory_limit_bytes
+from logship.settings.unknown import unknown_variables
 
 _STDERR = 2
 
@@ -45,11 +46,13 @@ async def examine(
     try:
         settings = usable_settings(environ)
     except SettingsError as error:
-        yield Result("settings", Outcome.FAIL, str(error), "correct this variable first")
+        yield Result("settings", Outcome.FAIL, str(error), "correct the settings first")
         return
     task = read_task(environ)
     default = default_tag(settings, task)[0] or settings.tag
     yield _settings_result(settings, default)
+    if text := unknown_variables(environ):
+        yield Result("variables", Outcome.WARN, text, "rename or remove them")
     tag = sending.tag or default
     sending = dataclasses.replace(sending, tag=tag)
     rates: list[float] = []

@@ -9,7 +9,7 @@ from itertools import zip_longest
 from logship.deployment.linting.model import COMPOSE, Container, Unit
 from logship.deployment.linting.quantities import count_or_none, number_or_none
 from logship.errors import SettingsError
-from logship.settings import Settings
+from logship.settings import Settings, variable_name
 from logship.signal_names import signal_number
 
 _SHELLS = ("sh", "bash", "dash", "ash", "zsh")
@@ -99,13 +99,12 @@ def hands_over(script: str) -> bool:
 def stop_setting_seconds(unit: Unit, container: Container) -> float | None:
     """Return the stop timeout that logship assumes; None if the file does not show it."""
     given = _option(container.line.split(), ("--stop-timeout",))
-    if given is None:
-        name = "LOGSHIP_STOP_TIMEOUT_SECONDS"
-        if not container.is_unset(name):
-            given = container.value(name) or "unknown"
-    if given is None:
+    if given is not None:
+        return number_or_none(given)
+    if container.is_unset(variable_name("stop_timeout_seconds")):
         return 9.0 if unit.platform == COMPOSE else 30.0
-    return number_or_none(given)
+    settings = settings_with(container, "stop_timeout_seconds")
+    return settings.stop_timeout_seconds if settings else None
 
 
 def stop_signals(container: Container) -> set[int] | None:
@@ -120,6 +119,17 @@ def stop_signals(container: Container) -> set[int] | None:
         return None
     mapped = (signal_number(word) for pair in _MAPPED.findall(container.line) for word in pair)
     return {*settings.stop_signals_or_default, *filter(None, mapped)}
+
+
+def settings_with(container: Container, name: str) -> Settings | None:
+    """Return settings with one of a container; None if that is unset, unknown or wrong."""
+    text = container.value(variable_name(name))
+    if text is None:
+        return None
+    try:
+        return Settings.from_env({variable_name(name): text})
+    except SettingsError:  # another rule tells
+        return None
 
 
 def gunicorn_seconds(container: Container) -> float | None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from logship.deployment.linting.commands import option_of, workers_of
+from logship.deployment.linting.commands import option_of, settings_with, workers_of
 from logship.deployment.linting.model import (
     COMPOSE,
     ECS,
@@ -22,12 +22,10 @@ from logship.deployment.linting.model import (
     Unit,
     Volume,
 )
-from logship.deployment.linting.quantities import count_or_none
 from logship.deployment.linting.rules.rule import rule
 from logship.deployment.linting.rules.snippets import variable
-from logship.settings import MIB, buffer_bytes_for
+from logship.settings import MIB, Settings, buffer_bytes_for
 
-_SPOOL_BYTES_MAX = 256 * MIB
 _MEMORY_SHARE_MAX = 0.5
 _NOFILE_MIN = 4096
 _MOUNTS = ("mountPoints", "volumeMounts", "volumes", "$LOGSHIP_SPOOL_DIR")
@@ -154,7 +152,8 @@ def memory_sum(unit: Unit) -> Iterator[Mistake]:
         if not limit:
             continue
         workers = workers_of(container)
-        each = _bytes_of(container, "LOGSHIP_BUFFER_BYTES_MAX", buffer_bytes_for(limit))
+        settings = settings_with(container, "buffer_bytes_max")
+        each = settings.buffer_bytes_max if settings else buffer_bytes_for(limit)
         mount = container.mount_of(_spool_path(container) or "/")
         if mount is not None and mount.kind is Volume.MEMORY:
             each += _spool_bytes(container)  # its pages are memory of the container
@@ -200,12 +199,7 @@ def _spool_path(container: Container) -> str | None:
 
 
 def _spool_bytes(container: Container) -> int:
-    return _bytes_of(container, "LOGSHIP_SPOOL_BYTES_MAX", _SPOOL_BYTES_MAX)
-
-
-def _bytes_of(container: Container, name: str, default: int) -> int:
-    given = container.value(name)
-    return default if (count := count_or_none(given)) is None else count
+    return (settings_with(container, "spool_bytes_max") or Settings()).spool_bytes_max
 
 
 def _size(count: int) -> str:

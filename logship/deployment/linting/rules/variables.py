@@ -6,8 +6,6 @@ has no effect, and the default applies.
 
 from __future__ import annotations
 
-import dataclasses
-import difflib
 from collections.abc import Iterator
 
 from logship.deployment.linting.model import (
@@ -22,12 +20,10 @@ from logship.deployment.linting.rules.rule import DEPLOYMENTS, rule
 from logship.deployment.linting.rules.snippets import shown_name, variable
 from logship.errors import SettingsError
 from logship.redaction import REDACTED, redactor
-from logship.settings import Settings, variable_name
+from logship.settings import STOP_FILE_VARIABLE, Settings
+from logship.settings.unknown import meant_variable, setting_variables
 
-_FILES = ("shared_key", "password", "username")
 _PREFIX = "LOGSHIP_"
-_OTHERS = ("LOGSHIP_STOP_FILE",)
-"""Set by `logship run` for programs inside its command."""
 _ENVIRONMENT = ("environment", "env", "ENV")
 _REFERENCES = ("$", "{{", "arn:", "/", "<")
 """What a value begins with that stands for a secret and is none."""
@@ -36,12 +32,6 @@ _PLACEHOLDER = "set-elsewhere"
 
 
 _redacted = redactor("fields", lambda value: value)
-
-
-def known() -> list[str]:
-    """Return every variable that logship reads."""
-    names = [variable_name(each.name) for each in dataclasses.fields(Settings)]
-    return [*names, *(f"{variable_name(each)}_FILE" for each in _FILES), *_OTHERS]
 
 
 @rule(
@@ -58,17 +48,15 @@ def known() -> list[str]:
 )
 def unknown_setting(unit: Unit) -> Iterator[Mistake]:
     """Yield variables that no program reads. Their values are not shown: they may be secrets."""
-    names = [name.removeprefix(_PREFIX) for name in known()]
+    known = {*setting_variables(), STOP_FILE_VARIABLE}
     for container in unit.of_role(Role.APPLICATION, Role.RECOVERER):
-        for full_name in container.environment:
-            name = full_name.removeprefix(_PREFIX)
-            if name == full_name or name in names:
+        for name in container.environment:
+            if not name.startswith(_PREFIX) or name in known:
                 continue
-            shown = _PREFIX + shown_name(name)
+            shown, meant = shown_name(name), meant_variable(name)
             night = f"{shown} is no setting of logship, so it has no effect and the default applies"
-            near = difflib.get_close_matches(name, names, n=1)
-            change = f"rename {shown} to {_PREFIX}{near[0]}" if near else f"remove {shown}"
-            yield Mistake(container.name, night, change, container.lines.get(f"${full_name}"))
+            change = f"rename {shown} to {meant}" if meant else f"remove {shown}"
+            yield Mistake(container.name, night, change, container.lines.get(f"${name}"))
 
 
 @rule(
@@ -85,28 +73,30 @@ def wrong_setting(unit: Unit) -> Iterator[Mistake]:
         try:
             Settings.from_env(_environment(container))
         except SettingsError as error:
-            name = next((each for each in known() if f"({each})" in str(error)), None)
-            night = f"the program does not start: {error}"
-            change = variable(unit, name, "…") if name else "see docs/settings"
-            line = container.lines.get(f"${name}")
-            yield Mistake(container.name, night, change, line)
+            for mistake in error.mistakes:
+                name = next((each for each in setting_variables() if f"({each})" in mistake), None)
+                night = f"the program does not start: {mistake}"
+                change = variable(unit, name, "…") if name else "see docs/settings"
+                line = container.lines.get(f"${name}")
+                yield Mistake(container.name, night, change, line)
 
 
 def _environment(container: Container) -> dict[str, str]:
     """Return the values that can be checked; secrets and values from elsewhere count as right."""
     values: dict[str, str] = {}
     elsewhere = set()
-    names = known()
+    names = setting_variables()
     for name, value in container.environment.items():
-        if name not in names or name in _OTHERS:
+        if name not in names:
             continue
         is_file = name.endswith("_FILE")
         if is_file or value is None or "${" in value:
-            elsewhere.add(name.removesuffix("_FILE") if is_file else name)
+            elsewhere.add(name.removesuffix("_FILE"))
         else:
             values[name] = value
-    for name in elsewhere.intersection(variable_name(each) for each in _FILES):
-        values[name] = _PLACEHOLDER
+    for name in elsewhere:
+        if f"{name}_FILE" in names:
+            values[name] = _PLACEHOLDER
     if "LOGSHIP_ENDPOINTS" in elsewhere:
         values["LOGSHIP_ENDPOINTS"] = "tls://elsewhere:24224"
     return values

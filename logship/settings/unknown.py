@@ -1,0 +1,76 @@
+"""Variables that look like those of settings, and are none."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from collections.abc import Mapping
+
+from logship.quoting import QUOTED_CHARACTERS_MAX, visible
+from logship.settings.defaults import STOP_FILE_VARIABLE
+from logship.settings.environment import file_variable
+from logship.settings.fields import converter_of, variable_name
+from logship.settings.settings import Settings
+from logship.settings.spelling import nearest
+
+_PREFIX = variable_name("")
+
+# A text, because most programs never need it compiled.
+_OF_OTHERS = (
+    # the images in sidecar/ and docker-compose.yml
+    r"OUTPUT|BIND|PORT|BUFFER_(DIR|SIZE)|LOG_DIR|FLUENTD_LOG_LEVEL|GRACE_SECONDS"
+    r"|(AGGREGATOR|S3|KAFKA)_\w+|(FIRELENS|PROMETHEUS|GRAFANA)_PORT"
+    # the tests of this project
+    r"|TEST_\w+"
+    # Kubernetes, for a Service whose name begins with `logship`
+    r"|(\w+_)?(SERVICE_(HOST|PORT)\w*|PORT_\d+_\w+)"
+)
+"""What other programs read or set, without the prefix."""
+
+
+def setting_variables() -> list[str]:
+    """Return every environment variable that settings are read from."""
+    fields = dataclasses.fields(Settings)
+    files = [file_variable(each.name) for each in fields if converter_of(each).from_file]
+    return [*(variable_name(each.name) for each in fields), *files]
+
+
+def unknown_variables(environ: Mapping[str, str]) -> str:
+    """Return a sentence about variables that begin with `LOGSHIP_` and have no effect.
+
+    Their values are not shown, because they may be secrets.
+
+    Args:
+        environ: As `os.environ`.
+
+    Returns:
+        The sentence; empty if there is no such variable, or if `logship run`, which started this
+        program, has written the sentence already.
+    """
+    if STOP_FILE_VARIABLE in environ:
+        return ""
+    known = {*setting_variables()}
+    unknown = [
+        _with_meant(each)
+        for each, value in environ.items()
+        if each.startswith(_PREFIX) and each not in known and not _is_of_another(each, value)
+    ]
+    return f"these variables have no effect: {', '.join(unknown)}" if unknown else ""
+
+
+def meant_variable(variable: str) -> str | None:
+    """Return the variable of a setting that was probably meant, or None."""
+    names = [each.removeprefix(_PREFIX) for each in setting_variables()]
+    meant = nearest(variable.removeprefix(_PREFIX), names)
+    return meant and f"{_PREFIX}{meant}"
+
+
+def _is_of_another(variable: str, value: str) -> bool:
+    name = variable.removeprefix(_PREFIX)
+    is_url_of_kubernetes = name.endswith("_PORT") and "://" in value
+    return is_url_of_kubernetes or re.fullmatch(_OF_OTHERS, name) is not None
+
+
+def _with_meant(variable: str) -> str:
+    shown, meant = visible(variable, QUOTED_CHARACTERS_MAX), meant_variable(variable)
+    return f"{shown} (did you mean {meant}?)" if meant else shown
