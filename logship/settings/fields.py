@@ -248,8 +248,8 @@ class Bytes(WholeNumber):
     """A size."""
 
     kind_name = (
-        "a whole number of bytes, or one with a unit: k, M, G (or kB, MB, GB) for powers of 1000, "
-        "KiB, MiB, GiB for powers of 1024, as in 64MiB"
+        "a whole number of bytes, or one with a unit: KiB, MiB, GiB for powers of 1024, k, M, G "
+        "(or kB, MB, GB) for powers of 1000, as in 64MiB"
     )
     units: Mapping[str, float] = {
         **{f"{prefix}{end}": 1000**power for prefix, power in _PREFIXES for end in ("", "b")},

@@ -14,6 +14,7 @@ from logship.settings.settings import Settings
 from logship.settings.spelling import nearest
 
 _PREFIX = variable_name("")
+_SHOWN_MAX = 10
 
 # A text, because most programs never need it compiled.
 _OF_OTHERS = (
@@ -51,11 +52,15 @@ def unknown_variables(environ: Mapping[str, str]) -> str:
         return ""
     known = {*setting_variables()}
     unknown = [
-        _with_meant(each)
+        each
         for each, value in environ.items()
         if each.startswith(_PREFIX) and each not in known and not _is_of_another(each, value)
     ]
-    return f"these variables have no effect: {', '.join(unknown)}" if unknown else ""
+    if not unknown:
+        return ""
+    shown = ", ".join(map(_with_meant, unknown[:_SHOWN_MAX]))
+    more = len(unknown) - _SHOWN_MAX
+    return f"these variables have no effect: {shown}{f' and {more} more' if more > 0 else ''}"
 
 
 def meant_variable(variable: str) -> str | None:

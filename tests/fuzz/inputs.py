@@ -36,6 +36,7 @@ PARTS = [
         b"\xc6\x7f\xff\xff\xff",
         b"\xd7\0",
     ),
+    *(b"64MiB", b"1e308h", b"5 ms", b"_", b"kB"),
     *(b"logship_id", b'"logship":"drain report"', "\u2028".encode(), b"\x9b31m", b"\xed\xa0\x80"),
 ]
 """What the readers know, and what has cost one of them its input's length squared."""

@@ -6,6 +6,7 @@ documents are caught here, and everything else is a finding.
 
 from __future__ import annotations
 
+import dataclasses
 import io
 import itertools
 import json
@@ -16,6 +17,7 @@ import tracemalloc
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import msgpack
 
@@ -38,12 +40,20 @@ from logship.receiver.session import Answer, Close, Session, Write
 from logship.redaction import redactor
 from logship.run.lines import Line, LineSplitter, record_of_line
 from logship.run.multiline import LineJoiner
-from logship.settings import Settings
+from logship.settings import Settings, variable_name
+from logship.settings.fields import Number, converter_of
+from logship.settings.unknown import unknown_variables
 from tests.spool.test_orphans import dead_life, log_some, recover
 
 CORPUS = Path(__file__).with_name("corpus")
 KEY = "fuzzed-key"
 RECORDS = 30
+UNITS_MAX = 5
+_WITH_UNITS = {
+    each.name.upper()
+    for each in dataclasses.fields(Settings)
+    if isinstance(converter := converter_of(each), Number) and converter.units
+}
 _REDACT = redactor("default", plain_value)
 
 
@@ -262,12 +272,31 @@ def _redaction(data: bytes) -> None:
 def _settings(data: bytes) -> None:
     """Lines `NAME=value` of an environment: a setting, or one error that keeps the secrets."""
     pairs = [line.partition("=") for line in data.decode("utf-8", "surrogateescape").splitlines()]
-    environ = {f"LOGSHIP_{name}": value for name, _, value in pairs if "FILE" not in name}
+    given = {name: value for name, _, value in pairs if "FILE" not in name}
+    environ = {f"LOGSHIP_{name}": value for name, value in given.items()}
+    unknown = unknown_variables({**environ, f"LOGSHIP_{KEY}": KEY})
+    assert unknown.isprintable()
     try:
         said = repr(Settings.from_env({"LOGSHIP_SHARED_KEY": KEY, **environ}))
     except SettingsError as error:
         said = str(error)
     assert KEY not in said
+    for name in list(_WITH_UNITS & given.keys())[:UNITS_MAX]:
+        _means_one_thing(name.lower(), given[name])
+
+
+def _means_one_thing(name: str, text: str) -> None:
+    """A text with a unit is one number or one error, as a variable and as an argument."""
+    variable = _meaning(name, lambda: Settings.from_env({variable_name(name): text}))
+    argument = _meaning(name, lambda: Settings.of(**dict[str, Any]({name: text})))
+    assert variable == argument or not text
+
+
+def _meaning(name: str, make: Callable[[], Settings]) -> object:
+    try:
+        return getattr(make(), name)
+    except SettingsError as error:
+        return str(error)
 
 
 TARGETS: dict[str, Target] = {

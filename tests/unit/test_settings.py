@@ -324,6 +324,7 @@ def test_the_argument_that_replaces_a_wrong_variable_is_right() -> None:
         ({"LOGSHIP_A\nB": "hidden"}, r"LOGSHIP_A\nB"),
         ({"LOGSHIP_METRIC_PORT": "hidden"}, "did you mean LOGSHIP_METRICS_PORT?"),
         ({"LOGSHIP_TAGG": "x", "LOGSHIP_STOP_FILE": "/stop"}, ""),
+        ({f"LOGSHIP_Q{each}": "hidden" for each in range(10_000)}, "LOGSHIP_Q9 and 9990 more"),
     ],
 )
 def test_variables_that_no_program_reads_are_told(environ: dict[str, str], told: str) -> None:
