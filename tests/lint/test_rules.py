@@ -233,6 +233,30 @@ def test_a_default_of_compose_is_what_holds(value: str, rules: set[str]) -> None
     assert rules_of("compose.json", deployment.text) == rules
 
 
+@pytest.mark.parametrize(
+    ("name", "value", "rules"),
+    [
+        ("STOP_TIMEOUT_SECONDS", "1h", {"stop-timeout-setting"}),
+        ("STOP_TIMEOUT_SECONDS", "1d", {"wrong-setting"}),
+        ("BUFFER_BYTES_MAX", "8MiB", set()),
+        ("BUFFER_BYTES_MAX", "64GiB", {"memory-sum"}),
+    ],
+)
+def test_units_mean_what_they_mean_to_the_program(name: str, value: str, rules: set[str]) -> None:
+    deployment = next(base for base in BASES if base.platform == "ecs").make()
+    deployment.set_variable(f"LOGSHIP_{name}", value)
+    assert rules_of("task.json", deployment.text) == rules
+
+
+def test_each_wrong_value_is_a_finding() -> None:
+    deployment = next(base for base in BASES if base.platform == "ecs").make()
+    deployment.set_variable("LOGSHIP_OVERFLOW", "drop")
+    deployment.set_variable("LOGSHIP_COMPRESS", "lz4")
+    wrong = judge("task.json", deployment.text).findings
+    assert [each.rule for each in wrong] == ["wrong-setting"] * 2
+    assert ["OVERFLOW" in each.change for each in wrong] == [True, False]
+
+
 def test_values_from_elsewhere_are_no_findings() -> None:
     """A secret, a template's placeholder, a file: the linter cannot know their values."""
     deployment = next(base for base in BASES if base.platform == "ecs").make()

@@ -324,7 +324,16 @@ def test_the_client_needs_neither_prometheus_nor_click() -> None:
 # A program whose sidecar answers, without spool, key, metrics and ECS, needs none of these to
 # start. They are named because a measured start would not show one more.
 NOT_AT_START = {
-    *("tenacity", "prometheus_client", "click", "pathlib", "tempfile", "shutil", "hashlib"),
+    *(
+        "tenacity",
+        "prometheus_client",
+        "click",
+        "difflib",
+        "pathlib",
+        "tempfile",
+        "shutil",
+        "hashlib",
+    ),
     *("hmac", "ipaddress", "random", "http.client", "urllib.parse", "email", "importlib.metadata"),
     *("logship.buffer.spool", "logship.buffer.leftovers", "logship.buffer.segments"),
     *("logship.metrics.outlet", "logship.metrics.pages", "logship.metrics.prometheus"),
