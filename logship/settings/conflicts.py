@@ -52,7 +52,9 @@ def _user(values: Values) -> Iterator[SettingsError]:
         names = f"{full_name('username')}, {full_name('password')}"
         yield SettingsError(f"{names}: give both or none")
     if values["username"] is not None and values["shared_key"] is None:
-        needed = NotAllowed("shared_key too: the protocol knows no user without a key")
+        needed = NotAllowed(
+            "shared_key too: the protocol knows no user without a key", is_secret=True
+        )
         yield refusal("username", values["username"], needed)
 
 

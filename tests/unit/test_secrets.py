@@ -112,6 +112,14 @@ def test_a_key_in_place_of_its_file_is_refused_and_not_shown(key: str) -> None:
     assert KEY not in str(caught.value)
 
 
+def test_settings_that_do_not_go_together_are_not_shown() -> None:
+    with pytest.raises(SettingsError) as caught:
+        Settings.of(username=KEY, tls_key=KEY)
+    names = [each.partition(" ")[0] for each in caught.value.mistakes]
+    assert names == ["username", "username", "tls_key", "tls_key"]
+    assert KEY not in str(caught.value)
+
+
 def test_what_the_receiver_was_given_is_not_shown() -> None:
     options = AccessOptions(shared_key=KEY, users=(f"ann:{KEY}",))
     assert KEY not in repr(options)
