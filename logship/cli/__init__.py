@@ -6,13 +6,13 @@ does not load the modules of other commands.
 
 from __future__ import annotations
 
-import difflib
 import importlib
 from typing import Any
 
 import click
 
 from logship.quoting import visible
+from logship.spelling import nearest
 from logship.version import __version__
 
 COMMANDS = {
@@ -56,8 +56,8 @@ class LazyGroup(click.Group):
         name = args[0]
         is_mistyped = name not in COMMANDS and not name.startswith("-")
         if is_mistyped and not ctx.resilient_parsing:
-            close = difflib.get_close_matches(name, COMMANDS, n=1)
-            hint = f"Did you mean {close[0]!r}?" if close else f"Give one of {', '.join(COMMANDS)}."
+            meant = nearest(name, COMMANDS)
+            hint = f"Did you mean {meant!r}?" if meant else f"Give one of {', '.join(COMMANDS)}."
             ctx.fail(f"No such command {name!r}. {hint}")
         return super().resolve_command(ctx, args)
 

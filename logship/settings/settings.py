@@ -45,8 +45,8 @@ from logship.settings.fields import (
 )
 from logship.settings.lists import Names, NamesOfLoggers, Pairs, Shares, Words
 from logship.settings.secrecy import Secret, read_secret
-from logship.settings.spelling import nearest
 from logship.settings.stop_signals import DEFAULT_STOP_SIGNALS, StopSignals
+from logship.spelling import nearest
 
 if TYPE_CHECKING:
     from logship.settings.keywords import SettingsKeywords

@@ -11,7 +11,7 @@ from logship.settings.defaults import STOP_FILE_VARIABLE
 from logship.settings.environment import file_variable
 from logship.settings.fields import converter_of, variable_name
 from logship.settings.settings import Settings
-from logship.settings.spelling import nearest
+from logship.spelling import nearest
 
 _PREFIX = variable_name("")
 _SHOWN_MAX = 10
@@ -21,8 +21,8 @@ _OF_OTHERS = (
     # the images in sidecar/ and docker-compose.yml
     r"OUTPUT|BIND|PORT|BUFFER_(DIR|SIZE)|LOG_DIR|FLUENTD_LOG_LEVEL|GRACE_SECONDS"
     r"|(AGGREGATOR|S3|KAFKA)_\w+|(FIRELENS|PROMETHEUS|GRAFANA)_PORT"
-    # the tests of this project
-    r"|TEST_\w+"
+    # the tests and the build of this project
+    r"|TEST_\w+|HOME_URL"
     # Kubernetes, for a Service whose name begins with `logship`
     r"|(\w+_)?(SERVICE_(HOST|PORT)\w*|PORT_\d+_\w+)"
 )

@@ -48,7 +48,16 @@ LAYERS: list[tuple[str, ...]] = [
     ("protocol", "installation.tracing", "hooks"),
     ("hooks.interruptions",),
     ("settings",),
-    ("errors", "namesake", "quoting", "reasons", "redaction", "signal_names", "version"),
+    (
+        "errors",
+        "namesake",
+        "quoting",
+        "reasons",
+        "redaction",
+        "signal_names",
+        "spelling",
+        "version",
+    ),
 ]
 PURE = (
     "protocol",
