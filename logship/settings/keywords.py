@@ -79,6 +79,7 @@ class SettingsKeywords(TypedDict, total=False):
     tls_server_name: str | None
     stamp: bool
     stamp_key: str
+    high_water_seconds: Seconds
     report: Report
     metrics_port: int | None
     metrics_host: str

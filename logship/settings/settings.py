@@ -196,7 +196,7 @@ class Settings:
     tls_server_name: str | None = setting(OptionalText())
     stamp: bool = setting(Switch(), True)
     stamp_key: str = setting(Text(), "logship_id")
-    high_water_seconds: float = setting(Number(0.0, 86_400.0), 0.0)
+    high_water_seconds: float = setting(Seconds(0.0, 86_400.0), 0.0)
     report: Report = setting(Switch("emf"), False)
     metrics_port: int | None = setting(OptionalWholeNumber(0, 65535))
     metrics_host: str = setting(Text(), "127.0.0.1")

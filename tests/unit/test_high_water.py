@@ -192,7 +192,7 @@ def a_client(sidecar: Sidecar, stderr: Stderr, **settings: Any) -> Client:
     return Client(
         quick_settings(**settings),
         transport=MemoryTransport(sidecar),
-        last_resort=stderr.last_resort(),
+        parts={"last_resort": stderr.last_resort()},
     )
 
 
