@@ -165,13 +165,18 @@ class Installation:
         self.end_at_exit()
 
     def _take_exit_and_forks(self) -> None:
-        self._undo.callback(registry.add_forkable, self.client)
+        self._undo.callback(self._register_client)
         registry.discard(self.client)  # the exit hook reaches it through this object
         self._undo.callback(registry.discard, self)
         registry.add_forkable(self)
         self.client.when_begun_anew = self.watchdog.start
         self._undo.callback(fork.forget_child_end, self._end_multiprocessing_child)
         fork.at_multiprocessing_child_end(self._end_multiprocessing_child)
+
+    def _register_client(self) -> None:
+        registry.add_forkable(self.client)
+        if self.client.report is not None:
+            registry.note_closed(self.client)
 
     def _configure_root(self) -> None:
         root, level, console = logging.getLogger(), self.level, self._console
