@@ -7,6 +7,7 @@ import os
 from typing import Any, Self, TypeGuard
 
 from logship.errors import SettingsError
+from logship.quoting import QUOTED_CHARACTERS_MAX, visible
 
 SECRET_BYTES_MAX = 64 * 1024
 """The size of a file with a secret."""
@@ -29,20 +30,21 @@ def read_secret(path: str) -> str:
     Raises:
         SettingsError: The file cannot be read, is empty, too long or no UTF-8.
     """
+    shown = visible(path, QUOTED_CHARACTERS_MAX)
     try:
         with open(path, "rb") as file:
             data = file.read(SECRET_BYTES_MAX + 1)
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
-        raise SettingsError(f"cannot read {path}: {reason}") from None
+        raise SettingsError(f"cannot read {shown}: {reason}") from None
     if len(data) > SECRET_BYTES_MAX:
-        raise SettingsError(f"{path} has more than {SECRET_BYTES_MAX} bytes")
+        raise SettingsError(f"{shown} has more than {SECRET_BYTES_MAX} bytes")
     try:
         text = data.decode().strip("\r\n")
     except UnicodeDecodeError:
-        raise SettingsError(f"{path} is no UTF-8 text") from None  # its error would show the bytes
+        raise SettingsError(f"{shown} is no UTF-8 text") from None  # its error would show the bytes
     if not text:
-        raise SettingsError(f"{path} is empty")
+        raise SettingsError(f"{shown} is empty")
     return text
 
 

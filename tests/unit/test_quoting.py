@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 
 from logship.cli.lint import command as lint
 from logship.client.background import BackgroundClient
+from logship.errors import SettingsError
 from logship.quoting import quoted, quoted_value, visible
 from logship.settings import Settings
 from tests.run.conftest import LOGSHIP
@@ -187,3 +188,11 @@ def test_no_name_in_a_command_line_forges_a_line(words: list[str], tmp_path: Pat
         assert line.isprintable()
         assert not line.startswith(("complete", "{"))
         assert len(line) < 3_000
+
+
+def test_an_error_shows_the_path_of_a_secret_on_one_line() -> None:
+    path = f"\x1b[31mx\n{'long' * 1000}"
+    with pytest.raises(SettingsError) as caught:
+        Settings.from_env({"LOGSHIP_SHARED_KEY_FILE": path})
+    assert str(caught.value).isprintable()
+    assert len(str(caught.value)) < 400
