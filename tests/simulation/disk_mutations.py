@@ -231,6 +231,18 @@ def living_process_taken_for_dead(patch: pytest.MonkeyPatch) -> None:
     patch.setattr("logship.spool.directories.fcntl.flock", lambda _descriptor, _operation: None)
 
 
+@_mutation
+def newest_chunk_expected_for_ever(patch: pytest.MonkeyPatch) -> None:
+    """That a stream's newest chunk is settled is not noted: it is missed when it is forgotten."""
+    patch.setattr(StreamsFile, "_opened", lambda _self, _stream: -1)
+
+
+@_mutation
+def newest_chunk_expected_after_recovery(patch: pytest.MonkeyPatch) -> None:
+    """A recoverer does not note that it was acked: where it dies, the next one misses it."""
+    patch.setattr(Orphan, "mark_no_chunk", lambda _self, _stream: True)
+
+
 # -- those that were found -------------------------------------------------------------------
 
 
