@@ -223,6 +223,8 @@ def _note_unacked(orphan: Orphan, stream: OrphanStream, located: LocatedChunk) -
         orphan.chunks.append(located)
         orphan.counters.unsealed += chunk.state == OPEN
         file.holds += 1
+    elif first == stream.opened:
+        file.holds += 1  # else the next recoverer would miss it
 
 
 def _in_order(orphan: Orphan) -> list[LocatedChunk]:

@@ -275,7 +275,7 @@ class Estate:
         missing = {
             stamp for stamp, serial in heir.accepted.items() if serial not in self._arrived[stamp]
         }
-        missing -= heir.excused | stays | self._refused_behind_the_end(missing, kept)
+        missing -= heir.excused | stays | self._refused_without_a_gap(missing, kept)
         declared = to_declare | self._declared
         reasons = {stamp: declared[stamp] for stamp in missing if stamp in declared}
         damaged = {stamp for stamp, reason in reasons.items() if reason == DAMAGED_REASON}
@@ -302,12 +302,15 @@ class Estate:
                 f"life {number}: {_some(lost | broken)} are lost, and no report says why"
             )
 
-    def _refused_behind_the_end(self, missing: set[Stamp], kept: bytes) -> set[Stamp]:
-        """Return what is in the quarantine, of streams that ended by themselves.
+    def _refused_without_a_gap(self, missing: set[Stamp], kept: bytes) -> set[Stamp]:
+        """Return what is in the quarantine, of streams in which no gap can declare it.
 
-        Nothing may follow such an end, so that no gap can declare what no server takes.
+        Nothing may follow the end of a stream that ended by itself. And no recoverer gives out
+        numbers in a stream whose newest chunk is damaged, since they may have been given before.
         """
-        closed = {stamp for stamp in missing if stamp[0] in self._closed}
+        closed = {
+            stamp for stamp in missing if stamp[0] in self._closed or not self._ends[stamp[0]]
+        }
         bodies = {
             stamp: self._bodies[serial]
             for heir in self._heirs.values()
