@@ -27,6 +27,8 @@ RULES = REPOSITORY / "sidecar" / "prometheus"
 RECORDING, ALERTING = RULES / "recording_rules.yml", RULES / "alerting_rules.yml"
 
 PROMETHEUS_OWN = {"up", "ALERTS"}
+FLUENT_BIT = {"fluentbit_output_dropped_records_total"}
+"""What is asked of Fluent Bit; tests/sidecar asks a real one for it."""
 
 TARGET_LABELS = {"job", "instance"}
 
@@ -67,7 +69,9 @@ def exported() -> frozenset[str]:
 def known_names() -> frozenset[str]:
     """Return the names that an expression may ask for."""
     recorded = {rule["record"] for rule in rules_of(RECORDING)}
-    return frozenset({name.partition("{")[0] for name in exported()} | recorded | PROMETHEUS_OWN)
+    return frozenset(
+        {name.partition("{")[0] for name in exported()} | recorded | PROMETHEUS_OWN | FLUENT_BIT
+    )
 
 
 def names_in(expression: str) -> set[str]:

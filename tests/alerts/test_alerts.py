@@ -18,13 +18,16 @@ from pathlib import Path
 import pytest
 
 from tests.alerts.expressions import ALERTING, RECORDING, rules_of
+from tests.contract.certificates import make_certificates
 from tests.metrics.conftest import gate, programs, sidecar
 from tests.metrics.scraping import port_said_by, scrape
 from tests.process.conftest import Sidecar
+from tests.sidecar.deployed import DeployedFluentBit
+from tests.sidecar.destinations import Destination
 from tests.support.programs import Program, Programs
 from tests.support.programs_gate import Gate
 from tests.support.prometheus import Labels, Prometheus, why_no_prometheus
-from tests.support.servers import ReservedPort
+from tests.support.servers import ReservedPort, why_no_fluent_bit
 from tests.support.waiting import wait_until
 
 __all__ = ["gate", "programs", "sidecar"]
@@ -145,7 +148,7 @@ class Estate:
 
 @pytest.fixture
 def estate(programs: Programs, sidecar: Sidecar, tmp_path: Path) -> Iterator[Estate]:
-    if why := why_no_prometheus():
+    if why := why_no_prometheus() or why_no_fluent_bit():
         pytest.skip(why)
     with ExitStack() as stack:
         yield Estate(programs, sidecar, tmp_path, stack)
@@ -234,6 +237,21 @@ def a_spool_is_of_another_version_and_one_is_damaged(estate: Estate) -> None:
     estate.add("recoverer", port_said_by(recoverer), *alerts, job="recoverer")
 
 
+def a_destination_refuses(estate: Estate) -> None:
+    """The stand-in wants another name of the service."""
+    certificates = make_certificates(estate.directory)
+    loki = Destination("loki", estate.directory / "loki", certificates)
+    environ = estate.stack.enter_context(loki).environ() | {"OTEL_SERVICE_NAME": "unknown"}
+    fluent_bit = DeployedFluentBit(estate.directory / "fluent-bit", "loki", environ=environ)
+    port = estate.stack.enter_context(fluent_bit).metrics_port.number
+    estate.add("refused", port, "LogshipSidecarRejected", job="sidecar")
+    path = {"__metrics_path__": "/api/v2/metrics/prometheus"}
+    address = f"127.0.0.1:{port}"
+    estate.targets[address] = {**estate.targets[address], **path}
+    program = estate.programs.start(LOG_UNTIL_TOLD, endpoint=fluent_bit.endpoint)
+    program.until_ready()
+
+
 def an_output_has_a_hole(estate: Estate) -> None:
     out = estate.directory / "holed.jsonl"
     lines = [{"n": number, "logship_id": f"abcdefghij01:{number:010d}"} for number in (1, 2, 4)]
@@ -258,6 +276,7 @@ def test_each_alert_fires_for_its_cause_and_for_nothing_else(
     a_worker_is_killed(estate)
     the_end_is_not_acknowledged_in_time(estate)
     a_spool_is_of_another_version_and_one_is_damaged(estate)
+    a_destination_refuses(estate)
     an_output_has_a_hole(estate)
     nobody_can_be_scraped(estate)
     the_spool_grows(estate, minute_seconds)  # last: it does not do so for ever

@@ -44,12 +44,17 @@ CONFIGURATIONS = (
     Edit("buffer-overflow", BUFFER, "action block", "action drop_oldest_chunk"),
     Edit("retry-limit", BUFFER, "retry_forever true", "retry_max_times 5"),
     Edit("retry-limit", BUFFER, "retry_forever true", "retry_timeout 1h"),
-    Edit("retry-limit", f"{BIT}/s3.yaml", "retry_limit: no_limits", "retry_limit: 3"),
-    Edit("retry-limit", f"{BIT}/s3.yaml", "retry_limit: no_limits", "retry_limit: no_retries"),
-    Edit("retry-limit", f"{BIT}/file.yaml", "      retry_limit: no_limits\n", ""),
+    Edit("retry-limit", f"{BIT}/outputs/loki.yaml", "retry_limit: no_limits", "retry_limit: 3"),
+    Edit(
+        "retry-limit",
+        f"{BIT}/outputs/loki.yaml",
+        "retry_limit: no_limits",
+        "retry_limit: no_retries",
+    ),
+    Edit("retry-limit", f"{BIT}/outputs/file.yaml", "      retry_limit: no_limits\n", ""),
     Edit(
         "buffer-limit",
-        f"{BIT}/kafka.yaml",
+        f"{BIT}/outputs/kafka.yaml",
         "retry_limit: no_limits",
         "retry_limit: no_limits\n      storage.total_limit_size: 100M",
     ),
@@ -57,10 +62,17 @@ CONFIGURATIONS = (
     Edit("chunk-limit", BUFFER, "chunk_limit_size 8m", "chunk_limit_size 2g"),
     Edit("chunk-limit", f"{OUTPUTS}/kafka.conf", "chunk_limit_size 900k", "chunk_limit_size 90k"),
     Edit("chunk-limit", CONF, "  @label @LOGSHIP\n", "  @label @LOGSHIP\n  chunk_size_limit 1m\n"),
-    Edit("chunk-limit", f"{BIT}/logship.yaml", "buffer_max_size: 8M", "buffer_max_size: 1M"),
+    Edit(
+        "chunk-limit",
+        f"{BIT}/logship.yaml",
+        "buffer_max_size: ${LOGSHIP_FRAME_SIZE_MAX}",
+        "buffer_max_size: 1M",
+    ),
     Edit("fluent-bit-grace", f"{BIT}/logship.yaml", "grace: ${LOGSHIP_GRACE_SECONDS}", "grace: 3"),
     Edit("fluent-bit-grace", f"{BIT}/logship.yaml", "  grace: ${LOGSHIP_GRACE_SECONDS}\n", ""),
-    Edit("match-nothing", f"{BIT}/file.yaml", "  outputs:", "  outputs:\n    - name: stdout"),
+    Edit(
+        "match-nothing", f"{BIT}/outputs/file.yaml", "  outputs:", "  outputs:\n    - name: stdout"
+    ),
     Edit(
         "match-nothing",
         CONF,
@@ -68,12 +80,15 @@ CONFIGURATIONS = (
         "<label @LOGSHIP>\n  <match **>\n    @type null\n  </match>",
     ),
     Edit(
-        "forward-metadata", f"{BIT}/aggregator.yaml", "retain_metadata_in_forward_mode: false", ""
+        "forward-metadata",
+        f"{BIT}/outputs/aggregator.yaml",
+        "retain_metadata_in_forward_mode: false",
+        "",
     ),
 )
 
 DOCKERFILES = (
-    Edit("shell-entrypoint", BIT_IMAGE, 'CMD ["--config', 'CMD fluent-bit; true\n# ["--config'),
+    Edit("shell-entrypoint", BIT_IMAGE, "ENTRYPOINT [", "ENTRYPOINT fluent-bit; true\n# ["),
     Edit("shell-entrypoint", FLUENTD_IMAGE, "USER fluent", "ENTRYPOINT cd /; fluentd"),
     Edit("npm-entrypoint", FLUENTD_IMAGE, "USER fluent", 'CMD ["npm", "start"]'),
     Edit("script-entrypoint", FLUENTD_IMAGE, "USER fluent", 'ENTRYPOINT ["/bin/start.sh"]'),

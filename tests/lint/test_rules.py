@@ -384,7 +384,7 @@ def test_a_plan_that_knows_no_containers_is_an_error() -> None:
 @pytest.mark.parametrize("written", ["", "retain_metadata_in_forward_mode: true"])
 def test_a_fluent_bit_that_forwards_metadata_is_found(written: str) -> None:
     path, option = (
-        "sidecar/fluent-bit/conf/aggregator.yaml",
+        "sidecar/fluent-bit/conf/outputs/aggregator.yaml",
         "retain_metadata_in_forward_mode: false",
     )
     text = template_text(path)

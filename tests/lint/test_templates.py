@@ -20,7 +20,7 @@ TEMPLATES = sorted(
     for pattern in (
         *("docker-compose.yml", "benchmarks/compose/Dockerfile", "sidecar/*/Dockerfile"),
         *("sidecar/ecs/*.json", "sidecar/kubernetes/*.yaml", "sidecar/fluentd/fluent.conf"),
-        *("sidecar/fluentd/outputs/*.conf", "sidecar/fluent-bit/conf/*.yaml"),
+        *("sidecar/fluentd/outputs/*.conf", "sidecar/fluent-bit/conf/**/*.yaml"),
     )
     for each in ROOT.glob(pattern)
 )
@@ -194,5 +194,5 @@ def test_the_sidecars_variables_and_outputs_are_those_of_their_files() -> None:
             lines = [each for each in path.read_text().splitlines() if each.strip()[:1] != "#"]
             read |= set(re.findall(r"LOGSHIP_[A-Z0-9_]+", "\n".join(lines)))
     assert read == VARIABLES
-    files = {each.stem for each in (ROOT / "sidecar/fluentd/outputs").glob("*.conf")}
+    files = {each.stem for each in ROOT.glob("sidecar/*/**/outputs/*") if each.is_file()}
     assert files - {"buffer", "inject"} == set(OUTPUTS)

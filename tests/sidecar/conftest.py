@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from tests.interop.conftest import connect
+from tests.interop.conftest import certificates, connect
 
-__all__ = ["connect"]
+__all__ = ["certificates", "connect"]

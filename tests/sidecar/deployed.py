@@ -6,18 +6,19 @@ ports and directories are chosen, by the environment variables that the files th
 
 from __future__ import annotations
 
+import re
 import shutil
 import subprocess
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from tests.support.servers import Arrived, ServerProcess, json_objects
+from tests.support.servers import Arrived, ReservedPort, ServerProcess, json_objects
 
 REPOSITORY = Path(__file__).parents[2]
 SIDECAR = REPOSITORY / "sidecar"
 FLUENTD = SIDECAR / "fluentd"
-FLUENT_BIT_CONFIGURATIONS = SIDECAR / "fluent-bit" / "conf"
+FLUENT_BIT = SIDECAR / "fluent-bit" / "conf"
 
 
 def why_no(program: str) -> str:
@@ -98,12 +99,13 @@ class DeployedFluentd(ServerProcess):
 
 
 class DeployedFluentBit(ServerProcess):
-    """Fluent Bit with one of `sidecar/fluent-bit/conf`.
+    """Fluent Bit with one of `sidecar/fluent-bit/conf/outputs`.
 
     Args:
         directory: As of `ServerProcess`.
         output: Which.
         environ: More variables that the configuration knows.
+        configurations: Another directory in its place.
         options: As of `ServerProcess`.
     """
 
@@ -113,24 +115,30 @@ class DeployedFluentBit(ServerProcess):
         output: str = "file",
         *,
         environ: dict[str, str] | None = None,
+        configurations: Path = FLUENT_BIT,
         **options: Any,
     ) -> None:
         self._output = output
+        self._start = configurations / "start"
         self._environ = environ or {}
+        self.metrics_port = ReservedPort()
         super().__init__(directory, **options)
 
     def command(self) -> Sequence[str]:
         """Return the command; ports and directories are in its environment."""
-        environ = fluent_bit_environ(self.directory) | {"LOGSHIP_PORT": str(self.port.number)}
-        environ |= self._environ
+        environ = fluent_bit_environ(self.directory) | {
+            "LOGSHIP_OUTPUT": self._output,
+            "LOGSHIP_PORT": str(self.port.number),
+            "LOGSHIP_SIDECAR_METRICS_PORT": str(self.metrics_port.number),
+            **self._environ,
+        }
         words = [f"{name}={value}" for name, value in environ.items()]
-        return [
-            "env",
-            *words,
-            "fluent-bit",
-            "-c",
-            str(FLUENT_BIT_CONFIGURATIONS / f"{self._output}.yaml"),
-        ]
+        return ["env", *words, "sh", str(self._start)]
+
+    def close(self) -> None:
+        """Kill it and give both ports back."""
+        super().close()
+        self.metrics_port.close()
 
     def output_files(self, tag: str) -> list[Path]:
         """Return its one file, where there is one yet."""
@@ -143,19 +151,20 @@ class DeployedFluentBit(ServerProcess):
 
 
 def fluent_bit_environ(directory: Path) -> dict[str, str]:
-    """Return what the Dockerfile sets, and what a user has to."""
-    return {
-        "LOGSHIP_BIND": "127.0.0.1",
-        "LOGSHIP_PORT": "24224",
+    """Return what the Dockerfile sets, with this directory for the volumes."""
+    return image_environ() | {
         "LOGSHIP_BUFFER_DIR": str(directory / "buffer"),
         "LOGSHIP_LOG_DIR": str(directory / "out"),
-        "LOGSHIP_GRACE_SECONDS": "30",
-        "LOGSHIP_AGGREGATOR_HOST": "127.0.0.1",
-        "LOGSHIP_AGGREGATOR_PORT": "24225",
-        "LOGSHIP_AGGREGATOR_SHARED_KEY": "the key",
-        "LOGSHIP_AGGREGATOR_CA": "/etc/ssl/certs/ca-certificates.crt",
-        "LOGSHIP_S3_BUCKET": "logs",
-        "LOGSHIP_S3_REGION": "eu-central-1",
-        "LOGSHIP_KAFKA_BROKERS": "localhost:9092",
-        "LOGSHIP_KAFKA_TOPIC": "logs",
     }
+
+
+def image_environ() -> dict[str, str]:
+    """Return the variables of Fluent Bit's image."""
+    dockerfile = (FLUENT_BIT.parent / "Dockerfile").read_text()
+    (lines,) = re.findall(r"^ENV ((?:.*\\\n)*.*)$", dockerfile, re.MULTILINE)
+    return dict(re.findall(r"(LOGSHIP_\w+)=(\S*)", lines))
+
+
+def has_fluent_bit_output(name: str) -> bool:
+    """Tell whether this Fluent Bit was built with an output plugin."""
+    return run("fluent-bit", "-o", name, "-h")[0] == 0

@@ -92,4 +92,4 @@ def test_prometheus_asks_where_metrics_are_served(services: dict[str, Any]) -> N
     text = (REPOSITORY / "sidecar" / "prometheus" / "prometheus.yml").read_text()
     asked = re.findall(r"targets: \[127\.0\.0\.1:(\d+)\]", text)
     served = [services[name]["environment"] for name in ("application", "recoverer")]
-    assert asked == [each["LOGSHIP_METRICS_PORT"] for each in served]
+    assert asked == [*(each["LOGSHIP_METRICS_PORT"] for each in served), "2020"]

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import re
+import shutil
 from pathlib import Path
 
 import pytest
 
+from tests.chaos.pacing import PacedLogging
 from tests.contract.shipping import (
     CLOSE_SECONDS_MAX,
     Ledger,
@@ -15,37 +18,92 @@ from tests.contract.shipping import (
 )
 from tests.interop.conftest import Connect, needs
 from tests.sidecar.deployed import (
-    FLUENT_BIT_CONFIGURATIONS,
+    FLUENT_BIT,
     REPOSITORY,
     DeployedFluentBit,
     fluent_bit_environ,
+    has_fluent_bit_output,
+    image_environ,
     run,
 )
+from tests.sidecar.destinations import KINDS
 from tests.support.servers import why_no_fluent_bit
+from tests.support.waiting import wait_until
 
 pytestmark = needs(why_no_fluent_bit)
 
-OUTPUTS = sorted(
-    path.stem for path in FLUENT_BIT_CONFIGURATIONS.glob("*.yaml") if path.stem != "logship"
-)
+OUTPUTS = {
+    "aggregator": "forward",
+    "file": "file",
+    "kafka": "kafka",
+    **{name: kind.plugin for name, kind in KINDS.items()},
+}
+"""The plugin of each."""
+
+GIVEN = {
+    "HOSTNAME": "sidecar",
+    "OTEL_SERVICE_NAME": "web",
+    "LOGSHIP_AGGREGATOR_HOST": "127.0.0.1",
+    "LOGSHIP_AGGREGATOR_PORT": "24225",
+    "LOGSHIP_AGGREGATOR_SHARED_KEY": "the key",
+    "LOGSHIP_KAFKA_BROKERS": "localhost:9092",
+    "LOGSHIP_KAFKA_TOPIC": "logs",
+    "LOGSHIP_OUTPUT_HOST": "127.0.0.1",
+    **{name: value for kind in KINDS.values() for name, value in kind.environ.items()},
+}
+"""What users have to give, for all outputs together."""
 
 
-def has_output(name: str) -> bool:
-    """Tell whether this Fluent Bit was built with an output plugin."""
-    code, _ = run("fluent-bit", "-o", name, "-h")
-    return code == 0
+def outputs_there() -> dict[str, str]:
+    """Return the text of each output's configuration."""
+    return {path.stem: path.read_text() for path in (FLUENT_BIT / "outputs").glob("*.yaml")}
+
+
+def variables_of(text: str) -> set[str]:
+    """Return the variables of a configuration, comments left out."""
+    return set(re.findall(r"\$\{(\w+)\}", re.sub(r"#.*", "", text)))
+
+
+def test_every_output_is_known_here() -> None:
+    assert outputs_there().keys() == OUTPUTS.keys()
 
 
 @pytest.mark.parametrize("output", OUTPUTS)
 def test_a_configuration_is_accepted(output: str, tmp_path: Path) -> None:
-    plugin = {"aggregator": "forward"}.get(output, output)
-    if not has_output(plugin):
-        pytest.skip(f"this fluent-bit was built without its output {plugin}")
-    configuration = FLUENT_BIT_CONFIGURATIONS / f"{output}.yaml"
-    code, said = run(
-        "fluent-bit", "--dry-run", "-c", configuration, environ=fluent_bit_environ(tmp_path)
-    )
+    if not has_fluent_bit_output(OUTPUTS[output]):
+        pytest.skip(f"this fluent-bit was built without its output {OUTPUTS[output]}")
+    environ = fluent_bit_environ(tmp_path) | GIVEN
+    path = FLUENT_BIT / "outputs" / f"{output}.yaml"
+    code, said = run("fluent-bit", "--dry-run", "-c", path, environ=environ)
     assert code == 0, said
+
+
+@pytest.mark.parametrize("output", OUTPUTS)
+def test_what_an_output_needs_is_named_where_it_is_missing(output: str) -> None:
+    """One variable after the other is missing; those of the image never are."""
+    image = image_environ() | {"LOGSHIP_OUTPUT": output}
+    needed = variables_of(outputs_there()[output]) - image.keys()
+    for missing in needed:
+        given = {name: GIVEN[name] for name in needed - {missing}}
+        words = ("env", "-i", *(f"{name}={value}" for name, value in (image | given).items()))
+        code, said = run(*words, "/bin/sh", FLUENT_BIT / "start")
+        assert (code, said) == (2, f"LOGSHIP_OUTPUT={output} needs the variable {missing}\n")
+
+
+def test_an_output_that_is_not_there_is_refused() -> None:
+    code, said = run("sh", FLUENT_BIT / "start", environ={"LOGSHIP_OUTPUT": "s4"})
+    assert (code, said) == (2, f"LOGSHIP_OUTPUT=s4: there is no {FLUENT_BIT}/outputs/s4.yaml\n")
+
+
+def test_ones_own_output_is_a_file_that_is_mounted(connect: Connect, tmp_path: Path) -> None:
+    image = shutil.copytree(FLUENT_BIT, tmp_path / "image")
+    shutil.copy(image / "outputs" / "file.yaml", image / "outputs" / "own.yaml")
+    ledger = Ledger()
+    with DeployedFluentBit(tmp_path / "server", "own", configurations=image) as server:
+        client = connect(server.endpoint)
+        ledger.emit(client, 100)
+        assert client.close(timeout=CLOSE_SECONDS_MAX).all_acked
+        assert_nothing_lost(ledger, wait_for_all(ledger, server))
 
 
 def test_what_was_acknowledged_survives_sigkill(connect: Connect, tmp_path: Path) -> None:
@@ -64,7 +122,8 @@ def test_what_was_acknowledged_survives_sigkill(connect: Connect, tmp_path: Path
 
 def test_a_destination_that_is_away_pauses_nothing(connect: Connect, tmp_path: Path) -> None:
     """More than fits into its memory is taken, acknowledged, and kept in files."""
-    nobody = {"LOGSHIP_AGGREGATOR_PORT": "1"}
+    nobody = {name: value for name, value in GIVEN.items() if "AGGREGATOR" in name}
+    nobody |= {"LOGSHIP_AGGREGATOR_PORT": "1", "HOSTNAME": "sidecar"}
     ledger = Ledger()
     with DeployedFluentBit(tmp_path / "server", "aggregator", environ=nobody) as server:
         client = connect(server.endpoint, buffer_bytes_max=16 * 1024 * 1024)
@@ -76,6 +135,29 @@ def test_a_destination_that_is_away_pauses_nothing(connect: Connect, tmp_path: P
     assert len(ledger.markers) == 90_000
     assert kept > 80_000_000
     assert "paused" not in log
+
+
+def test_a_record_longer_than_the_limit_is_refused_before_the_ack(
+    connect: Connect, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """So logship declares it and writes it to stderr, and no destination cuts it or drops it."""
+    ledger = Ledger()
+    environ = {"LOGSHIP_FRAME_SIZE_MAX": "1M"}
+    with DeployedFluentBit(tmp_path / "server", environ=environ) as server:
+        client = connect(server.endpoint)
+        ledger.emit(client, 1, text="x" * 1_100_000)
+        with PacedLogging(client, ledger, 50, "others must pass, or nothing proves it guilty"):
+            counters = client.shipper.buffer.counters
+            wait_until(lambda: counters.spilled == 1, "logship gives it up", 30)
+        report = client.close(timeout=CLOSE_SECONDS_MAX)
+        assert report.acked == len(ledger.markers) - 1
+        lines = tmp_path / "stderr"
+        lines.write_text(capfd.readouterr().err)
+        wait_until(
+            lambda: audit(*server.output_files(ledger.tag), lines)[1]["outcome"] == "declared",
+            "the others are in the file, and this one is on stderr",
+            30,
+        )
 
 
 def test_the_image_is_one_that_checks_before_it_acks() -> None:

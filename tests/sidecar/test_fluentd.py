@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import signal
 import textwrap
 from pathlib import Path
@@ -49,11 +50,12 @@ def dry_run(output: str, environ: dict[str, str], *words: str | Path) -> tuple[i
     )
 
 
-def stand_in(kind: str, directory: Path) -> Path:
+def stand_in(kind: str, directory: Path, write: str = "nil") -> Path:
     """Write an output plugin of that type which takes every parameter; return its directory.
 
     It shows that the file is read, with its buffer section and its variables, where the plugin
-    itself is not installed; not that the plugin knows the parameters.
+    itself is not installed; not that the plugin knows the parameters. `write` is what it does with
+    a chunk.
     """
     directory.mkdir()
     text = f"""\
@@ -61,7 +63,7 @@ def stand_in(kind: str, directory: Path) -> Path:
         class Fluent::Plugin::StandIn < Fluent::Plugin::Output
           Fluent::Plugin.register_output("{kind}", self)
           helpers :inject, :formatter
-          def write(chunk) = nil
+          def write(chunk) = {write}
         end
         """
     (directory / f"out_{kind}.rb").write_text(textwrap.dedent(text))
@@ -69,7 +71,7 @@ def stand_in(kind: str, directory: Path) -> Path:
 
 
 @needs(why_no_fluentd)
-@pytest.mark.parametrize("output", OUTPUTS)
+@pytest.mark.parametrize("output", [name for name in OUTPUTS if name != "own"])
 def test_a_configuration_is_accepted(output: str, tmp_path: Path) -> None:
     environ = NEEDED.get(output, {}) | {
         "LOGSHIP_BUFFER_DIR": str(tmp_path / "buffer"),
@@ -91,6 +93,48 @@ def test_an_output_that_is_not_there_is_refused() -> None:
     code, said = dry_run("s3/../nothing", {})
     assert code != 0
     assert "LOGSHIP_OUTPUT=s3/../nothing: must be file, stdout, aggregator," in said
+
+
+@needs(why_no_fluentd)
+def test_what_is_refused_for_good_is_kept_on_the_buffers_volume(
+    connect: Connect, tmp_path: Path
+) -> None:
+    plugins = stand_in("kafka2", tmp_path / "plugins", 'raise Fluent::UnrecoverableError, "no"')
+    environ = {"LOGSHIP_OUTPUT": "kafka", **NEEDED["kafka"]}
+    ledger = Ledger()
+    with DeployedFluentd(tmp_path / "server", environ=environ, plugins=plugins) as server:
+        client = connect(server.endpoint)
+        ledger.emit(client, 100)
+        assert client.close(timeout=CLOSE_SECONDS_MAX).all_acked
+        wait_until(lambda: "got unrecoverable error" in server.log(), "it is refused", 30)
+        wait_until(lambda: ledger.markers[-1].encode() in kept(server), "it is kept", 30)
+        assert all(marker.encode() in kept(server) for marker in ledger.markers)
+
+
+def kept(server: DeployedFluentd) -> bytes:
+    """Return the content of the chunks that Fluentd put aside."""
+    backup = server.directory / "buffer" / "backup"
+    return b"".join(path.read_bytes() for path in backup.rglob("*.log"))
+
+
+@needs(why_no_fluentd)
+def test_ones_own_output_has_to_be_mounted(connect: Connect, tmp_path: Path) -> None:
+    code, said = dry_run("own", {})
+    assert code != 0
+    assert "mount your own file over outputs/own.conf" in said
+    image = shutil.copytree(FLUENTD, tmp_path / "image")
+    shutil.copy(FLUENTD / "outputs" / "file.conf", image / "outputs" / "own.conf")
+    ledger = Ledger()
+    with DeployedFluentd(
+        tmp_path / "server",
+        environ={"LOGSHIP_OUTPUT": "own"},
+        configuration=image / "fluent.conf",
+    ) as server:
+        client = connect(server.endpoint)
+        ledger.emit(client, 100)
+        assert client.close(timeout=CLOSE_SECONDS_MAX).all_acked
+        server.terminate()
+        assert_once_in_order(ledger, server.arrived(ledger.tag))
 
 
 @needs(why_no_fluentd)

@@ -198,7 +198,7 @@ def retry_limit(unit: Unit) -> Iterator[Mistake]:
     for configuration, found in _fluent_bit(unit):
         for each in found.outputs:
             limit = each.options.get("retry_limit", "1")
-            if each.name not in _NEVER_FAIL and limit not in _FOR_EVER and "$" not in limit:
+            if each.name not in _NEVER_FAIL and not _is_endless(limit):
                 yield _few_retries(configuration, each, limit)
 
 
@@ -208,6 +208,11 @@ def _tries_on(output: Section, buffer: Section) -> bool:
         for option in ("retry_forever", "disable_retry_limit")
     )
     return is_forever or output.first("secondary") is not None
+
+
+def _is_endless(limit: str) -> bool:
+    """Tell whether no chunk is given up. The output s3 takes no_limits for 5 and needs a number."""
+    return limit in _FOR_EVER or "$" in limit or (limit.isdecimal() and len(limit) > 6)
 
 
 def _few_retries(configuration: ServerConfiguration, output: Plugin, limit: str) -> Mistake:

@@ -23,8 +23,20 @@ from logship.deployment.linting.rules.rule import DEPLOYMENTS, rule
 from logship.deployment.linting.rules.snippets import shown_name, variable
 from logship.settings import MIB
 
-OUTPUTS = ("file", "stdout", "aggregator", "aggregator-tls", "s3", "kafka")
-"""What `sidecar/fluentd/fluent.conf` allows."""
+OUTPUTS = (
+    *(
+        "file",
+        "stdout",
+        "aggregator",
+        "aggregator-tls",
+        "cloudwatch",
+        "s3",
+        "firehose",
+        "opensearch",
+    ),
+    *("loki", "otlp", "datadog", "splunk", "kafka", "own"),
+)
+"""The files in `sidecar/fluentd/outputs` and `sidecar/fluent-bit/conf/outputs`, and one's own."""
 
 _AGGREGATOR = ("HOST", "PORT", "NAME", "STANDBY_HOST", "STANDBY_PORT", "STANDBY_NAME", "CA")
 VARIABLES = frozenset(
@@ -32,6 +44,11 @@ VARIABLES = frozenset(
     for name in (
         *("OUTPUT", "BIND", "PORT", "BUFFER_DIR", "BUFFER_SIZE", "LOG_DIR", "FLUENTD_LOG_LEVEL"),
         *("S3_BUCKET", "S3_REGION", "S3_PREFIX", "KAFKA_BROKERS", "KAFKA_TOPIC", "GRACE_SECONDS"),
+        *("S3_INTERVAL", "CLOUDWATCH_GROUP", "CLOUDWATCH_REGION", "FIREHOSE_STREAM"),
+        *("FIREHOSE_REGION", "AWS_ENDPOINT", "LOKI_TENANT", "DATADOG_API_KEY", "SPLUNK_TOKEN"),
+        *(f"OPENSEARCH_{each}" for each in ("INDEX", "REGION", "AWS_AUTH")),
+        *(f"OUTPUT_{each}" for each in ("HOST", "PORT", "TLS", "CA", "USER", "PASSWORD")),
+        *("FRAME_SIZE_MAX", "SIDECAR_METRICS_PORT"),
         *(f"AGGREGATOR_{each}" for each in (*_AGGREGATOR, "SHARED_KEY")),
     )
 )
@@ -60,7 +77,7 @@ def _has_own_variables(container: Container) -> bool:
     Severity.ERROR,
     finds="a `LOGSHIP_OUTPUT` that the sidecar does not have",
     night="the sidecar does not start",
-    why=f"logship's Fluentd sidecar has the outputs {', '.join(OUTPUTS)}, and refuses others.",
+    why=f"logship's sidecars have the outputs {', '.join(OUTPUTS)}, and refuse others.",
     platforms=(*DEPLOYMENTS, DOCKERFILE),
     keys=("$LOGSHIP_OUTPUT", *_ENVIRONMENT),
 )

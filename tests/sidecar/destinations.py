@@ -1,0 +1,229 @@
+"""Each destination of the sidecar: its stand-in as a process, and what is stored there."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import signal
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from logship.client.background import BackgroundClient
+from tests.chaos.pacing import PacedLogging
+from tests.contract.certificates import Certificates
+from tests.contract.shipping import Ledger
+from tests.sidecar.deployed import DeployedFluentBit
+from tests.sidecar.standins.kinds import API_KEY, HEC_TOKEN
+from tests.support.servers import Arrived, ServerProcess
+from tests.support.waiting import wait_until
+
+SERVICE = {"OTEL_SERVICE_NAME": "web"}
+REGION = "eu-central-1"
+CREDENTIALS = {"AWS_ACCESS_KEY_ID": "a", "AWS_SECRET_ACCESS_KEY": "a"}
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A destination.
+
+    Attributes:
+        plugin: Fluent Bit's output.
+        environ: What its configuration asks for besides the address.
+        package: What its stand-in needs.
+        keeps_one: Whether it stores a record once that comes twice.
+        first_requests: How many a test waits for; the output s3 makes one in six seconds.
+    """
+
+    plugin: str
+    environ: dict[str, str] = field(default_factory=dict)
+    package: str = "logship"
+    keeps_one: bool = False
+    first_requests: int = 2
+
+
+KINDS = {
+    "cloudwatch": Kind(
+        "cloudwatch_logs",
+        CREDENTIALS
+        | {"LOGSHIP_CLOUDWATCH_GROUP": "web", "LOGSHIP_CLOUDWATCH_REGION": REGION, "HOSTNAME": "h"},
+        "moto",
+    ),
+    "datadog": Kind("datadog", SERVICE | {"LOGSHIP_DATADOG_API_KEY": API_KEY}),
+    "firehose": Kind(
+        "kinesis_firehose",
+        CREDENTIALS | {"LOGSHIP_FIREHOSE_STREAM": "web", "LOGSHIP_FIREHOSE_REGION": REGION},
+        "moto",
+    ),
+    "loki": Kind("loki", SERVICE, keeps_one=True),
+    "opensearch": Kind("opensearch", {"LOGSHIP_OPENSEARCH_INDEX": "web"}, keeps_one=True),
+    "otlp": Kind("opentelemetry", SERVICE, "opentelemetry.proto"),
+    "s3": Kind(
+        "s3",
+        CREDENTIALS
+        | {
+            "LOGSHIP_S3_BUCKET": "web",
+            "LOGSHIP_S3_REGION": REGION,
+            "LOGSHIP_S3_INTERVAL": "2s",
+        },
+        "moto",
+        first_requests=1,
+    ),
+    "splunk": Kind("splunk", SERVICE | {"LOGSHIP_SPLUNK_TOKEN": HEC_TOKEN}),
+}
+"""Those that have a stand-in; Kafka, the aggregator and files have tests of their own."""
+
+
+def why_no_stand_in(package: str) -> str:
+    """Return why a destination's stand-in cannot run, or nothing."""
+    try:
+        found = find_spec(package)
+    except ModuleNotFoundError:
+        found = None
+    return "" if found else f"{package} is not installed"
+
+
+def text_of(path: Path) -> str:
+    """Return a file's text, unpacked."""
+    content = path.read_bytes()
+    return (gzip.decompress(content) if path.suffix == ".gz" else content).decode()
+
+
+class Destination(ServerProcess):
+    """A stand-in.
+
+    Args:
+        kind: A name of `KINDS`.
+        directory: As of `ServerProcess`.
+        certificates: Its own is the good one.
+    """
+
+    def __init__(self, kind: str, directory: Path, certificates: Certificates) -> None:
+        self.kind = kind
+        self._certificates = certificates
+        super().__init__(directory, tls=certificates.good)
+        if KINDS[kind].package == "moto":
+            self._prepare()
+
+    def command(self) -> Sequence[str]:
+        """Return the command."""
+        assert self.tls is not None
+        words = [self.kind, self.port.number, self._out, self.tls.certificate, self.tls.key]
+        root = str(Path(__file__).parents[2])
+        return [
+            *("env", f"PYTHONPATH={root}", "AWS_ACCESS_KEY_ID=a", "AWS_SECRET_ACCESS_KEY=a"),
+            *(sys.executable, "-m", "tests.sidecar.standins", *map(str, words)),
+        ]
+
+    def environ(self) -> dict[str, str]:
+        """Return the sidecar's variables for it."""
+        # The output s3 wants the port here, the others have it apart.
+        endpoint = self.endpoint.replace("tls", "https") if self.kind == "s3" else "127.0.0.1"
+        return {
+            **KINDS[self.kind].environ,
+            "LOGSHIP_OUTPUT_HOST": "127.0.0.1",
+            "LOGSHIP_AWS_ENDPOINT": endpoint,
+            "LOGSHIP_OUTPUT_PORT": str(self.port.number),
+            "LOGSHIP_OUTPUT_CA": str(self._certificates.ca),
+        }
+
+    def go_away(self) -> None:
+        """Refuse connections for two seconds."""
+        self.signal(signal.SIGUSR1)
+
+    def answers(self) -> list[str]:
+        """Return what it has answered to each request."""
+        return (self._out / "answers.txt").read_text().splitlines()
+
+    def output_files(self, tag: str) -> list[Path]:
+        """Return files of what is stored, fetched from it where it keeps none."""
+        if KINDS[self.kind].package == "moto":
+            return list(self._fetched())
+        return [self._out / "stored.jsonl"]
+
+    def arrived(self, tag: str) -> list[Arrived]:
+        """Return what is stored."""
+        texts = [text_of(path) for path in self.output_files(tag)]
+        return [Arrived(tag, 0, json.loads(line)) for text in texts for line in text.splitlines()]
+
+    @property
+    def _out(self) -> Path:
+        return self.directory / "out"
+
+    def _aws(self, service: str) -> Any:
+        import boto3
+        from botocore.config import Config
+
+        return boto3.client(
+            service,
+            endpoint_url=f"https://127.0.0.1:{self.port.number}",
+            verify=str(self._certificates.ca),
+            region_name=REGION,
+            aws_access_key_id="a",
+            aws_secret_access_key="a",
+            config=Config(s3={"addressing_style": "path"}),
+        )
+
+    def _prepare(self) -> None:
+        """Make what a user of AWS would have made before."""
+        if self.kind == "cloudwatch":
+            self._aws("logs").create_log_group(logGroupName="web")
+            return
+        place = {"LocationConstraint": REGION}
+        self._aws("s3").create_bucket(Bucket="web", CreateBucketConfiguration=place)
+        if self.kind == "firehose":
+            bucket = {
+                "BucketARN": "arn:aws:s3:::web",
+                "RoleARN": "arn:aws:iam::123456789012:role/f",
+            }
+            self._aws("firehose").create_delivery_stream(
+                DeliveryStreamName="web", ExtendedS3DestinationConfiguration=bucket
+            )
+
+    def _fetched(self) -> Iterator[Path]:
+        if self.kind == "cloudwatch":
+            yield self._fetched_events()
+            return
+        s3 = self._aws("s3")
+        for page in s3.get_paginator("list_objects_v2").paginate(Bucket="web"):
+            for each in page.get("Contents", []):
+                path = self._out / each["Key"].replace("/", "_")
+                path.write_bytes(s3.get_object(Bucket="web", Key=each["Key"])["Body"].read())
+                yield path
+
+    def _fetched_events(self) -> Path:
+        logs, path = self._aws("logs"), self._out / "events.jsonl"
+        with path.open("w") as file:
+            pages = logs.get_paginator("filter_log_events").paginate(logGroupName="web")
+            for page in pages:
+                file.writelines(event["message"] + "\n" for event in page["events"])
+        return path
+
+
+def restart(sidecar: DeployedFluentBit) -> None:
+    """Stop it as an orchestrator does, and start it again."""
+    sidecar.terminate()
+    sidecar.start()
+
+
+def kept_by(sidecar: DeployedFluentBit) -> list[Path]:
+    """Return the files of records that the sidecar has not delivered; rejected ones too."""
+    buffer = sidecar.directory / "buffer"
+    return [each for each in buffer.rglob("*") if each.is_file()]
+
+
+def log_at_length(client: BackgroundClient, ledger: Ledger, *strikes: Callable[[], None]) -> None:
+    """Log 20,000 records, 3,000 a second, before each strike and after the last."""
+
+    def log_more() -> None:
+        end = len(ledger.markers) + 20_000
+        wait_until(lambda: len(ledger.markers) >= end, "they are logged", 120)
+
+    with PacedLogging(client, ledger, 3000, "paid"):
+        for strike in strikes:
+            log_more()
+            strike()
+        log_more()

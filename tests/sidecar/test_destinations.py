@@ -1,0 +1,159 @@
+"""Fluent Bit delivers everything to each destination, through throttling, death and a restart."""
+
+from __future__ import annotations
+
+import re
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.alerts.expressions import FLUENT_BIT
+from tests.contract.certificates import Certificates
+from tests.contract.shipping import CLOSE_SECONDS_MAX, Ledger, RecordProperty, audit, markers_of
+from tests.interop.conftest import Connect, needs
+from tests.sidecar.deployed import REPOSITORY, DeployedFluentBit, has_fluent_bit_output, run
+from tests.sidecar.destinations import (
+    KINDS,
+    Destination,
+    kept_by,
+    log_at_length,
+    restart,
+    why_no_stand_in,
+)
+from tests.support.servers import why_no_fluent_bit
+from tests.support.waiting import wait_until
+
+pytestmark = needs(why_no_fluent_bit)
+
+SPAN = {"trace_id": "0af7651916cd43dd8448eb211c80319c", "span_id": "b7ad6b7169203331"}
+FIELDS = {"message": "paid", "level": "INFO", "severity_number": 9, **SPAN}
+
+
+@pytest.fixture(params=KINDS)
+def destination(
+    request: pytest.FixtureRequest, tmp_path: Path, certificates: Certificates
+) -> Iterator[Destination]:
+    """Give each destination that this machine can have."""
+    kind = KINDS[request.param]
+    if why := why_no_stand_in(kind.package):
+        pytest.skip(why)
+    if not has_fluent_bit_output(kind.plugin):
+        pytest.skip(f"this fluent-bit was built without its output {kind.plugin}")
+    with Destination(request.param, tmp_path / "destination", certificates) as made:
+        yield made
+
+
+def sidecar_for(destination: Destination, directory: Path) -> DeployedFluentBit:
+    environ = destination.environ() | {"LOGSHIP_GRACE_SECONDS": "2"}
+    return DeployedFluentBit(directory, destination.kind, environ=environ)
+
+
+def test_nothing_is_lost(destination: Destination, connect: Connect, tmp_path: Path) -> None:
+    """The first requests fail; the second half meets a death of the destination and a SIGKILL."""
+    ledger, first = Ledger(), KINDS[destination.kind].first_requests
+    with sidecar_for(destination, tmp_path / "sidecar") as sidecar:
+        client = connect(sidecar.endpoint, chunk_bytes_max=32 * 1024)
+        ledger.emit(client, 1000, **FIELDS)
+        wait_until(lambda: len(destination.answers()) >= first, "the first requests", 30)
+        destination.go_away()
+        ledger.emit(client, 1000, **FIELDS)
+        assert client.close(timeout=CLOSE_SECONDS_MAX).all_acked
+        sidecar.kill()
+        sidecar.start()
+        wait_until(lambda: not kept_by(sidecar), "all is delivered", 60)
+        judge(ledger, destination)
+
+
+@pytest.mark.proof
+@pytest.mark.timeout(600)
+def test_nothing_is_lost_at_length(
+    destination: Destination, connect: Connect, tmp_path: Path, record_property: RecordProperty
+) -> None:
+    """100,000 records, 3,000 a second: three deaths, throttling throughout, a SIGTERM between."""
+    ledger, started = Ledger(), time.monotonic()
+    with sidecar_for(destination, tmp_path / "sidecar") as sidecar:
+        client = connect(sidecar.endpoint)
+        away = destination.go_away
+        log_at_length(client, ledger, away, lambda: restart(sidecar), away, away)
+        assert client.close(timeout=CLOSE_SECONDS_MAX).all_acked
+        wait_until(lambda: not kept_by(sidecar), "all is delivered", 400)
+        duplicates = judge(ledger, destination)
+    record_property("records", len(ledger.markers))
+    record_property("duplicates", duplicates)
+    record_property("seconds", round(time.monotonic() - started))
+
+
+@pytest.fixture
+def loki(tmp_path: Path, certificates: Certificates) -> Iterator[Destination]:
+    """Give the one destination that can refuse for good and that every Fluent Bit here has."""
+    with Destination("loki", tmp_path / "destination", certificates) as made:
+        yield made
+
+
+def test_what_is_refused_for_good_is_kept_counted_and_named(
+    loki: Destination, connect: Connect, tmp_path: Path
+) -> None:
+    """It is what audit calls lost, and with the program of the docs audit finds it."""
+    ledger = Ledger()
+    with sidecar_for(loki, tmp_path / "sidecar") as sidecar:
+        client = connect(sidecar.endpoint)
+        ledger.emit(client, 100, level="INFO")
+        wait_until(lambda: len(loki.arrived(ledger.tag)) == 100, "they are stored", 30)
+        ledger.emit(client, 10, level="too long for Loki" * 200)
+        wait_until(lambda: rejected_count(sidecar) == 10, "they are counted", 30)
+        ledger.emit(client, 100, level="INFO")
+        assert client.close(timeout=CLOSE_SECONDS_MAX).all_acked
+        sidecar.terminate()
+        sidecar.start()  # it neither sends nor removes them
+        wait_until(lambda: len(loki.arrived(ledger.tag)) == 201, "the others are stored", 30)
+        assert numbers_lost(loki) == [[101, 110]]
+        assert audit(loki.output_files(ledger.tag)[0], read_by_the_docs_program(sidecar))[0] == 0
+
+
+def rejected_count(sidecar: DeployedFluentBit) -> int:
+    """Return what the metric says that the alert asks for."""
+    address = f"http://127.0.0.1:{sidecar.metrics_port.number}/api/v2/metrics/prometheus"
+    with urllib.request.urlopen(address, timeout=10) as answer:
+        text = answer.read().decode()
+    (name,) = FLUENT_BIT
+    return sum(map(int, re.findall(rf"^{name}{{.*}} (\d+)$", text, re.MULTILINE)))
+
+
+def numbers_lost(destination: Destination) -> list[list[int]]:
+    """Return the ranges that audit names."""
+    code, verdict = audit(*destination.output_files(""))
+    assert code == 1
+    (stream,) = verdict["streams"]
+    lost: list[list[int]] = stream["lost"]
+    return lost
+
+
+def read_by_the_docs_program(sidecar: DeployedFluentBit) -> Path:
+    """Return the lines that the program in docs/destinations.md prints for the rejected chunks."""
+    page = (REPOSITORY / "docs" / "destinations.md").read_text()
+    (program,) = re.findall(r"^```python\n(.*?)^```", page, re.MULTILINE | re.DOTALL)
+    chunks = (sidecar.directory / "buffer" / "rejected").glob("*.flb")
+    code, said = run(sys.executable, "-c", program, *chunks)
+    assert code == 0, said
+    lines = sidecar.directory / "rejected.jsonl"
+    lines.write_text(said)
+    return lines
+
+
+def judge(ledger: Ledger, destination: Destination) -> int:
+    """Fail if a record is missing, or audit does not say that all is there; count duplicates."""
+    answers = destination.answers()
+    assert [each for each in answers if each.startswith(("403", "413", "refused"))] == []
+    assert "throttled" in answers
+    markers = markers_of(destination.arrived(ledger.tag))
+    missing = set(ledger.markers) - set(markers)
+    assert not missing, (len(missing), sorted(missing)[:3])
+    code, verdict = audit(*destination.output_files(ledger.tag))
+    assert code == 0, verdict
+    duplicates = len(markers) - len(ledger.markers)
+    assert duplicates == 0 or not KINDS[destination.kind].keeps_one
+    return duplicates
