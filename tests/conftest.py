@@ -10,6 +10,7 @@ import os
 import signal
 import threading
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -20,6 +21,17 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 for _number in (signal.SIGQUIT, signal.SIGHUP):
     if signal.getsignal(_number) is signal.SIG_IGN:
         signal.signal(_number, signal.SIG_DFL)
+
+
+ANY_PYTHON = ("alerts", "benchmarks", "documentation", "packaging", "sidecar", "simulation")
+"""Rooms of tests whose results do not depend on the interpreter that runs them."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark the tests of these rooms."""
+    for item in items:
+        if item.path.relative_to(Path(__file__).parent).parts[0] in ANY_PYTHON:
+            item.add_marker(pytest.mark.any_python)
 
 
 @pytest.fixture(autouse=True)

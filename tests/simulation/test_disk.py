@@ -38,7 +38,6 @@ def test_a_share_of_the_seeds_has_a_disk(tally: Tally) -> None:
     assert SEEDS_MAX / 10 < len(SEEDS) == tally.seeds < SEEDS_MAX / 6
 
 
-@pytest.mark.mutation
 @pytest.mark.parametrize(
     "mutation", [*DISK_MUTATIONS, *RECOVERY_MUTATIONS], ids=lambda mutation: mutation.__name__
 )

@@ -10,8 +10,6 @@ from tests.simulation.rare_mutations import RARE_MUTATIONS
 
 SEEDS_MAX = 2000
 
-pytestmark = pytest.mark.mutation
-
 
 @pytest.mark.parametrize("mutation", MUTATIONS, ids=lambda mutation: mutation.__name__)
 def test_a_mistake_is_caught(mutation: Mutation) -> None:
