@@ -269,18 +269,18 @@ async def test_a_client_that_is_gone_leaves_its_counters_and_no_memory(stderr: S
     process, sidecar = Process(), Sidecar()
     clients: list[weakref.ref[Client]] = []
 
-    async def live_and_end(timeout: float) -> None:
+    async def live_and_end(close_seconds: float) -> None:
         client = a_client(sidecar, stderr)
         clients.append(weakref.ref(client))
         process.add(client.shipper.meter, client.settings, client.last_resort)
         client.start()
         for number in range(10):
             client.emit({"message": str(number)})
-        await client.close(timeout)
+        await client.close(close_seconds)
 
-    await live_and_end(timeout=20.0)
+    await live_and_end(close_seconds=20.0)
     sidecar.acks = False
-    await live_and_end(timeout=0.0)
+    await live_and_end(close_seconds=0.0)
     gc.collect()
     await asyncio.sleep(0)  # the loop lets go of its last callbacks
     gc.collect()

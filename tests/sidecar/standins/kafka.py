@@ -29,8 +29,9 @@ def main(directory: Path) -> None:
     with (directory / "stored.jsonl").open("wb") as stored:
         while True:
             message = consumer.poll(1)
-            if message is not None and message.error() is None and message.value():
-                stored.write(message.value() + b"\n")
+            value = None if message is None or message.error() else message.value()
+            if value:
+                stored.write(value + b"\n")
                 stored.flush()
 
 
