@@ -18,6 +18,7 @@ include_patterns = [
     "examples/README.md",
     "sidecar/README.md",
     "sidecar/ecs/README.md",
+    "sidecar/kubernetes/README.md",
     "benchmarks/README.md",
     "benchmarks/compose/README.md",
     "CHANGELOG.md",

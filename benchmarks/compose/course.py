@@ -53,19 +53,19 @@ class Way:
 
 
 _MEMORY = {"LOGSHIP_SPOOL_DIR": ""}
-_PRINTS = ("--shipper", "stdout", "--on-sigterm", "handler")
+_HANDLES = ("--on-sigterm", "handler")
+"""With the default disposition the signal ends the application before its tail."""
+_PRINTS = ("--shipper", "stdout", *_HANDLES)
 
 WAYS: dict[str, Way] = {
-    "logship": Way("application", environ=_MEMORY, is_ours=True),
-    "logship-spool": Way("application", is_ours=True, has_recoverer=True),
+    "logship": Way("application", _HANDLES, environ=_MEMORY, is_ours=True),
+    "logship-spool": Way("application", _HANDLES, is_ours=True, has_recoverer=True),
     "logship-run": Way(
         "application", _PRINTS, ("logship", "run", "--"), environ=_MEMORY, is_ours=True
     ),
     "firelens": Way("firelens", _PRINTS, over_log_driver=True),
     "firelens-sleep": Way("firelens-sleep", _PRINTS, over_log_driver=True),
-    "fluent-logger": Way(
-        "application", ("--shipper", "fluent-logger", "--on-sigterm", "handler"), environ=_MEMORY
-    ),
+    "fluent-logger": Way("application", ("--shipper", "fluent-logger", *_HANDLES), environ=_MEMORY),
 }
 
 
@@ -145,7 +145,7 @@ def _service(course: Course, way: Way) -> dict[str, Any]:
         *("--tail", str(course.tail), *way.arguments),
     ]
     environ = {"LOGSHIP_STOP_TIMEOUT_SECONDS": f"{course.stop_timeout:g}", **(way.environ or {})}
-    return {"command": command, "environment": environ}
+    return {"command": command, "environment": environ, "scale": 1}
 
 
 # --- the faults ----------------------------------------------------------------------------------

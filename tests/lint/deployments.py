@@ -230,8 +230,10 @@ BASES = (
     Base("web.json", "ecs", _of_template("sidecar/ecs/web.json", ecs)),
     Base("batch.json", "ecs", _of_template("sidecar/ecs/batch.json", ecs)),
     Base("own", "kubernetes", lambda: kubernetes(deepcopy(KUBERNETES))),
-    Base("web.yaml", "kubernetes", _of_template("sidecar/kubernetes/web.yaml", kubernetes)),
-    Base("batch.yaml", "kubernetes", _of_template("sidecar/kubernetes/batch.yaml", kubernetes)),
+    Base("web.yaml", "kubernetes", _of_template("sidecar/kubernetes/base/web.yaml", kubernetes)),
+    Base(
+        "batch.yaml", "kubernetes", _of_template("sidecar/kubernetes/base/batch.yaml", kubernetes)
+    ),
     Base("own", "compose", lambda: compose(deepcopy(COMPOSE))),
     Base("docker-compose.yml", "compose", _of_template("docker-compose.yml", compose)),
 )

@@ -130,7 +130,8 @@ def _copy_a_port(deployment: Deployment) -> None:
 
 
 def name_a_service_logship(deployment: Deployment) -> None:
-    """Add a Service whose variables have names of the sidecar."""
+    """Add a Service whose variables have names of the sidecar, to a pod that gets them."""
+    deployment.pod.pop("enableServiceLinks", None)
     deployment.set_sidecar_variable("LOGSHIP_OUTPUT", "file")
     service = {"apiVersion": "v1", "kind": "Service", "metadata": {"name": "logship"}}
     workload = dict(deployment.document)

@@ -46,11 +46,11 @@ def test_in_a_task_definition(old: str, new: str, rule: str, line: str) -> None:
         ("GracePeriodSeconds: 120", "GracePeriodSeconds: 60", "stop-timeout-sum", "terminationGra"),
         ("LOGSHIP_TAG,", "LOGSHIP_TAGG,", "unknown-setting", "- { name: LOGSHIP_TAGG, value: we"),
         ("          restartPolicy: Always\n", "", "init-sidecar", "- name: sidecar"),
-        ("LOGSHIP_OUTPUT, value: aggregator", "LOGSHIP_OUTPUT, value: s4", "unknown-output", "- {"),
+        ("LOGSHIP_OUTPUT, value: stdout", "LOGSHIP_OUTPUT, value: s4", "unknown-output", "- {"),
     ],
 )
 def test_in_a_manifest(old: str, new: str, rule: str, line: str) -> None:
-    text = template_text("sidecar/kubernetes/web.yaml")
+    text = template_text("sidecar/kubernetes/base/web.yaml")
     assert found_in("web.yaml", text.replace(old, new, 1))[rule].startswith(line)
 
 

@@ -77,8 +77,8 @@ def test_a_configmap_is_no_volume_for_a_buffer() -> None:
 @pytest.mark.parametrize("links", [True, False])
 def test_variables_of_services_can_be_switched_off(*, links: bool) -> None:
     deployment = base("kubernetes", "web.yaml")
-    deployment.pod["enableServiceLinks"] = links
     name_a_service_logship(deployment)
+    deployment.pod["enableServiceLinks"] = links
     assert rules_of(deployment) == ({"service-links"} if links else set())
 
 

@@ -162,8 +162,19 @@ def test_terraform_and_the_readme_fill_in_every_variable(task: Task) -> None:
     terraform = (ECS / "terraform" / "main.tf").read_text()
     given = set(re.findall(r"^\s+([A-Z_]+)\s+=", terraform, re.MULTILINE))
     readme = (ECS / "README.md").read_text()
-    exported = set(re.findall(r"\b([A-Z_]+)=", readme.partition("$ envsubst")[0]))
-    assert used == given == exported
+    exports = re.findall(r"^\$ export ((?:.*\\\n)*.*)", readme, re.MULTILINE)
+    exported = set(re.findall(r"\b([A-Z_]+)=", " ".join(exports)))
+    assert used == given
+    assert used <= exported
+
+
+def test_the_daemon_is_the_sidecar_that_other_tasks_can_reach() -> None:
+    """As in `web.json`, but it listens for the whole node, and has all of the time to stop."""
+    (sidecar,) = Task("daemon").containers.values()
+    of_web = dict(Task("web").containers["sidecar"])
+    assert sidecar.pop("stopTimeout") == STOP_SECONDS_MAX > of_web.pop("stopTimeout")
+    assert sidecar["environment"].pop(0) == {"name": "LOGSHIP_BIND", "value": "0.0.0.0"}
+    assert sidecar == of_web
 
 
 def test_terraform_passes_on_everything_but_the_roles_that_it_makes(task: Task) -> None:

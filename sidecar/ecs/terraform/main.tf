@@ -14,6 +14,7 @@ terraform {
 locals {
   definitions = {
     for kind in toset(["web", "batch"]) : kind => jsondecode(templatefile("${path.module}/../${kind}.json", {
+      CPU_ARCHITECTURE   = var.cpu_architecture
       APP_IMAGE          = var.app_image
       SIDECAR_IMAGE      = var.sidecar_image
       LOG_GROUP          = aws_cloudwatch_log_group.containers.name

@@ -8,6 +8,12 @@ variable "sidecar_image" {
   type        = string
 }
 
+variable "cpu_architecture" {
+  description = "X86_64, or ARM64 for Graviton: what both images are built for."
+  type        = string
+  default     = "X86_64"
+}
+
 variable "repository_arns" {
   description = "The ECR repositories of both images: all that the task may pull from."
   type        = list(string)
