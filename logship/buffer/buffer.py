@@ -148,7 +148,7 @@ class Buffer:
         """
 
         def drop() -> bool:
-            chunk = self._chunks.oldest_droppable()
+            chunk = self._chunks.first_droppable()
             if chunk is None:
                 return False
             is_spilled = chunk.spilled_entries == chunk.entries
@@ -271,8 +271,8 @@ class Buffer:
         """Ship a chunk of a dead process too."""
         self._section.exclusively(lambda: self._chunks.adopted.add(chunk))
 
-    def locked(self, work: Callable[[], T]) -> T:
-        """Do something quick for the storage's upkeep in the critical section."""
+    def exclusively(self, work: Callable[[], T]) -> T:
+        """Do something quick in the critical section; see `Section.exclusively`."""
         return self._section.exclusively(work)
 
     def state_highest(self) -> bool:

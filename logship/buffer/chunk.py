@@ -46,8 +46,9 @@ class Chunk:
         first: Number of the first entry.
         holes: Numbers from `first` on that were given out meanwhile and are not in this chunk.
         gaps: What the gap records in this chunk declare.
-        opened_seconds: When it was opened, on the monotonic clock: the age of its oldest entry. It
-            is 0.0 in halves and in adopted chunks.
+        opened_seconds: When it was opened, on the monotonic clock: the age of its oldest entry,
+            from its number on. In an outage it may stay open for long, and its entries differ in
+            age. It is 0.0 in halves and in adopted chunks.
         spilled_entries: How many entries, from the first, were also written to stderr.
         spilled_records: How many of those the application logged.
         halves: What it was taken apart into, once it was.

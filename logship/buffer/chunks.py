@@ -4,7 +4,7 @@
 |---|---|---|
 | `OPEN` | `open` | `seal`, when it is full or due |
 | `SEALED` | `sealed` | `take`, when delivery has room; or `settle`, when it is given up |
-| `TAKEN` | with delivery | `settle`, when it is acked or given up; or `split` |
+| `TAKEN` | with delivery, sent or not | `settle`, when it is acked or given up; or `split` |
 | `SETTLED` | nowhere | its memory is freed |
 
 Everything here is called inside the buffer's critical section, and each method ends in one change
@@ -35,7 +35,7 @@ class Chunks:
         storage: As given.
         opened: How many so far.
         open: The open chunk of each stream that has one, in the order of opening.
-        sealed: Chunks to be sent, by id, oldest first.
+        sealed: Chunks to be sent, by id, in the order of sealing.
         unsettled: Every chunk that is neither acked nor dropped, by id, open ones too.
         written: Chunks that are wholly on stderr.
         adopted: Chunks of dead processes.
@@ -160,15 +160,15 @@ class Chunks:
         """Return all unsettled chunks, in the order of opening; halves have their whole's place."""
         return sorted(self.unsettled.values(), key=lambda chunk: (chunk.serial, chunk.first))
 
-    def oldest_droppable(self) -> Chunk | None:
-        """Return the oldest chunk that is not on its way.
+    def first_droppable(self) -> Chunk | None:
+        """Return the chunk that would leave next, of those that are not on their way.
 
-        None of an ended stream: the gap could not be declared in it any more. And none of control
+        None of a stream in which no gap can be declared any more. And none of control
         records alone: gap records would be written again before the next entry, so that dropping
         until that finds room would never come to an end.
         """
         for chunk in chain(self.sealed.values(), self.open.values()):
-            if chunk.records and chunk.stream.end is None:
+            if chunk.records and chunk.stream.can_declare:
                 return chunk
         return None
 

@@ -74,7 +74,7 @@ class Spilling:
         chunks = self._chunks
         while chunks.written:
             chunk = chunks.written[0]
-            if chunk.state is ChunkState.SEALED and chunk.stream.end is None:
+            if chunk.state is ChunkState.SEALED and chunk.stream.can_declare:
                 self._section.accumulator.give_up(chunk, SPILLED)
                 self._section.waiters.are_due = True
                 return True

@@ -40,8 +40,8 @@ class Stream:
         lost: All gaps so far, ascending, for the report, except what was kept back on purpose: that
             may be many gaps.
         stated: The highest number that a high-water record has stated.
-        end: The number of the end record, once it is written. Until then a gap can be declared.
-            Without stamps there is no end record, and this stays None.
+        end: The number of the end record, once it is written. Without stamps there is no end
+            record, and this stays None.
         unsettled: Chunks that are neither acked nor dropped.
     """
 
@@ -110,6 +110,11 @@ class Stream:
     def accepted(self) -> int:
         """How many records of the application were numbered, or will be."""
         return self.next_number - 1 - self.controls + sum(self.withheld.values())
+
+    @property
+    def can_declare(self) -> bool:
+        """Whether a gap can still be declared: its end record is not written."""
+        return self.end is None
 
     @property
     def has_stamps(self) -> bool:

@@ -50,7 +50,7 @@ class SpoolUpkeep:
     def tend(self, *, may_adopt: bool) -> None:
         """Let the spool prepare files; fetch what dead processes left, if it may be shipped."""
         if self._spool is not None:
-            self._spool.maintain(self._buffer.locked)
+            self._spool.maintain(self._buffer.exclusively)
             while self._spool.news:
                 self._last_resort.warn(*self._spool.news.popleft(), interval_seconds=0.0)
         if self._orphans is not None and may_adopt:

@@ -152,7 +152,7 @@ def test_a_buffer_that_cannot_be_asked_costs_a_scrape_and_nothing_else(
         return let_go.wait(20)
 
     def hold() -> None:
-        buffer.locked(wait)
+        buffer.exclusively(wait)
 
     thread = threading.Thread(target=hold)
     thread.start()

@@ -466,7 +466,7 @@ def gap_forgotten_with_its_chunk(patch: pytest.MonkeyPatch) -> None:
     drop = Buffer.drop_oldest
 
     def dropped(self: Buffer) -> bool:
-        chunk = self._section.accumulator.chunks.oldest_droppable()
+        chunk = self._section.accumulator.chunks.first_droppable()
         if chunk is not None:
             chunk.gaps = []
         return drop(self)
@@ -477,13 +477,13 @@ def gap_forgotten_with_its_chunk(patch: pytest.MonkeyPatch) -> None:
 @_mutation
 def drops_what_is_in_flight(patch: pytest.MonkeyPatch) -> None:
     """A full buffer drops a chunk that delivery has."""
-    droppable = Chunks.oldest_droppable
+    droppable = Chunks.first_droppable
 
     def any_of_them(self: Chunks) -> Chunk | None:
         taken = (each for each in self.unsettled.values() if each.state is ChunkState.TAKEN)
         return next(taken, None) or droppable(self)
 
-    patch.setattr(Chunks, "oldest_droppable", any_of_them)
+    patch.setattr(Chunks, "first_droppable", any_of_them)
 
 
 @_mutation

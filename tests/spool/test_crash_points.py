@@ -102,7 +102,7 @@ class Model:
             self._settling(chunk, lambda: self.buffer.release(chunk))
 
     def drop(self) -> None:
-        oldest = self.buffer._section.accumulator.chunks.oldest_droppable()
+        oldest = self.buffer._section.accumulator.chunks.first_droppable()
         if oldest is not None:
             self._settling(oldest, self.buffer.drop_oldest)
 

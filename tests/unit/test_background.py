@@ -514,7 +514,7 @@ def test_flush_from_a_handler_that_interrupted_the_buffer_does_not_wait_for_itse
     client: BackgroundClient, sidecar: Sidecar
 ) -> None:
     client.emit({"message": "hi"})
-    assert not client.shipper.buffer.locked(client.flush).all_acked
+    assert not client.shipper.buffer.exclusively(client.flush).all_acked
 
 
 # -- when there is no thread -----------------------------------------------------------------------

@@ -71,7 +71,7 @@ def held_elsewhere(buffer: Buffer, until: Callable[[], object]) -> Iterator[None
         entered.set()
         until()
 
-    holder = threading.Thread(target=lambda: buffer.locked(hold), daemon=True)
+    holder = threading.Thread(target=lambda: buffer.exclusively(hold), daemon=True)
     holder.start()
     assert entered.wait(20)
     yield

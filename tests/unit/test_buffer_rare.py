@@ -115,9 +115,9 @@ def test_an_end_that_there_was_no_memory_for_is_made_by_the_next_call() -> None:
 def test_sealing_in_the_middle_of_the_section_seals_nothing() -> None:
     buffer = a_buffer()
     buffer.offer("t", body(1))
-    assert buffer.locked(buffer.seal_all) == 1
+    assert buffer.exclusively(buffer.seal_all) == 1
     assert not buffer.has_sealed()
-    assert buffer.locked(lambda: buffer.is_held_here)
+    assert buffer.exclusively(lambda: buffer.is_held_here)
     assert not buffer.is_held_here
 
 
@@ -126,11 +126,11 @@ def test_nothing_is_dropped_in_the_middle_of_the_section() -> None:
     buffer.offer("t", body(1))
     buffer.seal_all()
     (chunk,) = buffer.unsettled()
-    assert buffer.locked(buffer.drop_oldest) is False
+    assert buffer.exclusively(buffer.drop_oldest) is False
     buffer.spilling.note_spilled(chunk, 1, 1)
     buffer.spilling.note_written(chunk)
-    assert buffer.locked(buffer.spilling.drop_spilled) is False
-    assert buffer.locked(buffer.account) is None
+    assert buffer.exclusively(buffer.spilling.drop_spilled) is False
+    assert buffer.exclusively(buffer.account) is None
     assert buffer.unsettled() == [chunk]
 
 
@@ -144,7 +144,7 @@ def test_so_many_are_promised_a_place_while_the_section_is_not_left(
     def log() -> list[Outcome]:
         return [buffer.offer("t", body(number)) for number in range(1, 6)]
 
-    assert buffer.locked(log) == [Outcome.ACCEPTED] * 4 + [Outcome.CLOSED]
+    assert buffer.exclusively(log) == [Outcome.ACCEPTED] * 4 + [Outcome.CLOSED]
     assert numbers_in(buffer) == [0, 1, 2, 3, 4]
     report = buffer.report("", 0.0)
     assert report.refused == report.streams[0].refused == 1
@@ -483,7 +483,7 @@ def test_a_forked_child_begins_anew() -> None:
         buffer.offer("t", body(number))
     buffer.note("truncated", 1)
     buffer.when_space(lambda: told.append(1))
-    buffer.locked(buffer.after_fork_in_child)
+    buffer.exclusively(buffer.after_fork_in_child)
     assert not buffer.is_used
     assert buffer.unsettled() == []
     assert buffer.offer("t", body(9)) is Outcome.ACCEPTED

@@ -116,7 +116,7 @@ def test_a_bug_found_by_a_call_in_the_middle_is_told_after_the_section() -> None
 
     stuck.log(0)
     before = len(stuck.told)
-    stuck.buffer.locked(log_inside)
+    stuck.buffer.exclusively(log_inside)
     assert told_inside == [before]
     assert len(stuck.told) == before + 1
 

@@ -265,7 +265,7 @@ def test_an_entry_that_interrupts_an_offer_is_taken_without_waiting() -> None:
         assert admit(admission(buffer, "block", Lines(), block_seconds_max=1e3), "t", body(99))
         assert buffer.number_and_drop("t", body(100), OVERFLOW) is None
 
-    buffer.locked(log)
+    buffer.exclusively(log)
     assert buffer.report("", 0.0).refused == 1
     assert any(b"n" in chunk.data for chunk in buffer.unsettled())
     check(buffer, [])
