@@ -19,8 +19,9 @@ _SHOWN_MAX = 10
 # A text, because most programs never need it compiled.
 _OF_OTHERS = (
     # the images in sidecar/ and docker-compose.yml
-    r"OUTPUT|BIND|PORT|BUFFER_(DIR|SIZE)|LOG_DIR|FLUENTD_LOG_LEVEL|GRACE_SECONDS"
-    r"|(AGGREGATOR|S3|KAFKA)_\w+|(FIRELENS|PROMETHEUS|GRAFANA)_PORT"
+    r"BIND|PORT|BUFFER_(DIR|SIZE)|LOG_DIR|FLUENTD_LOG_LEVEL|GRACE_SECONDS|FRAME_SIZE_MAX"
+    r"|OUTPUT(_\w+)?|SIDECAR_METRICS_PORT|AWS_ENDPOINT|(FIRELENS|PROMETHEUS|GRAFANA)_PORT"
+    r"|(AGGREGATOR|CLOUDWATCH|DATADOG|FIREHOSE|KAFKA|LOKI|OPENSEARCH|S3|SPLUNK)_\w+"
     # the tests and the build of this project
     r"|TEST_\w+|HOME_URL"
     # Kubernetes, for a Service whose name begins with `logship`
