@@ -40,7 +40,7 @@ PIP_COMPILE := .venv/lock/bin/pip-compile --quiet --upgrade --generate-hashes --
 	--no-emit-index-url --no-emit-find-links --no-emit-trusted-host
 SEEDS ?= 2000
 RECORDS ?= 1000000
-WORKERS ?= 5
+WORKERS ?= 6
 MARKS ?= not proof
 
 # What reaches every branch of the buffer, delivery and the protocol. One process: threads are measured,

@@ -23,7 +23,9 @@ for _number in (signal.SIGQUIT, signal.SIGHUP):
         signal.signal(_number, signal.SIG_DFL)
 
 
-ANY_PYTHON = ("alerts", "benchmarks", "documentation", "packaging", "sidecar", "simulation")
+ANY_PYTHON = frozenset(
+    {"alerts", "benchmarks", "documentation", "lint", "packaging", "sidecar", "simulation"}
+)
 """Rooms of tests whose results do not depend on the interpreter that runs them."""
 
 
