@@ -127,7 +127,7 @@ class Model:
         self.buffer.seal_all()
 
     def maintain(self) -> None:
-        self.storage.maintain(self.buffer.locked)
+        self.storage.maintain(self.buffer.exclusively)
 
 
 def markers_in(chunk: Chunk) -> list[str]:

@@ -118,7 +118,7 @@ def test_files_stay_few_while_records_are_acked(tmp_path: Path) -> None:
         assert offer(buffer, f"m{number}", "abc"[number % 3], 300)
         if number % 20 == 19:
             ship_all(buffer)
-            storage.maintain(buffer.locked)
+            storage.maintain(buffer.exclusively)
             assert len(files(tmp_path)) <= 3
             assert storage.bytes_on_disk == STREAMS_BYTES + SEGMENT_BYTES * len(files(tmp_path))
     storage.close()
@@ -131,7 +131,7 @@ def test_after_an_outage_the_disk_is_given_back(tmp_path: Path) -> None:
         assert offer(buffer, f"m{number}", size=300)
     assert len(files(tmp_path)) > 20
     ship_all(buffer)
-    storage.maintain(buffer.locked)
+    storage.maintain(buffer.exclusively)
     assert len(files(tmp_path)) <= 3
     storage.close()
 
@@ -189,9 +189,9 @@ def test_a_file_of_its_own_goes_when_it_is_acked(tmp_path: Path) -> None:
     ship_all(buffer)
     for number in range(600):  # it is used as any other until it is full
         assert offer(buffer, f"{number}", size=300)
-    storage.maintain(buffer.locked)
+    storage.maintain(buffer.exclusively)
     ship_all(buffer)
-    storage.maintain(buffer.locked)
+    storage.maintain(buffer.exclusively)
     assert {each.stat().st_size for each in files(tmp_path)} == {SEGMENT_BYTES}
     storage.close()
 
@@ -203,7 +203,7 @@ def test_a_large_record_finds_room_though_spares_have_taken_it(tmp_path: Path) -
     for number in range(300):
         offer(buffer, f"{number}", size=300)
     ship_all(buffer)
-    storage.maintain(buffer.locked)
+    storage.maintain(buffer.exclusively)
     assert len(files(tmp_path)) == 3
     assert offer(buffer, "large", size=7 * SEGMENT_BYTES)
     assert storage.bytes_on_disk <= bound
@@ -260,13 +260,13 @@ def test_a_volume_that_fails_is_replaced_by_memory_and_comes_back(
     assert report.spooled + report.unacked == number
     assert report.unacked == storage.unspooled > 50
     storage.news.clear()
-    storage.maintain(buffer.locked)
+    storage.maintain(buffer.exclusively)
     clock.now += RETRY_SECONDS + 1
-    storage.maintain(buffer.locked)
+    storage.maintain(buffer.exclusively)
     assert not storage.news  # it still fails, and that has been said
     disk.error = None
     clock.now += RETRY_SECONDS + 1
-    storage.maintain(buffer.locked)
+    storage.maintain(buffer.exclusively)
     assert "can be written again" in storage.news.popleft()[1]
     before = storage.unspooled
     buffer.seal_all()
@@ -330,7 +330,7 @@ def test_a_directory_that_cannot_be_used_is_said_once(tmp_path: Path, how: str) 
     if how == "missing":
         path.parent.mkdir()
         clock.now += RETRY_SECONDS + 1
-        storage.maintain(buffer.locked)
+        storage.maintain(buffer.exclusively)
         buffer.seal_all()
         assert offer(buffer, "n")
         assert storage.unspooled == 1
@@ -347,7 +347,7 @@ def test_a_life_that_somebody_removes_is_begun_anew(tmp_path: Path) -> None:
         each.unlink()
     life.rmdir()
     clock.now += RETRY_SECONDS + 1
-    storage.maintain(buffer.locked)
+    storage.maintain(buffer.exclusively)
     assert [kind for kind, _ in storage.news] == ["spool", "spool"]
     buffer.seal_all()
     assert offer(buffer, "new")
@@ -409,7 +409,7 @@ def test_a_forked_child_writes_nothing_into_its_parents_files(tmp_path: Path) ->
         assert offer(buffer, f"child{number}", size=300)
     assert offer(buffer, "other tag", "other")
     ship_all(buffer)
-    storage.maintain(buffer.locked)
+    storage.maintain(buffer.exclusively)
     storage.close()
     assert {each: each.read_bytes() for each in tmp_path.glob("*/*")} == before
     assert recover(tmp_path).markers == ["parent"]
