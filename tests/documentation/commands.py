@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator
 
 import click
@@ -20,8 +21,10 @@ def _sections() -> Iterator[str]:
     group = main.make_context("logship", [], resilient_parsing=True, terminal_width=WIDTH)
     yield _section("logship", main.get_help(group))
     for name in main.list_commands(group):
-        command = main.get_command(group, name)
+        command = copy.copy(main.get_command(group, name))
         assert command is not None
+        # A command that a test has called without its group remembers `--help` alone.
+        command._help_option = None
         context = click.Context(command, group, name, terminal_width=WIDTH)
         yield _section(f"logship {name}", command.get_help(context))
 
