@@ -141,7 +141,7 @@ def _serve_metrics(watch: Watch, host: str, port: int) -> None:
 
     try:
         endpoint = serve(host, port, [CountsCollector(watch.figures, AUDIT_MEASURES, "audit_")])
-    except OSError as error:  # without metrics the watch would tell nobody
+    except OSError as error:  # its results could not be seen
         reason = error.strerror or str(error)
         raise click.UsageError(f"metrics cannot be served on {host}:{port}: {reason}") from None
     _say(f"metrics are served on {endpoint.url}")

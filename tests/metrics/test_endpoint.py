@@ -315,7 +315,7 @@ def test_the_applications_own_registry(programs: Programs) -> None:
     assert samples["logship_records_acked_total"] == 10
 
 
-def test_whoever_asks_for_no_metrics_pays_for_none(programs: Programs) -> None:
+def test_a_process_without_metrics_pays_for_none(programs: Programs) -> None:
     """Neither the library nor a thread, nor a file."""
     ended = programs.start(
         """

@@ -122,10 +122,10 @@ def test_what_was_acknowledged_survives_sigkill(connect: Connect, tmp_path: Path
 
 def test_a_destination_that_is_away_pauses_nothing(connect: Connect, tmp_path: Path) -> None:
     """More than fits into its memory is taken, acknowledged, and kept in files."""
-    nobody = {name: value for name, value in GIVEN.items() if "AGGREGATOR" in name}
-    nobody |= {"LOGSHIP_AGGREGATOR_PORT": "1", "HOSTNAME": "sidecar"}
+    environ = {name: value for name, value in GIVEN.items() if "AGGREGATOR" in name}
+    environ |= {"LOGSHIP_AGGREGATOR_PORT": "1", "HOSTNAME": "sidecar"}
     ledger = Ledger()
-    with DeployedFluentBit(tmp_path / "server", "aggregator", environ=nobody) as server:
+    with DeployedFluentBit(tmp_path / "server", "aggregator", environ=environ) as server:
         client = connect(server.endpoint, buffer_bytes_max=16 * 1024 * 1024)
         ledger.emit(client, 90_000, text="x" * 1000)
         report = client.close(timeout=CLOSE_SECONDS_MAX)

@@ -326,7 +326,7 @@ def test_hurry_shortens_every_wait_and_lengthens_none() -> None:
     assert delivery.next_deadline_seconds() == 7.0
 
 
-def test_whoever_is_to_end_looks_often_for_a_sidecar_and_cuts_none_off() -> None:
+def test_an_ending_client_looks_often_for_a_sidecar_and_cuts_none_off() -> None:
     delivery = a_delivery(Source(*handles(1)), retry_wait_seconds=lambda _: 60.0)
     delivery.start()
     delivery.connect_failed(0.0, "refused")

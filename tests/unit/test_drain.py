@@ -333,7 +333,7 @@ def test_a_drain_that_has_only_the_reserve_spills_at_once_if_nobody_takes_anythi
     silent=st.sampled_from([0.0, 0.2, 2.0, float("inf")]),
     by_itself=st.booleans(),
 )
-def test_whoever_waits_as_told_comes_back_in_time(
+def test_a_program_that_waits_as_told_comes_back_in_time(
     budget: float,
     passed: float,
     ack: float | None,

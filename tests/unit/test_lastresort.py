@@ -237,7 +237,7 @@ def test_what_a_full_pipe_did_not_take_comes_out_later_and_in_order(pipe: Pipe) 
     assert got == b"".join(lines)
 
 
-def test_whoever_may_wait_gets_his_line_out_while_somebody_reads(pipe: Pipe) -> None:
+def test_a_caller_that_may_wait_gets_its_line_out_while_stderr_is_read(pipe: Pipe) -> None:
     resort = LastResort(descriptor=pipe.writing)
     os.set_blocking(pipe.reading, True)
     lines = [b"%099d\n" % number for number in range(2000)]
@@ -394,7 +394,7 @@ def test_the_report_goes_before_those_who_write_in_turn(pipe: Pipe) -> None:
     assert pipe.read() == b"report\n" + 2 * LINE
 
 
-def test_whoever_may_wait_lets_the_spill_go_first_for_a_bounded_time(pipe: Pipe) -> None:
+def test_a_caller_that_may_wait_lets_the_spill_go_first_for_a_bounded_time(pipe: Pipe) -> None:
     resort = LastResort(descriptor=pipe.writing, monotonic=Ticking())
     seen: list[bytes] = []
     resort.begin_spill(0.05)

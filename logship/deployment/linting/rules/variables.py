@@ -129,7 +129,7 @@ def disabled(unit: Unit) -> Iterator[Mistake]:
     "plain-secret",
     Severity.WARNING,
     finds="a secret in plain text in the environment",
-    night="whoever may read the file or describe the task has the key",
+    night="the key can be read in the file, and in the description of the task",
     why=(
         "A task definition, a manifest and an image are read by many. Use `secrets` on ECS, "
         "`secretKeyRef` on Kubernetes, `secrets` of compose with `LOGSHIP_SHARED_KEY_FILE` or the "
@@ -145,7 +145,7 @@ def plain_secret(unit: Unit) -> Iterator[Mistake]:
         for name, value in container.environment.items():
             if _is_secret(name) and _is_plain(value or ""):
                 shown = shown_name(name)
-                night = f"{shown} is in plain text for all who may read this file"
+                night = f"{shown} is in this file in plain text"
                 change = f"take {shown} from a secret store, or name a file in {shown}_FILE"
                 yield Mistake(container.name, night, change, container.lines.get(f"${name}"))
 
