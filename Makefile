@@ -162,8 +162,8 @@ packages: $(READY) ## dist/: the wheel and the source; LOGSHIP_HOME_URL is the p
 	$(RUN) -m hatchling build -d $(DIST)
 
 release-check: ## TAG=v0.1.0: whether tag, version and changelog agree
-	@version=$$(sed -n 's/^__version__ = "\(.*\)"/\1/p' logship/version.py); \
-	test "$(TAG)" = "v$$version" || { echo "the tag is $(TAG), and logship/version.py says $$version"; exit 1; }; \
+	@version=$$(sed -n 's/^__version__ = "\(.*\)"/\1/p' logship/_version.py); \
+	test "$(TAG)" = "v$$version" || { echo "the tag is $(TAG), and logship/_version.py says $$version"; exit 1; }; \
 	grep -q "^## $$version (20" CHANGELOG.md || { echo "CHANGELOG.md has no dated heading for $$version"; exit 1; }
 
 bill-of-materials: ## dist/logship.cdx.json: what `make standalone` has put into its build, as CycloneDX

@@ -248,7 +248,7 @@ class Embedded(Sidecar):
 
     def _command_line(self) -> list[str]:
         return [
-            *(sys.executable, "-c", "from logship.cli import main; main()", "receive"),
+            *(sys.executable, "-c", "from logship._cli import main; main()", "receive"),
             *("--bind", self._place(), *self._writing),
         ]
 

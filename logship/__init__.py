@@ -8,14 +8,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from logship.hooks import exits, fork
-from logship.version import __version__
+from logship._hooks import exits, fork
+from logship._version import __version__
 
 if TYPE_CHECKING:
-    from logship.buffer.counters import DrainReport, FlushReport
-    from logship.client.background import BackgroundClient
-    from logship.client.client import Client
-    from logship.client.context import context
+    from logship._buffer.counters import DrainReport, FlushReport
+    from logship._client.background import BackgroundClient
+    from logship._client.client import Client
+    from logship._client.context import context
+    from logship._installation.handler import Handler
+    from logship._installation.installation import install, installed_handler, stopping
+    from logship._settings import Settings
     from logship.errors import (
         BufferFull,
         ClientClosed,
@@ -25,9 +28,6 @@ if TYPE_CHECKING:
         SettingsError,
         UnsupportedRuntime,
     )
-    from logship.installation.handler import Handler
-    from logship.installation.installation import install, installed_handler, stopping
-    from logship.settings import Settings
 
 __all__ = [
     "BackgroundClient",
@@ -51,16 +51,16 @@ __all__ = [
 ]
 
 _HOMES = {
-    "BackgroundClient": "logship.client.background",
-    "Client": "logship.client.client",
-    "DrainReport": "logship.buffer.counters",
-    "FlushReport": "logship.buffer.counters",
-    "Handler": "logship.installation.handler",
-    "Settings": "logship.settings",
-    "context": "logship.client.context",
-    "install": "logship.installation.installation",
-    "installed_handler": "logship.installation.installation",
-    "stopping": "logship.installation.installation",
+    "BackgroundClient": "logship._client.background",
+    "Client": "logship._client.client",
+    "DrainReport": "logship._buffer.counters",
+    "FlushReport": "logship._buffer.counters",
+    "Handler": "logship._installation.handler",
+    "Settings": "logship._settings",
+    "context": "logship._client.context",
+    "install": "logship._installation.installation",
+    "installed_handler": "logship._installation.installation",
+    "stopping": "logship._installation.installation",
 }
 
 exits.register()

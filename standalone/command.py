@@ -28,6 +28,6 @@ def restore(environ: MutableMapping[str, str]) -> None:
 if __name__ == "__main__":
     restore(os.environ)
 
-    from logship.cli import main
+    from logship._cli import main
 
     main()

@@ -23,7 +23,7 @@ from benchmarks.conditions import conditions
 from benchmarks.errors import BenchmarkError
 from benchmarks.progress import open_progress
 from benchmarks.table import open_console
-from logship.cli import COMMANDS
+from logship._cli import COMMANDS
 
 STOP_TIMEOUT_SECONDS = click.FloatRange(2, 120)
 """What an orchestrator allows: Fargate's longest is 120."""

@@ -19,11 +19,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from logship.testing.clock import ManualClock
-    from logship.testing.installing import ShippedRecords
-    from logship.testing.listening import SocketSidecar
-    from logship.testing.memory import MemoryTransport
-    from logship.testing.sidecar import Delivered, Sidecar
+    from logship.testing._clock import ManualClock
+    from logship.testing._installing import ShippedRecords
+    from logship.testing._listening import SocketSidecar
+    from logship.testing._memory import MemoryTransport
+    from logship.testing._sidecar import Delivered, Sidecar
 
 __all__ = [
     "Delivered",
@@ -35,12 +35,12 @@ __all__ = [
 ]
 
 _HOMES = {
-    "Delivered": "logship.testing.sidecar",
-    "ManualClock": "logship.testing.clock",
-    "MemoryTransport": "logship.testing.memory",
-    "ShippedRecords": "logship.testing.installing",
-    "Sidecar": "logship.testing.sidecar",
-    "SocketSidecar": "logship.testing.listening",
+    "Delivered": "logship.testing._sidecar",
+    "ManualClock": "logship.testing._clock",
+    "MemoryTransport": "logship.testing._memory",
+    "ShippedRecords": "logship.testing._installing",
+    "Sidecar": "logship.testing._sidecar",
+    "SocketSidecar": "logship.testing._listening",
 }
 
 

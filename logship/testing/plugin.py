@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from logship.installation import parts
+from logship._installation import parts
 
 if TYPE_CHECKING:
     from logship.testing import ShippedRecords, SocketSidecar
@@ -23,7 +23,7 @@ def pytest_load_initial_conftests() -> None:
 
 
 def _parts_without_sidecar(given: Mapping[str, Any]) -> parts.Parts:
-    from logship.testing.installing import parts_without_sidecar  # noqa: PLC0415 - see above
+    from logship.testing._installing import parts_without_sidecar  # noqa: PLC0415 - see above
 
     return parts_without_sidecar(given)
 
@@ -34,7 +34,7 @@ def logship_records(monkeypatch: pytest.MonkeyPatch) -> Iterator[ShippedRecords]
 
     Nothing goes to a socket. After the test, logship gives back all that it took of the process.
     """
-    from logship.testing.installing import recorded_installation  # noqa: PLC0415 - see above
+    from logship.testing._installing import recorded_installation  # noqa: PLC0415 - see above
 
     monkeypatch.delenv("LOGSHIP_DISABLED", raising=False)
     with recorded_installation() as records:
@@ -47,8 +47,8 @@ def logship_sidecar(monkeypatch: pytest.MonkeyPatch) -> Iterator[SocketSidecar]:
 
     So `logship.install()` in this process ships to it, and so do programs that the test starts.
     """
-    from logship.testing.installing import own_installation  # noqa: PLC0415 - see above
-    from logship.testing.listening import SocketSidecar  # noqa: PLC0415 - see above
+    from logship.testing._installing import own_installation  # noqa: PLC0415 - see above
+    from logship.testing._listening import SocketSidecar  # noqa: PLC0415 - see above
 
     monkeypatch.delenv("LOGSHIP_DISABLED", raising=False)
     with SocketSidecar() as sidecar:

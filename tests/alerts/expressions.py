@@ -15,11 +15,12 @@ from typing import Any
 import yaml  # type: ignore[import-untyped]
 from prometheus_client import CollectorRegistry, generate_latest
 
-from logship.audit.watch import Figures
-from logship.metrics import CountsCollector, LogshipCollector
-from logship.metrics.audit_measures import AUDIT_MEASURES
-from logship.metrics.process import Process
-from logship.receiver.counts import Counts
+from logship._audit.watch import Figures
+from logship._metrics.audit_measures import AUDIT_MEASURES
+from logship._metrics.process import Process
+from logship._metrics.prometheus import CountsCollector
+from logship._receiver.counts import Counts
+from logship.metrics import LogshipCollector
 from tests.metrics.scraping import parsed
 
 REPOSITORY = Path(__file__).parents[2]

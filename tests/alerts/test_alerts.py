@@ -86,14 +86,14 @@ LOG_STEADILY = """
 
 RECOVER = """
     import sys
-    from logship.cli import main
+    from logship._cli import main
     sys.argv[1:] = ["recover", "--watch", "--metrics-port", "0", "--spool", {spool!r}]
     main()
 """
 
 AUDIT = """
     import sys
-    from logship.cli import main
+    from logship._cli import main
     sys.argv[1:] = ["audit", "--watch", {out!r}, "--metrics-port", "0"]
     sys.argv[6:] = ["--interval", "0.2", "--overdue", "0.5"]
     main()

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from logship.audit import Audit, Ranges
-from logship.audit.sources import Source
-from logship.audit.text import verdict_as_text
+from logship._audit import Audit, Ranges
+from logship._audit.sources import Source
+from logship._audit.text import verdict_as_text
 from tests.audit.lines import (
     ONE,
     TWO,

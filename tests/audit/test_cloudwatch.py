@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
-from logship.audit.timed import LATE_MILLISECONDS
-from logship.cli import main
+from logship._audit.timed import LATE_MILLISECONDS
+from logship._cli import main
 from tests.audit.lines import compact, end, record
 from tests.audit.watched import Watched
 

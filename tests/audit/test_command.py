@@ -14,8 +14,8 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 
-from logship.audit import Outcome
-from logship.cli import main
+from logship._audit import Outcome
+from logship._cli import main
 from tests.audit.lines import (
     LIFE,
     ONE,
@@ -204,7 +204,7 @@ def test_a_file_that_fails_while_it_is_read_is_one_clear_error() -> None:
 
 
 def test_a_file_without_lines_is_not_taken_into_memory(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("logship.audit.sources.LINE_BYTES_MAX", 200_000)
+    monkeypatch.setattr("logship._audit.sources.LINE_BYTES_MAX", 200_000)
     Path("binary").write_bytes(b"x" * 1_000_000)
     result = audit("binary")
     assert result.exit_code == 2

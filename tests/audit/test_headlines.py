@@ -10,8 +10,8 @@ from typing import NamedTuple
 import pytest
 from click.testing import CliRunner
 
-from logship.audit import Outcome
-from logship.cli import main
+from logship._audit import Outcome
+from logship._cli import main
 from tests.audit.lines import (
     LIFE,
     TWO,

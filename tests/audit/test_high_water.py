@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from logship.audit import Audit, Outcome, StreamVerdict
-from logship.client.background import BackgroundClient
-from logship.settings import Settings
+from logship._audit import Audit, Outcome, StreamVerdict
+from logship._client.background import BackgroundClient
+from logship._settings import Settings
 from tests.audit.lines import (
     FORMATS,
     ONE,

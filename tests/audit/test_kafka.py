@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
-from logship.cli import main
+from logship._cli import main
 from tests.audit.lines import compact, end, record
 from tests.audit.watched import Watched
 
@@ -61,7 +61,7 @@ def test_a_topic_is_read_on_from_where_it_ended(brokers: Brokers) -> None:
 
 def test_brokers_that_are_away_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("confluent_kafka", reason="confluent-kafka is not installed")
-    monkeypatch.setattr("logship.audit.kafka.TIMEOUT_SECONDS", 0.2)
+    monkeypatch.setattr("logship._audit.kafka.TIMEOUT_SECONDS", 0.2)
     result = CliRunner().invoke(main, ["audit", "kafka://127.0.0.1:1/logs?log_level=0"])
     assert result.exit_code == 2
     assert "cannot read kafka://127.0.0.1:1/logs" in result.output

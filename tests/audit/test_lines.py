@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-import logship.audit
-from logship.audit import (
+import logship._audit
+from logship._audit import (
     Audit,
     Declared,
     Found,
@@ -23,7 +23,7 @@ from logship.audit import (
     Unreadable,
     read_line,
 )
-from logship.audit.glance import Glance
+from logship._audit.glance import Glance
 from tests.audit import lines
 from tests.audit.lines import (
     FORMATS,
@@ -67,10 +67,10 @@ def imports_of(path: Path) -> set[str]:
 
 def test_the_judge_imports_nothing_of_the_client_but_the_root_of_its_errors() -> None:
     imported: set[str] = set()
-    for path in Path(logship.audit.__file__).parent.glob("*.py"):
+    for path in Path(logship._audit.__file__).parent.glob("*.py"):
         imports = imports_of(path)
         others = {each for each in imports if each.startswith("logship")}
-        assert not {each for each in others if not each.startswith("logship.audit.")} - ROOT
+        assert not {each for each in others if not each.startswith("logship._audit.")} - ROOT
         assert path.stem in READERS or not imports & IMPURE
         imported |= others
     assert imported >= ROOT, "nothing was looked at"

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from logship.audit import Ranges
+from logship._audit import Ranges
 
 NUMBERS = st.integers(min_value=1, max_value=60)
 PAIR = st.tuples(NUMBERS, NUMBERS).map(lambda pair: (min(pair), max(pair)))
@@ -92,7 +92,7 @@ def test_late_numbers_and_ranges_are_as_good_as_others(
     seen: set[int] = set()
     ranges = Ranges()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("logship.audit.ranges.LATE_MIN", late_min)
+        patch.setattr("logship._audit.ranges.LATE_MIN", late_min)
         for part in parts:
             if isinstance(part, int):
                 assert ranges.add(part) == (part not in seen)

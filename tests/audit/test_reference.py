@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from logship.audit import Audit, Outcome, Ranges
+from logship._audit import Audit, Outcome, Ranges
 from tests.audit import lines
 from tests.audit.lines import ONE, TWO
 

@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 
-from logship.audit.destinations import output_of
-from logship.audit.sources import CannotRead
-from logship.cli import main
+from logship._audit.destinations import output_of
+from logship._audit.sources import CannotRead
+from logship._cli import main
 from tests.audit.conftest import REGION
 from tests.audit.lines import ONE, bit_json_lines, end, record
 from tests.audit.watched import Watched
@@ -75,7 +75,7 @@ def test_objects_that_come_go_and_are_replaced_are_followed(bucket: Any) -> None
 def test_a_watch_goes_on_without_reading_an_object_again(
     bucket: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from logship.audit import s3
+    from logship._audit import s3
 
     watched = Watched("s3://logs")
     put(bucket, "1", delivered(1, 3))

@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from logship import reasons
-from logship.audit import Audit, Declared, Outcome, StreamVerdict, Verdict
-from logship.audit.text import verdict_as_text
+from logship import _reasons
+from logship._audit import Audit, Declared, Outcome, StreamVerdict, Verdict
+from logship._audit.text import verdict_as_text
 from tests.audit.lines import (
     FORMATS,
     LIFE,
@@ -200,7 +200,7 @@ def test_all_that_a_report_names_is_declared_with_its_reason() -> None:
     assert not stream.lost
 
 
-@pytest.mark.parametrize("reason", [reasons.WITHHELD, reasons.SAMPLED, reasons.RATE_LIMITED])
+@pytest.mark.parametrize("reason", [_reasons.WITHHELD, _reasons.SAMPLED, _reasons.RATE_LIMITED])
 def test_what_settings_kept_back_is_counted_apart_and_is_no_loss(reason: str) -> None:
     verdict = judge(delivered(1, 2), received(gap(6, 3, 5, reason)), received(end(7, 5)))
     (stream,) = verdict.streams

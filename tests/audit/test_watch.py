@@ -16,8 +16,8 @@ from typing import Any
 
 import pytest
 
-from logship.audit import Outcome
-from logship.audit.outputs import Files
+from logship._audit import Outcome
+from logship._audit.outputs import Files
 from tests.audit.lines import (
     ONE,
     TWO,

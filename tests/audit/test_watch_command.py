@@ -15,7 +15,7 @@ from typing import Self
 import pytest
 from click.testing import CliRunner
 
-from logship.cli import main
+from logship._cli import main
 from tests.audit.lines import ONE, high_water, received, record, stamp
 from tests.support.waiting import wait_until
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 from typing import Any, Self
 
-from logship.audit.destinations import output_of
-from logship.audit.watch import Watch
+from logship._audit.destinations import output_of
+from logship._audit.watch import Watch
 
 
 class Watched:

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from logship.client.background import BackgroundClient
-from logship.settings import Settings
+from logship._client.background import BackgroundClient
+from logship._settings import Settings
 
 Made = Callable[..., BackgroundClient]
 

@@ -7,7 +7,7 @@ import time
 from types import TracebackType
 from typing import Self
 
-from logship.client.background import BackgroundClient
+from logship._client.background import BackgroundClient
 from tests.contract.shipping import Ledger
 from tests.support.programs import let_pass
 

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from logship.client.background import BackgroundClient
+from logship._client.background import BackgroundClient
 from tests.chaos.conftest import Made
 from tests.contract.shipping import CLOSE_SECONDS_MAX, Ledger, audit, markers_of, wait_for_end
 from tests.support.programs_gate import Gate

@@ -14,7 +14,7 @@ import pytest
 from click.testing import CliRunner
 
 from logship import __version__
-from logship.cli import COMMANDS, main
+from logship._cli import COMMANDS, main
 
 REPOSITORY = Path(__file__).parents[2]
 LOGSHIP = Path(sys.executable).with_name("logship")

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from logship.client.background import BackgroundClient
+from logship._client.background import BackgroundClient
 from tests.contract.certificates import Certificates, make_certificates
 from tests.contract.targets import Target
 from tests.support.servers import ServerProcess

@@ -17,8 +17,8 @@ from typing import Any
 
 from click.testing import CliRunner
 
-from logship.cli import main
-from logship.client.background import BackgroundClient
+from logship._cli import main
+from logship._client.background import BackgroundClient
 from tests.support.servers import Arrived, ServerProcess
 from tests.support.waiting import wait_until
 

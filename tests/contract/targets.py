@@ -13,7 +13,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from logship.settings import Settings
+from logship._settings import Settings
 from tests.contract.certificates import Certificates
 from tests.contract.memory import MemoryServer
 from tests.support.servers import (

@@ -13,9 +13,9 @@ from pathlib import Path
 
 import pytest
 
-from logship.delivery.credentials import tls_context
+from logship._delivery.credentials import tls_context
+from logship._settings import Settings
 from logship.errors import SettingsError
-from logship.settings import Settings
 from tests.chaos.proxy import ChaosProxy, no_fault
 from tests.contract.certificates import Certificates
 from tests.contract.conftest import Connected, ConnectedTo, Said

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
-from logship.cli.doctor import command
+from logship._cli.doctor import command
 from tests.contract.certificates import Certificates, make_certificates
 from tests.support.servers import EmbeddedReceiver
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from logship.deployment.doctor import sidecars
+from logship._deployment.doctor import sidecars
 from tests.contract.certificates import Certificates
 from tests.doctor.closing_server import ClosingServer
 from tests.doctor.conftest import JsonServer, ask

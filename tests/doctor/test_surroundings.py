@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
-from logship.cli.doctor import command
-from logship.deployment.doctor.examination import describe_descriptor
-from logship.deployment.doctor.spooling import check_spool
-from logship.deployment.doctor.surroundings import (
+from logship._cli.doctor import command
+from logship._deployment.doctor.examination import describe_descriptor
+from logship._deployment.doctor.spooling import check_spool
+from logship._deployment.doctor.surroundings import (
     check_memory,
     check_nofile,
     check_package,
@@ -22,8 +22,8 @@ from logship.deployment.doctor.surroundings import (
     check_stop_timeout,
     check_tag,
 )
-from logship.ecs import VARIABLE, TaskContainer, read_task
-from logship.settings import MIB, Settings
+from logship._ecs import VARIABLE, TaskContainer, read_task
+from logship._settings import MIB, Settings
 from tests.doctor.conftest import JsonServer, ask
 from tests.support.servers import EmbeddedReceiver
 from tests.support.task_metadata import TASK_ID, TaskMetadata, container

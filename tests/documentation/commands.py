@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import click
 
-from logship.cli import main
+from logship._cli import main
 
 WIDTH = 80
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-from logship.settings import Settings
+from logship._settings import Settings
 
 _UNITS = ((1 << 30, "GiB"), (1 << 20, "MiB"), (1 << 10, "KiB"))
 
@@ -20,7 +20,7 @@ class Limit:
     """A limit of the code.
 
     Attributes:
-        name: Of the constant, as `module:NAME` below `logship`.
+        name: Of the constant, as `module:NAME`; the underscore before the module is left out.
         bounds: What is bounded.
         beyond: What happens beyond it.
     """
@@ -33,7 +33,7 @@ class Limit:
     def value(self) -> str:
         """The value and its unit, as the name has it."""
         module, _, name = self.name.partition(":")
-        return with_unit(name, getattr(importlib.import_module(f"logship.{module}"), name))
+        return with_unit(name, getattr(importlib.import_module(f"logship._{module}"), name))
 
 
 LIMITS = [
@@ -170,7 +170,7 @@ def _rows() -> Iterator[tuple[str, str, str]]:
 
 def _receive_options() -> Iterator[Any]:
     """Yield the options of `logship receive` that are limits."""
-    command = importlib.import_module("logship.cli.receive").command
+    command = importlib.import_module("logship._cli.receive").command
     for each in command.params:
         is_limit = str(each.name).endswith(("_max", "_timeout", "_timeout_seconds"))
         if isinstance(each, click.Option) and is_limit and each.default is not None:

@@ -9,8 +9,8 @@ from collections.abc import Iterator
 from dataclasses import Field
 from typing import Any
 
-from logship.settings import Settings, variable_name
-from logship.settings.fields import NotAllowed, converter_of
+from logship._settings import Settings, variable_name
+from logship._settings.fields import NotAllowed, converter_of
 from tests.documentation.limits import with_unit
 
 DEPENDS = {

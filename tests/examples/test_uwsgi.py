@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
+from logship._hooks.runtimes import is_uwsgi, refuse_unsupported
 from logship.errors import UnsupportedRuntime
-from logship.hooks.runtimes import is_uwsgi, refuse_unsupported
 from tests.examples.frameworks import (
     UWSGI,
     UWSGI_GRACEFUL,

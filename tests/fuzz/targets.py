@@ -21,28 +21,28 @@ from typing import Any
 
 import msgpack
 
-from logship.audit import Audit
-from logship.audit.document import verdict_as_json
-from logship.audit.sources import CannotRead, Source
-from logship.audit.text import verdict_as_text
-from logship.deployment.linting.formats import as_github, as_json, as_text
-from logship.deployment.linting.model import LintError
-from logship.deployment.linting.report import judge
-from logship.deployment.linting.sarif import as_sarif
+from logship._audit import Audit
+from logship._audit.document import verdict_as_json
+from logship._audit.sources import CannotRead, Source
+from logship._audit.text import verdict_as_text
+from logship._deployment.linting.formats import as_github, as_json, as_text
+from logship._deployment.linting.model import LintError
+from logship._deployment.linting.report import judge
+from logship._deployment.linting.sarif import as_sarif
+from logship._metrics.page_format import parsed_page, parsed_sum, total_of
+from logship._protocol.entries import pack_record, unpack_entries
+from logship._protocol.frames import AckReader, AnswerError
+from logship._protocol.handshake import ClientHandshake, ServerHandshake
+from logship._protocol.jsonlines import json_line
+from logship._protocol.readable import plain_value
+from logship._receiver.session import Answer, Close, Session, Write
+from logship._redaction import redactor
+from logship._run.lines import Line, LineSplitter, record_of_line
+from logship._run.multiline import LineJoiner
+from logship._settings import Settings, variable_name
+from logship._settings.fields import Number, converter_of
+from logship._settings.unknown import unknown_variables
 from logship.errors import HandshakeError, ProtocolError, SettingsError
-from logship.metrics.page_format import parsed_page, parsed_sum, total_of
-from logship.protocol.entries import pack_record, unpack_entries
-from logship.protocol.frames import AckReader, AnswerError
-from logship.protocol.handshake import ClientHandshake, ServerHandshake
-from logship.protocol.jsonlines import json_line
-from logship.protocol.readable import plain_value
-from logship.receiver.session import Answer, Close, Session, Write
-from logship.redaction import redactor
-from logship.run.lines import Line, LineSplitter, record_of_line
-from logship.run.multiline import LineJoiner
-from logship.settings import Settings, variable_name
-from logship.settings.fields import Number, converter_of
-from logship.settings.unknown import unknown_variables
 from tests.spool.test_orphans import dead_life, log_some, recover
 
 CORPUS = Path(__file__).with_name("corpus")

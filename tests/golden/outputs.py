@@ -19,7 +19,7 @@ from typing import Any, Protocol
 from prometheus_client.parser import text_string_to_metric_families as parse_classic
 
 import logship
-from logship.protocol.entries import pack_record
+from logship._protocol.entries import pack_record
 from tests.golden.inputs import REDACTED, TOO_LARGE, Input, inputs, log_records, redacted
 from tests.golden.programs import NOWHERE
 from tests.golden.recovering import command, environ

@@ -78,7 +78,7 @@ def logship(*words: str, tree: Path = HERE, **more: str) -> subprocess.Completed
 
 def command(*words: str) -> list[str]:
     """Return the words that run a `logship` command."""
-    return [sys.executable, "-c", "from logship.cli import main; main()", *words]
+    return [sys.executable, "-c", "from logship._cli import main; main()", *words]
 
 
 def recover(

@@ -14,9 +14,9 @@ from typing import Any
 
 import msgpack
 
-from logship.buffer.chunk import ChunkState, MemoryStorage
-from logship.buffer.entrance import Outcome
-from logship.protocol.entries import pack_record
+from logship._buffer.chunk import ChunkState, MemoryStorage
+from logship._buffer.entrance import Outcome
+from logship._protocol.entries import pack_record
 from tests.interleavings.scheduler import Interruption, Scheduler
 from tests.interleavings.watching import Watch, a_watched_buffer
 

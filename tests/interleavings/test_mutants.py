@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
-from logship.buffer.changes import Change, Changes
-from logship.buffer.entrance import Entrance, Outcome
-from logship.buffer.inbox import Inbox, Item
-from logship.buffer.section import NOT_HELD, Section
-from logship.buffer.wakeups import Shipper, Wakeups
+from logship._buffer.changes import Change, Changes
+from logship._buffer.entrance import Entrance, Outcome
+from logship._buffer.inbox import Inbox, Item
+from logship._buffer.section import NOT_HELD, Section
+from logship._buffer.wakeups import Shipper, Wakeups
 from tests.interleavings.exploring import Depth, explore_scene
 
 

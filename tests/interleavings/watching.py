@@ -15,8 +15,8 @@ from types import MemberDescriptorType, ModuleType
 from typing import Any
 from unittest.mock import patch
 
-from logship.buffer import accumulator, buffer, chunk, section
-from logship.buffer.buffer import Buffer
+from logship._buffer import accumulator, buffer, chunk, section
+from logship._buffer.buffer import Buffer
 from tests.interleavings.scheduler import CooperativeLock, Scheduler
 
 _PARTS: tuple[tuple[ModuleType, str], ...] = (

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from logship.client.background import BackgroundClient
-from logship.settings import Settings
+from logship._client.background import BackgroundClient
+from logship._settings import Settings
 from tests.contract.certificates import Certificates, make_certificates
 from tests.contract.conftest import Said
 from tests.support.servers import (

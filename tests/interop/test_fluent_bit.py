@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from logship._settings import Settings
 from logship.errors import SettingsError
-from logship.settings import Settings
 from tests.chaos.pacing import PacedLogging
 from tests.chaos.proxy import ChaosProxy, no_fault
 from tests.contract.certificates import Certificates

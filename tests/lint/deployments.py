@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from logship.deployment.linting.yamltext import parse_yaml
+from logship._deployment.linting.yamltext import parse_yaml
 
 ROOT = Path(__file__).parents[2]
 HAS_YAML = importlib.util.find_spec("yaml") is not None

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
-from logship.cli.lint import command
+from logship._cli.lint import command
 from tests.lint.deployments import BASES, HAS_YAML
 
 needs_yaml = pytest.mark.skipif(not HAS_YAML, reason="PyYAML is not installed")
@@ -295,10 +295,10 @@ def test_yaml_that_is_none_is_shown_where(tmp_path: Path) -> None:
 def test_it_is_a_command_of_logship_and_needs_no_network(clean: Path) -> None:
     """Nothing of the client is loaded."""
     program = (
-        "import sys; from logship.cli import main\n"
+        "import sys; from logship._cli import main\n"
         "try: main(['lint', sys.argv[1]])\n"
         "except SystemExit as end: code = end.code\n"
-        "assert not {'asyncio', 'socket', 'logship.client.client'} & set(sys.modules)\n"
+        "assert not {'asyncio', 'socket', 'logship._client.client'} & set(sys.modules)\n"
         "sys.exit(code)"
     )
     words = [sys.executable, "-c", program, str(clean)]

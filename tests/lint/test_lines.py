@@ -6,9 +6,9 @@ import json
 
 import pytest
 
-from logship.deployment.linting.marks import Marked, parse_json
-from logship.deployment.linting.report import judge
-from logship.deployment.linting.yamltext import parse_yaml
+from logship._deployment.linting.marks import Marked, parse_json
+from logship._deployment.linting.report import judge
+from logship._deployment.linting.yamltext import parse_yaml
 from tests.lint.deployments import BASES, HAS_YAML, Base, template_text
 from tests.lint.mistakes import Mistake
 from tests.lint.sidecar_mistakes import MISTAKES

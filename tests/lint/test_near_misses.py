@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from logship.deployment.linting.report import judge
+from logship._deployment.linting.report import judge
 from tests.lint.deployments import BASES, Deployment, template_text
 from tests.lint.sidecar_mistakes import (
     ROUTED,

@@ -12,9 +12,9 @@ from typing import Any
 
 import pytest
 
-from logship.deployment.linting.model import LintError
-from logship.deployment.linting.report import judge
-from logship.deployment.linting.rules import RULES
+from logship._deployment.linting.model import LintError
+from logship._deployment.linting.report import judge
+from logship._deployment.linting.rules import RULES
 from tests.lint.deployments import BASES, ROOT, Base, Deployment, template_text
 from tests.lint.mistakes import FORWARD_OUTPUT, Mistake
 from tests.lint.sidecar_mistakes import MISTAKES

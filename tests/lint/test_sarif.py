@@ -8,8 +8,8 @@ from typing import Any
 
 from click.testing import CliRunner
 
-from logship.cli.lint import command
-from logship.deployment.linting.rules import RULES
+from logship._cli.lint import command
+from logship._deployment.linting.rules import RULES
 from tests.lint.deployments import BASES
 
 LEVELS = {"none", "note", "warning", "error"}

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
-from logship.cli.lint import command
+from logship._cli.lint import command
 from tests.lint.deployments import HAS_YAML
 
 HIDDEN = "hidden"

@@ -7,10 +7,10 @@ import re
 
 import pytest
 
-from logship.deployment.linting.model import CONFIGURATION, DOCKERFILE
-from logship.deployment.linting.report import judge
-from logship.deployment.linting.rules import RULES
-from logship.deployment.linting.rules.sidecars import OUTPUTS, VARIABLES
+from logship._deployment.linting.model import CONFIGURATION, DOCKERFILE
+from logship._deployment.linting.report import judge
+from logship._deployment.linting.rules import RULES
+from logship._deployment.linting.rules.sidecars import OUTPUTS, VARIABLES
 from tests.lint.deployments import BASES, ROOT, template_text
 from tests.lint.edits import CONFIGURATIONS, DOCKERFILES, Edit
 from tests.lint.sidecar_mistakes import MISTAKES

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from logship.metrics.outlet import Choices, environ_for_children
-from logship.settings import Settings
+from logship._metrics.outlet import Choices, environ_for_children
+from logship._settings import Settings
 
 OWN = str(Path(tempfile.gettempdir()) / f"logship-metrics-{os.geteuid()}-9100")
 

@@ -20,11 +20,12 @@ from pathlib import Path
 import pytest
 from prometheus_client import CollectorRegistry, generate_latest
 
-from logship.metrics import CountsCollector, LogshipCollector, serve
-from logship.metrics.client_measures import CLIENT_MEASURES
-from logship.metrics.measures import BUILD, PAGES_REFUSED
-from logship.metrics.receiver_measures import RECEIVER_MEASURES
-from logship.receiver.counts import Counts
+from logship._metrics.client_measures import CLIENT_MEASURES
+from logship._metrics.measures import BUILD, PAGES_REFUSED
+from logship._metrics.prometheus import CountsCollector, serve
+from logship._metrics.receiver_measures import RECEIVER_MEASURES
+from logship._receiver.counts import Counts
+from logship.metrics import LogshipCollector
 from tests.metrics.scraping import (
     OPENMETRICS,
     SERVED_ON,
@@ -205,7 +206,7 @@ def test_a_program_that_is_killed_in_its_first_second_was_not_drained(
     """Its page is written when it begins to log; here no other time comes."""
     program = programs.start(
         """
-        from logship.metrics import process
+        from logship._metrics import process
         process.WRITE_SECONDS = 3600.0
         import logship
         from application import log, ready, wait_for
@@ -407,7 +408,7 @@ def test_slow_requests_do_not_keep_others_out() -> None:
 
 
 def test_a_request_beyond_those_that_are_served_waits(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("logship.metrics.prometheus._REQUEST_SECONDS_MAX", 2.0)
+    monkeypatch.setattr("logship._metrics.prometheus._REQUEST_SECONDS_MAX", 2.0)
     endpoint = serve("127.0.0.1", 0, [CountsCollector(Counts())])
     with contextlib.ExitStack() as stack:
         stack.callback(endpoint.close)
@@ -435,7 +436,7 @@ def test_what_a_receiver_counts_meanwhile_is_not_in_this_scrape() -> None:
 def receiver(tmp_path: Path) -> Iterator[ReceiverProcess]:
     """A receiver that serves its metrics."""
     source = (
-        "import sys; from logship.cli import main; sys.argv[2:2] = ['--metrics-port', '0']; main()"
+        "import sys; from logship._cli import main; sys.argv[2:2] = ['--metrics-port', '0']; main()"
     )
     command = [sys.executable, "-c", source, "receive"]
     with ReceiverProcess.start(tmp_path / "out", command=command) as receiver:
@@ -469,7 +470,7 @@ def test_the_receivers_port_that_is_taken_is_a_line(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = str(taken.getsockname()[1])
         source = (
-            "import sys; from logship.cli import main; "
+            "import sys; from logship._cli import main; "
             f"sys.argv[2:2] = ['--metrics-port', '{port}']; main()"
         )
         command = [sys.executable, "-c", source, "receive"]

@@ -7,12 +7,12 @@ from pathlib import Path
 from hypothesis import given
 from hypothesis import strategies as st
 
-from logship.metrics.audit_measures import AUDIT_MEASURES
-from logship.metrics.client_measures import CLIENT_MEASURES
-from logship.metrics.documentation import documentation
-from logship.metrics.measures import Kind
-from logship.metrics.receiver_measures import RECEIVER_MEASURES
-from logship.metrics.sums import SLOTS, Numbers, buried, ended, slot, summed, zeros
+from logship._metrics.audit_measures import AUDIT_MEASURES
+from logship._metrics.client_measures import CLIENT_MEASURES
+from logship._metrics.documentation import documentation
+from logship._metrics.measures import Kind
+from logship._metrics.receiver_measures import RECEIVER_MEASURES
+from logship._metrics.sums import SLOTS, Numbers, buried, ended, slot, summed, zeros
 from tests.unit.accounts import QUICK
 
 CONTRACT = {

@@ -11,18 +11,18 @@ from typing import Any
 
 import pytest
 
-from logship.buffer.buffer import Buffer
-from logship.buffer.counters import DrainReport
-from logship.buffer.overflow import Admission
-from logship.client.client import Client
-from logship.delivery import Delivery
-from logship.metrics.client_measures import CLIENT_MEASURES
-from logship.metrics.measures import Kind
-from logship.metrics.meter import Meter
-from logship.metrics.process import Process
-from logship.metrics.sums import SLOTS, Numbers, buried, slot, summed, zeros
-from logship.reasons import OVERFLOW
-from logship.settings import Settings
+from logship._buffer.buffer import Buffer
+from logship._buffer.counters import DrainReport
+from logship._buffer.overflow import Admission
+from logship._client.client import Client
+from logship._delivery import Delivery
+from logship._metrics.client_measures import CLIENT_MEASURES
+from logship._metrics.measures import Kind
+from logship._metrics.meter import Meter
+from logship._metrics.process import Process
+from logship._metrics.sums import SLOTS, Numbers, buried, slot, summed, zeros
+from logship._reasons import OVERFLOW
+from logship._settings import Settings
 from logship.testing import MemoryTransport, Sidecar
 from tests.unit.accounts import a_buffer, admit, body
 from tests.unit.clients import Stderr, quick_settings, until

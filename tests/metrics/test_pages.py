@@ -17,8 +17,8 @@ from pathlib import Path
 
 import pytest
 
-from logship.metrics.pages import Pages, PagesError
-from logship.metrics.sums import LAYOUT, SLOTS, Total, slot, zeros
+from logship._metrics.pages import Pages, PagesError
+from logship._metrics.sums import LAYOUT, SLOTS, Total, slot, zeros
 
 ACCEPTED, WAITING = slot("records_accepted_total"), slot("records_waiting")
 DRAINED = slot("processes_ended_total", "drained")

@@ -569,7 +569,7 @@ def test_a_signal_as_the_exit_hook_begins_does_not_skip_it(
         import signal, sys
         {handler}
         import logship
-        from logship.hooks.exits import at_exit
+        from logship._hooks.exits import at_exit
         from application import log, progress
 
         def strike(frame, event, argument):

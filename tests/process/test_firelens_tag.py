@@ -22,7 +22,7 @@ from tests.support.receiver_process import ReceiverProcess
 from tests.support.task_metadata import TASK_ID, TaskMetadata, container
 
 TAG = f"app-firelens-{TASK_ID}"
-LOGSHIP = (sys.executable, "-c", "from logship.cli import main; main()")
+LOGSHIP = (sys.executable, "-c", "from logship._cli import main; main()")
 
 LOGS_AT_ONCE = """
     import logship

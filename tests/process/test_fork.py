@@ -226,7 +226,7 @@ def test_a_child_that_is_stopped_as_it_begins_ends_and_its_parent_does_not(
 
         os.register_at_fork(after_in_child=strike)  # what is registered first runs first
         import logship
-        from logship.process.signals import StopSignals
+        from logship._process.signals import StopSignals
 
         noted = []
         StopSignals.heard = lambda self, signum: noted.append(int(signum))
@@ -234,7 +234,7 @@ def test_a_child_that_is_stopped_as_it_begins_ends_and_its_parent_does_not(
         """,
         WAIT_FOR_CHILDREN,
         """
-        from logship.installation import installation
+        from logship._installation import installation
         watchdog = installation._installation.watchdog
         log("before the fork")
         for _ in range(5):

@@ -35,7 +35,7 @@ def run(packages: Path, *words: str) -> subprocess.CompletedProcess[str]:
 
 
 def doctor_of(packages: Path) -> dict[str, str]:
-    main = "from logship.cli import main; main()"
+    main = "from logship._cli import main; main()"
     told = run(packages, "-c", main, "doctor", "--json", "--no-send", "--wait", "0.1")
     checks = json.loads(told.stdout)["checks"]
     return {each["check"]: each["outcome"] for each in checks}

@@ -61,11 +61,11 @@ def assert_told(verdict: Verdict) -> None:
 @pytest.mark.parametrize(
     ("storage", "step"),
     [
-        ("logship.spool.storage.SpoolStorage", "open_chunk"),
-        ("logship.spool.storage.SpoolStorage", "has_room"),
-        ("logship.spool.mapped.SpoolChunk", "write"),
-        ("logship.buffer.chunk.MemoryStorage", "open_chunk"),
-        ("logship.buffer.chunk.MemoryChunk", "write"),
+        ("logship._spool.storage.SpoolStorage", "open_chunk"),
+        ("logship._spool.storage.SpoolStorage", "has_room"),
+        ("logship._spool.mapped.SpoolChunk", "write"),
+        ("logship._buffer.chunk.MemoryStorage", "open_chunk"),
+        ("logship._buffer.chunk.MemoryChunk", "write"),
     ],
 )
 def test_records_that_a_bug_keeps_from_being_numbered_are_told(
@@ -91,7 +91,7 @@ def test_a_step_of_a_change_that_always_fails_stops_delivery_and_is_told(
 ) -> None:
     ended = programs.start(
         BREAKS,
-        "break_down('logship.buffer.chunk.MemoryStorage.link', 1)",
+        "break_down('logship._buffer.chunk.MemoryStorage.link', 1)",
         "logship.install(level='INFO')",
         LOGS,
         environ=ENVIRON,
@@ -106,7 +106,7 @@ def test_the_deadline_finds_records_that_could_not_be_numbered(
     """The main thread is in no state to end anything: the watchdog tells of them."""
     program = launch.start(
         BREAKS,
-        "break_down('logship.buffer.chunk.MemoryStorage.open_chunk', 3)",
+        "break_down('logship._buffer.chunk.MemoryStorage.open_chunk', 3)",
         "logship.install(level='INFO')",
         LOGS,
         """
@@ -125,7 +125,7 @@ def test_the_deadline_finds_records_that_could_not_be_numbered(
 def test_a_client_on_an_event_loop_tells_of_them_too(programs: Programs, sidecar: Sidecar) -> None:
     ended = programs.start(
         BREAKS,
-        "break_down('logship.buffer.chunk.MemoryStorage.open_chunk', 3)",
+        "break_down('logship._buffer.chunk.MemoryStorage.open_chunk', 3)",
         """
         import asyncio
         from application import new_marker, write_down
@@ -152,7 +152,7 @@ def test_a_client_that_is_not_closed_tells_of_them_at_exit(
     """Nothing of it is in a chunk."""
     ended = programs.start(
         BREAKS,
-        "break_down('logship.buffer.chunk.MemoryStorage.open_chunk', 0)",
+        "break_down('logship._buffer.chunk.MemoryStorage.open_chunk', 0)",
         """
         from application import new_marker, write_down
         client = logship.Client()

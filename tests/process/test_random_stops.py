@@ -13,8 +13,8 @@ from collections.abc import Callable
 
 import pytest
 
-from logship.settings.stop_signals import DEFAULT_STOP_SIGNALS
-from logship.signal_names import signal_name
+from logship._settings.stop_signals import DEFAULT_STOP_SIGNALS
+from logship._signal_names import signal_name
 from tests.process.conftest import Sidecar
 from tests.support.programs import Ended, Program, Programs, let_pass
 from tests.support.programs_gate import Gate

@@ -19,7 +19,7 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
-from logship.cli import main
+from logship._cli import main
 from tests.metrics.reading import metrics_in
 from tests.process.conftest import Sidecar
 from tests.run.conftest import LOGSHIP

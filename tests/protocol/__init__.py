@@ -1,1 +1,1 @@
-"""Tests of logship/protocol."""
+"""Tests of logship/_protocol."""

@@ -9,7 +9,7 @@ from typing import Any
 
 import msgpack
 
-from logship.protocol.compression import zstd_module
+from logship._protocol.compression import zstd_module
 
 NAN = b"\xca\x7f\xc0\x00\x00"
 """Nothing that JSON knows, so that its record goes the longer way."""

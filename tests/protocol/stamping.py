@@ -6,7 +6,7 @@ import math
 import struct
 from typing import Any
 
-from logship.protocol.entries import pack_record
+from logship._protocol.entries import pack_record
 from tests.protocol.msgpack_spec import Extension, decode
 
 STAMP_VALUE = "abcdefghijkl:0000000001"

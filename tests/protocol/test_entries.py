@@ -22,9 +22,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from logship.errors import ProtocolError
-from logship.protocol import entries, plain
-from logship.protocol.entries import (
+from logship._protocol import entries, plain
+from logship._protocol.entries import (
     ENTRY_BYTES_MIN,
     pack_control,
     pack_record,
@@ -32,6 +31,7 @@ from logship.protocol.entries import (
     record_packer,
     unpack_entries,
 )
+from logship.errors import ProtocolError
 from tests.protocol.msgpack_spec import decode
 from tests.protocol.stamping import STAMP, STAMP_VALUE, TIME_NS, readable, stamped, stamped_at_time
 

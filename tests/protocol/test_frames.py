@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from logship._protocol.frames import AckReader, AnswerError, frame_parts
 from logship.errors import ProtocolError
-from logship.protocol.frames import AckReader, AnswerError, frame_parts
 from tests.protocol.msgpack_spec import decode
 
 ACK = bytes.fromhex("81 a3 61636b a2 6964")  # {"ack": "id"}

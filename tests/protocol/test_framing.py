@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from logship._protocol.framing import Framer, Item
 from logship.errors import ProtocolError
-from logship.protocol.framing import Framer, Item
 from tests.protocol.test_jsonlines import msgpack_values
 
 BYTES_MAX = 1 << 24

@@ -7,8 +7,8 @@ from typing import Any
 import msgpack
 import pytest
 
+from logship._protocol.handshake import ClientHandshake, ServerHandshake
 from logship.errors import HandshakeError
-from logship.protocol.handshake import ClientHandshake, ServerHandshake
 
 NONCE, AUTH = b"\xff" * 16, b"\x80" * 16
 LONG_BYTES = 70_000

@@ -9,12 +9,12 @@ import tracemalloc
 import msgpack
 import pytest
 
+from logship._protocol.compression import MEMBERS_MAX, decompressed, zstd_module
+from logship._protocol.frames import AckReader, AnswerError
+from logship._protocol.messages import TAG_BYTES_MAX
+from logship._protocol.payloads import LINES_BYTES_MAX, payload_lines
+from logship._receiver.session import Close, Session, Write
 from logship.errors import ProtocolError
-from logship.protocol.compression import MEMBERS_MAX, decompressed, zstd_module
-from logship.protocol.frames import AckReader, AnswerError
-from logship.protocol.messages import TAG_BYTES_MAX
-from logship.protocol.payloads import LINES_BYTES_MAX, payload_lines
-from logship.receiver.session import Close, Session, Write
 from tests.protocol.hostile import HOSTILE, NAN, array, entry, forward, json_message
 
 MESSAGE_BYTES = 1_000_000

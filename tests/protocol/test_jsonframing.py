@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from logship.protocol import jsonframing
-from logship.receiver.lines import counted
-from logship.receiver.session import Answer, Close, Session, Write
+from logship._protocol import jsonframing
+from logship._receiver.lines import counted
+from logship._receiver.session import Answer, Close, Session, Write
 from tests.protocol.test_jsonlines import decoded
 
 PHP = rb'["debug.test",1700000000,{"hello":"w\/\u00f6\"rld]"}]'

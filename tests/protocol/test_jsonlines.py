@@ -12,10 +12,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from logship.protocol import jsonlines
-from logship.protocol.entries import unpack_entries
-from logship.protocol.jsonlines import json_line
-from logship.protocol.payloads import payload_lines
+from logship._protocol import jsonlines
+from logship._protocol.entries import unpack_entries
+from logship._protocol.jsonlines import json_line
+from logship._protocol.payloads import payload_lines
 
 
 def decoded(line: bytes) -> Any:

@@ -16,16 +16,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from logship.errors import ProtocolError
-from logship.protocol.compression import compressor, zstd_module
-from logship.protocol.entries import pack_record, unpack_entries
-from logship.protocol.frames import frame_parts
-from logship.protocol.messages import (
+from logship._protocol.compression import compressor, zstd_module
+from logship._protocol.entries import pack_record, unpack_entries
+from logship._protocol.frames import frame_parts
+from logship._protocol.messages import (
     Message,
     MessageReader,
     Mode,
     ack_message,
 )
+from logship.errors import ProtocolError
 
 Entries = list[tuple[int, Any]]
 

@@ -7,13 +7,13 @@ import json
 
 import pytest
 
+from logship._protocol.entries import entry_of, unpack_entries
+from logship._protocol.frames import frame_parts
+from logship._protocol.messages import ack_message
+from logship._protocol.payloads import BATCH_ENTRIES, count_entries, payload_lines
+from logship._receiver.lines import counted
+from logship._receiver.session import Close, Session, Write
 from logship.errors import ProtocolError
-from logship.protocol.entries import entry_of, unpack_entries
-from logship.protocol.frames import frame_parts
-from logship.protocol.messages import ack_message
-from logship.protocol.payloads import BATCH_ENTRIES, count_entries, payload_lines
-from logship.receiver.lines import counted
-from logship.receiver.session import Close, Session, Write
 from tests.protocol.hostile import array
 
 TIME = "d700 00000001 00000002"

@@ -9,12 +9,12 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from logship._protocol import payloads
+from logship._protocol.entries import pack_record, unpack_with_metadata
+from logship._protocol.jsonlines import json_line, line_maker
+from logship._protocol.payloads import BATCH_ENTRIES, count_entries, payload_lines
+from logship._protocol.unpacking import Allowance
 from logship.errors import ProtocolError
-from logship.protocol import payloads
-from logship.protocol.entries import pack_record, unpack_with_metadata
-from logship.protocol.jsonlines import json_line, line_maker
-from logship.protocol.payloads import BATCH_ENTRIES, count_entries, payload_lines
-from logship.protocol.unpacking import Allowance
 from tests.protocol.test_jsonlines import msgpack_scalars, msgpack_values
 
 TIME_NS = 1_700_000_000_123_456_789

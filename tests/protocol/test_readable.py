@@ -19,9 +19,9 @@ from typing import Any, NoReturn
 
 import pytest
 
-from logship.protocol import unpacking
-from logship.protocol.entries import unpack_entries
-from logship.protocol.readable import CHARACTERS_MAX, DEPTH_MAX, NODES_MAX, plain_value
+from logship._protocol import unpacking
+from logship._protocol.entries import unpack_entries
+from logship._protocol.readable import CHARACTERS_MAX, DEPTH_MAX, NODES_MAX, plain_value
 from tests.protocol.stamping import readable
 
 

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from logship.protocol.entries import record_packer
-from logship.protocol.repeated import Repeated
+from logship._protocol.entries import record_packer
+from logship._protocol.repeated import Repeated
 from tests.protocol.stamping import TIME_NS, readable, stamped
 from tests.protocol.test_entries import names, values
 

@@ -1,1 +1,1 @@
-"""Tests of logship/receiver."""
+"""Tests of logship/_receiver."""

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from logship._receiver.binds import Bind, Listener, ListenError, TcpBind, UnixBind, parse_bind
 from logship.errors import SettingsError
-from logship.receiver.binds import Bind, Listener, ListenError, TcpBind, UnixBind, parse_bind
 
 
 @pytest.mark.parametrize(

@@ -14,8 +14,8 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
-from logship.cli import main
-from logship.cli.pretty import pretty_lines
+from logship._cli import main
+from logship._cli.pretty import pretty_lines
 from tests.receiver.raw_client import RawClient, frame
 from tests.support.receiver_process import RECEIVE, ReceiverProcess
 

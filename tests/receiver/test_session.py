@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import msgpack
 
-from logship.protocol.messages import ack_message
-from logship.receiver.session import Answer, Close, Session, Write
+from logship._protocol.messages import ack_message
+from logship._receiver.session import Answer, Close, Session, Write
 from tests.receiver.raw_client import frame
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from logship.receiver.sinks import LineSink, OutputError, OutputGone
+from logship._receiver.sinks import LineSink, OutputError, OutputGone
 
 
 def test_an_existing_file_is_kept(tmp_path: Path) -> None:

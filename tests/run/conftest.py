@@ -27,7 +27,7 @@ from tests.support.programs_gate import Gate
 from tests.support.programs_judge import Output, Verdict
 from tests.support.receiver_process import ReceiverProcess
 
-LOGSHIP = (sys.executable, "-c", "from logship.cli import main; main()")
+LOGSHIP = (sys.executable, "-c", "from logship._cli import main; main()")
 """The command `logship`, of the Python that runs the tests."""
 
 

@@ -372,7 +372,7 @@ def test_a_run_inside_a_run_ships_and_is_recovered(both: Runs) -> None:
         """
         import os, subprocess, sys, time
         from application import new_marker, progress, write_down
-        inner = [sys.executable, "-c", "from logship.cli import main; main()", "run", "--"]
+        inner = [sys.executable, "-c", "from logship._cli import main; main()", "run", "--"]
         environ = {**os.environ, "LOGSHIP_ENDPOINTS": "tcp://127.0.0.1:1"}
         marker = new_marker()
         process = subprocess.Popen([*inner, "sh", "-c", f"echo {marker}; exec sleep 600"],

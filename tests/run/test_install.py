@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from logship._run import installing
+from logship._settings import Settings
 from logship.errors import SettingsError
-from logship.run import installing
-from logship.settings import Settings
 from tests.run.conftest import Runs
 from tests.support.programs import REPOSITORY
 
@@ -105,7 +105,7 @@ def test_a_program_that_logs_nothing_has_no_client(runs: Runs) -> None:
         "import logging, os, sys, threading\n"
         "logging.getLogger().debug('not a record')\n"
         "print(os.listdir(os.environ['LOGSHIP_SPOOL_DIR']), threading.active_count())\n"
-        "print('logship.client' in sys.modules, logging.root.handlers)\n",
+        "print('logship._client' in sys.modules, logging.root.handlers)\n",
     )
     assert told(runs) == [("stdout", "False []"), ("stdout", "[] 1")]
 

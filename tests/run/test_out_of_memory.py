@@ -24,7 +24,7 @@ pytestmark = pytest.mark.proof
 
 REPOSITORY = Path(__file__).parents[2]
 IMAGE = "logship-application"
-RUN = "from logship.cli import main; main()"
+RUN = "from logship._cli import main; main()"
 LIMIT_BYTES = 256 * 1024 * 1024
 RECORDS = 500
 CGROUPS = Path("/sys/fs/cgroup")

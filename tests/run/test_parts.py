@@ -12,22 +12,22 @@ from typing import Any
 
 import pytest
 
-from logship.client import intake
+from logship._client import intake
+from logship._process import stopfile
+from logship._process.clock import Started, StopClock
+from logship._protocol import entries
+from logship._run.clients import environment_for
+from logship._run.deadlines import Deadlines
+from logship._run.lines import Line
+from logship._run.multiline import LineJoiner
+from logship._run.pipe_reader import Read
+from logship._run.private_directory import PrivateDirectory
+from logship._run.shipping import Shipping
+from logship._run.signals import parse_mapping
+from logship._run.statuses import Death, OomWatch
+from logship._settings import Overflow, Settings
+from logship._spool.volumes import filesystem_of
 from logship.errors import SettingsError
-from logship.process import stopfile
-from logship.process.clock import Started, StopClock
-from logship.protocol import entries
-from logship.run.clients import environment_for
-from logship.run.deadlines import Deadlines
-from logship.run.lines import Line
-from logship.run.multiline import LineJoiner
-from logship.run.pipe_reader import Read
-from logship.run.private_directory import PrivateDirectory
-from logship.run.shipping import Shipping
-from logship.run.signals import parse_mapping
-from logship.run.statuses import Death, OomWatch
-from logship.settings import Overflow, Settings
-from logship.spool.volumes import filesystem_of
 
 MIB = 1024 * 1024
 
@@ -225,7 +225,7 @@ def test_a_container_without_a_directory_for_temporary_files_has_shared_memory(
         raise FileNotFoundError("No usable temporary directory found")
 
     monkeypatch.setattr("tempfile.gettempdir", none_to_be_had)
-    monkeypatch.setattr("logship.run.private_directory._SHARED_MEMORY", str(tmp_path))
+    monkeypatch.setattr("logship._run.private_directory._SHARED_MEMORY", str(tmp_path))
     path = PrivateDirectory.make().path
     assert path.parent == tmp_path
     assert list(PrivateDirectory.take_over_abandoned()) == [], "it is not abandoned"

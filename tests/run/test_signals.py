@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from logship.signal_names import signal_number
+from logship._signal_names import signal_number
 from tests.run.conftest import LOGSHIP, SIGKILLED, SIGTERMED, Runs, read_receipt
 from tests.support.programs import REPOSITORY, Program
 from tests.support.programs_gate import Gate

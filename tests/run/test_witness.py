@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from logship.run.death_watcher import Witness
-from logship.run.statuses import Death
-from logship.spool.directories import LOCK
+from logship._run.death_watcher import Witness
+from logship._run.statuses import Death
+from logship._spool.directories import LOCK
 
 OWNER = """
 import sys, logship

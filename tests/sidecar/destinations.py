@@ -12,7 +12,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from logship.client.background import BackgroundClient
+from logship._client.background import BackgroundClient
 from tests.chaos.pacing import PacedLogging
 from tests.contract.certificates import Certificates
 from tests.contract.shipping import Ledger

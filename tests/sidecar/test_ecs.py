@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from logship.settings import Settings
+from logship._settings import Settings
 from tests.sidecar.deployed import FLUENTD, SIDECAR
 from tests.sidecar.test_fluentd import NEEDED, OUTPUTS
 

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import yaml  # type: ignore[import-untyped]
 
-from logship.deployment.linting.report import judge
+from logship._deployment.linting.report import judge
 from tests.sidecar.deployed import FLUENTD, SIDECAR, run
 from tests.sidecar.test_fluentd import NEEDED
 

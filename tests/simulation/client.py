@@ -1,4 +1,4 @@
-"""The client as `logship/client/shipper.py` is, without asyncio, around the product's own pump."""
+"""The client as `logship/_client/shipper.py` is, without asyncio, around the product's own pump."""
 
 from __future__ import annotations
 
@@ -6,27 +6,27 @@ from collections.abc import Callable, Iterable, Iterator
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, cast
 
-from logship.buffer.buffer import Buffer
-from logship.buffer.chunk import Chunk
-from logship.buffer.entrance import Outcome
-from logship.buffer.overflow import Admission
-from logship.client import closing, parts
-from logship.client.closing import Closing
-from logship.client.pump import Pump
-from logship.delivery import (
+from logship._buffer.buffer import Buffer
+from logship._buffer.chunk import Chunk
+from logship._buffer.entrance import Outcome
+from logship._buffer.overflow import Admission
+from logship._client import closing, parts
+from logship._client.closing import Closing
+from logship._client.pump import Pump
+from logship._delivery import (
     Delivery,
     State,
 )
-from logship.delivery.drain import SPILL_SECONDS_PER_BYTE, DrainPlan, Progress
-from logship.protocol.compression import compressor
-from logship.protocol.entries import pack_record
-from logship.protocol.frames import AckReader, AnswerError, frame_parts
-from logship.reasons import WITHHELD
-from logship.settings import Endpoint, Settings
-from logship.spool.adoption import AdoptedChunk
-from logship.spool.storage import RETRY_SECONDS
-from logship.stderr.last_resort import LastResort
-from logship.stderr.spill import Spill, SpillCost, spilled_lines
+from logship._delivery.drain import SPILL_SECONDS_PER_BYTE, DrainPlan, Progress
+from logship._protocol.compression import compressor
+from logship._protocol.entries import pack_record
+from logship._protocol.frames import AckReader, AnswerError, frame_parts
+from logship._reasons import WITHHELD
+from logship._settings import Endpoint, Settings
+from logship._spool.adoption import AdoptedChunk
+from logship._spool.storage import RETRY_SECONDS
+from logship._stderr.last_resort import LastResort
+from logship._stderr.spill import Spill, SpillCost, spilled_lines
 from tests.simulation.disk import SimulatedDisk, SimulatedStorage
 from tests.simulation.estate import Stamp
 from tests.simulation.judge import Account, Holdings, Violation

@@ -21,9 +21,9 @@ from pathlib import Path
 from random import Random
 from typing import TYPE_CHECKING
 
-from logship.spool.chunks import FoundChunk, Payload, read_payload
-from logship.spool.directories import LOCK, PROCESS_DIRECTORY_NAME, STREAMS
-from logship.spool.format import (
+from logship._spool.chunks import FoundChunk, Payload, read_payload
+from logship._spool.directories import LOCK, PROCESS_DIRECTORY_NAME, STREAMS
+from logship._spool.format import (
     ACKED,
     EXTENT_AT,
     OPEN,
@@ -32,11 +32,11 @@ from logship.spool.format import (
     STREAMS_BYTES,
     slot_at,
 )
-from logship.spool.mapped import Mapping, Segment, Words
-from logship.spool.orphans import Orphans
-from logship.spool.quarantine import QUARANTINE
-from logship.spool.slots import read_streams
-from logship.spool.storage import SpoolStorage
+from logship._spool.mapped import Mapping, Segment, Words
+from logship._spool.orphans import Orphans
+from logship._spool.quarantine import QUARANTINE
+from logship._spool.slots import read_streams
+from logship._spool.storage import SpoolStorage
 from tests.simulation.estate import (
     DAMAGED_REASON,
     QUARANTINED_REASON,

@@ -11,11 +11,11 @@ from typing import Any
 
 import pytest
 
-from logship.buffer.stream import Stream
-from logship.spool.adoption import Adoption
-from logship.spool.chunks import FoundChunk, Payload, read_payload
-from logship.spool.directories import STREAMS
-from logship.spool.format import (
+from logship._buffer.stream import Stream
+from logship._spool.adoption import Adoption
+from logship._spool.chunks import FoundChunk, Payload, read_payload
+from logship._spool.directories import STREAMS
+from logship._spool.format import (
     OPEN,
     SEALED,
     SLOT_CHECKSUM_AT,
@@ -24,11 +24,11 @@ from logship.spool.format import (
     pack_slot,
     slot_at,
 )
-from logship.spool.mapped import Segment, SpoolChunk, StreamsFile
-from logship.spool.orphan import Orphan, OrphanStream
-from logship.spool.own_directory import OwnDirectory
-from logship.spool.progress import RecoveryState
-from logship.spool.storage import SpoolStorage
+from logship._spool.mapped import Segment, SpoolChunk, StreamsFile
+from logship._spool.orphan import Orphan, OrphanStream
+from logship._spool.own_directory import OwnDirectory
+from logship._spool.progress import RecoveryState
+from logship._spool.storage import SpoolStorage
 from tests.simulation.mutations import Mutation
 
 DISK_MUTATIONS: list[Mutation] = []
@@ -114,7 +114,7 @@ def header_without_its_life(patch: pytest.MonkeyPatch) -> None:
     def packed(identity: ChunkIdentity, generation: int, owner: bytes) -> bytes:
         return pack_chunk_header(identity, generation, bytes(len(owner)))
 
-    patch.setattr("logship.spool.format.pack_chunk_header", packed)
+    patch.setattr("logship._spool.format.pack_chunk_header", packed)
 
 
 @_mutation
@@ -179,7 +179,7 @@ def damaged_chunk_shipped(patch: pytest.MonkeyPatch) -> None:
         is_sealed = chunk.state == SEALED
         return read_payload(chunk._replace(state=OPEN) if is_sealed else chunk, payload)
 
-    patch.setattr("logship.spool.adoption.read_payload", read)
+    patch.setattr("logship._spool.adoption.read_payload", read)
 
 
 @_mutation
@@ -228,7 +228,7 @@ def dead_stream_not_ended(patch: pytest.MonkeyPatch) -> None:
 @_mutation
 def living_process_taken_for_dead(patch: pytest.MonkeyPatch) -> None:
     """A lock is not looked at."""
-    patch.setattr("logship.spool.directories.fcntl.flock", lambda _descriptor, _operation: None)
+    patch.setattr("logship._spool.directories.fcntl.flock", lambda _descriptor, _operation: None)
 
 
 @_mutation

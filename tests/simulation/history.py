@@ -9,8 +9,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import replace
 from random import Random
 
-from logship.delivery.drain import DrainPlan
-from logship.protocol.entries import pack_record
+from logship._delivery.drain import DrainPlan
+from logship._protocol.entries import pack_record
 from tests.simulation.client import SimulatedClient
 from tests.simulation.clock import VirtualClock
 from tests.simulation.disk import Killed, SimulatedDisk, draw_disk, without_poison

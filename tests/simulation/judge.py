@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
-from logship.reasons import WITHHELD
+from logship._reasons import WITHHELD
 from tests.simulation.options import Options
 from tests.simulation.wire import NO_SERIAL, Frame
 

@@ -13,26 +13,26 @@ from typing import Any
 
 import pytest
 
-from logship.buffer import account as account_module
-from logship.buffer import entrance as entrance_module
-from logship.buffer.accumulator import Accumulator, Numbered
-from logship.buffer.buffer import Buffer
-from logship.buffer.changes import Change, Changes
-from logship.buffer.chunk import Chunk, ChunkState, MemoryChunk
-from logship.buffer.chunks import Chunks
-from logship.buffer.counters import StreamReport
-from logship.buffer.entrance import Entrance
-from logship.buffer.inbox import Inbox, Item, Run, Tag
-from logship.buffer.section import Section
-from logship.buffer.stream import Stream
-from logship.buffer.wakeups import Wakeups
-from logship.client import parts as parts_module
-from logship.client.closing import Closing
-from logship.client.pump import Pump
-from logship.delivery import Actions, Delivery, Flight, Release, Send
-from logship.delivery.poison import PoisonSearch
-from logship.protocol.frames import AckReader
-from logship.settings import Settings
+from logship._buffer import account as account_module
+from logship._buffer import entrance as entrance_module
+from logship._buffer.accumulator import Accumulator, Numbered
+from logship._buffer.buffer import Buffer
+from logship._buffer.changes import Change, Changes
+from logship._buffer.chunk import Chunk, ChunkState, MemoryChunk
+from logship._buffer.chunks import Chunks
+from logship._buffer.counters import StreamReport
+from logship._buffer.entrance import Entrance
+from logship._buffer.inbox import Inbox, Item, Run, Tag
+from logship._buffer.section import Section
+from logship._buffer.stream import Stream
+from logship._buffer.wakeups import Wakeups
+from logship._client import parts as parts_module
+from logship._client.closing import Closing
+from logship._client.pump import Pump
+from logship._delivery import Actions, Delivery, Flight, Release, Send
+from logship._delivery.poison import PoisonSearch
+from logship._protocol.frames import AckReader
+from logship._settings import Settings
 
 Mutation = Callable[[pytest.MonkeyPatch], None]
 Remove = Callable[[Item, int], None]
@@ -263,7 +263,7 @@ def split_loses_its_second_half(patch: pytest.MonkeyPatch) -> None:
 @_mutation
 def split_without_a_trial(patch: pytest.MonkeyPatch) -> None:
     """A chunk is taken apart when it is lost for the first time."""
-    patch.setattr("logship.delivery.poison.STRIKES_BEFORE_SPLIT", 1)
+    patch.setattr("logship._delivery.poison.STRIKES_BEFORE_SPLIT", 1)
 
 
 @_mutation
@@ -627,7 +627,7 @@ def resend_ends_the_silence(patch: pytest.MonkeyPatch) -> None:
 @_mutation
 def neighbours_acquit_each_other(patch: pytest.MonkeyPatch) -> None:
     """Two records side by side that a server closes on: each is the other's probe, for ever."""
-    patch.setattr("logship.delivery.poison.PROBES_AT_FIRST", 1)
+    patch.setattr("logship._delivery.poison.PROBES_AT_FIRST", 1)
 
     def acquit(self: PoisonSearch, *, one_was_split: bool) -> None:
         del one_was_split

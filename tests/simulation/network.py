@@ -6,8 +6,8 @@ from collections import deque
 from itertools import accumulate
 from typing import TYPE_CHECKING
 
-from logship.protocol.messages import ack_message
-from logship.receiver.session import Session
+from logship._protocol.messages import ack_message
+from logship._receiver.session import Session
 from tests.simulation.wire import Frame
 
 if TYPE_CHECKING:

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import pytest
 
-from logship.buffer.chunk import MemoryChunk
-from logship.spool.adoption import AdoptedChunk, Adoption
-from logship.spool.mapped import UnspooledChunk
-from logship.spool.orphan import Orphan, OrphanStream
+from logship._buffer.chunk import MemoryChunk
+from logship._spool.adoption import AdoptedChunk, Adoption
+from logship._spool.mapped import UnspooledChunk
+from logship._spool.orphan import Orphan, OrphanStream
 from tests.simulation.estate import Estate
 from tests.simulation.mutations import Mutation
 

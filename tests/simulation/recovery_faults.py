@@ -17,10 +17,10 @@ from dataclasses import dataclass, fields, replace
 from random import Random
 from typing import TYPE_CHECKING, Any
 
-from logship.spool import directories, files, orphan, orphans, quarantine
-from logship.spool.directories import PROCESS_DIRECTORY_NAME, SEGMENT_NAME, STREAMS
-from logship.spool.format import ACKED, QUARANTINED
-from logship.spool.quarantine import QUARANTINE
+from logship._spool import directories, files, orphan, orphans, quarantine
+from logship._spool.directories import PROCESS_DIRECTORY_NAME, SEGMENT_NAME, STREAMS
+from logship._spool.format import ACKED, QUARANTINED
+from logship._spool.quarantine import QUARANTINE
 from tests.simulation.options import Options, between
 from tests.simulation.wire import decode
 from tests.spool.spools import read_segment

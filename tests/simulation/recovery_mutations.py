@@ -11,17 +11,17 @@ from collections.abc import Iterator
 
 import pytest
 
-from logship.buffer.adopted import INFLIGHT_MAX
-from logship.buffer.buffer import Buffer
-from logship.buffer.chunk import Chunk, ChunkState
-from logship.spool import files
-from logship.spool.adoption import AdoptedChunk, Adoption
-from logship.spool.directories import ProcessDirectory
-from logship.spool.files import FileBytes
-from logship.spool.orphan import Kept, Orphan, SegmentFile
-from logship.spool.orphans import Orphans
-from logship.spool.progress import RecoveryState
-from logship.spool.quarantine import QuarantineFull
+from logship._buffer.adopted import INFLIGHT_MAX
+from logship._buffer.buffer import Buffer
+from logship._buffer.chunk import Chunk, ChunkState
+from logship._spool import files
+from logship._spool.adoption import AdoptedChunk, Adoption
+from logship._spool.directories import ProcessDirectory
+from logship._spool.files import FileBytes
+from logship._spool.orphan import Kept, Orphan, SegmentFile
+from logship._spool.orphans import Orphans
+from logship._spool.progress import RecoveryState
+from logship._spool.quarantine import QuarantineFull
 from tests.simulation.mutations import Mutation
 
 RECOVERY_MUTATIONS: list[Mutation] = []
@@ -66,8 +66,8 @@ def short_read_taken_as_whole(patch: pytest.MonkeyPatch) -> None:
     def read(descriptor: int, size: int, offset: int) -> bytes:
         return vars(files)["os"].pread(descriptor, size, offset)  # type: ignore[no-any-return]
 
-    patch.setattr("logship.spool.files.pread_all", read)
-    patch.setattr("logship.spool.survey.pread_all", read)
+    patch.setattr("logship._spool.files.pread_all", read)
+    patch.setattr("logship._spool.survey.pread_all", read)
 
 
 @_mutation
@@ -181,7 +181,7 @@ def one_unread_chunk_stops_its_life(patch: pytest.MonkeyPatch) -> None:
 @_mutation
 def one_poison_stops_all_lives(patch: pytest.MonkeyPatch) -> None:
     """A life whose last record no server takes is waited for, and no other one is begun."""
-    patch.setattr("logship.spool.orphans._ADOPTIONS_MAX", 1)
+    patch.setattr("logship._spool.orphans._ADOPTIONS_MAX", 1)
 
 
 @_mutation

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import msgpack
 
-from logship.receiver.session import Close, Write
+from logship._receiver.session import Close, Write
 from tests.simulation.judge import Violation
 from tests.simulation.network import EMPTY, GARBAGE, Item, Link
 from tests.simulation.wire import Frame

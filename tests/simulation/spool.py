@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections import deque
 from typing import TYPE_CHECKING, cast
 
-from logship.client.upkeep import SpoolUpkeep
-from logship.spool.adoption import AdoptedChunk
-from logship.spool.orphans import Orphans
-from logship.spool.progress import RecoveryState
-from logship.stderr.last_resort import LastResort
+from logship._client.upkeep import SpoolUpkeep
+from logship._spool.adoption import AdoptedChunk
+from logship._spool.orphans import Orphans
+from logship._spool.progress import RecoveryState
+from logship._stderr.last_resort import LastResort
 from tests.simulation.disk import SimulatedDisk
 from tests.simulation.wire import decode
 

@@ -7,7 +7,7 @@ import zlib
 from base64 import b64encode
 from pathlib import Path
 
-from logship.spool import format as layout
+from logship._spool import format as layout
 
 OWNER = bytes(range(16))
 STREAM = "AAAAAAAAAAAA"

@@ -43,7 +43,7 @@ for number in itertools.count():
 NOWHERE = "tcp://127.0.0.1:1"
 """An endpoint where nobody listens."""
 
-LOGSHIP = [sys.executable, "-c", "from logship.cli import main; main()"]
+LOGSHIP = [sys.executable, "-c", "from logship._cli import main; main()"]
 
 
 @dataclass

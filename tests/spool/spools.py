@@ -12,14 +12,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from logship.buffer.buffer import Buffer
-from logship.buffer.entrance import Outcome
-from logship.protocol.entries import pack_record, unpack_entries
-from logship.spool.chunks import Contents, FoundChunk, Payload, Readable, read_payload
-from logship.spool.format import ACKED
-from logship.spool.mapped import Mapping, Words
-from logship.spool.segments import find_chunks
-from logship.spool.storage import SpoolStorage
+from logship._buffer.buffer import Buffer
+from logship._buffer.entrance import Outcome
+from logship._protocol.entries import pack_record, unpack_entries
+from logship._spool.chunks import Contents, FoundChunk, Payload, Readable, read_payload
+from logship._spool.format import ACKED
+from logship._spool.mapped import Mapping, Words
+from logship._spool.segments import find_chunks
+from logship._spool.storage import SpoolStorage
 
 KEY = "logship_id"
 SEGMENT_BYTES = 16 * 1024

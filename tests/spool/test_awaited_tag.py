@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from logship.buffer.buffer import Buffer
-from logship.protocol.entries import unpack_entries
-from logship.spool.adoption import AdoptedChunk, settle
-from logship.spool.orphans import Orphans
-from logship.spool.progress import RecoveryState
-from logship.spool.slots import read_streams
+from logship._buffer.buffer import Buffer
+from logship._protocol.entries import unpack_entries
+from logship._spool.adoption import AdoptedChunk, settle
+from logship._spool.orphans import Orphans
+from logship._spool.progress import RecoveryState
+from logship._spool.slots import read_streams
 from tests.spool.spools import WatchedFiles, buffer_on, offer, storage_in
 
 TAG = "app-firelens-5f0c"

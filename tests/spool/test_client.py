@@ -11,12 +11,12 @@ from typing import Any
 import pytest
 
 from logship import BackgroundClient, Settings
-from logship.delivery.drain import DrainPlan
+from logship._delivery.drain import DrainPlan
+from logship._recover import Recoverer, RecoveryReport
+from logship._spool.adoption import AdoptedChunk
+from logship._spool.orphans import Orphans
+from logship._spool.progress import RecoveryState
 from logship.errors import SettingsError
-from logship.recover import Recoverer, RecoveryReport
-from logship.spool.adoption import AdoptedChunk
-from logship.spool.orphans import Orphans
-from logship.spool.progress import RecoveryState
 from tests.spool.programs import NOWHERE
 from tests.spool.test_orphans import dead_life
 from tests.spool.test_quarantine import damage_all, log_in_many_chunks

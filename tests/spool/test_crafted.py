@@ -14,21 +14,21 @@ from typing import Any
 import pytest
 
 from logship import BackgroundClient, Settings
-from logship.errors import SettingsError
-from logship.protocol.entries import pack_record, unpack_entries
-from logship.settings.settings import RECORD_BYTES_MAX
-from logship.spool import chunks, files, inspection, survey
-from logship.spool import format as layout
-from logship.spool.chunks import (
+from logship._protocol.entries import pack_record, unpack_entries
+from logship._settings.settings import RECORD_BYTES_MAX
+from logship._spool import chunks, files, inspection, survey
+from logship._spool import format as layout
+from logship._spool.chunks import (
     ENTRIES_MAX,
     PAYLOAD_BYTES_MAX,
     read_chunk_header,
     read_payload,
 )
-from logship.spool.inspection import inspect_spool
-from logship.spool.orphans import Orphans
-from logship.spool.progress import RecoveryState
-from logship.spool.quarantine import QUARANTINE_BYTES_MAX
+from logship._spool.inspection import inspect_spool
+from logship._spool.orphans import Orphans
+from logship._spool.progress import RecoveryState
+from logship._spool.quarantine import QUARANTINE_BYTES_MAX
+from logship.errors import SettingsError
 from tests.spool import crafted
 from tests.spool.programs import NOWHERE, spools_in
 from tests.spool.test_orphans import Sidecar, dead_life, log_some, recover
@@ -198,7 +198,7 @@ def test_a_payload_that_no_chunk_has_is_not_read(tmp_path: Path, disk: Disk) -> 
 
 
 ENDLESS = (
-    "import itertools, logship.spool.survey as survey\n"
+    "import itertools, logship._spool.survey as survey\n"
     "survey.find_chunks = lambda *_: itertools.repeat(None)\n"
 )
 
@@ -206,7 +206,7 @@ ENDLESS = (
 def test_a_recoverer_that_is_not_done_ends_in_time(tmp_path: Path) -> None:
     with spools_in(tmp_path) as spools:
         dead_life(spools.spool, log_some)
-        code = f"{ENDLESS}from logship.cli import main; main()"
+        code = f"{ENDLESS}from logship._cli import main; main()"
         words = ("recover", "--spool", str(spools.spool), "--watch", "--stop-timeout", "2")
         with subprocess.Popen(
             [sys.executable, "-c", code, *words],

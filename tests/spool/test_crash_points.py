@@ -14,8 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from logship.buffer.chunk import Chunk
-from logship.protocol.entries import unpack_entries
+from logship._buffer.chunk import Chunk
+from logship._protocol.entries import unpack_entries
 from tests.spool.spools import (
     CHUNK_BYTES,
     WatchedFiles,

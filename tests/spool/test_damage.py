@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from logship.spool.chunks import FoundChunk, read_payload
-from logship.spool.format import (
+from logship._spool.chunks import FoundChunk, read_payload
+from logship._spool.format import (
     BEGUN_AT,
     COMMIT_AT,
     EXTENT_AT,
@@ -23,7 +23,7 @@ from logship.spool.format import (
     pack_streams_header,
     slot_at,
 )
-from logship.spool.slots import read_streams
+from logship._spool.slots import read_streams
 from tests.spool.spools import (
     Left,
     WatchedFiles,

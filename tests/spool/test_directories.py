@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from logship.spool.directories import (
+from logship._spool.directories import (
     NotTaken,
     ProcessDirectory,
     SpoolError,
@@ -19,8 +19,8 @@ from logship.spool.directories import (
     process_directories,
     sweep,
 )
-from logship.spool.files import FileBytes, closing
-from logship.spool.volumes import filesystem_of, volume_warning
+from logship._spool.files import FileBytes, closing
+from logship._spool.volumes import filesystem_of, volume_warning
 from tests.spool.spools import storage_in
 from tests.support.waiting import wait_until
 
@@ -39,7 +39,7 @@ def take_over(path: Path, name: str) -> ProcessDirectory | NotTaken:
 HOLDER = r"""
 import os, sys
 from pathlib import Path
-from logship.spool.directories import ProcessDirectory
+from logship._spool.directories import ProcessDirectory
 life = ProcessDirectory.begin(Path(sys.argv[1]), os.urandom)
 if sys.argv[2] == "fork" and os.fork() == 0:
     life.leave()
@@ -291,7 +291,7 @@ def test_filesystems_that_break_promises_are_warned_about(
         "22 1 8:1 / / rw - ext4 /dev/sda rw\n"
         f"23 22 0:5 / {place} rw,relatime shared:1 - {kind} source rw\n"
     )
-    monkeypatch.setattr("logship.spool.volumes.MOUNTS", table)
+    monkeypatch.setattr("logship._spool.volumes.MOUNTS", table)
     warning = volume_warning(tmp_path / "spool")
     assert (warning is None) == (word is None)
     assert word is None or word in (warning or "")

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from logship.spool.orphans import Orphans
+from logship._spool.orphans import Orphans
 from tests.spool.programs import NOWHERE, Spools, spools_in
 from tests.spool.test_orphans import Sidecar, dead_life, log_some
 from tests.spool.test_quarantine import damage_all

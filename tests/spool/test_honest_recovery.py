@@ -13,9 +13,9 @@ from pathlib import Path
 
 import pytest
 
-from logship.buffer.buffer import Buffer
-from logship.spool.directories import ProcessDirectory
-from logship.spool.orphans import Orphans
+from logship._buffer.buffer import Buffer
+from logship._spool.directories import ProcessDirectory
+from logship._spool.orphans import Orphans
 from tests.spool.programs import Spools, spools_in
 from tests.spool.spools import KEY, offer
 from tests.spool.test_damage import set_commit_word
@@ -32,7 +32,7 @@ def spools(tmp_path: Path) -> Iterator[Spools]:
 
 def run(spools: Spools, program: str, *words: str) -> tuple[int, dict[str, object]]:
     """Run `logship recover` after this program; return its exit code and report."""
-    code = f"{program}\nfrom logship.cli import main; main()"
+    code = f"{program}\nfrom logship._cli import main; main()"
     ended = subprocess.run(
         [sys.executable, "-c", code, "recover", "--spool", str(spools.spool), *words],
         env=spools.environ(LOGSHIP_EXIT_STALL_SECONDS="2"),
@@ -133,7 +133,7 @@ def test_a_spool_that_goes_away_is_not_an_empty_one(spools: Spools) -> None:
     """`recover` looks at it once at its start; what happens then counts too."""
     dead_life(spools.spool, log_some)
     program = (
-        "import logship.recover as recovery, pathlib\n"
+        "import logship._recover as recovery, pathlib\n"
         "real = recovery.Recoverer.run\n"
         "def run(self):\n"
         "    self._path.rename(str(self._path) + '-gone')\n"
@@ -148,13 +148,13 @@ def test_a_spool_that_goes_away_is_not_an_empty_one(spools: Spools) -> None:
 # -- exceptions of any kind ---------------------------------------------------------------------
 
 PLACES = {
-    "reading a payload": "logship.spool.adoption.read_payload",
-    "reading a segment": "logship.spool.survey.find_chunks",
-    "listing the directories": "logship.spool.orphans.process_directories",
-    "taking one over": "logship.spool.directories.ProcessDirectory.take_over",
-    "the end record": "logship.spool.declarations.pack_control",
-    "marking an ack": "logship.spool.orphan.Orphan.mark_acked",
-    "removing the directory": "logship.spool.directories.ProcessDirectory.remove",
+    "reading a payload": "logship._spool.adoption.read_payload",
+    "reading a segment": "logship._spool.survey.find_chunks",
+    "listing the directories": "logship._spool.orphans.process_directories",
+    "taking one over": "logship._spool.directories.ProcessDirectory.take_over",
+    "the end record": "logship._spool.declarations.pack_control",
+    "marking an ack": "logship._spool.orphan.Orphan.mark_acked",
+    "removing the directory": "logship._spool.directories.ProcessDirectory.remove",
 }
 
 
@@ -166,7 +166,7 @@ def test_an_exception_of_any_kind_leaves_the_recovery_incomplete(
     directory = dead_life(spools.spool, log_some)
     owner, _, name = place.rpartition(".")
     program = (
-        "import pkgutil, logship.recover, logship.spool.orphans\n"
+        "import pkgutil, logship._recover, logship._spool.orphans\n"
         f"def fail(*_, **__): raise {error}('injected')\n"
         f"setattr(pkgutil.resolve_name({owner!r}), {name!r}, fail)"
     )

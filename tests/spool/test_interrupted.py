@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from logship.buffer.buffer import Buffer
-from logship.protocol.entries import unpack_entries
-from logship.spool.storage import SpoolStorage
+from logship._buffer.buffer import Buffer
+from logship._protocol.entries import unpack_entries
+from logship._spool.storage import SpoolStorage
 from tests.spool.spools import SEGMENT_BYTES, WatchedFiles, buffer_on, offer, read_files, storage_in
 from tests.unit.interruptions import Interrupter
 

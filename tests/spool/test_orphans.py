@@ -12,15 +12,15 @@ from typing import Any
 
 import pytest
 
-from logship.buffer.buffer import Buffer
-from logship.buffer.chunk import Chunk, ChunkState
-from logship.protocol.entries import pack_record, unpack_entries
-from logship.spool.adoption import AdoptedChunk, refuse, settle
-from logship.spool.directories import ProcessDirectory
-from logship.spool.format import COMMIT_AT
-from logship.spool.inspection import inspect_spool
-from logship.spool.orphans import Orphans
-from logship.spool.progress import RecoveryState
+from logship._buffer.buffer import Buffer
+from logship._buffer.chunk import Chunk, ChunkState
+from logship._protocol.entries import pack_record, unpack_entries
+from logship._spool.adoption import AdoptedChunk, refuse, settle
+from logship._spool.directories import ProcessDirectory
+from logship._spool.format import COMMIT_AT
+from logship._spool.inspection import inspect_spool
+from logship._spool.orphans import Orphans
+from logship._spool.progress import RecoveryState
 from tests.spool.spools import KEY, buffer_on, offer, read_segment, storage_in
 
 STEPS_MAX = 100_000

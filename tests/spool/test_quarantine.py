@@ -11,16 +11,16 @@ from typing import Any
 
 import pytest
 
-from logship.buffer.buffer import Buffer
-from logship.buffer.chunk import ChunkState
-from logship.spool import quarantine
-from logship.spool.adoption import AdoptedChunk, refuse, settle
-from logship.spool.directories import ProcessDirectory
-from logship.spool.format import COMMIT_AT
-from logship.spool.orphan import Kept, Orphan
-from logship.spool.orphans import Orphans
-from logship.spool.progress import RecoveryState
-from logship.spool.quarantine import QuarantineFull
+from logship._buffer.buffer import Buffer
+from logship._buffer.chunk import ChunkState
+from logship._spool import quarantine
+from logship._spool.adoption import AdoptedChunk, refuse, settle
+from logship._spool.directories import ProcessDirectory
+from logship._spool.format import COMMIT_AT
+from logship._spool.orphan import Kept, Orphan
+from logship._spool.orphans import Orphans
+from logship._spool.progress import RecoveryState
+from logship._spool.quarantine import QuarantineFull
 from tests.spool.programs import spools_in
 from tests.spool.spools import KEY, read_segment
 from tests.spool.test_orphans import STEPS_MAX, Sidecar, dead_life, log_some, recover
@@ -171,7 +171,7 @@ def test_what_found_no_room_is_tried_again_when_there_is_some(
 
     with monkeypatch.context() as patch:
         patch.setattr(ProcessDirectory, "keep", full)
-        patch.setattr("logship.spool.orphans.free_bytes", lambda _: free[0])
+        patch.setattr("logship._spool.orphans.free_bytes", lambda _: free[0])
         assert [look(0.0), look(59.0), look(66.0), look(180.0)] == [1, 1, 2, 2]
         free[0] = 1
         assert look(1000.0) == 2  # not for as long as it is sure to fail

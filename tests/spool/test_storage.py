@@ -11,10 +11,10 @@ from typing import Any
 
 import pytest
 
-from logship.buffer.buffer import Buffer
-from logship.spool.directories import ProcessDirectory
-from logship.spool.format import STREAMS_BYTES
-from logship.spool.storage import RETRY_SECONDS
+from logship._buffer.buffer import Buffer
+from logship._spool.directories import ProcessDirectory
+from logship._spool.format import STREAMS_BYTES
+from logship._spool.storage import RETRY_SECONDS
 from tests.spool.spools import CHUNK_BYTES, SEGMENT_BYTES, buffer_on, offer, storage_in
 from tests.spool.test_orphans import recover
 
@@ -514,9 +514,9 @@ def test_own_chunks_go_before_adopted_ones(tmp_path: Path) -> None:
 
 
 def _adopt_all(path: Path, buffer: Buffer) -> Any:
-    from logship.spool.adoption import AdoptedChunk
-    from logship.spool.orphans import Orphans
-    from logship.spool.progress import RecoveryState
+    from logship._spool.adoption import AdoptedChunk
+    from logship._spool.orphans import Orphans
+    from logship._spool.progress import RecoveryState
 
     orphans = Orphans(path)
     while (found := orphans.step()) is not RecoveryState.AWAITING_ACKS:
@@ -536,7 +536,7 @@ def test_files_are_synced_while_somebody_writes(
         synced.release()
 
     monkeypatch.setattr(os, "fdatasync", fdatasync)
-    monkeypatch.setattr("logship.spool.own_directory.SYNC_SECONDS", 0.01)
+    monkeypatch.setattr("logship._spool.own_directory.SYNC_SECONDS", 0.01)
     storage = storage_in(tmp_path, syncs=True)
     buffer = buffer_on(storage)
     for number in range(10):

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from logship.buffer.buffer import Buffer
-from logship.buffer.overflow import Admission
-from logship.protocol.entries import pack_record
-from logship.spool.storage import RETRY_SECONDS
+from logship._buffer.buffer import Buffer
+from logship._buffer.overflow import Admission
+from logship._protocol.entries import pack_record
+from logship._spool.storage import RETRY_SECONDS
 from tests.spool.spools import CHUNK_BYTES, buffer_on, offer, storage_in
 from tests.spool.test_storage import Clock, Disk
 from tests.unit.accounts import admit

@@ -72,7 +72,7 @@ class RootFilesystem:
     def assert_proved(self, receipt: str) -> None:
         """Fail unless `logship audit` finds complete what a receipt in there says."""
         expected = self.path / receipt.lstrip("/")
-        audit = (sys.executable, "-c", "from logship.cli import main; main()", "audit")
+        audit = (sys.executable, "-c", "from logship._cli import main; main()", "audit")
         ended = subprocess.run(
             [*audit, str(self.receiver.out), "--expect", str(expected)],
             capture_output=True,

@@ -25,10 +25,10 @@ from pathlib import Path
 from typing import Any
 
 import logship
-from logship.client.background import BackgroundClient
-from logship.client.client import Client
+from logship._client.background import BackgroundClient
+from logship._client.client import Client
+from logship._settings import Settings
 from logship.errors import BufferFull, ClientClosed
-from logship.settings import Settings
 from tests.storms.ledger import Ledger, Outcome, Source
 from tests.storms.weather import INTERRUPTIONS, Alarm, Garbage, Monitors, a_tool
 

@@ -13,7 +13,7 @@ from typing import Any, Self
 
 from tests.support.waiting import wait_until
 
-RECEIVE = [sys.executable, "-c", "from logship.cli import main; main()", "receive"]
+RECEIVE = [sys.executable, "-c", "from logship._cli import main; main()", "receive"]
 """The command `logship receive`, of the Python that runs the tests."""
 
 _READY = re.compile(r"^logship receive: listening on (\S+)$", re.MULTILINE)

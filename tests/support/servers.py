@@ -238,7 +238,7 @@ class EmbeddedReceiver(ServerProcess):
     def command(self) -> Sequence[str]:
         """Return the command; there is no configuration."""
         bind = self.endpoint.removeprefix("tcp://").removeprefix("tls://")
-        words = [sys.executable, "-c", "from logship.cli import main; main()", "receive"]
+        words = [sys.executable, "-c", "from logship._cli import main; main()", "receive"]
         words += ["--bind", bind, "--out", str(self._out)]
         if self.tls is not None:
             words += ["--tls-cert", str(self.tls.certificate), "--tls-key", str(self.tls.key)]

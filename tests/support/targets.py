@@ -11,7 +11,7 @@ def become(target: Sequence[str]) -> None:
     """Run `logship` with its arguments, or a Python file with its own, in this process."""
     sys.argv = [*target]
     if target[0] == "logship":
-        from logship.cli import main
+        from logship._cli import main
 
         main()
     else:

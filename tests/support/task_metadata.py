@@ -9,7 +9,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import TracebackType
 from typing import Any
 
-from logship.ecs import VARIABLE
+from logship._ecs import VARIABLE
 
 TASK_ID = "5f0c2d9be1a84c27a6e3b0d4917f8c52"
 TASK_ARN = f"arn:aws:ecs:eu-central-1:123456789012:task/shop/{TASK_ID}"

@@ -27,7 +27,7 @@ def test_a_run_without_the_fixtures_imports_no_client(tmp_path: Path) -> None:
 
         def test_modules():
             assert "logship.testing.plugin" in sys.modules
-            client = ("logship.client", "logship.delivery", "logship.receiver", "msgpack")
+            client = ("logship._client", "logship._delivery", "logship._receiver", "msgpack")
             assert not [each for each in sys.modules if each.startswith(client)]
         """
     assert_passed(run_pytest(tmp_path, files={"test_it.py": source}), 1)
@@ -162,8 +162,8 @@ def test_a_test_leaves_nothing_behind(tmp_path: Path) -> None:
         import logging, os, signal, sys, threading
         import logship
         import pytest
-        from logship.hooks import fork
-        from logship.installation import installation, parts
+        from logship._hooks import fork
+        from logship._installation import installation, parts
         from tests.support.waiting import wait_until
 
         LOGGERS = [logging.getLogger(name) for name in (None, "uvicorn", "shop")]

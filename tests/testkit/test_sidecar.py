@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from logship.client.background import BackgroundClient
+from logship._client.background import BackgroundClient
 from logship.testing import Delivered, SocketSidecar
 from tests.support.waiting import wait_until
 from tests.unit.clients import quick_settings

@@ -21,7 +21,7 @@ SHOP = """
 
 TESTS = """
     import logging, multiprocessing, signal, shop
-    from logship.installation.installation import installed_client
+    from logship._installation.installation import installed_client
 
     def test_logs():
         for number in range(100):
@@ -46,7 +46,7 @@ TESTS = """
     def test_goes_on():
         assert installed_client() is shop.client
         assert logging.getLogger().level == 15
-        assert signal.getsignal(signal.SIGTERM).__module__ == "logship.process.signals"
+        assert signal.getsignal(signal.SIGTERM).__module__ == "logship._process.signals"
         shop.log.warning("and again")
     """
 

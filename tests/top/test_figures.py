@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from logship.metrics.sums import Numbers, slot, zeros
-from logship.top.figures import Figures, History, Reading, Snapshot
-from logship.top.text import view_as_lines
+from logship._metrics.sums import Numbers, slot, zeros
+from logship._top.figures import Figures, History, Reading, Snapshot
+from logship._top.text import view_as_lines
 
 
 def numbers(**values: float) -> Numbers:

@@ -21,7 +21,7 @@ from tests.support.receiver_process import ReceiverProcess
 from tests.support.servers import ReservedPort
 from tests.support.waiting import wait_until
 
-TOP = [sys.executable, "-c", "from logship.cli import main; main()", "top"]
+TOP = [sys.executable, "-c", "from logship._cli import main; main()", "top"]
 
 PROGRAM = textwrap.dedent("""
     import logging, sys, time

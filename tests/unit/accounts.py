@@ -12,12 +12,12 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, settings
 
-from logship.buffer.buffer import Buffer
-from logship.buffer.changes import Change, Changes
-from logship.buffer.chunk import Chunk, ChunkState, HalfChunk
-from logship.buffer.entrance import Outcome
-from logship.buffer.overflow import Admission
-from logship.protocol.entries import pack_record
+from logship._buffer.buffer import Buffer
+from logship._buffer.changes import Change, Changes
+from logship._buffer.chunk import Chunk, ChunkState, HalfChunk
+from logship._buffer.entrance import Outcome
+from logship._buffer.overflow import Admission
+from logship._protocol.entries import pack_record
 from logship.testing import ManualClock
 from tests.protocol.msgpack_spec import decode_all
 

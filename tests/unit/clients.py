@@ -10,8 +10,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from logship.settings import Settings
-from logship.stderr.last_resort import LastResort
+from logship._settings import Settings
+from logship._stderr.last_resort import LastResort
 from logship.testing import Sidecar
 
 BUFFER_BYTES = 64 * 1024

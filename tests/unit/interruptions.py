@@ -13,9 +13,9 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-import logship.buffer
+import logship._buffer
 
-BUFFER_ROOM = str(Path(logship.buffer.__file__).parent)
+BUFFER_ROOM = str(Path(logship._buffer.__file__).parent)
 
 
 class Interrupter:

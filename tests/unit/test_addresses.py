@@ -8,8 +8,8 @@ import socket
 
 import pytest
 
-from logship.delivery.transport import Resolver
-from logship.settings.addresses import is_loopback
+from logship._delivery.transport import Resolver
+from logship._settings.addresses import is_loopback
 
 
 @pytest.mark.parametrize(

@@ -24,84 +24,84 @@ ROOT = Path(logship.__file__).parent
 # From the top to the bottom. A room may import from rooms below it and from itself. The order is
 # that of docs/architecture.md.
 LAYERS: list[tuple[str, ...]] = [
-    ("__main__", "cli", "testing"),
+    ("__main__", "_cli", "metrics", "testing"),
     ("__init__",),
-    ("run", "deployment", "top"),
-    ("installation.installation",),
-    ("process.watchdog",),
-    ("installation", "recover", "audit", "process.signals"),
-    ("process", "hooks.exits", "hooks.fork"),
-    ("hooks.runtimes",),
-    ("client.background", "client.thread"),
-    ("client.client", "client.emitter"),
-    ("client.shipper",),
-    ("metrics",),
-    ("client",),
-    ("delivery.transport", "delivery.credentials", "receiver", "ecs"),
-    ("client.pump", "client.upkeep", "client.high_water", "client.schedule", "client.parts"),
-    ("client.intake", "buffer.overflow"),
-    ("client.shaping",),
-    ("client.context",),
-    ("spool", "run.lines"),
-    ("buffer",),
-    ("delivery", "stderr"),
-    ("protocol", "installation.tracing", "hooks"),
-    ("hooks.interruptions",),
-    ("settings",),
+    ("_run", "_deployment", "_top"),
+    ("_installation.installation",),
+    ("_process.watchdog",),
+    ("_installation", "_recover", "_audit", "_process.signals"),
+    ("_process", "_hooks.exits", "_hooks.fork"),
+    ("_hooks.runtimes",),
+    ("_client.background", "_client.thread"),
+    ("_client.client", "_client.emitter"),
+    ("_client.shipper",),
+    ("_metrics",),
+    ("_client",),
+    ("_delivery.transport", "_delivery.credentials", "_receiver", "_ecs"),
+    ("_client.pump", "_client.upkeep", "_client.high_water", "_client.schedule", "_client.parts"),
+    ("_client.intake", "_buffer.overflow"),
+    ("_client.shaping",),
+    ("_client.context",),
+    ("_spool", "_run.lines"),
+    ("_buffer",),
+    ("_delivery", "_stderr"),
+    ("_protocol", "_installation.tracing", "_hooks"),
+    ("_hooks.interruptions",),
+    ("_settings",),
     (
         "errors",
-        "namesake",
-        "quoting",
-        "reasons",
-        "redaction",
-        "signal_names",
-        "spelling",
-        "version",
+        "_namesake",
+        "_quoting",
+        "_reasons",
+        "_redaction",
+        "_signal_names",
+        "_spelling",
+        "_version",
     ),
 ]
 PURE = (
-    "protocol",
-    "delivery",
-    "reasons",
-    "redaction",
-    "ecs.task",
-    "ecs.advice",
-    "audit.ages",
-    "audit.audit",
-    "audit.evidence",
-    "audit.glance",
-    "audit.lines",
-    "audit.ranges",
-    "audit.reports",
-    "audit.stored",
-    "audit.verdict",
-    "audit.text",
-    "audit.document",
-    "metrics.audit_measures",
-    "metrics.client_measures",
-    "metrics.documentation",
-    "metrics.emf",
-    "metrics.measures",
-    "metrics.page_format",
-    "metrics.receiver_measures",
-    "metrics.sums",
-    "receiver.lines",
-    "receiver.session",
-    "spool.format",
-    "spool.chunks",
-    "spool.segments",
-    "spool.slots",
-    "run.multiline",
-    "run.deadlines",
-    "top.figures",
-    "top.text",
-    "deployment.linting",
-    "deployment.doctor.result",
-    "deployment.doctor.surroundings",
+    "_protocol",
+    "_delivery",
+    "_reasons",
+    "_redaction",
+    "_ecs.task",
+    "_ecs.advice",
+    "_audit.ages",
+    "_audit.audit",
+    "_audit.evidence",
+    "_audit.glance",
+    "_audit.lines",
+    "_audit.ranges",
+    "_audit.reports",
+    "_audit.stored",
+    "_audit.verdict",
+    "_audit.text",
+    "_audit.document",
+    "_metrics.audit_measures",
+    "_metrics.client_measures",
+    "_metrics.documentation",
+    "_metrics.emf",
+    "_metrics.measures",
+    "_metrics.page_format",
+    "_metrics.receiver_measures",
+    "_metrics.sums",
+    "_receiver.lines",
+    "_receiver.session",
+    "_spool.format",
+    "_spool.chunks",
+    "_spool.segments",
+    "_spool.slots",
+    "_run.multiline",
+    "_run.deadlines",
+    "_top.figures",
+    "_top.text",
+    "_deployment.linting",
+    "_deployment.doctor.result",
+    "_deployment.doctor.surroundings",
 )
-BESIDE_PURE = ("delivery.transport", "delivery.credentials", "delivery.racing")
+BESIDE_PURE = ("_delivery.transport", "_delivery.credentials", "_delivery.racing")
 IMPURE_MODULES = {"asyncio", "socket", "threading", "os", "time", "random", "logging"}
-LAZY = {"prometheus_client": "metrics.prometheus", "click": "cli"}
+LAZY = {"prometheus_client": "_metrics.prometheus", "click": "_cli"}
 IMPORTERS = {"import_module", "late"}
 CYCLES_LEFT: list[list[str]] = []
 """Cycles that are to go; none may be added."""
@@ -200,7 +200,7 @@ def own_module(name: str) -> str:
 
 def room_of(module: str) -> str:
     """Return the room within which imports may point anywhere, as long as no cycle comes of it."""
-    return module if matches(module, "process") else module.partition(".")[0]
+    return module if matches(module, "_process") else module.partition(".")[0]
 
 
 @pytest.mark.parametrize("module", modules())
@@ -247,13 +247,13 @@ def test_every_room_that_is_named_exists(room: str) -> None:
     ("text", "found"),
     [
         ("import_module('logship.errors')", {"errors"}),
-        ("importlib.import_module('logship.metrics')", {"metrics.__init__"}),
-        ("late('logship.metrics.pages')", {"metrics.pages"}),
+        ("importlib.import_module('logship._metrics')", {"_metrics.__init__"}),
+        ("late('logship._metrics.pages')", {"_metrics.pages"}),
         (
             "HOMES = {'x': 'logship.errors', 'y': 'no module'}\nimport_module(HOMES[name])",
             {"errors"},
         ),
-        ("import_module(f'logship.audit.{name}')", {"audit.lines", "audit.text"}),
+        ("import_module(f'logship._audit.{name}')", {"_audit.lines", "_audit.text"}),
         ("if TYPE_CHECKING:\n    from logship.errors import LogshipError", {"errors"}),
         ("print('logship.errors')", set()),
     ],
@@ -285,13 +285,13 @@ def test_nothing_imports_the_test_tools(module: str) -> None:
 
 
 def test_client_and_receiver_know_nothing_of_each_other() -> None:
-    shipping = ("client", "background", "transport", "delivery")
+    shipping = ("_client", "_delivery")
     for module in modules():
         targets = own_imports_of(module)
-        if matches(module, "receiver"):
+        if matches(module, "_receiver"):
             assert not [name for name in targets if any(matches(name, room) for room in shipping)]
         if any(matches(module, room) for room in shipping):
-            assert not [name for name in targets if matches(name, "receiver")]
+            assert not [name for name in targets if matches(name, "_receiver")]
 
 
 @pytest.mark.parametrize("module", modules())
@@ -319,15 +319,15 @@ def test_import_logship_pays_for_nothing_large() -> None:
         "msgpack",
         "tenacity",
         "asyncio",
-        "logship.client.client",
+        "logship._client.client",
     }
     assert not loaded & large
 
 
 def test_the_client_needs_neither_prometheus_nor_click() -> None:
     loaded = loaded_by("from logship import BackgroundClient, Client, Handler, install")
-    assert "logship.client.client" in loaded
-    assert not loaded & {"prometheus_client", "click", "logship.cli", "logship.receiver"}
+    assert "logship._client.client" in loaded
+    assert not loaded & {"prometheus_client", "click", "logship._cli", "logship._receiver"}
 
 
 # A program whose sidecar answers, without spool, key, metrics and ECS, needs none of these to
@@ -344,11 +344,11 @@ NOT_AT_START = {
         "hashlib",
     ),
     *("hmac", "ipaddress", "random", "http.client", "urllib.parse", "email", "importlib.metadata"),
-    *("logship.buffer.spool", "logship.buffer.leftovers", "logship.buffer.segments"),
-    *("logship.metrics.outlet", "logship.metrics.pages", "logship.metrics.prometheus"),
-    *("logship.protocol.handshake", "logship.protocol.messages", "logship.ecs.httpjson"),
-    *("logship.ecs.announcement", "logship.recover", "logship.receiver", "logship.run"),
-    *("logship.cli",),
+    *("logship._buffer.spool", "logship._buffer.leftovers", "logship._buffer.segments"),
+    *("logship._metrics.outlet", "logship._metrics.pages", "logship._metrics.prometheus"),
+    *("logship._protocol.handshake", "logship._protocol.messages", "logship._ecs.httpjson"),
+    *("logship._ecs.announcement", "logship._recover", "logship._receiver", "logship._run"),
+    *("logship._cli",),
 }
 
 
@@ -358,7 +358,7 @@ def test_a_start_and_the_first_record_import_nothing_that_few_need() -> None:
         install = f"logship.install(endpoints='tcp://127.0.0.1:{server.getsockname()[1]}')"
         record = "logging.getLogger().info('a record of %s', 7)"
         loaded = loaded_by(f"import logging, asyncio, logship; {install}; {record}")
-    assert "logship.installation.installation" in loaded
+    assert "logship._installation.installation" in loaded
     assert not (loaded - base) & NOT_AT_START
 
 

@@ -15,12 +15,12 @@ from typing import Any
 
 import pytest
 
-from logship.client.background import BackgroundClient
-from logship.client.closing import Closing
-from logship.delivery.drain import DrainPlan
+from logship._client.background import BackgroundClient
+from logship._client.closing import Closing
+from logship._delivery.drain import DrainPlan
+from logship._hooks.threads import OwnThread, is_own
+from logship._installation.handler import Handler
 from logship.errors import BufferFull, ClientClosed
-from logship.hooks.threads import OwnThread, is_own
-from logship.installation.handler import Handler
 from logship.testing import MemoryTransport, Sidecar
 from tests.support.waiting import wait_until
 from tests.unit.clients import BUFFER_BYTES, Stderr, messages, quick_settings
@@ -289,7 +289,7 @@ def test_an_interrupted_close_leaves_nobody_waiting(
     def interrupted(*_: Any) -> Any:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("logship.client.background.drive", interrupted)
+    monkeypatch.setattr("logship._client.background.drive", interrupted)
     with pytest.raises(KeyboardInterrupt):
         client.close()
     report = Later(client.close).join()
@@ -486,7 +486,7 @@ def turns_given(
     client: BackgroundClient, monkeypatch: pytest.MonkeyPatch, records: int, at_once: int = 1
 ) -> int:
     turns: list[float] = []
-    monkeypatch.setattr("logship.client.background.time.sleep", turns.append)
+    monkeypatch.setattr("logship._client.background.time.sleep", turns.append)
     record = {"message": "x" * 50}
     for _ in range(0, records, at_once):
         if at_once == 1:

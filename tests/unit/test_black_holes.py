@@ -14,10 +14,10 @@ from typing import Any
 
 import pytest
 
-from logship.client.client import Client
-from logship.delivery.transport import SocketTransport
+from logship._client.client import Client
+from logship._delivery.transport import SocketTransport
+from logship._settings import Endpoint, Settings
 from logship.errors import ConnectError
-from logship.settings import Endpoint, Settings
 from tests.contract.certificates import make_certificates
 from tests.support.servers import EmbeddedReceiver, Security
 from tests.unit.test_transport import Events

@@ -10,12 +10,12 @@ from typing import Any
 import msgpack
 import pytest
 
-from logship.buffer import accumulator
-from logship.buffer.buffer import Buffer
-from logship.buffer.chunk import Chunk, ChunkState
-from logship.buffer.entrance import Outcome
-from logship.buffer.ranges import merge_ranges
-from logship.reasons import OVERFLOW
+from logship._buffer import accumulator
+from logship._buffer.buffer import Buffer
+from logship._buffer.chunk import Chunk, ChunkState
+from logship._buffer.entrance import Outcome
+from logship._buffer.ranges import merge_ranges
+from logship._reasons import OVERFLOW
 from logship.testing import ManualClock
 from tests.protocol.msgpack_spec import decode_all
 from tests.unit.accounts import (

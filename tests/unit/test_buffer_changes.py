@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from logship.buffer import accumulator
+from logship._buffer import accumulator
 from tests.unit.accounts import check_declared, make_changes_twice
 from tests.unit.test_buffer_interrupted import Scene, Stage, each_scene, quarantine
 

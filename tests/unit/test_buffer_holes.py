@@ -15,13 +15,13 @@ from typing import Any
 
 import pytest
 
-from logship.buffer import entrance
-from logship.buffer.buffer import Buffer
-from logship.buffer.entrance import Outcome
-from logship.client.background import BackgroundClient
-from logship.client.client import Client
-from logship.installation.handler import Handler
-from logship.protocol.entries import pack_record, unpack_entries
+from logship._buffer import entrance
+from logship._buffer.buffer import Buffer
+from logship._buffer.entrance import Outcome
+from logship._client.background import BackgroundClient
+from logship._client.client import Client
+from logship._installation.handler import Handler
+from logship._protocol.entries import pack_record, unpack_entries
 from logship.testing import MemoryTransport, Sidecar
 from tests.support.waiting import wait_until
 from tests.unit.clients import Stderr, messages, quick_settings, until

@@ -17,11 +17,11 @@ from types import FrameType
 
 import pytest
 
-from logship.buffer import accumulator
-from logship.buffer.buffer import Buffer
-from logship.buffer.chunk import ChunkState
-from logship.buffer.entrance import COMBINE_AT, Outcome
-from logship.reasons import OVERFLOW
+from logship._buffer import accumulator
+from logship._buffer.buffer import Buffer
+from logship._buffer.chunk import ChunkState
+from logship._buffer.entrance import COMBINE_AT, Outcome
+from logship._reasons import OVERFLOW
 from tests.unit.accounts import Sink, Wakes, a_buffer, body, check, check_declared, entries_of
 from tests.unit.interruptions import Interrupter, every_point
 

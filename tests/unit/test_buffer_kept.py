@@ -7,12 +7,12 @@ from typing import Any
 
 import pytest
 
-from logship.buffer.adopted import INFLIGHT_MAX
-from logship.buffer.buffer import Buffer
-from logship.buffer.chunk import Chunk, ChunkState, HalfChunk, MemoryChunk, MemoryStorage
-from logship.buffer.entrance import Outcome
-from logship.buffer.stream import Stream
-from logship.reasons import OVERFLOW
+from logship._buffer.adopted import INFLIGHT_MAX
+from logship._buffer.buffer import Buffer
+from logship._buffer.chunk import Chunk, ChunkState, HalfChunk, MemoryChunk, MemoryStorage
+from logship._buffer.entrance import Outcome
+from logship._buffer.stream import Stream
+from logship._reasons import OVERFLOW
 from tests.unit.accounts import Sink, a_buffer, body, entries_of, make_changes_twice
 
 

@@ -13,9 +13,9 @@ from hypothesis import assume
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from logship.buffer.accumulator import Numbered
-from logship.buffer.entrance import Outcome
-from logship.reasons import OVERFLOW
+from logship._buffer.accumulator import Numbered
+from logship._buffer.entrance import Outcome
+from logship._reasons import OVERFLOW
 from logship.testing import ManualClock
 from tests.unit.accounts import QUICK, Sink, a_buffer, body, check, check_declared, entries_of
 

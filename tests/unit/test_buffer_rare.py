@@ -8,13 +8,13 @@ from collections.abc import Callable
 
 import pytest
 
-from logship.buffer import entrance
-from logship.buffer.buffer import Buffer
-from logship.buffer.chunk import SPARES_MAX, Chunk, ChunkState, MemoryChunk, MemoryStorage
-from logship.buffer.entrance import COMBINE_AT, Outcome
-from logship.buffer.section import LOCK_PATIENCE_SECONDS
-from logship.buffer.stream import Stream
-from logship.buffer.wakeups import Shipper, Wakeups
+from logship._buffer import entrance
+from logship._buffer.buffer import Buffer
+from logship._buffer.chunk import SPARES_MAX, Chunk, ChunkState, MemoryChunk, MemoryStorage
+from logship._buffer.entrance import COMBINE_AT, Outcome
+from logship._buffer.section import LOCK_PATIENCE_SECONDS
+from logship._buffer.stream import Stream
+from logship._buffer.wakeups import Shipper, Wakeups
 from tests.unit.accounts import Sink, Wakes, a_buffer, body, check, entries_of
 
 FAR_AWAY = 1 << 24

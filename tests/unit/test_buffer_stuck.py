@@ -12,13 +12,13 @@ from typing import Any, NoReturn
 
 import pytest
 
-from logship.buffer import entrance
-from logship.buffer.buffer import Buffer
-from logship.buffer.chunk import Chunk, MemoryChunk, MemoryStorage
-from logship.buffer.entrance import Outcome
-from logship.buffer.stream import Stream
-from logship.protocol.entries import unpack_unstamped
-from logship.reasons import OVERFLOW
+from logship._buffer import entrance
+from logship._buffer.buffer import Buffer
+from logship._buffer.chunk import Chunk, MemoryChunk, MemoryStorage
+from logship._buffer.entrance import Outcome
+from logship._buffer.stream import Stream
+from logship._protocol.entries import unpack_unstamped
+from logship._reasons import OVERFLOW
 from tests.unit.accounts import Sink, a_buffer, body, check
 
 FAR_AWAY = 1 << 24

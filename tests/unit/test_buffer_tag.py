@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from logship.buffer import accumulator
-from logship.buffer.buffer import Buffer
-from logship.buffer.entrance import Outcome
+from logship._buffer import accumulator
+from logship._buffer.buffer import Buffer
+from logship._buffer.entrance import Outcome
 from logship.testing import ManualClock
 from tests.unit.accounts import Sink, Wakes, a_buffer, body, check
 from tests.unit.interruptions import every_point

@@ -10,10 +10,10 @@ from typing import Any
 import msgpack
 import pytest
 
-from logship.buffer.chunk import Chunk
-from logship.client import parts
-from logship.client.client import Client
-from logship.client.shipper import STOP_LINGER_SECONDS
+from logship._buffer.chunk import Chunk
+from logship._client import parts
+from logship._client.client import Client
+from logship._client.shipper import STOP_LINGER_SECONDS
 from logship.errors import BufferFull, ClientClosed
 from logship.testing import MemoryTransport, Sidecar
 from tests.unit.clients import BUFFER_BYTES, Stderr, messages, quick_settings, until

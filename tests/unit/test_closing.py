@@ -7,13 +7,13 @@ from typing import Any
 
 import pytest
 
-from logship.buffer.buffer import Buffer
-from logship.buffer.chunk import Chunk, MemoryChunk, MemoryStorage
-from logship.buffer.entrance import Outcome
-from logship.client.closing import Closing, SpillAhead
-from logship.delivery.drain import SPILL_SECONDS_PER_BYTE, DrainPlan, Progress
-from logship.protocol.entries import unpack_unstamped
-from logship.stderr.spill import Spill, SpillCost
+from logship._buffer.buffer import Buffer
+from logship._buffer.chunk import Chunk, MemoryChunk, MemoryStorage
+from logship._buffer.entrance import Outcome
+from logship._client.closing import Closing, SpillAhead
+from logship._delivery.drain import SPILL_SECONDS_PER_BYTE, DrainPlan, Progress
+from logship._protocol.entries import unpack_unstamped
+from logship._stderr.spill import Spill, SpillCost
 from logship.testing import ManualClock
 from tests.unit.accounts import Sink, a_buffer, body
 from tests.unit.clients import Stderr
@@ -415,7 +415,7 @@ def test_an_entry_that_cannot_be_read_is_counted_and_holds_up_none(
     def unpack(entry: bytes, stamp_key: str | None) -> tuple[int, dict[str, Any]]:
         return unpack_unstamped(entry[: 5 if entry == body(3) else None], stamp_key)
 
-    monkeypatch.setattr("logship.client.closing.unpack_unstamped", unpack)
+    monkeypatch.setattr("logship._client.closing.unpack_unstamped", unpack)
     end = End(stderr)
     end.run()
     assert refused_numbers(stderr) == [1, 2, *range(4, 11)]

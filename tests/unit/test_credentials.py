@@ -7,8 +7,8 @@ from pathlib import Path
 
 import trustme
 
-from logship.delivery.credentials import tls_source
-from logship.settings import Settings
+from logship._delivery.credentials import tls_source
+from logship._settings import Settings
 
 ENDPOINT = "tls://127.0.0.1:1"
 

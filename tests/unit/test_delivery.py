@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from logship.delivery import (
+from logship._delivery import (
     RETURN_SECONDS,
     TRANSITIONS,
     Connect,
@@ -24,7 +24,7 @@ from logship.delivery import (
     State,
     Warn,
 )
-from logship.settings import Endpoint
+from logship._settings import Endpoint
 from tests.unit.accounts import QUICK
 
 FIRST, SECOND = (Endpoint("tcp", "127.0.0.1", port, "") for port in (1, 2))

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from logship.delivery.drain import (
+from logship._delivery.drain import (
     ACKED_SHARE,
     CHECK_SECONDS_MAX,
     CHECK_SECONDS_MIN,

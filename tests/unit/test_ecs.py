@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from logship.ecs import (
+from logship._ecs import (
     VARIABLE,
     AwaitedTag,
     TaskContainer,
@@ -17,7 +17,7 @@ from logship.ecs import (
     read_task,
     stderr_risk,
 )
-from logship.settings import Settings
+from logship._settings import Settings
 from tests.support.task_metadata import TASK_ARN, TASK_ID, TaskMetadata, container, task
 from tests.support.waiting import wait_until
 

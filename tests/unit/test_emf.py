@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 
-from logship.buffer.counters import DrainReport
-from logship.metrics.emf import emf_line
+from logship._buffer.counters import DrainReport
+from logship._metrics.emf import emf_line
 
 REPORT = DrainReport("SIGTERM", 1.23456, 100, 60, 10, 20, 5, 5, 3, 2, 1, "id", 1, ())
 

@@ -15,12 +15,12 @@ from typing import Any
 import pytest
 
 import logship
-from logship.client.background import BackgroundClient
-from logship.client.client import Client
-from logship.client.identity import identity_fields, task_fields
-from logship.ecs.task import Task, TaskContainer
-from logship.installation.handler import Handler, severity_number
-from logship.protocol.entries import TRUNCATED_KEY
+from logship._client.background import BackgroundClient
+from logship._client.client import Client
+from logship._client.identity import identity_fields, task_fields
+from logship._ecs.task import Task, TaskContainer
+from logship._installation.handler import Handler, severity_number
+from logship._protocol.entries import TRUNCATED_KEY
 from logship.testing import MemoryTransport, Sidecar
 from tests.unit.clients import Stderr, quick_settings
 

@@ -15,11 +15,11 @@ from typing import Any
 
 import pytest
 
-from logship.client.background import BackgroundClient
-from logship.installation.floods import TEMPLATES_MAX, FloodControl
-from logship.installation.handler import KEPT_BACK_KEY, Handler
-from logship.installation.levels import LevelsFile
-from logship.reasons import RATE_LIMITED, SAMPLED
+from logship._client.background import BackgroundClient
+from logship._installation.floods import TEMPLATES_MAX, FloodControl
+from logship._installation.handler import KEPT_BACK_KEY, Handler
+from logship._installation.levels import LevelsFile
+from logship._reasons import RATE_LIMITED, SAMPLED
 from logship.testing import MemoryTransport, Sidecar
 from tests.unit.clients import quick_settings
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from logship.hooks import fork
+from logship._hooks import fork
 
 
 @pytest.fixture

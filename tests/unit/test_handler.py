@@ -9,8 +9,8 @@ from typing import Any, cast
 
 import pytest
 
-from logship.client.emitter import Emitter
-from logship.installation.handler import Handler
+from logship._client.emitter import Emitter
+from logship._installation.handler import Handler
 
 
 class Recorder:

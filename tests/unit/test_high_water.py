@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 
-from logship.audit import Audit, Outcome
-from logship.buffer.accumulator import HIGH_WATER_TAG
-from logship.buffer.buffer import Buffer
-from logship.client.client import Client
-from logship.client.high_water import HighWater
+from logship._audit import Audit, Outcome
+from logship._buffer.accumulator import HIGH_WATER_TAG
+from logship._buffer.buffer import Buffer
+from logship._client.client import Client
+from logship._client.high_water import HighWater
 from logship.testing import MemoryTransport, Sidecar
 from tests.audit.lines import received
 from tests.unit.accounts import Sink, a_buffer, body, check, make_changes_twice

@@ -18,11 +18,11 @@ from typing import Any
 
 import pytest
 
-from logship.buffer.buffer import Buffer
-from logship.delivery.drain import SPILL_SECONDS_PER_BYTE
-from logship.stderr.last_resort import LastResort
-from logship.stderr.spill import Spill, SpillCost
-from logship.stderr.writers import CautiousWriter
+from logship._buffer.buffer import Buffer
+from logship._delivery.drain import SPILL_SECONDS_PER_BYTE
+from logship._stderr.last_resort import LastResort
+from logship._stderr.spill import Spill, SpillCost
+from logship._stderr.writers import CautiousWriter
 from logship.testing import ManualClock
 from tests.unit.accounts import a_buffer, body
 
@@ -348,7 +348,7 @@ def test_a_thread_that_the_interpreter_froze_in_a_write_silences_nobody(tmp_path
     program = tmp_path / "program.py"
     program.write_text(
         "import queue, sys, threading, time\n"
-        "from logship.stderr.last_resort import LastResort\n"
+        "from logship._stderr.last_resort import LastResort\n"
         "resort = LastResort()\n"
         "real, resort._write = resort._write, queue.SimpleQueue().get  # which never returns\n"
         "thread = threading.Thread(target=resort.write_in_turn, args=[b'frozen\\n'], daemon=True)\n"

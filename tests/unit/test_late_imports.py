@@ -21,7 +21,7 @@ import os, signal, sys, threading
 
 importing, go_on, forked = threading.Event(), threading.Event(), threading.Event()
 
-from logship.hooks import late_imports
+from logship._hooks import late_imports
 import logship
 
 os.register_at_fork(before=go_on.set, after_in_parent=forked.set)  # `before`: the last is first

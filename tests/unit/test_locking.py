@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from logship.hooks.locking import SectionLock
+from logship._hooks.locking import SectionLock
 
 STORM_RAISES = 3_000
 STORM_INTERVAL_SECONDS = 0.0002

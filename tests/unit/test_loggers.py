@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from logship.installation.loggers import Loggers
+from logship._installation.loggers import Loggers
 
 
 class Kept(logging.Handler):

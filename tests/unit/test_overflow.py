@@ -10,12 +10,12 @@ from typing import Any
 
 import pytest
 
-from logship.buffer import accumulator
-from logship.buffer.buffer import Buffer
-from logship.buffer.entrance import Outcome
-from logship.buffer.overflow import Admission
-from logship.hooks.threads import OwnThread, may_wait_here
-from logship.reasons import OVERFLOW
+from logship._buffer import accumulator
+from logship._buffer.buffer import Buffer
+from logship._buffer.entrance import Outcome
+from logship._buffer.overflow import Admission
+from logship._hooks.threads import OwnThread, may_wait_here
+from logship._reasons import OVERFLOW
 from logship.testing import ManualClock
 from tests.support.waiting import wait_until
 from tests.unit.accounts import Sink, a_buffer, admit, body, check

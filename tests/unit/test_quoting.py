@@ -17,11 +17,11 @@ from click.testing import CliRunner
 from hypothesis import given
 from hypothesis import strategies as st
 
-from logship.cli.lint import command as lint
-from logship.client.background import BackgroundClient
+from logship._cli.lint import command as lint
+from logship._client.background import BackgroundClient
+from logship._quoting import quoted, quoted_value, visible
+from logship._settings import Settings
 from logship.errors import SettingsError
-from logship.quoting import quoted, quoted_value, visible
-from logship.settings import Settings
 from tests.run.conftest import LOGSHIP
 from tests.support.waiting import wait_until
 

@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 
-from logship.delivery.racing import first_to_succeed
+from logship._delivery.racing import first_to_succeed
 
 
 async def attempt(outcome: str | Exception, go: asyncio.Event | None = None) -> str:

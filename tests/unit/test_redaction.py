@@ -15,10 +15,10 @@ from typing import Any
 import pytest
 
 from benchmarks.records import RECORDS
-from logship.client.background import BackgroundClient
-from logship.installation.handler import Handler
-from logship.protocol.readable import plain_value
-from logship.redaction import REDACTED, RULES, is_card_number, redactor
+from logship._client.background import BackgroundClient
+from logship._installation.handler import Handler
+from logship._protocol.readable import plain_value
+from logship._redaction import REDACTED, RULES, is_card_number, redactor
 from logship.testing import MemoryTransport, Sidecar
 from tests.unit.clients import quick_settings
 

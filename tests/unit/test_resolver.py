@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from logship.delivery.transport import Resolver
+from logship._delivery.transport import Resolver
 
 
 @pytest.fixture

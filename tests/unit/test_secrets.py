@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 
+from logship._receiver.access import AccessOptions
+from logship._settings import Endpoint, Secret, Settings
 from logship.errors import SettingsError
-from logship.receiver.access import AccessOptions
-from logship.settings import Endpoint, Secret, Settings
 
 KEY = "not to be shown"
 

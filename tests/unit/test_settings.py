@@ -10,10 +10,9 @@ from typing import Any
 
 import pytest
 
-from logship.client.background import BackgroundClient
-from logship.client.client import Client
-from logship.errors import SettingsError
-from logship.settings import (
+from logship._client.background import BackgroundClient
+from logship._client.client import Client
+from logship._settings import (
     MIB,
     Endpoint,
     Settings,
@@ -22,7 +21,8 @@ from logship.settings import (
     stop_timeout_for,
     variable_name,
 )
-from logship.settings.unknown import unknown_variables
+from logship._settings.unknown import unknown_variables
+from logship.errors import SettingsError
 from tests.support.programs import REPOSITORY
 
 FROM_ENVIRONMENT: dict[str, tuple[str, Any]] = {

@@ -6,7 +6,7 @@ import signal
 
 import pytest
 
-from logship.signal_names import signal_name, signal_number
+from logship._signal_names import signal_name, signal_number
 
 
 @pytest.mark.parametrize(

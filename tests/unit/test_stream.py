@@ -7,8 +7,8 @@ import itertools
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from logship.buffer.ranges import Gap, merge_gaps, merge_ranges, renamed_gaps, subtract_ranges
-from logship.buffer.stream import Stream, stamp_bytes
+from logship._buffer.ranges import Gap, merge_gaps, merge_ranges, renamed_gaps, subtract_ranges
+from logship._buffer.stream import Stream, stamp_bytes
 from tests.unit.accounts import QUICK, numbers_in
 
 NUMBERS = st.dictionaries(st.integers(1, 40), st.sampled_from(["overflow", "spilled"]), max_size=25)

@@ -6,9 +6,9 @@ import asyncio
 
 import pytest
 
-from logship.client.client import Client
+from logship._client.client import Client
+from logship._settings import Endpoint
 from logship.errors import ConnectError
-from logship.settings import Endpoint
 from logship.testing import ManualClock, MemoryTransport, Sidecar
 from tests.unit.clients import quick_settings, until
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from logship.installation.tracing import LOOK_INTERVAL_NS, CurrentSpan
+from logship._installation.tracing import LOOK_INTERVAL_NS, CurrentSpan
 
 TRACE_ID, SPAN_ID = 0xABC, 0xDEF
 

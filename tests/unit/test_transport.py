@@ -9,8 +9,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from logship.delivery.transport import Connection, Parts, SocketTransport, _StreamConnection
-from logship.settings import Endpoint
+from logship._delivery.transport import Connection, Parts, SocketTransport, _StreamConnection
+from logship._settings import Endpoint
 
 SMALL, LARGE = 100, 700_000
 

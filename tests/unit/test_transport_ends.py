@@ -13,10 +13,10 @@ from typing import Any, NoReturn
 
 import pytest
 
-from logship.delivery.credentials import tls_context
-from logship.delivery.transport import Resolver, SocketTransport, _StreamConnection
+from logship._delivery.credentials import tls_context
+from logship._delivery.transport import Resolver, SocketTransport, _StreamConnection
+from logship._settings import Endpoint, Settings
 from logship.errors import ConnectError, HandshakeError, SettingsError
-from logship.settings import Endpoint, Settings
 
 
 class Events:

@@ -8,13 +8,13 @@ from typing import Any
 
 import pytest
 
-from logship.buffer.accumulator import STREAMS_MAX, WITHHELD_INTERVAL_SECONDS
-from logship.buffer.buffer import Buffer
-from logship.client.background import BackgroundClient
-from logship.client.client import Client
+from logship._buffer.accumulator import STREAMS_MAX, WITHHELD_INTERVAL_SECONDS
+from logship._buffer.buffer import Buffer
+from logship._client.background import BackgroundClient
+from logship._client.client import Client
+from logship._installation.handler import Handler
+from logship._reasons import WITHHELD
 from logship.errors import ClientClosed
-from logship.installation.handler import Handler
-from logship.reasons import WITHHELD
 from logship.testing import MemoryTransport, Sidecar
 from tests.unit.accounts import body
 from tests.unit.clients import Stderr, quick_settings

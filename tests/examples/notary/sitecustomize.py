@@ -27,7 +27,7 @@ def _is_shipped(logger: logging.Logger) -> bool:
     current: logging.Logger | None = logger
     while current is not None:
         if any(
-            type(each).__module__ == "logship.installation.handler" for each in current.handlers
+            type(each).__module__ == "logship._installation.handler" for each in current.handlers
         ):
             return True
         current = current.parent if current.propagate else None

@@ -1,0 +1,137 @@
+"""Collects evidence from lines and reports, stream by stream."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Final
+
+from logship._audit.evidence import HIGH_WATER_KEY, Stream
+from logship._audit.glance import Glance
+from logship._audit.lines import (
+    STAMP_KEY,
+    Nothing,
+    Refused,
+    Stamped,
+    Unreadable,
+    read_line,
+    read_stamps,
+)
+from logship._audit.refusals import Refusals, judge_refusals
+from logship._audit.reports import Report
+from logship._audit.verdict import Place, Verdict, judge
+
+UNREADABLE_PLACES_MAX: Final = 5
+"""How many unreadable lines are shown with their place; all of them are counted."""
+
+
+class Audit:
+    """Takes lines and reports in any order, and draws a verdict from them.
+
+    Args:
+        stamp_key: The field that carries the stamp.
+
+    Attributes:
+        streams: The evidence so far, by the streams' names.
+    """
+
+    def __init__(self, stamp_key: str = STAMP_KEY) -> None:
+        self.stamp_key = stamp_key
+        self.lines = 0
+        self.unstamped = 0
+        self.unreadable = 0
+        self.torn_reports = 0
+        self.unreadable_places: list[Place] = []
+        self.reports = 0
+        self.unnamed = 0
+        self.problems: dict[str, None] = {}
+        self.streams: dict[bytes, Stream] = {}
+        self._refusals: dict[str, Refusals] = {}
+        self._glance = Glance(stamp_key)
+        self._source = "?"
+        self._source_began = 0
+
+    def begin(self, source: str) -> None:
+        """Name the source of the lines that follow, so that messages can point at them."""
+        self._source = source
+        self._source_began = self.lines
+
+    def feed(self, lines: Iterable[bytes]) -> None:
+        """Take lines of output without their ends. They may hold any bytes."""
+        glance = self._glance.stamp
+        known = self.streams.get
+        for line in lines:
+            self.lines += 1
+            match = glance(line)
+            stream = known(match[1]) if match else None
+            if match is None or stream is None:  # the first line of a stream also gives its tag
+                self._feed_parsed(line)
+            elif not stream.delivered.add(int(match[2])):
+                stream.duplicates += 1
+
+    def _feed_parsed(self, line: bytes) -> None:
+        # Bad UTF-8 in one message must not hide the stamp beside it.
+        for found in read_line(line.decode("utf-8", "replace"), self.stamp_key):
+            match found:
+                case Stamped():
+                    self._stream(found.stream).take(found)
+                    for stream, number in read_stamps(found.record.get(HIGH_WATER_KEY)):
+                        self._stream(stream).take_stated(number)
+                case Refused():
+                    self._refusals_of(found.life).copies.add(found.number)
+                case Report():
+                    self.expect(found)
+                case Unreadable():
+                    self._note_unreadable(found)
+                case Nothing():
+                    self.unstamped += 1
+
+    def _note_unreadable(self, found: Unreadable) -> None:
+        self.unreadable += 1
+        self.torn_reports += found.is_report
+        if len(self.unreadable_places) < UNREADABLE_PLACES_MAX:
+            place = Place(self._source, self.lines - self._source_began, found.why)
+            self.unreadable_places.append(place)
+
+    def expect(self, found: Report | Refused) -> None:
+        """Take what must be accounted for.
+
+        Args:
+            found: A drain report, with every stream that it names; or a refused record, whose
+                number says how many there were up to it.
+        """
+        if isinstance(found, Refused):
+            self._refusals_of(found.life).expect(found.number)
+        else:
+            self._expect_report(found)
+
+    def _expect_report(self, report: Report) -> None:
+        self.reports += 1
+        self.unnamed = max(self.unnamed, report.unnamed)  # one process may print several reports
+        if report.problem:
+            self.problems[report.problem] = None
+        for stream in report.streams:
+            self._stream(stream.stream).take_report(stream)
+        if report.refused is not None:
+            self._refusals_of(report.refused.life).take_count(report.refused)
+
+    def _refusals_of(self, life: str) -> Refusals:
+        return self._refusals.setdefault(life, Refusals(life))
+
+    def _stream(self, name: str) -> Stream:
+        return self.streams.setdefault(name.encode(), Stream(name))
+
+    def verdict(self) -> Verdict:
+        """Return the conclusions from all that was fed so far."""
+        streams = sorted(self.streams.values(), key=lambda stream: stream.name)
+        return Verdict(
+            streams=tuple(judge(stream) for stream in streams),
+            refusals=tuple(map(judge_refusals, self._refusals.values())),
+            problems=tuple(self.problems),
+            reports=self.reports,
+            unnamed=self.unnamed,
+            lines=self.lines,
+            unstamped=self.unstamped,
+            unreadable=self.unreadable,
+            torn_reports=self.torn_reports,
+            unreadable_places=tuple(self.unreadable_places),
+        )

@@ -1,0 +1,69 @@
+"""Which kind of output an argument names: files, or what is behind an address."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from logship._audit.outputs import Files
+from logship._audit.sources import CannotRead
+
+if TYPE_CHECKING:
+    from logship._audit.outputs import Output
+
+SCHEMES: Final = (
+    "s3://",
+    "cloudwatch://",
+    "kafka://",
+    "opensearch+https://",
+    "loki+https://",
+)
+
+
+def is_address(name: str) -> bool:
+    """Tell whether a name is an address, and not that of a file."""
+    return "://" in name
+
+
+def output_of(name: str) -> Output:
+    """Return what a name stands for. What few need is imported only for them.
+
+    Raises:
+        CannotRead: There is no such kind of output, or a library for it is missing.
+    """
+    scheme = name.partition("://")[0] if is_address(name) else "file"
+    try:
+        match scheme:
+            case "file":
+                return Files(name)
+            case "s3" | "cloudwatch":
+                return _of_aws(name, scheme)
+            case "kafka":
+                from logship._audit.kafka import Topic  # noqa: PLC0415
+
+                return Topic(name)
+            case "opensearch+http" | "opensearch+https":
+                from logship._audit.opensearch import Indices  # noqa: PLC0415
+
+                return Indices(name)
+            case "loki+http" | "loki+https":
+                from logship._audit.loki import Query  # noqa: PLC0415
+
+                return Query(name)
+    except ImportError as error:
+        extra = "kafka" if scheme == "kafka" else "s3"
+        text = f"cannot read {name}: {error}; pip install 'logship-forward[{extra}]'"
+        raise CannotRead(text) from error
+    raise CannotRead(f"cannot read {name}: known are {', '.join(SCHEMES)}")
+
+
+def _of_aws(name: str, scheme: str) -> Output:
+    import boto3  # noqa: PLC0415
+
+    from logship._audit.aws import telling  # noqa: PLC0415
+    from logship._audit.cloudwatch import LogGroup  # noqa: PLC0415
+    from logship._audit.s3 import Objects  # noqa: PLC0415
+
+    with telling(name):
+        if scheme == "s3":
+            return Objects(name, boto3.client("s3"))
+        return LogGroup(name, boto3.client("logs"))

@@ -1,0 +1,128 @@
+"""A topic of Kafka as an output of a sidecar."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, Final
+from urllib.parse import parse_qsl, urlsplit
+
+from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
+
+from logship._audit.outputs import Position
+from logship._audit.sources import CannotRead
+
+TIMEOUT_SECONDS: Final = 10.0
+BATCH_MESSAGES: Final = 1000
+
+
+class Topic:
+    """The partitions of a topic. No group is joined and no offset is committed.
+
+    Args:
+        name: `kafka://BROKER[,BROKER]/TOPIC`, and behind `?` properties of librdkafka.
+    """
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        address = urlsplit(name)
+        self._topic = address.path.lstrip("/")
+        self._consumer = Consumer(
+            {
+                "group.id": "logship-audit",  # it must have one
+                "bootstrap.servers": address.netloc,
+                "enable.auto.commit": False,
+                "enable.partition.eof": True,
+                **dict(parse_qsl(address.query)),
+            }
+        )
+
+    def parts(self) -> Iterator[PartitionPart]:
+        """Yield the partitions; none if there is no such topic."""
+        with _telling(self.name):
+            found = self._consumer.list_topics(self._topic, TIMEOUT_SECONDS).topics[self._topic]
+        if found.error is not None and found.error.code() != KafkaError.UNKNOWN_TOPIC_OR_PART:
+            raise CannotRead(f"cannot read {self.name}: {found.error}")
+        for number in found.partitions:
+            yield PartitionPart(self.name, self._consumer, self._topic, number)
+
+
+@dataclass(frozen=True)
+class PartitionPart:
+    """A partition: its offsets only grow, so each message is read once."""
+
+    topic_name: str
+    consumer: Any
+    topic: str
+    number: int
+
+    @property
+    def key(self) -> str:
+        """Its number."""
+        return str(self.number)
+
+    @property
+    def name(self) -> str:
+        """The topic's address, and its number."""
+        return f"{self.topic_name}, partition {self.number}"
+
+    def read(self, position: Position | None) -> PartitionReading | None:
+        """Return the messages behind the position; all of them if the topic was made anew."""
+        with _telling(self.name):
+            partition = TopicPartition(self.topic, self.number)
+            low, high = self.consumer.get_watermark_offsets(partition, TIMEOUT_SECONDS)
+        next_offset = low if position is None else position["next"]
+        is_fresh = position is not None and next_offset > high
+        start = low if is_fresh else max(low, next_offset)
+        return PartitionReading(self, start, is_fresh=is_fresh) if start < high else None
+
+
+class PartitionReading:
+    """The messages of a partition from an offset to its end."""
+
+    overlaps = False
+
+    def __init__(self, part: PartitionPart, start: int, *, is_fresh: bool) -> None:
+        self.is_fresh = is_fresh
+        self._part = part
+        self._next = start
+
+    @property
+    def position(self) -> Position:
+        """The offset of the next message."""
+        return {"next": self._next}
+
+    def batches(self) -> Iterator[list[bytes]]:
+        """Yield the messages; each is a line."""
+        part = self._part
+        with _telling(part.name):
+            part.consumer.assign([TopicPartition(part.topic, part.number, self._next)])
+            is_over = False
+            while not is_over:
+                first = part.consumer.poll(TIMEOUT_SECONDS)
+                if first is None:
+                    raise CannotRead(f"cannot read {part.name}: no answer for {TIMEOUT_SECONDS} s")
+                # What is there already: `consume` would else wait until the batch is full.
+                messages = [first, *part.consumer.consume(BATCH_MESSAGES, 0.0)]
+                yield [line for line in map(_line_of, messages) if line]
+                is_over = messages[-1].error() is not None  # the end, else it had raised
+                self._next = messages[-1].offset() + (not is_over)
+
+
+def _line_of(message: Any) -> bytes | None:
+    error = message.error()
+    if error is None:
+        value: bytes | None = message.value()
+        return value
+    if error.code() != KafkaError._PARTITION_EOF:
+        raise KafkaException(error)
+    return None
+
+
+@contextlib.contextmanager
+def _telling(name: str) -> Iterator[None]:
+    try:
+        yield
+    except KafkaException as error:
+        raise CannotRead(f"cannot read {name}: {error.args[0]}") from error

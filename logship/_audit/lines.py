@@ -1,0 +1,193 @@
+"""Reads one line of a sidecar's output: a stamped record, a report, nothing, or unreadable."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from logship._audit.reports import KIND_KEY, REPORT_SOURCES, Report, UnreadableReport, read_report
+
+STAMP_KEY: Final = "logship_id"
+SPILLED_KIND: Final = "spilled"
+REFUSED_KIND: Final = "refused"
+REFUSED_KEY: Final = "logship_refused"
+TAG_KEYS: Final = ("fluentd_tag", "tag")
+"""Where a JSON line has its tag: in that order, because an application may use `tag` itself."""
+
+NESTED_STRINGS_MAX: Final = 3
+"""Layers of JSON inside a string: one of a log driver, one of a collector, and one to spare."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stamped:
+    """A record with a stamp: delivered, or a copy that was spilled to stderr."""
+
+    stream: str
+    number: int
+    tag: str | None
+    record: Mapping[str, object]
+    spilled: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """A record that the client refused and wrote to stderr; its number is not one of a stream."""
+
+    life: str
+    number: int
+
+
+@dataclass(frozen=True, slots=True)
+class Nothing:
+    """A line without a stamp: text, or a record that logship did not ship."""
+
+
+@dataclass(frozen=True, slots=True)
+class Unreadable:
+    """A line that may have held a record or a report but is torn, cut or overwritten.
+
+    Attributes:
+        why: Why it is unreadable.
+        is_report: Whether it is what is left of a drain report. A record is known by its number,
+            which other records show to be missing; a stream may be known from a report alone.
+    """
+
+    why: str
+    is_report: bool = False
+
+
+Found = Stamped | Refused | Report | Nothing | Unreadable
+
+STAMP: Final = r"([!#-9;-\[\]-~]{12}):((?!0{10})[0-9]{10})"
+"""Twelve visible ASCII characters except quote, colon and backslash; then a number from 1."""
+
+_LINE_FORMATS: Final = (
+    # JSON lines: `logship receive`, Fluentd's json, Fluent Bit's plain and json_lines. An array of
+    # records is Fluent Bit's json.
+    re.compile(r"(?P<json>\{.*|\[\s*\{.*)", re.DOTALL),
+    # Fluentd's out_file: time TAB tag TAB record; time and tag can be switched off.
+    re.compile(r"[^\t]*\t(?:(?P<tag>[^\t]*)\t)?(?P<json>\{.*)", re.DOTALL),
+    # Fluentd's out_file with `delimiter space` or `comma`.
+    re.compile(
+        r"\d{4}-\d\d-\d\dT[^ ,{]+(?P<delimiter>[ ,])(?P<tag>.*?)(?P=delimiter)(?P<json>\{.*)",
+        re.DOTALL,
+    ),
+    # Fluent Bit's out_file. Only the first time in a line counts: were each of them tried, a line
+    # of many would cost its length squared.
+    re.compile(r"(?>(?P<tag>.*?): \[\d+\.\d+, (?=\{))(?P<json>.*)\]", re.DOTALL),
+    # Lines of logship on stderr, behind the prefix of a log viewer such as `docker compose logs`
+    # or `kubectl logs --prefix`.
+    re.compile(
+        r'[^{]*(?P<json>\{"logship":\s?"'
+        r'(?:spilled|refused|drain report|spill begins|report correction)".*)',
+        re.DOTALL,
+    ),
+)
+
+
+_REPORT_BEGINS: Final = re.compile(rf'"{KIND_KEY}\\*": ?\\*"(?:{"|".join(REPORT_SOURCES)})\\*"')
+"""As it stands in a line, or in a string of one."""
+
+
+def read_stamps(value: object) -> Iterator[tuple[str, int]]:
+    """Yield stream and number of each stamp in what a high-water record states."""
+    for stamp in value if isinstance(value, list) else ():
+        if isinstance(stamp, str) and (match := re.fullmatch(STAMP, stamp)):
+            yield match[1], int(match[2])
+
+
+def read_line(line: str, stamp_key: str = STAMP_KEY) -> list[Found]:
+    """Return what one line of a sidecar's output, or of an application's stderr, holds.
+
+    The outermost stamp counts: one at the top, then one inside `record`, then one inside JSON in a
+    string under `log` or `message`, where a log driver puts a spilled copy. A stamp in any other
+    place is the application's own text and does not count.
+
+    Args:
+        line: One line without its end.
+        stamp_key: The field that carries the stamp.
+
+    Returns:
+        One finding, or one per record where the line is an array of records.
+    """
+    for line_format in _LINE_FORMATS:
+        if match := line_format.fullmatch(line):
+            return _read_json(match["json"], match.groupdict().get("tag"), stamp_key)
+    return [Unreadable("no known format, but a stamp's key")] if stamp_key in line else [Nothing()]
+
+
+def _read_json(text: str, tag: str | None, stamp_key: str) -> list[Found]:
+    try:
+        document = json.loads(text)
+        records = document if isinstance(document, list) else [document]
+        return [_read_record(record, tag, stamp_key) for record in records]
+    except UnreadableReport as error:
+        return [Unreadable(str(error), is_report=True)]
+    except (ValueError, RecursionError):
+        return [Unreadable("not JSON, or cut off", _REPORT_BEGINS.search(text) is not None)]
+
+
+def _read_record(
+    record: object, tag: str | None, stamp_key: str, strings_left: int = NESTED_STRINGS_MAX
+) -> Found:
+    """Look for a stamp or a report in `record`, level by level, from the outside in."""
+    spilled = False
+    levels: list[dict[str, object]] = []
+    while isinstance(record, dict) and (len(levels) < 2 or spilled):
+        if stamp_key in record:
+            return _read_stamp(record, _tag_of(record, tag), stamp_key, spilled)
+        if str(record.get(KIND_KEY)) in REPORT_SOURCES:
+            return read_report(record)
+        if record.get(KIND_KEY) == REFUSED_KIND and REFUSED_KEY in record:
+            return _read_refused(record[REFUSED_KEY])
+        spilled = record.get(KIND_KEY) == SPILLED_KIND
+        tag = _tag_of(record, tag)
+        levels.append(record)
+        record = record.get("record")
+    return _read_strings(levels, stamp_key, strings_left)
+
+
+def _tag_of(record: Mapping[str, object], known: str | None) -> str | None:
+    tags = (known, *(record.get(key) for key in TAG_KEYS))
+    return next((tag for tag in tags if isinstance(tag, str)), None)
+
+
+def _read_stamp(
+    record: Mapping[str, object], tag: str | None, stamp_key: str, spilled: bool
+) -> Found:
+    stamp = record[stamp_key]
+    match = re.fullmatch(STAMP, stamp) if isinstance(stamp, str) else None
+    if match is None:
+        return Unreadable(f"{stamp_key} is not a stamp")
+    return Stamped(match[1], int(match[2]), tag, record, spilled)
+
+
+def _read_refused(number: object) -> Found:
+    match = re.fullmatch(STAMP, number) if isinstance(number, str) else None
+    if match is None:
+        return Unreadable(f"{REFUSED_KEY} is not the number of a refused record")
+    return Refused(match[1], int(match[2]))
+
+
+def _read_strings(levels: list[dict[str, object]], stamp_key: str, strings_left: int) -> Found:
+    """Look into strings of JSON. Their record has a tag of its own, not that of its carrier."""
+    texts = [level.get(name) for level in levels for name in ("log", "message")]
+    for text in texts:
+        if strings_left and isinstance(text, str) and _may_hold_ours(text, stamp_key):
+            try:
+                found = _read_record(json.loads(text), None, stamp_key, strings_left - 1)
+            except ValueError:
+                is_report = _REPORT_BEGINS.search(text) is not None
+                found = Unreadable("a copy inside a string is not JSON, or cut off", is_report)
+            if not isinstance(found, Nothing):
+                return found
+    return Nothing()
+
+
+def _may_hold_ours(text: str, stamp_key: str) -> bool:
+    return text.lstrip().startswith("{") and any(
+        mark in text for mark in (stamp_key, REFUSED_KEY, *REPORT_SOURCES)
+    )

@@ -1,0 +1,186 @@
+"""What a watch follows: outputs, each of which has parts that come, grow, change and go.
+
+A file is a part of the path, directory or pattern that names it. A part is known by a key that a
+rename does not change. Its evidence counts as long as the part is there.
+"""
+
+from __future__ import annotations
+
+import glob
+import hashlib
+import os
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, Protocol
+
+from logship._audit.sources import Source
+
+HEAD_BYTES: Final = 256
+"""So many bytes tell a file from another one that got its inode. Each record's stamp differs."""
+
+Position = dict[str, Any]
+"""How far a part was read, as plain values."""
+
+
+class Reading(Protocol):
+    """Lines of a part that were not read before."""
+
+    @property
+    def is_fresh(self) -> bool:
+        """Whether they are all lines of the part: nothing that was read before counts."""
+
+    @property
+    def overlaps(self) -> bool:
+        """Whether some of them may have been read before; they are no duplicates then."""
+
+    @property
+    def position(self) -> Position:
+        """How far the part is read, once all batches are."""
+
+    def batches(self) -> Iterable[list[bytes]]:
+        """Yield the lines.
+
+        Raises:
+            CannotRead: The part cannot be read.
+        """
+
+
+class Part(Protocol):
+    """Something that is there as a whole, or not: a file, an object, a log group."""
+
+    @property
+    def key(self) -> str:
+        """What it is known by."""
+
+    @property
+    def name(self) -> str:
+        """What a person knows it by."""
+
+    def read(self, position: Position | None) -> Reading | None:
+        """Return what is there beyond a position; None if that is nothing.
+
+        Raises:
+            CannotRead: The part cannot be read.
+        """
+
+
+class Output(Protocol):
+    """What one argument of the command names.
+
+    Attributes:
+        name: As given.
+    """
+
+    name: str
+
+    def parts(self) -> Iterable[Part]:
+        """Return what is there now.
+
+        Raises:
+            CannotRead: It is not known what is there.
+        """
+
+
+class Files:
+    """The files that a path, a directory or a pattern names.
+
+    Args:
+        name: A directory stands for all files below it.
+    """
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def parts(self) -> Iterator[FilePart]:
+        """Yield each file once, also where it has several names."""
+        found: dict[str, FilePart] = {}
+        for path in sorted(self._paths()):
+            try:
+                status = path.stat()
+            except OSError:  # it has just been removed
+                continue
+            if path.is_file():
+                part = FilePart(str(path), status)
+                found.setdefault(part.key, part)
+        yield from found.values()
+
+    def _paths(self) -> Iterable[Path]:
+        path = Path(self.name)
+        if path.is_dir():
+            return path.rglob("*")
+        if path.exists():
+            return [path]
+        names = glob.glob(self.name, recursive=True)  # noqa: PTH207 - Path.glob takes no root
+        return map(Path, names)
+
+
+@dataclass(frozen=True)
+class FilePart:
+    """A file, by its inode: a rename does not make it another one."""
+
+    name: str
+    status: os.stat_result
+
+    @property
+    def key(self) -> str:
+        """Device and inode."""
+        return f"{self.status.st_dev}:{self.status.st_ino}"
+
+    def read(self, position: Position | None) -> Reading | None:
+        """Return the lines behind the position, or all lines of a file that was cut or replaced."""
+        looks = [self.status.st_size, self.status.st_mtime_ns]
+        if position is not None and position["looks"] == looks:
+            return None
+        if position is not None and self._has_grown(position):
+            return FileReading(self.name, looks, position["head"], position["offset"])
+        head = self._head(HEAD_BYTES)
+        return FileReading(self.name, looks, [len(head), _digest(head)])
+
+    def _has_grown(self, position: Position) -> bool:
+        """Tell whether what was read is still there; of gzip that is never known."""
+        size, digest = position["head"]
+        if not 0 < position["offset"] <= self.status.st_size:
+            return False
+        return _digest(self._head(size)) == str(digest)
+
+    def _head(self, size: int) -> bytes:
+        try:
+            with Path(self.name).open("rb") as file:
+                return file.read(size)
+        except OSError:
+            return b""  # the reading says why
+
+
+class FileReading:
+    """The lines of a file from an offset.
+
+    Args:
+        name: Of the file.
+        looks: Its size and time, by which a change is known.
+        head: How many of its first bytes are known, and their digest.
+        start: The offset.
+    """
+
+    overlaps = False
+
+    def __init__(
+        self, name: str, looks: list[int], head: list[Any], start: int | None = None
+    ) -> None:
+        self.is_fresh = start is None
+        self._looks, self._head = looks, head
+        self._source = Source(name, start or 0)
+
+    @property
+    def position(self) -> Position:
+        """An offset only of a plain file: gzip is read anew when it has changed."""
+        offset = 0 if self._source.is_packed else self._source.position
+        return {"looks": self._looks, "head": self._head, "offset": offset}
+
+    def batches(self) -> Iterator[list[bytes]]:
+        """Yield whole lines: the rest of the last one is still to be written."""
+        return self._source.whole_lines()
+
+
+def _digest(head: bytes) -> str:
+    return hashlib.sha256(head).hexdigest()

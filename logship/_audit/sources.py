@@ -1,0 +1,162 @@
+"""Reads the files that a proof is made from, plain or gzip.
+
+A killed server leaves files that are torn or half compressed. What such a file lacks counts as
+missing. A file that cannot be read at all ends the audit.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+import zlib
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from itertools import chain
+from pathlib import Path
+from typing import BinaryIO, Final, NoReturn
+
+from logship._audit.lines import Refused, Unreadable, read_line
+from logship._audit.reports import Report
+from logship.errors import LogshipError
+
+BLOCK_BYTES: Final = 16 * 1024
+"""Bytes read at a time. zlib copies the rest of a block at each end of a member."""
+UNPACKED_BYTES_MAX: Final = 256 * 1024
+"""Bytes unpacked at a time. A block of packed newlines would make 16 million lines at once."""
+LINE_BYTES_MAX: Final = 64 * 1024 * 1024
+"""logship sends records of up to 5 MB, and escaping turns one byte into at most six."""
+GZIP_MAGIC: Final = b"\x1f\x8b"
+GZIP_PADDING: Final = b"\0"
+"""Tapes and block devices leave it between members."""
+ZSTD_MAGIC: Final = b"\x28\xb5\x2f\xfd"
+SEEMS_EXPECTED: Final = re.compile(
+    rb'logship\\*":\s?\\*"(drain report|spill begins|report correction|refused)'
+)
+"""Matches also inside a string, where quotes are escaped. A report that matches must be read."""
+
+
+class Source:
+    """One input: its lines in batches, unpacked where they are gzip.
+
+    Args:
+        name: Of a file, or `-` for standard input.
+        start: Where in a plain file a line begins, to be the first that is read.
+
+    Attributes:
+        note: After reading, what is odd about a file that could be read; None if nothing is.
+        position: Where in a plain file the first line begins that was not wholly there.
+        is_packed: Whether it is gzip.
+    """
+
+    def __init__(self, name: str, start: int = 0) -> None:
+        self.name = "standard input" if name == "-" else name
+        self.note: str | None = None
+        self.position = self._start = start
+        self.is_packed = False
+        self._path = None if name == "-" else Path(name)
+        self._rest = b""
+
+    def batches(self) -> Iterator[list[bytes]]:
+        """Yield lines without their ends, and what follows the last end of line.
+
+        Raises:
+            CannotRead: The input cannot be opened, read or unpacked, or is no text.
+        """
+        yield from self.whole_lines()
+        if self._rest:
+            yield [self._rest]
+
+    def whole_lines(self) -> Iterator[list[bytes]]:
+        """Yield only those lines that have an end: `batches` of a file that is being written.
+
+        Raises:
+            CannotRead: As of `batches`.
+        """
+        try:
+            with self._opened() as file:
+                yield from self._split(self._unpacked(file))
+        except OSError as error:
+            _fail(f"cannot read {self.name}: {error.strerror or error}")
+
+    @contextmanager
+    def _opened(self) -> Iterator[BinaryIO]:
+        if self._path is None:
+            yield sys.stdin.buffer
+            return
+        with self._path.open("rb") as file:
+            file.seek(self._start)
+            yield file
+
+    def _unpacked(self, file: BinaryIO) -> Iterator[bytes]:
+        blocks = iter(lambda: file.read(BLOCK_BYTES), b"")
+        first = next(blocks, b"")
+        if first.startswith(ZSTD_MAGIC):
+            _fail(f"cannot read {self.name}: it is zstd; pipe it: zstdcat ... | logship audit -")
+        self.is_packed = first.startswith(GZIP_MAGIC)
+        if self.is_packed:
+            return self._gunzipped(chain([first], blocks))
+        return chain([first], blocks)
+
+    def _gunzipped(self, blocks: Iterable[bytes]) -> Iterator[bytes]:
+        """Unpack one member after the other, and keep what a cut-off last member holds.
+
+        The gzip module would discard the last block when the data ends too early.
+        """
+        member, began = zlib.decompressobj(wbits=31), False
+        try:
+            for block in blocks:
+                rest = block
+                while rest:
+                    began = True
+                    yield member.decompress(rest, UNPACKED_BYTES_MAX)
+                    rest = member.unconsumed_tail
+                    if member.eof:
+                        rest = member.unused_data.lstrip(GZIP_PADDING)
+                        member, began = zlib.decompressobj(wbits=31), False
+            if began:
+                yield member.flush()
+        except zlib.error as error:
+            _fail(f"cannot read {self.name}: its gzip data is damaged ({error})")
+        if began:
+            self.note = (
+                f"{self.name}: the gzip data is cut off (its writer was killed, or is still "
+                "writing); what it lacks counts as missing"
+            )
+
+    def _split(self, blocks: Iterable[bytes]) -> Iterator[list[bytes]]:
+        begun = bytearray()
+        for block in blocks:
+            begun += block
+            if b"\n" in block:
+                *lines, rest = bytes(begun).split(b"\n")
+                self.position += len(begun) - len(rest)
+                begun = bytearray(rest)
+                yield lines
+            elif len(begun) > LINE_BYTES_MAX:
+                _fail(f"cannot read {self.name}: no end of line in 64 MiB; is it a text file?")
+        self._rest = bytes(begun)
+
+
+class CannotRead(LogshipError):  # noqa: N818 - it says what happened, as its siblings do
+    """An input cannot be read, so nothing can be said about what is missing."""
+
+
+def _fail(message: str) -> NoReturn:
+    raise CannotRead(message)
+
+
+def expected_in(source: Source, stamp_key: str) -> Iterator[Report | Refused]:
+    """Yield the drain reports and refused records among the lines that an application wrote.
+
+    Raises:
+        CannotRead: The source cannot be read, or a report in it is torn.
+    """
+    for number, line in enumerate(chain.from_iterable(source.batches()), start=1):
+        seems = SEEMS_EXPECTED.search(line)
+        if seems is None:
+            continue
+        for found in read_line(line.decode("utf-8", "replace"), stamp_key):
+            if isinstance(found, Unreadable) and seems[1] != b"refused":
+                _fail(f"{source.name}, line {number}: {found.why}")
+            if isinstance(found, Report | Refused):
+                yield found

@@ -1,0 +1,59 @@
+"""The file in which a watch keeps its state: written whole or not at all."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+from logship._audit.watch import Watch
+from logship.errors import LogshipError
+
+
+class BadState(LogshipError):  # noqa: N818 - it says what is bad
+    """A watch's state cannot be read or written."""
+
+
+class StateFile:
+    """The state of one watch.
+
+    Args:
+        path: Of the file; its directory must be there.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def resume(self, watch: Watch) -> None:
+        """Let a watch go on with what the file says; without a file it begins anew.
+
+        Raises:
+            BadState: The file cannot be read, or is none of this version.
+        """
+        try:
+            state: dict[str, Any] = json.loads(self._path.read_bytes())
+            watch.resume(state)
+        except FileNotFoundError:
+            return
+        except OSError as error:
+            raise BadState(f"cannot read {self._path}: {error.strerror}") from error
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
+            text = f"{self._path} is no state of this watch: {error}; remove it to begin anew"
+            raise BadState(text) from error
+
+    def save(self, watch: Watch) -> None:
+        """Put the watch's state in the place of the old one.
+
+        Raises:
+            BadState: It cannot be written; the old one is still there.
+        """
+        new = self._path.with_name(f"{self._path.name}.new")
+        try:
+            with new.open("w") as file:
+                json.dump(watch.state(), file, separators=(",", ":"))
+                file.flush()
+                os.fsync(file.fileno())
+            new.replace(self._path)
+        except OSError as error:
+            raise BadState(f"cannot write {self._path}: {error.strerror}") from error

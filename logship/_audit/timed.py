@@ -1,0 +1,64 @@
+"""Outputs that keep records by their time: a log group, an index, a stream of Loki.
+
+Such an output has no order of arrival. A record may come after records that are newer, because a
+sidecar repeats what failed. So each reading begins some time before the newest record that is
+known, and what it has of the time before is read again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from itertools import islice
+from typing import Final
+
+from logship._audit.outputs import Position
+
+LATE_MILLISECONDS: Final = 300_000
+"""So much later than a newer record a record may come."""
+
+BATCH_LINES: Final = 1000
+
+Fetch = Callable[[int], Iterator[tuple[int, bytes]]]
+"""Yields times in milliseconds since 1970, and lines, of all records from a time on."""
+
+
+@dataclass(frozen=True)
+class TimedPart:
+    """All of one output.
+
+    Attributes:
+        name: A person knows it by that.
+        fetch: Asks for records.
+    """
+
+    name: str
+    fetch: Fetch
+    key: str = "all"
+
+    def read(self, position: Position | None) -> TimedReading:
+        """Return the lines that may be new; what is new is known only afterwards."""
+        return TimedReading(self.fetch, position["newest"] if position else None)
+
+
+class TimedReading:
+    """The lines from a time on."""
+
+    is_fresh = False
+
+    def __init__(self, fetch: Fetch, newest: int | None) -> None:
+        self.overlaps = newest is not None
+        self._fetch = fetch
+        self._newest = newest or 0
+
+    @property
+    def position(self) -> Position:
+        """The time of the newest record, in milliseconds since 1970."""
+        return {"newest": self._newest}
+
+    def batches(self) -> Iterator[list[bytes]]:
+        """Yield the lines."""
+        found = self._fetch(max(0, self._newest - LATE_MILLISECONDS))
+        while batch := list(islice(found, BATCH_LINES)):
+            self._newest = max(self._newest, *(milliseconds for milliseconds, _ in batch))
+            yield [line for _, line in batch]

@@ -1,0 +1,320 @@
+"""Draws conclusions from the evidence about each stream."""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
+from heapq import heappop, heappush
+from itertools import chain, pairwise
+from typing import Final
+
+from logship._audit.evidence import Stream
+from logship._audit.ranges import Ranges
+from logship._audit.refusals import RefusalsVerdict
+from logship._audit.reports import NUMBER_MAX, Declared, StreamReport
+
+ENDS_MAX: Final = 2
+"""Different end records of one stream that can be true: its own and a recoverer's."""
+
+_BEHIND_ALL: Final = (NUMBER_MAX + 1, 0, 0)
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where an unreadable line is: its source and its number from 1, and why it is unreadable."""
+
+    source: str
+    line: int
+    why: str
+
+
+class Outcome(enum.Enum):
+    """What an audit concludes; the value is its word in `--json`."""
+
+    COMPLETE = "complete"
+    LOST = "lost"
+    NO_STAMPS = "no_stamps"
+    DECLARED = "declared"
+    UNPROVEN = "unproven"
+
+    @property
+    def exit_code(self) -> int:
+        """The command's exit code."""
+        return _EXIT_CODES[self]
+
+
+_EXIT_CODES: Final = {
+    Outcome.COMPLETE: 0,
+    Outcome.LOST: 1,
+    Outcome.NO_STAMPS: 2,
+    Outcome.DECLARED: 3,
+    Outcome.UNPROVEN: 3,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class StreamVerdict:
+    """What is proved about one stream. Each number from 1 to `last` is in exactly one of its sets.
+
+    Attributes:
+        stream: Its name.
+        tag: Its tag, where the files or a report give it.
+        last: The stream's last known number; 0 for a stream without records.
+        proof: What proves that `last` is the last number; None where more may have followed.
+        delivered: Numbers in the sidecar's output.
+        records: How many of these belong to the application, gap and end records not counted.
+        duplicates: Lines that repeat a number delivered before.
+        spilled: Numbers that only a spilled copy in the files still holds.
+        spilled_too: How many spilled copies were delivered as well.
+        declared: Ranges that did not arrive and were declared.
+        lost: Numbers that did not arrive and were not declared.
+        beyond: Numbers after `last` in the output.
+        refused: Records of its tag that the client is known to have refused. An end record counts
+            those before it, so a later report counts more.
+        reported: The last number that a drain report answers for, 0 without a report. A number that
+            is lost up to there was acked.
+        problems: Contradictions in what the stream says about itself.
+    """
+
+    stream: str
+    tag: str | None
+    last: int
+    proof: str | None
+    delivered: Ranges
+    records: int
+    duplicates: int
+    spilled: Ranges
+    spilled_too: int
+    declared: tuple[Declared, ...]
+    lost: Ranges
+    beyond: Ranges
+    refused: int
+    reported: int
+    problems: tuple[str, ...]
+
+    @property
+    def declared_count(self) -> int:
+        """How many numbers are declared as missing, including spilled ones without a copy."""
+        return sum(item.count for item in self.declared if not item.is_on_purpose)
+
+    @property
+    def kept_back_count(self) -> int:
+        """How many numbers are declared as those of records that were kept back on purpose."""
+        return sum(item.count for item in self.declared if item.is_on_purpose)
+
+    @property
+    def outcome(self) -> Outcome:
+        """The stream's own outcome."""
+        if self.lost or self.problems:
+            return Outcome.LOST
+        is_unclear = self.refused > 0 and not self.reported  # was the application told?
+        if self.proof is None or is_unclear:
+            return Outcome.UNPROVEN
+        return Outcome.DECLARED if self.spilled or self.declared_count else Outcome.COMPLETE
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What an audit proves, stream by stream, and how well it could read its input.
+
+    Attributes:
+        streams: What is proved about each stream, by name.
+        refusals: What is proved about the refused records of each process life.
+        problems: Contradictions in the reports' own sums.
+        reports: How many drain reports there were.
+        unnamed: At least this many records were accepted, according to reports that do not name
+            their streams. Whether these streams are among the ones seen is unknown.
+        lines: How many lines were read.
+        unstamped: Lines without a stamp: text, or records that logship did not ship.
+        unreadable: Lines that may have held a record but cannot be read.
+        torn_reports: How many of these are drain reports, which may have named other streams.
+        unreadable_places: Where the first of them are.
+    """
+
+    streams: tuple[StreamVerdict, ...]
+    refusals: tuple[RefusalsVerdict, ...]
+    problems: tuple[str, ...]
+    reports: int
+    unnamed: int
+    lines: int
+    unstamped: int
+    unreadable: int
+    torn_reports: int
+    unreadable_places: tuple[Place, ...]
+
+    @property
+    def outcome(self) -> Outcome:
+        """The worst of the streams' outcomes: lost, then unproven, declared, and complete."""
+        outcomes = {stream.outcome for stream in self.streams}
+        if self.problems or Outcome.LOST in outcomes or any(each.lost for each in self.refusals):
+            return Outcome.LOST
+        if not (self.streams or self.reports or self.torn_reports or self.refusals):
+            return Outcome.NO_STAMPS
+        if self.unnamed or self.torn_reports or Outcome.UNPROVEN in outcomes:
+            return Outcome.UNPROVEN
+        is_declared = Outcome.DECLARED in outcomes or any(each.untold for each in self.refusals)
+        return Outcome.DECLARED if is_declared else Outcome.COMPLETE
+
+
+def judge(stream: Stream) -> StreamVerdict:
+    """Return what the evidence about one stream proves."""
+    last, proof = _last_number(stream)
+    expected = Ranges([(1, last)] if last else [])
+    missing = expected - stream.delivered
+    spilled = missing & stream.spilled
+    declared, lost = _split_declared(stream, missing - spilled)
+    return StreamVerdict(
+        stream=stream.name,
+        tag=(stream.report and stream.report.tag) or stream.tag,
+        last=last,
+        proof=proof,
+        delivered=stream.delivered,
+        records=(stream.delivered - stream.control).count,
+        duplicates=stream.duplicates,
+        spilled=spilled,
+        spilled_too=(stream.spilled & stream.delivered).count,
+        declared=declared,
+        lost=lost,
+        beyond=(stream.delivered | stream.spilled) - expected,
+        refused=_refused(stream),
+        reported=stream.report.last if stream.report else 0,
+        problems=tuple(dict.fromkeys(_problems(stream))),
+    )
+
+
+def _last_number(stream: Stream) -> tuple[int, str | None]:
+    """Return the stream's last number and what proves that it is the last; None if nothing does.
+
+    A report without an end record was written before the stream ended. It proves nothing if the
+    files hold a higher number than the report.
+    """
+    report = stream.report
+    if stream.ends:
+        end = max(stream.ends, key=lambda item: item.number)
+        proof = "recovered end record" if end.recovered else "end record"
+        return max(end.number, report.last if report else 0), proof
+    if report is None or (report.end is None and stream.highest > report.last):
+        return stream.highest, None
+    return report.last if report.accepted else 0, report.source
+
+
+def _split_declared(stream: Stream, missing: Ranges) -> tuple[tuple[Declared, ...], Ranges]:
+    """Divide the missing numbers into declared ones, gap records first, and all others."""
+    claims = _claims(stream)
+    declared = tuple(
+        Declared(first, last, reason, by)
+        for (reason, by), numbers in zip(claims, _without_overlaps(claims.values()), strict=True)
+        for first, last in numbers & missing
+    )
+    return declared, missing - Ranges(chain.from_iterable(claims.values()))
+
+
+def _claims(stream: Stream) -> dict[tuple[str, str], Ranges]:
+    """Return the declared numbers, by their reason and by what declared them."""
+    claims = {(reason, "gap record"): stream.gaps[reason] for reason in sorted(stream.gaps)}
+    for item in stream.report.declared if stream.report else ():
+        numbers = claims.setdefault((item.reason, item.by), Ranges())
+        numbers.add_range(item.first, item.last)
+    return claims
+
+
+def _without_overlaps(sets: Collection[Ranges]) -> Iterator[Ranges]:
+    """Yield the sets without those numbers that an earlier set has.
+
+    It goes through all ranges once, from the lowest number to the highest. To take each set away
+    from all later ones would cost their number squared.
+    """
+    begins = sorted((first, rank, last) for rank, each in enumerate(sets) for first, last in each)
+    kept: list[list[tuple[int, int]]] = [[] for _ in sets]
+    begun: list[tuple[int, int]] = []  # a heap of rank and last number
+    number = 0
+    for (first, rank, last), (following, _, _) in pairwise([*begins, _BEHIND_ALL]):
+        heappush(begun, (rank, last))
+        number = max(number, first)
+        while begun and number < following:
+            best, end = begun[0]
+            if end < number:
+                heappop(begun)
+            else:
+                kept[best].append((number, min(end, following - 1)))
+                number = kept[best][-1][1] + 1
+    yield from map(Ranges, kept)
+
+
+def _refused(stream: Stream) -> int:
+    known = [end.refused or 0 for end in stream.ends]
+    return max([*known, stream.report.refused if stream.report else 0])
+
+
+def _problems(stream: Stream) -> Iterator[str]:
+    """Yield the contradictions in what a stream says about itself."""
+    yield from stream.problems
+    yield from _end_problems(stream)
+    report = stream.report
+    if report is not None:
+        yield from _report_problems(stream, report)
+        if stream.highest <= report.last:  # else records were numbered while it was written
+            yield from _count_problem(stream, report.source, report.accepted, report.last)
+    ends = sorted(stream.ends, key=lambda item: item.number)
+    if len(ends) > ENDS_MAX:
+        yield f"has {len(ends)} end records that differ: at most {ENDS_MAX} can be true"
+        return  # to compare each of them with all numbers would cost the input's length squared
+    for end in ends:
+        if end.accepted is not None:
+            yield from _count_problem(stream, "end record", end.accepted, end.number)
+
+
+def _end_problems(stream: Stream) -> Iterator[str]:
+    numbers = sorted({end.number for end in stream.ends})
+    if len(numbers) == ENDS_MAX and _is_ended_again(stream, numbers[0]):
+        numbers = numbers[1:]
+    if len(numbers) > 1:
+        yield f"has end records {' and '.join(map(str, numbers))}: only one can be the end"
+    elif numbers and stream.highest > numbers[0]:
+        yield f"goes on to {stream.highest} after its end record {numbers[0]}"
+
+
+def _is_ended_again(stream: Stream, end: int) -> bool:
+    """Return whether only the end record of a recoverer follows the stream's own end.
+
+    A process that sends its end record from memory, or spills it, leaves no trace of that record on
+    its spool. The recoverer cannot know of it, and writes another one.
+    """
+    others = [each for each in stream.ends if (each.number, each.recovered) != (end, False)]
+    if len(others) != 1 or not others[0].recovered or others[0].number < end:
+        return False
+    behind = Ranges([(end + 1, others[0].number)])
+    return not (stream.delivered | stream.spilled) & (behind - stream.control)
+
+
+def _report_problems(stream: Stream, report: StreamReport) -> Iterator[str]:
+    if report.end is None:
+        if stream.ends and report.last > max(end.number for end in stream.ends):
+            yield f"ends before {report.last}, the last number that its {report.source} knows"
+        return
+    if report.end != report.last:
+        yield f"has numbers up to {report.last} after the end {report.end} in its {report.source}"
+    if _is_ended_again(stream, report.end):
+        return
+    if stream.highest > report.last:
+        yield f"goes on to {stream.highest} after the end {report.end} in its {report.source}"
+    if stream.ends and report.end not in {end.number for end in stream.ends}:
+        yield f"has an end record that its {report.source} does not know: it says {report.end}"
+
+
+def _count_problem(stream: Stream, source: str, accepted: int, last: int) -> Iterator[str]:
+    """Compare how many records were accepted with how many numbers there are for them.
+
+    A missing number may belong to a gap record, so with holes the count is only bounded.
+    """
+    numbers = Ranges([(1, last)] if last else [])
+    control = stream.control
+    if stream.report and stream.report.end:
+        control = control | Ranges([(stream.report.end, stream.report.end)])
+    seen = (stream.delivered | stream.spilled) & numbers
+    known = (seen - control).count
+    unknown = (numbers - seen - control).count
+    if not known <= accepted <= known + unknown:
+        has = f"{known}" if not unknown else f"{known} to {known + unknown}"
+        yield f"has numbers for {has} records, but its {source} says {accepted} were accepted"

@@ -1,0 +1,300 @@
+"""Follows outputs, and knows at each moment what is proved, what is missing, and for how long.
+
+The evidence is kept for each part of an output: for each file, each object. The evidence of a part
+counts while the part is there. So a part that is removed, cut or replaced takes its proof with it,
+and a part that is renamed, copied or compressed does not.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from logship._audit.ages import Ages
+from logship._audit.audit import Audit
+from logship._audit.evidence import Stream
+from logship._audit.lines import STAMP_KEY
+from logship._audit.outputs import Output, Part, Position
+from logship._audit.sources import CannotRead
+from logship._audit.stored import restored, stored
+from logship._audit.verdict import Outcome, StreamVerdict, judge
+
+VERSION: Final = 1
+
+
+@dataclass
+class Figures:
+    """What a watch exports, as of its last look.
+
+    Attributes:
+        records_proved: Records of the application that are in the outputs, each counted once.
+        records_missing: Numbers that are in no output and not declared.
+        records_overdue: Those of them that have been missing for too long.
+        records_duplicated: Lines that repeat a number.
+        streams_unended: Streams whose end nothing proves.
+        streams_inconsistent: Streams that contradict themselves.
+        oldest_missing_seconds: How long the longest missing number has been missing.
+        parts: Files, objects and the like that are there.
+        read_failures: How often something could not be listed or read.
+        looked_timestamp_seconds: When it looked last, since the epoch.
+    """
+
+    records_proved: int = 0
+    records_missing: int = 0
+    records_overdue: int = 0
+    records_duplicated: int = 0
+    streams_unended: int = 0
+    streams_inconsistent: int = 0
+    oldest_missing_seconds: float = 0.0
+    parts: int = 0
+    read_failures: int = 0
+    looked_timestamp_seconds: float = 0.0
+
+
+@dataclass
+class Followed:
+    """What is known of one part.
+
+    Attributes:
+        name: What a person knows it by.
+        position: How far it is read; None if nothing was read yet.
+        streams: The evidence in it.
+        changed_seconds: When it was last found changed.
+    """
+
+    name: str
+    changed_seconds: float
+    position: Position | None = None
+    streams: dict[str, Stream] = field(default_factory=dict)
+
+
+class Watch:
+    """Follows outputs.
+
+    Args:
+        outputs: What is followed.
+        stamp_key: The field that carries the stamp.
+        overdue_seconds: A number that is missing for longer is overdue.
+        retention_seconds: A part that has not changed for so long may be removed: its evidence
+            still counts. None: no part may be removed.
+        say: Told what a person should know.
+
+    Attributes:
+        figures: What is exported.
+        verdicts: What is proved about each stream.
+    """
+
+    def __init__(
+        self,
+        outputs: Sequence[Output],
+        *,
+        stamp_key: str = STAMP_KEY,
+        overdue_seconds: float = 60.0,
+        retention_seconds: float | None = None,
+        say: Callable[[str], None] = lambda text: None,
+    ) -> None:
+        self.figures = Figures()
+        self.verdicts: dict[str, StreamVerdict] = {}
+        self._outputs = outputs
+        self._stamp_key = stamp_key
+        self._overdue_seconds = overdue_seconds
+        self._retention_seconds = retention_seconds
+        self._say = say
+        self._followed: dict[str, dict[str, Followed]] = {each.name: {} for each in outputs}
+        self._folded: dict[str, Stream] = {}  # of parts that may be removed, and what is remembered
+        self._settled = [0, 0]  # records and duplicates of streams of which nothing is left
+        self._ages = Ages()
+        self._overdue: dict[str, int] = {}
+        self._touched: set[str] = set()
+        self._failing: set[str] = set()
+
+    def look(self, now_seconds: float) -> None:
+        """Read what is new, and judge.
+
+        Args:
+            now_seconds: Since the epoch, because a restart goes on with the ages.
+        """
+        for output in self._outputs:
+            with self._noting_failure(output.name):
+                self._look_at(output, now_seconds)
+        self._judge()
+        self._ages.update({name: each.lost for name, each in self.verdicts.items()}, now_seconds)
+        overdue = self._ages.overdue(now_seconds - self._overdue_seconds)
+        self._tell_overdue(overdue)
+        self._count(now_seconds)
+        self._settle()
+
+    # -- reading -----------------------------------------------------------------------------------
+
+    def _look_at(self, output: Output, now_seconds: float) -> None:
+        followed = self._followed[output.name]
+        parts = {part.key: part for part in output.parts()}
+        if followed.keys() - parts.keys():  # a rename in the middle of the listing hides a file
+            parts |= {part.key: part for part in output.parts()}
+        for key, part in parts.items():
+            known = followed.setdefault(key, Followed(part.name, now_seconds))
+            known.name = part.name
+            with self._noting_failure(part.name):
+                self._read(part, known, now_seconds)
+            self._fold_if_old(known, now_seconds)
+        for key in followed.keys() - parts.keys():
+            self._part_is_gone(followed.pop(key), now_seconds)
+
+    def _read(self, part: Part, known: Followed, now_seconds: float) -> None:
+        reading = part.read(known.position)
+        if reading is None:
+            return
+        audit = Audit(self._stamp_key)
+        for lines in reading.batches():
+            audit.feed(lines)
+        # From here on nothing can fail: a part that could be read by half is read again.
+        before, known.streams = known.streams, {} if reading.is_fresh else known.streams
+        _absorb(known.streams, audit.streams.values(), overlaps=reading.overlaps)
+        self._touched |= before.keys() | known.streams.keys()
+        self._tell_what_went(part.name, before, known.streams)
+        if known.position != reading.position:
+            known.position, known.changed_seconds = reading.position, now_seconds
+
+    def _tell_what_went(
+        self, name: str, before: dict[str, Stream], after: dict[str, Stream]
+    ) -> None:
+        nothing = Stream("")
+        gone = [old.delivered - after.get(key, nothing).delivered for key, old in before.items()]
+        if count := sum(numbers.count for numbers in gone):
+            self._remember_numbers(before)
+            self._say(f"{name} was cut or replaced; {count:,} records of it no longer count")
+
+    def _part_is_gone(self, known: Followed, now_seconds: float) -> None:
+        if not self._fold_if_old(known, now_seconds):
+            self._touched |= known.streams.keys()
+            self._remember_numbers(known.streams)
+            self._say(f"{known.name} is gone; what was in it no longer counts")
+
+    def _remember_numbers(self, streams: dict[str, Stream]) -> None:
+        """Keep how far streams came, though not what proved it: so what is gone is missing."""
+        far = (Stream(old.name, old.tag, stated=old.highest) for old in streams.values())
+        _absorb(self._folded, far)
+
+    def _fold_if_old(self, known: Followed, now_seconds: float) -> bool:
+        """Keep the evidence of a part that may be removed together with that of all others."""
+        age_seconds = now_seconds - known.changed_seconds
+        if self._retention_seconds is None or age_seconds < self._retention_seconds:
+            return False
+        self._touched |= known.streams.keys()
+        _absorb(self._folded, known.streams.values())
+        known.streams = {}
+        return True
+
+    @contextlib.contextmanager
+    def _noting_failure(self, name: str) -> Any:
+        """Go on without what cannot be read, and say so once until it can."""
+        try:
+            yield
+        except CannotRead as error:
+            self.figures.read_failures += 1
+            if name not in self._failing:
+                self._say(f"{error}; what is known of it still counts")
+            self._failing.add(name)
+        else:
+            self._failing.discard(name)
+
+    # -- judging -----------------------------------------------------------------------------------
+
+    def _judge(self) -> None:
+        """Judge the streams anew of which something was read, or is gone."""
+        for name in self._touched:
+            evidence = [streams[name] for streams in self._all_streams() if name in streams]
+            merged = Stream(name)
+            for stream in evidence:
+                merged.absorb(stream)
+            if evidence:
+                self.verdicts[name] = judge(merged)
+            else:
+                self.verdicts.pop(name, None)
+        self._touched.clear()
+
+    def _all_streams(self) -> Iterable[dict[str, Stream]]:
+        yield self._folded
+        for followed in self._followed.values():
+            yield from (known.streams for known in followed.values())
+
+    def _tell_overdue(self, overdue: dict[str, int]) -> None:
+        before, self._overdue = self._overdue, overdue
+        for name, count in overdue.items():
+            if count > before.get(name, 0):
+                stream = self.verdicts[name]
+                self._say(
+                    f"overdue: {count:,} records of stream {name} (tag {stream.tag or '?'}), "
+                    f"from number {self._ages.first(name)}"
+                )
+
+    def _count(self, now_seconds: float) -> None:
+        verdicts, figures = self.verdicts.values(), self.figures
+        figures.records_proved = self._settled[0] + sum(each.records for each in verdicts)
+        figures.records_missing = sum(each.lost.count for each in verdicts)
+        figures.records_overdue = sum(self._overdue.values())
+        figures.records_duplicated = self._settled[1] + sum(each.duplicates for each in verdicts)
+        figures.streams_unended = sum(each.proof is None for each in verdicts)
+        figures.streams_inconsistent = sum(bool(each.problems) for each in verdicts)
+        figures.oldest_missing_seconds = now_seconds - self._ages.oldest(now_seconds)
+        figures.parts = sum(map(len, self._followed.values()))
+        figures.looked_timestamp_seconds = now_seconds
+
+    def _settle(self) -> None:
+        """Forget complete streams of which only parts that may be removed hold something."""
+        parts = [known for followed in self._followed.values() for known in followed.values()]
+        for name in self._folded.keys() - set().union(*(known.streams for known in parts)):
+            verdict = self.verdicts[name]
+            if verdict.outcome is Outcome.COMPLETE:
+                self._settled[0] += verdict.records
+                self._settled[1] += verdict.duplicates
+                del self._folded[name], self.verdicts[name]
+
+    # -- its state ---------------------------------------------------------------------------------
+
+    def state(self) -> dict[str, Any]:
+        """Return all that a later watch must know to go on, as plain values."""
+        return {
+            "version": VERSION,
+            "stamp_key": self._stamp_key,
+            "settled": self._settled,
+            "ages": self._ages.stored(),
+            "folded": [stored(stream) for stream in self._folded.values()],
+            "outputs": {
+                name: {key: _stored(known) for key, known in followed.items()}
+                for name, followed in self._followed.items()
+            },
+        }
+
+    def resume(self, state: dict[str, Any]) -> None:
+        """Go on where a watch was that had this state, with the outputs that both know.
+
+        Raises:
+            AttributeError, KeyError, TypeError, ValueError: It is no such state.
+        """
+        if (state["version"], state["stamp_key"]) != (VERSION, self._stamp_key):
+            raise ValueError("it is of another version, or for another stamp key")
+        self._settled = [int(count) for count in state["settled"]]
+        self._ages = Ages.restored(state["ages"])
+        _absorb(self._folded, map(restored, state["folded"]))
+        for name in self._followed.keys() & state["outputs"].keys():
+            parts = state["outputs"][name].items()
+            self._followed[name] = {key: _restored(known) for key, known in parts}
+        self._touched = set().union(*self._all_streams())
+
+
+def _absorb(known: dict[str, Stream], found: Iterable[Stream], *, overlaps: bool = False) -> None:
+    for stream in found:
+        known.setdefault(stream.name, Stream(stream.name)).absorb(stream, overlaps=overlaps)
+
+
+def _stored(known: Followed) -> dict[str, Any]:
+    streams = [stored(stream) for stream in known.streams.values()]
+    return {**vars(known), "streams": streams}
+
+
+def _restored(fields: dict[str, Any]) -> Followed:
+    streams = map(restored, fields["streams"])
+    return Followed(**{**fields, "streams": {stream.name: stream for stream in streams}})

@@ -1,0 +1,89 @@
+"""What became of every record, read from the accumulator inside the critical section."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from logship._buffer.accumulator import Accumulator
+from logship._buffer.chunk import Chunk
+from logship._buffer.counters import Account, DrainReport, StreamReport
+from logship._buffer.notes import Notes
+from logship._buffer.ranges import Ranges, merge_gaps, merge_ranges
+from logship._buffer.stream import Stream
+from logship._reasons import ON_PURPOSE, SPILLED
+
+
+def account_of(accumulator: Accumulator, unspooled: int) -> Account:
+    """Return the numbers that metrics are made of.
+
+    Args:
+        accumulator: Whose.
+        unspooled: Records in memory though there is a spool.
+    """
+    counters, waiting = accumulator.counters, accumulator.chunks.unsettled.values()
+    return counters.account(
+        waiting=sum(chunk.records for chunk in waiting),
+        spooled=sum(chunk.records for chunk in waiting if chunk.spooled),
+        unspooled=unspooled,
+        bytes_held=accumulator.chunks.bytes_held,
+    )
+
+
+def report_of(accumulator: Accumulator, notes: Notes, reason: str, seconds: float) -> DrainReport:
+    """Return what became of every record so far.
+
+    Args:
+        accumulator: Whose.
+        notes: What could not be counted yet.
+        reason: What ended the drain.
+        seconds: How long that took.
+    """
+    waiting, counters = accumulator.chunks.in_order(), accumulator.counters
+    noted = Counter(name for name, _, _ in notes.items)
+    spilled = sum(chunk.spilled_records for chunk in waiting)
+    spooled = sum(chunk.records - chunk.spilled_records for chunk in waiting if chunk.spooled)
+    return DrainReport(
+        reason=reason,
+        seconds=seconds,
+        accepted=counters.accepted,
+        acked=counters.acked,
+        spooled=spooled,
+        spilled=counters.spilled + spilled,
+        dropped=sum(counters.dropped.values()),
+        unacked=sum(chunk.records for chunk in waiting) - spilled - spooled,
+        refused=counters.refused + noted["refused"],
+        refused_lines=counters.refused_lines + noted["refused_lines"],
+        refused_unwritten=counters.refused_unwritten + noted["refused_unwritten"],
+        refused_id=accumulator.refusals.id,
+        truncated=counters.truncated,
+        streams=tuple(
+            _stream_report(stream, waiting)
+            for stream in (*accumulator.ended, *accumulator.streams.values())
+        ),
+        withheld=counters.withheld,
+    )
+
+
+def _stream_report(stream: Stream, waiting: list[Chunk]) -> StreamReport:
+    spilled = stream.lost_ranges(SPILLED)
+    unacked: Ranges = []
+    spooled: Ranges = []
+    untold = [gap for gap in stream.undeclared if gap.reason in ON_PURPOSE]
+    for chunk in waiting:
+        if chunk.stream is stream:
+            untold += (gap for gap in chunk.gaps if gap.reason in ON_PURPOSE)
+            chunk_spilled, chunk_unacked = chunk.split_ranges()
+            spilled.extend(chunk_spilled)
+            (spooled if chunk.spooled else unacked).extend(chunk_unacked)
+    return StreamReport(
+        stream=stream.id,
+        tag=stream.tag,
+        last=stream.next_number - 1,
+        end=stream.end,
+        accepted=stream.accepted,
+        refused=stream.refused,
+        spilled=merge_ranges(spilled),
+        dropped=[(*gap,) for gap in merge_gaps(stream.lost, untold) if gap.reason != SPILLED],
+        unacked=merge_ranges(unacked),
+        spooled=merge_ranges(spooled),
+    )

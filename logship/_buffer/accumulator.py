@@ -1,0 +1,485 @@
+"""Streams and counters: how entries are numbered, and what is told of those that are lost.
+
+Everything here is called inside the buffer's critical section. Each method ends in one change (see
+`changes`), or in several of which each leaves the accumulator whole: an exception from outside may
+come between them, and the caller begins again. Nothing here waits, logs or does I/O.
+"""
+
+from __future__ import annotations
+
+import time
+from bisect import bisect_right
+from collections.abc import Callable, Iterable, Sequence
+from itertools import accumulate
+from typing import NamedTuple
+
+from logship._buffer.changes import Changes
+from logship._buffer.chunk import Chunk, Storage
+from logship._buffer.chunks import Chunks
+from logship._buffer.counters import Counters
+from logship._buffer.inbox import Item, Run, Tag
+from logship._buffer.ranges import Gap, merge_gaps, merge_ranges, renamed_gaps
+from logship._buffer.refusals import Refusals
+from logship._buffer.stream import ROLLOVER_NUMBER, Stream, stamp_bytes
+from logship._protocol.entries import END_KEY, GAP_KEY, HIGH_WATER_KEY, pack_control
+from logship._reasons import SPILLED
+
+STREAMS_MAX = 1000
+"""Open streams; above it the one that was opened first is ended, so that a tag made of user data
+cannot grow the process without bound."""
+
+HIGH_WATER_TAG = "logship.highwater"
+"""The tag of high-water records. It is their own, so that they can take another way."""
+
+WITHHELD_INTERVAL_SECONDS = 60.0
+"""So often at most a stream declares what was withheld: one gap for all of it."""
+
+
+class Numbered(NamedTuple):
+    """A record that was numbered and not buffered.
+
+    Attributes:
+        stream: The stream that gave the number.
+        number: The number, already noted as a gap.
+        entry: The complete entry, stamp included.
+    """
+
+    stream: Stream
+    number: int
+    entry: bytes
+
+
+class Accumulator:
+    """What the buffer holds.
+
+    Args:
+        chunk_bytes_max: A chunk is sealed when it has grown to this many bytes.
+        stamp_key: The field of the stamp, or None for records without stamps.
+        awaited_tag: What the default tag is until it is known; None where nothing is awaited.
+        storage: Where chunks lie.
+        monotonic: Seconds, for the time of opening.
+        time_ns: Nanoseconds since the epoch, for control records.
+        random_bytes: As `os.urandom`, for streams' and chunks' ids.
+
+    Attributes:
+        changes: The commits.
+        chunks: Where entries are kept, once they are numbered.
+        counters: What became of records.
+        refusals: Numbers the lines of refused records.
+        streams: Open streams by key.
+        ended: Ended streams of which there is something left to report.
+        awaits_tag: Whether chunks of the default tag wait until it is known.
+        stamp_bytes: What a stamp adds to an entry.
+    """
+
+    def __init__(
+        self,
+        *,
+        chunk_bytes_max: int,
+        stamp_key: str | None,
+        awaited_tag: str | None,
+        storage: Storage,
+        monotonic: Callable[[], float],
+        time_ns: Callable[[], int] = time.time_ns,
+        random_bytes: Callable[[int], bytes],
+    ) -> None:
+        self.changes: Changes = Changes()
+        self.chunks: Chunks = Chunks(storage, self.changes, random_bytes)
+        self.counters: Counters = Counters()
+        self.refusals: Refusals = Refusals(random_bytes)
+        self.streams: dict[Tag, Stream] = {}
+        self.ended: list[Stream] = []
+        self.awaits_tag: bool = awaited_tag is not None
+        self.stamp_bytes: int = stamp_bytes(stamp_key)
+        self._default_tag = awaited_tag or ""
+        self._is_provisional = awaited_tag is not None
+        self._chunk_bytes_max = chunk_bytes_max
+        self._stamp_key = stamp_key
+        self._monotonic = monotonic
+        self._time_ns = time_ns
+        self._random_bytes = random_bytes
+
+    # -- records come in -----------------------------------------------------------------------
+
+    def has_room(self, tag: Tag, size: int) -> bool:
+        """Tell whether the storage has a place for the next entry of this tag, stamp included."""
+        return self._chunk_with_room(tag, size) is not None or self.chunks.storage.has_room(size)
+
+    def append(self, run: Run, remove: Callable[[Item, int], None]) -> int:
+        """Number the first entries of a run and keep them: as many as one chunk takes.
+
+        Args:
+            run: Entries whose map headers count the stamp; not empty.
+            remove: A part of the change. It is told the first of them, and how many.
+
+        Returns:
+            How many, at least one.
+        """
+        first, bodies = run
+        tag, body = first
+        size = len(body) + self.stamp_bytes
+        chunk = self._chunk_with_room(tag, size) or self._make_room(tag, size)
+        if len(bodies) > 1:
+            bodies = bodies[: self._fitting(bodies, chunk)]
+        count = len(bodies)
+        self._write(chunk, bodies, count, remove, (first, count))
+        if chunk.size >= self._chunk_bytes_max:
+            self.chunks.seal(chunk)
+        return count
+
+    def has_stream_for(self, tag: Tag) -> bool:
+        """Tell whether a tag has a stream, or can have one without another stream's end."""
+        return tag in self.streams or len(self.streams) < STREAMS_MAX
+
+    def number_and_drop(self, tag: Tag, body: bytes, reason: str) -> Numbered | None:
+        """Number an entry that will not be kept, and note its number as a gap.
+
+        Returns:
+            The numbered entry, or None where one tag more is too many.
+        """
+        if not self.has_stream_for(tag):
+            return None
+        stream = self.stream(tag)
+        number, entry = stream.next_number, stream.stamped([body])
+        lost = merge_gaps(stream.lost, [Gap(number, number, reason)])
+        dropped = self.counters.dropped[reason] + 1
+        accepted = self.counters.accepted + 1
+
+        def note() -> None:
+            stream.lost = lost
+            self.counters.accepted = accepted
+            self.counters.dropped[reason] = dropped
+
+        self._number_gap(stream, 1, reason, note)
+        return Numbered(stream, number, entry)
+
+    def dropped_was_spilled(self, numbered: Numbered, reason: str) -> None:
+        """Count a dropped record as spilled: it reached stderr after all."""
+        stream = numbered.stream
+        lost = renamed_gaps(stream.lost, numbered.number, SPILLED)
+        undeclared = renamed_gaps(stream.undeclared, numbered.number, SPILLED)
+        dropped, spilled = self.counters.dropped[reason] - 1, self.counters.spilled + 1
+
+        def change() -> None:
+            stream.lost, stream.undeclared = lost, undeclared
+            self.counters.dropped[reason] = dropped
+            self.counters.spilled = spilled
+
+        self.changes.commit(change)
+
+    # -- chunks leave ----------------------------------------------------------------------------
+
+    def release(self, chunk: Chunk) -> None:
+        """Free a chunk that the sidecar acked."""
+        if chunk.is_settled:
+            return
+        acked = self.counters.acked + chunk.records
+
+        def count() -> None:
+            self.counters.acked = acked
+
+        self.chunks.settle(chunk, count)
+
+    def give_up(self, chunk: Chunk, reason: str) -> None:
+        """Forget a chunk that will not be delivered: its numbers are gaps from now on."""
+        stream, counters = chunk.stream, self.counters
+        gaps = [Gap(first, last, reason) for first, last in chunk.ranges()]
+        lost = merge_gaps(stream.lost, gaps)
+        # The records in it that declared other gaps are lost with it.
+        undeclared = merge_gaps(stream.undeclared, [*gaps, *chunk.gaps])
+        is_spilled = reason == SPILLED
+        count = (counters.spilled if is_spilled else counters.dropped[reason]) + chunk.records
+
+        def note() -> None:
+            stream.lost, stream.undeclared = lost, undeclared
+            if is_spilled:
+                counters.spilled = count
+            else:
+                counters.dropped[reason] = count
+
+        self.chunks.settle(chunk, note)
+
+    # -- the tag that becomes known ---------------------------------------------------------------
+
+    def is_held(self, chunk: Chunk) -> bool:
+        """Tell whether a chunk waits until its tag is known."""
+        return self.awaits_tag and chunk.stream.key is None
+
+    def first_to_go(self, chunks: Iterable[Chunk]) -> Chunk | None:
+        """Return the first that does not wait until its tag is known."""
+        for chunk in chunks:
+            if not self.is_held(chunk):
+                return chunk
+        return None
+
+    def tag_of(self, tag: Tag) -> str:
+        """Return the route that a tag stands for, as far as it is known now."""
+        return self._default_tag if tag is None else tag
+
+    def resolve_tag(self, tag: str | None) -> None:
+        """Let the chunks go that wait for the default tag; see `Buffer.resolve_tag`."""
+        streams = [each for each in [*self.ended, *self.streams.values()] if each.key is None]
+
+        def change() -> None:
+            if tag is not None:
+                for stream in streams:
+                    stream.tag, stream.is_provisional = tag, False
+                    self.chunks.storage.tag_known(stream)
+                self._default_tag, self._is_provisional = tag, False
+            self.awaits_tag = False
+
+        self.changes.commit(change)
+
+    # -- high-water records -----------------------------------------------------------------------
+
+    @property
+    def is_stating(self) -> bool:
+        """Whether a high-water record is on its way."""
+        stream = self.streams.get(HIGH_WATER_TAG)
+        return stream is not None and stream.unsettled > 0
+
+    def state_highest(self) -> None:
+        """Write a record with the highest number of each stream that grew since the last one."""
+        grown = {
+            each: each.next_number - 1
+            for each in self.streams.values()
+            if each.next_number - 1 > each.stated and each.key != HIGH_WATER_TAG
+        }
+        if not grown:
+            return
+
+        def note() -> None:
+            for each, number in grown.items():
+                each.stated = number
+
+        stream = self.stream(HIGH_WATER_TAG)
+        self._declare_gaps(stream)
+        stamps = [f"{each.id}:{number:010d}" for each, number in grown.items()]
+        text = "logship: highest numbers"
+        fields: dict[str, object] = {"message": text, HIGH_WATER_KEY: stamps}
+        self._append_control(stream, fields, note)
+
+    # -- ends -------------------------------------------------------------------------------------
+
+    def end(self, stream: Stream, *, retires: bool = True) -> None:
+        """Write the stream's end record and seal its chunk; may be called again to complete it.
+
+        Args:
+            stream: Which.
+            retires: Whether its key may begin another stream.
+        """
+        self._number_withheld(stream)
+        self._declare_gaps(stream)
+        if stream.end is None and self._stamp_key is not None:
+            fields = {
+                "message": "logship: stream closed",
+                END_KEY: True,
+                "logship_accepted": stream.accepted,
+                "logship_refused": stream.refused,
+            }
+            number = stream.next_number
+
+            def note() -> None:
+                stream.end = number
+
+            self._append_control(stream, fields, note)
+        chunk = self.chunks.open.get(stream)
+        if chunk is not None:
+            self.chunks.seal(chunk)
+        if retires:
+            self._retire(stream)
+
+    def _retire(self, stream: Stream) -> None:
+        """Keep of ended streams those of which there is something left to report."""
+        ended = [*(each for each in self.ended if each.unsettled or each.lost), stream]
+
+        def change() -> None:
+            self.ended = ended
+            self.streams.pop(stream.key, None)
+
+        self.changes.commit(change)
+
+    # -- inside -----------------------------------------------------------------------------------
+
+    def stream(self, tag: Tag) -> Stream:
+        """Return the tag's stream, opening one where there is none or its numbers are used up."""
+        stream = self.streams.get(tag)
+        if stream is not None and (stream.next_number >= ROLLOVER_NUMBER or stream.end is not None):
+            self.end(stream)
+            stream = None
+        if stream is None:
+            if len(self.streams) >= STREAMS_MAX:
+                self.end(next(iter(self.streams.values())))
+            stream = self._new_stream(tag)
+            self.streams[tag] = stream
+        return stream
+
+    def _chunk_with_room(self, tag: Tag, size: int) -> Chunk | None:
+        """Return the open chunk where the tag's next entry goes, if nothing must come before it."""
+        stream = self.streams.get(tag)
+        if stream is None or stream.undeclared or stream.end is not None:
+            return None
+        chunk = self.chunks.open.get(stream)
+        if chunk is None or chunk.size + size > chunk.capacity:
+            return None
+        return chunk if stream.next_number < ROLLOVER_NUMBER else None
+
+    def _make_room(self, tag: Tag, size: int) -> Chunk:
+        """Open what an entry of `size` bytes needs, and declare the stream's gaps before it."""
+        stream = self.stream(tag)
+        if stream.withheld and self._monotonic() >= stream.withheld_due_seconds:
+            self._number_withheld(stream)
+        self._declare_gaps(stream)
+        return self._chunk_for(stream, size)
+
+    def _new_stream(self, tag: Tag) -> Stream:
+        if tag is not None:
+            return Stream(tag, self._stamp_key, self._random_bytes)
+        return Stream(
+            self._default_tag,
+            self._stamp_key,
+            self._random_bytes,
+            is_awaited=True,
+            is_provisional=self._is_provisional,
+        )
+
+    def _number_withheld(self, stream: Stream) -> None:
+        """Number what was withheld: for each reason one range, which is a gap."""
+        due_seconds = self._monotonic() + WITHHELD_INTERVAL_SECONDS
+        for reason, count in list(stream.withheld.items()):
+            left = {each: n for each, n in stream.withheld.items() if each != reason}
+
+            def note(left: dict[str, int] = left) -> None:
+                stream.withheld, stream.withheld_due_seconds = left, due_seconds
+
+            self._number_gap(stream, count, reason, note)
+
+    def _number_gap(
+        self, stream: Stream, count: int, reason: str, then: Callable[[], None]
+    ) -> None:
+        """Give out numbers that will be in no chunk, and note them as a gap that is to be declared.
+
+        Args:
+            stream: Whose.
+            count: How many.
+            reason: Why.
+            then: A part of the change.
+        """
+        first, last = stream.next_number, stream.next_number + count - 1
+        undeclared = merge_gaps(stream.undeclared, [Gap(first, last, reason)])
+        chunk = self.chunks.open.get(stream)
+        holes = merge_ranges([*chunk.holes, (first, last)]) if chunk is not None else []
+
+        def change() -> None:
+            self.chunks.storage.number_dropped(stream, last)
+            stream.next_number = last + 1
+            stream.undeclared = undeclared
+            if chunk is not None:
+                chunk.holes = holes
+            then()
+
+        self.changes.commit(change)
+
+    def _declare_gaps(self, stream: Stream) -> None:
+        """Write a gap record for each range of numbers that will not arrive."""
+        if self._stamp_key is None:
+            stream.undeclared = []
+        while stream.undeclared:
+            gap, *left = stream.undeclared
+            text = "logship: records will not arrive"
+            fields: dict[str, object] = {"message": text, GAP_KEY: list(gap)}
+
+            def note(left: list[Gap] = left) -> None:
+                stream.undeclared = left
+
+            self._append_control(stream, fields, note, gap)
+
+    def _append_control(
+        self,
+        stream: Stream,
+        fields: dict[str, object],
+        then: Callable[[], None],
+        gap: Gap | None = None,
+    ) -> None:
+        """Append one of our own records, which may exceed the bound by its few bytes.
+
+        Args:
+            stream: Whose record.
+            fields: Without the stamp.
+            then: A part of the change.
+            gap: What the record declares, if that is a gap.
+        """
+        body = pack_control(fields, self._time_ns())
+        chunk = self._chunk_for(stream, len(body) + self.stamp_bytes)
+        controls = chunk.controls + 1, stream.controls + 1
+        gaps = chunk.gaps if gap is None else [*chunk.gaps, gap]
+
+        def note() -> None:
+            chunk.controls, stream.controls = controls
+            chunk.gaps = gaps
+            then()
+
+        self._write(chunk, [body], 0, note)
+
+    def _chunk_for(self, stream: Stream, size: int) -> Chunk:
+        """Return the stream's chunk that has room for `size` bytes, opening one if need be."""
+        chunk = self.chunks.open.get(stream)
+        if chunk is not None:
+            if chunk.size + size <= chunk.capacity:
+                return chunk
+            self.chunks.seal(chunk)
+        return self.chunks.begin(stream, self._monotonic(), size)
+
+    def _fitting(self, bodies: Sequence[bytes], chunk: Chunk) -> int:
+        """Return how many of these entries fit into chunk and stream, at least one."""
+        room = chunk.capacity - chunk.size
+        each, count = self.stamp_bytes, len(bodies)
+        count = min(count, max(1, ROLLOVER_NUMBER - chunk.stream.next_number))
+        if sum(map(len, bodies)) + each * len(bodies) <= room:
+            return count
+        sizes = accumulate(len(body) + each for body in bodies)
+        return max(1, min(count, bisect_right([*sizes], room)))
+
+    def _write(
+        self,
+        chunk: Chunk,
+        bodies: Sequence[bytes],
+        records: int,
+        then: Callable[..., None],
+        arguments: tuple[object, ...] = (),
+    ) -> None:
+        """Number entries, write them behind those of a chunk, and commit them.
+
+        Args:
+            chunk: An open one with room for them.
+            bodies: The entries, without stamps.
+            records: How many of them the application logged.
+            then: A part of the change.
+            arguments: What `then` is given.
+        """
+        stream, entries = chunk.stream, len(bodies)
+        data = stream.stamped(bodies)
+        chunk.write(data)
+        size = len(data)
+        totals = (
+            chunk.size + size,
+            chunk.entries + entries,
+            stream.next_number + entries,
+            self.counters.accepted + records,
+            self.chunks.bytes_held + size,
+        )
+        self.changes.commit(self._count_written, chunk, totals, then, arguments)
+
+    def _count_written(
+        self,
+        chunk: Chunk,
+        totals: tuple[int, int, int, int, int],
+        then: Callable[..., None],
+        arguments: tuple[object, ...],
+    ) -> None:
+        """Have what was written behind a chunk's entries count: a change."""
+        size, entries, chunk.stream.next_number, self.counters.accepted, self.chunks.bytes_held = (
+            totals
+        )
+        chunk.advance(size, entries)
+        then(*arguments)

@@ -1,0 +1,486 @@
+"""Where accepted records wait: an inbox that any thread appends to, and an accumulator behind it.
+
+A call that logs appends its entry to the inbox, a plain list. `append` is one call in C: it is
+atomic between threads, and safe in the middle of anything, a signal handler or a `__del__` too. A
+*combine* moves what waits into chunks: numbered, stamped and copied by a few calls for all of it.
+It happens in the critical section, which a call enters when 64 entries wait, and every call enters
+where records must outlive the process. Where another thread is in the section, a call that logs
+into memory goes on without waiting.
+
+Three rules keep it whole, whatever interrupts it (see `docs/admission.md`):
+
+- Everything in the section ends in a change that is made once or, after an exception, again
+  (`changes`). Removing entries from the inbox is a part of that change. It is decided by identity,
+  since each inbox item is a new tuple.
+- A call that finds itself inside the section, because it interrupted it, appends and leaves.
+- The end of intake is decided in the section. A call that came meanwhile asks what became of its
+  item.
+
+Nothing here waits for long, logs or does I/O.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+import time
+from collections.abc import Callable
+from typing import TypeVar
+
+from logship._buffer.account import account_of, report_of
+from logship._buffer.accumulator import Accumulator, Numbered
+from logship._buffer.chunk import Chunk, MemoryStorage, Storage
+from logship._buffer.chunks import Chunks
+from logship._buffer.counters import Account, Counters, DrainReport
+from logship._buffer.entrance import COMBINE_AT, INBOX_MAX, Entrance, Outcome
+from logship._buffer.inbox import Item, Tag
+from logship._buffer.section import Section
+from logship._buffer.spilling import Spilling
+from logship._buffer.wakeups import Shipper
+from logship._reasons import OVERFLOW, QUARANTINED, SPILLED
+
+T = TypeVar("T")
+
+
+def _raise(error: Exception) -> None:
+    raise error
+
+
+class Buffer:
+    """Accepted records on their way to the shipper.
+
+    Args:
+        bytes_max: Bytes of entries that may be held. Control records may exceed it by a little, and
+            so may one small entry of each thread that logs at the same moment.
+        chunk_bytes_max: A chunk is sealed when it has grown to this many bytes.
+        linger_seconds: How long an open chunk waits for more.
+        stamp_key: The field of the stamp, or None for records without stamps.
+        awaited_tag: What the tag None stands for until `resolve_tag`; chunks with it wait for that.
+            None where nothing is awaited.
+        storage: Where chunks lie; in memory where none is given.
+        wake: Called, outside the lock, when the shipper has something to look at. It may be
+            called by any thread and from a signal handler, so it must neither block nor raise.
+        failed: Told, outside the lock, of a bug that keeps entries from being numbered. Without it
+            the call that finds the bug raises.
+        monotonic: Seconds, for linger.
+        time_ns: Nanoseconds since the epoch, for control records.
+        random_bytes: As `os.urandom`, for streams' and chunks' ids.
+        combine_at, inbox_max, inbox_bytes_max: See `Entrance`.
+
+    Attributes:
+        offer: See `Entrance.offer`.
+        spilling: What a spill works with.
+        stamp_key: As given.
+    """
+
+    def __init__(  # noqa: PLR0913 - bounds, names, and the parts that tests replace
+        self,
+        *,
+        bytes_max: int,
+        chunk_bytes_max: int,
+        linger_seconds: float,
+        stamp_key: str | None,
+        awaited_tag: str | None = None,
+        storage: Storage | None = None,
+        wake: Callable[[], None] = lambda: None,
+        failed: Callable[[Exception], None] = _raise,
+        monotonic: Callable[[], float] = time.monotonic,
+        time_ns: Callable[[], int] = time.time_ns,
+        random_bytes: Callable[[int], bytes] = os.urandom,
+        combine_at: int = COMBINE_AT,
+        inbox_max: int = INBOX_MAX,
+        inbox_bytes_max: int | None = None,
+    ) -> None:
+        self.linger_seconds = linger_seconds
+        self.stamp_key = stamp_key
+        self._monotonic = monotonic
+        self._storage = storage or MemoryStorage(random_bytes, chunk_bytes_max)
+        self._new_accumulator = functools.partial(
+            Accumulator,
+            chunk_bytes_max=chunk_bytes_max,
+            stamp_key=stamp_key,
+            awaited_tag=awaited_tag,
+            monotonic=monotonic,
+            time_ns=time_ns,
+            random_bytes=random_bytes,
+        )
+        self._new_storage = functools.partial(MemoryStorage, random_bytes, chunk_bytes_max)
+        self._section = Section(self._new_accumulator(storage=self._storage), wake, failed)
+        self._entrance = Entrance(
+            self._section,
+            bytes_max=bytes_max,
+            combine_at=combine_at,
+            inbox_max=inbox_max,
+            inbox_bytes_max=inbox_bytes_max,
+        )
+        self.offer: Callable[[Tag, bytes], Outcome] = self._entrance.offer
+        self.spilling: Spilling = Spilling(self._section)
+
+    # -- producers -----------------------------------------------------------------------------
+
+    def number_and_drop(self, tag: Tag, body: bytes, reason: str) -> Numbered | None:
+        """Number an entry that will not be kept, and note its number as a gap.
+
+        Returns:
+            The numbered entry. None where the buffer is closed, the section cannot be entered, or
+            one tag more is too many: the record is then counted as refused.
+        """
+
+        def drop() -> Numbered | None:
+            if self._section.closed:
+                return None
+            return self._accumulator.number_and_drop(tag, body, reason)
+
+        numbered = self._section.if_free(drop, None)
+        if numbered is None:
+            self._entrance.refuse(tag)
+        return numbered
+
+    def dropped_was_spilled(self, numbered: Numbered, reason: str) -> None:
+        """Count a dropped record as spilled: it reached stderr after all."""
+        self._section.if_free(lambda: self._accumulator.dropped_was_spilled(numbered, reason), None)
+
+    def drop_oldest(self) -> bool:
+        """Drop the oldest chunk that is not on its way, and declare its numbers.
+
+        Returns:
+            Whether there was one.
+        """
+
+        def drop() -> bool:
+            chunk = self._chunks.first_droppable()
+            if chunk is None:
+                return False
+            is_spilled = chunk.spilled_entries == chunk.entries
+            self._give_up(chunk, SPILLED if is_spilled else OVERFLOW)
+            return True
+
+        return self._section.if_free(drop, False)
+
+    def when_space(self, callback: Callable[[], None]) -> Callable[[], None]:
+        """Arrange for one call of `callback` when bytes come free or intake closes.
+
+        Args:
+            callback: Called by any thread, outside the lock; calling it twice must do no harm.
+
+        Returns:
+            A function that takes the arrangement back; it may be called in vain.
+        """
+        return self._section.waiters.add(callback)
+
+    def note(self, counter: str, amount: float, tag: Tag = None) -> None:
+        """Have a counter advanced by whichever section comes next. From any thread, at any point.
+
+        Args:
+            counter: `refused`, `refused_lines`, `refused_unwritten`, `truncated` or
+                `blocked_seconds`; or a reason of `ON_PURPOSE` for a record that is kept back: it
+                will be numbered, dropped and declared.
+            amount: By how much.
+            tag: Whose stream counts it too, where it is `refused` or kept back.
+        """
+        self._entrance.note(counter, amount, tag)
+
+    def number_refused(self) -> str:
+        """Return what the line of a refused record is known by, and count the line.
+
+        Counted first: a signal handler that raises in between leaves a line that is missing.
+        """
+        self.note("refused_lines", 1)
+        return self._accumulator.refusals.next()
+
+    def tag_of(self, tag: Tag) -> str:
+        """Return the route that a tag stands for, as far as it is known now."""
+        return self._accumulator.tag_of(tag)
+
+    # -- the shipper ---------------------------------------------------------------------------
+
+    def next_deadline_seconds(self) -> float | None:
+        """Return when the oldest open chunk is due (monotonic), or None if there is none.
+
+        None is due while sealed chunks wait: see `seal_due`. The caller must arrange to come back
+        then, and look at `has_sealed` once more: from now on producers wake it only as the table in
+        `wakeups` says.
+        """
+        return self._section.exclusively(self._rest)
+
+    def seal_due(self, now_seconds: float) -> None:
+        """Seal every open chunk that has waited for `linger_seconds`.
+
+        None while sealed chunks wait to be taken: it would leave no sooner, and can grow instead.
+        Otherwise a stopping client, which hardly lingers, would fill its buffer with chunks of a
+        few records while the sidecar is slow or away.
+        """
+
+        def seal() -> None:
+            self._section.wakeups.shipper = Shipper.AWAKE
+            accumulator = self._accumulator
+            if self._next_sealed() is not None:
+                return
+            for chunk in list(accumulator.chunks.open.values()):
+                if accumulator.is_held(chunk):
+                    continue
+                if chunk.opened_seconds + self.linger_seconds > now_seconds:
+                    break
+                accumulator.chunks.seal(chunk)
+
+        self._section.exclusively(seal)
+
+    def seal_all(self) -> int:
+        """Seal every open chunk, and return the serial up to which all chunks are now sealed.
+
+        A re-entered call seals nothing.
+        """
+        if not self._section.is_owned():
+            self._section.exclusively(self._chunks.seal_all)
+        return self._chunks.opened
+
+    def take(self) -> Chunk | None:
+        """Hand the oldest sealed chunk to delivery, or return None if there is none.
+
+        Adopted ones wait until there is none of ours, and are few at a time, so that ours find
+        room in the window.
+        """
+
+        def take() -> Chunk | None:
+            chunk = self._next_sealed() or self._next_adopted()
+            if chunk is not None:
+                self._chunks.take(chunk)
+            return chunk
+
+        return self._section.exclusively(take)
+
+    def has_sealed(self) -> bool:
+        """Tell whether `take` would return a chunk."""
+        accumulator = self._accumulator
+        if accumulator.awaits_tag and accumulator.chunks.sealed:
+            has_own = self._section.exclusively(lambda: self._next_sealed() is not None)
+        else:
+            has_own = bool(accumulator.chunks.sealed)
+        return has_own or (len(accumulator.chunks.adopted) > 0 and self._next_adopted() is not None)
+
+    def resolve_tag(self, tag: str | None) -> None:
+        """Let those chunks go that wait for the default tag. May be called again.
+
+        Args:
+            tag: That; None where it will not be known, and the provisional one has to do.
+        """
+        self._section.exclusively(lambda: self._accumulator.resolve_tag(tag))
+        self._section.wakeups.wake_now()
+
+    def adopt(self, chunk: Chunk) -> None:
+        """Ship a chunk of a dead process too."""
+        self._section.exclusively(lambda: self._chunks.adopted.add(chunk))
+
+    def exclusively(self, work: Callable[[], T]) -> T:
+        """Do something quick in the critical section; see `Section.exclusively`."""
+        return self._section.exclusively(work)
+
+    def state_highest(self) -> bool:
+        """Write a high-water record; False while the last one is on its way, or intake is closed.
+
+        So an outage leaves one of them in the buffer, not one for each interval.
+        """
+
+        def state() -> bool:
+            if self._section.closing or self._accumulator.is_stating:
+                return False
+            self._accumulator.state_highest()
+            return True
+
+        return self._section.exclusively(state)
+
+    def settled_through(self) -> int:
+        """Return the highest serial such that all chunks up to it are acked or dropped."""
+
+        def settled() -> int:
+            serials = [chunk.serial for chunk in self._chunks.unsettled.values()]
+            return min(serials) - 1 if serials else self._chunks.opened
+
+        return self._section.exclusively(settled)
+
+    def release(self, chunk: Chunk) -> None:
+        """Free a chunk that the sidecar acked, and tell those who wait for space."""
+        if chunk.adopted:
+            self._section.exclusively(lambda: self._chunks.adopted.release(chunk))
+            return
+
+        def release() -> None:
+            self._accumulator.release(chunk)
+            self._section.waiters.are_due = True
+
+        self._section.exclusively(release)
+
+    def split(self, chunk: Chunk) -> tuple[Chunk, Chunk] | None:
+        """Replace a chunk that a server does not take by two halves with ids of their own.
+
+        Returns:
+            The halves, taken as the chunk was; None if it holds a single entry.
+        """
+        return self._section.exclusively(lambda: self._chunks.split(chunk))
+
+    def quarantine(self, chunk: Chunk, *, spilled: bool) -> None:
+        """Give up a single record that a server does not take: its number is a gap from now on.
+
+        Args:
+            chunk: With one entry.
+            spilled: Whether that is on stderr. It is written before this is called, because from
+                here on any producer may declare the gap, with its reason.
+        """
+        if chunk.adopted:
+            raise ValueError(f"{chunk!r} is none of ours: its spool must be told")
+        reason = SPILLED if spilled else QUARANTINED
+        self._section.exclusively(lambda: self._give_up(chunk, reason))
+
+    def tell_waiters(self) -> None:
+        """Call all who wait for space: things have changed, though no space came free."""
+        self._section.waiters.tell()
+
+    # -- closing and the account ---------------------------------------------------------------
+
+    def close_intake(self) -> None:
+        """Take no more records; end every stream and seal every chunk. May be called again.
+
+        Called by a signal handler in the middle of a section, it is done when that is.
+        """
+        self._section.closing = True
+        if not self._section.is_owned():
+            self._section.exclusively(_nothing)
+
+    def refuse_rest(self) -> list[Item]:
+        """Count what could not be numbered as refused, and hand it over; intake is closed."""
+        return self._section.exclusively(self._section.refuse_rest)
+
+    def after_fork_in_child(self, *, refuses: bool = False) -> None:
+        """In a forked child: begin anew in memory, and keep nothing of the parent's.
+
+        Args:
+            refuses: Whether to refuse all records, though intake is not closed.
+        """
+        self._storage = self._new_storage()
+        accumulator = self._new_accumulator(storage=self._storage)
+        self._section.begin_anew(accumulator, refuses=refuses)
+
+    @property
+    def bytes_max(self) -> int:
+        """Bytes of entries that may be held."""
+        return self._entrance.bytes_max
+
+    @property
+    def intake_closed(self) -> bool:
+        """Whether `close_intake` was called."""
+        return self._section.closing
+
+    @property
+    def is_held_here(self) -> bool:
+        """Whether this thread is inside the section: a signal handler that interrupted it asks."""
+        return self._section.is_owned()
+
+    @property
+    def is_used(self) -> bool:
+        """Whether anything was ever logged."""
+        counters = self.counters
+        waits = len(self._section.inbox) or len(self._section.notes)
+        return bool(counters.accepted or counters.refused or waits)
+
+    @property
+    def counters(self) -> Counters:
+        """What became of the records that were numbered, and of those that were refused."""
+        return self._accumulator.counters
+
+    @property
+    def wake(self) -> Callable[[], None]:
+        """What wakes the shipper."""
+        return self._section.wakeups.wake
+
+    @property
+    def chunks_opened(self) -> int:
+        """How many chunks were opened so far."""
+        return self._chunks.opened
+
+    @property
+    def adopted(self) -> list[Chunk]:
+        """Chunks of dead processes that are not settled."""
+        return self._chunks.adopted.all()
+
+    @property
+    def bytes_held(self) -> int:
+        """Bytes of entries that wait, those in the inbox too."""
+        section, accumulator = self._section, self._accumulator
+        waiting = 0 if section.closed else section.inbox.bytes(accumulator.stamp_bytes)
+        return accumulator.chunks.bytes_held + waiting
+
+    @property
+    def unspooled(self) -> int:
+        """Records that are in memory though there is a spool; those that wait for it count too."""
+        waits = self._storage.outlives_process and not self._section.closed
+        return self._storage.unspooled + (len(self._section.inbox) if waits else 0)
+
+    @property
+    def records_waiting(self) -> int:
+        """Records of the application that are neither acked nor dropped."""
+        numbered = sum(chunk.records for chunk in self.unsettled())
+        return numbered + (0 if self._section.closed else len(self._section.inbox))
+
+    @property
+    def is_stuck(self) -> bool:
+        """Whether entries wait that could not be numbered when the section was last entered."""
+        return self._section.is_stuck
+
+    def unsettled(self) -> list[Chunk]:
+        """Return every chunk that is neither acked nor dropped, oldest first."""
+        return self._section.exclusively(self._chunks.in_order)
+
+    def account(self) -> Account | None:
+        """Return the numbers that metrics are made of, in whatever thread wants to know.
+
+        None where the section cannot be entered now.
+        """
+        return self._section.if_free(lambda: account_of(self._accumulator, self.unspooled), None)
+
+    def report(self, reason: str, seconds: float) -> DrainReport:
+        """Return what became of every record so far."""
+        return self._section.exclusively(
+            lambda: report_of(self._accumulator, self._section.notes, reason, seconds)
+        )
+
+    # -- inside ----------------------------------------------------------------------------------
+
+    @property
+    def _accumulator(self) -> Accumulator:
+        return self._section.accumulator
+
+    @property
+    def _chunks(self) -> Chunks:
+        return self._section.accumulator.chunks
+
+    def _rest(self) -> float | None:
+        """Declare that the shipper rests, then look once more; see `next_deadline_seconds`."""
+        section, open_chunks = self._section, self._chunks.open
+        section.wakeups.shipper = Shipper.TIMED if open_chunks else Shipper.ASLEEP
+        if self._next_sealed() is not None:
+            return None
+        oldest = self._accumulator.first_to_go(open_chunks.values())
+        if oldest is not None:
+            return oldest.opened_seconds + self.linger_seconds
+        if not open_chunks and not len(section.inbox):
+            return None
+        section.wakeups.shipper = Shipper.TIMED  # for what waits for its tag, or is stuck
+        return self._monotonic() + self.linger_seconds
+
+    def _next_sealed(self) -> Chunk | None:
+        """Return the oldest sealed chunk that may go."""
+        return self._accumulator.first_to_go(self._chunks.sealed.values())
+
+    def _next_adopted(self) -> Chunk | None:
+        """Return the adopted chunk to take next; none while we are closing."""
+        if self._section.closing:
+            return None
+        return self._chunks.adopted.next(has_own=bool(self._chunks.unsettled))
+
+    def _give_up(self, chunk: Chunk, reason: str) -> None:
+        self._accumulator.give_up(chunk, reason)
+        self._section.waiters.are_due = True
+
+
+def _nothing() -> None:
+    pass

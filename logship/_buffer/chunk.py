@@ -1,0 +1,324 @@
+"""Chunks: sealed runs of entries of one stream, the unit that is sent, acked and resent.
+
+The seam between the buffer and the place of the bytes is here: the buffer talks to `Chunk`, and a
+`Storage` makes and frees chunks. Memory storage keeps a chunk in a bytearray; a crash-safe storage
+keeps it in a mapped file. Both promise the same: entries are written first and count only when
+`advance` has said so. So an exception in the middle leaves no torn entry.
+"""
+
+from __future__ import annotations
+
+from base64 import b64encode
+from collections.abc import Callable
+from enum import Enum, auto
+from typing import Protocol
+
+from logship._buffer.ranges import Gap, Ranges, subtract_ranges
+from logship._buffer.stream import Stream
+
+SPARES_MAX = 8
+"""Pieces of memory that are kept for the chunks to come, as many as a full window frees. To have
+the kernel make their pages anew costs more than everything else that happens to a record."""
+
+_SPARE_BYTES_MIN = 64 << 10
+
+
+class ChunkState(Enum):
+    """Where a chunk is on its way."""
+
+    OPEN = auto()
+    SEALED = auto()
+    TAKEN = auto()  # delivery has it: it is in the in-flight window or waits to be resent
+    SETTLED = auto()  # acked, or dropped
+
+
+class Chunk:
+    """A run of entries of one stream; its kinds say where its bytes are.
+
+    Attributes:
+        id: Base64 of 128 random bits; the same over every resend.
+        serial: The order in which chunks were opened, from 1, over all streams.
+        capacity: The chunk is sealed rather than grow beyond so many bytes.
+        size: Bytes of entries that are committed.
+        entries: Committed entries, the control records among them.
+        controls: How many of them are not the application's: gap records and end records, and all
+            entries of a chunk of another process.
+        first: Number of the first entry.
+        holes: Numbers from `first` on that were given out meanwhile and are not in this chunk.
+        gaps: What the gap records in this chunk declare.
+        opened_seconds: When it was opened, on the monotonic clock: the age of its oldest entry,
+            from its number on. In an outage it may stay open for long, and its entries differ in
+            age. It is 0.0 in halves and in adopted chunks.
+        spilled_entries: How many entries, from the first, were also written to stderr.
+        spilled_records: How many of those the application logged.
+        halves: What it was taken apart into, once it was.
+        adopted: Whether it is of another process, which is dead; none of our own account.
+    """
+
+    __slots__ = (
+        "capacity",
+        "controls",
+        "entries",
+        "first",
+        "gaps",
+        "halves",
+        "holes",
+        "id",
+        "opened_seconds",
+        "serial",
+        "size",
+        "spilled_entries",
+        "spilled_records",
+        "state",
+        "stream",
+    )
+
+    adopted = False
+
+    def __init__(self, stream: Stream, serial: int, chunk_id: str, opened_seconds: float) -> None:
+        self.stream: Stream = stream
+        self.serial: int = serial
+        self.id: str = chunk_id
+        self.opened_seconds: float = opened_seconds
+        self.capacity: int = 0
+        self.size: int = 0
+        self.entries: int = 0
+        self.controls: int = 0
+        self.first: int = stream.next_number
+        self.holes: Ranges = []
+        self.gaps: list[Gap] = []
+        self.state: ChunkState = ChunkState.OPEN
+        self.spilled_entries: int = 0
+        self.spilled_records: int = 0
+        self.halves: tuple[Chunk, Chunk] | None = None
+
+    def __repr__(self) -> str:
+        """Return the chunk's identity and state; tests and debuggers read it."""
+        numbers = f"{self.first}-{self.last}"
+        return f"<Chunk {self.serial} {self.stream.tag} {numbers} {self.state.name}>"
+
+    @property
+    def records(self) -> int:
+        """How many committed entries the application logged."""
+        return self.entries - self.controls
+
+    @property
+    def last(self) -> int:
+        """The highest number that is in the chunk, or among its holes."""
+        return self.first + self.entries - 1 + sum(end - begin + 1 for begin, end in self.holes)
+
+    @property
+    def spooled(self) -> bool:
+        """Whether it outlives the process."""
+        return False
+
+    @property
+    def outermost(self) -> Chunk:
+        """The chunk that this one is a half of, at whatever remove; else itself."""
+        return self
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether it is acked or dropped; its memory is freed then."""
+        return self.state is ChunkState.SETTLED
+
+    @property
+    def is_done(self) -> bool:
+        """Whether it is settled, and where it has been split, so are its halves, and theirs."""
+        if self.halves is None:
+            return self.is_settled
+        left, right = self.halves
+        return left.is_done and right.is_done
+
+    @property
+    def data(self) -> bytes | bytearray | memoryview:
+        """The committed entries, packed, one behind the other."""
+        raise NotImplementedError
+
+    def write(self, data: bytes) -> None:
+        """Put `data` behind the committed entries. It does not count until `advance`."""
+        raise NotImplementedError
+
+    def advance(self, size: int, entries: int) -> None:
+        """Commit what was written: from here on the chunk holds so much. May be called again."""
+        self.size, self.entries = size, entries
+
+    def before_sending(self) -> None:
+        """Do what must be done before the chunk first leaves; on the shipper's thread."""
+
+    def ranges(self) -> Ranges:
+        """Return the numbers of this chunk's entries."""
+        if not self.entries:
+            return []
+        return subtract_ranges([(self.first, self.last)], self.holes)
+
+    def split_ranges(self) -> tuple[Ranges, Ranges]:
+        """Return the numbers of the entries that were spilled, and of those that were not."""
+        left = self.spilled_entries
+        spilled: Ranges = []
+        rest: Ranges = []
+        for first, last in self.ranges():
+            here = min(left, last - first + 1)
+            left -= here
+            if here:
+                spilled.append((first, first + here - 1))
+            if first + here <= last:
+                rest.append((first + here, last))
+        return spilled, rest
+
+
+class MemoryChunk(Chunk):
+    """A chunk in the process's memory.
+
+    Attributes:
+        memory: The packed entries, and behind them bytes that do not count.
+    """
+
+    __slots__ = ("memory",)
+
+    def __init__(
+        self,
+        stream: Stream,
+        serial: int,
+        chunk_id: str,
+        opened_seconds: float,
+        memory: bytearray | None = None,
+    ) -> None:
+        super().__init__(stream, serial, chunk_id, opened_seconds)
+        self.memory = bytearray() if memory is None else memory
+
+    @property
+    def data(self) -> bytearray | memoryview:
+        """The committed entries. While there is a view of them, the memory is not used again."""
+        memory = self.memory
+        return memory if len(memory) == self.size else memoryview(memory)[: self.size]
+
+    def write(self, data: bytes) -> None:
+        """Put `data` behind the committed entries. It does not count until `advance`."""
+        self.memory[self.size : self.size + len(data)] = data
+
+    def free(self) -> bytearray:
+        """Take the memory away from the chunk and return it. A transport may still view it."""
+        memory, self.memory = self.memory, bytearray()
+        return memory
+
+
+class HalfChunk(MemoryChunk):
+    """A half of a chunk that a server does not take; a spooled whole stays until both are settled.
+
+    Attributes:
+        whole: That chunk, which may be a half itself.
+    """
+
+    __slots__ = ("whole",)
+
+    def __init__(self, whole: Chunk, chunk_id: str) -> None:
+        super().__init__(whole.stream, whole.serial, chunk_id, 0.0)
+        self.whole = whole
+
+    @property
+    def adopted(self) -> bool:  # type: ignore[override]
+        """Whether its whole is of another process."""
+        return self.whole.adopted
+
+    @property
+    def spooled(self) -> bool:
+        """Whether its whole outlives the process."""
+        return self.whole.spooled
+
+    @property
+    def outermost(self) -> Chunk:
+        """The chunk that was never a half."""
+        return self.whole.outermost
+
+
+class Storage(Protocol):
+    """Where the bytes of chunks lie. Everything is called in the buffer's critical section."""
+
+    def has_room(self, size: int) -> bool:
+        """Tell whether an entry of `size` bytes finds a place."""
+
+    def open_chunk(self, stream: Stream, serial: int, opened_seconds: float, size: int) -> Chunk:
+        """Prepare an empty chunk for the next entries of `stream`, the first of `size` bytes."""
+
+    def link(self, chunk: Chunk) -> None:
+        """Make a prepared chunk the storage's own. May be called again."""
+
+    def release(self, chunk: Chunk) -> None:
+        """Free what `chunk` holds: it was acked, or dropped. May be called again."""
+
+    def number_dropped(self, stream: Stream, number: int) -> None:
+        """Note that `number` was given out and will not be in any chunk. May be called again."""
+
+    def tag_known(self, stream: Stream) -> None:
+        """Note the tag that a provisional one has given way to. May be called again."""
+
+    @property
+    def unspooled(self) -> int:
+        """Records taken in memory although there should be a spool."""
+
+    @property
+    def outlives_process(self) -> bool:
+        """Whether a record must be here before the call that logs it returns."""
+
+
+class MemoryStorage:
+    """Chunks in the process's memory: the default, and gone with the process.
+
+    Args:
+        random_bytes: As `os.urandom`; 16 bytes of it make a chunk's id.
+        chunk_bytes_max: A chunk's capacity.
+    """
+
+    unspooled = 0
+    outlives_process = False
+
+    def __init__(self, random_bytes: Callable[[int], bytes], chunk_bytes_max: int) -> None:
+        self._random_bytes = random_bytes
+        self._chunk_bytes_max = chunk_bytes_max
+        self._spare: list[bytearray] = []
+
+    def has_room(self, size: int) -> bool:
+        """Say yes: the buffer's own bound is the only one."""
+        del size
+        return True
+
+    def open_chunk(self, stream: Stream, serial: int, opened_seconds: float, size: int) -> Chunk:
+        """Return an empty chunk for the next entries of `stream`."""
+        memory = self._spare.pop() if self._spare else None
+        chunk_id = new_chunk_id(self._random_bytes)
+        chunk = MemoryChunk(stream, serial, chunk_id, opened_seconds, memory)
+        chunk.capacity = max(size, self._chunk_bytes_max)
+        return chunk
+
+    def link(self, chunk: Chunk) -> None:
+        """Nothing to do: the buffer knows its chunks."""
+
+    def release(self, chunk: Chunk) -> None:
+        """Free the chunk's memory, also while something still holds the chunk itself."""
+        assert isinstance(chunk, MemoryChunk)
+        memory = chunk.free()
+        is_large = len(memory) >= _SPARE_BYTES_MIN
+        if is_large and len(self._spare) < SPARES_MAX and not _is_viewed(memory):
+            self._spare.append(memory)
+
+    def number_dropped(self, stream: Stream, number: int) -> None:
+        """Nothing to do: numbers die with the process."""
+
+    def tag_known(self, stream: Stream) -> None:
+        """Nothing to do: the sender of a chunk asks its stream."""
+
+
+def new_chunk_id(random_bytes: Callable[[int], bytes]) -> str:
+    """Return an id for a chunk: base64 of 128 random bits."""
+    return b64encode(random_bytes(16)).decode()
+
+
+def _is_viewed(memory: bytearray) -> bool:
+    """Tell whether something still looks at it: it cannot be made longer then."""
+    try:
+        memory.append(0)
+    except BufferError:
+        return True
+    memory.pop()
+    return False

@@ -1,0 +1,185 @@
+"""The chunks of a buffer, from the moment each is opened until nothing of it is left.
+
+| state | where | what comes next |
+|---|---|---|
+| `OPEN` | `open` | `seal`, when it is full or due |
+| `SEALED` | `sealed` | `take`, when delivery has room; or `settle`, when it is given up |
+| `TAKEN` | with delivery, sent or not | `settle`, when it is acked or given up; or `split` |
+| `SETTLED` | nowhere | its memory is freed |
+
+Everything here is called inside the buffer's critical section, and each method ends in one change
+(see `changes`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from itertools import chain
+
+from logship._buffer.adopted import Adopted
+from logship._buffer.changes import Changes
+from logship._buffer.chunk import Chunk, ChunkState, HalfChunk, Storage, new_chunk_id
+from logship._buffer.halves import fill_halves
+from logship._buffer.stream import Stream
+
+
+class Chunks:
+    """Chunks by state.
+
+    Args:
+        storage: Where they lie.
+        changes: The commits.
+        random_bytes: As `os.urandom`, for the ids of halves.
+
+    Attributes:
+        storage: As given.
+        opened: How many so far.
+        open: The open chunk of each stream that has one, in the order of opening.
+        sealed: Chunks to be sent, by id, in the order of sealing.
+        unsettled: Every chunk that is neither acked nor dropped, by id, open ones too.
+        written: Chunks that are wholly on stderr.
+        adopted: Chunks of dead processes.
+        bytes_held: Bytes of committed entries that wait.
+        has_news: Whether a chunk was sealed since this was last cleared.
+    """
+
+    def __init__(
+        self, storage: Storage, changes: Changes, random_bytes: Callable[[int], bytes]
+    ) -> None:
+        self.storage = storage
+        self.opened = 0
+        self.open: dict[Stream, Chunk] = {}
+        self.sealed: dict[str, Chunk] = {}
+        self.unsettled: dict[str, Chunk] = {}
+        self.written: list[Chunk] = []
+        self.adopted: Adopted = Adopted(changes)
+        self.bytes_held = 0
+        self.has_news = False
+        self._changes = changes
+        self._random_bytes = random_bytes
+
+    def begin(self, stream: Stream, opened_seconds: float, size: int) -> Chunk:
+        """Open a chunk for the next entries of a stream that has no open one.
+
+        Args:
+            stream: Which.
+            opened_seconds: The time on the monotonic clock.
+            size: Bytes of the first entry.
+        """
+        serial = self.opened + 1
+        opened = self.storage.open_chunk(stream, serial, opened_seconds, size)
+        unsettled = stream.unsettled + 1
+
+        def change() -> None:
+            self.storage.link(opened)
+            self.opened = serial
+            self.unsettled[opened.id] = opened
+            self.open[stream] = opened
+            stream.unsettled = unsettled
+
+        self._changes.commit(change)
+        return opened
+
+    def seal(self, chunk: Chunk) -> None:
+        """Move an open chunk to the sealed ones; one without entries is forgotten."""
+        if not chunk.entries:
+            self.settle(chunk, _nothing)
+            return
+
+        def change() -> None:
+            self.open.pop(chunk.stream, None)
+            chunk.state = ChunkState.SEALED
+            self.sealed[chunk.id] = chunk
+            self.has_news = True
+
+        self._changes.commit(change)
+
+    def seal_all(self) -> None:
+        """Seal every open chunk."""
+        for chunk in list(self.open.values()):
+            self.seal(chunk)
+
+    def take(self, chunk: Chunk) -> None:
+        """Hand a sealed chunk to delivery."""
+
+        def change() -> None:
+            chunk.state = ChunkState.TAKEN
+            self.sealed.pop(chunk.id, None)
+
+        self._changes.commit(change)
+
+    def settle(self, chunk: Chunk, then: Callable[[], None]) -> None:
+        """Forget a chunk that is acked or given up; `then` is a part of the change."""
+        held = self.bytes_held - chunk.size
+        stream = chunk.stream
+        unsettled = stream.unsettled - 1
+
+        def change() -> None:
+            then()
+            if self.open.get(stream) is chunk:
+                self.open.pop(stream, None)
+            chunk.state = ChunkState.SETTLED
+            self.sealed.pop(chunk.id, None)
+            self.unsettled.pop(chunk.id, None)
+            stream.unsettled = unsettled
+            self.bytes_held = held
+            self._free(chunk)
+
+        self._changes.commit(change)
+
+    def split(self, chunk: Chunk) -> tuple[Chunk, Chunk] | None:
+        """Replace a chunk that a server does not take by two halves with ids of their own.
+
+        Returns:
+            The halves, taken as the chunk was; None if it holds a single entry.
+        """
+        if chunk.entries < 2:
+            return None
+        left, right = (HalfChunk(chunk, new_chunk_id(self._random_bytes)) for _ in "12")
+        fill_halves(chunk, left, right)
+        if chunk.adopted:
+            self.adopted.replace(chunk, left, right)
+            return left, right
+        held = self.bytes_held + left.size + right.size - chunk.size
+        unsettled = chunk.stream.unsettled + 1
+
+        def change() -> None:
+            chunk.halves = left, right
+            chunk.state = ChunkState.SETTLED
+            self.unsettled[left.id] = left
+            self.unsettled[right.id] = right
+            self.unsettled.pop(chunk.id, None)
+            chunk.stream.unsettled = unsettled
+            self.bytes_held = held
+            self._free(chunk)
+
+        self._changes.commit(change)
+        return left, right
+
+    def in_order(self) -> list[Chunk]:
+        """Return all unsettled chunks, in the order of opening; halves have their whole's place."""
+        return sorted(self.unsettled.values(), key=lambda chunk: (chunk.serial, chunk.first))
+
+    def first_droppable(self) -> Chunk | None:
+        """Return the chunk that would leave next, of those that are not on their way.
+
+        None of a stream in which no gap can be declared any more. And none of control
+        records alone: gap records would be written again before the next entry, so that dropping
+        until that finds room would never come to an end.
+        """
+        for chunk in chain(self.sealed.values(), self.open.values()):
+            if chunk.records and chunk.stream.can_declare:
+                return chunk
+        return None
+
+    def _free(self, chunk: Chunk) -> None:
+        """Free a settled chunk's bytes; a spooled whole's when all that it was split into is."""
+        if chunk.spooled and not chunk.is_done:
+            return
+        self.storage.release(chunk)
+        if isinstance(chunk, HalfChunk) and chunk.whole.spooled:
+            self._free(chunk.whole)
+
+
+def _nothing() -> None:
+    pass

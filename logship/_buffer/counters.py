@@ -1,0 +1,227 @@
+"""Plain counters of what became of records, and the two reports that are made from them.
+
+Counters are integers that the buffer advances inside its critical section; nothing is computed
+on the emit path. The reports carry the promise: `accepted` equals the sum of what was acked,
+spooled, spilled, dropped and left unacked, and everything that was not acked is named by number.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from dataclasses import asdict, dataclass
+from typing import NamedTuple
+
+from logship._buffer.ranges import Ranges
+from logship._reasons import ON_PURPOSE
+
+
+class Counters:
+    """What became of the application's records, in this process life.
+
+    Attributes:
+        accepted: Records that were given a number.
+        acked: Records whose chunk the sidecar acked.
+        spilled: Records written to stderr instead, while the program ran.
+        dropped: Records dropped, by reason; also those that were kept back on purpose.
+        refused: Records turned away without a number: after close, or past repair.
+        refused_lines: Those of them for which a line on stderr was numbered, because a logging call
+            returns nothing.
+        refused_unwritten: Lines of these that stderr did not take.
+        truncated: Records that were cut to the longest that may be sent.
+        blocked_seconds: Time that senders waited for space, summed over all of them.
+        undecided: Calls that write a record to stderr at this moment, as (thread, reason): the
+            record is counted as dropped until it is there.
+    """
+
+    __slots__ = (
+        "accepted",
+        "acked",
+        "blocked_seconds",
+        "dropped",
+        "refused",
+        "refused_lines",
+        "refused_unwritten",
+        "spilled",
+        "truncated",
+        "undecided",
+    )
+
+    def __init__(self) -> None:
+        self.accepted: int = 0
+        self.acked: int = 0
+        self.spilled: int = 0
+        self.dropped: Counter[str] = Counter()
+        self.refused: int = 0
+        self.refused_lines: int = 0
+        self.refused_unwritten: int = 0
+        self.truncated: int = 0
+        self.blocked_seconds: float = 0.0
+        self.undecided: set[tuple[int, str]] = set()
+
+    @property
+    def withheld(self) -> int:
+        """How many of the dropped records were kept back on purpose."""
+        return sum(self.dropped[reason] for reason in ON_PURPOSE)
+
+    @property
+    def lost(self) -> int:
+        """How many of the dropped records were not."""
+        return self.dropped.total() - self.withheld
+
+    def account(self, *, waiting: int, spooled: int, unspooled: int, bytes_held: int) -> Account:
+        """Return these numbers, and those of the same moment that are counted elsewhere."""
+        undecided = Counter(reason for _, reason in tuple(self.undecided))
+        return Account(
+            accepted=self.accepted,
+            acked=self.acked,
+            spilled=self.spilled,
+            refused=self.refused,
+            truncated=self.truncated,
+            blocked_seconds=self.blocked_seconds,
+            dropped={each: n - undecided[each] for each, n in self.dropped.items()},
+            waiting=waiting,
+            spooled=spooled,
+            unspooled=unspooled,
+            bytes_held=bytes_held,
+        )
+
+
+class Account(NamedTuple):
+    """The numbers that metrics are made of, all of one moment.
+
+    Attributes:
+        accepted, acked, spilled, refused, truncated, blocked_seconds: As of `Counters`.
+        dropped: The same by reason, without those that are undecided.
+        waiting: Records of the application that are neither acked nor dropped.
+        spooled: Those of them that would outlive the process.
+        unspooled: Records taken in memory because the spool could not be written.
+        bytes_held: Bytes of entries that wait.
+    """
+
+    accepted: int
+    acked: int
+    spilled: int
+    refused: int
+    truncated: int
+    blocked_seconds: float
+    dropped: dict[str, int]
+    waiting: int
+    spooled: int
+    unspooled: int
+    bytes_held: int
+
+
+@dataclass(frozen=True, slots=True)
+class StreamReport:
+    """One stream's part of a drain report; ranges are inclusive (first, last) pairs.
+
+    Attributes:
+        stream: The stream's twelve characters.
+        tag: The route of its records.
+        last: The highest number that was given out, control records included.
+        end: The end record's number, or None where there is none.
+        accepted: Records of the application that were numbered.
+        refused: Records that were turned away without a number.
+        spilled: Numbers written to stderr and not acked.
+        dropped: Numbers dropped, as (first, last, reason). What was kept back on purpose is among
+            them only if the sidecar has not acked the record that declares it.
+        unacked: Numbers that are nowhere else.
+        spooled: Numbers that lie on the spool.
+    """
+
+    stream: str
+    tag: str
+    last: int
+    end: int | None
+    accepted: int
+    refused: int
+    spilled: Ranges
+    dropped: list[tuple[int, int, str]]
+    unacked: Ranges
+    spooled: Ranges
+
+
+@dataclass(frozen=True, slots=True)
+class DrainReport:
+    """What became of every record, when a client was closed.
+
+    Counts are of the application's records; control records have numbers, so they stand in the
+    streams' ranges, and are not counted.
+
+    Attributes:
+        reason: What ended the drain: `close`, `SIGTERM`, `exit` …
+        seconds: How long draining took.
+        accepted: The sum of the five that follow.
+        acked: Acknowledged by the sidecar.
+        spooled: Left on the spool.
+        spilled: Written to stderr.
+        dropped: Dropped, with a reason.
+        unacked: None of these.
+        refused: Turned away without a number so far; not among `accepted`. A process that goes on
+            after its report may refuse more, and a correction follows.
+        refused_lines: Those of them that were to be written to stderr, numbered from 1, because a
+            logging call returns nothing. The calls that refused the others returned an error or
+            False.
+        refused_unwritten: Those of the lines that stderr did not take.
+        refused_id: What these lines are known by.
+        truncated: Cut to the longest record that may be sent; among `accepted`.
+        streams: Each stream's numbers.
+        withheld: How many of the dropped records were kept back on purpose.
+    """
+
+    reason: str
+    seconds: float
+    accepted: int
+    acked: int
+    spooled: int
+    spilled: int
+    dropped: int
+    unacked: int
+    refused: int
+    refused_lines: int
+    refused_unwritten: int
+    refused_id: str
+    truncated: int
+    streams: tuple[StreamReport, ...]
+    withheld: int = 0
+
+    @property
+    def all_acked(self) -> bool:
+        """Whether the sidecar acknowledged every accepted record, but what was withheld."""
+        return self.accepted == self.acked + self.withheld
+
+    @property
+    def refusals(self) -> tuple[int, int, int]:
+        """The counts that grow if the process goes on."""
+        return self.refused, self.refused_lines, self.refused_unwritten
+
+    @property
+    def says_all_is_well(self) -> bool:
+        """Whether every accepted record was acked, and no logging call was refused in silence."""
+        return self.all_acked and not self.refused_lines
+
+    def to_json(self, kind: str = "drain report", **more: object) -> str:
+        """Return the report as the one JSON line that is printed on stderr.
+
+        Args:
+            kind: Of the line; lines of other kinds have the same fields.
+            more: Fields that only the printed line has.
+        """
+        fields = {"logship": kind, **asdict(self), "seconds": round(self.seconds, 3), **more}
+        return json.dumps(fields)
+
+
+@dataclass(frozen=True, slots=True)
+class FlushReport:
+    """What a flush achieved.
+
+    Attributes:
+        all_acked: Whether every record accepted before the flush was acknowledged.
+        unacked: How many of the buffer's records were not, when the flush ended.
+        seconds: How long it took.
+    """
+
+    all_acked: bool
+    unacked: int
+    seconds: float

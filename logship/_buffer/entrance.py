@@ -1,0 +1,174 @@
+"""The way into the buffer: an entry goes into the inbox, or is numbered before the call returns.
+
+Where the bound is far away, a call appends its entry and leaves. Near the bound, where the entry is
+large, and always where records must outlive the process, the call enters the critical section, so
+that its answer about the bound is exact.
+"""
+
+from __future__ import annotations
+
+from enum import Enum, auto
+
+from logship._buffer.inbox import Item, Tag
+from logship._buffer.section import LOCK_PATIENCE_SECONDS, NOT_HELD, Section
+from logship._buffer.wakeups import Shipper
+from logship._hooks.threads import may_wait_here
+
+COMBINE_AT = 64
+"""So many entries in the inbox are combined at once: few enough to be quick, and enough to share
+out what is done once for all of them."""
+
+INBOX_MAX = 1024
+"""From so many on a call enters the section itself: the thread that is in it gets no processor."""
+
+PROMISES_MAX = 16 * INBOX_MAX
+"""So many entries may wait for a section that is never left, or that cannot number them; more are
+refused."""
+
+_COMBINES_MAX = 3
+"""How often one call combines in a row; the shipper does the rest."""
+
+
+class Outcome(Enum):
+    """What became of an offered entry."""
+
+    ACCEPTED = auto()
+    FULL = auto()
+    CLOSED = auto()
+    WITHHELD = auto()  # kept back on purpose; it was not offered at all
+
+
+_ACCEPTED = Outcome.ACCEPTED
+_ASLEEP = Shipper.ASLEEP
+
+
+class Entrance:
+    """Takes entries from any thread, and in the middle of itself.
+
+    Args:
+        section: The buffer's.
+        bytes_max: See `Buffer`.
+        combine_at: See `COMBINE_AT`.
+        inbox_max: See `INBOX_MAX`.
+        inbox_bytes_max: So much may wait in the inbox; by default an eighth of `bytes_max`.
+
+    Attributes:
+        bytes_max: As given.
+    """
+
+    def __init__(
+        self,
+        section: Section,
+        *,
+        bytes_max: int,
+        combine_at: int = COMBINE_AT,
+        inbox_max: int = INBOX_MAX,
+        inbox_bytes_max: int | None = None,
+    ) -> None:
+        self.bytes_max = bytes_max
+        self._section = section
+        self._combine_at = combine_at
+        # Below these, entries go into the inbox without a look at the bound.
+        relaxed_bytes = bytes_max // 8 if inbox_bytes_max is None else inbox_bytes_max
+        self._relaxed_body_bytes_max = relaxed_bytes // inbox_max - section.accumulator.stamp_bytes
+        if not section.accumulator.chunks.storage.outlives_process:
+            section.relaxed_bytes_max = bytes_max - relaxed_bytes
+            section.inbox_max = section.inbox_entries_max = inbox_max
+
+    def offer(self, tag: Tag, body: bytes) -> Outcome:
+        """Keep the entry that begins with `body` and number it, if there is space.
+
+        Args:
+            tag: The route; None for the default one while that is awaited.
+            body: A packed entry whose map header counts the stamp, without the stamp.
+
+        Returns:
+            `ACCEPTED`, `FULL` (nothing happened), or `CLOSED` (counted as refused).
+        """
+        section = self._section
+        waiting = section.inbox.items
+        if len(waiting) >= section.inbox_entries_max or len(body) > self._relaxed_body_bytes_max:
+            return self._offer_with_care(tag, body)
+        item = (tag, body)
+        try:
+            waiting.append(item)
+            if len(waiting) >= self._combine_at:
+                self._combine_unless_busy()
+            elif section.wakeups.shipper is _ASLEEP:
+                section.wakeups.wake_now()
+        except BaseException:
+            section.wakeups.wake_now()
+            raise
+        return self._settled(item) if section.closing else _ACCEPTED
+
+    def _combine_unless_busy(self) -> None:
+        """Combine what waits, unless another call does; that one combines, or the shipper."""
+        section = self._section
+        for _ in range(_COMBINES_MAX):
+            if (
+                section.enter(_nothing, None, 0.0) is NOT_HELD
+                or len(section.inbox) < self._combine_at
+            ):
+                return
+
+    def _offer_with_care(self, tag: Tag, body: bytes) -> Outcome:
+        """Do as `offer` does, with a look at the bound, and commit the entry before returning."""
+        section = self._section
+        if section.closed:
+            return self.refuse(tag)
+        item = (tag, body)
+        outcome = section.enter(self._admit, item, 0.0)
+        if outcome is NOT_HELD and not section.is_owned() and may_wait_here():
+            outcome = section.enter(self._admit, item, LOCK_PATIENCE_SECONDS)
+        return self._promise(item) if outcome is NOT_HELD else outcome
+
+    def _admit(self, item: Item) -> Outcome:
+        """Number an entry and keep it, if there is space; inside the section."""
+        tag, body = item
+        section, accumulator = self._section, self._section.accumulator
+        if section.closing:
+            return self.refuse(tag)
+        size = len(body) + accumulator.stamp_bytes
+        held = accumulator.chunks.bytes_held
+        if section.inbox.items:  # it could not be numbered, or came this moment
+            if len(section.inbox) >= PROMISES_MAX:
+                return self.refuse(tag)
+            held += section.inbox.bytes(accumulator.stamp_bytes)
+        if held + size > self.bytes_max or not accumulator.has_room(tag, size):
+            return Outcome.FULL
+        section.inbox.items.append(item)
+        section.combine()
+        return _ACCEPTED
+
+    def _promise(self, item: Item) -> Outcome:
+        """Leave an entry to the call that is in the section, or to the next one; without a bound.
+
+        For a call that interrupts another one of its own thread, and for one that must not wait
+        any longer.
+        """
+        section = self._section
+        if len(section.inbox) >= PROMISES_MAX:
+            return self.refuse(item[0])
+        section.inbox.items.append(item)
+        if not section.is_owned():
+            section.wakeups.wake_now()  # the holder may have looked for the last time
+        return self._settled(item) if section.closing else _ACCEPTED
+
+    def _settled(self, item: Item) -> Outcome:
+        """Return what became of an item that came while intake ended."""
+        return _ACCEPTED if self._section.is_settled(item) else self.refuse(item[0])
+
+    def refuse(self, tag: Tag) -> Outcome:
+        """Count a record as refused."""
+        self.note("refused", 1, tag)
+        return Outcome.CLOSED
+
+    def note(self, counter: str, amount: float, tag: Tag) -> None:
+        """Have a counter advanced by whichever section comes next; see `Buffer.note`."""
+        self._section.notes.add(counter, tag, amount)
+        if len(self._section.notes) >= INBOX_MAX:
+            self._section.enter(_nothing, None, 0.0)
+
+
+def _nothing(_: None) -> None:
+    pass

@@ -1,0 +1,189 @@
+"""What happens to a record when the buffer is full.
+
+The rule that costs the application least and loses least: one wait of at most a second per
+outage, never on an event loop's thread; after it no call waits until space was freed. What then
+finds no place goes to the last resort, at a bounded pace, or is dropped; in each case it is
+numbered, counted and declared in its stream.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+import time
+from _thread import LockType, allocate_lock
+from collections.abc import Callable
+from typing import Literal, Protocol
+
+from logship._buffer.buffer import Buffer
+from logship._buffer.entrance import Outcome
+from logship._buffer.inbox import Tag
+from logship._hooks.threads import may_wait_here
+from logship._reasons import OVERFLOW
+from logship._stderr.spill import spilled_lines
+
+
+class LineSink(Protocol):
+    """The last resort, as far as an overflow needs it."""
+
+    def offer_line(self, line: bytes) -> bool:
+        """Write a line at once if there is room for it; tell whether it was written."""
+
+
+class Admission:
+    """Puts entries into the buffer, and applies the policy where they do not fit.
+
+    Args:
+        buffer: Where entries go.
+        policy: `block`, `drop_oldest` or `drop_newest`.
+        block_seconds_max: With `block`, how long one outage may make senders wait.
+        last_resort: Where a record goes that found no place; None drops it.
+        monotonic: Seconds.
+    """
+
+    def __init__(
+        self,
+        buffer: Buffer,
+        *,
+        policy: Literal["block", "drop_oldest", "drop_newest"],
+        block_seconds_max: float,
+        last_resort: LineSink | None,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._buffer = buffer
+        self._policy = policy
+        self._block_seconds_max = block_seconds_max
+        self._last_resort = last_resort
+        self._monotonic = monotonic
+        self._outage_ends_seconds: float | None = None
+        self._waiting_threads: set[int] = set()
+
+    def admit_after(self, outcome: Outcome, tag: Tag, body: bytes) -> Outcome:
+        """Do what the policy says where an offered entry found no place.
+
+        Returns:
+            `ACCEPTED`; `FULL` where the record was dropped or spilled, and has a number; `CLOSED`
+            where it has none, and is counted as refused.
+        """
+        return self._when_full(tag, body) if outcome is Outcome.FULL else outcome
+
+    def _when_full(self, tag: Tag, body: bytes) -> Outcome:
+        """Apply the policy; a buffer that closes meanwhile refuses the entry, and counts it."""
+        outcome = self._offer(tag, body)
+        if outcome is not Outcome.FULL:
+            return outcome
+        if self._policy == "block":
+            outcome = self._wait_and_offer(tag, body)
+        elif self._policy == "drop_oldest":
+            outcome = self._make_room(tag, body)
+        return self._give_up(tag, body) if outcome is Outcome.FULL else outcome
+
+    def _offer(self, tag: Tag, body: bytes) -> Outcome:
+        """Offer the entry in the place of what is on stderr already, if a spill is ahead."""
+        outcome = Outcome.FULL
+        while outcome is Outcome.FULL and self._buffer.spilling.drop_spilled():
+            outcome = self._buffer.offer(tag, body)
+        return outcome
+
+    def _make_room(self, tag: Tag, body: bytes) -> Outcome:
+        """Drop the oldest chunks until the entry fits."""
+        outcome = Outcome.FULL
+        while outcome is Outcome.FULL and self._buffer.drop_oldest():
+            outcome = self._buffer.offer(tag, body)
+        return outcome
+
+    def _wait_and_offer(self, tag: Tag, body: bytes) -> Outcome:
+        """Wait for space within this outage's budget."""
+        if not self._may_wait():
+            return Outcome.FULL
+        me = threading.get_ident()
+        started = self._monotonic()
+        try:
+            self._waiting_threads.add(me)
+            while (left := self._outage_left_seconds()) > 0:
+                outcome = self._offer_when_space(tag, body, left)
+                if outcome is not Outcome.FULL:
+                    return outcome
+        finally:
+            self._waiting_threads.discard(me)
+            self._buffer.note("blocked_seconds", self._monotonic() - started)
+        return Outcome.FULL
+
+    def _may_wait(self) -> bool:
+        """Tell whether this thread may wait, and does not do so already."""
+        if threading.get_ident() in self._waiting_threads:
+            return False  # a signal handler logs while its own thread waits
+        return may_wait_here()
+
+    def _outage_left_seconds(self) -> float:
+        """Return what is left of the one wait, which the outage's first record began."""
+        now = self._monotonic()
+        if self._outage_ends_seconds is None:
+            # Arranged first: where that fails, no outage has begun that would never end.
+            self._buffer.when_space(self._end_outage)
+            self._outage_ends_seconds = now + self._block_seconds_max
+        return self._outage_ends_seconds - now
+
+    def _end_outage(self) -> None:
+        self._outage_ends_seconds = None
+
+    def _offer_when_space(self, tag: Tag, body: bytes, timeout_seconds: float) -> Outcome:
+        """Offer the entry once more, and if it does not fit, wait until something was freed."""
+
+        def offer() -> Outcome:
+            outcome = self._buffer.offer(tag, body)
+            return self._offer(tag, body) if outcome is Outcome.FULL else outcome
+
+        return offer_or_wait(self._buffer, offer, timeout_seconds)
+
+    def _give_up(self, tag: Tag, body: bytes) -> Outcome:
+        """Number the record without keeping it, and with `block` write it to the last resort."""
+        if self._last_resort is None or self._policy != "block":
+            numbered = self._buffer.number_and_drop(tag, body, OVERFLOW)
+            return Outcome.CLOSED if numbered is None else Outcome.FULL
+        deciding = threading.get_ident(), OVERFLOW
+        try:
+            self._buffer.counters.undecided.add(deciding)
+            return self._drop_and_spill(tag, body, self._last_resort)
+        finally:
+            self._buffer.counters.undecided.discard(deciding)
+
+    def _drop_and_spill(self, tag: Tag, body: bytes, last_resort: LineSink) -> Outcome:
+        numbered = self._buffer.number_and_drop(tag, body, OVERFLOW)
+        if numbered is None:
+            return Outcome.CLOSED
+        for line, _ in spilled_lines(numbered.stream.tag, numbered.entry):
+            if last_resort.offer_line(line):
+                self._buffer.dropped_was_spilled(numbered, OVERFLOW)
+        return Outcome.FULL
+
+
+def offer_or_wait(buffer: Buffer, offer: Callable[[], Outcome], timeout_seconds: float) -> Outcome:
+    """Offer an entry, and if it does not fit, wait in this thread until something was freed.
+
+    Args:
+        buffer: Whose space it is.
+        offer: Offers the entry; called once, when a wait would miss nothing any more.
+        timeout_seconds: How long to wait; -1 without a bound.
+
+    Returns:
+        What `offer` said; where that is `FULL`, there may be space now, or the time is up.
+    """
+    # A bare lock, because a signal handler may run in the middle of this, and a Condition
+    # cannot be re-entered. Arranged before the offer, so that no release is missed.
+    space = allocate_lock()
+    space.acquire()
+    take_back = buffer.when_space(lambda: _open(space))
+    try:
+        outcome = offer()
+        if outcome is Outcome.FULL:
+            space.acquire(timeout=timeout_seconds)
+    finally:
+        take_back()
+    return outcome
+
+
+def _open(space: LockType) -> None:
+    """Let the call that waits for this lock go on. May be called again."""
+    with contextlib.suppress(RuntimeError):
+        space.release()

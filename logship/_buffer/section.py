@@ -1,0 +1,268 @@
+"""The critical section: one call at a time, with everything that waits combined before it.
+
+A call enters it for what changes the accumulator. On the way in, a change that an exception
+interrupted is finished, what was noted is counted, and what waits in the inbox is numbered and
+kept. On the way out, outside the lock, the shipper and those who wait for space are told.
+
+What the section does by itself may fail, for want of memory or because of a bug. Then the call goes
+on, the entries stay in the inbox, and the next call that enters tries again.
+"""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Callable
+from enum import Enum, auto
+from typing import TypeVar
+
+from logship._buffer.accumulator import HIGH_WATER_TAG, Accumulator
+from logship._buffer.inbox import Inbox, Item
+from logship._buffer.notes import Notes
+from logship._buffer.waiters import Waiters
+from logship._buffer.wakeups import Shipper, Wakeups
+from logship._hooks.interruptions import is_interruption
+from logship._hooks.locking import SectionLock
+
+RUN_MAX = 1024
+"""So many entries are numbered by one change at most."""
+
+LOCK_PATIENCE_SECONDS = 0.02
+"""So long a producer waits for the lock. Its holder may be in a garbage collection that runs an
+application's `__del__`, which may want a lock that this very producer holds: waiting on would be a
+deadlock. A section takes microseconds, so nothing waits for so long in any other case."""
+
+DECISION_PATIENCE_SECONDS = 0.5
+"""So long a call waits to be told whether its record was numbered while intake ended."""
+
+_NO_LIMIT = -1.0
+
+T = TypeVar("T")
+Argument = TypeVar("Argument")
+_ASLEEP = Shipper.ASLEEP
+
+
+class NotHeld(Enum):
+    """What a section answers that could not be entered."""
+
+    NOT_HELD = auto()
+
+
+NOT_HELD = NotHeld.NOT_HELD
+
+
+class Section:
+    """The lock, and what it guards.
+
+    Args:
+        accumulator: What the buffer holds.
+        wake: See `Wakeups`.
+        failed: Told of a bug, outside of the lock.
+
+    Attributes:
+        accumulator: As given.
+        inbox: Entries that wait for their numbers.
+        notes: Counts that wait to be made.
+        wakeups: Whether the shipper must be woken.
+        waiters: Calls that wait for space.
+        relaxed_bytes_max: While no more is held, entries may wait in the inbox.
+        inbox_max: How many may, then.
+        inbox_entries_max: How many may at this moment.
+        closing: Whether intake is to end; any call may set it.
+        closed: Whether it has ended: nothing of the application's is numbered any more.
+        is_stuck: Whether the entries that waited last could not all be numbered.
+    """
+
+    def __init__(
+        self,
+        accumulator: Accumulator,
+        wake: Callable[[], None],
+        failed: Callable[[Exception], None],
+    ) -> None:
+        self.accumulator: Accumulator = accumulator
+        self.inbox: Inbox = Inbox()
+        self.notes: Notes = Notes()
+        self.wakeups: Wakeups = Wakeups(wake)
+        self.waiters: Waiters = Waiters()
+        self.relaxed_bytes_max = 0
+        self.inbox_max: int = 0
+        self.inbox_entries_max: int = 0
+        self.closing = False
+        self.closed: bool = False
+        self.is_stuck: bool = False
+        self._all_ended = False
+        self._bug: Exception | None = None
+        self._failed = failed
+        self._lock = SectionLock()
+
+    def is_owned(self) -> bool:
+        """Tell whether this thread is inside: a call that interrupted the section asks."""
+        return self._lock.is_owned()
+
+    def exclusively(self, work: Callable[[], T]) -> T:
+        """Do something in the section, however long it takes to enter it.
+
+        A re-entered call is inside already. It may read, and it may change what no change of the
+        accumulator stores.
+        """
+        if self._lock.is_owned():
+            self.accumulator.changes.finish()
+            return work()
+        result = self.enter(operator.call, work, _NO_LIMIT)
+        assert result is not NOT_HELD
+        return result
+
+    def if_free(self, work: Callable[[], T], otherwise: T) -> T:
+        """Do something in the section; return `otherwise` where it cannot be entered soon."""
+        result = self.enter(operator.call, work, LOCK_PATIENCE_SECONDS)
+        return otherwise if result is NOT_HELD else result
+
+    def enter(
+        self, work: Callable[[Argument], T], argument: Argument, patience_seconds: float
+    ) -> T | NotHeld:
+        """Do something in the section, and tell outside of it what happened.
+
+        Args:
+            work: Called at most once.
+            argument: What `work` is given.
+            patience_seconds: How long to wait for another thread; -1 waits without a bound.
+
+        Returns:
+            What `work` returned; `NOT_HELD` where the section could not be entered, which is so
+            for a re-entered call too.
+        """
+        lock = self._lock
+        if lock.is_owned():
+            return NOT_HELD
+        try:
+            result = lock.attempt(self._do, (work, argument), NOT_HELD, patience_seconds)
+            chunks = self.accumulator.chunks
+            if chunks.has_news or self.waiters.are_due or self.wakeups.shipper is _ASLEEP:
+                self._tell()
+            if (bug := self._bug) is not None:
+                self._bug = None
+                self._failed(bug)
+        except BaseException:
+            lock.recover()
+            self.wakeups.wake_now()  # an exception may have come between a chunk and its call
+            raise
+        return result
+
+    def combine(self) -> None:
+        """Number and keep what waits in the inbox at this moment; inside the section."""
+        self.is_stuck = False
+        left = len(self.inbox.items)
+        if self.closing:  # looked at after the count: a handler may close and withdraw in between
+            left = self.inbox.forget_withdrawn()
+        try:
+            while left > 0 and not self.closed:
+                run = self.inbox.first_run(min(left, RUN_MAX))
+                left -= self.accumulator.append(run, self.inbox.remove)
+        except Exception as error:  # noqa: BLE001 - it passes, or is told of
+            self.is_stuck = True
+            self._go_on_after(error)
+
+    def refuse_rest(self) -> list[Item]:
+        """Give up what could not be numbered: count it as refused; inside the section."""
+        items = self.inbox.items
+        rest = items[: self.inbox.forget_withdrawn()]
+        self.notes.items.extend(("refused", tag, 1) for tag, _ in rest)
+        del items[: len(rest)]
+        return rest
+
+    def begin_anew(self, accumulator: Accumulator, *, refuses: bool) -> None:
+        """In a forked child: keep nothing of the parent's, whose threads may hold the lock.
+
+        A section that the fork interrupted goes on with what it holds, and nothing reads that.
+
+        Args:
+            accumulator: Takes the place of the parent's.
+            refuses: Whether no entry will be numbered.
+        """
+        self._lock.reset()
+        self.inbox, self.notes, self.waiters = Inbox(), Notes(), Waiters()
+        self.accumulator = accumulator
+        if refuses:
+            self.closed = True
+            self.inbox_max = self.inbox_entries_max = 0
+
+    # -- inside ----------------------------------------------------------------------------------
+
+    def _do(self, task: tuple[Callable[[Argument], T], Argument]) -> T:
+        accumulator = self.accumulator
+        try:
+            if accumulator.changes.pending is not None:
+                accumulator.changes.finish()
+            if self.notes.items:
+                self.notes.count(accumulator, closed=self.closed)
+        except Exception as error:  # noqa: BLE001 - it passes, or is told of
+            self._go_on_after(error)
+        if self.inbox.items:
+            self.combine()
+        work, argument = task
+        result = work(argument)
+        if self.closing and not self._all_ended:
+            self._end_intake()
+        is_relaxed = accumulator.chunks.bytes_held <= self.relaxed_bytes_max and not self.closing
+        self.inbox_entries_max = self.inbox_max if is_relaxed else 0
+        return result
+
+    def _end_intake(self) -> None:
+        """Number what was promised a place, then end all streams; may be called again."""
+        self.waiters.are_due = True  # they are told that there will be no space
+        if not self.closed:
+            self.combine()
+            if self.inbox.items[:]:
+                return  # it could not, or more has come: the next call that enters goes on
+            self.closed = True  # what is appended from here on is refused
+        try:
+            if self.notes.items:
+                self.notes.count(self.accumulator, closed=False)  # the end records tell
+            if HIGH_WATER_TAG in self.accumulator.streams:
+                self.accumulator.state_highest()
+            for stream in list(self.accumulator.streams.values()):
+                self.accumulator.end(stream, retires=False)
+            self._all_ended = True
+        except Exception as error:  # noqa: BLE001 - it passes, or is told of
+            self._go_on_after(error)
+
+    def _go_on_after(self, error: Exception) -> None:
+        """Note a bug, to be told of outside, and finish the change in which it came.
+
+        Where that fails too, this section can make no change. What a signal handler raised passes.
+        """
+        if is_interruption(error):
+            raise error
+        if not isinstance(error, MemoryError):
+            self._bug = self._bug or error
+        try:
+            self.accumulator.changes.finish()
+        except Exception as again:
+            if is_interruption(again):
+                raise
+
+    # -- outside ---------------------------------------------------------------------------------
+
+    def is_settled(self, item: Item) -> bool:
+        """Tell whether an item that came while intake ended is numbered, once that is decided.
+
+        One that is not is withdrawn: where this call interrupted the section, that may have looked
+        already, and where there was no memory for it, the next call would find some. Where the
+        section cannot be entered, its holder waits for this very thread, perhaps. The answer is no
+        then, and the record may be delivered all the same.
+        """
+        if self.is_owned():
+            self.accumulator.changes.finish()
+            return not self.inbox.withdraw(item)
+        was_withdrawn = self.enter(self.inbox.withdraw, item, DECISION_PATIENCE_SECONDS)
+        return was_withdrawn is False
+
+    def _tell(self) -> None:
+        """Tell the shipper, and those who wait for space, what happened in the section."""
+        chunks = self.accumulator.chunks
+        if chunks.has_news:
+            chunks.has_news = False
+            self.wakeups.chunk_sealed()
+        elif self.wakeups.shipper is _ASLEEP and (chunks.open or self.inbox.items):
+            self.wakeups.entry_waits()
+        if self.waiters.are_due:
+            self.waiters.tell()

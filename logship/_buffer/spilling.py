@@ -1,0 +1,82 @@
+"""Which chunks go to stderr, and which are there: what a spill asks of the buffer and tells it."""
+
+from __future__ import annotations
+
+from logship._buffer.chunk import Chunk, ChunkState
+from logship._buffer.chunks import Chunks
+from logship._buffer.section import Section
+from logship._reasons import SPILLED
+
+
+class Spilling:
+    """The part of the buffer that a spill works with.
+
+    Args:
+        section: The buffer's.
+    """
+
+    def __init__(self, section: Section) -> None:
+        self._section = section
+
+    def to_spill(self) -> list[Chunk]:
+        """Return the chunks that may be written to stderr: unsettled, not spooled, oldest first.
+
+        None that is open, as long as intake is.
+        """
+
+        def to_spill() -> list[Chunk]:
+            return [
+                each
+                for each in self._chunks.in_order()
+                if not each.spooled and (self._section.closing or each.state is not ChunkState.OPEN)
+            ]
+
+        return self._section.exclusively(to_spill)
+
+    @property
+    def bytes_to_spill(self) -> int:
+        """Bytes of entries that would die with the process: neither spooled nor on stderr."""
+        unsettled = self._section.exclusively(self._chunks.in_order)
+        waiting = (chunk for chunk in unsettled if not chunk.spooled and chunk.entries)
+        return sum(each.size - each.size * each.spilled_entries // each.entries for each in waiting)
+
+    def note_spilled(self, chunk: Chunk, entries: int, records: int) -> None:
+        """Note that the chunk's first `entries`, `records` of them not control, went to stderr."""
+
+        def note() -> None:
+            chunk.spilled_entries = entries
+            chunk.spilled_records = records
+
+        self._section.exclusively(note)
+
+    def note_written(self, chunk: Chunk) -> None:
+        """Note that all of the chunk is on stderr: those who wait for space may have its place."""
+
+        def note() -> None:
+            self._chunks.written = [*self._chunks.written, chunk]
+            self._section.waiters.are_due = True
+
+        self._section.exclusively(note)
+
+    def drop_spilled(self) -> bool:
+        """Drop the oldest chunk that is wholly on stderr and not on its way; it counts as spilled.
+
+        Returns:
+            Whether there was one.
+        """
+        return bool(self._chunks.written) and self._section.if_free(self._drop_spilled, False)
+
+    @property
+    def _chunks(self) -> Chunks:
+        return self._section.accumulator.chunks
+
+    def _drop_spilled(self) -> bool:
+        chunks = self._chunks
+        while chunks.written:
+            chunk = chunks.written[0]
+            if chunk.state is ChunkState.SEALED and chunk.stream.can_declare:
+                self._section.accumulator.give_up(chunk, SPILLED)
+                self._section.waiters.are_due = True
+                return True
+            chunks.written = chunks.written[1:]
+        return False

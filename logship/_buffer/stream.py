@@ -1,0 +1,153 @@
+"""Streams: one process life and one tag, whose records are numbered from 1 without a hole.
+
+The number makes loss provable: the sidecar's output shows which numbers are missing, and which of
+those the stream itself declared as gaps. A stream ends with a record that says so, because only
+then is its last number known.
+"""
+
+from __future__ import annotations
+
+from base64 import urlsafe_b64encode
+from collections.abc import Callable, Sequence
+
+from logship._buffer.ranges import Gap
+
+NUMBER_MAX = 9_999_999_999
+"""The largest number that ten digits hold."""
+
+ROLLOVER_NUMBER = 9_000_000_000
+"""A stream that has come so far ends, and another begins. The numbers above are left for the
+records that declare its gaps and its end."""
+
+_THOUSAND = 1000
+_LAST_DIGITS = tuple(b"%03d" % number for number in range(_THOUSAND))
+
+
+class Stream:
+    """The numbering of one tag in one process life.
+
+    Attributes:
+        id: Twelve characters, random.
+        key: What producers name it by: its tag, or None for the default tag that is awaited.
+        tag: The route of its records.
+        is_provisional: Whether another tag takes that one's place once it is known.
+        next_number: The number that the next entry gets.
+        controls: Numbers that control records have: gap, end and high-water records.
+        refused: Records that were turned away without a number.
+        undeclared: Gaps that no gap record has declared yet, ascending.
+        withheld: Records that were kept back on purpose and have no number yet, by reason.
+        withheld_due_seconds: From when on a new chunk may begin with those, on the monotonic clock.
+        lost: All gaps so far, ascending, for the report, except what was kept back on purpose: that
+            may be many gaps.
+        stated: The highest number that a high-water record has stated.
+        end: The number of the end record, once it is written. Without stamps there is no end
+            record, and this stays None.
+        unsettled: Chunks that are neither acked nor dropped.
+    """
+
+    __slots__ = (
+        "_stamp_start",
+        "controls",
+        "end",
+        "id",
+        "is_provisional",
+        "key",
+        "lost",
+        "next_number",
+        "refused",
+        "stated",
+        "tag",
+        "undeclared",
+        "unsettled",
+        "withheld",
+        "withheld_due_seconds",
+    )
+
+    def __init__(
+        self,
+        tag: str,
+        stamp_key: str | None,
+        random_bytes: Callable[[int], bytes],
+        *,
+        is_awaited: bool = False,
+        is_provisional: bool = False,
+    ) -> None:
+        self.id: str = new_stream_id(random_bytes)
+        self.key: str | None = None if is_awaited else tag
+        self.tag: str = tag
+        self.is_provisional: bool = is_provisional
+        self.next_number: int = 1
+        self.controls: int = 0
+        self.refused: int = 0
+        self.withheld: dict[str, int] = {}
+        self.withheld_due_seconds: float = 0.0
+        self.undeclared: list[Gap] = []
+        self.lost: list[Gap] = []
+        self.stated: int = 0
+        self.end: int | None = None
+        self.unsettled: int = 0
+        self._stamp_start = _stamp_start(stamp_key, self.id)
+
+    def stamped(self, bodies: Sequence[bytes]) -> bytes:
+        """Return entries one behind the other: each body with the stamp of its number."""
+        if not self._stamp_start:
+            return b"".join(bodies)
+        first = self.next_number
+        if len(bodies) == 1:
+            return bodies[0] + self._stamp_start + b"%010d" % first
+        data, end = b"", first + len(bodies)
+        while first < end:
+            thousands, at = divmod(first, _THOUSAND)
+            digits = _LAST_DIGITS[at : at + end - first]
+            parts = [self._stamp_start + b"%07d" % thousands] * (3 * len(digits))
+            parts[::3] = bodies[: len(digits)]
+            parts[2::3] = digits
+            data += b"".join(parts)
+            first, bodies = first + len(digits), bodies[len(digits) :]
+        return data
+
+    @property
+    def accepted(self) -> int:
+        """How many records of the application were numbered, or will be."""
+        return self.next_number - 1 - self.controls + sum(self.withheld.values())
+
+    @property
+    def can_declare(self) -> bool:
+        """Whether a gap can still be declared: its end record is not written."""
+        return self.end is None
+
+    @property
+    def has_stamps(self) -> bool:
+        """Whether its records have stamps."""
+        return bool(self._stamp_start)
+
+    def stamp_of(self, number: int) -> bytes:
+        """Return the end of an entry with this number: its stamp, or nothing without stamps."""
+        return self._stamp_start + b"%010d" % number if self._stamp_start else b""
+
+    def lost_ranges(self, reason: str) -> list[tuple[int, int]]:
+        """Return the gaps that have this reason."""
+        return [(gap.first, gap.last) for gap in self.lost if gap.reason == reason]
+
+
+def new_stream_id(random_bytes: Callable[[int], bytes]) -> str:
+    """Return twelve random characters."""
+    return urlsafe_b64encode(random_bytes(9)).decode()
+
+
+def stamp_bytes(stamp_key: str | None) -> int:
+    """Return how many bytes the stamp adds to an entry."""
+    return len(_stamp_start(stamp_key, " " * 12)) + 10 if stamp_key is not None else 0
+
+
+def _stamp_start(stamp_key: str | None, stream_id: str) -> bytes:
+    """Return a stamp's key and value but for the ten digits; nothing without stamps.
+
+    The value is 23 characters, so both are msgpack strings with a one-byte (fixstr) or two-byte
+    (str 8) header, and every entry of the stream ends in the same bytes but for ten digits.
+    """
+    if stamp_key is None:
+        return b""
+    key = stamp_key.encode()
+    header = bytes([0xA0 | len(key)]) if len(key) < 32 else bytes([0xD9, len(key)])
+    return header + key + bytes([0xA0 | 23]) + stream_id.encode() + b":"

@@ -1,0 +1,86 @@
+"""The `logship` command: one small module for each subcommand, imported only when it is called.
+
+The import is lazy, because `logship run` is the entrypoint of containers and must start fast. It
+does not load the modules of other commands.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+import click
+
+from logship._quoting import visible
+from logship._spelling import nearest
+from logship._version import __version__
+
+COMMANDS = {
+    "audit": "Prove from the sidecar's output files that no record is missing.",
+    "doctor": "Check from here that records would arrive.",
+    "lint": "Find mistakes in deployment files that would lose logs.",
+    "pipe": "Ship the lines of standard input.",
+    "recover": "Ship what dead processes left on a spool.",
+    "run": "Run a program, and ship what it prints.",
+    "top": "Watch what the processes of this container log, buffer and lose.",
+    "receive": "Run the embedded sidecar: a forward server that writes JSON lines.",
+}
+"""Subcommand and its line in the help; each lives in `logship._cli.<name>.command`."""
+
+
+class LazyGroup(click.Group):
+    """A group that knows its subcommands by name and imports one when it is called."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Return the subcommands' names in alphabetical order."""
+        del ctx
+        return sorted(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import the subcommand `cmd_name`, or return None if there is no such subcommand."""
+        del ctx
+        if cmd_name not in COMMANDS:
+            return None
+        command = importlib.import_module(f"logship._cli.{cmd_name}").command
+        assert isinstance(command, click.Command)
+        return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Find the subcommand, or suggest one with a similar name.
+
+        Raises:
+            click.UsageError: There is no such subcommand.
+        """
+        name = args[0]
+        is_mistyped = name not in COMMANDS and not name.startswith("-")
+        if is_mistyped and not ctx.resilient_parsing:
+            meant = nearest(name, COMMANDS)
+            hint = f"Did you mean {meant!r}?" if meant else f"Give one of {', '.join(COMMANDS)}."
+            ctx.fail(f"No such command {name!r}. {hint}")
+        return super().resolve_command(ctx, args)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Invoke the subcommand. What its errors quote begins no line and no escape sequence."""
+        try:
+            return super().invoke(ctx)
+        except click.ClickException as error:
+            error.message = visible(error.message)  # type: ignore[misc]
+            raise
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the list of subcommands without importing any of them."""
+        del ctx
+        with formatter.section("Commands"):
+            formatter.write_dl(sorted(COMMANDS.items()))
+
+
+@click.command(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, "-V", "--version", prog_name="logship")
+def main() -> None:
+    """Ship application logs to a Fluentd or Fluent Bit sidecar, and lose none.
+
+    Completion in bash: eval "$(_LOGSHIP_COMPLETE=bash_source logship)"; zsh_source and fish_source
+    are for the other shells.
+    """

@@ -1,0 +1,157 @@
+"""`logship audit`: reads files, shows the verdict, and exits with its code."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import click
+
+from logship._audit import STAMP_KEY, Audit, Outcome
+from logship._audit.destinations import is_address, output_of
+from logship._audit.document import verdict_as_json
+from logship._audit.sources import CannotRead, Source, expected_in
+from logship._audit.text import verdict_as_text
+from logship._cli.output import show
+from logship._cli.watching import follow, refuse_without_watch, watch_options
+
+INPUT = click.Path(readable=False, allow_dash=True)
+"""Any name: the audit itself says what is wrong with it. Shells complete names of files."""
+
+COLOURS = {
+    "complete:": "green",
+    "LOST:": "red",
+    "INCONSISTENT:": "red",
+    "NO STAMPS:": "red",
+    "NO RECORDS:": "red",
+    "UNPROVEN:": "yellow",
+    "NOT COMPLETE, but nothing lost in silence:": "yellow",
+}
+
+
+class _InputUnreadable(click.ClickException):
+    exit_code = Outcome.NO_STAMPS.exit_code
+
+
+def _check_inputs(names: Iterable[str], option: str, if_missing: str) -> None:
+    """Refuse a directory, and an input that is named twice, which would double its records."""
+    seen: dict[object, str] = {}
+    for name in names:
+        identity = _identity(name, if_missing)
+        if identity in seen:
+            raise click.UsageError(f"{option}: {name} is the same input as {seen[identity]}")
+        seen[identity] = name
+
+
+def _identity(name: str, if_missing: str) -> object:
+    if name == "-" or is_address(name):
+        return name
+    path = Path(name)
+    if path.is_dir():
+        raise click.UsageError(f"{name} is a directory; name the files in it, as {name}/*.log")
+    try:
+        status = path.stat()
+    except FileNotFoundError as error:
+        raise _InputUnreadable(f"cannot read {name}: {error.strerror}; {if_missing}") from None
+    except OSError as error:
+        raise _InputUnreadable(f"cannot read {name}: {error.strerror}") from None
+    return (status.st_dev, status.st_ino)
+
+
+@click.command(short_help="Prove from the sidecar's output files that no record is missing.")
+@click.argument("files", metavar="FILE...", nargs=-1, required=True, type=INPUT)
+@click.option(
+    "--expect",
+    "expected",
+    type=INPUT,
+    metavar="REPORT",
+    multiple=True,
+    help="A file with drain reports, such as an application's captured stderr: each stream that "
+    "they name must be accounted for, up to its last number. May be repeated.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print everything, as one JSON object.")
+@click.option(
+    "--stamp-key", default=STAMP_KEY, show_default=True, help="The field that carries the stamp."
+)
+@watch_options
+@click.pass_context
+def command(
+    context: click.Context,
+    /,
+    files: tuple[str, ...],
+    expected: tuple[str, ...],
+    as_json: bool,
+    stamp_key: str,
+    is_watching: bool,
+    **options: Any,
+) -> None:
+    """Prove from the sidecar's output that no record is missing, or name those that are.
+
+    FILE is the output of `logship receive`, of Fluentd's or Fluent Bit's file output, or an
+    application's captured stderr, plain or gzip; `-` is standard input. It may also be an address:
+    s3://BUCKET/PREFIX, cloudwatch://GROUP, kafka://BROKERS/TOPIC, opensearch+https://HOST/INDEX or
+    loki+https://HOST?query=QUERY. Name all that may have records of a stream.
+
+    \b
+    Exit codes, and how the first line begins:
+      0  complete
+      1  LOST, or INCONSISTENT: a stream contradicts itself
+      2  NO STAMPS, NO RECORDS, a file that cannot be read, or wrong usage
+      3  UNPROVEN: later records may be missing; or NOT COMPLETE, but nothing
+         lost in silence: all missing records are declared, or on stderr
+    """
+    if not stamp_key:
+        raise click.UsageError("--stamp-key is empty")
+    if is_watching:
+        if expected or as_json or "-" in files:
+            raise click.UsageError("--watch takes no --expect, no --json and no standard input")
+        follow(files, stamp_key, **options)
+        return
+    refuse_without_watch(options)
+    _check_inputs(files, "FILE", "a sidecar makes its file when it writes the first record")
+    _check_inputs(expected, "--expect", "reports are on the application's stderr")
+    if "-" in files and "-" in expected:
+        raise click.UsageError("standard input cannot be FILE and --expect at once")
+    audit = Audit(stamp_key)
+    try:
+        notes = _feed_files(audit, files) + _feed_reports(audit, expected)
+    except CannotRead as error:
+        raise _InputUnreadable(str(error)) from None
+    verdict = audit.verdict()
+    if as_json:
+        click.echo(verdict_as_json(verdict, notes))
+    else:
+        show(verdict_as_text(verdict, notes, stamp_key), COLOURS)
+    context.exit(verdict.outcome.exit_code)
+
+
+def _feed_files(audit: Audit, names: Iterable[str]) -> list[str]:
+    sources = [Source(name) for name in names if not is_address(name)]
+    for source in sources:
+        _feed(audit, source.name, source.batches())
+    for output in map(output_of, filter(is_address, names)):
+        for part in output.parts():
+            if reading := part.read(None):
+                _feed(audit, part.name, reading.batches())
+    return [source.note for source in sources if source.note]
+
+
+def _feed(audit: Audit, name: str, batches: Iterable[list[bytes]]) -> None:
+    audit.begin(name)
+    for lines in batches:
+        audit.feed(lines)
+
+
+def _feed_reports(audit: Audit, names: Iterable[str]) -> list[str]:
+    sources = [Source(name) for name in names]
+    for source in sources:
+        found = list(expected_in(source, audit.stamp_key))
+        if not found:
+            raise click.UsageError(
+                f"--expect {source.name}: no drain report in it. A report is one line of JSON on "
+                "the application's stderr; LOGSHIP_REPORT=1 prints it at every end"
+            )
+        for each in found:
+            audit.expect(each)
+    return [source.note for source in sources if source.note]

@@ -1,0 +1,153 @@
+"""`logship lint`: read deployment files and find mistakes that would lose logs."""
+
+from __future__ import annotations
+
+import functools
+import json
+from collections.abc import Mapping
+from pathlib import Path
+
+import click
+
+from logship._cli.output import show
+from logship._deployment.linting.documents import is_script
+from logship._deployment.linting.formats import as_github, as_json, as_text, explained
+from logship._deployment.linting.model import LintError
+from logship._deployment.linting.report import FileReport, Ignoring, judge
+from logship._deployment.linting.rules import RULES
+from logship._deployment.linting.sarif import as_sarif
+from logship._quoting import visible
+
+FILE_BYTES_MAX = 8 * 1024 * 1024
+"""A Terraform plan of a large estate has a few megabytes. YAML has a smaller limit."""
+
+
+def _read_ignoring(
+    context: click.Context, parameter: click.Parameter, values: tuple[str, ...]
+) -> tuple[Ignoring, ...]:
+    del context, parameter
+    try:
+        return tuple(Ignoring.parse(value) for value in values)
+    except LintError as error:
+        raise click.BadParameter(str(error)) from None
+
+
+def _explain(context: click.Context, parameter: click.Parameter, name: str | None) -> None:
+    del parameter
+    if name is None:
+        return
+    if name not in RULES:
+        raise click.BadParameter(f"{name!r} is no rule; there are {', '.join(RULES)}")
+    show(explained(RULES[name]))
+    context.exit()
+
+
+@click.command(short_help="Find mistakes in deployment files that would lose logs.")
+@click.argument("files", metavar="FILE...", nargs=-1, required=True)
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(["text", "json", "sarif", "github"]),
+    default="text",
+    show_default=True,
+    help="How to print the findings.",
+)
+@click.option("--json", "form", flag_value="json", help="The same as --format json.")
+@click.option(
+    "--ignore",
+    "ignoring",
+    multiple=True,
+    metavar="RULE[:CONTAINER]",
+    callback=_read_ignoring,
+    help="Leave out a rule's findings, or those of one container. May be repeated.",
+)
+@click.option("--spot", is_flag=True, help="The ECS tasks run on Fargate Spot.")
+@click.option(
+    "--explain",
+    metavar="RULE",
+    is_eager=True,
+    expose_value=False,
+    callback=_explain,
+    help="Say what a rule finds and why, and exit.",
+)
+@click.pass_context
+def command(
+    context: click.Context,
+    files: tuple[str, ...],
+    form: str,
+    ignoring: tuple[Ignoring, ...],
+    spot: bool,
+) -> None:
+    """Find mistakes in deployment files that would lose logs. It works offline.
+
+    FILE is an ECS task definition (JSON, as registered or described), a Terraform plan (`terraform
+    show -json PLAN`), a Kubernetes manifest, a compose file, a Dockerfile, or a configuration of
+    Fluentd or Fluent Bit; `-` is standard input. A script that a container starts with is read, if
+    it is beside FILE or is another FILE. YAML needs `pip install 'logship-forward[lint]'`.
+
+    A comment `# logship-lint: ignore RULE reason` in a file ignores a rule for that file.
+
+    \b
+    Exit codes:
+      0  no findings; a file in which nothing was judged is named
+      1  findings; each says what would happen at night, and which line to change
+      2  a file cannot be read, or usage; findings in other files are printed
+    """
+    texts, errors = _read(files)
+    scripts = {Path(name).name: text for name, text in texts.items() if is_script(name, text)}
+    reports = []
+    for name, text in texts.items():
+        script_of = functools.partial(_script, scripts, Path(name).parent)
+        try:
+            reports.append(judge(name, text, ignoring, is_spot=spot, script_of=script_of))
+        except LintError as error:
+            errors.append(str(error))
+    found = any(each.findings for each in reports)
+    if found or not errors or form == "sarif":  # else not all files are known to be clean
+        _show(form, reports, errors)
+    for each in errors:
+        click.echo(f"Error: {visible(each)}", err=True)
+    context.exit(2 if errors else int(found))
+
+
+def _show(form: str, reports: list[FileReport], errors: list[str]) -> None:
+    if form in ("text", "github"):
+        show(as_text(reports) if form == "text" else as_github(reports))
+    else:
+        told = as_json(reports) if form == "json" else as_sarif(reports, errors)
+        click.echo(json.dumps(told, indent=2))
+
+
+def _read(files: tuple[str, ...]) -> tuple[dict[str, str], list[str]]:
+    """Return the texts by name, and errors about files that cannot be read."""
+    texts, errors = {}, []
+    for name in files:
+        try:
+            texts[name] = _content(name)
+        except LintError as error:
+            errors.append(str(error))
+    return texts, errors
+
+
+def _script(given: Mapping[str, str], directory: Path, path: str) -> str | None:
+    """Return the script that a command names: one of those given, or a file of the directory."""
+    name = Path(path).name
+    try:
+        beside = directory / name
+        return given.get(name) or (_content(str(beside)) if beside.is_file() else None)
+    except (LintError, ValueError):  # it cannot be read, or its name cannot be one
+        return None
+
+
+def _content(name: str) -> str:
+    try:
+        with click.open_file(name, "rb") as file:
+            data = file.read(FILE_BYTES_MAX + 1)
+    except OSError as error:
+        raise LintError(f"{name}: {error.strerror or error}") from None
+    if len(data) > FILE_BYTES_MAX:
+        raise LintError(f"{name}: it is larger than {FILE_BYTES_MAX // 1024 // 1024} MiB")
+    try:
+        return bytes(data).decode("utf-8-sig")
+    except UnicodeDecodeError:
+        raise LintError(f"{name}: it is no UTF-8 text") from None

@@ -1,0 +1,44 @@
+"""Lines on standard output, for a person."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+from collections.abc import Iterable, Mapping
+from typing import IO, Any
+
+import click
+
+from logship._quoting import visible
+
+
+def show(lines: Iterable[str], colours: Mapping[str, str] | None = None) -> None:
+    """Print lines in any encoding of the terminal: an error here would look like a verdict.
+
+    What they quote of files and servers begins no line and no escape sequence of its own.
+
+    Args:
+        lines: Without their ends.
+        colours: How a line begins, and the colour that this beginning gets on a terminal.
+    """
+    encoding = sys.stdout.encoding or "utf-8"
+    if colours is None or not takes_colours(sys.stdout):
+        colours = {}
+    for line in lines:
+        text = visible(line).encode(encoding, "backslashreplace").decode(encoding)
+        click.echo(_with_coloured_beginning(text, colours))
+    with contextlib.suppress(OSError):
+        sys.stdout.flush()
+
+
+def _with_coloured_beginning(text: str, colours: Mapping[str, str]) -> str:
+    beginning = next((each for each in colours if text.startswith(each)), "")
+    if not beginning:
+        return text
+    return click.style(beginning, fg=colours[beginning], bold=True) + text[len(beginning) :]
+
+
+def takes_colours(stream: IO[Any]) -> bool:
+    """Tell whether a stream is a terminal that shows colours, and NO_COLOR does not forbid them."""
+    return stream.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"

@@ -1,0 +1,59 @@
+"""`logship pipe`: ship the lines of standard input."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import Any
+
+import click
+
+from logship._cli.options import (
+    fields_option,
+    only_given,
+    redact_option,
+    stop_timeout_option,
+)
+from logship._settings import Settings
+from logship.errors import SettingsError
+
+
+@click.command()
+@click.option(
+    "--tag",
+    metavar="TAG",
+    help="Tag of the records (default: LOGSHIP_TAG, else the tag that FireLens routes for this "
+    "container, else 'logship').",
+)
+@stop_timeout_option
+@fields_option
+@redact_option
+def command(
+    tag: str | None, stop_timeout: float | None, fields: str | None, redact: str | None
+) -> None:
+    """Ship the lines of standard input.
+
+    A line that is a JSON object becomes that record; any other line becomes a record's message.
+    While the buffer is full, the command reads no more lines, so the writer waits. All other
+    settings come from the environment, for example LOGSHIP_ENDPOINTS=tcp://127.0.0.1:24224.
+
+    \b
+    Exit codes:
+      0  the sidecar acknowledged every line
+      1  it did not acknowledge every line; the drain report on stderr names the others
+      2  wrong usage, or a wrong setting
+    """
+    given: dict[str, Any] = {
+        "tag": tag,
+        "stop_timeout_seconds": stop_timeout,
+        "fields": fields,
+        "redact": redact,
+    }
+    try:
+        chosen = Settings.from_env(os.environ, **only_given(given))
+    except SettingsError as error:
+        raise click.UsageError(str(error)) from None
+    from logship._run.pipe import Pipe  # noqa: PLC0415 - `--help` needs none of it
+
+    report = Pipe(chosen).run()
+    sys.exit(0 if report.all_acked else 1)

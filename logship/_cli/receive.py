@@ -1,0 +1,331 @@
+"""`logship receive`: the embedded sidecar as a program."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import dataclasses
+import functools
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import click
+from click.core import ParameterSource
+
+from logship._cli.output import takes_colours
+from logship._cli.pretty import pretty_lines
+from logship._protocol.messages import MESSAGE_BYTES_MAX, Form
+from logship._quoting import visible
+from logship._receiver.access import Access, AccessOptions
+from logship._receiver.binds import Bind, Listener, ListenError, parse_bind
+from logship._receiver.counts import Counts
+from logship._receiver.limits import Limits
+from logship._receiver.lines import Lines, counted, written
+from logship._receiver.server import Receiver
+from logship._receiver.session import Session
+from logship._receiver.sinks import LineSink, OutputError, OutputGone
+from logship.errors import SettingsError
+
+
+class CannotStart(click.ClickException):
+    """The receiver cannot start, because an option cannot be used."""
+
+    exit_code = 2
+
+
+def _read_bind(ctx: click.Context, param: click.Parameter, value: str) -> Bind:
+    try:
+        return parse_bind(value)
+    except SettingsError as error:
+        raise click.BadParameter(str(error), ctx, param) from error
+
+
+KEPT_BYTES = 8 * 1024 * 1024
+"""Several times the memory that one chunk of logship needs in the receiver."""
+
+STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
+
+SECONDS = click.FloatRange(0.0, min_open=True)
+FILE = click.Path(exists=True, dir_okay=False)
+
+
+@click.command()
+@click.option(
+    "--bind",
+    callback=_read_bind,
+    default="127.0.0.1:24224",
+    show_default=True,
+    metavar="ADDRESS",
+    help="Listen on HOST:PORT (port 0 is any free one) or unix:///PATH.",
+)
+@click.option(
+    "--out",
+    type=click.Path(allow_dash=True, writable=False, readable=False),
+    metavar="FILE",
+    help="Append the lines to this file; - is standard output, and the default.",
+)
+@click.option(
+    "--count",
+    is_flag=True,
+    help="For load tests: check, count and acknowledge records, but write and keep none.",
+)
+@click.option(
+    "--pretty",
+    is_flag=True,
+    help="Write lines for a person in place of JSON: time, tag, level, message, other fields.",
+)
+@click.option(
+    "--shared-key-file",
+    metavar="FILE",
+    help="Take records only from clients that know the key in this file "
+    "(also LOGSHIP_SHARED_KEY_FILE).",
+)
+@click.option(
+    "--shared-key",
+    metavar="KEY",
+    help="The key itself. ps shows it to all users of this machine; the variable "
+    "LOGSHIP_SHARED_KEY is visible to fewer.",
+)
+@click.option(
+    "--users-file",
+    metavar="FILE",
+    help="Take records only from the users in this file, one line NAME:PASSWORD for each. Needs "
+    "a key as well.",
+)
+@click.option(
+    "--user",
+    "users",
+    multiple=True,
+    metavar="NAME:PASSWORD",
+    help="A user and a password. ps shows them to all users of this machine. May be repeated.",
+)
+@click.option("--tls-cert", type=FILE, help="Speak TLS with this certificate (PEM).")
+@click.option(
+    "--tls-key", type=FILE, help="The certificate's key, if it is not in the certificate's file."
+)
+@click.option(
+    "--tls-client-ca",
+    type=FILE,
+    help="Take records only from clients with a certificate of this authority (PEM).",
+)
+@click.option(
+    "--connections-max",
+    type=click.IntRange(1),
+    metavar="N",
+    default=Limits().connections_max,
+    show_default=True,
+    help="Connections that may be open at a time; the next one waits until one of them ends.",
+)
+@click.option(
+    "--idle-timeout",
+    "idle_timeout_seconds",
+    type=SECONDS,
+    metavar="SECONDS",
+    default=Limits().idle_timeout_seconds,
+    show_default=True,
+    help="Close a connection that sends nothing for so long.",
+)
+@click.option(
+    "--handshake-timeout",
+    "handshake_timeout_seconds",
+    type=SECONDS,
+    metavar="SECONDS",
+    default=Limits().handshake_timeout_seconds,
+    show_default=True,
+    help="Close a connection whose TLS handshake takes longer, or whose proof of the key does.",
+)
+@click.option(
+    "--pending-bytes-max",
+    type=click.IntRange(MESSAGE_BYTES_MAX),
+    metavar="N",
+    default=Limits().pending_bytes_max,
+    show_default=True,
+    help="Bytes of incomplete messages that all connections together may hold.",
+)
+@click.option(
+    "--metrics-port",
+    type=click.IntRange(0, 65535),
+    envvar="LOGSHIP_METRICS_PORT",
+    metavar="N",
+    help="Serve metrics on this port (default: LOGSHIP_METRICS_PORT, else none); 0 is any free "
+    "port, printed on stderr.",
+)
+@click.option(
+    "--metrics-host",
+    envvar="LOGSHIP_METRICS_HOST",
+    default="127.0.0.1",
+    show_default=True,
+    metavar="HOST",
+    help="Serve metrics on this address (also LOGSHIP_METRICS_HOST).",
+)
+@click.pass_context
+def command(
+    context: click.Context,
+    /,
+    bind: Bind,
+    out: str | None,
+    count: bool,
+    pretty: bool,
+    metrics_port: int | None,
+    metrics_host: str,
+    **options: Any,
+) -> None:
+    """Receive records from any forward client and write one JSON line for each.
+
+    {"tag": TAG, "time_ns": NANOSECONDS, "record": {…}}
+
+    If an entry has metadata, the line has the member "metadata" before "record".
+
+    A chunk is acknowledged when all its lines are in the output, never before. At SIGTERM or SIGINT
+    the command completes the message that it is writing, and ends. At SIGHUP or SIGUSR1 it opens
+    FILE again, for log rotation. At SIGHUP it also reads the key, the users and the certificates
+    again, for new connections.
+
+    \b
+    Exit codes:
+      0  a stop signal ended it
+      1  the reader of its output has gone
+      2  wrong usage, or it cannot start: the address, a file or a key cannot be used
+    """
+    if count and (pretty or out is not None):
+        raise click.UsageError("--count writes nothing: give no --out and no --pretty with it")
+    is_stdout = out in (None, "-")
+    try:
+        access = _access(context, options)
+        sink = LineSink.stdout() if is_stdout else LineSink.open(Path(str(out)))
+        listener = Listener(bind)
+    except (OutputError, ListenError, SettingsError) as error:
+        raise CannotStart(str(error)) from error
+    try:
+        form = counted if count else _pretty_form(is_stdout) if pretty else written
+        started_seconds = time.monotonic()
+        receiver = Receiver(
+            sink,
+            _say,
+            new_session=lambda: Session(access.handshake(), form),
+            tls=access.tls,
+            limits=Limits(**{name: options[name] for name in Limits.__slots__}),
+        )
+        for warning in access.warnings(listener.bind):
+            _say(warning)
+        if metrics_port is not None:
+            _serve_metrics(receiver, metrics_host, metrics_port)
+        _keep_freed_memory()
+        if count:
+            _say("records are counted and acknowledged, none is kept")
+        asyncio.run(_receive(receiver, listener, functools.partial(_reload, access)))
+        if count:
+            _say(f"counted {receiver.counts.records} records")
+        if pretty:
+            _say(_summary(receiver.counts, time.monotonic() - started_seconds))
+    except OutputGone as error:
+        raise click.ClickException(str(error)) from error
+    finally:
+        listener.close()
+
+
+def _pretty_form(is_stdout: bool) -> Form[Lines]:
+    """Return what makes lines for a person of a message."""
+    coloured = is_stdout and takes_colours(sys.stdout)
+
+    def form(tag: str, entries: bytes) -> Lines:
+        lines = written(tag, entries)
+        return Lines(pretty_lines(lines.data, coloured=coloured), lines.count)
+
+    return form
+
+
+def _summary(counts: Counts, seconds: float) -> str:
+    connections = f"{counts.connections:,} connection" + "s" * (counts.connections != 1)
+    records = f"{counts.records:,} record" + "s" * (counts.records != 1)
+    return f"{records} on {connections} in {seconds:.1f} s"
+
+
+def _serve_metrics(receiver: Receiver, host: str, port: int) -> None:
+    from logship._metrics.prometheus import CountsCollector, serve  # noqa: PLC0415 - only where it is wanted
+
+    try:
+        endpoint = serve(host, port, [CountsCollector(receiver.counts)])
+    except OSError as error:  # a receiver without metrics is better than none
+        reason = error.strerror or str(error)
+        _say(f"metrics cannot be served on {host}:{port}: {reason}; it continues without them")
+    else:
+        _say(f"metrics are served on {endpoint.url}")
+
+
+def _keep_freed_memory() -> None:
+    """Make the C library keep freed memory, up to twice a block of this size.
+
+    glibc gives large freed blocks back to the kernel, and every message would fault its pages in
+    again: hundreds of faults a chunk, a third of all CPU time. When a separately mapped block is
+    freed, glibc raises both bounds (mallopt(3), M_MMAP_THRESHOLD). The block itself is never
+    touched. With another malloc this has no effect.
+    """
+    bytes(KEPT_BYTES)
+
+
+def _access(context: click.Context, options: dict[str, Any]) -> Access:
+    """Return which clients may send, and warn of each secret that `ps` shows.
+
+    Raises:
+        SettingsError: The options do not go together, or a file cannot be used.
+    """
+    if options["shared_key"] is None and options["shared_key_file"] is None:
+        # Not click's `envvar`, which takes an empty variable for none: it would open the door.
+        options["shared_key"] = os.environ.get("LOGSHIP_SHARED_KEY")
+        options["shared_key_file"] = os.environ.get("LOGSHIP_SHARED_KEY_FILE")
+    names = [each.name for each in dataclasses.fields(AccessOptions)]
+    access = Access(AccessOptions(**{name: options[name] for name in names}))
+    for name, shown, file_option in (
+        ("shared_key", "the key", "--shared-key-file"),
+        ("users", "passwords", "--users-file"),
+    ):
+        if context.get_parameter_source(name) is ParameterSource.COMMANDLINE:
+            _say(f"ps shows {shown} to all users of this machine; give {file_option}")
+    return access
+
+
+def _reload(access: Access) -> None:
+    """Read key, users and certificates again."""
+    try:
+        access.read()
+    except SettingsError as error:
+        _say(f"{error}; key, users and certificates stay as they were")
+    else:
+        _say("key, users and certificates were read again, for new connections")
+
+
+async def _receive(receiver: Receiver, listener: Listener, reload: Callable[[], None]) -> None:
+    loop = asyncio.get_running_loop()
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        receiver.is_stopping = True  # at once, in the middle of thousands of messages too
+        loop.call_soon_threadsafe(receiver.stop)
+
+    def hang_up() -> None:
+        receiver.reopen()
+        reload()
+
+    for number in STOP_SIGNALS:
+        signal.signal(number, stop)
+    loop.add_signal_handler(signal.SIGHUP, hang_up)
+    loop.add_signal_handler(signal.SIGUSR1, receiver.reopen)
+    _say(f"listening on {listener.bind}")
+    try:
+        await receiver.serve(listener)
+    finally:
+        loop.remove_signal_handler(signal.SIGHUP)
+        loop.remove_signal_handler(signal.SIGUSR1)
+        for number in (*STOP_SIGNALS, signal.SIGHUP, signal.SIGUSR1):
+            signal.signal(number, signal.SIG_IGN)  # another one must not spoil the exit code
+
+
+def _say(line: str) -> None:
+    with contextlib.suppress(OSError):  # records matter more than a reader of stderr that left
+        click.echo(f"logship receive: {visible(line)}", err=True)

@@ -1,0 +1,83 @@
+"""`logship recover`: ship what dead processes left on a spool."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import sys
+from pathlib import Path
+
+import click
+
+from logship._cli.options import stop_timeout_option
+from logship._spool.directories import SpoolError, make_spool_directory, open_spool_directory
+from logship.errors import SettingsError
+
+
+@click.command()
+@click.option(
+    "--spool",
+    type=click.Path(path_type=Path),
+    envvar="LOGSHIP_SPOOL_DIR",
+    required=True,
+    metavar="DIR",
+    help="The applications' spool_dir (default: LOGSHIP_SPOOL_DIR).",
+)
+@click.option(
+    "--watch",
+    is_flag=True,
+    help="Continue until a stop signal, and ship what processes leave that die later.",
+)
+@click.option("--dry-run", is_flag=True, help="List what is on the spool; ship and change nothing.")
+@stop_timeout_option
+@click.option(
+    "--metrics-port",
+    type=int,
+    metavar="N",
+    help="Serve metrics on this port (default: LOGSHIP_METRICS_PORT, else none); 0 is any free "
+    "port, printed on stderr.",
+)
+def command(
+    spool: Path,
+    watch: bool,
+    dry_run: bool,
+    stop_timeout: float | None,
+    metrics_port: int | None,
+) -> None:
+    """Ship what dead processes left on a spool.
+
+    Chunks are sent oldest first, with their old ids and stamps. The command does not touch the
+    spools of living processes, and several recoverers may share a directory. With --watch a missing
+    DIR is made if its parent is there. All other settings come from the environment, for example
+    LOGSHIP_ENDPOINTS=tcp://127.0.0.1:24224. At a stop signal the command makes a last pass. It
+    lasts while any process on the spool is alive, at most until the stop timeout. Records that are
+    not shipped by then go to stderr and stay on the spool.
+
+    The result is one JSON line on stdout; with --dry-run, one line for each process.
+
+    \b
+    Exit codes:
+      0  the sidecar acknowledged all records that were found, or there were none
+      1  some records are left or missing, were written to stderr, or could not be read
+      2  wrong usage, a wrong setting, or a directory that cannot be used
+    """
+    from logship._recover import recover, settings_for_recovery  # noqa: PLC0415 - nor this
+    from logship._spool.inspection import inspect_spool  # noqa: PLC0415 - `--help` needs none of it
+
+    try:
+        if dry_run:
+            for found in inspect_spool(spool):
+                click.echo(json.dumps(found))
+            return
+        if watch and make_spool_directory(spool):  # without, a wrong DIR would look complete
+            click.echo(f"logship recover: made {spool} for user {os.geteuid()}", err=True)
+        os.close(open_spool_directory(spool, any_owner=True))
+        given = {"stop_timeout_seconds": stop_timeout, "metrics_port": metrics_port}
+        chosen = {name: value for name, value in given.items() if value is not None}
+        settings = settings_for_recovery(**chosen)
+    except (SettingsError, SpoolError) as error:
+        raise click.UsageError(str(error)) from None
+    report = asyncio.run(recover(settings, spool, watches=watch))
+    click.echo(report.to_json())
+    sys.exit(0 if report.complete else 1)

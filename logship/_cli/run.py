@@ -1,0 +1,266 @@
+"""`logship run`: start a program, ship its output, and end with its exit code."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn
+
+import click
+
+from logship._cli.options import (
+    fields_option,
+    only_given,
+    redact_option,
+    stop_timeout_option,
+)
+from logship._quoting import visible
+from logship._run.signals import Signals, parse_mapping
+from logship._run.statuses import NOT_EXECUTABLE, NOT_FOUND
+from logship._settings import Settings, variable_name
+from logship.errors import SettingsError
+
+if TYPE_CHECKING:
+    from logship._run.receipt import Receipt
+
+
+def _read_mapping(
+    ctx: click.Context, param: click.Parameter, values: tuple[str, ...]
+) -> dict[int, int]:
+    try:
+        return parse_mapping(values)
+    except SettingsError as error:
+        raise click.BadParameter(str(error), ctx, param) from None
+
+
+def _read_pattern(ctx: click.Context, param: click.Parameter, value: str | None) -> str | None:
+    try:
+        if value is not None:
+            re.compile(value.encode())
+    except (re.error, UnicodeEncodeError) as error:
+        raise click.BadParameter(
+            f"{value!r} is no regular expression: {error}", ctx, param
+        ) from None
+    return value
+
+
+def _read_receipt(ctx: click.Context, param: click.Parameter, value: Path | None) -> Receipt | None:
+    """Check that a receipt can be written, and take away an old one that could be mistaken."""
+    from logship._run.command import open_standard_streams  # noqa: PLC0415 - `--help`
+    from logship._run.receipt import Receipt  # noqa: PLC0415 - asyncio and all
+
+    if value is None:
+        return None
+    open_standard_streams()  # else the receipt's directory could be standard input
+    try:
+        return Receipt(value)
+    except OSError as error:
+        text = f"no receipt can be written to {value}: {error.strerror}"
+        raise click.BadParameter(text, ctx, param) from None
+
+
+@click.command(context_settings={"allow_interspersed_args": False})
+@click.argument("words", metavar="-- CMD [ARGUMENT]...", nargs=-1, type=click.UNPROCESSED)
+@click.option(
+    "--tag",
+    metavar="TAG",
+    help="Tag of the records (default: LOGSHIP_TAG, else the tag that FireLens routes for this "
+    "container, else CMD's name).",
+)
+@stop_timeout_option
+@click.option(
+    "--install",
+    is_flag=True,
+    help="Have Python programs in CMD call logship.install() when they log for the first time, if "
+    "their Python is 3.11 or newer and has logship.",
+)
+@click.option("--tee", is_flag=True, help="Also pass CMD's output on, byte for byte.")
+@click.option(
+    "--receipt",
+    type=click.Path(path_type=Path, dir_okay=False),
+    callback=_read_receipt,
+    metavar="FILE",
+    help="At the end write a JSON file that says what happened to every record.",
+)
+@click.option(
+    "--loss-exit",
+    type=click.IntRange(1, 255),
+    metavar="N",
+    help="Exit with N if a record was not acknowledged and CMD itself exited with 0.",
+)
+@click.option(
+    "--signal-map",
+    "mapping",
+    multiple=True,
+    callback=_read_mapping,
+    metavar="TERM:QUIT",
+    help="Send CMD the second signal when the first arrives: TERM:WINCH for Apache, TERM:QUIT "
+    "for php-fpm and nginx. May be repeated.",
+)
+@click.option(
+    "--signal-group",
+    is_flag=True,
+    help="Send signals to CMD's children too; for shell scripts, which do not pass them on.",
+)
+@click.option(
+    "--multiline-start",
+    callback=_read_pattern,
+    metavar="REGEX",
+    help=r"A line that matches begins a record, and other lines belong to the record before. So "
+    r"'^\d{4}-' joins a stack trace to a line that begins with a year. A line that is a JSON "
+    "object stands alone. Only the first 8 KiB of a line are searched. If that takes longer than "
+    "1 s, no lines are joined for a minute.",
+)
+@click.option(
+    "--push-back",
+    type=float,
+    metavar="SECONDS",
+    help="How long a full buffer may make CMD wait, once in each outage (default: "
+    "LOGSHIP_BLOCK_SECONDS_MAX, else 60); then the overflow policy applies.",
+)
+@fields_option
+@redact_option
+@click.option(
+    "--orphan-wait",
+    type=click.FloatRange(min=0),
+    default=5.0,
+    show_default=True,
+    metavar="SECONDS",
+    help="How long to wait, after CMD's end, for processes that it left behind and that still "
+    "hold its output.",
+)
+@click.option(
+    "--metrics-port",
+    type=click.IntRange(0, 65535),
+    metavar="PORT",
+    help="Serve the numbers of all logship clients, in CMD too (default: LOGSHIP_METRICS_PORT, "
+    "else none); 0 is any free port, printed on stderr.",
+)
+def command(
+    words: tuple[str, ...],
+    tag: str | None,
+    stop_timeout: float | None,
+    push_back: float | None,
+    metrics_port: int | None,
+    fields: str | None,
+    redact: str | None,
+    install: bool,
+    mapping: dict[int, int],
+    **options: Any,
+) -> None:
+    """Run CMD, ship the lines that it prints, and exit with its exit code.
+
+    For programs in any language, as the entrypoint of a container or of a cron job:
+
+    \b
+      logship run --tag web -- php /app/batch.php
+      logship run --signal-map TERM:WINCH -- apache2-foreground
+
+    Each line of CMD's stdout and stderr becomes a record. A JSON object becomes that record, any
+    other line becomes {"message": LINE, "source": "stdout"}. The sidecar's address and all other
+    settings come from the environment, for example LOGSHIP_ENDPOINTS=tcp://127.0.0.1:24224.
+
+    The command passes signals on to CMD. The stop signals also start the stop clock. They are
+    SIGTERM, SIGINT, SIGQUIT, and SIGHUP if CMD does not handle it, or those that
+    LOGSHIP_STOP_SIGNALS lists; and those that --signal-map names. If CMD still runs when a quarter
+    of the stop timeout is left (at most 5 s, more if much is in the buffer), it is killed, so that
+    its output can still be shipped.
+
+    Orphans are reaped. At CMD's end the command waits for the processes that CMD left behind. As
+    PID 1, or after a stop signal, it then kills them, because they are about to be killed in any
+    case.
+
+    Programs in CMD that use logship themselves need no setting for it. They get a spool and the
+    true deadline from this command. If one of them is killed, its records are shipped. With
+    --install they need no line of code either.
+
+    \b
+    Exit codes:
+      CMD's own, or 128 plus the signal's number if a signal killed CMD
+      126, 127  CMD cannot be run, or does not exist
+      2         wrong usage, or a wrong setting
+    """
+    from logship._run.command import open_standard_streams  # noqa: PLC0415 - `--help`
+
+    if not any(words[:1]):
+        raise click.UsageError("which command? Give it behind --, as logship run -- php batch.php")
+    open_standard_streams()
+    signals = Signals(mapping)
+    signals.take()  # before the slow imports: without handlers, PID 1 ignores signals
+    sys.argv[:] = words  # whose name is the default tag
+    given = {
+        "tag": tag,
+        "stop_timeout_seconds": stop_timeout,
+        "block_seconds_max": push_back,
+        "metrics_port": metrics_port,
+        "fields": fields,
+        "redact": redact,
+    }
+    settings = _settings(only_given(given))
+    if settings.disabled:
+        _become(words)
+    environ: Mapping[str, str] = os.environ
+    if install:
+        environ = _environ_with_install(settings, only_given({"fields": fields, "redact": redact}))
+    sys.exit(_supervise(settings, words, environ, signals, options))
+
+
+def _settings(given: dict[str, Any]) -> Settings:
+    from logship._run.shipping import PUSH_BACK_SECONDS  # noqa: PLC0415 - asyncio and all
+
+    if not os.environ.get(variable_name("block_seconds_max")):
+        given.setdefault("block_seconds_max", PUSH_BACK_SECONDS)
+    try:
+        return Settings.from_env(os.environ, **given)
+    except SettingsError as error:
+        raise click.UsageError(str(error)) from None
+
+
+def _environ_with_install(settings: Settings, given: dict[str, str]) -> dict[str, str]:
+    from logship._run.installing import environment_with_install  # noqa: PLC0415 - as above
+
+    try:
+        return environment_with_install(os.environ, settings, given)
+    except SettingsError as error:
+        raise click.UsageError(str(error)) from None
+
+
+def _supervise(
+    settings: Settings,
+    words: tuple[str, ...],
+    environ: Mapping[str, str],
+    signals: Signals,
+    options: dict[str, Any],
+) -> int:
+    from logship._run.run import Options, Supervisor  # noqa: PLC0415 - as above
+
+    chosen = Options(
+        command=words,
+        environ=dict(environ),
+        tee=options["tee"],
+        whole_group=options["signal_group"],
+        orphan_seconds=options["orphan_wait"],
+        multiline_start=options["multiline_start"],
+        receipt=options["receipt"],
+        loss_exit=options["loss_exit"],
+    )
+    try:
+        supervisor = Supervisor(settings, chosen, signals)
+    except SettingsError as error:
+        raise click.UsageError(str(error)) from None
+    return supervisor.run()
+
+
+def _become(words: tuple[str, ...]) -> NoReturn:
+    """Become CMD: no records are shipped, so no supervisor is needed."""
+    for signum in (signal.SIGPIPE, signal.SIGXFSZ):
+        signal.signal(signum, signal.SIG_DFL)  # Python ignores them, and CMD would inherit that
+    try:
+        os.execvp(words[0], words)  # noqa: S606 - the user's own command
+    except OSError as error:
+        click.echo(f"logship run: cannot run {visible(words[0])}: {error.strerror}", err=True)
+        sys.exit(NOT_FOUND if isinstance(error, FileNotFoundError) else NOT_EXECUTABLE)

@@ -1,0 +1,174 @@
+"""`logship top`: watch the processes of this container that log."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from logship._cli.output import show
+from logship.errors import SettingsError
+
+if TYPE_CHECKING:
+    from logship._top.figures import Snapshot
+    from logship._top.sources import Read
+
+HOME_AND_CLEAR = "\x1b[H\x1b[J"
+"""Moves the cursor to the first line, and clears from there."""
+
+COLOURS = {"logship top:": "cyan"}
+
+
+class NothingToRead(click.ClickException):
+    """There are no numbers to show."""
+
+
+@click.command(short_help="Watch what the processes of this container log, buffer and lose.")
+@click.option(
+    "--metrics",
+    "url",
+    metavar="URL",
+    help="Read a metrics endpoint, as http://127.0.0.1:9100/metrics: the sum of all processes.",
+)
+@click.option(
+    "--metrics-dir",
+    "directory",
+    type=click.Path(path_type=Path),
+    metavar="DIR",
+    help="The directory in which the processes keep their numbers (default: as the settings in the "
+    "environment say, with LOGSHIP_METRICS_DIR, LOGSHIP_SPOOL_DIR and LOGSHIP_METRICS_PORT).",
+)
+@click.option(
+    "--interval",
+    "interval_seconds",
+    type=click.FloatRange(min=0.2, max=3600),
+    default=2.0,
+    show_default=True,
+    metavar="SECONDS",
+    help="Time between two readings. Processes write their numbers once a second.",
+)
+@click.option("--once", is_flag=True, help="Read twice, print once, and end.")
+@click.option("--json", "as_json", is_flag=True, help="As --once; print one JSON object.")
+def command(
+    url: str | None, directory: Path | None, interval_seconds: float, once: bool, as_json: bool
+) -> None:
+    """Watch what the processes of this container log, buffer and lose.
+
+    The application must publish metrics: set LOGSHIP_METRICS_PORT or LOGSHIP_METRICS_DIR for it.
+    Run the command in its container, as its user and with its environment:
+
+    \b
+      docker exec -it CONTAINER logship top
+      logship top --metrics http://127.0.0.1:9100/metrics --once
+
+    The view has one row for each process and one for all. Ctrl-C ends it. If standard output is no
+    terminal, the command prints once.
+
+    \b
+      in/s      records accepted in a second
+      ack/s     records acknowledged in a second
+      buffer    bytes that wait
+      full      how full the buffer is; in the last row, the fullest buffer
+      left      time until the buffer is full, if it continues to grow as now
+      flight    chunks that were sent and are not acknowledged
+      last-ack  time since the last ack; > if none came while this command ran
+      dropped   records dropped so far
+      spilled   records written to stderr so far
+      spooled   records that wait on the spool
+      sidecar   whether the process has a connection to its sidecar
+
+    The row of all processes also counts what ended processes spilled and dropped.
+
+    \b
+    Exit codes:
+      0  the numbers were shown
+      1  there are no numbers to read
+      2  wrong usage, or a wrong setting
+    """
+    if url and directory:
+        raise click.UsageError("give --metrics or --metrics-dir, not both")
+    from logship._top.sources import SourceError, read_directory, read_endpoint  # noqa: PLC0415 - `--help`
+
+    try:
+        source = url or str(directory or _directory_of_settings())
+        read = read_endpoint(source) if url else read_directory(Path(source))
+        if once or as_json or not sys.stdout.isatty():
+            _show_once(read, source, interval_seconds, as_json=as_json)
+        else:
+            _watch(read, source, interval_seconds)
+    except SourceError as error:
+        raise NothingToRead(str(error)) from None
+
+
+def _directory_of_settings() -> Path:
+    """Return where processes with the same environment keep their numbers.
+
+    Raises:
+        click.UsageError: The settings ask for none, or are wrong.
+    """
+    from logship._metrics.outlet import Choices  # noqa: PLC0415 - `--help` needs none of it
+    from logship._settings import Settings  # noqa: PLC0415 - nor this
+
+    try:
+        choices = Choices.of(Settings.from_env(os.environ))
+    except SettingsError as error:
+        raise click.UsageError(str(error)) from None
+    directory = None if choices is None else choices.pages_directory()
+    if directory is None:
+        raise click.UsageError(
+            "the environment does not say where the numbers are: LOGSHIP_METRICS_DIR and "
+            "LOGSHIP_METRICS_PORT are not set. Give --metrics URL or --metrics-dir DIR"
+        )
+    return directory
+
+
+def _show_once(read: Read, source: str, interval_seconds: float, *, as_json: bool) -> None:
+    from logship._top.figures import History  # noqa: PLC0415 - as above
+    from logship._top.text import view_as_json, view_as_lines  # noqa: PLC0415 - as above
+
+    history = History()
+    history.view(read())
+    time.sleep(interval_seconds)
+    view = history.view(read())
+    if as_json:
+        click.echo(json.dumps(view_as_json(view), indent=2))
+    else:
+        show(view_as_lines(view, source), COLOURS)
+
+
+def _watch(read: Read, source: str, interval_seconds: float) -> None:
+    """Draw the view again and again, until Ctrl-C."""
+    from logship._top.figures import History  # noqa: PLC0415 - as above
+    from logship._top.text import view_as_lines  # noqa: PLC0415 - as above
+
+    history = History()
+    snapshot: Snapshot | None = read()
+    error = ""
+    try:
+        while True:
+            columns, rows = shutil.get_terminal_size()
+            lines = [error]
+            if snapshot is not None:
+                lines = [*view_as_lines(history.view(snapshot), source, columns)][: rows - 1]
+            click.echo(HOME_AND_CLEAR, nl=False)
+            show(lines, COLOURS)
+            time.sleep(interval_seconds)
+            snapshot, error = _read_again(read)
+    except KeyboardInterrupt:
+        click.echo()
+
+
+def _read_again(read: Read) -> tuple[Snapshot | None, str]:
+    """Read, or say why that failed: an endpoint is away while its process is replaced."""
+    from logship._top.sources import SourceError  # noqa: PLC0415 - as above
+
+    try:
+        return read(), ""
+    except SourceError as error:
+        return None, f"{error}; it tries again"

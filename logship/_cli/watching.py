@@ -1,0 +1,151 @@
+"""`logship audit --watch`: looks at the outputs again and again until a stop signal."""
+
+from __future__ import annotations
+
+import signal
+import threading
+import time
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import click
+
+from logship._audit.destinations import output_of
+from logship._audit.sources import CannotRead
+from logship._audit.state_file import BadState, StateFile
+from logship._audit.watch import Watch
+from logship._cli.options import only_given
+from logship._quoting import visible
+
+INTERVAL_SECONDS = 10.0
+
+SECONDS = click.FloatRange(0.0, min_open=True)
+
+_OPTIONS = (
+    click.option(
+        "--watch",
+        "is_watching",
+        is_flag=True,
+        help="Follow the outputs until a stop signal. FILE may be a directory or a pattern such as "
+        "'out/*.log*', and it must also name what rotation makes of a file.",
+    ),
+    click.option(
+        "--state",
+        type=click.Path(dir_okay=False, path_type=Path),
+        metavar="FILE",
+        help="With --watch: keep here what is known, and continue there after a restart.",
+    ),
+    click.option(
+        "--interval",
+        "interval_seconds",
+        type=SECONDS,
+        metavar="SECONDS",
+        help=f"With --watch: how often to look (default: {INTERVAL_SECONDS:.0f}).",
+    ),
+    click.option(
+        "--overdue",
+        "overdue_seconds",
+        type=SECONDS,
+        metavar="SECONDS",
+        help="With --watch: a record that is missing for longer is overdue (default: 60).",
+    ),
+    click.option(
+        "--retention",
+        "retention_seconds",
+        type=SECONDS,
+        metavar="SECONDS",
+        help="With --watch: what has not changed for so long may be removed without a loss "
+        "(default: nothing may).",
+    ),
+    click.option(
+        "--metrics-port",
+        type=click.IntRange(0, 65535),
+        metavar="N",
+        help="With --watch: serve metrics on this port; 0: any free one, which is said on stderr.",
+    ),
+    click.option(
+        "--metrics-host",
+        metavar="HOST",
+        help="With --watch: the address that metrics are served on (default: 127.0.0.1).",
+    ),
+)
+
+
+def watch_options(command: Any) -> Any:
+    """Add the options of a watch to a command."""
+    for option in reversed(_OPTIONS):
+        command = option(command)
+    return command
+
+
+def refuse_without_watch(options: dict[str, Any]) -> None:
+    """Refuse options that mean nothing without --watch.
+
+    Raises:
+        click.UsageError: One was given.
+    """
+    for name in only_given(options):
+        option = name.removesuffix("_seconds").replace("_", "-")
+        raise click.UsageError(f"--{option} is only for --watch")
+
+
+def follow(
+    names: Iterable[str],
+    stamp_key: str,
+    *,
+    state: Path | None,
+    interval_seconds: float | None,
+    metrics_port: int | None,
+    metrics_host: str | None,
+    **options: Any,
+) -> None:
+    """Follow outputs until SIGTERM or SIGINT.
+
+    Raises:
+        click.ClickException: The state cannot be read, or metrics cannot be served.
+    """
+    try:
+        outputs = [output_of(name) for name in dict.fromkeys(names)]
+    except CannotRead as error:
+        raise click.UsageError(str(error)) from None
+    watch = Watch(outputs, stamp_key=stamp_key, say=_say, **only_given(options))
+    state_file = StateFile(state) if state is not None else None
+    try:
+        if state_file is not None:
+            state_file.resume(watch)
+    except BadState as error:
+        raise click.UsageError(str(error)) from None
+    if metrics_port is not None:
+        _serve_metrics(watch, metrics_host or "127.0.0.1", metrics_port)
+    stop = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())
+    while not stop.is_set():
+        _look(watch, state_file)
+        stop.wait(interval_seconds or INTERVAL_SECONDS)
+
+
+def _look(watch: Watch, state_file: StateFile | None) -> None:
+    watch.look(time.time())
+    try:
+        if state_file is not None:
+            state_file.save(watch)
+    except BadState as error:
+        _say(str(error))
+
+
+def _serve_metrics(watch: Watch, host: str, port: int) -> None:
+    from logship._metrics.audit_measures import AUDIT_MEASURES  # noqa: PLC0415 - nor this
+    from logship._metrics.prometheus import CountsCollector, serve  # noqa: PLC0415 - only where it is wanted
+
+    try:
+        endpoint = serve(host, port, [CountsCollector(watch.figures, AUDIT_MEASURES, "audit_")])
+    except OSError as error:  # its results could not be seen
+        reason = error.strerror or str(error)
+        raise click.UsageError(f"metrics cannot be served on {host}:{port}: {reason}") from None
+    _say(f"metrics are served on {endpoint.url}")
+
+
+def _say(line: str) -> None:
+    click.echo(f"logship audit: {visible(line)}", err=True)

@@ -1,0 +1,348 @@
+"""The client on a thread of its own, for programs without an event loop, and for all others too.
+
+Records go into the shipper's buffer from whatever thread logs; the shipper runs on a thread of its
+own, and only sealed chunks wake it. After a fork the child begins with a shipper of its
+own, because threads do not survive and the parent's records are the parent's.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+import time
+from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import CancelledError as Cancelled
+from itertools import repeat
+from typing import TYPE_CHECKING, Any, Unpack
+
+from logship._buffer.counters import DrainReport, FlushReport
+from logship._buffer.entrance import Outcome
+from logship._buffer.inbox import Tag
+from logship._buffer.overflow import offer_or_wait
+from logship._client.closing import Closing, drive
+from logship._client.emitter import Emitter
+from logship._client.intake import Intake, Record
+from logship._client.parts import chosen_settings
+from logship._client.shipper import Shipper
+from logship._client.thread import ShipperThread
+from logship._delivery.drain import DrainPlan
+from logship._delivery.transport import Transport
+from logship._hooks import registry
+from logship._hooks.fork_mark import Mark, fork_mark
+from logship._hooks.preexec import is_about_to_exec
+from logship._hooks.threads import may_wait_here
+from logship._settings import Settings
+from logship.errors import BufferFull, ClientClosed
+
+if TYPE_CHECKING:
+    from logship._settings.keywords import SettingsKeywords
+
+_CONDUCTOR_SECONDS = 3.0
+_SHIPPERS_TURN_SECONDS = 1e-6
+"""The shortest sleep there is, some 50 µs: long enough for a thread that waits for the interpreter
+to be woken and take it."""
+
+_NO_LIMIT = -1.0
+"""What a lock understands by a wait without an end."""
+
+_ACCEPTED = Outcome.ACCEPTED
+
+
+class BackgroundClient(Emitter):
+    """Ships records from a daemon thread; every method may be called from any thread.
+
+    Args:
+        settings: What to do; from `options` and the environment where none are given.
+        transport: How to connect; real sockets where none is given. See `logship.testing`.
+        parts: Other parts of the shipper, for logship's own tests.
+        options: Fields of `Settings`; the rest comes from the environment.
+
+    Attributes:
+        when_begun_anew: Called in a forked child after its first record made a new shipper.
+
+    Raises:
+        SettingsError: A setting is wrong, or there are both `settings` and `options`.
+        UnsupportedRuntime: This is a subinterpreter.
+    """
+
+    def __init__(
+        self,
+        settings: Settings | None = None,
+        *,
+        transport: Transport | None = None,
+        parts: Mapping[str, Any] | None = None,
+        **options: Unpack[SettingsKeywords],
+    ) -> None:
+        self._parts = {"transport": transport, **(parts or {})}
+        super().__init__(Shipper(chosen_settings(settings, **options), **self._parts))
+        registry.discard(self._shipper)
+        self._here: Mark = fork_mark()
+        self._lock = threading.RLock()
+        self._report: DrainReport | None = None
+        self._closing: Closing | None = None
+        self._closed = threading.Event()
+        self._conductor: int | None = None
+        self._is_over = False  # the exit hook ran in a child that had logged nothing
+        self._chunks_seen = 1
+        self._thread: ShipperThread | None = None
+        self._parents: list[object] = []
+        self.when_begun_anew: Callable[[], None] = lambda: None
+        if not self.settings.disabled:
+            registry.add_forkable(self)
+            self._start_thread()
+
+    def __enter__(self) -> BackgroundClient:
+        """Return this client; it ships already."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Close, draining for as long as acks make progress."""
+        self.close()
+
+    @property
+    def report(self) -> DrainReport | None:
+        """What became of everything, once the client of this process is closed."""
+        return self._report if self._here[0] else None
+
+    @property
+    def is_of_this_process(self) -> bool:
+        """Whether its buffer is; a forked child has none before its first record."""
+        return bool(self._here[0])
+
+    @property
+    def used(self) -> bool:
+        """Whether this process has logged anything, without starting anything to find out."""
+        return self.is_of_this_process and self._shipper.buffer.is_used
+
+    def send(
+        self,
+        record: Record,
+        tag: str | None = None,
+        *,
+        time_ns: int | None = None,
+        timeout: float | None = None,
+    ) -> None:
+        """Put a record into the buffer, waiting for space; means accepted, not delivered.
+
+        Args:
+            record: What is logged; any mapping.
+            tag: Its route; the setting `tag` where none is given.
+            time_ns: When it happened, nanoseconds since the epoch; now where none is given.
+            timeout: Seconds to wait for space at most; without one, as long as it takes.
+
+        Raises:
+            ClientClosed: The client takes no more records.
+            BufferFull: No space came free in time, or this is an event loop's thread, which
+                must not wait.
+        """
+        if not self._here[0]:
+            self._begin_anew()
+        intake = self.intake
+        route = intake.tag if tag is None else intake.route(tag)
+        body = intake.pack(record, time_ns)
+        outcome = intake.put(route, body)
+        if outcome is _ACCEPTED:
+            if self._shipper.buffer.chunks_opened != self._chunks_seen:
+                self._let_it_ship()
+        elif not intake.is_accepted(outcome):
+            ends_seconds = None if timeout is None else time.monotonic() + timeout
+            self._send_waiting(route, body, timeout, ends_seconds)
+
+    def send_many(
+        self,
+        records: Iterable[Record],
+        tag: str | None = None,
+        *,
+        time_ns: int | None = None,
+        timeout: float | None = None,
+    ) -> None:
+        """Put records into the buffer, in their order, waiting for space if there is none.
+
+        Arguments are those of `Client.send_many`, and `timeout`: seconds to wait at most, over all
+        of them; without one, as long as it takes.
+
+        Raises:
+            ClientClosed: The client takes no more records; `records_accepted` says how many, from
+                the first, it has taken.
+            BufferFull: No space came free in time, or this is an event loop's thread, which must
+                not wait; the same.
+        """
+        if not self._here[0]:
+            self._begin_anew()
+        if self.settings.disabled:
+            return
+        ends_seconds = None if timeout is None else time.monotonic() + timeout
+        for accepted, body in self.intake.put_many(zip(repeat(time_ns), records), tag):
+            if self._shipper.buffer.chunks_opened != self._chunks_seen:
+                self._let_it_ship()
+            if body is not None:
+                try:
+                    self._send_waiting(self.intake.route(tag), body, timeout, ends_seconds)
+                except (BufferFull, ClientClosed) as error:
+                    error.records_accepted = accepted
+                    raise
+
+    def stop_lingering(self) -> None:
+        """Seal chunks at once from now on: the stop clock runs."""
+        self.shipper.stop_lingering()
+
+    def flush(self, timeout: float | None = None) -> FlushReport:
+        """Wait until everything accepted so far is acked; see `Client.flush`."""
+        shipper = self.shipper
+        # A signal handler that interrupted the buffer would wait for a shipper that waits for it.
+        if self._thread is not None and not shipper.buffer.is_held_here:
+            future = self._thread.submit(shipper.flush(timeout))
+            if future is not None:
+                with contextlib.suppress(Cancelled):  # another thread closed the client meanwhile
+                    return future.result()
+        waiting = shipper.buffer.records_waiting
+        return FlushReport(all_acked=waiting == 0, unacked=waiting, seconds=0.0)
+
+    def close(self, timeout: float | None = None, *, reason: str = "close") -> DrainReport:
+        """Take no more records, deliver the rest, and say what became of everything.
+
+        Args and result are those of `Client.close`. Each thread that calls it gets the same report.
+        """
+        return self.drain(self.shipper.plan(timeout), reason)
+
+    def drain(self, plan: DrainPlan, reason: str) -> DrainReport:
+        """Close by this plan; the exit hook and the watchdog have plans of their own.
+
+        If another thread is closing already, its plan ends no later than this one from now on.
+        """
+        if not self.is_of_this_process:  # it has logged nothing, and must not begin to now
+            self._is_over = True
+        if self.settings.disabled or self._is_over:
+            return self._shipper.buffer.report(reason, 0.0)
+        mine = self._shipper.closing(plan, reason)
+        try:
+            with self._lock:
+                closing = self._closing = self._closing or mine
+            if closing is mine:
+                self._conduct(mine)
+            else:
+                closing.limit(plan)
+                return self._wait_for_end(closing, reason)
+        finally:
+            if self._closing is mine:  # also when a signal handler raised anywhere in here
+                self._end(mine)
+        assert self._report is not None
+        return self._report
+
+    def end_at_exit(self) -> None:
+        """At interpreter exit: drain what there is, and take no more records.
+
+        What is logged later, by a hook that was registered earlier or by a destructor, is then
+        refused and so written to stderr, also where it is the first record.
+        """
+        if self.report is None:
+            self.drain(self._shipper.plan(None), "exit")
+        self.correct_report()
+
+    def correct_report(self) -> None:
+        """Report once more if records were refused since the report of this process."""
+        if self.is_of_this_process:
+            self._shipper.correct_report()
+
+    # -- fork --------------------------------------------------------------------------------------
+
+    def after_fork_in_child(self) -> None:
+        """Have the next record begin anew: the child may be about to exec and log nothing.
+
+        If it logs before the exec, no thread will ship that. A spool outlives the exec; without one
+        the parent's shipper stays, which refuses all records now.
+        """
+        self._lock = threading.RLock()
+        self._is_over = False
+        self._shipper.after_fork_in_child()
+        if self.settings.spool_dir is None and is_about_to_exec():
+            self._here = b"\1"
+
+    def _begin_anew(self) -> None:
+        """Replace what belongs to the parent process: shipper, buffer, streams, thread."""
+        shipper = Shipper(self.settings, **self._parts)
+        registry.discard(shipper)
+        intake, here = shipper.new_intake(), fork_mark()
+        with self._lock:
+            if self._here[0]:
+                return  # another thread, or a signal handler in the middle of this, was first
+            self._shipper.after_fork_in_child()  # where no hook of fork did, as under uWSGI
+            # The parent's thread stays as it is: its loop shares a selector with the parent.
+            self._parents.append(self._thread)
+            self.intake: Intake = intake
+            self._shipper, self._here = shipper, here
+            self._report, self._closing, self._closed = None, None, threading.Event()
+            self._conductor = None
+            if self._is_over:
+                shipper.buffer.close_intake()
+                return
+            if not self.settings.disabled:
+                self._start_thread()
+        self.when_begun_anew()
+
+    # -- inside ------------------------------------------------------------------------------------
+
+    def _start_thread(self) -> None:
+        self._thread = ShipperThread(self._shipper)
+        self._thread.start()
+
+    def _is_running(self) -> bool:
+        return self._thread is not None and self._thread.is_alive()
+
+    def _let_it_ship(self) -> None:
+        """Give the shipper's thread the interpreter for a moment, because a chunk was filled.
+
+        A thread that does nothing but send would keep it for five milliseconds at a time, and the
+        shipper needs it after every system call: the buffer would fill while the sidecar idles.
+        """
+        self._chunks_seen = self._shipper.buffer.chunks_opened
+        if may_wait_here():
+            time.sleep(_SHIPPERS_TURN_SECONDS)
+
+    def _send_waiting(
+        self, tag: Tag, body: bytes, timeout: float | None, ends_seconds: float | None
+    ) -> None:
+        """Wait until the entry is in the buffer; of the `timeout` so much is left as there is."""
+        if not may_wait_here():
+            raise BufferFull("the buffer is full, and an event loop's thread must not wait for it")
+        shipper, intake = self._shipper, self.intake
+
+        def offer() -> Outcome:
+            outcome = intake.put(tag, body)
+            if outcome is Outcome.FULL and (shipper.broken or not self._is_running()):
+                raise BufferFull("the buffer is full, and no thread ships it any more: see stderr")
+            return outcome
+
+        while True:
+            left = _NO_LIMIT if ends_seconds is None else max(0.0, ends_seconds - time.monotonic())
+            if intake.is_accepted(offer_or_wait(shipper.buffer, offer, left)):
+                return
+            if left == 0.0:
+                raise BufferFull(f"no space came free in the buffer within {timeout:g} s")
+
+    def _conduct(self, closing: Closing) -> None:
+        """Drive the end in this thread."""
+        self._conductor = threading.get_ident()
+        came = threading.Event()
+        self._shipper.on_progress(came.set)
+        if not self._is_running() and not self._shipper.broken:
+            self._shipper.break_down("the shipper's thread has ended")
+        drive(closing.steps(), came)
+
+    def _wait_for_end(self, closing: Closing, reason: str) -> DrainReport:
+        """Wait while another call conducts the end, and do not trust that it gets there."""
+        if self._conductor == threading.get_ident():  # a signal handler that interrupted it
+            return self._shipper.buffer.report(reason, 0.0)
+        if not self._closed.wait(closing.seconds_left() + _CONDUCTOR_SECONDS):
+            self._end(closing)
+        assert self._report is not None
+        return self._report
+
+    def _end(self, closing: Closing) -> None:
+        """Take the report, stop the shipper's thread, and let calls go on that wait for the end."""
+        if not self._closed.is_set():
+            self._report = closing.report or closing.cut_short()
+            if self._thread is not None:
+                self._thread.stop()
+            self._closed.set()
+            registry.note_closed(self)

@@ -1,0 +1,189 @@
+"""The asyncio client: `emit`, `send`, `flush` and `close` on a running event loop."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Callable, Iterable, Mapping
+from itertools import repeat
+from typing import TYPE_CHECKING, Any, Unpack
+
+from logship._buffer.counters import DrainReport, FlushReport
+from logship._buffer.inbox import Tag
+from logship._client.emitter import Emitter
+from logship._client.intake import Record
+from logship._client.parts import chosen_settings
+from logship._client.shipper import Shipper
+from logship._delivery.drain import DrainPlan
+from logship._delivery.transport import Transport
+from logship._settings import Settings
+from logship.errors import BufferFull, ClientClosed
+
+if TYPE_CHECKING:
+    from logship._settings.keywords import SettingsKeywords
+
+
+class Client(Emitter):
+    """Ships records from the running event loop.
+
+    Args:
+        settings: What to do; from `options` and the environment where none are given.
+        transport: How to connect; real sockets where none is given. See `logship.testing`.
+        parts: Other parts of the shipper, for logship's own tests.
+        options: Fields of `Settings`; the rest comes from the environment.
+
+    Raises:
+        SettingsError: A setting is wrong, or there are both `settings` and `options`.
+        UnsupportedRuntime: This is a subinterpreter.
+    """
+
+    def __init__(
+        self,
+        settings: Settings | None = None,
+        *,
+        transport: Transport | None = None,
+        parts: Mapping[str, Any] | None = None,
+        **options: Unpack[SettingsKeywords],
+    ) -> None:
+        chosen = chosen_settings(settings, **options)
+        super().__init__(Shipper(chosen, transport=transport, **(parts or {})))
+        self._closing: asyncio.Task[DrainReport] | None = None
+
+    async def __aenter__(self) -> Client:
+        """Start shipping."""
+        self.start()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        """Close, draining for as long as acks make progress."""
+        await self.close()
+
+    def start(self) -> None:
+        """Begin to ship, on the running event loop. Records emitted before are not lost."""
+        self._shipper.start()
+
+    async def send(
+        self, record: Record, tag: str | None = None, *, time_ns: int | None = None
+    ) -> None:
+        """Put a record into the buffer, waiting for space as long as that takes.
+
+        Returning means that the record was accepted, not that it was delivered.
+
+        Raises:
+            ClientClosed: The client takes no more records.
+            BufferFull: The buffer is full, and nothing will be sent any more.
+        """
+        intake = self.intake
+        route, body = intake.route(tag), intake.pack(record, time_ns)
+        if not intake.is_accepted(intake.put(route, body)):
+            await self._send_when_space(route, body)
+
+    async def send_many(
+        self, records: Iterable[Record], tag: str | None = None, *, time_ns: int | None = None
+    ) -> None:
+        """Put records into the buffer, in their order, waiting for space as long as that takes.
+
+        Cheaper than as many calls of `send`, where there are many records at once.
+        The event loop gets its turn whenever they have filled a chunk. A call that is cancelled has
+        put the first of them there.
+
+        Args:
+            records: What is logged; any mappings. What is no sequence is taken one by one, as it
+                comes.
+            tag: Their route; the default one where none is given.
+            time_ns: When they happened, nanoseconds since the epoch; now where none is given.
+
+        Raises:
+            ClientClosed: The client takes no more records; `records_accepted` says how many, from
+                the first, it has taken.
+            BufferFull: The buffer is full, and nothing will be sent any more; the same.
+        """
+        if self.settings.disabled:
+            return
+        for accepted, body in self.intake.put_many(zip(repeat(time_ns), records), tag):
+            if body is None:
+                await asyncio.sleep(0)
+                continue
+            try:
+                await self._send_when_space(self.intake.route(tag), body)
+            except (BufferFull, ClientClosed) as error:
+                error.records_accepted = accepted
+                raise
+
+    async def flush(self, timeout: float | None = None) -> FlushReport:  # noqa: ASYNC109 - contract
+        """Wait until everything accepted so far is acked.
+
+        Args:
+            timeout: Seconds to wait at most; without one, as long as it takes.
+        """
+        self.start()
+        return await self._shipper.flush(timeout)
+
+    async def close(
+        self,
+        timeout: float | None = None,  # noqa: ASYNC109 - the public contract's name
+        *,
+        reason: str = "close",
+    ) -> DrainReport:
+        """Take no more records, deliver the rest, and say what became of everything.
+
+        Args:
+            timeout: Seconds until it must be over, spill included. Without one, as long as acks
+                make progress, at most `exit_drain_seconds_max`.
+            reason: A word for the report.
+
+        Returns:
+            The report; the same one when called again.
+        """
+        if self.settings.disabled:
+            return self._shipper.buffer.report(reason, 0.0)
+        if self._closing is None:
+            self.start()
+            self._closing = asyncio.ensure_future(self._close(self._shipper.plan(timeout), reason))
+        return await asyncio.shield(self._closing)
+
+    async def _send_when_space(self, tag: Tag, body: bytes) -> None:
+        """Put an entry into the buffer that it had no space for."""
+        self.start()
+        shipper, intake = self._shipper, self.intake
+        while True:
+            space: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+            take_back = shipper.buffer.when_space(_waker(space))
+            try:
+                # Once more, because space may have come free before this was arranged.
+                if intake.is_accepted(intake.put(tag, body)):
+                    return
+                if shipper.broken:
+                    raise BufferFull("the buffer is full, and shipping has ended: see stderr")
+                await space
+            finally:
+                take_back()
+
+    async def _close(self, plan: DrainPlan, reason: str) -> DrainReport:
+        closing = self._shipper.closing(plan, reason)
+        steps = closing.steps()
+        try:
+            for wait_seconds in steps:
+                await self._shipper.wait_for_progress(wait_seconds)
+        except asyncio.CancelledError:  # the loop ends: callers of `close` cannot cancel this task
+            self._shipper.spill_rest(closing, steps)
+            raise
+        finally:
+            self._shipper.shut()
+            report = closing.report or closing.cut_short()
+        return report
+
+
+def _waker(space: asyncio.Future[None]) -> Callable[[], None]:
+    """Return a function that ends the wait on `space`, from any thread."""
+    loop = space.get_loop()
+
+    def settle() -> None:
+        if not space.done():
+            space.set_result(None)
+
+    def wake() -> None:
+        with contextlib.suppress(RuntimeError):  # the waiter's loop is closed, and the waiter gone
+            loop.call_soon_threadsafe(settle)
+
+    return wake

@@ -1,0 +1,366 @@
+"""The end of a client: intake closes, the rest is delivered, spilled or named.
+
+One procedure for all who end a client: the asyncio client on its loop, the background client in
+whatever thread closes it, the watchdog at the stop deadline. It is written as steps that say how
+long to wait, so that each of them can wait in its own way.
+"""
+
+from __future__ import annotations
+
+import functools
+import threading
+from collections import deque
+from collections.abc import Callable, Generator, Iterable, Iterator
+from typing import Protocol
+
+from logship._buffer.buffer import Buffer
+from logship._buffer.counters import DrainReport
+from logship._buffer.inbox import Item, Tag
+from logship._delivery.drain import DrainPlan, Progress, Step
+from logship._hooks.interruptions import is_interruption
+from logship._protocol.entries import unpack_unstamped
+from logship._stderr.last_resort import LastResort
+from logship._stderr.spill import Spill, refused_line
+
+_SPILL_SLICE_SECONDS = 0.05
+_SPILL_FIRST_SECONDS_MAX = 1.0
+_REPORT_SECONDS_MIN = 0.1
+"""So long a full stderr is tried for the report, past the deadline by so much at most. The
+application may be in the middle of a line of its own, and the reader of the pipe may have to wait
+for a processor."""
+
+_QUEUE_SECONDS_MAX = 0.1
+"""How long a full stderr is tried for the lines that were held up by the report."""
+
+_STALLED_STDERR_SECONDS_MIN = 0.001
+_STALLED_STDERR_SECONDS_MAX = 0.02
+"""How long a full stderr is left alone: a pipe with a living reader is empty in a millisecond,
+and with fixed pauses it would take no more than 64 KiB in each of them."""
+
+
+class Drainable(Protocol):
+    """What the end asks of a client; callable from any thread.
+
+    Attributes:
+        buffer: Where the records are.
+        last_resort: Where the rest and the report go.
+        spill: Writes records to stderr; None where they may not be.
+        broken: Whether nothing will be sent any more, because the shipper is not there.
+    """
+
+    buffer: Buffer
+    last_resort: LastResort
+    spill: Spill | None
+    broken: bool
+
+    def progress(self) -> Progress:
+        """Return how sending goes."""
+
+    def hurry(self, plan: DrainPlan) -> None:
+        """Send what there is at once, and wait less for everything."""
+
+
+class _Slices:
+    """Writes a spill in slices. A full stderr is left alone, twice as long after each vain try."""
+
+    def __init__(self, monotonic: Callable[[], float]) -> None:
+        self._monotonic = monotonic
+        self._pause_seconds = _STALLED_STDERR_SECONDS_MIN
+
+    def write(self, spill: Spill, until: float, *, newest_first: bool) -> float | None:
+        """Write until then; return the seconds to wait, or None when everything is written."""
+        written = spill.lines_written
+        if spill.step(until, self._monotonic, newest_first=newest_first):
+            return None
+        if self._monotonic() >= until:
+            return 0.0
+        return self.pause(took_some=spill.lines_written > written)
+
+    def pause(self, *, took_some: bool = False) -> float:
+        """Return how long to leave stderr alone, from whether the last try wrote anything."""
+        longer = min(2 * self._pause_seconds, _STALLED_STDERR_SECONDS_MAX)
+        self._pause_seconds = _STALLED_STDERR_SECONDS_MIN if took_some else longer
+        return self._pause_seconds
+
+
+class SpillAhead:
+    """What is done while a stop clock runs and the application still logs.
+
+    A sidecar that takes nothing, or too little, leaves a buffer that grows faster than it could be
+    written to stderr in the time that is left. So that is begun while intake is open; sending goes
+    on, and what it delivers after all is on both.
+
+    Args:
+        client: The client.
+        reason: As of `Closing`.
+        monotonic: Seconds.
+    """
+
+    def __init__(self, client: Drainable, *, reason: str, monotonic: Callable[[], float]) -> None:
+        self._client = client
+        self._reason = reason
+        self._monotonic = monotonic
+        self._announced = False
+        self._slices = _Slices(monotonic)
+
+    def step(self, plan: DrainPlan) -> float | None:
+        """Do what is due; return the seconds to wait, or None when intake must be closed."""
+        now = self._monotonic()
+        progress = self._client.progress()
+        match plan.step_while_logging(now, progress):
+            case Step.OVER:
+                return None
+            case Step.SPILL if self._client.spill is not None:
+                return self._write(self._client.spill, plan, progress)
+        return plan.wait_seconds_while_logging(now)
+
+    def _write(self, spill: Spill, plan: DrainPlan, progress: Progress) -> float:
+        """Write for a while; return the seconds to wait."""
+        if not self._announced and not self._announce(plan, progress):
+            return self._slices.pause()
+        now = self._monotonic()
+        wait_seconds = self._slices.write(
+            spill, now + _SPILL_SLICE_SECONDS, newest_first=plan.is_acking(progress)
+        )
+        return plan.wait_seconds_while_logging(now) if wait_seconds is None else wait_seconds
+
+    def _announce(self, plan: DrainPlan, progress: Progress) -> bool:
+        """Do as `Closing` does; the records to come will be in its own first line."""
+        if not self._client.buffer.spilling.to_spill():
+            return True
+        last_resort = self._client.last_resort
+        self._announced = announce(self._client.buffer.report(self._reason, 0.0), last_resort)
+        if self._announced:
+            _say_why(self._client, plan, self._monotonic(), progress)
+        last_resort.step_back()  # the application's own lines are not held up until then
+        return self._announced
+
+
+class Closing:
+    """One client's end.
+
+    Args:
+        client: The client; its intake may still be open.
+        plan: The limits.
+        reason: What ends it, for the report.
+        always_report: Whether the report is printed even when everything was acked, and no logging
+            call was refused.
+        monotonic: Seconds.
+        is_over: Told the report before it is printed; returns what is to be called behind that.
+        more: Makes one more line of the report, to be printed whatever it says; none by default.
+    """
+
+    def __init__(
+        self,
+        client: Drainable,
+        plan: DrainPlan,
+        *,
+        reason: str,
+        always_report: bool,
+        monotonic: Callable[[], float],
+        is_over: Callable[[DrainReport], Callable[[], None]] = lambda report: lambda: None,
+        more: Callable[[DrainReport], str] | None = None,
+    ) -> None:
+        self.report: DrainReport | None = None
+        self._is_over = is_over
+        self._more = more
+        self._client = client
+        self._plan = plan
+        self._reason = reason
+        self._last_resort = client.last_resort
+        self._spill = client.spill
+        self._spilling = False
+        self._unnumbered: deque[Item] = deque()
+        self._number = ""  # of the line for the first of these
+        self._slices = _Slices(monotonic)
+        self._always_report = always_report
+        self._monotonic = monotonic
+
+    def steps(self) -> Iterator[float]:
+        """Do it, yielding after each step how many seconds may pass before the next.
+
+        The caller should come back sooner when an ack came in. When the steps are over, `report`
+        is set and printed.
+        """
+        self._client.buffer.close_intake()
+        self._client.hurry(self._plan)
+        yield from self._deliver()
+        for line in self._refuse_rest():
+            write = functools.partial(self._last_resort.write_line, line)
+            self._note_written((yield from self._retry(write, self._plan.deadline_seconds)))
+        yield from self._deliver()  # the end records, which waited for that
+        if self._spill is not None:
+            self._spill.finish()
+        self._last_resort.end_spill()
+        self.report = self._account()
+        finish = self._is_over(self.report)
+        deadline = self._plan.deadline_seconds
+        until = max(deadline, min(deadline, self._monotonic()) + _REPORT_SECONDS_MIN)
+        for line in self._lines_of(self.report):
+            yield from self._retry(functools.partial(self._last_resort.go_first, line), until)
+        # The lines that the report held up come now: there may be no next write.
+        until = min(until, self._monotonic() + _QUEUE_SECONDS_MAX)
+        yield from self._retry(self._last_resort.step_back, until)
+        finish()
+
+    def limit(self, plan: DrainPlan) -> None:
+        """Take `plan` from now on if it ends sooner: a stop clock runs. From any thread."""
+        if plan.deadline_seconds < self._plan.deadline_seconds:
+            self._plan = plan
+            self._client.hurry(plan)
+
+    def seconds_left(self) -> float:
+        """Return how long this can still take."""
+        return max(0.0, self._plan.deadline_seconds - self._monotonic())
+
+    def cut_short(self) -> DrainReport:
+        """End it in the middle: the caller that drove the steps cannot go on."""
+        self._client.buffer.close_intake()
+        for line in self._refuse_rest():
+            self._note_written(self._last_resort.write_line(line))
+        self.report = self._account()
+        finish = self._is_over(self.report)
+        for line in self._lines_of(self.report):
+            self._last_resort.write_line(line)
+        self._last_resort.step_back()
+        finish()
+        return self.report
+
+    def _deliver(self) -> Iterator[float]:
+        """Wait until all that is numbered is acked, or spill it."""
+        while any(chunk.entries for chunk in self._client.buffer.unsettled()):
+            wait_seconds = self._step()
+            if wait_seconds is None:
+                return
+            yield min(wait_seconds, self.seconds_left())
+
+    def _refuse_rest(self) -> Iterator[bytes]:
+        """Yield a line for each record that has a place and could not be numbered."""
+        buffer = self._client.buffer
+        self._unnumbered += buffer.refuse_rest()
+        while self._unnumbered:
+            self._number = self._number or buffer.number_refused()
+            line = self._refused_line(*self._unnumbered[0])
+            if line is None:
+                self._note_written(False)
+            else:
+                yield line
+            self._number = ""
+            self._unnumbered.popleft()  # not before: the end may be cut short
+
+    def _refused_line(self, tag: Tag, body: bytes) -> bytes | None:
+        """Return the line of a record that could not be numbered; None if there is to be none."""
+        buffer = self._client.buffer
+        if self._spill is None:
+            return None
+        try:
+            time_ns, record = unpack_unstamped(body, buffer.stamp_key)
+            return refused_line(self._number, buffer.tag_of(tag), time_ns, record)
+        except Exception as error:
+            if is_interruption(error):
+                raise
+            self._last_resort.warn_of_bug("a refused record", error)
+            return None
+
+    def _note_written(self, is_written: bool) -> None:
+        if not is_written:
+            self._client.buffer.note("refused_unwritten", 1)
+
+    def _step(self) -> float | None:
+        """Do what is due; return the seconds to wait, or None when it is over."""
+        now = self._monotonic()
+        progress = self._client.progress()
+        step = Step.SPILL if self._client.broken else self._plan.step(now, progress)
+        if now >= self._plan.deadline_seconds or step is Step.OVER:
+            return None
+        if step is Step.WAIT:
+            return self._plan.wait_seconds(now, progress)
+        return self._spill_some(now, progress)
+
+    def _spill_some(self, now: float, progress: Progress) -> float | None:
+        if self._spill is None:
+            return self._after_spill()
+        if not self._spilling and self._client.buffer.spilling.bytes_to_spill:
+            self._spilling = self._announce()
+            if not self._spilling:
+                return self._slices.pause()
+            if not self._plan.give_up_when_stalled:
+                _say_why(self._client, self._plan, now, progress)
+            self._last_resort.begin_spill(
+                _SPILL_FIRST_SECONDS_MAX, everybody_waits=self._plan.has_only_the_reserve
+            )
+        until = min(now + _SPILL_SLICE_SECONDS, self._plan.deadline_seconds)
+        newest_first = self._plan.is_acking(progress)
+        wait_seconds = self._slices.write(self._spill, until, newest_first=newest_first)
+        if wait_seconds is not None:
+            return wait_seconds
+        self._last_resort.end_spill()
+        return self._after_spill()
+
+    def _after_spill(self) -> float | None:
+        """Return the seconds to wait once all is on stderr, or None where nothing is awaited."""
+        is_over = self._plan.give_up_when_stalled or self._client.broken
+        return None if is_over else _SPILL_SLICE_SECONDS
+
+    def _announce(self) -> bool:
+        """Name every number that is not acked before the first record is written.
+
+        If the process is killed in the middle of the spill, this line is what remains.
+        """
+        if self._plan.give_up_when_stalled:
+            waited = self._monotonic() - self._plan.started_seconds
+            text = f"giving up on the sidecar after {waited:.1f} s; what is left goes to stderr"
+            self._last_resort.warn("give up", text)
+        return announce(self._account(), self._last_resort)
+
+    def _account(self) -> DrainReport:
+        seconds = self._monotonic() - self._plan.started_seconds
+        return self._client.buffer.report(self._reason, seconds)
+
+    def _lines_of(self, report: DrainReport) -> Iterator[bytes]:
+        if self._always_report or not report.says_all_is_well:
+            yield report_line(report, "drain report", self._last_resort)
+        if self._more is not None:
+            yield _line(self._more(report))
+
+    def _retry(self, write: Callable[[], bool], until: float) -> Generator[float, None, bool]:
+        """Write until stderr takes it, or until the time is up; return whether it did."""
+        while not write():
+            left = until - self._monotonic()
+            if left <= 0:
+                return False
+            yield min(left, self._slices.pause())
+        return True
+
+
+def drive(steps: Iterable[float], came: threading.Event | None = None) -> None:
+    """Do all of the steps in this thread.
+
+    Args:
+        steps: As of `Closing.steps`; some may be done already.
+        came: Set by the shipper's thread when an ack came in; it is cleared here.
+    """
+    came = came or threading.Event()
+    for wait_seconds in steps:
+        came.wait(wait_seconds)
+        came.clear()
+
+
+def announce(account: DrainReport, last_resort: LastResort) -> bool:
+    """Say that a spill begins, and what is not acked so far; tell whether stderr took it."""
+    return last_resort.go_first(_line(account.to_json("spill begins")))
+
+
+def _say_why(client: Drainable, plan: DrainPlan, now: float, progress: Progress) -> None:
+    """Say how many records go to stderr before the deadline, and why."""
+    text = plan.reason_to_spill(now, progress, client.buffer.records_waiting)
+    client.last_resort.warn("spill", text)
+
+
+def report_line(report: DrainReport, kind: str, last_resort: LastResort) -> bytes:
+    """Return a report's line, which says whether more records can be refused."""
+    return _line(report.to_json(kind, final=last_resort.has_stopped_others))
+
+
+def _line(text: str) -> bytes:
+    return text.encode("utf-8", "backslashreplace") + b"\n"

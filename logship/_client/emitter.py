@@ -1,0 +1,157 @@
+"""What both clients have in common: any thread may call it, and an event loop's never waits."""
+
+from __future__ import annotations
+
+import time
+
+from logship._buffer.entrance import Outcome
+from logship._client.intake import Intake, Record
+from logship._client.shipper import Shipper
+from logship._hooks.fork_mark import Mark
+from logship._hooks.interruptions import is_interruption
+from logship._protocol.readable import plain_value
+from logship._settings import Settings
+from logship._stderr.last_resort import LastResort
+from logship._stderr.spill import refused_line
+
+_ACCEPTED = Outcome.ACCEPTED
+
+
+class Emitter:
+    """A client that takes records; its shipper sends them.
+
+    Args:
+        shipper: The client's.
+
+    Attributes:
+        settings: What to do.
+        intake: The way into the shipper's buffer.
+    """
+
+    _here: Mark = b"\1"  # not zero: `shipper` and `intake` belong to this process
+
+    def __init__(self, shipper: Shipper) -> None:
+        self.settings: Settings = shipper.settings
+        self.intake: Intake = shipper.new_intake()
+        self._shipper = shipper
+
+    def __repr__(self) -> str:
+        """Return what a person who debugs wants to see first."""
+        buffer = self._shipper.buffer
+        held = f"buffer={buffer.bytes_held}/{buffer.bytes_max} bytes"
+        return f"<logship.{type(self).__name__} {self._shipper.delivery!r} {held}>"
+
+    @property
+    def shipper(self) -> Shipper:
+        """What ships this process's records; after a fork it may be another one."""
+        if not self._here[0]:
+            self._begin_anew()
+        return self._shipper
+
+    @property
+    def intake_closed(self) -> bool:
+        """Whether the client takes no more records."""
+        return self._shipper.buffer.intake_closed or self.settings.disabled
+
+    @property
+    def last_resort(self) -> LastResort:
+        """Standard error, for what a closed client refuses."""
+        return self._shipper.last_resort
+
+    def emit(self, record: Record, tag: str | None = None, *, time_ns: int | None = None) -> bool:
+        """Put a record into the buffer; never raises, never waits on an event loop's thread.
+
+        Args:
+            record: What is logged; any mapping.
+            tag: Its route; the default one where none is given.
+            time_ns: When it happened, nanoseconds since the epoch; now where none is given.
+
+        Returns:
+            Whether it is in the buffer. If not, it was withheld by `redact`, or went where the
+            overflow policy says, counted and declared; after `close` it was refused.
+        """
+        if not self._here[0]:
+            self._begin_anew()
+        try:
+            intake = self.intake
+            route = intake.tag if tag is None else intake.route(tag)
+            body = intake.pack(record, time_ns)
+            outcome = intake.put(route, body)
+            if outcome is _ACCEPTED:
+                return True
+            outcome = intake.admit_after(outcome, route, body)
+        except Exception as error:
+            if is_interruption(error):
+                raise
+            self.last_resort.warn_of_bug("emit", error)
+            self._shipper.buffer.note("refused", 1)
+            outcome = Outcome.CLOSED
+        if outcome is Outcome.CLOSED and not self.intake_closed:
+            self.write_refused(record, tag, time_ns)
+        return outcome is _ACCEPTED
+
+    def withhold(self, reason: str, tag: str | None = None) -> bool:
+        """Keep a record back on purpose; it is counted, numbered and declared.
+
+        Args:
+            reason: One of `ON_PURPOSE`.
+            tag: Its route; the default one where none is given.
+
+        Returns:
+            False where the client takes no more records, and nothing happened.
+        """
+        if not self._here[0]:
+            self._begin_anew()
+        return self.intake.withhold(self.intake.route(tag), reason)
+
+    def write_refused(
+        self,
+        record: Record,
+        tag: str | None,
+        time_ns: int | None,
+        patience_seconds: float = 0.0,
+    ) -> None:
+        """Write a record to stderr that got no number; never raises. See `write_in_turn`."""
+        self.last_resort.stop_here()  # a call that does not return has refused nothing
+        time_ns = time_ns or time.time_ns()
+        fields = None
+        try:
+            fields = self.intake.shown(record, time_ns)
+            if fields is None:
+                return  # it is withheld, as it would have been before the end
+        except Exception as error:
+            if is_interruption(error):
+                raise
+            self.last_resort.warn_of_bug("a refused record", error)
+        buffer = self._shipper.buffer
+        number = buffer.number_refused()
+        if not self._write_refused(number, tag, time_ns, fields, patience_seconds):
+            buffer.note("refused_unwritten", 1)
+
+    def _write_refused(
+        self,
+        number: str,
+        tag: str | None,
+        time_ns: int,
+        fields: Record | None,
+        patience_seconds: float,
+    ) -> bool:
+        """Write the line of a refused record; return whether stderr has it, or will."""
+        if fields is None:
+            return False
+        if self._shipper.spill is None:
+            text = "records that are logged after the end are lost: last_resort is none"
+            self.last_resort.warn("late", text)
+            return False
+        try:
+            route = self._shipper.buffer.tag_of(self.intake.route(tag))
+            line = refused_line(number, route, time_ns, plain_value(fields))
+            return self.last_resort.write_in_turn(line, patience_seconds)
+        except Exception as error:
+            if is_interruption(error):
+                raise
+            self.last_resort.warn_of_bug("a refused record", error)
+            return False
+
+    def _begin_anew(self) -> None:
+        """Replace what belongs to the parent process."""

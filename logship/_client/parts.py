@@ -1,0 +1,104 @@
+"""The parts that settings ask for: storage, orphans, compression, the wait between attempts."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Unpack
+
+from logship._hooks.late_imports import late
+from logship._protocol.compression import compressor
+from logship._settings import Settings
+from logship.errors import SettingsError
+
+if TYPE_CHECKING:
+    from logship._settings.keywords import SettingsKeywords
+    from logship._spool.orphans import Orphans
+    from logship._spool.storage import SpoolStorage
+
+
+def chosen_settings(settings: Settings | None, **options: Unpack[SettingsKeywords]) -> Settings:
+    """Return the settings of a client: those that it was given, or else those of the environment.
+
+    Args:
+        settings: All of them, or None.
+        options: Some of them by name; the rest comes from the environment.
+
+    Raises:
+        SettingsError: One is wrong, or there are both `settings` and `options`.
+    """
+    if settings is None:
+        return Settings.from_env(os.environ, **options)
+    if options:
+        raise SettingsError(
+            f"{', '.join(options)}: give a Settings object or settings by name, not both; "
+            "dataclasses.replace(settings, tag=…) makes another object"
+        )
+    return settings
+
+
+def new_spool(settings: Settings, monotonic: Callable[[], float]) -> SpoolStorage | None:
+    """Return where chunks lie so that they outlive the process, or None where there is no spool.
+
+    Only a client with a spool imports what that needs. All of it is imported here, in the thread
+    that makes the client: later, in a forked child or at interpreter exit, it is there.
+    """
+    if settings.spool_dir is None or settings.disabled:
+        return None
+    from pathlib import Path  # noqa: PLC0415 - as above
+
+    from logship._spool.storage import SpoolStorage  # noqa: PLC0415 - as above
+
+    return SpoolStorage(
+        Path(settings.spool_dir),
+        bytes_max=settings.spool_bytes_max,
+        memory_bytes_max=settings.buffer_bytes_max,
+        chunk_bytes_max=settings.chunk_bytes_max,
+        stamp_key=settings.stamp_key if settings.stamp else None,
+        syncs=settings.spool_fsync == "interval",
+        monotonic=monotonic,
+    )
+
+
+def new_orphans(spool: SpoolStorage, monotonic: Callable[[], float]) -> Orphans | None:
+    """Return what dead processes left on this spool; a supervisor ships that itself."""
+    from logship._spool.orphans import Orphans  # noqa: PLC0415 - as above
+    from logship._spool.volumes import is_supervised  # noqa: PLC0415 - as above
+
+    return None if is_supervised(spool.path) else Orphans(spool.path, monotonic=monotonic)
+
+
+def new_compressor(settings: Settings) -> Callable[[bytes | bytearray | memoryview], bytes] | None:
+    """Return what makes payloads smaller, or None where they are sent as they are.
+
+    Raises:
+        SettingsError: The method needs a package that is not installed.
+    """
+    try:
+        return compressor(settings.compress)
+    except ImportError:
+        raise SettingsError(
+            "compress (LOGSHIP_COMPRESS): zstd needs Python 3.14 or the package backports.zstd; "
+            "pip install 'logship-forward[zstd]', or give gzip or none"
+        ) from None
+
+
+def retry_wait(settings: Settings) -> Callable[[int], float]:
+    """Return tenacity's random exponential wait as a function of the number of failures.
+
+    tenacity is imported when the first attempt to connect has failed, on the loop that is about
+    to wait: where the sidecar answers, as nearly always, no program pays for it.
+    """
+    base_seconds, seconds_max = settings.backoff_seconds_base, settings.backoff_seconds_max
+
+    def wait_seconds(failures: int) -> float:
+        try:
+            tenacity = late("tenacity")
+        except (OSError, ImportError, MemoryError):  # too many open files, for one
+            return seconds_max
+        state = tenacity.RetryCallState(retry_object=None, fn=None, args=(), kwargs={})
+        state.attempt_number = failures
+        wait = tenacity.wait_random_exponential(multiplier=base_seconds, max=seconds_max)
+        return float(wait(state))
+
+    return wait_seconds

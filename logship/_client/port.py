@@ -1,0 +1,210 @@
+"""The client's side to the outside: connections, frames, acks, and what becomes of chunks."""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from logship._buffer.buffer import Buffer
+from logship._buffer.chunk import Chunk
+from logship._client.parts import new_compressor
+from logship._client.schedule import LoopSchedule
+from logship._client.upkeep import SpoolUpkeep
+from logship._delivery.transport import Connection, Transport
+from logship._protocol.frames import AckReader, AnswerError, frame_parts
+from logship._settings import Endpoint, Settings
+from logship._stderr.last_resort import LastResort
+from logship._stderr.spill import Spill, spilled_lines
+from logship.errors import ConnectError, ProtocolError
+
+if TYPE_CHECKING:
+    from logship._client.pump import Pump
+
+Payload = bytes | bytearray | memoryview
+
+
+class SocketPort:
+    """Does on real connections what the pump says, and tells the pump what happens to them.
+
+    Args:
+        settings: What to do.
+        buffer: Where settled chunks are freed.
+        upkeep: Told of settled chunks of dead processes.
+        schedule: Where attempts to connect run.
+        transport: How to connect; it may be set later, before the first attempt.
+        last_resort: Where warnings go.
+        spill: Given samples of its cost. None where no record may be written to stderr.
+        count_sent: Told how many bytes were handed to a connection.
+        progressed: Called when chunks were settled.
+        monotonic: Seconds.
+
+    Attributes:
+        pump: Told what happens.
+        transport: As given.
+
+    Raises:
+        SettingsError: The compression needs a package that is not installed.
+    """
+
+    pump: Pump
+
+    def __init__(
+        self,
+        settings: Settings,
+        buffer: Buffer,
+        upkeep: SpoolUpkeep,
+        schedule: LoopSchedule,
+        *,
+        transport: Transport | None,
+        last_resort: LastResort,
+        spill: Spill | None,
+        count_sent: Callable[[int], None],
+        progressed: Callable[[], None],
+        monotonic: Callable[[], float],
+    ) -> None:
+        self.transport = transport
+        self.progressed = progressed
+        self._settings = settings
+        self._buffer = buffer
+        self._upkeep = upkeep
+        self._schedule = schedule
+        self._last_resort = last_resort
+        self._spill = spill
+        self._compress = new_compressor(settings)
+        self._count_sent = count_sent
+        self._monotonic = monotonic
+        self._connection: Connection | None = None
+        self._connecting: asyncio.Task[None] | None = None
+        self._answers = AckReader()
+
+    # -- the pump's actions (pump.Port) ------------------------------------------------------------
+
+    def send(self, chunks: list[Chunk]) -> list[Chunk]:
+        """Write the chunks to the connection, all at once; return those that are damaged."""
+        parts: list[Payload] = []
+        damaged = []
+        for chunk in chunks:
+            try:
+                parts += self._frame(chunk)
+            except (MemoryError, OSError):
+                raise  # not the chunk's fault: it is sent again
+            except Exception as error:  # noqa: BLE001 - one chunk must not stop all others
+                self._last_resort.warn_of_bug("a chunk that is to be sent", error)
+                damaged.append(chunk)
+        if self._connection is not None and parts:
+            self._connection.send(parts)
+            self._count_sent(sum(map(len, parts)))
+        return damaged
+
+    def set_aside(self, chunk: Chunk) -> None:
+        """Give up a chunk that is damaged, and tell which records are lost with it."""
+        numbers = f"{chunk.first} to {chunk.last}"
+        text = f"stream {chunk.stream.id}, numbers {numbers}: the chunk cannot be sent"
+        self._last_resort.warn("damaged", f"{text}; it is set aside", interval_seconds=0.0)
+        if chunk.adopted:
+            self.quarantine(chunk)
+        else:
+            self._buffer.quarantine(chunk, spilled=False)
+
+    def release(self, chunk: Chunk) -> None:
+        """Free a chunk that the sidecar acked."""
+        self._buffer.release(chunk)
+        if chunk.adopted:
+            self._upkeep.settle(chunk)
+
+    def quarantine(self, chunk: Chunk) -> None:
+        """Write a record that no server takes to stderr, if that takes it."""
+        if chunk.adopted:
+            self._last_resort.warn("quarantine", self._upkeep.refuse(chunk))
+            self.release(chunk)
+            return
+        if chunk.records:  # else it is one of our own
+            stamp = f"{chunk.stream.id}:{chunk.first:010d}"
+            text = f"the sidecar does not take record {stamp} ({chunk.size} bytes)"
+            self._last_resort.warn("quarantine", f"{text}; it is quarantined")
+        self._buffer.quarantine(chunk, spilled=self._spill_now(chunk))
+
+    def connect(self, endpoint: Endpoint) -> None:
+        """Begin an attempt to connect."""
+        assert self._schedule.loop is not None
+        self._connecting = self._schedule.loop.create_task(self._try_connect(endpoint))
+
+    def disconnect(self) -> None:
+        """End the connection, or the attempt."""
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.abort()
+        connecting, self._connecting = self._connecting, None
+        if connecting is not None:
+            connecting.cancel()
+
+    def warn(self, kind: str, text: str) -> None:
+        """Tell a person."""
+        self._last_resort.warn(kind, text)
+
+    # -- the connection's events (transport.ConnectionEvents) --------------------------------------
+
+    def bytes_received(self, data: bytes) -> None:
+        """The sidecar answered."""
+        self._schedule.guarded(lambda: self._read(data))
+
+    def connection_ended(self, reason: str) -> None:
+        """The connection is gone."""
+        self._connection = None
+        self._schedule.guarded(lambda: self.pump.connection_lost(reason))
+
+    def writable_changed(self, writable: bool) -> None:
+        """The connection takes more bytes, or takes no more for now."""
+        self._schedule.guarded(lambda: self.pump.writable_changed(writable=writable))
+
+    # -- inside ------------------------------------------------------------------------------------
+
+    def _read(self, data: bytes) -> None:
+        try:
+            acks = self._answers.feed(data)
+        except AnswerError as error:
+            self.pump.acked(error.acks)
+            self.pump.give_up_connection(str(error))
+        except ProtocolError as error:
+            self.pump.give_up_connection(str(error))
+        else:
+            self.pump.acked(acks)
+
+    def _frame(self, chunk: Chunk) -> tuple[Payload, ...]:
+        """Return what is to be written of a chunk.
+
+        A record that is larger than a chunk is not compressed: Fluent Bit takes no more than a
+        megabyte out of one compressed block.
+        """
+        chunk.before_sending()
+        tag, payload, method = chunk.stream.tag, chunk.data, None
+        if self._compress is not None and chunk.size <= self._settings.chunk_bytes_max:
+            payload, method = self._compress(chunk.data), self._settings.compress
+        before, behind = frame_parts(tag, chunk.id, chunk.entries, len(payload), method)
+        if self._spill is not None:
+            self._spill.cost.sample(tag, chunk.data, self._monotonic())
+        return before, payload, behind
+
+    def _spill_now(self, chunk: Chunk) -> bool:
+        """Write a chunk's one record to stderr at once; tell whether it is there."""
+        if not chunk.records or self._spill is None:
+            return False
+        if chunk.spilled_entries:
+            return True
+        lines = spilled_lines(chunk.stream.tag, bytes(chunk.data))
+        return all(self._last_resort.offer_line(line) for line, _ in lines)
+
+    async def _try_connect(self, endpoint: Endpoint) -> None:
+        assert self.transport is not None
+        ended: Callable[[], None] = self.pump.connected
+        try:
+            self._connection = await self.transport.connect(endpoint, self)
+        except Exception as error:  # noqa: BLE001 - a bug in here must not end shipping for good
+            is_told = isinstance(error, ConnectError)
+            reason = str(error) if is_told else f"cannot connect to {endpoint}: {error!r}"
+            ended = functools.partial(self.pump.connect_failed, reason)
+        self._answers = AckReader()
+        self._connecting = None
+        self._schedule.guarded(ended)

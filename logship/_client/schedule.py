@@ -1,0 +1,66 @@
+"""Calls back on an event loop, each callback guarded: an error in one must not vanish there.
+
+A callback does not run in the context of the code that asked for it, which may hold the objects of
+a request. Each has an empty context of its own, since one that is entered cannot be entered again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import contextvars
+from collections.abc import Callable
+
+from logship._hooks.interruptions import is_interruption
+
+
+class LoopSchedule:
+    """The schedule of a pump that runs on an event loop.
+
+    Args:
+        monotonic: Seconds.
+        failed: Told what a callback raised.
+
+    Attributes:
+        loop: The loop, once there is one; until then nothing is called.
+    """
+
+    def __init__(self, monotonic: Callable[[], float], failed: Callable[[Exception], None]) -> None:
+        self.loop: asyncio.AbstractEventLoop | None = None
+        self._monotonic = monotonic
+        self._failed = failed
+
+    def soon(self, callback: Callable[[], None]) -> None:
+        """Call back once the caller is done; on the loop, which needs no waking."""
+        if self.loop is not None:
+            with contextlib.suppress(RuntimeError):  # the loop is closed
+                self.loop.call_soon(self.guarded, callback, context=contextvars.Context())
+
+    def from_any_thread(self, callback: Callable[[], None]) -> None:
+        """Call back soon; from any thread."""
+        if self.loop is not None:
+            with contextlib.suppress(RuntimeError):  # the loop is closed
+                context = contextvars.Context()
+                self.loop.call_soon_threadsafe(self.guarded, callback, context=context)
+
+    def at(self, seconds: float, callback: Callable[[], None]) -> Callable[[], None]:
+        """Call back at this time (monotonic seconds); return what takes it back."""
+        if self.loop is None:
+            return lambda: None
+        wait_seconds = max(0.0, seconds - self._monotonic())
+        timer = self.loop.call_later(
+            wait_seconds, self.guarded, callback, context=contextvars.Context()
+        )
+        return timer.cancel
+
+    def guarded(self, callback: Callable[[], None]) -> None:
+        """Call; an exception is a bug of ours, and is told.
+
+        What a signal handler of the application raised here passes to the application.
+        """
+        try:
+            callback()
+        except Exception as error:
+            self._failed(error)
+            if is_interruption(error):
+                raise

@@ -1,0 +1,486 @@
+"""Ships what is in a client's buffer: the work on the event loop, from its start to its end.
+
+Everything that touches the network happens in callbacks on one event loop: the buffer's wake-up,
+a timer, the connection's bytes and its end. `SocketPort` is the side to the sockets. `Pump` tells
+`Delivery` what happened and has the actions done that come back. The shipper makes these parts,
+keeps them going after an error of its own, and says how far they have come. It decides nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import functools
+import os
+import time
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Any
+
+from logship._buffer.buffer import Buffer
+from logship._buffer.chunk import Chunk
+from logship._buffer.counters import DrainReport, FlushReport
+from logship._client.closing import Closing, SpillAhead, drive, report_line
+from logship._client.high_water import HighWater
+from logship._client.intake import Intake
+from logship._client.parts import new_orphans, new_spool, retry_wait
+from logship._client.port import SocketPort
+from logship._client.pump import Pump
+from logship._client.schedule import LoopSchedule
+from logship._client.upkeep import SpoolUpkeep
+from logship._delivery import Delivery
+from logship._delivery.credentials import tls_source
+from logship._delivery.drain import SPILL_SECONDS_PER_BYTE, DrainPlan, Progress
+from logship._delivery.transport import SocketTransport, Transport
+from logship._ecs import AwaitedTag, default_tag, task_reader
+from logship._hooks import registry
+from logship._hooks.interruptions import is_interruption
+from logship._hooks.preexec import is_about_to_exec, parents_stderr
+from logship._hooks.threads import refuse_subinterpreter
+from logship._metrics.emf import emf_line
+from logship._metrics.meter import Meter
+from logship._metrics.process import HERE, Process
+from logship._settings import Settings, program_name
+from logship._settings.addresses import is_loopback
+from logship._stderr.last_resort import LastResort
+from logship._stderr.spill import Spill, SpillCost
+
+if TYPE_CHECKING:
+    from logship._spool.orphans import Orphans
+
+STOP_LINGER_SECONDS = 0.005
+"""How long an open chunk waits for more once the process is to end. Not zero: an application that
+logs thousands of lines then would have a chunk with a few of them for each ack, and the shipper's
+thread would take twice as much of the interpreter from it as it needs itself."""
+
+_UNCLOSED_SECONDS = 2.0
+_RESTART_SECONDS_BASE = 0.1
+_RESTART_SECONDS_MAX = 30.0
+"""How long the shipper waits after an error of its own: twice as long each time."""
+
+
+class Shipper:
+    """Ships the records of one client.
+
+    Args:
+        settings: What to do.
+        transport: How to connect; real sockets where none is given.
+        last_resort: Where warnings, spilled records and the report go; stderr.
+        orphans: Where chunks of dead processes come from; by default those of its own spool.
+        process: What publishes the numbers of all clients here.
+        monotonic: Seconds.
+
+    Attributes:
+        buffer: Where records wait.
+        spill: Writes them to stderr; None where they may not be.
+        broken: Whether nothing will be sent any more, because of a bug or for want of a thread.
+
+    Raises:
+        UnsupportedRuntime: This is a subinterpreter.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        transport: Transport | None = None,
+        last_resort: LastResort | None = None,
+        orphans: Orphans | None = None,
+        process: Process = HERE,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        refuse_subinterpreter()
+        self.settings = settings
+        self.last_resort: LastResort = last_resort or LastResort(
+            bytes_per_second_max=settings.spill_bytes_per_second_max
+        )
+        self.broken: bool = False
+        self._failures = 0  # since chunks were last settled
+        self._drain_plan: DrainPlan | None = None
+        self._report: DrainReport | None = None
+        self._progress_callbacks: list[Callable[[], None]] = []
+        self._process = process
+        self._monotonic = monotonic
+        self._tls = tls_source(settings)
+        self._spool = new_spool(settings, monotonic)
+        if self._spool is not None and orphans is None:
+            orphans = new_orphans(self._spool, monotonic)
+        self._orphans = orphans
+        needs_tag = (settings.firelens_tag or orphans is not None) and not settings.disabled
+        self._awaited_tag = AwaitedTag(task_reader(os.environ), is_wanted=needs_tag)
+        if orphans is not None:
+            orphans.default_tag = self._routed_tag
+        self._make_parts(transport)
+        if not settings.disabled:
+            registry.add_forkable(self)
+            process.add(self.meter, settings, self.last_resort)
+
+    def _make_parts(self, transport: Transport | None) -> None:
+        """Make what a chunk meets on its way."""
+        settings, monotonic = self.settings, self._monotonic
+        self._schedule = LoopSchedule(monotonic, self._fail)
+        self.buffer: Buffer = Buffer(
+            bytes_max=settings.buffer_bytes_max
+            if self._spool is None
+            else settings.spool_bytes_max,
+            chunk_bytes_max=settings.chunk_bytes_max,
+            linger_seconds=settings.linger_seconds,
+            stamp_key=settings.stamp_key if settings.stamp else None,
+            awaited_tag=settings.tag if self._waits_for_tag else None,
+            storage=self._spool,
+            wake=self._wake,
+            failed=functools.partial(self.last_resort.warn_of_bug, "the buffer"),
+            monotonic=monotonic,
+        )
+        self.delivery: Delivery[Chunk] = Delivery(
+            settings.endpoints,
+            source=self.buffer,
+            inflight_chunks_max=settings.inflight_chunks_max,
+            ack_timeout_seconds=settings.ack_timeout_seconds,
+            retry_wait_seconds=retry_wait(settings),
+        )
+        self.meter: Meter = Meter(
+            self.buffer,
+            self.delivery,
+            spool=self._spool,
+            orphans=self._orphans,
+            stop_timeout_seconds=settings.stop_timeout_seconds,
+        )
+        self.spill: Spill | None = None
+        if settings.last_resort == "stderr":
+            self.spill = Spill(
+                self.buffer.spilling, self.last_resort, SpillCost(SPILL_SECONDS_PER_BYTE)
+            )
+        self._upkeep = SpoolUpkeep(
+            self.buffer,
+            self._spool,
+            self._orphans,
+            last_resort=self.last_resort,
+            turn_soon=self._wake,
+        )
+        self._high_water = HighWater(
+            self.buffer, settings.high_water_seconds if settings.stamp else 0.0, monotonic()
+        )
+        self._port = SocketPort(
+            settings,
+            self.buffer,
+            self._upkeep,
+            self._schedule,
+            transport=transport,
+            last_resort=self.last_resort,
+            spill=self.spill,
+            count_sent=self.meter.sent,
+            progressed=self._note_progress,
+            monotonic=monotonic,
+        )
+        self._pump = self._port.pump = Pump(
+            self.buffer,
+            self.delivery,
+            port=self._port,
+            upkeep=self,
+            schedule=self._schedule,
+            monotonic=monotonic,
+        )
+
+    def new_intake(self) -> Intake:
+        """Return the way into the buffer."""
+        known_tag, _ = default_tag(self.settings, self._awaited_tag.task)
+        return Intake(
+            self.settings,
+            self.buffer,
+            None if self._waits_for_tag else known_tag or self.settings.tag,
+            self.last_resort if self.spill is not None else None,
+            self.last_resort.warn,
+            self._constant_fields(),
+            self._monotonic,
+        )
+
+    def _constant_fields(self) -> dict[str, Any]:
+        """Return the fields of every record."""
+        settings = self.settings
+        if not settings.identity:
+            return dict(settings.fields)
+        from logship._client.identity import identity_fields  # noqa: PLC0415 - few settings need it
+
+        return {**identity_fields(settings.identity, os.environ), **dict(settings.fields)}
+
+    # -- the beginning -----------------------------------------------------------------------------
+
+    def prepare(self) -> None:
+        """Make the transport, and begin to find out the default tag; `start` does it too.
+
+        The thread that starts a shipper's thread calls this before: what it imports must not be
+        interrupted by a fork, and in a program that logs and ends the shipper's thread would be too
+        late.
+
+        Raises:
+            RuntimeError: A thread cannot be started: at interpreter exit none can.
+        """
+        self._awaited_tag.begin(self._monotonic(), self._wake)
+        if self._port.transport is None:
+            self._port.transport = SocketTransport.of(self.settings, self._tls)
+
+    def start(self) -> None:
+        """Begin to ship, on the running event loop."""
+        if self._schedule.loop is not None or self.settings.disabled:
+            return
+        self._schedule.loop = asyncio.get_running_loop()
+        self._schedule.guarded(self._begin)
+        if self._drain_plan is not None:  # it is ending already, and had no loop to be told on
+            self._schedule.guarded(self._hurry)
+
+    def _begin(self) -> None:
+        self.prepare()
+        self._warn_of_clear_text()
+        self._pump.start()
+
+    def _warn_of_clear_text(self) -> None:
+        """Say it where a key makes people believe that their records are encrypted."""
+        if self.settings.shared_key is None:
+            return
+        for endpoint in self.settings.endpoints:
+            if endpoint.scheme == "tcp" and not is_loopback(endpoint.host):
+                text = f"records to {endpoint} are authenticated, not encrypted; tls:// does both"
+                self.last_resort.warn("clear", text)
+
+    def _wake(self) -> None:
+        """Have the loop look at the buffer; called by producers in any thread."""
+        self._schedule.from_any_thread(self._pump.turn)
+
+    # -- what is due in a turn (pump.Upkeep) -------------------------------------------------------
+
+    def tend(self, now_seconds: float) -> None:
+        """Let records go whose tag is known by now; tend to metrics, numbers and the spool."""
+        if self._awaited_tag.is_due(now_seconds):
+            self._resolve_tag()
+        if self.meter.begins_use():
+            self._process.write_soon()
+        self._high_water.tend(now_seconds)
+        self._upkeep.tend(may_adopt=self._awaited_tag.is_over and not self.broken)
+
+    def deadlines(self) -> Iterable[float | None]:
+        """Return when something will be due, if nothing else happens."""
+        if not self._awaited_tag.is_over:
+            return (self._awaited_tag.deadline_seconds,)
+        return (self._high_water.deadline_seconds(), *self._upkeep.deadlines())
+
+    @property
+    def _waits_for_tag(self) -> bool:
+        return self.settings.firelens_tag and not self._awaited_tag.is_over
+
+    def _resolve_tag(self) -> None:
+        """Let the records go that name no tag: it is known by now, or it will not be."""
+        if self.settings.firelens_tag:
+            tag, warning = default_tag(self.settings, self._awaited_tag.task)
+            self.buffer.resolve_tag(tag)
+            if warning:
+                self.last_resort.warn("tag", warning)
+        self._awaited_tag.is_over = True
+
+    def _routed_tag(self) -> str | None:
+        """Return the tag that FireLens routes, for what dead processes left under none."""
+        task = self._awaited_tag.task
+        return None if task is None else task.routed_tag
+
+    # -- how far it has come -----------------------------------------------------------------------
+
+    def on_progress(self, callback: Callable[[], None]) -> None:
+        """Call back on the loop after each ack, and when the shipper breaks."""
+        self._progress_callbacks.append(callback)
+
+    async def wait_for_progress(self, timeout_seconds: float | None) -> None:
+        """Wait for an ack, or until the time is up."""
+        came = asyncio.Event()
+        self._progress_callbacks.append(came.set)
+        try:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(timeout_seconds):
+                    await came.wait()
+        finally:
+            self._progress_callbacks.remove(came.set)
+
+    async def flush(self, timeout_seconds: float | None) -> FlushReport:
+        """Wait until everything accepted so far is acked, on the loop; see `Client.flush`."""
+        started = self._monotonic()
+        lost = self.buffer.counters.lost
+        target = self.buffer.seal_all()
+        is_stuck = self.buffer.is_stuck
+        self._schedule.guarded(self._pump.turn)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(timeout_seconds):
+                while self.buffer.settled_through() < target and not self.broken:
+                    await self.wait_for_progress(None)
+        settled = self.buffer.settled_through() >= target
+        return FlushReport(
+            all_acked=settled and not is_stuck and lost == self.buffer.counters.lost,
+            unacked=self.buffer.records_waiting,
+            seconds=self._monotonic() - started,
+        )
+
+    def progress(self) -> Progress:
+        """Return how sending goes."""
+        delivery, buffer, spill = self.delivery, self.buffer, self.spill
+        now = self._monotonic()
+        return Progress(
+            last_ack_seconds=delivery.last_ack_seconds,
+            ever_connected=delivery.ever_connected,
+            bytes_to_spill=0 if spill is None else buffer.spilling.bytes_to_spill,
+            spill_seconds_per_byte=0.0 if spill is None else spill.cost.seconds_per_byte,
+            silent_seconds=float("inf") if self.broken else delivery.silent_seconds(now),
+            acked_bytes_per_second=delivery.ack_rate.bytes_per_second(now),
+            ack_interval_seconds=delivery.ack_rate.interval_seconds,
+            full_share=buffer.bytes_held / buffer.bytes_max,
+        )
+
+    def _note_progress(self) -> None:
+        self._failures = 0
+        for callback in list(self._progress_callbacks):
+            callback()
+
+    # -- errors of its own -------------------------------------------------------------------------
+
+    def break_down(self, why: str) -> None:
+        """Send nothing more: there is no thread to do it, or a bug made it impossible."""
+        self.broken = self._pump.is_stopped = True
+        self.last_resort.warn("broken", f"{why}; records go to stderr when the program ends")
+        self.buffer.tell_waiters()
+
+    def _fail(self, error: Exception) -> None:
+        """A bug: say so, end the connection, and begin again after a while.
+
+        What a signal handler raised is no bug. But it may have come in the middle of a decision.
+        """
+        wait_seconds = 0.0
+        if not is_interruption(error):
+            self.last_resort.warn_of_bug("the shipper", error)
+            wait_seconds = min(2.0**self._failures * _RESTART_SECONDS_BASE, _RESTART_SECONDS_MAX)
+            self._failures += 1
+        try:
+            self._pump.restart("an error of the shipper's own", wait_seconds)
+        except Exception as again:  # noqa: BLE001 - there is no way on
+            self.last_resort.warn_of_bug("the shipper's restart", again)
+            self.break_down("shipping has ended after an error of its own")
+            self._note_progress()
+
+    # -- the end, for those who conduct it ---------------------------------------------------------
+
+    def stop_lingering(self) -> None:
+        """Hardly linger from now on, and look often for a sidecar that is away.
+
+        The stop clock runs. From any thread.
+        """
+        self._hardly_linger()
+        self._schedule.from_any_thread(self._pump.look_often)
+        self._wake()
+
+    def hurry(self, plan: DrainPlan) -> None:
+        """Send what there is at once, and wait less for everything. From any thread."""
+        self._hardly_linger()
+        self.buffer.seal_all()
+        self._drain_plan = plan
+        now = self._monotonic()
+        self._awaited_tag.limit(now, plan.deadline_seconds - now)
+        self._schedule.from_any_thread(self._hurry)
+
+    def _hurry(self) -> None:
+        assert self._drain_plan is not None
+        self._pump.hurry(self._drain_plan.deadline_seconds)
+        self._note_progress()  # what conducts the end has a new plan, and looks at it now
+
+    def _hardly_linger(self) -> None:
+        self.buffer.linger_seconds = min(self.buffer.linger_seconds, STOP_LINGER_SECONDS)
+
+    def plan(self, timeout_seconds: float | None) -> DrainPlan:
+        """Return the plan of a drain with this timeout, or of one bound by progress alone."""
+        now, settings = self._monotonic(), self.settings
+        if timeout_seconds is not None:
+            return DrainPlan.until(now, now + timeout_seconds)
+        return DrainPlan.by_itself(
+            now, settings.exit_stall_seconds, settings.exit_drain_seconds_max
+        )
+
+    def closing(self, plan: DrainPlan, reason: str) -> Closing:
+        """Return this client's end, to be driven by the caller."""
+        return Closing(
+            self,
+            plan,
+            reason=reason,
+            always_report=bool(self.settings.report),
+            monotonic=self._monotonic,
+            is_over=self._note_report,
+            more=_emf_line if self.settings.report == "emf" else None,
+        )
+
+    def _note_report(self, report: DrainReport) -> Callable[[], None]:
+        self._report = report
+        registry.note_closed(self)
+        return self._process.drained(self.meter, report)
+
+    def correct_report(self) -> None:
+        """Report once more if records were refused since the report; from any thread.
+
+        The client has ended, and the application goes on. A last line is only true at the very end
+        of the process, so its exit hooks call this.
+        """
+        told = self._report
+        if told is None:
+            return
+        now = self.buffer.report(told.reason, told.seconds)
+        if now.refusals == told.refusals:
+            return
+        finish = self._process.drained(self.meter, now)
+        line = report_line(now, "report correction", self.last_resort)
+        is_due = self.settings.report or not now.says_all_is_well
+        is_said = not is_due or self.last_resort.write_in_turn(line)
+        finish()
+        if is_said:  # not before: another thread may end the process as soon as this is set
+            self._report = now
+
+    def spill_ahead(self, reason: str) -> SpillAhead:
+        """Return what is to be done while a stop clock runs and intake is open."""
+        return SpillAhead(self, reason=reason, monotonic=self._monotonic)
+
+    def shut(self) -> None:
+        """End the connection and all timers, on the loop. What is in the buffer stays there."""
+        self.shut_connection()
+        if self._port.transport is not None:
+            self._port.transport.close()
+        self._upkeep.close()
+
+    def shut_connection(self) -> None:
+        """Send nothing more, and take no more acks."""
+        self._pump.close()
+
+    def end_at_exit(self) -> None:
+        """At interpreter exit: say and spill what a client holds that was not closed."""
+        if not self.buffer.intake_closed and self.buffer.bytes_held:
+            closing = self.closing(self.plan(_UNCLOSED_SECONDS), "exit without close")
+            self.spill_rest(closing, closing.steps())
+            self._upkeep.close()
+        self.correct_report()
+
+    def spill_rest(self, closing: Closing, steps: Iterable[float]) -> None:
+        """Drive the steps that are left of an end, in this thread: no loop sends any more."""
+        self.broken = True
+        closing.limit(self.plan(_UNCLOSED_SECONDS))
+        drive(steps)
+
+    def after_fork_in_child(self) -> None:
+        """In a forked child: let go of the parent's socket, spool and records, without a word.
+
+        If the child is about to exec, its records are refused, and so go to stderr at once.
+        """
+        if isinstance(self._port.transport, SocketTransport):
+            self._port.transport.abandon()
+        if self._spool is not None:
+            self._spool.abandon()
+        if self._orphans is not None:
+            self._orphans.close()
+        self._report = None
+        refuses = is_about_to_exec()
+        self.buffer.after_fork_in_child(refuses=refuses)
+        if refuses:  # the parent's may be locked by a thread that is not here
+            self.last_resort = LastResort(descriptor=parents_stderr())
+
+
+def _emf_line(report: DrainReport) -> str:
+    return emf_line(report, program_name(), time.time_ns() // 1_000_000)

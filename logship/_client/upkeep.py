@@ -1,0 +1,119 @@
+"""What a client tends to in each turn, beside sending: its spool, and what dead processes left."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from logship._buffer.buffer import Buffer
+from logship._buffer.chunk import Chunk
+from logship._stderr.last_resort import LastResort
+
+if TYPE_CHECKING:
+    from logship._spool.orphans import Orphans
+    from logship._spool.storage import SpoolStorage
+
+ADOPTED_MAX = 16
+"""Chunks of dead processes in memory: more than the few that go out at a time, because
+those that no server takes wait here for one that it does take, and the proof."""
+
+ADOPTION_STEPS = 4
+"""So many steps of adoption are taken in a turn: each may read a file."""
+
+
+class SpoolUpkeep:
+    """Tends the spool, and adopts what dead processes left.
+
+    Args:
+        buffer: Where adopted chunks go.
+        spool: The client's storage, or None.
+        orphans: What dead processes left, or None.
+        last_resort: Where a person is told what happened.
+        turn_soon: Asks for another turn.
+    """
+
+    def __init__(
+        self,
+        buffer: Buffer,
+        spool: SpoolStorage | None,
+        orphans: Orphans | None,
+        *,
+        last_resort: LastResort,
+        turn_soon: Callable[[], None],
+    ) -> None:
+        self._buffer = buffer
+        self._spool = spool
+        self._orphans = orphans
+        self._last_resort = last_resort
+        self._turn_soon = turn_soon
+
+    def tend(self, *, may_adopt: bool) -> None:
+        """Let the spool prepare files; fetch what dead processes left, if it may be shipped."""
+        if self._spool is not None:
+            self._spool.maintain(self._buffer.exclusively)
+            while self._spool.news:
+                self._last_resort.warn(*self._spool.news.popleft(), interval_seconds=0.0)
+        if self._orphans is not None and may_adopt:
+            try:
+                self._adopt(self._orphans)
+            except Exception as error:  # noqa: BLE001 - shipping must go on
+                self._orphans.close()
+                self._last_resort.warn_of_bug("recovery", error)
+            self._tell_news(self._orphans)
+
+    def deadlines(self) -> tuple[float | None, ...]:
+        """Return when to look at the spool again, if nothing else happens."""
+        if self._buffer.intake_closed:
+            return ()
+        return (
+            self._spool.retry_deadline_seconds() if self._spool is not None else None,
+            self._orphans.deadline_seconds if self._orphans and self.has_room else None,
+        )
+
+    @property
+    def has_room(self) -> bool:
+        """Whether one chunk more may be adopted."""
+        return len(self._buffer.adopted) < ADOPTED_MAX and not self._buffer.intake_closed
+
+    def settle(self, chunk: Chunk) -> None:
+        """Note that an adopted chunk, or a half of one, is done with."""
+        from logship._spool.adoption import settle  # noqa: PLC0415 - only a spool's client needs it
+
+        settle(chunk)
+        self._turn_soon()  # there may be more where it came from
+
+    def refuse(self, chunk: Chunk) -> str:
+        """Keep an adopted record that no server takes; return a line for a person."""
+        from logship._spool.adoption import refuse  # noqa: PLC0415 - as above
+
+        return refuse(chunk)
+
+    def close(self) -> None:
+        """Give up the locks: a recoverer, or the next process, finds what is left."""
+        if self._orphans is not None:
+            self._orphans.close()
+            self._tell_news(self._orphans)
+        if self._spool is not None:
+            self._spool.close()
+
+    def _adopt(self, orphans: Orphans) -> None:
+        """Take a few chunks of dead processes, in small steps."""
+        from logship._spool.adoption import AdoptedChunk  # noqa: PLC0415 - as above
+        from logship._spool.progress import RecoveryState  # noqa: PLC0415 - as above
+
+        for _ in range(ADOPTION_STEPS):
+            if not self.has_room:
+                return
+            found = orphans.step()
+            self._tell_news(orphans)
+            if isinstance(found, AdoptedChunk):
+                self._buffer.adopt(found)
+            elif found is not RecoveryState.WORKING:
+                return
+        self._turn_soon()
+
+    def _tell_news(self, orphans: Orphans) -> None:
+        """Say what was found damaged, before the next step keeps, marks or removes it."""
+        for news in orphans.news, orphans.good_news:
+            while news:
+                self._last_resort.warn("recovery", news.popleft(), interval_seconds=0.0)

@@ -1,0 +1,485 @@
+"""The delivery of one client: events become actions. PURE."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable
+from typing import Generic
+
+from logship._delivery.ack_rate import AckRate
+from logship._delivery.actions import (
+    Actions,
+    Connect,
+    Disconnect,
+    Quarantine,
+    Release,
+    Send,
+    Warn,
+)
+from logship._delivery.chunks import Flight, HandleT, Source
+from logship._delivery.counters import DeliveryCounters
+from logship._delivery.poison import PoisonSearch, Verdict
+from logship._delivery.states import TRANSITIONS, Event, State
+from logship._settings import Endpoint
+
+OVERTAKEN_TIMEOUT_SECONDS = 20.0
+"""After so long a chunk that later ones have overtaken will not be acked any more. Fluentd and
+Fluent Bit ack in order, and a server with several workers reorders by milliseconds."""
+
+HURRIED_OVERTAKEN_TIMEOUT_SECONDS = 2.0
+"""The same while draining."""
+
+RETURN_SECONDS = 60.0
+"""After so long on another endpoint the first one is tried again, while no chunk is in flight."""
+
+
+class Delivery(Generic[HandleT]):
+    """The state of one client's delivery.
+
+    Args:
+        endpoints: Where to connect, in order of preference.
+        source: Gives the chunks.
+        inflight_chunks_max: Chunks sent and not yet acked.
+        ack_timeout_seconds: A connection with chunks outstanding that acks nothing for so long
+            is given up.
+        retry_wait_seconds: The wait after the n-th failure in a row (n from 1): tenacity's.
+    """
+
+    def __init__(
+        self,
+        endpoints: tuple[Endpoint, ...],
+        *,
+        source: Source[HandleT],
+        inflight_chunks_max: int,
+        ack_timeout_seconds: float,
+        retry_wait_seconds: Callable[[int], float],
+    ) -> None:
+        self.state: State = State.IDLE
+        self.counters: DeliveryCounters = DeliveryCounters()
+        self.ack_rate: AckRate = AckRate()
+        self.last_ack_seconds: float | None = None
+        self.writable: bool = True
+        self._endpoints = endpoints
+        self._source = source
+        self._inflight_chunks_max = inflight_chunks_max
+        self._ack_timeout_seconds = ack_timeout_seconds
+        self._retry_wait_seconds = retry_wait_seconds
+        self._retry_wait_seconds_max = float("inf")
+        self._overtaken_timeout_seconds = min(OVERTAKEN_TIMEOUT_SECONDS, ack_timeout_seconds)
+        self._inflight: dict[str, Flight[HandleT]] = {}  # in the order in which they were sent
+        self._resend: deque[HandleT] = deque()
+        self._aside: list[HandleT] = []  # in the old order
+        self._poison = PoisonSearch()
+        self._passed_over: set[str] = set()
+        self._failures = 0
+        self._endpoint_index = 0
+        self._retry_at_seconds = 0.0
+        self._progress_at_seconds = 0.0
+        self._taken_at_seconds = float("-inf")
+        self._connected_at_seconds = 0.0
+        self._acked_on_this_connection = False
+
+    def __repr__(self) -> str:
+        """Return the state and what is on its way."""
+        return (
+            f"<Delivery {self.state.name} inflight={len(self._inflight)} "
+            f"resend={len(self._resend)} failures={self._failures}>"
+        )
+
+    @property
+    def inflight_chunks(self) -> int:
+        """Chunks sent on this connection and not acked."""
+        return len(self._inflight)
+
+    @property
+    def can_send(self) -> bool:
+        """Whether a chunk would go out at once."""
+        return self.state is State.READY and self.writable and self._window_has_room()
+
+    def silent_seconds(self, now_seconds: float) -> float:
+        """Return how long the sidecar has been away or has acked nothing; 0 if nothing was sent."""
+        if self.state is State.READY and not self._inflight:
+            return 0.0
+        if self.state is not State.READY and self._failures:
+            return float("inf")  # an attempt has failed: it is not there
+        return max(0.0, now_seconds - self._taken_at_seconds)
+
+    @property
+    def ever_connected(self) -> bool:
+        """Whether a sidecar was ever reached."""
+        return self.counters.connected > 0
+
+    @property
+    def endpoint(self) -> Endpoint:
+        """The endpoint of the connection, or of the next attempt."""
+        return self._endpoints[self._endpoint_index]
+
+    def next_deadline_seconds(self) -> float | None:
+        """Return when `timer` must be called, or None if only an event can change anything."""
+        if self.state is State.WAITING:
+            return self._retry_at_seconds
+        if self.state is not State.READY:
+            return None
+        if self._inflight:
+            silence_ends = self._progress_at_seconds + self._ack_timeout_seconds
+            return min([silence_ends, *[due_seconds for _, due_seconds in self._overtaken()]])
+        if self._endpoint_index != 0:
+            return self._connected_at_seconds + RETURN_SECONDS
+        return None
+
+    # -- events ----------------------------------------------------------------------------------
+
+    def start(self) -> Actions[HandleT]:
+        """Connect before there is a chunk to send, so that the first one does not wait."""
+        return self._connect(Event.WANTED) if self.state is State.IDLE else []
+
+    def chunks_ready(self, now_seconds: float) -> Actions[HandleT]:
+        """There may be chunks to take."""
+        if self.state is State.READY:
+            return self._fill_window(now_seconds)
+        if self.state is State.IDLE and (self._resend or self._source.has_sealed()):
+            return self._connect(Event.WANTED)
+        return []
+
+    def connected(self, now_seconds: float) -> Actions[HandleT]:
+        """The attempt succeeded."""
+        self._go(Event.CONNECTED)
+        self.counters.connected += 1
+        self.writable = True
+        self._acked_on_this_connection = False
+        self._connected_at_seconds = self._progress_at_seconds = now_seconds
+        self._taken_at_seconds = now_seconds
+        return self._fill_window(now_seconds)
+
+    def connect_failed(self, now_seconds: float, reason: str) -> Actions[HandleT]:
+        """The attempt failed; `reason` says to where and why."""
+        self._go(Event.FAILED)
+        self.counters.connect_failures += 1
+        self._next_endpoint()
+        self._wait_before_retry(now_seconds)
+        return [Warn("connect", f"{reason}; records wait in the buffer, next try soon")]
+
+    def connection_lost(self, now_seconds: float, reason: str) -> Actions[HandleT]:
+        """The connection ended: a chunk that was not acked was not delivered."""
+        self._go(Event.LOST)
+        self.ack_rate.end(now_seconds)
+        self.counters.connections_lost += 1
+        lost = [flight.chunk for flight in self._inflight.values()]
+        self._inflight.clear()
+        text = f"lost the connection to {self.endpoint} ({reason}); unacked chunks are sent again"
+        self._judge(lost)
+        if self._acked_on_this_connection:
+            self._endpoint_index = 0
+            self._retry_at_seconds = now_seconds  # it did ack: a restart, not a broken server
+        else:
+            self._next_endpoint()
+            self._wait_before_retry(now_seconds)
+        return [Warn("lost", text)] if lost else []
+
+    def acked(self, now_seconds: float, chunk_ids: Iterable[str]) -> Actions[HandleT]:
+        """The server acked these chunks, in any order."""
+        actions: Actions[HandleT] = []
+        for chunk_id in chunk_ids:
+            self._note_overtaken(now_seconds, chunk_id)
+            flight = self._inflight.pop(chunk_id, None)
+            if flight is None:
+                self.counters.unknown_acks += 1
+                continue
+            actions.append(Release(flight.chunk))
+            self.counters.note_ack(now_seconds - flight.sent_at_seconds)
+            self.ack_rate.acked(now_seconds, flight.chunk.size)
+            self._passed_over.discard(chunk_id)
+            if self._poison.acked(chunk_id) and self._aside:
+                actions += self._probe_passed()
+        if actions:
+            self._note_progress(now_seconds)
+            if not self._inflight:
+                self.ack_rate.end(now_seconds)
+        return [*actions, *self._fill_window(now_seconds)]
+
+    def set_writable(self, now_seconds: float, writable: bool) -> Actions[HandleT]:
+        """The connection takes more bytes, or takes no more for now."""
+        self.writable = writable
+        return self._fill_window(now_seconds) if writable else []
+
+    def timer(self, now_seconds: float) -> Actions[HandleT]:
+        """The time of `next_deadline_seconds` has come, or another event came first."""
+        deadline = self.next_deadline_seconds()
+        if deadline is None or now_seconds < deadline:
+            return []
+        if self.state is State.WAITING:
+            return self._connect(Event.RETRY)
+        if not self._inflight:
+            return self._return_to_first_endpoint(now_seconds)
+        if now_seconds >= self._progress_at_seconds + self._ack_timeout_seconds:
+            silent = now_seconds - self._progress_at_seconds
+            lost = self.connection_lost(now_seconds, f"no ack for {silent:.0f} s")
+            return [Disconnect(), *lost]
+        return self._condemn_overtaken(now_seconds)
+
+    def hurry(
+        self, now_seconds: float, ack_timeout_seconds: float, wait_seconds_max: float
+    ) -> Actions[HandleT]:
+        """Wait less for acks and between attempts from now on, because time is short.
+
+        Args:
+            now_seconds: Monotonic.
+            ack_timeout_seconds: The silence that is now too long, if shorter than before. It begins
+                now, so that a slow sidecar is not cut off at once.
+            wait_seconds_max: The longest wait between attempts.
+        """
+        self._ack_timeout_seconds = min(self._ack_timeout_seconds, ack_timeout_seconds)
+        self._overtaken_timeout_seconds = min(
+            self._overtaken_timeout_seconds, HURRIED_OVERTAKEN_TIMEOUT_SECONDS
+        )
+        self._progress_at_seconds = now_seconds
+        return self.look_often(now_seconds, wait_seconds_max)
+
+    def look_often(self, now_seconds: float, wait_seconds_max: float) -> Actions[HandleT]:
+        """Wait at most so long between attempts from now on, because the process is to end."""
+        self._retry_wait_seconds_max = wait_seconds_max
+        if self.state is State.WAITING:
+            self._retry_at_seconds = min(self._retry_at_seconds, now_seconds + wait_seconds_max)
+        return self.chunks_ready(now_seconds)
+
+    def restart(
+        self, now_seconds: float, reason: str, taken: Iterable[HandleT]
+    ) -> Actions[HandleT]:
+        """The shipper met an error of its own: its connection or attempt is over.
+
+        Args:
+            now_seconds: Monotonic.
+            reason: For a person.
+            taken: All chunks that were taken. Those that are in no line, because the error came in
+                between, are sent again too.
+        """
+        self.counters.shipper_restarts += 1
+        known = {*self._inflight, *(each.id for each in [*self._resend, *self._aside])}
+        self._resend.extend(each for each in taken if each.id not in known)
+        if self.state is State.READY:
+            return self.connection_lost(now_seconds, reason)
+        if self.state is State.CONNECTING:
+            return self.connect_failed(now_seconds, reason)
+        return []
+
+    def set_aside(self, chunk_id: str) -> None:
+        """Forget a chunk that cannot be sent: its entries are damaged."""
+        self._inflight.pop(chunk_id, None)
+        self.counters.chunks_quarantined += 1
+
+    def close(self) -> Actions[HandleT]:
+        """Send nothing more."""
+        if self.state is State.CLOSED:
+            return []
+        self._go(Event.CLOSE)
+        return [Disconnect()]
+
+    # -- decisions -------------------------------------------------------------------------------
+
+    def _go(self, event: Event) -> None:
+        """Move along the table. An event that it does not allow is a bug in the client."""
+        target = TRANSITIONS.get((self.state, event))
+        if target is None:
+            raise AssertionError(f"event {event.name} cannot happen in state {self.state.name}")
+        self.state = target
+
+    def _connect(self, event: Event) -> Actions[HandleT]:
+        self._go(event)
+        return [Connect(self.endpoint)]
+
+    def _fill_window(self, now_seconds: float) -> Actions[HandleT]:
+        """Send chunks while the window has room; those that were sent before go first."""
+        sends: Actions[HandleT] = []
+        if self.state is not State.READY or not self.writable:
+            return sends
+        while self._window_has_room() and (chunk := self._next_chunk()) is not None:
+            if not self._inflight:  # a silence begins with the first chunk
+                self._progress_at_seconds = self._taken_at_seconds = now_seconds
+                self.ack_rate.begin(now_seconds)
+            self._inflight[chunk.id] = Flight(chunk, now_seconds)
+            self.counters.chunks_sent += 1
+            sends.append(Send(chunk))
+        return sends
+
+    def _window_has_room(self) -> bool:
+        """Return whether another chunk may go out; a chunk on trial goes out alone."""
+        if not self._inflight:
+            return True
+        if len(self._inflight) >= self._inflight_chunks_max or self._poison.is_trial:
+            return False
+        waits_alone = self._resend and self._poison.goes_alone(self._resend[0].id)
+        return not waits_alone and not self._alone_inflight()
+
+    def _alone_inflight(self) -> bool:
+        only = next(iter(self._inflight)) if len(self._inflight) == 1 else None
+        return only is not None and self._poison.goes_alone(only)
+
+    def _next_chunk(self) -> HandleT | None:
+        if self._resend:
+            self.counters.chunks_resent += 1
+            return self._resend.popleft()
+        chunk = self._source.take() if self._source.has_sealed() else None
+        if chunk is None and self._aside and not self._inflight:
+            self._restore([])  # the probe is gone: it was dropped for want of space
+            return self._next_chunk()
+        return chunk
+
+    def _judge(self, lost: list[HandleT]) -> None:
+        """Put lost chunks back in line, and try any that may have made the server close."""
+        if self._acked_on_this_connection or not lost:
+            self._restore(lost)
+        elif len(lost) > 1 or not self._poison.goes_alone(lost[0].id):
+            self._poison.lost_together()
+            self._restore(lost)
+        else:
+            self._judge_alone(lost[0])
+
+    def _judge_alone(self, lost: HandleT) -> None:
+        others_wait = bool(self._resend) or self._source.has_sealed()
+        verdict = self._poison.lost_alone(lost.id, others_wait)
+        if verdict is Verdict.AGAIN:
+            self._restore([lost])
+        elif verdict is Verdict.SPLIT:
+            self._split_or_probe(lost, others_wait)
+        else:
+            self._aside.append(lost)
+            if verdict is Verdict.ACQUIT:
+                self._poison.acquit(one_was_split=self._split_one_aside())
+                self._restore([])
+
+    def _split_or_probe(self, lost: HandleT, others_wait: bool) -> None:
+        """Split a chunk, or try others in the place of a single record, if there are any."""
+        halves = self._split(lost)
+        if halves is not None:
+            self._restore([*halves])
+        elif others_wait:
+            self._aside.append(lost)
+            self._poison.begin_probing()
+        else:
+            self._restore([lost])
+
+    def _restore(self, lost: list[HandleT]) -> None:
+        """Put chunks back at the front in their old order: those set aside come first."""
+        self._resend.extendleft(reversed([*self._aside, *lost]))
+        self._aside.clear()
+        self._poison.end_probing()
+
+    def _probe_passed(self) -> Actions[HandleT]:
+        """Give up the record that was set aside if others pass it for the second time."""
+        first = self._aside[0]
+        if not self._poison.accuse(first.id):
+            self._restore([])
+            return []
+        self._aside.pop(0)
+        self._restore([])
+        return self._take_apart(first)
+
+    def _split_one_aside(self) -> bool:
+        """Split the first chunk set aside that is no single record; False if there is none."""
+        for place, chunk in enumerate(self._aside):
+            halves = self._split(chunk)
+            if halves is not None:
+                self._aside[place : place + 1] = halves
+                return True
+        return False
+
+    def _take_apart(self, guilty: HandleT) -> Actions[HandleT]:
+        """Split a chunk that others pass, or quarantine it if it is one record."""
+        halves = self._split(guilty)
+        if halves is not None:
+            self._resend.extendleft(reversed(halves))
+            return []
+        self._poison.settled(guilty.id)
+        self._passed_over.discard(guilty.id)
+        self.counters.chunks_quarantined += 1
+        return [Quarantine(guilty)]
+
+    def _split(self, chunk: HandleT) -> tuple[HandleT, HandleT] | None:
+        halves = self._source.split(chunk)
+        if halves is not None:
+            self._inherit(chunk.id, (halves[0].id, halves[1].id))
+            self.counters.chunks_split += 1
+        return halves
+
+    def _inherit(self, guilty_id: str, half_ids: tuple[str, str]) -> None:
+        """Suspect the halves of what their whole was suspected of."""
+        if guilty_id in self._passed_over:
+            self._passed_over.discard(guilty_id)
+            self._passed_over.update(half_ids)
+            self._poison.settled(guilty_id)
+        else:
+            self._poison.split(guilty_id, half_ids)
+
+    def _note_overtaken(self, now_seconds: float, chunk_id: str) -> None:
+        """Mark chunks that were sent before the acked one, and are not acked yet."""
+        if chunk_id not in self._inflight:
+            return
+        was_sent_before = True
+        for sent_id, flight in self._inflight.items():
+            if sent_id == chunk_id:
+                was_sent_before = False
+            elif flight.overtaken_at_seconds is None and (
+                was_sent_before or sent_id in self._passed_over
+            ):
+                flight.overtaken_at_seconds = now_seconds
+
+    def _overtaken(self) -> list[tuple[Flight[HandleT], float]]:
+        """Return the chunks that the server passed over, and from when on each is tried again.
+
+        There are none while the connection takes nothing: such a chunk could not be sent, and with
+        no chunk left in flight the silence of the sidecar would have no end.
+        """
+        if not self.writable:
+            return []
+        return [
+            (flight, flight.overtaken_at_seconds + self._overtaken_timeout_seconds)
+            for flight in self._inflight.values()
+            if flight.overtaken_at_seconds is not None
+        ]
+
+    def _condemn_overtaken(self, now_seconds: float) -> Actions[HandleT]:
+        """Try chunks again that the server passed over: it took later ones, and never these."""
+        due = [flight for flight, due_seconds in self._overtaken() if now_seconds >= due_seconds]
+        guilty = [flight.chunk for flight in due if flight.chunk.id in self._passed_over]
+        actions: Actions[HandleT] = [
+            self._send_again(each) for each in due if each.chunk.id not in self._passed_over
+        ]
+        for chunk in reversed(guilty):  # each goes to the front of the line
+            del self._inflight[chunk.id]
+            actions += self._take_apart(chunk)
+        silent_since = self._progress_at_seconds
+        actions += self._fill_window(now_seconds)
+        self._progress_at_seconds = silent_since  # sending a part again does not end the silence
+        return actions
+
+    def _send_again(self, flight: Flight[HandleT]) -> Send[HandleT]:
+        """Send a chunk that was passed over once more, because its ack may have been lost.
+
+        It keeps its place in the window. If it is only slow, nothing is out of order.
+        """
+        self._passed_over.add(flight.chunk.id)
+        flight.overtaken_at_seconds = None
+        self.counters.chunks_sent += 1
+        self.counters.chunks_resent += 1
+        return Send(flight.chunk)
+
+    def _return_to_first_endpoint(self, now_seconds: float) -> Actions[HandleT]:
+        """Leave a second-best sidecar while no chunk is in flight to it."""
+        self._go(Event.LOST)
+        self._endpoint_index = 0
+        self._retry_at_seconds = now_seconds
+        return [Disconnect()]
+
+    def _note_progress(self, now_seconds: float) -> None:
+        self.last_ack_seconds = now_seconds
+        self._progress_at_seconds = self._taken_at_seconds = now_seconds
+        self._acked_on_this_connection = True
+        self._failures = 0
+
+    def _next_endpoint(self) -> None:
+        self._endpoint_index = (self._endpoint_index + 1) % len(self._endpoints)
+
+    def _wait_before_retry(self, now_seconds: float) -> None:
+        self._failures += 1
+        wait = min(self._retry_wait_seconds(self._failures), self._retry_wait_seconds_max)
+        self._retry_at_seconds = now_seconds + wait

@@ -1,0 +1,484 @@
+"""Connections to a sidecar over TCP and unix sockets, and the names behind them.
+
+asyncio's own way to connect resolves names in the default executor, which at interpreter exit
+refuses new work (`cannot schedule new futures after shutdown`), just when the last records are to
+be sent. So names are resolved on one thread of our own, started before it is needed, and the last
+good addresses are kept for the time when even that cannot answer.
+
+Errors of the operating system are made into `ConnectError`s here, with the endpoint in the text;
+nothing above this module sees an `OSError`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import errno
+import functools
+import os
+import queue
+import socket
+import ssl
+import sys
+from collections.abc import Callable, Sequence
+from itertools import zip_longest
+from typing import TYPE_CHECKING, Protocol
+from weakref import WeakSet
+
+from logship._delivery.credentials import TlsSource, handshake_maker
+from logship._delivery.racing import first_to_succeed
+from logship._hooks.threads import OwnThread
+from logship._settings import Endpoint, Settings
+from logship._settings.addresses import packed_address
+from logship.errors import ConnectError, HandshakeError
+
+if TYPE_CHECKING:
+    from logship._protocol.handshake import ClientHandshake
+
+_WRITES_LINES_AT_ONCE = sys.version_info >= (3, 12)
+"""Before, a socket's `writelines` joins the parts, and copies what the kernel does not take once
+more."""
+
+_PARTS_AT_ONCE_MAX = 1024
+"""What the kernel takes in one call (IOV_MAX of Linux)."""
+
+_SMALL_BYTES = 16 * 1024
+_KEEPALIVE_IDLE_SECONDS = 30
+_KEEPALIVE_INTERVAL_SECONDS = 10
+_KEEPALIVE_PROBES = 3
+_ATTEMPT_DELAY_SECONDS = 0.25
+"""Until the next address is tried beside those that have not answered (RFC 8305)."""
+
+Address = tuple[socket.AddressFamily, tuple[str, int] | str]
+Parts = Sequence[bytes | bytearray | memoryview]
+
+
+class ConnectionEvents(Protocol):
+    """What a connection tells its owner, always on the loop."""
+
+    def bytes_received(self, data: bytes) -> None:
+        """The peer sent something."""
+
+    def connection_ended(self, reason: str) -> None:
+        """The connection is gone; called once, and not after `abort`."""
+
+    def writable_changed(self, writable: bool) -> None:
+        """The connection takes more bytes, or takes no more for now."""
+
+
+class Connection(Protocol):
+    """An open connection."""
+
+    def send(self, parts: Parts) -> None:
+        """Write the parts, one behind the other."""
+
+    def abort(self) -> None:
+        """End the connection at once and say nothing more of it."""
+
+
+class Transport(Protocol):
+    """How connections are made; tests and the simulation bring their own."""
+
+    async def connect(self, endpoint: Endpoint, events: ConnectionEvents) -> Connection:
+        """Connect to `endpoint`.
+
+        Raises:
+            ConnectError: It could not be done; the text says to where and why.
+        """
+
+    def close(self) -> None:
+        """Free what the transport holds."""
+
+
+class SocketTransport:
+    """Real sockets.
+
+    Args:
+        connect_timeout_seconds: For one attempt, from the name's resolution to the handshake.
+        user_timeout_seconds: How long sent bytes may stay unacknowledged by the peer's kernel.
+            As long as the ack timeout: a live sidecar that has stopped reading for a while must
+            not be cut off by our own kernel.
+        tls: Gives the context of a connection to a `tls://` endpoint.
+        tls_server_name: The name to verify, where it is not the endpoint's host.
+        handshake: Makes the handshake of a connection, where there is a shared key.
+    """
+
+    def __init__(
+        self,
+        *,
+        connect_timeout_seconds: float,
+        user_timeout_seconds: float,
+        tls: TlsSource | None = None,
+        tls_server_name: str | None = None,
+        handshake: Callable[[], ClientHandshake] | None = None,
+    ) -> None:
+        self._connect_timeout_seconds = connect_timeout_seconds
+        self._user_timeout_seconds = user_timeout_seconds
+        self._tls = tls
+        self._tls_server_name = tls_server_name
+        self._handshake = handshake
+        self._resolver = Resolver()
+        self._sockets: WeakSet[socket.socket] = WeakSet()
+
+    @classmethod
+    def of(cls, settings: Settings, tls: TlsSource | None) -> SocketTransport:
+        """Return the transport that the settings describe; `tls` is what `tls_source` gave."""
+        return cls(
+            connect_timeout_seconds=settings.connect_timeout_seconds,
+            user_timeout_seconds=settings.ack_timeout_seconds,
+            tls=tls,
+            tls_server_name=settings.tls_server_name,
+            handshake=handshake_maker(settings),
+        )
+
+    async def connect(self, endpoint: Endpoint, events: ConnectionEvents) -> Connection:
+        """Connect to `endpoint`, trying its addresses beside each other within the one timeout.
+
+        An attempt goes as far as the TLS and the shared key's handshake, so an address that takes
+        connections and never answers hides no other one either.
+
+        Raises:
+            ConnectError: It could not be done; the text says to where and why.
+        """
+        try:
+            async with asyncio.timeout(self._connect_timeout_seconds):
+                return await self._open(endpoint, events)
+        except TimeoutError:
+            seconds = self._connect_timeout_seconds
+            raise ConnectError(
+                f"cannot connect to {endpoint}: no answer in {seconds:g} s"
+            ) from None
+        except (OSError, HandshakeError) as error:
+            raise ConnectError(f"cannot connect to {endpoint}: {_why(error)}") from error
+
+    def close(self) -> None:
+        """End the resolver's thread."""
+        self._resolver.close()
+
+    def abandon(self) -> None:
+        """In a forked child: close its copies of the parent's sockets.
+
+        Only those: the selector is shared with the parent, and must not be touched.
+        """
+        for each in list(self._sockets):
+            each.close()
+
+    async def _open(self, endpoint: Endpoint, events: ConnectionEvents) -> Connection:
+        addresses = await self._addresses(endpoint)
+        delay_seconds = min(
+            _ATTEMPT_DELAY_SECONDS, self._connect_timeout_seconds / 2 / len(addresses)
+        )
+        index, connection = await first_to_succeed(
+            [functools.partial(self._open_at, endpoint, each) for each in addresses],
+            delay_seconds=delay_seconds,
+            failures=(OSError, HandshakeError),
+            discard=_StreamConnection.abort,
+        )
+        if endpoint.scheme != "unix":
+            self._resolver.remember(endpoint.host, addresses[index])
+        connection.deliver_to(events)
+        return connection
+
+    async def _addresses(self, endpoint: Endpoint) -> list[Address]:
+        if endpoint.scheme == "unix":
+            return [(socket.AF_UNIX, endpoint.path)]
+        return await self._resolver.resolve(endpoint.host, endpoint.port)
+
+    async def _open_at(self, endpoint: Endpoint, address: Address) -> _StreamConnection:
+        """Connect to one address, and make the handshakes there."""
+        connected = await _connect_socket(*address)
+        if endpoint.scheme != "unix":
+            self._tune(connected)
+        self._sockets.add(connected)
+        at_once = None if _WRITES_LINES_AT_ONCE or endpoint.scheme == "tls" else connected.sendmsg
+        try:
+            _, connection = await asyncio.get_running_loop().create_connection(
+                functools.partial(_StreamConnection, at_once), sock=connected
+            )
+        except BaseException:
+            connected.close()
+            raise
+        if endpoint.scheme == "tls":
+            assert self._tls is not None
+            await connection.encrypt(self._tls(), self._tls_server_name or endpoint.host)
+        await self._shake_hands(connection)
+        return connection
+
+    async def _shake_hands(self, connection: _StreamConnection) -> None:
+        """Prove the shared key, and have it proved, before anything else is sent."""
+        if self._handshake is None:
+            return
+        handshake = self._handshake()
+        try:
+            while not handshake.done:
+                answer = handshake.feed(await connection.receive())
+                if answer:
+                    connection.send((answer,))
+        except BaseException:
+            connection.abort()
+            raise
+
+    def _tune(self, connected: socket.socket) -> None:
+        """Find dead peers on idle connections, and send chunks without delay."""
+        connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        connected.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        for name, value in (
+            ("TCP_KEEPIDLE", _KEEPALIVE_IDLE_SECONDS),
+            ("TCP_KEEPINTVL", _KEEPALIVE_INTERVAL_SECONDS),
+            ("TCP_KEEPCNT", _KEEPALIVE_PROBES),
+            ("TCP_USER_TIMEOUT", int(self._user_timeout_seconds * 1000)),
+        ):
+            if hasattr(socket, name):
+                connected.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
+
+
+async def _connect_socket(family: int, address: tuple[str, int] | str) -> socket.socket:
+    """Return a connected socket, or raise the OSError that prevented it."""
+    fresh = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        fresh.setblocking(False)
+        await asyncio.get_running_loop().sock_connect(fresh, address)
+    except BaseException:
+        fresh.close()
+        raise
+    return fresh
+
+
+class _StreamConnection(asyncio.Protocol):
+    """One connection: asyncio's callbacks made into ours.
+
+    Until `deliver_to` is called, what comes is kept for `receive`.
+
+    Args:
+        send_at_once: The socket's `sendmsg`, where asyncio would need a system call for each part:
+            after each of them this thread may have to wait for the interpreter, and while another
+            thread logs as fast as it can, that is until a chunk is full.
+    """
+
+    def __init__(self, send_at_once: Callable[[Parts], int] | None) -> None:
+        self._send_at_once = send_at_once
+        self._events: ConnectionEvents | None = None
+        self._transport: asyncio.Transport | None = None
+        self._early = bytearray()
+        self._ended: str | None = None
+        self._came = asyncio.Event()
+
+    async def encrypt(self, context: ssl.SSLContext, server_name: str) -> None:
+        """Speak TLS from now on, and believe nothing that came before.
+
+        In a step of its own, because `create_connection` leaves the transport open when it is
+        cancelled during the TLS handshake: it waits for the peer's goodbye.
+
+        Raises:
+            OSError: The peer does not speak TLS, or is not who it should be.
+        """
+        assert self._transport is not None
+        self._early.clear()
+        plain = self._transport
+        try:
+            self._transport = await asyncio.get_running_loop().start_tls(
+                plain, self, context, server_hostname=server_name
+            )
+        except BaseException:
+            plain.abort()
+            raise
+        if self._transport is None:  # for the type checker: only a transport that closes has none
+            raise ConnectionResetError(errno.ECONNRESET, "closed during the TLS handshake")
+
+    async def receive(self) -> bytes:
+        """Return the next bytes.
+
+        Raises:
+            HandshakeError: The peer closed instead.
+        """
+        while not self._early:
+            if self._ended is not None:
+                raise HandshakeError(f"during the handshake: {self._ended}; is the key right?")
+            await self._came.wait()
+            self._came.clear()
+        data, self._early = bytes(self._early), bytearray()
+        return data
+
+    def deliver_to(self, events: ConnectionEvents) -> None:
+        """Deliver to `events` from now on, beginning with what has come already."""
+        self._events = events
+        loop = asyncio.get_running_loop()
+        if self._early:
+            loop.call_soon(self.data_received, b"")
+        if self._ended is not None:
+            loop.call_soon(self._deliver_end, self._ended)
+
+    def send(self, parts: Parts) -> None:
+        """Write the parts; large ones are handed to the kernel without being copied first."""
+        if self._transport is None or self._transport.is_closing():
+            return  # the end is on its way: what was sent now is sent again later
+        if sum(map(len, parts)) <= _SMALL_BYTES:
+            self._transport.write(b"".join(parts))
+        elif self._send_at_once is None:
+            self._transport.writelines(parts)
+        else:
+            self._send_and_keep_rest(self._transport, self._send_at_once, parts)
+
+    def _send_and_keep_rest(
+        self, transport: asyncio.Transport, send_at_once: Callable[[Parts], int], parts: Parts
+    ) -> None:
+        """Hand the parts to the kernel, and to asyncio what it does not take."""
+        taken = 0
+        if not transport.get_write_buffer_size():
+            with contextlib.suppress(OSError):  # there is no room, or asyncio will meet it too
+                taken = send_at_once(parts[:_PARTS_AT_ONCE_MAX])
+        for part in parts:
+            if taken < len(part):
+                transport.write(memoryview(part)[taken:])
+            taken = max(0, taken - len(part))
+
+    def abort(self) -> None:
+        """End the connection at once and say nothing more of it."""
+        self._events = None
+        assert self._transport is not None
+        self._transport.abort()
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Keep the transport (asyncio's callback)."""
+        assert isinstance(transport, asyncio.Transport)
+        self._transport = transport
+
+    def data_received(self, data: bytes) -> None:
+        """Pass on what came (asyncio's callback)."""
+        if self._early or self._events is None:
+            self._early += data
+            self._came.set()
+        if self._events is not None:
+            data, self._early = bytes(self._early) or data, bytearray()
+            self._events.bytes_received(data)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Pass on the end (asyncio's callback)."""
+        self._ended = _reason(exc)
+        self._came.set()
+        self._deliver_end(self._ended)
+
+    def _deliver_end(self, reason: str) -> None:
+        events, self._events = self._events, None
+        if events is not None:
+            events.connection_ended(reason)
+
+    def pause_writing(self) -> None:
+        """Pass on that the kernel's buffer is full (asyncio's callback)."""
+        if self._events is not None:
+            self._events.writable_changed(False)
+
+    def resume_writing(self) -> None:
+        """Pass on that there is room again (asyncio's callback)."""
+        if self._events is not None:
+            self._events.writable_changed(True)
+
+
+def _reason(error: Exception | None) -> str:
+    if error is None:
+        return "the sidecar closed it"
+    return _why(error) if isinstance(error, OSError) else str(error) or repr(error)
+
+
+def _why(error: Exception) -> str:
+    """Return the system's own words for the error; asyncio puts others in their place."""
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return f"its certificate is not valid: {error.verify_message}"
+    if isinstance(error, ssl.SSLError) or not isinstance(error, OSError):
+        return str(error)
+    if isinstance(error, socket.gaierror) or not error.errno:
+        return error.strerror or str(error)
+    return os.strerror(error.errno)
+
+
+class Resolver:
+    """Looks names up on a thread of its own, and remembers what worked last.
+
+    The thread starts with the object: at interpreter exit none can be started.
+    """
+
+    def __init__(self) -> None:
+        self._last_good: dict[str, Address] = {}
+        self._questions: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
+        self._thread = OwnThread(self._answer, "resolver")
+        self._thread.start()
+
+    async def resolve(self, host: str, port: int) -> list[Address]:
+        """Return the addresses of `host`, the one that worked last first.
+
+        Raises:
+            OSError: The name is unknown and no address of it ever worked.
+        """
+        literal = _literal(host, port)
+        if literal is not None:
+            return [literal]
+        loop = asyncio.get_running_loop()
+        answer: asyncio.Future[list[Address]] = loop.create_future()
+        self._questions.put(lambda: _look_up(host, port, loop, answer))
+        last_good = self._last_good.get(host)
+        try:
+            addresses = await answer
+        except OSError:
+            if last_good is None:
+                raise
+            return [last_good]
+        if last_good in addresses:
+            addresses.remove(last_good)
+            addresses.insert(0, last_good)
+        return addresses
+
+    def remember(self, host: str, address: Address) -> None:
+        """Note that a connection to this address of `host` was made."""
+        self._last_good[host] = address
+
+    def close(self) -> None:
+        """End the thread, once it has answered what it was asked."""
+        self._questions.put(None)
+
+    def _answer(self) -> None:
+        while (question := self._questions.get()) is not None:
+            question()
+
+
+def _literal(host: str, port: int) -> Address | None:
+    """Return the address that `host` spells out, or None where it is a name."""
+    for family in (socket.AF_INET, socket.AF_INET6):
+        if packed_address(family, host):
+            return family, (host, port)
+    return None
+
+
+def _look_up(
+    host: str, port: int, loop: asyncio.AbstractEventLoop, answer: asyncio.Future[list[Address]]
+) -> None:
+    """Resolve on the resolver's thread, and answer on the loop."""
+    addresses: list[Address] = []
+    error: OSError | None = None
+    try:
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+        addresses = _alternating([(each[0], (str(each[4][0]), int(each[4][1]))) for each in found])
+    except OSError as failure:
+        error = failure
+    except UnicodeError as failure:  # no name can be written so: an empty label, one too long
+        error = OSError(f"{host} is no host name: {failure}")
+    with contextlib.suppress(RuntimeError):  # the loop is closed
+        loop.call_soon_threadsafe(_settle, answer, addresses, error)
+
+
+def _alternating(addresses: list[Address]) -> list[Address]:
+    """Return the addresses, their families in turns: often a whole family leads nowhere."""
+    families: dict[int, list[Address]] = {}
+    for each in addresses:
+        families.setdefault(each[0], []).append(each)
+    return [each for turn in zip_longest(*families.values()) for each in turn if each is not None]
+
+
+def _settle(
+    answer: asyncio.Future[list[Address]], addresses: list[Address], error: OSError | None
+) -> None:
+    if answer.done():
+        return
+    if error is not None:
+        answer.set_exception(error)
+    else:
+        answer.set_result(addresses)

@@ -1,0 +1,116 @@
+"""All checks in their order: settings first, because nothing can be checked without them."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import os
+import resource
+import stat
+from collections.abc import AsyncGenerator, Mapping
+from pathlib import Path
+
+from logship import _namesake
+from logship._delivery.credentials import tls_context
+from logship._deployment.doctor.result import Outcome, Result
+from logship._deployment.doctor.sidecars import Sending, SidecarExamination
+from logship._deployment.doctor.spooling import check_spool
+from logship._deployment.doctor.surroundings import (
+    check_memory,
+    check_nofile,
+    check_package,
+    check_stderr,
+    check_stop_timeout,
+    check_tag,
+)
+from logship._ecs import default_tag, read_task
+from logship._protocol.compression import compressor
+from logship._settings import Settings, memory_limit_bytes
+from logship._settings.unknown import unknown_variables
+from logship.errors import SettingsError
+
+_STDERR = 2
+
+
+async def examine(
+    environ: Mapping[str, str], sending: Sending, workers: int = 1
+) -> AsyncGenerator[Result, None]:
+    """Yield the results of all checks.
+
+    Args:
+        environ: As `os.environ`; the application's settings.
+        sending: What may be sent.
+        workers: How many processes of this container have a client each.
+    """
+    yield check_package(_namesake.other_distribution(), is_replaced=_namesake.is_replaced())
+    try:
+        settings = usable_settings(environ)
+    except SettingsError as error:
+        yield Result("settings", Outcome.FAIL, str(error), "correct the settings first")
+        return
+    task = read_task(environ)
+    default = default_tag(settings, task)[0] or settings.tag
+    yield _settings_result(settings, default)
+    if text := unknown_variables(environ):
+        yield Result("variables", Outcome.WARN, text, "rename or remove them")
+    tag = sending.tag or default
+    sending = dataclasses.replace(sending, tag=tag)
+    rates: list[float] = []
+    for endpoint in settings.endpoints:
+        examination = SidecarExamination(settings, endpoint, sending, task)
+        async with contextlib.aclosing(examination.results()) as results:
+            async for result in results:
+                yield result
+        if examination.bytes_per_second is not None:
+            rates.append(examination.bytes_per_second)
+    own = task.own if task else None
+    yield check_tag(tag, environ, own)
+    yield check_nofile(resource.getrlimit(resource.RLIMIT_NOFILE)[0])
+    yield check_memory(settings, memory_limit_bytes(), workers)
+    yield check_stop_timeout(settings, min(rates, default=None), workers)
+    for result in check_spool(settings, workers):
+        yield result
+    yield check_stderr(settings, own, describe_descriptor(_STDERR))
+
+
+def usable_settings(environ: Mapping[str, str]) -> Settings:
+    """Return the application's settings, after a check of the files and libraries that they name.
+
+    Raises:
+        SettingsError: A setting is wrong, or names a file or a library that does not exist.
+    """
+    settings = Settings.from_env(environ)
+    tls_context(settings)
+    try:
+        compressor(settings.compress)
+    except ImportError:
+        raise SettingsError(
+            f"compress (LOGSHIP_COMPRESS): {settings.compress} needs a library that is not "
+            "installed: pip install 'logship-forward[zstd]'"
+        ) from None
+    return settings
+
+
+def _settings_result(settings: Settings, tag: str) -> Result:
+    if settings.disabled:
+        return Result(
+            "settings",
+            Outcome.WARN,
+            "LOGSHIP_DISABLED is set: the application ships nothing",
+            "unset it if records are wanted",
+        )
+    endpoints = ", ".join(map(str, settings.endpoints))
+    return Result("settings", Outcome.OK, f"{endpoints}, tag {tag!r}")
+
+
+def describe_descriptor(descriptor: int) -> str:
+    """Return what a descriptor is: `pipe`, `terminal`, a path, or nothing if it is closed."""
+    try:
+        mode = os.fstat(descriptor).st_mode
+        if os.isatty(descriptor):
+            return "terminal"
+        if stat.S_ISFIFO(mode):
+            return "pipe"
+        return str(Path(f"/proc/self/fd/{descriptor}").readlink())
+    except OSError:
+        return ""

@@ -1,0 +1,314 @@
+"""Checks each endpoint from its name to the ack of a record, and whether that ack can be trusted.
+
+The checks of an endpoint stop at the first step that fails, because later steps would fail too. The
+doctor sends nothing that a server might store wrongly: no malformed entry, no wrong `size`, no
+frame above a server's limit. docs/decisions/010-what-doctor-sends.md has the reasons.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import ssl
+from collections.abc import AsyncGenerator
+from dataclasses import dataclass
+from typing import Any
+
+from logship._delivery.credentials import tls_source
+from logship._delivery.transport import Resolver, SocketTransport
+from logship._deployment.doctor.exchange import HEARTBEAT, Answer, Chunk, Recorder, send_once
+from logship._deployment.doctor.result import Outcome, Result
+from logship._deployment.linting.rules.servers import is_blind_version, sends_metadata, why_blind
+from logship._ecs import Task
+from logship._ecs.httpjson import get_json
+from logship._settings import Endpoint, Settings
+from logship._settings.addresses import is_loopback
+from logship.errors import ConnectError, HandshakeError
+
+_MONITOR_PORT = 2020
+_MONITOR_TIMEOUT_SECONDS = 2.0
+"""The port where Fluent Bit tells its version and its outputs, if its HTTP server is on."""
+
+_FORWARD_OUTPUT = re.compile(r"forward\.\d+")
+"""The name of an output without an alias."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sending:
+    """What may be sent.
+
+    Attributes:
+        allowed: Whether anything is.
+        burst: How many records measure the sidecar; 0: none.
+        wait_seconds: How long to wait for acks.
+        tag: Instead of the settings' tag.
+    """
+
+    allowed: bool = True
+    burst: int = 2000
+    wait_seconds: float = 10.0
+    tag: str | None = None
+
+
+class SidecarExamination:
+    """Examines one endpoint.
+
+    Args:
+        settings: The application's.
+        endpoint: Which of its endpoints.
+        sending: What may be sent.
+        task: The ECS task, where there is one.
+
+    Attributes:
+        bytes_per_second: Of entries acked in the burst; None before it, or if it failed.
+    """
+
+    def __init__(
+        self, settings: Settings, endpoint: Endpoint, sending: Sending, task: Task | None
+    ) -> None:
+        self.bytes_per_second: float | None = None
+        self._version: str | None = None
+        self._settings = settings
+        self._endpoint = endpoint
+        self._sending = sending
+        self._task = task
+        self._recorder = Recorder(settings, sending.tag)
+        self._transport = SocketTransport.of(settings, tls_source(settings))
+
+    async def results(self) -> AsyncGenerator[Result, None]:
+        """Yield each step's result, up to the first that fails."""
+        steps = [self._name, self._connect, self._secure]
+        if self._sending.allowed:
+            steps += [self._record, self._honesty, self._forwarding, self._burst]
+        try:
+            for step in steps:
+                result = await step()
+                if result is not None:
+                    yield result
+                    if result.outcome is Outcome.FAIL and step != self._honesty:
+                        return
+        finally:
+            self._transport.close()
+        if not self._sending.allowed:
+            yield self._result("record", Outcome.SKIP, "nothing was sent: --no-send")
+
+    # -- steps -------------------------------------------------------------------------------------
+
+    async def _name(self) -> Result | None:
+        if self._endpoint.scheme == "unix":
+            return None
+        resolver = Resolver()
+        host = self._endpoint.host
+        try:
+            async with asyncio.timeout(self._settings.connect_timeout_seconds):
+                found = await resolver.resolve(host, self._endpoint.port)
+        except OSError as error:  # TimeoutError is one
+            reason = error.strerror or f"no answer in {self._settings.connect_timeout_seconds:g} s"
+            advice = "is the name right, and does the container's DNS know it?"
+            return self._result("name", Outcome.FAIL, f"{host}: {reason}", advice)
+        finally:
+            resolver.close()
+        addresses = ", ".join(dict.fromkeys(address[0] for _, address in found))
+        if addresses == host:
+            return None  # it was an address and no name
+        return self._result("name", Outcome.OK, f"{host} is {addresses}")
+
+    async def _connect(self) -> Result:
+        """Connect without sending, so that a later failure is not one of the network."""
+        plain = self._endpoint
+        if plain.scheme == "tls":
+            plain = plain._replace(scheme="tcp")
+        without_key = SocketTransport(
+            connect_timeout_seconds=self._settings.connect_timeout_seconds,
+            user_timeout_seconds=self._settings.connect_timeout_seconds,
+        )
+        try:
+            (await without_key.connect(plain, _Nobody())).abort()
+        except ConnectError as error:
+            return self._result("connect", Outcome.FAIL, str(error), _why_unreachable(plain, error))
+        finally:
+            without_key.close()
+        return self._result("connect", Outcome.OK, f"{self._endpoint} takes connections")
+
+    async def _secure(self) -> Result | None:
+        """Do the TLS and the protocol handshake, if the settings need them."""
+        words = []
+        if self._endpoint.scheme == "tls":
+            words.append("certificate verified")
+        if self._settings.shared_key is not None:
+            words.append("shared key proved by both sides")
+        if not words:
+            return None
+        try:
+            (await self._transport.connect(self._endpoint, _Nobody())).abort()
+        except ConnectError as error:
+            return self._result("security", Outcome.FAIL, str(error), _why_insecure(error))
+        clear = self._endpoint.scheme == "tcp" and not is_loopback(self._endpoint.host)
+        if clear:
+            text = "shared key proved by both sides, but nothing is encrypted"
+            return self._result("security", Outcome.WARN, text, "tls:// does both")
+        return self._result("security", Outcome.OK, ", ".join(words))
+
+    async def _record(self) -> Result:
+        recorder = self._recorder
+        text = f"logship doctor: a test record, {recorder.run}"
+        answer = await self._send([recorder.single(text)])
+        if answer.acked:
+            seen = f"one record, tag {recorder.tag!r}, acked in {answer.seconds * 1000:.1f} ms"
+            return self._result("record", Outcome.OK, seen)
+        seen = f"one record, tag {recorder.tag!r}, was not acked: {answer.reason}"
+        return self._result("record", Outcome.FAIL, seen, _why_unacked(answer))
+
+    async def _honesty(self) -> Result:
+        """Say whether acks can be trusted, although the protocol names no product or version."""
+        if await self._takes_heartbeats():
+            return self._honest(
+                Outcome.OK, "it is no Fluent Bit, and nothing is known against its acks"
+            )
+        version = self._version = await self._fluent_bit_version()
+        blind = self._blind_image() if version is None else None
+        if version is not None and is_blind_version(version):
+            blind = f"Fluent Bit {version}, as all before 5.1,"
+        if blind is not None:
+            return self._honest(Outcome.FAIL, f"{blind} may ack records that it throws away")
+        if version is not None:
+            return self._honest(Outcome.OK, f"Fluent Bit {version} acks what it has stored")
+        return self._honest(
+            Outcome.WARN,
+            "it behaves as Fluent Bit does and its version cannot be seen: before 5.1 it may ack "
+            "records that it throws away",
+        )
+
+    async def _forwarding(self) -> Result | None:
+        """Warn of a Fluent Bit that may forward metadata; its options cannot be seen."""
+        if self._version is None or not sends_metadata(self._version):
+            return None
+        metrics = await self._ask_monitor("api/v1/metrics")
+        outputs = metrics.get("output") if isinstance(metrics, dict) else None
+        if not isinstance(outputs, dict) or not any(map(_FORWARD_OUTPUT.fullmatch, outputs)):
+            return None
+        seen = (
+            f"Fluent Bit {self._version} forwards, by default with metadata; a Fluentd up to "
+            "1.19.3 acks such records and throws them away"
+        )
+        advice = "if it forwards to a Fluentd, set retain_metadata_in_forward_mode false"
+        return self._result("forward-metadata", Outcome.WARN, seen, advice)
+
+    async def _burst(self) -> Result | None:
+        count = self._sending.burst
+        if not count:
+            return None
+        answer = await self._send(self._recorder.burst(count))
+        if answer.bytes_acked and answer.seconds > 0:
+            self.bytes_per_second = answer.bytes_acked / answer.seconds
+        if answer.acked and self.bytes_per_second:
+            rate = f"{count / answer.seconds:,.0f} records/s"
+            seen = f"{count} records of 400 characters acked in {answer.seconds:.3f} s, {rate}"
+            return self._result("rate", Outcome.OK, seen)
+        seen = f"{answer.bytes_acked} bytes of {count} records acked: {answer.reason}"
+        return self._result("rate", Outcome.FAIL, seen, _why_unacked(answer))
+
+    # -- helpers -----------------------------------------------------------------------------------
+
+    async def _send(self, chunks: list[Chunk], before: bytes = b"") -> Answer:
+        try:
+            return await send_once(
+                self._transport,
+                self._endpoint,
+                chunks,
+                window=self._settings.inflight_chunks_max,
+                seconds=self._sending.wait_seconds,
+                before=before,
+            )
+        except ConnectError as error:
+            return Answer(False, str(error), 0.0, 0, in_time=True)
+
+    def _blind_image(self) -> str | None:
+        """Return an image of the task that acks blindly; they share one network namespace."""
+        if self._task is None or not is_loopback(self._endpoint.host):
+            return None
+        found = [why_blind(each.image) for each in self._task.others]
+        return next((each for each in found if each is not None), None)
+
+    async def _fluent_bit_version(self) -> str | None:
+        """Ask Fluent Bit's HTTP server, only on this machine: elsewhere it may be another one."""
+        if not is_loopback(self._endpoint.host):
+            return None
+        answer = await self._ask_monitor("")
+        about = answer.get("fluent-bit") if isinstance(answer, dict) else None
+        version = about.get("version") if isinstance(about, dict) else None
+        match = re.match(r"\d+\.\d+(\.\d+)?", version) if isinstance(version, str) else None
+        return match[0] if match else None
+
+    async def _ask_monitor(self, path: str) -> Any:
+        url = f"http://127.0.0.1:{_MONITOR_PORT}/{path}"
+        return await asyncio.get_running_loop().run_in_executor(
+            None, get_json, url, _MONITOR_TIMEOUT_SECONDS
+        )
+
+    async def _takes_heartbeats(self) -> bool:
+        """Return whether the server takes a heartbeat. Fluent Bit closes the connection.
+
+        Fluentd ignores a nil. No application record is at risk: the record behind the nil is the
+        doctor's own, and only this connection is closed.
+        """
+        text = f"logship doctor: a second test record, {self._recorder.run}"
+        answer = await self._send([self._recorder.single(text)], before=HEARTBEAT)
+        return answer.acked
+
+    def _honest(self, outcome: Outcome, text: str) -> Result:
+        advice = "" if outcome is Outcome.OK else "use Fluentd 1.19, or Fluent Bit 5.1 or newer"
+        return self._result("ack-honesty", outcome, text, advice)
+
+    def _result(self, check: str, outcome: Outcome, text: str, advice: str = "") -> Result:
+        prefix = "" if str(self._endpoint) in text else f"{self._endpoint}: "
+        return Result(check, outcome, f"{prefix}{text}", advice)
+
+
+class _Nobody:
+    """Listens to nothing (transport.ConnectionEvents)."""
+
+    def bytes_received(self, data: bytes) -> None:
+        """Nothing."""
+
+    def connection_ended(self, reason: str) -> None:
+        """Nothing."""
+
+    def writable_changed(self, writable: bool) -> None:
+        """Nothing."""
+
+
+def _why_unreachable(endpoint: Endpoint, error: ConnectError) -> str:
+    if isinstance(error.__cause__, ConnectionRefusedError):
+        return "nothing listens there: is the sidecar up, on that port, in this network namespace?"
+    if isinstance(error.__cause__, OSError) and endpoint.scheme == "unix":
+        return "is the socket's directory mounted here, and may this user write to the socket?"
+    return "a firewall or security group that drops, or a wrong address, looks like this"
+
+
+def _why_insecure(error: ConnectError) -> str:
+    cause = error.__cause__
+    if isinstance(cause, ssl.SSLCertVerificationError):
+        return (
+            "LOGSHIP_TLS_CA must hold the authority that signed it, and LOGSHIP_TLS_SERVER_NAME "
+            "the name that it was made for"
+        )
+    if isinstance(cause, ssl.SSLError):
+        return "does the sidecar speak TLS on this port, 1.2 or newer?"
+    if isinstance(cause, HandshakeError):
+        return "LOGSHIP_SHARED_KEY (and user) must be what the sidecar has as shared_key"
+    return (
+        "it took the connection and did not go on: does it speak the forward protocol here, with "
+        "TLS and a shared key exactly where these settings have them?"
+    )
+
+
+def _why_unacked(answer: Answer) -> str:
+    if "HELO" in answer.reason:
+        return "the sidecar wants a shared key: LOGSHIP_SHARED_KEY"
+    if not answer.in_time:
+        return (
+            "it takes bytes and acks nothing: a full buffer, Fluentd's unix socket input, or no "
+            "input of type forward at all"
+        )
+    return "its log says why; is it an input of type forward, and without TLS if this is tcp://?"

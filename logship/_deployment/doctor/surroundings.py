@@ -1,0 +1,184 @@
+"""Checks of the container and its orchestrator: descriptors, memory, stop timeout, stderr.
+
+Each check is a function of values that its caller has read, so that a test can describe any
+container.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from logship import _namesake
+from logship._delivery.drain import RESERVE_SECONDS_MIN, SPILL_SECONDS_PER_BYTE
+from logship._deployment.doctor.result import Outcome, Result
+from logship._ecs import TaskContainer, is_firelens, stderr_risk
+from logship._settings import MIB, Settings
+from logship._version import __version__
+
+_NOFILE_MIN, _NOFILE_WANTED = 1024, 4096
+_MEMORY_SHARE_MAX, _MEMORY_SHARE_WANTED = 0.5, 0.25
+_STOP_SHARE_WANTED = 0.5
+_MARGIN_SHARE, _MARGIN_SECONDS_MAX = 0.1, 1.0
+
+
+def check_package(other: str | None, *, is_replaced: bool) -> Result:
+    """Check that no other project's package has the directory `logship`, or had it.
+
+    Args:
+        other: The metadata of such a package.
+        is_replaced: Whether a file of this package is gone.
+    """
+    name = "package"
+    if is_replaced:
+        text = f"`import logship` finds another project's package ({other or 'removed since'})"
+        return Result(name, Outcome.FAIL, text, _namesake.ADVICE)
+    if other is not None:
+        text = f"another project's package is installed too ({other}); its removal breaks this one"
+        return Result(name, Outcome.WARN, text, _namesake.ADVICE)
+    return Result(name, Outcome.OK, f"logship-forward {__version__}")
+
+
+def check_nofile(soft: int) -> Result:
+    """Check how many files a process may open; a batch with 1,024 failed because of it."""
+    text = f"{soft} open files" if soft >= 0 else "no limit of open files"
+    if soft < 0 or soft >= _NOFILE_WANTED:
+        return Result("nofile", Outcome.OK, text)
+    outcome = Outcome.FAIL if soft < _NOFILE_MIN else Outcome.WARN
+    return Result(
+        "nofile",
+        outcome,
+        f"only {text}: a busy program may then be unable to reconnect",
+        "raise the soft limit of nofile to 65535 (ECS: ulimits; compose: ulimits.nofile)",
+    )
+
+
+def check_memory(settings: Settings, memory_bytes: int | None, workers: int) -> Result:
+    """Compare the memory limit with the buffers of all workers, all of them full."""
+    needed = settings.buffer_bytes_max * workers
+    text = f"{workers} x {_mib(settings.buffer_bytes_max)} MiB of buffer"
+    if memory_bytes is None:
+        return Result("memory", Outcome.OK, f"{text}, and no memory limit")
+    text = f"{text} of a memory limit of {_mib(memory_bytes)} MiB"
+    share = needed / memory_bytes
+    if share <= _MEMORY_SHARE_WANTED:
+        return Result("memory", Outcome.OK, text)
+    fair = max(64 * 1024, int(memory_bytes * _MEMORY_SHARE_WANTED / workers))
+    return Result(
+        "memory",
+        Outcome.FAIL if share > _MEMORY_SHARE_MAX else Outcome.WARN,
+        f"{text}: when the sidecar is gone they fill up, and the container may be killed for it",
+        f"LOGSHIP_BUFFER_BYTES_MAX={fair}, or a container with more memory",
+    )
+
+
+def check_stop_timeout(settings: Settings, bytes_per_second: float | None, workers: int) -> Result:
+    """Compare the time between SIGTERM and SIGKILL with the time that full buffers take to drain.
+
+    It is a failure only if the rest would be dropped. A spool keeps the rest, and the spill writes
+    it to stderr and names it.
+
+    Args:
+        settings: The application's.
+        bytes_per_second: Of entries, acked by the sidecar; None if it was not measured.
+        workers: Processes that drain into the same sidecar at once.
+    """
+    stop = settings.stop_timeout_seconds
+    name = "stop-timeout"
+    if not bytes_per_second:
+        return Result(
+            name, Outcome.SKIP, f"{stop:g} s, and no rate was measured to compare it with"
+        )
+    has_spool = settings.spool_dir is not None
+    held = (settings.spool_bytes_max if has_spool else settings.buffer_bytes_max) * workers
+    drain = held / bytes_per_second
+    reserve = RESERVE_SECONDS_MIN
+    if not has_spool:  # what is on a spool need not be written to stderr
+        reserve = max(reserve, settings.buffer_bytes_max * SPILL_SECONDS_PER_BYTE)
+    budget = stop - min(_MARGIN_SECONDS_MAX, stop * _MARGIN_SHARE) - min(reserve, stop / 2)
+    text = (
+        f"full {'spools' if has_spool else 'buffers'} ({_mib(held)} MiB) drain in {drain:.1f} s at "
+        f"the measured {bytes_per_second / MIB:.1f} MiB/s; of {stop:g} s, {budget:.1f} are for that"
+    )
+    if drain <= budget * _STOP_SHARE_WANTED:
+        return Result(name, Outcome.OK, text)
+    if has_spool:
+        advice = "a recoverer, which ships the rest; or a longer stop timeout"
+        return Result(name, Outcome.WARN, text, advice)
+    advice = (
+        "a longer stop timeout (and LOGSHIP_STOP_TIMEOUT_SECONDS to match), a smaller "
+        "LOGSHIP_BUFFER_BYTES_MAX, or a spool; a larger --burst measures better"
+    )
+    if drain <= budget:
+        return Result(name, Outcome.WARN, text, advice)
+    if settings.last_resort == "none":
+        return Result(name, Outcome.FAIL, f"{text}; the rest is dropped", advice)
+    return Result(name, Outcome.WARN, f"{text}; the rest goes to stderr", advice)
+
+
+def check_tag(tag: str, environ: Mapping[str, str], own: TaskContainer | None) -> Result:
+    """Check whether FireLens, if the task has it, has an output for the tag.
+
+    FireLens makes outputs only for `<container>-firelens*`. A record that no output matches is
+    acknowledged and thrown away.
+    """
+    if not is_firelens(environ, own):
+        return Result("tag", Outcome.OK, f"{tag!r}; there is no FireLens that would route by it")
+    if own is not None and tag.startswith(f"{own.name}-firelens"):
+        return Result("tag", Outcome.OK, f"{tag!r} is one that FireLens routes")
+    if own is None and "-firelens" in tag:
+        return Result(
+            "tag",
+            Outcome.WARN,
+            f"{tag!r}: FireLens routes it if what is before -firelens is this container's name",
+            "compare it with the task definition; the task metadata could not be read",
+        )
+    wanted = f"{own.name if own else '<container>'}-firelens-logship"
+    return Result(
+        "tag",
+        Outcome.FAIL,
+        f"{tag!r} matches no output that FireLens makes: acknowledged, and thrown away",
+        f"LOGSHIP_TAG={wanted}, or a configuration of its own for the FireLens container",
+    )
+
+
+def check_stderr(settings: Settings, own: TaskContainer | None, descriptor: str) -> Result:
+    """Check where the lines of the last resort go.
+
+    Args:
+        settings: The application's.
+        own: This container, if the task metadata name it.
+        descriptor: What standard error is: a path, `pipe`, `terminal`, or nothing if closed.
+    """
+    if settings.last_resort == "none":
+        return Result(
+            "stderr",
+            Outcome.WARN,
+            "LOGSHIP_LAST_RESORT=none: records that the sidecar does not take are dropped",
+            "leave it at stderr, unless records must not be readable there",
+        )
+    if descriptor in ("", "/dev/null"):
+        return Result(
+            "stderr",
+            Outcome.FAIL,
+            f"stderr is {descriptor or 'closed'}: the last resort leads nowhere",
+            "start the program with a stderr that the container's log driver reads",
+        )
+    if own is None:
+        return Result(
+            "stderr",
+            Outcome.OK,
+            f"stderr is {descriptor}; what the log driver behind it does cannot be seen from here",
+        )
+    return _driver(own)
+
+
+def _driver(own: TaskContainer) -> Result:
+    risk = stderr_risk(own)
+    if risk is None:
+        return Result("stderr", Outcome.OK, f"the log driver {own.log_driver} is blocking")
+    outcome = Outcome.FAIL if risk.loses_all else Outcome.WARN
+    return Result("stderr", outcome, risk.text, risk.remedy)
+
+
+def _mib(count: int) -> str:
+    return f"{count / MIB:.4g}"

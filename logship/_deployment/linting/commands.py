@@ -1,0 +1,181 @@
+"""Reads a container's command: which shell runs it, how many workers, how long it waits."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from itertools import zip_longest
+
+from logship._deployment.linting.model import COMPOSE, Container, Unit
+from logship._deployment.linting.quantities import count_or_none, number_or_none
+from logship._settings import Settings, variable_name
+from logship._signal_names import signal_number
+from logship.errors import SettingsError
+
+_SHELLS = ("sh", "bash", "dash", "ash", "zsh")
+_INITS = ("tini", "docker-init", "catatonit")
+_GUNICORN_SECONDS = 30.0
+_MAPPED = re.compile(r"--signal-map[= ]([\w+-]+):([\w+-]+)")
+_SCRIPT_NAME = re.compile(r"\.(sh|bash)$|entry-?point(?!.*\.(py|js|rb)$)", re.IGNORECASE)
+_PATH = re.compile(r"[\w./@%+:-]{0,200}[./]\w{1,40}")
+"""Of a script; other words may be options' values, or hold a secret."""
+_NPM_COMMANDS = ("start", "run", "run-script", "exec", "test")
+_EXEC = re.compile(r"(?:[^)\s]*\)\s*)?(?:(?:then|else|do|\{|\w+=\S*)\s+)*exec\s+[^<>&\d\s]")
+_ENDS_OF_BLOCKS = re.compile(r"(?:fi|esac|done)\b|\}")
+_COMMENT = re.compile(r"^[ \t]*#.*$", re.MULTILINE)
+_ENDS_OF_COMMANDS = re.compile(r"&&|\|\||;|\n")
+
+_WORKER_OPTIONS: Mapping[str, tuple[str, ...]] = {
+    "gunicorn": ("-w", "--workers"),
+    "uvicorn": ("--workers",),
+    "hypercorn": ("-w", "--workers"),
+    "celery": ("-c", "--concurrency"),
+    "uwsgi": ("-p", "--processes", "--workers"),
+}
+"""The same letter means other things to other programs."""
+
+
+def shell_script(container: Container) -> str | None:
+    """Return the script of a shell; None without a shell, or if it passes signals on."""
+    words = _without_init(container.words)
+    if not words or _base(words[0]) not in _SHELLS:
+        return None
+    for index, word in enumerate(words[1:-1], start=1):
+        if re.fullmatch(r"-\w*c\w*", word):
+            return words[index + 1]
+    return None
+
+
+def _without_init(words: tuple[str, ...]) -> tuple[str, ...]:
+    """Return the words behind an init; none if it sends the signal to the whole group."""
+    if not words or _base(words[0]) not in _INITS:
+        return words
+    if "-g" in words[1:3]:
+        return ()
+    return tuple(word for word in words[1:] if word != "--")
+
+
+def script_file(container: Container) -> str | None:
+    """Return the path of a shell script that a container starts with, or None."""
+    words = _without_init(container.words)
+    if not words or shell_script(container) is not None:
+        return None
+    path = words[0]
+    if _base(path) in _SHELLS:
+        path = next((word for word in words[1:] if not word.startswith("-")), "")
+    elif not _SCRIPT_NAME.search(_base(path)):
+        return None
+    return path if _PATH.fullmatch(path) else None
+
+
+def npm_script(container: Container) -> bool:
+    """Return whether npm starts the program."""
+    words = _without_init(container.words)
+    return len(words) > 1 and _base(words[0]) == "npm" and words[1] in _NPM_COMMANDS
+
+
+def is_pipeline(script: str) -> bool:
+    """Return whether a script's last command is a pipeline, which `exec` cannot replace."""
+    last = _ENDS_OF_COMMANDS.split(script.strip().rstrip(";"))[-1]
+    return "|" in last
+
+
+def has_pipeline(script: str) -> bool:
+    """Return whether any command of a script is a pipeline; it may be the long running one."""
+    return any("|" in each for each in _ENDS_OF_COMMANDS.split(script))
+
+
+def hands_over(script: str) -> bool:
+    """Return whether a script's last command replaces the shell, or the shell has a trap."""
+    script = _COMMENT.sub("", script.replace("\\\n", " "))
+    commands = [each.strip() for each in _ENDS_OF_COMMANDS.split(script) if each.strip()]
+    if not commands or re.search(r"\btrap\b", script):
+        return True
+    if _ENDS_OF_BLOCKS.match(commands[-1]):  # which branch is taken is not known
+        return any(_EXEC.match(each) for each in commands)
+    return bool(_EXEC.match(commands[-1])) and not is_pipeline(script)
+
+
+def stop_setting_seconds(unit: Unit, container: Container) -> float | None:
+    """Return the stop timeout that logship assumes; None if the file does not show it."""
+    given = _option(container.line.split(), ("--stop-timeout",))
+    if given is not None:
+        return number_or_none(given)
+    if container.is_unset(variable_name("stop_timeout_seconds")):
+        return 9.0 if unit.platform == COMPOSE else 30.0
+    settings = settings_with(container, "stop_timeout_seconds")
+    return settings.stop_timeout_seconds if settings else None
+
+
+def stop_signals(container: Container) -> set[int] | None:
+    """Return the signals that ask logship to stop; None if the file does not show them."""
+    name = "LOGSHIP_STOP_SIGNALS"
+    text = "" if container.is_unset(name) else container.environment.get(name)
+    if text is None:
+        return None
+    try:
+        settings = Settings.from_env({name: text})
+    except SettingsError:  # another rule tells
+        return None
+    mapped = (signal_number(word) for pair in _MAPPED.findall(container.line) for word in pair)
+    return {*settings.stop_signals_or_default, *filter(None, mapped)}
+
+
+def settings_with(container: Container, name: str) -> Settings | None:
+    """Return settings with one of a container; None if that is unset, unknown or wrong."""
+    text = container.value(variable_name(name))
+    if text is None:
+        return None
+    try:
+        return Settings.from_env({variable_name(name): text})
+    except SettingsError:  # another rule tells
+        return None
+
+
+def gunicorn_seconds(container: Container) -> float | None:
+    """Return gunicorn's graceful timeout; None without gunicorn."""
+    if not _runs(container, "gunicorn"):
+        return None
+    arguments = container.value("GUNICORN_CMD_ARGS") or ""
+    words = [*container.line.split(), *arguments.split()]
+    given = _option(words, ("--graceful-timeout",))
+    seconds = number_or_none(given)
+    return _GUNICORN_SECONDS if seconds is None else seconds
+
+
+def workers_of(container: Container) -> int:
+    """Return how many processes of a container have a buffer; 1 if the file does not say."""
+    arguments = container.value("GUNICORN_CMD_ARGS") or ""
+    words = [*container.line.split(), *arguments.split()]
+    for program, options in _WORKER_OPTIONS.items():
+        if _runs(container, program):
+            given = _option(words, options) or container.value("WEB_CONCURRENCY")
+            return count_or_none(given) or 1
+    return 1
+
+
+def _runs(container: Container, program: str) -> bool:
+    return any(_base(word) == program for word in container.line.split())
+
+
+def _option(words: list[str], names: tuple[str, ...]) -> str | None:
+    """Return the last value given to an option: `--name 3`, `--name=3`, `-w3`."""
+    found = None
+    for word, following in zip_longest(words, words[1:], fillvalue=""):
+        for name in names:
+            if word == name:
+                found = following
+            elif word.startswith(f"{name}="):
+                found = word.partition("=")[2]
+            elif len(name) == 2 and word.startswith(name) and word[2:].isdigit():
+                found = word[2:]
+    return found.strip("'\"") if found else None
+
+
+def option_of(container: Container, name: str) -> str | None:
+    """Return the value of an option in a container's command, or None."""
+    return _option(container.line.split(), (name,))
+
+
+def _base(word: str) -> str:
+    return word.rpartition("/")[2]

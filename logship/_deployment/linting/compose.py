@@ -1,0 +1,244 @@
+"""Compose files: services as containers of one unit, stopped against `depends_on`.
+
+Docker gives a container 10 s if there is no `stop_grace_period`. A command written as one text is
+split into words, and no shell runs it. `${NAME:-default}` counts as its default, as for `docker
+compose up` without the variable.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from collections.abc import Iterator
+from typing import Any
+
+from logship._deployment.linting.marks import line_of, lines_of
+from logship._deployment.linting.model import (
+    COMPOSE,
+    Condition,
+    Container,
+    Mount,
+    ServerConfiguration,
+    Unit,
+    Volume,
+)
+from logship._deployment.linting.quantities import compose_bytes, seconds, whole
+from logship._deployment.linting.shapes import (
+    configuration,
+    listing,
+    mapping,
+    text_of,
+    text_or_none,
+    texts,
+    words,
+)
+
+_STOP_SECONDS = 10.0
+_DEFAULT = re.compile(r"\$\{\w+:?-((?:(?!\$\{)[^}])*)\}")
+_CONDITIONS = {
+    "service_healthy": Condition.HEALTHY,
+    "service_completed_successfully": Condition.COMPLETED,
+}
+_NETWORK_TYPES = ("nfs", "nfs4", "cifs")
+
+
+def is_compose(document: Any) -> bool:
+    """Tell whether a document is one."""
+    return isinstance(document, dict) and isinstance(document.get("services"), dict)
+
+
+def read_compose(document: dict[str, Any]) -> Unit:
+    """Return the project of a compose file.
+
+    Raises:
+        LintError: It does not have the shape of a compose file.
+    """
+    volumes = mapping(document.get("volumes"), "volumes")
+    services = mapping(document["services"], "services")
+    configurations = tuple(_configurations(document))
+    networks = _networks(services)
+    containers = tuple(
+        _container(
+            str(name),
+            mapping(each, str(name)),
+            volumes,
+            network=networks[str(name)],
+            line=line_of(services, name),
+        )
+        for name, each in services.items()
+    )
+    return Unit(
+        platform=COMPOSE,
+        name=str(document.get("name", "compose")),
+        containers=containers,
+        configurations=configurations,
+        routes=_routes(services, containers, configurations),
+        lines=lines_of(document),
+    )
+
+
+def _routes(
+    services: dict[str, Any],
+    containers: tuple[Container, ...],
+    configurations: tuple[ServerConfiguration, ...],
+) -> tuple[ServerConfiguration, ...]:
+    """Return the configurations of the only sidecar, if all that it gets are in sight."""
+    sidecars = [each for each in containers if each.is_sidecar()]
+    if len(sidecars) != 1 or any("/etc" in each.path for each in sidecars[0].mounts):
+        return ()
+    service = mapping(services.get(sidecars[0].name), "a service")
+    by_name = {each.name: each for each in configurations}
+    names = [_source(each) for each in listing(service.get("configs"), "configs")]
+    if service.get("build") or not by_name.keys() >= set(names):
+        return ()
+    return tuple(by_name[name] for name in names)
+
+
+def _source(config: Any) -> str:
+    return str(config if isinstance(config, str) else mapping(config, "a config").get("source"))
+
+
+def _networks(services: dict[str, Any]) -> dict[str, str]:
+    """Return the network namespace of each service: its own, another one's, or the host's."""
+    own = {}
+    for name, each in services.items():
+        mode = str(mapping(each, str(name)).get("network_mode"))
+        is_shared = mode == "host" or mode.startswith(("service:", "container:"))
+        own[str(name)] = mode if is_shared else f"service:{name}"
+    return {name: own.get(mode.removeprefix("service:"), mode) for name, mode in own.items()}
+
+
+def _container(
+    name: str,
+    service: dict[str, Any],
+    volumes: dict[str, Any],
+    *,
+    network: str,
+    line: int | None,
+) -> Container:
+    logging = mapping(service.get("logging"), f"{name}: logging")
+    stop = service.get("stop_grace_period")
+    conditions = _conditions(service)
+    return Container(
+        name=name,
+        image=str(service.get("image", "")),
+        words=words(service.get("entrypoint"), f"{name}: entrypoint")
+        + words(service.get("command"), f"{name}: command"),
+        environment=_environment(service, name),
+        has_more_variables=bool(service.get("env_file")),
+        depends_on=tuple(conditions),
+        conditions=conditions,
+        stop_seconds=_STOP_SECONDS if stop is None else seconds(_filled(str(stop))),
+        stop_is_given=stop is not None,
+        stop_signal=_stop_signal(service),
+        memory_bytes=_memory(service),
+        log_driver=text_or_none(logging.get("driver"), f"{name}: driver"),
+        log_options=texts(logging.get("options"), f"{name}: options"),
+        user=None if service.get("user") is None else _filled(str(service["user"])),
+        mounts=tuple(_mounts(service, volumes)),
+        nofile_soft=_nofile(service),
+        has_health_check=_has_health_check(service),
+        network=network,
+        lines=_lines(service, line),
+    )
+
+
+def _has_health_check(service: dict[str, Any]) -> bool | None:
+    """Return False if it is switched off, None where only the image may have one."""
+    check = mapping(service.get("healthcheck"), "healthcheck")
+    if check.get("disable") is True or check.get("test") in (["NONE"], "NONE"):
+        return False
+    return True if check.get("test") else None
+
+
+def _lines(service: dict[str, Any], line: int | None) -> dict[str, int]:
+    variables = lines_of(service.get("environment"))
+    lines = lines_of(service) | {f"${name}": each for name, each in variables.items() if name}
+    return lines | ({"": line} if line else {})
+
+
+def _stop_signal(service: dict[str, Any]) -> str | None:
+    given = service.get("stop_signal")
+    return None if given is None else _filled(str(given))
+
+
+def _filled(text: str) -> str:
+    return _DEFAULT.sub(r"\1", text)
+
+
+def _environment(service: dict[str, Any], name: str) -> dict[str, str | None]:
+    given = service.get("environment")
+    if isinstance(given, list):
+        pairs = [str(each).partition("=") for each in given]
+        found = {key: _filled(value) if sign else None for key, sign, value in pairs}
+    else:
+        found = {
+            str(key): None if value is None else _filled(text_of(value))
+            for key, value in mapping(given, f"{name}: environment").items()
+        }
+    return {key: None if value and "${" in value else value for key, value in found.items()}
+
+
+def _conditions(service: dict[str, Any]) -> dict[str, Condition]:
+    given = service.get("depends_on")
+    if not isinstance(given, dict):
+        return {str(each): Condition.STARTED for each in listing(given, "depends_on")}
+    return {
+        str(name): _CONDITIONS.get(
+            str(mapping(each, "depends_on").get("condition")), Condition.STARTED
+        )
+        for name, each in given.items()
+    }
+
+
+def _memory(service: dict[str, Any]) -> int | None:
+    deploy = mapping(service.get("deploy"), "deploy")
+    resources = mapping(deploy.get("resources"), "resources")
+    limit = mapping(resources.get("limits"), "limits").get("memory", service.get("mem_limit"))
+    return None if limit is None else compose_bytes(_filled(str(limit)))
+
+
+def _mounts(service: dict[str, Any], volumes: dict[str, Any]) -> Iterator[Mount]:
+    for each in listing(service.get("volumes"), "volumes"):
+        yield _mount(each, volumes)
+    tmpfs = service.get("tmpfs")
+    for each in [tmpfs] if isinstance(tmpfs, str) else listing(tmpfs, "tmpfs"):
+        path = str(each).partition(":")[0]
+        yield Mount(name=f"tmpfs {path}", path=path, kind=Volume.MEMORY)
+
+
+def _mount(given: Any, volumes: dict[str, Any]) -> Mount:
+    if isinstance(given, str):
+        source, _, rest = _filled(given).partition(":")
+        path, _, mode = rest.partition(":")
+        if not path:  # an anonymous volume
+            return Mount(name=source, path=source, kind=Volume.MANAGED)
+        kind = Volume.BIND if source[:1] in "./~" else _named(source, volumes)
+        return Mount(name=source, path=path, kind=kind, read_only="ro" in mode.split(","))
+    long = mapping(given, "a volume")
+    name, path = str(long.get("source", "")), str(long.get("target", ""))
+    kinds = {"bind": Volume.BIND, "tmpfs": Volume.MEMORY}
+    kind = kinds.get(str(long.get("type"))) or _named(name, volumes)
+    return Mount(name=name, path=path, kind=kind, read_only=bool(long.get("read_only")))
+
+
+def _named(name: str, volumes: dict[str, Any]) -> Volume:
+    options = mapping(mapping(volumes.get(name), name).get("driver_opts"), "driver_opts")
+    if options.get("type") in _NETWORK_TYPES:
+        return Volume.NETWORK
+    return Volume.MEMORY if options.get("type") == "tmpfs" else Volume.MANAGED
+
+
+def _nofile(service: dict[str, Any]) -> int | None:
+    limit = mapping(service.get("ulimits"), "ulimits").get("nofile")
+    if isinstance(limit, dict):
+        limit = limit.get("soft")
+    return None if limit is None else whole(limit, "ulimits.nofile")
+
+
+def _configurations(document: dict[str, Any]) -> Iterator[ServerConfiguration]:
+    for name, each in mapping(document.get("configs"), "configs").items():
+        config = mapping(each, str(name))
+        if isinstance(content := config.get("content"), str):
+            named = configuration(config, "content", content)
+            yield dataclasses.replace(named, name=str(name))

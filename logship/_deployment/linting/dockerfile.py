@@ -1,0 +1,275 @@
+"""Dockerfiles: what an image that is built of one starts, and by which signal it is stopped.
+
+Only the last stage counts, with what it inherits from stages before it. An image that comes from
+elsewhere shows nothing. An argument of the build counts as its default.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import re
+from collections import ChainMap
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Final
+
+from logship._deployment.linting.model import DOCKERFILE, Container, LintError, Unit
+from logship._deployment.linting.shapes import COMMAND_CHARACTERS_MAX
+
+_NAMES = re.compile(r"(?:.*\.)?(?:Dockerfile|Containerfile)(?:\..*)?", re.IGNORECASE)
+_CONTENT = re.compile(r"(?:[ \t\r]*(?:#[^\n]*|ARG[ \t][^\n]*)?\n)*+[ \t]*FROM[ \t]+\S")
+"""What it begins with, if its name does not show it."""
+_INSTRUCTION = re.compile(
+    r"(FROM|ARG|ENV|SHELL|ENTRYPOINT|CMD|STOPSIGNAL)\s+(.*)",
+    re.IGNORECASE | re.DOTALL,
+)
+_ESCAPE = re.compile(
+    r"(?:#[ \t]*\w+[ \t]*=[^\n]*\n)*?#[ \t]*escape[ \t]*=[ \t]*(\S)", re.IGNORECASE
+)
+_HEREDOC = re.compile(r"<<-?[\"']?(\w+)[\"']?")
+_TAKES_HEREDOC = re.compile(r"\s*(RUN|COPY|ADD)\b", re.IGNORECASE)
+_PAIR = re.compile(r"""([\w.-]+)=((?:"(?:[^"\\]|\\.)*+"|'[^']*+'|\\.|[^\s"'\\])*+)""", re.DOTALL)
+_REFERENCE = re.compile(r"\$(?:(\w+)|\{(\w+)(?::?-([^}$]*))?\})")
+_QUOTES = re.compile(r"""["']|\\(?=["' ])""")
+
+_OTHERS = (".dockerignore", ".yaml", ".yml", ".json", ".conf")
+
+STAGES_MAX: Final = 1000
+"""In one Dockerfile: each has a copy of the variables of the stage it is made from."""
+VARIABLES_MAX: Final = 1000
+"""In one stage."""
+
+
+@dataclass(slots=True)
+class _Stage:
+    """A stage of the build, as far as it is known.
+
+    Attributes:
+        image: The image from elsewhere that it begins with.
+        line: Of its FROM.
+        environment: Values by name; None if unknown. A child gets a copy, as of `lines`.
+        arguments: Of the build, which hold in this stage alone.
+        shell: What runs commands that are no list of words.
+        entrypoint: Its words.
+        is_shell_form: Whether the entrypoint is for the shell, which ignores the command.
+        command: Its words.
+        is_own_command: Whether it is from this stage: an entrypoint removes an inherited one.
+        stop_signal: As written.
+        lines: Of its instructions by name, and of its variables as `$NAME`.
+        reading: The line of the instruction that is being read.
+    """
+
+    image: str = ""
+    line: int = 1
+    environment: dict[str, str | None] = field(default_factory=dict)
+    arguments: dict[str, str | None] = field(default_factory=dict)
+    shell: tuple[str, ...] = ("/bin/sh", "-c")
+    entrypoint: tuple[str, ...] = ()
+    is_shell_form: bool = False
+    command: tuple[str, ...] = ()
+    is_own_command: bool = False
+    stop_signal: str | None = None
+    lines: dict[str, int] = field(default_factory=dict)
+    reading: int = 1
+
+    def child(self, image: str, line: int) -> _Stage:
+        """Return a stage that begins with what this one has."""
+        return dataclasses.replace(
+            self,
+            image=image,
+            line=line,
+            environment=dict(self.environment),
+            arguments={},
+            is_own_command=False,
+            lines=dict(self.lines),
+        )
+
+    def words(self) -> tuple[str, ...]:
+        """Return what the container runs."""
+        return self.entrypoint if self.is_shell_form else self.entrypoint + self.command
+
+
+def is_dockerfile(name: str, text: str) -> bool:
+    """Return whether a file is one, by its name or by an instruction FROM."""
+    own = name.rpartition("/")[2]
+    return bool(_NAMES.fullmatch(own) or _CONTENT.match(text)) and not own.endswith(_OTHERS)
+
+
+def read_dockerfile(name: str, text: str) -> Unit:
+    """Return the image of a Dockerfile as a unit of one container.
+
+    Raises:
+        LintError: It has no stage, or something in it is above a limit.
+    """
+    last = _last_stage(text)
+    own = name.rpartition("/")[2]
+    container = Container(
+        name=own,
+        image=last.image,
+        words=last.words(),
+        environment=last.environment,
+        stop_signal=last.stop_signal,
+        lines={**last.lines, "": last.line},
+    )
+    return Unit(platform=DOCKERFILE, name=own, containers=(container,), lines={"": last.line})
+
+
+def _last_stage(text: str) -> _Stage:
+    stages: dict[str, _Stage] = {}
+    before = _Stage()  # its arguments hold for FROM alone
+    stage = before
+    count = 0
+    for line, instruction, rest in _instructions(text):
+        if instruction == "FROM":
+            count += 1
+            if count > STAGES_MAX:
+                raise LintError(f"it has more than {STAGES_MAX:,} stages")
+            stage = _begun(rest, line, before, stages)
+        else:
+            stage.reading = line
+            _READERS[instruction](stage, rest)
+            stage.lines[instruction] = line
+            if len(stage.environment) + len(stage.arguments) > VARIABLES_MAX:
+                raise LintError(f"a stage has more than {VARIABLES_MAX:,} variables")
+    if stage is before:
+        raise LintError("it is no Dockerfile: it has no FROM")
+    return stage
+
+
+def _begun(rest: str, line: int, before: _Stage, stages: dict[str, _Stage]) -> _Stage:
+    words = [each for each in rest.split() if not each.startswith("--")]
+    image = _filled(words[0] if words else "", before.arguments) or ""
+    parent = stages.get(image.lower(), _Stage())
+    stage = parent.child(parent.image or image, line)
+    if len(words) == 3 and words[1].upper() == "AS":
+        stages[words[2].lower()] = stage
+    return stage
+
+
+def _instructions(text: str) -> Iterator[tuple[int, str, str]]:
+    """Yield line, name and the rest of each instruction that matters."""
+    for line, instruction in _logical_lines(text):
+        found = _INSTRUCTION.match(instruction)
+        if found is None:
+            continue
+        if len(instruction) > COMMAND_CHARACTERS_MAX:
+            raise LintError(f"line {line} is longer than {COMMAND_CHARACTERS_MAX // 1024} KiB")
+        yield line, found[1].upper(), found[2].strip()
+
+
+def _logical_lines(text: str) -> Iterator[tuple[int, str]]:
+    """Yield lines with those that continue them; comments and here-documents are left out."""
+    found = _ESCAPE.match(text)
+    escape = found[1] if found else "\\"
+    lines = text.split("\n")
+    last_index = {each.strip(): index for index, each in enumerate(lines)}
+    index = 0
+    while index < len(lines):
+        first = index
+        parts: list[str] = []
+        while index < len(lines):
+            each = lines[index].strip()
+            first = index if not parts else first
+            index += 1
+            if each.startswith("#") or (not each and parts):
+                continue
+            parts.append(each.removesuffix(escape))
+            if not each.endswith(escape):
+                break
+        whole = " ".join(parts)
+        yield first + 1, whole
+        if _TAKES_HEREDOC.match(whole):
+            for end in _HEREDOC.findall(whole):
+                index = _after(end, lines, index, last_index)
+
+
+def _after(end: str, lines: list[str], index: int, last_index: Mapping[str, int]) -> int:
+    """Return the index behind a here-document, if it has an end."""
+    if last_index.get(end, -1) < index:
+        return index
+    while lines[index].strip() != end:
+        index += 1
+    return index + 1
+
+
+# -- instructions ----------------------------------------------------------------------------------
+
+
+def _read_arg(stage: _Stage, rest: str) -> None:
+    for each in rest.split():
+        name, sign, value = each.partition("=")
+        stage.arguments[name] = _filled(_QUOTES.sub("", value), _known(stage)) if sign else None
+
+
+def _read_env(stage: _Stage, rest: str) -> None:
+    pairs = _PAIR.findall(rest)
+    if not re.match(r"[\w.-]+=", rest):  # the old form: ENV NAME the rest
+        name, _, value = rest.partition(" ")
+        pairs = [(name, value.strip())]
+    values = {name: _filled(_QUOTES.sub("", value), _known(stage)) for name, value in pairs}
+    stage.environment |= values
+    stage.lines |= {f"${name}": stage.reading for name in values}
+
+
+def _read_shell(stage: _Stage, rest: str) -> None:
+    stage.shell = _exec_form(rest) or stage.shell
+
+
+def _read_entrypoint(stage: _Stage, rest: str) -> None:
+    words = _exec_form(rest)
+    stage.is_shell_form = words is None
+    stage.entrypoint = (*stage.shell, rest) if words is None else words
+    if not stage.is_own_command:  # that of the image below does not hold any more
+        stage.command = ()
+
+
+def _read_cmd(stage: _Stage, rest: str) -> None:
+    words = _exec_form(rest)
+    stage.command = (*stage.shell, rest) if words is None else words
+    stage.is_own_command = True
+
+
+def _read_stop_signal(stage: _Stage, rest: str) -> None:
+    stage.stop_signal = _filled(_QUOTES.sub("", rest), _known(stage))
+
+
+_READERS = {
+    "ARG": _read_arg,
+    "ENV": _read_env,
+    "SHELL": _read_shell,
+    "ENTRYPOINT": _read_entrypoint,
+    "CMD": _read_cmd,
+    "STOPSIGNAL": _read_stop_signal,
+}
+
+
+def _exec_form(rest: str) -> tuple[str, ...] | None:
+    """Return the words of a JSON list; None for the form that a shell reads."""
+    if not rest.startswith("["):
+        return None
+    try:
+        words = json.loads(rest)
+    except (ValueError, RecursionError):
+        return None
+    return tuple(str(each) for each in words) if isinstance(words, list) else None
+
+
+def _known(stage: _Stage) -> Mapping[str, str | None]:
+    return ChainMap(stage.environment, stage.arguments)
+
+
+def _filled(text: str, values: Mapping[str, str | None]) -> str | None:
+    """Return a text with the values of its variables; None if one is unknown."""
+    is_known = True
+
+    def value(found: re.Match[str]) -> str:
+        nonlocal is_known
+        given = values.get(found[1] or found[2]) or found[3]
+        is_known = is_known and given is not None
+        return given or ""
+
+    filled = _REFERENCE.sub(value, text)
+    if len(filled) > COMMAND_CHARACTERS_MAX:
+        raise LintError(f"a value is longer than {COMMAND_CHARACTERS_MAX // 1024} KiB")
+    return filled if is_known else None

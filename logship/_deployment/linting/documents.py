@@ -1,0 +1,169 @@
+"""Turns the text of any deployment file into units.
+
+The content shows the kind, not the name, except for a sidecar's own configuration, a Dockerfile and
+a shell script. A comment `# logship-lint: ignore RULE reason` ignores a rule for its file. One
+without a reason is refused, because later readers need it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, Final
+
+from logship._deployment.linting import compose, ecs, kubernetes
+from logship._deployment.linting.dockerfile import is_dockerfile, read_dockerfile
+from logship._deployment.linting.marks import parse_json
+from logship._deployment.linting.model import CONFIGURATION, LintError, ServerConfiguration, Unit
+from logship._deployment.linting.yamltext import YAML_CHARACTERS_MAX, parse_yaml
+
+_IGNORE = re.compile(r"#\s*logship-lint:\s*ignore\b[ \t]*(\S*)[ \t]*(.*)")
+_CLASSIC = re.compile(
+    r"^[ \t]*(<(source|match|label|filter|system)\b|\[(INPUT|OUTPUT|SERVICE)\])", re.M
+)
+
+CONTAINERS_MAX: Final = 1000
+"""In one unit: rules compare each container with all others."""
+
+_SCRIPT = re.compile(r"#!\s*\S*/(?:env\s+)?(?:ba|da|a|z)?sh\b")
+
+_DOCUMENT = re.compile(r"^(\{|apiVersion:|services:)", re.MULTILINE)
+
+
+@dataclass(frozen=True, slots=True)
+class Ignored:
+    """A rule that a comment ignores.
+
+    Attributes:
+        rule: Its name.
+        reason: Why, in the file's own words.
+    """
+
+    rule: str
+    reason: str
+
+
+def read_units(name: str, text: str, *, is_spot: bool = False) -> list[Unit]:
+    """Return what a file deploys.
+
+    Args:
+        name: The file's.
+        text: Its content.
+        is_spot: Whether ECS tasks are known to run on Fargate Spot.
+
+    Raises:
+        LintError: It is none of the kinds that can be read, or not of that kind's shape.
+    """
+    if name.endswith(".tf"):
+        raise LintError("Terraform's own language is not read: `terraform show -json PLAN` is")
+    if name.endswith(".conf") or _is_classic(name, text):
+        if all(_is_comment(line) for line in text.splitlines()):
+            raise LintError("it is empty")
+        return [_configuration(name, text)]
+    if is_dockerfile(name, text):
+        return [read_dockerfile(name, text)]
+    units = list(_units(name, text, _parse(text), is_spot=is_spot))
+    for unit in units:
+        if len(unit.containers) > CONTAINERS_MAX:
+            raise LintError(f"{unit.name} has more than {CONTAINERS_MAX:,} containers")
+        if sum(len(each.text) for each in unit.configurations) > YAML_CHARACTERS_MAX:
+            raise LintError(f"{unit.name} has configurations of more than 1 MiB")
+    return units
+
+
+def is_script(name: str, text: str) -> bool:
+    """Return whether a file is a shell script, which a container of another file may start with."""
+    return name.endswith((".sh", ".bash")) or _SCRIPT.match(text) is not None
+
+
+def ignored_in(text: str) -> list[Ignored]:
+    """Return the rules that comments in a file ignore.
+
+    Raises:
+        LintError: A comment names no rule, or gives no reason.
+    """
+    found = []
+    for match in _IGNORE.finditer(text):
+        rule, reason = match[1], match[2].strip()
+        if not rule or not reason:
+            raise LintError(
+                f"{match[0].strip()!r} lacks a rule or a reason: # … ignore RULE reason"
+            )
+        found.append(Ignored(rule, reason))
+    return found
+
+
+def _is_classic(name: str, text: str) -> bool:
+    """Return whether a text is a configuration with sections, and not a document that has one."""
+    if name.endswith((".yaml", ".yml", ".json")) or _DOCUMENT.search(text):
+        return False
+    return _CLASSIC.search(text) is not None
+
+
+def _is_comment(line: str) -> bool:
+    return not line.strip() or line.lstrip().startswith("#")
+
+
+def _parse(text: str) -> list[Any]:
+    if text.lstrip().startswith(("{", "[")):
+        try:
+            return [parse_json(text)]
+        except RecursionError:
+            raise LintError("it is no JSON: nested too deep") from None
+        except ValueError as error:
+            if text.lstrip().startswith("["):
+                raise LintError(f"it is no JSON: {error}") from None
+            try:
+                return parse_yaml(text)  # YAML may begin with a brace too
+            except LintError:
+                raise LintError(f"it is no JSON: {error}") from None
+    return parse_yaml(text)
+
+
+def _units(name: str, text: str, documents: list[Any], *, is_spot: bool) -> Iterator[Unit]:
+    manifests = [each for each in documents if kubernetes.is_manifest(each)]
+    if manifests:
+        yield from kubernetes.read_manifests(manifests)
+        return
+    for document in documents:
+        yield from _other_units(name, text, document, is_spot=is_spot)
+    if not documents:
+        raise LintError("it is empty")
+
+
+def _other_units(name: str, text: str, document: Any, *, is_spot: bool) -> Iterator[Unit]:
+    if ecs.is_plan(document):
+        yield from ecs.read_plan(document, is_spot=is_spot)
+    elif ecs.is_task_definition(document):
+        yield ecs.read_task_definition(document, is_spot=is_spot)
+    elif _is_container_list(document):
+        yield ecs.read_task_definition({"containerDefinitions": document}, is_spot=is_spot)
+    elif compose.is_compose(document):
+        yield compose.read_compose(document)
+    elif isinstance(document, dict) and document.keys() & {"pipeline", "service", "includes"}:
+        yield _configuration(name, text)
+    elif isinstance(document, dict) and "AWSTemplateFormatVersion" in document:
+        raise LintError(
+            "CloudFormation is not read: `aws ecs describe-task-definition` shows what it made"
+        )
+    else:
+        raise LintError(
+            "it is no ECS task definition, Terraform plan (JSON), Kubernetes manifest, compose "
+            "file, Dockerfile, or configuration of Fluentd or Fluent Bit"
+        )
+
+
+def _is_container_list(document: Any) -> bool:
+    if not isinstance(document, list) or not document:
+        return False
+    return all(isinstance(each, dict) and {"name", "image"} <= each.keys() for each in document)
+
+
+def _configuration(name: str, text: str) -> Unit:
+    own = name.rpartition("/")[2]
+    return Unit(
+        platform=CONFIGURATION,
+        name=own,
+        configurations=(ServerConfiguration(name=own, text=text),),
+    )

@@ -1,0 +1,260 @@
+"""ECS task definitions: as registered, as `describe-task-definition` shows them, in a plan.
+
+A container's `stopTimeout` is 30 s by default. Terraform writes container definitions as JSON
+inside JSON. A plan does not have values that are known only after apply.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+from logship._deployment.linting.marks import lines_of
+from logship._deployment.linting.model import (
+    ECS,
+    Condition,
+    Container,
+    LintError,
+    Mount,
+    Unit,
+    Volume,
+)
+from logship._deployment.linting.quantities import compose_bytes, whole
+from logship._deployment.linting.shapes import (
+    declared_ports,
+    listing,
+    mapping,
+    mappings,
+    text_or_none,
+    texts,
+    variable_lines,
+    words,
+)
+
+_STOP_SECONDS = 30.0
+_MIB = 1024 * 1024
+_SHARED = ("awsvpc", "host")
+_CONDITIONS = {
+    "HEALTHY": Condition.HEALTHY,
+    "COMPLETE": Condition.COMPLETED,
+    "SUCCESS": Condition.COMPLETED,
+}
+
+
+def is_task_definition(document: Any) -> bool:
+    """Tell whether a document is one, as registered or as described."""
+    return isinstance(document, dict) and (
+        "containerDefinitions" in document or "taskDefinition" in document
+    )
+
+
+def is_plan(document: Any) -> bool:
+    """Tell whether a document is what `terraform show -json` writes."""
+    return isinstance(document, dict) and "planned_values" in document
+
+
+def read_task_definition(document: dict[str, Any], *, is_spot: bool = False) -> Unit:
+    """Return the task of a definition.
+
+    Raises:
+        LintError: It does not have the shape of an ECS task definition.
+    """
+    if "taskDefinition" in document:
+        document = mapping(document["taskDefinition"], "taskDefinition")
+    volumes = _volumes(document)
+    memory = document.get("memory")
+    task_bytes = None if memory in (None, "") else _mebibytes(memory)
+    launch = [*listing(document.get("requiresCompatibilities"), "requiresCompatibilities")]
+    launch += listing(document.get("compatibilities"), "compatibilities")
+    containers = mappings(document.get("containerDefinitions"), "containerDefinitions")
+    if not containers:
+        raise LintError("it has no containerDefinitions")
+    network = _network(document, launch)
+    routers = [str(each.get("name")) for each in containers if each.get("firelensConfiguration")]
+    return Unit(
+        platform=ECS,
+        name=str(document.get("family", "task")),
+        containers=tuple(
+            _container(each, volumes, task_bytes, network, routers) for each in containers
+        ),
+        lines=lines_of(document),
+        is_spot=is_spot,
+        may_be_fargate="FARGATE" in launch or not launch,
+    )
+
+
+def _network(document: dict[str, Any], launch: list[Any]) -> str | None:
+    """Return the mode of a task's network; None if the document does not have it."""
+    mode = document.get("networkMode")
+    if mode is None and "FARGATE" in launch:
+        return "awsvpc"
+    return None if mode is None else str(mode)
+
+
+def read_plan(document: dict[str, Any], *, is_spot: bool = False) -> Iterator[Unit]:
+    """Yield the tasks of a Terraform plan.
+
+    Raises:
+        LintError: It has no task, or one that is known only after the plan was applied.
+    """
+    values = mapping(document["planned_values"], "planned_values")
+    resources = list(_resources(mapping(values.get("root_module"), "root_module")))
+    spot = any(map(_uses_spot, resources)) or is_spot
+    tasks = [each for each in resources if each.get("type") == "aws_ecs_task_definition"]
+    if not tasks:
+        raise LintError("the plan has no aws_ecs_task_definition")
+    for resource in tasks:
+        yield read_task_definition(_as_registered(resource), is_spot=spot)
+
+
+def _resources(module: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    yield from mappings(module.get("resources"), "resources")
+    for child in mappings(module.get("child_modules"), "child_modules"):
+        yield from _resources(child)
+
+
+def _uses_spot(resource: dict[str, Any]) -> bool:
+    """Tell whether a planned service or cluster runs tasks on Spot."""
+    values = mapping(resource.get("values"), "values")
+    strategies = [
+        *mappings(values.get("capacity_provider_strategy"), "capacity_provider_strategy"),
+        *mappings(
+            values.get("default_capacity_provider_strategy"), "default_capacity_provider_strategy"
+        ),
+    ]
+    return any(each.get("capacity_provider") == "FARGATE_SPOT" for each in strategies)
+
+
+def _as_registered(resource: dict[str, Any]) -> dict[str, Any]:
+    """Return a planned resource in the shape of the ECS API."""
+    values = mapping(resource.get("values"), "values")
+    address = resource.get("address", "aws_ecs_task_definition")
+    text = values.get("container_definitions")
+    if not isinstance(text, str):
+        raise LintError(
+            f"{address}: container_definitions is known only after apply; render it with fixed "
+            "values, or lint the task definition itself"
+        )
+    try:
+        containers = json.loads(text)
+    except ValueError as error:
+        raise LintError(f"{address}: container_definitions is no JSON: {error}") from None
+    return {
+        "family": values.get("family") or address,
+        "memory": values.get("memory"),
+        "networkMode": values.get("network_mode"),
+        "requiresCompatibilities": values.get("requires_compatibilities"),
+        "containerDefinitions": containers,
+        "volumes": [_planned_volume(each) for each in mappings(values.get("volume"), "volume")],
+    }
+
+
+def _planned_volume(volume: dict[str, Any]) -> dict[str, Any]:
+    planned: dict[str, Any] = {"name": volume.get("name")}
+    if volume.get("host_path"):
+        planned["host"] = {"sourcePath": volume["host_path"]}
+    if volume.get("efs_volume_configuration"):
+        planned["efsVolumeConfiguration"] = {}
+    return planned
+
+
+def _volumes(document: dict[str, Any]) -> dict[str, Volume]:
+    kinds = {}
+    for volume in mappings(document.get("volumes"), "volumes"):
+        kind = Volume.MANAGED
+        if mapping(volume.get("host"), "host").get("sourcePath"):
+            kind = Volume.BIND
+        elif volume.keys() & {"efsVolumeConfiguration", "fsxWindowsFileServerVolumeConfiguration"}:
+            kind = Volume.NETWORK
+        kinds[str(volume.get("name"))] = kind
+    return kinds
+
+
+def _container(
+    definition: dict[str, Any],
+    volumes: dict[str, Volume],
+    task_bytes: int | None,
+    network: str | None,
+    routers: list[str],
+) -> Container:
+    name = str(definition.get("name", "container"))
+    memory = definition.get("memory")
+    logging = mapping(definition.get("logConfiguration"), "logConfiguration")
+    firelens = mapping(definition.get("firelensConfiguration"), "firelensConfiguration")
+    stop = definition.get("stopTimeout")
+    conditions = _conditions(definition)
+    if logging.get("logDriver") == "awsfirelens":  # ECS orders it behind its router by itself
+        conditions = {**dict.fromkeys(routers, Condition.STARTED), **conditions}
+    return Container(
+        name=name,
+        image=str(definition.get("image", "")),
+        words=words(definition.get("entryPoint"), f"{name}: entryPoint")
+        + words(definition.get("command"), f"{name}: command"),
+        environment=_environment(definition),
+        has_more_variables=bool(definition.get("environmentFiles")),
+        depends_on=tuple(conditions),
+        conditions=conditions,
+        stop_seconds=_STOP_SECONDS if stop is None else float(whole(stop, f"{name}: stopTimeout")),
+        stop_is_given=stop is not None,
+        memory_bytes=_mebibytes(memory) if memory else task_bytes,
+        log_driver=text_or_none(logging.get("logDriver"), f"{name}: logDriver"),
+        log_options=texts(logging.get("options"), f"{name}: options"),
+        user=None if definition.get("user") in (None, "") else str(definition["user"]),
+        mounts=tuple(_mounts(definition, volumes)),
+        nofile_soft=_nofile(definition),
+        is_firelens=bool(firelens),
+        firelens_options=texts(firelens.get("options"), f"{name}: firelensConfiguration"),
+        has_health_check=bool(definition.get("healthCheck")),
+        is_essential=definition.get("essential") is not False,
+        is_restarted=bool(mapping(definition.get("restartPolicy"), "restartPolicy").get("enabled")),
+        network=network if network in _SHARED else network and f"{network} {name}",
+        ports=declared_ports(definition.get("portMappings")),
+        lines=lines_of(definition) | variable_lines(definition.get("environment")),
+    )
+
+
+def _conditions(definition: dict[str, Any]) -> dict[str, Condition]:
+    return {
+        str(each.get("containerName")): _CONDITIONS.get(
+            str(each.get("condition")), Condition.STARTED
+        )
+        for each in mappings(definition.get("dependsOn"), "dependsOn")
+    }
+
+
+def _environment(definition: dict[str, Any]) -> dict[str, str | None]:
+    values: dict[str, str | None] = {}
+    for each in mappings(definition.get("environment"), "environment"):
+        values[str(each.get("name"))] = str(each.get("value", ""))
+    for each in mappings(definition.get("secrets"), "secrets"):
+        values[str(each.get("name"))] = None
+    return values
+
+
+def _mounts(definition: dict[str, Any], volumes: dict[str, Volume]) -> Iterator[Mount]:
+    for each in mappings(definition.get("mountPoints"), "mountPoints"):
+        name = str(each.get("sourceVolume"))
+        yield Mount(
+            name=name,
+            path=str(each.get("containerPath")),
+            kind=volumes.get(name, Volume.MANAGED),
+            read_only=bool(each.get("readOnly")),
+        )
+    parameters = mapping(definition.get("linuxParameters"), "linuxParameters")
+    for each in mappings(parameters.get("tmpfs"), "tmpfs"):
+        path = str(each.get("containerPath"))
+        yield Mount(name=f"tmpfs {path}", path=path, kind=Volume.MEMORY)
+
+
+def _nofile(definition: dict[str, Any]) -> int | None:
+    for each in mappings(definition.get("ulimits"), "ulimits"):
+        if each.get("name") == "nofile":
+            return whole(each.get("softLimit"), "softLimit")
+    return None
+
+
+def _mebibytes(value: Any) -> int:
+    """Return the bytes of a task's memory: MiB, or with a unit as in `1 GB`."""
+    text = str(value).strip()
+    return compose_bytes(text) if text.lower().endswith("b") else whole(text, "memory") * _MIB

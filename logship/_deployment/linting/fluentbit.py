@@ -1,0 +1,155 @@
+"""Reads the plugins in a configuration of Fluent Bit, in both of its forms, with their lines."""
+
+from __future__ import annotations
+
+import functools
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from logship._deployment.linting.marks import line_of, lines_of
+from logship._deployment.linting.model import LintError
+from logship._deployment.linting.yamltext import YamlMissing, parse_yaml
+
+_HEAD = re.compile(r"^[ \t]*\[(\w+)\][ \t\r]*$", re.MULTILINE)
+_INCLUDE = re.compile(r"^[ \t]*@INCLUDE\b", re.MULTILINE | re.IGNORECASE)
+_SECTIONS = ("inputs", "filters", "outputs")
+
+
+@dataclass(slots=True)
+class Plugin:
+    """A plugin, or the service.
+
+    Attributes:
+        options: Names and values in lower case, because Fluent Bit ignores the case of names.
+        written: The same with values as they are written.
+        lines: The line of each option, and under the empty name its own.
+    """
+
+    options: dict[str, str] = field(default_factory=dict)
+    written: dict[str, str] = field(default_factory=dict)
+    lines: dict[str, int] = field(default_factory=dict)
+
+    @property
+    def name(self) -> str:
+        """Which plugin it is."""
+        return self.options.get("name", "")
+
+    def line_of(self, option: str) -> int | None:
+        """Return the line of an option, or its own; None if it is unknown."""
+        return self.lines.get(option) or self.lines.get("")
+
+
+@dataclass(slots=True)
+class Configuration:
+    """A configuration; everything is empty if it is another program's.
+
+    Attributes:
+        inputs: In their order.
+        filters: Also.
+        outputs: Also.
+        service: The service, if it has one.
+        is_whole: Whether it includes no other file.
+    """
+
+    inputs: list[Plugin] = field(default_factory=list)
+    filters: list[Plugin] = field(default_factory=list)
+    outputs: list[Plugin] = field(default_factory=list)
+    service: Plugin | None = None
+    is_whole: bool = True
+
+
+def is_classic(text: str) -> bool:
+    """Return whether a text has the form with sections in brackets."""
+    return _HEAD.search(text) is not None
+
+
+def line(text: str, option: str, value: str) -> str:
+    """Return the line that sets an option, in the form that a configuration has."""
+    return f"{option}{' ' if is_classic(text) else ': '}{value}"
+
+
+@functools.lru_cache(maxsize=16)  # several rules ask for one text, and YAML takes long to parse
+def parse(text: str) -> Configuration:
+    """Return what a text configures."""
+    found = Configuration()
+    if is_classic(text):
+        found.is_whole = not _INCLUDE.search(text)
+        plugins = _classic(text)
+    else:
+        documents = [each for each in _documents(text) if isinstance(each, dict)]
+        found.is_whole = not any("includes" in each for each in documents)
+        plugins = _yaml(documents)
+    for section, plugin in plugins:
+        if section in _SECTIONS:
+            getattr(found, section).append(plugin)
+        elif section in ("service", "services"):
+            found.service = plugin
+    return found
+
+
+def _classic(text: str) -> Iterator[tuple[str, Plugin]]:
+    plugin = None
+    for number, raw in enumerate(text.split("\n"), start=1):
+        words = raw.strip().split(maxsplit=1)
+        if (head := _HEAD.match(raw)) is not None:
+            plugin = Plugin(lines={"": number})
+            yield f"{head[1].lower()}s", plugin
+        elif plugin is not None and len(words) == 2 and not words[0].startswith("#"):
+            _add(plugin, words[0], words[1], number)
+
+
+def _add(plugin: Plugin, option: str, value: str, number: int | None) -> None:
+    plugin.options[option.lower()] = value.lower()
+    plugin.written[option.lower()] = value
+    if number:
+        plugin.lines[option.lower()] = number
+
+
+def _documents(text: str) -> list[Any]:
+    try:
+        return parse_yaml(text)
+    except YamlMissing:
+        return []  # YAML inside of JSON; with the extra for YAML files the parser is there
+    except LintError:
+        return []  # some other program's configuration
+
+
+def _yaml(documents: list[Any]) -> Iterator[tuple[str, Plugin]]:
+    for document in documents:
+        service = document.get("service")
+        if isinstance(service, dict):
+            yield "service", _plugin(service)
+        pipeline = document.get("pipeline")
+        for section, plugins in pipeline.items() if isinstance(pipeline, dict) else ():
+            for each in plugins if isinstance(plugins, list) else ():
+                if isinstance(each, dict):
+                    yield str(section), _plugin(each)
+
+
+def _plugin(options: dict[Any, Any]) -> Plugin:
+    own = line_of(options)
+    plugin = Plugin(lines={"": own} if own else {})
+    lines = lines_of(options)
+    for option, value in options.items():
+        _add(plugin, str(option), str(value), lines.get(str(option)))
+    return plugin
+
+
+def matches(output: Plugin, tag: str) -> bool:
+    """Return whether a tag matches what an output or a filter takes; True if it cannot be told."""
+    pattern = output.written.get("match", "")
+    if "match_regex" in output.options or "$" in pattern:
+        return True
+    parts = [part.strip() for part in pattern.strip("'\"").split("*")]
+    if len(parts) == 1:
+        return tag == parts[0]
+    rest = tag.removeprefix(parts[0])
+    if rest == tag and parts[0]:
+        return False
+    for part in parts[1:-1]:
+        _, found, rest = rest.partition(part) if part else ("", "*", rest)
+        if not found:
+            return False
+    return rest.endswith(parts[-1])

@@ -1,0 +1,88 @@
+"""Reports as text for a person, as JSON for a program, and as GitHub's annotations."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import asdict
+from typing import Any
+
+from logship._deployment.linting.report import FileReport
+from logship._deployment.linting.rules.rule import Rule
+
+
+def as_text(reports: list[FileReport]) -> Iterator[str]:
+    """Yield the lines for a person: the verdict first."""
+    yield _verdict(reports)
+    for report in reports:
+        for finding in report.findings:
+            place = report.name if finding.line is None else f"{report.name}:{finding.line}"
+            yield ""
+            yield f"{place}: {finding.severity.value}: {finding.container}: {finding.rule}"
+            yield f"  at night:  {finding.night}"
+            yield f"  change to: {finding.change}"
+        if report.why_not_judged:
+            yield f"not judged: {report.name}: {report.why_not_judged}"
+
+
+def _verdict(reports: list[FileReport]) -> str:
+    count = sum(len(each.findings) for each in reports)
+    ignored = sum(each.ignored for each in reports)
+    judged = sum(each.why_not_judged is None for each in reports)
+    if not judged:
+        return f"nothing judged: {_files(len(reports))}"
+    found = f"{count} finding{'s' * (count != 1)} in" if count else "clean:"
+    rest = len(reports) - judged
+    return (
+        f"{found} {_files(judged)}"
+        + (f", {ignored} ignored" if ignored else "")
+        + (f", {_files(rest)} not judged" if rest else "")
+    )
+
+
+def _files(count: int) -> str:
+    return "1 file" if count == 1 else f"{count} files"
+
+
+def as_json(reports: list[FileReport]) -> dict[str, Any]:
+    """Return the same for a program."""
+    return {
+        "clean": not any(each.findings for each in reports),
+        "files": [each.name for each in reports],
+        "not_judged": {
+            each.name: each.why_not_judged for each in reports if each.why_not_judged is not None
+        },
+        "ignored": sum(each.ignored for each in reports),
+        "findings": [
+            {"file": report.name, **asdict(finding), "severity": finding.severity.value}
+            for report in reports
+            for finding in report.findings
+        ],
+    }
+
+
+def as_github(reports: list[FileReport]) -> Iterator[str]:
+    """Yield a workflow command for each finding: GitHub shows it beside the line."""
+    for report in reports:
+        for finding in report.findings:
+            level = "notice" if finding.severity.value == "note" else finding.severity.value
+            places = {"file": report.name, "line": finding.line or 1, "title": finding.rule}
+            properties = ",".join(f"{key}={_property(value)}" for key, value in places.items())
+            message = f"{finding.container}: {finding.night}\nchange to: {finding.change}"
+            yield f"::{level} {properties}::{_data(message)}"
+
+
+def _data(text: str) -> str:
+    return text.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
+
+
+def _property(value: object) -> str:
+    return _data(str(value)).replace(":", "%3A").replace(",", "%2C")
+
+
+def explained(rule: Rule) -> Iterator[str]:
+    """Yield what there is to know about a rule."""
+    yield f"{rule.name} ({rule.severity.value}; {', '.join(rule.platforms)})"
+    yield f"  finds:    {rule.finds}"
+    yield f"  at night: {rule.night}"
+    yield f"  because:  {rule.why}"
+    yield f"  ignore:   --ignore {rule.name}[:CONTAINER]"

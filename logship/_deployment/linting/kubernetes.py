@@ -1,0 +1,263 @@
+"""Kubernetes manifests: the pods that workloads make, and configurations in ConfigMaps.
+
+A pod has one grace period. Native sidecars (init containers with `restartPolicy: Always`) start
+before the main containers, in their order, and stop after them in reverse order. Kubernetes has no
+other order. A manifest cannot set the number of open files.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from logship._deployment.linting.marks import line_of, lines_of
+from logship._deployment.linting.model import (
+    KUBERNETES,
+    Container,
+    Mount,
+    ServerConfiguration,
+    Unit,
+    Volume,
+)
+from logship._deployment.linting.quantities import (
+    kubernetes_bytes,
+    number_or_none,
+    whole,
+)
+from logship._deployment.linting.shapes import (
+    configuration,
+    declared_ports,
+    mapping,
+    mappings,
+    variable_lines,
+    words,
+)
+
+_GRACE_SECONDS = 30.0
+_TEMPLATED = ("Deployment", "StatefulSet", "DaemonSet", "Job", "ReplicaSet")
+_READ_ONLY = {"configMap", "secret", "projected", "downwardAPI"}
+_POD_KEYS = ("terminationGracePeriodSeconds", "securityContext", "volumes")
+"""Keys of a pod that rules about its containers are about."""
+_CONFIGURATION_ENDINGS = (".conf", ".yaml", ".yml")
+
+
+def is_manifest(document: Any) -> bool:
+    """Tell whether a document is one of Kubernetes' objects."""
+    return isinstance(document, dict) and "apiVersion" in document and "kind" in document
+
+
+def read_manifests(documents: list[dict[str, Any]]) -> Iterator[Unit]:
+    """Yield the pods of a file's objects; ConfigMaps of the file belong to all of them.
+
+    Raises:
+        LintError: An object does not have the shape of a Kubernetes object.
+    """
+    objects = [each for document in documents for each in _objects(document)]
+    named = [(_name(each), tuple(_configurations(each))) for each in objects if _is_map(each)]
+    maps = dict(named)
+    services = tuple(_name(each) for each in objects if each.get("kind") == "Service")
+    pods = [(each, spec) for each in objects if (spec := _pod_spec(each)) is not None]
+    for document, spec in pods:
+        yield _pod(document, spec, maps, services)
+    configurations = tuple(each for _, found in named for each in found)
+    if configurations:
+        yield Unit(platform=KUBERNETES, name="ConfigMap", configurations=configurations)
+
+
+def _name(document: dict[str, Any]) -> str:
+    return str(mapping(document.get("metadata"), "metadata").get("name", ""))
+
+
+def _is_map(document: dict[str, Any]) -> bool:
+    return document.get("kind") == "ConfigMap"
+
+
+def _objects(document: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    if str(document.get("kind")).endswith("List"):
+        for each in mappings(document.get("items"), "items"):
+            yield from _objects(each)
+    else:
+        yield document
+
+
+def _pod_spec(document: dict[str, Any]) -> dict[str, Any] | None:
+    kind, spec = document.get("kind"), mapping(document.get("spec"), "spec")
+    if kind == "Pod":
+        return spec
+    if kind == "CronJob":
+        job = mapping(spec.get("jobTemplate"), "jobTemplate")
+        spec, kind = mapping(job.get("spec"), "jobTemplate.spec"), "Job"
+    if kind in _TEMPLATED:
+        return mapping(mapping(spec.get("template"), "template").get("spec"), "template.spec")
+    return None
+
+
+def _pod(
+    document: dict[str, Any],
+    spec: dict[str, Any],
+    maps: dict[str, tuple[ServerConfiguration, ...]],
+    services: tuple[str, ...],
+) -> Unit:
+    grace = spec.get("terminationGracePeriodSeconds")
+    grace_seconds = _GRACE_SECONDS if grace is None else float(whole(grace, "grace period"))
+    security = mapping(spec.get("securityContext"), "securityContext")
+    volumes = {str(each.get("name")): each for each in mappings(spec.get("volumes"), "volumes")}
+    first = mappings(spec.get("initContainers"), "initContainers")
+    main = mappings(spec.get("containers"), "containers")
+    native: list[str] = []
+    containers = []
+    for definition, is_init in [
+        *((each, True) for each in first),
+        *((each, False) for each in main),
+    ]:
+        container = _container(
+            definition,
+            volumes,
+            spec,
+            grace_seconds,
+            is_given=grace is not None,
+            started=tuple(native),
+            is_init=is_init,
+        )
+        containers.append(container)
+        if container.is_native_sidecar:
+            native.append(container.name)
+    group = security.get("fsGroup")
+    return Unit(
+        platform=KUBERNETES,
+        name=_name(document) or "pod",
+        containers=tuple(containers),
+        grace_seconds=grace_seconds,
+        group=None if group is None else whole(group, "fsGroup"),
+        routes=_routes(containers, volumes, maps),
+        services=() if spec.get("enableServiceLinks") is False else services,
+        lines=lines_of(spec),
+    )
+
+
+def _routes(
+    containers: list[Container],
+    volumes: dict[str, dict[str, Any]],
+    maps: dict[str, tuple[ServerConfiguration, ...]],
+) -> tuple[ServerConfiguration, ...]:
+    """Return the configurations of a pod's only sidecar, if all that it mounts are in sight."""
+    sidecars = [each for each in containers if each.is_sidecar()]
+    if len(sidecars) != 1:
+        return ()
+    mounted = [volumes.get(each.name, {}) for each in sidecars[0].mounts]
+    if any(each.keys() & {"secret", "projected", "hostPath"} for each in mounted):
+        return ()
+    names = dict.fromkeys(
+        str(mapping(each["configMap"], "configMap").get("name"))
+        for each in mounted
+        if "configMap" in each
+    )
+    if not names.keys() <= maps.keys():
+        return ()
+    return tuple(each for name in names for each in maps[name])
+
+
+def _container(
+    definition: dict[str, Any],
+    volumes: dict[str, dict[str, Any]],
+    pod: dict[str, Any],
+    grace_seconds: float,
+    *,
+    is_given: bool,
+    started: tuple[str, ...],
+    is_init: bool,
+) -> Container:
+    name = str(definition.get("name", "container"))
+    pod_security = mapping(pod.get("securityContext"), "securityContext")
+    native = is_init and definition.get("restartPolicy") == "Always"
+    limits = mapping(mapping(definition.get("resources"), "resources").get("limits"), "limits")
+    memory = limits.get("memory")
+    return Container(
+        name=name,
+        image=str(definition.get("image", "")),
+        words=words(definition.get("command"), f"{name}: command")
+        + words(definition.get("args"), f"{name}: args"),
+        environment=_environment(definition),
+        has_more_variables=bool(definition.get("envFrom")),
+        depends_on=started,
+        stop_seconds=grace_seconds,
+        stop_is_given=is_given,
+        stop_signal=_stop_signal(definition),
+        pre_stop_seconds=_pre_stop_seconds(definition),
+        memory_bytes=None if memory is None else kubernetes_bytes(memory),
+        user=_user({**pod_security, **mapping(definition.get("securityContext"), name)}),
+        mounts=tuple(_mounts(definition, volumes)),
+        is_native_sidecar=native,
+        runs_first=is_init and not native,
+        network="pod" if not pod.get("hostNetwork") else "host",
+        ports=declared_ports(definition.get("ports")),
+        lines=_pod_lines(pod) | lines_of(definition) | variable_lines(definition.get("env")),
+    )
+
+
+def _pod_lines(pod: dict[str, Any]) -> dict[str, int]:
+    return {key: line for key in _POD_KEYS if key in pod and (line := line_of(pod, key))}
+
+
+def _environment(definition: dict[str, Any]) -> dict[str, str | None]:
+    values: dict[str, str | None] = {}
+    for each in mappings(definition.get("env"), "env"):
+        value = each.get("value")
+        is_known = "valueFrom" not in each and "$(" not in str(value)
+        values[str(each.get("name"))] = str("" if value is None else value) if is_known else None
+    return values
+
+
+def _stop_signal(definition: dict[str, Any]) -> str | None:
+    given = mapping(definition.get("lifecycle"), "lifecycle").get("stopSignal")
+    return None if given is None else str(given)
+
+
+def _pre_stop_seconds(definition: dict[str, Any]) -> float:
+    """Return the seconds of a preStop hook, if it is a `sleep` or a command with one."""
+    hook = mapping(mapping(definition.get("lifecycle"), "lifecycle").get("preStop"), "preStop")
+    sleep = mapping(hook.get("sleep"), "sleep").get("seconds")
+    if sleep is not None:
+        return float(whole(sleep, "preStop.sleep.seconds"))
+    command = words(mapping(hook.get("exec"), "exec").get("command"), "preStop.exec.command")
+    line = " ".join(command).split()
+    after = [line[index + 1] for index, word in enumerate(line[:-1]) if word.endswith("sleep")]
+    return sum((number_or_none(each) or 0.0 for each in after), 0.0)
+
+
+def _user(security: dict[str, Any]) -> str | None:
+    if "runAsUser" in security:
+        return str(security["runAsUser"])
+    return "non-root" if security.get("runAsNonRoot") else None
+
+
+def _mounts(definition: dict[str, Any], volumes: dict[str, dict[str, Any]]) -> Iterator[Mount]:
+    for each in mappings(definition.get("volumeMounts"), "volumeMounts"):
+        name = str(each.get("name"))
+        volume = volumes.get(name, {})
+        empty = mapping(volume.get("emptyDir"), "emptyDir")
+        limit = empty.get("sizeLimit")
+        yield Mount(
+            name=name,
+            path=str(each.get("mountPath")),
+            kind=_kind(volume, empty),
+            read_only=bool(each.get("readOnly") or volume.keys() & _READ_ONLY),
+            bytes_max=None if limit is None else kubernetes_bytes(limit),
+        )
+
+
+def _kind(volume: dict[str, Any], empty: dict[str, Any]) -> Volume:
+    if "emptyDir" in volume:
+        return Volume.MEMORY if empty.get("medium") == "Memory" else Volume.EMPTY
+    if "hostPath" in volume:
+        return Volume.BIND
+    if volume.keys() & {"nfs", "cephfs", "glusterfs", "azureFile"}:
+        return Volume.NETWORK
+    return Volume.CLAIM
+
+
+def _configurations(document: dict[str, Any]) -> Iterator[ServerConfiguration]:
+    data = mapping(document.get("data"), "data")
+    for name, text in data.items():
+        if isinstance(text, str) and str(name).endswith(_CONFIGURATION_ENDINGS):
+            yield configuration(data, name, text)

@@ -1,0 +1,91 @@
+"""Sizes and durations as each platform's deployment files write them."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from logship._deployment.linting.model import LintError
+
+_SIZE = re.compile(r"([0-9]{1,18}(?:\.[0-9]+)?)\s*([a-zA-Z]*)")
+_TIME = re.compile(r"([0-9]{1,18}(?:\.[0-9]+)?)(h|ms|us|m|s)?")
+_WHOLE = re.compile(r"[+-]?[0-9]{1,18}")
+_NUMBER = re.compile(r"[0-9]{1,18}(?:\.[0-9]+)?")
+"""Eighteen digits are more than any platform takes, and few enough for all that is done to them."""
+_SECONDS = {"h": 3600.0, "m": 60.0, "s": 1.0, "ms": 1e-3, "us": 1e-6, "": 1.0}
+_POWERS = "kmgtp"
+
+
+def kubernetes_bytes(value: Any) -> int:
+    """Return the bytes of a Kubernetes quantity: `512Mi`, `1G`, `1000000`.
+
+    Raises:
+        LintError: it is none.
+    """
+    number, unit = _size(value)
+    binary = unit.endswith("i")
+    power = _power(unit.removesuffix("i"), value)
+    return int(number * (1024 if binary else 1000) ** power)
+
+
+def compose_bytes(value: Any) -> int:
+    """Return the bytes of a compose size, `512m` or `1gb`, which are powers of 1,024.
+
+    Raises:
+        LintError: it is none.
+    """
+    number, unit = _size(value)
+    return int(number * 1024 ** _power(unit.lower().removesuffix("b"), value))
+
+
+def _size(value: Any) -> tuple[float, str]:
+    found = _SIZE.fullmatch(str(value).strip())
+    if found is None:
+        raise LintError(f"{value!r:.60} is no size")
+    return float(found[1]), found[2]
+
+
+def _power(unit: str, value: Any) -> int:
+    if not unit:
+        return 0
+    power = _POWERS.find(unit.lower()) + 1
+    if len(unit) != 1 or not power:
+        raise LintError(f"{value!r:.60} is no size")
+    return power
+
+
+def seconds(value: Any) -> float:
+    """Return the seconds of a duration: `1m30s`, `90s`, `90`.
+
+    Raises:
+        LintError: it is none.
+    """
+    text = str(value).strip()
+    parts = list(_TIME.finditer(text))
+    if not parts or "".join(part[0] for part in parts) != text:
+        raise LintError(f"{value!r:.60} is no duration")
+    return sum(float(part[1]) * _SECONDS[part[2] or ""] for part in parts)
+
+
+def whole(value: Any, what: str) -> int:
+    """Return a whole number that JSON may hold as text.
+
+    Raises:
+        LintError: it is none.
+    """
+    text = str(value).strip()
+    if not _WHOLE.fullmatch(text):
+        raise LintError(f"{what}: {value!r:.60} is no whole number")
+    return int(text)
+
+
+def number_or_none(text: str | None) -> float | None:
+    """Return the number that a text is, None where it is none."""
+    return float(text) if text is not None and _NUMBER.fullmatch(text) else None
+
+
+def count_or_none(text: str | None) -> int | None:
+    """Return the whole number that a text is, None where it is none, or has a sign."""
+    return (
+        int(text) if text is not None and text[:1] not in "+-" and _WHOLE.fullmatch(text) else None
+    )

@@ -1,0 +1,133 @@
+"""Judges a file: its findings, those that are ignored, or why nothing in it was judged."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from itertools import islice
+from typing import Final
+
+from logship._deployment.linting.documents import Ignored, ignored_in, is_script, read_units
+from logship._deployment.linting.model import DOCKERFILE, Finding, LintError, Unit
+from logship._deployment.linting.rules import RULES, findings_of
+from logship._deployment.linting.rules.configurations import takes_records
+
+FINDINGS_MAX: Final = 5_000
+"""In one file, those that are ignored too."""
+
+NO_LOGSHIP: Final = (
+    "no container shows that it uses logship (by a LOGSHIP_ variable or a logship command), and no "
+    "configuration takes records over the forward protocol"
+)
+SCRIPT: Final = "a script is judged where the command of a container in another FILE names it"
+
+
+@dataclass(frozen=True, slots=True)
+class Ignoring:
+    """An ignored rule, for all containers or for one.
+
+    Attributes:
+        rule: Its name.
+        container: The container; None for all.
+    """
+
+    rule: str
+    container: str | None = None
+
+    @classmethod
+    def parse(cls, text: str) -> Ignoring:
+        """Return what `RULE` or `RULE:CONTAINER` means.
+
+        Raises:
+            LintError: There is no such rule.
+        """
+        rule, _, container = text.partition(":")
+        if rule not in RULES:
+            raise LintError(f"{rule!r} is no rule; there are {', '.join(RULES)}")
+        return cls(rule, container or None)
+
+    def covers(self, finding: Finding) -> bool:
+        """Return whether a finding is ignored."""
+        return finding.rule == self.rule and self.container in (None, finding.container)
+
+
+@dataclass(frozen=True, slots=True)
+class FileReport:
+    """The findings in one file.
+
+    Attributes:
+        name: The file's.
+        findings: The findings that are not ignored.
+        ignored: How many findings were ignored.
+        why_not_judged: Why no rule was applied to anything in it; None if one was.
+    """
+
+    name: str
+    findings: tuple[Finding, ...] = ()
+    ignored: int = 0
+    why_not_judged: str | None = None
+
+
+def judge(
+    name: str,
+    text: str,
+    ignoring: tuple[Ignoring, ...] = (),
+    *,
+    is_spot: bool = False,
+    script_of: Callable[[str], str | None] | None = None,
+) -> FileReport:
+    """Return the findings in a file.
+
+    Args:
+        name: The file's.
+        text: Its content.
+        ignoring: Rules that are ignored.
+        is_spot: Whether ECS tasks are known to run on Fargate Spot.
+        script_of: Returns the text of a shell script that a command names, None if it is not there.
+
+    Raises:
+        LintError: The file cannot be checked; the text names it.
+    """
+    if is_script(name, text):
+        return FileReport(name, why_not_judged=SCRIPT)
+    try:
+        comments = ignored_in(text)
+        unwanted = {*ignoring, *map(_of_comment, comments)}
+        units = list(_judged(read_units(name, text, is_spot=is_spot)))
+        if script_of is not None:
+            units = [dataclasses.replace(each, script_of=script_of) for each in units]
+        found = _findings(units)
+    except LintError as error:
+        raise LintError(f"{name}: {error}") from None
+    except RecursionError:
+        raise LintError(f"{name}: it is nested too deep") from None
+    kept = [each for each in found if not any(each_of.covers(each) for each_of in unwanted)]
+    why = None if units else NO_LOGSHIP
+    return FileReport(name, tuple(kept), len(found) - len(kept), why)
+
+
+def _judged(units: list[Unit]) -> Iterator[Unit]:
+    """Yield what the rules are for; containers only if one of the file belongs to logship."""
+    shows = any(each.shows_logship or each.platform == DOCKERFILE for each in units)
+    for unit in units:
+        containers = unit.containers if shows else ()
+        if containers or any(map(takes_records, unit.configurations)):
+            yield dataclasses.replace(unit, containers=containers)
+
+
+def _findings(units: Iterable[Unit]) -> list[Finding]:
+    """Return all findings, without duplicates in a unit."""
+    found: list[Finding] = []
+    left = FINDINGS_MAX
+    for unit in units:
+        own = list(islice(findings_of(unit), left + 1))
+        left -= len(own)
+        if left < 0:
+            raise LintError(f"it has more than {FINDINGS_MAX:,} findings")
+        found += dict.fromkeys(own)
+    return found
+
+
+def _of_comment(comment: Ignored) -> Ignoring:
+    return Ignoring.parse(comment.rule)

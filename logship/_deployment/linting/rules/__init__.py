@@ -1,0 +1,37 @@
+"""Every rule, by name: each is a small pure function that yields the mistakes of a unit."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from logship._deployment.linting.model import Finding, Unit
+from logship._deployment.linting.rules import (
+    configurations,
+    endpoints,
+    entrypoints,
+    ordering,
+    resources,
+    servers,
+    sidecars,
+    stderr,
+    stopping,
+    variables,
+)
+from logship._deployment.linting.rules.rule import Rule
+
+_MODULES = (
+    *(ordering, stopping, entrypoints, stderr, endpoints, servers, sidecars, configurations),
+    *(resources, variables),
+)
+
+RULES: dict[str, Rule] = {
+    each.name: each
+    for module in _MODULES
+    for each in vars(module).values()
+    if isinstance(each, Rule)
+}
+
+
+def findings_of(unit: Unit) -> Iterator[Finding]:
+    """Yield all findings of a unit, in the order of the rules; some may be there twice."""
+    return (finding for rule in RULES.values() for finding in rule.findings(unit))

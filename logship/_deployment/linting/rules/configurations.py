@@ -1,0 +1,395 @@
+"""Whether a sidecar keeps what it acknowledged: rules about its own configuration.
+
+A configuration whose inputs are in sight, and take no records over the forward protocol, is not
+that of a sidecar of logship. The rules leave it alone.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from logship._deployment.linting import fluentbit, fluentd
+from logship._deployment.linting.fluentbit import Plugin
+from logship._deployment.linting.fluentd import Section
+from logship._deployment.linting.model import (
+    COMPOSE,
+    CONFIGURATION,
+    KUBERNETES,
+    Mistake,
+    ServerConfiguration,
+    Severity,
+    Unit,
+)
+from logship._deployment.linting.rules.rule import rule
+from logship._settings import MIB, RECORD_BYTES_MAX
+
+_PLATFORMS = (KUBERNETES, COMPOSE, CONFIGURATION)
+_IS_FLUENTD = re.compile(
+    r"^[ \t]*<(match|source|label|buffer|system|filter|worker)\b", re.MULTILINE
+)
+_IS_BUFFER = re.compile(
+    r"^[ \t]*(total_limit_size|overflow_action|retry_\w+|chunk_limit_size|flush_\w+)\s",
+    re.MULTILINE,
+)
+_BUFFERED = re.compile(
+    r"forward|s3|kafka\w*|elasticsearch\w*|opensearch\w*|cloudwatch_logs|kinesis\w*|http|loki|"
+    r"splunk_hec|gelf|mongo|webhdfs|gcs|azurestorage\w*|rewrite_\w+_s3"
+)
+"""Fluentd outputs that buffer in memory by default."""
+_FILE_BY_DEFAULT = ("file", "buffer")
+_NEVER_FAIL = ("stdout", "null", "counter", "flowcounter", "prometheus_exporter")
+_FOR_EVER = ("no_limits", "false", "off")
+_TRUE = ("true", "on", "yes", "")
+_CHUNK_BYTES = 512 * 1024
+_TOTAL_BYTES, _LIMIT_BYTES = 512 * MIB, 8 * MIB
+_GRACE_SECONDS = 5
+
+
+def is_fluentd(text: str) -> bool:
+    """Return whether a text is a configuration of Fluentd, or a part of one."""
+    is_part = bool(_IS_FLUENTD.search(text) or _IS_BUFFER.search(text))
+    return is_part and not fluentbit.is_classic(text)
+
+
+def takes_records(configuration: ServerConfiguration) -> bool:
+    """Return whether a configuration may be that of a sidecar of logship."""
+    if is_fluentd(configuration.text):
+        whole = fluentd.parse(configuration.text)
+        sources = list(whole.all("source"))
+        if not sources:  # they may be in what it includes
+            return "@include" not in whole.options
+        return any(each.type in ("forward", "secure_forward") for each in sources)
+    found = fluentbit.parse(configuration.text)
+    if not (found.inputs or found.outputs or found.service):
+        return False
+    return not found.inputs or any(each.name == "forward" for each in found.inputs)
+
+
+def _fluentd(unit: Unit) -> Iterator[tuple[ServerConfiguration, Section]]:
+    for each in unit.configurations:
+        if is_fluentd(each.text) and takes_records(each):
+            yield each, fluentd.parse(each.text)
+
+
+def _fluent_bit(unit: Unit) -> Iterator[tuple[ServerConfiguration, fluentbit.Configuration]]:
+    for each in unit.configurations:
+        if not is_fluentd(each.text) and takes_records(each):
+            yield each, fluentbit.parse(each.text)
+
+
+def _buffers(unit: Unit) -> Iterator[tuple[ServerConfiguration, Section, Section]]:
+    """Yield the outputs that have a buffer, and the part that is included into one as both."""
+    for configuration, whole in _fluentd(unit):
+        for output in _outputs(whole):
+            buffer = output.first("buffer")
+            yield configuration, output, output if buffer is None else buffer
+        if not whole.sections:
+            yield configuration, whole, whole
+
+
+def _outputs(whole: Section) -> Iterator[Section]:
+    yield from whole.all("match")
+    yield from whole.all("store")
+
+
+def _at(configuration: ServerConfiguration, line: int | None) -> int:
+    return configuration.line_of(line or 1)
+
+
+@rule(
+    "memory-buffer",
+    Severity.ERROR,
+    finds="a sidecar that keeps what it acknowledged in memory",
+    night="the sidecar is killed, and the records that it acknowledged are lost",
+    why=(
+        "Fluentd and Fluent Bit acknowledge a chunk when it is in the buffer. A client never "
+        "sends an acknowledged record again, so a buffer in memory loses it when the sidecar is "
+        "killed or runs out of memory. Most outputs of Fluentd, and the forward input of Fluent "
+        "Bit, keep their buffer in memory unless they are told otherwise."
+    ),
+    platforms=_PLATFORMS,
+)
+def memory_buffer(unit: Unit) -> Iterator[Mistake]:
+    """Yield configurations of sidecars that keep what they acknowledged in memory."""
+    for configuration, whole in _fluentd(unit):
+        for output in _outputs(whole):
+            if _is_in_memory(output):
+                where = f"<{output.name}> of @type {output.type}"
+                change = "<buffer> @type file / path … </buffer>"
+                yield _in_memory(configuration, where, change, output.line)
+    for configuration, found in _fluent_bit(unit):
+        for each in found.inputs:
+            if each.name == "forward" and each.options.get("storage.type") != "filesystem":
+                change = fluentbit.line(configuration.text, "storage.type", "filesystem")
+                line = each.line_of("storage.type")
+                yield _in_memory(configuration, "the forward input", change, line)
+
+
+def _is_in_memory(output: Section) -> bool:
+    buffer = output.first("buffer")
+    if "@include" in output.options or output.option("buffer_type").startswith("file"):
+        return False
+    if buffer is None:
+        return _BUFFERED.fullmatch(output.type) is not None
+    if "@include" in buffer.options or output.type in _FILE_BY_DEFAULT:
+        return False
+    return not buffer.type.startswith("file")
+
+
+def _in_memory(
+    configuration: ServerConfiguration, where: str, change: str, line: int | None
+) -> Mistake:
+    night = (
+        f"{where} keeps what was acknowledged in memory: when the sidecar is killed, records are "
+        "lost that no client will send again"
+    )
+    return Mistake(configuration.name, night, change, _at(configuration, line))
+
+
+@rule(
+    "buffer-overflow",
+    Severity.ERROR,
+    finds="a full buffer of Fluentd that throws away its oldest chunk",
+    night="the destination is away for a while, and records that were acknowledged are gone",
+    why=(
+        "`overflow_action drop_oldest_chunk` deletes what logship counts as delivered. With "
+        "`block` or `throw_exception` Fluentd acknowledges no more chunks, and logship's own "
+        "buffer and spool take over."
+    ),
+    platforms=_PLATFORMS,
+)
+def buffer_overflow(unit: Unit) -> Iterator[Mistake]:
+    """Yield buffers of Fluentd that drop what they acknowledged when they are full."""
+    for configuration, _, buffer in _buffers(unit):
+        for option in ("overflow_action", "buffer_queue_full_action"):
+            if buffer.option(option) == "drop_oldest_chunk":
+                night = (
+                    "when the buffer is full, Fluentd deletes its oldest chunk, whose records it "
+                    "has acknowledged"
+                )
+                line = _at(configuration, buffer.line_of(option))
+                yield Mistake(configuration.name, night, f"{option} block", line)
+
+
+@rule(
+    "retry-limit",
+    Severity.ERROR,
+    finds="an output that gives up a chunk after some attempts, without a second place for it",
+    night="the destination is away for a while, and records that were acknowledged are gone",
+    why=(
+        "Fluentd deletes a chunk when `retry_max_times` or `retry_timeout` is over, unless there "
+        "is a <secondary>. Fluent Bit tries once more and deletes the chunk, unless `Retry_Limit` "
+        "is `no_limits`."
+    ),
+    platforms=_PLATFORMS,
+)
+def retry_limit(unit: Unit) -> Iterator[Mistake]:
+    """Yield outputs that try only so often."""
+    for configuration, output, buffer in _buffers(unit):
+        for option in ("retry_max_times", "retry_timeout", "retry_limit"):
+            if option in buffer.options and not _tries_on(output, buffer):
+                night = (
+                    f"Fluentd deletes a chunk after {option} {_shown(buffer.options[option])}, and "
+                    "its records were acknowledged"
+                )
+                line = _at(configuration, buffer.line_of(option))
+                yield Mistake(configuration.name, night, "retry_forever true", line)
+    for configuration, found in _fluent_bit(unit):
+        for each in found.outputs:
+            limit = each.options.get("retry_limit", "1")
+            if each.name not in _NEVER_FAIL and not _is_endless(limit):
+                yield _few_retries(configuration, each, limit)
+
+
+def _tries_on(output: Section, buffer: Section) -> bool:
+    is_forever = any(
+        option in buffer.options and buffer.option(option) in _TRUE
+        for option in ("retry_forever", "disable_retry_limit")
+    )
+    return is_forever or output.first("secondary") is not None
+
+
+def _is_endless(limit: str) -> bool:
+    """Tell whether no chunk is given up. The output s3 takes no_limits for 5 and needs a number."""
+    return limit in _FOR_EVER or "$" in limit or (limit.isdecimal() and len(limit) > 6)
+
+
+def _few_retries(configuration: ServerConfiguration, output: Plugin, limit: str) -> Mistake:
+    tries = "does not try again" if limit == "no_retries" else f"tries again {_shown(limit)} times"
+    tries = "tries again once" if limit == "1" else tries
+    night = (
+        f"when the output {_shown(output.name)} fails, Fluent Bit {tries}, then it deletes the "
+        "chunk, whose records it has acknowledged"
+    )
+    change = fluentbit.line(configuration.text, "retry_limit", "no_limits")
+    line = _at(configuration, output.line_of("retry_limit"))
+    return Mistake(configuration.name, night, change, line)
+
+
+def _shown(text: str) -> str:
+    return f"{text:.60}"
+
+
+@rule(
+    "buffer-limit",
+    Severity.ERROR,
+    finds="an output of Fluent Bit that throws away its oldest chunks above a limit",
+    night="the destination is away for a while, and records that were acknowledged are gone",
+    why=(
+        "Above `storage.total_limit_size` Fluent Bit deletes the oldest chunks of the output and "
+        "goes on acknowledging. There is no bound that makes it wait: give the volume space, and "
+        "watch it."
+    ),
+    platforms=_PLATFORMS,
+)
+def buffer_limit(unit: Unit) -> Iterator[Mistake]:
+    """Yield outputs of Fluent Bit with a limit."""
+    for configuration, found in _fluent_bit(unit):
+        for each in found.outputs:
+            option = "storage.total_limit_size"
+            if option in each.options and each.options[option] not in _FOR_EVER:
+                night = (
+                    f"above {_shown(each.written[option])} Fluent Bit deletes the oldest chunks of "
+                    f"the output {_shown(each.name)}, whose records it has acknowledged"
+                )
+                line = _at(configuration, each.line_of(option))
+                yield Mistake(configuration.name, night, f"remove {option}", line)
+
+
+@rule(
+    "chunk-limit",
+    Severity.WARNING,
+    finds=(
+        "a limit for chunks that logship's records do not fit into, or that the buffer does not "
+        "hold"
+    ),
+    night=(
+        "long records are refused again and again, and end on stderr; or the buffer is full at once"
+    ),
+    why=(
+        "A record of logship has at most 5 MB, and its chunks have 512 KiB or one record. Fluentd "
+        "refuses a record above `chunk_limit_size`. A chunk above the input's `chunk_size_limit`, "
+        "or above Fluent Bit's `buffer_max_size`, is dropped without an ack, so logship sends it "
+        "again. A `chunk_limit_size` above `total_limit_size` lets a buffer be full before its "
+        "first chunk is."
+    ),
+    platforms=_PLATFORMS,
+)
+def chunk_limit(unit: Unit) -> Iterator[Mistake]:
+    """Yield limits for chunks that are too small, or too large for their buffer."""
+    for configuration, _, buffer in _buffers(unit):
+        line = _at(configuration, buffer.line_of("chunk_limit_size"))
+        limit = fluentd.size_of(buffer.option("chunk_limit_size", f"{_LIMIT_BYTES}"))
+        total = fluentd.size_of(buffer.option("total_limit_size", f"{_TOTAL_BYTES}"))
+        if limit is None or total is None:
+            continue
+        if limit > total:
+            night = (
+                f"the buffer holds {total:,} bytes and a chunk {limit:,}: it is full before a "
+                "chunk is, and the input has to wait"
+            )
+            yield Mistake(configuration.name, night, "chunk_limit_size 8m", line)
+        elif limit < _CHUNK_BYTES:
+            night = f"Fluentd refuses records above {limit:,} bytes, and they end on stderr"
+            yield Mistake(configuration.name, night, "chunk_limit_size 8m", line)
+    yield from _small_inputs(unit)
+
+
+def _small_inputs(unit: Unit) -> Iterator[Mistake]:
+    for configuration, whole in _fluentd(unit):
+        for source in whole.all("source"):
+            option = "chunk_size_limit"
+            limit = fluentd.size_of(source.option(option))
+            if source.type == "forward" and limit is not None and limit < RECORD_BYTES_MAX:
+                line = _at(configuration, source.line_of(option))
+                yield _dropped(configuration, limit, f"remove {option}", line)
+    for configuration, found in _fluent_bit(unit):
+        for each in found.inputs:
+            option = "buffer_max_size"
+            limit = fluentd.size_of(each.options.get(option, "").removesuffix("b"))
+            if each.name == "forward" and limit is not None and limit < RECORD_BYTES_MAX:
+                change = fluentbit.line(configuration.text, option, "8M")
+                yield _dropped(
+                    configuration, limit, change, _at(configuration, each.line_of(option))
+                )
+
+
+def _dropped(configuration: ServerConfiguration, limit: int, change: str, line: int) -> Mistake:
+    night = (
+        f"a chunk above {limit:,} bytes is dropped without an ack, and logship sends it again and "
+        "again; a record may have 5,000,000"
+    )
+    return Mistake(configuration.name, night, change, line)
+
+
+@rule(
+    "fluent-bit-grace",
+    Severity.NOTE,
+    finds="a Fluent Bit that gives itself only its default time at the end",
+    night=(
+        "the sidecar stops, and records that it acknowledged stay in its files, or end with the "
+        "task"
+    ),
+    why=(
+        "After SIGTERM Fluent Bit delivers for `grace` seconds, 5 by default, however long the "
+        "container's stop timeout is. What is left stays in the files of its buffer. On Fargate "
+        "these end with the task."
+    ),
+    platforms=_PLATFORMS,
+)
+def fluent_bit_grace(unit: Unit) -> Iterator[Mistake]:
+    """Yield services of Fluent Bit with a short grace period."""
+    for configuration, found in _fluent_bit(unit):
+        if found.service is None or not found.inputs:  # another part may have it
+            continue
+        given = found.service.options.get("grace", f"{_GRACE_SECONDS}")
+        if given.isascii() and given.isdigit() and len(given) < 9 and int(given) <= _GRACE_SECONDS:
+            night = (
+                f"after SIGTERM Fluent Bit delivers for {int(given)} s and no longer, whatever the "
+                "container's stop timeout is; on Fargate the rest ends with the task"
+            )
+            change = fluentbit.line(configuration.text, "grace", "30")
+            line = _at(configuration, found.service.line_of("grace"))
+            yield Mistake(configuration.name, night, change, line)
+
+
+@rule(
+    "match-nothing",
+    Severity.ERROR,
+    finds="an output that no record reaches",
+    night="everything is acknowledged and thrown away, or goes to another output",
+    why=(
+        "Fluent Bit gives an output without `Match` or `Match_Regex` nothing, unless there is "
+        "only one input and one output. Fluentd gives a record to the first <match> that fits, so "
+        "none behind `<match **>` gets any."
+    ),
+    platforms=_PLATFORMS,
+)
+def match_nothing(unit: Unit) -> Iterator[Mistake]:
+    """Yield outputs that get no record."""
+    for configuration, found in _fluent_bit(unit):
+        is_only_one = len(found.outputs) == 1 and (len(found.inputs) == 1 or not found.is_whole)
+        for each in found.outputs:
+            if not each.options.keys() & {"match", "match_regex"} and not is_only_one:
+                night = f"the output {_shown(each.name)} has no Match, so it gets no record"
+                change = fluentbit.line(configuration.text, "match", '"*"')
+                line = _at(configuration, each.line_of("name"))
+                yield Mistake(configuration.name, night, change, line)
+    for configuration, whole in _fluentd(unit):
+        for parent in (whole, *whole.all("label"), *whole.all("worker")):
+            yield from _behind_all(configuration, parent)
+
+
+def _behind_all(configuration: ServerConfiguration, parent: Section) -> Iterator[Mistake]:
+    takes_all = None
+    for each in parent.sections:
+        if each.name == "match" and takes_all is not None:
+            night = (
+                f"<match **> in line {_at(configuration, takes_all.line)} takes every record, so "
+                f"<match {_shown(each.argument)}> gets none"
+            )
+            change = "move <match **> to the end"
+            yield Mistake(configuration.name, night, change, _at(configuration, each.line))
+        elif each.name == "match" and "**" in each.argument.split():
+            takes_all = each

@@ -1,0 +1,221 @@
+"""Whether a sidecar listens where the application sends.
+
+Containers of a task with `awsvpc`, of a pod, and of services that share a network namespace reach
+each other on loopback, and not by their names. Others reach each other by name only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from logship._deployment.linting.commands import option_of
+from logship._deployment.linting.model import (
+    COMPOSE,
+    ECS,
+    KUBERNETES,
+    Container,
+    Mistake,
+    Role,
+    Severity,
+    Unit,
+)
+from logship._deployment.linting.quantities import count_or_none
+from logship._deployment.linting.rules.rule import rule
+from logship._deployment.linting.rules.snippets import variable
+from logship._settings import Settings
+from logship.errors import SettingsError
+
+_VARIABLE = "LOGSHIP_ENDPOINTS"
+_FIRELENS = ("FLUENT_HOST", "FLUENT_PORT")
+_KEYS = (f"${_VARIABLE}", *(f"${name}" for name in _FIRELENS), "environment", "env")
+_LOOPBACK = ("localhost", "127.0.0.1", "::1")
+_PORT = 24224
+
+
+def _tcp_endpoints(unit: Unit) -> Iterator[tuple[Container, str, int]]:
+    """Yield host and port of each endpoint that a file shows."""
+    for container in unit.of_role(Role.APPLICATION, Role.RECOVERER):
+        values = {name: container.value(name) for name in (_VARIABLE, *_FIRELENS)}
+        given = {name: text for name, text in values.items() if text and "$" not in text}
+        if not given.keys() & {_VARIABLE, _FIRELENS[0]}:
+            continue
+        try:
+            endpoints = Settings.from_env(given).endpoints
+        except SettingsError:  # another rule tells
+            continue
+        for each in endpoints:
+            if each.host:
+                yield container, each.host, each.port
+
+
+@rule(
+    "endpoint-name",
+    Severity.ERROR,
+    finds="an endpoint that names a container which can only be reached on loopback",
+    night="the name does not resolve, no record arrives, and all go to stderr",
+    why=(
+        "The containers of a pod, of an ECS task with `awsvpc` (always so on Fargate), and of "
+        "compose services with `network_mode: service:…` share one network namespace. None of "
+        "them has a name there: they reach each other on 127.0.0.1."
+    ),
+    keys=_KEYS,
+)
+def endpoint_name(unit: Unit) -> Iterator[Mistake]:
+    """Yield endpoints whose name is that of a container in the same network namespace."""
+    by_name = {each.name: each for each in unit.containers}
+    for container, host, port in _tcp_endpoints(unit):
+        other = by_name.get(host)
+        if other is None or other is container or host in unit.services:
+            continue
+        if other.network is not None and other.network == container.network != f"service:{host}":
+            night = (
+                f"{container.name} and {host} share the network namespace, in which {host} is no "
+                "name: it does not resolve, and all records go to stderr"
+            )
+            yield Mistake(
+                container.name, night, variable(unit, _VARIABLE, f"tcp://127.0.0.1:{port}")
+            )
+
+
+@rule(
+    "endpoint-loopback",
+    Severity.ERROR,
+    platforms=(ECS, COMPOSE),
+    finds="an endpoint on loopback where no sidecar shares the network namespace",
+    night="the connection is refused, no record arrives, and all go to stderr",
+    why=(
+        "In compose each service has a network namespace of its own, and so has each container of "
+        "an ECS task with `bridge`: loopback leads back to the application. The name of the "
+        "service, or an ECS link, leads to the sidecar."
+    ),
+    keys=_KEYS,
+)
+def endpoint_loopback(unit: Unit) -> Iterator[Mistake]:
+    """Yield endpoints on loopback of a container that is alone there."""
+    sidecars = list(unit.of_role(Role.SIDECAR))
+    for container, host, port in _tcp_endpoints(unit):
+        network = container.network
+        if host not in _LOOPBACK or network in (None, "host"):
+            continue
+        others = [each for each in unit.containers if each.network == network]
+        if len(others) > 1 or not (sidecars or unit.platform == ECS):
+            continue
+        night = (
+            f"{container.name} has its own network namespace, so on {host} it finds itself and no "
+            "sidecar: the connection is refused, and all records go to stderr"
+        )
+        name = sidecars[0].name if sidecars else "SIDECAR"
+        yield Mistake(container.name, night, variable(unit, _VARIABLE, f"tcp://{name}:{port}"))
+
+
+@rule(
+    "endpoint-port",
+    Severity.ERROR,
+    finds="an endpoint with a port on which no sidecar listens",
+    night="the connection is refused, no record arrives, and all go to stderr",
+    why=(
+        "logship's sidecars listen on `LOGSHIP_PORT`, by default 24224. So does the sidecar that "
+        "FireLens makes, and `logship receive` unless `--bind` says otherwise. Of other sidecars "
+        "the rule knows the port if 24224 is declared."
+    ),
+    keys=_KEYS,
+)
+def endpoint_port(unit: Unit) -> Iterator[Mistake]:
+    """Yield endpoints whose port is none of the sidecar's."""
+    sidecars = list(unit.of_role(Role.SIDECAR))
+    for container, host, port in _tcp_endpoints(unit):
+        reached = [each for each in sidecars if _leads_to(container, host, each)]
+        ports = [_port_of(each) for each in reached]
+        if not ports or None in ports or port in ports or _is_configured(unit, port):
+            continue
+        listening = " or ".join(dict.fromkeys(map(str, ports)))
+        night = (
+            f"no sidecar listens on port {port}, only on {listening}: the connection is refused, "
+            "and all records go to stderr"
+        )
+        right = f"tcp://{f'[{host}]' if ':' in host else host}:{ports[0]}"
+        yield Mistake(container.name, night, variable(unit, _VARIABLE, right))
+
+
+def _leads_to(container: Container, host: str, sidecar: Container) -> bool:
+    if host in _LOOPBACK:
+        return sidecar.network is not None and sidecar.network == container.network
+    return host == sidecar.name
+
+
+def _port_of(sidecar: Container) -> int | None:
+    """Return the port for the forward protocol; None if the file does not show it."""
+    if sidecar.receives:
+        bind = option_of(sidecar, "--bind")
+        return count_or_none(bind.rpartition(":")[2]) if bind else _PORT
+    if sidecar.is_logships:
+        is_default = sidecar.is_unset("LOGSHIP_PORT")
+        return _PORT if is_default else count_or_none(sidecar.value("LOGSHIP_PORT"))
+    return _PORT if sidecar.is_firelens or _PORT in sidecar.ports else None
+
+
+def _is_configured(unit: Unit, port: int) -> bool:
+    return any(str(port) in each.text for each in (*unit.configurations, *unit.routes))
+
+
+@rule(
+    "sidecar-bind",
+    Severity.ERROR,
+    platforms=(ECS, COMPOSE),
+    finds="a sidecar that listens on its own loopback, where no application is",
+    night="the connection is refused, no record arrives, and all go to stderr",
+    why=(
+        "logship's sidecars listen on 127.0.0.1, because the containers of a task share it. A "
+        "container with another network namespace reaches them only if `LOGSHIP_BIND` is 0.0.0.0."
+    ),
+    keys=("$LOGSHIP_BIND", "environment", "env"),
+)
+def sidecar_bind(unit: Unit) -> Iterator[Mistake]:
+    """Yield sidecars on loopback that applications address by name."""
+    by_name = {each.name: each for each in unit.of_role(Role.SIDECAR)}
+    wrong: dict[str, str] = {}
+    for container, host, _ in _tcp_endpoints(unit):
+        sidecar = by_name.get(host)
+        if sidecar is not None and sidecar.network not in (None, container.network):
+            wrong.setdefault(host, container.name)
+    for host, name in wrong.items():
+        sidecar = by_name[host]
+        is_default = sidecar.is_unset("LOGSHIP_BIND")
+        bind = _LOOPBACK[1] if is_default else sidecar.value("LOGSHIP_BIND")
+        if sidecar.is_logships and not sidecar.receives and bind in _LOOPBACK:
+            night = (
+                f"{host} listens on its own loopback only, so the connections of {name} are "
+                "refused, and all records go to stderr"
+            )
+            yield Mistake(host, night, variable(unit, "LOGSHIP_BIND", "0.0.0.0"))  # noqa: S104 - an advice
+
+
+@rule(
+    "service-links",
+    Severity.ERROR,
+    finds="a Service whose variables Kubernetes injects under names of logship",
+    night="the sidecar does not start, because its port is a URL",
+    why=(
+        "For each Service in the namespace Kubernetes sets variables in all pods: a Service named "
+        "`logship` sets `LOGSHIP_PORT=tcp://10.0.0.1:24224`. logship's sidecar takes that for its "
+        "port. Variables that the pod sets itself win, and `enableServiceLinks: false` stops the "
+        "rest. `FLUENT_PORT` in this form does logship no harm."
+    ),
+    platforms=(KUBERNETES,),
+)
+def service_links(unit: Unit) -> Iterator[Mistake]:
+    """Yield sidecars that get their port from a Service, and ports that were copied from one."""
+    for container in unit.of_role(Role.SIDECAR):
+        given = container.environment.get("LOGSHIP_PORT", "")
+        is_injected = "logship" in unit.services and container.is_unset("LOGSHIP_PORT")
+        if container.is_logships and (is_injected or "://" in (given or "")):
+            night = (
+                "LOGSHIP_PORT is tcp://…, as Kubernetes sets it for a Service named logship, and "
+                "no port: the sidecar does not start"
+            )
+            yield Mistake(
+                container.name,
+                night,
+                "enableServiceLinks: false, or " + variable(unit, "LOGSHIP_PORT", f"{_PORT}"),
+                container.lines.get("$LOGSHIP_PORT"),
+            )

@@ -1,0 +1,123 @@
+"""Whether the stop signal reaches the program: what a container's first process is."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from logship._deployment.linting.commands import (
+    hands_over,
+    has_pipeline,
+    npm_script,
+    script_file,
+    shell_script,
+)
+from logship._deployment.linting.model import (
+    COMPOSE,
+    DOCKERFILE,
+    ECS,
+    KUBERNETES,
+    Container,
+    Mistake,
+    Role,
+    Severity,
+    Unit,
+)
+from logship._deployment.linting.rules.rule import rule
+from logship._deployment.linting.rules.snippets import command
+
+_PLATFORMS = (ECS, KUBERNETES, COMPOSE, DOCKERFILE)
+_KEYS = ("command", "args", "entryPoint", "entrypoint", "ENTRYPOINT", "CMD")
+_CUT_OFF = (
+    "the shell is the first process, and unless it happens to replace itself it passes SIGTERM on "
+    "to no process: the program runs until SIGKILL ends it"
+)
+
+
+def _of_logship(unit: Unit) -> Iterator[Container]:
+    return unit.of_role(Role.APPLICATION, Role.RECOVERER, Role.SIDECAR)
+
+
+@rule(
+    "shell-entrypoint",
+    Severity.ERROR,
+    finds="a shell as first process that keeps SIGTERM",
+    night="SIGTERM never reaches the program; SIGKILL ends it without a drain",
+    why=(
+        "A shell passes no signal on to its children. Some shells replace themselves by a command "
+        "that is the only one of a script; others, and all shells with more than one command, do "
+        "not. `exec` before the last command does it always. In a Dockerfile, ENTRYPOINT and CMD "
+        "without a list of words run in a shell too."
+    ),
+    platforms=_PLATFORMS,
+    keys=_KEYS,
+)
+def shell_entrypoint(unit: Unit) -> Iterator[Mistake]:
+    """Yield containers whose first process is a shell that keeps SIGTERM to itself.
+
+    The script is not shown, because a password may be in it.
+    """
+    for container in _of_logship(unit):
+        script = shell_script(container)
+        if script is None or hands_over(script):
+            continue
+        words: tuple[str, ...] = ("sh", "-c", "… exec …")
+        if has_pipeline(script):  # more than one process needs the signal
+            words = ("logship", "run", "--signal-group", "--", "sh", "-c", "…")
+        yield Mistake(container.name, _CUT_OFF, command(unit, *words))
+
+
+@rule(
+    "npm-entrypoint",
+    Severity.ERROR,
+    finds="npm as first process",
+    night="SIGTERM never reaches the program; SIGKILL ends it without a drain",
+    why=(
+        "`npm start` and `npm run` start the program through a shell and pass SIGTERM on to none "
+        "of them (observed with npm 11). Start the program itself."
+    ),
+    platforms=_PLATFORMS,
+    keys=_KEYS,
+)
+def npm_entrypoint(unit: Unit) -> Iterator[Mistake]:
+    """Yield containers that npm starts."""
+    for container in _of_logship(unit):
+        if npm_script(container):
+            night = (
+                "npm starts the program through a shell, and SIGTERM ends npm alone or reaches no "
+                "process at all: the program is killed without a drain"
+            )
+            yield Mistake(container.name, night, command(unit, "node", "…"))
+
+
+@rule(
+    "script-entrypoint",
+    Severity.NOTE,
+    finds="a script as first process, which may keep SIGTERM",
+    night="SIGTERM may never reach the program; SIGKILL ends it without a drain",
+    why=(
+        "A script is a shell, and a shell passes no signal on. It is right if the script's last "
+        "command begins with `exec`. Give the script as another FILE: if it is right there is no "
+        "finding."
+    ),
+    platforms=_PLATFORMS,
+    keys=_KEYS,
+)
+def script_entrypoint(unit: Unit) -> Iterator[Mistake]:
+    """Yield containers whose first process is a script that is not in sight, or is wrong."""
+    for container in _of_logship(unit):
+        path = script_file(container)
+        if path is None:
+            continue
+        text = unit.script_of(path)
+        if text is None:
+            night = (
+                f"the script {path:.100} is the first process, and SIGTERM reaches the program "
+                "only if it ends in `exec …`; this file does not show it"
+            )
+            change = f"exec … as its last command; `logship lint FILE… {path:.100}` checks it"
+        elif not hands_over(text):
+            night = f"{path:.100}: {_CUT_OFF}"
+            change = f"exec … as the last command of {path:.100}"
+        else:
+            continue
+        yield Mistake(container.name, night, change)

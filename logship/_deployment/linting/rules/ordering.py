@@ -1,0 +1,220 @@
+"""The order of starts and stops: a sidecar outlives its clients, a recoverer its application.
+
+Containers stop in the reverse of their declared start order. Without a declared order they stop at
+the same moment, and the sidecar is usually faster.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from logship._deployment.linting.model import (
+    COMPOSE,
+    ECS,
+    KUBERNETES,
+    Condition,
+    Container,
+    Mistake,
+    Role,
+    Severity,
+    Unit,
+)
+from logship._deployment.linting.rules.rule import rule
+
+_KEYS = ("dependsOn", "depends_on")
+
+
+@rule(
+    "depends-on",
+    Severity.ERROR,
+    finds=("an application or recoverer that is not ordered behind its sidecar (or its recoverer)"),
+    night="both get SIGTERM together; the application's last records meet a closed port",
+    why=(
+        "ECS and compose stop containers in the reverse order of their dependencies. Kubernetes "
+        "has no other order than that of native sidecars, init containers with `restartPolicy: "
+        "Always`, which stop after the main containers. ECS adds the dependency by itself only "
+        "for containers with the log driver awsfirelens."
+    ),
+    keys=_KEYS,
+)
+def depends_on(unit: Unit) -> Iterator[Mistake]:
+    """Yield containers that ship records and are not ordered behind their sidecar."""
+    sidecars = [each.name for each in unit.of_role(Role.SIDECAR) if not _blocks(each)]
+    recoverers = [each.name for each in unit.of_role(Role.RECOVERER) if not _blocks(each)]
+    for container in unit.of_role(Role.APPLICATION, Role.RECOVERER):
+        needs = unit.needs(container)
+        is_application = unit.role(container) is Role.APPLICATION
+        wanted = [sidecars]
+        if is_application and "LOGSHIP_SPOOL_DIR" in container.environment:
+            wanted.append(recoverers)
+        for names in wanted:
+            lacking = [name for name in names if name not in needs and name != container.name]
+            if lacking and not needs.intersection(names):
+                yield _missing(unit, container, lacking[0])
+
+
+def _missing(unit: Unit, container: Container, other: str) -> Mistake:
+    if unit.platform == KUBERNETES:
+        night = (
+            f"{other} is no init container with restartPolicy: Always that starts before "
+            f"{container.name}, so both get SIGTERM at the same moment and the last records meet a "
+            "closed port; a Job whose plain sidecar runs on never completes"
+        )
+        return Mistake(container.name, night, _native(other))
+    night = (
+        f"{other} gets SIGTERM together with {container.name}, is gone first, and the last records "
+        "meet a closed port"
+    )
+    return Mistake(container.name, night, _depends(unit, other))
+
+
+def _native(other: str) -> str:
+    return f"initContainers: [{{ name: {other}, restartPolicy: Always, … }}]"
+
+
+def _depends(unit: Unit, other: str) -> str:
+    if unit.platform == ECS:
+        return f'"dependsOn": [{{ "containerName": "{other}", "condition": "HEALTHY" }}]'
+    return f"depends_on: {{ {other}: {{ condition: service_healthy }} }}"
+
+
+@rule(
+    "depends-on-reversed",
+    Severity.ERROR,
+    finds="a sidecar or recoverer that is ordered behind an application, and so stopped first",
+    night="the sidecar stops first, and the application's last records meet a closed port",
+    why=(
+        "What depends on another container starts after it, and is stopped before it. In "
+        "Kubernetes the list is the order, and a wrong order is a missing one."
+    ),
+    platforms=(ECS, COMPOSE),
+    keys=_KEYS,
+)
+def depends_on_reversed(unit: Unit) -> Iterator[Mistake]:
+    """Yield sidecars and recoverers that are ordered behind an application."""
+    applications = {each.name for each in unit.of_role(Role.APPLICATION)}
+    recoverers = {each.name for each in unit.of_role(Role.RECOVERER)}
+    for container in unit.of_role(Role.SIDECAR, Role.RECOVERER):
+        over = applications | (recoverers if unit.role(container) is Role.SIDECAR else set())
+        for name in sorted(unit.needs(container) & over):
+            night = (
+                f"{container.name} depends on {name}, so it starts last and is stopped first: "
+                f"everything that {name} logs while it stops meets a closed port"
+            )
+            word = "dependsOn" if unit.platform == ECS else "depends_on"
+            change = f"remove {name} from {word} of {container.name}; in {name}: "
+            change += _depends(unit, container.name)
+            yield Mistake(container.name, night, change)
+
+
+@rule(
+    "depends-on-unchecked",
+    Severity.ERROR,
+    finds="a container that waits for the health of another one that has no health check",
+    night="the application never starts",
+    why=(
+        "ECS looks only at the `healthCheck` of the task definition, not at the HEALTHCHECK of "
+        "the image. Compose looks at both, but not at one that is switched off."
+    ),
+    platforms=(ECS, COMPOSE),
+    keys=_KEYS,
+)
+def depends_on_unchecked(unit: Unit) -> Iterator[Mistake]:
+    """Yield containers that wait for a health that no check finds out."""
+    unchecked = {each.name for each in unit.containers if each.has_health_check is False}
+    for container, name in _waiting(unit, Condition.HEALTHY):
+        if name in unchecked:
+            night = f"{name} has no health check, so it never becomes healthy, and "
+            night += f"{container.name} does not start"
+            change = f'in {name}: "healthCheck": {{ "command": ["CMD", "logship-healthcheck"] }}'
+            if unit.platform == COMPOSE:
+                change = f"in {name}: healthcheck: {{ test: [CMD, logship-healthcheck] }}"
+            yield Mistake(container.name, night, change)
+
+
+@rule(
+    "depends-on-completed",
+    Severity.ERROR,
+    finds="an application or recoverer that waits for the end of its sidecar",
+    night="the application never starts",
+    why=(
+        "A sidecar runs until it is stopped, so the conditions COMPLETE, SUCCESS and "
+        "`service_completed_successfully` are never met."
+    ),
+    platforms=(ECS, COMPOSE),
+    keys=_KEYS,
+)
+def depends_on_completed(unit: Unit) -> Iterator[Mistake]:
+    """Yield containers that wait for the end of a sidecar."""
+    sidecars = {each.name for each in unit.of_role(Role.SIDECAR)}
+    for container, name in _waiting(unit, Condition.COMPLETED):
+        if name in sidecars:
+            night = f"{container.name} waits for the end of {name}, which does not end"
+            yield Mistake(container.name, night, _depends(unit, name))
+
+
+@rule(
+    "depends-on-started",
+    Severity.NOTE,
+    finds="an application or recoverer that starts before its sidecar listens",
+    night=(
+        "the first records wait in the buffer; those of a program that ends at once go to stderr"
+    ),
+    why=(
+        "The condition START, and compose's short form `depends_on: [sidecar]`, wait for the "
+        "start of the process and not for its port. logship connects again, so a program that "
+        "goes on loses nothing. One that ends before it ever reached a sidecar waits for 3 s "
+        "only."
+    ),
+    platforms=(ECS, COMPOSE),
+    keys=_KEYS,
+)
+def depends_on_started(unit: Unit) -> Iterator[Mistake]:
+    """Yield containers that do not wait until their sidecar is healthy."""
+    sidecars = {each.name for each in unit.of_role(Role.SIDECAR) if not each.is_firelens}
+    for container, name in _waiting(unit, Condition.STARTED):
+        if name in sidecars:
+            night = (
+                f"{container.name} starts before {name} listens: if it ends at once, its records "
+                "go to stderr"
+            )
+            yield Mistake(container.name, night, _depends(unit, name))
+
+
+def _waiting(unit: Unit, condition: Condition) -> Iterator[tuple[Container, str]]:
+    for container in unit.of_role(Role.APPLICATION, Role.RECOVERER):
+        for name, given in container.conditions.items():
+            if given is condition:
+                yield container, name
+
+
+@rule(
+    "init-sidecar",
+    Severity.ERROR,
+    finds="a sidecar or recoverer as init container without `restartPolicy: Always`",
+    night="the pod waits for ever in its init phase, and the application never starts",
+    why=(
+        "Kubernetes runs init containers one after the other, each to its end, before it starts "
+        "the main containers. Only `restartPolicy: Always` makes one a native sidecar."
+    ),
+    platforms=(KUBERNETES,),
+)
+def init_sidecar(unit: Unit) -> Iterator[Mistake]:
+    """Yield init containers that never end."""
+    for container in unit.of_role(Role.SIDECAR, Role.RECOVERER):
+        if _blocks(container):
+            night = (
+                f"{container.name} is an init container that does not end, so the pod stays in its "
+                "init phase and the application never starts"
+            )
+            change = f"initContainers: [{{ name: {container.name}, restartPolicy: Always, … }}]"
+            yield Mistake(container.name, night, change)
+
+
+def _blocks(container: Container) -> bool:
+    """Return whether a container runs for ever before the others begin."""
+    if not container.runs_first:
+        return False
+    if container.recovers_or_ships():
+        return "--watch" in container.words
+    return not container.words or container.receives or container.is_logships

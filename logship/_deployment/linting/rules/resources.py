@@ -1,0 +1,241 @@
+"""Resources of the container: a spool that outlives it, memory, descriptors.
+
+Facts behind the rules: logship opens no spool of another user (`logship._spool.directories`). A
+directory of the host belongs to root. Every user may write to an emptyDir, and a pod whose emptyDir
+exceeds its `sizeLimit` is evicted without a grace period. Each process has its own buffer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from logship._deployment.linting.commands import option_of, settings_with, workers_of
+from logship._deployment.linting.model import (
+    COMPOSE,
+    ECS,
+    KUBERNETES,
+    Container,
+    Mistake,
+    Mount,
+    Role,
+    Severity,
+    Unit,
+    Volume,
+)
+from logship._deployment.linting.rules.rule import rule
+from logship._deployment.linting.rules.snippets import variable
+from logship._settings import MIB, Settings, buffer_bytes_for
+
+_MEMORY_SHARE_MAX = 0.5
+_NOFILE_MIN = 4096
+_MOUNTS = ("mountPoints", "volumeMounts", "volumes", "$LOGSHIP_SPOOL_DIR")
+
+
+@rule(
+    "spool-volume",
+    Severity.ERROR,
+    finds=(
+        "a spool that is on no volume, a read-only, network or too small one, or one that the "
+        "recoverer does not mount"
+    ),
+    night=(
+        "a killed process's records are lost, or lie where no recoverer looks; or the pod is "
+        "evicted"
+    ),
+    why=(
+        "The spool must outlive its process, so that a recoverer can ship it. A container's own "
+        "layer ends with it. Locks and mapped files are not reliable on network filesystems. A "
+        "pod whose emptyDir exceeds its `sizeLimit` is evicted without a grace period."
+    ),
+    keys=_MOUNTS,
+)
+def spool_volume(unit: Unit) -> Iterator[Mistake]:
+    """Yield spools that end with their container, or that the recoverer does not see."""
+    for container in unit.of_role(Role.APPLICATION, Role.RECOVERER):
+        path = _spool_path(container)
+        if path is None or "logship run" in container.line:
+            continue
+        why = _why_no_spool(unit, container, path)
+        if why is not None:
+            yield Mistake(container.name, why, _mounted(unit, path))
+
+
+def _why_no_spool(unit: Unit, container: Container, path: str) -> str | None:
+    mount = container.mount_of(path)
+    if mount is None:
+        return (
+            f"{path} is in the container's own layer: records of a killed process are lost with "
+            "the container"
+        )
+    if mount.read_only:
+        return f"{path} is mounted read-only, so nothing is spooled at all"
+    if mount.kind is Volume.NETWORK:
+        return f"{path} is on a network filesystem, where locks and mapped files are not reliable"
+    wanted = workers_of(container) * _spool_bytes(container)
+    if mount.bytes_max is not None and wanted > mount.bytes_max:
+        return (
+            f"spools may grow to {wanted // MIB} MiB, the volume's sizeLimit is "
+            f"{mount.bytes_max // MIB} MiB, and to exceed it is to be evicted without any grace"
+        )
+    if unit.role(container) is Role.APPLICATION and not _is_recovered(unit, mount):
+        return (
+            f"no recoverer mounts the volume {mount.name}: records of a killed process stay there"
+        )
+    return None
+
+
+def _is_recovered(unit: Unit, mount: Mount) -> bool:
+    recoverers = list(unit.of_role(Role.RECOVERER))
+    seen = [each.mount_of(_spool_path(each) or "/") for each in recoverers]
+    return not recoverers or any(each and each.name == mount.name for each in seen)
+
+
+@rule(
+    "spool-owner",
+    Severity.ERROR,
+    finds="a spool that the container's user cannot write, or its recoverer's user cannot open",
+    night="no records are spooled, or none are recovered",
+    why=(
+        "logship opens no spool of another user. A directory of the host belongs to root; every "
+        "user may write to an emptyDir, and a claimed volume belongs to `fsGroup`."
+    ),
+    keys=("user", "securityContext", *_MOUNTS),
+)
+def spool_owner(unit: Unit) -> Iterator[Mistake]:
+    """Yield users who cannot write their spool, or cannot read each other's."""
+    for container in unit.of_role(Role.APPLICATION, Role.RECOVERER):
+        mount = container.mount_of(_spool_path(container) or "/")
+        if mount is None or container.runs_as_root is not False:
+            continue
+        is_roots = mount.kind is Volume.BIND
+        if unit.platform == KUBERNETES and mount.kind is Volume.CLAIM:
+            is_roots = unit.group is None
+        if is_roots:
+            night = (
+                f"{mount.path} belongs to root and the container runs as {container.user}: the "
+                "spool cannot be written, and records are only as safe as memory"
+            )
+            yield Mistake(container.name, night, _owned(unit, container))
+    yield from _strangers(unit)
+
+
+def _strangers(unit: Unit) -> Iterator[Mistake]:
+    """Yield recoverers that run as another user than the application whose spool they read."""
+    for recoverer in unit.of_role(Role.RECOVERER):
+        mount = recoverer.mount_of(_spool_path(recoverer) or "/")
+        for other in unit.of_role(Role.APPLICATION):
+            same = mount and any(each.name == mount.name for each in other.mounts)
+            users = [each.user and each.user.partition(":")[0] for each in (recoverer, other)]
+            if same and None not in users and users[0] != users[1] and not recoverer.runs_as_root:
+                night = (
+                    f"{recoverer.name} runs as {users[0]} and {other.name} as {users[1]}: logship "
+                    "opens no spool of another user, so records of a killed process stay there"
+                )
+                yield Mistake(recoverer.name, night, _same_user(unit, other))
+
+
+@rule(
+    "memory-sum",
+    Severity.ERROR,
+    finds="buffers of all workers, and a spool in memory, above half of the memory limit",
+    night="the sidecar is gone, buffers fill, and the container is killed for its memory",
+    why=(
+        "Each process has its own buffer of `LOGSHIP_BUFFER_BYTES_MAX`. Files of a spool in "
+        "memory count as memory of the container."
+    ),
+    keys=("$LOGSHIP_BUFFER_BYTES_MAX", "memory", "mem_limit", "deploy", "resources"),
+)
+def memory_sum(unit: Unit) -> Iterator[Mistake]:
+    """Yield containers whose buffers alone may take half of their memory."""
+    for container in unit.of_role(Role.APPLICATION):
+        limit = container.memory_bytes
+        if not limit:
+            continue
+        workers = workers_of(container)
+        settings = settings_with(container, "buffer_bytes_max")
+        each = settings.buffer_bytes_max if settings else buffer_bytes_for(limit)
+        mount = container.mount_of(_spool_path(container) or "/")
+        if mount is not None and mount.kind is Volume.MEMORY:
+            each += _spool_bytes(container)  # its pages are memory of the container
+        if workers * each > limit * _MEMORY_SHARE_MAX:
+            night = (
+                f"{workers} x {_size(each)} MiB of buffers in a container of {_size(limit)} MiB: "
+                "when the sidecar is gone they fill up, and the container is killed for its memory "
+                "with everything in it"
+            )
+            fair = max(64 * 1024, int(limit / 4 / workers))
+            change = variable(unit, "LOGSHIP_BUFFER_BYTES_MAX", str(fair))
+            if mount is not None and mount.kind is Volume.MEMORY:
+                change += ", and a spool that is not in memory"
+            yield Mistake(container.name, night, change)
+
+
+@rule(
+    "nofile",
+    Severity.WARNING,
+    finds="a limit of fewer than 4,096 open files",
+    night='"Too many open files", and no new connection to the sidecar',
+    why="Connections, files and the spool's segments take descriptors from the same limit.",
+    platforms=(ECS, COMPOSE),
+    keys=("ulimits",),
+)
+def nofile(unit: Unit) -> Iterator[Mistake]:
+    """Yield containers that may open too few files for their work and their logs."""
+    for container in unit.of_role(Role.APPLICATION, Role.RECOVERER, Role.SIDECAR):
+        if container.nofile_soft is None or container.nofile_soft >= _NOFILE_MIN:
+            continue
+        night = (
+            f'with {container.nofile_soft} descriptors a busy program gets "Too many open files", '
+            "and then cannot reconnect to the sidecar either"
+        )
+        change = "ulimits: { nofile: 65535 }"
+        if unit.platform == ECS:
+            change = '"ulimits": [{ "name": "nofile", "softLimit": 65535, "hardLimit": 65535 }]'
+        yield Mistake(container.name, night, change)
+
+
+def _spool_path(container: Container) -> str | None:
+    return option_of(container, "--spool") or container.value("LOGSHIP_SPOOL_DIR")
+
+
+def _spool_bytes(container: Container) -> int:
+    return (settings_with(container, "spool_bytes_max") or Settings()).spool_bytes_max
+
+
+def _size(count: int) -> str:
+    return f"{count / MIB:.4g}"
+
+
+def _mounted(unit: Unit, path: str) -> str:
+    if unit.platform == ECS:
+        return (
+            f'"mountPoints": [{{ "sourceVolume": "spool", "containerPath": "{path}" }}], in '
+            "application and recoverer"
+        )
+    if unit.platform == KUBERNETES:
+        return (
+            f"volumeMounts: [{{ name: spool, mountPath: {path} }}], in application and recoverer; "
+            "volumes: [{ name: spool, emptyDir: {} }]"
+        )
+    return f"volumes: [spool:{path}], in application and recoverer"
+
+
+def _owned(unit: Unit, container: Container) -> str:
+    if unit.platform == KUBERNETES:
+        return "volumes: [{ name: spool, emptyDir: {} }], or securityContext: { fsGroup: 10001 }"
+    if unit.platform == ECS:
+        return (
+            '"volumes": [{ "name": "spool" }] without "sourcePath", and an image that owns the '
+            f"directory as {container.user} and declares it a VOLUME"
+        )
+    return (
+        f"volumes: [spool:…], a named volume, and an image that owns the path as {container.user}"
+    )
+
+
+def _same_user(unit: Unit, other: Container) -> str:
+    if unit.platform == ECS:
+        return f'"user": "{other.user}"'
+    if unit.platform == KUBERNETES:
+        return f"securityContext: {{ runAsUser: {other.user} }}"
+    return f'user: "{other.user}"'

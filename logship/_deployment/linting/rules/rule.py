@@ -1,0 +1,80 @@
+"""What a rule is: a small pure function, and beside it all that is said about it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+from logship._deployment.linting.model import (
+    COMPOSE,
+    ECS,
+    KUBERNETES,
+    Finding,
+    Mistake,
+    Severity,
+    Unit,
+)
+
+DEPLOYMENTS = (ECS, KUBERNETES, COMPOSE)
+
+Check = Callable[[Unit], Iterator[Mistake]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rule:
+    """A rule.
+
+    Attributes:
+        name: The name in findings, `--ignore` and comments.
+        severity: How bad its findings are.
+        finds: What it finds, in one line.
+        night: What happens because of it, in one line.
+        why: The facts behind it, in a few sentences.
+        platforms: The platforms that it checks.
+        keys: The keys of a container or pod that it is about; the first one there gives the line.
+        check: Yields the mistakes.
+    """
+
+    name: str
+    severity: Severity
+    finds: str
+    night: str
+    why: str
+    platforms: tuple[str, ...]
+    keys: tuple[str, ...]
+    check: Check
+
+    def findings(self, unit: Unit) -> Iterator[Finding]:
+        """Yield what it finds in a unit."""
+        if unit.platform not in self.platforms:
+            return
+        for each in self.check(unit):
+            line = each.line or unit.line_of(each.container, self.keys)
+            yield Finding(self.name, self.severity, each.container, each.night, each.change, line)
+
+
+def rule(
+    name: str,
+    severity: Severity,
+    *,
+    finds: str,
+    night: str,
+    why: str,
+    platforms: tuple[str, ...] = DEPLOYMENTS,
+    keys: tuple[str, ...] = (),
+) -> Callable[[Check], Rule]:
+    """Make a function a rule; the arguments are the attributes of `Rule`."""
+
+    def with_check(check: Check) -> Rule:
+        return Rule(
+            name=name,
+            severity=severity,
+            finds=finds,
+            night=night,
+            why=why,
+            platforms=platforms,
+            keys=keys,
+            check=check,
+        )
+
+    return with_check

@@ -1,0 +1,237 @@
+"""Whether the sidecar routes what it acknowledges, and what an ack of its version is worth."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+
+from logship._deployment.linting import fluentbit, fluentd
+from logship._deployment.linting.commands import option_of
+from logship._deployment.linting.model import (
+    CONFIGURATION,
+    DOCKERFILE,
+    ECS,
+    Container,
+    Mistake,
+    Role,
+    ServerConfiguration,
+    Severity,
+    Unit,
+)
+from logship._deployment.linting.rules.configurations import is_fluentd
+from logship._deployment.linting.rules.rule import DEPLOYMENTS, rule
+from logship._deployment.linting.rules.snippets import variable
+
+_VERSION = re.compile(r"v?([0-9]{1,9}(?:\.[0-9]{1,9}){1,2})")
+_CHECKED_SINCE = (5, 1)
+METADATA_SINCE = (5, 0, 5)
+"""The version from which Fluent Bit's forward output sends metadata by default."""
+
+_RETAIN = "retain_metadata_in_forward_mode"
+_FALSE = ("false", "off", "no")
+_ROUTES_SHOWN_MAX = 5
+
+
+@rule(
+    "tag-route",
+    Severity.ERROR,
+    finds="a tag that no output of FireLens, or of the sidecar's configuration, matches",
+    night="everything is acknowledged and thrown away; the logs are empty and nothing complains",
+    why=(
+        "FireLens makes outputs only for tags `<container>-firelens*` of containers with the "
+        "awsfirelens driver. Fluentd and Fluent Bit acknowledge a record that no output matches, "
+        "and throw it away. Elsewhere than on ECS the rule compares `LOGSHIP_TAG` with the "
+        "sidecar's configuration, if all of it is in the same file."
+    ),
+    keys=("$LOGSHIP_TAG", "command", "args", "environment", "env"),
+)
+def tag_route(unit: Unit) -> Iterator[Mistake]:
+    """Yield applications whose tag no output matches."""
+    yield from _by_firelens(unit) if unit.platform == ECS else _by_configuration(unit)
+
+
+def _by_configuration(unit: Unit) -> Iterator[Mistake]:
+    for container in unit.of_role(Role.APPLICATION):
+        tag = option_of(container, "--tag") or container.value("LOGSHIP_TAG")
+        if tag is None or "$" in tag or not unit.routes:
+            continue
+        answers = [_routes(each, tag) for each in unit.routes]
+        if True not in answers and None not in answers and False in answers:
+            night = (
+                f"no output in the sidecar's configuration matches {tag!r:.100}: its records are "
+                "acknowledged and thrown away"
+            )
+            yield Mistake(container.name, night, variable(unit, "LOGSHIP_TAG", "…"))
+
+
+def _routes(configuration: ServerConfiguration, tag: str) -> bool | None:
+    """Return whether a configuration has an output for a tag; None if it cannot be told."""
+    if is_fluentd(configuration.text):
+        whole = fluentd.parse(configuration.text)
+        patterns = [each.argument for each in whole.all("match")]
+        fits = any(fluentd.matches(each, tag) for each in patterns)
+        return fits if whole.is_whole and patterns else fits or None
+    found = fluentbit.parse(configuration.text)
+    if not any(
+        each.name == "forward" and "tag_prefix" not in each.options for each in found.inputs
+    ):
+        return None if found.outputs or found.inputs else False
+    rewritten = [each for each in found.filters if each.name == "rewrite_tag"]
+    fits = any(fluentbit.matches(each, tag) for each in (*found.outputs, *rewritten))
+    return fits if found.is_whole and len(found.outputs) > 0 else fits or None
+
+
+def _by_firelens(unit: Unit) -> Iterator[Mistake]:
+    routers = [each for each in unit.containers if each.is_firelens]
+    if not routers or any("config-file-value" in each.firelens_options for each in routers):
+        return  # the routes of an own configuration are not visible here
+    routed = [each.name for each in unit.containers if each.log_driver == "awsfirelens"]
+    for container in unit.of_role(Role.APPLICATION):
+        tag = _tag(container)
+        if tag is None or any(tag.startswith(f"{name}-firelens") for name in routed):
+            continue
+        night = (
+            f"FireLens routes only tags of containers with the awsfirelens driver "
+            f"({_shown(routed)}): {tag!r} matches no output, is acknowledged and thrown away"
+        )
+        yield Mistake(container.name, night, _routed(unit, routed))
+
+
+def _shown(routed: list[str]) -> str:
+    shown = [f"{name}-firelens*" for name in routed[:_ROUTES_SHOWN_MAX]]
+    more = ["…"] if len(routed) > len(shown) else []
+    return ", ".join(shown + more) or "there are none"
+
+
+def _tag(container: Container) -> str | None:
+    if "LOGSHIP_TAG" in container.environment and option_of(container, "--tag") is None:
+        return container.value("LOGSHIP_TAG")
+    return option_of(container, "--tag") or _default_tag(container)
+
+
+def _default_tag(container: Container) -> str:
+    """Return the beginning of the default tag; ECS names it only with this driver."""
+    is_told = container.log_driver == "awsfirelens"
+    return f"{container.name}-firelens-" if is_told else "the program's name"
+
+
+def _routed(unit: Unit, routed: list[str]) -> str:
+    if routed:
+        return variable(unit, "LOGSHIP_TAG", f"{routed[0]}-firelens-logship")
+    return (
+        '"firelensConfiguration": { "options": { "config-file-type": "file", '
+        '"config-file-value": "/logship.conf" } }, with an output that matches the tag'
+    )
+
+
+@rule(
+    "blind-ack",
+    Severity.ERROR,
+    finds="a sidecar that acknowledges what it throws away",
+    night="records are lost that logship counts as delivered",
+    why=(
+        "Fluent Bit before 5.1 also acknowledges records that it could not keep (observed from "
+        "1.9 to 5.0). Both AWS images of Fluent Bit are older (1.9.10 and 5.0.9)."
+    ),
+    platforms=(*DEPLOYMENTS, DOCKERFILE),
+    keys=("image",),
+)
+def blind_ack(unit: Unit) -> Iterator[Mistake]:
+    """Yield sidecars whose acknowledgement proves nothing."""
+    for container in unit.containers:
+        what = why_blind(container.image)
+        if what is None:
+            continue
+        night = (
+            f"{what} may also acknowledge records that it throws away; logship counts these lost "
+            "records as delivered"
+        )
+        word = {ECS: '"image": ', DOCKERFILE: "FROM "}.get(unit.platform, "image: ")
+        yield Mistake(container.name, night, f'{word}"fluent/fluent-bit:5.1.1"')
+
+
+def why_blind(image: str) -> str | None:
+    """Name the server in an image that acknowledges blindly; None if none is known."""
+    name, tag = _name_and_tag(image)
+    if name == "aws-for-fluent-bit":
+        return f"{image}, as both AWS images of Fluent Bit (1.9.10, 5.0.9),"
+    if name == "fluent-bit" and is_blind_version(tag):
+        return f"Fluent Bit {tag}, as all before 5.1,"
+    return None
+
+
+def _name_and_tag(image: str) -> tuple[str, str]:
+    name, _, tag = image.rpartition("/")[2].partition("@")[0].partition(":")
+    return name, tag
+
+
+def is_blind_version(version: str) -> bool:
+    """Return whether a version of Fluent Bit acknowledges records that it could not keep."""
+    numbers = _numbers(version)
+    return numbers is not None and numbers < _CHECKED_SINCE
+
+
+def sends_metadata(version: str) -> bool:
+    """Return whether a version of Fluent Bit forwards metadata unless it is told otherwise."""
+    numbers = _numbers(version)
+    return numbers is not None and numbers >= METADATA_SINCE[: len(numbers)]
+
+
+def _numbers(version: str) -> tuple[int, ...] | None:
+    """Return the numbers of a version; None if it has none."""
+    found = _VERSION.match(version)
+    return None if found is None else tuple(map(int, found[1].split(".")))
+
+
+@rule(
+    "forward-metadata",
+    Severity.WARNING,
+    finds=(
+        "a Fluent Bit that forwards metadata, perhaps to a Fluentd, which throws the record away"
+    ),
+    night="Fluentd acknowledges the records, and they are in no output",
+    why=(
+        "From 5.0.5 on, Fluent Bit forwards metadata beside each time, and Fluentd up to 1.19.3 "
+        "acknowledges these records and skips them. The rule cannot know what listens at the "
+        "other end: newer versions of Fluentd, Fluent Bit and `logship receive` take metadata. "
+        "There is no finding if the file shows images of Fluent Bit before 5.0.5 only, which do "
+        "not have the option."
+    ),
+    platforms=(*DEPLOYMENTS, CONFIGURATION),
+    keys=("logConfiguration",),
+)
+def forward_metadata(unit: Unit) -> Iterator[Mistake]:
+    """Yield outputs of Fluent Bit that forward metadata, perhaps to a Fluentd."""
+    if _is_before_metadata(unit):
+        return
+    for configuration in unit.configurations:
+        for output in fluentbit.parse(configuration.text).outputs:
+            if _retains(output.options):
+                change = fluentbit.line(configuration.text, _RETAIN, "false")
+                line = configuration.line_of(output.line_of(_RETAIN) or 1)
+                yield _metadata(configuration.name, change, line)
+    for container in unit.containers:  # FireLens makes an output of these options
+        options = {name.lower(): value.lower() for name, value in container.log_options.items()}
+        if container.log_driver == "awsfirelens" and _retains(options):
+            yield _metadata(container.name, f'"options": {{ "{_RETAIN}": "false" }}')
+
+
+def _is_before_metadata(unit: Unit) -> bool:
+    """Return whether each Fluent Bit in sight is too old; it would refuse the option."""
+    names = [_name_and_tag(each.image) for each in unit.containers]
+    versions = [tag for name, tag in names if name == "fluent-bit"]
+    return bool(versions) and all(
+        _numbers(each) is not None and not sends_metadata(each) for each in versions
+    )
+
+
+def _retains(output: Mapping[str, str]) -> bool:
+    return output.get("name") == "forward" and output.get(_RETAIN) not in _FALSE
+
+
+def _metadata(name: str, change: str, line: int | None = None) -> Mistake:
+    night = (
+        "from 5.0.5 on, the forward output of Fluent Bit sends metadata beside the time; a Fluentd "
+        "up to 1.19.3 acknowledges such records and throws them away"
+    )
+    return Mistake(name, night, change, line)

@@ -1,0 +1,264 @@
+"""What the deployment of a sidecar needs: its variables, its volume, its place in the task."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterator
+
+from logship._deployment.linting.fluentd import size_of
+from logship._deployment.linting.model import (
+    DOCKERFILE,
+    ECS,
+    KUBERNETES,
+    Container,
+    Mistake,
+    Mount,
+    Role,
+    Severity,
+    Unit,
+    Volume,
+)
+from logship._deployment.linting.quantities import number_or_none
+from logship._deployment.linting.rules.rule import DEPLOYMENTS, rule
+from logship._deployment.linting.rules.snippets import shown_name, variable
+from logship._settings import MIB
+
+OUTPUTS = (
+    *(
+        "file",
+        "stdout",
+        "aggregator",
+        "aggregator-tls",
+        "cloudwatch",
+        "s3",
+        "firehose",
+        "opensearch",
+    ),
+    *("loki", "otlp", "datadog", "splunk", "kafka", "own"),
+)
+"""The files in `sidecar/fluentd/outputs` and `sidecar/fluent-bit/conf/outputs`, and one's own."""
+
+_AGGREGATOR = ("HOST", "PORT", "NAME", "STANDBY_HOST", "STANDBY_PORT", "STANDBY_NAME", "CA")
+VARIABLES = frozenset(
+    f"LOGSHIP_{name}"
+    for name in (
+        *("OUTPUT", "BIND", "PORT", "BUFFER_DIR", "BUFFER_SIZE", "LOG_DIR", "FLUENTD_LOG_LEVEL"),
+        *("S3_BUCKET", "S3_REGION", "S3_PREFIX", "KAFKA_BROKERS", "KAFKA_TOPIC", "GRACE_SECONDS"),
+        *("S3_INTERVAL", "CLOUDWATCH_GROUP", "CLOUDWATCH_REGION", "FIREHOSE_STREAM"),
+        *("FIREHOSE_REGION", "AWS_ENDPOINT", "LOKI_TENANT", "DATADOG_API_KEY", "SPLUNK_TOKEN"),
+        *(f"OPENSEARCH_{each}" for each in ("INDEX", "REGION", "AWS_AUTH")),
+        *(f"OUTPUT_{each}" for each in ("HOST", "PORT", "TLS", "CA", "USER", "PASSWORD")),
+        *("FRAME_SIZE_MAX", "SIDECAR_METRICS_PORT"),
+        *(f"AGGREGATOR_{each}" for each in (*_AGGREGATOR, "SHARED_KEY")),
+    )
+)
+"""What the configurations in `sidecar/fluentd` and `sidecar/fluent-bit` read."""
+
+_BUFFER_DIRECTORIES = ("/fluentd/buffer", "/fluent-bit/buffer")
+_BUFFER_BYTES = 1024 * MIB
+_ENVIRONMENT = ("environment", "env", "ENV")
+_MOUNTS = ("mountPoints", "volumeMounts", "volumes")
+
+
+def _of_logship(unit: Unit) -> Iterator[Container]:
+    """Yield the sidecars of logship's own, whose variables and directories are known."""
+    for container in unit.of_role(Role.SIDECAR):
+        if not container.receives and not container.is_firelens and _has_own_variables(container):
+            yield container
+
+
+def _has_own_variables(container: Container) -> bool:
+    named = any(name.startswith("LOGSHIP_") for name in container.environment)
+    return container.is_logships or named
+
+
+@rule(
+    "unknown-output",
+    Severity.ERROR,
+    finds="a `LOGSHIP_OUTPUT` that the sidecar does not have",
+    night="the sidecar does not start",
+    why=f"logship's sidecars have the outputs {', '.join(OUTPUTS)}, and refuse others.",
+    platforms=(*DEPLOYMENTS, DOCKERFILE),
+    keys=("$LOGSHIP_OUTPUT", *_ENVIRONMENT),
+)
+def unknown_output(unit: Unit) -> Iterator[Mistake]:
+    """Yield sidecars with an output that is none."""
+    for container in _of_logship(unit):
+        given = container.value("LOGSHIP_OUTPUT")
+        if given is None or given in OUTPUTS or "$" in given:
+            continue
+        near = difflib.get_close_matches(given[:40].lower(), OUTPUTS, n=1) or ["file"]
+        night = f"LOGSHIP_OUTPUT is none of {', '.join(OUTPUTS)}, and the sidecar does not start"
+        yield Mistake(container.name, night, variable(unit, "LOGSHIP_OUTPUT", near[0]))
+
+
+@rule(
+    "sidecar-variable",
+    Severity.WARNING,
+    finds="a `LOGSHIP_*` variable of a sidecar that it does not read",
+    night="the variable has no effect, and the default applies",
+    why=(
+        "logship's sidecars read other variables than the application. The configurations in "
+        "`sidecar/` list them."
+    ),
+    platforms=(*DEPLOYMENTS, DOCKERFILE),
+    keys=_ENVIRONMENT,
+)
+def sidecar_variable(unit: Unit) -> Iterator[Mistake]:
+    """Yield variables that no sidecar reads. Their values are not shown: they may be secrets."""
+    for container in _of_logship(unit):
+        for name in container.environment:
+            if not name.startswith("LOGSHIP_") or name in VARIABLES:
+                continue
+            shown = shown_name(name)
+            near = difflib.get_close_matches(name[:60], VARIABLES, n=1, cutoff=0.8)
+            night = f"no sidecar of logship reads {shown}, so it has no effect"
+            change = f"rename {shown} to {near[0]}" if near else f"remove {shown}"
+            yield Mistake(container.name, night, change, container.lines.get(f"${name}"))
+
+
+@rule(
+    "sidecar-volume",
+    Severity.WARNING,
+    finds="a sidecar whose buffer is on no volume",
+    night="the sidecar's container ends, and records that it acknowledged end with it",
+    why=(
+        "A container's own layer ends with the container. The buffer holds what was acknowledged, "
+        "so no client sends it again. logship's sidecars keep it in `/fluentd/buffer` and "
+        "`/fluent-bit/buffer`."
+    ),
+    keys=_MOUNTS,
+)
+def sidecar_volume(unit: Unit) -> Iterator[Mistake]:
+    """Yield sidecars that have no volume for their buffer."""
+    for container in unit.of_role(Role.SIDECAR):
+        if container.receives or _buffer_mount(container) is not None:
+            continue
+        if container.has_more_variables and container.mounts:  # one may be for LOGSHIP_BUFFER_DIR
+            continue
+        path = _buffer_directories(container)[0]
+        night = (
+            f"the buffer is on no volume: when {container.name} is replaced, what it acknowledged "
+            "is lost"
+        )
+        yield Mistake(container.name, night, _mounted(unit, path))
+
+
+def _buffer_directories(container: Container) -> tuple[str, ...]:
+    given = container.value("LOGSHIP_BUFFER_DIR")
+    if given is not None:
+        return (given,)
+    is_fluent_bit = "fluent-bit" in container.image.rpartition("/")[2]
+    return _BUFFER_DIRECTORIES[::-1] if is_fluent_bit else _BUFFER_DIRECTORIES
+
+
+def _buffer_mount(container: Container) -> Mount | None:
+    """Return the mount for the buffer; of sidecars that are not logship's, any that it may be."""
+    if _has_own_variables(container):
+        found = [container.mount_of(each) for each in _buffer_directories(container)]
+        return next(filter(None, found), None)
+    return next((each for each in container.mounts if not each.read_only), None)
+
+
+def _mounted(unit: Unit, path: str) -> str:
+    if unit.platform == ECS:
+        return f'"mountPoints": [{{ "sourceVolume": "sidecar-buffer", "containerPath": "{path}" }}]'
+    if unit.platform == KUBERNETES:
+        return f"volumeMounts: [{{ name: sidecar-buffer, mountPath: {path} }}]"
+    return f"volumes: [sidecar-buffer:{path}]"
+
+
+@rule(
+    "sidecar-buffer-size",
+    Severity.ERROR,
+    finds="a sidecar whose volume or memory is smaller than its buffer",
+    night=(
+        "the pod is evicted, or the sidecar is killed for its memory, before the buffer is full"
+    ),
+    why=(
+        "A pod whose emptyDir exceeds its `sizeLimit` is evicted without a grace period. Files in "
+        "a volume in memory count as memory of the container. The buffer of logship's Fluentd "
+        "sidecar grows to `LOGSHIP_BUFFER_SIZE`, by default 1g."
+    ),
+    keys=("$LOGSHIP_BUFFER_SIZE", *_MOUNTS),
+)
+def sidecar_buffer_size(unit: Unit) -> Iterator[Mistake]:
+    """Yield sidecars whose buffer outgrows its place."""
+    for container in _of_logship(unit):
+        mount = _buffer_mount(container)
+        wanted = _buffer_bytes(container)
+        if mount is None or wanted is None:
+            continue
+        limits = [(mount.bytes_max, "the volume's sizeLimit")]
+        if mount.kind is Volume.MEMORY:
+            limits.append((container.memory_bytes, "the container's memory, in which it is,"))
+        for limit, what in limits:
+            if limit is not None and wanted > limit:
+                night = (
+                    f"the buffer may grow to {wanted // MIB:,} MiB, and {what} is "
+                    f"{limit // MIB:,} MiB: before it is full the sidecar is killed or evicted"
+                )
+                change = variable(unit, "LOGSHIP_BUFFER_SIZE", f"{limit // 2 // MIB}m")
+                yield Mistake(container.name, night, change)
+
+
+def _buffer_bytes(container: Container) -> int | None:
+    """Return the bound of the buffer of Fluentd; Fluent Bit has none."""
+    if "fluent-bit" in container.image or container.value("LOGSHIP_GRACE_SECONDS"):
+        return None
+    if container.is_unset("LOGSHIP_BUFFER_SIZE"):
+        return _BUFFER_BYTES
+    return size_of(container.value("LOGSHIP_BUFFER_SIZE") or "")
+
+
+@rule(
+    "sidecar-essential",
+    Severity.WARNING,
+    finds="a sidecar that may end while the task goes on without it",
+    night="the sidecar is gone, and all records go to stderr until the next deployment",
+    why=(
+        "ECS starts a container again only if it has a `restartPolicy`, and only if it has run "
+        "for `restartAttemptPeriod` seconds. When an essential container ends, ECS replaces the "
+        "task of a service. In a batch, a sidecar that is not essential and has a `restartPolicy` "
+        "is right."
+    ),
+    platforms=(ECS,),
+    keys=("essential",),
+)
+def sidecar_essential(unit: Unit) -> Iterator[Mistake]:
+    """Yield sidecars that are not essential, in a service or without a restart policy."""
+    is_service = any(each.ports for each in unit.of_role(Role.APPLICATION))
+    for container in unit.of_role(Role.SIDECAR):
+        if container.is_essential or (container.is_restarted and not is_service):
+            continue
+        night = (
+            f"when {container.name} ends "
+            + ("sooner than restartAttemptPeriod, " if container.is_restarted else "")
+            + "it is not started again, and the task goes on without it: all records go to stderr"
+        )
+        yield Mistake(container.name, night, '"essential": true')
+
+
+@rule(
+    "sidecar-grace",
+    Severity.WARNING,
+    finds="a Fluent Bit that wants more time at its end than its container has",
+    night="SIGKILL ends the sidecar while it still delivers",
+    why=(
+        "Fluent Bit delivers for `LOGSHIP_GRACE_SECONDS` after SIGTERM. SIGKILL comes when the "
+        "container's stop timeout is over; Kubernetes counts one grace period for the whole pod."
+    ),
+    keys=("$LOGSHIP_GRACE_SECONDS", *_ENVIRONMENT),
+)
+def sidecar_grace(unit: Unit) -> Iterator[Mistake]:
+    """Yield sidecars that are killed before their own deadline."""
+    for container in _of_logship(unit):
+        grace = number_or_none(container.value("LOGSHIP_GRACE_SECONDS"))
+        if grace is None or grace < container.stop_seconds:
+            continue
+        night = (
+            f"Fluent Bit delivers for {grace:g} s after SIGTERM, and SIGKILL comes after "
+            f"{container.stop_seconds:g} s"
+        )
+        fair = max(1, int(container.stop_seconds * 0.8))
+        yield Mistake(container.name, night, variable(unit, "LOGSHIP_GRACE_SECONDS", f"{fair}"))

@@ -1,0 +1,113 @@
+"""Log drivers that make the last resort useless: they drop, or lead back to the sidecar."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from logship._deployment.linting.model import (
+    COMPOSE,
+    DOCKERFILE,
+    ECS,
+    Container,
+    Mistake,
+    Role,
+    Severity,
+    Unit,
+)
+from logship._deployment.linting.rules.rule import DEPLOYMENTS, rule
+from logship._deployment.linting.rules.snippets import variable
+
+_BACK = {"awsfirelens", "fluentd"}
+"""Drivers that send stderr to the sidecar that has just failed."""
+
+_KEYS = ("logConfiguration", "logging")
+
+
+@rule(
+    "stderr-driver",
+    Severity.ERROR,
+    finds="stderr, the last resort, leads back to the sidecar or nowhere",
+    night="records that the dead sidecar could not take are sent to the dead sidecar again",
+    why=(
+        "The drivers awsfirelens and fluentd hand a container's output to the sidecar. Without "
+        "`logConfiguration` Fargate keeps no output."
+    ),
+    platforms=(ECS, COMPOSE),
+    keys=_KEYS,
+)
+def stderr_driver(unit: Unit) -> Iterator[Mistake]:
+    """Yield containers whose stderr leads to the sidecar, or nowhere."""
+    for container in _with_last_resort(unit):
+        name = container.log_driver
+        if name in _BACK:
+            night = (
+                f"what logship writes to stderr because the sidecar is gone, the driver {name} "
+                "hands to the same sidecar"
+            )
+            yield Mistake(container.name, night, _safe(unit))
+        elif name == "none" or (name is None and unit.platform == ECS and unit.may_be_fargate):
+            night = "stderr leads nowhere, so records that the sidecar did not take are lost"
+            yield Mistake(container.name, night, _safe(unit))
+
+
+@rule(
+    "stderr-non-blocking",
+    Severity.WARNING,
+    finds="stderr, the last resort, is dropped when the log driver's buffer is full",
+    night="the spill is larger than the driver's buffer, and the rest is dropped in silence",
+    why=(
+        "Since 25 June 2025 `non-blocking` is the default mode of every driver on ECS, with a "
+        "buffer of 10 MB that drops what does not fit."
+    ),
+    platforms=(ECS, COMPOSE),
+    keys=_KEYS,
+)
+def stderr_non_blocking(unit: Unit) -> Iterator[Mistake]:
+    """Yield containers whose stderr is dropped when its driver's buffer is full.
+
+    ECS: since 25 June 2025 that is the default of every driver, with a buffer of 10 MB.
+    """
+    for container in _with_last_resort(unit):
+        if container.log_driver in (*_BACK, "none", None):
+            continue
+        mode = container.log_options.get("mode")
+        if mode == "non-blocking" or (mode is None and unit.platform == ECS):
+            how = "is non-blocking" if mode else "has no mode, and ECS' default is non-blocking"
+            night = (
+                f"the log driver {how}: when its buffer is full it drops, in silence, what logship "
+                "wrote to stderr because the sidecar did not take it"
+            )
+            change = '"mode": "blocking"' if unit.platform == ECS else "mode: blocking"
+            yield Mistake(container.name, night, change)
+
+
+def _with_last_resort(unit: Unit) -> Iterator[Container]:
+    for container in unit.of_role(Role.APPLICATION, Role.RECOVERER):
+        if container.value("LOGSHIP_LAST_RESORT") != "none":
+            yield container
+
+
+def _safe(unit: Unit) -> str:
+    if unit.platform == COMPOSE:
+        return "logging: { driver: local }"
+    return '"logConfiguration": { "logDriver": "awslogs", "options": { "mode": "blocking", … } }'
+
+
+@rule(
+    "last-resort-none",
+    Severity.WARNING,
+    finds="a `LOGSHIP_LAST_RESORT` of `none`",
+    night="records that the sidecar does not take are dropped; only their number is told",
+    why=(
+        "With `stderr`, the default, logship writes a record to stderr that it can neither "
+        "deliver nor keep. With `none` it drops the record, counts it and declares its number."
+    ),
+    platforms=(*DEPLOYMENTS, DOCKERFILE),
+    keys=("$LOGSHIP_LAST_RESORT",),
+)
+def last_resort_none(unit: Unit) -> Iterator[Mistake]:
+    """Yield containers without a last resort."""
+    for container in unit.of_role(Role.APPLICATION, Role.RECOVERER):
+        if container.value("LOGSHIP_LAST_RESORT") == "none":
+            night = "a record that the sidecar does not take is dropped, and is in no log at all"
+            yield Mistake(container.name, night, variable(unit, "LOGSHIP_LAST_RESORT", "stderr"))

@@ -1,0 +1,282 @@
+"""Whether the times between the stop signal and SIGKILL add up, and whether logship heeds it.
+
+Facts behind the rules: ECS stops containers one after the other along `dependsOn`, each with its
+own `stopTimeout` of at most 120 s on Fargate; Spot gives two minutes for all of them. Kubernetes
+has one grace period for a pod, including its preStop hooks, and native sidecars get the rest.
+Docker gives 10 s. No platform tells the process its timeout.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from logship._deployment.linting.commands import (
+    gunicorn_seconds,
+    stop_setting_seconds,
+    stop_signals,
+)
+from logship._deployment.linting.model import (
+    COMPOSE,
+    DOCKERFILE,
+    ECS,
+    KUBERNETES,
+    Container,
+    Mistake,
+    Role,
+    Severity,
+    Unit,
+)
+from logship._deployment.linting.rules.rule import rule
+from logship._deployment.linting.rules.snippets import stop_signal, stop_time, variable
+from logship._signal_names import NEVER_STOPS, signal_name, signal_number
+
+_FARGATE_SECONDS_MAX = 120.0
+_SPOT_SECONDS = 120.0
+_SIDECAR_SECONDS = 5.0
+"""Fluentd and Fluent Bit write out their buffers in 2 to 4 s if their destination is healthy."""
+_WASTE_SHARE = 0.2
+_WASTE_SECONDS_MIN = 5.0
+_SETTING = "LOGSHIP_STOP_TIMEOUT_SECONDS"
+_KEYS = (
+    *("stopTimeout", "stop_grace_period", "terminationGracePeriodSeconds"),
+    f"${_SETTING}",
+)
+
+_Chain = tuple[float, tuple[Container, ...]]
+"""Containers that stop one after the other, and the seconds that all of them may take."""
+_NO_CHAIN: _Chain = (0.0, ())
+
+
+@rule(
+    "stop-timeout-limit",
+    Severity.ERROR,
+    finds="a `stopTimeout` above Fargate's 120 s",
+    night="SIGKILL comes sooner than the file says",
+    why="Fargate gives a container at most 120 s between SIGTERM and SIGKILL.",
+    platforms=(ECS,),
+    keys=_KEYS,
+)
+def stop_timeout_limit(unit: Unit) -> Iterator[Mistake]:
+    """Yield containers that ask Fargate for more than it gives."""
+    if not unit.may_be_fargate:
+        return
+    for container in unit.containers:
+        if container.stop_seconds > _FARGATE_SECONDS_MAX:
+            night = (
+                f"Fargate gives a container at most 120 s, so SIGKILL comes {_more(container)} s "
+                "before the file says"
+            )
+            yield Mistake(container.name, night, '"stopTimeout": 120')
+
+
+def _more(container: Container) -> str:
+    return f"{container.stop_seconds - _FARGATE_SECONDS_MAX:g}"
+
+
+@rule(
+    "stop-timeout-setting",
+    Severity.ERROR,
+    finds="a stop timeout that is not what logship believes it to be",
+    night=(
+        "SIGKILL in the middle of the drain, without a report; or records on stderr that the "
+        "sidecar would have taken"
+    ),
+    why=(
+        "No platform tells a process its stop timeout, so `LOGSHIP_STOP_TIMEOUT_SECONDS` must be "
+        "the same number. Without it logship assumes 30 s under ECS and Kubernetes, else 9 s. "
+        "Docker gives 10 s, ECS and Kubernetes 30 s, unless the file says otherwise."
+    ),
+    keys=(f"${_SETTING}", *_KEYS),
+)
+def stop_timeout_setting(unit: Unit) -> Iterator[Mistake]:
+    """Yield containers whose stop timeout differs from the one that logship assumes."""
+    for container in unit.of_role(Role.APPLICATION, Role.RECOVERER):
+        believed = stop_setting_seconds(unit, container)
+        given = container.stop_seconds - container.pre_stop_seconds
+        if believed is None:
+            continue
+        if believed > given:
+            yield _too_long(unit, container, believed, given)
+        elif unit.platform != KUBERNETES and _wastes(believed, given):
+            night = (
+                f"logship stops waiting after {believed:g} s and writes to stderr what the sidecar "
+                f"would have taken in the other {given - believed:g} s"
+            )
+            change = variable(unit, _SETTING, f"{given:g}")
+            yield Mistake(container.name, night, change)
+
+
+def _wastes(believed: float, given: float) -> bool:
+    return given - believed > max(_WASTE_SECONDS_MIN, _WASTE_SHARE * given)
+
+
+def _too_long(unit: Unit, container: Container, believed: float, given: float) -> Mistake:
+    night = (
+        f"logship believes that it has {believed:g} s, SIGKILL comes after {given:g} s, and what "
+        "is in the buffer then is lost without a report"
+    )
+    if unit.platform == KUBERNETES:
+        change = stop_time(unit, believed + container.pre_stop_seconds + _SIDECAR_SECONDS)
+    else:
+        change = f"{stop_time(unit, believed)}, or {variable(unit, _SETTING, f'{given:g}')}"
+    return Mistake(container.name, night, change)
+
+
+@rule(
+    "stop-timeout-sum",
+    Severity.ERROR,
+    finds="stop timeouts that together exceed Spot's two minutes or the pod's grace period",
+    night=(
+        "the container that stops last, the sidecar, is killed with the records of all containers"
+    ),
+    why=(
+        "ECS stops containers one after the other along `dependsOn`, each with its own "
+        "`stopTimeout`, and Spot gives two minutes for all of them. A pod has one grace period, "
+        "with its preStop hooks in it, and native sidecars get the rest of it."
+    ),
+    platforms=(ECS, KUBERNETES),
+    keys=_KEYS,
+)
+def stop_timeout_sum(unit: Unit) -> Iterator[Mistake]:
+    """Yield units in which a container has less time than its timeout says."""
+    if unit.platform == ECS and unit.is_spot:
+        yield from _spot(unit)
+    if unit.platform == KUBERNETES and unit.grace_seconds is not None:
+        yield from _grace(unit, unit.grace_seconds)
+
+
+def _spot(unit: Unit) -> Iterator[Mistake]:
+    chains = _Chains(unit)
+    needed, chain = max(map(chains.of, unit.containers), key=_seconds, default=_NO_CHAIN)
+    if needed > _SPOT_SECONDS:
+        parts = " + ".join(f"{each.name} {each.stop_seconds:g}" for each in chain)
+        night = (
+            f"Spot gives two minutes for all containers, which stop one after the other ({parts} = "
+            f"{needed:g} s), and SIGKILL ends the last one, the sidecar, with the records of all"
+        )
+        change = f'"stopTimeout" of {", ".join(each.name for each in chain)}: together at most 120'
+        yield Mistake(unit.name, night, change)
+
+
+class _Chains:
+    """The longest runs of stops in a unit, each found once: there may be very many ways."""
+
+    def __init__(self, unit: Unit) -> None:
+        self._by_name = {each.name: each for each in unit.containers}
+        self._found: dict[str, _Chain] = {}
+
+    def of(self, container: Container) -> _Chain:
+        """Return the longest run of stops that begins with `container`."""
+        if container.name not in self._found:
+            self._found[container.name] = _NO_CHAIN  # what leads back to it ends there
+            names = [name for name in container.depends_on if name in self._by_name]
+            after = [self.of(self._by_name[name]) for name in names]
+            seconds, chain = max(after, key=_seconds, default=_NO_CHAIN)
+            self._found[container.name] = (container.stop_seconds + seconds, (container, *chain))
+        return self._found[container.name]
+
+
+def _seconds(chain: _Chain) -> float:
+    return chain[0]
+
+
+def _grace(unit: Unit, grace_seconds: float) -> Iterator[Mistake]:
+    """Compare one pod's grace period with the sum of the stops in it."""
+    applications = list(unit.of_role(Role.APPLICATION))
+    sidecars = [each for each in unit.of_role(Role.SIDECAR) if each.is_native_sidecar]
+    if not applications or not sidecars:
+        return
+    first = max(each.pre_stop_seconds + _believed(unit, each) for each in applications)
+    if first > grace_seconds:
+        return  # then it is the setting that is wrong
+    recoverers = [each for each in unit.of_role(Role.RECOVERER) if each.is_native_sidecar]
+    needed = first + sum(_believed(unit, each) for each in recoverers) + _SIDECAR_SECONDS
+    if needed > grace_seconds:
+        night = (
+            f"preStop, application and recoverer may take {needed - _SIDECAR_SECONDS:g} s of the "
+            f"pod's {grace_seconds:g} s, and the sidecar is killed before it has written out what "
+            "it acknowledged"
+        )
+        yield Mistake(unit.name, night, stop_time(unit, needed))
+
+
+def _believed(unit: Unit, container: Container) -> float:
+    return stop_setting_seconds(unit, container) or 0.0
+
+
+@rule(
+    "graceful-timeout",
+    Severity.ERROR,
+    finds="a gunicorn that kills its workers before logship is done, or is killed before that",
+    night="workers are killed in the middle of their drain",
+    why=(
+        "gunicorn waits 30 s for its workers, or `--graceful-timeout`, and then kills them. The "
+        "order is `LOGSHIP_STOP_TIMEOUT_SECONDS` ≤ `--graceful-timeout` ≤ the container's stop "
+        "timeout."
+    ),
+    keys=("command", "args", "$GUNICORN_CMD_ARGS", *_KEYS),
+)
+def graceful_timeout(unit: Unit) -> Iterator[Mistake]:
+    """Yield gunicorns that kill workers before logship is done, or are killed themselves."""
+    for container in unit.of_role(Role.APPLICATION):
+        seconds = gunicorn_seconds(container)
+        believed = stop_setting_seconds(unit, container)
+        if seconds is None or believed is None:
+            continue
+        given = container.stop_seconds - container.pre_stop_seconds
+        if seconds > given:
+            night = (
+                f"gunicorn waits {seconds:g} s for its workers, the container has {given:g} s, and "
+                "SIGKILL ends workers in the middle of their drain"
+            )
+        elif seconds < believed:
+            night = (
+                f"gunicorn kills its workers after {seconds:g} s, while logship drains for up to "
+                f"{believed:g} s; what is in their buffers then is lost without a report"
+            )
+        else:
+            continue
+        wanted = min(believed, given)
+        change = f"gunicorn --graceful-timeout {wanted:g} …"
+        if believed > given:
+            change += f", and {variable(unit, _SETTING, f'{given:g}')}"
+        yield Mistake(container.name, night, change)
+
+
+@rule(
+    "stop-signal",
+    Severity.ERROR,
+    finds="a stop signal that is not among `stop_signals`",
+    night="the signal ends the program with records in its buffer, without a report",
+    why=(
+        "The platform stops a container by the image's STOPSIGNAL, or by the one that its file "
+        "names; a task definition of ECS names none. logship heeds the signals in "
+        "`LOGSHIP_STOP_SIGNALS`, by default HUP, INT, QUIT and TERM."
+    ),
+    platforms=(KUBERNETES, COMPOSE, DOCKERFILE),
+    keys=("stop_signal", "lifecycle", "STOPSIGNAL"),
+)
+def unheeded_stop_signal(unit: Unit) -> Iterator[Mistake]:
+    """Yield containers whose stop signal logship does not take for one.
+
+    A name that this system does not know is left to the platform, which refuses most of them.
+    """
+    for container in unit.of_role(Role.APPLICATION, Role.RECOVERER):
+        signum = signal_number(container.stop_signal or "")
+        believed = stop_signals(container)
+        if signum is None or believed is None or signum in believed:
+            continue
+        name = signal_name(signum)
+        night = (
+            f"the platform stops it by {name}, which is not among LOGSHIP_STOP_SIGNALS, so what is "
+            "in the buffer then is lost without a report"
+        )
+        yield Mistake(container.name, night, _other_signal(unit, signum, believed))
+
+
+def _other_signal(unit: Unit, signum: int, believed: set[int]) -> str:
+    """Return the line that adds the signal to the setting, or that replaces an impossible one."""
+    if signum in NEVER_STOPS:
+        return stop_signal(unit, "SIGTERM")
+    names = (signal_name(each).removeprefix("SIG") for each in sorted({signum, *believed}))
+    return variable(unit, "LOGSHIP_STOP_SIGNALS", ",".join(names))

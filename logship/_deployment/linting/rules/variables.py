@@ -1,0 +1,160 @@
+"""Variables that logship does not read, or will refuse when the container starts.
+
+A mistyped name is worse than a wrong value: the value causes an error at the start, but the name
+has no effect, and the default applies.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from logship._deployment.linting.model import (
+    DOCKERFILE,
+    Container,
+    Mistake,
+    Role,
+    Severity,
+    Unit,
+)
+from logship._deployment.linting.rules.rule import DEPLOYMENTS, rule
+from logship._deployment.linting.rules.snippets import shown_name, variable
+from logship._redaction import REDACTED, redactor
+from logship._settings import STOP_FILE_VARIABLE, Settings
+from logship._settings.unknown import meant_variable, setting_variables
+from logship.errors import SettingsError
+
+_PREFIX = "LOGSHIP_"
+_ENVIRONMENT = ("environment", "env", "ENV")
+_REFERENCES = ("$", "{{", "arn:", "/", "<")
+"""What a value begins with that stands for a secret and is none."""
+_SWITCHES = ("true", "false", "yes", "no", "on", "off", "0", "1")
+_PLACEHOLDER = "set-elsewhere"
+
+
+_redacted = redactor("fields", lambda value: value)
+
+
+@rule(
+    "unknown-setting",
+    Severity.WARNING,
+    finds="a `LOGSHIP_*` variable that logship does not read",
+    night="the variable has no effect, and the default applies",
+    why=(
+        "A mistyped name is worse than a wrong value: the value causes an error at the start, but "
+        "the name has no effect."
+    ),
+    platforms=(*DEPLOYMENTS, DOCKERFILE),
+    keys=_ENVIRONMENT,
+)
+def unknown_setting(unit: Unit) -> Iterator[Mistake]:
+    """Yield variables that no program reads. Their values are not shown: they may be secrets."""
+    known = {*setting_variables(), STOP_FILE_VARIABLE}
+    for container in unit.of_role(Role.APPLICATION, Role.RECOVERER):
+        for name in container.environment:
+            if not name.startswith(_PREFIX) or name in known:
+                continue
+            shown, meant = shown_name(name), meant_variable(name)
+            night = f"{shown} is no setting of logship, so it has no effect and the default applies"
+            change = f"rename {shown} to {meant}" if meant else f"remove {shown}"
+            yield Mistake(container.name, night, change, container.lines.get(f"${name}"))
+
+
+@rule(
+    "wrong-setting",
+    Severity.ERROR,
+    finds="a `LOGSHIP_*` value that logship refuses",
+    night="the program does not start",
+    why="logship checks all settings when it is installed, and raises an error if one is wrong.",
+    keys=_ENVIRONMENT,
+)
+def wrong_setting(unit: Unit) -> Iterator[Mistake]:
+    """Yield values that logship refuses."""
+    for container in unit.of_role(Role.APPLICATION, Role.RECOVERER):
+        try:
+            Settings.from_env(_environment(container))
+        except SettingsError as error:
+            for mistake in error.mistakes:
+                name = next((each for each in setting_variables() if f"({each})" in mistake), None)
+                night = f"the program does not start: {mistake}"
+                change = variable(unit, name, "…") if name else "see docs/settings"
+                line = container.lines.get(f"${name}")
+                yield Mistake(container.name, night, change, line)
+
+
+def _environment(container: Container) -> dict[str, str]:
+    """Return the values that can be checked; secrets and values from elsewhere count as right."""
+    values: dict[str, str] = {}
+    elsewhere = set()
+    names = setting_variables()
+    for name, value in container.environment.items():
+        if name not in names:
+            continue
+        is_file = name.endswith("_FILE")
+        if is_file or value is None or "${" in value:
+            elsewhere.add(name.removesuffix("_FILE"))
+        else:
+            values[name] = value
+    for name in elsewhere:
+        if f"{name}_FILE" in names:
+            values[name] = _PLACEHOLDER
+    if "LOGSHIP_ENDPOINTS" in elsewhere:
+        values["LOGSHIP_ENDPOINTS"] = "tls://elsewhere:24224"
+    return values
+
+
+@rule(
+    "disabled",
+    Severity.WARNING,
+    finds="a `LOGSHIP_DISABLED` that is set",
+    night="logship does nothing, and ships no record",
+    why="`LOGSHIP_DISABLED=1` makes every part of logship a no-op. It is meant for tests.",
+    platforms=(*DEPLOYMENTS, DOCKERFILE),
+    keys=("$LOGSHIP_DISABLED",),
+)
+def disabled(unit: Unit) -> Iterator[Mistake]:
+    """Yield containers in which logship is switched off."""
+    name = "LOGSHIP_DISABLED"
+    for container in unit.of_role(Role.APPLICATION, Role.RECOVERER):
+        if (value := container.value(name)) is None:
+            continue
+        try:
+            is_disabled = Settings.from_env({name: value}).disabled
+        except SettingsError:  # another rule tells
+            continue
+        if is_disabled:
+            yield Mistake(container.name, "logship is off: no record is shipped", f"remove {name}")
+
+
+@rule(
+    "plain-secret",
+    Severity.WARNING,
+    finds="a secret in plain text in the environment",
+    night="the key can be read in the file, and in the description of the task",
+    why=(
+        "A task definition, a manifest and an image are read by many. Use `secrets` on ECS, "
+        "`secretKeyRef` on Kubernetes, `secrets` of compose with `LOGSHIP_SHARED_KEY_FILE` or the "
+        "like. A secret is known by the variable's name, by the same list as "
+        "`LOGSHIP_REDACT=fields`, and LOGSHIP_*_SHARED_KEY."
+    ),
+    platforms=(*DEPLOYMENTS, DOCKERFILE),
+    keys=_ENVIRONMENT,
+)
+def plain_secret(unit: Unit) -> Iterator[Mistake]:
+    """Yield variables with a secret. Their values are not shown."""
+    for container in unit.of_role(Role.APPLICATION, Role.RECOVERER, Role.SIDECAR):
+        for name, value in container.environment.items():
+            if _is_secret(name) and _is_plain(value or ""):
+                shown = shown_name(name)
+                night = f"{shown} is in this file in plain text"
+                change = f"take {shown} from a secret store, or name a file in {shown}_FILE"
+                yield Mistake(container.name, night, change, container.lines.get(f"${name}"))
+
+
+def _is_plain(value: str) -> bool:
+    return bool(value) and not value.startswith(_REFERENCES) and value.lower() not in _SWITCHES
+
+
+def _is_secret(name: str) -> bool:
+    if name.startswith(_PREFIX) and name.endswith("SHARED_KEY"):
+        return True
+    return bool(_redacted({name: "x"})[name] == REDACTED)

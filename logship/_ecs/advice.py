@@ -1,0 +1,81 @@
+"""Warnings about a task's definition, and the tag that FireLens routes. PURE."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+from logship._ecs.task import FIRELENS_DRIVER, Task, TaskContainer
+from logship._settings import Settings
+
+
+class StderrRisk(NamedTuple):
+    """Why the last resort is not safe in this container.
+
+    Attributes:
+        text: What its log driver does.
+        remedy: What to change in the task definition.
+        loses_all: Whether each line that is written there may be lost.
+    """
+
+    text: str
+    remedy: str
+    loses_all: bool
+
+
+def stderr_risk(own: TaskContainer) -> StderrRisk | None:
+    """Return what makes standard error unsafe, or None if the log driver keeps all lines.
+
+    Since 25 June 2025 log drivers without a `mode` are non-blocking by the default of ECS.
+    """
+    driver, mode = own.log_driver, own.log_options.get("mode")
+    if driver == FIRELENS_DRIVER:
+        return StderrRisk(
+            "the log driver awsfirelens sends stderr back to the same sidecar",
+            'give the container "logDriver": "awslogs" with "mode": "blocking"',
+            loses_all=True,
+        )
+    if driver in (None, "none"):
+        return StderrRisk("there is no log driver", "give it one: awslogs", loses_all=True)
+    if mode != "blocking":
+        return StderrRisk(
+            f"the log driver {driver} is {mode or 'non-blocking by the default of ECS'}: when its "
+            "buffer is full it drops in silence",
+            '"mode": "blocking" in the options of logConfiguration',
+            loses_all=False,
+        )
+    return None
+
+
+def is_firelens(environ: Mapping[str, str], own: TaskContainer | None) -> bool:
+    """Return whether the sidecar is FireLens; ECS sets its address for that log driver alone."""
+    return bool(environ.get("FLUENT_HOST")) or (
+        own is not None and own.log_driver == FIRELENS_DRIVER
+    )
+
+
+def unrouted(tag: str) -> str:
+    """Return what happens to records with this tag. The caller appends the value to set."""
+    return (
+        f"the tag {tag!r} matches no output that FireLens makes, which acknowledges such records "
+        "and throws them away; set LOGSHIP_TAG"
+    )
+
+
+def default_tag(settings: Settings, task: Task | None) -> tuple[str | None, str]:
+    """Return the tag of records that name none, and a warning about it.
+
+    The tag is None if it cannot be known now. Then the setting's tag is used, and a recoverer of
+    the remaining records may know the right one.
+    """
+    tag = settings.tag
+    if not settings.firelens_tag:
+        return tag, ""
+    if task is None:
+        warning = f"the ECS task metadata do not answer, so that {unrouted(tag)}"
+        return None, f"{warning}=<container>-firelens-<any name>"
+    if task.firelens_tag is not None:
+        return task.firelens_tag, ""
+    if task.routed_tag is not None:
+        return tag, f"{unrouted(tag)}={task.routed_tag}"
+    return tag, ""  # no container here has FireLens' driver: a sidecar of another kind

@@ -1,0 +1,120 @@
+"""Reads the task metadata of ECS, on a separate thread.
+
+The task metadata endpoint (version 4) is a plain HTTP server on a link-local address that every
+container of a task can reach. No other thread waits for it. If it does not answer in time, or its
+answer is not as documented, the task stays unknown. That is not an error.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Mapping
+
+from logship._ecs.task import Task, task_of
+from logship._hooks.threads import OwnThread
+from logship._settings import TASK_METADATA_VARIABLE
+
+VARIABLE = TASK_METADATA_VARIABLE
+TIMEOUT_SECONDS = 1.0
+"""For each step of an answer. The endpoint is on the same host and takes milliseconds."""
+
+TASK_SECONDS_MAX = 5.0
+"""For all attempts. The endpoint may refuse a task that has just started with a quarter of a CPU.
+Records that wait for the answer are in the buffer, and delay no caller."""
+
+_RETRY_SECONDS = 0.25
+
+
+def read_task(environ: Mapping[str, str], timeout_seconds: float = TIMEOUT_SECONDS) -> Task | None:
+    """Return the task, or None outside of ECS or if the metadata cannot be read.
+
+    Args:
+        environ: As `os.environ`.
+        timeout_seconds: For each step of each of the two answers.
+    """
+    from logship._ecs.httpjson import get_json  # noqa: PLC0415 - only a program in a task pays for HTTP
+
+    base = environ.get(VARIABLE, "")
+    if not base:
+        return None
+    own = get_json(base, timeout_seconds)
+    task = get_json(f"{base}/task", timeout_seconds) if isinstance(own, dict) else None
+    if not isinstance(own, dict) or not isinstance(task, dict):
+        return None
+    return task_of(own, task)
+
+
+class TaskReader:
+    """Reads the metadata on a separate thread.
+
+    Args:
+        environ: As `os.environ`.
+        seconds_max: How long it asks again after a bad answer.
+
+    Attributes:
+        task: The task; None until it is known, and forever if it cannot be known.
+    """
+
+    def __init__(self, environ: Mapping[str, str], seconds_max: float = TASK_SECONDS_MAX) -> None:
+        self._environ = environ
+        self._seconds_max = seconds_max
+        self._pid = -1
+        self._has_ended = False
+        self._waiting: list[Callable[[], None]] = []
+        self.task: Task | None = None
+
+    @property
+    def is_over(self) -> bool:
+        """Whether `task` will not change any more: it is known, or no request is under way."""
+        if self.task is not None or not self._environ.get(VARIABLE):
+            return True
+        return self._pid == os.getpid() and self._has_ended
+
+    def start(self) -> None:
+        """Begin to read, unless it has begun or this is not ECS.
+
+        A forked child uses the answer that its parent has read. If the parent was still reading at
+        the fork, the child reads again, because it does not have the parent's thread.
+        """
+        if self.is_over or self._pid == os.getpid():
+            return
+        # Imported here and not in the thread: in a child that is forked during the import, the
+        # module would stay locked for good.
+        import logship._ecs.httpjson  # noqa: F401, PLC0415 - only a program in a task pays for HTTP
+
+        self._pid, self._has_ended, self._waiting = os.getpid(), False, []
+        try:
+            OwnThread(self._read, "ecs").start()
+        except RuntimeError:  # at interpreter exit: no thread can begin
+            self._has_ended = True
+
+    def when_over(self, callback: Callable[[], None]) -> None:
+        """Call `callback` in any thread when reading is over; twice, if it is just ending."""
+        self._waiting = [*self._waiting, callback]
+        if self.is_over:
+            callback()
+
+    def _read(self) -> None:
+        until = time.monotonic() + self._seconds_max
+        try:
+            self.task = read_task(self._environ)
+            while self.task is None and time.monotonic() + _RETRY_SECONDS < until:
+                time.sleep(_RETRY_SECONDS)
+                self.task = read_task(self._environ)
+        finally:
+            self._has_ended = True
+            for callback in self._waiting:
+                callback()
+
+
+_readers: dict[str, TaskReader] = {}
+
+
+def task_reader(environ: Mapping[str, str]) -> TaskReader:
+    """Return the one reader of this process, so that the metadata are read once.
+
+    Args:
+        environ: As `os.environ`.
+    """
+    return _readers.setdefault(environ.get(VARIABLE, ""), TaskReader(environ))

@@ -1,0 +1,62 @@
+"""The ends of a process: the hook that drains when the interpreter exits, and death by a signal.
+
+`atexit` runs the last registered hook first. This hook is registered when `logship` is imported, so
+hooks that the application registers later run before it and may still log.
+
+A process that a signal ended must die *by* that signal; otherwise its parent gets a wrong status.
+The thread that has delivered the records makes it die, before the interpreter destroys any object.
+"""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import os
+import signal
+import threading
+
+from logship._hooks import registry
+from logship._hooks.late_imports import late
+
+
+def at_exit() -> None:
+    """Drain every client that is left, also if the end of another one raises."""
+    with contextlib.ExitStack() as ends:
+        for client in registry.clients():
+            ends.callback(client.end_at_exit)
+
+
+def register() -> None:
+    """Register the hook; called once, when `logship` is imported.
+
+    The hook is registered twice, because a signal handler of the application may raise as the hook
+    begins. Python then skips that call and makes the other one. Normally the second call finds
+    nothing to do.
+    """
+    atexit.register(at_exit)
+    atexit.register(at_exit)
+
+
+def die_by(signum: int) -> None:
+    """End this process by the default disposition of `signum`; from any thread.
+
+    The kernel ignores the default disposition for PID 1, so PID 1 exits with the status that a
+    shell would show. So does a process for which the default action is to go on, as at SIGWINCH.
+
+    The signal goes to this thread. If it went to the process, a signal that writes a core file
+    would be the main thread's, and this thread could exit before that.
+    """
+    if os.getpid() != 1:
+        with contextlib.suppress(Exception):
+            _restore_default(signum)
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, {signum})
+            signal.pthread_kill(threading.get_ident(), signum)
+    os._exit(128 + signum)
+
+
+def _restore_default(signum: int) -> None:
+    """Restore the default disposition, even if the main thread is in a long call."""
+    try:
+        signal.signal(signum, signal.SIG_DFL)
+    except ValueError:  # not the main thread; the C function works in any thread
+        late("ctypes").pythonapi.PyOS_setsig(signum, None)

@@ -1,0 +1,167 @@
+"""Forks: a child begins with its own client, and never sends its parent's records.
+
+Different kinds of child need different hooks:
+
+- Every fork through `os.fork` runs the functions of `os.register_at_fork`.
+- A multiprocessing child ends by `os._exit`, which skips `atexit`. Only a `Finalize` that
+  `register_after_fork` makes in the child runs there.
+- A child of Celery's pool calls `os._exit` before its finalizers. Celery only sends its signal
+  `worker_process_shutdown` there.
+- uWSGI runs none of these hooks. So `BackgroundClient` also checks a mark (see `fork_mark`).
+
+A child that gets a stop signal before these functions have run has its parent's handlers. The
+handler in C would wake the parent's watchdog, which would take the signal for the parent's own. And
+CPython forgets the pending signal in the child, so the child would not end. So the signal is
+blocked from right before a fork until the last of these functions, and takes effect there. If a
+handler of the application raises there, the exception is lost, because CPython swallows exceptions
+of functions of `os.register_at_fork`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from logship._hooks import late_imports, registry
+
+_child_ends: list[Callable[[], None]] = []
+_registered_with: dict[str, object] = {}
+_held_back: set[int] = set()
+_masks: dict[int, set[int]] = {}
+"""The signals that a forking thread had blocked before, by the thread's identifier. The thread has
+the same identifier in the child."""
+
+
+def register() -> None:
+    """Register the hooks for every fork; called once, when `logship` is imported."""
+    os.register_at_fork(
+        before=_before_fork,
+        after_in_parent=late_imports.after_fork_in_parent,
+        after_in_child=_after_fork_in_child,
+    )
+    # Registered separately, so that they run even if another function raises.
+    os.register_at_fork(
+        before=_hold_signals_back, after_in_parent=_let_signals_in, after_in_child=_let_signals_in
+    )
+
+
+def hold_back(signals: Iterable[int]) -> None:
+    """Block these signals in a forked child until the fork hooks have run."""
+    _held_back.update(signals)
+
+
+def at_multiprocessing_child_end(end: Callable[[], None]) -> None:
+    """Call `end` when a child of this process ends that multiprocessing or Celery made."""
+    _child_ends.append(end)
+    _register_with_makers_of_children()
+
+
+def forget_child_end(end: Callable[[], None]) -> None:
+    """Take back `at_multiprocessing_child_end`."""
+    _child_ends.remove(end)
+
+
+def terminate_daemons() -> None:
+    """Tell the daemonic children of multiprocessing to end.
+
+    The exit of this process would do that, but this process will die by a signal. Without this call
+    the children would run without their parent until the container ends.
+    """
+    for child in _daemons():
+        with contextlib.suppress(Exception):  # it has ended, or been closed
+            child.terminate()
+
+
+def join_daemons(until_seconds: float) -> None:
+    """Wait for the end of those children, at most until the deadline (monotonic seconds)."""
+    for child in _daemons():
+        with contextlib.suppress(Exception):
+            child.join(max(0.0, until_seconds - time.monotonic()))
+
+
+def _daemons() -> list[Any]:
+    process = sys.modules.get("multiprocessing.process")
+    if process is None:
+        return []
+    with contextlib.suppress(Exception):
+        children, here = process.active_children(), os.getpid()
+        # In a child that `os.fork` made, the others are its siblings.
+        return [each for each in children if each.daemon and each._parent_pid == here]
+    return []
+
+
+def _before_fork() -> None:
+    late_imports.before_fork()
+    _register_with_makers_of_children()
+
+
+def _after_fork_in_child() -> None:
+    late_imports.after_fork_in_child()
+    with contextlib.ExitStack() as hooks:  # each runs, also if another one raises
+        for client in registry.forkable():
+            hooks.callback(client.after_fork_in_child)
+
+
+def _hold_signals_back() -> None:
+    """Block the signals in this thread. Other threads still get the parent's signals."""
+    if _held_back:
+        # Noted before a signal is blocked, because a handler may raise after any call.
+        _masks.setdefault(threading.get_ident(), signal.pthread_sigmask(signal.SIG_BLOCK, ()))
+        signal.pthread_sigmask(signal.SIG_BLOCK, _held_back)
+
+
+def _let_signals_in() -> None:
+    """Restore the mask from before the fork; signals that came meanwhile take effect here."""
+    thread = threading.get_ident()
+    if thread in _masks:
+        try:
+            signal.pthread_sigmask(signal.SIG_SETMASK, _masks[thread])
+        finally:
+            _masks.pop(thread, None)
+
+
+def _register_with_makers_of_children() -> None:
+    """Register with multiprocessing and Celery if the application has imported them."""
+    if not _child_ends:
+        return
+    for module, register_with in (
+        ("multiprocessing.util", _register_with_multiprocessing),
+        ("celery.signals", _register_with_celery),
+    ):
+        if module in sys.modules and module not in _registered_with:
+            _registered_with[module] = register_with(sys.modules[module])
+
+
+def _register_with_multiprocessing(util: Any) -> object:
+    anchor = _Anchor()
+    util.register_after_fork(anchor, _Anchor.finalize_in_child)
+    return anchor  # multiprocessing holds it weakly
+
+
+def _register_with_celery(signals: Any) -> object:
+    return signals.worker_process_shutdown.connect(_end_celery_child, weak=False)
+
+
+class _Anchor:
+    """An object that multiprocessing can hold a weak reference to."""
+
+    def finalize_in_child(self) -> None:
+        """Register a function for the end of a multiprocessing child, in the child."""
+        util = sys.modules["multiprocessing.util"]
+        # The lowest priority runs last, so records that other finalizers log are still taken.
+        util.Finalize(None, _end_child, exitpriority=-1000)
+
+
+def _end_celery_child(**_: Any) -> None:
+    _end_child()
+
+
+def _end_child() -> None:
+    for end in _child_ends:
+        end()

@@ -1,0 +1,101 @@
+"""Programs that `install()` refuses, because logship would lose their records.
+
+The checks look at modules that are loaded already, and import none.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from typing import Any
+
+from logship._hooks.threads import refuse_subinterpreter
+from logship.errors import UnsupportedRuntime
+
+_GRACEFUL_STOP = "gracefully_kill_them_all"
+
+
+def refuse_unsupported(*, is_spooled: bool) -> None:
+    """Refuse a program in which logship has no thread, no working fork or no exit hook.
+
+    Args:
+        is_spooled: Whether records outlive a process that ends without exit hooks.
+
+    Raises:
+        UnsupportedRuntime: The text names the runtime and what to change.
+    """
+    refuse_subinterpreter()
+    for reason in (*_patched_by_greenlets(), *_impossible_under_uwsgi(is_spooled)):
+        raise UnsupportedRuntime(f"install: {reason}")
+
+
+def is_uwsgi() -> bool:
+    """Return whether uWSGI runs this program. uWSGI handles every signal itself, in C."""
+    return _uwsgi() is not None
+
+
+def _patched_by_greenlets() -> Iterator[str]:
+    """Yield why there is no thread: logship's loop would be one more greenlet."""
+    monkey = sys.modules.get("gevent.monkey")
+    if monkey is not None and (
+        monkey.is_module_patched("threading") or monkey.is_module_patched("socket")
+    ):
+        yield _patched_text("gevent")
+    patcher = sys.modules.get("eventlet.patcher")
+    if patcher is not None and (
+        patcher.is_monkey_patched("thread") or patcher.is_monkey_patched("socket")
+    ):
+        yield _patched_text("eventlet")
+
+
+def _patched_text(library: str) -> str:
+    return (
+        f"{library} has patched this program, so logship cannot have a thread of its own "
+        "in it; log to stdout and start the program under `logship run -- CMD …` instead"
+    )
+
+
+def _impossible_under_uwsgi(is_spooled: bool) -> Iterator[str]:
+    """Yield the options of uWSGI that leave no thread, no working fork or no exit hook."""
+    uwsgi = _uwsgi()
+    if uwsgi is None:
+        return
+    if not getattr(uwsgi, "has_threads", True):
+        yield (
+            "uWSGI runs this program without threads, so nothing could be shipped between two "
+            "requests; start it with --enable-threads"
+        )
+    if _will_fork(uwsgi):
+        yield (
+            "uWSGI will fork its workers from this process behind Python's back, which leaves a "
+            "program with threads in an undefined state; start it with --lazy-apps, or call "
+            "install() in a function under uwsgidecorators.postfork"
+        )
+    if not is_spooled:
+        yield from _endings_without_a_word(uwsgi)
+
+
+def _endings_without_a_word(uwsgi: Any) -> Iterator[str]:
+    """Yield why a worker may end without running exit hooks, as a busy one does by default."""
+    if "skip-atexit" in uwsgi.opt:
+        yield (
+            "uWSGI's option --skip-atexit ends workers without telling them, so their last "
+            "records would be lost; remove it, or set spool_dir"
+        )
+    if _GRACEFUL_STOP not in str(uwsgi.opt.get("hook-master-start")):
+        yield (
+            "uWSGI ends a worker that is busy when SIGTERM comes without telling it, so its last "
+            "records would be lost; start it with --master and --hook-master-start "
+            f"'unix_signal:15 {_GRACEFUL_STOP}', or set spool_dir"
+        )
+
+
+def _will_fork(uwsgi: Any) -> bool:
+    """Return whether this process, a master or the first of several, will still fork workers."""
+    return bool(uwsgi.worker_id() == 0 and (uwsgi.masterpid() > 0 or uwsgi.numproc > 1))
+
+
+def _uwsgi() -> Any:
+    """Return the module that uWSGI makes in the programs it embeds, or None."""
+    uwsgi = sys.modules.get("uwsgi")
+    return uwsgi if hasattr(uwsgi, "masterpid") else None

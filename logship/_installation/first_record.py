@@ -1,0 +1,97 @@
+"""`install()` with the first log record of a program, for `logship run --install`.
+
+A program that logs nothing must not pay for a client. And at its start a program does not show yet
+whether it calls `install()` itself, or whether gevent, uWSGI or a subinterpreter forbid it. So
+`install()` is called when `logging` makes the first record, before any handler gets that.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+import threading
+from typing import Any
+
+from logship._hooks import fork
+
+
+def await_it() -> None:
+    """Call `install()` before the first record of this program is handled.
+
+    The level of the root logger is the one that `install()` chooses, from now on: with Python's own
+    default no record would be made for INFO.
+    """
+    root = logging.getLogger()
+    if root.level == logging.WARNING and not root.handlers:
+        root.setLevel(logging.INFO)
+    logging.setLogRecordFactory(FirstRecord(logging.getLogRecordFactory()))
+
+
+class FirstRecord:
+    """A factory of log records that calls `install()` once.
+
+    Args:
+        make: The factory that makes the records.
+    """
+
+    def __init__(self, make: Any) -> None:
+        self._make = make
+        self._has_begun = self._is_over = False
+        self._lock = lock = threading.RLock()  # `install` may log
+        os.register_at_fork(
+            before=lock.acquire, after_in_parent=lock.release, after_in_child=lock.release
+        )
+        # So that a child of multiprocessing drains at its end, also if only the child logs.
+        fork.at_multiprocessing_child_end(lambda: None)
+
+    def __call__(self, *args: Any, **named: Any) -> logging.LogRecord:
+        """Make a record."""
+        if not self._is_over:
+            self._install()
+        record: logging.LogRecord = self._make(*args, **named)
+        return record
+
+    def _install(self) -> None:
+        """Call `install()`, or wait for the thread that does. A thread of logship does not wait."""
+        from logship._hooks.threads import is_own  # noqa: PLC0415 - asyncio, for a program that logs
+
+        if is_own():
+            return
+        with self._lock:
+            if self._has_begun:
+                return
+            self._has_begun = True
+            try:
+                _install()
+            finally:
+                self._is_over = True
+
+
+def _install() -> None:
+    """Call `install()`, unless the program did; if that fails, say so and go on."""
+    from logship._installation import installation  # noqa: PLC0415 - as above
+    from logship._stderr.last_resort import LastResort  # noqa: PLC0415 - as above
+
+    try:
+        if not installation.is_installed():
+            installation.install(console=False)
+            _remove_consoles()
+    except Exception as error:  # noqa: BLE001 - the program must go on
+        text = f"run --install: only the lines of this program are shipped: {error}"
+        LastResort().warn("install", text)
+
+
+def _remove_consoles() -> None:
+    """Remove the root logger's handlers that print, if `install()` has added its own.
+
+    `run` would ship what they print as well.
+    """
+    from logship._installation.handler import Handler  # noqa: PLC0415 - as above
+
+    root = logging.getLogger()
+    if not any(isinstance(each, Handler) for each in root.handlers):  # disabled
+        return
+    for each in list(root.handlers):
+        if isinstance(each, logging.StreamHandler) and each.stream in (sys.stdout, sys.stderr):
+            root.removeHandler(each)

@@ -1,0 +1,171 @@
+"""From `logging` to the client: one mapping a record, packed in the thread that logs.
+
+`logging.Handler.handle` holds the handler's lock around `emit`, so that one worker that waits for
+space would stop every other thread, an event loop's among them. Nothing here needs that lock:
+`handle` is overridden and takes none.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from itertools import islice
+from typing import TYPE_CHECKING, Any
+
+from logship._hooks.interruptions import is_interruption
+from logship._hooks.threads import may_wait_here
+from logship._installation.tracing import CurrentSpan
+
+if TYPE_CHECKING:
+    from logship._client.emitter import Emitter
+    from logship._installation.floods import FloodControl
+
+FALL_BACK_SECONDS_MAX = 1.0
+"""How long a record may wait for stderr that is refused because the client is closed."""
+
+KEPT_BACK_KEY = "records_kept_back"
+"""The field that says how many records like this one the interval before kept back."""
+
+_OWN_ATTRIBUTES = vars(logging.LogRecord("", 0, "", 0, "", None, None))
+_SET_LATER = ("asctime", "message", "taskName")  # by formatters, and by `logging` since 3.12
+_STANDARD_ATTRIBUTES = frozenset((*_OWN_ATTRIBUTES, *_SET_LATER))
+_OWN_COUNT = len(_OWN_ATTRIBUTES)
+_EXCEPTION_FORMATTER = logging.Formatter()
+
+
+class Handler(logging.Handler):
+    """Ships log records through a client.
+
+    A record becomes a mapping of the formatted message (under `message_key`), `level`, `logger`,
+    `thread` where it is not the main one, `exception` and `stack` where there are any, every
+    `extra` field under its own name, and `trace_id` and `span_id` in a span of OpenTelemetry's.
+
+    Closing the handler does not close the client: `dictConfig` closes handlers, and programs go on.
+
+    Args:
+        client: Where records go: a `BackgroundClient`, or a `Client` whose loop runs.
+        level: As of `logging.Handler`.
+        message_key: The field for the message's text.
+        tag: The route; the client's own where none is given.
+        severity_key: The field for the level's number, as OpenTelemetry counts; None for none.
+        floods: Keeps records back where there are too many; None for none.
+        shows_arguments: Whether a record whose arguments do not fit its message has them, and
+            `handleError` shows them. Apart from its message, no rule knows that one is a secret.
+    """
+
+    def __init__(
+        self,
+        client: Emitter,
+        level: int | str = logging.NOTSET,
+        *,
+        message_key: str = "message",
+        tag: str | None = None,
+        severity_key: str | None = None,
+        floods: FloodControl | None = None,
+        shows_arguments: bool = True,
+    ) -> None:
+        super().__init__(level)
+        self.client = client
+        self._message_key = message_key
+        self._tag = tag
+        self._severity_key = severity_key
+        self._floods = floods
+        self._shows_arguments = shows_arguments
+        self._span = CurrentSpan()
+
+    def handle(self, record: logging.LogRecord) -> bool:
+        """Filter and emit the record, without the handler's lock; see `logging.Handler.handle`."""
+        if self.filters:
+            verdict: bool | logging.LogRecord = self.filter(record)
+            if not verdict:
+                return False
+            if isinstance(verdict, logging.LogRecord):  # since 3.12 it may replace the record
+                record = verdict
+        self.emit(record)
+        return True
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Ship the record; an error in the application's own formatting goes to `handleError`."""
+        if self._floods is not None and self._is_kept_back(self._floods, record):
+            return
+        try:
+            time_ns = int(record.created * 1_000_000) * 1000
+        except (TypeError, ValueError, OverflowError):  # a program made the record by hand
+            time_ns = time.time_ns()
+        if time_ns >= self._span.due_ns:
+            self._span.look(time_ns)
+        try:
+            fields = self._fields(record)
+        except Exception as error:
+            if is_interruption(error):
+                raise
+            if self._shows_arguments:
+                self.handleError(record)
+            fields = self._unformatted(record)
+        if not self.client.emit(fields, self._tag, time_ns=time_ns) and self.client.intake_closed:
+            patience_seconds = FALL_BACK_SECONDS_MAX if may_wait_here() else 0.0
+            self.client.write_refused(fields, self._tag, time_ns, patience_seconds)
+
+    def _is_kept_back(self, floods: FloodControl, record: logging.LogRecord) -> bool:
+        """Tell whether there are too many such records; this one is counted then."""
+        try:
+            reason = floods.reason(record)
+        except Exception as error:
+            if is_interruption(error):
+                raise
+            return False  # a program made the record by hand, and its name is no text
+        return reason is not None and self.client.withhold(reason, self._tag)
+
+    def _fields(self, record: logging.LogRecord) -> dict[str, Any]:
+        """Return the record as a mapping."""
+        fields: dict[str, Any] = {
+            self._message_key: record.getMessage()
+            if self.formatter is None
+            else self.format(record),
+            "level": record.levelname,
+            "logger": record.name,
+        }
+        if self._severity_key is not None:
+            fields[self._severity_key] = severity_number(record.levelno)
+        if record.threadName != "MainThread":
+            fields["thread"] = record.threadName
+        if self.formatter is None:
+            if record.exc_info:
+                fields["exception"] = _EXCEPTION_FORMATTER.formatException(record.exc_info)
+            elif record.exc_text:  # it came from another process
+                fields["exception"] = record.exc_text
+            if record.stack_info:
+                fields["stack"] = record.stack_info
+        if len(record.__dict__) > _OWN_COUNT:
+            _add_extra(fields, record)
+        if self._span.trace is not None:
+            self._span.add_to(fields)
+        if self._floods is not None and (count := self._floods.kept_back_before(record)):
+            fields[KEPT_BACK_KEY] = count
+        return fields
+
+    def _unformatted(self, record: logging.LogRecord) -> dict[str, Any]:
+        """Return what can be said of a record whose arguments do not fit its message."""
+        fields = {
+            self._message_key: record.msg,
+            "level": record.levelname,
+            "logger": record.name,
+            "logging_error": "the arguments could not be merged into the message",
+        }
+        return {**fields, "arguments": record.args} if self._shows_arguments else fields
+
+
+def severity_number(level: int) -> int:
+    """Return a level as OpenTelemetry counts: DEBUG is 5, INFO 9, WARNING 13, ERROR 17."""
+    return min(max(level * 4 // 10 + 1, 1), 24)
+
+
+def _add_extra(fields: dict[str, Any], record: logging.LogRecord) -> None:
+    """Add what the application gave as `extra`, under names that are still free."""
+    # `logging` sets its own attributes first, so what is extra stands behind them.
+    begin = _OWN_COUNT if type(record) is logging.LogRecord else 0
+    for name, value in islice(record.__dict__.items(), begin, None):
+        if name not in _STANDARD_ATTRIBUTES:
+            while name in fields:
+                name = f"extra_{name}"  # noqa: PLW2901 - until it is free
+            fields[name] = value

@@ -1,0 +1,468 @@
+"""One line in an entrypoint: everything that makes a program's log records survive its end.
+
+`install()` wires the rooms together: a `BackgroundClient`, a `Handler` on the root logger, the
+watchdog, the stop signals, the exit and fork hooks, the hooks for uncaught exceptions. It decides
+nothing itself.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import logging
+import os
+import signal
+import sys
+import threading
+import time
+import traceback
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Unpack
+
+from logship import _namesake
+from logship._client.background import BackgroundClient
+from logship._delivery.drain import DrainPlan
+from logship._hooks import fork, registry, runtimes
+from logship._hooks.interruptions import is_interruption
+from logship._installation import parts
+from logship._installation.handler import Handler
+from logship._installation.loggers import Loggers
+from logship._process import stopfile
+from logship._process.clock import Started, StopClock
+from logship._process.signals import StopSignals
+from logship._process.watchdog import Watchdog
+from logship._settings import TASK_METADATA_VARIABLE, Settings
+from logship._settings.unknown import unknown_variables
+from logship.errors import SettingsError
+
+if TYPE_CHECKING:
+    from logship._ecs.announcement import TaskAnnouncement
+    from logship._installation.floods import FloodControl
+    from logship._installation.levels import LevelsFile
+    from logship._settings.keywords import SettingsKeywords
+
+_REPLACED = (
+    (sys, "excepthook"),
+    (threading, "excepthook"),
+    (logging, "basicConfig"),
+    (signal, "raise_signal"),
+)
+"""Functions that an installation replaces by its own."""
+
+_CONSOLE_FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
+
+
+class Installation:
+    """What `install` made, for the one process it was made in and its forked children.
+
+    Args:
+        settings: Of the client.
+        level: As of `install`.
+        console: As of `install`.
+        client_parts: Of the client: a test kit brings its own transport.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        level: int | str | None,
+        console: bool | None,
+        client_parts: parts.Parts,
+    ) -> None:
+        self.settings = settings
+        self.level = level
+        self._console = console
+        self.client = BackgroundClient(settings, **client_parts)
+        self.handler = Handler(
+            self.client,
+            message_key=settings.message_key,
+            severity_key=settings.severity_key,
+            floods=_flood_control(settings),
+            shows_arguments=settings.redact is None,
+        )
+        self._levels = _levels_file(self.client)
+        self._loggers = Loggers(self.handler, settings.loggers) if settings.loggers else None
+        self.clock = StopClock(settings.stop_timeout_seconds, stopfile.reader(os.environ))
+        self.watchdog = Watchdog(self.client, self.clock, self._check)
+        self.signals: StopSignals | None = None
+        self._announcement = _announcement(self.client)
+        self._pid = os.getpid()
+        self._is_multiprocessing_child = False
+        self._warned_of_removal = False
+        self._was_first = not logging.getLogger().handlers
+        self._undo = contextlib.ExitStack()
+
+    def wire(self) -> None:
+        """Take over the root logger, signals, exit, fork and uncaught exceptions."""
+        self._take_exit_and_forks()
+        for module, name in _REPLACED:
+            self._undo.callback(setattr, module, name, getattr(module, name))
+        self._configure_root()
+        if threading.current_thread() is threading.main_thread():
+            self._take_signals()
+        self._take_exceptions()
+        self._warn_of_basic_config()
+        self._warn_of_namesake()
+        self._take_loggers()
+        if text := unknown_variables(os.environ):
+            self.client.last_resort.warn("variables", text)
+        if self._announcement is not None:
+            self._announcement.start()
+        self._undo.callback(self.watchdog.stop)
+        self.watchdog.start()
+
+    def unwire(self) -> None:
+        """Give back all that `wire` took. The client stays open, and `wire` may be called again."""
+        self._undo.close()
+
+    def stopping(self, reason: str) -> None:
+        """Start the stop clock: another handler got the signal."""
+        self.clock.start(Started(time.monotonic(), reason))
+        self.watchdog.wake(0)
+
+    def end_at_exit(self) -> None:
+        """At interpreter exit: drain, and die by the signal that came, if one did."""
+        if self.signals is not None:
+            self.signals.exit_begins()
+            self.watchdog.end_if_due(here=False)
+        self._check()
+        if self.client.report is None:
+            started = self.clock.started
+            self.client.drain(self._exit_plan(), "exit" if started is None else started.reason)
+        self.client.correct_report()
+        if self.signals is not None:
+            self.signals.exit_ends()
+            self.watchdog.end_if_due(here=True)
+
+    def after_fork_in_child(self) -> None:
+        """In a forked child: the clock and the signals of the parent are not ours."""
+        self.client.after_fork_in_child()
+        self.watchdog.close_pipe()
+        if self._announcement is not None:
+            self._announcement.after_fork_in_child()
+        if self.signals is not None:
+            self.signals.forget()
+
+    # -- inside ------------------------------------------------------------------------------------
+
+    def _exit_plan(self) -> DrainPlan:
+        """Return the plan of the exit hook: by the clock, by the owner of a stop, or by itself."""
+        now, settings = time.monotonic(), self.settings
+        deadline = self.clock.deadline_seconds
+        if self._is_multiprocessing_child:
+            limit = now + settings.child_drain_seconds
+            return DrainPlan.until(now, limit if deadline is None else min(limit, deadline))
+        if deadline is not None:
+            return DrainPlan.until(now, deadline)
+        replaced = self.signals is not None and self.signals.has_another_owner
+        if replaced or runtimes.is_uwsgi():  # perhaps after a stop signal that we were not told of
+            return DrainPlan.until(now, now + settings.exit_drain_seconds)
+        return self.client.shipper.plan(None)
+
+    def _end_multiprocessing_child(self) -> None:
+        """At the end of a multiprocessing child, which skips `atexit`."""
+        self._is_multiprocessing_child = True
+        self.end_at_exit()
+
+    def _take_exit_and_forks(self) -> None:
+        self._undo.callback(self._register_client)
+        registry.discard(self.client)  # the exit hook reaches it through this object
+        self._undo.callback(registry.discard, self)
+        registry.add_forkable(self)
+        self.client.when_begun_anew = self.watchdog.start
+        self._undo.callback(fork.forget_child_end, self._end_multiprocessing_child)
+        fork.at_multiprocessing_child_end(self._end_multiprocessing_child)
+
+    def _register_client(self) -> None:
+        registry.add_forkable(self.client)
+        if self.client.report is not None:
+            registry.note_closed(self.client)
+
+    def _configure_root(self) -> None:
+        root, level, console = logging.getLogger(), self.level, self._console
+        self._undo.callback(root.setLevel, root.level)
+        if level is None and self._was_first and root.level == logging.WARNING:
+            level = logging.INFO
+        if level is not None:
+            root.setLevel(level)
+        if console is None:
+            console = self._was_first and _is_terminal(sys.stderr)
+        if console:
+            stream = logging.StreamHandler()
+            stream.setFormatter(logging.Formatter(_CONSOLE_FORMAT))
+            self._add_to_root(stream)
+        self._add_to_root(self.handler)
+
+    def _add_to_root(self, handler: logging.Handler) -> None:
+        self._undo.callback(logging.getLogger().removeHandler, handler)
+        logging.getLogger().addHandler(handler)
+
+    def _take_loggers(self) -> None:
+        for each in (self._loggers, self._levels):
+            if each is not None:
+                self._undo.callback(each.take_back)
+        if self._loggers is not None:
+            self._check_guarded(self._loggers)
+
+    def _take_signals(self) -> None:
+        self.signals = StopSignals(
+            self.settings,
+            self.clock,
+            wake=self.watchdog.wake,
+            is_watched=lambda: self.watchdog.is_watching,
+            interrupt_drain=self.watchdog.interrupt_drain,
+            is_used=lambda: self.client.used,
+            interactive=os.isatty(0),
+        )
+        self.watchdog.signals = self.signals
+        self._undo.callback(self.signals.restore)
+        self.signals.install()
+        fork.hold_back(self.signals.taken)
+
+    def _take_exceptions(self) -> None:
+        """Make uncaught exceptions records, then do what was done with them before."""
+        previous, previous_in_threads = sys.excepthook, threading.excepthook
+
+        def hook(
+            kind: type[BaseException], error: BaseException, trace: TracebackType | None
+        ) -> None:
+            self._emit_uncaught(error, threading.current_thread().name)
+            previous(kind, error, trace)
+
+        def hook_in_threads(args: threading.ExceptHookArgs) -> None:
+            if args.exc_value is not None and args.exc_type is not SystemExit:
+                self._emit_uncaught(args.exc_value, args.thread.name if args.thread else "")
+            previous_in_threads(args)
+
+        sys.excepthook, threading.excepthook = hook, hook_in_threads
+
+    def _warn_of_basic_config(self) -> None:
+        """Have `logging.basicConfig` tell when it does nothing because of our handler."""
+        configure = logging.basicConfig
+
+        @functools.wraps(configure)
+        def basic_config(**options: Any) -> None:
+            if self._was_first and options and not options.get("force"):
+                self.client.last_resort.warn(
+                    "basicConfig",
+                    "logging.basicConfig had no effect, because the root logger has a handler "
+                    "already, that of logship.install(); call basicConfig before install",
+                )
+            configure(**options)
+
+        logging.basicConfig = basic_config
+
+    def _warn_of_namesake(self) -> None:
+        """Tell of the other package that is called logship, before it breaks this one."""
+        other = _namesake.other_distribution()
+        if other is not None:
+            self.client.last_resort.warn(
+                "namesake",
+                f"another project's package logship is installed too ({other}), and its removal "
+                f"would break this one: {_namesake.ADVICE}",
+            )
+
+    def _emit_uncaught(self, error: BaseException, thread: str) -> None:
+        self.client.emit(
+            {
+                self.settings.message_key: f"uncaught {type(error).__name__}: {_text(error)}",
+                "level": "CRITICAL",
+                "logger": "logship.uncaught",
+                "thread": thread,
+                "exception": "".join(traceback.format_exception(error)),
+            }
+        )
+
+    def _check(self) -> None:
+        """Look, about once a second and at the exit, for what is not told."""
+        self._check_handler()
+        for each in (self._loggers, self._levels):
+            if each is not None:
+                self._check_guarded(each)
+        if self._announcement is not None:
+            self._announcement.tell()
+        if self.clock.started is None and self.clock.told_deadline() is not None:
+            self.stopping("logship run stops")
+
+    def _check_guarded(self, checked: Loggers | LevelsFile) -> None:
+        """Look at the application's loggers, whose classes may be its own: the clock must go on."""
+        try:
+            checked.check()
+        except Exception as error:
+            if is_interruption(error):
+                raise
+            self.client.last_resort.warn_of_bug("a look at the loggers", error)
+
+    def _check_handler(self) -> None:
+        """Warn once if the handler was taken off the root logger."""
+        if self._warned_of_removal or self.handler in logging.getLogger().handlers:
+            return
+        self._warned_of_removal = True
+        self.client.last_resort.warn(
+            "handler",
+            "its handler was removed from the root logger (logging.config.dictConfig does that), "
+            "so records no longer reach the sidecar; call logship.install() after configuring "
+            "logging, or list the handler in your configuration as "
+            "{'()': 'logship.installed_handler'}",
+        )
+
+
+_installation: Installation | None = None
+_disabled_client: BackgroundClient | None = None
+_lock = threading.RLock()
+
+
+def install(
+    level: int | str | None = None,
+    console: bool | None = None,
+    **settings: Unpack[SettingsKeywords],
+) -> BackgroundClient:
+    """Ship this program's log records, and see them out whatever ends it.
+
+    Args:
+        level: For the root logger. Where none is given and logging is not configured, INFO:
+            Python's own default would hide everything below WARNING, and with a handler on the
+            root logger a later `basicConfig` no longer changes that.
+        console: Whether records also go to stderr; by default where stderr is a terminal and
+            the root logger has no handler yet.
+        settings: Fields of `Settings`; the rest comes from the environment.
+
+    Returns:
+        The client; the same one when called again with the same settings.
+
+    Raises:
+        SettingsError: A setting is wrong, or other settings are installed already.
+        UnsupportedRuntime: This is a subinterpreter, or gevent or eventlet has patched this
+            program, or uWSGI runs it with options that make shipping impossible.
+    """
+    global _installation, _disabled_client  # noqa: PLW0603 - a process has one root logger
+    chosen = Settings.from_env(os.environ, **settings)
+    with _lock:
+        client_parts = parts.parts_for(settings)
+        if chosen.disabled:
+            _disabled_client = _disabled_client or BackgroundClient(chosen)
+            return _disabled_client
+        if _installation is not None:
+            _check_same(_installation.settings, chosen)
+            return _installation.client
+        runtimes.refuse_unsupported(is_spooled=chosen.spool_dir is not None)
+        _check_level(level)
+        _installation = Installation(chosen, level, console, client_parts)
+        _installation.wire()
+        return _installation.client
+
+
+def stopping(reason: str = "stopping") -> None:
+    """Start the stop clock: this program was asked to stop, and logship cannot know it.
+
+    For programs and frameworks that handle SIGTERM themselves. The first call counts; without
+    `install` it does nothing.
+    """
+    if _installation is not None:
+        _installation.stopping(reason)
+
+
+def exchange(other: Installation | None) -> Installation | None:
+    """Install another installation or none in the place of this one, and return this one.
+
+    For a test kit. What the returned one took is given back; its client is still open.
+    """
+    global _installation
+    with _lock:
+        before, _installation = _installation, other
+        if before is not None:
+            before.unwire()
+        if other is not None:
+            other.wire()
+        return before
+
+
+def installed_client() -> BackgroundClient | None:
+    """Return the client of `install`; None before it was called."""
+    return None if _installation is None else _installation.client
+
+
+def is_installed() -> bool:
+    """Tell whether `install` was called in this process, or in one that it was forked from."""
+    return _installation is not None or _disabled_client is not None
+
+
+def installed_handler() -> Handler:
+    """Return the installed handler, for `dictConfig`: `{"()": "logship.installed_handler"}`.
+
+    Raises:
+        SettingsError: `install` was not called.
+    """
+    if _installation is None:
+        raise SettingsError("installed_handler: call logship.install() first")
+    return _installation.handler
+
+
+def _announcement(client: BackgroundClient) -> TaskAnnouncement | None:
+    """Return what announces the ECS task; None, and nothing imported, outside of ECS."""
+    if not os.environ.get(TASK_METADATA_VARIABLE):
+        return None
+    from logship._ecs.announcement import (  # noqa: PLC0415 - only a program in a task pays for it
+        TaskAnnouncement,
+    )
+
+    return TaskAnnouncement(client, os.environ, warns=stopfile.VARIABLE not in os.environ)
+
+
+def _flood_control(settings: Settings) -> FloodControl | None:
+    """Return what keeps records back, where settings ask for it."""
+    if not settings.limits_floods:
+        return None
+    from logship._installation.floods import FloodControl  # noqa: PLC0415 - few settings need it
+
+    return FloodControl(settings)
+
+
+def _levels_file(client: BackgroundClient) -> LevelsFile | None:
+    """Return what watches the file of levels, where settings name one."""
+    path = client.settings.levels_file
+    if path is None:
+        return None
+    from logship._installation.levels import LevelsFile  # noqa: PLC0415 - few settings need it
+
+    def told(levels: dict[str, str]) -> None:
+        text = "logship: levels of loggers have changed"
+        client.emit({client.settings.message_key: text, "level": "WARNING", "levels": levels})
+
+    return LevelsFile(path, told, lambda text: client.last_resort.warn("levels", text))
+
+
+def _check_level(level: int | str | None) -> None:
+    """Raise for a level that `logging` does not know, before anything has begun."""
+    try:
+        if level is not None:
+            logging.Logger("logship").setLevel(level)
+    except (TypeError, ValueError):
+        raise SettingsError(
+            f"level: {level!r} is not allowed; give a number, or a name such as INFO"
+        ) from None
+
+
+def _is_terminal(stream: Any) -> bool:
+    try:
+        return bool(stream.isatty())
+    except (AttributeError, ValueError):  # None, or closed
+        return False
+
+
+def _check_same(installed: Settings, chosen: Settings) -> None:
+    """Raise if other settings are installed already."""
+    if installed != chosen:
+        names = Settings.__dataclass_fields__
+        different = [name for name in names if getattr(installed, name) != getattr(chosen, name)]
+        raise SettingsError(
+            f"install: already installed with other settings ({', '.join(different)} differ); "
+            "call it once, with the settings that hold for the whole process"
+        )
+
+
+def _text(error: BaseException) -> str:
+    try:
+        return str(error)
+    except Exception:  # noqa: BLE001 - an exception's own __str__ may raise
+        return "(its text cannot be read)"

@@ -1,0 +1,287 @@
+"""What a client's process exports: each number's meaning, and what to do when it moves. PURE.
+
+Everything else is made from this table: the exported names and help texts, the layout of a page in
+a file, and the page of documentation.
+"""
+
+from __future__ import annotations
+
+from logship import _reasons
+from logship._delivery.counters import ACK_SECONDS_BOUNDS
+from logship._metrics.measures import Kind, Measure, counter, gauge
+
+DROP_REASONS = (*_reasons.EXPORTED, "other")
+"""Values of the label `reason`: few and fixed, whatever happens."""
+
+STREAM_ENDS = ("acked", "spooled", "unproven")
+"""Where a stream's end record is when its client has ended."""
+
+CLIENT_MEASURES: tuple[Measure, ...] = (
+    counter(
+        "records_accepted_total",
+        "Records that were taken and numbered.",
+        "Nothing to do: it is the application's own pace. A process whose number stands still "
+        "while it works has lost the handler; see the warnings on its stderr.",
+    ),
+    counter(
+        "records_acked_total",
+        "Records that the sidecar acknowledged.",
+        "Should follow records_accepted_total; if it lags, look at connected and ack_seconds.",
+    ),
+    counter(
+        "records_dropped_total",
+        "Records that were dropped, declared as gaps in their streams.",
+        "overflow: the sidecar did not keep up for longer than the buffer lasts; give it CPU, or "
+        "raise buffer_bytes_max. quarantined: it takes none of such records; the warning on "
+        "stderr names them.",
+        "reason",
+        DROP_REASONS,
+    ),
+    counter(
+        "records_withheld_total",
+        "Records that were kept back on purpose, declared as gaps in their streams.",
+        "withheld: `redact` raised or gave no record; the warning on stderr says which. sampled, "
+        "rate-limited: the settings say so; raise the limits, or log less.",
+        "reason",
+        _reasons.ON_PURPOSE,
+    ),
+    counter(
+        "records_spilled_total",
+        "Records that were written to stderr and not acknowledged.",
+        "They are JSON lines where stderr goes; find them there, and see why the sidecar was full "
+        "or gone.",
+    ),
+    counter(
+        "records_unacked_total",
+        "Records that were nowhere else when their client ended or their process was killed.",
+        "The drain report on stderr names their numbers; give the task a longer stop timeout, or "
+        "a spool.",
+    ),
+    counter(
+        "records_left_spooled_total",
+        "Records that were left on the spool when their client ended or their process was killed.",
+        "The next process with this spool_dir ships them, or `logship recover`; "
+        "recovery_records_acked_total says that it did.",
+    ),
+    counter(
+        "records_refused_total",
+        "Records that came after the client was closed, and got no number.",
+        "They are on stderr where the handler was used; have the application log less late.",
+    ),
+    counter(
+        "records_truncated_total",
+        "Records that were cut to the longest that may be sent.",
+        "Find the code that logs megabytes: the records say in their fields what was cut off.",
+    ),
+    counter(
+        "records_unspooled_total",
+        "Records that were taken in memory because the spool could not be written.",
+        "They would die with the process. See the warning on stderr: the volume is full, "
+        "read-only or gone.",
+    ),
+    gauge(
+        "records_waiting",
+        "Records that are neither acknowledged, dropped nor spilled.",
+        "Growing: the sidecar does not keep up, or is not there.",
+    ),
+    gauge(
+        "records_spooled",
+        "Those of records_waiting that lie on the spool and would outlive their process.",
+        "With a spool it should be nearly records_waiting; if not, see records_unspooled_total.",
+    ),
+    gauge(
+        "buffer_bytes",
+        "Bytes of entries that wait.",
+        "Near buffer_bytes_max: all buffers are about to overflow; see buffer_fullest_ratio.",
+    ),
+    gauge(
+        "buffer_bytes_max",
+        "Bytes of entries that may wait: buffer_bytes_max, with a spool spool_bytes_max.",
+        "Changes with the number of processes: each has a buffer of its own.",
+    ),
+    Measure(
+        Kind.LARGEST,
+        "buffer_fullest_ratio",
+        "How full the fullest buffer of all clients is, from 0 to 1.",
+        "Over 0.8: that buffer is about to overflow, however empty those of the other processes "
+        "are; see connected and ack_seconds.",
+    ),
+    gauge(
+        "spool_bytes",
+        "Bytes of the files that the living processes keep on the spool.",
+        "Growing: the sidecar does not keep up. Files of dead processes are not among them: "
+        "`logship recover --dry-run` lists those.",
+    ),
+    counter(
+        "emit_blocked_seconds_total",
+        "Seconds that senders waited for space, summed over all of them.",
+        "The application is being slowed down: as for records_dropped_total, reason overflow.",
+    ),
+    gauge(
+        "clients",
+        "Clients that are not closed.",
+        "One a process as a rule; compare connected with it.",
+    ),
+    gauge(
+        "connected",
+        "Clients that have a connection to a sidecar.",
+        "Lower than clients for a minute: the sidecar does not listen there, or refuses; the "
+        "warnings on stderr say why.",
+    ),
+    counter(
+        "connects_total",
+        "Attempts to connect.",
+        "failed rises: no sidecar listens, or TLS or the key is wrong; stderr says which.",
+        "result",
+        ("ok", "failed"),
+    ),
+    counter(
+        "connections_lost_total",
+        "Connections that ended while they were wanted.",
+        "The sidecar restarts, runs out of memory, or something between cuts idle connections.",
+    ),
+    counter(
+        "shipper_restarts_total",
+        "Times that the shipper began again after an error of its own.",
+        "Please report it: stderr has the traceback. No record is lost by it.",
+    ),
+    counter(
+        "bytes_sent_total",
+        "Bytes of chunks handed to connections, resent ones too.",
+        "Nothing to do: it is the network's load.",
+    ),
+    counter(
+        "chunks_sent_total",
+        "Chunks written to connections, resent ones too.",
+        "Nothing to do: compare chunks_resent_total with it.",
+    ),
+    counter(
+        "chunks_resent_total",
+        "Chunks written again, because a connection ended before their ack.",
+        "The sidecar may hold duplicates, which the stamps show; see connections_lost_total.",
+    ),
+    counter(
+        "chunks_split_total",
+        "Chunks taken apart to find a record that the sidecar does not take.",
+        "See chunks_quarantined_total.",
+    ),
+    counter(
+        "chunks_quarantined_total",
+        "Single records that no server took.",
+        "The warning on stderr names each: compare its size with the server's limit on a chunk.",
+    ),
+    gauge(
+        "inflight_chunks",
+        "Chunks sent on a living connection and not acknowledged yet.",
+        "At inflight_chunks_max all the time: the sidecar is slower than the application.",
+    ),
+    Measure(
+        Kind.HISTOGRAM,
+        "ack_seconds",
+        "Seconds from a chunk's sending to its ack.",
+        "Slow: the sidecar has too little CPU, or its buffer is full and blocks.",
+        "le",
+        (*(f"{bound:g}" for bound in ACK_SECONDS_BOUNDS), "+Inf", "sum"),
+    ),
+    Measure(
+        Kind.LONGEST,
+        "drain_seconds",
+        "How long the longest drain took so far; 0 before there was one.",
+        "Near stop_timeout_seconds: raise the stop timeout, or have less wait in the buffer.",
+    ),
+    counter(
+        "drains_total",
+        "Drains, by how long they took: up to half of stop_timeout_seconds, or more.",
+        "over_half: the next last burst, or a slower sidecar, will not fit; raise the stop "
+        "timeout, or have less wait in the buffer.",
+        "result",
+        ("under_half", "over_half"),
+    ),
+    counter(
+        "stream_ends_total",
+        "Streams whose client ended, by what became of their end record.",
+        "spooled: the next process with this spool_dir ships it, or `logship recover`. unproven: "
+        "the sidecar has not acknowledged it, so its output does not prove the stream's tail "
+        "complete; the drain report on stderr does. Killed processes are in "
+        "processes_ended_total.",
+        "result",
+        STREAM_ENDS,
+    ),
+    Measure(
+        Kind.SHORTEST,
+        "stop_timeout_seconds",
+        "The setting: what is expected between SIGTERM and SIGKILL.",
+        "Must not be more than the orchestrator really gives.",
+    ),
+    counter(
+        "recovery_lives_total",
+        "Dead processes whose spool was taken over.",
+        "A process died and left records: see why.",
+    ),
+    counter(
+        "recovery_lives_finished_total",
+        "Dead processes of whose spool nothing is left.",
+        "Should reach recovery_lives_total.",
+    ),
+    counter(
+        "recovery_chunks_total",
+        "Chunks of dead processes that were taken up for shipping.",
+        "Nothing to do: compare recovery_chunks_acked_total.",
+    ),
+    counter(
+        "recovery_chunks_acked_total",
+        "Chunks of dead processes that the sidecar acknowledged.",
+        "Should reach recovery_chunks_total; if not, look at connected.",
+    ),
+    counter(
+        "recovery_records_total",
+        "Records of dead processes that were taken up for shipping.",
+        "Nothing to do: compare recovery_records_acked_total.",
+    ),
+    counter(
+        "recovery_records_acked_total",
+        "Records of dead processes that the sidecar acknowledged.",
+        "Should reach recovery_records_total; if not, look at connected.",
+    ),
+    counter(
+        "recovery_records_abandoned_total",
+        "Records of dead processes written to stderr, because time was up; they stay on the spool.",
+        "Start a recoverer again on that volume, or give it a longer stop timeout.",
+    ),
+    counter(
+        "recovery_damaged_total",
+        "Pieces of a spool that could not be read.",
+        "They are in its directory `quarantine`; the recovery report names each. Check the disk.",
+    ),
+    counter(
+        "recovery_quarantined_total",
+        "Records of dead processes that no server took.",
+        "Those of the application are in the spool's directory `quarantine`; ours, which declare "
+        "gaps and ends, are sent again.",
+    ),
+    counter(
+        "recovery_unkept_total",
+        "What should have been kept in the spool's quarantine and found no room there.",
+        "Look at what is in the directory `quarantine`, and remove it.",
+    ),
+    counter(
+        "recovery_refused_total",
+        "Files and directories of a spool left alone: they cannot be locked or read, or not by us.",
+        "The recovery report names each and says why; nothing of them was changed.",
+    ),
+    gauge(
+        "recovery_unknown_version",
+        "Those of recovery_refused_total whose format is of an unknown version or byte order, as "
+        "far as a living process found them.",
+        "Run `logship recover` of the version that wrote them, then start this process again.",
+    ),
+    counter(
+        "processes_ended_total",
+        "Processes that ended, by how: drained, or killed before their drain was over.",
+        "killed: OOM, SIGKILL, a crash, or a stop timeout too short; their streams have no proven "
+        "end, and without a spool their last second may be lost.",
+        "result",
+        ("drained", "killed"),
+    ),
+)
+"""What a client's process exports."""

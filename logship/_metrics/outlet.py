@@ -1,0 +1,263 @@
+"""The thread that writes a process's page, and serves the container's numbers.
+
+Most programs ask for no metrics and import none of this: pages need checksums, temporary files and
+locks. The module is imported when the first client is made whose settings ask for metrics, in the
+thread that makes it, so that a child that is forked later has it already.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import tempfile
+import threading
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from logship._hooks.late_imports import late
+from logship._hooks.threads import OwnThread
+from logship._metrics.page import Claim, Page
+from logship._metrics.pages import Pages, PagesError
+from logship._metrics.sums import Numbers, Total
+from logship._settings import Settings, variable_name
+from logship._stderr.last_resort import LastResort
+
+WRITE_SECONDS = 1.0
+"""How old a page may be. A SIGKILL costs the counters at most so much, and nothing else."""
+
+_LAST_WRITE_SECONDS = 1.0
+"""How long the end of a client waits until its last numbers are written."""
+
+
+@dataclass(frozen=True, slots=True)
+class Choices:
+    """What the settings say about metrics.
+
+    Attributes:
+        port: To serve on; 0 is any free one; None serves nothing.
+        host: To serve on.
+        directory: Of the pages; None where one is to be found.
+    """
+
+    port: int | None
+    host: str
+    directory: Path | None
+
+    @classmethod
+    def of(cls, settings: Settings) -> Choices | None:
+        """Return what `settings` say, or None where they ask for no metrics."""
+        if not settings.wants_metrics:
+            return None
+        directory = settings.metrics_dir
+        if directory is None and settings.spool_dir is not None:
+            directory = str(Path(settings.spool_dir) / "metrics")
+        where = None if directory is None else Path(directory)
+        return cls(settings.metrics_port, settings.metrics_host, where)
+
+    def pages_directory(self) -> Path | None:
+        """Return where the pages lie; None where each process serves its own numbers.
+
+        Without a directory from the operator, all processes of one port share one in the temporary
+        directory. Processes that ask for any free port serve one endpoint each.
+        """
+        if self.directory is not None or not self.port:
+            return self.directory
+        return Path(tempfile.gettempdir()) / f"logship-metrics-{os.geteuid()}-{self.port}"
+
+
+def environ_for_children(settings: Settings) -> dict[str, str]:
+    """Return the variables that make child processes keep their pages with this process's.
+
+    A supervisor's children may have a spool that it has not. They would keep their pages there, and
+    contend for the port. None of them serves, because the supervisor outlives them.
+    """
+    choices = Choices.of(settings)
+    directory = None if choices is None else choices.pages_directory()
+    if directory is None:
+        return {}
+    return {
+        variable_name("metrics_dir"): str(directory.absolute()),
+        variable_name("metrics_port"): "",
+    }
+
+
+class Endpoint(Protocol):
+    """A server of metrics."""
+
+    @property
+    def port(self) -> int:
+        """Where it listens."""
+
+    @property
+    def url(self) -> str:
+        """Where a scraper finds it."""
+
+    def close_in_child(self) -> None:
+        """In a forked child: close the listening socket, which the parent still has."""
+
+
+class Source(Protocol):
+    """The process, as far as its outlet sees it."""
+
+    @property
+    def is_done(self) -> bool:
+        """Whether nothing would be lost if this process were killed now."""
+
+    def read(self) -> Numbers:
+        """Return the numbers of this process."""
+
+    def total(self) -> Total:
+        """Return the numbers of all processes whose pages it sees."""
+
+
+class Outlet:
+    """Writes this process's page in a thread, and serves if no other process does.
+
+    Args:
+        process: The process whose page it is.
+        choices: What the settings say.
+        voice: Where warnings go.
+    """
+
+    def __init__(self, process: Source, choices: Choices, voice: LastResort) -> None:
+        self._process = process
+        self._choices = choices
+        self._voice = voice
+        self._lock = threading.RLock()
+        self._woken = threading.Event()
+        self._asked, self._answered = 0, threading.Condition()
+        self._answers = 0
+        self._thread = OwnThread(self._run, "metrics")
+        self._is_open = False
+        self._pages: Pages | None = None
+        self._page: Page | None = None
+        self._claim: Claim | None = None
+        self._endpoint: Endpoint | None = None
+        self.last_total: Total | None = None
+
+    def start(self) -> None:
+        """Start the thread."""
+        with contextlib.suppress(RuntimeError):  # at interpreter exit: no scrape will come
+            self._thread.start()
+
+    def wake(self) -> None:
+        """Have the page written now."""
+        self._woken.set()
+
+    def write_last(self) -> None:
+        """Have the page written now, and wait for it a moment: the process may end."""
+        if not self._thread.is_alive():
+            return
+        with self._answered:
+            self._asked = mine = self._asked + 1
+            self._woken.set()
+            self._answered.wait_for(lambda: self._answers >= mine, _LAST_WRITE_SECONDS)
+
+    def refreshed(self) -> Pages | None:
+        """Write this process's page, and return all of them; None if there are none."""
+        with self._lock:
+            self._write()
+            return self._pages if self._page is not None else None
+
+    def end(self) -> None:
+        """Write no more, because the directory is about to go; `last_total` keeps the sum."""
+        pages = self.refreshed()
+        with self._lock:
+            if pages is not None:
+                self.last_total = pages.total()
+                self._page = self._pages = None
+                pages.close()
+
+    def abandon(self) -> None:
+        """Close the parent's files in a forked child, without touching any lock."""
+        if self._endpoint is not None:
+            self._endpoint.close_in_child()
+        if self._pages is not None:
+            self._pages.close()
+
+    # -- the thread --------------------------------------------------------------------------------
+
+    def _run(self) -> None:
+        while True:
+            self._woken.clear()
+            asked = self._asked
+            try:
+                with self._lock:
+                    self._write()
+                with self._answered:
+                    self._answers = asked
+                    self._answered.notify_all()
+                if self._endpoint is None and self._choices.port is not None:
+                    self._try_to_serve(self._choices.port)
+            except Exception as error:  # noqa: BLE001 - metrics must neither end nor do harm
+                self._warn("bug", f"an error of its own in metrics, please report it: {error!r}")
+            self._woken.wait(WRITE_SECONDS)
+
+    def _write(self) -> None:
+        """Write the page, and make what it needs; under the lock."""
+        if self.last_total is not None:
+            return
+        if not self._is_open:
+            self._is_open = True
+            self._open_pages()
+        if self._pages is None:
+            return
+        try:
+            if self._page is None or not self._page.is_there:
+                self._page = self._pages.begin()
+            # In this order: what is done by then is in the numbers.
+            is_done = self._process.is_done
+            self._page.write(self._process.read(), is_done=is_done)
+        except OSError as error:
+            reason = f"{self._pages.path} cannot be written: {error.strerror}"
+            self._warn("page", f"metrics may be old: {reason}; it goes on trying")
+            if not self._pages.is_there:  # else this page would be counted, and another one begun
+                self._pages.close()
+                self._pages = self._page = self._claim = None
+                self._is_open = False
+
+    def _open_pages(self) -> None:
+        directory = self._choices.pages_directory()
+        if directory is None:
+            return
+        try:
+            self._pages = Pages(directory)
+        except PagesError as error:
+            self._warn("pages", f"metrics are of each process alone: {error}")
+
+    def _try_to_serve(self, port: int) -> None:
+        """Serve, where no other process of this container does."""
+        if self._claim is None and self._pages is not None:
+            self._claim = self._pages.claim_endpoint(port)
+            if self._claim is None:
+                return
+        last_port = self._claim.last_port if self._claim is not None and port == 0 else 0
+        prometheus = late("logship._metrics.prometheus")  # its import is not cheap
+        collectors = [prometheus.TotalCollector(self._process.total)]
+        for number in dict.fromkeys((last_port or port, port)):
+            try:
+                self._endpoint = prometheus.serve(self._choices.host, number, collectors)
+            except OSError as error:
+                failure = f"{self._choices.host}:{number}: {error.strerror or error}"
+            else:
+                self._tell(self._endpoint, port)
+                return
+        self._warn("port", f"metrics cannot be served on {failure}; {_ADVICE}")
+
+    def _tell(self, endpoint: Endpoint, port: int) -> None:
+        if self._claim is not None:
+            self._claim.note_port(endpoint.port)
+        if port == 0:
+            line = f"logship: metrics are served on {endpoint.url}\n"
+            self._voice.write_in_turn(line.encode())
+
+    def _warn(self, kind: str, text: str) -> None:
+        """Write a warning once."""
+        self._voice.warn(f"metrics {kind}", text, interval_seconds=float("inf"))
+
+
+_ADVICE = (
+    "the program goes on without. If it is another process of logship's that serves there, give "
+    "both the same metrics_dir (LOGSHIP_METRICS_DIR)"
+)

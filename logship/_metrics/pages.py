@@ -1,0 +1,329 @@
+"""The numbers of all processes of a container, living and dead, in small files that they share.
+
+Under prefork each scrape reaches one process, and a worker that was recycled takes its counters
+with it. So each process keeps a page with its numbers in a directory, and locks it as long as it
+lives. The process that is scraped adds the living pages and the sum of the dead. A page whose lock
+is free is added to that sum once, and removed.
+
+- Only its owner writes a page, once a second and at its end, in two copies that alternate, each
+  with a checksum. A death in the middle of a write leaves the other copy.
+- The sum of the dead is replaced by a rename, and names the pages that it took in last. So a death
+  between the rename and the removal of the pages neither loses nor doubles a number.
+- A reader takes no lock. It reads the sum before and after the pages, and reads both again if the
+  sum has changed.
+
+Files are read and written, never mapped: a program that shortens a mapped file ends the process
+that has it, and a metric is not worth that. Everything read is untrusted, because a volume may be
+shared. See `docs/decisions/008-metrics-pages.md`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import hashlib
+import os
+import re
+import stat
+import time
+from pathlib import Path
+
+from logship._metrics.page import Claim, Page
+from logship._metrics.page_format import (
+    ID_BYTES,
+    PAGE_BYTES,
+    PAGES_MAX,
+    SUM_BYTES_MAX,
+    DeadSum,
+    FoundPage,
+    last_numbers,
+    parsed_page,
+    parsed_sum,
+    sum_file,
+    total_of,
+)
+from logship._metrics.sums import Total, buried, zeros
+from logship.errors import LogshipError
+
+_READS_MAX = 10
+_STALE_SECONDS = 24 * 3600
+_FILE = os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
+_NAME = re.compile(r"\.?(?:page|sum|fold|endpoint)-[0-9a-f]{16}(?:-[0-9a-f]+)?(?:\.lock|\.new)?")
+
+
+class PagesError(LogshipError):
+    """The directory of the pages cannot be used; the text names it and says why."""
+
+
+def container_key() -> str:
+    """Return sixteen digits that all processes of a container share.
+
+    Processes of one network namespace are reached by the same port, so they are summed; others
+    may share the volume, and must not be.
+    """
+    words = []
+    for path in ("/proc/sys/kernel/random/boot_id", "/proc/self/ns/net"):
+        with contextlib.suppress(OSError):
+            is_link = path.endswith("net")
+            words.append(os.readlink(path) if is_link else Path(path).read_text())  # noqa: PTH115
+    return hashlib.sha256("|".join(words).encode()).hexdigest()[:16]
+
+
+class Pages:
+    """The pages of one container in one directory.
+
+    Args:
+        path: The directory; made where it is missing.
+        key: As of `container_key`.
+
+    Raises:
+        PagesError: It cannot be made or used.
+    """
+
+    def __init__(self, path: Path, key: str | None = None) -> None:
+        self.path = path
+        self._key = container_key() if key is None else key
+        self._opened: set[int] = set()
+        self._directory = -1
+        try:
+            with contextlib.suppress(FileExistsError):
+                path.mkdir(mode=0o700)
+            self._directory = os.open(
+                path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+            )
+            found = os.fstat(self._directory)
+        except OSError as error:
+            raise PagesError(f"{path}: {error.strerror}") from error
+        self._owner = found.st_uid
+        if found.st_uid not in (0, os.geteuid()) or found.st_mode & 0o022 & ~_shared(found):
+            self.close()
+            raise PagesError(
+                f"{path}: others may write in it; give a directory of user {os.geteuid()} alone"
+            )
+
+    def close(self) -> None:
+        """Close everything, in a forked child also what the parent's threads had open."""
+        opened, self._opened = self._opened, set()
+        for descriptor in (*opened, self._directory):
+            if descriptor >= 0:
+                with contextlib.suppress(OSError):
+                    os.close(descriptor)
+        self._directory = -1
+
+    @property
+    def is_there(self) -> bool:
+        """Whether the directory still has a name; another program may have removed it."""
+        return os.fstat(self._directory).st_nlink > 0
+
+    # -- the own page ------------------------------------------------------------------------------
+
+    def begin(self) -> Page:
+        """Make the page of this process, locked, and fold what is dead.
+
+        Raises:
+            OSError: It cannot be made.
+        """
+        self.fold()
+        self._sweep()
+        page_id = os.urandom(ID_BYTES)
+        name = f"page-{self._key}-{page_id.hex()}"
+        begun = f".{name}.new"
+        descriptor = self._open(begun, _FILE | os.O_CREAT | os.O_EXCL)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            os.posix_fallocate(descriptor, 0, PAGE_BYTES)
+            page = Page(descriptor, page_id)
+            page.write(zeros(), is_done=True)
+            os.rename(begun, name, src_dir_fd=self._directory, dst_dir_fd=self._directory)
+        except BaseException:
+            self._close(descriptor)
+            self._unlink(begun)
+            raise
+        return page
+
+    # -- the sum -----------------------------------------------------------------------------------
+
+    def total(self) -> Total:
+        """Return the numbers of all processes, living and dead, each counted once."""
+        self.fold()
+        return self.read()[0]
+
+    def read(self) -> tuple[Total, list[FoundPage]]:
+        """Return what `total` returns, and the pages of the living. Nothing is changed."""
+        for _ in range(_READS_MAX):
+            before = self._read_sum()
+            pages, refused = self._read_pages()
+            if self._read_sum().generation == before.generation:
+                break
+        living = [page for page in pages if page.lives and page.id not in before.taken_in]
+        return total_of(before, pages, refused), living
+
+    def fold(self) -> None:
+        """Add the pages of the dead to their sum, and remove them; not while another does it."""
+        with contextlib.suppress(OSError):
+            lock = self._open(f"fold-{self._key}.lock", _FILE | os.O_CREAT)
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                self._fold()
+            finally:
+                self._close(lock)
+
+    def _fold(self) -> None:
+        pages, _ = self._read_pages()
+        dead = [page for page in pages if not page.lives]
+        if not dead:
+            return
+        dead_sum = self._read_sum()
+        fresh = [page for page in dead if page.id not in dead_sum.taken_in]
+        if fresh:
+            numbers = dead_sum.numbers
+            for page in fresh:
+                numbers = buried(numbers, last_numbers(page))
+            self._write_sum(
+                DeadSum(dead_sum.generation + 1, numbers, tuple(page.id for page in dead))
+            )
+        for page in dead:
+            self._unlink(page.name)
+
+    def _read_pages(self) -> tuple[list[FoundPage], int]:
+        """Return all pages that can be understood, and how many cannot."""
+        pages, refused = [], 0
+        prefix = f"page-{self._key}-"
+        names = sorted(name for name in self._names() if name.startswith(prefix))
+        for name in names[:PAGES_MAX]:
+            with contextlib.suppress(FileNotFoundError):  # folded meanwhile
+                page = self._read_page(name)
+                refused += page is None
+                pages += [] if page is None else [page]
+        return pages, refused + max(0, len(names) - PAGES_MAX)
+
+    def _read_page(self, name: str) -> FoundPage | None:
+        try:
+            descriptor = self._open(name, _FILE)
+        except FileNotFoundError:
+            raise
+        except OSError:
+            return None
+        try:
+            lives = not _is_free(descriptor)  # before it is read: then the dead wrote their last
+            data = self._contents(descriptor, PAGE_BYTES)
+        finally:
+            self._close(descriptor)
+        return None if data is None else parsed_page(name, data, lives)
+
+    def _contents(self, descriptor: int, bytes_max: int) -> bytes | None:
+        """Return all of a regular file of the right owner, unless it is too long."""
+        found = os.fstat(descriptor)
+        may_be_anybodys = os.geteuid() == 0  # workers of a server gave root up, and are counted
+        is_owner_right = may_be_anybodys or found.st_uid in (os.geteuid(), self._owner)
+        is_ours = stat.S_ISREG(found.st_mode) and is_owner_right
+        if not is_ours or found.st_size > bytes_max:
+            return None
+        return os.pread(descriptor, bytes_max, 0)
+
+    def _read_sum(self) -> DeadSum:
+        """Return the sum of the dead; an empty one where there is none that can be understood."""
+        try:
+            descriptor = self._open(f"sum-{self._key}", _FILE)
+        except OSError:
+            return DeadSum()
+        try:
+            data = self._contents(descriptor, SUM_BYTES_MAX)
+        finally:
+            self._close(descriptor)
+        return DeadSum() if data is None else parsed_sum(data)
+
+    def _write_sum(self, dead_sum: DeadSum) -> None:
+        """Replace the sum of the dead; whole or not at all.
+
+        Raises:
+            OSError: It cannot be written; the old one stands.
+        """
+        begun = f".sum-{self._key}.new"
+        data = sum_file(dead_sum)
+        self._unlink(begun)
+        descriptor = self._open(begun, _FILE | os.O_CREAT | os.O_EXCL)
+        try:
+            if os.write(descriptor, data) != len(data):
+                raise OSError("the volume is full")
+            os.rename(
+                begun, f"sum-{self._key}", src_dir_fd=self._directory, dst_dir_fd=self._directory
+            )
+        finally:
+            self._close(descriptor)
+
+    # -- the endpoint's owner ----------------------------------------------------------------------
+
+    def claim_endpoint(self, port: int) -> Claim | None:
+        """Become the one process that serves on `port`, or return None while another does.
+
+        Raises:
+            OSError: The lock's file cannot be made.
+        """
+        descriptor = self._open(f"endpoint-{self._key}-{port}.lock", _FILE | os.O_CREAT)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            self._close(descriptor)
+            return None
+        return Claim(descriptor)
+
+    # -- inside ------------------------------------------------------------------------------------
+
+    def _sweep(self) -> None:
+        """Remove files that no reader needs, a day old: unfinished, unreadable or foreign."""
+        too_old = time.time() - _STALE_SECONDS
+        for name in filter(_NAME.fullmatch, self._names()):
+            with contextlib.suppress(OSError):
+                found = os.stat(name, dir_fd=self._directory, follow_symlinks=False)
+                is_old = found.st_mtime < too_old and not self._is_wanted(name)
+                if is_old and self._is_unlocked(name):
+                    self._unlink(name)
+
+    def _is_wanted(self, name: str) -> bool:
+        """Tell whether a file belongs to this container and is of use."""
+        if self._key not in name or name.startswith("."):
+            return False
+        return not name.startswith("page-") or self._read_page(name) is not None
+
+    def _is_unlocked(self, name: str) -> bool:
+        descriptor = self._open(name, _FILE)
+        try:
+            return _is_free(descriptor)
+        finally:
+            self._close(descriptor)
+
+    def _names(self) -> list[str]:
+        return os.listdir(self._directory)  # noqa: PTH208 - a descriptor
+
+    def _open(self, name: str, flags: int) -> int:
+        descriptor = os.open(name, flags, 0o600, dir_fd=self._directory)
+        self._opened.add(descriptor)
+        return descriptor
+
+    def _close(self, descriptor: int) -> None:
+        if descriptor in self._opened:
+            self._opened.discard(descriptor)
+            os.close(descriptor)
+
+    def _unlink(self, name: str) -> None:
+        with contextlib.suppress(OSError):
+            os.unlink(name, dir_fd=self._directory)
+
+
+def _shared(found: os.stat_result) -> int:
+    """Return the permissions that do no harm: in a directory with the sticky bit, all."""
+    return 0o022 if found.st_mode & stat.S_ISVTX else 0
+
+
+def _is_free(descriptor: int) -> bool:
+    """Return whether no process holds the file's lock.
+
+    It tries a shared lock, so that two readers at once do not take each other for the owner.
+    """
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    fcntl.flock(descriptor, fcntl.LOCK_UN)
+    return True

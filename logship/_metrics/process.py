@@ -1,0 +1,161 @@
+"""This process, seen from outside: its clients' numbers, its page, and perhaps the endpoint.
+
+A client registers when it is made; metrics cost it nothing more. Where a setting asks for it, a
+daemon thread writes the process's page once a second, and serves the container's numbers if no
+other process does. When the process that serves dies, another one takes its place. Only that thread
+uses files and sockets, so a slow volume delays no logging call. A forked child begins anew, without
+its parent's numbers.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable
+from typing import TYPE_CHECKING, NamedTuple
+from weakref import ref
+
+from logship._buffer.counters import DrainReport
+from logship._hooks import registry
+from logship._metrics.meter import Meter, Tally
+from logship._metrics.sums import Numbers, Total, buried, summed, zeros
+from logship._settings import Settings
+from logship._stderr.last_resort import LastResort
+
+if TYPE_CHECKING:
+    from logship._metrics.outlet import Outlet
+
+_ENTRIES_MAX = 100
+
+
+class _Entry(NamedTuple):
+    """A client: its meter while it lives, and its counters, which stay."""
+
+    meter: ref[Meter]
+    tally: Tally
+
+
+class Process:
+    """The numbers of this process, and its part in those of the container."""
+
+    def __init__(self) -> None:
+        self._pid = os.getpid()
+        self._lock = threading.RLock()
+        self._entries: dict[int, _Entry] = {}
+        self._past = zeros()
+        self._outlet: Outlet | None = None
+
+    # -- the clients -------------------------------------------------------------------------------
+
+    def add(self, meter: Meter, settings: Settings, voice: LastResort) -> None:
+        """Make a client's numbers known, and begin what its settings ask for.
+
+        Args:
+            meter: The client's, held weakly. When it is gone, its counters stay.
+            settings: The client's.
+            voice: Where warnings go.
+        """
+        self._be_this_process()
+        self._entries[id(meter.tally)] = _Entry(ref(meter), meter.tally)
+        if len(self._entries) > _ENTRIES_MAX:
+            self.read()  # which adds up the numbers of clients that are gone
+        self.begin(settings, voice)
+
+    def begin(self, settings: Settings, voice: LastResort) -> None:
+        """Keep a page and serve, where the settings ask for it; the first call decides.
+
+        Each client does this when it is made. A supervisor without a client may call it, and then
+        serves the numbers of the processes that share its `metrics_dir`.
+        """
+        self._be_this_process()
+        if self._outlet is not None or not settings.wants_metrics:
+            return
+        from logship._metrics.outlet import Choices, Outlet  # noqa: PLC0415 - few want metrics
+
+        choices = Choices.of(settings)
+        if choices is not None:
+            self._outlet = Outlet(self, choices, voice)
+            self._outlet.start()
+
+    def drained(self, meter: Meter, report: DrainReport) -> Callable[[], None]:
+        """Note a client's end.
+
+        Returns:
+            A function that has the page written and waits for that a moment, because the process
+            may end.
+        """
+        meter.drained(report)
+        return self.write_last
+
+    def write_last(self) -> None:
+        """Have the page written, and wait for that a moment: the process may end."""
+        if self._outlet is not None and self._pid == os.getpid():
+            self._outlet.write_last()
+
+    def write_soon(self) -> None:
+        """Have the page written at once, without waiting for it.
+
+        Until a client is used, a page says that nothing would be lost. Without this call a process
+        that is killed in its first second would be counted as drained.
+        """
+        if self._outlet is not None and self._pid == os.getpid():
+            self._outlet.wake()
+
+    def read(self) -> Numbers:
+        """Return the numbers of this process."""
+        self._be_this_process()
+        living_numbers: list[Numbers] = []
+        with self._lock:
+            for key, entry in list(self._entries.items()):
+                meter = entry.meter()
+                if meter is not None:
+                    living_numbers.append(meter.read())
+                elif self._entries.pop(key, None) is not None:
+                    self._past = buried(self._past, entry.tally.remains())
+            return summed(living_numbers, self._past)
+
+    def total(self) -> Total:
+        """Return the numbers of the container where pages are kept, else of this process."""
+        self._be_this_process()
+        if self._outlet is None:
+            return Total(self.read(), 0)
+        pages = self._outlet.refreshed()
+        if pages is not None:
+            return pages.total()
+        return self._outlet.last_total or Total(self.read(), 0)
+
+    def end_pages(self) -> None:
+        """Let go of the directory of the pages, because it is about to be removed."""
+        if self._outlet is not None:
+            self._outlet.end()
+
+    @property
+    def is_done(self) -> bool:
+        """Whether nothing would be lost if this process were killed now."""
+        meters = [entry.meter() for entry in list(self._entries.values())]
+        return all(meter.is_done for meter in meters if meter is not None)
+
+    # -- fork --------------------------------------------------------------------------------------
+
+    def end_at_exit(self) -> None:
+        """Do nothing at interpreter exit: each client's end is written already."""
+
+    def after_fork_in_child(self) -> None:
+        """Forget the parent's numbers in a forked child, and close its files."""
+        outlet = self._outlet
+        self._pid = os.getpid()
+        self._lock = threading.RLock()
+        self._entries, self._past, self._outlet = {}, zeros(), None
+        if outlet is not None:
+            outlet.abandon()
+
+    def _be_this_process(self) -> None:
+        """Begin anew where no fork hook has run, as under uWSGI."""
+        if self._pid != os.getpid():
+            self.after_fork_in_child()
+
+
+HERE = Process()
+"""This process."""
+
+registry.add_forkable(HERE)

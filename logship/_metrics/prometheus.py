@@ -1,0 +1,262 @@
+"""Metrics for Prometheus: collectors, and an HTTP endpoint that serves them.
+
+prometheus_client is imported in this module alone, because it costs an application's start more
+than all the rest of logship. A program without metrics never imports it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import platform
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
+from typing import Any
+from wsgiref.simple_server import WSGIRequestHandler, WSGIServer
+
+from prometheus_client import CollectorRegistry, make_wsgi_app
+from prometheus_client.core import (
+    CounterMetricFamily,
+    GaugeMetricFamily,
+    HistogramMetricFamily,
+    InfoMetricFamily,
+    Metric,
+)
+from prometheus_client.registry import Collector
+
+from logship._hooks.threads import OwnThread
+from logship._metrics.client_measures import CLIENT_MEASURES
+from logship._metrics.measures import BUILD, PAGES_REFUSED, Kind, Measure
+from logship._metrics.receiver_measures import RECEIVER_MEASURES
+from logship._metrics.sums import Numbers, Total, slot
+from logship._version import __version__
+
+PREFIX = "logship_"
+
+_REQUESTS_MAX = 8
+_REQUEST_SECONDS_MAX = 5.0
+"""From when it is accepted to the end of the answer."""
+
+_WAIT_SECONDS = 0.2
+"""How long no connection is accepted, where none can be served, before it is tried again."""
+
+_FAMILIES = {Kind.COUNTER: CounterMetricFamily, Kind.HISTOGRAM: HistogramMetricFamily}
+
+
+class TotalCollector(Collector):
+    """The numbers of logship's clients, read from plain counters when a scrape asks.
+
+    Args:
+        total: Returns the numbers of this moment.
+    """
+
+    def __init__(self, total: Callable[[], Total]) -> None:
+        self._total = total
+
+    def describe(self) -> Iterator[Metric]:
+        """Yield the metrics without their values, for a registry that checks names."""
+        yield from (_family(measure) for measure in CLIENT_MEASURES)
+        yield _family(PAGES_REFUSED)
+        yield _build()
+
+    def collect(self) -> Iterator[Metric]:
+        """Yield the metrics of this moment."""
+        total = self._total()
+        yield from (_filled(measure, total.numbers) for measure in CLIENT_MEASURES)
+        refused = _family(PAGES_REFUSED)
+        refused.add_metric([], total.refused)
+        yield refused
+        yield _build()
+
+
+class CountsCollector(Collector):
+    """Metrics whose values are the attributes of one object: those of `logship receive`.
+
+    Args:
+        counts: Has an attribute for each measure, named as it is but for `prefix` and `_total`.
+        measures: Without labels.
+        prefix: What the names of the attributes leave out.
+    """
+
+    def __init__(
+        self,
+        counts: object,
+        measures: Sequence[Measure] = RECEIVER_MEASURES,
+        prefix: str = "receiver_",
+    ) -> None:
+        self._counts = counts
+        self._measures = measures
+        self._prefix = prefix
+
+    def describe(self) -> Iterator[Metric]:
+        """Yield the metrics without their values."""
+        yield from (_family(measure) for measure in self._measures)
+        yield _build()
+
+    def collect(self) -> Iterator[Metric]:
+        """Yield the metrics of this moment; all values are read before the first is used."""
+        values = [getattr(self._counts, self._attribute(measure)) for measure in self._measures]
+        for measure, value in zip(self._measures, values, strict=True):
+            family = _family(measure)
+            family.add_metric([], value)
+            yield family
+        yield _build()
+
+    def _attribute(self, measure: Measure) -> str:
+        return measure.name.removeprefix(self._prefix).removesuffix("_total")
+
+
+def _family(measure: Measure) -> Any:
+    """Return the metric without values."""
+    labels = [measure.label] if measure.label and measure.kind is not Kind.HISTOGRAM else []
+    kind = _FAMILIES.get(measure.kind, GaugeMetricFamily)
+    return kind(PREFIX + measure.name, measure.help, labels=labels)
+
+
+def _filled(measure: Measure, numbers: Numbers) -> Metric:
+    family = _family(measure)
+    values = [(value, numbers[slot(measure.name, value)]) for value in measure.values]
+    if measure.kind is Kind.HISTOGRAM:
+        *buckets, (_, sum_value) = values
+        family.add_metric([], buckets, sum_value)
+    else:
+        for value, number in values:
+            family.add_metric([value] if measure.label else [], number)
+    metric: Metric = family
+    return metric
+
+
+def _build() -> Metric:
+    labels = {"version": __version__, "python": platform.python_version()}
+    return InfoMetricFamily(PREFIX + BUILD.name.removesuffix("_info"), BUILD.help, value=labels)
+
+
+class Endpoint:
+    """Serves metrics over HTTP, on a daemon thread: the classic format, or OpenMetrics if asked.
+
+    Args:
+        host: The address.
+        port: 0 is any free one.
+        collectors: What is served.
+
+    Raises:
+        OSError: It cannot listen there.
+    """
+
+    def __init__(self, host: str, port: int, collectors: Iterable[Collector]) -> None:
+        registry = CollectorRegistry()
+        for each in collectors:
+            registry.register(each)
+        self._server = _Server(host, port)
+        self._server.set_app(make_wsgi_app(registry))
+        self.port: int = self._server.server_address[1]
+        OwnThread(self._server.serve_forever, "metrics-endpoint").start()
+
+    @property
+    def url(self) -> str:
+        """Where a scraper finds it."""
+        host = self._server.server_name
+        return f"http://{f'[{host}]' if ':' in host else host}:{self.port}/metrics"
+
+    def close(self) -> None:
+        """Accept no more connections, and free the port."""
+        self._server.shutdown()
+        self._server.server_close()
+
+    def close_in_child(self) -> None:
+        """In a forked child: close the listening socket, which the parent still has."""
+        self._server.socket.close()
+
+
+class _Server(WSGIServer):
+    """Serves a few requests at a time, so that scrapes do not use up the application's threads."""
+
+    request_queue_size = 128
+
+    def __init__(self, host: str, port: int) -> None:
+        family, _, _, _, address = socket.getaddrinfo(
+            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+        self.address_family = family
+        self._free = threading.BoundedSemaphore(_REQUESTS_MAX)
+        self._deadlines: dict[socket.socket, float] = {}
+        super().__init__((str(address[0]), port), _Handler)
+
+    def server_bind(self) -> None:
+        """Bind without asking a name server for our name, as the base class does."""
+        self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        self.socket.bind(self.server_address)
+        self.server_address = self.socket.getsockname()
+        self.server_name, self.server_port = str(self.server_address[0]), self.server_address[1]
+        self.setup_environ()
+
+    def get_request(self) -> tuple[socket.socket, Any]:
+        """Accept a connection when one request fewer than allowed is served.
+
+        Raises:
+            OSError: Too many are served, or there are no descriptors. The connection waits in the
+                queue of the socket.
+        """
+        if not self._free.acquire(timeout=_WAIT_SECONDS):
+            raise OSError("too many requests")
+        try:
+            return super().get_request()
+        except OSError:
+            self._free.release()
+            time.sleep(_WAIT_SECONDS)
+            raise
+
+    def service_actions(self) -> None:
+        """Shut down connections whose request takes too long; called twice a second."""
+        for request, deadline in list(self._deadlines.items()):
+            if time.monotonic() > deadline:
+                with contextlib.suppress(OSError):  # it has just been closed
+                    request.shutdown(socket.SHUT_RDWR)
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        """Serve it on a thread."""
+        try:
+            OwnThread(partial(self._serve, request, client_address), "metrics-request").start()
+        except RuntimeError:  # out of threads, or at interpreter exit
+            self._free.release()
+            raise
+
+    def _serve(self, request: Any, client_address: Any) -> None:
+        self._deadlines[request] = time.monotonic() + _REQUEST_SECONDS_MAX
+        try:
+            with contextlib.suppress(Exception):  # the scraper went away, or spoke no HTTP
+                self.finish_request(request, client_address)
+            self.shutdown_request(request)
+        finally:
+            del self._deadlines[request]
+            self._free.release()
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Do nothing: a scraper that went away is no news for the application's stderr."""
+
+
+class _Handler(WSGIRequestHandler):
+    def log_message(self, *args: Any) -> None:
+        """Do nothing."""
+
+    def address_string(self) -> str:
+        """Return the address without asking a name server."""
+        return str(self.client_address[0])
+
+
+def serve(host: str, port: int, collectors: Iterable[Collector]) -> Endpoint:
+    """Serve metrics in this process until it ends.
+
+    Args:
+        host: The address.
+        port: 0 is any free one; the endpoint says which.
+        collectors: What is served.
+
+    Raises:
+        OSError: It cannot listen there.
+    """
+    with contextlib.suppress(UnicodeError):  # a host that cannot be a name
+        return Endpoint(host, port, collectors)
+    raise OSError(f"{host!r} is no host")

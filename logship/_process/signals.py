@@ -1,0 +1,211 @@
+"""Stop signals: logship's handler starts the clock, and calls the handler that it replaced.
+
+It takes no lock, does not wait, does not drain and does not raise. If it replaced the default
+disposition, the program would have died at once without logship. Now it runs until the watchdog has
+delivered its records, and then dies by the signal, without an exception in its main thread. See
+`docs/decisions/030-sigterm.md`, and `034-stop-signals.md` for the signals beside SIGTERM.
+
+Python's own handler for SIGINT stays in its place, because asyncio and trio look for it. The
+handler in C tells the watchdog of that signal.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable
+from types import FrameType
+
+from logship._hooks import exits
+from logship._hooks.dispositions import Disposition, disposition_of
+from logship._process.clock import Started, StopClock
+from logship._settings import Settings
+from logship._signal_names import signal_name
+
+_UNSURE = frozenset({signal.SIGQUIT, signal.SIGHUP})
+"""By default a handler for one of these is left alone: it may read a configuration again, or print
+stacks."""
+
+
+class StopSignals:
+    """Our handlers for the stop signals of one process.
+
+    Args:
+        settings: Which signals they are.
+        clock: Started by the first of them.
+        wake: Wakes the watchdog; called from the handler, so it takes no lock.
+        is_watched: Whether a watchdog will end this process; otherwise its exit hook must.
+        interrupt_drain: Called from the handler if SIGINT comes during the exit hook.
+        is_used: Whether this process has logged a record. If not, it dies as it would without
+            logship.
+        interactive: Whether standard input is a terminal: Ctrl-C then starts no clock.
+
+    Attributes:
+        dies_by: The signal that this process must die by once its records are delivered, or None.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        clock: StopClock,
+        *,
+        wake: Callable[[int], None],
+        is_watched: Callable[[], bool],
+        interrupt_drain: Callable[[], None],
+        is_used: Callable[[], bool],
+        interactive: bool,
+    ) -> None:
+        self.dies_by: int | None = None
+        self._signals = frozenset(settings.stop_signals_or_default)
+        named = settings.stop_signals is not None
+        self._sure = self._signals if named else self._signals - _UNSURE
+        self._clock = clock
+        self._wake = wake
+        self._is_watched = is_watched
+        self._interrupt_drain = interrupt_drain
+        self._is_used = is_used
+        self._interactive = interactive
+        self._found: dict[int, Disposition] = {}
+        self._exiting = False
+        self._is_over = False
+        self._handler = self._on_signal  # one bound method, so that its identity can be compared
+
+    def install(self) -> None:
+        """Take over the stop signals that have a Python disposition; in the main thread.
+
+        `SIG_IGN`, and a handler that is not Python's, are left alone; at SIGINT Python's own too.
+        """
+        for signum in self._signals:
+            found = disposition_of(signum)
+            if found is signal.default_int_handler and signum == signal.SIGINT:
+                continue  # event loops recognise it
+            if found is signal.SIG_DFL or (callable(found) and signum in self._sure):
+                self._found[signum] = found
+                signal.signal(signum, self._handler)
+        if any(map(callable, self._found.values())):
+            self._watch_signals_raised_again()
+
+    @property
+    def taken(self) -> frozenset[int]:
+        """The signals whose handlers logship has replaced."""
+        return frozenset(self._found)
+
+    @property
+    def has_another_owner(self) -> bool:
+        """Whether another handler has replaced logship's for a signal that is sure to be a stop."""
+        return any(map(self.was_replaced, self._sure))
+
+    def was_replaced(self, signum: int) -> bool:
+        """Return whether another handler has replaced logship's."""
+        return signum in self._found and signal.getsignal(signum) != self._handler
+
+    def heard(self, signum: int) -> None:
+        """Note a signal that the handler in C has reported; from the watchdog."""
+        if signum in self._found:
+            if not self.was_replaced(signum):
+                self._came(signum)
+        elif signum in self._sure and _is_pythons_own(signal.getsignal(signum)):
+            self._came(signum)
+
+    def let_main_thread_die(self, signum: int) -> None:
+        """Make the main thread end this process at any point; the drain is over.
+
+        Only the main thread can restore the default disposition without an import. It may hang.
+        """
+        main = threading.main_thread().ident
+        if main is not None and not self.was_replaced(signum):
+            self._is_over = True
+            signal.pthread_kill(main, signum)
+
+    def forget(self) -> None:
+        """In a forked child: forget the signals of the parent."""
+        self._clock.started = None
+        self.dies_by = None
+        self._is_over = False
+
+    def restore(self) -> None:
+        """Give the signals back to the handlers that were found; in the main thread."""
+        for signum, found in self._found.items():
+            signal.signal(signum, found)
+
+    def exit_begins(self) -> None:
+        """Prevent exceptions of handlers in the exit hook; in the main thread, which runs it."""
+        self._exiting = True
+        with contextlib.suppress(ValueError):
+            if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+                signal.signal(signal.SIGINT, self._on_interrupt)
+
+    def exit_ends(self) -> None:
+        """Restore the replaced handlers: from now on a deadly signal ends this process at once."""
+        self._is_over = True
+        with contextlib.suppress(ValueError):
+            if signal.getsignal(signal.SIGINT) == self._on_interrupt:
+                signal.signal(signal.SIGINT, signal.default_int_handler)
+            for signum, found in self._found.items():
+                # Not as PID 1, for which the kernel ignores it; there logship's handler ends the
+                # process.
+                if found is signal.SIG_DFL and not self.was_replaced(signum) and os.getpid() != 1:
+                    signal.signal(signum, signal.SIG_DFL)
+        self._exiting = False
+
+    # -- the handlers ------------------------------------------------------------------------------
+
+    def _on_signal(self, signum: int, frame: FrameType | None) -> None:
+        found = self._found[signum]
+        if found is signal.SIG_DFL and (self._is_over or not self._is_used()):
+            exits.die_by(signum)
+        self._came(signum)
+        self._wake(signum)
+        if callable(found):
+            try:
+                found(signum, frame)
+            except BaseException:
+                if (
+                    not self._exiting
+                ):  # there Python would ignore the exception, and it would end the drain
+                    raise
+        elif not self._is_watched() and not self._exiting:
+            raise SystemExit(128 + signum)
+
+    def _on_interrupt(self, signum: int, frame: FrameType | None) -> None:
+        del signum, frame
+        self._interrupt_drain()
+
+    def _came(self, signum: int) -> None:
+        is_deadly = self._found.get(signum) is signal.SIG_DFL
+        if is_deadly or signum != signal.SIGINT or not self._interactive:
+            self._clock.start(Started(time.monotonic(), signal_name(signum)))
+        if is_deadly and self.dies_by is None:
+            self.dies_by = signum
+
+    def _watch_signals_raised_again(self) -> None:
+        """Notice when the program whose handler was replaced wants to die by the signal.
+
+        A uvicorn worker has its handlers before it imports the application, and so before logship
+        is installed. After its shutdown it restores the default and raises the signal once more.
+        The kernel would then end the process at once, and the buffer would be lost.
+        """
+        raise_signal = signal.raise_signal
+
+        @functools.wraps(raise_signal)
+        def raise_again(signum: int, /) -> None:
+            here = (
+                threading.current_thread() is threading.main_thread()
+            )  # only the main thread sets handlers
+            if here and self.was_replaced(signum) and signal.getsignal(signum) is signal.SIG_DFL:
+                self._found[signum] = signal.SIG_DFL
+                signal.signal(signum, self._handler)
+            raise_signal(signum)
+
+        signal.raise_signal = raise_again
+
+
+def _is_pythons_own(handler: Disposition) -> bool:
+    """Return whether this handler is that of Python or of `asyncio.run` for SIGINT."""
+    function = getattr(handler, "func", handler)
+    is_asyncios = getattr(function, "__module__", None) == "asyncio.runners"
+    return handler is signal.default_int_handler or is_asyncios

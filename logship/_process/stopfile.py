@@ -1,0 +1,56 @@
+"""How `logship run` tells the clients inside its command when the container will be killed.
+
+A client does not know how long it is until SIGKILL. If its process gets no signal (a gunicorn
+worker, whose master gets it), it does not even know that the clock runs. Their supervisor knows: it
+writes the deadline into a file, whose path is in the environment of all clients. The clock is the
+machine's monotonic one, which all processes share. The file does not exist before a stop. It is
+made by a rename, so no reader sees a part of it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import os
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING
+
+from logship._settings import STOP_FILE_VARIABLE
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+VARIABLE = STOP_FILE_VARIABLE
+"""The environment variable that holds the file's path."""
+
+_BYTES_MAX = 64
+
+
+def announce(path: Path, deadline_seconds: float) -> None:
+    """Write the deadline of the clients, monotonic seconds.
+
+    Raises:
+        OSError: The file cannot be written.
+    """
+    part = path.with_name(f".{path.name}.part")
+    part.write_text(f"{deadline_seconds:.6f}\n")
+    part.chmod(0o644)
+    part.rename(path)
+
+
+def reader(environ: Mapping[str, str]) -> Callable[[], float | None]:
+    """Return a function that returns the deadline (monotonic seconds), or None without one."""
+    path = environ.get(VARIABLE, "")
+    return (lambda: _read(path)) if path else (lambda: None)
+
+
+def _read(path: str) -> float | None:
+    """Return the deadline in the file, or None if the file is not valid."""
+    with contextlib.suppress(OSError, ValueError):
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+        try:
+            seconds = float(os.read(descriptor, _BYTES_MAX))
+        finally:
+            os.close(descriptor)
+        return seconds if math.isfinite(seconds) else None
+    return None

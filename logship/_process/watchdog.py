@@ -1,0 +1,235 @@
+"""The thread that owns the stop deadline, and delivers records even if the main thread hangs.
+
+After a stop signal the application may hang in a `finally`, in a join, in a C call. The signal
+wakes this thread. If the application handles the signal, it may log while there is time. When the
+deadline's reserve begins, this thread closes intake, delivers, reports and spills. If logship found
+the default disposition, this thread does so at once, and then ends the process by the signal.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import os
+import select
+import signal
+import sys
+import threading
+import time
+import warnings
+from collections.abc import Callable
+
+from logship._client.background import BackgroundClient
+from logship._delivery.drain import DrainPlan
+from logship._hooks import exits, fork
+from logship._hooks.threads import OwnThread
+from logship._process.clock import StopClock
+from logship._process.signals import StopSignals
+
+_CHECK_SECONDS = 1.0
+_INTERRUPTED_SECONDS = 2.0
+_SWITCH_SECONDS = 0.0005
+"""How long a busy thread keeps the interpreter once the process is to die, instead of 5 ms. The
+shipper and this thread need the interpreter several times."""
+
+_MAIN_THREAD_SECONDS = 0.05
+"""How long the main thread has to die by the signal. After that it counts as hanging in a C
+call."""
+
+_LAST_LINES_SECONDS = 0.1
+"""How long lines that were refused at the very end are offered to a stalled stderr."""
+
+
+class Watchdog:
+    """The deadline's owner.
+
+    Args:
+        client: The client whose records must be delivered.
+        clock: The stop clock.
+        check: Called about once a second, from the watchdog's thread.
+    """
+
+    def __init__(
+        self, client: BackgroundClient, clock: StopClock, check: Callable[[], None]
+    ) -> None:
+        self.signals: StopSignals | None = None
+        self._client = client
+        self._clock = clock
+        self._check = check
+        self._thread: OwnThread | None = None
+        self._interrupted = False
+        self._is_stopped = False
+        self._read_descriptor = self._write_descriptor = -1
+        self._open_pipe()
+
+    @property
+    def is_watching(self) -> bool:
+        """Whether its thread runs, and so will end the process if logship must end it."""
+        return self._thread is not None and self._thread.is_alive()
+
+    def start(self) -> None:
+        """Start the thread; in a forked child, start it again."""
+        self._interrupted = self._is_stopped = False
+        if self._write_descriptor < 0:
+            self._open_pipe()
+        self._thread = OwnThread(self._run, "watchdog")
+        with contextlib.suppress(RuntimeError):  # out of threads, or at interpreter exit
+            self._thread.start()
+        if self.signals is not None and threading.current_thread() is threading.main_thread():
+            self._listen_for_signals()
+
+    def stop(self) -> None:
+        """End the thread. If the stop clock runs, the client should be closed before."""
+        self._is_stopped = True
+        self.wake(0)
+        if self._thread is not None and self.is_watching:
+            self._thread.join()
+        self.close_pipe()
+
+    def end_if_due(self, *, here: bool) -> None:
+        """Wait for the end of the process, if a signal must end it; in the main thread.
+
+        Args:
+            here: Whether to end it in this thread if no other thread does.
+        """
+        is_due = self._dies_by is not None or self._interrupted
+        if is_due and self._thread is not None and self.is_watching:
+            self._thread.join()
+        if self.signals is not None and self.signals.dies_by is not None and here:
+            self._die(self.signals, self.signals.dies_by)
+
+    def close_pipe(self) -> None:
+        """Close it, and have no signal write to it: a child's must not wake its parent."""
+        if threading.current_thread() is threading.main_thread():
+            current = signal.set_wakeup_fd(-1)
+            if current not in (-1, self._write_descriptor):
+                signal.set_wakeup_fd(current)
+        if self._write_descriptor >= 0:  # otherwise this child's parent had logged no record
+            os.close(self._read_descriptor)
+            os.close(self._write_descriptor)
+        self._read_descriptor = self._write_descriptor = -1
+
+    def _listen_for_signals(self) -> None:
+        """Let the handler in C wake this thread, if no other code uses that; in the main thread.
+
+        Python's handlers run between bytecodes, so not while the main thread is in a C call.
+        """
+        current = signal.set_wakeup_fd(-1)
+        if current == -1:
+            signal.set_wakeup_fd(self._write_descriptor, warn_on_full_buffer=False)
+            # trio takes it over while it runs, and gives it back; until then our handler wakes us.
+            warnings.filterwarnings("ignore", "It looks like Trio's signal", RuntimeWarning)
+        else:
+            signal.set_wakeup_fd(current)
+
+    def wake(self, signum: int) -> None:
+        """Wake the thread; from a signal handler."""
+        with contextlib.suppress(
+            OSError
+        ):  # full: the thread is awake; closed: a child without a watchdog
+            os.write(self._write_descriptor, bytes([signum]))
+
+    def interrupt_drain(self) -> None:
+        """Report, spill and exit, because SIGINT came while the exit hook drains."""
+        self._interrupted = True
+        self.wake(signal.SIGINT)
+
+    def _open_pipe(self) -> None:
+        self._read_descriptor, self._write_descriptor = os.pipe()
+        os.set_blocking(self._read_descriptor, False)
+        os.set_blocking(self._write_descriptor, False)
+
+    # -- the thread --------------------------------------------------------------------------------
+
+    def _run(self) -> None:
+        try:
+            while self._clock.started is None and not self._interrupted:
+                self._wait(_CHECK_SECONDS)
+                if self._is_stopped:
+                    return
+                self._check()
+            self._stop()
+        except Exception as error:  # noqa: BLE001 - a bug in here must not keep a process alive
+            self._client.last_resort.warn_of_bug("the watchdog", error)
+            if self._dies_by is None:
+                return  # the exit hook works without it
+            with contextlib.suppress(Exception):
+                self._drain(self._plan())
+        self._end()
+
+    def _stop(self) -> None:
+        self._client.stop_lingering()
+        self._let_it_log()
+        if self._dies_by is not None:
+            self._stop_others()
+        self._drain(self._plan())
+
+    def _wait(self, seconds: float) -> None:
+        """Wait for a wake-up; note signals that only the handler in C has reported."""
+        select.select([self._read_descriptor], [], [], max(0.0, seconds))
+        with contextlib.suppress(BlockingIOError):
+            for signum in os.read(self._read_descriptor, 4096):
+                if self.signals is not None and signum:
+                    self.signals.heard(signum)
+
+    @property
+    def _dies_by(self) -> int | None:
+        return None if self.signals is None else self.signals.dies_by
+
+    def _let_it_log(self) -> None:
+        """Let the application log while its records can still be written to stderr.
+
+        If the process must die by a signal, return at once.
+        """
+        started = self._clock.started
+        ahead = self._client.shipper.spill_ahead(started.reason if started is not None else "")
+        while not self._interrupted and not self._client.intake_closed and self._dies_by is None:
+            started, deadline = self._clock.started, self._clock.deadline_seconds
+            if started is None or deadline is None:
+                return
+            wait_seconds = ahead.step(DrainPlan.until(started.at_seconds, deadline))
+            if wait_seconds is None:
+                return
+            self._wait(wait_seconds)
+
+    def _stop_others(self) -> None:
+        """Stop each thread at its next logging call: without logship it would be dead already."""
+        fork.terminate_daemons()
+        sys.setswitchinterval(_SWITCH_SECONDS)
+        if not self._client.intake_closed:  # otherwise the main thread ends the client
+            # No destructor may run in our threads, and wait for a lock of a thread that is stopped.
+            gc.disable()
+            self._client.last_resort.stop_others()
+
+    def _plan(self) -> DrainPlan:
+        now, deadline = time.monotonic(), self._clock.deadline_seconds
+        if self._interrupted or deadline is None:
+            return DrainPlan.until(now, now + _INTERRUPTED_SECONDS)
+        return DrainPlan.until(now, deadline, ends_process=True)
+
+    def _drain(self, plan: DrainPlan) -> None:
+        started = self._clock.started
+        reason = "SIGINT" if self._interrupted or started is None else started.reason
+        self._client.drain(plan, reason)
+
+    def _end(self) -> None:
+        """End the process if logship must end it."""
+        while self.signals is not None and not self._interrupted and not self._is_stopped:
+            if self.signals.dies_by is not None:
+                self._die(self.signals, self.signals.dies_by)
+            self._client.correct_report()  # the application goes on, and may be killed
+            self._wait(_CHECK_SECONDS)
+        if self._interrupted:
+            self._client.correct_report()
+            os._exit(128 + signal.SIGINT)
+
+    def _die(self, signals: StopSignals, signum: int) -> None:
+        deadline = self._clock.deadline_seconds
+        fork.join_daemons(time.monotonic() if deadline is None else deadline)
+        gc.disable()
+        self._client.last_resort.stop_others()
+        self._client.correct_report()
+        self._client.last_resort.write_rest(time.monotonic() + _LAST_LINES_SECONDS)
+        signals.let_main_thread_die(signum)
+        time.sleep(_MAIN_THREAD_SECONDS)
+        exits.die_by(signum)

@@ -1,0 +1,226 @@
+"""The receiver's connections: asyncio, any number of them, one output.
+
+Everything that a client sent is written and acknowledged before the next bytes are read: that is
+the backpressure, and the reason why a stop finds nothing half done.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import ssl
+from collections.abc import Callable
+
+from logship._receiver.binds import Listener
+from logship._receiver.complaints import Complaints, Say
+from logship._receiver.connection import Connection
+from logship._receiver.counts import Counts
+from logship._receiver.limits import Limits
+from logship._receiver.session import Session, Write
+from logship._receiver.sinks import LineSink, OutputError, OutputGone
+
+RETRY_SECONDS = 1.0
+"""How long no connection is accepted after the system could not give one."""
+
+LOOK_SECONDS = 1.0
+"""How often connections are looked at whose time may be over."""
+
+
+class Receiver:
+    """Serves until it is told to stop, or its output is gone.
+
+    Args:
+        sink: where records go.
+        say: takes lines for the operator.
+        new_session: makes the session of a connection; one without a handshake by default.
+        tls: what the connections are encrypted with, or None.
+        limits: how much all connections together may take.
+
+    Attributes:
+        counts: what it did so far.
+        is_stopping: no more messages are taken; a signal handler may set it, before `stop`.
+    """
+
+    def __init__(
+        self,
+        sink: LineSink,
+        say: Say,
+        *,
+        new_session: Callable[[], Session] = Session,
+        tls: ssl.SSLContext | None = None,
+        limits: Limits | None = None,
+    ) -> None:
+        self._new_session = new_session
+        self.limits = limits or Limits()
+        self.counts = Counts()
+        self.complaints = Complaints(say)
+        self.is_stopping = False
+        self._tls = tls
+        self._gone: OutputGone | None = None
+        self._sink = sink
+        self._say = say
+        self._failing = False
+        self._stopping = asyncio.Event()
+        self._pauses = Complaints(say, lines_max=1)
+        self._slots = asyncio.Semaphore(self.limits.connections_max)
+        self._serving: set[asyncio.Task[None]] = set()
+        self._connections: set[Connection] = set()
+        self._pending: dict[Connection, int] = {}
+
+    async def serve(self, listener: Listener) -> None:
+        """Take connections until `stop` is called, then end those that are open.
+
+        Raises:
+            OutputGone: nothing can be written ever again.
+        """
+        listener.socket.setblocking(False)
+        helpers = [asyncio.ensure_future(each) for each in (self._accept(listener), self._look())]
+        await self._stopping.wait()
+        await _cancel(helpers)
+        await self._end_connections()
+        self._pauses.close()
+        self.complaints.close()
+        if self._gone is not None:
+            raise self._gone
+
+    def stop(self) -> None:
+        """Take no more connections and no more messages; what was written is acknowledged."""
+        self.is_stopping = True
+        self._stopping.set()
+
+    def reopen(self) -> None:
+        """Go on in a new file where the output's file was moved away."""
+        try:
+            self._sink.reopen()
+        except OutputError as error:
+            self._say(f"{error}; it goes on in the file it has")
+
+    def new_session(self) -> Session:
+        """Return the session of a new connection."""
+        return self._new_session()
+
+    def opened(self, connection: Connection) -> None:
+        """Take note of a new connection."""
+        self._connections.add(connection)
+        self.counts.connections += 1
+        self.counts.connections_open += 1
+        if self.is_stopping:
+            connection.finish()
+
+    def closed(self, connection: Connection) -> None:
+        """Forget a connection."""
+        self._connections.discard(connection)
+        self.counts.connections_open -= 1
+
+    def note_pending(self, connection: Connection, pending_bytes: int, *, begins: bool) -> None:
+        """Note how much is held of a connection's message that is not complete.
+
+        Where that is too much in all, the message that has been incomplete for the longest is
+        given up with its connection: a client at work ends its messages.
+
+        Args:
+            connection: the connection.
+            pending_bytes: so much.
+            begins: whether it is of another message than before.
+        """
+        if begins or not pending_bytes:
+            self._pending.pop(connection, None)
+        if pending_bytes:
+            self._pending[connection] = pending_bytes
+        while sum(self._pending.values()) > self.limits.pending_bytes_max:
+            next(iter(self._pending)).refuse(
+                "its message was incomplete for the longest, and all that are incomplete have "
+                f"more than {self.limits.pending_bytes_max} bytes (--pending-bytes-max)"
+            )
+
+    def write(self, message: Write) -> bool:
+        """Write a message's lines; tell whether the system has them. A fault is said once."""
+        lines = message.lines
+        try:
+            self._sink.write(lines)
+        except OutputError as error:
+            self.counts.output_errors += 1
+            self._failed(error)
+            return False
+        self.counts.records += message.records
+        self.counts.output_bytes += len(lines)
+        self.counts.acks += bool(message.ack)
+        if self._failing and lines:
+            self._failing = False
+            self._say("the output takes records again")
+        return True
+
+    def _failed(self, error: OutputError) -> None:
+        if isinstance(error, OutputGone):
+            self._gone = error
+            self.stop()
+        elif not self._failing:
+            self._failing = True
+            self._say(f"{error}; nothing is acknowledged until it can be written")
+
+    async def _accept(self, listener: Listener) -> None:
+        """Accept connections while there may be more; the others wait in the system's queue."""
+        loop = asyncio.get_running_loop()
+        while True:
+            if self._slots.locked():
+                open_max = self.limits.connections_max
+                self._pauses.say(
+                    f"{open_max} connections are open (--connections-max): the next one waits "
+                    "until one of them ends"
+                )
+            await self._slots.acquire()
+            try:
+                client, _ = await loop.sock_accept(listener.socket)
+            except OSError as error:
+                self._slots.release()
+                self._pauses.say(
+                    f"cannot accept a connection: {error.strerror}; it tries again every second"
+                )
+                await asyncio.sleep(RETRY_SECONDS)
+                continue
+            except BaseException:
+                self._slots.release()
+                raise
+            task = asyncio.ensure_future(self._serve_client(client))
+            self._serving.add(task)
+            task.add_done_callback(self._served)
+
+    async def _serve_client(self, client: socket.socket) -> None:
+        timeout_seconds = self.limits.handshake_timeout_seconds if self._tls else None
+        try:
+            _, connection = await asyncio.get_running_loop().connect_accepted_socket(
+                lambda: Connection(self),
+                client,
+                ssl=self._tls,
+                ssl_handshake_timeout=timeout_seconds,
+            )
+        except OSError as error:
+            self.counts.refused += 1
+            self.complaints.say(f"closed a client: no TLS: {error!r:.200}")
+            return
+        await connection.ended
+
+    def _served(self, task: asyncio.Task[None]) -> None:
+        self._serving.discard(task)
+        self._slots.release()
+
+    async def _look(self) -> None:
+        """End connections whose time is over."""
+        loop = asyncio.get_running_loop()
+        while True:
+            await asyncio.sleep(LOOK_SECONDS)
+            for connection in list(self._connections):
+                connection.check_time(loop.time())
+
+    async def _end_connections(self) -> None:
+        for connection in list(self._connections):
+            connection.finish()
+        ends = [connection.ended for connection in self._connections]
+        await asyncio.gather(*ends)
+        await _cancel(list(self._serving))  # those in their TLS handshake
+
+
+async def _cancel(tasks: list[asyncio.Task[None]]) -> None:
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)

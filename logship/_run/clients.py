@@ -1,0 +1,168 @@
+"""Services of `run` for logship clients inside its command: a spool, the stop clock, and recovery.
+
+A client with a spool loses no record by SIGKILL, if another process ships the spooled records.
+Under `run` that process is `run`. So every client gets a spool without a volume or a second
+container: it is in a directory of the container that exists while `run` does. If the environment
+already names a spool, the operator owns it and recovers it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import dataclasses
+import threading
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from logship._delivery.drain import DrainPlan
+from logship._hooks.threads import OwnThread
+from logship._metrics.outlet import environ_for_children
+from logship._process import stopfile
+from logship._process.clock import StopClock
+from logship._recover import Recoverer, RecoveryReport
+from logship._run.private_directory import PrivateDirectory
+from logship._settings import MIB, Settings, variable_name
+from logship._spool.orphans import unknown_owner
+from logship._spool.progress import RecoveryCounters
+from logship._spool.volumes import filesystem_of
+from logship._stderr.last_resort import LastResort
+
+SPOOL_VARIABLE = variable_name("spool_dir")
+SPOOL_BYTES_VARIABLE = variable_name("spool_bytes_max")
+
+_IN_MEMORY = ("tmpfs", "ramfs")
+_SPOOL_BYTES_MIN = 16 * MIB
+
+
+def settings_with_pages(settings: Settings, directory: PrivateDirectory | None) -> Settings:
+    """Return the settings with this directory for the metrics pages, unless another one is set."""
+    chosen = settings.metrics_dir or settings.spool_dir
+    if settings.metrics_port is None or chosen is not None or directory is None:
+        return settings
+    return dataclasses.replace(settings, metrics_dir=str(directory.metrics))
+
+
+def environment_for(
+    environ: Mapping[str, str], directory: PrivateDirectory | None, settings: Settings
+) -> dict[str, str]:
+    """Return the command's environment: that of `run`, and variables for clients in the command.
+
+    Secrets in it are moved into files of the directory.
+
+    Args:
+        environ: The environment of `run`.
+        directory: That of `run`, or None if none could be made.
+        settings: Of the client of `run`. Its memory bound also bounds a spool in memory. Clients
+            in the command keep their metrics pages in its directory.
+    """
+    given = {**environ, **environ_for_children(settings)}
+    if directory is None:
+        return given
+    _hide_secrets(given, directory)
+    given[stopfile.VARIABLE] = str(directory.stop_file)
+    if not given.get(SPOOL_VARIABLE):
+        given[SPOOL_VARIABLE] = str(directory.spool)
+        if filesystem_of(directory.spool) in _IN_MEMORY and not given.get(SPOOL_BYTES_VARIABLE):
+            given[SPOOL_BYTES_VARIABLE] = str(max(_SPOOL_BYTES_MIN, settings.buffer_bytes_max))
+    return given
+
+
+def _hide_secrets(environ: dict[str, str], directory: PrivateDirectory) -> None:
+    """Have clients read secrets from files: environments end up in dumps and error reports."""
+    for name in ("shared_key", "password"):
+        variable = variable_name(name)
+        if environ.get(variable):
+            with contextlib.suppress(OSError):  # a full disk: what was given must do
+                environ[f"{variable}_FILE"] = str(directory.keep_secret(environ[variable]))
+                del environ[variable]
+
+
+class Recovery:
+    """Ships the records of dead clients, on a separate thread, from its start until `finish`.
+
+    Where no thread can be started, the next call that needs one tries again.
+
+    Args:
+        settings: Of the client of `run`.
+        spool: The directory.
+        clock: The stop clock of `run`.
+        last_resort: Takes records that cannot be shipped.
+        wake: Called at its end, from its thread.
+        owner_of: As of `Orphans`; called from its thread.
+
+    Attributes:
+        report: The result, once it is over.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        spool: Path,
+        *,
+        clock: StopClock,
+        last_resort: LastResort,
+        wake: Callable[[], None],
+        owner_of: Callable[[str], str] = unknown_owner,
+    ) -> None:
+        self.report = RecoveryReport(RecoveryCounters(), 0.0, complete=False)
+        self._wake = wake
+        self._last_resort = last_resort
+        self._recoverer = Recoverer(
+            settings,
+            spool,
+            watches=True,
+            last_resort=last_resort,
+            clock=clock,
+            owner_of=owner_of,
+        )
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._runs = threading.Event()
+        self._thread: OwnThread | None = None
+        self._begin()
+
+    @property
+    def is_over(self) -> bool:
+        """Whether it has ended."""
+        return self._thread is None or not self._thread.is_alive()
+
+    def has_shipped_from(self, name: str) -> bool:
+        """Return whether it found records to ship on the spool of this name."""
+        return self._recoverer.has_shipped_from(name)
+
+    def look_now(self) -> None:
+        """Look for dead clients at once: a process has died."""
+        self._call(self._recoverer.look_now)
+
+    def finish(self, plan: DrainPlan) -> None:
+        """Make a last pass by this plan, and end."""
+        self._call(lambda: self._recoverer.finish(plan))
+
+    def _begin(self) -> None:
+        thread = OwnThread(self._run, "recovery")
+        try:
+            thread.start()
+        except RuntimeError as error:
+            self._last_resort.warn("recovery", f"what dead clients left has to wait: {error}")
+            return
+        self._thread = thread
+        self._runs.wait()
+
+    def _call(self, what: Callable[[], None]) -> None:
+        if self._thread is None:
+            self._begin()
+        if self._loop is not None:
+            with contextlib.suppress(RuntimeError):  # its loop is closed: it has ended
+                self._loop.call_soon_threadsafe(what)
+
+    def _run(self) -> None:
+        try:
+            asyncio.run(self._recover())
+        finally:
+            self._runs.set()
+            self._wake()
+
+    async def _recover(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._runs.set()
+        self.report = await self._recoverer.run()

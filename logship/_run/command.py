@@ -1,0 +1,154 @@
+"""The command itself: started with two pipes for its output.
+
+It inherits everything else from `run`: standard input, open descriptors, ignored signals,
+environment, working directory. It is the leader of a separate process group. Otherwise a Ctrl-C at
+a terminal would reach it twice, from the terminal and from `run`, and for many programs the second
+one means "at once". So at a terminal its group becomes the foreground group.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import shutil
+import signal
+import subprocess
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from logship._run.statuses import NOT_EXECUTABLE, NOT_FOUND
+from logship.errors import LogshipError
+
+_PIPE_MODE = 0o666
+"""Programs that gave up root open /dev/stdout by name; the pipe's own mode would refuse them."""
+
+
+def open_standard_streams() -> None:
+    """Open descriptors 0 to 2. If one of them were closed, a pipe of `run` would take its place.
+
+    Then the command would read its own output, and a warning would become a record.
+    """
+    while (descriptor := os.open(os.devnull, os.O_RDWR)) <= 2:
+        os.set_inheritable(descriptor, True)
+    os.close(descriptor)
+
+
+class CannotStart(LogshipError):  # noqa: N818 - it names the thing, as its siblings do
+    """The command cannot be started.
+
+    Attributes:
+        exit_code: As of a shell: 127 if there is no such command, 126 if it cannot be run.
+    """
+
+    def __init__(self, text: str, exit_code: int) -> None:
+        super().__init__(text)
+        self.exit_code = exit_code
+
+
+class Command:
+    """The running command.
+
+    Attributes:
+        pid: Its number.
+        name: Of its program.
+        stdout: The reading end of its stdout.
+        stderr: The reading end of its stderr.
+    """
+
+    def __init__(self, words: Sequence[str], environ: Mapping[str, str]) -> None:
+        """Start it.
+
+        Raises:
+            CannotStart: There is no such command, or it cannot be run.
+        """
+        self.name = Path(words[0]).name
+        self.stdout, stdout = _pipe()
+        self.stderr, stderr = _pipe()
+        try:
+            self._process = subprocess.Popen(  # noqa: S603 - the user's own command
+                list(words),
+                stdout=stdout,
+                stderr=stderr,
+                env=environ,
+                close_fds=False,  # those of `run` close at exec; the user's belong to the command
+                process_group=0,
+            )
+        except (OSError, ValueError) as error:
+            os.close(self.stdout)
+            os.close(self.stderr)
+            raise _cannot_start(words[0], environ, error) from error
+        finally:
+            os.close(stdout)
+            os.close(stderr)
+        self.pid = self._process.pid
+        self._process.returncode = 0  # only the reaper waits for it
+        self._terminal = _Terminal(self.pid)
+
+    def signal(self, signum: int, *, whole_group: bool) -> None:
+        """Send it a signal. Call it before the reaping: another process may get its number."""
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            if whole_group:
+                os.killpg(self.pid, signum)
+            else:
+                os.kill(self.pid, signum)
+
+    def kill(self) -> None:
+        """Kill it, and the rest of its process group."""
+        self.signal(signal.SIGKILL, whole_group=True)
+
+    def leave_terminal(self) -> None:
+        """Make `run` the foreground again, after the command's end."""
+        self._terminal.take_back()
+
+
+class _Terminal:
+    """Standard input, if it is a terminal and `run` is its foreground."""
+
+    def __init__(self, group: int) -> None:
+        self._is_lent = False
+        with contextlib.suppress(OSError):
+            if os.isatty(0) and os.tcgetpgrp(0) == os.getpgrp():
+                _set_foreground(group)
+                os.killpg(
+                    group, signal.SIGCONT
+                )  # the command may have read too early, and been stopped
+                self._is_lent = True
+
+    def take_back(self) -> None:
+        """Make this process's group the foreground again."""
+        if self._is_lent:
+            with contextlib.suppress(OSError):
+                _set_foreground(os.getpgrp())
+
+
+def _set_foreground(group: int) -> None:
+    """Make `group` the foreground. The kernel may stop a background process that does this."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTTOU})
+    try:
+        os.tcsetpgrp(0, group)
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _pipe() -> tuple[int, int]:
+    read_descriptor, write_descriptor = os.pipe()
+    os.set_blocking(read_descriptor, False)
+    os.fchmod(write_descriptor, _PIPE_MODE)
+    return read_descriptor, write_descriptor
+
+
+def _cannot_start(word: str, environ: Mapping[str, str], error: Exception) -> CannotStart:
+    if isinstance(error, ValueError):  # a zero byte: no such name can exist
+        return CannotStart(f"cannot run {word!r}: {error}", NOT_FOUND)
+    if not isinstance(error, FileNotFoundError):
+        hint = ""
+        if isinstance(error, OSError) and error.errno == errno.ENOEXEC:
+            hint = "; a script needs a first line such as #!/bin/sh"
+        text = error.strerror if isinstance(error, OSError) else str(error)
+        return CannotStart(f"cannot run {word}: {text}{hint}", NOT_EXECUTABLE)
+    if shutil.which(word, path=environ.get("PATH")) is not None:
+        text = f"cannot run {word}: the interpreter in its first line is not there"
+        return CannotStart(text, NOT_FOUND)
+    where = "there is no such file" if "/" in word else "it is not on PATH"
+    return CannotStart(f"cannot run {word}: {where}", NOT_FOUND)

@@ -1,0 +1,197 @@
+"""Finds which process below `run` owns which spool, and how it died.
+
+Only a parent learns how its child ended, and a server's workers are not children of `run`. But the
+owner of a process directory holds its lock open, so /proc names the owner. A descriptor of the
+process (pidfd_open(2)) tells when it ends. The kernel tells how it ended to any process that asks
+before the parent does, and since Linux 6.15 also afterwards. If all of this fails, no owner is
+known, and recovery, which trusts locks alone, works as before.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import struct
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from logship._run.processes import exit_code_of_zombie, has_open, holder_of, name_of
+from logship._run.statuses import Death
+from logship._spool.directories import LOCK, PROCESS_DIRECTORY_NAME, STREAMS
+from logship._spool.format import STREAMS_BYTES
+from logship._spool.orphans import unknown_owner
+from logship._spool.slots import read_streams
+
+_NAMES_MAX = 1000
+"""So many names of processes are kept for what is told of their records later."""
+
+_PIDFD_GET_INFO = 0xC040FF0B
+_PIDFD_INFO_EXIT = 1 << 3
+_INFO = struct.Struct("=QQ11Ii")
+"""The first version of `struct pidfd_info` (linux/pidfd.h): what is asked for, …, exit code."""
+
+_ATTEMPTS_MAX = 3
+
+
+@dataclass(slots=True)
+class _Owner:
+    """A process that has a spool.
+
+    Attributes:
+        pid: Its number.
+        name: Of its program.
+        directory: Name of its process directory.
+    """
+
+    pid: int
+    name: str
+    directory: str
+
+
+class Witness:
+    """Watches the owners of the spools under one directory.
+
+    Args:
+        path: The directory.
+        has_shipped_from: Returns whether the recoverer of `run` has found records on the spool of
+            this name. The recoverer may be faster than the watcher and remove the directory.
+    """
+
+    def __init__(self, path: Path, has_shipped_from: Callable[[str], bool]) -> None:
+        self._path = path
+        self._has_shipped_from = has_shipped_from
+        self._owners: dict[int, _Owner] = {}
+        self._attempts: dict[str, int] = {}
+        self._names: dict[str, str] = {}
+        self._ownerless: set[str] = set()
+        self._unseen = 0
+
+    @property
+    def has_seen_any(self) -> bool:
+        """Whether any process below `run` ever had a spool."""
+        return bool(self._attempts)
+
+    @property
+    def descriptors(self) -> list[int]:
+        """The descriptors that become readable when an owner ends; empty if no owner is left."""
+        return list(self._owners)
+
+    def look(self) -> None:
+        """Find the owners of new spools."""
+        for directory in list(filter(self._has_shipped_from, self._ownerless)):
+            self._unseen += 1
+            self._found(directory)
+        with contextlib.suppress(OSError):
+            for directory in filter(PROCESS_DIRECTORY_NAME.fullmatch, os.listdir(self._path)):  # noqa: PTH208 - names
+                attempts = self._attempts.get(directory, 0)
+                if attempts < _ATTEMPTS_MAX:
+                    self._attempts[directory] = attempts + 1
+                    self._find_owner(directory)
+
+    def deaths(self, ready: set[int], known: dict[int, Death]) -> list[tuple[Death, bool]]:
+        """Return how owners have ended.
+
+        Args:
+            ready: Readable descriptors.
+            known: The statuses that the reaper got, by process.
+
+        Returns:
+            Each death, and whether the process left records on its spool, shipped by now or not.
+        """
+        ended = [
+            each for each, owner in self._owners.items() if each in ready or owner.pid in known
+        ]
+        return [self._death(each, known) for each in ended]
+
+    def owner_of(self, directory: str) -> str:
+        """Return the owner of a process directory, for a person; from any thread."""
+        return self._names.get(directory) or unknown_owner(directory)
+
+    def take_unseen(self) -> int:
+        """Return how many dead owners were never seen alive, and forget them."""
+        unseen, self._unseen = self._unseen, 0
+        return unseen
+
+    def _note_name(self, directory: str, name: str) -> None:
+        if len(self._names) >= _NAMES_MAX:
+            del self._names[next(iter(self._names))]
+        self._names[directory] = name
+
+    def _find_owner(self, directory: str) -> None:
+        lock = self._path / directory / LOCK
+        pid = holder_of(lock)
+        if pid is not None:
+            with contextlib.suppress(OSError, AttributeError):  # old kernels; old headers
+                name = name_of(pid)
+                self._note_name(directory, f"{name} (process {pid})")
+                self._owners[os.pidfd_open(pid)] = _Owner(pid, name, directory)
+                self._found(directory)
+        elif _is_free(lock) or has_open(os.getpid(), lock):  # the latter: the recoverer of `run`
+            self._unseen += _has_left(self._path / directory) or self._has_shipped_from(directory)
+            self._found(directory)
+        else:  # its owner is just ending: the kernel closes its files one after the other
+            self._ownerless.add(directory)
+
+    def _found(self, directory: str) -> None:
+        self._attempts[directory] = _ATTEMPTS_MAX
+        self._ownerless.discard(directory)
+
+    def _death(self, descriptor: int, known: dict[int, Death]) -> tuple[Death, bool]:
+        owner = self._owners.pop(descriptor)
+        if owner.pid in known:
+            code = known[owner.pid].code
+        else:
+            code = exit_code_of_zombie(owner.pid)
+            code = _exit_code_of(descriptor) if code is None else code
+        os.close(descriptor)
+        # In this order: the recoverer ships records before it removes their directory.
+        has_left = _has_left(self._path / owner.directory) or self._has_shipped_from(
+            owner.directory
+        )
+        return Death(owner.pid, owner.name, code), has_left
+
+
+def _is_free(lock: Path) -> bool:
+    """Return whether a lock exists and is free: its owner is dead, and not recovered."""
+    with contextlib.suppress(OSError):
+        descriptor = os.open(lock, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        finally:
+            os.close(descriptor)
+        return True
+    return False
+
+
+def _has_left(directory: Path) -> bool:
+    """Return whether a dead process has left records on its spool; True in doubt.
+
+    A process that logged nothing leaves a spool without a stream.
+    """
+    try:
+        data = _read(directory / STREAMS, STREAMS_BYTES)
+    except FileNotFoundError:
+        return directory.exists()
+    except OSError:
+        return True
+    found = read_streams(data, bytes.fromhex(directory.name))
+    return bool(found.streams or found.damages or found.refused)
+
+
+def _read(path: Path, bytes_max: int) -> bytes:
+    """Return the beginning of a file; does not wait if it is a pipe."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    with open(descriptor, "rb") as file:  # noqa: PTH123 - a descriptor
+        return file.read(bytes_max) or b""
+
+
+def _exit_code_of(descriptor: int) -> int | None:
+    """Ask the kernel how a reaped process ended."""
+    asked = _INFO.pack(_PIDFD_INFO_EXIT, *([0] * 13))
+    with contextlib.suppress(OSError):
+        answer = _INFO.unpack(fcntl.ioctl(descriptor, _PIDFD_GET_INFO, asked))
+        if answer[0] & _PIDFD_INFO_EXIT:
+            return os.waitstatus_to_exitcode(answer[-1])
+    return None

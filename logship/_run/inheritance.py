@@ -1,0 +1,73 @@
+"""Ships what clients of killed `run`s have left: nothing else would look there.
+
+It changes neither our exit code nor our receipt, which tell of our own command.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from itertools import islice
+
+from logship._delivery.drain import DrainPlan
+from logship._process.clock import StopClock
+from logship._run.clients import Recovery
+from logship._run.private_directory import PrivateDirectory
+from logship._run.shipping import Shipping
+from logship._settings import Settings
+
+DIRECTORIES_MAX = 4
+"""How many directories one `run` takes over; each costs a thread and a connection."""
+
+
+class Inheritance:
+    """The directories of killed `run`s, and a recovery for each.
+
+    Args:
+        settings: Of our client.
+        clock: Our stop clock.
+        shipping: Through which a person is told.
+        wake: Called at the end of each recovery, from its thread.
+    """
+
+    def __init__(
+        self, settings: Settings, clock: StopClock, shipping: Shipping, wake: Callable[[], None]
+    ) -> None:
+        self._say = shipping.say
+        self._parts: list[tuple[PrivateDirectory, Recovery]] = []
+        for directory in islice(PrivateDirectory.take_over_abandoned(), DIRECTORIES_MAX):
+            if not directory.has_records():
+                directory.remove()
+                continue
+            self._say(f"a `logship run` was killed; what it left in {directory.path} is shipped")
+            recovery = Recovery(
+                settings,
+                directory.spool,
+                clock=clock,
+                last_resort=shipping.client.last_resort,
+                wake=wake,
+            )
+            self._parts.append((directory, recovery))
+
+    @property
+    def is_over(self) -> bool:
+        """Whether all recoveries have ended."""
+        return all(recovery.is_over for _, recovery in self._parts)
+
+    def finish(self, plan: DrainPlan) -> None:
+        """Make a last pass by this plan, and end."""
+        for _, recovery in self._parts:
+            recovery.finish(plan)
+
+    def remove_directories(self) -> None:
+        """Remove what is empty; say where something is left."""
+        for directory, _ in self._parts:
+            remove_or_tell(directory, self._say)
+
+
+def remove_or_tell(directory: PrivateDirectory, say: Callable[[str], None]) -> None:
+    """Remove a directory; if something is left on its spool, say what to do with that."""
+    if not directory.remove():
+        say(
+            f"something is left on the spool {directory.spool}; "
+            f"ship it with: logship recover --spool {directory.spool}"
+        )

@@ -1,0 +1,96 @@
+"""Lines that belong together joined into one: stack traces, as a program prints them. PURE.
+
+Without this, one exception would become thirty records. A regular expression says how a record
+begins; the following lines belong to it until the next beginning. A record is bounded in lines,
+bytes and time. So a program that never prints a beginning again neither fills memory nor delays its
+last lines.
+"""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from logship._run.lines import Line
+
+LINES_MAX = 500
+"""More lines than any stack trace that a person would read."""
+
+BYTES_MAX = 256 * 1024
+"""A record that is larger than a chunk needs one of its own, and gains nothing."""
+
+LINGER_SECONDS = 1.0
+"""If no further line comes for this time, the record is complete."""
+
+
+class Searchable(Protocol):
+    """What is found in a line that begins a record; a compiled regular expression is one."""
+
+    def search(self, line: bytes, /) -> object:
+        """Return None if it is not found in the line."""
+        ...
+
+
+class LineJoiner:
+    """Joins the lines of one stream.
+
+    Args:
+        start: Found in a line that begins a record; anchor it with `^`.
+        lines_max: Lines of one record.
+        bytes_max: Bytes of one record, but for a single longer line.
+        linger_seconds: How long a record is held for more lines.
+    """
+
+    def __init__(
+        self,
+        start: Searchable,
+        *,
+        lines_max: int = LINES_MAX,
+        bytes_max: int = BYTES_MAX,
+        linger_seconds: float = LINGER_SECONDS,
+    ) -> None:
+        self._start = start
+        self._lines_max = lines_max
+        self._bytes_max = bytes_max
+        self._linger_seconds = linger_seconds
+        self._held: list[Line] = []
+        self._held_bytes = 0
+        self._held_until_seconds = 0.0
+
+    def feed(self, lines: list[Line], now_seconds: float) -> list[Line]:
+        """Take lines; return the records that are complete now."""
+        complete: list[Line] = []
+        for time_ns, whole in lines:
+            line = Line(time_ns, whole.removesuffix(b"\r"))
+            if _stands_alone(line.text):
+                complete += [*self.finish(), line]
+                continue
+            if not self._belongs(line.text):
+                complete += self.finish()
+            self._held.append(line)
+            self._held_bytes += len(line.text) + 1
+        self._held_until_seconds = now_seconds + self._linger_seconds
+        return complete
+
+    def finish(self) -> list[Line]:
+        """Return the record that is held, if there is one; it has the time of its first line."""
+        held, self._held, self._held_bytes = self._held, [], 0
+        return [Line(held[0].time_ns, b"\n".join(line.text for line in held))] if held else []
+
+    def flush_due(self, now_seconds: float) -> list[Line]:
+        """Return the record that is held, if no line has come for too long."""
+        due = self.due_seconds()
+        return self.finish() if due is not None and now_seconds >= due else []
+
+    def due_seconds(self) -> float | None:
+        """Return when `flush_due` will return a record if no more lines come; None if never."""
+        return self._held_until_seconds if self._held else None
+
+    def _belongs(self, line: bytes) -> bool:
+        """Return whether the line continues the record that is held."""
+        fits = len(self._held) < self._lines_max and self._held_bytes + len(line) <= self._bytes_max
+        return fits and self._start.search(line) is None
+
+
+def _stands_alone(line: bytes) -> bool:
+    """Return whether the line looks like a JSON object, which is a whole record."""
+    return line.startswith(b"{") and line.endswith(b"}")

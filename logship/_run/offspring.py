@@ -1,0 +1,199 @@
+"""All processes below `run`: reaping, messages about deaths, and recovery.
+
+`run` is the supervisor of logship clients in all processes of its command, also in a server's
+workers. So this module does three things together: it finds the owners of spools, learns how
+processes die, and starts recovery after a death.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+import time
+from collections.abc import Callable, Mapping
+
+from logship._delivery.drain import DrainPlan
+from logship._metrics.process import HERE
+from logship._process import stopfile
+from logship._process.clock import StopClock
+from logship._recover import RecoveryReport
+from logship._run.clients import Recovery, environment_for
+from logship._run.death_watcher import Witness
+from logship._run.inheritance import Inheritance, remove_or_tell
+from logship._run.private_directory import PrivateDirectory
+from logship._run.processes import become_subreaper
+from logship._run.shipping import Shipping
+from logship._run.statuses import Death, OomWatch
+from logship._settings import Settings
+
+_LOOK_SECONDS = 0.2
+
+
+class Offspring:
+    """The processes below `run`.
+
+    Args:
+        settings: Of the client of `run`.
+        clock: The stop clock of `run`.
+        shipping: Writes messages for the user.
+        wake: Wakes the main loop; from any thread.
+        directory: That of `run`, or None if none could be made.
+
+    Attributes:
+        is_being_killed: Whether `run` is killing them. Then violent deaths are not reported.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        clock: StopClock,
+        shipping: Shipping,
+        wake: Callable[[], None],
+        directory: PrivateDirectory | None,
+    ) -> None:
+        self.is_being_killed = False
+        self._settings = settings
+        self._clock = clock
+        self._shipping = shipping
+        self._wake = wake
+        self._oom = OomWatch()
+        self._directory = directory
+        self._recovery: Recovery | None = None
+        self._inheritance = Inheritance(settings, clock, shipping, wake)
+        self._witness = None
+        if self._directory is not None:
+            self._witness = Witness(self._directory.spool, self._has_shipped_from)
+        self._is_ending = False
+        self._look_due_seconds = 0.0
+        self._unseen = 0
+        self._unseen_until_seconds = 0.0
+        become_subreaper()
+
+    def environment(self, environ: Mapping[str, str]) -> dict[str, str]:
+        """Return the command's environment, made from that of `run`."""
+        return environment_for(environ, self._directory, self._settings)
+
+    def announce_stop(self, deadline_seconds: float) -> None:
+        """Tell clients their deadline, monotonic seconds."""
+        if self._directory is not None:
+            with contextlib.suppress(OSError):  # a full disk: clients use their own settings
+                stopfile.announce(self._directory.stop_file, deadline_seconds)
+
+    @property
+    def descriptors(self) -> list[int]:
+        """The descriptors that become readable when a process with a spool ends; may be empty."""
+        return [] if self._witness is None else self._witness.descriptors
+
+    @property
+    def due_seconds(self) -> float:
+        """When to call `see_to` if nothing else happens, monotonic."""
+        return self._look_due_seconds
+
+    def see_to(self, ready: set[int], reaped: list[Death]) -> None:
+        """Report the ends of processes, and start recovery of their records.
+
+        Args:
+            ready: Descriptors that are readable.
+            reaped: The ended children of `run`, including orphans that became its children.
+        """
+        known = {death.pid: death for death in reaped}
+        if time.monotonic() >= self._look_due_seconds or reaped:
+            self._look_for_spools()
+        witnessed = [] if self._witness is None else self._witness.deaths(ready, known)
+        unseen = 0 if self._witness is None else self._witness.take_unseen()
+        for death, has_left in witnessed:
+            known.pop(death.pid, None)
+            self._tell(death, has_left=has_left)
+        if self._recovery is not None and (witnessed or reaped or unseen):
+            self._recovery.look_now()
+        self._attribute(list(known.values()), unseen)
+
+    # -- the end -----------------------------------------------------------------------------------
+
+    def finish(self, plan: DrainPlan) -> None:
+        """Ship the records that are left on spools, by this plan, without waiting for processes."""
+        self._look_for_spools()
+        self._is_ending = True
+        if self._recovery is not None:
+            self._recovery.finish(plan)
+        self._inheritance.finish(plan)
+
+    @property
+    def is_over(self) -> bool:
+        """Whether that is done."""
+        return self._inheritance.is_over and (self._recovery is None or self._recovery.is_over)
+
+    @property
+    def report(self) -> RecoveryReport | None:
+        """The report about the spools; None if there never was a spool."""
+        return None if self._recovery is None else self._recovery.report
+
+    def remove_directories(self) -> None:
+        """Remove the spools; if something is left on one, say what to do with that."""
+        HERE.end_pages()
+        if self._directory is not None:
+            remove_or_tell(self._directory, self._shipping.say)
+        self._inheritance.remove_directories()
+
+    # -- inside ------------------------------------------------------------------------------------
+
+    def _look_for_spools(self) -> None:
+        """Find the owners of spools; the first spool starts recovery."""
+        self._look_due_seconds = time.monotonic() + _LOOK_SECONDS
+        if self._witness is None or self._directory is None:
+            return
+        self._witness.look()
+        if self._witness.has_seen_any and self._recovery is None and not self._is_ending:
+            last_resort = self._shipping.client.last_resort
+            self._recovery = Recovery(
+                self._settings,
+                self._directory.spool,
+                clock=self._clock,
+                last_resort=last_resort,
+                wake=self._wake,
+                owner_of=self._witness.owner_of,
+            )
+
+    def _has_shipped_from(self, name: str) -> bool:
+        return self._recovery is not None and self._recovery.has_shipped_from(name)
+
+    def _attribute(self, reaped: list[Death], unseen: int) -> None:
+        """Report processes that ended before they were seen with their spools.
+
+        A process that has just ended is the owner of the one spool without a known owner. Its lock
+        becomes free a moment before it can be reaped.
+        """
+        now = time.monotonic()
+        if unseen:
+            self._unseen += unseen
+            self._unseen_until_seconds = now + _LOOK_SECONDS
+        is_that_one = self._unseen == len(reaped) == 1 and self._may_be_the_owner(reaped[0])
+        for death in reaped:
+            self._tell(death, has_left=is_that_one)
+        if is_that_one:
+            self._unseen = 0
+        elif self._unseen and (now >= self._unseen_until_seconds or self._is_ending):
+            by = "; the kernel has killed for lack of memory" if self._oom.has_killed() else ""
+            self._shipping.say(
+                f"spools of dead processes that `run` never saw: {self._unseen}{by}; their records "
+                "are shipped"
+            )
+            self._unseen = 0
+
+    def _may_be_the_owner(self, death: Death) -> bool:
+        """Return whether the dead process could be a spool's owner that was never seen.
+
+        If the kernel has killed a process because memory ran out, the owner is that process. A
+        server that ends because its worker was killed did not leave the worker's spool.
+        """
+        return death.code == -signal.SIGKILL or not self._oom.has_untold()
+
+    def _tell(self, death: Death, *, has_left: bool) -> None:
+        """Report a death if it was violent or left records to ship."""
+        if not has_left and (self.is_being_killed or not death.is_violent):
+            return
+        by = ""
+        if death.code == -signal.SIGKILL and self._oom.has_killed():
+            by = " by the kernel, because this container is out of memory"
+        consequence = "; what it left on its spool is being shipped" if has_left else ""
+        self._shipping.say(f"{death.text}{by}{consequence}")

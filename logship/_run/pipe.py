@@ -1,0 +1,106 @@
+"""`logship pipe`: the lines of standard input, shipped.
+
+The simplest way to give any program a sidecar is `program | logship pipe`. A full buffer is no
+overflow here: reading stops, the pipe fills, and the program waits, as for any slow reader. After a
+stop signal reading continues until the input ends or the deadline's reserve begins, because the
+program before the pipe is stopped at the same time and writes its last lines.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import time
+from itertools import islice
+from types import FrameType
+
+from logship._buffer.counters import DrainReport
+from logship._client.background import BackgroundClient
+from logship._delivery.drain import DrainPlan
+from logship._process.clock import Started, StopClock
+from logship._run.lines import LineSplitter, record_of_line
+from logship._settings import Settings
+from logship._signal_names import signal_name
+from logship.errors import BufferFull
+
+_READ_BYTES = 256 * 1024
+_CHECK_SECONDS = 0.5
+_BLOCK_RECORDS_MAX = 200
+
+
+class Pipe:
+    """Ships one stream of lines.
+
+    Args:
+        settings: Of the client.
+        descriptor: Where to read; standard input.
+        source: The name of the input in records of lines that are no JSON objects.
+    """
+
+    def __init__(self, settings: Settings, *, descriptor: int = 0, source: str = "stdin") -> None:
+        self._client = BackgroundClient(settings)
+        self._message_key = settings.message_key
+        self._descriptor = descriptor
+        self._source = source
+        self._lines = LineSplitter()
+        self._clock = StopClock(settings.stop_timeout_seconds)
+        self._stop_signals = settings.stop_signals_or_default
+
+    def run(self) -> DrainReport:
+        """Read until the input or the time ends, and deliver all lines; in the main thread."""
+        self._take_signals()
+        while (data := self._read()) is not None:
+            self._ship(self._lines.feed(data))
+        self._ship(self._lines.finish())
+        return self._client.drain(*self._end())
+
+    def _take_signals(self) -> None:
+        for signum in self._stop_signals:
+            if signal.getsignal(signum) is not signal.SIG_IGN:
+                signal.signal(signum, self._on_signal)
+
+    def _on_signal(self, signum: int, frame: FrameType | None) -> None:
+        del frame
+        self._clock.start(Started(time.monotonic(), signal_name(signum)))
+
+    def _read(self) -> bytes | None:
+        """Return the next bytes, or None when the input ends or the time for it."""
+        while not self._time_is_up():
+            ready, _, _ = select.select([self._descriptor], [], [], _CHECK_SECONDS)
+            if ready:
+                return os.read(self._descriptor, _READ_BYTES) or None
+        return None
+
+    def _ship(self, lines: list[bytes]) -> None:
+        rest = iter(lines)
+        while block := list(islice(rest, _BLOCK_RECORDS_MAX)):
+            records = [record_of_line(each, self._source, self._message_key) for each in block]
+            for record in records[self._send(records) :]:
+                self._client.emit(record)  # no time to wait for space: the overflow policy decides
+
+    def _send(self, records: list[dict[str, object]]) -> int:
+        """Send, and wait for space while there is time; return how many records were taken."""
+        sent = 0
+        while sent < len(records) and not self._time_is_up():
+            try:
+                self._client.send_many(records[sent:], timeout=_CHECK_SECONDS)
+            except BufferFull as full:
+                sent += full.records_accepted
+            else:
+                sent = len(records)
+        return sent
+
+    def _time_is_up(self) -> bool:
+        deadline = self._clock.deadline_seconds
+        if deadline is None or self._clock.started is None:
+            return False
+        plan = DrainPlan.until(self._clock.started.at_seconds, deadline)
+        reserve = plan.reserve_seconds(self._client.shipper.progress())
+        return time.monotonic() >= deadline - reserve
+
+    def _end(self) -> tuple[DrainPlan, str]:
+        deadline, started = self._clock.deadline_seconds, self._clock.started
+        if deadline is None or started is None:
+            return self._client.shipper.plan(None), "end of input"
+        return DrainPlan.until(time.monotonic(), deadline), started.reason

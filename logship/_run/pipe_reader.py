@@ -1,0 +1,154 @@
+"""The pipes of the command: bytes come in, records come out.
+
+While records of the last read wait for space in the buffer, no more bytes are read. Then the pipe
+fills, and the command waits.
+
+The kernel does not note when bytes were written to a pipe. It only shows which pipe became readable
+first. So reads are small and the pipes take turns, and a line's time is the time of its read.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import select
+import time
+from collections import deque
+from collections.abc import Iterable
+from itertools import count
+from typing import Any, NamedTuple
+
+from logship._run.lines import Line, LineSplitter, record_of_line
+from logship._run.multiline import LineJoiner
+from logship._run.tee import Tee
+
+READ_BYTES = 8 * 1024
+"""Of one pipe at a time: so much of it may come before what the other pipe got earlier."""
+
+
+class Read(NamedTuple):
+    """A record that was read.
+
+    Attributes:
+        time_ns: When its first line was read, nanoseconds since the epoch. It may have to wait for
+            space. Of the lines of one read the last one has the time of the read, and each line
+            before it one nanosecond less.
+        record: The record.
+    """
+
+    time_ns: int
+    record: dict[str, Any]
+
+
+class Inlet:
+    """One pipe.
+
+    Args:
+        descriptor: Its reading end, which does not block; this object closes it.
+        source: `stdout` or `stderr`, for records that are no JSON objects.
+        message_key: The field for the text of those.
+        joiner: Joins lines, or None.
+        tee: Gets the bytes too, or None.
+
+    Attributes:
+        records: Records that were read and are not in the buffer.
+        has_ended: Whether all writers have closed it.
+    """
+
+    def __init__(
+        self,
+        descriptor: int,
+        source: str,
+        *,
+        message_key: str,
+        joiner: LineJoiner | None,
+        tee: Tee | None,
+    ) -> None:
+        self.descriptor = descriptor
+        self.source = source
+        self.tee = tee
+        self.records: deque[Read] = deque()
+        self.has_ended = False
+        self._message_key = message_key
+        self._joiner = joiner
+        self._splitter = LineSplitter()
+
+    @property
+    def wants_bytes(self) -> bool:
+        """Whether the next bytes can be taken."""
+        return not (self.has_ended or self.records or self.tee_waits)
+
+    @property
+    def tee_waits(self) -> bool:
+        """Whether bytes must be passed on first."""
+        return self.tee is not None and self.tee.waits
+
+    def read(self, now_seconds: float) -> int:
+        """Read available bytes; return how many there were, at most `READ_BYTES`."""
+        try:
+            data = os.read(self.descriptor, READ_BYTES)
+        except BlockingIOError:
+            return 0
+        if not data:
+            self.end()
+            return 0
+        if self.tee is not None:
+            self.tee.put(data)
+        self._take(self._splitter.feed(data), now_seconds)
+        return len(data)
+
+    def end(self) -> None:
+        """Stop reading; take the last line without a line end, and the record that is held."""
+        if self.has_ended:
+            return
+        self.has_ended = True
+        os.close(self.descriptor)
+        self._take(self._splitter.finish(), 0.0)
+        if self._joiner is not None:
+            self._keep(self._joiner.finish())
+
+    def flush_due(self, now_seconds: float) -> None:
+        """Take a record that has been held for more lines long enough."""
+        if self._joiner is not None:
+            self._keep(self._joiner.flush_due(now_seconds))
+
+    def due_seconds(self) -> float | None:
+        """Return when `flush_due` will take a record, monotonic; None if never."""
+        return None if self._joiner is None else self._joiner.due_seconds()
+
+    def _take(self, texts: list[bytes], now_seconds: float) -> None:
+        lines = list(map(Line, count(time.time_ns() - len(texts) + 1), texts))
+        if self._joiner is not None and lines:
+            lines = self._joiner.feed(lines, now_seconds)
+        self._keep(lines)
+
+    def _keep(self, lines: list[Line]) -> None:
+        for time_ns, text in lines:
+            record = record_of_line(text, self.source, self._message_key)
+            self.records.append(Read(time_ns, record))
+
+
+class Arrivals:
+    """The order in which pipes became readable, as far as the kernel shows it (epoll(7)).
+
+    Edge-triggered, epoll lists each pipe that got bytes since the last look, in the order of the
+    first of them.
+    """
+
+    def __init__(self) -> None:
+        self._epoll = select.epoll()
+
+    def watch(self, inlets: Iterable[Inlet]) -> None:
+        """Note from now on when these pipes get bytes."""
+        with contextlib.suppress(OSError):  # too many are watched: then the order is unknown
+            for each in inlets:
+                self._epoll.register(each.descriptor, select.EPOLLIN | select.EPOLLET)
+
+    def sort(self, inlets: list[Inlet]) -> None:
+        """Sort the pipes: first those that had bytes at the last look already."""
+        arrived = [descriptor for descriptor, _ in self._epoll.poll(0)]
+        inlets.sort(key=lambda each: _place(each.descriptor, arrived))
+
+
+def _place(descriptor: int, arrived: list[int]) -> int:
+    return arrived.index(descriptor) if descriptor in arrived else -1

@@ -1,0 +1,164 @@
+"""The directory that a `run` makes for itself, and those that killed ones have left.
+
+It holds the spool, the stop file and the pages of numbers. Its lock shows that its `run` lives:
+one that is free and still there belongs to a `run` that was killed, and what is on its spool is
+then shipped by the next one.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import shutil
+import stat
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Self
+
+from logship._spool.directories import PROCESS_DIRECTORY_NAME
+from logship._spool.quarantine import QUARANTINE
+from logship._spool.volumes import SUPERVISED
+
+_PREFIX = "logship-run-"
+_HIDDEN_PREFIX = "hidden-"
+_SHARED_MEMORY = "/dev/shm"  # noqa: S108 - the name in it cannot be guessed
+_OPEN_TO_THOSE_WHO_KNOW_IT = 0o711
+_OPEN_AS_TMP = 0o1777
+
+
+class PrivateDirectory:
+    """A directory of this process alone, with the spool, the stop file and pages of numbers in it.
+
+    Args:
+        path: The directory.
+        lock: The descriptor whose open file holds its lock, owned from now on.
+    """
+
+    def __init__(self, path: Path, lock: int) -> None:
+        self.path = path
+        self.spool = path / "spool"
+        self.metrics = path / "metrics"
+        self.stop_file = path / "stop"
+        self._lock = lock
+
+    @classmethod
+    def make(cls) -> Self:
+        """Make a new one.
+
+        Clients that belong to another user than we do must reach it too, if we are root. Then all
+        users may enter it, but not list it; in the spool, as in /tmp, each user owns only their
+        own directory.
+
+        Raises:
+            OSError: There is no place where a directory could be made.
+        """
+        path = _made()
+        directory = cls(path, _new_lock(path))
+        directory.spool.mkdir(mode=0o700)
+        directory.metrics.mkdir(mode=0o700)
+        if os.geteuid() == 0:
+            path.chmod(_OPEN_TO_THOSE_WHO_KNOW_IT)
+            directory.spool.chmod(_OPEN_AS_TMP)
+            directory.metrics.chmod(_OPEN_AS_TMP)
+        return directory
+
+    @classmethod
+    def take_over_abandoned(cls) -> Iterator[Self]:
+        """Yield those that killed ones of this user have left, each with its lock taken."""
+        for root in dict.fromkeys(_roots()):
+            with contextlib.suppress(OSError):
+                for path in sorted(Path(root).glob(f"{_PREFIX}*")):
+                    lock = _taken_lock(path)
+                    if lock is not None:
+                        yield cls(path, lock)
+
+    def keep_secret(self, text: str) -> Path:
+        """Write a secret into a file for the command's processes, and return its path.
+
+        Where we are root they may belong to another user, so anyone may read the file. But only
+        they are told its name, no other user can list the directory, and the name is random.
+
+        Raises:
+            OSError: It cannot be written.
+        """
+        path = self.path / f"{_HIDDEN_PREFIX}{os.urandom(16).hex()}"
+        with contextlib.closing(path.open("x", encoding="utf-8")) as file:
+            os.fchmod(file.fileno(), 0o644 if os.geteuid() == 0 else 0o600)
+            file.write(text)
+        return path
+
+    def has_records(self) -> bool:
+        """Tell whether something is left on the spool; a doubt is a yes."""
+        try:
+            names = [each.name for each in self.spool.iterdir()]
+        except FileNotFoundError:
+            return False
+        except OSError:
+            return True
+        return any(PROCESS_DIRECTORY_NAME.fullmatch(each) or each == QUARANTINE for each in names)
+
+    def remove(self) -> bool:
+        """Remove it, unless something is left on the spool; tell whether it is gone."""
+        with contextlib.suppress(OSError):
+            for path in (self.stop_file, *self.path.glob(f"{_HIDDEN_PREFIX}*")):
+                path.unlink(missing_ok=True)
+        if not self.has_records():
+            shutil.rmtree(self.path, ignore_errors=True)
+        os.close(self._lock)
+        return not self.path.exists()
+
+
+def private_directory() -> tuple[PrivateDirectory | None, str]:
+    """Return a new directory, or None and what a person should be told."""
+    try:
+        return PrivateDirectory.make(), ""
+    except OSError as error:
+        return None, (
+            f"no directory for temporary files can be made ({error}); logship clients inside "
+            "the command have no spool, and what they have not shipped when they are killed "
+            "is lost; set TMPDIR to a directory that can be written"
+        )
+
+
+def _roots() -> Iterator[str]:
+    """Yield the directories for temporary files; a read-only container may have none but one."""
+    with contextlib.suppress(OSError):
+        yield tempfile.gettempdir()
+    yield _SHARED_MEMORY
+
+
+def _made() -> Path:
+    """Make a directory for temporary files, in shared memory where the filesystem is read-only."""
+    try:
+        return Path(tempfile.mkdtemp(prefix=_PREFIX))
+    except OSError:
+        return Path(tempfile.mkdtemp(prefix=_PREFIX, dir=_SHARED_MEMORY))
+
+
+def _new_lock(path: Path) -> int:
+    """Make the lock and hold it, before it has the name under which others look for it."""
+    begun = path / f".{SUPERVISED}.new"
+    descriptor = os.open(begun, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    begun.rename(path / SUPERVISED)
+    return descriptor
+
+
+def _taken_lock(path: Path) -> int | None:
+    """Lock a directory of ours, or return None where its `run` lives or it is not ours."""
+    with contextlib.suppress(OSError):
+        found = path.lstat()
+        if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid():
+            return None
+        name = path / SUPERVISED
+        descriptor = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if os.path.samestat(os.fstat(descriptor), name.lstat()):  # else it was removed
+                return descriptor
+        except OSError:
+            pass
+        os.close(descriptor)
+    return None

@@ -1,0 +1,111 @@
+"""The processes below `run`, as /proc shows them, and the one place where they are reaped.
+
+PID 1 inherits every orphan. If it reaped only its own child, the process table would fill. Two
+reapers would take each other's statuses. If `run` is not PID 1, it asks the kernel for the orphans
+all the same (`PR_SET_CHILD_SUBREAPER`, prctl(2)), so it can wait for the command's daemons in both
+cases.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+from logship._run.statuses import Death
+
+_PROC = Path("/proc")
+_PR_SET_CHILD_SUBREAPER = 36
+_KILL_PASSES = 3
+
+
+def become_subreaper() -> bool:
+    """Make orphans children of this process; return whether they are. For PID 1 they always are."""
+    if os.getpid() == 1:
+        return True
+    with contextlib.suppress(ImportError, OSError, AttributeError):  # a Python without ctypes
+        import ctypes  # noqa: PLC0415 - megabytes that PID 1 need not pay for
+
+        return bool(ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) == 0)
+    return False
+
+
+def reap() -> Iterator[Death]:
+    """Reap every ended child, and return how it ended; never waits."""
+    while True:
+        try:
+            ended = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+        except ChildProcessError:
+            return
+        if ended is None:
+            return
+        name = name_of(ended.si_pid)  # a zombie still has a name
+        _, status = os.waitpid(ended.si_pid, 0)
+        yield Death(ended.si_pid, name, os.waitstatus_to_exitcode(status))
+
+
+def name_of(pid: int) -> str:
+    """Return the name of a process, or a question mark."""
+    try:
+        name = (_PROC / str(pid) / "comm").read_text(errors="replace").strip()
+    except OSError:
+        return "?"
+    return "".join(character if character.isprintable() else "?" for character in name)
+
+
+def descendants(pid: int) -> Iterator[int]:
+    """Yield the numbers of all processes below `pid`, parents before their children."""
+    for child in _children(pid):
+        yield child
+        yield from descendants(child)
+
+
+def kill_all() -> None:
+    """Kill every process below this one, as the kernel does when PID 1 ends."""
+    if os.getpid() == 1:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(-1, signal.SIGKILL)
+        return
+    for _ in range(_KILL_PASSES):  # one that forks meanwhile may be missed
+        for pid in list(descendants(os.getpid())):
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.kill(pid, signal.SIGKILL)
+
+
+def holder_of(path: Path) -> int | None:
+    """Return the process below this one that has the file at `path` open, or None."""
+    return next((pid for pid in descendants(os.getpid()) if has_open(pid, path)), None)
+
+
+def has_open(pid: int, path: Path) -> bool:
+    """Tell whether a process has the file at `path` open, as far as /proc shows it."""
+    with contextlib.suppress(OSError):
+        for link in (_PROC / str(pid) / "fd").iterdir():
+            with contextlib.suppress(OSError):
+                if str(link.readlink()) == str(path):
+                    return True
+    return False
+
+
+def exit_code_of_zombie(pid: int) -> int | None:
+    """Return how a process ended that is not reaped yet (proc(5), field 52 of stat).
+
+    The kernel shows a 0 to processes without the permission, so a 0 says nothing.
+    """
+    with contextlib.suppress(OSError, ValueError):
+        # Behind the name, which is in parentheses and may hold anything.
+        fields = (_PROC / str(pid) / "stat").read_text().rpartition(")")[2].split()
+        if fields[0] == "Z":
+            return os.waitstatus_to_exitcode(int(fields[49])) or None
+    return None
+
+
+def _children(pid: int) -> list[int]:
+    found: list[int] = []
+    with contextlib.suppress(OSError):
+        for task in (_PROC / str(pid) / "task").iterdir():
+            with contextlib.suppress(OSError):
+                found += map(int, (task / "children").read_text().split())
+    return found

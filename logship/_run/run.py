@@ -1,0 +1,432 @@
+"""One command, from its start to its exit code: the main loop of `logship run`.
+
+One thread does all work that must not wait, in turns: it passes signals on, reaps children, reads
+pipes, and puts records into the buffer. Shipping has a separate thread, and so has the recovery of
+clients' records. After the command's end the loop continues until these two finish, because PID 1
+must reap orphans and obey signals until the very end.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+import select
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from logship._buffer.counters import DrainReport
+from logship._delivery.drain import DrainPlan
+from logship._hooks.threads import OwnThread
+from logship._process import stopfile
+from logship._process.clock import Started, StopClock
+from logship._run.clients import settings_with_pages
+from logship._run.command import CannotStart, Command
+from logship._run.deadlines import Deadlines
+from logship._run.multiline import LineJoiner
+from logship._run.offspring import Offspring
+from logship._run.patterns import BoundedPattern
+from logship._run.pipe_reader import READ_BYTES, Arrivals, Inlet
+from logship._run.private_directory import private_directory
+from logship._run.processes import kill_all, reap
+from logship._run.receipt import Outcome, Receipt
+from logship._run.shipping import Shipping
+from logship._run.signals import Noted, Signals
+from logship._run.statuses import Death
+from logship._run.tee import Tee
+from logship._settings import Settings
+from logship._settings.unknown import unknown_variables
+from logship._signal_names import signal_name
+
+ORPHAN_SECONDS = 5.0
+"""The default time for which processes that the command left behind may continue to write."""
+
+_TURN_SECONDS_MAX = 1.0
+_AFTER_ERROR_SECONDS = 0.05
+_AFTER_KILL_SECONDS = 2.0
+_AFTER_KILL_SHARE = 0.25
+_READS_OF_A_TURN_MAX = 16
+_READS_OF_THE_REST_MAX = 256
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Options:
+    """The options of one `run`, beside the settings of the client.
+
+    Attributes:
+        command: Its words.
+        environ: The command's environment.
+        tee: Whether its output is passed on as well.
+        whole_group: Whether signals go to its whole process group.
+        orphan_seconds: How long `run` waits, after its end, for processes that it left behind.
+        multiline_start: How a record of several lines begins; None if each line is a record.
+        receipt: Where the receipt goes; None for no receipt.
+        loss_exit: The exit code if a record was not acked and the command's exit code was 0.
+    """
+
+    command: tuple[str, ...]
+    environ: Mapping[str, str]
+    tee: bool = False
+    whole_group: bool = False
+    orphan_seconds: float = ORPHAN_SECONDS
+    multiline_start: str | None = None
+    receipt: Receipt | None = None
+    loss_exit: int | None = None
+
+
+class Supervisor:
+    """Runs one command.
+
+    Args:
+        settings: Of the client of `run`.
+        options: The other options.
+        signals: Installed already, so that no signal is missed.
+    """
+
+    def __init__(self, settings: Settings, options: Options, signals: Signals) -> None:
+        directory, why_none = private_directory()
+        self._settings = settings = settings_with_pages(settings, directory)
+        self._options = options
+        self._signals = signals
+        # A `run` inside the command of another `run` has less time than its settings say.
+        self._clock = StopClock(settings.stop_timeout_seconds, stopfile.reader(os.environ))
+        self._deadlines: Deadlines | None = None
+        self._shipping = Shipping(settings, signals.wake)
+        if directory is None:
+            self._shipping.say(why_none)
+        if text := unknown_variables(options.environ):
+            self._shipping.say(text)
+        self._offspring = Offspring(settings, self._clock, self._shipping, signals.wake, directory)
+        self._command: Command | None = None
+        self._death: Death | None = None
+        self._ended_seconds = 0.0
+        self._is_cut_off = False
+        self._inlets: list[Inlet] = []
+        self._arrivals = Arrivals()
+
+    def run(self) -> int:
+        """Run the command; return the exit code of `run`."""
+        started = time.monotonic()
+        try:
+            environ = self._offspring.environment(self._options.environ)
+            self._command = Command(self._options.command, environ)
+        except CannotStart as error:
+            kill_all()  # Python may have started it, and failed to read the result
+            self._shipping.say(str(error))
+            return self._end(error.exit_code, started)
+        self._inlets = self._open_inlets(self._command)
+        self._arrivals.watch(self._inlets)
+        self._shipping.begin_announcement()
+        while not self._output_is_over():
+            self._turn()
+        self._command.leave_terminal()
+        self._cut_off()
+        while any(each.records or each.tee_waits for each in self._inlets):
+            self._turn()
+        assert self._death is not None
+        return self._end(self._death.exit_code, started)
+
+    # -- one turn ----------------------------------------------------------------------------------
+
+    def _turn(self) -> None:
+        """Wait for an event, and handle all events. After an error the next turn continues."""
+        try:
+            self._handle(self._wait())
+        except Exception as error:  # noqa: BLE001 - the command's output must be read in any case
+            self._shipping.client.last_resort.warn_of_bug("run", error)
+            time.sleep(_AFTER_ERROR_SECONDS)
+
+    def _handle(self, ready: set[int]) -> None:
+        """Handle all events; first those that a later turn would not see again."""
+        for noted in self._signals.noted():
+            self._obey(noted)
+        reaped = list(reap())
+        self._note_end(reaped)
+        self._kill_if_due()
+        now = time.monotonic()
+        self._read([each for each in self._inlets if each.descriptor in ready], now)
+        for inlet in self._inlets:
+            self._see_to(inlet, now)
+        self._offspring.see_to(ready, reaped)
+        self._shipping.tell_task()
+
+    def _read(self, inlets: list[Inlet], now: float) -> None:
+        """Read these pipes by turns, while they have more than one read takes."""
+        self._arrivals.sort(inlets)
+        for _ in range(_READS_OF_A_TURN_MAX):
+            inlets = [each for each in inlets if self._has_more(each, now)]
+
+    def _has_more(self, inlet: Inlet, now: float) -> bool:
+        """Read once, put the records into the buffer; return whether the pipe may have more."""
+        if not inlet.wants_bytes:
+            return False
+        read_bytes = inlet.read(now)
+        self._shipping.ship(inlet, self._intake_ends_seconds())
+        return read_bytes == READ_BYTES
+
+    def _see_to(self, inlet: Inlet, now: float) -> None:
+        """Pass on the reader's bytes and records as far as possible now."""
+        if inlet.tee is not None and inlet.tee.waits:
+            inlet.tee.push()
+            if inlet.tee.waits and self._tee_is_over(now):
+                left = inlet.tee.bytes_left
+                self._shipping.say(f"{inlet.source} takes no more; {left} bytes not passed on")
+                inlet.tee.give_up()
+        inlet.flush_due(now)
+        self._shipping.ship(inlet, self._intake_ends_seconds())
+
+    def _wait(self) -> set[int]:
+        """Wait for a signal, bytes, space or a time; return the descriptors that are ready."""
+        poll = select.poll()
+        poll.register(self._signals.descriptor, select.POLLIN)
+        for inlet in self._inlets:
+            if inlet.wants_bytes:
+                poll.register(inlet.descriptor, select.POLLIN)
+            if inlet.tee is not None and inlet.tee.waits:
+                poll.register(inlet.tee.descriptor, select.POLLOUT)
+        for descriptor in self._offspring.descriptors:
+            poll.register(descriptor, select.POLLIN)
+        milliseconds = self._wait_seconds() * 1000
+        return {descriptor for descriptor, _ in poll.poll(milliseconds)}
+
+    def _wait_seconds(self) -> float:
+        now = time.monotonic()
+        waits = [_TURN_SECONDS_MAX, self._offspring.due_seconds - now]
+        retry = self._shipping.retry_seconds()
+        waits += [] if retry is None else [retry]
+        waits += [due - now for each in self._inlets if (due := each.due_seconds()) is not None]
+        if self._deadlines is not None and self._death is None:
+            waits.append(self._deadlines.kill_seconds - now)
+        if self._death is not None:
+            waits.append(self._orphans_end_seconds() - now)
+        # What has ended stays readable, and must not make this loop spin.
+        return min(wait for wait in waits if wait > 0) + 0.001
+
+    # -- signals and processes ---------------------------------------------------------------------
+
+    def _obey(self, noted: Noted) -> None:
+        """Start the clock at a stop signal, and pass every signal on."""
+        command = self._command if self._death is None else None
+        pid = None if command is None else command.pid
+        if self._clock.started is None and self._signals.is_stop(noted.signum, self._settings, pid):
+            self._start_clock(noted)
+        if command is not None:
+            signum = self._signals.translated(noted.signum)
+            command.signal(signum, whole_group=self._options.whole_group)
+
+    def _start_clock(self, noted: Noted) -> None:
+        reason = signal_name(noted.signum)
+        self._clock.start(Started(noted.at_seconds, reason))
+        end = self._clock.deadline_seconds
+        assert end is not None
+        plan = DrainPlan.until(noted.at_seconds, end)
+        spill_seconds = self._shipping.reserve_seconds(plan)
+        self._deadlines = Deadlines.share_out(noted.at_seconds, end, spill_seconds)
+        self._shipping.client.stop_lingering()
+        self._offspring.announce_stop(self._deadlines.clients_seconds)
+
+    def _note_end(self, deaths: list[Death]) -> None:
+        """Note the command's own end, if it is among the deaths."""
+        for death in deaths:
+            if self._command is not None and death.pid == self._command.pid:
+                self._death, self._ended_seconds = death, time.monotonic()
+
+    def _kill_if_due(self) -> None:
+        """Kill a command that has used up its part of the stop timeout."""
+        if self._deadlines is None or self._death is not None or self._offspring.is_being_killed:
+            return
+        if time.monotonic() < self._deadlines.kill_seconds or self._command is None:
+            return
+        waited = self._deadlines.kill_seconds - self._deadlines.started_seconds
+        reason = "" if self._clock.started is None else self._clock.started.reason
+        self._shipping.say(
+            f"{self._command.name} (process {self._command.pid}) has not ended {waited:.1f} s "
+            f"after {reason}; it is killed, so that what it wrote can still be shipped"
+        )
+        self._offspring.is_being_killed = True
+        self._command.kill()
+
+    # -- the end of the output ---------------------------------------------------------------------
+
+    def _output_is_over(self) -> bool:
+        """Return whether no process writes any more, or `run` waits for none any longer."""
+        if self._death is None:
+            return False
+        if not self._offspring.descriptors and all(each.has_ended for each in self._inlets):
+            return True
+        return time.monotonic() >= self._orphans_end_seconds()
+
+    def _orphans_end_seconds(self) -> float:
+        """Return until when `run` waits for processes that the ended command left behind."""
+        end = self._ended_seconds + self._options.orphan_seconds
+        if self._deadlines is None:
+            return end
+        return max(self._ended_seconds, min(end, self._deadlines.kill_seconds))
+
+    def _cut_off(self) -> None:
+        """End the output: the time of a process that still holds it is over.
+
+        As PID 1, and after a stop signal, all processes below `run` are about to be killed in any
+        case. If `run` kills them, their output and spools can still be shipped. Otherwise such a
+        process may be a daemon that is meant to stay.
+        """
+        if os.getpid() == 1 or self._deadlines is not None:
+            if self._held_sources():
+                self._shipping.say(
+                    "processes that the command left behind have not let go of its output; they "
+                    "are killed, so that what they wrote can still be shipped"
+                )
+            self._offspring.is_being_killed = True
+            kill_all()
+        until = time.monotonic() + self._after_kill_seconds()
+        while self._offspring.is_being_killed and time.monotonic() < until:
+            if all(each.has_ended for each in self._inlets):
+                break
+            self._turn()
+        if held := self._held_sources():
+            self._is_cut_off = True
+            self._shipping.say(
+                f"processes that the command left behind still hold its {held}; "
+                "what they write from now on is not shipped (--orphan-wait says how long we wait)"
+            )
+        for inlet in self._inlets:
+            self._take_the_rest(inlet)
+
+    def _held_sources(self) -> str:
+        """Name the outputs that a process may still write to; empty if there are none."""
+        return " and ".join(each.source for each in self._inlets if not each.has_ended)
+
+    def _after_kill_seconds(self) -> float:
+        """Return how long killed processes may take to close the output."""
+        if self._deadlines is None:
+            return _AFTER_KILL_SECONDS
+        ours = self._deadlines.end_seconds - self._deadlines.kill_seconds
+        return min(_AFTER_KILL_SECONDS, ours * _AFTER_KILL_SHARE)
+
+    def _take_the_rest(self, inlet: Inlet) -> None:
+        """Read the rest of the pipe, and close it."""
+        if inlet.has_ended:
+            return
+        now = time.monotonic()
+        for _ in range(_READS_OF_THE_REST_MAX):
+            while inlet.records or inlet.tee_waits:
+                self._turn()
+            if inlet.has_ended or not inlet.read(now):
+                break
+        inlet.end()
+
+    def _intake_ends_seconds(self) -> float | None:
+        """Return when there is no more time to wait for space in the buffer; None if never."""
+        if self._deadlines is None:
+            return None
+        plan = DrainPlan.until(self._deadlines.started_seconds, self._deadlines.end_seconds)
+        return self._deadlines.end_seconds - self._shipping.reserve_seconds(plan)
+
+    def _tee_is_over(self, now: float) -> bool:
+        """Return whether the time of the tee's reader is over."""
+        return self._death is not None and now >= self._orphans_end_seconds()
+
+    # -- the end -----------------------------------------------------------------------------------
+
+    def _end(self, exit_code: int, started: float) -> int:
+        """Deliver all records, write the receipt, clean up; return the exit code of `run`."""
+        command_seconds = time.monotonic() - started
+        drain = _Drain(self._shipping, self._plan(), self._reason(), self._signals.wake)
+        self._offspring.finish(self._plan())
+        had_clock = self._deadlines is not None
+        while not (drain.is_over and self._offspring.is_over):
+            self._turn()
+            if self._deadlines is not None and not had_clock:
+                had_clock = True
+                drain.limit(self._plan(), self._reason())
+        outcome = Outcome(
+            command=self._options.command,
+            exit_code=exit_code,
+            seconds=command_seconds,
+            report=drain.report,
+            recovery=self._offspring.report,
+            is_cut_off=self._is_cut_off,
+        )
+        self._tell_of_recovery(outcome)
+        self._write_receipt(outcome)
+        self._offspring.remove_directories()
+        is_loss = exit_code == 0 and not outcome.is_complete
+        return self._options.loss_exit if is_loss and self._options.loss_exit else exit_code
+
+    def _plan(self) -> DrainPlan:
+        if self._deadlines is None:
+            return self._shipping.client.shipper.plan(None)
+        return DrainPlan.until(time.monotonic(), self._deadlines.end_seconds)
+
+    def _reason(self) -> str:
+        return "end of output" if self._clock.started is None else self._clock.started.reason
+
+    def _tell_of_recovery(self, outcome: Outcome) -> None:
+        recovery = outcome.recovery
+        if recovery is not None and (self._settings.report or not recovery.complete):
+            self._shipping.client.last_resort.write_in_turn(f"{recovery.to_json()}\n".encode())
+
+    def _write_receipt(self, outcome: Outcome) -> None:
+        if self._options.receipt is None:
+            return
+        try:
+            self._options.receipt.write(outcome)
+        except OSError as error:
+            self._shipping.say(
+                f"cannot write the receipt {self._options.receipt.path}: {error.strerror}"
+            )
+
+    def _open_inlets(self, command: Command) -> list[Inlet]:
+        descriptors = {"stdout": (command.stdout, 1), "stderr": (command.stderr, 2)}
+        text = self._options.multiline_start
+        start = None if text is None else BoundedPattern(text, self._shipping.say)
+        return [
+            Inlet(
+                descriptor,
+                source,
+                message_key=self._settings.message_key,
+                joiner=None if start is None else LineJoiner(start),
+                tee=Tee(own) if self._options.tee else None,
+            )
+            for source, (descriptor, own) in descriptors.items()
+        ]
+
+
+class _Drain:
+    """The end of the client of `run`, on a separate thread, so that the main loop continues."""
+
+    def __init__(
+        self, shipping: Shipping, plan: DrainPlan, reason: str, wake: Callable[[], None]
+    ) -> None:
+        self._shipping = shipping
+        self._wake = wake
+        self._report: DrainReport | None = None
+        self._thread = self._start(plan, reason)
+
+    @property
+    def is_over(self) -> bool:
+        """Whether it has ended."""
+        return not self._thread.is_alive()
+
+    @property
+    def report(self) -> DrainReport:
+        """The drain report, once it is over."""
+        assert self._report is not None
+        return self._report
+
+    def limit(self, plan: DrainPlan, reason: str) -> None:
+        """End by this plan, if that is sooner."""
+        self._start(plan, reason)
+
+    def _start(self, plan: DrainPlan, reason: str) -> OwnThread:
+        thread = OwnThread(functools.partial(self._run, plan, reason), "drain")
+        try:
+            thread.start()
+        except RuntimeError:  # there is no thread to be had: signals have to wait
+            self._run(plan, reason)
+        return thread
+
+    def _run(self, plan: DrainPlan, reason: str) -> None:
+        report = self._shipping.drain(plan, reason)
+        self._report = self._report or report
+        self._wake()

@@ -1,0 +1,116 @@
+"""Puts records of the command's output into the buffer, as fast as the sidecar allows.
+
+If the buffer is full, `run` first stops reading: the pipe fills and the command waits, as it does
+for any slow reader. But a dead sidecar must not stop the command for ever. So there is one wait an
+outage, of at most `block_seconds_max`. After it the overflow policy applies until space was freed.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import time
+from collections.abc import Callable
+from itertools import islice
+
+from logship._buffer.counters import DrainReport
+from logship._client.background import BackgroundClient
+from logship._delivery.drain import DrainPlan
+from logship._ecs.announcement import TaskAnnouncement
+from logship._process import stopfile
+from logship._quoting import visible
+from logship._run.pipe_reader import Inlet, Read
+from logship._settings import Settings
+
+_BLOCK_RECORDS_MAX = 200
+
+PUSH_BACK_SECONDS = 60.0
+"""The default of `block_seconds_max` under `run`: a pipe may wait longer than a logging call."""
+
+_RETRY_SECONDS = 0.1
+
+
+class Shipping:
+    """The client of `run`, and the wait for space in its buffer.
+
+    Args:
+        settings: Of the client.
+        wake: Wakes the main loop; called from the shipper's thread.
+    """
+
+    def __init__(self, settings: Settings, wake: Callable[[], None]) -> None:
+        # This class waits for space itself, so that signals and children are handled meanwhile.
+        self.client = BackgroundClient(dataclasses.replace(settings, block_seconds_max=0.0))
+        self._push_back_seconds = settings.block_seconds_max if settings.overflow == "block" else 0
+        self._outage_ends_seconds: float | None = None
+        self._waits = False
+        self._wake = wake
+        self.client.shipper.on_progress(self._on_progress)
+        self._announcement = TaskAnnouncement(
+            self.client, os.environ, warns=stopfile.VARIABLE not in os.environ
+        )
+
+    def ship(self, inlet: Inlet, give_up_seconds: float | None) -> None:
+        """Put the reader's records into the buffer if there is space, or if the wait is over.
+
+        Args:
+            inlet: The reader.
+            give_up_seconds: When the wait for space ends, monotonic; None without an end.
+        """
+        records = inlet.records
+        while records:
+            reads = list(islice(records, _BLOCK_RECORDS_MAX))
+            if count := self.client.intake.put_now(reads):
+                self._waits, self._outage_ends_seconds = False, None
+            elif self._may_wait(give_up_seconds):
+                self._waits = True
+                return
+            else:
+                count = self._put_by_policy(reads)
+            for _ in range(count):
+                records.popleft()
+
+    def retry_seconds(self) -> float | None:
+        """Return how long the main loop may wait at most; None if no record waits for space."""
+        return _RETRY_SECONDS if self._waits else None
+
+    def reserve_seconds(self, plan: DrainPlan) -> float:
+        """Return what writing to stderr what is in the buffer now would take."""
+        return plan.reserve_seconds(self.client.shipper.progress())
+
+    def drain(self, plan: DrainPlan, reason: str) -> DrainReport:
+        """Deliver the buffer by this plan; a second call may make it end sooner."""
+        return self.client.drain(plan, reason)
+
+    def begin_announcement(self) -> None:
+        """Begin to read the ECS metadata of this container."""
+        self._announcement.start()
+
+    def tell_task(self) -> None:
+        """Announce the metadata once: warnings for the user, a record in the stream."""
+        self._announcement.tell()
+
+    def say(self, text: str) -> None:
+        """Tell a person."""
+        line = f"logship run: {visible(text)}\n"
+        self.client.last_resort.write_in_turn(line.encode())
+
+    def _put_by_policy(self, reads: list[Read]) -> int:
+        """Apply the overflow policy to the records until one finds space; return how many."""
+        for count, (time_ns, record) in enumerate(reads, 1):
+            if self.client.emit(record, time_ns=time_ns):
+                return count
+        return len(reads)
+
+    def _may_wait(self, give_up_seconds: float | None) -> bool:
+        now = time.monotonic()
+        if self._outage_ends_seconds is None:
+            self._outage_ends_seconds = now + self._push_back_seconds
+        limits = [self._outage_ends_seconds]
+        if give_up_seconds is not None:
+            limits.append(give_up_seconds)
+        return now < min(limits) and not self.client.shipper.broken
+
+    def _on_progress(self) -> None:
+        if self._waits:
+            self._wake()

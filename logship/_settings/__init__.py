@@ -1,0 +1,51 @@
+"""Every choice that a user can make, checked before anything starts.
+
+A `Settings` object that exists is valid. Each field says its unit in its name. Each has one
+environment variable, `LOGSHIP_` and the field's name in capitals. All mistakes are one
+`SettingsError` that names each setting, its value and what is allowed. Secrets are wrapped so that
+no `repr`, error or log shows them.
+"""
+
+from __future__ import annotations
+
+from logship._settings.choices import Compress, Fsync, LastResort, Overflow, Redact, Report
+from logship._settings.defaults import (
+    MIB,
+    STOP_FILE_VARIABLE,
+    TASK_METADATA_VARIABLE,
+    buffer_bytes_for,
+    chunk_bytes_for,
+    memory_limit_bytes,
+    program_name,
+    stop_timeout_for,
+)
+from logship._settings.endpoints import Endpoint
+from logship._settings.environment import is_firelens_task
+from logship._settings.fields import full_name, variable_name
+from logship._settings.secrecy import Secret, SecretFile
+from logship._settings.settings import RECORD_BYTES_MAX, Settings
+
+__all__ = [
+    "MIB",
+    "RECORD_BYTES_MAX",
+    "STOP_FILE_VARIABLE",
+    "TASK_METADATA_VARIABLE",
+    "Compress",
+    "Endpoint",
+    "Fsync",
+    "LastResort",
+    "Overflow",
+    "Redact",
+    "Report",
+    "Secret",
+    "SecretFile",
+    "Settings",
+    "buffer_bytes_for",
+    "chunk_bytes_for",
+    "full_name",
+    "is_firelens_task",
+    "memory_limit_bytes",
+    "program_name",
+    "stop_timeout_for",
+    "variable_name",
+]

@@ -1,0 +1,121 @@
+"""Converters of settings that hold several values: `NAME=VALUE` pairs, and words."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from logship._settings.fields import Converter, NotAllowed, Text
+
+_INTEGER_MIN, _INTEGER_MAX = -(1 << 63), (1 << 64) - 1
+
+_NAME = Text()
+
+
+class Pairs(Converter):
+    """Names with values: a mapping, pairs, or the text `NAME=VALUE` with commas between.
+
+    The value is kept as a tuple of pairs, which cannot be changed.
+    """
+
+    text_form = "NAME=VALUE, with commas between"
+
+    def check(self, value: Any) -> tuple[tuple[str, Any], ...]:
+        """Return the pairs, each name once."""
+        if isinstance(value, str):
+            value = self._pairs_in(value)
+        pairs = tuple(value.items()) if isinstance(value, Mapping) else value
+        try:
+            checked = {_NAME.check(name): self.check_value(each) for name, each in pairs}
+        except (TypeError, ValueError):
+            raise NotAllowed("a mapping of names to values") from None
+        if len(checked) < len(pairs):
+            raise NotAllowed("each name once")
+        return tuple(checked.items())
+
+    def _pairs_in(self, text: str) -> list[tuple[str, str]]:
+        """Return the pairs of a text. A backslash before a comma makes it a part of a value."""
+        pairs = []
+        for item in text.replace("\\,", "\0").split(","):
+            name, equals, value = item.replace("\0", ",").partition("=")
+            if not equals:
+                raise NotAllowed(self.text_form)
+            pairs.append((name.strip(), value.strip()))
+        return pairs
+
+    def check_value(self, value: Any) -> Any:
+        """Return a value: text, a number that every reader takes, True, False or None."""
+        is_text = isinstance(value, str) and value == value.encode("utf-8", "replace").decode()
+        is_whole = isinstance(value, int) and _INTEGER_MIN <= value <= _INTEGER_MAX
+        is_finite = isinstance(value, float) and math.isfinite(value)
+        if not (is_text or is_whole or is_finite or value is None):
+            raise NotAllowed("text, finite numbers, True, False or None as values")
+        return value
+
+
+class Names(Pairs):
+    """Names with other names, each once."""
+
+    text_form = "OLD=NEW, with commas between"
+
+    def check(self, value: Any) -> tuple[tuple[str, Any], ...]:
+        """Return the pairs."""
+        pairs = super().check(value)
+        if len({new for _, new in pairs}) < len(pairs):
+            raise NotAllowed("each new name once")
+        return pairs
+
+    def check_value(self, value: Any) -> str:
+        """Return the other name."""
+        return _NAME.check(value)
+
+
+class Shares(Pairs):
+    """Names with numbers from 0 to 1."""
+
+    text_form = "LEVEL=SHARE, with commas between"
+
+    def check_value(self, value: Any) -> float:
+        """Return the number."""
+        try:
+            share = float(value)
+        except (TypeError, ValueError):
+            share = -1.0
+        if not 0 <= share <= 1:
+            raise NotAllowed("shares from 0 to 1")
+        return share
+
+
+class NamesOfLoggers(Converter):
+    """Names of loggers, with commas between in a variable."""
+
+    def check(self, value: Any) -> tuple[str, ...]:
+        """Return the names, each once."""
+        given = map(str.strip, value.split(",")) if isinstance(value, str) else value
+        try:
+            return tuple(dict.fromkeys(_NAME.check(name) for name in given))
+        except TypeError:
+            raise NotAllowed("names of loggers, with commas between") from None
+
+
+class Words(Converter):
+    """Some of a few words, with commas between in a variable.
+
+    Args:
+        words: All of them.
+    """
+
+    def __init__(self, *words: str) -> None:
+        self._words = words
+
+    def check(self, value: Any) -> tuple[str, ...]:
+        """Return the words, each once."""
+        given = map(str.strip, value.split(",")) if isinstance(value, str) else value
+        try:
+            words = tuple(dict.fromkeys(given))
+        except TypeError:
+            words = (None,)
+        if not set(words) <= set(self._words):
+            raise NotAllowed(f"some of {', '.join(self._words)}, with commas between")
+        return words

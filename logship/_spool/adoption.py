@@ -1,0 +1,352 @@
+"""The recovery of one orphan: its chunks are handed out, and what becomes of them is marked.
+
+A buffer takes an `AdoptedChunk` beside its own, and a client ships it with its old id and stamps.
+One step is a small piece of work, because the shipper's thread has living records to ship as well.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Generator, Iterator
+
+from logship._buffer.chunk import Chunk, ChunkState, new_chunk_id
+from logship._buffer.ranges import Gap, Ranges, merge_ranges, subtract_ranges
+from logship._buffer.stream import Stream
+from logship._protocol.entries import is_control, unpack_entries
+from logship._reasons import DAMAGED, QUARANTINED
+from logship._spool.chunks import FoundChunk, Payload, read_payload
+from logship._spool.declarations import declaration
+from logship._spool.files import FileBytes
+from logship._spool.orphan import Kept, LocatedChunk, Orphan, OrphanStream
+from logship._spool.progress import RecoveryState
+from logship._spool.survey import stream_of, survey
+
+Steps = Generator["AdoptedChunk | RecoveryState", None, None]
+
+
+class AdoptedChunk(Chunk):
+    """A chunk of a dead process.
+
+    It is not part of this process's account: `records` is 0.
+
+    Attributes:
+        data: Its payload.
+        payload: What that holds.
+        adoption: The recovery that must be told when the chunk is settled.
+        found: The place on the spool; None for the control records that recovery writes.
+        is_refused: Whether no server takes one of its records.
+    """
+
+    __slots__ = ("adoption", "data", "found", "is_refused", "payload")
+
+    spooled = True
+    adopted = True
+
+    def __init__(
+        self,
+        adoption: Adoption,
+        stream: Stream,
+        chunk_id: str,
+        data: bytes,
+        payload: Payload,
+        found: LocatedChunk | None = None,
+    ) -> None:
+        super().__init__(stream, 0, chunk_id, 0.0)
+        numbers = payload.numbers
+        self.data: bytes = data
+        self.size: int = len(data)
+        self.entries: int = len(numbers)
+        self.controls: int = self.entries
+        self.first: int = numbers[0]
+        ranges = merge_ranges([(number, number) for number in numbers])
+        self.holes: Ranges = subtract_ranges([(self.first, numbers[-1])], ranges)
+        self.state = ChunkState.SEALED
+        self.payload: Payload = payload
+        self.adoption: Adoption = adoption
+        self.found: LocatedChunk | None = found
+        self.is_refused: bool = False
+
+
+def settle(chunk: Chunk) -> None:
+    """Note on the spool that an adopted chunk is settled, or both halves of one are."""
+    whole = chunk.outermost
+    if isinstance(whole, AdoptedChunk) and whole.is_done:
+        whole.adoption.settled(whole)
+
+
+def refuse(chunk: Chunk) -> str:
+    """Keep an adopted record that no server takes: in quarantine, or on the spool.
+
+    Args:
+        chunk: A chunk of this record alone, as `Delivery` found it.
+
+    Returns:
+        A line for a person.
+    """
+    whole = chunk.outermost
+    assert isinstance(whole, AdoptedChunk)
+    return whole.adoption.refuse(whole, chunk)
+
+
+class Adoption:
+    """The recovery of one process directory.
+
+    Args:
+        orphan: The process directory, locked by us.
+        random_bytes: As `os.urandom`, for ids of the chunks that recovery writes.
+        time_ns: Nanoseconds since the epoch, for the records that recovery writes.
+        default_tag: Tag of a stream whose process never learned it, or None.
+        begun_seconds: When the directory was locked, monotonic.
+
+    Attributes:
+        orphan: The process directory, and what is known of it.
+        work: The steps of the recovery.
+        is_removed: Whether nothing is left of the directory.
+        records_acked: The application's records in chunks that were acked.
+    """
+
+    def __init__(
+        self,
+        orphan: Orphan,
+        random_bytes: Callable[[int], bytes],
+        time_ns: Callable[[], int],
+        default_tag: str | None,
+        begun_seconds: float,
+    ) -> None:
+        self.orphan = orphan
+        self.begun_seconds = begun_seconds
+        self.work: Steps = self._steps(default_tag)
+        self.is_removed: bool = False
+        self.records_acked: int = 0
+        self._random_bytes = random_bytes
+        self._time_ns = time_ns
+        self._on_their_way = 0
+        self._awaits_acks = False
+        self._is_left = False
+        self._refused: list[AdoptedChunk] = []
+
+    @property
+    def is_waiting(self) -> bool:
+        """Whether the next step comes after acks."""
+        return self._awaits_acks and self._on_their_way > 0
+
+    def leave(self) -> None:
+        """Give up the lock, and close everything."""
+        self._is_left = True
+        with contextlib.suppress(ValueError):  # a forked child: the parent's thread was in it
+            self.work.close()
+        self.orphan.leave()
+
+    # -- what became of a chunk ------------------------------------------------------------------
+
+    def settled(self, chunk: AdoptedChunk) -> None:
+        """Mark a chunk acked on the spool, and unlink its file if it was the last one in it."""
+        if self._is_left:
+            return  # the recoverer that has the lock now ships it again
+        self._on_their_way -= 1
+        try:
+            self._mark_settled(chunk)
+        except Exception as error:  # noqa: BLE001 - the living must not suffer for the dead
+            self.orphan.fail(error)
+
+    def _mark_settled(self, chunk: AdoptedChunk) -> None:
+        orphan, found = self.orphan, chunk.found
+        stream = orphan.streams[chunk.stream.id]
+        if found is None:
+            if not chunk.is_refused:
+                orphan.mark_end(stream, chunk.last)
+            return
+        if chunk.is_refused:
+            chunk.data = b""  # there may be many of them
+            self._refused.append(chunk)
+            return
+        orphan.counters.chunks_acked += 1
+        orphan.counters.records_acked += chunk.payload.records
+        self.records_acked += chunk.payload.records
+        self._mark_told(chunk, found)
+        if not stream.shown_by_chunks:
+            found.file.holds -= 1
+            orphan.unlink_if_done(found.file)
+
+    def _mark_told(self, chunk: AdoptedChunk, found: LocatedChunk) -> None:
+        """Store what only a chunk shows, then mark it acked: no recoverer reads it any more."""
+        orphan, stream = self.orphan, self.orphan.streams[chunk.stream.id]
+        is_stored = orphan.mark_next(stream, chunk.last + 1)
+        if chunk.first == stream.opened:
+            is_stored = orphan.mark_no_chunk(stream) and is_stored
+        if chunk.payload.end is not None:
+            is_stored = orphan.mark_end(stream, chunk.last) and is_stored
+        if is_stored:
+            orphan.mark_acked(found)
+
+    def refuse(self, whole: AdoptedChunk, chunk: Chunk) -> str:
+        """Keep a record that no server takes, and note its number as a gap.
+
+        A control record is not given up. Gaps and ends are declared with it: if it became a gap
+        itself, no reader could tell what it said. The directory stays, and recovery says it again.
+        """
+        try:
+            return self._keep_refused(whole, chunk)
+        except Exception as error:  # noqa: BLE001 - the living must not suffer for the dead
+            self.orphan.fail(error)
+            return f"a record recovered from {self.orphan.name} stays on the spool: {error}"
+
+    def _keep_refused(self, whole: AdoptedChunk, chunk: Chunk) -> str:
+        orphan, number = self.orphan, chunk.first
+        stream, data = orphan.streams[whole.stream.id], bytes(chunk.data)
+        stamp = f"{whole.stream.id}:{number:010d}"
+        orphan.counters.quarantined += 1
+        whole.is_refused = True
+        text = f"the sidecar does not take record {stamp}, recovered from {self.orphan.name}"
+        orphan.counters.note(text)
+        if whole.found is None or any(is_control(record) for _, record in unpack_entries(data)):
+            stream.is_untold = True
+            return f"{text}; it declares gaps or the end, and is sent again later"
+        stream.gaps.append(Gap(number, number, QUARANTINED))
+        kept = orphan.keep(f"{whole.stream.id}-{number:010d}.entry", data)
+        return f"{text}; it {kept.value}"
+
+    # -- the steps -------------------------------------------------------------------------------
+
+    def _steps(self, default_tag: str | None) -> Steps:
+        # What a step names is told before the next one: no step changes the spool on account of
+        # what it has named itself. A recoverer that dies in between leaves it to be named again.
+        orphan = self.orphan
+        yield from survey(orphan, default_tag)
+        for located in orphan.chunks:
+            yield from self._adopt(located)
+        yield from self._wait_for_acks()
+        if not orphan.is_kept:
+            yield from self._end_streams()
+        if not orphan.is_kept:
+            self._finish()
+
+    def _wait_for_acks(self) -> Iterator[RecoveryState]:
+        self._awaits_acks = True
+        while self._on_their_way:
+            yield RecoveryState.AWAITING_ACKS
+        self._awaits_acks = False
+
+    def _adopt(self, located: LocatedChunk) -> Steps:
+        """Yield the chunk for shipping, or keep it in quarantine if it is damaged."""
+        orphan, (file, chunk, _) = self.orphan, located
+        data = FileBytes(file.descriptor)
+        try:
+            payload_bytes = data.read(chunk.payload_at, chunk.payload_end)
+            data.raise_if_unreadable()
+        except OSError as error:
+            orphan.leave_unread(file.name, chunk.offset, error, _of(chunk, chunk.entries))
+            yield RecoveryState.WORKING
+            return
+        payload = read_payload(chunk, payload_bytes)
+        if not isinstance(payload, Payload):
+            yield from self._quarantine(located, data, payload)
+            return
+        stream = orphan.streams[chunk.identity.stream]
+        if self._name_missing(stream, payload.numbers):
+            yield RecoveryState.WORKING
+        stream.ended = stream.ended or payload.end is not None
+        stream.note_given(payload.numbers[-1])
+        orphan.counters.chunks += 1
+        orphan.counters.records += payload.records
+        self._on_their_way += 1
+        route = _routed(stream.stream, chunk)
+        yield AdoptedChunk(self, route, chunk.identity.id, payload_bytes, payload, located)
+
+    def _name_missing(self, stream: OrphanStream, numbers: list[int]) -> bool:
+        """Name the numbers before this chunk's that were never acked, and are in no chunk.
+
+        What is damaged or cannot be read may be what is missing, and is named already.
+
+        Returns:
+            Whether there are any.
+        """
+        orphan, expected, first = self.orphan, stream.expected_next, numbers[0]
+        stream.expected_next = max(expected, numbers[-1] + 1)
+        if stream.slot is None or orphan.is_damaged or orphan.is_unread or first <= expected:
+            return False
+        declared = merge_ranges([(gap.first, gap.last) for gap in stream.gaps])
+        missing = subtract_ranges([(expected, first - 1)], declared)
+        for begin, end in missing:
+            orphan.miss_segment(stream.stream.id, f"numbers {begin} to {end}, never acked")
+        return bool(missing)
+
+    def _quarantine(self, located: LocatedChunk, data: FileBytes, reason: str) -> Steps:
+        """Name a damaged chunk, then keep its bytes, then mark it; each in a step of its own."""
+        file, chunk, last = located
+        orphan, first = self.orphan, chunk.identity.first
+        text = f"a chunk is damaged ({_of(chunk, last - first + 1)}): {reason}"
+        orphan.blame(file.name, chunk.offset, text)
+        yield RecoveryState.WORKING
+        if orphan.is_unread:
+            return  # what follows it, and so what is lost with it, cannot be told
+        name = f"{self.orphan.name}-{file.name}-{chunk.offset}.chunk"
+        kept = orphan.keep_part(name, data, chunk.offset, min(chunk.payload_end, len(data)))
+        yield RecoveryState.WORKING
+        if kept is Kept.ON_THE_SPOOL:
+            return  # the next recoverer tries again
+        orphan.streams[chunk.identity.stream].note_lost(Gap(first, last, DAMAGED))
+        orphan.mark_quarantined(located)
+
+    # -- the end ---------------------------------------------------------------------------------
+
+    def _end_streams(self) -> Steps:
+        for stream in list(self.orphan.streams.values()):
+            self._learn_stamp(stream)
+            chunk = self._last_words(stream)
+            if chunk is not None:
+                self._on_their_way += 1
+                yield chunk
+        yield from self._wait_for_acks()
+
+    def _learn_stamp(self, stream: OrphanStream) -> None:
+        """Take the key of the stamps from chunks, where it could not be read beside the slots."""
+        key, known = self.orphan.stamp_key, stream.stream
+        if not known.has_stamps and key is not None:
+            stream.stream = stream_of(known.id, known.tag.encode("utf-8"), key) or known
+
+    def _last_words(self, stream: OrphanStream) -> AdoptedChunk | None:
+        """Return the chunk that declares a stream's gaps and ends it, if it has not ended."""
+        if stream.ended or stream.is_untold or not stream.stream.has_stamps:
+            return None
+        if stream.is_cut:
+            return None  # a number that follows the last one known may have been given out
+        declared = declaration(stream.stream, stream.next_number, stream.gaps, self._time_ns)
+        if declared is None:
+            return None
+        return AdoptedChunk(self, stream.stream, new_chunk_id(self._random_bytes), *declared)
+
+    def _finish(self) -> None:
+        """Remove the directory, if everything in it is told; all in it is marked before."""
+        orphan = self.orphan
+        for chunk in self._refused:
+            if chunk.found is not None and not orphan.streams[chunk.stream.id].is_untold:
+                self._mark_told(chunk, chunk.found)  # no recoverer must try it again
+        if orphan.is_untold:
+            return
+        for stream in orphan.streams.values():
+            orphan.mark_no_chunk(stream)  # where the removal stops, none is missed
+        if orphan.is_kept:
+            return
+        try:
+            orphan.directory.remove()
+            self.is_removed = True
+        except OSError as error:
+            orphan.say(f"everything is shipped, it cannot be removed: {error}")
+
+
+def _of(chunk: FoundChunk, count: int) -> str:
+    """Return the stream and `count` numbers of a chunk, for a person."""
+    first = chunk.identity.first
+    return f"stream {chunk.identity.stream}, numbers {first} to {first + count - 1}"
+
+
+def _routed(stream: Stream, chunk: FoundChunk) -> Stream:
+    """Return the stream as this chunk names its route, which is the same but for damage.
+
+    A provisional tag names none: by now the stream has the final one, if any program knows it.
+    """
+    identity = chunk.identity
+    if identity.is_provisional or stream.tag.encode("utf-8") == identity.tag:
+        return stream
+    return stream_of(stream.id, identity.tag, identity.stamp_key) or stream

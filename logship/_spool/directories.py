@@ -1,0 +1,362 @@
+"""Process directories: one for each process that writes to a spool, with its lock and its files.
+
+The lock is the only proof that a process is dead: pids and host names mean nothing across
+containers. So a process makes its directory under another name, locks it, and only then renames it
+to where others look.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import re
+import stat
+import sys
+from collections.abc import Callable
+from enum import Enum, auto
+from pathlib import Path
+
+from logship._spool import quarantine
+from logship._spool.files import (
+    OPEN_DIRECTORY,
+    OPEN_FILE,
+    READ_FILE,
+    close,
+    closing,
+    create,
+)
+from logship._spool.format import BORN_AT
+from logship.errors import LogshipError
+
+LOCK = "lock"
+STREAMS = "streams"
+
+SEGMENT_NAME = re.compile(r"segment-[0-9]{8,}\.spool")
+PROCESS_DIRECTORY_NAME = re.compile(r"[0-9a-f]{32}")
+_UNFINISHED_NAME = re.compile(r"\.[0-9a-f]{32}\.new")
+
+_MIB = 1024 * 1024
+_FLOOR_SHARE = 0.05
+_FLOOR_SHARE_MAX = 0.25
+_FLOOR_BYTES_MIN = 16 * _MIB
+_FLOOR_BYTES_MAX = 1024 * _MIB
+
+
+class SpoolError(LogshipError):
+    """A spool's directory or volume cannot be used; the text says why."""
+
+
+def make_spool_directory(path: Path) -> bool:
+    """Make the directory that holds the process directories, if nothing has its name.
+
+    Its parent is not made: where that is missing, a volume may not be mounted. Only the owner may
+    enter a directory that is made here.
+
+    Returns:
+        Whether it was made.
+
+    Raises:
+        SpoolError: It cannot be made.
+    """
+    if os.path.lexists(path):
+        return False
+    try:
+        path.mkdir(mode=0o700)
+    except FileExistsError:  # another process was faster
+        return False
+    except OSError as error:
+        raise SpoolError(
+            f"{path}: it is missing and cannot be made: {error.strerror}; make {path.parent} a "
+            f"directory that user {os.geteuid()} can write, or make {path} for that user"
+        ) from error
+    return True
+
+
+def open_spool_directory(path: Path, *, any_owner: bool = False) -> int:
+    """Return a descriptor of the directory that holds the process directories.
+
+    Args:
+        path: The directory; no symbolic link.
+        any_owner: Whether another user may own it, where we are root: for recovery alone.
+
+    Raises:
+        SpoolError: It is not there, is no directory, or belongs to another user.
+    """
+    try:
+        descriptor = os.open(path, OPEN_DIRECTORY)
+    except OSError as error:
+        raise SpoolError(f"{path}: {error.strerror}; it must be a directory, no link") from error
+    owner = os.fstat(descriptor).st_uid
+    if owner in (0, os.geteuid()) or (any_owner and os.geteuid() == 0):
+        return descriptor
+    os.close(descriptor)
+    raise SpoolError(f"{path}: belongs to user {owner}, not to {os.geteuid()} or root")
+
+
+class NotTaken(Enum):
+    """Why a process directory was not taken over, where nothing is wrong with it."""
+
+    LOCKED = auto()  # its process is alive, or another recoverer has it
+    GONE = auto()  # it has been removed meanwhile
+
+
+class ProcessDirectory:
+    """The directory of one process on a spool, and its lock.
+
+    Args:
+        name: 32 hexadecimal digits.
+        parent: A descriptor of the spool's directory, owned by this object from now on.
+        directory: A descriptor of the process directory, owned too.
+        lock: The descriptor whose open file holds the lock, owned too.
+    """
+
+    def __init__(self, name: str, parent: int, directory: int, lock: int) -> None:
+        self.name = name
+        self._parent = parent
+        self._directory = directory
+        self._lock = lock
+
+    @property
+    def id(self) -> bytes:
+        """The sixteen bytes of the name."""
+        return bytes.fromhex(self.name)
+
+    @classmethod
+    def begin(cls, path: Path, random_bytes: Callable[[int], bytes]) -> ProcessDirectory:
+        """Make a new process directory under `path`, locked. `path` itself may be missing.
+
+        Raises:
+            SpoolError: `path` cannot be used.
+            OSError: Something cannot be made in it.
+        """
+        make_spool_directory(path)
+        parent = open_spool_directory(path)
+        name = random_bytes(16).hex()
+        unfinished = f".{name}.new"
+        directory = lock = -1
+        try:
+            os.mkdir(unfinished, 0o700, dir_fd=parent)
+            directory = os.open(unfinished, OPEN_DIRECTORY, dir_fd=parent)
+            lock = create(LOCK, directory)
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            os.rename(unfinished, name, src_dir_fd=parent, dst_dir_fd=parent)
+        except BaseException:
+            with contextlib.suppress(OSError):
+                os.unlink(LOCK, dir_fd=directory)
+            with contextlib.suppress(OSError):
+                os.rmdir(unfinished, dir_fd=parent)
+            close(lock, directory, parent)
+            raise
+        return cls(name, parent, directory, lock)
+
+    @classmethod
+    def take_over(cls, parent: int, name: str) -> ProcessDirectory | NotTaken:
+        """Lock the process directory `name`. If that succeeds, its process is dead.
+
+        Args:
+            parent: A descriptor of the spool's directory; it is duplicated.
+            name: The name as it was listed.
+
+        Raises:
+            SpoolError: It cannot be locked, and that says nothing about its process: the volume
+                is read-only, the lock is missing or no regular file, the directory is a link or
+                belongs to another user, the disk fails.
+        """
+        directory = lock = -1
+        try:
+            directory = os.open(name, OPEN_DIRECTORY, dir_fd=parent)
+            _check_owner(directory, name)
+            lock = os.open(LOCK, OPEN_FILE, dir_fd=directory)
+            if not stat.S_ISREG(os.fstat(lock).st_mode):
+                raise SpoolError(f"{name}: its lock is no regular file")
+            if not _flock(lock):
+                close(lock, directory)
+                return NotTaken.LOCKED
+            if not _is_at(lock, LOCK, directory) or not _is_at(directory, name, parent):
+                raise FileNotFoundError("it was replaced while it was being locked")
+            return cls(name, os.dup(parent), directory, lock)
+        except OSError as error:
+            close(lock, directory)
+            if isinstance(error, FileNotFoundError) and not _exists(name, parent):
+                return NotTaken.GONE
+            raise SpoolError(f"{name}: its lock cannot be taken: {error}") from error
+        except BaseException:
+            close(lock, directory)
+            raise
+
+    def leave(self) -> None:
+        """Give up the lock and close everything; the files stay. A forked child leaves alone."""
+        lock, directory, parent = self._lock, self._directory, self._parent
+        self._lock = self._directory = self._parent = -1
+        close(lock, directory, parent)
+
+    def remove(self) -> None:
+        """Unlink all files of a spool in the directory, and the directory; then leave.
+
+        The lock goes last, so that a recoverer that waits for it finds nothing behind it.
+
+        Raises:
+            OSError: Something cannot be removed; the directory is left all the same.
+        """
+        try:
+            for name in [*self.segments(), STREAMS, LOCK]:
+                with contextlib.suppress(FileNotFoundError):
+                    os.unlink(name, dir_fd=self._directory)
+            with contextlib.suppress(FileNotFoundError):  # another recoverer found it empty
+                os.rmdir(self.name, dir_fd=self._parent)
+        finally:
+            self.leave()
+
+    def is_there(self) -> bool:
+        """Whether the directory is still where it was made."""
+        with contextlib.suppress(OSError):
+            return _is_at(self._directory, self.name, self._parent)
+        return False
+
+    def segments(self) -> list[str]:
+        """Return the names of the segments, in order."""
+        return sorted(filter(SEGMENT_NAME.fullmatch, os.listdir(self._directory)))  # noqa: PTH208 - a descriptor
+
+    def allocate(self, name: str, size: int) -> int:
+        """Make a file of zeros whose blocks are all there, and return its descriptor.
+
+        The zeros are written, not only allocated, so that the pages are in memory already.
+
+        Raises:
+            OSError: The volume is full, or cannot be written.
+        """
+        descriptor = create(name, self._directory)
+        try:
+            os.posix_fallocate(descriptor, 0, size)
+            zeros = bytes(min(size, _MIB))
+            for offset in range(0, size, len(zeros)):
+                os.pwrite(descriptor, zeros[: size - offset], offset)
+        except BaseException:
+            os.close(descriptor)
+            self.unlink(name)
+            raise
+        return descriptor
+
+    def unlink(self, name: str) -> None:
+        """Unlink a file, if it is there."""
+        with contextlib.suppress(OSError):
+            os.unlink(name, dir_fd=self._directory)
+
+    def sync(self) -> None:
+        """Write the names of new files, and what is in all files, to the disk.
+
+        Raises:
+            OSError: It cannot be done.
+        """
+        for name in [STREAMS, *self.segments()]:
+            with (
+                contextlib.suppress(FileNotFoundError),  # it has been unlinked meanwhile
+                closing(os.open(name, OPEN_FILE, dir_fd=self._directory)) as descriptor,
+            ):
+                os.fdatasync(descriptor)
+        os.fsync(self._directory)
+        os.fsync(self._parent)
+
+    def free_bytes(self) -> int:
+        """Return how many bytes may be allocated without going below the volume's floor."""
+        volume = os.fstatvfs(self._directory)
+        size = volume.f_blocks * volume.f_frsize
+        floor = max(size * _FLOOR_SHARE, _FLOOR_BYTES_MIN)
+        floor = min(floor, _FLOOR_BYTES_MAX, size * _FLOOR_SHARE_MAX)
+        return volume.f_bavail * volume.f_frsize - int(floor)
+
+    def open_file(self, name: str) -> int:
+        """Open a file of a dead process for reading and marking.
+
+        Raises:
+            OSError: It cannot be opened, is a link, or is no regular file of the right owner.
+        """
+        descriptor = os.open(name, OPEN_FILE, dir_fd=self._directory)
+        found, directory = os.fstat(descriptor), os.fstat(self._directory)
+        if stat.S_ISREG(found.st_mode) and found.st_uid == directory.st_uid:
+            return descriptor
+        os.close(descriptor)
+        raise PermissionError(f"{name} is no regular file of user {directory.st_uid}")
+
+    def keep(self, name: str, data: bytes) -> None:
+        """Keep `data` under `name` in the spool's quarantine; see `quarantine.keep`."""
+        quarantine.keep(self._parent, name, data)
+
+
+def process_directories(parent: int) -> list[str]:
+    """Return the names of all process directories, in the order of their names."""
+    return sorted(filter(PROCESS_DIRECTORY_NAME.fullmatch, os.listdir(parent)))
+
+
+def oldest_first(parent: int, names: list[str]) -> list[str]:
+    """Return these names in the order in which their processes began their spools."""
+    return sorted(names, key=lambda each: (born_ns(parent, each), each))
+
+
+def born_ns(parent: int, name: str) -> int:
+    """Return when a process began its spool; 0, and so the oldest, where that cannot be read."""
+    with (
+        contextlib.suppress(OSError),
+        closing(os.open(name, OPEN_DIRECTORY, dir_fd=parent)) as directory,
+        closing(os.open(STREAMS, READ_FILE, dir_fd=directory)) as streams,
+    ):
+        return int.from_bytes(os.pread(streams, 8, BORN_AT), sys.byteorder)
+    return 0
+
+
+def free_bytes(parent: int) -> int:
+    """Return how many bytes there are on the volume for the quarantine."""
+    volume = os.fstatvfs(parent)
+    return volume.f_bavail * volume.f_frsize
+
+
+def sweep(parent: int) -> None:
+    """Remove the directories of processes that died before they had renamed them."""
+    for name in filter(_UNFINISHED_NAME.fullmatch, os.listdir(parent)):
+        with contextlib.suppress(OSError, SpoolError):
+            directory = ProcessDirectory.take_over(parent, name)
+            if isinstance(directory, ProcessDirectory):
+                directory.remove()
+        with contextlib.suppress(OSError):
+            os.rmdir(name, dir_fd=parent)  # without a lock: killed before, or about to make one
+
+
+def _check_owner(directory: int, name: str) -> None:
+    owner = os.fstat(directory).st_uid
+    if os.geteuid() not in (0, owner):
+        raise SpoolError(f"{name}: belongs to user {owner}, not to {os.geteuid()}")
+
+
+def _is_at(descriptor: int, name: str, parent: int) -> bool:
+    """Tell whether the open file is still the one that its name leads to."""
+    try:
+        theirs = os.stat(name, dir_fd=parent, follow_symlinks=False)
+    except FileNotFoundError:
+        return False
+    ours = os.fstat(descriptor)
+    return (ours.st_dev, ours.st_ino) == (theirs.st_dev, theirs.st_ino)
+
+
+def _exists(name: str, parent: int) -> bool:
+    """Tell whether anything has this name; an error is no proof that nothing has."""
+    try:
+        os.stat(name, dir_fd=parent, follow_symlinks=False)
+    except FileNotFoundError:
+        return False
+    except OSError:
+        return True
+    return True
+
+
+def _flock(lock: int) -> bool:
+    """Take a lock; tell whether it was free.
+
+    Raises:
+        OSError: Neither is known.
+    """
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True

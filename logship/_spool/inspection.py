@@ -1,0 +1,82 @@
+"""What is on a spool, for `logship recover --dry-run`: everything is read, and nothing changed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from logship._spool.chunks import Contents, FoundChunk
+from logship._spool.directories import (
+    NotTaken,
+    ProcessDirectory,
+    SpoolError,
+    born_ns,
+    oldest_first,
+    open_spool_directory,
+    process_directories,
+)
+from logship._spool.files import FileBytes, closing
+from logship._spool.format import ACKED
+from logship._spool.segments import find_chunks
+from logship._spool.survey import CHUNKS_MAX, TOO_MANY_CHUNKS, text_of
+
+
+def inspect_spool(path: Path) -> Iterator[dict[str, object]]:
+    """Yield what each process directory under `path` holds, oldest first.
+
+    Raises:
+        SpoolError: `path` is no directory of a spool.
+    """
+    with closing(open_spool_directory(path, any_owner=True)) as parent:
+        for name in oldest_first(parent, process_directories(parent)):
+            born, found = born_ns(parent, name), _inspect(parent, name)
+            if found is not None:
+                yield {"life": name, "born_ns": born, **found}
+
+
+def _inspect(parent: int, name: str) -> dict[str, object] | None:
+    """Return what is to be said of a directory; None where it has been removed meanwhile."""
+    try:
+        directory = ProcessDirectory.take_over(parent, name)
+    except SpoolError as error:
+        return {"state": "refused", "reason": str(error)}
+    if not isinstance(directory, ProcessDirectory):
+        is_locked = directory is NotTaken.LOCKED
+        return {"state": "alive or being recovered"} if is_locked else None
+    try:
+        return {"state": "dead", **_contents(directory)}
+    except OSError as error:
+        return {"state": "refused", "reason": str(error)}
+    finally:
+        directory.leave()
+
+
+def _contents(directory: ProcessDirectory) -> dict[str, object]:
+    chunks: list[FoundChunk] = []
+    damages: list[str] = []
+    for name in directory.segments():
+        with closing(directory.open_file(name)) as descriptor:
+            data, found = FileBytes(descriptor), Contents()
+            for each in find_chunks(data, directory.id, found):
+                if each is not None and each.state != ACKED and each.entries:
+                    chunks.append(each)
+                if len(chunks) > CHUNKS_MAX:
+                    raise OSError(TOO_MANY_CHUNKS)
+        damages += [f"{name} at {each.first}: {each.reason}" for each in found.damages]
+        damages += [f"{name} at {at}: cannot be read: {why}" for at, why in data.unreadable.items()]
+        damages += [f"{name}: {found.refused}"] if found.refused is not None else []
+    return {
+        "chunks": len(chunks),
+        "entries": sum(each.entries for each in chunks),
+        "bytes": sum(each.size for each in chunks),
+        "damages": damages,
+        "streams": [
+            {
+                "stream": each.identity.stream,
+                "tag": text_of(each.identity.tag),
+                "first": each.identity.first,
+                "entries": each.entries,
+            }
+            for each in sorted(chunks, key=lambda each: each.identity.serial)
+        ],
+    }

@@ -1,0 +1,321 @@
+"""Mapped files of the spool: segments, the chunks in them, and the numbers of streams.
+
+What happens here is stores into memory that outlives the process, in the order that
+`docs/spool-format.md` asks for. Files are made and removed elsewhere.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import mmap
+import sys
+import zlib
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from logship._buffer.chunk import Chunk, ChunkState, MemoryChunk
+from logship._buffer.stream import Stream
+from logship._spool import format as layout
+
+SLACK_BYTES = 16 * 1024
+SLACK_BYTES_MIN = 4 * 1024
+"""What is left to an open chunk when another tag begins behind it: at first, and at least."""
+
+_ONE_ENTRY = 1 << 32
+"""In a commit word, the entries are counted above the bytes."""
+
+_CHECKSUM_WORD_AT = layout.SLOT_CHECKSUM_AT & ~7
+"""The word of a slot that its checksum is a half of: one store each time, never a torn checksum."""
+
+_POPULATE_WRITE = 23  # MADV_POPULATE_WRITE (madvise(2), Linux 5.14), not in the module mmap
+
+
+class Mapping(Protocol):
+    """The bytes of a mapped file."""
+
+    def __setitem__(self, where: slice, data: bytes, /) -> None: ...
+
+    def __getitem__(self, where: slice) -> bytes: ...
+
+
+class Words(Protocol):
+    """The same bytes as aligned words of 64 bits, each of which is stored whole."""
+
+    def __setitem__(self, index: int, word: int) -> None: ...
+
+    def __getitem__(self, index: int) -> int: ...
+
+
+def map_file(descriptor: int, size: int) -> tuple[Mapping, Words]:
+    """Map a file, its pages faulted in for writing where the kernel can do that."""
+    mapping = mmap.mmap(descriptor, size)
+    with contextlib.suppress(OSError):
+        mapping.madvise(_POPULATE_WRITE)
+    return mapping, memoryview(mapping).cast("Q")
+
+
+@dataclass(slots=True, eq=False)
+class Segment:
+    """A mapped file that chunks lie in.
+
+    Attributes:
+        name: Of the file.
+        size: Its bytes.
+        mapping, words: Its bytes.
+        generation: Which use of the segment this is.
+        tail: The last chunk, or None in a fresh use.
+        live: Chunks that are neither acked nor dropped; a segment without any is free.
+    """
+
+    name: str
+    size: int
+    mapping: Mapping
+    words: Words
+    generation: int = 0
+    tail: SpoolChunk | None = None
+    live: set[SpoolChunk] = field(default_factory=set)
+
+    def next_header_at(self) -> int:
+        """Return where another chunk would begin."""
+        tail = self.tail
+        if tail is None:
+            return layout.SEGMENT_HEADER_BYTES
+        is_open = tail.state is ChunkState.OPEN
+        return layout.aligned(tail.payload_at + (tail.cut_capacity() if is_open else tail.size))
+
+    def room(self) -> int:
+        """Return how many bytes another chunk could have, its header included."""
+        return self.size - self.next_header_at()
+
+    def begin_anew(self, generation: int) -> None:
+        """Forget everything in it; nothing of it may be live. May be called again."""
+        self.words[layout.GENERATION_AT >> 3] = generation
+        self.generation = generation
+        self.tail = None
+
+
+class SpoolChunk(Chunk):
+    """A chunk in a segment.
+
+    Attributes:
+        segment: Where.
+        header_at: From where in it.
+        payload_at: Where its entries begin.
+        slack: How much it may still grow when another chunk begins behind it.
+        before: The chunk before it in the segment, if there is one.
+    """
+
+    __slots__ = (
+        "_commit_index",
+        "_mapping",
+        "_words",
+        "before",
+        "header_at",
+        "payload_at",
+        "segment",
+        "slack",
+    )
+
+    def __init__(
+        self,
+        stream: Stream,
+        serial: int,
+        chunk_id: str,
+        opened_seconds: float,
+        segment: Segment,
+        header_bytes: int,
+    ) -> None:
+        super().__init__(stream, serial, chunk_id, opened_seconds)
+        self.segment = segment
+        self.header_at = segment.next_header_at()
+        self.payload_at = self.header_at + header_bytes
+        self.before = segment.tail
+        self.slack = SLACK_BYTES
+        self._mapping = segment.mapping
+        self._words = segment.words
+        self._commit_index = (self.header_at + layout.COMMIT_AT) >> 3
+
+    @property
+    def spooled(self) -> bool:
+        """Whether it outlives the process: its file is there, and it is not settled."""
+        return self in self.segment.live
+
+    @property
+    def data(self) -> bytes:
+        """The committed entries; a copy, because the segment may be used again."""
+        return self._mapping[self.payload_at : self.payload_at + self.size]
+
+    def cut_capacity(self) -> int:
+        """Return the capacity that it keeps when another chunk begins behind it."""
+        return min(self.capacity, self.size + self.slack)
+
+    def write(self, data: bytes) -> None:
+        """Put `data` behind the committed entries. It does not count until `advance`."""
+        begin = self.payload_at + self.size
+        self._mapping[begin : begin + len(data)] = data
+
+    def advance(self, size: int, entries: int) -> None:
+        """Commit what was written: from here on it outlives the process. May be called again."""
+        self._words[self._commit_index] = entries * _ONE_ENTRY + size
+        self.size, self.entries = size, entries
+
+    def link(self) -> None:
+        """Link the chunk to the one before, whose capacity ends here. May be called again."""
+        segment, before = self.segment, self.before
+        if before is None:
+            segment.words[layout.BEGUN_AT >> 3] = segment.generation
+        else:
+            if before.state is ChunkState.OPEN:
+                before.capacity = before.cut_capacity()
+            segment.words[(before.header_at + layout.EXTENT_AT) >> 3] = self.header_at
+        segment.live.add(self)
+        segment.tail = self
+
+    def before_sending(self) -> None:
+        """Store the payload's checksum, once."""
+        index = (self.header_at + layout.STATE_AT) >> 3
+        if self.spooled and self._words[index] >> 32 == layout.OPEN:
+            self._words[index] = layout.state_word(layout.SEALED, zlib.crc32(self.data))
+
+    def mark_acked(self) -> None:
+        """Store that it is settled. May be called again."""
+        self.segment.words[(self.header_at + layout.STATE_AT) >> 3] = layout.state_word(
+            layout.ACKED, 0
+        )
+        self.segment.live.discard(self)
+
+    def move_to_memory(self) -> None:
+        """In a forked child: go on in private memory, the file is the parent's."""
+        copy = bytearray(self.payload_at + self.capacity)
+        copy[self.payload_at : self.payload_at + self.size] = self.data
+        words = [0] * (self._commit_index + 1)
+        self._mapping, self._words = copy, words  # type: ignore[assignment]
+
+
+class UnspooledChunk(MemoryChunk):
+    """A chunk in memory, for want of a place on the spool."""
+
+    __slots__ = ("_note",)
+
+    def __init__(
+        self,
+        stream: Stream,
+        serial: int,
+        chunk_id: str,
+        opened_seconds: float,
+        note: Callable[[Stream, int], None],
+    ) -> None:
+        super().__init__(stream, serial, chunk_id, opened_seconds)
+        self._note = note
+
+    def advance(self, size: int, entries: int) -> None:
+        """Commit what was written; that its numbers were given out is noted on the spool."""
+        super().advance(size, entries)
+        self._note(self.stream, self.last + 1)
+
+
+class StreamsFile:
+    """The file `streams`: the highest number of each stream, mapped.
+
+    Args:
+        owner: The sixteen bytes of the process directory.
+        mapping, words: The file, which has its header.
+    """
+
+    def __init__(self, owner: bytes, mapping: Mapping, words: Words) -> None:
+        self._owner = owner
+        self._mapping = mapping
+        self._words = words
+        self._slots: dict[str, int] = {}
+        self._users: list[Stream | None] = []
+
+    def add(self, stream: Stream, tag: bytes) -> None:
+        """Give the stream a slot, if it has none and there is one."""
+        if stream.id not in self._slots:
+            self._put(stream, tag)
+
+    def rename(self, stream: Stream, tag: bytes) -> None:
+        """Give the stream, if it has a slot, another one with this tag; then free the old one.
+
+        A reader that finds both, because the process died in between, takes the final one. May be
+        called again.
+        """
+        old = self._slots.get(stream.id)
+        if old is None or not self._is_provisional(old) or len(tag) > layout.TAG_BYTES_MAX:
+            return
+        if self._put(stream, tag):
+            self._words[(layout.slot_at(old) + _CHECKSUM_WORD_AT) >> 3] = 0
+            self._users[old] = None
+
+    def _is_provisional(self, slot: int) -> bool:
+        at = layout.slot_at(slot)
+        return layout.is_provisional_slot(self._mapping[at : at + layout.SLOT_BYTES])
+
+    def _put(self, stream: Stream, tag: bytes) -> bool:
+        """Write a slot for the stream; tell whether there was a free one."""
+        slot = self._free_slot()
+        if slot is None:
+            return False
+        packed = layout.pack_slot(
+            stream.id,
+            tag,
+            stream.next_number,
+            self._owner,
+            is_provisional=stream.is_provisional,
+            opened=self._opened(stream),
+        )
+        at, behind = layout.slot_at(slot), _CHECKSUM_WORD_AT + 8
+        index = (at + _CHECKSUM_WORD_AT) >> 3
+        self._words[index] = 0
+        self._mapping[at : at + _CHECKSUM_WORD_AT] = packed[:_CHECKSUM_WORD_AT]
+        self._mapping[at + behind : at + layout.SLOT_BYTES] = packed[behind:]
+        self._words[index] = int.from_bytes(packed[_CHECKSUM_WORD_AT:behind], sys.byteorder)
+        for user in filter(None, self._users[slot : slot + 1]):
+            self._slots.pop(user.id, None)
+        self._users[slot : slot + 1] = [stream]
+        self._slots[stream.id] = slot
+        return True
+
+    def note(self, stream: Stream, next_number: int) -> None:
+        """Note that all numbers below `next_number` were given out."""
+        slot = self._slots.get(stream.id)
+        if slot is None:
+            return
+        index = (layout.slot_at(slot) + layout.SLOT_NEXT_AT) >> 3
+        self._words[index] = max(self._words[index], next_number)
+
+    def note_opened(self, stream: Stream, first: int) -> None:
+        """Note that a chunk that begins with this number is on the spool; it is the newest."""
+        slot = self._slots.get(stream.id)
+        if slot is not None:
+            self._words[(layout.slot_at(slot) + layout.SLOT_OPENED_AT) >> 3] = first
+
+    def note_settled(self, stream: Stream, first: int, next_number: int) -> None:
+        """Note that a chunk will be forgotten, and that its stream has ended, if it has.
+
+        Args:
+            stream: The chunk's.
+            first: The number that the chunk begins with.
+            next_number: As of `note`.
+        """
+        self.note(stream, next_number)
+        if first == self._opened(stream):
+            self.note_opened(stream, 0)
+        slot = self._slots.get(stream.id)
+        if slot is not None and stream.end is not None and stream.end < next_number:
+            self._words[(layout.slot_at(slot) + layout.SLOT_END_AT) >> 3] = stream.end
+
+    def _opened(self, stream: Stream) -> int:
+        slot = self._slots.get(stream.id)
+        if slot is None:
+            return 0
+        return self._words[(layout.slot_at(slot) + layout.SLOT_OPENED_AT) >> 3]
+
+    def _free_slot(self) -> int | None:
+        if len(self._users) < layout.SLOTS:
+            return len(self._users)
+        for slot, user in enumerate(self._users):
+            if user is None or (user.end is not None and not user.unsettled):
+                return slot
+        return None

@@ -1,0 +1,310 @@
+"""One orphan: what is known of a dead process's streams and chunks, and the marks in its files.
+
+What goes wrong while it is recovered is counted, named and kept.
+
+A mark is stored when an ack has come or a copy is kept, never before. Where it cannot be stored,
+the next recoverer sends the chunk again, and the stamps show that.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import struct
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import NamedTuple
+
+from logship._buffer.ranges import Gap
+from logship._buffer.stream import Stream
+from logship._spool import format as layout
+from logship._spool import quarantine
+from logship._spool.chunks import FoundChunk
+from logship._spool.directories import ProcessDirectory
+from logship._spool.files import FileBytes, close
+from logship._spool.progress import RecoveryCounters
+from logship._spool.quarantine import QuarantineFull
+
+_WORD = struct.Struct("=Q")
+_LOST_MAX = 0xFFFFFFFF
+
+
+_NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT})
+
+
+class Kept(Enum):
+    """Where bytes are that should go to quarantine; the value says so of a record."""
+
+    QUARANTINED = "is quarantined"
+    ON_THE_SPOOL = "cannot be quarantined, and stays on the spool"
+    NOWHERE = "is not kept"
+
+
+@dataclass(slots=True, eq=False)
+class SegmentFile:
+    """A segment of an orphan.
+
+    Attributes:
+        name: Name of the file.
+        descriptor: For reading and marking.
+        holds: How many of its chunks need it. A chunk needs it until it is acked; one that is in
+            quarantine, or that alone shows what its stream is, until the directory is removed.
+    """
+
+    name: str
+    descriptor: int
+    holds: int = 0
+
+
+class LocatedChunk(NamedTuple):
+    """A chunk, the file that it lies in, and the last number that is lost if it is damaged."""
+
+    file: SegmentFile
+    chunk: FoundChunk
+    last: int
+
+
+@dataclass(slots=True, eq=False)
+class OrphanStream:
+    """What is known of a stream of a dead process.
+
+    Attributes:
+        stream: Its tag, id and stamps.
+        slot: Index of its slot in the file `streams`, or None.
+        noted_next: All numbers below were given out, as its slot says; each number from there on
+            that was given out must be on the spool.
+        ended: Whether its end record was acked, or is on the spool.
+        opened: The first number of its newest chunk, which must be on the spool; 0 for none.
+        shown_by_chunks: Whether only chunks show how far it came, or how its records are stamped.
+        next_number: All numbers below were given out, as far as is known.
+        expected_next: The number that the next chunk begins with at the latest, unless a segment is
+            missing.
+        gaps: Numbers that will not arrive.
+        is_untold: Whether no server took a record that declares one of its gaps, or its end.
+        is_cut: Whether its newest chunk is missing, so that its last number is unknown.
+    """
+
+    stream: Stream
+    slot: int | None = None
+    noted_next: int = 1
+    ended: bool = False
+    opened: int = 0
+    shown_by_chunks: bool = True
+    next_number: int = field(init=False)
+    expected_next: int = field(init=False)
+    gaps: list[Gap] = field(default_factory=list)
+    is_untold: bool = False
+    is_cut: bool = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Begin with what the slot says."""
+        self.next_number = self.expected_next = self.noted_next
+        self.is_cut = self.opened > 0
+
+    def note_given(self, last: int) -> None:
+        """Note that all numbers up to `last` were given out."""
+        self.next_number = max(self.next_number, last + 1)
+
+    def note_found(self, first: int) -> None:
+        """Note that there is a chunk that begins with this number."""
+        if first == self.opened:
+            self.is_cut = False
+
+    def note_lost(self, gap: Gap) -> None:
+        """Note numbers that will not arrive."""
+        self.gaps.append(gap)
+        self.note_given(gap.last)
+
+
+class Orphan:
+    """The directory of a dead process, what is known of it, and what is bad in it.
+
+    Args:
+        directory: The process directory, locked by us.
+        counters: Counters of the whole recovery.
+        say: Called with the text of what a person must be told.
+
+    Attributes:
+        streams: Streams by id.
+        chunks: Chunks that are to be shipped, in the order of opening.
+        stamp_key: The field of the stamps, as far as it is known.
+        files: The open segments.
+        streams_descriptor: Of the file `streams`, or -1.
+        is_kept: Whether the directory must stay, for another recoverer or a person.
+        is_unread: Whether something in it could not be read, so that its numbers are unknown.
+        is_damaged: Whether something in it is damaged, so that numbers may be lost with it.
+        has_more: Whether it has more chunks than are recovered at a time.
+        wanted_bytes: Bytes that should have been copied to quarantine, where there was no room.
+    """
+
+    def __init__(
+        self,
+        directory: ProcessDirectory,
+        counters: RecoveryCounters,
+        say: Callable[[str], object],
+    ) -> None:
+        self.directory = directory
+        self.counters = counters
+        self.streams: dict[str, OrphanStream] = {}
+        self.chunks: list[LocatedChunk] = []
+        self.stamp_key: bytes | None = None
+        self.files: list[SegmentFile] = []
+        self.streams_descriptor: int = -1
+        self.is_kept: bool = False
+        self.is_unread: bool = False
+        self.is_damaged: bool = False
+        self.has_more: bool = False
+        self.wanted_bytes: int = 0
+        self._say = say
+
+    @property
+    def name(self) -> str:
+        """The name of the process directory."""
+        return self.directory.name
+
+    @property
+    def is_untold(self) -> bool:
+        """Whether no server took what declares a gap or an end."""
+        return any(stream.is_untold for stream in self.streams.values())
+
+    @property
+    def is_worth_a_retry(self) -> bool:
+        """Whether what keeps the directory may be over after a while."""
+        return self.wanted_bytes > 0 or self.is_untold or self.has_more
+
+    def leave(self) -> None:
+        """Give up the lock, and close all files."""
+        close(*(each.descriptor for each in self.files), self.streams_descriptor)
+        self.files, self.streams_descriptor = [], -1
+        self.directory.leave()
+
+    # -- marks -----------------------------------------------------------------------------------
+
+    def mark_acked(self, located: LocatedChunk) -> None:
+        """Mark a chunk as one that needs nothing more."""
+        self._store_state(located, layout.ACKED, 0)
+
+    def mark_quarantined(self, located: LocatedChunk) -> None:
+        """Mark a chunk as damaged and copied, with the count of numbers that are lost with it."""
+        lost = min(located.last - located.chunk.identity.first, _LOST_MAX)
+        self._store_state(located, layout.QUARANTINED, lost)
+
+    def mark_next(self, stream: OrphanStream, number: int) -> bool:
+        """Store that all numbers of a stream below `number` were given out; tell whether it is."""
+        stream.noted_next = max(stream.noted_next, number)
+        return self._store_in_slot(stream, stream.noted_next, layout.SLOT_NEXT_AT)
+
+    def mark_end(self, stream: OrphanStream, number: int) -> bool:
+        """Store the number of a stream's end record, which was acked; tell whether it is."""
+        stream.ended = True
+        return self._store_in_slot(stream, number, layout.SLOT_END_AT)
+
+    def mark_no_chunk(self, stream: OrphanStream) -> bool:
+        """Store that the newest chunk of a stream need not be there any more."""
+        return not stream.opened or self._store_in_slot(stream, 0, layout.SLOT_OPENED_AT)
+
+    def unlink_if_done(self, file: SegmentFile) -> None:
+        """Unlink a segment that no chunk needs any more."""
+        if not file.holds and not self.is_kept:
+            self.directory.unlink(file.name)
+            self.files.remove(file)
+            os.close(file.descriptor)
+
+    def _store_state(self, located: LocatedChunk, state: int, low: int) -> None:
+        at = located.chunk.offset + layout.STATE_AT
+        self._store(located.file.descriptor, layout.state_word(state, low), at)
+
+    def _store_in_slot(self, stream: OrphanStream, number: int, at: int) -> bool:
+        """Store a number of a stream; for one without a slot its chunks go on showing it."""
+        if stream.slot is None:
+            return not self.is_unread
+        return self._store(self.streams_descriptor, number, layout.slot_at(stream.slot) + at)
+
+    def _store(self, descriptor: int, word: int, offset: int) -> bool:
+        try:
+            os.pwrite(descriptor, _WORD.pack(word), offset)
+        except OSError as error:
+            self.keep_all(f"cannot be marked: {error}")
+            return False
+        return True
+
+    # -- what is bad -----------------------------------------------------------------------------
+
+    def say(self, text: str) -> None:
+        """Tell a person of something about this directory."""
+        self._say(f"{self.name}: {text}")
+
+    def blame(self, name: str, offset: int, reason: str) -> None:
+        """Count and name damage in a file."""
+        self.is_damaged = True
+        self.counters.damaged += 1
+        self._say(f"{self.name}/{name} at {offset}: {reason}")
+
+    def miss_segment(self, stream: str, numbers: str) -> None:
+        """Count and name a segment that must have been there, by what is missing with it."""
+        self.counters.damaged += 1
+        self.say(f"a segment is missing or empty: stream {stream}, {numbers}")
+
+    def leave_unread(self, name: str, offset: int, error: OSError, what: str = "") -> None:
+        """Name bytes that cannot be read; the directory stays, for a recoverer that can."""
+        self.is_kept = self.is_unread = True
+        self.blame(name, offset, f"cannot be read{what and f' ({what})'}: {error}; it is kept")
+
+    def refuse(self, name: str, reason: str, *, is_unread: bool = False) -> None:
+        """Leave a file alone, and so the directory.
+
+        Args:
+            name: Of the file.
+            reason: Why.
+            is_unread: Whether it cannot be read; else its format is not ours.
+        """
+        self.is_kept = True
+        self.is_unread |= is_unread
+        self.counters.refused += 1
+        self.counters.unknown_version += not is_unread
+        self._say(f"{self.name}/{name} is left alone: {reason}")
+
+    def fail(self, error: BaseException) -> None:
+        """Name an error that no step expects; the directory stays, for another recoverer."""
+        self.counters.refused += 1
+        self.keep_all(f"{type(error).__name__}: {error}; it is kept")
+
+    def keep_all(self, text: str) -> None:
+        """Name what could not be done; the directory stays as it is."""
+        self.is_kept = True
+        self.say(text)
+
+    def keep_part(self, name: str, data: FileBytes, first: int, last: int) -> Kept:
+        """Copy a part of a file to quarantine, without the zeros at its end."""
+        try:
+            end = data.end_of_content(first, last, quarantine.QUARANTINE_BYTES_MAX)
+            if end - first > quarantine.QUARANTINE_BYTES_MAX:
+                return self._keep_nowhere(quarantine.full(name, last - first))
+            kept = data[first:end]
+            data.raise_if_unreadable()
+        except OSError as error:
+            return self._keep_on_the_spool(name, error)
+        return self.keep(name, kept)
+
+    def keep(self, name: str, data: bytes) -> Kept:
+        """Copy bytes to quarantine, if there is room; where that fails, the directory stays."""
+        if not data:
+            return Kept.QUARANTINED
+        try:
+            self.directory.keep(name, data)
+        except QuarantineFull as full:
+            return self._keep_nowhere(full)
+        except OSError as error:
+            self.wanted_bytes += len(data) if error.errno in _NO_ROOM else 0
+            return self._keep_on_the_spool(name, error)
+        return Kept.QUARANTINED
+
+    def _keep_on_the_spool(self, name: str, error: OSError) -> Kept:
+        self.keep_all(f"{name} cannot be quarantined: {error}; it stays where it is")
+        return Kept.ON_THE_SPOOL
+
+    def _keep_nowhere(self, full: QuarantineFull) -> Kept:
+        self.counters.unkept += 1
+        self._say(str(full))
+        return Kept.NOWHERE

@@ -1,0 +1,218 @@
+"""Reading a segment: which chunks are in it, and what of it is damaged. PURE.
+
+The bytes are untrusted. Every length is checked, nothing here raises for what the bytes are, and
+whatever cannot be used is named as damage, never passed over.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Generator, Iterator
+from typing import Any, NamedTuple
+
+from logship._protocol.entries import entry_of
+from logship._protocol.unpacking import BoundedUnpacker
+from logship._spool import format as layout
+from logship._spool.chunks import (
+    PAYLOAD_BYTES_MAX,
+    Contents,
+    FoundChunk,
+    Payload,
+    Readable,
+    number_of,
+    read_chunk_header,
+    read_payload,
+)
+from logship.errors import ProtocolError
+
+_STEP_BYTES = 64 * 1024
+"""How much of a file is searched in one step; a multiple of the alignment."""
+
+_DAMAGES_MAX = 1000
+_CLAIMS_MAX = 8
+"""A damaged file is read no further after so many damages, or when the payloads that its chunks
+claim are together so many times as long as the file. Then no file costs more than its length."""
+
+
+class _SegmentHeader(NamedTuple):
+    size: int
+    generation: int
+    begun: int
+
+
+def find_chunks(
+    data: Readable, owner: bytes, contents: Contents
+) -> Generator[FoundChunk | None, None, None]:
+    """Yield the chunks of a segment by offset, acked ones too; each piece of work is small.
+
+    Args:
+        data: The bytes of the file.
+        owner: The sixteen bytes of its process directory.
+        contents: Told what is damaged. Where the file must not be touched no chunk is yielded.
+
+    Yields:
+        A chunk whose header is whole, or None after a piece of work that found none.
+    """
+    is_blank = not any(data[: layout.SEGMENT_HEADER_BYTES])
+    header = None if is_blank else _read_segment_header(data, owner, contents)
+    if contents.refused is not None:
+        return
+    generation: int | None
+    if header is not None and header.begun == header.generation:
+        generation = header.generation
+    else:
+        # In a free segment every old chunk is acked. One that is not shows that a word was damaged.
+        generation = yield from _newest_waiting(data, owner)
+        if is_blank and generation is not None:  # else its process was killed while it made it
+            contents.blame(0, layout.SEGMENT_HEADER_BYTES, "the segment's header is damaged")
+        if header is not None and generation:
+            text = "the generation is damaged: chunks are unacked"
+            contents.blame(layout.GENERATION_AT, layout.BEGUN_AT + 8, text)
+    if generation:
+        yield from _walk(data, _headers(data, owner), generation, contents)
+    if header is not None and header.size != len(data):
+        text = f"the file has {len(data)} bytes, not {header.size}"
+        contents.blame(min(len(data), header.size), len(data), text)
+
+
+def _read_segment_header(data: Readable, owner: bytes, contents: Contents) -> _SegmentHeader | None:
+    """Return the header; None where it is damaged, or of another format (`refused`)."""
+    if len(data) < layout.SEGMENT_HEADER_BYTES:
+        contents.blame(0, len(data), "it is shorter than a segment's header")
+        return None
+    raw = data[: layout.SEGMENT_HEADER_BYTES]
+    fields = layout.SEGMENT.unpack(raw)
+    magic, version, order, size, generation, begun, found_owner, checksum, _ = fields
+    if magic == layout.SEGMENT_MAGIC and (version, order) != (layout.VERSION, layout.BYTE_ORDER):
+        contents.refused = layout.foreign_format(version, order)
+        return None
+    is_ours = magic == layout.SEGMENT_MAGIC and found_owner == owner
+    if not is_ours or checksum != layout.segment_checksum(raw):
+        contents.blame(0, layout.SEGMENT_HEADER_BYTES, "the segment's header is damaged")
+        return None
+    return _SegmentHeader(size, generation, begun)
+
+
+def _headers(data: Readable, owner: bytes) -> Iterator[FoundChunk | None]:
+    """Yield every chunk header with a right checksum by offset, and None after each step."""
+    for begin in range(0, len(data), _STEP_BYTES):
+        stop = begin + _STEP_BYTES
+        offset = data.find(layout.CHUNK_MAGIC, begin, stop)
+        while offset >= 0:
+            if offset % layout.ALIGNMENT == 0:
+                found = read_chunk_header(data, offset, owner)
+                if found is not None:
+                    yield found
+            offset = data.find(layout.CHUNK_MAGIC, layout.aligned(offset + 1), stop)
+        yield None
+
+
+def _newest_waiting(data: Readable, owner: bytes) -> Generator[None, None, int | None]:
+    """Return the newest generation with an unacked chunk, 0 without one; None without chunks."""
+    newest = None
+    for chunk in _headers(data, owner):
+        if chunk is None:
+            yield None
+        else:
+            is_waiting = chunk.state != layout.ACKED and chunk.entries
+            newest = max(newest or 0, chunk.generation if is_waiting else 0)
+    return newest
+
+
+def _walk(
+    data: Readable, headers: Iterator[FoundChunk | None], generation: int, contents: Contents
+) -> Iterator[FoundChunk | None]:
+    """Yield the chunks of one generation along their links, and skip what is damaged."""
+    expected, previous = layout.SEGMENT_HEADER_BYTES, None
+    claimed = skipped_to = 0
+    for chunk in headers:
+        if chunk is None:
+            yield None
+        if chunk is None or chunk.generation != generation:
+            continue
+        if chunk.offset != expected:
+            if not chunk.entries or chunk.offset < skipped_to:
+                continue  # written and never linked, or in a log record
+            if previous is not None and _is_inside(data, previous, chunk):
+                skipped_to = previous.payload_end  # a log record holds the bytes of a header
+                yield None
+                continue
+            _blame_link(previous, expected, chunk.offset, contents)
+        claimed += _claim(data, chunk)
+        if len(contents.damages) >= _DAMAGES_MAX or claimed > _CLAIMS_MAX * len(data):
+            text = "too much is damaged: the rest of the file is not read"
+            contents.blame(chunk.offset, len(data), text)
+            return
+        yield chunk
+        _check_empty(data, chunk, contents)
+        expected, previous = chunk.extent, chunk
+    if expected:
+        _blame_link(previous, expected, len(data), contents)
+
+
+def _claim(data: Readable, chunk: FoundChunk) -> int:
+    """Return how many bytes must be read to tell what is in a chunk."""
+    end = min(chunk.payload_end, len(data)) if chunk.entries else _end_of_room(data, chunk)
+    return end - chunk.payload_at
+
+
+def _end_of_room(data: Readable, chunk: FoundChunk) -> int:
+    """Return where the next chunk begins, or the end of the file where no link leads to one."""
+    return chunk.extent if chunk.payload_at <= chunk.extent <= len(data) else len(data)
+
+
+def _blame_link(previous: FoundChunk | None, expected: int, stop: int, contents: Contents) -> None:
+    """Blame what hides the chunk behind `previous`: its header, or the link to that.
+
+    Args:
+        previous: The chunk before, or None for the segment's header.
+        expected: Where the link leads; 0 nowhere.
+        stop: Where the next header is that was found, or the end of the file.
+        contents: Told.
+    """
+    at, begin = (0, 0) if previous is None else (previous.offset, previous.payload_at)
+    if begin <= expected < stop and expected and expected % layout.ALIGNMENT == 0:
+        contents.blame(expected, stop, "a chunk's header is damaged")
+    else:
+        at += layout.EXTENT_AT
+        contents.blame(at, at + 8, "the link to the next chunk is damaged")
+
+
+def _check_empty(data: Readable, chunk: FoundChunk, contents: Contents) -> None:
+    """Blame a chunk whose commit word says that it is empty, where it is not.
+
+    One whole entry may lie there: its process was killed before it could commit it. But a commit
+    word of no entries has no bytes either, since both are stored at once.
+    """
+    end = _end_of_room(data, chunk)
+    if not chunk.entries and chunk.size:
+        contents.blame(chunk.offset, end, "a chunk's commit word is damaged")
+        return
+    if chunk.entries or chunk.identity.stamp_key is None:
+        return
+    key = chunk.identity.stamp_key.decode("utf-8", "replace")
+    stamps = (record.get(key) for record in _uncommitted(data, chunk.payload_at, end))
+    for count, stamp in enumerate(stamps):
+        if number_of(stamp, chunk.identity.stream) != chunk.identity.first + count:
+            return
+        if count:
+            contents.blame(chunk.offset, end, "a chunk's commit word is damaged")
+            return
+
+
+def _uncommitted(data: Readable, first: int, last: int) -> Iterator[dict[Any, Any]]:
+    """Yield the records that can be decoded from `first` on, but for an enormous one."""
+    bytes_max = min(last - first, PAYLOAD_BYTES_MAX)
+    unpacker = BoundedUnpacker(bytes_max, unicode_errors="backslashreplace")
+    with contextlib.suppress(ProtocolError):
+        for at in range(first, last, _STEP_BYTES):
+            for value in unpacker.feed(data[at : min(at + _STEP_BYTES, last)]):
+                yield entry_of(value)[1]
+
+
+def _is_inside(data: Readable, whole: FoundChunk, chunk: FoundChunk) -> bool:
+    """Tell whether `chunk` lies in the payload of `whole`, and that payload is right."""
+    if not whole.payload_at <= chunk.offset < whole.payload_end:
+        return False
+    payload = data[whole.payload_at : whole.payload_end]
+    return isinstance(read_payload(whole, payload), Payload)

@@ -1,0 +1,326 @@
+"""Chunks in mapped files, so that a record outlives its process from before `emit` returns.
+
+The storage behind the buffer's seam when `spool_dir` is set; `docs/spool-format.md` is its design.
+Producers call it inside the buffer's critical section, where an exception from a signal handler
+may come at any point. So `open_chunk` only prepares, and `link`, `release` and the notes are parts
+of the buffer's changes, which may be made twice. The shipper's thread does the slow part, files,
+between its turns, and says what happened.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections import deque
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+from logship._buffer.chunk import Chunk, ChunkState, MemoryChunk, new_chunk_id
+from logship._buffer.stream import Stream
+from logship._protocol.readable import well_formed
+from logship._spool import format as layout
+from logship._spool.directories import SpoolError
+from logship._spool.mapped import (
+    SLACK_BYTES,
+    SLACK_BYTES_MIN,
+    Mapping,
+    Segment,
+    SpoolChunk,
+    UnspooledChunk,
+    Words,
+    map_file,
+)
+from logship._spool.own_directory import OwnDirectory, pages
+from logship._spool.volumes import volume_warning
+
+SEGMENT_BYTES = 4 * 1024 * 1024
+RETRY_SECONDS = 5.0
+"""How often a volume that could not be written is tried again."""
+
+_MARGIN_BYTES = 4 * 1024
+"""A control record, and the header of another chunk: what may come with an entry."""
+
+
+class SpoolStorage:
+    """Where chunks lie when there is a spool.
+
+    Args:
+        path: The directory that holds the process directories.
+        bytes_max: All files together.
+        memory_bytes_max: What may be held in memory while the spool cannot be written.
+        chunk_bytes_max: A chunk is no larger, but for a single large record.
+        stamp_key: The field of the stamp, or None.
+        segment_bytes: Of a file, where no record needs a larger one.
+        syncs: Whether files are written to the disk every second.
+        random_bytes: As `os.urandom`.
+        monotonic: Seconds.
+        time_ns: Nanoseconds since the epoch.
+        mapper: Maps files; tests bring one that watches every store.
+
+    Attributes:
+        news: What a person should be told, as (kind, text); the reader takes it out.
+    """
+
+    outlives_process = True
+
+    def __init__(  # noqa: PLR0913 - what is chosen, and the four parts that tests replace
+        self,
+        path: Path,
+        *,
+        bytes_max: int,
+        memory_bytes_max: int,
+        chunk_bytes_max: int,
+        stamp_key: str | None,
+        segment_bytes: int = SEGMENT_BYTES,
+        syncs: bool = False,
+        random_bytes: Callable[[int], bytes] = os.urandom,
+        monotonic: Callable[[], float] = time.monotonic,
+        time_ns: Callable[[], int] = time.time_ns,
+        mapper: Callable[[int, int], tuple[Mapping, Words]] = map_file,
+    ) -> None:
+        self.path = path
+        self.news: deque[tuple[str, str]] = deque()
+        self._memory_bytes_max = memory_bytes_max
+        self._chunk_bytes_max = chunk_bytes_max
+        self._stamp_key = None if stamp_key is None else stamp_key.encode("utf-8")
+        self._random_bytes = random_bytes
+        self._monotonic = monotonic
+        self._time_ns = time_ns
+        self._new_directory = partial(
+            OwnDirectory,
+            path,
+            bytes_max=bytes_max,
+            segment_bytes=max(segment_bytes, pages(chunk_bytes_max + _MARGIN_BYTES)),
+            stamp_key=self._stamp_key,
+            syncs=syncs,
+            random_bytes=random_bytes,
+            time_ns=time_ns,
+            mapper=mapper,
+        )
+        self._own: OwnDirectory | None = None
+        # The chunks in memory, and the records of those that are settled: one change for both.
+        self._in_memory: tuple[frozenset[UnspooledChunk], int] = frozenset(), 0
+        self._latest: dict[str, SpoolChunk] = {}
+        self._trouble = False
+        self._is_over = False
+        self._due_seconds = monotonic()
+        warning = volume_warning(path)
+        if warning is not None:
+            self.news.append(("volume", warning))
+        self._try_files(self._begin)
+
+    # -- producers, in the buffer's critical section ---------------------------------------------
+
+    def has_room(self, size: int) -> bool:
+        """Tell whether an entry of `size` bytes finds a place; makes one if it can."""
+        if self._segment_for(size + _MARGIN_BYTES) is not None:
+            return True
+        takes_memory = self._trouble or self._own is None
+        return takes_memory and self._memory_left() >= size
+
+    def open_chunk(self, stream: Stream, serial: int, opened_seconds: float, size: int) -> Chunk:
+        """Return an empty chunk with room for an entry of `size` bytes."""
+        tag, key = _packed_tag(stream), self._stamp_key
+        header_bytes = layout.chunk_header_bytes(tag, key)
+        has_header = len(tag) <= layout.TAG_BYTES_MAX
+        segment = self._segment_for(header_bytes + size) if has_header else None
+        chunk_id, own = new_chunk_id(self._random_bytes), self._own
+        if segment is None or own is None:
+            unspooled = UnspooledChunk(stream, serial, chunk_id, opened_seconds, self._note_given)
+            unspooled.capacity = max(size, min(self._chunk_bytes_max, self._memory_left()))
+            return unspooled
+        own.streams.add(stream, tag)
+        chunk = SpoolChunk(stream, serial, chunk_id, opened_seconds, segment, header_bytes)
+        chunk.capacity = max(size, min(self._chunk_bytes_max, segment.size - chunk.payload_at))
+        chunk.slack = self._slack_of(stream)
+        first, opened_ns = stream.next_number, self._time_ns()
+        identity = layout.ChunkIdentity(
+            chunk_id, first, serial, opened_ns, stream.id, tag, key, stream.is_provisional
+        )
+        header = layout.pack_chunk_header(identity, segment.generation, own.directory.id)
+        segment.mapping[chunk.header_at : chunk.payload_at] = header
+        self._latest[stream.id] = chunk
+        return chunk
+
+    def link(self, chunk: Chunk) -> None:
+        """Make a prepared chunk the spool's own. May be called again."""
+        if isinstance(chunk, SpoolChunk):
+            chunk.link()
+            if self._own is not None:
+                self._own.streams.note_opened(chunk.stream, chunk.first)
+        elif isinstance(chunk, UnspooledChunk):
+            memory, settled = self._in_memory
+            self._in_memory = memory | {chunk}, settled
+
+    def release(self, chunk: Chunk) -> None:
+        """Free what `chunk` holds: it was acked or dropped. May be called again."""
+        if isinstance(chunk, SpoolChunk):
+            if chunk.spooled:
+                self._note_settled(chunk)
+                chunk.mark_acked()
+            return
+        if isinstance(chunk, UnspooledChunk):
+            memory, settled = self._in_memory
+            if chunk in memory:
+                self._in_memory = memory - {chunk}, settled + chunk.records
+            self._note_settled(chunk)
+        if isinstance(chunk, MemoryChunk):
+            chunk.free()
+
+    def number_dropped(self, stream: Stream, number: int) -> None:
+        """Note that `number` was given out and will not be in any chunk."""
+        self._note_given(stream, number + 1)
+
+    def tag_known(self, stream: Stream) -> None:
+        """Note the tag that a provisional one has given way to; headers keep what they say."""
+        own = self._own
+        if own is not None:
+            own.streams.rename(stream, _packed_tag(stream))
+
+    @property
+    def unspooled(self) -> int:
+        """How many records of the application were taken in memory, for want of a spool."""
+        memory, settled = self._in_memory
+        return settled + sum(each.records for each in memory)
+
+    @property
+    def bytes_on_disk(self) -> int:
+        """Bytes of all files."""
+        own = self._own
+        return 0 if own is None else own.bytes_on_disk
+
+    def _segment_for(self, need: int) -> Segment | None:
+        """Return a segment where a chunk of `need` bytes, header included, may begin.
+
+        Where none is ready it is allocated in the producer's thread, unless that fails.
+        """
+        own = self._own
+        if own is None:
+            return None
+        more = min(SLACK_BYTES, self._chunk_bytes_max // 8)  # else chunks become too small
+        segment = own.segment_for(need, more)
+        if segment is None and not self._trouble:
+            self._try_files(lambda: own.allocate(need))
+            segment = own.segment_for(need, more)
+        return segment or own.segment_for(need, 0)
+
+    def _slack_of(self, stream: Stream) -> int:
+        """Return twice what the stream's last chunk came to, so that it follows the stream's pace.
+
+        Many tags that log much want large chunks; in an outage, what a quiet tag does not use of
+        its slack is lost for the others.
+        """
+        if len(self._latest) > layout.SLOTS:
+            self._latest = {}  # tags come and go
+        latest = self._latest.get(stream.id)
+        if latest is None:
+            return SLACK_BYTES
+        return min(max(2 * latest.size, SLACK_BYTES_MIN), self._chunk_bytes_max // 2)
+
+    def _memory_left(self) -> int:
+        held = sum(
+            each.capacity if each.state is ChunkState.OPEN else each.size
+            for each in self._in_memory[0]
+        )
+        return self._memory_bytes_max - held
+
+    def _note_given(self, stream: Stream, next_number: int) -> None:
+        """Note that all numbers below `next_number` were given out."""
+        own = self._own
+        if own is not None:
+            own.streams.note(stream, next_number)
+
+    def _note_settled(self, chunk: Chunk) -> None:
+        own = self._own
+        if own is not None:
+            own.streams.note_settled(chunk.stream, chunk.first, chunk.last + 1)
+
+    # -- the shipper's thread --------------------------------------------------------------------
+
+    def maintain(self, locked: Callable[[Callable[[], list[Segment]]], list[Segment]]) -> None:
+        """Keep a spare segment, give back what is too much, and try again what failed.
+
+        Args:
+            locked: Calls what it is given inside the buffer's critical section.
+        """
+        if self._is_over:
+            return
+        if self._monotonic() >= self._due_seconds:
+            self._due_seconds = self._monotonic() + RETRY_SECONDS
+            self._look_again()
+        own = self._own
+        if own is None:
+            return
+        if not self._trouble and own.wants_spare():
+            self._try_files(lambda: own.allocate(0))
+        own.unlink(locked(own.take_surplus))
+
+    def retry_deadline_seconds(self) -> float | None:
+        """Return when `maintain` should be called at the latest, or None."""
+        return self._due_seconds if self._trouble and not self._is_over else None
+
+    def close(self) -> None:
+        """Remove the process directory if nothing is left in it, else leave it to a recoverer.
+
+        Upkeep that comes later does nothing: it would begin another one, if there was trouble.
+        """
+        self._is_over = True
+        own, self._own = self._own, None
+        if own is not None:
+            own.end()
+
+    def abandon(self) -> None:
+        """In a forked child: keep nothing of the parent's, neither the lock nor the files."""
+        self._is_over = True
+        own, self._own = self._own, None
+        if own is not None:
+            own.abandon()
+
+    def _begin(self) -> None:
+        """Make a process directory with its streams and a first segment."""
+        self._own = self._new_directory()
+
+    def _look_again(self) -> None:
+        """See whether the process directory is still where it was made; try what failed."""
+        if self._own is not None and self._own.vanished():
+            self._own = None
+            self._fail(f"{self.path}: the directory of this process has been removed")
+        if not self._trouble:
+            return
+        own = self._own
+        if own is None:
+            works = self._try_files(self._begin)
+        else:
+            works = own.has_free or self._try_files(lambda: own.allocate(0))
+        if works:
+            self._trouble = False
+            self.news.append(("spool", f"the spool {self.path} can be written again and is in use"))
+
+    def _try_files(self, make: Callable[[], object]) -> bool:
+        """Make files; tell whether the volume allows it."""
+        try:
+            make()
+        except OSError as error:
+            self._fail(f"{self.path}: {error.strerror}")
+        except SpoolError as error:
+            self._fail(str(error))
+        else:
+            return True
+        return False
+
+    def _fail(self, reason: str) -> None:
+        """Go on in memory; say so once."""
+        self._due_seconds = self._monotonic() + RETRY_SECONDS
+        if self._trouble:
+            return
+        self._trouble = True
+        text = (
+            f"the spool cannot be written ({reason}); records are held in "
+            f"memory, up to {self._memory_bytes_max} bytes, and would die with the process"
+        )
+        self.news.append(("spool", text))
+
+
+def _packed_tag(stream: Stream) -> bytes:
+    return well_formed(stream.tag).encode("utf-8")

@@ -1,0 +1,269 @@
+"""What a dead process left in its directory: its streams, its chunks, and what is damaged.
+
+The first part of a recovery. Everything read is untrusted, so files are read and never mapped, and
+whatever is damaged is named first and kept in quarantine in a later step.
+"""
+
+from __future__ import annotations
+
+from base64 import urlsafe_b64decode
+from collections.abc import Generator, Iterator
+
+from logship._buffer.ranges import Gap
+from logship._buffer.stream import Stream
+from logship._quoting import quoted
+from logship._reasons import DAMAGED
+from logship._spool.chunks import Contents, FoundChunk, Payload, read_payload
+from logship._spool.directories import STREAMS
+from logship._spool.files import FileBytes, pread_all
+from logship._spool.format import ACKED, OPEN, QUARANTINED, STREAMS_BYTES
+from logship._spool.orphan import LocatedChunk, Orphan, OrphanStream, SegmentFile
+from logship._spool.progress import RecoveryState
+from logship._spool.segments import find_chunks
+from logship._spool.slots import read_streams
+
+CHUNKS_MAX = 65536
+TOO_MANY_CHUNKS = f"its directory has more than {CHUNKS_MAX} chunks and streams"
+"""What is held of one process directory in memory; its next recovery reads the rest."""
+
+
+def survey(orphan: Orphan, default_tag: str | None) -> Iterator[RecoveryState]:
+    """Find the streams and chunks of an orphan, in small steps.
+
+    Args:
+        orphan: Told what is found; nothing of it where the format of `streams` is not ours.
+        default_tag: Tag of a stream whose process never learned it, or None.
+    """
+    if not _read_streams(orphan):
+        return
+    yield RecoveryState.WORKING
+    for name in orphan.directory.segments():
+        yield from _read_segment(orphan, name)
+    orphan.chunks = _in_order(orphan)
+    _name_tags(orphan, default_tag)
+    _name_missing(orphan)
+    yield RecoveryState.WORKING
+
+
+# -- streams ----------------------------------------------------------------------------------
+
+
+def _read_streams(orphan: Orphan) -> bool:
+    """Read the file `streams`; tell whether the directory may be touched."""
+    directory = orphan.directory
+    data = b""
+    try:
+        orphan.streams_descriptor = directory.open_file(STREAMS)
+        data = pread_all(orphan.streams_descriptor, STREAMS_BYTES, 0)
+    except FileNotFoundError:
+        pass
+    except OSError as error:
+        # Not the same as none: numbers would be given out again, and streams ended again.
+        orphan.refuse(STREAMS, str(error), is_unread=True)
+        return True
+    contents = read_streams(data, directory.id)
+    if contents.refused is not None:
+        orphan.refuse(STREAMS, contents.refused)
+        return False
+    if not contents.is_begun and directory.segments():
+        orphan.blame(STREAMS, 0, "the file is missing or empty")
+    for damage in contents.damages:
+        orphan.blame(STREAMS, damage.first, damage.reason)
+    orphan.stamp_key = key = contents.stamp_key
+    for found in contents.streams:
+        stream = stream_of(found.stream, found.tag, key, is_provisional=found.is_provisional)
+        known = orphan.streams.get(found.stream)
+        if stream is not None and (known is None or known.stream.is_provisional):
+            orphan.streams[found.stream] = OrphanStream(
+                stream,
+                found.slot,
+                found.next_number,
+                found.end != 0,
+                found.opened,
+                not contents.has_header,
+            )
+    return True
+
+
+def _name_missing(orphan: Orphan) -> None:
+    """Name the streams whose newest chunk is missing.
+
+    What is damaged or cannot be read may be what is missing, and is named already.
+    """
+    if orphan.is_damaged or orphan.is_unread:
+        return
+    for stream_id, stream in orphan.streams.items():
+        if stream.is_cut:
+            orphan.miss_segment(stream_id, f"number {stream.opened} and all that follow")
+
+
+def _name_tags(orphan: Orphan, default_tag: str | None) -> None:
+    """Give the tag that is known here to streams whose process died before it knew it."""
+    for each in orphan.streams.values():
+        stream = each.stream
+        if not stream.is_provisional:
+            continue
+        if default_tag is not None:
+            stream.tag = default_tag
+        elif each.next_number > 1 and not each.ended:
+            orphan.say(
+                f"the tag of stream {stream.id} was never known; "
+                f"it is shipped as {quoted(stream.tag)}"
+            )
+
+
+# -- chunks -----------------------------------------------------------------------------------
+
+
+def _read_segment(orphan: Orphan, name: str) -> Iterator[RecoveryState]:
+    """Find the chunks of one file, and keep what is damaged in it."""
+    directory, contents = orphan.directory, Contents()
+    try:
+        file = SegmentFile(name, directory.open_file(name))
+        orphan.files.append(file)
+        data = FileBytes(file.descriptor)
+        has_entries = yield from _note_chunks(orphan, file, data, contents)
+        if data.is_unreadable:
+            data.raise_if_unreadable()
+    except OSError as error:
+        orphan.refuse(name, str(error), is_unread=True)
+        yield RecoveryState.WORKING
+        return
+    if contents.refused is not None:
+        orphan.refuse(name, contents.refused)
+        yield RecoveryState.WORKING
+        return
+    for damage in contents.damages:
+        orphan.blame(name, damage.first, damage.reason)
+    for first, why in data.unreadable.items():
+        orphan.leave_unread(name, first, why)
+    yield RecoveryState.WORKING
+    if not data.unreadable:  # else it may be the hole in what was read
+        for damage in contents.damages:
+            kept_as = f"{directory.name}-{name}-{damage.first}.damage"
+            orphan.keep_part(kept_as, data, damage.first, damage.last)
+            yield RecoveryState.WORKING
+    if has_entries:
+        orphan.unlink_if_done(file)
+
+
+def _note_chunks(
+    orphan: Orphan, file: SegmentFile, data: FileBytes, contents: Contents
+) -> Generator[RecoveryState, None, bool]:
+    """Note the chunks of a file; return whether any has entries.
+
+    Raises:
+        OSError: The file cannot be read, or the directory has more chunks than are held.
+    """
+    has_entries = False
+    held = sum(each.holds for each in orphan.files)
+    for chunk in find_chunks(data, orphan.directory.id, contents):
+        if chunk is not None:
+            has_entries |= chunk.entries > 0
+            _note_chunk(orphan, file, data, chunk)
+            if held + file.holds + len(orphan.streams) > CHUNKS_MAX:
+                orphan.has_more = True
+                raise OSError(TOO_MANY_CHUNKS)
+        yield RecoveryState.WORKING
+    return has_entries
+
+
+def _note_chunk(orphan: Orphan, file: SegmentFile, data: FileBytes, chunk: FoundChunk) -> None:
+    stream = _stream_of_chunk(orphan, chunk)
+    if stream is None:
+        orphan.blame(file.name, chunk.offset, "a chunk's stream is no stream")
+    elif chunk.state == ACKED:
+        _note_acked(stream, file, chunk, data)
+    else:
+        _note_unacked(orphan, stream, LocatedChunk(file, chunk, 0))
+
+
+def _stream_of_chunk(orphan: Orphan, chunk: FoundChunk) -> OrphanStream | None:
+    """Return a chunk's stream, which knows what the chunk's header says; None where it is none."""
+    identity = chunk.identity
+    known = orphan.streams.get(identity.stream)
+    if known is None:
+        stream = stream_of(
+            identity.stream,
+            identity.tag,
+            identity.stamp_key,
+            is_provisional=identity.is_provisional,
+        )
+        if stream is None:
+            return None
+        known = orphan.streams[identity.stream] = OrphanStream(stream)
+    if known.stream.is_provisional and not identity.is_provisional:
+        known.stream.tag, known.stream.is_provisional = text_of(identity.tag), False
+    orphan.stamp_key = orphan.stamp_key or identity.stamp_key
+    known.note_found(identity.first)
+    known.note_given(identity.first + min(chunk.entries, chunk.size) - 1)
+    return known
+
+
+def _note_acked(
+    stream: OrphanStream, file: SegmentFile, chunk: FoundChunk, data: FileBytes
+) -> None:
+    """Note how far a stream without a slot had come when a recoverer before us died."""
+    if not stream.shown_by_chunks:
+        return
+    file.holds += 1
+    payload = read_payload(chunk, data[chunk.payload_at : chunk.payload_end])
+    if isinstance(payload, Payload) and payload.numbers:
+        stream.ended = stream.ended or payload.end is not None
+        stream.note_given(payload.numbers[-1])
+
+
+def _note_unacked(orphan: Orphan, stream: OrphanStream, located: LocatedChunk) -> None:
+    file, chunk, _ = located
+    first = chunk.identity.first
+    if chunk.state == QUARANTINED:
+        stream.note_lost(Gap(first, first + chunk.checksum, DAMAGED))
+        file.holds += 1
+    elif chunk.entries:
+        orphan.chunks.append(located)
+        orphan.counters.unsealed += chunk.state == OPEN
+        file.holds += 1
+    elif first == stream.opened:
+        file.holds += 1  # else the next recoverer would miss it
+
+
+def _in_order(orphan: Orphan) -> list[LocatedChunk]:
+    """Return the chunks in the order of opening, each with where its numbers must have ended."""
+    ordered: list[LocatedChunk] = []
+    next_first: dict[str, int] = {}
+    in_order = sorted(orphan.chunks, key=lambda each: each.chunk.identity.serial)
+    for located in reversed(in_order):
+        identity = located.chunk.identity
+        stream = orphan.streams[identity.stream]
+        end = next_first.get(identity.stream) or _end_of_last(stream, located.chunk)
+        next_first[identity.stream] = identity.first
+        ordered.append(located._replace(last=max(identity.first, end - 1)))
+    return ordered[::-1]
+
+
+def _end_of_last(stream: OrphanStream, chunk: FoundChunk) -> int:
+    """Return a number that the last chunk of a stream does not reach.
+
+    Numbers that were dropped while the chunk was open are not in it, and its header does not count
+    them. The slot knows the last of those; at most so many entries as are counted came after it.
+    """
+    entries = min(chunk.entries, chunk.size)
+    return max(stream.next_number, max(chunk.identity.first + 1, stream.noted_next) + entries - 1)
+
+
+def text_of(tag: bytes) -> str:
+    """Return a tag as text, whatever its bytes are."""
+    return tag.decode("utf-8", "backslashreplace")
+
+
+def stream_of(
+    stream_id: str, tag: bytes, stamp_key: bytes | None, *, is_provisional: bool = False
+) -> Stream | None:
+    """Return the stream with this id, or None where it is no id of a stream."""
+    try:
+        raw = urlsafe_b64decode(stream_id)
+        key = None if stamp_key is None else stamp_key.decode("utf-8")
+    except ValueError:
+        return None
+    stream = Stream(text_of(tag), key, lambda _: raw, is_provisional=is_provisional)
+    return stream if stream.id == stream_id else None

@@ -1,0 +1,348 @@
+"""Lines on standard error that are written at once or not at all.
+
+A container's stderr may stall, even when a process must end within two seconds. So no call here
+waits for stderr unless its caller allows a wait, and each wait is bounded.
+
+One thread writes at a time, under a `SectionLock`. A line that comes while another one is being
+written is refused or queued, whether it comes from another thread or from a signal handler in the
+middle of the write. The thread that writes also writes the queue before it leaves.
+"""
+
+from __future__ import annotations
+
+import select
+import sys
+import threading
+import time
+import traceback
+from collections import deque
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import TypeVar
+
+from logship._hooks.locking import SectionLock
+from logship._hooks.threads import is_own
+from logship._quoting import visible
+from logship._stderr.writers import nonblocking_writer
+
+WARNING_INTERVAL_SECONDS = 60.0
+"""A warning of one kind is written at most once in this time."""
+
+_QUEUED_LINES_MAX = 1000
+_QUEUED_LINES_AT_ONCE = 100
+_PATIENCE_SECONDS_MIN = 0.1
+"""How long even an event loop's thread waits for its line to be written, at the end of a process. A
+line that is still in the queue when the interpreter freezes all threads is lost. So no call returns
+before its line is written, while stderr takes lines."""
+
+_TURN_SECONDS = 0.02
+_PAUSE_SECONDS = 0.0005
+_YIELD_SECONDS = 0.005
+
+T = TypeVar("T")
+
+
+class LastResort:
+    """Lines on standard error, written at once or not at all.
+
+    Args:
+        descriptor: The file descriptor; 2 unless a test says otherwise.
+        bytes_per_second_max: The rate of `offer_line`; 0 lets no line pass.
+        monotonic: Seconds.
+    """
+
+    def __init__(
+        self,
+        *,
+        descriptor: int = 2,
+        bytes_per_second_max: int = 64 * 1024,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        if descriptor == 2 and sys.__stderr__ is None:
+            descriptor = -1  # closed when the program began: 2 is now any file opened since
+        self._write = nonblocking_writer(descriptor)
+        self._lock = SectionLock()
+        self._queue: deque[bytes] = deque()
+        self._pending = b""  # what is left of the line written last
+        self._is_held_up = False  # whether the queue waits, because another line goes first
+        self._is_moving = True  # whether no wait failed since stderr last took bytes
+        self._took_none = False  # whether stderr took no byte of the last write
+        self._spiller = 0  # the thread that spills, while other threads wait for it
+        self._spill_first_until: float | None = None
+        self._spill_first_seconds = 0.0
+        self._everybody_waits = False
+        self._ender = 0  # the thread that ends the process, and has stopped the others
+        self._monotonic = monotonic
+        self._rate = bytes_per_second_max
+        self._tokens = float(bytes_per_second_max)
+        self._tokens_at_seconds = monotonic()
+        self._is_dry = False
+        self._warned_at_seconds: dict[str, float] = {}
+
+    # -- lines that are written at once or not at all ----------------------------------------------
+
+    def offer_line(self, line: bytes) -> bool:
+        """Write a line at once, if the rate allows it; return whether stderr took it."""
+        return self._alone(lambda: self._take_tokens(len(line)) and self._put(line), False)
+
+    def write_line(self, line: bytes) -> bool:
+        """Write a line at once, without the rate limit; return whether stderr took it."""
+        return self._alone(partial(self._put, line), False)
+
+    def warn(
+        self, kind: str, text: str, interval_seconds: float = WARNING_INTERVAL_SECONDS
+    ) -> None:
+        """Write `logship: <text>`, unless a warning of this kind was written a short while ago."""
+        line = f"logship: {visible(text)}\n".encode()
+        self._alone(partial(self._put_warning, kind, line, interval_seconds), None)
+
+    def warn_of_bug(self, where: str, error: BaseException) -> None:
+        """Warn of an error of logship's own, with its traceback in one line."""
+        if not self._is_due("bug", WARNING_INTERVAL_SECONDS):
+            return  # a bug may come back with each record, and a traceback costs as much as many
+        trace = "".join(traceback.format_exception(error)).strip().replace("\n", " | ")
+        self.warn("bug", f"an error of its own in {where}, please report it: {trace}")
+
+    def write_lines(self, lines: Sequence[bytes]) -> int:
+        """Write lines at once, without the rate limit; return how many were begun.
+
+        The last of these may be torn; the next write completes it first. If another thread is
+        writing, no line is begun. During a spill the queue then waits until the next call or
+        `end_spill`.
+        """
+        begun = self._alone(partial(self._put_spilled, lines), -1)
+        if begun < 0:
+            # Otherwise a thread that logs without a pause would be writing at every call.
+            self._is_held_up = self._spill_first_until is not None
+            return 0
+        self.step_back()
+        return begun
+
+    # -- lines that are queued ---------------------------------------------------------------------
+
+    def write_in_turn(self, line: bytes, patience_seconds: float = 0.0) -> bool:
+        """Queue a line, and write the queue as far as stderr takes it.
+
+        Args:
+            line: Kept until the next thread that writes has written it.
+            patience_seconds: How long to wait for that, at least a tenth of a second. After a wait
+                without success, no call waits until stderr takes bytes again.
+
+        Returns:
+            False if it was not kept, because stderr has taken no bytes for too long.
+        """
+        self.stop_here()
+        try:
+            return self._write_in_turn(line, patience_seconds)
+        finally:
+            self.stop_here()  # once more: `write_rest` then writes all lines that were kept before
+
+    def stop_others(self) -> None:
+        """Let no `write_in_turn` of another thread return any more: this process is about to die.
+
+        A record whose call does not return is not lost, because the program never continued after
+        it.
+        """
+        self._ender = threading.get_ident()
+
+    @property
+    def has_stopped_others(self) -> bool:
+        """Whether no logging call of another thread returns any more."""
+        return self._ender != 0
+
+    def stop_here(self) -> None:
+        """Do not return in a thread that `stop_others` has stopped."""
+        while self._ender and self._ender != threading.get_ident() and not is_own():
+            time.sleep(_TURN_SECONDS)
+
+    def write_rest(self, until_seconds: float) -> None:
+        """Write the queue; try a stalled stderr until the deadline (monotonic seconds)."""
+        while self._queue and self._monotonic() < until_seconds:
+            self.wait_writable(_TURN_SECONDS)
+            time.sleep(_PAUSE_SECONDS)  # the thread that writes needs the interpreter too
+            self._write_queue()
+
+    def _write_in_turn(self, line: bytes, patience_seconds: float) -> bool:
+        if patience_seconds > 0.0 or self._everybody_waits:
+            self._let_spill_go_first()
+        patience_seconds = max(patience_seconds, _PATIENCE_SECONDS_MIN)
+        if len(self._queue) >= _QUEUED_LINES_MAX:
+            self._write_queue()
+            self._wait_for_queue(patience_seconds)
+        if len(self._queue) >= _QUEUED_LINES_MAX:
+            return False
+        self._queue.append(line)
+        self._write_queue()
+        self._wait_for_queue(patience_seconds)
+        return True
+
+    def go_first(self, line: bytes) -> bool:
+        """Write a line, and stop the queue until that succeeds.
+
+        The caller calls it until it returns True, or calls `step_back`.
+        """
+        self._is_held_up = True
+        if not self.write_line(line):
+            return False
+        self.step_back()
+        return True
+
+    def step_back(self) -> bool:
+        """Start the queue again; return whether all of it is written."""
+        self._is_held_up = False
+        self._write_queue()
+        return not self._queue and not self._pending
+
+    def begin_spill(self, seconds_max: float, *, everybody_waits: bool = False) -> None:
+        """Make callers of `write_in_turn` that may wait do so until `end_spill`.
+
+        Otherwise they would take the interpreter from this thread, which has more and older lines
+        to write than each of them.
+
+        Args:
+            seconds_max: How long they wait for a spill that writes nothing.
+            everybody_waits: Whether all callers wait, also those that normally must not, such as an
+                event loop's thread. The process is about to end, and records would be lost
+                otherwise.
+        """
+        self._everybody_waits = everybody_waits
+        self._spiller = threading.get_ident()
+        self._spill_first_seconds = seconds_max
+        self._spill_first_until = self._monotonic() + seconds_max
+
+    def end_spill(self) -> None:
+        """Let all threads write again."""
+        self._spill_first_until = None
+        self._everybody_waits = False
+        self.step_back()
+
+    # -- stderr itself -----------------------------------------------------------------------------
+
+    @property
+    def torn(self) -> bool:
+        """Whether only a part of the last line is written."""
+        return bool(self._pending)
+
+    def wait_writable(self, timeout_seconds: float) -> None:
+        """Wait until stderr takes more bytes, at most `timeout_seconds`."""
+        poll = select.poll()
+        try:
+            poll.register(self._write.descriptor, select.POLLOUT)
+            poll.poll(max(0.0, timeout_seconds) * 1000)
+        except (OSError, ValueError):
+            pass  # closed: a wait has no use, and the next write will fail
+
+    # -- inside ------------------------------------------------------------------------------------
+
+    def _alone(self, work: Callable[[], T], otherwise: T) -> T:
+        """Return what `work` returns, or `otherwise` while another call writes."""
+        try:
+            return self._run(work, otherwise)
+        finally:
+            self._write_queue()
+
+    def _run(self, work: Callable[[], T], otherwise: T) -> T:
+        if sys.is_finalizing():
+            self._take_over()
+        return self._lock.run(work, otherwise)
+
+    def _take_over(self) -> None:
+        """Break the lock of a thread that the interpreter froze in the middle of a write.
+
+        An interpreter that ends freezes daemon threads wherever they are, and then only the main
+        thread runs, in destructors that may log. What the frozen thread wrote is unknown: lines of
+        its write may be there twice.
+        """
+        if not self._lock.is_owned() and not self._lock.run(lambda: True, False):
+            self._lock.reset()
+            self._pending = self._pending or b"\n"  # its line may be torn, and begins anew
+
+    def _let_spill_go_first(self) -> None:
+        if self._spiller == threading.get_ident():
+            return  # a signal handler in the middle of the spill
+        while (until := self._spill_first_until) is not None and self._monotonic() < until:
+            time.sleep(_YIELD_SECONDS)
+
+    def _write_queue(self) -> None:
+        """Write the queue, and check it again: another thread may have added a line meanwhile."""
+        while (self._queue or self._pending) and not self._is_held_up:
+            if not self._run(self._write_some, False):
+                return
+
+    def _write_some(self) -> bool:
+        """Write a few lines of the queue; return whether stderr took all of them."""
+        # Only the holder of the lock removes lines, and others add theirs at the end.
+        count = min(len(self._queue), _QUEUED_LINES_AT_ONCE)
+        begun = self._put_all([self._queue[each] for each in range(count)])
+        for _ in range(begun):
+            self._queue.popleft()
+        return begun == count and not self._pending
+
+    def _wait_for_queue(self, patience_seconds: float) -> None:
+        """Wait until the queue has been written, at most `patience_seconds`."""
+        until = self._monotonic() + patience_seconds
+        while (self._queue or self._pending) and self._is_moving and not self._lock.is_owned():
+            left = until - self._monotonic()
+            if left <= 0:
+                # Otherwise the thread that writes got no processor, and stderr is not to blame.
+                self._is_moving = not self._took_none
+                return
+            self.wait_writable(min(left, _TURN_SECONDS))
+            time.sleep(_PAUSE_SECONDS)  # the thread that writes needs the interpreter too
+            self._write_queue()
+
+    def _take_tokens(self, size: int) -> bool:
+        now = self._monotonic()
+        earned = (now - self._tokens_at_seconds) * self._rate
+        # The bucket has the bytes of one second; a longer line may pass when it is full. An empty
+        # bucket fills up before any line passes. So lines pass in runs, and a long outage has a few
+        # gaps a second to declare instead of one for each record.
+        self._tokens = min(float(self._rate), self._tokens + earned)
+        self._tokens_at_seconds = now
+        self._is_dry = self._tokens < (self._rate if self._is_dry else min(size, self._rate))
+        if self._rate == 0 or self._is_dry:
+            return False
+        self._tokens -= size
+        return True
+
+    def _put_warning(self, kind: str, line: bytes, interval_seconds: float) -> None:
+        if self._is_due(kind, interval_seconds) and self._put(line):
+            self._warned_at_seconds[kind] = self._monotonic()
+
+    def _is_due(self, kind: str, interval_seconds: float) -> bool:
+        warned_at_seconds = self._warned_at_seconds.get(kind)
+        if warned_at_seconds is None:
+            return True
+        return self._monotonic() >= warned_at_seconds + interval_seconds
+
+    def _put_spilled(self, lines: Sequence[bytes]) -> int:
+        begun = self._put_all(lines)
+        if begun and self._spill_first_until is not None:
+            self._spill_first_until = self._monotonic() + self._spill_first_seconds
+        return begun
+
+    def _put(self, line: bytes) -> bool:
+        """Write what is left of an earlier line, then this one; False if it was not begun."""
+        return self._put_all([line]) == 1
+
+    def _put_all(self, lines: Sequence[bytes]) -> int:
+        """Write what is left of an earlier line, then these; return how many were begun."""
+        if self._pending:
+            written = self._write_bytes(self._pending)
+            self._pending = self._pending[written:]
+            if self._pending:
+                return 0
+        written = self._write_bytes(b"".join(lines))
+        for begun, line in enumerate(lines):
+            if written <= 0:
+                return begun
+            self._pending = line[written:]
+            written -= len(line)
+        return len(lines)
+
+    def _write_bytes(self, data: bytes) -> int:
+        """Write as much as stderr takes; return how many bytes."""
+        written = self._write(data)
+        self._took_none = written == 0
+        self._is_moving = self._is_moving or written > 0
+        return written

@@ -1,0 +1,122 @@
+"""Where the numbers come from: the pages of a metrics directory, or a metrics endpoint."""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import re
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Final
+
+from logship._metrics.pages import Pages, PagesError
+from logship._metrics.sums import SLOTS, Numbers, slot, zeros
+from logship._top.figures import Reading, Snapshot
+from logship.errors import LogshipError
+
+_TIMEOUT_SECONDS: Final = 5.0
+_ANSWER_BYTES_MAX: Final = 4 * 1024 * 1024
+_SAMPLE: Final = re.compile(r'logship_(\w+)(?:\{\w+="([^"]*)"\})? (\S+)')
+_LOCK: Final = re.compile(r"\d+: FLOCK +ADVISORY +WRITE (\d+) \S+:(\d+) ")
+
+Read = Callable[[], Snapshot]
+
+
+class SourceError(LogshipError):
+    """There are no numbers to read; the text says where, and what to do."""
+
+
+def read_directory(path: Path) -> Read:
+    """Return what reads the pages of the processes of this container.
+
+    Args:
+        path: The metrics directory.
+
+    Raises:
+        SourceError: It is not there, or cannot be used.
+    """
+    if not path.is_dir():  # else it would be made
+        raise SourceError(f"{path} is no directory; no process has published numbers there")
+    try:
+        pages = Pages(path)
+    except PagesError as error:
+        raise SourceError(f"{error}. Run this command as the application's user") from None
+
+    def read() -> Snapshot:
+        total, living = pages.read()
+        pids = _pids_of_locks()
+        processes = {}
+        for page in living:
+            with contextlib.suppress(FileNotFoundError):  # its process has ended meanwhile
+                status = (path / page.name).stat()
+                pid = pids.get(status.st_ino)
+                reading = Reading(status.st_mtime, page.numbers, pid, _command_of(pid))
+                processes[page.id] = reading
+        now_seconds = time.time()
+        return Snapshot(now_seconds, Reading(now_seconds, total.numbers), processes)
+
+    return read
+
+
+def read_endpoint(url: str) -> Read:
+    """Return what reads an endpoint's sum of all processes: it tells nothing of each.
+
+    Args:
+        url: `http://` or `https://`.
+
+    Raises:
+        SourceError: It is another kind of URL; when it reads also: there is no answer with numbers
+            of logship's.
+    """
+    if not url.startswith(("http://", "https://")):
+        raise SourceError(f"{url} is no URL of metrics, such as http://127.0.0.1:9100/metrics")
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+
+    def read() -> Snapshot:
+        try:
+            with opener.open(url, timeout=_TIMEOUT_SECONDS) as answer:
+                text = answer.read(_ANSWER_BYTES_MAX).decode("utf-8", "replace")
+        except (OSError, ValueError, http.client.HTTPException) as error:
+            reason = error.reason if isinstance(error, urllib.error.URLError) else error
+            raise SourceError(f"cannot read {url}: {reason}") from None
+        numbers = dict(_samples_in(text))
+        if ("records_accepted_total", "") not in numbers:
+            raise SourceError(f"{url} serves no numbers of logship's clients")
+        now_seconds = time.time()
+        return Snapshot(now_seconds, Reading(now_seconds, _filled(numbers)), None)
+
+    return read
+
+
+def _samples_in(text: str) -> Iterator[tuple[tuple[str, str], float]]:
+    for line in text.splitlines():
+        if match := _SAMPLE.fullmatch(line):
+            with contextlib.suppress(ValueError):
+                yield (match[1], match[2] or ""), float(match[3])
+
+
+def _filled(values: dict[tuple[str, str], float]) -> Numbers:
+    numbers = zeros()
+    for name, value in SLOTS:
+        numbers[slot(name, value)] = values.get((name, value), 0.0)
+    return numbers
+
+
+def _pids_of_locks() -> dict[int, int]:
+    """Return the process that holds each locked file, by the file's inode; empty without /proc."""
+    try:
+        lines = Path("/proc/locks").read_text().splitlines()
+    except OSError:
+        return {}
+    return {int(match[2]): int(match[1]) for line in lines if (match := _LOCK.match(line))}
+
+
+def _command_of(pid: int | None) -> str:
+    try:
+        words = Path(f"/proc/{pid}/cmdline").read_bytes().rstrip(b"\0").split(b"\0")
+    except OSError:
+        return ""
+    return b" ".join(words).decode("utf-8", "replace")

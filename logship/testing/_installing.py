@@ -1,0 +1,145 @@
+"""What `install` does while tests run.
+
+An `install` that names no sidecar ships into nothing. In a test that uses a fixture it ships to the
+sidecar of that test, and what it took of the process is given back afterwards.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import logging
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, overload
+
+from logship._client.background import BackgroundClient
+from logship._installation import parts
+from logship._installation.installation import (
+    Installation,
+    exchange,
+    install,
+    installed_client,
+)
+from logship._receiver.session import Write
+from logship._settings import Settings
+from logship._settings.environment import values_from
+from logship.testing._memory import MemoryTransport
+from logship.testing._sidecar import Delivered, Sidecar
+
+FLUSH_SECONDS_MAX = 10.0
+CLOSE_SECONDS_MAX = 1.0
+"""How long the end of a test waits for a sidecar that acks nothing."""
+
+
+def parts_without_sidecar(given: Mapping[str, Any]) -> parts.Parts:
+    """Return a transport into nothing, unless `install` or the environment names a sidecar."""
+    if "endpoints" in given or "endpoints" in values_from(dataclasses.fields(Settings), os.environ):
+        return {}
+    return {"transport": MemoryTransport(_Nothing())}
+
+
+class _Nothing(Sidecar):
+    """Acks everything and keeps nothing."""
+
+    def keep(self, write: Write) -> None:
+        """Let it go."""
+
+
+class ShippedRecords(Sequence[Delivered]):
+    """What an application has shipped in a test: a list that grows.
+
+    Each look at it first ships what was logged before.
+
+    Args:
+        sidecar: What the application ships to.
+    """
+
+    def __init__(self, sidecar: Sidecar) -> None:
+        self._sidecar = sidecar
+
+    def __len__(self) -> int:
+        return len(self._now())
+
+    @overload
+    def __getitem__(self, index: int) -> Delivered: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> list[Delivered]: ...
+
+    def __getitem__(self, index: int | slice) -> Delivered | list[Delivered]:
+        return self._now()[index]
+
+    def __iter__(self) -> Iterator[Delivered]:
+        return iter(self._now())
+
+    def __repr__(self) -> str:
+        return repr(self._now())
+
+    def _now(self) -> list[Delivered]:
+        client = installed_client()
+        if client is not None:
+            client.flush(FLUSH_SECONDS_MAX)
+        return self._sidecar.records
+
+
+@contextlib.contextmanager
+def recorded_installation() -> Iterator[ShippedRecords]:
+    """Have `install` ship to memory, and install if the application has not.
+
+    An application that calls `install` itself gets what it asks for: only the place of its own
+    installation is taken.
+    """
+    sidecar = Sidecar()
+    stand_in: BackgroundClient | None = None
+
+    def parts_for(given: Mapping[str, Any]) -> parts.Parts:
+        del given
+        if installed_client() is stand_in:  # or there is none
+            _uninstall()
+        return {"transport": MemoryTransport(sidecar)}
+
+    with own_installation(parts_for):
+        if installed_client() is None:
+            stand_in = install()
+        yield ShippedRecords(sidecar)
+
+
+@contextlib.contextmanager
+def own_installation(parts_for: parts.PartsFor, **settings: Any) -> Iterator[None]:
+    """Give back in the end what an `install` in between has taken.
+
+    What the application installed before is set aside meanwhile, and installed once more with its
+    own settings.
+
+    Args:
+        parts_for: Of the clients that are installed in between.
+        settings: That take the place of the application's own.
+    """
+    root = logging.getLogger()
+    with contextlib.ExitStack() as undo:
+        # Without a runner's handlers on the root logger, `install` would choose INFO.
+        level = logging.INFO if root.level == logging.WARNING else root.level
+        undo.callback(root.setLevel, root.level)
+        before = exchange(None)
+        undo.callback(exchange, before)
+        undo.callback(root.setLevel, root.level)
+        undo.callback(setattr, parts, "parts_for", parts.parts_for)
+        undo.callback(_uninstall)
+        parts.parts_for = parts_for
+        root.setLevel(level)
+        if before is not None:
+            exchange(_again(before, parts_for(settings), settings))
+        yield
+
+
+def _again(before: Installation, client_parts: parts.Parts, changes: Any) -> Installation:
+    settings = dataclasses.replace(before.settings, **changes)
+    return Installation(settings, before.level, False, client_parts)
+
+
+def _uninstall() -> None:
+    client = installed_client()
+    if client is not None:
+        client.close(CLOSE_SECONDS_MAX)
+    exchange(None)
