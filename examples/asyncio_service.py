@@ -18,12 +18,7 @@ async def take_orders(desk):
 
 async def main():
     service = asyncio.gather(*map(take_orders, range(4)))
-
-    def stop():
-        logship.stopping()  # this program handles SIGTERM itself, so it says that the clock runs
-        service.cancel()
-
-    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop)
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, service.cancel)
     try:
         await service
     except asyncio.CancelledError:

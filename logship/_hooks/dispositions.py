@@ -15,10 +15,14 @@ from typing import Any
 
 Disposition = Callable[[int, FrameType | None], Any] | int | None
 
+set_handler = signal.signal
+get_handler = signal.getsignal
+"""Python's own functions: while logship is installed, the module `signal` has others."""
+
 
 def disposition_of(signum: int) -> Disposition:
     """Return what `signal.getsignal` should; None for a handler that is not Python's."""
-    found = signal.getsignal(signum)
+    found = get_handler(signum)
     return None if found is signal.SIG_DFL and not has_default(signum) else found
 
 

@@ -16,6 +16,7 @@ import signal
 import threading
 
 from logship._hooks import registry
+from logship._hooks.dispositions import set_handler
 from logship._hooks.late_imports import late
 
 
@@ -57,6 +58,6 @@ def die_by(signum: int) -> None:
 def _restore_default(signum: int) -> None:
     """Restore the default disposition, even if the main thread is in a long call."""
     try:
-        signal.signal(signum, signal.SIG_DFL)
+        set_handler(signum, signal.SIG_DFL)
     except ValueError:  # not the main thread; the C function works in any thread
         late("ctypes").pythonapi.PyOS_setsig(signum, None)

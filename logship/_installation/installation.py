@@ -45,7 +45,8 @@ _REPLACED = (
     (sys, "excepthook"),
     (threading, "excepthook"),
     (logging, "basicConfig"),
-    (signal, "raise_signal"),
+    (signal, "signal"),
+    (signal, "getsignal"),
 )
 """Functions that an installation replaces by its own."""
 

@@ -7,12 +7,15 @@ delivered its records, and then dies by the signal, without an exception in its 
 
 Python's own handler for SIGINT stays in its place, because asyncio and trio look for it. The
 handler in C tells the watchdog of that signal.
+
+A program may set its handlers later, as uvicorn does for the time that it serves. So while logship
+is installed, `signal.signal` and `signal.getsignal` speak of the program's handler, and logship's
+stays in front of it. `docs/decisions/046-handlers-set-later.md` has the reasons.
 """
 
 from __future__ import annotations
 
 import contextlib
-import functools
 import os
 import signal
 import threading
@@ -21,7 +24,7 @@ from collections.abc import Callable
 from types import FrameType
 
 from logship._hooks import exits
-from logship._hooks.dispositions import Disposition, disposition_of
+from logship._hooks.dispositions import Disposition, disposition_of, get_handler, set_handler
 from logship._process.clock import Started, StopClock
 from logship._settings import Settings
 from logship._signal_names import signal_name
@@ -80,14 +83,8 @@ class StopSignals:
         `SIG_IGN`, and a handler that is not Python's, are left alone; at SIGINT Python's own too.
         """
         for signum in self._signals:
-            found = disposition_of(signum)
-            if found is signal.default_int_handler and signum == signal.SIGINT:
-                continue  # event loops recognise it
-            if found is signal.SIG_DFL or (callable(found) and signum in self._sure):
-                self._found[signum] = found
-                signal.signal(signum, self._handler)
-        if any(map(callable, self._found.values())):
-            self._watch_signals_raised_again()
+            self._take(signum, disposition_of(signum))
+        signal.signal, signal.getsignal = self._set, self._get
 
     @property
     def taken(self) -> frozenset[int]:
@@ -100,15 +97,15 @@ class StopSignals:
         return any(map(self.was_replaced, self._sure))
 
     def was_replaced(self, signum: int) -> bool:
-        """Return whether another handler has replaced logship's."""
-        return signum in self._found and signal.getsignal(signum) != self._handler
+        """Return whether a handler replaced logship's in another way than by `signal.signal`."""
+        return signum in self._found and get_handler(signum) != self._handler
 
     def heard(self, signum: int) -> None:
         """Note a signal that the handler in C has reported; from the watchdog."""
         if signum in self._found:
             if not self.was_replaced(signum):
                 self._came(signum)
-        elif signum in self._sure and _is_pythons_own(signal.getsignal(signum)):
+        elif signum in self._sure and get_handler(signum) is signal.default_int_handler:
             self._came(signum)
 
     def let_main_thread_die(self, signum: int) -> None:
@@ -130,27 +127,56 @@ class StopSignals:
     def restore(self) -> None:
         """Give the signals back to the handlers that were found; in the main thread."""
         for signum, found in self._found.items():
-            signal.signal(signum, found)
+            set_handler(signum, found)
 
     def exit_begins(self) -> None:
         """Prevent exceptions of handlers in the exit hook; in the main thread, which runs it."""
         self._exiting = True
         with contextlib.suppress(ValueError):
-            if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
-                signal.signal(signal.SIGINT, self._on_interrupt)
+            if get_handler(signal.SIGINT) is signal.default_int_handler:
+                set_handler(signal.SIGINT, self._on_interrupt)
 
     def exit_ends(self) -> None:
         """Restore the replaced handlers: from now on a deadly signal ends this process at once."""
         self._is_over = True
         with contextlib.suppress(ValueError):
-            if signal.getsignal(signal.SIGINT) == self._on_interrupt:
-                signal.signal(signal.SIGINT, signal.default_int_handler)
+            if get_handler(signal.SIGINT) == self._on_interrupt:
+                set_handler(signal.SIGINT, signal.default_int_handler)
             for signum, found in self._found.items():
                 # Not as PID 1, for which the kernel ignores it; there logship's handler ends the
                 # process.
                 if found is signal.SIG_DFL and not self.was_replaced(signum) and os.getpid() != 1:
-                    signal.signal(signum, signal.SIG_DFL)
+                    set_handler(signum, signal.SIG_DFL)
         self._exiting = False
+
+    # -- in the place of Python's functions --------------------------------------------------------
+
+    def _set(self, signalnum: int, handler: Disposition) -> Disposition:
+        """Do what `signal.signal` does, and stay in front of a handler for a stop signal."""
+        is_main = threading.current_thread() is threading.main_thread()  # no other may set one
+        if signalnum not in self._signals or not is_main:
+            return set_handler(signalnum, handler)
+        before = self._get(signalnum)
+        if not self._take(signalnum, handler):
+            set_handler(signalnum, handler)
+            self._found.pop(signalnum, None)
+        return before
+
+    def _get(self, signalnum: int) -> Disposition:
+        """Do what `signal.getsignal` does; logship's handler is not shown."""
+        current = get_handler(signalnum)
+        return self._found[signalnum] if current == self._handler else current
+
+    def _take(self, signum: int, disposition: Disposition) -> bool:
+        """Set logship's handler in front of a disposition; return whether that was right."""
+        if signum == signal.SIGINT and disposition is signal.default_int_handler:
+            return False  # event loops recognise it
+        is_default = disposition == signal.SIG_DFL
+        if not is_default and not (callable(disposition) and signum in self._sure):
+            return False
+        self._found[signum] = signal.SIG_DFL if is_default else disposition
+        set_handler(signum, self._handler)
+        return True
 
     # -- the handlers ------------------------------------------------------------------------------
 
@@ -181,31 +207,3 @@ class StopSignals:
             self._clock.start(Started(time.monotonic(), signal_name(signum)))
         if is_deadly and self.dies_by is None:
             self.dies_by = signum
-
-    def _watch_signals_raised_again(self) -> None:
-        """Notice when the program whose handler was replaced wants to die by the signal.
-
-        A uvicorn worker has its handlers before it imports the application, and so before logship
-        is installed. After its shutdown it restores the default and raises the signal once more.
-        The kernel would then end the process at once, and the buffer would be lost.
-        """
-        raise_signal = signal.raise_signal
-
-        @functools.wraps(raise_signal)
-        def raise_again(signum: int, /) -> None:
-            here = (
-                threading.current_thread() is threading.main_thread()
-            )  # only the main thread sets handlers
-            if here and self.was_replaced(signum) and signal.getsignal(signum) is signal.SIG_DFL:
-                self._found[signum] = signal.SIG_DFL
-                signal.signal(signum, self._handler)
-            raise_signal(signum)
-
-        signal.raise_signal = raise_again
-
-
-def _is_pythons_own(handler: Disposition) -> bool:
-    """Return whether this handler is that of Python or of `asyncio.run` for SIGINT."""
-    function = getattr(handler, "func", handler)
-    is_asyncios = getattr(function, "__module__", None) == "asyncio.runners"
-    return handler is signal.default_int_handler or is_asyncios

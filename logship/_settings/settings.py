@@ -112,7 +112,7 @@ class Settings:
             SIGKILL.
         stop_signals: Signals that ask this program to stop, by name or number. None is SIGTERM and
             SIGINT, and SIGQUIT and SIGHUP where their default disposition is found.
-        exit_drain_seconds: The exit hook's budget where another library owned a stop signal.
+        exit_drain_seconds: The exit hook's budget where an extension handles a stop signal in C.
         exit_stall_seconds: A program that ends by itself gives up after so long without an ack.
         exit_drain_seconds_max: Such a program gives up after so long in any case.
         child_drain_seconds: The budget of a multiprocessing child's exit.

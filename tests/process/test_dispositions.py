@@ -362,30 +362,98 @@ def test_a_handler_set_later_by_another_library_owns_the_outcome(
     sidecar.output.verdict(ended).assert_all_delivered()
 
 
-def test_a_handler_set_later_leaves_the_exit_hook_its_own_budget(
-    launch: Launch, sidecar: Sidecar, black_hole: Gate
+@pytest.mark.parametrize(
+    "sets",
+    [
+        pytest.param("signal.signal(signal.SIGTERM, lambda *_: stop.set())", id="signal"),
+        pytest.param("loop.add_signal_handler(signal.SIGTERM, stop.set)", id="loop"),
+    ],
+)
+def test_a_handler_set_later_has_the_deadline_of_the_stop(
+    launch: Launch, sidecar: Sidecar, black_hole: Gate, sets: str
 ) -> None:
+    """A server waits for a slow request. It may be killed then, so nothing may wait for its end."""
     program = launch.start(
-        """
-        import signal, sys
+        f"""
+        import asyncio, signal
         import logship
-        from application import forever, log, ready
-        logship.install(level="INFO", exit_drain_seconds=1.0)
-        signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(9))
-        for _ in range(20):
-            log()
-        ready()
-        forever()
+        from application import log, progress, ready, wait_for
+        logship.install(level="INFO")
+
+        async def main():
+            stop, loop = asyncio.Event(), asyncio.get_running_loop()
+            {sets}
+            for _ in range(20):
+                log()
+            ready()
+            while not stop.is_set():
+                await asyncio.sleep(0.01)
+            progress("stopping")
+            wait_for("end")
+
+        asyncio.run(main())
         """,
         endpoint=black_hole.endpoint,
+        environ={"LOGSHIP_STOP_TIMEOUT_SECONDS": "1"},
     )
     program.until_ready()
     program.signal(signal.SIGTERM)
+    program.until("stopping")
+    program.until_true(lambda: program.stderr.count('"spilled",') >= 20, "20 spilled records")
+    program.let_go("end")
     ended = program.end()
-    assert ended.returncode == 9
-    verdict = sidecar.output.verdict(ended)
-    verdict.assert_nothing_lost()
-    assert len(verdict.spilled) == 20
+    assert ended.returncode == 0
+    assert [report["reason"] for report in ended.reports] == ["SIGTERM"]
+    sidecar.output.verdict(ended).assert_nothing_lost()
+
+
+def test_programs_see_their_own_handlers(programs: Programs, sidecar: Sidecar) -> None:
+    """Servers and event loops restore what they found, and some compare it by identity."""
+    ended = programs.start("""
+        import signal, threading
+        import logship
+        from application import log, progress
+        logship.install(level="INFO")
+        log()
+
+        def handler(number, frame):
+            print("the program's handler")
+
+        def other(number, frame):
+            raise SystemExit(3)
+
+        for number in signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1:
+            found = signal.getsignal(number)
+            assert signal.signal(number, handler) == found
+            assert signal.getsignal(number) is handler
+            assert signal.signal(number, signal.SIG_IGN) is handler
+            assert signal.getsignal(number) is signal.SIG_IGN
+            assert signal.signal(number, other) is signal.SIG_IGN
+            assert signal.signal(number, found) is other
+            assert signal.getsignal(number) == found
+            try:
+                signal.signal(number, "no handler")
+            except TypeError:
+                assert signal.getsignal(number) == found
+
+        def elsewhere():
+            try:
+                signal.signal(signal.SIGTERM, handler)
+            except ValueError:
+                progress("only the main thread sets handlers")
+
+        thread = threading.Thread(target=elsewhere)
+        thread.start()
+        thread.join()
+        signal.signal(signal.SIGTERM, handler)
+        signal.raise_signal(signal.SIGTERM)
+        signal.signal(signal.SIGTERM, other)
+        signal.raise_signal(signal.SIGTERM)
+    """).end()
+    assert ended.returncode == 3
+    assert ended.stdout.splitlines() == ["the program's handler"]
+    assert "only the main thread sets handlers" in ended.progress
+    sidecar.output.verdict(ended).assert_all_delivered()
 
 
 def test_who_was_there_before_may_restore_the_default_and_raise_the_signal_again(
@@ -435,9 +503,7 @@ def test_a_thread_that_raises_a_signal_after_the_default_was_restored_ends_the_p
     assert "Traceback" not in ended.stderr
 
 
-def test_loop_add_signal_handler_with_stopping_starts_the_clock(
-    launch: Launch, sidecar: Sidecar, black_hole: Gate
-) -> None:
+def test_stopping_starts_the_clock(launch: Launch, sidecar: Sidecar, black_hole: Gate) -> None:
     """The clock's deadline spills though the application never ends by itself."""
     program = launch.start(
         """
@@ -447,12 +513,10 @@ def test_loop_add_signal_handler_with_stopping_starts_the_clock(
         logship.install(level="INFO")
 
         async def main():
-            stop = asyncio.Event()
-            asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
             for _ in range(20):
                 log()
             ready()
-            await stop.wait()
+            wait_for("stop")
             logship.stopping()
             progress("stopping")
             wait_for("end")
@@ -463,7 +527,7 @@ def test_loop_add_signal_handler_with_stopping_starts_the_clock(
         environ={"LOGSHIP_STOP_TIMEOUT_SECONDS": "1"},
     )
     program.until_ready()
-    program.signal(signal.SIGTERM)
+    program.let_go("stop")
     program.until("stopping")
     program.until_true(lambda: program.stderr.count('"spilled",') >= 20, "20 spilled records")
     program.let_go("end")
@@ -1082,10 +1146,46 @@ def test_uvicorn_replaces_the_handlers_and_raises_the_signal_again(
     sidecar.output.verdict(ended).assert_all_delivered()
 
 
+def test_a_slow_shutdown_of_uvicorn_cannot_hold_records_back(
+    programs: Programs, sidecar: Sidecar, black_hole: Gate
+) -> None:
+    """It waits for its last request, and the orchestrator may kill it meanwhile."""
+    program = programs.start(
+        """
+        import uvicorn
+        import logship
+        from application import log, progress, ready, wait_for
+        logship.install(level="INFO")
+
+        async def app(scope, receive, send):
+            await receive()
+            await send({"type": "lifespan.startup.complete"})
+            log()
+            ready()
+            await receive()
+            log("in the lifespan's shutdown")
+            progress("shutting down")
+            wait_for("end")
+            await send({"type": "lifespan.shutdown.complete"})
+
+        uvicorn.run(app, host="127.0.0.1", port=0, log_config=None)
+        """,
+        endpoint=black_hole.endpoint,
+        environ={"LOGSHIP_STOP_TIMEOUT_SECONDS": "2"},
+    )
+    program.until_ready()
+    program.signal(signal.SIGTERM)
+    program.until("shutting down")
+    program.until_true(lambda: "drain report" in program.stderr, "the report")
+    program.signal(signal.SIGKILL)
+    ended = program.end()
+    assert len(ended.ledger) == 2
+    sidecar.output.verdict(ended).assert_nothing_lost()
+
+
 def test_gunicorn_preload_forks_workers_that_deliver_their_own_records(
     programs: Programs, sidecar: Sidecar
 ) -> None:
-    """Gunicorn resets SIGTERM in its workers: only the exit hook is left there."""
     program = programs.start("""
         import os, threading
         from gunicorn.app.base import BaseApplication

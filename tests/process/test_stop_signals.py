@@ -362,17 +362,17 @@ def test_the_list_replaces_the_default(programs: Programs, sidecar: Sidecar) -> 
         pytest.param("", 0, id="default"),
     ],
 )
-def test_a_handler_set_later_limits_the_exit_hook_if_its_signal_is_sure_to_mean_a_stop(
+def test_a_handler_that_logship_cannot_see_limits_the_exit_hook_if_its_signal_means_a_stop(
     programs: Programs, sidecar: Sidecar, black_hole: Gate, listed: str, spilled: int
 ) -> None:
     """The program may have got the signal long ago. By default SIGQUIT may mean anything."""
     program = programs.start(
         """
-        import atexit, signal
+        import _signal, atexit, signal
         import logship
         from application import log, progress
         logship.install(level="INFO", exit_drain_seconds=0.2)
-        signal.signal(signal.SIGQUIT, lambda number, frame: None)
+        _signal.signal(signal.SIGQUIT, lambda number, frame: None)  # as an extension in C may
         for _ in range(20):
             log()
         atexit.register(progress, "exiting")

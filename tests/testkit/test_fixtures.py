@@ -163,6 +163,7 @@ def test_a_test_leaves_nothing_behind(tmp_path: Path) -> None:
         import logship
         import pytest
         from logship._hooks import fork
+        from logship._hooks.dispositions import get_handler
         from logship._installation import installation, parts
         from tests.support.waiting import wait_until
 
@@ -178,10 +179,10 @@ def test_a_test_leaves_nothing_behind(tmp_path: Path) -> None:
             return {
                 "handlers": [list(each.handlers) for each in LOGGERS],
                 "levels": [each.level for each in LOGGERS],
-                "signals": [signal.getsignal(number) for number in SIGNALS],
+                "signals": [get_handler(number) for number in SIGNALS],
                 "wakeup": descriptor,
                 "hooks": (sys.excepthook, threading.excepthook),
-                "functions": (logging.basicConfig, signal.raise_signal),
+                "functions": (logging.basicConfig, signal.signal, signal.getsignal),
                 "threads": threading.enumerate(),
                 "descriptors": len(os.listdir("/proc/self/fd")),
                 "child_ends": list(fork._child_ends),

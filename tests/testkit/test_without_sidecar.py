@@ -21,6 +21,7 @@ SHOP = """
 
 TESTS = """
     import logging, multiprocessing, signal, shop
+    from logship._hooks.dispositions import get_handler
     from logship._installation.installation import installed_client
 
     def test_logs():
@@ -46,7 +47,7 @@ TESTS = """
     def test_goes_on():
         assert installed_client() is shop.client
         assert logging.getLogger().level == 15
-        assert signal.getsignal(signal.SIGTERM).__module__ == "logship._process.signals"
+        assert get_handler(signal.SIGTERM).__module__ == "logship._process.signals"
         shop.log.warning("and again")
     """
 
