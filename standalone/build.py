@@ -49,7 +49,15 @@ def main() -> None:
 def freeze(work: Path) -> Path:
     """Collect the program, the interpreter and what both load; return the directory."""
     words = [sys.executable, "-m", "PyInstaller", "--log-level", "WARN", "--noconfirm"]
-    words += ["--onedir", "--name", NAME, "--collect-submodules", "logship"]
+    words += [
+        "--onedir",
+        "--name",
+        NAME,
+        "--collect-submodules",
+        "logship",
+        "--collect-data",
+        "logship",
+    ]
     for module in _NOT_NEEDED:
         words += ["--exclude-module", module]
     words += ["--distpath", str(work / "out"), "--workpath", str(work), "--specpath", str(work)]

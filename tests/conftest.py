@@ -24,7 +24,7 @@ for _number in (signal.SIGQUIT, signal.SIGHUP):
 
 
 ANY_PYTHON = frozenset(
-    {"alerts", "benchmarks", "documentation", "lint", "packaging", "sidecar", "simulation"}
+    {"alerts", "benchmarks", "documentation", "lint", "packaging", "plan", "sidecar", "simulation"}
 )
 """Rooms of tests whose results do not depend on the interpreter that runs them."""
 

@@ -20,6 +20,7 @@ COMMANDS = {
     "doctor": "Check from here that records would arrive.",
     "lint": "Find mistakes in deployment files that would lose logs.",
     "pipe": "Ship the lines of standard input.",
+    "plan": "Calculate sizes and costs of a deployment from its load.",
     "recover": "Ship what dead processes left on a spool.",
     "run": "Run a program, and ship what it prints.",
     "top": "Watch what the processes of this container log, buffer and lose.",

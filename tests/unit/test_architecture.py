@@ -95,7 +95,13 @@ PURE = (
     "_run.deadlines",
     "_top.figures",
     "_top.text",
+    "_deployment.limits",
     "_deployment.linting",
+    "_deployment.planning.arithmetic",
+    "_deployment.planning.durations",
+    "_deployment.planning.plan",
+    "_deployment.planning.recommendation",
+    "_deployment.planning.text",
     "_deployment.doctor.result",
     "_deployment.doctor.surroundings",
 )

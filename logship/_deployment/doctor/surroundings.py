@@ -9,16 +9,18 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from logship import _namesake
-from logship._delivery.drain import RESERVE_SECONDS_MIN, SPILL_SECONDS_PER_BYTE
 from logship._deployment.doctor.result import Outcome, Result
+from logship._deployment.limits import (
+    MEMORY_SHARE_MAX,
+    MEMORY_SHARE_WANTED,
+    drain_budget_seconds,
+)
 from logship._ecs import TaskContainer, is_firelens, stderr_risk
 from logship._settings import MIB, Settings
 from logship._version import __version__
 
 _NOFILE_MIN, _NOFILE_WANTED = 1024, 4096
-_MEMORY_SHARE_MAX, _MEMORY_SHARE_WANTED = 0.5, 0.25
 _STOP_SHARE_WANTED = 0.5
-_MARGIN_SHARE, _MARGIN_SECONDS_MAX = 0.1, 1.0
 
 
 def check_package(other: str | None, *, is_replaced: bool) -> Result:
@@ -60,12 +62,12 @@ def check_memory(settings: Settings, memory_bytes: int | None, workers: int) -> 
         return Result("memory", Outcome.OK, f"{text}, and no memory limit")
     text = f"{text} of a memory limit of {_mib(memory_bytes)} MiB"
     share = needed / memory_bytes
-    if share <= _MEMORY_SHARE_WANTED:
+    if share <= MEMORY_SHARE_WANTED:
         return Result("memory", Outcome.OK, text)
-    fair = max(64 * 1024, int(memory_bytes * _MEMORY_SHARE_WANTED / workers))
+    fair = max(64 * 1024, int(memory_bytes * MEMORY_SHARE_WANTED / workers))
     return Result(
         "memory",
-        Outcome.FAIL if share > _MEMORY_SHARE_MAX else Outcome.WARN,
+        Outcome.FAIL if share > MEMORY_SHARE_MAX else Outcome.WARN,
         f"{text}: when the sidecar is gone they fill up, and the container may be killed for it",
         f"LOGSHIP_BUFFER_BYTES_MAX={fair}, or a container with more memory",
     )
@@ -91,10 +93,7 @@ def check_stop_timeout(settings: Settings, bytes_per_second: float | None, worke
     has_spool = settings.spool_dir is not None
     held = (settings.spool_bytes_max if has_spool else settings.buffer_bytes_max) * workers
     drain = held / bytes_per_second
-    reserve = RESERVE_SECONDS_MIN
-    if not has_spool:  # what is on a spool need not be written to stderr
-        reserve = max(reserve, settings.buffer_bytes_max * SPILL_SECONDS_PER_BYTE)
-    budget = stop - min(_MARGIN_SECONDS_MAX, stop * _MARGIN_SHARE) - min(reserve, stop / 2)
+    budget = drain_budget_seconds(stop, settings.buffer_bytes_max, has_spool=has_spool)
     text = (
         f"full {'spools' if has_spool else 'buffers'} ({_mib(held)} MiB) drain in {drain:.1f} s at "
         f"the measured {bytes_per_second / MIB:.1f} MiB/s; of {stop:g} s, {budget:.1f} are for that"

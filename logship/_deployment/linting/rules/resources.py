@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from logship._deployment.limits import MEMORY_SHARE_MAX
 from logship._deployment.linting.commands import option_of, settings_with, workers_of
 from logship._deployment.linting.model import (
     COMPOSE,
@@ -26,7 +27,6 @@ from logship._deployment.linting.rules.rule import rule
 from logship._deployment.linting.rules.snippets import variable
 from logship._settings import MIB, Settings, buffer_bytes_for
 
-_MEMORY_SHARE_MAX = 0.5
 _NOFILE_MIN = 4096
 _MOUNTS = ("mountPoints", "volumeMounts", "volumes", "$LOGSHIP_SPOOL_DIR")
 
@@ -157,7 +157,7 @@ def memory_sum(unit: Unit) -> Iterator[Mistake]:
         mount = container.mount_of(_spool_path(container) or "/")
         if mount is not None and mount.kind is Volume.MEMORY:
             each += _spool_bytes(container)  # its pages are memory of the container
-        if workers * each > limit * _MEMORY_SHARE_MAX:
+        if workers * each > limit * MEMORY_SHARE_MAX:
             night = (
                 f"{workers} x {_size(each)} MiB of buffers in a container of {_size(limit)} MiB: "
                 "when the sidecar is gone they fill up, and the container is killed for its memory "

@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterator
 
+from logship._deployment.limits import SIDECAR_BUFFER_BYTES
 from logship._deployment.linting.fluentd import size_of
 from logship._deployment.linting.model import (
     DOCKERFILE,
@@ -55,7 +56,6 @@ VARIABLES = frozenset(
 """What the configurations in `sidecar/fluentd` and `sidecar/fluent-bit` read."""
 
 _BUFFER_DIRECTORIES = ("/fluentd/buffer", "/fluent-bit/buffer")
-_BUFFER_BYTES = 1024 * MIB
 _ENVIRONMENT = ("environment", "env", "ENV")
 _MOUNTS = ("mountPoints", "volumeMounts", "volumes")
 
@@ -207,7 +207,7 @@ def _buffer_bytes(container: Container) -> int | None:
     if "fluent-bit" in container.image or container.value("LOGSHIP_GRACE_SECONDS"):
         return None
     if container.is_unset("LOGSHIP_BUFFER_SIZE"):
-        return _BUFFER_BYTES
+        return SIDECAR_BUFFER_BYTES
     return size_of(container.value("LOGSHIP_BUFFER_SIZE") or "")
 
 

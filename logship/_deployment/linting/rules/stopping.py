@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from logship._deployment.limits import FARGATE_STOP_SECONDS_MAX
 from logship._deployment.linting.commands import (
     gunicorn_seconds,
     stop_setting_seconds,
@@ -30,7 +31,6 @@ from logship._deployment.linting.rules.rule import rule
 from logship._deployment.linting.rules.snippets import stop_signal, stop_time, variable
 from logship._signal_names import NEVER_STOPS, signal_name, signal_number
 
-_FARGATE_SECONDS_MAX = 120.0
 _SPOT_SECONDS = 120.0
 _SIDECAR_SECONDS = 5.0
 """Fluentd and Fluent Bit write out their buffers in 2 to 4 s if their destination is healthy."""
@@ -61,7 +61,7 @@ def stop_timeout_limit(unit: Unit) -> Iterator[Mistake]:
     if not unit.may_be_fargate:
         return
     for container in unit.containers:
-        if container.stop_seconds > _FARGATE_SECONDS_MAX:
+        if container.stop_seconds > FARGATE_STOP_SECONDS_MAX:
             night = (
                 f"Fargate gives a container at most 120 s, so SIGKILL comes {_more(container)} s "
                 "before the file says"
@@ -70,7 +70,7 @@ def stop_timeout_limit(unit: Unit) -> Iterator[Mistake]:
 
 
 def _more(container: Container) -> str:
-    return f"{container.stop_seconds - _FARGATE_SECONDS_MAX:g}"
+    return f"{container.stop_seconds - FARGATE_STOP_SECONDS_MAX:g}"
 
 
 @rule(

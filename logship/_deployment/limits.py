@@ -1,0 +1,34 @@
+"""Limits that a deployment must keep, for `lint`, `doctor` and `plan`. PURE."""
+
+from __future__ import annotations
+
+from logship._delivery.drain import RESERVE_SECONDS_MIN, SPILL_SECONDS_PER_BYTE
+from logship._settings import MIB
+
+MEMORY_SHARE_MAX = 0.5
+"""Of a container's memory, so much may be taken by the buffers of all its processes."""
+
+MEMORY_SHARE_WANTED = 0.25
+
+FARGATE_STOP_SECONDS_MAX = 120.0
+"""The longest `stopTimeout` that Fargate takes."""
+
+SIDECAR_BUFFER_BYTES = 1024 * MIB
+"""The default of `LOGSHIP_BUFFER_SIZE`, which bounds the buffer of the Fluentd in `sidecar/`."""
+
+_MARGIN_SHARE, _MARGIN_SECONDS_MAX = 0.1, 1.0
+
+
+def drain_budget_seconds(
+    stop_timeout_seconds: float, buffer_bytes: int, *, has_spool: bool
+) -> float:
+    """Return the part of a stop timeout that is for sending.
+
+    The rest is a margin before SIGKILL, and the time to write a full buffer to stderr. What is on a
+    spool need not be written there.
+    """
+    reserve = RESERVE_SECONDS_MIN
+    if not has_spool:
+        reserve = max(reserve, buffer_bytes * SPILL_SECONDS_PER_BYTE)
+    margin = min(_MARGIN_SECONDS_MAX, stop_timeout_seconds * _MARGIN_SHARE)
+    return stop_timeout_seconds - margin - min(reserve, stop_timeout_seconds / 2)

@@ -1,0 +1,1 @@
+"""The sizes of a deployment from its load: `logship plan`."""

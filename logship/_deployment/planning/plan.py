@@ -1,0 +1,180 @@
+"""Whether a deployment fits its load, and settings with which it does. PURE."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
+
+from logship._deployment.limits import (
+    FARGATE_STOP_SECONDS_MAX,
+    MEMORY_SHARE_MAX,
+    MEMORY_SHARE_WANTED,
+)
+from logship._deployment.planning.arithmetic import QUARTER, RESERVE, Calculation, Deployment
+from logship._deployment.planning.durations import duration, size
+from logship._deployment.planning.figures import Figures
+from logship._settings import MIB
+from logship._spool.storage import SEGMENT_BYTES
+
+HEADROOM = 2.0
+"""A sidecar has CPU for so many times its load, so that a backlog shrinks."""
+
+SPOOL_BYTES_MIN = 16 * MIB
+"""The least that `spool_bytes_max` may be."""
+
+
+class Verdict(NamedTuple):
+    """One question about a deployment, and the answer.
+
+    Attributes:
+        name: The question, in a word.
+        fits: The answer.
+        text: The answer in a sentence.
+    """
+
+    name: str
+    fits: bool
+    text: str
+
+
+def verdicts(calculation: Calculation) -> list[Verdict]:
+    """Return all answers."""
+    return [verdict for judge in _JUDGES for verdict in judge(calculation)]
+
+
+def fits(calculation: Calculation) -> bool:
+    """Tell whether all answers are that it fits."""
+    return all(each.fits for each in verdicts(calculation))
+
+
+def _judge_outage(calculation: Calculation) -> Iterator[Verdict]:
+    covered, wanted = calculation.covered_seconds, calculation.deployment.outage_seconds
+    text = f"A sidecar outage of up to {duration(covered)} loses nothing"
+    is_covered = wanted is None or wanted <= covered
+    if wanted is not None:
+        text += f"; {duration(wanted)} {'are' if is_covered else 'were'} wanted"
+    yield Verdict("outage", is_covered, f"{text}.")
+
+
+def _judge_stop(calculation: Calculation) -> Iterator[Verdict]:
+    drain, budget = calculation.drain_seconds, calculation.drain_budget_seconds
+    has_spool = calculation.deployment.spool_bytes_max is not None
+    timeout = duration(calculation.deployment.stop_timeout_seconds)
+    text = (
+        f"At a stop a full {'spool' if has_spool else 'buffer'} drains in {duration(drain)}; of "
+        f"the stop timeout of {timeout}, {duration(budget)} are for that"
+    )
+    if drain > budget:
+        rest = "stays on the spool for a recoverer" if has_spool else "goes to stderr"
+        text += f". The rest {rest}"
+    yield Verdict("stop", drain <= budget or has_spool, f"{text}.")
+
+
+def _judge_memory(calculation: Calculation) -> Iterator[Verdict]:
+    deployment = calculation.deployment
+    if deployment.memory_bytes is not None:
+        share = deployment.workers * deployment.buffer_bytes / deployment.memory_bytes
+        text = f"Full buffers take {share:.0%} of the application's {size(deployment.memory_bytes)}"
+        too_much = "" if share <= MEMORY_SHARE_MAX else f", and may take {MEMORY_SHARE_MAX:.0%}"
+        yield Verdict("memory", not too_much, f"{text}{too_much}.")
+
+
+def _judge_sidecar(calculation: Calculation) -> Iterator[Verdict]:
+    headroom, cores = calculation.headroom, calculation.deployment.cores
+    text = f"With {cores:g} vCPU the sidecar can pass on {headroom:,.1f} times the load"
+    is_enough = headroom >= HEADROOM
+    yield Verdict("sidecar", is_enough, f"{text}{'' if is_enough else f'; plan {HEADROOM:g}'}.")
+
+
+def _judge_sidecar_memory(calculation: Calculation) -> Iterator[Verdict]:
+    given, needed = calculation.deployment.sidecar_memory_bytes, calculation.sidecar_memory_bytes
+    if given is not None:
+        text = f"The sidecar has {size(given)} of memory, and needs {size(needed)}"
+        yield Verdict("sidecar-memory", given >= needed, f"{text}.")
+
+
+_JUDGES: tuple[Callable[[Calculation], Iterator[Verdict]], ...] = (
+    _judge_outage,
+    _judge_stop,
+    _judge_memory,
+    _judge_sidecar,
+    _judge_sidecar_memory,
+)
+
+
+def improved(deployment: Deployment, figures: Figures) -> Deployment:
+    """Return the deployment with settings that fit, as far as settings can help."""
+    calculation = Calculation(deployment, figures)
+    if fits(calculation):
+        return deployment
+    better = _with_cores(deployment, figures)
+    better = _with_memory(better, calculation.sidecar_memory_bytes)
+    in_memory = _in_memory(better, figures)
+    return _on_a_spool(better, figures) if in_memory is None else in_memory
+
+
+def _with_cores(deployment: Deployment, figures: Figures) -> Deployment:
+    """Return it with the least quarters of a core that suffice, or one core if none do."""
+    cores = deployment.cores
+    while cores < 1 and Calculation(deployment, figures).headroom < HEADROOM:
+        cores = min(1.0, (math.floor(cores / QUARTER) + 1) * QUARTER)
+        deployment = deployment._replace(cores=cores)
+    return deployment
+
+
+def _with_memory(deployment: Deployment, sidecar_memory_bytes: int) -> Deployment:
+    """Return it with enough memory for the sidecar, and with buffers that the memory allows."""
+    given = deployment.sidecar_memory_bytes or 0
+    deployment = deployment._replace(sidecar_memory_bytes=max(given, sidecar_memory_bytes))
+    if _share_of_memory(deployment, deployment.buffer_bytes) > MEMORY_SHARE_MAX:
+        assert deployment.memory_bytes is not None
+        fair = int(deployment.memory_bytes * MEMORY_SHARE_WANTED / deployment.workers)
+        deployment = deployment._replace(buffer_bytes_max=max(64 * 1024, fair))
+    return deployment
+
+
+def _share_of_memory(deployment: Deployment, buffer_bytes: int) -> float:
+    """Return the share of the memory that full buffers take; 0 if there is no limit."""
+    if deployment.memory_bytes is None:
+        return 0.0
+    return deployment.workers * buffer_bytes / deployment.memory_bytes
+
+
+def _wanted_bytes(deployment: Deployment, figures: Figures) -> int:
+    """Return what each process must hold in the wanted outage, in whole MiB; no less than now."""
+    wanted = deployment.outage_seconds or 0.0
+    bytes_per_second = Calculation(deployment, figures).bytes_per_second
+    needed = RESERVE * wanted * bytes_per_second / deployment.workers
+    return math.ceil(max(needed, deployment.buffer_bytes) / MIB) * MIB
+
+
+def _in_memory(deployment: Deployment, figures: Figures) -> Deployment | None:
+    """Return it with a buffer for the wanted outage; None if memory or the stop forbid it."""
+    if deployment.spool_bytes_max is not None:
+        return None
+    if Calculation(deployment, figures).covered_seconds < (deployment.outage_seconds or 0.0):
+        buffer_bytes = _wanted_bytes(deployment, figures)
+        if _share_of_memory(deployment, buffer_bytes) > MEMORY_SHARE_WANTED:
+            return None
+        deployment = deployment._replace(buffer_bytes_max=buffer_bytes)
+    return _with_stop_timeout(deployment, figures)
+
+
+def _with_stop_timeout(deployment: Deployment, figures: Figures) -> Deployment | None:
+    """Return it with the least stop timeout that suffices; None if Fargate does not give it."""
+    while True:
+        calculation = Calculation(deployment, figures)
+        if calculation.drain_seconds <= calculation.drain_budget_seconds:
+            return deployment
+        longer = math.floor(deployment.stop_timeout_seconds) + 1.0
+        if longer > FARGATE_STOP_SECONDS_MAX:
+            return None
+        deployment = deployment._replace(stop_timeout_seconds=longer)
+
+
+def _on_a_spool(deployment: Deployment, figures: Figures) -> Deployment:
+    """Return it with a spool for the wanted outage."""
+    segments = math.ceil(_wanted_bytes(deployment, figures) / SEGMENT_BYTES) + 1
+    spool_bytes = max(SPOOL_BYTES_MIN, segments * SEGMENT_BYTES, deployment.spool_bytes_max or 0)
+    return deployment._replace(spool_bytes_max=spool_bytes)

@@ -1,0 +1,158 @@
+"""A plan as lines for a person, and as data for a program. PURE."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from typing import Any
+
+from logship._deployment.planning.arithmetic import Calculation, Deployment
+from logship._deployment.planning.durations import duration, size
+from logship._deployment.planning.figures import Destination
+from logship._deployment.planning.plan import fits, verdicts
+from logship._deployment.planning.recommendation import settings_lines
+from logship._settings import Compress
+
+UNKNOWN = "no list price known"
+
+
+def plan_as_json(
+    calculation: Calculation, better: Deployment, destinations: dict[str, Destination]
+) -> dict[str, Any]:
+    """Return all that the plan says. Names end in their unit."""
+    answers, is_fit = verdicts(calculation), fits(calculation)
+    return {
+        "fits": is_fit,
+        "deployment": calculation.deployment._asdict(),
+        "verdicts": [each._asdict() for each in answers],
+        "record_bytes": calculation.entry_bytes,
+        "held_bytes_per_process": calculation.held_bytes,
+        "outage_covered_seconds": calculation.covered_seconds,
+        "drain_seconds": calculation.drain_seconds,
+        "drain_budget_seconds": calculation.drain_budget_seconds,
+        "catch_up_seconds": _finite(calculation.catch_up_seconds),
+        "client_cores": calculation.client_cores,
+        "sidecar_cores": calculation.sidecar_cores,
+        "sidecar_headroom": calculation.headroom,
+        "sidecar_memory_bytes": calculation.sidecar_memory_bytes,
+        "sidecar_buffer_bytes": calculation.sidecar_buffer_bytes,
+        "records_per_month": calculation.records_per_month,
+        "destinations": {
+            name: {
+                "gb_per_month": calculation.gb_per_month(each),
+                "dollars_per_month": calculation.dollars_per_month(each),
+                "price": each.price and each.price._asdict(),
+            }
+            for name, each in destinations.items()
+        },
+        "recommended": [] if is_fit else list(settings_lines(calculation, better)),
+        "recommended_fits": fits(calculation._replace(deployment=better)),
+        "measured": [each._asdict() for each in calculation.figures.sources],
+    }
+
+
+def plan_as_lines(
+    calculation: Calculation,
+    better: Deployment,
+    destinations: dict[str, Destination],
+    compress: Compress,
+) -> Iterator[str]:
+    """Yield the verdict, the answers, the numbers, costs, and settings that fit.
+
+    Args:
+        calculation: The deployment's.
+        better: The deployment with settings that fit.
+        destinations: Those to show, by name.
+        compress: As the setting.
+    """
+    yield _headline(calculation)
+    for each in verdicts(calculation):
+        yield f"  {'ok  ' if each.fits else 'NOT '} {each.text}"
+    yield ""
+    yield from _columns(_numbers(calculation))
+    if compress != "none":
+        yield ""
+        yield (
+            f"Buffers, spools and these volumes hold records uncompressed. The CPU of {compress} "
+            "was not measured: clients use more."
+        )
+    yield ""
+    yield from _columns(_costs(calculation, destinations))
+    yield from _recommendation(calculation, better)
+    yield ""
+    for source in calculation.figures.sources:
+        yield f"Measured {source.measured}, {source.page}: {source.machine}."
+
+
+def _headline(calculation: Calculation) -> str:
+    each = calculation.deployment
+    answer = "fits" if fits(calculation) else "DOES NOT FIT"
+    tasks = "in 1 task" if each.tasks == 1 else f"in each of {each.tasks:,} tasks"
+    load = f"{each.records_per_second:,.6g} records/s of {each.text_bytes:,} bytes {tasks}"
+    return f"{answer}: {load}, {each.sidecar} with {each.cores:g} vCPU"
+
+
+def _numbers(calculation: Calculation) -> Iterator[tuple[str, ...]]:
+    deployment = calculation.deployment
+    kind = "buffer" if deployment.spool_bytes_max is None else "spool"
+    each = "" if deployment.workers == 1 else f" in each of {deployment.workers} processes"
+    yield f"{kind} holds", f"{size(calculation.held_bytes)}{each}"
+    yield "outage covered", duration(calculation.covered_seconds)
+    yield f"full {kind} drains in", duration(calculation.drain_seconds)
+    outage = duration(calculation.outage_seconds)
+    yield f"backlog of {outage} caught up in", duration(calculation.catch_up_seconds)
+    yield "clients' CPU", f"{calculation.client_cores:.2%} of a core"
+    share = calculation.sidecar_cores / deployment.cores
+    yield "sidecar's CPU", f"{calculation.sidecar_cores:.2%} of a core, {share:.1%} of what it has"
+    yield "sidecar's memory", size(calculation.sidecar_memory_bytes)
+    yield f"sidecar's buffer, destination {outage} away", size(calculation.sidecar_buffer_bytes)
+
+
+def _costs(
+    calculation: Calculation, destinations: dict[str, Destination]
+) -> Iterator[tuple[str, ...]]:
+    yield "destination", "GB in 30 days", "dollars", "price"
+    for name, each in destinations.items():
+        dollars = calculation.dollars_per_month(each)
+        yield (
+            name,
+            f"{calculation.gb_per_month(each):,.1f}",
+            "-" if dollars is None else f"{dollars:,.2f}",
+            _price(each),
+        )
+    if any(each.price is None for each in destinations.values()):
+        yield "", "", "", "give yours: --destination NAME --price-per-gb DOLLARS"
+
+
+def _price(destination: Destination) -> str:
+    price = destination.price
+    text = UNKNOWN
+    if price is not None:
+        where = ", ".join(filter(None, (price.region, price.date)))
+        text = f"{price.covers} ({where})"
+    if destination.billed_step_bytes > 1:
+        text += f"; a record is billed as a multiple of {size(destination.billed_step_bytes)}"
+    return text
+
+
+def _columns(rows: Iterator[tuple[str, ...]]) -> Iterator[str]:
+    table = list(rows)
+    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
+    for row in table:
+        yield "  ".join(map(str.ljust, row, widths)).rstrip()
+
+
+def _recommendation(calculation: Calculation, better: Deployment) -> Iterator[str]:
+    if fits(calculation):
+        return
+    yield ""
+    improved = calculation._replace(deployment=better)
+    yield "Settings that fit:" if fits(improved) else "Settings that fit better:"
+    yield from (f"  {each}" for each in settings_lines(calculation, better))
+    for each in verdicts(improved):
+        if not each.fits:
+            yield f"No setting helps: {each.text} Divide the load, or use a faster sidecar."
+
+
+def _finite(seconds: float) -> float | None:
+    return None if math.isinf(seconds) else seconds

@@ -1,0 +1,1 @@
+"""`logship plan`: sizes and costs of a deployment."""
