@@ -138,7 +138,7 @@ class Installation:
     def after_fork_in_child(self) -> None:
         """In a forked child: the clock and the signals of the parent are not ours."""
         self.client.after_fork_in_child()
-        self.watchdog.close_pipe()
+        self.watchdog.wakeups.close()
         if self._announcement is not None:
             self._announcement.after_fork_in_child()
         if self.signals is not None:

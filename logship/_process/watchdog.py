@@ -11,12 +11,10 @@ from __future__ import annotations
 import contextlib
 import gc
 import os
-import select
 import signal
 import sys
 import threading
 import time
-import warnings
 from collections.abc import Callable
 
 from logship._client.background import BackgroundClient
@@ -25,6 +23,7 @@ from logship._hooks import exits, fork
 from logship._hooks.threads import OwnThread
 from logship._process.clock import StopClock
 from logship._process.signals import StopSignals
+from logship._process.wakeups import Wakeups
 
 _CHECK_SECONDS = 1.0
 _INTERRUPTED_SECONDS = 2.0
@@ -47,6 +46,10 @@ class Watchdog:
         client: The client whose records must be delivered.
         clock: The stop clock.
         check: Called about once a second, from the watchdog's thread.
+
+    Attributes:
+        signals: The stop signals, where this process takes them.
+        wakeups: What wakes the thread.
     """
 
     def __init__(
@@ -59,8 +62,7 @@ class Watchdog:
         self._thread: OwnThread | None = None
         self._interrupted = False
         self._is_stopped = False
-        self._read_descriptor = self._write_descriptor = -1
-        self._open_pipe()
+        self.wakeups = Wakeups()
 
     @property
     def is_watching(self) -> bool:
@@ -70,13 +72,12 @@ class Watchdog:
     def start(self) -> None:
         """Start the thread; in a forked child, start it again."""
         self._interrupted = self._is_stopped = False
-        if self._write_descriptor < 0:
-            self._open_pipe()
+        self.wakeups.open()
         self._thread = OwnThread(self._run, "watchdog")
         with contextlib.suppress(RuntimeError):  # out of threads, or at interpreter exit
             self._thread.start()
         if self.signals is not None and threading.current_thread() is threading.main_thread():
-            self._listen_for_signals()
+            self.wakeups.listen_for_signals()
 
     def stop(self) -> None:
         """End the thread. If the stop clock runs, the client should be closed before."""
@@ -84,7 +85,7 @@ class Watchdog:
         self.wake(0)
         if self._thread is not None and self.is_watching:
             self._thread.join()
-        self.close_pipe()
+        self.wakeups.close()
 
     def end_if_due(self, *, here: bool) -> None:
         """Wait for the end of the process, if a signal must end it; in the main thread.
@@ -98,46 +99,14 @@ class Watchdog:
         if self.signals is not None and self.signals.dies_by is not None and here:
             self._die(self.signals, self.signals.dies_by)
 
-    def close_pipe(self) -> None:
-        """Close it, and have no signal write to it: a child's must not wake its parent."""
-        if threading.current_thread() is threading.main_thread():
-            current = signal.set_wakeup_fd(-1)
-            if current not in (-1, self._write_descriptor):
-                signal.set_wakeup_fd(current)
-        if self._write_descriptor >= 0:  # otherwise this child's parent had logged no record
-            os.close(self._read_descriptor)
-            os.close(self._write_descriptor)
-        self._read_descriptor = self._write_descriptor = -1
-
-    def _listen_for_signals(self) -> None:
-        """Let the handler in C wake this thread, if no other code uses that; in the main thread.
-
-        Python's handlers run between bytecodes, so not while the main thread is in a C call.
-        """
-        current = signal.set_wakeup_fd(-1)
-        if current == -1:
-            signal.set_wakeup_fd(self._write_descriptor, warn_on_full_buffer=False)
-            # trio takes it over while it runs, and gives it back; until then our handler wakes us.
-            warnings.filterwarnings("ignore", "It looks like Trio's signal", RuntimeWarning)
-        else:
-            signal.set_wakeup_fd(current)
-
     def wake(self, signum: int) -> None:
         """Wake the thread; from a signal handler."""
-        with contextlib.suppress(
-            OSError
-        ):  # full: the thread is awake; closed: a child without a watchdog
-            os.write(self._write_descriptor, bytes([signum]))
+        self.wakeups.wake(signum)
 
     def interrupt_drain(self) -> None:
         """Report, spill and exit, because SIGINT came while the exit hook drains."""
         self._interrupted = True
         self.wake(signal.SIGINT)
-
-    def _open_pipe(self) -> None:
-        self._read_descriptor, self._write_descriptor = os.pipe()
-        os.set_blocking(self._read_descriptor, False)
-        os.set_blocking(self._write_descriptor, False)
 
     # -- the thread --------------------------------------------------------------------------------
 
@@ -166,11 +135,9 @@ class Watchdog:
 
     def _wait(self, seconds: float) -> None:
         """Wait for a wake-up; note signals that only the handler in C has reported."""
-        select.select([self._read_descriptor], [], [], max(0.0, seconds))
-        with contextlib.suppress(BlockingIOError):
-            for signum in os.read(self._read_descriptor, 4096):
-                if self.signals is not None and signum:
-                    self.signals.heard(signum)
+        for signum in self.wakeups.wait(seconds):
+            if self.signals is not None and signum:
+                self.signals.heard(signum)
 
     @property
     def _dies_by(self) -> int | None:

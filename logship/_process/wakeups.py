@@ -1,0 +1,77 @@
+"""Wakes the watchdog's thread: from other threads, from signal handlers, from the handler in C.
+
+The handler in C writes a signal's number at once. Python's handlers run between bytecodes, so not
+while the main thread is in a C call. A pair of sockets carries the numbers, because on Windows
+`select` waits for nothing else.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import select
+import signal
+import socket
+import threading
+import warnings
+
+
+class Wakeups:
+    """The numbers of signals on their way to a thread.
+
+    Raises:
+        OSError: There are no descriptors for it.
+    """
+
+    def __init__(self) -> None:
+        self._sockets: tuple[socket.socket, ...] = ()
+        self.open()
+
+    def __del__(self) -> None:
+        """Close the sockets without a warning: a daemon thread has them to the process's end."""
+        for each in self._sockets:
+            each.close()
+
+    def open(self) -> None:
+        """Make the sockets, if they are closed.
+
+        Raises:
+            OSError: There are no descriptors for them.
+        """
+        if not self._sockets:
+            self._sockets = self._reading, self._writing = socket.socketpair()
+            for each in self._sockets:
+                each.setblocking(False)
+
+    def close(self) -> None:
+        """Close them, and have no signal write to them: a child's must not wake its parent."""
+        if threading.current_thread() is threading.main_thread():
+            current = signal.set_wakeup_fd(-1)
+            if current not in (-1, self._writing.fileno()):
+                signal.set_wakeup_fd(current)
+        for each in self._sockets:
+            each.close()
+        self._sockets = ()
+
+    def listen_for_signals(self) -> None:
+        """Let the handler in C write here, if no other code uses that; in the main thread."""
+        current = signal.set_wakeup_fd(-1)
+        if current == -1:
+            signal.set_wakeup_fd(self._writing.fileno(), warn_on_full_buffer=False)
+            # trio takes it over while it runs, and gives it back; until then our handler wakes us.
+            warnings.filterwarnings("ignore", "It looks like Trio's signal", RuntimeWarning)
+        else:
+            signal.set_wakeup_fd(current)
+
+    def wake(self, signum: int) -> None:
+        """Wake the thread with a signal's number, or with 0; from a signal handler too."""
+        with contextlib.suppress(
+            OSError
+        ):  # full: the thread is awake; closed: a child without a watchdog
+            self._writing.send(bytes([signum]))
+
+    def wait(self, seconds: float) -> bytes:
+        """Wait at most so long; return the numbers that have come."""
+        select.select([self._reading], [], [], max(0.0, seconds))
+        with contextlib.suppress(BlockingIOError):
+            return self._reading.recv(4096)
+        return b""
