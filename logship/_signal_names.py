@@ -9,29 +9,23 @@ from __future__ import annotations
 import re
 import signal
 
-NEVER_SENT_ON = frozenset(
-    {
-        # Cannot be handled.
-        signal.SIGKILL,
-        signal.SIGSTOP,
-        # About the children, pipes and terminal of a process itself.
-        signal.SIGCHLD,
-        signal.SIGPIPE,
-        signal.SIGTTIN,
-        signal.SIGTTOU,
-        # Faults of a process itself.
-        signal.SIGSEGV,
-        signal.SIGBUS,
-        signal.SIGILL,
-        signal.SIGFPE,
-        signal.SIGABRT,
-        signal.SIGSYS,
-        signal.SIGTRAP,
-    }
+
+def signals_named(*names: str) -> frozenset[signal.Signals]:
+    """Return the signals with these names that this system has."""
+    return frozenset(getattr(signal, each) for each in names if hasattr(signal, each))
+
+
+NEVER_SENT_ON = signals_named(
+    # Cannot be handled.
+    *("SIGKILL", "SIGSTOP"),
+    # About the children, pipes and terminal of a process itself.
+    *("SIGCHLD", "SIGPIPE", "SIGTTIN", "SIGTTOU"),
+    # Faults of a process itself.
+    *("SIGSEGV", "SIGBUS", "SIGILL", "SIGFPE", "SIGABRT", "SIGSYS", "SIGTRAP"),
 )
 """Signals that `logship run` keeps to itself."""
 
-NEVER_STOPS = NEVER_SENT_ON | {signal.SIGTSTP, signal.SIGCONT}
+NEVER_STOPS = NEVER_SENT_ON | signals_named("SIGTSTP", "SIGCONT")
 """Signals that cannot ask a process to end; the last two suspend and resume it."""
 
 _NUMBER = re.compile(r"[0-9]{1,3}")
@@ -63,7 +57,7 @@ def signal_number(text: str) -> int | None:
 
 def _real_time_number(name: str) -> int:
     found = _FROM_REAL_TIME.fullmatch(name)
-    if found is None:
+    base = None if found is None else getattr(signal, f"SIGRT{found[1]}", None)
+    if found is None or base is None:
         return 0
-    base = signal.SIGRTMIN if found[1] == "MIN" else signal.SIGRTMAX
-    return base + int(f"{found[2] or '+'}{found[3] or 0}")
+    return int(base) + int(f"{found[2] or '+'}{found[3] or 0}")

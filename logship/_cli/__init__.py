@@ -11,6 +11,7 @@ from typing import Any
 
 import click
 
+from logship import system
 from logship._quoting import visible
 from logship._spelling import nearest
 from logship._version import __version__
@@ -29,6 +30,10 @@ COMMANDS = {
 """Subcommand and its line in the help; each lives in `logship._cli.<name>.command`."""
 
 
+SYSTEMS: dict[str, tuple[str, ...]] = {"run": ("Linux",), "recover": ("Linux", "macOS")}
+"""Subcommands that need a system that offers more than others."""
+
+
 class LazyGroup(click.Group):
     """A group that knows its subcommands by name and imports one when it is called."""
 
@@ -40,7 +45,7 @@ class LazyGroup(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """Import the subcommand `cmd_name`, or return None if there is no such subcommand."""
         del ctx
-        if cmd_name not in COMMANDS:
+        if cmd_name not in COMMANDS or not is_possible_here(cmd_name):
             return None
         command = importlib.import_module(f"logship._cli.{cmd_name}").command
         assert isinstance(command, click.Command)
@@ -52,7 +57,7 @@ class LazyGroup(click.Group):
         """Find the subcommand, or suggest one with a similar name.
 
         Raises:
-            click.UsageError: There is no such subcommand.
+            click.UsageError: There is no such subcommand, or not on this system.
         """
         name = args[0]
         is_mistyped = name not in COMMANDS and not name.startswith("-")
@@ -60,6 +65,8 @@ class LazyGroup(click.Group):
             meant = nearest(name, COMMANDS)
             hint = f"Did you mean {meant!r}?" if meant else f"Give one of {', '.join(COMMANDS)}."
             ctx.fail(f"No such command {name!r}. {hint}")
+        if name in COMMANDS and not is_possible_here(name) and not ctx.resilient_parsing:
+            ctx.fail(f"{name} needs {' or '.join(SYSTEMS[name])}, and this is {system.NAME}.")
         return super().resolve_command(ctx, args)
 
     def invoke(self, ctx: click.Context) -> Any:
@@ -75,6 +82,11 @@ class LazyGroup(click.Group):
         del ctx
         with formatter.section("Commands"):
             formatter.write_dl(sorted(COMMANDS.items()))
+
+
+def is_possible_here(name: str) -> bool:
+    """Return whether this operating system has the means for a subcommand."""
+    return system.NAME in SYSTEMS.get(name, (system.NAME,))
 
 
 @click.command(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})

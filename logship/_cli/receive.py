@@ -30,6 +30,7 @@ from logship._receiver.lines import Lines, counted, written
 from logship._receiver.server import Receiver
 from logship._receiver.session import Session
 from logship._receiver.sinks import LineSink, OutputError, OutputGone
+from logship._signal_names import signals_named
 from logship.errors import SettingsError
 
 
@@ -49,7 +50,9 @@ def _read_bind(ctx: click.Context, param: click.Parameter, value: str) -> Bind:
 KEPT_BYTES = 8 * 1024 * 1024
 """Several times the memory that one chunk of logship needs in the receiver."""
 
-STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
+STOP_SIGNALS = signals_named("SIGTERM", "SIGINT", "SIGBREAK")
+RELOAD_SIGNALS = signals_named("SIGHUP")
+REOPEN_SIGNALS = RELOAD_SIGNALS | signals_named("SIGUSR1")
 
 SECONDS = click.FloatRange(0.0, min_open=True)
 FILE = click.Path(exists=True, dir_okay=False)
@@ -308,21 +311,19 @@ async def _receive(receiver: Receiver, listener: Listener, reload: Callable[[], 
         receiver.is_stopping = True  # at once, in the middle of thousands of messages too
         loop.call_soon_threadsafe(receiver.stop)
 
-    def hang_up() -> None:
-        receiver.reopen()
-        reload()
+    def reopen(number: int, frame: FrameType | None) -> None:
+        loop.call_soon_threadsafe(receiver.reopen)
+        if number in RELOAD_SIGNALS:
+            loop.call_soon_threadsafe(reload)
 
-    for number in STOP_SIGNALS:
-        signal.signal(number, stop)
-    loop.add_signal_handler(signal.SIGHUP, hang_up)
-    loop.add_signal_handler(signal.SIGUSR1, receiver.reopen)
+    handlers = {**dict.fromkeys(STOP_SIGNALS, stop), **dict.fromkeys(REOPEN_SIGNALS, reopen)}
+    for number, handler in handlers.items():
+        signal.signal(number, handler)
     _say(f"listening on {listener.bind}")
     try:
         await receiver.serve(listener)
     finally:
-        loop.remove_signal_handler(signal.SIGHUP)
-        loop.remove_signal_handler(signal.SIGUSR1)
-        for number in (*STOP_SIGNALS, signal.SIGHUP, signal.SIGUSR1):
+        for number in handlers:
             signal.signal(number, signal.SIG_IGN)  # another one must not spoil the exit code
 
 

@@ -17,6 +17,7 @@ from logship._audit.state_file import BadState, StateFile
 from logship._audit.watch import Watch
 from logship._cli.options import only_given
 from logship._quoting import visible
+from logship._signal_names import signals_named
 
 INTERVAL_SECONDS = 10.0
 
@@ -119,7 +120,7 @@ def follow(
     if metrics_port is not None:
         _serve_metrics(watch, metrics_host or "127.0.0.1", metrics_port)
     stop = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
+    for number in signals_named("SIGTERM", "SIGINT", "SIGBREAK"):
         signal.signal(number, lambda *_: stop.set())
     while not stop.is_set():
         _look(watch, state_file)

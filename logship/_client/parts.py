@@ -6,9 +6,10 @@ import os
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Unpack
 
+from logship import system
 from logship._hooks.late_imports import late
 from logship._protocol.compression import compressor
-from logship._settings import Settings
+from logship._settings import Settings, full_name
 from logship.errors import SettingsError
 
 if TYPE_CHECKING:
@@ -35,6 +36,30 @@ def chosen_settings(settings: Settings | None, **options: Unpack[SettingsKeyword
             "dataclasses.replace(settings, tag=…) makes another object"
         )
     return settings
+
+
+def refuse_impossible(settings: Settings) -> None:
+    """Refuse settings that this operating system has no means for.
+
+    `Settings` takes them everywhere, because `logship lint` judges the settings of other machines.
+
+    Raises:
+        SettingsError: There is such a setting; the text names all.
+    """
+    if system.IS_POSIX or settings.disabled:
+        return
+    needs = {
+        "spool_dir": settings.spool_dir,
+        "metrics_dir": settings.metrics_dir,
+        "endpoints": next((each for each in settings.endpoints if each.scheme == "unix"), None),
+    }
+    mistakes = [
+        f"{full_name(name)}: {value} needs Linux or macOS, and this is {system.NAME}"
+        for name, value in needs.items()
+        if value is not None
+    ]
+    if mistakes:
+        raise SettingsError(*mistakes)
 
 
 def new_spool(settings: Settings, monotonic: Callable[[], float]) -> SpoolStorage | None:

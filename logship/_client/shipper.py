@@ -22,7 +22,7 @@ from logship._buffer.counters import DrainReport, FlushReport
 from logship._client.closing import Closing, SpillAhead, drive, report_line
 from logship._client.high_water import HighWater
 from logship._client.intake import Intake
-from logship._client.parts import new_orphans, new_spool, retry_wait
+from logship._client.parts import new_orphans, new_spool, refuse_impossible, retry_wait
 from logship._client.port import SocketPort
 from logship._client.pump import Pump
 from logship._client.schedule import LoopSchedule
@@ -75,6 +75,7 @@ class Shipper:
         broken: Whether nothing will be sent any more, because of a bug or for want of a thread.
 
     Raises:
+        SettingsError: A setting needs what this operating system does not offer.
         UnsupportedRuntime: This is a subinterpreter.
     """
 
@@ -89,6 +90,7 @@ class Shipper:
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         refuse_subinterpreter()
+        refuse_impossible(settings)
         self.settings = settings
         self.last_resort: LastResort = last_resort or LastResort(
             bytes_per_second_max=settings.spill_bytes_per_second_max

@@ -25,6 +25,7 @@ from itertools import zip_longest
 from typing import TYPE_CHECKING, Protocol
 from weakref import WeakSet
 
+from logship import system
 from logship._delivery.credentials import TlsSource, handshake_maker
 from logship._delivery.racing import first_to_succeed
 from logship._hooks.threads import OwnThread
@@ -35,9 +36,9 @@ from logship.errors import ConnectError, HandshakeError
 if TYPE_CHECKING:
     from logship._protocol.handshake import ClientHandshake
 
-_WRITES_LINES_AT_ONCE = sys.version_info >= (3, 12)
-"""Before, a socket's `writelines` joins the parts, and copies what the kernel does not take once
-more."""
+_LEAVES_WRITES_TO_ASYNCIO = sys.version_info >= (3, 12) or not system.IS_POSIX
+"""Before 3.12, a socket's `writelines` joins the parts, and copies what the kernel does not take
+once more. Windows has no `sendmsg` that could do it better."""
 
 _PARTS_AT_ONCE_MAX = 1024
 """What the kernel takes in one call (IOV_MAX of Linux)."""
@@ -190,7 +191,8 @@ class SocketTransport:
         if endpoint.scheme != "unix":
             self._tune(connected)
         self._sockets.add(connected)
-        at_once = None if _WRITES_LINES_AT_ONCE or endpoint.scheme == "tls" else connected.sendmsg
+        leaves_it = _LEAVES_WRITES_TO_ASYNCIO or endpoint.scheme == "tls"
+        at_once = None if leaves_it else connected.sendmsg
         try:
             _, connection = await asyncio.get_running_loop().create_connection(
                 functools.partial(_StreamConnection, at_once), sock=connected

@@ -15,6 +15,7 @@ import os
 import signal
 import threading
 
+from logship import system
 from logship._hooks import registry
 from logship._hooks.dispositions import set_handler
 from logship._hooks.late_imports import late
@@ -42,12 +43,13 @@ def die_by(signum: int) -> None:
     """End this process by the default disposition of `signum`; from any thread.
 
     The kernel ignores the default disposition for PID 1, so PID 1 exits with the status that a
-    shell would show. So does a process for which the default action is to go on, as at SIGWINCH.
+    shell would show. So does a process for which the default action is to go on, as at SIGWINCH,
+    and each process on Windows.
 
     The signal goes to this thread. If it went to the process, a signal that writes a core file
     would be the main thread's, and this thread could exit before that.
     """
-    if os.getpid() != 1:
+    if system.IS_POSIX and os.getpid() != 1:
         with contextlib.suppress(Exception):
             _restore_default(signum)
             signal.pthread_sigmask(signal.SIG_UNBLOCK, {signum})

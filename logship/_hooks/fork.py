@@ -28,6 +28,7 @@ import time
 from collections.abc import Callable, Iterable
 from typing import Any
 
+from logship import system
 from logship._hooks import late_imports, registry
 
 _child_ends: list[Callable[[], None]] = []
@@ -40,6 +41,8 @@ the same identifier in the child."""
 
 def register() -> None:
     """Register the hooks for every fork; called once, when `logship` is imported."""
+    if not system.IS_POSIX:
+        return
     os.register_at_fork(
         before=_before_fork,
         after_in_parent=late_imports.after_fork_in_parent,

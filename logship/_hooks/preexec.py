@@ -6,9 +6,13 @@ calls `_exit`. So nothing delivers what its buffer holds.
 
 from __future__ import annotations
 
-import fcntl
 import sys
 from types import FrameType
+
+from logship import system
+
+if system.IS_POSIX:
+    import fcntl
 
 _descriptors: list[int] = []
 """The standard error of the parent, once it is duplicated in a child."""

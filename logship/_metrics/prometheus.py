@@ -26,6 +26,7 @@ from prometheus_client.core import (
 )
 from prometheus_client.registry import Collector
 
+from logship import system
 from logship._hooks.threads import OwnThread
 from logship._metrics.client_measures import CLIENT_MEASURES
 from logship._metrics.measures import BUILD, PAGES_REFUSED, Kind, Measure
@@ -186,7 +187,8 @@ class _Server(WSGIServer):
 
     def server_bind(self) -> None:
         """Bind without asking a name server for our name, as the base class does."""
-        self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if system.IS_POSIX:  # on Windows another process would get the same port
+            self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         self.socket.bind(self.server_address)
         self.server_address = self.socket.getsockname()
         self.server_name, self.server_port = str(self.server_address[0]), self.server_address[1]

@@ -23,13 +23,14 @@ import time
 from collections.abc import Callable
 from types import FrameType
 
+from logship import system
 from logship._hooks import exits
 from logship._hooks.dispositions import Disposition, disposition_of, get_handler, set_handler
 from logship._process.clock import Started, StopClock
 from logship._settings import Settings
-from logship._signal_names import signal_name
+from logship._signal_names import signal_name, signals_named
 
-_UNSURE = frozenset({signal.SIGQUIT, signal.SIGHUP})
+_UNSURE = signals_named("SIGHUP", "SIGQUIT")
 """By default a handler for one of these is left alone: it may read a configuration again, or print
 stacks."""
 
@@ -114,7 +115,7 @@ class StopSignals:
         Only the main thread can restore the default disposition without an import. It may hang.
         """
         main = threading.main_thread().ident
-        if main is not None and not self.was_replaced(signum):
+        if system.IS_POSIX and main is not None and not self.was_replaced(signum):
             self._is_over = True
             signal.pthread_kill(main, signum)
 

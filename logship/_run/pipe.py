@@ -15,6 +15,7 @@ import time
 from itertools import islice
 from types import FrameType
 
+from logship import system
 from logship._buffer.counters import DrainReport
 from logship._client.background import BackgroundClient
 from logship._delivery.drain import DrainPlan
@@ -67,10 +68,16 @@ class Pipe:
     def _read(self) -> bytes | None:
         """Return the next bytes, or None when the input ends or the time for it."""
         while not self._time_is_up():
-            ready, _, _ = select.select([self._descriptor], [], [], _CHECK_SECONDS)
-            if ready:
+            if self._wait():
                 return os.read(self._descriptor, _READ_BYTES) or None
         return None
+
+    def _wait(self) -> bool:
+        """Wait a moment for input; on Windows the read waits, and ends with the input alone."""
+        if not system.IS_POSIX:
+            return True
+        ready, _, _ = select.select([self._descriptor], [], [], _CHECK_SECONDS)
+        return bool(ready)
 
     def _ship(self, lines: list[bytes]) -> None:
         rest = iter(lines)

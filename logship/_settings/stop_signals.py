@@ -7,16 +7,17 @@ from collections.abc import Iterable
 from typing import Any
 
 from logship._settings.fields import Converter, NotAllowed
-from logship._signal_names import NEVER_STOPS, signal_number
+from logship._signal_names import NEVER_STOPS, signal_number, signals_named
 
-DEFAULT_STOP_SIGNALS: tuple[int, ...] = (
-    signal.SIGHUP,
-    signal.SIGINT,
-    signal.SIGQUIT,
-    signal.SIGTERM,
+DEFAULT_STOP_SIGNALS: tuple[int, ...] = tuple(
+    sorted(signals_named("SIGHUP", "SIGINT", "SIGQUIT", "SIGTERM", "SIGBREAK"))
 )
 
-_NAMES = sorted(each.name[3:] for each in signal.Signals if each not in NEVER_STOPS)
+_NAMES = sorted(
+    each.name[3:]
+    for each in signal.Signals
+    if each.name.startswith("SIG") and each not in NEVER_STOPS  # Windows has events in it as well
+)
 _ALLOWED = f"some of {', '.join(_NAMES)}, or real-time signals such as RTMIN+3, separated by commas"
 
 

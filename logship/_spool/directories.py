@@ -8,7 +8,6 @@ to where others look.
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import os
 import re
 import stat
@@ -17,6 +16,7 @@ from collections.abc import Callable
 from enum import Enum, auto
 from pathlib import Path
 
+from logship import system
 from logship._spool import quarantine
 from logship._spool.files import (
     OPEN_DIRECTORY,
@@ -28,6 +28,9 @@ from logship._spool.files import (
 )
 from logship._spool.format import BORN_AT
 from logship.errors import LogshipError
+
+if system.IS_POSIX:
+    import fcntl
 
 LOCK = "lock"
 STREAMS = "streams"
@@ -228,7 +231,7 @@ class ProcessDirectory:
         """
         descriptor = create(name, self._directory)
         try:
-            os.posix_fallocate(descriptor, 0, size)
+            system.allocate(descriptor, size)
             zeros = bytes(min(size, _MIB))
             for offset in range(0, size, len(zeros)):
                 os.pwrite(descriptor, zeros[: size - offset], offset)
@@ -254,7 +257,7 @@ class ProcessDirectory:
                 contextlib.suppress(FileNotFoundError),  # it has been unlinked meanwhile
                 closing(os.open(name, OPEN_FILE, dir_fd=self._directory)) as descriptor,
             ):
-                os.fdatasync(descriptor)
+                system.sync_data(descriptor)
         os.fsync(self._directory)
         os.fsync(self._parent)
 

@@ -20,6 +20,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TypeVar
 
+from logship import system
 from logship._hooks.locking import SectionLock
 from logship._hooks.threads import is_own
 from logship._quoting import visible
@@ -225,6 +226,8 @@ class LastResort:
 
     def wait_writable(self, timeout_seconds: float) -> None:
         """Wait until stderr takes more bytes, at most `timeout_seconds`."""
+        if not system.IS_POSIX:
+            return  # each write waits by itself
         poll = select.poll()
         try:
             poll.register(self._write.descriptor, select.POLLOUT)

@@ -3,17 +3,19 @@
 A container's stderr is a pipe. A write to it hangs for ever if its reader has stalled. O_NONBLOCK
 belongs to the open file, which other processes share. So a pipe or terminal is opened again through
 /proc, which gives a separate open file. A write to a regular file never blocks. A socket has a flag
-for each message.
+for each message. On Windows every write may block: nothing there tells whether it would.
 """
 
 from __future__ import annotations
 
 import os
 import select
+import socket
 import stat
 from collections.abc import Callable
-from socket import MSG_DONTWAIT, socket
 from typing import Protocol
+
+from logship import system
 
 _WRITE_BYTES_MAX = 64 * 1024
 
@@ -68,17 +70,18 @@ class SocketWriter:
     """
 
     def __init__(self, descriptor: int) -> None:
-        self._socket = socket(fileno=os.dup(descriptor))
+        self._socket = socket.socket(fileno=os.dup(descriptor))
+        self._flags = socket.MSG_DONTWAIT
         self.descriptor = self._socket.fileno()
 
     def __del__(self) -> None:
         """Close the duplicate."""
         self._socket.close()
 
-    def __call__(self, data: bytes, flags: int = MSG_DONTWAIT) -> int:
+    def __call__(self, data: bytes) -> int:
         """Send from `data` what can be sent now; return how many bytes that was."""
         try:
-            return self._socket.send(data, flags)
+            return self._socket.send(data, self._flags)
         except OSError:
             return 0
 
@@ -93,18 +96,19 @@ class CautiousWriter:
     def __init__(self, descriptor: int) -> None:
         self.descriptor = descriptor
         self._poll = select.poll
+        self._writable = select.POLLOUT
+        self._piece_bytes = select.PIPE_BUF
         self._os_write = os.write
 
-    def __call__(
-        self, data: bytes, writable: int = select.POLLOUT, piece_bytes: int = select.PIPE_BUF
-    ) -> int:
+    def __call__(self, data: bytes) -> int:
         """Write from `data` in pieces of PIPE_BUF while poll says that one fits (pipe(7))."""
         written = 0
         poll = self._poll()
         try:
-            poll.register(self.descriptor, writable)
+            poll.register(self.descriptor, self._writable)
             while written < len(data) and poll.poll(0):
-                written += self._os_write(self.descriptor, data[written : written + piece_bytes])
+                piece = data[written : written + self._piece_bytes]
+                written += self._os_write(self.descriptor, piece)
         except OSError:
             pass
         return written
@@ -118,7 +122,7 @@ def nonblocking_writer(descriptor: int) -> Writer:
         return DescriptorWriter(descriptor, is_own=False)
     if stat.S_ISSOCK(mode):
         return SocketWriter(descriptor)
-    if stat.S_ISREG(mode):
+    if stat.S_ISREG(mode) or not system.IS_POSIX:
         return DescriptorWriter(descriptor, is_own=False)
     try:
         flags = os.O_WRONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC

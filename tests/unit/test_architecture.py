@@ -56,6 +56,7 @@ LAYERS: list[tuple[str, ...]] = [
         "_redaction",
         "_signal_names",
         "_spelling",
+        "system",
         "_version",
     ),
 ]

@@ -5,12 +5,12 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import os
-import resource
 import stat
 from collections.abc import AsyncGenerator, Mapping
 from pathlib import Path
 
-from logship import _namesake
+from logship import _namesake, system
+from logship._client.parts import refuse_impossible
 from logship._delivery.credentials import tls_context
 from logship._deployment.doctor.result import Outcome, Result
 from logship._deployment.doctor.sidecars import Sending, SidecarExamination
@@ -28,6 +28,9 @@ from logship._protocol.compression import compressor
 from logship._settings import Settings, memory_limit_bytes
 from logship._settings.unknown import unknown_variables
 from logship.errors import SettingsError
+
+if system.IS_POSIX:
+    import resource
 
 _STDERR = 2
 
@@ -65,7 +68,8 @@ async def examine(
             rates.append(examination.bytes_per_second)
     own = task.own if task else None
     yield check_tag(tag, environ, own)
-    yield check_nofile(resource.getrlimit(resource.RLIMIT_NOFILE)[0])
+    if system.IS_POSIX:
+        yield check_nofile(resource.getrlimit(resource.RLIMIT_NOFILE)[0])
     yield check_memory(settings, memory_limit_bytes(), workers)
     yield check_stop_timeout(settings, min(rates, default=None), workers)
     for result in check_spool(settings, workers):
@@ -80,6 +84,7 @@ def usable_settings(environ: Mapping[str, str]) -> Settings:
         SettingsError: A setting is wrong, or names a file or a library that does not exist.
     """
     settings = Settings.from_env(environ)
+    refuse_impossible(settings)
     tls_context(settings)
     try:
         compressor(settings.compress)
@@ -111,6 +116,9 @@ def describe_descriptor(descriptor: int) -> str:
             return "terminal"
         if stat.S_ISFIFO(mode):
             return "pipe"
-        return str(Path(f"/proc/self/fd/{descriptor}").readlink())
     except OSError:
         return ""
+    try:
+        return str(Path(f"/proc/self/fd/{descriptor}").readlink())
+    except OSError:  # no /proc
+        return "a file" if stat.S_ISREG(mode) else "a device"
