@@ -1,0 +1,269 @@
+"""Shows what works on Windows and macOS, and that the rest is refused in one sentence.
+
+The other systems are simulated: `tests/support/other_systems.py` takes away what they lack.
+"""
+
+from __future__ import annotations
+
+import importlib
+import re
+import signal
+import subprocess
+import sys
+import urllib.request
+from pathlib import Path
+
+import pytest
+
+from tests.process.conftest import Sidecar
+from tests.support.other_systems import MODULES, NAMES, SIGBREAK
+from tests.support.programs import REPOSITORY, Ended, Programs
+from tests.support.programs_gate import Gate
+from tests.support.receiver_process import ReceiverProcess
+
+SERVED = re.compile(r"logship: metrics are served on (\S+)\n")
+
+
+def on(system: str) -> tuple[str, ...]:
+    """Return the options of Python that run a program as if on another system."""
+    return ("-m", "tests.support.other_systems", system)
+
+
+def command(programs: Programs, system: str, *words: str, **environ: str) -> Ended:
+    """Run the command `logship` to its end."""
+    whole = [sys.executable, *on(system), "logship", *words]
+    return programs.start_command(whole, environ=environ).end()
+
+
+@pytest.mark.parametrize("system", NAMES)
+def test_install_ships_and_drains_at_the_exit(
+    programs: Programs, sidecar: Sidecar, system: str
+) -> None:
+    ended = programs.start(
+        """
+        import logship
+        from application import log
+        logship.install(level="INFO")
+        for _ in range(100):
+            log()
+        """,
+        python=on(system),
+    ).end()
+    assert (ended.returncode, ended.stderr) == (0, "")
+    sidecar.output.verdict(ended).assert_all_delivered()
+
+
+@pytest.mark.parametrize(
+    ("signum", "statuses"), [(signal.SIGINT, (-2, 130)), (SIGBREAK, (128 + SIGBREAK,))]
+)
+def test_a_stop_on_windows_drains(
+    programs: Programs, sidecar: Sidecar, signum: int, statuses: tuple[int, ...]
+) -> None:
+    """Ctrl-C raises KeyboardInterrupt; at Ctrl-Break, as at other stops, the process ends."""
+    program = programs.start(
+        """
+        import logship
+        from application import forever, log, ready
+        logship.install(level="INFO")
+        log()
+        ready()
+        try:
+            forever()
+        except KeyboardInterrupt:
+            log("a last one")
+            raise
+        """,
+        python=on("win32"),
+    )
+    program.until_ready()
+    program.signal(signum)
+    ended = program.end()
+    assert ended.returncode in statuses
+    assert len(ended.ledger) == 1 + (signum == signal.SIGINT)
+    sidecar.output.verdict(ended).assert_all_delivered()
+
+
+def test_clients_the_test_kit_and_an_endpoint_of_metrics_work_on_windows(
+    programs: Programs,
+) -> None:
+    program = programs.start(
+        """
+        import asyncio
+        import logship
+        from logship.metrics import LogshipCollector
+        from logship.testing import MemoryTransport, Sidecar, SocketSidecar
+
+        async def main(**options):
+            async with logship.Client(**options) as client:
+                await client.send({"message": "from a loop"})
+
+        with SocketSidecar() as sidecar:
+            with logship.BackgroundClient(
+                endpoints=sidecar.endpoint, metrics_port=0
+            ) as client:
+                client.send({"message": "from a thread"})
+                client.flush(20)
+                input()
+            asyncio.run(main(endpoints=sidecar.endpoint))
+            print(*[each.record["message"] for each in sidecar.wait_for(2)], sep=", ")
+        in_memory = Sidecar()
+        asyncio.run(main(transport=MemoryTransport(in_memory)))
+        print(len(in_memory.records))
+        """,
+        python=on("win32"),
+        stdin=subprocess.PIPE,
+    )
+    program.until_true(lambda: SERVED.search(program.stderr) is not None, "an endpoint")
+    with urllib.request.urlopen(SERVED.findall(program.stderr)[0]) as answer:
+        assert b"\nlogship_records_acked_total 1.0\n" in answer.read()
+    assert program.process.stdin
+    program.process.stdin.write(b"\n")
+    program.process.stdin.close()
+    ended = program.end()
+    assert ended.stdout == "from a thread, from a loop\n1\n"
+    assert (ended.returncode, SERVED.sub("", ended.stderr)) == (0, "")
+
+
+def test_a_setting_that_windows_has_no_means_for_is_refused_at_install(programs: Programs) -> None:
+    ended = programs.start(
+        """
+        import logging, threading
+        import logship
+        for settings in (
+            {"spool_dir": "spool"}, {"metrics_dir": "numbers"}, {"endpoints": "unix:///run/s"}
+        ):
+            logship.install(disabled=True, **settings)
+            try:
+                logship.install(**settings)
+            except logship.SettingsError as error:
+                print(error)
+        assert threading.enumerate() == [threading.main_thread()]
+        assert not logging.getLogger().handlers
+        """,
+        python=on("win32"),
+    ).end()
+    assert (ended.returncode, ended.stderr) == (0, "")
+    why = "needs Linux or macOS, and this is Windows"
+    assert ended.stdout.splitlines() == [
+        f"spool_dir (LOGSHIP_SPOOL_DIR): spool {why}",
+        f"metrics_dir (LOGSHIP_METRICS_DIR): numbers {why}",
+        f"endpoints (LOGSHIP_ENDPOINTS): unix:///run/s {why}",
+    ]
+
+
+def test_commands_work_on_windows(programs: Programs, tmp_path: Path) -> None:
+    python, out = [sys.executable, *on("win32")], tmp_path / "out.jsonl"
+    (tmp_path / "compose.yml").write_text("services: {web: {image: web}}\n")
+    with ReceiverProcess.start(out, command=[*python, "logship", "receive"]) as receiver:
+        piped = subprocess.run(
+            [*python, "logship", "pipe"],
+            input=b"one\ntwo\n",
+            env={"PYTHONPATH": str(REPOSITORY), "LOGSHIP_ENDPOINTS": receiver.endpoint},
+            check=False,
+        )
+        assert piped.returncode == 0
+        examined = command(programs, "win32", "doctor", LOGSHIP_ENDPOINTS=receiver.endpoint)
+        assert receiver.terminate() == 0
+    assert (examined.returncode, examined.stderr) == (0, "")
+    assert {line.partition(":")[0] for line in examined.stdout.splitlines()} >= {
+        "ok    settings",
+        "ok    record",
+        "ok    stderr",
+    }
+    audited = command(programs, "win32", "audit", str(out))
+    assert audited.stdout.startswith("complete: 2 records")
+    linted = command(programs, "win32", "lint", str(tmp_path / "compose.yml"))
+    assert (audited.returncode, linted.returncode, linted.stderr) == (0, 0, "")
+
+
+@pytest.mark.parametrize(
+    ("system", "words", "why"),
+    [
+        ("win32", "run -- true", "run needs Linux, and this is Windows."),
+        ("darwin", "run -- true", "run needs Linux, and this is macOS."),
+        ("win32", "recover --spool .", "recover needs Linux or macOS, and this is Windows."),
+        (
+            "win32",
+            "top",
+            "on Windows processes keep their numbers in no directory; give --metrics URL",
+        ),
+        (
+            "win32",
+            "receive --bind unix:///run/s",
+            "Invalid value for '--bind': unix:///run/s needs Linux or macOS, and this is Windows",
+        ),
+    ],
+)
+def test_a_command_that_is_impossible_says_so(
+    programs: Programs, system: str, words: str, why: str
+) -> None:
+    ended = command(programs, system, *words.split())
+    assert ended.returncode == 2
+    assert ended.stderr.endswith(f"\nError: {why}\n")
+
+
+def test_the_spool_and_the_pages_of_metrics_work_on_macos(
+    programs: Programs, sidecar: Sidecar, black_hole: Gate, tmp_path: Path
+) -> None:
+    spool = tmp_path / "spool"
+    program = programs.start(
+        """
+        import logship
+        from application import forever, log, ready
+        logship.install(level="INFO", metrics_port=0)
+        for _ in range(100):
+            log()
+        ready()
+        forever()
+        """,
+        python=on("darwin"),
+        endpoint=black_hole.endpoint,
+        environ={"LOGSHIP_SPOOL_DIR": str(spool), "LOGSHIP_SPOOL_FSYNC": "interval"},
+    )
+    program.until_ready()
+    program.until_true(lambda: SERVED.search(program.stderr) is not None, "an endpoint")
+    program.signal(signal.SIGKILL)
+    ended = program.end()
+    assert SERVED.fullmatch(ended.stderr)
+    assert [*spool.glob("metrics/page-*")]
+    recovered = command(programs, "darwin", "recover", "--spool", str(spool))
+    assert recovered.returncode == 0
+    assert len(ended.ledger) == 100
+    sidecar.output.verdict(ended).assert_all_delivered()
+
+
+@pytest.mark.proof
+@pytest.mark.any_python
+@pytest.mark.parametrize("system", NAMES)
+def test_the_simulation_takes_away_what_typeshed_says_is_missing(
+    system: str, tmp_path: Path
+) -> None:
+    listed = {f"{name}.{each}" for name, text in NAMES[system].items() for each in text.split()}
+    probe = tmp_path / "probe.py"
+    modules = [f"import {name}" for name in NAMES[system]]
+    probe.write_text("\n".join([*modules, *sorted(listed)]))
+    lines = {f"{probe}:{at}": each for at, each in enumerate(sorted(listed), len(modules) + 1)}
+    said = mypy(system, str(probe))
+    assert {lines[at] for line in said if (at := line.partition(": ")[0]) in lines} == listed
+    # What logship itself uses and this system lacks is taken away.
+    used = {match[1] for line in mypy(system, "logship") if (match := _MISSING.search(line))}
+    taken = {each.partition(".")[2] for each in listed}.union(
+        *(dir(importlib.import_module(name)) for name in MODULES[system].split())
+    )
+    assert used <= {*taken, "madvise", "sendmsg", "fcntl"}
+
+
+_MISSING = re.compile(r'has no attribute "(\w+)"')
+
+
+def mypy(system: str, path: str) -> list[str]:
+    """Return what mypy says of a path for another system and the oldest Python."""
+    options = ("--no-incremental", "--python-version", "3.11", "--platform", system)
+    ended = subprocess.run(
+        [sys.executable, "-m", "mypy", *options, path],
+        cwd=REPOSITORY,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    return ended.stdout.splitlines()
