@@ -11,7 +11,7 @@ from typing import Any
 
 import click
 
-from logship import system
+from logship import _system
 from logship._quoting import visible
 from logship._spelling import nearest
 from logship._version import __version__
@@ -66,7 +66,7 @@ class LazyGroup(click.Group):
             hint = f"Did you mean {meant!r}?" if meant else f"Give one of {', '.join(COMMANDS)}."
             ctx.fail(f"No such command {name!r}. {hint}")
         if name in COMMANDS and not is_possible_here(name) and not ctx.resilient_parsing:
-            ctx.fail(f"{name} needs {' or '.join(SYSTEMS[name])}, and this is {system.NAME}.")
+            ctx.fail(f"{name} needs {' or '.join(SYSTEMS[name])}, and this is {_system.NAME}.")
         return super().resolve_command(ctx, args)
 
     def invoke(self, ctx: click.Context) -> Any:
@@ -86,7 +86,7 @@ class LazyGroup(click.Group):
 
 def is_possible_here(name: str) -> bool:
     """Return whether this operating system has the means for a subcommand."""
-    return system.NAME in SYSTEMS.get(name, (system.NAME,))
+    return _system.NAME in SYSTEMS.get(name, (_system.NAME,))
 
 
 @click.command(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})

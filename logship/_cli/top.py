@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from logship import system
+from logship import _system
 from logship._cli.output import show
 from logship.errors import SettingsError
 
@@ -94,9 +94,9 @@ def command(
     """
     if url and directory:
         raise click.UsageError("give --metrics or --metrics-dir, not both")
-    if not (url or system.IS_POSIX):
+    if not (url or _system.IS_POSIX):
         raise click.UsageError(
-            f"on {system.NAME} processes keep their numbers in no directory; give --metrics URL"
+            f"on {_system.NAME} processes keep their numbers in no directory; give --metrics URL"
         )
     from logship._top.sources import SourceError, read_directory, read_endpoint  # noqa: PLC0415 - `--help`
 

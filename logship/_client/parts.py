@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Unpack
 
-from logship import system
+from logship import _system
 from logship._hooks.late_imports import late
 from logship._protocol.compression import compressor
 from logship._settings import Settings, full_name
@@ -46,7 +46,7 @@ def refuse_impossible(settings: Settings) -> None:
     Raises:
         SettingsError: There is such a setting; the text names all.
     """
-    if system.IS_POSIX or settings.disabled:
+    if _system.IS_POSIX or settings.disabled:
         return
     needs = {
         "spool_dir": settings.spool_dir,
@@ -54,7 +54,7 @@ def refuse_impossible(settings: Settings) -> None:
         "endpoints": next((each for each in settings.endpoints if each.scheme == "unix"), None),
     }
     mistakes = [
-        f"{full_name(name)}: {value} needs Linux or macOS, and this is {system.NAME}"
+        f"{full_name(name)}: {value} needs Linux or macOS, and this is {_system.NAME}"
         for name, value in needs.items()
         if value is not None
     ]

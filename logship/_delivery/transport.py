@@ -25,7 +25,7 @@ from itertools import zip_longest
 from typing import TYPE_CHECKING, Protocol
 from weakref import WeakSet
 
-from logship import system
+from logship import _system
 from logship._delivery.credentials import TlsSource, handshake_maker
 from logship._delivery.racing import first_to_succeed
 from logship._hooks.threads import OwnThread
@@ -36,7 +36,7 @@ from logship.errors import ConnectError, HandshakeError
 if TYPE_CHECKING:
     from logship._protocol.handshake import ClientHandshake
 
-_LEAVES_WRITES_TO_ASYNCIO = sys.version_info >= (3, 12) or not system.IS_POSIX
+_LEAVES_WRITES_TO_ASYNCIO = sys.version_info >= (3, 12) or not _system.IS_POSIX
 """Before 3.12, a socket's `writelines` joins the parts, and copies what the kernel does not take
 once more. Windows has no `sendmsg` that could do it better."""
 

@@ -15,7 +15,7 @@ import os
 import signal
 import threading
 
-from logship import system
+from logship import _system
 from logship._hooks import registry
 from logship._hooks.dispositions import set_handler
 from logship._hooks.late_imports import late
@@ -49,7 +49,7 @@ def die_by(signum: int) -> None:
     The signal goes to this thread. If it went to the process, a signal that writes a core file
     would be the main thread's, and this thread could exit before that.
     """
-    if system.IS_POSIX and os.getpid() != 1:
+    if _system.IS_POSIX and os.getpid() != 1:
         with contextlib.suppress(Exception):
             _restore_default(signum)
             signal.pthread_sigmask(signal.SIG_UNBLOCK, {signum})

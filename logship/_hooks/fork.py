@@ -28,7 +28,7 @@ import time
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from logship import system
+from logship import _system
 from logship._hooks import late_imports, registry
 
 _child_ends: list[Callable[[], None]] = []
@@ -41,7 +41,7 @@ the same identifier in the child."""
 
 def register() -> None:
     """Register the hooks for every fork; called once, when `logship` is imported."""
-    if not system.IS_POSIX:
+    if not _system.IS_POSIX:
         return
     os.register_at_fork(
         before=_before_fork,

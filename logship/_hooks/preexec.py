@@ -9,9 +9,9 @@ from __future__ import annotations
 import sys
 from types import FrameType
 
-from logship import system
+from logship import _system
 
-if system.IS_POSIX:
+if _system.IS_POSIX:
     import fcntl
 
 _descriptors: list[int] = []

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from logship import system
+from logship import _system
 from logship._hooks.late_imports import late
 from logship._hooks.threads import OwnThread
 from logship._metrics.page import Claim, Page
@@ -63,7 +63,7 @@ class Choices:
         directory. Processes that ask for any free port serve one endpoint each, and so do all on
         Windows.
         """
-        if self.directory is not None or not self.port or not system.IS_POSIX:
+        if self.directory is not None or not self.port or not _system.IS_POSIX:
             return self.directory
         return Path(tempfile.gettempdir()) / f"logship-metrics-{os.geteuid()}-{self.port}"
 
@@ -262,6 +262,6 @@ class Outlet:
 _ADVICE = (
     "the program goes on without. If it is another process of logship's that serves there, give "
     "both the same metrics_dir (LOGSHIP_METRICS_DIR)"
-    if system.IS_POSIX
+    if _system.IS_POSIX
     else "the program goes on without; on Windows each process needs a metrics_port of its own"
 )

@@ -27,7 +27,7 @@ import stat
 import time
 from pathlib import Path
 
-from logship import system
+from logship import _system
 from logship._metrics.page import Claim, Page
 from logship._metrics.page_format import (
     ID_BYTES,
@@ -45,12 +45,12 @@ from logship._metrics.page_format import (
 from logship._metrics.sums import Total, buried, zeros
 from logship.errors import LogshipError
 
-if system.IS_POSIX:
+if _system.IS_POSIX:
     import fcntl
 
 _READS_MAX = 10
 _STALE_SECONDS = 24 * 3600
-_FILE = os.O_RDWR | system.O_NOFOLLOW | system.O_CLOEXEC | system.O_NONBLOCK
+_FILE = os.O_RDWR | _system.O_NOFOLLOW | _system.O_CLOEXEC | _system.O_NONBLOCK
 _NAME = re.compile(r"\.?(?:page|sum|fold|endpoint)-[0-9a-f]{16}(?:-[0-9a-f]+)?(?:\.lock|\.new)?")
 
 
@@ -84,8 +84,8 @@ class Pages:
     """
 
     def __init__(self, path: Path, key: str | None = None) -> None:
-        if not system.IS_POSIX:
-            raise PagesError(f"{path}: shared numbers need Linux or macOS, not {system.NAME}")
+        if not _system.IS_POSIX:
+            raise PagesError(f"{path}: shared numbers need Linux or macOS, not {_system.NAME}")
         self.path = path
         self._key = container_key() if key is None else key
         self._opened: set[int] = set()
@@ -136,7 +136,7 @@ class Pages:
         descriptor = self._open(begun, _FILE | os.O_CREAT | os.O_EXCL)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            system.allocate(descriptor, PAGE_BYTES)
+            _system.allocate(descriptor, PAGE_BYTES)
             page = Page(descriptor, page_id)
             page.write(zeros(), is_done=True)
             os.rename(begun, name, src_dir_fd=self._directory, dst_dir_fd=self._directory)

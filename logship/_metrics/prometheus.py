@@ -26,7 +26,7 @@ from prometheus_client.core import (
 )
 from prometheus_client.registry import Collector
 
-from logship import system
+from logship import _system
 from logship._hooks.threads import OwnThread
 from logship._metrics.client_measures import CLIENT_MEASURES
 from logship._metrics.measures import BUILD, PAGES_REFUSED, Kind, Measure
@@ -187,7 +187,7 @@ class _Server(WSGIServer):
 
     def server_bind(self) -> None:
         """Bind without asking a name server for our name, as the base class does."""
-        if system.IS_POSIX:  # on Windows another process would get the same port
+        if _system.IS_POSIX:  # on Windows another process would get the same port
             self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         self.socket.bind(self.server_address)
         self.server_address = self.socket.getsockname()

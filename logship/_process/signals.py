@@ -23,7 +23,7 @@ import time
 from collections.abc import Callable
 from types import FrameType
 
-from logship import system
+from logship import _system
 from logship._hooks import exits
 from logship._hooks.dispositions import Disposition, disposition_of, get_handler, set_handler
 from logship._process.clock import Started, StopClock
@@ -115,7 +115,7 @@ class StopSignals:
         Only the main thread can restore the default disposition without an import. It may hang.
         """
         main = threading.main_thread().ident
-        if system.IS_POSIX and main is not None and not self.was_replaced(signum):
+        if _system.IS_POSIX and main is not None and not self.was_replaced(signum):
             self._is_over = True
             signal.pthread_kill(main, signum)
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from logship import system
+from logship import _system
 from logship.errors import LogshipError, SettingsError
 
 
@@ -47,8 +47,8 @@ def parse_bind(text: str) -> Bind:
     Raises:
         SettingsError: it is none of these, or a unix socket on a system without them.
     """
-    if text.startswith("unix://") and not system.IS_POSIX:
-        raise SettingsError(f"{text} needs Linux or macOS, and this is {system.NAME}")
+    if text.startswith("unix://") and not _system.IS_POSIX:
+        raise SettingsError(f"{text} needs Linux or macOS, and this is {_system.NAME}")
     with contextlib.suppress(ValueError):  # urlsplit's, for a port that is no number
         parts = urlsplit(text if "://" in text else f"tcp://{text}")
         if parts.scheme == "unix" and not parts.netloc and parts.path:

@@ -10,7 +10,7 @@ import os
 import sys
 from pathlib import Path
 
-from logship import system
+from logship import _system
 from logship.errors import LogshipError
 
 FILE_MODE = 0o640
@@ -98,7 +98,7 @@ class LineSink:
 
 def _opened(path: Path) -> tuple[int, str, bool]:
     """Open a file for appending; return its descriptor, its name, and whether it is torn."""
-    flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | system.O_BINARY
+    flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | _system.O_BINARY
     try:
         return os.open(path, flags, FILE_MODE), str(path), _is_torn(path)
     except OSError as error:

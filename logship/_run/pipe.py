@@ -15,7 +15,7 @@ import time
 from itertools import islice
 from types import FrameType
 
-from logship import system
+from logship import _system
 from logship._buffer.counters import DrainReport
 from logship._client.background import BackgroundClient
 from logship._delivery.drain import DrainPlan
@@ -74,7 +74,7 @@ class Pipe:
 
     def _wait(self) -> bool:
         """Wait a moment for input; on Windows the read waits, and ends with the input alone."""
-        if not system.IS_POSIX:
+        if not _system.IS_POSIX:
             return True
         ready, _, _ = select.select([self._descriptor], [], [], _CHECK_SECONDS)
         return bool(ready)

@@ -16,7 +16,7 @@ from collections.abc import Callable
 from enum import Enum, auto
 from pathlib import Path
 
-from logship import system
+from logship import _system
 from logship._spool import quarantine
 from logship._spool.files import (
     OPEN_DIRECTORY,
@@ -29,7 +29,7 @@ from logship._spool.files import (
 from logship._spool.format import BORN_AT
 from logship.errors import LogshipError
 
-if system.IS_POSIX:
+if _system.IS_POSIX:
     import fcntl
 
 LOCK = "lock"
@@ -231,7 +231,7 @@ class ProcessDirectory:
         """
         descriptor = create(name, self._directory)
         try:
-            system.allocate(descriptor, size)
+            _system.allocate(descriptor, size)
             zeros = bytes(min(size, _MIB))
             for offset in range(0, size, len(zeros)):
                 os.pwrite(descriptor, zeros[: size - offset], offset)
@@ -257,7 +257,7 @@ class ProcessDirectory:
                 contextlib.suppress(FileNotFoundError),  # it has been unlinked meanwhile
                 closing(os.open(name, OPEN_FILE, dir_fd=self._directory)) as descriptor,
             ):
-                system.sync_data(descriptor)
+                _system.sync_data(descriptor)
         os.fsync(self._directory)
         os.fsync(self._parent)
 

@@ -12,12 +12,12 @@ import mmap
 import os
 from collections.abc import Iterator
 
-from logship import system
+from logship import _system
 
-_SAFELY = system.O_NOFOLLOW | system.O_CLOEXEC
-OPEN_DIRECTORY = os.O_RDONLY | system.O_DIRECTORY | _SAFELY
-OPEN_FILE = os.O_RDWR | system.O_NONBLOCK | _SAFELY
-READ_FILE = os.O_RDONLY | system.O_NONBLOCK | _SAFELY
+_SAFELY = _system.O_NOFOLLOW | _system.O_CLOEXEC
+OPEN_DIRECTORY = os.O_RDONLY | _system.O_DIRECTORY | _SAFELY
+OPEN_FILE = os.O_RDWR | _system.O_NONBLOCK | _SAFELY
+READ_FILE = os.O_RDONLY | _system.O_NONBLOCK | _SAFELY
 
 WINDOW_BYTES = 512 * 1024
 """How much of a file is in memory at a time, twice at most; and how large holes may be."""

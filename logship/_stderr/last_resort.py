@@ -20,7 +20,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TypeVar
 
-from logship import system
+from logship import _system
 from logship._hooks.locking import SectionLock
 from logship._hooks.threads import is_own
 from logship._quoting import visible
@@ -226,7 +226,7 @@ class LastResort:
 
     def wait_writable(self, timeout_seconds: float) -> None:
         """Wait until stderr takes more bytes, at most `timeout_seconds`."""
-        if not system.IS_POSIX:
+        if not _system.IS_POSIX:
             return  # each write waits by itself
         poll = select.poll()
         try:

@@ -15,7 +15,7 @@ import stat
 from collections.abc import Callable
 from typing import Protocol
 
-from logship import system
+from logship import _system
 
 _WRITE_BYTES_MAX = 64 * 1024
 
@@ -122,7 +122,7 @@ def nonblocking_writer(descriptor: int) -> Writer:
         return DescriptorWriter(descriptor, is_own=False)
     if stat.S_ISSOCK(mode):
         return SocketWriter(descriptor)
-    if stat.S_ISREG(mode) or not system.IS_POSIX:
+    if stat.S_ISREG(mode) or not _system.IS_POSIX:
         return DescriptorWriter(descriptor, is_own=False)
     try:
         flags = os.O_WRONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC

@@ -56,7 +56,7 @@ LAYERS: list[tuple[str, ...]] = [
         "_redaction",
         "_signal_names",
         "_spelling",
-        "system",
+        "_system",
         "_version",
     ),
 ]

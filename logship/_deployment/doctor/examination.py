@@ -9,7 +9,7 @@ import stat
 from collections.abc import AsyncGenerator, Mapping
 from pathlib import Path
 
-from logship import _namesake, system
+from logship import _namesake, _system
 from logship._client.parts import refuse_impossible
 from logship._delivery.credentials import tls_context
 from logship._deployment.doctor.result import Outcome, Result
@@ -29,7 +29,7 @@ from logship._settings import Settings, memory_limit_bytes
 from logship._settings.unknown import unknown_variables
 from logship.errors import SettingsError
 
-if system.IS_POSIX:
+if _system.IS_POSIX:
     import resource
 
 _STDERR = 2
@@ -68,7 +68,7 @@ async def examine(
             rates.append(examination.bytes_per_second)
     own = task.own if task else None
     yield check_tag(tag, environ, own)
-    if system.IS_POSIX:
+    if _system.IS_POSIX:
         yield check_nofile(resource.getrlimit(resource.RLIMIT_NOFILE)[0])
     yield check_memory(settings, memory_limit_bytes(), workers)
     yield check_stop_timeout(settings, min(rates, default=None), workers)
