@@ -11,14 +11,14 @@ import time
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Sequence
 from itertools import accumulate
-from typing import NamedTuple
 
 from logship._buffer.changes import Changes
 from logship._buffer.chunk import Chunk, Storage
 from logship._buffer.chunks import Chunks
 from logship._buffer.counters import Counters
 from logship._buffer.inbox import Item, Run, Tag
-from logship._buffer.ranges import Gap, merge_gaps, merge_ranges, renamed_gaps
+from logship._buffer.losses import Numbered, lost, spilled_after_all
+from logship._buffer.ranges import Gap, merge_gaps, merge_ranges
 from logship._buffer.refusals import Refusals
 from logship._buffer.stream import ROLLOVER_NUMBER, Stream, stamp_bytes
 from logship._protocol.entries import END_KEY, GAP_KEY, HIGH_WATER_KEY, pack_control
@@ -33,20 +33,6 @@ HIGH_WATER_TAG = "logship.highwater"
 
 WITHHELD_INTERVAL_SECONDS = 60.0
 """So often at most a stream declares what was withheld: one gap for all of it."""
-
-
-class Numbered(NamedTuple):
-    """A record that was numbered and not buffered.
-
-    Attributes:
-        stream: The stream that gave the number.
-        number: The number, already noted as a gap.
-        entry: The complete entry, stamp included.
-    """
-
-    stream: Stream
-    number: int
-    entry: bytes
 
 
 class Accumulator:
@@ -141,36 +127,24 @@ class Accumulator:
             return None
         stream = self.stream(tag)
         number, entry = stream.next_number, stream.stamped([body])
-        lost = merge_gaps(stream.lost, [Gap(number, number, reason)])
-        dropped = self.counters.dropped[reason] + 1
+        count = lost(self.counters, stream, [Gap(number, number, reason)], reason, 1)
         accepted = self.counters.accepted + 1
 
         def note() -> None:
-            stream.lost = lost
             self.counters.accepted = accepted
-            self.counters.dropped[reason] = dropped
+            count()
 
         self._number_gap(stream, 1, reason, note)
         return Numbered(stream, number, entry)
 
     def dropped_was_spilled(self, numbered: Numbered, reason: str) -> None:
         """Count a dropped record as spilled: it reached stderr after all."""
-        stream = numbered.stream
-        lost = renamed_gaps(stream.lost, numbered.number, SPILLED)
-        undeclared = renamed_gaps(stream.undeclared, numbered.number, SPILLED)
-        dropped, spilled = self.counters.dropped[reason] - 1, self.counters.spilled + 1
-
-        def change() -> None:
-            stream.lost, stream.undeclared = lost, undeclared
-            self.counters.dropped[reason] = dropped
-            self.counters.spilled = spilled
-
-        self.changes.commit(change)
+        self.changes.commit(spilled_after_all(self.counters, numbered, reason))
 
     # -- chunks leave ----------------------------------------------------------------------------
 
     def release(self, chunk: Chunk) -> None:
-        """Free a chunk that the sidecar acked."""
+        """Free a chunk that the sidecar acked, and count its records as acked."""
         if chunk.is_settled:
             return
         acked = self.counters.acked + chunk.records
@@ -181,21 +155,25 @@ class Accumulator:
         self.chunks.settle(chunk, count)
 
     def give_up(self, chunk: Chunk, reason: str) -> None:
-        """Forget a chunk that will not be delivered: its numbers are gaps from now on."""
-        stream, counters = chunk.stream, self.counters
+        """Free a chunk that will not be delivered: its numbers are gaps from now on.
+
+        Every chunk that is given up comes here, and the caller says only why.
+
+        Args:
+            chunk: None of a dead process. Delivery does not have it, or has forgotten it.
+            reason: A word of `logship._reasons`. What is wholly on stderr is spilled, whatever else.
+        """
+        if chunk.spilled_entries == chunk.entries:
+            reason = SPILLED
+        stream = chunk.stream
         gaps = [Gap(first, last, reason) for first, last in chunk.ranges()]
-        lost = merge_gaps(stream.lost, gaps)
+        count = lost(self.counters, stream, gaps, reason, chunk.records)
         # The records in it that declared other gaps are lost with it.
         undeclared = merge_gaps(stream.undeclared, [*gaps, *chunk.gaps])
-        is_spilled = reason == SPILLED
-        count = (counters.spilled if is_spilled else counters.dropped[reason]) + chunk.records
 
         def note() -> None:
-            stream.lost, stream.undeclared = lost, undeclared
-            if is_spilled:
-                counters.spilled = count
-            else:
-                counters.dropped[reason] = count
+            stream.undeclared = undeclared
+            count()
 
         self.chunks.settle(chunk, note)
 

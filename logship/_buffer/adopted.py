@@ -46,25 +46,15 @@ class Adopted:
             return None
         return next((each for each in chunks if each.state is ChunkState.SEALED), None)
 
-    def release(self, chunk: Chunk) -> None:
-        """Forget a chunk that is settled."""
-
-        def change() -> None:
-            chunk.state = ChunkState.SETTLED
-            self._chunks.pop(chunk.id, None)
-
-        self._changes.commit(change)
-
-    def replace(self, chunk: Chunk, left: Chunk, right: Chunk) -> None:
-        """Put its halves in the place of a chunk."""
-        for half in (left, right):
+    def settle(self, chunk: Chunk, halves: tuple[Chunk, ...]) -> None:
+        """Forget a chunk that is settled; its halves take its place, if it was taken apart."""
+        for half in halves:
             half.controls = half.entries  # none of our account
 
         def change() -> None:
-            chunk.halves = left, right
+            chunk.halves = halves
             chunk.state = ChunkState.SETTLED
-            self._chunks[left.id] = left
-            self._chunks[right.id] = right
             self._chunks.pop(chunk.id, None)
+            self._chunks.update({half.id: half for half in halves})
 
         self._changes.commit(change)

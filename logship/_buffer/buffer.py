@@ -28,16 +28,17 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from logship._buffer.account import account_of, report_of
-from logship._buffer.accumulator import Accumulator, Numbered
+from logship._buffer.accumulator import Accumulator
 from logship._buffer.chunk import Chunk, MemoryStorage, Storage
 from logship._buffer.chunks import Chunks
 from logship._buffer.counters import Account, Counters, DrainReport
 from logship._buffer.entrance import COMBINE_AT, INBOX_MAX, Entrance, Outcome
 from logship._buffer.inbox import Item, Tag
+from logship._buffer.losses import Numbered
 from logship._buffer.section import Section
 from logship._buffer.spilling import Spilling
 from logship._buffer.wakeups import Shipper
-from logship._reasons import OVERFLOW, QUARANTINED, SPILLED
+from logship._reasons import OVERFLOW
 
 T = TypeVar("T")
 
@@ -151,8 +152,7 @@ class Buffer:
             chunk = self._chunks.first_droppable()
             if chunk is None:
                 return False
-            is_spilled = chunk.spilled_entries == chunk.entries
-            self._give_up(chunk, SPILLED if is_spilled else OVERFLOW)
+            self._accumulator.give_up(chunk, OVERFLOW)
             return True
 
         return self._section.if_free(drop, False)
@@ -299,16 +299,8 @@ class Buffer:
         return self._section.exclusively(settled)
 
     def release(self, chunk: Chunk) -> None:
-        """Free a chunk that the sidecar acked, and tell those who wait for space."""
-        if chunk.adopted:
-            self._section.exclusively(lambda: self._chunks.adopted.release(chunk))
-            return
-
-        def release() -> None:
-            self._accumulator.release(chunk)
-            self._section.waiters.are_due = True
-
-        self._section.exclusively(release)
+        """Free a chunk that the sidecar acked, and count its records as acked."""
+        self._section.exclusively(lambda: self._accumulator.release(chunk))
 
     def split(self, chunk: Chunk) -> tuple[Chunk, Chunk] | None:
         """Replace a chunk that a server does not take by two halves with ids of their own.
@@ -318,18 +310,17 @@ class Buffer:
         """
         return self._section.exclusively(lambda: self._chunks.split(chunk))
 
-    def quarantine(self, chunk: Chunk, *, spilled: bool) -> None:
-        """Give up a single record that a server does not take: its number is a gap from now on.
+    def give_up(self, chunk: Chunk, reason: str) -> None:
+        """Free a chunk that delivery has forgotten: its numbers are gaps from now on.
 
         Args:
-            chunk: With one entry.
-            spilled: Whether that is on stderr. It is written before this is called, because from
-                here on any producer may declare the gap, with its reason.
+            chunk: Which.
+            reason: Why; see `logship._reasons`. What can be written to stderr is written before this
+                is called, because from here on any producer may declare the gap, with its reason.
         """
         if chunk.adopted:
             raise ValueError(f"{chunk!r} is none of ours: its spool must be told")
-        reason = SPILLED if spilled else QUARANTINED
-        self._section.exclusively(lambda: self._give_up(chunk, reason))
+        self._section.exclusively(lambda: self._accumulator.give_up(chunk, reason))
 
     def tell_waiters(self) -> None:
         """Call all who wait for space: things have changed, though no space came free."""
@@ -476,10 +467,6 @@ class Buffer:
         if self._section.closing:
             return None
         return self._chunks.adopted.next(has_own=bool(self._chunks.unsettled))
-
-    def _give_up(self, chunk: Chunk, reason: str) -> None:
-        self._accumulator.give_up(chunk, reason)
-        self._section.waiters.are_due = True
 
 
 def _nothing() -> None:

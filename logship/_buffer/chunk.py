@@ -51,7 +51,7 @@ class Chunk:
             age. It is 0.0 in halves and in adopted chunks.
         spilled_entries: How many entries, from the first, were also written to stderr.
         spilled_records: How many of those the application logged.
-        halves: What it was taken apart into, once it was.
+        halves: What it was taken apart into, if it was.
         adopted: Whether it is of another process, which is dead; none of our own account.
     """
 
@@ -90,7 +90,7 @@ class Chunk:
         self.state: ChunkState = ChunkState.OPEN
         self.spilled_entries: int = 0
         self.spilled_records: int = 0
-        self.halves: tuple[Chunk, Chunk] | None = None
+        self.halves: tuple[Chunk, ...] = ()
 
     def __repr__(self) -> str:
         """Return the chunk's identity and state; tests and debuggers read it."""
@@ -125,10 +125,7 @@ class Chunk:
     @property
     def is_done(self) -> bool:
         """Whether it is settled, and where it has been split, so are its halves, and theirs."""
-        if self.halves is None:
-            return self.is_settled
-        left, right = self.halves
-        return left.is_done and right.is_done
+        return self.is_settled and all(each.is_done for each in self.halves)
 
     @property
     def data(self) -> bytes | bytearray | memoryview:

@@ -2,7 +2,7 @@
 
 | state | where | what comes next |
 |---|---|---|
-| `OPEN` | `open` | `seal`, when it is full or due |
+| `OPEN` | `open` | `seal`, when it is full or due; or `settle`, when it is given up |
 | `SEALED` | `sealed` | `take`, when delivery has room; or `settle`, when it is given up |
 | `TAKEN` | with delivery, sent or not | `settle`, when it is acked or given up; or `split` |
 | `SETTLED` | nowhere | its memory is freed |
@@ -21,6 +21,11 @@ from logship._buffer.changes import Changes
 from logship._buffer.chunk import Chunk, ChunkState, HalfChunk, Storage, new_chunk_id
 from logship._buffer.halves import fill_halves
 from logship._buffer.stream import Stream
+from logship._buffer.waiters import Waiters
+
+
+def _nothing() -> None:
+    pass
 
 
 class Chunks:
@@ -41,6 +46,7 @@ class Chunks:
         adopted: Chunks of dead processes.
         bytes_held: Bytes of committed entries that wait.
         has_news: Whether a chunk was sealed since this was last cleared.
+        waiters: Calls that wait for space.
     """
 
     def __init__(
@@ -55,6 +61,7 @@ class Chunks:
         self.adopted: Adopted = Adopted(changes)
         self.bytes_held = 0
         self.has_news = False
+        self.waiters = Waiters()
         self._changes = changes
         self._random_bytes = random_bytes
 
@@ -83,7 +90,7 @@ class Chunks:
     def seal(self, chunk: Chunk) -> None:
         """Move an open chunk to the sealed ones; one without entries is forgotten."""
         if not chunk.entries:
-            self.settle(chunk, _nothing)
+            self.settle(chunk)
             return
 
         def change() -> None:
@@ -108,22 +115,38 @@ class Chunks:
 
         self._changes.commit(change)
 
-    def settle(self, chunk: Chunk, then: Callable[[], None]) -> None:
-        """Forget a chunk that is acked or given up; `then` is a part of the change."""
-        held = self.bytes_held - chunk.size
+    def settle(
+        self, chunk: Chunk, then: Callable[[], None] = _nothing, halves: tuple[Chunk, ...] = ()
+    ) -> None:
+        """Forget a chunk, and tell the calls that wait for space what it frees.
+
+        Every chunk ends here, whatever ends it: an ack, a reason to give it up, or a split.
+
+        Args:
+            chunk: Which.
+            then: A part of the change: counts what became of its records.
+            halves: What takes its place, if it was taken apart.
+        """
+        if chunk.adopted:
+            self.adopted.settle(chunk, halves)
+            return
         stream = chunk.stream
-        unsettled = stream.unsettled - 1
+        freed = chunk.size - sum(half.size for half in halves)
+        held, unsettled = self.bytes_held - freed, stream.unsettled - 1 + len(halves)
 
         def change() -> None:
             then()
             if self.open.get(stream) is chunk:
                 self.open.pop(stream, None)
+            chunk.halves = halves
             chunk.state = ChunkState.SETTLED
             self.sealed.pop(chunk.id, None)
             self.unsettled.pop(chunk.id, None)
+            self.unsettled.update({half.id: half for half in halves})
             stream.unsettled = unsettled
             self.bytes_held = held
             self._free(chunk)
+            self.waiters.are_due = self.waiters.are_due or freed > 0
 
         self._changes.commit(change)
 
@@ -137,23 +160,7 @@ class Chunks:
             return None
         left, right = (HalfChunk(chunk, new_chunk_id(self._random_bytes)) for _ in "12")
         fill_halves(chunk, left, right)
-        if chunk.adopted:
-            self.adopted.replace(chunk, left, right)
-            return left, right
-        held = self.bytes_held + left.size + right.size - chunk.size
-        unsettled = chunk.stream.unsettled + 1
-
-        def change() -> None:
-            chunk.halves = left, right
-            chunk.state = ChunkState.SETTLED
-            self.unsettled[left.id] = left
-            self.unsettled[right.id] = right
-            self.unsettled.pop(chunk.id, None)
-            chunk.stream.unsettled = unsettled
-            self.bytes_held = held
-            self._free(chunk)
-
-        self._changes.commit(change)
+        self.settle(chunk, halves=(left, right))
         return left, right
 
     def in_order(self) -> list[Chunk]:
@@ -179,7 +186,3 @@ class Chunks:
         self.storage.release(chunk)
         if isinstance(chunk, HalfChunk) and chunk.whole.spooled:
             self._free(chunk.whole)
-
-
-def _nothing() -> None:
-    pass

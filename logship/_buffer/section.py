@@ -63,7 +63,6 @@ class Section:
         inbox: Entries that wait for their numbers.
         notes: Counts that wait to be made.
         wakeups: Whether the shipper must be woken.
-        waiters: Calls that wait for space.
         relaxed_bytes_max: While no more is held, entries may wait in the inbox.
         inbox_max: How many may, then.
         inbox_entries_max: How many may at this moment.
@@ -82,7 +81,6 @@ class Section:
         self.inbox: Inbox = Inbox()
         self.notes: Notes = Notes()
         self.wakeups: Wakeups = Wakeups(wake)
-        self.waiters: Waiters = Waiters()
         self.relaxed_bytes_max = 0
         self.inbox_max: int = 0
         self.inbox_entries_max: int = 0
@@ -93,6 +91,11 @@ class Section:
         self._bug: Exception | None = None
         self._failed = failed
         self._lock = SectionLock()
+
+    @property
+    def waiters(self) -> Waiters:
+        """Calls that wait for space."""
+        return self.accumulator.chunks.waiters
 
     def is_owned(self) -> bool:
         """Tell whether this thread is inside: a call that interrupted the section asks."""
@@ -136,7 +139,7 @@ class Section:
         try:
             result = lock.attempt(self._do, (work, argument), NOT_HELD, patience_seconds)
             chunks = self.accumulator.chunks
-            if chunks.has_news or self.waiters.are_due or self.wakeups.shipper is _ASLEEP:
+            if chunks.has_news or chunks.waiters.are_due or self.wakeups.shipper is _ASLEEP:
                 self._tell()
             if (bug := self._bug) is not None:
                 self._bug = None
@@ -179,7 +182,7 @@ class Section:
             refuses: Whether no entry will be numbered.
         """
         self._lock.reset()
-        self.inbox, self.notes, self.waiters = Inbox(), Notes(), Waiters()
+        self.inbox, self.notes = Inbox(), Notes()
         self.accumulator = accumulator
         if refuses:
             self.closed = True

@@ -5,7 +5,7 @@ from __future__ import annotations
 from logship._buffer.chunk import Chunk, ChunkState
 from logship._buffer.chunks import Chunks
 from logship._buffer.section import Section
-from logship._reasons import SPILLED
+from logship._reasons import OVERFLOW
 
 
 class Spilling:
@@ -75,8 +75,7 @@ class Spilling:
         while chunks.written:
             chunk = chunks.written[0]
             if chunk.state is ChunkState.SEALED and chunk.stream.can_declare:
-                self._section.accumulator.give_up(chunk, SPILLED)
-                self._section.waiters.are_due = True
+                self._section.accumulator.give_up(chunk, OVERFLOW)
                 return True
             chunks.written = chunks.written[1:]
         return False

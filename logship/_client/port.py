@@ -14,9 +14,10 @@ from logship._client.schedule import LoopSchedule
 from logship._client.upkeep import SpoolUpkeep
 from logship._delivery.transport import Connection, Transport
 from logship._protocol.frames import AckReader, AnswerError, frame_parts
+from logship._reasons import QUARANTINED
 from logship._settings import Endpoint, Settings
 from logship._stderr.last_resort import LastResort
-from logship._stderr.spill import Spill, spilled_lines
+from logship._stderr.spill import Spill
 from logship.errors import ConnectError, ProtocolError
 
 if TYPE_CHECKING:
@@ -106,7 +107,7 @@ class SocketPort:
         if chunk.adopted:
             self.quarantine(chunk)
         else:
-            self._buffer.quarantine(chunk, spilled=False)
+            self._buffer.give_up(chunk, QUARANTINED)
 
     def release(self, chunk: Chunk) -> None:
         """Free a chunk that the sidecar acked."""
@@ -124,7 +125,9 @@ class SocketPort:
             stamp = f"{chunk.stream.id}:{chunk.first:010d}"
             text = f"the sidecar does not take record {stamp} ({chunk.size} bytes)"
             self._last_resort.warn("quarantine", f"{text}; it is quarantined")
-        self._buffer.quarantine(chunk, spilled=self._spill_now(chunk))
+            if self._spill is not None:
+                self._spill.write_now(chunk)
+        self._buffer.give_up(chunk, QUARANTINED)
 
     def connect(self, endpoint: Endpoint) -> None:
         """Begin an attempt to connect."""
@@ -186,15 +189,6 @@ class SocketPort:
         if self._spill is not None:
             self._spill.cost.sample(tag, chunk.data, self._monotonic())
         return before, payload, behind
-
-    def _spill_now(self, chunk: Chunk) -> bool:
-        """Write a chunk's one record to stderr at once; tell whether it is there."""
-        if not chunk.records or self._spill is None:
-            return False
-        if chunk.spilled_entries:
-            return True
-        lines = spilled_lines(chunk.stream.tag, bytes(chunk.data))
-        return all(self._last_resort.offer_line(line) for line, _ in lines)
 
     async def _try_connect(self, endpoint: Endpoint) -> None:
         assert self.transport is not None

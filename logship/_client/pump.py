@@ -254,7 +254,7 @@ class Pump:
             # All at once: after each system call a busy application has the interpreter for five
             # milliseconds, if it wants it.
             for chunk in port.send(chunks):
-                self._delivery.set_aside(chunk.id)
+                self._delivery.forget(chunk.id)
                 port.set_aside(chunk)
                 progressed = True
         if progressed:

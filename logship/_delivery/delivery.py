@@ -262,9 +262,11 @@ class Delivery(Generic[HandleT]):
             return self.connect_failed(now_seconds, reason)
         return []
 
-    def set_aside(self, chunk_id: str) -> None:
-        """Forget a chunk that cannot be sent: its entries are damaged."""
+    def forget(self, chunk_id: str) -> None:
+        """Forget a chunk that is given up: no server takes it, or its entries are damaged."""
         self._inflight.pop(chunk_id, None)
+        self._poison.settled(chunk_id)
+        self._passed_over.discard(chunk_id)
         self.counters.chunks_quarantined += 1
 
     def close(self) -> Actions[HandleT]:
@@ -389,9 +391,7 @@ class Delivery(Generic[HandleT]):
         if halves is not None:
             self._resend.extendleft(reversed(halves))
             return []
-        self._poison.settled(guilty.id)
-        self._passed_over.discard(guilty.id)
-        self.counters.chunks_quarantined += 1
+        self.forget(guilty.id)
         return [Quarantine(guilty)]
 
     def _split(self, chunk: HandleT) -> tuple[HandleT, HandleT] | None:

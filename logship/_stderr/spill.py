@@ -107,6 +107,14 @@ class Spill:
                 self._source.note_written(chunk)
         return True
 
+    def write_now(self, chunk: Any) -> None:
+        """Write a chunk of one record at once, if stderr takes it and does not have it."""
+        lines = spilled_lines(chunk.stream.tag, bytes(chunk.data))
+        if not chunk.spilled_entries and all(
+            self._last_resort.offer_line(line) for line, _ in lines
+        ):
+            self._source.note_spilled(chunk, 1, 1)
+
     def finish(self) -> None:
         """Do not count a line if stderr has only its beginning."""
         if self._begun is not None and self._last_resort.torn:

@@ -21,12 +21,12 @@ from logship._delivery.drain import SPILL_SECONDS_PER_BYTE, DrainPlan, Progress
 from logship._protocol.compression import compressor
 from logship._protocol.entries import pack_record
 from logship._protocol.frames import AckReader, AnswerError, frame_parts
-from logship._reasons import WITHHELD
+from logship._reasons import QUARANTINED, WITHHELD
 from logship._settings import Endpoint, Settings
 from logship._spool.adoption import AdoptedChunk
 from logship._spool.storage import RETRY_SECONDS
 from logship._stderr.last_resort import LastResort
-from logship._stderr.spill import Spill, SpillCost, spilled_lines
+from logship._stderr.spill import Spill, SpillCost
 from tests.simulation.disk import SimulatedDisk, SimulatedStorage
 from tests.simulation.estate import Stamp
 from tests.simulation.judge import Account, Holdings, Violation
@@ -467,15 +467,9 @@ class SimulatedClient:
             self._refuse(chunk)
             return
         self.history.fired["poison spooled"] += self._disk is not None
-        self.buffer.quarantine(chunk, spilled=self._spill_now(chunk))
-
-    def _spill_now(self, chunk: Chunk) -> bool:
-        if not chunk.records or self.spill is None:
-            return False
-        if chunk.spilled_entries:
-            return True
-        lines = spilled_lines(chunk.stream.tag, bytes(chunk.data))
-        return all(self.last_resort.offer_line(line) for line, _ in lines)
+        if chunk.records and self.spill is not None:
+            self.spill.write_now(chunk)
+        self.buffer.give_up(chunk, QUARANTINED)
 
     def connect(self, endpoint: Endpoint) -> None:
         """Begin an attempt to connect."""

@@ -15,7 +15,7 @@ import pytest
 
 from logship._buffer import account as account_module
 from logship._buffer import entrance as entrance_module
-from logship._buffer.accumulator import Accumulator, Numbered
+from logship._buffer.accumulator import Accumulator
 from logship._buffer.buffer import Buffer
 from logship._buffer.changes import Change, Changes
 from logship._buffer.chunk import Chunk, ChunkState, MemoryChunk
@@ -23,6 +23,7 @@ from logship._buffer.chunks import Chunks
 from logship._buffer.counters import StreamReport
 from logship._buffer.entrance import Entrance
 from logship._buffer.inbox import Inbox, Item, Run, Tag
+from logship._buffer.losses import Numbered
 from logship._buffer.section import Section
 from logship._buffer.stream import Stream
 from logship._buffer.wakeups import Wakeups

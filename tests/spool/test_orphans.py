@@ -15,6 +15,7 @@ import pytest
 from logship._buffer.buffer import Buffer
 from logship._buffer.chunk import Chunk, ChunkState
 from logship._protocol.entries import pack_record, unpack_entries
+from logship._reasons import QUARANTINED
 from logship._spool.adoption import AdoptedChunk, refuse, settle
 from logship._spool.directories import ProcessDirectory
 from logship._spool.format import COMMIT_AT
@@ -524,7 +525,7 @@ def drops_one_and_closes(buffer: Buffer) -> None:
     buffer.seal_all()
     chunk = buffer.take()
     assert chunk is not None
-    buffer.quarantine(chunk, spilled=False)
+    buffer.give_up(chunk, QUARANTINED)
     assert offer(buffer, "m2")
     buffer.close_intake()
 

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from logship._buffer.buffer import Buffer
+from logship._reasons import QUARANTINED
 from logship._spool.directories import ProcessDirectory
 from logship._spool.format import STREAMS_BYTES
 from logship._spool.storage import RETRY_SECONDS
@@ -434,7 +435,7 @@ def test_a_split_chunk_stays_until_both_halves_are_acked(tmp_path: Path) -> None
     quarter = buffer.split(halves[1])
     assert quarter is not None
     buffer.release(quarter[0])
-    buffer.quarantine(quarter[1], spilled=False)
+    buffer.give_up(quarter[1], QUARANTINED)
     assert not any(segment.live for segment in own.segments)
     assert books_balance(buffer)
     storage.close()

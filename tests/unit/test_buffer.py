@@ -15,7 +15,7 @@ from logship._buffer.buffer import Buffer
 from logship._buffer.chunk import Chunk, ChunkState
 from logship._buffer.entrance import Outcome
 from logship._buffer.ranges import merge_ranges
-from logship._reasons import OVERFLOW
+from logship._reasons import OVERFLOW, QUARANTINED
 from logship.testing import ManualClock
 from tests.protocol.msgpack_spec import decode_all
 from tests.unit.accounts import (
@@ -457,7 +457,7 @@ def test_who_waits_for_space_is_told_too_when(how: str) -> None:
     else:
         chunk = buffer.take()
         assert chunk is not None
-        buffer.quarantine(chunk, spilled=False)
+        buffer.give_up(chunk, QUARANTINED)
     assert told == [1]
 
 
@@ -734,7 +734,9 @@ def test_a_quarantined_record_is_a_gap(spilled: bool) -> None:
     buffer.seal_all()
     chunk = buffer.take()
     assert chunk is not None
-    buffer.quarantine(chunk, spilled=spilled)
+    if spilled:
+        buffer.spilling.note_spilled(chunk, 1, 1)
+    buffer.give_up(chunk, QUARANTINED)
     report = buffer.report("test", 0.0)
     assert (report.spilled, report.dropped) == ((1, 0) if spilled else (0, 1))
     buffer.close_intake()

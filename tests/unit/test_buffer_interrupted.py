@@ -21,7 +21,7 @@ from logship._buffer import accumulator
 from logship._buffer.buffer import Buffer
 from logship._buffer.chunk import ChunkState
 from logship._buffer.entrance import COMBINE_AT, Outcome
-from logship._reasons import OVERFLOW
+from logship._reasons import OVERFLOW, QUARANTINED
 from tests.unit.accounts import Sink, Wakes, a_buffer, body, check, check_declared, entries_of
 from tests.unit.interruptions import Interrupter, every_point
 
@@ -112,7 +112,7 @@ def split(buffer: Buffer, sink: Sink) -> Callable[[], object]:
 def quarantine(buffer: Buffer, sink: Sink) -> Callable[[], object]:
     sink.take_all()
     chunk = next(each for each in sink.taken if each.entries == 1)
-    return lambda: buffer.quarantine(chunk, spilled=False)
+    return lambda: buffer.give_up(chunk, QUARANTINED)
 
 
 def seal_due(buffer: Buffer, _: Sink) -> Callable[[], object]:

@@ -13,9 +13,9 @@ from hypothesis import assume
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from logship._buffer.accumulator import Numbered
 from logship._buffer.entrance import Outcome
-from logship._reasons import OVERFLOW
+from logship._buffer.losses import Numbered
+from logship._reasons import OVERFLOW, QUARANTINED
 from logship.testing import ManualClock
 from tests.unit.accounts import QUICK, Sink, a_buffer, body, check, check_declared, entries_of
 
@@ -140,7 +140,7 @@ class Model(RuleBasedStateMachine):
         if halves is not None:
             self.sink.taken += halves
         else:
-            self.buffer.quarantine(chunk, spilled=False)
+            self.buffer.give_up(chunk, QUARANTINED)
             self._move(records, self.dropped)
 
     @precondition(lambda self: self.buffer.unsettled())

@@ -15,6 +15,7 @@ from logship._buffer.entrance import COMBINE_AT, Outcome
 from logship._buffer.section import LOCK_PATIENCE_SECONDS
 from logship._buffer.stream import Stream
 from logship._buffer.wakeups import Shipper, Wakeups
+from logship._reasons import QUARANTINED
 from tests.unit.accounts import Sink, Wakes, a_buffer, body, check, entries_of
 
 FAR_AWAY = 1 << 24
@@ -384,7 +385,7 @@ def test_an_adopted_record_is_not_quarantined_as_one_of_ours() -> None:
     chunk = AdoptedChunk(Stream("t", "logship_id", os.urandom), 7, "id", 0.0)
     buffer.adopt(chunk)
     with pytest.raises(ValueError, match=r"<Chunk 7 t 1-0 OPEN> is none of ours"):
-        buffer.quarantine(chunk, spilled=False)
+        buffer.give_up(chunk, QUARANTINED)
 
 
 # -- memory and forks ------------------------------------------------------------------------------

@@ -11,6 +11,7 @@ from logship._buffer.accumulator import HIGH_WATER_TAG
 from logship._buffer.buffer import Buffer
 from logship._client.client import Client
 from logship._client.high_water import HighWater
+from logship._reasons import QUARANTINED
 from logship.testing import MemoryTransport, Sidecar
 from tests.audit.lines import received
 from tests.unit.accounts import Sink, a_buffer, body, check, make_changes_twice
@@ -119,7 +120,7 @@ def test_one_that_no_server_takes_becomes_a_declared_gap() -> None:
     sink.take_all()
     record, statement = sink.taken
     sink.ack(record)
-    buffer.quarantine(statement, spilled=False)
+    buffer.give_up(statement, QUARANTINED)
     log(buffer, 2)
     assert buffer.state_highest()
     buffer.close_intake()
