@@ -125,7 +125,10 @@ class Pump:
         self.turn()
 
     def turn(self) -> None:
-        """Look at the buffer and the clock, do what is due, and arrange for the next time."""
+        """Look at the buffer and the clock, do what is due, and arrange for the next time.
+
+        Sending comes last: what is given up in a turn is not sent in it, and what is sealed is.
+        """
         now = self._monotonic()
         self._upkeep.tend(now)
         self._buffer.seal_due(now)

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, cast
 
 from logship._buffer.buffer import Buffer
-from logship._buffer.chunk import Chunk
+from logship._buffer.chunk import Chunk, ChunkState
 from logship._buffer.entrance import Outcome
 from logship._buffer.overflow import Admission
 from logship._client import closing, parts
@@ -358,8 +358,22 @@ class SimulatedClient:
 
     def turn(self) -> None:
         """Look at the buffer and the clock, do what is due, and arrange for the next time."""
-        if not self.is_dead:
-            self.pump.turn()
+        if self.is_dead:
+            return
+        due = self._due()
+        self.pump.turn()
+        is_left = due is not None and due.state in (ChunkState.OPEN, ChunkState.SEALED)
+        if is_left and self.delivery.can_send:
+            raise Violation(f"{due!r} was due, and was not sent in this turn")
+
+    def _due(self) -> Chunk | None:
+        """Return a chunk that is sealed, or has lingered, of those that may leave."""
+        chunks, now = self.buffer._section.accumulator.chunks, self.history.clock.now
+        sealed = next(iter(chunks.sealed.values()), None)
+        oldest = next(iter(chunks.open.values()), None)
+        if sealed is not None or oldest is None:
+            return sealed
+        return oldest if oldest.opened_seconds + self.buffer.linger_seconds <= now else None
 
     # -- the pump's schedule and upkeep (pump.Schedule, pump.Upkeep) -------------------------------
 

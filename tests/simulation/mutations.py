@@ -577,6 +577,20 @@ def answers_of_two_connections_mixed(patch: pytest.MonkeyPatch) -> None:
 
 
 @_mutation
+def turn_sends_first(patch: pytest.MonkeyPatch) -> None:
+    """A turn sends, and only then seals and gives up what is due."""
+    turn = Pump.turn
+
+    def turned(self: Pump) -> None:
+        self.perform(self._delivery.chunks_ready(self._monotonic()))
+        with pytest.MonkeyPatch.context() as late:
+            late.setattr(self._delivery, "chunks_ready", lambda _: [])
+            turn(self)
+
+    patch.setattr(Pump, "turn", turned)
+
+
+@_mutation
 def drain_ends_late(patch: pytest.MonkeyPatch) -> None:
     """A drain takes a second more than it was given."""
 
