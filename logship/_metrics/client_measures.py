@@ -10,11 +10,19 @@ from logship import _reasons
 from logship._delivery.counters import ACK_SECONDS_BOUNDS
 from logship._metrics.measures import Kind, Measure, counter, gauge
 
-DROP_REASONS = (*_reasons.EXPORTED, "other")
+DROP_REASONS = (*_reasons.DROPPED, "other")
 """Values of the label `reason`: few and fixed, whatever happens."""
 
 STREAM_ENDS = ("acked", "spooled", "unproven")
 """Where a stream's end record is when its client has ended."""
+
+
+def _remedies(table: dict[str, tuple[str, str]]) -> str:
+    words: dict[str, list[str]] = {}
+    for reason, (_, remedy) in table.items():
+        words.setdefault(remedy[0].lower() + remedy[1:], []).append(reason)
+    return " ".join(f"{', '.join(each)}: {remedy}" for remedy, each in words.items())
+
 
 CLIENT_MEASURES: tuple[Measure, ...] = (
     counter(
@@ -31,19 +39,16 @@ CLIENT_MEASURES: tuple[Measure, ...] = (
     counter(
         "records_dropped_total",
         "Records that were dropped, declared as gaps in their streams.",
-        "overflow: the sidecar did not keep up for longer than the buffer lasts; give it CPU, or "
-        "raise buffer_bytes_max. quarantined: it takes none of such records; the warning on "
-        "stderr names them.",
+        _remedies(_reasons.DROPPED),
         "reason",
         DROP_REASONS,
     ),
     counter(
         "records_withheld_total",
         "Records that were kept back on purpose, declared as gaps in their streams.",
-        "withheld: `redact` raised or gave no record; the warning on stderr says which. sampled, "
-        "rate-limited: the settings say so; raise the limits, or log less.",
+        _remedies(_reasons.ON_PURPOSE),
         "reason",
-        _reasons.ON_PURPOSE,
+        tuple(_reasons.ON_PURPOSE),
     ),
     counter(
         "records_spilled_total",

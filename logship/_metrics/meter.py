@@ -138,7 +138,7 @@ class Tally:
             if reason in _reasons.ON_PURPOSE:
                 numbers[slot("records_withheld_total", reason)] = dropped
                 continue
-            known = reason if reason in _reasons.EXPORTED else "other"
+            known = reason if reason in _reasons.DROPPED else "other"
             numbers[slot("records_dropped_total", known)] += dropped
         for value, acks in zip(_ACK_SLOTS, accumulate(self.delivery.acks_by_seconds), strict=True):
             numbers[slot("ack_seconds", value)] = acks

@@ -6,7 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.documentation import commands, limits, settings
+from logship._metrics.documentation import documentation as metrics
+from tests.documentation import commands, limits, reasons, settings
 from tests.support.programs import REPOSITORY
 
 
@@ -49,6 +50,8 @@ PARTS = [
     Part("limits", "docs/security.md", limits.table),
     Part("settings", "docs/settings.md", settings.sections),
     Part("commands", "docs/cli.md", commands.sections),
+    Part("metrics", "docs/metrics.md", metrics),
+    Part("reasons", "docs/record.md", reasons.table),
 ]
 
 if __name__ == "__main__":

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from hypothesis import given
 from hypothesis import strategies as st
 
 from logship._metrics.audit_measures import AUDIT_MEASURES
 from logship._metrics.client_measures import CLIENT_MEASURES
-from logship._metrics.documentation import documentation
 from logship._metrics.measures import Kind
 from logship._metrics.receiver_measures import RECEIVER_MEASURES
 from logship._metrics.sums import SLOTS, Numbers, buried, ended, slot, summed, zeros
@@ -55,11 +52,6 @@ def test_names_say_their_kind_and_labels_are_few() -> None:
         assert len(measure.values) < 20
         assert measure.meaning.endswith(".")
         assert measure.remedy.endswith(".")
-
-
-def test_the_page_of_documentation_is_the_table() -> None:
-    page = Path(__file__).parents[2] / "docs" / "metrics.md"
-    assert documentation() in page.read_text()
 
 
 @QUICK
