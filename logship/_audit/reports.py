@@ -7,7 +7,6 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from logship._reasons import ON_PURPOSE
 from logship.errors import LogshipError
 
 KIND_KEY: Final = "logship"
@@ -32,6 +31,10 @@ COUNT_MAX: Final = 10**18
 
 class UnreadableReport(LogshipError):  # noqa: N818 - it names the thing, as its siblings do
     """A line says that it is a drain report, but does not have a drain report's fields."""
+
+
+ON_PURPOSE: Final = ("withheld", "sampled", "rate-limited")
+"""Reasons of records that settings keep back."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -200,7 +200,7 @@ def test_all_that_a_report_names_is_declared_with_its_reason() -> None:
     assert not stream.lost
 
 
-@pytest.mark.parametrize("reason", [_reasons.WITHHELD, _reasons.SAMPLED, _reasons.RATE_LIMITED])
+@pytest.mark.parametrize("reason", _reasons.ON_PURPOSE)
 def test_what_settings_kept_back_is_counted_apart_and_is_no_loss(reason: str) -> None:
     verdict = judge(delivered(1, 2), received(gap(6, 3, 5, reason)), received(end(7, 5)))
     (stream,) = verdict.streams
