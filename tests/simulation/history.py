@@ -166,8 +166,7 @@ class History:
 
     def client_closed(self, client: SimulatedClient) -> None:
         """A client is no more."""
-        self.fired["stderr stalls"] += client.stderr.stalls
-        self.client = None
+        self._count(client)
         if self._final_since is None:
             self.clock.after(self.draw.uniform(0.0, 2.0), self._start_client)
         elif self.disk is not None and not (client.is_recoverer and self._is_last):
@@ -323,10 +322,14 @@ class History:
         self.note("killed in the middle of a store")
         self._bury(client)
 
-    def _bury(self, client: SimulatedClient) -> None:
-        client.die()
+    def _count(self, client: SimulatedClient) -> None:
+        """Count what happened in a client that is no more."""
         self.fired["stderr stalls"] += client.stderr.stalls
         self.client = None
+
+    def _bury(self, client: SimulatedClient) -> None:
+        client.die()
+        self._count(client)
         seconds = self.draw.uniform(0.0, 2.0)
         if client.is_recoverer and self.disk is not None:
             self.clock.after(seconds, self._start_recoverer, self.disk)
