@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import gzip
 import json
-from collections.abc import Iterable, Iterator
+import subprocess
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
+
+from tests.spool.programs import LOGSHIP
 
 SPILLED = '{"logship":"spilled"'
 
@@ -61,7 +65,7 @@ class Seen:
 
     def add(self, line: str) -> bool:
         """Add the record in a line; tell whether it was there already."""
-        source, _, rest = str(json.loads(line)["record"].get("message", "")).partition(" ")
+        source, _, rest = _message(line).partition(" ")
         digits = rest.partition(" ")[0]
         if not digits.isdigit():  # one of logship's own
             return False
@@ -75,6 +79,27 @@ class Seen:
         """Tell whether a record was there."""
         numbers = self._sources.get(source, b"")
         return number < len(numbers) and bool(numbers[number])
+
+
+def _message(line: str) -> str:
+    """Return a record's text; nothing of a line that a kill has torn.
+
+    The receiver's line has the record in a field; a line of Fluentd or Fluent Bit is the record.
+    """
+    try:
+        decoded = json.loads(line)
+    except ValueError:
+        return ""
+    return str(decoded.get("record", decoded).get("message", ""))
+
+
+def audit(outputs: Sequence[Path], stderrs: Sequence[Path]) -> tuple[int, str]:
+    """Return the exit code and the first lines of `logship audit`."""
+    with_reports = [each for each in stderrs if '{"logship": "drain report"' in each.read_text()]
+    expected = [word for each in with_reports for word in ("--expect", str(each))]
+    command: list[Any] = [*LOGSHIP, "audit", *outputs, *expected]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    return done.returncode, (done.stdout + done.stderr)[:2000]
 
 
 def _whole_lines(path: Path) -> Iterator[str]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import gzip
 import shutil
 import signal
-import subprocess
 import sys
 import time
 from collections import Counter
@@ -13,13 +12,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 from tests.chaos.proxy import ChaosProxy, any_fault
 from tests.soak import application
-from tests.soak.judging import Count, judge
+from tests.soak.judging import Count, audit, judge
 from tests.soak.measuring import Samples, Series, figures_of_directories, figures_of_process
-from tests.spool.programs import LOGSHIP
 from tests.support.programs import Program, Programs, let_pass
 from tests.support.receiver_process import ReceiverProcess
 from tests.support.waiting import wait_until
@@ -262,18 +259,9 @@ class Soak:
             self._events.update(path.read_text().split())
         return Result(
             count=judge(sorted(self.ledgers.glob("*.ledger")), self._outputs, stderrs),
-            audit=_audit(self._outputs, stderrs),
+            audit=audit(self._outputs, stderrs),
             series=self.samples.series,
             left=[str(each.relative_to(self.spool)) for each in self.spool.rglob("*")],
             events=self._events,
             statuses=statuses,
         )
-
-
-def _audit(outputs: Sequence[Path], stderrs: Sequence[Path]) -> tuple[int, str]:
-    """Return the exit code and the first lines of `logship audit`."""
-    with_reports = [each for each in stderrs if '{"logship": "drain report"' in each.read_text()]
-    expected = [word for each in with_reports for word in ("--expect", str(each))]
-    command: list[Any] = [*LOGSHIP, "audit", *outputs, *expected]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    return done.returncode, (done.stdout + done.stderr)[:2000]

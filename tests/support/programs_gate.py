@@ -121,10 +121,11 @@ class Gate:
                 listener.shutdown(socket.SHUT_RDWR)  # wakes accept()
             listener.close()
 
-    def _run(self, target: Callable[..., None], *args: socket.socket) -> None:
+    def _run(self, target: Callable[..., None], *args: socket.socket) -> threading.Thread:
         thread = threading.Thread(target=target, args=args, daemon=True)
         self._threads.append(thread)
         thread.start()
+        return thread
 
     def _take_connections(self, listener: socket.socket) -> None:
         while True:
@@ -137,7 +138,7 @@ class Gate:
             self._run(self._serve, client)
 
     def _serve(self, client: socket.socket) -> None:
-        with contextlib.suppress(OSError):
+        with contextlib.suppress(OSError), client:
             if self._answer is not None:
                 self._answer_once(client, self._answer)
             else:
@@ -146,7 +147,6 @@ class Gate:
     def _answer_once(self, client: socket.socket, answer: bytes) -> None:
         if client.recv(65536):
             client.sendall(answer)
-        client.close()
 
     def _pass_on(self, client: socket.socket) -> None:
         self._flowing.wait()
@@ -155,8 +155,10 @@ class Gate:
         server = socket.create_connection(("127.0.0.1", self._target_port), timeout=10)
         server.settimeout(None)
         self._sockets.append(server)
-        self._run(self._pump, server, client)
-        self._pump(client, server)
+        with server:
+            back = self._run(self._pump, server, client)
+            self._pump(client, server)
+            back.join()
 
     def _pump(self, source: socket.socket, sink: socket.socket) -> None:
         with contextlib.suppress(OSError):
