@@ -1,22 +1,35 @@
-"""The tiers that are tried: the shipped configurations of `sidecar/`, and clients without a sidecar."""
+"""The tiers that are tried: shipped configurations, and clients without a sidecar."""
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from tests.sidecar.deployed import SIDECAR, DeployedFluentd
+from tests.sidecar.deployed import (
+    FLUENT_BIT,
+    SIDECAR,
+    DeployedFluentBit,
+    DeployedFluentd,
+    certificate_for,
+)
 from tests.support.servers import (
     EmbeddedReceiver,
     ServerProcess,
+    why_no_fluent_bit,
     why_no_fluentd,
 )
 
 OVERLAY = SIDECAR / "kubernetes" / "overlays" / "aggregator" / "aggregator.yaml"
+
+KEY = "the key"
+
+_certificate = cache(certificate_for)
 
 
 @dataclass(frozen=True)
@@ -52,6 +65,28 @@ def _fluentd_sidecar(directory: Path, ports: Sequence[int]) -> ServerProcess:
     return DeployedFluentd(directory, environ=environ)
 
 
+def _fluent_bit_aggregator(directory: Path) -> ServerProcess:
+    """Start Fluent Bit as it is deployed, with the lines for TLS that a user adds to its input."""
+    configurations = shutil.copytree(FLUENT_BIT, directory / "conf")
+    _, tls = _certificate("localhost", directory.parent)
+    with (configurations / "logship.yaml").open("a") as file:
+        file.write(f"      tls: on\n      tls.crt_file: {tls.certificate}\n")
+        file.write(f"      tls.key_file: {tls.key}\n      shared_key: {KEY}\n")
+        file.write("      self_hostname: aggregator\n")
+    return DeployedFluentBit(directory, configurations=configurations)
+
+
+def _fluent_bit_sidecar(directory: Path, ports: Sequence[int]) -> ServerProcess:
+    ca, _ = _certificate("localhost", directory.parent)
+    environ = {
+        "HOSTNAME": directory.name,
+        "LOGSHIP_AGGREGATOR_SHARED_KEY": KEY,
+        "LOGSHIP_AGGREGATOR_CA": str(ca),
+        **_forward_environ(ports),
+    }
+    return DeployedFluentBit(directory, "aggregators", environ=environ)
+
+
 def _forward_environ(ports: Sequence[int]) -> dict[str, str]:
     first, standby = map(str, ports)
     return {
@@ -65,4 +100,5 @@ def _forward_environ(ports: Sequence[int]) -> dict[str, str]:
 VARIANTS = {
     "straight": Variant(EmbeddedReceiver, None, lambda: ""),
     "fluentd": Variant(_fluentd_aggregator, _fluentd_sidecar, why_no_fluentd),
+    "fluent-bit": Variant(_fluent_bit_aggregator, _fluent_bit_sidecar, why_no_fluent_bit),
 }

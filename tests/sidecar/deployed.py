@@ -13,7 +13,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from tests.support.servers import Arrived, ReservedPort, ServerProcess, json_objects
+import trustme
+
+from tests.support.servers import Arrived, ReservedPort, ServerProcess, Tls, json_objects
 
 REPOSITORY = Path(__file__).parents[2]
 SIDECAR = REPOSITORY / "sidecar"
@@ -163,6 +165,17 @@ def image_environ() -> dict[str, str]:
     dockerfile = (FLUENT_BIT.parent / "Dockerfile").read_text()
     (lines,) = re.findall(r"^ENV ((?:.*\\\n)*.*)$", dockerfile, re.MULTILINE)
     return dict(re.findall(r"(LOGSHIP_\w+)=(\S*)", lines))
+
+
+def certificate_for(name: str, directory: Path) -> tuple[Path, Tls]:
+    """Make an authority's certificate, and one that it signed for a name and for loopback."""
+    authority = trustme.CA()
+    issued = authority.issue_cert(name, "127.0.0.1")
+    ca, tls = directory / "ca.pem", Tls(directory / "certificate.pem", directory / "key.pem")
+    authority.cert_pem.write_to_path(str(ca))
+    issued.cert_chain_pems[0].write_to_path(str(tls.certificate))
+    issued.private_key_pem.write_to_path(str(tls.key))
+    return ca, tls
 
 
 def has_fluent_bit_output(name: str) -> bool:

@@ -5,16 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-import trustme
 
 from tests.contract.shipping import CLOSE_SECONDS_MAX, Ledger, audit, markers_of
 from tests.interop.conftest import Connect, needs
-from tests.sidecar.deployed import DeployedFluentBit, DeployedFluentd
+from tests.sidecar.deployed import DeployedFluentBit, DeployedFluentd, certificate_for
 from tests.support.servers import (
     Fluentd,
     Security,
     ServerProcess,
-    Tls,
     why_no_fluent_bit,
     why_no_fluentd,
 )
@@ -33,17 +31,6 @@ def start(kind: str, directory: Path, environ: dict[str, str]) -> ServerProcess:
     if why := why_no_fluent_bit():
         pytest.skip(why)
     return DeployedFluentBit(directory, "aggregator", environ=environ | {"HOSTNAME": "sidecar"})
-
-
-def certificate_for(name: str, directory: Path) -> tuple[Path, Tls]:
-    """Make an authority's certificate, and one that it signed for a name and for loopback."""
-    authority = trustme.CA()
-    issued = authority.issue_cert(name, "127.0.0.1")
-    ca, tls = directory / "ca.pem", Tls(directory / "certificate.pem", directory / "key.pem")
-    authority.cert_pem.write_to_path(str(ca))
-    issued.cert_chain_pems[0].write_to_path(str(tls.certificate))
-    issued.private_key_pem.write_to_path(str(tls.key))
-    return ca, tls
 
 
 @pytest.mark.parametrize("kind", ["fluentd", "fluent-bit"])

@@ -34,6 +34,7 @@ pytestmark = needs(why_no_fluent_bit)
 
 OUTPUTS = {
     "aggregator": "forward",
+    "aggregators": "forward",
     "file": "file",
     "kafka": "kafka",
     **{name: kind.plugin for name, kind in KINDS.items()},
@@ -46,6 +47,8 @@ GIVEN = {
     "LOGSHIP_AGGREGATOR_HOST": "127.0.0.1",
     "LOGSHIP_AGGREGATOR_PORT": "24225",
     "LOGSHIP_AGGREGATOR_SHARED_KEY": "the key",
+    "LOGSHIP_AGGREGATOR_STANDBY_HOST": "127.0.0.1",
+    "LOGSHIP_AGGREGATOR_STANDBY_PORT": "24226",
     "LOGSHIP_KAFKA_BROKERS": "localhost:9092",
     "LOGSHIP_KAFKA_TOPIC": "logs",
     "LOGSHIP_OUTPUT_HOST": "127.0.0.1",
@@ -55,8 +58,11 @@ GIVEN = {
 
 
 def outputs_there() -> dict[str, str]:
-    """Return the text of each output's configuration."""
-    return {path.stem: path.read_text() for path in (FLUENT_BIT / "outputs").glob("*.yaml")}
+    """Return the text of each output's configuration, with its list of servers if it has one."""
+    found: dict[str, str] = {}
+    for path in sorted((FLUENT_BIT / "outputs").iterdir()):
+        found[path.stem] = found.get(path.stem, "") + path.read_text()
+    return found
 
 
 def variables_of(text: str) -> set[str]:

@@ -30,6 +30,7 @@ OUTPUTS = (
         "stdout",
         "aggregator",
         "aggregator-tls",
+        "aggregators",
         "cloudwatch",
         "s3",
         "firehose",
