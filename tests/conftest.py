@@ -24,7 +24,10 @@ for _number in (signal.SIGQUIT, signal.SIGHUP):
 
 
 ANY_PYTHON = frozenset(
-    {"alerts", "benchmarks", "documentation", "lint", "packaging", "plan", "sidecar", "simulation"}
+    {
+        *("aggregators", "alerts", "benchmarks", "documentation", "lint", "packaging", "plan"),
+        *("reconnects", "sidecar", "simulation"),
+    }
 )
 """Rooms of tests whose results do not depend on the interpreter that runs them."""
 

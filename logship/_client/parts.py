@@ -18,6 +18,13 @@ if TYPE_CHECKING:
     from logship._spool.storage import SpoolStorage
 
 
+Uniform = Callable[[float, float], float]
+"""Draws a number between two others."""
+
+RETURN_SECONDS = 60.0
+"""For so long at least another endpoint is used before the first one is tried again."""
+
+
 def chosen_settings(settings: Settings | None, **options: Unpack[SettingsKeywords]) -> Settings:
     """Return the settings of a client: those that it was given, or else those of the environment.
 
@@ -108,8 +115,17 @@ def new_compressor(settings: Settings) -> Callable[[bytes | bytearray | memoryvi
         ) from None
 
 
-def retry_wait(settings: Settings) -> Callable[[int], float]:
-    """Return tenacity's random exponential wait as a function of the number of failures.
+def drawn(low: float, high: float) -> float:
+    """Draw a number between two others, from the kernel.
+
+    `random` has one generator for the process. Tasks of an application that seeds it would all draw
+    the same waits, and logship's draws would change the application's.
+    """
+    return low + (high - low) * int.from_bytes(os.urandom(7), "big") / (1 << 56)
+
+
+def retry_wait(settings: Settings, uniform: Uniform = drawn) -> Callable[[int], float]:
+    """Return a random part of tenacity's exponential wait as a function of the number of failures.
 
     tenacity is imported when the first attempt to connect has failed, on the loop that is about
     to wait: where the sidecar answers, as nearly always, no program pays for it.
@@ -123,7 +139,12 @@ def retry_wait(settings: Settings) -> Callable[[int], float]:
             return seconds_max
         state = tenacity.RetryCallState(retry_object=None, fn=None, args=(), kwargs={})
         state.attempt_number = failures
-        wait = tenacity.wait_random_exponential(multiplier=base_seconds, max=seconds_max)
-        return float(wait(state))
+        wait = tenacity.wait_exponential(multiplier=base_seconds, max=seconds_max)
+        return uniform(0.0, wait(state))
 
     return wait_seconds
+
+
+def return_wait(uniform: Uniform = drawn) -> float:
+    """Draw how long another endpoint is used: the clients that left one together return apart."""
+    return uniform(RETURN_SECONDS, 2 * RETURN_SECONDS)

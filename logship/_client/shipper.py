@@ -22,7 +22,13 @@ from logship._buffer.counters import DrainReport, FlushReport
 from logship._client.closing import Closing, SpillAhead, drive, report_line
 from logship._client.high_water import HighWater
 from logship._client.intake import Intake
-from logship._client.parts import new_orphans, new_spool, refuse_impossible, retry_wait
+from logship._client.parts import (
+    new_orphans,
+    new_spool,
+    refuse_impossible,
+    retry_wait,
+    return_wait,
+)
 from logship._client.port import SocketPort
 from logship._client.pump import Pump
 from logship._client.schedule import LoopSchedule
@@ -139,6 +145,7 @@ class Shipper:
             inflight_chunks_max=settings.inflight_chunks_max,
             ack_timeout_seconds=settings.ack_timeout_seconds,
             retry_wait_seconds=retry_wait(settings),
+            return_wait_seconds=return_wait,
         )
         self.meter: Meter = Meter(
             self.buffer,

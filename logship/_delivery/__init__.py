@@ -20,13 +20,14 @@ from logship._delivery.actions import (
 )
 from logship._delivery.chunks import Flight
 from logship._delivery.counters import ACK_SECONDS_BOUNDS, DeliveryCounters
-from logship._delivery.delivery import RETURN_SECONDS, Delivery
+from logship._delivery.delivery import UNANSWERED_FAILURES, UNANSWERED_SECONDS, Delivery
 from logship._delivery.states import TRANSITIONS, Event, State
 
 __all__ = [
     "ACK_SECONDS_BOUNDS",
-    "RETURN_SECONDS",
     "TRANSITIONS",
+    "UNANSWERED_FAILURES",
+    "UNANSWERED_SECONDS",
     "Action",
     "Actions",
     "Connect",

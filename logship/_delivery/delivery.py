@@ -29,8 +29,15 @@ Fluent Bit ack in order, and a server with several workers reorders by milliseco
 HURRIED_OVERTAKEN_TIMEOUT_SECONDS = 2.0
 """The same while draining."""
 
-RETURN_SECONDS = 60.0
-"""After so long on another endpoint the first one is tried again, while no chunk is in flight."""
+UNANSWERED_SECONDS = 1.0
+"""An attempt that failed after so long had no answer: a server that refuses does so at once."""
+
+UNANSWERED_FAILURES = 32
+"""The wait after it is that after so many failures: any time up to the longest.
+
+All clients of a server that is gone give up at the same time. With the short waits of the first
+failures they would all try again at the same time too, once in each connect timeout.
+"""
 
 
 class Delivery(Generic[HandleT]):
@@ -43,6 +50,8 @@ class Delivery(Generic[HandleT]):
         ack_timeout_seconds: A connection with chunks outstanding that acks nothing for so long
             is given up.
         retry_wait_seconds: The wait after the n-th failure in a row (n from 1): tenacity's.
+        return_wait_seconds: Draws how long another endpoint is used before the first one is tried
+            again, while no chunk is in flight.
     """
 
     def __init__(
@@ -53,6 +62,7 @@ class Delivery(Generic[HandleT]):
         inflight_chunks_max: int,
         ack_timeout_seconds: float,
         retry_wait_seconds: Callable[[int], float],
+        return_wait_seconds: Callable[[], float],
     ) -> None:
         self.state: State = State.IDLE
         self.counters: DeliveryCounters = DeliveryCounters()
@@ -64,6 +74,7 @@ class Delivery(Generic[HandleT]):
         self._inflight_chunks_max = inflight_chunks_max
         self._ack_timeout_seconds = ack_timeout_seconds
         self._retry_wait_seconds = retry_wait_seconds
+        self._return_wait_seconds = return_wait_seconds
         self._retry_wait_seconds_max = float("inf")
         self._overtaken_timeout_seconds = min(OVERTAKEN_TIMEOUT_SECONDS, ack_timeout_seconds)
         self._inflight: dict[str, Flight[HandleT]] = {}  # in the order in which they were sent
@@ -74,9 +85,10 @@ class Delivery(Generic[HandleT]):
         self._failures = 0
         self._endpoint_index = 0
         self._retry_at_seconds = 0.0
+        self._attempt_at_seconds = float("inf")  # of the first one the time does not count
         self._progress_at_seconds = 0.0
         self._taken_at_seconds = float("-inf")
-        self._connected_at_seconds = 0.0
+        self._return_at_seconds = float("inf")
         self._acked_on_this_connection = False
 
     def __repr__(self) -> str:
@@ -124,7 +136,7 @@ class Delivery(Generic[HandleT]):
             silence_ends = self._progress_at_seconds + self._ack_timeout_seconds
             return min([silence_ends, *[due_seconds for _, due_seconds in self._overtaken()]])
         if self._endpoint_index != 0:
-            return self._connected_at_seconds + RETURN_SECONDS
+            return self._return_at_seconds
         return None
 
     # -- events ----------------------------------------------------------------------------------
@@ -147,8 +159,9 @@ class Delivery(Generic[HandleT]):
         self.counters.connected += 1
         self.writable = True
         self._acked_on_this_connection = False
-        self._connected_at_seconds = self._progress_at_seconds = now_seconds
-        self._taken_at_seconds = now_seconds
+        self._progress_at_seconds = self._taken_at_seconds = now_seconds
+        if self._endpoint_index != 0:
+            self._return_at_seconds = now_seconds + self._return_wait_seconds()
         return self._fill_window(now_seconds)
 
     def connect_failed(self, now_seconds: float, reason: str) -> Actions[HandleT]:
@@ -156,7 +169,8 @@ class Delivery(Generic[HandleT]):
         self._go(Event.FAILED)
         self.counters.connect_failures += 1
         self._next_endpoint()
-        self._wait_before_retry(now_seconds)
+        is_answer = now_seconds < self._attempt_at_seconds + UNANSWERED_SECONDS
+        self._wait_before_retry(now_seconds, 0 if is_answer else UNANSWERED_FAILURES)
         return [Warn("connect", f"{reason}; records wait in the buffer, next try soon")]
 
     def connection_lost(self, now_seconds: float, reason: str) -> Actions[HandleT]:
@@ -208,6 +222,7 @@ class Delivery(Generic[HandleT]):
         if deadline is None or now_seconds < deadline:
             return []
         if self.state is State.WAITING:
+            self._attempt_at_seconds = now_seconds
             return self._connect(Event.RETRY)
         if not self._inflight:
             return self._return_to_first_endpoint(now_seconds)
@@ -479,7 +494,8 @@ class Delivery(Generic[HandleT]):
     def _next_endpoint(self) -> None:
         self._endpoint_index = (self._endpoint_index + 1) % len(self._endpoints)
 
-    def _wait_before_retry(self, now_seconds: float) -> None:
+    def _wait_before_retry(self, now_seconds: float, as_after_failures: int = 0) -> None:
         self._failures += 1
-        wait = min(self._retry_wait_seconds(self._failures), self._retry_wait_seconds_max)
+        wait = self._retry_wait_seconds(max(self._failures, as_after_failures))
+        wait = min(wait, self._retry_wait_seconds_max)
         self._retry_at_seconds = now_seconds + wait

@@ -106,7 +106,8 @@ class Settings:
             given up. Fluentd with a full buffer and `overflow_action block` may be silent for a
             minute and still work, so give 90 s or more.
         connect_timeout_seconds: For one attempt, including the name's resolution.
-        backoff_seconds_base: The first wait's upper bound after a failed connection.
+        backoff_seconds_base: The first wait's upper bound after a refused connection. After an
+            attempt without an answer the bound is `backoff_seconds_max`.
         backoff_seconds_max: The longest wait between two attempts.
         stop_timeout_seconds: The time that the orchestrator leaves between the stop signal and
             SIGKILL.

@@ -39,6 +39,7 @@ def a_delivery(buffer: Buffer) -> Delivery[Any]:
         inflight_chunks_max=8,
         ack_timeout_seconds=90.0,
         retry_wait_seconds=lambda failures: 1.0,
+        return_wait_seconds=lambda: 60.0,
     )
 
 

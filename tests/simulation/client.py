@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Callable, Iterable, Iterator
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, cast
@@ -100,13 +101,14 @@ class SimulatedClient:
             backoff_seconds_base=options.backoff_seconds_base,
             backoff_seconds_max=options.backoff_seconds_max,
         )
-        self._retry_wait = parts.retry_wait(cast(Settings, backoff))
+        self._retry_wait = parts.retry_wait(cast(Settings, backoff), random.uniform)
         self.delivery: Delivery[Chunk] = Delivery(
             tuple(Endpoint("tcp", "sidecar", 1 + each, "") for each in range(options.endpoints)),
             source=self.buffer,
             inflight_chunks_max=options.window,
             ack_timeout_seconds=options.ack_timeout_seconds,
             retry_wait_seconds=self._wait_seconds,
+            return_wait_seconds=lambda: parts.RETURN_SECONDS,
         )
         self._orphans: WatchedOrphans | None = None
         if self._disk is not None:

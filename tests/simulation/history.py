@@ -49,7 +49,7 @@ class History:
 
     def __init__(self, seed: int, *, noted: bool = False) -> None:
         self.draw = Random(seed)
-        random.seed(seed)  # tenacity draws from the global one
+        random.seed(seed)  # the clients' waits are drawn from the global one
         self.options: Options = draw_options(seed, self.draw)
         self.clock = VirtualClock()
         drawn = draw_disk(seed, self.options)

@@ -7,6 +7,7 @@ compared with what the judge counted on its own.
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
@@ -32,6 +33,8 @@ _HURRIED_OVERTAKEN_SECONDS = 2.0
 _HURRIED_ACK_SECONDS_MIN = 5.0
 _HURRIED_WAIT_SECONDS = 0.25
 _RETURN_SECONDS = 60.0
+_NO_ANSWER_SECONDS = 1.0
+_NO_ANSWER_FAILURES = 32
 _CONTROL_BYTES_MAX = 200
 
 
@@ -93,6 +96,8 @@ class Life:
     damaged: bool = False
     hurried: bool = False
     failed_seconds: float | None = None
+    attempt_seconds: float = math.inf
+    had_no_answer: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -375,6 +380,7 @@ class Judge:
         """The client tries to connect."""
         if life.failed_seconds is None:
             return
+        life.attempt_seconds = now
         waited, most = now - life.failed_seconds, life.wait_seconds_max if life.failures else 0.0
         if waited > most + _MOMENT:
             raise Violation(f"waited {waited:.3f} s to connect; {most} would be right")
@@ -383,11 +389,13 @@ class Judge:
         """An attempt failed."""
         life.failures += 1
         life.failed_seconds = now
+        life.had_no_answer = now >= life.attempt_seconds + _NO_ANSWER_SECONDS
 
     def link_ended(self, link: Link, now: float) -> None:
         """A connection ended, or the client gives it up with good reason."""
         life = link.life
         life.failed_seconds = now
+        life.had_no_answer = False
         if link.acks:
             return
         life.failures += 1
@@ -419,8 +427,9 @@ class Judge:
 
     def check_wait(self, life: Life, failures: int) -> None:
         """The client asked how long to wait after so many failures in a row."""
-        if failures != life.failures:
-            raise Violation(f"backs off after {failures} failures in a row, not {life.failures}")
+        right = max(life.failures, _NO_ANSWER_FAILURES) if life.had_no_answer else life.failures
+        if failures != right:
+            raise Violation(f"backs off after {failures} failures in a row, not {right}")
 
     def hurried(self, life: Life, link: Link | None, budget_seconds: float, now: float) -> None:
         """The client was told that time is short."""

@@ -29,8 +29,10 @@ from logship._buffer.stream import Stream
 from logship._buffer.wakeups import Wakeups
 from logship._client import parts as parts_module
 from logship._client.closing import Closing
+from logship._client.parts import Uniform
 from logship._client.pump import Pump
 from logship._delivery import Actions, Delivery, Flight, Release, Send
+from logship._delivery import delivery as delivery_module
 from logship._delivery.poison import PoisonSearch
 from logship._protocol.frames import AckReader
 from logship._settings import Settings
@@ -205,9 +207,9 @@ def backoff_never_grows(patch: pytest.MonkeyPatch) -> None:
     """Each failure is taken for the first."""
     wait = ChunkDelivery._wait_before_retry
 
-    def waited(self: ChunkDelivery, now_seconds: float) -> None:
+    def waited(self: ChunkDelivery, now_seconds: float, *more: int) -> None:
         self._failures = 0
-        wait(self, now_seconds)
+        wait(self, now_seconds, *more)
 
     patch.setattr(Delivery, "_wait_before_retry", waited)
 
@@ -217,11 +219,17 @@ def backoff_never_capped(patch: pytest.MonkeyPatch) -> None:
     """The longest wait is not the longest."""
     retry_wait = parts_module.retry_wait
 
-    def uncapped(settings: Settings) -> Callable[[int], float]:
-        wait = retry_wait(settings)
+    def uncapped(settings: Settings, *more: Uniform) -> Callable[[int], float]:
+        wait = retry_wait(settings, *more)
         return lambda failures: wait(failures) * max(1, failures - 5)
 
     patch.setattr(parts_module, "retry_wait", uncapped)
+
+
+@_mutation
+def backoff_short_without_an_answer(patch: pytest.MonkeyPatch) -> None:
+    """After an attempt without an answer the wait is that after a refusal."""
+    patch.setattr(delivery_module, "UNANSWERED_FAILURES", 0)
 
 
 @_mutation

@@ -12,8 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from logship._delivery import (
-    RETURN_SECONDS,
     TRANSITIONS,
+    UNANSWERED_FAILURES,
+    UNANSWERED_SECONDS,
     Connect,
     Delivery,
     Disconnect,
@@ -29,6 +30,7 @@ from tests.unit.accounts import QUICK
 
 FIRST, SECOND = (Endpoint("tcp", "127.0.0.1", port, "") for port in (1, 2))
 ACK_TIMEOUT_SECONDS = 90.0
+RETURN_SECONDS = 60.0
 
 
 @dataclass(eq=False)
@@ -80,6 +82,7 @@ def a_delivery(
         inflight_chunks_max=window,
         ack_timeout_seconds=ACK_TIMEOUT_SECONDS,
         retry_wait_seconds=retry_wait_seconds,
+        return_wait_seconds=lambda: RETURN_SECONDS,
     )
 
 
@@ -308,6 +311,20 @@ def test_a_second_best_sidecar_is_left_when_nothing_is_on_its_way() -> None:
     assert delivery.next_deadline_seconds() == 1.0 + RETURN_SECONDS
     assert delivery.timer(1.0 + RETURN_SECONDS) == [Disconnect()]
     assert delivery.timer(1.0 + RETURN_SECONDS) == [Connect(FIRST)]
+
+
+def test_after_an_attempt_without_an_answer_the_wait_is_any_up_to_the_longest() -> None:
+    """All clients of a server that is gone give up together, and must not try again together."""
+    delivery = a_delivery(Source(*handles(1)))
+    delivery.start()
+    delivery.connect_failed(0.0, "refused")
+    assert delivery.next_deadline_seconds() == 1.0
+    delivery.timer(1.0)
+    delivery.connect_failed(1.0 + UNANSWERED_SECONDS, "no answer")
+    assert delivery.next_deadline_seconds() == 1.0 + UNANSWERED_SECONDS + UNANSWERED_FAILURES
+    delivery.timer(100.0)
+    delivery.connect_failed(100.1, "late, and refused at once")
+    assert delivery.next_deadline_seconds() == 100.1 + 3.0
 
 
 def test_hurry_shortens_every_wait_and_lengthens_none() -> None:

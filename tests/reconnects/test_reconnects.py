@@ -1,0 +1,86 @@
+"""A thousand tasks instead of ten thousand: they all connect again, and not in waves.
+
+Times are those of the simulation, and exact. What the measures see is shown by waits without the
+two draws that keep tasks apart.
+"""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+
+from logship._client import parts
+from logship._delivery import delivery
+from logship._settings import Settings
+from tests.reconnects.measures import Waves, seconds_until, spans, waves
+from tests.reconnects.storm import Outage, play
+
+TASKS, ACCEPTS_PER_SECOND, BACKLOG = 1000, 100.0, 51
+AT_BEST_SECONDS = TASKS / ACCEPTS_PER_SECOND
+
+
+def an_outage(down_seconds: float, *, drops: bool = False, tiers: int = 1) -> Outage:
+    return Outage(TASKS, down_seconds, ACCEPTS_PER_SECOND, BACKLOG, drops, tiers)
+
+
+def waves_of(outage: Outage) -> list[Waves]:
+    history = play(outage)
+    return [waves(history.attempts[-1], *span) for span in spans(outage, history).values()]
+
+
+@pytest.mark.parametrize("drops", [False, True], ids=["refuses", "silent"])
+@pytest.mark.parametrize("down_seconds", [5.0, 60.0])
+def test_all_tasks_connect_again_without_waves(down_seconds: float, drops: bool) -> None:
+    outage = an_outage(down_seconds, drops=drops)
+    history = play(outage)
+    assert len(history.acked) == TASKS
+    assert seconds_until(history, 0.5) < AT_BEST_SECONDS / 2 * 1.1
+    assert seconds_until(history, 1.0) < AT_BEST_SECONDS * 1.5
+    for span in spans(outage, history).values():
+        found = waves(history.attempts[0], *span)
+        assert found.peak_bin < 2 * found.poisson_bin
+        assert found.peak_second < 2
+        assert found.correlation < found.noise + 0.1
+
+
+@pytest.mark.parametrize("down_seconds", [5.0, 60.0])
+def test_short_waits_after_a_timeout_would_make_waves(
+    down_seconds: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(delivery, "UNANSWERED_FAILURES", 0)
+    first, *_ = waves_of(an_outage(down_seconds, drops=True))
+    assert first.peak_bin > 5 * first.poisson_bin
+    assert first.peak_second > 5
+
+
+def test_tasks_come_back_to_the_first_tier_one_by_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    """While it stays away each of them tries it again and again, and returns to the second."""
+    outage = an_outage(200.0, tiers=2)
+    [apart] = waves_of(outage)
+    monkeypatch.setattr(parts, "return_wait", lambda _: parts.RETURN_SECONDS)
+    [together] = waves_of(outage)
+    assert apart.peak_second < 4
+    assert together.peak_second > 6
+
+
+def test_tasks_that_seed_their_generator_alike_do_not_wait_alike() -> None:
+    """Nor does a wait change what the application draws next."""
+    waits = []
+    for _ in range(2):
+        random.seed(23)
+        before = random.getstate()
+        wait_seconds = parts.retry_wait(Settings())
+        waits.append([*map(wait_seconds, range(1, 9)), parts.return_wait()])
+        assert random.getstate() == before
+    assert not {*waits[0]} & {*waits[1]}
+
+
+def test_the_measures_tell_waves_from_chance() -> None:
+    chance = random.Random(1)
+    calm = waves([chance.uniform(0, 60) for _ in range(6000)], 0, 60)
+    assert calm.peak_bin < 1.3 * calm.poisson_bin
+    assert calm.correlation < calm.noise
+    stormy = waves([chance.randrange(12) * 5 + chance.uniform(0, 1) for _ in range(6000)], 0, 60)
+    assert stormy.peak_second > 4
+    assert stormy.correlation > 0.5
