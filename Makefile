@@ -49,8 +49,9 @@ COVERED := tests/protocol tests/unit --ignore tests/unit/test_buffer_interrupted
 	$(addprefix tests/contract/test_,tls.py handshake.py) \
 	'tests/simulation/test_simulation.py::test_histories_keep_the_promise[0]'
 
-.PHONY: help demo test test-again coverage mutants smoke smoke-again sim storm fuzz faults soak interleavings lint \
-	format docs proof standalone packages release-check bill-of-materials lock vulnerabilities clean
+.PHONY: help demo test test-again coverage mutants smoke smoke-again sim storm fuzz faults soak aggregators \
+	reconnects interleavings lint format docs proof standalone packages release-check bill-of-materials lock \
+	vulnerabilities clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -125,6 +126,12 @@ faults: $(READY) ## each call into the system fails in turn, in each component: 
 
 soak: $(READY) ## MINUTES=5 of everything at once: what grows, and is a record missing at the end? SEED=7
 	$(RUN) -m tests.soak --minutes $(MINUTES) $(if $(SEED),--seed $(SEED))
+
+aggregators: $(READY) ## MINUTES=10 for each kind of tier: two aggregators are killed and cut off; nothing is lost; SEED=7
+	$(RUN) -m tests.aggregators --minutes $(MINUTES) $(if $(SEED),--seed $(SEED))
+
+reconnects: $(READY) ## ten thousand simulated tasks connect again: how long it takes, and whether in waves; SEED=7
+	$(RUN) -m tests.reconnects $(if $(SEED),--seed $(SEED))
 
 interleavings: $(READY) ## every interleaving of two producers and a closer, up to three preemptions
 	$(RUN) -m tests.interleavings

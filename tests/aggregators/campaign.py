@@ -126,16 +126,22 @@ class Campaign:
     def _start_tiers(self) -> None:
         variant = VARIANTS[self._plan.variant]
         for place in range(AGGREGATORS):
-            server = variant.aggregator(self._directory / f"aggregator-{place}")
-            self._aggregators.append(self._stack.enter_context(server))
+            server = self._start(variant.aggregator(self._directory / f"aggregator-{place}"))
+            self._aggregators.append(server)
             gate = self._stack.enter_context(Gate(server.port.number))
             gate.open()
             self._gates.append(gate)
         if variant.sidecar is not None:
             for place in range(SIDECARS):
                 ports = [gate.port for gate in self._in_order(place)]
-                server = variant.sidecar(self._directory / f"sidecar-{place}", ports)
-                self._sidecars.append(self._stack.enter_context(server))
+                server = self._start(variant.sidecar(self._directory / f"sidecar-{place}", ports))
+                self._sidecars.append(server)
+
+    def _start(self, server: ServerProcess) -> ServerProcess:
+        """Start a server, which ends with the campaign even if it does not listen in time."""
+        self._stack.enter_context(server)
+        server.start()
+        return server
 
     def _in_order(self, place: int) -> list[Gate]:
         """Return the ways to the aggregators, in the order in which one client prefers them."""

@@ -5,11 +5,11 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
-import yaml
+import yaml  # type: ignore[import-untyped]
 
 from tests.sidecar.deployed import (
     FLUENT_BIT,
@@ -37,8 +37,8 @@ class Variant:
     """One kind of tier.
 
     Attributes:
-        aggregator: Starts an aggregator in a directory.
-        sidecar: Starts a sidecar that forwards to two ports, in this order of preference. None
+        aggregator: Makes an aggregator in a directory; it is not started.
+        sidecar: Makes a sidecar that forwards to two ports, in this order of preference. None
             where clients connect to the aggregators.
         why_not: Why it cannot run here, or nothing.
     """
@@ -57,23 +57,23 @@ def overlay_environ() -> dict[str, str]:
 
 
 def _fluentd_aggregator(directory: Path) -> ServerProcess:
-    return DeployedFluentd(directory, environ=overlay_environ())
+    return DeployedFluentd(directory, environ=overlay_environ(), is_started=False)
 
 
 def _fluentd_sidecar(directory: Path, ports: Sequence[int]) -> ServerProcess:
     environ = {"LOGSHIP_OUTPUT": "aggregator", **_forward_environ(ports)}
-    return DeployedFluentd(directory, environ=environ)
+    return DeployedFluentd(directory, environ=environ, is_started=False)
 
 
 def _fluent_bit_aggregator(directory: Path) -> ServerProcess:
-    """Start Fluent Bit as it is deployed, with the lines for TLS that a user adds to its input."""
+    """Return Fluent Bit as it is deployed, with the lines for TLS that a user adds to its input."""
     configurations = shutil.copytree(FLUENT_BIT, directory / "conf")
     _, tls = _certificate("localhost", directory.parent)
     with (configurations / "logship.yaml").open("a") as file:
         file.write(f"      tls: on\n      tls.crt_file: {tls.certificate}\n")
         file.write(f"      tls.key_file: {tls.key}\n      shared_key: {KEY}\n")
         file.write("      self_hostname: aggregator\n")
-    return DeployedFluentBit(directory, configurations=configurations)
+    return DeployedFluentBit(directory, configurations=configurations, is_started=False)
 
 
 def _fluent_bit_sidecar(directory: Path, ports: Sequence[int]) -> ServerProcess:
@@ -84,7 +84,7 @@ def _fluent_bit_sidecar(directory: Path, ports: Sequence[int]) -> ServerProcess:
         "LOGSHIP_AGGREGATOR_CA": str(ca),
         **_forward_environ(ports),
     }
-    return DeployedFluentBit(directory, "aggregators", environ=environ)
+    return DeployedFluentBit(directory, "aggregators", environ=environ, is_started=False)
 
 
 def _forward_environ(ports: Sequence[int]) -> dict[str, str]:
@@ -98,7 +98,7 @@ def _forward_environ(ports: Sequence[int]) -> dict[str, str]:
 
 
 VARIANTS = {
-    "straight": Variant(EmbeddedReceiver, None, lambda: ""),
+    "straight": Variant(partial(EmbeddedReceiver, is_started=False), None, lambda: ""),
     "fluentd": Variant(_fluentd_aggregator, _fluentd_sidecar, why_no_fluentd),
     "fluent-bit": Variant(_fluent_bit_aggregator, _fluent_bit_sidecar, why_no_fluent_bit),
 }

@@ -28,6 +28,9 @@ from typing import Any, Self
 
 from tests.support.waiting import wait_until
 
+START_SECONDS_MAX = 60.0
+"""A busy machine takes half a minute to start Fluentd."""
+
 END_SECONDS_MAX = 30.0
 """A bound on a server's own flush at its end; only a hang takes so long."""
 
@@ -170,7 +173,11 @@ class ServerProcess(ABC):
                 stdout=log,
                 stderr=log,
             )
-        wait_until(lambda: self._takes_connections() or not self.is_alive, "the server listens")
+        wait_until(
+            lambda: self._takes_connections() or not self.is_alive,
+            "the server listens",
+            START_SECONDS_MAX,
+        )
         assert self.is_alive, f"the server ended instead of listening:\n{self.log()[-3000:]}"
 
     @property
