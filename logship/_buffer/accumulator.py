@@ -161,7 +161,8 @@ class Accumulator:
 
         Args:
             chunk: None of a dead process. Delivery does not have it, or has forgotten it.
-            reason: A word of `logship._reasons`. What is wholly on stderr is spilled, whatever else.
+            reason: A word of `logship._reasons`. A chunk that is wholly on stderr is spilled in any
+                case.
         """
         if chunk.spilled_entries == chunk.entries:
             reason = SPILLED

@@ -315,8 +315,8 @@ class Buffer:
 
         Args:
             chunk: Which.
-            reason: Why; see `logship._reasons`. What can be written to stderr is written before this
-                is called, because from here on any producer may declare the gap, with its reason.
+            reason: Why; see `logship._reasons`. What can be written to stderr is written before
+                this is called: from here on any producer may declare the gap, with its reason.
         """
         if chunk.adopted:
             raise ValueError(f"{chunk!r} is none of ours: its spool must be told")

@@ -75,6 +75,7 @@ def a_pump(outside: Outside, clock: ManualClock) -> tuple[Buffer, Pump]:
         inflight_chunks_max=8,
         ack_timeout_seconds=90.0,
         retry_wait_seconds=lambda _: 1.0,
+        return_wait_seconds=lambda: 60.0,
     )
     pump = Pump(buffer, delivery, port=outside, upkeep=outside, schedule=outside, monotonic=clock)
     pump.start()
