@@ -7,6 +7,8 @@ Different kinds of child need different hooks:
   `register_after_fork` makes in the child runs there.
 - A child of Celery's pool calls `os._exit` before its finalizers. Celery only sends its signal
   `worker_process_shutdown` there.
+- Celery restarts itself at SIGHUP: an exit hook that it registers then makes the process another
+  program by exec, before older exit hooks. Celery sends `worker_shutdown` before it exits.
 - uWSGI runs none of these hooks. So `BackgroundClient` also checks a mark (see `fork_mark`).
 
 A child that gets a stop signal before these functions have run has its parent's handlers. The
@@ -29,7 +31,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from logship import _system
-from logship._hooks import late_imports, registry
+from logship._hooks import exits, late_imports, registry
 
 _child_ends: list[Callable[[], None]] = []
 _registered_with: dict[str, object] = {}
@@ -148,6 +150,7 @@ def _register_with_multiprocessing(util: Any) -> object:
 
 
 def _register_with_celery(signals: Any) -> object:
+    signals.worker_shutdown.connect(_be_first_at_exit, weak=False)
     return signals.worker_process_shutdown.connect(_end_celery_child, weak=False)
 
 
@@ -163,6 +166,10 @@ class _Anchor:
 
 def _end_celery_child(**_: Any) -> None:
     _end_child()
+
+
+def _be_first_at_exit(**_: Any) -> None:
+    exits.register()
 
 
 def _end_child() -> None:
