@@ -193,19 +193,15 @@ BY_OTHER_SIGNALS = tuple(
         name=f"{name}-{stop_signal.name}",
         stop_signal=stop_signal,
         status=status,
-        proof_only=proof_only,
+        proof_only=True,
     )
-    for name, stop_signal, status, proof_only in (
-        ("multiprocessing-fork", signal.SIGQUIT, -signal.SIGQUIT, True),
-        ("uvicorn", signal.SIGQUIT, -signal.SIGQUIT, False),
-        ("uvicorn", signal.SIGHUP, -signal.SIGHUP, True),
-        ("gunicorn", signal.SIGQUIT, 0, False),
-        ("gunicorn-preload", signal.SIGQUIT, 0, True),
-        ("gunicorn-preload", signal.SIGINT, 0, True),
-        ("gunicorn-threads", signal.SIGQUIT, 0, True),
-        ("celery", signal.SIGINT, 1, True),
+    for name, stop_signal, status in (
+        ("multiprocessing-fork", signal.SIGQUIT, -signal.SIGQUIT),
+        ("gunicorn-preload", signal.SIGQUIT, 0),
+        ("gunicorn-preload", signal.SIGINT, 0),
+        ("gunicorn-threads", signal.SIGQUIT, 0),
     )
     for each in FRAMEWORKS
     if each.name == name
 )
-"""What other stop signals do to some of them."""
+"""What other stop signals do to some that are not in the table of `tests/stops/table.py`."""

@@ -86,7 +86,7 @@ def test_a_stop_signal_in_the_middle_of_load_loses_nothing(
     verdict.assert_no_duplicates()
     verdict.assert_a_stream_each()
     assert len(verdict.streams_by_process) >= framework.processes
-    assert load.answered <= _orders(verdict)
+    assert load.answered <= orders(verdict)
     assert bool(load.answered) == (framework.load == "http")
 
 
@@ -95,7 +95,7 @@ def processes_of(program: Program) -> int:
     return len({marker.split("-")[1] for marker in program.ledger})
 
 
-def _orders(verdict: Verdict) -> set[int]:
+def orders(verdict: Verdict) -> set[int]:
     """Return the orders whose records arrived."""
     messages = (str(line["record"].get("message", "")) for line in verdict.lines)
     return {int(found[1]) for found in map(_ORDER.search, messages) if found}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import resource
 import signal
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -65,6 +66,15 @@ def sidecar(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sidecar]:
     out = tmp_path_factory.mktemp("sidecar") / "out.jsonl"
     with ReceiverProcess.start(out) as receiver:
         yield Sidecar(receiver.port, Output(out))
+
+
+@pytest.fixture(autouse=True)
+def no_core_files() -> Iterator[None]:
+    """SIGQUIT's default action writes a core file, which takes time."""
+    before = resource.getrlimit(resource.RLIMIT_CORE)
+    resource.setrlimit(resource.RLIMIT_CORE, (0, before[1]))
+    yield
+    resource.setrlimit(resource.RLIMIT_CORE, before)
 
 
 @pytest.fixture

@@ -1,16 +1,14 @@
 """Shows that each stop signal is treated as SIGTERM is, whatever handles it.
 
 `test_dispositions.py` shows the whole table for SIGTERM. All stop signals take the same path, so
-one short program for each row is enough here.
+one short program for each row is enough here. `tests/stops` shows them under each server.
 """
 
 from __future__ import annotations
 
 import importlib.util
 import os
-import resource
 import signal
-from collections.abc import Iterator
 
 import pytest
 
@@ -29,15 +27,6 @@ LOGS_AND_WAITS = """
     ready()
     forever()
 """
-
-
-@pytest.fixture(autouse=True)
-def _no_core_files() -> Iterator[None]:
-    """SIGQUIT's default action writes a core file, which takes time."""
-    before = resource.getrlimit(resource.RLIMIT_CORE)
-    resource.setrlimit(resource.RLIMIT_CORE, (0, before[1]))
-    yield
-    resource.setrlimit(resource.RLIMIT_CORE, before)
 
 
 @pytest.mark.parametrize(
@@ -155,37 +144,6 @@ def test_trio_stops_as_it_does_without_logship(
     assert ended.returncode == status
     assert ended.stderr == ""
     assert len(ended.ledger) == (3 if receives else 1)
-    sidecar.output.verdict(ended).assert_all_delivered()
-
-
-@pytest.mark.parametrize("loop", ["asyncio", "uvloop"])
-@pytest.mark.parametrize("name", ["SIGQUIT", "SIGHUP"])
-def test_an_event_loop_loses_nothing(
-    programs: Programs, sidecar: Sidecar, loop: str, name: str
-) -> None:
-    if importlib.util.find_spec(loop) is None:
-        pytest.skip(f"not installed: {loop}")
-    program = programs.start(f"""
-        import asyncio, signal, {loop}
-        import logship
-        from application import log, ready
-        logship.install(level="INFO", linger_seconds=5.0)
-
-        async def main():
-            # From now on the loop owns the wake-up descriptor.
-            asyncio.get_running_loop().add_signal_handler(signal.SIGUSR1, print)
-            log()
-            ready()
-            await asyncio.get_running_loop().create_future()
-
-        {loop}.run(main())
-    """)
-    program.until_ready()
-    program.signal(signal.Signals[name])
-    ended = program.end()
-    assert ended.returncode == -signal.Signals[name]
-    assert ended.stderr == ""
-    assert len(ended.ledger) == 1
     sidecar.output.verdict(ended).assert_all_delivered()
 
 

@@ -14,6 +14,9 @@ from pathlib import Path
 RUN = os.environ["TEST_RUN"]
 DIRECTORY = Path(os.environ["TEST_DIRECTORY"])
 
+LIFE = os.urandom(2).hex()
+"""Differs from that of a program which became this one by exec: the two have one process number."""
+
 _numbers = itertools.count(1)
 """`next` of it is one bytecode: a signal handler or a second thread cannot get the same number."""
 
@@ -38,7 +41,7 @@ def log(text: str = "", *, level: int = logging.INFO, logger: str = "application
 
 def new_marker() -> str:
     """Return a word that is unique among all programs, processes and threads of the tests."""
-    return f"{RUN}-{os.getpid()}-{next(_numbers)}"
+    return f"{RUN}-{os.getpid()}-{LIFE}{next(_numbers)}"
 
 
 def write_down(marker: str) -> None:

@@ -1,0 +1,23 @@
+"""The lifecycle tests' sidecar and programs, and a port."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.examples.test_sigterm import port
+from tests.process.conftest import Sidecar, no_core_files, sidecar
+from tests.run.conftest import end_what_is_left
+from tests.support.programs import Programs
+
+__all__ = ["no_core_files", "port", "sidecar"]
+
+
+@pytest.fixture
+def programs(sidecar: Sidecar, tmp_path: Path) -> Iterator[Programs]:
+    programs = Programs(tmp_path, sidecar.endpoint)
+    yield programs
+    programs.kill_all()
+    end_what_is_left(tmp_path)
