@@ -83,7 +83,8 @@ def command(
     FILE is an ECS task definition (JSON, as registered or described), a Terraform plan (`terraform
     show -json PLAN`), a Kubernetes manifest, a compose file, a Dockerfile, or a configuration of
     Fluentd or Fluent Bit; `-` is standard input. A script that a container starts with is read, if
-    it is beside FILE or is another FILE. YAML needs `pip install 'logship-forward[lint]'`.
+    it is beside FILE or is another FILE. The Dockerfile that a compose service is built from counts
+    for the service if it is another FILE. YAML needs `pip install 'logship-forward[lint]'`.
 
     A comment `# logship-lint: ignore RULE reason` in a file ignores a rule for that file.
 
@@ -95,11 +96,23 @@ def command(
     """
     texts, errors = _read(files)
     scripts = {Path(name).name: text for name, text in texts.items() if is_script(name, text)}
+    by_place = {_place(Path(name)): text for name, text in texts.items()}
     reports = []
     for name, text in texts.items():
-        script_of = functools.partial(_script, scripts, Path(name).parent)
+        directory = Path(name).parent
+        script_of = functools.partial(_script, scripts, directory)
+        dockerfile_of = functools.partial(_dockerfile, by_place, directory)
         try:
-            reports.append(judge(name, text, ignoring, is_spot=spot, script_of=script_of))
+            reports.append(
+                judge(
+                    name,
+                    text,
+                    ignoring,
+                    is_spot=spot,
+                    script_of=script_of,
+                    dockerfile_of=dockerfile_of,
+                )
+            )
         except LintError as error:
             errors.append(str(error))
     found = any(each.findings for each in reports)
@@ -136,6 +149,20 @@ def _script(given: Mapping[str, str], directory: Path, path: str) -> str | None:
         beside = directory / name
         return given.get(name) or (_content(str(beside)) if beside.is_file() else None)
     except (LintError, ValueError):  # it cannot be read, or its name cannot be one
+        return None
+
+
+def _dockerfile(given: Mapping[Path | None, str], directory: Path, path: str) -> str | None:
+    """Return the text of a Dockerfile that a service is built of, if it is one of those given."""
+    place = _place(directory / path)
+    return None if place is None else given.get(place)
+
+
+def _place(path: Path) -> Path | None:
+    """Return a path without links and dots; None where it cannot be one."""
+    try:
+        return path.resolve()
+    except (OSError, RuntimeError, ValueError):
         return None
 
 

@@ -7,6 +7,7 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 from click.testing import CliRunner, Result
@@ -156,6 +157,81 @@ def test_a_script_that_cannot_be_read_is_not_in_sight(tmp_path: Path) -> None:
     (tmp_path / "start.sh").rmdir()
     (tmp_path / "start.sh").write_bytes(b"#!/bin/sh\n\xff")
     assert "this file does not show it" in lint(file).output
+
+
+BUILT: dict[str, Any] = {"build": ".", "environment": {"LOGSHIP_STOP_SIGNALS": "TERM,QUIT"}}
+STOPPED_BY_USR1 = "FROM python AS base\nSTOPSIGNAL SIGTERM\nFROM base\nSTOPSIGNAL SIGUSR1\n"
+
+
+def lint_built(directory: Path, dockerfile: str, name: str, **service: Any) -> list[Any]:
+    """Return the findings in a compose file whose service may be built of a Dockerfile.
+
+    The Dockerfile is `name`, with the setting that is right for it alone.
+    """
+    compose, path = directory / "compose.json", directory / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    compose.write_text(json.dumps({"services": {"app": BUILT | service}}))
+    path.write_text(
+        dockerfile.replace("STOPSIGNAL", "ENV LOGSHIP_STOP_SIGNALS=TERM,USR1\nSTOPSIGNAL")
+    )
+    found: list[Any] = json.loads(lint(compose, path, "--json").output)["findings"]
+    assert {each["file"] for each in found} <= {str(compose)}
+    return found
+
+
+@pytest.mark.parametrize(
+    ("build", "name"),
+    [
+        (".", "Dockerfile"),
+        ("app", "app/Dockerfile"),
+        ("./app/../other", "other/Dockerfile"),
+        ("${PLACE:-app}", "app/Dockerfile"),
+        ({"context": "app"}, "app/Dockerfile"),
+        ({"context": "app", "dockerfile": "web.Dockerfile"}, "app/web.Dockerfile"),
+        ({"context": "app", "dockerfile": "../web"}, "web"),
+        ({"context": ".", "args": {}, "target": None}, "Dockerfile"),
+    ],
+)
+def test_a_services_setting_is_compared_with_the_image_that_it_builds(
+    tmp_path: Path, build: object, name: str
+) -> None:
+    (found,) = lint_built(tmp_path, STOPPED_BY_USR1, name, build=build)
+    assert (found["rule"], found["container"]) == ("stop-signal", "app")
+    assert "SIGUSR1" in found["night"]
+    assert found["change"] == 'environment: { LOGSHIP_STOP_SIGNALS: "QUIT,USR1,TERM" }'
+
+
+@pytest.mark.parametrize(
+    "service",
+    [
+        pytest.param({"environment": {"LOGSHIP_STOP_SIGNALS": "USR1"}}, id="it is heeded"),
+        pytest.param({"environment": {"LOGSHIP_STOP_SIGNALS": "${STOPS}"}}, id="unknown setting"),
+        pytest.param({"environment": {"LOGSHIP_TAG": "web"}}, id="the image's own setting"),
+        pytest.param({"stop_signal": "SIGQUIT"}, id="the service's own signal"),
+        pytest.param({"build": None, "image": "app"}, id="no build"),
+        pytest.param({"build": "other"}, id="another directory"),
+        pytest.param({"build": {"dockerfile": "Dockerfile"}}, id="no context"),
+        pytest.param({"build": {"context": ".", "dockerfile": "b"}}, id="another file"),
+        pytest.param({"build": {"context": ".", "target": "base"}}, id="another stage"),
+        pytest.param({"build": {"context": ".", "args": ["A=1"]}}, id="with arguments"),
+        pytest.param({"build": {"context": ".", "dockerfile_inline": "FROM a"}}, id="inline"),
+        pytest.param({"build": "https://example.com/app.git"}, id="elsewhere"),
+        pytest.param({"build": "${PLACE}"}, id="unknown directory"),
+        pytest.param({"build": "\0"}, id="no path"),
+        pytest.param({"build": ["."]}, id="no build at all"),
+        pytest.param({"build": {"context": 5}}, id="no context at all"),
+    ],
+)
+def test_an_image_whose_stop_signal_is_right_or_uncertain_is_no_finding(
+    tmp_path: Path, service: dict[str, Any]
+) -> None:
+    assert not lint_built(tmp_path, STOPPED_BY_USR1, "Dockerfile", **service)
+
+
+def test_a_dockerfile_that_is_not_given_or_names_no_signal_is_no_finding(tmp_path: Path) -> None:
+    assert not lint_built(tmp_path, "FROM python\n", "Dockerfile")
+    (tmp_path / "Dockerfile").write_text(STOPPED_BY_USR1)
+    assert lint(tmp_path / "compose.json").exit_code == 0
 
 
 def test_a_rule_is_explained() -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import dataclasses
 import re
 from collections.abc import Iterator
+from pathlib import PurePosixPath
 from typing import Any
 
 from logship._deployment.linting.marks import line_of, lines_of
@@ -131,6 +132,7 @@ def _container(
         stop_seconds=_STOP_SECONDS if stop is None else seconds(_filled(str(stop))),
         stop_is_given=stop is not None,
         stop_signal=_stop_signal(service),
+        dockerfile=_dockerfile(service),
         memory_bytes=_memory(service),
         log_driver=text_or_none(logging.get("driver"), f"{name}: driver"),
         log_options=texts(logging.get("options"), f"{name}: options"),
@@ -160,6 +162,21 @@ def _lines(service: dict[str, Any], line: int | None) -> dict[str, int]:
 def _stop_signal(service: dict[str, Any]) -> str | None:
     given = service.get("stop_signal")
     return None if given is None else _filled(str(given))
+
+
+def _dockerfile(service: dict[str, Any]) -> str:
+    """Return the Dockerfile of which all is built, relative to this file; empty if unsure.
+
+    An earlier stage may have another stop signal, and an argument may change it.
+    """
+    given = service.get("build")
+    build = given if isinstance(given, dict) else {"context": given}
+    context, name = build.get("context"), build.get("dockerfile", "Dockerfile")
+    if not isinstance(context, str) or not isinstance(name, str):
+        return ""
+    if any(map(build.get, ("target", "args", "dockerfile_inline"))):
+        return ""
+    return str(PurePosixPath(_filled(context), _filled(name)))
 
 
 def _filled(text: str) -> str:

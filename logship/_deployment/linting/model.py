@@ -103,6 +103,8 @@ class Container:
         stop_seconds: Between SIGTERM and SIGKILL; the platform's default if none is given.
         stop_is_given: Whether the file says so itself.
         stop_signal: What the platform sends, as written; None for the image's own.
+        dockerfile: The Dockerfile that it is built from as it is, by its path; else empty.
+        image_stop_signal: What that Dockerfile names, if it is in sight.
         pre_stop_seconds: The part of that time that a hook uses before the stop signal.
         memory_bytes: Its limit, or its task's.
         log_driver: Of its own stdout and stderr; None for the platform's default.
@@ -131,6 +133,8 @@ class Container:
     stop_seconds: float = 30.0
     stop_is_given: bool = False
     stop_signal: str | None = None
+    dockerfile: str = ""
+    image_stop_signal: str | None = None
     pre_stop_seconds: float = 0.0
     memory_bytes: int | None = None
     log_driver: str | None = None

@@ -37,6 +37,7 @@ _SIDECAR_SECONDS = 5.0
 _WASTE_SHARE = 0.2
 _WASTE_SECONDS_MIN = 5.0
 _SETTING = "LOGSHIP_STOP_TIMEOUT_SECONDS"
+_STOP_SIGNALS = "LOGSHIP_STOP_SIGNALS"
 _KEYS = (
     *("stopTimeout", "stop_grace_period", "terminationGracePeriodSeconds"),
     f"${_SETTING}",
@@ -251,10 +252,11 @@ def graceful_timeout(unit: Unit) -> Iterator[Mistake]:
     why=(
         "The platform stops a container by the image's STOPSIGNAL, or by the one that its file "
         "names; a task definition of ECS names none. logship heeds the signals in "
-        "`LOGSHIP_STOP_SIGNALS`, by default HUP, INT, QUIT and TERM."
+        "`LOGSHIP_STOP_SIGNALS`, by default HUP, INT, QUIT and TERM. If a service of a compose "
+        "file sets that variable, it must name the STOPSIGNAL of the image that it builds."
     ),
     platforms=(KUBERNETES, COMPOSE, DOCKERFILE),
-    keys=("stop_signal", "lifecycle", "STOPSIGNAL"),
+    keys=("stop_signal", "lifecycle", "STOPSIGNAL", f"${_STOP_SIGNALS}"),
 )
 def unheeded_stop_signal(unit: Unit) -> Iterator[Mistake]:
     """Yield containers whose stop signal logship does not take for one.
@@ -262,7 +264,7 @@ def unheeded_stop_signal(unit: Unit) -> Iterator[Mistake]:
     A name that this system does not know is left to the platform, which refuses most of them.
     """
     for container in unit.of_role(Role.APPLICATION, Role.RECOVERER):
-        signum = signal_number(container.stop_signal or "")
+        signum = signal_number(_sent(container) or "")
         believed = stop_signals(container)
         if signum is None or believed is None or signum in believed:
             continue
@@ -274,9 +276,19 @@ def unheeded_stop_signal(unit: Unit) -> Iterator[Mistake]:
         yield Mistake(container.name, night, _other_signal(unit, signum, believed))
 
 
+def _sent(container: Container) -> str | None:
+    """Return what the platform sends; the image's if the container sets what logship heeds.
+
+    Otherwise the image itself is compared with its own setting.
+    """
+    if container.stop_signal is None and _STOP_SIGNALS in container.environment:
+        return container.image_stop_signal
+    return container.stop_signal
+
+
 def _other_signal(unit: Unit, signum: int, believed: set[int]) -> str:
     """Return the line that adds the signal to the setting, or that replaces an impossible one."""
     if signum in NEVER_STOPS:
         return stop_signal(unit, "SIGTERM")
     names = (signal_name(each).removeprefix("SIG") for each in sorted({signum, *believed}))
-    return variable(unit, "LOGSHIP_STOP_SIGNALS", ",".join(names))
+    return variable(unit, _STOP_SIGNALS, ",".join(names))
