@@ -15,6 +15,7 @@ import pytest
 
 from tests.run.conftest import LOGSHIP, SIGTERMED, Runs, read_receipt
 from tests.support.programs import REPOSITORY
+from tests.support.waiting import wait_until
 
 
 def test_lines_of_both_streams_become_records_with_their_source(both: Runs) -> None:
@@ -277,6 +278,39 @@ def test_a_joined_record_does_not_wait_for_the_next_one(runs: Runs) -> None:
     program.until_ready()
     runs.receiver.wait_for_records(1)
     assert runs.messages == ["start of a record\n  and its end"]
+
+
+def test_a_joined_record_has_the_time_of_its_first_line(runs: Runs) -> None:
+    """A record that arrived on the other stream shows that `run` has read the first line.
+
+    A machine that stands still for a second parts the two lines. Then the next record is tried.
+    """
+    program = runs.start(
+        """
+        import sys
+        from application import wait_for
+        for number in range(5):
+            print(f"start {number}", flush=True)
+            print('{"message": "read %d"}' % number, file=sys.stderr, flush=True)
+            wait_for(str(number))
+            print("  its end", flush=True)
+        """,
+        options=("--multiline-start", "^start"),
+        environ={"LOGSHIP_LINGER_SECONDS": "0"},
+    )
+    between_ns = []
+    for number in range(5):
+        wait_until(lambda: f"read {number}" in runs.messages, "the first line has been read")  # noqa: B023
+        between_ns.append(time.time_ns())
+        program.let_go(str(number))
+    program.end()
+    joined = [each for each in runs.receiver.records() if "\n" in each["record"]["message"]]
+    assert joined
+    for each in joined:
+        start, end = each["record"]["message"].split("\n")
+        assert end == "  its end"
+        number = int(start.removeprefix("start "))
+        assert each["time_ns"] < between_ns[number]
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
