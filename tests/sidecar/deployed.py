@@ -10,6 +10,7 @@ import re
 import shutil
 import subprocess
 from collections.abc import Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -181,3 +182,11 @@ def certificate_for(name: str, directory: Path) -> tuple[Path, Tls]:
 def has_fluent_bit_output(name: str) -> bool:
     """Tell whether this Fluent Bit was built with an output plugin."""
     return run("fluent-bit", "-o", name, "-h")[0] == 0
+
+
+@cache
+def has_fluentd_output(name: str) -> bool:
+    """Tell whether this Fluentd has an output plugin, and the plugin all that it requires."""
+    section = f"<match **>\n@type {name}\n</match>"
+    _, said = run("fluentd", "--dry-run", "-c", "/dev/null", "-i", section)
+    return "Unknown output plugin" not in said and "cannot load such file" not in said

@@ -15,8 +15,7 @@ from typing import Any
 from logship._client.background import BackgroundClient
 from tests.chaos.pacing import PacedLogging
 from tests.contract.certificates import Certificates
-from tests.contract.shipping import Ledger
-from tests.sidecar.deployed import DeployedFluentBit
+from tests.contract.shipping import Ledger, audit, markers_of
 from tests.sidecar.standins.kinds import API_KEY, HEC_TOKEN
 from tests.support.servers import Arrived, ServerProcess
 from tests.support.waiting import wait_until
@@ -32,6 +31,7 @@ class Kind:
 
     Attributes:
         plugin: Fluent Bit's output.
+        fluentd: Fluentd's, where it needs a plugin that neither Fluentd nor the image has.
         environ: What its configuration asks for besides the address.
         package: What its stand-in needs.
         keeps_one: Whether it stores a record once that comes twice.
@@ -43,6 +43,7 @@ class Kind:
     package: str = "logship"
     keeps_one: bool = False
     first_requests: int = 2
+    fluentd: str = ""
 
 
 KINDS = {
@@ -51,12 +52,14 @@ KINDS = {
         CREDENTIALS
         | {"LOGSHIP_CLOUDWATCH_GROUP": "web", "LOGSHIP_CLOUDWATCH_REGION": REGION, "HOSTNAME": "h"},
         "moto",
+        fluentd="cloudwatch_logs",
     ),
     "datadog": Kind("datadog", SERVICE | {"LOGSHIP_DATADOG_API_KEY": API_KEY}),
     "firehose": Kind(
         "kinesis_firehose",
         CREDENTIALS | {"LOGSHIP_FIREHOSE_STREAM": "web", "LOGSHIP_FIREHOSE_REGION": REGION},
         "moto",
+        fluentd="kinesis_firehose",
     ),
     "loki": Kind("loki", SERVICE, keeps_one=True),
     "opensearch": Kind("opensearch", {"LOGSHIP_OPENSEARCH_INDEX": "web"}, keeps_one=True),
@@ -71,6 +74,7 @@ KINDS = {
         },
         "moto",
         first_requests=1,
+        fluentd="s3",
     ),
     "splunk": Kind("splunk", SERVICE | {"LOGSHIP_SPLUNK_TOKEN": HEC_TOKEN}),
 }
@@ -128,6 +132,14 @@ class Destination(ServerProcess):
             "LOGSHIP_AWS_ENDPOINT": endpoint,
             "LOGSHIP_OUTPUT_PORT": str(self.port.number),
             "LOGSHIP_OUTPUT_CA": str(self._certificates.ca),
+        }
+
+    def environ_for_fluentd(self) -> dict[str, str]:
+        """Return Fluentd's variables for it; the SDK of AWS looks for its own."""
+        return self.environ() | {
+            "LOGSHIP_OUTPUT": self.kind,
+            "LOGSHIP_AWS_ENDPOINT": f"https://127.0.0.1:{self.port.number}",
+            "AWS_CA_BUNDLE": str(self._certificates.ca),
         }
 
     def go_away(self) -> None:
@@ -203,13 +215,13 @@ class Destination(ServerProcess):
         return path
 
 
-def restart(sidecar: DeployedFluentBit) -> None:
+def restart(sidecar: ServerProcess) -> None:
     """Stop it as an orchestrator does, and start it again."""
     sidecar.terminate()
     sidecar.start()
 
 
-def kept_by(sidecar: DeployedFluentBit) -> list[Path]:
+def kept_by(sidecar: ServerProcess) -> list[Path]:
     """Return the files of records that the sidecar has not delivered; rejected ones too."""
     buffer = sidecar.directory / "buffer"
     return [each for each in buffer.rglob("*") if each.is_file()]
@@ -227,3 +239,18 @@ def log_at_length(client: BackgroundClient, ledger: Ledger, *strikes: Callable[[
             log_more()
             strike()
         log_more()
+
+
+def judge(ledger: Ledger, destination: Destination) -> int:
+    """Fail if a record is missing, or audit does not say that all is there; count duplicates."""
+    answers = destination.answers()
+    assert [each for each in answers if each.startswith(("403", "413", "refused"))] == []
+    assert "throttled" in answers
+    markers = markers_of(destination.arrived(ledger.tag))
+    missing = set(ledger.markers) - set(markers)
+    assert not missing, (len(missing), sorted(missing)[:3])
+    code, verdict = audit(*destination.output_files(ledger.tag))
+    assert code == 0, verdict
+    duplicates = len(markers) - len(ledger.markers)
+    assert duplicates == 0 or not KINDS[destination.kind].keeps_one
+    return duplicates

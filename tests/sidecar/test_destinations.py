@@ -13,12 +13,13 @@ import pytest
 
 from tests.alerts.expressions import FLUENT_BIT
 from tests.contract.certificates import Certificates
-from tests.contract.shipping import CLOSE_SECONDS_MAX, Ledger, RecordProperty, audit, markers_of
+from tests.contract.shipping import CLOSE_SECONDS_MAX, Ledger, RecordProperty, audit
 from tests.interop.conftest import Connect, needs
 from tests.sidecar.deployed import REPOSITORY, DeployedFluentBit, has_fluent_bit_output, run
 from tests.sidecar.destinations import (
     KINDS,
     Destination,
+    judge,
     kept_by,
     log_at_length,
     restart,
@@ -142,18 +143,3 @@ def read_by_the_docs_program(sidecar: DeployedFluentBit) -> Path:
     lines = sidecar.directory / "rejected.jsonl"
     lines.write_text(said)
     return lines
-
-
-def judge(ledger: Ledger, destination: Destination) -> int:
-    """Fail if a record is missing, or audit does not say that all is there; count duplicates."""
-    answers = destination.answers()
-    assert [each for each in answers if each.startswith(("403", "413", "refused"))] == []
-    assert "throttled" in answers
-    markers = markers_of(destination.arrived(ledger.tag))
-    missing = set(ledger.markers) - set(markers)
-    assert not missing, (len(missing), sorted(missing)[:3])
-    code, verdict = audit(*destination.output_files(ledger.tag))
-    assert code == 0, verdict
-    duplicates = len(markers) - len(ledger.markers)
-    assert duplicates == 0 or not KINDS[destination.kind].keeps_one
-    return duplicates

@@ -2,66 +2,21 @@
 
 from __future__ import annotations
 
-import signal
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.contract.shipping import CLOSE_SECONDS_MAX, Ledger, RecordProperty, audit
+from tests.contract.shipping import CLOSE_SECONDS_MAX, Ledger, RecordProperty
 from tests.interop.conftest import Connect, needs
-from tests.sidecar.deployed import REPOSITORY, DeployedFluentBit, has_fluent_bit_output
+from tests.sidecar.brokers import Broker, judge
+from tests.sidecar.deployed import DeployedFluentBit, has_fluent_bit_output
 from tests.sidecar.destinations import kept_by, log_at_length, restart, why_no_stand_in
-from tests.support.programs import let_pass
 from tests.support.servers import json_objects, why_no_fluent_bit
 from tests.support.waiting import wait_until
 
 pytestmark = [needs(why_no_fluent_bit), needs(lambda: why_no_stand_in("confluent_kafka"))]
-
-
-class Broker:
-    """The stand-in, as a process.
-
-    Args:
-        directory: Where it writes.
-    """
-
-    def __init__(self, directory: Path) -> None:
-        self._directory = directory
-        words = [sys.executable, "-m", "tests.sidecar.standins.kafka", str(directory)]
-        self.process = subprocess.Popen(words, cwd=REPOSITORY)
-        wait_until(lambda: self.address() != "", "the broker listens", 30)
-
-    def address(self) -> str:
-        """Return where it listens, or nothing yet."""
-        path = self._directory / "address"
-        return path.read_text() if path.exists() else ""
-
-    @property
-    def stored(self) -> Path:
-        """The file of what a consumer got."""
-        return self._directory / "stored.jsonl"
-
-    def markers(self) -> set[str]:
-        """Return the markers in that file."""
-        return {record["marker"] for record in json_objects(self.stored) if "marker" in record}
-
-    def stand_still(self) -> None:
-        """Answer nothing from now on."""
-        self.process.send_signal(signal.SIGSTOP)
-
-    def go_on(self) -> None:
-        """Answer again."""
-        self.process.send_signal(signal.SIGCONT)
-
-    def pause(self) -> None:
-        """Answer nothing for two seconds."""
-        self.stand_still()
-        let_pass(2)
-        self.go_on()
 
 
 @pytest.fixture
@@ -79,12 +34,6 @@ def sidecar(broker: Broker, tmp_path: Path) -> Iterator[DeployedFluentBit]:
     environ = {"LOGSHIP_KAFKA_BROKERS": broker.address(), "LOGSHIP_KAFKA_TOPIC": "logs"}
     with DeployedFluentBit(tmp_path / "sidecar", "kafka", environ=environ) as made:
         yield made
-
-
-def judge(ledger: Ledger, broker: Broker) -> None:
-    """Fail if a record is missing."""
-    wait_until(lambda: broker.markers() == set(ledger.markers), "all is at the consumer", 60)
-    wait_until(lambda: audit(broker.stored)[0] == 0, "the end record is there too", 30)
 
 
 def test_nothing_is_lost_if_a_stop_can_reach_the_brokers(

@@ -67,9 +67,10 @@ class Splunk(StandIn):
 
     @staticmethod
     def _events(text: str) -> Iterator[dict[str, Any]]:
-        decoder, at = json.JSONDecoder(), 0
-        while at < len(text):
+        decoder, at, end = json.JSONDecoder(), 0, len(text.rstrip())
+        while at < end:
             event, at = decoder.raw_decode(text, at)
+            at += text.startswith("\n", at)
             must(isinstance(event.get("event"), dict), "the field event")
             must(event.get("source") == "web" and event.get("sourcetype") == "_json", "metadata")
             must(isinstance(event.get("time"), int | float), "time in seconds")
@@ -133,6 +134,9 @@ class OpenSearch(StandIn):
         if key in self._known:
             error = {"type": "version_conflict_engine_exception", "reason": "it exists"}
             return {"create": {**meta, "status": 409, "error": error}}
+        if not isinstance(document.get("amount", 0), int | float):
+            error = {"type": "mapper_parsing_exception", "reason": "amount is no number"}
+            return {"create": {**meta, "status": 400, "error": error}}
         self._known.add(key)
         self.store([document])
         return {"create": {**meta, "result": "created", "status": 201}}

@@ -1,10 +1,13 @@
-"""An OpenTelemetry collector: OTLP logs over HTTP, in protobuf."""
+"""An OpenTelemetry collector: OTLP logs over HTTP, in protobuf or JSON."""
 
 from __future__ import annotations
 
+import base64
+import json
 from collections.abc import Iterable
 from typing import Any
 
+from google.protobuf.json_format import Parse, ParseError
 from google.protobuf.message import DecodeError
 from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import (
     ExportLogsServiceRequest,
@@ -13,9 +16,17 @@ from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import (
 from opentelemetry.proto.common.v1.common_pb2 import AnyValue, KeyValue
 from opentelemetry.proto.logs.v1.logs_pb2 import LogRecord
 
-from tests.sidecar.standins.server import Answer, RefusedError, Request, StandIn, must
+from tests.sidecar.standins.server import (
+    Answer,
+    RefusedError,
+    Request,
+    StandIn,
+    in_json,
+    must,
+)
 
 PROTOBUF = "application/x-protobuf"
+JSON = "application/json"
 
 
 class Otlp(StandIn):
@@ -24,22 +35,46 @@ class Otlp(StandIn):
     def take(self, request: Request) -> Answer:
         """Take log records; its file has their attributes and the message."""
         must(request.path == "/v1/logs", request.path)
-        must(request.headers["content-type"] == PROTOBUF, "content type")
-        sent = ExportLogsServiceRequest()
-        try:
-            sent.ParseFromString(request.body)
-        except DecodeError as error:
-            raise RefusedError("no protobuf of OTLP") from error
+        kind = request.headers["content-type"]
+        must(kind in (PROTOBUF, JSON), "content type")
+        sent = from_protobuf(request.body) if kind == PROTOBUF else from_json(request.body)
         must(sent.resource_logs, "resources")
         for resource_logs in sent.resource_logs:
             service = fields_of(resource_logs.resource.attributes).get("service.name")
             must(service == "web", f"the resource's service.name is {service}")
             for scope_logs in resource_logs.scope_logs:
                 self.store(record_of(each) for each in scope_logs.log_records)
+        if kind == JSON:
+            return in_json(200, {"partialSuccess": {}})
         return Answer(200, ExportLogsServiceResponse().SerializeToString(), _TYPE)
 
 
 _TYPE = [("Content-Type", PROTOBUF)]
+
+
+def from_protobuf(body: bytes) -> ExportLogsServiceRequest:
+    """Return the request that a body is."""
+    sent = ExportLogsServiceRequest()
+    try:
+        sent.ParseFromString(body)
+    except DecodeError as error:
+        raise RefusedError("no protobuf of OTLP") from error
+    return sent
+
+
+def from_json(body: bytes) -> ExportLogsServiceRequest:
+    """Return the request that a body is. OTLP writes ids in hex, unlike other JSON of protobuf."""
+    sent = ExportLogsServiceRequest()
+    try:
+        Parse(json.dumps(json.loads(body, object_hook=_with_ids_in_base64)), sent)
+    except (ValueError, ParseError) as error:
+        raise RefusedError(f"no JSON of OTLP: {error}") from error
+    return sent
+
+
+def _with_ids_in_base64(found: dict[str, Any]) -> dict[str, Any]:
+    ids = found.keys() & {"traceId", "spanId"}
+    return found | {name: base64.b64encode(bytes.fromhex(found[name])).decode() for name in ids}
 
 
 def record_of(record: LogRecord) -> dict[str, Any]:
