@@ -20,6 +20,8 @@ from tests.sidecar.standins.kinds import API_KEY, HEC_TOKEN
 from tests.support.servers import Arrived, ServerProcess
 from tests.support.waiting import wait_until
 
+SPAN = {"trace_id": "0af7651916cd43dd8448eb211c80319c", "span_id": "b7ad6b7169203331"}
+FIELDS = {"message": "paid", "level": "INFO", "severity_number": 9, **SPAN}
 SERVICE = {"OTEL_SERVICE_NAME": "web"}
 REGION = "eu-central-1"
 CREDENTIALS = {"AWS_ACCESS_KEY_ID": "a", "AWS_SECRET_ACCESS_KEY": "a"}

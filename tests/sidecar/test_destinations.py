@@ -17,6 +17,7 @@ from tests.contract.shipping import CLOSE_SECONDS_MAX, Ledger, RecordProperty, a
 from tests.interop.conftest import Connect, needs
 from tests.sidecar.deployed import REPOSITORY, DeployedFluentBit, has_fluent_bit_output, run
 from tests.sidecar.destinations import (
+    FIELDS,
     KINDS,
     Destination,
     judge,
@@ -29,9 +30,6 @@ from tests.support.servers import why_no_fluent_bit
 from tests.support.waiting import wait_until
 
 pytestmark = needs(why_no_fluent_bit)
-
-SPAN = {"trace_id": "0af7651916cd43dd8448eb211c80319c", "span_id": "b7ad6b7169203331"}
-FIELDS = {"message": "paid", "level": "INFO", "severity_number": 9, **SPAN}
 
 
 @pytest.fixture(params=KINDS)

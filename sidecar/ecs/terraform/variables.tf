@@ -4,7 +4,7 @@ variable "app_image" {
 }
 
 variable "sidecar_image" {
-  description = "Built from sidecar/fluentd with --build-arg PLUGINS=\"fluent-plugin-s3:1.8.3\"."
+  description = "Built from sidecar/fluentd with --build-arg PLUGINS=\"fluent-plugin-s3:1.8.5\"."
   type        = string
 }
 

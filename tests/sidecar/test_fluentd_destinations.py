@@ -1,0 +1,108 @@
+"""Fluentd delivers everything to each destination, through throttling, death and a restart."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.contract.certificates import Certificates
+from tests.contract.shipping import CLOSE_SECONDS_MAX, Ledger, RecordProperty, markers_of
+from tests.interop.conftest import Connect, needs
+from tests.sidecar.deployed import DeployedFluentd, has_fluentd_output
+from tests.sidecar.destinations import (
+    FIELDS,
+    KINDS,
+    Destination,
+    judge,
+    kept_by,
+    log_at_length,
+    restart,
+    why_no_stand_in,
+)
+from tests.support.servers import json_objects, why_no_fluentd
+from tests.support.waiting import wait_until
+
+pytestmark = needs(why_no_fluentd)
+
+
+@pytest.fixture(params=KINDS)
+def destination(
+    request: pytest.FixtureRequest, tmp_path: Path, certificates: Certificates
+) -> Iterator[Destination]:
+    """Give each destination that this machine can have."""
+    kind = KINDS[request.param]
+    if why := why_no_stand_in(kind.package):
+        pytest.skip(why)
+    if kind.fluentd and not has_fluentd_output(kind.fluentd):
+        pytest.skip(f"this fluentd has no plugin for {kind.fluentd}")
+    with Destination(request.param, tmp_path / "destination", certificates) as made:
+        yield made
+
+
+FINAL = {
+    "loki": {"level": "too long for a label of Loki" * 100},
+    "opensearch": {"amount": "not a number, as in the documents before"},
+}
+"""Fields that a destination refuses for good."""
+
+
+@pytest.mark.any_python
+@pytest.mark.parametrize("kind", FINAL)
+def test_what_is_refused_for_good_is_put_aside_as_lines_of_json(
+    kind: str, connect: Connect, tmp_path: Path, certificates: Certificates
+) -> None:
+    """The records after it are delivered. What is neither there nor in backup/ would be lost."""
+    ledger = Ledger()
+    with (
+        Destination(kind, tmp_path / "destination", certificates) as destination,
+        DeployedFluentd(tmp_path / "sidecar", environ=destination.environ_for_fluentd()) as sidecar,
+    ):
+        client = connect(sidecar.endpoint)
+        ledger.emit(client, 10, **FINAL[kind])
+        assert client.flush(timeout=CLOSE_SECONDS_MAX).all_acked
+        wait_until(lambda: put_aside(sidecar, kind) != set(), "they are put aside", 60)
+        ledger.emit(client, 100, amount=1)
+        assert client.close(timeout=CLOSE_SECONDS_MAX).all_acked
+        wait_until(lambda: has_end(destination, ledger.tag), "the others are delivered", 60)
+        assert put_aside(sidecar, kind) == set(ledger.markers[:10])
+        assert set(markers_of(destination.arrived(ledger.tag))) == set(ledger.markers[10:])
+
+
+def has_end(destination: Destination, tag: str) -> bool:
+    """Tell whether the stream's last record is stored."""
+    return any("logship_end" in each.record for each in destination.arrived(tag))
+
+
+def put_aside(sidecar: DeployedFluentd, kind: str) -> set[str]:
+    """Return the markers of the records in backup/, read as the docs say."""
+    paths = (sidecar.directory / "buffer" / "backup").rglob("*.log")
+    lines = [line for path in paths for line in json_objects(path)]
+    if kind == "loki":
+        lines = [json.loads(line["values"][0][1]) for line in lines]
+    return {line["marker"] for line in lines if "marker" in line}
+
+
+@pytest.mark.proof
+@pytest.mark.timeout(600)
+def test_nothing_is_lost_at_length(
+    destination: Destination, connect: Connect, tmp_path: Path, record_property: RecordProperty
+) -> None:
+    """100,000 records, 3,000 a second: three deaths, throttling throughout, a SIGTERM between."""
+    ledger, started = Ledger(), time.monotonic()
+    with DeployedFluentd(
+        tmp_path / "sidecar", environ=destination.environ_for_fluentd()
+    ) as sidecar:
+        client = connect(sidecar.endpoint)
+        ledger.emit(client, 1000, **FIELDS)
+        away = destination.go_away
+        log_at_length(client, ledger, away, lambda: restart(sidecar), away, away)
+        assert client.close(timeout=CLOSE_SECONDS_MAX).all_acked
+        wait_until(lambda: not kept_by(sidecar), "all is delivered", 400)
+        duplicates = judge(ledger, destination)
+    record_property("records", len(ledger.markers))
+    record_property("duplicates", duplicates)
+    record_property("seconds", round(time.monotonic() - started))
