@@ -1,0 +1,123 @@
+"""Children of multiprocessing: stopped by SIGTERM, and ending by themselves."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.process.conftest import Sidecar
+from tests.support.programs import Programs, let_pass
+
+
+@pytest.mark.parametrize("method", ["fork", "spawn", "forkserver"])
+def test_a_multiprocessing_child_terminated_dies_by_sigterm_and_its_records_arrive(
+    programs: Programs, sidecar: Sidecar, method: str
+) -> None:
+    """Spawn and forkserver children run `install()` again at import; fork's inherit it."""
+    program = programs.start(f"""
+        import multiprocessing, sys
+        import logship
+        from application import forever, log, progress
+        logship.install(level="INFO")
+
+        def child(connection):
+            for _ in range(20):
+                log("in the child")
+            connection.send("logged")
+            forever()
+
+        if __name__ == "__main__":
+            log("in the parent")
+            context = multiprocessing.get_context("{method}")
+            here, there = context.Pipe()
+            process = context.Process(target=child, args=(there,))
+            process.start()
+            here.recv()
+            process.terminate()
+            process.join(40)
+            progress(f"exitcode {{process.exitcode}}")
+            sys.exit(0)
+    """)
+    ended = program.end()
+    assert ended.returncode == 0
+    assert "exitcode -15" in ended.progress
+    assert ended.reports == []  # everything was acked, long before any deadline
+    assert len(ended.ledger) == 21
+    verdict = sidecar.output.verdict(ended)
+    verdict.assert_all_delivered()
+    verdict.assert_no_duplicates()
+
+
+def test_a_multiprocessing_child_that_ends_by_itself_delivers_its_records(
+    programs: Programs, sidecar: Sidecar
+) -> None:
+    """It leaves by os._exit and skips atexit."""
+    ended = programs.start("""
+        import multiprocessing
+        import logship
+        from application import log, progress
+        logship.install(level="INFO")
+
+        def child():
+            for _ in range(50):
+                log("in the child")
+
+        if __name__ == "__main__":
+            context = multiprocessing.get_context("fork")
+            processes = [context.Process(target=child) for _ in range(3)]
+            for process in processes:
+                process.start()
+            for process in processes:
+                process.join()
+            progress(f"exitcodes {[process.exitcode for process in processes]}")
+    """).end()
+    assert ended.returncode == 0
+    assert "exitcodes [0, 0, 0]" in ended.progress
+    assert len(ended.ledger) == 150
+    verdict = sidecar.output.verdict(ended)
+    verdict.assert_all_delivered()
+    verdict.assert_no_duplicates()
+
+
+@pytest.mark.parametrize("method", ["fork", "spawn"])
+def test_a_multiprocessing_child_terminated_while_it_ends_by_itself_delivers_its_records(
+    programs: Programs, sidecar: Sidecar, method: str
+) -> None:
+    """As the workers of `with Pool()`: what is raised in a finalizer skips those after it."""
+    program = programs.start(f"""
+        import multiprocessing, multiprocessing.util
+        import logship
+        from application import forever, log, progress, wait_for
+        logship.install(level="INFO")
+
+        def end():
+            progress("ending")
+            wait_for("end")
+
+        def child():
+            multiprocessing.util.Finalize(None, end, exitpriority=10)
+            for _ in range(20):
+                log("in the child")
+
+        if __name__ == "__main__":
+            process = multiprocessing.get_context("{method}").Process(target=child)
+            process.start()
+            wait_for("terminate")
+            process.terminate()
+            progress("terminated")
+            process.join(40)
+            progress(f"exitcode {{process.exitcode}}")
+    """)
+    program.until("ending")
+    program.let_go("terminate")
+    program.until("terminated")
+    let_pass(0.1)
+    program.let_go("end")
+    ended = program.end()
+    assert ended.returncode == 0
+    # Since 3.13 a spawned child's finalizers run after our exit hook: it has ended by itself.
+    statuses = (-15,) if method == "fork" else (-15, 0)
+    assert ended.progress[-1] in [f"exitcode {status}" for status in statuses]
+    assert len(ended.ledger) == 20
+    verdict = sidecar.output.verdict(ended)
+    verdict.assert_all_delivered()
+    verdict.assert_no_duplicates()

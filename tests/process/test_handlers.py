@@ -1,0 +1,432 @@
+"""Handlers for SIGTERM that a program, a server or a loop sets, before `install()` or later."""
+
+from __future__ import annotations
+
+import signal
+
+import pytest
+
+from tests.process.conftest import Launch, Sidecar
+from tests.support.programs import Programs
+from tests.support.programs_gate import Gate
+
+
+def test_python_callable_is_called_once_and_the_program_goes_on(
+    launch: Launch, sidecar: Sidecar
+) -> None:
+    program = launch.start("""
+        import signal, sys
+        import logship
+        from application import log, progress, ready, wait_for
+
+        def stop(number, frame):
+            log("in their handler")
+            progress(f"called with {number}")
+
+        signal.signal(signal.SIGTERM, stop)
+        logship.install(level="INFO")
+        log("before")
+        ready()
+        wait_for("end")
+        log("after")
+        sys.exit(7)
+    """)
+    program.until_ready()
+    program.signal(signal.SIGTERM)
+    program.until("called with 15")
+    program.let_go("end")
+    ended = program.end()
+    assert ended.returncode == 7
+    assert ended.progress.count("called with 15") == 1
+    assert len(ended.ledger) == 3
+    sidecar.output.verdict(ended).assert_all_delivered()
+
+
+def test_python_callable_may_exit_with_its_own_code(launch: Launch, sidecar: Sidecar) -> None:
+    program = launch.start("""
+        import signal, sys
+        import logship
+        from application import forever, log, ready
+        signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(5))
+        logship.install(level="INFO")
+        try:
+            log("before")
+            ready()
+            forever()
+        finally:
+            log("in finally")
+    """)
+    program.until_ready()
+    program.signal(signal.SIGTERM)
+    ended = program.end()
+    assert ended.returncode == 5
+    assert len(ended.ledger) == 2
+    sidecar.output.verdict(ended).assert_all_delivered()
+
+
+def test_python_callable_is_reported_for_at_the_deadline_but_never_ended(
+    launch: Launch, sidecar: Sidecar, black_hole: Gate
+) -> None:
+    program = launch.start(
+        """
+        import signal, sys
+        import logship
+        from application import log, progress, ready, wait_for
+        signal.signal(signal.SIGTERM, lambda number, frame: progress("called"))
+        logship.install(level="INFO")
+        for _ in range(20):
+            log()
+        ready()
+        wait_for("end")
+        sys.exit(6)
+        """,
+        endpoint=black_hole.endpoint,
+        environ={"LOGSHIP_STOP_TIMEOUT_SECONDS": "1"},
+    )
+    program.until_ready()
+    program.signal(signal.SIGTERM)
+    program.until_true(lambda: "drain report" in program.stderr, "a drain report")
+    program.until_true(lambda: program.stderr.count('"spilled",') >= 20, "20 spilled records")
+    assert program.is_alive
+    program.let_go("end")
+    ended = program.end()
+    assert ended.returncode == 6
+    sidecar.output.verdict(ended).assert_nothing_lost()
+
+
+def test_a_handler_set_later_by_another_library_owns_the_outcome(
+    launch: Launch, sidecar: Sidecar
+) -> None:
+    program = launch.start("""
+        import signal, sys
+        import logship
+        from application import forever, log, ready
+        logship.install(level="INFO")
+
+        def theirs(number, frame):
+            log("in their handler")
+            sys.exit(9)
+
+        signal.signal(signal.SIGTERM, theirs)
+        ready()
+        forever()
+    """)
+    program.until_ready()
+    program.signal(signal.SIGTERM)
+    ended = program.end()
+    assert ended.returncode == 9
+    assert len(ended.ledger) == 1
+    sidecar.output.verdict(ended).assert_all_delivered()
+
+
+@pytest.mark.parametrize(
+    "sets",
+    [
+        pytest.param("signal.signal(signal.SIGTERM, lambda *_: stop.set())", id="signal"),
+        pytest.param("loop.add_signal_handler(signal.SIGTERM, stop.set)", id="loop"),
+    ],
+)
+def test_a_handler_set_later_has_the_deadline_of_the_stop(
+    launch: Launch, sidecar: Sidecar, black_hole: Gate, sets: str
+) -> None:
+    """A server waits for a slow request. It may be killed then, so nothing may wait for its end."""
+    program = launch.start(
+        f"""
+        import asyncio, signal
+        import logship
+        from application import log, progress, ready, wait_for
+        logship.install(level="INFO")
+
+        async def main():
+            stop, loop = asyncio.Event(), asyncio.get_running_loop()
+            {sets}
+            for _ in range(20):
+                log()
+            ready()
+            while not stop.is_set():
+                await asyncio.sleep(0.01)
+            progress("stopping")
+            wait_for("end")
+
+        asyncio.run(main())
+        """,
+        endpoint=black_hole.endpoint,
+        environ={"LOGSHIP_STOP_TIMEOUT_SECONDS": "1"},
+    )
+    program.until_ready()
+    program.signal(signal.SIGTERM)
+    program.until("stopping")
+    program.until_true(lambda: program.stderr.count('"spilled",') >= 20, "20 spilled records")
+    program.let_go("end")
+    ended = program.end()
+    assert ended.returncode == 0
+    assert [report["reason"] for report in ended.reports] == ["SIGTERM"]
+    sidecar.output.verdict(ended).assert_nothing_lost()
+
+
+def test_programs_see_their_own_handlers(programs: Programs, sidecar: Sidecar) -> None:
+    """Servers and event loops restore what they found, and some compare it by identity."""
+    ended = programs.start("""
+        import signal, threading
+        import logship
+        from application import log, progress
+        logship.install(level="INFO")
+        log()
+
+        def handler(number, frame):
+            print("the program's handler")
+
+        def other(number, frame):
+            raise SystemExit(3)
+
+        for number in signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1:
+            found = signal.getsignal(number)
+            assert signal.signal(number, handler) == found
+            assert signal.getsignal(number) is handler
+            assert signal.signal(number, signal.SIG_IGN) is handler
+            assert signal.getsignal(number) is signal.SIG_IGN
+            assert signal.signal(number, other) is signal.SIG_IGN
+            assert signal.signal(number, found) is other
+            assert signal.getsignal(number) == found
+            try:
+                signal.signal(number, "no handler")
+            except TypeError:
+                assert signal.getsignal(number) == found
+
+        def elsewhere():
+            try:
+                signal.signal(signal.SIGTERM, handler)
+            except ValueError:
+                progress("only the main thread sets handlers")
+
+        thread = threading.Thread(target=elsewhere)
+        thread.start()
+        thread.join()
+        signal.signal(signal.SIGTERM, handler)
+        signal.raise_signal(signal.SIGTERM)
+        signal.signal(signal.SIGTERM, other)
+        signal.raise_signal(signal.SIGTERM)
+    """).end()
+    assert ended.returncode == 3
+    assert ended.stdout.splitlines() == ["the program's handler"]
+    assert "only the main thread sets handlers" in ended.progress
+    sidecar.output.verdict(ended).assert_all_delivered()
+
+
+def test_a_handler_that_was_found_may_restore_the_default_and_raise_the_signal_again(
+    launch: Launch, sidecar: Sidecar
+) -> None:
+    """A uvicorn worker does: it imports the application when it has its handlers already."""
+    program = launch.start("""
+        import signal, time
+        from application import forever, log, ready
+        stop = []
+        found = signal.signal(signal.SIGTERM, lambda signum, frame: stop.append(signum))
+        import logship
+        logship.install(level="INFO", linger_seconds=5.0)
+        ready()
+        while not stop:
+            time.sleep(0.001)
+        signal.signal(signal.SIGTERM, found)
+        log("the last word")
+        signal.raise_signal(signal.SIGTERM)
+        forever()
+    """)
+    program.until_ready()
+    program.signal(signal.SIGTERM)
+    ended = program.end()
+    assert ended.returncode == launch.status_of_sigterm
+    assert len(ended.ledger) == 1
+    verdict = sidecar.output.verdict(ended)
+    verdict.assert_all_delivered()
+    verdict.assert_all_ended()
+
+
+def test_a_thread_that_raises_a_signal_after_the_default_was_restored_ends_the_program(
+    programs: Programs,
+) -> None:
+    """Only the main thread may set handlers, so there it is as it would be without us."""
+    ended = programs.start("""
+        import signal, threading
+        found = signal.signal(signal.SIGTERM, lambda signum, frame: None)
+        import logship
+        logship.install(level="INFO")
+        signal.signal(signal.SIGTERM, found)
+        thread = threading.Thread(target=signal.raise_signal, args=[signal.SIGTERM])
+        thread.start()
+        thread.join()
+    """).end()
+    assert ended.returncode == -signal.SIGTERM
+    assert "Traceback" not in ended.stderr
+
+
+def test_stopping_starts_the_clock(launch: Launch, sidecar: Sidecar, black_hole: Gate) -> None:
+    """The clock's deadline spills though the application never ends by itself."""
+    program = launch.start(
+        """
+        import asyncio, signal
+        import logship
+        from application import log, progress, ready, wait_for
+        logship.install(level="INFO")
+
+        async def main():
+            for _ in range(20):
+                log()
+            ready()
+            wait_for("stop")
+            logship.stopping()
+            progress("stopping")
+            wait_for("end")
+
+        asyncio.run(main())
+        """,
+        endpoint=black_hole.endpoint,
+        environ={"LOGSHIP_STOP_TIMEOUT_SECONDS": "1"},
+    )
+    program.until_ready()
+    program.let_go("stop")
+    program.until("stopping")
+    program.until_true(lambda: program.stderr.count('"spilled",') >= 20, "20 spilled records")
+    program.let_go("end")
+    ended = program.end()
+    assert ended.returncode == 0
+    sidecar.output.verdict(ended).assert_nothing_lost()
+
+
+def test_loop_add_signal_handler_drains_at_exit(launch: Launch, sidecar: Sidecar) -> None:
+    program = launch.start("""
+        import asyncio, signal
+        import logship
+        from application import log, ready
+        logship.install(level="INFO")
+
+        async def main():
+            stop = asyncio.Event()
+            asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
+            ready()
+            await stop.wait()
+            for _ in range(50):
+                log("last words")
+
+        asyncio.run(main())
+    """)
+    program.until_ready()
+    program.signal(signal.SIGTERM)
+    ended = program.end()
+    assert ended.returncode == 0
+    assert len(ended.ledger) == 50
+    sidecar.output.verdict(ended).assert_all_delivered()
+
+
+def test_uvicorn_replaces_the_handlers_and_raises_the_signal_again(
+    programs: Programs, sidecar: Sidecar
+) -> None:
+    program = programs.start("""
+        import uvicorn
+        import logship
+        from application import forever, log, ready
+        logship.install(level="INFO")
+
+        async def app(scope, receive, send):
+            assert scope["type"] == "lifespan"
+            await receive()
+            await send({"type": "lifespan.startup.complete"})
+            ready()
+            await receive()
+            log("in the lifespan's shutdown")
+            await send({"type": "lifespan.shutdown.complete"})
+
+        uvicorn.run(app, host="127.0.0.1", port=0, log_config=None)
+        forever()
+    """)
+    program.until_ready()
+    program.until_true(
+        lambda: "Uvicorn running" in sidecar.output.path.read_text(), "uvicorn's own records"
+    )
+    program.signal(signal.SIGTERM)
+    ended = program.end()
+    assert ended.returncode == -signal.SIGTERM
+    assert len(ended.ledger) == 1
+    sidecar.output.verdict(ended).assert_all_delivered()
+
+
+def test_a_slow_shutdown_of_uvicorn_cannot_hold_records_back(
+    programs: Programs, sidecar: Sidecar, black_hole: Gate
+) -> None:
+    """It waits for its last request, and the orchestrator may kill it meanwhile."""
+    program = programs.start(
+        """
+        import uvicorn
+        import logship
+        from application import log, progress, ready, wait_for
+        logship.install(level="INFO")
+
+        async def app(scope, receive, send):
+            await receive()
+            await send({"type": "lifespan.startup.complete"})
+            log()
+            ready()
+            await receive()
+            log("in the lifespan's shutdown")
+            progress("shutting down")
+            wait_for("end")
+            await send({"type": "lifespan.shutdown.complete"})
+
+        uvicorn.run(app, host="127.0.0.1", port=0, log_config=None)
+        """,
+        endpoint=black_hole.endpoint,
+        environ={"LOGSHIP_STOP_TIMEOUT_SECONDS": "2"},
+    )
+    program.until_ready()
+    program.signal(signal.SIGTERM)
+    program.until("shutting down")
+    program.until_true(lambda: "drain report" in program.stderr, "the report")
+    program.signal(signal.SIGKILL)
+    ended = program.end()
+    assert len(ended.ledger) == 2
+    sidecar.output.verdict(ended).assert_nothing_lost()
+
+
+def test_gunicorn_preload_forks_workers_that_deliver_their_own_records(
+    programs: Programs, sidecar: Sidecar
+) -> None:
+    program = programs.start("""
+        import os, threading
+        from gunicorn.app.base import BaseApplication
+        import logship
+        from application import log, progress, ready
+        logship.install(level="INFO")
+        log("in the master, before the fork")
+
+        def app(environ, start_response):
+            start_response("200 OK", [("Content-Length", "0")])
+            return [b""]
+
+        class Application(BaseApplication):
+            def load_config(self):
+                self.cfg.set("bind", "unix:gunicorn.sock")
+                self.cfg.set("workers", 2)
+                self.cfg.set("preload_app", True)
+                self.cfg.set("control_socket_disable", True)
+                self.cfg.set("post_worker_init", self.in_worker)
+                self.cfg.set("worker_exit", lambda server, worker: log("a worker's last words"))
+
+            def in_worker(self, worker):
+                for _ in range(20):
+                    log("in a worker")
+                progress("worker")
+
+            def load(self):
+                return app
+
+        ready()
+        Application().run()
+    """)
+    program.until_true(lambda: program.progress.count("worker") == 2, "two workers")
+    program.signal(signal.SIGTERM)
+    ended = program.end()
+    assert ended.returncode == 0
+    assert len(ended.ledger) == 43
+    verdict = sidecar.output.verdict(ended)
+    verdict.assert_all_delivered()
+    verdict.assert_no_duplicates()

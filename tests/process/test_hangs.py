@@ -1,0 +1,171 @@
+"""Programs that hang at SIGTERM, and C calls that hold the main thread: the watchdog ends them."""
+
+from __future__ import annotations
+
+import signal
+
+import pytest
+
+from tests.process.conftest import Launch, Sidecar
+from tests.support.programs_gate import Gate
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        pytest.param(
+            """
+            import signal
+            import logship
+            from application import log, ready
+            logship.install(level="INFO")
+            log("before")
+            ready()
+            while True:
+                try:
+                    signal.pause()
+                except:
+                    log("swallowed")
+            """,
+            id="a loop that swallows exceptions",
+        ),
+        pytest.param(
+            """
+            import atexit
+            import logship
+            from application import forever, log, ready
+            logship.install(level="INFO")
+            atexit.register(forever)
+            log("before")
+            ready()
+            """,
+            id="in an atexit hook",
+        ),
+        pytest.param(
+            """
+            import atexit
+            from application import forever, log, ready
+            atexit.register(forever)
+            import logship
+            logship.install(level="INFO")
+            log("before")
+            ready()
+            """,
+            id="in an atexit hook that runs after ours",
+        ),
+        pytest.param(
+            """
+            import threading
+            import logship
+            from application import forever, log, ready
+            logship.install(level="INFO")
+            threading.Thread(target=forever).start()
+            log("before")
+            ready()
+            """,
+            id="a thread that is joined at exit",
+        ),
+        pytest.param(
+            """
+            from concurrent.futures import ThreadPoolExecutor
+            import logship
+            from application import forever, log, ready
+            logship.install(level="INFO")
+            log("before")
+            with ThreadPoolExecutor(1) as pool:
+                pool.submit(forever)
+                ready()
+                forever()
+            """,
+            id="a hung ThreadPoolExecutor worker",
+        ),
+    ],
+)
+@pytest.mark.parametrize("connected", [True, False], ids=["sidecar up", "black hole"])
+def test_a_program_that_hangs_is_ended_in_time(
+    launch: Launch, sidecar: Sidecar, black_hole: Gate, source: str, connected: bool
+) -> None:
+    program = launch.start(
+        source,
+        endpoint=sidecar.endpoint if connected else black_hole.endpoint,
+        environ={"LOGSHIP_STOP_TIMEOUT_SECONDS": "2", "LOGSHIP_REPORT": "1"},
+    )
+    program.until_ready()
+    program.signal(signal.SIGTERM)
+    ended = program.end()
+    assert ended.returncode == launch.status_of_sigterm
+    assert len(ended.reports) == 1
+    verdict = sidecar.output.verdict(ended)
+    if connected:
+        verdict.assert_all_delivered()
+    else:
+        assert set(verdict.spilled) | set(verdict.refused) == set(ended.ledger)
+        verdict.assert_nothing_lost()
+
+
+LOCKED_MUTEX = """
+    import ctypes
+    mutex = ctypes.create_string_buffer(256)  # zeros: an unlocked pthread_mutex_t
+    libc = ctypes.CDLL(None)  # gives the GIL away during a call, as sqlite and numpy do
+    libc.pthread_mutex_lock(mutex)
+
+    def hold_main_thread():
+        libc.pthread_mutex_lock(mutex)  # for ever, and no signal interrupts it
+"""
+
+
+SQLITE = """
+    import sqlite3
+
+    def hold_main_thread():
+        sqlite3.connect(":memory:").execute(
+            "WITH RECURSIVE n(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM n) SELECT max(x) FROM n"
+        ).fetchall()
+"""
+
+
+INSIDE_ASYNCIO = """
+    import asyncio
+
+    async def main():
+        before_the_call()
+        hold_main_thread()
+
+    asyncio.run(main())
+"""
+
+
+@pytest.mark.parametrize(
+    ("hold", "run"),
+    [
+        pytest.param(LOCKED_MUTEX, "before_the_call()\nhold_main_thread()", id="a mutex"),
+        pytest.param(SQLITE, "before_the_call()\nhold_main_thread()", id="a sqlite query"),
+        pytest.param(LOCKED_MUTEX, INSIDE_ASYNCIO, id="a mutex in a coroutine"),
+    ],
+)
+def test_the_clock_runs_while_a_c_call_holds_the_main_thread(
+    launch: Launch, sidecar: Sidecar, black_hole: Gate, hold: str, run: str
+) -> None:
+    """Python's handlers run in the main thread, which does not get to them."""
+    start = """
+        import logship
+        from application import log, ready
+        logship.install(level="INFO")
+
+        def before_the_call():
+            for _ in range(20):
+                log()
+            ready()
+    """
+    program = launch.start(
+        *(start, hold, run),
+        endpoint=black_hole.endpoint,
+        environ={"LOGSHIP_STOP_TIMEOUT_SECONDS": "2"},
+    )
+    program.until_ready()
+    program.signal(signal.SIGTERM)
+    ended = program.end()
+    assert ended.returncode == launch.status_of_sigterm
+    verdict = sidecar.output.verdict(ended)
+    verdict.assert_nothing_lost()
+    assert len(verdict.spilled) == 20

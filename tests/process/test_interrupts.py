@@ -1,0 +1,144 @@
+"""SIGINT: `KeyboardInterrupt` as without logship, a second one, and a stop without a terminal."""
+
+from __future__ import annotations
+
+import os
+import signal
+
+from tests.process.conftest import Launch, Sidecar
+from tests.support.programs import let_pass
+from tests.support.programs_gate import Gate
+
+
+def test_sigint_raises_keyboard_interrupt_and_drains(launch: Launch, sidecar: Sidecar) -> None:
+    program = launch.start("""
+        import logship
+        from application import forever, log, ready
+        logship.install(level="INFO")
+        try:
+            log("before")
+            ready()
+            forever()
+        finally:
+            log("in finally")
+    """)
+    program.until_ready()
+    program.signal(signal.SIGINT)
+    ended = program.end()
+    assert ended.returncode in launch.statuses_of_sigint
+    assert ended.stderr.rstrip().endswith("KeyboardInterrupt")
+    assert ended.stderr.count("Traceback") == 1
+    assert len(ended.ledger) == 2
+    sidecar.output.verdict(ended).assert_all_delivered()
+
+
+def test_sigint_may_be_caught_by_the_application(launch: Launch, sidecar: Sidecar) -> None:
+    program = launch.start("""
+        import sys
+        import logship
+        from application import forever, log, ready
+        logship.install(level="INFO")
+        try:
+            ready()
+            forever()
+        except KeyboardInterrupt:
+            log("caught")
+        sys.exit(3)
+    """)
+    program.until_ready()
+    program.signal(signal.SIGINT)
+    ended = program.end()
+    assert ended.returncode == 3
+    assert ended.stderr == ""
+    sidecar.output.verdict(ended).assert_all_delivered()
+
+
+def test_a_second_ctrl_c_while_the_exit_hook_drains_reports_spills_and_exits_130(
+    launch: Launch, sidecar: Sidecar, black_hole: Gate
+) -> None:
+    terminal, stdin = os.openpty()  # a person sits before it, so no clock runs
+    program = launch.start(
+        """
+        import atexit
+        import logship
+        from application import forever, log, progress, ready
+        logship.install(level="INFO")
+        atexit.register(progress, "exiting")
+        log()
+        ready()
+        forever()
+        """,
+        endpoint=black_hole.endpoint,
+        environ={"LOGSHIP_EXIT_STALL_SECONDS": "40"},
+        stdin=stdin,
+    )
+    program.until_ready()
+    program.signal(signal.SIGINT)
+    program.until("exiting")
+    let_pass(0.3)  # into our hook
+    program.signal(signal.SIGINT)
+    ended = program.end(seconds_max=20.0)
+    os.close(stdin)
+    os.close(terminal)
+    assert ended.returncode == 130
+    assert len(ended.reports) == 1
+    verdict = sidecar.output.verdict(ended)
+    verdict.assert_nothing_lost()
+    assert {*ended.ledger} <= {*verdict.spilled}
+
+
+def test_sigint_starts_the_clock_where_no_person_sits(
+    launch: Launch, sidecar: Sidecar, black_hole: Gate
+) -> None:
+    """Some images have STOPSIGNAL SIGINT. The program is not ended: Python's handler is one."""
+    program = launch.start(
+        """
+        import sys
+        import logship
+        from application import forever, log, progress, ready, wait_for
+        logship.install(level="INFO")
+        log()
+        ready()
+        try:
+            forever()
+        except KeyboardInterrupt:
+            progress("caught")
+        wait_for("end")
+        sys.exit(6)
+        """,
+        endpoint=black_hole.endpoint,
+        environ={"LOGSHIP_STOP_TIMEOUT_SECONDS": "1"},
+    )
+    program.until_ready()
+    program.signal(signal.SIGINT)
+    program.until("caught")
+    program.until_true(lambda: '"spilled",' in program.stderr, "the spill")
+    assert program.is_alive
+    program.let_go("end")
+    ended = program.end()
+    assert ended.returncode == 6
+    assert [report["reason"] for report in ended.reports] == ["SIGINT"]
+    sidecar.output.verdict(ended).assert_nothing_lost()
+
+
+def test_sigterm_after_sigint_ends_the_program(launch: Launch, sidecar: Sidecar) -> None:
+    program = launch.start("""
+        import logship
+        from application import forever, log, progress, ready
+        logship.install(level="INFO")
+        log()
+        ready()
+        try:
+            forever()
+        except KeyboardInterrupt:
+            log()
+            progress("caught")
+        forever()
+    """)
+    program.until_ready()
+    program.signal(signal.SIGINT)
+    program.until("caught")
+    program.signal(signal.SIGTERM)
+    ended = program.end()
+    assert ended.returncode == launch.status_of_sigterm
+    sidecar.output.verdict(ended).assert_all_delivered()
