@@ -29,4 +29,4 @@ RATE_LIMITED: Final = "rate-limited"
 """There were more records of this logger or template than a limit allows."""
 
 ON_PURPOSE: Final = (WITHHELD, SAMPLED, RATE_LIMITED)
-"""The reasons of a record that settings keep back. It is dropped, and that is no loss."""
+"""The reasons of a record that settings keep back. It is dropped, and that is not a loss."""

@@ -32,7 +32,7 @@ class Reading(Protocol):
 
     @property
     def overlaps(self) -> bool:
-        """Whether some of them may have been read before; they are no duplicates then."""
+        """Whether some of them may have been read before; they are not duplicates then."""
 
     @property
     def position(self) -> Position:

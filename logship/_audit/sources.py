@@ -60,7 +60,7 @@ class Source:
         """Yield lines without their ends, and what follows the last end of line.
 
         Raises:
-            CannotRead: The input cannot be opened, read or unpacked, or is no text.
+            CannotRead: The input cannot be opened, read or unpacked, or is not text.
         """
         yield from self.whole_lines()
         if self._rest:

@@ -37,7 +37,7 @@ def _explain(context: click.Context, parameter: click.Parameter, name: str | Non
     if name is None:
         return
     if name not in RULES:
-        raise click.BadParameter(f"{name!r} is no rule; there are {', '.join(RULES)}")
+        raise click.BadParameter(f"{name!r} is not a rule; the rules are {', '.join(RULES)}")
     show(explained(RULES[name]))
     context.exit()
 
@@ -150,4 +150,4 @@ def _content(name: str) -> str:
     try:
         return bytes(data).decode("utf-8-sig")
     except UnicodeDecodeError:
-        raise LintError(f"{name}: it is no UTF-8 text") from None
+        raise LintError(f"{name}: it is not UTF-8 text") from None

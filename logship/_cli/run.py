@@ -43,7 +43,7 @@ def _read_pattern(ctx: click.Context, param: click.Parameter, value: str | None)
             re.compile(value.encode())
     except (re.error, UnicodeEncodeError) as error:
         raise click.BadParameter(
-            f"{value!r} is no regular expression: {error}", ctx, param
+            f"{value!r} is not a regular expression: {error}", ctx, param
         ) from None
     return value
 

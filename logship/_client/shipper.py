@@ -347,7 +347,7 @@ class Shipper:
     def _fail(self, error: Exception) -> None:
         """A bug: say so, end the connection, and begin again after a while.
 
-        What a signal handler raised is no bug. But it may have come in the middle of a decision.
+        What a signal handler raised is not a bug. But it may have come in the middle of a decision.
         """
         wait_seconds = 0.0
         if not is_interruption(error):

@@ -35,7 +35,7 @@ SILENCE_SHARE = 0.05
 """A sidecar that takes nothing for so long, although chunks are sent, may be gone."""
 
 SILENCE_INTERVALS = 3.0
-"""So many times the usual time between two acks is no silence: a slow sidecar needs half a second
+"""So many times the usual time between two acks is not silence: a slow sidecar needs half a second
 for a chunk. At most `EARLY_SPILL_SHARE` of the time."""
 
 AHEAD_FACTOR = 4.0

@@ -22,7 +22,7 @@ _ACK_BYTES_MAX = 64 * 1024
 
 
 class AnswerError(ProtocolError):
-    """The server answered with something that is no acknowledgement.
+    """The server answered with something that is not an acknowledgement.
 
     Attributes:
         acks: ids acknowledged by the same bytes before the fault: these chunks did arrive.

@@ -82,7 +82,7 @@ class Framer:
         A nil is a heartbeat and stands for nothing.
 
         Raises:
-            ProtocolError: the bytes are no array of two to four, or a message is too long.
+            ProtocolError: the bytes are not an array of two to four, or a message is too long.
                 Messages before it have been yielded.
         """
         self._data += data

@@ -226,7 +226,7 @@ class _Messages:
         except msgpack.OutOfData:
             end = None
         except Exception as error:
-            raise HandshakeError(f"the peer's bytes are no handshake: {error}") from error
+            raise HandshakeError(f"the peer's bytes are not a handshake: {error}") from error
         if (end or len(self._data)) > _MESSAGE_BYTES_MAX:
             raise HandshakeError("the peer's handshake message is too long")
         if end is None:
@@ -234,11 +234,11 @@ class _Messages:
         try:
             message = msgpack.unpackb(bytes(self._data[:end]), raw=True)
         except Exception as error:
-            raise HandshakeError(f"the peer's bytes are no handshake: {error}") from error
+            raise HandshakeError(f"the peer's bytes are not a handshake: {error}") from error
         del self._data[:end]
         self._cut += end
         if not isinstance(message, list):
-            raise HandshakeError("the peer's bytes are no handshake message")
+            raise HandshakeError("the peer's bytes are not a handshake message")
         return message
 
 
@@ -253,5 +253,5 @@ def _packed(*fields: Any) -> bytes:
 
 def _bytes(value: Any) -> bytes:
     if not isinstance(value, bytes):
-        raise HandshakeError("a field of the peer's handshake message is no text")
+        raise HandshakeError("a field of the peer's handshake message is not text")
     return value

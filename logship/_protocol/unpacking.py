@@ -175,7 +175,7 @@ def _name(key: Any) -> Any:
     """Return a map's key, as text where it is a number.
 
     Raises:
-        ProtocolError: it is no text, and JSON has no text for it.
+        ProtocolError: it is not text, and JSON has no text for it.
     """
     kind = type(key)
     if kind is str or kind is bytes:

@@ -46,7 +46,7 @@ def parse_bind(text: str) -> Bind:
     Raises:
         SettingsError: it is none of these.
     """
-    with contextlib.suppress(ValueError):  # urlsplit's, for a port that is no number
+    with contextlib.suppress(ValueError):  # urlsplit's, for a port that is not a number
         parts = urlsplit(text if "://" in text else f"tcp://{text}")
         if parts.scheme == "unix" and not parts.netloc and parts.path:
             return UnixBind(Path(parts.path))

@@ -42,7 +42,7 @@ def read_secret(path: str) -> str:
     try:
         text = data.decode().strip("\r\n")
     except UnicodeDecodeError:
-        raise SettingsError(f"{shown} is no UTF-8 text") from None  # its error would show the bytes
+        raise SettingsError(f"{shown} is not UTF-8 text") from None  # its text shows the bytes
     if not text:
         raise SettingsError(f"{shown} is empty")
     return text

@@ -163,7 +163,7 @@ class SidecarExamination:
         """Say whether acks can be trusted, although the protocol names no product or version."""
         if await self._takes_heartbeats():
             return self._honest(
-                Outcome.OK, "it is no Fluent Bit, and nothing is known against its acks"
+                Outcome.OK, "it is not a Fluent Bit, and nothing is known against its acks"
             )
         version = self._version = await self._fluent_bit_version()
         blind = self._blind_image() if version is None else None

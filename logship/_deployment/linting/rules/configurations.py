@@ -238,7 +238,7 @@ def _shown(text: str) -> str:
     night="the destination is away for a while, and records that were acknowledged are gone",
     why=(
         "Above `storage.total_limit_size` Fluent Bit deletes the oldest chunks of the output and "
-        "goes on acknowledging. There is no bound that makes it wait: give the volume space, and "
+        "goes on acknowledging. No bound makes it wait: give the volume space, and "
         "watch it."
     ),
     platforms=_PLATFORMS,

@@ -56,7 +56,7 @@ def depends_on(unit: Unit) -> Iterator[Mistake]:
 def _missing(unit: Unit, container: Container, other: str) -> Mistake:
     if unit.platform == KUBERNETES:
         night = (
-            f"{other} is no init container with restartPolicy: Always that starts before "
+            f"{other} is not an init container with restartPolicy: Always that starts before "
             f"{container.name}, so both get SIGTERM at the same moment and the last records meet a "
             "closed port; a Job whose plain sidecar runs on never completes"
         )
