@@ -89,9 +89,9 @@ def command(
 
     \b
     Exit codes:
-      0  no findings; a file in which nothing was judged is named
-      1  findings; each says what would happen at night, and which line to change
-      2  a file cannot be read, or usage; findings in other files are printed
+      0  no findings; a line names each file in which nothing was judged
+      1  findings; each says what would happen, and which line to change
+      2  wrong usage, or a file cannot be read; findings in other files are printed
     """
     texts, errors = _read(files)
     scripts = {Path(name).name: text for name, text in texts.items() if is_script(name, text)}

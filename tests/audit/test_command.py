@@ -168,7 +168,7 @@ def test_a_torn_last_line_is_named() -> None:
         (["directory"], "directory is a directory; name the files in it, as directory/*.log"),
         (["out.log", "./out.log"], "FILE: ./out.log is the same input as out.log"),
         (["-", "-"], "FILE: - is the same input as -"),
-        (["-", "--expect", "-"], "standard input cannot be FILE and --expect at once"),
+        (["-", "--expect", "-"], "standard input cannot be both FILE and --expect"),
         (["out.log", "--stamp-key", ""], "--stamp-key is empty"),
         (["damaged.gz"], "cannot read damaged.gz: its gzip data is damaged (Error -3"),
         (["out.zst"], "cannot read out.zst: it is zstd; pipe it: zstdcat ... | logship audit -"),
