@@ -120,7 +120,7 @@ class Source:
         if began:
             self.note = (
                 f"{self.name}: the gzip data is cut off (its writer was killed, or is still "
-                "writing); what it lacks counts as missing"
+                "writing); records in the missing part count as missing"
             )
 
     def _split(self, blocks: Iterable[bytes]) -> Iterator[list[bytes]]:

@@ -157,7 +157,7 @@ class Delivery(Generic[HandleT]):
         self.counters.connect_failures += 1
         self._next_endpoint()
         self._wait_before_retry(now_seconds)
-        return [Warn("connect", f"{reason}; records wait in the buffer, next try soon")]
+        return [Warn("connect", f"{reason}; records wait in the buffer until the next try")]
 
     def connection_lost(self, now_seconds: float, reason: str) -> Actions[HandleT]:
         """The connection ended: a chunk that was not acked was not delivered."""

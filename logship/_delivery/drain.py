@@ -211,8 +211,8 @@ class DrainPlan(NamedTuple):
         acked = min(1.0, ACKED_SHARE * rate * left / max(1, progress.bytes_to_spill))
         if acked == 1.0:
             return (
-                f"to write the {records:,} records that wait would take half of the {left:.1f} s "
-                "that are left; some go to stderr, in case the sidecar takes no more"
+                f"writing the {records:,} records that wait would take half of the {left:.1f} s "
+                "that are left; some go to stderr now, in case the sidecar takes no more"
             )
         return (
             f"{records:,} records wait, and in the {left:.1f} s that are left the sidecar will not "

@@ -211,7 +211,7 @@ class Outlet:
             self._page.write(self._process.read(), is_done=is_done)
         except OSError as error:
             reason = f"{self._pages.path} cannot be written: {error.strerror}"
-            self._warn("page", f"metrics may be old: {reason}; it goes on trying")
+            self._warn("page", f"metrics may be old: {reason}; logship keeps trying")
             if not self._pages.is_there:  # else this page would be counted, and another one begun
                 self._pages.close()
                 self._pages = self._page = self._claim = None
@@ -224,7 +224,7 @@ class Outlet:
         try:
             self._pages = Pages(directory)
         except PagesError as error:
-            self._warn("pages", f"metrics are of each process alone: {error}")
+            self._warn("pages", f"metrics show each process alone: {error}")
 
     def _try_to_serve(self, port: int) -> None:
         """Serve, where no other process of this container does."""
@@ -258,6 +258,6 @@ class Outlet:
 
 
 _ADVICE = (
-    "the program goes on without. If it is another process of logship's that serves there, give "
+    "the program continues without them. If another logship process serves on that port, give "
     "both the same metrics_dir (LOGSHIP_METRICS_DIR)"
 )

@@ -164,7 +164,7 @@ class Framer:
                 at = begin + size + size_each * number
                 values = values_each * number
             else:
-                raise ProtocolError(f"no msgpack: a value begins with {first:#x}")
+                raise ProtocolError(f"not msgpack: a value begins with {first:#x}")
             left += values - 1
         self._at, self._values_left = at, left
         if left or at > end:

@@ -70,7 +70,7 @@ class ClientHandshake:
         answer = b""
         for message in self._messages.feed(data):
             if self.done:
-                raise HandshakeError("the sidecar said more than a handshake takes")
+                raise HandshakeError("the sidecar sent more bytes than a handshake may have")
             if self._nonce is None:
                 answer += self._ping(message)
             else:
@@ -79,7 +79,7 @@ class ClientHandshake:
 
     def _ping(self, message: list[Any]) -> bytes:
         if message[:1] != [b"HELO"] or len(message) < 2 or not isinstance(message[1], dict):
-            raise HandshakeError("the sidecar did not begin with HELO; has it a shared key at all?")
+            raise HandshakeError("the sidecar did not begin with HELO; does it have a shared key?")
         options: Mapping[Any, Any] = message[1]
         self._nonce = _bytes(options.get(b"nonce", b""))
         auth = _bytes(options.get(b"auth", b""))

@@ -115,7 +115,7 @@ def _items(message: bytearray) -> list[Item]:
     try:
         items = [_item(value) for value in _decode(message.decode())]
     except (ValueError, RecursionError) as error:
-        raise ProtocolError(f"no JSON: {error}") from error
+        raise ProtocolError(f"not JSON: {error}") from error
     if len(items) not in ITEMS:
         raise ProtocolError(f"a message is an array of {len(items)}, not of two to four")
     return items

@@ -87,7 +87,7 @@ class BoundedUnpacker:
         except Exception as error:
             if is_interruption(error):
                 raise
-            raise ProtocolError(f"no msgpack: {type(error).__name__}: {error}") from error
+            raise ProtocolError(f"not msgpack: {type(error).__name__}: {error}") from error
         if self.pending_bytes > self._bytes_max:
             raise ProtocolError(f"a value is longer than {self._bytes_max} bytes")
 

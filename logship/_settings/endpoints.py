@@ -69,9 +69,9 @@ def _refuse_credentials(parts: Iterable[str]) -> None:
     """
     if any(_CREDENTIALS.search(part) and not part.strip().startswith("unix://") for part in parts):
         raise SettingsError(
-            f"endpoints ({variable_name('endpoints')}): there is an @ or a % in it, as in or "
-            "behind a password, so it is not shown; give tcp://HOST:PORT, and username and "
-            "password by themselves"
+            f"endpoints ({variable_name('endpoints')}): it has an @ or a %, so it may have a "
+            "password in it and is not shown; give tcp://HOST:PORT, and set username and password "
+            "separately"
         )
 
 
@@ -104,5 +104,5 @@ class Endpoints(Converter):
         except TypeError:
             raise NotAllowed("tcp://HOST:PORT or unix:///PATH") from None
         if not endpoints:
-            raise NotAllowed("at least one endpoint, as tcp://127.0.0.1:24224")
+            raise NotAllowed("at least one endpoint, such as tcp://127.0.0.1:24224")
         return endpoints

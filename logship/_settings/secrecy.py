@@ -28,7 +28,7 @@ def read_secret(path: str) -> str:
     """Return the secret in a file, without the line ends around it.
 
     Raises:
-        SettingsError: The file cannot be read, is empty, too long or no UTF-8.
+        SettingsError: The file cannot be read, is empty, too long or not UTF-8.
     """
     shown = visible(path, QUOTED_CHARACTERS_MAX)
     try:
@@ -110,7 +110,7 @@ class SecretFile(Secret):
         path: The file.
 
     Raises:
-        SettingsError: The file cannot be read, is empty, too long or no UTF-8.
+        SettingsError: The file cannot be read, is empty, too long or not UTF-8.
     """
 
     __slots__ = ("_path",)

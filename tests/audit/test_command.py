@@ -148,7 +148,7 @@ def test_gzip_cut_off_by_a_kill_gives_what_it_holds_and_says_so() -> None:
     assert "the gzip data is cut off" in resent.output
     assert as_json("out.gz")["notes"] == [
         "out.gz: the gzip data is cut off (its writer was killed, or is still writing); "
-        "what it lacks counts as missing"
+        "records in the missing part count as missing"
     ]
 
 

@@ -200,7 +200,7 @@ def test_standard_input_is_read(broken: Path) -> None:
         ("a.json", b"[]", "it is not an ECS task definition"),
         ("a.json", b'{"containerDefinitions": []}', "no containerDefinitions"),
         ("a.json", b'{"containerDefinitions": 5}', "not a list"),
-        ("a.json", b"\xff\xfe\x00", "no UTF-8"),
+        ("a.json", b"\xff\xfe\x00", "not UTF-8"),
         ("a.json", b"[" * 200_000, "it is not JSON"),
         ("a.tf", b'resource "aws_ecs_task_definition" "a" {}', "terraform show -json"),
         ("a.json", b'{"AWSTemplateFormatVersion": "2010-09-09"}', "CloudFormation is not read"),

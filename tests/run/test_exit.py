@@ -159,9 +159,9 @@ def test_without_loss_exit_a_loss_is_reported_but_the_code_stays(runs: Runs) -> 
     ("options", "why"),
     [
         (("--signal-map", "TERM"), b"not a pair of signals"),
-        (("--signal-map", "TERM:NOSUCH"), b"not a signal to be passed on"),
-        (("--signal-map", "KILL:TERM"), b"not a signal to be passed on"),
-        (("--signal-map", "99:TERM"), b"not a signal to be passed on"),
+        (("--signal-map", "TERM:NOSUCH"), b"not a signal that can be passed on"),
+        (("--signal-map", "KILL:TERM"), b"not a signal that can be passed on"),
+        (("--signal-map", "99:TERM"), b"not a signal that can be passed on"),
         (("--multiline-start", "("), b"no regular expression"),
         (("--receipt", "/no/such/directory/receipt"), b"no receipt can be written"),
         (("--receipt", "/"), b"is a directory"),

@@ -199,7 +199,7 @@ def test_a_directory_whose_parent_is_missing_is_not_made(tmp_path: Path) -> None
 def test_a_link_in_the_place_of_the_directory_is_refused(tmp_path: Path, target: str) -> None:
     (tmp_path / "true").mkdir()
     (tmp_path / "link").symlink_to(tmp_path / target)
-    with pytest.raises(SpoolError, match="no link"):
+    with pytest.raises(SpoolError, match="not a link"):
         ProcessDirectory.begin(tmp_path / "link", os.urandom)
     assert not (tmp_path / "missing").exists()
     assert list((tmp_path / "true").iterdir()) == []
