@@ -40,8 +40,8 @@ class Delivery(Generic[HandleT]):
         endpoints: Where to connect, in order of preference.
         source: Gives the chunks.
         inflight_chunks_max: Chunks sent and not yet acked.
-        ack_timeout_seconds: A connection with chunks outstanding that acks nothing for so long
-            is given up.
+        ack_timeout_seconds: A connection with chunks outstanding that acks nothing for this time is
+            given up.
         retry_wait_seconds: The wait after the n-th failure in a row (n from 1): tenacity's.
     """
 

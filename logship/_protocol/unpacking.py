@@ -101,7 +101,7 @@ class Allowance:
     """How many values may still be decoded.
 
     Args:
-        values: so many.
+        values: How many.
     """
 
     __slots__ = ("values",)

@@ -20,7 +20,7 @@ from logship._receiver.session import Session, Write
 from logship._receiver.sinks import LineSink, OutputError, OutputGone
 
 RETRY_SECONDS = 1.0
-"""How long no connection is accepted after the system could not give one."""
+"""How long the receiver accepts no connection after an accept failed."""
 
 LOOK_SECONDS = 1.0
 """How often connections are looked at whose time may be over."""

@@ -17,7 +17,7 @@ from logship._protocol.entries import is_control
 from logship._receiver.session import Close, Session, Write
 
 SHOWN_MAX = 5
-"""So many of the records that arrived are in the error of a wait that failed."""
+"""How many of the last records the error of a failed wait shows."""
 
 
 class Delivered(NamedTuple):
