@@ -364,7 +364,7 @@ class Shipper:
     # -- the end, for those who conduct it ---------------------------------------------------------
 
     def stop_lingering(self) -> None:
-        """Hardly linger from now on, and look often for a sidecar that is away.
+        """Hardly linger from now on, and look often for a sidecar that is unreachable.
 
         The stop clock runs. From any thread.
         """

@@ -192,7 +192,7 @@ def _waiting(unit: Unit, condition: Condition) -> Iterator[tuple[Container, str]
     "init-sidecar",
     Severity.ERROR,
     finds="a sidecar or recoverer as init container without `restartPolicy: Always`",
-    night="the pod waits for ever in its init phase, and the application never starts",
+    night="the pod waits forever in its init phase, and the application never starts",
     why=(
         "Kubernetes runs init containers one after the other, each to its end, before it starts "
         "the main containers. Only `restartPolicy: Always` makes an init container a native "
@@ -213,7 +213,7 @@ def init_sidecar(unit: Unit) -> Iterator[Mistake]:
 
 
 def _blocks(container: Container) -> bool:
-    """Return whether a container runs for ever before the others begin."""
+    """Return whether a container runs forever before the others begin."""
     if not container.runs_first:
         return False
     if container.recovers_or_ships():
