@@ -96,10 +96,10 @@ class Settings:
         time_key: The field for a record's time; none by default.
         time_format: The form of that time: text in ISO 8601, in UTC, or seconds since the epoch.
         sample: Levels, and the share of their log calls that is shipped, from 0 to 1.
-        logger_records_max: The number of one logger's calls that are shipped in an interval; None
-            for no limit.
-        template_records_max: The number of one logger's calls with one template, `record.msg`, that
-            are shipped in an interval; None for no limit.
+        logger_records_max: How many calls of one logger are shipped in an interval; None for no
+            limit.
+        template_records_max: How many calls of one logger with one template, `record.msg`, are
+            shipped in an interval; None for no limit.
         flood_seconds: The length of the interval of `logger_records_max` and
             `template_records_max`.
         loggers: Names of loggers that do not propagate to the root logger, and whose records are

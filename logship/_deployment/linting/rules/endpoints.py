@@ -199,7 +199,7 @@ def sidecar_bind(unit: Unit) -> Iterator[Mistake]:
         "For each Service in the namespace Kubernetes sets variables in all pods: a Service named "
         "`logship` sets `LOGSHIP_PORT=tcp://10.0.0.1:24224`. logship's sidecar takes this URL for "
         "its port. Variables that the pod sets itself win, and `enableServiceLinks: false` keeps "
-        "out the others. logship accepts `FLUENT_PORT` in this form."
+        "out the others. logship ignores a `FLUENT_PORT` in this form."
     ),
     platforms=(KUBERNETES,),
 )

@@ -28,7 +28,7 @@ from logship._deployment.linting.rules.snippets import command
 _PLATFORMS = (ECS, KUBERNETES, COMPOSE, DOCKERFILE)
 _KEYS = ("command", "args", "entryPoint", "entrypoint", "ENTRYPOINT", "CMD")
 _CUT_OFF = (
-    "the shell is the first process, and does not pass SIGTERM on unless it replaces itself by the "
+    "the shell is the first process, and does not pass SIGTERM on unless it replaces itself with the "
     "program: the program runs until SIGKILL ends it"
 )
 
@@ -43,7 +43,7 @@ def _of_logship(unit: Unit) -> Iterator[Container]:
     finds="a shell as first process that does not pass SIGTERM on",
     night="SIGTERM never reaches the program; SIGKILL ends it without a drain",
     why=(
-        "A shell passes no signal on to its children. Some shells replace themselves by the "
+        "A shell passes no signal on to its children. Some shells replace themselves with the "
         "command if a script has only one; other shells, and all shells with more than one "
         "command, do not. `exec` before the last command always replaces the shell. In a "
         "Dockerfile, ENTRYPOINT and CMD "
