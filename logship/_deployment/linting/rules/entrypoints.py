@@ -28,8 +28,8 @@ from logship._deployment.linting.rules.snippets import command
 _PLATFORMS = (ECS, KUBERNETES, COMPOSE, DOCKERFILE)
 _KEYS = ("command", "args", "entryPoint", "entrypoint", "ENTRYPOINT", "CMD")
 _CUT_OFF = (
-    "the shell is the first process, and does not pass SIGTERM on unless it replaces itself with the "
-    "program: the program runs until SIGKILL ends it"
+    "the shell is the first process, and does not pass SIGTERM on unless it replaces itself with "
+    "the program: the program runs until SIGKILL ends it"
 )
 
 
