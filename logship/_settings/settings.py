@@ -68,7 +68,7 @@ class Settings:
 
     Attributes:
         endpoints: Sidecars in order of preference.
-        tag: The route of records that name none.
+        tag: The tag of records that have none of their own.
         firelens_tag: Whether the tag that FireLens routes for this container takes the place of
             `tag`. The tag comes from the task metadata, and chunks wait until it is known.
         message_key: The field for a log call's text. The filter patterns of FireLens look only at
@@ -77,24 +77,26 @@ class Settings:
         chunk_bytes_max: A chunk is sealed when it has grown to this many bytes; by default 512 KiB,
             or an eighth of the buffer where that is less.
         linger_seconds: How long an open chunk waits for more entries.
-        inflight_chunks_max: Chunks sent and not yet acked.
+        inflight_chunks_max: The most chunks that are sent and not yet acked.
         overflow: What happens to a record when the buffer is full.
-        block_seconds_max: With `overflow="block"`, the one wait of an outage.
+        block_seconds_max: With `overflow="block"`, how long senders wait for space, once in each
+            outage.
         last_resort: Where records go that the buffer cannot take: `stderr`, or nowhere.
-        spill_bytes_per_second_max: Bytes a second that are written to stderr while the program
-            runs.
+        spill_bytes_per_second_max: The most bytes a second that logship writes to stderr while the
+            program runs.
         redact: Names of rules that remove secrets from records (see docs/redaction.md), or a
             function that gets a record and returns the one to ship. If the function raises or
             returns None, the record is withheld, counted and declared.
         fields: Fields of every record, as pairs or a mapping. A record's own field wins.
-        identity: Sources of more such fields, under OpenTelemetry's names: `otel` is its variables
-            `OTEL_RESOURCE_ATTRIBUTES` and `OTEL_SERVICE_NAME`, `ecs` the task metadata,
-            `kubernetes` the pod's variables, `host` the host and the process.
+        identity: Sources of more fields for every record, under OpenTelemetry's names: `otel` is
+            its variables `OTEL_RESOURCE_ATTRIBUTES` and `OTEL_SERVICE_NAME`, `ecs` the task
+            metadata, `kubernetes` the pod's variables, `host` the host and the process.
         rename: Names of fields, and their new names.
         severity_key: The field for the number of a log call's level, as OpenTelemetry counts; none
             by default.
         time_key: The field for a record's time; none by default.
-        time_format: The form of that time: text in ISO 8601, in UTC, or seconds since the epoch.
+        time_format: The form of the field `time_key`: text in ISO 8601, in UTC, or seconds since
+            the epoch.
         sample: Levels, and the share of their log calls that is shipped, from 0 to 1.
         logger_records_max: How many calls of one logger are shipped in an interval; None for no
             limit.
