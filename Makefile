@@ -104,7 +104,7 @@ smoke: $(SMOKE_READY) ## the tests that depend on the interpreter, also on a fre
 smoke-again: $(SMOKE_READY) ## only the smoke tests that failed last time, one after the other
 	$(RUN) -m pytest -n 0 -m "$(MARKS)" --last-failed --last-failed-no-failures none $(SMOKE)
 
-sim: $(READY) ## SEEDS=2000 simulated histories on a faulty network; SEED=7 tells one in full
+sim: $(READY) ## SEEDS=2000 simulated histories on a faulty network; SEED=7 prints one in full
 	$(RUN) -m tests.simulation --seeds $(SEEDS) $(if $(SEED),--seed $(SEED))
 
 storm: $(SMOKE_READY) ## RECORDS=1000000 logged while signal handlers raise, tracers come and go, processes fork; SEED=7
@@ -118,7 +118,7 @@ $(FUZZ_READY): pyproject.toml requirements/dev.txt requirements/fuzz.txt
 	$(FUZZ)/$(HASHED) requirements/fuzz.txt --only-binary :all: || echo "no atheris for this Python"
 	@touch $@
 
-fuzz: $(FUZZ_READY) ## MINUTES=5 of hostile input for what reads it; TARGET=audit, or all of them in turn
+fuzz: $(FUZZ_READY) ## MINUTES=5 of hostile input for the code that reads it; TARGET=audit, or all of them in turn
 	$(FUZZ)/bin/python -m tests.fuzz --minutes $(MINUTES) --target $(TARGET)
 
 faults: $(READY) ## each call into the system fails in turn, in each component: some 1,900 cases; SEED=7
@@ -188,7 +188,7 @@ lock: ## resolve requirements/*.in again into requirements/*.txt
 	$(PIP_COMPILE) --output-file requirements/fuzz.txt requirements/fuzz.in
 	$(PIP_COMPILE) --output-file requirements/mutants.txt requirements/mutants.in
 
-vulnerabilities: ## what is known of the pinned packages: pip-audit asks an online database
+vulnerabilities: ## known vulnerabilities of the pinned packages: pip-audit asks an online database
 	$(PYTHON) -m venv --clear .venv/vulnerabilities
 	.venv/vulnerabilities/$(PIP_INSTALL) pip-audit
 	for name in dev standalone docs; do \

@@ -79,7 +79,7 @@ class Written:
 def read_ledger(path: Path) -> Written:
     """Read a ledger; a missing file is an empty one.
 
-    A last line without its end is no note: SIGKILL can cut a write short where it crosses from one
+    An incomplete last line does not count: SIGKILL can cut a write short where it crosses from one
     page of the file to the next.
 
     Raises:

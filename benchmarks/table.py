@@ -95,7 +95,7 @@ LABELS: dict[str, Callable[[Scenario], str]] = {
 
 
 def open_console() -> Console:
-    """Return the console of stdout; wide where it is no terminal."""
+    """Return the console of stdout; wide where it is not a terminal."""
     return Console() if sys.stdout.isatty() else Console(width=PLAIN_WIDTH)
 
 

@@ -1,7 +1,7 @@
-"""Ships application logs to a Fluentd or Fluent Bit sidecar, and loses none.
+"""Ships application logs to a Fluentd or Fluent Bit sidecar without losing records.
 
-Importing this registers the exit and fork hooks and imports nothing large: everything else is
-imported when it is first used.
+Importing this package registers the exit and fork hooks. All other modules are imported when they
+are first used.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ fork.register()
 
 
 def __getattr__(name: str) -> Any:
-    """Import what is asked for, the first time it is asked for."""
+    """Import a public name when it is first used."""
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from importlib import import_module  # noqa: PLC0415 - lazily, as all of this

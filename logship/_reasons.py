@@ -24,7 +24,7 @@ DROPPED: Final = {
     ),
     QUARANTINED: (
         "The sidecar does not take the record.",
-        "It takes none of such records; the warning on stderr names them.",
+        "No server takes these records; the warning on stderr names them.",
     ),
 }
 """The record is lost, and counted as dropped."""
@@ -55,4 +55,4 @@ ON_PURPOSE: Final = {
         "The settings say so; raise the limits, or log less.",
     ),
 }
-"""Settings keep the record back. It is dropped, and that is no loss."""
+"""Settings keep the record back. It is dropped, and that is not a loss."""

@@ -195,7 +195,7 @@ RULES: Final = (_FIELDS, *_PATTERNS)
 """Names of all rules."""
 
 
-class UnknownRule(ValueError):  # noqa: N818 - it is no failure of the program
+class UnknownRule(ValueError):  # noqa: N818 - it is not a failure of the program
     """A list names a rule that does not exist."""
 
 

@@ -1,20 +1,20 @@
-"""Every error that logship raises, with one root, so that a caller can tell them from its own.
+"""Every error that logship raises; all have one base class.
 
-Blame is in the type: a `SettingsError` is a mistake in the program's configuration, a
-`ProtocolError` is bytes that a peer should not have sent, a `BufferFull` is a sidecar that does
-not keep up. Anything else that escapes from this package is a bug in it.
+The type tells the cause: a `SettingsError` is a mistake in the program's configuration, a
+`ProtocolError` means that a peer sent wrong bytes, and a `BufferFull` means that the sidecar does
+not keep up. Any other exception that logship raises is a bug in logship.
 """
 
 
 class LogshipError(Exception):
-    """The root of all errors that logship raises on purpose."""
+    """The base class of all errors that logship raises on purpose."""
 
 
 class SettingsError(LogshipError):
-    """Settings cannot be used as they are; the text names each, its value and what is allowed.
+    """Settings cannot be used. The message names each wrong one, its value and the allowed values.
 
     Args:
-        mistakes: What is wrong, a text for each mistake.
+        mistakes: A text for each mistake.
 
     Attributes:
         mistakes: The same.
@@ -32,8 +32,8 @@ class ClientClosed(LogshipError):  # noqa: N818 - the public contract's name; it
     """A record was sent through a client that takes no more, because it is closing or closed.
 
     Attributes:
-        records_accepted: How many of the records that `send_many` was given had been accepted, the
-            first ones; 0 from `send`.
+        records_accepted: How many of the records given to `send_many`, counted from the first, were
+            accepted; 0 from `send`.
     """
 
     records_accepted: int = 0
@@ -43,21 +43,21 @@ class ClientClosed(LogshipError):  # noqa: N818 - the public contract's name; it
 
 
 class BufferFull(LogshipError):  # noqa: N818 - the public contract's name
-    """No space came free in the buffer within the time a sender was willing to wait.
+    """The buffer had no space within the time that the sender may wait.
 
     Attributes:
-        records_accepted: As `ClientClosed` has it.
+        records_accepted: As of `ClientClosed`.
     """
 
     records_accepted: int = 0
 
 
 class ProtocolError(LogshipError):
-    """A peer sent bytes that the forward protocol does not allow; the connection cannot go on."""
+    """A peer sent bytes that the forward protocol does not allow. The connection is closed."""
 
 
 class HandshakeError(ProtocolError):
-    """The handshake failed: a wrong key or password, or a peer that speaks otherwise.
+    """The handshake failed: a key or password is wrong, or the peer does not follow the protocol.
 
     Attributes:
         answer: What a server sends to the client that it refuses.
@@ -67,8 +67,8 @@ class HandshakeError(ProtocolError):
 
 
 class ConnectError(LogshipError):
-    """No connection to the sidecar could be made; the text says to where and why."""
+    """The client could not connect to a sidecar; the message names the endpoint and the reason."""
 
 
 class UnsupportedRuntime(LogshipError):  # noqa: N818 - it names the runtime, not a failure
-    """The program runs in a way that logship cannot work in; the text names the way out."""
+    """logship cannot work in this program; the message says why, and what to change."""

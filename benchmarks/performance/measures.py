@@ -74,4 +74,4 @@ SHOWN = ("loss", *(name for name in MEASURES if name != "loss"))
 """In the order in which they are shown: what the program is for comes first."""
 
 OURS = ("logship", throughput.MANY, "logship-spool", "thread", "loop", start.UNDER_RUN)
-"""Subjects that are logship; a change of the others is no regression."""
+"""Subjects that are logship; a change of the others is not a regression."""

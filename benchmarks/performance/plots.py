@@ -96,7 +96,7 @@ def _bar_plot(measured: Measured, name: str, end_max: float = 0.0) -> Plot:
 
 
 def _ordered_rows(measured: Measured) -> list[tuple[str, str]]:
-    """Return case and subject: within a case logship first, what is no shipper last."""
+    """Return case and subject: within a case logship first, what is not a shipper last."""
     rows = rows_of(measured)
     cases = list(dict.fromkeys(case for case, _ in rows))
     return sorted(rows, key=lambda row: (cases.index(row[0]), _COLOURS.get(row[1], 0)))

@@ -53,7 +53,7 @@ def output_of(name: str) -> Output:
         extra = "kafka" if scheme == "kafka" else "s3"
         text = f"cannot read {name}: {error}; pip install 'logship-forward[{extra}]'"
         raise CannotRead(text) from error
-    raise CannotRead(f"cannot read {name}: known are {', '.join(SCHEMES)}")
+    raise CannotRead(f"cannot read {name}: the known kinds are {', '.join(SCHEMES)}")
 
 
 def _of_aws(name: str, scheme: str) -> Output:

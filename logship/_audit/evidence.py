@@ -81,7 +81,7 @@ class Stream:
         value = found.record.get(name)
         count = count_or_none(value)
         if count is None and isinstance(value, int):
-            self.problems.append(f"end record {found.number} has a {name} that is no count")
+            self.problems.append(f"end record {found.number} has a {name} that is not a count")
         return count
 
     def take_report(self, report: StreamReport) -> None:
@@ -100,7 +100,7 @@ class Stream:
 
         Args:
             other: The evidence in it.
-            overlaps: Whether both may have the very same lines: then those are no duplicates.
+            overlaps: Whether both may have the very same lines: then those are not duplicates.
         """
         self.tag = self.tag or other.tag
         if not overlaps:

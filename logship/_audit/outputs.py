@@ -17,7 +17,7 @@ from typing import Any, Final, Protocol
 from logship._audit.sources import Source
 
 HEAD_BYTES: Final = 256
-"""So many bytes tell a file from another one that got its inode. Each record's stamp differs."""
+"""How many first bytes tell a file from a later one with its inode: stamps always differ."""
 
 Position = dict[str, Any]
 """How far a part was read, as plain values."""
@@ -32,7 +32,7 @@ class Reading(Protocol):
 
     @property
     def overlaps(self) -> bool:
-        """Whether some of them may have been read before; they are no duplicates then."""
+        """Whether some of them may have been read before; they are not duplicates then."""
 
     @property
     def position(self) -> Position:

@@ -8,7 +8,7 @@ from itertools import chain
 from typing import Final
 
 LATE_MIN: Final = 1_000
-"""So many late numbers may wait in any case."""
+"""How many late numbers may wait in any case."""
 
 
 class Ranges:

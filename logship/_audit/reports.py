@@ -53,7 +53,7 @@ class Declared:
 
     @property
     def is_on_purpose(self) -> bool:
-        """Whether settings of the application kept these records back: that is no loss."""
+        """Whether settings of the application kept these records back: that is not a loss."""
         return self.reason.removeprefix("dropped: ") in ON_PURPOSE
 
 
@@ -191,7 +191,7 @@ def read_range(item: object, name: str, by: str) -> Declared | None:
 
 
 def count_or_none(value: object, most: int = NUMBER_MAX) -> int | None:
-    """Return a number of records that a line gives; None if it is no such number."""
+    """Return a number of records that a line gives; None if it is not such a number."""
     if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= most:
         return None
     return value

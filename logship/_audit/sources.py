@@ -60,7 +60,7 @@ class Source:
         """Yield lines without their ends, and what follows the last end of line.
 
         Raises:
-            CannotRead: The input cannot be opened, read or unpacked, or is no text.
+            CannotRead: The input cannot be opened, read or unpacked, or is not text.
         """
         yield from self.whole_lines()
         if self._rest:
@@ -120,7 +120,7 @@ class Source:
         if began:
             self.note = (
                 f"{self.name}: the gzip data is cut off (its writer was killed, or is still "
-                "writing); what it lacks counts as missing"
+                "writing); records in the missing part count as missing"
             )
 
     def _split(self, blocks: Iterable[bytes]) -> Iterator[list[bytes]]:

@@ -6,7 +6,7 @@ from logship._buffer.changes import Changes
 from logship._buffer.chunk import Chunk, ChunkState
 
 INFLIGHT_MAX = 2
-"""So many are on their way at a time: the process's own chunks must find room in the window."""
+"""How many are in flight at a time: the window must have room for the process's own chunks."""
 
 
 class Adopted:

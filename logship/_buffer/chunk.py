@@ -38,7 +38,7 @@ class Chunk:
     Attributes:
         id: Base64 of 128 random bits; the same over every resend.
         serial: The order in which chunks were opened, from 1, over all streams.
-        capacity: The chunk is sealed rather than grow beyond so many bytes.
+        capacity: The bytes that it may hold; it is sealed before it grows beyond them.
         size: Bytes of entries that are committed.
         entries: Committed entries, the control records among them.
         controls: How many of them are not the application's: gap records and end records, and all

@@ -1,4 +1,4 @@
-"""Plain counters of what became of records, and the two reports that are made from them.
+"""Counters of what happened to records, and the two reports that are made from them.
 
 Counters are integers that the buffer advances inside its critical section; nothing is computed
 on the emit path. The reports carry the promise: `accepted` equals the sum of what was acked,
@@ -17,7 +17,7 @@ from logship._reasons import ON_PURPOSE
 
 
 class Counters:
-    """What became of the application's records, in this process life.
+    """What happened to the application's records in this process life.
 
     Attributes:
         accepted: Records that were given a number.
@@ -144,28 +144,28 @@ class StreamReport:
 
 @dataclass(frozen=True, slots=True)
 class DrainReport:
-    """What became of every record, when a client was closed.
+    """What happened to every record, when a client was closed.
 
-    Counts are of the application's records; control records have numbers, so they stand in the
-    streams' ranges, and are not counted.
+    The counts are of the application's records. Control records are not counted, but they have
+    numbers, so they are in the streams' ranges.
 
     Attributes:
         reason: What ended the drain: `close`, `SIGTERM`, `exit` …
-        seconds: How long draining took.
-        accepted: The sum of the five that follow.
+        seconds: How long the drain took.
+        accepted: The sum of the next five counts.
         acked: Acknowledged by the sidecar.
         spooled: Left on the spool.
         spilled: Written to stderr.
         dropped: Dropped, with a reason.
         unacked: None of these.
-        refused: Turned away without a number so far; not among `accepted`. A process that goes on
-            after its report may refuse more, and a correction follows.
-        refused_lines: Those of them that were to be written to stderr, numbered from 1, because a
-            logging call returns nothing. The calls that refused the others returned an error or
-            False.
-        refused_unwritten: Those of the lines that stderr did not take.
-        refused_id: What these lines are known by.
-        truncated: Cut to the longest record that may be sent; among `accepted`.
+        refused: Refused without a number so far; not included in `accepted`. A process that goes on
+            after its report may refuse more, and then a correction follows.
+        refused_lines: How many of the refused records logship had to write to stderr, numbered from
+            1, because a logging call returns nothing. The calls that refused the others raised an
+            error or returned False.
+        refused_unwritten: How many of those lines stderr did not take.
+        refused_id: The id in these lines.
+        truncated: Cut to the longest record that may be sent; included in `accepted`.
         streams: Each stream's numbers.
         withheld: How many of the dropped records were kept back on purpose.
     """
@@ -188,7 +188,7 @@ class DrainReport:
 
     @property
     def all_acked(self) -> bool:
-        """Whether the sidecar acknowledged every accepted record, but what was withheld."""
+        """Whether the sidecar acknowledged every accepted record, except withheld ones."""
         return self.accepted == self.acked + self.withheld
 
     @property
@@ -214,11 +214,11 @@ class DrainReport:
 
 @dataclass(frozen=True, slots=True)
 class FlushReport:
-    """What a flush achieved.
+    """The result of a flush.
 
     Attributes:
         all_acked: Whether every record accepted before the flush was acknowledged.
-        unacked: How many of the buffer's records were not, when the flush ended.
+        unacked: How many of the buffer's records were not acknowledged when the flush ended.
         seconds: How long it took.
     """
 

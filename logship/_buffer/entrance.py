@@ -15,14 +15,14 @@ from logship._buffer.wakeups import Shipper
 from logship._hooks.threads import may_wait_here
 
 COMBINE_AT = 64
-"""So many entries in the inbox are combined at once: few enough to be quick, and enough to share
+"""How many entries in the inbox are combined at once: few enough to be quick, and enough to share
 out what is done once for all of them."""
 
 INBOX_MAX = 1024
-"""From so many on a call enters the section itself: the thread that is in it gets no processor."""
+"""From this many entries on, a call enters the section itself: the thread in it does not run."""
 
 PROMISES_MAX = 16 * INBOX_MAX
-"""So many entries may wait for a section that is never left, or that cannot number them; more are
+"""How many entries may wait for a section that is never left, or that cannot number them; more are
 refused."""
 
 _COMBINES_MAX = 3

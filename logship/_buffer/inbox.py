@@ -42,7 +42,7 @@ class Inbox:
         Each tag's entries keep their order. Between tags there is none to keep.
 
         Args:
-            most: So many are looked at; no more than there are.
+            most: How many to look at; no more than there are.
         """
         taken = self.items[:most]
         bodies = _bodies_of_first_tag(taken)
@@ -78,7 +78,7 @@ class Inbox:
         return len(kept)
 
     def bytes(self, stamp_bytes: int) -> int:
-        """Return the size of all entries, with stamps of so many bytes."""
+        """Return the size of all entries, with stamps of this many bytes."""
         return sum(len(body) + stamp_bytes for _, body in self.items[:])
 
 

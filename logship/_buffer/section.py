@@ -24,7 +24,7 @@ from logship._hooks.interruptions import is_interruption
 from logship._hooks.locking import SectionLock
 
 RUN_MAX = 1024
-"""So many entries are numbered by one change at most."""
+"""The most entries that one change numbers."""
 
 LOCK_PATIENCE_SECONDS = 0.02
 """So long a producer waits for the lock. Its holder may be in a garbage collection that runs an

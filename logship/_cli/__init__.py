@@ -70,7 +70,7 @@ class LazyGroup(click.Group):
         return super().resolve_command(ctx, args)
 
     def invoke(self, ctx: click.Context) -> Any:
-        """Invoke the subcommand. What its errors quote begins no line and no escape sequence."""
+        """Invoke the subcommand; text in its errors begins no line and no escape sequence."""
         try:
             return super().invoke(ctx)
         except click.ClickException as error:
@@ -94,6 +94,6 @@ def is_possible_here(name: str) -> bool:
 def main() -> None:
     """Ship application logs to a Fluentd or Fluent Bit sidecar, and lose none.
 
-    Completion in bash: eval "$(_LOGSHIP_COMPLETE=bash_source logship)"; zsh_source and fish_source
-    are for the other shells.
+    Completion in bash: eval "$(_LOGSHIP_COMPLETE=bash_source logship)". For zsh and fish, use
+    zsh_source and fish_source.
     """

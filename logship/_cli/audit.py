@@ -17,7 +17,7 @@ from logship._cli.output import show
 from logship._cli.watching import follow, refuse_without_watch, watch_options
 
 INPUT = click.Path(readable=False, allow_dash=True)
-"""Any name: the audit itself says what is wrong with it. Shells complete names of files."""
+"""Any name: the audit itself says what is wrong with it. Shells complete file names."""
 
 COLOURS = {
     "complete:": "green",
@@ -91,7 +91,7 @@ def command(
     FILE is the output of `logship receive`, of Fluentd's or Fluent Bit's file output, or an
     application's captured stderr, plain or gzip; `-` is standard input. It may also be an address:
     s3://BUCKET/PREFIX, cloudwatch://GROUP, kafka://BROKERS/TOPIC, opensearch+https://HOST/INDEX or
-    loki+https://HOST?query=QUERY. Name all that may have records of a stream.
+    loki+https://HOST?query=QUERY. Name all inputs that may have records of a stream.
 
     \b
     Exit codes, and how the first line begins:
@@ -112,7 +112,7 @@ def command(
     _check_inputs(files, "FILE", "a sidecar makes its file when it writes the first record")
     _check_inputs(expected, "--expect", "reports are on the application's stderr")
     if "-" in files and "-" in expected:
-        raise click.UsageError("standard input cannot be FILE and --expect at once")
+        raise click.UsageError("standard input cannot be both FILE and --expect")
     audit = Audit(stamp_key)
     try:
         notes = _feed_files(audit, files) + _feed_reports(audit, expected)

@@ -37,7 +37,7 @@ COLOURS = {"ok ": "green", "warn ": "yellow", "fail ": "red"}
     default=2000,
     show_default=True,
     metavar="N",
-    help="Send so many records to measure how fast the sidecar acks; 0 sends none.",
+    help="Records to send, to measure how fast the sidecar acks; 0 sends none.",
 )
 @click.option(
     "--wait",

@@ -37,7 +37,7 @@ def _explain(context: click.Context, parameter: click.Parameter, name: str | Non
     if name is None:
         return
     if name not in RULES:
-        raise click.BadParameter(f"{name!r} is no rule; there are {', '.join(RULES)}")
+        raise click.BadParameter(f"{name!r} is not a rule; the rules are {', '.join(RULES)}")
     show(explained(RULES[name]))
     context.exit()
 
@@ -90,9 +90,9 @@ def command(
 
     \b
     Exit codes:
-      0  no findings; a file in which nothing was judged is named
-      1  findings; each says what would happen at night, and which line to change
-      2  a file cannot be read, or usage; findings in other files are printed
+      0  no findings; a line names each file in which nothing was judged
+      1  findings; each says what would happen, and which line to change
+      2  wrong usage, or a file cannot be read; findings in other files are printed
     """
     texts, errors = _read(files)
     scripts = {Path(name).name: text for name, text in texts.items() if is_script(name, text)}
@@ -177,4 +177,4 @@ def _content(name: str) -> str:
     try:
         return bytes(data).decode("utf-8-sig")
     except UnicodeDecodeError:
-        raise LintError(f"{name}: it is no UTF-8 text") from None
+        raise LintError(f"{name}: it is not UTF-8 text") from None

@@ -132,7 +132,7 @@ FILE = click.Path(exists=True, dir_okay=False)
     metavar="SECONDS",
     default=Limits().idle_timeout_seconds,
     show_default=True,
-    help="Close a connection that sends nothing for so long.",
+    help="Close a connection that sends nothing for this time.",
 )
 @click.option(
     "--handshake-timeout",
@@ -141,7 +141,7 @@ FILE = click.Path(exists=True, dir_okay=False)
     metavar="SECONDS",
     default=Limits().handshake_timeout_seconds,
     show_default=True,
-    help="Close a connection whose TLS handshake takes longer, or whose proof of the key does.",
+    help="Close a connection whose TLS handshake, or whose proof of the key, takes longer.",
 )
 @click.option(
     "--pending-bytes-max",
@@ -234,7 +234,7 @@ def command(
 
 
 def _pretty_form(is_stdout: bool) -> Form[Lines]:
-    """Return what makes lines for a person of a message."""
+    """Return the function that turns a message into lines for a person."""
     coloured = is_stdout and takes_colours(sys.stdout)
 
     def form(tag: str, entries: bytes) -> Lines:

@@ -27,7 +27,7 @@ from logship.errors import SettingsError
 @click.option(
     "--watch",
     is_flag=True,
-    help="Continue until a stop signal, and ship what processes leave that die later.",
+    help="Continue until a stop signal, and ship the records of processes that die later.",
 )
 @click.option("--dry-run", is_flag=True, help="List what is on the spool; ship and change nothing.")
 @stop_timeout_option

@@ -43,13 +43,13 @@ def _read_pattern(ctx: click.Context, param: click.Parameter, value: str | None)
             re.compile(value.encode())
     except (re.error, UnicodeEncodeError) as error:
         raise click.BadParameter(
-            f"{value!r} is no regular expression: {error}", ctx, param
+            f"{value!r} is not a regular expression: {error}", ctx, param
         ) from None
     return value
 
 
 def _read_receipt(ctx: click.Context, param: click.Parameter, value: Path | None) -> Receipt | None:
-    """Check that a receipt can be written, and take away an old one that could be mistaken."""
+    """Check that a receipt can be written, and remove an old one that could mislead."""
     from logship._run.command import open_standard_streams  # noqa: PLC0415 - `--help`
     from logship._run.receipt import Receipt  # noqa: PLC0415 - asyncio and all
 
@@ -176,7 +176,7 @@ def command(
 
     Programs in CMD that use logship themselves need no setting for it. They get a spool and the
     true deadline from this command. If one of them is killed, its records are shipped. With
-    --install they need no line of code either.
+    --install they need no change of their code either.
 
     \b
     Exit codes:
@@ -187,7 +187,9 @@ def command(
     from logship._run.command import open_standard_streams  # noqa: PLC0415 - `--help`
 
     if not any(words[:1]):
-        raise click.UsageError("which command? Give it behind --, as logship run -- php batch.php")
+        raise click.UsageError(
+            "there is no command; give it after --: logship run -- php batch.php"
+        )
     open_standard_streams()
     signals = Signals(mapping)
     signals.take()  # before the slow imports: without handlers, PID 1 ignores signals

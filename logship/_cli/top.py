@@ -35,7 +35,7 @@ class NothingToRead(click.ClickException):
     "--metrics",
     "url",
     metavar="URL",
-    help="Read a metrics endpoint, as http://127.0.0.1:9100/metrics: the sum of all processes.",
+    help="Read a metrics endpoint, such as http://127.0.0.1:9100/metrics: the sum of processes.",
 )
 @click.option(
     "--metrics-dir",
@@ -55,7 +55,7 @@ class NothingToRead(click.ClickException):
     help="Time between two readings. Processes write their numbers once a second.",
 )
 @click.option("--once", is_flag=True, help="Read twice, print once, and end.")
-@click.option("--json", "as_json", is_flag=True, help="As --once; print one JSON object.")
+@click.option("--json", "as_json", is_flag=True, help="Like --once, but print one JSON object.")
 def command(
     url: str | None, directory: Path | None, interval_seconds: float, once: bool, as_json: bool
 ) -> None:
@@ -170,7 +170,7 @@ def _watch(read: Read, source: str, interval_seconds: float) -> None:
 
 
 def _read_again(read: Read) -> tuple[Snapshot | None, str]:
-    """Read, or say why that failed: an endpoint is away while its process is replaced."""
+    """Read, or say why that failed: an endpoint is unreachable while its process is replaced."""
     from logship._top.sources import SourceError  # noqa: PLC0415 - as above
 
     try:

@@ -29,13 +29,13 @@ _OPTIONS = (
         "is_watching",
         is_flag=True,
         help="Follow the outputs until a stop signal. FILE may be a directory or a pattern such as "
-        "'out/*.log*', and it must also name what rotation makes of a file.",
+        "'out/*.log*', and it must also match rotated files.",
     ),
     click.option(
         "--state",
         type=click.Path(dir_okay=False, path_type=Path),
         metavar="FILE",
-        help="With --watch: keep here what is known, and continue there after a restart.",
+        help="With --watch: keep the state in this file, and continue from it after a restart.",
     ),
     click.option(
         "--interval",
@@ -56,19 +56,19 @@ _OPTIONS = (
         "retention_seconds",
         type=SECONDS,
         metavar="SECONDS",
-        help="With --watch: what has not changed for so long may be removed without a loss "
-        "(default: nothing may).",
+        help="With --watch: a file that has not changed for this time may be removed without a "
+        "loss (default: no file may).",
     ),
     click.option(
         "--metrics-port",
         type=click.IntRange(0, 65535),
         metavar="N",
-        help="With --watch: serve metrics on this port; 0: any free one, which is said on stderr.",
+        help="With --watch: serve metrics on this port; 0 is any free port, printed on stderr.",
     ),
     click.option(
         "--metrics-host",
         metavar="HOST",
-        help="With --watch: the address that metrics are served on (default: 127.0.0.1).",
+        help="With --watch: serve metrics on this address (default: 127.0.0.1).",
     ),
 )
 

@@ -1,8 +1,8 @@
 """The client on a thread of its own, for programs without an event loop, and for all others too.
 
-Records go into the shipper's buffer from whatever thread logs; the shipper runs on a thread of its
-own, and only sealed chunks wake it. After a fork the child begins with a shipper of its
-own, because threads do not survive and the parent's records are the parent's.
+The thread that logs puts records into the shipper's buffer. The shipper runs on a thread of its
+own, and only sealed chunks wake it. After a fork the child begins with a new shipper, because
+threads do not survive a fork and the parent ships the parent's records.
 """
 
 from __future__ import annotations
@@ -52,8 +52,8 @@ class BackgroundClient(Emitter):
     """Ships records from a daemon thread; every method may be called from any thread.
 
     Args:
-        settings: What to do; from `options` and the environment where none are given.
-        transport: How to connect; real sockets where none is given. See `logship.testing`.
+        settings: The settings; made from `options` and the environment if none are given.
+        transport: How to connect; real sockets by default. See `logship.testing`.
         parts: Other parts of the shipper, for logship's own tests.
         options: Fields of `Settings`; the rest comes from the environment.
 
@@ -61,8 +61,8 @@ class BackgroundClient(Emitter):
         when_begun_anew: Called in a forked child after its first record made a new shipper.
 
     Raises:
-        SettingsError: A setting is wrong, or there are both `settings` and `options`.
-        UnsupportedRuntime: This is a subinterpreter.
+        SettingsError: A setting is wrong, or both `settings` and `options` are given.
+        UnsupportedRuntime: The call is in a subinterpreter.
     """
 
     def __init__(
@@ -101,7 +101,7 @@ class BackgroundClient(Emitter):
 
     @property
     def report(self) -> DrainReport | None:
-        """What became of everything, once the client of this process is closed."""
+        """What happened to every record, once the client of this process is closed."""
         return self._report if self._here[0] else None
 
     @property
@@ -122,18 +122,18 @@ class BackgroundClient(Emitter):
         time_ns: int | None = None,
         timeout: float | None = None,
     ) -> None:
-        """Put a record into the buffer, waiting for space; means accepted, not delivered.
+        """Put a record into the buffer, waiting for space. It is then accepted, not yet delivered.
 
         Args:
-            record: What is logged; any mapping.
-            tag: Its route; the setting `tag` where none is given.
-            time_ns: When it happened, nanoseconds since the epoch; now where none is given.
-            timeout: Seconds to wait for space at most; without one, as long as it takes.
+            record: The record; any mapping.
+            tag: Its tag; by default the setting `tag`.
+            time_ns: Its time in nanoseconds since the epoch; now by default.
+            timeout: Seconds to wait for space at most; None for no limit.
 
         Raises:
             ClientClosed: The client takes no more records.
-            BufferFull: No space came free in time, or this is an event loop's thread, which
-                must not wait.
+            BufferFull: No space came free in time, or this is an event loop's thread, which must
+                not wait.
         """
         if not self._here[0]:
             self._begin_anew()
@@ -158,14 +158,14 @@ class BackgroundClient(Emitter):
     ) -> None:
         """Put records into the buffer, in their order, waiting for space if there is none.
 
-        Arguments are those of `Client.send_many`, and `timeout`: seconds to wait at most, over all
-        of them; without one, as long as it takes.
+        The arguments are those of `Client.send_many`, and `timeout`: seconds to wait at most in the
+        whole call; None for no limit.
 
         Raises:
-            ClientClosed: The client takes no more records; `records_accepted` says how many, from
-                the first, it has taken.
+            ClientClosed: The client takes no more records. `records_accepted` is the number of
+                records, counted from the first, that were accepted.
             BufferFull: No space came free in time, or this is an event loop's thread, which must
-                not wait; the same.
+                not wait. It has `records_accepted` too.
         """
         if not self._here[0]:
             self._begin_anew()
@@ -199,7 +199,7 @@ class BackgroundClient(Emitter):
         return FlushReport(all_acked=waiting == 0, unacked=waiting, seconds=0.0)
 
     def close(self, timeout: float | None = None, *, reason: str = "close") -> DrainReport:
-        """Take no more records, deliver the rest, and say what became of everything.
+        """Take no more records, deliver the rest, and report what happened to every record.
 
         Args and result are those of `Client.close`. Each thread that calls it gets the same report.
         """

@@ -27,14 +27,14 @@ class Client(Emitter):
     """Ships records from the running event loop.
 
     Args:
-        settings: What to do; from `options` and the environment where none are given.
-        transport: How to connect; real sockets where none is given. See `logship.testing`.
+        settings: The settings; made from `options` and the environment if none are given.
+        transport: How to connect; real sockets by default. See `logship.testing`.
         parts: Other parts of the shipper, for logship's own tests.
         options: Fields of `Settings`; the rest comes from the environment.
 
     Raises:
-        SettingsError: A setting is wrong, or there are both `settings` and `options`.
-        UnsupportedRuntime: This is a subinterpreter.
+        SettingsError: A setting is wrong, or both `settings` and `options` are given.
+        UnsupportedRuntime: The call is in a subinterpreter.
     """
 
     def __init__(
@@ -65,9 +65,9 @@ class Client(Emitter):
     async def send(
         self, record: Record, tag: str | None = None, *, time_ns: int | None = None
     ) -> None:
-        """Put a record into the buffer, waiting for space as long as that takes.
+        """Put a record into the buffer; wait for space without a limit.
 
-        Returning means that the record was accepted, not that it was delivered.
+        When the call returns, the record is accepted, but not yet delivered.
 
         Raises:
             ClientClosed: The client takes no more records.
@@ -81,22 +81,23 @@ class Client(Emitter):
     async def send_many(
         self, records: Iterable[Record], tag: str | None = None, *, time_ns: int | None = None
     ) -> None:
-        """Put records into the buffer, in their order, waiting for space as long as that takes.
+        """Put records into the buffer, in their order; wait for space without a limit.
 
-        Cheaper than as many calls of `send`, where there are many records at once.
-        The event loop gets its turn whenever they have filled a chunk. A call that is cancelled has
-        put the first of them there.
+        For many records at once this is cheaper than calls of `send`. The event loop can run other
+        tasks after each filled chunk. If the call is cancelled, the first records are already in
+        the buffer.
 
         Args:
-            records: What is logged; any mappings. What is no sequence is taken one by one, as it
-                comes.
-            tag: Their route; the default one where none is given.
-            time_ns: When they happened, nanoseconds since the epoch; now where none is given.
+            records: The records; any mappings. If it is not a sequence, records are taken one at a
+                time.
+            tag: Their tag; by default the setting `tag`.
+            time_ns: Their time in nanoseconds since the epoch; now by default.
 
         Raises:
-            ClientClosed: The client takes no more records; `records_accepted` says how many, from
-                the first, it has taken.
-            BufferFull: The buffer is full, and nothing will be sent any more; the same.
+            ClientClosed: The client takes no more records. `records_accepted` is the number of
+                records, counted from the first, that were accepted.
+            BufferFull: The buffer is full, and nothing will be sent any more. It has
+                `records_accepted` too.
         """
         if self.settings.disabled:
             return
@@ -114,7 +115,7 @@ class Client(Emitter):
         """Wait until everything accepted so far is acked.
 
         Args:
-            timeout: Seconds to wait at most; without one, as long as it takes.
+            timeout: Seconds to wait at most; None for no limit.
         """
         self.start()
         return await self._shipper.flush(timeout)
@@ -125,15 +126,15 @@ class Client(Emitter):
         *,
         reason: str = "close",
     ) -> DrainReport:
-        """Take no more records, deliver the rest, and say what became of everything.
+        """Take no more records, deliver the rest, and report what happened to every record.
 
         Args:
-            timeout: Seconds until it must be over, spill included. Without one, as long as acks
-                make progress, at most `exit_drain_seconds_max`.
+            timeout: Seconds until the end, including a spill. With None, the client waits while
+                acks make progress, at most `exit_drain_seconds_max`.
             reason: A word for the report.
 
         Returns:
-            The report; the same one when called again.
+            The report. Another call returns the same report.
         """
         if self.settings.disabled:
             return self._shipper.buffer.report(reason, 0.0)

@@ -1,7 +1,7 @@
-"""Fields of what is being worked on, such as a request: on every record that is logged meanwhile.
+"""Fields of a unit of work, such as a request, on every record that is logged during it.
 
-They are in a context variable. So a task has those of the code that started it, and no task sees
-what another one adds. A thread begins without any, unless its starter hands over its context.
+They are in a context variable. A task inherits the fields of the code that started it, and no task
+sees what another one adds. A new thread has none, unless it runs in a copy of another context.
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ current_fields = _FIELDS.get
 class context:  # noqa: N801 - it is used as a function, like those of `contextlib`
     """Add fields to every record that is logged in a `with` block.
 
-    Blocks may lie in each other. The field of the inner block wins over one of the same name, and
-    the record's own field wins over both. Blocks of generators may end in any order, and in another
-    context than they began in. It cannot be used as a decorator, which would do nothing for a
-    coroutine function.
+    Blocks may be nested. If names are equal, the inner block's field wins over the outer block's,
+    and the record's own field wins over both. Blocks of generators may end in any order, and in
+    another context than they began in. `context` cannot be used as a decorator, because a decorator
+    would have no effect on a coroutine function.
 
     Args:
-        fields: Names and values, as of any record.
+        fields: Names and values of the fields.
     """
 
     def __init__(self, **fields: Any) -> None:
@@ -43,7 +43,7 @@ class context:  # noqa: N801 - it is used as a function, like those of `contextl
         _set((*_LAYERS.get(), (self, self._fields)))
 
     def __exit__(self, *_: object) -> None:
-        """Take them away, and nothing that another block has added meanwhile."""
+        """Remove the fields of this block, but none that another block has added meanwhile."""
         layers = list(_LAYERS.get())
         for index in reversed(range(len(layers))):
             if layers[index][0] is self:

@@ -1,4 +1,4 @@
-"""What both clients have in common: any thread may call it, and an event loop's never waits."""
+"""What both clients have in common, for any thread; it never blocks an event loop's thread."""
 
 from __future__ import annotations
 
@@ -62,13 +62,14 @@ class Emitter:
         """Put a record into the buffer; never raises, never waits on an event loop's thread.
 
         Args:
-            record: What is logged; any mapping.
-            tag: Its route; the default one where none is given.
-            time_ns: When it happened, nanoseconds since the epoch; now where none is given.
+            record: The record; any mapping.
+            tag: Its tag; by default the setting `tag`.
+            time_ns: Its time in nanoseconds since the epoch; now by default.
 
         Returns:
-            Whether it is in the buffer. If not, it was withheld by `redact`, or went where the
-            overflow policy says, counted and declared; after `close` it was refused.
+            Whether the record is in the buffer. If it is not, `redact` withheld it or the overflow
+            policy dropped or spilled it, and it is counted and declared; after `close` it is
+            refused.
         """
         if not self._here[0]:
             self._begin_anew()

@@ -356,7 +356,7 @@ class Shipper:
     def _fail(self, error: Exception) -> None:
         """A bug: say so, end the connection, and begin again after a while.
 
-        What a signal handler raised is no bug. But it may have come in the middle of a decision.
+        What a signal handler raised is not a bug. But it may have come in the middle of a decision.
         """
         wait_seconds = 0.0
         if not is_interruption(error):
@@ -373,7 +373,7 @@ class Shipper:
     # -- the end, for those who conduct it ---------------------------------------------------------
 
     def stop_lingering(self) -> None:
-        """Hardly linger from now on, and look often for a sidecar that is away.
+        """Hardly linger from now on, and look often for a sidecar that is unreachable.
 
         The stop clock runs. From any thread.
         """

@@ -18,7 +18,7 @@ ADOPTED_MAX = 16
 those that no server takes wait here for one that it does take, and the proof."""
 
 ADOPTION_STEPS = 4
-"""So many steps of adoption are taken in a turn: each may read a file."""
+"""How many steps of adoption one turn takes at most: each may read a file."""
 
 
 class SpoolUpkeep:

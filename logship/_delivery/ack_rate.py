@@ -50,7 +50,7 @@ class AckRate:
         self._since_seconds = now_seconds
 
     def acked(self, now_seconds: float, size: int) -> None:
-        """Note the ack of a chunk of so many bytes."""
+        """Note the ack of a chunk of this many bytes."""
         acked = self._at(now_seconds)
         self._acked = acked._replace(acks=acked.acks + 1, size=acked.size + size)
         self._since_seconds = now_seconds

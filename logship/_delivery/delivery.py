@@ -47,8 +47,8 @@ class Delivery(Generic[HandleT]):
         endpoints: Where to connect, in order of preference.
         source: Gives the chunks.
         inflight_chunks_max: Chunks sent and not yet acked.
-        ack_timeout_seconds: A connection with chunks outstanding that acks nothing for so long
-            is given up.
+        ack_timeout_seconds: A connection with chunks outstanding that acks nothing for this time is
+            given up.
         retry_wait_seconds: The wait after the n-th failure in a row (n from 1): tenacity's.
         return_wait_seconds: Draws how long another endpoint is used before the first one is tried
             again, while no chunk is in flight.
@@ -171,7 +171,7 @@ class Delivery(Generic[HandleT]):
         self._next_endpoint()
         is_answer = now_seconds < self._attempt_at_seconds + UNANSWERED_SECONDS
         self._wait_before_retry(now_seconds, 0 if is_answer else UNANSWERED_FAILURES)
-        return [Warn("connect", f"{reason}; records wait in the buffer, next try soon")]
+        return [Warn("connect", f"{reason}; records wait in the buffer until the next try")]
 
     def connection_lost(self, now_seconds: float, reason: str) -> Actions[HandleT]:
         """The connection ended: a chunk that was not acked was not delivered."""

@@ -32,23 +32,23 @@ EARLY_SPILL_SHARE = 0.2
 
 SILENCE_SECONDS_MIN = 0.3
 SILENCE_SHARE = 0.05
-"""A sidecar that takes nothing for so long, although chunks are sent, may be gone."""
+"""A sidecar that takes nothing for this time, although chunks are sent, may be gone."""
 
 SILENCE_INTERVALS = 3.0
-"""So many times the usual time between two acks is no silence: a slow sidecar needs half a second
-for a chunk. At most `EARLY_SPILL_SHARE` of the time."""
+"""A pause of up to this many times the usual time between two acks is not silence: a slow sidecar
+needs half a second for a chunk. At most `EARLY_SPILL_SHARE` of the time."""
 
 AHEAD_FACTOR = 4.0
-"""The spill of what will not be acked by the deadline begins when so many times its cost just fits
-in the time that is left."""
+"""The spill of what will not be acked by the deadline begins when this many times its cost just
+fits in the time that is left."""
 
 ACKED_SHARE = 0.8
-"""Of what a sidecar would take by the deadline at its present rate, so much counts as acked. The
-rest is for its pauses."""
+"""The share that counts as acked of what a sidecar would take by the deadline at its present rate.
+The rest is for its pauses."""
 
 AHEAD_FACTOR_ACKED = 2.0
 """If acks stop, what counted as acked must be written too. So the spill begins at the latest when
-so many times the cost of all just fits in the time that is left."""
+this many times the cost of all just fits in the time that is left."""
 
 AHEAD_FACTOR_SILENT = 10.0
 """The same while the sidecar takes nothing. Then stderr is the only way out, and until the spill is
@@ -56,14 +56,14 @@ under way its cost is an estimate from quieter times. On a busy machine it was f
 and half of the time belongs to the application's own threads."""
 
 FULL_SHARE_SILENT = 0.5
-"""A buffer that is so full is written at once while the sidecar takes nothing. Records on stderr
+"""A buffer that is this full is written at once while the sidecar takes nothing. Records on stderr
 make room, so that no sender waits for long or is refused."""
 
 CLOSE_FACTOR_SILENT = 2.0
 CLOSE_SECONDS_SILENT = 0.25
-"""Intake closes when so many times the spill's cost, and so many seconds, are left. Each thread
-then writes what it logs by itself, no faster than stderr takes it, and the spill writes all older
-records. The constant allows for how late a busy machine wakes a thread."""
+"""Intake closes when this many times the spill's cost, plus this many seconds, are left. Each
+thread then writes what it logs by itself, no faster than stderr takes it, and the spill writes all
+older records. The constant allows for how late a busy machine wakes a thread."""
 
 CHECK_SECONDS_MAX = 0.5
 CHECK_SECONDS_MIN = 0.01
@@ -211,8 +211,8 @@ class DrainPlan(NamedTuple):
         acked = min(1.0, ACKED_SHARE * rate * left / max(1, progress.bytes_to_spill))
         if acked == 1.0:
             return (
-                f"to write the {records:,} records that wait would take half of the {left:.1f} s "
-                "that are left; some go to stderr, in case the sidecar takes no more"
+                f"writing the {records:,} records that wait would take half of the {left:.1f} s "
+                "that are left; some go to stderr now, in case the sidecar takes no more"
             )
         return (
             f"{records:,} records wait, and in the {left:.1f} s that are left the sidecar will not "

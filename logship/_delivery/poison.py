@@ -1,7 +1,7 @@
 """Finds the chunk that a server cannot take. PURE.
 
 A server may close the connection on the same chunk every time. Such a *poison chunk* would be
-resent for ever, and no chunk could pass it. But a server that is down, restarting or full closes
+resent forever, and no chunk could pass it. But a server that is down, restarting or full closes
 connections on good chunks too, and their order must be kept. So a chunk is given up only after a
 trial:
 

@@ -462,7 +462,7 @@ def _look_up(
     except OSError as failure:
         error = failure
     except UnicodeError as failure:  # no name can be written so: an empty label, one too long
-        error = OSError(f"{host} is no host name: {failure}")
+        error = OSError(f"{host} is not a host name: {failure}")
     with contextlib.suppress(RuntimeError):  # the loop is closed
         loop.call_soon_threadsafe(_settle, answer, addresses, error)
 

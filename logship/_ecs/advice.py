@@ -39,7 +39,7 @@ def stderr_risk(own: TaskContainer) -> StderrRisk | None:
         return StderrRisk("there is no log driver", "give it one: awslogs", loses_all=True)
     if mode != "blocking":
         return StderrRisk(
-            f"the log driver {driver} is {mode or 'non-blocking by the default of ECS'}: when its "
+            f"the log driver {driver} is {mode or 'non-blocking (the default on ECS)'}: when its "
             "buffer is full it drops in silence",
             '"mode": "blocking" in the options of logConfiguration',
             loses_all=False,

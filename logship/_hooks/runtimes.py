@@ -67,7 +67,7 @@ def _impossible_under_uwsgi(is_spooled: bool) -> Iterator[str]:
         )
     if _will_fork(uwsgi):
         yield (
-            "uWSGI will fork its workers from this process behind Python's back, which leaves a "
+            "uWSGI will fork its workers from this process without telling Python, which leaves a "
             "program with threads in an undefined state; start it with --lazy-apps, or call "
             "install() in a function under uwsgidecorators.postfork"
         )

@@ -16,7 +16,7 @@ from logship._reasons import RATE_LIMITED, SAMPLED
 from logship._settings import Settings
 
 TEMPLATES_MAX = 10_000
-"""So many templates are counted in one interval; the others of it have no limit of their own."""
+"""How many templates are counted in one interval; further ones have no limit of their own."""
 
 Key = tuple[str, int | None]
 """A logger, and the hash of a template or None for all of its records."""

@@ -36,21 +36,23 @@ _EXCEPTION_FORMATTER = logging.Formatter()
 class Handler(logging.Handler):
     """Ships log records through a client.
 
-    A record becomes a mapping of the formatted message (under `message_key`), `level`, `logger`,
-    `thread` where it is not the main one, `exception` and `stack` where there are any, every
-    `extra` field under its own name, and `trace_id` and `span_id` in a span of OpenTelemetry's.
+    A record becomes a mapping. Its fields are the formatted message (under `message_key`), `level`,
+    `logger`, `thread` (for threads other than the main thread), `exception` and `stack` (if there
+    are any), every `extra` field under its own name, and `trace_id` and `span_id` inside a span of
+    OpenTelemetry.
 
-    Closing the handler does not close the client: `dictConfig` closes handlers, and programs go on.
+    Closing the handler does not close the client, because `dictConfig` closes handlers while the
+    program goes on.
 
     Args:
         client: Where records go: a `BackgroundClient`, or a `Client` whose loop runs.
         level: As of `logging.Handler`.
         message_key: The field for the message's text.
-        tag: The route; the client's own where none is given.
+        tag: The tag of the records; by default the client's.
         severity_key: The field for the level's number, as OpenTelemetry counts; None for none.
-        floods: Keeps records back where there are too many; None for none.
-        shows_arguments: Whether a record whose arguments do not fit its message has them, and
-            `handleError` shows them. Apart from its message, no rule knows that one is a secret.
+        floods: Keeps records back if there are too many; None for no limits.
+        shows_arguments: Whether arguments that do not fit the message are shipped, and shown by
+            `handleError`. Without the message, no rule can tell whether an argument is a secret.
     """
 
     def __init__(
@@ -113,7 +115,7 @@ class Handler(logging.Handler):
         except Exception as error:
             if is_interruption(error):
                 raise
-            return False  # a program made the record by hand, and its name is no text
+            return False  # a program made the record by hand, and its name is not text
         return reason is not None and self.client.withhold(reason, self._tag)
 
     def _fields(self, record: logging.LogRecord) -> dict[str, Any]:

@@ -1,8 +1,7 @@
-"""One line in an entrypoint: everything that makes a program's log records survive its end.
+"""`install()`, the one line in an entrypoint that makes a program's log records survive its end.
 
-`install()` wires the rooms together: a `BackgroundClient`, a `Handler` on the root logger, the
-watchdog, the stop signals, the exit and fork hooks, the hooks for uncaught exceptions. It decides
-nothing itself.
+It connects a `BackgroundClient`, a `Handler` on the root logger, the watchdog, the stop signals,
+the exit and fork hooks, and the hooks for uncaught exceptions. It makes no decisions itself.
 """
 
 from __future__ import annotations
@@ -113,7 +112,7 @@ class Installation:
         self.watchdog.start()
 
     def unwire(self) -> None:
-        """Give back all that `wire` took. The client stays open, and `wire` may be called again."""
+        """Undo all that `wire` did. The client stays open, and `wire` may be called again."""
         self._undo.close()
 
     def stopping(self, reason: str) -> None:
@@ -136,7 +135,7 @@ class Installation:
             self.watchdog.end_if_due(here=True)
 
     def after_fork_in_child(self) -> None:
-        """In a forked child: the clock and the signals of the parent are not ours."""
+        """In a forked child: drop the clock and the signals, which are the parent's."""
         self.client.after_fork_in_child()
         self.watchdog.wakeups.close()
         if self._announcement is not None:
@@ -275,7 +274,7 @@ class Installation:
         )
 
     def _check(self) -> None:
-        """Look, about once a second and at the exit, for what is not told."""
+        """Check, about once a second and at the exit, for changes that nothing reports."""
         self._check_handler()
         for each in (self._loggers, self._levels):
             if each is not None:
@@ -318,18 +317,18 @@ def install(
     console: bool | None = None,
     **settings: Unpack[SettingsKeywords],
 ) -> BackgroundClient:
-    """Ship this program's log records, and see them out whatever ends it.
+    """Ship this program's log records, however the program ends.
 
     Args:
-        level: For the root logger. Where none is given and logging is not configured, INFO:
-            Python's own default would hide everything below WARNING, and with a handler on the
-            root logger a later `basicConfig` no longer changes that.
-        console: Whether records also go to stderr; by default where stderr is a terminal and
+        level: The root logger's level. If none is given and `logging` is not configured, it is
+            INFO. Python's default, WARNING, would hide all lower levels, and a later `basicConfig`
+            does nothing once the root logger has a handler.
+        console: Whether records also go to stderr. The default is true if stderr is a terminal and
             the root logger has no handler yet.
         settings: Fields of `Settings`; the rest comes from the environment.
 
     Returns:
-        The client; the same one when called again with the same settings.
+        The client. Another call with the same settings returns the same client.
 
     Raises:
         SettingsError: A setting is wrong, or other settings are installed already.
@@ -354,10 +353,10 @@ def install(
 
 
 def stopping(reason: str = "stopping") -> None:
-    """Start the stop clock: this program was asked to stop, and logship cannot know it.
+    """Start the stop clock, because this program was asked to stop and logship did not see it.
 
-    For programs and frameworks that handle SIGTERM themselves. The first call counts; without
-    `install` it does nothing.
+    This is for programs and frameworks that handle SIGTERM themselves. Only the first call has an
+    effect. Without `install`, the call does nothing.
     """
     if _installation is not None:
         _installation.stopping(reason)
@@ -366,7 +365,7 @@ def stopping(reason: str = "stopping") -> None:
 def exchange(other: Installation | None) -> Installation | None:
     """Install another installation or none in the place of this one, and return this one.
 
-    For a test kit. What the returned one took is given back; its client is still open.
+    This is for a test kit. The returned one is undone, but its client is still open.
     """
     global _installation
     with _lock:

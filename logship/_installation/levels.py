@@ -52,7 +52,7 @@ class LevelsFile:
     def _read(self) -> dict[str, str]:
         try:
             if not self._path.is_file():  # to open a pipe would wait, and so would the stop clock
-                raise OSError(0, "it is no regular file")
+                raise OSError(0, "it is not a regular file")
             with self._path.open(encoding="utf-8-sig", errors="replace") as file:
                 lines = file.read(FILE_BYTES_MAX).splitlines()
         except OSError as error:
@@ -76,7 +76,7 @@ class LevelsFile:
         try:
             logger.setLevel(int(level) if level.isdecimal() else level)
         except (ValueError, TypeError):
-            self._warn(f"{self._path}: {level or 'nothing'} is no level, for the logger {name}")
+            self._warn(f"{self._path}: {level or 'nothing'} is not a level, for the logger {name}")
             return False
         self._original.setdefault(name, before)
         return True

@@ -55,7 +55,7 @@ AUDIT_MEASURES: tuple[Measure, ...] = (
     gauge(
         "audit_looked_timestamp_seconds",
         "When the outputs were last judged, in seconds since 1970.",
-        "Standing still: the audit hangs, and all its other numbers are old.",
+        "If it does not change, the audit hangs, and all its other numbers are old.",
     ),
 )
 """What `logship audit --watch` exports."""

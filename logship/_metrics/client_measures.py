@@ -58,7 +58,8 @@ CLIENT_MEASURES: tuple[Measure, ...] = (
     ),
     counter(
         "records_unacked_total",
-        "Records that were nowhere else when their client ended or their process was killed.",
+        "Records that were not acknowledged, spooled, spilled or dropped when their client ended "
+        "or their process was killed.",
         "The drain report on stderr names their numbers; give the task a longer stop timeout, or "
         "a spool.",
     ),
@@ -71,7 +72,7 @@ CLIENT_MEASURES: tuple[Measure, ...] = (
     counter(
         "records_refused_total",
         "Records that came after the client was closed, and got no number.",
-        "They are on stderr where the handler was used; have the application log less late.",
+        "Records of logging calls are on stderr. Let the application log its last records earlier.",
     ),
     counter(
         "records_truncated_total",
@@ -81,7 +82,7 @@ CLIENT_MEASURES: tuple[Measure, ...] = (
     counter(
         "records_unspooled_total",
         "Records that were taken in memory because the spool could not be written.",
-        "They would die with the process. See the warning on stderr: the volume is full, "
+        "They would be lost with the process. See the warning on stderr: the volume is full, "
         "read-only or gone.",
     ),
     gauge(
@@ -108,8 +109,8 @@ CLIENT_MEASURES: tuple[Measure, ...] = (
         Kind.LARGEST,
         "buffer_fullest_ratio",
         "How full the fullest buffer of all clients is, from 0 to 1.",
-        "Over 0.8: that buffer is about to overflow, however empty those of the other processes "
-        "are; see connected and ack_seconds.",
+        "Over 0.8: that buffer is about to overflow, even if those of other processes are empty; "
+        "see connected and ack_seconds.",
     ),
     gauge(
         "spool_bytes",
@@ -125,7 +126,7 @@ CLIENT_MEASURES: tuple[Measure, ...] = (
     gauge(
         "clients",
         "Clients that are not closed.",
-        "One a process as a rule; compare connected with it.",
+        "Usually one for each process; compare it with connected.",
     ),
     gauge(
         "connected",
@@ -143,11 +144,11 @@ CLIENT_MEASURES: tuple[Measure, ...] = (
     counter(
         "connections_lost_total",
         "Connections that ended while they were wanted.",
-        "The sidecar restarts, runs out of memory, or something between cuts idle connections.",
+        "The sidecar restarts, runs out of memory, or a device on the way cuts idle connections.",
     ),
     counter(
         "shipper_restarts_total",
-        "Times that the shipper began again after an error of its own.",
+        "Times that the shipper restarted after an internal error.",
         "Please report it: stderr has the traceback. No record is lost by it.",
     ),
     counter(
@@ -158,7 +159,7 @@ CLIENT_MEASURES: tuple[Measure, ...] = (
     counter(
         "chunks_sent_total",
         "Chunks written to connections, resent ones too.",
-        "Nothing to do: compare chunks_resent_total with it.",
+        "Nothing to do: compare it with chunks_resent_total.",
     ),
     counter(
         "chunks_resent_total",
@@ -192,13 +193,14 @@ CLIENT_MEASURES: tuple[Measure, ...] = (
         Kind.LONGEST,
         "drain_seconds",
         "How long the longest drain took so far; 0 before there was one.",
-        "Near stop_timeout_seconds: raise the stop timeout, or have less wait in the buffer.",
+        "Near stop_timeout_seconds: raise the stop timeout, or let fewer records wait in the "
+        "buffer.",
     ),
     counter(
         "drains_total",
         "Drains, by how long they took: up to half of stop_timeout_seconds, or more.",
-        "over_half: the next last burst, or a slower sidecar, will not fit; raise the stop "
-        "timeout, or have less wait in the buffer.",
+        "over_half: a larger last burst, or a slower sidecar, will not fit; raise the stop "
+        "timeout, or let fewer records wait in the buffer.",
         "result",
         ("under_half", "over_half"),
     ),
@@ -215,23 +217,23 @@ CLIENT_MEASURES: tuple[Measure, ...] = (
     Measure(
         Kind.SHORTEST,
         "stop_timeout_seconds",
-        "The setting: what is expected between SIGTERM and SIGKILL.",
+        "The setting: the seconds that are expected between SIGTERM and SIGKILL.",
         "Must not be more than the orchestrator really gives.",
     ),
     counter(
         "recovery_lives_total",
         "Dead processes whose spool was taken over.",
-        "A process died and left records: see why.",
+        "A process died and left records: find out why.",
     ),
     counter(
         "recovery_lives_finished_total",
-        "Dead processes of whose spool nothing is left.",
+        "Dead processes whose spool was shipped and removed.",
         "Should reach recovery_lives_total.",
     ),
     counter(
         "recovery_chunks_total",
         "Chunks of dead processes that were taken up for shipping.",
-        "Nothing to do: compare recovery_chunks_acked_total.",
+        "Nothing to do: compare it with recovery_chunks_acked_total.",
     ),
     counter(
         "recovery_chunks_acked_total",
@@ -241,7 +243,7 @@ CLIENT_MEASURES: tuple[Measure, ...] = (
     counter(
         "recovery_records_total",
         "Records of dead processes that were taken up for shipping.",
-        "Nothing to do: compare recovery_records_acked_total.",
+        "Nothing to do: compare it with recovery_records_acked_total.",
     ),
     counter(
         "recovery_records_acked_total",
@@ -266,12 +268,13 @@ CLIENT_MEASURES: tuple[Measure, ...] = (
     ),
     counter(
         "recovery_unkept_total",
-        "What should have been kept in the spool's quarantine and found no room there.",
-        "Look at what is in the directory `quarantine`, and remove it.",
+        "Pieces of data that the full quarantine of a spool did not take.",
+        "Look at the files in the directory `quarantine`, then remove them.",
     ),
     counter(
         "recovery_refused_total",
-        "Files and directories of a spool left alone: they cannot be locked or read, or not by us.",
+        "Files and directories of a spool that recovery left alone, because it cannot lock or read "
+        "them.",
         "The recovery report names each and says why; nothing of them was changed.",
     ),
     gauge(

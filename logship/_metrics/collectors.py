@@ -12,11 +12,11 @@ from logship._metrics.prometheus import TotalCollector
 class LogshipCollector(TotalCollector):
     """The numbers of logship's clients: `REGISTRY.register(LogshipCollector())`.
 
-    Where `metrics_dir`, `spool_dir` with `metrics_port`, or `metrics_port` is set, they are those
-    of all processes of the container, whichever of them is asked; otherwise of this process.
+    If `metrics_dir` or `metrics_port` is set, they are the sums of all processes of the container,
+    and any of the processes can be asked. Otherwise they are the numbers of this process.
 
     Args:
-        directory: Read the pages in this directory instead, which other processes keep.
+        directory: Read the pages in this directory instead, which other processes write.
         process: The process whose numbers they are.
 
     Raises:

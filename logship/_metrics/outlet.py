@@ -213,7 +213,7 @@ class Outlet:
             self._page.write(self._process.read(), is_done=is_done)
         except OSError as error:
             reason = f"{self._pages.path} cannot be written: {error.strerror}"
-            self._warn("page", f"metrics may be old: {reason}; it goes on trying")
+            self._warn("page", f"metrics may be old: {reason}; logship keeps trying")
             if not self._pages.is_there:  # else this page would be counted, and another one begun
                 self._pages.close()
                 self._pages = self._page = self._claim = None
@@ -226,7 +226,7 @@ class Outlet:
         try:
             self._pages = Pages(directory)
         except PagesError as error:
-            self._warn("pages", f"metrics are of each process alone: {error}")
+            self._warn("pages", f"metrics show each process alone: {error}")
 
     def _try_to_serve(self, port: int) -> None:
         """Serve, where no other process of this container does."""
@@ -260,7 +260,7 @@ class Outlet:
 
 
 _ADVICE = (
-    "the program goes on without. If it is another process of logship's that serves there, give "
+    "the program continues without them. If another logship process serves on that port, give "
     "both the same metrics_dir (LOGSHIP_METRICS_DIR)"
     if _system.IS_POSIX
     else "the program goes on without; on Windows each process needs a metrics_port of its own"

@@ -15,7 +15,7 @@ from logship._metrics.sums import LAYOUT, SLOTS, Numbers, Total, buried, ended, 
 
 VERSION = 1
 PAGES_MAX = 1024
-"""Further pages are not read. Pages of dead processes are folded long before there are so many."""
+"""Further pages are not read. Pages of dead processes are folded long before this number."""
 
 _PAGE_MAGIC, _SUM_MAGIC = b"logspage", b"logs-sum"
 _HEADER = struct.Struct("<8sII16s")  # magic, version, layout, id

@@ -103,7 +103,8 @@ class Pages:
         if found.st_uid not in (0, os.geteuid()) or found.st_mode & 0o022 & ~_shared(found):
             self.close()
             raise PagesError(
-                f"{path}: others may write in it; give a directory of user {os.geteuid()} alone"
+                f"{path}: other users may write to it; give a directory that only user "
+                f"{os.geteuid()} can write to"
             )
 
     def close(self) -> None:

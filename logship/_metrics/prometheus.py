@@ -236,7 +236,7 @@ class _Server(WSGIServer):
             self._free.release()
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """Do nothing: a scraper that went away is no news for the application's stderr."""
+        """Do nothing: a scraper that went away is not news for the application's stderr."""
 
 
 class _Handler(WSGIRequestHandler):
@@ -261,4 +261,4 @@ def serve(host: str, port: int, collectors: Iterable[Collector]) -> Endpoint:
     """
     with contextlib.suppress(UnicodeError):  # a host that cannot be a name
         return Endpoint(host, port, collectors)
-    raise OSError(f"{host!r} is no host")
+    raise OSError(f"{host!r} is not a host name or address")

@@ -93,7 +93,7 @@ def _decompressor(method: Any) -> Callable[[], Any]:
             raise ProtocolError(reason) from error
         return decompressor
     raise ProtocolError(
-        f"entries are compressed with {quoted_value(method)}; known are gzip and zstd"
+        f"entries are compressed with {quoted_value(method)}; only gzip and zstd are known"
     )
 
 

@@ -197,7 +197,7 @@ def pack_control(fields: Mapping[str, Any], time_ns: int, extra_fields: int = 1)
 
 
 def _whole_or_none(time_ns: Any) -> int | None:
-    """Return a time of another type, such as a float, as nanoseconds; None if it is no time."""
+    """Return a time of another type, such as a float, as nanoseconds; None if it is not a time."""
     try:
         return int(time_ns)
     except (TypeError, ValueError, OverflowError):

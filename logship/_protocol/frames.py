@@ -22,7 +22,7 @@ _ACK_BYTES_MAX = 64 * 1024
 
 
 class AnswerError(ProtocolError):
-    """The server answered with something that is no acknowledgement.
+    """The server answered with something that is not an acknowledgement.
 
     Attributes:
         acks: ids acknowledged by the same bytes before the fault: these chunks did arrive.
@@ -89,7 +89,9 @@ class AckReader:
 
 def _ack_of(answer: Any) -> str:
     if isinstance(answer, list) and answer[:1] in (["HELO"], [b"HELO"]):
-        raise ProtocolError("it began a handshake (HELO): it wants a shared key, none is set")
+        raise ProtocolError(
+            "it began a handshake (HELO): it requires a shared key, but none is set"
+        )
     if not isinstance(answer, dict):
         raise ProtocolError(f"it is {quoted_value(answer)}")
     ack = answer["ack"] if "ack" in answer else answer.get(b"ack")

@@ -82,7 +82,7 @@ class Framer:
         A nil is a heartbeat and stands for nothing.
 
         Raises:
-            ProtocolError: the bytes are no array of two to four, or a message is too long.
+            ProtocolError: the bytes are not an array of two to four, or a message is too long.
                 Messages before it have been yielded.
         """
         self._data += data
@@ -164,7 +164,7 @@ class Framer:
                 at = begin + size + size_each * number
                 values = values_each * number
             else:
-                raise ProtocolError(f"no msgpack: a value begins with {first:#x}")
+                raise ProtocolError(f"not msgpack: a value begins with {first:#x}")
             left += values - 1
         self._at, self._values_left = at, left
         if left or at > end:

@@ -70,7 +70,7 @@ class ClientHandshake:
         answer = b""
         for message in self._messages.feed(data):
             if self.done:
-                raise HandshakeError("the sidecar said more than a handshake takes")
+                raise HandshakeError("the sidecar sent more bytes than a handshake may have")
             if self._nonce is None:
                 answer += self._ping(message)
             else:
@@ -79,7 +79,7 @@ class ClientHandshake:
 
     def _ping(self, message: list[Any]) -> bytes:
         if message[:1] != [b"HELO"] or len(message) < 2 or not isinstance(message[1], dict):
-            raise HandshakeError("the sidecar did not begin with HELO; has it a shared key at all?")
+            raise HandshakeError("the sidecar did not begin with HELO; does it have a shared key?")
         options: Mapping[Any, Any] = message[1]
         self._nonce = _bytes(options.get(b"nonce", b""))
         auth = _bytes(options.get(b"auth", b""))
@@ -226,7 +226,7 @@ class _Messages:
         except msgpack.OutOfData:
             end = None
         except Exception as error:
-            raise HandshakeError(f"the peer's bytes are no handshake: {error}") from error
+            raise HandshakeError(f"the peer's bytes are not a handshake: {error}") from error
         if (end or len(self._data)) > _MESSAGE_BYTES_MAX:
             raise HandshakeError("the peer's handshake message is too long")
         if end is None:
@@ -234,11 +234,11 @@ class _Messages:
         try:
             message = msgpack.unpackb(bytes(self._data[:end]), raw=True)
         except Exception as error:
-            raise HandshakeError(f"the peer's bytes are no handshake: {error}") from error
+            raise HandshakeError(f"the peer's bytes are not a handshake: {error}") from error
         del self._data[:end]
         self._cut += end
         if not isinstance(message, list):
-            raise HandshakeError("the peer's bytes are no handshake message")
+            raise HandshakeError("the peer's bytes are not a handshake message")
         return message
 
 
@@ -253,5 +253,5 @@ def _packed(*fields: Any) -> bytes:
 
 def _bytes(value: Any) -> bytes:
     if not isinstance(value, bytes):
-        raise HandshakeError("a field of the peer's handshake message is no text")
+        raise HandshakeError("a field of the peer's handshake message is not text")
     return value

@@ -56,8 +56,8 @@ class JsonFramer:
         """Take the next bytes and yield the items of each message that is now complete.
 
         Raises:
-            ProtocolError: The bytes are no JSON array of two to four, or a message is too long or
-                has too many arrays and maps. Messages before it have been yielded.
+            ProtocolError: The bytes are not a JSON array of two to four, or a message is too long
+                or has too many arrays and maps. Messages before it have been yielded.
         """
         self._data += data
         while self._is_complete():
@@ -110,12 +110,12 @@ def _items(message: bytearray) -> list[Item]:
     """Return the items of a message.
 
     Raises:
-        ProtocolError: It is no JSON array of two to four, or nested too deep.
+        ProtocolError: It is not a JSON array of two to four, or nested too deep.
     """
     try:
         items = [_item(value) for value in _decode(message.decode())]
     except (ValueError, RecursionError) as error:
-        raise ProtocolError(f"no JSON: {error}") from error
+        raise ProtocolError(f"not JSON: {error}") from error
     if len(items) not in ITEMS:
         raise ProtocolError(f"a message is an array of {len(items)}, not of two to four")
     return items

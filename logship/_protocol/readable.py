@@ -323,7 +323,7 @@ def _number(value: float) -> float | str:
 
 
 def _text_of(value: Any) -> str:
-    """Return a key, or a value that is no container, in the form that people search logs for."""
+    """Return a key, or a value that is not a container, in the form that people search logs for."""
     if isinstance(value, (bytes, bytearray, memoryview)):
         return bytes(value).decode("utf-8", "backslashreplace")
     if isinstance(value, (datetime.date, datetime.time)):

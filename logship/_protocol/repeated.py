@@ -17,7 +17,7 @@ from logship._protocol.plain import NotPlain, plain_copy
 ARRAY_AND_EVENT_TIME = b"\x92\xd7\x00"
 HEAD_SMALL_MAP = struct.Struct(">3sIIB")
 SMALL_MAP_FIELDS_MAX = 15
-"""A map of so many fields has a header of one byte."""
+"""A map of up to this many fields has a header of one byte."""
 
 
 class Beginning:
@@ -97,7 +97,7 @@ def packed_fields(fields: Mapping[str, Any]) -> bytes:
 
 
 def map_header_bytes(count: int) -> int:
-    """Return the length of the header of a map of so many fields."""
+    """Return the length of the header of a map of this many fields."""
     if count <= SMALL_MAP_FIELDS_MAX:
         return 1
     return 3 if count <= 0xFFFF else 5

@@ -87,7 +87,7 @@ class BoundedUnpacker:
         except Exception as error:
             if is_interruption(error):
                 raise
-            raise ProtocolError(f"no msgpack: {type(error).__name__}: {error}") from error
+            raise ProtocolError(f"not msgpack: {type(error).__name__}: {error}") from error
         if self.pending_bytes > self._bytes_max:
             raise ProtocolError(f"a value is longer than {self._bytes_max} bytes")
 
@@ -101,7 +101,7 @@ class Allowance:
     """How many values may still be decoded.
 
     Args:
-        values: so many.
+        values: How many.
     """
 
     __slots__ = ("values",)
@@ -175,7 +175,7 @@ def _name(key: Any) -> Any:
     """Return a map's key, as text where it is a number.
 
     Raises:
-        ProtocolError: it is no text, and JSON has no text for it.
+        ProtocolError: it is not text, and JSON has no text for it.
     """
     kind = type(key)
     if kind is str or kind is bytes:

@@ -116,10 +116,10 @@ def _check(options: AccessOptions) -> None:
     """Refuse options of which a part is missing, so that the rest would not protect."""
     key, key_file = options.shared_key, options.shared_key_file
     if key is not None and key_file is not None:
-        raise SettingsError("--shared-key and --shared-key-file: give one")
+        raise SettingsError("--shared-key and --shared-key-file: give only one")
     if key is not None and not is_secret(key):
         raise SettingsError(
-            "--shared-key (LOGSHIP_SHARED_KEY): it is empty or no UTF-8; give a key, or leave the "
+            "--shared-key (LOGSHIP_SHARED_KEY): it is empty or not UTF-8; give a key, or leave the "
             "option out and unset the variable"
         )
     if key is None and key_file is None and (options.users or options.users_file is not None):

@@ -49,7 +49,7 @@ def parse_bind(text: str) -> Bind:
     """
     if text.startswith("unix://") and not _system.IS_POSIX:
         raise SettingsError(f"{text} needs Linux or macOS, and this is {_system.NAME}")
-    with contextlib.suppress(ValueError):  # urlsplit's, for a port that is no number
+    with contextlib.suppress(ValueError):  # urlsplit's, for a port that is not a number
         parts = urlsplit(text if "://" in text else f"tcp://{text}")
         if parts.scheme == "unix" and not parts.netloc and parts.path:
             return UnixBind(Path(parts.path))

@@ -15,11 +15,11 @@ Say = Callable[[str], None]
 
 
 class Complaints:
-    """Says at most so many lines a minute, and how many it left out.
+    """Writes a limited number of lines a minute, and says how many it left out.
 
     Args:
         say: takes a line.
-        lines_max: so many.
+        lines_max: The most lines a minute.
     """
 
     def __init__(self, say: Say, lines_max: int = COMPLAINTS_MAX) -> None:

@@ -20,7 +20,7 @@ from logship._receiver.session import Session, Write
 from logship._receiver.sinks import LineSink, OutputError, OutputGone
 
 RETRY_SECONDS = 1.0
-"""How long no connection is accepted after the system could not give one."""
+"""How long the receiver accepts no connection after an accept failed."""
 
 LOOK_SECONDS = 1.0
 """How often connections are looked at whose time may be over."""
@@ -93,7 +93,7 @@ class Receiver:
         try:
             self._sink.reopen()
         except OutputError as error:
-            self._say(f"{error}; it goes on in the file it has")
+            self._say(f"{error}; it continues in the old file")
 
     def new_session(self) -> Session:
         """Return the session of a new connection."""
@@ -196,7 +196,7 @@ class Receiver:
             )
         except OSError as error:
             self.counts.refused += 1
-            self.complaints.say(f"closed a client: no TLS: {error!r:.200}")
+            self.complaints.say(f"closed a client: not TLS: {error!r:.200}")
             return
         await connection.ended
 

@@ -79,7 +79,7 @@ class LineSink:
                 self._torn = data[written - 1] != ord("\n")
                 data = data[written:]
         except BrokenPipeError as error:
-            raise OutputGone(f"nobody reads {self._name} any more") from error
+            raise OutputGone(f"the reader of {self._name} is gone") from error
         except OSError as error:
             raise OutputError(f"cannot write to {self._name}: {error.strerror}") from error
 

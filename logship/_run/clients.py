@@ -143,7 +143,7 @@ class Recovery:
         try:
             thread.start()
         except RuntimeError as error:
-            self._last_resort.warn("recovery", f"what dead clients left has to wait: {error}")
+            self._last_resort.warn("recovery", f"the records of dead clients have to wait: {error}")
             return
         self._thread = thread
         self._runs.wait()

@@ -148,7 +148,7 @@ def _cannot_start(word: str, environ: Mapping[str, str], error: Exception) -> Ca
         text = error.strerror if isinstance(error, OSError) else str(error)
         return CannotStart(f"cannot run {word}: {text}{hint}", NOT_EXECUTABLE)
     if shutil.which(word, path=environ.get("PATH")) is not None:
-        text = f"cannot run {word}: the interpreter in its first line is not there"
+        text = f"cannot run {word}: the interpreter in its first line does not exist"
         return CannotStart(text, NOT_FOUND)
     where = "there is no such file" if "/" in word else "it is not on PATH"
     return CannotStart(f"cannot run {word}: {where}", NOT_FOUND)

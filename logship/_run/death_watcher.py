@@ -25,7 +25,7 @@ from logship._spool.orphans import unknown_owner
 from logship._spool.slots import read_streams
 
 _NAMES_MAX = 1000
-"""So many names of processes are kept for what is told of their records later."""
+"""How many process names are kept for later reports about their records."""
 
 _PIDFD_GET_INFO = 0xC040FF0B
 _PIDFD_INFO_EXIT = 1 << 3

@@ -38,7 +38,9 @@ class Inheritance:
             if not directory.has_records():
                 directory.remove()
                 continue
-            self._say(f"a `logship run` was killed; what it left in {directory.path} is shipped")
+            self._say(
+                f"an earlier `logship run` was killed; what it left in {directory.path} is shipped"
+            )
             recovery = Recovery(
                 settings,
                 directory.spool,

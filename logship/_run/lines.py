@@ -54,7 +54,7 @@ def record_of_line(line: bytes, source: str, message_key: str = "message") -> di
 
     Args:
         line: Without its newline; a carriage return at its end is dropped.
-        source: Where it was read, such as `stdin`; for lines that are no JSON objects.
+        source: Where it was read, such as `stdin`; for lines that are not JSON objects.
         message_key: The field for the text of such lines.
     """
     line = line.removesuffix(b"\r")

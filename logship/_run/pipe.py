@@ -36,7 +36,7 @@ class Pipe:
     Args:
         settings: Of the client.
         descriptor: Where to read; standard input.
-        source: The name of the input in records of lines that are no JSON objects.
+        source: The name of the input in records of lines that are not JSON objects.
     """
 
     def __init__(self, settings: Settings, *, descriptor: int = 0, source: str = "stdin") -> None:

@@ -45,7 +45,7 @@ class Inlet:
 
     Args:
         descriptor: Its reading end, which does not block; this object closes it.
-        source: `stdout` or `stderr`, for records that are no JSON objects.
+        source: `stdout` or `stderr`, for records that are not JSON objects.
         message_key: The field for the text of those.
         joiner: Joins lines, or None.
         tee: Gets the bytes too, or None.

@@ -117,8 +117,8 @@ def private_directory() -> tuple[PrivateDirectory | None, str]:
     except OSError as error:
         return None, (
             f"no directory for temporary files can be made ({error}); logship clients inside "
-            "the command have no spool, and what they have not shipped when they are killed "
-            "is lost; set TMPDIR to a directory that can be written"
+            "the command have no spool, and if they are killed, records that they have not "
+            "shipped are lost; set TMPDIR to a directory that can be written"
         )
 
 

@@ -273,7 +273,7 @@ class Supervisor:
         if os.getpid() == 1 or self._deadlines is not None:
             if self._held_sources():
                 self._shipping.say(
-                    "processes that the command left behind have not let go of its output; they "
+                    "processes that the command left behind still hold its output; they "
                     "are killed, so that what they wrote can still be shipped"
                 )
             self._offspring.is_being_killed = True
@@ -287,7 +287,7 @@ class Supervisor:
             self._is_cut_off = True
             self._shipping.say(
                 f"processes that the command left behind still hold its {held}; "
-                "what they write from now on is not shipped (--orphan-wait says how long we wait)"
+                "what they write from now on is not shipped (--orphan-wait sets the wait)"
             )
         for inlet in self._inlets:
             self._take_the_rest(inlet)

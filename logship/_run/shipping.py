@@ -1,7 +1,7 @@
 """Puts records of the command's output into the buffer, as fast as the sidecar allows.
 
 If the buffer is full, `run` first stops reading: the pipe fills and the command waits, as it does
-for any slow reader. But a dead sidecar must not stop the command for ever. So there is one wait an
+for any slow reader. But a dead sidecar must not stop the command forever. So there is one wait an
 outage, of at most `block_seconds_max`. After it the overflow policy applies until space was freed.
 """
 

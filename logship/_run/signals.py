@@ -121,7 +121,7 @@ def _parse(text: str) -> int:
     signum = signal_number(text)
     if signum is None or signum in NEVER_SENT_ON:
         raise SettingsError(
-            f"{text.strip()!r} is not a signal to be passed on; give one as TERM, SIGTERM or 15"
+            f"{text.strip()!r} is not a signal that can be passed on; give TERM, SIGTERM or 15"
         )
     return signum
 

@@ -65,7 +65,7 @@ class Death:
 
     def _how(self) -> str:
         if self.code is None:
-            return "has ended, how only its parent knows"
+            return "has ended; only its parent knows how"
         if self.code < 0:
             return f"was killed by {signal_name(-self.code)}"
         return f"has ended with code {self.code}"

@@ -54,7 +54,7 @@ def text_of(path: str) -> str:
 
     Raises:
         OSError: It cannot be read.
-        ValueError: It is no UTF-8.
+        ValueError: It is not UTF-8.
     """
     with open(path, encoding="utf-8") as file:
         return file.read()

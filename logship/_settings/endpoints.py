@@ -41,7 +41,7 @@ class Endpoint(NamedTuple):
         """Return the endpoint that `text` names.
 
         Raises:
-            SettingsError: `text` is no endpoint; the error shows the form of one.
+            SettingsError: `text` is not an endpoint; the error shows the form of one.
         """
         _refuse_credentials([text])
         scheme, separator, rest = text.strip().partition("://")
@@ -53,7 +53,7 @@ class Endpoint(NamedTuple):
                 return cls(scheme, host, port, "")
         shown = visible(repr(text.strip()), QUOTED_CHARACTERS_MAX)
         raise SettingsError(
-            f"endpoints ({variable_name('endpoints')}): {shown} is no endpoint; "
+            f"endpoints ({variable_name('endpoints')}): {shown} is not an endpoint; "
             "allowed: tcp://HOST:PORT, tls://HOST:PORT (port 1 to 65535) or unix:///PATH, "
             "separated by commas"
         )
@@ -69,9 +69,9 @@ def _refuse_credentials(parts: Iterable[str]) -> None:
     """
     if any(_CREDENTIALS.search(part) and not part.strip().startswith("unix://") for part in parts):
         raise SettingsError(
-            f"endpoints ({variable_name('endpoints')}): there is an @ or a % in it, as in or "
-            "behind a password, so it is not shown; give tcp://HOST:PORT, and username and "
-            "password by themselves"
+            f"endpoints ({variable_name('endpoints')}): it has an @ or a %, so it may have a "
+            "password in it and is not shown; give tcp://HOST:PORT, and set username and password "
+            "separately"
         )
 
 
@@ -93,8 +93,8 @@ class Endpoints(Converter):
         """Return the endpoints.
 
         Raises:
-            NotAllowed: There is none, or it is no sequence.
-            SettingsError: One of them is no endpoint.
+            NotAllowed: There is none, or it is not a sequence.
+            SettingsError: One of them is not an endpoint.
         """
         if isinstance(value, str):
             value = [part for part in value.split(",") if part.strip()]
@@ -104,5 +104,5 @@ class Endpoints(Converter):
         except TypeError:
             raise NotAllowed("tcp://HOST:PORT or unix:///PATH") from None
         if not endpoints:
-            raise NotAllowed("at least one endpoint, as tcp://127.0.0.1:24224")
+            raise NotAllowed("at least one endpoint, such as tcp://127.0.0.1:24224")
         return endpoints

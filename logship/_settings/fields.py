@@ -172,8 +172,8 @@ class Number(Converter):
     """A finite number within bounds.
 
     Args:
-        least: The least one allowed; None is no bound.
-        most: The greatest one allowed; None is no bound.
+        least: The least one allowed; None for no bound.
+        most: The greatest one allowed; None for no bound.
 
     Attributes:
         units: What may follow a number that is given as text, in small letters, and its factor.

@@ -28,7 +28,7 @@ def read_secret(path: str) -> str:
     """Return the secret in a file, without the line ends around it.
 
     Raises:
-        SettingsError: The file cannot be read, is empty, too long or no UTF-8.
+        SettingsError: The file cannot be read, is empty, too long or not UTF-8.
     """
     shown = visible(path, QUOTED_CHARACTERS_MAX)
     try:
@@ -42,7 +42,7 @@ def read_secret(path: str) -> str:
     try:
         text = data.decode().strip("\r\n")
     except UnicodeDecodeError:
-        raise SettingsError(f"{shown} is no UTF-8 text") from None  # its error would show the bytes
+        raise SettingsError(f"{shown} is not UTF-8 text") from None  # its text shows the bytes
     if not text:
         raise SettingsError(f"{shown} is empty")
     return text
@@ -110,7 +110,7 @@ class SecretFile(Secret):
         path: The file.
 
     Raises:
-        SettingsError: The file cannot be read, is empty, too long or no UTF-8.
+        SettingsError: The file cannot be read, is empty, too long or not UTF-8.
     """
 
     __slots__ = ("_path",)

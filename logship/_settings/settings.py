@@ -64,82 +64,94 @@ def _default_endpoints() -> tuple[Endpoint, ...]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
-    """Every choice of a client. Frozen; equal settings mean the same client.
+    """All settings of a client. Frozen; equal settings mean the same client.
 
     Attributes:
         endpoints: Sidecars in order of preference.
-        tag: The route of records that name none.
+        tag: The tag of records that have none of their own.
         firelens_tag: Whether the tag that FireLens routes for this container takes the place of
-            `tag`. The task metadata say it, and chunks wait until it is known.
-        message_key: The field that holds a log call's text; `log` where patterns of FireLens must
-            match, which look only there.
+            `tag`. The tag comes from the task metadata, and chunks wait until it is known.
+        message_key: The field for a log call's text. The filter patterns of FireLens look only at
+            `log`.
         buffer_bytes_max: Bytes of entries that may wait for their ack.
         chunk_bytes_max: A chunk is sealed when it has grown to this many bytes; by default 512 KiB,
             or an eighth of the buffer where that is less.
         linger_seconds: How long an open chunk waits for more entries.
-        inflight_chunks_max: Chunks sent and not yet acked.
+        inflight_chunks_max: The most chunks that are sent and not yet acked.
         overflow: What happens to a record when the buffer is full.
-        block_seconds_max: With `overflow="block"`, the one wait of an outage.
+        block_seconds_max: With `overflow="block"`, how long senders wait for space, once in each
+            outage.
         last_resort: Where records go that the buffer cannot take: `stderr`, or nowhere.
-        spill_bytes_per_second_max: The pace of that while the program runs.
-        redact: Rules that take secrets out of records, by name (see docs/redaction.md), or a
-            function of the record. Its result is shipped. A record is withheld, counted and
-            declared, if the function raises or returns None.
+        spill_bytes_per_second_max: The most bytes a second that logship writes to stderr while the
+            program runs.
+        redact: Names of rules that remove secrets from records (see docs/redaction.md), or a
+            function that gets a record and returns the one to ship. If the function raises or
+            returns None, the record is withheld, counted and declared.
         fields: Fields of every record, as pairs or a mapping. A record's own field wins.
-        identity: Where more of them come from, by OpenTelemetry's names: `otel` is its variables
-            `OTEL_RESOURCE_ATTRIBUTES` and `OTEL_SERVICE_NAME`, `ecs` the task metadata,
-            `kubernetes` the pod's variables, `host` the host and the process.
-        rename: Names of fields, and what they are called instead.
+        identity: Sources of more fields for every record, under OpenTelemetry's names: `otel` is
+            its variables `OTEL_RESOURCE_ATTRIBUTES` and `OTEL_SERVICE_NAME`, `ecs` the task
+            metadata, `kubernetes` the pod's variables, `host` the host and the process.
+        rename: Names of fields, and their new names.
         severity_key: The field for the number of a log call's level, as OpenTelemetry counts; none
             by default.
         time_key: The field for a record's time; none by default.
-        time_format: Its form: a text as of ISO 8601 in UTC, or seconds since the epoch.
+        time_format: The form of the field `time_key`: text in ISO 8601, in UTC, or seconds since
+            the epoch.
         sample: Levels, and the share of their log calls that is shipped, from 0 to 1.
-        logger_records_max: So many log calls of one logger are shipped in an interval; None is no
+        logger_records_max: How many calls of one logger are shipped in an interval; None for no
             limit.
-        template_records_max: So many of one logger with one template, `record.msg`.
-        flood_seconds: How long the interval of these limits is.
-        loggers: Names of loggers whose records are shipped although they do not reach the root
-            logger, and whose children are meant too; `*` is all.
-        levels_file: A file of levels of loggers that is watched, each line `LOGGER=LEVEL`.
-        ack_timeout_seconds: A connection with chunks in flight that acks nothing for so long is
-            given up. Fluentd with a full buffer and `overflow_action block` may be silent for a
+        template_records_max: How many calls of one logger with one template, `record.msg`, are
+            shipped in an interval; None for no limit.
+        flood_seconds: The length of the interval of `logger_records_max` and
+            `template_records_max`.
+        loggers: Names of loggers that do not propagate to the root logger, and whose records are
+            shipped all the same. A name includes the logger's children; `*` includes all such
+            loggers.
+        levels_file: A file with levels of loggers, one `LOGGER=LEVEL` a line. logship watches it
+            for changes.
+        ack_timeout_seconds: A connection with chunks in flight is given up if no ack arrives for
+            this time. Fluentd with a full buffer and `overflow_action block` may be silent for a
             minute and still work, so give 90 s or more.
-        connect_timeout_seconds: For one attempt, including the name's resolution.
-        backoff_seconds_base: The first wait's upper bound after a refused connection. After an
-            attempt without an answer the bound is `backoff_seconds_max`.
+        connect_timeout_seconds: The limit of one attempt to connect, including the name's
+            resolution.
+        backoff_seconds_base: The upper bound of the first wait after a refused connection. After
+            an attempt without an answer the bound is `backoff_seconds_max`.
         backoff_seconds_max: The longest wait between two attempts.
         stop_timeout_seconds: The time that the orchestrator leaves between the stop signal and
             SIGKILL.
-        stop_signals: Signals that ask this program to stop, by name or number. None is SIGTERM and
-            SIGINT, and SIGQUIT and SIGHUP where their default disposition is found.
-        exit_drain_seconds: The exit hook's budget where an extension handles a stop signal in C.
-        exit_stall_seconds: A program that ends by itself gives up after so long without an ack.
-        exit_drain_seconds_max: Such a program gives up after so long in any case.
-        child_drain_seconds: The budget of a multiprocessing child's exit.
-        spool_dir: A directory in which records outlive the process; none by default. If it is
-            missing, it is made; its parent must be there.
-        spool_bytes_max: For all files that one process keeps there.
-        spool_fsync: With `interval` records also outlive the machine, except the last second's.
-        compress: How chunks are compressed. Off, because gzip of small chunks costs more than a
-            loopback connection saves.
-        shared_key: Client and sidecar prove to each other that they know it, before any record
-            is sent.
-        username: For sidecars that ask for a user.
-        password: Of that user.
-        tls_ca: File of certificates to trust instead of the system's; for `tls://` endpoints.
+        stop_signals: Signals that ask this program to stop, by name or number. None stands for
+            SIGTERM and SIGINT, and also for SIGQUIT and SIGHUP if they have their default
+            disposition.
+        exit_drain_seconds: The longest drain of the exit hook if an extension handles a stop
+            signal in C.
+        exit_stall_seconds: A program that ends by itself stops draining if no ack arrives for this
+            time.
+        exit_drain_seconds_max: The longest drain of a program that ends by itself.
+        child_drain_seconds: The longest drain of a multiprocessing child at its exit.
+        spool_dir: A directory in which records outlive the process; none by default. A missing
+            directory is created, but its parent must exist.
+        spool_bytes_max: Bytes of all files that one process keeps on the spool.
+        spool_fsync: With `interval` records also survive a crash of the machine, except those of
+            the last second.
+        compress: How chunks are compressed. The default is off, because gzip of small chunks costs
+            more than it saves on a loopback connection.
+        shared_key: A secret that client and sidecar share. Each proves to the other that it knows
+            the key, before any record is sent.
+        username: The user, for sidecars that ask for one.
+        password: The password of `username`.
+        tls_ca: File of the certificates to trust instead of the system's; for `tls://` endpoints.
         tls_cert: File of the client's own certificate.
-        tls_key: File of its key, where it is not in `tls_cert`.
-        tls_server_name: The name that the sidecar's certificate must have, where it is not the
+        tls_key: File of the key of the client's certificate, if `tls_cert` does not contain it.
+        tls_server_name: The name that the sidecar's certificate must have, if it is not the
             endpoint's host.
         stamp: Whether records carry the number that proves completeness.
-        stamp_key: The field that carries it.
-        high_water_seconds: How often each stream that grew has its highest number stated in a
-            record of the tag `logship.highwater`, so that a lost tail can be seen; 0 is never.
-        report: Whether the drain report is printed even when everything was acked; with `emf`
-            also as a line from which CloudWatch makes metrics.
-        metrics_port: Where metrics are served; 0 is any free port, printed on stderr.
-        metrics_host: The address they are served on.
+        stamp_key: The field that carries the stamp.
+        high_water_seconds: How often a record with the tag `logship.highwater` states the highest
+            number of each stream that grew, so that a lost tail can be found; 0 means never.
+        report: Whether the drain report is printed even if all records were acked. `emf` also
+            prints a line from which CloudWatch makes metrics.
+        metrics_port: The port on which metrics are served; 0 is any free port, printed on stderr.
+        metrics_host: The address on which metrics are served.
         metrics_dir: A directory in which all processes of a container keep their numbers, so that
             each of them can serve the sum. By default it is under `spool_dir`, or else in the
             temporary directory.
@@ -245,17 +257,19 @@ class Settings:
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str], **settings: Unpack[SettingsKeywords]) -> Settings:
-        """Return the settings that `environ` and `settings` make; the latter win.
+        """Return the settings that `environ` and `settings` give; `settings` win.
 
         Args:
             environ: As `os.environ`. `LOGSHIP_<NAME>` sets a field. ECS injects `FLUENT_HOST` and
-                `FLUENT_PORT` beside a FireLens sidecar. They set the endpoint where
-                `LOGSHIP_ENDPOINTS` does not, and where no tag is given, it is then found out. An
-                empty variable counts as not set, except that of a secret, which is refused.
+                `FLUENT_PORT` beside a FireLens sidecar. They set the endpoint if
+                `LOGSHIP_ENDPOINTS` does not. If no tag is given in such a task, logship asks the
+                task metadata for it. An empty variable counts as not set, except that of a secret,
+                which is refused.
             settings: Fields by name, as to the constructor.
 
         Raises:
-            SettingsError: A value cannot be used, or there is no such setting; it names all.
+            SettingsError: A value cannot be used, or there is no such setting; the error names
+                every mistake.
         """
         values = values_from(dataclasses.fields(cls), environ)
         has_tag = "tag" in values or "tag" in settings
@@ -268,7 +282,8 @@ class Settings:
         """Return the settings with these fields, and name those that do not exist.
 
         Raises:
-            SettingsError: There is no such setting, or a value cannot be used; it names all.
+            SettingsError: There is no such setting, or a value cannot be used; the error names
+                every mistake.
         """
         values: dict[str, Any] = {**settings}
         names = [each.name for each in dataclasses.fields(cls)]

@@ -332,7 +332,7 @@ class Adoption:
             orphan.directory.remove()
             self.is_removed = True
         except OSError as error:
-            orphan.say(f"everything is shipped, it cannot be removed: {error}")
+            orphan.say(f"all its records are shipped, but it cannot be removed: {error}")
 
 
 def _of(chunk: FoundChunk, count: int) -> str:

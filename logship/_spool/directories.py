@@ -84,12 +84,12 @@ def open_spool_directory(path: Path, *, any_owner: bool = False) -> int:
         any_owner: Whether another user may own it, where we are root: for recovery alone.
 
     Raises:
-        SpoolError: It is not there, is no directory, or belongs to another user.
+        SpoolError: It is not there, is not a directory, or belongs to another user.
     """
     try:
         descriptor = os.open(path, OPEN_DIRECTORY)
     except OSError as error:
-        raise SpoolError(f"{path}: {error.strerror}; it must be a directory, no link") from error
+        raise SpoolError(f"{path}: {error.strerror}; it must be a directory, not a link") from error
     owner = os.fstat(descriptor).st_uid
     if owner in (0, os.geteuid()) or (any_owner and os.geteuid() == 0):
         return descriptor
@@ -172,7 +172,7 @@ class ProcessDirectory:
             _check_owner(directory, name)
             lock = os.open(LOCK, OPEN_FILE, dir_fd=directory)
             if not stat.S_ISREG(os.fstat(lock).st_mode):
-                raise SpoolError(f"{name}: its lock is no regular file")
+                raise SpoolError(f"{name}: its lock is not a regular file")
             if not _flock(lock):
                 close(lock, directory)
                 return NotTaken.LOCKED
@@ -273,14 +273,14 @@ class ProcessDirectory:
         """Open a file of a dead process for reading and marking.
 
         Raises:
-            OSError: It cannot be opened, is a link, or is no regular file of the right owner.
+            OSError: It cannot be opened, is a link, or is not a regular file of the right owner.
         """
         descriptor = os.open(name, OPEN_FILE, dir_fd=self._directory)
         found, directory = os.fstat(descriptor), os.fstat(self._directory)
         if stat.S_ISREG(found.st_mode) and found.st_uid == directory.st_uid:
             return descriptor
         os.close(descriptor)
-        raise PermissionError(f"{name} is no regular file of user {directory.st_uid}")
+        raise PermissionError(f"{name} is not a regular file of user {directory.st_uid}")
 
     def keep(self, name: str, data: bytes) -> None:
         """Keep `data` under `name` in the spool's quarantine; see `quarantine.keep`."""
@@ -342,7 +342,7 @@ def _is_at(descriptor: int, name: str, parent: int) -> bool:
 
 
 def _exists(name: str, parent: int) -> bool:
-    """Tell whether anything has this name; an error is no proof that nothing has."""
+    """Tell whether anything has this name; an error does not prove that nothing has."""
     try:
         os.stat(name, dir_fd=parent, follow_symlinks=False)
     except FileNotFoundError:

@@ -25,7 +25,7 @@ def inspect_spool(path: Path) -> Iterator[dict[str, object]]:
     """Yield what each process directory under `path` holds, oldest first.
 
     Raises:
-        SpoolError: `path` is no directory of a spool.
+        SpoolError: `path` is not a directory of a spool.
     """
     with closing(open_spool_directory(path, any_owner=True)) as parent:
         for name in oldest_first(parent, process_directories(parent)):

@@ -190,7 +190,7 @@ class OwnDirectory:
         """Make a file that begins with `header`, and map it."""
         if size > self.directory.free_bytes():
             raise SpoolError(
-                f"{self._path}: the volume is nearly full, what is left of it stays free for others"
+                f"{self._path}: the volume is nearly full; the rest stays free for others"
             )
         with closing(self.directory.allocate(name, size)) as descriptor:
             try:

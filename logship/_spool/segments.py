@@ -30,8 +30,8 @@ _STEP_BYTES = 64 * 1024
 
 _DAMAGES_MAX = 1000
 _CLAIMS_MAX = 8
-"""A damaged file is read no further after so many damages, or when the payloads that its chunks
-claim are together so many times as long as the file. Then no file costs more than its length."""
+"""A damaged file is read no further after this many damages, or when the payloads that its chunks
+claim are together this many times as long as the file. Then no file costs more than its length."""
 
 
 class _SegmentHeader(NamedTuple):

@@ -49,7 +49,7 @@ class SpoolStorage:
         path: The directory that holds the process directories.
         bytes_max: All files together.
         memory_bytes_max: What may be held in memory while the spool cannot be written.
-        chunk_bytes_max: A chunk is no larger, but for a single large record.
+        chunk_bytes_max: A chunk is not larger, except for a single large record.
         stamp_key: The field of the stamp, or None.
         segment_bytes: Of a file, where no record needs a larger one.
         syncs: Whether files are written to the disk every second.
@@ -317,7 +317,7 @@ class SpoolStorage:
         self._trouble = True
         text = (
             f"the spool cannot be written ({reason}); records are held in "
-            f"memory, up to {self._memory_bytes_max} bytes, and would die with the process"
+            f"memory, up to {self._memory_bytes_max} bytes, and would be lost with the process"
         )
         self.news.append(("spool", text))
 

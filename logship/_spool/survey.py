@@ -171,7 +171,7 @@ def _note_chunks(
 def _note_chunk(orphan: Orphan, file: SegmentFile, data: FileBytes, chunk: FoundChunk) -> None:
     stream = _stream_of_chunk(orphan, chunk)
     if stream is None:
-        orphan.blame(file.name, chunk.offset, "a chunk's stream is no stream")
+        orphan.blame(file.name, chunk.offset, "a chunk's stream id is not valid")
     elif chunk.state == ACKED:
         _note_acked(stream, file, chunk, data)
     else:
@@ -259,7 +259,7 @@ def text_of(tag: bytes) -> str:
 def stream_of(
     stream_id: str, tag: bytes, stamp_key: bytes | None, *, is_provisional: bool = False
 ) -> Stream | None:
-    """Return the stream with this id, or None where it is no id of a stream."""
+    """Return the stream with this id, or None where it is not an id of a stream."""
     try:
         raw = urlsafe_b64decode(stream_id)
         key = None if stamp_key is None else stamp_key.decode("utf-8")

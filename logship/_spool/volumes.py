@@ -29,7 +29,7 @@ def volume_warning(path: Path) -> str | None:
     if kind in _NETWORK or kind.startswith("fuse"):
         return (
             f"the spool {path} is on a network filesystem ({kind}): locks and mapped files may not "
-            "be what they seem there; give it a local volume"
+            "be reliable there; give it a local volume"
         )
     if kind in _COPY_ON_WRITE:
         return (

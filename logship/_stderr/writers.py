@@ -1,6 +1,6 @@
 """Writers that take what a descriptor accepts at once, and never block.
 
-A container's stderr is a pipe. A write to it hangs for ever if its reader has stalled. O_NONBLOCK
+A container's stderr is a pipe. A write to it hangs forever if its reader has stalled. O_NONBLOCK
 belongs to the open file, which other processes share. So a pipe or terminal is opened again through
 /proc, which gives a separate open file. A write to a regular file never blocks. A socket has a flag
 for each message. On Windows every write may block: nothing there tells whether it would.

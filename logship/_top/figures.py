@@ -10,7 +10,7 @@ from logship._metrics.client_measures import DROP_REASONS
 from logship._metrics.sums import Numbers, slot
 
 WINDOW_READINGS: Final = 4
-"""Rates are those between the newest and the oldest of so many readings."""
+"""Rates are those between the newest and the oldest of this many readings."""
 
 STALE_SECONDS: Final = 5.0
 """A process writes its page once a second. One whose page is so old is stopped or gets no CPU."""

@@ -39,7 +39,7 @@ def read_directory(path: Path) -> Read:
         SourceError: It is not there, or cannot be used.
     """
     if not path.is_dir():  # else it would be made
-        raise SourceError(f"{path} is no directory; no process has published numbers there")
+        raise SourceError(f"{path} is not a directory; no process has published numbers there")
     try:
         pages = Pages(path)
     except PagesError as error:
@@ -72,7 +72,7 @@ def read_endpoint(url: str) -> Read:
             of logship's.
     """
     if not url.startswith(("http://", "https://")):
-        raise SourceError(f"{url} is no URL of metrics, such as http://127.0.0.1:9100/metrics")
+        raise SourceError(f"{url} is not the URL of metrics, such as http://127.0.0.1:9100/metrics")
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
     def read() -> Snapshot:

@@ -1,4 +1,4 @@
-"""Tools for tests of programs that log through logship: no sleep, no real sidecar.
+"""Tools for tests of programs that log through logship, without sleeps and without a real sidecar.
 
 A `Sidecar` does what the test sets. A `MemoryTransport` connects a client to it without a socket; a
 `SocketSidecar` is one on a loopback port. A `ManualClock` moves only when the test moves it:
@@ -8,9 +8,9 @@ A `Sidecar` does what the test sets. A `MemoryTransport` connects a client to it
         client.emit({"message": "hi"})
     assert [each.record["message"] for each in sidecar.records] == ["hi"]
 
-`plugin` gives pytest two fixtures, see docs/testing.md: `logship_records` and `logship_sidecar`.
+`plugin` gives pytest the fixtures `logship_records` and `logship_sidecar` (see docs/testing.md).
 
-No other room of this package imports this one. Each module is imported when it is first used,
+No other part of logship imports this package. Each module is imported when it is first used,
 because every run of pytest imports the plugin.
 """
 
@@ -45,7 +45,7 @@ _HOMES = {
 
 
 def __getattr__(name: str) -> Any:
-    """Import what is asked for, the first time it is asked for."""
+    """Import a public name when it is first used."""
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from importlib import import_module  # noqa: PLC0415 - lazily, as all of this

@@ -7,7 +7,7 @@ class ManualClock:
     """Replaces `time.monotonic`: call it to read it.
 
     Args:
-        seconds: The time at first.
+        seconds: The initial time.
     """
 
     def __init__(self, seconds: float = 1000.0) -> None:
@@ -24,5 +24,5 @@ class ManualClock:
             ValueError: `seconds` is negative; a monotonic clock does not go back.
         """
         if seconds < 0:
-            raise ValueError(f"a clock cannot be moved by {seconds} s; give a time not negative")
+            raise ValueError(f"a clock cannot be moved by {seconds} s; it must not be negative")
         self.seconds += seconds

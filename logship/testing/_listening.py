@@ -19,7 +19,7 @@ class SocketSidecar(Sidecar):
     While it is not `reachable`, the system refuses connections, and no other program gets the port.
 
     Attributes:
-        endpoint: Where it listens, as `LOGSHIP_ENDPOINTS` has it.
+        endpoint: Where it listens, in the form of `LOGSHIP_ENDPOINTS`.
     """
 
     def __init__(self) -> None:
@@ -50,7 +50,7 @@ class SocketSidecar(Sidecar):
 
     @property
     def reachable(self) -> bool:
-        """Whether connections can be made. If not, those that are open stay open."""
+        """Whether new connections can be made. Open connections stay open in any case."""
         return self._server is not None
 
     @reachable.setter

@@ -17,11 +17,11 @@ from logship._protocol.entries import is_control
 from logship._receiver.session import Close, Session, Write
 
 SHOWN_MAX = 5
-"""So many of the records that arrived are in the error of a wait that failed."""
+"""How many of the last records the error of a failed wait shows."""
 
 
 class Delivered(NamedTuple):
-    """A record that the sidecar took.
+    """A record that the sidecar received.
 
     Attributes:
         tag: Its route.
@@ -42,11 +42,11 @@ class Sidecar:
         answer_bytes: In memory its answers arrive in pieces of this many bytes; None for whole
             answers.
         greeting: Bytes that it sends when a connection is made, a `HELO` for instance.
-        delivered: Everything that it took, in this order: duplicates too, and the records that
+        delivered: All records that it received, in order, including duplicates and the records that
             logship itself adds to a stream.
-        messages: How many messages these came in.
+        messages: How many messages contained these records.
         connects: How many connections were made.
-        held_acks: Acks that were held back, oldest first; they end with their connection.
+        held_acks: Acks that were held back, oldest first. They are discarded with their connection.
     """
 
     def __init__(self) -> None:
@@ -63,7 +63,7 @@ class Sidecar:
 
     @property
     def reachable(self) -> bool:
-        """Whether connections can be made. If not, those that are open stay open."""
+        """Whether new connections can be made. Open connections stay open in any case."""
         return self._is_reachable
 
     @reachable.setter
@@ -90,12 +90,12 @@ class Sidecar:
         An event loop must not wait: `await asyncio.to_thread(sidecar.wait_for, 3)`.
 
         Args:
-            wanted: How many records, or a function that is given the records and returns whether
-                they suffice. It is called again with each message that comes.
+            wanted: The number of records, or a function that gets the records and returns whether
+                they suffice. It is called again after each message.
             timeout_seconds: The longest wait.
 
         Raises:
-            AssertionError: They did not come in time.
+            AssertionError: The records did not arrive in time.
         """
         suffices = wanted if callable(wanted) else lambda records: len(records) >= wanted
         with self._came:
@@ -126,11 +126,11 @@ class Sidecar:
             connection.call(connection.end, reason)
 
     def stop_reading(self) -> None:
-        """Read nothing from any connection, so that clients can soon write no more."""
+        """Stop reading from all connections, so that clients soon cannot write any more."""
         self._set_reading(False)
 
     def read_on(self) -> None:
-        """Take back `stop_reading`."""
+        """Undo `stop_reading`."""
         self._set_reading(True)
 
     def _set_reading(self, is_reading: bool) -> None:

@@ -1,4 +1,4 @@
-"""The pytest plugin: two fixtures, and quiet for applications that find no sidecar in their tests.
+"""The pytest plugin: two fixtures, and no waiting for applications whose tests have no sidecar.
 
 Every run of pytest imports it where logship is installed, so it imports the client late.
 """
@@ -30,9 +30,10 @@ def _parts_without_sidecar(given: Mapping[str, Any]) -> parts.Parts:
 
 @pytest.fixture
 def logship_records(monkeypatch: pytest.MonkeyPatch) -> Iterator[ShippedRecords]:
-    """Return what the application ships in this test through `logship.install()`, in this process.
+    """Return the records that the application ships in this test through `logship.install()`.
 
-    Nothing goes to a socket. After the test, logship gives back all that it took of the process.
+    Only records of this process count, and no socket is used. After the test, logship undoes all
+    that `install()` changed in the process.
     """
     from logship.testing._installing import recorded_installation  # noqa: PLC0415 - see above
 

@@ -23,7 +23,7 @@ from tests.support.prometheus import why_no_promtool
 RUNBOOK = (REPOSITORY / "docs" / "runbook.md").read_text()
 ALERTS = {rule["alert"]: rule for rule in rules_of(ALERTING)}
 ALL_RULES = [*rules_of(RECORDING), *rules_of(ALERTING)]
-PARTS = ("Means", "At night", "Look at", "Run", "Ends")
+PARTS = ("Means", "Effect", "Look at", "Run", "Repair")
 
 
 def names_of_rules() -> list[str]:

@@ -148,7 +148,7 @@ def test_gzip_cut_off_by_a_kill_gives_what_it_holds_and_says_so() -> None:
     assert "the gzip data is cut off" in resent.output
     assert as_json("out.gz")["notes"] == [
         "out.gz: the gzip data is cut off (its writer was killed, or is still writing); "
-        "what it lacks counts as missing"
+        "records in the missing part count as missing"
     ]
 
 
@@ -168,7 +168,7 @@ def test_a_torn_last_line_is_named() -> None:
         (["directory"], "directory is a directory; name the files in it, as directory/*.log"),
         (["out.log", "./out.log"], "FILE: ./out.log is the same input as out.log"),
         (["-", "-"], "FILE: - is the same input as -"),
-        (["-", "--expect", "-"], "standard input cannot be FILE and --expect at once"),
+        (["-", "--expect", "-"], "standard input cannot be both FILE and --expect"),
         (["out.log", "--stamp-key", ""], "--stamp-key is empty"),
         (["damaged.gz"], "cannot read damaged.gz: its gzip data is damaged (Error -3"),
         (["out.zst"], "cannot read out.zst: it is zstd; pipe it: zstdcat ... | logship audit -"),

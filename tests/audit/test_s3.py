@@ -128,7 +128,7 @@ def test_without_boto3_the_error_says_what_to_install(monkeypatch: pytest.Monkey
 def test_an_address_of_another_kind_is_refused(options: list[str]) -> None:
     result = audit("ftp://host/logs", *options)
     assert result.exit_code == 2
-    assert "known are s3://, cloudwatch://, kafka://" in result.output
+    assert "the known kinds are s3://, cloudwatch://, kafka://" in result.output
 
 
 def test_what_an_object_holds_is_named_by_its_address(bucket: Any) -> None:

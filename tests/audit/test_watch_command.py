@@ -129,7 +129,7 @@ def bad_state(request: pytest.FixtureRequest) -> Iterator[str]:
 def test_a_state_that_is_none_is_refused_and_left(bad_state: str) -> None:
     result = CliRunner().invoke(main, ["audit", "--watch", "out.log", "--state", bad_state])
     assert result.exit_code == 2
-    assert "state.json is no state of this watch" in result.output
+    assert "state.json is not a state of this watch" in result.output
 
 
 @pytest.mark.parametrize(

@@ -127,6 +127,6 @@ def test_a_client_without_a_key_is_told_that_one_is_wanted(
     nothing = {"shared_key": None, "username": None, "password": None}
     client = connect(server, last_resort="none", **nothing)
     ledger.emit(client, 5)
-    wait_until(lambda: bool(said.lines("wants a shared key")), "the warning")
+    wait_until(lambda: bool(said.lines("requires a shared key")), "the warning")
     client.close(timeout=0.1)
     assert server.arrived(ledger.tag) == []

@@ -46,7 +46,7 @@ class Told:
 def ask(*options: str, **environment: str) -> Told:
     """Run `logship doctor --json` with the given `LOGSHIP_*` settings, in lower case here.
 
-    The buffer is small, so that the machine's own limits are no part of what a test shows.
+    The buffer is small, so that the machine's own limits are not part of what a test shows.
     """
     environment = {"buffer_bytes_max": str(4 * 1024 * 1024), **environment}
     variables = {

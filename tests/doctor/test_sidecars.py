@@ -138,7 +138,7 @@ def test_keys_right_wrong_and_forgotten(tmp_path: Path) -> None:
         assert "LOGSHIP_SHARED_KEY" in told["security"]["advice"]
         assert secret not in told.output
     assert forgotten.outcome("record") == "fail"
-    assert "wants a shared key" in forgotten["record"]["advice"]
+    assert "requires a shared key" in forgotten["record"]["advice"]
 
 
 def test_certificates_right_and_wrong(tmp_path: Path, certificates: Certificates) -> None:

@@ -20,7 +20,7 @@ DEPENDS = {
     "buffer_bytes_max": "a sixteenth of the memory limit, from 4 MiB to 64 MiB",
     "chunk_bytes_max": "512 KiB, or an eighth of the buffer where that is less",
     "stop_timeout_seconds": "30 s under ECS and Kubernetes, else 9 s",
-    "stop_signals": "`TERM,INT`, and `QUIT,HUP` where their default disposition is found",
+    "stop_signals": "`TERM,INT`, and `QUIT,HUP` if they have their default disposition",
 }
 """Defaults that depend on where the program runs."""
 

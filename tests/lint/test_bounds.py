@@ -61,7 +61,7 @@ def test_aliases_that_stand_for_too_much_are_refused(text: str) -> None:
 @needs_yaml
 @pytest.mark.parametrize("value", ["!!timestamp x", "!!bool x", "!!int ''", "!!float x"])
 def test_a_value_of_another_type_than_its_tag_is_no_yaml(value: str) -> None:
-    assert "it is no YAML" in str(judged(f"services: {{app: {{image: {value}}}}}"))
+    assert "it is not YAML" in str(judged(f"services: {{app: {{image: {value}}}}}"))
 
 
 @needs_yaml

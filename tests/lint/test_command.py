@@ -91,7 +91,7 @@ def test_ignoring_one_container_leaves_the_others(broken: Path) -> None:
         ("# logship-lint: ignore memory-buffer a test, not needed", 0, "1 ignored"),
         ("# logship-lint: ignore memory-buffer", 2, "lacks a rule or a reason"),
         ("# logship-lint: ignore", 2, "lacks a rule or a reason"),
-        ("# logship-lint: ignore memory because", 2, "'memory' is no rule; there are depends-on"),
+        ("# logship-lint: ignore memory because", 2, "'memory' is not a rule; the rules are "),
     ],
 )
 def test_a_comment_ignores_with_a_reason(
@@ -270,14 +270,14 @@ def test_standard_input_is_read(broken: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "content", "said"),
     [
-        ("a.json", b"{", "it is no JSON"),
-        ("a.json", b"[1, 2", "it is no JSON"),
-        ("a.json", b"{}", "it is no ECS task definition"),
-        ("a.json", b"[]", "it is no ECS task definition"),
+        ("a.json", b"{", "it is not JSON"),
+        ("a.json", b"[1, 2", "it is not JSON"),
+        ("a.json", b"{}", "it is not an ECS task definition"),
+        ("a.json", b"[]", "it is not an ECS task definition"),
         ("a.json", b'{"containerDefinitions": []}', "no containerDefinitions"),
         ("a.json", b'{"containerDefinitions": 5}', "not a list"),
-        ("a.json", b"\xff\xfe\x00", "no UTF-8"),
-        ("a.json", b"[" * 200_000, "it is no JSON"),
+        ("a.json", b"\xff\xfe\x00", "not UTF-8"),
+        ("a.json", b"[" * 200_000, "it is not JSON"),
         ("a.tf", b'resource "aws_ecs_task_definition" "a" {}', "terraform show -json"),
         ("a.json", b'{"AWSTemplateFormatVersion": "2010-09-09"}', "CloudFormation is not read"),
         ("a.conf", b"", "it is empty"),
@@ -322,7 +322,7 @@ def test_usage_is_2(clean: Path) -> None:
     assert lint().exit_code == 2
     result = lint(clean, "--ignore", "everything")
     assert result.exit_code == 2
-    assert "is no rule" in result.output
+    assert "is not a rule" in result.output
 
 
 def test_without_pyyaml_it_says_what_to_install(
@@ -365,7 +365,7 @@ def test_yaml_that_is_none(tmp_path: Path, text: str) -> None:
 def test_yaml_that_is_none_is_shown_where(tmp_path: Path) -> None:
     path = tmp_path / "a.yaml"
     path.write_text("services:\n  app: [1\n  b: {\n")
-    assert "a.yaml: it is no YAML: line 3, column 4: expected ',' or ']'" in lint(path).output
+    assert "a.yaml: it is not YAML: line 3, column 4: expected ',' or ']'" in lint(path).output
 
 
 def test_it_is_a_command_of_logship_and_needs_no_network(clean: Path) -> None:

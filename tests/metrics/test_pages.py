@@ -367,7 +367,7 @@ def test_what_nobody_reads_is_removed_after_a_day(pages: Path, owners: Owners) -
 def test_a_directory_that_others_can_write_in_is_refused(tmp_path: Path) -> None:
     (tmp_path / "open").mkdir()
     (tmp_path / "open").chmod(0o777)
-    with pytest.raises(PagesError, match="others may write in it"):
+    with pytest.raises(PagesError, match="other users may write to it"):
         Pages(tmp_path / "open")
     (tmp_path / "open").chmod(0o1777)
     Pages(tmp_path / "open")

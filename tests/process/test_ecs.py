@@ -109,7 +109,7 @@ def test_it_can_be_left_out(programs: Programs, sidecar: Sidecar) -> None:
     [
         ("awsfirelens", {}, "the log driver awsfirelens sends stderr back to the same sidecar"),
         ("awslogs", {"mode": "non-blocking"}, "the log driver awslogs is non-blocking"),
-        ("awslogs", {}, "the log driver awslogs is non-blocking by the default of ECS"),
+        ("awslogs", {}, "the log driver awslogs is non-blocking (the default on ECS)"),
     ],
 )
 def test_it_warns_once_where_stderr_is_not_safe(

@@ -636,14 +636,14 @@ def test_a_record_may_have_numbers_for_keys_and_any_extension() -> None:
         ("92 cb7ff0000000000000 80", "a time is float"),
         ("92 d600 00000001 80", "a time is ExtType"),
         ("92 d6ff 00000001 80", "a time is Timestamp"),
-        ("c1", "no msgpack"),
+        ("c1", "not msgpack"),
         ("92 00 81 90 00", "a map's key is a list"),
         ("92 00 81 80 00", "a map's key is a dict"),
         ("92 00 81 d400ff 00", "a map's key is a ExtType"),
         ("92 00 81 d700 0000000100000002 00", "a map's key is a tuple"),
-        ("dd 7fffffff", "no msgpack"),
-        ("92 00 81 a161 dd 00200000", "no msgpack"),  # more elements than we make room for
-        ("91" * 3000, "no msgpack"),
+        ("dd 7fffffff", "not msgpack"),
+        ("92 00 81 a161 dd 00200000", "not msgpack"),  # more elements than we make room for
+        ("91" * 3000, "not msgpack"),
     ],
 )
 def test_what_is_no_run_of_entries_is_a_protocol_error(payload: str, fault: str) -> None:

@@ -75,7 +75,7 @@ def test_thousands_of_acks_in_one_read() -> None:
         ("81 a3 61636b c0", "no id"),
         ("81 a3 61636b 05", "no id"),
         ("81 a3 6e61636b", "not an acknowledgement"),
-        ("92 a4 48454c4f 80", "wants a shared key"),
+        ("92 a4 48454c4f 80", "requires a shared key"),
         ("485454502f312e31 20343030", 'it is "72"'),  # HTTP/1.1 400
         ("c1", "not an acknowledgement"),
         ("81 a3 61636b a1 ff", "not an acknowledgement"),

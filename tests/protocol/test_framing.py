@@ -37,7 +37,7 @@ def test_a_value_of_each_kind_ends_where_msgpack_says(number: bytes) -> None:
 
 
 def test_what_begins_no_value_is_refused() -> None:
-    with pytest.raises(ProtocolError, match="no msgpack: a value begins with 0xc1"):
+    with pytest.raises(ProtocolError, match="not msgpack: a value begins with 0xc1"):
         list(Framer(BYTES_MAX).feed(HEAD + b"\x92\x01\xc1"))
 
 

@@ -111,7 +111,7 @@ def test_who_does_not_speak_tls_is_closed(tmp_path: Path) -> None:
     options = (*files, "--handshake-timeout", "0.5")
     with receiving(tmp_path, *options) as receiver, RawClient(receiver) as silent:
         assert silent.rest() == []
-        wait_for_line(receiver, "closed a client: no TLS: ")
+        wait_for_line(receiver, "closed a client: not TLS: ")
 
 
 def test_a_connection_that_says_nothing_is_closed(tmp_path: Path) -> None:

@@ -362,4 +362,4 @@ def test_standard_output_until_nobody_reads_it(tmp_path: Path) -> None:
             client.sendall(frame("id", {"n": 2}))
             assert client.recv(100) == b""
         assert process.wait(ANSWER_SECONDS_MAX) == 1
-        assert process.stderr.read() == b"Error: nobody reads standard output any more\n"
+        assert process.stderr.read() == b"Error: the reader of standard output is gone\n"

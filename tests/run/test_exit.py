@@ -38,7 +38,7 @@ def test_a_command_that_is_not_there_gives_127(both: Runs, tmp_path: Path) -> No
     for word, why in (
         ("no-such-command", b"cannot run no-such-command: it is not on PATH"),
         ("/no/such/file", b"cannot run /no/such/file: there is no such file"),
-        (str(script), b"the interpreter in its first line is not there"),
+        (str(script), b"the interpreter in its first line does not exist"),
     ):
         ended = both.command(word)
         assert ended.returncode == 127, ended.stderr
@@ -159,10 +159,10 @@ def test_without_loss_exit_a_loss_is_reported_but_the_code_stays(runs: Runs) -> 
     ("options", "why"),
     [
         (("--signal-map", "TERM"), b"not a pair of signals"),
-        (("--signal-map", "TERM:NOSUCH"), b"not a signal to be passed on"),
-        (("--signal-map", "KILL:TERM"), b"not a signal to be passed on"),
-        (("--signal-map", "99:TERM"), b"not a signal to be passed on"),
-        (("--multiline-start", "("), b"no regular expression"),
+        (("--signal-map", "TERM:NOSUCH"), b"not a signal that can be passed on"),
+        (("--signal-map", "KILL:TERM"), b"not a signal that can be passed on"),
+        (("--signal-map", "99:TERM"), b"not a signal that can be passed on"),
+        (("--multiline-start", "("), b"not a regular expression"),
         (("--receipt", "/no/such/directory/receipt"), b"no receipt can be written"),
         (("--receipt", "/"), b"is a directory"),
         (("--loss-exit", "0"), b"--loss-exit"),

@@ -146,7 +146,7 @@ def test_deaths_in_words_and_numbers() -> None:
     assert Death(7, "php", -9).text == "php (process 7) was killed by SIGKILL"
     assert Death(7, "php", -9).exit_code == 137
     assert Death(7, "php", 3).exit_code == 3
-    assert Death(7, "php", None).text == "php (process 7) has ended, how only its parent knows"
+    assert Death(7, "php", None).text == "php (process 7) has ended; only its parent knows how"
     assert [Death(7, "php", code).is_violent for code in (-9, -11, -15, 0, 1, None)] == [
         *(True, True),
         *(False, False, False, False),

@@ -304,7 +304,7 @@ def test_a_grandchild_that_stays_is_not_waited_for_for_ever(both: Runs, receipt:
     both.verdict(ended).assert_all_delivered()
     found = read_receipt(receipt)
     assert found["cut_off"] is not both.as_pid_1
-    told = "have not let go of its output; they are killed" if both.as_pid_1 else "still hold its"
+    told = "still hold its output; they are killed" if both.as_pid_1 else "still hold its"
     assert [told in line for line in ended.stderr.splitlines() if "left behind" in line] == [True]
     assert is_running(program) is not both.as_pid_1
 

@@ -199,7 +199,7 @@ def test_a_directory_whose_parent_is_missing_is_not_made(tmp_path: Path) -> None
 def test_a_link_in_the_place_of_the_directory_is_refused(tmp_path: Path, target: str) -> None:
     (tmp_path / "true").mkdir()
     (tmp_path / "link").symlink_to(tmp_path / target)
-    with pytest.raises(SpoolError, match="no link"):
+    with pytest.raises(SpoolError, match="not a link"):
         ProcessDirectory.begin(tmp_path / "link", os.urandom)
     assert not (tmp_path / "missing").exists()
     assert list((tmp_path / "true").iterdir()) == []
@@ -234,7 +234,7 @@ def test_a_link_in_the_place_of_a_life_or_file_is_not_followed(tmp_path: Path) -
 def test_a_fifo_in_the_place_of_a_segment_does_not_hang_a_recoverer(tmp_path: Path) -> None:
     life = ProcessDirectory.begin(tmp_path, os.urandom)
     os.mkfifo(tmp_path / life.name / "segment-00000001.spool")
-    with pytest.raises(OSError, match="no regular file"):
+    with pytest.raises(OSError, match="not a regular file"):
         life.open_file("segment-00000001.spool")
     life.remove()
 

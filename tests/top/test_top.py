@@ -144,9 +144,9 @@ def test_a_terminal_is_drawn_again_until_ctrl_c(workers: Workers) -> None:
     ("options", "code", "message"),
     [
         ([], 2, "the environment does not say where the numbers are"),
-        (["--metrics", "127.0.0.1:9100"], 1, "is no URL of metrics, such as http://"),
+        (["--metrics", "127.0.0.1:9100"], 1, "is not the URL of metrics, such as http://"),
         (["--metrics", "http://127.0.0.1:1/metrics"], 1, "cannot read http://127.0.0.1:1/metrics"),
-        (["--metrics-dir", "/nowhere"], 1, "/nowhere is no directory; no process has published"),
+        (["--metrics-dir", "/nowhere"], 1, "/nowhere is not a directory; no process has published"),
         (["--metrics-dir", "/", "--metrics", "http://x"], 2, "give --metrics or --metrics-dir"),
     ],
 )

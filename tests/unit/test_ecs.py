@@ -185,7 +185,7 @@ def test_a_drain_waits_for_a_part_of_its_budget_only() -> None:
     [
         ("awsfirelens", {"Name": "s3"}, "same sidecar"),
         ("awslogs", {"mode": "non-blocking"}, "drops in silence"),
-        ("awslogs", {}, "non-blocking by the default of ECS"),
+        ("awslogs", {}, "non-blocking (the default on ECS)"),
         ("none", {}, "no log driver"),
         (None, {}, "no log driver"),
         ("awslogs", {"mode": "blocking"}, None),

@@ -224,7 +224,7 @@ def test_a_level_that_became_wrong_is_taken_back(levels: Levels) -> None:
 def test_a_pipe_in_the_place_of_the_file_is_not_waited_for(levels: Levels) -> None:
     os.mkfifo(levels.path)
     levels.file.check()
-    assert "no regular file" in levels.warned[0]
+    assert "not a regular file" in levels.warned[0]
 
 
 def test_a_file_that_cannot_be_read_changes_nothing(levels: Levels) -> None:

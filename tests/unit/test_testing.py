@@ -18,7 +18,7 @@ def test_a_manual_clock_stands_still_until_it_is_moved() -> None:
     assert clock() == clock() == 5.0
     clock.advance(2.5)
     assert clock() == 7.5
-    with pytest.raises(ValueError, match="not negative"):
+    with pytest.raises(ValueError, match="not be negative"):
         clock.advance(-1)
 
 

@@ -163,7 +163,7 @@ class SidecarExamination:
         """Say whether acks can be trusted, although the protocol names no product or version."""
         if await self._takes_heartbeats():
             return self._honest(
-                Outcome.OK, "it is no Fluent Bit, and nothing is known against its acks"
+                Outcome.OK, "it is not Fluent Bit, and no fault of its acks is known"
             )
         version = self._version = await self._fluent_bit_version()
         blind = self._blind_image() if version is None else None
@@ -175,7 +175,7 @@ class SidecarExamination:
             return self._honest(Outcome.OK, f"Fluent Bit {version} acks what it has stored")
         return self._honest(
             Outcome.WARN,
-            "it behaves as Fluent Bit does and its version cannot be seen: before 5.1 it may ack "
+            "it behaves like Fluent Bit, but its version cannot be seen: before 5.1 it may ack "
             "records that it throws away",
         )
 
@@ -283,32 +283,32 @@ def _why_unreachable(endpoint: Endpoint, error: ConnectError) -> str:
         return "nothing listens there: is the sidecar up, on that port, in this network namespace?"
     if isinstance(error.__cause__, OSError) and endpoint.scheme == "unix":
         return "is the socket's directory mounted here, and may this user write to the socket?"
-    return "a firewall or security group that drops, or a wrong address, looks like this"
+    return "usual causes: a firewall or security group drops packets, or the address is wrong"
 
 
 def _why_insecure(error: ConnectError) -> str:
     cause = error.__cause__
     if isinstance(cause, ssl.SSLCertVerificationError):
         return (
-            "LOGSHIP_TLS_CA must hold the authority that signed it, and LOGSHIP_TLS_SERVER_NAME "
-            "the name that it was made for"
+            "LOGSHIP_TLS_CA must contain the authority that signed it, and LOGSHIP_TLS_SERVER_NAME "
+            "the name in it"
         )
     if isinstance(cause, ssl.SSLError):
         return "does the sidecar speak TLS on this port, 1.2 or newer?"
     if isinstance(cause, HandshakeError):
-        return "LOGSHIP_SHARED_KEY (and user) must be what the sidecar has as shared_key"
+        return "LOGSHIP_SHARED_KEY (and the user) must equal the sidecar's shared_key (and user)"
     return (
-        "it took the connection and did not go on: does it speak the forward protocol here, with "
-        "TLS and a shared key exactly where these settings have them?"
+        "it accepted the connection and then did not answer: does it speak the forward protocol on "
+        "this port, and do TLS and the shared key match these settings?"
     )
 
 
 def _why_unacked(answer: Answer) -> str:
     if "HELO" in answer.reason:
-        return "the sidecar wants a shared key: LOGSHIP_SHARED_KEY"
+        return "the sidecar requires a shared key: set LOGSHIP_SHARED_KEY"
     if not answer.in_time:
         return (
-            "it takes bytes and acks nothing: a full buffer, Fluentd's unix socket input, or no "
-            "input of type forward at all"
+            "it takes bytes and acks nothing: its buffer is full, it is Fluentd's unix socket "
+            "input, or it has no input of type forward"
         )
     return "its log says why; is it an input of type forward, and without TLS if this is tcp://?"

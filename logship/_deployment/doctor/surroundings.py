@@ -35,7 +35,7 @@ def check_package(other: str | None, *, is_replaced: bool) -> Result:
         text = f"`import logship` finds another project's package ({other or 'removed since'})"
         return Result(name, Outcome.FAIL, text, _namesake.ADVICE)
     if other is not None:
-        text = f"another project's package is installed too ({other}); its removal breaks this one"
+        text = f"another project's package is installed too ({other}); removing it breaks this one"
         return Result(name, Outcome.WARN, text, _namesake.ADVICE)
     return Result(name, Outcome.OK, f"logship-forward {__version__}")
 
@@ -87,9 +87,7 @@ def check_stop_timeout(settings: Settings, bytes_per_second: float | None, worke
     stop = settings.stop_timeout_seconds
     name = "stop-timeout"
     if not bytes_per_second:
-        return Result(
-            name, Outcome.SKIP, f"{stop:g} s, and no rate was measured to compare it with"
-        )
+        return Result(name, Outcome.SKIP, f"{stop:g} s; no rate was measured to compare with it")
     has_spool = settings.spool_dir is not None
     held = (settings.spool_bytes_max if has_spool else settings.buffer_bytes_max) * workers
     drain = held / bytes_per_second
@@ -121,14 +119,14 @@ def check_tag(tag: str, environ: Mapping[str, str], own: TaskContainer | None) -
     acknowledged and thrown away.
     """
     if not is_firelens(environ, own):
-        return Result("tag", Outcome.OK, f"{tag!r}; there is no FireLens that would route by it")
+        return Result("tag", Outcome.OK, f"{tag!r}; no FireLens routes by it")
     if own is not None and tag.startswith(f"{own.name}-firelens"):
         return Result("tag", Outcome.OK, f"{tag!r} is one that FireLens routes")
     if own is None and "-firelens" in tag:
         return Result(
             "tag",
             Outcome.WARN,
-            f"{tag!r}: FireLens routes it if what is before -firelens is this container's name",
+            f"{tag!r}: FireLens routes it if the part before -firelens is this container's name",
             "compare it with the task definition; the task metadata could not be read",
         )
     wanted = f"{own.name if own else '<container>'}-firelens-logship"
@@ -153,13 +151,13 @@ def check_stderr(settings: Settings, own: TaskContainer | None, descriptor: str)
             "stderr",
             Outcome.WARN,
             "LOGSHIP_LAST_RESORT=none: records that the sidecar does not take are dropped",
-            "leave it at stderr, unless records must not be readable there",
+            "set it to stderr, unless records must not be readable there",
         )
     if descriptor in ("", "/dev/null"):
         return Result(
             "stderr",
             Outcome.FAIL,
-            f"stderr is {descriptor or 'closed'}: the last resort leads nowhere",
+            f"stderr is {descriptor or 'closed'}: the last resort reaches no log",
             "start the program with a stderr that the container's log driver reads",
         )
     if own is None:

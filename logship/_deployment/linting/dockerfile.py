@@ -50,7 +50,7 @@ class _Stage:
         line: Of its FROM.
         environment: Values by name; None if unknown. A child gets a copy, as of `lines`.
         arguments: Of the build, which hold in this stage alone.
-        shell: What runs commands that are no list of words.
+        shell: What runs commands that are not a list of words.
         entrypoint: Its words.
         is_shell_form: Whether the entrypoint is for the shell, which ignores the command.
         command: Its words.
@@ -133,7 +133,7 @@ def _last_stage(text: str) -> _Stage:
             if len(stage.environment) + len(stage.arguments) > VARIABLES_MAX:
                 raise LintError(f"a stage has more than {VARIABLES_MAX:,} variables")
     if stage is before:
-        raise LintError("it is no Dockerfile: it has no FROM")
+        raise LintError("it is not a Dockerfile: it has no FROM")
     return stage
 
 

@@ -110,14 +110,14 @@ def _parse(text: str) -> list[Any]:
         try:
             return [parse_json(text)]
         except RecursionError:
-            raise LintError("it is no JSON: nested too deep") from None
+            raise LintError("it is not JSON: nested too deep") from None
         except ValueError as error:
             if text.lstrip().startswith("["):
-                raise LintError(f"it is no JSON: {error}") from None
+                raise LintError(f"it is not JSON: {error}") from None
             try:
                 return parse_yaml(text)  # YAML may begin with a brace too
             except LintError:
-                raise LintError(f"it is no JSON: {error}") from None
+                raise LintError(f"it is not JSON: {error}") from None
     return parse_yaml(text)
 
 
@@ -149,7 +149,7 @@ def _other_units(name: str, text: str, document: Any, *, is_spot: bool) -> Itera
         )
     else:
         raise LintError(
-            "it is no ECS task definition, Terraform plan (JSON), Kubernetes manifest, compose "
+            "it is not an ECS task definition, Terraform plan (JSON), Kubernetes manifest, compose "
             "file, Dockerfile, or configuration of Fluentd or Fluent Bit"
         )
 

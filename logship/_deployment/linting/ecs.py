@@ -139,7 +139,7 @@ def _as_registered(resource: dict[str, Any]) -> dict[str, Any]:
     try:
         containers = json.loads(text)
     except ValueError as error:
-        raise LintError(f"{address}: container_definitions is no JSON: {error}") from None
+        raise LintError(f"{address}: container_definitions is not JSON: {error}") from None
     return {
         "family": values.get("family") or address,
         "memory": values.get("memory"),

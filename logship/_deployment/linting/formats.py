@@ -18,7 +18,7 @@ def as_text(reports: list[FileReport]) -> Iterator[str]:
             place = report.name if finding.line is None else f"{report.name}:{finding.line}"
             yield ""
             yield f"{place}: {finding.severity.value}: {finding.container}: {finding.rule}"
-            yield f"  at night:  {finding.night}"
+            yield f"  effect:    {finding.night}"
             yield f"  change to: {finding.change}"
         if report.why_not_judged:
             yield f"not judged: {report.name}: {report.why_not_judged}"
@@ -83,6 +83,6 @@ def explained(rule: Rule) -> Iterator[str]:
     """Yield what there is to know about a rule."""
     yield f"{rule.name} ({rule.severity.value}; {', '.join(rule.platforms)})"
     yield f"  finds:    {rule.finds}"
-    yield f"  at night: {rule.night}"
+    yield f"  effect:   {rule.night}"
     yield f"  because:  {rule.why}"
     yield f"  ignore:   --ignore {rule.name}[:CONTAINER]"

@@ -40,7 +40,7 @@ def parse_json(text: str) -> Any:
     """Return what a JSON text holds, with `Marked` mappings.
 
     Raises:
-        ValueError: It is no JSON.
+        ValueError: It is not JSON.
         RecursionError: It is nested too deep.
     """
     places = _places(text)

@@ -41,7 +41,7 @@ def compose_bytes(value: Any) -> int:
 def _size(value: Any) -> tuple[float, str]:
     found = _SIZE.fullmatch(str(value).strip())
     if found is None:
-        raise LintError(f"{value!r:.60} is no size")
+        raise LintError(f"{value!r:.60} is not a size")
     return float(found[1]), found[2]
 
 
@@ -50,7 +50,7 @@ def _power(unit: str, value: Any) -> int:
         return 0
     power = _POWERS.find(unit.lower()) + 1
     if len(unit) != 1 or not power:
-        raise LintError(f"{value!r:.60} is no size")
+        raise LintError(f"{value!r:.60} is not a size")
     return power
 
 
@@ -63,7 +63,7 @@ def seconds(value: Any) -> float:
     text = str(value).strip()
     parts = list(_TIME.finditer(text))
     if not parts or "".join(part[0] for part in parts) != text:
-        raise LintError(f"{value!r:.60} is no duration")
+        raise LintError(f"{value!r:.60} is not a duration")
     return sum(float(part[1]) * _SECONDS[part[2] or ""] for part in parts)
 
 
@@ -75,7 +75,7 @@ def whole(value: Any, what: str) -> int:
     """
     text = str(value).strip()
     if not _WHOLE.fullmatch(text):
-        raise LintError(f"{what}: {value!r:.60} is no whole number")
+        raise LintError(f"{what}: {value!r:.60} is not a whole number")
     return int(text)
 
 

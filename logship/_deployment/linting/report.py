@@ -46,7 +46,7 @@ class Ignoring:
         """
         rule, _, container = text.partition(":")
         if rule not in RULES:
-            raise LintError(f"{rule!r} is no rule; there are {', '.join(RULES)}")
+            raise LintError(f"{rule!r} is not a rule; the rules are {', '.join(RULES)}")
         return cls(rule, container or None)
 
     def covers(self, finding: Finding) -> bool:

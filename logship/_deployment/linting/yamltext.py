@@ -32,7 +32,7 @@ def parse_yaml(text: str) -> list[Any]:
 
     Raises:
         YamlMissing: PyYAML is not installed.
-        LintError: It is no YAML, or longer than `YAML_CHARACTERS_MAX`.
+        LintError: It is not YAML, or longer than `YAML_CHARACTERS_MAX`.
     """
     try:
         yaml: Any = importlib.import_module("yaml")
@@ -44,10 +44,10 @@ def parse_yaml(text: str) -> list[Any]:
     try:
         return [each for each in yaml.load_all(text, Loader=loader) if each is not None]
     except (yaml.YAMLError, RecursionError) as error:
-        raise LintError(f"it is no YAML: {_where(error)}{_what(error)}") from None
+        raise LintError(f"it is not YAML: {_where(error)}{_what(error)}") from None
     except (ValueError, ArithmeticError, AttributeError, LookupError):
         # So PyYAML refuses `!!int x`, `!!timestamp x`, `!!bool x`, `!!int`. The first shows the x.
-        raise LintError("it is no YAML: a value is not of the type that its tag names") from None
+        raise LintError("it is not YAML: a value is not of the type that its tag names") from None
 
 
 def _loader(yaml: Any) -> Any:
@@ -76,11 +76,11 @@ def _loader(yaml: Any) -> Any:
 
         def repeat(self, node: Any) -> None:
             if not hasattr(node, "size"):  # it is not yet composed
-                raise LintError("it is no YAML that can be read: an alias stands for itself")
+                raise LintError("this YAML cannot be read: an alias stands for itself")
             self.size += node.size
             self.repeated += node.size
             if self.repeated > REPEATED_MAX:
-                raise LintError("it is no YAML that can be read: its aliases repeat too much")
+                raise LintError("this YAML cannot be read: its aliases repeat too much")
 
         def construct_marked(self, node: Any) -> Any:
             marked = Marked()

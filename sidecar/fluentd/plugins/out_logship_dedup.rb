@@ -31,16 +31,16 @@ module Fluent::Plugin
 
     desc "The field that holds the stamp: logship's setting stamp_key."
     config_param :stamp_key, :string, default: "logship_id"
-    desc "How many streams are remembered; the one that was silent longest is forgotten beyond."
+    desc "How many streams are remembered. Beyond that, the longest silent one is forgotten."
     config_param :streams_max, :integer, default: 10_000
-    desc "After so long without a record, a stream is forgotten."
+    desc "A stream is forgotten after this time without a record."
     config_param :silence, :time, default: 3600
-    desc "How many ranges of numbers are remembered of a stream; the lowest is forgotten beyond."
+    desc "How many ranges of numbers a stream keeps. Beyond that, the lowest is forgotten."
     config_param :ranges_max, :integer, default: 1000
-    desc "A number is missing when higher ones were here for so long: more than the client's " \
-         "ack timeout, 90 seconds, after which it sends again."
+    desc "How long higher numbers are here before a number counts as missing: longer than the " \
+         "client's ack timeout, 90 seconds, after which the client sends again."
     config_param :gap_wait, :time, default: 120
-    desc "How often it is looked for missing numbers and silent streams."
+    desc "How often the plugin looks for missing numbers and silent streams."
     config_param :check_interval, :time, default: 10
 
     def configure(conf)

@@ -141,8 +141,8 @@ def _in_memory(
     configuration: ServerConfiguration, where: str, change: str, line: int | None
 ) -> Mistake:
     night = (
-        f"{where} keeps what was acknowledged in memory: when the sidecar is killed, records are "
-        "lost that no client will send again"
+        f"{where} keeps acknowledged records in memory: when the sidecar is killed, they are lost, "
+        "because no client sends them again"
     )
     return Mistake(configuration.name, night, change, _at(configuration, line))
 
@@ -151,10 +151,10 @@ def _in_memory(
     "buffer-overflow",
     Severity.ERROR,
     finds="a full buffer of Fluentd that throws away its oldest chunk",
-    night="the destination is away for a while, and records that were acknowledged are gone",
+    night="the destination is unreachable for a while, and acknowledged records are lost",
     why=(
-        "`overflow_action drop_oldest_chunk` deletes what logship counts as delivered. With "
-        "`block` or `throw_exception` Fluentd acknowledges no more chunks, and logship's own "
+        "`overflow_action drop_oldest_chunk` deletes records that logship counts as delivered. "
+        "With `block` or `throw_exception` Fluentd acknowledges no more chunks, and logship's own "
         "buffer and spool take over."
     ),
     platforms=_PLATFORMS,
@@ -176,7 +176,7 @@ def buffer_overflow(unit: Unit) -> Iterator[Mistake]:
     "retry-limit",
     Severity.ERROR,
     finds="an output that gives up a chunk after some attempts, without a second place for it",
-    night="the destination is away for a while, and records that were acknowledged are gone",
+    night="the destination is unreachable for a while, and acknowledged records are lost",
     why=(
         "Fluentd deletes a chunk when `retry_max_times` or `retry_timeout` is over, unless there "
         "is a <secondary>. Fluent Bit tries once more and deletes the chunk, unless `Retry_Limit` "
@@ -219,7 +219,7 @@ def _few_retries(configuration: ServerConfiguration, output: Plugin, limit: str)
     tries = "does not try again" if limit == "no_retries" else f"tries again {_shown(limit)} times"
     tries = "tries again once" if limit == "1" else tries
     night = (
-        f"when the output {_shown(output.name)} fails, Fluent Bit {tries}, then it deletes the "
+        f"when the output {_shown(output.name)} fails, Fluent Bit {tries} and then deletes the "
         "chunk, whose records it has acknowledged"
     )
     change = fluentbit.line(configuration.text, "retry_limit", "no_limits")
@@ -235,10 +235,10 @@ def _shown(text: str) -> str:
     "buffer-limit",
     Severity.ERROR,
     finds="an output of Fluent Bit that throws away its oldest chunks above a limit",
-    night="the destination is away for a while, and records that were acknowledged are gone",
+    night="the destination is unreachable for a while, and acknowledged records are lost",
     why=(
         "Above `storage.total_limit_size` Fluent Bit deletes the oldest chunks of the output and "
-        "goes on acknowledging. There is no bound that makes it wait: give the volume space, and "
+        "goes on acknowledging. No bound makes it wait: give the volume space, and "
         "watch it."
     ),
     platforms=_PLATFORMS,
@@ -260,10 +260,7 @@ def buffer_limit(unit: Unit) -> Iterator[Mistake]:
 @rule(
     "chunk-limit",
     Severity.WARNING,
-    finds=(
-        "a limit for chunks that logship's records do not fit into, or that the buffer does not "
-        "hold"
-    ),
+    finds=("a chunk limit that is too small for logship's records, or larger than the buffer"),
     night=(
         "long records are refused again and again, and end on stderr; or the buffer is full at once"
     ),
@@ -271,7 +268,7 @@ def buffer_limit(unit: Unit) -> Iterator[Mistake]:
         "A record of logship has at most 5 MB, and its chunks have 512 KiB or one record. Fluentd "
         "refuses a record above `chunk_limit_size`. A chunk above the input's `chunk_size_limit`, "
         "or above Fluent Bit's `buffer_max_size`, is dropped without an ack, so logship sends it "
-        "again. A `chunk_limit_size` above `total_limit_size` lets a buffer be full before its "
+        "again. If `chunk_limit_size` is above `total_limit_size`, the buffer is full before its "
         "first chunk is."
     ),
     platforms=_PLATFORMS,
@@ -326,15 +323,15 @@ def _dropped(configuration: ServerConfiguration, limit: int, change: str, line: 
 @rule(
     "fluent-bit-grace",
     Severity.NOTE,
-    finds="a Fluent Bit that gives itself only its default time at the end",
+    finds="a Fluent Bit with only the default grace period at its end",
     night=(
         "the sidecar stops, and records that it acknowledged stay in its files, or end with the "
         "task"
     ),
     why=(
-        "After SIGTERM Fluent Bit delivers for `grace` seconds, 5 by default, however long the "
-        "container's stop timeout is. What is left stays in the files of its buffer. On Fargate "
-        "these end with the task."
+        "After SIGTERM Fluent Bit delivers for `grace` seconds, 5 by default, even if the "
+        "container's stop timeout is longer. The rest stays in the files of its buffer. On Fargate "
+        "these files end with the task."
     ),
     platforms=_PLATFORMS,
 )
@@ -346,8 +343,8 @@ def fluent_bit_grace(unit: Unit) -> Iterator[Mistake]:
         given = found.service.options.get("grace", f"{_GRACE_SECONDS}")
         if given.isascii() and given.isdigit() and len(given) < 9 and int(given) <= _GRACE_SECONDS:
             night = (
-                f"after SIGTERM Fluent Bit delivers for {int(given)} s and no longer, whatever the "
-                "container's stop timeout is; on Fargate the rest ends with the task"
+                f"after SIGTERM Fluent Bit delivers for only {int(given)} s, even if the "
+                "container's stop timeout is longer; on Fargate the rest is lost with the task"
             )
             change = fluentbit.line(configuration.text, "grace", "30")
             line = _at(configuration, found.service.line_of("grace"))
@@ -358,11 +355,11 @@ def fluent_bit_grace(unit: Unit) -> Iterator[Mistake]:
     "match-nothing",
     Severity.ERROR,
     finds="an output that no record reaches",
-    night="everything is acknowledged and thrown away, or goes to another output",
+    night="all records are acknowledged and thrown away, or go to another output",
     why=(
-        "Fluent Bit gives an output without `Match` or `Match_Regex` nothing, unless there is "
-        "only one input and one output. Fluentd gives a record to the first <match> that fits, so "
-        "none behind `<match **>` gets any."
+        "Fluent Bit sends nothing to an output without `Match` or `Match_Regex`, unless there is "
+        "only one input and one output. Fluentd sends a record to the first <match> that fits, so "
+        "a <match> after `<match **>` gets none."
     ),
     platforms=_PLATFORMS,
 )

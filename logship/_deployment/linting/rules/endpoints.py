@@ -55,8 +55,8 @@ def _tcp_endpoints(unit: Unit) -> Iterator[tuple[Container, str, int]]:
     night="the name does not resolve, no record arrives, and all go to stderr",
     why=(
         "The containers of a pod, of an ECS task with `awsvpc` (always so on Fargate), and of "
-        "compose services with `network_mode: service:…` share one network namespace. None of "
-        "them has a name there: they reach each other on 127.0.0.1."
+        "compose services with `network_mode: service:…` share one network namespace. Their names "
+        "do not resolve there: they reach each other on 127.0.0.1."
     ),
     keys=_KEYS,
 )
@@ -69,8 +69,8 @@ def endpoint_name(unit: Unit) -> Iterator[Mistake]:
             continue
         if other.network is not None and other.network == container.network != f"service:{host}":
             night = (
-                f"{container.name} and {host} share the network namespace, in which {host} is no "
-                "name: it does not resolve, and all records go to stderr"
+                f"{container.name} and {host} share a network namespace, in which the name {host} "
+                "does not resolve: all records go to stderr"
             )
             yield Mistake(
                 container.name, night, variable(unit, _VARIABLE, f"tcp://127.0.0.1:{port}")
@@ -101,8 +101,8 @@ def endpoint_loopback(unit: Unit) -> Iterator[Mistake]:
         if len(others) > 1 or not (sidecars or unit.platform == ECS):
             continue
         night = (
-            f"{container.name} has its own network namespace, so on {host} it finds itself and no "
-            "sidecar: the connection is refused, and all records go to stderr"
+            f"{container.name} has its own network namespace, so {host} is the container itself "
+            "and not a sidecar: the connection is refused, and all records go to stderr"
         )
         name = sidecars[0].name if sidecars else "SIDECAR"
         yield Mistake(container.name, night, variable(unit, _VARIABLE, f"tcp://{name}:{port}"))
@@ -115,7 +115,7 @@ def endpoint_loopback(unit: Unit) -> Iterator[Mistake]:
     night="the connection is refused, no record arrives, and all go to stderr",
     why=(
         "logship's sidecars listen on `LOGSHIP_PORT`, by default 24224. So does the sidecar that "
-        "FireLens makes, and `logship receive` unless `--bind` says otherwise. Of other sidecars "
+        "FireLens makes, and `logship receive` unless `--bind` says otherwise. For other sidecars "
         "the rule knows the port if 24224 is declared."
     ),
     keys=_KEYS,
@@ -197,9 +197,9 @@ def sidecar_bind(unit: Unit) -> Iterator[Mistake]:
     night="the sidecar does not start, because its port is a URL",
     why=(
         "For each Service in the namespace Kubernetes sets variables in all pods: a Service named "
-        "`logship` sets `LOGSHIP_PORT=tcp://10.0.0.1:24224`. logship's sidecar takes that for its "
-        "port. Variables that the pod sets itself win, and `enableServiceLinks: false` stops the "
-        "rest. `FLUENT_PORT` in this form does logship no harm."
+        "`logship` sets `LOGSHIP_PORT=tcp://10.0.0.1:24224`. logship's sidecar takes this URL for "
+        "its port. Variables that the pod sets itself win, and `enableServiceLinks: false` keeps "
+        "out the others. logship ignores a `FLUENT_PORT` in this form."
     ),
     platforms=(KUBERNETES,),
 )
@@ -211,7 +211,7 @@ def service_links(unit: Unit) -> Iterator[Mistake]:
         if container.is_logships and (is_injected or "://" in (given or "")):
             night = (
                 "LOGSHIP_PORT is tcp://…, as Kubernetes sets it for a Service named logship, and "
-                "no port: the sidecar does not start"
+                "not a port number: the sidecar does not start"
             )
             yield Mistake(
                 container.name,

@@ -28,8 +28,8 @@ from logship._deployment.linting.rules.snippets import command
 _PLATFORMS = (ECS, KUBERNETES, COMPOSE, DOCKERFILE)
 _KEYS = ("command", "args", "entryPoint", "entrypoint", "ENTRYPOINT", "CMD")
 _CUT_OFF = (
-    "the shell is the first process, and unless it happens to replace itself it passes SIGTERM on "
-    "to no process: the program runs until SIGKILL ends it"
+    "the shell is the first process, and does not pass SIGTERM on unless it replaces itself with "
+    "the program: the program runs until SIGKILL ends it"
 )
 
 
@@ -40,12 +40,13 @@ def _of_logship(unit: Unit) -> Iterator[Container]:
 @rule(
     "shell-entrypoint",
     Severity.ERROR,
-    finds="a shell as first process that keeps SIGTERM",
+    finds="a shell as first process that does not pass SIGTERM on",
     night="SIGTERM never reaches the program; SIGKILL ends it without a drain",
     why=(
-        "A shell passes no signal on to its children. Some shells replace themselves by a command "
-        "that is the only one of a script; others, and all shells with more than one command, do "
-        "not. `exec` before the last command does it always. In a Dockerfile, ENTRYPOINT and CMD "
+        "A shell passes no signal on to its children. Some shells replace themselves with the "
+        "command if a script has only one; other shells, and all shells with more than one "
+        "command, do not. `exec` before the last command always replaces the shell. In a "
+        "Dockerfile, ENTRYPOINT and CMD "
         "without a list of words run in a shell too."
     ),
     platforms=_PLATFORMS,
@@ -72,8 +73,8 @@ def shell_entrypoint(unit: Unit) -> Iterator[Mistake]:
     finds="npm as first process",
     night="SIGTERM never reaches the program; SIGKILL ends it without a drain",
     why=(
-        "`npm start` and `npm run` start the program through a shell and pass SIGTERM on to none "
-        "of them (observed with npm 11). Start the program itself."
+        "`npm start` and `npm run` start the program through a shell, and do not pass SIGTERM on "
+        "to it (observed with npm 11). Start the program itself."
     ),
     platforms=_PLATFORMS,
     keys=_KEYS,
@@ -92,12 +93,12 @@ def npm_entrypoint(unit: Unit) -> Iterator[Mistake]:
 @rule(
     "script-entrypoint",
     Severity.NOTE,
-    finds="a script as first process, which may keep SIGTERM",
+    finds="a script as first process, which may not pass SIGTERM on",
     night="SIGTERM may never reach the program; SIGKILL ends it without a drain",
     why=(
-        "A script is a shell, and a shell passes no signal on. It is right if the script's last "
-        "command begins with `exec`. Give the script as another FILE: if it is right there is no "
-        "finding."
+        "A script runs in a shell, and a shell passes no signal on, unless the script's last "
+        "command begins with `exec`. Give the script as another FILE: then the rule checks its "
+        "last command."
     ),
     platforms=_PLATFORMS,
     keys=_KEYS,

@@ -31,8 +31,8 @@ _KEYS = ("dependsOn", "depends_on")
     night="both get SIGTERM together; the application's last records meet a closed port",
     why=(
         "ECS and compose stop containers in the reverse order of their dependencies. Kubernetes "
-        "has no other order than that of native sidecars, init containers with `restartPolicy: "
-        "Always`, which stop after the main containers. ECS adds the dependency by itself only "
+        "orders only native sidecars, init containers with `restartPolicy: Always`, which stop "
+        "after the main containers. ECS adds the dependency by itself only "
         "for containers with the log driver awsfirelens."
     ),
     keys=_KEYS,
@@ -56,13 +56,13 @@ def depends_on(unit: Unit) -> Iterator[Mistake]:
 def _missing(unit: Unit, container: Container, other: str) -> Mistake:
     if unit.platform == KUBERNETES:
         night = (
-            f"{other} is no init container with restartPolicy: Always that starts before "
+            f"{other} is not an init container with restartPolicy: Always that starts before "
             f"{container.name}, so both get SIGTERM at the same moment and the last records meet a "
             "closed port; a Job whose plain sidecar runs on never completes"
         )
         return Mistake(container.name, night, _native(other))
     night = (
-        f"{other} gets SIGTERM together with {container.name}, is gone first, and the last records "
+        f"{other} gets SIGTERM together with {container.name} and ends first, and the last records "
         "meet a closed port"
     )
     return Mistake(container.name, night, _depends(unit, other))
@@ -84,8 +84,8 @@ def _depends(unit: Unit, other: str) -> str:
     finds="a sidecar or recoverer that is ordered behind an application, and so stopped first",
     night="the sidecar stops first, and the application's last records meet a closed port",
     why=(
-        "What depends on another container starts after it, and is stopped before it. In "
-        "Kubernetes the list is the order, and a wrong order is a missing one."
+        "A container that depends on another one starts after it, and is stopped before it. In "
+        "Kubernetes the order of the list counts, and the rule depends-on finds a wrong order."
     ),
     platforms=(ECS, COMPOSE),
     keys=_KEYS,
@@ -114,7 +114,7 @@ def depends_on_reversed(unit: Unit) -> Iterator[Mistake]:
     night="the application never starts",
     why=(
         "ECS looks only at the `healthCheck` of the task definition, not at the HEALTHCHECK of "
-        "the image. Compose looks at both, but not at one that is switched off."
+        "the image. Compose looks at both, but not at a health check that is switched off."
     ),
     platforms=(ECS, COMPOSE),
     keys=_KEYS,
@@ -163,8 +163,8 @@ def depends_on_completed(unit: Unit) -> Iterator[Mistake]:
     why=(
         "The condition START, and compose's short form `depends_on: [sidecar]`, wait for the "
         "start of the process and not for its port. logship connects again, so a program that "
-        "goes on loses nothing. One that ends before it ever reached a sidecar waits for 3 s "
-        "only."
+        "keeps running loses nothing. A program that ends before it has reached a sidecar waits "
+        "only 3 s."
     ),
     platforms=(ECS, COMPOSE),
     keys=_KEYS,
@@ -192,10 +192,11 @@ def _waiting(unit: Unit, condition: Condition) -> Iterator[tuple[Container, str]
     "init-sidecar",
     Severity.ERROR,
     finds="a sidecar or recoverer as init container without `restartPolicy: Always`",
-    night="the pod waits for ever in its init phase, and the application never starts",
+    night="the pod waits forever in its init phase, and the application never starts",
     why=(
         "Kubernetes runs init containers one after the other, each to its end, before it starts "
-        "the main containers. Only `restartPolicy: Always` makes one a native sidecar."
+        "the main containers. Only `restartPolicy: Always` makes an init container a native "
+        "sidecar."
     ),
     platforms=(KUBERNETES,),
 )
@@ -212,7 +213,7 @@ def init_sidecar(unit: Unit) -> Iterator[Mistake]:
 
 
 def _blocks(container: Container) -> bool:
-    """Return whether a container runs for ever before the others begin."""
+    """Return whether a container runs forever before the others begin."""
     if not container.runs_first:
         return False
     if container.recovers_or_ships():

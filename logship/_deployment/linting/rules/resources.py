@@ -39,7 +39,7 @@ _MOUNTS = ("mountPoints", "volumeMounts", "volumes", "$LOGSHIP_SPOOL_DIR")
         "recoverer does not mount"
     ),
     night=(
-        "a killed process's records are lost, or lie where no recoverer looks; or the pod is "
+        "a killed process's records are lost, or stay where no recoverer finds them; or the pod is "
         "evicted"
     ),
     why=(
@@ -74,8 +74,9 @@ def _why_no_spool(unit: Unit, container: Container, path: str) -> str | None:
     wanted = workers_of(container) * _spool_bytes(container)
     if mount.bytes_max is not None and wanted > mount.bytes_max:
         return (
-            f"spools may grow to {wanted // MIB} MiB, the volume's sizeLimit is "
-            f"{mount.bytes_max // MIB} MiB, and to exceed it is to be evicted without any grace"
+            f"spools may grow to {wanted // MIB} MiB, but the volume's sizeLimit is "
+            f"{mount.bytes_max // MIB} MiB, and a pod that exceeds it is evicted without a grace "
+            "period"
         )
     if unit.role(container) is Role.APPLICATION and not _is_recovered(unit, mount):
         return (
@@ -113,7 +114,7 @@ def spool_owner(unit: Unit) -> Iterator[Mistake]:
         if is_roots:
             night = (
                 f"{mount.path} belongs to root and the container runs as {container.user}: the "
-                "spool cannot be written, and records are only as safe as memory"
+                "spool cannot be written, and records are only in memory"
             )
             yield Mistake(container.name, night, _owned(unit, container))
     yield from _strangers(unit)
@@ -160,8 +161,8 @@ def memory_sum(unit: Unit) -> Iterator[Mistake]:
         if workers * each > limit * MEMORY_SHARE_MAX:
             night = (
                 f"{workers} x {_size(each)} MiB of buffers in a container of {_size(limit)} MiB: "
-                "when the sidecar is gone they fill up, and the container is killed for its memory "
-                "with everything in it"
+                "when the sidecar is gone they fill up, and the container is killed for its "
+                "memory, with all records in it"
             )
             fair = max(64 * 1024, int(limit / 4 / workers))
             change = variable(unit, "LOGSHIP_BUFFER_BYTES_MAX", str(fair))

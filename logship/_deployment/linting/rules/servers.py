@@ -36,11 +36,11 @@ _ROUTES_SHOWN_MAX = 5
     "tag-route",
     Severity.ERROR,
     finds="a tag that no output of FireLens, or of the sidecar's configuration, matches",
-    night="everything is acknowledged and thrown away; the logs are empty and nothing complains",
+    night="all records are acknowledged and thrown away, and nothing reports an error",
     why=(
         "FireLens makes outputs only for tags `<container>-firelens*` of containers with the "
         "awsfirelens driver. Fluentd and Fluent Bit acknowledge a record that no output matches, "
-        "and throw it away. Elsewhere than on ECS the rule compares `LOGSHIP_TAG` with the "
+        "and throw it away. Outside ECS the rule compares `LOGSHIP_TAG` with the "
         "sidecar's configuration, if all of it is in the same file."
     ),
     keys=("$LOGSHIP_TAG", "command", "args", "environment", "env"),
@@ -189,7 +189,7 @@ def _numbers(version: str) -> tuple[int, ...] | None:
     finds=(
         "a Fluent Bit that forwards metadata, perhaps to a Fluentd, which throws the record away"
     ),
-    night="Fluentd acknowledges the records, and they are in no output",
+    night="Fluentd acknowledges the records, but no output gets them",
     why=(
         "From 5.0.5 on, Fluent Bit forwards metadata beside each time, and Fluentd up to 1.19.3 "
         "acknowledges these records and skips them. The rule cannot know what listens at the "

@@ -89,7 +89,7 @@ def unknown_output(unit: Unit) -> Iterator[Mistake]:
         if given is None or given in OUTPUTS or "$" in given:
             continue
         near = difflib.get_close_matches(given[:40].lower(), OUTPUTS, n=1) or ["file"]
-        night = f"LOGSHIP_OUTPUT is none of {', '.join(OUTPUTS)}, and the sidecar does not start"
+        night = f"LOGSHIP_OUTPUT is not one of {', '.join(OUTPUTS)}, so the sidecar does not start"
         yield Mistake(container.name, night, variable(unit, "LOGSHIP_OUTPUT", near[0]))
 
 
@@ -99,7 +99,7 @@ def unknown_output(unit: Unit) -> Iterator[Mistake]:
     finds="a `LOGSHIP_*` variable of a sidecar that it does not read",
     night="the variable has no effect, and the default applies",
     why=(
-        "logship's sidecars read other variables than the application. The configurations in "
+        "logship's sidecars read other variables than the application does. The configurations in "
         "`sidecar/` list them."
     ),
     platforms=(*DEPLOYMENTS, DOCKERFILE),
@@ -121,7 +121,7 @@ def sidecar_variable(unit: Unit) -> Iterator[Mistake]:
 @rule(
     "sidecar-volume",
     Severity.WARNING,
-    finds="a sidecar whose buffer is on no volume",
+    finds="a sidecar whose buffer is not on a volume",
     night="the sidecar's container ends, and records that it acknowledged end with it",
     why=(
         "A container's own layer ends with the container. The buffer holds what was acknowledged, "
@@ -139,8 +139,8 @@ def sidecar_volume(unit: Unit) -> Iterator[Mistake]:
             continue
         path = _buffer_directories(container)[0]
         night = (
-            f"the buffer is on no volume: when {container.name} is replaced, what it acknowledged "
-            "is lost"
+            f"the buffer is not on a volume: when {container.name} is replaced, the records that "
+            "it acknowledged are lost"
         )
         yield Mistake(container.name, night, _mounted(unit, path))
 
@@ -215,7 +215,7 @@ def _buffer_bytes(container: Container) -> int | None:
 @rule(
     "sidecar-essential",
     Severity.WARNING,
-    finds="a sidecar that may end while the task goes on without it",
+    finds="a sidecar that may end while the task continues without it",
     night="the sidecar is gone, and all records go to stderr until the next deployment",
     why=(
         "ECS starts a container again only if it has a `restartPolicy`, and only if it has run "
@@ -235,7 +235,7 @@ def sidecar_essential(unit: Unit) -> Iterator[Mistake]:
         night = (
             f"when {container.name} ends "
             + ("sooner than restartAttemptPeriod, " if container.is_restarted else "")
-            + "it is not started again, and the task goes on without it: all records go to stderr"
+            + "it is not started again, and the task continues without it: all records go to stderr"
         )
         yield Mistake(container.name, night, '"essential": true')
 
@@ -243,7 +243,7 @@ def sidecar_essential(unit: Unit) -> Iterator[Mistake]:
 @rule(
     "sidecar-grace",
     Severity.WARNING,
-    finds="a Fluent Bit that wants more time at its end than its container has",
+    finds="a Fluent Bit whose grace period is longer than its container's stop timeout",
     night="SIGKILL ends the sidecar while it still delivers",
     why=(
         "Fluent Bit delivers for `LOGSHIP_GRACE_SECONDS` after SIGTERM. SIGKILL comes when the "

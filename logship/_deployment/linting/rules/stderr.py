@@ -41,8 +41,8 @@ def stderr_driver(unit: Unit) -> Iterator[Mistake]:
         name = container.log_driver
         if name in _BACK:
             night = (
-                f"what logship writes to stderr because the sidecar is gone, the driver {name} "
-                "hands to the same sidecar"
+                f"the driver {name} hands to the sidecar what logship writes to stderr because "
+                "that sidecar is gone"
             )
             yield Mistake(container.name, night, _safe(unit))
         elif name == "none" or (name is None and unit.platform == ECS and unit.may_be_fargate):
@@ -74,8 +74,8 @@ def stderr_non_blocking(unit: Unit) -> Iterator[Mistake]:
         if mode == "non-blocking" or (mode is None and unit.platform == ECS):
             how = "is non-blocking" if mode else "has no mode, and ECS' default is non-blocking"
             night = (
-                f"the log driver {how}: when its buffer is full it drops, in silence, what logship "
-                "wrote to stderr because the sidecar did not take it"
+                f"the log driver {how}: when its buffer is full, it silently drops the records "
+                "that logship wrote to stderr because the sidecar did not take them"
             )
             change = '"mode": "blocking"' if unit.platform == ECS else "mode: blocking"
             yield Mistake(container.name, night, change)
@@ -97,7 +97,7 @@ def _safe(unit: Unit) -> str:
     "last-resort-none",
     Severity.WARNING,
     finds="a `LOGSHIP_LAST_RESORT` of `none`",
-    night="records that the sidecar does not take are dropped; only their number is told",
+    night="records that the sidecar does not take are dropped; only their numbers are reported",
     why=(
         "With `stderr`, the default, logship writes a record to stderr that it can neither "
         "deliver nor keep. With `none` it drops the record, counts it and declares its number."

@@ -77,10 +77,10 @@ def _more(container: Container) -> str:
 @rule(
     "stop-timeout-setting",
     Severity.ERROR,
-    finds="a stop timeout that is not what logship believes it to be",
+    finds="a stop timeout that differs from the one that logship assumes",
     night=(
-        "SIGKILL in the middle of the drain, without a report; or records on stderr that the "
-        "sidecar would have taken"
+        "SIGKILL ends the drain without a report; or records go to stderr that the sidecar would "
+        "have taken"
     ),
     why=(
         "No platform tells a process its stop timeout, so `LOGSHIP_STOP_TIMEOUT_SECONDS` must be "
@@ -113,8 +113,8 @@ def _wastes(believed: float, given: float) -> bool:
 
 def _too_long(unit: Unit, container: Container, believed: float, given: float) -> Mistake:
     night = (
-        f"logship believes that it has {believed:g} s, SIGKILL comes after {given:g} s, and what "
-        "is in the buffer then is lost without a report"
+        f"logship assumes {believed:g} s, but SIGKILL comes after {given:g} s, and records still "
+        "in the buffer are lost without a report"
     )
     if unit.platform == KUBERNETES:
         change = stop_time(unit, believed + container.pre_stop_seconds + _SIDECAR_SECONDS)
@@ -208,7 +208,7 @@ def _believed(unit: Unit, container: Container) -> float:
 @rule(
     "graceful-timeout",
     Severity.ERROR,
-    finds="a gunicorn that kills its workers before logship is done, or is killed before that",
+    finds="a gunicorn that kills its workers, or is killed itself, before logship has drained",
     night="workers are killed in the middle of their drain",
     why=(
         "gunicorn waits 30 s for its workers, or `--graceful-timeout`, and then kills them. The "
@@ -233,7 +233,7 @@ def graceful_timeout(unit: Unit) -> Iterator[Mistake]:
         elif seconds < believed:
             night = (
                 f"gunicorn kills its workers after {seconds:g} s, while logship drains for up to "
-                f"{believed:g} s; what is in their buffers then is lost without a report"
+                f"{believed:g} s; records still in their buffers are lost without a report"
             )
         else:
             continue
@@ -250,8 +250,8 @@ def graceful_timeout(unit: Unit) -> Iterator[Mistake]:
     finds="a stop signal that is not among `stop_signals`",
     night="the signal ends the program with records in its buffer, without a report",
     why=(
-        "The platform stops a container by the image's STOPSIGNAL, or by the one that its file "
-        "names; a task definition of ECS names none. logship heeds the signals in "
+        "The platform stops a container with the image's STOPSIGNAL, or with the signal that its "
+        "file names; an ECS task definition names none. logship heeds the signals in "
         "`LOGSHIP_STOP_SIGNALS`, by default HUP, INT, QUIT and TERM. If a service of a compose "
         "file sets that variable, it must name the STOPSIGNAL of the image that it builds."
     ),
@@ -270,8 +270,8 @@ def unheeded_stop_signal(unit: Unit) -> Iterator[Mistake]:
             continue
         name = signal_name(signum)
         night = (
-            f"the platform stops it by {name}, which is not among LOGSHIP_STOP_SIGNALS, so what is "
-            "in the buffer then is lost without a report"
+            f"the platform stops it with {name}, which is not among LOGSHIP_STOP_SIGNALS, so "
+            "records still in the buffer are lost without a report"
         )
         yield Mistake(container.name, night, _other_signal(unit, signum, believed))
 

@@ -54,7 +54,7 @@ def unknown_setting(unit: Unit) -> Iterator[Mistake]:
             if not name.startswith(_PREFIX) or name in known:
                 continue
             shown, meant = shown_name(name), meant_variable(name)
-            night = f"{shown} is no setting of logship, so it has no effect and the default applies"
+            night = f"{shown} is not a logship setting: it has no effect, and the default applies"
             change = f"rename {shown} to {meant}" if meant else f"remove {shown}"
             yield Mistake(container.name, night, change, container.lines.get(f"${name}"))
 
