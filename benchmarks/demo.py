@@ -90,7 +90,8 @@ def _summary(shipper: str, rows: list[Row]) -> str:
 
 _FAIRNESS = """\
   (fluent-logger runs as its README advises: with an overflow handler that writes out what it
-  gives up, and with close() at the end, for which the program handles SIGTERM.)"""
+  gives up, and with close() at the end, for which the program handles SIGTERM. The picture in
+  the README is of a harder case: 100,000 lines at the end of a task, and a slow sidecar.)"""
 
 
 def _gains(rows: list[Row]) -> Iterable[str]:
