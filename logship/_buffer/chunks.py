@@ -61,7 +61,7 @@ class Chunks:
         self.adopted: Adopted = Adopted(changes)
         self.bytes_held = 0
         self.has_news = False
-        self.waiters = Waiters()
+        self.waiters: Waiters = Waiters()
         self._changes = changes
         self._random_bytes = random_bytes
 

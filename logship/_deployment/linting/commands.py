@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Mapping
 from itertools import zip_longest
@@ -113,9 +114,8 @@ def stop_signals(container: Container) -> set[int] | None:
     text = "" if container.is_unset(name) else container.environment.get(name)
     if text is None:
         return None
-    try:
-        settings = Settings.from_env({name: text})
-    except SettingsError:  # another rule tells
+    settings = _settings_from(name, text)
+    if settings is None:
         return None
     mapped = (signal_number(word) for pair in _MAPPED.findall(container.line) for word in pair)
     return {*settings.stop_signals_or_default, *filter(None, mapped)}
@@ -124,11 +124,15 @@ def stop_signals(container: Container) -> set[int] | None:
 def settings_with(container: Container, name: str) -> Settings | None:
     """Return settings with one of a container; None if that is unset, unknown or wrong."""
     text = container.value(variable_name(name))
-    if text is None:
-        return None
+    return None if text is None else _settings_from(variable_name(name), text)
+
+
+@functools.lru_cache(maxsize=16)
+def _settings_from(variable: str, text: str) -> Settings | None:
+    """Return settings with one variable; None if its value is wrong, which another rule tells."""
     try:
-        return Settings.from_env({variable_name(name): text})
-    except SettingsError:  # another rule tells
+        return Settings.from_env({variable: text})
+    except SettingsError:
         return None
 
 
