@@ -95,13 +95,13 @@ class Handler(logging.Handler):
         if time_ns >= self._span.due_ns:
             self._span.look(time_ns)
         try:
-            fields = self._fields(record)
+            fields = self.fields(record)
         except Exception as error:
             if is_interruption(error):
                 raise
             if self._shows_arguments:
                 self.handleError(record)
-            fields = self._unformatted(record)
+            fields = self.unformatted(record)
         if not self.client.emit(fields, self._tag, time_ns=time_ns) and self.client.intake_closed:
             patience_seconds = FALL_BACK_SECONDS_MAX if may_wait_here() else 0.0
             self.client.write_refused(fields, self._tag, time_ns, patience_seconds)
@@ -116,7 +116,7 @@ class Handler(logging.Handler):
             return False  # a program made the record by hand, and its name is no text
         return reason is not None and self.client.withhold(reason, self._tag)
 
-    def _fields(self, record: logging.LogRecord) -> dict[str, Any]:
+    def fields(self, record: logging.LogRecord) -> dict[str, Any]:
         """Return the record as a mapping."""
         fields: dict[str, Any] = {
             self._message_key: record.getMessage()
@@ -144,7 +144,7 @@ class Handler(logging.Handler):
             fields[KEPT_BACK_KEY] = count
         return fields
 
-    def _unformatted(self, record: logging.LogRecord) -> dict[str, Any]:
+    def unformatted(self, record: logging.LogRecord) -> dict[str, Any]:
         """Return what can be said of a record whose arguments do not fit its message."""
         fields = {
             self._message_key: record.msg,
