@@ -90,7 +90,7 @@ def command(
     \b
     Exit codes:
       0  no findings; a file in which nothing was judged is named
-      1  findings; each says what would happen at night, and which line to change
+      1  findings; each says what would happen, and which line to change
       2  a file cannot be read, or usage; findings in other files are printed
     """
     texts, errors = _read(files)

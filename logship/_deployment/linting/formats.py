@@ -18,8 +18,8 @@ def as_text(reports: list[FileReport]) -> Iterator[str]:
             place = report.name if finding.line is None else f"{report.name}:{finding.line}"
             yield ""
             yield f"{place}: {finding.severity.value}: {finding.container}: {finding.rule}"
-            yield f"  at night:  {finding.night}"
-            yield f"  change to: {finding.change}"
+            yield f"  what happens: {finding.night}"
+            yield f"  change to:    {finding.change}"
         if report.why_not_judged:
             yield f"not judged: {report.name}: {report.why_not_judged}"
 
@@ -82,7 +82,7 @@ def _property(value: object) -> str:
 def explained(rule: Rule) -> Iterator[str]:
     """Yield what there is to know about a rule."""
     yield f"{rule.name} ({rule.severity.value}; {', '.join(rule.platforms)})"
-    yield f"  finds:    {rule.finds}"
-    yield f"  at night: {rule.night}"
-    yield f"  because:  {rule.why}"
-    yield f"  ignore:   --ignore {rule.name}[:CONTAINER]"
+    yield f"  finds:        {rule.finds}"
+    yield f"  what happens: {rule.night}"
+    yield f"  because:      {rule.why}"
+    yield f"  ignore:       --ignore {rule.name}[:CONTAINER]"

@@ -54,7 +54,7 @@ def _rule(rule: Rule) -> dict[str, Any]:
     return {
         "id": rule.name,
         "shortDescription": {"text": rule.finds},
-        "fullDescription": {"text": f"At night: {rule.night}."},
+        "fullDescription": {"text": f"What happens: {rule.night}."},
         "help": {"text": rule.why},
         "defaultConfiguration": {"level": rule.severity.value},
     }
