@@ -83,7 +83,7 @@ def command(
     FILE is an ECS task definition (JSON, as registered or described), a Terraform plan (`terraform
     show -json PLAN`), a Kubernetes manifest, a compose file, a Dockerfile, or a configuration of
     Fluentd or Fluent Bit; `-` is standard input. A script that a container starts with is read, if
-    it is beside FILE or is another FILE. YAML needs `pip install 'logship-forward[lint]'`.
+    it is beside FILE or is another FILE. YAML needs `pip install PyYAML`.
 
     A comment `# logship-lint: ignore RULE reason` in a file ignores a rule for that file.
 
