@@ -28,7 +28,8 @@ KEPT_BACK_KEY = "records_kept_back"
 
 _OWN_ATTRIBUTES = vars(logging.LogRecord("", 0, "", 0, "", None, None))
 _SET_LATER = ("asctime", "message", "taskName")  # by formatters, and by `logging` since 3.12
-_STANDARD_ATTRIBUTES = frozenset((*_OWN_ATTRIBUTES, *_SET_LATER))
+_OF_UVICORN = ("color_message",)  # the message once more, with escape codes, for its formatter
+_NOT_EXTRA = frozenset((*_OWN_ATTRIBUTES, *_SET_LATER, *_OF_UVICORN))
 _OWN_COUNT = len(_OWN_ATTRIBUTES)
 _EXCEPTION_FORMATTER = logging.Formatter()
 
@@ -165,7 +166,7 @@ def _add_extra(fields: dict[str, Any], record: logging.LogRecord) -> None:
     # `logging` sets its own attributes first, so what is extra stands behind them.
     begin = _OWN_COUNT if type(record) is logging.LogRecord else 0
     for name, value in islice(record.__dict__.items(), begin, None):
-        if name not in _STANDARD_ATTRIBUTES:
+        if name not in _NOT_EXTRA:
             while name in fields:
                 name = f"extra_{name}"  # noqa: PLW2901 - until it is free
             fields[name] = value
