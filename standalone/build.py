@@ -22,7 +22,10 @@ import logship
 HERE = Path(__file__).parent
 NAME = "logship"
 
-_NOT_NEEDED = ("tkinter", "sqlite3", "curses", "readline", "pydoc", "doctest", "unittest", "test")
+_NOT_NEEDED = (
+    *("tkinter", "sqlite3", "curses", "readline", "pydoc", "doctest", "unittest", "test"),
+    "yaml._yaml",  # a faster reader, which `lint` does not use
+)
 _GLIBC = re.compile(rb"GLIBC_(\d+)\.(\d+)")
 _ELF = b"\x7fELF"
 
@@ -60,6 +63,7 @@ def freeze(work: Path) -> Path:
     ]
     for module in _NOT_NEEDED:
         words += ["--exclude-module", module]
+    words += ["--hidden-import", "yaml"]  # `lint` imports it by name, because it is an extra
     words += ["--distpath", str(work / "out"), "--workpath", str(work), "--specpath", str(work)]
     subprocess.run([*words, str(HERE / "command.py")], check=True)
     return work / "out" / NAME

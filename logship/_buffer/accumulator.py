@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import time
 from bisect import bisect_right
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import accumulate
+from typing import Any
 
 from logship._buffer.changes import Changes
 from logship._buffer.chunk import Chunk, Storage
@@ -54,6 +55,7 @@ class Accumulator:
         refusals: Numbers the lines of refused records.
         streams: Open streams by key.
         ended: Ended streams of which there is something left to report.
+        control_fields: Plain fields that each control record has too; its own win.
         awaits_tag: Whether chunks of the default tag wait until it is known.
         stamp_bytes: What a stamp adds to an entry.
     """
@@ -75,6 +77,7 @@ class Accumulator:
         self.refusals: Refusals = Refusals(random_bytes)
         self.streams: dict[Tag, Stream] = {}
         self.ended: list[Stream] = []
+        self.control_fields: Mapping[str, Any] = {}
         self.awaits_tag: bool = awaited_tag is not None
         self.stamp_bytes: int = stamp_bytes(stamp_key)
         self._default_tag = awaited_tag or ""
@@ -388,7 +391,7 @@ class Accumulator:
             then: A part of the change.
             gap: What the record declares, if that is a gap.
         """
-        body = pack_control(fields, self._time_ns())
+        body = pack_control({**self.control_fields, **fields}, self._time_ns())
         chunk = self._chunk_for(stream, len(body) + self.stamp_bytes)
         controls = chunk.controls + 1, stream.controls + 1
         gaps = chunk.gaps if gap is None else [*chunk.gaps, gap]

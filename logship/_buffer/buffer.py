@@ -24,8 +24,8 @@ from __future__ import annotations
 import functools
 import os
 import time
-from collections.abc import Callable
-from typing import TypeVar
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
 
 from logship._buffer.account import account_of, report_of
 from logship._buffer.accumulator import Accumulator
@@ -116,6 +116,10 @@ class Buffer:
         )
         self.offer: Callable[[Tag, bytes], Outcome] = self._entrance.offer
         self.spilling: Spilling = Spilling(self._section)
+
+    def have_in_controls(self, fields: Mapping[str, Any]) -> None:
+        """Have these fields, which must be plain, in each control record from now on."""
+        self._accumulator.control_fields = fields
 
     # -- producers -----------------------------------------------------------------------------
 

@@ -54,11 +54,16 @@ class LazyGroup(click.Group):
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        """Find the subcommand, or suggest one with a similar name.
+        """Find the subcommand, or suggest one with a similar name. `help` is as `--help`.
 
         Raises:
             click.UsageError: There is no such subcommand, or not on this system.
         """
+        if args[0] == "help" and not ctx.resilient_parsing:
+            if not args[1:]:
+                click.echo(ctx.get_help(), color=ctx.color)
+                ctx.exit()
+            args = [args[1], "--help"]
         name = args[0]
         is_mistyped = name not in COMMANDS and not name.startswith("-")
         if is_mistyped and not ctx.resilient_parsing:

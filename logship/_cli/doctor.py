@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator
 import click
 
 from logship._cli.output import show
-from logship._deployment.doctor.result import Result, as_json, as_lines, has_failed
+from logship._deployment.doctor.result import Result, as_json, as_lines, has_failed, verdict
 
 COLOURS = {"ok ": "green", "warn ": "yellow", "fail ": "red"}
 
@@ -34,7 +34,7 @@ COLOURS = {"ok ": "green", "warn ": "yellow", "fail ": "red"}
 @click.option(
     "--burst",
     type=click.IntRange(min=0, max=1_000_000),
-    default=2000,
+    default=100,
     show_default=True,
     metavar="N",
     help="Records to send, to measure how fast the sidecar acks; 0 sends none.",
@@ -62,8 +62,8 @@ def command(
 
     Run it where the application runs, with its environment: in its container, before a rollout or
     when logs are missing. It checks the settings, connects to each endpoint as the application
-    would, and sends records with the field `logship_doctor` by the application's route. Then it
-    compares the measured rate with the container's limits.
+    would, and sends two records and `--burst` more by the application's route, all with the field
+    `logship_doctor`. Then it compares the measured rate with the container's limits.
 
     This is NOT a health check of the application's container: an application can wait for a
     sidecar that is down, and must not be killed for it.
@@ -83,6 +83,8 @@ def command(
     results = asyncio.run(_shown(examine(os.environ, sending, workers), as_object=as_object))
     if as_object:
         click.echo(json.dumps(as_json(results), indent=2))
+    else:
+        show([verdict(results)])
     context.exit(1 if has_failed(results) else 0)
 
 

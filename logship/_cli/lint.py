@@ -84,7 +84,7 @@ def command(
     show -json PLAN`), a Kubernetes manifest, a compose file, a Dockerfile, or a configuration of
     Fluentd or Fluent Bit; `-` is standard input. A script that a container starts with is read, if
     it is beside FILE or is another FILE. The Dockerfile that a compose service is built from counts
-    for the service if it is another FILE. YAML needs `pip install 'logship-forward[lint]'`.
+    for the service if it is another FILE. YAML needs `pip install PyYAML`.
 
     A comment `# logship-lint: ignore RULE reason` in a file ignores a rule for that file.
 

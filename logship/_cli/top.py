@@ -127,8 +127,9 @@ def _directory_of_settings() -> Path:
     directory = None if choices is None else choices.pages_directory()
     if directory is None:
         raise click.UsageError(
-            "the environment does not say where the numbers are: LOGSHIP_METRICS_DIR and "
-            "LOGSHIP_METRICS_PORT are not set. Give --metrics URL or --metrics-dir DIR"
+            "the environment does not say where the numbers are. Start the application with "
+            "LOGSHIP_METRICS_PORT=9100 or LOGSHIP_METRICS_DIR, and set the same here; or give "
+            "--metrics URL or --metrics-dir DIR"
         )
     return directory
 

@@ -18,7 +18,7 @@ from logship._buffer.overflow import Admission, LineSink
 from logship._client.context import current_fields
 from logship._client.shaping import Fields, Shape, in_context, shaper
 from logship._hooks.interruptions import is_interruption
-from logship._protocol.entries import CutEntry, record_packer
+from logship._protocol.entries import CutEntry, readable_fields, record_packer
 from logship._protocol.readable import plain_value
 from logship._protocol.repeated import Repeated
 from logship._reasons import WITHHELD
@@ -51,7 +51,7 @@ class Intake:
         tag: The route of records that name none; None while that is awaited.
         last_resort: Where a record goes that finds no place in time; None drops it.
         warn: Tells a person, given a word for the kind of warning and a text.
-        constants: Fields of every record; its own fields win.
+        constants: Fields of every record, control records too; its own fields win.
         monotonic: Seconds.
 
     Attributes:
@@ -95,6 +95,7 @@ class Intake:
             constants,
             current_fields if shape is None else lambda: None,
         )
+        buffer.have_in_controls(readable_fields(constants, _reserved(settings)))
         self.put: Put = buffer.offer
         self._redact: Callable[[Fields], Any] = lambda fields: fields
         if settings.redact is not None:
@@ -226,13 +227,18 @@ def _record_packer(
     An entry that is too long before its stamp is cut. Whatever comes, two records must fit into the
     smallest buffer, or one could block it.
     """
-    own_name = settings.stamp and not settings.stamp_key.startswith("logship_")
-    reserved = frozenset({settings.stamp_key} if own_name else ())
+    reserved = _reserved(settings)
     bytes_max = min(RECORD_BYTES_MAX, settings.buffer_bytes_max // 2)
     extra_fields = int(settings.stamp)
     return record_packer(
         extra_fields, reserved, bytes_max, when_cut, time.time_ns, constants, context_of
     )
+
+
+def _reserved(settings: Settings) -> frozenset[str]:
+    """Return the names, besides `logship_*`, that no record may have."""
+    own_name = settings.stamp and not settings.stamp_key.startswith("logship_")
+    return frozenset({settings.stamp_key} if own_name else ())
 
 
 def _pack_shaped(

@@ -28,7 +28,8 @@ KEPT_BACK_KEY = "records_kept_back"
 
 _OWN_ATTRIBUTES = vars(logging.LogRecord("", 0, "", 0, "", None, None))
 _SET_LATER = ("asctime", "message", "taskName")  # by formatters, and by `logging` since 3.12
-_STANDARD_ATTRIBUTES = frozenset((*_OWN_ATTRIBUTES, *_SET_LATER))
+_OF_UVICORN = ("color_message",)  # the message once more, with escape codes, for its formatter
+_NOT_EXTRA = frozenset((*_OWN_ATTRIBUTES, *_SET_LATER, *_OF_UVICORN))
 _OWN_COUNT = len(_OWN_ATTRIBUTES)
 _EXCEPTION_FORMATTER = logging.Formatter()
 
@@ -97,13 +98,13 @@ class Handler(logging.Handler):
         if time_ns >= self._span.due_ns:
             self._span.look(time_ns)
         try:
-            fields = self._fields(record)
+            fields = self.fields(record)
         except Exception as error:
             if is_interruption(error):
                 raise
             if self._shows_arguments:
                 self.handleError(record)
-            fields = self._unformatted(record)
+            fields = self.unformatted(record)
         if not self.client.emit(fields, self._tag, time_ns=time_ns) and self.client.intake_closed:
             patience_seconds = FALL_BACK_SECONDS_MAX if may_wait_here() else 0.0
             self.client.write_refused(fields, self._tag, time_ns, patience_seconds)
@@ -118,7 +119,7 @@ class Handler(logging.Handler):
             return False  # a program made the record by hand, and its name is not text
         return reason is not None and self.client.withhold(reason, self._tag)
 
-    def _fields(self, record: logging.LogRecord) -> dict[str, Any]:
+    def fields(self, record: logging.LogRecord) -> dict[str, Any]:
         """Return the record as a mapping."""
         fields: dict[str, Any] = {
             self._message_key: record.getMessage()
@@ -146,7 +147,7 @@ class Handler(logging.Handler):
             fields[KEPT_BACK_KEY] = count
         return fields
 
-    def _unformatted(self, record: logging.LogRecord) -> dict[str, Any]:
+    def unformatted(self, record: logging.LogRecord) -> dict[str, Any]:
         """Return what can be said of a record whose arguments do not fit its message."""
         fields = {
             self._message_key: record.msg,
@@ -167,7 +168,7 @@ def _add_extra(fields: dict[str, Any], record: logging.LogRecord) -> None:
     # `logging` sets its own attributes first, so what is extra stands behind them.
     begin = _OWN_COUNT if type(record) is logging.LogRecord else 0
     for name, value in islice(record.__dict__.items(), begin, None):
-        if name not in _STANDARD_ATTRIBUTES:
+        if name not in _NOT_EXTRA:
             while name in fields:
                 name = f"extra_{name}"  # noqa: PLW2901 - until it is free
             fields[name] = value

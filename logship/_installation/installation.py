@@ -24,6 +24,7 @@ from logship._delivery.drain import DrainPlan
 from logship._hooks import fork, registry, runtimes
 from logship._hooks.interruptions import is_interruption
 from logship._installation import parts
+from logship._installation.console import console_handler
 from logship._installation.handler import Handler
 from logship._installation.loggers import Loggers
 from logship._process import stopfile
@@ -48,8 +49,6 @@ _REPLACED = (
     (signal, "getsignal"),
 )
 """Functions that an installation replaces by its own."""
-
-_CONSOLE_FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 
 
 class Installation:
@@ -188,9 +187,7 @@ class Installation:
         if console is None:
             console = self._was_first and _is_terminal(sys.stderr)
         if console:
-            stream = logging.StreamHandler()
-            stream.setFormatter(logging.Formatter(_CONSOLE_FORMAT))
-            self._add_to_root(stream)
+            self._add_to_root(console_handler(self.client, self.settings))
         self._add_to_root(self.handler)
 
     def _add_to_root(self, handler: logging.Handler) -> None:

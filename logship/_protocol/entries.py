@@ -102,7 +102,7 @@ def record_packer(
         context_of: Returns the fields of what is being worked on, if there are any.
     """
     idle: list[Callable[[Any], bytes]] = []
-    constants = _readable_fields(constants, also_reserved)
+    constants = readable_fields(constants, also_reserved)
     keep_out(constants)
     base = Beginning(packed_fields(constants), extra_fields + len(constants))
     beginning_of = beginning_with(base, also_reserved)
@@ -239,7 +239,7 @@ def pack_truncated(
         more: further fields; the record's own win.
     """
     try:
-        fields = _readable_fields(record, also_reserved, more) | {TRUNCATED_KEY: True}
+        fields = readable_fields(record, also_reserved, more) | {TRUNCATED_KEY: True}
         packed = pack_control(fields, time_ns, extra_fields)
         if len(packed) <= bytes_max:
             return packed
@@ -370,17 +370,23 @@ def _pack_readable(
 ) -> bytes:
     """Pack any record; what cannot be packed as it is becomes readable."""
     try:
-        fields = _readable_fields(record, also_reserved, more)
+        fields = readable_fields(record, also_reserved, more)
         learn_names(fields)
         return pack_control(fields, time_ns, extra_fields)
     except (RecursionError, MemoryError):
         return pack_control(_NO_ROOM_FIELDS, time_ns, extra_fields)
 
 
-def _readable_fields(
+def readable_fields(
     record: Any, also_reserved: frozenset[str], more: Mapping[Any, Any] = _NO_FIELDS
 ) -> dict[str, Any]:
-    """Return a record as plain fields, with those of `more` that it does not have itself."""
+    """Return a record as plain fields, with those of `more` that it does not have itself.
+
+    Args:
+        record: As of `pack_record`.
+        also_reserved: As of `pack_record`.
+        more: Any fields.
+    """
 
     def is_reserved(name: str) -> bool:
         return name.startswith(RESERVED_PREFIX) or name in also_reserved

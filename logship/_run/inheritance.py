@@ -1,4 +1,4 @@
-"""Ships what clients of killed `run`s have left: nothing else would look there.
+"""Ships what clients of earlier `run`s have left: nothing else would look there.
 
 It changes neither our exit code nor our receipt, which tell of our own command.
 """
@@ -20,7 +20,7 @@ DIRECTORIES_MAX = 4
 
 
 class Inheritance:
-    """The directories of killed `run`s, and a recovery for each.
+    """The directories of earlier `run`s with the same endpoints, and a recovery for each.
 
     Args:
         settings: Of our client.
@@ -34,12 +34,14 @@ class Inheritance:
     ) -> None:
         self._say = shipping.say
         self._parts: list[tuple[PrivateDirectory, Recovery]] = []
-        for directory in islice(PrivateDirectory.take_over_abandoned(), DIRECTORIES_MAX):
+        abandoned = PrivateDirectory.take_over_abandoned(settings.endpoints)
+        for directory in islice(abandoned, DIRECTORIES_MAX):
             if not directory.has_records():
                 directory.remove()
                 continue
             self._say(
-                f"an earlier `logship run` was killed; what it left in {directory.path} is shipped"
+                "an earlier `logship run` did not ship everything; "
+                f"what it left in {directory.path} is shipped"
             )
             recovery = Recovery(
                 settings,

@@ -1,8 +1,8 @@
-"""The directory that a `run` makes for itself, and those that killed ones have left.
+"""The directory that a `run` makes for itself, and those that earlier ones have left.
 
-It holds the spool, the stop file and the pages of numbers. Its lock shows that its `run` lives:
-one that is free and still there belongs to a `run` that was killed, and what is on its spool is
-then shipped by the next one.
+It holds the spool, the stop file, the pages of numbers, and a note of the endpoints. Its lock shows
+that its `run` lives. One that is free and still there belongs to a `run` that was killed, or that
+could not ship everything. The next `run` with the same endpoints ships what is on its spool.
 """
 
 from __future__ import annotations
@@ -13,16 +13,18 @@ import os
 import shutil
 import stat
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Self
 
+from logship._settings import Endpoint
 from logship._spool.directories import PROCESS_DIRECTORY_NAME
 from logship._spool.quarantine import QUARANTINE
 from logship._spool.volumes import SUPERVISED
 
 _PREFIX = "logship-run-"
 _HIDDEN_PREFIX = "hidden-"
+_ENDPOINTS = "endpoints"
 _SHARED_MEMORY = "/dev/shm"  # noqa: S108 - the name in it cannot be guessed
 _OPEN_TO_THOSE_WHO_KNOW_IT = 0o711
 _OPEN_AS_TMP = 0o1777
@@ -44,8 +46,8 @@ class PrivateDirectory:
         self._lock = lock
 
     @classmethod
-    def make(cls) -> Self:
-        """Make a new one.
+    def make(cls, endpoints: Iterable[Endpoint]) -> Self:
+        """Make a new one, with a note of where its records are to go.
 
         Clients that belong to another user than we do must reach it too, if we are root. Then all
         users may enter it, but not list it; in the spool, as in /tmp, each user owns only their
@@ -55,6 +57,9 @@ class PrivateDirectory:
             OSError: There is no place where a directory could be made.
         """
         path = _made()
+        note = path / _ENDPOINTS
+        note.touch(0o600)
+        note.write_text(_text(endpoints), encoding="utf-8")
         directory = cls(path, _new_lock(path))
         directory.spool.mkdir(mode=0o700)
         directory.metrics.mkdir(mode=0o700)
@@ -65,14 +70,22 @@ class PrivateDirectory:
         return directory
 
     @classmethod
-    def take_over_abandoned(cls) -> Iterator[Self]:
-        """Yield those that killed ones of this user have left, each with its lock taken."""
+    def take_over_abandoned(cls, endpoints: Iterable[Endpoint]) -> Iterator[Self]:
+        """Yield those that earlier ones of this user have left, each with its lock taken.
+
+        Those with records for other endpoints are left alone.
+        """
         for root in dict.fromkeys(_roots()):
             with contextlib.suppress(OSError):
                 for path in sorted(Path(root).glob(f"{_PREFIX}*")):
                     lock = _taken_lock(path)
-                    if lock is not None:
-                        yield cls(path, lock)
+                    if lock is None:
+                        continue
+                    directory = cls(path, lock)
+                    if directory.is_for(endpoints) or not directory.has_records():
+                        yield directory
+                    else:
+                        os.close(lock)
 
     def keep_secret(self, text: str) -> Path:
         """Write a secret into a file for the command's processes, and return its path.
@@ -88,6 +101,15 @@ class PrivateDirectory:
             os.fchmod(file.fileno(), 0o644 if os.geteuid() == 0 else 0o600)
             file.write(text)
         return path
+
+    def is_for(self, endpoints: Iterable[Endpoint]) -> bool:
+        """Tell whether its records were to go there; one of an older version does not say."""
+        try:
+            return (self.path / _ENDPOINTS).read_text(encoding="utf-8") == _text(endpoints)
+        except FileNotFoundError:
+            return True
+        except (OSError, UnicodeDecodeError):
+            return False
 
     def has_records(self) -> bool:
         """Tell whether something is left on the spool; a doubt is a yes."""
@@ -110,16 +132,20 @@ class PrivateDirectory:
         return not self.path.exists()
 
 
-def private_directory() -> tuple[PrivateDirectory | None, str]:
+def private_directory(endpoints: Iterable[Endpoint]) -> tuple[PrivateDirectory | None, str]:
     """Return a new directory, or None and what a person should be told."""
     try:
-        return PrivateDirectory.make(), ""
+        return PrivateDirectory.make(endpoints), ""
     except OSError as error:
         return None, (
             f"no directory for temporary files can be made ({error}); logship clients inside "
             "the command have no spool, and if they are killed, records that they have not "
             "shipped are lost; set TMPDIR to a directory that can be written"
         )
+
+
+def _text(endpoints: Iterable[Endpoint]) -> str:
+    return ",".join(map(str, endpoints))
 
 
 def _roots() -> Iterator[str]:

@@ -84,7 +84,7 @@ class Supervisor:
     """
 
     def __init__(self, settings: Settings, options: Options, signals: Signals) -> None:
-        directory, why_none = private_directory()
+        directory, why_none = private_directory(settings.endpoints)
         self._settings = settings = settings_with_pages(settings, directory)
         self._options = options
         self._signals = signals

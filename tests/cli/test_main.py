@@ -30,6 +30,13 @@ def test_a_mistyped_command_gets_a_suggestion(mistyped: str, meant: str) -> None
     assert f"No such command '{mistyped}'. Did you mean '{meant}'?" in result.output
 
 
+@pytest.mark.parametrize("words", [[], ["audit"], ["nothing"]])
+def test_help_is_also_a_word(words: list[str]) -> None:
+    told = CliRunner().invoke(main, ["help", *words])
+    wanted = CliRunner().invoke(main, [*words, "--help"])
+    assert (told.exit_code, told.output) == (wanted.exit_code, wanted.output)
+
+
 def test_a_command_like_no_other_gets_the_list() -> None:
     result = CliRunner().invoke(main, ["xyzzy"])
     assert result.exit_code == 2

@@ -8,7 +8,9 @@ import sys
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
+from logship._cli.doctor import command
 from logship._deployment.doctor import sidecars
 from tests.contract.certificates import Certificates
 from tests.doctor.closing_server import ClosingServer
@@ -64,6 +66,21 @@ def test_a_closed_port_is_a_failure_that_says_so() -> None:
     assert "nothing listens" in told["connect"]["advice"]
     assert told.outcome("record") is None
     assert told.outcome("nofile") is not None
+
+
+def test_a_verdict_names_what_failed() -> None:
+    port = ReservedPort()
+    environment = {"LOGSHIP_ENDPOINTS": f"tcp://127.0.0.1:{port.number}"}
+    told = CliRunner().invoke(command, env={**environment, "LOGSHIP_BUFFER_BYTES_MAX": "4MiB"})
+    port.close()
+    assert told.exit_code == 1
+    assert told.output.splitlines()[-1] == "1 check failed: connect"
+
+
+def test_by_default_it_sends_some_hundred_records(sidecar: EmbeddedReceiver) -> None:
+    """A production destination stores them."""
+    assert ask(endpoints=sidecar.endpoint, tag="web").outcome("rate") == "ok"
+    assert len(sidecar.arrived("web")) == 102
 
 
 def test_every_endpoint_is_examined(sidecar: EmbeddedReceiver) -> None:
@@ -302,6 +319,9 @@ def test_the_command_in_words(sidecar: EmbeddedReceiver) -> None:
     assert (ended.returncode, ended.stderr) == (0, "")
     assert f"ok    connect: {sidecar.endpoint} takes connections\n" in ended.stdout
     assert "warn  stderr: LOGSHIP_LAST_RESORT=none" in ended.stdout
+    *_, verdict = ended.stdout.splitlines()
+    assert verdict.startswith("no check failed; ")
+    assert "stderr" in verdict
     assert (
         "NOT a health check"
         in subprocess.run(

@@ -94,7 +94,7 @@ LIMITS = [
     ),
     Limit(
         "run.inheritance:DIRECTORIES_MAX",
-        "directories of killed `run`s that one `run` takes over",
+        "directories of earlier `run`s that one `run` takes over",
         "the next `run` takes them",
     ),
     Limit("metrics.prometheus:_REQUESTS_MAX", "requests for metrics at a time", "they wait"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import re
 from collections.abc import Callable
 from copy import deepcopy
 from dataclasses import dataclass
@@ -213,8 +214,17 @@ def template_text(path: str) -> str:
     if not file.exists():
         pytest.skip(f"there is no {path}")
     if file.suffix in (".yaml", ".yml") and not HAS_YAML:
-        pytest.skip("PyYAML is not installed: pip install 'logship-forward[lint]'")
-    return file.read_text()
+        pytest.skip("PyYAML is not installed: pip install PyYAML")
+    return filled(file.read_text())
+
+
+def filled(text: str) -> str:
+    """Return a template of `sidecar/ecs` as envsubst does, with each variable's name as its value.
+
+    Configurations of Fluent Bit, and compose files, expand their variables by themselves.
+    """
+    is_task = '"containerDefinitions"' in text
+    return re.sub(r"\$\{([A-Z_]+)\}", r"\1", text) if is_task else text
 
 
 def _of_template(path: str, wrap: Callable[[Document], Deployment]) -> Callable[[], Deployment]:

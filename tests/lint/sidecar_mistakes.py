@@ -63,6 +63,28 @@ def _mistype_a_bucket(deployment: Deployment) -> None:
     deployment.set_sidecar_variable("LOGSHIP_S3_BUCKT", "logs")
 
 
+def _name_no_stream(deployment: Deployment) -> None:
+    deployment.set_sidecar_variable("LOGSHIP_OUTPUT", "firehose")
+    deployment.set_sidecar_variable("LOGSHIP_FIREHOSE_REGION", "eu-central-1")
+
+
+def _name_an_empty_stream(deployment: Deployment) -> None:
+    _name_no_stream(deployment)
+    deployment.set_sidecar_variable("LOGSHIP_FIREHOSE_STREAM", "")
+
+
+def _fill_nothing_in(deployment: Deployment) -> None:
+    deployment.app["image"] = "${APP_IMAGE}"
+
+
+def _fill_no_bucket_in(deployment: Deployment) -> None:
+    deployment.set_sidecar_variable("LOGSHIP_S3_BUCKET", "logs-${STAGE}")
+
+
+def _fill_in_an_empty_text(deployment: Deployment) -> None:
+    deployment.app["image"] = ""
+
+
 def _keep_no_buffer(deployment: Deployment) -> None:
     for key in ("mountPoints", "volumeMounts", "volumes"):
         deployment.sidecar.pop(key, None)
@@ -219,8 +241,19 @@ MISTAKES = (
             ("endpoint-port", _another_port),
             ("unknown-output", _mistype_an_output),
             ("sidecar-variable", _mistype_a_bucket),
+            ("output-variable", _name_no_stream),
+            ("output-variable", _name_an_empty_stream),
             ("sidecar-volume", _keep_no_buffer),
             ("sidecar-grace", _deliver_too_long),
+        )
+    ),
+    *(
+        Mistake(rule, platform, make)
+        for platform in ("ecs", "kubernetes")
+        for rule, make in (
+            ("placeholder", _fill_nothing_in),
+            ("placeholder", _fill_no_bucket_in),
+            ("empty-image", _fill_in_an_empty_text),
         )
     ),
     Mistake("depends-on-unchecked", "ecs", _check_no_health),

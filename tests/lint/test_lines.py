@@ -109,3 +109,11 @@ def test_yaml_knows_them_too_where_keys_are_merged() -> None:
     assert isinstance(whole["b"], Marked)
     assert whole["b"].lines == {"x": 2, "y": 5}
     assert whole["b"].blocks == {"y"}
+
+
+def test_findings_stand_in_the_order_of_their_lines() -> None:
+    text = template_text("sidecar/ecs/web.json").replace("127.0.0.1:24224", "sidecar:24224", 1)
+    text = text.replace('"stopTimeout": 50', '"stopTimeout": 130', 1)
+    lines = [each.line or 0 for each in judge("web.json", text).findings]
+    assert len(set(lines)) > 1
+    assert lines == sorted(lines)

@@ -266,7 +266,9 @@ def test_values_from_elsewhere_are_no_findings() -> None:
     deployment.set_variable("LOGSHIP_BUFFER_BYTES_MAX", "${BUFFER}")
     deployment.set_variable("LOGSHIP_ENDPOINTS", "${ENDPOINTS}")
     deployment.set_variable("LOGSHIP_TLS_CA", "/etc/ca.pem")
-    assert not judge("task.json", deployment.text).findings
+    (found,) = judge("task.json", deployment.text).findings
+    assert (found.rule, found.container) == ("placeholder", "app")
+    assert "${BUFFER}, ${ENDPOINTS}" in found.night
 
 
 def test_what_may_come_from_another_file_is_no_finding() -> None:
@@ -356,7 +358,7 @@ def test_a_mistake_in_the_modules_plan_is_found(kind: str) -> None:
 def test_the_modules_plan_has_the_containers_of_the_templates(kind: str) -> None:
     """With the plan's own variables in them: so it cannot grow old behind the templates."""
     plan = module_plan()
-    text = template_text(f"sidecar/ecs/{kind}.json")
+    text = (ROOT / f"sidecar/ecs/{kind}.json").read_text()
     for name, variable in plan["variables"].items():
         text = text.replace(f"${{{name.upper()}}}", str(variable["value"]))
     template = json.loads(text)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import re
+from pathlib import Path
 
 import pytest
 
 from logship._deployment.linting.model import CONFIGURATION, DOCKERFILE
 from logship._deployment.linting.report import judge
 from logship._deployment.linting.rules import RULES
-from logship._deployment.linting.rules.sidecars import OUTPUTS, VARIABLES
+from logship._deployment.linting.rules.sidecars import NEEDED, OUTPUTS, VARIABLES
 from tests.lint.deployments import BASES, ROOT, template_text
 from tests.lint.edits import CONFIGURATIONS, DOCKERFILES, Edit
 from tests.lint.sidecar_mistakes import MISTAKES
@@ -197,3 +198,30 @@ def test_the_sidecars_variables_and_outputs_are_those_of_their_files() -> None:
     assert read == VARIABLES
     files = {each.stem for each in ROOT.glob("sidecar/*/**/outputs/*") if each.is_file()}
     assert files - {"buffer", "http", "inject"} == set(OUTPUTS)
+
+
+def test_what_an_output_needs_is_what_has_no_default_in_its_files() -> None:
+    """Of both sidecars, where both have it: the name of an image does not always tell which."""
+    dockerfile = (ROOT / "sidecar/fluent-bit/Dockerfile").read_text()
+    given = {"HOSTNAME", *re.findall(r"^ +(LOGSHIP_[A-Z0-9_]+)=", dockerfile, re.MULTILINE)}
+    needed: dict[str, set[str]] = {}
+    for path in ROOT.glob("sidecar/*/**/outputs/*"):
+        lines = path.read_text().splitlines()
+        if "fluent-bit" in path.parts:
+            found = {
+                name
+                for line in lines
+                if "#" not in line
+                for name in re.findall(r"\$\{(\w+)\}", line)
+            } - given
+        else:
+            fetched = re.compile(r"\"#\{ENV\.fetch\('(\w+)'\)\}")
+            found = {name for line in lines for name in fetched.findall(line)}
+        name = path.stem
+        needed[name] = found if name not in needed else _joined(path, needed[name], found)
+    assert {name: tuple(sorted(found)) for name, found in needed.items() if found} == NEEDED
+
+
+def _joined(path: Path, one: set[str], other: set[str]) -> set[str]:
+    """Return what two files of one name need: those of one sidecar are read together."""
+    return one | other if path.stem == "aggregators" else one & other

@@ -315,6 +315,41 @@ def test_console_where_stderr_is_no_terminal(
     sidecar.output.verdict(ended).assert_all_delivered()
 
 
+@pytest.mark.parametrize("redact", ["'default'", "by_function"])
+def test_the_console_shows_what_is_shipped(
+    programs: Programs, sidecar: Sidecar, redact: str
+) -> None:
+    """Where records are redacted, by rules or by a function, under whatever name of the message."""
+    ended = programs.start(
+        f"""
+        import logging
+        import logship
+
+        def by_function(record):
+            if "withheld" in record["text"]:
+                return None
+            return {{name: str(value).replace("hunter2", "***") for name, value in record.items()}}
+
+        logship.install(console=True, redact={redact}, rename={{"message": "text"}})
+        log = logging.getLogger("shop")
+        log.warning("login password=%s of %s", "hunter2", "ann")
+        log.warning("password=%s in %d s", "hunter2", "soon")
+        log.warning("withheld password=hunter2")
+        try:
+            raise ValueError("token=hunter2")
+        except ValueError:
+            log.exception("failed", stack_info=True)
+        """
+    ).end()
+    assert ended.returncode == 0, ended.stderr
+    assert "hunter2" not in ended.stderr
+    hidden = "[redacted]" if redact == "'default'" else "***"
+    assert f" WARNING shop: login password={hidden} of ann\n" in ended.stderr
+    assert "ERROR shop: failed\nTraceback" in ended.stderr
+    assert f"\nValueError: token={hidden}\nStack (most recent call last)" in ended.stderr
+    assert ("withheld password" in ended.stderr) == (redact == "'default'")
+
+
 def test_import_logship_pays_for_neither_prometheus_client_nor_click(programs: Programs) -> None:
     ended = programs.start(
         """

@@ -443,6 +443,32 @@ def test_what_a_killed_run_has_left_is_shipped_by_the_next_one(runs: Runs, recei
     assert read_receipt(receipt)["recovery"] is None, "the receipt tells of this command alone"
 
 
+LEAVES = """
+import os, signal, logging, logship
+logship.install(level="INFO")
+logging.info("of the payroll")
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_what_a_run_could_not_ship_waits_for_one_with_the_same_endpoints(
+    runs: Runs, gate: Gate, tmp_path: Path
+) -> None:
+    """As on a cron host: the next job of this user has a sidecar of its own."""
+    down = {"LOGSHIP_ENDPOINTS": gate.endpoint, "LOGSHIP_STOP_TIMEOUT_SECONDS": "1"}
+    runs.command(sys.executable, "-c", LEAVES, **down)
+    [directory] = tmp_path.glob("logship-run-*")
+    assert runs.command("true").stderr == b"", "another job is told nothing"
+    assert directory.exists()
+    assert runs.messages == []
+    gate.open()
+    again = runs.command("true", LOGSHIP_ENDPOINTS=gate.endpoint).stderr.decode()
+    assert "an earlier `logship run` did not ship everything" in again
+    assert f"what it left in {directory} is shipped" in again
+    assert runs.messages == ["of the payroll"]
+    assert not directory.exists()
+
+
 def test_secrets_are_no_part_of_the_commands_environment(runs: Runs, tmp_path: Path) -> None:
     """Error reports show an environment. Clients in the command know the secrets all the same."""
     (tmp_path / "key").write_text("a key")

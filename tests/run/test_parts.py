@@ -25,7 +25,7 @@ from logship._run.private_directory import PrivateDirectory
 from logship._run.shipping import Shipping
 from logship._run.signals import parse_mapping
 from logship._run.statuses import Death, OomWatch
-from logship._settings import Overflow, Settings
+from logship._settings import Endpoint, Overflow, Settings
 from logship._spool.volumes import filesystem_of
 from logship.errors import SettingsError
 
@@ -205,7 +205,7 @@ def test_a_spool_in_memory_is_no_larger_than_a_buffer(
     places = [tmp_path, Path("/dev/shm")]
     for place in places:
         monkeypatch.setattr("tempfile.tempdir", str(place))
-        directory = PrivateDirectory.make()
+        directory = PrivateDirectory.make(Settings().endpoints)
         try:
             environ = environment_for({"MINE": "1"}, directory, Settings(buffer_bytes_max=64 * MIB))
             assert environ["LOGSHIP_SPOOL_DIR"] == str(directory.spool)
@@ -226,6 +226,23 @@ def test_a_container_without_a_directory_for_temporary_files_has_shared_memory(
 
     monkeypatch.setattr("tempfile.gettempdir", none_to_be_had)
     monkeypatch.setattr("logship._run.private_directory._SHARED_MEMORY", str(tmp_path))
-    path = PrivateDirectory.make().path
+    endpoints = Settings().endpoints
+    path = PrivateDirectory.make(endpoints).path
     assert path.parent == tmp_path
-    assert list(PrivateDirectory.take_over_abandoned()) == [], "it is not abandoned"
+    assert list(PrivateDirectory.take_over_abandoned(endpoints)) == [], "it is not abandoned"
+
+
+def test_a_directory_without_a_note_of_its_endpoints_is_taken_over_by_any_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An older version has left it."""
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    monkeypatch.setattr("logship._run.private_directory._SHARED_MEMORY", str(tmp_path))
+    directory = PrivateDirectory.make(Settings().endpoints)
+    (directory.spool / "quarantine").mkdir()
+    assert not directory.remove(), "something is left on its spool"
+    others = (Endpoint.parse("tcp://10.0.0.1:24224"),)
+    assert list(PrivateDirectory.take_over_abandoned(others)) == []
+    (directory.path / "endpoints").unlink()
+    [taken] = PrivateDirectory.take_over_abandoned(others)
+    assert taken.path == directory.path

@@ -143,7 +143,7 @@ def test_a_terminal_is_drawn_again_until_ctrl_c(workers: Workers) -> None:
 @pytest.mark.parametrize(
     ("options", "code", "message"),
     [
-        ([], 2, "the environment does not say where the numbers are"),
+        ([], 2, "Start the application with LOGSHIP_METRICS_PORT=9100"),
         (["--metrics", "127.0.0.1:9100"], 1, "is not the URL of metrics, such as http://"),
         (["--metrics", "http://127.0.0.1:1/metrics"], 1, "cannot read http://127.0.0.1:1/metrics"),
         (["--metrics-dir", "/nowhere"], 1, "/nowhere is not a directory; no process has published"),

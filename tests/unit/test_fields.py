@@ -22,6 +22,7 @@ from logship._ecs.task import Task, TaskContainer
 from logship._installation.handler import Handler, severity_number
 from logship._protocol.entries import TRUNCATED_KEY
 from logship.testing import MemoryTransport, Sidecar
+from tests.support.waiting import wait_until
 from tests.unit.clients import Stderr, quick_settings
 
 TIME_NS = 1_700_000_000_123_456_789
@@ -34,6 +35,10 @@ def shipped(record: Any, *, settings: dict[str, Any], time_ns: int = TIME_NS) ->
     assert client.emit(record, time_ns=time_ns)
     assert client.close(timeout=10).all_acked
     return fields_of(sidecar)[0]
+
+
+def records_of(sidecar: Sidecar) -> list[dict[str, Any]]:
+    return [each.record for each in list(sidecar.delivered)]
 
 
 def fields_of(sidecar: Sidecar) -> list[dict[str, Any]]:
@@ -58,6 +63,41 @@ def test_so_many_constant_fields_that_no_small_map_holds_them() -> None:
     record = {"message": "m"}
     for _ in range(2):
         assert shipped(record, settings={"fields": fields}) == {**fields, **record}
+
+
+def test_control_records_have_the_constant_fields_and_no_others() -> None:
+    """So a destination that is filtered by service keeps the proof."""
+    sidecar = Sidecar()
+    settings = quick_settings(
+        fields={"service": "web", "message": "m", "logship_end": 1},
+        redact=lambda record: None if record["message"] == "hidden" else record,
+        high_water_seconds=0.05,
+    )
+    client = BackgroundClient(settings, transport=MemoryTransport(sidecar))
+    with logship.context(request="7f3a"):
+        client.emit({"message": "hidden"})
+        client.emit({"message": "shown"})
+        wait_until(
+            lambda: any("logship_high_water" in each for each in records_of(sidecar)),
+            "a high-water record has come",
+        )
+        assert client.close(timeout=10).all_acked
+    for key in ("logship_gap", "logship_end", "logship_high_water"):
+        record = next(each for each in records_of(sidecar) if key in each)
+        assert record["service"] == "web"
+        assert record["message"].startswith("logship: ")
+        assert "request" not in record
+
+
+def test_secrets_in_constant_fields_are_not_in_control_records() -> None:
+    sidecar = Sidecar()
+    client = BackgroundClient(
+        quick_settings(fields={"password": "hunter2"}, redact="default"),
+        transport=MemoryTransport(sidecar),
+    )
+    client.emit({"message": "m"})
+    client.close(timeout=10)
+    assert [each["password"] for each in records_of(sidecar)] == ["[redacted]", "[redacted]"]
 
 
 def test_a_records_own_field_wins_and_is_there_once() -> None:

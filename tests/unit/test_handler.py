@@ -78,6 +78,15 @@ def test_extra_fields_under_their_own_names(logger: logging.Logger, client: Reco
     assert client.records[0]["nested"] == {"a": [1]}
 
 
+def test_uvicorns_coloured_message_is_left_out(logger: logging.Logger, client: Recorder) -> None:
+    """It is the message once more, with escape codes, for uvicorn's own formatter."""
+    coloured = {"color_message": "Started \x1b[36m%d\x1b[0m", "user": 7}
+    logger.info("Started %d", 1, extra=coloured)
+    assert client.records[0]["message"] == "Started 1"
+    assert client.records[0]["user"] == 7
+    assert "color_message" not in client.records[0]
+
+
 @pytest.mark.parametrize("names", [("level", "extra_level"), ("extra_level", "level")])
 def test_extra_fields_never_displace_another(
     logger: logging.Logger, client: Recorder, names: tuple[str, str]

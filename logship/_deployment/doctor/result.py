@@ -48,6 +48,26 @@ def has_failed(results: Iterable[Result]) -> bool:
     return any(each.outcome is Outcome.FAIL for each in results)
 
 
+def verdict(results: Iterable[Result]) -> str:
+    """Return what follows from all results, in one line for a person."""
+    by_outcome: dict[Outcome, list[str]] = {each: [] for each in Outcome}
+    for result in results:
+        by_outcome[result.outcome].append(result.check)
+    if failed := by_outcome[Outcome.FAIL]:
+        return f"{_counted(failed, 'check')} failed: {_listed(failed)}"
+    if warned := by_outcome[Outcome.WARN]:
+        return f"no check failed; {_counted(warned, 'warning')}: {_listed(warned)}"
+    return "all checks passed"
+
+
+def _counted(checks: list[str], noun: str) -> str:
+    return f"{len(checks)} {noun}{'s' * (len(checks) != 1)}"
+
+
+def _listed(checks: list[str]) -> str:
+    return ", ".join(dict.fromkeys(checks))
+
+
 def as_lines(result: Result) -> Iterator[str]:
     """Yield a result for a person."""
     yield f"{result.outcome.value:<5} {result.check}: {result.text}"

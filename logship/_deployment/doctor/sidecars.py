@@ -45,7 +45,7 @@ class Sending:
     """
 
     allowed: bool = True
-    burst: int = 2000
+    burst: int = 100
     wait_seconds: float = 10.0
     tag: str | None = None
 

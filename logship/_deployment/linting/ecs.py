@@ -188,7 +188,8 @@ def _container(
         conditions = {**dict.fromkeys(routers, Condition.STARTED), **conditions}
     return Container(
         name=name,
-        image=str(definition.get("image", "")),
+        image=str(definition.get("image") or ""),
+        image_is_empty=definition.get("image") == "",
         words=words(definition.get("entryPoint"), f"{name}: entryPoint")
         + words(definition.get("command"), f"{name}: command"),
         environment=_environment(definition),

@@ -174,7 +174,8 @@ def _container(
     memory = limits.get("memory")
     return Container(
         name=name,
-        image=str(definition.get("image", "")),
+        image=str(definition.get("image") or ""),
+        image_is_empty=definition.get("image") == "",
         words=words(definition.get("command"), f"{name}: command")
         + words(definition.get("args"), f"{name}: args"),
         environment=_environment(definition),

@@ -96,6 +96,7 @@ class Container:
     Attributes:
         name: Unique in its unit.
         image: With its tag, as written.
+        image_is_empty: Whether the file has an image for it, which is an empty text.
         words: Entrypoint and command, one after the other; empty if those of the image are used.
         environment: Values by name; None where the value comes from elsewhere.
         has_more_variables: Whether others come from a file or object that is not in sight.
@@ -126,6 +127,7 @@ class Container:
 
     name: str
     image: str = ""
+    image_is_empty: bool = False
     words: tuple[str, ...] = ()
     environment: Mapping[str, str | None] = field(default_factory=dict)
     has_more_variables: bool = False

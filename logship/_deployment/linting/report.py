@@ -107,6 +107,7 @@ def judge(
         raise LintError(f"{name}: {error}") from None
     except RecursionError:
         raise LintError(f"{name}: it is nested too deep") from None
+    found.sort(key=lambda each: each.line or 0)
     kept = [each for each in found if not any(each_of.covers(each) for each_of in unwanted)]
     why = None if units else NO_LOGSHIP
     return FileReport(name, tuple(kept), len(found) - len(kept), why)

@@ -12,7 +12,7 @@ from typing import Any, Final
 from logship._deployment.linting.marks import Marked
 from logship._deployment.linting.model import LintError
 
-HOW_TO_INSTALL = "YAML needs PyYAML: pip install 'logship-forward[lint]' (JSON needs nothing)"
+HOW_TO_INSTALL = "YAML needs PyYAML: pip install PyYAML (JSON needs nothing)"
 
 YAML_CHARACTERS_MAX: Final = 1024 * 1024
 """Of one text. PyYAML takes up to 20 µs and 350 bytes for each."""

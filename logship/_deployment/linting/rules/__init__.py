@@ -15,13 +15,14 @@ from logship._deployment.linting.rules import (
     sidecars,
     stderr,
     stopping,
+    unfilled,
     variables,
 )
 from logship._deployment.linting.rules.rule import Rule
 
 _MODULES = (
     *(ordering, stopping, entrypoints, stderr, endpoints, servers, sidecars, configurations),
-    *(resources, variables),
+    *(resources, variables, unfilled),
 )
 
 RULES: dict[str, Rule] = {

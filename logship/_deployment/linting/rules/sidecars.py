@@ -56,6 +56,25 @@ VARIABLES = frozenset(
 )
 """What the configurations in `sidecar/fluentd` and `sidecar/fluent-bit` read."""
 
+NEEDED = {
+    "aggregator": ("LOGSHIP_AGGREGATOR_HOST",),
+    "aggregator-tls": ("LOGSHIP_AGGREGATOR_HOST", "LOGSHIP_AGGREGATOR_SHARED_KEY"),
+    "aggregators": tuple(
+        f"LOGSHIP_AGGREGATOR_{each}"
+        for each in ("HOST", "PORT", "SHARED_KEY", "STANDBY_HOST", "STANDBY_PORT")
+    ),
+    "cloudwatch": ("LOGSHIP_CLOUDWATCH_GROUP", "LOGSHIP_CLOUDWATCH_REGION"),
+    "s3": ("LOGSHIP_S3_BUCKET", "LOGSHIP_S3_REGION"),
+    "firehose": ("LOGSHIP_FIREHOSE_REGION", "LOGSHIP_FIREHOSE_STREAM"),
+    "opensearch": ("LOGSHIP_OPENSEARCH_INDEX", "LOGSHIP_OUTPUT_HOST"),
+    "loki": ("LOGSHIP_OUTPUT_HOST", "OTEL_SERVICE_NAME"),
+    "otlp": ("LOGSHIP_OUTPUT_HOST", "OTEL_SERVICE_NAME"),
+    "datadog": ("LOGSHIP_DATADOG_API_KEY", "LOGSHIP_OUTPUT_HOST", "OTEL_SERVICE_NAME"),
+    "splunk": ("LOGSHIP_OUTPUT_HOST", "LOGSHIP_SPLUNK_TOKEN", "OTEL_SERVICE_NAME"),
+    "kafka": ("LOGSHIP_KAFKA_BROKERS",),
+}
+"""What an output has no default for, in each of the two sidecars that have it; sorted."""
+
 _BUFFER_DIRECTORIES = ("/fluentd/buffer", "/fluent-bit/buffer")
 _ENVIRONMENT = ("environment", "env", "ENV")
 _MOUNTS = ("mountPoints", "volumeMounts", "volumes")
@@ -91,6 +110,28 @@ def unknown_output(unit: Unit) -> Iterator[Mistake]:
         near = difflib.get_close_matches(given[:40].lower(), OUTPUTS, n=1) or ["file"]
         night = f"LOGSHIP_OUTPUT is not one of {', '.join(OUTPUTS)}, so the sidecar does not start"
         yield Mistake(container.name, night, variable(unit, "LOGSHIP_OUTPUT", near[0]))
+
+
+@rule(
+    "output-variable",
+    Severity.ERROR,
+    finds="a sidecar whose `LOGSHIP_OUTPUT` needs a variable that is missing or empty",
+    night="the sidecar does not start, or no record reaches the destination",
+    why=(
+        "A bucket, a stream or an address has no default. `envsubst` replaces a variable that is "
+        "not set by nothing, and reports no error. docs/destinations lists what each output needs."
+    ),
+    keys=("$LOGSHIP_OUTPUT", *_ENVIRONMENT),
+)
+def output_variable(unit: Unit) -> Iterator[Mistake]:
+    """Yield variables that an output needs and certainly does not get."""
+    for container in _of_logship(unit):
+        output = container.value("LOGSHIP_OUTPUT")
+        for name in NEEDED.get(output or "", ()):
+            if container.environment.get(name) == "" or container.is_unset(name):
+                night = f"LOGSHIP_OUTPUT={output} needs {name}, which is missing or empty"
+                line = container.lines.get(f"${name}")
+                yield Mistake(container.name, night, variable(unit, name, "…"), line)
 
 
 @rule(

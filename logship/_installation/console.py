@@ -1,0 +1,82 @@
+"""The handler that prints records, without their secrets where the client redacts them."""
+
+from __future__ import annotations
+
+import copy
+import logging
+import time
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from logship._hooks.interruptions import is_interruption
+from logship._installation.handler import Handler
+
+if TYPE_CHECKING:
+    from logship._client.emitter import Emitter
+    from logship._settings import Settings
+
+_FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
+
+
+def console_handler(client: Emitter, settings: Settings) -> logging.Handler:
+    """Return a handler that prints records to stderr.
+
+    Args:
+        client: That ships them.
+        settings: Of the client.
+    """
+    redacts = settings.redact is not None
+    handler = RedactedConsole(client, settings) if redacts else logging.StreamHandler()
+    handler.setFormatter(logging.Formatter(_FORMAT))
+    return handler
+
+
+class RedactedConsole(logging.StreamHandler[Any]):
+    """Prints records to stderr without their secrets.
+
+    It redacts the fields that are shipped, and formats the message, the exception and the stack
+    that are then in them. A record that is withheld is not printed.
+
+    Args:
+        client: Redacts.
+        settings: Of the client.
+    """
+
+    def __init__(self, client: Emitter, settings: Settings) -> None:
+        super().__init__()
+        self._client = client
+        self._message_key = settings.message_key
+        self._new_names: dict[Any, str] = dict(settings.rename)
+        self._shipped = Handler(
+            client, message_key=settings.message_key, severity_key=settings.severity_key
+        )
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Print the record."""
+        try:
+            shown = self._client.intake.shown(self._fields(record), time.time_ns())
+        except Exception as error:
+            if is_interruption(error):
+                raise
+            return  # the client warns of it, because it meets the same error
+        if shown is not None:
+            super().emit(self._redacted(record, shown))
+
+    def _fields(self, record: logging.LogRecord) -> dict[str, Any]:
+        try:
+            return self._shipped.fields(record)
+        except Exception as error:
+            if is_interruption(error):
+                raise
+            return self._shipped.unformatted(record)
+
+    def _redacted(self, record: logging.LogRecord, shown: Mapping[Any, Any]) -> logging.LogRecord:
+        """Return a record with the texts that may be shown."""
+
+        def text(name: str) -> str:
+            return str(shown.get(name, shown.get(self._new_names.get(name), "")))
+
+        line = copy.copy(record)
+        line.msg, line.args, line.exc_info = text(self._message_key), (), None
+        line.name, line.exc_text, line.stack_info = text("logger"), text("exception"), text("stack")
+        return line
