@@ -50,8 +50,8 @@ def output_of(name: str) -> Output:
 
                 return Query(name)
     except ImportError as error:
-        extra = "kafka" if scheme == "kafka" else "s3"
-        text = f"cannot read {name}: {error}; pip install 'logship-forward[{extra}]'"
+        library = "confluent-kafka" if scheme == "kafka" else "boto3"
+        text = f"cannot read {name}: {error}; pip install {library}"
         raise CannotRead(text) from error
     raise CannotRead(f"cannot read {name}: the known kinds are {', '.join(SCHEMES)}")
 

@@ -111,7 +111,7 @@ def new_compressor(settings: Settings) -> Callable[[bytes | bytearray | memoryvi
     except ImportError:
         raise SettingsError(
             "compress (LOGSHIP_COMPRESS): zstd needs Python 3.14 or the package backports.zstd; "
-            "pip install 'logship-forward[zstd]', or give gzip or none"
+            "pip install backports.zstd, or give gzip or none"
         ) from None
 
 

@@ -87,9 +87,7 @@ def _decompressor(method: Any) -> Callable[[], Any]:
         try:
             decompressor: Callable[[], Any] = zstd_module().ZstdDecompressor
         except ImportError as error:
-            reason = (
-                "entries are zstd, which needs Python 3.14 or pip install 'logship-forward[zstd]'"
-            )
+            reason = "entries are zstd, which needs Python 3.14 or pip install backports.zstd"
             raise ProtocolError(reason) from error
         return decompressor
     raise ProtocolError(

@@ -55,7 +55,7 @@ def test_findings_are_1_and_say_what_happens_and_what_to_write(broken: Path, cle
         re.fullmatch(rf"{broken}:[0-9]+: warning: application: unknown-setting", line)
         for line in lines
     )
-    assert "  change to:    rename LOGSHIP_TAGG to LOGSHIP_TAG" in lines
+    assert "  change to: rename LOGSHIP_TAGG to LOGSHIP_TAG" in lines
     assert any("the last records meet a closed port" in line for line in lines)
 
 

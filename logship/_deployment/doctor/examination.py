@@ -91,7 +91,7 @@ def usable_settings(environ: Mapping[str, str]) -> Settings:
     except ImportError:
         raise SettingsError(
             f"compress (LOGSHIP_COMPRESS): {settings.compress} needs a library that is not "
-            "installed: pip install 'logship-forward[zstd]'"
+            "installed: pip install backports.zstd"
         ) from None
     return settings
 
