@@ -74,6 +74,7 @@ class StopSignals:
         self._is_used = is_used
         self._interactive = interactive
         self._found: dict[int, Disposition] = {}
+        self._changed: set[int] = set()
         self._exiting = False
         self._is_over = False
         self._handler = self._on_signal  # one bound method, so that its identity can be compared
@@ -102,10 +103,14 @@ class StopSignals:
         return signum in self._found and get_handler(signum) != self._handler
 
     def heard(self, signum: int) -> None:
-        """Note a signal that the handler in C has reported; from the watchdog."""
+        """Note a signal that the handler in C has reported; from the watchdog.
+
+        The signal may be older than the program's last change of its handler. In that case only
+        logship's handler knows whether the process must die by it.
+        """
         if signum in self._found:
             if not self.was_replaced(signum):
-                self._came(signum)
+                self._came(signum, may_be_deadly=signum not in self._changed)
         elif signum in self._sure and get_handler(signum) is signal.default_int_handler:
             self._came(signum)
 
@@ -157,6 +162,7 @@ class StopSignals:
         is_main = threading.current_thread() is threading.main_thread()  # no other may set one
         if signalnum not in self._signals or not is_main:
             return set_handler(signalnum, handler)
+        self._changed.add(signalnum)
         before = self._get(signalnum)
         if not self._take(signalnum, handler):
             set_handler(signalnum, handler)
@@ -202,8 +208,8 @@ class StopSignals:
         del signum, frame
         self._interrupt_drain()
 
-    def _came(self, signum: int) -> None:
-        is_deadly = self._found.get(signum) is signal.SIG_DFL
+    def _came(self, signum: int, *, may_be_deadly: bool = True) -> None:
+        is_deadly = may_be_deadly and self._found.get(signum) is signal.SIG_DFL
         if is_deadly or signum != signal.SIGINT or not self._interactive:
             self._clock.start(Started(time.monotonic(), signal_name(signum)))
         if is_deadly and self.dies_by is None:

@@ -123,6 +123,7 @@ def replace_all(fault: Fault) -> None:
         ("mkdir", os, "mkdir", None),
         ("unlink", os, "unlink", None),
         ("pipe", os, "pipe", None),
+        ("pipe", socket, "socketpair", None),
         ("fork", subprocess, "_fork_exec", None),
     ):
         setattr(holder, name, failing(fault, call, getattr(holder, name), shorten))

@@ -12,7 +12,7 @@ import struct
 import tarfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 DATA = Path(__file__).parent / "data"
 
@@ -44,7 +44,9 @@ def unpack(name: str, directory: Path) -> Path:
     damage = DAMAGES.get(name)
     for archive in PAIRS.get(name, (damage.base if damage else name,)):
         with tarfile.open(DATA / "spools" / f"{archive}.tar.gz") as tar:
-            tar.extractall(directory, filter="data")
+            # Python 3.11.0 to 3.11.3 have no filters, and later ones warn if none is given.
+            safely: Any = {"filter": "data"} if hasattr(tarfile, "data_filter") else {}
+            tar.extractall(directory, **safely)
     spool = directory / "spool"
     if damage:
         (process_directory,) = (each for each in spool.iterdir() if each.name != "quarantine")

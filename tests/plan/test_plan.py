@@ -188,8 +188,8 @@ def test_compression_has_a_caveat() -> None:
         ("--rate 1 --price-per-gb 1", "give --destination, of which it is the price"),
         ("--rate 1 --destination s3 --price-per-gb nan", "'--price-per-gb': 'nan'"),
         (
-            "--rate 1 --sidecar fluentd --destination loki",
-            "fluentd has no configuration for loki; give --sidecar fluent-bit",
+            "--rate 1 --sidecar fluentd --destination aggregators",
+            "fluentd has no configuration for aggregators; give --sidecar fluent-bit",
         ),
     ],
 )

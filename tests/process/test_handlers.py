@@ -213,6 +213,27 @@ def test_programs_see_their_own_handlers(programs: Programs, sidecar: Sidecar) -
     sidecar.output.verdict(ended).assert_all_delivered()
 
 
+def test_a_signal_that_a_handler_took_is_not_taken_again_after_it_is_removed(
+    programs: Programs, sidecar: Sidecar
+) -> None:
+    """As by trio's `open_signal_receiver`; the watchdog hears of each signal a little later."""
+    ended = programs.start("""
+        import os, signal, sys
+        import logship
+        from application import log
+        logship.install(level="INFO")
+        taken = []
+        for _ in range(200):
+            signal.signal(signal.SIGTERM, lambda number, frame: taken.append(number))
+            os.kill(os.getpid(), signal.SIGTERM)
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        log("still here")
+        sys.exit(len(taken))
+    """).end()
+    assert ended.returncode == 200
+    sidecar.output.verdict(ended).assert_all_delivered()
+
+
 def test_a_handler_that_was_found_may_restore_the_default_and_raise_the_signal_again(
     launch: Launch, sidecar: Sidecar
 ) -> None:

@@ -93,7 +93,7 @@ def test_gzip_of_one_member_and_of_several(payload: bytes) -> None:
 def test_zstd_without_a_python_that_has_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "compression.zstd", None)
     monkeypatch.setitem(sys.modules, "backports.zstd", None)
-    with pytest.raises(ProtocolError, match=r"pip install 'logship-forward\[zstd\]'"):
+    with pytest.raises(ProtocolError, match=r"pip install backports\.zstd"):
         read(packed_forward(b"x", compressed="zstd"))
 
 
@@ -200,7 +200,7 @@ def test_the_acknowledgement_repeats_the_id_byte_for_byte(chunk: str, ack: str) 
         ("93 a3 617070 00 05", "a record is a int"),
         ("93 a3 617070 a5 6e6f772121 80", "not an array"),
         ("93 a3 617070 c0 80", "a time is NoneType"),
-        ("93 a1 61" + "91" * 3000 + "90 80", "no msgpack"),
+        ("93 a1 61" + "91" * 3000 + "90 80", "not msgpack"),
         ("93 db 00ffffff", "longer than 16777216 bytes"),
         ("92 da 2001" + "61" * 8193 + "90", "a tag is longer than 8192 bytes"),
         ("93 a1 61 90 81 a161 c5 ffff" + "00" * 65535, "a map of at most 65536 bytes"),
