@@ -80,7 +80,7 @@ def test_recommended_settings_are_what_the_client_takes() -> None:
     assert lines == [
         "LOGSHIP_BUFFER_BYTES_MAX=53MiB",
         '"memory": 128  # the sidecar\'s container',
-        "# the sidecar's volume: 1.016 GiB",
+        "# volume of the sidecar: 1.016 GiB",
     ]
     environ = dict(line.split("=") for line in lines if line.startswith("LOGSHIP"))
     assert Settings.from_env(environ).buffer_bytes_max == 53 * MIB
@@ -116,8 +116,8 @@ def test_a_sidecars_volume_is_for_an_outage_of_its_destination() -> None:
     load = ("--rate", "3000", "--outage", "1h", "--sidecar", "fluentd")
     lines = planned(*load, "--destination", "s3")["recommended"]
     assert lines[-2:] == [
-        "LOGSHIP_BUFFER_SIZE=5006m  # the sidecar's container",
-        "# the sidecar's volume: 4.904 GiB",
+        "LOGSHIP_BUFFER_SIZE=5006m  # container of the sidecar",
+        "# volume of the sidecar: 4.904 GiB",
     ]
 
 

@@ -38,12 +38,12 @@ def _changes(deployment: Deployment, better: Deployment) -> Iterator[str]:
     if better.stop_timeout_seconds != deployment.stop_timeout_seconds:
         seconds = f"{better.stop_timeout_seconds:g}"
         yield f"{variable_name('stop_timeout_seconds')}={seconds}"
-        yield f'"stopTimeout": {seconds}  # the application\'s container'
+        yield f'"stopTimeout": {seconds}  # container of the application'
     if better.cores != deployment.cores:
-        yield f'"cpu": {better.cores * _ECS_CPU_UNITS:.0f}  # the sidecar\'s container'
+        yield f'"cpu": {better.cores * _ECS_CPU_UNITS:.0f}  # container of the sidecar'
     if better.sidecar_memory_bytes != deployment.sidecar_memory_bytes:
         assert better.sidecar_memory_bytes is not None
-        yield f'"memory": {better.sidecar_memory_bytes // MIB}  # the sidecar\'s container'
+        yield f'"memory": {better.sidecar_memory_bytes // MIB}  # container of the sidecar'
 
 
 def _sidecar_volume(calculation: Calculation) -> Iterator[str]:
@@ -52,8 +52,8 @@ def _sidecar_volume(calculation: Calculation) -> Iterator[str]:
         return
     needed = max(SIDECAR_BUFFER_BYTES, calculation.sidecar_buffer_bytes)
     if calculation.deployment.sidecar == "fluentd":
-        yield f"LOGSHIP_BUFFER_SIZE={needed // MIB}m  # the sidecar's container"
-    yield f"# the sidecar's volume: {size(needed + _VOLUME_RESERVE_BYTES)}"
+        yield f"LOGSHIP_BUFFER_SIZE={needed // MIB}m  # container of the sidecar"
+    yield f"# volume of the sidecar: {size(needed + _VOLUME_RESERVE_BYTES)}"
 
 
 def _pasted(count: int) -> str:
