@@ -79,7 +79,7 @@ def test_recommended_settings_are_what_the_client_takes() -> None:
     lines = planned(*LOAD, "--outage", "5m")["recommended"]
     assert lines == [
         "LOGSHIP_BUFFER_BYTES_MAX=53MiB",
-        '"memory": 128  # the sidecar\'s container',
+        '"memory": 128  # container of the sidecar',
         "# volume of the sidecar: 1.016 GiB",
     ]
     environ = dict(line.split("=") for line in lines if line.startswith("LOGSHIP"))
@@ -102,7 +102,7 @@ def test_a_stop_timeout_is_recommended_twice() -> None:
     lines = planned("--rate", "300", "--sidecar", "fluentd", "--stop-timeout", "9")["recommended"]
     assert lines[:2] == [
         "LOGSHIP_STOP_TIMEOUT_SECONDS=16",
-        '"stopTimeout": 16  # the application\'s container',
+        '"stopTimeout": 16  # container of the application',
     ]
 
 
