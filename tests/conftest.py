@@ -26,7 +26,7 @@ for _number in (signal.SIGQUIT, signal.SIGHUP):
 ANY_PYTHON = frozenset(
     {
         *("aggregators", "alerts", "benchmarks", "documentation", "lint", "packaging", "plan"),
-        *("reconnects", "sidecar", "simulation"),
+        *("reconnects", "sidecar", "simulation", "typing"),
     }
 )
 """Rooms of tests whose results do not depend on the interpreter that runs them."""

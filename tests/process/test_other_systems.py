@@ -21,6 +21,8 @@ from tests.support.programs import REPOSITORY, Ended, Programs
 from tests.support.programs_gate import Gate
 from tests.support.receiver_process import ReceiverProcess
 
+pytestmark = pytest.mark.any_python
+
 SERVED = re.compile(r"logship: metrics are served on (\S+)\n")
 
 
@@ -233,7 +235,6 @@ def test_the_spool_and_the_pages_of_metrics_work_on_macos(
 
 
 @pytest.mark.proof
-@pytest.mark.any_python
 @pytest.mark.parametrize("system", NAMES)
 def test_the_simulation_takes_away_what_typeshed_says_is_missing(
     system: str, tmp_path: Path
