@@ -25,8 +25,8 @@ for _number in (signal.SIGQUIT, signal.SIGHUP):
 
 ANY_PYTHON = frozenset(
     {
-        *("aggregators", "alerts", "benchmarks", "documentation", "lint", "packaging", "plan"),
-        *("reconnects", "sidecar", "simulation", "typing"),
+        *("aggregators", "alerts", "audit", "benchmarks", "doctor", "documentation", "lint"),
+        *("packaging", "plan", "reconnects", "sidecar", "simulation", "top", "typing"),
     }
 )
 """Rooms of tests whose results do not depend on the interpreter that runs them."""
