@@ -21,7 +21,13 @@ from tests.support.programs import REPOSITORY, Ended, Programs
 from tests.support.programs_gate import Gate
 from tests.support.receiver_process import ReceiverProcess
 
-pytestmark = pytest.mark.any_python
+pytestmark = [
+    pytest.mark.any_python,
+    pytest.mark.skipif(
+        sys.version_info >= (3, 14),
+        reason="asyncio imports Windows' own modules when a loop is made",
+    ),
+]
 
 SERVED = re.compile(r"logship: metrics are served on (\S+)\n")
 
