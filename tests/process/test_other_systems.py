@@ -25,7 +25,7 @@ pytestmark = [
     pytest.mark.any_python,
     pytest.mark.skipif(
         sys.version_info >= (3, 14),
-        reason="asyncio imports Windows' own modules when a loop is made",
+        reason="asyncio asks for modules of Windows",
     ),
 ]
 
