@@ -18,9 +18,10 @@ from logship._delivery.actions import (
     Send,
     Warn,
 )
+from logship._delivery.attempts import UNANSWERED_FAILURES, UNANSWERED_SECONDS
 from logship._delivery.chunks import Flight
 from logship._delivery.counters import ACK_SECONDS_BOUNDS, DeliveryCounters
-from logship._delivery.delivery import UNANSWERED_FAILURES, UNANSWERED_SECONDS, Delivery
+from logship._delivery.delivery import Delivery
 from logship._delivery.states import TRANSITIONS, Event, State
 
 __all__ = [

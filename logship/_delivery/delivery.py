@@ -16,6 +16,7 @@ from logship._delivery.actions import (
     Send,
     Warn,
 )
+from logship._delivery.attempts import Attempts
 from logship._delivery.chunks import Flight, HandleT, Source
 from logship._delivery.counters import DeliveryCounters
 from logship._delivery.poison import PoisonSearch, Verdict
@@ -28,16 +29,6 @@ Fluent Bit ack in order, and a server with several workers reorders by milliseco
 
 HURRIED_OVERTAKEN_TIMEOUT_SECONDS = 2.0
 """The same while draining."""
-
-UNANSWERED_SECONDS = 1.0
-"""An attempt that failed after so long had no answer: a server that refuses does so at once."""
-
-UNANSWERED_FAILURES = 32
-"""The wait after it is that after so many failures: any time up to the longest.
-
-All clients of a server that is gone give up at the same time. With the short waits of the first
-failures they would all try again at the same time too, once in each connect timeout.
-"""
 
 
 class Delivery(Generic[HandleT]):
@@ -69,33 +60,25 @@ class Delivery(Generic[HandleT]):
         self.ack_rate: AckRate = AckRate()
         self.last_ack_seconds: float | None = None
         self.writable: bool = True
-        self._endpoints = endpoints
+        self._attempts = Attempts(endpoints, retry_wait_seconds, return_wait_seconds)
         self._source = source
         self._inflight_chunks_max = inflight_chunks_max
         self._ack_timeout_seconds = ack_timeout_seconds
-        self._retry_wait_seconds = retry_wait_seconds
-        self._return_wait_seconds = return_wait_seconds
-        self._retry_wait_seconds_max = float("inf")
         self._overtaken_timeout_seconds = min(OVERTAKEN_TIMEOUT_SECONDS, ack_timeout_seconds)
         self._inflight: dict[str, Flight[HandleT]] = {}  # in the order in which they were sent
         self._resend: deque[HandleT] = deque()
         self._aside: list[HandleT] = []  # in the old order
         self._poison = PoisonSearch()
         self._passed_over: set[str] = set()
-        self._failures = 0
-        self._endpoint_index = 0
-        self._retry_at_seconds = 0.0
-        self._attempt_at_seconds = float("inf")  # of the first one the time does not count
         self._progress_at_seconds = 0.0
         self._taken_at_seconds = float("-inf")
-        self._return_at_seconds = float("inf")
         self._acked_on_this_connection = False
 
     def __repr__(self) -> str:
         """Return the state and what is on its way."""
         return (
             f"<Delivery {self.state.name} inflight={len(self._inflight)} "
-            f"resend={len(self._resend)} failures={self._failures}>"
+            f"resend={len(self._resend)} failures={self._attempts.failures}>"
         )
 
     @property
@@ -112,7 +95,7 @@ class Delivery(Generic[HandleT]):
         """Return how long the sidecar has been away or has acked nothing; 0 if nothing was sent."""
         if self.state is State.READY and not self._inflight:
             return 0.0
-        if self.state is not State.READY and self._failures:
+        if self.state is not State.READY and self._attempts.failures:
             return float("inf")  # an attempt has failed: it is not there
         return max(0.0, now_seconds - self._taken_at_seconds)
 
@@ -124,20 +107,18 @@ class Delivery(Generic[HandleT]):
     @property
     def endpoint(self) -> Endpoint:
         """The endpoint of the connection, or of the next attempt."""
-        return self._endpoints[self._endpoint_index]
+        return self._attempts.endpoint
 
     def next_deadline_seconds(self) -> float | None:
         """Return when `timer` must be called, or None if only an event can change anything."""
         if self.state is State.WAITING:
-            return self._retry_at_seconds
+            return self._attempts.due_seconds
         if self.state is not State.READY:
             return None
         if self._inflight:
             silence_ends = self._progress_at_seconds + self._ack_timeout_seconds
             return min([silence_ends, *[due_seconds for _, due_seconds in self._overtaken()]])
-        if self._endpoint_index != 0:
-            return self._return_at_seconds
-        return None
+        return None if self._attempts.is_at_first else self._attempts.return_due_seconds
 
     # -- events ----------------------------------------------------------------------------------
 
@@ -160,17 +141,14 @@ class Delivery(Generic[HandleT]):
         self.writable = True
         self._acked_on_this_connection = False
         self._progress_at_seconds = self._taken_at_seconds = now_seconds
-        if self._endpoint_index != 0:
-            self._return_at_seconds = now_seconds + self._return_wait_seconds()
+        self._attempts.succeeded(now_seconds)
         return self._fill_window(now_seconds)
 
     def connect_failed(self, now_seconds: float, reason: str) -> Actions[HandleT]:
         """The attempt failed; `reason` says to where and why."""
         self._go(Event.FAILED)
         self.counters.connect_failures += 1
-        self._next_endpoint()
-        is_answer = now_seconds < self._attempt_at_seconds + UNANSWERED_SECONDS
-        self._wait_before_retry(now_seconds, 0 if is_answer else UNANSWERED_FAILURES)
+        self._attempts.failed(now_seconds)
         return [Warn("connect", f"{reason}; records wait in the buffer until the next try")]
 
     def connection_lost(self, now_seconds: float, reason: str) -> Actions[HandleT]:
@@ -183,11 +161,11 @@ class Delivery(Generic[HandleT]):
         text = f"lost the connection to {self.endpoint} ({reason}); unacked chunks are sent again"
         self._judge(lost)
         if self._acked_on_this_connection:
-            self._endpoint_index = 0
-            self._retry_at_seconds = now_seconds  # it did ack: a restart, not a broken server
+            self._attempts.return_to_first(
+                now_seconds
+            )  # it did ack: a restart, not a broken server
         else:
-            self._next_endpoint()
-            self._wait_before_retry(now_seconds)
+            self._attempts.ended_without_ack(now_seconds)
         return [Warn("lost", text)] if lost else []
 
     def acked(self, now_seconds: float, chunk_ids: Iterable[str]) -> Actions[HandleT]:
@@ -222,7 +200,7 @@ class Delivery(Generic[HandleT]):
         if deadline is None or now_seconds < deadline:
             return []
         if self.state is State.WAITING:
-            self._attempt_at_seconds = now_seconds
+            self._attempts.begin(now_seconds)
             return self._connect(Event.RETRY)
         if not self._inflight:
             return self._return_to_first_endpoint(now_seconds)
@@ -252,9 +230,7 @@ class Delivery(Generic[HandleT]):
 
     def look_often(self, now_seconds: float, wait_seconds_max: float) -> Actions[HandleT]:
         """Wait at most so long between attempts from now on, because the process is to end."""
-        self._retry_wait_seconds_max = wait_seconds_max
-        if self.state is State.WAITING:
-            self._retry_at_seconds = min(self._retry_at_seconds, now_seconds + wait_seconds_max)
+        self._attempts.look_often(now_seconds, wait_seconds_max)
         return self.chunks_ready(now_seconds)
 
     def restart(
@@ -481,21 +457,11 @@ class Delivery(Generic[HandleT]):
     def _return_to_first_endpoint(self, now_seconds: float) -> Actions[HandleT]:
         """Leave a second-best sidecar while no chunk is in flight to it."""
         self._go(Event.LOST)
-        self._endpoint_index = 0
-        self._retry_at_seconds = now_seconds
+        self._attempts.return_to_first(now_seconds)
         return [Disconnect()]
 
     def _note_progress(self, now_seconds: float) -> None:
         self.last_ack_seconds = now_seconds
         self._progress_at_seconds = self._taken_at_seconds = now_seconds
         self._acked_on_this_connection = True
-        self._failures = 0
-
-    def _next_endpoint(self) -> None:
-        self._endpoint_index = (self._endpoint_index + 1) % len(self._endpoints)
-
-    def _wait_before_retry(self, now_seconds: float, as_after_failures: int = 0) -> None:
-        self._failures += 1
-        wait = self._retry_wait_seconds(max(self._failures, as_after_failures))
-        wait = min(wait, self._retry_wait_seconds_max)
-        self._retry_at_seconds = now_seconds + wait
+        self._attempts.failures = 0

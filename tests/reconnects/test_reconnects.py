@@ -11,7 +11,7 @@ import random
 import pytest
 
 from logship._client import parts
-from logship._delivery import delivery
+from logship._delivery import attempts
 from logship._settings import Settings
 from tests.reconnects.measures import Waves, seconds_until, spans, waves
 from tests.reconnects.storm import Outage, play
@@ -48,7 +48,7 @@ def test_all_tasks_connect_again_without_waves(down_seconds: float, drops: bool)
 def test_short_waits_after_a_timeout_would_make_waves(
     down_seconds: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(delivery, "UNANSWERED_FAILURES", 0)
+    monkeypatch.setattr(attempts, "UNANSWERED_FAILURES", 0)
     first, *_ = waves_of(an_outage(down_seconds, drops=True))
     assert first.peak_bin > 5 * first.poisson_bin
     assert first.peak_second > 5

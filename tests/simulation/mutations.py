@@ -32,7 +32,8 @@ from logship._client.closing import Closing
 from logship._client.parts import Uniform
 from logship._client.pump import Pump
 from logship._delivery import Actions, Delivery, Flight, Release, Send
-from logship._delivery import delivery as delivery_module
+from logship._delivery import attempts as attempts_module
+from logship._delivery.attempts import Attempts
 from logship._delivery.poison import PoisonSearch
 from logship._protocol.frames import AckReader
 from logship._settings import Settings
@@ -195,9 +196,9 @@ def backoff_never_reset(patch: pytest.MonkeyPatch) -> None:
     note = ChunkDelivery._note_progress
 
     def noted(self: ChunkDelivery, now_seconds: float) -> None:
-        failures = self._failures
+        failures = self._attempts.failures
         note(self, now_seconds)
-        self._failures = failures
+        self._attempts.failures = failures
 
     patch.setattr(Delivery, "_note_progress", noted)
 
@@ -205,13 +206,13 @@ def backoff_never_reset(patch: pytest.MonkeyPatch) -> None:
 @_mutation
 def backoff_never_grows(patch: pytest.MonkeyPatch) -> None:
     """Each failure is taken for the first."""
-    wait = ChunkDelivery._wait_before_retry
+    try_next = Attempts._try_next
 
-    def waited(self: ChunkDelivery, now_seconds: float, *more: int) -> None:
-        self._failures = 0
-        wait(self, now_seconds, *more)
+    def tried(self: Attempts, now_seconds: float, *more: int) -> None:
+        self.failures = 0
+        try_next(self, now_seconds, *more)
 
-    patch.setattr(Delivery, "_wait_before_retry", waited)
+    patch.setattr(Attempts, "_try_next", tried)
 
 
 @_mutation
@@ -229,7 +230,7 @@ def backoff_never_capped(patch: pytest.MonkeyPatch) -> None:
 @_mutation
 def backoff_short_without_an_answer(patch: pytest.MonkeyPatch) -> None:
     """After an attempt without an answer the wait is that after a refusal."""
-    patch.setattr(delivery_module, "UNANSWERED_FAILURES", 0)
+    patch.setattr(attempts_module, "UNANSWERED_FAILURES", 0)
 
 
 @_mutation

@@ -1,0 +1,93 @@
+"""Where a client tries to connect, and when. PURE."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from logship._settings import Endpoint
+
+UNANSWERED_SECONDS = 1.0
+"""An attempt that failed after so long had no answer: a server that refuses does so at once."""
+
+UNANSWERED_FAILURES = 32
+"""The wait after it is that after so many failures: any time up to the longest.
+
+All clients of a server that is gone give up at the same time. With the short waits of the first
+failures they would all try again at the same time too, once in each connect timeout.
+"""
+
+
+class Attempts:
+    """One client's attempts to connect.
+
+    Args:
+        endpoints: Where to connect, in order of preference.
+        retry_wait_seconds: The wait after the n-th failure in a row (n from 1): tenacity's.
+        return_wait_seconds: Draws how long another endpoint is used before the first one is tried
+            again.
+
+    Attributes:
+        failures: Attempts and connections in a row that brought no ack.
+        due_seconds: When the next attempt is made.
+        return_due_seconds: From when on the first endpoint is tried again.
+    """
+
+    def __init__(
+        self,
+        endpoints: tuple[Endpoint, ...],
+        retry_wait_seconds: Callable[[int], float],
+        return_wait_seconds: Callable[[], float],
+    ) -> None:
+        self.failures: int = 0
+        self.due_seconds: float = 0.0
+        self.return_due_seconds: float = float("inf")
+        self._endpoints = endpoints
+        self._index = 0
+        self._retry_wait_seconds = retry_wait_seconds
+        self._return_wait_seconds = return_wait_seconds
+        self._wait_seconds_max = float("inf")
+        self._began_at_seconds = float("inf")  # the first attempt is never taken for unanswered
+
+    @property
+    def endpoint(self) -> Endpoint:
+        """The endpoint of the connection, or of the next attempt."""
+        return self._endpoints[self._index]
+
+    @property
+    def is_at_first(self) -> bool:
+        """Whether that is the first endpoint."""
+        return self._index == 0
+
+    def begin(self, now_seconds: float) -> None:
+        """Note that an attempt begins after a wait."""
+        self._began_at_seconds = now_seconds
+
+    def succeeded(self, now_seconds: float) -> None:
+        """Draw when to leave an endpoint that is not the first."""
+        if not self.is_at_first:
+            self.return_due_seconds = now_seconds + self._return_wait_seconds()
+
+    def failed(self, now_seconds: float) -> None:
+        """Wait, then try the next endpoint."""
+        is_answer = now_seconds < self._began_at_seconds + UNANSWERED_SECONDS
+        self._try_next(now_seconds, 0 if is_answer else UNANSWERED_FAILURES)
+
+    def ended_without_ack(self, now_seconds: float) -> None:
+        """Wait, then try the next endpoint: a connection that brings no ack is a failure too."""
+        self._try_next(now_seconds)
+
+    def return_to_first(self, now_seconds: float) -> None:
+        """Try the first endpoint at once."""
+        self._index = 0
+        self.due_seconds = now_seconds
+
+    def look_often(self, now_seconds: float, wait_seconds_max: float) -> None:
+        """Wait at most so long from now on."""
+        self._wait_seconds_max = wait_seconds_max
+        self.due_seconds = min(self.due_seconds, now_seconds + wait_seconds_max)
+
+    def _try_next(self, now_seconds: float, as_after_failures: int = 0) -> None:
+        self._index = (self._index + 1) % len(self._endpoints)
+        self.failures += 1
+        wait_seconds = self._retry_wait_seconds(max(self.failures, as_after_failures))
+        self.due_seconds = now_seconds + min(wait_seconds, self._wait_seconds_max)
