@@ -136,7 +136,7 @@ class Installation:
     def after_fork_in_child(self) -> None:
         """In a forked child: drop the clock and the signals, which are the parent's."""
         self.client.after_fork_in_child()
-        self.watchdog.wakeups.close()
+        self.watchdog.self_pipe.close()
         if self._announcement is not None:
             self._announcement.after_fork_in_child()
         if self.signals is not None:

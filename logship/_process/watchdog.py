@@ -23,7 +23,7 @@ from logship._hooks import exits, fork
 from logship._hooks.threads import OwnThread
 from logship._process.clock import StopClock
 from logship._process.signals import StopSignals
-from logship._process.wakeups import Wakeups
+from logship._process.self_pipe import SelfPipe
 
 _CHECK_SECONDS = 1.0
 _INTERRUPTED_SECONDS = 2.0
@@ -49,7 +49,7 @@ class Watchdog:
 
     Attributes:
         signals: The stop signals, where this process takes them.
-        wakeups: What wakes the thread.
+        self_pipe: What wakes the thread.
     """
 
     def __init__(
@@ -62,7 +62,7 @@ class Watchdog:
         self._thread: OwnThread | None = None
         self._interrupted = False
         self._is_stopped = False
-        self.wakeups = Wakeups()
+        self.self_pipe = SelfPipe()
 
     @property
     def is_watching(self) -> bool:
@@ -72,12 +72,12 @@ class Watchdog:
     def start(self) -> None:
         """Start the thread; in a forked child, start it again."""
         self._interrupted = self._is_stopped = False
-        self.wakeups.open()
+        self.self_pipe.open()
         self._thread = OwnThread(self._run, "watchdog")
         with contextlib.suppress(RuntimeError):  # out of threads, or at interpreter exit
             self._thread.start()
         if self.signals is not None and threading.current_thread() is threading.main_thread():
-            self.wakeups.listen_for_signals()
+            self.self_pipe.listen_for_signals()
 
     def stop(self) -> None:
         """End the thread. If the stop clock runs, the client should be closed before."""
@@ -85,7 +85,7 @@ class Watchdog:
         self.wake(0)
         if self._thread is not None and self.is_watching:
             self._thread.join()
-        self.wakeups.close()
+        self.self_pipe.close()
 
     def end_if_due(self, *, here: bool) -> None:
         """Wait for the end of the process, if a signal must end it; in the main thread.
@@ -101,7 +101,7 @@ class Watchdog:
 
     def wake(self, signum: int) -> None:
         """Wake the thread; from a signal handler."""
-        self.wakeups.wake(signum)
+        self.self_pipe.wake(signum)
 
     def interrupt_drain(self) -> None:
         """Report, spill and exit, because SIGINT came while the exit hook drains."""
@@ -135,7 +135,7 @@ class Watchdog:
 
     def _wait(self, seconds: float) -> None:
         """Wait for a wake-up; note signals that only the handler in C has reported."""
-        for signum in self.wakeups.wait(seconds):
+        for signum in self.self_pipe.wait(seconds):
             if self.signals is not None and signum:
                 self.signals.heard(signum)
 

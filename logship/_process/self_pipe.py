@@ -15,7 +15,7 @@ import threading
 import warnings
 
 
-class Wakeups:
+class SelfPipe:
     """The numbers of signals on their way to a thread.
 
     Raises:
