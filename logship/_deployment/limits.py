@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from logship._delivery.drain import RESERVE_SECONDS_MIN, SPILL_SECONDS_PER_BYTE
-from logship._settings import MIB
+from logship._settings import BUFFER_BYTES_MIN, MIB
 
 MEMORY_SHARE_MAX = 0.5
 """Of a container's memory, so much may be taken by the buffers of all its processes."""
@@ -32,3 +32,8 @@ def drain_budget_seconds(
         reserve = max(reserve, buffer_bytes * SPILL_SECONDS_PER_BYTE)
     margin = min(_MARGIN_SECONDS_MAX, stop_timeout_seconds * _MARGIN_SHARE)
     return stop_timeout_seconds - margin - min(reserve, stop_timeout_seconds / 2)
+
+
+def fair_buffer_bytes(memory_bytes: int, workers: int) -> int:
+    """Return a `buffer_bytes_max` for each of these processes that their memory allows."""
+    return max(BUFFER_BYTES_MIN, int(memory_bytes * MEMORY_SHARE_WANTED / workers))

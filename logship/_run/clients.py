@@ -22,7 +22,7 @@ from logship._process import stopfile
 from logship._process.clock import StopClock
 from logship._recover import Recoverer, RecoveryReport
 from logship._run.private_directory import PrivateDirectory
-from logship._settings import MIB, Settings, variable_name
+from logship._settings import SPOOL_BYTES_MIN, Settings, variable_name
 from logship._spool.orphans import unknown_owner
 from logship._spool.progress import RecoveryCounters
 from logship._spool.volumes import filesystem_of
@@ -32,7 +32,6 @@ SPOOL_VARIABLE = variable_name("spool_dir")
 SPOOL_BYTES_VARIABLE = variable_name("spool_bytes_max")
 
 _IN_MEMORY = ("tmpfs", "ramfs")
-_SPOOL_BYTES_MIN = 16 * MIB
 
 
 def settings_with_pages(settings: Settings, directory: PrivateDirectory | None) -> Settings:
@@ -64,7 +63,7 @@ def environment_for(
     if not given.get(SPOOL_VARIABLE):
         given[SPOOL_VARIABLE] = str(directory.spool)
         if filesystem_of(directory.spool) in _IN_MEMORY and not given.get(SPOOL_BYTES_VARIABLE):
-            given[SPOOL_BYTES_VARIABLE] = str(max(_SPOOL_BYTES_MIN, settings.buffer_bytes_max))
+            given[SPOOL_BYTES_VARIABLE] = str(max(SPOOL_BYTES_MIN, settings.buffer_bytes_max))
     return given
 
 

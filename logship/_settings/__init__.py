@@ -23,11 +23,18 @@ from logship._settings.endpoints import Endpoint
 from logship._settings.environment import is_firelens_task
 from logship._settings.fields import full_name, variable_name
 from logship._settings.secrecy import Secret, SecretFile
-from logship._settings.settings import RECORD_BYTES_MAX, Settings
+from logship._settings.settings import (
+    BUFFER_BYTES_MIN,
+    RECORD_BYTES_MAX,
+    SPOOL_BYTES_MIN,
+    Settings,
+)
 
 __all__ = [
+    "BUFFER_BYTES_MIN",
     "MIB",
     "RECORD_BYTES_MAX",
+    "SPOOL_BYTES_MIN",
     "STOP_FILE_VARIABLE",
     "TASK_METADATA_VARIABLE",
     "Compress",

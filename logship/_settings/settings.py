@@ -51,6 +51,12 @@ from logship.errors import SettingsError
 if TYPE_CHECKING:
     from logship._settings.keywords import SettingsKeywords
 
+BUFFER_BYTES_MIN = 64 * 1024
+"""The least that `buffer_bytes_max` may be."""
+
+SPOOL_BYTES_MIN = 16 * MIB
+"""The least that `spool_bytes_max` may be."""
+
 RECORD_BYTES_MAX = 5_000_000
 """A longer record is truncated: Fluent Bit closes the connection above 6,144,000 bytes a frame."""
 
@@ -163,7 +169,7 @@ class Settings:
     tag: str = setting(Text(), factory=program_name)
     firelens_tag: bool = setting(Switch(), False)
     message_key: str = setting(Text(), "message")
-    buffer_bytes_max: int = setting(Bytes(64 * 1024), factory=default_buffer_bytes)
+    buffer_bytes_max: int = setting(Bytes(BUFFER_BYTES_MIN), factory=default_buffer_bytes)
     chunk_bytes_max: int = setting(Bytes(1024, 1_000_000), _FOR_THE_BUFFER)
     linger_seconds: float = setting(Seconds(0.0, 60.0), 0.2)
     inflight_chunks_max: int = setting(WholeNumber(1, 1024), 8)
@@ -197,7 +203,7 @@ class Settings:
     exit_drain_seconds_max: float = setting(Seconds(0.0, 86_400.0), 120.0)
     child_drain_seconds: float = setting(Seconds(0.0, 86_400.0), 2.0)
     spool_dir: str | None = setting(OptionalText())
-    spool_bytes_max: int = setting(Bytes(16 * MIB), 256 * MIB)
+    spool_bytes_max: int = setting(Bytes(SPOOL_BYTES_MIN), 256 * MIB)
     spool_fsync: Fsync = setting(Choice(get_args(Fsync)), "never")
     compress: Compress = setting(Choice(get_args(Compress)), "none")
     shared_key: Secret | None = setting(SecretText())

@@ -14,6 +14,7 @@ from logship._deployment.limits import (
     MEMORY_SHARE_MAX,
     MEMORY_SHARE_WANTED,
     drain_budget_seconds,
+    fair_buffer_bytes,
 )
 from logship._ecs import TaskContainer, is_firelens, stderr_risk
 from logship._settings import MIB, Settings
@@ -64,12 +65,12 @@ def check_memory(settings: Settings, memory_bytes: int | None, workers: int) -> 
     share = needed / memory_bytes
     if share <= MEMORY_SHARE_WANTED:
         return Result("memory", Outcome.OK, text)
-    fair = max(64 * 1024, int(memory_bytes * MEMORY_SHARE_WANTED / workers))
     return Result(
         "memory",
         Outcome.FAIL if share > MEMORY_SHARE_MAX else Outcome.WARN,
         f"{text}: when the sidecar is gone they fill up, and the container may be killed for it",
-        f"LOGSHIP_BUFFER_BYTES_MAX={fair}, or a container with more memory",
+        f"LOGSHIP_BUFFER_BYTES_MAX={fair_buffer_bytes(memory_bytes, workers)}, or a container with "
+        "more memory",
     )
 
 

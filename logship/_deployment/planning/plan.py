@@ -10,18 +10,16 @@ from logship._deployment.limits import (
     FARGATE_STOP_SECONDS_MAX,
     MEMORY_SHARE_MAX,
     MEMORY_SHARE_WANTED,
+    fair_buffer_bytes,
 )
 from logship._deployment.planning.arithmetic import QUARTER, RESERVE, Calculation, Deployment
 from logship._deployment.planning.durations import duration, size
 from logship._deployment.planning.figures import Figures
-from logship._settings import MIB
+from logship._settings import MIB, SPOOL_BYTES_MIN
 from logship._spool.storage import SEGMENT_BYTES
 
 HEADROOM = 2.0
 """A sidecar has CPU for so many times its load, so that a backlog shrinks."""
-
-SPOOL_BYTES_MIN = 16 * MIB
-"""The least that `spool_bytes_max` may be."""
 
 
 class Verdict(NamedTuple):
@@ -129,8 +127,8 @@ def _with_memory(deployment: Deployment, sidecar_memory_bytes: int) -> Deploymen
     deployment = deployment._replace(sidecar_memory_bytes=max(given, sidecar_memory_bytes))
     if _share_of_memory(deployment, deployment.buffer_bytes) > MEMORY_SHARE_MAX:
         assert deployment.memory_bytes is not None
-        fair = int(deployment.memory_bytes * MEMORY_SHARE_WANTED / deployment.workers)
-        deployment = deployment._replace(buffer_bytes_max=max(64 * 1024, fair))
+        fair = fair_buffer_bytes(deployment.memory_bytes, deployment.workers)
+        deployment = deployment._replace(buffer_bytes_max=fair)
     return deployment
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from logship._deployment.limits import MEMORY_SHARE_MAX
+from logship._deployment.limits import MEMORY_SHARE_MAX, fair_buffer_bytes
 from logship._deployment.linting.commands import option_of, settings_with, workers_of
 from logship._deployment.linting.model import (
     COMPOSE,
@@ -164,7 +164,7 @@ def memory_sum(unit: Unit) -> Iterator[Mistake]:
                 "when the sidecar is gone they fill up, and the container is killed for its "
                 "memory, with all records in it"
             )
-            fair = max(64 * 1024, int(limit / 4 / workers))
+            fair = fair_buffer_bytes(limit, workers)
             change = variable(unit, "LOGSHIP_BUFFER_BYTES_MAX", str(fair))
             if mount is not None and mount.kind is Volume.MEMORY:
                 change += ", and a spool that is not in memory"
