@@ -146,7 +146,8 @@ class Chunks:
             stream.unsettled = unsettled
             self.bytes_held = held
             self._free(chunk)
-            self.waiters.are_due = self.waiters.are_due or freed > 0
+            if freed > 0:
+                self.waiters.are_due = True
 
         self._changes.commit(change)
 

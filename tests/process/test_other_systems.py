@@ -122,8 +122,13 @@ def test_clients_the_test_kit_and_an_endpoint_of_metrics_work_on_windows(
         stdin=subprocess.PIPE,
     )
     program.until_true(lambda: SERVED.search(program.stderr) is not None, "an endpoint")
-    with urllib.request.urlopen(SERVED.findall(program.stderr)[0]) as answer:
-        assert b"\nlogship_records_acked_total 1.0\n" in answer.read()
+    page = SERVED.findall(program.stderr)[0]
+
+    def has_acked() -> bool:
+        with urllib.request.urlopen(page) as answer:
+            return b"\nlogship_records_acked_total 1.0\n" in answer.read()
+
+    program.until_true(has_acked, "an acked record on the page")
     assert program.process.stdin
     program.process.stdin.write(b"\n")
     program.process.stdin.close()
