@@ -25,8 +25,10 @@ for _number in (signal.SIGQUIT, signal.SIGHUP):
 
 ANY_PYTHON = frozenset(
     {
-        *("aggregators", "alerts", "audit", "benchmarks", "doctor", "documentation", "lint"),
-        *("packaging", "plan", "reconnects", "sidecar", "simulation", "top", "typing"),
+        *("aggregators", "alerts", "audit", "benchmarks", "chaos", "cli", "doctor"),
+        *("documentation", "fuzz", "golden", "interleavings", "interop", "lint", "metrics"),
+        *("packaging", "plan", "receiver", "reconnects", "sidecar", "simulation", "soak", "top"),
+        *("typing",),
     }
 )
 """Rooms of tests whose results do not depend on the interpreter that runs them."""

@@ -22,8 +22,8 @@ from logship._delivery.drain import DrainPlan
 from logship._hooks import exits, fork
 from logship._hooks.threads import OwnThread
 from logship._process.clock import StopClock
-from logship._process.signals import StopSignals
 from logship._process.self_pipe import SelfPipe
+from logship._process.signals import StopSignals
 
 _CHECK_SECONDS = 1.0
 _INTERRUPTED_SECONDS = 2.0

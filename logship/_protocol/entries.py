@@ -11,7 +11,6 @@ type 0: seconds and nanoseconds, 32 bits each, big-endian), and a map.
 
 from __future__ import annotations
 
-import functools
 import json
 import struct
 import sys
@@ -86,14 +85,24 @@ def record_packer(
     constants: Mapping[str, Any] = _NO_FIELDS,
     context_of: Callable[[], Repeated | None] = lambda: None,
 ) -> Callable[[Any, int | None], bytes]:
-    """Return a function that does as `pack_record` does with a record and a time.
+    """Return a function that packs the beginning of an entry from a record and a time.
+
+    What is no mapping becomes the record's `message`. The time is in nanoseconds since 1970. A time
+    that an EventTime cannot hold (before 1970, after 2106) is clamped, and kept in the field
+    `logship_time_ns`.
+
+    The function never raises an `Exception`, whatever the record holds. `SystemExit`,
+    `KeyboardInterrupt` and their like pass: a signal handler raised them, not the record. So does a
+    `RecursionError` where the caller has fewer than ten stack frames left. It may be called from
+    any thread, and from a signal handler or `__del__` in the middle of itself.
 
     It keeps what it packs with. A packer is taken out of the pool while it is in use, so that no
     other thread and no signal handler meets it half done; after a fault it does not come back.
 
     Args:
-        extra_fields: As of `pack_record`.
-        also_reserved: As of `pack_record`.
+        extra_fields: How many fields the map's header counts beyond the record's own. The caller
+            appends their keys and values.
+        also_reserved: Names besides `logship_*` that the caller will append.
         bytes_max: A longer entry is cut, and returned as `CutEntry`; see `pack_truncated`.
         when_cut: Called for each that is.
         now_ns: Returns the time of a record that has none.
@@ -158,35 +167,12 @@ def record_packer(
     return pack
 
 
-_shared_packer = functools.lru_cache(record_packer)
-
-
-def pack_record(
-    record: Any, time_ns: int, extra_fields: int = 1, also_reserved: frozenset[str] = _NONE
-) -> bytes:
-    """Pack the beginning of an entry; the caller appends `extra_fields` keys with their values.
-
-    Never raises an `Exception`, whatever the record holds. `SystemExit`, `KeyboardInterrupt` and
-    their like pass: a signal handler raised them, not the record. So does a `RecursionError`
-    where the caller has fewer than ten stack frames left. May be called from any thread, and from
-    a signal handler or `__del__` in the middle of itself.
-
-    Args:
-        record: what the application logged; what is not a mapping becomes its `message`.
-        time_ns: nanoseconds since 1970. Times that an EventTime cannot hold (before 1970, after
-            2106) are clamped, and kept in the field `logship_time_ns`.
-        extra_fields: how many fields the map's header counts beyond the record's own.
-        also_reserved: names besides `logship_*` that the caller will append.
-    """
-    return _shared_packer(extra_fields, also_reserved)(record, time_ns)
-
-
 def pack_control(fields: Mapping[str, Any], time_ns: int, extra_fields: int = 1) -> bytes:
     """Pack the beginning of an entry of logship's own, whose reserved names are kept.
 
     Args:
         fields: plain values under text keys.
-        time_ns: nanoseconds since 1970, clamped as `pack_record` does.
+        time_ns: nanoseconds since 1970, clamped as that of a record.
         extra_fields: how many fields the map's header counts beyond these.
     """
     kept = dict(fields)
@@ -383,8 +369,8 @@ def readable_fields(
     """Return a record as plain fields, with those of `more` that it does not have itself.
 
     Args:
-        record: As of `pack_record`.
-        also_reserved: As of `pack_record`.
+        record: What is no mapping becomes its `message`.
+        also_reserved: As of `record_packer`.
         more: Any fields.
     """
 

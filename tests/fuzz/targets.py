@@ -30,7 +30,7 @@ from logship._deployment.linting.model import LintError
 from logship._deployment.linting.report import judge
 from logship._deployment.linting.sarif import as_sarif
 from logship._metrics.page_format import parsed_page, parsed_sum, total_of
-from logship._protocol.entries import pack_record, unpack_entries
+from logship._protocol.entries import unpack_entries
 from logship._protocol.frames import AckReader, AnswerError
 from logship._protocol.handshake import ClientHandshake, ServerHandshake
 from logship._protocol.jsonlines import json_line
@@ -44,6 +44,7 @@ from logship._settings.fields import Number, converter_of
 from logship._settings.unknown import unknown_variables
 from logship.errors import HandshakeError, ProtocolError, SettingsError
 from tests.spool.test_orphans import dead_life, log_some, recover
+from tests.support.packing import pack_record
 
 CORPUS = Path(__file__).with_name("corpus")
 KEY = "fuzzed-key"

@@ -2,5 +2,5 @@
 
 `data/` was written by `python -m tests.golden.make` at the commit that `data/README.md` names. The
 tests use only what is public: the commands, `logship.*`, the formats that `docs/` describes, and
-`logship._protocol.entries.pack_record`. So they survive a change of everything that is inside.
+`tests.support.packing.pack_record`. So they survive a change of everything that is inside.
 """

@@ -19,10 +19,10 @@ from typing import Any, Protocol
 from prometheus_client.parser import text_string_to_metric_families as parse_classic
 
 import logship
-from logship._protocol.entries import pack_record
 from tests.golden.inputs import REDACTED, TOO_LARGE, Input, inputs, log_records, redacted
 from tests.golden.programs import NOWHERE
 from tests.golden.recovering import command, environ
+from tests.support.packing import pack_record
 from tests.support.receiver_process import ReceiverProcess
 from tests.support.waiting import wait_until
 

@@ -16,9 +16,9 @@ import msgpack
 
 from logship._buffer.chunk import ChunkState, MemoryStorage
 from logship._buffer.entrance import Outcome
-from logship._protocol.entries import pack_record
 from tests.interleavings.scheduler import Interruption, Scheduler
 from tests.interleavings.watching import Watch, a_watched_buffer
+from tests.support.packing import pack_record
 
 FAR_AWAY = 1 << 20
 

@@ -6,8 +6,8 @@ import math
 import struct
 from typing import Any
 
-from logship._protocol.entries import pack_record
 from tests.protocol.msgpack_spec import Extension, decode
+from tests.support.packing import pack_record
 
 STAMP_VALUE = "abcdefghijkl:0000000001"
 STAMP = b"\xaalogship_id\xb7" + STAMP_VALUE.encode()

@@ -26,7 +26,6 @@ from logship._protocol import entries, plain
 from logship._protocol.entries import (
     ENTRY_BYTES_MIN,
     pack_control,
-    pack_record,
     pack_truncated,
     record_packer,
     unpack_entries,
@@ -34,6 +33,7 @@ from logship._protocol.entries import (
 from logship.errors import ProtocolError
 from tests.protocol.msgpack_spec import decode
 from tests.protocol.stamping import STAMP, STAMP_VALUE, TIME_NS, readable, stamped, stamped_at_time
+from tests.support.packing import pack_record
 
 HEAD = "92 d700 6553f100 075bcd15"  # an array of two; EventTime 1700000000 s, 123456789 ns
 

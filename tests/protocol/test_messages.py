@@ -17,7 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from logship._protocol.compression import compressor, zstd_module
-from logship._protocol.entries import pack_record, unpack_entries
+from logship._protocol.entries import unpack_entries
 from logship._protocol.frames import frame_parts
 from logship._protocol.messages import (
     Message,
@@ -26,6 +26,7 @@ from logship._protocol.messages import (
     ack_message,
 )
 from logship.errors import ProtocolError
+from tests.support.packing import pack_record
 
 Entries = list[tuple[int, Any]]
 

@@ -10,12 +10,13 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from logship._protocol import payloads
-from logship._protocol.entries import pack_record, unpack_with_metadata
+from logship._protocol.entries import unpack_with_metadata
 from logship._protocol.jsonlines import json_line, line_maker
 from logship._protocol.payloads import BATCH_ENTRIES, count_entries, payload_lines
 from logship._protocol.unpacking import Allowance
 from logship.errors import ProtocolError
 from tests.protocol.test_jsonlines import msgpack_scalars, msgpack_values
+from tests.support.packing import pack_record
 
 TIME_NS = 1_700_000_000_123_456_789
 TEXTS = ['"', "\\", "\n", "\x00", "\x1f", "\x7f", "é", "\u2028", "😀", "", "plain"]

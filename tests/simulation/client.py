@@ -20,7 +20,6 @@ from logship._delivery import (
 )
 from logship._delivery.drain import SPILL_SECONDS_PER_BYTE, DrainPlan, Progress
 from logship._protocol.compression import compressor
-from logship._protocol.entries import pack_record
 from logship._protocol.frames import AckReader, AnswerError, frame_parts
 from logship._reasons import QUARANTINED, WITHHELD
 from logship._settings import Endpoint, Settings
@@ -35,6 +34,7 @@ from tests.simulation.network import EMPTY, GARBAGE, Answer, Link
 from tests.simulation.spool import WatchedOrphans, upkeep_of
 from tests.simulation.stderr import SimulatedStderr
 from tests.simulation.wire import Frame, decode, serial_of
+from tests.support.packing import pack_record
 
 if TYPE_CHECKING:
     from tests.simulation.history import History

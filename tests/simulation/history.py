@@ -10,7 +10,6 @@ from dataclasses import replace
 from random import Random
 
 from logship._delivery.drain import DrainPlan
-from logship._protocol.entries import pack_record
 from tests.simulation.client import SimulatedClient
 from tests.simulation.clock import VirtualClock
 from tests.simulation.disk import Killed, SimulatedDisk, draw_disk, without_poison
@@ -20,6 +19,7 @@ from tests.simulation.network import Link
 from tests.simulation.options import Options, draw_options
 from tests.simulation.recovery_faults import draw_recovery
 from tests.simulation.server import SimulatedServer
+from tests.support.packing import pack_record
 
 EVENTS_MAX = 200_000
 """A history that is longer than this does not come to rest. The longest seen (9023) has 88,000:

@@ -14,12 +14,13 @@ from typing import Any
 
 from logship._buffer.buffer import Buffer
 from logship._buffer.entrance import Outcome
-from logship._protocol.entries import pack_record, unpack_entries
+from logship._protocol.entries import unpack_entries
 from logship._spool.chunks import Contents, FoundChunk, Payload, Readable, read_payload
 from logship._spool.format import ACKED
 from logship._spool.mapped import Mapping, Words
 from logship._spool.segments import find_chunks
 from logship._spool.storage import SpoolStorage
+from tests.support.packing import pack_record
 
 KEY = "logship_id"
 SEGMENT_BYTES = 16 * 1024

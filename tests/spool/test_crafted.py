@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from logship import BackgroundClient, Settings
-from logship._protocol.entries import pack_record, unpack_entries
+from logship._protocol.entries import unpack_entries
 from logship._settings.settings import RECORD_BYTES_MAX
 from logship._spool import chunks, files, inspection, survey
 from logship._spool import format as layout
@@ -32,6 +32,7 @@ from logship.errors import SettingsError
 from tests.spool import crafted
 from tests.spool.programs import NOWHERE, spools_in
 from tests.spool.test_orphans import Sidecar, dead_life, log_some, recover
+from tests.support.packing import pack_record
 
 EMPTY_ENTRY = pack_record({}, 1, 0)
 COUNT = 5000

@@ -14,7 +14,7 @@ import pytest
 
 from logship._buffer.buffer import Buffer
 from logship._buffer.chunk import Chunk, ChunkState
-from logship._protocol.entries import pack_record, unpack_entries
+from logship._protocol.entries import unpack_entries
 from logship._reasons import QUARANTINED
 from logship._spool.adoption import AdoptedChunk, refuse, settle
 from logship._spool.directories import ProcessDirectory
@@ -23,6 +23,7 @@ from logship._spool.inspection import inspect_spool
 from logship._spool.orphans import Orphans
 from logship._spool.progress import RecoveryState
 from tests.spool.spools import KEY, buffer_on, offer, read_segment, storage_in
+from tests.support.packing import pack_record
 
 STEPS_MAX = 100_000
 

@@ -12,10 +12,10 @@ import pytest
 
 from logship._buffer.buffer import Buffer
 from logship._buffer.overflow import Admission
-from logship._protocol.entries import pack_record
 from logship._spool.storage import RETRY_SECONDS
 from tests.spool.spools import CHUNK_BYTES, buffer_on, offer, storage_in
 from tests.spool.test_storage import Clock, Disk
+from tests.support.packing import pack_record
 from tests.unit.accounts import admit
 
 DROPS_MAX = 20

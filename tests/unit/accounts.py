@@ -17,9 +17,9 @@ from logship._buffer.changes import Change, Changes
 from logship._buffer.chunk import Chunk, ChunkState, HalfChunk
 from logship._buffer.entrance import Outcome
 from logship._buffer.overflow import Admission
-from logship._protocol.entries import pack_record
 from logship.testing import ManualClock
 from tests.protocol.msgpack_spec import decode_all
+from tests.support.packing import pack_record
 
 QUICK = settings(
     max_examples=60,

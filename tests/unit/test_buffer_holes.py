@@ -21,8 +21,9 @@ from logship._buffer.entrance import Outcome
 from logship._client.background import BackgroundClient
 from logship._client.client import Client
 from logship._installation.handler import Handler
-from logship._protocol.entries import pack_record, unpack_entries
+from logship._protocol.entries import unpack_entries
 from logship.testing import MemoryTransport, Sidecar
+from tests.support.packing import pack_record
 from tests.support.waiting import wait_until
 from tests.unit.clients import Stderr, messages, quick_settings, until
 

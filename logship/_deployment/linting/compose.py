@@ -130,7 +130,6 @@ def _container(
         depends_on=tuple(conditions),
         conditions=conditions,
         stop_seconds=_STOP_SECONDS if stop is None else seconds(_filled(str(stop))),
-        stop_is_given=stop is not None,
         stop_signal=_stop_signal(service),
         dockerfile=_dockerfile(service),
         memory_bytes=_memory(service),

@@ -197,7 +197,6 @@ def _container(
         depends_on=tuple(conditions),
         conditions=conditions,
         stop_seconds=_STOP_SECONDS if stop is None else float(whole(stop, f"{name}: stopTimeout")),
-        stop_is_given=stop is not None,
         memory_bytes=_mebibytes(memory) if memory else task_bytes,
         log_driver=text_or_none(logging.get("logDriver"), f"{name}: logDriver"),
         log_options=texts(logging.get("options"), f"{name}: options"),

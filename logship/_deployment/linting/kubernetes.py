@@ -115,7 +115,6 @@ def _pod(
             volumes,
             spec,
             grace_seconds,
-            is_given=grace is not None,
             started=tuple(native),
             is_init=is_init,
         )
@@ -163,7 +162,6 @@ def _container(
     pod: dict[str, Any],
     grace_seconds: float,
     *,
-    is_given: bool,
     started: tuple[str, ...],
     is_init: bool,
 ) -> Container:
@@ -182,7 +180,6 @@ def _container(
         has_more_variables=bool(definition.get("envFrom")),
         depends_on=started,
         stop_seconds=grace_seconds,
-        stop_is_given=is_given,
         stop_signal=_stop_signal(definition),
         pre_stop_seconds=_pre_stop_seconds(definition),
         memory_bytes=None if memory is None else kubernetes_bytes(memory),

@@ -102,7 +102,6 @@ class Container:
         has_more_variables: Whether others come from a file or object that is not in sight.
         depends_on: Names of containers that must have started before it.
         stop_seconds: Between SIGTERM and SIGKILL; the platform's default if none is given.
-        stop_is_given: Whether the file says so itself.
         stop_signal: What the platform sends, as written; None for the image's own.
         dockerfile: The Dockerfile that it is built from as it is, by its path; else empty.
         image_stop_signal: What that Dockerfile names, if it is in sight.
@@ -133,7 +132,6 @@ class Container:
     has_more_variables: bool = False
     depends_on: tuple[str, ...] = ()
     stop_seconds: float = 30.0
-    stop_is_given: bool = False
     stop_signal: str | None = None
     dockerfile: str = ""
     image_stop_signal: str | None = None

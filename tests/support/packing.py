@@ -1,0 +1,17 @@
+"""Entries of records, packed as a client packs them."""
+
+from __future__ import annotations
+
+import functools
+from typing import Any
+
+from logship._protocol.entries import record_packer
+
+_packer = functools.lru_cache(record_packer)
+
+
+def pack_record(
+    record: Any, time_ns: int, extra_fields: int = 1, also_reserved: frozenset[str] = frozenset()
+) -> bytes:
+    """Return the beginning of a record's entry; see `record_packer`."""
+    return _packer(extra_fields, also_reserved)(record, time_ns)
