@@ -42,6 +42,8 @@ SEEDS ?= 2000
 RECORDS ?= 1000000
 WORKERS ?= 6
 MARKS ?= not proof
+# A test that takes so long hangs: it is ended, and counts as failed.
+PYTEST := $(RUN) -m pytest -o faulthandler_timeout=300 -o faulthandler_exit_on_timeout=true
 
 # What reaches every branch of the buffer, delivery and the protocol. One process: threads are measured,
 # processes that tests start are not, nor what `sys.settrace` interrupts at each bytecode.
@@ -68,10 +70,10 @@ demo: $(READY) ## about a minute and a half: logship beside fluent-logger while 
 	$(RUN) -m benchmarks demo
 
 test: $(READY) ## every test; root, Docker and sidecars are used if they are found
-	$(RUN) -m pytest -n $(WORKERS) --dist worksteal -m "$(MARKS)"
+	$(PYTEST) -n $(WORKERS) --dist worksteal -m "$(MARKS)"
 
 test-again: $(READY) ## only the tests that failed last time, one after the other
-	$(RUN) -m pytest -n 0 -m "$(MARKS)" --last-failed --last-failed-no-failures none
+	$(PYTEST) -n 0 -m "$(MARKS)" --last-failed --last-failed-no-failures none
 
 coverage: $(READY) ## every branch of the buffer, delivery and the protocol is run; fails below 100 %
 	rm -rf out/coverage
@@ -99,10 +101,10 @@ $(SMOKE_READY): pyproject.toml requirements/smoke.txt
 	@touch $@
 
 smoke: $(SMOKE_READY) ## the tests that depend on the interpreter, also on a free-threaded one
-	$(RUN) -m pytest -n $(WORKERS) --dist worksteal -m "$(MARKS)" $(SMOKE)
+	$(PYTEST) -n $(WORKERS) --dist worksteal -m "$(MARKS)" $(SMOKE)
 
 smoke-again: $(SMOKE_READY) ## only the smoke tests that failed last time, one after the other
-	$(RUN) -m pytest -n 0 -m "$(MARKS)" --last-failed --last-failed-no-failures none $(SMOKE)
+	$(PYTEST) -n 0 -m "$(MARKS)" --last-failed --last-failed-no-failures none $(SMOKE)
 
 sim: $(READY) ## SEEDS=2000 simulated histories on a faulty network; SEED=7 prints one in full
 	$(RUN) -m tests.simulation --seeds $(SEEDS) $(if $(SEED),--seed $(SEED))
