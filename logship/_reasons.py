@@ -15,6 +15,7 @@ DAMAGED: Final = "damaged"
 WITHHELD: Final = "withheld"
 SAMPLED: Final = "sampled"
 RATE_LIMITED: Final = "rate-limited"
+MIXED: Final = "mixed"
 
 DROPPED: Final = {
     OVERFLOW: (
@@ -38,8 +39,12 @@ ELSEWHERE: Final = {
         "The spool of a dead process cannot be read there.",
         "The recovery report names it. Check the disk.",
     ),
+    MIXED: (
+        "Gaps of several reasons, one behind the other, were too many to tell apart.",
+        "The metrics and the drain report count the records of each reason.",
+    ),
 }
-"""No living client counts the record as dropped."""
+"""The record is not counted as dropped by this word."""
 
 ON_PURPOSE: Final = {
     WITHHELD: (

@@ -8,9 +8,12 @@ from logship._buffer.accumulator import Accumulator
 from logship._buffer.chunk import Chunk
 from logship._buffer.counters import Account, DrainReport, StreamReport
 from logship._buffer.notes import Notes
-from logship._buffer.ranges import Ranges, merge_gaps, merge_ranges
+from logship._buffer.ranges import Gap, Ranges, merge_gaps, merge_ranges, subtract_ranges
 from logship._buffer.stream import Stream
-from logship._reasons import ON_PURPOSE, SPILLED
+from logship._reasons import MIXED, ON_PURPOSE, SPILLED
+
+_UNTOLD = frozenset({*ON_PURPOSE, MIXED})
+"""Reasons of gaps that are not, or not wholly, among the losses of a stream."""
 
 
 def account_of(accumulator: Accumulator, unspooled: int) -> Account:
@@ -68,13 +71,20 @@ def _stream_report(stream: Stream, waiting: list[Chunk]) -> StreamReport:
     spilled = stream.lost_ranges(SPILLED)
     unacked: Ranges = []
     spooled: Ranges = []
-    untold = [gap for gap in stream.undeclared if gap.reason in ON_PURPOSE]
+    untold = [gap for gap in stream.undeclared if gap.reason in _UNTOLD]
+    lost = merge_ranges([(gap.first, gap.last) for gap in stream.lost])
     for chunk in waiting:
         if chunk.stream is stream:
-            untold += (gap for gap in chunk.gaps if gap.reason in ON_PURPOSE)
+            untold += (gap for gap in chunk.gaps if gap.reason in _UNTOLD)
             chunk_spilled, chunk_unacked = chunk.split_ranges()
             spilled.extend(chunk_spilled)
             (spooled if chunk.spooled else unacked).extend(chunk_unacked)
+    kept_back = [
+        Gap(first, last, gap.reason)
+        for gap in untold
+        for first, last in subtract_ranges([(gap.first, gap.last)], lost)
+    ]
+    dropped = [gap for gap in stream.lost if gap.reason != SPILLED]
     return StreamReport(
         stream=stream.id,
         tag=stream.tag,
@@ -83,7 +93,7 @@ def _stream_report(stream: Stream, waiting: list[Chunk]) -> StreamReport:
         accepted=stream.accepted,
         refused=stream.refused,
         spilled=merge_ranges(spilled),
-        dropped=[(*gap,) for gap in merge_gaps(stream.lost, untold) if gap.reason != SPILLED],
+        dropped=[(*gap,) for gap in merge_gaps(dropped, kept_back)],
         unacked=merge_ranges(unacked),
         spooled=merge_ranges(spooled),
     )

@@ -19,7 +19,7 @@ from logship._buffer.chunks import Chunks
 from logship._buffer.counters import Counters
 from logship._buffer.inbox import Item, Run, Tag
 from logship._buffer.losses import Numbered, lost, spilled_after_all
-from logship._buffer.ranges import Gap, merge_gaps, merge_ranges
+from logship._buffer.ranges import Gap, merge_gaps, merge_ranges, subtract_ranges
 from logship._buffer.refusals import Refusals
 from logship._buffer.stream import ROLLOVER_NUMBER, Stream, stamp_bytes
 from logship._protocol.entries import END_KEY, GAP_KEY, HIGH_WATER_KEY, pack_control
@@ -172,14 +172,35 @@ class Accumulator:
         stream = chunk.stream
         gaps = [Gap(first, last, reason) for first, last in chunk.ranges()]
         count = lost(self.counters, stream, gaps, reason, chunk.records)
-        # The records in it that declared other gaps are lost with it.
-        undeclared = merge_gaps(stream.undeclared, [*gaps, *chunk.gaps])
+        undeclared = self._left_to_declare(chunk, gaps)
 
         def note() -> None:
             stream.undeclared = undeclared
             count()
 
         self.chunks.settle(chunk, note)
+
+    def _left_to_declare(self, chunk: Chunk, gaps: list[Gap]) -> list[Gap]:
+        """Return the gaps that a stream has to declare once a chunk of it is given up.
+
+        Those that records in the chunk declared are among them, unless other chunks declare them
+        too. Each is declared together with those that it continues. If each kept a record of its
+        own, an outage would add one with each chunk, until the buffer held nothing else.
+
+        Args:
+            chunk: Which.
+            gaps: Its own numbers.
+        """
+        stream = chunk.stream
+        others = [
+            each
+            for each in self.chunks.unsettled.values()
+            if each.stream is stream and each is not chunk
+        ]
+        declared = [gap for each in others for gap in each.gaps]
+        numbers = merge_ranges([(gap.first, gap.last) for gap in declared])
+        all_gaps = merge_gaps(declared, [*stream.undeclared, *gaps, *chunk.gaps])
+        return [gap for gap in all_gaps if subtract_ranges([(gap.first, gap.last)], numbers)]
 
     # -- the tag that becomes known ---------------------------------------------------------------
 

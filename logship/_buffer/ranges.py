@@ -6,8 +6,15 @@ from bisect import bisect_left
 from collections.abc import Iterator
 from typing import NamedTuple
 
+from logship._reasons import MIXED
+
 Ranges = list[tuple[int, int]]
 """Numbers of records as inclusive (first, last) pairs, ascending."""
+
+
+GAPS_MAX = 128
+"""Where there are more gaps, the oldest neighbours become one. In a long outage the reasons may
+take turns for days, and what tells of gaps must not fill the buffer."""
 
 
 class Gap(NamedTuple):
@@ -52,23 +59,45 @@ def _without(whole: tuple[int, int], holes: Ranges) -> Iterator[tuple[int, int]]
 
 
 def merge_gaps(gaps: list[Gap], more: list[Gap]) -> list[Gap]:
-    """Return both lists as one, ascending, with neighbours of one reason made one."""
+    """Return both lists as one, ascending, with neighbours of one reason made one.
+
+    Where gaps overlap, the one that begins first gives the reason. Of more than `GAPS_MAX` gaps,
+    the oldest that follow each other are made one, and its reason is `mixed`.
+    """
     if len(more) == 1 and (not gaps or gaps[-1].last < more[0].first):
         merged = gaps.copy()  # the common case by far: what is lost next has a higher number
         _extend(merged, more[0])
-        return merged
-    merged = []
-    for gap in sorted([*gaps, *more]):
-        _extend(merged, gap)
-    return merged
+    else:
+        merged = []
+        for gap in sorted([*gaps, *more]):
+            _extend(merged, gap)
+    return merged if len(merged) <= GAPS_MAX else _summarized(merged)
 
 
 def _extend(gaps: list[Gap], gap: Gap) -> None:
-    """Append `gap`, or make the last one longer where it continues it."""
-    if gaps and gaps[-1].last + 1 == gap.first and gaps[-1].reason == gap.reason:
-        gaps[-1] = Gap(gaps[-1].first, gap.last, gap.reason)
-    else:
-        gaps.append(gap)
+    """Append what of `gap` is behind the last one, or make that one longer."""
+    first, last, reason = gap
+    if gaps:
+        before = gaps[-1]
+        if first <= before.last + 1 and reason == before.reason:
+            gaps[-1] = Gap(before.first, max(before.last, last), reason)
+            return
+        first = max(first, before.last + 1)
+    if first <= last:
+        gaps.append(Gap(first, last, reason))
+
+
+def _summarized(gaps: list[Gap]) -> list[Gap]:
+    """Make the oldest neighbours one, until half of `GAPS_MAX` are left or none are neighbours."""
+    excess = len(gaps) - GAPS_MAX // 2
+    summary: list[Gap] = []
+    for gap in gaps:
+        if excess > 0 and summary and summary[-1].last + 1 == gap.first:
+            summary[-1] = Gap(summary[-1].first, gap.last, MIXED)
+            excess -= 1
+        else:
+            summary.append(gap)
+    return summary
 
 
 def renamed_gaps(gaps: list[Gap], number: int, reason: str) -> list[Gap]:

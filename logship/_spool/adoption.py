@@ -15,7 +15,7 @@ from logship._buffer.stream import Stream
 from logship._protocol.entries import is_control, unpack_entries
 from logship._reasons import DAMAGED, QUARANTINED
 from logship._spool.chunks import FoundChunk, Payload, read_payload
-from logship._spool.declarations import declaration
+from logship._spool.declarations import declarations
 from logship._spool.files import FileBytes
 from logship._spool.orphan import Kept, LocatedChunk, Orphan, OrphanStream
 from logship._spool.progress import RecoveryState
@@ -153,7 +153,7 @@ class Adoption:
         orphan, found = self.orphan, chunk.found
         stream = orphan.streams[chunk.stream.id]
         if found is None:
-            if not chunk.is_refused:
+            if not chunk.is_refused and chunk.payload.end is not None:
                 orphan.mark_end(stream, chunk.last)
             return
         if chunk.is_refused:
@@ -293,10 +293,13 @@ class Adoption:
     def _end_streams(self) -> Steps:
         for stream in list(self.orphan.streams.values()):
             self._learn_stamp(stream)
-            chunk = self._last_words(stream)
-            if chunk is not None:
+            for chunk in self._last_words(stream):
                 self._on_their_way += 1
                 yield chunk
+                if chunk.payload.end is None:  # a stream's end is told when its gaps are
+                    yield from self._wait_for_acks()
+                if stream.is_untold:
+                    break
         yield from self._wait_for_acks()
 
     def _learn_stamp(self, stream: OrphanStream) -> None:
@@ -305,16 +308,17 @@ class Adoption:
         if not known.has_stamps and key is not None:
             stream.stream = stream_of(known.id, known.tag.encode("utf-8"), key) or known
 
-    def _last_words(self, stream: OrphanStream) -> AdoptedChunk | None:
-        """Return the chunk that declares a stream's gaps and ends it, if it has not ended."""
+    def _last_words(self, stream: OrphanStream) -> list[AdoptedChunk]:
+        """Return the chunks that declare a stream's gaps and end it, if it has not ended."""
         if stream.ended or stream.is_untold or not stream.stream.has_stamps:
-            return None
+            return []
         if stream.is_cut:
-            return None  # a number that follows the last one known may have been given out
-        declared = declaration(stream.stream, stream.next_number, stream.gaps, self._time_ns)
-        if declared is None:
-            return None
-        return AdoptedChunk(self, stream.stream, new_chunk_id(self._random_bytes), *declared)
+            return []  # a number that follows the last one known may have been given out
+        known, begin = stream.stream, stream.next_number
+        return [
+            AdoptedChunk(self, known, new_chunk_id(self._random_bytes), *each)
+            for each in declarations(known, begin, stream.gaps, self._time_ns)
+        ]
 
     def _finish(self) -> None:
         """Remove the directory, if everything in it is told; all in it is marked before."""

@@ -2,40 +2,47 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 
-from logship._buffer.ranges import Gap
+from logship._buffer.ranges import Gap, merge_gaps
 from logship._buffer.stream import NUMBER_MAX, Stream
 from logship._protocol.entries import END_KEY, GAP_KEY, pack_control
 from logship._spool.chunks import Payload
 
 _CONTROLS_MAX = 1000
+"""How many gap and end records a chunk has at most."""
 
 
-def declaration(
-    stream: Stream, begin: int, gaps: Iterable[Gap], time_ns: Callable[[], int]
-) -> tuple[bytes, Payload] | None:
-    """Return the entries that declare a stream's gaps and end it, and what they are.
+def declarations(
+    stream: Stream, begin: int, gaps: list[Gap], time_ns: Callable[[], int]
+) -> list[tuple[bytes, Payload]]:
+    """Return chunks of entries that declare a stream's gaps; the last entry ends the stream.
 
     Args:
         stream: For the stamps.
         begin: The first number that was not given out.
-        gaps: Numbers that will not arrive; the first 999 gaps are declared.
+        gaps: Numbers that will not arrive, in any order.
         time_ns: Nanoseconds since the epoch.
 
     Returns:
-        None where the stream has no records, or no numbers are left.
+        The entries of each chunk, and what they are; none where the stream has no records, or has
+        too few numbers left.
     """
-    if begin == 1 or begin + _CONTROLS_MAX > NUMBER_MAX:
-        return None
     text = "logship: records will not arrive"
     records: list[dict[str, object]] = [
-        {"message": text, GAP_KEY: list(gap)} for gap in sorted(gaps)[: _CONTROLS_MAX - 1]
+        {"message": text, GAP_KEY: list(gap)} for gap in merge_gaps([], gaps)
     ]
     records.append({"message": "logship: stream closed", END_KEY: "recovered"})
-    numbers = list(range(begin, begin + len(records)))
-    entries = [
-        pack_control(record, time_ns()) + stream.stamp_of(number)
-        for number, record in zip(numbers, records, strict=True)
-    ]
-    return b"".join(entries), Payload(numbers, 0, numbers[-1])
+    end = begin + len(records) - 1
+    if begin == 1 or end > NUMBER_MAX:
+        return []
+    chunks = []
+    for first in range(begin, end + 1, _CONTROLS_MAX):
+        numbers = list(range(first, min(first + _CONTROLS_MAX, end + 1)))
+        entries = [
+            pack_control(records[number - begin], time_ns()) + stream.stamp_of(number)
+            for number in numbers
+        ]
+        payload = Payload(numbers, 0, end if numbers[-1] == end else None)
+        chunks.append((b"".join(entries), payload))
+    return chunks

@@ -12,7 +12,7 @@ import time
 from collections.abc import Iterable
 
 from tests.simulation.campaign import SEEDS_FOR_EVERY_FAULT, Tally, replay, run_campaign
-from tests.simulation.catching import note_telling_seeds, seed_that_shows
+from tests.simulation.catching import note_telling_seeds, seed_that_shows, telling_seeds
 from tests.simulation.disk import has_disk
 from tests.simulation.disk_mutations import DISK_MUTATIONS
 from tests.simulation.mutations import MUTATIONS
@@ -51,15 +51,19 @@ def main() -> int:
 
 def _find_telling_seeds(seeds: int, workers: int) -> int:
     """Note a seed for each mistake; return how many mistakes no seed shows."""
-    found: dict[str, int] = {}
     names = list(_MISTAKES)
+    found = {name: seed for name, seed in telling_seeds().items() if name in names}
+    unseen = 0
     with multiprocessing.Pool(workers) as pool:
         for name, seed in pool.imap_unordered(functools.partial(_search, seeds), names):
             _say(f"{name} {seed}")
-            if seed is not None:
+            if seed is None:
+                unseen += 1
+                found.pop(name, None)
+            else:
                 found[name] = seed
-                note_telling_seeds(found)
-    return len(names) - len(found)
+            note_telling_seeds(found)
+    return unseen
 
 
 def _search(seeds: int, name: str) -> tuple[str, int | None]:

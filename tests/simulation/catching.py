@@ -42,9 +42,11 @@ def telling_seeds() -> dict[str, int]:
 
 
 def note_telling_seeds(seeds: dict[str, int]) -> None:
-    """Write the noted seed of each mistake."""
+    """Write the noted seed of each mistake, at once: other processes read the file."""
     lines = [f"{name} {seed}\n" for name, seed in sorted(seeds.items())]
-    TELLING_SEEDS.write_text("".join(lines), encoding="utf-8")
+    fresh = TELLING_SEEDS.with_suffix(".fresh")
+    fresh.write_text("".join(lines), encoding="utf-8")
+    fresh.replace(TELLING_SEEDS)
 
 
 def shows(mutation: Mutation, seed: int) -> bool:

@@ -15,6 +15,7 @@ import pytest
 
 from logship._buffer import account as account_module
 from logship._buffer import entrance as entrance_module
+from logship._buffer import ranges as ranges_module
 from logship._buffer.accumulator import Accumulator
 from logship._buffer.buffer import Buffer
 from logship._buffer.changes import Change, Changes
@@ -24,6 +25,7 @@ from logship._buffer.counters import StreamReport
 from logship._buffer.entrance import Entrance
 from logship._buffer.inbox import Inbox, Item, Run, Tag
 from logship._buffer.losses import Numbered
+from logship._buffer.ranges import Gap
 from logship._buffer.section import Section
 from logship._buffer.stream import Stream
 from logship._buffer.wakeups import Wakeups
@@ -482,6 +484,24 @@ def gap_forgotten_with_its_chunk(patch: pytest.MonkeyPatch) -> None:
         return drop(self)
 
     patch.setattr(Buffer, "drop_oldest", dropped)
+
+
+@_mutation
+def summary_forgets_a_gap(patch: pytest.MonkeyPatch) -> None:
+    """Where gaps are too many to tell apart, the oldest is told no more."""
+    summarized = ranges_module._summarized
+    patch.setattr(ranges_module, "_summarized", lambda gaps: summarized(gaps)[1:])
+
+
+@_mutation
+def declared_by_a_chunk_given_up(patch: pytest.MonkeyPatch) -> None:
+    """A gap counts as declared by a record that is dropped in this moment."""
+    left = Accumulator._left_to_declare
+
+    def left_by_others(self: Accumulator, chunk: Chunk, gaps: list[Gap]) -> list[Gap]:
+        return [gap for gap in left(self, chunk, gaps) if gap not in chunk.gaps]
+
+    patch.setattr(Accumulator, "_left_to_declare", left_by_others)
 
 
 @_mutation

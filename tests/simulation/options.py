@@ -8,6 +8,7 @@ from dataclasses import dataclass, fields, replace
 from random import Random
 from typing import Literal
 
+from logship._buffer.ranges import GAPS_MAX
 from tests.simulation.faults import FAULTS
 
 _ACK_SLACK_SECONDS = 0.05
@@ -31,6 +32,7 @@ class Options:
         hands_over_many: Whether the records of a burst are handed over in one call; not drawn, so
             that other seeds' histories stay what they were. Where there is a disk they are not: it
             judges each record by itself.
+        gaps_max: How many gaps of a stream are told apart.
     """
 
     seed: int
@@ -69,6 +71,7 @@ class Options:
     combine_at: int
     inbox_max: int
     inbox_share: float
+    gaps_max: int
 
     def lines(self) -> list[str]:
         """Return the options for a person to read."""
@@ -129,6 +132,7 @@ def draw_options(seed: int, draw: Random) -> Options:
         combine_at=inbox.choice((1, 2, 3, 5)),
         inbox_max=inbox.choice((1, 2, 4, 8)),
         inbox_share=inbox.choice((0.125, 0.5, 0.9)),
+        gaps_max=Random(f"{seed} gaps").choice((2, 6, GAPS_MAX, GAPS_MAX)),
     )
     least = ack_seconds_least(options)
     return replace(options, ack_timeout_seconds=max(options.ack_timeout_seconds, least))

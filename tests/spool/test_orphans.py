@@ -16,6 +16,7 @@ from logship._buffer.buffer import Buffer
 from logship._buffer.chunk import Chunk, ChunkState
 from logship._protocol.entries import unpack_entries
 from logship._reasons import QUARANTINED
+from logship._spool import declarations
 from logship._spool.adoption import AdoptedChunk, refuse, settle
 from logship._spool.directories import ProcessDirectory
 from logship._spool.format import COMMIT_AT
@@ -519,6 +520,52 @@ def ship(orphans: Orphans, *, takes: Callable[[dict[str, Any]], bool]) -> list[d
 def singles(own: Buffer, chunk: Chunk) -> list[Chunk]:
     halves = own.split(chunk)
     return [chunk] if halves is None else [each for half in halves for each in singles(own, half)]
+
+
+def takes_every_second(record: dict[str, Any]) -> bool:
+    return "logship_id" not in record or is_ours(record) or number_of(record) % 2 == 0
+
+
+def is_ours(record: dict[str, Any]) -> bool:
+    return "logship_end" in record or "logship_gap" in record
+
+
+def number_of(record: dict[str, Any]) -> int:
+    return int(record[KEY][13:])
+
+
+def test_gaps_that_are_too_many_for_one_chunk_are_told_in_several(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(declarations, "_CONTROLS_MAX", 2)
+    life = dead_life(tmp_path, log_some)
+    taken = ship(Orphans(tmp_path), takes=takes_every_second)
+    assert not life.exists()
+    for stream in {each[KEY][:12] for each in taken}:
+        told = [each for each in taken if each[KEY][:12] == stream and is_ours(each)]
+        gaps = [each["logship_gap"][0] for each in told if "logship_gap" in each]
+        assert gaps == [1, 3, 5, 7, 9]
+        assert [each for each in told if "logship_end" in each] == told[-1:]
+        assert [number_of(each) for each in told] == [*range(11, 17)]
+
+
+def test_an_end_is_not_told_before_all_gaps_are(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(declarations, "_CONTROLS_MAX", 2)
+    life = dead_life(tmp_path, log_some)
+
+    def takes_not_all_gaps(record: dict[str, Any]) -> bool:
+        return takes_every_second(record) and record.get("logship_gap") != [7, 7, QUARANTINED]
+
+    first = Orphans(tmp_path)
+    early = ship(first, takes=takes_not_all_gaps)
+    first.close()
+    assert not [each for each in early if "logship_end" in each]
+    assert life.exists()
+    late = ship(Orphans(tmp_path), takes=takes_every_second)
+    assert len([each for each in late if "logship_end" in each]) == 3
+    assert not life.exists()
 
 
 def drops_one_and_closes(buffer: Buffer) -> None:

@@ -7,7 +7,14 @@ import itertools
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from logship._buffer.ranges import Gap, merge_gaps, merge_ranges, renamed_gaps, subtract_ranges
+from logship._buffer.ranges import (
+    GAPS_MAX,
+    Gap,
+    merge_gaps,
+    merge_ranges,
+    renamed_gaps,
+    subtract_ranges,
+)
 from logship._buffer.stream import Stream, stamp_bytes
 from tests.unit.accounts import QUICK, numbers_in
 
@@ -38,6 +45,44 @@ def test_merging_gaps_keeps_every_number_and_reason(
     merged = merge_gaps(as_gaps(some), as_gaps(more))
     assert as_reasons(merged) == some | more
     assert_in_one_form(merged)
+
+
+GAPS = st.lists(
+    st.builds(
+        lambda first, more, reason: Gap(first, first + more, reason),
+        st.integers(1, 40),
+        st.integers(0, 9),
+        st.sampled_from(["overflow", "spilled"]),
+    ),
+    max_size=8,
+)
+
+
+@QUICK
+@given(GAPS, GAPS)
+def test_gaps_that_overlap_become_gaps_of_the_same_numbers(
+    some: list[Gap], more: list[Gap]
+) -> None:
+    merged = merge_gaps(merge_gaps([], some), more)
+    assert as_reasons(merged).keys() == as_reasons([*some, *more]).keys()
+    assert_in_one_form(merged)
+    assert {gap.reason for gap in merged} <= {gap.reason for gap in [*some, *more]}
+
+
+def test_of_too_many_gaps_the_oldest_neighbours_become_one() -> None:
+    gaps: list[Gap] = []
+    for number in range(1, 1001):
+        gaps = merge_gaps(gaps, [Gap(number, number, ("overflow", "spilled")[number % 2])])
+        assert len(gaps) <= GAPS_MAX
+    assert as_reasons(gaps).keys() == {*range(1, 1001)}
+    assert_in_one_form(gaps)
+    assert gaps[0] == Gap(1, gaps[1].first - 1, "mixed")
+    assert {gap.reason for gap in gaps[1:]} == {"overflow", "spilled"}
+
+
+def test_gaps_between_which_records_arrived_stay_apart() -> None:
+    singles = [Gap(number, number, "overflow") for number in range(1, 4 * GAPS_MAX, 2)]
+    assert merge_gaps([], singles) == singles
 
 
 @QUICK
