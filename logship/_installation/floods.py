@@ -18,6 +18,8 @@ from logship._settings import Settings
 TEMPLATES_MAX = 10_000
 """How many templates are counted in one interval; further ones have no limit of their own."""
 
+_chance_of_the_kernel = random.SystemRandom().random
+
 Key = tuple[str, int | None]
 """A logger, and the hash of a template or None for all of its records."""
 
@@ -30,7 +32,8 @@ class FloodControl:
     Args:
         settings: Of the client.
         monotonic: Seconds.
-        chance: Returns a number from 0 to 1, as `random.random`.
+        chance: Returns a number from 0 to 1. The default asks the kernel: an application that seeds
+            `random` does not change what is kept back, and nothing changes what it draws.
     """
 
     def __init__(
@@ -38,7 +41,7 @@ class FloodControl:
         settings: Settings,
         *,
         monotonic: Callable[[], float] = time.monotonic,
-        chance: Callable[[], float] = random.random,
+        chance: Callable[[], float] = _chance_of_the_kernel,
     ) -> None:
         self._shares = {_level_name(name): share for name, share in settings.sample}
         self._logger_max = settings.logger_records_max

@@ -102,6 +102,19 @@ def test_levels_are_sampled_and_others_are_not() -> None:
     assert {reason for _, _, reason in shop.gaps()} == {SAMPLED}
 
 
+def test_an_application_that_seeds_random_samples_as_any_other() -> None:
+    record = logging.LogRecord("app", logging.INFO, "", 0, "text", None, None)
+    settings = quick_settings(sample=(("INFO", 0.5),))
+    kept = []
+    for _ in range(2):
+        random.seed(1)
+        before = random.getstate()
+        floods = FloodControl(settings)
+        kept.append([floods.reason(record) for _ in range(100)])
+        assert random.getstate() == before
+    assert kept[0] != kept[1]
+
+
 @pytest.mark.parametrize("name", ["debug", "DEBUG", "warn"])
 def test_levels_have_the_names_that_people_give_them(name: str) -> None:
     shop = Shop(sample={name: 0})
