@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from itertools import chain
 
 from logship._buffer.accumulator import Accumulator
 from logship._buffer.chunk import Chunk
@@ -71,11 +72,11 @@ def _stream_report(stream: Stream, waiting: list[Chunk]) -> StreamReport:
     spilled = stream.lost_ranges(SPILLED)
     unacked: Ranges = []
     spooled: Ranges = []
-    untold = [gap for gap in stream.undeclared if gap.reason in _UNTOLD]
+    gaps = chain(stream.undeclared, *stream.declaring.values())
+    untold = [gap for gap in gaps if gap.reason in _UNTOLD]
     lost = merge_ranges([(gap.first, gap.last) for gap in stream.lost])
     for chunk in waiting:
         if chunk.stream is stream:
-            untold += (gap for gap in chunk.gaps if gap.reason in _UNTOLD)
             chunk_spilled, chunk_unacked = chunk.split_ranges()
             spilled.extend(chunk_spilled)
             (spooled if chunk.spooled else unacked).extend(chunk_unacked)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import time
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from itertools import accumulate
+from itertools import accumulate, chain
 from typing import Any
 
 from logship._buffer.changes import Changes
@@ -192,12 +192,8 @@ class Accumulator:
             gaps: Its own numbers.
         """
         stream = chunk.stream
-        others = [
-            each
-            for each in self.chunks.unsettled.values()
-            if each.stream is stream and each is not chunk
-        ]
-        declared = [gap for each in others for gap in each.gaps]
+        others = (gaps for chunk_id, gaps in stream.declaring.items() if chunk_id != chunk.id)
+        declared = [*chain.from_iterable(others)]
         numbers = merge_ranges([(gap.first, gap.last) for gap in declared])
         all_gaps = merge_gaps(declared, [*stream.undeclared, *gaps, *chunk.gaps])
         return [gap for gap in all_gaps if subtract_ranges([(gap.first, gap.last)], numbers)]
@@ -420,6 +416,8 @@ class Accumulator:
         def note() -> None:
             chunk.controls, stream.controls = controls
             chunk.gaps = gaps
+            if gaps:
+                stream.declaring[chunk.id] = gaps
             then()
 
         self._write(chunk, [body], 0, note)

@@ -143,6 +143,8 @@ class Chunks:
             self.sealed.pop(chunk.id, None)
             self.unsettled.pop(chunk.id, None)
             self.unsettled.update({half.id: half for half in halves})
+            stream.declaring.pop(chunk.id, None)
+            stream.declaring.update({half.id: half.gaps for half in halves if half.gaps})
             stream.unsettled = unsettled
             self.bytes_held = held
             self._free(chunk)

@@ -35,6 +35,7 @@ class Stream:
         controls: Numbers that control records have: gap, end and high-water records.
         refused: Records that were turned away without a number.
         undeclared: Gaps that no gap record has declared yet, ascending.
+        declaring: Gaps that its unsettled chunks declare, by the chunk's id.
         withheld: Records that were kept back on purpose and have no number yet, by reason.
         withheld_due_seconds: From when on a new chunk may begin with those, on the monotonic clock.
         lost: All gaps so far, ascending, for the report, except what was kept back on purpose: that
@@ -48,6 +49,7 @@ class Stream:
     __slots__ = (
         "_stamp_start",
         "controls",
+        "declaring",
         "end",
         "id",
         "is_provisional",
@@ -82,6 +84,7 @@ class Stream:
         self.withheld: dict[str, int] = {}
         self.withheld_due_seconds: float = 0.0
         self.undeclared: list[Gap] = []
+        self.declaring: dict[str, list[Gap]] = {}
         self.lost: list[Gap] = []
         self.stated: int = 0
         self.end: int | None = None
