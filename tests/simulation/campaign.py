@@ -5,11 +5,14 @@ from __future__ import annotations
 import contextlib
 import gc
 import multiprocessing
+import signal
 import time
 import traceback
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from types import FrameType
+from typing import NoReturn
 
 from tests.simulation.faults import DISK_FAULTS, FAULTS, RECOVERY_FAULTS
 from tests.simulation.history import History
@@ -23,6 +26,9 @@ KINDS = {
     "disk": "chunks on a disk",
 }
 """Kinds of history, which differ in what an event costs."""
+
+HANG_CPU_SECONDS = 60.0
+"""A history that takes so long of the processor, a thousand times the usual, never ends."""
 
 _SHARE = 250
 _HISTORIES_A_COLLECTION = 20
@@ -88,7 +94,8 @@ def run_seed(seed: int, tally: Tally) -> History:
     """Let one history happen and add it to the tally."""
     history = History(seed)
     try:
-        history.run()
+        with _ended_after(HANG_CPU_SECONDS):
+            history.run()
     except Exception as error:  # noqa: BLE001 - whatever escapes is a finding
         tally.failures[seed] = f"{type(error).__name__}: {error}"
     kind = _kind_of(history)
@@ -99,6 +106,22 @@ def run_seed(seed: int, tally: Tally) -> History:
     tally.unproven += history.judge.unproven
     tally.fired.update(history.fired)
     return history
+
+
+@contextlib.contextmanager
+def _ended_after(cpu_seconds: float) -> Iterator[None]:
+    """Raise in a loop inside one event, which the bound on events does not end."""
+
+    def end(number: int, frame: FrameType | None) -> NoReturn:
+        raise TimeoutError(number, frame)
+
+    before = signal.signal(signal.SIGVTALRM, end)
+    signal.setitimer(signal.ITIMER_VIRTUAL, cpu_seconds)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_VIRTUAL, 0.0)
+        signal.signal(signal.SIGVTALRM, before)
 
 
 def run_seeds(seeds: Iterable[int]) -> Tally:
