@@ -24,6 +24,7 @@ from tests.audit.lines import (
     report,
     stream_report,
 )
+from tests.support.pace import slowness
 
 SECONDS_A_BYTE_MAX = 10e-6
 """Many times what these lines cost, and a small part of what they cost where it was squared."""
@@ -65,7 +66,7 @@ def test_hostile_lines_cost_cpu_in_proportion_to_their_size(name: str) -> None:
     began = time.process_time()
     audit.feed(lines)
     audit.verdict()
-    assert time.process_time() - began < SECONDS_A_BYTE_MAX * sum(map(len, lines))
+    assert time.process_time() - began < SECONDS_A_BYTE_MAX * sum(map(len, lines)) * slowness()
 
 
 HOLES = 200_000
@@ -79,8 +80,13 @@ ORDERS: dict[str, list[int]] = {
 @pytest.mark.parametrize("order", ORDERS)
 @pytest.mark.parametrize("how", ["numbers", "ranges", "a union"])
 def test_holes_in_any_order_cost_about_what_they_cost_in_theirs(order: str, how: str) -> None:
-    """To put each into the middle of a list took 3 to 8 s."""
-    pairs = [(4 * each + 1, 4 * each + 2) for each in ORDERS[order]]
+    """To put each into the middle of a list took more than twenty times as long."""
+    in_order = seconds_of_holes(list(range(HOLES)), "ranges")
+    assert seconds_of_holes(ORDERS[order], how) < 20 * in_order
+
+
+def seconds_of_holes(order: list[int], how: str) -> float:
+    pairs = [(4 * each + 1, 4 * each + 2) for each in order]
     began = time.process_time()
     ranges = Ranges()
     if how == "a union":
@@ -89,7 +95,7 @@ def test_holes_in_any_order_cost_about_what_they_cost_in_theirs(order: str, how:
         for first, last in pairs:
             ranges.add_range(first, last) if how == "ranges" else ranges.add(first)
     assert len(ranges) >= HOLES
-    assert time.process_time() - began < 2.0
+    return time.process_time() - began
 
 
 def test_four_times_as_many_claims_cost_about_four_times_as_much() -> None:
@@ -131,7 +137,7 @@ def test_gzip_of_many_members_costs_in_proportion_to_its_size(tmp_path: Path) ->
     file.write_bytes(gzip.compress(b"") * 100_000 + gzip.compress(b"a line\n"))
     began = time.process_time()
     assert list(Source(str(file)).batches()) == [[b"a line"]]
-    assert time.process_time() - began < SECONDS_A_BYTE_MAX * file.stat().st_size
+    assert time.process_time() - began < SECONDS_A_BYTE_MAX * file.stat().st_size * slowness()
 
 
 def test_all_that_a_cut_off_member_holds_is_read(tmp_path: Path) -> None:

@@ -1,0 +1,20 @@
+"""How slow this machine is at this moment, for tests that bound the CPU time of hostile input.
+
+Such a bound is a few times what was measured. A machine that others use, or another interpreter,
+may be as many times slower by itself.
+"""
+
+from __future__ import annotations
+
+import time
+
+_SECONDS_WHERE_BOUNDS_WERE_MEASURED = 0.03
+
+
+def slowness() -> float:
+    """Return how many times longer work takes than where the bounds were measured; 1 or more."""
+    began = time.process_time()
+    found: dict[int, int] = {}
+    for number in range(100_000):
+        found[number % 1000] = found.get(number % 997, 0) + len(str(number))
+    return max(1.0, (time.process_time() - began) / _SECONDS_WHERE_BOUNDS_WERE_MEASURED)
