@@ -51,7 +51,7 @@ COVERED := tests/protocol tests/unit --ignore tests/unit/test_buffer_interrupted
 	$(addprefix tests/contract/test_,tls.py handshake.py) \
 	'tests/simulation/test_simulation.py::test_histories_keep_the_promise[0]'
 
-.PHONY: help demo test test-again coverage mutants smoke smoke-again sim storm fuzz faults soak aggregators \
+.PHONY: help ready demo test test-again coverage mutants smoke smoke-again sim storm fuzz faults soak aggregators \
 	reconnects interleavings lint format docs proof standalone packages release-check bill-of-materials lock \
 	vulnerabilities clean
 
@@ -65,6 +65,8 @@ $(READY): pyproject.toml requirements/dev.txt
 	$(VENV)/$(HASHED) requirements/dev.txt
 	$(VENV)/$(THIS) --editable .
 	@touch $@
+
+ready: $(READY)
 
 demo: $(READY) ## about a minute and a half: logship beside fluent-logger while a sidecar lives, restarts, dies
 	$(RUN) -m benchmarks demo

@@ -27,8 +27,8 @@ ANY_PYTHON = frozenset(
     {
         *("aggregators", "alerts", "audit", "benchmarks", "chaos", "cli", "doctor"),
         *("documentation", "fuzz", "golden", "interleavings", "interop", "lint", "metrics"),
-        *("packaging", "plan", "receiver", "reconnects", "sidecar", "simulation", "soak", "top"),
-        *("typing",),
+        *("packaging", "plan", "receiver", "reconnects", "run", "sidecar", "simulation", "soak"),
+        *("top", "typing"),
     }
 )
 """Rooms of tests whose results do not depend on the interpreter that runs them."""

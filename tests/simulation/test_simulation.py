@@ -1,4 +1,4 @@
-"""Two thousand histories, the same on every run: nothing is lost, reordered or stuck in any."""
+"""A thousand histories, the same on every run: nothing is lost, reordered or stuck in any."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tests.simulation.campaign import replay, run_seeds
 from tests.simulation.faults import FAULTS
 from tests.simulation.options import draw_options
 
-SHARES = 8
+SHARES = 4
 SEEDS_A_SHARE = 250
 EVENTS_MIN = 140
 
