@@ -280,6 +280,7 @@ def test_standard_input_is_read(broken: Path) -> None:
         ("a.json", b"[" * 200_000, "it is not JSON"),
         ("a.tf", b'resource "aws_ecs_task_definition" "a" {}', "terraform show -json"),
         ("a.json", b'{"AWSTemplateFormatVersion": "2010-09-09"}', "CloudFormation is not read"),
+        ("a.yml", b"AWSTemplateFormatVersion: '2010-09-09'", "CloudFormation is not read"),
         ("a.conf", b"", "it is empty"),
         ("a.conf", b"# <source>\n\n", "it is empty"),
     ],
@@ -293,6 +294,17 @@ def test_what_cannot_be_judged_is_2_and_named(
     assert result.exit_code == 2
     assert said in result.output
     assert str(path) in result.output
+
+
+def test_cloudformation_is_named_before_yaml_is_asked_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "yaml", None)
+    template = tmp_path / "a.yml"
+    template.write_text("AWSTemplateFormatVersion: '2010-09-09'\n")
+    assert "CloudFormation is not read" in lint(template).output
+    template.write_text("services: {}\n")
+    assert "YAML needs PyYAML" in lint(template).output
 
 
 def test_files_that_are_not_there_are_2(tmp_path: Path) -> None:

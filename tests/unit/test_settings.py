@@ -432,6 +432,14 @@ def test_what_is_no_endpoint_is_named(text: str) -> None:
     assert "unix:///PATH" in str(caught.value)
 
 
+@pytest.mark.parametrize("text", ["host:24224", "127.0.0.1:9", "[::1]:1"])
+def test_an_endpoint_without_its_scheme_is_told_apart_from_other_mistakes(text: str) -> None:
+    with pytest.raises(SettingsError, match="is not an endpoint without tcp:// before it; allowed"):
+        Endpoint.parse(text)
+    with pytest.raises(SettingsError, match="is not an endpoint; allowed"):
+        Endpoint.parse(f"udp://{text}")
+
+
 @pytest.mark.parametrize(
     ("environ", "endpoint"),
     [

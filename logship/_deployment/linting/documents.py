@@ -16,11 +16,16 @@ from logship._deployment.linting import compose, ecs, kubernetes
 from logship._deployment.linting.dockerfile import is_dockerfile, read_dockerfile
 from logship._deployment.linting.marks import parse_json
 from logship._deployment.linting.model import CONFIGURATION, LintError, ServerConfiguration, Unit
-from logship._deployment.linting.yamltext import YAML_CHARACTERS_MAX, parse_yaml
+from logship._deployment.linting.yamltext import YAML_CHARACTERS_MAX, YamlMissing, parse_yaml
 
 _IGNORE = re.compile(r"#\s*logship-lint:\s*ignore\b[ \t]*(\S*)[ \t]*(.*)")
 _CLASSIC = re.compile(
     r"^[ \t]*(<(source|match|label|filter|system)\b|\[(INPUT|OUTPUT|SERVICE)\])", re.M
+)
+
+_CLOUDFORMATION_KEY = "AWSTemplateFormatVersion"
+_CLOUDFORMATION_IS_NOT_READ = (
+    "CloudFormation is not read: `aws ecs describe-task-definition` shows what it made"
 )
 
 CONTAINERS_MAX: Final = 1000
@@ -118,7 +123,12 @@ def _parse(text: str) -> list[Any]:
                 return parse_yaml(text)  # YAML may begin with a brace too
             except LintError:
                 raise LintError(f"it is not JSON: {error}") from None
-    return parse_yaml(text)
+    try:
+        return parse_yaml(text)
+    except YamlMissing:
+        if _CLOUDFORMATION_KEY in text:
+            raise LintError(_CLOUDFORMATION_IS_NOT_READ) from None
+        raise
 
 
 def _units(name: str, text: str, documents: list[Any], *, is_spot: bool) -> Iterator[Unit]:
@@ -143,10 +153,8 @@ def _other_units(name: str, text: str, document: Any, *, is_spot: bool) -> Itera
         yield compose.read_compose(document)
     elif isinstance(document, dict) and document.keys() & {"pipeline", "service", "includes"}:
         yield _configuration(name, text)
-    elif isinstance(document, dict) and "AWSTemplateFormatVersion" in document:
-        raise LintError(
-            "CloudFormation is not read: `aws ecs describe-task-definition` shows what it made"
-        )
+    elif isinstance(document, dict) and _CLOUDFORMATION_KEY in document:
+        raise LintError(_CLOUDFORMATION_IS_NOT_READ)
     else:
         raise LintError(
             "it is not an ECS task definition, Terraform plan (JSON), Kubernetes manifest, compose "
