@@ -105,9 +105,9 @@ HOSTILE: dict[str, tuple[int, Callable[[int], bytes]]] = {
         1000,
         colliding([n / 8 for n in range(1 << 18, 1 << 19, 999)]),
     ),
-    "arrays for keys, colliding": (1000, colliding([[n, 1] for n in range(20_000)])),
+    "arrays for keys, colliding": (2500, colliding([[n, 1] for n in range(20_000)])),
     "times for keys, colliding": (
-        1000,
+        2500,
         colliding([msgpack.ExtType(0, struct.pack(">II", n, 1)) for n in range(20_000)]),
     ),
     "gzip members of nothing": (400, _with_gzip_members),
