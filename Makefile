@@ -51,9 +51,9 @@ COVERED := tests/protocol tests/unit --ignore tests/unit/test_buffer_interrupted
 	$(addprefix tests/contract/test_,tls.py handshake.py) \
 	'tests/simulation/test_simulation.py::test_histories_keep_the_promise[0]'
 
-.PHONY: help ready demo test test-again coverage mutants smoke smoke-again sim storm fuzz faults soak aggregators \
-	reconnects interleavings lint format docs proof standalone packages release-check bill-of-materials lock \
-	vulnerabilities clean
+.PHONY: help ready demo test test-again coverage mutants smoke smoke-again sim storm fuzz faults \
+	soak aggregators reconnects interleavings lint format docs proof standalone packages release-check \
+	bill-of-materials lock vulnerabilities clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16

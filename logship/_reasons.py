@@ -41,7 +41,7 @@ ELSEWHERE: Final = {
     ),
     MIXED: (
         "Gaps of several reasons, one behind the other, were too many to tell apart.",
-        "The metrics and the drain report count the records of each reason.",
+        "The metrics count the records of each reason.",
     ),
 }
 """The record is not counted as dropped by this word."""

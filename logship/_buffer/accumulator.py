@@ -10,7 +10,7 @@ from __future__ import annotations
 import time
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from itertools import accumulate, chain
+from itertools import accumulate
 from typing import Any
 
 from logship._buffer.changes import Changes
@@ -18,8 +18,8 @@ from logship._buffer.chunk import Chunk, Storage
 from logship._buffer.chunks import Chunks
 from logship._buffer.counters import Counters
 from logship._buffer.inbox import Item, Run, Tag
-from logship._buffer.losses import Numbered, lost, spilled_after_all
-from logship._buffer.ranges import Gap, merge_gaps, merge_ranges, subtract_ranges
+from logship._buffer.losses import Numbered, left_to_declare, lost, spilled_after_all
+from logship._buffer.ranges import Gap, merge_gaps, merge_ranges
 from logship._buffer.refusals import Refusals
 from logship._buffer.stream import ROLLOVER_NUMBER, Stream, stamp_bytes
 from logship._protocol.entries import END_KEY, GAP_KEY, HIGH_WATER_KEY, pack_control
@@ -172,31 +172,13 @@ class Accumulator:
         stream = chunk.stream
         gaps = [Gap(first, last, reason) for first, last in chunk.ranges()]
         count = lost(self.counters, stream, gaps, reason, chunk.records)
-        undeclared = self._left_to_declare(chunk, gaps)
+        undeclared = left_to_declare(chunk, gaps)
 
         def note() -> None:
             stream.undeclared = undeclared
             count()
 
         self.chunks.settle(chunk, note)
-
-    def _left_to_declare(self, chunk: Chunk, gaps: list[Gap]) -> list[Gap]:
-        """Return the gaps that a stream has to declare once a chunk of it is given up.
-
-        Those that records in the chunk declared are among them, unless other chunks declare them
-        too. Each is declared together with those that it continues. If each kept a record of its
-        own, an outage would add one with each chunk, until the buffer held nothing else.
-
-        Args:
-            chunk: Which.
-            gaps: Its own numbers.
-        """
-        stream = chunk.stream
-        others = (gaps for chunk_id, gaps in stream.declaring.items() if chunk_id != chunk.id)
-        declared = [*chain.from_iterable(others)]
-        numbers = merge_ranges([(gap.first, gap.last) for gap in declared])
-        all_gaps = merge_gaps(declared, [*stream.undeclared, *gaps, *chunk.gaps])
-        return [gap for gap in all_gaps if subtract_ranges([(gap.first, gap.last)], numbers)]
 
     # -- the tag that becomes known ---------------------------------------------------------------
 

@@ -1,12 +1,17 @@
-"""Counts records that will not be delivered. Each function returns a part of a change."""
+"""Counts records that will not be delivered, and tells what is to be declared of them.
+
+Each function computes what a change stores.
+"""
 
 from __future__ import annotations
 
+from itertools import chain
 from typing import NamedTuple
 
 from logship._buffer.changes import Change
+from logship._buffer.chunk import Chunk
 from logship._buffer.counters import Counters
-from logship._buffer.ranges import Gap, merge_gaps, renamed_gaps
+from logship._buffer.ranges import Gap, merge_gaps, merge_ranges, renamed_gaps, subtract_ranges
 from logship._buffer.stream import Stream
 from logship._reasons import SPILLED
 
@@ -62,3 +67,22 @@ def spilled_after_all(counters: Counters, numbered: Numbered, reason: str) -> Ch
         counters.spilled = spilled
 
     return count
+
+
+def left_to_declare(chunk: Chunk, gaps: list[Gap]) -> list[Gap]:
+    """Return the gaps that a stream has to declare once a chunk of it is given up.
+
+    Those that records in the chunk declared are among them, unless other chunks declare them too.
+    Each is declared together with those that it continues. If each kept a record of its own, an
+    outage would add one with each chunk, until the buffer held nothing else.
+
+    Args:
+        chunk: Which.
+        gaps: Its own numbers.
+    """
+    stream = chunk.stream
+    others = (told for chunk_id, told in stream.declaring.items() if chunk_id != chunk.id)
+    declared = [*chain.from_iterable(others)]
+    numbers = merge_ranges([(gap.first, gap.last) for gap in declared])
+    all_gaps = merge_gaps(declared, [*stream.undeclared, *gaps, *chunk.gaps])
+    return [gap for gap in all_gaps if subtract_ranges([(gap.first, gap.last)], numbers)]

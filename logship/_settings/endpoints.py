@@ -52,9 +52,9 @@ class Endpoint(NamedTuple):
             if host and port and host.isprintable() and " " not in host:
                 return cls(scheme, host, port, "")
         shown = visible(repr(text.strip()), QUOTED_CHARACTERS_MAX)
-        meant = "" if separator or not all(_host_and_port(text)) else " without tcp:// before it"
+        missing = "" if separator or not all(_host_and_port(text)) else " without tcp:// before it"
         raise SettingsError(
-            f"endpoints ({variable_name('endpoints')}): {shown} is not an endpoint{meant}; "
+            f"endpoints ({variable_name('endpoints')}): {shown} is not an endpoint{missing}; "
             "allowed: tcp://HOST:PORT, tls://HOST:PORT (port 1 to 65535) or unix:///PATH, "
             "separated by commas"
         )

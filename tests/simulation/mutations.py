@@ -15,6 +15,7 @@ import pytest
 
 from logship._buffer import account as account_module
 from logship._buffer import entrance as entrance_module
+from logship._buffer import losses as losses_module
 from logship._buffer import ranges as ranges_module
 from logship._buffer.accumulator import Accumulator
 from logship._buffer.buffer import Buffer
@@ -496,12 +497,12 @@ def summary_forgets_a_gap(patch: pytest.MonkeyPatch) -> None:
 @_mutation
 def declared_by_a_chunk_given_up(patch: pytest.MonkeyPatch) -> None:
     """A gap counts as declared by a record that is dropped in this moment."""
-    left = Accumulator._left_to_declare
+    left = losses_module.left_to_declare
 
-    def left_by_others(self: Accumulator, chunk: Chunk, gaps: list[Gap]) -> list[Gap]:
-        return [gap for gap in left(self, chunk, gaps) if gap not in chunk.gaps]
+    def left_by_others(chunk: Chunk, gaps: list[Gap]) -> list[Gap]:
+        return [gap for gap in left(chunk, gaps) if gap not in chunk.gaps]
 
-    patch.setattr(Accumulator, "_left_to_declare", left_by_others)
+    patch.setattr("logship._buffer.accumulator.left_to_declare", left_by_others)
 
 
 @_mutation

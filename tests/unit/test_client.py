@@ -451,9 +451,7 @@ async def test_a_stopping_client_looks_often_for_a_sidecar_that_is_away(
     client.start()
     await until(lambda: client.shipper.delivery.counters.connect_failures > 0, "a failed attempt")
     assert client.shipper.progress().silent_seconds == float("inf")
-    client.shipper.delivery._attempts.due_seconds += (
-        1000.0  # however short the wait was that was drawn
-    )
+    client.shipper.delivery._attempts.due_seconds += 1000.0  # however short it was
     client.shipper.stop_lingering()
     sidecar.reachable = True
     await until(lambda: sidecar.connected > 0, "a connection")
