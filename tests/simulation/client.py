@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 from collections.abc import Callable, Iterable, Iterator
 from types import SimpleNamespace
@@ -132,6 +133,8 @@ class SimulatedClient:
         self._ticket = 0
         self._deadline_seconds = 0.0
         self._unspooled_seen = 0
+        self._timer_seconds = math.inf
+        self._left_over: Chunk | None = None
 
     # -- producers -------------------------------------------------------------------------------
 
@@ -365,8 +368,14 @@ class SimulatedClient:
         due = self._due()
         self.pump.turn()
         is_left = due is not None and due.state in (ChunkState.OPEN, ChunkState.SEALED)
-        if is_left and self.delivery.can_send:
+        if not (is_left and self.delivery.can_send):
+            return
+        # A chunk that this very turn sealed, when it combined, goes first; the other goes in the
+        # next turn, which comes at once.
+        now = self.history.clock.now
+        if due is self._left_over or self._timer_seconds > now:
             raise Violation(f"{due!r} was due, and was not sent in this turn")
+        self._left_over = due
 
     def _due(self) -> Chunk | None:
         """Return a chunk that is sealed, or has lingered, of those that may leave."""
@@ -387,11 +396,13 @@ class SimulatedClient:
         """Call back at this time; return what takes it back."""
         timer = [callback]
         clock = self.history.clock
+        self._timer_seconds = seconds
         clock.at(max(seconds, clock.now), self._ring, timer)
         return timer.clear
 
     def _ring(self, timer: list[Callable[[], None]]) -> None:
         if timer and not self.is_dead:
+            self._timer_seconds = math.inf
             timer[0]()
         else:
             self.history.clock.events -= 1  # it was taken back

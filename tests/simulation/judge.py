@@ -183,9 +183,7 @@ class Judge:
     def _forget_passed_over(self, link: Link, frame: Frame, now: float) -> None:
         """The client waits for this one no more; that does not end the silence."""
         if link.outstanding.pop(frame.id, None) is not None:
-            due = (frame.overtaken_seconds or now) + self._patience(link.life)
-            if due > now - _MOMENT:
-                link.condemned_seconds = now
+            link.condemned_seconds = now
 
     def _check_window(self, link: Link, now: float) -> None:
         waiting = self._waiting(link, now)

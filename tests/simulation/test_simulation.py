@@ -28,6 +28,13 @@ def test_histories_keep_the_promise(share: int) -> None:
     assert tally.events_least >= EVENTS_MIN
 
 
+@pytest.mark.parametrize("seed", [2035698, 2065205])
+def test_what_the_judge_once_took_for_a_fault(seed: int) -> None:
+    """A chunk passed over while the connection took nothing; one that a turn's combine overtook."""
+    _, story = replay(seed)
+    assert story[-1] == "it is well", "\n".join(story)
+
+
 @pytest.mark.parametrize("seed", ["14", "82"])
 def test_a_seed_replays_exactly(seed: str) -> None:
     """In another process, with other hashes: chance comes from the seed alone, also a disk's."""
