@@ -51,7 +51,7 @@ COVERED := tests/protocol tests/unit --ignore tests/unit/test_buffer_interrupted
 	$(addprefix tests/contract/test_,tls.py handshake.py) \
 	'tests/simulation/test_simulation.py::test_histories_keep_the_promise[0]'
 
-.PHONY: help ready demo test test-again coverage mutants smoke smoke-again sim storm fuzz faults \
+.PHONY: help ready demo test test-again coverage mutants smoke-ready smoke smoke-again sim storm fuzz faults \
 	soak aggregators reconnects interleavings lint format docs proof standalone packages release-check \
 	bill-of-materials lock vulnerabilities clean
 
@@ -66,7 +66,9 @@ $(READY): pyproject.toml requirements/dev.txt
 	$(VENV)/$(THIS) --editable .
 	@touch $@
 
+# A test run has several workers: without this, each of them would compile every test.
 ready: $(READY)
+	$(RUN) -m pytest --collect-only --quiet >/dev/null
 
 demo: $(READY) ## about a minute and a half: logship beside fluent-logger while a sidecar lives, restarts, dies
 	$(RUN) -m benchmarks demo
@@ -101,6 +103,8 @@ $(SMOKE_READY): pyproject.toml requirements/smoke.txt
 	$(VENV)/$(HASHED) requirements/smoke.txt
 	$(VENV)/$(THIS) --editable .
 	@touch $@
+
+smoke-ready: $(SMOKE_READY)
 
 smoke: $(SMOKE_READY) ## the tests that depend on the interpreter, also on a free-threaded one
 	$(PYTEST) -n $(WORKERS) --dist worksteal -m "$(MARKS)" $(SMOKE)

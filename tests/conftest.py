@@ -25,19 +25,21 @@ for _number in (signal.SIGQUIT, signal.SIGHUP):
 
 ANY_PYTHON = frozenset(
     {
-        *("aggregators", "alerts", "audit", "benchmarks", "chaos", "cli", "doctor"),
-        *("documentation", "fuzz", "golden", "interleavings", "interop", "lint", "metrics"),
-        *("packaging", "plan", "receiver", "reconnects", "run", "sidecar", "simulation", "soak"),
-        *("top", "typing"),
+        *("aggregators", "alerts", "audit", "benchmarks", "chaos", "cli", "contract", "doctor"),
+        *("documentation", "faults", "fuzz", "golden", "interleavings", "interop", "lint"),
+        *("metrics", "packaging", "plan", "receiver", "reconnects", "run", "sidecar"),
+        *("simulation", "soak", "top", "typing"),
+        *("protocol/test_hostile.py", "spool/test_sigkill.py"),
     }
 )
-"""Rooms of tests whose results do not depend on the interpreter that runs them."""
+"""Rooms and files of tests whose results do not depend on the interpreter that runs them."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark the tests of these rooms."""
     for item in items:
-        if item.path.relative_to(Path(__file__).parent).parts[0] in ANY_PYTHON:
+        path = item.path.relative_to(Path(__file__).parent)
+        if not ANY_PYTHON.isdisjoint((path.parts[0], path.as_posix())):
             item.add_marker(pytest.mark.any_python)
 
 

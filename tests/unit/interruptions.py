@@ -58,16 +58,20 @@ def _warm_up(call: Callable[[], object], _: object) -> None:
 
 
 def every_point(
-    prepare: Callable[[], tuple[Callable[[], object], Callable[[], object]]], *, step: int = 1
+    prepare: Callable[[], tuple[Callable[[], object], Callable[[], object]]],
+    *,
+    first: int = 0,
+    step: int = 1,
 ) -> Iterator[Callable[[], None]]:
     """Yield a run for each point of interruption, each with a fresh scene.
 
     Args:
         prepare: Makes the scene; returns the call, and what interrupts it.
-        step: Only every so-manieth point, where all of them would take too long.
+        first: The first point, from 0.
+        step: From then on only every so-manieth point, where all of them would take too long.
     """
     _warm_up(*prepare())
-    at = 0
+    at = first
     while True:
         call, act = prepare()
         interrupter = Interrupter(act, at)

@@ -1,4 +1,6 @@
-"""The buffer interrupted at every bytecode: by its own thread logging, and by an exception.
+"""The buffer interrupted at its bytecodes: by its own thread logging, and by an exception.
+
+`-m proof` takes every bytecode in turn, and every other run some of them.
 
 A signal handler and a `__del__` may log in the middle of any call; nothing of that may be lost,
 doubled or wait for itself. A signal handler may raise, or close; the buffer must be whole
@@ -150,6 +152,8 @@ SCENES = [
     next_deadline, when_space, close, report,
 ]  # fmt: skip
 OFFERS = SCENES[:6]
+SHARES = 8
+"""A run takes each eighth bytecode; `-m proof` begins with each of the next seven too."""
 
 
 @pytest.fixture(autouse=True)
@@ -160,6 +164,12 @@ def few_streams(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture(params=[100_000, 1 << 24], ids=["with care", "through the inbox"])
 def bytes_max(request: pytest.FixtureRequest) -> int:
     """A bound near which each entry is looked at, and one that leaves entries in the inbox."""
+    return int(request.param)
+
+
+@pytest.fixture(params=[0, *(pytest.param(n, marks=pytest.mark.proof) for n in range(1, SHARES))])
+def share(request: pytest.FixtureRequest) -> int:
+    """Which bytecode is the first to be interrupted."""
     return int(request.param)
 
 
@@ -216,7 +226,7 @@ class Stage:
 
 
 def every_interruption(
-    scene: Scene, bytes_max: int, act: Callable[[Stage], object], *, step: int = 1
+    scene: Scene, bytes_max: int, act: Callable[[Stage], object], share: int
 ) -> Iterator[Stage]:
     """Yield each stage after its call was interrupted at one point, and the exception passed.
 
@@ -224,7 +234,7 @@ def every_interruption(
         scene: What is called.
         bytes_max: Of the buffer.
         act: What interrupts it; it may raise `Interruption`.
-        step: See `every_point`.
+        share: The first such point, as of the fixture.
     """
     stages: list[Stage] = []
 
@@ -233,7 +243,7 @@ def every_interruption(
         stages.append(stage)
         return stage.call, lambda: act(stage)
 
-    for run in every_point(prepare, step=step):
+    for run in every_point(prepare, first=share, step=SHARES):
         with contextlib.suppress(Interruption):
             run()
         yield stages[-1]
@@ -271,11 +281,10 @@ each_offer = pytest.mark.parametrize("scene", OFFERS, ids=lambda scene: scene.__
 
 @each_scene
 def test_a_call_interrupted_by_its_own_thread_loses_and_doubles_nothing(
-    scene: Scene, bytes_max: int
+    scene: Scene, bytes_max: int, share: int
 ) -> None:
-    """At every bytecode of an offer, also where only a garbage collection could interrupt."""
-    step = 1 if scene in (*OFFERS[:4], close) else 7
-    for stage in every_interruption(scene, bytes_max, Stage.log, step=step):
+    """At bytecodes, also where only a garbage collection could interrupt."""
+    for stage in every_interruption(scene, bytes_max, Stage.log, share):
         stage.go_on()
         assert numbers_of(stage.sink).count(INNER) == sum(map(is_in, stage.inner))
         if scene is not quarantine:
@@ -285,9 +294,9 @@ def test_a_call_interrupted_by_its_own_thread_loses_and_doubles_nothing(
 @each_scene
 @pytest.mark.parametrize("act", [interrupt, raise_as_a_bug])
 def test_a_call_interrupted_by_an_exception_leaves_the_buffer_whole(
-    scene: Scene, bytes_max: int, act: Callable[[Stage], object]
+    scene: Scene, bytes_max: int, act: Callable[[Stage], object], share: int
 ) -> None:
-    for stage in every_interruption(scene, bytes_max, act, step=3):
+    for stage in every_interruption(scene, bytes_max, act, share):
         stage.go_on()
         assert numbers_of(stage.sink).count(50) <= 1
         if scene is not quarantine:
@@ -295,9 +304,11 @@ def test_a_call_interrupted_by_an_exception_leaves_the_buffer_whole(
 
 
 @each_offer
-def test_a_handler_that_logs_and_then_raises_loses_nothing(scene: Scene, bytes_max: int) -> None:
+def test_a_handler_that_logs_and_then_raises_loses_nothing(
+    scene: Scene, bytes_max: int, share: int
+) -> None:
     """What the handler logged was promised a place, though the call it interrupted is over."""
-    for stage in every_interruption(scene, bytes_max, log_and_raise, step=3):
+    for stage in every_interruption(scene, bytes_max, log_and_raise, share):
         stage.go_on()
         assert numbers_of(stage.sink).count(INNER) == len(stage.inner)
 
@@ -332,34 +343,38 @@ def test_a_second_exception_while_a_change_is_finished_does_no_harm() -> None:
 
 @each_offer
 def test_a_handler_that_closes_in_the_middle_of_a_call_loses_nothing(
-    scene: Scene, bytes_max: int
+    scene: Scene, bytes_max: int, share: int
 ) -> None:
-    for stage in every_interruption(scene, bytes_max, lambda s: s.buffer.close_intake(), step=5):
+    for stage in every_interruption(scene, bytes_max, lambda s: s.buffer.close_intake(), share):
         check(stage.buffer, stage.sink.acked)
         stage.go_on()
         check_declared(stage.buffer, stage.sink.acked)
 
 
 @each_offer
-def test_a_handler_that_closes_and_logs_is_told_the_truth(scene: Scene, bytes_max: int) -> None:
+def test_a_handler_that_closes_and_logs_is_told_the_truth(
+    scene: Scene, bytes_max: int, share: int
+) -> None:
     def close_and_log(stage: Stage) -> None:
         stage.buffer.close_intake()
         stage.log()
 
-    for stage in every_interruption(scene, bytes_max, close_and_log, step=5):
+    for stage in every_interruption(scene, bytes_max, close_and_log, share):
         stage.go_on()
         assert numbers_of(stage.sink).count(INNER) == sum(map(is_in, stage.inner))
 
 
 @each_offer
-def test_a_call_is_told_the_truth_while_a_handler_closes(scene: Scene, bytes_max: int) -> None:
+def test_a_call_is_told_the_truth_while_a_handler_closes(
+    scene: Scene, bytes_max: int, share: int
+) -> None:
     answers: list[Outcome] = []
 
     def told(buffer: Buffer, sink: Sink) -> Callable[[], object]:
         call = scene(buffer, sink)
         return lambda: answers.append(call())  # type: ignore[arg-type]
 
-    for stage in every_interruption(told, bytes_max, lambda s: s.buffer.close_intake(), step=3):
+    for stage in every_interruption(told, bytes_max, lambda s: s.buffer.close_intake(), share):
         stage.go_on()
         assert numbers_of(stage.sink).count(50) == is_in(answers[-1])
 
@@ -367,7 +382,7 @@ def test_a_call_is_told_the_truth_while_a_handler_closes(scene: Scene, bytes_max
 @pytest.mark.parametrize("act", [Stage.log, log_and_raise], ids=["logs", "logs and raises"])
 @pytest.mark.parametrize("scene", [offer_first, next_deadline, take], ids=lambda s: s.__name__)
 def test_an_interruption_loses_no_wake_up(
-    scene: Scene, act: Callable[[Stage], object], bytes_max: int
+    scene: Scene, act: Callable[[Stage], object], bytes_max: int, share: int
 ) -> None:
     """After it, a sleeping shipper was woken or has a timer for all there is."""
     timers: list[object] = []
@@ -382,7 +397,7 @@ def test_an_interruption_loses_no_wake_up(
         wakes.count = 0
         return lambda: timers.append(call())
 
-    for stage in every_interruption(rested, bytes_max, act):
+    for stage in every_interruption(rested, bytes_max, act, share):
         buffer = stage.buffer
         assert isinstance(buffer.wake, Wakes)
         if buffer._section.inbox or buffer._section.accumulator.chunks.unsettled:
