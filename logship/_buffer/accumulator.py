@@ -19,7 +19,7 @@ from logship._buffer.chunks import Chunks
 from logship._buffer.counters import Counters
 from logship._buffer.inbox import Item, Run, Tag
 from logship._buffer.losses import Numbered, left_to_declare, lost, spilled_after_all
-from logship._buffer.ranges import Gap, merge_gaps, merge_ranges
+from logship._buffer.ranges import Gap, extended, merge_gaps
 from logship._buffer.refusals import Refusals
 from logship._buffer.stream import ROLLOVER_NUMBER, Stream, stamp_bytes
 from logship._protocol.entries import END_KEY, GAP_KEY, HIGH_WATER_KEY, pack_control
@@ -28,6 +28,9 @@ from logship._reasons import SPILLED
 STREAMS_MAX = 1000
 """Open streams; above it the one that was opened first is ended, so that a tag made of user data
 cannot grow the process without bound."""
+
+ENDED_MAX = 1000
+"""So many ended streams that lost records are kept for the report."""
 
 HIGH_WATER_TAG = "logship.highwater"
 """The tag of high-water records. It is their own, so that they can take another way."""
@@ -271,8 +274,15 @@ class Accumulator:
             self._retire(stream)
 
     def _retire(self, stream: Stream) -> None:
-        """Keep of ended streams those of which there is something left to report."""
-        ended = [*(each for each in self.ended if each.unsettled or each.lost), stream]
+        """Keep of ended streams those of which there is something left to report.
+
+        What the sidecar has acked to the end need not be told again, if there are many.
+        """
+        ended = [each for each in self.ended if each.unsettled or each.lost]
+        if len(ended) >= ENDED_MAX:
+            excess = len(ended) - ENDED_MAX // 2
+            ended = [each for each in ended[:excess] if each.has_untold] + ended[excess:]
+        ended.append(stream)
 
         def change() -> None:
             self.ended = ended
@@ -349,7 +359,7 @@ class Accumulator:
         first, last = stream.next_number, stream.next_number + count - 1
         undeclared = merge_gaps(stream.undeclared, [Gap(first, last, reason)])
         chunk = self.chunks.open.get(stream)
-        holes = merge_ranges([*chunk.holes, (first, last)]) if chunk is not None else []
+        holes = extended(chunk.holes, first, last) if chunk is not None else []
 
         def change() -> None:
             self.chunks.storage.number_dropped(stream, last)

@@ -125,7 +125,8 @@ class StreamReport:
         refused: Records that were turned away without a number.
         spilled: Numbers written to stderr and not acked.
         dropped: Numbers dropped, as (first, last, reason). What was kept back on purpose is among
-            them only if the sidecar has not acked the record that declares it.
+            them only if the sidecar has not acked the record that declares it. Of very many ranges,
+            spilled ones too, the same goes for the oldest.
         unacked: Numbers that are nowhere else.
         spooled: Numbers that lie on the spool.
     """

@@ -11,9 +11,20 @@ from typing import NamedTuple
 from logship._buffer.changes import Change
 from logship._buffer.chunk import Chunk
 from logship._buffer.counters import Counters
-from logship._buffer.ranges import Gap, merge_gaps, merge_ranges, renamed_gaps, subtract_ranges
+from logship._buffer.ranges import (
+    Gap,
+    has_outgrown,
+    merge_gaps,
+    merge_ranges,
+    renamed_gaps,
+    subtract_ranges,
+)
 from logship._buffer.stream import Stream
 from logship._reasons import SPILLED
+
+LOST_MAX = 1000
+"""So many gaps of a stream are kept for the report. Where there are more, the oldest are forgotten
+that the sidecar has acked the declaration of: a program may be overloaded for weeks."""
 
 
 class Numbered(NamedTuple):
@@ -41,6 +52,8 @@ def lost(counters: Counters, stream: Stream, gaps: list[Gap], reason: str, recor
         records: How many of them the application logged.
     """
     gaps_now = merge_gaps(stream.lost, gaps)
+    if has_outgrown(LOST_MAX, len(stream.lost), len(gaps_now)):
+        gaps_now = _without_told(stream, gaps_now, gaps)
     is_spilled = reason == SPILLED
     total = (counters.spilled if is_spilled else counters.dropped[reason]) + records
 
@@ -52,6 +65,14 @@ def lost(counters: Counters, stream: Stream, gaps: list[Gap], reason: str, recor
             counters.dropped[reason] = total
 
     return count
+
+
+def _without_told(stream: Stream, gaps: list[Gap], lost_now: list[Gap]) -> list[Gap]:
+    """Return gaps without the oldest that need not be told again; half of `LOST_MAX` stay."""
+    untold = [*lost_now, *stream.undeclared, *chain.from_iterable(stream.declaring.values())]
+    first_untold = min(gap.first for gap in untold)
+    excess = len(gaps) - LOST_MAX // 2
+    return [gap for gap in gaps[:excess] if gap.last >= first_untold] + gaps[excess:]
 
 
 def spilled_after_all(counters: Counters, numbered: Numbered, reason: str) -> Change:

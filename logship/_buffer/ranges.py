@@ -41,6 +41,13 @@ def merge_ranges(ranges: Ranges) -> Ranges:
     return merged
 
 
+def extended(ranges: Ranges, first: int, last: int) -> Ranges:
+    """Return ranges with one behind them, which makes the last one longer where they touch."""
+    if ranges and ranges[-1][1] + 1 == first:
+        return [*ranges[:-1], (ranges[-1][0], last)]
+    return [*ranges, (first, last)]
+
+
 def subtract_ranges(ranges: Ranges, holes: Ranges) -> Ranges:
     """Return the numbers of `ranges` that are not in `holes`; both ascending, not overlapping."""
     return [piece for each in ranges for piece in _without(each, holes)]
@@ -61,8 +68,8 @@ def _without(whole: tuple[int, int], holes: Ranges) -> Iterator[tuple[int, int]]
 def merge_gaps(gaps: list[Gap], more: list[Gap]) -> list[Gap]:
     """Return both lists as one, ascending, with neighbours of one reason made one.
 
-    Where gaps overlap, the one that begins first gives the reason. Of more than `GAPS_MAX` gaps,
-    the oldest that follow each other are made one, and its reason is `mixed`.
+    Where gaps overlap, the one that begins first gives the reason. If there are more than
+    `GAPS_MAX`, the oldest that follow each other are made one, and its reason is `mixed`.
     """
     if len(more) == 1 and (not gaps or gaps[-1].last < more[0].first):
         merged = gaps.copy()  # the common case by far: what is lost next has a higher number
@@ -71,7 +78,22 @@ def merge_gaps(gaps: list[Gap], more: list[Gap]) -> list[Gap]:
         merged = []
         for gap in sorted([*gaps, *more]):
             _extend(merged, gap)
-    return merged if len(merged) <= GAPS_MAX else _summarized(merged)
+    return _summarized(merged) if has_outgrown(GAPS_MAX, len(gaps), len(merged)) else merged
+
+
+def has_outgrown(most: int, before: int, now: int) -> bool:
+    """Tell whether a list of gaps needs a look at all of it.
+
+    That is so where it has grown above `most`, and each time it has grown by half of that again.
+    It may not help: gaps with records between them stay. So not each call may look.
+
+    Args:
+        most: How many gaps there should be.
+        before: How many there were.
+        now: How many there are.
+    """
+    step = most // 2 or 1
+    return now > most and (now - 1) // step > (before - 1) // step
 
 
 def _extend(gaps: list[Gap], gap: Gap) -> None:

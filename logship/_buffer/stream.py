@@ -38,8 +38,8 @@ class Stream:
         declaring: Gaps that its unsettled chunks declare, by the chunk's id.
         withheld: Records that were kept back on purpose and have no number yet, by reason.
         withheld_due_seconds: From when on a new chunk may begin with those, on the monotonic clock.
-        lost: All gaps so far, ascending, for the report, except what was kept back on purpose: that
-            may be many gaps.
+        lost: Gaps, ascending, for the report: all, or the newest and those that the sidecar was not
+            told of. What was kept back on purpose is not among them: that may be many gaps.
         stated: The highest number that a high-water record has stated.
         end: The number of the end record, once it is written. Without stamps there is no end
             record, and this stays None.
@@ -118,6 +118,11 @@ class Stream:
     def can_declare(self) -> bool:
         """Whether a gap can still be declared: its end record is not written."""
         return self.end is None
+
+    @property
+    def has_untold(self) -> bool:
+        """Whether there is anything that the sidecar has not acked, or not been told."""
+        return bool(self.unsettled or self.undeclared)
 
     @property
     def has_stamps(self) -> bool:

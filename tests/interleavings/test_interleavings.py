@@ -13,7 +13,7 @@ from tests.interleavings.scenes import SCENES
 
 def is_long(name: str, depth: Depth) -> bool:
     """Tell whether there are so many points for an exception that only `-m proof` tries them."""
-    return depth.raises and not name.startswith("small") and name != "each call commits"
+    return depth.raises and name not in ("small, combined", "small, with a shipper")
 
 
 CASES = [

@@ -18,7 +18,7 @@ from logship.errors import ProtocolError
 from tests.protocol.hostile import HOSTILE, NAN, array, entry, forward, json_message
 from tests.support.pace import slowness
 
-MESSAGE_BYTES = 400_000
+MESSAGE_BYTES = 1_000_000
 READ_BYTES = 1 << 18
 OPTIONS = ("chunk", "size", "compressed")
 

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import replace
 from random import Random
 
-from logship._buffer import ranges
+from logship._buffer import losses, ranges
 from logship._delivery.drain import DrainPlan
 from tests.simulation.client import SimulatedClient
 from tests.simulation.clock import VirtualClock
@@ -87,14 +87,15 @@ class History:
         Raises:
             Violation: The client broke its promise. Any other exception is a bug as well.
         """
-        gaps_max, ranges.GAPS_MAX = ranges.GAPS_MAX, self.options.gaps_max
+        bounds = ranges.GAPS_MAX, losses.LOST_MAX
+        ranges.GAPS_MAX, losses.LOST_MAX = self.options.gaps_max, self.options.lost_max
         try:
             if self.disk is not None:
                 self.judge.estate = self.disk.estate
                 self.disk.begin()
             self._run()
         finally:
-            ranges.GAPS_MAX = gaps_max
+            ranges.GAPS_MAX, losses.LOST_MAX = bounds
             if self.disk is not None:
                 self.disk.remove()
 

@@ -54,6 +54,7 @@ class StreamLedger:
         declared: Numbers in gap records that were delivered.
         withheld: Numbers of withheld records in gap records that the client released.
         mixed: Numbers in such gap records that do not tell the reason.
+        told: Numbers in all gap records that the client released.
         accepted_at_end: What the delivered end record says.
     """
 
@@ -65,6 +66,7 @@ class StreamLedger:
     declared: set[int] = field(default_factory=set)
     withheld: set[int] = field(default_factory=set)
     mixed: set[int] = field(default_factory=set)
+    told: set[int] = field(default_factory=set)
     end_number: int | None = None
     accepted_at_end: int | None = None
 
@@ -460,6 +462,7 @@ class Judge:
             raise Violation(f"chunk {chunk_id} was released twice")
         stream.acked.update(frame.numbers)
         for first, last, reason in frame.gaps:
+            stream.told.update(range(first, last + 1))
             if reason == WITHHELD:  # its report need not name them again
                 stream.withheld.update(range(first, last + 1))
             elif reason == MIXED:  # nor those of the withheld records among these
@@ -555,6 +558,8 @@ class Judge:
                         raise Violation(f"{name}:{number} is told as spilled, and is not on stderr")
         if stream is not None:
             left |= stream.withheld | stream.mixed
+            if len(told["spilled"]) + len(told["dropped"]) >= self._options.lost_max // 2:
+                left |= stream.told  # the oldest of these are forgotten
         expected = range(1, told["last"] + 1)
         if left != set(expected):
             missing = sorted(set(expected) - left)

@@ -495,6 +495,12 @@ def summary_forgets_a_gap(patch: pytest.MonkeyPatch) -> None:
 
 
 @_mutation
+def gaps_forgotten_before_they_are_told(patch: pytest.MonkeyPatch) -> None:
+    """Of many gaps the oldest are forgotten, though the sidecar was not told of them."""
+    patch.setattr(losses_module, "_without_told", lambda _stream, gaps, _lost: gaps[-1:])
+
+
+@_mutation
 def declared_by_a_chunk_given_up(patch: pytest.MonkeyPatch) -> None:
     """A gap counts as declared by a record that is dropped in this moment."""
     left = losses_module.left_to_declare

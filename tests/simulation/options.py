@@ -8,6 +8,7 @@ from dataclasses import dataclass, fields, replace
 from random import Random
 from typing import Literal
 
+from logship._buffer.losses import LOST_MAX
 from logship._buffer.ranges import GAPS_MAX
 from tests.simulation.faults import FAULTS
 
@@ -33,6 +34,7 @@ class Options:
             that other seeds' histories stay what they were. Where there is a disk they are not: it
             judges each record by itself.
         gaps_max: How many gaps of a stream are told apart.
+        lost_max: How many gaps of a stream are kept for the report.
     """
 
     seed: int
@@ -72,6 +74,7 @@ class Options:
     inbox_max: int
     inbox_share: float
     gaps_max: int
+    lost_max: int
 
     def lines(self) -> list[str]:
         """Return the options for a person to read."""
@@ -133,6 +136,7 @@ def draw_options(seed: int, draw: Random) -> Options:
         inbox_max=inbox.choice((1, 2, 4, 8)),
         inbox_share=inbox.choice((0.125, 0.5, 0.9)),
         gaps_max=Random(f"{seed} gaps").choice((2, 6, GAPS_MAX, GAPS_MAX)),
+        lost_max=Random(f"{seed} lost").choice((2, 8, LOST_MAX, LOST_MAX)),
     )
     least = ack_seconds_least(options)
     return replace(options, ack_timeout_seconds=max(options.ack_timeout_seconds, least))

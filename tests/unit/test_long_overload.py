@@ -1,0 +1,75 @@
+"""A program that drops records for weeks, while others arrive, keeps a bounded account of them."""
+
+from __future__ import annotations
+
+import pytest
+
+from logship._buffer import accumulator
+from logship._buffer.buffer import Buffer
+from logship._buffer.losses import LOST_MAX
+from logship._reasons import OVERFLOW
+from tests.unit.accounts import Sink, a_buffer, body, check_declared, make_changes_twice, numbers_in
+
+GAPS = 3 * LOST_MAX
+CHUNK_RECORDS = 50
+
+
+def drop_each_second(buffer: Buffer, sink: Sink | None) -> None:
+    """Log records of which each second one is dropped; with a sink, the others arrive meanwhile."""
+    for number in range(GAPS):
+        buffer.offer("t", body(number))
+        buffer.number_and_drop("t", body(number), OVERFLOW)
+        if sink is not None and number % CHUNK_RECORDS == 0:
+            buffer.seal_all()
+            sink.drain()
+
+
+@pytest.mark.parametrize("changes", ["made once", "made twice"])
+def test_old_gaps_that_the_sidecar_was_told_of_are_not_told_again(
+    changes: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if changes == "made twice":
+        make_changes_twice(monkeypatch)
+    buffer = a_buffer(bytes_max=1 << 24)
+    sink = Sink(buffer)
+    drop_each_second(buffer, sink)
+    buffer.close_intake()
+    sink.drain()
+    report = buffer.report("", 0.0)
+    (part,) = report.streams
+    assert LOST_MAX // 2 <= len(part.dropped) <= 2 * LOST_MAX
+    assert report.dropped == GAPS, "the count is of all"
+    gaps = [record["logship_gap"] for record in sink.acked if "logship_gap" in record]
+    dropped = numbers_in(gaps)
+    assert len(dropped) == GAPS, "the sidecar was told of each"
+    assert numbers_in(part.dropped) == sorted(dropped)[-len(part.dropped) :], "the newest stay"
+    check_declared(buffer, sink.acked)
+
+
+def test_gaps_that_the_sidecar_was_not_told_of_are_all_reported() -> None:
+    buffer = a_buffer(bytes_max=1 << 24)
+    drop_each_second(buffer, None)
+    (part,) = buffer.report("", 0.0).streams
+    assert len(part.dropped) == GAPS
+
+
+@pytest.mark.parametrize("arrives", [True, False])
+def test_of_many_ended_streams_those_are_kept_that_are_not_known_to_the_end(
+    arrives: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(accumulator, "STREAMS_MAX", 3)
+    monkeypatch.setattr(accumulator, "ENDED_MAX", 10)
+    buffer = a_buffer()
+    sink = Sink(buffer)
+    for number in range(40):
+        buffer.offer(f"tag {number}", body(number))
+        buffer.number_and_drop(f"tag {number}", body(number), OVERFLOW)
+        if arrives:
+            buffer.seal_all()
+            sink.drain()
+    report = buffer.report("", 0.0)
+    assert report.dropped == 40
+    named = [stream.tag for stream in report.streams]
+    newest = [f"tag {number}" for number in range(40)][-len(named) :]
+    assert named == newest
+    assert len(named) <= 3 + 10 + 1 if arrives else len(named) == 40
