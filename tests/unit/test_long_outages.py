@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
+from logship._buffer import ranges
 from logship._buffer.buffer import Buffer
 from logship._buffer.entrance import Outcome
-from logship._buffer.ranges import GAPS_MAX
 from logship._reasons import SAMPLED
 from logship._settings import BUFFER_BYTES_MIN
 from tests.unit.accounts import (
@@ -24,8 +24,14 @@ from tests.unit.accounts import (
 )
 
 CHUNKS = 8
-TURNS = 400
+TURNS = 100
 """How often so many chunks are replaced."""
+GAPS_MAX = 32
+
+
+@pytest.fixture(autouse=True)
+def _few_gaps_are_told_apart(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ranges, "GAPS_MAX", GAPS_MAX)
 
 
 @pytest.fixture
