@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterable, Iterator
 from itertools import chain
 
 from logship._buffer.accumulator import Accumulator
@@ -62,10 +63,15 @@ def report_of(accumulator: Accumulator, notes: Notes, reason: str, seconds: floa
         truncated=counters.truncated,
         streams=tuple(
             _stream_report(stream, waiting)
-            for stream in (*accumulator.ended, *accumulator.streams.values())
+            for stream in (*_to_report(accumulator.ended), *accumulator.streams.values())
         ),
         withheld=counters.withheld,
     )
+
+
+def _to_report(ended: Iterable[Stream]) -> Iterator[Stream]:
+    """Yield the ended streams of which a record was lost, or is not acked yet."""
+    return (stream for stream in ended if stream.unsettled or stream.lost)
 
 
 def _stream_report(stream: Stream, waiting: list[Chunk]) -> StreamReport:

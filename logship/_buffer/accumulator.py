@@ -10,7 +10,7 @@ from __future__ import annotations
 import time
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from itertools import accumulate
+from itertools import accumulate, islice
 from typing import Any
 
 from logship._buffer.changes import Changes
@@ -19,7 +19,7 @@ from logship._buffer.chunks import Chunks
 from logship._buffer.counters import Counters
 from logship._buffer.inbox import Item, Run, Tag
 from logship._buffer.losses import Numbered, left_to_declare, lost, spilled_after_all
-from logship._buffer.ranges import Gap, extended, merge_gaps
+from logship._buffer.ranges import Gap, extended, has_outgrown, merge_gaps
 from logship._buffer.refusals import Refusals
 from logship._buffer.stream import ROLLOVER_NUMBER, Stream, stamp_bytes
 from logship._protocol.entries import END_KEY, GAP_KEY, HIGH_WATER_KEY, pack_control
@@ -30,7 +30,7 @@ STREAMS_MAX = 1000
 cannot grow the process without bound."""
 
 ENDED_MAX = 1000
-"""So many ended streams that lost records are kept for the report."""
+"""So many ended streams are kept for the report, and those that have something to tell."""
 
 HIGH_WATER_TAG = "logship.highwater"
 """The tag of high-water records. It is their own, so that they can take another way."""
@@ -57,7 +57,7 @@ class Accumulator:
         counters: What became of records.
         refusals: Numbers the lines of refused records.
         streams: Open streams by key.
-        ended: Ended streams of which there is something left to report.
+        ended: Ended streams of which there may be something left to report, the oldest first.
         control_fields: Plain fields that each control record has too; its own win.
         awaits_tag: Whether chunks of the default tag wait until it is known.
         stamp_bytes: What a stamp adds to an entry.
@@ -79,7 +79,7 @@ class Accumulator:
         self.counters: Counters = Counters()
         self.refusals: Refusals = Refusals(random_bytes)
         self.streams: dict[Tag, Stream] = {}
-        self.ended: list[Stream] = []
+        self.ended: dict[Stream, None] = {}
         self.control_fields: Mapping[str, Any] = {}
         self.awaits_tag: bool = awaited_tag is not None
         self.stamp_bytes: int = stamp_bytes(stamp_key)
@@ -274,18 +274,18 @@ class Accumulator:
             self._retire(stream)
 
     def _retire(self, stream: Stream) -> None:
-        """Keep of ended streams those of which there is something left to report.
+        """Note that a stream has ended, and forget ended ones of which there is nothing to report.
 
-        What the sidecar has acked to the end need not be told again, if there are many.
+        If there are many, nothing is left to report of those that the sidecar knows to the end.
         """
-        ended = [each for each in self.ended if each.unsettled or each.lost]
-        if len(ended) >= ENDED_MAX:
-            excess = len(ended) - ENDED_MAX // 2
-            ended = [each for each in ended[:excess] if each.has_untold] + ended[excess:]
-        ended.append(stream)
+        kept = self.ended
+        if has_outgrown(ENDED_MAX, len(kept), len(kept) + 1):
+            newest = islice(kept, len(kept) - ENDED_MAX // 2, None)
+            kept = {each: None for each in kept if each.has_untold} | dict.fromkeys(newest)
 
         def change() -> None:
-            self.ended = ended
+            kept[stream] = None
+            self.ended = kept
             self.streams.pop(stream.key, None)
 
         self.changes.commit(change)

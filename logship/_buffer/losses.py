@@ -13,11 +13,11 @@ from logship._buffer.chunk import Chunk
 from logship._buffer.counters import Counters
 from logship._buffer.ranges import (
     Gap,
+    contains,
     has_outgrown,
     merge_gaps,
     merge_ranges,
     renamed_gaps,
-    subtract_ranges,
 )
 from logship._buffer.stream import Stream
 from logship._reasons import SPILLED
@@ -51,9 +51,7 @@ def lost(counters: Counters, stream: Stream, gaps: list[Gap], reason: str, recor
         reason: Why.
         records: How many of them the application logged.
     """
-    gaps_now = merge_gaps(stream.lost, gaps)
-    if has_outgrown(LOST_MAX, len(stream.lost), len(gaps_now)):
-        gaps_now = _without_told(stream, gaps_now, gaps)
+    gaps_now = _to_report(stream, merge_gaps(stream.lost, gaps), gaps[0])
     is_spilled = reason == SPILLED
     total = (counters.spilled if is_spilled else counters.dropped[reason]) + records
 
@@ -67,9 +65,17 @@ def lost(counters: Counters, stream: Stream, gaps: list[Gap], reason: str, recor
     return count
 
 
-def _without_told(stream: Stream, gaps: list[Gap], lost_now: list[Gap]) -> list[Gap]:
-    """Return gaps without the oldest that need not be told again; half of `LOST_MAX` stay."""
-    untold = [*lost_now, *stream.undeclared, *chain.from_iterable(stream.declaring.values())]
+def _to_report(stream: Stream, gaps: list[Gap], lost_now: Gap) -> list[Gap]:
+    """Return what to keep for the report of the gaps that a stream has now; see `LOST_MAX`.
+
+    Args:
+        stream: Whose.
+        gaps: Them.
+        lost_now: The first of those that nothing declares yet.
+    """
+    if not has_outgrown(LOST_MAX, len(stream.lost), len(gaps)):
+        return gaps
+    untold = [lost_now, *stream.undeclared, *chain.from_iterable(stream.declaring.values())]
     first_untold = min(gap.first for gap in untold)
     excess = len(gaps) - LOST_MAX // 2
     return [gap for gap in gaps[:excess] if gap.last >= first_untold] + gaps[excess:]
@@ -77,9 +83,10 @@ def _without_told(stream: Stream, gaps: list[Gap], lost_now: list[Gap]) -> list[
 
 def spilled_after_all(counters: Counters, numbered: Numbered, reason: str) -> Change:
     """Count a dropped record as spilled: it reached stderr after all."""
-    stream = numbered.stream
-    lost_now = renamed_gaps(stream.lost, numbered.number, SPILLED)
-    undeclared = renamed_gaps(stream.undeclared, numbered.number, SPILLED)
+    stream, number = numbered.stream, numbered.number
+    renamed = renamed_gaps(stream.lost, number, SPILLED)
+    lost_now = _to_report(stream, renamed, Gap(number, number, SPILLED))
+    undeclared = renamed_gaps(stream.undeclared, number, SPILLED)
     dropped, spilled = counters.dropped[reason] - 1, counters.spilled + 1
 
     def count() -> None:
@@ -106,4 +113,4 @@ def left_to_declare(chunk: Chunk, gaps: list[Gap]) -> list[Gap]:
     declared = [*chain.from_iterable(others)]
     numbers = merge_ranges([(gap.first, gap.last) for gap in declared])
     all_gaps = merge_gaps(declared, [*stream.undeclared, *gaps, *chunk.gaps])
-    return [gap for gap in all_gaps if subtract_ranges([(gap.first, gap.last)], numbers)]
+    return [gap for gap in all_gaps if not contains(numbers, gap.first, gap.last)]

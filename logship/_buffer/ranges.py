@@ -48,6 +48,12 @@ def extended(ranges: Ranges, first: int, last: int) -> Ranges:
     return [*ranges, (first, last)]
 
 
+def contains(ranges: Ranges, first: int, last: int) -> bool:
+    """Tell whether all numbers from `first` to `last` are in merged ranges."""
+    index = bisect_left(ranges, first, key=lambda each: each[1])
+    return index < len(ranges) and ranges[index][0] <= first and last <= ranges[index][1]
+
+
 def subtract_ranges(ranges: Ranges, holes: Ranges) -> Ranges:
     """Return the numbers of `ranges` that are not in `holes`; both ascending, not overlapping."""
     return [piece for each in ranges for piece in _without(each, holes)]
@@ -78,14 +84,20 @@ def merge_gaps(gaps: list[Gap], more: list[Gap]) -> list[Gap]:
         merged = []
         for gap in sorted([*gaps, *more]):
             _extend(merged, gap)
-    return _summarized(merged) if has_outgrown(GAPS_MAX, len(gaps), len(merged)) else merged
+    return _bounded(merged, len(gaps))
+
+
+def _bounded(gaps: list[Gap], before: int) -> list[Gap]:
+    """Return gaps that are not many more than `GAPS_MAX`, where they can be made fewer."""
+    return _summarized(gaps) if has_outgrown(GAPS_MAX, before, len(gaps)) else gaps
 
 
 def has_outgrown(most: int, before: int, now: int) -> bool:
     """Tell whether a list of gaps needs a look at all of it.
 
     That is so where it has grown above `most`, and each time it has grown by half of that again.
-    It may not help: gaps with records between them stay. So not each call may look.
+    It may not help: gaps with records between them stay. So not each call may look. But each call
+    that makes the list longer has to ask.
 
     Args:
         most: How many gaps there should be.
@@ -123,7 +135,10 @@ def _summarized(gaps: list[Gap]) -> list[Gap]:
 
 
 def renamed_gaps(gaps: list[Gap], number: int, reason: str) -> list[Gap]:
-    """Return the gaps with another reason for `number`: it was spilled after all."""
+    """Return the gaps with another reason for `number`: it was spilled after all.
+
+    The bound is that of `merge_gaps`.
+    """
     index = bisect_left(gaps, number, key=lambda gap: gap.last)
     if index == len(gaps) or gaps[index].first > number:
         return gaps
@@ -139,4 +154,4 @@ def renamed_gaps(gaps: list[Gap], number: int, reason: str) -> list[Gap]:
             _extend(renamed, piece)
     for gap in gaps[index + 1 : index + 2]:
         _extend(renamed, gap)
-    return renamed + gaps[index + 2 :]
+    return _bounded(renamed + gaps[index + 2 :], len(gaps))

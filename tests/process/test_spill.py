@@ -74,7 +74,13 @@ LOGS_TO_ITS_LAST_BREATH = """
 """
 
 
-@pytest.mark.parametrize("buffer_bytes_max", [8 << 20, 64 << 20], ids=["small", "large"])
+@pytest.mark.parametrize(
+    "buffer_bytes_max",
+    [
+        pytest.param(8 << 20, id="small"),
+        pytest.param(64 << 20, id="large", marks=pytest.mark.proof),
+    ],
+)
 @pytest.mark.parametrize("mood", ["shut", "silent"])
 def test_what_is_logged_until_the_deadline_goes_to_stderr_in_time(
     launch: Launch, sidecar: Sidecar, gate: Gate, mood: str, buffer_bytes_max: int

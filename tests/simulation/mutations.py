@@ -497,7 +497,7 @@ def summary_forgets_a_gap(patch: pytest.MonkeyPatch) -> None:
 @_mutation
 def gaps_forgotten_before_they_are_told(patch: pytest.MonkeyPatch) -> None:
     """Of many gaps the oldest are forgotten, though the sidecar was not told of them."""
-    patch.setattr(losses_module, "_without_told", lambda _stream, gaps, _lost: gaps[-1:])
+    patch.setattr(losses_module, "_to_report", lambda _stream, gaps, _lost_now: gaps[-1:])
 
 
 @_mutation
