@@ -164,7 +164,8 @@ class DrainReport:
         refused_lines: How many of the refused records logship had to write to stderr, numbered from
             1, because a logging call returns nothing. The calls that refused the others raised an
             error or returned False.
-        refused_unwritten: How many of those lines stderr did not take.
+        refused_unwritten: How many of those lines stderr did not take, or would have had to take
+            faster than the settings allow.
         refused_id: The id in these lines.
         truncated: Cut to the longest record that may be sent; included in `accepted`.
         streams: Each stream's numbers.

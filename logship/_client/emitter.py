@@ -9,6 +9,7 @@ from logship._client.intake import Intake, Record
 from logship._client.shipper import Shipper
 from logship._hooks.fork_mark import Mark
 from logship._hooks.interruptions import is_interruption
+from logship._hooks.preexec import is_about_to_exec
 from logship._protocol.readable import plain_value
 from logship._settings import Settings
 from logship._stderr.last_resort import LastResort
@@ -112,7 +113,16 @@ class Emitter:
         time_ns: int | None,
         patience_seconds: float = 0.0,
     ) -> None:
-        """Write a record to stderr that got no number; never raises. See `write_in_turn`."""
+        """Write a record to stderr that got no number; never raises.
+
+        While intake is open, the line is written at the pace of spilled lines or not at all.
+
+        Args:
+            record: What was logged.
+            tag: Its tag; None for the default one.
+            time_ns: When, nanoseconds since the epoch; None for now.
+            patience_seconds: See `write_in_turn`; while intake is open there is no wait.
+        """
         self.last_resort.stop_here()  # a call that does not return has refused nothing
         time_ns = time_ns or time.time_ns()
         fields = None
@@ -128,6 +138,7 @@ class Emitter:
         number = buffer.number_refused()
         if not self._write_refused(number, tag, time_ns, fields, patience_seconds):
             buffer.note("refused_unwritten", 1)
+        self.last_resort.stop_here()  # once more: the last report may not count this record
 
     def _write_refused(
         self,
@@ -147,12 +158,22 @@ class Emitter:
         try:
             route = self._shipper.buffer.tag_of(self.intake.route(tag))
             line = refused_line(number, route, time_ns, plain_value(fields))
-            return self.last_resort.write_in_turn(line, patience_seconds)
+            return self._write_refused_line(line, patience_seconds)
         except Exception as error:
             if is_interruption(error):
                 raise
             self.last_resort.warn_of_bug("a refused record", error)
             return False
+
+    def _write_refused_line(self, line: bytes, patience_seconds: float) -> bool:
+        """Write a line as fast as spilled ones while intake is open, because many may follow.
+
+        A child that is about to exec has intake open as well, but no report that would count the
+        lines that were not written.
+        """
+        if self.intake_closed or is_about_to_exec():
+            return self.last_resort.write_in_turn(line, patience_seconds)
+        return self.last_resort.offer_line(line)
 
     def _begin_anew(self) -> None:
         """Replace what belongs to the parent process."""

@@ -15,7 +15,6 @@ import sys
 import threading
 import time
 import traceback
-from collections import deque
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TypeVar
@@ -30,6 +29,10 @@ WARNING_INTERVAL_SECONDS = 60.0
 """A warning of one kind is written at most once in this time."""
 
 _QUEUED_LINES_MAX = 1000
+_QUEUED_BYTES_MAX = 4 * 1024 * 1024
+"""The queue takes no more lines once it holds so much. A thousand lines of 4 KiB are less, and a
+thousand of the longest records would be 5 GB. An empty queue takes a line of any length."""
+
 _QUEUED_LINES_AT_ONCE = 100
 _PATIENCE_SECONDS_MIN = 0.1
 """How long even an event loop's thread waits for its line to be written, at the end of a process. A
@@ -63,7 +66,7 @@ class LastResort:
             descriptor = -1  # closed when the program began: 2 is now any file opened since
         self._write = nonblocking_writer(descriptor)
         self._lock = SectionLock()
-        self._queue: deque[bytes] = deque()
+        self._queue: list[bytes] = []  # appended to by any thread
         self._pending = b""  # what is left of the line written last
         self._is_held_up = False  # whether the queue waits, because another line goes first
         self._is_moving = True  # whether no wait failed since stderr last took bytes
@@ -167,10 +170,10 @@ class LastResort:
         if patience_seconds > 0.0 or self._everybody_waits:
             self._let_spill_go_first()
         patience_seconds = max(patience_seconds, _PATIENCE_SECONDS_MIN)
-        if len(self._queue) >= _QUEUED_LINES_MAX:
+        if self._is_queue_full():
             self._write_queue()
             self._wait_for_queue(patience_seconds)
-        if len(self._queue) >= _QUEUED_LINES_MAX:
+        if self._is_queue_full():
             return False
         self._queue.append(line)
         self._write_queue()
@@ -266,6 +269,11 @@ class LastResort:
         while (until := self._spill_first_until) is not None and self._monotonic() < until:
             time.sleep(_YIELD_SECONDS)
 
+    def _is_queue_full(self) -> bool:
+        """Return whether the queue takes no more lines."""
+        queue = self._queue
+        return len(queue) >= _QUEUED_LINES_MAX or sum(map(len, queue)) >= _QUEUED_BYTES_MAX
+
     def _write_queue(self) -> None:
         """Write the queue, and check it again: another thread may have added a line meanwhile."""
         while (self._queue or self._pending) and not self._is_held_up:
@@ -275,11 +283,10 @@ class LastResort:
     def _write_some(self) -> bool:
         """Write a few lines of the queue; return whether stderr took all of them."""
         # Only the holder of the lock removes lines, and others add theirs at the end.
-        count = min(len(self._queue), _QUEUED_LINES_AT_ONCE)
-        begun = self._put_all([self._queue[each] for each in range(count)])
-        for _ in range(begun):
-            self._queue.popleft()
-        return begun == count and not self._pending
+        lines = self._queue[:_QUEUED_LINES_AT_ONCE]
+        begun = self._put_all(lines)
+        del self._queue[:begun]
+        return begun == len(lines) and not self._pending
 
     def _wait_for_queue(self, patience_seconds: float) -> None:
         """Wait until the queue has been written, at most `patience_seconds`."""

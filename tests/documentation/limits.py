@@ -69,6 +69,16 @@ LIMITS = [
         "time between two warnings of a kind",
         "it is left out",
     ),
+    Limit(
+        "stderr.last_resort:_QUEUED_LINES_MAX",
+        "lines that wait for a stalled stderr",
+        "a refused record is counted as unwritten",
+    ),
+    Limit(
+        "stderr.last_resort:_QUEUED_BYTES_MAX",
+        "these lines together, and one line more",
+        "a refused record is counted as unwritten",
+    ),
     Limit("settings.settings:RECORD_BYTES_MAX", "a record, packed", "it is cut, and says so"),
     Limit("buffer.accumulator:STREAMS_MAX", "open streams of a client", "the first one is ended"),
     Limit("settings.secrecy:SECRET_BYTES_MAX", "a file with a key or with users", "an error"),
@@ -126,7 +136,7 @@ SETTINGS = {
     "spool_bytes_max": ("all files of a process on a spool", "the overflow policy decides"),
     "spill_bytes_per_second_max": (
         "what is written to stderr while the program runs",
-        "the record is dropped and declared",
+        "the record is dropped and declared; a refused record is counted as unwritten",
     ),
 }
 

@@ -271,6 +271,21 @@ def test_a_stderr_that_nobody_reads_is_waited_for_once(pipe: Pipe) -> None:
     assert resort._is_moving
 
 
+def test_what_is_kept_for_a_stalled_stderr_is_bounded_in_bytes_too(pipe: Pipe) -> None:
+    resort = LastResort(descriptor=pipe.writing, monotonic=Ticking())
+    pipe.fill()
+    line = b"x" * (1 << 20)
+    assert [resort.write_in_turn(line) for _ in range(6)] == [True] * 4 + [False] * 2
+    assert not resort.write_in_turn(LINE), "a short line must not overtake long ones"
+
+
+def test_a_line_of_any_length_is_kept_if_no_other_line_waits(pipe: Pipe) -> None:
+    resort = LastResort(descriptor=pipe.writing, monotonic=Ticking())
+    pipe.fill()
+    assert resort.write_in_turn(b"x" * (5 << 20))
+    assert not resort.write_in_turn(LINE)
+
+
 def test_a_full_queue_is_written_as_soon_as_stderr_takes_lines_again(pipe: Pipe) -> None:
     """By a queued line alone: at the end of a process there may be no other write."""
     resort = LastResort(descriptor=pipe.writing, monotonic=Ticking())
