@@ -453,7 +453,9 @@ def _literal(host: str, port: int) -> Address | None:
 def _look_up(
     host: str, port: int, loop: asyncio.AbstractEventLoop, answer: asyncio.Future[list[Address]]
 ) -> None:
-    """Resolve on the resolver's thread, and answer on the loop."""
+    """Resolve on the resolver's thread, and answer on the loop, if the answer is still awaited."""
+    if answer.done():  # cancelled while the look-up before this one hung
+        return
     addresses: list[Address] = []
     error: OSError | None = None
     try:

@@ -89,7 +89,7 @@ class Pages:
         self.path = path
         self._key = container_key() if key is None else key
         self._opened: set[int] = set()
-        self._directory = -1
+        self._directory = self._own = -1
         try:
             with contextlib.suppress(FileExistsError):
                 path.mkdir(mode=0o700)
@@ -126,6 +126,8 @@ class Pages:
     def begin(self) -> Page:
         """Make the page of this process, locked, and fold what is dead.
 
+        The page before it is closed: another program has removed its file.
+
         Raises:
             OSError: It cannot be made.
         """
@@ -145,6 +147,8 @@ class Pages:
             self._close(descriptor)
             self._unlink(begun)
             raise
+        self._close(self._own)
+        self._own = descriptor
         return page
 
     # -- the sum -----------------------------------------------------------------------------------

@@ -21,11 +21,8 @@ from logship._run.processes import exit_code_of_zombie, has_open, holder_of, nam
 from logship._run.statuses import Death
 from logship._spool.directories import LOCK, PROCESS_DIRECTORY_NAME, STREAMS
 from logship._spool.format import STREAMS_BYTES
-from logship._spool.orphans import unknown_owner
+from logship._spool.orphans import remember, unknown_owner
 from logship._spool.slots import read_streams
-
-_NAMES_MAX = 1000
-"""How many process names are kept for later reports about their records."""
 
 _PIDFD_GET_INFO = 0xC040FF0B
 _PIDFD_INFO_EXIT = 1 << 3
@@ -57,9 +54,13 @@ class Witness:
         path: The directory.
         has_shipped_from: Returns whether the recoverer of `run` has found records on the spool of
             this name. The recoverer may be faster than the watcher and remove the directory.
+
+    Attributes:
+        has_seen_any: Whether any process below `run` ever had a spool.
     """
 
     def __init__(self, path: Path, has_shipped_from: Callable[[str], bool]) -> None:
+        self.has_seen_any: bool = False
         self._path = path
         self._has_shipped_from = has_shipped_from
         self._owners: dict[int, _Owner] = {}
@@ -69,26 +70,28 @@ class Witness:
         self._unseen = 0
 
     @property
-    def has_seen_any(self) -> bool:
-        """Whether any process below `run` ever had a spool."""
-        return bool(self._attempts)
-
-    @property
     def descriptors(self) -> list[int]:
         """The descriptors that become readable when an owner ends; empty if no owner is left."""
         return list(self._owners)
 
     def look(self) -> None:
         """Find the owners of new spools."""
+        try:
+            names = os.listdir(self._path)  # noqa: PTH208 - names
+        except OSError:  # nothing is known to be gone
+            names = list(self._attempts)
+        listed = list(filter(PROCESS_DIRECTORY_NAME.fullmatch, names))
+        self.has_seen_any |= bool(listed)
+        # In this order: the recoverer ships records before it removes their directory.
         for directory in list(filter(self._has_shipped_from, self._ownerless)):
             self._unseen += 1
             self._found(directory)
-        with contextlib.suppress(OSError):
-            for directory in filter(PROCESS_DIRECTORY_NAME.fullmatch, os.listdir(self._path)):  # noqa: PTH208 - names
-                attempts = self._attempts.get(directory, 0)
-                if attempts < _ATTEMPTS_MAX:
-                    self._attempts[directory] = attempts + 1
-                    self._find_owner(directory)
+        self._forget_all_but({*listed, *(each.directory for each in self._owners.values())})
+        for directory in listed:
+            attempts = self._attempts.get(directory, 0)
+            if attempts < _ATTEMPTS_MAX:
+                self._attempts[directory] = attempts + 1
+                self._find_owner(directory)
 
     def deaths(self, ready: set[int], known: dict[int, Death]) -> list[tuple[Death, bool]]:
         """Return how owners have ended.
@@ -114,10 +117,11 @@ class Witness:
         unseen, self._unseen = self._unseen, 0
         return unseen
 
-    def _note_name(self, directory: str, name: str) -> None:
-        if len(self._names) >= _NAMES_MAX:
-            del self._names[next(iter(self._names))]
-        self._names[directory] = name
+    def _forget_all_but(self, directories: set[str]) -> None:
+        """Forget the process directories that are gone: there may be one for each process."""
+        self._ownerless &= directories
+        for directory in self._attempts.keys() - directories:
+            del self._attempts[directory]
 
     def _find_owner(self, directory: str) -> None:
         lock = self._path / directory / LOCK
@@ -125,7 +129,7 @@ class Witness:
         if pid is not None:
             with contextlib.suppress(OSError, AttributeError):  # old kernels; old headers
                 name = name_of(pid)
-                self._note_name(directory, f"{name} (process {pid})")
+                remember(self._names, directory, f"{name} (process {pid})")
                 self._owners[os.pidfd_open(pid)] = _Owner(pid, name, directory)
                 self._found(directory)
         elif _is_free(lock) or has_open(os.getpid(), lock):  # the latter: the recoverer of `run`

@@ -12,7 +12,7 @@ import time
 from collections import deque
 from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from logship._spool.adoption import AdoptedChunk, Adoption
 from logship._spool.directories import (
@@ -41,10 +41,20 @@ _ADOPTIONS_MAX = 8
 """Directories that are recovered at a time. The next one is begun while others wait for acks: only
 what the server takes from one shows that it never takes a record of another."""
 
+NAMES_MAX = 1000
+"""How many process directories are remembered by name after they are gone."""
+
 
 def unknown_owner(name: str) -> str:
     """Return the owner of the process directory of this name, for a person."""
     return f"process directory {name}"
+
+
+def remember(names: dict[str, Any], name: str, what: Any = None) -> None:
+    """Note something of a process directory; the oldest of too many names is forgotten."""
+    if name not in names and len(names) >= NAMES_MAX:
+        del names[next(iter(names))]
+    names[name] = what
 
 
 class _Kept(NamedTuple):
@@ -106,7 +116,7 @@ class Orphans:
         self._monotonic = monotonic
         self._time_ns = time_ns
         self._adoptions: list[Adoption] = []
-        self._shipped_from: set[str] = set()
+        self._shipped_from: dict[str, None] = {}
         self._shipped: list[str] = []
         self._kept: dict[str, _Kept] = {}
         self._refused: set[str] = set()
@@ -132,7 +142,7 @@ class Orphans:
             adoption.orphan.fail(error)
             outcome = None
         if isinstance(outcome, AdoptedChunk):
-            self._shipped_from.add(adoption.orphan.name)
+            remember(self._shipped_from, adoption.orphan.name)
             return outcome
         if outcome is None:
             self._end(adoption)
@@ -149,7 +159,10 @@ class Orphans:
             self._end(adoption)
 
     def has_shipped_from(self, name: str) -> bool:
-        """Tell whether a chunk of this process directory was handed out; from any thread."""
+        """Tell whether a chunk of this process directory was handed out; from any thread.
+
+        This is remembered after the directory is gone, for the last `NAMES_MAX` directories.
+        """
         return name in self._shipped_from
 
     @property

@@ -146,6 +146,7 @@ class OwnDirectory:
         """Unlink segments that were taken out of use."""
         for segment in segments:
             self.directory.unlink(segment.name)
+            segment.tail = None  # else both keep each other, and the deleted file stays mapped
 
     def end(self) -> None:
         """Remove the directory if no chunk is left in it, else leave it to a recoverer."""

@@ -101,7 +101,9 @@ class SpoolStorage:
         self._own: OwnDirectory | None = None
         # The chunks in memory, and the records of those that are settled: one change for both.
         self._in_memory: tuple[frozenset[UnspooledChunk], int] = frozenset(), 0
-        self._latest: dict[str, SpoolChunk] = {}
+        # The last chunk of each stream, or only its size once the chunk is settled: a chunk keeps
+        # its segment mapped, and while a deleted file is mapped, its blocks stay on the disk.
+        self._latest: dict[str, SpoolChunk | int] = {}
         self._trouble = False
         self._is_over = False
         self._due_seconds = monotonic()
@@ -140,13 +142,13 @@ class SpoolStorage:
         )
         header = layout.pack_chunk_header(identity, segment.generation, own.directory.id)
         segment.mapping[chunk.header_at : chunk.payload_at] = header
-        self._latest[stream.id] = chunk
         return chunk
 
     def link(self, chunk: Chunk) -> None:
         """Make a prepared chunk the spool's own. May be called again."""
         if isinstance(chunk, SpoolChunk):
             chunk.link()
+            self._latest[chunk.stream.id] = chunk
             if self._own is not None:
                 self._own.streams.note_opened(chunk.stream, chunk.first)
         elif isinstance(chunk, UnspooledChunk):
@@ -159,6 +161,8 @@ class SpoolStorage:
             if chunk.spooled:
                 self._note_settled(chunk)
                 chunk.mark_acked()
+            if self._latest.get(chunk.stream.id) is chunk:
+                self._latest[chunk.stream.id] = chunk.size
             return
         if isinstance(chunk, UnspooledChunk):
             memory, settled = self._in_memory
@@ -216,7 +220,8 @@ class SpoolStorage:
         latest = self._latest.get(stream.id)
         if latest is None:
             return SLACK_BYTES
-        return min(max(2 * latest.size, SLACK_BYTES_MIN), self._chunk_bytes_max // 2)
+        size = latest.size if isinstance(latest, SpoolChunk) else latest
+        return min(max(2 * size, SLACK_BYTES_MIN), self._chunk_bytes_max // 2)
 
     def _memory_left(self) -> int:
         held = sum(

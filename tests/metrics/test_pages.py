@@ -5,6 +5,7 @@ The owners are forked children that only hold a page; the test knows the numbers
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
 import signal
@@ -17,8 +18,11 @@ from pathlib import Path
 
 import pytest
 
+from logship._metrics.outlet import Choices, Outlet
 from logship._metrics.pages import Pages, PagesError
+from logship._metrics.process import Process
 from logship._metrics.sums import LAYOUT, SLOTS, Total, slot, zeros
+from logship._stderr.last_resort import LastResort
 
 ACCEPTED, WAITING = slot("records_accepted_total"), slot("records_waiting")
 DRAINED = slot("processes_ended_total", "drained")
@@ -232,6 +236,27 @@ def test_a_fork_of_an_owner_does_not_keep_it_alive(pages: Path) -> None:
         os.kill(child, signal.SIGKILL)
         os.close(read)
         os.close(write)
+
+
+def deleted_files_open(directory: Path) -> list[str]:
+    """Return the deleted files of a directory that this process has open."""
+    found: list[str] = []
+    for each in Path("/proc/self/fd").iterdir():
+        with contextlib.suppress(FileNotFoundError):  # closed meanwhile
+            found.append(str(each.readlink()))
+    return [each for each in found if str(directory) in each and each.endswith("(deleted)")]
+
+
+def test_a_page_that_another_program_removed_is_closed(pages: Path) -> None:
+    """Cleaners of temporary files come again and again; a descriptor is left each time."""
+    outlet = Outlet(Process(), Choices(None, "127.0.0.1", pages), LastResort())
+    for _ in range(3):
+        assert outlet.refreshed() is not None
+        (name,) = names(pages, "page-")
+        (pages / name).unlink()
+    assert outlet.refreshed() is not None
+    assert deleted_files_open(pages) == []
+    outlet.end()
 
 
 def test_other_containers_are_none_of_our_business(pages: Path, owners: Owners) -> None:

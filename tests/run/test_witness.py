@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import shutil
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -25,11 +27,9 @@ sys.stdin.readline()
 """
 
 
-def death_of_an_owner(
-    spool: Path, code: int, *, removes: bool = False, ships: bool = False
-) -> list[bool]:
-    """Return what is said to be left where an owner, seen alive, has ended so."""
-    shipped: set[str] = set()
+@contextlib.contextmanager
+def owner_on(spool: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """Start the owner of a process directory; the caller ends it."""
     with subprocess.Popen(
         [sys.executable, "-c", OWNER.format(spool=spool)],
         stdin=subprocess.PIPE,
@@ -38,6 +38,15 @@ def death_of_an_owner(
     ) as owner:
         assert owner.stdout is not None
         assert owner.stdout.readline() == b"ready\n"
+        yield owner
+
+
+def death_of_an_owner(
+    spool: Path, code: int, *, removes: bool = False, ships: bool = False
+) -> list[bool]:
+    """Return what is said to be left where an owner, seen alive, has ended so."""
+    shipped: set[str] = set()
+    with owner_on(spool) as owner:
         witness = Witness(spool, shipped.__contains__)
         witness.look()
         (descriptor,) = witness.descriptors
@@ -74,16 +83,23 @@ def lock(tmp_path: Path) -> Path:
     return life / LOCK
 
 
+@contextlib.contextmanager
+def locked_elsewhere(tmp_path: Path, lock: Path) -> Iterator[None]:
+    """Hold a lock by another name, so that it does not seem to be open here."""
+    other_name = tmp_path / "lock"
+    other_name.hardlink_to(lock)
+    with other_name.open() as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        yield
+
+
 def test_a_spool_whose_owner_was_about_to_end_is_told_of_when_it_is_shipped(
     tmp_path: Path, lock: Path
 ) -> None:
     """A dying process has closed its files for /proc a moment before its locks come free."""
     shipped = set[str]()
     witness = Witness(tmp_path, shipped.__contains__)
-    other_name = tmp_path / "lock"  # so that it does not seem to be open here
-    other_name.hardlink_to(lock)
-    with other_name.open() as held:
-        fcntl.flock(held, fcntl.LOCK_EX)
+    with locked_elsewhere(tmp_path, lock):
         witness.look()
     assert witness.take_unseen() == 0
     shipped.add(lock.parent.name)
@@ -103,3 +119,57 @@ def test_a_spool_that_our_recoverer_has_already_is_told_of_at_once(
         witness.look()
         witness.look()
     assert witness.take_unseen() == 1
+
+
+def test_a_spool_that_is_gone_is_forgotten(tmp_path: Path, lock: Path) -> None:
+    """A supervisor may see millions of them: one that comes again is one that was never seen."""
+    witness = Witness(tmp_path, set[str]().__contains__)
+    for _ in range(2):
+        witness.look()
+        assert witness.take_unseen() == 1
+        shutil.rmtree(lock.parent)
+        witness.look()
+        lock.parent.mkdir()
+        lock.touch()
+    assert witness.has_seen_any
+
+
+def test_a_spool_whose_owner_was_about_to_end_and_removed_it_is_forgotten(
+    tmp_path: Path, lock: Path
+) -> None:
+    shipped = set[str]()
+    witness = Witness(tmp_path, shipped.__contains__)
+    with locked_elsewhere(tmp_path, lock):
+        witness.look()
+    shutil.rmtree(lock.parent)
+    witness.look()
+    shipped.add(lock.parent.name)  # by then it would be told of, if it were remembered
+    witness.look()
+    assert witness.take_unseen() == 0
+
+
+def test_a_directory_that_cannot_be_listed_is_not_forgotten(tmp_path: Path, lock: Path) -> None:
+    """Else what is told would be told again; a supervisor may be out of descriptors for a while."""
+    witness = Witness(tmp_path, set[str]().__contains__)
+    witness.look()
+    assert witness.take_unseen() == 1
+    away = tmp_path.rename(tmp_path.with_name("away"))
+    witness.look()
+    away.rename(tmp_path)
+    witness.look()
+    assert witness.take_unseen() == 0
+
+
+def test_a_spool_whose_owner_lives_is_not_forgotten(tmp_path: Path) -> None:
+    """Else the death of its owner would be told twice."""
+    with owner_on(tmp_path / "spool") as owner:
+        witness = Witness(tmp_path / "spool", set[str]().__contains__)
+        witness.look()
+        (life,) = (tmp_path / "spool").iterdir()
+        away = life.rename(tmp_path / "away")
+        witness.look()
+        away.rename(life)
+        witness.look()
+        (descriptor,) = witness.descriptors
+        owner.kill()
+    assert len(witness.deaths({descriptor}, {})) == 1

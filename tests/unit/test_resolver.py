@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import socket
+import threading
 from collections.abc import Iterator
 from typing import Any
 
@@ -38,3 +40,29 @@ async def test_a_name_that_is_gone_keeps_its_last_good_address(
     assert await resolver.resolve("sidecar", 7) == [(socket.AF_INET, ("127.0.0.1", 7))]
     with pytest.raises(socket.gaierror):
         await resolver.resolve("elsewhere", 7)
+
+
+async def test_names_that_nobody_awaits_any_more_are_not_looked_up(
+    resolver: Resolver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A look-up hangs, and attempts to connect give up one after the other meanwhile."""
+    asked: list[str] = []
+    hangs, is_over = threading.Event(), threading.Event()
+
+    def look_up(host: str, *_: Any, **__: Any) -> None:
+        asked.append(host)
+        hangs.set()
+        assert is_over.wait(20)
+        raise socket.gaierror(socket.EAI_AGAIN, "Temporary failure in name resolution")
+
+    monkeypatch.setattr(socket, "getaddrinfo", look_up)
+    attempts = [asyncio.create_task(resolver.resolve(f"attempt-{n}", 7)) for n in range(5)]
+    await asyncio.sleep(0)  # so that each has asked
+    assert hangs.wait(20)
+    for each in attempts:
+        each.cancel()
+    await asyncio.wait(attempts)
+    is_over.set()
+    with pytest.raises(socket.gaierror):
+        await resolver.resolve("last", 7)
+    assert asked == ["attempt-0", "last"]

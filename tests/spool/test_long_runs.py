@@ -1,0 +1,80 @@
+"""Shows what a long run does not keep: deleted files, and names of directories that are gone."""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from logship._spool.storage import RETRY_SECONDS
+from tests.spool.spools import SEGMENT_BYTES, buffer_on, offer, storage_in
+from tests.spool.test_orphans import dead_life, log_some, recover
+from tests.spool.test_storage import Clock, files, ship_all
+
+TAGS = 20
+
+
+@pytest.fixture
+def _no_collections() -> Iterator[None]:
+    """Collect no cycles; a program may go without it for hours."""
+    gc.disable()
+    yield
+    gc.enable()
+
+
+def deleted_mappings(path: Path) -> list[str]:
+    """Return what this process has mapped of deleted files: their blocks are still on the disk."""
+    lines = Path("/proc/self/maps").read_text().splitlines()
+    return [each for each in lines if str(path) in each and each.endswith("(deleted)")]
+
+
+@pytest.mark.usefixtures("_no_collections")
+def test_after_an_outage_of_many_streams_no_deleted_file_is_mapped(tmp_path: Path) -> None:
+    """Each tag logs for a while and then no more, as jobs and tenants do."""
+    storage = storage_in(tmp_path)
+    buffer = buffer_on(storage)
+    for tag in range(TAGS):
+        for number in range(2 * SEGMENT_BYTES // 1500):
+            assert offer(buffer, f"m{number}", f"job{tag}", 1500)
+    assert len(files(tmp_path)) > TAGS
+    ship_all(buffer)
+    storage.maintain(buffer.exclusively)
+    assert len(files(tmp_path)) <= 3
+    assert deleted_mappings(tmp_path) == []
+    storage.close()
+
+
+def test_a_directory_that_somebody_removed_does_not_stay_mapped(tmp_path: Path) -> None:
+    clock = Clock()
+    storage = storage_in(tmp_path, monotonic=clock)
+    buffer = buffer_on(storage, monotonic=clock)
+    assert offer(buffer, "gone")
+    (life,) = tmp_path.iterdir()
+    for each in life.iterdir():
+        each.unlink()
+    life.rmdir()
+    clock.now += RETRY_SECONDS + 1
+    storage.maintain(buffer.exclusively)
+    assert deleted_mappings(tmp_path)  # the record is still to be shipped
+    ship_all(buffer)
+    gc.collect()
+    assert deleted_mappings(tmp_path) == []
+    storage.close()
+
+
+def test_a_recoverer_remembers_the_last_directories_that_it_has_shipped(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A supervisor asks for them when they are gone; one client may find millions."""
+    monkeypatch.setattr("logship._spool.orphans.NAMES_MAX", 2)
+    sidecar, names = recover(tmp_path), []
+    for _ in range(4):
+        names.append(dead_life(tmp_path, log_some).name)
+        sidecar.orphans.scan_now()
+        sidecar.take_in()
+    known = [sidecar.orphans.has_shipped_from(each) for each in names]
+    assert known == [False, False, True, True]
+    assert len(sidecar.records) == len(set(sidecar.markers)) * 4
+    assert list(tmp_path.iterdir()) == []
