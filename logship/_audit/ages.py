@@ -9,30 +9,32 @@ from logship._audit.ranges import Ranges
 
 
 class Ages:
-    """The missing numbers of each stream, by the time at which they were first found missing."""
+    """The missing numbers of each stream, by the time at which they were first found missing.
+
+    The overdue numbers of a stream share the time of the oldest one. So a gap that grows for days
+    takes no more memory than any other.
+    """
 
     def __init__(self) -> None:
         self._streams: dict[str, dict[float, Ranges]] = {}
 
-    def update(self, missing: Mapping[str, Ranges], now_seconds: float) -> None:
-        """Note what is missing now; what was missing before keeps its time."""
+    def update(
+        self, missing: Mapping[str, Ranges], now_seconds: float, overdue_since_seconds: float
+    ) -> None:
+        """Note what is missing now; what was missing before keeps its time.
+
+        Args:
+            missing: The numbers, by the name of their stream.
+            now_seconds: The time of those that were not missing before.
+            overdue_since_seconds: What has been missing since then, or for longer, is overdue.
+        """
         self._streams = {
-            name: self._aged(self._streams.get(name, {}), numbers, now_seconds)
+            name: _merged(
+                _aged(self._streams.get(name, {}), numbers, now_seconds), overdue_since_seconds
+            )
             for name, numbers in missing.items()
             if numbers
         }
-
-    def _aged(
-        self, before: dict[float, Ranges], missing: Ranges, now_seconds: float
-    ) -> dict[float, Ranges]:
-        aged = {}
-        for since, numbers in before.items():
-            if still := numbers & missing:
-                aged[since] = still
-                missing = missing - still
-        if missing:
-            aged[now_seconds] = missing
-        return aged
 
     def overdue(self, since_seconds: float) -> dict[str, int]:
         """Return how many numbers of each stream have been missing since then, or for longer."""
@@ -65,3 +67,19 @@ class Ages:
             name: {since: Ranges(pairs) for since, pairs in aged} for name, aged in streams.items()
         }
         return ages
+
+
+def _aged(before: dict[float, Ranges], missing: Ranges, now_seconds: float) -> dict[float, Ranges]:
+    aged = {since: still for since, numbers in before.items() if (still := numbers & missing)}
+    if new := missing - Ranges.union(before.values()):
+        aged[now_seconds] = new
+    return aged
+
+
+def _merged(aged: dict[float, Ranges], overdue_since_seconds: float) -> dict[float, Ranges]:
+    """Put all overdue numbers under the oldest time."""
+    overdue = {since: aged[since] for since in aged if since <= overdue_since_seconds}
+    if len(overdue) <= 1:
+        return aged
+    young = {since: aged[since] for since in aged if since > overdue_since_seconds}
+    return {min(overdue): Ranges.union(overdue.values()), **young}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import Final
 
 from logship._audit.lines import Stamped
@@ -95,26 +96,35 @@ class Stream:
         if self.report is None or _age(report) >= _age(self.report):
             self.report = report
 
-    def absorb(self, other: Stream, *, overlaps: bool = False) -> None:
-        """Take what another file says about the same stream; `other` stays as it is.
+    def absorb(self, *others: Stream, overlaps: bool = False) -> None:
+        """Take what other files say about the same stream; `others` stay as they are.
+
+        The ranges of all files are united at once. To unite them with those of one file after the
+        other would cost their number squared.
 
         Args:
-            other: The evidence in it.
-            overlaps: Whether both may have the very same lines: then those are not duplicates.
+            others: The evidence in them.
+            overlaps: Whether they may have the very same lines: then those are not duplicates.
         """
-        self.tag = self.tag or other.tag
+        streams = (self, *others)
+        delivered = Ranges.union(each.delivered for each in streams)
         if not overlaps:
-            self.duplicates += other.duplicates + (self.delivered & other.delivered).count
-        self.delivered |= other.delivered
-        self.spilled |= other.spilled
-        self.control |= other.control
-        for reason, numbers in other.gaps.items():
-            self.gaps[reason] = self.gaps.get(reason, Ranges()) | numbers
-        self.ends |= other.ends
-        self.take_stated(other.stated)
-        if other.report is not None:
-            self.take_report(other.report)
-        self.problems = list(dict.fromkeys((*self.problems, *other.problems)))
+            lines = sum(each.delivered.count + each.duplicates for each in streams)
+            self.duplicates = lines - delivered.count
+        self.delivered = delivered
+        self.spilled = Ranges.union(each.spilled for each in streams)
+        self.control = Ranges.union(each.control for each in streams)
+        gaps: dict[str, list[Ranges]] = {}
+        for reason, numbers in chain.from_iterable(each.gaps.items() for each in streams):
+            gaps.setdefault(reason, []).append(numbers)
+        self.gaps = {reason: Ranges.union(sets) for reason, sets in gaps.items()}
+        self.problems = list(dict.fromkeys(chain.from_iterable(each.problems for each in streams)))
+        for other in others:
+            self.tag = self.tag or other.tag
+            self.ends |= other.ends
+            self.take_stated(other.stated)
+            if other.report is not None:
+                self.take_report(other.report)
 
     @property
     def highest(self) -> int:

@@ -106,8 +106,13 @@ class Ranges:
         self._settle()
         return len(self._firsts)
 
+    @classmethod
+    def union(cls, sets: Iterable[Ranges]) -> Ranges:
+        """Return the numbers that are in any of the sets."""
+        return cls(sorted(chain.from_iterable(sets)))
+
     def __or__(self, other: Ranges) -> Ranges:
-        return Ranges(sorted(chain(self, other)))
+        return Ranges.union((self, other))
 
     def __and__(self, other: Ranges) -> Ranges:
         return Ranges(

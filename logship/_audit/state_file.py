@@ -51,7 +51,7 @@ class StateFile:
         new = self._path.with_name(f"{self._path.name}.new")
         try:
             with new.open("w") as file:
-                json.dump(watch.state(), file, separators=(",", ":"))
+                file.write(json.dumps(watch.state(), separators=(",", ":")))
                 file.flush()
                 os.fsync(file.fileno())
             new.replace(self._path)

@@ -17,11 +17,13 @@ from logship._audit.audit import Audit
 from logship._audit.evidence import Stream
 from logship._audit.lines import STAMP_KEY
 from logship._audit.outputs import Output, Part, Position
+from logship._audit.settled import Counts, Settled
 from logship._audit.sources import CannotRead
 from logship._audit.stored import restored, stored
-from logship._audit.verdict import Outcome, StreamVerdict, judge
+from logship._audit.verdict import StreamVerdict, judge
 
-VERSION: Final = 1
+VERSIONS: Final = (1, 2)
+"""The versions of a state that can be read; the last one is written."""
 
 
 @dataclass
@@ -83,7 +85,7 @@ class Watch:
 
     Attributes:
         figures: What is exported.
-        verdicts: What is proved about each stream.
+        verdicts: What is proved about each stream that is not settled.
     """
 
     def __init__(
@@ -104,7 +106,7 @@ class Watch:
         self._say = say
         self._followed: dict[str, dict[str, Followed]] = {each.name: {} for each in outputs}
         self._folded: dict[str, Stream] = {}  # of parts that may be removed, and what is remembered
-        self._settled = [0, 0]  # records and duplicates of streams of which nothing is left
+        self._settled = Settled()
         self._ages = Ages()
         self._overdue: dict[str, int] = {}
         self._touched: set[str] = set()
@@ -120,9 +122,10 @@ class Watch:
             with self._noting_failure(output.name):
                 self._look_at(output, now_seconds)
         self._judge()
-        self._ages.update({name: each.lost for name, each in self.verdicts.items()}, now_seconds)
-        overdue = self._ages.overdue(now_seconds - self._overdue_seconds)
-        self._tell_overdue(overdue)
+        missing = {name: each.lost for name, each in self.verdicts.items()}
+        overdue_since_seconds = now_seconds - self._overdue_seconds
+        self._ages.update(missing, now_seconds, overdue_since_seconds)
+        self._tell_overdue(self._ages.overdue(overdue_since_seconds))
         self._count(now_seconds)
         self._settle()
 
@@ -204,12 +207,12 @@ class Watch:
 
     def _judge(self) -> None:
         """Judge the streams anew of which something was read, or is gone."""
+        _absorb(self._folded, self._settled.take(self._touched))
         for name in self._touched:
             evidence = [streams[name] for streams in self._all_streams() if name in streams]
-            merged = Stream(name)
-            for stream in evidence:
-                merged.absorb(stream)
             if evidence:
+                merged = Stream(name)
+                merged.absorb(*evidence)
                 self.verdicts[name] = judge(merged)
             else:
                 self.verdicts.pop(name, None)
@@ -232,34 +235,33 @@ class Watch:
 
     def _count(self, now_seconds: float) -> None:
         verdicts, figures = self.verdicts.values(), self.figures
-        figures.records_proved = self._settled[0] + sum(each.records for each in verdicts)
+        counts = self._settled.counts.plus(verdicts)
+        figures.records_proved = counts.records
         figures.records_missing = sum(each.lost.count for each in verdicts)
         figures.records_overdue = sum(self._overdue.values())
-        figures.records_duplicated = self._settled[1] + sum(each.duplicates for each in verdicts)
-        figures.streams_unended = sum(each.proof is None for each in verdicts)
-        figures.streams_inconsistent = sum(bool(each.problems) for each in verdicts)
+        figures.records_duplicated = counts.duplicates
+        figures.streams_unended = counts.unended
+        figures.streams_inconsistent = counts.inconsistent
         figures.oldest_missing_seconds = now_seconds - self._ages.oldest(now_seconds)
         figures.parts = sum(map(len, self._followed.values()))
         figures.looked_timestamp_seconds = now_seconds
 
     def _settle(self) -> None:
-        """Forget complete streams of which only parts that may be removed hold something."""
+        """Settle streams without missing numbers that only parts that may be removed hold."""
         parts = [known for followed in self._followed.values() for known in followed.values()]
         for name in self._folded.keys() - set().union(*(known.streams for known in parts)):
-            verdict = self.verdicts[name]
-            if verdict.outcome is Outcome.COMPLETE:
-                self._settled[0] += verdict.records
-                self._settled[1] += verdict.duplicates
-                del self._folded[name], self.verdicts[name]
+            if not self.verdicts[name].lost:
+                self._settled.put(self._folded.pop(name), self.verdicts.pop(name))
 
     # -- its state ---------------------------------------------------------------------------------
 
     def state(self) -> dict[str, Any]:
         """Return all that a later watch must know to go on, as plain values."""
         return {
-            "version": VERSION,
+            "version": VERSIONS[-1],
             "stamp_key": self._stamp_key,
-            "settled": self._settled,
+            "settled": self._settled.counts,
+            "settled_streams": self._settled.texts,
             "ages": self._ages.stored(),
             "folded": [stored(stream) for stream in self._folded.values()],
             "outputs": {
@@ -274,9 +276,10 @@ class Watch:
         Raises:
             AttributeError, KeyError, TypeError, ValueError: It is no such state.
         """
-        if (state["version"], state["stamp_key"]) != (VERSION, self._stamp_key):
+        if state["version"] not in VERSIONS or state["stamp_key"] != self._stamp_key:
             raise ValueError("it is of another version, or for another stamp key")
-        self._settled = [int(count) for count in state["settled"]]
+        counts = Counts(*map(int, state["settled"]))
+        self._settled = Settled(counts, dict(state.get("settled_streams", {})))
         self._ages = Ages.restored(state["ages"])
         _absorb(self._folded, map(restored, state["folded"]))
         for name in self._followed.keys() & state["outputs"].keys():

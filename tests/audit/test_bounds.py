@@ -11,6 +11,8 @@ from pathlib import Path
 import pytest
 
 from logship._audit import Audit, Ranges
+from logship._audit.ages import Ages
+from logship._audit.evidence import Stream
 from logship._audit.sources import Source
 from logship._audit.text import verdict_as_text
 from tests.audit.lines import (
@@ -24,6 +26,7 @@ from tests.audit.lines import (
     report,
     stream_report,
 )
+from tests.audit.watched import Watched
 from tests.support.pace import slowness
 
 SECONDS_A_BYTE_MAX = 10e-6
@@ -108,6 +111,55 @@ def test_four_times_as_many_claims_cost_about_four_times_as_much() -> None:
         seconds.append(time.process_time() - began)
         assert len(verdict.declared) == count - 1
     assert seconds[1] < 8 * seconds[0]
+
+
+def test_four_times_as_many_losses_cost_about_four_times_as_much() -> None:
+    """Each was found at a look of its own: a watch of days goes through them at each look."""
+    seconds = []
+    for count in (1_000, 4_000):
+        ages = Ages.restored({ONE: [[each, [[2 * each, 2 * each]]] for each in range(count)]})
+        missing = Ranges((2 * each, 2 * each) for each in range(count + 1))
+        began = time.process_time()
+        ages.update({ONE: missing}, count, overdue_since_seconds=-1)
+        seconds.append(time.process_time() - began)
+        assert ages.overdue(count - 1) == {ONE: count}
+    assert seconds[1] < 8 * seconds[0]
+
+
+def test_the_holes_of_four_times_as_many_files_cost_about_four_times_as_much() -> None:
+    seconds = []
+    for count in (100, 400):
+        files = [Stream(ONE) for _ in range(count)]
+        for at, file in enumerate(files):
+            file.delivered = Ranges((100 * at + each,) * 2 for each in range(0, 100, 2))
+        merged = Stream(ONE)
+        began = time.process_time()
+        merged.absorb(*files)
+        seconds.append(time.process_time() - began)
+        assert len(merged.delivered) == 50 * count
+    assert seconds[1] < 8 * seconds[0]
+
+
+SETTLED_BYTES_MAX = 600
+"""Twice what was measured, and less than a third of what the evidence and a verdict take."""
+
+
+def test_streams_of_killed_processes_take_little_memory_when_their_files_may_go(
+    tmp_path: Path,
+) -> None:
+    count = 1_000
+    (tmp_path / "out.log").write_bytes(
+        b"".join(plain(record(1, f"{each:012d}")) + b"\n" for each in range(count))
+    )
+    watched = Watched(str(tmp_path / "out.log"), retention_seconds=1)
+    tracemalloc.start()
+    assert watched.look() == (count, 0, 0)
+    assert watched.look() == (count, 0, 0)
+    watched.look()
+    taken, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert watched.watch.figures.streams_unended == count
+    assert taken < SETTLED_BYTES_MAX * count
 
 
 def test_a_glance_at_a_long_line_takes_no_memory() -> None:
