@@ -6,7 +6,9 @@ with their process, no unix sockets in Python, few signals, and no way to wait f
 
 from __future__ import annotations
 
+import contextlib
 import os
+import select
 import sys
 
 NAME = {"darwin": "macOS", "linux": "Linux", "win32": "Windows"}.get(sys.platform, sys.platform)
@@ -42,3 +44,40 @@ def sync_data(descriptor: int) -> None:
         OSError: It cannot be done.
     """
     getattr(os, "fdatasync", os.fsync)(descriptor)
+
+
+def wait_readable(descriptor: int, seconds: float) -> bool:
+    """Wait at most so long until a socket or a pipe can be read; return whether it can be.
+
+    `select` refuses numbers from 1,024 on, which a busy server has. Windows has nothing else.
+    """
+    seconds = max(0.0, seconds)
+    if not hasattr(select, "poll"):
+        return bool(select.select([descriptor], [], [], seconds)[0])
+    poll = select.poll()
+    poll.register(descriptor, select.POLLIN)
+    return bool(poll.poll(seconds * 1000))
+
+
+FileIdentity = tuple[int, int]
+"""The device and the inode of an open file.
+
+A program may close all descriptors, as daemons do. Their numbers then stand for its own files.
+"""
+
+
+def identity_of(descriptor: int) -> FileIdentity:
+    """Return what tells an open file from all others.
+
+    Raises:
+        OSError: The descriptor is closed.
+    """
+    found = os.fstat(descriptor)
+    return found.st_dev, found.st_ino
+
+
+def close_own(descriptor: int, identity: FileIdentity) -> None:
+    """Close a descriptor, unless it is closed or stands for another file by now."""
+    with contextlib.suppress(OSError):
+        if identity_of(descriptor) == identity:
+            os.close(descriptor)

@@ -167,7 +167,8 @@ class Outlet:
         pages = self.refreshed()
         with self._lock:
             if pages is not None:
-                self.last_total = pages.total()
+                with contextlib.suppress(OSError):  # the program has closed all descriptors
+                    self.last_total = pages.total()
                 self._page = self._pages = None
                 pages.close()
 

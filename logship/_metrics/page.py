@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 
+from logship import _system
 from logship._metrics.page_format import copy_of, copy_offset, page_header
 from logship._metrics.sums import Numbers
 
@@ -19,6 +21,7 @@ class Page:
 
     def __init__(self, descriptor: int, page_id: bytes) -> None:
         self._descriptor = descriptor
+        self._identity = _system.identity_of(descriptor)
         self._generation = 0
         os.pwrite(descriptor, page_header(page_id), 0)
 
@@ -30,8 +33,10 @@ class Page:
             is_done: Whether nothing would be lost if it were killed now.
 
         Raises:
-            OSError: It cannot be written.
+            OSError: It cannot be written, or the program has closed the descriptor.
         """
+        if _system.identity_of(self._descriptor) != self._identity:
+            raise OSError(errno.EBADF, "the program has closed its descriptor")
         self._generation += 1
         copy = copy_of(self._generation, numbers, is_done=is_done)
         os.pwrite(self._descriptor, copy, copy_offset(self._generation))

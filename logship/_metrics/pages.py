@@ -88,7 +88,7 @@ class Pages:
             raise PagesError(f"{path}: shared numbers need Linux or macOS, not {_system.NAME}")
         self.path = path
         self._key = container_key() if key is None else key
-        self._opened: set[int] = set()
+        self._opened: dict[int, _system.FileIdentity] = {}
         self._directory = self._own = -1
         try:
             with contextlib.suppress(FileExistsError):
@@ -97,6 +97,7 @@ class Pages:
                 path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
             )
             found = os.fstat(self._directory)
+            self._opened[self._directory] = found.st_dev, found.st_ino
         except OSError as error:
             raise PagesError(f"{path}: {error.strerror}") from error
         self._owner = found.st_uid
@@ -109,17 +110,21 @@ class Pages:
 
     def close(self) -> None:
         """Close everything, in a forked child also what the parent's threads had open."""
-        opened, self._opened = self._opened, set()
-        for descriptor in (*opened, self._directory):
-            if descriptor >= 0:
-                with contextlib.suppress(OSError):
-                    os.close(descriptor)
+        opened, self._opened = self._opened, {}
+        for descriptor, identity in opened.items():
+            _system.close_own(descriptor, identity)
         self._directory = -1
 
     @property
     def is_there(self) -> bool:
-        """Whether the directory still has a name; another program may have removed it."""
-        return os.fstat(self._directory).st_nlink > 0
+        """Whether the directory still has a name; another program may have removed it.
+
+        Nothing is known of it where this program has closed the descriptor.
+        """
+        try:
+            return os.fstat(self._directory).st_nlink > 0
+        except OSError:
+            return True
 
     # -- the own page ------------------------------------------------------------------------------
 
@@ -308,13 +313,13 @@ class Pages:
 
     def _open(self, name: str, flags: int) -> int:
         descriptor = os.open(name, flags, 0o600, dir_fd=self._directory)
-        self._opened.add(descriptor)
+        self._opened[descriptor] = _system.identity_of(descriptor)
         return descriptor
 
     def _close(self, descriptor: int) -> None:
-        if descriptor in self._opened:
-            self._opened.discard(descriptor)
-            os.close(descriptor)
+        identity = self._opened.pop(descriptor, None)
+        if identity is not None:
+            _system.close_own(descriptor, identity)
 
     def _unlink(self, name: str) -> None:
         with contextlib.suppress(OSError):

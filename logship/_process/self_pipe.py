@@ -1,18 +1,19 @@
 """Wakes the watchdog's thread: from other threads, from signal handlers, from the handler in C.
 
 The handler in C writes a signal's number at once. Python's handlers run between bytecodes, so not
-while the main thread is in a C call. A pair of sockets carries the numbers, because on Windows
-`select` waits for nothing else.
+while the main thread is in a C call. A pair of sockets carries the numbers, because
+Windows waits for nothing else.
 """
 
 from __future__ import annotations
 
 import contextlib
-import select
 import signal
 import socket
 import threading
 import warnings
+
+from logship import _system
 
 
 class SelfPipe:
@@ -71,7 +72,7 @@ class SelfPipe:
 
     def wait(self, seconds: float) -> bytes:
         """Wait at most so long; return the numbers that have come."""
-        select.select([self._reading], [], [], max(0.0, seconds))
+        _system.wait_readable(self._reading.fileno(), seconds)
         with contextlib.suppress(BlockingIOError):
             return self._reading.recv(4096)
         return b""

@@ -9,7 +9,6 @@ program before the pipe is stopped at the same time and writes its last lines.
 from __future__ import annotations
 
 import os
-import select
 import signal
 import time
 from itertools import islice
@@ -76,8 +75,7 @@ class Pipe:
         """Wait a moment for input; on Windows the read waits, and ends with the input alone."""
         if not _system.IS_POSIX:
             return True
-        ready, _, _ = select.select([self._descriptor], [], [], _CHECK_SECONDS)
-        return bool(ready)
+        return _system.wait_readable(self._descriptor, _CHECK_SECONDS)
 
     def _ship(self, lines: list[bytes]) -> None:
         rest = iter(lines)

@@ -119,6 +119,8 @@ class ProcessDirectory:
         self._parent = parent
         self._directory = directory
         self._lock = lock
+        opened = (lock, directory, parent)
+        self._opened = [(each, _system.identity_of(each)) for each in opened]
 
     @property
     def id(self) -> bytes:
@@ -190,9 +192,10 @@ class ProcessDirectory:
 
     def leave(self) -> None:
         """Give up the lock and close everything; the files stay. A forked child leaves alone."""
-        lock, directory, parent = self._lock, self._directory, self._parent
+        opened, self._opened = self._opened, []
         self._lock = self._directory = self._parent = -1
-        close(lock, directory, parent)
+        for descriptor, identity in opened:
+            _system.close_own(descriptor, identity)
 
     def remove(self) -> None:
         """Unlink all files of a spool in the directory, and the directory; then leave.

@@ -1,0 +1,122 @@
+"""A program that closes all descriptors, as daemons do, and one that has very many of them."""
+
+from __future__ import annotations
+
+import os
+import resource
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from logship import _system
+from logship._metrics.outlet import Choices, Outlet
+from logship._metrics.process import Process
+from logship._process.self_pipe import SelfPipe
+from logship._spool.directories import ProcessDirectory
+from logship._stderr.last_resort import LastResort
+
+CONTENT = b"the application's own" * 1000
+HIGH = 1500
+"""A descriptor that `select` refuses."""
+
+
+@pytest.fixture
+def file_of_the_application(tmp_path: Path) -> Iterator[int]:
+    path = tmp_path / "data"
+    path.write_bytes(CONTENT)
+    descriptor = os.open(path, os.O_RDWR)
+    yield descriptor
+    assert path.read_bytes() == CONTENT
+    os.close(descriptor)
+
+
+def descriptors_below(directory: Path) -> list[int]:
+    """Return the descriptors of files of a directory, and of itself."""
+    found = []
+    for each in map(int, os.listdir("/proc/self/fd")):  # noqa: PTH208 - numbers
+        path = f"/proc/self/fd/{each}"
+        if os.path.exists(path) and str(Path(path).readlink()).startswith(str(directory)):  # noqa: PTH110
+            found.append(each)
+    return found
+
+
+def replace(descriptors: list[int], by: int) -> None:
+    """Close descriptors, and have their numbers stand for another file."""
+    for each in descriptors:
+        os.dup2(by, each)
+
+
+def is_open(descriptor: int) -> bool:
+    try:
+        os.fstat(descriptor)
+    except OSError:
+        return False
+    return True
+
+
+def test_a_metrics_page_is_not_written_into_another_file(
+    tmp_path: Path, file_of_the_application: int
+) -> None:
+    pages = tmp_path / "pages"
+    pages.mkdir(mode=0o700)
+    outlet = Outlet(Process(), Choices(None, "127.0.0.1", pages), LastResort())
+    assert outlet.refreshed() is not None
+    taken = descriptors_below(pages)
+    assert taken
+    replace(taken, file_of_the_application)
+    outlet.refreshed()
+    outlet.end()
+    assert all(map(is_open, taken)), "they are the application's now"
+    for each in taken:
+        os.close(each)
+
+
+def test_a_spool_closes_no_file_of_the_application(
+    tmp_path: Path, file_of_the_application: int
+) -> None:
+    spool = tmp_path / "spool"
+    directory = ProcessDirectory.begin(spool, os.urandom)
+    taken = descriptors_below(spool)
+    assert len(taken) == 3
+    replace(taken, file_of_the_application)
+    directory.leave()
+    assert all(map(is_open, taken)), "they are the application's now"
+    for each in taken:
+        os.close(each)
+
+
+@pytest.fixture
+def many_descriptors() -> Iterator[None]:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft < HIGH + 10:
+        if hard != resource.RLIM_INFINITY and hard < HIGH + 10:
+            pytest.skip("this process may not have so many descriptors")
+        resource.setrlimit(resource.RLIMIT_NOFILE, (HIGH + 10, hard))
+    held = [os.open(os.devnull, os.O_RDONLY)]
+    while held[-1] < HIGH:
+        held.append(os.dup(held[0]))
+    yield
+    for each in held:
+        os.close(each)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+@pytest.mark.usefixtures("many_descriptors")
+def test_the_watchdog_waits_beside_any_number_of_descriptors() -> None:
+    pipe = SelfPipe()
+    assert pipe.wait(0.0) == b""
+    pipe.wake(15)
+    assert pipe.wait(10.0) == b"\x0f"
+    pipe.close()
+
+
+@pytest.mark.usefixtures("many_descriptors")
+def test_a_pipe_with_a_high_number_is_waited_for() -> None:
+    reading, writing = os.pipe()
+    assert reading > HIGH
+    assert not _system.wait_readable(reading, 0.0)
+    os.write(writing, b"x")
+    assert _system.wait_readable(reading, 10.0)
+    os.close(reading)
+    os.close(writing)
