@@ -617,7 +617,8 @@ class SimulatedClient:
             for gap in stream.lost
             for number in range(gap.first, gap.last + 1)
         }
-        disk.estate.excused(self.life, lost)
+        left_out = self.life.may_leave_out(self.history.options.lost_max)
+        disk.estate.excused(self.life, lost | left_out)
 
     def _leave_spool(self, disk: SimulatedDisk, *, dies: bool) -> None:
         assert self._orphans is not None

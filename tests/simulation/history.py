@@ -163,7 +163,8 @@ class History:
         self._check_holdings()
         self.judge.reported(client.life, report, client.stderr_lines())
         if self.disk is not None:
-            self.disk.estate.excused(client.life, _named_in(report))
+            left_out = client.life.may_leave_out(self.options.lost_max)
+            self.disk.estate.excused(client.life, _named_in(report) | left_out)
         if self._final_since is not None:
             self.judge.drained(client.life, report, client.held())
 
