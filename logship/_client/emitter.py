@@ -72,9 +72,9 @@ class Emitter:
             policy dropped or spilled it, and it is counted and declared; after `close` it is
             refused.
         """
-        if not self._here[0]:
-            self._begin_anew()
         try:
+            if not self._here[0]:
+                self._begin_anew()
             intake = self.intake
             route = intake.tag if tag is None else intake.route(tag)
             body = intake.pack(record, time_ns)

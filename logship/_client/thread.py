@@ -7,18 +7,27 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import selectors
+import socket
 import threading
+import time
 from collections.abc import Coroutine
-from concurrent.futures import Future
-from typing import Any, TypeVar
+from concurrent.futures import CancelledError, Future
+from typing import Any, NoReturn, TypeVar
+from weakref import WeakSet
 
 from logship._client.shipper import Shipper
 from logship._hooks.threads import OwnThread
 
 _END_SECONDS_MAX = 1.0
+_RETRY_SECONDS = 0.2
 
 _LAST_TURNS = 8
 """Turns of the loop before it is closed: an aborted TLS connection needs several to let go."""
+
+_failed_loops: list[asyncio.AbstractEventLoop] = []
+"""Loops that nothing may close. A program may close all descriptors, as daemons do. Their numbers
+then stand for its own files, and a loop's destructor would close these."""
 
 T = TypeVar("T")
 
@@ -33,25 +42,33 @@ class ShipperThread(OwnThread):
     def __init__(self, shipper: Shipper) -> None:
         super().__init__(self._ship, "shipper")
         self._shipper = shipper
-        self._loop = contextvars.Context().run(asyncio.SelectorEventLoop)
-        self._loop.set_debug(False)
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._futures: WeakSet[Future[Any]] = WeakSet()
         self._lock = threading.RLock()
         self._is_ending = False
 
     def start(self) -> None:
-        """Start it. Where that is impossible, the shipper breaks down."""
+        """Start it. Where that is impossible, the shipper breaks down.
+
+        The loop is made before, so that `submit` finds it. Where there are no descriptors for it,
+        the thread makes it as soon as there are.
+        """
+        self._make_loop()
         try:
             self._shipper.prepare()
             super().start()
-        except RuntimeError as error:  # at interpreter exit, and out of threads
-            self._loop.close()
+        except (RuntimeError, OSError) as error:  # at interpreter exit, and out of threads
+            if self._loop is not None:
+                self._loop.close()
             self._shipper.break_down(f"cannot start the shipper's threads: {error}")
 
     def submit(self, coroutine: Coroutine[Any, Any, T]) -> Future[T] | None:
-        """Run a coroutine on the loop; None where that has ended or is about to."""
+        """Run a coroutine on the loop; None where that has ended, is about to, or is not there."""
         with self._lock:  # whatever is submitted comes before the stop, and so will be cancelled
-            if self.is_alive() and not self._is_ending:
-                return asyncio.run_coroutine_threadsafe(coroutine, self._loop)
+            if self._loop is not None and self.is_alive() and not self._is_ending:
+                future = asyncio.run_coroutine_threadsafe(coroutine, self._loop)
+                self._futures.add(future)
+                return future
         coroutine.close()
         return None
 
@@ -61,22 +78,81 @@ class ShipperThread(OwnThread):
             self._is_ending = True
             if not self.is_alive():
                 return
-            self._loop.call_soon_threadsafe(self._stop_here)
+            if self._loop is not None:
+                self._loop.call_soon_threadsafe(self._stop_here)
         if threading.current_thread() is not self:
             self.join(_END_SECONDS_MAX)
 
-    def _ship(self) -> None:
-        asyncio.set_event_loop(self._loop)
-        self._loop.call_soon(self._shipper.start)
+    def _make_loop(self) -> None:
+        """Make the loop, unless there are no descriptors for it."""
         try:
-            self._loop.run_forever()
-        finally:
-            self._loop.run_until_complete(_cancel_others())
-            self._loop.close()
+            self._loop = _new_loop()
+        except OSError as error:
+            text = f"cannot ship yet: {error}; it tries again, and records wait in the buffer"
+            self._shipper.last_resort.warn("loop", text)
+
+    def _ship(self) -> None:
+        loop = self._wait_for_loop()
+        if loop is None:
+            return
+        asyncio.set_event_loop(loop)
+        loop.call_soon(self._shipper.start)
+        try:
+            loop.run_forever()
+            loop.run_until_complete(_cancel_others())
+        except BaseException as error:  # noqa: BLE001 - the program may have closed its descriptors
+            self._abandon(loop, error)
+        else:
+            loop.close()
+
+    def _wait_for_loop(self) -> asyncio.AbstractEventLoop | None:
+        """Return the loop; None where this thread is to end before there is one."""
+        while self._loop is None:
+            time.sleep(_RETRY_SECONDS)
+            with self._lock:
+                if self._is_ending:
+                    self._shipper.shut()
+                    return None
+                self._make_loop()
+        return self._loop
+
+    def _abandon(self, loop: asyncio.AbstractEventLoop, error: BaseException) -> None:
+        """Have nothing use a loop any more that has failed, and let calls go that wait for it."""
+        _failed_loops.append(loop)
+        with self._lock:
+            self._loop = None
+            futures = list(self._futures)
+        loop.call_soon_threadsafe = _refuse  # type: ignore[method-assign]
+        self._shipper.break_down(f"the shipper's event loop has failed: {error}")
+        for future in futures:
+            if not future.done():
+                future.set_exception(CancelledError())
 
     def _stop_here(self) -> None:
         self._shipper.shut()
-        self._loop.stop()
+        if self._loop is not None:
+            self._loop.stop()
+
+
+def _new_loop() -> asyncio.AbstractEventLoop:
+    """Return a loop that has inherited nothing.
+
+    Its descriptors are tried before: asyncio leaves a loop that it could not make to a destructor,
+    which complains on stderr.
+
+    Raises:
+        OSError: There are no descriptors for it.
+    """
+    with selectors.DefaultSelector():
+        for each in socket.socketpair():
+            each.close()
+    loop = contextvars.Context().run(asyncio.SelectorEventLoop)
+    loop.set_debug(False)
+    return loop
+
+
+def _refuse(*_: object, **__: object) -> NoReturn:
+    raise RuntimeError("the event loop has failed")
 
 
 async def _cancel_others() -> None:

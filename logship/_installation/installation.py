@@ -132,11 +132,12 @@ class Installation:
         if self.signals is not None:
             self.signals.exit_ends()
             self.watchdog.end_if_due(here=True)
+        self.watchdog.end_at_exit()
 
     def after_fork_in_child(self) -> None:
         """In a forked child: drop the clock and the signals, which are the parent's."""
         self.client.after_fork_in_child()
-        self.watchdog.self_pipe.close()
+        self.watchdog.after_fork_in_child()
         if self._announcement is not None:
             self._announcement.after_fork_in_child()
         if self.signals is not None:

@@ -26,6 +26,9 @@ from logship._process.self_pipe import SelfPipe
 from logship._process.signals import StopSignals
 
 _CHECK_SECONDS = 1.0
+_CHECK_SECONDS_ASLEEP = 0.2
+"""How long the thread sleeps while nothing can wake it, for want of descriptors."""
+
 _INTERRUPTED_SECONDS = 2.0
 _SWITCH_SECONDS = 0.0005
 """How long a busy thread keeps the interpreter once the process is to die, instead of 5 ms. The
@@ -49,7 +52,6 @@ class Watchdog:
 
     Attributes:
         signals: The stop signals, where this process takes them.
-        self_pipe: What wakes the thread.
     """
 
     def __init__(
@@ -62,7 +64,7 @@ class Watchdog:
         self._thread: OwnThread | None = None
         self._interrupted = False
         self._is_stopped = False
-        self.self_pipe = SelfPipe()
+        self._self_pipe: SelfPipe | None = None
 
     @property
     def is_watching(self) -> bool:
@@ -72,12 +74,14 @@ class Watchdog:
     def start(self) -> None:
         """Start the thread; in a forked child, start it again."""
         self._interrupted = self._is_stopped = False
-        self.self_pipe.open()
+        self._close_self_pipe()  # the parent's, where no hook of fork did, as under uWSGI
+        self._make_self_pipe()
         self._thread = OwnThread(self._run, "watchdog")
         with contextlib.suppress(RuntimeError):  # out of threads, or at interpreter exit
             self._thread.start()
-        if self.signals is not None and threading.current_thread() is threading.main_thread():
-            self.self_pipe.listen_for_signals()
+        is_main = threading.current_thread() is threading.main_thread()
+        if self.signals is not None and self._self_pipe is not None and is_main:
+            self._self_pipe.listen_for_signals()
 
     def stop(self) -> None:
         """End the thread. If the stop clock runs, the client should be closed before."""
@@ -85,7 +89,20 @@ class Watchdog:
         self.wake(0)
         if self._thread is not None and self.is_watching:
             self._thread.join()
-        self.self_pipe.close()
+        self._close_self_pipe()
+
+    def after_fork_in_child(self) -> None:
+        """In a forked child: have nothing wake the parent's thread."""
+        self._close_self_pipe()
+
+    def end_at_exit(self) -> None:
+        """At interpreter exit: end the thread if nothing can wake it, for want of descriptors.
+
+        A thread that wakes while the interpreter ends is ended by glibc, which opens a library for
+        that. Without a descriptor it aborts the process.
+        """
+        if self._self_pipe is None:
+            self.stop()
 
     def end_if_due(self, *, here: bool) -> None:
         """Wait for the end of the process, if a signal must end it; in the main thread.
@@ -101,12 +118,27 @@ class Watchdog:
 
     def wake(self, signum: int) -> None:
         """Wake the thread; from a signal handler."""
-        self.self_pipe.wake(signum)
+        self_pipe = self._self_pipe
+        if self_pipe is not None:
+            self_pipe.wake(signum)
 
     def interrupt_drain(self) -> None:
         """Report, spill and exit, because SIGINT came while the exit hook drains."""
         self._interrupted = True
         self.wake(signal.SIGINT)
+
+    def _make_self_pipe(self) -> None:
+        """Make what wakes the thread, unless there are no descriptors for it."""
+        try:
+            self._self_pipe = SelfPipe()
+        except OSError as error:
+            text = f"a stop is noticed {_CHECK_SECONDS_ASLEEP:g} s late for now: {error}"
+            self._client.last_resort.warn("watchdog", text)
+
+    def _close_self_pipe(self) -> None:
+        if self._self_pipe is not None:
+            self._self_pipe.close()
+            self._self_pipe = None
 
     # -- the thread --------------------------------------------------------------------------------
 
@@ -135,7 +167,11 @@ class Watchdog:
 
     def _wait(self, seconds: float) -> None:
         """Wait for a wake-up; note signals that only the handler in C has reported."""
-        for signum in self.self_pipe.wait(seconds):
+        if self._self_pipe is None:
+            time.sleep(min(seconds, _CHECK_SECONDS_ASLEEP))
+            self._make_self_pipe()
+            return
+        for signum in self._self_pipe.wait(seconds):
             if self.signals is not None and signum:
                 self.signals.heard(signum)
 

@@ -380,6 +380,43 @@ def test_a_multiprocessing_childs_exit_is_bounded_without_a_sidecar(
     assert len(verdict.spilled) == 20
 
 
+def test_a_child_that_cannot_begin_writes_its_record_to_stderr_and_tries_again(
+    programs: Programs, sidecar: Sidecar
+) -> None:
+    """As where a certificate cannot be read for want of descriptors."""
+    ended = programs.start(
+        """
+        import os, sys
+        import logship
+        from application import log, progress
+        logship.install(level="INFO")
+        from logship._client import background
+        """,
+        WAIT_FOR_CHILDREN,
+        """
+        def fail(*_, **__):
+            raise OSError(24, "Too many open files")
+
+        log("before the fork")
+        child = os.fork()
+        if child == 0:
+            real, background.Shipper = background.Shipper, fail
+            log("cannot begin")
+            background.Shipper = real
+            log("begins")
+            sys.exit(4)
+        end_of(child)
+        """,
+    ).end()
+    assert ended.returncode == 0
+    assert ended.progress == ("child 4",)
+    assert len(ended.ledger) == 3
+    assert [each for each in ended.warnings if "Too many open files" in each]
+    verdict = sidecar.output.verdict(ended)
+    verdict.assert_nothing_lost()
+    assert (len(verdict.refused), len(verdict.spilled)) == (1, 0)
+
+
 def test_a_client_used_before_and_after_the_fork_by_hand(
     programs: Programs, sidecar: Sidecar
 ) -> None:

@@ -1,0 +1,146 @@
+"""Programs that have no descriptors left, or close those of logship."""
+
+from __future__ import annotations
+
+import signal
+
+import pytest
+
+from tests.process.conftest import Sidecar
+from tests.support.programs import Programs
+
+TAKE_ALL = """
+    import os, resource
+
+    def take_all_descriptors():
+        resource.setrlimit(resource.RLIMIT_NOFILE, (64, 64))
+        taken = []
+        try:
+            while True:
+                taken.append(os.dup(0))
+        except OSError:
+            return taken
+
+    def give_back(taken):
+        for descriptor in taken:
+            os.close(descriptor)
+"""
+
+
+@pytest.mark.parametrize("is_given_back", [True, False])
+def test_a_child_without_descriptors_at_its_first_record(
+    programs: Programs, sidecar: Sidecar, is_given_back: bool
+) -> None:
+    """It ships as soon as there are some. Otherwise its records are written to stderr."""
+    ended = programs.start(
+        TAKE_ALL,
+        f"""
+        import sys
+        import logship
+        from application import log, progress
+        client = logship.install(level="INFO")
+        log("in the parent")
+        child = os.fork()
+        if child == 0:
+            taken = take_all_descriptors()
+            for _ in range(20):
+                log("without descriptors")
+            if {is_given_back}:
+                give_back(taken)
+                while not client.flush().all_acked:
+                    pass
+                log("with descriptors")
+            sys.exit(4)
+        status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+        progress(f"child {{status}}")
+        """,
+        environ={"LOGSHIP_EXIT_STALL_SECONDS": "0.5"},
+    ).end()
+    assert ended.progress == ("child 4",)
+    assert "Exception ignored" not in ended.stderr
+    assert [each for each in ended.warnings if "Too many open files" in each]
+    verdict = sidecar.output.verdict(ended)
+    verdict.assert_nothing_lost()
+    assert len(verdict.spilled) == (0 if is_given_back else 20)
+
+
+def test_install_without_descriptors_ships_once_there_are_some(
+    programs: Programs, sidecar: Sidecar
+) -> None:
+    ended = programs.start(
+        TAKE_ALL,
+        """
+        import logship
+        from application import log
+        install = logship.install
+        taken = take_all_descriptors()
+        client = install(level="INFO")
+        log("without descriptors")
+        give_back(taken)
+        while not client.flush().all_acked:
+            pass
+        log("with descriptors")
+        """,
+    ).end()
+    assert ended.returncode == 0
+    assert len(ended.ledger) == 2
+    assert [each for each in ended.warnings if "Too many open files" in each]
+    sidecar.output.verdict(ended).assert_all_delivered()
+
+
+def test_a_program_without_descriptors_dies_by_its_stop_signal(
+    programs: Programs, sidecar: Sidecar
+) -> None:
+    program = programs.start(
+        TAKE_ALL,
+        """
+        import logship
+        from application import forever, log, ready
+        install = logship.install
+        taken = take_all_descriptors()
+        install(level="INFO")
+        log("without descriptors")
+        ready()
+        forever()
+        """,
+        environ={"LOGSHIP_STOP_TIMEOUT_SECONDS": "2"},
+    )
+    program.until_ready()
+    program.signal(signal.SIGTERM)
+    ended = program.end()
+    assert ended.returncode == -signal.SIGTERM
+    verdict = sidecar.output.verdict(ended)
+    verdict.assert_nothing_lost()
+    assert len(verdict.spilled) == 1
+
+
+def test_a_program_that_closes_all_descriptors(programs: Programs, sidecar: Sidecar) -> None:
+    """The numbers of logship's descriptors are those of the program's own files from then on."""
+    program = programs.start(
+        """
+        import os, threading
+        import logship
+        from application import LEDGER, PROGRESS, log
+        files = []
+
+        def close_all():
+            if not files:
+                os.closerange(max(LEDGER, PROGRESS) + 1, 1000)
+                files.extend(os.open(f"file-{n}", os.O_RDWR | os.O_CREAT) for n in range(20))
+
+        client = logship.install(level="INFO")
+        client.shipper.on_progress(close_all)  # on the loop, so its next look finds them closed
+        log("before")
+        while "logship-shipper" in {thread.name for thread in threading.enumerate()}:
+            threading.Event().wait(0.005)
+        log("after")
+        for descriptor in files:
+            os.write(descriptor, b"of the program")
+        """,
+    )
+    ended = program.end()
+    assert ended.returncode == 0
+    assert {each.read_bytes() for each in program.directory.glob("file-*")} == {b"of the program"}
+    assert "Exception in thread" not in ended.stderr
+    assert [each for each in ended.warnings if "event loop has failed" in each]
+    sidecar.output.verdict(ended).assert_nothing_lost()

@@ -1,0 +1,85 @@
+"""The shipper's thread where its event loop cannot be made, or fails."""
+
+from __future__ import annotations
+
+import errno
+import os
+import selectors
+import socket
+from typing import Any
+
+import pytest
+
+from logship._client.background import BackgroundClient
+from logship._hooks.threads import is_own
+from logship.testing import Sidecar
+from tests.support.waiting import wait_until
+from tests.unit.clients import Stderr, messages
+from tests.unit.test_background import Later, a_client
+
+
+def failing(number: int) -> Any:
+    """Return a function that raises the error of this number."""
+
+    def fail(*_: Any, **__: Any) -> Any:
+        raise OSError(number, os.strerror(number))
+
+    return fail
+
+
+def client_without_descriptors(
+    sidecar: Sidecar, stderr: Stderr, monkeypatch: pytest.MonkeyPatch, **settings: Any
+) -> BackgroundClient:
+    """Return a client that has logged, and whose thread has no loop until `undo` is called."""
+    monkeypatch.setattr(socket, "socketpair", failing(errno.EMFILE))
+    client = a_client(sidecar, stderr, **settings)
+    assert client.emit({"message": "hi"})
+    assert not client.flush(20).all_acked
+    return client
+
+
+def test_records_wait_until_there_are_descriptors_for_a_loop(
+    sidecar: Sidecar, stderr: Stderr, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client = client_without_descriptors(sidecar, stderr, monkeypatch)
+    monkeypatch.undo()
+    wait_until(lambda: messages(sidecar) == ["hi"], "it ships")
+    assert client.close(timeout=20).all_acked
+    assert [each for each in stderr.warnings() if "Too many open files" in each]
+
+
+def test_without_descriptors_to_the_end_records_are_spilled(
+    sidecar: Sidecar, stderr: Stderr, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client = client_without_descriptors(sidecar, stderr, monkeypatch, exit_stall_seconds=0.2)
+    thread = client._thread
+    report = client.close()
+    assert (report.accepted, report.spilled) == (1, 1)
+    assert thread is not None
+    assert not thread.is_alive()
+
+
+def test_calls_that_wait_for_a_loop_are_let_go_when_it_fails(
+    sidecar: Sidecar, stderr: Stderr, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As after `os.closerange`: the selector's descriptor is closed, or is another file's."""
+    sidecar.acks = False
+    client = a_client(sidecar, stderr)
+    client.emit({"message": "hi"})
+    waiting = Later(client.flush)
+    wait_until(lambda: bool(sidecar.held_acks), "the chunk is on its way")
+    select = selectors.DefaultSelector.select
+    fail = failing(errno.EINVAL)
+    monkeypatch.setattr(
+        selectors.DefaultSelector,
+        "select",
+        lambda *args: fail() if is_own() else select(*args),
+    )
+    client.stop_lingering()  # wakes the loop
+    assert not waiting.join().all_acked
+    assert client.emit({"message": "later"})
+    assert not client.flush(20).all_acked
+    report = client.close()
+    assert (report.accepted, report.spilled) == (2, 2)
+    assert report.seconds < client.settings.exit_stall_seconds
+    assert "Invalid argument" in stderr.warnings()[0]
