@@ -43,7 +43,7 @@ def test_old_gaps_that_the_sidecar_was_told_of_are_not_told_again(
     sink.drain()
     report = buffer.report("", 0.0)
     (part,) = report.streams
-    assert LOST_MAX // 2 <= len(part.dropped) <= LOST_MAX
+    assert LOST_MAX // 2 < len(part.dropped) <= LOST_MAX
     assert report.dropped == GAPS, "the count is of all"
     gaps = [record["logship_gap"] for record in sink.acked if "logship_gap" in record]
     dropped = numbers_in(gaps)
@@ -78,7 +78,7 @@ def test_of_many_ended_streams_those_are_kept_that_are_not_known_to_the_end(
     named = [stream.tag for stream in report.streams]
     newest = [f"tag {number}" for number in range(40)][-len(named) :]
     assert named == newest
-    assert len(named) <= 3 + 10 if arrives else len(named) == 40
+    assert 3 + 5 < len(named) <= 3 + 10 if arrives else len(named) == 40
 
 
 @pytest.mark.parametrize("turn", ["drop spill", "drop spill drop", "drop drop spill", "spill drop"])

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import itertools
 
+import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
 from logship._buffer.ranges import (
     GAPS_MAX,
     Gap,
+    contains,
+    extended,
+    has_outgrown,
     merge_gaps,
     merge_ranges,
     renamed_gaps,
@@ -78,6 +82,48 @@ def test_of_too_many_gaps_the_oldest_neighbours_become_one() -> None:
     assert_in_one_form(gaps)
     assert gaps[0] == Gap(1, gaps[1].first - 1, "mixed")
     assert {gap.reason for gap in gaps[1:]} == {"overflow", "spilled"}
+
+
+def test_half_of_the_bound_is_left_of_too_many_gaps() -> None:
+    singles = [Gap(n, n, ("overflow", "spilled")[n % 2]) for n in range(1, GAPS_MAX + 2)]
+    merged = merge_gaps(singles[:-1], singles[-1:])
+    left = GAPS_MAX // 2
+    assert merged == [Gap(1, GAPS_MAX + 2 - left, "mixed"), *singles[1 - left :]]
+
+
+@pytest.mark.parametrize(
+    ("before", "now", "expected"),
+    [
+        *[(9, 10, False), (10, 11, True), (11, 12, False), (11, 15, False), (15, 16, True)],
+        *[(9, 16, True), (16, 16, False), (16, 12, False), (100, 101, True), (101, 105, False)],
+    ],
+)
+def test_a_list_is_looked_at_when_it_has_grown_by_half_of_its_bound(
+    before: int, now: int, expected: bool
+) -> None:
+    assert has_outgrown(10, before, now) is expected
+
+
+def test_a_bound_of_one_is_looked_at_each_time() -> None:
+    assert has_outgrown(1, 1, 2)
+    assert has_outgrown(1, 2, 3)
+
+
+@QUICK
+@given(st.sets(st.integers(1, 40)), st.integers(1, 40), st.integers(0, 5))
+def test_ranges_contain_what_is_wholly_in_them(some: set[int], first: int, more: int) -> None:
+    ranges = merge_ranges([(n, n) for n in some])
+    wanted = {*range(first, first + more + 1)}
+    assert contains(ranges, first, first + more) is (wanted <= some)
+
+
+@QUICK
+@given(st.sets(st.integers(1, 40)), st.integers(0, 3), st.integers(0, 5))
+def test_ranges_are_extended_behind(some: set[int], apart: int, more: int) -> None:
+    ranges = merge_ranges([(n, n) for n in some])
+    first = max(some, default=0) + 1 + apart
+    expected = merge_ranges([*ranges, (first, first + more)])
+    assert extended(ranges, first, first + more) == expected
 
 
 def test_gaps_between_which_records_arrived_stay_apart() -> None:
