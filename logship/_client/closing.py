@@ -283,7 +283,7 @@ class Closing:
         if not self._spilling and self._client.buffer.spilling.bytes_to_spill:
             self._spilling = self._announce()
             if not self._spilling:
-                return self._slices.pause()
+                return self._after_vain_try()
             if not self._plan.give_up_when_stalled:
                 _say_why(self._client, self._plan, now, progress)
             self._last_resort.begin_spill(
@@ -292,13 +292,17 @@ class Closing:
         until = min(now + _SPILL_SLICE_SECONDS, self._plan.deadline_seconds)
         newest_first = self._plan.is_acking(progress)
         wait_seconds = self._slices.write(self._spill, until, newest_first=newest_first)
-        if wait_seconds is not None:
+        if wait_seconds is not None and not self._last_resort.is_gone:
             return wait_seconds
         self._last_resort.end_spill()
         return self._after_spill()
 
+    def _after_vain_try(self) -> float | None:
+        """Return the seconds to wait where stderr is full. One that is gone holds up nothing."""
+        return self._after_spill() if self._last_resort.is_gone else self._slices.pause()
+
     def _after_spill(self) -> float | None:
-        """Return the seconds to wait once all is on stderr, or None where nothing is awaited."""
+        """Return the seconds to wait when stderr has all, or will take no more; None for none."""
         is_over = self._plan.give_up_when_stalled or self._client.broken
         return None if is_over else _SPILL_SLICE_SECONDS
 
@@ -324,10 +328,10 @@ class Closing:
             yield _line(self._more(report))
 
     def _retry(self, write: Callable[[], bool], until: float) -> Generator[float, None, bool]:
-        """Write until stderr takes it, or until the time is up; return whether it did."""
+        """Write until stderr takes it, is gone, or the time is up; return whether it took it."""
         while not write():
             left = until - self._monotonic()
-            if left <= 0:
+            if left <= 0 or self._last_resort.is_gone:
                 return False
             yield min(left, self._slices.pause())
         return True

@@ -11,9 +11,11 @@ import _thread
 import asyncio
 import contextvars
 import importlib
+import signal
 import threading
 from collections.abc import Callable
 
+from logship import _system
 from logship.errors import UnsupportedRuntime
 
 
@@ -35,6 +37,15 @@ class OwnThread(threading.Thread):
         objects alive.
         """
         contextvars.Context().run(super().start)
+
+    def run(self) -> None:
+        """Run it with SIGPIPE blocked, which the application may have set to its default.
+
+        The signal would end the application when the sidecar or the reader of stderr is gone.
+        """
+        if _system.IS_POSIX:
+            signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGPIPE})
+        super().run()
 
 
 def is_own() -> bool:

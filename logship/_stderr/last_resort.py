@@ -20,10 +20,11 @@ from functools import partial
 from typing import TypeVar
 
 from logship import _system
+from logship._hooks.interruptions import is_interruption
 from logship._hooks.locking import SectionLock
 from logship._hooks.threads import is_own
 from logship._quoting import visible
-from logship._stderr.writers import nonblocking_writer
+from logship._stderr.writers import nonblocking_writer, writer_elsewhere
 
 WARNING_INTERVAL_SECONDS = 60.0
 """A warning of one kind is written at most once in this time."""
@@ -53,6 +54,9 @@ class LastResort:
         descriptor: The file descriptor; 2 unless a test says otherwise.
         bytes_per_second_max: The rate of `offer_line`; 0 lets no line pass.
         monotonic: Seconds.
+
+    Attributes:
+        is_gone: Whether stderr will never take bytes, as the last write showed.
     """
 
     def __init__(
@@ -64,10 +68,13 @@ class LastResort:
     ) -> None:
         if descriptor == 2 and sys.__stderr__ is None:
             descriptor = -1  # closed when the program began: 2 is now any file opened since
+        self.is_gone: bool = False
+        self._descriptor = descriptor
         self._write = nonblocking_writer(descriptor)
         self._lock = SectionLock()
         self._queue: list[bytes] = []  # appended to by any thread
         self._pending = b""  # what is left of the line written last
+        self._last_line = b""  # all of it
         self._is_held_up = False  # whether the queue waits, because another line goes first
         self._is_moving = True  # whether no wait failed since stderr last took bytes
         self._took_none = False  # whether stderr took no byte of the last write
@@ -337,6 +344,23 @@ class LastResort:
 
     def _put_all(self, lines: Sequence[bytes]) -> int:
         """Write what is left of an earlier line, then these; return how many were begun."""
+        begun = self._put_here(lines)
+        if self.is_gone and self._look_elsewhere():
+            begun = self._put_here(lines)
+        return begun
+
+    def _look_elsewhere(self) -> bool:
+        """Write to another file from now on if stderr was redirected; return whether it was."""
+        found = writer_elsewhere(self._write, self._descriptor)
+        if found is None:
+            return False
+        self._write = found
+        if self._pending:
+            self._pending = self._last_line  # nobody could put its two parts together
+        return True
+
+    def _put_here(self, lines: Sequence[bytes]) -> int:
+        """Do as `_put_all`. If stderr is gone, no line was begun."""
         if self._pending:
             written = self._write_bytes(self._pending)
             self._pending = self._pending[written:]
@@ -346,13 +370,19 @@ class LastResort:
         for begun, line in enumerate(lines):
             if written <= 0:
                 return begun
-            self._pending = line[written:]
+            self._last_line, self._pending = line, line[written:]
             written -= len(line)
         return len(lines)
 
     def _write_bytes(self, data: bytes) -> int:
         """Write as much as stderr takes; return how many bytes."""
-        written = self._write(data)
+        self.is_gone = False
+        try:
+            written = self._write(data)
+        except OSError as error:
+            if is_interruption(error):
+                raise
+            self.is_gone, written = True, 0
         self._took_none = written == 0
         self._is_moving = self._is_moving or written > 0
         return written

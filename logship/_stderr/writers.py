@@ -4,33 +4,47 @@ A container's stderr is a pipe. A write to it hangs forever if its reader has st
 belongs to the open file, which other processes share. So a pipe or terminal is opened again through
 /proc, which gives a separate open file. A write to a regular file never blocks. A socket has a flag
 for each message. On Windows every write may block: nothing there tells whether it would.
+
+A program may redirect its stderr by `dup2` while logship runs. The writer then still has the old
+file. If that takes no bytes any more, `writer_elsewhere` returns a writer for the new one.
 """
 
 from __future__ import annotations
 
+import errno
 import os
 import select
+import signal
 import socket
 import stat
 from collections.abc import Callable
 from typing import Protocol
 
 from logship import _system
+from logship._hooks.dispositions import get_handler
 
 _WRITE_BYTES_MAX = 64 * 1024
+
+_FINAL = frozenset({errno.EBADF, errno.EIO, errno.EPIPE})
+"""The errors of what will never take bytes: the descriptor is closed, the terminal is gone, or
+nobody reads the pipe."""
 
 
 class Writer(Protocol):
     """Writes without blocking. It uses no globals, so that it works until the process's end.
 
     Attributes:
-        descriptor: What it writes to.
+        descriptor: What it writes to; -1 for none.
     """
 
     descriptor: int
 
     def __call__(self, data: bytes) -> int:
-        """Write from `data` what can be written now; return how many bytes that was."""
+        """Write from `data` what can be written now; return how many bytes that was.
+
+        Raises:
+            OSError: It took none, and will never take any.
+        """
 
 
 class DescriptorWriter:
@@ -44,7 +58,9 @@ class DescriptorWriter:
     def __init__(self, descriptor: int, *, is_own: bool) -> None:
         self.descriptor = descriptor
         self._is_own = is_own
-        self._os_write = os.write
+        self._os_write = _write_without_sigpipe()
+        self._closed = errno.EBADF
+        self._final = _FINAL if is_own else _FINAL - {errno.EIO}  # a volume may recover
 
     def __del__(self, close: Callable[[int], None] = os.close) -> None:
         """Close a descriptor that was opened here."""
@@ -57,8 +73,11 @@ class DescriptorWriter:
         try:
             while written < len(data):
                 written += self._os_write(self.descriptor, data[written : written + piece_bytes])
-        except OSError:
-            pass  # would block, closed or disk full: not now
+        except OSError as error:  # would block or disk full: not now
+            if error.errno == self._closed:
+                self._is_own = False  # the application closed it, and may open a file of its own
+            if not written and error.errno in self._final:
+                raise
         return written
 
 
@@ -71,8 +90,10 @@ class SocketWriter:
 
     def __init__(self, descriptor: int) -> None:
         self._socket = socket.socket(fileno=os.dup(descriptor))
-        self._flags = socket.MSG_DONTWAIT
+        self._flags = socket.MSG_DONTWAIT | getattr(socket, "MSG_NOSIGNAL", 0)
         self.descriptor = self._socket.fileno()
+        self._closed = errno.EBADF
+        self._final = _FINAL
 
     def __del__(self) -> None:
         """Close the duplicate."""
@@ -82,7 +103,11 @@ class SocketWriter:
         """Send from `data` what can be sent now; return how many bytes that was."""
         try:
             return self._socket.send(data, self._flags)
-        except OSError:
+        except OSError as error:
+            if error.errno == self._closed:
+                self._socket.detach()  # as above
+            if error.errno in self._final:
+                raise
             return 0
 
 
@@ -98,7 +123,8 @@ class CautiousWriter:
         self._poll = select.poll
         self._writable = select.POLLOUT
         self._piece_bytes = select.PIPE_BUF
-        self._os_write = os.write
+        self._os_write = _write_without_sigpipe()
+        self._final = _FINAL
 
     def __call__(self, data: bytes) -> int:
         """Write from `data` in pieces of PIPE_BUF while poll says that one fits (pipe(7))."""
@@ -109,17 +135,21 @@ class CautiousWriter:
             while written < len(data) and poll.poll(0):
                 piece = data[written : written + self._piece_bytes]
                 written += self._os_write(self.descriptor, piece)
-        except OSError:
-            pass
+        except OSError as error:
+            if not written and error.errno in self._final:
+                raise
         return written
 
 
 def nonblocking_writer(descriptor: int) -> Writer:
-    """Return the writer for this kind of descriptor. To a closed one, each write fails."""
+    """Return the writer for this kind of descriptor. To a closed one, each write fails.
+
+    That stays so: the application may open any file of its own as this descriptor.
+    """
     try:
         mode = os.fstat(descriptor).st_mode
     except OSError:
-        return DescriptorWriter(descriptor, is_own=False)
+        return DescriptorWriter(-1, is_own=False)
     if stat.S_ISSOCK(mode):
         return SocketWriter(descriptor)
     if stat.S_ISREG(mode) or not _system.IS_POSIX:
@@ -130,3 +160,55 @@ def nonblocking_writer(descriptor: int) -> Writer:
     except OSError:
         return CautiousWriter(descriptor)  # another user's pipe, or no /proc
     return DescriptorWriter(own, is_own=True)
+
+
+def writer_elsewhere(writer: Writer, descriptor: int) -> Writer | None:
+    """Return a writer for what a descriptor is now; None if `writer` has that open already.
+
+    A descriptor that no child inherits is not taken for a redirected stderr. If the application
+    closes 2, the next file that Python opens becomes 2, and it is such a descriptor.
+    """
+    try:
+        may_be_stderr = writer.descriptor >= 0 and os.get_inheritable(descriptor)
+        if may_be_stderr and not _is_same(writer.descriptor, descriptor):
+            return nonblocking_writer(descriptor)
+    except OSError:
+        pass  # it is closed, or this process may have no more descriptors
+    return None
+
+
+def _is_same(old: int, new: int) -> bool:
+    """Return whether two descriptors are one file; False if the old one is closed."""
+    try:
+        return os.path.sameopenfile(old, new)
+    except OSError:
+        return False
+
+
+def _write_without_sigpipe() -> Callable[[int, bytes], int]:
+    """Return `os.write`, which must not send this process a SIGPIPE.
+
+    Python ignores the signal, but command line tools often restore its default, which ends the
+    process. Linux sends it to the thread that writes. So that thread blocks the signal and takes it
+    from its own queue. Where no call takes a signal without waiting, as on macOS, nothing is done.
+    """
+    write = os.write
+    if not hasattr(signal, "sigtimedwait"):
+        return write
+    sigpipe, ignored, handler_of = signal.SIGPIPE, signal.SIG_IGN, get_handler
+    change_mask, block, unblock = signal.pthread_sigmask, signal.SIG_BLOCK, signal.SIG_UNBLOCK
+    take = signal.sigtimedwait
+
+    def write_without_sigpipe(descriptor: int, data: bytes) -> int:
+        if handler_of(sigpipe) is ignored or sigpipe in change_mask(block, ()):
+            return write(descriptor, data)
+        try:
+            change_mask(block, {sigpipe})
+            return write(descriptor, data)
+        except BrokenPipeError:
+            take({sigpipe}, 0)
+            raise
+        finally:
+            change_mask(unblock, {sigpipe})
+
+    return write_without_sigpipe

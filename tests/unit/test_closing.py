@@ -161,6 +161,7 @@ class Stalled:
     """A standard error that takes nothing."""
 
     torn = False
+    is_gone = False
     has_stopped_others = False
 
     def __init__(self) -> None:
@@ -198,6 +199,44 @@ def test_a_stalled_stderr_is_tried_until_the_deadline_and_not_counted(stderr: St
     assert stalled.tries > 100
     assert end.closing.report is not None
     assert (end.closing.report.spilled, end.closing.report.unacked) == (0, 10)
+
+
+class Gone(Stalled):
+    """A standard error that nobody will ever read again."""
+
+    is_gone = True
+
+
+def test_a_stderr_that_is_gone_does_not_hold_up_a_program_that_ends(stderr: Stderr) -> None:
+    gone = Gone()
+    end = End(stderr, last_resort=gone, plan=DrainPlan.by_itself(0.0, 15.0, 120.0))
+    assert 15.0 <= end.run() < 15.1
+    assert gone.tries < 10
+
+
+def test_a_stderr_that_is_gone_does_not_end_sending_before_the_deadline(stderr: Stderr) -> None:
+    end = End(stderr, last_resort=Gone())
+    assert 20.0 <= end.run(ack_at_seconds=20.0) < 20.1
+
+
+class GoneInTheSpill(Stalled):
+    """A standard error whose reader ends behind the first line of the spill."""
+
+    def go_first(self, _: bytes) -> bool:
+        return not self.is_gone
+
+    def write_lines(self, lines: Sequence[bytes]) -> int:
+        self.is_gone = self.tries > 0
+        self.tries += 1
+        return 0 if self.is_gone else 1
+
+
+def test_a_stderr_that_goes_in_the_middle_of_the_spill_ends_it(stderr: Stderr) -> None:
+    plan = DrainPlan.by_itself(0.0, 15.0, 120.0)
+    end = End(stderr, last_resort=GoneInTheSpill(), plan=plan)
+    assert 15.0 <= end.run() < 15.1
+    assert end.closing.report is not None
+    assert (end.closing.report.spilled, end.closing.report.unacked) == (1, 9)
 
 
 class BackLate(Stalled):
@@ -392,6 +431,14 @@ def test_where_nothing_may_be_spilled_it_is_counted(stderr: Stderr) -> None:
     assert refused_numbers(stderr) == []
     (report,) = stderr.json("drain report")
     assert counts_of_refused(report) == (10, 10, 10)
+
+
+@pytest.mark.usefixtures("no_chunks")
+def test_where_stderr_is_gone_they_are_counted_at_once(stderr: Stderr) -> None:
+    end = End(stderr, last_resort=Gone())
+    assert end.run() < 1.0
+    assert end.closing.report is not None
+    assert end.closing.report.refused_unwritten == 10
 
 
 @pytest.mark.usefixtures("no_chunks")

@@ -1,0 +1,67 @@
+"""Programs whose stderr nobody reads any more: a closed terminal, a log driver that has ended."""
+
+from __future__ import annotations
+
+import os
+
+from tests.process.conftest import Sidecar
+from tests.support.programs import Program, Programs
+from tests.support.programs_gate import Gate
+
+LOGS_WHILE_STDERR_GOES = """
+    import os, signal
+    from application import DIRECTORY, log, progress, wait_for
+    import logship
+    {first}
+    logship.install(level="INFO")
+    for _ in range(10):
+        log()
+    progress("logged")
+    wait_for("gone")
+    {then}
+    for _ in range(10):
+        log()
+"""
+REDIRECTS = 'os.dup2(os.open(DIRECTORY / "stderr", os.O_WRONLY | os.O_APPEND), 2)'
+
+
+def start_and_leave(programs: Programs, gate: Gate, first: str, then: str) -> Program:
+    """Start the program, read its stderr until it has logged, and go."""
+    reading, writing = os.pipe()
+    program = programs.start(
+        LOGS_WHILE_STDERR_GOES.format(first=first, then=then),
+        endpoint=gate.endpoint,
+        stderr=writing,
+    )
+    os.close(writing)
+    program.until("logged")
+    os.close(reading)
+    program.let_go("gone")
+    return program
+
+
+def test_it_does_not_hold_up_the_exit(programs: Programs, gate: Gate) -> None:
+    """By default a batch may drain for two minutes, but not without a sidecar."""
+    ended = start_and_leave(programs, gate, "", "").end(seconds_max=40)
+    assert ended.returncode == 0
+    assert len(ended.ledger) == 20
+
+
+def test_sigpipe_does_not_end_a_program_that_restored_its_default(
+    programs: Programs, gate: Gate
+) -> None:
+    first = "signal.signal(signal.SIGPIPE, signal.SIG_DFL)"
+    ended = start_and_leave(programs, gate, first, "").end(seconds_max=40)
+    assert ended.returncode == 0
+    assert len(ended.ledger) == 20
+
+
+def test_what_is_not_delivered_goes_where_stderr_was_redirected_to(
+    programs: Programs, sidecar: Sidecar, gate: Gate
+) -> None:
+    ended = start_and_leave(programs, gate, "", REDIRECTS).end()
+    assert ended.returncode == 0
+    assert len(ended.reports) == 1
+    verdict = sidecar.output.verdict(ended)
+    verdict.assert_nothing_lost()
+    assert len(verdict.spilled) == 20

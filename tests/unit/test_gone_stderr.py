@@ -1,0 +1,359 @@
+"""A standard error that will never take bytes again: nobody reads it, or it is closed.
+
+It must not end the application, and logship must notice where the application redirected it.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import pty
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from types import FrameType
+
+import pytest
+
+from logship._stderr.last_resort import LastResort
+
+LINE = b"x" * 99 + b"\n"
+PIPE_BYTES = 4096
+
+
+class Stderr:
+    """A descriptor as an application's stderr is: each child inherits it."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.reading, self.writing = os.pipe()
+        os.set_inheritable(self.writing, True)
+
+    def redirect(self, *, inheritable: bool = True) -> None:
+        """Have it be a file from now on."""
+        with self.path.open("ab") as file:
+            os.dup2(file.fileno(), self.writing, inheritable)
+
+    def lose_reader(self) -> None:
+        """Have nobody read the pipe any more."""
+        os.close(self.reading)
+        self.reading = -1
+
+    def text(self) -> bytes:
+        """Return what is in the file."""
+        return self.path.read_bytes()
+
+    def close(self) -> None:
+        for each in (self.reading, self.writing):
+            if each >= 0:
+                os.close(each)
+
+
+@pytest.fixture
+def stderr(tmp_path: Path) -> Iterator[Stderr]:
+    fresh = Stderr(tmp_path / "stderr")
+    yield fresh
+    fresh.close()
+
+
+# -- it is said to be gone -------------------------------------------------------------------------
+
+
+def test_a_pipe_without_a_reader_is_gone_and_a_full_one_is_not(stderr: Stderr) -> None:
+    resort = LastResort(descriptor=stderr.writing)
+    while resort.write_line(LINE):
+        pass
+    assert not resort.is_gone
+    stderr.lose_reader()
+    assert not resort.write_line(LINE)
+    assert resort.is_gone
+
+
+def test_a_pipe_that_cannot_be_opened_anew_is_gone_without_a_reader(
+    stderr: Stderr, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> int:
+        raise PermissionError
+
+    monkeypatch.setattr(os, "open", refuse)
+    resort = LastResort(descriptor=stderr.writing)
+    assert resort.write_line(LINE)
+    stderr.lose_reader()
+    assert not resort.write_line(LINE)
+    assert resort.is_gone
+
+
+def test_a_socket_is_gone_with_its_other_end() -> None:
+    ours, theirs = socket.socketpair()
+    with theirs:
+        resort = LastResort(descriptor=theirs.fileno())
+        ours.close()
+        assert not resort.write_line(LINE)
+        assert resort.is_gone
+
+
+def test_a_terminal_is_gone_with_its_window() -> None:
+    ours, theirs = pty.openpty()
+    resort = LastResort(descriptor=theirs)
+    assert resort.write_line(b"hello\n")
+    os.close(ours)
+    assert not resort.write_line(b"hello\n")
+    assert resort.is_gone
+    os.close(theirs)
+
+
+def test_a_volume_with_an_error_may_recover(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> int:
+        raise OSError(errno.EIO, "an error of the volume")
+
+    with (tmp_path / "stderr").open("wb") as file, monkeypatch.context() as patch:
+        patch.setattr(os, "write", fail)
+        resort = LastResort(descriptor=file.fileno())
+        assert not resort.write_line(LINE)
+        assert not resort.is_gone
+
+
+def test_a_signal_handler_s_exception_does_not_mean_that_stderr_is_gone(stderr: Stderr) -> None:
+    """It is an `OSError` too if a task has used up its time."""
+    resort = LastResort(descriptor=stderr.writing)
+    real = resort._write
+
+    class Interrupted:
+        descriptor = real.descriptor
+
+        def __call__(self, data: bytes) -> int:
+            signal.raise_signal(signal.SIGUSR1)
+            return real(data)
+
+    def fail(number: int, frame: FrameType | None) -> None:
+        raise TimeoutError
+
+    resort._write = Interrupted()
+    before = signal.signal(signal.SIGUSR1, fail)
+    try:
+        with pytest.raises(TimeoutError):
+            resort.write_line(LINE)
+    finally:
+        signal.signal(signal.SIGUSR1, before)
+    assert not resort.is_gone
+
+
+# -- it is redirected ------------------------------------------------------------------------------
+
+
+def test_lines_go_where_stderr_was_redirected_to_once_nobody_reads_the_old_one(
+    stderr: Stderr,
+) -> None:
+    resort = LastResort(descriptor=stderr.writing)
+    stderr.redirect()
+    stderr.lose_reader()
+    assert resort.write_line(b"one\n")
+    assert resort.write_in_turn(b"two\n")
+    assert not resort.is_gone
+    assert stderr.text() == b"one\ntwo\n"
+
+
+def test_stderr_may_be_redirected_after_it_was_gone(stderr: Stderr) -> None:
+    resort = LastResort(descriptor=stderr.writing)
+    stderr.lose_reader()
+    assert not resort.write_line(b"one\n")
+    stderr.redirect()
+    assert resort.write_line(b"two\n")
+    assert not resort.is_gone
+    assert stderr.text() == b"two\n"
+
+
+def test_a_line_of_which_the_old_file_has_a_part_is_whole_in_the_new_one(stderr: Stderr) -> None:
+    import fcntl
+
+    fcntl.fcntl(stderr.writing, fcntl.F_SETPIPE_SZ, PIPE_BYTES)
+    resort = LastResort(descriptor=stderr.writing)
+    line = b"y" * (2 * PIPE_BYTES) + b"\n"
+    assert resort.write_line(line)
+    assert resort.torn
+    stderr.redirect()
+    stderr.lose_reader()
+    assert resort.write_line(LINE)
+    assert stderr.text() == line + LINE
+
+
+def test_a_line_that_the_old_file_has_is_not_in_the_new_one(stderr: Stderr) -> None:
+    resort = LastResort(descriptor=stderr.writing)
+    assert resort.write_line(LINE)
+    stderr.redirect()
+    stderr.lose_reader()
+    assert resort.write_line(b"new\n")
+    assert stderr.text() == b"new\n"
+
+
+def test_a_socket_may_be_redirected_too(stderr: Stderr) -> None:
+    ours, theirs = socket.socketpair()
+    with theirs:
+        os.dup2(theirs.fileno(), stderr.writing)
+    resort = LastResort(descriptor=stderr.writing)
+    stderr.redirect()
+    ours.close()
+    assert resort.write_line(LINE)
+    assert stderr.text() == LINE
+
+
+def test_the_next_file_that_becomes_stderr_s_number_is_not_written_to(stderr: Stderr) -> None:
+    """The application closed its stderr: Python opens the next file under the free number."""
+    resort = LastResort(descriptor=stderr.writing)
+    stderr.redirect(inheritable=False)
+    stderr.lose_reader()
+    assert not resort.write_line(LINE)
+    assert resort.is_gone
+    assert stderr.text() == b""
+
+
+def test_a_file_opened_where_stderr_was_closed_from_the_start_is_not_written_to(
+    stderr: Stderr,
+) -> None:
+    with stderr.path.open("ab") as file:
+        number = os.dup(stderr.reading)
+        os.close(number)
+        resort = LastResort(descriptor=number)
+        os.dup2(file.fileno(), number)
+    assert not resort.write_line(LINE)
+    assert stderr.text() == b""
+    os.close(number)
+
+
+@pytest.mark.parametrize("kind", ["pipe", "socket"])
+def test_an_application_that_closes_all_descriptors_keeps_its_stderr(kind: str) -> None:
+    """As a daemon does. The writer's own descriptor is closed then, and not closed again."""
+    ours, theirs = socket.socketpair() if kind == "socket" else os.pipe()
+    reading, writing = (each if isinstance(each, int) else each.detach() for each in (ours, theirs))
+    os.set_inheritable(writing, True)
+    resort = LastResort(descriptor=writing)
+    own = resort._write.descriptor
+    assert own != writing
+    os.close(own)
+    assert resort.write_line(b"one\n")
+    assert resort._write.descriptor == own, "the number is taken again"
+    assert resort.write_line(b"two\n")
+    assert os.read(reading, 100) == b"one\ntwo\n"
+    os.close(reading)
+    os.close(writing)
+
+
+# -- its signal ------------------------------------------------------------------------------------
+
+WRITES_TO_NOBODY = """
+import os, signal, socket, sys
+from logship._stderr.last_resort import LastResort
+
+called = []
+handlers = {"default": signal.SIG_DFL, "function": lambda *_: called.append(1)}
+signal.signal(signal.SIGPIPE, handlers[sys.argv[2]])
+if sys.argv[1] == "socket":
+    ours, theirs = socket.socketpair()
+    reading, writing = ours.detach(), theirs.detach()
+else:
+    reading, writing = os.pipe()
+real = os.open
+if sys.argv[1] == "careful":
+    def refuse(*_):
+        raise PermissionError
+    os.open = refuse
+resort = LastResort(descriptor=writing)
+os.open = real
+os.close(reading)
+for _ in range(3):
+    assert not resort.write_line(b"line\\n")
+assert resort.is_gone
+assert not called
+assert signal.SIGPIPE not in signal.pthread_sigmask(signal.SIG_BLOCK, ())
+print("alive", flush=True)
+try:
+    os.write(writing, b"the application's own")
+except BrokenPipeError:
+    sys.stdout.flush()  # a handler runs after a call
+    print("called" if called else "ignored")
+"""
+
+
+def ran(program: str, *words: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-c", program, *words],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+@pytest.mark.parametrize("kind", ["pipe", "careful", "socket"])
+def test_a_line_to_nobody_does_not_end_the_application(kind: str) -> None:
+    """But the application's own write does, as without logship."""
+    ended = ran(WRITES_TO_NOBODY, kind, "default")
+    assert (ended.stdout, ended.stderr) == ("alive\n", "")
+    assert ended.returncode == -signal.SIGPIPE
+
+
+def test_a_line_to_nobody_does_not_call_the_application_s_handler() -> None:
+    ended = ran(WRITES_TO_NOBODY, "pipe", "function")
+    assert (ended.stdout, ended.stderr) == ("alive\ncalled\n", "")
+    assert ended.returncode == 0
+
+
+def test_a_handler_that_raises_in_the_middle_of_a_write_leaves_the_signal_unblocked() -> None:
+    ended = ran(
+        """
+import os, signal
+from logship._stderr.last_resort import LastResort
+
+def fail(number, frame):
+    raise KeyError("of the application")
+
+real = signal.pthread_sigmask
+def interrupted(how, signals):
+    before = real(how, signals)
+    if how == signal.SIG_BLOCK and signals:
+        signal.raise_signal(signal.SIGUSR1)
+    return before
+
+signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+signal.signal(signal.SIGUSR1, fail)
+signal.pthread_sigmask = interrupted
+resort = LastResort()
+try:
+    resort.write_line(b"line")
+except KeyError:
+    print(signal.SIGPIPE in real(signal.SIG_BLOCK, ()))
+"""
+    )
+    assert (ended.stdout, ended.stderr) == ("False\n", "")
+
+
+def test_threads_of_logship_survive_a_sidecar_that_is_gone() -> None:
+    """They write to its socket as to any other, and asyncio does not suppress the signal."""
+    ended = ran(
+        """
+import signal, socket
+from logship._hooks.threads import OwnThread
+
+signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+ours, theirs = socket.socketpair()
+ours.close()
+
+def send():
+    try:
+        theirs.send(b"chunk")
+    except BrokenPipeError:
+        print("alive", flush=True)
+
+thread = OwnThread(send, "test")
+thread.start()
+thread.join()
+theirs.send(b"the application's own")
+"""
+    )
+    assert (ended.stdout, ended.stderr) == ("alive\n", "")
+    assert ended.returncode == -signal.SIGPIPE
