@@ -200,17 +200,24 @@ class ProcessDirectory:
     def remove(self) -> None:
         """Unlink all files of a spool in the directory, and the directory; then leave.
 
-        The lock goes last, so that a recoverer that waits for it finds nothing behind it.
+        Half of the files would tell less than all of them did, and a recoverer would believe them.
+        So the directory first gets the name of an unfinished one: `sweep` removes what is left of
+        it. The lock goes last, so that a recoverer that waits for it finds nothing behind it.
 
         Raises:
             OSError: Something cannot be removed; the directory is left all the same.
         """
         try:
+            name_now = self.name
+            if not _UNFINISHED_NAME.fullmatch(name_now):
+                name_now = f".{self.name}.new"
+                with contextlib.suppress(FileNotFoundError):  # another program has removed it
+                    os.rename(self.name, name_now, src_dir_fd=self._parent, dst_dir_fd=self._parent)
             for name in [*self.segments(), STREAMS, LOCK]:
                 with contextlib.suppress(FileNotFoundError):
                     os.unlink(name, dir_fd=self._directory)
             with contextlib.suppress(FileNotFoundError):  # another recoverer found it empty
-                os.rmdir(self.name, dir_fd=self._parent)
+                os.rmdir(name_now, dir_fd=self._parent)
         finally:
             self.leave()
 

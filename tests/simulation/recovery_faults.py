@@ -357,7 +357,8 @@ class _Calls:
 
     def rmdir(self, name: str, *, dir_fd: int) -> None:
         self._faults.called()
-        self._faults.strike("remove fails", name, is_owed=False)
+        directory = name.removeprefix(".").removesuffix(".new")
+        self._faults.strike("remove fails", directory, is_owed=False)
         os.rmdir(name, dir_fd=dir_fd)
         self._faults.called()
 

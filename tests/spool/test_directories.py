@@ -159,6 +159,33 @@ def test_what_died_before_it_began_is_swept_away(tmp_path: Path) -> None:
     alive.remove()
 
 
+@pytest.mark.parametrize("fails_at", [0, 1, 2, 3, 4])
+def test_no_recoverer_sees_a_directory_that_is_half_removed(
+    fails_at: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It would take the chunks that are left for all there were, and end a stream too early."""
+    directory = ProcessDirectory.begin(tmp_path, os.urandom)
+    for number in (1, 2, 3):
+        (tmp_path / directory.name / f"segment-{number:08d}.spool").write_bytes(b"chunks")
+    real_unlink, left = os.unlink, [fails_at]
+
+    def failing_unlink(name: str, *, dir_fd: int) -> None:
+        if not left[0]:
+            raise OSError("the disk fails")
+        left[0] -= 1
+        real_unlink(name, dir_fd=dir_fd)
+
+    monkeypatch.setattr("os.unlink", failing_unlink)
+    with pytest.raises(OSError, match="the disk fails"):
+        directory.remove()
+    monkeypatch.undo()
+    parent = open_spool_directory(tmp_path)
+    assert process_directories(parent) == []
+    sweep(parent)
+    os.close(parent)
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_only_names_of_lives_are_looked_at(tmp_path: Path) -> None:
     for name in ("quarantine", "ABC", "0" * 31, "g" * 32, f".{'0' * 32}.new"):
         (tmp_path / name).mkdir()
