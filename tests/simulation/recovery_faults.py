@@ -315,9 +315,11 @@ class _Calls:
         return descriptor
 
     def listdir(self, path: int) -> list[str]:
-        faults, (directory, _) = self._faults, self._names.get(path, ("", ""))
+        faults, (directory, name) = self._faults, self._names.get(path, ("", ""))
         faults.called()
-        if directory != QUARANTINE:
+        if name.endswith(".new"):  # what is swept: the next recoverer tries it again
+            faults.strike("list fails", name.strip(".").removesuffix(".new"), is_owed=False)
+        elif directory != QUARANTINE:
             faults.strike("list fails", directory or "spool: cannot be read")
         return sorted(os.listdir(path))
 
