@@ -63,13 +63,13 @@ def report_of(accumulator: Accumulator, notes: Notes, reason: str, seconds: floa
         truncated=counters.truncated,
         streams=tuple(
             _stream_report(stream, waiting)
-            for stream in (*_to_report(accumulator.ended), *accumulator.streams.values())
+            for stream in (*_worth_telling(accumulator.ended), *accumulator.streams.values())
         ),
         withheld=counters.withheld,
     )
 
 
-def _to_report(ended: Iterable[Stream]) -> Iterator[Stream]:
+def _worth_telling(ended: Iterable[Stream]) -> Iterator[Stream]:
     """Yield the ended streams of which a record was lost, or is not acked yet."""
     return (stream for stream in ended if stream.unsettled or stream.lost)
 

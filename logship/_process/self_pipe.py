@@ -1,8 +1,8 @@
 """Wakes the watchdog's thread: from other threads, from signal handlers, from the handler in C.
 
 The handler in C writes a signal's number at once. Python's handlers run between bytecodes, so not
-while the main thread is in a C call. A pair of sockets carries the numbers, because
-Windows waits for nothing else.
+while the main thread is in a C call. A pair of sockets carries the numbers, because Windows
+waits for nothing else.
 """
 
 from __future__ import annotations
@@ -24,24 +24,15 @@ class SelfPipe:
     """
 
     def __init__(self) -> None:
-        self._sockets: tuple[socket.socket, ...] = ()
-        self.open()
+        self._sockets: tuple[socket.socket, ...] = ()  # where there are none, `__del__` closes none
+        self._sockets = self._reading, self._writing = socket.socketpair()
+        for each in self._sockets:
+            each.setblocking(False)
 
     def __del__(self) -> None:
         """Close the sockets without a warning: a daemon thread has them to the process's end."""
         for each in self._sockets:
             each.close()
-
-    def open(self) -> None:
-        """Make the sockets, if they are closed.
-
-        Raises:
-            OSError: There are no descriptors for them.
-        """
-        if not self._sockets:
-            self._sockets = self._reading, self._writing = socket.socketpair()
-            for each in self._sockets:
-                each.setblocking(False)
 
     def close(self) -> None:
         """Close them, and have no signal write to them: a child's must not wake its parent."""

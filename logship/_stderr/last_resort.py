@@ -356,7 +356,7 @@ class LastResort:
             return False
         self._write = found
         if self._pending:
-            self._pending = self._last_line  # nobody could put its two parts together
+            self._pending = self._last_line  # no reader could join its two parts
         return True
 
     def _put_here(self, lines: Sequence[bytes]) -> int:

@@ -27,7 +27,7 @@ _WRITE_BYTES_MAX = 64 * 1024
 
 _FINAL = frozenset({errno.EBADF, errno.EIO, errno.EPIPE})
 """The errors of what will never take bytes: the descriptor is closed, the terminal is gone, or
-nobody reads the pipe."""
+no process reads the pipe."""
 
 
 class Writer(Protocol):

@@ -1,4 +1,4 @@
-"""Programs whose stderr nobody reads any more: a closed terminal, a log driver that has ended."""
+"""Programs whose stderr has no reader any more: a closed terminal, an ended log driver."""
 
 from __future__ import annotations
 

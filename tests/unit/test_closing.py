@@ -202,7 +202,7 @@ def test_a_stalled_stderr_is_tried_until_the_deadline_and_not_counted(stderr: St
 
 
 class Gone(Stalled):
-    """A standard error that nobody will ever read again."""
+    """A standard error that no process will ever read again."""
 
     is_gone = True
 

@@ -1,4 +1,4 @@
-"""A standard error that will never take bytes again: nobody reads it, or it is closed.
+"""A standard error that will never take bytes again: no process reads it, or it is closed.
 
 It must not end the application, and logship must notice where the application redirected it.
 """
@@ -38,7 +38,7 @@ class Stderr:
             os.dup2(file.fileno(), self.writing, inheritable)
 
     def lose_reader(self) -> None:
-        """Have nobody read the pipe any more."""
+        """Close the reading end of the pipe."""
         os.close(self.reading)
         self.reading = -1
 
@@ -146,7 +146,7 @@ def test_a_signal_handler_s_exception_does_not_mean_that_stderr_is_gone(stderr: 
 # -- it is redirected ------------------------------------------------------------------------------
 
 
-def test_lines_go_where_stderr_was_redirected_to_once_nobody_reads_the_old_one(
+def test_lines_go_where_stderr_was_redirected_to_once_the_old_one_has_no_reader(
     stderr: Stderr,
 ) -> None:
     resort = LastResort(descriptor=stderr.writing)
@@ -290,14 +290,14 @@ def ran(program: str, *words: str) -> subprocess.CompletedProcess[str]:
 
 
 @pytest.mark.parametrize("kind", ["pipe", "careful", "socket"])
-def test_a_line_to_nobody_does_not_end_the_application(kind: str) -> None:
+def test_a_line_without_a_reader_does_not_end_the_application(kind: str) -> None:
     """But the application's own write does, as without logship."""
     ended = ran(WRITES_TO_NOBODY, kind, "default")
     assert (ended.stdout, ended.stderr) == ("alive\n", "")
     assert ended.returncode == -signal.SIGPIPE
 
 
-def test_a_line_to_nobody_does_not_call_the_application_s_handler() -> None:
+def test_a_line_without_a_reader_does_not_call_the_application_s_handler() -> None:
     ended = ran(WRITES_TO_NOBODY, "pipe", "function")
     assert (ended.stdout, ended.stderr) == ("alive\ncalled\n", "")
     assert ended.returncode == 0

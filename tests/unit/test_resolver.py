@@ -42,7 +42,7 @@ async def test_a_name_that_is_gone_keeps_its_last_good_address(
         await resolver.resolve("elsewhere", 7)
 
 
-async def test_names_that_nobody_awaits_any_more_are_not_looked_up(
+async def test_names_that_no_attempt_awaits_any_more_are_not_looked_up(
     resolver: Resolver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A look-up hangs, and attempts to connect give up one after the other meanwhile."""
