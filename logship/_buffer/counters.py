@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from dataclasses import asdict, dataclass
 from typing import NamedTuple
 
 from logship._buffer.ranges import Ranges
@@ -112,8 +111,7 @@ class Account(NamedTuple):
     bytes_held: int
 
 
-@dataclass(frozen=True, slots=True)
-class StreamReport:
+class StreamReport(NamedTuple):
     """One stream's part of a drain report; ranges are inclusive (first, last) pairs.
 
     Attributes:
@@ -143,8 +141,7 @@ class StreamReport:
     spooled: Ranges
 
 
-@dataclass(frozen=True, slots=True)
-class DrainReport:
+class DrainReport(NamedTuple):
     """What happened to every record, when a client was closed.
 
     The counts are of the application's records. Control records are not counted, but they have
@@ -210,12 +207,17 @@ class DrainReport:
             kind: Of the line; lines of other kinds have the same fields.
             more: Fields that only the printed line has.
         """
-        fields = {"logship": kind, **asdict(self), "seconds": round(self.seconds, 3), **more}
+        fields = {
+            "logship": kind,
+            **self._asdict(),
+            "seconds": round(self.seconds, 3),
+            "streams": [each._asdict() for each in self.streams],
+            **more,
+        }
         return json.dumps(fields)
 
 
-@dataclass(frozen=True, slots=True)
-class FlushReport:
+class FlushReport(NamedTuple):
     """The result of a flush.
 
     Attributes:

@@ -29,7 +29,7 @@ Seconds = float | str
 
 
 class SettingsKeywords(TypedDict, total=False):
-    """What `Settings.of`, `install` and the clients take; see `Settings` for what each means."""
+    """What `Settings`, `install` and the clients take; see `Settings` for what each means."""
 
     endpoints: str | Sequence[str | Endpoint]
     tag: str

@@ -40,6 +40,7 @@ from logship._settings.fields import (
     Text,
     WholeNumber,
     checked,
+    default_of,
     setting,
 )
 from logship._settings.lists import Names, NamesOfLoggers, Pairs, Shares, Words
@@ -68,7 +69,7 @@ def _default_endpoints() -> tuple[Endpoint, ...]:
     return (Endpoint("tcp", "127.0.0.1", 24224, ""),)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, init=False)
 class Settings:
     """All settings of a client. Frozen; equal settings mean the same client.
 
@@ -223,16 +224,23 @@ class Settings:
     ecs_fields: bool = setting(Switch(), True)
     disabled: bool = setting(Switch(), False)
 
-    def __post_init__(self) -> None:
+    def __init__(self, **settings: Unpack[SettingsKeywords]) -> None:
         """Check every field, and then all of them together.
 
+        Args:
+            settings: Fields by name. The others have their defaults.
+
         Raises:
-            SettingsError: Values have the wrong type, are out of bounds or do not go together.
+            SettingsError: There is no such setting, or a value has the wrong type, is out of bounds
+                or does not go with another one. The error names every mistake.
         """
+        given: dict[str, Any] = {**settings}
+        fields = dataclasses.fields(self)
+        names = [each.name for each in fields]
+        mistakes = [_no_such(name, names) for name in given if name not in names]
         right: dict[str, Any] = {}
-        mistakes: list[str] = []
-        for each in dataclasses.fields(self):
-            value = getattr(self, each.name)
+        for each in fields:
+            value = given[each.name] if each.name in given else default_of(each)
             if value is _FOR_THE_BUFFER:
                 value = chunk_bytes_for(right.get("buffer_bytes_max", 64 * MIB))
             try:
@@ -281,31 +289,7 @@ class Settings:
         has_tag = "tag" in values or "tag" in settings
         values.setdefault("firelens_tag", not has_tag and is_firelens_task(environ))
         values |= settings
-        return cls.of(**values)
-
-    @classmethod
-    def of(cls, **settings: Unpack[SettingsKeywords]) -> Settings:
-        """Return the settings with these fields, and name those that do not exist.
-
-        Raises:
-            SettingsError: There is no such setting, or a value cannot be used; the error names
-                every mistake.
-        """
-        values: dict[str, Any] = {**settings}
-        names = [each.name for each in dataclasses.fields(cls)]
-        unknown = [_no_such(name, names) for name in values if name not in names]
-        if unknown:
-            known = {name: value for name, value in values.items() if name in names}
-            raise SettingsError(*unknown, *_mistakes_in(known))
         return cls(**values)
-
-
-def _mistakes_in(values: dict[str, Any]) -> tuple[str, ...]:
-    try:
-        Settings(**values)
-    except SettingsError as error:
-        return error.mistakes
-    return ()
 
 
 def _no_such(name: str, names: list[str]) -> str:

@@ -100,7 +100,7 @@ def test_a_tail_that_a_real_sidecar_loses_is_found_while_the_client_lives(tmp_pa
         )
 
     with ReceiverProcess.start(tmp_path / "out.jsonl") as receiver:
-        settings = Settings.of(endpoints=receiver.endpoint, tag="web", high_water_seconds=0.001)
+        settings = Settings(endpoints=receiver.endpoint, tag="web", high_water_seconds=0.001)
         client = BackgroundClient(settings)
         for number in range(1, 101):
             client.emit({"message": f"line {number}"})

@@ -28,7 +28,7 @@ def make_client() -> Iterator[Made]:
             "chunk_bytes_max": 8 * 1024,
             "linger_seconds": 0.05,
         }
-        client = BackgroundClient(Settings.of(**{**quick, **settings}))
+        client = BackgroundClient(Settings(**{**quick, **settings}))
         made.append(client)
         return client
 

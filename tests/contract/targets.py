@@ -86,7 +86,7 @@ class Target:
 
     def settings(self, server: ServerProcess, certificates: Certificates, **more: Any) -> Settings:
         """Return a client's settings for this server; retries are quick."""
-        return Settings.of(**{**self.fields(server, certificates), **more})
+        return Settings(**{**self.fields(server, certificates), **more})
 
     def fields(self, server: ServerProcess, certificates: Certificates) -> dict[str, Any]:
         """Return the settings by name."""

@@ -145,13 +145,13 @@ def test_a_file_that_cannot_be_used_is_an_error_at_the_start(tmp_path: Path, wro
     path = tmp_path / "ca.pem"
     if wrong == "no certificate":
         path.write_text("no certificate")
-    settings = Settings.of(endpoints="tls://127.0.0.1:1", tls_ca=str(path))
+    settings = Settings(endpoints="tls://127.0.0.1:1", tls_ca=str(path))
     with pytest.raises(SettingsError, match=rf"tls_ca \(LOGSHIP_TLS_CA\): cannot use {path}"):
         tls_context(settings)
 
 
 def test_verification_cannot_be_switched_off() -> None:
-    context = tls_context(Settings.of(endpoints="tls://127.0.0.1:1"))
+    context = tls_context(Settings(endpoints="tls://127.0.0.1:1"))
     assert context is not None
     assert context.verify_mode is ssl.CERT_REQUIRED
     assert context.check_hostname

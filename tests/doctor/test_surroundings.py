@@ -110,7 +110,7 @@ def test_stop_timeout_against_the_drain(
     mib_per_second: float | None, workers: int, more: dict[str, Any], outcome: str
 ) -> None:
     """64 MiB in 30 s less margin and reserve; what is left is spooled, spilled, or lost."""
-    settings = Settings.of(buffer_bytes_max=64 * MIB, stop_timeout_seconds=30, **more)
+    settings = Settings(buffer_bytes_max=64 * MIB, stop_timeout_seconds=30, **more)
     rate = None if mib_per_second is None else mib_per_second * MIB
     assert check_stop_timeout(settings, rate, workers).outcome.value == outcome
 
@@ -161,7 +161,7 @@ def test_stderr_by_log_driver(driver: str | None, mode: str | None, outcome: str
     ],
 )
 def test_stderr_outside_of_ecs(descriptor: str, last_resort: Any, outcome: str) -> None:
-    settings = Settings.of(last_resort=last_resort)
+    settings = Settings(last_resort=last_resort)
     assert check_stderr(settings, None, descriptor).outcome.value == outcome
 
 
@@ -177,7 +177,7 @@ def test_descriptors_are_described(tmp_path: Path) -> None:
 
 
 def spool_outcomes(path: Path, **settings: Any) -> list[str]:
-    chosen = Settings.of(spool_dir=str(path), **settings)
+    chosen = Settings(spool_dir=str(path), **settings)
     return [each.outcome.value for each in check_spool(chosen, 1)]
 
 

@@ -289,7 +289,7 @@ def _settings(data: bytes) -> None:
 def _means_one_thing(name: str, text: str) -> None:
     """A text with a unit is one number or one error, as a variable and as an argument."""
     variable = _meaning(name, lambda: Settings.from_env({variable_name(name): text}))
-    argument = _meaning(name, lambda: Settings.of(**dict[str, Any]({name: text})))
+    argument = _meaning(name, lambda: Settings(**dict[str, Any]({name: text})))
     assert variable == argument or not text
 
 

@@ -88,7 +88,7 @@ def connect() -> Iterator[Connect]:
             "backoff_seconds_base": 0.05,
             "backoff_seconds_max": 0.2,
         }
-        client = BackgroundClient(Settings.of(**{**quick, "endpoints": endpoints, **settings}))
+        client = BackgroundClient(Settings(**{**quick, "endpoints": endpoints, **settings}))
         made.append(client)
         return client
 

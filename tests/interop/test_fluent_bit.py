@@ -76,7 +76,7 @@ def test_fluent_bit_closes_above_6144000_bytes_a_frame_and_our_longest_record_is
 
 def test_chunks_stay_below_the_block_that_fluent_bit_4_would_split() -> None:
     with pytest.raises(SettingsError, match="chunk_bytes_max"):
-        Settings.of(endpoints="tcp://127.0.0.1:1", chunk_bytes_max=1_024_000)
+        Settings(endpoints="tcp://127.0.0.1:1", chunk_bytes_max=1_024_000)
 
 
 def test_fluent_bit_at_mem_buf_limit_ends_connections_and_answers_nothing_until_it_resumes(

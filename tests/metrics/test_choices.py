@@ -27,7 +27,7 @@ OWN = str(Path(tempfile.gettempdir()) / f"logship-metrics-{os.geteuid()}-9100")
     ],
 )
 def test_where_pages_lie(settings: dict[str, Any], directory: str | None) -> None:
-    chosen = Settings.of(**settings)
+    chosen = Settings(**settings)
     choices = Choices.of(chosen)
     assert choices is not None
     assert choices.pages_directory() == (None if directory is None else Path(directory))
@@ -39,5 +39,5 @@ def test_where_pages_lie(settings: dict[str, Any], directory: str | None) -> Non
 
 @pytest.mark.parametrize("settings", [{}, {"spool_dir": "/spool"}, {"metrics_host": "0.0.0.0"}])
 def test_who_asks_for_nothing_gets_nothing(settings: dict[str, Any]) -> None:
-    assert Choices.of(Settings.of(**settings)) is None
-    assert environ_for_children(Settings.of(**settings)) == {}
+    assert Choices.of(Settings(**settings)) is None
+    assert environ_for_children(Settings(**settings)) == {}

@@ -34,7 +34,7 @@ COUNTERS = {
 
 def a_delivery(buffer: Buffer) -> Delivery[Any]:
     return Delivery(
-        Settings.of().endpoints,
+        Settings().endpoints,
         source=buffer,
         inflight_chunks_max=8,
         ack_timeout_seconds=90.0,

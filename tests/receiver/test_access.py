@@ -31,7 +31,7 @@ def receiving(directory: Path, *options: str) -> Iterator[ReceiverProcess]:
 
 def ships(receiver: ReceiverProcess, seconds: float = CLOSE_SECONDS, **settings: Any) -> bool:
     """Send one record; tell whether it was acknowledged."""
-    chosen = Settings.of(endpoints=receiver.endpoint, last_resort="none", **settings)
+    chosen = Settings(endpoints=receiver.endpoint, last_resort="none", **settings)
     client = BackgroundClient(chosen)
     client.emit({"message": "hello"})
     return client.close(timeout=seconds).all_acked

@@ -56,7 +56,7 @@ def test_a_block_that_finds_no_space_is_not_packed_for_each_of_its_records(
         return pack(record, time_ns)
 
     monkeypatch.setattr(intake, "record_packer", lambda *_: noted)
-    settings = Settings.of(
+    settings = Settings(
         endpoints="tcp://127.0.0.1:1",
         tag="t",
         buffer_bytes_max=64 * 1024,

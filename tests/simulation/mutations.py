@@ -8,7 +8,6 @@ simulation found.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -584,7 +583,7 @@ def report_leaves_out_a_range(patch: pytest.MonkeyPatch) -> None:
     report = account_module._stream_report
 
     def without(stream: Stream, waiting: list[Chunk]) -> StreamReport:
-        return replace(report(stream, waiting), unacked=[])
+        return report(stream, waiting)._replace(unacked=[])
 
     patch.setattr(account_module, "_stream_report", without)
 

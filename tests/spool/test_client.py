@@ -25,7 +25,7 @@ from tests.support.waiting import wait_until
 
 
 def settings(spool: Path, endpoint: str = NOWHERE, **more: Any) -> Settings:
-    return Settings.of(
+    return Settings(
         endpoints=endpoint,
         spool_dir=str(spool),
         backoff_seconds_base=0.01,

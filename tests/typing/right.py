@@ -44,7 +44,7 @@ def in_an_entrypoint() -> None:
 def with_settings_of_my_own() -> None:
     settings = logship.Settings.from_env(os.environ, tag="web", spool_bytes_max="1GiB")
     assert_type(settings, logship.Settings)
-    assert_type(logship.Settings.of(linger_seconds="2s").linger_seconds, float)
+    assert_type(logship.Settings(linger_seconds="2s").linger_seconds, float)
     assert_type(settings.buffer_bytes_max, int)
     assert_type(settings.tag, str)
     logship.BackgroundClient(settings, transport=MemoryTransport(Sidecar()))

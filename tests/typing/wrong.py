@@ -11,7 +11,7 @@ def a_misspelt_name() -> None:
     logship.install(tagg="web")  # type: ignore[call-arg]
     logship.Client(lingering_seconds=1)  # type: ignore[call-arg]
     logship.BackgroundClient(buffer_bytes="64MiB")  # type: ignore[call-arg]
-    logship.Settings.of(spool="/spool")  # type: ignore[call-arg]
+    logship.Settings(spool="/spool")  # type: ignore[call-arg]
     logship.Settings.from_env(os.environ, endpoint="tcp://a:1")  # type: ignore[call-arg]
 
 
@@ -28,7 +28,7 @@ def a_value_of_another_type() -> None:
 def a_word_that_is_not_allowed() -> None:
     logship.install(overflow="drop")  # type: ignore[arg-type]
     logship.Client(compress="lz4")  # type: ignore[arg-type]
-    logship.Settings.of(last_resort="stdout")  # type: ignore[arg-type]
+    logship.Settings(last_resort="stdout")  # type: ignore[arg-type]
 
 
 def no_settings_object() -> None:

@@ -32,7 +32,7 @@ def quick_settings(**settings: Any) -> Settings:
         "exit_drain_seconds_max": 20.0,
         "stop_timeout_seconds": 9.0,
     }
-    return Settings.of(**{**quick, **settings})
+    return Settings(**{**quick, **settings})
 
 
 class Stderr:

@@ -18,7 +18,7 @@ def authorities_in(context: ssl.SSLContext) -> list[bytes]:
 
 
 def test_the_systems_authorities_are_read_once() -> None:
-    source = tls_source(Settings.of(endpoints=ENDPOINT))
+    source = tls_source(Settings(endpoints=ENDPOINT))
     assert source is not None
     assert source() is source()
 
@@ -29,7 +29,7 @@ def test_a_file_is_read_for_each_connection_and_one_that_is_gone_changes_nothing
     path = tmp_path / "ca.pem"
     first, second = trustme.CA(), trustme.CA()
     first.cert_pem.write_to_path(path)
-    source = tls_source(Settings.of(endpoints=ENDPOINT, tls_ca=str(path)))
+    source = tls_source(Settings(endpoints=ENDPOINT, tls_ca=str(path)))
     assert source is not None
     before = authorities_in(source())
     second.cert_pem.write_to_path(path)

@@ -86,7 +86,7 @@ def refusing(request: pytest.FixtureRequest) -> Iterator[str]:
 def test_what_a_sidecar_without_the_key_says_cannot_forge_a_line(
     refusing: str, capfd: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
-    settings = Settings.of(endpoints=refusing, shared_key="key", last_resort="none")
+    settings = Settings(endpoints=refusing, shared_key="key", last_resort="none")
     client = BackgroundClient(settings)
     client.emit({"n": 1})
     said = ""

@@ -37,7 +37,7 @@ def test_a_file_that_holds_no_secret_is_an_error(tmp_path: Path, text: bytes) ->
 @pytest.mark.parametrize("value", ["", Secret(""), f"{KEY}\udc80", Secret(f"{KEY}\udc80"), 5])
 def test_what_cannot_be_a_secret_is_an_error_that_does_not_show_it(value: Any) -> None:
     with pytest.raises(SettingsError, match="shared_key") as caught:
-        Settings.of(shared_key=value)
+        Settings(shared_key=value)
     assert KEY not in str(caught.value)
 
 
@@ -69,7 +69,7 @@ def test_a_pipe_is_read_once(tmp_path: Path) -> None:
 
 
 def test_neither_repr_nor_copies_nor_pickles_show_a_secret(tmp_path: Path) -> None:
-    settings = Settings.of(shared_key=KEY)
+    settings = Settings(shared_key=KEY)
     assert copy.deepcopy(settings) == settings
     assert KEY not in repr(settings)
     with pytest.raises(TypeError, match="LOGSHIP_SHARED_KEY_FILE"):
@@ -97,9 +97,9 @@ def test_neither_repr_nor_copies_nor_pickles_show_a_secret(tmp_path: Path) -> No
 def test_a_password_inside_an_endpoint_is_refused_and_not_shown(endpoints: Any) -> None:
     """Endpoints are in warnings, in metrics and in what doctor prints."""
     with pytest.raises(SettingsError, match="username and password") as caught:
-        Settings.of(endpoints=endpoints)
+        Settings(endpoints=endpoints)
     assert "hid" not in str(caught.value)
-    assert Settings.of(endpoints="unix:///run/a@b").endpoints[0].path == "/run/a@b"
+    assert Settings(endpoints="unix:///run/a@b").endpoints[0].path == "/run/a@b"
 
 
 @pytest.mark.parametrize(
@@ -114,7 +114,7 @@ def test_a_key_in_place_of_its_file_is_refused_and_not_shown(key: str) -> None:
 
 def test_settings_that_do_not_go_together_are_not_shown() -> None:
     with pytest.raises(SettingsError) as caught:
-        Settings.of(username=KEY, tls_key=KEY)
+        Settings(username=KEY, tls_key=KEY)
     names = [each.partition(" ")[0] for each in caught.value.mistakes]
     assert names == ["username", "username", "tls_key", "tls_key"]
     assert KEY not in str(caught.value)

@@ -217,7 +217,7 @@ def test_a_wrong_value_is_one_error_that_names_everything(name: str, text: str, 
 )
 def test_a_wrong_argument_is_an_error_that_names_it(name: str, value: Any) -> None:
     with pytest.raises(SettingsError, match=name):
-        Settings.of(**{name: value})
+        Settings(**{name: value})
 
 
 @pytest.mark.parametrize(
@@ -238,7 +238,7 @@ def test_a_wrong_argument_is_an_error_that_names_it(name: str, value: Any) -> No
 def test_sizes_have_units(text: str, bytes_max: int) -> None:
     from_environment = Settings.from_env({"LOGSHIP_BUFFER_BYTES_MAX": text})
     assert from_environment.buffer_bytes_max == bytes_max
-    assert Settings.of(buffer_bytes_max=text) == from_environment
+    assert Settings(buffer_bytes_max=text) == from_environment
 
 
 @pytest.mark.parametrize(
@@ -255,7 +255,7 @@ def test_sizes_have_units(text: str, bytes_max: int) -> None:
 def test_durations_have_units(text: str, seconds: float) -> None:
     from_environment = Settings.from_env({"LOGSHIP_LINGER_SECONDS": text})
     assert from_environment.linger_seconds == seconds
-    assert Settings.of(linger_seconds=text) == from_environment
+    assert Settings(linger_seconds=text) == from_environment
 
 
 @pytest.mark.parametrize(
@@ -360,7 +360,7 @@ def test_variables_of_sidecars_and_of_kubernetes_are_no_mistakes() -> None:
 )
 def test_settings_that_do_not_go_together(settings: dict[str, Any], name: str) -> None:
     with pytest.raises(SettingsError, match=name):
-        Settings.of(**settings)
+        Settings(**settings)
 
 
 @pytest.mark.parametrize(
@@ -370,17 +370,17 @@ def test_settings_that_do_not_go_together(settings: dict[str, Any], name: str) -
 def test_a_window_of_chunks_fits_into_the_buffer_unless_told_otherwise(
     buffer_bytes_max: int, chunk_bytes_max: int
 ) -> None:
-    settings = Settings.of(buffer_bytes_max=buffer_bytes_max)
+    settings = Settings(buffer_bytes_max=buffer_bytes_max)
     assert settings.chunk_bytes_max == chunk_bytes_max
-    assert Settings.of(buffer_bytes_max=buffer_bytes_max) == settings
-    assert Settings.of(buffer_bytes_max=1 << 20, chunk_bytes_max=1 << 19).chunk_bytes_max == 1 << 19
+    assert Settings(buffer_bytes_max=buffer_bytes_max) == settings
+    assert Settings(buffer_bytes_max=1 << 20, chunk_bytes_max=1 << 19).chunk_bytes_max == 1 << 19
 
 
 def test_settings_are_frozen_and_equal_by_value() -> None:
-    settings = Settings.of(tag="t")
+    settings = Settings(tag="t")
     with pytest.raises(dataclasses.FrozenInstanceError):
         settings.tag = "u"  # type: ignore[misc]
-    assert settings == Settings.of(tag="t")
+    assert settings == Settings(tag="t")
 
 
 @pytest.mark.parametrize("kind", [Client, BackgroundClient])

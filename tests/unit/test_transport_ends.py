@@ -176,7 +176,7 @@ async def test_a_system_without_an_option_of_sockets_connects(
 def test_a_clients_certificate_that_cannot_be_used_is_an_error_at_the_start(tmp_path: Path) -> None:
     path = tmp_path / "client.pem"
     path.write_text("no certificate")
-    settings = Settings.of(endpoints="tls://127.0.0.1:1", tls_cert=str(path), tls_key=str(path))
+    settings = Settings(endpoints="tls://127.0.0.1:1", tls_cert=str(path), tls_key=str(path))
     with pytest.raises(SettingsError) as caught:
         tls_context(settings)
     names = "tls_cert (LOGSHIP_TLS_CERT), tls_key (LOGSHIP_TLS_KEY)"
