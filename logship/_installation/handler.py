@@ -103,11 +103,19 @@ class Handler(logging.Handler):
             if is_interruption(error):
                 raise
             if self._shows_arguments:
-                self.handleError(record)
+                self._show_error(record)
             fields = self.unformatted(record)
         if not self.client.emit(fields, self._tag, time_ns=time_ns) and self.client.intake_closed:
             patience_seconds = FALL_BACK_SECONDS_MAX if may_wait_here() else 0.0
             self.client.write_refused(fields, self._tag, time_ns, patience_seconds)
+
+    def _show_error(self, record: logging.LogRecord) -> None:
+        """Call `handleError`, which raises an error of its own if `sys.stderr` is closed."""
+        try:
+            self.handleError(record)
+        except ValueError as error:
+            if is_interruption(error):
+                raise
 
     def _is_kept_back(self, floods: FloodControl, record: logging.LogRecord) -> bool:
         """Tell whether there are too many such records; this one is counted then."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import logging
 import sys
 import threading
@@ -158,6 +159,16 @@ def test_bad_arguments_cost_no_record_and_break_nothing(
     assert record["message"] == "%s and %d"
     assert record["arguments"] == arguments
     assert "Logging error" in capsys.readouterr().err, "as every handler says it"
+
+
+def test_bad_arguments_cost_no_record_where_stderr_is_closed(
+    logger: logging.Logger, client: Recorder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    closed = io.StringIO()
+    closed.close()
+    monkeypatch.setattr(sys, "stderr", closed)
+    logger.info("%s and %d", "only one")
+    assert client.records[0]["arguments"] == ("only one",)
 
 
 def test_a_record_made_by_hand_with_a_broken_time(handler: Handler, client: Recorder) -> None:
