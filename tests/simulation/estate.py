@@ -66,6 +66,7 @@ class Estate:
         self._last: defaultdict[str, int] = defaultdict(int)
         self._said: list[str] = []
         self._troubled: set[str] = set()
+        self._unmarked: set[str] = set()
         self._owed: set[str] = set()
         self._hiding: set[str] = set()
         self._bodies: dict[int, bytes] = {}
@@ -131,6 +132,10 @@ class Estate:
             name: Of the directory, or the stamp of a record out of it; empty where nothing is said.
         """
         self._troubled |= {name} - {""}
+
+    def unmarked(self, directory: str) -> None:
+        """A recoverer could not store there what a server has, or that a stream has ended."""
+        self._unmarked.add(directory)
 
     def must_be_said(self, text: str) -> None:
         """A recoverer lives that has met this: it must have told a person."""
@@ -198,11 +203,15 @@ class Estate:
                 self._check_told(heir)
 
     def _check_told(self, heir: Heir) -> None:
-        """Every stream with something on the spool has an end, and no slots go in silence."""
+        """Every stream with something on the spool has an end, and no slots go in silence.
+
+        It has one end, unless a mark could not be stored either: then nothing says that it ended.
+        """
         for stream in sorted(heir.waiting):
             if not self._ends[stream]:
                 raise Violation(f"{stream} was recovered, and its end was not told")
-            if len(self._recovered_ends[stream]) > 1:
+            is_marked = self._unmarked.isdisjoint(heir.directories)
+            if len(self._recovered_ends[stream]) > 1 and is_marked:
                 raise Violation(f"{stream} was ended at {sorted(self._recovered_ends[stream])}")
         if heir.damages and heir.waiting and not self._is_named(heir):
             raise Violation(f"slots were damaged, and no report says so: {heir.directories}")
@@ -253,15 +262,16 @@ class Estate:
                 raise Violation(f"{stream} goes on to {last}, its end records are {sorted(ends)}")
 
     def ends_in_memory(self, heir: Heir, stream: str) -> set[int]:
-        """Return the end record that a process sent from memory and died before the ack, if any.
+        """Return the end record that a process sent from memory and ended before the ack, if any.
 
-        It is not on the spool, so a recoverer cannot know whether the server has it, and ends the
-        stream once more.
+        The process was killed, or reported the number as lost. The record is not on the spool, so
+        a recoverer cannot know whether the server has it, and ends the stream once more.
         """
+        unknown = heir.at_risk | heir.excused
         return {
             number
             for number in self._ends[stream] - self._recovered_ends[stream]
-            if (stream, number) in heir.at_risk and self._recovered_ends[stream]
+            if (stream, number) in unknown and self._recovered_ends[stream]
         }
 
     def _settle(

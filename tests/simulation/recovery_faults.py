@@ -205,6 +205,8 @@ class RecoveryFaults:
         """Let a call fail."""
         number = self._draw.choice(_ERRORS[name])
         self._disk.estate.troubled(directory)
+        if name == "mark fails":
+            self._disk.estate.unmarked(directory)
         if is_owed:
             self._owed.append(directory)
         raise OSError(number, os.strerror(number))

@@ -96,6 +96,20 @@ def test_a_stream_may_be_ended_again_where_its_end_was_in_memory_only() -> None:
     ended_twice({(STREAM, 7)}, True, "recovered").settle([])
 
 
+def test_a_stream_may_be_ended_again_where_its_end_was_reported_as_lost() -> None:
+    estate = ended_twice(set(), True, "recovered")
+    estate.excused(estate.life_of(DIRECTORY), {(STREAM, 7)})
+    estate.settle([])
+
+
+def test_a_stream_may_be_ended_again_where_neither_slot_nor_mark_says_that_it_ended() -> None:
+    estate = ended_twice(set(), "recovered", "recovered")
+    estate.damaged(DIRECTORY, STREAMS_DAMAGED, "", [])
+    estate.said(f"{DIRECTORY}: the slots are damaged")
+    estate.unmarked(DIRECTORY)
+    estate.settle([])
+
+
 @pytest.mark.parametrize(
     ("at_risk", "first", "second"),
     [

@@ -167,7 +167,7 @@ def test_bad_arguments_cost_no_record_where_stderr_is_closed(
     closed = io.StringIO()
     closed.close()
     monkeypatch.setattr(sys, "stderr", closed)
-    logger.info("%s and %d", "only one")
+    logger.info(*["%s and %d", "only one"])
     assert client.records[0]["arguments"] == ("only one",)
 
 
