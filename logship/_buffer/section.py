@@ -165,7 +165,13 @@ class Section:
             self._go_on_after(error)
 
     def refuse_rest(self) -> list[Item]:
-        """Give up what could not be numbered: count it as refused; inside the section."""
+        """Give up what could not be numbered: count it as refused; inside the section.
+
+        Once intake has ended, all that was promised is numbered. An item that came later belongs to
+        its call, which is about to withdraw it.
+        """
+        if self.closed:
+            return []
         items = self.inbox.items
         rest = items[: self.inbox.forget_withdrawn()]
         self.notes.items.extend(("refused", tag, 1) for tag, _ in rest)

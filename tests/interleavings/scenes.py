@@ -95,9 +95,13 @@ class Scene:
 
     def _close(self) -> None:
         try:
-            self.buffer.close_intake()
+            self._end()
         except Interruption:
-            self.buffer.close_intake()
+            self._end()
+
+    def _end(self) -> None:
+        self.buffer.close_intake()
+        self.buffer.refuse_rest()
 
     def _ship(self) -> None:
         """Be the shipper for one turn, and rest."""

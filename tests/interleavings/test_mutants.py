@@ -62,6 +62,12 @@ def _always_settled(self: Section, item: Item) -> bool:
     return True
 
 
+def _refuse_what_its_call_will_withdraw(self: Section) -> list[Item]:
+    rest = self.inbox.items[:]
+    del self.inbox.items[:]
+    return rest
+
+
 def _wakes_nobody(self: Wakeups) -> None:
     self.shipper = Shipper.AWAKE
 
@@ -74,6 +80,7 @@ MUTANTS: list[tuple[type, str, Any, str, Depth]] = [
     (Changes, "commit", _commit_that_does_not_note_it, "each call commits", Depth(0, raises=True)),
     (Section, "_end_intake", _end_without_a_last_look, "small, combined", Depth(1)),
     (Section, "is_settled", _always_settled, "small, at the end", Depth(2)),
+    (Section, "refuse_rest", _refuse_what_its_call_will_withdraw, "small, at the end", Depth(1)),
     (Wakeups, "entry_waits", _wakes_nobody, "shipper of what outlives", Depth(0)),
 ]
 
