@@ -116,6 +116,13 @@ def test_producers_go_on_as_before_and_keep_their_stream() -> None:
     assert (stream.tag, stream.accepted, stream.last) == (TAG, 6, 7)
 
 
+def test_the_route_of_a_tag_is_told_as_far_as_it_is_known() -> None:
+    buffer = awaiting()
+    assert (buffer.tag_of(None), buffer.tag_of("web")) == ("program", "web")
+    buffer.resolve_tag(TAG)
+    assert (buffer.tag_of(None), buffer.tag_of("web")) == (TAG, "web")
+
+
 def test_a_tag_is_provisional_until_the_right_one_is_known(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(accumulator, "ROLLOVER_NUMBER", 3)
     buffer = awaiting()

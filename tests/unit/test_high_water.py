@@ -57,6 +57,20 @@ def test_only_the_streams_that_grew_are_stated(
     assert one == [second_b]
 
 
+def test_one_can_be_told_from_the_applications_records() -> None:
+    buffer = a_buffer()
+    sink = Sink(buffer)
+    log(buffer, 1)
+    buffer.state_highest()
+    sink.drain()
+    record, statement = sink.acked
+    assert statement == {
+        "message": "logship: highest numbers",
+        KEY: [record["logship_id"]],
+        "logship_id": statement["logship_id"],
+    }
+
+
 def test_no_account_counts_them() -> None:
     buffer = a_buffer()
     sink = Sink(buffer)

@@ -81,6 +81,23 @@ def test_of_many_ended_streams_those_are_kept_that_are_not_known_to_the_end(
     assert 3 + 5 < len(named) <= 3 + 10 if arrives else len(named) == 40
 
 
+@pytest.mark.parametrize(("ended", "kept"), [(10, 10), (11, 6), (15, 10), (16, 6)])
+def test_the_newest_half_stays_of_too_many_ended_streams(
+    ended: int, kept: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(accumulator, "STREAMS_MAX", 1)
+    monkeypatch.setattr(accumulator, "ENDED_MAX", 10)
+    buffer = a_buffer()
+    sink = Sink(buffer)
+    for number in range(ended + 1):
+        buffer.offer(f"tag {number}", body(number))
+        buffer.number_and_drop(f"tag {number}", body(number), OVERFLOW)
+        buffer.seal_all()
+        sink.drain()
+    named = [stream.tag for stream in buffer.report("", 0.0).streams]
+    assert named == [f"tag {number}" for number in range(ended - kept, ended + 1)]
+
+
 @pytest.mark.parametrize("turn", ["drop spill", "drop spill drop", "drop drop spill", "spill drop"])
 @pytest.mark.parametrize("delivers", [True, False])
 def test_reasons_that_take_turns_leave_a_bounded_account(turn: str, delivers: bool) -> None:

@@ -320,3 +320,24 @@ def test_who_waits_goes_on_when_a_chunk_is_on_stderr() -> None:
     producer.join(60)
     assert admitted == [True]
     assert outcome_of(buffer)[0] == 0
+
+
+def test_who_waits_is_told_when_a_single_byte_is_freed() -> None:
+    buffer = a_buffer(stamp_key=None)
+    told: list[bool] = []
+    buffer.when_space(lambda: told.append(True))
+    assert buffer.offer("t", b"x") is Outcome.ACCEPTED
+    assert buffer.bytes_held == 1
+    assert buffer.drop_oldest()
+    assert told == [True]
+
+
+def test_who_waits_is_not_told_of_a_chunk_that_is_only_taken_apart() -> None:
+    buffer = full_buffer()
+    chunk = buffer.take()
+    assert chunk is not None
+    told: list[bool] = []
+    buffer.when_space(lambda: told.append(True))
+    held = buffer.bytes_held
+    assert buffer.split(chunk) is not None
+    assert (buffer.bytes_held, told) == (held, [])

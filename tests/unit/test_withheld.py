@@ -8,15 +8,12 @@ from typing import Any
 
 import pytest
 
-from logship._buffer.accumulator import STREAMS_MAX, WITHHELD_INTERVAL_SECONDS
-from logship._buffer.buffer import Buffer
 from logship._client.background import BackgroundClient
 from logship._client.client import Client
 from logship._installation.handler import Handler
 from logship._reasons import WITHHELD
 from logship.errors import ClientClosed
 from logship.testing import MemoryTransport, Sidecar
-from tests.unit.accounts import body
 from tests.unit.clients import Stderr, quick_settings
 
 SECRET = "hunter2"
@@ -140,43 +137,3 @@ async def test_the_asyncio_client_withholds_too(sidecar: Sidecar, stderr: Stderr
         await client.send_many([secret(2), {"message": "kept"}])
         assert (await client.flush(10)).all_acked
     assert gaps(sidecar) == [[1, 2, WITHHELD]]
-
-
-def a_buffer(seconds: list[float]) -> Buffer:
-    return Buffer(
-        bytes_max=1 << 20,
-        chunk_bytes_max=1 << 10,
-        linger_seconds=0.1,
-        stamp_key="logship_id",
-        monotonic=lambda: seconds[0],
-    )
-
-
-def test_a_stream_declares_once_a_minute_at_most() -> None:
-    seconds = [1000.0]
-    buffer = a_buffer(seconds)
-    last = []
-    for _ in range(4):
-        buffer.note(WITHHELD, 5, "t")
-        buffer.offer("t", body(1))
-        buffer.seal_all()
-        last.append(buffer.report("now", 0.0).streams[0].last)
-        seconds[0] += WITHHELD_INTERVAL_SECONDS / 2
-    # 1-5 withheld, 6 declares, 7; then 8; then 9-18 withheld, 19 declares, 20; then 21
-    assert last == [7, 8, 20, 21]
-    report = buffer.report("now", 0.0)
-    assert (report.accepted, report.withheld, report.streams[0].accepted) == (24, 20, 24)
-    buffer.close_intake()
-    (stream,) = buffer.report("end", 0.0).streams
-    assert (stream.accepted, stream.dropped) == (
-        24,
-        [(1, 5, WITHHELD), (9, 18, WITHHELD), (22, 26, WITHHELD)],
-    )
-
-
-def test_withheld_records_of_too_many_tags_are_refused() -> None:
-    buffer = a_buffer([0.0])
-    for number in range(STREAMS_MAX + 3):
-        buffer.note(WITHHELD, 1, f"tag {number}")
-    report = buffer.report("now", 0.0)
-    assert (report.withheld, report.refused) == (STREAMS_MAX, 3)
