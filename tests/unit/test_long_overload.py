@@ -59,6 +59,22 @@ def test_gaps_that_the_sidecar_was_not_told_of_are_all_reported() -> None:
     assert len(part.dropped) == GAPS
 
 
+@pytest.mark.parametrize(("gaps", "kept"), [(100, 100), (101, 50), (151, 100), (152, 50)])
+def test_the_newest_half_stays_of_too_many_gaps(gaps: int, kept: int) -> None:
+    buffer = a_buffer()
+    sink = Sink(buffer)
+    dropped = []
+    for number in range(gaps):
+        buffer.offer("t", body(number))
+        numbered = buffer.number_and_drop("t", body(number), OVERFLOW)
+        assert numbered is not None
+        dropped.append(numbered.number)
+        buffer.seal_all()
+        sink.drain()
+    (part,) = buffer.report("", 0.0).streams
+    assert part.dropped == [(number, number, OVERFLOW) for number in dropped[-kept:]]
+
+
 @pytest.mark.parametrize("arrives", [True, False])
 def test_of_many_ended_streams_those_are_kept_that_are_not_known_to_the_end(
     arrives: bool, monkeypatch: pytest.MonkeyPatch
