@@ -110,6 +110,13 @@ def test_a_stream_declares_once_a_minute_at_most() -> None:
     )
 
 
+def test_the_first_declaration_is_due_at_once_on_a_clock_that_has_just_begun() -> None:
+    buffer = a_buffer(monotonic=ManualClock(0.0))
+    buffer.note(SAMPLED, 2, "t")
+    buffer.offer("t", body(1))  # 3 declares, 4 is the record
+    assert buffer.report("", 0.0).streams[0].last == 4
+
+
 def test_a_declaration_that_is_dropped_is_named_until_it_is_made_again() -> None:
     buffer = a_buffer()
     buffer.note(SAMPLED, 2, "t")
