@@ -91,7 +91,7 @@ $(MUTANTS_READY): requirements/mutants.txt $(READY)
 	@touch $@
 
 mutants: export PATH := $(abspath $(VENV)/bin):$(PATH)
-mutants: $(MUTANTS_READY) ## mistakes put into a copy of the buffer, which tests or mypy must find; 5 to 20 minutes
+mutants: $(MUTANTS_READY) ## mistakes put into a copy of the buffer, which tests or mypy must find; about 20 minutes
 	rm -rf $(MUTANTS)
 	mkdir -p $(MUTANTS)
 	git ls-files -z --cached --others --exclude-standard | xargs -0 cp -p --parents -t $(MUTANTS)
