@@ -68,6 +68,11 @@ class Counters:
         """How many of the dropped records were not."""
         return self.dropped.total() - self.withheld
 
+    @property
+    def not_delivered(self) -> int:
+        """How many records were lost, or written to stderr instead."""
+        return self.lost + self.spilled
+
     def account(self, *, waiting: int, spooled: int, unspooled: int, bytes_held: int) -> Account:
         """Return these numbers, and those of the same moment that are counted elsewhere."""
         undecided = Counter(reason for _, reason in tuple(self.undecided))

@@ -86,6 +86,7 @@ class BackgroundClient(Emitter):
         self._chunks_seen = 1
         self._thread: ShipperThread | None = None
         self._parents: list[object] = []
+        self._begun: list[tuple[Shipper, Intake, Mark]] = []
         self.when_begun_anew: Callable[[], None] = lambda: None
         if not self.settings.disabled:
             registry.add_forkable(self)
@@ -189,14 +190,14 @@ class BackgroundClient(Emitter):
     def flush(self, timeout: float | None = None) -> FlushReport:
         """Wait until everything accepted so far is acked; see `Client.flush`."""
         shipper = self.shipper
-        # A signal handler that interrupted the buffer would wait for a shipper that waits for it.
-        if self._thread is not None and not shipper.buffer.is_held_here:
+        if self._thread is not None and not self._shipper_waits_for_this_thread():
             future = self._thread.submit(shipper.flush(timeout))
             if future is not None:
                 with contextlib.suppress(Cancelled):  # another thread closed the client meanwhile
                     return future.result()
-        waiting = shipper.buffer.records_waiting
-        return FlushReport(all_acked=waiting == 0, unacked=waiting, seconds=0.0)
+        buffer = shipper.buffer
+        all_acked = buffer.records_waiting == buffer.counters.not_delivered == 0
+        return FlushReport(all_acked=all_acked, unacked=buffer.records_waiting, seconds=0.0)
 
     def close(self, timeout: float | None = None, *, reason: str = "close") -> DrainReport:
         """Take no more records, deliver the rest, and report what happened to every record.
@@ -209,10 +210,15 @@ class BackgroundClient(Emitter):
         """Close by this plan; the exit hook and the watchdog have plans of their own.
 
         If another thread is closing already, its plan ends no later than this one from now on.
+        Where the shipper cannot go on before this call returns, only intake ends here, and the exit
+        hook does the rest.
         """
         if not self.is_of_this_process:  # it has logged nothing, and must not begin to now
             self._is_over = True
         if self.settings.disabled or self._is_over:
+            return self._shipper.buffer.report(reason, 0.0)
+        if self._shipper_waits_for_this_thread():
+            self._shipper.buffer.close_intake()
             return self._shipper.buffer.report(reason, 0.0)
         mine = self._shipper.closing(plan, reason)
         try:
@@ -253,26 +259,27 @@ class BackgroundClient(Emitter):
         the parent's shipper stays, which refuses all records now.
         """
         self._lock = threading.RLock()
+        self._begun = []
         self._is_over = False
         self._shipper.after_fork_in_child()
         if self.settings.spool_dir is None and is_about_to_exec():
             self._here = b"\1"
 
     def _begin_anew(self) -> None:
-        """Replace what belongs to the parent process: shipper, buffer, streams, thread."""
+        """Replace what belongs to the parent process: shipper, buffer, streams, thread.
+
+        Other threads, and signal handlers in the middle of this, may do the same. The first shipper
+        in the list is the one.
+        """
         shipper = Shipper(self.settings, **self._parts)
         registry.discard(shipper)
-        intake, here = shipper.new_intake(), fork_mark()
+        self._begun.append((shipper, shipper.new_intake(), fork_mark()))
+        first = next(each for each in self._begun if each[2][0])  # not of a parent
         with self._lock:
-            if self._here[0]:
-                return  # another thread, or a signal handler in the middle of this, was first
-            self._shipper.after_fork_in_child()  # where no hook of fork did, as under uWSGI
-            # The parent's thread stays as it is: its loop shares a selector with the parent.
-            self._parents.append(self._thread)
-            self.intake: Intake = intake
-            self._shipper, self._here = shipper, here
-            self._report, self._closing, self._closed = None, None, threading.Event()
-            self._conductor = None
+            if not self._here[0]:
+                self._go_on_with(*first)
+            if first[0] is not shipper:
+                return
             if self._is_over:
                 shipper.buffer.close_intake()
                 return
@@ -280,11 +287,26 @@ class BackgroundClient(Emitter):
                 self._start_thread()
         self.when_begun_anew()
 
+    def _go_on_with(self, shipper: Shipper, intake: Intake, here: Mark) -> None:
+        self._shipper.after_fork_in_child()  # where no hook of fork did, as under uWSGI
+        # The parent's thread stays as it is: its loop shares a selector with the parent.
+        self._parents.append(self._thread)
+        self._thread = None
+        self._report, self._closing, self._closed = None, None, threading.Event()
+        self._conductor = None
+        self.intake: Intake = intake
+        self._shipper = shipper
+        self._here = here
+
     # -- inside ------------------------------------------------------------------------------------
 
     def _start_thread(self) -> None:
         self._thread = ShipperThread(self._shipper)
         self._thread.start()
+
+    def _shipper_waits_for_this_thread(self) -> bool:
+        """Tell whether this is a signal handler inside the buffer, or the shipper's own thread."""
+        return self._shipper.buffer.is_held_here or threading.current_thread() is self._thread
 
     def _is_running(self) -> bool:
         return self._thread is not None and self._thread.is_alive()
@@ -331,7 +353,8 @@ class BackgroundClient(Emitter):
 
     def _wait_for_end(self, closing: Closing, reason: str) -> DrainReport:
         """Wait while another call conducts the end, and do not trust that it gets there."""
-        if self._conductor == threading.get_ident():  # a signal handler that interrupted it
+        is_mine = self._conductor == threading.get_ident()
+        if is_mine and not self._closed.is_set():  # a signal handler that interrupted it
             return self._shipper.buffer.report(reason, 0.0)
         if not self._closed.wait(closing.seconds_left() + _CONDUCTOR_SECONDS):
             self._end(closing)

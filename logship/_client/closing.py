@@ -192,16 +192,17 @@ class Closing:
         if self._spill is not None:
             self._spill.finish()
         self._last_resort.end_spill()
-        self.report = self._account()
-        finish = self._is_over(self.report)
+        report = self._account()
+        finish = self._is_over(report)
         deadline = self._plan.deadline_seconds
         until = max(deadline, min(deadline, self._monotonic()) + _REPORT_SECONDS_MIN)
-        for line in self._lines_of(self.report):
+        for line in self._lines_of(report):
             yield from self._retry(functools.partial(self._last_resort.go_first, line), until)
         # The lines that the report held up come now: there may be no next write.
         until = min(until, self._monotonic() + _QUEUE_SECONDS_MAX)
         yield from self._retry(self._last_resort.step_back, until)
         finish()
+        self.report = report  # not before: where this is interrupted, `cut_short` reports
 
     def limit(self, plan: DrainPlan) -> None:
         """Take `plan` from now on if it ends sooner: a stop clock runs. From any thread."""
@@ -218,13 +219,14 @@ class Closing:
         self._client.buffer.close_intake()
         for line in self._refuse_rest():
             self._note_written(self._last_resort.write_line(line))
-        self.report = self._account()
-        finish = self._is_over(self.report)
-        for line in self._lines_of(self.report):
-            self._last_resort.write_line(line)
+        report = self._account()
+        finish = self._is_over(report)
         self._last_resort.step_back()
+        for line in self._lines_of(report):
+            self._last_resort.write_in_turn(line)
         finish()
-        return self.report
+        self.report = report
+        return report
 
     def _deliver(self) -> Iterator[float]:
         """Wait until all that is numbered is acked, or spill it."""

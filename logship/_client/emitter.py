@@ -10,10 +10,14 @@ from logship._client.shipper import Shipper
 from logship._hooks.fork_mark import Mark
 from logship._hooks.interruptions import is_interruption
 from logship._hooks.preexec import is_about_to_exec
+from logship._hooks.threads import may_wait_here
 from logship._protocol.readable import plain_value
 from logship._settings import Settings
 from logship._stderr.last_resort import LastResort
 from logship._stderr.spill import refused_line
+
+FALL_BACK_SECONDS_MAX = 1.0
+"""How long a record may wait for stderr that is refused because the client is closed."""
 
 _ACCEPTED = Outcome.ACCEPTED
 
@@ -59,13 +63,22 @@ class Emitter:
         """Standard error, for what a closed client refuses."""
         return self._shipper.last_resort
 
-    def emit(self, record: Record, tag: str | None = None, *, time_ns: int | None = None) -> bool:
+    def emit(
+        self,
+        record: Record,
+        tag: str | None = None,
+        *,
+        time_ns: int | None = None,
+        writes_refused: bool = False,
+    ) -> bool:
         """Put a record into the buffer; never raises, never waits on an event loop's thread.
 
         Args:
             record: The record; any mapping.
             tag: Its tag; by default the setting `tag`.
             time_ns: Its time in nanoseconds since the epoch; now by default.
+            writes_refused: Whether a record that is refused after `close` is written to stderr, for
+                a caller that cannot tell.
 
         Returns:
             Whether the record is in the buffer. If it is not, `redact` withheld it or the overflow
@@ -88,7 +101,7 @@ class Emitter:
             self.last_resort.warn_of_bug("emit", error)
             self._shipper.buffer.note("refused", 1)
             outcome = Outcome.CLOSED
-        if outcome is Outcome.CLOSED and not self.intake_closed:
+        if outcome is Outcome.CLOSED and (writes_refused or not self.intake_closed):
             self.write_refused(record, tag, time_ns)
         return outcome is _ACCEPTED
 
@@ -106,13 +119,7 @@ class Emitter:
             self._begin_anew()
         return self.intake.withhold(self.intake.route(tag), reason)
 
-    def write_refused(
-        self,
-        record: Record,
-        tag: str | None,
-        time_ns: int | None,
-        patience_seconds: float = 0.0,
-    ) -> None:
+    def write_refused(self, record: Record, tag: str | None, time_ns: int | None) -> None:
         """Write a record to stderr that got no number; never raises.
 
         While intake is open, the line is written at the pace of spilled lines or not at all.
@@ -121,7 +128,6 @@ class Emitter:
             record: What was logged.
             tag: Its tag; None for the default one.
             time_ns: When, nanoseconds since the epoch; None for now.
-            patience_seconds: See `write_in_turn`; while intake is open there is no wait.
         """
         self.last_resort.stop_here()  # a call that does not return has refused nothing
         time_ns = time_ns or time.time_ns()
@@ -136,17 +142,12 @@ class Emitter:
             self.last_resort.warn_of_bug("a refused record", error)
         buffer = self._shipper.buffer
         number = buffer.number_refused()
-        if not self._write_refused(number, tag, time_ns, fields, patience_seconds):
+        if not self._write_refused(number, tag, time_ns, fields):
             buffer.note("refused_unwritten", 1)
         self.last_resort.stop_here()  # once more: the last report may not count this record
 
     def _write_refused(
-        self,
-        number: str,
-        tag: str | None,
-        time_ns: int,
-        fields: Record | None,
-        patience_seconds: float,
+        self, number: str, tag: str | None, time_ns: int, fields: Record | None
     ) -> bool:
         """Write the line of a refused record; return whether stderr has it, or will."""
         if fields is None:
@@ -158,20 +159,21 @@ class Emitter:
         try:
             route = self._shipper.buffer.tag_of(self.intake.route(tag))
             line = refused_line(number, route, time_ns, plain_value(fields))
-            return self._write_refused_line(line, patience_seconds)
+            return self._write_refused_line(line)
         except Exception as error:
             if is_interruption(error):
                 raise
             self.last_resort.warn_of_bug("a refused record", error)
             return False
 
-    def _write_refused_line(self, line: bytes, patience_seconds: float) -> bool:
+    def _write_refused_line(self, line: bytes) -> bool:
         """Write a line as fast as spilled ones while intake is open, because many may follow.
 
         A child that is about to exec has intake open as well, but no report that would count the
         lines that were not written.
         """
         if self.intake_closed or is_about_to_exec():
+            patience_seconds = FALL_BACK_SECONDS_MAX if may_wait_here() else 0.0
             return self.last_resort.write_in_turn(line, patience_seconds)
         return self.last_resort.offer_line(line)
 

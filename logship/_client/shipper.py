@@ -139,6 +139,7 @@ class Shipper:
             failed=functools.partial(self.last_resort.warn_of_bug, "the buffer"),
             monotonic=monotonic,
         )
+        self.last_resort.is_needed_here = lambda: self.buffer.is_held_here
         self.delivery: Delivery[Chunk] = Delivery(
             settings.endpoints,
             source=self.buffer,
@@ -310,7 +311,7 @@ class Shipper:
     async def flush(self, timeout_seconds: float | None) -> FlushReport:
         """Wait until everything accepted so far is acked, on the loop; see `Client.flush`."""
         started = self._monotonic()
-        lost = self.buffer.counters.lost
+        not_delivered = self.buffer.counters.not_delivered
         target = self.buffer.seal_all()
         is_stuck = self.buffer.is_stuck
         self._schedule.guarded(self._pump.turn)
@@ -320,7 +321,9 @@ class Shipper:
                     await self.wait_for_progress(None)
         settled = self.buffer.settled_through() >= target
         return FlushReport(
-            all_acked=settled and not is_stuck and lost == self.buffer.counters.lost,
+            all_acked=settled
+            and not is_stuck
+            and not_delivered == self.buffer.counters.not_delivered,
             unacked=self.buffer.records_waiting,
             seconds=self._monotonic() - started,
         )
@@ -460,8 +463,11 @@ class Shipper:
         self._pump.close()
 
     def end_at_exit(self) -> None:
-        """At interpreter exit: say and spill what a client holds that was not closed."""
-        if not self.buffer.intake_closed and self.buffer.bytes_held:
+        """At interpreter exit: say and spill what a client holds whose end did not come.
+
+        Nothing closed it, or its loop stopped in the middle of that.
+        """
+        if self._report is None and self.buffer.bytes_held:
             closing = self.closing(self.plan(_UNCLOSED_SECONDS), "exit without close")
             self.spill_rest(closing, closing.steps())
             self._upkeep.close()

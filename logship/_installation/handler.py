@@ -13,15 +13,11 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from logship._hooks.interruptions import is_interruption
-from logship._hooks.threads import may_wait_here
 from logship._installation.tracing import CurrentSpan
 
 if TYPE_CHECKING:
     from logship._client.emitter import Emitter
     from logship._installation.floods import FloodControl
-
-FALL_BACK_SECONDS_MAX = 1.0
-"""How long a record may wait for stderr that is refused because the client is closed."""
 
 KEPT_BACK_KEY = "records_kept_back"
 """The field that says how many records like this one the interval before kept back."""
@@ -105,9 +101,7 @@ class Handler(logging.Handler):
             if self._shows_arguments:
                 self._show_error(record)
             fields = self.unformatted(record)
-        if not self.client.emit(fields, self._tag, time_ns=time_ns) and self.client.intake_closed:
-            patience_seconds = FALL_BACK_SECONDS_MAX if may_wait_here() else 0.0
-            self.client.write_refused(fields, self._tag, time_ns, patience_seconds)
+        self.client.emit(fields, self._tag, time_ns=time_ns, writes_refused=True)
 
     def _show_error(self, record: logging.LogRecord) -> None:
         """Call `handleError`, which raises an error of its own if `sys.stderr` is closed."""

@@ -57,6 +57,7 @@ class LastResort:
 
     Attributes:
         is_gone: Whether stderr will never take bytes, as the last write showed.
+        is_needed_here: Returns whether this thread holds what the end of the process needs.
     """
 
     def __init__(
@@ -69,6 +70,7 @@ class LastResort:
         if descriptor == 2 and sys.__stderr__ is None:
             descriptor = -1  # closed when the program began: 2 is now any file opened since
         self.is_gone: bool = False
+        self.is_needed_here: Callable[[], bool] = lambda: False
         self._descriptor = descriptor
         self._write = nonblocking_writer(descriptor)
         self._lock = SectionLock()
@@ -162,9 +164,16 @@ class LastResort:
         return self._ender != 0
 
     def stop_here(self) -> None:
-        """Do not return in a thread that `stop_others` has stopped."""
-        while self._ender and self._ender != threading.get_ident() and not is_own():
+        """Do not return in a thread that `stop_others` has stopped.
+
+        A signal handler or a `__del__` may log in the middle of a section that the end of the
+        process must enter. Such a thread is stopped at its next call.
+        """
+        while self._ender and self._ender != threading.get_ident() and not self._must_go_on():
             time.sleep(_TURN_SECONDS)
+
+    def _must_go_on(self) -> bool:
+        return is_own() or self._lock.is_owned() or self.is_needed_here()
 
     def write_rest(self, until_seconds: float) -> None:
         """Write the queue; try a stalled stderr until the deadline (monotonic seconds)."""

@@ -71,6 +71,29 @@ ON_A_LOOP = {
                     await client.close(timeout=30)
         asyncio.run(main())
     """,
+    "with a close in a loop that is stopped": """
+        import asyncio
+        loop = asyncio.new_event_loop()
+        async def main():
+            client = await logship.Client().__aenter__()
+            log(client)
+            loop.call_soon(loop.stop)
+            await client.close(timeout=30)
+        try:
+            loop.run_until_complete(main())
+        except RuntimeError:
+            loop.close()
+    """,
+    "with a close in a thread that the main thread does not wait for": """
+        import asyncio, threading
+        loop = asyncio.new_event_loop()
+        threading.Thread(target=loop.run_forever, daemon=True).start()
+        async def main():
+            client = await logship.Client().__aenter__()
+            log(client)
+            asyncio.ensure_future(client.close(timeout=30))
+        asyncio.run_coroutine_threadsafe(main(), loop).result()
+    """,
 }
 
 

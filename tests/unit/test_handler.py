@@ -26,19 +26,21 @@ class Recorder:
         self.full = False
 
     def emit(
-        self, record: dict[str, Any], tag: str | None = None, *, time_ns: int | None = None
+        self,
+        record: dict[str, Any],
+        tag: str | None = None,
+        *,
+        time_ns: int | None = None,
+        writes_refused: bool = False,
     ) -> bool:
+        if self.intake_closed and writes_refused:
+            self.refused.append(record)
         if self.intake_closed or self.full:
             return False
         self.records.append(record)
         self.tags.append(tag)
         self.times_ns.append(time_ns)
         return True
-
-    def write_refused(
-        self, record: dict[str, Any], tag: str | None, time_ns: int, patience_seconds: float
-    ) -> None:
-        self.refused.append(record)
 
 
 @pytest.fixture

@@ -1,0 +1,233 @@
+"""Ends that come in the middle of something else: of a call, of another end, of a child's start."""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from logship._buffer.entrance import Outcome
+from logship._client.background import BackgroundClient
+from logship._client.shipper import Shipper
+from logship._hooks.threads import OwnThread
+from logship._installation.handler import Handler
+from logship._stderr.last_resort import LastResort
+from logship.testing import MemoryTransport, Sidecar
+from tests.support.waiting import wait_until
+from tests.unit.clients import Stderr, messages, quick_settings
+
+
+def a_client(sidecar: Sidecar, last_resort: LastResort, **settings: Any) -> BackgroundClient:
+    return BackgroundClient(
+        quick_settings(**settings),
+        transport=MemoryTransport(sidecar),
+        parts={"last_resort": last_resort},
+    )
+
+
+@pytest.fixture
+def client(sidecar: Sidecar, stderr: Stderr) -> Iterator[BackgroundClient]:
+    fresh = a_client(sidecar, stderr.last_resort())
+    yield fresh
+    fresh.close(timeout=1)
+
+
+def test_a_close_in_the_middle_of_the_buffer_returns_and_a_later_one_delivers(
+    client: BackgroundClient, sidecar: Sidecar, stderr: Stderr
+) -> None:
+    """As in a signal handler that interrupted a logging call."""
+    assert client.emit({"message": "one"})
+    report = client.shipper.buffer.exclusively(client.close)
+    assert (report.reason, report.accepted) == ("close", 1)
+    assert not client.emit({"message": "late"})
+    assert client.close().all_acked
+    assert messages(sidecar) == ["one"]
+    assert not stderr.json("refused")
+
+
+def on_the_shippers_thread(client: BackgroundClient, call: Callable[[], Any]) -> Any:
+    """Return what a call returns that a destructor makes there."""
+    results: list[Any] = []
+
+    async def make_it() -> None:
+        results.append(call())
+
+    assert client._thread is not None
+    future = client._thread.submit(make_it())
+    assert future is not None
+    future.result(20)
+    return results[0]
+
+
+def test_a_close_on_the_shippers_thread_returns_and_a_later_one_delivers(
+    client: BackgroundClient, sidecar: Sidecar
+) -> None:
+    assert client.emit({"message": "one"})
+    on_the_shippers_thread(client, client.close)
+    assert client.close().all_acked
+    assert messages(sidecar) == ["one"]
+
+
+def test_a_flush_on_the_shippers_thread_does_not_wait_for_itself(
+    client: BackgroundClient, sidecar: Sidecar
+) -> None:
+    sidecar.acks = False
+    assert client.emit({"message": "one"})
+    assert not on_the_shippers_thread(client, client.flush).all_acked
+    sidecar.acks = True
+    sidecar.hang_up()
+    assert client.flush(20).all_acked
+
+
+def test_a_flush_says_that_records_went_to_stderr(
+    client: BackgroundClient, sidecar: Sidecar
+) -> None:
+    sidecar.reachable = False
+    sidecar.hang_up()
+    for _ in range(3):
+        assert client.emit({"message": "m"})
+    results: list[Any] = []
+    thread = threading.Thread(target=lambda: results.append(client.flush(20)))
+    thread.start()
+    wait_until(lambda: spilled_and_given_up(client), "all of it is on stderr")
+    sidecar.reachable = True
+    assert client.emit({"message": "later"})
+    thread.join(20)
+    assert not results[0].all_acked
+
+
+def spilled_and_given_up(client: BackgroundClient) -> bool:
+    buffer, spill = client.shipper.buffer, client.shipper.spill
+    assert spill is not None
+    spill.step(time.monotonic() + 1.0, time.monotonic)
+    buffer.spilling.drop_spilled()
+    return buffer.counters.spilled == 3
+
+
+def test_a_report_whose_wait_for_stderr_was_interrupted_is_printed(
+    sidecar: Sidecar,
+) -> None:
+    reader, writer = os.pipe()
+    os.set_blocking(writer, False)
+    filled = fill(writer)
+    resort = InterruptedWait(descriptor=writer)
+    client = a_client(sidecar, resort, report=True)
+    assert client.emit({"message": "one"})
+    with pytest.raises(KeyboardInterrupt):
+        client.close()
+    assert client.report is not None
+    os.read(reader, filled)
+    client.write_refused({"message": "late"}, None, None)
+    printed = os.read(reader, 1 << 16)
+    os.close(writer)
+    os.close(reader)
+    assert b'"drain report"' in printed
+    assert b'"late"' in printed
+
+
+class InterruptedWait(LastResort):
+    """Standard error whose first wait of the report a signal handler interrupts."""
+
+    def go_first(self, line: bytes) -> bool:
+        assert not super().go_first(line)
+        raise KeyboardInterrupt
+
+
+def fill(descriptor: int) -> int:
+    """Fill a pipe; return how many bytes it took."""
+    size = 0
+    while True:
+        try:
+            size += os.write(descriptor, b"\n" * 4096)
+        except BlockingIOError:
+            return size
+
+
+@pytest.mark.parametrize("outcome", [Outcome.FULL, Outcome.CLOSED])
+def test_a_record_stands_on_stderr_once_if_the_end_comes_behind_its_answer(
+    client: BackgroundClient, stderr: Stderr, outcome: Outcome
+) -> None:
+    """A full buffer has counted it already; a refused one is written by one of the two alone."""
+    intake = client.intake
+    put = intake.put
+
+    def put_and_close(*arguments: Any) -> Outcome:
+        del arguments
+        if outcome is Outcome.CLOSED:
+            client.shipper.buffer.note("refused", 1)
+        else:
+            client.close()
+        return outcome
+
+    intake.put = put_and_close
+    intake.admit_after = lambda outcome, *_: close_and(client, outcome)
+    logger = logging.Logger("app")
+    logger.addHandler(Handler(client))
+    logger.info("one")
+    intake.put = put
+    assert len(stderr.json("refused")) == (outcome is Outcome.CLOSED)
+
+
+def close_and(client: BackgroundClient, outcome: Outcome) -> Outcome:
+    client.close()
+    return outcome
+
+
+def test_a_thread_is_not_stopped_for_ever_inside_what_the_end_needs(
+    client: BackgroundClient, sidecar: Sidecar
+) -> None:
+    """A signal handler or a destructor logs in the middle of the buffer while the process dies."""
+    buffer, inside, ending = client.shipper.buffer, threading.Event(), threading.Event()
+    logger = logging.Logger("app")
+    logger.addHandler(Handler(client))
+
+    def log_inside() -> None:
+        inside.set()
+        assert ending.wait(20)
+        logger.info("from a destructor")
+
+    def log() -> None:
+        buffer.exclusively(log_inside)
+
+    def end() -> None:
+        client.last_resort.stop_others()
+        buffer._section.closing = True
+        ending.set()
+        client.close(5)
+
+    assert client.emit({"message": "one"})
+    threading.Thread(target=log, daemon=True).start()
+    assert inside.wait(20)
+    ender = OwnThread(end, "ender")
+    ender.start()
+    ender.join(20)
+    assert not ender.is_alive()
+    assert messages(sidecar)[0] == "one"
+
+
+def test_a_handler_that_logs_while_a_child_begins_anew_loses_nothing(
+    client: BackgroundClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    child = os.fork()
+    if child == 0:
+        os._exit(logs_in_the_middle(client, monkeypatch))
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 2
+
+
+def logs_in_the_middle(client: BackgroundClient, monkeypatch: pytest.MonkeyPatch) -> int:
+    """Return how many records the report of this child says it has accepted."""
+    hook = Shipper.after_fork_in_child
+
+    def hook_and_signal(shipper: Shipper) -> None:
+        hook(shipper)
+        monkeypatch.setattr(Shipper, "after_fork_in_child", hook)
+        client.emit({"message": "from a handler"})
+
+    monkeypatch.setattr(Shipper, "after_fork_in_child", hook_and_signal)
+    client.emit({"message": "first"})
+    return client.close(timeout=0.2).accepted
