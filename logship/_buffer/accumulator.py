@@ -252,8 +252,9 @@ class Accumulator:
             stream: Which.
             retires: Whether its key may begin another stream.
         """
-        self._number_withheld(stream)
-        self._declare_gaps(stream)
+        if stream.can_declare:
+            self._number_withheld(stream)
+            self._declare_gaps(stream)
         if stream.end is None and self._stamp_key is not None:
             fields = {
                 "message": "logship: stream closed",

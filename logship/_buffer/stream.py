@@ -41,8 +41,8 @@ class Stream:
         lost: Gaps, ascending, for the report: all, or the newest and those that the sidecar was not
             told of. What was kept back on purpose is not among them: that may be many gaps.
         stated: The highest number that a high-water record has stated.
-        end: The number of the end record, once it is written. Without stamps there is no end
-            record, and this stays None.
+        end: The number of the end record, once it is written, or left to a recoverer. Without
+            stamps there is no end record, and this stays None.
         unsettled: Chunks that are neither acked nor dropped.
     """
 
@@ -132,6 +132,13 @@ class Stream:
     def stamp_of(self, number: int) -> bytes:
         """Return the end of an entry with this number: its stamp, or nothing without stamps."""
         return self._stamp_start + b"%010d" % number if self._stamp_start else b""
+
+    def leave_end(self) -> None:
+        """Leave the end record, which has the next number, to a recoverer."""
+        if self.has_stamps and self.end is None:
+            self.end = self.next_number
+            self.next_number += 1
+            self.controls += 1
 
     def lost_ranges(self, reason: str) -> list[tuple[int, int]]:
         """Return the gaps that have this reason."""

@@ -8,6 +8,7 @@ to where others look.
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import re
 import stat
@@ -222,10 +223,18 @@ class ProcessDirectory:
             self.leave()
 
     def is_there(self) -> bool:
-        """Whether the directory is still where it was made."""
-        with contextlib.suppress(OSError):
+        """Whether the directory is still where it was made; an error is no proof that it is not."""
+        try:
             return _is_at(self._directory, self.name, self._parent)
-        return False
+        except OSError:
+            return True
+
+    def is_held(self) -> bool:
+        """Whether the lock is still ours: a program may close what it has not opened."""
+        try:
+            return all(_system.identity_of(each) == known for each, known in self._opened)
+        except OSError as error:
+            return error.errno != errno.EBADF
 
     def segments(self) -> list[str]:
         """Return the names of the segments, in order."""

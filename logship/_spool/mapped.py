@@ -306,6 +306,11 @@ class StreamsFile:
         if slot is not None and stream.end is not None and stream.end < next_number:
             self._words[(layout.slot_at(slot) + layout.SLOT_END_AT) >> 3] = stream.end
 
+    def leave_ends(self) -> None:
+        """Leave the end of each stream to a recoverer, which may have written it already."""
+        for stream in filter(None, self._users):
+            stream.leave_end()
+
     def _opened(self, stream: Stream) -> int:
         slot = self._slots.get(stream.id)
         if slot is None:

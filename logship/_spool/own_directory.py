@@ -157,13 +157,19 @@ class OwnDirectory:
             with contextlib.suppress(OSError):  # nothing in it would be shipped
                 self.directory.remove()
 
-    def vanished(self) -> bool:
-        """Tell whether the directory is no longer where it was made; then leave it."""
-        if self.directory.is_there():
-            return False
+    def loss(self) -> str | None:
+        """Return why the directory is no longer this process's, or None while it is."""
+        is_there = self.directory.is_there()
+        if not self.directory.is_held():  # asked last: what is not ours says nothing of it
+            return "the lock of this process was closed by its program"
+        return None if is_there else "the directory of this process has been removed"
+
+    def leave_lost(self) -> None:
+        """Leave a directory that is lost; inside the section."""
         self._ended.set()
+        if not self.directory.is_held():
+            self.streams.leave_ends()
         self._leave_chunks()
-        return True
 
     def abandon(self) -> None:
         """In a forked child: leave the parent's lock and files, and take its open chunks along."""

@@ -15,6 +15,7 @@ from collections import deque
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from logship._buffer.chunk import Chunk, ChunkState, MemoryChunk, new_chunk_id
 from logship._buffer.stream import Stream
@@ -243,7 +244,7 @@ class SpoolStorage:
 
     # -- the shipper's thread --------------------------------------------------------------------
 
-    def maintain(self, locked: Callable[[Callable[[], list[Segment]]], list[Segment]]) -> None:
+    def maintain(self, locked: Callable[[Callable[[], Any]], Any]) -> None:
         """Keep a spare segment, give back what is too much, and try again what failed.
 
         Args:
@@ -253,7 +254,7 @@ class SpoolStorage:
             return
         if self._monotonic() >= self._due_seconds:
             self._due_seconds = self._monotonic() + RETRY_SECONDS
-            self._look_again()
+            self._look_again(locked)
         own = self._own
         if own is None:
             return
@@ -286,11 +287,12 @@ class SpoolStorage:
         """Make a process directory with its streams and a first segment."""
         self._own = self._new_directory()
 
-    def _look_again(self) -> None:
-        """See whether the process directory is still where it was made; try what failed."""
-        if self._own is not None and self._own.vanished():
-            self._own = None
-            self._fail(f"{self.path}: the directory of this process has been removed")
+    def _look_again(self, locked: Callable[[Callable[[], None]], None]) -> None:
+        """See whether the process directory is still this process's; try what failed."""
+        loss = None if self._own is None else self._own.loss()
+        if loss is not None:
+            locked(self._leave_lost)
+            self._fail(f"{self.path}: {loss}")
         if not self._trouble:
             return
         own = self._own
@@ -301,6 +303,11 @@ class SpoolStorage:
         if works:
             self._trouble = False
             self.news.append(("spool", f"the spool {self.path} can be written again and is in use"))
+
+    def _leave_lost(self) -> None:
+        own, self._own = self._own, None
+        if own is not None:
+            own.leave_lost()
 
     def _try_files(self, make: Callable[[], object]) -> bool:
         """Make files; tell whether the volume allows it."""

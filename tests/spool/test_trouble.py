@@ -1,11 +1,12 @@
-"""Shows what a failing disk must not do: hold up whoever logs, or outlive the client's end.
+"""Shows what a failing disk must not do: hold up whoever logs, outlive a client, free a lock.
 
-The simulation found both; here they are alone.
+The simulation found the first two; here they are alone.
 """
 
 from __future__ import annotations
 
 import errno
+import os
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ from logship._buffer.buffer import Buffer
 from logship._buffer.overflow import Admission
 from logship._spool.storage import RETRY_SECONDS
 from tests.spool.spools import CHUNK_BYTES, buffer_on, offer, storage_in
+from tests.spool.test_orphans import recover
 from tests.spool.test_storage import Clock, Disk
 from tests.support.packing import pack_record
 from tests.unit.accounts import admit
@@ -67,3 +69,27 @@ def test_upkeep_after_the_end_begins_nothing(tmp_path: Path, disk: Disk) -> None
     storage.maintain(lambda work: work())
     assert storage.retry_deadline_seconds() is None
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("code", [errno.EACCES, errno.EIO, errno.ESTALE, errno.EBADF])
+def test_an_error_of_a_look_at_the_life_does_not_give_its_lock_away(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int
+) -> None:
+    """A recoverer would end the stream with a number that this process gives out as well."""
+    clock = Clock()
+    storage = storage_in(tmp_path, monotonic=clock)
+    buffer = buffer_on(storage)
+    assert offer(buffer, "before")
+    clock.now += RETRY_SECONDS + 1
+
+    def failing_stat(*_: object, **__: object) -> None:
+        raise OSError(code, os.strerror(code))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "stat", failing_stat)
+        storage.maintain(buffer.exclusively)
+    assert recover(tmp_path).markers == []
+    assert offer(buffer, "after")
+    assert buffer.report("", 0.0).spooled == 2
+    storage.abandon()
+    assert recover(tmp_path).markers == ["before", "after"]

@@ -14,7 +14,11 @@ from logship._metrics.outlet import Choices, Outlet
 from logship._metrics.process import Process
 from logship._process.self_pipe import SelfPipe
 from logship._spool.directories import ProcessDirectory
+from logship._spool.storage import RETRY_SECONDS
 from logship._stderr.last_resort import LastResort
+from tests.spool.spools import buffer_on, offer, storage_in
+from tests.spool.test_orphans import recover
+from tests.spool.test_storage import Clock
 
 CONTENT = b"the application's own" * 1000
 HIGH = 1500
@@ -84,6 +88,40 @@ def test_a_spool_closes_no_file_of_the_application(
     assert all(map(is_open, taken)), "they are the application's now"
     for each in taken:
         os.close(each)
+
+
+@pytest.mark.parametrize("is_replaced", [False, True])
+def test_no_number_is_given_out_beside_the_recoverer_of_a_closed_lock(
+    is_replaced: bool, tmp_path: Path, file_of_the_application: int
+) -> None:
+    """It ends the streams, and their next number is taken then."""
+    spool, clock = tmp_path / "spool", Clock()
+    storage = storage_in(spool, monotonic=clock)
+    buffer = buffer_on(storage)
+    assert offer(buffer, "before")
+    buffer.note("sampled", 1, "tag")
+    (lock,) = (
+        each
+        for each in descriptors_below(spool)
+        if Path(f"/proc/self/fd/{each}").readlink().name == "lock"
+    )
+    if is_replaced:
+        os.dup2(file_of_the_application, lock)
+    else:
+        os.close(lock)
+    clock.now += RETRY_SECONDS + 1
+    storage.maintain(buffer.exclusively)
+    recovered = recover(spool)
+    assert recovered.markers == ["before"]
+    for number in range(3):
+        assert offer(buffer, f"later{number}")
+    buffer.close_intake()
+    (end,) = recovered.controls
+    old, new = buffer.report("", 0.0).streams
+    assert end["logship_id"] == f"{old.stream}:{old.end:010d}"
+    assert old.end == old.last
+    assert (new.spooled, new.end) == ([(1, 4)], 4)
+    storage.close()
 
 
 @pytest.fixture
