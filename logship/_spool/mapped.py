@@ -107,6 +107,7 @@ class SpoolChunk(Chunk):
     """
 
     __slots__ = (
+        "_begin",
         "_commit_index",
         "_mapping",
         "_words",
@@ -132,7 +133,7 @@ class SpoolChunk(Chunk):
         self.payload_at = self.header_at + header_bytes
         self.before = segment.tail
         self.slack = SLACK_BYTES
-        self._mapping = segment.mapping
+        self._mapping, self._begin = segment.mapping, self.payload_at
         self._words = segment.words
         self._commit_index = (self.header_at + layout.COMMIT_AT) >> 3
 
@@ -144,7 +145,7 @@ class SpoolChunk(Chunk):
     @property
     def data(self) -> bytes:
         """The committed entries; a copy, because the segment may be used again."""
-        return self._mapping[self.payload_at : self.payload_at + self.size]
+        return self._mapping[self._begin : self._begin + self.size]
 
     def cut_capacity(self) -> int:
         """Return the capacity that it keeps when another chunk begins behind it."""
@@ -152,7 +153,7 @@ class SpoolChunk(Chunk):
 
     def write(self, data: bytes) -> None:
         """Put `data` behind the committed entries. It does not count until `advance`."""
-        begin = self.payload_at + self.size
+        begin = self._begin + self.size
         self._mapping[begin : begin + len(data)] = data
 
     def advance(self, size: int, entries: int) -> None:
@@ -186,11 +187,8 @@ class SpoolChunk(Chunk):
         self.segment.live.discard(self)
 
     def move_to_memory(self) -> None:
-        """In a forked child: go on in private memory, the file is the parent's."""
-        copy = bytearray(self.payload_at + self.capacity)
-        copy[self.payload_at : self.payload_at + self.size] = self.data
-        words = [0] * (self._commit_index + 1)
-        self._mapping, self._words = copy, words  # type: ignore[assignment]
+        """In a forked child: go on in private memory of its own bytes; the file is the parent's."""
+        self._mapping, self._begin, self._words = bytearray(self.data), 0, {}  # type: ignore[assignment]
 
 
 class UnspooledChunk(MemoryChunk):

@@ -173,11 +173,13 @@ class OwnDirectory:
 
     def abandon(self) -> None:
         """In a forked child: leave the parent's lock and files, and take its open chunks along."""
-        for segment in self.segments:
-            for chunk in segment.live:
-                if chunk.state is ChunkState.OPEN:
-                    chunk.move_to_memory()
-        self._leave_chunks()
+        try:
+            for segment in self.segments:
+                for chunk in segment.live:
+                    if chunk.state is ChunkState.OPEN:
+                        chunk.move_to_memory()
+        finally:
+            self._leave_chunks()
 
     def _leave_chunks(self) -> None:
         """Leave the directory; the chunks in it are in memory that dies with the process."""

@@ -397,23 +397,7 @@ def test_the_floor_is_a_share_of_the_volume(
     life.remove()
 
 
-# -- what a child and a server may do --------------------------------------------------------------
-
-
-def test_a_forked_child_writes_nothing_into_its_parents_files(tmp_path: Path) -> None:
-    storage = storage_in(tmp_path)
-    buffer = buffer_on(storage)
-    assert offer(buffer, "parent")
-    before = {each: each.read_bytes() for each in tmp_path.glob("*/*")}
-    storage.abandon()  # what the hook does in the child
-    for number in range(40):
-        assert offer(buffer, f"child{number}", size=300)
-    assert offer(buffer, "other tag", "other")
-    ship_all(buffer)
-    storage.maintain(buffer.exclusively)
-    storage.close()
-    assert {each: each.read_bytes() for each in tmp_path.glob("*/*")} == before
-    assert recover(tmp_path).markers == ["parent"]
+# -- what a server may do --------------------------------------------------------------
 
 
 def test_a_split_chunk_stays_until_both_halves_are_acked(tmp_path: Path) -> None:

@@ -1,0 +1,58 @@
+"""Shows what a forked child does with the spool of its parent: it leaves it, at little cost."""
+
+from __future__ import annotations
+
+import tracemalloc
+from pathlib import Path
+
+import pytest
+
+from logship._spool.mapped import SpoolChunk
+from tests.spool.spools import SEGMENT_BYTES, buffer_on, offer, storage_in
+from tests.spool.test_orphans import recover
+from tests.spool.test_storage import ship_all
+
+
+def test_a_forked_child_writes_nothing_into_its_parents_files(tmp_path: Path) -> None:
+    storage = storage_in(tmp_path)
+    buffer = buffer_on(storage)
+    assert offer(buffer, "parent")
+    before = {each: each.read_bytes() for each in tmp_path.glob("*/*")}
+    storage.abandon()  # what the hook does in the child
+    for number in range(40):
+        assert offer(buffer, f"child{number}", size=300)
+    assert offer(buffer, "other tag", "other")
+    ship_all(buffer)
+    storage.maintain(buffer.exclusively)
+    storage.close()
+    assert {each: each.read_bytes() for each in tmp_path.glob("*/*")} == before
+    assert recover(tmp_path).markers == ["parent"]
+
+
+def test_a_fork_costs_no_more_than_what_the_open_chunks_hold(tmp_path: Path) -> None:
+    storage = storage_in(tmp_path, segment_bytes=64 * SEGMENT_BYTES)
+    buffer = buffer_on(storage)
+    for number in range(100):
+        assert offer(buffer, f"m{number}", f"tag{number}")
+    tracemalloc.start()
+    storage.abandon()
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 10 * buffer.bytes_held
+    held = [bytes(chunk.data) for chunk in buffer.unsettled()]
+    assert [f"m{number}".encode() in each for number, each in enumerate(held)] == [True] * 100
+
+
+def test_a_child_without_memory_does_not_hold_its_parents_lock(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    storage = storage_in(tmp_path)
+    assert offer(buffer_on(storage), "parent")
+
+    def fail(_: SpoolChunk) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr(SpoolChunk, "move_to_memory", fail)
+    with pytest.raises(MemoryError):
+        storage.abandon()
+    assert recover(tmp_path).markers == ["parent"]
