@@ -357,9 +357,12 @@ class Accumulator:
             reason: Why.
             then: A part of the change.
         """
+        chunk = self.chunks.open.get(stream)
+        if chunk is not None and not chunk.entries:  # it would have to begin with this number
+            self.chunks.seal(chunk)
+            chunk = None
         first, last = stream.next_number, stream.next_number + count - 1
         undeclared = merge_gaps(stream.undeclared, [Gap(first, last, reason)])
-        chunk = self.chunks.open.get(stream)
         holes = extended(chunk.holes, first, last) if chunk is not None else []
 
         def change() -> None:

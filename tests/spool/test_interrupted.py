@@ -6,15 +6,17 @@ waiting, and when that is shipped, no segment stays in use.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
 
 from logship._buffer.buffer import Buffer
+from logship._buffer.stream import Stream
 from logship._protocol.entries import unpack_entries
 from logship._spool.storage import SpoolStorage
 from tests.spool.spools import SEGMENT_BYTES, WatchedFiles, buffer_on, offer, read_files, storage_in
+from tests.spool.test_orphans import recover
 from tests.unit.interruptions import Interrupter
 
 POINTS_MAX = 9000
@@ -129,3 +131,27 @@ def test_an_exception_anywhere_leaves_buffer_and_files_agreed(
         if not interrupter.done:
             return
     raise AssertionError(f"more than {POINTS_MAX} points")
+
+
+def test_a_chunk_that_was_opened_in_vain_does_not_begin_with_a_gap(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its first entry would have another number than its header says, which is damage."""
+    storage = storage_in(tmp_path)
+    buffer = buffer_on(storage)
+    stamped = Stream.stamped
+
+    def stamped_if_small(stream: Stream, bodies: Sequence[bytes]) -> bytes:
+        if any(bodies):
+            raise MemoryError
+        return stamped(stream, bodies)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Stream, "stamped", stamped_if_small)
+        assert offer(buffer, "m0")
+        assert buffer.number_and_drop("tag", b"", "overflow") is not None
+    assert offer(buffer, "m1")
+    storage.abandon()
+    recovered = recover(tmp_path)
+    assert recovered.markers == ["m0", "m1"]
+    assert recovered.orphans.counters.damaged == 0
