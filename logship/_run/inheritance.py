@@ -6,7 +6,6 @@ It changes neither our exit code nor our receipt, which tell of our own command.
 from __future__ import annotations
 
 from collections.abc import Callable
-from itertools import islice
 
 from logship._delivery.drain import DrainPlan
 from logship._process.clock import StopClock
@@ -14,6 +13,7 @@ from logship._run.clients import Recovery
 from logship._run.private_directory import PrivateDirectory
 from logship._run.shipping import Shipping
 from logship._settings import Settings
+from logship._spool.quarantine import QUARANTINE
 
 DIRECTORIES_MAX = 4
 """How many directories one `run` takes over; each costs a thread and a connection."""
@@ -34,10 +34,9 @@ class Inheritance:
     ) -> None:
         self._say = shipping.say
         self._parts: list[tuple[PrivateDirectory, Recovery]] = []
-        abandoned = PrivateDirectory.take_over_abandoned(settings.endpoints)
-        for directory in islice(abandoned, DIRECTORIES_MAX):
-            if not directory.has_records():
-                directory.remove()
+        for directory in PrivateDirectory.take_over_abandoned(settings.endpoints):
+            if not directory.has_processes() or len(self._parts) == DIRECTORIES_MAX:
+                remove_or_tell(directory, self._say)
                 continue
             self._say(
                 "an earlier `logship run` did not ship everything; "
@@ -70,8 +69,12 @@ class Inheritance:
 
 def remove_or_tell(directory: PrivateDirectory, say: Callable[[str], None]) -> None:
     """Remove a directory; if something is left on its spool, say what to do with that."""
-    if not directory.remove():
+    if directory.remove():
+        return
+    if directory.has_processes():
         say(
             f"something is left on the spool {directory.spool}; "
             f"ship it with: logship recover --spool {directory.spool}"
         )
+    else:
+        say(f"what could not be shipped is kept for a person: {directory.spool / QUARANTINE}")

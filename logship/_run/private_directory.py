@@ -113,13 +113,17 @@ class PrivateDirectory:
 
     def has_records(self) -> bool:
         """Tell whether something is left on the spool; a doubt is a yes."""
+        return self.has_processes() or os.path.lexists(self.spool / QUARANTINE)
+
+    def has_processes(self) -> bool:
+        """Tell whether something on the spool can be shipped; a doubt is a yes."""
         try:
             names = [each.name for each in self.spool.iterdir()]
         except FileNotFoundError:
             return False
         except OSError:
             return True
-        return any(PROCESS_DIRECTORY_NAME.fullmatch(each) or each == QUARANTINE for each in names)
+        return any(map(PROCESS_DIRECTORY_NAME.fullmatch, names))
 
     def remove(self) -> bool:
         """Remove it, unless something is left on the spool; tell whether it is gone."""

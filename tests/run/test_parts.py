@@ -8,6 +8,7 @@ import signal
 from collections import deque
 from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -18,6 +19,7 @@ from logship._process.clock import Started, StopClock
 from logship._protocol import entries
 from logship._run.clients import environment_for
 from logship._run.deadlines import Deadlines
+from logship._run.inheritance import DIRECTORIES_MAX, Inheritance
 from logship._run.lines import Line
 from logship._run.multiline import LineJoiner
 from logship._run.pipe_reader import Read
@@ -246,3 +248,29 @@ def test_a_directory_without_a_note_of_its_endpoints_is_taken_over_by_any_run(
     (directory.path / "endpoints").unlink()
     [taken] = PrivateDirectory.take_over_abandoned(others)
     assert taken.path == directory.path
+
+
+def test_only_directories_with_something_to_ship_count_as_taken_over(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    monkeypatch.setattr("logship._run.private_directory._SHARED_MEMORY", str(tmp_path))
+    begun: list[Path] = []
+    monkeypatch.setattr(
+        "logship._run.inheritance.Recovery", lambda _, spool, **__: begun.append(spool)
+    )
+    settings, said = Settings(), list[str]()
+    left = ["quarantine"] * DIRECTORIES_MAX + ["ab" * 16] * (DIRECTORIES_MAX + 1)
+    spools = []
+    for number, name in enumerate(left):
+        directory = PrivateDirectory.make(settings.endpoints)
+        (directory.spool / name).mkdir()
+        assert not directory.remove()
+        path = directory.path.rename(tmp_path / f"logship-run-{number}")
+        spools.append(path / "spool")
+    shipping: Any = SimpleNamespace(say=said.append, client=SimpleNamespace(last_resort=None))
+    Inheritance(settings, StopClock(1.0), shipping, lambda: None)
+    assert begun == spools[DIRECTORIES_MAX:-1]
+    assert len(said) == len(spools)
+    for spool, text in zip(spools, said, strict=True):
+        assert str(spool.parent) in text
