@@ -217,8 +217,14 @@ class ProcessDirectory:
             for name in [*self.segments(), STREAMS, LOCK]:
                 with contextlib.suppress(FileNotFoundError):
                     os.unlink(name, dir_fd=self._directory)
-            with contextlib.suppress(FileNotFoundError):  # another recoverer found it empty
+            try:
                 os.rmdir(name_now, dir_fd=self._parent)
+            except FileNotFoundError:
+                pass  # another recoverer found it empty
+            except OSError as error:
+                if error.errno != errno.ENOTEMPTY:
+                    raise
+                # NFS and FUSE give an unlinked file another name while it is open.
         finally:
             self.leave()
 

@@ -22,6 +22,7 @@ from logship._spool.directories import (
 from logship._spool.files import FileBytes, closing
 from logship._spool.volumes import filesystem_of, volume_warning
 from tests.spool.spools import storage_in
+from tests.spool.test_orphans import dead_life, log_some, recover
 from tests.support.waiting import wait_until
 
 IS_ROOT = os.geteuid() == 0
@@ -183,6 +184,28 @@ def test_no_recoverer_sees_a_directory_that_is_half_removed(
     assert process_directories(parent) == []
     sweep(parent)
     os.close(parent)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_directory_whose_open_files_only_get_other_names_is_swept_away_later(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As on NFS and FUSE: the names go when the files are closed."""
+    directory = dead_life(tmp_path, log_some)
+
+    def rename(name: str, *, dir_fd: int) -> None:
+        os.rename(name, f".nfs-{name}", src_dir_fd=dir_fd, dst_dir_fd=dir_fd)
+
+    with monkeypatch.context() as patch:
+        patch.setattr("os.unlink", rename)
+        recovered = recover(tmp_path)
+    assert not recovered.orphans.counters.notes
+    assert recovered.orphans.is_complete
+    (left,) = tmp_path.iterdir()
+    assert left.name == f".{directory.name}.new"
+    for each in left.glob(".nfs-*"):
+        each.unlink()
+    assert recover(tmp_path).orphans.is_complete
     assert list(tmp_path.iterdir()) == []
 
 
