@@ -133,6 +133,7 @@ class Orphan:
         streams_descriptor: Of the file `streams`, or -1.
         is_kept: Whether the directory must stay, for another recoverer or a person.
         is_unread: Whether something in it could not be read, so that its numbers are unknown.
+        knows_slots: Whether a stream without a slot is known to have none.
         is_damaged: Whether something in it is damaged, so that numbers may be lost with it.
         has_more: Whether it has more chunks than are recovered at a time.
         wanted_bytes: Bytes that should have been copied to quarantine, where there was no room.
@@ -153,6 +154,7 @@ class Orphan:
         self.streams_descriptor: int = -1
         self.is_kept: bool = False
         self.is_unread: bool = False
+        self.knows_slots: bool = True
         self.is_damaged: bool = False
         self.has_more: bool = False
         self.wanted_bytes: int = 0
@@ -218,7 +220,7 @@ class Orphan:
     def _store_in_slot(self, stream: OrphanStream, number: int, at: int) -> bool:
         """Store a number of a stream; for one without a slot its chunks go on showing it."""
         if stream.slot is None:
-            return not self.is_unread
+            return self.knows_slots
         return self._store(self.streams_descriptor, number, layout.slot_at(stream.slot) + at)
 
     def _store(self, descriptor: int, word: int, offset: int) -> bool:

@@ -60,6 +60,7 @@ def _read_streams(orphan: Orphan) -> bool:
     except OSError as error:
         # Not the same as none: numbers would be given out again, and streams ended again.
         orphan.refuse(STREAMS, str(error), is_unread=True)
+        orphan.knows_slots = False
         return True
     contents = read_streams(data, directory.id)
     if contents.refused is not None:
@@ -169,11 +170,15 @@ def _note_chunks(
 
 
 def _note_chunk(orphan: Orphan, file: SegmentFile, data: FileBytes, chunk: FoundChunk) -> None:
+    is_new = chunk.identity.stream not in orphan.streams
     stream = _stream_of_chunk(orphan, chunk)
     if stream is None:
         orphan.blame(file.name, chunk.offset, "a chunk's stream id is not valid")
     elif chunk.state == ACKED:
         _note_acked(stream, file, chunk, data)
+        if is_new and stream.ended and chunk.identity.first == 1:
+            del orphan.streams[chunk.identity.stream]  # that was all of it
+            file.holds -= 1
     else:
         _note_unacked(orphan, stream, LocatedChunk(file, chunk, 0))
 

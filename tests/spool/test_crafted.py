@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from logship import BackgroundClient, Settings
+from logship._buffer.buffer import Buffer
 from logship._protocol.entries import unpack_entries
 from logship._settings.settings import RECORD_BYTES_MAX
 from logship._spool import chunks, files, inspection, survey
@@ -31,6 +32,7 @@ from logship._spool.quarantine import QUARANTINE_BYTES_MAX
 from logship.errors import SettingsError
 from tests.spool import crafted
 from tests.spool.programs import NOWHERE, spools_in
+from tests.spool.spools import offer
 from tests.spool.test_orphans import Sidecar, dead_life, log_some, recover
 from tests.support.packing import pack_record
 
@@ -153,6 +155,30 @@ def test_more_chunks_than_are_held_come_in_several_recoveries(
     assert survey.TOO_MANY_CHUNKS in str(sidecar.orphans.counters.notes)
     assert not sidecar.orphans.is_complete
     assert sorted(sidecar.markers) == sorted(f"m{number}" for number in range(300))
+    assert not life.exists()
+
+
+def test_more_streams_than_are_held_come_in_several_recoveries(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Most have no slot, so that their chunks must show that they ended, until they are acked."""
+    monkeypatch.setattr("logship._buffer.accumulator.STREAMS_MAX", 4)
+    monkeypatch.setattr("logship._spool.format.SLOTS", 4)
+    monkeypatch.setattr(survey, "CHUNKS_MAX", 20)
+
+    def log_by_tag(buffer: Buffer) -> None:
+        for number in range(100):
+            assert offer(buffer, f"m{number}", f"t{number}")
+
+    life = dead_life(tmp_path, log_by_tag)
+    seconds = itertools.count(0, 3600)
+    sidecar = Sidecar(Orphans(tmp_path, monotonic=lambda: next(seconds)))
+    for _ in range(20):
+        sidecar.take_in()
+        if not life.exists():
+            break
+    assert sorted(sidecar.markers) == sorted(f"m{number}" for number in range(100))
+    assert len({each["logship_id"] for each in sidecar.controls}) == len(sidecar.controls) == 100
     assert not life.exists()
 
 
