@@ -8,7 +8,7 @@ import socket
 
 import pytest
 
-from logship._delivery.transport import Resolver
+from logship._delivery.resolver import Resolver
 from logship._settings.addresses import is_loopback
 
 
@@ -42,5 +42,5 @@ def test_an_address_is_not_looked_up(
         raise OSError("it was looked up")
 
     monkeypatch.setattr(socket, "getaddrinfo", look_up)
-    with contextlib.closing(Resolver()) as resolver:
+    with contextlib.closing(Resolver(20.0)) as resolver:
         assert asyncio.run(resolver.resolve(host, 24224)) == [(family, (host, 24224))]

@@ -37,7 +37,7 @@ LAYERS: list[tuple[str, ...]] = [
     ("_client.shipper",),
     ("_metrics",),
     ("_client",),
-    ("_delivery.transport", "_delivery.credentials", "_receiver", "_ecs"),
+    ("_delivery.transport", "_delivery.resolver", "_delivery.credentials", "_receiver", "_ecs"),
     ("_client.pump", "_client.upkeep", "_client.high_water", "_client.schedule", "_client.parts"),
     ("_client.intake", "_buffer.overflow"),
     ("_client.shaping",),
@@ -106,7 +106,12 @@ PURE = (
     "_deployment.doctor.result",
     "_deployment.doctor.surroundings",
 )
-BESIDE_PURE = ("_delivery.transport", "_delivery.credentials", "_delivery.racing")
+BESIDE_PURE = (
+    "_delivery.transport",
+    "_delivery.resolver",
+    "_delivery.credentials",
+    "_delivery.racing",
+)
 IMPURE_MODULES = {"asyncio", "socket", "threading", "os", "time", "random", "logging"}
 LAZY = {"prometheus_client": "_metrics.prometheus", "click": "_cli"}
 IMPORTERS = {"import_module", "late"}

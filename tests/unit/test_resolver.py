@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import socket
 import threading
 from collections.abc import Iterator
@@ -10,12 +11,12 @@ from typing import Any
 
 import pytest
 
-from logship._delivery.transport import Resolver
+from logship._delivery.resolver import Resolver
 
 
 @pytest.fixture
 def resolver() -> Iterator[Resolver]:
-    fresh = Resolver()
+    fresh = Resolver(20.0)
     yield fresh
     fresh.close()
 
@@ -35,11 +36,23 @@ async def test_a_name_that_is_gone_keeps_its_last_good_address(
     def gone(*_: Any, **__: Any) -> None:
         raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
 
-    resolver.remember("sidecar", (socket.AF_INET, ("127.0.0.1", 7)))
+    resolver.remember("sidecar", 7, (socket.AF_INET, ("127.0.0.1", 7)))
     monkeypatch.setattr(socket, "getaddrinfo", gone)
     assert await resolver.resolve("sidecar", 7) == [(socket.AF_INET, ("127.0.0.1", 7))]
-    with pytest.raises(socket.gaierror):
-        await resolver.resolve("elsewhere", 7)
+    for host, port in (("elsewhere", 7), ("sidecar", 8)):
+        with pytest.raises(socket.gaierror):
+            await resolver.resolve(host, port)
+
+
+async def test_a_name_whose_look_up_hangs_keeps_its_last_good_address(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    is_over = threading.Event()
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: is_over.wait(20) and [])
+    with contextlib.closing(Resolver(0.01)) as resolver:
+        resolver.remember("sidecar", 7, (socket.AF_INET, ("127.0.0.1", 7)))
+        assert await resolver.resolve("sidecar", 7) == [(socket.AF_INET, ("127.0.0.1", 7))]
+        is_over.set()
 
 
 async def test_names_that_no_attempt_awaits_any_more_are_not_looked_up(

@@ -14,7 +14,8 @@ from typing import Any, NoReturn
 import pytest
 
 from logship._delivery.credentials import tls_context
-from logship._delivery.transport import Resolver, SocketTransport, _StreamConnection
+from logship._delivery.resolver import Resolver
+from logship._delivery.transport import SocketTransport, _StreamConnection
 from logship._settings import Endpoint, Settings
 from logship.errors import ConnectError, HandshakeError, SettingsError
 
@@ -192,14 +193,14 @@ FIRST, SECOND = ((socket.AF_INET, (f"127.0.0.{last}", 7)) for last in (1, 2))
 def resolver(monkeypatch: pytest.MonkeyPatch) -> Iterator[Resolver]:
     found = [(*each[:1], socket.SOCK_STREAM, 0, "", each[1]) for each in (FIRST, SECOND)]
     monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: found)
-    fresh = Resolver()
+    fresh = Resolver(20.0)
     yield fresh
     fresh.close()
 
 
 async def test_the_address_that_worked_last_is_tried_first(resolver: Resolver) -> None:
     assert await resolver.resolve("sidecar", 7) == [FIRST, SECOND]
-    resolver.remember("sidecar", SECOND)
+    resolver.remember("sidecar", 7, SECOND)
     assert await resolver.resolve("sidecar", 7) == [SECOND, FIRST]
 
 

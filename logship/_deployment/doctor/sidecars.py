@@ -15,7 +15,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from logship._delivery.credentials import tls_source
-from logship._delivery.transport import Resolver, SocketTransport
+from logship._delivery.resolver import Resolver
+from logship._delivery.transport import SocketTransport
 from logship._deployment.doctor.exchange import HEARTBEAT, Answer, Chunk, Recorder, send_once
 from logship._deployment.doctor.result import Outcome, Result
 from logship._deployment.linting.rules.servers import is_blind_version, sends_metadata, why_blind
@@ -97,7 +98,7 @@ class SidecarExamination:
     async def _name(self) -> Result | None:
         if self._endpoint.scheme == "unix":
             return None
-        resolver = Resolver()
+        resolver = Resolver(self._settings.connect_timeout_seconds)
         host = self._endpoint.host
         try:
             async with asyncio.timeout(self._settings.connect_timeout_seconds):

@@ -1,0 +1,121 @@
+"""The addresses behind a sidecar's name.
+
+asyncio's own way to connect resolves names in the default executor, which at interpreter exit
+refuses new work (`cannot schedule new futures after shutdown`), just when the last records are to
+be sent. So names are resolved on one thread of our own, started before it is needed, and the last
+good addresses are kept for the time when even that cannot answer.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import queue
+import socket
+from collections.abc import Callable
+from itertools import zip_longest
+
+from logship._hooks.threads import OwnThread
+from logship._settings.addresses import packed_address
+
+Address = tuple[socket.AddressFamily, tuple[str, int] | str]
+
+
+class Resolver:
+    """Looks names up on a thread of its own, and remembers what worked last.
+
+    The thread starts with the object: at interpreter exit none can be started.
+
+    Args:
+        patience_seconds: How long a look-up is waited for if an address is known that has worked.
+    """
+
+    def __init__(self, patience_seconds: float) -> None:
+        self._patience_seconds = patience_seconds
+        self._last_good: dict[tuple[str, int], Address] = {}
+        self._questions: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
+        self._thread = OwnThread(self._answer, "resolver")
+        self._thread.start()
+
+    async def resolve(self, host: str, port: int) -> list[Address]:
+        """Return the addresses of `host`, the one that worked last first.
+
+        Raises:
+            OSError: The name is unknown and no address of it ever worked.
+        """
+        literal = _literal(host, port)
+        if literal is not None:
+            return [literal]
+        loop = asyncio.get_running_loop()
+        answer: asyncio.Future[list[Address]] = loop.create_future()
+        self._questions.put(lambda: _look_up(host, port, loop, answer))
+        last_good = self._last_good.get((host, port))
+        try:
+            async with asyncio.timeout(None if last_good is None else self._patience_seconds):
+                addresses = await answer
+        except OSError:  # a `TimeoutError` is one too
+            if last_good is None:
+                raise
+            return [last_good]
+        if last_good in addresses:
+            addresses.remove(last_good)
+            addresses.insert(0, last_good)
+        return addresses
+
+    def remember(self, host: str, port: int, address: Address) -> None:
+        """Note that a connection to this address of `host` was made."""
+        self._last_good[host, port] = address
+
+    def close(self) -> None:
+        """End the thread, once it has answered what it was asked."""
+        self._questions.put(None)
+
+    def _answer(self) -> None:
+        while (question := self._questions.get()) is not None:
+            question()
+
+
+def _literal(host: str, port: int) -> Address | None:
+    """Return the address that `host` spells out, or None where it is a name."""
+    for family in (socket.AF_INET, socket.AF_INET6):
+        if packed_address(family, host):
+            return family, (host, port)
+    return None
+
+
+def _look_up(
+    host: str, port: int, loop: asyncio.AbstractEventLoop, answer: asyncio.Future[list[Address]]
+) -> None:
+    """Resolve on the resolver's thread, and answer on the loop, if the answer is still awaited."""
+    if answer.done():  # cancelled while the look-up before this one hung
+        return
+    addresses: list[Address] = []
+    error: OSError | None = None
+    try:
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+        addresses = _alternating([(each[0], (str(each[4][0]), int(each[4][1]))) for each in found])
+    except OSError as failure:
+        error = failure
+    except UnicodeError as failure:  # no name can be written so: an empty label, one too long
+        error = OSError(f"{host} is not a host name: {failure}")
+    with contextlib.suppress(RuntimeError):  # the loop is closed
+        loop.call_soon_threadsafe(_settle, answer, addresses, error)
+
+
+def _alternating(addresses: list[Address]) -> list[Address]:
+    """Return the addresses, their families in turns: often a whole family leads nowhere."""
+    families: dict[int, list[Address]] = {}
+    for each in addresses:
+        families.setdefault(each[0], []).append(each)
+    return [each for turn in zip_longest(*families.values()) for each in turn if each is not None]
+
+
+def _settle(
+    answer: asyncio.Future[list[Address]], addresses: list[Address], error: OSError | None
+) -> None:
+    if answer.done():
+        return
+    if error is not None:
+        answer.set_exception(error)
+    else:
+        answer.set_result(addresses)
