@@ -12,7 +12,7 @@ from typing import Final
 from logship._audit.evidence import Stream
 from logship._audit.ranges import Ranges
 from logship._audit.refusals import RefusalsVerdict
-from logship._audit.reports import NUMBER_MAX, Declared, StreamReport
+from logship._audit.reports import NUMBER_MAX, REPORT_SOURCES, Declared, StreamReport
 
 ENDS_MAX: Final = 2
 """Different end records of one stream that can be true: its own and a recoverer's."""
@@ -187,16 +187,21 @@ def _last_number(stream: Stream) -> tuple[int, str | None]:
     """Return the stream's last number and what proves that it is the last; None if nothing does.
 
     A report without an end record was written before the stream ended. It proves nothing if the
-    files hold a higher number than the report.
+    files hold a higher number than the report, or if it is a spill's first line: a spill may begin
+    while records are still accepted.
     """
     report = stream.report
     if stream.ends:
         end = max(stream.ends, key=lambda item: item.number)
         proof = "recovered end record" if end.recovered else "end record"
         return max(end.number, report.last if report else 0), proof
-    if report is None or (report.end is None and stream.highest > report.last):
+    if report is None:
         return stream.highest, None
-    return report.last if report.accepted else 0, report.source
+    known = report.last if report.accepted else 0
+    is_begun = report.source == REPORT_SOURCES["spill begins"]
+    if report.end is None and (is_begun or stream.highest > report.last):
+        return max(stream.highest, known), None
+    return known, report.source
 
 
 def _split_declared(stream: Stream, missing: Ranges) -> tuple[tuple[Declared, ...], Ranges]:

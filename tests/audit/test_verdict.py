@@ -298,6 +298,16 @@ def test_a_process_killed_in_the_middle_of_its_spill_has_named_what_was_left() -
     assert stream.declared == (Declared(4, 6, "unacked", "spill's first line"),)
 
 
+def test_a_spill_that_began_while_records_were_accepted_proves_no_end() -> None:
+    begins = spill_begins(stream_report(4, 4, unacked=[(4, 4)]), acked=3, unacked=1)
+    stream = judge_one(delivered(1, 2, 4), begins)
+    assert (stream.proof, stream.last, list(stream.lost)) == (None, 4, [(3, 3)])
+    stream = judge_one(delivered(1, 2, 3), begins)
+    assert (stream.outcome, stream.last, stream.declared_count) == (Outcome.UNPROVEN, 4, 1)
+    stream = judge_one(delivered(1, 2, 3, 4), begins, report(stream_report(5, 4, end=5)))
+    assert (stream.proof, stream.last) == ("drain report", 5)
+
+
 def test_the_drain_report_counts_more_than_the_line_before_its_spill() -> None:
     begins = spill_begins(stream_report(4, 3, end=4, unacked=[(3, 4)]))
     ends = report(stream_report(4, 3, end=4, spilled=[(4, 4)]))
