@@ -132,6 +132,12 @@ class Stream:
         declared = max((gap.highest for gap in self.gaps.values()), default=0)
         return max(self.delivered.highest, self.spilled.highest, self.stated, declared)
 
+    @property
+    def reach(self) -> int:
+        """The greatest number that a line or a report mentions, 0 if none does."""
+        report = self.report
+        return max(self.highest, report.last if report and report.accepted else 0)
+
 
 def _age(report: StreamReport) -> tuple[int, int]:
     """Return a key that is greater for a report that was written later."""

@@ -197,11 +197,10 @@ def _last_number(stream: Stream) -> tuple[int, str | None]:
         return max(end.number, report.last if report else 0), proof
     if report is None:
         return stream.highest, None
-    known = report.last if report.accepted else 0
     is_begun = report.source == REPORT_SOURCES["spill begins"]
     if report.end is None and (is_begun or stream.highest > report.last):
-        return max(stream.highest, known), None
-    return known, report.source
+        return stream.reach, None
+    return report.last if report.accepted else 0, report.source
 
 
 def _split_declared(stream: Stream, missing: Ranges) -> tuple[tuple[Declared, ...], Ranges]:

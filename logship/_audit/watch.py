@@ -163,11 +163,12 @@ class Watch:
     def _tell_what_went(
         self, name: str, before: dict[str, Stream], after: dict[str, Stream]
     ) -> None:
-        nothing = Stream("")
-        gone = [old.delivered - after.get(key, nothing).delivered for key, old in before.items()]
-        if count := sum(numbers.count for numbers in gone):
+        pairs = [(old, after.get(key, Stream(""))) for key, old in before.items()]
+        count = sum((old.delivered - new.delivered).count for old, new in pairs)
+        if count or any(new.reach < old.reach for old, new in pairs):
             self._remember_numbers(before)
-            self._say(f"{name} was cut or replaced; {count:,} records of it no longer count")
+            what = f"{count:,} records" if count else "reports or spilled copies"
+            self._say(f"{name} was cut or replaced; {what} of it no longer count")
 
     def _part_is_gone(self, known: Followed, now_seconds: float) -> None:
         if not self._fold_if_old(known, now_seconds):
@@ -177,7 +178,7 @@ class Watch:
 
     def _remember_numbers(self, streams: dict[str, Stream]) -> None:
         """Keep how far streams came, though not what proved it: so what is gone is missing."""
-        far = (Stream(old.name, old.tag, stated=old.highest) for old in streams.values())
+        far = (Stream(old.name, old.tag, stated=old.reach) for old in streams.values())
         _absorb(self._folded, far)
 
     def _fold_if_old(self, known: Followed, now_seconds: float) -> bool:

@@ -207,6 +207,33 @@ def test_a_file_that_is_cut_takes_its_tail_with_it() -> None:
     assert watched.said == ["out.log was cut or replaced; 3 records of it no longer count"]
 
 
+KNOWN_FROM_STDERR = {
+    "a report": report(stream_report(9, 8, end=9)),
+    "a copy": spilled(record(9)),
+    "a stated number": spilled(high_water(1, stamp(9))),
+}
+
+
+@pytest.mark.parametrize("how", ["removed", "cut"])
+@pytest.mark.parametrize("line", KNOWN_FROM_STDERR.values(), ids=KNOWN_FROM_STDERR)
+def test_what_only_stderr_knew_of_is_missing_when_stderr_is_gone(line: bytes, how: str) -> None:
+    watched, stderr = Watched("out.log", "stderr.log"), Path("stderr.log")
+    append(OUT, [*delivered(1, 2), *delivered(1, 1, TWO)])
+    append(stderr, [line])
+    watched.look()
+    if how == "removed":
+        stderr.unlink()
+    else:
+        os.truncate(stderr, 0)
+    watched.look()
+    assert list(watched.watch.verdicts[ONE].lost) == [(3, 9)]
+    after = watched.resumed()
+    after.look()
+    assert list(after.watch.verdicts[ONE].lost) == [(3, 9)]
+    [said] = watched.said
+    assert said.startswith("stderr.log")
+
+
 def test_another_file_in_the_same_inode_is_another_file() -> None:
     watched = Watched("out.log*")
     append(OUT, delivered(1, 3))
