@@ -78,15 +78,12 @@ _LINE_FORMATS: Final = (
     # Fluent Bit's out_file. Only the first time in a line counts: were each of them tried, a line
     # of many would cost its length squared.
     re.compile(r"(?>(?P<tag>.*?): \[\d+\.\d+, (?=\{))(?P<json>.*)\]", re.DOTALL),
-    # Lines of logship on stderr, behind the prefix of a log viewer such as `docker compose logs`
-    # or `kubectl logs --prefix`.
-    re.compile(
-        r'[^{]*(?P<json>\{"logship":\s?"'
-        r'(?:spilled|refused|drain report|spill begins|report correction)".*)',
-        re.DOTALL,
-    ),
 )
 
+_OURS_KINDS: Final = "|".join((SPILLED_KIND, REFUSED_KIND, *REPORT_SOURCES))
+_OURS: Final = re.compile(rf'\{{"{KIND_KEY}":\s?"(?:{_OURS_KINDS})".*', re.DOTALL)
+"""A line of logship on stderr, behind the prefix of a log viewer such as `docker compose logs` or
+`kubectl logs --prefix`, or behind text that has no end of line, such as a progress bar."""
 
 _REPORT_BEGINS: Final = re.compile(rf'"{KIND_KEY}\\*": ?\\*"(?:{"|".join(REPORT_SOURCES)})\\*"')
 """As it stands in a line, or in a string of one."""
@@ -116,6 +113,10 @@ def read_line(line: str, stamp_key: str = STAMP_KEY) -> list[Found]:
     for line_format in _LINE_FORMATS:
         if match := line_format.fullmatch(line):
             return _read_json(match["json"], match.groupdict().get("tag"), stamp_key)
+    if ours := _OURS.search(line):
+        return _read_json(ours[0], None, stamp_key)
+    if _REPORT_BEGINS.search(line):
+        return [Unreadable("no known format, but a report's kind", is_report=True)]
     return [Unreadable("no known format, but a stamp's key")] if stamp_key in line else [Nothing()]
 
 
@@ -123,11 +124,21 @@ def _read_json(text: str, tag: str | None, stamp_key: str) -> list[Found]:
     try:
         document = json.loads(text)
         records = document if isinstance(document, list) else [document]
-        return [_read_record(record, tag, stamp_key) for record in records]
+        found = [_read_record(record, tag, stamp_key) for record in records]
+        if _REPORT_BEGINS.search(text):
+            return list(map(_unless_it_hides_a_report, found, records))
+        return found
     except UnreadableReport as error:
         return [Unreadable(str(error), is_report=True)]
     except (ValueError, RecursionError):
         return [Unreadable("not JSON, or cut off", _REPORT_BEGINS.search(text) is not None)]
+
+
+def _unless_it_hides_a_report(found: Found, record: object) -> Found:
+    """Tell of a report in a place where none is looked for: it may name other streams."""
+    if isinstance(found, Nothing | Unreadable) and _REPORT_BEGINS.search(json.dumps(record)):
+        return Unreadable("a report's kind among other text or fields", is_report=True)
+    return found
 
 
 def _read_record(
@@ -176,9 +187,9 @@ def _read_strings(levels: list[dict[str, object]], stamp_key: str, strings_left:
     """Look into strings of JSON. Their record has a tag of its own, not that of its carrier."""
     texts = [level.get(name) for level in levels for name in ("log", "message")]
     for text in texts:
-        if strings_left and isinstance(text, str) and _may_hold_ours(text, stamp_key):
+        if strings_left and isinstance(text, str) and (ours := _ours_in(text, stamp_key)):
             try:
-                found = _read_record(json.loads(text), None, stamp_key, strings_left - 1)
+                found = _read_record(json.loads(ours), None, stamp_key, strings_left - 1)
             except ValueError:
                 is_report = _REPORT_BEGINS.search(text) is not None
                 found = Unreadable("a copy inside a string is not JSON, or cut off", is_report)
@@ -187,7 +198,10 @@ def _read_strings(levels: list[dict[str, object]], stamp_key: str, strings_left:
     return Nothing()
 
 
-def _may_hold_ours(text: str, stamp_key: str) -> bool:
-    return text.lstrip().startswith("{") and any(
-        mark in text for mark in (stamp_key, REFUSED_KEY, *REPORT_SOURCES)
-    )
+def _ours_in(text: str, stamp_key: str) -> str:
+    """Return what may be JSON of logship in a string; nothing if there is none."""
+    if not text.lstrip().startswith("{"):
+        ours = _OURS.search(text)
+        return ours[0] if ours else ""
+    marks = (stamp_key, REFUSED_KEY, *REPORT_SOURCES)
+    return text if any(mark in text for mark in marks) else ""

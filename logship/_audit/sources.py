@@ -30,7 +30,7 @@ GZIP_PADDING: Final = b"\0"
 """Tapes and block devices leave it between members."""
 ZSTD_MAGIC: Final = b"\x28\xb5\x2f\xfd"
 SEEMS_EXPECTED: Final = re.compile(
-    rb'logship\\*":\s?\\*"(drain report|spill begins|report correction|refused)'
+    rb'logship\\*":\s?\\*"(?:drain report|spill begins|report correction|refused)'
 )
 """Matches also inside a string, where quotes are escaped. A report that matches must be read."""
 
@@ -152,11 +152,10 @@ def expected_in(source: Source, stamp_key: str) -> Iterator[Report | Refused]:
         CannotRead: The source cannot be read, or a report in it is torn.
     """
     for number, line in enumerate(chain.from_iterable(source.batches()), start=1):
-        seems = SEEMS_EXPECTED.search(line)
-        if seems is None:
+        if not SEEMS_EXPECTED.search(line):
             continue
         for found in read_line(line.decode("utf-8", "replace"), stamp_key):
-            if isinstance(found, Unreadable) and seems[1] != b"refused":
+            if isinstance(found, Unreadable) and found.is_report:
                 _fail(f"{source.name}, line {number}: {found.why}")
             if isinstance(found, Report | Refused):
                 yield found

@@ -58,6 +58,11 @@ HOSTILE: dict[str, Callable[[], list[bytes]]] = {
     "backslashes": lambda: [b"logship" + b"\\" * 400_000],
     "members": lambda: [plain(record(1)), plain(record(2))[:-1] + b',"a":1' * 80_000],
     "copies in strings": lambda: [b'{"log":"' + b'{\\"log\\":' * 40_000],
+    "kinds in text": lambda: [b'x {"logship": "drain report"' * 15_000],
+    "kinds in a string": lambda: [plain({"log": 'x {"logship": "spilled"' * 15_000})],
+    "records beside a kind": lambda: [
+        b'[{"a":"\\"logship\\": \\"drain report\\""}' + b",1" * 200_000 + b"]"
+    ],
     "blanks": lambda: [b" " * 400_000 + b"{", b"\t" * 400_000, b"[" + b" " * 400_000],
 }
 

@@ -394,6 +394,15 @@ def test_a_refused_line_that_is_torn_does_not_hide_the_report() -> None:
     assert f"{LIFE} refused by calls that returned no error: 1" in result.output
 
 
+def test_a_report_behind_a_refused_line_that_is_torn_is_told() -> None:
+    write("out.log", WHOLE)
+    whole = report(stream_report(4, 3, end=4))
+    write("stderr", [whole, refused(2)[:40] + report(stream_report(9, 8, end=9, stream=TWO))])
+    result = audit("out.log", "--expect", "stderr")
+    assert result.exit_code == Outcome.NO_STAMPS.exit_code
+    assert "stderr, line 2: not JSON" in result.output
+
+
 def test_a_refused_line_that_no_report_counts_and_that_is_missing_is_lost() -> None:
     write("stderr", [refused(1), refused(3)])
     result = audit("stderr")
