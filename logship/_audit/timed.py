@@ -2,11 +2,13 @@
 
 Such an output has no order of arrival. A record may come after records that are newer, because a
 sidecar repeats what failed. So each reading begins some time before the newest record that is
-known, and what it has of the time before is read again.
+known, and what it has of the time before is read again. A record from the future is not taken for
+the newest one: it would hide all that come before its time.
 """
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import islice
@@ -49,16 +51,18 @@ class TimedReading:
     def __init__(self, fetch: Fetch, newest: int | None) -> None:
         self.overlaps = newest is not None
         self._fetch = fetch
-        self._newest = newest or 0
+        self._now = time.time_ns() // 1_000_000
+        self._newest = min(newest or 0, self._now)
 
     @property
     def position(self) -> Position:
-        """The time of the newest record, in milliseconds since 1970."""
+        """The time of the newest record that is not from the future, in milliseconds since 1970."""
         return {"newest": self._newest}
 
     def batches(self) -> Iterator[list[bytes]]:
         """Yield the lines."""
         found = self._fetch(max(0, self._newest - LATE_MILLISECONDS))
         while batch := list(islice(found, BATCH_LINES)):
-            self._newest = max(self._newest, *(milliseconds for milliseconds, _ in batch))
+            past = (milliseconds for milliseconds, _ in batch if milliseconds <= self._now)
+            self._newest = max(self._newest, max(past, default=0))
             yield [line for _, line in batch]

@@ -54,7 +54,7 @@ def stamp_of(line: bytes | str) -> tuple[str, int, bool] | None:
 
 ROOT = {"logship.errors.LogshipError"}
 IMPURE = {"os", "socket", "threading", "time", "pathlib.Path", "sys"}
-READERS = {"sources", "outputs", "state_file", "loki"}
+READERS = {"sources", "outputs", "state_file", "loki", "timed"}
 
 
 def imports_of(path: Path) -> set[str]:

@@ -89,6 +89,26 @@ def test_an_index_that_is_named_and_not_there_is_no_part(opensearch: OpenSearch)
     assert watched.said == []
 
 
+@pytest.mark.parametrize("is_known", [False, True])
+def test_a_record_from_the_future_hides_none_of_those_that_follow(
+    is_known: bool, opensearch: OpenSearch
+) -> None:
+    now = NOW_NS // 1_000_000
+    address = f"opensearch+http://{opensearch.host}/web"
+    watched = Watched(address)
+    opensearch.put("web", *records(1, 1), milliseconds=now - 1000)
+    opensearch.put("web", *records(2, 2), milliseconds=now + 86_400_000)
+    assert watched.look() == (2, 0, 0)
+    if is_known:  # an earlier version took the time of such a record for the newest
+        state = watched.watch.state()
+        [parts] = state["outputs"].values()
+        parts["web"]["position"] = {"newest": now + 86_400_000}
+        watched = Watched(address)
+        watched.watch.resume(state)
+    opensearch.put("web", *records(3, 4), milliseconds=now - 500)
+    assert watched.look() == (4, 0, 0)
+
+
 # --- Loki -----------------------------------------------------------------------------------------
 
 
