@@ -10,11 +10,13 @@ import glob
 import hashlib
 import os
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, Protocol
+from typing import Any, BinaryIO, Final, Protocol
 
 from logship._audit.sources import Source
+from logship.errors import LogshipError
 
 HEAD_BYTES: Final = 256
 """How many first bytes tell a file from a later one with its inode: stamps always differ."""
@@ -43,7 +45,12 @@ class Reading(Protocol):
 
         Raises:
             CannotRead: The part cannot be read.
+            Moved: Another part has its name by now. The next look finds both.
         """
+
+
+class Moved(LogshipError):  # noqa: N818 - it says what happened, as its siblings do
+    """A part was renamed or removed since it was listed."""
 
 
 class Part(Protocol):
@@ -125,7 +132,7 @@ class FilePart:
     @property
     def key(self) -> str:
         """Device and inode."""
-        return f"{self.status.st_dev}:{self.status.st_ino}"
+        return _identity(self.status)
 
     def read(self, position: Position | None) -> Reading | None:
         """Return the lines behind the position, or all lines of a file that was cut or replaced."""
@@ -133,9 +140,9 @@ class FilePart:
         if position is not None and position["looks"] == looks:
             return None
         if position is not None and self._has_grown(position):
-            return FileReading(self.name, looks, position["head"], position["offset"])
+            return FileReading(self, looks, position["head"], position["offset"])
         head = self._head(HEAD_BYTES)
-        return FileReading(self.name, looks, [len(head), _digest(head)])
+        return FileReading(self, looks, [len(head), _digest(head)])
 
     def _has_grown(self, position: Position) -> bool:
         """Tell whether what was read is still there; of gzip that is never known."""
@@ -156,7 +163,7 @@ class FileReading:
     """The lines of a file from an offset.
 
     Args:
-        name: Of the file.
+        part: The file.
         looks: Its size and time, by which a change is known.
         head: How many of its first bytes are known, and their digest.
         start: The offset.
@@ -165,11 +172,11 @@ class FileReading:
     overlaps = False
 
     def __init__(
-        self, name: str, looks: list[int], head: list[Any], start: int | None = None
+        self, part: FilePart, looks: list[int], head: list[Any], start: int | None = None
     ) -> None:
         self.is_fresh = start is None
         self._looks, self._head = looks, head
-        self._source = Source(name, start or 0)
+        self._source = _FileSource(part, start or 0)
 
     @property
     def position(self) -> Position:
@@ -180,6 +187,25 @@ class FileReading:
     def batches(self) -> Iterator[list[bytes]]:
         """Yield whole lines: the rest of the last one is still to be written."""
         return self._source.whole_lines()
+
+
+class _FileSource(Source):
+    """A file that a look has listed."""
+
+    def __init__(self, part: FilePart, start: int) -> None:
+        super().__init__(part.name, start)
+        self._part = part
+
+    @contextmanager
+    def _opened(self) -> Iterator[BinaryIO]:
+        with super()._opened() as file:
+            if _identity(os.fstat(file.fileno())) != self._part.key:
+                raise Moved(f"{self.name} is another file by now")
+            yield file
+
+
+def _identity(status: os.stat_result) -> str:
+    return f"{status.st_dev}:{status.st_ino}"
 
 
 def _digest(head: bytes) -> str:

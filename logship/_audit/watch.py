@@ -16,7 +16,7 @@ from logship._audit.ages import Ages
 from logship._audit.audit import Audit
 from logship._audit.evidence import Stream
 from logship._audit.lines import STAMP_KEY
-from logship._audit.outputs import Output, Part, Position
+from logship._audit.outputs import Moved, Output, Part, Position
 from logship._audit.settled import Counts, Settled
 from logship._audit.sources import CannotRead
 from logship._audit.stored import restored, stored
@@ -139,7 +139,7 @@ class Watch:
         for key, part in parts.items():
             known = followed.setdefault(key, Followed(part.name, now_seconds))
             known.name = part.name
-            with self._noting_failure(part.name):
+            with self._noting_failure(part.name), contextlib.suppress(Moved):
                 self._read(part, known, now_seconds)
             self._fold_if_old(known, now_seconds)
         for key in followed.keys() - parts.keys():

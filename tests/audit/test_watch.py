@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 from logship._audit import Outcome
-from logship._audit.outputs import Files
+from logship._audit.outputs import FilePart, Files
 from tests.audit.lines import (
     ONE,
     TWO,
@@ -106,6 +106,27 @@ def test_a_file_that_is_renamed_while_files_are_listed_is_found(
 
     monkeypatch.setattr(Files, "_paths", paths)
     assert watched.look() == (3, 0, 0)
+    assert watched.said == []
+
+
+def test_a_file_that_is_rotated_before_it_is_opened_is_left_to_the_next_look(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    watched = Watched("out.log*")
+    append(OUT, delivered(1, 3))
+    whole = Files.parts
+
+    def parts(files: Files) -> list[FilePart]:
+        found = list(whole(files))
+        if not ROTATED.exists():
+            OUT.rename(ROTATED)
+            append(OUT, delivered(4, 6))
+        return found
+
+    monkeypatch.setattr(Files, "parts", parts)
+    assert watched.look() == (0, 0, 0)
+    assert watched.resumed().look() == (6, 0, 0)
+    assert watched.look() == (6, 0, 0)
     assert watched.said == []
 
 
