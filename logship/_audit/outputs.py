@@ -18,8 +18,9 @@ from typing import Any, BinaryIO, Final, Protocol
 from logship._audit.sources import Source
 from logship.errors import LogshipError
 
-HEAD_BYTES: Final = 256
-"""How many first bytes tell a file from a later one with its inode: stamps always differ."""
+KNOWN_BYTES: Final = 256
+"""How many first bytes, and how many before an offset, tell a file from a later one with its inode.
+The first ones alone may be the same, because a long field may stand before the stamp."""
 
 Position = dict[str, Any]
 """How far a part was read, as plain values."""
@@ -141,22 +142,24 @@ class FilePart:
             return None
         if position is not None and self._has_grown(position):
             return FileReading(self, looks, position["head"], position["offset"])
-        head = self._head(HEAD_BYTES)
-        return FileReading(self, looks, [len(head), _digest(head)])
+        size = min(KNOWN_BYTES, self.status.st_size)
+        return FileReading(self, looks, [size, self._digest_before(size)])
 
     def _has_grown(self, position: Position) -> bool:
         """Tell whether what was read is still there; of gzip that is never known."""
-        size, digest = position["head"]
-        if not 0 < position["offset"] <= self.status.st_size:
+        size, head = position["head"]
+        offset = position["offset"]
+        if not 0 < offset <= self.status.st_size or self._digest_before(size) != head:
             return False
-        return _digest(self._head(size)) == str(digest)
+        tail = position.get("tail")  # an earlier version did not keep it
+        return tail is None or self._digest_before(offset) == str(tail)
 
-    def _head(self, size: int) -> bytes:
+    def _digest_before(self, offset: int) -> str:
         try:
             with Path(self.name).open("rb") as file:
-                return file.read(size)
+                return _digest_before(file, offset)
         except OSError:
-            return b""  # the reading says why
+            return ""  # the reading says why
 
 
 class FileReading:
@@ -182,7 +185,8 @@ class FileReading:
     def position(self) -> Position:
         """An offset only of a plain file: gzip is read anew when it has changed."""
         offset = 0 if self._source.is_packed else self._source.position
-        return {"looks": self._looks, "head": self._head, "offset": offset}
+        tail = self._source.tail
+        return {"looks": self._looks, "head": self._head, "offset": offset, "tail": tail}
 
     def batches(self) -> Iterator[list[bytes]]:
         """Yield whole lines: the rest of the last one is still to be written."""
@@ -190,7 +194,13 @@ class FileReading:
 
 
 class _FileSource(Source):
-    """A file that a look has listed."""
+    """A file that a look has listed.
+
+    Attributes:
+        tail: After reading, a digest of the last bytes before the position.
+    """
+
+    tail = ""
 
     def __init__(self, part: FilePart, start: int) -> None:
         super().__init__(part.name, start)
@@ -202,11 +212,14 @@ class _FileSource(Source):
             if _identity(os.fstat(file.fileno())) != self._part.key:
                 raise Moved(f"{self.name} is another file by now")
             yield file
+            self.tail = _digest_before(file, self.position)
 
 
 def _identity(status: os.stat_result) -> str:
     return f"{status.st_dev}:{status.st_ino}"
 
 
-def _digest(head: bytes) -> str:
-    return hashlib.sha256(head).hexdigest()
+def _digest_before(file: BinaryIO, offset: int) -> str:
+    first = max(0, offset - KNOWN_BYTES)
+    file.seek(first)
+    return hashlib.sha256(file.read(offset - first)).hexdigest()

@@ -24,6 +24,7 @@ from tests.audit.lines import (
     end,
     gap,
     high_water,
+    plain,
     received,
     record,
     report,
@@ -320,6 +321,32 @@ def test_duplicates_in_one_file_and_between_files_are_counted() -> None:
     assert watched.look() == (4, 0, 2)
     append(OUT, delivered(4, 4))
     assert watched.look() == (4, 0, 3)
+
+
+def test_another_file_that_begins_with_the_same_bytes_is_another_file() -> None:
+    def long(number: int, stream: str) -> bytes:
+        return plain({"message": "x" * 300, "logship_id": stamp(number, stream)})
+
+    watched = Watched("out.log*")
+    append(OUT, [long(1, ONE), long(2, ONE)])
+    assert watched.look() == (2, 0, 0)
+    OUT.write_bytes(text(long(number, TWO) for number in (1, 2, 3)))
+    watched.look()
+    lost = {name: list(each.lost) for name, each in watched.watch.verdicts.items()}
+    assert lost == {ONE: [(1, 2)], TWO: []}
+
+
+def test_a_state_without_the_bytes_before_the_position_is_read() -> None:
+    watched = Watched("out.log")
+    append(OUT, delivered(1, 3))
+    watched.look()
+    state = watched.watch.state()
+    [part] = state["outputs"]["out.log"].values()
+    del part["position"]["tail"]
+    after = Watched("out.log")
+    after.watch.resume(state)
+    append(OUT, delivered(4, 4))
+    assert after.look() == (4, 0, 0)
 
 
 # --- what cannot be read --------------------------------------------------------------------------
