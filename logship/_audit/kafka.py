@@ -57,6 +57,8 @@ class PartitionPart:
     topic: str
     number: int
 
+    overlaps = False
+
     @property
     def key(self) -> str:
         """Its number."""
@@ -80,8 +82,6 @@ class PartitionPart:
 
 class PartitionReading:
     """The messages of a partition from an offset to its end."""
-
-    overlaps = False
 
     def __init__(self, part: PartitionPart, start: int, *, is_fresh: bool) -> None:
         self.is_fresh = is_fresh

@@ -34,10 +34,6 @@ class Reading(Protocol):
         """Whether they are all lines of the part: nothing that was read before counts."""
 
     @property
-    def overlaps(self) -> bool:
-        """Whether some of them may have been read before; they are not duplicates then."""
-
-    @property
     def position(self) -> Position:
         """How far the part is read, once all batches are."""
 
@@ -64,6 +60,10 @@ class Part(Protocol):
     @property
     def name(self) -> str:
         """What a person knows it by."""
+
+    @property
+    def overlaps(self) -> bool:
+        """Whether a reading repeats lines of the one before; they are not duplicates then."""
 
     def read(self, position: Position | None) -> Reading | None:
         """Return what is there beyond a position; None if that is nothing.
@@ -130,6 +130,8 @@ class FilePart:
     name: str
     status: os.stat_result
 
+    overlaps = False
+
     @property
     def key(self) -> str:
         """Device and inode."""
@@ -171,8 +173,6 @@ class FileReading:
         head: How many of its first bytes are known, and their digest.
         start: The offset.
     """
-
-    overlaps = False
 
     def __init__(
         self, part: FilePart, looks: list[int], head: list[Any], start: int | None = None

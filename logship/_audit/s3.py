@@ -43,6 +43,8 @@ class ObjectPart:
     key: str
     tag: str
 
+    overlaps = False
+
     @property
     def name(self) -> str:
         """Its address."""
@@ -59,7 +61,6 @@ class ObjectReading:
     """All lines of an object."""
 
     is_fresh = True
-    overlaps = False
 
     def __init__(self, part: ObjectPart) -> None:
         self.position: Position = {"tag": part.tag}

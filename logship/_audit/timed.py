@@ -38,6 +38,8 @@ class TimedPart:
     fetch: Fetch
     key: str = "all"
 
+    overlaps = True
+
     def read(self, position: Position | None) -> TimedReading:
         """Return the lines that may be new; what is new is known only afterwards."""
         return TimedReading(self.fetch, position["newest"] if position else None)
@@ -49,7 +51,6 @@ class TimedReading:
     is_fresh = False
 
     def __init__(self, fetch: Fetch, newest: int | None) -> None:
-        self.overlaps = newest is not None
         self._fetch = fetch
         self._now = time.time_ns() // 1_000_000
         self._newest = min(newest or 0, self._now)

@@ -141,7 +141,8 @@ class Watch:
             known.name = part.name
             with self._noting_failure(part.name), contextlib.suppress(Moved):
                 self._read(part, known, now_seconds)
-            self._fold_if_old(known, now_seconds)
+            if not part.overlaps:  # else what is read again would find its evidence gone
+                self._fold_if_old(known, now_seconds)
         for key in followed.keys() - parts.keys():
             self._part_is_gone(followed.pop(key), now_seconds)
 
@@ -154,7 +155,8 @@ class Watch:
             audit.feed(lines)
         # From here on nothing can fail: a part that could be read by half is read again.
         before, known.streams = known.streams, {} if reading.is_fresh else known.streams
-        _absorb(known.streams, audit.streams.values(), overlaps=reading.overlaps)
+        overlaps = part.overlaps and known.position is not None
+        _absorb(known.streams, audit.streams.values(), overlaps=overlaps)
         self._touched |= before.keys() | known.streams.keys()
         self._tell_what_went(part.name, before, known.streams)
         if known.position != reading.position:

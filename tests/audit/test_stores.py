@@ -89,6 +89,23 @@ def test_an_index_that_is_named_and_not_there_is_no_part(opensearch: OpenSearch)
     assert watched.said == []
 
 
+def test_what_is_read_again_after_its_retention_is_neither_missing_nor_a_duplicate(
+    opensearch: OpenSearch,
+) -> None:
+    watched = Watched(
+        f"opensearch+http://{opensearch.host}/web", retention_seconds=100, overdue_seconds=5
+    )
+    for number, document in enumerate([*records(1, 9), end(10, 9)]):
+        at = NOW_NS // 1_000_000 + (number - 10) * LATE_MILLISECONDS // 3
+        opensearch.put("web", document, milliseconds=at)
+    watched.look()
+    for seconds in (100, 1, 10, 10):
+        assert watched.look(seconds) == (9, 0, 0)
+    del opensearch.indices["web"]
+    assert watched.look() == (9, 0, 0)
+    assert watched.said == []
+
+
 @pytest.mark.parametrize("is_known", [False, True])
 def test_a_record_from_the_future_hides_none_of_those_that_follow(
     is_known: bool, opensearch: OpenSearch
