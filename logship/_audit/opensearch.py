@@ -9,6 +9,7 @@ from typing import Any, Final
 from urllib.parse import quote, urlsplit
 
 from logship._audit.asking import Server, understanding
+from logship._audit.sources import CannotRead
 from logship._audit.timed import TimedPart
 
 PAGE_HITS: Final = 1000
@@ -51,12 +52,20 @@ class Indices:
             "query": {"range": {"@timestamp": time}},
             "docvalue_fields": [{"field": "@timestamp", "format": "epoch_millis"}],
         }
-        page = self._server.ask(f"/{quote(index)}/_search?scroll={SCROLL_SECONDS}s", question)
+        page = self._page(f"/{quote(index)}/_search?scroll={SCROLL_SECONDS}s", question)
         while hits := page["hits"]["hits"]:
             yield from map(_line_of, hits)
             more = {"scroll": f"{SCROLL_SECONDS}s", "scroll_id": page["_scroll_id"]}
-            page = self._server.ask("/_search/scroll", more)
+            page = self._page("/_search/scroll", more)
         self._server.ask("/_search/scroll", {"scroll_id": page["_scroll_id"]}, "DELETE")
+
+    def _page(self, path: str, question: Any) -> Any:
+        """Return a page that lacks nothing: without a shard, the status is 200 all the same."""
+        page = self._server.ask(path, question)
+        failed = page["_shards"]["failed"]
+        if failed or page["timed_out"]:
+            raise CannotRead(f"cannot read {self.name}: {failed} shards failed, or time ran out")
+        return page
 
 
 def _line_of(hit: Any) -> tuple[int, bytes]:

@@ -137,7 +137,12 @@ class OpenSearch(Store):
     def _page(self, hits: list[Any], size: int) -> Any:
         self._next += 1
         self.scrolls[f"scroll{self._next}"] = hits[size:]
-        return {"_scroll_id": f"scroll{self._next}", "hits": {"hits": hits[:size]}}
+        return {
+            "_scroll_id": f"scroll{self._next}",
+            "timed_out": False,
+            "_shards": {"total": 1, "successful": 1, "skipped": 0, "failed": 0},
+            "hits": {"hits": hits[:size]},
+        }
 
 
 class Loki(Store):

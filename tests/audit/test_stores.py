@@ -126,6 +126,22 @@ def test_a_record_from_the_future_hides_none_of_those_that_follow(
     assert watched.look() == (4, 0, 0)
 
 
+@pytest.mark.parametrize("lack", [{"timed_out": True}, {"_shards": {"total": 2, "failed": 1}}])
+@pytest.mark.parametrize("page", [1, 2])
+def test_an_answer_in_which_a_shard_is_missing_is_none(lack: dict[str, Any], page: int) -> None:
+    class Partial(OpenSearch):
+        def answer(self, method: str, path: str, query: dict[str, str], body: Any) -> Any:
+            whole = super().answer(method, path, query, body)
+            return {**whole, **lack} if self._next == page and "hits" in whole else whole
+
+    store = Partial()
+    store.put("web", *records(1, 1500), end(1501, 1500))
+    with store.running():
+        result = audit(f"opensearch+http://{store.host}/web")
+    assert result.exit_code == 2, result.output
+    assert "shards failed, or time ran out" in result.output
+
+
 # --- Loki -----------------------------------------------------------------------------------------
 
 
