@@ -89,6 +89,8 @@ class Source:
 
     def _unpacked(self, file: BinaryIO) -> Iterator[bytes]:
         blocks = iter(lambda: file.read(BLOCK_BYTES), b"")
+        if self._start:  # in the middle of a plain file
+            return blocks
         first = next(blocks, b"")
         if first.startswith(ZSTD_MAGIC):
             _fail(f"cannot read {self.name}: it is zstd; pipe it: zstdcat ... | logship audit -")

@@ -69,6 +69,16 @@ def test_a_file_that_grows_is_read_on_from_where_it_ended() -> None:
     assert watched.said == []
 
 
+@pytest.mark.parametrize("magic", [b"\x1f\x8b", b"\x28\xb5\x2f\xfd"])
+def test_a_plain_file_that_goes_on_like_a_packed_one_stays_plain(magic: bytes) -> None:
+    watched = Watched("out.log*")
+    append(OUT, delivered(1, 3))
+    watched.look()
+    append(OUT, [magic + b" of another program", *delivered(4, 5)])
+    assert watched.look() == (5, 0, 0)
+    assert watched.said == []
+
+
 def test_a_line_counts_when_its_end_is_there() -> None:
     watched = Watched("out.log*")
     [line] = delivered(1, 1)
