@@ -184,6 +184,8 @@ def read_range(item: object, name: str, by: str) -> Declared | None:
         by: Where the item stands.
     """
     match item:
+        case [bool(), _, *_] | [_, bool(), *_]:
+            return None
         case [int(first), int(last), *rest] if 1 <= first <= last <= NUMBER_MAX and len(rest) <= 1:
             reason = str(rest[0]) if rest else ""
             return Declared(first, last, ": ".join(filter(None, (name, reason))), by)

@@ -426,7 +426,8 @@ def test_numbers_after_the_end_in_the_report() -> None:
 
 
 @pytest.mark.parametrize(
-    "value", [None, [], [3], [5, 4, "x"], [0, 4, "x"], ["1", "2", "x"], [1, 2, "x", "y"], {}]
+    "value",
+    [None, [], [3], [5, 4, "x"], [0, 4, "x"], ["1", "2", "x"], [1, 2, "x", "y"], {}, [True] * 2],
 )
 def test_a_gap_record_that_says_nothing(value: Any) -> None:
     strange = {**gap(2, 1, 1), "logship_gap": value}
