@@ -14,6 +14,9 @@ GAP_KEY: Final = "logship_gap"
 END_KEY: Final = "logship_end"
 HIGH_WATER_KEY: Final = "logship_high_water"
 
+PROBLEMS_MAX: Final = 100
+"""How many contradictions of a stream in its own records are kept; one is as good as many."""
+
 
 @dataclass(frozen=True, slots=True)
 class EndRecord:
@@ -39,7 +42,7 @@ class Stream:
     ends: set[EndRecord] = field(default_factory=set)
     stated: int = 0
     report: StreamReport | None = None
-    problems: list[str] = field(default_factory=list)
+    problems: dict[str, None] = field(default_factory=dict)
 
     def take(self, found: Stamped) -> None:
         """Note a delivered record or a spilled copy, and what a control record declares."""
@@ -63,7 +66,7 @@ class Stream:
         self.control.add(found.number)
         gap = read_range(found.record[GAP_KEY], "", "gap record")
         if gap is None:
-            self.problems.append(f"gap record {found.number} does not say which numbers it is for")
+            self._take_problem(f"gap record {found.number} does not say which numbers it is for")
         else:
             self.gaps.setdefault(gap.reason, Ranges()).add_range(gap.first, gap.last)
 
@@ -82,8 +85,12 @@ class Stream:
         value = found.record.get(name)
         count = count_or_none(value)
         if count is None and isinstance(value, int):
-            self.problems.append(f"end record {found.number} has a {name} that is not a count")
+            self._take_problem(f"end record {found.number} has a {name} that is not a count")
         return count
+
+    def _take_problem(self, problem: str) -> None:
+        if len(self.problems) < PROBLEMS_MAX:
+            self.problems[problem] = None
 
     def take_report(self, report: StreamReport) -> None:
         """Note what a report says. Of several, the one that knows the highest number counts.
@@ -118,11 +125,12 @@ class Stream:
         for reason, numbers in chain.from_iterable(each.gaps.items() for each in streams):
             gaps.setdefault(reason, []).append(numbers)
         self.gaps = {reason: Ranges.union(sets) for reason, sets in gaps.items()}
-        self.problems = list(dict.fromkeys(chain.from_iterable(each.problems for each in streams)))
         for other in others:
             self.tag = self.tag or other.tag
             self.ends |= other.ends
             self.take_stated(other.stated)
+            for problem in other.problems:
+                self._take_problem(problem)
             if other.report is not None:
                 self.take_report(other.report)
 

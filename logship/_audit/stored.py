@@ -23,7 +23,7 @@ def stored(stream: Stream) -> dict[str, Any]:
         "ends": [dataclasses.asdict(end) for end in stream.ends],
         "stated": stream.stated,
         "report": dataclasses.asdict(stream.report) if stream.report else None,
-        "problems": stream.problems,
+        "problems": [*stream.problems],
     }
     return {name: value for name, value in fields.items() if value}
 
@@ -34,7 +34,8 @@ def restored(fields: dict[str, Any]) -> Stream:
     Raises:
         KeyError, TypeError, ValueError: `stored` did not make these fields.
     """
-    stream = Stream(**{**fields, "report": None})
+    problems = dict.fromkeys(fields.get("problems", ()))
+    stream = Stream(**{**fields, "report": None, "problems": problems})
     for name in ("delivered", "spilled", "control"):
         setattr(stream, name, Ranges(fields.get(name, ())))
     stream.gaps = {reason: Ranges(pairs) for reason, pairs in fields.get("gaps", {}).items()}

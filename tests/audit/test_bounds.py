@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from logship._audit import Audit, Ranges
+from logship._audit import Audit, Outcome, Ranges
 from logship._audit.ages import Ages
 from logship._audit.evidence import Stream
 from logship._audit.sources import Source
@@ -228,6 +228,21 @@ def test_more_end_records_than_can_be_true_contradict_each_other() -> None:
     verdicts = {each.stream: each for each in audit.verdict().streams}
     assert verdicts[ONE].problems == ("has 3 end records that differ: at most 2 can be true",)
     assert verdicts[TWO].problems == ()
+
+
+@pytest.mark.parametrize("is_one", [True, False])
+def test_contradictions_of_a_stream_take_little_memory(is_one: bool) -> None:
+    lines = [
+        plain({"logship_gap": None, "logship_id": f"{ONE}:{1 if is_one else number:010d}"})
+        for number in range(1, 10_001)
+    ]
+    audit = Audit()
+    tracemalloc.start()
+    audit.feed(lines)
+    taken, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert taken < 100_000
+    assert audit.verdict().outcome is Outcome.LOST
 
 
 LONG = int("9" * 4_300)
