@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import secrets
 from pathlib import Path
 from typing import Any
 
@@ -48,12 +50,16 @@ class StateFile:
         Raises:
             BadState: It cannot be written; the old one is still there.
         """
-        new = self._path.with_name(f"{self._path.name}.new")
+        # Of its own: another watch may have been given the same file.
+        new = self._path.with_name(f"{self._path.name}.{secrets.token_hex(8)}.new")
         try:
-            with new.open("w") as file:
+            with new.open("x") as file:
                 file.write(json.dumps(watch.state(), separators=(",", ":")))
                 file.flush()
                 os.fsync(file.fileno())
             new.replace(self._path)
         except OSError as error:
             raise BadState(f"cannot write {self._path}: {error.strerror}") from error
+        finally:
+            with contextlib.suppress(OSError):
+                new.unlink(missing_ok=True)

@@ -1,0 +1,36 @@
+"""The file in which a watch keeps its state, when two watches write it, and when none can."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from logship._audit.state_file import BadState, StateFile
+from tests.audit.watched import Watched
+
+
+def test_two_watches_with_one_state_do_not_hinder_each_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "state.json"
+    watch, other, fsync = Watched("out.log").watch, Watched("out.log").watch, os.fsync
+
+    def while_the_other_writes(number: int) -> None:
+        fsync(number)
+        monkeypatch.setattr(os, "fsync", fsync)
+        StateFile(path).save(other)
+
+    monkeypatch.setattr(os, "fsync", while_the_other_writes)
+    StateFile(path).save(watch)
+    StateFile(path).resume(watch)
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_state_that_cannot_be_put_in_its_place_leaves_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "state.json"
+    path.mkdir()
+    with pytest.raises(BadState, match="cannot write"):
+        StateFile(path).save(Watched("out.log").watch)
+    assert list(tmp_path.iterdir()) == [path]
