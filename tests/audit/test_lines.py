@@ -349,50 +349,6 @@ def test_a_report_is_read_wherever_a_stderr_ends_up(write: Format, source: str) 
         )
 
 
-OURS = [
-    (lines.report(lines.stream_report(2, 1, end=2)), Report),
-    (spilled(record(9)), Stamped),
-    (lines.refused(7), Refused),
-]
-
-
-@pytest.mark.parametrize("text", ["cfg {'a': 1}", "\r 50%|##| {5/10} ", 'of "logship", '])
-@pytest.mark.parametrize(("line", "kind"), OURS)
-def test_other_text_before_a_line_of_logship_does_not_hide_it(
-    line: bytes, kind: type[Found], text: str
-) -> None:
-    glued = text.encode() + line
-    for carried in (glued, lines.plain(in_string(glued)), lines.received(in_string(glued))):
-        assert isinstance(read(carried), kind)
-
-
-REPORT = lines.report(lines.stream_report(2, 1, end=2)).decode()
-
-
-@pytest.mark.parametrize(
-    "line",
-    [
-        f"cfg {{ {REPORT[1:]}",
-        f"cfg {{'a': 1}}{REPORT[:-5]}",
-        json.dumps({"stderr": REPORT}),
-        json.dumps({"log": f"{{'a': 1}}{REPORT}"}),
-        json.dumps({"log": '{"logship_id": 1}', "message": REPORT}),
-        json.dumps({"a": {"b": json.loads(REPORT)}}),
-        json.dumps([{"stderr": REPORT}]),
-    ],
-)
-def test_a_report_that_cannot_be_read_where_it_stands_is_told(line: str) -> None:
-    found = read(line)
-    assert isinstance(found, Unreadable)
-    assert found.is_report
-
-
-def test_a_record_beside_a_report_in_an_array_is_none() -> None:
-    report, other = read_line(f'[{REPORT}, {{"a": 1}}]')
-    assert isinstance(report, Report)
-    assert other == Nothing()
-
-
 @pytest.mark.parametrize(
     ("change", "why"),
     [

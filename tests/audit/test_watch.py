@@ -17,14 +17,13 @@ from typing import Any
 import pytest
 
 from logship._audit import Outcome
-from logship._audit.outputs import FilePart, Files
+from logship._audit.outputs import Files
 from tests.audit.lines import (
     ONE,
     TWO,
     end,
     gap,
     high_water,
-    plain,
     received,
     record,
     report,
@@ -69,16 +68,6 @@ def test_a_file_that_grows_is_read_on_from_where_it_ended() -> None:
     assert watched.said == []
 
 
-@pytest.mark.parametrize("magic", [b"\x1f\x8b", b"\x28\xb5\x2f\xfd"])
-def test_a_plain_file_that_goes_on_like_a_packed_one_stays_plain(magic: bytes) -> None:
-    watched = Watched("out.log*")
-    append(OUT, delivered(1, 3))
-    watched.look()
-    append(OUT, [magic + b" of another program", *delivered(4, 5)])
-    assert watched.look() == (5, 0, 0)
-    assert watched.said == []
-
-
 def test_a_line_counts_when_its_end_is_there() -> None:
     watched = Watched("out.log*")
     [line] = delivered(1, 1)
@@ -117,27 +106,6 @@ def test_a_file_that_is_renamed_while_files_are_listed_is_found(
 
     monkeypatch.setattr(Files, "_paths", paths)
     assert watched.look() == (3, 0, 0)
-    assert watched.said == []
-
-
-def test_a_file_that_is_rotated_before_it_is_opened_is_left_to_the_next_look(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    watched = Watched("out.log*")
-    append(OUT, delivered(1, 3))
-    whole = Files.parts
-
-    def parts(files: Files) -> list[FilePart]:
-        found = list(whole(files))
-        if not ROTATED.exists():
-            OUT.rename(ROTATED)
-            append(OUT, delivered(4, 6))
-        return found
-
-    monkeypatch.setattr(Files, "parts", parts)
-    assert watched.look() == (0, 0, 0)
-    assert watched.resumed().look() == (6, 0, 0)
-    assert watched.look() == (6, 0, 0)
     assert watched.said == []
 
 
@@ -331,32 +299,6 @@ def test_duplicates_in_one_file_and_between_files_are_counted() -> None:
     assert watched.look() == (4, 0, 2)
     append(OUT, delivered(4, 4))
     assert watched.look() == (4, 0, 3)
-
-
-def test_another_file_that_begins_with_the_same_bytes_is_another_file() -> None:
-    def long(number: int, stream: str) -> bytes:
-        return plain({"message": "x" * 300, "logship_id": stamp(number, stream)})
-
-    watched = Watched("out.log*")
-    append(OUT, [long(1, ONE), long(2, ONE)])
-    assert watched.look() == (2, 0, 0)
-    OUT.write_bytes(text(long(number, TWO) for number in (1, 2, 3)))
-    watched.look()
-    lost = {name: list(each.lost) for name, each in watched.watch.verdicts.items()}
-    assert lost == {ONE: [(1, 2)], TWO: []}
-
-
-def test_a_state_without_the_bytes_before_the_position_is_read() -> None:
-    watched = Watched("out.log")
-    append(OUT, delivered(1, 3))
-    watched.look()
-    state = watched.watch.state()
-    [part] = state["outputs"]["out.log"].values()
-    del part["position"]["tail"]
-    after = Watched("out.log")
-    after.watch.resume(state)
-    append(OUT, delivered(4, 4))
-    assert after.look() == (4, 0, 0)
 
 
 # --- what cannot be read --------------------------------------------------------------------------
