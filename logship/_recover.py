@@ -47,7 +47,8 @@ class RecoveryReport:
         counters: What became of the orphans.
         seconds: How long it took.
         complete: Whether the last search found nothing more, everything that was found was acked
-            and is gone, and nothing was damaged, refused or given up.
+            and is gone, and nothing was damaged, refused or given up; for `run`, also whether no
+            process on the spool was alive.
     """
 
     counters: RecoveryCounters
@@ -70,6 +71,8 @@ class Recoverer:
         watches: Whether it waits for more processes to die, until it is told to stop.
         last_resort: Takes the rest; stderr.
         clock: The stop clock, where the caller has one.
+        is_last: Whether nothing will ship what processes leave that are alive at its end. Then it
+            is not complete while there are any.
         owner_of: As of `Orphans`.
         parts: Passed on to `Shipper`.
     """
@@ -82,6 +85,7 @@ class Recoverer:
         watches: bool = False,
         last_resort: LastResort | None = None,
         clock: StopClock | None = None,
+        is_last: bool = False,
         owner_of: Callable[[str], str] = unknown_owner,
         monotonic: Callable[[], float] = time.monotonic,
         **parts: Any,
@@ -89,6 +93,7 @@ class Recoverer:
         self._settings = dataclasses.replace(settings, spool_dir=None, report=False)
         self._path = path
         self._watches = watches
+        self._is_last = is_last
         self._monotonic = monotonic
         self._last_resort = last_resort or LastResort()
         self._orphans = Orphans(path, any_owner=True, owner_of=owner_of, monotonic=monotonic)
@@ -142,7 +147,8 @@ class Recoverer:
         if self._deadline_seconds is not None:
             self._abandon(shipper)
         is_over = not shipper.broken and not shipper.buffer.adopted
-        complete = is_over and self._orphans.is_complete
+        leaves_some_alive = self._is_last and self._orphans.others_live
+        complete = is_over and self._orphans.is_complete and not leaves_some_alive
         shipper.shut()
         shipper.buffer.close_intake()
         return RecoveryReport(self._orphans.counters, self._monotonic() - started, complete)

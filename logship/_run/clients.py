@@ -113,6 +113,7 @@ class Recovery:
             watches=True,
             last_resort=last_resort,
             clock=clock,
+            is_last=True,
             owner_of=owner_of,
         )
         self._loop: asyncio.AbstractEventLoop | None = None

@@ -28,7 +28,7 @@ from logship._run.offspring import Offspring
 from logship._run.patterns import BoundedPattern
 from logship._run.pipe_reader import READ_BYTES, Arrivals, Inlet
 from logship._run.private_directory import private_directory
-from logship._run.processes import kill_all, reap
+from logship._run.processes import descendants, kill_all, reap
 from logship._run.receipt import Outcome, Receipt
 from logship._run.shipping import Shipping
 from logship._run.signals import Noted, Signals
@@ -278,11 +278,7 @@ class Supervisor:
                 )
             self._offspring.is_being_killed = True
             kill_all()
-        until = time.monotonic() + self._after_kill_seconds()
-        while self._offspring.is_being_killed and time.monotonic() < until:
-            if all(each.has_ended for each in self._inlets):
-                break
-            self._turn()
+            self._await_the_killed()
         if held := self._held_sources():
             self._is_cut_off = True
             self._shipping.say(
@@ -292,12 +288,18 @@ class Supervisor:
         for inlet in self._inlets:
             self._take_the_rest(inlet)
 
+    def _await_the_killed(self) -> None:
+        """Wait, within bounds, until all are dead: a dying process still locks its spool."""
+        until = time.monotonic() + self._after_kill_seconds()
+        while time.monotonic() < until and (self._held_sources() or any(descendants(os.getpid()))):
+            self._turn()
+
     def _held_sources(self) -> str:
         """Name the outputs that a process may still write to; empty if there are none."""
         return " and ".join(each.source for each in self._inlets if not each.has_ended)
 
     def _after_kill_seconds(self) -> float:
-        """Return how long killed processes may take to close the output."""
+        """Return how long killed processes may take to die."""
         if self._deadlines is None:
             return _AFTER_KILL_SECONDS
         ours = self._deadlines.end_seconds - self._deadlines.kill_seconds
