@@ -71,8 +71,8 @@ class Recoverer:
         watches: Whether it waits for more processes to die, until it is told to stop.
         last_resort: Takes the rest; stderr.
         clock: The stop clock, where the caller has one.
-        is_last: Whether nothing will ship what processes leave that are alive at its end. Then it
-            is not complete while there are any.
+        is_last: Whether nothing will ship what processes leave that are alive at its end. Then
+            only `finish` or the deadline ends it, and it is not complete if there are any.
         owner_of: As of `Orphans`.
         parts: Passed on to `Shipper`.
     """
@@ -164,6 +164,8 @@ class Recoverer:
         if plan is not None:  # a last pass that no clock bounds waits for acks until it stalls
             stalled = plan.give_up_when_stalled and plan.step(now, shipper.progress()) != Step.WAIT
             return idle or stalled
+        if self._is_last:  # a process that is not there yet may die, too
+            return False
         if deadline is not None:
             return idle and not self._orphans.others_live
         last = max(started, shipper.delivery.last_ack_seconds or started)

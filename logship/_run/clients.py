@@ -110,7 +110,6 @@ class Recovery:
         self._recoverer = Recoverer(
             settings,
             spool,
-            watches=True,
             last_resort=last_resort,
             clock=clock,
             is_last=True,

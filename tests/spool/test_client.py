@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import time
 from pathlib import Path
 from typing import Any
 
@@ -12,13 +13,14 @@ import pytest
 
 from logship import BackgroundClient, Settings
 from logship._delivery.drain import DrainPlan
+from logship._process.clock import Started, StopClock
 from logship._recover import Recoverer, RecoveryReport
 from logship._spool.adoption import AdoptedChunk
 from logship._spool.orphans import Orphans
 from logship._spool.progress import RecoveryState
 from logship.errors import SettingsError
 from tests.spool.programs import NOWHERE
-from tests.spool.test_orphans import dead_life
+from tests.spool.test_orphans import dead_life, log_some
 from tests.spool.test_quarantine import damage_all, log_in_many_chunks
 from tests.support.receiver_process import ReceiverProcess
 from tests.support.waiting import wait_until
@@ -136,6 +138,26 @@ def test_a_recoverer_without_time_tells_of_damage_too(
     assert report.counters.damaged == damaged
     assert capfd.readouterr().err.count("a chunk is damaged") == damaged
     assert untold == []
+
+
+def test_a_last_recoverer_waits_for_its_finish_after_the_stop_too(tmp_path: Path) -> None:
+    """The command may clean up after the signal, in a process that is not there yet."""
+    clock = StopClock(3600)
+    clock.start(Started(time.monotonic(), "SIGTERM"))
+
+    async def run() -> RecoveryReport:
+        recoverer = Recoverer(settings(tmp_path), tmp_path, clock=clock, is_last=True)
+        task = asyncio.create_task(recoverer.run())
+        _, waiting = await asyncio.wait([task], timeout=0.5)
+        assert waiting == {task}
+        dead_life(tmp_path, log_some)
+        now = time.monotonic()
+        recoverer.finish(DrainPlan.until(now, now + 0.1))  # too little: it goes to stderr
+        return await task
+
+    report = asyncio.run(run())
+    assert (report.counters.lives, report.counters.records_abandoned) == (1, 30)
+    assert not report.complete
 
 
 def test_an_unusable_spool_is_said_on_stderr_and_nothing_is_lost(
