@@ -86,16 +86,16 @@ class Command:
         self._terminal = _Terminal(self.pid)
 
     def signal(self, signum: int, *, whole_group: bool) -> None:
-        """Send it a signal. Call it before the reaping: another process may get its number."""
-        with contextlib.suppress(ProcessLookupError, PermissionError):
+        """Send it a signal. Call it before the reaping: another process may get its number.
+
+        Raises:
+            PermissionError: It belongs to another user, and we may not signal those.
+        """
+        with contextlib.suppress(ProcessLookupError):
             if whole_group:
                 os.killpg(self.pid, signum)
             else:
                 os.kill(self.pid, signum)
-
-    def kill(self) -> None:
-        """Kill it, and the rest of its process group."""
-        self.signal(signal.SIGKILL, whole_group=True)
 
     def leave_terminal(self) -> None:
         """Make `run` the foreground again, after the command's end."""

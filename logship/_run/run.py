@@ -9,8 +9,10 @@ must reap orphans and obey signals until the very end.
 from __future__ import annotations
 
 import functools
+import math
 import os
 import select
+import signal
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -100,6 +102,7 @@ class Supervisor:
         self._command: Command | None = None
         self._death: Death | None = None
         self._ended_seconds = 0.0
+        self._is_refused = False
         self._is_cut_off = False
         self._inlets: list[Inlet] = []
         self._arrivals = Arrivals()
@@ -123,8 +126,8 @@ class Supervisor:
         self._cut_off()
         while any(each.records or each.tee_waits for each in self._inlets):
             self._turn()
-        assert self._death is not None
-        return self._end(self._death.exit_code, started)
+        death = self._death or Death(self._command.pid, self._command.name, -signal.SIGKILL)
+        return self._end(death.exit_code, started)
 
     # -- one turn ----------------------------------------------------------------------------------
 
@@ -197,8 +200,7 @@ class Supervisor:
         waits += [due - now for each in self._inlets if (due := each.due_seconds()) is not None]
         if self._deadlines is not None and self._death is None:
             waits.append(self._deadlines.kill_seconds - now)
-        if self._death is not None:
-            waits.append(self._orphans_end_seconds() - now)
+        waits.append(self._patience_ends_seconds() - now)
         # What has ended stays readable, and must not make this loop spin.
         return min(wait for wait in waits if wait > 0) + 0.001
 
@@ -212,7 +214,19 @@ class Supervisor:
             self._start_clock(noted)
         if command is not None:
             signum = self._signals.translated(noted.signum)
-            command.signal(signum, whole_group=self._options.whole_group)
+            self._send(command, signum, whole_group=self._options.whole_group)
+
+    def _send(self, command: Command, signum: int, *, whole_group: bool) -> None:
+        """Send the command a signal; say it once if that is refused."""
+        try:
+            command.signal(signum, whole_group=whole_group)
+        except PermissionError as error:
+            if not self._is_refused:
+                self._shipping.say(
+                    f"cannot send {signal_name(signum)} to {command.name} (process {command.pid}): "
+                    f"{error.strerror}; another user's program takes CAP_KILL"
+                )
+            self._is_refused = True
 
     def _start_clock(self, noted: Noted) -> None:
         reason = signal_name(noted.signum)
@@ -244,20 +258,22 @@ class Supervisor:
             f"after {reason}; it is killed, so that what it wrote can still be shipped"
         )
         self._offspring.is_being_killed = True
-        self._command.kill()
+        self._send(self._command, signal.SIGKILL, whole_group=True)
 
     # -- the end of the output ---------------------------------------------------------------------
 
     def _output_is_over(self) -> bool:
         """Return whether no process writes any more, or `run` waits for none any longer."""
-        if self._death is None:
-            return False
-        if not self._offspring.descriptors and all(each.has_ended for each in self._inlets):
+        if time.monotonic() >= self._patience_ends_seconds():
             return True
-        return time.monotonic() >= self._orphans_end_seconds()
+        is_held = self._offspring.descriptors or self._held_sources()
+        return self._death is not None and not is_held
 
-    def _orphans_end_seconds(self) -> float:
-        """Return until when `run` waits for processes that the ended command left behind."""
+    def _patience_ends_seconds(self) -> float:
+        """Return until when `run` waits for the command, and then for what it left behind."""
+        if self._death is None:  # no kill may end it: another user's, or one in the kernel
+            killed = math.inf if self._deadlines is None else self._deadlines.kill_seconds
+            return killed + self._after_kill_seconds()
         end = self._ended_seconds + self._options.orphan_seconds
         if self._deadlines is None:
             return end
@@ -271,7 +287,7 @@ class Supervisor:
         process may be a daemon that is meant to stay.
         """
         if os.getpid() == 1 or self._deadlines is not None:
-            if self._held_sources():
+            if self._death is not None and self._held_sources():
                 self._shipping.say(
                     "processes that the command left behind still hold its output; they "
                     "are killed, so that what they wrote can still be shipped"
@@ -281,10 +297,10 @@ class Supervisor:
             self._await_the_killed()
         if held := self._held_sources():
             self._is_cut_off = True
-            self._shipping.say(
-                f"processes that the command left behind still hold its {held}; "
-                "what they write from now on is not shipped (--orphan-wait sets the wait)"
-            )
+            left = "processes that the command left behind still hold its"
+            who = "the command still holds its" if self._death is None else left
+            wait = "" if self._death is None else " (--orphan-wait sets the wait)"
+            self._shipping.say(f"{who} {held}; what comes from now on is not shipped{wait}")
         for inlet in self._inlets:
             self._take_the_rest(inlet)
 
@@ -326,7 +342,7 @@ class Supervisor:
 
     def _tee_is_over(self, now: float) -> bool:
         """Return whether the time of the tee's reader is over."""
-        return self._death is not None and now >= self._orphans_end_seconds()
+        return now >= self._patience_ends_seconds()
 
     # -- the end -----------------------------------------------------------------------------------
 

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 import signal
 from pathlib import Path
 
-from tests.run.conftest import Runs, read_receipt
+import pytest
+
+from tests.run.conftest import SIGKILLED, Runs, read_receipt
 
 LEAVES_ONE = """
     import os, sys
@@ -60,3 +64,29 @@ def test_where_a_client_is_left_alive_the_receipt_is_not_complete(
         False,
     )
     assert "something is left on the spool" in ended.stderr
+
+
+@pytest.mark.skipif(
+    os.geteuid() != 0 or shutil.which("setpriv") is None, reason="only root can give up CAP_KILL"
+)
+def test_a_command_that_cannot_be_killed_is_left_in_time(runs: Runs, receipt: Path) -> None:
+    """As where a container has no capabilities, and the command becomes another user."""
+    program = runs.start(
+        """
+        import os
+        from application import forever
+        os.setuid(65534)
+        print("held", flush=True)
+        forever()
+        """,
+        outside=("setpriv", "--bounding-set", "-kill", "--inh-caps", "-kill"),
+        options=("--stop-timeout", "4", "--receipt", str(receipt)),
+    )
+    program.until_true(lambda: runs.messages == ["held"], "its output")
+    runs.signal(program, signal.SIGTERM)
+    ended = program.end(seconds_max=20)
+    assert ended.returncode == SIGKILLED
+    assert ended.stderr.count("Operation not permitted") == 1
+    assert "the command still holds its stdout and stderr" in ended.stderr
+    found = read_receipt(receipt)
+    assert (found["acked"], found["cut_off"], found["complete"]) == (1, True, False)
