@@ -266,8 +266,7 @@ class Supervisor:
         """Return whether no process writes any more, or `run` waits for none any longer."""
         if time.monotonic() >= self._patience_ends_seconds():
             return True
-        is_held = self._offspring.descriptors or self._held_sources()
-        return self._death is not None and not is_held
+        return self._death is not None and not (self._offspring.descriptors or self._is_held)
 
     def _patience_ends_seconds(self) -> float:
         """Return until when `run` waits for the command, and then for what it left behind."""
@@ -287,7 +286,7 @@ class Supervisor:
         process may be a daemon that is meant to stay.
         """
         if os.getpid() == 1 or self._deadlines is not None:
-            if self._death is not None and self._held_sources():
+            if self._death is not None and self._is_held and any(descendants(os.getpid())):
                 self._shipping.say(
                     "processes that the command left behind still hold its output; they "
                     "are killed, so that what they wrote can still be shipped"
@@ -295,24 +294,25 @@ class Supervisor:
             self._offspring.is_being_killed = True
             kill_all()
             self._await_the_killed()
-        if held := self._held_sources():
+        if held := [each.source for each in self._inlets if not self._take_the_rest(each)]:
             self._is_cut_off = True
             left = "processes that the command left behind still hold its"
             who = "the command still holds its" if self._death is None else left
             wait = "" if self._death is None else " (--orphan-wait sets the wait)"
-            self._shipping.say(f"{who} {held}; what comes from now on is not shipped{wait}")
-        for inlet in self._inlets:
-            self._take_the_rest(inlet)
+            self._shipping.say(
+                f"{who} {' and '.join(held)}; what comes from now on is not shipped{wait}"
+            )
 
     def _await_the_killed(self) -> None:
         """Wait, within bounds, until all are dead: a dying process still locks its spool."""
         until = time.monotonic() + self._after_kill_seconds()
-        while time.monotonic() < until and (self._held_sources() or any(descendants(os.getpid()))):
+        while time.monotonic() < until and any(descendants(os.getpid())):
             self._turn()
 
-    def _held_sources(self) -> str:
-        """Name the outputs that a process may still write to; empty if there are none."""
-        return " and ".join(each.source for each in self._inlets if not each.has_ended)
+    @property
+    def _is_held(self) -> bool:
+        """Whether a process may still write to the output, as far as it was read."""
+        return not all(each.has_ended for each in self._inlets)
 
     def _after_kill_seconds(self) -> float:
         """Return how long killed processes may take to die."""
@@ -321,17 +321,17 @@ class Supervisor:
         ours = self._deadlines.end_seconds - self._deadlines.kill_seconds
         return min(_AFTER_KILL_SECONDS, ours * _AFTER_KILL_SHARE)
 
-    def _take_the_rest(self, inlet: Inlet) -> None:
-        """Read the rest of the pipe, and close it."""
-        if inlet.has_ended:
-            return
+    def _take_the_rest(self, inlet: Inlet) -> bool:
+        """Read the rest of the pipe, and close it; return whether all writers had closed it."""
         now = time.monotonic()
         for _ in range(_READS_OF_THE_REST_MAX):
             while inlet.records or inlet.tee_waits:
                 self._turn()
             if inlet.has_ended or not inlet.read(now):
                 break
+        has_ended = inlet.has_ended
         inlet.end()
+        return has_ended
 
     def _intake_ends_seconds(self) -> float | None:
         """Return when there is no more time to wait for space in the buffer; None if never."""

@@ -10,6 +10,9 @@ from pathlib import Path
 import pytest
 
 from tests.run.conftest import SIGKILLED, Runs, read_receipt
+from tests.run.test_pressure import SMALL
+from tests.run.test_signals import children_of
+from tests.support.programs_gate import Gate
 
 LEAVES_ONE = """
     import os, sys
@@ -64,6 +67,40 @@ def test_where_a_client_is_left_alive_the_receipt_is_not_complete(
         False,
     )
     assert "something is left on the spool" in ended.stderr
+
+
+def test_output_that_was_only_not_read_yet_is_not_cut_off(runs: Runs, receipt: Path) -> None:
+    """Without any wait the command's end is seen before that of its output."""
+    ended = runs.shell("echo saved", options=("--orphan-wait", "0", "--receipt", str(receipt)))
+    assert runs.messages == ["saved"]
+    found = read_receipt(receipt)
+    assert (found["cut_off"], found["complete"]) == (False, True)
+    assert b"left behind" not in ended.stderr
+
+
+def test_output_that_waited_for_space_is_not_cut_off(both: Runs, gate: Gate, receipt: Path) -> None:
+    """The buffer is full, and what the command wrote last is in the pipe at its end."""
+    program = both.start(
+        """
+        from application import new_marker, write_down
+        for _ in range(100):
+            marker = new_marker()
+            print(marker, "x" * 950, flush=True)
+            write_down(marker)
+        """,
+        endpoint=gate.endpoint,
+        options=("--orphan-wait", "0", "--receipt", str(receipt)),
+        environ=SMALL,
+    )
+    program.until_logged(100)
+    run = both.pid_of_run(program)
+    program.until_true(lambda: children_of(run) == [], "the command has ended")
+    gate.open()
+    ended = program.end()
+    both.verdict(ended).assert_all_delivered()
+    assert "left behind" not in ended.stderr
+    found = read_receipt(receipt)
+    assert (found["cut_off"], found["complete"]) == (False, True)
 
 
 @pytest.mark.skipif(
