@@ -96,6 +96,7 @@ class Offspring:
             ready: Descriptors that are readable.
             reaped: The ended children of `run`, including orphans that became its children.
         """
+        ready = ready & set(self.descriptors)  # a new one may get the number of a pipe that ended
         known = {death.pid: death for death in reaped}
         if time.monotonic() >= self._look_due_seconds or reaped:
             self._look_for_spools()

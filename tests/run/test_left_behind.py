@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 
 from tests.run.conftest import SIGKILLED, Runs, read_receipt
+from tests.run.test_clients import owners_known
 from tests.run.test_pressure import SMALL
-from tests.run.test_signals import children_of
+from tests.run.test_signals import children_of, zombies_below
 from tests.support.programs_gate import Gate
 
 LEAVES_ONE = """
@@ -101,6 +102,44 @@ def test_output_that_waited_for_space_is_not_cut_off(both: Runs, gate: Gate, rec
     assert "left behind" not in ended.stderr
     found = read_receipt(receipt)
     assert (found["cut_off"], found["complete"]) == (False, True)
+
+
+def test_a_client_is_not_taken_for_dead_when_the_output_ends(runs: Runs) -> None:
+    """In one turn `run` closes the pipes and opens a descriptor of the client, by their number."""
+    program = runs.start(
+        """
+        import os, signal
+        from application import log, progress, ready, wait_for
+        ready()
+        wait_for("client")
+        if os.fork() == 0:
+            for descriptor in (1, 2):
+                os.dup2(os.open(os.devnull, os.O_WRONLY), descriptor)
+            import logship
+            logship.install(level="INFO", endpoints="tcp://127.0.0.1:1")
+            log("by one that stays")
+            progress("client")
+            wait_for("death")
+            os.kill(os.getpid(), signal.SIGKILL)
+        wait_for("end")
+        """,
+        options=("--orphan-wait", "40"),
+    )
+    program.until_ready()
+    run = runs.pid_of_run(program)
+    runs.signal(program, signal.SIGSTOP)
+    program.let_go("client")
+    program.until("client")
+    program.let_go("end")
+    program.until_true(lambda: zombies_below(run) != [], "the command has ended")
+    runs.signal(program, signal.SIGCONT)
+    program.until_true(lambda: owners_known(runs, program) == 1, "`run` has found the client")
+    program.let_go("death")
+    ended = program.end()
+    runs.verdict(ended).assert_all_delivered()
+    told = [line for line in ended.stderr.splitlines() if "what it left on its spool" in line]
+    assert len(told) == 1
+    assert "was killed by SIGKILL" in told[0]
 
 
 @pytest.mark.skipif(
