@@ -204,6 +204,7 @@ def command(
     }
     settings = _settings(only_given(given))
     if settings.disabled:
+        signals.give_back()
         _become(words)
     environ: Mapping[str, str] = os.environ
     if install:

@@ -60,6 +60,16 @@ class Signals:
             if signal.getsignal(signum) is not signal.SIG_IGN:
                 signal.signal(signum, self._note)
 
+    def give_back(self) -> None:
+        """Undo `take`; signals that came meanwhile do now what they would have done without it."""
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
+        for signum in signal.valid_signals() - NEVER_SENT_ON:
+            if signal.getsignal(signum) is not signal.SIG_IGN:
+                signal.signal(signum, signal.SIG_DFL)
+        for noted in self.noted():
+            os.kill(os.getpid(), noted.signum)
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
     def wake(self) -> None:
         """Wake the main loop; from any thread."""
         with contextlib.suppress(OSError):  # full: it is awake

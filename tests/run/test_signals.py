@@ -101,9 +101,15 @@ def test_mapped_signals_arrive_as_the_others(both: Runs) -> None:
     assert not {"signal 15", "signal 10"} & set(program.progress)
 
 
-def test_signals_that_come_before_the_command_has_started_are_not_lost(runs: Runs) -> None:
+@pytest.mark.parametrize(
+    ("disabled", "status"), [("0", SIGTERMED), ("1", -signal.SIGTERM)], ids=["enabled", "disabled"]
+)
+def test_signals_that_come_before_the_command_has_started_are_not_lost(
+    runs: Runs, disabled: str, status: int
+) -> None:
     """It is signalled as soon as it takes signals, some hundredths of a second before CMD runs."""
-    program = runs.start("import signal; signal.pause()")
+    environ = {"LOGSHIP_DISABLED": disabled}
+    program = runs.start("import signal; signal.pause()", environ=environ)
 
     def takes_sigterm() -> bool:
         status = Path(f"/proc/{program.process.pid}/status").read_text()
@@ -112,7 +118,7 @@ def test_signals_that_come_before_the_command_has_started_are_not_lost(runs: Run
 
     wait_until(takes_sigterm, "run takes SIGTERM")
     runs.signal(program, signal.SIGTERM)
-    assert program.end().returncode == SIGTERMED
+    assert program.end(seconds_max=20).returncode == status
 
 
 def test_a_stopped_command_says_its_last_words_and_keeps_its_code(
