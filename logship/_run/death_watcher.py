@@ -132,7 +132,7 @@ class Witness:
                 remember(self._names, directory, f"{name} (process {pid})")
                 self._owners[os.pidfd_open(pid)] = _Owner(pid, name, directory)
                 self._found(directory)
-        elif _is_free(lock) or has_open(os.getpid(), lock):  # the latter: the recoverer of `run`
+        elif is_free(lock) or has_open(os.getpid(), lock):  # the latter: the recoverer of `run`
             self._unseen += _has_left(self._path / directory) or self._has_shipped_from(directory)
             self._found(directory)
         else:  # its owner is just ending: the kernel closes its files one after the other
@@ -157,7 +157,7 @@ class Witness:
         return Death(owner.pid, owner.name, code), has_left
 
 
-def _is_free(lock: Path) -> bool:
+def is_free(lock: Path) -> bool:
     """Return whether a lock exists and is free: its owner is dead, and not recovered."""
     with contextlib.suppress(OSError):
         descriptor = os.open(lock, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)

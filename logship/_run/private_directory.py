@@ -17,8 +17,9 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Self
 
+from logship._run.death_watcher import is_free
 from logship._settings import Endpoint
-from logship._spool.directories import PROCESS_DIRECTORY_NAME
+from logship._spool.directories import LOCK, PROCESS_DIRECTORY_NAME
 from logship._spool.quarantine import QUARANTINE
 from logship._spool.volumes import SUPERVISED
 
@@ -125,10 +126,21 @@ class PrivateDirectory:
             return True
         return any(map(PROCESS_DIRECTORY_NAME.fullmatch, names))
 
+    def _has_living(self) -> bool:
+        """Tell whether a process with a directory on the spool lives; a doubt is a yes."""
+        found = self.spool.glob("*")
+        return not all(
+            is_free(each / LOCK) for each in found if PROCESS_DIRECTORY_NAME.fullmatch(each.name)
+        )
+
     def remove(self) -> bool:
-        """Remove it, unless something is left on the spool; tell whether it is gone."""
+        """Remove it, unless something is left on the spool; tell whether it is gone.
+
+        Secrets stay for a process that lives: those that it starts must be able to read them.
+        """
+        secrets = () if self._has_living() else self.path.glob(f"{_HIDDEN_PREFIX}*")
         with contextlib.suppress(OSError):
-            for path in (self.stop_file, *self.path.glob(f"{_HIDDEN_PREFIX}*")):
+            for path in (self.stop_file, *secrets):
                 path.unlink(missing_ok=True)
         if not self.has_records():
             shutil.rmtree(self.path, ignore_errors=True)

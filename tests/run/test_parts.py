@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import math
 import re
 import signal
@@ -28,6 +29,7 @@ from logship._run.shipping import Shipping
 from logship._run.signals import parse_mapping
 from logship._run.statuses import Death, OomWatch
 from logship._settings import Endpoint, Overflow, Settings
+from logship._spool.directories import LOCK
 from logship._spool.volumes import filesystem_of
 from logship.errors import SettingsError
 
@@ -248,6 +250,27 @@ def test_a_directory_without_a_note_of_its_endpoints_is_taken_over_by_any_run(
     (directory.path / "endpoints").unlink()
     [taken] = PrivateDirectory.take_over_abandoned(others)
     assert taken.path == directory.path
+
+
+def test_secrets_stay_while_a_process_lives_and_go_before_its_records(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A daemon that was left alone starts other processes, which read them."""
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    monkeypatch.setattr("logship._run.private_directory._SHARED_MEMORY", str(tmp_path))
+    endpoints = Settings().endpoints
+    directory = PrivateDirectory.make(endpoints)
+    secret = directory.keep_secret("a key")
+    life = directory.spool / ("ab" * 16)
+    life.mkdir()
+    with (life / LOCK).open("x") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        assert not directory.remove()
+        assert secret.exists()
+    [taken] = PrivateDirectory.take_over_abandoned(endpoints)
+    assert not taken.remove()
+    assert life.exists()
+    assert not secret.exists()
 
 
 def test_only_directories_with_something_to_ship_count_as_taken_over(
