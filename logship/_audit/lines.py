@@ -85,6 +85,9 @@ _OURS: Final = re.compile(rf'\{{"{KIND_KEY}":\s?"(?:{_OURS_KINDS})".*', re.DOTAL
 """A line of logship on stderr, behind the prefix of a log viewer such as `docker compose logs` or
 `kubectl logs --prefix`, or behind text that has no end of line, such as a progress bar."""
 
+_WARNING: Final = "logship: "
+"""How a warning begins. It may quote what a sidecar said, which may look like a report."""
+
 _REPORT_BEGINS: Final = re.compile(rf'"{KIND_KEY}\\*": ?\\*"(?:{"|".join(REPORT_SOURCES)})\\*"')
 """As it stands in a line, or in a string of one."""
 
@@ -113,6 +116,8 @@ def read_line(line: str, stamp_key: str = STAMP_KEY) -> list[Found]:
     for line_format in _LINE_FORMATS:
         if match := line_format.fullmatch(line):
             return _read_json(match["json"], match.groupdict().get("tag"), stamp_key)
+    if line.startswith(_WARNING):
+        return [Nothing()]
     if ours := _OURS.search(line):
         return _read_json(ours[0], None, stamp_key)
     if _REPORT_BEGINS.search(line):
