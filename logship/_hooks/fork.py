@@ -146,6 +146,8 @@ def _register_with_makers_of_children() -> None:
 def _register_with_multiprocessing(util: Any) -> object:
     anchor = _Anchor()
     util.register_after_fork(anchor, _Anchor.finalize_in_child)
+    if sys.modules["multiprocessing.process"].parent_process() is not None:
+        anchor.finalize_in_child()  # this is a child already, and it leaves without exit hooks
     return anchor  # multiprocessing holds it weakly
 
 

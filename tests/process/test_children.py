@@ -78,6 +78,37 @@ def test_a_multiprocessing_child_that_ends_by_itself_delivers_its_records(
     verdict.assert_no_duplicates()
 
 
+@pytest.mark.parametrize("method", ["fork", "spawn", "forkserver"])
+def test_a_multiprocessing_child_that_installs_by_itself_delivers_its_records(
+    programs: Programs, sidecar: Sidecar, method: str
+) -> None:
+    """Its parent imports logship and ships nothing."""
+    ended = programs.start(f"""
+        import multiprocessing
+        import logship
+        from application import log, progress
+
+        def child():
+            logship.install(level="INFO")
+            for _ in range(50):
+                log("in the child")
+
+        if __name__ == "__main__":
+            context = multiprocessing.get_context("{method}")
+            context.set_forkserver_preload(["logship"])
+            process = context.Process(target=child)
+            process.start()
+            process.join()
+            progress(f"exitcode {{process.exitcode}}")
+    """).end()
+    assert ended.returncode == 0
+    assert "exitcode 0" in ended.progress
+    assert len(ended.ledger) == 50
+    verdict = sidecar.output.verdict(ended)
+    verdict.assert_all_delivered()
+    verdict.assert_no_duplicates()
+
+
 @pytest.mark.parametrize("method", ["fork", "spawn"])
 def test_a_multiprocessing_child_terminated_while_it_ends_by_itself_delivers_its_records(
     programs: Programs, sidecar: Sidecar, method: str
