@@ -18,6 +18,10 @@ from collections.abc import Callable
 from logship import _system
 from logship.errors import UnsupportedRuntime
 
+_FAULTS = ("SIGABRT", "SIGBUS", "SIGFPE", "SIGILL", "SIGSEGV", "SIGSYS", "SIGTRAP")
+_OF_FAULTS = {getattr(signal, each) for each in _FAULTS if hasattr(signal, each)}
+"""The kernel sends them to the thread that made the fault. `faulthandler` wants to see them."""
+
 
 class OwnThread(threading.Thread):
     """A daemon thread of logship.
@@ -39,12 +43,14 @@ class OwnThread(threading.Thread):
         contextvars.Context().run(super().start)
 
     def run(self) -> None:
-        """Run it with SIGPIPE blocked, which the application may have set to its default.
+        """Run it with all signals blocked, except those of a fault in the thread itself.
 
-        The signal would end the application when the sidecar or the reader of stderr is gone.
+        A program may block a signal in its own threads for a while. The kernel would give it to
+        this thread then, and its disposition would take effect all the same. SIGPIPE would end the
+        application when the sidecar or the reader of stderr is gone.
         """
         if _system.IS_POSIX:
-            signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGPIPE})
+            signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals() - _OF_FAULTS)
         super().run()
 
 
