@@ -391,9 +391,11 @@ def installed_handler() -> Handler:
     Raises:
         SettingsError: `install` was not called.
     """
-    if _installation is None:
-        raise SettingsError("installed_handler: call logship.install() first")
-    return _installation.handler
+    if _installation is not None:
+        return _installation.handler
+    if _disabled_client is not None:
+        return Handler(_disabled_client)
+    raise SettingsError("installed_handler: call logship.install() first")
 
 
 def _announcement(client: BackgroundClient) -> TaskAnnouncement | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import pty
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -29,6 +30,10 @@ def test_disabled_is_a_no_op(programs: Programs, gate: Gate) -> None:
         assert (sys.excepthook, threading.excepthook) == hooks
         logging.getLogger().warning("only on stderr, as without logship")
         client.emit({"message": "nowhere"})
+        alone = logging.getLogger("alone")
+        alone.propagate = False
+        alone.addHandler(logship.installed_handler())
+        alone.warning("nowhere")
         client.flush(timeout=30)
         client.close(timeout=30)
         logship.stopping()
@@ -39,6 +44,28 @@ def test_disabled_is_a_no_op(programs: Programs, gate: Gate) -> None:
     ).end()
     assert ended.stderr == "only on stderr, as without logship\n"
     assert ended.returncode == 3
+
+
+def test_a_signal_that_the_program_blocks_waits(programs: Programs, sidecar: Sidecar) -> None:
+    ended = programs.start("""
+        import os, signal
+        import logship
+        from application import log
+        logship.install(level="INFO")
+        log("before")
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGUSR1, signal.SIGTERM})
+        os.kill(os.getpid(), signal.SIGUSR1)
+        os.kill(os.getpid(), signal.SIGTERM)
+        log("in a critical section")
+        assert signal.sigpending() == {signal.SIGUSR1, signal.SIGTERM}
+        signal.signal(signal.SIGUSR1, signal.SIG_IGN)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
+        while True:
+            signal.pause()
+    """).end()
+    assert ended.returncode == -signal.SIGTERM
+    assert len(ended.ledger) == 2
+    sidecar.output.verdict(ended).assert_all_delivered()
 
 
 @pytest.mark.parametrize(
