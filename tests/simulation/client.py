@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from logship._buffer.buffer import Buffer
 from logship._buffer.chunk import Chunk, ChunkState
+from logship._buffer.counters import DrainReport
 from logship._buffer.entrance import Outcome
 from logship._buffer.overflow import Admission
 from logship._client import closing, parts
@@ -129,7 +130,6 @@ class SimulatedClient:
         self._attempt = 0
         self._steps: Iterator[float] | None = None
         self._closing: Closing | None = None
-        self._has_reported = False
         self._ticket = 0
         self._deadline_seconds = 0.0
         self._unspooled_seen = 0
@@ -209,6 +209,7 @@ class SimulatedClient:
             reason=reason,
             always_report=False,
             monotonic=self.history.clock.monotonic,
+            is_over=self._note_report,
         )
         self._steps = self._closing.steps()
         self._step(self._ticket)
@@ -220,15 +221,16 @@ class SimulatedClient:
         self._ticket += 1
         assert self._closing is not None
         wait_seconds = next(self._steps, None)
-        report = self._closing.report
-        if report is not None and not self._has_reported:
-            self._has_reported = True  # it may be a while until it is printed
-            self.history.client_reported(self, report.to_json())
         if wait_seconds is None:
             self._finish()
         else:
             self.history.clock.events -= 1  # it only looked
             self.history.clock.after(wait_seconds, self._step, self._ticket)
+
+    def _note_report(self, report: DrainReport) -> Callable[[], None]:
+        """Have the report judged now: it may be a while until it is printed."""
+        self.history.client_reported(self, report.to_json())
+        return lambda: None
 
     def _finish(self) -> None:
         self._steps = None
