@@ -101,9 +101,8 @@ class Emitter:
             self.last_resort.warn_of_bug("emit", error)
             self._shipper.buffer.note("refused", 1)
             outcome = Outcome.CLOSED
-        if self.settings.disabled:
-            return False
-        if outcome is Outcome.CLOSED and (writes_refused or not self.intake_closed):
+        is_refused = outcome is Outcome.CLOSED and not self.settings.disabled
+        if is_refused and (writes_refused or not self.intake_closed):
             self.write_refused(record, tag, time_ns)
         return outcome is _ACCEPTED
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Unpack
+from typing import TYPE_CHECKING, Any, Unpack
 
 from logship import _system
 from logship._hooks.late_imports import late
@@ -148,3 +148,12 @@ def retry_wait(settings: Settings, uniform: Uniform = drawn) -> Callable[[int], 
 def return_wait(uniform: Uniform = drawn) -> float:
     """Draw how long another endpoint is used: the clients that left one together return apart."""
     return uniform(RETURN_SECONDS, 2 * RETURN_SECONDS)
+
+
+def constant_fields(settings: Settings) -> dict[str, Any]:
+    """Return the fields of every record."""
+    if not settings.identity:
+        return dict(settings.fields)
+    from logship._client.identity import identity_fields  # noqa: PLC0415 - few settings need it
+
+    return {**identity_fields(settings.identity, os.environ), **dict(settings.fields)}

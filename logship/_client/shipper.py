@@ -14,7 +14,7 @@ import functools
 import os
 import time
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from logship._buffer.buffer import Buffer
 from logship._buffer.chunk import Chunk
@@ -23,6 +23,7 @@ from logship._client.closing import Closing, SpillAhead, drive, report_line
 from logship._client.high_water import HighWater
 from logship._client.intake import Intake
 from logship._client.parts import (
+    constant_fields,
     new_orphans,
     new_spool,
     refuse_impossible,
@@ -200,18 +201,9 @@ class Shipper:
             None if self._waits_for_tag else known_tag or self.settings.tag,
             self.last_resort if self.spill is not None else None,
             self.last_resort.warn,
-            self._constant_fields(),
+            constant_fields(self.settings),
             self._monotonic,
         )
-
-    def _constant_fields(self) -> dict[str, Any]:
-        """Return the fields of every record."""
-        settings = self.settings
-        if not settings.identity:
-            return dict(settings.fields)
-        from logship._client.identity import identity_fields  # noqa: PLC0415 - few settings need it
-
-        return {**identity_fields(settings.identity, os.environ), **dict(settings.fields)}
 
     # -- the beginning -----------------------------------------------------------------------------
 

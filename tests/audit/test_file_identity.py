@@ -1,4 +1,4 @@
-"""Whether a file is the one that a watch has read before, and what of it is new."""
+"""A watch recognises a file that it has read before, and reads only what is new in it."""
 
 from __future__ import annotations
 

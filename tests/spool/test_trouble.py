@@ -1,4 +1,4 @@
-"""Shows what a failing disk must not do: hold up whoever logs, outlive a client, free a lock.
+"""Shows what a failing disk must not do: hold up a logging call, outlive a client, free a lock.
 
 The simulation found the first two; here they are alone.
 """
