@@ -13,7 +13,7 @@ from logship._audit.destinations import is_address, output_of
 from logship._audit.document import verdict_as_json
 from logship._audit.sources import CannotRead, Source, expected_in
 from logship._audit.text import verdict_as_text
-from logship._cli.output import show
+from logship._cli.output import show, show_text
 from logship._cli.watching import follow, refuse_without_watch, watch_options
 
 INPUT = click.Path(readable=False, allow_dash=True)
@@ -120,7 +120,7 @@ def command(
         raise _InputUnreadable(str(error)) from None
     verdict = audit.verdict()
     if as_json:
-        click.echo(verdict_as_json(verdict, notes))
+        show_text(verdict_as_json(verdict, notes))
     else:
         show(verdict_as_text(verdict, notes, stamp_key), COLOURS)
     context.exit(verdict.outcome.exit_code)

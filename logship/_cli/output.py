@@ -6,6 +6,7 @@ import contextlib
 import os
 import sys
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import IO, Any
 
 import click
@@ -27,9 +28,17 @@ def show(lines: Iterable[str], colours: Mapping[str, str] | None = None) -> None
         colours = {}
     for line in lines:
         text = visible(line).encode(encoding, "backslashreplace").decode(encoding)
-        click.echo(_with_coloured_beginning(text, colours))
-    with contextlib.suppress(OSError):
-        sys.stdout.flush()
+        show_text(_with_coloured_beginning(text, colours))
+
+
+def show_text(text: str) -> None:
+    """Print a text. If its reader has gone or the disk is full, the exit code is still right."""
+    try:
+        click.echo(text)
+    except OSError:
+        # The rest goes nowhere, also what Python still holds of this and flushes at its end.
+        with contextlib.suppress(OSError), Path(os.devnull).open("wb") as nowhere:
+            os.dup2(nowhere.fileno(), sys.stdout.fileno())
 
 
 def _with_coloured_beginning(text: str, colours: Mapping[str, str]) -> str:

@@ -11,6 +11,7 @@ from pathlib import Path
 import click
 
 from logship._cli.options import stop_timeout_option
+from logship._cli.output import show_text
 from logship._spool.directories import SpoolError, make_spool_directory, open_spool_directory
 from logship.errors import SettingsError
 
@@ -68,7 +69,7 @@ def command(
     try:
         if dry_run:
             for found in inspect_spool(spool):
-                click.echo(json.dumps(found))
+                show_text(json.dumps(found))
             return
         if watch and make_spool_directory(spool):  # without, a wrong DIR would look complete
             click.echo(f"logship recover: made {spool} for user {os.geteuid()}", err=True)
@@ -79,5 +80,5 @@ def command(
     except (SettingsError, SpoolError) as error:
         raise click.UsageError(str(error)) from None
     report = asyncio.run(recover(settings, spool, watches=watch))
-    click.echo(report.to_json())
+    show_text(report.to_json())
     sys.exit(0 if report.complete else 1)

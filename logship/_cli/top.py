@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import click
 
 from logship import _system
-from logship._cli.output import show
+from logship._cli.output import show, show_text
 from logship.errors import SettingsError
 
 if TYPE_CHECKING:
@@ -103,12 +103,17 @@ def command(
     try:
         source = url or str(directory or _directory_of_settings())
         read = read_endpoint(source) if url else read_directory(Path(source))
-        if once or as_json or not sys.stdout.isatty():
+        if once or as_json or not _can_redraw():
             _show_once(read, source, interval_seconds, as_json=as_json)
         else:
             _watch(read, source, interval_seconds)
     except SourceError as error:
         raise NothingToRead(str(error)) from None
+
+
+def _can_redraw() -> bool:
+    """Tell whether standard output is a terminal with a cursor that can be moved."""
+    return sys.stdout.isatty() and os.environ.get("TERM") != "dumb"
 
 
 def _directory_of_settings() -> Path:
@@ -129,7 +134,7 @@ def _directory_of_settings() -> Path:
         raise click.UsageError(
             "the environment does not say where the numbers are. Start the application with "
             "LOGSHIP_METRICS_PORT=9100 or LOGSHIP_METRICS_DIR, and set the same here; or give "
-            "--metrics URL or --metrics-dir DIR"
+            "--metrics URL (also under `logship run`) or --metrics-dir DIR"
         )
     return directory
 
@@ -143,7 +148,7 @@ def _show_once(read: Read, source: str, interval_seconds: float, *, as_json: boo
     time.sleep(interval_seconds)
     view = history.view(read())
     if as_json:
-        click.echo(json.dumps(view_as_json(view), indent=2))
+        show_text(json.dumps(view_as_json(view), indent=2))
     else:
         show(view_as_lines(view, source), COLOURS)
 
@@ -161,7 +166,9 @@ def _watch(read: Read, source: str, interval_seconds: float) -> None:
             columns, rows = shutil.get_terminal_size()
             lines = [error]
             if snapshot is not None:
-                lines = [*view_as_lines(history.view(snapshot), source, columns)][: rows - 1]
+                lines = [*view_as_lines(history.view(snapshot), source, columns)]
+                if len(lines) >= rows:  # the last row is that of all processes
+                    lines = [*lines[: rows - 2], lines[-1]]
             click.echo(HOME_AND_CLEAR, nl=False)
             show(lines, COLOURS)
             time.sleep(interval_seconds)

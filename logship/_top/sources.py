@@ -36,16 +36,16 @@ def read_directory(path: Path) -> Read:
         path: The metrics directory.
 
     Raises:
-        SourceError: It is not there, or cannot be used.
+        SourceError: It is not there, or cannot be used; when it reads also.
     """
-    if not path.is_dir():  # else it would be made
-        raise SourceError(f"{path} is not a directory; no process has published numbers there")
-    try:
-        pages = Pages(path)
-    except PagesError as error:
-        raise SourceError(f"{error}. Run this command as the application's user") from None
+    pages = _pages_in(path)
 
     def read() -> Snapshot:
+        nonlocal pages
+        if not pages.is_there:
+            there_now = _pages_in(path)
+            pages.close()
+            pages = there_now
         total, living = pages.read()
         pids = _pids_of_locks()
         processes = {}
@@ -59,6 +59,15 @@ def read_directory(path: Path) -> Read:
         return Snapshot(now_seconds, Reading(now_seconds, total.numbers), processes)
 
     return read
+
+
+def _pages_in(path: Path) -> Pages:
+    if not path.is_dir():  # else it would be made
+        raise SourceError(f"{path} is not a directory; no process has published numbers there")
+    try:
+        return Pages(path)
+    except PagesError as error:
+        raise SourceError(f"{error}. Run this command as the application's user") from None
 
 
 def read_endpoint(url: str) -> Read:

@@ -104,6 +104,22 @@ def test_a_terminal_that_cannot_show_a_tag_changes_no_verdict() -> None:
     assert rb"caf\xe9 \u2713" in ended.stdout
 
 
+@pytest.mark.parametrize("options", [[], ["--json"]])
+@pytest.mark.parametrize(("lines", "code"), [(WHOLE, 0), (HOLED, 1), ([b"text"], 2)])
+def test_an_output_that_takes_nothing_changes_no_verdict(
+    lines: list[bytes], code: int, options: list[str]
+) -> None:
+    write("out.log", lines)
+    program = Path(sys.executable).with_name("logship")
+    words = [str(program), "audit", "out.log", *options]
+    reading, writing = os.pipe()
+    os.close(reading)
+    with os.fdopen(writing, "wb") as closed, Path("/dev/full").open("wb") as full:
+        for output in (closed, full):
+            ended = subprocess.run(words, stdout=output, stderr=subprocess.PIPE, check=False)
+            assert (ended.returncode, ended.stderr) == (code, b"")
+
+
 # --- reading --------------------------------------------------------------------------------------
 
 

@@ -17,6 +17,8 @@ from typing import Any
 
 import pytest
 
+from logship._metrics.pages import Pages
+from logship._top.sources import SourceError, read_directory
 from tests.support.receiver_process import ReceiverProcess
 from tests.support.servers import ReservedPort
 from tests.support.waiting import wait_until
@@ -140,10 +142,59 @@ def test_a_terminal_is_drawn_again_until_ctrl_c(workers: Workers) -> None:
     assert b"logship top:" in drawn
 
 
+def test_a_low_terminal_shows_the_row_of_all(workers: Workers) -> None:
+    workers.until_all_is_acked()
+    terminal, side = pty.openpty()
+    words = [*TOP, "--interval", "0.2", "--metrics-dir", str(workers.directory)]
+    environ = {**os.environ, "LINES": "5", "COLUMNS": "200", "TERM": "xterm"}
+    watching = subprocess.Popen(words, stdout=side, stderr=side, stdin=side, env=environ)
+    os.close(side)
+    drawn = b""
+    while drawn.count(b"\x1b[H\x1b[J") < 3:
+        drawn += os.read(terminal, 65536)
+    watching.send_signal(signal.SIGINT)
+    assert watching.wait(20) == 0
+    os.close(terminal)
+    rows = drawn.split(b"\x1b[H\x1b[J")[1].splitlines()
+    assert len(rows) == 4
+    assert rows[-1].split()[0] == b"all"
+
+
+def test_a_terminal_without_a_cursor_shows_the_view_once(workers: Workers) -> None:
+    terminal, side = pty.openpty()
+    words = [*TOP, "--interval", "0.2", "--metrics-dir", str(workers.directory)]
+    ended = subprocess.run(
+        words, stdout=side, stdin=side, env={**os.environ, "TERM": "dumb"}, timeout=60, check=False
+    )
+    os.close(side)
+    shown = os.read(terminal, 65536)
+    os.close(terminal)
+    assert ended.returncode == 0
+    assert shown.startswith(b"logship top:")
+    assert b"\x1b" not in shown
+
+
+def test_a_directory_that_is_made_again_is_read_again(tmp_path: Path) -> None:
+    directory = tmp_path / "pages"
+    directory.mkdir(mode=0o700)
+    read = read_directory(directory)
+    assert read().processes == {}
+    directory.rmdir()
+    with pytest.raises(SourceError):
+        read()
+    directory.mkdir(mode=0o700)
+    pages = Pages(directory)
+    page = pages.begin()
+    assert len(read().processes or {}) == 1
+    del page
+    pages.close()
+
+
 @pytest.mark.parametrize(
     ("options", "code", "message"),
     [
         ([], 2, "Start the application with LOGSHIP_METRICS_PORT=9100"),
+        ([], 2, "--metrics URL (also under `logship run`)"),
         (["--metrics", "127.0.0.1:9100"], 1, "is not the URL of metrics, such as http://"),
         (["--metrics", "http://127.0.0.1:1/metrics"], 1, "cannot read http://127.0.0.1:1/metrics"),
         (["--metrics-dir", "/nowhere"], 1, "/nowhere is not a directory; no process has published"),
