@@ -11,6 +11,7 @@ import dataclasses
 import logging
 import os
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any, overload
 
 from logship._client.background import BackgroundClient
@@ -24,6 +25,7 @@ from logship._installation.installation import (
 from logship._receiver.session import Write
 from logship._settings import Settings
 from logship._settings.environment import values_from
+from logship._spool.orphans import Orphans
 from logship.testing._memory import MemoryTransport
 from logship.testing._sidecar import Delivered, Sidecar
 
@@ -36,7 +38,17 @@ def parts_without_sidecar(given: Mapping[str, Any]) -> parts.Parts:
     """Return a transport into nothing, unless `install` or the environment names a sidecar."""
     if "endpoints" in given or "endpoints" in values_from(dataclasses.fields(Settings), os.environ):
         return {}
-    return {"transport": MemoryTransport(_Nothing())}
+    return _parts_in_memory(_Nothing())
+
+
+def _parts_in_memory(sidecar: Sidecar) -> parts.Parts:
+    """Return a transport to this sidecar, which gets no records of dead processes.
+
+    What a test's sidecar acks is lost, and the spool may be that of an application in production.
+    """
+    no_orphans = Orphans(Path(os.devnull))
+    no_orphans.close()
+    return {"transport": MemoryTransport(sidecar), "parts": {"orphans": no_orphans}}
 
 
 class _Nothing(Sidecar):
@@ -97,9 +109,9 @@ def recorded_installation() -> Iterator[ShippedRecords]:
         del given
         if installed_client() is stand_in:  # or there is none
             _uninstall()
-        return {"transport": MemoryTransport(sidecar)}
+        return _parts_in_memory(sidecar)
 
-    with own_installation(parts_for):
+    with own_installation(parts_for, spool_dir=None):
         if installed_client() is None:
             stand_in = install()
         yield ShippedRecords(sidecar)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 import tomllib
 from pathlib import Path
 
 import pytest
 
-from tests.support.programs import REPOSITORY
+from tests.support.programs import PATHS, REPOSITORY
 from tests.testkit.runs import ASYNCIO, PLUGIN, assert_passed, run_pytest
 
 PLUGINS = pytest.mark.parametrize(
@@ -236,3 +239,78 @@ def test_a_test_leaves_nothing_behind(tmp_path: Path) -> None:
             assert like() == BEFORE
         """
     assert_passed(run_pytest(tmp_path, files={"test_it.py": source}), 7)
+
+
+SPOOLED = "logging.info('in production'); os.kill(os.getpid(), 9)"
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "def test_it(logship_records): logging.warning('a'); assert len(logship_records) == 1",
+        "def test_it(logship_sidecar):\n"
+        "    logship.install()\n    logging.warning('a')\n"
+        "    assert len(logship_sidecar.wait_for(1)) == 1",
+        "def test_it(): logging.warning('a'); assert logship.install().flush(10).all_acked",
+    ],
+    ids=["logship_records", "logship_sidecar", "without"],
+)
+@pytest.mark.parametrize("is_installed", [True, False], ids=["at-import", "in-the-test"])
+def test_records_on_the_spool_of_production_stay_there(
+    tmp_path: Path, source: str, is_installed: bool
+) -> None:
+    spool = tmp_path / "spool"
+    environ = {"LOGSHIP_SPOOL_DIR": str(spool), "LOGSHIP_ENDPOINTS": "tcp://127.0.0.1:1"}
+    killed = subprocess.run(
+        [sys.executable, "-c", f"import logging, logship, os; logship.install(); {SPOOLED}"],
+        env={**os.environ, **environ, "PYTHONPATH": os.pathsep.join(PATHS)},
+        capture_output=True,
+        timeout=60,
+        check=False,
+    )
+    assert killed.returncode == -9, killed.stderr
+    left = _content(spool)
+    assert left
+    install = "logship.install()\n" if is_installed else ""
+    files = {"test_it.py": f"import logging, logship\n{install}{source}\n"}
+    ran = run_pytest(tmp_path, files=files, environ={"LOGSHIP_SPOOL_DIR": str(spool)})
+    assert_passed(ran, 1)
+    assert _content(spool).items() >= left.items()
+
+
+def _content(directory: Path) -> dict[Path, bytes]:
+    return {each: each.read_bytes() for each in directory.rglob("*") if each.is_file()}
+
+
+def test_an_application_with_keys_and_certificates_of_its_own(tmp_path: Path) -> None:
+    source = """
+        import logging, logship
+
+        logship.install(endpoints="tls://collector:24224", tls_server_name="collector",
+                        shared_key="k" * 16, username="u", password="p" * 16)
+
+        def test_it(logship_sidecar):
+            logging.warning("a")
+            logship.install()
+            logging.warning("b")
+            assert len(logship_sidecar.wait_for(2)) == 2
+        """
+    environ = {"LOGSHIP_SHARED_KEY": "k" * 16, "LOGSHIP_TLS_SERVER_NAME": "collector"}
+    ran = run_pytest(tmp_path, files={"test_it.py": source}, environ=environ)
+    assert_passed(ran, 1)
+
+
+@pytest.mark.parametrize("fixture", ["logship_records", "logship_sidecar"])
+def test_the_level_of_the_root_logger_is_restored_after_caplog(
+    tmp_path: Path, fixture: str
+) -> None:
+    source = f"""
+        import logging
+
+        def test_a(caplog, {fixture}):
+            caplog.set_level("DEBUG")
+
+        def test_b():
+            assert logging.getLogger().level == logging.WARNING
+        """
+    assert_passed(run_pytest(tmp_path, files={"test_it.py": source}), 2)
