@@ -40,7 +40,8 @@ def command(
     \b
     Exit codes:
       0  the sidecar acknowledged every line
-      1  it did not acknowledge every line; the drain report on stderr names the others
+      1  it did not acknowledge every line, and the drain report on stderr names the others; or
+         the input could not be read to its end
       2  wrong usage, or a wrong setting
     """
     given: dict[str, Any] = {
@@ -53,7 +54,10 @@ def command(
         chosen = Settings.from_env(os.environ, **only_given(given))
     except SettingsError as error:
         raise click.UsageError(str(error)) from None
-    from logship._run.pipe import Pipe  # noqa: PLC0415 - `--help` needs none of it
+    from logship._run.command import open_standard_streams  # noqa: PLC0415 - `--help` needs none
+    from logship._run.pipe import Pipe  # noqa: PLC0415 - as above
 
-    report = Pipe(chosen).run()
-    sys.exit(0 if report.all_acked else 1)
+    open_standard_streams()
+    pipe = Pipe(chosen)
+    report = pipe.run()
+    sys.exit(0 if report.all_acked and not pipe.is_input_broken else 1)

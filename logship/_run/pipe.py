@@ -36,10 +36,14 @@ class Pipe:
         settings: Of the client.
         descriptor: Where to read; standard input.
         source: The name of the input in records of lines that are not JSON objects.
+
+    Attributes:
+        is_input_broken: Whether reading has failed, so that lines may be missing.
     """
 
     def __init__(self, settings: Settings, *, descriptor: int = 0, source: str = "stdin") -> None:
         self._client = BackgroundClient(settings)
+        self.is_input_broken: bool = False
         self._message_key = settings.message_key
         self._descriptor = descriptor
         self._source = source
@@ -65,10 +69,19 @@ class Pipe:
         self._clock.start(Started(time.monotonic(), signal_name(signum)))
 
     def _read(self) -> bytes | None:
-        """Return the next bytes, or None when the input ends or the time for it."""
+        """Return the next bytes, or None when the input ends, fails, or its time is up."""
         while not self._time_is_up():
-            if self._wait():
-                return os.read(self._descriptor, _READ_BYTES) or None
+            try:
+                if self._wait():
+                    return os.read(self._descriptor, _READ_BYTES) or None
+            except BlockingIOError:
+                pass  # another process has read it, or the program before the pipe is slow
+            except OSError as error:
+                self.is_input_broken = True
+                self._client.last_resort.warn(
+                    "input", f"the input cannot be read: {error.strerror}"
+                )
+                return None
         return None
 
     def _wait(self) -> bool:

@@ -1,0 +1,83 @@
+"""`logship pipe` where standard input is closed, cannot be read, or fails."""
+
+from __future__ import annotations
+
+import os
+import socket
+import struct
+import subprocess
+from pathlib import Path
+
+from tests.run.conftest import LOGSHIP, Runs
+from tests.support.programs import REPOSITORY
+from tests.support.waiting import wait_until
+
+WORDS = [*LOGSHIP, "pipe", "--stop-timeout", "30"]
+
+
+def environ_of(runs: Runs) -> dict[str, str]:
+    return {"PYTHONPATH": str(REPOSITORY), "LOGSHIP_ENDPOINTS": runs.receiver.endpoint}
+
+
+def test_a_closed_input_has_no_lines(runs: Runs) -> None:
+    """Without care, a descriptor of the client's own would take its place."""
+    words = ["sh", "-c", 'exec "$@" <&-', "sh", *WORDS]
+    ended = subprocess.run(
+        words, env=environ_of(runs), capture_output=True, timeout=60, check=False
+    )
+    assert (ended.returncode, ended.stderr) == (0, b"")
+    assert runs.messages == []
+
+
+def test_an_input_that_cannot_be_read(runs: Runs) -> None:
+    with Path(os.devnull).open("wb") as writable:
+        ended = subprocess.run(
+            WORDS,
+            env=environ_of(runs),
+            stdin=writable,
+            capture_output=True,
+            timeout=60,
+            check=False,
+        )
+    assert ended.returncode == 1
+    assert b"the input cannot be read: Bad file descriptor" in ended.stderr
+    assert b"Traceback" not in ended.stderr
+
+
+def test_a_connection_that_is_reset_in_mid_line(runs: Runs) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        writing = socket.create_connection(server.getsockname())
+        reading, _ = server.accept()
+    pipe = subprocess.Popen(
+        WORDS, env=environ_of(runs), stdin=reading.fileno(), stderr=subprocess.PIPE
+    )
+    try:
+        reading.close()
+        writing.sendall(b"one line\nhalf a")
+        wait_until(lambda: runs.messages == ["one line"], "it reads")
+        writing.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        writing.close()
+        _, told = pipe.communicate(timeout=40)
+    finally:
+        pipe.kill()
+        pipe.wait()
+    assert runs.messages == ["one line", "half a"]
+    assert pipe.returncode == 1
+    assert b"the input cannot be read: Connection reset by peer" in told
+    assert b"Traceback" not in told
+
+
+def test_an_input_that_does_not_block_is_read_to_its_end(runs: Runs) -> None:
+    reading, writing = os.pipe()
+    os.set_blocking(reading, False)
+    pipe = subprocess.Popen(WORDS, env=environ_of(runs), stdin=reading)
+    try:
+        os.close(reading)
+        for number in range(3):
+            os.write(writing, b"line %d\n" % number)
+            wait_until(lambda: len(runs.messages) == number + 1, "it reads")  # noqa: B023
+        os.close(writing)
+        assert pipe.wait(40) == 0
+    finally:
+        pipe.kill()
+        pipe.wait()
