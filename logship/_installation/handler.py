@@ -48,8 +48,6 @@ class Handler(logging.Handler):
         tag: The tag of the records; by default the client's.
         severity_key: The field for the level's number, as OpenTelemetry counts; None for none.
         floods: Keeps records back if there are too many; None for no limits.
-        shows_arguments: Whether arguments that do not fit the message are shipped, and shown by
-            `handleError`. Without the message, no rule can tell whether an argument is a secret.
     """
 
     def __init__(
@@ -61,7 +59,6 @@ class Handler(logging.Handler):
         tag: str | None = None,
         severity_key: str | None = None,
         floods: FloodControl | None = None,
-        shows_arguments: bool = True,
     ) -> None:
         super().__init__(level)
         self.client = client
@@ -69,7 +66,8 @@ class Handler(logging.Handler):
         self._tag = tag
         self._severity_key = severity_key
         self._floods = floods
-        self._shows_arguments = shows_arguments
+        # Of arguments without their message no rule can tell whether they are secrets.
+        self._shows_arguments = client.settings.redact is None
         self._span = CurrentSpan()
 
     def handle(self, record: logging.LogRecord) -> bool:
@@ -92,7 +90,7 @@ class Handler(logging.Handler):
         except (TypeError, ValueError, OverflowError):  # a program made the record by hand
             time_ns = time.time_ns()
         if time_ns >= self._span.due_ns:
-            self._span.look(time_ns)
+            self._span.look()
         try:
             fields = self.fields(record)
         except Exception as error:

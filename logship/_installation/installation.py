@@ -77,7 +77,6 @@ class Installation:
             message_key=settings.message_key,
             severity_key=settings.severity_key,
             floods=_flood_control(settings),
-            shows_arguments=settings.redact is None,
         )
         self._levels = _levels_file(self.client)
         self._loggers = Loggers(self.handler, settings.loggers) if settings.loggers else None
@@ -326,7 +325,8 @@ def install(
         settings: Fields of `Settings`; the rest comes from the environment.
 
     Returns:
-        The client. Another call with the same settings returns the same client.
+        The client. Another call with the same settings returns the same client. If it names a
+        level, that is the root logger's from then on.
 
     Raises:
         SettingsError: A setting is wrong, or other settings are installed already.
@@ -340,11 +340,13 @@ def install(
         if chosen.disabled:
             _disabled_client = _disabled_client or BackgroundClient(chosen)
             return _disabled_client
+        _check_level(level)
         if _installation is not None:
             _check_same(_installation.settings, chosen)
+            if level is not None:
+                logging.getLogger().setLevel(level)
             return _installation.client
         runtimes.refuse_unsupported(is_spooled=chosen.spool_dir is not None)
-        _check_level(level)
         _installation = Installation(chosen, level, console, client_parts)
         _installation.wire()
         return _installation.client

@@ -57,6 +57,7 @@ class LevelsFile:
                 lines = file.read(FILE_BYTES_MAX).splitlines()
         except OSError as error:
             self._warn(f"{self._path} cannot be read: {error.strerror}")
+            self._seen = None  # try again: what is wrong need not change the file
             return self._set
         pairs = (line.split("#")[0].partition("=") for line in lines)
         return {name.strip(): level.strip().upper() for name, _, level in pairs if name.strip()}

@@ -7,6 +7,7 @@ hexadecimal text of the ids, are those that its specification gives for logs out
 from __future__ import annotations
 
 import sys
+import time
 from typing import Any
 
 from logship._hooks.interruptions import is_interruption
@@ -31,10 +32,10 @@ class CurrentSpan:
         self.due_ns = 0
         self.trace: Any = None
 
-    def look(self, now_ns: int) -> None:
+    def look(self) -> None:
         """Look whether the application has imported OpenTelemetry by now."""
         self.trace = sys.modules.get(SPANS_MODULE)
-        self.due_ns = now_ns + LOOK_INTERVAL_NS if self.trace is None else _NEVER_NS
+        self.due_ns = time.time_ns() + LOOK_INTERVAL_NS if self.trace is None else _NEVER_NS
 
     def add_to(self, fields: dict[str, Any]) -> None:
         """Add `trace_id` and `span_id` of the current span, unless the application gave them.

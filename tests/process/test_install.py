@@ -127,6 +127,32 @@ def test_install_twice_with_the_same_settings_is_the_same_client(
     verdict.assert_no_duplicates()
 
 
+def test_a_level_of_a_second_install_is_the_root_loggers(
+    programs: Programs, sidecar: Sidecar
+) -> None:
+    ended = programs.start(
+        """
+        import logging
+        import logship
+        logship.install(tag="levels.second")
+        logging.debug("hidden")
+        logship.install(level="DEBUG", tag="levels.second")
+        logging.debug("shown")
+        logship.install(tag="levels.second")
+        logging.debug("still shown")
+        try:
+            logship.install(level="LOUD", tag="levels.second")
+        except logship.SettingsError as error:
+            print(error)
+        """
+    ).end()
+    assert ended.returncode == 0
+    assert "LOUD" in ended.stdout
+    lines = [json.loads(line) for line in sidecar.output.path.read_text().splitlines()]
+    records = [each["record"] for each in lines if each["tag"] == "levels.second"]
+    assert [each["message"] for each in records if "level" in each] == ["shown", "still shown"]
+
+
 def test_install_twice_with_different_settings_is_an_error(
     programs: Programs, sidecar: Sidecar
 ) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import itertools
 import logging
 import os
@@ -248,3 +249,21 @@ def test_a_file_that_cannot_be_read_changes_nothing(levels: Levels) -> None:
     levels.path.rmdir()
     assert logging.getLogger("tests.floods.c").level == logging.WARNING
     assert "cannot be read" in levels.warned[0]
+
+
+def test_a_file_that_can_be_read_again_need_not_change(
+    levels: Levels, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`chmod` changes neither its size nor its time."""
+
+    def refuse(*_: Any, **__: Any) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    levels.path.write_text("tests.floods.e=WARNING\n")
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "open", refuse)
+        levels.file.check()
+    levels.file.check()
+    levels.file.check()
+    assert levels.told == [{"tests.floods.e": "WARNING"}]
+    assert levels.warned == [f"{levels.path} cannot be read: Permission denied"]

@@ -12,12 +12,14 @@ import pytest
 
 from logship._client.emitter import Emitter
 from logship._installation.handler import Handler
+from logship._settings import Settings
 
 
 class Recorder:
     """A client that remembers what it was given."""
 
     def __init__(self) -> None:
+        self.settings = Settings()
         self.records: list[dict[str, Any]] = []
         self.refused: list[dict[str, Any]] = []
         self.tags: list[str | None] = []
