@@ -34,12 +34,12 @@ def measure(job: Job) -> Measured:
                 figures = {
                     f"emit_{name}_ns": quantile(calls, share)
                     for name, share in QUANTILES.items()
-                    if name == "max" or is_supported(share, len(calls))
+                    if name == "max" or is_supported(share, records)
                 }
                 measured.add(turn, place, sidecar, **figures)
     for (place, sidecar), calls in took.items():
         calls.sort()
-        shares = [share for share in SHARES if is_supported(share, len(calls))]
+        shares = [share for share in SHARES if is_supported(share, records * turns)]
         points = [(float(quantile(calls, share)), round(share, 5)) for share in shares]
         measured.curves.append(Curve("emit_ns", place, sidecar, points))
     return measured
