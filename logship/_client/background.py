@@ -273,12 +273,15 @@ class BackgroundClient(Emitter):
         """
         shipper = Shipper(self.settings, **self._parts)
         registry.discard(shipper)
-        self._begun.append((shipper, shipper.new_intake(), fork_mark()))
+        mine = (shipper, shipper.new_intake(), fork_mark())
+        self._begun.append(mine)
         first = next(each for each in self._begun if each[2][0])  # not of a parent
         with self._lock:
             if not self._here[0]:
                 self._go_on_with(*first)
-            if first[0] is not shipper:
+            if first is not mine:
+                with contextlib.suppress(ValueError):  # a signal handler in the middle has forked
+                    self._begun.remove(mine)  # else it would be counted as a client
                 return
             if self._is_over:
                 shipper.buffer.close_intake()
