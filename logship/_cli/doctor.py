@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator
 
 import click
 
-from logship._cli.output import show
+from logship._cli.output import show, show_text
 from logship._deployment.doctor.result import Result, as_json, as_lines, has_failed, verdict
 
 COLOURS = {"ok ": "green", "warn ": "yellow", "fail ": "red"}
@@ -82,7 +82,7 @@ def command(
     sending = Sending(allowed=not no_send, burst=burst, wait_seconds=wait_seconds, tag=tag)
     results = asyncio.run(_shown(examine(os.environ, sending, workers), as_object=as_object))
     if as_object:
-        click.echo(json.dumps(as_json(results), indent=2))
+        show_text(json.dumps(as_json(results), indent=2))
     else:
         show([verdict(results)])
     context.exit(1 if has_failed(results) else 0)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import click
 
-from logship._cli.output import show
+from logship._cli.output import show, show_text
 from logship._deployment.linting.documents import is_script
 from logship._deployment.linting.formats import as_github, as_json, as_text, explained
 from logship._deployment.linting.model import LintError
@@ -95,7 +95,7 @@ def command(
       2  wrong usage, or a file cannot be read; findings in other files are printed
     """
     texts, errors = _read(files)
-    scripts = {Path(name).name: text for name, text in texts.items() if is_script(name, text)}
+    scripts = _scripts(texts)
     by_place = {_place(Path(name)): text for name, text in texts.items()}
     reports = []
     for name, text in texts.items():
@@ -128,7 +128,7 @@ def _show(form: str, reports: list[FileReport], errors: list[str]) -> None:
         show(as_text(reports) if form == "text" else as_github(reports))
     else:
         told = as_json(reports) if form == "json" else as_sarif(reports, errors)
-        click.echo(json.dumps(told, indent=2))
+        show_text(json.dumps(told, indent=2))
 
 
 def _read(files: tuple[str, ...]) -> tuple[dict[str, str], list[str]]:
@@ -142,12 +142,21 @@ def _read(files: tuple[str, ...]) -> tuple[dict[str, str], list[str]]:
     return texts, errors
 
 
+def _scripts(texts: Mapping[str, str]) -> dict[str, str]:
+    """Return the scripts among these files by base name; none that two different ones have."""
+    found: dict[str, set[str]] = {}
+    for name, text in texts.items():
+        if is_script(name, text):
+            found.setdefault(Path(name).name, set()).add(text)
+    return {name: each.pop() for name, each in found.items() if len(each) == 1}
+
+
 def _script(given: Mapping[str, str], directory: Path, path: str) -> str | None:
-    """Return the script that a command names: one of those given, or a file of the directory."""
+    """Return the script that a command names: a file of the directory, or one of those given."""
     name = Path(path).name
     try:
         beside = directory / name
-        return given.get(name) or (_content(str(beside)) if beside.is_file() else None)
+        return _content(str(beside)) if beside.is_file() else given.get(name)
     except (LintError, ValueError):  # it cannot be read, or its name cannot be one
         return None
 

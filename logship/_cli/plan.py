@@ -9,7 +9,7 @@ from typing import Any, get_args
 
 import click
 
-from logship._cli.output import show
+from logship._cli.output import show, show_text
 from logship._deployment.planning.arithmetic import Calculation, Deployment
 from logship._deployment.planning.durations import size
 from logship._deployment.planning.figures import Destination, Price, load
@@ -214,7 +214,7 @@ def command(
     better = improved(calculation.deployment, FIGURES)
     if as_json:
         told = plan_as_json(calculation, better, destinations)
-        click.echo(json.dumps({**told, "compress": compress}, indent=2))
+        show_text(json.dumps({**told, "compress": compress}, indent=2))
     else:
         show(plan_as_lines(calculation, better, destinations, compress), COLOURS)
     context.exit(0 if fits(calculation) else 1)
@@ -222,7 +222,7 @@ def command(
 
 def _check_record(calculation: Calculation) -> None:
     buffer = calculation.deployment.buffer_bytes
-    if 2 * calculation.entry_bytes > buffer:
+    if calculation.least_buffer_bytes > buffer:
         raise click.UsageError(
             f"--record-size: two records do not fit into the buffer of {size(buffer)}, and logship "
             "would cut them off; give a larger --buffer-size"

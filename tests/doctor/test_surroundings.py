@@ -136,6 +136,23 @@ def test_tag_under_firelens(
 
 
 @pytest.mark.parametrize(
+    ("options", "environment", "outcome"),
+    [
+        ([], {}, "warn"),
+        ([], {"LOGSHIP_TAG": ""}, "warn"),
+        ([], {"LOGSHIP_TAG": "logship"}, "ok"),
+        (["--tag", "web"], {}, "ok"),
+    ],
+)
+def test_a_tag_that_is_the_name_of_another_program(
+    options: list[str], environment: dict[str, str], outcome: str
+) -> None:
+    told = ask("--no-send", *options, endpoints="unix:///none", **environment)
+    assert told.outcome("tag") == outcome
+    assert ("--tag" in told["tag"]["advice"]) is (outcome == "warn")
+
+
+@pytest.mark.parametrize(
     ("driver", "mode", "outcome"),
     [
         ("awsfirelens", None, "fail"),

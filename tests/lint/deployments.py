@@ -172,6 +172,7 @@ COMPOSE: Document = {
         "recoverer": {
             "image": "app",
             "command": "logship recover --spool /spool --watch",
+            "network_mode": "service:sidecar",
             "environment": ["LOGSHIP_STOP_TIMEOUT_SECONDS=10"],
             "volumes": ["spool:/spool"],
             "depends_on": {"sidecar": {"condition": "service_healthy"}},
@@ -179,6 +180,7 @@ COMPOSE: Document = {
         "application": {
             "image": "app",
             "command": ["gunicorn", "app:app"],
+            "network_mode": "service:sidecar",
             "stop_grace_period": "30s",
             "environment": {"LOGSHIP_STOP_TIMEOUT_SECONDS": 30, "LOGSHIP_SPOOL_DIR": "/spool"},
             "volumes": [{"type": "volume", "source": "spool", "target": "/spool"}],

@@ -123,6 +123,13 @@ def _bridge_by_name(deployment: Deployment) -> None:
             each["value"] = each["value"].replace("127.0.0.1", "sidecar")
 
 
+def _bridge_by_default(deployment: Deployment) -> None:
+    deployment.document["networkMode"] = "bridge"
+    for container in (deployment.app, deployment.recoverer):
+        others = [each for each in container["environment"] if "ENDPOINTS" not in each["name"]]
+        container["environment"] = others
+
+
 def _small_memory_volume(deployment: Deployment) -> None:
     tmpfs = [{"containerPath": "/fluentd/buffer", "size": 2048}]
     deployment.sidecar["mountPoints"] = []
@@ -201,6 +208,11 @@ def _loopback_of_its_own(deployment: Deployment) -> None:
     deployment.set_variable("LOGSHIP_ENDPOINTS", "tcp://localhost:24224")
 
 
+def _default_of_its_own(deployment: Deployment) -> None:
+    deployment.app.pop("network_mode", None)
+    deployment.app["environment"].pop("LOGSHIP_ENDPOINTS", None)
+
+
 def _listen_on_loopback(deployment: Deployment) -> None:
     for service in (deployment.app, deployment.sidecar):
         service.pop("network_mode", None)
@@ -260,6 +272,7 @@ MISTAKES = (
     Mistake("depends-on-completed", "ecs", _wait_for_its_end),
     Mistake("depends-on-started", "ecs", _do_not_wait),
     Mistake("endpoint-loopback", "ecs", _bridge),
+    Mistake("endpoint-default", "ecs", _bridge_by_default),
     Mistake("sidecar-bind", "ecs", _bridge_by_name),
     Mistake("sidecar-buffer-size", "ecs", _small_memory_volume),
     Mistake("sidecar-essential", "ecs", _go_on_without),
@@ -273,6 +286,7 @@ MISTAKES = (
     Mistake("depends-on-completed", "compose", _wait_for_completion),
     Mistake("depends-on-started", "compose", _short_form),
     Mistake("endpoint-loopback", "compose", _loopback_of_its_own),
+    Mistake("endpoint-default", "compose", _default_of_its_own),
     Mistake("sidecar-bind", "compose", _listen_on_loopback),
     Mistake("sidecar-buffer-size", "compose", _buffer_in_memory),
     Mistake("tag-route", "compose", route_nowhere),

@@ -174,6 +174,7 @@ def ignored(count: int) -> str:
         ("blank lines of another", "[SERVICE]" + "\n" * 50_000),
         ("sections without an end", "<match>\n" * 20_000),
         ("heads without an end", "<match " * 20_000),
+        ("blanks in a head", f"<source>\n<match{' ' * 50_000}a"),
         ("buffers without an end", f"<match>{'<buffer>' * 20_000}</match>"),
         ("defaults without an end", compose(user="${A-" * 20_000)),
         ("ways", diamonds(40)),

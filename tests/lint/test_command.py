@@ -142,6 +142,22 @@ def test_a_script_is_read_where_a_container_starts_with_it(
     )
 
 
+@pytest.mark.parametrize("is_beside", [True, False])
+def test_of_two_scripts_with_one_name_the_one_beside_the_file_is_read(
+    tmp_path: Path, *, is_beside: bool
+) -> None:
+    right, wrong = tmp_path / "right", tmp_path / "wrong"
+    for place, script in ((right, "exec python app.py\n"), (wrong, "python app.py\n")):
+        place.mkdir()
+        (place / "start.sh").write_text(script)
+    file = (right if is_beside else tmp_path) / "Dockerfile"
+    file.write_text('FROM python\nENTRYPOINT ["/app/start.sh"]\n')
+    for scripts in (("right", "wrong"), ("wrong", "right")):
+        result = lint(file, *(tmp_path / each / "start.sh" for each in scripts))
+        assert result.exit_code == (0 if is_beside else 1)
+        assert ("this file does not show it" in result.output) is not is_beside
+
+
 @pytest.mark.parametrize("path", ["/", "..", "\0.sh", "a" * 5_000 + ".sh", "a b.sh", "pipefail"])
 def test_a_word_that_is_no_path_is_no_script(tmp_path: Path, path: str) -> None:
     file = tmp_path / "Dockerfile"
@@ -281,6 +297,8 @@ def test_standard_input_is_read(broken: Path) -> None:
         ("a.tf", b'resource "aws_ecs_task_definition" "a" {}', "terraform show -json"),
         ("a.json", b'{"AWSTemplateFormatVersion": "2010-09-09"}', "CloudFormation is not read"),
         ("a.yml", b"AWSTemplateFormatVersion: '2010-09-09'", "CloudFormation is not read"),
+        ("a.json", b'{"services": {"a": {"extends": "b"}}}', "`docker compose config`"),
+        ("a.json", b'{"services": {}, "include": ["b"]}', "`docker compose config`"),
         ("a.conf", b"", "it is empty"),
         ("a.conf", b"# <source>\n\n", "it is empty"),
     ],
@@ -355,11 +373,12 @@ def test_yaml_with_tags_anchors_and_several_documents(tmp_path: Path) -> None:
     path = tmp_path / "compose.yml"
     path.write_text(
         "x-env: &env\n  LOGSHIP_TAG: ${TAG:-web}\n  LOGSHIP_REPORT: true\n"
+        "  LOGSHIP_ENDPOINTS: tcp://fluentd:24224\n"
         "services:\n  fluentd: {image: 'fluentd:v1.19', ports: !reset [], tmpfs: /buffer}\n"
         "  app:\n    image: app\n    environment: *env\n"
     )
     result = lint(path)
-    assert "compose.yml:6: error: app: depends-on\n" in result.output
+    assert "compose.yml:7: error: app: depends-on\n" in result.output
     assert result.output.startswith("1 finding in 1 file")
 
 

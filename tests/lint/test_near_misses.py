@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from logship._deployment.linting.report import judge
-from tests.lint.deployments import BASES, Deployment, template_text
+from tests.lint.deployments import BASES, HAS_YAML, Deployment, template_text
 from tests.lint.sidecar_mistakes import (
     ROUTED,
     name_a_service_logship,
@@ -143,3 +145,242 @@ def test_a_configuration_without_a_forward_input_is_not_judged(source: str) -> N
         report = judge("a.conf", text)
         assert not report.findings
         assert report.why_not_judged is not None
+
+
+FORWARD = "<source>\n  @type forward\n</source>\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "rules"),
+    [
+        ("<match **> # to S3\n@type s3\n</match> # end\n", {"memory-buffer"}),
+        ("<match a>#b\n@type s3\n</match>\n<match b>\n@type null\n</match>", {"memory-buffer"}),
+        ("<match **>\n@type rdkafka2\n</match>", {"memory-buffer"}),
+        ("<match **>\n@type datadog\n</match>", {"memory-buffer"}),
+        ("<match **>\n@type file\n</match>", set()),
+    ],
+)
+def test_an_output_of_fluentd(text: str, rules: set[str]) -> None:
+    assert {each.rule for each in judge("a.conf", FORWARD + text).findings} == rules
+
+
+@pytest.mark.parametrize(
+    ("output", "buffer", "rules"),
+    [
+        ("s3", "@type file\t# on a volume", set()),
+        ("s3", "@type file\noverflow_action drop_oldest_chunk\t# x", {"buffer-overflow"}),
+        ("s3", "@type memory\n@type file", set()),
+        ("s3", "@type file\n@type memory", {"memory-buffer"}),
+        ("s3", "@type file\nretry_forever no\nretry_max_times 3\nretry_forever true", set()),
+        ("file", "", set()),
+        ("file", "@type memory", {"memory-buffer"}),
+        ("s3", "@type file\nchunk_limit_size 600m", set()),
+        ("file", "chunk_limit_size 600m", set()),
+        ("s3", "@type file\ntotal_limit_size 128m", {"chunk-limit"}),
+        ("s3", "@type memory\nchunk_limit_size 600m", {"memory-buffer", "chunk-limit"}),
+    ],
+)
+def test_a_buffer_of_fluentd(output: str, buffer: str, rules: set[str]) -> None:
+    text = f"<match **>\n@type {output}\n<buffer>\n{buffer}\n</buffer>\n</match>\n"
+    assert {each.rule for each in judge("a.conf", FORWARD + text).findings} == rules
+
+
+ROUTED_DIRECTLY = """\
+pipeline:
+  inputs:
+    - name: forward
+      storage.type: filesystem
+      {}
+  outputs:
+    - name: s3
+      alias: s3
+      retry_limit: no_limits
+    - name: "null"
+      match: api
+"""
+ROUTES = "routes: { logs: [{ name: all, condition: { default: true }, to: { outputs: [s3] } }] }"
+
+
+@pytest.mark.skipif(not HAS_YAML, reason="PyYAML is not installed")
+@pytest.mark.parametrize(("routes", "is_routed"), [(ROUTES, True), ("", False)])
+def test_an_output_that_an_input_names_needs_no_match(routes: str, *, is_routed: bool) -> None:
+    text = ROUTED_DIRECTLY.format(routes)
+    found = {each.rule for each in judge("fluent-bit.yaml", text).findings}
+    assert found == (set() if is_routed else {"match-nothing"})
+    deployment = base("kubernetes")
+    route_another_tag(deployment)
+    deployment.document["items"][1]["data"] = {"fluent-bit.yaml": text}
+    assert rules_of(deployment) == (set() if is_routed else {"match-nothing", "tag-route"})
+
+
+@pytest.mark.parametrize(
+    ("script", "is_application"),
+    [
+        ("logship doctor --no-send; exec python app.py", True),
+        ("logship doctor --no-send & exec python app.py", True),
+        ("logship lint x || exec python app.py", True),
+        ("logship audit /logs/*.log", False),
+        ("migrate && logship audit /logs/*.log | tee report;", False),
+    ],
+)
+def test_a_command_that_looks_at_logs_before_the_program(
+    script: str, *, is_application: bool
+) -> None:
+    deployment = base("compose")
+    deployment.app["command"] = ["sh", "-c", script]
+    deployment.set_variable("LOGSHIP_LAST_RESORT", "none")
+    assert rules_of(deployment) == ({"last-resort-none"} if is_application else set())
+
+
+@pytest.mark.parametrize(
+    ("words", "rules"),
+    [
+        (["tini", "-s", "--", "sh", "-c", "a; b"], {"shell-entrypoint"}),
+        (["tini", "-v", "-p", "SIGTERM", "sh", "-c", "a; b"], {"shell-entrypoint"}),
+        (["tini", "-e", "143", "--", "sh", "-c", "a; b"], {"shell-entrypoint"}),
+        (["tini", "-s", "-e", "143", "-g", "--", "sh", "-c", "a; b"], set()),
+        (["env", "sh", "-c", "a; b"], {"shell-entrypoint"}),
+        (["/usr/bin/env", "-u", "A", "B=c", "npm", "start"], {"npm-entrypoint"}),
+        (["bash", "-o", "pipefail", "-c", "a; b"], {"shell-entrypoint"}),
+        (["bash", "-euo", "pipefail", "/start.sh"], {"script-entrypoint"}),
+        (["/bin/sh", "/start.sh", "gunicorn", "-c", "conf.py", "app"], {"script-entrypoint"}),
+        (["sh", "-c", "exec celery -A app worker -Q 'high|low;all'"], set()),
+        (["sh", "-c", 'exec app "a\\"; b"'], set()),
+        (["sh", "-c", "a # don't; b\nexec b # it's"], set()),
+        (["sh", "-c", "echo 'exec b'; b"], {"shell-entrypoint"}),
+        (["sh", "-c", "exec 'a' | b"], {"shell-entrypoint"}),
+    ],
+)
+def test_a_first_process(words: list[str], rules: set[str]) -> None:
+    deployment = base("compose")
+    deployment.app["command"] = words
+    assert rules_of(deployment) == rules
+
+
+@pytest.mark.parametrize(
+    ("words", "rules"),
+    [
+        (["gunicorn", "app:app"], {"graceful-timeout"}),
+        (["gunicorn", "-c", "conf.py", "app:app"], set()),
+        (["gunicorn", "--config=conf.py", "app:app"], set()),
+        (["gunicorn", "-c", "conf.py", "--graceful-timeout", "9", "a"], {"graceful-timeout"}),
+        (["gunicorn", "--graceful-timeout", "$SECONDS", "app:app"], set()),
+        (["sh", "-c", "exec gunicorn app:app"], {"graceful-timeout"}),
+    ],
+)
+def test_a_file_of_gunicorn_may_have_its_timeout(words: list[str], rules: set[str]) -> None:
+    deployment = base("compose")
+    deployment.app |= {"command": words, "stop_grace_period": "1m"}
+    deployment.set_variable("LOGSHIP_STOP_TIMEOUT_SECONDS", "60")
+    assert rules_of(deployment) == rules
+
+
+@pytest.mark.parametrize(
+    ("environment", "more", "rules"),
+    [
+        ({"LOGSHIP_ENDPOINTS": ""}, {}, {"endpoint-default"}),
+        ({"LOGSHIP_ENDPOINTS": "tcp://sidecar:24224"}, {}, set()),
+        ({"LOGSHIP_ENDPOINTS": None}, {}, set()),
+        ({"FLUENT_HOST": "sidecar"}, {}, set()),
+        ({}, {"env_file": ".env"}, set()),
+        ({}, {"network_mode": "host"}, set()),
+    ],
+)
+def test_an_endpoint_that_may_not_be_the_default(
+    environment: dict[str, Any], more: dict[str, Any], rules: set[str]
+) -> None:
+    deployment = base("compose")
+    del deployment.app["network_mode"]
+    deployment.app |= more
+    deployment.app["environment"] |= environment
+    assert rules_of(deployment) == rules
+
+
+@pytest.mark.parametrize(
+    ("service", "rules"),
+    [
+        ({"metadata": {"name": "logship-output"}}, {"service-links"}),
+        ({"metadata": {"name": "logship-metrics"}}, {"service-links"}),
+        ({"metadata": {"name": "logship-tag"}}, set()),
+        ({"metadata": {"name": "logship", "namespace": "other"}}, set()),
+        ({"spec": {"clusterIP": "None"}}, set()),
+        ({"spec": {"type": "ExternalName"}}, set()),
+    ],
+)
+def test_services_whose_variables_are_injected(service: dict[str, Any], rules: set[str]) -> None:
+    deployment = base("kubernetes")
+    name_a_service_logship(deployment)
+    deployment.document["items"][1] |= service
+    assert rules_of(deployment) == rules
+
+
+def test_a_services_name_resolves_although_its_variables_are_switched_off() -> None:
+    deployment = base("kubernetes")
+    name_a_service_logship(deployment)
+    deployment.document["items"][1]["metadata"]["name"] = "sidecar"
+    deployment.pod["enableServiceLinks"] = False
+    deployment.set_variable("LOGSHIP_ENDPOINTS", "tcp://sidecar:24224")
+    assert not rules_of(deployment)
+
+
+@pytest.mark.parametrize("sleep", ["sleep {}", "sleep {}s", "sleep {}; a", "a; /bin/sleep {}&&b"])
+@pytest.mark.parametrize(("seconds", "rules"), [("5", set()), ("6", {"stop-timeout-sum"})])
+def test_a_hook_that_sleeps(sleep: str, seconds: str, rules: set[str]) -> None:
+    """5 s of sleep, 30, 10, and 5 for the sidecar."""
+    deployment = base("kubernetes")
+    deployment.pod["terminationGracePeriodSeconds"] = 50
+    command = ["sh", "-c", sleep.format(seconds)]
+    deployment.app["lifecycle"] = {"preStop": {"exec": {"command": command}}}
+    assert rules_of(deployment) == rules
+
+
+def test_a_hook_that_sleeps_for_minutes() -> None:
+    deployment = base("kubernetes")
+    deployment.app["lifecycle"] = {"preStop": {"exec": {"command": ["sleep", "1m"]}}}
+    assert rules_of(deployment) == {"stop-timeout-setting"}
+
+
+@pytest.mark.parametrize(
+    "service",
+    [
+        {"stop_grace_period": "${GRACE}"},
+        {"stop_grace_period": "${GRACE:-30s}"},
+        {"mem_limit": "${MEMORY}"},
+        {"mem_limit": "512MiB"},
+        {"deploy": {"resources": {"limits": {"memory": "${MEMORY:?}"}}}},
+        {"ulimits": {"nofile": "${FILES}"}},
+        {"ulimits": {"nofile": {"soft": "${FILES}", "hard": "${FILES}"}}},
+        {"user": "${USER_ID}:0"},
+        {"environment": {"LOGSHIP_STOP_TIMEOUT_SECONDS": "$SECONDS"}},
+        {"environment": ["LOGSHIP_STOP_TIMEOUT_SECONDS=$SECONDS"]},
+        {"environment": {"LOGSHIP_TAG": "$$web", "LOGSHIP_STOP_TIMEOUT_SECONDS": "30"}},
+    ],
+)
+def test_a_variable_of_compose_may_have_any_value(service: dict[str, Any]) -> None:
+    deployment = base("compose")
+    deployment.app |= service
+    assert not rules_of(deployment)
+
+
+def test_an_escaped_sign_of_compose_is_no_variable() -> None:
+    deployment = base("compose")
+    deployment.set_variable("LOGSHIP_OVERFLOW", "$$block")
+    assert rules_of(deployment) == {"wrong-setting"}
+
+
+@pytest.mark.parametrize("source", ["${SPOOL:?set it}", "${SPOOL:-spool}", "${SPOOL-./a}"])
+def test_a_volume_of_compose_may_be_a_variable(source: str) -> None:
+    deployment = base("compose")
+    for service in (deployment.app, deployment.recoverer):
+        service |= {"volumes": [f"{source}:/spool:ro"], "user": "0"}
+    assert rules_of(deployment) == {"spool-volume"}
+    for service in (deployment.app, deployment.recoverer):
+        service["volumes"] = [f"{source}:/spool"]
+    assert not rules_of(deployment)
+
+
+def test_a_mount_may_end_in_a_slash() -> None:
+    deployment = base("kubernetes")
+    deployment.set_variable("LOGSHIP_SPOOL_DIR", "/spool")
+    deployment.app["volumeMounts"][0]["mountPath"] = "/spool/"
+    assert not rules_of(deployment)

@@ -275,6 +275,7 @@ def test_what_may_come_from_another_file_is_no_finding() -> None:
     """The stop timeout, the sidecar's port and its address."""
     deployment = own("compose")
     deployment.sidecar["environment"] = {"LOGSHIP_OUTPUT": "file"}
+    del deployment.app["network_mode"]
     deployment.app["environment"] = {"LOGSHIP_ENDPOINTS": "tcp://sidecar:24225"}
     deployment.app |= {"stop_grace_period": "5s", "command": ["python"]}
     found = {"stop-timeout-setting", "endpoint-port", "sidecar-bind"}

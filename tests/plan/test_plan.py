@@ -98,6 +98,22 @@ def test_a_buffer_that_memory_does_not_allow_becomes_a_spool() -> None:
     assert Settings.from_env(environ).spool_bytes_max == 528 * MIB
 
 
+def test_no_buffer_is_recommended_in_which_records_would_be_cut_off() -> None:
+    load = ("--rate", "10", "--record-size", "500kB", "--memory", "128MiB")
+    plan = planned(*load, "--workers", "40")
+    environ = dict(line.split("=") for line in plan["recommended"] if line.startswith("LOGSHIP_B"))
+    size = Settings.from_env(environ).buffer_bytes_max
+    assert size == pytest.approx(2 * plan["record_bytes"], abs=1)
+    assert planned(*load, "--workers", "40", "--buffer-size", str(size))["fits"]
+
+
+def test_too_little_memory_for_the_records_of_all_processes_is_told() -> None:
+    load = ("--rate", "10", "--record-size", "1MB", "--memory", "128MiB", "--workers", "60")
+    result = told(*load)
+    assert result.exit_code == 1
+    assert "Give the application more memory, or fewer processes." in result.output
+
+
 def test_a_stop_timeout_is_recommended_twice() -> None:
     lines = planned("--rate", "300", "--sidecar", "fluentd", "--stop-timeout", "9")["recommended"]
     assert lines[:2] == [

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from logship._deployment.limits import MEMORY_SHARE_MAX
 from logship._deployment.planning.arithmetic import Calculation, Deployment
 from logship._deployment.planning.figures import load
 from logship._deployment.planning.plan import HEADROOM, fits, improved
@@ -80,4 +81,18 @@ def test_a_longer_stop_timeout_never_leaves_less(deployment: Deployment, more: f
 @given(deployment=deployments)
 def test_recommended_settings_fit_unless_the_sidecar_is_too_slow(deployment: Deployment) -> None:
     better = of(improved(deployment, FIGURES))
-    assert fits(better) or better.headroom < HEADROOM
+    assert fits(better) or better.headroom < HEADROOM or not _has_memory(better)
+
+
+def _has_memory(calculation: Calculation) -> bool:
+    """Return whether two records of each process fit into the memory that buffers may take."""
+    deployment, least = calculation.deployment, calculation.least_buffer_bytes
+    memory_bytes = deployment.memory_bytes
+    return memory_bytes is None or deployment.workers * least <= memory_bytes * MEMORY_SHARE_MAX
+
+
+@given(deployment=deployments)
+def test_recommended_buffers_cut_no_records_off(deployment: Deployment) -> None:
+    better = of(improved(deployment, FIGURES))
+    least = min(better.least_buffer_bytes, deployment.buffer_bytes)
+    assert better.deployment.buffer_bytes >= least

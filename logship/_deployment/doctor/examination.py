@@ -25,7 +25,7 @@ from logship._deployment.doctor.surroundings import (
 )
 from logship._ecs import default_tag, read_task
 from logship._protocol.compression import compressor
-from logship._settings import Settings, memory_limit_bytes
+from logship._settings import Settings, memory_limit_bytes, variable_name
 from logship._settings.unknown import unknown_variables
 from logship.errors import SettingsError
 
@@ -56,6 +56,7 @@ async def examine(
     yield _settings_result(settings, default)
     if text := unknown_variables(environ):
         yield Result("variables", Outcome.WARN, text, "rename or remove them")
+    is_named = bool(sending.tag or environ.get(variable_name("tag")))
     tag = sending.tag or default
     sending = dataclasses.replace(sending, tag=tag)
     rates: list[float] = []
@@ -67,7 +68,7 @@ async def examine(
         if examination.bytes_per_second is not None:
             rates.append(examination.bytes_per_second)
     own = task.own if task else None
-    yield check_tag(tag, environ, own)
+    yield check_tag(tag, environ, own, is_default=not is_named and tag == settings.tag)
     if _system.IS_POSIX:
         yield check_nofile(resource.getrlimit(resource.RLIMIT_NOFILE)[0])
     yield check_memory(settings, memory_limit_bytes(), workers)

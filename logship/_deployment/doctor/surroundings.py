@@ -113,12 +113,28 @@ def check_stop_timeout(settings: Settings, bytes_per_second: float | None, worke
     return Result(name, Outcome.WARN, f"{text}; the rest goes to stderr", advice)
 
 
-def check_tag(tag: str, environ: Mapping[str, str], own: TaskContainer | None) -> Result:
-    """Check whether FireLens, if the task has it, has an output for the tag.
+def check_tag(
+    tag: str, environ: Mapping[str, str], own: TaskContainer | None, *, is_default: bool = False
+) -> Result:
+    """Check whether the tag is the application's, and whether FireLens has an output for it.
 
     FireLens makes outputs only for `<container>-firelens*`. A record that no output matches is
     acknowledged and thrown away.
+
+    Args:
+        tag: The tag of the test records.
+        environ: As `os.environ`.
+        own: This container, if the task metadata name it.
+        is_default: Whether the tag is the name of the program that runs, which is this one.
     """
+    if is_default and not is_firelens(environ, own):
+        return Result(
+            "tag",
+            Outcome.WARN,
+            f"{tag!r} is the name of this program: without LOGSHIP_TAG the application's tag is "
+            "the name of its own program, and its records may take another route",
+            "--tag with the name of the application's program, or LOGSHIP_TAG",
+        )
     if not is_firelens(environ, own):
         return Result("tag", Outcome.OK, f"{tag!r}; no FireLens routes by it")
     if own is not None and tag.startswith(f"{own.name}-firelens"):

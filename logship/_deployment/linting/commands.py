@@ -5,9 +5,9 @@ from __future__ import annotations
 import functools
 import re
 from collections.abc import Mapping
-from itertools import zip_longest
+from itertools import dropwhile, zip_longest
 
-from logship._deployment.linting.model import COMPOSE, Container, Unit
+from logship._deployment.linting.model import COMPOSE, ENDS_OF_COMMANDS, Container, Unit
 from logship._deployment.linting.quantities import count_or_none, number_or_none
 from logship._settings import Settings, variable_name
 from logship._signal_names import signal_number
@@ -15,6 +15,10 @@ from logship.errors import SettingsError
 
 _SHELLS = ("sh", "bash", "dash", "ash", "zsh")
 _INITS = ("tini", "docker-init", "catatonit")
+_INIT_VALUES = re.compile(r"-[pe]")
+"""Options of an init that take a value; the next two are those of `env` and of a shell."""
+_ENV_VALUES = re.compile(r"-[uC]")
+_SHELL_VALUES = re.compile(r"[-+]\w*[oO]|--(rc|init-)file")
 _GUNICORN_SECONDS = 30.0
 _MAPPED = re.compile(r"--signal-map[= ]([\w+-]+):([\w+-]+)")
 _SCRIPT_NAME = re.compile(r"\.(sh|bash)$|entry-?point(?!.*\.(py|js|rb)$)", re.IGNORECASE)
@@ -23,8 +27,9 @@ _PATH = re.compile(r"[\w./@%+:-]{0,200}[./]\w{1,40}")
 _NPM_COMMANDS = ("start", "run", "run-script", "exec", "test")
 _EXEC = re.compile(r"(?:[^)\s]*\)\s*)?(?:(?:then|else|do|\{|\w+=\S*)\s+)*exec\s+[^<>&\d\s]")
 _ENDS_OF_BLOCKS = re.compile(r"(?:fi|esac|done)\b|\}")
-_COMMENT = re.compile(r"^[ \t]*#.*$", re.MULTILINE)
-_ENDS_OF_COMMANDS = re.compile(r"&&|\|\||;|\n")
+_QUOTED_OR_COMMENT = re.compile(
+    r"""\\.|'[^']*+'|"(?:[^"\\]|\\.)*+"|(?P<comment>(?<!\S)#[^\n]*)""", re.DOTALL
+)
 
 _WORKER_OPTIONS: Mapping[str, tuple[str, ...]] = {
     "gunicorn": ("-w", "--workers"),
@@ -41,19 +46,32 @@ def shell_script(container: Container) -> str | None:
     words = _without_init(container.words)
     if not words or _base(words[0]) not in _SHELLS:
         return None
-    for index, word in enumerate(words[1:-1], start=1):
-        if re.fullmatch(r"-\w*c\w*", word):
-            return words[index + 1]
-    return None
+    end = _end_of_options(words, _SHELL_VALUES)
+    has_script = any(re.fullmatch(r"-\w*c\w*", each) for each in words[1:end])
+    return words[end] if has_script and end < len(words) else None
 
 
 def _without_init(words: tuple[str, ...]) -> tuple[str, ...]:
-    """Return the words behind an init; none if it sends the signal to the whole group."""
-    if not words or _base(words[0]) not in _INITS:
-        return words
-    if "-g" in words[1:3]:
-        return ()
-    return tuple(word for word in words[1:] if word != "--")
+    """Return the words behind an init and `env`; none if the init signals the whole group."""
+    if words and _base(words[0]) in _INITS:
+        end = _end_of_options(words, _INIT_VALUES)
+        if any(re.fullmatch(r"-\w*g\w*", each) for each in words[1:end]):
+            return ()
+        words = words[end:]
+    if words and _base(words[0]) == "env":
+        words = words[_end_of_options(words, _ENV_VALUES) :]
+        words = tuple(dropwhile(lambda word: "=" in word, words))
+    return words
+
+
+def _end_of_options(words: tuple[str, ...], with_value: re.Pattern[str]) -> int:
+    """Return the index of the first word that is not an option of the program `words[0]`."""
+    index = 1
+    while index < len(words) and words[index].startswith(("-", "+")):
+        if words[index] == "--":
+            return index + 1
+        index += 2 if with_value.fullmatch(words[index]) else 1
+    return index
 
 
 def script_file(container: Container) -> str | None:
@@ -63,7 +81,7 @@ def script_file(container: Container) -> str | None:
         return None
     path = words[0]
     if _base(path) in _SHELLS:
-        path = next((word for word in words[1:] if not word.startswith("-")), "")
+        path = next(iter(words[_end_of_options(words, _SHELL_VALUES) :]), "")
     elif not _SCRIPT_NAME.search(_base(path)):
         return None
     return path if _PATH.fullmatch(path) else None
@@ -75,26 +93,27 @@ def npm_script(container: Container) -> bool:
     return len(words) > 1 and _base(words[0]) == "npm" and words[1] in _NPM_COMMANDS
 
 
-def is_pipeline(script: str) -> bool:
-    """Return whether a script's last command is a pipeline, which `exec` cannot replace."""
-    last = _ENDS_OF_COMMANDS.split(script.strip().rstrip(";"))[-1]
-    return "|" in last
-
-
 def has_pipeline(script: str) -> bool:
     """Return whether any command of a script is a pipeline; it may be the long running one."""
-    return any("|" in each for each in _ENDS_OF_COMMANDS.split(script))
+    return any("|" in each for each in _commands(script))
 
 
 def hands_over(script: str) -> bool:
     """Return whether a script's last command replaces the shell, or the shell has a trap."""
-    script = _COMMENT.sub("", script.replace("\\\n", " "))
-    commands = [each.strip() for each in _ENDS_OF_COMMANDS.split(script) if each.strip()]
-    if not commands or re.search(r"\btrap\b", script):
+    commands = _commands(script)
+    if not commands or any(re.search(r"\btrap\b", each) for each in commands):
         return True
     if _ENDS_OF_BLOCKS.match(commands[-1]):  # which branch is taken is not known
         return any(_EXEC.match(each) for each in commands)
-    return bool(_EXEC.match(commands[-1])) and not is_pipeline(script)
+    return bool(_EXEC.match(commands[-1])) and "|" not in commands[-1]
+
+
+def _commands(script: str) -> list[str]:
+    """Return the commands of a script without comments, each quoted text as one letter."""
+    script = _QUOTED_OR_COMMENT.sub(
+        lambda found: "" if found["comment"] else "_", script.replace("\\\n", " ")
+    )
+    return [each.strip() for each in ENDS_OF_COMMANDS.split(script) if each.strip()]
 
 
 def stop_setting_seconds(unit: Unit, container: Container) -> float | None:
@@ -137,14 +156,15 @@ def _settings_from(variable: str, text: str) -> Settings | None:
 
 
 def gunicorn_seconds(container: Container) -> float | None:
-    """Return gunicorn's graceful timeout; None without gunicorn."""
+    """Return gunicorn's graceful timeout; None without gunicorn, or if the file hides it."""
     if not _runs(container, "gunicorn"):
         return None
-    arguments = container.value("GUNICORN_CMD_ARGS") or ""
-    words = [*container.line.split(), *arguments.split()]
+    words = list(dropwhile(lambda word: _base(word) != "gunicorn", container.line.split()))
+    words += (container.value("GUNICORN_CMD_ARGS") or "").split()
     given = _option(words, ("--graceful-timeout",))
-    seconds = number_or_none(given)
-    return _GUNICORN_SECONDS if seconds is None else seconds
+    if given is not None:
+        return number_or_none(given)
+    return None if _option(words, ("-c", "--config")) else _GUNICORN_SECONDS
 
 
 def workers_of(container: Container) -> int:

@@ -2,12 +2,13 @@
 
 Docker gives a container 10 s if there is no `stop_grace_period`. A command written as one text is
 split into words, and no shell runs it. `${NAME:-default}` counts as its default, as for `docker
-compose up` without the variable.
+compose up` without the variable. A value with a variable that has no default is unknown.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import math
 import re
 from collections.abc import Iterator
 from pathlib import PurePosixPath
@@ -18,6 +19,7 @@ from logship._deployment.linting.model import (
     COMPOSE,
     Condition,
     Container,
+    LintError,
     Mount,
     ServerConfiguration,
     Unit,
@@ -36,6 +38,7 @@ from logship._deployment.linting.shapes import (
 
 _STOP_SECONDS = 10.0
 _DEFAULT = re.compile(r"\$\{\w+:?-((?:(?!\$\{)[^}])*)\}")
+_REFERENCE = re.compile(r"\$\{[^{}]*\}")
 _CONDITIONS = {
     "service_healthy": Condition.HEALTHY,
     "service_completed_successfully": Condition.COMPLETED,
@@ -52,8 +55,10 @@ def read_compose(document: dict[str, Any]) -> Unit:
     """Return the project of a compose file.
 
     Raises:
-        LintError: It does not have the shape of a compose file.
+        LintError: It does not have the shape of a compose file, or needs other files.
     """
+    if document.get("include"):
+        raise _unresolved("include")
     volumes = mapping(document.get("volumes"), "volumes")
     services = mapping(document["services"], "services")
     configurations = tuple(_configurations(document))
@@ -76,6 +81,10 @@ def read_compose(document: dict[str, Any]) -> Unit:
         routes=_routes(services, containers, configurations),
         lines=lines_of(document),
     )
+
+
+def _unresolved(what: str) -> LintError:
+    return LintError(f"{what} is not resolved; lint the output of `docker compose config` instead")
 
 
 def _routes(
@@ -117,8 +126,9 @@ def _container(
     network: str,
     line: int | None,
 ) -> Container:
+    if service.get("extends"):
+        raise _unresolved(f"{name}: extends")
     logging = mapping(service.get("logging"), f"{name}: logging")
-    stop = service.get("stop_grace_period")
     conditions = _conditions(service)
     return Container(
         name=name,
@@ -129,13 +139,13 @@ def _container(
         has_more_variables=bool(service.get("env_file")),
         depends_on=tuple(conditions),
         conditions=conditions,
-        stop_seconds=_STOP_SECONDS if stop is None else seconds(_filled(str(stop))),
-        stop_signal=_stop_signal(service),
+        stop_seconds=_stop_seconds(service),
+        stop_signal=_value(service, "stop_signal"),
         dockerfile=_dockerfile(service),
         memory_bytes=_memory(service),
         log_driver=text_or_none(logging.get("driver"), f"{name}: driver"),
         log_options=texts(logging.get("options"), f"{name}: options"),
-        user=None if service.get("user") is None else _filled(str(service["user"])),
+        user=_value(service, "user"),
         mounts=tuple(_mounts(service, volumes)),
         nofile_soft=_nofile(service),
         has_health_check=_has_health_check(service),
@@ -158,8 +168,16 @@ def _lines(service: dict[str, Any], line: int | None) -> dict[str, int]:
     return lines | ({"": line} if line else {})
 
 
-def _stop_signal(service: dict[str, Any]) -> str | None:
-    given = service.get("stop_signal")
+def _stop_seconds(service: dict[str, Any]) -> float:
+    if service.get("stop_grace_period") is None:
+        return _STOP_SECONDS
+    given = _value(service, "stop_grace_period")
+    return math.nan if given is None else seconds(given)
+
+
+def _value(parent: dict[str, Any], key: str) -> str | None:
+    """Return the text under a key; None if there is none, or it is unknown."""
+    given = parent.get(key)
     return None if given is None else _filled(str(given))
 
 
@@ -175,10 +193,17 @@ def _dockerfile(service: dict[str, Any]) -> str:
         return ""
     if any(map(build.get, ("target", "args", "dockerfile_inline"))):
         return ""
-    return str(PurePosixPath(_filled(context), _filled(name)))
+    context, name = _filled(context), _filled(name)
+    return "" if context is None or name is None else str(PurePosixPath(context, name))
 
 
-def _filled(text: str) -> str:
+def _filled(text: str) -> str | None:
+    """Return a text as the container gets it; None if a variable in it has no default."""
+    parts = [_with_defaults(each) for each in text.split("$$")]
+    return None if any("$" in each for each in parts) else "$".join(parts)
+
+
+def _with_defaults(text: str) -> str:
     return _DEFAULT.sub(r"\1", text)
 
 
@@ -186,13 +211,11 @@ def _environment(service: dict[str, Any], name: str) -> dict[str, str | None]:
     given = service.get("environment")
     if isinstance(given, list):
         pairs = [str(each).partition("=") for each in given]
-        found = {key: _filled(value) if sign else None for key, sign, value in pairs}
-    else:
-        found = {
-            str(key): None if value is None else _filled(text_of(value))
-            for key, value in mapping(given, f"{name}: environment").items()
-        }
-    return {key: None if value and "${" in value else value for key, value in found.items()}
+        return {key: _filled(value) if sign else None for key, sign, value in pairs}
+    return {
+        str(key): None if value is None else _filled(text_of(value))
+        for key, value in mapping(given, f"{name}: environment").items()
+    }
 
 
 def _conditions(service: dict[str, Any]) -> dict[str, Condition]:
@@ -210,8 +233,9 @@ def _conditions(service: dict[str, Any]) -> dict[str, Condition]:
 def _memory(service: dict[str, Any]) -> int | None:
     deploy = mapping(service.get("deploy"), "deploy")
     resources = mapping(deploy.get("resources"), "resources")
-    limit = mapping(resources.get("limits"), "limits").get("memory", service.get("mem_limit"))
-    return None if limit is None else compose_bytes(_filled(str(limit)))
+    limits = mapping(resources.get("limits"), "limits")
+    limit = _value(limits, "memory") if "memory" in limits else _value(service, "mem_limit")
+    return None if limit is None else compose_bytes(limit)
 
 
 def _mounts(service: dict[str, Any], volumes: dict[str, Any]) -> Iterator[Mount]:
@@ -225,7 +249,7 @@ def _mounts(service: dict[str, Any], volumes: dict[str, Any]) -> Iterator[Mount]
 
 def _mount(given: Any, volumes: dict[str, Any]) -> Mount:
     if isinstance(given, str):
-        source, _, rest = _filled(given).partition(":")
+        source, _, rest = _without_colons(_with_defaults(given)).partition(":")
         path, _, mode = rest.partition(":")
         if not path:  # an anonymous volume
             return Mount(name=source, path=source, kind=Volume.MANAGED)
@@ -238,6 +262,11 @@ def _mount(given: Any, volumes: dict[str, Any]) -> Mount:
     return Mount(name=name, path=path, kind=kind, read_only=bool(long.get("read_only")))
 
 
+def _without_colons(text: str) -> str:
+    """Return a text whose references, such as `${NAME:?it is missing}`, have no colons."""
+    return _REFERENCE.sub(lambda found: found[0].replace(":", ""), text)
+
+
 def _named(name: str, volumes: dict[str, Any]) -> Volume:
     options = mapping(mapping(volumes.get(name), name).get("driver_opts"), "driver_opts")
     if options.get("type") in _NETWORK_TYPES:
@@ -246,9 +275,9 @@ def _named(name: str, volumes: dict[str, Any]) -> Volume:
 
 
 def _nofile(service: dict[str, Any]) -> int | None:
-    limit = mapping(service.get("ulimits"), "ulimits").get("nofile")
-    if isinstance(limit, dict):
-        limit = limit.get("soft")
+    limits = mapping(service.get("ulimits"), "ulimits")
+    nofile = limits.get("nofile")
+    limit = _value(nofile, "soft") if isinstance(nofile, dict) else _value(limits, "nofile")
     return None if limit is None else whole(limit, "ulimits.nofile")
 
 

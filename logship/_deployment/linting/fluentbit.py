@@ -59,6 +59,11 @@ class Configuration:
     service: Plugin | None = None
     is_whole: bool = True
 
+    @property
+    def has_direct_routes(self) -> bool:
+        """Whether an input names the outputs that get its records, whatever these match."""
+        return any("routes" in each.options for each in self.inputs)
+
 
 def is_classic(text: str) -> bool:
     """Return whether a text has the form with sections in brackets."""

@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-_HEAD = re.compile(r"<(\w+)\b[ \t]*([^>]*)>$")
+_HEAD = re.compile(r"<(\w+)\b([^>]*)>[ \t]*(?:#.*)?$")
 _SIZE = re.compile(r"([0-9]{1,18})([kmgt]?)", re.IGNORECASE)
 _DEFAULT = re.compile(r"""^"?#\{ENV\.fetch\(['"]\w+['"], ['"]([^'"]*)['"]\)\}"?$""")
 _POWERS = {"": 0, "k": 1, "m": 2, "g": 3, "t": 4}
@@ -25,7 +25,7 @@ class Section:
         name: `match`, `source`, `buffer`; empty for the whole text.
         argument: The pattern of a match, the keys of a buffer.
         line: Where it begins, from 1.
-        options: Values by name, as written.
+        options: Values by name, as written; of an option that is there twice, the last.
         lines: The line of each option.
         sections: Those in it.
         is_whole: Whether it has an end, and includes no other file.
@@ -78,7 +78,7 @@ def parse(text: str) -> Section:
     for number, raw in enumerate(text.split("\n"), start=1):
         line = raw.strip()
         if line.startswith("</"):
-            _close(path, line[2:].rstrip(">").strip())
+            _close(path, line[2:].partition(">")[0].strip())
         elif found := _HEAD.match(line):
             section = Section(found[1], found[2].strip(), number)
             path[-1].sections.append(section)
@@ -97,12 +97,12 @@ def _close(path: list[Section], name: str) -> None:
 
 
 def _read_option(path: list[Section], line: str, number: int) -> None:
-    name, _, value = line.partition(" ") if "\t" not in line else line.partition("\t")
+    name, _, value = line.replace("\t", " ").partition(" ")
     if name in ("@include", "include"):
         for each in path:
             each.is_whole = False
-    path[-1].options.setdefault(name, value.split(" #")[0].strip())
-    path[-1].lines.setdefault(name, number)
+    path[-1].options[name] = value.split(" #")[0].strip()
+    path[-1].lines[name] = number
 
 
 def size_of(text: str) -> int | None:

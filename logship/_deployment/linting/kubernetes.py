@@ -7,8 +7,9 @@ other order. A manifest cannot set the number of open files.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 from logship._deployment.linting.marks import line_of, lines_of
 from logship._deployment.linting.model import (
@@ -21,7 +22,7 @@ from logship._deployment.linting.model import (
 )
 from logship._deployment.linting.quantities import (
     kubernetes_bytes,
-    number_or_none,
+    seconds,
     whole,
 )
 from logship._deployment.linting.shapes import (
@@ -39,6 +40,19 @@ _READ_ONLY = {"configMap", "secret", "projected", "downwardAPI"}
 _POD_KEYS = ("terminationGracePeriodSeconds", "securityContext", "volumes")
 """Keys of a pod that rules about its containers are about."""
 _CONFIGURATION_ENDINGS = (".conf", ".yaml", ".yml")
+_SLEEP = re.compile(r"\bsleep\s+([0-9]{1,18}(?:\.[0-9]+)?[smh]?)(?![0-9.])")
+
+
+class _Services(NamedTuple):
+    """The Services of a namespace.
+
+    Attributes:
+        names: Their names.
+        variables: The variables that Kubernetes sets for them in pods, each with a URL.
+    """
+
+    names: frozenset[str] = frozenset()
+    variables: frozenset[str] = frozenset()
 
 
 def is_manifest(document: Any) -> bool:
@@ -55,10 +69,10 @@ def read_manifests(documents: list[dict[str, Any]]) -> Iterator[Unit]:
     objects = [each for document in documents for each in _objects(document)]
     named = [(_name(each), tuple(_configurations(each))) for each in objects if _is_map(each)]
     maps = dict(named)
-    services = tuple(_name(each) for each in objects if each.get("kind") == "Service")
+    services = _services(objects)
     pods = [(each, spec) for each in objects if (spec := _pod_spec(each)) is not None]
     for document, spec in pods:
-        yield _pod(document, spec, maps, services)
+        yield _pod(document, spec, maps, services.get(_namespace(document), _Services()))
     configurations = tuple(each for _, found in named for each in found)
     if configurations:
         yield Unit(platform=KUBERNETES, name="ConfigMap", configurations=configurations)
@@ -66,6 +80,35 @@ def read_manifests(documents: list[dict[str, Any]]) -> Iterator[Unit]:
 
 def _name(document: dict[str, Any]) -> str:
     return str(mapping(document.get("metadata"), "metadata").get("name", ""))
+
+
+def _namespace(document: dict[str, Any]) -> str:
+    return str(mapping(document.get("metadata"), "metadata").get("namespace", ""))
+
+
+def _services(objects: list[dict[str, Any]]) -> dict[str, _Services]:
+    """Return the Services by their namespace; "" if they name none."""
+    found: dict[str, list[dict[str, Any]]] = {}
+    for each in objects:
+        if each.get("kind") == "Service":
+            found.setdefault(_namespace(each), []).append(each)
+    return {
+        namespace: _Services(
+            names=frozenset(map(_name, services)),
+            variables=frozenset(map(_port_variable, filter(_has_address, services))),
+        )
+        for namespace, services in found.items()
+    }
+
+
+def _has_address(service: dict[str, Any]) -> bool:
+    """Return whether a Service has a cluster IP: a headless one has none."""
+    spec = mapping(service.get("spec"), "spec")
+    return spec.get("clusterIP") != "None" and spec.get("type") != "ExternalName"
+
+
+def _port_variable(service: dict[str, Any]) -> str:
+    return f"{_name(service).upper().replace('-', '_')}_PORT"
 
 
 def _is_map(document: dict[str, Any]) -> bool:
@@ -96,7 +139,7 @@ def _pod(
     document: dict[str, Any],
     spec: dict[str, Any],
     maps: dict[str, tuple[ServerConfiguration, ...]],
-    services: tuple[str, ...],
+    services: _Services,
 ) -> Unit:
     grace = spec.get("terminationGracePeriodSeconds")
     grace_seconds = _GRACE_SECONDS if grace is None else float(whole(grace, "grace period"))
@@ -122,6 +165,7 @@ def _pod(
         if container.is_native_sidecar:
             native.append(container.name)
     group = security.get("fsGroup")
+    is_linked = spec.get("enableServiceLinks") is not False
     return Unit(
         platform=KUBERNETES,
         name=_name(document) or "pod",
@@ -129,7 +173,8 @@ def _pod(
         grace_seconds=grace_seconds,
         group=None if group is None else whole(group, "fsGroup"),
         routes=_routes(containers, volumes, maps),
-        services=() if spec.get("enableServiceLinks") is False else services,
+        services=services.names,
+        service_variables=services.variables if is_linked else frozenset(),
         lines=lines_of(spec),
     )
 
@@ -218,9 +263,7 @@ def _pre_stop_seconds(definition: dict[str, Any]) -> float:
     if sleep is not None:
         return float(whole(sleep, "preStop.sleep.seconds"))
     command = words(mapping(hook.get("exec"), "exec").get("command"), "preStop.exec.command")
-    line = " ".join(command).split()
-    after = [line[index + 1] for index, word in enumerate(line[:-1]) if word.endswith("sleep")]
-    return sum((number_or_none(each) or 0.0 for each in after), 0.0)
+    return sum(map(seconds, _SLEEP.findall(" ".join(command))), 0.0)
 
 
 def _user(security: dict[str, Any]) -> str | None:

@@ -32,6 +32,8 @@ _OUTPUT_VARIABLES = {
 }
 """Variables that only logship's own sidecars read."""
 _OTHER_COMMAND = re.compile(r"\blogship\W+(audit|doctor|lint)\b")
+ENDS_OF_COMMANDS = re.compile(r"&&|\|\||;|\n|\s&\s")
+"""What is between two commands of a shell script."""
 
 
 class LintError(LogshipError):
@@ -86,7 +88,7 @@ class Mount:
 
     def covers(self, path: str) -> bool:
         """Return whether `path` is in it."""
-        return path == self.path or path.startswith(self.path.rstrip("/") + "/")
+        return f"{path.rstrip('/')}/".startswith(f"{self.path.rstrip('/')}/")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,7 +103,8 @@ class Container:
         environment: Values by name; None where the value comes from elsewhere.
         has_more_variables: Whether others come from a file or object that is not in sight.
         depends_on: Names of containers that must have started before it.
-        stop_seconds: Between SIGTERM and SIGKILL; the platform's default if none is given.
+        stop_seconds: Between SIGTERM and SIGKILL; the platform's default if none is given, NaN if
+            the file does not show it.
         stop_signal: What the platform sends, as written; None for the image's own.
         dockerfile: The Dockerfile that it is built from as it is, by its path; else empty.
         image_stop_signal: What that Dockerfile names, if it is in sight.
@@ -179,6 +182,12 @@ class Container:
     def _has_output(self) -> bool:
         return not _OUTPUT_VARIABLES.isdisjoint(self.environment)
 
+    @property
+    def ships_nothing(self) -> bool:
+        """Whether its command, or the last one of its script, only looks at logs or settings."""
+        last = ENDS_OF_COMMANDS.split(self.line.rstrip("; \n"))[-1]
+        return bool(_OTHER_COMMAND.search(last)) and not self.recovers_or_ships()
+
     def recovers_or_ships(self) -> bool:
         """Return whether its command is a logship command that sends records."""
         return bool(_RECOVER.search(self.line) or _SHIP.search(self.line))
@@ -195,6 +204,10 @@ class Container:
     def is_unset(self, name: str) -> bool:
         """Return whether an environment variable certainly has no value."""
         return not self.has_more_variables and name not in self.environment
+
+    def is_empty(self, name: str) -> bool:
+        """Return whether an environment variable certainly has no value, or an empty one."""
+        return self.is_unset(name) or self.environment.get(name) == ""
 
     def mount_of(self, path: str) -> Mount | None:
         """Return the innermost mount that contains `path`."""
@@ -244,7 +257,8 @@ class Unit:
         may_be_fargate: Whether Fargate's limits hold.
         configurations: Of sidecars, where in sight.
         routes: All that route the records of its containers, if they are known; else none.
-        services: Names of the Kubernetes Services beside it, if their variables are injected.
+        services: Names of the Kubernetes Services in its namespace.
+        service_variables: Variables that Kubernetes sets in its containers for them, with URLs.
         script_of: Returns the text of a shell script that a command names, if it is in sight.
         lines: Where its parts are in the file, by their keys.
     """
@@ -258,7 +272,8 @@ class Unit:
     may_be_fargate: bool = False
     configurations: tuple[ServerConfiguration, ...] = ()
     routes: tuple[ServerConfiguration, ...] = ()
-    services: tuple[str, ...] = ()
+    services: frozenset[str] = frozenset()
+    service_variables: frozenset[str] = frozenset()
     script_of: Callable[[str], str | None] = lambda _: None
     lines: Mapping[str, int] = field(default_factory=dict)
 
@@ -286,7 +301,7 @@ class Unit:
         If no container shows that it uses logship, all containers that share the network with a
         sidecar of logship's own count as applications, because the image may have all settings.
         """
-        if _OTHER_COMMAND.search(container.line):
+        if container.ships_nothing:
             return Role.OTHER
         if _RECOVER.search(container.line):
             return Role.RECOVERER

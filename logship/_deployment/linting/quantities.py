@@ -29,13 +29,13 @@ def kubernetes_bytes(value: Any) -> int:
 
 
 def compose_bytes(value: Any) -> int:
-    """Return the bytes of a compose size, `512m` or `1gb`, which are powers of 1,024.
+    """Return the bytes of a compose size, `512m`, `1gb` or `1GiB`, which are powers of 1,024.
 
     Raises:
         LintError: it is none.
     """
     number, unit = _size(value)
-    return int(number * 1024 ** _power(unit.lower().removesuffix("b"), value))
+    return int(number * 1024 ** _power(unit.lower().removesuffix("b").removesuffix("i"), value))
 
 
 def _size(value: Any) -> tuple[float, str]:

@@ -89,6 +89,11 @@ class Calculation(NamedTuple):
         return self.deployment.text_bytes + others
 
     @property
+    def least_buffer_bytes(self) -> int:
+        """The smallest buffer in which no record is cut off: two of them fit into it."""
+        return math.ceil(2 * self.entry_bytes)
+
+    @property
     def bytes_per_second(self) -> float:
         """Bytes of entries that a task makes in a second."""
         return self.deployment.records_per_second * self.entry_bytes

@@ -107,7 +107,7 @@ def improved(deployment: Deployment, figures: Figures) -> Deployment:
     if fits(calculation):
         return deployment
     better = _with_cores(deployment, figures)
-    better = _with_memory(better, calculation.sidecar_memory_bytes)
+    better = _with_memory(better, calculation)
     in_memory = _in_memory(better, figures)
     return _on_a_spool(better, figures) if in_memory is None else in_memory
 
@@ -121,14 +121,18 @@ def _with_cores(deployment: Deployment, figures: Figures) -> Deployment:
     return deployment
 
 
-def _with_memory(deployment: Deployment, sidecar_memory_bytes: int) -> Deployment:
-    """Return it with enough memory for the sidecar, and with buffers that the memory allows."""
-    given = deployment.sidecar_memory_bytes or 0
-    deployment = deployment._replace(sidecar_memory_bytes=max(given, sidecar_memory_bytes))
+def _with_memory(deployment: Deployment, calculation: Calculation) -> Deployment:
+    """Return it with enough memory for the sidecar, and with buffers that the memory allows.
+
+    No buffer becomes so small that records are cut off.
+    """
+    memory = max(deployment.sidecar_memory_bytes or 0, calculation.sidecar_memory_bytes)
+    deployment = deployment._replace(sidecar_memory_bytes=memory)
     if _share_of_memory(deployment, deployment.buffer_bytes) > MEMORY_SHARE_MAX:
         assert deployment.memory_bytes is not None
         fair = fair_buffer_bytes(deployment.memory_bytes, deployment.workers)
-        deployment = deployment._replace(buffer_bytes_max=fair)
+        least = min(calculation.least_buffer_bytes, deployment.buffer_bytes)
+        deployment = deployment._replace(buffer_bytes_max=max(fair, least))
     return deployment
 
 

@@ -14,6 +14,9 @@ from logship._deployment.planning.recommendation import settings_lines
 from logship._settings import Compress
 
 UNKNOWN = "no list price known"
+_REMEDY = "Divide the load, or use a faster sidecar."
+_REMEDIES = {"memory": "Give the application more memory, or fewer processes."}
+"""What helps where no setting does, by the verdict's name."""
 
 
 def plan_as_json(
@@ -151,7 +154,7 @@ def _recommendation(calculation: Calculation, better: Deployment) -> Iterator[st
     yield from (f"  {each}" for each in settings_lines(calculation, better))
     for each in verdicts(improved):
         if not each.fits:
-            yield f"No setting helps: {each.text} Divide the load, or use a faster sidecar."
+            yield f"No setting helps: {each.text} {_REMEDIES.get(each.name, _REMEDY)}"
 
 
 def _finite(seconds: float) -> float | None:

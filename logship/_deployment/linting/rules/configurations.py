@@ -33,8 +33,8 @@ _IS_BUFFER = re.compile(
     re.MULTILINE,
 )
 _BUFFERED = re.compile(
-    r"forward|s3|kafka\w*|elasticsearch\w*|opensearch\w*|cloudwatch_logs|kinesis\w*|http|loki|"
-    r"splunk_hec|gelf|mongo|webhdfs|gcs|azurestorage\w*|rewrite_\w+_s3"
+    r"forward|s3|(rd)?kafka\w*|elasticsearch\w*|opensearch\w*|cloudwatch_logs|kinesis\w*|http|loki|"
+    r"datadog|splunk_hec|gelf|mongo|webhdfs|gcs|azurestorage\w*|rewrite_\w+_s3"
 )
 """Fluentd outputs that buffer in memory by default."""
 _FILE_BY_DEFAULT = ("file", "buffer")
@@ -42,7 +42,10 @@ _NEVER_FAIL = ("stdout", "null", "counter", "flowcounter", "prometheus_exporter"
 _FOR_EVER = ("no_limits", "false", "off")
 _TRUE = ("true", "on", "yes", "")
 _CHUNK_BYTES = 512 * 1024
-_TOTAL_BYTES, _LIMIT_BYTES = 512 * MIB, 8 * MIB
+_FILE_BYTES = (256 * MIB, 64 * 1024 * MIB)
+"""The default `chunk_limit_size` and `total_limit_size` of a buffer in files."""
+_MEMORY_BYTES = (8 * MIB, 512 * MIB)
+"""The same of a buffer in memory."""
 _GRACE_SECONDS = 5
 
 
@@ -128,13 +131,18 @@ def memory_buffer(unit: Unit) -> Iterator[Mistake]:
 
 def _is_in_memory(output: Section) -> bool:
     buffer = output.first("buffer")
-    if "@include" in output.options or output.option("buffer_type").startswith("file"):
+    if any("@include" in each.options for each in (output, buffer) if each is not None):
         return False
-    if buffer is None:
-        return _BUFFERED.fullmatch(output.type) is not None
-    if "@include" in buffer.options or output.type in _FILE_BY_DEFAULT:
-        return False
-    return not buffer.type.startswith("file")
+    if kind := _buffer_type(output):
+        return not kind.startswith("file")
+    return buffer is not None or _BUFFERED.fullmatch(output.type) is not None
+
+
+def _buffer_type(output: Section) -> str:
+    """Return the type of an output's buffer; empty if it is that of most outputs, memory."""
+    buffer = output.first("buffer")
+    given = (buffer.type if buffer is not None else "") or output.option("buffer_type")
+    return given or ("file" if output.type in _FILE_BY_DEFAULT else "")
 
 
 def _in_memory(
@@ -275,10 +283,12 @@ def buffer_limit(unit: Unit) -> Iterator[Mistake]:
 )
 def chunk_limit(unit: Unit) -> Iterator[Mistake]:
     """Yield limits for chunks that are too small, or too large for their buffer."""
-    for configuration, _, buffer in _buffers(unit):
+    for configuration, output, buffer in _buffers(unit):
         line = _at(configuration, buffer.line_of("chunk_limit_size"))
-        limit = fluentd.size_of(buffer.option("chunk_limit_size", f"{_LIMIT_BYTES}"))
-        total = fluentd.size_of(buffer.option("total_limit_size", f"{_TOTAL_BYTES}"))
+        in_files = _buffer_type(output).startswith("file")
+        chunk_bytes, total_bytes = _FILE_BYTES if in_files else _MEMORY_BYTES
+        limit = fluentd.size_of(buffer.option("chunk_limit_size", f"{chunk_bytes}"))
+        total = fluentd.size_of(buffer.option("total_limit_size", f"{total_bytes}"))
         if limit is None or total is None:
             continue
         if limit > total:
@@ -358,14 +368,16 @@ def fluent_bit_grace(unit: Unit) -> Iterator[Mistake]:
     night="all records are acknowledged and thrown away, or go to another output",
     why=(
         "Fluent Bit sends nothing to an output without `Match` or `Match_Regex`, unless there is "
-        "only one input and one output. Fluentd sends a record to the first <match> that fits, so "
-        "a <match> after `<match **>` gets none."
+        "only one input and one output, or an input names the output in its `routes`. Fluentd "
+        "sends a record to the first <match> that fits, so a <match> after `<match **>` gets none."
     ),
     platforms=_PLATFORMS,
 )
 def match_nothing(unit: Unit) -> Iterator[Mistake]:
     """Yield outputs that get no record."""
     for configuration, found in _fluent_bit(unit):
+        if found.has_direct_routes:
+            continue
         is_only_one = len(found.outputs) == 1 and (len(found.inputs) == 1 or not found.is_whole)
         for each in found.outputs:
             if not each.options.keys() & {"match", "match_regex"} and not is_only_one:

@@ -21,8 +21,10 @@ from logship._deployment.linting.model import (
 )
 from logship._deployment.linting.quantities import count_or_none
 from logship._deployment.linting.rules.rule import rule
+from logship._deployment.linting.rules.sidecars import VARIABLES
 from logship._deployment.linting.rules.snippets import variable
 from logship._settings import Settings
+from logship._settings.unknown import setting_variables
 from logship.errors import SettingsError
 
 _VARIABLE = "LOGSHIP_ENDPOINTS"
@@ -30,6 +32,7 @@ _FIRELENS = ("FLUENT_HOST", "FLUENT_PORT")
 _KEYS = (f"${_VARIABLE}", *(f"${name}" for name in _FIRELENS), "environment", "env")
 _LOOPBACK = ("localhost", "127.0.0.1", "::1")
 _PORT = 24224
+_SIDECAR_PORTS = sorted(name for name in VARIABLES if name.endswith("_PORT"))
 
 
 def _tcp_endpoints(unit: Unit) -> Iterator[tuple[Container, str, int]]:
@@ -92,20 +95,56 @@ def endpoint_name(unit: Unit) -> Iterator[Mistake]:
 )
 def endpoint_loopback(unit: Unit) -> Iterator[Mistake]:
     """Yield endpoints on loopback of a container that is alone there."""
-    sidecars = list(unit.of_role(Role.SIDECAR))
     for container, host, port in _tcp_endpoints(unit):
-        network = container.network
-        if host not in _LOOPBACK or network in (None, "host"):
+        if host in _LOOPBACK and _is_alone(unit, container):
+            night = (
+                f"{container.name} has its own network namespace, so {host} is the container "
+                "itself and not a sidecar: the connection is refused, and all records go to stderr"
+            )
+            yield Mistake(container.name, night, _by_name(unit, port))
+
+
+@rule(
+    "endpoint-default",
+    Severity.WARNING,
+    platforms=(ECS, COMPOSE),
+    finds="no `LOGSHIP_ENDPOINTS` where no sidecar shares the network namespace",
+    night="unless the image sets it, the connection is refused, and all records go to stderr",
+    why=(
+        "The default is `tcp://127.0.0.1:24224`. In compose each service has a network namespace "
+        "of its own, and so has each container of an ECS task with `bridge`: loopback leads back "
+        "to the application. The file does not show what the image sets."
+    ),
+    keys=_KEYS,
+)
+def endpoint_default(unit: Unit) -> Iterator[Mistake]:
+    """Yield containers that are alone on loopback and have no endpoint, as far as the file shows.
+
+    ECS sets `FLUENT_HOST` for the log driver awsfirelens.
+    """
+    for container in unit.of_role(Role.APPLICATION, Role.RECOVERER):
+        if container.log_driver == "awsfirelens" or not _is_alone(unit, container):
             continue
-        others = [each for each in unit.containers if each.network == network]
-        if len(others) > 1 or not (sidecars or unit.platform == ECS):
-            continue
-        night = (
-            f"{container.name} has its own network namespace, so {host} is the container itself "
-            "and not a sidecar: the connection is refused, and all records go to stderr"
-        )
-        name = sidecars[0].name if sidecars else "SIDECAR"
-        yield Mistake(container.name, night, variable(unit, _VARIABLE, f"tcp://{name}:{port}"))
+        if all(container.is_empty(name) for name in (_VARIABLE, _FIRELENS[0])):
+            night = (
+                f"{container.name} has its own network namespace and no {_VARIABLE}: unless its "
+                "image sets one, the default leads to the container itself and not to a sidecar, "
+                "and all records go to stderr"
+            )
+            yield Mistake(container.name, night, _by_name(unit, _PORT))
+
+
+def _is_alone(unit: Unit, container: Container) -> bool:
+    """Return whether no other container shares the network, and a sidecar is elsewhere."""
+    if container.network in (None, "host"):
+        return False
+    others = [each for each in unit.containers if each.network == container.network]
+    return len(others) == 1 and (unit.platform == ECS or any(unit.of_role(Role.SIDECAR)))
+
+
+def _by_name(unit: Unit, port: int) -> str:
+    name = next((each.name for each in unit.of_role(Role.SIDECAR)), "SIDECAR")
+    return variable(unit, _VARIABLE, f"tcp://{name}:{port}")
 
 
 @rule(
@@ -194,28 +233,37 @@ def sidecar_bind(unit: Unit) -> Iterator[Mistake]:
     "service-links",
     Severity.ERROR,
     finds="a Service whose variables Kubernetes injects under names of logship",
-    night="the sidecar does not start, because its port is a URL",
+    night="the container does not start, because its port is a URL",
     why=(
-        "For each Service in the namespace Kubernetes sets variables in all pods: a Service named "
-        "`logship` sets `LOGSHIP_PORT=tcp://10.0.0.1:24224`. logship's sidecar takes this URL for "
-        "its port. Variables that the pod sets itself win, and `enableServiceLinks: false` keeps "
-        "out the others. logship ignores a `FLUENT_PORT` in this form."
+        "For each Service in the namespace that has a cluster IP Kubernetes sets variables in all "
+        "pods: a Service named `logship` sets `LOGSHIP_PORT=tcp://10.0.0.1:24224`, and "
+        "`logship-metrics` sets `LOGSHIP_METRICS_PORT`. The sidecar or the application takes this "
+        "URL for its port. Variables that the pod sets itself win, and `enableServiceLinks: false` "
+        "keeps out the others. logship ignores a `FLUENT_PORT` in this form."
     ),
     platforms=(KUBERNETES,),
 )
 def service_links(unit: Unit) -> Iterator[Mistake]:
-    """Yield sidecars that get their port from a Service, and ports that were copied from one."""
+    """Yield ports that containers get from a Service, and those of sidecars copied from one."""
+    injected = unit.service_variables
     for container in unit.of_role(Role.SIDECAR):
-        given = container.environment.get("LOGSHIP_PORT", "")
-        is_injected = "logship" in unit.services and container.is_unset("LOGSHIP_PORT")
-        if container.is_logships and (is_injected or "://" in (given or "")):
-            night = (
-                "LOGSHIP_PORT is tcp://…, as Kubernetes sets it for a Service named logship, and "
-                "not a port number: the sidecar does not start"
-            )
-            yield Mistake(
-                container.name,
-                night,
-                "enableServiceLinks: false, or " + variable(unit, "LOGSHIP_PORT", f"{_PORT}"),
-                container.lines.get("$LOGSHIP_PORT"),
-            )
+        for name in _SIDECAR_PORTS if container.is_logships else ():
+            is_copied = "://" in (container.value(name) or "")
+            if is_copied or (name in injected and container.is_unset(name)):
+                yield _linked(unit, container, name)
+    for container in unit.of_role(Role.APPLICATION, Role.RECOVERER):
+        for name in setting_variables():
+            if name in injected and container.is_unset(name):
+                yield _linked(unit, container, name)
+
+
+def _linked(unit: Unit, container: Container, name: str) -> Mistake:
+    service = name.removesuffix("_PORT").lower().replace("_", "-")
+    night = (
+        f"{name} is tcp://…, as Kubernetes sets it for a Service named {service}, and not a port "
+        f"number: {container.name} does not start"
+    )
+    change = "enableServiceLinks: false, or " + variable(
+        unit, name, f"{_PORT}" if name == "LOGSHIP_PORT" else "…"
+    )
+    return Mistake(container.name, night, change, container.lines.get(f"${name}"))

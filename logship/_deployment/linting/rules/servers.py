@@ -72,6 +72,8 @@ def _routes(configuration: ServerConfiguration, tag: str) -> bool | None:
         fits = any(fluentd.matches(each, tag) for each in patterns)
         return fits if whole.is_whole and patterns else fits or None
     found = fluentbit.parse(configuration.text)
+    if found.has_direct_routes:
+        return None
     if not any(
         each.name == "forward" and "tag_prefix" not in each.options for each in found.inputs
     ):

@@ -296,11 +296,10 @@ def sidecar_grace(unit: Unit) -> Iterator[Mistake]:
     """Yield sidecars that are killed before their own deadline."""
     for container in _of_logship(unit):
         grace = number_or_none(container.value("LOGSHIP_GRACE_SECONDS"))
-        if grace is None or grace < container.stop_seconds:
-            continue
-        night = (
-            f"Fluent Bit delivers for {grace:g} s after SIGTERM, and SIGKILL comes after "
-            f"{container.stop_seconds:g} s"
-        )
-        fair = max(1, int(container.stop_seconds * 0.8))
-        yield Mistake(container.name, night, variable(unit, "LOGSHIP_GRACE_SECONDS", f"{fair}"))
+        if grace is not None and grace >= container.stop_seconds:
+            night = (
+                f"Fluent Bit delivers for {grace:g} s after SIGTERM, and SIGKILL comes after "
+                f"{container.stop_seconds:g} s"
+            )
+            fair = max(1, int(container.stop_seconds * 0.8))
+            yield Mistake(container.name, night, variable(unit, "LOGSHIP_GRACE_SECONDS", f"{fair}"))
