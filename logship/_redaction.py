@@ -38,7 +38,10 @@ _ISSUERS: tuple[tuple[tuple[str, ...], tuple[int, ...]], ...] = (
 """What the numbers of payment cards begin with, and how many digits those have (ISO/IEC 7812)."""
 
 _SECRET_NAMES = frozenset(
-    {"auth", "cookie", "cookies", "cvc", "cvv", "dbpass", "pass", "pin", "pwd", "setcookie", "ssn"}
+    {
+        *("auth", "cookie", "cookies", "cvc", "cvv", "dbpass", "httpcookie", "pass", "pin", "pwd"),
+        *("setcookie", "ssn"),
+    }
 )
 _SECRET_ENDINGS = (
     *("password", "passwords", "passwd", "passphrase", "secret", "token", "authorization"),
@@ -51,17 +54,30 @@ Replace = Callable[[re.Match[str]], str]
 
 
 def _keep_first_group(match: re.Match[str]) -> str:
-    """Keep what shows that it is a secret, and the quotes around that."""
-    quote = _QUOTE.match(match[0], match.end(1) - match.start())
-    return f"{match[1]}{quote[0]}{REDACTED}{quote[0]}" if quote else f"{match[1]}{REDACTED}"
+    """Keep what shows that it is a secret, and the quotation marks around that."""
+    mark = _QUOTATION_MARK.match(match[0], match.end(1) - match.start())
+    return f"{match[1]}{mark[0]}{REDACTED}{mark[0]}" if mark else f"{match[1]}{REDACTED}"
 
 
 def _keep_nothing(_: re.Match[str]) -> str:
     return REDACTED
 
 
-def _hide_card_number(match: re.Match[str]) -> str:
-    return REDACTED if is_card_number(re.sub("[ -]", "", match[0])) else match[0]
+def _hide_card_numbers(run: re.Match[str]) -> str:
+    """Hide a run of digits that is a card's number, or else such numbers inside it."""
+    if _is_spaced_card_number(run[0]):
+        return REDACTED
+    shown: list[str] = []
+    end = 0
+    for each in _CARD_IN_RUN.finditer(run[0]):
+        if each.start() >= end and _is_spaced_card_number(each[1]):
+            shown += [run[0][end : each.start()], REDACTED]
+            end = each.end(1)
+    return "".join([*shown, run[0][end:]])
+
+
+def _is_spaced_card_number(text: str) -> bool:
+    return is_card_number(text.replace(" ", "").replace("-", ""))
 
 
 class _Pattern(NamedTuple):
@@ -78,24 +94,62 @@ class _Pattern(NamedTuple):
     replace: Replace = _keep_nothing
 
 
-_QUOTE = re.compile(r"""\\?["']""")
-_NAMES_OF_PASSWORDS = r"(?:passw(?:or)?d|passphrase|pwd)"
-_NAMES_OF_KEYS = r"(?:secret|token|credentials?|(?:api|access|secret|private|signing)[_-]?key)"
-_EQUALS = r"""\\?["']?\s{0,3}=(?!=)>?\s{0,3}"""
-_EQUALS_OR_COLON = r"""\\?["']?\s{0,3}(?:=(?!=)>?|:)\s{0,3}"""
+# Parts of the patterns for what has a name. JSON in a string escapes its quotation marks: each
+# time, n backslashes before a mark become 2n + 1, or 2n as Python shows them.
+_MARK = r"""(?:\\{0,14}["'])"""
+_QUOTATION_MARK = re.compile(_MARK)
+_LENGTH = "{1,65536}"
+_BLANKS = r"(?:[ \t]{4,60}|\s{0,3})"  # a table has many
+_EQUALS = rf"""\\{{0,14}}["']?{_BLANKS}=(?!=)>?{_BLANKS}"""
+_EQUALS_OR_COLON = rf"""\\{{0,14}}["']?{_BLANKS}(?:=(?!=)>?|:){_BLANKS}"""
+
+
+def _quoted_with(mark: str) -> str:
+    """Return a pattern for a text between two of these quotation marks."""
+    tripled = rf"{mark}{{3}}[^{mark}]{_LENGTH}{mark}{{3}}"
+    plain = rf"{mark}(?:[^{mark}\\]|\\.){_LENGTH}{mark}"
+    return "|".join((tripled, plain, *(_quoted_with_escaped(mark, each) for each in (1, 3, 7))))
+
+
+def _quoted_with_escaped(mark: str, backslashes: int) -> str:
+    """Return a pattern for a text between two marks with so many backslashes, or up to twice."""
+    opening = rf"\\{{{backslashes},{2 * backslashes}}}{mark}(?!{_MARK})"
+    mark_inside = rf"(?<=\\{{{2 * backslashes + 1}}}){mark}"
+    return rf"{opening}[^{mark}]{_LENGTH}(?:{mark_inside}[^{mark}]{_LENGTH})*{mark}"
+
+
 _PREFIX = r"[bru]{0,2}"  # of text or bytes, as Python shows them
-_QUOTED = (
-    rf"""{_PREFIX}(?:"{{3}}[^"]{{1,65536}}"{{3}}|'{{3}}[^']{{1,65536}}'{{3}}"""
-    r"""|"(?:[^"\\]|\\.){1,65536}"|'(?:[^'\\]|\\.){1,65536}'"""
-    r"""|\\"[^"\\]{1,65536}\\"|\\'[^'\\]{1,65536}\\')"""
-)
+_QUOTED = rf"""{_PREFIX}(?:{_quoted_with('"')}|{_quoted_with("'")})"""
 _HAS_DIGIT = r"""(?=[^\s0-9]{0,80}[0-9])"""
 # A bracket may begin a secret, or a placeholder such as `<password>`, which has no digit.
-_BARE = rf"""(?!\[redacted\])(?:[(<\[{{&]{{1,3}}{_HAS_DIGIT})?["']?[^\s"'\\,;&(){{}}\[\]<>]+"""
-_HEADERS = r"(?:(?:proxy-)?authorization|x-api-key|x-auth-token)"
+_BARE = rf"""(?!\[redacted\])(?:[(<\[{{&]{{1,3}}{_HAS_DIGIT})?{_MARK}?[^\s"'\\,;&(){{}}\[\]<>]+"""
+
+_NAMES_OF_PASSWORDS = r"(?:(?:passw(?:or)?d|pwd)[0-9]{0,2}|passphrase)"
+_NAMES_OF_KEYS = r"(?:secret|token|credentials?|(?:api|access|secret|private|signing)[_-]?key)"
 _TOKEN_HINTS = ("secret", "token", "credential", "key")
 
-_SECRET_HEADER = re.compile(rf"(?i){_HEADERS}|(?:set-)?cookie")
+# `HTTP_` begins a header's name in WSGI and CGI.
+_HEADERS = r"(?:(?:http_(?:proxy_)?|proxy-)?authorization|x-api-key|x-auth-token)"
+_COOKIES = r"(?:(?:set-|http_)?cookie)"
+_SECRET_HEADER = re.compile(rf"(?i){_HEADERS}|{_COOKIES}")
+
+# A header's value without quotation marks ends where the text that quotes the header does. A mark
+# behind `=` belongs to the value, unless what follows shows that it ends the text.
+_QUOTED_PARAMETER = r"""=\\{0,14}"(?:"|[^\s,;"')}\]][^"\r\n]*"?)"""
+_REST_OF_HEADER = rf"""(?:[^\r\n"'\\=]++|{_QUOTED_PARAMETER}|=|\\++(?!["']))+"""
+_OPENING_MARK = f"(?:{_PREFIX}{_MARK})?"
+_HEADER_VALUE = rf"(?!\s|\[redacted\])(?:{_QUOTED}|{_OPENING_MARK}{_REST_OF_HEADER})"
+_NAMED_VALUE = rf"""(?={_OPENING_MARK}[^\s=;,"']{{1,100}}=)"""
+
+_URL_USER = r"""\b[a-z][a-z0-9+.-]{1,20}://[^\s/:@"'\[]{0,256}:"""
+# A password may have `/` and `@` in it. A port has neither, and `//` begins another URL.
+_PORT = r"[0-9]{0,5}/"
+_UP_TO_AT_SIGN = r"""[^\s/@"']*+(?:/(?!/)[^\s/@"']*+)*(?:@[^\s/"']*)?(?=@)"""
+
+_CARD_RUN = r"[2-6](?<![\w.-][2-6])(?=(?:[ -]?[0-9]){12})[0-9]*(?:[ -][0-9]+)*(?![\w-])"
+_CARD_GROUPS = r"[0-9]{13,19}|[0-9]{4}(?:[ -][0-9]{4}){3}|[0-9]{4}[ -][0-9]{6}[ -][0-9]{4,5}"
+# A lookahead, because numbers that overlap are all looked at.
+_CARD_IN_RUN = re.compile(rf"(?<![0-9-])(?=({_CARD_GROUPS})(?![0-9-]))")
 
 _PATTERNS: dict[str, tuple[_Pattern, ...]] = {
     "passwords": (
@@ -111,7 +165,7 @@ _PATTERNS: dict[str, tuple[_Pattern, ...]] = {
             _TOKEN_HINTS,
             re.compile(
                 rf"(?i)({_NAMES_OF_KEYS}(?:{_EQUALS_OR_COLON}(?={_QUOTED})|{_EQUALS}(?={_BARE})|:(?=\S)"
-                rf"|:\s{{1,3}}{_HAS_DIGIT}))(?:{_QUOTED}|{_BARE})"
+                rf"|:{_BLANKS}{_HAS_DIGIT}))(?:{_QUOTED}|{_BARE})"
             ),
             _keep_first_group,
         ),
@@ -120,24 +174,19 @@ _PATTERNS: dict[str, tuple[_Pattern, ...]] = {
     "headers": (
         _Pattern(
             ("authorization", "x-api-key", "x-auth-token"),
-            re.compile(
-                rf"(?i)(\b{_HEADERS}{_EQUALS_OR_COLON}(?:{_PREFIX}[\"'])?)(?!\s{{0,3}}\[redacted\])[^\r\n\"']+"
-            ),
+            re.compile(rf"(?i)(\b{_HEADERS}{_EQUALS_OR_COLON}){_HEADER_VALUE}"),
             _keep_first_group,
         ),
         _Pattern(
             ("cookie",),
-            re.compile(
-                rf"(?i)(\b(?:set-)?cookie{_EQUALS_OR_COLON}(?:{_PREFIX}[\"'])?)"
-                r"(?=[^\s=;,\"']{1,100}=)[^\r\n\"']+"
-            ),
+            re.compile(rf"(?i)(\b{_COOKIES}{_EQUALS_OR_COLON}){_NAMED_VALUE}{_HEADER_VALUE}"),
             _keep_first_group,
         ),
-        # Names and values in pairs, as ASGI has them.
+        # Names and values in pairs, as ASGI has them. A colon follows a name.
         _Pattern(
             ("authorization", "x-api-key", "x-auth-token", "cookie"),
             re.compile(
-                rf"(?i)([\"'](?:{_HEADERS}|(?:set-)?cookie)[\"']\s{{0,3}},\s{{0,3}}){_QUOTED}"
+                rf"(?i)([\"'](?:{_HEADERS}|{_COOKIES}){_MARK}\s{{0,3}},\s{{0,3}}){_QUOTED}(?!\s{{0,3}}:)"
             ),
             _keep_first_group,
         ),
@@ -150,19 +199,11 @@ _PATTERNS: dict[str, tuple[_Pattern, ...]] = {
     "urls": (
         _Pattern(
             ("://",),
-            re.compile(
-                r"(?i)(\b[a-z][a-z0-9+.-]{1,20}://[^\s/:@\"']{0,256}:)[^\s/@\"']{1,4096}(?=@)"
-            ),
+            re.compile(rf"(?i)({_URL_USER})(?!@|{_PORT}){_UP_TO_AT_SIGN}"),
             _keep_first_group,
         ),
     ),
-    "cards": (
-        _Pattern(
-            tuple("23456"),
-            re.compile(r"[2-6](?<![\w.-][2-6])[0-9](?:[ -]?[0-9]){11,17}(?![\w-])"),
-            _hide_card_number,
-        ),
-    ),
+    "cards": (_Pattern(tuple("23456"), re.compile(_CARD_RUN), _hide_card_numbers),),
     "cloud-keys": (
         _Pattern(("akia", "asia"), re.compile(r"\b(?:AKIA|ASIA)[A-Z0-9]{16}\b")),
         _Pattern(("aiza", "ya29."), re.compile(r"\b(?:AIza[\w-]{35}|ya29\.[\w-]{20,512})")),
@@ -182,10 +223,10 @@ _PATTERNS: dict[str, tuple[_Pattern, ...]] = {
     ),
     "private-keys": (
         _Pattern(
-            ("private key-----",),
+            ("-----begin ",),
             re.compile(
-                r"-----BEGIN [A-Z ]{0,30}PRIVATE KEY-----"
-                r"(?s:.*?)(?:-----END [A-Z ]{0,30}PRIVATE KEY-----|\Z)"
+                r"-----BEGIN [A-Z ]{0,30}PRIVATE KEY(?: BLOCK)?-----"
+                r"(?s:.*?)(?:-----END [A-Z ]{0,30}PRIVATE KEY(?: BLOCK)?-----|\Z)"
             ),
         ),
     ),
@@ -321,7 +362,8 @@ def _is_secret_name(name: str, *, names: frozenset[str], knows_usual_ones: bool)
     plain = _plain_name(name)
     if plain in names:
         return True
-    return knows_usual_ones and (plain in _SECRET_NAMES or plain.endswith(_SECRET_ENDINGS))
+    without_number = plain.rstrip("0123456789")  # such as `password2`
+    return knows_usual_ones and (plain in _SECRET_NAMES or without_number.endswith(_SECRET_ENDINGS))
 
 
 def _plain_name(name: str) -> str:

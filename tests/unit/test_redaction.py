@@ -20,6 +20,7 @@ from logship._installation.handler import Handler
 from logship._protocol.readable import plain_value
 from logship._redaction import REDACTED, RULES, is_card_number, redactor
 from logship.testing import MemoryTransport, Sidecar
+from tests.fuzz.targets import TARGETS, measure
 from tests.unit.clients import quick_settings
 
 ROOT = Path(__file__).parents[2]
@@ -38,6 +39,10 @@ IN_TEXTS = {
         f"{{'password': u'{SECRET}'}}",
         f'password="""{SECRET}"""',
         *(f"password = {bracket}{SECRET}" for bracket in "([{<&"),
+        f"password          = {SECRET}",
+        f"Password:\t\t\t\t{SECRET}",
+        f"password1={SECRET}&password2={SECRET}",
+        f'{{\\"password\\": \\"{SECRET} and its end is cut off',
     ],
     "tokens": [
         f"GET /api?api_key={SECRET}&page=2",
@@ -56,6 +61,15 @@ IN_TEXTS = {
         f"X-Api-Key: {SECRET}",
         f"{{'x-api-key': {SECRET.encode()!r}, 'cookie': {b'sid=' + SECRET.encode()!r}}}",
         f"[(b'authorization', {SECRET.encode()!r}), (b'cookie', {SECRET.encode()!r})]",
+        f'Set-Cookie: session="{SECRET}=="; Path=/',
+        f'Authorization: Digest username="u", opaque="", response="{SECRET}"',
+        f'Authorization: OAuth realm="", oauth_signature="{SECRET}',
+        f'{{"n": "Authorization: Digest uri=\\"/\\", response=\\"{SECRET}\\""}}',
+        f'{{\\"authorization\\": \\"Token {SECRET}\\"}}',
+        f'{{\\"Cookie\\": \\"sid={SECRET}\\"}}',
+        f'{{"authorization": "Token {SECRET}',
+        f"HTTP_COOKIE=sid={SECRET}",
+        f"{{'HTTP_AUTHORIZATION': 'Token {SECRET}'}}",
     ],
     "urls": [
         f"connecting to postgres://app:{SECRET}@db:5432/shop",
@@ -71,7 +85,10 @@ IN_TEXTS = {
         "sk_live_" + "a" * 24,
         "AccountName=a;AccountKey=" + "A1b2" * 12 + "==;",
     ],
-    "private-keys": [f"-----BEGIN RSA PRIVATE KEY-----\n{SECRET}\n-----END RSA PRIVATE KEY-----"],
+    "private-keys": [
+        f"-----BEGIN RSA PRIVATE KEY-----\n{SECRET}\n-----END RSA PRIVATE KEY-----",
+        f"-----BEGIN PGP PRIVATE KEY BLOCK-----\n{SECRET}\n-----END PGP PRIVATE KEY BLOCK-----",
+    ],
 }
 TEXTS = [(rule, text) for rule, texts in IN_TEXTS.items() for text in texts]
 
@@ -92,6 +109,13 @@ NO_SECRETS = [
     "trace 4bf92f3577b34da6a3ce929d0e0e4736",
     "0.4111111111111111",
     "id-4111111111111111",
+    "41 1111 1111 1111 11 7",  # not in the groups that are printed on cards
+    "http://host:8080/users/me@example.com",
+    "http://[::1]:8080/me@example.com",
+    "file://C:/me@example.com",
+    "amqp://app:@db",
+    '{"name": "Authorization", "in": "header"}',
+    'password="" token=\\"\\"',
     f"password={REDACTED}",
 ]
 
@@ -129,11 +153,63 @@ def test_a_text_keeps_what_is_around_a_secret() -> None:
     assert json.loads(default(as_json)) == {"user": "x", "password": REDACTED, "n": 1}
 
 
+@pytest.mark.parametrize("depth", [1, 2, 3, 4])
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("password", SECRET),
+        ("password", f'a "mark" \\ and {SECRET}'),
+        ("api_key", SECRET),
+        ("cookie", f'session="{SECRET}"; Path=/'),
+        ("Authorization", f'Digest username="u", response="{SECRET}"'),
+    ],
+)
+def test_json_inside_json_stays_json(depth: int, name: str, value: str) -> None:
+    text = _nested({"a": "x", name: value, "n": 1}, depth)
+    assert default(text) == _nested({"a": "x", name: REDACTED, "n": 1}, depth)
+
+
+def _nested(value: Any, depth: int) -> str:
+    for _ in range(depth):
+        value = json.dumps({"in": value})
+    return str(value)
+
+
+@pytest.mark.parametrize("value", ["sid=a", "sid="])
+@pytest.mark.parametrize(
+    "text",
+    [
+        'curl -H "Cookie: {}" -d "n=1"',
+        '"Cookie: {}" + value',
+        '{{"message": "Cookie: {}", "n": 1}}',
+        '{{\\"message\\": \\"Cookie: {}\\", \\"n\\": 1}}',
+    ],
+)
+def test_a_header_ends_where_the_text_that_quotes_it_ends(text: str, value: str) -> None:
+    assert default(text.format(value)) == text.format(REDACTED)
+
+
+@pytest.mark.parametrize(
+    "part",
+    [
+        *("4 ", "4111 ", "4-1", "4111111111111111 ", "41 1111-"),
+        *("a://b:c/", "a://b:c@", "://b:", "a://b:/@", "a.b+"),
+        *("\\", '\\"', '"', "pwd=", 'pwd=\\"', 'pwd=\\\\\\"a', 'pwd="""', "pwd=" + " " * 60),
+        *("token: ", "token" + " " * 60, 'token=\\"', "token='\\"),
+        *("cookie:", 'cookie:a="', "cookie:a=\\", 'cookie:a="\\"', 'authorization:"=', "http_"),
+        *("-----BEGIN PGP PRIVATE KEY", "-----BEGIN PRIVATE KEY BLOCK-----"),
+    ],
+)
+def test_time_grows_with_the_length_and_no_faster(part: str) -> None:
+    measure(TARGETS["redaction"], (part * 60_000)[:60_000].encode())
+
+
 @pytest.mark.parametrize(
     "name",
     [
         *("password", "DB_PASSWORD", "apiKey", "api-key", "Authorization", "Set-Cookie", "pin"),
         *("access_token", "session.id", "private key"),
+        *("HTTP_COOKIE", "password1", "new_password2"),
     ],
 )
 @pytest.mark.parametrize("value", [SECRET, 1234, [SECRET], {"a": SECRET}, SECRET.encode()])
@@ -142,7 +218,9 @@ def test_a_field_with_the_name_of_a_secret_is_redacted(name: str, value: Any) ->
     assert default({"in": [{name: value}]}) == {"in": [{name: REDACTED}]}
 
 
-@pytest.mark.parametrize("name", ["passwords_checked", "tokens", "pinned", "author", "secretary"])
+@pytest.mark.parametrize(
+    "name", ["passwords_checked", "tokens", "pinned", "author", "secretary", "auth0"]
+)
 def test_other_fields_keep_their_values(name: str) -> None:
     assert default({name: "value"}) == {name: "value"}
 
@@ -154,8 +232,13 @@ def test_a_field_that_says_nothing_keeps_it() -> None:
 
 def test_a_list_may_name_further_fields() -> None:
     redact = redactor("cards, field:IBAN ,field:birth-date", plain_value)
-    record = {"iban": "DE89", "birthDate": "2000", "password": SECRET}
-    assert redact(record) == {"iban": REDACTED, "birthDate": REDACTED, "password": SECRET}
+    record = {"iban": "DE89", "iban2": "x", "birthDate": "2000", "password": SECRET}
+    assert redact(record) == {
+        "iban": REDACTED,
+        "iban2": "x",
+        "birthDate": REDACTED,
+        "password": SECRET,
+    }
 
 
 @dataclasses.dataclass
@@ -244,7 +327,7 @@ def test_arguments_that_do_not_fit_their_message_are_not_shown(
     sidecar = Sidecar()
     client = BackgroundClient(quick_settings(redact="default"), transport=MemoryTransport(sidecar))
     record = logging.LogRecord("x", 40, "", 1, "password=%s in %d s", (SECRET, "soon"), None)
-    Handler(client, shows_arguments=False).emit(record)
+    Handler(client).emit(record)
     client.close(timeout=10)
     assert SECRET not in str(sidecar.delivered)
     assert SECRET not in capfd.readouterr().err
@@ -259,6 +342,35 @@ def test_the_application_s_record_is_not_changed() -> None:
     before = json.dumps(record)
     default(record)
     assert json.dumps(record) == before
+
+
+@pytest.mark.parametrize(
+    "number",
+    ["4111111111111111", "4111 1111 1111 1111", "5500-0055-5555-5559", "3782 822463 10005"],
+)
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("{} 12/27", "{} 123", "25 {}", "12:34:56 {} ok", "1 2 {}, 3", "2026-11-29 {}"),
+        *("2026 1129 {} 12", "{0} {0} 4111"),
+    ],
+)
+def test_a_card_number_is_found_beside_other_numbers(number: str, text: str) -> None:
+    assert default(text.format(number)) == text.format(REDACTED)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("postgresql://app:p@ss@db/shop", f"postgresql://app:{REDACTED}@db/shop"),
+        ("postgresql://app:ab/cd@db/shop", f"postgresql://app:{REDACTED}@db/shop"),
+        ("postgresql://app:a/b@c@db/shop", f"postgresql://app:{REDACTED}@db/shop"),
+        ("http://u:p@host/users/me@example.com", f"http://u:{REDACTED}@host/users/me@example.com"),
+        ("amqp://a:5672,amqp://u:p/p@b", f"amqp://a:5672,amqp://u:{REDACTED}@b"),
+    ],
+)
+def test_the_password_in_a_url_may_have_any_character(text: str, expected: str) -> None:
+    assert default(text) == expected
 
 
 def test_check_digits_and_issuers() -> None:
