@@ -1,8 +1,9 @@
 """One JSON line a record: what the receiver writes and what a record spilled to stderr looks like.
 
 Total: whatever msgpack can decode, from a foreign sender too, becomes valid JSON. What JSON
-cannot say (bytes, extension types, NaN, lone surrogates) is written readably instead. A line is
-one line for every reader, and a terminal that shows it obeys nothing in it.
+cannot say (bytes, extension types, NaN, lone surrogates) is written readably instead. A record with
+such a value is cut where it is nested deeper than `DEPTH_MAX`, and has `logship_truncated`. A line
+is one line for every reader, and a terminal that shows it obeys nothing in it.
 """
 
 from __future__ import annotations
@@ -12,7 +13,8 @@ import re
 from collections.abc import Callable
 from typing import Any
 
-from logship._protocol.readable import plain_value
+from logship._protocol.entries import TRUNCATED_KEY
+from logship._protocol.readable import plain_decoded, plain_value
 
 _HIDDEN = re.compile(rb"\x7f|\xc2[\x80-\x9f]|\xe2\x80[\xa8\xa9]")
 
@@ -66,7 +68,7 @@ def line_head(tag: str, **extra: Any) -> str:
         tag: the records' route.
         extra: fields of each line that come before the others.
     """
-    fields = {**extra, "tag": plain_value(tag, bounded=False)}
+    fields = {**extra, "tag": plain_value(tag)}
     return line_bytes(json_text(fields)[:-1] + ',"time_ns":').decode()
 
 
@@ -89,7 +91,10 @@ def line_maker(tag: str, **extra: Any) -> Callable[..., bytes]:
         try:
             return head + _line_end(fields)
         except (TypeError, ValueError, RecursionError):
-            return head + _line_end(plain_value(fields, bounded=False))
+            plain, complete = plain_decoded(fields)
+            if not complete:
+                plain["record"][TRUNCATED_KEY] = True
+            return head + _line_end(plain)
 
     return line
 

@@ -9,7 +9,7 @@ say, a fault) goes through `unpack_with_metadata`, which is slower and says what
 from __future__ import annotations
 
 import struct
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from itertools import islice
 from typing import Any
 
@@ -29,7 +29,7 @@ LINES_BYTES_MAX = 64 * 1024 * 1024
 """The most that may become of one payload: four times the longest message."""
 
 _PIECE_BYTES = 256 * 1024
-"""Looked at a time; a longer entry goes the longer way, which counts what it decodes."""
+"""Looked at a time; a much longer entry goes the longer way, which counts what it decodes."""
 
 _EXTENSIONS: dict[int, Any] = {code: ... for code in range(-128, 128) if code != 0}
 """What `get` makes of an extension's type and bytes: of an EventTime its bytes, of others nothing
@@ -58,13 +58,12 @@ def payload_lines(tag: str, payload: bytes) -> tuple[bytes, int]:
         ProtocolError: the bytes are not a run of whole entries, or make more than
             `LINES_BYTES_MAX`, or have too many values where they are not as usual.
     """
-    allowance = Allowance()
     try:
-        return _lines_in_batches(tag, payload, allowance)
+        return _lines_in_batches(tag, payload)
     except _TooMuch:
         raise
     except Exception:  # noqa: BLE001 - whatever it is, the longer way writes it or says why not
-        lines = _lines_one_by_one(tag, payload, allowance)
+        lines = _lines_one_by_one(tag, payload, Allowance())
         return b"".join(lines), len(lines)
 
 
@@ -84,37 +83,49 @@ def count_entries(payload: bytes) -> int:
         return sum(1 for _ in unpack_with_metadata(payload, Allowance()))
 
 
-def _lines_in_batches(tag: str, payload: bytes, allowance: Allowance) -> tuple[bytes, int]:
-    """Do what `payload_lines` does; a batch that is not as usual goes the longer way alone.
+def _lines_in_batches(tag: str, payload: bytes) -> tuple[bytes, int]:
+    """Do what `payload_lines` does; a batch that is not as usual goes the longer way alone."""
+    head, count, size, allowance = line_head(tag), 0, 0, Allowance()
+    parts: list[bytes] = []
+    for entries, place in _batches(payload, min(BATCH_ENTRIES, max(1, _PIECE_BYTES // len(head)))):
+        try:
+            lines = line_bytes(lines_text(head, *_times_and_records(entries)))
+        except Exception:  # noqa: BLE001 - as above
+            lines = b"".join(_lines_one_by_one(tag, payload[place], allowance))
+        parts.append(lines)
+        size += len(lines)
+        _check_size(size)
+        count += len(entries)
+    return b"".join(parts), count
+
+
+def _batches(payload: bytes, entries_max: int) -> Iterator[tuple[list[Any], slice]]:
+    """Yield the payload's entries decoded, some at a time, and where in it these are.
 
     An EventTime becomes its eight bytes, and nothing else becomes bytes: what is sent as such ends
     the short way. One inside a record is nothing that JSON knows, and leads the longer way too.
+
+    Arrays become lists, not tuples: an array may say that it is longer than it is, and the room
+    that Python makes for a list takes no memory until it is used.
     """
-    head, count, size, start = line_head(tag), 0, 0, 0
-    entries_max = min(BATCH_ENTRIES, max(1, _PIECE_BYTES // len(head)))
-    parts: list[bytes] = []
-    unpacker = new_unpacker(
-        len(payload), "backslashreplace", _EXTENSIONS.get, bin_bytes_max=0, use_list=False
-    )
+    unpacker = new_unpacker(len(payload), "backslashreplace", _EXTENSIONS.get, bin_bytes_max=0)
+    entries: list[Any] = []
+    start = 0
     for at in range(0, len(payload), _PIECE_BYTES):
         unpacker.feed(payload[at : at + _PIECE_BYTES])
-        while entries := [*islice(unpacker, entries_max)]:
+        wanted = 1 if entries else entries_max
+        while len(found := [*islice(unpacker, wanted)]) == wanted:
             end = unpacker.tell()
-            try:
-                lines = line_bytes(lines_text(head, *_times_and_records(entries)))
-            except Exception:  # noqa: BLE001 - as above
-                lines = b"".join(_lines_one_by_one(tag, payload[start:end], allowance))
-            parts.append(lines)
-            size += len(lines)
-            _check_size(size)
-            count += len(entries)
-            start = end
-        if at - start > _PIECE_BYTES:
+            yield entries + found, slice(start, end)
+            entries, start, wanted = [], end, entries_max
+        entries += found  # `tell` is in the middle of the next entry, of which a part is missing
+        if at - start > 2 * _PIECE_BYTES:
             raise _Unusual
     unpacker.feed(_NIL)
     if next(unpacker, _Unusual) is not None:  # it became a part of an entry that is not whole
         raise _Unusual
-    return b"".join(parts), count
+    if entries:
+        yield entries, slice(start, len(payload))
 
 
 def _lines_one_by_one(tag: str, payload: bytes, allowance: Allowance) -> list[bytes]:
@@ -132,12 +143,12 @@ def _check_size(size: int) -> None:
 
 
 def _times_and_records(entries: list[Any]) -> tuple[list[int], Sequence[dict[Any, Any]]]:
-    if set(map(type, entries)) != {tuple}:
+    if set(map(type, entries)) != {list}:
         raise _Unusual
     times, records = zip(*entries, strict=True)
     if set(map(type, records)) != {dict}:
         raise _Unusual
-    if type(times[0]) is tuple:  # as Fluent Bit sends them
+    if type(times[0]) is list:  # as Fluent Bit sends them
         times = _without_metadata(times)
     kinds = set(map(type, times))
     if kinds == {int}:

@@ -45,16 +45,21 @@ NameTest = Callable[[str], bool]
 """Tells whether a field's name is reserved."""
 
 
-def plain_value(value: Any, bounded: bool = True) -> Any:
-    """Return `value` as plain data: text, integer, finite float, bool, None, list or mapping.
+def plain_value(value: Any) -> Any:
+    """Return `value`, anything, as plain data.
 
-    Args:
-        value: anything.
-        bounded: whether `NODES_MAX` and `CHARACTERS_MAX` hold; not needed for what was decoded
-            from bytes, which cannot explode.
+    That is text, integer, finite float, bool, None, list or mapping.
     """
-    reader = _Reader(NODES_MAX, CHARACTERS_MAX) if bounded else _Reader(_UNBOUNDED, _UNBOUNDED)
-    return reader.value(value)
+    return _Reader(NODES_MAX, CHARACTERS_MAX).value(value)
+
+
+def plain_decoded(value: Any) -> tuple[Any, bool]:
+    """Return what was decoded from bytes as plain data, and whether that holds all of it.
+
+    Only `DEPTH_MAX` bounds it: what is decoded from bytes cannot explode.
+    """
+    reader = _Reader(_UNBOUNDED, _UNBOUNDED)
+    return reader.value(value), reader.complete
 
 
 def plain_record(record: Any, is_reserved: NameTest) -> tuple[dict[str, Any], bool]:

@@ -144,13 +144,15 @@ def _users(options: AccessOptions) -> dict[str, str]:
     if options.users_file is None:
         return users
     lines = _read("--users-file", options.users_file).splitlines()
-    users |= {
+    named = {
         name: password
         for number, line in enumerate(lines, 1)
         if line.strip()
         for name, password in [_user(f"--users-file: line {number}", line)]
     }
-    return users
+    if not named:
+        raise SettingsError("--users-file: it names no user")
+    return users | named
 
 
 def _user(where: str, text: str) -> tuple[str, str]:

@@ -98,7 +98,8 @@ class Listener:
 
 def _open_tcp(bind: TcpBind) -> socket.socket:
     family, _, _, _, address = socket.getaddrinfo(bind.host, bind.port, type=socket.SOCK_STREAM)[0]
-    return socket.create_server(address, family=family)
+    is_dual = bind.host == "::" and socket.has_dualstack_ipv6()
+    return socket.create_server(address, family=family, dualstack_ipv6=is_dual)
 
 
 def _open_unix(path: Path) -> socket.socket:

@@ -87,7 +87,9 @@ class Connection(asyncio.Protocol):
             case Write(ack=ack):
                 if not self._receiver.write(event):
                     return False
-                self._transport.write(ack)
+                if ack and not self._transport.is_closing():  # the client may be gone by now
+                    self._transport.write(ack)
+                    self._receiver.counts.acks += 1
             case Answer(data=answer):
                 self._transport.write(answer)
             case Close(reason=reason):

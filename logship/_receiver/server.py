@@ -137,14 +137,13 @@ class Receiver:
         """Write a message's lines; tell whether the system has them. A fault is said once."""
         lines = message.lines
         try:
-            self._sink.write(lines)
+            self._sink.write(lines, lambda: self.is_stopping)
         except OutputError as error:
             self.counts.output_errors += 1
             self._failed(error)
             return False
         self.counts.records += message.records
         self.counts.output_bytes += len(lines)
-        self.counts.acks += bool(message.ack)
         if self._failing and lines:
             self._failing = False
             self._say("the output takes records again")

@@ -7,7 +7,10 @@ is an acknowledgement.
 from __future__ import annotations
 
 import os
+import select
+import stat
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 from logship import _system
@@ -15,6 +18,9 @@ from logship.errors import LogshipError
 
 FILE_MODE = 0o640
 """Of a new file, but for the bits of the process's umask."""
+
+STALL_SECONDS = 1.0
+"""How often a write that waits for the output's reader looks whether the receiver stops."""
 
 
 class OutputError(LogshipError):
@@ -43,6 +49,7 @@ class LineSink:
         self._name = name
         self._torn = torn
         self._path = path
+        self._room = _poll_for_room(descriptor)
 
     @classmethod
     def open(cls, path: Path) -> LineSink:
@@ -55,14 +62,26 @@ class LineSink:
 
     @classmethod
     def stdout(cls) -> LineSink:
-        """Write to standard output."""
-        return cls(sys.stdout.fileno(), "standard output")
+        """Write to standard output.
 
-    def write(self, lines: bytes) -> None:
+        Raises:
+            OutputError: the process was started without one.
+        """
+        if sys.stdout is None:
+            raise OutputError("cannot write to standard output: it is closed")
+        descriptor = sys.stdout.fileno()
+        torn = _is_torn(descriptor, Path(f"/dev/fd/{descriptor}"))
+        return cls(descriptor, "standard output", torn)
+
+    def write(self, lines: bytes, is_stopping: Callable[[], bool] = lambda: False) -> None:
         """Write whole lines; return when the operating system has all of them.
 
         Where the file was removed, another one is made: what is written to a file without a name
-        is lost.
+        is lost. A pipe or a terminal that has no room is waited for.
+
+        Args:
+            lines: a newline behind each.
+            is_stopping: whether to give up where the output's reader takes nothing.
 
         Raises:
             OutputGone: it is a pipe without a reader.
@@ -75,13 +94,25 @@ class LineSink:
         data = memoryview(b"\n" + lines if self._torn else lines)
         try:
             while data:
-                written = os.write(self._descriptor, data)
-                self._torn = data[written - 1] != ord("\n")
-                data = data[written:]
+                data = data[self._write_some(data, is_stopping) :]
         except BrokenPipeError as error:
             raise OutputGone(f"the reader of {self._name} is gone") from error
         except OSError as error:
             raise OutputError(f"cannot write to {self._name}: {error.strerror}") from error
+
+    def _write_some(self, data: memoryview, is_stopping: Callable[[], bool]) -> int:
+        """Write the beginning of `data`; return how many bytes the system took."""
+        if self._room is not None:
+            while not self._room.poll(STALL_SECONDS * 1000):
+                if is_stopping():
+                    raise OutputError(f"cannot write to {self._name}: its reader takes nothing")
+            data = data[: select.PIPE_BUF]  # poll promises room for so much: pipe(7)
+        try:
+            written = os.write(self._descriptor, data)
+        except BlockingIOError:  # another program writes there too, and was faster
+            return 0
+        self._torn = data[written - 1] != ord("\n")
+        return written
 
     def reopen(self) -> None:
         """Open the file anew under its name, because the one that had it was moved away.
@@ -93,6 +124,7 @@ class LineSink:
             return
         old = self._descriptor
         self._descriptor, self._name, self._torn = _opened(self._path)
+        self._room = _poll_for_room(self._descriptor)
         os.close(old)
 
 
@@ -100,15 +132,37 @@ def _opened(path: Path) -> tuple[int, str, bool]:
     """Open a file for appending; return its descriptor, its name, and whether it is torn."""
     flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | _system.O_BINARY
     try:
-        return os.open(path, flags, FILE_MODE), str(path), _is_torn(path)
+        descriptor = os.open(path, flags, FILE_MODE)
     except OSError as error:
         raise OutputError(f"cannot open {path} for writing: {error.strerror}") from error
+    return descriptor, str(path), _is_torn(descriptor, path)
 
 
-def _is_torn(path: Path) -> bool:
-    """Tell whether a file ends in the middle of a line; nothing else than a file does."""
-    if not path.is_file() or not path.stat().st_size:
+def _is_torn(descriptor: int, path: Path) -> bool:
+    """Tell whether a file ends in the middle of a line; nothing else than a file does.
+
+    A file that cannot be read counts as torn: an empty line costs less than a record.
+    """
+    status = os.fstat(descriptor)
+    if not stat.S_ISREG(status.st_mode) or not status.st_size:
         return False
-    with path.open("rb") as file:
-        file.seek(-1, os.SEEK_END)
-        return file.read(1) != b"\n"
+    try:
+        with path.open("rb") as file:
+            file.seek(-1, os.SEEK_END)
+            return file.read(1) != b"\n"
+    except OSError:
+        return True
+
+
+def _poll_for_room(descriptor: int) -> select.poll | None:
+    """Return what waits for room in a pipe, a socket or a terminal; None where no write waits.
+
+    None too on a system without `poll`.
+    """
+    mode = os.fstat(descriptor).st_mode
+    waits = stat.S_ISFIFO(mode) or stat.S_ISSOCK(mode) or os.isatty(descriptor)
+    if not waits or not hasattr(select, "poll"):
+        return None
+    poll = select.poll()
+    poll.register(descriptor, select.POLLOUT)
+    return poll

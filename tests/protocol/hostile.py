@@ -121,6 +121,10 @@ HOSTILE: dict[str, tuple[int, Callable[[int], bytes]]] = {
         500,
         lambda n: forward(entry(b"\xdd\x00\x10\x00\x00" * (n // 5))),
     ),
+    "arrays that say they are as long as the message": (
+        2500,
+        lambda n: forward(entry((b"\xdd" + struct.pack(">I", n)) * 100 + b"\xc0" * n)),
+    ),
     "arrays in arrays": (300, lambda n: forward(entry(b"\x91" * n))),
     "records of nothing": (2000, lambda n: forward(b"\x92\x00\x80" * (n // 3))),
     "records of one number that is none": (10_000, lambda n: forward(entry(NAN) * (n // 10))),

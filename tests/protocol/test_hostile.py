@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import resource
 import time
 import tracemalloc
 
@@ -47,6 +48,15 @@ def test_what_a_byte_may_cost(kind: str) -> None:
     spent_ns = time.process_time_ns() - begun_ns
     assert spent_ns <= ns_per_byte_max * len(message) * slowness()
     assert made <= 20 * len(message), "nor is much made of little"
+
+
+def test_arrays_take_memory_for_what_they_hold_and_not_for_what_they_say() -> None:
+    _, make = HOSTILE["arrays that say they are as long as the message"]
+    before_kib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    [event] = Session().receive(make(MESSAGE_BYTES))
+    grown_kib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before_kib
+    assert isinstance(event, Close)
+    assert grown_kib <= 200 * 1024
 
 
 def test_a_message_of_too_many_values_is_refused() -> None:

@@ -96,6 +96,13 @@ def test_a_record_as_deep_as_msgpack_decodes_is_a_line(depth: int) -> None:
     assert line.endswith(b"}}\n")
 
 
+@pytest.mark.parametrize(("depth", "is_cut"), [(50, False), (100, True), (500, True)])
+def test_a_record_that_is_cut_says_so(depth: int, is_cut: bool) -> None:
+    payload = b"\x92\x00\x81\xa1a" + b"\x91" * depth + b"\xca\x7f\xc0\x00\x00"
+    line, _ = payload_lines("app", payload)
+    assert decoded(line)["record"].get("logship_truncated", False) is is_cut
+
+
 def test_nothing_is_left_out_for_its_size() -> None:
     record = {"a": b"x" * 10_000_000, "b": list(range(200_000))}
     written = decoded(json_line("app", 5, record))["record"]

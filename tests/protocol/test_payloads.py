@@ -13,7 +13,7 @@ from logship._protocol import payloads
 from logship._protocol.entries import unpack_with_metadata
 from logship._protocol.jsonlines import json_line, line_maker
 from logship._protocol.payloads import BATCH_ENTRIES, count_entries, payload_lines
-from logship._protocol.unpacking import Allowance
+from logship._protocol.unpacking import VALUES_MAX, Allowance
 from logship.errors import ProtocolError
 from tests.protocol.test_jsonlines import msgpack_scalars, msgpack_values
 from tests.support.packing import pack_record
@@ -108,6 +108,36 @@ def test_empty_metadata_take_no_detour() -> None:
     payload = packed([[msgpack.ExtType(0, bytes(8)), {}]] * len(records), records)
     expected = b"".join(json_line("web", 0, each) for each in records)
     assert payload_lines("web", payload) == (expected, len(records))
+
+
+ROOM = b"\x92\x00\x81\xa1a\xdc\x00\xc0"
+NAN = b"\xca\x7f\xc0\x00\x00"
+USUAL, UNUSUAL = ROOM + b"\xc0" * 192, ROOM + b"\xc0" * 191 + NAN
+"""Entries of 192 values in an array; 1,300 of them are longer than what is looked at at a time."""
+
+
+@pytest.mark.parametrize("at", [0, 1022, 1023, 1024, 1200, *range(1305, 1315), 4998, 4999])
+def test_an_unusual_entry_takes_its_batch_the_longer_way_and_no_more(
+    at: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    payload = USUAL * at + UNUSUAL + USUAL * (4999 - at)
+    expected = one_by_one("web", payload)
+    longer_ways: list[int] = []
+
+    def counting(part: bytes, allowance: Allowance) -> Any:
+        longer_ways.append(len(part))
+        return unpack_with_metadata(part, allowance)
+
+    monkeypatch.setattr(payloads, "unpack_with_metadata", counting)
+    assert payload_lines("web", payload) == expected
+    [part] = longer_ways
+    assert part <= BATCH_ENTRIES * len(USUAL) + len(NAN)
+
+
+def test_values_are_counted_once() -> None:
+    """All of these entries are unusual, and hold nearly as many values as a message may."""
+    count = VALUES_MAX // (192 + 6)
+    assert payload_lines("web", UNUSUAL * count)[1] == count
 
 
 @pytest.mark.usefixtures("no_detour")

@@ -15,7 +15,9 @@ from typing import Any
 import pytest
 
 from logship._client.background import BackgroundClient
+from logship._receiver.access import Access, AccessOptions
 from logship._settings import Settings
+from logship.errors import SettingsError
 from tests.contract.certificates import Certificates, make_certificates
 from tests.support.receiver_process import RECEIVE, ReceiverProcess
 from tests.support.waiting import wait_until
@@ -69,6 +71,16 @@ def test_an_empty_key_or_password_is_refused(options: list[str], environ: dict[s
     assert "listening" not in ended.stderr
 
 
+@pytest.mark.parametrize("users", [(), ("ann:secret",)])
+def test_a_file_of_users_that_names_none_is_refused(tmp_path: Path, users: tuple[str, ...]) -> None:
+    """It must not switch off the check of users."""
+    blank = tmp_path / "users"
+    blank.write_text(" \n\t\n \n")
+    options = AccessOptions(shared_key="key", users=users, users_file=str(blank))
+    with pytest.raises(SettingsError, match="--users-file: it names no user"):
+        Access(options)
+
+
 def test_key_and_users_come_from_files_and_are_replaced_by_a_reload(tmp_path: Path) -> None:
     key, users = tmp_path / "key", tmp_path / "users"
     key.write_text("first key\n")
@@ -81,6 +93,10 @@ def test_key_and_users_come_from_files_and_are_replaced_by_a_reload(tmp_path: Pa
         key.write_text("")
         reload(receiver, "key, users and certificates stay as they were")
         assert bob(shared_key="first key", password="secret two")
+        key.write_text("first key\n")
+        users.write_text(" \n \n")
+        reload(receiver, "--users-file: it names no user; key, users and certificates stay")
+        assert not bob(shared_key="first key", password="wrong", seconds=1.0)
         key.write_text("second key\n")
         users.write_text("bob:secret three\n")
         reload(receiver, "were read again")

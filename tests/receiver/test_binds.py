@@ -65,6 +65,15 @@ def test_a_chosen_port_is_told() -> None:
     listener.close()
 
 
+@pytest.mark.skipif(not socket.has_dualstack_ipv6(), reason="no IPv6")
+@pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
+def test_the_widest_address_takes_both_kinds_of_ip(host: str) -> None:
+    listener = Listener(TcpBind("::", 0))
+    assert isinstance(listener.bind, TcpBind)
+    socket.create_connection((host, listener.bind.port)).close()
+    listener.close()
+
+
 def test_a_unix_socket_of_a_dead_server_is_taken_over(tmp_path: Path) -> None:
     path = tmp_path / "sock"
     with socket.socket(socket.AF_UNIX) as dead:

@@ -6,6 +6,7 @@ import contextlib
 import gzip
 import json
 import re
+import select
 import signal
 import socket
 import subprocess
@@ -131,6 +132,18 @@ def test_a_client_that_goes_in_the_middle_of_a_message(receiver: ReceiverProcess
         assert client.acks(1) == ["id"]
     wait_until(lambda: "bytes into a message" in receiver.stderr(), "the receiver notices")
     assert written(receiver) == [{"n": 1}]
+
+
+def test_a_client_that_is_gone_before_its_messages_are_read(tmp_path: Path) -> None:
+    bind = f"unix://{tmp_path}/socket"
+    with ReceiverProcess.start(tmp_path / "out.jsonl", bind) as receiver:
+        receiver.process.send_signal(signal.SIGSTOP)
+        with RawClient(receiver) as client:
+            client.send(b"".join(frame(str(n), {"n": n}) for n in range(1000)))
+        receiver.process.send_signal(signal.SIGCONT)
+        receiver.wait_for_records(1000)
+        assert receiver.terminate() == 0
+        assert [line for line in receiver.stderr().splitlines() if "listening" not in line] == []
 
 
 def test_a_slow_client_and_a_fast_one(receiver: ReceiverProcess) -> None:
@@ -338,6 +351,26 @@ def test_counting_has_no_output(tmp_path: Path) -> None:
     assert ended.returncode == 2
     assert "--count writes nothing: give no --out" in ended.stderr
     assert not (tmp_path / "out").exists()
+
+
+def test_a_reader_of_standard_output_that_stalls_does_not_hold_up_the_end(tmp_path: Path) -> None:
+    with subprocess.Popen(
+        [*RECEIVE, "--bind", f"unix://{tmp_path}/socket"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    ) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        process.stderr.readline()
+        with socket.socket(socket.AF_UNIX) as client:
+            client.settimeout(ANSWER_SECONDS_MAX)
+            client.connect(f"{tmp_path}/socket")
+            client.sendall(frame("id", {"text": "x" * 1_000_000}))
+            assert select.select([process.stdout], [], [], ANSWER_SECONDS_MAX)[0], "it writes"
+            process.terminate()
+            assert client.recv(100) == b"", "nothing is acknowledged"
+        assert process.wait(ANSWER_SECONDS_MAX) == 0
+        assert b"cannot write to standard output: its reader takes nothing" in process.stderr.read()
 
 
 def test_standard_output_until_nobody_reads_it(tmp_path: Path) -> None:

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import errno
 import os
+import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 
@@ -25,6 +28,40 @@ def test_a_torn_last_line_costs_no_other(tmp_path: Path) -> None:
     sink.write(b"new\n")
     sink.write(b"newer\n")
     assert path.read_bytes() == b'whole\n{"torn": \nnew\nnewer\n'
+
+
+def test_standard_output_may_be_a_torn_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "out"
+    path.write_bytes(b"torn")
+    with path.open("a") as file:
+        monkeypatch.setattr(sys, "stdout", file)
+        LineSink.stdout().write(b"new\n")
+    assert path.read_bytes() == b"torn\nnew\n"
+
+
+def test_a_closed_standard_output_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stdout", None)
+    with pytest.raises(OutputError, match="cannot write to standard output: it is closed"):
+        LineSink.stdout()
+
+
+@pytest.mark.parametrize("is_readable", [True, False])
+def test_a_file_that_cannot_be_read_may_be_torn(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_readable: bool
+) -> None:
+    path = tmp_path / "out"
+    path.write_bytes(b"whole\n")
+    with monkeypatch.context() as patch:
+        if not is_readable:
+            patch.setattr(Path, "open", refuse)
+        LineSink.open(path).write(b"new\n")
+    assert path.read_bytes() == (b"whole\nnew\n" if is_readable else b"whole\n\nnew\n")
+
+
+def refuse(*_: object) -> NoReturn:
+    raise PermissionError(errno.EACCES, "Permission denied")
 
 
 def test_a_new_file_is_not_for_everybody(tmp_path: Path) -> None:
@@ -122,6 +159,16 @@ def test_a_pipe_that_nobody_reads_is_gone() -> None:
             LineSink(write_end, "the pipe").write(b"line\n")
     finally:
         os.close(write_end)
+
+
+def test_a_pipe_that_does_not_wait_is_waited_for() -> None:
+    read_end, write_end = os.pipe()
+    os.set_blocking(write_end, False)
+    lines = b"0123456789abcde\n" * (1 << 17)
+    sink = LineSink(write_end, "the pipe")
+    with ThreadPoolExecutor() as pool, os.fdopen(read_end, "rb") as reading:
+        pool.submit(sink.write, lines).add_done_callback(lambda _: os.close(write_end))
+        assert reading.read() == lines
 
 
 @pytest.mark.parametrize("path", ["missing/out", "."])
