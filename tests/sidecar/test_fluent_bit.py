@@ -26,7 +26,7 @@ from tests.sidecar.deployed import (
     image_environ,
     run,
 )
-from tests.sidecar.destinations import KINDS
+from tests.sidecar.destinations import KINDS, kept_by
 from tests.support.servers import why_no_fluent_bit
 from tests.support.waiting import wait_until
 
@@ -164,6 +164,24 @@ def test_a_record_longer_than_the_limit_is_refused_before_the_ack(
             "the others are in the file, and this one is on stderr",
             30,
         )
+
+
+@pytest.mark.parametrize(("log", "left"), [("full", set()), ("directory", {"rejected"})])
+def test_the_output_file_does_not_try_again(
+    log: str, left: set[str], connect: Connect, tmp_path: Path
+) -> None:
+    """The docs say so. If this fails, Fluent Bit has learned it, and they have to change."""
+    ledger, out = Ledger(), tmp_path / "server" / "out"
+    out.mkdir(parents=True)
+    if log == "full":
+        (out / "logship.log").symlink_to("/dev/full")
+    else:
+        (out / "logship.log").mkdir()
+    with DeployedFluentBit(tmp_path / "server") as server:
+        client = connect(server.endpoint)
+        ledger.emit(client, 100)
+        assert client.close(timeout=CLOSE_SECONDS_MAX).all_acked
+        wait_until(lambda: {each.parent.name for each in kept_by(server)} == left, "it ends", 30)
 
 
 def test_the_image_is_one_that_checks_before_it_acks() -> None:

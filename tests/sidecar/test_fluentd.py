@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shutil
 import signal
+import socket
 import textwrap
 from pathlib import Path
 
@@ -19,8 +20,8 @@ from tests.contract.shipping import (
     markers_of,
 )
 from tests.interop.conftest import Connect, needs
-from tests.sidecar.deployed import FLUENTD, DeployedFluentd, run, why_no
-from tests.sidecar.destinations import KINDS, Kind
+from tests.sidecar.deployed import FLUENTD, DeployedFluentd, has_fluentd_output, run
+from tests.sidecar.destinations import CREDENTIALS, KINDS, Kind
 from tests.support.programs import json_lines
 from tests.support.servers import Fluentd, why_no_fluentd
 from tests.support.waiting import wait_until
@@ -182,6 +183,82 @@ def test_what_was_acknowledged_survives_sigkill(connect: Connect, tmp_path: Path
 
 
 @needs(why_no_fluentd)
+def test_a_line_that_was_torn_spoils_no_other(connect: Connect, tmp_path: Path) -> None:
+    """A full disk and a SIGKILL leave half a line."""
+    ledger = Ledger()
+    with DeployedFluentd(tmp_path / "server") as server:
+        client = connect(server.endpoint)
+        for _ in range(2):
+            ledger.emit(client, 10)
+            assert client.flush(timeout=CLOSE_SECONDS_MAX).all_acked
+            wait_until(lambda: has_markers(ledger, server), "they are written", 30)
+            (path,) = server.output_files(ledger.tag)
+            with path.open("a") as file:
+                file.write('{"marker": "half a li')
+        assert client.close(timeout=CLOSE_SECONDS_MAX).all_acked
+        server.terminate()
+        assert_once_in_order(ledger, server.arrived(ledger.tag))
+        assert "\n\n" not in path.read_text()
+
+
+def has_markers(ledger: Ledger, server: DeployedFluentd) -> bool:
+    """Tell whether all records are in the server's file."""
+    return len(markers_of(server.arrived(ledger.tag))) == len(ledger.markers)
+
+
+NOT_A_NAME = "x" * 64
+"""No label of a name is so long, so nothing resolves it, at once and without a network."""
+
+
+@needs(why_no_fluentd)
+@pytest.mark.parametrize("output", ["aggregator", "aggregator-tls"])
+def test_it_starts_while_the_aggregators_have_no_address(output: str) -> None:
+    code, said = dry_run(output, NEEDED[output] | {"LOGSHIP_AGGREGATOR_HOST": NOT_A_NAME})
+    assert code == 0, said
+
+
+@needs(why_no_fluentd)
+def test_an_aggregator_that_gets_an_address_is_used(connect: Connect, tmp_path: Path) -> None:
+    """It has none, then an old one, then the right one. RUBYOPT brings a resolver for it."""
+    image = shutil.copytree(FLUENTD, tmp_path / "image")
+    output = image / "outputs" / "aggregator.conf"
+    output.write_text(output.read_text().replace(" 10s\n", " 1s\n"))  # not to wait so long
+    resolver, address = tmp_path / "resolver.rb", tmp_path / "address"
+    resolver.write_text(RESOLVER)
+    address.write_text(NOT_A_NAME)
+    ledger = Ledger()
+    with Fluentd(tmp_path / "aggregator") as aggregator:
+        environ = {
+            "LOGSHIP_OUTPUT": "aggregator",
+            "LOGSHIP_AGGREGATOR_HOST": "aggregator",
+            "LOGSHIP_AGGREGATOR_PORT": str(aggregator.port.number),
+            "RUBYOPT": f"-r{resolver}",
+            "ADDRESS": str(address),
+        }
+        with DeployedFluentd(
+            tmp_path / "sidecar", environ=environ, configuration=image / "fluent.conf"
+        ) as sidecar:
+            client = connect(sidecar.endpoint)
+            ledger.emit(client, 100)
+            assert client.close(timeout=CLOSE_SECONDS_MAX).all_acked
+            address.write_text("127.0.0.2")
+            wait_until(lambda: "resolved: 127.0.0.2" in sidecar.log(), "it is resolved", 30)
+            address.write_text("127.0.0.1")
+            wait_until(lambda: has_all(ledger, aggregator), "all", 60)
+
+
+RESOLVER = """\
+require "socket"
+Socket.singleton_class.prepend(Module.new do
+  def getaddrinfo(host, *rest)
+    host = File.read(ENV["ADDRESS"]) if host == "aggregator"
+    super.tap { warn "resolved: #{host}" }
+  end
+end)
+"""
+
+
+@needs(why_no_fluentd)
 @pytest.mark.parametrize("owes_acks", [False, True], ids=["at once", "owing acks"])
 def test_the_second_takes_everything_when_the_aggregator_dies(
     connect: Connect, tmp_path: Path, owes_acks: bool
@@ -242,19 +319,28 @@ def test_a_full_buffer_makes_the_application_wait_and_loses_nothing(
     assert code == 0, verdict
 
 
+TOO_LONG = {"kafka": "x" * 1_500_000, "firehose": "x" * 1_500_000, "cloudwatch": '"' * 600_000}
+"""Texts that a destination does not take; those of `cloudwatch` are too long only as JSON."""
+
+
 @needs(why_no_fluentd)
-def test_a_record_too_long_for_kafka_is_refused_before_the_ack(
-    connect: Connect, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+@pytest.mark.parametrize("output", TOO_LONG)
+def test_a_record_too_long_for_its_destination_is_refused_before_the_ack(
+    output: str, connect: Connect, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     """So it is declared and written to stderr by logship, and the others go on."""
     plugins = stand_in("kafka2", tmp_path / "plugins")
-    environ = {"LOGSHIP_OUTPUT": "kafka", **NEEDED["kafka"]}
+    if output != "kafka" and not has_fluentd_output(PLUGINS[output]):
+        pytest.skip(f"this fluentd has no plugin for {PLUGINS[output]}")
+    environ = {"LOGSHIP_OUTPUT": output, **CREDENTIALS, **NEEDED[output]}
+    environ["LOGSHIP_AWS_ENDPOINT"] = "https://127.0.0.1:1"
     ledger = Ledger()
     with DeployedFluentd(tmp_path / "server", environ=environ, plugins=plugins) as server:
         client = connect(server.endpoint)
-        ledger.emit(client, 1, text="x" * 1_500_000)
+        ledger.emit(client, 1, text=TOO_LONG[output])
+        ledger.emit(client, 1, text=TOO_LONG[output][:300_000])
         with PacedLogging(client, ledger, 50, "others must pass, or nothing proves it guilty"):
-            wait_until(lambda: "chunk limit size" in server.log(), "the buffer refuses it", 30)
+            wait_until(lambda: "BufferChunkOverflowError" in server.log(), "it is refused", 30)
             # Not by looking at stderr: to read a capture drops what is written meanwhile.
             counters = client.shipper.buffer.counters
             wait_until(lambda: counters.spilled == 1, "logship gives it up", 30)
@@ -289,12 +375,23 @@ def has_all(ledger: Ledger, *servers: Fluentd) -> bool:
     return has_end and set(markers_of(arrived)) >= set(ledger.markers)
 
 
+def check_health(port: int) -> tuple[int, str]:
+    """Run the health check of the image."""
+    return run("sh", FLUENTD / "healthcheck", environ={"LOGSHIP_PORT": str(port)})
+
+
 @needs(why_no_fluentd)
-@pytest.mark.skipif(bool(why_no("bash")), reason=why_no("bash"))
 def test_the_health_check_asks_whether_the_port_listens(tmp_path: Path) -> None:
-    check = FLUENTD / "healthcheck"
     with DeployedFluentd(tmp_path / "server") as server:
-        environ = {"LOGSHIP_PORT": str(server.port.number)}
-        assert run("bash", check, environ=environ) == (0, "")
+        assert check_health(server.port.number) == (0, "")
         server.kill()
-        assert run("bash", check, environ=environ) == (1, "")
+        assert check_health(server.port.number) == (1, "")
+
+
+def test_a_port_whose_queue_is_full_is_healthy() -> None:
+    """Fluentd accepts no connections while its buffer is full, and ECS would end both."""
+    with socket.create_server(("127.0.0.1", 0), backlog=0) as server:
+        address = server.getsockname()
+        with socket.create_connection(address), pytest.raises(TimeoutError):
+            socket.create_connection(address, timeout=0.1)
+        assert check_health(address[1]) == (0, "")

@@ -72,6 +72,24 @@ def test_what_is_refused_for_good_is_put_aside_as_lines_of_json(
         assert set(markers_of(destination.arrived(ledger.tag))) == set(ledger.markers[10:])
 
 
+@pytest.mark.any_python
+def test_a_records_own_fields_are_sent_to_datadog(
+    connect: Connect, tmp_path: Path, certificates: Certificates
+) -> None:
+    ledger, own = Ledger(), {"service": "own", "ddsource": "own", "timestamp": "yesterday"}
+    with (
+        Destination("datadog", tmp_path / "destination", certificates) as destination,
+        DeployedFluentd(tmp_path / "sidecar", environ=destination.environ_for_fluentd()) as sidecar,
+    ):
+        client = connect(sidecar.endpoint)
+        ledger.emit(client, 1, **own)
+        assert client.close(timeout=CLOSE_SECONDS_MAX).all_acked
+        wait_until(lambda: has_end(destination, ledger.tag), "they are delivered", 60)
+        (sent,) = [each.record for each in destination.arrived("") if "marker" in each.record]
+    assert (sent["service"], sent["ddsource"], sent["record_timestamp"]) == tuple(own.values())
+    assert isinstance(sent["timestamp"], int)
+
+
 def has_end(destination: Destination, tag: str) -> bool:
     """Tell whether the stream's last record is stored."""
     return any("logship_end" in each.record for each in destination.arrived(tag))

@@ -12,7 +12,7 @@ import pytest
 import yaml  # type: ignore[import-untyped]
 
 from logship._deployment.linting.report import judge
-from tests.sidecar.deployed import FLUENTD, SIDECAR, run
+from tests.sidecar.deployed import FLUENTD, SIDECAR, image_environ, run
 from tests.sidecar.test_fluentd import NEEDED
 
 KUBERNETES = SIDECAR / "kubernetes"
@@ -117,6 +117,18 @@ def test_the_grace_period_is_the_sum_of_its_formula(path: Path, pod: Object) -> 
     stop = app.get("lifecycle", {}).get("preStop", {}).get("sleep", {}).get("seconds", 0)
     told = [int(environ(each)["LOGSHIP_STOP_TIMEOUT_SECONDS"]) for each in (app, recoverer)]
     assert parts[:-2] == [*([stop] if stop else []), *told]
+
+
+def test_fluent_bit_uses_the_time_that_its_pod_gives_it() -> None:
+    """Fluentd needs no variable: it ends when it has sent its buffer once."""
+    for each in objects_of(rendered("cloudwatch")):
+        if each["kind"] in {"Deployment", "Job"}:
+            (spec,) = pods_of([each])
+            app, recoverer = spec["containers"][0], spec["initContainers"][1]
+            told = [int(environ(one)["LOGSHIP_STOP_TIMEOUT_SECONDS"]) for one in (app, recoverer)]
+            left = spec["terminationGracePeriodSeconds"] - sum(told)
+            given = image_environ() | environ(spec["initContainers"][0])
+            assert left - 20 <= int(given["LOGSHIP_GRACE_SECONDS"]) < left
 
 
 def test_application_and_recoverer_share_spool_and_user(pod: Object) -> None:

@@ -7,10 +7,13 @@
 # a chunk that was put aside can be read.
 
 require "fluent/plugin/out_http"
+require_relative "logship_subclass"
 
 module Fluent::Plugin
   # Subclasses define PATH and `entry`, and override `body`, `destination_headers` and `check`.
   class LogshipHttpOutput < HTTPOutput
+    include Logship::Subclass
+
     desc "The destination's name or address."
     config_param :host, :string
     desc "Its port."
@@ -28,11 +31,6 @@ module Fluent::Plugin
       super
       @headers = destination_headers
       @headers["Authorization"] ||= "Basic #{["#{@user}:#{@password}"].pack("m0")}" if @user
-    end
-
-    # Fluentd looks for `format` and `write` in a subclass itself only.
-    def implement?(feature)
-      %i[buffered custom_format].include?(feature)
     end
 
     def format(tag, time, record)

@@ -21,9 +21,11 @@ module Fluent::Plugin
 
     private
 
+    # A record's own service and source stay. Its own time must not become Datadog's.
     def entry(time, record)
+      own = record.transform_keys("timestamp" => "record_timestamp")
       milliseconds = nanoseconds(time) / 1_000_000
-      record.merge("timestamp" => milliseconds, "service" => @service, "ddsource" => "logship")
+      { "service" => @service, "ddsource" => "logship", **own, "timestamp" => milliseconds }
     end
 
     def destination_headers
