@@ -17,7 +17,7 @@ from rich.console import Console
 from benchmarks.campaign import new_directory, run_all
 from benchmarks.conditions import conditions
 from benchmarks.loss import exit_code
-from benchmarks.scenario import Outcome, Scenario
+from benchmarks.scenario import RESTART_SECONDS_MIN, Outcome, Scenario
 from benchmarks.table import ALL_FIGURES, LATE, LEFT, Row, as_table, open_console, write_json
 
 FAULT_STORIES = {
@@ -35,7 +35,13 @@ RUNS_TOGETHER = 2
 
 
 @click.command()
-@click.option("--seconds", type=click.FloatRange(1), default=10, show_default=True, metavar="N")
+@click.option(
+    "--seconds",
+    type=click.FloatRange(RESTART_SECONDS_MIN),
+    default=10,
+    show_default=True,
+    metavar="N",
+)
 def demo(seconds: float) -> None:
     """Show logship beside fluent-logger while a sidecar lives, restarts, dies (90 s)."""
     console, directory = open_console(), new_directory("demo")

@@ -14,6 +14,7 @@ from benchmarks.scenario import (
     APP_SIGKILL,
     FAULT_NAMES,
     OURS,
+    RESTART_SECONDS_MIN,
     SHIPPER_NAMES,
     SIGTERM_HABITS,
     Scenario,
@@ -110,8 +111,8 @@ def loss(repeat: int, together: int, json_file: Path | None, **chosen: Any) -> N
 
     Starts a sidecar and an application, lets it log, sends SIGTERM, kills it after the stop
     timeout, and compares the application's own ledger with the sidecar's output. With a spool,
-    `logship recover` runs when the application is gone. Exit code 1 when logship lost a line, or
-    left something on its spool.
+    `logship recover` runs when the application is gone. Exit code 1 when logship lost a line, left
+    something on its spool, or held up the application.
     """
     scenario = Scenario(**_checked(chosen))
     console, directory = open_console(), new_directory("loss")
@@ -126,6 +127,11 @@ def loss(repeat: int, together: int, json_file: Path | None, **chosen: Any) -> N
 def _checked(chosen: dict[str, Any]) -> dict[str, Any]:
     if chosen["lines"] and not chosen["lines"].stat().st_size:
         raise click.BadParameter(f"{chosen['lines']} has no lines", param_hint="--lines")
+    if chosen["fault"] == "sidecar-restart" and chosen["seconds"] < RESTART_SECONDS_MIN:
+        raise click.UsageError(
+            f"--fault sidecar-restart needs --seconds {RESTART_SECONDS_MIN:g} or more: the sidecar "
+            "must be up again before the application is stopped"
+        )
     if chosen["fault"] != "none" and _untouchable(chosen):
         raise click.UsageError(
             f"--fault {chosen['fault']} at {chosen['server']} needs --server-command: "
@@ -140,6 +146,6 @@ def _untouchable(chosen: dict[str, Any]) -> bool:
 
 
 def exit_code(rows: list[Row]) -> int:
-    """Return 1 if logship lost a line; losses of peers do not count."""
+    """Return 1 if logship broke its promise; what peers do does not count."""
     ours = [row for row in rows if row.scenario.shipper in OURS]
     return int(not all(outcome.kept_the_promise for row in ours for outcome in row.outcomes))

@@ -191,8 +191,8 @@ def _as_numbers(version: str) -> list[int]:
 def proof(quick: bool, kills: int | None, json_file: Path | None) -> None:
     """Run the loss matrix (40 minutes; --quick: 1) and write its figures.
 
-    Exit code 1 if logship lost a line in any row, or if a sidecar that was up does not have a line
-    that was logged before intake closed.
+    Exit code 1 if logship broke its promise in any row, as `loss` judges it, or if a sidecar that
+    was up does not have a line that was logged before intake closed.
     """
     kills = kills or (KILLS_QUICK if quick else KILLS)
     console, directory = open_console(), new_directory("proof")
@@ -223,9 +223,16 @@ def _show(part: Part, directory: Path, console: Console) -> list[Row]:
 
 
 def _tidy(outcome: Outcome) -> None:
-    """Keep the files of a run only where a promise was broken: the matrix writes gigabytes."""
-    if outcome.kept_the_promise:
+    """Keep the files of a run only where something is wrong: the matrix writes gigabytes."""
+    if outcome.kept_the_promise and not _missed(outcome):
         shutil.rmtree(outcome.directory)
+
+
+def _missed(outcome: Outcome) -> bool:
+    """Return whether logship left out lines that a sidecar that was up should have."""
+    scenario = outcome.scenario
+    is_up = scenario.fault in SIDECAR_IS_UP
+    return scenario.shipper in OURS and is_up and not outcome.reached_the_sidecar
 
 
 def _conclude(rows: list[Row], console: Console) -> int:
@@ -234,11 +241,14 @@ def _conclude(rows: list[Row], console: Console) -> int:
     written = sum(outcome.verdict.written for outcome in ours)
     lost = sum(outcome.verdict.lost for outcome in ours)
     console.print(f"logship: {len(ours)} runs, {written:,} lines written, {lost:,} lost.")
-    up = [outcome for outcome in ours if outcome.scenario.fault in SIDECAR_IS_UP]
-    missed = [outcome.scenario.name for outcome in up if not outcome.reached_the_sidecar]
+    broken = [outcome.directory.name for outcome in ours if not outcome.kept_the_promise]
+    if broken:
+        console.print(f"[bold red]The promise was broken:[/] {', '.join(broken)}.")
+    missed = [outcome.directory.name for outcome in ours if _missed(outcome)]
     if missed:
         console.print(f"[bold red]Not all lines at a sidecar that was up:[/] {', '.join(missed)}.")
         return 1
+    up = [outcome for outcome in ours if outcome.scenario.fault in SIDECAR_IS_UP]
     late = sum(outcome.verdict.late for outcome in up)
     console.print(
         f"A sidecar that was up has all lines except {late:,} logged when intake was closed."

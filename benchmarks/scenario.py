@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import secrets
+import signal
 import subprocess
 import sys
 import threading
@@ -36,6 +37,12 @@ BATCH_SECONDS_MAX = 400
 
 DOWN_SECONDS = 2.0
 """How long a restarted sidecar is away."""
+
+RESTART_SECONDS_MIN = 5.0
+"""The shortest run with `sidecar-restart`: the sidecar is up again a second before the stop."""
+
+LINES_SHARE_MIN = 0.5
+"""An application that logs less of `rate` times `seconds` was held up."""
 
 APP_SIGKILL = "app-sigkill"
 """The fault of the application itself: SIGKILL at a random moment instead of SIGTERM."""
@@ -71,12 +78,14 @@ class Scenario:
 
     @property
     def intake_seconds(self) -> float:
-        """How long after SIGTERM a sidecar that acks must get what is logged.
+        """How long after SIGTERM intake must be open.
 
-        Until three tenths of a second before the deadline, which is a tenth of the stop timeout, or
-        a second, before its end (design of stopping, decision 019).
+        It may close three tenths of a second before logship's deadline, or half a second where no
+        sidecar acks (decision 019). The deadline is a tenth of the stop timeout, at most a second,
+        before the end of the stop timeout.
         """
-        return self.stop_timeout - min(1.0, self.stop_timeout / 10) - 0.3
+        reserve_seconds = 0.3 if self.fault in SIDECAR_IS_UP else 0.5
+        return self.stop_timeout - min(1.0, self.stop_timeout / 10) - reserve_seconds
 
     @property
     def kill_seconds(self) -> float:
@@ -88,6 +97,14 @@ class Scenario:
         """What the application does at SIGTERM: nothing of its own, or a graceful exit."""
         is_default = self.shipper in OURS and not self.tail
         return self.on_sigterm or ("default" if is_default else "handler")
+
+    @property
+    def exit_code_expected(self) -> int:
+        """The application's, as `Outcome.exit_code` says it."""
+        if self.fault == APP_SIGKILL:
+            return -signal.SIGKILL
+        dies = self.app != "batch" and self.sigterm_habit == "default"
+        return -signal.SIGTERM if dies else 0
 
     @property
     def foreign(self) -> Foreign:
@@ -138,14 +155,29 @@ class Outcome:
 
     @property
     def kept_the_promise(self) -> bool:
-        """Whether nothing is lost; on a spool, also whether all of it was delivered."""
+        """Whether nothing is lost; of logship also whether the application was not held up.
+
+        From a spool, all that was not logged too late must be delivered.
+        """
         if self.verdict.lost:
             return False
-        if self.recovery is None:
-            return True
-        killed = self.scenario.fault == APP_SIGKILL
-        all_there = self.verdict.delivered == self.verdict.written or not killed
-        return self.recovery.complete and all_there
+        if self.scenario.shipper in OURS and not self.went_as_planned:
+            return False
+        return self.recovery is None or (self.recovery.complete and self.reached_the_sidecar)
+
+    @property
+    def went_as_planned(self) -> bool:
+        """Whether the application logged what it should, and ended as it should.
+
+        A tail may be longer than the stop timeout, if it was logged until the end.
+        """
+        scenario = self.scenario
+        least = LINES_SHARE_MIN * scenario.rate * scenario.seconds
+        if scenario.fault != APP_SIGKILL and self.verdict.written < least:
+            return False
+        if self.killed and scenario.tail:
+            return self.verdict.late > 0
+        return self.exit_code == scenario.exit_code_expected
 
     @property
     def reached_the_sidecar(self) -> bool:

@@ -19,7 +19,7 @@ TAIL_CASE = "sidecar-slow, 100,000 lines at the end"
 
 def measure(job: Job) -> Measured:
     """Run each fault for each shipper, and judge."""
-    seconds, repeat = job.pick(3.0, 8.0, 0.5), job.pick(1, 2, 1)
+    seconds, repeat = job.pick(5.0, 8.0, 0.5), job.pick(1, 2, 1)
     measured = job.measured(seconds=seconds, repeat=repeat, rate=300, stop_timeout=10)
     measured.notes += _NOTES
     cases = {fault: Scenario(fault=fault, seconds=seconds) for fault in _faults(job)}

@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ import pytest
 from benchmarks.judge import Verdict
 from benchmarks.ledger import Ledger, marked, read_ledger
 from benchmarks.proof import KILLED, _full, _quick
-from benchmarks.scenario import Outcome, Scenario
+from benchmarks.scenario import FAULTS, Outcome, Scenario
 from benchmarks.spool import Recovery
 
 REPOSITORY = Path(__file__).parents[2]
@@ -93,6 +94,22 @@ def test_a_recovery_that_leaves_something_breaks_the_promise(
 ) -> None:
     assert outcome(recovery, delivered=5).kept_the_promise == is_kept
     assert not outcome(recovery, delivered=4).kept_the_promise  # dropped is not delivered
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_a_spool_delivers_all_that_was_not_late(fault: str) -> None:
+    """Whatever happens to the sidecar: it lives when the spool is recovered."""
+    scenario, ended_well = replace(KILLED, fault=fault, rate=5), Recovery(0, (), {})
+    stopped = replace(outcome(ended_well, delivered=4), scenario=scenario, exit_code=-15)
+    cases: list[tuple[dict[str, Any], bool]] = [
+        ({"delivered": 5, "dropped": 0}, True),
+        ({"dropped": 1}, False),
+        ({"spilled": 1, "dropped": 0}, False),
+        ({"spilled": 1, "dropped": 0, "late": 1}, True),
+    ]
+    for changes, is_kept in cases:
+        verdict = replace(stopped.verdict, **changes)
+        assert replace(stopped, verdict=verdict).kept_the_promise == is_kept
 
 
 def outcome(recovery: Recovery, delivered: int) -> Outcome:

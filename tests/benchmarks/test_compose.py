@@ -69,6 +69,7 @@ def test_without_a_daemon_it_says_what_to_start(tmp_path: Path) -> None:
         (["--way", "nonsense"], "'nonsense' is not one of"),
         (["--fault", "nonsense"], "'nonsense' is not one of"),
         (["--stop-timeout", "1"], "2<=x<=120"),
+        (["--stop-timeout", "2.5"], "'2.5' is not a valid integer"),
         (["--seconds", "0"], "x>=1"),
     ],
 )
@@ -99,8 +100,10 @@ def test_what_logship_lost_breaks_its_promise_and_what_others_lose_does_not(
 
 @pytest.mark.parametrize("fault", FAULTS)
 def test_with_a_sidecar_that_lives_all_must_be_delivered(fault: str) -> None:
+    """With a spool, in any case: the recoverer outlives every fault."""
     lives = fault in {"none", "sidecar-slow", "sidecar-restart"}
     assert row("logship", fault, written=10, delivered=9, spilled=1).kept_the_promise is not lives
+    assert not row("logship-spool", fault, written=10, delivered=9, spilled=1).kept_the_promise
 
 
 def test_sleep_at_stop_passes_the_signal_on_and_keeps_the_exit_code(tmp_path: Path) -> None:

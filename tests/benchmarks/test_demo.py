@@ -9,7 +9,9 @@ import subprocess
 import sys
 from pathlib import Path
 
-from benchmarks.demo import missing_by_hand
+from click.testing import CliRunner
+
+from benchmarks.demo import demo, missing_by_hand
 
 REPOSITORY = Path(__file__).parents[2]
 
@@ -29,7 +31,7 @@ def run_in_bash(commands: list[str], directory: Path) -> subprocess.CompletedPro
 
 def test_the_demo_ends_in_a_verdict_that_anybody_can_check(tmp_path: Path) -> None:
     ended = subprocess.run(
-        [sys.executable, "-m", "benchmarks", "demo", "--seconds", "1"],
+        [sys.executable, "-m", "benchmarks", "demo", "--seconds", "5"],
         cwd=tmp_path,
         env=os.environ | {"PYTHONPATH": str(REPOSITORY)},
         capture_output=True,
@@ -55,6 +57,12 @@ def test_the_demo_ends_in_a_verdict_that_anybody_can_check(tmp_path: Path) -> No
     rows = json.loads(figures.read_text())["rows"]
     assert len(rows) == 9
     assert all(row["runs"][0]["LOST"] == 0 for row in rows[::3])
+
+
+def test_the_demo_is_long_enough_for_a_sidecar_to_be_up_again() -> None:
+    ended = CliRunner().invoke(demo, ["--seconds", "4.9"])
+    assert ended.exit_code == 2
+    assert "x>=5" in ended.output
 
 
 def test_the_search_in_the_ledger_names_a_line_that_is_missing(tmp_path: Path) -> None:

@@ -140,6 +140,7 @@ def test_repeated_runs_show_their_spread(loss: Loss) -> None:
         ),
         (["--server", "fluentd:no-such-fluentd"], "no-such-fluentd: no such program on PATH"),
         (["--stop-timeout", "1"], "2<=x<=120"),
+        (["--fault", "sidecar-restart"], "needs --seconds 5 or more"),
     ],
 )
 def test_a_run_that_cannot_be_is_explained(loss: Loss, words: list[str], complaint: str) -> None:
