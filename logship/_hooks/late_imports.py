@@ -8,7 +8,9 @@ outside of the thread that makes a client holds a lock that the fork hooks take 
 
 from __future__ import annotations
 
+import contextlib
 import threading
+from collections.abc import Iterator
 from importlib import import_module
 from types import ModuleType
 
@@ -21,8 +23,15 @@ _held_by_fork = False
 
 def late(name: str) -> ModuleType:
     """Import the module `name`, with no fork of this process in between."""
-    with _lock:
+    with without_fork():
         return import_module(name)
+
+
+@contextlib.contextmanager
+def without_fork() -> Iterator[None]:
+    """Keep other threads from forking this process meanwhile; for a short time only."""
+    with _lock:
+        yield
 
 
 def before_fork() -> None:

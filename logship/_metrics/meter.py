@@ -202,14 +202,17 @@ class Meter:
             self.tally.report = report
 
     def read(self) -> Numbers:
-        """Return the numbers of this moment, or the last ones while the buffer is busy."""
+        """Return the numbers of this moment, or the last ones while the buffer is busy.
+
+        After the client's end they are those of its report, also while the buffer is busy.
+        """
         with self._lock:
-            account = self._buffer.account()
-            if account is None:
+            account, is_over = self._buffer.account(), self.tally.report is not None
+            if account is None and not is_over:
                 return self.tally.published
-            numbers = self.tally.numbers(account)
+            numbers = self.tally.remains() if account is None else self.tally.numbers(account)
             numbers[slot("stop_timeout_seconds")] = self.tally.stop_timeout_seconds
-            if self.tally.report is None:
+            if account is not None and not is_over:
                 self._fill_gauges(numbers, account)
             return numbers
 

@@ -1,4 +1,4 @@
-"""The thread that writes a process's page, and serves the container's numbers.
+"""The threads that write a process's page and begin to serve the container's numbers.
 
 Most programs ask for no metrics and import none of this: pages need checksums, temporary files and
 locks. The module is imported when the first client is made whose settings ask for metrics, in the
@@ -11,12 +11,14 @@ import contextlib
 import os
 import tempfile
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Protocol
 
 from logship import _system
-from logship._hooks.late_imports import late
+from logship._hooks import late_imports
 from logship._hooks.threads import OwnThread
 from logship._metrics.page import Claim, Page
 from logship._metrics.pages import Pages, PagesError
@@ -61,11 +63,15 @@ class Choices:
 
         Without a directory from the operator, all processes of one port share one in the temporary
         directory. Processes that ask for any free port serve one endpoint each, and so do all on
-        Windows.
+        Windows, and all where there is no place for temporary files.
         """
         if self.directory is not None or not self.port or not _system.IS_POSIX:
             return self.directory
-        return Path(tempfile.gettempdir()) / f"logship-metrics-{os.geteuid()}-{self.port}"
+        try:
+            temporary = tempfile.gettempdir()
+        except OSError:
+            return None
+        return Path(temporary) / f"logship-metrics-{os.geteuid()}-{self.port}"
 
 
 def environ_for_children(settings: Settings) -> dict[str, str]:
@@ -131,6 +137,7 @@ class Outlet:
         self._asked, self._answered = 0, threading.Condition()
         self._answers = 0
         self._thread = OwnThread(self._run, "metrics")
+        self._starter: OwnThread | None = None
         self._is_open = False
         self._pages: Pages | None = None
         self._page: Page | None = None
@@ -169,7 +176,7 @@ class Outlet:
             if pages is not None:
                 with contextlib.suppress(OSError):  # the program has closed all descriptors
                     self.last_total = pages.total()
-                self._page = self._pages = None
+                self._page = self._pages = self._claim = None
                 pages.close()
 
     def abandon(self) -> None:
@@ -179,23 +186,30 @@ class Outlet:
         if self._pages is not None:
             self._pages.close()
 
-    # -- the thread --------------------------------------------------------------------------------
+    # -- the thread that writes --------------------------------------------------------------------
 
     def _run(self) -> None:
         while True:
             self._woken.clear()
-            asked = self._asked
-            try:
-                with self._lock:
-                    self._write()
-                with self._answered:
-                    self._answers = asked
-                    self._answered.notify_all()
-                if self._endpoint is None and self._choices.port is not None:
-                    self._try_to_serve(self._choices.port)
-            except Exception as error:  # noqa: BLE001 - metrics must neither end nor do harm
-                self._warn("bug", f"an error of its own in metrics, please report it: {error!r}")
+            self._guard(self._take_turn)
             self._woken.wait(WRITE_SECONDS)
+
+    def _guard(self, step: Callable[[], None]) -> None:
+        """Take a step of a thread; metrics must neither end nor do harm."""
+        try:
+            step()
+        except Exception as error:  # noqa: BLE001 - a thread must go on
+            self._warn("bug", f"an error of its own in metrics, please report it: {error!r}")
+
+    def _take_turn(self) -> None:
+        asked = self._asked
+        with self._lock:
+            self._write()
+        with self._answered:
+            self._answers = asked
+            self._answered.notify_all()
+        if self._choices.port is not None and self._may_serve(self._choices.port):
+            self._begin_to_serve(self._choices.port)
 
     def _write(self) -> None:
         """Write the page, and make what it needs; under the lock."""
@@ -213,8 +227,9 @@ class Outlet:
             is_done = self._process.is_done
             self._page.write(self._process.read(), is_done=is_done)
         except OSError as error:
+            effect = "show each process alone" if self._page is None else "may be old"
             reason = f"{self._pages.path} cannot be written: {error.strerror}"
-            self._warn("page", f"metrics may be old: {reason}; logship keeps trying")
+            self._warn("page", f"metrics {effect}: {reason}; logship keeps trying")
             if not self._pages.is_there:  # else this page would be counted, and another one begun
                 self._pages.close()
                 self._pages = self._page = self._claim = None
@@ -229,28 +244,54 @@ class Outlet:
         except PagesError as error:
             self._warn("pages", f"metrics show each process alone: {error}")
 
-    def _try_to_serve(self, port: int) -> None:
-        """Serve, where no other process of this container does."""
-        if self._claim is None and self._pages is not None:
-            self._claim = self._pages.claim_endpoint(port)
-            if self._claim is None:
-                return
-        last_port = self._claim.last_port if self._claim is not None and port == 0 else 0
-        prometheus = late("logship._metrics.prometheus")  # its import is not cheap
+    def _may_serve(self, port: int) -> bool:
+        """Return whether to begin to serve: no process does that shares its pages with this one."""
+        with self._lock:
+            is_starting = self._starter is not None and self._starter.is_alive()
+            if self._endpoint is not None or is_starting or not self._is_open:
+                return False
+            if self._pages is None or self._page is None or self._claim is not None:
+                return self.last_total is None
+            try:
+                self._claim = self._pages.claim_endpoint(port)
+            except PermissionError:  # a process of another user has made the lock, and serves
+                return False
+            except OSError:  # the volume is full: the first process that gets the port serves
+                return True
+            return self._claim is not None
+
+    def _begin_to_serve(self, port: int) -> None:
+        """Serve from a separate thread.
+
+        It imports a large library and resolves a name. The page must be written meanwhile.
+        """
+        self._starter = OwnThread(
+            partial(self._guard, partial(self._serve, port)), "metrics-starter"
+        )
+        with contextlib.suppress(RuntimeError):  # out of threads; or at interpreter exit
+            self._starter.start()
+
+    def _serve(self, port: int) -> None:
+        claim, host = self._claim, self._choices.host
+        last_port = claim.last_port if claim is not None and port == 0 else 0
+        prometheus = late_imports.late("logship._metrics.prometheus")  # its import is not cheap
         collectors = [prometheus.TotalCollector(self._process.total)]
         for number in dict.fromkeys((last_port or port, port)):
             try:
-                self._endpoint = prometheus.serve(self._choices.host, number, collectors)
+                address = prometheus.resolved(host)
+                with late_imports.without_fork():  # a forked child would keep the port
+                    self._endpoint = prometheus.Endpoint(address, number, collectors)
             except OSError as error:
-                failure = f"{self._choices.host}:{number}: {error.strerror or error}"
+                failure = f"{host}:{number}: {error.strerror or error}"
             else:
                 self._tell(self._endpoint, port)
                 return
         self._warn("port", f"metrics cannot be served on {failure}; {_ADVICE}")
 
     def _tell(self, endpoint: Endpoint, port: int) -> None:
-        if self._claim is not None:
-            self._claim.note_port(endpoint.port)
+        with self._lock:
+            if self._claim is not None:
+                self._claim.note_port(endpoint.port)
         if port == 0:
             line = f"logship: metrics are served on {endpoint.url}\n"
             self._voice.write_in_turn(line.encode())
@@ -262,7 +303,8 @@ class Outlet:
 
 _ADVICE = (
     "the program continues without them. If another logship process serves on that port, give "
-    "both the same metrics_dir (LOGSHIP_METRICS_DIR)"
+    "both the same metrics_dir (LOGSHIP_METRICS_DIR); if they belong to different users, it must "
+    "belong to root and have mode 1777"
     if _system.IS_POSIX
     else "the program goes on without; on Windows each process needs a metrics_port of its own"
 )

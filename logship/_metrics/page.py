@@ -52,18 +52,19 @@ class Claim:
 
     Args:
         descriptor: Of the lock's file.
+
+    Attributes:
+        last_port: The port that an owner before this one had, or 0.
     """
 
     def __init__(self, descriptor: int) -> None:
-        self.descriptor = descriptor
-
-    @property
-    def last_port(self) -> int:
-        """The port that an owner before this one had, or 0."""
-        text = os.pread(self.descriptor, 8, 0).strip()
-        return int(text) if text.isdigit() and int(text) <= 65535 else 0
+        self._descriptor = descriptor
+        self._identity = _system.identity_of(descriptor)
+        text = os.pread(descriptor, 8, 0).strip()
+        self.last_port = int(text) if text.isdigit() and int(text) <= 65535 else 0
 
     def note_port(self, port: int) -> None:
-        """Note the port for the next owner."""
+        """Note the port for the next owner, unless the program has closed the descriptor."""
         with contextlib.suppress(OSError):
-            os.pwrite(self.descriptor, f"{port:<8}".encode(), 0)
+            if _system.identity_of(self._descriptor) == self._identity:
+                os.pwrite(self._descriptor, f"{port:<8}".encode(), 0)

@@ -51,7 +51,10 @@ if _system.IS_POSIX:
 _READS_MAX = 10
 _STALE_SECONDS = 24 * 3600
 _FILE = os.O_RDWR | _system.O_NOFOLLOW | _system.O_CLOEXEC | _system.O_NONBLOCK
-_NAME = re.compile(r"\.?(?:page|sum|fold|endpoint)-[0-9a-f]{16}(?:-[0-9a-f]+)?(?:\.lock|\.new)?")
+_NAME = re.compile(
+    r"\.?(?:page|sum|fold|endpoint)-(?P<key>[0-9a-f]{16})(?:-[0-9a-f]+)?(?:\.lock|\.new)?"
+)
+_FOR_SEVERAL_USERS = "processes of several users need one that belongs to root and has mode 1777"
 
 
 class PagesError(LogshipError):
@@ -99,13 +102,14 @@ class Pages:
             found = os.fstat(self._directory)
             self._opened[self._directory] = found.st_dev, found.st_ino
         except OSError as error:
-            raise PagesError(f"{path}: {error.strerror}") from error
+            advice = f"; {_FOR_SEVERAL_USERS}" if isinstance(error, PermissionError) else ""
+            raise PagesError(f"{path}: {error.strerror}{advice}") from error
         self._owner = found.st_uid
         if found.st_uid not in (0, os.geteuid()) or found.st_mode & 0o022 & ~_shared(found):
             self.close()
             raise PagesError(
                 f"{path}: other users may write to it; give a directory that only user "
-                f"{os.geteuid()} can write to"
+                f"{os.geteuid()} can write to; {_FOR_SEVERAL_USERS}"
             )
 
     def close(self) -> None:
@@ -286,13 +290,22 @@ class Pages:
     # -- inside ------------------------------------------------------------------------------------
 
     def _sweep(self) -> None:
-        """Remove files that no reader needs, a day old: unfinished, unreadable or foreign."""
+        """Remove files that no reader needs, a day old.
+
+        They are unfinished, unreadable, or of a container without a living process. Files of
+        another container with a living process stay: they hold its sum of the dead.
+        """
         too_old = time.time() - _STALE_SECONDS
-        for name in filter(_NAME.fullmatch, self._names()):
+        keys = {found[0]: found["key"] for found in map(_NAME.fullmatch, self._names()) if found}
+        others = {
+            key for name, key in keys.items() if name.startswith("page-") and self._is_locked(name)
+        } - {self._key}
+        for name, key in keys.items():
             with contextlib.suppress(OSError):
                 found = os.stat(name, dir_fd=self._directory, follow_symlinks=False)
-                is_old = found.st_mtime < too_old and not self._is_wanted(name)
-                if is_old and self._is_unlocked(name):
+                if found.st_mtime >= too_old or key in others or self._is_wanted(name):
+                    continue
+                if not self._is_locked(name):
                     self._unlink(name)
 
     def _is_wanted(self, name: str) -> bool:
@@ -301,10 +314,14 @@ class Pages:
             return False
         return not name.startswith("page-") or self._read_page(name) is not None
 
-    def _is_unlocked(self, name: str) -> bool:
-        descriptor = self._open(name, _FILE)
+    def _is_locked(self, name: str) -> bool:
+        """Return whether a process holds a file's lock; a doubt is a yes."""
         try:
-            return _is_free(descriptor)
+            descriptor = self._open(name, _FILE)
+        except OSError:
+            return True
+        try:
+            return not _is_free(descriptor)
         finally:
             self._close(descriptor)
 

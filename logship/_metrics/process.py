@@ -1,10 +1,10 @@
 """This process, seen from outside: its clients' numbers, its page, and perhaps the endpoint.
 
 A client registers when it is made; metrics cost it nothing more. Where a setting asks for it, a
-daemon thread writes the process's page once a second, and serves the container's numbers if no
-other process does. When the process that serves dies, another one takes its place. Only that thread
-uses files and sockets, so a slow volume delays no logging call. A forked child begins anew, without
-its parent's numbers.
+daemon thread writes the process's page once a second, and another one serves the container's
+numbers if no other process does. When the process that serves dies, another one takes its place.
+Only these threads use files and sockets, so a slow volume delays no logging call. A forked child
+begins anew, without its parent's numbers.
 """
 
 from __future__ import annotations
@@ -73,9 +73,13 @@ class Process:
         from logship._metrics.outlet import Choices, Outlet  # noqa: PLC0415 - few want metrics
 
         choices = Choices.of(settings)
-        if choices is not None:
-            self._outlet = Outlet(self, choices, voice)
-            self._outlet.start()
+        if choices is None:
+            return
+        outlet = Outlet(self, choices, voice)
+        with self._lock:
+            self._outlet = self._outlet or outlet  # another thread may have been first
+        if self._outlet is outlet:
+            outlet.start()
 
     def drained(self, meter: Meter, report: DrainReport) -> Callable[[], None]:
         """Note a client's end.

@@ -138,7 +138,7 @@ class Endpoint:
     """Serves metrics over HTTP, on a daemon thread: the classic format, or OpenMetrics if asked.
 
     Args:
-        host: The address.
+        address: As `resolved` returns it.
         port: 0 is any free one.
         collectors: What is served.
 
@@ -146,11 +146,11 @@ class Endpoint:
         OSError: It cannot listen there.
     """
 
-    def __init__(self, host: str, port: int, collectors: Iterable[Collector]) -> None:
+    def __init__(self, address: str, port: int, collectors: Iterable[Collector]) -> None:
         registry = CollectorRegistry()
         for each in collectors:
             registry.register(each)
-        self._server = _Server(host, port)
+        self._server = _Server(address, port)
         self._server.set_app(make_wsgi_app(registry))
         self.port: int = self._server.server_address[1]
         OwnThread(self._server.serve_forever, "metrics-endpoint").start()
@@ -176,14 +176,11 @@ class _Server(WSGIServer):
 
     request_queue_size = 128
 
-    def __init__(self, host: str, port: int) -> None:
-        family, _, _, _, address = socket.getaddrinfo(
-            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-        )[0]
-        self.address_family = family
+    def __init__(self, address: str, port: int) -> None:
+        self.address_family = socket.AF_INET6 if ":" in address else socket.AF_INET
         self._free = threading.BoundedSemaphore(_REQUESTS_MAX)
         self._deadlines: dict[socket.socket, float] = {}
-        super().__init__((str(address[0]), port), _Handler)
+        super().__init__((address, port), _Handler)
 
     def server_bind(self) -> None:
         """Bind without asking a name server for our name, as the base class does."""
@@ -252,13 +249,23 @@ def serve(host: str, port: int, collectors: Iterable[Collector]) -> Endpoint:
     """Serve metrics in this process until it ends.
 
     Args:
-        host: The address.
+        host: A name or an address.
         port: 0 is any free one; the endpoint says which.
         collectors: What is served.
 
     Raises:
         OSError: It cannot listen there.
     """
+    return Endpoint(resolved(host), port, collectors)
+
+
+def resolved(host: str) -> str:
+    """Return the address of a host; a name server may be asked.
+
+    Raises:
+        OSError: It has none.
+    """
     with contextlib.suppress(UnicodeError):  # a host that cannot be a name
-        return Endpoint(host, port, collectors)
+        found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+        return str(found[0][4][0])
     raise OSError(f"{host!r} is not a host name or address")

@@ -11,13 +11,14 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import dataclasses
+import os
 import threading
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from logship._delivery.drain import DrainPlan
 from logship._hooks.threads import OwnThread
-from logship._metrics.outlet import environ_for_children
+from logship._metrics.outlet import Choices, environ_for_children
 from logship._process import stopfile
 from logship._process.clock import StopClock
 from logship._recover import Recoverer, RecoveryReport
@@ -32,14 +33,33 @@ SPOOL_VARIABLE = variable_name("spool_dir")
 SPOOL_BYTES_VARIABLE = variable_name("spool_bytes_max")
 
 _IN_MEMORY = ("tmpfs", "ramfs")
+_OPEN_AS_TMP = 0o1777
 
 
 def settings_with_pages(settings: Settings, directory: PrivateDirectory | None) -> Settings:
-    """Return the settings with this directory for the metrics pages, unless another one is set."""
+    """Return the settings with this directory for the metrics pages, unless another one is set.
+
+    If that other one is missing, it is made, so that clients of other users can use it.
+    """
     chosen = settings.metrics_dir or settings.spool_dir
-    if settings.metrics_port is None or chosen is not None or directory is None:
-        return settings
-    return dataclasses.replace(settings, metrics_dir=str(directory.metrics))
+    if settings.metrics_port is not None and chosen is None and directory is not None:
+        return dataclasses.replace(settings, metrics_dir=str(directory.metrics))
+    choices = Choices.of(settings)
+    pages = None if choices is None else choices.pages_directory()
+    if pages is not None and os.geteuid() == 0:
+        _make_for_all_users(pages)
+    return settings
+
+
+def _make_for_all_users(pages: Path) -> None:
+    """Make a directory in which, as in /tmp, each user owns only their own files."""
+    with contextlib.suppress(OSError):  # it is there already; or the first page says why not
+        pages.mkdir(mode=0o700)
+        descriptor = os.open(pages, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        try:
+            os.fchmod(descriptor, _OPEN_AS_TMP)
+        finally:
+            os.close(descriptor)
 
 
 def environment_for(

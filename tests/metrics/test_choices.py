@@ -37,6 +37,20 @@ def test_where_pages_lie(settings: dict[str, Any], directory: str | None) -> Non
     assert environ_for_children(chosen) == expected
 
 
+def test_without_a_place_for_temporary_files_each_process_is_alone(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def fail() -> str:
+        raise FileNotFoundError(2, "No usable temporary directory found")
+
+    monkeypatch.setattr(tempfile, "gettempdir", fail)
+    chosen = Settings(metrics_port=9100)
+    choices = Choices.of(chosen)
+    assert choices is not None
+    assert choices.pages_directory() is None
+    assert environ_for_children(chosen) == {}
+
+
 @pytest.mark.parametrize("settings", [{}, {"spool_dir": "/spool"}, {"metrics_host": "0.0.0.0"}])
 def test_who_asks_for_nothing_gets_nothing(settings: dict[str, Any]) -> None:
     assert Choices.of(Settings(**settings)) is None

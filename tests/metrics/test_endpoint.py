@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import re
 import shutil
 import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import threading
 import urllib.parse
 import urllib.request
@@ -145,15 +147,21 @@ def test_a_host_that_cannot_be_is_one_warning(programs: Programs, host: str) -> 
     assert program.end().returncode == 0
 
 
-def test_pages_that_cannot_be_kept_are_one_warning(programs: Programs, tmp_path: Path) -> None:
+@pytest.mark.parametrize("directory", ["{a file}", "/sys"], ids=["no directory", "not writable"])
+def test_pages_that_cannot_be_kept_are_one_warning(
+    programs: Programs, tmp_path: Path, directory: str
+) -> None:
     """Then each process exports its own numbers."""
     (tmp_path / "file").touch()
-    environ = {"LOGSHIP_METRICS_PORT": "0", "LOGSHIP_METRICS_DIR": str(tmp_path / "file")}
+    directory = directory.replace("{a file}", str(tmp_path / "file"))
+    environ = {"LOGSHIP_METRICS_PORT": "0", "LOGSHIP_METRICS_DIR": directory}
     program = programs.start(LOG_UNTIL_TOLD, environ=environ)
     program.until_ready()
     wait_for_samples(port_said_by(program), "logship_records_acked_total", 100)
-    (warning,) = [line for line in program.stderr.splitlines() if "alone" in line]
-    assert str(tmp_path / "file") in warning
+    program.let_go("end")
+    (warning,) = [line for line in program.end().warnings if "are served on" not in line]
+    assert "metrics show each process alone" in warning
+    assert directory in warning
 
 
 def test_pages_that_somebody_removed_are_made_again(
@@ -200,26 +208,35 @@ def test_when_the_one_that_serves_dies_another_takes_over(
         assert program.stderr == "", "only the process that serves tries to"
 
 
+@pytest.mark.parametrize(
+    "begin_to_serve", ["pass", "late_imports.late = lambda name: wait_for('end')"]
+)
 def test_a_program_that_is_killed_in_its_first_second_was_not_drained(
-    programs: Programs, pages: Path
+    programs: Programs, pages: Path, begin_to_serve: str
 ) -> None:
-    """Its page is written when it begins to log; here no other time comes."""
+    """Its page is written when it begins to log; here no other time comes.
+
+    It is written then, even if the import of prometheus_client has not come to an end.
+    """
     program = programs.start(
         """
-        from logship._metrics import process
-        process.WRITE_SECONDS = 3600.0
+        from logship._hooks import late_imports
+        from logship._metrics import outlet
+        outlet.WRITE_SECONDS = 3600.0
         import logship
         from application import log, ready, wait_for
+        {begin_to_serve}
         logship.install(level="INFO")
         ready()
         wait_for("begin")
         log()
         wait_for("end")
-        """,
+        """.replace("{begin_to_serve}", begin_to_serve),
         environ={"LOGSHIP_METRICS_PORT": "0", "LOGSHIP_METRICS_DIR": str(pages)},
     )
     program.until_ready()
-    port_said_by(program)  # its page has been written as that of a process that logs nothing
+    wait_until(pages.is_dir, "there are pages")
+    wait_until(lambda: on(pages)["logship_clients"] == 1, "the page is that of an idle process")
     assert on(pages)["logship_records_accepted_total"] == 0
     program.let_go("begin")
     wait_until(lambda: on(pages)["logship_records_accepted_total"] == 1, "the page is written")
@@ -266,6 +283,93 @@ def test_a_forked_child_that_never_logs_holds_neither_page_nor_port(
         assert other.stderr == ""
     finally:
         parent.let_go("end")
+
+
+def test_a_child_that_is_forked_while_the_port_is_opened_does_not_hold_it(
+    programs: Programs, pages: Path, port: int
+) -> None:
+    environ = {"LOGSHIP_METRICS_PORT": str(port), "LOGSHIP_METRICS_DIR": str(pages)}
+    parent = programs.start(
+        """
+        import os, threading
+        from logship._metrics import prometheus
+        from application import ready, wait_for
+
+        opened, forked = threading.Event(), threading.Event()
+        real = prometheus.Endpoint
+
+        def slow(*arguments):
+            endpoint = real(*arguments)
+            opened.set()
+            forked.wait(0.5)  # in vain, if the fork waits for this
+            return endpoint
+
+        prometheus.Endpoint = slow
+        import logship
+        logship.install(level="INFO")
+        opened.wait(30)
+        if os.fork() == 0:
+            wait_for("end")
+            os._exit(0)
+        forked.set()
+        ready()
+        wait_for("end")
+        """,
+        environ=environ,
+    )
+    parent.until_ready()
+    parent.signal(signal.SIGKILL)
+    parent.end()
+    try:
+        other = programs.start(LOG_UNTIL_TOLD, environ=environ)
+        wait_for_samples(port, "logship_records_acked_total", 100)
+        assert other.stderr == ""
+    finally:
+        parent.let_go("end")
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
+@pytest.mark.skipif(
+    not all(each.stat().st_mode & 0o001 for each in Path(os.__file__).parents),
+    reason="this Python lies where another user may not read it",
+)
+def test_a_worker_of_another_user_is_counted(
+    programs: Programs, port: int, scraper: Scraper
+) -> None:
+    """As under gunicorn with --preload and --user; the lock of the port is root's alone."""
+    shared = Path(tempfile.mkdtemp())
+    shared.chmod(0o1777)
+    program = programs.start(
+        """
+        import os, signal
+        import logship
+        from application import log, wait_for
+        client = logship.install(level="INFO", linger_seconds=0.05)
+        log()
+        client.flush(20)
+        wait_for("fork")
+        child = os.fork()
+        if child == 0:
+            os.setuid(65534)
+            log()
+            signal.pause()
+        wait_for("end")
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+        """,
+        environ={"LOGSHIP_METRICS_PORT": str(port), "LOGSHIP_METRICS_DIR": str(shared)},
+    )
+    try:
+        wait_for_samples(port, "logship_records_acked_total", 1)
+        program.let_go("fork")
+        samples = wait_for_samples(port, "logship_records_accepted_total", 2)
+        assert samples["logship_clients"] == 2
+        assert samples["logship_metrics_pages_refused"] == 0
+        program.let_go("end")
+        assert program.end().warnings == []
+        assert scraper.went_down == []
+    finally:
+        shutil.rmtree(shared)
 
 
 def test_a_program_that_was_never_scraped_leaves_its_numbers(

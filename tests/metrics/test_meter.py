@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gc
+import threading
 import weakref
 from collections.abc import Iterator
 from pathlib import Path
@@ -136,16 +138,9 @@ def test_a_reason_that_is_not_in_the_table_makes_no_label() -> None:
     assert named(a_meter(buffer).read())["records_dropped_total other"] == 2
 
 
-def test_a_buffer_that_cannot_be_asked_costs_a_scrape_and_nothing_else(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    """Its lock's holder is in a garbage collection, say."""
-    import threading
-
-    buffer = a_buffer()
-    buffer.offer("t", body(1))
-    meter = a_meter(buffer)
-    before = meter.read()
+@contextlib.contextmanager
+def busy(buffer: Buffer) -> Iterator[None]:
+    """Hold the buffer's lock in another thread, as one that is in a garbage collection."""
     held, let_go = threading.Event(), threading.Event()
 
     def wait() -> bool:
@@ -158,9 +153,34 @@ def test_a_buffer_that_cannot_be_asked_costs_a_scrape_and_nothing_else(
     thread = threading.Thread(target=hold)
     thread.start()
     held.wait(20)
-    assert meter.read() == before
+    yield
     let_go.set()
     thread.join()
+
+
+def test_a_buffer_that_cannot_be_asked_costs_a_scrape_and_nothing_else() -> None:
+    buffer = a_buffer()
+    buffer.offer("t", body(1))
+    meter = a_meter(buffer)
+    before = meter.read()
+    with busy(buffer):
+        assert meter.read() == before
+
+
+def test_after_the_end_a_busy_buffer_does_not_hide_the_report() -> None:
+    """Its page says that the client is done, and nothing writes it again."""
+    buffer = a_buffer()
+    meter = a_meter(buffer)
+    meter.read()
+    buffer.offer("t", body(1))
+    report = buffer.report("test", 0.5)
+    meter.drained(report)
+    assert meter.is_done
+    with busy(buffer):
+        numbers = named(meter.read())
+    assert_agrees(numbers, report)
+    assert numbers["records_accepted_total"] == numbers["records_unacked_total"] == 1
+    assert numbers["stop_timeout_seconds"] == 9.0
 
 
 # -- of real clients -------------------------------------------------------------------------------

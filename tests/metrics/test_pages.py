@@ -283,6 +283,19 @@ def test_a_claim_is_one_processs_and_passes_on(pages: Path) -> None:
     assert passed_on.last_port == 9100
 
 
+def test_a_claim_writes_into_no_file_of_the_program(pages: Path, tmp_path: Path) -> None:
+    """The program has closed all descriptors, and opened a file of its own."""
+    mine = Pages(pages, KEY)
+    claim = mine.claim_endpoint(9100)
+    assert claim is not None
+    (lock,) = [each for each in mine._opened if each != mine._directory]
+    with (tmp_path / "file").open("wb") as file:
+        os.dup2(file.fileno(), lock)
+        claim.note_port(9100)
+    os.close(lock)
+    assert (tmp_path / "file").read_bytes() == b""
+
+
 # -- what is not to be believed --------------------------------------------------------------------
 
 HEADER = struct.Struct("<8sII16s")
@@ -389,10 +402,26 @@ def test_what_nobody_reads_is_removed_after_a_day(pages: Path, owners: Owners) -
     assert names(pages, f"page-{'f' * 16}")
 
 
+def test_another_container_that_lives_keeps_its_dead(pages: Path, owners: Owners) -> None:
+    """They share a volume; the sum is written only at a death, which may be long ago."""
+    living = Pages(pages, "f" * 16)
+    for accepted in (10, 100):  # the first one is folded into the sum, and the second one is not
+        dead, numbers = Pages(pages, "f" * 16), zeros()
+        numbers[ACCEPTED] = accepted
+        dead.begin().write(numbers, is_done=True)
+        dead.close()
+        if accepted == 10:
+            living.begin()
+    for each in pages.iterdir():
+        os.utime(each, (time.time() - 90_000,) * 2)
+    owners.start(1)
+    assert living.total().numbers[ACCEPTED] == 110
+
+
 def test_a_directory_that_others_can_write_in_is_refused(tmp_path: Path) -> None:
     (tmp_path / "open").mkdir()
     (tmp_path / "open").chmod(0o777)
-    with pytest.raises(PagesError, match="other users may write to it"):
+    with pytest.raises(PagesError, match=r"other users may write to it.* has mode 1777"):
         Pages(tmp_path / "open")
     (tmp_path / "open").chmod(0o1777)
     Pages(tmp_path / "open")

@@ -16,7 +16,7 @@ from typing import Self
 
 import pytest
 
-from tests.metrics.scraping import Scraper
+from tests.metrics.scraping import Scraper, parsed
 from tests.process.conftest import Sidecar
 from tests.support.programs import Program, Programs
 from tests.support.servers import ReservedPort
@@ -231,6 +231,73 @@ FORKS = """
     client.flush(20)
     wait_for("end")
 """
+
+
+def test_two_first_records_of_a_forked_child_leave_one_client(programs: Programs) -> None:
+    """The second one comes while the shipper for the first one is made, as from a handler."""
+    ended = programs.start(
+        """
+        import gc, os, time
+        from prometheus_client import CollectorRegistry, generate_latest
+        import logship
+        from logship.metrics import LogshipCollector
+
+        interruptions = []
+
+        def clock():
+            if interruptions:
+                interruptions.pop()()
+            return time.monotonic()
+
+        settings = logship.Settings.from_env(os.environ)
+        client = logship.BackgroundClient(settings, parts={"monotonic": clock})
+        child = os.fork()
+        if child == 0:
+            interruptions.append(lambda: client.emit({"message": "in between"}))
+            client.emit({"message": "first"})
+            assert not interruptions
+            gc.collect()
+            registry = CollectorRegistry()
+            registry.register(LogshipCollector())
+            print(generate_latest(registry).decode(), flush=True)
+            client.close(timeout=20)
+            os._exit(0)
+        os.waitpid(child, 0)
+        client.close(timeout=20)
+        """
+    ).end()
+    assert ended.returncode == 0, ended.stderr
+    samples = parsed(ended.stdout)
+    assert samples["logship_clients"] == 1
+    assert samples["logship_records_accepted_total"] == 2
+
+
+def test_two_first_clients_at_once_are_counted_once(programs: Programs, pages: Path) -> None:
+    ended = programs.start(
+        """
+        import os, threading
+        import logship
+        from logship._metrics.outlet import Choices
+
+        both_begin = threading.Barrier(2)
+        real = Choices.of
+
+        def slow(settings):
+            both_begin.wait(20)
+            return real(settings)
+
+        Choices.of = slow
+        settings = logship.Settings.from_env(os.environ)
+        make = threading.Thread(target=logship.BackgroundClient, args=(settings,))
+        make.start()
+        logship.BackgroundClient(settings)
+        make.join()
+        names = [each.name for each in threading.enumerate()]
+        assert names.count("logship-metrics") == 1, names
+        """,
+        environ={"LOGSHIP_METRICS_DIR": str(pages)},
+    ).end()
+    assert ended.returncode == 0, ended.stderr
 
 
 @pytest.mark.parametrize("leave", ["os._exit(0)", "sys.exit(0)", "os.execv('/bin/true', ['true'])"])

@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import signal
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -30,7 +32,7 @@ FAMILY = """
     from application import log, new_marker, progress, ready, wait_for, write_down
     for ships in {ships}:
         if os.fork() == 0:
-            if not ships:
+            if {quiet} or not ships:
                 os.dup2(os.open(os.devnull, os.O_WRONLY), 2)  # its warnings would be records
             {more}
             logship.install(level="INFO", **({{}} if ships else {{"endpoints": "{nowhere}"}}))
@@ -55,14 +57,26 @@ def port() -> Iterator[int]:
     reserved.close()
 
 
-def family(*ships: bool, more: str = "pass") -> str:
+@pytest.fixture
+def open_directory() -> Iterator[Path]:
+    """A directory that is open to all users, as /tmp is."""
+    directory = Path(tempfile.mkdtemp(dir="/tmp"))
+    directory.chmod(0o1777)
+    yield directory
+    shutil.rmtree(directory)
+
+
+def family(*ships: bool, more: str = "pass", quiet: bool = False) -> str:
     """Return a program that prints, and has a child for each of `ships`, which logs.
 
     Args:
         ships: Whether that child reaches the sidecar; where not, its records are on its spool.
         more: A statement that the children begin with.
+        quiet: Whether the warnings of all children are discarded.
     """
-    return FAMILY.format(ships=ships, nowhere=NOWHERE, logged=LOGGED, printed=PRINTED, more=more)
+    return FAMILY.format(
+        ships=ships, nowhere=NOWHERE, logged=LOGGED, printed=PRINTED, more=more, quiet=quiet
+    )
 
 
 def children(program: Program) -> list[tuple[int, bool]]:
@@ -115,12 +129,18 @@ def test_the_sums_are_right_though_children_are_killed(runs: Runs, port: int, gi
     not all(each.stat().st_mode & 0o001 for each in Path(os.__file__).parents),
     reason="this Python lies where another user may not read it",
 )
-def test_clients_of_another_user_are_in_the_sum(runs: Runs, port: int) -> None:
+@pytest.mark.parametrize("has_spool", [False, True])
+def test_clients_of_another_user_are_in_the_sum(
+    runs: Runs, port: int, open_directory: Path, has_spool: bool
+) -> None:
     """As the workers of a server that root has started."""
+    environ = {"TMPDIR": "/tmp"}  # a test's own directory lets no other user in
+    if has_spool:
+        environ["LOGSHIP_SPOOL_DIR"] = str(open_directory)
     program = runs.start(
-        family(True, True, more="os.setuid(65534)"),
+        family(True, True, more="os.setuid(65534)", quiet=has_spool),
         options=("--metrics-port", str(port)),
-        environ={"TMPDIR": "/tmp"},  # a test's own directory lets no other user in
+        environ=environ,
     )
     with Scraper(port) as scraper:
         written = PRINTED + 2 * LOGGED

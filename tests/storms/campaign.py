@@ -119,7 +119,14 @@ def _complaints(stderr: str) -> Iterator[str]:
             yield line[:2000]
 
 
-def plans(records: int, seed: int, directory: Path, run_records: int) -> Iterator[Plan]:
+def plans(
+    records: int,
+    seed: int,
+    directory: Path,
+    run_records: int,
+    *,
+    tools: bool = CAN_HAVE_TOOLS,
+) -> Iterator[Plan]:
     """Yield plans of about `records` calls in all, each kind in its turn."""
     choice = random.Random(seed)
     place = 0
@@ -138,19 +145,19 @@ def plans(records: int, seed: int, directory: Path, run_records: int) -> Iterato
             seed=choice.randrange(1 << 30),
             directory=str(its_directory),
             settings=settings,
-            tools=CAN_HAVE_TOOLS,
+            tools=tools,
             **kind,
         )
         records -= its_records
         place += 1
 
 
-def campaign(records: int, seed: int, run_records: int) -> int:
+def campaign(records: int, seed: int, run_records: int, *, tools: bool) -> int:
     """Run storms until so many records were logged; print figures, return how many failed."""
     failed = arrived = calls = 0
     began = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="storms-") as directory:
-        for plan in plans(records, seed, Path(directory), run_records):
+        for plan in plans(records, seed, Path(directory), run_records, tools=tools):
             run_began = time.monotonic()
             verdict = run_storm(plan)
             seconds = time.monotonic() - run_began
