@@ -52,7 +52,7 @@ class Part:
 LIGHT = Scenario(seconds=6)
 BUSY = Scenario(seconds=8, stop_timeout=30)
 KILLED = Scenario(shipper=SPOOLING, fault=APP_SIGKILL, seconds=1)
-TAIL = Scenario(seconds=4, stop_timeout=30, tail=100_000)
+TAIL = Scenario(seconds=5, stop_timeout=30, tail=100_000)
 PEERS = ("fluent-logger", "fluent-logger-async")
 
 
@@ -62,7 +62,7 @@ KILLS_QUICK = 5
 
 def _quick(kills: int) -> list[Part]:
     """Return the few rows that show a mistake soonest."""
-    faults = tuple(replace(LIGHT, seconds=4, stop_timeout=5, fault=fault) for fault in FAULTS)
+    faults = tuple(replace(LIGHT, seconds=5, stop_timeout=5, fault=fault) for fault in FAULTS)
     tails = (replace(TAIL, seconds=2, tail=20_000),)
     return [
         Part("Every fault", faults, together=2),

@@ -25,6 +25,17 @@ O_NOFOLLOW: int = getattr(os, "O_NOFOLLOW", 0)
 O_NONBLOCK: int = getattr(os, "O_NONBLOCK", 0)
 
 
+def open_standard_streams() -> None:
+    """Open descriptors 0 to 2 where they are closed, so that nothing else gets their numbers.
+
+    A pipe of `logship run` in their place would have the command read its own output, and a file
+    would get warnings.
+    """
+    while (descriptor := os.open(os.devnull, os.O_RDWR | O_BINARY)) <= 2:
+        os.set_inheritable(descriptor, True)
+    os.close(descriptor)
+
+
 def allocate(descriptor: int, size: int) -> None:
     """Give a new file its size, and its blocks if the system can reserve them.
 

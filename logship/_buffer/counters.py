@@ -83,7 +83,7 @@ class Counters:
             refused=self.refused,
             truncated=self.truncated,
             blocked_seconds=self.blocked_seconds,
-            dropped={each: n - undecided[each] for each, n in self.dropped.items()},
+            dropped={each: n - undecided[each] for each, n in tuple(self.dropped.items())},
             waiting=waiting,
             spooled=spooled,
             unspooled=unspooled,

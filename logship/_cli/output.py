@@ -35,7 +35,9 @@ def show_text(text: str) -> None:
     """Print a text. If its reader has gone or the disk is full, the exit code is still right."""
     try:
         click.echo(text)
-    except OSError:
+    except OSError as error:
+        if not isinstance(error, BrokenPipeError):
+            click.echo(f"logship: standard output: {error.strerror}", err=True)
         # The rest goes nowhere, also what Python still holds of this and flushes at its end.
         with contextlib.suppress(OSError), Path(os.devnull).open("wb") as nowhere:
             os.dup2(nowhere.fileno(), sys.stdout.fileno())

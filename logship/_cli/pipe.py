@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from logship import _system
 from logship._cli.options import (
     fields_option,
     only_given,
@@ -54,10 +55,9 @@ def command(
         chosen = Settings.from_env(os.environ, **only_given(given))
     except SettingsError as error:
         raise click.UsageError(str(error)) from None
-    from logship._run.command import open_standard_streams  # noqa: PLC0415 - `--help` needs none
-    from logship._run.pipe import Pipe  # noqa: PLC0415 - as above
+    from logship._run.pipe import Pipe  # noqa: PLC0415 - `--help` needs none of it
 
-    open_standard_streams()
+    _system.open_standard_streams()
     pipe = Pipe(chosen)
     report = pipe.run()
     sys.exit(0 if report.all_acked and not pipe.is_input_broken else 1)

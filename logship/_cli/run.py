@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
+from logship import _system
 from logship._cli.options import (
     fields_option,
     only_given,
@@ -50,12 +51,11 @@ def _read_pattern(ctx: click.Context, param: click.Parameter, value: str | None)
 
 def _read_receipt(ctx: click.Context, param: click.Parameter, value: Path | None) -> Receipt | None:
     """Check that a receipt can be written, and remove an old one that could mislead."""
-    from logship._run.command import open_standard_streams  # noqa: PLC0415 - `--help`
     from logship._run.receipt import Receipt  # noqa: PLC0415 - asyncio and all
 
     if value is None:
         return None
-    open_standard_streams()  # else the receipt's directory could be standard input
+    _system.open_standard_streams()  # else the receipt's directory could be standard input
     try:
         return Receipt(value)
     except OSError as error:
@@ -184,13 +184,11 @@ def command(
       126, 127  CMD cannot be run, or does not exist
       2         wrong usage, or a wrong setting
     """
-    from logship._run.command import open_standard_streams  # noqa: PLC0415 - `--help`
-
     if not any(words[:1]):
         raise click.UsageError(
             "there is no command; give it after --: logship run -- php batch.php"
         )
-    open_standard_streams()
+    _system.open_standard_streams()
     signals = Signals(mapping)
     signals.take()  # before the slow imports: without handlers, PID 1 ignores signals
     sys.argv[:] = words  # whose name is the default tag

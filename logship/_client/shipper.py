@@ -114,7 +114,8 @@ class Shipper:
         if self._spool is not None and orphans is None:
             orphans = new_orphans(self._spool, monotonic)
         self._orphans = orphans
-        needs_tag = (settings.firelens_tag or orphans is not None) and not settings.disabled
+        may_adopt = orphans is not None and not orphans.is_closed
+        needs_tag = (settings.firelens_tag or may_adopt) and not settings.disabled
         self._awaited_tag = AwaitedTag(task_reader(os.environ), is_wanted=needs_tag)
         if orphans is not None:
             orphans.default_tag = self._routed_tag

@@ -171,8 +171,9 @@ class Outlet:
 
     def end(self) -> None:
         """Write no more, because the directory is about to go; `last_total` keeps the sum."""
-        pages = self.refreshed()
         with self._lock:
+            self._write()
+            pages = self._pages
             if pages is not None:
                 with contextlib.suppress(OSError):  # the program has closed all descriptors
                     self.last_total = pages.total()
@@ -254,9 +255,7 @@ class Outlet:
                 return self.last_total is None
             try:
                 self._claim = self._pages.claim_endpoint(port)
-            except PermissionError:  # a process of another user has made the lock, and serves
-                return False
-            except OSError:  # the volume is full: the first process that gets the port serves
+            except OSError:  # there is no lock: the first process that gets the port serves
                 return True
             return self._claim is not None
 

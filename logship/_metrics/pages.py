@@ -277,9 +277,13 @@ class Pages:
         """Become the one process that serves on `port`, or return None while another does.
 
         Raises:
-            OSError: The lock's file cannot be made.
+            OSError: The lock's file cannot be made, or not be read.
         """
-        descriptor = self._open(f"endpoint-{self._key}-{port}.lock", _FILE | os.O_CREAT)
+        name = f"endpoint-{self._key}-{port}.lock"
+        try:
+            descriptor = self._open(name, _FILE | os.O_CREAT, mode=0o644)
+        except PermissionError:  # another user has made it; to lock it, reading is enough
+            descriptor = self._open(name, _FILE & ~os.O_RDWR)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
@@ -328,8 +332,8 @@ class Pages:
     def _names(self) -> list[str]:
         return os.listdir(self._directory)  # noqa: PTH208 - a descriptor
 
-    def _open(self, name: str, flags: int) -> int:
-        descriptor = os.open(name, flags, 0o600, dir_fd=self._directory)
+    def _open(self, name: str, flags: int, mode: int = 0o600) -> int:
+        descriptor = os.open(name, flags, mode, dir_fd=self._directory)
         self._opened[descriptor] = _system.identity_of(descriptor)
         return descriptor
 

@@ -266,6 +266,6 @@ def resolved(host: str) -> str:
         OSError: It has none.
     """
     with contextlib.suppress(UnicodeError):  # a host that cannot be a name
-        found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+        found = socket.getaddrinfo(host, 0, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
         return str(found[0][4][0])
     raise OSError(f"{host!r} is not a host name or address")

@@ -105,8 +105,8 @@ def _batches(payload: bytes, entries_max: int) -> Iterator[tuple[list[Any], slic
     An EventTime becomes its eight bytes, and nothing else becomes bytes: what is sent as such ends
     the short way. One inside a record is nothing that JSON knows, and leads the longer way too.
 
-    Arrays become lists, not tuples: an array may say that it is longer than it is, and the room
-    that Python makes for a list takes no memory until it is used.
+    Arrays become lists, not tuples: an array may say that it is longer than it is. With the global
+    lock, the room that Python makes for a list takes no memory until it is used.
     """
     unpacker = new_unpacker(len(payload), "backslashreplace", _EXTENSIONS.get, bin_bytes_max=0)
     entries: list[Any] = []

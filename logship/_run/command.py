@@ -24,16 +24,6 @@ _PIPE_MODE = 0o666
 """Programs that gave up root open /dev/stdout by name; the pipe's own mode would refuse them."""
 
 
-def open_standard_streams() -> None:
-    """Open descriptors 0 to 2. If one of them were closed, a pipe of `run` would take its place.
-
-    Then the command would read its own output, and a warning would become a record.
-    """
-    while (descriptor := os.open(os.devnull, os.O_RDWR)) <= 2:
-        os.set_inheritable(descriptor, True)
-    os.close(descriptor)
-
-
 class CannotStart(LogshipError):  # noqa: N818 - it names the thing, as its siblings do
     """The command cannot be started.
 

@@ -114,10 +114,11 @@ def test_an_output_that_takes_nothing_changes_no_verdict(
     words = [str(program), "audit", "out.log", *options]
     reading, writing = os.pipe()
     os.close(reading)
+    said = b"logship: standard output: No space left on device\n"
     with os.fdopen(writing, "wb") as closed, Path("/dev/full").open("wb") as full:
-        for output in (closed, full):
+        for output, told in ((closed, b""), (full, said)):
             ended = subprocess.run(words, stdout=output, stderr=subprocess.PIPE, check=False)
-            assert (ended.returncode, ended.stderr) == (code, b"")
+            assert (ended.returncode, ended.stderr) == (code, told)
 
 
 # --- reading --------------------------------------------------------------------------------------

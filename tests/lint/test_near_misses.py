@@ -157,6 +157,8 @@ FORWARD = "<source>\n  @type forward\n</source>\n"
         ("<match a>#b\n@type s3\n</match>\n<match b>\n@type null\n</match>", {"memory-buffer"}),
         ("<match **>\n@type rdkafka2\n</match>", {"memory-buffer"}),
         ("<match **>\n@type datadog\n</match>", {"memory-buffer"}),
+        ("<match **>\n@type logship_firehose\n</match>", {"memory-buffer"}),
+        ("<match **>\n@type logship_file\n<buffer time>\n</buffer>\n</match>", set()),
         ("<match **>\n@type file\n</match>", set()),
     ],
 )
@@ -220,6 +222,9 @@ def test_an_output_that_an_input_names_needs_no_match(routes: str, *, is_routed:
         ("logship doctor --no-send & exec python app.py", True),
         ("logship lint x || exec python app.py", True),
         ("logship audit /logs/*.log", False),
+        ("logship doctor || true", False),
+        ("logship audit /logs/*.log || exit 1", False),
+        ("logship doctor; echo done; exit 0", False),
         ("migrate && logship audit /logs/*.log | tee report;", False),
     ],
 )
@@ -299,10 +304,10 @@ def test_an_endpoint_that_may_not_be_the_default(
 @pytest.mark.parametrize(
     ("service", "rules"),
     [
-        ({"metadata": {"name": "logship-output"}}, {"service-links"}),
+        ({"metadata": {"name": "logship-output"}}, set()),
         ({"metadata": {"name": "logship-metrics"}}, {"service-links"}),
         ({"metadata": {"name": "logship-tag"}}, set()),
-        ({"metadata": {"name": "logship", "namespace": "other"}}, set()),
+        ({"metadata": {"name": "logship", "namespace": "other"}}, {"service-links"}),
         ({"spec": {"clusterIP": "None"}}, set()),
         ({"spec": {"type": "ExternalName"}}, set()),
     ],
@@ -311,6 +316,26 @@ def test_services_whose_variables_are_injected(service: dict[str, Any], rules: s
     deployment = base("kubernetes")
     name_a_service_logship(deployment)
     deployment.document["items"][1] |= service
+    assert rules_of(deployment) == rules
+
+
+@pytest.mark.parametrize(
+    ("of_pod", "of_service", "rules"),
+    [
+        ("shop", "shop", {"service-links"}),
+        ("shop", None, {"service-links"}),
+        (None, "shop", {"service-links"}),
+        ("shop", "other", set()),
+    ],
+)
+def test_an_object_without_a_namespace_may_be_in_any(
+    of_pod: str | None, of_service: str | None, rules: set[str]
+) -> None:
+    deployment = base("kubernetes")
+    name_a_service_logship(deployment)
+    for each, namespace in zip(deployment.document["items"], (of_pod, of_service), strict=False):
+        if namespace is not None:
+            each.setdefault("metadata", {})["namespace"] = namespace
     assert rules_of(deployment) == rules
 
 

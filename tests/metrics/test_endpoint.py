@@ -336,7 +336,7 @@ def test_a_child_that_is_forked_while_the_port_is_opened_does_not_hold_it(
 def test_a_worker_of_another_user_is_counted(
     programs: Programs, port: int, scraper: Scraper
 ) -> None:
-    """As under gunicorn with --preload and --user; the lock of the port is root's alone."""
+    """As under gunicorn with --preload and --user; the lock of the port is root's."""
     shared = Path(tempfile.mkdtemp())
     shared.chmod(0o1777)
     program = programs.start(
@@ -368,6 +368,42 @@ def test_a_worker_of_another_user_is_counted(
         program.let_go("end")
         assert program.end().warnings == []
         assert scraper.went_down == []
+    finally:
+        shutil.rmtree(shared)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
+def test_a_lock_that_another_user_left_does_not_hinder(programs: Programs, port: int) -> None:
+    """As where root migrates a database before the application starts as another user."""
+    shared = Path(tempfile.mkdtemp())
+    shared.chmod(0o1777)
+    program = programs.start(
+        """
+        import os, pathlib, signal
+        import logship
+        from application import log, ready
+        log()
+        ready()
+        if os.fork() == 0:
+            logship.install(level="INFO", linger_seconds=0.05)
+            log()
+            directory = pathlib.Path(os.environ["LOGSHIP_METRICS_DIR"])
+            while not [*directory.glob("endpoint-*")]:
+                pass
+            os._exit(0)
+        os.wait()
+        os.setuid(65534)
+        logship.install(level="INFO", linger_seconds=0.05)
+        log()
+        signal.pause()
+        """,
+        environ={"LOGSHIP_METRICS_PORT": str(port), "LOGSHIP_METRICS_DIR": str(shared)},
+    )
+    try:
+        program.until_ready()
+        wait_for_samples(port, "logship_records_accepted_total", 1)
+        program.signal(signal.SIGTERM)
+        assert program.end().warnings == []
     finally:
         shutil.rmtree(shared)
 

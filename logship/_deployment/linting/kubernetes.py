@@ -7,6 +7,7 @@ other order. A manifest cannot set the number of open files.
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Iterator
 from typing import Any, NamedTuple
@@ -69,10 +70,10 @@ def read_manifests(documents: list[dict[str, Any]]) -> Iterator[Unit]:
     objects = [each for document in documents for each in _objects(document)]
     named = [(_name(each), tuple(_configurations(each))) for each in objects if _is_map(each)]
     maps = dict(named)
-    services = _services(objects)
     pods = [(each, spec) for each in objects if (spec := _pod_spec(each)) is not None]
+    services_in = functools.cache(functools.partial(_services, objects))
     for document, spec in pods:
-        yield _pod(document, spec, maps, services.get(_namespace(document), _Services()))
+        yield _pod(document, spec, maps, services_in(_namespace(document)))
     configurations = tuple(each for _, found in named for each in found)
     if configurations:
         yield Unit(platform=KUBERNETES, name="ConfigMap", configurations=configurations)
@@ -86,19 +87,17 @@ def _namespace(document: dict[str, Any]) -> str:
     return str(mapping(document.get("metadata"), "metadata").get("namespace", ""))
 
 
-def _services(objects: list[dict[str, Any]]) -> dict[str, _Services]:
-    """Return the Services by their namespace; "" if they name none."""
-    found: dict[str, list[dict[str, Any]]] = {}
-    for each in objects:
-        if each.get("kind") == "Service":
-            found.setdefault(_namespace(each), []).append(each)
-    return {
-        namespace: _Services(
-            names=frozenset(map(_name, services)),
-            variables=frozenset(map(_port_variable, filter(_has_address, services))),
-        )
-        for namespace, services in found.items()
-    }
+def _services(objects: list[dict[str, Any]], namespace: str) -> _Services:
+    """Return the Services that may be in a namespace. An object that names none may be in any."""
+    found = [
+        each
+        for each in objects
+        if each.get("kind") == "Service" and (not namespace or _namespace(each) in ("", namespace))
+    ]
+    return _Services(
+        names=frozenset(map(_name, found)),
+        variables=frozenset(map(_port_variable, filter(_has_address, found))),
+    )
 
 
 def _has_address(service: dict[str, Any]) -> bool:

@@ -32,6 +32,7 @@ _OUTPUT_VARIABLES = {
 }
 """Variables that only logship's own sidecars read."""
 _OTHER_COMMAND = re.compile(r"\blogship\W+(audit|doctor|lint)\b")
+_SETS_STATUS = re.compile(r"(true|false|exit|echo)\b|:( |$)")
 ENDS_OF_COMMANDS = re.compile(r"&&|\|\||;|\n|\s&\s")
 """What is between two commands of a shell script."""
 
@@ -184,9 +185,13 @@ class Container:
 
     @property
     def ships_nothing(self) -> bool:
-        """Whether its command, or the last one of its script, only looks at logs or settings."""
-        last = ENDS_OF_COMMANDS.split(self.line.rstrip("; \n"))[-1]
-        return bool(_OTHER_COMMAND.search(last)) and not self.recovers_or_ships()
+        """Whether its command, or the last one of its script, only looks at logs or settings.
+
+        What only says something or sets the exit code, such as `|| true`, is no last command.
+        """
+        commands = [each.strip() for each in ENDS_OF_COMMANDS.split(self.line)]
+        last = [each for each in commands if each and not _SETS_STATUS.match(each)][-1:]
+        return any(map(_OTHER_COMMAND.search, last)) and not self.recovers_or_ships()
 
     def recovers_or_ships(self) -> bool:
         """Return whether its command is a logship command that sends records."""

@@ -34,10 +34,11 @@ _IS_BUFFER = re.compile(
 )
 _BUFFERED = re.compile(
     r"forward|s3|(rd)?kafka\w*|elasticsearch\w*|opensearch\w*|cloudwatch_logs|kinesis\w*|http|loki|"
-    r"datadog|splunk_hec|gelf|mongo|webhdfs|gcs|azurestorage\w*|rewrite_\w+_s3"
+    r"datadog|splunk_hec|gelf|mongo|webhdfs|gcs|azurestorage\w*|rewrite_\w+_s3|"
+    r"logship_(?!file|dedup)\w+"
 )
 """Fluentd outputs that buffer in memory by default."""
-_FILE_BY_DEFAULT = ("file", "buffer")
+_FILE_BY_DEFAULT = ("file", "buffer", "logship_file")
 _NEVER_FAIL = ("stdout", "null", "counter", "flowcounter", "prometheus_exporter")
 _FOR_EVER = ("no_limits", "false", "off")
 _TRUE = ("true", "on", "yes", "")

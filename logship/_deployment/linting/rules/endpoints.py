@@ -21,7 +21,6 @@ from logship._deployment.linting.model import (
 )
 from logship._deployment.linting.quantities import count_or_none
 from logship._deployment.linting.rules.rule import rule
-from logship._deployment.linting.rules.sidecars import VARIABLES
 from logship._deployment.linting.rules.snippets import variable
 from logship._settings import Settings
 from logship._settings.unknown import setting_variables
@@ -32,7 +31,7 @@ _FIRELENS = ("FLUENT_HOST", "FLUENT_PORT")
 _KEYS = (f"${_VARIABLE}", *(f"${name}" for name in _FIRELENS), "environment", "env")
 _LOOPBACK = ("localhost", "127.0.0.1", "::1")
 _PORT = 24224
-_SIDECAR_PORTS = sorted(name for name in VARIABLES if name.endswith("_PORT"))
+_SIDECAR_PORT = "LOGSHIP_PORT"
 
 
 def _tcp_endpoints(unit: Unit) -> Iterator[tuple[Container, str, int]]:
@@ -247,10 +246,10 @@ def service_links(unit: Unit) -> Iterator[Mistake]:
     """Yield ports that containers get from a Service, and those of sidecars copied from one."""
     injected = unit.service_variables
     for container in unit.of_role(Role.SIDECAR):
-        for name in _SIDECAR_PORTS if container.is_logships else ():
-            is_copied = "://" in (container.value(name) or "")
-            if is_copied or (name in injected and container.is_unset(name)):
-                yield _linked(unit, container, name)
+        is_copied = "://" in (container.value(_SIDECAR_PORT) or "")
+        is_injected = _SIDECAR_PORT in injected and container.is_unset(_SIDECAR_PORT)
+        if container.is_logships and (is_copied or is_injected):
+            yield _linked(unit, container, _SIDECAR_PORT)
     for container in unit.of_role(Role.APPLICATION, Role.RECOVERER):
         for name in setting_variables():
             if name in injected and container.is_unset(name):
@@ -264,6 +263,6 @@ def _linked(unit: Unit, container: Container, name: str) -> Mistake:
         f"number: {container.name} does not start"
     )
     change = "enableServiceLinks: false, or " + variable(
-        unit, name, f"{_PORT}" if name == "LOGSHIP_PORT" else "…"
+        unit, name, f"{_PORT}" if name == _SIDECAR_PORT else "…"
     )
     return Mistake(container.name, night, change, container.lines.get(f"${name}"))
