@@ -207,7 +207,10 @@ def command(
     environ: Mapping[str, str] = os.environ
     if install:
         environ = _environ_with_install(settings, only_given({"fields": fields, "redact": redact}))
-    sys.exit(_supervise(settings, words, environ, signals, options))
+    exit_code = _supervise(settings, words, environ, signals, options)
+    # All is done. A thread that wakes while the interpreter ends is ended by glibc, which opens
+    # libgcc for that and aborts the process where there is none, as beside a program in C.
+    os._exit(exit_code)
 
 
 def _settings(given: dict[str, Any]) -> Settings:

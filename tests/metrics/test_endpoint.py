@@ -57,6 +57,12 @@ LOG_UNTIL_TOLD = """
 """
 
 
+as_another_user = pytest.mark.skipif(
+    os.geteuid() != 0 or not all(p.stat().st_mode & 0o001 for p in Path(os.__file__).parents),
+    reason="needs root, and a Python that another user may read",
+)
+
+
 def families_of(measures: tuple[object, ...]) -> set[str]:
     return {f"logship_{each.name}".removesuffix("_total") for each in measures}  # type: ignore[attr-defined]
 
@@ -328,11 +334,7 @@ def test_a_child_that_is_forked_while_the_port_is_opened_does_not_hold_it(
         parent.let_go("end")
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
-@pytest.mark.skipif(
-    not all(each.stat().st_mode & 0o001 for each in Path(os.__file__).parents),
-    reason="this Python lies where another user may not read it",
-)
+@as_another_user
 def test_a_worker_of_another_user_is_counted(
     programs: Programs, port: int, scraper: Scraper
 ) -> None:
@@ -372,7 +374,7 @@ def test_a_worker_of_another_user_is_counted(
         shutil.rmtree(shared)
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
+@as_another_user
 def test_a_lock_that_another_user_left_does_not_hinder(programs: Programs, port: int) -> None:
     """As where root migrates a database before the application starts as another user."""
     shared = Path(tempfile.mkdtemp())

@@ -382,30 +382,33 @@ def packers(monkeypatch: pytest.MonkeyPatch) -> Packers:
     return Packers(monkeypatch)
 
 
+NAME = "a name that no client of this process gives to each of its records"
+
+
 @pytest.mark.parametrize("fault", [MemoryError, OverflowError, SystemExit])
 def test_a_packer_that_failed_is_not_used_again(
     fault: type[BaseException], packers: Packers
 ) -> None:
     """What it had packed until then would stand before the next record."""
-    assert readable({"message": "a name that is known"})
+    assert readable({NAME: "a name that is known"})
     pack = record_packer()
-    assert stamped(pack({"message": "zeroth"}, TIME_NS)) == {"message": "zeroth"}
+    assert stamped(pack({NAME: "zeroth"}, TIME_NS)) == {NAME: "zeroth"}
     packers.fault = fault
     with contextlib.suppress(SystemExit):
-        assert stamped(pack({"message": "first"}, TIME_NS)) == {"message": "first"}
+        assert stamped(pack({NAME: "first"}, TIME_NS)) == {NAME: "first"}
     packers.made = 0
     for number in range(2):
-        assert stamped(pack({"message": str(number)}, TIME_NS)) == {"message": str(number)}
+        assert stamped(pack({NAME: str(number)}, TIME_NS)) == {NAME: str(number)}
         assert packers.made == 1, "and another one from then on"
 
 
 def test_the_memory_of_a_large_record_is_not_kept(packers: Packers) -> None:
-    assert readable({"message": "a name that is known"})
+    assert readable({NAME: "a name that is known"})
     pack = record_packer()
     made = []
     for text in ("small", "small", "x" * (2 << 20), "small", "small"):
         packers.made = 0
-        assert stamped(pack({"message": text}, TIME_NS)) == {"message": text}
+        assert stamped(pack({NAME: text}, TIME_NS)) == {NAME: text}
         made.append(packers.made)
     assert made == [1, 0, 0, 1, 0]
 
