@@ -29,7 +29,7 @@ LINES_BYTES_MAX = 64 * 1024 * 1024
 """The most that may become of one payload: four times the longest message."""
 
 _PIECE_BYTES = 256 * 1024
-"""Looked at a time; a much longer entry goes the longer way, which counts what it decodes."""
+"""Looked at a time; a longer entry goes the longer way, which counts what it decodes."""
 
 _EXTENSIONS: dict[int, Any] = {code: ... for code in range(-128, 128) if code != 0}
 """What `get` makes of an extension's type and bytes: of an EventTime its bytes, of others nothing
@@ -119,7 +119,7 @@ def _batches(payload: bytes, entries_max: int) -> Iterator[tuple[list[Any], slic
             yield entries + found, slice(start, end)
             entries, start, wanted = [], end, entries_max
         entries += found  # `tell` is in the middle of the next entry, of which a part is missing
-        if at - start > 2 * _PIECE_BYTES:
+        if at - start > _PIECE_BYTES:
             raise _Unusual
     unpacker.feed(_NIL)
     if next(unpacker, _Unusual) is not None:  # it became a part of an entry that is not whole
