@@ -11,9 +11,11 @@ import msgpack
 import pytest
 
 from logship._buffer import accumulator
+from logship._buffer.accumulator import Accumulator
 from logship._buffer.buffer import Buffer
-from logship._buffer.chunk import Chunk, ChunkState
+from logship._buffer.chunk import Chunk, ChunkState, MemoryChunk, MemoryStorage
 from logship._buffer.entrance import Outcome
+from logship._buffer.inbox import Run
 from logship._buffer.ranges import merge_ranges
 from logship._reasons import OVERFLOW, QUARANTINED
 from logship.testing import ManualClock
@@ -849,3 +851,34 @@ def test_the_report_names_what_is_on_stderr_whatever_holes_a_chunk_has() -> None
         (part,) = buffer.report("", 0.0).streams
         assert part.spilled == merge_ranges([(n, n) for n in numbers[:count]])
         assert part.unacked == merge_ranges([(n, n) for n in numbers[count:]])
+
+
+def test_a_number_is_dropped_beside_a_chunk_that_was_opened_in_vain() -> None:
+    """An exception from outside may come between a chunk and its first entry."""
+    storage = MemoryStorage(bytes, 1000)
+    held = Accumulator(
+        chunk_bytes_max=1000,
+        stamp_key="k",
+        awaited_tag=None,
+        storage=storage,
+        monotonic=ManualClock(),
+        random_bytes=bytes,
+    )
+    run: Run = ("t", body(1)), [body(1)]
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(MemoryChunk, "write", _fail)
+        with pytest.raises(MemoryError):
+            held.append(run, lambda *_: None)
+    (empty,) = held.chunks.open.values()
+    numbered = held.number_and_drop("t", body(1), OVERFLOW)
+    assert numbered is not None
+    assert numbered.number == 1
+    assert not held.chunks.open
+    held.append(run, lambda *_: None)
+    (chunk,) = held.chunks.open.values()
+    assert empty.entries == 0
+    assert chunk.ranges() == [(2, 3)], "the gap's record, and the entry"
+
+
+def _fail(*_: object) -> None:
+    raise MemoryError

@@ -185,6 +185,18 @@ def test_entries_are_stamped_with_the_numbers_that_follow(number: int, count: in
     assert stream.stamped([b"body"] * count) == b"".join(expected)
 
 
+@pytest.mark.parametrize(("key", "next_numbers"), [("k", [2, 2]), (None, [1, 1])])
+def test_an_end_is_left_once_where_there_are_stamps(
+    key: str | None, next_numbers: list[int]
+) -> None:
+    stream = Stream("t", key, bytes)
+    seen = []
+    for _ in range(2):
+        stream.leave_end()
+        seen.append(stream.next_number)
+    assert seen == next_numbers
+
+
 def test_no_stamp_no_bytes() -> None:
     assert Stream("t", None, bytes).stamp_of(1) == b""
     assert Stream("t", None, bytes).stamped([b"one", b"two"]) == b"onetwo"
