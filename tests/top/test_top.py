@@ -128,10 +128,16 @@ def test_without_a_terminal_it_prints_once(workers: Workers) -> None:
 
 
 def test_a_terminal_is_drawn_again_until_ctrl_c(workers: Workers) -> None:
+    assert b"logship top:" in drawn_on_a_terminal(workers)[0]
+
+
+def drawn_on_a_terminal(workers: Workers, **environ: str) -> list[bytes]:
+    """Return the first two views that the command draws before Ctrl-C ends it."""
     workers.until_all_is_acked()
     terminal, side = pty.openpty()
     words = [*TOP, "--interval", "0.2", "--metrics-dir", str(workers.directory)]
-    watching = subprocess.Popen(words, stdout=side, stderr=side, stdin=side)
+    env = {**os.environ, "TERM": "xterm", **environ}
+    watching = subprocess.Popen(words, stdout=side, stderr=side, stdin=side, env=env)
     os.close(side)
     drawn = b""
     while drawn.count(b"\x1b[H\x1b[J") < 3:
@@ -139,23 +145,11 @@ def test_a_terminal_is_drawn_again_until_ctrl_c(workers: Workers) -> None:
     watching.send_signal(signal.SIGINT)
     assert watching.wait(20) == 0
     os.close(terminal)
-    assert b"logship top:" in drawn
+    return drawn.split(b"\x1b[H\x1b[J")[1:3]
 
 
 def test_a_low_terminal_shows_the_row_of_all(workers: Workers) -> None:
-    workers.until_all_is_acked()
-    terminal, side = pty.openpty()
-    words = [*TOP, "--interval", "0.2", "--metrics-dir", str(workers.directory)]
-    environ = {**os.environ, "LINES": "5", "COLUMNS": "200", "TERM": "xterm"}
-    watching = subprocess.Popen(words, stdout=side, stderr=side, stdin=side, env=environ)
-    os.close(side)
-    drawn = b""
-    while drawn.count(b"\x1b[H\x1b[J") < 3:
-        drawn += os.read(terminal, 65536)
-    watching.send_signal(signal.SIGINT)
-    assert watching.wait(20) == 0
-    os.close(terminal)
-    rows = drawn.split(b"\x1b[H\x1b[J")[1].splitlines()
+    rows = drawn_on_a_terminal(workers, LINES="5", COLUMNS="200")[0].splitlines()
     assert len(rows) == 4
     assert rows[-1].split()[0] == b"all"
 

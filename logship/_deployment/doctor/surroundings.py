@@ -127,7 +127,9 @@ def check_tag(
         own: This container, if the task metadata name it.
         is_default: Whether the tag is the name of the program that runs, which is this one.
     """
-    if is_default and not is_firelens(environ, own):
+    if not is_firelens(environ, own):
+        if not is_default:
+            return Result("tag", Outcome.OK, f"{tag!r}; no FireLens routes by it")
         return Result(
             "tag",
             Outcome.WARN,
@@ -135,8 +137,6 @@ def check_tag(
             "the name of its own program, and its records may take another route",
             "--tag with the name of the application's program, or LOGSHIP_TAG",
         )
-    if not is_firelens(environ, own):
-        return Result("tag", Outcome.OK, f"{tag!r}; no FireLens routes by it")
     if own is not None and tag.startswith(f"{own.name}-firelens"):
         return Result("tag", Outcome.OK, f"{tag!r} is one that FireLens routes")
     if own is None and "-firelens" in tag:
