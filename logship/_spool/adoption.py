@@ -324,7 +324,10 @@ class Adoption:
         """Remove the directory, if everything in it is told; all in it is marked before."""
         orphan = self.orphan
         for chunk in self._refused:
-            if chunk.found is not None and not orphan.streams[chunk.stream.id].is_untold:
+            stream = orphan.streams[chunk.stream.id]
+            # Without a slot nothing says that the stream ended: the next recoverer must find the
+            # same gaps, and so end it with the same number.
+            if chunk.found is not None and stream.slot is not None and not stream.is_untold:
                 self._mark_told(chunk, chunk.found)  # no recoverer must try it again
         if orphan.is_untold:
             return

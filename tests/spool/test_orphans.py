@@ -19,7 +19,7 @@ from logship._reasons import QUARANTINED
 from logship._spool import declarations
 from logship._spool.adoption import AdoptedChunk, refuse, settle
 from logship._spool.directories import ProcessDirectory
-from logship._spool.format import COMMIT_AT
+from logship._spool.format import COMMIT_AT, SLOT_CHECKSUM_AT, slot_at
 from logship._spool.inspection import inspect_spool
 from logship._spool.orphans import Orphans
 from logship._spool.progress import RecoveryState
@@ -371,6 +371,27 @@ def test_what_a_refused_record_s_chunk_shows_is_kept_where_the_directory_stays(
     sidecar = recover(tmp_path)
     assert sidecar.controls == []
     assert not life.exists()
+
+
+def test_a_stream_without_a_slot_is_ended_by_each_recoverer_with_one_number(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing stores that it has ended, so the gap of the refused record is declared again."""
+    life = dead_life(tmp_path, lambda buffer: log_some(buffer, 4))
+    streams = life / "streams"
+    data = bytearray(streams.read_bytes())
+    data[slot_at(0) + SLOT_CHECKSUM_AT] ^= 1
+    streams.write_bytes(data)
+    ends = []
+    for _ in range(2):
+        orphans = Orphans(tmp_path)
+        with monkeypatch.context() as context:
+            context.setattr(ProcessDirectory, "remove", _cannot_be_removed)
+            taken = ship(orphans, takes=lambda record: record["message"] != "m3")
+        orphans.close()
+        ends.append([each[KEY] for each in taken if "logship_end" in each])
+    assert len(ends[0]) == 3
+    assert set(ends[1]) <= set(ends[0])
 
 
 def _cannot_be_removed(directory: ProcessDirectory) -> None:
