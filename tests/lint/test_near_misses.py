@@ -226,6 +226,8 @@ def test_an_output_that_an_input_names_needs_no_match(routes: str, *, is_routed:
         ("logship audit /logs/*.log || exit 1", False),
         ("logship doctor; echo done; exit 0", False),
         ("migrate && logship audit /logs/*.log | tee report;", False),
+        ("logship audit --json '/logs/a;b.log'", False),
+        ("exec python app.py  # or: ; logship doctor", True),
     ],
 )
 def test_a_command_that_looks_at_logs_before_the_program(

@@ -7,7 +7,7 @@ import re
 from collections.abc import Mapping
 from itertools import dropwhile, zip_longest
 
-from logship._deployment.linting.model import COMPOSE, ENDS_OF_COMMANDS, Container, Unit
+from logship._deployment.linting.model import COMPOSE, Container, Unit
 from logship._deployment.linting.quantities import count_or_none, number_or_none
 from logship._settings import Settings, variable_name
 from logship._signal_names import signal_number
@@ -25,11 +25,6 @@ _SCRIPT_NAME = re.compile(r"\.(sh|bash)$|entry-?point(?!.*\.(py|js|rb)$)", re.IG
 _PATH = re.compile(r"[\w./@%+:-]{0,200}[./]\w{1,40}")
 """Of a script; other words may be options' values, or hold a secret."""
 _NPM_COMMANDS = ("start", "run", "run-script", "exec", "test")
-_EXEC = re.compile(r"(?:[^)\s]*\)\s*)?(?:(?:then|else|do|\{|\w+=\S*)\s+)*exec\s+[^<>&\d\s]")
-_ENDS_OF_BLOCKS = re.compile(r"(?:fi|esac|done)\b|\}")
-_QUOTED_OR_COMMENT = re.compile(
-    r"""\\.|'[^']*+'|"(?:[^"\\]|\\.)*+"|(?P<comment>(?<!\S)#[^\n]*)""", re.DOTALL
-)
 
 _WORKER_OPTIONS: Mapping[str, tuple[str, ...]] = {
     "gunicorn": ("-w", "--workers"),
@@ -91,29 +86,6 @@ def npm_script(container: Container) -> bool:
     """Return whether npm starts the program."""
     words = _without_init(container.words)
     return len(words) > 1 and _base(words[0]) == "npm" and words[1] in _NPM_COMMANDS
-
-
-def has_pipeline(script: str) -> bool:
-    """Return whether any command of a script is a pipeline; it may be the long running one."""
-    return any("|" in each for each in _commands(script))
-
-
-def hands_over(script: str) -> bool:
-    """Return whether a script's last command replaces the shell, or the shell has a trap."""
-    commands = _commands(script)
-    if not commands or any(re.search(r"\btrap\b", each) for each in commands):
-        return True
-    if _ENDS_OF_BLOCKS.match(commands[-1]):  # which branch is taken is not known
-        return any(_EXEC.match(each) for each in commands)
-    return bool(_EXEC.match(commands[-1])) and "|" not in commands[-1]
-
-
-def _commands(script: str) -> list[str]:
-    """Return the commands of a script without comments, each quoted text as one letter."""
-    script = _QUOTED_OR_COMMENT.sub(
-        lambda found: "" if found["comment"] else "_", script.replace("\\\n", " ")
-    )
-    return [each.strip() for each in ENDS_OF_COMMANDS.split(script) if each.strip()]
 
 
 def stop_setting_seconds(unit: Unit, container: Container) -> float | None:

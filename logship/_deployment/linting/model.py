@@ -12,6 +12,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 
+from logship._deployment.linting.shell import shell_commands
 from logship.errors import LogshipError
 
 ECS = "ecs"
@@ -33,8 +34,6 @@ _OUTPUT_VARIABLES = {
 """Variables that only logship's own sidecars read."""
 _OTHER_COMMAND = re.compile(r"\blogship\W+(audit|doctor|lint)\b")
 _SETS_STATUS = re.compile(r"(true|false|exit|echo)\b|:( |$)")
-ENDS_OF_COMMANDS = re.compile(r"&&|\|\||;|\n|\s&\s")
-"""What is between two commands of a shell script."""
 
 
 class LintError(LogshipError):
@@ -189,8 +188,8 @@ class Container:
 
         What only says something or sets the exit code, such as `|| true`, is no last command.
         """
-        commands = [each.strip() for each in ENDS_OF_COMMANDS.split(self.line)]
-        last = [each for each in commands if each and not _SETS_STATUS.match(each)][-1:]
+        commands = shell_commands(self.line)
+        last = [each for each in commands if not _SETS_STATUS.match(each)][-1:]
         return any(map(_OTHER_COMMAND.search, last)) and not self.recovers_or_ships()
 
     def recovers_or_ships(self) -> bool:

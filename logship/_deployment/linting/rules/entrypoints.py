@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from logship._deployment.linting.commands import (
-    hands_over,
-    has_pipeline,
     npm_script,
     script_file,
     shell_script,
@@ -24,6 +22,7 @@ from logship._deployment.linting.model import (
 )
 from logship._deployment.linting.rules.rule import rule
 from logship._deployment.linting.rules.snippets import command
+from logship._deployment.linting.shell import hands_over, has_pipeline
 
 _PLATFORMS = (ECS, KUBERNETES, COMPOSE, DOCKERFILE)
 _KEYS = ("command", "args", "entryPoint", "entrypoint", "ENTRYPOINT", "CMD")

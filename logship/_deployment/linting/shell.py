@@ -1,0 +1,35 @@
+"""Reads a shell script as far as a check needs it: its commands, and what the last one does."""
+
+from __future__ import annotations
+
+import re
+
+_ENDS_OF_COMMANDS = re.compile(r"&&|\|\||;|\n|\s&\s")
+_EXEC = re.compile(r"(?:[^)\s]*\)\s*)?(?:(?:then|else|do|\{|\w+=\S*)\s+)*exec\s+[^<>&\d\s]")
+_ENDS_OF_BLOCKS = re.compile(r"(?:fi|esac|done)\b|\}")
+_QUOTED_OR_COMMENT = re.compile(
+    r"""\\.|'[^']*+'|"(?:[^"\\]|\\.)*+"|(?P<comment>(?<!\S)#[^\n]*)""", re.DOTALL
+)
+
+
+def shell_commands(script: str) -> list[str]:
+    """Return the commands of a script without comments, each quoted text as one letter."""
+    script = _QUOTED_OR_COMMENT.sub(
+        lambda found: "" if found["comment"] else "_", script.replace("\\\n", " ")
+    )
+    return [each.strip() for each in _ENDS_OF_COMMANDS.split(script) if each.strip()]
+
+
+def has_pipeline(script: str) -> bool:
+    """Return whether any command of a script is a pipeline; it may be the long running one."""
+    return any("|" in each for each in shell_commands(script))
+
+
+def hands_over(script: str) -> bool:
+    """Return whether a script's last command replaces the shell, or the shell has a trap."""
+    commands = shell_commands(script)
+    if not commands or any(re.search(r"\btrap\b", each) for each in commands):
+        return True
+    if _ENDS_OF_BLOCKS.match(commands[-1]):  # which branch is taken is not known
+        return any(_EXEC.match(each) for each in commands)
+    return bool(_EXEC.match(commands[-1])) and "|" not in commands[-1]
