@@ -15,9 +15,9 @@ from tests.simulation.history import History
 from tests.simulation.mutations import Mutation
 from tests.simulation.recovery_mutations import RECOVERY_MUTATIONS
 
-SEEDS_MAX = 2000
+SEEDS_MAX = 1400
 SEEDS = [seed for seed in range(1, SEEDS_MAX + 1) if has_disk(seed)]
-"""Those of the first 2,000 whose clients have a spool."""
+"""Those of the first 1,400 whose clients have a spool."""
 
 MUTATION_SEEDS_MAX = 6000
 """A chunk that cannot be read, and stays so, comes in one of 200 seeds with a spool."""

@@ -25,8 +25,7 @@ from tests.spool.spools import (
     storage_in,
 )
 
-SEEDS = 3000
-SEEDS_OF_THE_NORMAL_SUITE = 60
+SEEDS_OF_THE_NORMAL_SUITE = 30
 OPERATIONS = 60
 
 
@@ -136,7 +135,7 @@ def markers_in(chunk: Chunk) -> list[str]:
 
 
 @pytest.mark.parametrize(
-    "batch", [0, *(pytest.param(number, marks=pytest.mark.proof) for number in range(1, 50))]
+    "batch", [0, *(pytest.param(number, marks=pytest.mark.proof) for number in range(1, 100))]
 )
 def test_a_crash_at_any_store_leaves_every_accepted_record(tmp_path: Path, batch: int) -> None:
     checks = 0
