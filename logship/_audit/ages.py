@@ -70,9 +70,13 @@ class Ages:
 
 
 def _aged(before: dict[float, Ranges], missing: Ranges, now_seconds: float) -> dict[float, Ranges]:
-    aged = {since: still for since, numbers in before.items() if (still := numbers & missing)}
-    if new := missing - Ranges.union(before.values()):
-        aged[now_seconds] = new
+    """Divide the missing numbers by their time. If it lies ahead, the clock was set back."""
+    aged: dict[float, Ranges] = {}
+    new = missing - Ranges.union(before.values())
+    for noted_seconds, numbers in [*before.items(), (now_seconds, new)]:
+        if still := numbers & missing:
+            since = min(noted_seconds, now_seconds)
+            aged[since] = aged.get(since, Ranges()) | still
     return aged
 
 

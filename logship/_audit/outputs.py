@@ -6,21 +6,26 @@ rename does not change. Its evidence counts as long as the part is there.
 
 from __future__ import annotations
 
+import errno
 import glob
 import hashlib
 import os
+import stat
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, Final, Protocol
 
-from logship._audit.sources import Source
+from logship._audit.sources import CannotRead, Source
 from logship.errors import LogshipError
 
 KNOWN_BYTES: Final = 256
 """How many first bytes, and how many before an offset, tell a file from a later one with its inode.
 The first ones alone may be the same, because a long field may stand before the stamp."""
+
+_ABSENT: Final = {errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.EINVAL, errno.ENAMETOOLONG}
+"""Errors of a name that no file has. Windows says EINVAL of a pattern."""
 
 Position = dict[str, Any]
 """How far a part was read, as plain values."""
@@ -104,23 +109,32 @@ class Files:
         """Yield each file once, also where it has several names."""
         found: dict[str, FilePart] = {}
         for path in sorted(self._paths()):
-            try:
-                status = path.stat()
-            except OSError:  # it has just been removed
-                continue
-            if path.is_file():
+            status = _status(path)  # None if it has just been removed
+            if status and stat.S_ISREG(status.st_mode):
                 part = FilePart(str(path), status)
                 found.setdefault(part.key, part)
         yield from found.values()
 
     def _paths(self) -> Iterable[Path]:
         path = Path(self.name)
-        if path.is_dir():
-            return path.rglob("*")
-        if path.exists():
-            return [path]
+        if status := _status(path):
+            return path.rglob("*") if stat.S_ISDIR(status.st_mode) else [path]
         names = glob.glob(self.name, recursive=True)  # noqa: PTH207 - Path.glob takes no root
         return map(Path, names)
+
+
+def _status(path: Path) -> os.stat_result | None:
+    """Return what the system says of a file; None if it says that there is no such file.
+
+    Raises:
+        CannotRead: It does not say so.
+    """
+    try:
+        return path.stat()
+    except OSError as error:
+        if error.errno in _ABSENT:
+            return None
+        raise CannotRead(f"cannot read {path}: {error.strerror}") from error
 
 
 @dataclass(frozen=True)

@@ -139,6 +139,7 @@ class Watch:
         for key, part in parts.items():
             known = followed.setdefault(key, Followed(part.name, now_seconds))
             known.name = part.name
+            known.changed_seconds = min(known.changed_seconds, now_seconds)  # the clock was set
             with self._noting_failure(part.name), contextlib.suppress(Moved):
                 self._read(part, known, now_seconds)
             if not part.overlaps:  # else what is read again would find its evidence gone
@@ -154,44 +155,56 @@ class Watch:
         for lines in reading.batches():
             audit.feed(lines)
         # From here on nothing can fail: a part that could be read by half is read again.
-        before, known.streams = known.streams, {} if reading.is_fresh else known.streams
+        before: dict[str, Stream] = {}
+        if reading.is_fresh:
+            before, known.streams = known.streams, {}
         overlaps = part.overlaps and known.position is not None
         _absorb(known.streams, audit.streams.values(), overlaps=overlaps)
-        self._touched |= before.keys() | known.streams.keys()
-        self._tell_what_went(part.name, before, known.streams)
+        self._touched |= {stream.name for stream in audit.streams.values()}
+        self._let_go_what_went(known, before, now_seconds)
         if known.position != reading.position:
             known.position, known.changed_seconds = reading.position, now_seconds
 
-    def _tell_what_went(
-        self, name: str, before: dict[str, Stream], after: dict[str, Stream]
+    def _let_go_what_went(
+        self, known: Followed, before: dict[str, Stream], now_seconds: float
     ) -> None:
-        pairs = [(old, after.get(key, Stream(""))) for key, old in before.items()]
+        pairs = [(old, known.streams.get(key, Stream(""))) for key, old in before.items()]
         count = sum((old.delivered - new.delivered).count for old, new in pairs)
         if count or any(new.reach < old.reach for old, new in pairs):
-            self._remember_numbers(before)
             what = f"{count:,} records" if count else "reports or spilled copies"
-            self._say(f"{name} was cut or replaced; {what} of it no longer count")
+            text = f"{known.name} was cut or replaced; {what} of it no longer count"
+            self._let_go(before, known.changed_seconds, now_seconds, text)
 
     def _part_is_gone(self, known: Followed, now_seconds: float) -> None:
-        if not self._fold_if_old(known, now_seconds):
-            self._touched |= known.streams.keys()
-            self._remember_numbers(known.streams)
-            self._say(f"{known.name} is gone; what was in it no longer counts")
+        text = f"{known.name} is gone; what was in it no longer counts"
+        self._let_go(known.streams, known.changed_seconds, now_seconds, text)
 
-    def _remember_numbers(self, streams: dict[str, Stream]) -> None:
-        """Keep how far streams came, though not what proved it: so what is gone is missing."""
-        far = (Stream(old.name, old.tag, stated=old.reach) for old in streams.values())
-        _absorb(self._folded, far)
+    def _let_go(
+        self, streams: dict[str, Stream], changed_seconds: float, now_seconds: float, text: str
+    ) -> None:
+        """Keep the evidence if its part may be removed.
 
-    def _fold_if_old(self, known: Followed, now_seconds: float) -> bool:
+        Otherwise say so, and keep how far streams came, though not what proved it: so what is gone
+        is missing.
+        """
+        self._touched |= streams.keys()
+        if self._may_be_removed(changed_seconds, now_seconds):
+            _absorb(self._folded, streams.values())
+        else:
+            far = (Stream(old.name, old.tag, stated=old.reach) for old in streams.values())
+            _absorb(self._folded, far)
+            self._say(text)
+
+    def _fold_if_old(self, known: Followed, now_seconds: float) -> None:
         """Keep the evidence of a part that may be removed together with that of all others."""
-        age_seconds = now_seconds - known.changed_seconds
-        if self._retention_seconds is None or age_seconds < self._retention_seconds:
-            return False
-        self._touched |= known.streams.keys()
-        _absorb(self._folded, known.streams.values())
-        known.streams = {}
-        return True
+        if self._may_be_removed(known.changed_seconds, now_seconds):
+            self._touched |= known.streams.keys()
+            _absorb(self._folded, known.streams.values())
+            known.streams = {}
+
+    def _may_be_removed(self, changed_seconds: float, now_seconds: float) -> bool:
+        age_seconds = now_seconds - changed_seconds
+        return self._retention_seconds is not None and age_seconds >= self._retention_seconds
 
     @contextlib.contextmanager
     def _noting_failure(self, name: str) -> Any:
