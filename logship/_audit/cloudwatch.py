@@ -35,4 +35,5 @@ class LogGroup:
         with telling(self.name):
             for page in pages.paginate(logGroupName=self._group, startTime=milliseconds):
                 for event in page["events"]:
-                    yield event["timestamp"], event["message"].rstrip("\n").encode()
+                    line = event["message"].rstrip("\n").encode("utf-8", "replace")
+                    yield event["timestamp"], line

@@ -49,9 +49,11 @@ def output_of(name: str) -> Output:
                 from logship._audit.loki import Query  # noqa: PLC0415
 
                 return Query(name)
+    except ValueError as error:  # of the address, or of boto3's settings
+        raise CannotRead(f"cannot read {scheme}://…: {error}") from error
     except ImportError as error:
         library = "confluent-kafka" if scheme == "kafka" else "boto3"
-        text = f"cannot read {name}: {error}; pip install {library}"
+        text = f"cannot read {scheme}://…: {error}; pip install {library}"
         raise CannotRead(text) from error
     raise CannotRead(f"cannot read {name}: the known kinds are {', '.join(SCHEMES)}")
 

@@ -25,18 +25,18 @@ class Topic:
     """
 
     def __init__(self, name: str) -> None:
-        self.name = name
         address = urlsplit(name)
+        self.name = name.partition("?")[0]  # a property may be a password
         self._topic = address.path.lstrip("/")
-        self._consumer = Consumer(
-            {
-                "group.id": "logship-audit",  # it must have one
-                "bootstrap.servers": address.netloc,
-                "enable.auto.commit": False,
-                "enable.partition.eof": True,
-                **dict(parse_qsl(address.query)),
-            }
-        )
+        settings = {
+            "group.id": "logship-audit",  # it must have one
+            "bootstrap.servers": address.netloc,
+            "enable.auto.commit": False,
+            "enable.partition.eof": True,
+            **dict(parse_qsl(address.query)),
+        }
+        with _telling(self.name):
+            self._consumer = Consumer(settings)
 
     def parts(self) -> Iterator[PartitionPart]:
         """Yield the partitions; none if there is no such topic."""
@@ -77,7 +77,8 @@ class PartitionPart:
         next_offset = low if position is None else position["next"]
         is_fresh = position is not None and next_offset > high
         start = low if is_fresh else max(low, next_offset)
-        return PartitionReading(self, start, is_fresh=is_fresh) if start < high else None
+        is_there_more = is_fresh or start < high
+        return PartitionReading(self, start, is_fresh=is_fresh) if is_there_more else None
 
 
 class PartitionReading:

@@ -27,10 +27,12 @@ class Query:
 
     def __init__(self, name: str) -> None:
         self._server = Server(name.removeprefix("loki+"))
-        [self._query] = parse_qs(urlsplit(name).query).get("query", [""])
+        queries = parse_qs(urlsplit(name).query).get("query", [])
+        if len(queries) != 1:
+            text = 'give ?query={service_name="…"}, once'
+            raise CannotRead(f"cannot read {self._server.address}: {text}")
+        [self._query] = queries
         self.name = f"{self._server.address}?query={self._query}"
-        if not self._query:
-            raise CannotRead(f'cannot read {self.name}: give ?query={{service_name="…"}}')
 
     def parts(self) -> list[TimedPart]:
         """Return all lines as one part: Loki does not say what is removed."""
@@ -45,7 +47,7 @@ class Query:
                 if at_ns > start_ns:
                     start_ns, seen = at_ns, set()
                 if line not in seen:
-                    yield at_ns // _MILLISECOND_NS, line.encode()
+                    yield at_ns // _MILLISECOND_NS, line.encode("utf-8", "replace")
                 seen.add(line)
             if len(page) < PAGE_LINES:
                 return

@@ -81,6 +81,8 @@ class Source:
     @contextmanager
     def _opened(self) -> Iterator[BinaryIO]:
         if self._path is None:
+            if sys.stdin is None:
+                _fail(f"cannot read {self.name}: it is closed")
             yield sys.stdin.buffer
             return
         with self._path.open("rb") as file:

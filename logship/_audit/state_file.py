@@ -40,7 +40,7 @@ class StateFile:
             return
         except OSError as error:
             raise BadState(f"cannot read {self._path}: {error.strerror}") from error
-        except (AttributeError, KeyError, TypeError, ValueError) as error:
+        except (AttributeError, KeyError, RecursionError, TypeError, ValueError) as error:
             text = f"{self._path} is not a state of this watch: {error}; remove it to begin anew"
             raise BadState(text) from error
 

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import contextlib
+import signal
+import stat
+import traceback
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +16,7 @@ from logship._audit import STAMP_KEY, Audit, Outcome
 from logship._audit.destinations import is_address, output_of
 from logship._audit.document import verdict_as_json
 from logship._audit.sources import CannotRead, Source, expected_in
+from logship._audit.state_file import BadState
 from logship._audit.text import verdict_as_text
 from logship._cli.output import show, show_text
 from logship._cli.watching import follow, refuse_without_watch, watch_options
@@ -34,6 +39,22 @@ class _InputUnreadable(click.ClickException):
     exit_code = Outcome.NO_STAMPS.exit_code
 
 
+@contextlib.contextmanager
+def _errors_are_no_verdict() -> Iterator[None]:
+    """Give all errors a code that is no verdict: Python's own is 1, which means a loss."""
+    try:
+        yield
+    except (click.ClickException, click.exceptions.Exit):
+        raise
+    except (BadState, CannotRead) as error:
+        raise _InputUnreadable(str(error)) from None
+    except KeyboardInterrupt:
+        raise click.exceptions.Exit(128 + signal.SIGINT) from None
+    except Exception:  # noqa: BLE001 - no memory, or a bug
+        traceback.print_exc()
+        raise click.exceptions.Exit(_InputUnreadable.exit_code) from None
+
+
 def _check_inputs(names: Iterable[str], option: str, if_missing: str) -> None:
     """Refuse a directory, and an input that is named twice, which would double its records."""
     seen: dict[object, str] = {}
@@ -47,15 +68,14 @@ def _check_inputs(names: Iterable[str], option: str, if_missing: str) -> None:
 def _identity(name: str, if_missing: str) -> object:
     if name == "-" or is_address(name):
         return name
-    path = Path(name)
-    if path.is_dir():
-        raise click.UsageError(f"{name} is a directory; name the files in it, as {name}/*.log")
     try:
-        status = path.stat()
+        status = Path(name).stat()
     except FileNotFoundError as error:
         raise _InputUnreadable(f"cannot read {name}: {error.strerror}; {if_missing}") from None
     except OSError as error:
         raise _InputUnreadable(f"cannot read {name}: {error.strerror}") from None
+    if stat.S_ISDIR(status.st_mode):
+        raise click.UsageError(f"{name} is a directory; name the files in it, as {name}/*.log")
     return (status.st_dev, status.st_ino)
 
 
@@ -76,6 +96,7 @@ def _identity(name: str, if_missing: str) -> object:
 )
 @watch_options
 @click.pass_context
+@_errors_are_no_verdict()
 def command(
     context: click.Context,
     /,
@@ -114,10 +135,7 @@ def command(
     if "-" in files and "-" in expected:
         raise click.UsageError("standard input cannot be both FILE and --expect")
     audit = Audit(stamp_key)
-    try:
-        notes = _feed_files(audit, files) + _feed_reports(audit, expected)
-    except CannotRead as error:
-        raise _InputUnreadable(str(error)) from None
+    notes = _feed_files(audit, files) + _feed_reports(audit, expected)
     verdict = audit.verdict()
     if as_json:
         show_text(verdict_as_json(verdict, notes))

@@ -7,7 +7,7 @@ import os
 import sys
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, TextIO
 
 import click
 
@@ -23,8 +23,9 @@ def show(lines: Iterable[str], colours: Mapping[str, str] | None = None) -> None
         lines: Without their ends.
         colours: How a line begins, and the colour that this beginning gets on a terminal.
     """
-    encoding = sys.stdout.encoding or "utf-8"
-    if colours is None or not takes_colours(sys.stdout):
+    output: TextIO | None = sys.stdout  # None if it was closed before the start
+    encoding = (output and output.encoding) or "utf-8"
+    if colours is None or output is None or not takes_colours(output):
         colours = {}
     for line in lines:
         text = visible(line).encode(encoding, "backslashreplace").decode(encoding)

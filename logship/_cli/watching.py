@@ -12,7 +12,6 @@ from typing import Any
 import click
 
 from logship._audit.destinations import output_of
-from logship._audit.sources import CannotRead
 from logship._audit.state_file import BadState, StateFile
 from logship._audit.watch import Watch
 from logship._cli.options import only_given
@@ -104,19 +103,15 @@ def follow(
     """Follow outputs until SIGTERM or SIGINT.
 
     Raises:
-        click.ClickException: The state cannot be read, or metrics cannot be served.
+        CannotRead: There is no such kind of output.
+        BadState: The state cannot be read.
+        click.UsageError: Metrics cannot be served.
     """
-    try:
-        outputs = [output_of(name) for name in dict.fromkeys(names)]
-    except CannotRead as error:
-        raise click.UsageError(str(error)) from None
+    outputs = [output_of(name) for name in dict.fromkeys(names)]
     watch = Watch(outputs, stamp_key=stamp_key, say=_say, **only_given(options))
     state_file = StateFile(state) if state is not None else None
-    try:
-        if state_file is not None:
-            state_file.resume(watch)
-    except BadState as error:
-        raise click.UsageError(str(error)) from None
+    if state_file is not None:
+        state_file.resume(watch)
     if metrics_port is not None:
         _serve_metrics(watch, metrics_host or "127.0.0.1", metrics_port)
     stop = threading.Event()

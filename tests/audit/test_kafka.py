@@ -59,6 +59,18 @@ def test_a_topic_is_read_on_from_where_it_ended(brokers: Brokers) -> None:
     assert watched.said == after.said == []
 
 
+def test_a_topic_that_was_made_anew_proves_nothing_while_it_is_empty() -> None:
+    kafka = pytest.importorskip("logship._audit.kafka", reason="confluent-kafka is not installed")
+
+    class Anew:
+        def get_watermark_offsets(self, *_: Any) -> tuple[int, int]:
+            return 0, 0
+
+    part = kafka.PartitionPart("kafka://broker/logs", Anew(), "logs", 0)
+    assert part.read({"next": 0}) is None
+    assert part.read({"next": 5}).is_fresh
+
+
 def test_brokers_that_are_away_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("confluent_kafka", reason="confluent-kafka is not installed")
     monkeypatch.setattr("logship._audit.kafka.TIMEOUT_SECONDS", 0.2)

@@ -119,7 +119,15 @@ def test_a_state_that_cannot_be_written_is_told_and_nothing_else_ends() -> None:
         wait_until(lambda: text in program.said(), "it says so")
 
 
-@pytest.fixture(params=["{}", "[]", '"text', '{"version": 99, "stamp_key": "logship_id"}'])
+@pytest.fixture(
+    params=[
+        "{}",
+        "[]",
+        pytest.param("[" * 100_000, id="deep"),
+        '"text',
+        '{"version": 99, "stamp_key": "logship_id"}',
+    ]
+)
 def bad_state(request: pytest.FixtureRequest) -> Iterator[str]:
     Path("state.json").write_text(request.param)
     yield "state.json"

@@ -1,0 +1,92 @@
+"""Errors of `logship audit`: each has the exit code 2, because 1 means that records are lost."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner, Result
+
+from logship._audit import Audit
+from logship._cli import main
+from tests.audit.lines import plain, record
+from tests.audit.stores import Loki
+
+
+@pytest.fixture(autouse=True)
+def out_log(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("out.log").write_bytes(plain(record(1)) + b"\n")
+
+
+def audit(*arguments: str) -> Result:
+    result = CliRunner().invoke(main, ["audit", *arguments])
+    assert result.exception is None or isinstance(result.exception, SystemExit)
+    return result
+
+
+@pytest.mark.parametrize(("error", "code"), [(MemoryError, 2), (KeyboardInterrupt, 130)])
+def test_an_end_before_the_verdict_is_no_verdict(
+    error: type[BaseException], code: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def failing(*_: Any) -> None:
+        raise error
+
+    monkeypatch.setattr(Audit, "verdict", failing)
+    assert audit("out.log").exit_code == code
+
+
+@pytest.mark.parametrize("option", [[], ["--watch"]])
+@pytest.mark.parametrize(
+    ("address", "message"),
+    [
+        ("kafka://127.0.0.1:1/logs?sasl.password=secret&a.b=c", "No such configuration property"),
+        ("opensearch+http://a:secret@[1/web", "cannot read opensearch+http://…: Invalid IPv6 URL"),
+        ("loki+http://a:secret@127.0.0.1:1?query=a&query=b", "give ?query="),
+        ("s3://logs/app", "Invalid endpoint: nowhere"),
+    ],
+)
+def test_an_address_of_nothing_is_one_clear_error(
+    address: str, message: str, option: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scheme = address.partition(":")[0]
+    pytest.importorskip({"kafka": "confluent_kafka", "s3": "boto3"}.get(scheme, "json"))
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "nowhere")
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "eu-central-1")
+    result = audit(*option, address)
+    assert result.exit_code == 2
+    assert message in result.output
+    assert "secret" not in result.output
+
+
+def test_a_file_that_may_not_be_looked_up_is_one_clear_error(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def forbidden(*_: Any, **__: Any) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, "stat", forbidden)
+    result = audit("out.log")
+    assert result.exit_code == 2
+    assert "cannot read out.log: Permission denied" in result.output
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "said"),
+    [("- <&-", 2, b"Error: cannot read standard input: it is closed\n"), ("out.log >&-", 3, b"")],
+)
+def test_a_closed_input_or_output_is_no_verdict(words: str, code: int, said: bytes) -> None:
+    shell = ["sh", "-c", f'exec "$0" -m logship audit {words}', sys.executable]
+    ended = subprocess.run(shell, stderr=subprocess.PIPE, check=False)
+    assert (ended.returncode, ended.stderr) == (code, said)
+
+
+def test_an_answer_with_half_a_surrogate_pair_is_read() -> None:
+    loki = Loki()
+    loki.put("web", 1_900_000_000_000_000_000, plain(record(1)).decode()[:-1] + ',"half":"\ud800"}')
+    with loki.running():
+        result = audit(f'loki+http://{loki.host}?query={{service_name="web"}}')
+    assert result.exit_code == 3, result.output
