@@ -109,7 +109,7 @@ class Source:
         member, began = zlib.decompressobj(wbits=31), False
         try:
             for block in blocks:
-                rest = block
+                rest = block if began else block.lstrip(GZIP_PADDING)
                 while rest:
                     began = True
                     yield member.decompress(rest, UNPACKED_BYTES_MAX)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import subprocess
 import sys
 from pathlib import Path
@@ -82,6 +83,15 @@ def test_a_closed_input_or_output_is_no_verdict(words: str, code: int, said: byt
     shell = ["sh", "-c", f'exec "$0" -m logship audit {words}', sys.executable]
     ended = subprocess.run(shell, stderr=subprocess.PIPE, check=False)
     assert (ended.returncode, ended.stderr) == (code, said)
+
+
+def test_padding_behind_gzip_is_no_damage() -> None:
+    packed = gzip.compress(Path("out.log").read_bytes())
+    Path("out.gz").write_bytes(packed + bytes(40_000) + packed + bytes(20_000))
+    result = audit("out.gz")
+    assert result.exit_code == 3, result.output
+    assert "1 record delivered" in result.output
+    assert "cut off" not in result.output
 
 
 def test_an_answer_with_half_a_surrogate_pair_is_read() -> None:
