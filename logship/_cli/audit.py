@@ -128,7 +128,6 @@ def command(
         if expected or as_json or "-" in files:
             raise click.UsageError("--watch takes no --expect, no --json and no standard input")
         follow(files, stamp_key, **options)
-        return
     refuse_without_watch(options)
     _check_inputs(files, "FILE", "a sidecar makes its file when it writes the first record")
     _check_inputs(expected, "--expect", "reports are on the application's stderr")

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import signal
-import threading
+import sys
 import time
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import click
 
@@ -99,7 +99,7 @@ def follow(
     metrics_port: int | None,
     metrics_host: str | None,
     **options: Any,
-) -> None:
+) -> NoReturn:
     """Follow outputs until SIGTERM or SIGINT.
 
     Raises:
@@ -114,12 +114,11 @@ def follow(
         state_file.resume(watch)
     if metrics_port is not None:
         _serve_metrics(watch, metrics_host or "127.0.0.1", metrics_port)
-    stop = threading.Event()
     for number in signals_named("SIGTERM", "SIGINT", "SIGBREAK"):
-        signal.signal(number, lambda *_: stop.set())
-    while not stop.is_set():
+        signal.signal(number, lambda *_: sys.exit())  # a look that is cut off is made again
+    while True:
         _look(watch, state_file)
-        stop.wait(interval_seconds or INTERVAL_SECONDS)
+        time.sleep(interval_seconds or INTERVAL_SECONDS)
 
 
 def _look(watch: Watch, state_file: StateFile | None) -> None:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import gzip
+import os
+import signal
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -15,6 +18,7 @@ from logship._audit import Audit
 from logship._cli import main
 from tests.audit.lines import plain, record
 from tests.audit.stores import Loki
+from tests.audit.test_watch_command import Program
 
 
 @pytest.fixture(autouse=True)
@@ -100,3 +104,14 @@ def test_an_answer_with_half_a_surrogate_pair_is_read() -> None:
     with loki.running():
         result = audit(f'loki+http://{loki.host}?query={{service_name="web"}}')
     assert result.exit_code == 3, result.output
+
+
+@pytest.mark.skipif(os.name == "nt", reason="no SIGTERM there")
+def test_a_watch_ends_at_once_in_the_middle_of_a_look() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        host, port = silent.getsockname()
+        with Program(f"opensearch+http://{host}:{port}/web", "--state", "state.json") as program:
+            asking, _ = silent.accept()
+            with asking:
+                assert program.end(signal.SIGTERM) == 0
+    assert not Path("state.json").exists()
