@@ -21,8 +21,10 @@ from typing import Any
 
 from logship._hooks.interruptions import is_interruption
 
-DEPTH_MAX = 64
-"""Levels of nesting kept. Ruby's JSON, which Fluentd's outputs use, stops at 100."""
+DEPTH_MAX = 60
+"""Levels of nesting kept, the record itself included. Fluent Bit acks a chunk with an entry of more
+than 64 levels and drops what is behind it. So the entry around the record and three levels that a
+filter adds have their place. Ruby's JSON, which Fluentd's outputs use, stops at 100."""
 
 NODES_MAX = 100_000
 """Values kept in one record: shared references explode, iterators may never end."""

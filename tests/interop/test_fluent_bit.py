@@ -7,11 +7,12 @@ may not be larger than 1,000,000 bytes. That it acks entries it cannot decode is
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
+from logship import context
 from logship._settings import Settings
 from logship.errors import SettingsError
 from tests.chaos.pacing import PacedLogging
@@ -72,6 +73,24 @@ def test_fluent_bit_closes_above_6144000_bytes_a_frame_and_our_longest_record_is
     arrived = wait_for_end(fluent_bit, ledger.tag)
     assert_once_in_order(ledger, arrived)
     assert 4_900_000 < len(arrived[0].record["text"]) < 5_000_000
+
+
+@pytest.mark.parametrize("wrap", [lambda value: [value], lambda value: {"in": value}])
+def test_a_record_nested_too_deep_takes_none_of_the_records_behind_it_with_it(
+    wrap: Callable[[object], object], fluent_bit: ServerProcess, connect: Connect
+) -> None:
+    """Fluent Bit acks what is behind an entry of more than 64 levels, and drops it."""
+    ledger = Ledger()
+    deep: object = "bottom"
+    for _ in range(100):
+        deep = wrap(deep)
+    client = connect(fluent_bit.endpoint)
+    ledger.emit(client, 1, deep=deep)
+    with context(around=deep):
+        ledger.emit(client, 1)
+    ledger.emit(client, 10)
+    client.close(timeout=CLOSE_SECONDS_MAX)
+    assert_once_in_order(ledger, wait_for_end(fluent_bit, ledger.tag))
 
 
 def test_chunks_stay_below_the_block_that_fluent_bit_4_would_split() -> None:
