@@ -15,6 +15,7 @@ from logship._audit.lines import (
     Unreadable,
     read_line,
     read_stamps,
+    stream_in,
 )
 from logship._audit.refusals import Refusals, judge_refusals
 from logship._audit.reports import Report
@@ -70,7 +71,8 @@ class Audit:
 
     def _feed_parsed(self, line: bytes) -> None:
         # Bad UTF-8 in one message must not hide the stamp beside it.
-        for found in read_line(line.decode("utf-8", "replace"), self.stamp_key):
+        text, is_readable = line.decode("utf-8", "replace"), True
+        for found in read_line(text, self.stamp_key):
             match found:
                 case Stamped():
                     self._stream(found.stream).take(found)
@@ -82,8 +84,11 @@ class Audit:
                     self.expect(found)
                 case Unreadable():
                     self._note_unreadable(found)
+                    is_readable = False
                 case Nothing():
                     self.unstamped += 1
+        if not is_readable and (name := stream_in(text, self.stamp_key)):
+            self._stream(name)  # it exists, and only other lines can say more of it
 
     def _note_unreadable(self, found: Unreadable) -> None:
         self.unreadable += 1

@@ -99,6 +99,12 @@ def read_stamps(value: object) -> Iterator[tuple[str, int]]:
             yield match[1], int(match[2])
 
 
+def stream_in(line: str, stamp_key: str) -> str | None:
+    """Return the stream of the first stamp in a line that cannot be read; None if it has none."""
+    stamp = re.search(rf'{re.escape(stamp_key)}\\*":\s?\\*"{STAMP}', line)
+    return stamp[1] if stamp else None
+
+
 def read_line(line: str, stamp_key: str = STAMP_KEY) -> list[Found]:
     """Return what one line of a sidecar's output, or of an application's stderr, holds.
 

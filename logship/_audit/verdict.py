@@ -149,7 +149,8 @@ class Verdict:
         outcomes = {stream.outcome for stream in self.streams}
         if self.problems or Outcome.LOST in outcomes or any(each.lost for each in self.refusals):
             return Outcome.LOST
-        if not (self.streams or self.reports or self.torn_reports or self.refusals):
+        is_any_known = any(stream.last or stream.proof for stream in self.streams)
+        if not (is_any_known or self.reports or self.torn_reports or self.refusals):
             return Outcome.NO_STAMPS
         if self.unnamed or self.torn_reports or Outcome.UNPROVEN in outcomes:
             return Outcome.UNPROVEN

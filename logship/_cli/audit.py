@@ -118,7 +118,7 @@ def command(
     Exit codes, and how the first line begins:
       0  complete
       1  LOST, or INCONSISTENT: a stream contradicts itself
-      2  NO STAMPS, NO RECORDS, a file that cannot be read, or wrong usage
+      2  NO STAMPS, NO RECORDS, wrong usage, or an error: a file cannot be read
       3  UNPROVEN: later records may be missing; or NOT COMPLETE, but nothing
          lost in silence: all missing records are declared, or on stderr
     """

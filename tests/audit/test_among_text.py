@@ -6,9 +6,19 @@ import json
 
 import pytest
 
-from logship._audit import Found, Nothing, Refused, Report, Stamped, Unreadable, read_line
+from logship._audit import (
+    Audit,
+    Found,
+    Nothing,
+    Outcome,
+    Refused,
+    Report,
+    Stamped,
+    Unreadable,
+    read_line,
+)
 from tests.audit import lines
-from tests.audit.lines import in_string, record, spilled
+from tests.audit.lines import TWO, in_string, record, spilled
 
 
 def read(line: bytes | str) -> Found:
@@ -52,6 +62,26 @@ def test_a_report_that_cannot_be_read_where_it_stands_is_told(line: str) -> None
     found = read(line)
     assert isinstance(found, Unreadable)
     assert found.is_report
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        b"web-1  | " + lines.received(record(1, TWO)),
+        b'{"message": "torn ' + lines.plain(record(1, TWO)),
+        b"half of a copy" + spilled(record(1, TWO))[30:],
+        lines.plain(in_string(spilled(record(1, TWO))[:-1])),
+        b"2026-11-29T00:00:00+00:00\ta\ttag\t" + lines.plain(record(1, TWO)),
+    ],
+)
+def test_a_stream_of_which_no_line_can_be_read_is_not_passed_over(line: bytes) -> None:
+    whole = [lines.received(record(1)), lines.received(lines.end(2, 1))]
+    audit = Audit()
+    audit.feed([*whole, line])
+    verdict = audit.verdict()
+    assert (verdict.unreadable, verdict.outcome) == (1, Outcome.UNPROVEN)
+    audit.feed([lines.received(record(1, TWO)), lines.received(lines.end(2, 1, TWO))])
+    assert audit.verdict().outcome is Outcome.COMPLETE
 
 
 def test_a_record_beside_a_report_in_an_array_is_none() -> None:
