@@ -33,7 +33,7 @@ from typing import Any
 from logship import _system
 from logship._hooks import exits, late_imports, registry
 
-_child_ends: list[Callable[[], None]] = []
+_child_ends: set[Callable[[], None]] = set()
 _registered_with: dict[str, object] = {}
 _held_back: set[int] = set()
 _masks: dict[int, set[int]] = {}
@@ -63,13 +63,13 @@ def hold_back(signals: Iterable[int]) -> None:
 
 def at_multiprocessing_child_end(end: Callable[[], None]) -> None:
     """Call `end` when a child of this process ends that multiprocessing or Celery made."""
-    _child_ends.append(end)
+    _child_ends.add(end)
     _register_with_makers_of_children()
 
 
 def forget_child_end(end: Callable[[], None]) -> None:
     """Take back `at_multiprocessing_child_end`."""
-    _child_ends.remove(end)
+    _child_ends.discard(end)
 
 
 def terminate_daemons() -> None:

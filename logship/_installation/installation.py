@@ -23,6 +23,7 @@ from logship._client.background import BackgroundClient
 from logship._delivery.drain import DrainPlan
 from logship._hooks import fork, registry, runtimes
 from logship._hooks.interruptions import is_interruption
+from logship._hooks.late_imports import without_fork
 from logship._installation import parts
 from logship._installation.console import console_handler
 from logship._installation.handler import Handler
@@ -84,30 +85,27 @@ class Installation:
         self.watchdog = Watchdog(self.client, self.clock, self._check)
         self.signals: StopSignals | None = None
         self._announcement = _announcement(self.client)
-        self._pid = os.getpid()
+        self._is_wired = False
         self._is_multiprocessing_child = False
         self._warned_of_removal = False
         self._was_first = not logging.getLogger().handlers
         self._undo = contextlib.ExitStack()
 
     def wire(self) -> None:
-        """Take over the root logger, signals, exit, fork and uncaught exceptions."""
-        self._take_exit_and_forks()
-        for module, name in _REPLACED:
-            self._undo.callback(setattr, module, name, getattr(module, name))
-        self._configure_root()
-        if threading.current_thread() is threading.main_thread():
-            self._take_signals()
-        self._take_exceptions()
-        self._warn_of_basic_config()
-        self._warn_of_namesake()
-        self._take_loggers()
-        if text := unknown_variables(os.environ):
-            self.client.last_resort.warn("variables", text)
-        if self._announcement is not None:
-            self._announcement.start()
-        self._undo.callback(self.watchdog.stop)
-        self.watchdog.start()
+        """Take over the root logger, signals, exit, fork and uncaught exceptions.
+
+        A signal handler may raise in the middle. Then all is undone, and the next call begins anew.
+        """
+        if self._is_wired:
+            logging.getLogger().addHandler(self.handler)  # `dictConfig` may have removed it
+            return
+        self._undo.callback(setattr, self, "_is_wired", False)
+        self._is_wired = True
+        try:
+            self._take_over()
+        except BaseException:
+            self.unwire()
+            raise
 
     def unwire(self) -> None:
         """Undo all that `wire` did. The client stays open, and `wire` may be called again."""
@@ -162,6 +160,24 @@ class Installation:
         """At the end of a multiprocessing child, which skips `atexit`."""
         self._is_multiprocessing_child = True
         self.end_at_exit()
+
+    def _take_over(self) -> None:
+        self._take_exit_and_forks()
+        for module, name in _REPLACED:
+            self._undo.callback(setattr, module, name, getattr(module, name))
+        self._configure_root()
+        if threading.current_thread() is threading.main_thread():
+            self._take_signals()
+        self._take_exceptions()
+        self._warn_of_basic_config()
+        self._warn_of_namesake()
+        self._take_loggers()
+        if text := unknown_variables(os.environ):
+            self.client.last_resort.warn("variables", text)
+        if self._announcement is not None:
+            self._announcement.start()
+        self._undo.callback(self.watchdog.stop)
+        self.watchdog.start()
 
     def _take_exit_and_forks(self) -> None:
         self._undo.callback(self._register_client)
@@ -306,7 +322,6 @@ class Installation:
 
 _installation: Installation | None = None
 _disabled_client: BackgroundClient | None = None
-_lock = threading.RLock()
 
 
 def install(
@@ -325,8 +340,9 @@ def install(
         settings: Fields of `Settings`; the rest comes from the environment.
 
     Returns:
-        The client. Another call with the same settings returns the same client. If it names a
-        level, that is the root logger's from then on.
+        The client. Another call with the same settings returns the same client, and puts the
+        handler back if it was removed from the root logger. If it names a level, that is the root
+        logger's from then on.
 
     Raises:
         SettingsError: A setting is wrong, or other settings are installed already.
@@ -335,20 +351,19 @@ def install(
     """
     global _installation, _disabled_client  # noqa: PLW0603 - a process has one root logger
     chosen = Settings.from_env(os.environ, **settings)
-    with _lock:
+    with without_fork():  # else a child could wait for this thread, which it does not have
         client_parts = parts.parts_for(settings)
         if chosen.disabled:
             _disabled_client = _disabled_client or BackgroundClient(chosen)
             return _disabled_client
         _check_level(level)
-        if _installation is not None:
-            _check_same(_installation.settings, chosen)
-            if level is not None:
-                logging.getLogger().setLevel(level)
-            return _installation.client
-        runtimes.refuse_unsupported(is_spooled=chosen.spool_dir is not None)
-        _installation = Installation(chosen, level, console, client_parts)
+        if _installation is None:
+            runtimes.refuse_unsupported(is_spooled=chosen.spool_dir is not None)
+            _installation = Installation(chosen, level, console, client_parts)
+        _check_same(_installation.settings, chosen)
         _installation.wire()
+        if level is not None:
+            logging.getLogger().setLevel(level)
         return _installation.client
 
 
@@ -368,7 +383,7 @@ def exchange(other: Installation | None) -> Installation | None:
     This is for a test kit. The returned one is undone, but its client is still open.
     """
     global _installation
-    with _lock:
+    with without_fork():
         before, _installation = _installation, other
         if before is not None:
             before.unwire()

@@ -199,6 +199,118 @@ def test_a_refused_install_leaves_nothing_behind(programs: Programs, sidecar: Si
     sidecar.output.verdict(ended).assert_all_delivered()
 
 
+def test_an_install_that_is_interrupted_leaves_nothing_half_done(
+    programs: Programs, sidecar: Sidecar
+) -> None:
+    """Each function that it calls is interrupted in turn, as by a signal handler that raises."""
+    ended = programs.start(
+        """
+        import logging, sys, threading
+        import logship
+        from application import log, progress
+        from logship._installation.installation import __file__ as interrupted_file
+
+        class TimeIsUp(Exception):
+            pass
+
+        def interrupt(frame, event, _):
+            global calls_left
+            if frame.f_code.co_filename == interrupted_file:
+                calls_left -= 1
+                if calls_left == 0:
+                    raise TimeIsUp
+
+        hook = sys.excepthook
+        for calls in range(1, 1000):
+            calls_left = calls
+            sys.settrace(interrupt)
+            try:
+                logship.install(level="INFO")
+            except TimeIsUp:
+                assert logging.getLogger().handlers == []
+                assert sys.excepthook is hook
+            else:
+                break
+            finally:
+                sys.settrace(None)
+        assert calls > 10
+        assert len(logging.getLogger().handlers) == 1
+        assert sys.excepthook is not hook
+        assert [each.name for each in threading.enumerate()].count("logship-watchdog") == 1
+        log()
+        """
+    ).end()
+    assert ended.returncode == 0, ended.stderr
+    verdict = sidecar.output.verdict(ended)
+    verdict.assert_all_delivered()
+    verdict.assert_no_duplicates()
+
+
+def test_a_fork_waits_for_an_install_in_another_thread(
+    programs: Programs, sidecar: Sidecar
+) -> None:
+    """Else the child's own `install()` waits for a thread that the child does not have."""
+    ended = programs.start(
+        """
+        import logging, os, signal, sys, threading
+        import logship
+        from application import log, progress
+        root = logging.getLogger()
+        is_in_the_middle, is_forked = threading.Event(), threading.Event()
+
+        def add(handler):
+            del root.addHandler
+            is_in_the_middle.set()
+            is_forked.wait(0.5)  # in vain, if the fork waits for `install()`
+            root.addHandler(handler)
+
+        root.addHandler = add
+        thread = threading.Thread(target=logship.install, args=("INFO",))
+        thread.start()
+        is_in_the_middle.wait()
+        child = os.fork()
+        if child == 0:
+            signal.alarm(20)
+            logship.install("INFO")
+            log()
+            sys.exit(4)
+        is_forked.set()
+        thread.join()
+        log()
+        progress(f"child {os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])}")
+        """,
+        python=("-W", "ignore::DeprecationWarning"),
+    ).end()
+    assert ended.returncode == 0, ended.stderr
+    assert ended.progress == ("child 4",)
+    verdict = sidecar.output.verdict(ended)
+    verdict.assert_all_delivered()
+    verdict.assert_no_duplicates()
+
+
+def test_install_after_dict_config_puts_the_handler_back(
+    programs: Programs, sidecar: Sidecar
+) -> None:
+    """What the warning advises too: a program may have called it before as well."""
+    ended = programs.start(
+        """
+        import logging.config
+        import logship
+        from application import log
+        logship.install(level="INFO")
+        log("before")
+        logging.config.dictConfig({"version": 1, "disable_existing_loggers": False,
+                                   "root": {"handlers": [], "level": "INFO"}})
+        logship.install(level="INFO")
+        log("after")
+        """
+    ).end()
+    assert ended.returncode == 0, ended.stderr
+    verdict = sidecar.output.verdict(ended)
+    verdict.assert_all_delivered()
+    verdict.assert_no_duplicates()
+
+
 def test_dict_config_that_removes_the_handler_is_warned_of_once(
     programs: Programs, sidecar: Sidecar
 ) -> None:
