@@ -17,8 +17,7 @@ from types import ModuleType
 _FORK_WAITS_SECONDS_MAX = 1.0
 """Far longer than an import takes. A fork waits no longer for an import that hangs."""
 
-_lock = threading.RLock()  # a signal handler may fork in this thread in the middle of an import
-_held_by_fork = False
+_lock = threading.RLock()  # a signal handler may fork in the middle of an import, or of a fork
 
 
 def late(name: str) -> ModuleType:
@@ -36,20 +35,16 @@ def without_fork() -> Iterator[None]:
 
 def before_fork() -> None:
     """Wait until no late import is running, and prevent others."""
-    global _held_by_fork  # noqa: PLW0603 - it belongs to the lock
-    if _lock.acquire(timeout=_FORK_WAITS_SECONDS_MAX):
-        _held_by_fork = True
+    _lock.acquire(timeout=_FORK_WAITS_SECONDS_MAX)
 
 
 def after_fork_in_parent() -> None:
     """Allow late imports again."""
-    global _held_by_fork  # noqa: PLW0603 - it belongs to the lock
-    if _held_by_fork:
-        _held_by_fork = False
+    with contextlib.suppress(RuntimeError):  # another thread holds it: this one waited in vain
         _lock.release()
 
 
 def after_fork_in_child() -> None:
     """Begin with a free lock, even if a thread of the parent held it."""
-    global _lock, _held_by_fork
-    _lock, _held_by_fork = threading.RLock(), False
+    global _lock  # noqa: PLW0603 - its holder will never release it
+    _lock = threading.RLock()

@@ -40,15 +40,49 @@ late_imports.late("json")  # the parent's lock is free again
 print(os.waitstatus_to_exitcode(status))
 """
 
+_FORKS_IN_A_FORK = """\
+import os, threading
 
-def test_a_fork_waits_for_a_late_import(tmp_path: Path) -> None:
-    (tmp_path / "slow.py").write_text(_SLOW)
+def fork():
+    child = os.fork()
+    if not child:
+        os._exit(0)
+    os.waitpid(child, 0)
+
+def fork_once_more():
+    forks_left.pop() and fork()
+
+forks_left = [False, True]
+os.register_at_fork(before=fork_once_more)  # runs behind logship's, because the first is the last
+import logship
+from logship._hooks import late_imports
+
+fork()
+thread = threading.Thread(target=late_imports.late, args=("json",), daemon=True)
+thread.start()
+thread.join(10)
+print(thread.is_alive(), forks_left)
+"""
+
+
+def _output_of(program: str, directory: Path) -> str:
     ended = subprocess.run(
-        [sys.executable, "-W", "ignore::DeprecationWarning", "-c", _PROGRAM],
-        cwd=tmp_path,
+        [sys.executable, "-W", "ignore::DeprecationWarning", "-c", program],
+        cwd=directory,
         capture_output=True,
         text=True,
         check=True,
         timeout=60,
     )
-    assert ended.stdout.strip() == "0", f"-{signal.SIGALRM:d} is a child that waits for ever"
+    return ended.stdout.strip()
+
+
+def test_a_fork_waits_for_a_late_import(tmp_path: Path) -> None:
+    (tmp_path / "slow.py").write_text(_SLOW)
+    told = f"-{signal.SIGALRM:d} is a child that waits for ever"
+    assert _output_of(_PROGRAM, tmp_path) == "0", told
+
+
+def test_a_signal_handler_that_forks_in_the_middle_of_a_fork(tmp_path: Path) -> None:
+    """As one for SIGCHLD does that starts a child again. Other threads can import afterwards."""
+    assert _output_of(_FORKS_IN_A_FORK, tmp_path) == "False []"
