@@ -113,11 +113,11 @@ class Handler(logging.Handler):
         """Tell whether there are too many such records; this one is counted then."""
         try:
             reason = floods.reason(record)
+            return reason is not None and self.client.withhold(reason, self._tag)
         except Exception as error:
             if is_interruption(error):
                 raise
-            return False  # a program made the record by hand, and its name is not text
-        return reason is not None and self.client.withhold(reason, self._tag)
+            return False  # the record's name is not text, or the client cannot begin in a child
 
     def fields(self, record: logging.LogRecord) -> dict[str, Any]:
         """Return the record as a mapping."""

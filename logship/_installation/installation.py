@@ -154,7 +154,8 @@ class Installation:
         replaced = self.signals is not None and self.signals.has_another_owner
         if replaced or runtimes.is_uwsgi():  # perhaps after a stop signal that we were not told of
             return DrainPlan.until(now, now + settings.exit_drain_seconds)
-        return self.client.shipper.plan(None)
+        stall_seconds, seconds_max = settings.exit_stall_seconds, settings.exit_drain_seconds_max
+        return DrainPlan.by_itself(now, stall_seconds, seconds_max)
 
     def _end_multiprocessing_child(self) -> None:
         """At the end of a multiprocessing child, which skips `atexit`."""

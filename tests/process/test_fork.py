@@ -6,6 +6,8 @@ the parent's; the child gets a new stream, thread, socket and locks.
 
 from __future__ import annotations
 
+import pytest
+
 from tests.process.conftest import Sidecar
 from tests.support.programs import Programs
 from tests.support.programs_gate import Gate
@@ -126,13 +128,14 @@ def test_a_child_of_a_child_delivers_too(programs: Programs, sidecar: Sidecar) -
 def test_a_child_that_logs_nothing_ends_at_once_and_says_nothing(
     programs: Programs, sidecar: Sidecar, gate: Gate
 ) -> None:
-    """It owns none of the records that its parent could not deliver."""
+    """It owns none of the records that its parent could not deliver, and makes no client."""
     ended = programs.start(
         """
         import os, sys
         import logship
         from application import log, progress
         logship.install(level="INFO")
+        from logship._client import background
         """,
         WAIT_FOR_CHILDREN,
         """
@@ -140,6 +143,7 @@ def test_a_child_that_logs_nothing_ends_at_once_and_says_nothing(
             log("before the fork")
         child = os.fork()
         if child == 0:
+            background.Shipper = lambda *_, **__: progress("a client")
             sys.exit(0)
         end_of(child)
         """,
@@ -380,16 +384,17 @@ def test_a_multiprocessing_childs_exit_is_bounded_without_a_sidecar(
     assert len(verdict.spilled) == 20
 
 
+@pytest.mark.parametrize("sample", [{}, {"WARNING": 0}])
 def test_a_child_that_cannot_begin_writes_its_record_to_stderr_and_tries_again(
-    programs: Programs, sidecar: Sidecar
+    programs: Programs, sidecar: Sidecar, sample: dict[str, float]
 ) -> None:
     """As where a certificate cannot be read for want of descriptors."""
     ended = programs.start(
-        """
-        import os, sys
+        f"""
+        import logging, os, sys
         import logship
         from application import log, progress
-        logship.install(level="INFO")
+        logship.install(level="INFO", sample={sample})
         from logship._client import background
         """,
         WAIT_FOR_CHILDREN,
@@ -401,7 +406,7 @@ def test_a_child_that_cannot_begin_writes_its_record_to_stderr_and_tries_again(
         child = os.fork()
         if child == 0:
             real, background.Shipper = background.Shipper, fail
-            log("cannot begin")
+            log("cannot begin", level=logging.WARNING)
             background.Shipper = real
             log("begins")
             sys.exit(4)
