@@ -12,6 +12,7 @@ import asyncio
 import contextvars
 import importlib
 import signal
+import sys
 import threading
 from collections.abc import Callable
 
@@ -62,6 +63,9 @@ def is_own() -> bool:
 def may_wait_here() -> bool:
     """Return whether this thread may wait: it is neither an event loop's nor one of logship."""
     if is_own():
+        return False
+    in_trio_run = getattr(sys.modules.get("trio.lowlevel"), "in_trio_run", None)
+    if in_trio_run is not None and in_trio_run():
         return False
     try:
         asyncio.get_running_loop()

@@ -15,6 +15,7 @@ import sys
 import threading
 import time
 import traceback
+from collections.abc import Callable
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Unpack
 
@@ -22,6 +23,7 @@ from logship import _namesake
 from logship._client.background import BackgroundClient
 from logship._delivery.drain import DrainPlan
 from logship._hooks import fork, registry, runtimes
+from logship._hooks.dispositions import disposition_of
 from logship._hooks.interruptions import is_interruption
 from logship._hooks.late_imports import without_fork
 from logship._installation import parts
@@ -169,6 +171,8 @@ class Installation:
         self._configure_root()
         if threading.current_thread() is threading.main_thread():
             self._take_signals()
+        else:
+            self._warn_of_thread()
         self._take_exceptions()
         self._warn_of_basic_config()
         self._warn_of_namesake()
@@ -216,7 +220,7 @@ class Installation:
             if each is not None:
                 self._undo.callback(each.take_back)
         if self._loggers is not None:
-            self._check_guarded(self._loggers)
+            self._guarded(self._loggers.check)
 
     def _take_signals(self) -> None:
         self.signals = StopSignals(
@@ -232,6 +236,15 @@ class Installation:
         self._undo.callback(self.signals.restore)
         self.signals.install()
         fork.hold_back(self.signals.taken)
+
+    def _warn_of_thread(self) -> None:
+        """Tell that a stop loses records, unless `logship run` ships them or nothing would die."""
+        if disposition_of(signal.SIGTERM) is signal.SIG_DFL and stopfile.VARIABLE not in os.environ:
+            self.client.last_resort.warn(
+                "thread",
+                "install() was not called in the main thread, which alone can handle signals: "
+                "SIGTERM ends this program at once, and its last records are not delivered",
+            )
 
     def _take_exceptions(self) -> None:
         """Make uncaught exceptions records, then do what was done with them before."""
@@ -289,19 +302,19 @@ class Installation:
 
     def _check(self) -> None:
         """Check, about once a second and at the exit, for changes that nothing reports."""
-        self._check_handler()
-        for each in (self._loggers, self._levels):
-            if each is not None:
-                self._check_guarded(each)
-        if self._announcement is not None:
-            self._announcement.tell()
         if self.clock.started is None and self.clock.told_deadline() is not None:
             self.stopping("logship run stops")
+        self._guarded(self._check_handler)
+        for each in (self._loggers, self._levels):
+            if each is not None:
+                self._guarded(each.check)
+        if self._announcement is not None:
+            self._guarded(self._announcement.tell)
 
-    def _check_guarded(self, checked: Loggers | LevelsFile) -> None:
-        """Look at the application's loggers, whose classes may be its own: the clock must go on."""
+    def _guarded(self, check: Callable[[], None]) -> None:
+        """Make a check. Loggers and handlers may be of the application: the clock must go on."""
         try:
-            checked.check()
+            check()
         except Exception as error:
             if is_interruption(error):
                 raise

@@ -25,12 +25,16 @@ SMALL_BUFFER_LONG_WAIT = {
 }
 
 
+@pytest.mark.parametrize(
+    ("library", "run"), [("asyncio", "asyncio.run(main())"), ("trio", "trio.run(main)")]
+)
 def test_logging_on_an_event_loops_thread_never_waits_for_space(
-    programs: Programs, sidecar: Sidecar, black_hole: Gate
+    programs: Programs, sidecar: Sidecar, black_hole: Gate, library: str, run: str
 ) -> None:
+    pytest.importorskip(library)
     program = programs.start(
-        """
-        import asyncio
+        f"""
+        import {library}
         import logship
         from application import log, progress, wait_for
         logship.install(level="INFO")
@@ -39,12 +43,12 @@ def test_logging_on_an_event_loops_thread_never_waits_for_space(
             ticks = 0
             for _ in range(500):
                 log("x" * 400)
-                await asyncio.sleep(0)
+                await {library}.sleep(0)
                 ticks += 1
-            progress(f"ticks {ticks}")
-            await asyncio.to_thread(wait_for, "end")
+            progress(f"ticks {{ticks}}")
+            wait_for("end")
 
-        asyncio.run(main())
+        {run}
         """,
         endpoint=black_hole.endpoint,
         environ=SMALL_BUFFER_LONG_WAIT,

@@ -583,7 +583,7 @@ def test_a_file_changes_levels_while_the_program_runs(
     assert told["levels"] == {"application": "DEBUG"}
 
 
-def test_a_logger_class_that_raises_ends_no_watchdog(
+def test_loggers_and_handlers_that_raise_end_no_watchdog(
     programs: Programs, sidecar: Sidecar, tmp_path: Path
 ) -> None:
     (tmp_path / "levels").write_text("application=DEBUG")
@@ -594,9 +594,13 @@ def test_a_logger_class_that_raises_ends_no_watchdog(
             def setLevel(self, level):
                 raise LookupError("no levels here")
         logging.getLogger("application").__class__ = Odd
+        class OddHandler(logging.NullHandler):
+            def __eq__(self, other):
+                raise LookupError("nothing is like this one")
         import logship
         from application import log
         logship.install(level="INFO")
+        logging.getLogger().handlers.insert(0, OddHandler())
         ends = time.monotonic() + 1.5
         while time.monotonic() < ends:
             time.sleep(0.01)
