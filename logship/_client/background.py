@@ -89,7 +89,7 @@ class BackgroundClient(Emitter):
         self._begun: list[tuple[Shipper, Intake, Mark]] = []
         self.when_begun_anew: Callable[[], None] = lambda: None
         if not self.settings.disabled:
-            registry.add_forkable(self)
+            registry.add(self)
             self._start_thread()
 
     def __enter__(self) -> BackgroundClient:

@@ -38,7 +38,9 @@ from logship._delivery import Delivery
 from logship._delivery.credentials import tls_source
 from logship._delivery.drain import SPILL_SECONDS_PER_BYTE, DrainPlan, Progress
 from logship._delivery.transport import SocketTransport, Transport
-from logship._ecs import AwaitedTag, default_tag, task_reader
+from logship._ecs.advice import default_tag
+from logship._ecs.awaited_tag import AwaitedTag
+from logship._ecs.reader import task_reader
 from logship._hooks import registry
 from logship._hooks.interruptions import is_interruption
 from logship._hooks.preexec import is_about_to_exec, parents_stderr
@@ -121,7 +123,7 @@ class Shipper:
             orphans.default_tag = self._routed_tag
         self._make_parts(transport)
         if not settings.disabled:
-            registry.add_forkable(self)
+            registry.add(self)
             process.add(self.meter, settings, self.last_resort)
 
     def _make_parts(self, transport: Transport | None) -> None:

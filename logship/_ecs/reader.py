@@ -15,7 +15,6 @@ from logship._ecs.task import Task, task_of
 from logship._hooks.threads import OwnThread
 from logship._settings import TASK_METADATA_VARIABLE
 
-VARIABLE = TASK_METADATA_VARIABLE
 TIMEOUT_SECONDS = 1.0
 """For each step of an answer. The endpoint is on the same host and takes milliseconds."""
 
@@ -35,7 +34,7 @@ def read_task(environ: Mapping[str, str], timeout_seconds: float = TIMEOUT_SECON
     """
     from logship._ecs.httpjson import get_json  # noqa: PLC0415 - only a program in a task pays for HTTP
 
-    base = environ.get(VARIABLE, "")
+    base = environ.get(TASK_METADATA_VARIABLE, "")
     if not base:
         return None
     own = get_json(base, timeout_seconds)
@@ -67,7 +66,7 @@ class TaskReader:
     @property
     def is_over(self) -> bool:
         """Whether `task` will not change any more: it is known, or no request is under way."""
-        if self.task is not None or not self._environ.get(VARIABLE):
+        if self.task is not None or not self._environ.get(TASK_METADATA_VARIABLE):
             return True
         return self._pid == os.getpid() and self._has_ended
 
@@ -117,4 +116,4 @@ def task_reader(environ: Mapping[str, str]) -> TaskReader:
     Args:
         environ: As `os.environ`.
     """
-    return _readers.setdefault(environ.get(VARIABLE, ""), TaskReader(environ))
+    return _readers.setdefault(environ.get(TASK_METADATA_VARIABLE, ""), TaskReader(environ))

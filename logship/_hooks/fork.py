@@ -109,7 +109,7 @@ def _before_fork() -> None:
 def _after_fork_in_child() -> None:
     late_imports.after_fork_in_child()
     with contextlib.ExitStack() as hooks:  # each runs, also if another one raises
-        for client in registry.forkable():
+        for client in registry.clients():
             hooks.callback(client.after_fork_in_child)
 
 

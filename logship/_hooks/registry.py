@@ -6,34 +6,28 @@ alive until it is closed: it may hold records though the program has dropped its
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+from typing import Protocol
 from weakref import WeakSet
 
 
 class Registered(Protocol):
-    """An object with a buffer that must not be forgotten."""
+    """A client, which continues in a forked child, or what belongs to all clients."""
 
     def end_at_exit(self) -> None:
         """The interpreter exits: deliver, spill or name all remaining records. Must not raise."""
-
-
-class Forkable(Registered, Protocol):
-    """A client that continues in a forked child."""
 
     def after_fork_in_child(self) -> None:
         """Begin again, with the child's own buffer, streams and thread."""
 
 
 _clients: WeakSet[Registered] = WeakSet()
-_forkable: WeakSet[Any] = WeakSet()
 _open: set[Registered] = set()
 
 
-def add_forkable(client: Forkable) -> None:
+def add(client: Registered) -> None:
     """Note a client that the exit hook and the fork hooks must reach."""
     _open.add(client)
     _clients.add(client)
-    _forkable.add(client)
 
 
 def note_closed(client: Registered) -> None:
@@ -45,14 +39,8 @@ def discard(client: Registered) -> None:
     """Forget a client: its owner is registered in its place."""
     note_closed(client)
     _clients.discard(client)
-    _forkable.discard(client)
 
 
 def clients() -> list[Registered]:
-    """Return the clients that the exit hook must reach."""
+    """Return the clients that the hooks must reach."""
     return list(_clients)
-
-
-def forkable() -> list[Forkable]:
-    """Return the clients that the fork hooks must reach."""
-    return list(_forkable)

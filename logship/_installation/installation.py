@@ -188,13 +188,13 @@ class Installation:
         self._undo.callback(self._register_client)
         registry.discard(self.client)  # the exit hook reaches it through this object
         self._undo.callback(registry.discard, self)
-        registry.add_forkable(self)
+        registry.add(self)
         self.client.when_begun_anew = self.watchdog.start
         self._undo.callback(fork.forget_child_end, self._end_multiprocessing_child)
         fork.at_multiprocessing_child_end(self._end_multiprocessing_child)
 
     def _register_client(self) -> None:
-        registry.add_forkable(self.client)
+        registry.add(self.client)
         if self.client.report is not None:
             registry.note_closed(self.client)
 

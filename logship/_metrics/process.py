@@ -162,4 +162,4 @@ class Process:
 HERE = Process()
 """This process."""
 
-registry.add_forkable(HERE)
+registry.add(HERE)

@@ -8,21 +8,19 @@ no `repr`, error or log shows them.
 
 from __future__ import annotations
 
-from logship._settings.choices import Compress, Fsync, LastResort, Overflow, Redact, Report
+from logship._settings.choices import Compress, Overflow
 from logship._settings.defaults import (
     MIB,
     STOP_FILE_VARIABLE,
     TASK_METADATA_VARIABLE,
     buffer_bytes_for,
-    chunk_bytes_for,
     memory_limit_bytes,
     program_name,
     stop_timeout_for,
 )
 from logship._settings.endpoints import Endpoint
-from logship._settings.environment import is_firelens_task
 from logship._settings.fields import full_name, variable_name
-from logship._settings.secrecy import Secret, SecretFile
+from logship._settings.secrecy import Secret
 from logship._settings.settings import (
     BUFFER_BYTES_MIN,
     RECORD_BYTES_MAX,
@@ -39,18 +37,11 @@ __all__ = [
     "TASK_METADATA_VARIABLE",
     "Compress",
     "Endpoint",
-    "Fsync",
-    "LastResort",
     "Overflow",
-    "Redact",
-    "Report",
     "Secret",
-    "SecretFile",
     "Settings",
     "buffer_bytes_for",
-    "chunk_bytes_for",
     "full_name",
-    "is_firelens_task",
     "memory_limit_bytes",
     "program_name",
     "stop_timeout_for",

@@ -22,8 +22,9 @@ from logship._deployment.doctor.surroundings import (
     check_stop_timeout,
     check_tag,
 )
-from logship._ecs import VARIABLE, TaskContainer, read_task
-from logship._settings import MIB, Settings
+from logship._ecs.reader import read_task
+from logship._ecs.task import TaskContainer
+from logship._settings import MIB, TASK_METADATA_VARIABLE, Settings
 from tests.doctor.conftest import JsonServer, ask
 from tests.support.servers import EmbeddedReceiver
 from tests.support.task_metadata import TASK_ID, TaskMetadata, container
@@ -263,7 +264,7 @@ def test_the_task_is_read_from_its_metadata(json_server: JsonServer) -> None:
     sidecar = {"DockerId": "2", "Name": "sidecar", "Image": "fluent/fluentd:v1.19"}
     json_server.answers |= {"/v4/1": own, "/v4/1/task": {"Containers": [own, sidecar]}}
     uri = f"http://127.0.0.1:{json_server.port}/v4/1"
-    task = read_task({VARIABLE: uri})
+    task = read_task({TASK_METADATA_VARIABLE: uri})
     assert task is not None
     assert task.own == TaskContainer("app", "app:1", "awslogs", {"mode": "blocking"}, "1")
     assert [each.image for each in task.others] == ["fluent/fluentd:v1.19"]
@@ -276,13 +277,13 @@ def test_the_task_is_read_from_its_metadata(json_server: JsonServer) -> None:
 )
 def test_metadata_that_say_nothing_are_no_failure(json_server: JsonServer, answer: object) -> None:
     json_server.answers |= {"/v4/1": {}, "/v4/1/task": answer}
-    task = read_task({VARIABLE: f"http://127.0.0.1:{json_server.port}/v4/1"})
+    task = read_task({TASK_METADATA_VARIABLE: f"http://127.0.0.1:{json_server.port}/v4/1"})
     assert task is None or not task.others
 
 
 def test_no_metadata_at_all() -> None:
     for uri in ("", "ftp://x", "http://127.0.0.1:1/v4", "http://[::1/v4", "http://h:x/", "\0"):
-        assert read_task({VARIABLE: uri}) is None
+        assert read_task({TASK_METADATA_VARIABLE: uri}) is None
 
 
 def test_the_json_says_what_the_exit_code_says() -> None:

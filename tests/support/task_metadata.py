@@ -9,7 +9,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import TracebackType
 from typing import Any
 
-from logship._ecs import VARIABLE
+from logship._settings import TASK_METADATA_VARIABLE
 
 TASK_ID = "5f0c2d9be1a84c27a6e3b0d4917f8c52"
 TASK_ARN = f"arn:aws:ecs:eu-central-1:123456789012:task/shop/{TASK_ID}"
@@ -138,7 +138,7 @@ class TaskMetadata:
     @property
     def environ(self) -> dict[str, str]:
         """What ECS sets in the container."""
-        return {VARIABLE: f"http://127.0.0.1:{self._server.server_address[1]}/v4/id"}
+        return {TASK_METADATA_VARIABLE: f"http://127.0.0.1:{self._server.server_address[1]}/v4/id"}
 
     def __enter__(self) -> TaskMetadata:
         return self

@@ -8,16 +8,11 @@ from typing import Any
 
 import pytest
 
-from logship._ecs import (
-    VARIABLE,
-    AwaitedTag,
-    TaskContainer,
-    TaskReader,
-    default_tag,
-    read_task,
-    stderr_risk,
-)
-from logship._settings import Settings
+from logship._ecs.advice import default_tag, stderr_risk
+from logship._ecs.awaited_tag import AwaitedTag
+from logship._ecs.reader import TaskReader, read_task
+from logship._ecs.task import TaskContainer
+from logship._settings import TASK_METADATA_VARIABLE, Settings
 from tests.support.task_metadata import TASK_ARN, TASK_ID, TaskMetadata, container, task
 from tests.support.waiting import wait_until
 
@@ -88,7 +83,7 @@ def test_nobody_listens() -> None:
 
 
 def test_outside_of_ecs_nobody_is_asked_and_no_thread_begun() -> None:
-    reader = TaskReader({VARIABLE: ""})
+    reader = TaskReader({TASK_METADATA_VARIABLE: ""})
     before = threading.enumerate()
     reader.start()
     assert threading.enumerate() == before

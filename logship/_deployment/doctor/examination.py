@@ -23,7 +23,8 @@ from logship._deployment.doctor.surroundings import (
     check_stop_timeout,
     check_tag,
 )
-from logship._ecs import default_tag, read_task
+from logship._ecs.advice import default_tag
+from logship._ecs.reader import read_task
 from logship._protocol.compression import compressor
 from logship._settings import Settings, memory_limit_bytes, variable_name
 from logship._settings.unknown import unknown_variables

@@ -20,8 +20,8 @@ from logship._delivery.transport import SocketTransport
 from logship._deployment.doctor.exchange import HEARTBEAT, Answer, Chunk, Recorder, send_once
 from logship._deployment.doctor.result import Outcome, Result
 from logship._deployment.linting.rules.servers import is_blind_version, sends_metadata, why_blind
-from logship._ecs import Task
 from logship._ecs.httpjson import get_json
+from logship._ecs.task import Task
 from logship._settings import Endpoint, Settings
 from logship._settings.addresses import is_loopback
 from logship.errors import ConnectError, HandshakeError

@@ -16,7 +16,8 @@ from logship._deployment.limits import (
     drain_budget_seconds,
     fair_buffer_bytes,
 )
-from logship._ecs import TaskContainer, is_firelens, stderr_risk
+from logship._ecs.advice import is_firelens, stderr_risk
+from logship._ecs.task import TaskContainer
 from logship._settings import MIB, Settings
 from logship._version import __version__
 
