@@ -14,9 +14,7 @@ import signal
 import sys
 import threading
 import time
-import traceback
 from collections.abc import Callable
-from types import TracebackType
 from typing import TYPE_CHECKING, Any, Unpack
 
 from logship import _namesake
@@ -30,6 +28,7 @@ from logship._installation import parts
 from logship._installation.console import console_handler
 from logship._installation.handler import Handler
 from logship._installation.loggers import Loggers
+from logship._installation.uncaught import take_uncaught
 from logship._process import stopfile
 from logship._process.clock import Started, StopClock
 from logship._process.signals import StopSignals
@@ -173,7 +172,7 @@ class Installation:
             self._take_signals()
         else:
             self._warn_of_thread()
-        self._take_exceptions()
+        take_uncaught(self.client)
         self._warn_of_basic_config()
         self._warn_of_namesake()
         self._take_loggers()
@@ -246,23 +245,6 @@ class Installation:
                 "SIGTERM ends this program at once, and its last records are not delivered",
             )
 
-    def _take_exceptions(self) -> None:
-        """Make uncaught exceptions records, then do what was done with them before."""
-        previous, previous_in_threads = sys.excepthook, threading.excepthook
-
-        def hook(
-            kind: type[BaseException], error: BaseException, trace: TracebackType | None
-        ) -> None:
-            self._emit_uncaught(error, threading.current_thread().name)
-            previous(kind, error, trace)
-
-        def hook_in_threads(args: threading.ExceptHookArgs) -> None:
-            if args.exc_value is not None and args.exc_type is not SystemExit:
-                self._emit_uncaught(args.exc_value, args.thread.name if args.thread else "")
-            previous_in_threads(args)
-
-        sys.excepthook, threading.excepthook = hook, hook_in_threads
-
     def _warn_of_basic_config(self) -> None:
         """Have `logging.basicConfig` tell when it does nothing because of our handler."""
         configure = logging.basicConfig
@@ -288,17 +270,6 @@ class Installation:
                 f"another project's package logship is installed too ({other}), and its removal "
                 f"would break this one: {_namesake.ADVICE}",
             )
-
-    def _emit_uncaught(self, error: BaseException, thread: str) -> None:
-        self.client.emit(
-            {
-                self.settings.message_key: f"uncaught {type(error).__name__}: {_text(error)}",
-                "level": "CRITICAL",
-                "logger": "logship.uncaught",
-                "thread": thread,
-                "exception": "".join(traceback.format_exception(error)),
-            }
-        )
 
     def _check(self) -> None:
         """Check, about once a second and at the exit, for changes that nothing reports."""
@@ -367,7 +338,7 @@ def install(
     chosen = Settings.from_env(os.environ, **settings)
     with without_fork():  # else a child could wait for this thread, which it does not have
         client_parts = parts.parts_for(settings)
-        if chosen.disabled:
+        if chosen.disabled and _installation is None:
             _disabled_client = _disabled_client or BackgroundClient(chosen)
             return _disabled_client
         _check_level(level)
@@ -490,10 +461,3 @@ def _check_same(installed: Settings, chosen: Settings) -> None:
             f"install: already installed with other settings ({', '.join(different)} differ); "
             "call it once, with the settings that hold for the whole process"
         )
-
-
-def _text(error: BaseException) -> str:
-    try:
-        return str(error)
-    except Exception:  # noqa: BLE001 - an exception's own __str__ may raise
-        return "(its text cannot be read)"

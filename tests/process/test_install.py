@@ -153,23 +153,24 @@ def test_a_level_of_a_second_install_is_the_root_loggers(
     assert [each["message"] for each in records if "level" in each] == ["shown", "still shown"]
 
 
+@pytest.mark.parametrize("other", ['tag="another"', 'tag="shop", disabled=True'])
 def test_install_twice_with_different_settings_is_an_error(
-    programs: Programs, sidecar: Sidecar
+    programs: Programs, sidecar: Sidecar, other: str
 ) -> None:
     ended = programs.start(
-        """
+        f"""
         import logship
         from application import log
         logship.install(level="INFO", tag="shop")
         try:
-            logship.install(level="INFO", tag="another")
+            logship.install(level="INFO", {other})
         except logship.SettingsError as error:
             print(error)
         log("the first goes on")
         """
     ).end()
     assert ended.returncode == 0
-    assert "tag" in ended.stdout
+    assert other.rpartition(" ")[2].partition("=")[0] in ended.stdout
     sidecar.output.verdict(ended).assert_all_delivered()
 
 
