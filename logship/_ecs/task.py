@@ -7,6 +7,7 @@ from types import MappingProxyType
 from typing import Any, NamedTuple
 
 FIRELENS_DRIVER = "awsfirelens"
+TEXT_CHARACTERS_MAX = 2048
 
 
 class TaskContainer(NamedTuple):
@@ -122,5 +123,6 @@ def _container(found: dict[str, Any]) -> TaskContainer:
 
 
 def _text(found: dict[str, Any], name: str) -> str:
+    """Return a text, cut where it is longer than the longest ARN: a tag is made from some."""
     value = found.get(name)
-    return str(value) if isinstance(value, (str, int)) else ""
+    return str(value)[:TEXT_CHARACTERS_MAX] if isinstance(value, (str, int)) else ""

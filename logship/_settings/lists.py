@@ -25,8 +25,8 @@ class Pairs(Converter):
         """Return the pairs, each name once."""
         if isinstance(value, str):
             value = self._pairs_in(value)
-        pairs = tuple(value.items()) if isinstance(value, Mapping) else value
         try:
+            pairs = tuple(value.items() if isinstance(value, Mapping) else value)
             checked = {_NAME.check(name): self.check_value(each) for name, each in pairs}
         except (TypeError, ValueError):
             raise NotAllowed("a mapping of names to values") from None

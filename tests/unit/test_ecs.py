@@ -62,6 +62,14 @@ def test_fields_of_other_types_are_none() -> None:
     assert found.own == TaskContainer("")
 
 
+def test_a_name_that_is_too_long_for_a_tag_is_cut() -> None:
+    with TaskMetadata(OWN) as metadata:
+        metadata.answer({"Name": "n" * 1_000_000, "LogDriver": "awsfirelens"}, {})
+        found = read_task(metadata.environ)
+    assert found is not None
+    assert found.firelens_tag == f"{'n' * 2048}-firelens-logship"
+
+
 @pytest.mark.parametrize("status", [404, 429, 500])
 def test_an_error_of_the_endpoint_is_no_task(status: int) -> None:
     with TaskMetadata(OWN) as metadata:

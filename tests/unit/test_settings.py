@@ -376,6 +376,10 @@ def test_a_window_of_chunks_fits_into_the_buffer_unless_told_otherwise(
     assert Settings(buffer_bytes_max=1 << 20, chunk_bytes_max=1 << 19).chunk_bytes_max == 1 << 19
 
 
+def test_pairs_may_come_from_an_iterator() -> None:
+    assert Settings(fields=iter([("team", "web")])).fields == (("team", "web"),)  # type: ignore[arg-type]
+
+
 def test_settings_are_frozen_and_equal_by_value() -> None:
     settings = Settings(tag="t")
     with pytest.raises(dataclasses.FrozenInstanceError):
