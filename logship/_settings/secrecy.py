@@ -27,6 +27,8 @@ def is_secret(value: Any) -> TypeGuard[str]:
 def read_secret(path: str) -> str:
     """Return the secret in a file, without the line ends around it.
 
+    A relative path of a file that is not there is not shown: it may be the secret itself.
+
     Raises:
         SettingsError: The file cannot be read, is empty, too long or not UTF-8.
     """
@@ -36,7 +38,8 @@ def read_secret(path: str) -> str:
             data = file.read(SECRET_BYTES_MAX + 1)
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
-        raise SettingsError(f"cannot read {shown}: {reason}") from None
+        named = shown if os.path.isabs(path) else "the file"
+        raise SettingsError(f"cannot read {named}: {reason}") from None
     if len(data) > SECRET_BYTES_MAX:
         raise SettingsError(f"{shown} has more than {SECRET_BYTES_MAX} bytes")
     try:

@@ -112,6 +112,13 @@ def test_a_key_in_place_of_its_file_is_refused_and_not_shown(key: str) -> None:
     assert KEY not in str(caught.value)
 
 
+@pytest.mark.parametrize("name", ["SHARED_KEY", "USERNAME", "PASSWORD"])
+def test_a_secret_in_place_of_its_file_is_not_shown(name: str) -> None:
+    with pytest.raises(SettingsError, match=f"LOGSHIP_{name}_FILE: cannot read") as caught:
+        Settings.from_env({f"LOGSHIP_{name}_FILE": KEY})
+    assert KEY not in str(caught.value)
+
+
 def test_settings_that_do_not_go_together_are_not_shown() -> None:
     with pytest.raises(SettingsError) as caught:
         Settings(username=KEY, tls_key=KEY)
