@@ -276,11 +276,23 @@ class Installation:
         if self.clock.started is None and self.clock.told_deadline() is not None:
             self.stopping("logship run stops")
         self._guarded(self._check_handler)
-        for each in (self._loggers, self._levels):
-            if each is not None:
-                self._guarded(each.check)
+        self._check_loggers()
         if self._announcement is not None:
             self._guarded(self._announcement.tell)
+
+    def _check_loggers(self) -> None:
+        """Check the loggers, unless another thread holds the lock of `logging`.
+
+        `dictConfig` holds it while it makes handlers, and one of these may wait for a server.
+        """
+        lock = logging._lock  # type: ignore[attr-defined]
+        if lock.acquire(blocking=False):
+            try:
+                for each in (self._loggers, self._levels):
+                    if each is not None:
+                        self._guarded(each.check)
+            finally:
+                lock.release()
 
     def _guarded(self, check: Callable[[], None]) -> None:
         """Make a check. Loggers and handlers may be of the application: the clock must go on."""

@@ -584,13 +584,42 @@ def test_a_file_changes_levels_while_the_program_runs(
     assert told["levels"] == {"application": "DEBUG"}
 
 
+def test_a_configuration_of_logging_that_takes_long_does_not_hold_a_stop_up(
+    programs: Programs, sidecar: Sidecar
+) -> None:
+    """It holds the lock of `logging`, as where a handler waits for a server."""
+    program = programs.start("""
+        import logging, logging.config
+        import logship
+        from application import forever, log, ready
+        logship.install(level="INFO", loggers="*")
+        log()
+
+        class Waiting(logging.Handler):
+            def __init__(self):
+                super().__init__()
+                logging.getLogger("no handler yet").propagate = False
+                ready()
+                forever()
+
+        handlers = {"logship": {"()": "logship.installed_handler"}, "waiting": {"()": Waiting}}
+        root = {"handlers": ["logship", "waiting"], "level": "INFO"}
+        logging.config.dictConfig({"version": 1, "handlers": handlers, "root": root})
+    """)
+    program.until_ready()
+    program.signal(signal.SIGTERM)
+    ended = program.end()
+    assert ended.returncode == -signal.SIGTERM
+    sidecar.output.verdict(ended).assert_all_delivered()
+
+
 def test_loggers_and_handlers_that_raise_end_no_watchdog(
     programs: Programs, sidecar: Sidecar, tmp_path: Path
 ) -> None:
     (tmp_path / "levels").write_text("application=DEBUG")
-    ended = programs.start(
+    program = programs.start(
         """
-        import logging, threading, time
+        import logging, threading
         class Odd(logging.Logger):
             def setLevel(self, level):
                 raise LookupError("no levels here")
@@ -599,19 +628,19 @@ def test_loggers_and_handlers_that_raise_end_no_watchdog(
             def __eq__(self, other):
                 raise LookupError("nothing is like this one")
         import logship
-        from application import log
+        from application import log, wait_for
         logship.install(level="INFO")
         logging.getLogger().handlers.insert(0, OddHandler())
-        ends = time.monotonic() + 1.5
-        while time.monotonic() < ends:
-            time.sleep(0.01)
+        wait_for("end")
         assert any("watchdog" in each.name for each in threading.enumerate())
         log()
         """,
         environ={"LOGSHIP_LEVELS_FILE": str(tmp_path / "levels")},
-    ).end()
+    )
+    program.until_true(lambda: "a look at the loggers" in program.stderr, "the error")
+    program.let_go("end")
+    ended = program.end()
     assert ended.returncode == 0, ended.stderr
-    assert "a look at the loggers" in ended.stderr
     sidecar.output.verdict(ended).assert_all_delivered()
 
 
