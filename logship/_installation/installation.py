@@ -17,24 +17,22 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Unpack
 
-from logship import _namesake
 from logship._client.background import BackgroundClient
 from logship._delivery.drain import DrainPlan
 from logship._hooks import fork, registry, runtimes
-from logship._hooks.dispositions import disposition_of
 from logship._hooks.interruptions import is_interruption
 from logship._hooks.late_imports import without_fork
 from logship._installation import parts
 from logship._installation.console import console_handler
 from logship._installation.handler import Handler
 from logship._installation.loggers import Loggers
+from logship._installation.surroundings import warn_of_surroundings
 from logship._installation.uncaught import take_uncaught
 from logship._process import stopfile
 from logship._process.clock import Started, StopClock
 from logship._process.signals import StopSignals
 from logship._process.watchdog import Watchdog
 from logship._settings import TASK_METADATA_VARIABLE, Settings
-from logship._settings.unknown import unknown_variables
 from logship.errors import SettingsError
 
 if TYPE_CHECKING:
@@ -170,14 +168,10 @@ class Installation:
         self._configure_root()
         if threading.current_thread() is threading.main_thread():
             self._take_signals()
-        else:
-            self._warn_of_thread()
         take_uncaught(self.client)
         self._warn_of_basic_config()
-        self._warn_of_namesake()
         self._take_loggers()
-        if text := unknown_variables(os.environ):
-            self.client.last_resort.warn("variables", text)
+        warn_of_surroundings(self.client.last_resort.warn)
         if self._announcement is not None:
             self._announcement.start()
         self._undo.callback(self.watchdog.stop)
@@ -236,15 +230,6 @@ class Installation:
         self.signals.install()
         fork.hold_back(self.signals.taken)
 
-    def _warn_of_thread(self) -> None:
-        """Tell that a stop loses records, unless `logship run` ships them or nothing would die."""
-        if disposition_of(signal.SIGTERM) is signal.SIG_DFL and stopfile.VARIABLE not in os.environ:
-            self.client.last_resort.warn(
-                "thread",
-                "install() was not called in the main thread, which alone can handle signals: "
-                "SIGTERM ends this program at once, and its last records are not delivered",
-            )
-
     def _warn_of_basic_config(self) -> None:
         """Have `logging.basicConfig` tell when it does nothing because of our handler."""
         configure = logging.basicConfig
@@ -260,16 +245,6 @@ class Installation:
             configure(**options)
 
         logging.basicConfig = basic_config
-
-    def _warn_of_namesake(self) -> None:
-        """Tell of the other package that is called logship, before it breaks this one."""
-        other = _namesake.other_distribution()
-        if other is not None:
-            self.client.last_resort.warn(
-                "namesake",
-                f"another project's package logship is installed too ({other}), and its removal "
-                f"would break this one: {_namesake.ADVICE}",
-            )
 
     def _check(self) -> None:
         """Check, about once a second and at the exit, for changes that nothing reports."""

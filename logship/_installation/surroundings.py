@@ -1,0 +1,53 @@
+"""What `install` warns of because it is around the program, and not in its records."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from collections.abc import Callable
+
+from logship import _namesake
+from logship._hooks.dispositions import disposition_of
+from logship._process import stopfile
+from logship._settings.unknown import unknown_variables
+
+
+def warn_of_surroundings(warn: Callable[[str, str], object]) -> None:
+    """Warn of what a person should change.
+
+    Args:
+        warn: Writes a warning, given a word for its kind and a text.
+    """
+    texts = {
+        "namesake": _namesake_text(),
+        "variables": unknown_variables(os.environ),
+        "thread": _thread_text(),
+    }
+    for kind, text in texts.items():
+        if text:
+            warn(kind, text)
+
+
+def _namesake_text() -> str:
+    """Return a sentence about the other package that is called logship; it may break this one."""
+    other = _namesake.other_distribution()
+    if other is None:
+        return ""
+    return (
+        f"another project's package logship is installed too ({other}), and its removal would "
+        f"break this one: {_namesake.ADVICE}"
+    )
+
+
+def _thread_text() -> str:
+    """Return a sentence about stops without handlers, unless `logship run` ships what they lose."""
+    is_main = threading.current_thread() is threading.main_thread()
+    if is_main or stopfile.VARIABLE in os.environ:
+        return ""
+    if disposition_of(signal.SIGTERM) is not signal.SIG_DFL:
+        return ""
+    return (
+        "install() was not called in the main thread, which alone can handle signals: SIGTERM ends "
+        "this program at once, and its last records are not delivered"
+    )
