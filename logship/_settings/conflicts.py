@@ -12,6 +12,9 @@ from logship.errors import SettingsError
 
 Values = Mapping[str, Any]
 
+_KEYS = ("message_key", "severity_key", "time_key")
+_KEYS_OF_LOGGING = ("level", "logger", "thread", "exception", "stack")
+
 
 def conflicts(values: Values) -> Iterator[SettingsError]:
     """Yield what is wrong with settings together.
@@ -39,11 +42,11 @@ def _stamp_key(name: str, values: Values) -> Iterator[SettingsError]:
         yield refusal(name, values["stamp_key"], NotAllowed("a name that is not stamp_key"))
 
 
-def _severity_key(values: Values) -> Iterator[SettingsError]:
-    """Refuse a field that would take the place of another one."""
-    if values["severity_key"] in (values["message_key"], "level", "logger"):
-        other = NotAllowed("a name that no other field of a record has")
-        yield refusal("severity_key", values["severity_key"], other)
+def _own_key(name: str, values: Values) -> Iterator[SettingsError]:
+    """Refuse a field that would take the place of another one, or be replaced by it."""
+    others = [values[each] for each in _KEYS[: _KEYS.index(name)]]
+    if values[name] is not None and values[name] in (*others, *_KEYS_OF_LOGGING):
+        yield refusal(name, values[name], NotAllowed("a name that no other field of a record has"))
 
 
 def _user(values: Values) -> Iterator[SettingsError]:
@@ -77,8 +80,8 @@ def _tls(name: str, values: Values) -> Iterator[SettingsError]:
 _CHECKS: tuple[Callable[[Values], Iterator[SettingsError]], ...] = (
     partial(_order, "backoff_seconds_base", "backoff_seconds_max"),
     partial(_order, "chunk_bytes_max", "buffer_bytes_max"),
-    *(partial(_stamp_key, name) for name in ("fields", "time_key", "severity_key")),
-    _severity_key,
+    *(partial(_stamp_key, name) for name in ("fields", *_KEYS)),
+    *(partial(_own_key, name) for name in _KEYS),
     _user,
     _tls_key,
     *(partial(_tls, name) for name in ("tls_ca", "tls_cert", "tls_key", "tls_server_name")),

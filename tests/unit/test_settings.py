@@ -356,6 +356,11 @@ def test_variables_of_sidecars_and_of_kubernetes_are_no_mistakes() -> None:
     [
         ({"backoff_seconds_base": 2.0, "backoff_seconds_max": 1.0}, "backoff_seconds_base"),
         ({"chunk_bytes_max": 100_000, "buffer_bytes_max": 65536}, "chunk_bytes_max"),
+        ({"message_key": "level"}, "message_key"),
+        ({"message_key": "logship_id"}, "message_key"),
+        ({"severity_key": "message"}, "severity_key"),
+        ({"time_key": "log", "message_key": "log"}, "time_key"),
+        ({"time_key": "s", "severity_key": "s"}, "time_key"),
     ],
 )
 def test_settings_that_do_not_go_together(settings: dict[str, Any], name: str) -> None:
