@@ -53,7 +53,10 @@ class FirstRecord:
         return record
 
     def _install(self) -> None:
-        """Call `install()`, or wait for the thread that does. A thread of logship does not wait."""
+        """Call `install()`, or wait for the thread that does. A thread of logship does not wait.
+
+        If a signal handler raises in the middle, the next record has it called again.
+        """
         from logship._hooks.threads import is_own  # noqa: PLC0415 - asyncio, for a program that logs
 
         if is_own():
@@ -64,12 +67,14 @@ class FirstRecord:
             self._has_begun = True
             try:
                 _install()
-            finally:
                 self._is_over = True
+            finally:
+                self._has_begun = self._is_over
 
 
 def _install() -> None:
     """Call `install()`, unless the program did; if that fails, say so and go on."""
+    from logship._hooks.interruptions import is_interruption  # noqa: PLC0415 - as above
     from logship._installation import installation  # noqa: PLC0415 - as above
     from logship._stderr.last_resort import LastResort  # noqa: PLC0415 - as above
 
@@ -77,7 +82,9 @@ def _install() -> None:
         if not installation.is_installed():
             installation.install(console=False)
             _remove_consoles()
-    except Exception as error:  # noqa: BLE001 - the program must go on
+    except Exception as error:
+        if is_interruption(error):
+            raise
         text = f"run --install: only the lines of this program are shipped: {error}"
         LastResort().warn("install", text)
 

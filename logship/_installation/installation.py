@@ -59,6 +59,9 @@ class Installation:
         level: As of `install`.
         console: As of `install`.
         client_parts: Of the client: a test kit brings its own transport.
+
+    Attributes:
+        is_wired: Whether `wire` was called, and `unwire` was not.
     """
 
     def __init__(
@@ -84,7 +87,7 @@ class Installation:
         self.watchdog = Watchdog(self.client, self.clock, self._check)
         self.signals: StopSignals | None = None
         self._announcement = _announcement(self.client)
-        self._is_wired = False
+        self.is_wired = False
         self._is_multiprocessing_child = False
         self._warned_of_removal = False
         self._was_first = not logging.getLogger().handlers
@@ -95,11 +98,11 @@ class Installation:
 
         A signal handler may raise in the middle. Then all is undone, and the next call begins anew.
         """
-        if self._is_wired:
+        if self.is_wired:
             logging.getLogger().addHandler(self.handler)  # `dictConfig` may have removed it
             return
-        self._undo.callback(setattr, self, "_is_wired", False)
-        self._is_wired = True
+        self._undo.callback(setattr, self, "is_wired", False)
+        self.is_wired = True
         try:
             self._take_over()
         except BaseException:
@@ -370,8 +373,11 @@ def installed_client() -> BackgroundClient | None:
 
 
 def is_installed() -> bool:
-    """Tell whether `install` was called in this process, or in one that it was forked from."""
-    return _installation is not None or _disabled_client is not None
+    """Tell whether `install` was called in this process, or in one that it was forked from.
+
+    A call that was interrupted does not count.
+    """
+    return _disabled_client is not None or (_installation is not None and _installation.is_wired)
 
 
 def installed_handler() -> Handler:

@@ -110,6 +110,28 @@ def test_a_program_that_logs_nothing_has_no_client(runs: Runs) -> None:
     assert told(runs) == [("stdout", "False []"), ("stdout", "[] 1")]
 
 
+def test_a_signal_handler_may_raise_in_the_middle_of_the_first_record(runs: Runs) -> None:
+    ended = installed(
+        runs,
+        "-c",
+        "import logging, signal\n"
+        "def time_is_up(number, frame):\n"
+        "    raise TimeoutError\n"
+        "def add(handler):\n"
+        "    del logging.root.addHandler\n"
+        "    signal.raise_signal(signal.SIGALRM)\n"
+        "signal.signal(signal.SIGALRM, time_is_up)\n"
+        "logging.root.addHandler = add\n"
+        "log = logging.getLogger('application')\n"
+        "try:\n"
+        "    log.info('interrupted')\n"
+        "except TimeoutError:\n"
+        "    log.info('time is up')\n",
+    )
+    assert ended.returncode == 0, ended.stderr
+    assert told(runs) == [("INFO", "time is up")]
+
+
 def test_options_hold_for_the_programs_too(runs: Runs) -> None:
     options = ("--install", "--fields", "service=web", "--redact", "default")
     runs.command(
