@@ -27,6 +27,7 @@ _SET_LATER = ("asctime", "message", "taskName")  # by formatters, and by `loggin
 _OF_UVICORN = ("color_message",)  # the message once more, with escape codes, for its formatter
 _NOT_EXTRA = frozenset((*_OWN_ATTRIBUTES, *_SET_LATER, *_OF_UVICORN))
 _OWN_COUNT = len(_OWN_ATTRIBUTES)
+_LAST_OWN = next(reversed(_OWN_ATTRIBUTES))
 _EXCEPTION_FORMATTER = logging.Formatter()
 
 
@@ -139,8 +140,9 @@ class Handler(logging.Handler):
                 fields["exception"] = record.exc_text
             if record.stack_info:
                 fields["stack"] = record.stack_info
-        if len(record.__dict__) > _OWN_COUNT:
-            _add_extra(fields, record)
+        attributes = record.__dict__  # a filter may have removed some, such as `taskName`
+        if len(attributes) != _OWN_COUNT or next(reversed(attributes)) != _LAST_OWN:
+            _add_extra(fields, attributes)
         if self._span.trace is not None:
             self._span.add_to(fields)
         if self._floods is not None and (count := self._floods.kept_back_before(record)):
@@ -163,11 +165,11 @@ def severity_number(level: int) -> int:
     return min(max(level * 4 // 10 + 1, 1), 24)
 
 
-def _add_extra(fields: dict[str, Any], record: logging.LogRecord) -> None:
+def _add_extra(fields: dict[str, Any], attributes: dict[str, Any]) -> None:
     """Add what the application gave as `extra`, under names that are still free."""
-    # `logging` sets its own attributes first, so what is extra stands behind them.
-    begin = _OWN_COUNT if type(record) is logging.LogRecord else 0
-    for name, value in islice(record.__dict__.items(), begin, None):
+    # `logging` sets its own attributes first. If none is missing, what is extra stands behind them.
+    are_first = next(islice(attributes, _OWN_COUNT - 1, None), None) == _LAST_OWN
+    for name, value in islice(attributes.items(), _OWN_COUNT if are_first else 0, None):
         if name not in _NOT_EXTRA:
             while name in fields:
                 name = f"extra_{name}"  # noqa: PLW2901 - until it is free

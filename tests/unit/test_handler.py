@@ -83,6 +83,17 @@ def test_extra_fields_under_their_own_names(logger: logging.Logger, client: Reco
     assert client.records[0]["nested"] == {"a": [1]}
 
 
+@pytest.mark.parametrize("extra", [{"shop": "north"}, {"shop": "north", "order": 4711}])
+@pytest.mark.parametrize("removed", ["module", "process", "taskName"])
+def test_extra_fields_of_a_record_that_a_filter_has_shortened(
+    logger: logging.Logger, client: Recorder, extra: dict[str, Any], removed: str
+) -> None:
+    """Some remove `taskName`, so that formatters of JSON do not show it."""
+    logger.addFilter(lambda record: record.__dict__.pop(removed, True) or True)
+    logger.info("placed", extra=extra)
+    assert extra.items() <= client.records[0].items()
+
+
 def test_uvicorns_coloured_message_is_left_out(logger: logging.Logger, client: Recorder) -> None:
     """It is the message once more, with escape codes, for uvicorn's own formatter."""
     coloured = {"color_message": "Started \x1b[36m%d\x1b[0m", "user": 7}
