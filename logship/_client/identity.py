@@ -15,7 +15,7 @@ from urllib.parse import unquote
 from logship._ecs.reader import task_reader
 from logship._ecs.task import Task
 
-TASK_SECONDS_MAX = 1.0
+BEGIN_SECONDS_MAX = 1.0
 """How long a client with the identity `ecs` waits for the metadata of its task, when it begins."""
 
 _NAMESPACE = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
@@ -58,7 +58,7 @@ def _from_task(environ: Mapping[str, str]) -> dict[str, str]:
     reader, over = task_reader(environ), threading.Event()
     reader.start()
     reader.when_over(over.set)
-    over.wait(TASK_SECONDS_MAX)
+    over.wait(BEGIN_SECONDS_MAX)
     return {} if reader.task is None else task_fields(reader.task)
 
 
