@@ -20,7 +20,7 @@ from logship._spool.directories import (
     sweep,
 )
 from logship._spool.files import FileBytes, closing
-from logship._spool.volumes import filesystem_of, volume_warning
+from logship._spool.volumes import filesystem_of, is_supervised, volume_warning
 from tests.spool.spools import storage_in
 from tests.spool.test_orphans import dead_life, log_some, recover
 from tests.support.waiting import wait_until
@@ -345,6 +345,11 @@ def test_filesystems_that_break_promises_are_warned_about(
     warning = volume_warning(tmp_path / "spool")
     assert (warning is None) == (word is None)
     assert word is None or word in (warning or "")
+
+
+def test_a_spool_whose_parent_cannot_be_looked_into_is_not_supervised() -> None:
+    """As where the user may not search it; to make a client must not raise because of that."""
+    assert not is_supervised(Path("/") / ("x" * 300) / "spool")
 
 
 def test_two_processes_begin_at_once_and_get_lives_of_their_own(tmp_path: Path) -> None:
