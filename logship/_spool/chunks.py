@@ -55,15 +55,25 @@ class Contents:
 
     Attributes:
         damages: What could not be understood.
-        refused: Why the file must not be touched, where its format is not ours; else None.
+        refused: Why the file must not be touched, where its header says that it has another format
+            or belongs to another process directory; else None.
+        is_misplaced: Whether the latter is so.
     """
 
     damages: list[Damage] = field(default_factory=list)
     refused: str | None = None
+    is_misplaced: bool = False
 
     def blame(self, first: int, last: int, reason: str) -> None:
         """Note damage."""
         self.damages.append(Damage(first, last, reason))
+
+    def misplace(self, owner: bytes) -> None:
+        """Note that the file belongs to another process directory."""
+        self.is_misplaced = True
+        self.refused = (
+            f"it belongs to process directory {owner.hex()}; rename the directory, or remove a copy"
+        )
 
 
 class FoundChunk(NamedTuple):

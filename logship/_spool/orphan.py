@@ -259,7 +259,8 @@ class Orphan:
         Args:
             name: Of the file.
             reason: Why.
-            is_unread: Whether it cannot be read; else its format is not ours.
+            is_unread: Whether it cannot be read, or tells of another directory; else its format is
+                not ours.
         """
         self.is_kept = True
         self.is_unread |= is_unread

@@ -63,8 +63,11 @@ def find_chunks(
     else:
         # In a free segment every old chunk is acked. One that is not shows that a word was damaged.
         generation = yield from _newest_waiting(data, owner)
-        if is_blank and generation is not None:  # else its process was killed while it made it
-            contents.blame(0, layout.SEGMENT_HEADER_BYTES, "the segment's header is damaged")
+        has_chunks = generation is not None
+        # A blank file without chunks is no damage: its process was killed while it made it.
+        if header is None and (has_chunks or not is_blank):
+            last = layout.SEGMENT_HEADER_BYTES if has_chunks else len(data)
+            contents.blame(0, last, "the segment's header is damaged")
         if header is not None and generation:
             text = "the generation is damaged: chunks are unacked"
             contents.blame(layout.GENERATION_AT, layout.BEGUN_AT + 8, text)
@@ -76,19 +79,19 @@ def find_chunks(
 
 
 def _read_segment_header(data: Readable, owner: bytes, contents: Contents) -> _SegmentHeader | None:
-    """Return the header; None where it is damaged, or of another format (`refused`)."""
-    if len(data) < layout.SEGMENT_HEADER_BYTES:
-        contents.blame(0, len(data), "it is shorter than a segment's header")
-        return None
+    """Return the header; None where it is damaged, or says that the file is not ours: `refused`."""
     raw = data[: layout.SEGMENT_HEADER_BYTES]
+    if len(raw) < layout.SEGMENT_HEADER_BYTES:
+        return None
     fields = layout.SEGMENT.unpack(raw)
     magic, version, order, size, generation, begun, found_owner, checksum, _ = fields
     if magic == layout.SEGMENT_MAGIC and (version, order) != (layout.VERSION, layout.BYTE_ORDER):
         contents.refused = layout.foreign_format(version, order)
         return None
-    is_ours = magic == layout.SEGMENT_MAGIC and found_owner == owner
-    if not is_ours or checksum != layout.segment_checksum(raw):
-        contents.blame(0, layout.SEGMENT_HEADER_BYTES, "the segment's header is damaged")
+    if magic != layout.SEGMENT_MAGIC or checksum != layout.segment_checksum(raw):
+        return None
+    if found_owner != owner:
+        contents.misplace(found_owner)
         return None
     return _SegmentHeader(size, generation, begun)
 

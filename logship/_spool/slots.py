@@ -83,8 +83,11 @@ def _read_header(header: bytes, owner: bytes, contents: StreamsContents) -> None
         return
     fields = (magic, version, order, found_owner, born_ns, 0, key_bytes, 0)
     right = zlib.crc32(layout.STREAMS.pack(*fields) + header[64:])
-    if magic != layout.STREAMS_MAGIC or found_owner != owner or checksum != right:
+    if magic != layout.STREAMS_MAGIC or checksum != right:
         contents.blame(0, 64, "the header of the streams is damaged")
+        return
+    if found_owner != owner:
+        contents.misplace(found_owner)
         return
     contents.has_header = True
     contents.stamp_key = None if key_bytes == layout.NO_STAMPS else header[64 : 64 + key_bytes]

@@ -31,7 +31,8 @@ def survey(orphan: Orphan, default_tag: str | None) -> Iterator[RecoveryState]:
     """Find the streams and chunks of an orphan, in small steps.
 
     Args:
-        orphan: Told what is found; nothing of it where the format of `streams` is not ours.
+        orphan: Told what is found; nothing of it where `streams` has another format, or
+            belongs to another directory.
         default_tag: Tag of a stream whose process never learned it, or None.
     """
     if not _read_streams(orphan):
@@ -64,7 +65,7 @@ def _read_streams(orphan: Orphan) -> bool:
         return True
     contents = read_streams(data, directory.id)
     if contents.refused is not None:
-        orphan.refuse(STREAMS, contents.refused)
+        orphan.refuse(STREAMS, contents.refused, is_unread=contents.is_misplaced)
         return False
     if not contents.is_begun and directory.segments():
         orphan.blame(STREAMS, 0, "the file is missing or empty")
@@ -131,7 +132,7 @@ def _read_segment(orphan: Orphan, name: str) -> Iterator[RecoveryState]:
         yield RecoveryState.WORKING
         return
     if contents.refused is not None:
-        orphan.refuse(name, contents.refused)
+        orphan.refuse(name, contents.refused, is_unread=contents.is_misplaced)
         yield RecoveryState.WORKING
         return
     for damage in contents.damages:

@@ -204,10 +204,17 @@ def test_another_byte_order_is_refused(written: Written) -> None:
     assert "byte order" in (read_segment(bytes(data), written.life).refused or "")
 
 
-def test_a_segment_of_another_life_is_damage(written: Written) -> None:
+def test_a_segment_of_another_life_is_refused(written: Written) -> None:
     contents = read_segment(written.data, bytes(16))
-    assert contents.damages
-    assert contents.chunks == []
+    assert written.life.hex() in (contents.refused or "")
+    assert (contents.chunks, contents.damages) == ([], [])
+
+
+def test_where_no_header_is_whole_the_damage_is_all_of_the_file(written: Written) -> None:
+    """A sector of the disk holds the segment's header and that of its only chunk."""
+    data = b"?" * 64 + written.data[64:].replace(b"LGSPCHK", b"???????")
+    (damage,) = read_segment(data, written.life).damages
+    assert (damage.first, damage.last) == (0, len(data))
 
 
 def test_an_only_entry_that_a_flipped_bit_makes_none_is_named(tmp_path: Path) -> None:

@@ -492,6 +492,27 @@ def test_a_file_of_another_version_is_reported_and_never_deleted(tmp_path: Path)
     assert sidecar.controls == []  # a stream whose records are not known is not ended
 
 
+def test_a_life_under_another_name_is_refused_until_it_has_its_own_again(tmp_path: Path) -> None:
+    life = dead_life(tmp_path, log_some)
+    moved = life.rename(tmp_path / ("a" * 32))
+    sidecar = recover(tmp_path)
+    assert life.name in sidecar.orphans.counters.notes[0]
+    counters = sidecar.orphans.counters
+    assert (counters.refused, counters.unknown_version, counters.damaged) == (1, 0, 0)
+    moved.rename(life)
+    assert len(recover(tmp_path).records) == 30
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_segment_of_another_life_does_not_hold_up_the_rest(tmp_path: Path) -> None:
+    life, other = dead_life(tmp_path, log_some), dead_life(tmp_path, log_some)
+    foreign = min(other.glob("segment-*")).rename(life / "segment-00000099.spool")
+    sidecar = recover(tmp_path)
+    assert len(sidecar.records) == 30
+    assert foreign.exists()
+    assert not sidecar.orphans.is_complete
+
+
 def test_a_record_that_no_server_takes_is_quarantined(tmp_path: Path) -> None:
     life = dead_life(tmp_path, lambda buffer: log_some(buffer, 3))
     orphans = Orphans(tmp_path)
