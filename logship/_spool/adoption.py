@@ -230,17 +230,18 @@ class Adoption:
     def _adopt(self, located: LocatedChunk) -> Steps:
         """Yield the chunk for shipping, or keep it in quarantine if it is damaged."""
         orphan, (file, chunk, _) = self.orphan, located
-        data = FileBytes(file.descriptor)
         try:
-            payload_bytes = data.read(chunk.payload_at, chunk.payload_end)
-            data.raise_if_unreadable()
+            with orphan.opened(file) as descriptor:
+                data = FileBytes(descriptor)
+                payload_bytes = data.read(chunk.payload_at, chunk.payload_end)
+                data.raise_if_unreadable()
+                payload = read_payload(chunk, payload_bytes)
+                if not isinstance(payload, Payload):
+                    yield from self._quarantine(located, data, payload)
+                    return
         except OSError as error:
             orphan.leave_unread(file.name, chunk.offset, error, _of(chunk, chunk.entries))
             yield RecoveryState.WORKING
-            return
-        payload = read_payload(chunk, payload_bytes)
-        if not isinstance(payload, Payload):
-            yield from self._quarantine(located, data, payload)
             return
         stream = orphan.streams[chunk.identity.stream]
         if self._name_missing(stream, payload.numbers):

@@ -8,10 +8,11 @@ the next recoverer sends the chunk again, and the stamps show that.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import NamedTuple
@@ -29,6 +30,9 @@ from logship._spool.quarantine import QuarantineFull
 _WORD = struct.Struct("=Q")
 _LOST_MAX = 0xFFFFFFFF
 
+OPEN_FILES_MAX = 64
+"""How many segments of an orphan stay open: those of a spool of the default size. A program has few
+descriptors, and they are not for recovery alone."""
 
 _NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT})
 
@@ -47,13 +51,13 @@ class SegmentFile:
 
     Attributes:
         name: Name of the file.
-        descriptor: For reading and marking.
+        descriptor: For reading and marking; -1 while it is closed.
         holds: How many of its chunks need it. A chunk needs it until it is acked; one that is in
             quarantine, or that alone shows what its stream is, until the directory is removed.
     """
 
     name: str
-    descriptor: int
+    descriptor: int = -1
     holds: int = 0
 
 
@@ -129,7 +133,7 @@ class Orphan:
         streams: Streams by id.
         chunks: Chunks that are to be shipped, in the order of opening.
         stamp_key: The field of the stamps, as far as it is known.
-        files: The open segments.
+        files: The segments that are there.
         streams_descriptor: Of the file `streams`, or -1.
         is_kept: Whether the directory must stay, for another recoverer or a person.
         is_unread: Whether something in it could not be read, so that its numbers are unknown.
@@ -181,6 +185,22 @@ class Orphan:
         self.files, self.streams_descriptor = [], -1
         self.directory.leave()
 
+    @contextlib.contextmanager
+    def opened(self, file: SegmentFile) -> Iterator[int]:
+        """Give a segment's descriptor for the block; it stays open while few are.
+
+        Raises:
+            OSError: The segment cannot be opened.
+        """
+        if file.descriptor < 0:
+            file.descriptor = self.directory.open_file(file.name)
+        try:
+            yield file.descriptor
+        finally:
+            if sum(each.descriptor >= 0 for each in self.files) > OPEN_FILES_MAX:
+                close(file.descriptor)
+                file.descriptor = -1
+
     # -- marks -----------------------------------------------------------------------------------
 
     def mark_acked(self, located: LocatedChunk) -> None:
@@ -211,21 +231,23 @@ class Orphan:
         if not file.holds and not self.is_kept:
             self.directory.unlink(file.name)
             self.files.remove(file)
-            os.close(file.descriptor)
+            close(file.descriptor)
 
     def _store_state(self, located: LocatedChunk, state: int, low: int) -> None:
         at = located.chunk.offset + layout.STATE_AT
-        self._store(located.file.descriptor, layout.state_word(state, low), at)
+        self._store(self.opened(located.file), layout.state_word(state, low), at)
 
     def _store_in_slot(self, stream: OrphanStream, number: int, at: int) -> bool:
         """Store a number of a stream; for one without a slot its chunks go on showing it."""
         if stream.slot is None:
             return self.knows_slots
-        return self._store(self.streams_descriptor, number, layout.slot_at(stream.slot) + at)
+        streams = contextlib.nullcontext(self.streams_descriptor)
+        return self._store(streams, number, layout.slot_at(stream.slot) + at)
 
-    def _store(self, descriptor: int, word: int, offset: int) -> bool:
+    def _store(self, file: contextlib.AbstractContextManager[int], word: int, offset: int) -> bool:
         try:
-            os.pwrite(descriptor, _WORD.pack(word), offset)
+            with file as descriptor:
+                os.pwrite(descriptor, _WORD.pack(word), offset)
         except OSError as error:
             self.keep_all(f"cannot be marked: {error}")
             return False

@@ -119,14 +119,11 @@ def _name_tags(orphan: Orphan, default_tag: str | None) -> None:
 
 def _read_segment(orphan: Orphan, name: str) -> Iterator[RecoveryState]:
     """Find the chunks of one file, and keep what is damaged in it."""
-    directory, contents = orphan.directory, Contents()
+    file, contents = SegmentFile(name), Contents()
+    orphan.files.append(file)
     try:
-        file = SegmentFile(name, directory.open_file(name))
-        orphan.files.append(file)
-        data = FileBytes(file.descriptor)
-        has_entries = yield from _note_chunks(orphan, file, data, contents)
-        if data.is_unreadable:
-            data.raise_if_unreadable()
+        with orphan.opened(file) as descriptor:
+            has_entries = yield from _read_file(orphan, file, FileBytes(descriptor), contents)
     except OSError as error:
         orphan.refuse(name, str(error), is_unread=True)
         yield RecoveryState.WORKING
@@ -134,19 +131,30 @@ def _read_segment(orphan: Orphan, name: str) -> Iterator[RecoveryState]:
     if contents.refused is not None:
         orphan.refuse(name, contents.refused, is_unread=contents.is_misplaced)
         yield RecoveryState.WORKING
-        return
+    elif has_entries:
+        orphan.unlink_if_done(file)
+
+
+def _read_file(
+    orphan: Orphan, file: SegmentFile, data: FileBytes, contents: Contents
+) -> Generator[RecoveryState, None, bool]:
+    """Do the same with the open file; return whether a chunk of it has entries."""
+    has_entries = yield from _note_chunks(orphan, file, data, contents)
+    if data.is_unreadable:
+        data.raise_if_unreadable()
+    if contents.refused is not None:
+        return has_entries
     for damage in contents.damages:
-        orphan.blame(name, damage.first, damage.reason)
+        orphan.blame(file.name, damage.first, damage.reason)
     for first, why in data.unreadable.items():
-        orphan.leave_unread(name, first, why)
+        orphan.leave_unread(file.name, first, why)
     yield RecoveryState.WORKING
     if not data.unreadable:  # else it may be the hole in what was read
         for damage in contents.damages:
-            kept_as = f"{directory.name}-{name}-{damage.first}.damage"
+            kept_as = f"{orphan.name}-{file.name}-{damage.first}.damage"
             orphan.keep_part(kept_as, data, damage.first, damage.last)
             yield RecoveryState.WORKING
-    if has_entries:
-        orphan.unlink_if_done(file)
+    return has_entries
 
 
 def _note_chunks(

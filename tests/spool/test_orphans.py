@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import gc
+import os
 import random
+import resource
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -280,6 +283,36 @@ def test_two_recoverers_share_lives_and_never_ship_the_same(tmp_path: Path) -> N
     assert sorted(first.ids + second.ids) == sorted({*first.ids, *second.ids})
     assert len(first.records) == len(second.records) == 9
     assert list(tmp_path.iterdir()) == []
+
+
+@contextlib.contextmanager
+def descriptors_left(count: int) -> Iterator[None]:
+    """Have this process open no more than so many files."""
+    gc.collect()  # closes what a dead life has mapped
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    os.close(next_one := os.dup(0))
+    resource.setrlimit(resource.RLIMIT_NOFILE, (next_one + count, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)
+
+
+def test_a_life_may_have_more_segments_than_a_program_has_descriptors(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def log(buffer: Buffer) -> None:
+        for number in range(300):
+            assert offer(buffer, f"m{number}", "a", 1500)
+
+    life = dead_life(tmp_path, log)
+    assert len(list(life.glob("segment-*"))) > 30
+    monkeypatch.setattr("logship._spool.orphan.OPEN_FILES_MAX", 3)
+    with descriptors_left(12):
+        sidecar = recover(tmp_path)
+    assert sidecar.orphans.is_complete
+    assert sidecar.markers == [f"m{number}" for number in range(300)]
+    assert not life.exists()
 
 
 def test_a_segment_goes_when_its_chunks_are_acked(tmp_path: Path) -> None:
