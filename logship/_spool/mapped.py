@@ -48,8 +48,14 @@ class Words(Protocol):
 
 
 def map_file(descriptor: int, size: int) -> tuple[Mapping, Words]:
-    """Map a file, its pages faulted in for writing where the kernel can do that."""
-    mapping = mmap.mmap(descriptor, size)
+    """Map a file, its pages faulted in for writing where the kernel can do that.
+
+    Before Python 3.13 a mapping keeps a descriptor, which a program with a full spool may miss.
+    """
+    if sys.version_info >= (3, 13):
+        mapping = mmap.mmap(descriptor, size, trackfd=False)
+    else:
+        mapping = mmap.mmap(descriptor, size)
     with contextlib.suppress(OSError):
         mapping.madvise(_POPULATE_WRITE)
     return mapping, memoryview(mapping).cast("Q")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -17,7 +18,7 @@ from logship._spool.directories import ProcessDirectory
 from logship._spool.format import STREAMS_BYTES
 from logship._spool.storage import RETRY_SECONDS
 from tests.spool.spools import CHUNK_BYTES, SEGMENT_BYTES, buffer_on, offer, storage_in
-from tests.spool.test_orphans import recover
+from tests.spool.test_orphans import descriptors_left, recover
 
 
 class Clock:
@@ -220,6 +221,18 @@ def test_many_tags_share_a_segment(tmp_path: Path) -> None:
     assert len(files(tmp_path)) == 1
     storage.abandon()
     assert len(recover(tmp_path).markers) == 400
+
+
+@pytest.mark.skipif(sys.version_info < (3, 13), reason="a mapping keeps a descriptor")
+def test_segments_take_no_descriptors_from_the_program(tmp_path: Path) -> None:
+    storage = storage_in(tmp_path)
+    buffer = buffer_on(storage)
+    with descriptors_left(6):
+        for number in range(200):
+            assert offer(buffer, f"m{number}", size=1500)
+    assert len(files(tmp_path)) > 20
+    assert storage.unspooled == 0
+    storage.abandon()
 
 
 def test_a_tag_that_does_not_fit_a_header_is_kept_in_memory(tmp_path: Path) -> None:
