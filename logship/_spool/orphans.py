@@ -119,6 +119,7 @@ class Orphans:
         self._shipped_from: dict[str, None] = {}
         self._shipped: list[str] = []
         self._kept: dict[str, _Kept] = {}
+        self._seen: deque[str] = deque()  # directories of the last look, which may be orphans
         self._refused: set[str] = set()
         self._scan_due_seconds = monotonic()
         self.is_closed: bool = False
@@ -255,12 +256,20 @@ class Orphans:
         return None
 
     def _oldest_in(self, parent: int) -> ProcessDirectory | None:
+        """Take over the next orphan of the last look, and look again where there is none."""
+        taken = self._oldest_seen(parent)
+        if taken is not None:
+            return taken
         sweep(parent)
         ours = {each.orphan.name for each in self._adoptions}
         names = [each for each in process_directories(parent) if each not in ours]
         due = [each for each in names if not self._is_too_early(each, parent)]
-        for name in oldest_first(parent, due):
-            taken = self._take(parent, name)
+        self._seen.extend(oldest_first(parent, due))
+        return self._oldest_seen(parent)
+
+    def _oldest_seen(self, parent: int) -> ProcessDirectory | None:
+        while self._seen:
+            taken = self._take(parent, self._seen.popleft())
             if isinstance(taken, ProcessDirectory):
                 return taken
             self.others_live |= taken is NotTaken.LOCKED

@@ -21,7 +21,7 @@ from logship._protocol.entries import unpack_entries
 from logship._reasons import QUARANTINED
 from logship._spool import declarations
 from logship._spool.adoption import AdoptedChunk, refuse, settle
-from logship._spool.directories import ProcessDirectory
+from logship._spool.directories import ProcessDirectory, process_directories
 from logship._spool.format import COMMIT_AT, SLOT_CHECKSUM_AT, slot_at
 from logship._spool.inspection import inspect_spool
 from logship._spool.orphans import Orphans
@@ -137,6 +137,35 @@ def test_the_oldest_life_comes_first(tmp_path: Path) -> None:
             time_ns=lambda born=born: born,
         )
     assert recover(tmp_path).markers == ["first0", "second0", "third0"]
+
+
+def test_many_orphans_are_found_by_few_looks(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looks = []
+
+    def look(parent: int) -> list[str]:
+        looks.append(parent)
+        return process_directories(parent)
+
+    for number in range(20):
+        dead_life(tmp_path, lambda buffer, name=f"m{number}-": log_some(buffer, 1, name))  # type: ignore[misc]
+    monkeypatch.setattr("logship._spool.orphans.process_directories", look)
+    assert len(recover(tmp_path).records) == 20
+    assert len(looks) < 5
+
+
+def test_a_process_that_dies_after_a_look_is_found_by_the_next(tmp_path: Path) -> None:
+    for name in "ab":
+        dead_life(tmp_path, lambda buffer, name=name: log_some(buffer, 1, name))  # type: ignore[misc]
+    alive = storage_in(tmp_path)
+    assert offer(buffer_on(alive), "last", "a")
+    sidecar = Sidecar(Orphans(tmp_path))
+    sidecar.take_in(1)
+    alive.abandon()
+    sidecar.take_in()
+    assert sorted(sidecar.markers) == ["a0", "b0", "last"]
+    assert sidecar.orphans.is_complete
 
 
 def test_orphans_that_are_recovered_together_are_told_of_in_one_line(tmp_path: Path) -> None:
