@@ -9,10 +9,12 @@ from __future__ import annotations
 import contextlib
 import itertools
 import mmap
+import operator
 import os
 import threading
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from logship._buffer.chunk import ChunkState
 from logship._hooks.threads import OwnThread
@@ -104,8 +106,14 @@ class OwnDirectory:
                 return segment
         return None
 
-    def allocate(self, need: int) -> Segment | None:
+    def allocate(
+        self, need: int, locked: Callable[[Callable[[], Any]], Any] = operator.call
+    ) -> Segment | None:
         """Add a segment where a chunk of `need` bytes may begin; None where the bound forbids it.
+
+        Args:
+            need: How many bytes.
+            locked: Calls what it is given inside the section; by default the caller is inside.
 
         Raises:
             SpoolError: The volume is nearly full.
@@ -113,13 +121,13 @@ class OwnDirectory:
         """
         size = max(self._segment_bytes, pages(need + layout.SEGMENT_HEADER_BYTES))
         if self.bytes_on_disk + size > self._bytes_max:
-            self.unlink(self.take_surplus(spares=0))  # another size is needed now
+            self.unlink(locked(lambda: self.take_surplus(spares=0)))  # another size is needed now
             if self.bytes_on_disk + size > self._bytes_max:
                 return None
         name = f"segment-{next(self._file_numbers):08d}.spool"
         header = layout.pack_segment_header(size, self.directory.id)
         segment = Segment(name, size, *self._mapped(name, size, header))
-        self.segments.append(segment)
+        locked(lambda: self.segments.append(segment))
         return segment
 
     def wants_spare(self) -> bool:

@@ -259,7 +259,7 @@ class SpoolStorage:
         if own is None:
             return
         if not self._trouble and own.wants_spare():
-            self._try_files(lambda: own.allocate(0))
+            self._try_files(lambda: own.allocate(0, locked))
         own.unlink(locked(own.take_surplus))
 
     def retry_deadline_seconds(self) -> float | None:
@@ -287,7 +287,7 @@ class SpoolStorage:
         """Make a process directory with its streams and a first segment."""
         self._own = self._new_directory()
 
-    def _look_again(self, locked: Callable[[Callable[[], None]], None]) -> None:
+    def _look_again(self, locked: Callable[[Callable[[], Any]], Any]) -> None:
         """See whether the process directory is still this process's; try what failed."""
         loss = None if self._own is None else self._own.loss()
         if loss is not None:
@@ -299,7 +299,7 @@ class SpoolStorage:
         if own is None:
             works = self._try_files(self._begin)
         else:
-            works = own.has_free or self._try_files(lambda: own.allocate(0))
+            works = own.has_free or self._try_files(lambda: own.allocate(0, locked))
         if works:
             self._trouble = False
             self.news.append(("spool", f"the spool {self.path} can be written again and is in use"))

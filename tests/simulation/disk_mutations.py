@@ -145,11 +145,11 @@ def file_bound_not_kept(patch: pytest.MonkeyPatch) -> None:
     """Files may be twice as large as was said."""
     allocate = OwnDirectory.allocate
 
-    def allocated(self: OwnDirectory, need: int) -> Segment | None:
+    def allocated(self: OwnDirectory, *arguments: Any) -> Segment | None:
         most = self._bytes_max
         self._bytes_max = 2 * most
         try:
-            return allocate(self, need)
+            return allocate(self, *arguments)
         finally:
             self._bytes_max = most
 

@@ -138,6 +138,33 @@ def test_after_an_outage_the_disk_is_given_back(tmp_path: Path) -> None:
     storage.close()
 
 
+def test_a_spare_is_made_outside_the_section_and_comes_into_use_inside(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A producer that allocates at the same moment replaces the list that the spare goes into."""
+    storage = storage_in(tmp_path)
+    buffer = buffer_on(storage)
+    assert offer(buffer, "m", size=SEGMENT_BYTES // 2)
+    assert storage._own is not None
+    held: list[tuple[str, bool]] = []
+    real = ProcessDirectory.allocate
+
+    class Segments(list[Any]):
+        def append(self, segment: Any) -> None:
+            held.append(("comes into use", buffer.is_held_here))
+            super().append(segment)
+
+    def allocate(life: ProcessDirectory, name: str, size: int) -> int:
+        held.append(("is made", buffer.is_held_here))
+        return real(life, name, size)
+
+    monkeypatch.setattr(ProcessDirectory, "allocate", allocate)
+    storage._own.segments = Segments(storage._own.segments)
+    storage.maintain(buffer.exclusively)
+    assert held == [("is made", False), ("comes into use", True)]
+    storage.abandon()
+
+
 def test_the_bound_holds_and_the_policy_decides(tmp_path: Path) -> None:
     bound = STREAMS_BYTES + 8 * SEGMENT_BYTES
     storage = storage_in(tmp_path, bytes_max=bound)
