@@ -39,6 +39,7 @@ class OwnDirectory:
         streams: The numbers of its streams.
         segments: All segments.
         sync_thread: Writes the files to the disk every second, or None: a disk may be slow.
+        sync_error: Why that failed, if it did.
 
     Raises:
         SpoolError: `path` cannot be used, or its volume is nearly full.
@@ -62,6 +63,7 @@ class OwnDirectory:
         self.segments: list[Segment] = []
         self._ended = threading.Event()
         self.sync_thread: OwnThread | None = None
+        self.sync_error: OSError | None = None
         self._active: Segment | None = None
         self._bytes_max = bytes_max
         self._segment_bytes = segment_bytes
@@ -197,8 +199,12 @@ class OwnDirectory:
 
     def _sync(self) -> None:
         while not self._ended.wait(SYNC_SECONDS):
-            with contextlib.suppress(OSError, ValueError):  # the volume fails, or was left
+            try:
                 self.directory.sync()
+            except ValueError:  # the directory was left
+                return
+            except OSError as error:
+                self.sync_error = error
 
     def _free(self) -> list[Segment]:
         return [each for each in self.segments if not each.live and each is not self._active]

@@ -106,6 +106,7 @@ class SpoolStorage:
         # its segment mapped, and while a deleted file is mapped, its blocks stay on the disk.
         self._latest: dict[str, SpoolChunk | int] = {}
         self._trouble = False
+        self._is_unsynced = False
         self._is_over = False
         self._due_seconds = monotonic()
         warning = volume_warning(path)
@@ -293,9 +294,14 @@ class SpoolStorage:
         if loss is not None:
             locked(self._leave_lost)
             self._fail(f"{self.path}: {loss}")
+        own = self._own
+        if own is not None and own.sync_error is not None and not self._is_unsynced:
+            self._is_unsynced = True
+            why = own.sync_error.strerror
+            text = f"the spool {self.path} cannot be written to the disk ({why}); a crash of the "
+            self.news.append(("spool", f"{text}machine may cost more than the last second"))
         if not self._trouble:
             return
-        own = self._own
         if own is None:
             works = self._try_files(self._begin)
         else:

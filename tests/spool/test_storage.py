@@ -576,6 +576,30 @@ def test_files_are_synced_while_somebody_writes(
     assert not thread.is_alive()
 
 
+def test_a_disk_that_does_not_take_what_is_synced_is_told_of_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tried = threading.Semaphore(0)
+
+    def fdatasync(_: int) -> None:
+        tried.release()
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    monkeypatch.setattr(os, "fdatasync", fdatasync)
+    monkeypatch.setattr("logship._spool.own_directory.SYNC_SECONDS", 0.01)
+    clock = Clock()
+    storage = storage_in(tmp_path, syncs=True, monotonic=clock)
+    buffer = buffer_on(storage)
+    for _ in range(2):
+        for _ in range(2):  # the error of the first is noted when the second is tried
+            assert tried.acquire(timeout=20)
+        clock.now += RETRY_SECONDS
+        storage.maintain(buffer.exclusively)
+    ((_, text),) = storage.news
+    assert os.strerror(errno.EIO) in text
+    storage.close()
+
+
 def test_nothing_is_synced_by_default(tmp_path: Path) -> None:
     storage = storage_in(tmp_path)
     assert storage._own is not None
