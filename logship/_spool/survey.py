@@ -118,7 +118,7 @@ def _name_tags(orphan: Orphan, default_tag: str | None) -> None:
 
 
 def _read_segment(orphan: Orphan, name: str) -> Iterator[RecoveryState]:
-    """Find the chunks of one file, and keep what is damaged in it."""
+    """Open a segment, read it, and unlink it if no chunk in it is needed."""
     file, contents = SegmentFile(name), Contents()
     orphan.files.append(file)
     try:
@@ -138,7 +138,11 @@ def _read_segment(orphan: Orphan, name: str) -> Iterator[RecoveryState]:
 def _read_file(
     orphan: Orphan, file: SegmentFile, data: FileBytes, contents: Contents
 ) -> Generator[RecoveryState, None, bool]:
-    """Do the same with the open file; return whether a chunk of it has entries."""
+    """Find the chunks of a segment, and keep what is damaged in it; return whether any has entries.
+
+    Raises:
+        OSError: As `_note_chunks`.
+    """
     has_entries = yield from _note_chunks(orphan, file, data, contents)
     if data.is_unreadable:
         data.raise_if_unreadable()

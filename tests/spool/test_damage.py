@@ -241,7 +241,7 @@ def test_a_record_that_holds_the_bytes_of_a_chunk_is_no_chunk(tmp_path: Path) ->
     assert storage._own is not None
     life, header = storage._own.directory.id, files.segments()[0][64:256]
     for shift in range(64):  # one of them is aligned
-        assert offer(buffer, f"copy-{shift}") or True
+        assert offer(buffer, f"copy-{shift}")
         buffer.offer("tag", b"\x92\xd7\x00" + bytes(8) + _record(b"z" * shift + header))
     left = read_files(files.segments(), life)
     assert left.faults == []

@@ -15,6 +15,7 @@ import pytest
 from logship._buffer.buffer import Buffer
 from logship._reasons import QUARANTINED
 from logship._spool.directories import ProcessDirectory
+from logship._spool.files import close, closing
 from logship._spool.format import STREAMS_BYTES
 from logship._spool.storage import RETRY_SECONDS
 from tests.spool.spools import CHUNK_BYTES, SEGMENT_BYTES, buffer_on, offer, storage_in
@@ -97,6 +98,25 @@ def test_a_clock_far_from_the_truth_is_no_obstacle(tmp_path: Path, time_ns: int)
     assert storage.unspooled == 0
     storage.close()
     assert recover(tmp_path).markers == ["m"]
+
+
+def test_a_clean_end_removes_nothing_through_descriptors_that_are_the_programs(
+    tmp_path: Path,
+) -> None:
+    """A daemon closes all descriptors, and opens a directory of its own."""
+    spool, own = tmp_path / "spool", tmp_path / "own"
+    own.mkdir()
+    (own / "lock").touch()
+    storage = storage_in(spool)
+    links = {each: os.path.realpath(each) for each in Path("/proc/self/fd").iterdir()}
+    numbers = [int(each.name) for each, target in links.items() if target.startswith(str(spool))]
+    assert len(numbers) >= 3
+    with closing(os.open(own, os.O_RDONLY)) as directory:
+        for number in numbers:
+            os.dup2(directory, number)
+    storage.close()
+    assert (own / "lock").exists()
+    close(*numbers)
 
 
 def test_what_is_not_acked_at_the_end_stays_and_is_reported_as_spooled(tmp_path: Path) -> None:
