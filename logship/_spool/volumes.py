@@ -19,8 +19,13 @@ _COPY_ON_WRITE = frozenset({"bcachefs", "btrfs", "nilfs2", "zfs"})
 
 
 def is_supervised(path: Path) -> bool:
-    """Tell whether `logship run` made this spool: then only `run` ships what is left there."""
-    return os.path.exists(path.parent / SUPERVISED)  # noqa: PTH110 - no error where it is hidden
+    """Tell whether `logship run` made this spool: then only `run` ships what is left there.
+
+    A file of another user proves nothing: anyone can make one beside a spool in `/tmp`.
+    """
+    with contextlib.suppress(OSError):
+        return (path.parent / SUPERVISED).lstat().st_uid in (0, os.geteuid())
+    return False
 
 
 def volume_warning(path: Path) -> str | None:

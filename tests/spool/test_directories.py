@@ -352,6 +352,20 @@ def test_a_spool_whose_parent_cannot_be_looked_into_is_not_supervised() -> None:
     assert not is_supervised(Path("/") / ("x" * 300) / "spool")
 
 
+@needs_root
+@pytest.mark.parametrize("is_link", [False, True])
+def test_a_file_of_another_user_does_not_stop_recovery(tmp_path: Path, *, is_link: bool) -> None:
+    """As in `/tmp`, where anyone can make `supervised` beside a spool."""
+    mark = tmp_path / "supervised"
+    mark.touch()
+    assert is_supervised(tmp_path / "spool")
+    if is_link:
+        mark.unlink()
+        mark.symlink_to("/etc/passwd")
+    os.chown(mark, 12345, 12345, follow_symlinks=False)
+    assert not is_supervised(tmp_path / "spool")
+
+
 def test_two_processes_begin_at_once_and_get_lives_of_their_own(tmp_path: Path) -> None:
     holders = [Holder(tmp_path) for _ in range(3)]
     try:
