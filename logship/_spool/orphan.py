@@ -181,7 +181,8 @@ class Orphan:
 
     def leave(self) -> None:
         """Give up the lock, and close all files."""
-        close(*(each.descriptor for each in self.files), self.streams_descriptor)
+        if self.directory.is_held():  # else the numbers may be those of the program's own files
+            close(*(each.descriptor for each in self.files), self.streams_descriptor)
         self.files, self.streams_descriptor = [], -1
         self.directory.leave()
 

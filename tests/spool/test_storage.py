@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
+import gc
 import os
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +16,14 @@ import pytest
 
 from logship._buffer.buffer import Buffer
 from logship._reasons import QUARANTINED
+from logship._spool.adoption import AdoptedChunk
 from logship._spool.directories import ProcessDirectory
 from logship._spool.files import close, closing
 from logship._spool.format import STREAMS_BYTES
+from logship._spool.orphans import Orphans
 from logship._spool.storage import RETRY_SECONDS
 from tests.spool.spools import CHUNK_BYTES, SEGMENT_BYTES, buffer_on, offer, storage_in
-from tests.spool.test_orphans import descriptors_left, recover
+from tests.spool.test_orphans import dead_life, descriptors_left, log_some, recover
 
 
 class Clock:
@@ -100,23 +104,43 @@ def test_a_clock_far_from_the_truth_is_no_obstacle(tmp_path: Path, time_ns: int)
     assert recover(tmp_path).markers == ["m"]
 
 
+@contextlib.contextmanager
+def descriptors_replaced(spool: Path, path: Path) -> Iterator[list[int]]:
+    """Have each descriptor of a spool's files lead to `path`, as if a daemon had closed all."""
+    links = {each: os.path.realpath(each) for each in Path("/proc/self/fd").iterdir()}
+    numbers = [int(each.name) for each, target in links.items() if target.startswith(str(spool))]
+    with closing(os.open(path, os.O_RDONLY)) as descriptor:
+        for number in numbers:
+            os.dup2(descriptor, number)
+    yield numbers
+    close(*numbers)
+
+
 def test_a_clean_end_removes_nothing_through_descriptors_that_are_the_programs(
     tmp_path: Path,
 ) -> None:
-    """A daemon closes all descriptors, and opens a directory of its own."""
     spool, own = tmp_path / "spool", tmp_path / "own"
     own.mkdir()
     (own / "lock").touch()
     storage = storage_in(spool)
-    links = {each: os.path.realpath(each) for each in Path("/proc/self/fd").iterdir()}
-    numbers = [int(each.name) for each, target in links.items() if target.startswith(str(spool))]
+    with descriptors_replaced(spool, own) as numbers:
+        storage.close()
     assert len(numbers) >= 3
-    with closing(os.open(own, os.O_RDONLY)) as directory:
-        for number in numbers:
-            os.dup2(directory, number)
-    storage.close()
     assert (own / "lock").exists()
-    close(*numbers)
+
+
+def test_a_recovery_that_ends_closes_no_descriptors_that_are_the_programs(tmp_path: Path) -> None:
+    spool = tmp_path / "spool"
+    spool.mkdir()
+    dead_life(spool, lambda buffer: log_some(buffer, 3))
+    gc.collect()  # a mapping closes its descriptor before Python 3.13
+    orphans = Orphans(spool)
+    while not isinstance(orphans.step(), AdoptedChunk):
+        pass
+    with descriptors_replaced(spool, tmp_path) as numbers:
+        orphans.close()
+        assert len(numbers) == 5  # spool, process directory, lock, streams, segment
+        assert all(os.path.sameopenfile(each, numbers[0]) for each in numbers)
 
 
 def test_what_is_not_acked_at_the_end_stays_and_is_reported_as_spooled(tmp_path: Path) -> None:
