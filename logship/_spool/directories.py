@@ -90,7 +90,9 @@ def open_spool_directory(path: Path, *, any_owner: bool = False) -> int:
     try:
         descriptor = os.open(path, OPEN_DIRECTORY)
     except OSError as error:
-        raise SpoolError(f"{path}: {error.strerror}; it must be a directory, not a link") from error
+        is_other = error.errno in (errno.ENOTDIR, errno.ELOOP)
+        hint = "; it must be a directory, not a link" if is_other else ""
+        raise SpoolError(f"{path}: {error.strerror}{hint}") from error
     owner = os.fstat(descriptor).st_uid
     if owner in (0, os.geteuid()) or (any_owner and os.geteuid() == 0):
         return descriptor

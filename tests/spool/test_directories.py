@@ -255,6 +255,11 @@ def test_a_link_in_the_place_of_the_directory_is_refused(tmp_path: Path, target:
     assert list((tmp_path / "true").iterdir()) == []
 
 
+def test_what_is_missing_is_not_called_a_link(tmp_path: Path) -> None:
+    with pytest.raises(SpoolError, match=r"No such file or directory$"):
+        open_spool_directory(tmp_path / "missing")
+
+
 def test_a_link_in_the_place_of_a_life_or_file_is_not_followed(tmp_path: Path) -> None:
     spool, other = tmp_path / "spool", tmp_path / "other"
     spool.mkdir()
