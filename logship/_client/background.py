@@ -8,10 +8,10 @@ threads do not survive a fork and the parent ships the parent's records.
 from __future__ import annotations
 
 import contextlib
+import math
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
-from concurrent.futures import CancelledError as Cancelled
 from itertools import repeat
 from typing import TYPE_CHECKING, Any, Unpack
 
@@ -21,6 +21,7 @@ from logship._buffer.inbox import Tag
 from logship._buffer.overflow import offer_or_wait
 from logship._client.closing import Closing, drive
 from logship._client.emitter import Emitter
+from logship._client.flush import Flush
 from logship._client.intake import Intake, Record
 from logship._client.parts import chosen_settings
 from logship._client.shipper import Shipper
@@ -29,6 +30,8 @@ from logship._delivery.drain import DrainPlan
 from logship._delivery.transport import Transport
 from logship._hooks import registry
 from logship._hooks.fork_mark import Mark, fork_mark
+from logship._hooks.interruptions import is_interruption
+from logship._hooks.locking import Bell
 from logship._hooks.preexec import is_about_to_exec
 from logship._hooks.threads import may_wait_here
 from logship._settings import Settings
@@ -37,7 +40,12 @@ from logship.errors import BufferFull, ClientClosed
 if TYPE_CHECKING:
     from logship._settings.keywords import SettingsKeywords
 
-_CONDUCTOR_SECONDS = 3.0
+_THREAD_SECONDS_MAX = 1.0
+_THREAD_SECONDS_MIN = 0.1
+"""How long the end waits for the shipper's thread: as long as its plan allows, and a moment past
+the deadline."""
+
+_FLUSH_CHECK_SECONDS = 0.5
 _SHIPPERS_TURN_SECONDS = 1e-6
 """The shortest sleep there is, some 50 µs: long enough for a thread that waits for the interpreter
 to be woken and take it."""
@@ -79,9 +87,7 @@ class BackgroundClient(Emitter):
         self._here: Mark = fork_mark()
         self._lock = threading.RLock()
         self._report: DrainReport | None = None
-        self._closing: Closing | None = None
-        self._closed = threading.Event()
-        self._conductor: int | None = None
+        self._closings: list[Closing] = []  # the first one is the end, and each call drives it
         self._is_over = False  # the exit hook ran in a child that had logged nothing
         self._chunks_seen = 1
         self._thread: ShipperThread | None = None
@@ -189,15 +195,20 @@ class BackgroundClient(Emitter):
 
     def flush(self, timeout: float | None = None) -> FlushReport:
         """Wait until everything accepted so far is acked; see `Client.flush`."""
-        shipper = self.shipper
-        if self._thread is not None and not self._shipper_waits_for_this_thread():
-            future = self._thread.submit(shipper.flush(timeout))
-            if future is not None:
-                with contextlib.suppress(Cancelled):  # another thread closed the client meanwhile
-                    return future.result()
-        buffer = shipper.buffer
-        all_acked = buffer.records_waiting == buffer.counters.not_delivered == 0
-        return FlushReport(all_acked=all_acked, unacked=buffer.records_waiting, seconds=0.0)
+        shipper, bell = self.shipper, Bell()
+        flush = Flush(shipper.buffer)
+        ends_seconds = time.monotonic() + (math.inf if timeout is None else timeout)
+        shipper.on_progress(bell.ring)
+        try:
+            shipper.wake()
+            while self._may_wait_for_acks() and not flush.is_settled:
+                left = ends_seconds - time.monotonic()
+                if left <= 0.0:
+                    break
+                bell.wait(min(left, _FLUSH_CHECK_SECONDS))
+        finally:
+            shipper.forget_progress(bell.ring)
+        return flush.report()
 
     def close(self, timeout: float | None = None, *, reason: str = "close") -> DrainReport:
         """Take no more records, deliver the rest, and report what happened to every record.
@@ -209,7 +220,8 @@ class BackgroundClient(Emitter):
     def drain(self, plan: DrainPlan, reason: str) -> DrainReport:
         """Close by this plan; the exit hook and the watchdog have plans of their own.
 
-        If another thread is closing already, its plan ends no later than this one from now on.
+        If another thread is closing already, both do the rest, by the plan that ends first. If an
+        exception of a signal handler ends this call, the next call does the rest, or the exit hook.
         Where the shipper cannot go on before this call returns, only intake ends here, and the exit
         hook does the rest.
         """
@@ -217,23 +229,18 @@ class BackgroundClient(Emitter):
             self._is_over = True
         if self.settings.disabled or self._is_over:
             return self._shipper.buffer.report(reason, 0.0)
+        if self._report is not None:
+            return self._report
         if self._shipper_waits_for_this_thread():
             self._shipper.buffer.close_intake()
             return self._shipper.buffer.report(reason, 0.0)
-        mine = self._shipper.closing(plan, reason)
-        try:
-            with self._lock:
-                closing = self._closing = self._closing or mine
-            if closing is mine:
-                self._conduct(mine)
-            else:
-                closing.limit(plan)
-                return self._wait_for_end(closing, reason)
-        finally:
-            if self._closing is mine:  # also when a signal handler raised anywhere in here
-                self._end(mine)
-        assert self._report is not None
-        return self._report
+        self._closings.append(self._shipper.closing(plan, reason))
+        closing = self._closings[0]
+        closing.limit(plan)
+        if closing.is_stepping_here:  # a signal handler that interrupted it
+            return self._shipper.buffer.report(reason, 0.0)
+        self._drive(closing)
+        return self._end(closing)
 
     def end_at_exit(self) -> None:
         """At interpreter exit: drain what there is, and take no more records.
@@ -295,8 +302,7 @@ class BackgroundClient(Emitter):
         # The parent's thread stays as it is: its loop shares a selector with the parent.
         self._parents.append(self._thread)
         self._thread = None
-        self._report, self._closing, self._closed = None, None, threading.Event()
-        self._conductor = None
+        self._report, self._closings = None, []
         self.intake: Intake = intake
         self._shipper = shipper
         self._here = here
@@ -345,30 +351,34 @@ class BackgroundClient(Emitter):
             if left == 0.0:
                 raise BufferFull(f"no space came free in the buffer within {timeout:g} s")
 
-    def _conduct(self, closing: Closing) -> None:
-        """Drive the end in this thread."""
-        self._conductor = threading.get_ident()
-        came = threading.Event()
-        self._shipper.on_progress(came.set)
-        if not self._is_running() and not self._shipper.broken:
-            self._shipper.break_down("the shipper's thread has ended")
-        drive(closing.steps(), came)
+    def _may_wait_for_acks(self) -> bool:
+        """Return whether acks may come while this thread waits."""
+        if self._shipper.broken or self._shipper_waits_for_this_thread():
+            return False
+        return self._thread is not None and self._thread.is_shipping
 
-    def _wait_for_end(self, closing: Closing, reason: str) -> DrainReport:
-        """Wait while another call conducts the end, and do not trust that it gets there."""
-        is_mine = self._conductor == threading.get_ident()
-        if is_mine and not self._closed.is_set():  # a signal handler that interrupted it
-            return self._shipper.buffer.report(reason, 0.0)
-        if not self._closed.wait(closing.seconds_left() + _CONDUCTOR_SECONDS):
-            self._end(closing)
-        assert self._report is not None
-        return self._report
+    def _drive(self, closing: Closing) -> None:
+        """Drive the end in this thread, whatever other threads drive it too."""
+        bell = Bell()
+        self._shipper.on_progress(bell.ring)
+        try:
+            if not self._is_running() and not self._shipper.broken:
+                self._shipper.break_down("the shipper's thread has ended")
+            drive(closing, bell.wait)
+        except BaseException as error:
+            closing.leave()
+            if isinstance(error, Exception) and not is_interruption(error):
+                self._end(closing)  # a bug, which would come again
+            raise
+        finally:
+            self._shipper.forget_progress(bell.ring)
 
-    def _end(self, closing: Closing) -> None:
+    def _end(self, closing: Closing) -> DrainReport:
         """Take the report, stop the shipper's thread, and let calls go on that wait for the end."""
-        if not self._closed.is_set():
-            self._report = closing.report or closing.cut_short()
-            if self._thread is not None:
-                self._thread.stop()
-            self._closed.set()
-            registry.note_closed(self)
+        report = self._report = closing.report or closing.cut_short()
+        self._shipper.note_progress()
+        if self._thread is not None:
+            seconds = max(closing.seconds_left(), _THREAD_SECONDS_MIN)
+            self._thread.stop(min(seconds, _THREAD_SECONDS_MAX))
+        registry.note_closed(self)
+        return report

@@ -162,12 +162,11 @@ class Client(Emitter):
 
     async def _close(self, plan: DrainPlan, reason: str) -> DrainReport:
         closing = self._shipper.closing(plan, reason)
-        steps = closing.steps()
         try:
-            for wait_seconds in steps:
+            while (wait_seconds := closing.step()) is not None:
                 await self._shipper.wait_for_progress(wait_seconds)
         except asyncio.CancelledError:  # the loop ends: callers of `close` cannot cancel this task
-            self._shipper.spill_rest(closing, steps)
+            self._shipper.spill_rest(closing)
             raise
         finally:
             self._shipper.shut()

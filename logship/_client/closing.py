@@ -1,16 +1,18 @@
 """The end of a client: intake closes, the rest is delivered, spilled or named.
 
 One procedure for all who end a client: the asyncio client on its loop, the background client in
-whatever thread closes it, the watchdog at the stop deadline. It is written as steps that say how
-long to wait, so that each of them can wait in its own way.
+each thread that closes it, the watchdog at the stop deadline. It is written as steps that say how
+long to wait, so that each of them can wait in its own way. If several threads end a client, each
+does the next step when it can, and none depends on another: a signal handler of the application may
+hold one of them for ever.
 """
 
 from __future__ import annotations
 
 import functools
-import threading
+import time
 from collections import deque
-from collections.abc import Callable, Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from typing import Protocol
 
 from logship._buffer.buffer import Buffer
@@ -18,9 +20,18 @@ from logship._buffer.counters import DrainReport
 from logship._buffer.inbox import Item, Tag
 from logship._delivery.drain import DrainPlan, Progress, Step
 from logship._hooks.interruptions import is_interruption
+from logship._hooks.locking import SectionLock
 from logship._protocol.entries import unpack_unstamped
 from logship._stderr.last_resort import LastResort
 from logship._stderr.spill import Spill, refused_line
+
+_BUSY = -1.0
+_BUSY_SECONDS = 0.02
+"""How long a thread waits while another one does a step."""
+
+_LATE_SECONDS = 0.5
+"""How long past the deadline a step of another thread may take. Then that thread counts as
+hanging."""
 
 _SPILL_SLICE_SECONDS = 0.05
 _SPILL_FIRST_SECONDS_MAX = 1.0
@@ -175,13 +186,40 @@ class Closing:
         self._slices = _Slices(monotonic)
         self._always_report = always_report
         self._monotonic = monotonic
+        self._lock = SectionLock()
+        self._steps: Iterator[float] = iter(())
+        self._is_left = False
+
+    def step(self) -> float | None:
+        """Do the next step, unless another thread does one; from any thread.
+
+        Returns:
+            How many seconds may pass before the next step. The caller should come back sooner when
+            an ack came in. None when the end is over: `report` is set and printed.
+        """
+        wait_seconds = self._lock.run(self._next_step, _BUSY)
+        if wait_seconds != _BUSY:
+            return wait_seconds
+        if self._monotonic() > self._plan.deadline_seconds + _LATE_SECONDS:
+            self.cut_short()
+            return None
+        return _BUSY_SECONDS
+
+    @property
+    def is_stepping_here(self) -> bool:
+        """Whether this call interrupted a step of its own thread, and so cannot do the next."""
+        return self._lock.is_owned()
+
+    def leave(self) -> None:
+        """Note that a caller does not go on. The next plan that comes replaces the present one.
+
+        Until then nothing is to wait for a spill, or for a report.
+        """
+        self._is_left = True
+        self._last_resort.end_spill()
 
     def steps(self) -> Iterator[float]:
-        """Do it, yielding after each step how many seconds may pass before the next.
-
-        The caller should come back sooner when an ack came in. When the steps are over, `report`
-        is set and printed.
-        """
+        """Do it, yielding after each step how many seconds may pass before the next."""
         self._client.buffer.close_intake()
         self._client.hurry(self._plan)
         yield from self._deliver()
@@ -206,8 +244,8 @@ class Closing:
 
     def limit(self, plan: DrainPlan) -> None:
         """Take `plan` from now on if it ends sooner: a stop clock runs. From any thread."""
-        if plan.deadline_seconds < self._plan.deadline_seconds:
-            self._plan = plan
+        if self._is_left or plan.deadline_seconds < self._plan.deadline_seconds:
+            self._plan, self._is_left = plan, False
             self._client.hurry(plan)
 
     def seconds_left(self) -> float:
@@ -227,6 +265,13 @@ class Closing:
         finish()
         self.report = report
         return report
+
+    def _next_step(self) -> float | None:
+        wait_seconds = next(self._steps, None)
+        if wait_seconds is None and self.report is None:  # not begun, or interrupted in a step
+            self._steps = self.steps()
+            wait_seconds = next(self._steps, None)
+        return wait_seconds
 
     def _deliver(self) -> Iterator[float]:
         """Wait until all that is numbered is acked, or spill it."""
@@ -339,17 +384,10 @@ class Closing:
         return True
 
 
-def drive(steps: Iterable[float], came: threading.Event | None = None) -> None:
-    """Do all of the steps in this thread.
-
-    Args:
-        steps: As of `Closing.steps`; some may be done already.
-        came: Set by the shipper's thread when an ack came in; it is cleared here.
-    """
-    came = came or threading.Event()
-    for wait_seconds in steps:
-        came.wait(wait_seconds)
-        came.clear()
+def drive(closing: Closing, wait: Callable[[float], object] = time.sleep) -> None:
+    """Do all of the steps that are left in this thread, and wait in between."""
+    while (wait_seconds := closing.step()) is not None:
+        wait(wait_seconds)
 
 
 def announce(account: DrainReport, last_resort: LastResort) -> bool:

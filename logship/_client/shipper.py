@@ -20,6 +20,7 @@ from logship._buffer.buffer import Buffer
 from logship._buffer.chunk import Chunk
 from logship._buffer.counters import DrainReport, FlushReport
 from logship._client.closing import Closing, SpillAhead, drive, report_line
+from logship._client.flush import Flush
 from logship._client.high_water import HighWater
 from logship._client.intake import Intake
 from logship._client.parts import (
@@ -139,7 +140,7 @@ class Shipper:
             stamp_key=settings.stamp_key if settings.stamp else None,
             awaited_tag=settings.tag if self._waits_for_tag else None,
             storage=self._spool,
-            wake=self._wake,
+            wake=self.wake,
             failed=functools.partial(self.last_resort.warn_of_bug, "the buffer"),
             monotonic=monotonic,
         )
@@ -169,7 +170,7 @@ class Shipper:
             self._spool,
             self._orphans,
             last_resort=self.last_resort,
-            turn_soon=self._wake,
+            turn_soon=self.wake,
         )
         self._high_water = HighWater(
             self.buffer, settings.high_water_seconds if settings.stamp else 0.0, monotonic()
@@ -183,7 +184,7 @@ class Shipper:
             last_resort=self.last_resort,
             spill=self.spill,
             count_sent=self.meter.sent,
-            progressed=self._note_progress,
+            progressed=self.note_progress,
             monotonic=monotonic,
         )
         self._pump = self._port.pump = Pump(
@@ -220,7 +221,7 @@ class Shipper:
         Raises:
             RuntimeError: A thread cannot be started: at interpreter exit none can.
         """
-        self._awaited_tag.begin(self._monotonic(), self._wake)
+        self._awaited_tag.begin(self._monotonic(), self.wake)
         if self._port.transport is None:
             self._port.transport = SocketTransport.of(self.settings, self._tls)
 
@@ -247,7 +248,7 @@ class Shipper:
                 text = f"records to {endpoint} are authenticated, not encrypted; tls:// does both"
                 self.last_resort.warn("clear", text)
 
-    def _wake(self) -> None:
+    def wake(self) -> None:
         """Have the loop look at the buffer; called by producers in any thread."""
         self._schedule.from_any_thread(self._pump.turn)
 
@@ -292,36 +293,30 @@ class Shipper:
         """Call back on the loop after each ack, and when the shipper breaks."""
         self._progress_callbacks.append(callback)
 
+    def forget_progress(self, callback: Callable[[], None]) -> None:
+        """Take back `on_progress`."""
+        self._progress_callbacks.remove(callback)
+
     async def wait_for_progress(self, timeout_seconds: float | None) -> None:
         """Wait for an ack, or until the time is up."""
         came = asyncio.Event()
-        self._progress_callbacks.append(came.set)
+        self.on_progress(came.set)
         try:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(timeout_seconds):
                     await came.wait()
         finally:
-            self._progress_callbacks.remove(came.set)
+            self.forget_progress(came.set)
 
     async def flush(self, timeout_seconds: float | None) -> FlushReport:
         """Wait until everything accepted so far is acked, on the loop; see `Client.flush`."""
-        started = self._monotonic()
-        not_delivered = self.buffer.counters.not_delivered
-        target = self.buffer.seal_all()
-        is_stuck = self.buffer.is_stuck
+        flush = Flush(self.buffer, self._monotonic)
         self._schedule.guarded(self._pump.turn)
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(timeout_seconds):
-                while self.buffer.settled_through() < target and not self.broken:
+                while not flush.is_settled and not self.broken:
                     await self.wait_for_progress(None)
-        settled = self.buffer.settled_through() >= target
-        return FlushReport(
-            all_acked=settled
-            and not is_stuck
-            and not_delivered == self.buffer.counters.not_delivered,
-            unacked=self.buffer.records_waiting,
-            seconds=self._monotonic() - started,
-        )
+        return flush.report()
 
     def progress(self) -> Progress:
         """Return how sending goes."""
@@ -338,7 +333,8 @@ class Shipper:
             full_share=buffer.bytes_held / buffer.bytes_max,
         )
 
-    def _note_progress(self) -> None:
+    def note_progress(self) -> None:
+        """Call all back: there is something new to look at. From any thread."""
         self._failures = 0
         for callback in list(self._progress_callbacks):
             callback()
@@ -350,6 +346,7 @@ class Shipper:
         self.broken = self._pump.is_stopped = True
         self.last_resort.warn("broken", f"{why}; records go to stderr when the program ends")
         self.buffer.tell_waiters()
+        self.note_progress()
 
     def _fail(self, error: Exception) -> None:
         """A bug: say so, end the connection, and begin again after a while.
@@ -366,7 +363,6 @@ class Shipper:
         except Exception as again:  # noqa: BLE001 - there is no way on
             self.last_resort.warn_of_bug("the shipper's restart", again)
             self.break_down("shipping has ended after an error of its own")
-            self._note_progress()
 
     # -- the end, for those who conduct it ---------------------------------------------------------
 
@@ -377,7 +373,7 @@ class Shipper:
         """
         self._hardly_linger()
         self._schedule.from_any_thread(self._pump.look_often)
-        self._wake()
+        self.wake()
 
     def hurry(self, plan: DrainPlan) -> None:
         """Send what there is at once, and wait less for everything. From any thread."""
@@ -391,7 +387,7 @@ class Shipper:
     def _hurry(self) -> None:
         assert self._drain_plan is not None
         self._pump.hurry(self._drain_plan.deadline_seconds)
-        self._note_progress()  # what conducts the end has a new plan, and looks at it now
+        self.note_progress()  # what conducts the end has a new plan, and looks at it now
 
     def _hardly_linger(self) -> None:
         self.buffer.linger_seconds = min(self.buffer.linger_seconds, STOP_LINGER_SECONDS)
@@ -463,16 +459,15 @@ class Shipper:
         Nothing closed it, or its loop stopped in the middle of that.
         """
         if self._report is None and self.buffer.bytes_held:
-            closing = self.closing(self.plan(_UNCLOSED_SECONDS), "exit without close")
-            self.spill_rest(closing, closing.steps())
+            self.spill_rest(self.closing(self.plan(_UNCLOSED_SECONDS), "exit without close"))
             self._upkeep.close()
         self.correct_report()
 
-    def spill_rest(self, closing: Closing, steps: Iterable[float]) -> None:
+    def spill_rest(self, closing: Closing) -> None:
         """Drive the steps that are left of an end, in this thread: no loop sends any more."""
         self.broken = True
         closing.limit(self.plan(_UNCLOSED_SECONDS))
-        drive(steps)
+        drive(closing)
 
     def after_fork_in_child(self) -> None:
         """In a forked child: let go of the parent's socket, spool and records, without a word.

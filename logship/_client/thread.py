@@ -6,20 +6,17 @@ It inherits nothing: its context is empty, and its loop does not log in developm
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import contextvars
 import selectors
 import socket
 import threading
 import time
-from collections.abc import Coroutine
-from concurrent.futures import CancelledError, Future
-from typing import Any, NoReturn, TypeVar
-from weakref import WeakSet
+from typing import NoReturn
 
 from logship._client.shipper import Shipper
 from logship._hooks.threads import OwnThread
 
-_END_SECONDS_MAX = 1.0
 _RETRY_SECONDS = 0.2
 
 _LAST_TURNS = 8
@@ -28,8 +25,6 @@ _LAST_TURNS = 8
 _failed_loops: list[asyncio.AbstractEventLoop] = []
 """Loops that nothing may close. A program may close all descriptors, as daemons do. Their numbers
 then stand for its own files, and a loop's destructor would close these."""
-
-T = TypeVar("T")
 
 
 class ShipperThread(OwnThread):
@@ -43,15 +38,13 @@ class ShipperThread(OwnThread):
         super().__init__(self._ship, "shipper")
         self._shipper = shipper
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._futures: WeakSet[Future[Any]] = WeakSet()
-        self._lock = threading.RLock()
         self._is_ending = False
 
     def start(self) -> None:
         """Start it. Where that is impossible, the shipper breaks down.
 
-        The loop is made before, so that `submit` finds it. Where there are no descriptors for it,
-        the thread makes it as soon as there are.
+        The loop is made before, so that `is_shipping` is true at once. Where there are no
+        descriptors for it, the thread makes it as soon as there are.
         """
         self._make_loop()
         try:
@@ -62,26 +55,18 @@ class ShipperThread(OwnThread):
                 self._loop.close()
             self._shipper.break_down(f"cannot start the shipper's threads: {error}")
 
-    def submit(self, coroutine: Coroutine[Any, Any, T]) -> Future[T] | None:
-        """Run a coroutine on the loop; None where that has ended, is about to, or is not there."""
-        with self._lock:  # whatever is submitted comes before the stop, and so will be cancelled
-            if self._loop is not None and self.is_alive() and not self._is_ending:
-                future = asyncio.run_coroutine_threadsafe(coroutine, self._loop)
-                self._futures.add(future)
-                return future
-        coroutine.close()
-        return None
+    @property
+    def is_shipping(self) -> bool:
+        """Whether its loop runs, and nothing has told it to end."""
+        return self._loop is not None and self.is_alive() and not self._is_ending
 
-    def stop(self) -> None:
-        """End it, and wait for that a moment."""
-        with self._lock:
-            self._is_ending = True
-            if not self.is_alive():
-                return
-            if self._loop is not None:
-                self._loop.call_soon_threadsafe(self._stop_here)
-        if threading.current_thread() is not self:
-            self.join(_END_SECONDS_MAX)
+    def stop(self, seconds_max: float) -> None:
+        """End it, and wait for that a moment, because application code may hold it for ever."""
+        self._is_ending = True
+        if self.is_alive():
+            self._stop_soon()
+            if threading.current_thread() is not self:
+                self.join(seconds_max)
 
     def _make_loop(self) -> None:
         """Make the loop, unless there are no descriptors for it."""
@@ -97,6 +82,8 @@ class ShipperThread(OwnThread):
             return
         asyncio.set_event_loop(loop)
         loop.call_soon(self._shipper.start)
+        if self._is_ending:  # `stop` may have found no loop
+            self._stop_soon()
         try:
             loop.run_forever()
             loop.run_until_complete(_cancel_others())
@@ -109,24 +96,24 @@ class ShipperThread(OwnThread):
         """Return the loop; None where this thread is to end before there is one."""
         while self._loop is None:
             time.sleep(_RETRY_SECONDS)
-            with self._lock:
-                if self._is_ending:
-                    self._shipper.shut()
-                    return None
-                self._make_loop()
+            if self._is_ending:
+                self._shipper.shut()
+                return None
+            self._make_loop()
         return self._loop
 
     def _abandon(self, loop: asyncio.AbstractEventLoop, error: BaseException) -> None:
         """Have nothing use a loop any more that has failed, and let calls go that wait for it."""
         _failed_loops.append(loop)
-        with self._lock:
-            self._loop = None
-            futures = list(self._futures)
+        self._loop = None
         loop.call_soon_threadsafe = _refuse  # type: ignore[method-assign]
         self._shipper.break_down(f"the shipper's event loop has failed: {error}")
-        for future in futures:
-            if not future.done():
-                future.set_exception(CancelledError())
+
+    def _stop_soon(self) -> None:
+        loop = self._loop
+        if loop is not None:
+            with contextlib.suppress(RuntimeError):  # it is closed
+                loop.call_soon_threadsafe(self._stop_here)
 
     def _stop_here(self) -> None:
         self._shipper.shut()

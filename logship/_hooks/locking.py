@@ -12,6 +12,7 @@ each of these lines, would still leave it locked.
 
 from __future__ import annotations
 
+import contextlib
 import operator
 import threading
 from collections.abc import Callable
@@ -94,3 +95,26 @@ class SectionLock:
         self._lock = threading.RLock()
         # `threading.Condition` asks an RLock in the same way.
         self.is_owned: Callable[[], bool] = self._lock._is_owned  # type: ignore[attr-defined]
+
+
+class Bell:
+    """Wakes one thread.
+
+    It is a bare lock. An exception of a signal handler may leave the lock of a `threading.Event`
+    locked, and then the thread that sets the event waits for ever.
+    """
+
+    __slots__ = ("_lock",)
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._lock.acquire()
+
+    def ring(self) -> None:
+        """Wake the thread, or let its next wait return at once; from any thread."""
+        with contextlib.suppress(RuntimeError):  # it rings already
+            self._lock.release()
+
+    def wait(self, seconds: float) -> None:
+        """Wait until the bell rings, at most so long."""
+        self._lock.acquire(timeout=seconds)

@@ -7,6 +7,7 @@ import signal
 import pytest
 
 from tests.process.conftest import Launch, Sidecar
+from tests.support.programs import Programs, let_pass
 from tests.support.programs_gate import Gate
 
 
@@ -169,3 +170,144 @@ def test_the_clock_runs_while_a_c_call_holds_the_main_thread(
     verdict = sidecar.output.verdict(ended)
     verdict.assert_nothing_lost()
     assert len(verdict.spilled) == 20
+
+
+@pytest.mark.parametrize(
+    "end",
+    [
+        pytest.param("atexit.register(ready)", id="in the exit hook"),
+        pytest.param("ready()\nclient.close()", id="in close"),
+    ],
+)
+def test_a_handler_that_does_not_return_while_the_end_is_on_does_not_hold_it_up(
+    programs: Programs, sidecar: Sidecar, black_hole: Gate, end: str
+) -> None:
+    program = programs.start(
+        """
+        import atexit, signal
+        from application import forever, log, ready
+        signal.signal(signal.SIGTERM, lambda *_: forever())
+        import logship
+        client = logship.install(level="INFO")
+        for _ in range(20):
+            log()
+        """,
+        end,
+        endpoint=black_hole.endpoint,
+        environ={"LOGSHIP_STOP_TIMEOUT_SECONDS": "2", "LOGSHIP_EXIT_STALL_SECONDS": "40"},
+    )
+    program.until_ready()
+    let_pass(0.3)  # into the end
+    program.signal(signal.SIGTERM)
+    let_pass(2.0)
+    program.signal(signal.SIGKILL)
+    ended = program.end()
+    verdict = sidecar.output.verdict(ended)
+    verdict.assert_nothing_lost()
+    assert len(verdict.spilled) == 20
+    assert len(ended.reports) == 1
+
+
+def test_a_close_that_a_handler_ends_is_done_by_the_exit_hook(
+    programs: Programs, sidecar: Sidecar, black_hole: Gate
+) -> None:
+    program = programs.start(
+        """
+        import signal, sys
+        from application import log, ready
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit(5))
+        import logship
+        client = logship.install(level="INFO")
+        for _ in range(20):
+            log()
+        ready()
+        client.close()
+        """,
+        endpoint=black_hole.endpoint,
+        environ={"LOGSHIP_STOP_TIMEOUT_SECONDS": "2", "LOGSHIP_EXIT_STALL_SECONDS": "40"},
+    )
+    program.until_ready()
+    let_pass(0.3)  # into the end
+    program.signal(signal.SIGTERM)
+    ended = program.end()
+    assert ended.returncode == 5
+    assert len(ended.reports) == 1
+    verdict = sidecar.output.verdict(ended)
+    verdict.assert_nothing_lost()
+    assert len(verdict.spilled) == 20
+
+
+def test_a_destructor_that_hangs_in_the_shippers_thread_does_not_hold_up_the_end(
+    programs: Programs, sidecar: Sidecar
+) -> None:
+    """The garbage collector runs it in any thread; here it is called in that one."""
+    program = programs.start(
+        """
+        import threading
+        import logship
+        from application import forever, log, ready
+        client = logship.install(level="INFO")
+        lock = threading.Lock()
+        lock.acquire()
+        client._thread._loop.call_soon_threadsafe(lock.acquire)
+        for _ in range(20):
+            log()
+        ready()
+        forever()
+        """,
+        environ={"LOGSHIP_STOP_TIMEOUT_SECONDS": "2"},
+    )
+    program.until_ready()
+    program.signal(signal.SIGTERM)
+    let_pass(2.0)
+    program.signal(signal.SIGKILL)
+    ended = program.end()
+    assert ended.returncode == -signal.SIGTERM
+    verdict = sidecar.output.verdict(ended)
+    verdict.assert_nothing_lost()
+    assert len(verdict.spilled) == 20
+
+
+def test_a_handler_that_ends_flushes_leaves_no_lock_that_the_end_waits_for(
+    programs: Programs, sidecar: Sidecar
+) -> None:
+    """Since 3.14 a handler may raise between the entry of a `with` block and the block."""
+    program = programs.start("""
+        import random, signal
+        import logship
+        from application import forever, log, ready
+
+        class Late(Exception):
+            pass
+
+        def late(number, frame):
+            global is_armed
+            if is_armed:
+                is_armed = False
+                raise Late
+
+        def flush_until_late():
+            global is_armed
+            is_armed = True
+            signal.setitimer(signal.ITIMER_REAL, random.uniform(1e-6, 3e-4), 0.02)
+            while is_armed:
+                client.flush(0.0)
+
+        is_armed = False
+        signal.signal(signal.SIGALRM, late)
+        client = logship.install(level="INFO")
+        for _ in range(3000):
+            try:
+                flush_until_late()
+            except Late:
+                pass
+        signal.setitimer(signal.ITIMER_REAL, 0.0)
+        log()
+        ready()
+        forever()
+    """)
+    program.until_ready()
+    program.signal(signal.SIGTERM)
+    ended = program.end(seconds_max=20.0)
+    assert ended.returncode == -signal.SIGTERM
+    sidecar.output.verdict(ended).assert_all_delivered()

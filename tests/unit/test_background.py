@@ -279,37 +279,78 @@ def test_what_a_closed_client_refuses_is_on_stderr_as_redacted(
     assert line["record"]["password"] == "-"
 
 
-def test_an_interrupted_close_leaves_nobody_waiting(
-    client: BackgroundClient, sidecar: Sidecar, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    "what",
+    [
+        pytest.param("logship._client.background.drive", id="before its first step"),
+        pytest.param("logship._delivery.drain.DrainPlan.step", id="in a step"),
+    ],
+)
+def test_what_an_interrupted_close_left_is_done_by_the_next_one(
+    client: BackgroundClient, sidecar: Sidecar, what: str
 ) -> None:
-    """Ctrl-C in the middle of the drain: the report says what is left, and `close` ends."""
+    """As after Ctrl-C, or the `sys.exit` of a handler for SIGTERM."""
     sidecar.acks = False
     client.emit({"message": "hi"})
+    wait_until(lambda: bool(sidecar.held_acks), "the chunk is on its way")
 
     def interrupted(*_: Any) -> Any:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("logship._client.background.drive", interrupted)
-    with pytest.raises(KeyboardInterrupt):
-        client.close()
-    report = Later(client.close).join()
-    assert (report.accepted, report.unacked) == (1, 1)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(what, interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            client.close(timeout=0.01)
+    assert client.report is None
+    closing = Later(lambda: client.close(timeout=20))
+    sidecar.acks = True
+    sidecar.release_acks()
+    assert closing.join().all_acked
 
 
-def test_an_interruption_before_the_drain_began_leaves_nobody_waiting(
-    client: BackgroundClient, monkeypatch: pytest.MonkeyPatch
+def test_a_thread_that_hangs_in_close_does_not_hold_up_another_one(
+    client: BackgroundClient, sidecar: Sidecar, stderr: Stderr
+) -> None:
+    """A signal handler of the application that does not return may hold it."""
+    sidecar.acks = False
+    client.emit({"message": "hi"})
+    hangs, end = threading.Event(), threading.Event()
+
+    def hang(closing: Closing, _: object) -> None:
+        closing.step()
+        hangs.set()
+        end.wait(30)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("logship._client.background.drive", hang)
+        hanging = Later(client.close)
+        assert hangs.wait(20)
+    began = time.monotonic()
+    report = Later(lambda: client.close(timeout=0.5)).join()
+    assert time.monotonic() - began < 3.0
+    assert (report.accepted, report.spilled, report.unacked) == (1, 1, 0)
+    assert len(stderr.json("drain report")) == 1
+    end.set()
+    assert hanging.join() is report
+
+
+def test_a_thread_that_hangs_in_a_step_of_the_end_does_not_hold_up_another_one(
+    client: BackgroundClient, stderr: Stderr
 ) -> None:
     client.emit({"message": "hi"})
-    conduct = client._conduct
+    hangs, end = threading.Event(), threading.Event()
 
-    def interrupted(closing: Closing) -> None:
-        monkeypatch.setattr(client, "_conduct", conduct)
-        raise SystemExit(143)
+    def hang(*_: Any) -> Any:
+        hangs.set()
+        end.wait(30)
 
-    monkeypatch.setattr(client, "_conduct", interrupted)
-    with pytest.raises(SystemExit):
-        client.close()
-    assert Later(client.close).join().accepted == 1
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(client.shipper, "hurry", hang)
+        hanging = Later(client.close)
+        assert hangs.wait(20)
+        assert Later(lambda: client.close(timeout=0.1)).join().accepted == 1
+        end.set()
+        hanging.join()
 
 
 def test_a_handler_that_closes_in_the_middle_of_close_does_not_wait_for_itself(
