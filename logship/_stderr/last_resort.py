@@ -277,7 +277,6 @@ class LastResort:
         """
         if not self._lock.is_owned() and not self._lock.run(lambda: True, False):
             self._lock.reset()
-            self._pending = self._pending or b"\n"  # its line may be torn, and begins anew
 
     def _let_spill_go_first(self) -> None:
         if self._spiller == threading.get_ident():
@@ -369,19 +368,26 @@ class LastResort:
         return True
 
     def _put_here(self, lines: Sequence[bytes]) -> int:
-        """Do as `_put_all`. If stderr is gone, no line was begun."""
-        if self._pending:
-            written = self._write_bytes(self._pending)
-            self._pending = self._pending[written:]
+        """Do as `_put_all`. If stderr is gone, no line was begun.
+
+        A signal handler's exception may end a write, and then it is unknown how much was written.
+        So what is left to write meanwhile is the end of a torn line.
+        """
+        if rest := self._pending:
+            self._pending = b"\n" + self._last_line
+            self._pending = rest[self._write_bytes(rest) :]
             if self._pending:
                 return 0
-        written = self._write_bytes(b"".join(lines))
-        for begun, line in enumerate(lines):
-            if written <= 0:
-                return begun
-            self._last_line, self._pending = line, line[written:]
-            written -= len(line)
-        return len(lines)
+        data = b"".join(lines)
+        self._pending = b"\n"
+        left = self._write_bytes(data)
+        begun, rest = 0, b""
+        while left > 0:
+            self._last_line, rest = lines[begun], lines[begun][left:]
+            left -= len(lines[begun])
+            begun += 1
+        self._pending = rest
+        return begun
 
     def _write_bytes(self, data: bytes) -> int:
         """Write as much as stderr takes; return how many bytes."""

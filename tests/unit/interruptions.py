@@ -1,6 +1,6 @@
 """Interrupts a call at each of its bytecodes in turn: deterministic, and no point is left out.
 
-`sys.settrace` with opcode events stops before every instruction in the buffer's modules. There
+`sys.settrace` with opcode events stops before every instruction in the modules of one room. There
 the test does something else (what a signal handler or a `__del__` would), or raises.
 """
 
@@ -24,10 +24,12 @@ class Interrupter:
     Args:
         act: What to do there; it may raise.
         at: Which one, from 0.
+        room: The directory of the modules whose instructions count.
     """
 
-    def __init__(self, act: Callable[[], object], at: int) -> None:
+    def __init__(self, act: Callable[[], object], at: int, room: str = BUFFER_ROOM) -> None:
         self.done = False
+        self._room = room
         self._act = act
         self._left = at
 
@@ -41,7 +43,7 @@ class Interrupter:
             sys.settrace(tracing)
 
     def _trace(self, frame: FrameType, event: str, _: Any) -> Any:
-        if not frame.f_code.co_filename.startswith(BUFFER_ROOM):
+        if not frame.f_code.co_filename.startswith(self._room):
             return None
         frame.f_trace_opcodes = True
         if event == "opcode" and not self.done:
@@ -52,9 +54,9 @@ class Interrupter:
         return self._trace
 
 
-def _warm_up(call: Callable[[], object], _: object) -> None:
+def _warm_up(room: str, call: Callable[[], object], _: object) -> None:
     """Make a call without interrupting it: Python 3.12 counts opcodes from the second on."""
-    Interrupter(lambda: None, sys.maxsize).run(call)
+    Interrupter(lambda: None, sys.maxsize, room).run(call)
 
 
 def every_point(
@@ -62,6 +64,7 @@ def every_point(
     *,
     first: int = 0,
     step: int = 1,
+    room: str = BUFFER_ROOM,
 ) -> Iterator[Callable[[], None]]:
     """Yield a run for each point of interruption, each with a fresh scene.
 
@@ -69,12 +72,13 @@ def every_point(
         prepare: Makes the scene; returns the call, and what interrupts it.
         first: The first point, from 0.
         step: From then on only every so-manieth point, where all of them would take too long.
+        room: As of `Interrupter`.
     """
-    _warm_up(*prepare())
+    _warm_up(room, *prepare())
     at = first
     while True:
         call, act = prepare()
-        interrupter = Interrupter(act, at)
+        interrupter = Interrupter(act, at, room)
         yield functools.partial(interrupter.run, call)
         if not interrupter.done:
             assert at > 0, "nothing was ever interrupted"
