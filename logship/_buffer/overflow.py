@@ -8,16 +8,15 @@ numbered, counted and declared in its stream.
 
 from __future__ import annotations
 
-import contextlib
 import threading
 import time
-from _thread import LockType, allocate_lock
 from collections.abc import Callable
 from typing import Literal, Protocol
 
 from logship._buffer.buffer import Buffer
 from logship._buffer.entrance import Outcome
 from logship._buffer.inbox import Tag
+from logship._hooks.locking import Bell
 from logship._hooks.threads import may_wait_here
 from logship._reasons import OVERFLOW
 from logship._stderr.spill import spilled_lines
@@ -169,21 +168,13 @@ def offer_or_wait(buffer: Buffer, offer: Callable[[], Outcome], timeout_seconds:
     Returns:
         What `offer` said; where that is `FULL`, there may be space now, or the time is up.
     """
-    # A bare lock, because a signal handler may run in the middle of this, and a Condition
-    # cannot be re-entered. Arranged before the offer, so that no release is missed.
-    space = allocate_lock()
-    space.acquire()
-    take_back = buffer.when_space(lambda: _open(space))
+    # Arranged before the offer, so that no release is missed.
+    space = Bell()
+    take_back = buffer.when_space(space.ring)
     try:
         outcome = offer()
         if outcome is Outcome.FULL:
-            space.acquire(timeout=timeout_seconds)
+            space.wait(timeout_seconds)
     finally:
         take_back()
     return outcome
-
-
-def _open(space: LockType) -> None:
-    """Let the call that waits for this lock go on. May be called again."""
-    with contextlib.suppress(RuntimeError):
-        space.release()

@@ -121,6 +121,15 @@ class BackgroundClient(Emitter):
         """Whether this process has logged anything, without starting anything to find out."""
         return self.is_of_this_process and self._shipper.buffer.is_used
 
+    @property
+    def is_busy_here(self) -> bool:
+        """Whether this call has interrupted, in its own thread, what the client's end needs."""
+        return (
+            self._shipper.buffer.is_held_here
+            or self.last_resort.is_held_here
+            or any(each.is_stepping_here for each in self._closings[:1])
+        )
+
     def send(
         self,
         record: Record,

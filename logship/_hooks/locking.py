@@ -100,8 +100,9 @@ class SectionLock:
 class Bell:
     """Wakes one thread.
 
-    It is a bare lock. An exception of a signal handler may leave the lock of a `threading.Event`
-    locked, and then the thread that sets the event waits for ever.
+    It is a bare lock, which a signal handler may use in the middle of a wait. An exception of the
+    handler may leave the lock of a `threading.Event` locked, and then the thread that sets the
+    event waits for ever.
     """
 
     __slots__ = ("_lock",)
@@ -116,5 +117,5 @@ class Bell:
             self._lock.release()
 
     def wait(self, seconds: float) -> None:
-        """Wait until the bell rings, at most so long."""
+        """Wait until the bell rings, at most so long; -1 waits without a bound."""
         self._lock.acquire(timeout=seconds)

@@ -226,6 +226,7 @@ class Installation:
             is_watched=lambda: self.watchdog.is_watching,
             interrupt_drain=self.watchdog.interrupt_drain,
             is_used=lambda: self.client.used,
+            is_busy_here=lambda: self.client.is_busy_here and self.watchdog.is_told_alone(),
             interactive=os.isatty(0),
         )
         self.watchdog.signals = self.signals

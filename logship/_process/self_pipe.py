@@ -36,23 +36,22 @@ class SelfPipe:
 
     def close(self) -> None:
         """Close them, and have no signal write to them: a child's must not wake its parent."""
-        if threading.current_thread() is threading.main_thread():
-            current = signal.set_wakeup_fd(-1)
-            if current not in (-1, self._writing.fileno()):
-                signal.set_wakeup_fd(current)
+        if threading.current_thread() is threading.main_thread() and self._is_told():
+            signal.set_wakeup_fd(-1)
         for each in self._sockets:
             each.close()
         self._sockets = ()
 
     def listen_for_signals(self) -> None:
         """Let the handler in C write here, if no other code uses that; in the main thread."""
-        current = signal.set_wakeup_fd(-1)
-        if current == -1:
+        if wakeup_descriptor() == -1:
             signal.set_wakeup_fd(self._writing.fileno(), warn_on_full_buffer=False)
             # trio takes it over while it runs, and gives it back; until then our handler wakes us.
             warnings.filterwarnings("ignore", "It looks like Trio's signal", RuntimeWarning)
-        else:
-            signal.set_wakeup_fd(current)
+
+    def is_alone(self) -> bool:
+        """Return whether the handler in C tells no other code of signals; in the main thread."""
+        return self._is_told() or wakeup_descriptor() == -1
 
     def wake(self, signum: int) -> None:
         """Wake the thread with a signal's number, or with 0; from a signal handler too."""
@@ -67,3 +66,15 @@ class SelfPipe:
         with contextlib.suppress(BlockingIOError):
             return self._reading.recv(4096)
         return b""
+
+    def _is_told(self) -> bool:
+        return wakeup_descriptor() == self._writing.fileno() != -1
+
+
+def wakeup_descriptor() -> int:
+    """Return where the handler in C writes the numbers of signals, or -1; in the main thread."""
+    current = signal.set_wakeup_fd(-1)
+    if current != -1:
+        with contextlib.suppress(OSError, ValueError):  # it is closed
+            signal.set_wakeup_fd(current, warn_on_full_buffer=False)
+    return current

@@ -5,6 +5,9 @@ disposition, the program would have died at once without logship. Now it runs un
 delivered its records, and then dies by the signal, without an exception in its main thread. See
 `docs/decisions/030-sigterm.md`, and `034-stop-signals.md` for the signals beside SIGTERM.
 
+A handler of the program may not return. So it is not called in the middle of the buffer, where it
+would keep everything from being delivered or written. The signal comes again a moment later.
+
 Python's own handler for SIGINT stays in its place, because asyncio and trio look for it. The
 handler in C tells the watchdog of that signal.
 
@@ -15,6 +18,7 @@ stays in front of it. `docs/decisions/046-handlers-set-later.md` has the reasons
 
 from __future__ import annotations
 
+import _thread
 import contextlib
 import os
 import signal
@@ -34,6 +38,8 @@ _UNSURE = signals_named("SIGHUP", "SIGQUIT")
 """By default a handler for one of these is left alone: it may read a configuration again, or print
 stacks."""
 
+_AGAIN_SECONDS = 0.001
+
 
 class StopSignals:
     """Our handlers for the stop signals of one process.
@@ -46,6 +52,8 @@ class StopSignals:
         interrupt_drain: Called from the handler if SIGINT comes during the exit hook.
         is_used: Whether this process has logged a record. If not, it dies as it would without
             logship.
+        is_busy_here: Whether the handler has interrupted what the client's end needs, and may send
+            the signal again.
         interactive: Whether standard input is a terminal: Ctrl-C then starts no clock.
 
     Attributes:
@@ -61,6 +69,7 @@ class StopSignals:
         is_watched: Callable[[], bool],
         interrupt_drain: Callable[[], None],
         is_used: Callable[[], bool],
+        is_busy_here: Callable[[], bool],
         interactive: bool,
     ) -> None:
         self.dies_by: int | None = None
@@ -72,6 +81,7 @@ class StopSignals:
         self._is_watched = is_watched
         self._interrupt_drain = interrupt_drain
         self._is_used = is_used
+        self._is_busy_here = is_busy_here
         self._interactive = interactive
         self._found: dict[int, Disposition] = {}
         self._changed: set[int] = set()
@@ -194,6 +204,8 @@ class StopSignals:
         self._came(signum)
         self._wake(signum)
         if callable(found):
+            if self._is_busy_here() and _send_again(signum):
+                return
             try:
                 found(signum, frame)
             except BaseException:
@@ -214,3 +226,23 @@ class StopSignals:
             self._clock.start(Started(time.monotonic(), signal_name(signum)))
         if is_deadly and self.dies_by is None:
             self.dies_by = signum
+
+
+def _send_again(signum: int) -> bool:
+    """Have the main thread get a signal again in a moment; return whether that is arranged.
+
+    A handler of the program may take long, or not return. In the middle of the buffer nothing could
+    be delivered or written meanwhile.
+    """
+    main = threading.main_thread().ident
+    if not _system.IS_POSIX or main is None:
+        return False
+
+    def send() -> None:
+        time.sleep(_AGAIN_SECONDS)
+        signal.pthread_kill(main, signum)
+
+    with contextlib.suppress(RuntimeError):  # out of threads
+        _thread.start_new_thread(send, ())  # without a lock, which this thread may hold
+        return True
+    return False

@@ -122,6 +122,13 @@ class Watchdog:
         if self_pipe is not None:
             self_pipe.wake(signum)
 
+    def is_told_alone(self) -> bool:
+        """Return whether no other code is told of a signal before its handler runs.
+
+        An event loop may be. It would take a signal that is sent once more for a second one.
+        """
+        return self._self_pipe is not None and self._self_pipe.is_alone()
+
     def interrupt_drain(self) -> None:
         """Report, spill and exit, because SIGINT came while the exit hook drains."""
         self._interrupted = True

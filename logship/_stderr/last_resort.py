@@ -172,8 +172,13 @@ class LastResort:
         while self._ender and self._ender != threading.get_ident() and not self._must_go_on():
             time.sleep(_TURN_SECONDS)
 
+    @property
+    def is_held_here(self) -> bool:
+        """Whether this thread is in the middle of a write, which this call has interrupted."""
+        return self._lock.is_owned()
+
     def _must_go_on(self) -> bool:
-        return is_own() or self._lock.is_owned() or self.is_needed_here()
+        return is_own() or self.is_held_here or self.is_needed_here()
 
     def write_rest(self, until_seconds: float) -> None:
         """Write the queue; try a stalled stderr until the deadline (monotonic seconds)."""

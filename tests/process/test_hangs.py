@@ -311,3 +311,63 @@ def test_a_handler_that_ends_flushes_leaves_no_lock_that_the_end_waits_for(
     ended = program.end(seconds_max=20.0)
     assert ended.returncode == -signal.SIGTERM
     sidecar.output.verdict(ended).assert_all_delivered()
+
+
+def test_a_handler_does_not_run_in_the_middle_of_the_buffer_for_ever(
+    programs: Programs, sidecar: Sidecar, black_hole: Gate
+) -> None:
+    """It gets its signal once the interrupted call has left the buffer."""
+    program = programs.start(
+        """
+        import signal
+        from application import forever, log, progress, ready, wait_for
+
+        def stop(number, frame):
+            progress(f"called {buffer.is_held_here}")
+            forever()
+
+        signal.signal(signal.SIGTERM, stop)
+        import logship
+        buffer = logship.install(level="INFO").shipper.buffer
+        for _ in range(20):
+            log()
+        ready()
+        buffer.exclusively(lambda: wait_for("go"))
+        """,
+        endpoint=black_hole.endpoint,
+        environ={"LOGSHIP_STOP_TIMEOUT_SECONDS": "2"},
+    )
+    program.until_ready()
+    let_pass(0.1)  # into the buffer
+    program.signal(signal.SIGTERM)
+    let_pass(0.2)
+    program.let_go("go")
+    program.until("called False")
+    program.until_true(lambda: '"drain report"' in program.stderr, "the report", seconds_max=4.0)
+    program.signal(signal.SIGKILL)
+    ended = program.end()
+    assert ended.progress[1:] == ("called False",)
+    verdict = sidecar.output.verdict(ended)
+    verdict.assert_nothing_lost()
+    assert len(verdict.spilled) == 20
+
+
+def test_a_signal_is_not_sent_again_to_a_program_whose_event_loop_counts_signals(
+    programs: Programs,
+) -> None:
+    ended = programs.start("""
+        import os, signal, socket
+        from application import progress
+        signal.signal(signal.SIGTERM, lambda *_: progress("called"))
+        import logship
+        client = logship.install(level="INFO")
+        reading, writing = socket.socketpair()
+        writing.setblocking(False)
+        signal.set_wakeup_fd(writing.fileno())
+        client.shipper.buffer.exclusively(lambda: signal.raise_signal(signal.SIGTERM))
+        client.close()
+        signal.set_wakeup_fd(-1)
+        progress(f"told {list(reading.recv(10))}")
+    """).end()
+    assert ended.returncode == 0
+    assert ended.progress == ("called", f"told [{int(signal.SIGTERM)}]")

@@ -17,7 +17,7 @@ import pytest
 
 from logship._client.background import BackgroundClient
 from logship._client.closing import Closing
-from logship._delivery.drain import DrainPlan
+from logship._delivery.drain import DrainPlan, Step
 from logship._hooks.threads import OwnThread, is_own
 from logship._installation.handler import Handler
 from logship.errors import BufferFull, ClientClosed
@@ -335,20 +335,23 @@ def test_a_thread_that_hangs_in_close_does_not_hold_up_another_one(
 
 
 def test_a_thread_that_hangs_in_a_step_of_the_end_does_not_hold_up_another_one(
-    client: BackgroundClient, stderr: Stderr
+    client: BackgroundClient, sidecar: Sidecar
 ) -> None:
+    sidecar.acks = False
     client.emit({"message": "hi"})
     hangs, end = threading.Event(), threading.Event()
 
-    def hang(*_: Any) -> Any:
+    def hang(*_: Any) -> Step:
         hangs.set()
-        end.wait(30)
+        assert end.wait(60)
+        return Step.OVER
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(client.shipper, "hurry", hang)
+        patch.setattr(DrainPlan, "step", hang)
         hanging = Later(client.close)
         assert hangs.wait(20)
-        assert Later(lambda: client.close(timeout=0.1)).join().accepted == 1
+        report = Later(lambda: client.close(timeout=0.1)).join()
+        assert (report.accepted, report.unacked) == (1, 1)
         end.set()
         hanging.join()
 
