@@ -213,9 +213,12 @@ class Watchdog:
 
     def _plan(self) -> DrainPlan:
         now, deadline = time.monotonic(), self._clock.deadline_seconds
-        if self._interrupted or deadline is None:
-            return DrainPlan.until(now, now + _INTERRUPTED_SECONDS)
-        return DrainPlan.until(now, deadline, ends_process=True)
+        soon = now + _INTERRUPTED_SECONDS
+        if deadline is None:
+            deadline = soon
+        return DrainPlan.until(
+            now, min(soon, deadline) if self._interrupted else deadline, ends_process=True
+        )
 
     def _drain(self, plan: DrainPlan) -> None:
         started = self._clock.started

@@ -6,7 +6,7 @@ import os
 import signal
 
 from tests.process.conftest import Launch, Sidecar
-from tests.support.programs import let_pass
+from tests.support.programs import Programs, let_pass
 from tests.support.programs_gate import Gate
 
 
@@ -142,3 +142,29 @@ def test_sigterm_after_sigint_ends_the_program(launch: Launch, sidecar: Sidecar)
     ended = program.end()
     assert ended.returncode == launch.status_of_sigterm
     sidecar.output.verdict(ended).assert_all_delivered()
+
+
+def test_sigint_with_sigterm_while_the_exit_hook_drains_has_the_deadline_of_the_stop(
+    programs: Programs, sidecar: Sidecar, black_hole: Gate
+) -> None:
+    program = programs.start(
+        """
+        import atexit
+        import logship
+        from application import log, ready
+        logship.install(level="INFO")
+        atexit.register(ready)
+        log()
+        """,
+        endpoint=black_hole.endpoint,
+        environ={"LOGSHIP_EXIT_STALL_SECONDS": "40", "LOGSHIP_STOP_TIMEOUT_SECONDS": "1"},
+    )
+    program.until_ready()
+    let_pass(0.3)  # into our hook
+    for signum in signal.SIGSTOP, signal.SIGTERM, signal.SIGINT, signal.SIGCONT:
+        program.signal(signum)
+    let_pass(1.4)
+    program.signal(signal.SIGKILL)
+    ended = program.end()
+    assert ended.returncode in {128 + signal.SIGINT, -signal.SIGTERM}
+    sidecar.output.verdict(ended).assert_nothing_lost()
