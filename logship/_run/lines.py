@@ -34,14 +34,15 @@ class LineSplitter:
 
     def feed(self, data: bytes) -> list[bytes]:
         """Take the next bytes; return the lines that they complete, without line ends."""
-        self._rest += data
-        *lines, rest = self._rest.split(b"\n")
-        self._rest = rest
-        complete = [bytes(line) for line in lines]
+        *lines, rest = data.split(b"\n")
+        if lines:
+            lines[0] = bytes(self._rest + lines[0])
+            self._rest.clear()
+        self._rest += rest
         while len(self._rest) > LINE_BYTES_MAX:
-            complete.append(bytes(self._rest[:LINE_BYTES_MAX]))
+            lines.append(bytes(self._rest[:LINE_BYTES_MAX]))
             del self._rest[:LINE_BYTES_MAX]
-        return complete
+        return lines
 
     def finish(self) -> list[bytes]:
         """Return the last line, if it has no newline."""

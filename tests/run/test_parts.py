@@ -6,6 +6,7 @@ import fcntl
 import math
 import re
 import signal
+import tracemalloc
 from collections import deque
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,7 +22,7 @@ from logship._protocol import entries
 from logship._run.clients import environment_for
 from logship._run.deadlines import Deadlines
 from logship._run.inheritance import DIRECTORIES_MAX, Inheritance
-from logship._run.lines import Line
+from logship._run.lines import LINE_BYTES_MAX, Line, LineSplitter
 from logship._run.multiline import LineJoiner
 from logship._run.pipe_reader import Read
 from logship._run.private_directory import PrivateDirectory
@@ -121,6 +122,22 @@ def test_a_record_is_held_no_longer_than_its_linger() -> None:
 def test_lines_come_out_in_their_order_and_none_is_missing() -> None:
     lines = [b"a", b'{"b": 1}', b"start", b"c", b"", b"{d", b"start", b'{"e"']
     assert b"\n".join(joined(joiner(), lines)).split(b"\n") == lines
+
+
+def test_a_long_line_is_not_copied_at_each_read() -> None:
+    splitter = LineSplitter()
+    begin = b"x" * (LINE_BYTES_MAX - 100)
+    tracemalloc.start()
+    try:
+        assert splitter.feed(begin) == []
+        held = tracemalloc.get_traced_memory()[0]
+        assert splitter.feed(b"y" * 100) == []
+        most = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert most - held < LINE_BYTES_MAX / 4, "room to grow, and no second copy"
+    assert splitter.feed(b"\nz") == [begin + b"y" * 100]
+    assert splitter.finish() == [b"z"]
 
 
 @pytest.mark.parametrize("timeout_seconds", [0.5, 2.0, 9.0, 30.0, 120.0])
