@@ -13,6 +13,9 @@ from typing import Any, NamedTuple
 LINE_BYTES_MAX = 4_000_000
 """A longer line is split into several records, so that memory is bounded."""
 
+PART_BYTES = 64 * 1024
+"""A line that is not complete is kept in parts of at least this size."""
+
 
 class Line(NamedTuple):
     """A line that was read, or several that belong together.
@@ -30,24 +33,34 @@ class LineSplitter:
     """Cuts a stream of bytes into lines; the stream may come in any pieces."""
 
     def __init__(self) -> None:
-        self._rest = bytearray()
+        self._parts: list[bytes] = []
+        self._bytes = 0
 
     def feed(self, data: bytes) -> list[bytes]:
         """Take the next bytes; return the lines that they complete, without line ends."""
         *lines, rest = data.split(b"\n")
         if lines:
-            lines[0] = bytes(self._rest + lines[0])
-            self._rest.clear()
-        self._rest += rest
-        while len(self._rest) > LINE_BYTES_MAX:
-            lines.append(bytes(self._rest[:LINE_BYTES_MAX]))
-            del self._rest[:LINE_BYTES_MAX]
+            lines[:1] = self._ended(lines[0])
+        if self._bytes + len(rest) > LINE_BYTES_MAX:
+            lines += self.finish()
+        if self._parts and len(self._parts[-1]) < PART_BYTES:
+            self._parts[-1] += rest
+        else:
+            self._parts.append(rest)
+        self._bytes += len(rest)
         return lines
 
     def finish(self) -> list[bytes]:
         """Return the last line, if it has no newline."""
-        rest, self._rest = bytes(self._rest), bytearray()
-        return [rest] if rest else []
+        return self._ended(b"") if self._bytes else []
+
+    def _ended(self, end: bytes) -> list[bytes]:
+        """Return the line that ends so; in its parts if there is no memory for all of it."""
+        parts, self._parts, self._bytes = [*self._parts, end], [], 0
+        try:
+            return [b"".join(parts)]
+        except MemoryError:
+            return [*filter(None, parts)]
 
 
 def record_of_line(line: bytes, source: str, message_key: str = "message") -> dict[str, Any]:

@@ -14,9 +14,9 @@ import os
 import select
 import time
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from itertools import count
-from typing import Any, NamedTuple
+from typing import Any
 
 from logship._run.lines import Line, LineSplitter, record_of_line
 from logship._run.multiline import LineJoiner
@@ -24,20 +24,6 @@ from logship._run.tee import Tee
 
 READ_BYTES = 8 * 1024
 """Of one pipe at a time: so much of it may come before what the other pipe got earlier."""
-
-
-class Read(NamedTuple):
-    """A record that was read.
-
-    Attributes:
-        time_ns: When its first line was read, nanoseconds since the epoch. It may have to wait for
-            space. Of the lines of one read the last one has the time of the read, and each line
-            before it one nanosecond less.
-        record: The record.
-    """
-
-    time_ns: int
-    record: dict[str, Any]
 
 
 class Inlet:
@@ -51,7 +37,9 @@ class Inlet:
         tee: Gets the bytes too, or None.
 
     Attributes:
-        records: Records that were read and are not in the buffer.
+        lines: Lines that were read and are not in the buffer. Each has the time of its read. Of the
+            lines of one read the last one has that time, and each line before it one nanosecond
+            less.
         has_ended: Whether all writers have closed it.
     """
 
@@ -67,7 +55,7 @@ class Inlet:
         self.descriptor = descriptor
         self.source = source
         self.tee = tee
-        self.records: deque[Read] = deque()
+        self.lines: deque[Line] = deque()
         self.has_ended = False
         self._message_key = message_key
         self._joiner = joiner
@@ -76,7 +64,7 @@ class Inlet:
     @property
     def wants_bytes(self) -> bool:
         """Whether the next bytes can be taken."""
-        return not (self.has_ended or self.records or self.tee_waits)
+        return not (self.has_ended or self.lines or self.tee_waits)
 
     @property
     def tee_waits(self) -> bool:
@@ -105,12 +93,22 @@ class Inlet:
         os.close(self.descriptor)
         self._take(self._splitter.finish(), 0.0)
         if self._joiner is not None:
-            self._keep(self._joiner.finish())
+            self.lines.extend(self._joiner.finish())
+
+    def records(self) -> Iterator[tuple[int, dict[str, Any]]]:
+        """Yield time and record of each line; ask for the next one when the buffer has this one.
+
+        A line stays until then, so none is lost or taken twice where there is no memory.
+        """
+        while self.lines:
+            time_ns, text = self.lines[0]
+            yield time_ns, record_of_line(text, self.source, self._message_key)
+            self.lines.popleft()
 
     def flush_due(self, now_seconds: float) -> None:
         """Take a record that has been held for more lines long enough."""
         if self._joiner is not None:
-            self._keep(self._joiner.flush_due(now_seconds))
+            self.lines.extend(self._joiner.flush_due(now_seconds))
 
     def due_seconds(self) -> float | None:
         """Return when `flush_due` will take a record, monotonic; None if never."""
@@ -120,12 +118,7 @@ class Inlet:
         lines = list(map(Line, count(time.time_ns() - len(texts) + 1), texts))
         if self._joiner is not None and lines:
             lines = self._joiner.feed(lines, now_seconds)
-        self._keep(lines)
-
-    def _keep(self, lines: list[Line]) -> None:
-        for time_ns, text in lines:
-            record = record_of_line(text, self.source, self._message_key)
-            self.records.append(Read(time_ns, record))
+        self.lines.extend(lines)
 
 
 class Arrivals:

@@ -32,7 +32,8 @@ class Outcome:
         seconds: How long it ran.
         report: The drain report of its output.
         recovery: The recovery report of clients in it; None if there were none.
-        is_cut_off: Whether a process still held its output when `run` stopped reading.
+        is_cut_off: Whether output may be missing: a process still held it when `run` stopped
+            reading, or `run` met an error of its own.
     """
 
     command: tuple[str, ...]
@@ -46,7 +47,8 @@ class Outcome:
     def is_complete(self) -> bool:
         """Whether all lines that were read, and all records found on spools, were acked."""
         recovered = self.recovery is None or self.recovery.complete
-        return self.report.all_acked and recovered and not self.is_cut_off
+        acked = self.report.all_acked and not self.report.refused
+        return acked and recovered and not self.is_cut_off
 
     def to_json(self) -> str:
         """Return the receipt as one JSON line."""

@@ -124,7 +124,7 @@ class Supervisor:
             self._turn()
         self._command.leave_terminal()
         self._cut_off()
-        while any(each.records or each.tee_waits for each in self._inlets):
+        while any(each.lines or each.tee_waits for each in self._inlets):
             self._turn()
         death = self._death or Death(self._command.pid, self._command.name, -signal.SIGKILL)
         return self._end(death.exit_code, started)
@@ -136,6 +136,7 @@ class Supervisor:
         try:
             self._handle(self._wait())
         except Exception as error:  # noqa: BLE001 - the command's output must be read in any case
+            self._is_cut_off = True  # what was read in this turn may be lost
             self._shipping.client.last_resort.warn_of_bug("run", error)
             time.sleep(_AFTER_ERROR_SECONDS)
 
@@ -325,7 +326,7 @@ class Supervisor:
         """Read the rest of the pipe, and close it; return whether all writers had closed it."""
         now = time.monotonic()
         for _ in range(_READS_OF_THE_REST_MAX):
-            while inlet.records or inlet.tee_waits:
+            while inlet.lines or inlet.tee_waits:
                 self._turn()
             if inlet.has_ended or not inlet.read(now):
                 break

@@ -11,7 +11,6 @@ import dataclasses
 import os
 import time
 from collections.abc import Callable
-from itertools import islice
 
 from logship._buffer.counters import DrainReport
 from logship._client.background import BackgroundClient
@@ -19,10 +18,8 @@ from logship._delivery.drain import DrainPlan
 from logship._ecs.announcement import TaskAnnouncement
 from logship._process import stopfile
 from logship._quoting import visible
-from logship._run.pipe_reader import Inlet, Read
+from logship._run.pipe_reader import Inlet
 from logship._settings import Settings
-
-_BLOCK_RECORDS_MAX = 200
 
 PUSH_BACK_SECONDS = 60.0
 """The default of `block_seconds_max` under `run`: a pipe may wait longer than a logging call."""
@@ -51,24 +48,27 @@ class Shipping:
         )
 
     def ship(self, inlet: Inlet, give_up_seconds: float | None) -> None:
-        """Put the reader's records into the buffer if there is space, or if the wait is over.
+        """Put the reader's lines into the buffer if there is space, or if the wait is over.
 
         Args:
             inlet: The reader.
             give_up_seconds: When the wait for space ends, monotonic; None without an end.
         """
-        records = inlet.records
-        while records:
-            reads = list(islice(records, _BLOCK_RECORDS_MAX))
-            if count := self.client.intake.put_now(reads):
-                self._waits, self._outage_ends_seconds = False, None
-            elif self._may_wait(give_up_seconds):
-                self._waits = True
-                return
-            else:
-                count = self._put_by_policy(reads)
-            for _ in range(count):
-                records.popleft()
+        while inlet.lines:
+            try:
+                if self._put_now(inlet):
+                    self._waits, self._outage_ends_seconds = False, None
+                elif self._may_wait(give_up_seconds):
+                    self._waits = True
+                    return
+                else:
+                    self._put_by_policy(inlet)
+            except MemoryError:
+                inlet.lines.popleft()
+                self.client.shipper.buffer.note("refused", 1, self.client.intake.tag)
+                self.client.last_resort.warn(
+                    "memory", "a line is refused: no memory for its record"
+                )
 
     def retry_seconds(self) -> float | None:
         """Return how long the main loop may wait at most; None if no record waits for space."""
@@ -95,12 +95,16 @@ class Shipping:
         line = f"logship run: {visible(text)}\n"
         self.client.last_resort.write_in_turn(line.encode())
 
-    def _put_by_policy(self, reads: list[Read]) -> int:
-        """Apply the overflow policy to the records until one finds space; return how many."""
-        for count, (time_ns, record) in enumerate(reads, 1):
-            if self.client.emit(record, time_ns=time_ns):
-                return count
-        return len(reads)
+    def _put_now(self, inlet: Inlet) -> bool:
+        """Put lines into the buffer while there is space; return whether there was any."""
+        before = len(inlet.lines)
+        self.client.intake.put_now(inlet.records())
+        return len(inlet.lines) < before
+
+    def _put_by_policy(self, inlet: Inlet) -> None:
+        """Apply the overflow policy to the reader's lines until one finds space."""
+        if any(self.client.emit(record, time_ns=time) for time, record in inlet.records()):
+            inlet.lines.popleft()
 
     def _may_wait(self, give_up_seconds: float | None) -> bool:
         now = time.monotonic()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import sys
 import tempfile
 from pathlib import Path
 
@@ -141,6 +142,29 @@ def test_a_loss_is_on_the_receipt_and_can_be_the_exit_code(both: Runs, receipt: 
     found = read_receipt(receipt)
     assert (found["complete"], found["accepted"], found["acked"]) == (False, 1, 0)
     assert found["exit_code"] == 0
+
+
+def test_after_an_error_of_our_own_the_receipt_is_not_complete(
+    runs: Runs, receipt: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fails = """
+from logship._run.lines import LineSplitter
+feed = LineSplitter.feed
+def feed_or_fail(self, data):
+    if data.startswith(b"lost"):
+        raise MemoryError
+    return feed(self, data)
+LineSplitter.feed = feed_or_fail
+from logship._cli import main
+main()
+"""
+    monkeypatch.setattr("tests.run.conftest.LOGSHIP", (sys.executable, "-c", fails))
+    options = ("--receipt", str(receipt), "--loss-exit", "75")
+    ended = runs.shell("echo lost; echo kept >&2", options=options)
+    assert ended.returncode == 75
+    assert runs.messages == ["kept"]
+    assert read_receipt(receipt)["complete"] is False
+    assert read_receipt(receipt)["cut_off"] is True
 
 
 def test_the_commands_own_failure_goes_before_the_loss(runs: Runs) -> None:

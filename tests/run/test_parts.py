@@ -6,9 +6,10 @@ import fcntl
 import math
 import re
 import signal
+import subprocess
+import sys
+import sysconfig
 import tracemalloc
-from collections import deque
-from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -24,8 +25,9 @@ from logship._run.deadlines import Deadlines
 from logship._run.inheritance import DIRECTORIES_MAX, Inheritance
 from logship._run.lines import LINE_BYTES_MAX, Line, LineSplitter
 from logship._run.multiline import LineJoiner
-from logship._run.pipe_reader import Read
+from logship._run.pipe_reader import Inlet
 from logship._run.private_directory import PrivateDirectory
+from logship._run.receipt import Outcome
 from logship._run.shipping import Shipping
 from logship._run.signals import parse_mapping
 from logship._run.statuses import Death, OomWatch
@@ -37,20 +39,9 @@ from logship.errors import SettingsError
 MIB = 1024 * 1024
 
 
-@dataclass
-class Waiting:
-    """An inlet with records that were read."""
-
-    records: deque[Read]
-
-
-@pytest.mark.parametrize(
-    ("overflow", "times"),
-    # Who drops a chunk has space for 47 records, and tries with a block of 200.
-    [("block", 2), ("drop_newest", 2), ("drop_oldest", 10)],
-)
-def test_a_block_that_finds_no_space_is_not_packed_for_each_of_its_records(
-    overflow: Overflow, times: int, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("overflow", ["block", "drop_newest", "drop_oldest"])
+def test_a_line_that_finds_no_space_is_packed_at_most_twice(
+    overflow: Overflow, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     packed = 0
     pack = entries.record_packer()
@@ -72,16 +63,44 @@ def test_a_block_that_finds_no_space_is_not_packed_for_each_of_its_records(
     )
     shipping = Shipping(settings, lambda: None)
     try:
-        reads = [Read(n, {"message": str(n), "pad": "x" * 100}) for n in range(5000)]
-        inlet = Waiting(deque(reads))
-        shipping.ship(inlet, None)  # type: ignore[arg-type]
-        assert not inlet.records
+        inlet = Inlet(-1, "stdout", message_key="message", joiner=None, tee=None)
+        inlet.lines.extend(Line(n, b"%d" % n + b"x" * 100) for n in range(5000))
+        shipping.ship(inlet, None)
+        assert not inlet.lines
         counters = shipping.client.shipper.buffer.counters
         assert counters.accepted == 5000
         assert counters.dropped.total() > 4000
-        assert packed < times * 5000
+        assert packed <= 2 * 5000
     finally:
         shipping.client.close(timeout=0)
+
+
+def test_a_line_without_memory_for_its_record_is_refused_once_and_the_others_are_taken_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    pack = entries.record_packer()
+
+    def packed(record: Any, time_ns: int) -> bytes:
+        if "large" in record["message"]:
+            raise MemoryError
+        return pack(record, time_ns)
+
+    monkeypatch.setattr(intake, "record_packer", lambda *_: packed)
+    settings = Settings(endpoints="tcp://127.0.0.1:1", tag="t", last_resort="none")
+    shipping = Shipping(settings, lambda: None)
+    try:
+        inlet = Inlet(-1, "stdout", message_key="message", joiner=None, tee=None)
+        inlet.lines.extend(Line(0, text) for text in (b"a", b"b", b"large", b"c", b"large"))
+        shipping.ship(inlet, None)
+        assert not inlet.lines
+        report = shipping.client.close(timeout=0)
+    finally:
+        shipping.client.close(timeout=0)
+    assert report.accepted == 3
+    assert report.refused == 2
+    outcome = Outcome(("cmd",), 0, 1.0, report._replace(acked=3), None, is_cut_off=False)
+    assert outcome.report.all_acked
+    assert not outcome.is_complete
 
 
 def joiner(**bounds: float) -> LineJoiner:
@@ -138,6 +157,27 @@ def test_a_long_line_is_not_copied_at_each_read() -> None:
     assert most - held < LINE_BYTES_MAX / 4, "room to grow, and no second copy"
     assert splitter.feed(b"\nz") == [begin + b"y" * 100]
     assert splitter.finish() == [b"z"]
+
+
+@pytest.mark.skipif(
+    bool(sysconfig.get_config_var("Py_GIL_DISABLED")), reason="it has memory beyond such a limit"
+)
+def test_a_long_line_without_memory_to_join_it_comes_in_its_parts() -> None:
+    program = """
+import resource
+from logship._run.lines import LINE_BYTES_MAX, PART_BYTES, LineSplitter
+splitter, data = LineSplitter(), bytes(range(100, 164)) * 128
+for _ in range(LINE_BYTES_MAX // len(data)):
+    assert splitter.feed(data) == []
+here = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
+resource.setrlimit(resource.RLIMIT_AS, (here + (1 << 20), resource.RLIM_INFINITY))
+*parts, last = splitter.feed(b"end\\nlast\\n")
+assert len(parts) > 50 and max(map(len, parts)) < 2 * PART_BYTES
+resource.setrlimit(resource.RLIMIT_AS, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+assert b"".join(parts) == data * (LINE_BYTES_MAX // len(data)) + b"end"
+assert last == b"last"
+"""
+    subprocess.run([sys.executable, "-c", program], check=True, timeout=60)
 
 
 @pytest.mark.parametrize("timeout_seconds", [0.5, 2.0, 9.0, 30.0, 120.0])
