@@ -8,6 +8,7 @@ program before the pipe is stopped at the same time and writes its last lines.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import time
@@ -18,6 +19,7 @@ from logship import _system
 from logship._buffer.counters import DrainReport
 from logship._client.background import BackgroundClient
 from logship._delivery.drain import DrainPlan
+from logship._hooks.threads import OwnThread
 from logship._process.clock import Started, StopClock
 from logship._run.lines import LineSplitter, record_of_line
 from logship._settings import Settings
@@ -50,6 +52,7 @@ class Pipe:
         self._lines = LineSplitter()
         self._clock = StopClock(settings.stop_timeout_seconds)
         self._stop_signals = settings.stop_signals_or_default
+        self._is_ending = False
 
     def run(self) -> DrainReport:
         """Read until the input or the time ends, and deliver all lines; in the main thread."""
@@ -57,7 +60,8 @@ class Pipe:
         while (data := self._read()) is not None:
             self._ship(self._lines.feed(data))
         self._ship(self._lines.finish())
-        return self._client.drain(*self._end())
+        self._is_ending = True
+        return self._drain()
 
     def _take_signals(self) -> None:
         for signum in self._stop_signals:
@@ -66,7 +70,12 @@ class Pipe:
 
     def _on_signal(self, signum: int, frame: FrameType | None) -> None:
         del frame
-        self._clock.start(Started(time.monotonic(), signal_name(signum)))
+        if self._clock.started is None:
+            self._clock.start(Started(time.monotonic(), signal_name(signum)))
+            if self._is_ending:
+                # On another thread, because this one may be in the middle of the buffer.
+                with contextlib.suppress(RuntimeError):  # there is no thread to be had
+                    OwnThread(self._drain, "drain").start()
 
     def _read(self) -> bytes | None:
         """Return the next bytes, or None when the input ends, fails, or its time is up."""
@@ -116,6 +125,10 @@ class Pipe:
         plan = DrainPlan.until(self._clock.started.at_seconds, deadline)
         reserve = plan.reserve_seconds(self._client.shipper.progress())
         return time.monotonic() >= deadline - reserve
+
+    def _drain(self) -> DrainReport:
+        """Deliver the buffer; a second call, when the clock runs, may make it end sooner."""
+        return self._client.drain(*self._end())
 
     def _end(self) -> tuple[DrainPlan, str]:
         deadline, started = self._clock.deadline_seconds, self._clock.started

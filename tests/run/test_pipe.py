@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import socket
 import struct
 import subprocess
@@ -10,6 +11,7 @@ from pathlib import Path
 
 from tests.run.conftest import LOGSHIP, Runs
 from tests.support.programs import REPOSITORY
+from tests.support.programs_gate import Gate
 from tests.support.waiting import wait_until
 
 WORDS = [*LOGSHIP, "pipe", "--stop-timeout", "30"]
@@ -81,3 +83,35 @@ def test_an_input_that_does_not_block_is_read_to_its_end(runs: Runs) -> None:
     finally:
         pipe.kill()
         pipe.wait()
+
+
+def test_a_stop_signal_after_the_end_of_the_input_shortens_the_drain(
+    runs: Runs, gate: Gate, tmp_path: Path
+) -> None:
+    """Without a clock the drain would go on for an hour."""
+    gate.silence()
+    lines = tmp_path / "lines"
+    lines.write_text("a\nb\n")
+    environ = {
+        **environ_of(runs),
+        "LOGSHIP_ENDPOINTS": gate.endpoint,
+        "LOGSHIP_EXIT_STALL_SECONDS": "3600",
+        "LOGSHIP_EXIT_DRAIN_SECONDS_MAX": "3600",
+    }
+    with lines.open() as file:
+        pipe = subprocess.Popen(
+            [*LOGSHIP, "pipe", "--stop-timeout", "2"],
+            env=environ,
+            stdin=file,
+            stderr=subprocess.PIPE,
+        )
+        try:
+            position = Path(f"/proc/{pipe.pid}/fdinfo/0")
+            wait_until(lambda: position.read_text().startswith("pos:\t4\n"), "it has read all")
+            pipe.send_signal(signal.SIGTERM)
+            _, told = pipe.communicate(timeout=40)
+        finally:
+            pipe.kill()
+            pipe.wait()
+    assert pipe.returncode == 1
+    assert told.count(b'"logship":"spilled"') == 3, "both lines, and the end of their stream"
