@@ -96,8 +96,8 @@ def _look_up(
         addresses = _alternating([(each[0], (str(each[4][0]), int(each[4][1]))) for each in found])
     except OSError as failure:
         error = failure
-    except UnicodeError as failure:  # no name can be written so: an empty label, one too long
-        error = OSError(f"{host} is not a host name: {failure}")
+    except Exception as failure:  # noqa: BLE001 - no such name can be, or there is no memory
+        error = OSError(f"cannot look up the name {host}: {failure!r}")
     with contextlib.suppress(RuntimeError):  # the loop is closed
         loop.call_soon_threadsafe(_settle, answer, addresses, error)
 

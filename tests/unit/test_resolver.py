@@ -30,6 +30,21 @@ async def test_what_cannot_be_a_name_is_an_error_and_the_next_is_answered(
     assert (socket.AF_INET, ("127.0.0.1", 1)) in await resolver.resolve("localhost", 1)
 
 
+async def test_a_look_up_that_finds_no_memory_is_an_error_and_the_next_is_answered(
+    resolver: Resolver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(*_: Any, **__: Any) -> None:
+        raise MemoryError
+
+    with monkeypatch.context() as patch:
+        patch.setattr(socket, "getaddrinfo", fails)
+        async with asyncio.timeout(20):
+            with pytest.raises(OSError, match="MemoryError"):
+                await resolver.resolve("sidecar", 7)
+    async with asyncio.timeout(20):
+        assert (socket.AF_INET, ("127.0.0.1", 1)) in await resolver.resolve("localhost", 1)
+
+
 async def test_a_name_that_is_gone_keeps_its_last_good_address(
     resolver: Resolver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
