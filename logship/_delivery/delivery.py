@@ -256,7 +256,7 @@ class Delivery(Generic[HandleT]):
     def forget(self, chunk_id: str) -> None:
         """Forget a chunk that is given up: no server takes it, or its entries are damaged."""
         self._inflight.pop(chunk_id, None)
-        self._poison.settled(chunk_id)
+        self._poison.forget(chunk_id)
         self._passed_over.discard(chunk_id)
         self.counters.chunks_quarantined += 1
 
@@ -397,7 +397,7 @@ class Delivery(Generic[HandleT]):
         if guilty_id in self._passed_over:
             self._passed_over.discard(guilty_id)
             self._passed_over.update(half_ids)
-            self._poison.settled(guilty_id)
+            self._poison.forget(guilty_id)
         else:
             self._poison.split(guilty_id, half_ids)
 

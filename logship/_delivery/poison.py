@@ -106,7 +106,7 @@ class PoisonSearch:
         self.end_probing()
         self._silent_losses = 0
         self._probes_max = PROBES_AT_FIRST
-        self._forget(chunk_id)
+        self.forget(chunk_id)
         return was_probe
 
     def accuse(self, chunk_id: str) -> bool:
@@ -120,14 +120,11 @@ class PoisonSearch:
 
     def split(self, chunk_id: str, halves: tuple[str, str]) -> None:
         """A chunk was split: each half goes out alone."""
-        self._forget(chunk_id)
+        self.forget(chunk_id)
         self._alone.update(halves)
 
-    def settled(self, chunk_id: str) -> None:
-        """The chunk was quarantined."""
-        self._forget(chunk_id)
-
-    def _forget(self, chunk_id: str) -> None:
+    def forget(self, chunk_id: str) -> None:
+        """The chunk is acked, split, quarantined or damaged."""
         self._strikes.pop(chunk_id, None)
         self._alone.discard(chunk_id)
         self._accused.discard(chunk_id)

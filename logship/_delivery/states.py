@@ -3,7 +3,7 @@
 IDLE        nothing to send, not connected
 CONNECTING  an attempt is under way
 READY       connected; chunks go out, acks come in
-WAITING     a connection failed or ended; the next attempt is at `retry_at`
+WAITING     a connection failed or ended; the next attempt waits
 CLOSED      for good
 """
 
