@@ -103,6 +103,7 @@ def _read_receipt(ctx: click.Context, param: click.Parameter, value: Path | None
 )
 @click.option(
     "--signal-group",
+    "whole_group",
     is_flag=True,
     help="Send signals to CMD's children too; for shell scripts, which do not pass them on.",
 )
@@ -126,6 +127,7 @@ def _read_receipt(ctx: click.Context, param: click.Parameter, value: Path | None
 @redact_option
 @click.option(
     "--orphan-wait",
+    "orphan_seconds",
     type=click.FloatRange(min=0),
     default=5.0,
     show_default=True,
@@ -242,16 +244,7 @@ def _supervise(
 ) -> int:
     from logship._run.run import Options, Supervisor  # noqa: PLC0415 - as above
 
-    chosen = Options(
-        command=words,
-        environ=dict(environ),
-        tee=options["tee"],
-        whole_group=options["signal_group"],
-        orphan_seconds=options["orphan_wait"],
-        multiline_start=options["multiline_start"],
-        receipt=options["receipt"],
-        loss_exit=options["loss_exit"],
-    )
+    chosen = Options(command=words, environ=environ, **options)
     try:
         supervisor = Supervisor(settings, chosen, signals)
     except SettingsError as error:

@@ -21,15 +21,14 @@ _PR_SET_CHILD_SUBREAPER = 36
 _KILL_PASSES = 3
 
 
-def become_subreaper() -> bool:
-    """Make orphans children of this process; return whether they are. For PID 1 they always are."""
+def become_subreaper() -> None:
+    """Make orphans children of this process. For PID 1 they always are."""
     if os.getpid() == 1:
-        return True
+        return
     with contextlib.suppress(ImportError, OSError, AttributeError):  # a Python without ctypes
         import ctypes  # noqa: PLC0415 - megabytes that PID 1 need not pay for
 
-        return bool(ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) == 0)
-    return False
+        ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
 
 
 def reap() -> Iterator[Death]:

@@ -40,9 +40,6 @@ from logship._settings import Settings
 from logship._settings.unknown import unknown_variables
 from logship._signal_names import signal_name
 
-ORPHAN_SECONDS = 5.0
-"""The default time for which processes that the command left behind may continue to write."""
-
 _TURN_SECONDS_MAX = 1.0
 _AFTER_ERROR_SECONDS = 0.05
 _AFTER_KILL_SECONDS = 2.0
@@ -68,12 +65,12 @@ class Options:
 
     command: tuple[str, ...]
     environ: Mapping[str, str]
-    tee: bool = False
-    whole_group: bool = False
-    orphan_seconds: float = ORPHAN_SECONDS
-    multiline_start: str | None = None
-    receipt: Receipt | None = None
-    loss_exit: int | None = None
+    tee: bool
+    whole_group: bool
+    orphan_seconds: float
+    multiline_start: str | None
+    receipt: Receipt | None
+    loss_exit: int | None
 
 
 class Supervisor:
@@ -446,6 +443,6 @@ class _Drain:
         return thread
 
     def _run(self, plan: DrainPlan, reason: str) -> None:
-        report = self._shipping.drain(plan, reason)
+        report = self._shipping.client.drain(plan, reason)
         self._report = self._report or report
         self._wake()

@@ -12,7 +12,6 @@ import os
 import time
 from collections.abc import Callable
 
-from logship._buffer.counters import DrainReport
 from logship._client.background import BackgroundClient
 from logship._delivery.drain import DrainPlan
 from logship._ecs.announcement import TaskAnnouncement
@@ -77,10 +76,6 @@ class Shipping:
     def reserve_seconds(self, plan: DrainPlan) -> float:
         """Return what writing to stderr what is in the buffer now would take."""
         return plan.reserve_seconds(self.client.shipper.progress())
-
-    def drain(self, plan: DrainPlan, reason: str) -> DrainReport:
-        """Deliver the buffer by this plan; a second call may make it end sooner."""
-        return self.client.drain(plan, reason)
 
     def begin_announcement(self) -> None:
         """Begin to read the ECS metadata of this container."""
