@@ -53,9 +53,9 @@ class Command:
             CannotStart: There is no such command, or it cannot be run.
         """
         self.name = Path(words[0]).name
-        self.stdout, stdout = _pipe()
-        self.stderr, stderr = _pipe()
         try:
+            self.stdout, stdout = _pipe()
+            self.stderr, stderr = _pipe()
             self._process = subprocess.Popen(  # noqa: S603 - the user's own command
                 list(words),
                 stdout=stdout,
@@ -65,12 +65,9 @@ class Command:
                 process_group=0,
             )
         except (OSError, ValueError) as error:
-            os.close(self.stdout)
-            os.close(self.stderr)
             raise _cannot_start(words[0], environ, error) from error
-        finally:
-            os.close(stdout)
-            os.close(stderr)
+        os.close(stdout)
+        os.close(stderr)
         self.pid = self._process.pid
         self._process.returncode = 0  # only the reaper waits for it
         self._terminal = _Terminal(self.pid)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import math
+import os
 import re
 import signal
 import subprocess
@@ -21,6 +23,7 @@ from logship._process import stopfile
 from logship._process.clock import Started, StopClock
 from logship._protocol import entries
 from logship._run.clients import environment_for
+from logship._run.command import CannotStart, Command
 from logship._run.deadlines import Deadlines
 from logship._run.inheritance import DIRECTORIES_MAX, Inheritance
 from logship._run.lines import LINE_BYTES_MAX, Line, LineSplitter
@@ -30,7 +33,7 @@ from logship._run.private_directory import PrivateDirectory
 from logship._run.receipt import Outcome
 from logship._run.shipping import Shipping
 from logship._run.signals import parse_mapping
-from logship._run.statuses import Death, OomWatch
+from logship._run.statuses import NOT_EXECUTABLE, Death, OomWatch
 from logship._settings import Endpoint, Overflow, Settings
 from logship._spool.directories import LOCK
 from logship._spool.volumes import filesystem_of
@@ -201,6 +204,18 @@ def test_pairs_of_signals_are_read_in_every_spelling() -> None:
     for text in ("", "TERM", ":", "TERM:", "TERM:TERM:TERM", "CHLD:TERM", "-1:3", "²:3"):
         with pytest.raises(SettingsError):
             parse_mapping([text])
+
+
+def test_a_command_without_descriptors_for_its_output_cannot_be_run(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def fails() -> None:
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+    monkeypatch.setattr(os, "pipe", fails)
+    with pytest.raises(CannotStart, match="cannot run true: Too many open files") as raised:
+        Command(["true"], {})
+    assert raised.value.exit_code == NOT_EXECUTABLE
 
 
 def test_deaths_in_words_and_numbers() -> None:
