@@ -9,6 +9,8 @@ program before the pipe is stopped at the same time and writes its last lines.
 from __future__ import annotations
 
 import contextlib
+import dataclasses
+import math
 import os
 import signal
 import time
@@ -26,7 +28,7 @@ from logship._settings import Settings
 from logship._signal_names import signal_name
 from logship.errors import BufferFull
 
-_READ_BYTES = 256 * 1024
+_READ_BYTES = 8 * 1024
 _CHECK_SECONDS = 0.5
 _BLOCK_RECORDS_MAX = 200
 
@@ -44,7 +46,8 @@ class Pipe:
     """
 
     def __init__(self, settings: Settings, *, descriptor: int = 0, source: str = "stdin") -> None:
-        self._client = BackgroundClient(settings)
+        # This class waits for space itself, as long as there is time.
+        self._client = BackgroundClient(dataclasses.replace(settings, block_seconds_max=0.0))
         self.is_input_broken: bool = False
         self._message_key = settings.message_key
         self._descriptor = descriptor
@@ -79,9 +82,9 @@ class Pipe:
 
     def _read(self) -> bytes | None:
         """Return the next bytes, or None when the input ends, fails, or its time is up."""
-        while not self._time_is_up():
+        while (left := self._seconds_left()) > 0:
             try:
-                if self._wait():
+                if self._wait(min(left, _CHECK_SECONDS)):
                     return os.read(self._descriptor, _READ_BYTES) or None
             except BlockingIOError:
                 pass  # another process has read it, or the program before the pipe is slow
@@ -93,11 +96,11 @@ class Pipe:
                 return None
         return None
 
-    def _wait(self) -> bool:
+    def _wait(self, seconds: float) -> bool:
         """Wait a moment for input; on Windows the read waits, and ends with the input alone."""
         if not _system.IS_POSIX:
             return True
-        return _system.wait_readable(self._descriptor, _CHECK_SECONDS)
+        return _system.wait_readable(self._descriptor, seconds)
 
     def _ship(self, lines: list[bytes]) -> None:
         rest = iter(lines)
@@ -108,23 +111,24 @@ class Pipe:
 
     def _send(self, records: list[dict[str, object]]) -> int:
         """Send, and wait for space while there is time; return how many records were taken."""
-        sent = 0
-        while sent < len(records) and not self._time_is_up():
+        sent, shipper = 0, self._client.shipper
+        while sent < len(records) and not shipper.broken and (left := self._seconds_left()) > 0:
             try:
-                self._client.send_many(records[sent:], timeout=_CHECK_SECONDS)
+                self._client.send_many(records[sent:], timeout=min(left, _CHECK_SECONDS))
             except BufferFull as full:
                 sent += full.records_accepted
             else:
                 sent = len(records)
         return sent
 
-    def _time_is_up(self) -> bool:
-        deadline = self._clock.deadline_seconds
-        if deadline is None or self._clock.started is None:
-            return False
-        plan = DrainPlan.until(self._clock.started.at_seconds, deadline)
+    def _seconds_left(self) -> float:
+        """Return how long lines may be read and wait for space."""
+        deadline, started = self._clock.deadline_seconds, self._clock.started
+        if deadline is None or started is None:
+            return math.inf
+        plan = DrainPlan.until(started.at_seconds, deadline)
         reserve = plan.reserve_seconds(self._client.shipper.progress())
-        return time.monotonic() >= deadline - reserve
+        return deadline - reserve - time.monotonic()
 
     def _drain(self) -> DrainReport:
         """Deliver the buffer; a second call, when the clock runs, may make it end sooner."""

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import os
+import select
 import signal
 import socket
 import struct
 import subprocess
+import sys
 from pathlib import Path
 
 from tests.run.conftest import LOGSHIP, Runs
@@ -115,3 +118,69 @@ def test_a_stop_signal_after_the_end_of_the_input_shortens_the_drain(
             pipe.wait()
     assert pipe.returncode == 1
     assert told.count(b'"logship":"spilled"') == 3, "both lines, and the end of their stream"
+
+
+def test_a_stop_while_the_buffer_is_full_leaves_the_time_for_the_spill(
+    runs: Runs, gate: Gate
+) -> None:
+    gate.silence()
+    environ = {
+        **environ_of(runs),
+        "LOGSHIP_ENDPOINTS": gate.endpoint,
+        "LOGSHIP_BUFFER_BYTES_MAX": "100000",
+        "LOGSHIP_BLOCK_SECONDS_MAX": "3600",
+    }
+    reading, writing = os.pipe()
+    os.set_blocking(writing, False)
+    pipe = subprocess.Popen(
+        [*LOGSHIP, "pipe", "--stop-timeout", "4"],
+        env=environ,
+        stdin=reading,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        os.close(reading)
+        wait_until(lambda: gate.connections_taken > 0, "it has begun")
+        wait_until(lambda: is_full(writing), "it reads no more")
+        pipe.send_signal(signal.SIGTERM)
+        _, told = pipe.communicate(timeout=40)
+    finally:
+        pipe.kill()
+        pipe.wait()
+        os.close(writing)
+    report = json.loads(told.splitlines()[-1])
+    assert report["reason"] == "SIGTERM"
+    assert report["accepted"] == report["spilled"] + report["dropped"] > 0
+
+
+def is_full(writing: int) -> bool:
+    """Write lines into a pipe; tell whether it takes no more for a while."""
+    try:
+        while True:
+            os.write(writing, b"x" * 99 + b"\n")
+    except BlockingIOError:
+        return not select.select([], [writing], [], 1.0)[1]
+
+
+def test_a_pipe_whose_shipper_cannot_start_ends_with_its_input(runs: Runs) -> None:
+    """Then no space comes free in a full buffer, and a wait for it would have no end."""
+    fails = """
+import threading
+def start(self):
+    raise RuntimeError("can't start new thread")
+threading.Thread.start = start
+from logship._cli import main
+main()
+"""
+    ended = subprocess.run(
+        [sys.executable, "-c", fails, *WORDS[3:]],
+        env={**environ_of(runs), "LOGSHIP_BUFFER_BYTES_MAX": "100000"},
+        input=b"line\n" * 5000,
+        capture_output=True,
+        timeout=60,
+        check=False,
+    )
+    assert ended.returncode == 1
+    report = json.loads(ended.stderr.splitlines()[-1])
+    assert report["accepted"] == 5000 == report["spilled"] + report["dropped"]
