@@ -7,7 +7,6 @@ import secrets
 import socket
 import struct
 from dataclasses import dataclass
-from types import TracebackType
 from typing import Any, Self
 
 import msgpack
@@ -46,12 +45,7 @@ class RawConnection:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.socket.close()
 
     def send(self, data: bytes) -> None:

@@ -9,7 +9,6 @@ import re
 import threading
 import urllib.request
 from http.client import HTTPException
-from types import TracebackType
 
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
 from prometheus_client.parser import text_string_to_metric_families as parse_classic
@@ -101,12 +100,7 @@ class Scraper:
         self._thread.start()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._stopped.set()
         self._thread.join()
         assert self._failure is None, f"a scrape could not be read: {self._failure!r}"

@@ -9,7 +9,6 @@ import contextlib
 import socket
 import threading
 from array import array
-from types import TracebackType
 from typing import Any, Self
 
 import msgpack
@@ -58,12 +57,7 @@ class Receiver:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         for each in (self._listener, *self._connections):
             with contextlib.suppress(OSError):
                 each.shutdown(socket.SHUT_RDWR)

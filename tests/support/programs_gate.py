@@ -12,7 +12,6 @@ import socket
 import struct
 import threading
 from collections.abc import Callable
-from types import TracebackType
 
 RESET_ON_CLOSE = struct.pack("ii", 1, 0)
 """SO_LINGER with 0 s: the peer sees a reset, as when a sidecar is SIGKILLed with unread data."""
@@ -46,12 +45,7 @@ class Gate:
     def __enter__(self) -> Gate:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     @property

@@ -6,7 +6,6 @@ import contextlib
 import json
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from types import TracebackType
 from typing import Any
 
 from logship._settings import TASK_METADATA_VARIABLE
@@ -143,12 +142,7 @@ class TaskMetadata:
     def __enter__(self) -> TaskMetadata:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._closed.set()
         self.may_answer.set()
         self._server.shutdown()
