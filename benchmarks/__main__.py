@@ -6,15 +6,12 @@ import click
 
 from benchmarks.compose.command import compose
 from benchmarks.demo import demo
-from benchmarks.emit import emit
-from benchmarks.latency import latency
 from benchmarks.loss import loss
 from benchmarks.performance.compare import compare
 from benchmarks.performance.compare_trees import compare_trees
 from benchmarks.performance.report import report
 from benchmarks.performance.suite import measure_commands, run_all_measures
 from benchmarks.proof import proof
-from benchmarks.scrape import scrape
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -29,12 +26,9 @@ COMMANDS = (
     compare_trees,
     compose,
     demo,
-    emit,
-    latency,
     loss,
     proof,
     report,
-    scrape,
 )
 
 for command in COMMANDS:

@@ -480,7 +480,7 @@ KINDS = {"fluentd": FLUENTD, "fluent-bit": FLUENT_BIT}
 def _configured(kind: Kind, executable: str, directory: Path) -> Sidecar:
     if shutil.which(executable) is None:
         raise BenchmarkError(f"{executable}: no such program on PATH")
-    port, config = _free_port(), directory / "sidecar.conf"
+    port, config = free_port(), directory / "sidecar.conf"
     config.write_text(kind.config.format(port=port, directory=directory))
     return Sidecar(
         ("127.0.0.1", port),
@@ -492,7 +492,7 @@ def _configured(kind: Kind, executable: str, directory: Path) -> Sidecar:
     )
 
 
-def _free_port() -> int:
+def free_port() -> int:
     """Return a port that is free now; these servers cannot say which one they took for port 0."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))

@@ -9,10 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from benchmarks.compose.task import Task, free_port
+from benchmarks.compose.task import Task
 from benchmarks.errors import BenchmarkError
 from benchmarks.judge import Verdict, judge, last_report
 from benchmarks.ledger import read_ledger
+from benchmarks.sidecars import free_port
 
 SIDECAR, RECOVERER = "sidecar", "recoverer"
 

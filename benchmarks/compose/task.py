@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import socket
 import subprocess
 import time
 from collections.abc import Mapping, Sequence
@@ -247,11 +246,3 @@ def _run(
 def _tail(ended: subprocess.CompletedProcess[str]) -> str:
     lines = (ended.stdout + ended.stderr).strip().splitlines()
     return "\n".join(lines[-8:]) or f"exit code {ended.returncode}, and not a word"
-
-
-def free_port() -> int:
-    """Return a port of this machine that is free now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-    return port

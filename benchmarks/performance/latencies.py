@@ -1,12 +1,27 @@
-"""Emit latency, by `benchmarks.latency`: how long a call takes under each kind of sidecar."""
+"""Latency: how long a call of `emit` takes, whatever the sidecar does.
+
+The application's question is not how fast the shipper is but whether logging ever holds it up. So
+each call is timed while the sidecar is healthy, runs at a quarter of the time, is dead, or is a
+black hole that takes connections and reads nothing; at last with a buffer that is full.
+"""
 
 from __future__ import annotations
 
-from benchmarks.latency import PLACES, QUANTILES, SIDECARS, measure_calls
+import socket
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
 from benchmarks.performance.job import Job
 from benchmarks.performance.results import Curve, Measured
 from benchmarks.performance.statistics import is_supported, quantile
+from benchmarks.processes import run_program
+from benchmarks.sidecars import Address, running_receiver
 
+PROGRAM = "benchmarks.performance.programs.latency"
+SIDECARS = ("healthy", "slow", "dead", "black hole", "black hole, buffer full")
+PLACES = ("thread", "loop")
+QUANTILES = {"p50": 0.5, "p99": 0.99, "p99.9": 0.999, "max": 1.0}
 RATE = 3000.0
 SHARES = sorted(
     {
@@ -21,22 +36,16 @@ SHARES = sorted(
 def measure(job: Job) -> Measured:
     """Time each call, in a thread and on an event loop, for every kind of sidecar."""
     turns, records = job.pick(2, 5, 1), job.pick(3_000, 15_000, 1_000)
-    sidecars = job.pick(SIDECARS, SIDECARS, SIDECARS[:1])
     measured = job.measured(turns=turns, records=records, rate=RATE)
     measured.notes += _NOTES
     took: dict[tuple[str, str], list[int]] = {}
     for turn in range(turns):
         for place in PLACES:
-            for sidecar in sidecars:
+            for sidecar in SIDECARS:
                 job.tell(f"{place}, {sidecar}")
-                calls = measure_calls(job.new_place(), sidecar, place, records, RATE)
+                calls = _nanoseconds_of_calls(job, sidecar, place, records)
                 took.setdefault((place, sidecar), []).extend(calls)
-                figures = {
-                    f"emit_{name}_ns": quantile(calls, share)
-                    for name, share in QUANTILES.items()
-                    if name == "max" or is_supported(share, records)
-                }
-                measured.add(turn, place, sidecar, **figures)
+                measured.add(turn, place, sidecar, **call_figures(calls, records))
     for (place, sidecar), calls in took.items():
         calls.sort()
         shares = [share for share in SHARES if is_supported(share, records * turns)]
@@ -45,8 +54,42 @@ def measure(job: Job) -> Measured:
     return measured
 
 
+def call_figures(calls: Sequence[int], records: int) -> dict[str, float]:
+    """Return the figures of ascending nanoseconds, or quantiles, of so many calls."""
+    return {
+        f"emit_{name}_ns": quantile(calls, share)
+        for name, share in QUANTILES.items()
+        if name == "max" or is_supported(share, records)
+    }
+
+
 _NOTES = (
     "`emit` of a record of 400 characters, 3,000 a second, by a program that does nothing else. "
     "Slow: a quarter of a CPU. Black hole: connections are taken and nothing is ever read. "
     "Buffer full: the one wait that an outage may cost has passed.",
 )
+
+
+def _nanoseconds_of_calls(job: Job, sidecar: str, place: str, records: int) -> list[int]:
+    """Run the program once; return evenly spaced quantiles of its calls' nanoseconds."""
+    phase = "full" if sidecar.endswith("full") else "open"
+    with _endpoint(job.new_place(), sidecar) as (host, port):
+        arguments = (f"tcp://{host}:{port}", place, phase, records, RATE)
+        took: list[int] = run_program(PROGRAM, *arguments, stderr=job.stderr)
+    return took
+
+
+@contextmanager
+def _endpoint(directory: Path, sidecar: str) -> Iterator[Address]:
+    """Give the address of a sidecar of this kind."""
+    if sidecar in ("healthy", "slow"):
+        with running_receiver(directory) as receiver:
+            if sidecar == "slow":
+                receiver.throttle()
+            yield receiver.address
+        return
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        address: Address = listener.getsockname()
+        if sidecar == "dead":
+            listener.close()
+        yield address  # the kernel takes the connection, and no program reads it

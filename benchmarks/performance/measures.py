@@ -17,6 +17,7 @@ from benchmarks.performance import (
     start,
     threads,
     throughput,
+    variants,
     wire,
 )
 from benchmarks.performance.job import Job
@@ -56,6 +57,7 @@ MEASURES = {
     ),
     "handler": Measure("A logging call", handler.measure, (handler.NOTHING, "")),
     "shapes": Measure("A call of emit, by shape", shapes.measure, (shapes.MSGPACK, "")),
+    "emit": Measure("A call of emit, by settings", variants.measure, (variants.MEMORY, "")),
     "threads": Measure("emit from two threads", threads.measure),
     "start": Measure("Start", start.measure, (start.BASE, "")),
     "leaving": Measure("Leaving at SIGTERM", leaving.measure),

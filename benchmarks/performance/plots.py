@@ -198,6 +198,7 @@ _PLOTS: dict[str, Callable[[Measured], Iterator[Plot]]] = {
     "throughput": _throughput,
     "handler": _bar_plots,
     "shapes": _bar_plots,
+    "emit": _bar_plots,
     "threads": _bar_plots,
     "start": _bar_plots,
     "leaving": _bar_plots,

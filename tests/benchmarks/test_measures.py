@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from benchmarks.performance.goals import verdicts
 from benchmarks.performance.handler import OTHER_CASES, PLAIN
 from benchmarks.performance.holding import holding
 from benchmarks.performance.job import LEAST, Job, in_turns
+from benchmarks.performance.latencies import PLACES, SIDECARS
 from benchmarks.performance.measures import MEASURES
 from benchmarks.performance.results import Key, Measured
 from benchmarks.performance.serving import COUNTING, EMBEDDED, serving
@@ -143,14 +145,24 @@ def test_the_shippers_cpu_is_the_difference_to_a_handler_that_does_nothing(job: 
     assert value(measured, "shipper_cpu_share", "logship") == pytest.approx(share)
 
 
-def test_latency_has_a_curve_for_each_place(job: Job) -> None:
+def test_latency_has_a_curve_for_each_sidecar_in_each_place(job: Job) -> None:
     measured = run("latency", job)
+    found = [(curve.subject, curve.case) for curve in measured.curves]
+    assert found == [*itertools.product(PLACES, SIDECARS)]
     for curve in measured.curves:
         took = [nanoseconds for nanoseconds, _ in curve.points]
         assert took == sorted(took)
         assert took[-1] <= value(measured, "emit_max_ns", curve.subject, curve.case)
         assert curve.points[-1][1] == 0.99, "of so few calls no higher percentile is known"
-    assert [curve.subject for curve in measured.curves] == ["thread", "loop"]
+
+
+def test_a_call_is_timed_with_every_variant_of_settings(job: Job) -> None:
+    measured = run("emit", job)
+    variants = {key.subject for key in measured.all_keys()}
+    assert variants == {"memory", "spool", "fields", "context", "redact", "metrics", "scraped"}
+    for variant in variants:
+        median, most = (value(measured, f"emit_{name}_ns", variant) for name in ("p50", "max"))
+        assert 0 < median <= most
 
 
 def test_loss_is_judged_for_each_shipper(job: Job) -> None:

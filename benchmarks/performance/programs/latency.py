@@ -30,7 +30,7 @@ def main() -> None:
     settings = logship.Settings.from_env({"LOGSHIP_ENDPOINTS": endpoint, **_buffer(phase)})
     pace = Pace(int(records), float(rate), is_full=phase == "full")
     took = asyncio.run(_on_loop(settings, pace)) if where == "loop" else _in_thread(settings, pace)
-    json.dump(_thinned(sorted(took)), sys.stdout)
+    json.dump(thinned(sorted(took)), sys.stdout)
     sys.stdout.flush()
     os._exit(0)  # the buffered records are thrown away
 
@@ -88,7 +88,7 @@ async def _on_loop(settings: logship.Settings, pace: Pace) -> array[int]:
     return pace.took
 
 
-def _thinned(took: list[int]) -> list[int]:
+def thinned(took: list[int]) -> list[int]:
     """Return evenly spaced quantiles, the least and the greatest among them."""
     last = len(took) - 1
     return [took[round(last * step / QUANTILES)] for step in range(QUANTILES + 1)]
