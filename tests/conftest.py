@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.servers import ReservedPort
 from tests.support.waiting import wait_until
 
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
@@ -67,6 +68,14 @@ def _no_settings_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
             monkeypatch.delenv(name)
     for name in ("FLUENT_HOST", "FLUENT_PORT"):
         monkeypatch.delenv(name, raising=False)
+
+
+@pytest.fixture
+def port() -> Iterator[int]:
+    """A loopback port that no other program gets."""
+    reserved = ReservedPort()
+    yield reserved.number
+    reserved.close()
 
 
 @pytest.fixture(autouse=True)

@@ -101,11 +101,9 @@ def forgetful(tmp_path: Path, port: int) -> list[str]:
     return ["--server", f"127.0.0.1:{port}", "--output", str(output), "--server-command", command]
 
 
-def test_a_line_that_logship_lost_is_exit_code_1(
-    loss: Loss, tmp_path: Path, free_port: int
-) -> None:
+def test_a_line_that_logship_lost_is_exit_code_1(loss: Loss, tmp_path: Path, port: int) -> None:
     """The sidecar acknowledges and forgets: logship's own report says all is well."""
-    code, row, _ = loss(*forgetful(tmp_path, free_port), seconds=1)
+    code, row, _ = loss(*forgetful(tmp_path, port), seconds=1)
     run = only_run(row)
     assert run["report"]["unacked"] == 0
     assert run["LOST"] > 20

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import random
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import pytest
 
@@ -18,7 +18,6 @@ from tests.examples.load import Load, NoLoad, Queue, Visitors
 from tests.process.conftest import Sidecar
 from tests.support.programs import Program, Programs, let_pass
 from tests.support.programs_judge import Verdict
-from tests.support.servers import ReservedPort
 
 SEED = 20261124
 RUNS = 20
@@ -29,14 +28,6 @@ LOADS: dict[str, Callable[[Program, int], Load]] = {
     "http": lambda program, port: Visitors(port),
     "celery": lambda program, port: Queue(program.directory),
 }
-
-
-@pytest.fixture
-def port() -> Iterator[int]:
-    """A loopback port that no other program gets."""
-    reserved = ReservedPort()
-    yield reserved.number
-    reserved.close()
 
 
 @pytest.mark.parametrize(

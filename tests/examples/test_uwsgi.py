@@ -24,13 +24,10 @@ from tests.examples.frameworks import (
     why_no_uwsgi,
 )
 from tests.examples.load import Visitors
-from tests.examples.test_sigterm import port, processes_of
+from tests.examples.test_sigterm import processes_of
 from tests.process.conftest import Sidecar
 from tests.support.programs import Program, Programs
 from tests.support.programs_gate import Gate
-
-__all__ = ["port"]
-
 
 GRACEFUL = {"hook-master-start": b"unix_signal:15 gracefully_kill_them_all"}
 

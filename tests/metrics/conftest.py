@@ -9,17 +9,8 @@ import pytest
 
 from tests.metrics.scraping import Scraper
 from tests.process.conftest import gate, programs, sidecar
-from tests.support.servers import ReservedPort
 
-__all__ = ["gate", "pages", "port", "programs", "scraper", "sidecar"]
-
-
-@pytest.fixture
-def port() -> Iterator[int]:
-    """A loopback port that no other program gets."""
-    reserved = ReservedPort()
-    yield reserved.number
-    reserved.close()
+__all__ = ["gate", "pages", "programs", "scraper", "sidecar"]
 
 
 @pytest.fixture

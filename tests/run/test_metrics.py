@@ -19,7 +19,6 @@ from tests.metrics.scraping import Scraper
 from tests.run.conftest import Runs
 from tests.run.test_clients import NOWHERE
 from tests.support.programs import Program
-from tests.support.servers import ReservedPort
 from tests.support.waiting import wait_until
 
 KILLED = 'logship_processes_ended_total{result="killed"}'
@@ -48,13 +47,6 @@ FAMILY = """
     ready()
     wait_for("end")
 """
-
-
-@pytest.fixture
-def port() -> Iterator[int]:
-    reserved = ReservedPort()
-    yield reserved.number
-    reserved.close()
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""The lifecycle tests' sidecar and programs, and a port."""
+"""The lifecycle tests' sidecar and programs."""
 
 from __future__ import annotations
 
@@ -7,12 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.examples.test_sigterm import port
 from tests.process.conftest import Sidecar, no_core_files, sidecar
 from tests.run.conftest import end_what_is_left
 from tests.support.programs import Programs
 
-__all__ = ["no_core_files", "port", "sidecar"]
+__all__ = ["no_core_files", "sidecar"]
 
 
 @pytest.fixture
