@@ -224,8 +224,7 @@ def a_spool_is_of_another_version_and_one_is_damaged(estate: Estate) -> None:
             endpoint=estate.silent_gate().endpoint,
             environ={"LOGSHIP_SPOOL_DIR": str(directory)},
         )
-        program.until_ready()
-        program.signal(signal.SIGKILL)
+        program.stop(signal.SIGKILL)
         program.end()
         segment = min(directory.glob("*/segment-*"))
         data = bytearray(segment.read_bytes())

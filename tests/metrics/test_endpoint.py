@@ -278,8 +278,7 @@ def test_a_forked_child_that_never_logs_holds_neither_page_nor_port(
     )
     wait_for_samples(port, "logship_records_acked_total", 100)
     parent.let_go("fork")
-    parent.until_ready()
-    parent.signal(signal.SIGKILL)
+    parent.stop(signal.SIGKILL)
     parent.end()
     try:
         other = programs.start(LOG_UNTIL_TOLD, environ=environ)
@@ -323,8 +322,7 @@ def test_a_child_that_is_forked_while_the_port_is_opened_does_not_hold_it(
         """,
         environ=environ,
     )
-    parent.until_ready()
-    parent.signal(signal.SIGKILL)
+    parent.stop(signal.SIGKILL)
     parent.end()
     try:
         other = programs.start(LOG_UNTIL_TOLD, environ=environ)
@@ -638,9 +636,7 @@ def test_the_recoverer_exports_what_it_recovered(
         endpoint="tcp://127.0.0.1:1",
         environ={"LOGSHIP_SPOOL_DIR": str(spool)},
     )
-    program.until_ready()
-    program.signal(signal.SIGKILL)
-    ended = program.end()
+    ended = program.stopped(signal.SIGKILL)
     environ = programs._environ(tmp_path, "", sidecar.endpoint, {})
     words = ["recover", "--spool", str(spool), "--watch", "--metrics-port", str(port)]
     recoverer = subprocess.Popen(

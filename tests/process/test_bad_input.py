@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import signal
-
 import pytest
 
 from tests.process.conftest import Launch, Sidecar
@@ -176,9 +174,7 @@ def test_a_strict_interpreter_finds_nothing_to_say_at_sigterm(
         """,
         python=python,
     )
-    program.until_ready()
-    program.signal(signal.SIGTERM)
-    ended = program.end()
+    ended = program.stopped()
     assert ended.stderr == ""
     assert ended.returncode == launch.status_of_sigterm
     sidecar.output.verdict(ended).assert_all_delivered()

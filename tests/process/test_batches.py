@@ -33,9 +33,7 @@ def test_a_batch_delivers_all_and_keeps_its_exit_code(
     ended = programs.start(COUNT_TO_100, last_lines).end()
     assert ended.returncode == status
     assert ended.reports == []
-    verdict = sidecar.output.verdict(ended)
-    verdict.assert_all_delivered()
-    verdict.assert_no_duplicates()
+    sidecar.output.verdict(ended).assert_delivered_once()
 
 
 def test_a_batch_that_takes_no_time_at_all_delivers_all(
@@ -266,6 +264,4 @@ def test_a_large_batch_through_a_small_buffer_delivers_all(
     ).end()
     assert ended.returncode == 0
     assert ended.spilled == []
-    verdict = sidecar.output.verdict(ended)
-    verdict.assert_all_delivered()
-    verdict.assert_no_duplicates()
+    sidecar.output.verdict(ended).assert_delivered_once()

@@ -42,9 +42,7 @@ def test_a_multiprocessing_child_terminated_dies_by_sigterm_and_its_records_arri
     assert "exitcode -15" in ended.progress
     assert ended.reports == []  # everything was acked, long before any deadline
     assert len(ended.ledger) == 21
-    verdict = sidecar.output.verdict(ended)
-    verdict.assert_all_delivered()
-    verdict.assert_no_duplicates()
+    sidecar.output.verdict(ended).assert_delivered_once()
 
 
 def test_a_multiprocessing_child_that_ends_by_itself_delivers_its_records(
@@ -73,9 +71,7 @@ def test_a_multiprocessing_child_that_ends_by_itself_delivers_its_records(
     assert ended.returncode == 0
     assert "exitcodes [0, 0, 0]" in ended.progress
     assert len(ended.ledger) == 150
-    verdict = sidecar.output.verdict(ended)
-    verdict.assert_all_delivered()
-    verdict.assert_no_duplicates()
+    sidecar.output.verdict(ended).assert_delivered_once()
 
 
 @pytest.mark.parametrize("method", ["fork", "spawn", "forkserver"])
@@ -104,9 +100,7 @@ def test_a_multiprocessing_child_that_installs_by_itself_delivers_its_records(
     assert ended.returncode == 0
     assert "exitcode 0" in ended.progress
     assert len(ended.ledger) == 50
-    verdict = sidecar.output.verdict(ended)
-    verdict.assert_all_delivered()
-    verdict.assert_no_duplicates()
+    sidecar.output.verdict(ended).assert_delivered_once()
 
 
 @pytest.mark.parametrize("method", ["fork", "spawn"])
@@ -149,6 +143,4 @@ def test_a_multiprocessing_child_terminated_while_it_ends_by_itself_delivers_its
     statuses = (-15,) if method == "fork" else (-15, 0)
     assert ended.progress[-1] in [f"exitcode {status}" for status in statuses]
     assert len(ended.ledger) == 20
-    verdict = sidecar.output.verdict(ended)
-    verdict.assert_all_delivered()
-    verdict.assert_no_duplicates()
+    sidecar.output.verdict(ended).assert_delivered_once()

@@ -105,9 +105,7 @@ def test_a_program_without_descriptors_dies_by_its_stop_signal(
         """,
         environ={"LOGSHIP_STOP_TIMEOUT_SECONDS": "2"},
     )
-    program.until_ready()
-    program.signal(signal.SIGTERM)
-    ended = program.end()
+    ended = program.stopped()
     assert ended.returncode == -signal.SIGTERM
     verdict = sidecar.output.verdict(ended)
     verdict.assert_nothing_lost()

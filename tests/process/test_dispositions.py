@@ -33,9 +33,7 @@ def test_sig_dfl_delivers_and_dies_by_sigterm_as_it_would_without_us(
         finally:
             progress("in finally")
     """)
-    program.until_ready()
-    program.signal(signal.SIGTERM)
-    ended = program.end()
+    ended = program.stopped()
     assert ended.returncode == launch.status_of_sigterm
     assert len(ended.progress) == 1
     assert ended.stdout == ""
@@ -101,9 +99,7 @@ def test_a_profiler_and_late_destructors_do_not_keep_a_program_from_dying_by_sig
         ready()
         forever()
     """)
-    program.until_ready()
-    program.signal(signal.SIGTERM)
-    ended = program.end()
+    ended = program.stopped()
     assert ended.returncode == launch.status_of_sigterm
     sidecar.output.verdict(ended).assert_all_delivered()
 
@@ -132,9 +128,7 @@ def test_daemonic_children_of_multiprocessing_end_before_their_parent_does(
         ready()
         forever()
     """)
-    program.until_ready()
-    program.signal(signal.SIGTERM)
-    ended = program.end()
+    ended = program.stopped()
     assert ended.returncode == launch.status_of_sigterm
     assert len(ended.ledger) == 4
     verdict = sidecar.output.verdict(ended)
@@ -152,8 +146,7 @@ def test_sig_dfl_ends_the_stream_with_its_end_record(launch: Launch, sidecar: Si
         ready()
         forever()
     """)
-    program.until_ready()
-    program.signal(signal.SIGTERM)
+    program.stop()
     verdict = sidecar.output.verdict(program.end())
     last = max((line["record"] for line in verdict.lines), key=lambda record: record["logship_id"])
     assert last["logship_end"] is True
@@ -173,9 +166,7 @@ def test_a_shell_sees_status_143(programs: Programs, sidecar: Sidecar) -> None:
         """,
         before=("sh", "-c", '"$@"; echo "status $?"', "sh"),
     )
-    program.until_ready()
-    program.signal(signal.SIGTERM)
-    ended = program.end()
+    ended = program.stopped()
     assert ended.stdout == "status 143\n"
     sidecar.output.verdict(ended).assert_all_delivered()
 
@@ -225,8 +216,7 @@ def test_sig_ign_is_left_alone(launch: Launch, sidecar: Sidecar) -> None:
         log("after")
         sys.exit(4)
     """)
-    program.until_ready()
-    program.signal(signal.SIGTERM)
+    program.stop()
     program.let_go("end")
     ended = program.end()
     assert ended.returncode == 4

@@ -72,9 +72,7 @@ def test_one_record_of_the_stream_names_task_and_container(
     assert record["ecs_task_arn"] == TASK_ARN
     assert record["container_name"] == name
     assert record["ecs_task_definition"] == "web:7"
-    verdict = sidecar.output.verdict(ended)
-    verdict.assert_all_delivered()
-    verdict.assert_no_duplicates()
+    sidecar.output.verdict(ended).assert_delivered_once()
     assert ended.warnings == []
 
 

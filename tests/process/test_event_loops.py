@@ -186,8 +186,7 @@ def test_an_asyncio_application_with_its_own_client(programs: Programs, sidecar:
     assert ended.stderr == ""
     assert ended.stdout == "done\n"
     verdict = sidecar.output.verdict(ended)
-    verdict.assert_all_delivered()
-    verdict.assert_no_duplicates()
+    verdict.assert_delivered_once()
     assert {line["tag"] for line in verdict.lines} == {"web", "by-hand"}
 
 
@@ -284,9 +283,7 @@ def test_send_waits_for_space_and_may_be_cancelled(
     program.let_go("open")
     ended = program.end()
     assert ended.returncode == 0, ended.stderr
-    verdict = sidecar.output.verdict(ended)
-    verdict.assert_all_delivered()
-    verdict.assert_no_duplicates()
+    sidecar.output.verdict(ended).assert_delivered_once()
 
 
 def test_close_wakes_those_who_wait_for_space(

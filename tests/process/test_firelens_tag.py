@@ -175,9 +175,7 @@ def test_a_program_that_ends_at_once_waits_for_its_tag_with_its_last_records(tas
 
 def test_metadata_that_never_come_and_sigterm(task: Task) -> None:
     program = task.start(LOGS_AT_ONCE, LOGSHIP_STOP_TIMEOUT_SECONDS="4")
-    program.until_ready()
-    program.signal(signal.SIGTERM)
-    ended = program.end()
+    ended = program.stopped()
     assert ended.returncode == -signal.SIGTERM
     assert task.tags == {"program"}
     (warning,) = ended.warnings

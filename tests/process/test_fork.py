@@ -15,8 +15,7 @@ from tests.support.programs_judge import Verdict
 
 
 def _assert_a_stream_each(verdict: Verdict, processes: int) -> None:
-    verdict.assert_all_delivered()
-    verdict.assert_no_duplicates()
+    verdict.assert_delivered_once()
     assert len(verdict.streams_by_process) == processes
     verdict.assert_a_stream_each()
 
@@ -327,9 +326,7 @@ def test_multiprocessing_pool_workers_deliver_their_records(
     ).end()
     assert ended.returncode == 0
     assert len(ended.ledger) == 121
-    verdict = sidecar.output.verdict(ended)
-    verdict.assert_all_delivered()
-    verdict.assert_no_duplicates()
+    sidecar.output.verdict(ended).assert_delivered_once()
 
 
 def test_process_pool_executor_workers_deliver_their_records(
@@ -349,9 +346,7 @@ def test_process_pool_executor_workers_deliver_their_records(
     ).end()
     assert ended.returncode == 0
     assert len(ended.ledger) == 40
-    verdict = sidecar.output.verdict(ended)
-    verdict.assert_all_delivered()
-    verdict.assert_no_duplicates()
+    sidecar.output.verdict(ended).assert_delivered_once()
 
 
 def test_a_multiprocessing_childs_exit_is_bounded_without_a_sidecar(

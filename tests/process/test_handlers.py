@@ -31,8 +31,7 @@ def test_python_callable_is_called_once_and_the_program_goes_on(
         log("after")
         sys.exit(7)
     """)
-    program.until_ready()
-    program.signal(signal.SIGTERM)
+    program.stop()
     program.until("called with 15")
     program.let_go("end")
     ended = program.end()
@@ -56,9 +55,7 @@ def test_python_callable_may_exit_with_its_own_code(launch: Launch, sidecar: Sid
         finally:
             log("in finally")
     """)
-    program.until_ready()
-    program.signal(signal.SIGTERM)
-    ended = program.end()
+    ended = program.stopped()
     assert ended.returncode == 5
     assert len(ended.ledger) == 2
     sidecar.output.verdict(ended).assert_all_delivered()
@@ -83,8 +80,7 @@ def test_python_callable_is_reported_for_at_the_deadline_but_never_ended(
         endpoint=black_hole.endpoint,
         environ={"LOGSHIP_STOP_TIMEOUT_SECONDS": "1"},
     )
-    program.until_ready()
-    program.signal(signal.SIGTERM)
+    program.stop()
     program.until_true(lambda: "drain report" in program.stderr, "a drain report")
     program.until_true(lambda: program.stderr.count('"spilled",') >= 20, "20 spilled records")
     assert program.is_alive
@@ -111,9 +107,7 @@ def test_a_handler_set_later_by_another_library_owns_the_outcome(
         ready()
         forever()
     """)
-    program.until_ready()
-    program.signal(signal.SIGTERM)
-    ended = program.end()
+    ended = program.stopped()
     assert ended.returncode == 9
     assert len(ended.ledger) == 1
     sidecar.output.verdict(ended).assert_all_delivered()
@@ -153,8 +147,7 @@ def test_a_handler_set_later_has_the_deadline_of_the_stop(
         endpoint=black_hole.endpoint,
         environ={"LOGSHIP_STOP_TIMEOUT_SECONDS": "1"},
     )
-    program.until_ready()
-    program.signal(signal.SIGTERM)
+    program.stop()
     program.until("stopping")
     program.until_true(lambda: program.stderr.count('"spilled",') >= 20, "20 spilled records")
     program.let_go("end")
@@ -253,9 +246,7 @@ def test_a_handler_that_was_found_may_restore_the_default_and_raise_the_signal_a
         signal.raise_signal(signal.SIGTERM)
         forever()
     """)
-    program.until_ready()
-    program.signal(signal.SIGTERM)
-    ended = program.end()
+    ended = program.stopped()
     assert ended.returncode == launch.status_of_sigterm
     assert len(ended.ledger) == 1
     verdict = sidecar.output.verdict(ended)
@@ -331,9 +322,7 @@ def test_loop_add_signal_handler_drains_at_exit(launch: Launch, sidecar: Sidecar
 
         asyncio.run(main())
     """)
-    program.until_ready()
-    program.signal(signal.SIGTERM)
-    ended = program.end()
+    ended = program.stopped()
     assert ended.returncode == 0
     assert len(ended.ledger) == 50
     sidecar.output.verdict(ended).assert_all_delivered()
@@ -398,8 +387,7 @@ def test_a_slow_shutdown_of_uvicorn_cannot_hold_records_back(
         endpoint=black_hole.endpoint,
         environ={"LOGSHIP_STOP_TIMEOUT_SECONDS": "2"},
     )
-    program.until_ready()
-    program.signal(signal.SIGTERM)
+    program.stop()
     program.until("shutting down")
     program.until_true(lambda: "drain report" in program.stderr, "the report")
     program.signal(signal.SIGKILL)
@@ -448,6 +436,4 @@ def test_gunicorn_preload_forks_workers_that_deliver_their_own_records(
     ended = program.end()
     assert ended.returncode == 0
     assert len(ended.ledger) == 43
-    verdict = sidecar.output.verdict(ended)
-    verdict.assert_all_delivered()
-    verdict.assert_no_duplicates()
+    sidecar.output.verdict(ended).assert_delivered_once()

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import signal
-
 import pytest
 
 from tests.process.conftest import Launch, Sidecar
@@ -91,9 +89,7 @@ def test_a_program_that_hangs_is_ended_in_time(
         endpoint=sidecar.endpoint if connected else black_hole.endpoint,
         environ={"LOGSHIP_STOP_TIMEOUT_SECONDS": "2", "LOGSHIP_REPORT": "1"},
     )
-    program.until_ready()
-    program.signal(signal.SIGTERM)
-    ended = program.end()
+    ended = program.stopped()
     assert ended.returncode == launch.status_of_sigterm
     assert len(ended.reports) == 1
     verdict = sidecar.output.verdict(ended)
@@ -163,9 +159,7 @@ def test_the_clock_runs_while_a_c_call_holds_the_main_thread(
         endpoint=black_hole.endpoint,
         environ={"LOGSHIP_STOP_TIMEOUT_SECONDS": "2"},
     )
-    program.until_ready()
-    program.signal(signal.SIGTERM)
-    ended = program.end()
+    ended = program.stopped()
     assert ended.returncode == launch.status_of_sigterm
     verdict = sidecar.output.verdict(ended)
     verdict.assert_nothing_lost()

@@ -122,9 +122,7 @@ def test_install_twice_with_the_same_settings_is_the_same_client(
     ).end()
     assert ended.returncode == 0
     assert ended.stderr == ""
-    verdict = sidecar.output.verdict(ended)
-    verdict.assert_all_delivered()
-    verdict.assert_no_duplicates()
+    sidecar.output.verdict(ended).assert_delivered_once()
 
 
 def test_a_level_of_a_second_install_is_the_root_loggers(
@@ -365,9 +363,7 @@ def test_dict_config_that_names_the_handler_keeps_it(programs: Programs, sidecar
     ).end()
     assert ended.returncode == 0
     assert ended.warnings == []
-    verdict = sidecar.output.verdict(ended)
-    verdict.assert_all_delivered()
-    verdict.assert_no_duplicates()
+    sidecar.output.verdict(ended).assert_delivered_once()
 
 
 def test_basic_config_afterwards_has_no_effect_and_that_is_told(
@@ -665,9 +661,7 @@ def test_loggers_that_do_not_propagate_are_shipped_if_they_are_named(
         """
     ).end()
     assert ended.returncode == 0, ended.stderr
-    verdict = sidecar.output.verdict(ended)
-    verdict.assert_all_delivered()
-    verdict.assert_no_duplicates()
+    sidecar.output.verdict(ended).assert_delivered_once()
 
 
 @pytest.mark.parametrize(

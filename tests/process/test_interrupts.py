@@ -22,9 +22,7 @@ def test_sigint_raises_keyboard_interrupt_and_drains(launch: Launch, sidecar: Si
         finally:
             log("in finally")
     """)
-    program.until_ready()
-    program.signal(signal.SIGINT)
-    ended = program.end()
+    ended = program.stopped(signal.SIGINT)
     assert ended.returncode in launch.statuses_of_sigint
     assert ended.stderr.rstrip().endswith("KeyboardInterrupt")
     assert ended.stderr.count("Traceback") == 1
@@ -45,9 +43,7 @@ def test_sigint_may_be_caught_by_the_application(launch: Launch, sidecar: Sideca
             log("caught")
         sys.exit(3)
     """)
-    program.until_ready()
-    program.signal(signal.SIGINT)
-    ended = program.end()
+    ended = program.stopped(signal.SIGINT)
     assert ended.returncode == 3
     assert ended.stderr == ""
     sidecar.output.verdict(ended).assert_all_delivered()
@@ -72,8 +68,7 @@ def test_a_second_ctrl_c_while_the_exit_hook_drains_reports_spills_and_exits_130
         environ={"LOGSHIP_EXIT_STALL_SECONDS": "40"},
         stdin=stdin,
     )
-    program.until_ready()
-    program.signal(signal.SIGINT)
+    program.stop(signal.SIGINT)
     program.until("exiting")
     let_pass(0.3)  # into our hook
     program.signal(signal.SIGINT)
@@ -109,8 +104,7 @@ def test_sigint_starts_the_clock_where_no_person_sits(
         endpoint=black_hole.endpoint,
         environ={"LOGSHIP_STOP_TIMEOUT_SECONDS": "1"},
     )
-    program.until_ready()
-    program.signal(signal.SIGINT)
+    program.stop(signal.SIGINT)
     program.until("caught")
     program.until_true(lambda: '"spilled",' in program.stderr, "the spill")
     assert program.is_alive
@@ -135,8 +129,7 @@ def test_sigterm_after_sigint_ends_the_program(launch: Launch, sidecar: Sidecar)
             progress("caught")
         forever()
     """)
-    program.until_ready()
-    program.signal(signal.SIGINT)
+    program.stop(signal.SIGINT)
     program.until("caught")
     program.signal(signal.SIGTERM)
     ended = program.end()

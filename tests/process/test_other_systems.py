@@ -83,9 +83,7 @@ def test_a_stop_on_windows_drains(
         """,
         python=on("win32"),
     )
-    program.until_ready()
-    program.signal(signum)
-    ended = program.end()
+    ended = program.stopped(signum)
     assert ended.returncode in statuses
     assert len(ended.ledger) == 1 + (signum == signal.SIGINT)
     sidecar.output.verdict(ended).assert_all_delivered()

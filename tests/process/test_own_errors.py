@@ -5,7 +5,6 @@ Each program has a buffer, with or without a spool, in which one step raises fro
 
 from __future__ import annotations
 
-import signal
 from pathlib import Path
 
 import pytest
@@ -115,9 +114,7 @@ def test_the_deadline_finds_records_that_could_not_be_numbered(
         """,
         environ=ENVIRON,
     )
-    program.until_ready()
-    program.signal(signal.SIGTERM)
-    ended = program.end()
+    ended = program.stopped()
     assert ended.returncode == launch.status_of_sigterm
     assert_told(sidecar.output.verdict(ended))
 

@@ -170,9 +170,7 @@ def test_all_agree_on_what_a_logging_call_could_not_ship(
 ) -> None:
     environ = {"LOGSHIP_SPOOL_DIR": str(tmp_path / "spool")} if spool else {}
     program = start(LOGS_ON_AFTER_ITS_REPORT, mood, **environ)
-    program.until_ready()
-    program.signal(signal.SIGTERM)
-    ended = program.end()
+    ended = program.stopped()
     assert ended.returncode == 143
     sidecar.output.verdict(ended).assert_nothing_lost()
     accounts = Accounts(ended, tmp_path, sidecar.output.path)

@@ -35,8 +35,7 @@ def test_the_spill_begins_before_the_deadline_and_sending_goes_on(
         endpoint=black_hole.endpoint,
         environ={"LOGSHIP_STOP_TIMEOUT_SECONDS": "20"},
     )
-    program.until_ready()
-    program.signal(signal.SIGTERM)
+    program.stop()
     # The bound lies between the early spill and that of the deadline, far from both.
     program.until_true(lambda: program.stderr.count('"spilled",') >= 200, "an early spill", 11.0)
     assert program.is_alive
@@ -96,9 +95,7 @@ def test_what_is_logged_until_the_deadline_goes_to_stderr_in_time(
             "LOGSHIP_BUFFER_BYTES_MAX": str(buffer_bytes_max),
         },
     )
-    program.until_ready()
-    program.signal(signal.SIGTERM)
-    ended = program.end()
+    ended = program.stopped()
     assert ended.returncode == 143
     verdict = sidecar.output.verdict(ended)
     verdict.assert_nothing_lost()
@@ -138,8 +135,7 @@ def test_a_program_that_logs_on_while_no_sidecar_takes_it_dies_in_time(
     ended = program.end(seconds_max=8.0)
     assert ended.returncode == launch.status_of_sigterm
     assert ended.refused == []
-    verdict = sidecar.output.verdict(ended)
-    verdict.assert_nothing_lost()
+    sidecar.output.verdict(ended).assert_nothing_lost()
     (report,) = ended.reports
     assert report["unacked"] == 0
 
@@ -168,8 +164,7 @@ def test_a_sidecar_that_comes_while_the_spill_is_ahead_gets_what_is_logged_then_
         endpoint=gate.endpoint,
         environ={"LOGSHIP_STOP_TIMEOUT_SECONDS": "14"},
     )
-    program.until_ready()
-    program.signal(signal.SIGTERM)
+    program.stop()
     program.until_true(lambda: '"spilled",' in program.stderr, "the spill ahead")
     gate.open()
     program.let_go("the sidecar")
@@ -207,9 +202,7 @@ def test_the_report_names_exactly_the_records_that_are_missing(
     program.until("flushed")
     gate.silence()
     program.let_go("silence")
-    program.until_ready()
-    program.signal(signal.SIGTERM)
-    ended = program.end()
+    ended = program.stopped()
     assert ended.returncode == launch.status_of_sigterm
     verdict = sidecar.output.verdict(ended)
     verdict.assert_nothing_lost()
@@ -244,9 +237,7 @@ def test_a_spilled_record_is_whole_and_carries_its_stamp(
         endpoint=black_hole.endpoint,
         environ={"LOGSHIP_STOP_TIMEOUT_SECONDS": "1"},
     )
-    program.until_ready()
-    program.signal(signal.SIGTERM)
-    ended = program.end()
+    ended = program.stopped()
     (line,) = [each for each in ended.spilled if "parcel" in each["record"]]
     assert line["tag"] == "shop.web"
     assert isinstance(line["time_ns"], int)
@@ -271,9 +262,7 @@ def test_stderr_closed_is_not_waited_for_nor_mistaken_for_another_file(
         endpoint=black_hole.endpoint,
         environ={"LOGSHIP_STOP_TIMEOUT_SECONDS": "2", "PYTHONFAULTHANDLER": ""},
     )
-    program.until_ready()
-    program.signal(signal.SIGTERM)
-    ended = program.end()
+    ended = program.stopped()
     assert ended.returncode == -signal.SIGTERM
     assert len(ended.ledger) == 200
     assert all(marker.startswith(program.run) for marker in ended.ledger)
@@ -311,9 +300,7 @@ def test_a_stalled_stderr_is_never_waited_for_past_the_deadline(
         endpoint=black_hole.endpoint,
         environ={"LOGSHIP_STOP_TIMEOUT_SECONDS": "2"},
     )
-    program.until_ready()
-    program.signal(signal.SIGTERM)
-    ended = program.end()
+    ended = program.stopped()
     assert ended.returncode == -signal.SIGTERM
     # All processes that have an open file share its flags: a shell, the application.
     assert not fcntl.fcntl(writing, fcntl.F_GETFL) & os.O_NONBLOCK
@@ -331,8 +318,7 @@ def test_a_slow_reader_of_stderr_still_gets_whole_lines(
         endpoint=black_hole.endpoint,
         environ={"LOGSHIP_STOP_TIMEOUT_SECONDS": "12"},
     )
-    program.until_ready()
-    program.signal(signal.SIGTERM)
+    program.stop()
     os.set_blocking(reading, False)
     taken = bytearray()
 
@@ -397,9 +383,7 @@ def test_last_resort_none_writes_no_record_and_names_them_all(
         endpoint=gate.endpoint,
         environ={"LOGSHIP_STOP_TIMEOUT_SECONDS": "1", "LOGSHIP_LAST_RESORT": "none"},
     )
-    program.until_ready()
-    program.signal(signal.SIGTERM)
-    ended = program.end()
+    ended = program.stopped()
     assert ended.returncode == -signal.SIGTERM
     assert ended.spilled == []
     (report,) = ended.reports

@@ -42,9 +42,7 @@ def test_the_default_disposition_delivers_and_dies_by_the_signal(
     launch: Launch, sidecar: Sidecar, signum: int, environ: dict[str, str]
 ) -> None:
     program = launch.start(LOGS_AND_WAITS, environ=environ)
-    program.until_ready()
-    program.signal(signum)
-    ended = program.end()
+    ended = program.stopped(signum)
     assert ended.returncode == launch.status_of(signum)
     assert ended.stderr == ""
     assert len(ended.ledger) == 1
@@ -70,9 +68,7 @@ def test_a_signal_that_the_kernel_would_ignore_exits_with_its_status(
         """,
         environ=LISTED,
     )
-    program.until_ready()
-    program.signal(signal.SIGWINCH)
-    ended = program.end()
+    ended = program.stopped(signal.SIGWINCH)
     assert ended.returncode == 128 + signal.SIGWINCH
     assert ended.stderr == ""
     sidecar.output.verdict(ended).assert_all_delivered()
@@ -199,8 +195,7 @@ def test_nohup_keeps_sighup_ignored(programs: Programs, sidecar: Sidecar, listed
         before=("sh", "-c", "trap '' HUP; exec \"$@\"", "sh"),
         environ={"LOGSHIP_STOP_SIGNALS": listed},
     )
-    program.until_ready()
-    program.signal(signal.SIGHUP)
+    program.stop(signal.SIGHUP)
     program.let_go("end")
     ended = program.end()
     assert ended.returncode == 4
@@ -225,8 +220,7 @@ def test_faulthandler_keeps_its_signal(programs: Programs, sidecar: Sidecar, ord
         log()
         sys.exit(3)
     """)
-    program.until_ready()
-    program.signal(signal.SIGQUIT)
+    program.stop(signal.SIGQUIT)
     program.until_true(lambda: "most recent call first" in program.stderr, "its dump")
     program.let_go("end")
     ended = program.end()
@@ -248,9 +242,7 @@ def test_a_chained_faulthandler_dumps_and_logship_delivers(
         ready()
         forever()
     """)
-    program.until_ready()
-    program.signal(signal.SIGQUIT)
-    ended = program.end()
+    ended = program.stopped(signal.SIGQUIT)
     assert "most recent call first" in ended.stderr
     assert ended.returncode == -signal.SIGQUIT
     assert len(ended.ledger) == 1
@@ -277,9 +269,7 @@ def test_a_handler_that_interrupts_as_sigints_does_starts_the_clock(
         """,
         environ={"LOGSHIP_REPORT": "1"},
     )
-    program.until_ready()
-    program.signal(signal.SIGTERM)
-    ended = program.end()
+    ended = program.stopped()
     assert ended.returncode == 7
     assert [report["reason"] for report in ended.reports] == ["SIGTERM"]
     assert len(ended.ledger) == 2
@@ -304,9 +294,7 @@ def test_the_list_replaces_the_default(programs: Programs, sidecar: Sidecar) -> 
         """,
         environ={"LOGSHIP_STOP_SIGNALS": "QUIT", "LOGSHIP_REPORT": "1"},
     )
-    program.until_ready()
-    program.signal(signal.SIGINT)
-    ended = program.end()
+    ended = program.stopped(signal.SIGINT)
     assert ended.returncode == 5
     assert "default True" in ended.progress
     assert [report["reason"] for report in ended.reports] == ["exit"]
@@ -370,9 +358,7 @@ def test_a_server_may_restore_the_default_and_raise_the_signal_again(
         """,
         environ={"LOGSHIP_STOP_SIGNALS": "QUIT"},
     )
-    program.until_ready()
-    program.signal(signal.SIGQUIT)
-    ended = program.end()
+    ended = program.stopped(signal.SIGQUIT)
     assert ended.returncode == -signal.SIGQUIT
     assert len(ended.ledger) == 1
     sidecar.output.verdict(ended).assert_all_delivered()

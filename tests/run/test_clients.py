@@ -74,9 +74,7 @@ def test_what_a_client_leaves_that_dies_without_a_word_is_shipped(
     ended = program.end()
     assert ended.returncode == code
     assert len(ended.ledger) == 500
-    verdict = both.verdict(ended)
-    verdict.assert_all_delivered()
-    verdict.assert_no_duplicates()
+    both.verdict(ended).assert_delivered_once()
     assert f"{how}; what it left on its spool is being shipped" in ended.stderr
     assert len(re.findall(r"^logship: recovered 500 records of ", ended.stderr, re.M)) == 1
     found = read_receipt(receipt)

@@ -164,9 +164,7 @@ def test_a_client_killed_for_want_of_memory_loses_nothing(
     assert ended.returncode == code, ended.stderr
     assert_told(ended, seen)
     assert len(ended.ledger) == RECORDS
-    verdict = both.verdict(ended)
-    verdict.assert_all_delivered()
-    verdict.assert_no_duplicates()
+    both.verdict(ended).assert_delivered_once()
     found = read_receipt(receipt)
     assert found["complete"] is True
     assert found["recovery"]["records_acked"] == RECORDS
@@ -221,6 +219,4 @@ def test_nor_does_one_in_a_container_of_dockers(
     assert ended.returncode == code, ended.stderr
     assert_told(ended, seen)
     assert len(ended.ledger) == RECORDS
-    verdict = runs.verdict(ended)
-    verdict.assert_all_delivered()
-    verdict.assert_no_duplicates()
+    runs.verdict(ended).assert_delivered_once()

@@ -64,9 +64,7 @@ def test_a_batch_that_ends_by_itself_loses_nothing_and_keeps_its_code(
     ended = program.end()
     assert ended.returncode == code
     assert len(ended.ledger) == 10_900
-    verdict = both.verdict(ended)
-    verdict.assert_all_delivered()
-    verdict.assert_no_duplicates()
+    both.verdict(ended).assert_delivered_once()
     assert read_receipt(receipt)["complete"] is True
     both.assert_proved(receipt)
 

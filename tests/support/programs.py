@@ -23,6 +23,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
+from signal import SIGTERM
 from typing import Any
 
 from tests.support.waiting import wait_until
@@ -185,6 +186,16 @@ class Program:
         pid = self.pid
         assert pid is not None, "signal() before until_ready()"
         os.kill(pid, number)
+
+    def stop(self, number: int = SIGTERM) -> None:
+        """Send it a signal once it has said `ready()`."""
+        self.until_ready()
+        self.signal(number)
+
+    def stopped(self, number: int = SIGTERM) -> Ended:
+        """Send it a signal once it has said `ready()`, and return what it left."""
+        self.stop(number)
+        return self.end()
 
     def end(self, *, seconds_max: float = WAIT_SECONDS_MAX) -> Ended:
         """Wait for the program's end and return what it left.

@@ -135,6 +135,11 @@ class Verdict:
         stamps = Counter(line["record"]["logship_id"] for line in self.lines)
         assert not [stamp for stamp, times in stamps.items() if times > 1]
 
+    def assert_delivered_once(self) -> None:
+        """Fail if a record of the ledger did not arrive, or arrived twice."""
+        self.assert_all_delivered()
+        self.assert_no_duplicates()
+
     @cached_property
     def streams_by_process(self) -> dict[str, Streams]:
         """The streams in which each process's records arrived; a marker names its process."""
