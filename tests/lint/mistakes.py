@@ -3,9 +3,53 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from copy import deepcopy
 from dataclasses import dataclass
+from typing import Any
 
 from tests.lint.deployments import Deployment
+
+Make = Callable[[Deployment], None]
+
+
+def put(part: str, **values: Any) -> Make:
+    """Make a mistake: give keys of a part of the deployment, such as `app`, these values."""
+
+    def make(deployment: Deployment) -> None:
+        getattr(deployment, part).update(deepcopy(values))
+
+    make.__name__ = f"{part}-{'-'.join(values)}"
+    return make
+
+
+def remove(part: str, key: str) -> Make:
+    """Make a mistake: remove a key of a part of the deployment."""
+
+    def make(deployment: Deployment) -> None:
+        del getattr(deployment, part)[key]
+
+    make.__name__ = f"{part}-without-{key}"
+    return make
+
+
+def variable(name: str, value: str) -> Make:
+    """Make a mistake in an environment variable of the application."""
+
+    def make(deployment: Deployment) -> None:
+        deployment.set_variable(name, value)
+
+    make.__name__ = f"{name}={value}"
+    return make
+
+
+def sidecar_variable(name: str, value: str) -> Make:
+    """Make a mistake in an environment variable of the sidecar."""
+
+    def make(deployment: Deployment) -> None:
+        deployment.set_sidecar_variable(name, value)
+
+    make.__name__ = f"{name}={value}"
+    return make
 
 
 @dataclass(frozen=True)
@@ -22,7 +66,7 @@ class Mistake:
 
     rule: str
     platform: str
-    make: Callable[[Deployment], None]
+    make: Make
     also: tuple[str, ...] = ()
     is_spot: bool = False
 
@@ -32,12 +76,7 @@ class Mistake:
         return f"{self.platform}-{self.rule}-{self.make.__name__}"
 
 
-def _forget_order(deployment: Deployment) -> None:
-    deployment.app["dependsOn"] = []
-
-
-def _forget_recoverer(deployment: Deployment) -> None:
-    deployment.app["dependsOn"] = [{"containerName": "sidecar", "condition": "HEALTHY"}]
+_forget_recoverer = put("app", dependsOn=[{"containerName": "sidecar", "condition": "HEALTHY"}])
 
 
 def _reverse_order(deployment: Deployment) -> None:
@@ -45,45 +84,13 @@ def _reverse_order(deployment: Deployment) -> None:
     deployment.app["dependsOn"] = []
 
 
-def _ask_too_much(deployment: Deployment) -> None:
-    deployment.sidecar["stopTimeout"] = 121
-
-
-def _stop_sooner(deployment: Deployment) -> None:
-    deployment.app["stopTimeout"] = 30
-
-
-def _stop_by_default(deployment: Deployment) -> None:
-    del deployment.app["stopTimeout"]
-
-
-def _believe_less(deployment: Deployment) -> None:
-    deployment.set_variable("LOGSHIP_STOP_TIMEOUT_SECONDS", "9")
-
-
-def _stop_long_on_spot(deployment: Deployment) -> None:
-    deployment.sidecar["stopTimeout"] = 120
-
-
-def _kill_workers(deployment: Deployment) -> None:
-    deployment.app["command"] = ["gunicorn", "app:app", "--graceful-timeout=8"]
-
-
-def _wait_for_workers(deployment: Deployment) -> None:
-    deployment.app["command"] = ["/bin/gunicorn", "--graceful-timeout", "300", "app:app"]
+_kill_workers = put("app", command=["gunicorn", "app:app", "--graceful-timeout=8"])
+_wait_for_workers = put("app", command=["/bin/gunicorn", "--graceful-timeout", "300", "app:app"])
 
 
 def _wrap_entry_point(deployment: Deployment) -> None:
     deployment.app["entryPoint"] = ["/bin/sh", "-c"]
     deployment.app["command"] = ["migrate && python app.py"]
-
-
-def _send_stderr_back(deployment: Deployment) -> None:
-    deployment.app["logConfiguration"] = {"logDriver": "awsfirelens"}
-
-
-def _no_log_driver(deployment: Deployment) -> None:
-    deployment.app.pop("logConfiguration")
 
 
 def _default_mode(deployment: Deployment) -> None:
@@ -92,10 +99,6 @@ def _default_mode(deployment: Deployment) -> None:
 
 def _non_blocking(deployment: Deployment) -> None:
     deployment.recoverer["logConfiguration"]["options"]["mode"] = "non-blocking"
-
-
-def _use_firelens(deployment: Deployment) -> None:
-    deployment.sidecar["firelensConfiguration"] = {"type": "fluentd"}
 
 
 def _tag_of_another(deployment: Deployment) -> None:
@@ -109,12 +112,7 @@ def _aws_image(deployment: Deployment) -> None:
     deployment.sidecar["image"] = image
 
 
-def _old_fluent_bit(deployment: Deployment) -> None:
-    deployment.sidecar["image"] = "fluent/fluent-bit:4.2.3"
-
-
-def _no_mount(deployment: Deployment) -> None:
-    deployment.app["mountPoints"] = []
+_old_fluent_bit = put("sidecar", image="fluent/fluent-bit:4.2.3")
 
 
 def _read_only(deployment: Deployment) -> None:
@@ -135,30 +133,15 @@ def _host_directory(deployment: Deployment) -> None:
         volume["host"] = {"sourcePath": "/var/spool"}
 
 
-def _other_user(deployment: Deployment) -> None:
-    deployment.recoverer["user"] = "10002"
-
-
 def _many_workers(deployment: Deployment) -> None:
     seconds = deployment.stop_seconds
     words = ["gunicorn", "-w", "40", "--graceful-timeout", seconds, "app:app"]
     deployment.app["command"] = words
 
 
-def _few_files(deployment: Deployment) -> None:
-    deployment.app["ulimits"] = [{"name": "nofile", "softLimit": 1024, "hardLimit": 4096}]
-
-
-def _misspell(deployment: Deployment) -> None:
-    deployment.set_variable("LOGSHIP_ENDPOINT", "tcp://127.0.0.1:24224")
-
-
-def _wrong_value(deployment: Deployment) -> None:
-    deployment.set_variable("LOGSHIP_OVERFLOW", "drop")
-
-
-def _wrong_endpoint(deployment: Deployment) -> None:
-    deployment.set_variable("LOGSHIP_ENDPOINTS", "127.0.0.1:24224")
+_few_files = put("app", ulimits=[{"name": "nofile", "softLimit": 1024, "hardLimit": 4096}])
+_misspell = variable("LOGSHIP_ENDPOINT", "tcp://127.0.0.1:24224")
+_wrong_value = variable("LOGSHIP_OVERFLOW", "drop")
 
 
 # -- Kubernetes ------------------------------------------------------------------------------------
@@ -185,12 +168,7 @@ def _nothing_for_sidecar(deployment: Deployment) -> None:
     deployment.pod["terminationGracePeriodSeconds"] = seconds
 
 
-def _wrap_command(deployment: Deployment) -> None:
-    deployment.app["command"] = ["bash", "-ec", "cd /app; python app.py"]
-
-
-def _no_volume_mount(deployment: Deployment) -> None:
-    deployment.app["volumeMounts"] = []
+_wrap_command = put("app", command=["bash", "-ec", "cd /app; python app.py"])
 
 
 def _stop_by_another_signal(deployment: Deployment) -> None:
@@ -236,17 +214,12 @@ def add_configuration(deployment: Deployment, name: str, text: str) -> None:
 # -- compose ---------------------------------------------------------------------------------------
 
 
-def _no_depends_on(deployment: Deployment) -> None:
-    deployment.app["depends_on"] = []
-
-
 def _reverse_depends_on(deployment: Deployment) -> None:
     deployment.app["depends_on"] = {}
     deployment.sidecar["depends_on"] = ["application"]
 
 
-def _ten_seconds(deployment: Deployment) -> None:
-    deployment.app.pop("stop_grace_period")
+_ten_seconds = remove("app", "stop_grace_period")
 
 
 def _wrap_entrypoint(deployment: Deployment) -> None:
@@ -254,29 +227,14 @@ def _wrap_entrypoint(deployment: Deployment) -> None:
     deployment.app["command"] = ["python app.py | tee /tmp/log; cleanup"]
 
 
-def _stop_by_winch(deployment: Deployment) -> None:
-    deployment.app["stop_signal"] = "SIGWINCH"
-
-
-def _stop_by_kill(deployment: Deployment) -> None:
-    deployment.app["stop_signal"] = 9
-
-
-def _stop_by_a_real_time_signal(deployment: Deployment) -> None:
-    deployment.app["stop_signal"] = "${STOP:-SIGRTMIN+3}"
-
-
 def _expect_another_signal(deployment: Deployment) -> None:
     deployment.app["stop_signal"] = "SIGTERM"
     deployment.set_variable("LOGSHIP_STOP_SIGNALS", "QUIT")
 
 
-def _fluentd_driver(deployment: Deployment) -> None:
-    deployment.app["logging"] = {"driver": "fluentd"}
-
-
-def _mode_non_blocking(deployment: Deployment) -> None:
-    deployment.app["logging"] = {"driver": "json-file", "options": {"mode": "non-blocking"}}
+_mode_non_blocking = put(
+    "app", logging={"driver": "json-file", "options": {"mode": "non-blocking"}}
+)
 
 
 def _compose_memory_buffer(deployment: Deployment) -> None:
@@ -302,16 +260,7 @@ def _kubernetes_forwards(deployment: Deployment) -> None:
     add_configuration(deployment, "fluent-bit.conf", FORWARD_OUTPUT)
 
 
-def _compose_forwards(deployment: Deployment) -> None:
-    deployment.document["configs"] = {"fluent-bit.conf": {"content": FORWARD_OUTPUT}}
-
-
-def _no_volumes(deployment: Deployment) -> None:
-    deployment.app["volumes"] = []
-
-
-def _anonymous_recoverer(deployment: Deployment) -> None:
-    deployment.recoverer["volumes"] = ["/var/spool/logship", "/spool"]
+_compose_forwards = put("document", configs={"fluent-bit.conf": {"content": FORWARD_OUTPUT}})
 
 
 def _bind_mount(deployment: Deployment) -> None:
@@ -326,42 +275,38 @@ def _little_memory(deployment: Deployment) -> None:
     deployment.app["mem_limit"] = "256m"
 
 
-def _ulimit(deployment: Deployment) -> None:
-    deployment.app["ulimits"] = {"nofile": {"soft": 1024, "hard": 2048}}
-
-
 APPLICATION_MISTAKES = (
-    Mistake("depends-on", "ecs", _forget_order),
+    Mistake("depends-on", "ecs", put("app", dependsOn=[])),
     Mistake("depends-on", "ecs", _forget_recoverer),
     Mistake("depends-on-reversed", "ecs", _reverse_order, ("depends-on",)),
-    Mistake("stop-timeout-limit", "ecs", _ask_too_much),
-    Mistake("stop-timeout-setting", "ecs", _stop_sooner),
-    Mistake("stop-timeout-setting", "ecs", _stop_by_default),
-    Mistake("stop-timeout-setting", "ecs", _believe_less),
-    Mistake("stop-timeout-sum", "ecs", _stop_long_on_spot, is_spot=True),
+    Mistake("stop-timeout-limit", "ecs", put("sidecar", stopTimeout=121)),
+    Mistake("stop-timeout-setting", "ecs", put("app", stopTimeout=30)),
+    Mistake("stop-timeout-setting", "ecs", remove("app", "stopTimeout")),
+    Mistake("stop-timeout-setting", "ecs", variable("LOGSHIP_STOP_TIMEOUT_SECONDS", "9")),
+    Mistake("stop-timeout-sum", "ecs", put("sidecar", stopTimeout=120), is_spot=True),
     Mistake("graceful-timeout", "ecs", _kill_workers),
     Mistake("graceful-timeout", "ecs", _wait_for_workers),
     Mistake("shell-entrypoint", "ecs", _wrap_entry_point),
-    Mistake("stderr-driver", "ecs", _send_stderr_back),
-    Mistake("stderr-driver", "ecs", _no_log_driver),
+    Mistake("stderr-driver", "ecs", put("app", logConfiguration={"logDriver": "awsfirelens"})),
+    Mistake("stderr-driver", "ecs", remove("app", "logConfiguration")),
     Mistake("stderr-non-blocking", "ecs", _default_mode),
     Mistake("stderr-non-blocking", "ecs", _non_blocking),
-    Mistake("tag-route", "ecs", _use_firelens),
+    Mistake("tag-route", "ecs", put("sidecar", firelensConfiguration={"type": "fluentd"})),
     Mistake("tag-route", "ecs", _tag_of_another, ("stderr-driver",)),
     Mistake("blind-ack", "ecs", _aws_image),
     Mistake("blind-ack", "ecs", _old_fluent_bit),
     Mistake("forward-metadata", "ecs", _firelens_forwards, ("stderr-driver",)),
-    Mistake("spool-volume", "ecs", _no_mount),
+    Mistake("spool-volume", "ecs", put("app", mountPoints=[])),
     Mistake("spool-volume", "ecs", _read_only),
     Mistake("spool-volume", "ecs", _network_volume),
     Mistake("spool-volume", "ecs", _recoverer_elsewhere),
     Mistake("spool-owner", "ecs", _host_directory),
-    Mistake("spool-owner", "ecs", _other_user),
+    Mistake("spool-owner", "ecs", put("recoverer", user="10002")),
     Mistake("memory-sum", "ecs", _many_workers),
     Mistake("nofile", "ecs", _few_files),
     Mistake("unknown-setting", "ecs", _misspell),
     Mistake("wrong-setting", "ecs", _wrong_value),
-    Mistake("wrong-setting", "ecs", _wrong_endpoint),
+    Mistake("wrong-setting", "ecs", variable("LOGSHIP_ENDPOINTS", "127.0.0.1:24224")),
     Mistake("depends-on", "kubernetes", _plain_sidecar),
     Mistake("depends-on", "kubernetes", _recoverer_first),
     Mistake("stop-timeout-setting", "kubernetes", _default_grace),
@@ -373,32 +318,32 @@ APPLICATION_MISTAKES = (
     Mistake("memory-buffer", "kubernetes", _kubernetes_memory_buffer),
     Mistake("memory-buffer", "kubernetes", _kubernetes_fluentd_buffer),
     Mistake("forward-metadata", "kubernetes", _kubernetes_forwards),
-    Mistake("spool-volume", "kubernetes", _no_volume_mount),
+    Mistake("spool-volume", "kubernetes", put("app", volumeMounts=[])),
     Mistake("spool-volume", "kubernetes", _small_volume),
     Mistake("spool-owner", "kubernetes", _host_path),
     Mistake("spool-owner", "kubernetes", _claim_without_group),
     Mistake("memory-sum", "kubernetes", _spool_in_memory),
     Mistake("unknown-setting", "kubernetes", _misspell),
     Mistake("wrong-setting", "kubernetes", _wrong_value),
-    Mistake("depends-on", "compose", _no_depends_on),
+    Mistake("depends-on", "compose", put("app", depends_on=[])),
     Mistake("depends-on-reversed", "compose", _reverse_depends_on, ("depends-on",)),
     Mistake("stop-timeout-setting", "compose", _ten_seconds, ("graceful-timeout",)),
     Mistake("graceful-timeout", "compose", _kill_workers),
-    Mistake("stop-signal", "compose", _stop_by_winch),
-    Mistake("stop-signal", "compose", _stop_by_kill),
-    Mistake("stop-signal", "compose", _stop_by_a_real_time_signal),
+    Mistake("stop-signal", "compose", put("app", stop_signal="SIGWINCH")),
+    Mistake("stop-signal", "compose", put("app", stop_signal=9)),
+    Mistake("stop-signal", "compose", put("app", stop_signal="${STOP:-SIGRTMIN+3}")),
     Mistake("stop-signal", "compose", _expect_another_signal),
     Mistake("shell-entrypoint", "compose", _wrap_entrypoint),
-    Mistake("stderr-driver", "compose", _fluentd_driver),
+    Mistake("stderr-driver", "compose", put("app", logging={"driver": "fluentd"})),
     Mistake("stderr-non-blocking", "compose", _mode_non_blocking),
     Mistake("blind-ack", "compose", _aws_image),
     Mistake("memory-buffer", "compose", _compose_memory_buffer),
     Mistake("forward-metadata", "compose", _compose_forwards),
-    Mistake("spool-volume", "compose", _no_volumes),
-    Mistake("spool-volume", "compose", _anonymous_recoverer),
+    Mistake("spool-volume", "compose", put("app", volumes=[])),
+    Mistake("spool-volume", "compose", put("recoverer", volumes=["/var/spool/logship", "/spool"])),
     Mistake("spool-owner", "compose", _bind_mount),
     Mistake("memory-sum", "compose", _little_memory),
-    Mistake("nofile", "compose", _ulimit),
+    Mistake("nofile", "compose", put("app", ulimits={"nofile": {"soft": 1024, "hard": 2048}})),
     Mistake("unknown-setting", "compose", _misspell),
     Mistake("wrong-setting", "compose", _wrong_value),
 )

@@ -3,33 +3,17 @@
 from __future__ import annotations
 
 from tests.lint.deployments import Deployment
-from tests.lint.mistakes import APPLICATION_MISTAKES, Mistake, add_configuration
+from tests.lint.mistakes import (
+    APPLICATION_MISTAKES,
+    Mistake,
+    add_configuration,
+    put,
+    remove,
+    sidecar_variable,
+    variable,
+)
 
 # -- any platform ----------------------------------------------------------------------------------
-
-
-def _start_by_npm(deployment: Deployment) -> None:
-    deployment.app["command"] = ["npm", "start"]
-
-
-def _start_by_script(deployment: Deployment) -> None:
-    deployment.app["command"] = ["/app/start.sh"]
-
-
-def _drop_at_last(deployment: Deployment) -> None:
-    deployment.set_variable("LOGSHIP_LAST_RESORT", "none")
-
-
-def _switch_off(deployment: Deployment) -> None:
-    deployment.set_variable("LOGSHIP_DISABLED", "1")
-
-
-def _show_the_key(deployment: Deployment) -> None:
-    deployment.set_variable("LOGSHIP_SHARED_KEY", "correct horse")
-
-
-def _show_a_password(deployment: Deployment) -> None:
-    deployment.set_variable("DATABASE_PASSWORD", "correct horse")
 
 
 def _another_port(deployment: Deployment) -> None:
@@ -55,14 +39,6 @@ def _name_it_for_firelens(deployment: Deployment) -> None:
     deployment.set_variable("FLUENT_HOST", "sidecar")
 
 
-def _mistype_an_output(deployment: Deployment) -> None:
-    deployment.set_sidecar_variable("LOGSHIP_OUTPUT", "s4")
-
-
-def _mistype_a_bucket(deployment: Deployment) -> None:
-    deployment.set_sidecar_variable("LOGSHIP_S3_BUCKT", "logs")
-
-
 def _name_no_stream(deployment: Deployment) -> None:
     deployment.set_sidecar_variable("LOGSHIP_OUTPUT", "firehose")
     deployment.set_sidecar_variable("LOGSHIP_FIREHOSE_REGION", "eu-central-1")
@@ -73,32 +49,12 @@ def _name_an_empty_stream(deployment: Deployment) -> None:
     deployment.set_sidecar_variable("LOGSHIP_FIREHOSE_STREAM", "")
 
 
-def _fill_nothing_in(deployment: Deployment) -> None:
-    deployment.app["image"] = "${APP_IMAGE}"
-
-
-def _fill_no_bucket_in(deployment: Deployment) -> None:
-    deployment.set_sidecar_variable("LOGSHIP_S3_BUCKET", "logs-${STAGE}")
-
-
-def _fill_in_an_empty_text(deployment: Deployment) -> None:
-    deployment.app["image"] = ""
-
-
 def _keep_no_buffer(deployment: Deployment) -> None:
     for key in ("mountPoints", "volumeMounts", "volumes"):
         deployment.sidecar.pop(key, None)
 
 
-def _deliver_too_long(deployment: Deployment) -> None:
-    deployment.set_sidecar_variable("LOGSHIP_GRACE_SECONDS", "600")
-
-
 # -- ECS -------------------------------------------------------------------------------------------
-
-
-def _check_no_health(deployment: Deployment) -> None:
-    deployment.sidecar.pop("healthCheck")
 
 
 def _wait_for_its_end(deployment: Deployment) -> None:
@@ -108,12 +64,7 @@ def _wait_for_its_end(deployment: Deployment) -> None:
                 each["condition"] = "SUCCESS"
 
 
-def _do_not_wait(deployment: Deployment) -> None:
-    deployment.recoverer["dependsOn"] = [{"containerName": "sidecar", "condition": "START"}]
-
-
-def _bridge(deployment: Deployment) -> None:
-    deployment.document["networkMode"] = "bridge"
+_do_not_wait = put("recoverer", dependsOn=[{"containerName": "sidecar", "condition": "START"}])
 
 
 def _bridge_by_name(deployment: Deployment) -> None:
@@ -143,14 +94,6 @@ def _go_on_without(deployment: Deployment) -> None:
 
 
 # -- Kubernetes ------------------------------------------------------------------------------------
-
-
-def _end_first(deployment: Deployment) -> None:
-    deployment.sidecar.pop("restartPolicy")
-
-
-def _recover_first(deployment: Deployment) -> None:
-    deployment.recoverer.pop("restartPolicy")
 
 
 def _copy_a_port(deployment: Deployment) -> None:
@@ -190,17 +133,9 @@ def route_another_tag(deployment: Deployment) -> None:
 # -- compose ---------------------------------------------------------------------------------------
 
 
-def _switch_health_off(deployment: Deployment) -> None:
-    deployment.sidecar["healthcheck"] = {"disable": True}
-
-
 def _wait_for_completion(deployment: Deployment) -> None:
     for service in (deployment.app, deployment.recoverer):
         service["depends_on"]["sidecar"] = {"condition": "service_completed_successfully"}
-
-
-def _short_form(deployment: Deployment) -> None:
-    deployment.recoverer["depends_on"] = ["sidecar"]
 
 
 def _loopback_of_its_own(deployment: Deployment) -> None:
@@ -242,49 +177,49 @@ MISTAKES = (
         Mistake(rule, platform, make)
         for platform in ("ecs", "kubernetes", "compose")
         for rule, make in (
-            ("npm-entrypoint", _start_by_npm),
-            ("script-entrypoint", _start_by_script),
-            ("last-resort-none", _drop_at_last),
-            ("disabled", _switch_off),
-            ("plain-secret", _show_the_key),
-            ("plain-secret", _show_a_password),
+            ("npm-entrypoint", put("app", command=["npm", "start"])),
+            ("script-entrypoint", put("app", command=["/app/start.sh"])),
+            ("last-resort-none", variable("LOGSHIP_LAST_RESORT", "none")),
+            ("disabled", variable("LOGSHIP_DISABLED", "1")),
+            ("plain-secret", variable("LOGSHIP_SHARED_KEY", "correct horse")),
+            ("plain-secret", variable("DATABASE_PASSWORD", "correct horse")),
             ("endpoint-name", _name_the_neighbour),
             ("endpoint-name", _name_it_for_firelens),
             ("endpoint-port", _another_port),
-            ("unknown-output", _mistype_an_output),
-            ("sidecar-variable", _mistype_a_bucket),
+            ("unknown-output", sidecar_variable("LOGSHIP_OUTPUT", "s4")),
+            ("sidecar-variable", sidecar_variable("LOGSHIP_S3_BUCKT", "logs")),
             ("output-variable", _name_no_stream),
             ("output-variable", _name_an_empty_stream),
             ("sidecar-volume", _keep_no_buffer),
-            ("sidecar-grace", _deliver_too_long),
+            ("sidecar-grace", sidecar_variable("LOGSHIP_GRACE_SECONDS", "600")),
         )
     ),
     *(
         Mistake(rule, platform, make)
         for platform in ("ecs", "kubernetes")
         for rule, make in (
-            ("placeholder", _fill_nothing_in),
-            ("placeholder", _fill_no_bucket_in),
-            ("empty-image", _fill_in_an_empty_text),
+            ("placeholder", put("app", image="${APP_IMAGE}")),
+            ("placeholder", sidecar_variable("LOGSHIP_S3_BUCKET", "logs-${STAGE}")),
+            ("empty-image", put("app", image="")),
         )
     ),
-    Mistake("depends-on-unchecked", "ecs", _check_no_health),
+    Mistake("depends-on-unchecked", "ecs", remove("sidecar", "healthCheck")),
     Mistake("depends-on-completed", "ecs", _wait_for_its_end),
     Mistake("depends-on-started", "ecs", _do_not_wait),
-    Mistake("endpoint-loopback", "ecs", _bridge),
+    Mistake("endpoint-loopback", "ecs", put("document", networkMode="bridge")),
     Mistake("endpoint-default", "ecs", _bridge_by_default),
     Mistake("sidecar-bind", "ecs", _bridge_by_name),
     Mistake("sidecar-buffer-size", "ecs", _small_memory_volume),
     Mistake("sidecar-essential", "ecs", _go_on_without),
-    Mistake("init-sidecar", "kubernetes", _end_first),
-    Mistake("init-sidecar", "kubernetes", _recover_first),
+    Mistake("init-sidecar", "kubernetes", remove("sidecar", "restartPolicy")),
+    Mistake("init-sidecar", "kubernetes", remove("recoverer", "restartPolicy")),
     Mistake("service-links", "kubernetes", _copy_a_port),
     Mistake("service-links", "kubernetes", name_a_service_logship),
     Mistake("sidecar-buffer-size", "kubernetes", _small_buffer_volume),
     Mistake("tag-route", "kubernetes", route_another_tag),
-    Mistake("depends-on-unchecked", "compose", _switch_health_off),
+    Mistake("depends-on-unchecked", "compose", put("sidecar", healthcheck={"disable": True})),
     Mistake("depends-on-completed", "compose", _wait_for_completion),
-    Mistake("depends-on-started", "compose", _short_form),
+    Mistake("depends-on-started", "compose", put("recoverer", depends_on=["sidecar"])),
     Mistake("endpoint-loopback", "compose", _loopback_of_its_own),
     Mistake("endpoint-default", "compose", _default_of_its_own),
     Mistake("sidecar-bind", "compose", _listen_on_loopback),
