@@ -29,57 +29,38 @@ from logship._spool.orphan import Orphan, OrphanStream
 from logship._spool.own_directory import OwnDirectory
 from logship._spool.progress import RecoveryState
 from logship._spool.storage import SpoolStorage
-from tests.simulation.mutations import Mutation
+from tests.simulation.mutations import Mutations
 
-DISK_MUTATIONS: list[Mutation] = []
-
-
-def _mutation(change: Mutation) -> Mutation:
-    DISK_MUTATIONS.append(change)
-    return change
+DISK_MUTATIONS = Mutations()
+_mutation, _around = DISK_MUTATIONS.add, DISK_MUTATIONS.around
 
 
 # -- writing ---------------------------------------------------------------------------------
 
 
-@_mutation
-def commit_before_payload(patch: pytest.MonkeyPatch) -> None:
+@_around(SpoolChunk, "write")
+def commit_before_payload(write: Any, self: SpoolChunk, data: bytes) -> None:
     """The commit word is stored before the entry that it counts."""
-    write = SpoolChunk.write
-
-    def committed(self: SpoolChunk, data: bytes) -> None:
-        self._words[self._commit_index] = (self.entries + 1) << 32 | self.size + len(data)
-        write(self, data)
-
-    patch.setattr(SpoolChunk, "write", committed)
+    self._words[self._commit_index] = (self.entries + 1) << 32 | self.size + len(data)
+    write(self, data)
 
 
-@_mutation
-def commit_forgotten(patch: pytest.MonkeyPatch) -> None:
+@_around(SpoolChunk, "advance")
+def commit_forgotten(advance: Any, self: SpoolChunk, size: int, entries: int) -> None:
     """An entry in five is copied and not committed."""
-    advance = SpoolChunk.advance
-
-    def advanced(self: SpoolChunk, size: int, entries: int) -> None:
-        before = self._words[self._commit_index]
-        advance(self, size, entries)
-        if self.last % 5 == 4:
-            self._words[self._commit_index] = before
-
-    patch.setattr(SpoolChunk, "advance", advanced)
+    before = self._words[self._commit_index]
+    advance(self, size, entries)
+    if self.last % 5 == 4:
+        self._words[self._commit_index] = before
 
 
-@_mutation
-def link_before_header(patch: pytest.MonkeyPatch) -> None:
+@_around(SpoolChunk, "__init__")
+def link_before_header(init: Any, self: SpoolChunk, *arguments: Any) -> None:
     """A chunk is linked before its header is there."""
-    init = SpoolChunk.__init__
-
-    def linked(self: SpoolChunk, *arguments: Any) -> None:
-        init(self, *arguments)
-        self.link()
-        self.segment.live.discard(self)
-        self.segment.tail = self.before
-
-    patch.setattr(SpoolChunk, "__init__", linked)
+    init(self, *arguments)
+    self.link()
+    self.segment.live.discard(self)
+    self.segment.tail = self.before
 
 
 @_mutation
@@ -95,16 +76,11 @@ def generation_not_renewed(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Segment, "begin_anew", begin)
 
 
-@_mutation
-def segment_freed_too_soon(patch: pytest.MonkeyPatch) -> None:
+@_around(SpoolChunk, "mark_acked")
+def segment_freed_too_soon(mark: Any, self: SpoolChunk) -> None:
     """A segment is used again when one of its chunks is acked."""
-    mark = SpoolChunk.mark_acked
-
-    def marked(self: SpoolChunk) -> None:
-        mark(self)
-        self.segment.live.clear()
-
-    patch.setattr(SpoolChunk, "mark_acked", marked)
+    mark(self)
+    self.segment.live.clear()
 
 
 @_mutation
@@ -129,31 +105,21 @@ def unspooled_not_counted(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(SpoolStorage, "unspooled", property(lambda _self: 0))
 
 
-@_mutation
-def memory_bound_not_kept(patch: pytest.MonkeyPatch) -> None:
+@_around(SpoolStorage, "_memory_left")
+def memory_bound_not_kept(left: Any, self: SpoolStorage) -> Any:
     """While the disk fails, memory takes twice what it may."""
-    left = SpoolStorage._memory_left
-
-    def doubled(self: SpoolStorage) -> int:
-        return left(self) + self._memory_bytes_max
-
-    patch.setattr(SpoolStorage, "_memory_left", doubled)
+    return left(self) + self._memory_bytes_max
 
 
-@_mutation
-def file_bound_not_kept(patch: pytest.MonkeyPatch) -> None:
+@_around(OwnDirectory, "allocate")
+def file_bound_not_kept(allocate: Any, self: OwnDirectory, *arguments: Any) -> Any:
     """Files may be twice as large as was said."""
-    allocate = OwnDirectory.allocate
-
-    def allocated(self: OwnDirectory, *arguments: Any) -> Segment | None:
-        most = self._bytes_max
-        self._bytes_max = 2 * most
-        try:
-            return allocate(self, *arguments)
-        finally:
-            self._bytes_max = most
-
-    patch.setattr(OwnDirectory, "allocate", allocated)
+    most = self._bytes_max
+    self._bytes_max = 2 * most
+    try:
+        return allocate(self, *arguments)
+    finally:
+        self._bytes_max = most
 
 
 # -- recovery --------------------------------------------------------------------------------
@@ -193,30 +159,22 @@ def orphan_deleted_before_ack(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Adoption, "_wait_for_acks", wait)
 
 
-@_mutation
-def recovery_stops_at_the_first_damage(patch: pytest.MonkeyPatch) -> None:
+@_around(Adoption, "_adopt")
+def recovery_stops_at_the_first_damage(
+    adopt: Any, self: Adoption, located: object
+) -> Iterator[object]:
     """One damaged chunk costs all that follow it in its life."""
-    adopt = Adoption._adopt
-
-    def adopted(self: Adoption, located: object) -> Iterator[object]:
-        for found in adopt(self, located):  # type: ignore[arg-type]
-            if found is RecoveryState.WORKING:
-                self.orphan.chunks.clear()
-            yield found
-
-    patch.setattr(Adoption, "_adopt", adopted)
+    for found in adopt(self, located):
+        if found is RecoveryState.WORKING:
+            self.orphan.chunks.clear()
+        yield found
 
 
-@_mutation
-def end_record_with_a_number_in_use(patch: pytest.MonkeyPatch) -> None:
+@_around(Adoption, "_last_words")
+def end_record_with_a_number_in_use(words: Any, self: Adoption, dead: object) -> object:
     """The end record of a dead stream has the number of its last record."""
-    words = Adoption._last_words
-
-    def last(self: Adoption, dead: object) -> object:
-        dead.next_number = max(1, dead.next_number - 1)  # type: ignore[attr-defined]
-        return words(self, dead)  # type: ignore[arg-type]
-
-    patch.setattr(Adoption, "_last_words", last)
+    dead.next_number = max(1, dead.next_number - 1)  # type: ignore[attr-defined]
+    return words(self, dead)
 
 
 @_mutation
@@ -279,31 +237,21 @@ def upkeep_after_the_end(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(SpoolStorage, "close", closed)
 
 
-@_mutation
-def gap_behind_an_end_record(patch: pytest.MonkeyPatch) -> None:
+@_around(Adoption, "_last_words")
+def gap_behind_an_end_record(words: Any, self: Adoption, dead: object) -> object:
     """A stream that ended by itself gets gap records behind its end."""
-    words = Adoption._last_words
-
-    def last(self: Adoption, dead: object) -> object:
-        dead.ended = False  # type: ignore[attr-defined]
-        return words(self, dead)  # type: ignore[arg-type]
-
-    patch.setattr(Adoption, "_last_words", last)
+    dead.ended = False  # type: ignore[attr-defined]
+    return words(self, dead)
 
 
 # -- of the file with the slots --------------------------------------------------------------
 
 
-@_mutation
-def slots_damaged_in_silence(patch: pytest.MonkeyPatch) -> None:
+@_around(Orphan, "blame")
+def slots_damaged_in_silence(blame: Any, self: Orphan, name: str, offset: int, reason: str) -> None:
     """Damage to the file with the slots is not named: the chunks have everything."""
-    blame = Orphan.blame
-
-    def blamed(self: Orphan, name: str, offset: int, reason: str) -> None:
-        if name != STREAMS:
-            blame(self, name, offset, reason)
-
-    patch.setattr(Orphan, "blame", blamed)
+    if name != STREAMS:
+        blame(self, name, offset, reason)
 
 
 @_mutation

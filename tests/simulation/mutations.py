@@ -7,6 +7,7 @@ simulation found.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
@@ -21,7 +22,6 @@ from logship._buffer.buffer import Buffer
 from logship._buffer.changes import Change, Changes
 from logship._buffer.chunk import Chunk, ChunkState, MemoryChunk
 from logship._buffer.chunks import Chunks
-from logship._buffer.counters import StreamReport
 from logship._buffer.entrance import Entrance
 from logship._buffer.inbox import Inbox, Item, Run, Tag
 from logship._buffer.losses import Numbered
@@ -42,40 +42,65 @@ from logship._settings import Settings
 
 Mutation = Callable[[pytest.MonkeyPatch], None]
 Remove = Callable[[Item, int], None]
-MUTATIONS: list[Mutation] = []
-
 ChunkDelivery = Delivery[Chunk]
 
 
-def _mutation(change: Mutation) -> Mutation:
-    MUTATIONS.append(change)
-    return change
+class Mutations(list[Mutation]):
+    """Mutations, in the order in which they were written down."""
+
+    def add(self, mutation: Mutation) -> Mutation:
+        """Take in a function that changes the product through a `MonkeyPatch`."""
+        self.append(mutation)
+        return mutation
+
+    def around(self, owner: Any, name: str) -> Callable[[Callable[..., Any]], None]:
+        """Take in what is called instead of a function; that is its first argument.
+
+        Args:
+            owner: The class or module that has the function.
+            name: The function's name there.
+        """
+
+        def take_in(change: Callable[..., Any]) -> None:
+            def mutate(patch: pytest.MonkeyPatch) -> None:
+                original = getattr(owner, name)
+
+                def changed(*arguments: Any, **named: Any) -> Any:
+                    return change(original, *arguments, **named)
+
+                patch.setattr(owner, name, changed)
+
+            self.add(functools.update_wrapper(mutate, change))
+
+        return take_in
+
+    def after_init(self, kind: type) -> Callable[[Callable[[Any], None]], None]:
+        """Take in what is done to each new object of a class."""
+
+        def take_in(change: Callable[[Any], None]) -> None:
+            def init(
+                original: Callable[..., None], new: Any, *arguments: Any, **named: Any
+            ) -> None:
+                original(new, *arguments, **named)
+                change(new)
+
+            self.around(kind, "__init__")(functools.update_wrapper(init, change))
+
+        return take_in
 
 
-def _after_init(patch: pytest.MonkeyPatch, kind: type, change: Callable[[Any], None]) -> None:
-    """Have `change` applied to each new object of this class."""
-    original = kind.__init__  # type: ignore[misc]
-
-    def init(self: Any, *arguments: Any, **named: Any) -> None:
-        original(self, *arguments, **named)
-        change(self)
-
-    patch.setattr(kind, "__init__", init)
+MUTATIONS = Mutations()
+_mutation, _around, _after_init = MUTATIONS.add, MUTATIONS.around, MUTATIONS.after_init
 
 
 # -- delivery --------------------------------------------------------------------------------
 
 
-@_mutation
-def release_before_ack(patch: pytest.MonkeyPatch) -> None:
+@_around(Delivery, "_fill_window")
+def release_before_ack(fill: Any, self: ChunkDelivery, now_seconds: float) -> Actions[Chunk]:
     """A chunk is released when it is sent."""
-    fill = ChunkDelivery._fill_window
-
-    def filled(self: ChunkDelivery, now_seconds: float) -> Actions[Chunk]:
-        actions = fill(self, now_seconds)
-        return [*actions, *(Release(each.chunk) for each in actions if isinstance(each, Send))]
-
-    patch.setattr(Delivery, "_fill_window", filled)
+    actions = fill(self, now_seconds)
+    return [*actions, *(Release(each.chunk) for each in actions if isinstance(each, Send))]
 
 
 @_mutation
@@ -92,61 +117,38 @@ def resend_without_the_last(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Delivery, "_restore", lambda self, lost: restore(self, lost[:-1] or lost))
 
 
-@_mutation
-def window_off_by_one(patch: pytest.MonkeyPatch) -> None:
+@_after_init(Delivery)
+def window_off_by_one(delivery: ChunkDelivery) -> None:
     """One chunk too many is in flight."""
-
-    def widen(delivery: ChunkDelivery) -> None:
-        delivery._inflight_chunks_max += 1
-
-    _after_init(patch, Delivery, widen)
+    delivery._inflight_chunks_max += 1
 
 
-@_mutation
-def id_regenerated_on_resend(patch: pytest.MonkeyPatch) -> None:
+@_around(Delivery, "_restore")
+def id_regenerated_on_resend(restore: Any, self: ChunkDelivery, lost: list[Chunk]) -> None:
     """A chunk gets a new id when it is sent again."""
-    restore = ChunkDelivery._restore
-
-    def restored(self: ChunkDelivery, lost: list[Chunk]) -> None:
-        for chunk in lost:
-            chunk.id = chunk.id[::-1]
-        restore(self, lost)
-
-    patch.setattr(Delivery, "_restore", restored)
+    for chunk in lost:
+        chunk.id = chunk.id[::-1]
+    restore(self, lost)
 
 
-@_mutation
-def retry_timer_lost(patch: pytest.MonkeyPatch) -> None:
+@_around(Delivery, "next_deadline_seconds")
+def retry_timer_lost(deadline: Any, self: ChunkDelivery) -> float | None:
     """No attempt follows a failed one."""
-    deadline = ChunkDelivery.next_deadline_seconds
-
-    def without_retry(self: ChunkDelivery) -> float | None:
-        return None if self.state.name == "WAITING" else deadline(self)
-
-    patch.setattr(Delivery, "next_deadline_seconds", without_retry)
+    return None if self.state.name == "WAITING" else deadline(self)
 
 
-@_mutation
-def ack_timeout_never_fires(patch: pytest.MonkeyPatch) -> None:
+@_after_init(Delivery)
+def ack_timeout_never_fires(delivery: ChunkDelivery) -> None:
     """A silent connection is waited for as long as it lasts."""
-
-    def wait_for_ever(delivery: ChunkDelivery) -> None:
-        delivery._ack_timeout_seconds = float("inf")
-
-    _after_init(patch, Delivery, wait_for_ever)
+    delivery._ack_timeout_seconds = float("inf")
 
 
-@_mutation
-def ack_timeout_from_the_connection(patch: pytest.MonkeyPatch) -> None:
+@_around(Delivery, "_note_progress")
+def ack_timeout_from_the_connection(note: Any, self: ChunkDelivery, now_seconds: float) -> None:
     """The silence is counted from the beginning of the connection, whatever was acked since."""
-    note = ChunkDelivery._note_progress
-
-    def noted(self: ChunkDelivery, now_seconds: float) -> None:
-        since = self._progress_at_seconds
-        note(self, now_seconds)
-        self._progress_at_seconds = since
-
-    patch.setattr(Delivery, "_note_progress", noted)
+    since = self._progress_at_seconds
+    note(self, now_seconds)
+    self._progress_at_seconds = since
 
 
 @_mutation
@@ -167,66 +169,47 @@ def resend_behind_the_others(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Delivery, "_next_chunk", next_chunk)
 
 
-@_mutation
-def ack_taken_for_all_before(patch: pytest.MonkeyPatch) -> None:
+@_around(Delivery, "acked")
+def ack_taken_for_all_before(
+    acked: Any, self: ChunkDelivery, now: float, chunk_ids: Iterable[str]
+) -> Any:
     """An ack releases every chunk that was sent before it as well."""
-    acked = ChunkDelivery.acked
-
-    def acked_all(self: ChunkDelivery, now: float, chunk_ids: Iterable[str]) -> Actions[Chunk]:
-        sent = list(self._inflight)
-        last = max((sent.index(each) for each in chunk_ids if each in sent), default=-1)
-        return acked(self, now, sent[: last + 1])
-
-    patch.setattr(Delivery, "acked", acked_all)
+    sent = list(self._inflight)
+    last = max((sent.index(each) for each in chunk_ids if each in sent), default=-1)
+    return acked(self, now, sent[: last + 1])
 
 
-@_mutation
-def any_ack_taken_for_the_first(patch: pytest.MonkeyPatch) -> None:
+@_around(Delivery, "acked")
+def any_ack_taken_for_the_first(
+    acked: Any, self: ChunkDelivery, now: float, chunk_ids: Iterable[str]
+) -> Any:
     """An ack for an unknown id releases the chunk that waits longest."""
-    acked = ChunkDelivery.acked
-
-    def acked_any(self: ChunkDelivery, now: float, chunk_ids: Iterable[str]) -> Actions[Chunk]:
-        first = next(iter(self._inflight), "")
-        return acked(self, now, [each if each in self._inflight else first for each in chunk_ids])
-
-    patch.setattr(Delivery, "acked", acked_any)
+    first = next(iter(self._inflight), "")
+    return acked(self, now, [each if each in self._inflight else first for each in chunk_ids])
 
 
-@_mutation
-def backoff_never_reset(patch: pytest.MonkeyPatch) -> None:
+@_around(Delivery, "_note_progress")
+def backoff_never_reset(note: Any, self: ChunkDelivery, now_seconds: float) -> None:
     """Failures are counted from the beginning of the process."""
-    note = ChunkDelivery._note_progress
-
-    def noted(self: ChunkDelivery, now_seconds: float) -> None:
-        failures = self._attempts.failures
-        note(self, now_seconds)
-        self._attempts.failures = failures
-
-    patch.setattr(Delivery, "_note_progress", noted)
+    failures = self._attempts.failures
+    note(self, now_seconds)
+    self._attempts.failures = failures
 
 
-@_mutation
-def backoff_never_grows(patch: pytest.MonkeyPatch) -> None:
+@_around(Attempts, "_try_next")
+def backoff_never_grows(try_next: Any, self: Attempts, now_seconds: float, *more: int) -> None:
     """Each failure is taken for the first."""
-    try_next = Attempts._try_next
-
-    def tried(self: Attempts, now_seconds: float, *more: int) -> None:
-        self.failures = 0
-        try_next(self, now_seconds, *more)
-
-    patch.setattr(Attempts, "_try_next", tried)
+    self.failures = 0
+    try_next(self, now_seconds, *more)
 
 
-@_mutation
-def backoff_never_capped(patch: pytest.MonkeyPatch) -> None:
+@_around(parts_module, "retry_wait")
+def backoff_never_capped(
+    retry_wait: Any, settings: Settings, *more: Uniform
+) -> Callable[[int], float]:
     """The longest wait is not the longest."""
-    retry_wait = parts_module.retry_wait
-
-    def uncapped(settings: Settings, *more: Uniform) -> Callable[[int], float]:
-        wait = retry_wait(settings, *more)
-        return lambda failures: wait(failures) * max(1, failures - 5)
-
-    patch.setattr(parts_module, "retry_wait", uncapped)
+    wait = retry_wait(settings, *more)
+    return lambda failures: wait(failures) * max(1, failures - 5)
 
 
 @_mutation
@@ -244,32 +227,24 @@ def backoff_not_hurried(patch: pytest.MonkeyPatch) -> None:
     )
 
 
-@_mutation
-def hurry_cuts_off(patch: pytest.MonkeyPatch) -> None:
+@_around(Delivery, "hurry")
+def hurry_cuts_off(
+    hurry: Any, self: ChunkDelivery, now: float, ack_timeout_seconds: float, wait_seconds_max: float
+) -> Any:
     """A drain's shorter ack timeout counts from before the drain."""
-    hurry = ChunkDelivery.hurry
-
-    def hurried(
-        self: ChunkDelivery, now: float, ack_timeout_seconds: float, wait_seconds_max: float
-    ) -> Actions[Chunk]:
-        since = self._progress_at_seconds
-        actions = hurry(self, now, ack_timeout_seconds, wait_seconds_max)
-        self._progress_at_seconds = since
-        return actions
-
-    patch.setattr(Delivery, "hurry", hurried)
+    since = self._progress_at_seconds
+    actions = hurry(self, now, ack_timeout_seconds, wait_seconds_max)
+    self._progress_at_seconds = since
+    return actions
 
 
-@_mutation
-def split_loses_its_second_half(patch: pytest.MonkeyPatch) -> None:
+@_around(Delivery, "_split")
+def split_loses_its_second_half(
+    split: Any, self: ChunkDelivery, chunk: Chunk
+) -> tuple[Chunk, ...] | None:
     """Of a chunk that was taken apart only the first half is sent."""
-    split = ChunkDelivery._split
-
-    def first_half(self: ChunkDelivery, chunk: Chunk) -> tuple[Chunk, ...] | None:
-        halves = split(self, chunk)
-        return None if halves is None else halves[:1]
-
-    patch.setattr(Delivery, "_split", first_half)
+    halves = split(self, chunk)
+    return None if halves is None else halves[:1]
 
 
 @_mutation
@@ -278,45 +253,32 @@ def split_without_a_trial(patch: pytest.MonkeyPatch) -> None:
     patch.setattr("logship._delivery.poison.STRIKES_BEFORE_SPLIT", 1)
 
 
-@_mutation
-def whole_sent_after_its_halves(patch: pytest.MonkeyPatch) -> None:
+@_around(Delivery, "_split")
+def whole_sent_after_its_halves(
+    split: Any, self: ChunkDelivery, chunk: Chunk
+) -> tuple[Chunk, ...] | None:
     """A chunk that was taken apart stays in line itself."""
-    split = ChunkDelivery._split
-
-    def and_whole(self: ChunkDelivery, chunk: Chunk) -> tuple[Chunk, ...] | None:
-        halves = split(self, chunk)
-        return None if halves is None else (*halves, chunk)
-
-    patch.setattr(Delivery, "_split", and_whole)
+    halves = split(self, chunk)
+    return None if halves is None else (*halves, chunk)
 
 
-@_mutation
-def quarantine_without_proof(patch: pytest.MonkeyPatch) -> None:
+@_around(Delivery, "_condemn_overtaken")
+def quarantine_without_proof(condemn: Any, self: ChunkDelivery, now_seconds: float) -> Any:
     """A single record that a server passes over is given up at once."""
-    condemn = ChunkDelivery._condemn_overtaken
-
-    def condemned(self: ChunkDelivery, now_seconds: float) -> Actions[Chunk]:
-        self._passed_over.update(self._inflight)
-        return condemn(self, now_seconds)
-
-    patch.setattr(Delivery, "_condemn_overtaken", condemned)
+    self._passed_over.update(self._inflight)
+    return condemn(self, now_seconds)
 
 
 # -- the inbox -------------------------------------------------------------------------------
 
 
-@_mutation
-def append_lost_during_combine(patch: pytest.MonkeyPatch) -> None:
+@_around(Accumulator, "append")
+def append_lost_during_combine(append: Any, self: Accumulator, run: Run, remove: Remove) -> Any:
     """The last of the entries that are combined at once is removed and not kept."""
-    append = Accumulator.append
-
-    def all_but_the_last(self: Accumulator, run: Run, remove: Remove) -> int:
-        first, bodies = run
-        if len(bodies) == 1:
-            return append(self, run, remove)
-        return 1 + append(self, (first, bodies[:-1]), lambda each, n: remove(each, n + 1))
-
-    patch.setattr(Accumulator, "append", all_but_the_last)
+    first, bodies = run
+    if len(bodies) == 1:
+        return append(self, run, remove)
+    return 1 + append(self, (first, bodies[:-1]), lambda each, n: remove(each, n + 1))
 
 
 @_mutation
@@ -356,18 +318,13 @@ def end_forgets_what_was_withheld(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Accumulator, "_number_withheld", lambda _self, _stream: None)
 
 
-@_mutation
-def withheld_counted_twice(patch: pytest.MonkeyPatch) -> None:
+@_around(Accumulator, "_number_withheld")
+def withheld_counted_twice(number: Any, self: Accumulator, stream: Stream) -> None:
     """What has got its numbers goes on waiting for them."""
-    number = Accumulator._number_withheld
-
-    def again(self: Accumulator, stream: Stream) -> None:
-        withheld = dict(stream.withheld)
-        number(self, stream)
-        if stream.end is None and not self.streams.keys() > {stream.key}:
-            stream.withheld = withheld
-
-    patch.setattr(Accumulator, "_number_withheld", again)
+    withheld = dict(stream.withheld)
+    number(self, stream)
+    if stream.end is None and not self.streams.keys() > {stream.key}:
+        stream.withheld = withheld
 
 
 @_mutation
@@ -402,39 +359,32 @@ def close_overtakes_an_append(patch: pytest.MonkeyPatch) -> None:
 @_mutation
 def inbox_without_a_bound(patch: pytest.MonkeyPatch) -> None:
     """Entries go into the inbox however full the buffer is, and none is combined."""
+    init = Entrance.__init__
 
-    def widen(entrance: Entrance) -> None:
-        section = entrance._section
+    def widened(self: Entrance, *arguments: Any, **named: Any) -> None:
+        init(self, *arguments, **named)
+        section = self._section
         section.relaxed_bytes_max = section.inbox_max = section.inbox_entries_max = 1 << 60
-        entrance._relaxed_body_bytes_max = entrance._combine_at = 1 << 60
+        self._relaxed_body_bytes_max = self._combine_at = 1 << 60
 
-    _after_init(patch, Entrance, widen)
+    patch.setattr(Entrance, "__init__", widened)
     patch.setattr(Section, "combine", lambda self: None)
 
 
-@_mutation
-def all_have_one_number(patch: pytest.MonkeyPatch) -> None:
+@_around(Stream, "stamped")
+def all_have_one_number(stamped: Any, self: Stream, bodies: Sequence[bytes]) -> bytes:
     """Entries that are combined at once all get the stamp of the first."""
-    stamped = Stream.stamped
-
-    def as_the_first(self: Stream, bodies: Sequence[bytes]) -> bytes:
-        return b"".join(stamped(self, [body]) for body in bodies)
-
-    patch.setattr(Stream, "stamped", as_the_first)
+    return b"".join(stamped(self, [body]) for body in bodies)
 
 
-@_mutation
-def full_chunk_begins_anew(patch: pytest.MonkeyPatch) -> None:
+@_around(Accumulator, "append")
+def full_chunk_begins_anew(append: Any, self: Accumulator, run: Run, remove: Remove) -> Any:
     """Entries that did not fit into a chunk are put into the next one with those that did."""
-    append = Accumulator.append
 
-    def appended(self: Accumulator, run: Run, remove: Remove) -> int:
-        def remove_too_few(first: Item, count: int) -> None:
-            remove(first, 1 if count < len(run[1]) else count)
+    def remove_too_few(first: Item, count: int) -> None:
+        remove(first, 1 if count < len(run[1]) else count)
 
-        return append(self, run, remove_too_few)
-
-    patch.setattr(Accumulator, "append", appended)
+    return append(self, run, remove_too_few)
 
 
 def _made_twice(self: Changes, change: Change, *values: Any) -> None:
@@ -446,44 +396,31 @@ def _made_twice(self: Changes, change: Change, *values: Any) -> None:
 # -- the buffer ------------------------------------------------------------------------------
 
 
-@_mutation
-def number_used_twice(patch: pytest.MonkeyPatch) -> None:
+@_around(Accumulator, "number_and_drop")
+def number_used_twice(
+    number_and_drop: Any, self: Accumulator, tag: Tag, body: bytes, reason: str
+) -> Any:
     """The number of a record that found no place is given to the next one as well."""
-    number_and_drop = Accumulator.number_and_drop
-
-    def dropped(self: Accumulator, tag: Tag, body: bytes, reason: str) -> Numbered | None:
-        result = number_and_drop(self, tag, body, reason)
-        if result is not None:
-            result.stream.next_number -= 1
-        return result
-
-    patch.setattr(Accumulator, "number_and_drop", dropped)
+    result = number_and_drop(self, tag, body, reason)
+    if result is not None:
+        result.stream.next_number -= 1
+    return result
 
 
-@_mutation
-def gap_not_declared(patch: pytest.MonkeyPatch) -> None:
+@_around(Accumulator, "_declare_gaps")
+def gap_not_declared(declare: Any, self: Accumulator, stream: Stream) -> None:
     """What was lost is counted, and the stream says nothing of it."""
-    declare = Accumulator._declare_gaps
-
-    def forgotten(self: Accumulator, stream: Stream) -> None:
-        stream.undeclared = []
-        declare(self, stream)
-
-    patch.setattr(Accumulator, "_declare_gaps", forgotten)
+    stream.undeclared = []
+    declare(self, stream)
 
 
-@_mutation
-def gap_forgotten_with_its_chunk(patch: pytest.MonkeyPatch) -> None:
+@_around(Buffer, "drop_oldest")
+def gap_forgotten_with_its_chunk(drop: Any, self: Buffer) -> Any:
     """A gap record that is dropped with its chunk is not written again."""
-    drop = Buffer.drop_oldest
-
-    def dropped(self: Buffer) -> bool:
-        chunk = self._section.accumulator.chunks.first_droppable()
-        if chunk is not None:
-            chunk.gaps = []
-        return drop(self)
-
-    patch.setattr(Buffer, "drop_oldest", dropped)
+    chunk = self._section.accumulator.chunks.first_droppable()
+    if chunk is not None:
+        chunk.gaps = []
+    return drop(self)
 
 
 @_mutation
@@ -510,28 +447,18 @@ def declared_by_a_chunk_given_up(patch: pytest.MonkeyPatch) -> None:
     patch.setattr("logship._buffer.accumulator.left_to_declare", left_by_others)
 
 
-@_mutation
-def drops_what_is_in_flight(patch: pytest.MonkeyPatch) -> None:
+@_around(Chunks, "first_droppable")
+def drops_what_is_in_flight(droppable: Any, self: Chunks) -> Chunk | None:
     """A full buffer drops a chunk that delivery has."""
-    droppable = Chunks.first_droppable
-
-    def any_of_them(self: Chunks) -> Chunk | None:
-        taken = (each for each in self.unsettled.values() if each.state is ChunkState.TAKEN)
-        return next(taken, None) or droppable(self)
-
-    patch.setattr(Chunks, "first_droppable", any_of_them)
+    taken = (each for each in self.unsettled.values() if each.state is ChunkState.TAKEN)
+    return next(taken, None) or droppable(self)
 
 
-@_mutation
-def chunk_sealed_and_lost(patch: pytest.MonkeyPatch) -> None:
+@_around(Buffer, "take")
+def chunk_sealed_and_lost(take: Any, self: Buffer) -> Any:
     """A chunk is taken out of the line and given to nothing."""
-    take = Buffer.take
-
-    def taken(self: Buffer) -> Chunk | None:
-        chunk = take(self)
-        return take(self) if chunk is not None and chunk.serial % 7 == 0 else chunk
-
-    patch.setattr(Buffer, "take", taken)
+    chunk = take(self)
+    return take(self) if chunk is not None and chunk.serial % 7 == 0 else chunk
 
 
 @_mutation
@@ -542,63 +469,41 @@ def wake_up_lost(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(entrance_module, "_ASLEEP", None)
 
 
-@_mutation
-def space_not_told(patch: pytest.MonkeyPatch) -> None:
+@_around(Accumulator, "release")
+def space_not_told(release: Any, self: Accumulator, chunk: Chunk) -> None:
     """The bytes of an acked chunk stay in the account."""
-    release = Accumulator.release
-
-    def released(self: Accumulator, chunk: Chunk) -> None:
-        held = self.chunks.bytes_held
-        release(self, chunk)
-        self.chunks.bytes_held = held
-
-    patch.setattr(Accumulator, "release", released)
+    held = self.chunks.bytes_held
+    release(self, chunk)
+    self.chunks.bytes_held = held
 
 
-@_mutation
-def bound_not_kept(patch: pytest.MonkeyPatch) -> None:
+@_after_init(Entrance)
+def bound_not_kept(entrance: Entrance) -> None:
     """The buffer takes more than it may."""
-
-    def widen(entrance: Entrance) -> None:
-        entrance.bytes_max += entrance.bytes_max // 2
-
-    _after_init(patch, Entrance, widen)
+    entrance.bytes_max += entrance.bytes_max // 2
 
 
-@_mutation
-def acked_counted_twice(patch: pytest.MonkeyPatch) -> None:
+@_around(Buffer, "release")
+def acked_counted_twice(release: Any, self: Buffer, chunk: Chunk) -> None:
     """A chunk that has been sent twice counts twice."""
-    release = Buffer.release
-
-    def released(self: Buffer, chunk: Chunk) -> None:
-        release(self, chunk)
-        self.counters.acked += chunk.records if chunk.serial % 5 == 0 else 0
-
-    patch.setattr(Buffer, "release", released)
+    release(self, chunk)
+    self.counters.acked += chunk.records if chunk.serial % 5 == 0 else 0
 
 
-@_mutation
-def report_leaves_out_a_range(patch: pytest.MonkeyPatch) -> None:
+@_around(account_module, "_stream_report")
+def report_leaves_out_a_range(report: Any, stream: Stream, waiting: list[Chunk]) -> Any:
     """The report counts what is not acked, and does not name it."""
-    report = account_module._stream_report
-
-    def without(stream: Stream, waiting: list[Chunk]) -> StreamReport:
-        return report(stream, waiting)._replace(unacked=[])
-
-    patch.setattr(account_module, "_stream_report", without)
+    return report(stream, waiting)._replace(unacked=[])
 
 
-@_mutation
-def end_record_with_a_wrong_count(patch: pytest.MonkeyPatch) -> None:
+@_around(Accumulator, "end")
+def end_record_with_a_wrong_count(
+    end: Any, self: Accumulator, stream: Stream, *, retires: bool = True
+) -> None:
     """The end record says that one record less was accepted."""
-    end = Accumulator.end
-
-    def ended(self: Accumulator, stream: Stream, *, retires: bool = True) -> None:
-        stream.controls += 1
-        end(self, stream, retires=retires)
-        stream.controls -= 1
-
-    patch.setattr(Accumulator, "end", ended)
+    stream.controls += 1
+    end(self, stream, retires=retires)
+    stream.controls -= 1
 
 
 # -- the client and the protocol -------------------------------------------------------------
@@ -611,29 +516,20 @@ def answers_of_two_connections_mixed(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(AckReader, "__init__", lambda self: self.__dict__.update(shared.__dict__))
 
 
-@_mutation
-def turn_sends_first(patch: pytest.MonkeyPatch) -> None:
+@_around(Pump, "turn")
+def turn_sends_first(turn: Any, self: Pump) -> None:
     """A turn sends, and only then seals and gives up what is due."""
-    turn = Pump.turn
-
-    def turned(self: Pump) -> None:
-        self.perform(self._delivery.chunks_ready(self._monotonic()))
-        with pytest.MonkeyPatch.context() as late:
-            late.setattr(self._delivery, "chunks_ready", lambda _: [])
-            turn(self)
-
-    patch.setattr(Pump, "turn", turned)
+    self.perform(self._delivery.chunks_ready(self._monotonic()))
+    with pytest.MonkeyPatch.context() as late:
+        late.setattr(self._delivery, "chunks_ready", lambda _: [])
+        turn(self)
 
 
-@_mutation
-def drain_ends_late(patch: pytest.MonkeyPatch) -> None:
+@_after_init(Closing)
+def drain_ends_late(closing: Closing) -> None:
     """A drain takes a second more than it was given."""
-
-    def prolong(closing: Closing) -> None:
-        plan = closing._plan
-        closing._plan = plan._replace(deadline_seconds=plan.deadline_seconds + 1.0)
-
-    _after_init(patch, Closing, prolong)
+    plan = closing._plan
+    closing._plan = plan._replace(deadline_seconds=plan.deadline_seconds + 1.0)
 
 
 # -- those that were found -------------------------------------------------------------------
@@ -650,18 +546,13 @@ def loop_spins_during_a_trial(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Delivery, "can_send", property(can_send))
 
 
-@_mutation
-def resend_ends_the_silence(patch: pytest.MonkeyPatch) -> None:
+@_around(Delivery, "_condemn_overtaken")
+def resend_ends_the_silence(condemn: Any, self: ChunkDelivery, now_seconds: float) -> Any:
     """To send again what was passed over puts off the ack timeout, each time."""
-    condemn = ChunkDelivery._condemn_overtaken
-
-    def condemned(self: ChunkDelivery, now_seconds: float) -> Actions[Chunk]:
-        actions = condemn(self, now_seconds)
-        if not self._inflight.keys().isdisjoint(self._passed_over):
-            self._progress_at_seconds = now_seconds
-        return actions
-
-    patch.setattr(Delivery, "_condemn_overtaken", condemned)
+    actions = condemn(self, now_seconds)
+    if not self._inflight.keys().isdisjoint(self._passed_over):
+        self._progress_at_seconds = now_seconds
+    return actions
 
 
 @_mutation
@@ -682,28 +573,20 @@ def accused_once_is_guilty(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(PoisonSearch, "accuse", lambda _self, _chunk_id: True)
 
 
-@_mutation
-def suspect_overtaken_by_nothing(patch: pytest.MonkeyPatch) -> None:
+@_around(Delivery, "_fill_window")
+def suspect_overtaken_by_nothing(fill: Any, self: ChunkDelivery, now_seconds: float) -> Any:
     """A chunk that was passed over once counts as overtaken again as soon as it is sent."""
-    fill = ChunkDelivery._fill_window
-
-    def filled(self: ChunkDelivery, now_seconds: float) -> Actions[Chunk]:
-        actions = fill(self, now_seconds)
-        for flight in self._inflight.values():
-            if flight.overtaken_at_seconds is None and flight.chunk.id in self._passed_over:
-                flight.overtaken_at_seconds = now_seconds
-        return actions
-
-    patch.setattr(Delivery, "_fill_window", filled)
+    actions = fill(self, now_seconds)
+    for flight in self._inflight.values():
+        if flight.overtaken_at_seconds is None and flight.chunk.id in self._passed_over:
+            flight.overtaken_at_seconds = now_seconds
+    return actions
 
 
-@_mutation
-def sent_again_behind_the_others(patch: pytest.MonkeyPatch) -> None:
+@_around(Delivery, "_send_again")
+def sent_again_behind_the_others(
+    send_again: Any, self: ChunkDelivery, flight: Flight[Chunk]
+) -> Any:
     """A chunk that is slow to be acked loses its place in the window when it is sent again."""
-    send_again = ChunkDelivery._send_again
-
-    def moved(self: ChunkDelivery, flight: Flight[Chunk]) -> Send[Chunk]:
-        self._inflight[flight.chunk.id] = self._inflight.pop(flight.chunk.id)
-        return send_again(self, flight)
-
-    patch.setattr(Delivery, "_send_again", moved)
+    self._inflight[flight.chunk.id] = self._inflight.pop(flight.chunk.id)
+    return send_again(self, flight)

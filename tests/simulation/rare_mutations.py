@@ -6,6 +6,8 @@ cannot ask for them. Most are mistakes of the judge, which must not accuse the i
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from logship._buffer.chunk import MemoryChunk
@@ -13,31 +15,22 @@ from logship._spool.adoption import AdoptedChunk, Adoption
 from logship._spool.mapped import UnspooledChunk
 from logship._spool.orphan import Orphan, OrphanStream
 from tests.simulation.estate import Estate
-from tests.simulation.mutations import Mutation
+from tests.simulation.mutations import Mutations
 
-RARE_MUTATIONS: list[Mutation] = []
-
-
-def _mutation(change: Mutation) -> Mutation:
-    RARE_MUTATIONS.append(change)
-    return change
+RARE_MUTATIONS = Mutations()
+_mutation, _around = RARE_MUTATIONS.add, RARE_MUTATIONS.around
 
 
 # -- of the product --------------------------------------------------------------------------
 
 
-@_mutation
-def shipped_end_not_noted(patch: pytest.MonkeyPatch) -> None:
+@_around(Adoption, "settled")
+def shipped_end_not_noted(settled: Any, self: Adoption, chunk: AdoptedChunk) -> None:
     """A recoverer ships a stream's own end record, and leaves no word of it to the next one."""
-    settled = Adoption.settled
-
-    def noted(self: Adoption, chunk: AdoptedChunk) -> None:
-        with pytest.MonkeyPatch.context() as context:
-            if chunk.found is not None:
-                context.setattr(Orphan, "mark_end", lambda *_: True)
-            settled(self, chunk)
-
-    patch.setattr(Adoption, "settled", noted)
+    with pytest.MonkeyPatch.context() as context:
+        if chunk.found is not None:
+            context.setattr(Orphan, "mark_end", lambda *_: True)
+        settled(self, chunk)
 
 
 @_mutation
@@ -46,16 +39,11 @@ def number_in_memory_not_noted(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(UnspooledChunk, "advance", MemoryChunk.advance)
 
 
-@_mutation
-def acked_chunks_show_nothing(patch: pytest.MonkeyPatch) -> None:
+@_around(OrphanStream, "__post_init__")
+def acked_chunks_show_nothing(init: Any, self: OrphanStream) -> None:
     """A stream without a slot is forgotten with the segments of its acked chunks."""
-    init = OrphanStream.__post_init__
-
-    def forgotten(self: OrphanStream) -> None:
-        init(self)
-        self.shown_by_chunks = False
-
-    patch.setattr(OrphanStream, "__post_init__", forgotten)
+    init(self)
+    self.shown_by_chunks = False
 
 
 # -- of the judge ----------------------------------------------------------------------------
@@ -73,13 +61,8 @@ def declared_before_the_end(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Estate, "_to_declare", lambda *_: {})
 
 
-@_mutation
-def trouble_with_a_record_not_its_lifes(patch: pytest.MonkeyPatch) -> None:
+@_around(Estate, "troubled")
+def trouble_with_a_record_not_its_lifes(troubled: Any, self: Estate, name: str) -> None:
     """Where a record could not be kept, nothing may be said of the life that it is from."""
-    troubled = Estate.troubled
-
-    def with_directories(self: Estate, name: str) -> None:
-        if "-" not in name:
-            troubled(self, name)
-
-    patch.setattr(Estate, "troubled", with_directories)
+    if "-" not in name:
+        troubled(self, name)

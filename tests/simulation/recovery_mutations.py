@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 from collections import defaultdict
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
@@ -16,20 +17,15 @@ from logship._buffer.buffer import Buffer
 from logship._buffer.chunk import Chunk, ChunkState
 from logship._spool import files
 from logship._spool.adoption import AdoptedChunk, Adoption
-from logship._spool.directories import ProcessDirectory
 from logship._spool.files import FileBytes
 from logship._spool.orphan import Kept, Orphan, SegmentFile
 from logship._spool.orphans import Orphans
 from logship._spool.progress import RecoveryState
 from logship._spool.quarantine import QuarantineFull
-from tests.simulation.mutations import Mutation
+from tests.simulation.mutations import Mutations
 
-RECOVERY_MUTATIONS: list[Mutation] = []
-
-
-def _mutation(change: Mutation) -> Mutation:
-    RECOVERY_MUTATIONS.append(change)
-    return change
+RECOVERY_MUTATIONS = Mutations()
+_mutation, _around = RECOVERY_MUTATIONS.add, RECOVERY_MUTATIONS.around
 
 
 @_mutation
@@ -92,32 +88,22 @@ def poison_taken_as_acked(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Adoption, "refuse", lambda _self, _whole, _chunk: "acked")
 
 
-@_mutation
-def poison_not_declared(patch: pytest.MonkeyPatch) -> None:
+@_around(Adoption, "refuse")
+def poison_not_declared(refuse: Any, self: Adoption, whole: AdoptedChunk, chunk: Chunk) -> Any:
     """A recovered record that no server takes is quarantined, and its stream says nothing of it."""
-    refuse = Adoption.refuse
-
-    def refused(self: Adoption, whole: AdoptedChunk, chunk: Chunk) -> str:
-        text = refuse(self, whole, chunk)
-        self.orphan.streams[whole.stream.id].gaps.pop()
-        return text
-
-    patch.setattr(Adoption, "refuse", refused)
+    text = refuse(self, whole, chunk)
+    self.orphan.streams[whole.stream.id].gaps.pop()
+    return text
 
 
-@_mutation
-def lock_given_back_early(patch: pytest.MonkeyPatch) -> None:
+@_around(Adoption, "_wait_for_acks")
+def lock_given_back_early(wait: Any, self: Adoption) -> Iterator[RecoveryState]:
     """A recoverer gives the lock back when everything is sent, not when it is acked."""
-    wait = Adoption._wait_for_acks
-
-    def waited(self: Adoption) -> Iterator[RecoveryState]:
-        directory = self.orphan.directory
-        if self._on_their_way and directory._lock >= 0:
-            os.close(directory._lock)
-            directory._lock = -1
-        yield from wait(self)
-
-    patch.setattr(Adoption, "_wait_for_acks", waited)
+    directory = self.orphan.directory
+    if self._on_their_way and directory._lock >= 0:
+        os.close(directory._lock)
+        directory._lock = -1
+    yield from wait(self)
 
 
 @_mutation
@@ -140,32 +126,22 @@ def unlinked_though_it_is_kept(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Orphan, "unlink_if_done", unlinked)
 
 
-@_mutation
-def refused_marked_before_it_is_declared(patch: pytest.MonkeyPatch) -> None:
+@_around(Adoption, "settled")
+def refused_marked_before_it_is_declared(settled: Any, self: Adoption, chunk: AdoptedChunk) -> None:
     """A chunk with a record that no server takes is marked acked before a gap says so."""
-    settled = Adoption.settled
-
-    def marked(self: Adoption, chunk: AdoptedChunk) -> None:
-        settled(self, chunk)
-        if chunk.is_refused and chunk.found is not None:
-            self.orphan.mark_acked(chunk.found)
-
-    patch.setattr(Adoption, "settled", marked)
+    settled(self, chunk)
+    if chunk.is_refused and chunk.found is not None:
+        self.orphan.mark_acked(chunk.found)
 
 
 # -- those that were found -------------------------------------------------------------------
 
 
-@_mutation
-def marked_though_not_quarantined(patch: pytest.MonkeyPatch) -> None:
+@_around(Orphan, "keep")
+def marked_though_not_quarantined(keep: Any, self: Orphan, name: str, data: bytes) -> Kept:
     """A damaged chunk that could not be copied is marked as if it were: the next one deletes it."""
-    keep = Orphan.keep
-
-    def kept(self: Orphan, name: str, data: bytes) -> Kept:
-        found = keep(self, name, data)
-        return Kept.NOWHERE if found is Kept.ON_THE_SPOOL else found
-
-    patch.setattr(Orphan, "keep", kept)
+    found = keep(self, name, data)
+    return Kept.NOWHERE if found is Kept.ON_THE_SPOOL else found
 
 
 @_mutation
@@ -198,18 +174,13 @@ def poison_fills_the_window(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Buffer, "_next_adopted", next_adopted)
 
 
-@_mutation
-def unread_directory_taken_as_empty(patch: pytest.MonkeyPatch) -> None:
+@_around(Orphans, "_oldest_in")
+def unread_directory_taken_as_empty(oldest: Any, self: Orphans, parent: int) -> Any:
     """A spool that cannot be listed counts as empty, without a message."""
-    oldest = Orphans._oldest_in
-
-    def found(self: Orphans, parent: int) -> ProcessDirectory | None:
-        try:
-            return oldest(self, parent)
-        except OSError:
-            return None
-
-    patch.setattr(Orphans, "_oldest_in", found)
+    try:
+        return oldest(self, parent)
+    except OSError:
+        return None
 
 
 @_mutation
