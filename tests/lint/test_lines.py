@@ -9,9 +9,7 @@ import pytest
 from logship._deployment.linting.marks import Marked, parse_json
 from logship._deployment.linting.report import judge
 from logship._deployment.linting.yamltext import parse_yaml
-from tests.lint.deployments import BASES, HAS_YAML, Base, template_text
-from tests.lint.mistakes import Mistake
-from tests.lint.sidecar_mistakes import MISTAKES
+from tests.lint.deployments import HAS_YAML, template_text
 
 needs_yaml = pytest.mark.skipif(not HAS_YAML, reason="PyYAML is not installed")
 
@@ -68,24 +66,6 @@ def test_of_a_configuration_that_is_one_line_of_json() -> None:
     data = {"a.conf": "[INPUT]\nName forward\n[OUTPUT]\nName s3\nMatch *\n"}
     text = json.dumps({"apiVersion": "v1", "kind": "ConfigMap", "data": data}, indent=1)
     assert all(line.startswith('"a.conf"') for line in found_in("map.json", text).values())
-
-
-CASES = [
-    pytest.param(base, mistake, id=f"{base.name}-{mistake.name}")
-    for mistake in MISTAKES
-    for base in BASES
-    if base.platform == mistake.platform and base.name == "own"
-]
-
-
-@pytest.mark.parametrize(("base", "mistake"), CASES)
-def test_every_finding_in_indented_json_has_a_line(base: Base, mistake: Mistake) -> None:
-    deployment = base.make()
-    mistake.make(deployment)
-    text = json.dumps(deployment.document, indent=1)
-    findings = judge("a.json", text, is_spot=mistake.is_spot).findings
-    assert findings
-    assert all(each.line is not None and each.line > 1 for each in findings)
 
 
 STRANGE = """\

@@ -40,15 +40,19 @@ def test_deployments_of_our_own_are_clean(base: Base) -> None:
 
 @pytest.mark.parametrize(("base", "mistake"), CASES)
 def test_a_seeded_mistake_is_found_by_its_rule_alone(base: Base, mistake: Mistake) -> None:
+    """In a line of its own, since the JSON is indented."""
     deployment = base.make()
     mistake.make(deployment)
-    found = judge("seeded.json", deployment.text, is_spot=mistake.is_spot).findings
+    text = json.dumps(deployment.document, indent=1)
+    found = judge("seeded.json", text, is_spot=mistake.is_spot).findings
     assert mistake.rule in {each.rule for each in found}
     assert {each.rule for each in found} <= {mistake.rule, *mistake.also}
     for finding in found:
         assert finding.night
         assert finding.change
         assert finding.container
+        assert finding.line is not None
+        assert finding.line > 1 or base.platform == "ecs"  # the task begins in the first
 
 
 def test_the_table_in_the_docs_is_the_rules() -> None:
