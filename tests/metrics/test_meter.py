@@ -25,9 +25,9 @@ from logship._metrics.process import Process
 from logship._metrics.sums import SLOTS, Numbers, buried, slot, summed, zeros
 from logship._reasons import OVERFLOW
 from logship._settings import Settings
-from logship.testing import MemoryTransport, Sidecar
+from logship.testing import Sidecar
 from tests.unit.accounts import a_buffer, admit, body
-from tests.unit.clients import Stderr, quick_settings, until
+from tests.unit.clients import Stderr, a_client, until
 
 COUNTERS = {
     measure.name for measure in CLIENT_MEASURES if measure.kind in (Kind.COUNTER, Kind.HISTOGRAM)
@@ -191,14 +191,6 @@ def stderr(tmp_path: Path) -> Iterator[Stderr]:
     file = Stderr(tmp_path / "stderr")
     yield file
     file.close()
-
-
-def a_client(sidecar: Sidecar, stderr: Stderr, **settings: Any) -> Client:
-    return Client(
-        quick_settings(**settings),
-        transport=MemoryTransport(sidecar),
-        parts={"last_resort": stderr.last_resort()},
-    )
 
 
 def assert_agrees(numbers: dict[str, float], report: DrainReport) -> None:

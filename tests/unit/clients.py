@@ -10,9 +10,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from logship._client.background import BackgroundClient
+from logship._client.client import Client
 from logship._settings import Settings
 from logship._stderr.last_resort import LastResort
-from logship.testing import Sidecar
+from logship.testing import MemoryTransport, Sidecar
 
 BUFFER_BYTES = 64 * 1024
 
@@ -62,6 +64,24 @@ class Stderr:
     def close(self) -> None:
         """Close it."""
         os.close(self.descriptor)
+
+
+def a_client(sidecar: Sidecar, stderr: Stderr, **settings: Any) -> Client:
+    """Return an asyncio client of a sidecar in memory."""
+    return Client(
+        quick_settings(**settings),
+        transport=MemoryTransport(sidecar),
+        parts={"last_resort": stderr.last_resort()},
+    )
+
+
+def a_background_client(sidecar: Sidecar, stderr: Stderr, **settings: Any) -> BackgroundClient:
+    """Return a client on its own thread of a sidecar in memory."""
+    return BackgroundClient(
+        quick_settings(**settings),
+        transport=MemoryTransport(sidecar),
+        parts={"last_resort": stderr.last_resort()},
+    )
 
 
 async def until(condition: Callable[[], object], what: str, seconds: float = 20.0) -> None:

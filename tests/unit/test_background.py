@@ -23,22 +23,14 @@ from logship._installation.handler import Handler
 from logship.errors import BufferFull, ClientClosed
 from logship.testing import MemoryTransport, Sidecar
 from tests.support.waiting import wait_until
-from tests.unit.clients import BUFFER_BYTES, Stderr, messages, quick_settings
+from tests.unit.clients import BUFFER_BYTES, Stderr, a_background_client, messages, quick_settings
 
 LARGE = {"message": "y" * 2000}
 
 
-def a_client(sidecar: Sidecar, stderr: Stderr, **settings: Any) -> BackgroundClient:
-    return BackgroundClient(
-        quick_settings(**settings),
-        transport=MemoryTransport(sidecar),
-        parts={"last_resort": stderr.last_resort()},
-    )
-
-
 @pytest.fixture
 def client(sidecar: Sidecar, stderr: Stderr) -> Iterator[BackgroundClient]:
-    fresh = a_client(sidecar, stderr)
+    fresh = a_background_client(sidecar, stderr)
     yield fresh
     sidecar.acks = True
     sidecar.hang_up()
@@ -106,7 +98,7 @@ def waits_for_space(client: BackgroundClient, count: int = 1) -> Callable[[], bo
 
 
 def test_records_of_all_threads_arrive_once(sidecar: Sidecar, stderr: Stderr) -> None:
-    client = a_client(sidecar, stderr, buffer_bytes_max=1 << 20)
+    client = a_background_client(sidecar, stderr, buffer_bytes_max=1 << 20)
     in_threads(8, lambda n: [client.emit({"message": f"{n}.{i}"}) for i in range(200)])
     report = client.close(timeout=20)
     assert report.all_acked
@@ -116,7 +108,7 @@ def test_records_of_all_threads_arrive_once(sidecar: Sidecar, stderr: Stderr) ->
 
 
 def test_the_context_manager_closes(sidecar: Sidecar, stderr: Stderr) -> None:
-    with a_client(sidecar, stderr) as client:
+    with a_background_client(sidecar, stderr) as client:
         client.emit({"message": "hi"})
     assert client.report is not None
     assert client.report.all_acked
@@ -184,7 +176,7 @@ def test_flush_while_another_thread_closes_never_hangs(
 ) -> None:
     for _ in range(5):
         sidecar.acks = acks
-        client = a_client(sidecar, stderr)
+        client = a_background_client(sidecar, stderr)
         client.emit({"message": "hi"})
         results = close_and_flush(client)
         assert not [result for result in results if isinstance(result, Exception)]
@@ -225,7 +217,7 @@ def test_a_client_ships_while_the_loop_of_another_one_is_busy(
         parts={"last_resort": stderr.last_resort(), "monotonic": monotonic},
     )
     busy.flush(5)
-    other = a_client(sidecar, stderr)
+    other = a_background_client(sidecar, stderr)
     other.flush(5)
     is_armed.set()
     busy.emit({"message": "wakes its shipper"})
@@ -252,7 +244,7 @@ def test_after_close(client: BackgroundClient) -> None:
 def test_a_report_is_corrected_once_for_what_was_refused_since(
     sidecar: Sidecar, stderr: Stderr
 ) -> None:
-    client = a_client(sidecar, stderr)
+    client = a_background_client(sidecar, stderr)
     client.emit({"message": "accepted"})
     assert client.close(timeout=10).says_all_is_well
     client.correct_report()
@@ -269,7 +261,7 @@ def test_a_report_is_corrected_once_for_what_was_refused_since(
 def test_what_a_closed_client_refuses_is_on_stderr_as_redacted(
     sidecar: Sidecar, stderr: Stderr
 ) -> None:
-    client = a_client(sidecar, stderr, redact=lambda record: {**record, "password": "-"})
+    client = a_background_client(sidecar, stderr, redact=lambda record: {**record, "password": "-"})
     client.close()
     logger = logging.Logger("late")
     logger.addHandler(Handler(client))
@@ -571,7 +563,7 @@ def test_without_a_thread_records_are_spilled_at_the_end(
         raise RuntimeError("can't start new thread")
 
     monkeypatch.setattr(threading.Thread, "start", refuse)
-    client = a_client(sidecar, stderr)
+    client = a_background_client(sidecar, stderr)
     monkeypatch.undo()
     assert client.emit({"message": "hi"})
     assert not client.flush(20).all_acked
@@ -605,7 +597,7 @@ def test_with_a_lasting_bug_in_the_shipper_close_lets_senders_go(
 
 def test_a_disabled_client_starts_nothing(sidecar: Sidecar, stderr: Stderr) -> None:
     before = threading.active_count()
-    client = a_client(sidecar, stderr, disabled=True)
+    client = a_background_client(sidecar, stderr, disabled=True)
     assert not client.emit({"message": "hi"})
     client.send({"message": "hi"})
     assert client.flush().all_acked
@@ -614,7 +606,7 @@ def test_a_disabled_client_starts_nothing(sidecar: Sidecar, stderr: Stderr) -> N
 
 
 def test_the_thread_ends_with_the_client(sidecar: Sidecar, stderr: Stderr) -> None:
-    client = a_client(sidecar, stderr)
+    client = a_background_client(sidecar, stderr)
     thread = client._thread
     assert thread is not None
     client.emit({"message": "hi"})
@@ -625,7 +617,7 @@ def test_the_thread_ends_with_the_client(sidecar: Sidecar, stderr: Stderr) -> No
 def test_the_shippers_thread_does_not_log(
     sidecar: Sidecar, stderr: Stderr, caplog: pytest.LogCaptureFixture
 ) -> None:
-    with a_client(sidecar, stderr) as client:
+    with a_background_client(sidecar, stderr) as client:
         client.emit({"message": "hi"})
         sidecar.say(b"\xc1")
         sidecar.hang_up()

@@ -18,14 +18,13 @@ import pytest
 from logship._buffer import entrance
 from logship._buffer.buffer import Buffer
 from logship._buffer.entrance import Outcome
-from logship._client.background import BackgroundClient
 from logship._client.client import Client
 from logship._installation.handler import Handler
 from logship._protocol.entries import unpack_entries
 from logship.testing import MemoryTransport, Sidecar
 from tests.support.packing import pack_record
 from tests.support.waiting import wait_until
-from tests.unit.clients import Stderr, messages, quick_settings, until
+from tests.unit.clients import Stderr, a_background_client, messages, quick_settings, until
 
 
 class TimeLimit(Exception):  # noqa: N818 - what a signal handler raises
@@ -175,11 +174,7 @@ def test_a_record_beyond_the_promises_is_on_stderr(
 ) -> None:
     monkeypatch.setattr(entrance, "PROMISES_MAX", 4)
     sidecar, go_on = Sidecar(), threading.Event()
-    client = BackgroundClient(
-        quick_settings(block_seconds_max=0.0),
-        transport=MemoryTransport(sidecar),
-        parts={"last_resort": stderr.last_resort()},
-    )
+    client = a_background_client(sidecar, stderr, block_seconds_max=0.0)
     logger = logging.Logger("storm")
     logger.addHandler(Handler(client))
     large = "x" * 1000  # so that each call looks at the bound

@@ -16,7 +16,7 @@ from logship._client.client import Client
 from logship._client.shipper import STOP_LINGER_SECONDS
 from logship.errors import BufferFull, ClientClosed
 from logship.testing import MemoryTransport, Sidecar
-from tests.unit.clients import BUFFER_BYTES, Stderr, messages, quick_settings, until
+from tests.unit.clients import BUFFER_BYTES, Stderr, a_client, messages, quick_settings, until
 
 HELO = msgpack.packb(["HELO", {"nonce": b"n", "auth": b"", "keepalive": True}])
 
@@ -24,14 +24,6 @@ HELO = msgpack.packb(["HELO", {"nonce": b"n", "auth": b"", "keepalive": True}])
 @pytest.fixture
 def client(sidecar: Sidecar, stderr: Stderr) -> Client:
     return a_client(sidecar, stderr)
-
-
-def a_client(sidecar: Sidecar, stderr: Stderr, **settings: Any) -> Client:
-    return Client(
-        quick_settings(**settings),
-        transport=MemoryTransport(sidecar),
-        parts={"last_resort": stderr.last_resort()},
-    )
 
 
 def emit_many(client: Client, count: int, characters: int = 100) -> list[str]:

@@ -9,13 +9,12 @@ import pytest
 from logship._audit import Audit, Outcome
 from logship._buffer.accumulator import HIGH_WATER_TAG
 from logship._buffer.buffer import Buffer
-from logship._client.client import Client
 from logship._client.high_water import HighWater
 from logship._reasons import QUARANTINED
-from logship.testing import MemoryTransport, Sidecar
+from logship.testing import Sidecar
 from tests.audit.lines import received
 from tests.unit.accounts import Sink, a_buffer, body, check, make_changes_twice
-from tests.unit.clients import Stderr, quick_settings, until
+from tests.unit.clients import Stderr, a_client, until
 
 KEY = "logship_high_water"
 
@@ -201,14 +200,6 @@ def test_a_closed_buffer_wakes_nothing_for_them() -> None:
     log(buffer, 1)
     buffer.close_intake()
     assert high_water.deadline_seconds() is None
-
-
-def a_client(sidecar: Sidecar, stderr: Stderr, **settings: Any) -> Client:
-    return Client(
-        quick_settings(**settings),
-        transport=MemoryTransport(sidecar),
-        parts={"last_resort": stderr.last_resort()},
-    )
 
 
 async def test_a_client_states_its_numbers(sidecar: Sidecar, stderr: Stderr) -> None:

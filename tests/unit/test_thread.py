@@ -14,8 +14,8 @@ from logship._client.background import BackgroundClient
 from logship._hooks.threads import is_own
 from logship.testing import Sidecar
 from tests.support.waiting import wait_until
-from tests.unit.clients import Stderr, messages
-from tests.unit.test_background import Later, a_client
+from tests.unit.clients import Stderr, a_background_client, messages
+from tests.unit.test_background import Later
 
 
 def failing(number: int) -> Any:
@@ -32,7 +32,7 @@ def client_without_descriptors(
 ) -> BackgroundClient:
     """Return a client that has logged, and whose thread has no loop until `undo` is called."""
     monkeypatch.setattr(socket, "socketpair", failing(errno.EMFILE))
-    client = a_client(sidecar, stderr, **settings)
+    client = a_background_client(sidecar, stderr, **settings)
     assert client.emit({"message": "hi"})
     assert not client.flush(20).all_acked
     return client
@@ -64,7 +64,7 @@ def test_calls_that_wait_for_a_loop_are_let_go_when_it_fails(
 ) -> None:
     """As after `os.closerange`: the selector's descriptor is closed, or is another file's."""
     sidecar.acks = False
-    client = a_client(sidecar, stderr)
+    client = a_background_client(sidecar, stderr)
     client.emit({"message": "hi"})
     waiting = Later(client.flush)
     wait_until(lambda: bool(sidecar.held_acks), "the chunk is on its way")

@@ -8,13 +8,11 @@ from typing import Any
 
 import pytest
 
-from logship._client.background import BackgroundClient
-from logship._client.client import Client
 from logship._installation.handler import Handler
 from logship._reasons import WITHHELD
 from logship.errors import ClientClosed
-from logship.testing import MemoryTransport, Sidecar
-from tests.unit.clients import Stderr, quick_settings
+from logship.testing import Sidecar
+from tests.unit.clients import Stderr, a_background_client, a_client
 
 SECRET = "hunter2"
 
@@ -27,14 +25,6 @@ def raises(record: Any) -> Any:
 
 def returns_nothing(record: Any) -> Any:
     return None if "password" in record else record
-
-
-def a_client(sidecar: Sidecar, stderr: Stderr, redact: Any) -> BackgroundClient:
-    return BackgroundClient(
-        quick_settings(redact=redact),
-        transport=MemoryTransport(sidecar),
-        parts={"last_resort": stderr.last_resort()},
-    )
 
 
 def secret(number: int) -> dict[str, Any]:
@@ -58,7 +48,7 @@ def returns_a_list(record: Any) -> Any:
 def test_a_withheld_record_is_counted_and_declared(
     sidecar: Sidecar, stderr: Stderr, redact: Callable[[Any], Any]
 ) -> None:
-    client = a_client(sidecar, stderr, redact)
+    client = a_background_client(sidecar, stderr, redact=redact)
     assert client.emit({"message": "first"})
     assert not client.emit(secret(1))
     client.send(secret(2))  # it was taken, as far as the caller is concerned
@@ -79,7 +69,7 @@ def test_a_withheld_record_is_counted_and_declared(
 def test_one_warning_says_why_and_shows_no_secret(
     sidecar: Sidecar, stderr: Stderr, redact: Callable[[Any], Any]
 ) -> None:
-    client = a_client(sidecar, stderr, redact)
+    client = a_background_client(sidecar, stderr, redact=redact)
     for number in range(50):
         client.emit(secret(number))
     client.close(timeout=10)
@@ -91,7 +81,7 @@ def test_one_warning_says_why_and_shows_no_secret(
 def test_a_client_that_ships_nothing_else_declares_what_it_withheld(
     sidecar: Sidecar, stderr: Stderr
 ) -> None:
-    client = a_client(sidecar, stderr, returns_nothing)
+    client = a_background_client(sidecar, stderr, redact=returns_nothing)
     for number in range(2000):
         client.emit(secret(number), tag="tag of its own")
     assert client.used
@@ -100,7 +90,7 @@ def test_a_client_that_ships_nothing_else_declares_what_it_withheld(
 
 
 def test_a_closed_client_refuses_what_it_would_withhold(sidecar: Sidecar, stderr: Stderr) -> None:
-    client = a_client(sidecar, stderr, returns_nothing)
+    client = a_background_client(sidecar, stderr, redact=returns_nothing)
     client.close(timeout=10)
     assert not client.emit(secret(1))
     with pytest.raises(ClientClosed):
@@ -117,7 +107,7 @@ def test_what_was_withheld_is_not_acked_with_a_dead_sidecar(
     sidecar: Sidecar, stderr: Stderr
 ) -> None:
     sidecar.acks = False
-    client = a_client(sidecar, stderr, returns_nothing)
+    client = a_background_client(sidecar, stderr, redact=returns_nothing)
     client.emit({"message": "first"})
     client.emit(secret(1))
     report = client.close(timeout=0.5)
@@ -127,12 +117,7 @@ def test_what_was_withheld_is_not_acked_with_a_dead_sidecar(
 
 
 async def test_the_asyncio_client_withholds_too(sidecar: Sidecar, stderr: Stderr) -> None:
-    client = Client(
-        quick_settings(redact=returns_nothing),
-        transport=MemoryTransport(sidecar),
-        parts={"last_resort": stderr.last_resort()},
-    )
-    async with client:
+    async with a_client(sidecar, stderr, redact=returns_nothing) as client:
         await client.send(secret(1))
         await client.send_many([secret(2), {"message": "kept"}])
         assert (await client.flush(10)).all_acked
