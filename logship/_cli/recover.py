@@ -10,7 +10,7 @@ from pathlib import Path
 
 import click
 
-from logship._cli.options import stop_timeout_option
+from logship._cli.options import only_given, stop_timeout_option
 from logship._cli.output import show_text
 from logship._spool.directories import SpoolError, make_spool_directory, open_spool_directory
 from logship.errors import SettingsError
@@ -75,8 +75,7 @@ def command(
             click.echo(f"logship recover: made {spool} for user {os.geteuid()}", err=True)
         os.close(open_spool_directory(spool, any_owner=True))
         given = {"stop_timeout_seconds": stop_timeout, "metrics_port": metrics_port}
-        chosen = {name: value for name, value in given.items() if value is not None}
-        settings = settings_for_recovery(**chosen)
+        settings = settings_for_recovery(**only_given(given))
     except (SettingsError, SpoolError) as error:
         raise click.UsageError(str(error)) from None
     report = asyncio.run(recover(settings, spool, watches=watch))

@@ -17,7 +17,14 @@ from typing import Any
 from logship._delivery.credentials import tls_source
 from logship._delivery.resolver import Resolver
 from logship._delivery.transport import SocketTransport
-from logship._deployment.doctor.exchange import HEARTBEAT, Answer, Chunk, Recorder, send_once
+from logship._deployment.doctor.exchange import (
+    HEARTBEAT,
+    Answer,
+    Chunk,
+    Exchange,
+    Recorder,
+    send_once,
+)
 from logship._deployment.doctor.result import Outcome, Result
 from logship._deployment.linting.rules.servers import is_blind_version, sends_metadata, why_blind
 from logship._ecs.httpjson import get_json
@@ -124,7 +131,7 @@ class SidecarExamination:
             user_timeout_seconds=self._settings.connect_timeout_seconds,
         )
         try:
-            (await without_key.connect(plain, _Nobody())).abort()
+            (await without_key.connect(plain, Exchange())).abort()
         except ConnectError as error:
             return self._result("connect", Outcome.FAIL, str(error), _why_unreachable(plain, error))
         finally:
@@ -141,7 +148,7 @@ class SidecarExamination:
         if not words:
             return None
         try:
-            (await self._transport.connect(self._endpoint, _Nobody())).abort()
+            (await self._transport.connect(self._endpoint, Exchange())).abort()
         except ConnectError as error:
             return self._result("security", Outcome.FAIL, str(error), _why_insecure(error))
         clear = self._endpoint.scheme == "tcp" and not is_loopback(self._endpoint.host)
@@ -264,19 +271,6 @@ class SidecarExamination:
     def _result(self, check: str, outcome: Outcome, text: str, advice: str = "") -> Result:
         prefix = "" if str(self._endpoint) in text else f"{self._endpoint}: "
         return Result(check, outcome, f"{prefix}{text}", advice)
-
-
-class _Nobody:
-    """Listens to nothing (transport.ConnectionEvents)."""
-
-    def bytes_received(self, data: bytes) -> None:
-        """Nothing."""
-
-    def connection_ended(self, reason: str) -> None:
-        """Nothing."""
-
-    def writable_changed(self, writable: bool) -> None:
-        """Nothing."""
 
 
 def _why_unreachable(endpoint: Endpoint, error: ConnectError) -> str:

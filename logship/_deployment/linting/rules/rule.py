@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
+from typing import Any
 
 from logship._deployment.linting.model import (
     COMPOSE,
@@ -20,29 +22,30 @@ DEPLOYMENTS = (ECS, KUBERNETES, COMPOSE)
 Check = Callable[[Unit], Iterator[Mistake]]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class Rule:
     """A rule.
 
     Attributes:
         name: The name in findings, `--ignore` and comments.
         severity: How bad its findings are.
+        check: Yields the mistakes.
         finds: What it finds, in one line.
         night: What happens because of it, in one line.
         why: The facts behind it, in a few sentences.
         platforms: The platforms that it checks.
         keys: The keys of a container or pod that it is about; the first one there gives the line.
-        check: Yields the mistakes.
     """
 
     name: str
     severity: Severity
+    check: Check
+    _: KW_ONLY
     finds: str
     night: str
     why: str
-    platforms: tuple[str, ...]
-    keys: tuple[str, ...]
-    check: Check
+    platforms: tuple[str, ...] = DEPLOYMENTS
+    keys: tuple[str, ...] = ()
 
     def findings(self, unit: Unit) -> Iterator[Finding]:
         """Yield what it finds in a unit."""
@@ -53,28 +56,6 @@ class Rule:
             yield Finding(self.name, self.severity, each.container, each.night, each.change, line)
 
 
-def rule(
-    name: str,
-    severity: Severity,
-    *,
-    finds: str,
-    night: str,
-    why: str,
-    platforms: tuple[str, ...] = DEPLOYMENTS,
-    keys: tuple[str, ...] = (),
-) -> Callable[[Check], Rule]:
-    """Make a function a rule; the arguments are the attributes of `Rule`."""
-
-    def with_check(check: Check) -> Rule:
-        return Rule(
-            name=name,
-            severity=severity,
-            finds=finds,
-            night=night,
-            why=why,
-            platforms=platforms,
-            keys=keys,
-            check=check,
-        )
-
-    return with_check
+def rule(name: str, severity: Severity, **said: Any) -> Callable[[Check], Rule]:
+    """Make a function the check of a rule; the arguments are the other attributes of `Rule`."""
+    return functools.partial(Rule, name, severity, **said)
