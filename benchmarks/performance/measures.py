@@ -32,13 +32,11 @@ class Measure:
         title: Above its table.
         run: Measures.
         reference: Subject and case that the others are compared with, in the same turn.
-        has_servers: Whether `--server` means something to it.
     """
 
     title: str
     run: Callable[[Job], Measured]
     reference: tuple[str, str] | None = None
-    has_servers: bool = False
 
     def reference_of(self, key: Key) -> Key | None:
         """Return the reference by which a value is divided, so that machines compare; or None."""
@@ -53,7 +51,6 @@ MEASURES = {
         "Throughput, to the last ack",
         throughput.measure,
         (throughput.ENCODING, throughput.NOWHERE),
-        has_servers=True,
     ),
     "handler": Measure("A logging call", handler.measure, (handler.NOTHING, "")),
     "shapes": Measure("A call of emit, by shape", shapes.measure, (shapes.MSGPACK, "")),
@@ -61,9 +58,7 @@ MEASURES = {
     "threads": Measure("emit from two threads", threads.measure),
     "start": Measure("Start", start.measure, (start.BASE, "")),
     "leaving": Measure("Leaving at SIGTERM", leaving.measure),
-    "drain": Measure(
-        "Drain of a full buffer", drain.measure, (throughput.PREPARED, ""), has_servers=True
-    ),
+    "drain": Measure("Drain of a full buffer", drain.measure, (throughput.PREPARED, "")),
     "memory": Measure("Memory", memory.measure),
     "wire": Measure("On the wire", wire.measure),
     "light": Measure("CPU at 300 lines/s", light.measure),

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Any, Final
 
 from logship._deployment.linting import compose, ecs, kubernetes
@@ -34,19 +33,6 @@ CONTAINERS_MAX: Final = 1000
 _SCRIPT = re.compile(r"#!\s*\S*/(?:env\s+)?(?:ba|da|a|z)?sh\b")
 
 _DOCUMENT = re.compile(r"^(\{|apiVersion:|services:)", re.MULTILINE)
-
-
-@dataclass(frozen=True, slots=True)
-class Ignored:
-    """A rule that a comment ignores.
-
-    Attributes:
-        rule: Its name.
-        reason: Why, in the file's own words.
-    """
-
-    rule: str
-    reason: str
 
 
 def read_units(name: str, text: str, *, is_spot: bool = False) -> list[Unit]:
@@ -82,21 +68,18 @@ def is_script(name: str, text: str) -> bool:
     return name.endswith((".sh", ".bash")) or _SCRIPT.match(text) is not None
 
 
-def ignored_in(text: str) -> list[Ignored]:
-    """Return the rules that comments in a file ignore.
+def ignored_in(text: str) -> Iterator[str]:
+    """Yield the rules that comments in a file ignore.
 
     Raises:
         LintError: A comment names no rule, or gives no reason.
     """
-    found = []
     for match in _IGNORE.finditer(text):
-        rule, reason = match[1], match[2].strip()
-        if not rule or not reason:
+        if not match[1] or not match[2].strip():
             raise LintError(
                 f"{match[0].strip()!r} lacks a rule or a reason: # … ignore RULE reason"
             )
-        found.append(Ignored(rule, reason))
-    return found
+        yield match[1]
 
 
 def _is_classic(name: str, text: str) -> bool:

@@ -10,7 +10,7 @@ from itertools import islice
 from typing import Final
 
 from logship._deployment.linting.dockerfile import read_dockerfile
-from logship._deployment.linting.documents import Ignored, ignored_in, is_script, read_units
+from logship._deployment.linting.documents import ignored_in, is_script, read_units
 from logship._deployment.linting.model import DOCKERFILE, Container, Finding, LintError, Unit
 from logship._deployment.linting.rules import RULES, findings_of
 from logship._deployment.linting.rules.configurations import takes_records
@@ -96,8 +96,7 @@ def judge(
     if is_script(name, text):
         return FileReport(name, why_not_judged=SCRIPT)
     try:
-        comments = ignored_in(text)
-        unwanted = {*ignoring, *map(_of_comment, comments)}
+        unwanted = {*ignoring, *map(Ignoring.parse, ignored_in(text))}
         units = list(_judged(read_units(name, text, is_spot=is_spot)))
         if script_of is not None:
             units = [dataclasses.replace(each, script_of=script_of) for each in units]
@@ -154,7 +153,3 @@ def _findings(units: Iterable[Unit]) -> list[Finding]:
             raise LintError(f"it has more than {FINDINGS_MAX:,} findings")
         found += dict.fromkeys(own)
     return found
-
-
-def _of_comment(comment: Ignored) -> Ignoring:
-    return Ignoring.parse(comment.rule)
