@@ -121,10 +121,10 @@ def test_a_handler_set_later_by_another_library_owns_the_outcome(
     ],
 )
 def test_a_handler_set_later_has_the_deadline_of_the_stop(
-    launch: Launch, sidecar: Sidecar, black_hole: Gate, sets: str
+    programs: Programs, sidecar: Sidecar, black_hole: Gate, sets: str
 ) -> None:
     """A server waits for a slow request. It may be killed then, so nothing may wait for its end."""
-    program = launch.start(
+    program = programs.start(
         f"""
         import asyncio, signal
         import logship
@@ -272,9 +272,9 @@ def test_a_thread_that_raises_a_signal_after_the_default_was_restored_ends_the_p
     assert "Traceback" not in ended.stderr
 
 
-def test_stopping_starts_the_clock(launch: Launch, sidecar: Sidecar, black_hole: Gate) -> None:
+def test_stopping_starts_the_clock(programs: Programs, sidecar: Sidecar, black_hole: Gate) -> None:
     """The clock's deadline spills though the application never ends by itself."""
-    program = launch.start(
+    program = programs.start(
         """
         import asyncio, signal
         import logship

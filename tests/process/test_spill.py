@@ -82,12 +82,12 @@ LOGS_TO_ITS_LAST_BREATH = """
 )
 @pytest.mark.parametrize("mood", ["shut", "silent"])
 def test_what_is_logged_until_the_deadline_goes_to_stderr_in_time(
-    launch: Launch, sidecar: Sidecar, gate: Gate, mood: str, buffer_bytes_max: int
+    programs: Programs, sidecar: Sidecar, gate: Gate, mood: str, buffer_bytes_max: int
 ) -> None:
     """Four threads log as fast as they can, without a sidecar: no record is lost."""
     if mood == "silent":
         gate.silence()
-    program = launch.start(
+    program = programs.start(
         LOGS_TO_ITS_LAST_BREATH,
         endpoint=gate.endpoint,
         environ={
