@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import json
-import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
 
 import pytest
 from click.testing import CliRunner
@@ -16,6 +13,7 @@ from click.testing import CliRunner
 from logship._cli.doctor import command
 from tests.contract.certificates import Certificates, make_certificates
 from tests.support.servers import EmbeddedReceiver
+from tests.support.task_metadata import TaskMetadata
 
 
 @dataclass(frozen=True)
@@ -69,43 +67,8 @@ def certificates(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
     return make_certificates(tmp_path_factory.mktemp("certificates"))
 
 
-class JsonServer:
-    """An HTTP server on loopback that answers paths with JSON, as task metadata do.
-
-    Attributes:
-        answers: By path.
-        port: Where it listens.
-    """
-
-    def __init__(self) -> None:
-        self.answers: dict[str, Any] = {}
-        answers = self.answers
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_GET(self) -> None:
-                body = json.dumps(answers.get(self.path)).encode()
-                self.send_response(200)
-                self.send_header("Content-Length", str(len(body)))
-                self.end_headers()
-                self.wfile.write(body)
-
-            def log_message(self, format: str, *args: object) -> None:
-                """Say nothing."""
-
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.port: int = self._server.server_address[1]
-        self._thread = threading.Thread(target=self._server.serve_forever, daemon=True)
-        self._thread.start()
-
-    def close(self) -> None:
-        """End it."""
-        self._server.shutdown()
-        self._server.server_close()
-        self._thread.join()
-
-
 @pytest.fixture
-def json_server() -> Iterator[JsonServer]:
-    server = JsonServer()
-    yield server
-    server.close()
+def json_server() -> Iterator[TaskMetadata]:
+    """A server that answers paths with JSON, also for what is no task."""
+    with TaskMetadata({}) as server:
+        yield server

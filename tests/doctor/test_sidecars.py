@@ -14,9 +14,10 @@ from logship._cli.doctor import command
 from logship._deployment.doctor import sidecars
 from tests.contract.certificates import Certificates
 from tests.doctor.closing_server import ClosingServer
-from tests.doctor.conftest import JsonServer, ask
+from tests.doctor.conftest import ask
 from tests.support.programs_gate import Gate
 from tests.support.servers import EmbeddedReceiver, FluentBit, Fluentd, ReservedPort, Security
+from tests.support.task_metadata import TaskMetadata
 from tests.support.waiting import wait_until
 
 KEY = "a shared key of this test"
@@ -215,7 +216,7 @@ def test_a_burst_larger_than_the_window(sidecar: EmbeddedReceiver) -> None:
 
 
 def test_what_behaves_as_fluent_bit_and_hides_its_version_is_a_warning(
-    json_server: JsonServer, monkeypatch: pytest.MonkeyPatch
+    json_server: TaskMetadata, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sidecars, "_MONITOR_PORT", json_server.port)
     with ClosingServer() as server:
@@ -228,7 +229,7 @@ def test_what_behaves_as_fluent_bit_and_hides_its_version_is_a_warning(
     [("5.0.9", 1, "fail"), ("1.9.10", 1, "fail"), ("5.1.1", 0, "ok"), ("10.0.0", 0, "ok")],
 )
 def test_a_fluent_bit_that_tells_its_version_is_judged_by_it(
-    json_server: JsonServer,
+    json_server: TaskMetadata,
     monkeypatch: pytest.MonkeyPatch,
     version: str,
     exit_code: int,
@@ -253,7 +254,7 @@ def test_a_fluent_bit_that_tells_its_version_is_judged_by_it(
     ],
 )
 def test_a_fluent_bit_that_forwards_may_forward_metadata(
-    json_server: JsonServer,
+    json_server: TaskMetadata,
     monkeypatch: pytest.MonkeyPatch,
     version: str,
     metrics: object,
@@ -270,7 +271,7 @@ def test_a_fluent_bit_that_forwards_may_forward_metadata(
 
 
 def test_a_blind_image_in_the_task_is_a_failure(
-    json_server: JsonServer, monkeypatch: pytest.MonkeyPatch
+    json_server: TaskMetadata, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Its version is not shown, its image in the task's metadata is; the rate is measured yet."""
     image = "public.ecr.aws/aws-observability/aws-for-fluent-bit:stable"

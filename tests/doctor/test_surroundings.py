@@ -25,7 +25,7 @@ from logship._deployment.doctor.surroundings import (
 from logship._ecs.reader import read_task
 from logship._ecs.task import TaskContainer
 from logship._settings import MIB, TASK_METADATA_VARIABLE, Settings
-from tests.doctor.conftest import JsonServer, ask
+from tests.doctor.conftest import ask
 from tests.support.servers import EmbeddedReceiver
 from tests.support.task_metadata import TASK_ID, TaskMetadata, container
 
@@ -253,7 +253,7 @@ def test_a_filesystem_whose_locks_keep_nobody_out(
 # -- task metadata ---------------------------------------------------------------------------------
 
 
-def test_the_task_is_read_from_its_metadata(json_server: JsonServer) -> None:
+def test_the_task_is_read_from_its_metadata(json_server: TaskMetadata) -> None:
     own = {
         "DockerId": "1",
         "Name": "app",
@@ -275,7 +275,9 @@ def test_the_task_is_read_from_its_metadata(json_server: JsonServer) -> None:
 @pytest.mark.parametrize(
     "answer", [None, 5, "x", [], {"Containers": 5}, {"Containers": ["x"]}, {"Containers": None}]
 )
-def test_metadata_that_say_nothing_are_no_failure(json_server: JsonServer, answer: object) -> None:
+def test_metadata_that_say_nothing_are_no_failure(
+    json_server: TaskMetadata, answer: object
+) -> None:
     json_server.answers |= {"/v4/1": {}, "/v4/1/task": answer}
     task = read_task({TASK_METADATA_VARIABLE: f"http://127.0.0.1:{json_server.port}/v4/1"})
     assert task is None or not task.others

@@ -78,7 +78,8 @@ class TaskMetadata:
         whole: What it says of the task; of one with this container alone where not given.
 
     Attributes:
-        answers: The bodies by path.
+        answers: By path: the bodies, or what they hold as JSON.
+        port: Where it listens.
         status: Of every answer.
         is_silent: Whether it accepts and then says nothing until it is closed.
         may_answer: While it is not set, every answer waits for it.
@@ -86,7 +87,7 @@ class TaskMetadata:
     """
 
     def __init__(self, own: dict[str, Any], whole: dict[str, Any] | None = None) -> None:
-        self.answers: dict[str, bytes] = {}
+        self.answers: dict[str, Any] = {}
         self.answer(own, task(own) if whole is None else whole)
         self.status = 200
         self.is_silent = False
@@ -107,27 +108,26 @@ class TaskMetadata:
                     self._answer()
 
             def _answer(self) -> None:
-                body = endpoint.answers.get(self.path)
-                self.send_response(404 if body is None else endpoint.status)
+                answer = endpoint.answers.get(self.path)
+                body = answer if isinstance(answer, bytes) else json.dumps(answer).encode()
+                self.send_response(endpoint.status if self.path in endpoint.answers else 404)
                 self.send_header("Content-Type", "application/json")
-                self.send_header("Content-Length", str(len(body or b"")))
+                self.send_header("Content-Length", str(len(body)))
                 self.end_headers()
-                self.wfile.write(body or b"")
+                self.wfile.write(body)
 
             def log_message(self, format: str, *args: object) -> None:
                 """Say nothing."""
 
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self._server.daemon_threads = True
+        self.port: int = self._server.server_address[1]
         self._thread = threading.Thread(target=self._server.serve_forever, daemon=True)
         self._thread.start()
 
     def answer(self, own: object, whole: object) -> None:
         """Say from now on these things of container and task."""
-        self.answers = {
-            "/v4/id": json.dumps(own).encode(),
-            "/v4/id/task": json.dumps(whole).encode(),
-        }
+        self.answers = {"/v4/id": own, "/v4/id/task": whole}
 
     @property
     def firelens_environ(self) -> dict[str, str]:
@@ -137,7 +137,7 @@ class TaskMetadata:
     @property
     def environ(self) -> dict[str, str]:
         """What ECS sets in the container."""
-        return {TASK_METADATA_VARIABLE: f"http://127.0.0.1:{self._server.server_address[1]}/v4/id"}
+        return {TASK_METADATA_VARIABLE: f"http://127.0.0.1:{self.port}/v4/id"}
 
     def __enter__(self) -> TaskMetadata:
         return self
