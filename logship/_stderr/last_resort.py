@@ -105,9 +105,16 @@ class LastResort:
     def warn(
         self, kind: str, text: str, interval_seconds: float = WARNING_INTERVAL_SECONDS
     ) -> None:
-        """Write `logship: <text>`, unless a warning of this kind was written a short while ago."""
+        """Write `logship: <text>`, unless a warning of this kind was written a short while ago.
+
+        While another call writes, the line is queued: perhaps nothing gives this warning again.
+        """
         line = f"logship: {visible(text)}\n".encode()
-        self._alone(partial(self._put_warning, kind, line, interval_seconds), None)
+        is_done = self._alone(partial(self._put_warning, kind, line, interval_seconds), False)
+        if not is_done and self._is_due(kind, interval_seconds) and not self._is_queue_full():
+            self._warned_at_seconds[kind] = self._monotonic()
+            self._queue.append(line)
+            self._write_queue()
 
     def warn_of_bug(self, where: str, error: BaseException) -> None:
         """Warn of an error of logship's own, with its traceback in one line."""
@@ -335,9 +342,10 @@ class LastResort:
         self._tokens -= size
         return True
 
-    def _put_warning(self, kind: str, line: bytes, interval_seconds: float) -> None:
+    def _put_warning(self, kind: str, line: bytes, interval_seconds: float) -> bool:
         if self._is_due(kind, interval_seconds) and self._put(line):
             self._warned_at_seconds[kind] = self._monotonic()
+        return True
 
     def _is_due(self, kind: str, interval_seconds: float) -> bool:
         warned_at_seconds = self._warned_at_seconds.get(kind)

@@ -572,6 +572,22 @@ def test_a_warning_that_did_not_come_out_is_tried_again(pipe: Pipe) -> None:
     assert pipe.read() == b"logship: no sidecar\n"
 
 
+def test_a_warning_in_the_middle_of_a_write_comes_after_it(pipe: Pipe) -> None:
+    resort, _ = paced(pipe, 1000)
+    real = resort._write
+
+    class Writer:
+        descriptor = real.descriptor
+
+        def __call__(self, data: bytes) -> int:
+            resort.warn("broken", "the loop has failed")
+            return real(data)
+
+    resort._write = Writer()
+    resort.warn("bug", "a trace")
+    assert pipe.read() == b"logship: a trace\nlogship: the loop has failed\n"
+
+
 # -- the spill -------------------------------------------------------------------------------------
 
 
