@@ -319,8 +319,10 @@ def descriptors_left(count: int) -> Iterator[None]:
     """Have this process open no more than so many files."""
     gc.collect()  # closes what a dead life has mapped
     before = resource.getrlimit(resource.RLIMIT_NOFILE)
-    os.close(next_one := os.dup(0))
-    resource.setrlimit(resource.RLIMIT_NOFILE, (next_one + count, before[1]))
+    free = [os.dup(0) for _ in range(count)]  # there may be others in use between them
+    for each in free:
+        os.close(each)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (free[-1] + 1, before[1]))
     try:
         yield
     finally:
