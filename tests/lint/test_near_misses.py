@@ -227,6 +227,8 @@ def test_an_output_that_an_input_names_needs_no_match(routes: str, *, is_routed:
         ("logship doctor; echo done; exit 0", False),
         ("migrate && logship audit /logs/*.log | tee report;", False),
         ("logship audit --json '/logs/a;b.log'", False),
+        ("bash -c 'migrate && logship audit /logs/*.log'", False),
+        ('exec bash -c "logship doctor && exec python app.py"', True),
         ("exec python app.py  # or: ; logship doctor", True),
     ],
 )

@@ -33,6 +33,8 @@ _OUTPUT_VARIABLES = {
 }
 """Variables that only logship's own sidecars read."""
 _OTHER_COMMAND = re.compile(r"\blogship\W+(audit|doctor|lint)\b")
+_SCRIPT = re.compile(r"""(?<=\s-c)\s+(['"])(.*?)\1""", re.DOTALL)
+"""What a shell inside a shell is given; its commands count, unlike those in other quotes."""
 _SETS_STATUS = re.compile(r"(true|false|exit|echo)\b|:( |$)")
 
 
@@ -188,7 +190,7 @@ class Container:
 
         What only says something or sets the exit code, such as `|| true`, is no last command.
         """
-        commands = shell_commands(self.line)
+        commands = shell_commands(_SCRIPT.sub(r" \2", self.line))
         last = [each for each in commands if not _SETS_STATUS.match(each)][-1:]
         return any(map(_OTHER_COMMAND.search, last)) and not self.recovers_or_ships()
 
