@@ -190,11 +190,16 @@ class Orphan:
     def opened(self, file: SegmentFile) -> Iterator[int]:
         """Give a segment's descriptor for the block; it stays open while few are.
 
+        An ack may come, and use the segment, in the middle of a step that reads it. So the block
+        that has opened it closes it.
+
         Raises:
             OSError: The segment cannot be opened.
         """
-        if file.descriptor < 0:
-            file.descriptor = self.directory.open_file(file.name)
+        if file.descriptor >= 0:
+            yield file.descriptor
+            return
+        file.descriptor = self.directory.open_file(file.name)
         try:
             yield file.descriptor
         finally:
@@ -247,6 +252,8 @@ class Orphan:
 
     def _store(self, file: contextlib.AbstractContextManager[int], word: int, offset: int) -> bool:
         try:
+            if not self.directory.is_held():  # else it may be the program's own file
+                raise OSError(errno.EBADF, os.strerror(errno.EBADF))
             with file as descriptor:
                 os.pwrite(descriptor, _WORD.pack(word), offset)
         except OSError as error:

@@ -437,6 +437,30 @@ def test_what_a_refused_record_s_chunk_shows_is_kept_where_the_directory_stays(
     assert not life.exists()
 
 
+def test_an_ack_closes_no_segment_that_a_step_reads(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def log(buffer: Buffer) -> None:
+        assert offer(buffer, "whole", "a")
+        assert offer(buffer, "torn", "b")
+
+    life = dead_life(tmp_path, log)
+    (segment,) = (each for each in life.glob("segment-*") if b"torn" in each.read_bytes())
+    data = bytearray(segment.read_bytes())
+    torn = read_segment(bytes(data), bytes.fromhex(life.name)).chunks[1]
+    data[torn.payload_at] = 0xC1  # no msgpack begins so
+    segment.write_bytes(data)
+    monkeypatch.setattr("logship._spool.orphan.OPEN_FILES_MAX", 0)
+    sidecar = Sidecar(Orphans(tmp_path))
+    sidecar.take_in(1)
+    assert sidecar.orphans.step() is RecoveryState.WORKING  # the damaged chunk is named
+    sidecar.ack_all()
+    sidecar.take_in()
+    (kept,) = (tmp_path / "quarantine").iterdir()
+    assert b"torn" in kept.read_bytes()
+    assert not life.exists()
+
+
 def test_a_stream_without_a_slot_is_ended_by_each_recoverer_with_one_number(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

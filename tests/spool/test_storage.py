@@ -15,8 +15,9 @@ from typing import Any
 import pytest
 
 from logship._buffer.buffer import Buffer
+from logship._buffer.chunk import ChunkState
 from logship._reasons import QUARANTINED
-from logship._spool.adoption import AdoptedChunk
+from logship._spool.adoption import AdoptedChunk, settle
 from logship._spool.directories import ProcessDirectory
 from logship._spool.files import close, closing
 from logship._spool.format import STREAMS_BYTES
@@ -109,7 +110,7 @@ def descriptors_replaced(spool: Path, path: Path) -> Iterator[list[int]]:
     """Have each descriptor of a spool's files lead to `path`, as if a daemon had closed all."""
     links = {each: os.path.realpath(each) for each in Path("/proc/self/fd").iterdir()}
     numbers = [int(each.name) for each, target in links.items() if target.startswith(str(spool))]
-    with closing(os.open(path, os.O_RDONLY)) as descriptor:
+    with closing(os.open(path, os.O_RDONLY if path.is_dir() else os.O_RDWR)) as descriptor:
         for number in numbers:
             os.dup2(descriptor, number)
     yield numbers
@@ -180,6 +181,22 @@ def test_after_an_outage_the_disk_is_given_back(tmp_path: Path) -> None:
     storage.maintain(buffer.exclusively)
     assert len(files(tmp_path)) <= 3
     storage.close()
+
+
+def test_an_ack_writes_nothing_into_a_file_of_the_programs(tmp_path: Path) -> None:
+    spool, own = tmp_path / "spool", tmp_path / "own"
+    spool.mkdir()
+    own.touch()
+    dead_life(spool, lambda buffer: log_some(buffer, 3))
+    gc.collect()  # a mapping closes its descriptor before Python 3.13
+    orphans = Orphans(spool)
+    while not isinstance(chunk := orphans.step(), AdoptedChunk):
+        pass
+    with descriptors_replaced(spool, own):
+        chunk.state = ChunkState.SETTLED
+        settle(chunk)
+        assert own.read_bytes() == b""
+        orphans.close()
 
 
 def test_a_spare_is_made_outside_the_section_and_comes_into_use_inside(
@@ -583,8 +600,6 @@ def test_own_chunks_go_before_adopted_ones(tmp_path: Path) -> None:
 
 
 def _adopt_all(path: Path, buffer: Buffer) -> Any:
-    from logship._spool.adoption import AdoptedChunk
-    from logship._spool.orphans import Orphans
     from logship._spool.progress import RecoveryState
 
     orphans = Orphans(path)
