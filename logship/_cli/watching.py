@@ -114,10 +114,19 @@ def follow(
         state_file.resume(watch)
     if metrics_port is not None:
         _serve_metrics(watch, metrics_host or "127.0.0.1", metrics_port)
+    is_over = False
+
+    def end(*_: object) -> NoReturn:
+        nonlocal is_over
+        is_over = True  # because what is raised in the middle of a destructor is lost
+        sys.exit()  # a look that is cut off is made again
+
     for number in signals_named("SIGTERM", "SIGINT", "SIGBREAK"):
-        signal.signal(number, lambda *_: sys.exit())  # a look that is cut off is made again
+        signal.signal(number, end)
     while True:
         _look(watch, state_file)
+        if is_over:
+            sys.exit()
         time.sleep(interval_seconds or INTERVAL_SECONDS)
 
 

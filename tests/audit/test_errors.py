@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 import os
 import signal
@@ -15,6 +16,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from logship._audit import Audit
+from logship._audit.watch import Watch
 from logship._cli import main
 from tests.audit.lines import plain, record
 from tests.audit.stores import Loki
@@ -115,3 +117,23 @@ def test_a_watch_ends_at_once_in_the_middle_of_a_look() -> None:
             with asking:
                 assert program.end(signal.SIGTERM) == 0
     assert not Path("state.json").exists()
+
+
+def test_a_watch_ends_by_a_signal_that_comes_in_a_destructor(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    looks = []
+
+    def look(*_: Any) -> None:
+        looks.append("a look")
+        assert len(looks) == 1
+        with contextlib.suppress(SystemExit):  # as the interpreter does there
+            signal.raise_signal(signal.SIGTERM)
+
+    monkeypatch.setattr(Watch, "look", look)
+    before = {each: signal.getsignal(each) for each in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        assert audit("--watch", "--interval", "0.001", "out.log").exit_code == 0
+    finally:
+        for each, handler in before.items():
+            signal.signal(each, handler)
