@@ -298,10 +298,16 @@ class Watch:
         self._settled = Settled(counts, dict(state.get("settled_streams", {})))
         self._ages = Ages.restored(state["ages"])
         _absorb(self._folded, map(restored, state["folded"]))
-        for name in self._followed.keys() & state["outputs"].keys():
-            parts = state["outputs"][name].items()
+        known = {_named(name): parts.items() for name, parts in state["outputs"].items()}
+        for name in self._followed.keys() & known.keys():
+            parts = known[name]
             self._followed[name] = {key: _restored(known) for key, known in parts}
         self._touched = set().union(*self._all_streams())
+
+
+def _named(name: str) -> str:
+    """Return an output's name; that of a topic had its properties behind it once."""
+    return name.partition("?")[0] if name.startswith("kafka:") else name
 
 
 def _absorb(known: dict[str, Stream], found: Iterable[Stream], *, overlaps: bool = False) -> None:
