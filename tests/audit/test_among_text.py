@@ -80,6 +80,9 @@ def test_a_stream_of_which_no_line_can_be_read_is_not_passed_over(line: bytes) -
     audit.feed([*whole, line])
     verdict = audit.verdict()
     assert (verdict.unreadable, verdict.outcome) == (1, Outcome.UNPROVEN)
+    alone = Audit()
+    alone.feed([line])
+    assert alone.verdict().outcome is Outcome.NO_STAMPS
     audit.feed([lines.received(record(1, TWO)), lines.received(lines.end(2, 1, TWO))])
     assert audit.verdict().outcome is Outcome.COMPLETE
 

@@ -244,6 +244,7 @@ def test_a_connection_that_takes_nothing_ends_though_all_chunks_are_acked() -> N
     assert due == 2.0 + ACK_TIMEOUT_SECONDS
     assert Disconnect() in delivery.timer(due)
     assert delivery.state is State.WAITING
+    assert delivery.counters.connections_lost == 1
 
 
 def test_a_sidecar_is_silent_from_the_moment_in_which_it_is_asked_and_does_not_take() -> None:
