@@ -371,7 +371,8 @@ class BackgroundClient(Emitter):
         bell = Bell()
         self._shipper.on_progress(bell.ring)
         try:
-            if not self._is_running() and not self._shipper.broken:
+            has_thread = self._is_running() or closing.report is not None  # the end has ended it
+            if not has_thread and not self._shipper.broken:
                 self._shipper.break_down("the shipper's thread has ended")
             drive(closing, bell.wait)
         except BaseException as error:

@@ -116,9 +116,11 @@ class ShipperThread(OwnThread):
                 loop.call_soon_threadsafe(self._stop_here)
 
     def _stop_here(self) -> None:
-        self._shipper.shut()
-        if self._loop is not None:
-            self._loop.stop()
+        """End the loop, once: a second thread that ends the client may have asked for it too."""
+        loop, self._loop = self._loop, None
+        if loop is not None:
+            self._shipper.shut()
+            loop.stop()
 
 
 def _new_loop() -> asyncio.AbstractEventLoop:

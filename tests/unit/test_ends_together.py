@@ -1,0 +1,67 @@
+"""Several threads that end one client: each does what is left, and none undoes what is done."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from logship._client.background import BackgroundClient
+from logship._client.closing import Closing
+from logship._delivery.drain import DrainPlan
+from logship.testing import MemoryTransport, Sidecar
+from tests.unit.clients import Stderr, quick_settings
+from tests.unit.test_background import Later
+
+
+@pytest.fixture
+def client(sidecar: Sidecar, stderr: Stderr) -> Iterator[BackgroundClient]:
+    fresh = BackgroundClient(
+        quick_settings(),
+        transport=MemoryTransport(sidecar),
+        parts={"last_resort": stderr.last_resort()},
+    )
+    yield fresh
+    sidecar.acks = True
+    sidecar.hang_up()
+    fresh.close(timeout=1)
+
+
+def test_a_second_thread_that_stops_the_shippers_thread_breaks_nothing(
+    client: BackgroundClient, stderr: Stderr, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Both have the end of the loop asked for, and only the first request finds it running."""
+    shipper, thread = client.shipper, client._thread
+    shut = shipper.shut
+
+    def shut_and_stop() -> None:
+        shut()
+        assert thread is not None
+        thread.stop(0.0)
+
+    monkeypatch.setattr(shipper, "shut", shut_and_stop)
+    client.emit({"message": "hi"})
+    assert client.close(timeout=20).all_acked
+    assert not shipper.broken
+    assert not stderr.warnings()
+
+
+def test_a_thread_that_comes_when_the_end_is_over_gets_its_report(
+    client: BackgroundClient, stderr: Stderr, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another thread ends the client while this one is about to take part."""
+    closing = client.shipper.closing
+    reports: list[Any] = []
+
+    def closed_meanwhile(plan: DrainPlan, reason: str) -> Closing:
+        monkeypatch.undo()
+        reports.append(Later(lambda: client.close(timeout=20)).join())
+        return closing(plan, reason)
+
+    monkeypatch.setattr(client.shipper, "closing", closed_meanwhile)
+    client.emit({"message": "hi"})
+    assert client.close(timeout=20) is reports[0]
+    assert reports[0].all_acked
+    assert not client.shipper.broken
+    assert not stderr.warnings()
