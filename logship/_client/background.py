@@ -243,12 +243,20 @@ class BackgroundClient(Emitter):
         if self._shipper_waits_for_this_thread():
             self._shipper.buffer.close_intake()
             return self._shipper.buffer.report(reason, 0.0)
-        self._closings.append(self._shipper.closing(plan, reason))
+        mine = self._shipper.closing(plan, reason)
+        self._closings.append(mine)
         closing = self._closings[0]
-        closing.limit(plan)
-        if closing.is_stepping_here:  # a signal handler that interrupted it
-            return self._shipper.buffer.report(reason, 0.0)
-        self._drive(closing)
+        try:
+            if closing is not mine:
+                closing.limit(plan)
+            if closing.is_stepping_here:  # a signal handler that interrupted it
+                return self._shipper.buffer.report(reason, 0.0)
+            self._drive(closing)
+        except BaseException as error:
+            closing.leave(plan)
+            if isinstance(error, Exception) and not is_interruption(error):
+                self._end(closing)  # a bug, which would come again
+            raise
         return self._end(closing)
 
     def end_at_exit(self) -> None:
@@ -375,11 +383,6 @@ class BackgroundClient(Emitter):
             if not has_thread and not self._shipper.broken:
                 self._shipper.break_down("the shipper's thread has ended")
             drive(closing, bell.wait)
-        except BaseException as error:
-            closing.leave()
-            if isinstance(error, Exception) and not is_interruption(error):
-                self._end(closing)  # a bug, which would come again
-            raise
         finally:
             self._shipper.forget_progress(bell.ring)
 

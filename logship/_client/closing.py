@@ -9,6 +9,7 @@ hold one of them for ever.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import time
 from collections import deque
@@ -152,7 +153,7 @@ class Closing:
 
     Args:
         client: The client; its intake may still be open.
-        plan: The limits.
+        plan: The limits of the caller that makes this.
         reason: What ends it, for the report.
         always_report: Whether the report is printed even when everything was acked, and no logging
             call was refused.
@@ -176,7 +177,8 @@ class Closing:
         self._is_over = is_over
         self._more = more
         self._client = client
-        self._plan = plan
+        self._plans = [plan]  # of all callers that drive it
+        self._plan_left = plan  # where none does
         self._reason = reason
         self._last_resort = client.last_resort
         self._spill = client.spill
@@ -188,7 +190,6 @@ class Closing:
         self._monotonic = monotonic
         self._lock = SectionLock()
         self._steps: Iterator[float] = iter(())
-        self._is_left = False
 
     def step(self) -> float | None:
         """Do the next step, unless another thread does one; from any thread.
@@ -210,12 +211,14 @@ class Closing:
         """Whether this call interrupted a step of its own thread, and so cannot do the next."""
         return self._lock.is_owned()
 
-    def leave(self) -> None:
-        """Note that a caller does not go on. The next plan that comes replaces the present one.
+    def leave(self, plan: DrainPlan) -> None:
+        """Note that the caller with this plan does not go on; the plans of the others hold.
 
-        Until then nothing is to wait for a spill, or for a report.
+        Nothing is to wait for a spill, or for a report, while there is no other caller.
         """
-        self._is_left = True
+        self._plan_left = self._plan
+        with contextlib.suppress(ValueError):  # it was interrupted in `limit`
+            self._plans.remove(plan)
         self._last_resort.end_spill()
 
     def steps(self) -> Iterator[float]:
@@ -243,9 +246,12 @@ class Closing:
         self.report = report  # not before: where this is interrupted, `cut_short` reports
 
     def limit(self, plan: DrainPlan) -> None:
-        """Take `plan` from now on if it ends sooner: a stop clock runs. From any thread."""
-        if self._is_left or plan.deadline_seconds < self._plan.deadline_seconds:
-            self._plan, self._is_left = plan, False
+        """Let `plan` hold too, for a caller that drives this from now on. From any thread.
+
+        A stop clock may run. The plan that ends first counts.
+        """
+        self._plans.append(plan)
+        if self._plan is plan:
             self._client.hurry(plan)
 
     def seconds_left(self) -> float:
@@ -265,6 +271,11 @@ class Closing:
         finish()
         self.report = report
         return report
+
+    @property
+    def _plan(self) -> DrainPlan:
+        plans = tuple(self._plans)  # another thread may change them meanwhile
+        return min(plans, key=lambda plan: plan.deadline_seconds, default=self._plan_left)
 
     def _next_step(self) -> float | None:
         wait_seconds = next(self._steps, None)

@@ -233,6 +233,44 @@ def test_a_close_that_a_handler_ends_is_done_by_the_exit_hook(
     assert len(verdict.spilled) == 20
 
 
+def test_another_close_without_a_limit_does_not_put_the_stop_off(
+    programs: Programs, sidecar: Sidecar, black_hole: Gate
+) -> None:
+    """The handler ends the first `close`, while the watchdog ends the client by the deadline."""
+    program = programs.start(
+        """
+        import atexit, signal, sys, time
+        from application import log, ready
+
+        def stop(number, frame):
+            time.sleep(0.3)  # until the watchdog takes part
+            sys.exit(5)
+
+        signal.signal(signal.SIGTERM, stop)
+        import logship
+        client = logship.install(level="INFO")
+        atexit.register(client.close)
+        for _ in range(20):
+            log()
+        ready()
+        client.close()
+        """,
+        endpoint=black_hole.endpoint,
+        environ={"LOGSHIP_STOP_TIMEOUT_SECONDS": "2", "LOGSHIP_EXIT_STALL_SECONDS": "40"},
+    )
+    program.until_ready()
+    let_pass(0.3)  # into the end
+    program.signal(signal.SIGTERM)
+    let_pass(2.0)
+    program.signal(signal.SIGKILL)
+    ended = program.end()
+    assert ended.returncode == 5
+    assert len(ended.reports) == 1
+    verdict = sidecar.output.verdict(ended)
+    verdict.assert_nothing_lost()
+    assert len(verdict.spilled) == 20
+
+
 def test_a_destructor_that_hangs_in_the_shippers_thread_does_not_hold_up_the_end(
     programs: Programs, sidecar: Sidecar
 ) -> None:

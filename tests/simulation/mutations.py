@@ -529,7 +529,7 @@ def turn_sends_first(turn: Any, self: Pump) -> None:
 def drain_ends_late(closing: Closing) -> None:
     """A drain takes a second more than it was given."""
     plan = closing._plan
-    closing._plan = plan._replace(deadline_seconds=plan.deadline_seconds + 1.0)
+    closing._plans = [plan._replace(deadline_seconds=plan.deadline_seconds + 1.0)]
 
 
 # -- those that were found -------------------------------------------------------------------

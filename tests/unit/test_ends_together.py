@@ -65,3 +65,20 @@ def test_a_thread_that_comes_when_the_end_is_over_gets_its_report(
     assert reports[0].all_acked
     assert not client.shipper.broken
     assert not stderr.warnings()
+
+
+def test_a_thread_that_leaves_takes_only_its_own_limit_along(
+    client: BackgroundClient, sidecar: Sidecar
+) -> None:
+    """A stop clock may run: no later call puts the deadline of its thread off."""
+    sidecar.acks = False
+    client.emit({"message": "hi"})
+    closing = client.shipper.closing(client.shipper.plan(20), "first")
+    stop = client.shipper.plan(10)
+    closing.limit(stop)
+    first = client.shipper.plan(0.0)
+    closing.limit(first)
+    assert closing.seconds_left() == 0.0
+    closing.leave(first)
+    closing.limit(client.shipper.plan(1000))
+    assert 0.0 < closing.seconds_left() <= 10.0
