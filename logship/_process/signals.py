@@ -6,7 +6,8 @@ delivered its records, and then dies by the signal, without an exception in its 
 `docs/decisions/030-sigterm.md`, and `034-stop-signals.md` for the signals beside SIGTERM.
 
 A handler of the program may not return. So it is not called in the middle of the buffer, where it
-would keep everything from being delivered or written. The signal comes again a moment later.
+would keep everything from being delivered or written. The signal comes again a moment later. It is
+called there only if the interrupted call does not go on: another handler may have interrupted it.
 
 Python's own handler for SIGINT stays in its place, because asyncio and trio look for it. The
 handler in C tells the watchdog of that signal.
@@ -39,6 +40,9 @@ _UNSURE = signals_named("SIGHUP", "SIGQUIT")
 stacks."""
 
 _AGAIN_SECONDS = 0.001
+_AGAIN_TIMES_MAX = 400
+"""How often a signal comes again: for about half a second. A call in the buffer takes less, unless
+another handler of the program has interrupted it."""
 
 
 class StopSignals:
@@ -85,6 +89,7 @@ class StopSignals:
         self._interactive = interactive
         self._found: dict[int, Disposition] = {}
         self._changed: set[int] = set()
+        self._times_again: dict[int, int] = {}
         self._exiting = False
         self._is_over = False
         self._handler = self._on_signal  # one bound method, so that its identity can be compared
@@ -204,7 +209,7 @@ class StopSignals:
         self._came(signum)
         self._wake(signum)
         if callable(found):
-            if self._is_busy_here() and _send_again(signum):
+            if self._is_too_early(signum):
                 return
             try:
                 found(signum, frame)
@@ -215,6 +220,13 @@ class StopSignals:
                     raise
         elif not self._is_watched() and not self._exiting:
             raise SystemExit(128 + signum)
+
+    def _is_too_early(self, signum: int) -> bool:
+        """Return whether the program's handler is not to run yet; the signal then comes again."""
+        times = self._times_again.get(signum, 0)
+        is_too_early = times < _AGAIN_TIMES_MAX and self._is_busy_here() and _send_again(signum)
+        self._times_again[signum] = times + 1 if is_too_early else 0
+        return is_too_early
 
     def _on_interrupt(self, signum: int, frame: FrameType | None) -> None:
         del signum, frame

@@ -374,7 +374,7 @@ def test_a_handler_does_not_run_in_the_middle_of_the_buffer_for_ever(
     program.until_ready()
     let_pass(0.1)  # into the buffer
     program.signal(signal.SIGTERM)
-    let_pass(0.2)
+    let_pass(0.1)
     program.let_go("go")
     program.until("called False")
     program.until_true(lambda: '"drain report"' in program.stderr, "the report", seconds_max=4.0)
@@ -384,6 +384,37 @@ def test_a_handler_does_not_run_in_the_middle_of_the_buffer_for_ever(
     verdict = sidecar.output.verdict(ended)
     verdict.assert_nothing_lost()
     assert len(verdict.spilled) == 20
+
+
+def test_another_handler_in_the_middle_of_the_buffer_does_not_keep_the_stop_from_a_program(
+    programs: Programs, sidecar: Sidecar
+) -> None:
+    program = programs.start(
+        """
+        import signal, sys
+        from application import forever, log, ready
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit(5))
+
+        def alarm(number, frame):
+            ready()
+            forever()
+
+        signal.signal(signal.SIGALRM, alarm)
+        import logship
+        buffer = logship.install(level="INFO").shipper.buffer
+        for _ in range(20):
+            log()
+        buffer.exclusively(lambda: signal.raise_signal(signal.SIGALRM))
+        """,
+        environ={"LOGSHIP_STOP_TIMEOUT_SECONDS": "2"},
+    )
+    program.until_ready()
+    program.signal(signal.SIGTERM)
+    let_pass(2.0)
+    program.signal(signal.SIGKILL)
+    ended = program.end()
+    assert ended.returncode == 5
+    sidecar.output.verdict(ended).assert_all_delivered()
 
 
 def test_a_signal_is_not_sent_again_to_a_program_whose_event_loop_counts_signals(
