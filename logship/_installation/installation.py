@@ -262,8 +262,11 @@ class Installation:
     def _check_loggers(self) -> None:
         """Check the loggers, unless another thread holds the lock of `logging`.
 
-        `dictConfig` holds it while it makes handlers, and one of these may wait for a server.
+        `dictConfig` holds it while it makes handlers, and one of these may wait for a server. The
+        file is read without it, because a file system may hang too, and each fork takes the lock.
         """
+        if self._levels is not None:
+            self._guarded(self._levels.look)
         lock = logging._lock  # type: ignore[attr-defined]
         if lock.acquire(blocking=False):
             try:

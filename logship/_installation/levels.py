@@ -29,25 +29,32 @@ class LevelsFile:
         self._told = told
         self._warn = warn
         self._seen: tuple[int, ...] | None = None
+        self._found: dict[str, str] | None = None  # and not yet applied
         self._original: dict[str, int] = {}
         self._set: dict[str, str] = {}
 
-    def check(self) -> None:
-        """Look whether the file has changed, and do what it says then."""
+    def look(self) -> None:
+        """Read the file if it has changed; `check` then does what it says."""
         state: tuple[int, ...] = ()
         with contextlib.suppress(OSError):  # there is none
             found = self._path.stat()
             state = found.st_mtime_ns, found.st_size, found.st_ino
         if state != self._seen:
             self._seen = state
-            self._apply(self._read() if state else {})
+            self._found = self._read() if state else {}
+
+    def check(self) -> None:
+        """Do what the file says, if `look` has found a change."""
+        if self._found is not None:
+            found, self._found = self._found, None
+            self._apply(found)
 
     def take_back(self) -> None:
         """Give all loggers the levels back that they had."""
         while self._original:
             name, level = self._original.popitem()
             _logger(name).setLevel(level)
-        self._set, self._seen = {}, None
+        self._set, self._seen, self._found = {}, None, None
 
     def _read(self) -> dict[str, str]:
         try:

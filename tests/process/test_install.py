@@ -609,6 +609,43 @@ def test_a_configuration_of_logging_that_takes_long_does_not_hold_a_stop_up(
     sidecar.output.verdict(ended).assert_all_delivered()
 
 
+def test_a_file_of_levels_on_a_file_system_that_hangs_holds_up_neither_forks_nor_loggers(
+    programs: Programs, sidecar: Sidecar
+) -> None:
+    """Both need the lock of `logging`."""
+    ended = programs.start("""
+        import logging, os, pathlib, threading
+        import logship
+        from application import forever, log, progress
+        logship.install(level="INFO", levels_file="levels")
+        log()
+        stat, is_asked = pathlib.Path.stat, threading.Event()
+
+        def hang(path, **options):
+            if path.name == "levels":
+                is_asked.set()
+                forever()
+            return stat(path, **options)
+
+        def get_logger_and_fork():
+            logging.getLogger("fresh")
+            child = os.fork()
+            if not child:
+                os._exit(0)
+            os.waitpid(child, 0)
+
+        pathlib.Path.stat = hang
+        is_asked.wait()
+        thread = threading.Thread(target=get_logger_and_fork, daemon=True)
+        thread.start()
+        thread.join(10)
+        progress(f"waits {thread.is_alive()}")
+        pathlib.Path.stat = stat
+    """).end()
+    assert ended.progress == ("waits False",)
+    sidecar.output.verdict(ended).assert_all_delivered()
+
+
 def test_loggers_and_handlers_that_raise_end_no_watchdog(
     programs: Programs, sidecar: Sidecar, tmp_path: Path
 ) -> None:

@@ -191,6 +191,10 @@ class Levels:
 
     def write(self, text: str) -> None:
         self.path.write_text(text)
+        self.check()
+
+    def check(self) -> None:
+        self.file.look()
         self.file.check()
 
 
@@ -199,7 +203,7 @@ def levels(tmp_path: Path) -> Iterator[Levels]:
     found = Levels(tmp_path / "levels")
     yield found
     found.path.unlink(missing_ok=True)
-    found.file.check()
+    found.check()
 
 
 def test_a_file_sets_levels_and_takes_them_back(levels: Levels) -> None:
@@ -207,14 +211,14 @@ def test_a_file_sets_levels_and_takes_them_back(levels: Levels) -> None:
     logger, root = logging.getLogger(name), logging.getLogger()
     logger.setLevel(logging.ERROR)
     before = root.level
-    levels.file.check()
+    levels.check()
     levels.write(f"# while we look\n{name}=debug  # all of it\nroot = 35\n\n")
     assert (logger.level, root.level) == (logging.DEBUG, 35)
     levels.write(f"{name}=INFO\n")
     assert (logger.level, root.level) == (logging.INFO, before)
-    levels.file.check()
+    levels.check()
     levels.path.unlink()
-    levels.file.check()
+    levels.check()
     assert logger.level == logging.ERROR
     assert levels.told == [{name: "DEBUG", "root": "35"}, {name: "INFO"}, {}]
     assert levels.warned == []
@@ -237,7 +241,7 @@ def test_a_level_that_became_wrong_is_taken_back(levels: Levels) -> None:
 
 def test_a_pipe_in_the_place_of_the_file_is_not_waited_for(levels: Levels) -> None:
     os.mkfifo(levels.path)
-    levels.file.check()
+    levels.check()
     assert "not a regular file" in levels.warned[0]
 
 
@@ -245,7 +249,7 @@ def test_a_file_that_cannot_be_read_changes_nothing(levels: Levels) -> None:
     levels.write("tests.floods.c=WARNING\n")
     levels.path.unlink()
     levels.path.mkdir()
-    levels.file.check()
+    levels.check()
     levels.path.rmdir()
     assert logging.getLogger("tests.floods.c").level == logging.WARNING
     assert "cannot be read" in levels.warned[0]
@@ -262,8 +266,8 @@ def test_a_file_that_can_be_read_again_need_not_change(
     levels.path.write_text("tests.floods.e=WARNING\n")
     with monkeypatch.context() as patched:
         patched.setattr(Path, "open", refuse)
-        levels.file.check()
-    levels.file.check()
-    levels.file.check()
+        levels.check()
+    levels.check()
+    levels.check()
     assert levels.told == [{"tests.floods.e": "WARNING"}]
     assert levels.warned == [f"{levels.path} cannot be read: Permission denied"]
