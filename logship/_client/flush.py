@@ -23,7 +23,8 @@ class Flush:
         self._started_seconds = monotonic()
         self._not_delivered = buffer.counters.not_delivered
         self._target = buffer.seal_all()
-        self._is_stuck = buffer.is_stuck
+        # A signal handler in the middle of the buffer may find records without numbers too.
+        self._is_stuck = buffer.is_stuck or (buffer.is_held_here and buffer.records_waiting > 0)
 
     @property
     def is_settled(self) -> bool:

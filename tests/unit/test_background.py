@@ -164,8 +164,7 @@ def test_every_thread_is_started_by_the_one_that_makes_the_client(
 
     monkeypatch.setattr(OwnThread, "start", noting)
     client = BackgroundClient(quick_settings(), parts={"last_resort": stderr.last_resort()})
-    client.flush(timeout=0.0)  # the shipper has come to its first step
-    client.close(timeout=0.0)
+    client.close(timeout=0.0)  # waits for the shipper's thread, which comes to its first step
     assert {"logship-shipper", "logship-resolver"} <= set(starters)
     assert set(starters.values()) == {threading.current_thread()}
 

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from logship._buffer.accumulator import Accumulator
 from logship._buffer.entrance import Outcome
 from logship._client.background import BackgroundClient
 from logship._client.shipper import Shipper
@@ -82,6 +83,24 @@ def test_a_flush_on_the_shippers_thread_does_not_wait_for_itself(
     sidecar.acks = True
     sidecar.hang_up()
     assert client.flush(20).all_acked
+
+
+def test_a_flush_before_a_record_has_its_number_does_not_call_it_acked(
+    client: BackgroundClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As in a signal handler that interrupted the call which gives numbers."""
+    append = Accumulator.append
+    reports: list[Any] = []
+
+    def interrupted(self: Accumulator, *arguments: Any) -> int:
+        if client.shipper.buffer.is_held_here and not reports:
+            reports.append(client.flush())
+        return append(self, *arguments)
+
+    monkeypatch.setattr(Accumulator, "append", interrupted)
+    assert client.emit({"message": "one"})
+    assert client.flush(20).all_acked
+    assert [(each.all_acked, each.unacked) for each in reports] == [(False, 1)]
 
 
 def test_a_flush_says_that_records_went_to_stderr(
