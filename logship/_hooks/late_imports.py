@@ -17,7 +17,8 @@ from types import ModuleType
 _FORK_WAITS_SECONDS_MAX = 1.0
 """Far longer than an import takes. A fork waits no longer for an import that hangs."""
 
-_lock = threading.RLock()  # a signal handler may fork in the middle of an import, or of a fork
+# A signal handler may fork in the middle of each, or of a fork.
+_lock, _install_lock = threading.RLock(), threading.RLock()
 
 
 def late(name: str) -> ModuleType:
@@ -33,18 +34,31 @@ def without_fork() -> Iterator[None]:
         yield
 
 
+@contextlib.contextmanager
+def installing() -> Iterator[None]:
+    """Do the same for `install()`, with a lock of its own.
+
+    A program may call `install()` while it holds the lock of `logging`, as in `dictConfig`. A
+    module that is imported late may wait for that lock, to make a logger.
+    """
+    with _install_lock:
+        yield
+
+
 def before_fork() -> None:
-    """Wait until no late import is running, and prevent others."""
-    _lock.acquire(timeout=_FORK_WAITS_SECONDS_MAX)
+    """Wait until no late import and no `install()` is running, and prevent others."""
+    for lock in _install_lock, _lock:
+        lock.acquire(timeout=_FORK_WAITS_SECONDS_MAX)
 
 
 def after_fork_in_parent() -> None:
-    """Allow late imports again."""
-    with contextlib.suppress(RuntimeError):  # another thread holds it: this one waited in vain
-        _lock.release()
+    """Allow them again."""
+    for lock in _lock, _install_lock:
+        with contextlib.suppress(RuntimeError):  # another thread holds it: this one waited in vain
+            lock.release()
 
 
 def after_fork_in_child() -> None:
-    """Begin with a free lock, even if a thread of the parent held it."""
-    global _lock  # noqa: PLW0603 - its holder will never release it
-    _lock = threading.RLock()
+    """Begin with free locks: threads of the parent that hold them will never release them."""
+    global _lock, _install_lock
+    _lock, _install_lock = threading.RLock(), threading.RLock()

@@ -21,7 +21,7 @@ from logship._client.background import BackgroundClient
 from logship._delivery.drain import DrainPlan
 from logship._hooks import fork, registry, runtimes
 from logship._hooks.interruptions import is_interruption
-from logship._hooks.late_imports import without_fork
+from logship._hooks.late_imports import installing
 from logship._installation import parts
 from logship._installation.console import console_handler
 from logship._installation.handler import Handler
@@ -330,7 +330,7 @@ def install(
     """
     global _installation, _disabled_client  # noqa: PLW0603 - a process has one root logger
     chosen = Settings.from_env(os.environ, **settings)
-    with without_fork():  # else a child could wait for this thread, which it does not have
+    with installing():  # else a child could wait for this thread, which it does not have
         client_parts = parts.parts_for(settings)
         if chosen.disabled and _installation is None:
             _disabled_client = _disabled_client or BackgroundClient(chosen)
@@ -362,7 +362,7 @@ def exchange(other: Installation | None) -> Installation | None:
     This is for a test kit. The returned one is undone, but its client is still open.
     """
     global _installation
-    with without_fork():
+    with installing():
         before, _installation = _installation, other
         if before is not None:
             before.unwire()

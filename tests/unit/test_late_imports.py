@@ -64,6 +64,29 @@ thread.join(10)
 print(thread.is_alive(), forks_left)
 """
 
+_CONFIGURES_MEANWHILE = """\
+import logging.config, threading
+import logship
+from logship._hooks import late_imports
+
+def make_handler():
+    late = threading.Thread(target=late_imports.late, args=("makes_a_logger",), daemon=True)
+    late.start()
+    late.join(0.5)  # it waits for the lock of `logging`
+    logship.install()
+    return logship.installed_handler()
+
+def configure():
+    handlers = {"logship": {"()": make_handler}}
+    logging.config.dictConfig({"version": 1, "handlers": handlers})
+
+logship.install()
+thread = threading.Thread(target=configure, daemon=True)
+thread.start()
+thread.join(10)
+print(thread.is_alive())
+"""
+
 
 def _output_of(program: str, directory: Path) -> str:
     ended = subprocess.run(
@@ -86,3 +109,11 @@ def test_a_fork_waits_for_a_late_import(tmp_path: Path) -> None:
 def test_a_signal_handler_that_forks_in_the_middle_of_a_fork(tmp_path: Path) -> None:
     """As one for SIGCHLD does that starts a child again. Other threads can import afterwards."""
     assert _output_of(_FORKS_IN_A_FORK, tmp_path) == "False []"
+
+
+def test_an_install_in_dict_config_while_a_module_that_makes_a_logger_is_imported(
+    tmp_path: Path,
+) -> None:
+    """As tornado does, which the shipper's first wait imports where there is one."""
+    (tmp_path / "makes_a_logger.py").write_text("import logging; logging.getLogger('new')")
+    assert _output_of(_CONFIGURES_MEANWHILE, tmp_path) == "False"
