@@ -185,16 +185,18 @@ def test_entries_are_stamped_with_the_numbers_that_follow(number: int, count: in
     assert stream.stamped([b"body"] * count) == b"".join(expected)
 
 
-@pytest.mark.parametrize(("key", "next_numbers"), [("k", [2, 2]), (None, [1, 1])])
+@pytest.mark.parametrize(("key", "next_numbers"), [("k", [3, 3]), (None, [2, 2])])
 def test_an_end_is_left_once_where_there_are_stamps(
     key: str | None, next_numbers: list[int]
 ) -> None:
     stream = Stream("t", key, bytes)
+    stream.next_number, stream.controls = 2, 1  # a gap record
     seen = []
     for _ in range(2):
         stream.leave_end()
         seen.append(stream.next_number)
     assert seen == next_numbers
+    assert stream.accepted == 0
 
 
 def test_no_stamp_no_bytes() -> None:
