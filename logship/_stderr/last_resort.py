@@ -343,8 +343,10 @@ class LastResort:
         return True
 
     def _put_warning(self, kind: str, line: bytes, interval_seconds: float) -> bool:
-        if self._is_due(kind, interval_seconds) and self._put(line):
-            self._warned_at_seconds[kind] = self._monotonic()
+        if self._is_due(kind, interval_seconds):
+            self._warned_at_seconds[kind] = self._monotonic()  # before another thread asks
+            if not self._put(line):
+                self._warned_at_seconds.pop(kind, None)
         return True
 
     def _is_due(self, kind: str, interval_seconds: float) -> bool:
