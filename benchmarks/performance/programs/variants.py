@@ -14,6 +14,7 @@ import signal
 import subprocess
 import sys
 import time
+import urllib.request
 from array import array
 from collections.abc import Iterator
 from itertools import cycle
@@ -23,6 +24,7 @@ from benchmarks.performance.programs.latency import thinned
 from benchmarks.records import RECORDS
 
 FLUSH_SECONDS_MAX = 60.0
+SERVED_SECONDS_MAX = 10.0
 PACE_RECORDS, PACE_SECONDS = 100, 0.005
 """A pause after so many records, so that a slice lasts for several scrapes."""
 METRICS, SCRAPED = "metrics", "scraped"
@@ -69,6 +71,7 @@ def main() -> None:
 @contextlib.contextmanager
 def _scraper(url: str) -> Iterator[subprocess.Popen[bytes]]:
     """Give a process that scrapes ten times a second whenever it is not stopped."""
+    _wait_until_served(url)
     scraper = subprocess.Popen([sys.executable, "-c", SCRAPER, url])
     try:
         yield scraper
@@ -77,6 +80,20 @@ def _scraper(url: str) -> Iterator[subprocess.Popen[bytes]]:
     finally:
         scraper.kill()
         scraper.wait()
+
+
+def _wait_until_served(url: str) -> None:
+    """Wait for the endpoint: a thread of its client makes it."""
+    ends_seconds = time.monotonic() + SERVED_SECONDS_MAX
+    while True:
+        try:
+            urllib.request.urlopen(url, timeout=SERVED_SECONDS_MAX).close()  # noqa: S310 - ours
+        except OSError:
+            if time.monotonic() > ends_seconds:
+                raise
+            time.sleep(0.02)
+        else:
+            return
 
 
 def _slice(client: logship.BackgroundClient, records: int, *, in_context: bool) -> list[int]:
