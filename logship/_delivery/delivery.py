@@ -115,7 +115,7 @@ class Delivery(Generic[HandleT]):
             return self._attempts.due_seconds
         if self.state is not State.READY:
             return None
-        if self._inflight or not self.writable:
+        if self._inflight:
             silence_ends = self._progress_at_seconds + self._ack_timeout_seconds
             return min([silence_ends, *[due_seconds for _, due_seconds in self._overtaken()]])
         return None if self._attempts.is_at_first else self._attempts.return_due_seconds
@@ -202,7 +202,7 @@ class Delivery(Generic[HandleT]):
         if self.state is State.WAITING:
             self._attempts.begin(now_seconds)
             return self._connect(Event.RETRY)
-        if not self._inflight and self.writable:
+        if not self._inflight:
             return self._return_to_first_endpoint(now_seconds)
         if now_seconds >= self._progress_at_seconds + self._ack_timeout_seconds:
             silent = now_seconds - self._progress_at_seconds

@@ -536,6 +536,16 @@ def drain_ends_late(closing: Closing) -> None:
 
 
 @_mutation
+def timer_not_armed_when_writable(patch: pytest.MonkeyPatch) -> None:
+    """What is sent when the kernel takes bytes again has no ack timeout."""
+
+    def changed(self: Pump, *, writable: bool) -> None:
+        self.perform(self._delivery.set_writable(self._monotonic(), writable))
+
+    patch.setattr(Pump, "writable_changed", changed)
+
+
+@_mutation
 def loop_spins_during_a_trial(patch: pytest.MonkeyPatch) -> None:
     """While a chunk is alone in flight, the client looks for more to send without a pause."""
 

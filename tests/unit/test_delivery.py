@@ -232,21 +232,6 @@ def test_the_silence_ends_the_connection_that_takes_nothing_too() -> None:
     assert isinstance(delivery.timer(due_seconds)[0], Disconnect)
 
 
-def test_a_connection_that_takes_nothing_ends_though_all_chunks_are_acked() -> None:
-    """A chunk was sent twice and its first copy acked, and the second one fills the connection."""
-    source = Source(*handles(1))
-    delivery, ids = ready(source)
-    delivery.set_writable(1.0, False)
-    delivery.acked(2.0, ids)
-    source.chunks.extend(handles(1))
-    assert delivery.chunks_ready(3.0) == []
-    due = delivery.next_deadline_seconds()
-    assert due == 2.0 + ACK_TIMEOUT_SECONDS
-    assert Disconnect() in delivery.timer(due)
-    assert delivery.state is State.WAITING
-    assert delivery.counters.connections_lost == 1
-
-
 def test_a_sidecar_is_silent_from_the_moment_in_which_it_is_asked_and_does_not_take() -> None:
     source = Source()
     delivery = a_delivery(source)
