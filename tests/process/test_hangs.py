@@ -7,7 +7,7 @@ import signal
 import pytest
 
 from tests.process.conftest import Launch, Sidecar
-from tests.support.programs import Programs, let_pass
+from tests.support.programs import Ended, Program, Programs, let_pass
 from tests.support.programs_gate import Gate
 
 
@@ -168,23 +168,57 @@ def test_the_clock_runs_while_a_c_call_holds_the_main_thread(
     assert len(verdict.spilled) == 20
 
 
+ENDING = """
+    import atexit, signal, sys, threading, time
+    from application import forever, log, ready
+    took_part = threading.Event()
+
+    def leave(number, frame):
+        sys.exit(5)
+
+    def leave_once_the_watchdog_takes_part(number, frame):
+        took_part.wait()
+        sys.exit(5)
+
+    def drain(plan, reason):
+        if threading.current_thread() is not threading.main_thread():
+            took_part.set()
+        return type(client).drain(client, plan, reason)
+
+    def tell_of_the_end():
+        while not client.shipper.buffer.intake_closed:
+            time.sleep(0.01)
+        ready()
+"""
+
+
 @pytest.mark.parametrize(
-    "end",
+    ("handler", "end", "returncode"),
     [
-        pytest.param("atexit.register(ready)", id="in the exit hook"),
-        pytest.param("ready()\nclient.close()", id="in close"),
+        pytest.param("lambda *_: forever()", "", -signal.SIGKILL, id="does not return, exit hook"),
+        pytest.param(
+            "lambda *_: forever()", "client.close()", -signal.SIGKILL, id="does not return, close"
+        ),
+        pytest.param("leave", "client.close()", 5, id="ends a close, and the exit hook goes on"),
+        pytest.param(
+            "leave_once_the_watchdog_takes_part",
+            "atexit.register(client.close)\nclient.close()",
+            5,
+            id="ends a close, and the next has no limit",
+        ),
     ],
 )
-def test_a_handler_that_does_not_return_while_the_end_is_on_does_not_hold_it_up(
-    programs: Programs, sidecar: Sidecar, black_hole: Gate, end: str
+def test_a_handler_that_comes_while_the_end_is_on_does_not_hold_it_up(
+    programs: Programs, sidecar: Sidecar, black_hole: Gate, handler: str, end: str, returncode: int
 ) -> None:
     program = programs.start(
+        ENDING,
+        f"signal.signal(signal.SIGTERM, {handler})",
         """
-        import atexit, signal
-        from application import forever, log, ready
-        signal.signal(signal.SIGTERM, lambda *_: forever())
         import logship
         client = logship.install(level="INFO")
+        client.drain = drain
+        threading.Thread(target=tell_of_the_end, daemon=True).start()
         for _ in range(20):
             log()
         """,
@@ -192,83 +226,20 @@ def test_a_handler_that_does_not_return_while_the_end_is_on_does_not_hold_it_up(
         endpoint=black_hole.endpoint,
         environ={"LOGSHIP_STOP_TIMEOUT_SECONDS": "2", "LOGSHIP_EXIT_STALL_SECONDS": "40"},
     )
-    program.until_ready()
-    let_pass(0.3)  # into the end
-    program.signal(signal.SIGTERM)
+    ended = killed_after_two_seconds(program)
+    assert ended.returncode == returncode
+    assert len(ended.reports) == 1
+    verdict = sidecar.output.verdict(ended)
+    verdict.assert_nothing_lost()
+    assert len(verdict.spilled) == 20
+
+
+def killed_after_two_seconds(program: Program) -> Ended:
+    """Stop a program as a container is stopped, and return what it left."""
+    program.stop()
     let_pass(2.0)
     program.signal(signal.SIGKILL)
-    ended = program.end()
-    verdict = sidecar.output.verdict(ended)
-    verdict.assert_nothing_lost()
-    assert len(verdict.spilled) == 20
-    assert len(ended.reports) == 1
-
-
-def test_a_close_that_a_handler_ends_is_done_by_the_exit_hook(
-    programs: Programs, sidecar: Sidecar, black_hole: Gate
-) -> None:
-    program = programs.start(
-        """
-        import signal, sys
-        from application import log, ready
-        signal.signal(signal.SIGTERM, lambda *_: sys.exit(5))
-        import logship
-        client = logship.install(level="INFO")
-        for _ in range(20):
-            log()
-        ready()
-        client.close()
-        """,
-        endpoint=black_hole.endpoint,
-        environ={"LOGSHIP_STOP_TIMEOUT_SECONDS": "2", "LOGSHIP_EXIT_STALL_SECONDS": "40"},
-    )
-    program.until_ready()
-    let_pass(0.3)  # into the end
-    program.signal(signal.SIGTERM)
-    ended = program.end()
-    assert ended.returncode == 5
-    assert len(ended.reports) == 1
-    verdict = sidecar.output.verdict(ended)
-    verdict.assert_nothing_lost()
-    assert len(verdict.spilled) == 20
-
-
-def test_another_close_without_a_limit_does_not_put_the_stop_off(
-    programs: Programs, sidecar: Sidecar, black_hole: Gate
-) -> None:
-    """The handler ends the first `close`, while the watchdog ends the client by the deadline."""
-    program = programs.start(
-        """
-        import atexit, signal, sys, time
-        from application import log, ready
-
-        def stop(number, frame):
-            time.sleep(0.3)  # until the watchdog takes part
-            sys.exit(5)
-
-        signal.signal(signal.SIGTERM, stop)
-        import logship
-        client = logship.install(level="INFO")
-        atexit.register(client.close)
-        for _ in range(20):
-            log()
-        ready()
-        client.close()
-        """,
-        endpoint=black_hole.endpoint,
-        environ={"LOGSHIP_STOP_TIMEOUT_SECONDS": "2", "LOGSHIP_EXIT_STALL_SECONDS": "40"},
-    )
-    program.until_ready()
-    let_pass(0.3)  # into the end
-    program.signal(signal.SIGTERM)
-    let_pass(2.0)
-    program.signal(signal.SIGKILL)
-    ended = program.end()
-    assert ended.returncode == 5
-    assert len(ended.reports) == 1
-    verdict = sidecar.output.verdict(ended)
-    verdict.assert_nothing_lost()
-    assert len(verdict.spilled) == 20
+    return program.end()
 
 
 def test_a_destructor_that_hangs_in_the_shippers_thread_does_not_hold_up_the_end(
@@ -291,11 +262,7 @@ def test_a_destructor_that_hangs_in_the_shippers_thread_does_not_hold_up_the_end
         """,
         environ={"LOGSHIP_STOP_TIMEOUT_SECONDS": "2"},
     )
-    program.until_ready()
-    program.signal(signal.SIGTERM)
-    let_pass(2.0)
-    program.signal(signal.SIGKILL)
-    ended = program.end()
+    ended = killed_after_two_seconds(program)
     assert ended.returncode == -signal.SIGTERM
     verdict = sidecar.output.verdict(ended)
     verdict.assert_nothing_lost()
@@ -340,8 +307,7 @@ def test_a_handler_that_ends_flushes_leaves_no_lock_that_the_end_waits_for(
         ready()
         forever()
     """)
-    program.until_ready()
-    program.signal(signal.SIGTERM)
+    program.stop()
     ended = program.end(seconds_max=20.0)
     assert ended.returncode == -signal.SIGTERM
     sidecar.output.verdict(ended).assert_all_delivered()
@@ -365,15 +331,17 @@ def test_a_handler_does_not_run_in_the_middle_of_the_buffer_for_ever(
         buffer = logship.install(level="INFO").shipper.buffer
         for _ in range(20):
             log()
-        ready()
-        buffer.exclusively(lambda: wait_for("go"))
+
+        def wait():
+            ready()
+            wait_for("go")
+
+        buffer.exclusively(wait)
         """,
         endpoint=black_hole.endpoint,
         environ={"LOGSHIP_STOP_TIMEOUT_SECONDS": "2"},
     )
-    program.until_ready()
-    let_pass(0.1)  # into the buffer
-    program.signal(signal.SIGTERM)
+    program.stop()
     let_pass(0.1)
     program.let_go("go")
     program.until("called False")
@@ -408,11 +376,7 @@ def test_another_handler_in_the_middle_of_the_buffer_does_not_keep_the_stop_from
         """,
         environ={"LOGSHIP_STOP_TIMEOUT_SECONDS": "2"},
     )
-    program.until_ready()
-    program.signal(signal.SIGTERM)
-    let_pass(2.0)
-    program.signal(signal.SIGKILL)
-    ended = program.end()
+    ended = killed_after_two_seconds(program)
     assert ended.returncode == 5
     sidecar.output.verdict(ended).assert_all_delivered()
 
