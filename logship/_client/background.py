@@ -266,8 +266,12 @@ class BackgroundClient(Emitter):
         refused and so written to stderr, also where it is the first record.
         """
         if self.report is None:
-            self.drain(self._shipper.plan(None), "exit")
+            self.drain(self.plan_by_progress(), "exit")
         self.correct_report()
+
+    def plan_by_progress(self) -> DrainPlan:
+        """Return the plan of a drain that lasts while acks come; a child begins nothing for it."""
+        return self._shipper.plan(None)
 
     def correct_report(self) -> None:
         """Report once more if records were refused since the report of this process."""

@@ -156,8 +156,7 @@ class Installation:
         replaced = self.signals is not None and self.signals.has_another_owner
         if replaced or runtimes.is_uwsgi():  # perhaps after a stop signal that we were not told of
             return DrainPlan.until(now, now + settings.exit_drain_seconds)
-        stall_seconds, seconds_max = settings.exit_stall_seconds, settings.exit_drain_seconds_max
-        return DrainPlan.by_itself(now, stall_seconds, seconds_max)
+        return self.client.plan_by_progress()
 
     def _end_multiprocessing_child(self) -> None:
         """At the end of a multiprocessing child, which skips `atexit`."""
