@@ -43,7 +43,8 @@ def report_of(accumulator: Accumulator, notes: Notes, reason: str, seconds: floa
         reason: What ended the drain.
         seconds: How long that took.
     """
-    waiting, counters = accumulator.chunks.in_order(), accumulator.counters
+    waiting, streams = accumulator.chunks.in_order(), accumulator.streams
+    counters = accumulator.counters
     noted = Counter(name for name, _, _ in notes.items)
     spilled = sum(chunk.spilled_records for chunk in waiting)
     spooled = sum(chunk.records - chunk.spilled_records for chunk in waiting if chunk.spooled)
@@ -63,7 +64,7 @@ def report_of(accumulator: Accumulator, notes: Notes, reason: str, seconds: floa
         truncated=counters.truncated,
         streams=tuple(
             _stream_report(stream, waiting)
-            for stream in (*_worth_telling(accumulator.ended), *accumulator.streams.values())
+            for stream in (*_worth_telling(streams.ended), *streams.open.values())
         ),
         withheld=counters.withheld,
     )

@@ -1,4 +1,4 @@
-"""Streams and counters: how entries are numbered, and what is told of those that are lost.
+"""How entries are numbered, and what is told of those that are lost.
 
 Everything here is called inside the buffer's critical section. Each method ends in one change (see
 `changes`), or in several of which each leaves the accumulator whole: an exception from outside may
@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import time
 from bisect import bisect_right
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from itertools import accumulate, islice
+from collections.abc import Callable, Mapping, Sequence
+from itertools import accumulate
 from typing import Any
 
 from logship._buffer.changes import Changes
@@ -19,18 +19,12 @@ from logship._buffer.chunks import Chunks
 from logship._buffer.counters import Counters
 from logship._buffer.inbox import Item, Run, Tag
 from logship._buffer.losses import Numbered, left_to_declare, lost, spilled_after_all
-from logship._buffer.ranges import Gap, extended, has_outgrown, merge_gaps
+from logship._buffer.ranges import Gap, extended, merge_gaps
 from logship._buffer.refusals import Refusals
 from logship._buffer.stream import ROLLOVER_NUMBER, Stream, stamp_bytes
+from logship._buffer.streams import Streams
 from logship._protocol.entries import END_KEY, GAP_KEY, HIGH_WATER_KEY, pack_control
 from logship._reasons import SPILLED
-
-STREAMS_MAX = 1000
-"""Open streams; above it the one that was opened first is ended, so that a tag made of user data
-cannot grow the process without bound."""
-
-ENDED_MAX = 1000
-"""So many ended streams are kept for the report, and those that have something to tell."""
 
 HIGH_WATER_TAG = "logship.highwater"
 """The tag of high-water records. It is their own, so that they can take another way."""
@@ -56,10 +50,8 @@ class Accumulator:
         chunks: Where entries are kept, once they are numbered.
         counters: What became of records.
         refusals: Numbers the lines of refused records.
-        streams: Open streams by key.
-        ended: Ended streams of which there may be something left to report, the oldest first.
+        streams: Open streams and ended ones.
         control_fields: Plain fields that each control record has too; its own win.
-        awaits_tag: Whether chunks of the default tag wait until it is known.
         stamp_bytes: What a stamp adds to an entry.
     """
 
@@ -78,18 +70,13 @@ class Accumulator:
         self.chunks: Chunks = Chunks(storage, self.changes, random_bytes)
         self.counters: Counters = Counters()
         self.refusals: Refusals = Refusals(random_bytes)
-        self.streams: dict[Tag, Stream] = {}
-        self.ended: dict[Stream, None] = {}
+        self.streams: Streams = Streams(stamp_key, awaited_tag, self.changes, random_bytes)
         self.control_fields: Mapping[str, Any] = {}
-        self.awaits_tag: bool = awaited_tag is not None
         self.stamp_bytes: int = stamp_bytes(stamp_key)
-        self._default_tag = awaited_tag or ""
-        self._is_provisional = awaited_tag is not None
         self._chunk_bytes_max = chunk_bytes_max
         self._stamp_key = stamp_key
         self._monotonic = monotonic
         self._time_ns = time_ns
-        self._random_bytes = random_bytes
 
     # -- records come in -----------------------------------------------------------------------
 
@@ -119,17 +106,13 @@ class Accumulator:
             self.chunks.seal(chunk)
         return count
 
-    def has_stream_for(self, tag: Tag) -> bool:
-        """Tell whether a tag has a stream, or can have one without another stream's end."""
-        return tag in self.streams or len(self.streams) < STREAMS_MAX
-
     def number_and_drop(self, tag: Tag, body: bytes, reason: str) -> Numbered | None:
         """Number an entry that will not be kept, and note its number as a gap.
 
         Returns:
             The numbered entry, or None where one tag more is too many.
         """
-        if not self.has_stream_for(tag):
+        if not self.streams.has_place(tag):
             return None
         stream = self.stream(tag)
         number, entry = stream.next_number, stream.stamped([body])
@@ -183,50 +166,19 @@ class Accumulator:
 
         self.chunks.settle(chunk, note)
 
-    # -- the tag that becomes known ---------------------------------------------------------------
-
-    def is_held(self, chunk: Chunk) -> bool:
-        """Tell whether a chunk waits until its tag is known."""
-        return self.awaits_tag and chunk.stream.key is None
-
-    def first_to_go(self, chunks: Iterable[Chunk]) -> Chunk | None:
-        """Return the first that does not wait until its tag is known."""
-        for chunk in chunks:
-            if not self.is_held(chunk):
-                return chunk
-        return None
-
-    def tag_of(self, tag: Tag) -> str:
-        """Return the route that a tag stands for, as far as it is known now."""
-        return self._default_tag if tag is None else tag
-
-    def resolve_tag(self, tag: str | None) -> None:
-        """Let the chunks go that wait for the default tag; see `Buffer.resolve_tag`."""
-        streams = [each for each in [*self.ended, *self.streams.values()] if each.key is None]
-
-        def change() -> None:
-            if tag is not None:
-                for stream in streams:
-                    stream.tag, stream.is_provisional = tag, False
-                    self.chunks.storage.tag_known(stream)
-                self._default_tag, self._is_provisional = tag, False
-            self.awaits_tag = False
-
-        self.changes.commit(change)
-
     # -- high-water records -----------------------------------------------------------------------
 
     @property
     def is_stating(self) -> bool:
         """Whether a high-water record is on its way."""
-        stream = self.streams.get(HIGH_WATER_TAG)
+        stream = self.streams.open.get(HIGH_WATER_TAG)
         return stream is not None and stream.unsettled > 0
 
     def state_highest(self) -> None:
         """Write a record with the highest number of each stream that grew since the last one."""
         grown = {
             each: each.next_number - 1
-            for each in self.streams.values()
+            for each in self.streams.open.values()
             if each.next_number - 1 > each.stated and each.key != HIGH_WATER_TAG
         }
         if not grown:
@@ -272,43 +224,25 @@ class Accumulator:
         if chunk is not None:
             self.chunks.seal(chunk)
         if retires:
-            self._retire(stream)
-
-    def _retire(self, stream: Stream) -> None:
-        """Note that a stream has ended, and forget ended ones of which there is nothing to report.
-
-        If there are many, nothing is left to report of those that the sidecar knows to the end.
-        """
-        kept = self.ended
-        if has_outgrown(ENDED_MAX, len(kept), len(kept) + 1):
-            newest = islice(kept, len(kept) - ENDED_MAX // 2, None)
-            kept = {each: None for each in kept if each.has_untold} | dict.fromkeys(newest)
-
-        def change() -> None:
-            kept[stream] = None
-            self.ended = kept
-            self.streams.pop(stream.key, None)
-
-        self.changes.commit(change)
+            self.streams.retire(stream)
 
     # -- inside -----------------------------------------------------------------------------------
 
     def stream(self, tag: Tag) -> Stream:
         """Return the tag's stream, opening one where there is none or its numbers are used up."""
-        stream = self.streams.get(tag)
+        stream = self.streams.open.get(tag)
         if stream is not None and (stream.next_number >= ROLLOVER_NUMBER or stream.end is not None):
             self.end(stream)
             stream = None
         if stream is None:
-            if len(self.streams) >= STREAMS_MAX:
-                self.end(next(iter(self.streams.values())))
-            stream = self._new_stream(tag)
-            self.streams[tag] = stream
+            if not self.streams.has_place(tag):
+                self.end(next(iter(self.streams.open.values())))
+            stream = self.streams.begin(tag)
         return stream
 
     def _chunk_with_room(self, tag: Tag, size: int) -> Chunk | None:
         """Return the open chunk where the tag's next entry goes, if nothing must come before it."""
-        stream = self.streams.get(tag)
+        stream = self.streams.open.get(tag)
         if stream is None or stream.undeclared or stream.end is not None:
             return None
         chunk = self.chunks.open.get(stream)
@@ -323,17 +257,6 @@ class Accumulator:
             self._number_withheld(stream)
         self._declare_gaps(stream)
         return self._chunk_for(stream, size)
-
-    def _new_stream(self, tag: Tag) -> Stream:
-        if tag is not None:
-            return Stream(tag, self._stamp_key, self._random_bytes)
-        return Stream(
-            self._default_tag,
-            self._stamp_key,
-            self._random_bytes,
-            is_awaited=True,
-            is_provisional=self._is_provisional,
-        )
 
     def _number_withheld(self, stream: Stream) -> None:
         """Number what was withheld: for each reason one range, which is a gap."""

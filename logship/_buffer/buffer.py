@@ -37,6 +37,7 @@ from logship._buffer.inbox import Item, Tag
 from logship._buffer.losses import Numbered
 from logship._buffer.section import Section
 from logship._buffer.spilling import Spilling
+from logship._buffer.streams import Streams
 from logship._buffer.wakeups import Shipper
 from logship._reasons import OVERFLOW
 
@@ -194,7 +195,7 @@ class Buffer:
 
     def tag_of(self, tag: Tag) -> str:
         """Return the route that a tag stands for, as far as it is known now."""
-        return self._accumulator.tag_of(tag)
+        return self._streams.tag_of(tag)
 
     # -- the shipper ---------------------------------------------------------------------------
 
@@ -217,15 +218,14 @@ class Buffer:
 
         def seal() -> None:
             self._section.wakeups.shipper = Shipper.AWAKE
-            accumulator = self._accumulator
             if self._next_sealed() is not None:
                 return
-            for chunk in list(accumulator.chunks.open.values()):
-                if accumulator.is_held(chunk):
+            for chunk in list(self._chunks.open.values()):
+                if self._streams.is_held(chunk):
                     continue
                 if chunk.opened_seconds + self.linger_seconds > now_seconds:
                     break
-                accumulator.chunks.seal(chunk)
+                self._chunks.seal(chunk)
 
         self._section.exclusively(seal)
 
@@ -255,12 +255,12 @@ class Buffer:
 
     def has_sealed(self) -> bool:
         """Tell whether `take` would return a chunk."""
-        accumulator = self._accumulator
-        if accumulator.awaits_tag and accumulator.chunks.sealed:
+        chunks = self._chunks
+        if self._streams.awaits_tag and chunks.sealed:
             has_own = self._section.exclusively(lambda: self._next_sealed() is not None)
         else:
-            has_own = bool(accumulator.chunks.sealed)
-        return has_own or (len(accumulator.chunks.adopted) > 0 and self._next_adopted() is not None)
+            has_own = bool(chunks.sealed)
+        return has_own or (len(chunks.adopted) > 0 and self._next_adopted() is not None)
 
     def resolve_tag(self, tag: str | None) -> None:
         """Let those chunks go that wait for the default tag. May be called again.
@@ -268,7 +268,8 @@ class Buffer:
         Args:
             tag: That; None where it will not be known, and the provisional one has to do.
         """
-        self._section.exclusively(lambda: self._accumulator.resolve_tag(tag))
+        tag_known = self._accumulator.chunks.storage.tag_known
+        self._section.exclusively(lambda: self._streams.resolve_tag(tag, tag_known))
         self._section.wakeups.wake_now()
 
     def adopt(self, chunk: Chunk) -> None:
@@ -445,6 +446,10 @@ class Buffer:
         return self._section.accumulator
 
     @property
+    def _streams(self) -> Streams:
+        return self._section.accumulator.streams
+
+    @property
     def _chunks(self) -> Chunks:
         return self._section.accumulator.chunks
 
@@ -454,7 +459,7 @@ class Buffer:
         section.wakeups.shipper = Shipper.TIMED if open_chunks else Shipper.ASLEEP
         if self._next_sealed() is not None:
             return None
-        oldest = self._accumulator.first_to_go(open_chunks.values())
+        oldest = self._streams.first_to_go(open_chunks.values())
         if oldest is not None:
             return oldest.opened_seconds + self.linger_seconds
         if not open_chunks and not len(section.inbox):
@@ -464,7 +469,7 @@ class Buffer:
 
     def _next_sealed(self) -> Chunk | None:
         """Return the oldest sealed chunk that may go."""
-        return self._accumulator.first_to_go(self._chunks.sealed.values())
+        return self._streams.first_to_go(self._chunks.sealed.values())
 
     def _next_adopted(self) -> Chunk | None:
         """Return the adopted chunk to take next; none while we are closing."""

@@ -52,8 +52,8 @@ class Notes:
         refused: Counter[Stream] = Counter()
         for name, tag, amount in others:
             values[name] += amount
-            if name == "refused" and tag in accumulator.streams:
-                refused[accumulator.streams[tag]] += int(amount)
+            if name == "refused" and tag in accumulator.streams.open:
+                refused[accumulator.streams.open[tag]] += int(amount)
         refusals = {stream: stream.refused + count for stream, count in refused.items()}
         by_reason = sum(withheld.values(), Counter[str]())
         kept_back = {stream: count + Counter(stream.withheld) for stream, count in withheld.items()}
@@ -86,7 +86,7 @@ def _sort(
         name, tag, amount = note
         if name not in ON_PURPOSE:
             others.append(note)
-        elif closed or not accumulator.has_stream_for(tag):
+        elif closed or not accumulator.streams.has_place(tag):
             others.append(("refused", tag, amount))
         else:
             withheld[accumulator.stream(tag)][name] += int(amount)

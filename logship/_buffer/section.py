@@ -226,9 +226,9 @@ class Section:
         try:
             if self.notes.items:
                 self.notes.count(self.accumulator, closed=False)  # the end records tell
-            if HIGH_WATER_TAG in self.accumulator.streams:
+            if HIGH_WATER_TAG in self.accumulator.streams.open:
                 self.accumulator.state_highest()
-            for stream in list(self.accumulator.streams.values()):
+            for stream in list(self.accumulator.streams.open.values()):
                 self.accumulator.end(stream, retires=False)
             self._all_ended = True
         except Exception as error:  # noqa: BLE001 - it passes, or is told of

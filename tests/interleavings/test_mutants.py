@@ -51,7 +51,7 @@ def _commit_that_does_not_note_it(self: Changes, change: Change, *values: Any) -
 
 def _end_without_a_last_look(self: Section) -> None:
     self.closed = True
-    for stream in list(self.accumulator.streams.values()):
+    for stream in list(self.accumulator.streams.open.values()):
         self.accumulator.end(stream, retires=False)
     self._all_ended = True
 

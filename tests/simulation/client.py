@@ -581,7 +581,7 @@ class SimulatedClient:
 
     def _accepted(self, disk: SimulatedDisk, tag: str, body: bytes) -> None:
         """Note in the estate which record has which number."""
-        stream = self.buffer._section.accumulator.streams[tag]
+        stream = self.buffer._section.accumulator.streams.open[tag]
         number = stream.next_number - 1
         disk.estate.accepted(self.life, stream.id, number, serial_of(body), body)
         fired, unspooled = self.history.fired, self.buffer.unspooled
@@ -613,8 +613,8 @@ class SimulatedClient:
         lost = {
             (stream.id, number)
             for stream in (
-                *self.buffer._section.accumulator.ended,
-                *self.buffer._section.accumulator.streams.values(),
+                *self.buffer._section.accumulator.streams.ended,
+                *self.buffer._section.accumulator.streams.open.values(),
             )
             for gap in stream.lost
             for number in range(gap.first, gap.last + 1)

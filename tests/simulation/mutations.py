@@ -323,7 +323,7 @@ def withheld_counted_twice(number: Any, self: Accumulator, stream: Stream) -> No
     """What has got its numbers goes on waiting for them."""
     withheld = dict(stream.withheld)
     number(self, stream)
-    if stream.end is None and not self.streams.keys() > {stream.key}:
+    if stream.end is None and not self.streams.open.keys() > {stream.key}:
         stream.withheld = withheld
 
 

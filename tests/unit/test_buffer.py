@@ -10,7 +10,7 @@ from typing import Any
 import msgpack
 import pytest
 
-from logship._buffer import accumulator
+from logship._buffer import accumulator, streams
 from logship._buffer.accumulator import Accumulator
 from logship._buffer.buffer import Buffer
 from logship._buffer.chunk import Chunk, ChunkState, MemoryChunk, MemoryStorage
@@ -184,7 +184,7 @@ def test_no_record_is_numbered_where_the_next_stream_must_begin(
 
 
 def test_more_tags_than_streams_end_the_oldest_stream(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(accumulator, "STREAMS_MAX", 3)
+    monkeypatch.setattr(streams, "STREAMS_MAX", 3)
     buffer = a_buffer()
     sink = Sink(buffer)
     for number in range(10):
@@ -199,7 +199,7 @@ def test_more_tags_than_streams_end_the_oldest_stream(monkeypatch: pytest.Monkey
 
 
 def test_ended_streams_are_forgotten_once_acked(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(accumulator, "STREAMS_MAX", 3)
+    monkeypatch.setattr(streams, "STREAMS_MAX", 3)
     buffer = a_buffer()
     sink = Sink(buffer)
     for number in range(50):
@@ -212,7 +212,7 @@ def test_ended_streams_are_forgotten_once_acked(monkeypatch: pytest.MonkeyPatch)
 def test_ended_streams_are_kept_while_there_is_something_to_report(
     is_lost: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(accumulator, "STREAMS_MAX", 1)
+    monkeypatch.setattr(streams, "STREAMS_MAX", 1)
     buffer = a_buffer()
     buffer.offer("first", body(1))
     if is_lost:
@@ -228,7 +228,7 @@ def test_a_full_buffer_and_ever_new_tags_do_not_grow_the_process(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Tags made of user data while the sidecar is down: nothing may be kept for each of them."""
-    monkeypatch.setattr(accumulator, "STREAMS_MAX", 3)
+    monkeypatch.setattr(streams, "STREAMS_MAX", 3)
     buffer = full_buffer()
     for number in range(100):
         assert buffer.offer(f"tag {number}", body(number)) is Outcome.FULL
@@ -670,7 +670,7 @@ def test_each_half_knows_the_numbers_that_are_not_in_it() -> None:
 def test_a_stream_is_forgotten_when_all_halves_of_its_chunks_are_acked(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(accumulator, "STREAMS_MAX", 1)
+    monkeypatch.setattr(streams, "STREAMS_MAX", 1)
     buffer = a_buffer()
     sink = Sink(buffer)
     offer_many(buffer, 2, "first")

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from logship._buffer import accumulator
+from logship._buffer import streams
 from logship._buffer.accumulator import WITHHELD_INTERVAL_SECONDS
 from logship._buffer.buffer import Buffer
 from logship._reasons import OVERFLOW, RATE_LIMITED, SAMPLED, WITHHELD
@@ -163,7 +163,7 @@ def test_what_is_kept_back_after_the_end_is_refused() -> None:
 
 
 def test_withheld_records_of_too_many_tags_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(accumulator, "STREAMS_MAX", 3)
+    monkeypatch.setattr(streams, "STREAMS_MAX", 3)
     buffer = a_buffer()
     for number in range(5):
         buffer.note(WITHHELD, 2, f"tag {number}")

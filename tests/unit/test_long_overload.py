@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from logship._buffer import accumulator, losses
+from logship._buffer import losses, streams
 from logship._buffer.buffer import Buffer
 from logship._buffer.ranges import GAPS_MAX
 from logship._reasons import OVERFLOW
@@ -79,8 +79,8 @@ def test_the_newest_half_stays_of_too_many_gaps(gaps: int, kept: int) -> None:
 def test_of_many_ended_streams_those_are_kept_that_are_not_known_to_the_end(
     arrives: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(accumulator, "STREAMS_MAX", 3)
-    monkeypatch.setattr(accumulator, "ENDED_MAX", 10)
+    monkeypatch.setattr(streams, "STREAMS_MAX", 3)
+    monkeypatch.setattr(streams, "ENDED_MAX", 10)
     buffer = a_buffer()
     sink = Sink(buffer)
     for number in range(40):
@@ -101,8 +101,8 @@ def test_of_many_ended_streams_those_are_kept_that_are_not_known_to_the_end(
 def test_the_newest_half_stays_of_too_many_ended_streams(
     ended: int, kept: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(accumulator, "STREAMS_MAX", 1)
-    monkeypatch.setattr(accumulator, "ENDED_MAX", 10)
+    monkeypatch.setattr(streams, "STREAMS_MAX", 1)
+    monkeypatch.setattr(streams, "ENDED_MAX", 10)
     buffer = a_buffer()
     sink = Sink(buffer)
     for number in range(ended + 1):
@@ -134,4 +134,4 @@ def test_reasons_that_take_turns_leave_a_bounded_account(turn: str, delivers: bo
     (part,) = buffer.report("", 0.0).streams
     most = LOST_MAX + LOST_MAX // 2 if delivers else 3 * GAPS_MAX // 2
     assert len(part.dropped) + len(part.spilled) <= most
-    assert len(buffer._section.accumulator.streams["t"].undeclared) <= 3 * GAPS_MAX // 2
+    assert len(buffer._section.accumulator.streams.open["t"].undeclared) <= 3 * GAPS_MAX // 2
