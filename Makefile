@@ -70,7 +70,7 @@ $(READY): pyproject.toml requirements/dev.txt
 ready: $(READY)
 	$(RUN) -m pytest --collect-only --quiet >/dev/null
 
-demo: $(READY) ## about a minute and a half: logship beside fluent-logger while a sidecar lives, restarts, dies
+demo: $(READY) ## two or three minutes: logship beside fluent-logger while a sidecar lives, restarts, dies
 	$(RUN) -m benchmarks demo
 
 test: $(READY) ## every test; root, Docker and sidecars are used if they are found

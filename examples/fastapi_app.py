@@ -12,9 +12,12 @@ logging.config.dictConfig(
     {
         "version": 1,
         "disable_existing_loggers": False,
-        "handlers": {"logship": {"()": "logship.installed_handler"}},
-        "root": {"handlers": ["logship"], "level": "INFO"},
-        # uvicorn does not pass its own lines to the root logger; this setting does.
+        "handlers": {
+            "logship": {"()": "logship.installed_handler"},
+            "console": {"class": "logging.StreamHandler"},
+        },
+        "root": {"handlers": ["logship", "console"], "level": "INFO"},
+        # uvicorn's own handlers go; its lines pass to the root logger instead.
         "loggers": {"uvicorn": {"propagate": True}, "uvicorn.access": {"propagate": True}},
     }
 )

@@ -211,11 +211,12 @@ class Installation:
         logging.getLogger().addHandler(handler)
 
     def _take_loggers(self) -> None:
+        if self._levels is not None:
+            self._guarded(self._levels.look)
         for each in (self._loggers, self._levels):
             if each is not None:
                 self._undo.callback(each.take_back)
-        if self._loggers is not None:
-            self._guarded(self._loggers.check)
+                self._guarded(each.check)
 
     def _take_signals(self) -> None:
         self.signals = StopSignals(

@@ -61,10 +61,12 @@ def text_of(path: str) -> str:
 
 
 def program_name() -> str:
-    """Return the name of the program that runs; `logship` where it has none."""
-    path = sys.argv[0] if sys.argv else ""
-    program = os.path.splitext(os.path.basename(path.rstrip("/")))[0]
-    return program if program not in ("", "-c", "-m", "__main__") else "logship"
+    """Return the name of the program that runs, or of its package; `logship` where it has none."""
+    path = sys.argv[0].rstrip("/") if sys.argv else ""
+    if os.path.basename(path) == "__main__.py":  # as under `python -m package`
+        path = os.path.dirname(path)
+    program = os.path.splitext(os.path.basename(path))[0]
+    return program if program not in ("", "-c", "-m") else "logship"
 
 
 def default_stop_timeout_seconds() -> float:

@@ -580,6 +580,24 @@ def test_a_file_changes_levels_while_the_program_runs(
     assert told["levels"] == {"application": "DEBUG"}
 
 
+def test_the_levels_of_a_file_hold_for_the_first_record(
+    programs: Programs, sidecar: Sidecar, tmp_path: Path
+) -> None:
+    (tmp_path / "levels").write_text("application=DEBUG")
+    ended = programs.start(
+        """
+        import logging
+        import logship
+        from application import log
+        logship.install(level="INFO", tag="levels")
+        log(level=logging.DEBUG)
+        """,
+        environ={"LOGSHIP_LEVELS_FILE": str(tmp_path / "levels")},
+    ).end()
+    assert ended.returncode == 0, ended.stderr
+    sidecar.output.verdict(ended).assert_all_delivered()
+
+
 def test_a_configuration_of_logging_that_takes_long_does_not_hold_a_stop_up(
     programs: Programs, sidecar: Sidecar
 ) -> None:

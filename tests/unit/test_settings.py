@@ -87,6 +87,23 @@ ELSEWHERE = {
 }
 
 
+@pytest.mark.parametrize(
+    ("argument", "tag"),
+    [
+        ("/srv/shop.py", "shop"),
+        ("/srv/shop/__main__.py", "shop"),  # python -m shop
+        ("/srv/shop/", "shop"),
+        ("__main__.py", "logship"),
+        ("-c", "logship"),
+    ],
+)
+def test_the_default_tag_is_the_programs_name(
+    monkeypatch: pytest.MonkeyPatch, argument: str, tag: str
+) -> None:
+    monkeypatch.setattr("sys.argv", [argument, "serve"])
+    assert Settings.from_env({}).tag == tag
+
+
 def test_no_setting_is_forgotten_here() -> None:
     names = {each.name for each in dataclasses.fields(Settings)}
     assert names - ELSEWHERE == set(FROM_ENVIRONMENT)
