@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import sys
+import threading
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Unpack
 
@@ -128,11 +130,15 @@ def retry_wait(settings: Settings, uniform: Uniform = drawn) -> Callable[[int], 
     """Return a random part of tenacity's exponential wait as a function of the number of failures.
 
     tenacity is imported when the first attempt to connect has failed, on the loop that is about
-    to wait: where the sidecar answers, as nearly always, no program pays for it.
+    to wait: where the sidecar answers, as nearly always, no program pays for it. While the
+    interpreter exits it is not imported any more. It makes a dataclass, and before Python 3.14 a
+    program that Ctrl-C ends would have the exit code 1 after that, as after each `exec` of a text.
     """
     base_seconds, seconds_max = settings.backoff_seconds_base, settings.backoff_seconds_max
 
     def wait_seconds(failures: int) -> float:
+        if "tenacity" not in sys.modules and not threading.main_thread().is_alive():
+            return seconds_max
         try:
             tenacity = late("tenacity")
         except (OSError, ImportError, MemoryError):  # too many open files, for one

@@ -205,9 +205,9 @@ class DrainPlan(NamedTuple):
         """Return in one line how many of the waiting records go to stderr early, and why."""
         left, rate = self.deadline_seconds - now_seconds, progress.acked_bytes_per_second
         if self.is_silent(progress):
-            return f"{records:,} records wait, and the sidecar takes nothing; they go to stderr"
+            return f"records that wait: {records:,}; the sidecar takes nothing; they go to stderr"
         if left <= self.reserve_seconds(progress):
-            return f"{records:,} records wait, and {left:.1f} s are left; they go to stderr"
+            return f"records that wait: {records:,}; {left:.1f} s are left; they go to stderr"
         acked = min(1.0, ACKED_SHARE * rate * left / max(1, progress.bytes_to_spill))
         if acked == 1.0:
             return (
@@ -215,8 +215,8 @@ class DrainPlan(NamedTuple):
                 "that are left; some go to stderr now, in case the sidecar takes no more"
             )
         return (
-            f"{records:,} records wait, and in the {left:.1f} s that are left the sidecar will not "
-            f"take about {records * (1 - acked):,.0f} of them (it takes {rate:,.0f} bytes a "
+            f"records that wait: {records:,}; in the {left:.1f} s that are left the sidecar will "
+            f"not take about {records * (1 - acked):,.0f} of them (it takes {rate:,.0f} bytes a "
             "second); those go to stderr"
         )
 

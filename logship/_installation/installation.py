@@ -455,6 +455,6 @@ def _check_same(installed: Settings, chosen: Settings) -> None:
         names = Settings.__dataclass_fields__
         different = [name for name in names if getattr(installed, name) != getattr(chosen, name)]
         raise SettingsError(
-            f"install: already installed with other settings ({', '.join(different)} differ); "
+            f"install: already installed with other settings (different: {', '.join(different)}); "
             "call it once, with the settings that hold for the whole process"
         )

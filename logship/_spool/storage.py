@@ -335,7 +335,7 @@ class SpoolStorage:
         self._trouble = True
         text = (
             f"the spool cannot be written ({reason}); records are held in "
-            f"memory, up to {self._memory_bytes_max} bytes, and would be lost with the process"
+            f"memory, up to {self._memory_bytes_max:,} bytes, and would be lost with the process"
         )
         self.news.append(("spool", text))
 

@@ -54,6 +54,9 @@ class Framework:
             from the records of its workers.
         stop_signal: What its first process gets.
         proof_only: Whether the normal suite leaves it out.
+        may_hang: Whether a worker may hang at the stop signal without logship too, until gunicorn
+            kills it. The handler of its threaded worker for SIGQUIT shuts the pool of threads down,
+            and hangs if the signal came while that thread gave the pool work.
     """
 
     name: str
@@ -66,6 +69,7 @@ class Framework:
     hears_sigterm: str = ""
     stop_signal: signal.Signals = signal.SIGTERM
     proof_only: bool = False
+    may_hang: bool = False
 
     @property
     def why_not_here(self) -> str:
@@ -194,6 +198,7 @@ BY_OTHER_SIGNALS = tuple(
         stop_signal=stop_signal,
         status=status,
         proof_only=True,
+        may_hang=(name, stop_signal) == ("gunicorn-threads", signal.SIGQUIT),
     )
     for name, stop_signal, status in (
         ("multiprocessing-fork", signal.SIGQUIT, -signal.SIGQUIT),

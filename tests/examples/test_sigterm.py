@@ -73,7 +73,8 @@ def test_a_stop_signal_in_the_middle_of_load_loses_nothing(
         record_property(name, value)
     assert ended.returncode == framework.status, ended.stderr[-3000:]
     verdict.assert_all_delivered()
-    verdict.assert_all_ended()
+    killed = _KILLED.findall(ended.stderr) if framework.may_hang else ()
+    verdict.assert_all_ended(killed)
     verdict.assert_no_duplicates()
     verdict.assert_a_stream_each()
     assert len(verdict.streams_by_process) >= framework.processes
@@ -92,6 +93,7 @@ def orders(verdict: Verdict) -> set[int]:
     return {int(found[1]) for found in map(_ORDER.search, messages) if found}
 
 
+_KILLED = re.compile(r"Worker \(pid:(\d+)\) was sent SIGKILL")
 _ORDER = re.compile(r" /orders/(\d+) placed$")
 
 

@@ -30,6 +30,27 @@ def test_sigint_raises_keyboard_interrupt_and_drains(launch: Launch, sidecar: Si
     sidecar.output.verdict(ended).assert_all_delivered()
 
 
+def test_a_sidecar_that_ends_at_the_same_ctrl_c_does_not_change_the_exit_code(
+    programs: Programs,
+) -> None:
+    """The first attempt to connect that fails comes while the exit hook drains."""
+    ended = programs.start("""
+        import atexit, socket
+        import logship
+        from application import log
+        server = socket.create_server(("127.0.0.1", 0))
+        endpoint = "tcp://127.0.0.1:%d" % server.getsockname()[1]
+        logship.install(level="INFO", endpoints=endpoint, exit_stall_seconds=0.5)
+        log()
+        connection, _ = server.accept()
+        atexit.register(connection.close)
+        atexit.register(server.close)
+        raise KeyboardInterrupt
+    """).end()
+    assert ended.returncode == -signal.SIGINT, ended.stderr
+    assert "cannot connect" in ended.stderr
+
+
 def test_sigint_may_be_caught_by_the_application(launch: Launch, sidecar: Sidecar) -> None:
     program = launch.start("""
         import sys
