@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import re
+import sys
 from collections.abc import Callable
 from typing import Any, Final, NamedTuple
 
@@ -24,6 +25,10 @@ _FIELDS: Final = "fields"
 _NAMES_MAX = 4096
 _DEPTH_MAX = 16
 _UNLIMITED = -1
+_VALUES_MAX = 100_000
+"""How many values of one record are walked through as they are. Mappings that refer to each other,
+as the nodes of a tree do, would be walked through again and again."""
+
 _CARD_NUMBER_MIN, _CARD_NUMBER_END = 10**12, 10**19
 
 _ISSUERS: tuple[tuple[tuple[str, ...], tuple[int, ...]], ...] = (
@@ -285,6 +290,10 @@ def redactor(text: str, readable: Callable[[Any], Any]) -> Callable[[Any], Any]:
     ).value
 
 
+class _TooMany(Exception):  # noqa: N818 - no fault: it says that the longer way must be taken
+    """A record holds more values than `_VALUES_MAX`."""
+
+
 class _Walk:
     """Walks through values, and copies them without their secrets."""
 
@@ -303,8 +312,14 @@ class _Walk:
         self._hides_cards = hides_cards
         self._hides_headers = hides_headers
 
-    def value(self, value: Any, depth_left: int = _DEPTH_MAX) -> Any:
+    def value(self, value: Any) -> Any:
         """Return a value without its secrets."""
+        try:
+            return self._value(value, _DEPTH_MAX, [_VALUES_MAX])
+        except _TooMany:
+            return self._value(self._readable(value), _UNLIMITED, [sys.maxsize])
+
+    def _value(self, value: Any, depth_left: int, values_left: list[int]) -> Any:
         kind = type(value)
         if kind is str:
             return self._text(value)
@@ -313,20 +328,22 @@ class _Walk:
         if kind is float or kind is bool or value is None:
             return value
         if kind is dict and depth_left and {str}.issuperset(map(type, value)):
-            items = list(value.items())
-            return {name: self._field(name, each, depth_left - 1) for name, each in items}
+            items = _counted(list(value.items()), values_left)
+            depth_left -= 1
+            return {name: self._field(name, each, depth_left, values_left) for name, each in items}
         if kind is list and depth_left:
-            values = [self.value(each, depth_left - 1) for each in value.copy()]
+            values = _counted(value.copy(), values_left)
+            values = [self._value(each, depth_left - 1, values_left) for each in values]
             if len(values) == 2 and self._is_secret_header(*values):
                 values[1] = REDACTED
             return values
-        return self.value(self._readable(value), _UNLIMITED)
+        return self._value(self._readable(value), _UNLIMITED, values_left)
 
-    def _field(self, name: str, value: Any, depth_left: int) -> Any:
+    def _field(self, name: str, value: Any, depth_left: int, values_left: list[int]) -> Any:
         says_nothing = value is None or type(value) is bool or value == ""
         if not says_nothing and self._is_secret_name(name):
             return REDACTED
-        return self.value(value, depth_left)
+        return self._value(value, depth_left, values_left)
 
     def _is_secret_header(self, name: Any, value: Any) -> bool:
         return (
@@ -348,6 +365,14 @@ class _Walk:
                     text = matches.sub(replace, text)
                     break
         return text
+
+
+def _counted(values: list[Any], values_left: list[int]) -> list[Any]:
+    """Return the values of a container, if the record may still have so many."""
+    values_left[0] -= len(values)
+    if values_left[0] < 0:
+        raise _TooMany
+    return values
 
 
 def is_card_number(digits: str) -> bool:

@@ -333,6 +333,16 @@ def test_arguments_that_do_not_fit_their_message_are_not_shown(
     assert SECRET not in capfd.readouterr().err
 
 
+def test_the_nodes_of_a_tree_that_refer_to_each_other_end() -> None:
+    """Each way through them is one of 20**8."""
+    root: dict[str, Any] = {"password": SECRET}
+    root["children"] = [{"parent": root, "note": f"token={SECRET}"} for _ in range(20)]
+    shown = default({"node": root})
+    assert shown["node"]["password"] == REDACTED
+    assert shown["node"]["children"][0]["note"] == f"token={REDACTED}"
+    assert SECRET not in str(shown)
+
+
 def test_the_application_s_record_is_not_changed() -> None:
     record = {
         "message": f"password={SECRET}",
