@@ -89,7 +89,11 @@ class SocketWriter:
     """
 
     def __init__(self, descriptor: int) -> None:
+        blocks = os.get_blocking(descriptor)
         self._socket = socket.socket(fileno=os.dup(descriptor))
+        if self._socket.gettimeout() is not None:  # a default of the application: each write waits
+            self._socket.settimeout(None)
+            os.set_blocking(descriptor, blocks)  # it belongs to the open file
         self._flags = socket.MSG_DONTWAIT | getattr(socket, "MSG_NOSIGNAL", 0)
         self.descriptor = self._socket.fileno()
         self._closed = errno.EBADF

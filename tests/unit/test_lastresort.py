@@ -182,6 +182,22 @@ def test_a_socket() -> None:
             resort.write_line(LINE)
 
 
+@pytest.mark.parametrize("blocks", [True, False], ids=["blocking", "non-blocking"])
+def test_a_default_timeout_for_sockets_changes_nothing_for_stderr(blocks: bool) -> None:
+    """Python would make the application's own stderr non-blocking, and have each write wait."""
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        theirs.setblocking(blocks)
+        socket.setdefaulttimeout(3600)
+        try:
+            resort = LastResort(descriptor=theirs.fileno())
+        finally:
+            socket.setdefaulttimeout(None)
+        assert os.get_blocking(theirs.fileno()) == blocks
+        while resort.write_line(LINE):
+            pass
+
+
 def test_a_writer_is_not_re_entered(pipe: Pipe) -> None:
     """A signal handler that warns in the middle of a write must not cut a line in two."""
     resort = LastResort(descriptor=pipe.writing)
