@@ -88,7 +88,7 @@ class Handler(logging.Handler):
             return
         try:
             time_ns = int(record.created * 1_000_000) * 1000
-        except (TypeError, ValueError, OverflowError):  # a program made the record by hand
+        except (AttributeError, TypeError, ValueError, OverflowError):  # it was made by hand
             time_ns = time.time_ns()
         if time_ns >= self._span.due_ns:
             self._span.look()
@@ -120,20 +120,26 @@ class Handler(logging.Handler):
                 raise
             return False  # the record's name is not text, or the client cannot begin in a child
 
-    def fields(self, record: logging.LogRecord) -> dict[str, Any]:
-        """Return the record as a mapping."""
-        fields: dict[str, Any] = {
-            self._message_key: record.getMessage()
-            if self.formatter is None
-            else self.format(record),
-            "level": record.levelname,
-            "logger": record.name,
+    def fields(
+        self, record: logging.LogRecord, unformatted: dict[str, Any] | None = None
+    ) -> dict[str, Any]:
+        """Return the record as a mapping.
+
+        Args:
+            record: What was logged.
+            unformatted: The fields in place of its text, which cannot be formatted.
+        """
+        is_formatted = self.formatter is not None and unformatted is None
+        fields: dict[str, Any] = unformatted or {
+            self._message_key: self.format(record) if is_formatted else record.getMessage()
         }
+        fields["level"] = record.levelname
+        fields["logger"] = record.name
         if self._severity_key is not None:
             fields[self._severity_key] = severity_number(record.levelno)
-        if record.threadName != "MainThread":
+        if record.threadName != "MainThread" and record.threadName is not None:
             fields["thread"] = record.threadName
-        if self.formatter is None:
+        if not is_formatted:
             if record.exc_info:
                 fields["exception"] = _EXCEPTION_FORMATTER.formatException(record.exc_info)
             elif record.exc_text:  # it came from another process
@@ -153,11 +159,16 @@ class Handler(logging.Handler):
         """Return what can be said of a record whose arguments do not fit its message."""
         fields = {
             self._message_key: record.msg,
-            "level": record.levelname,
-            "logger": record.name,
             "logging_error": "the arguments could not be merged into the message",
         }
-        return {**fields, "arguments": record.args} if self._shows_arguments else fields
+        if self._shows_arguments:
+            fields["arguments"] = record.args
+        try:
+            return self.fields(record, fields.copy())
+        except Exception as error:
+            if is_interruption(error):
+                raise
+            return {**fields, "level": record.levelname, "logger": record.name}
 
 
 def severity_number(level: int) -> int:

@@ -176,6 +176,32 @@ def test_bad_arguments_cost_no_record_and_break_nothing(
     assert "Logging error" in capsys.readouterr().err, "as every handler says it"
 
 
+@pytest.mark.parametrize("formatter", [None, logging.Formatter("%(message)s")])
+def test_bad_arguments_cost_nothing_else_of_the_record(
+    logger: logging.Logger,
+    handler: Handler,
+    client: Recorder,
+    formatter: logging.Formatter | None,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    handler.setFormatter(formatter)
+    try:
+        raise KeyError("nope")
+    except KeyError:
+        logger.exception(*["%d orders", "many"], extra={"shop": "north"}, stack_info=True)
+    (record,) = client.records
+    assert (record["message"], record["arguments"]) == ("%d orders", ("many",))
+    assert record["exception"].endswith("KeyError: 'nope'")
+    assert "test_bad_arguments" in record["stack"]
+    assert (record["level"], record["logger"], record["shop"]) == ("ERROR", "app.part", "north")
+    assert "Logging error" in capsys.readouterr().err
+
+
+def test_a_record_made_by_hand_with_a_broken_exception(handler: Handler, client: Recorder) -> None:
+    handler.handle(logging.makeLogRecord({"msg": "hi", "exc_info": True}))
+    assert client.records[0]["message"] == "hi"
+
+
 def test_bad_arguments_cost_no_record_where_stderr_is_closed(
     logger: logging.Logger, client: Recorder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -189,7 +215,18 @@ def test_bad_arguments_cost_no_record_where_stderr_is_closed(
 def test_a_record_made_by_hand_with_a_broken_time(handler: Handler, client: Recorder) -> None:
     for created in ("soon", None, float("nan"), float("inf")):
         handler.handle(logging.makeLogRecord({"msg": "hi", "created": created}))
-    assert [record["message"] for record in client.records] == ["hi"] * 4
+    without = logging.makeLogRecord({"msg": "hi"})
+    del without.created
+    handler.handle(without)
+    assert [record["message"] for record in client.records] == ["hi"] * 5
+
+
+def test_a_thread_without_a_name_is_not_named(
+    logger: logging.Logger, client: Recorder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(logging, "logThreads", False)
+    logger.info("hi")
+    assert "thread" not in client.records[0]
 
 
 def test_filters_decide(logger: logging.Logger, handler: Handler, client: Recorder) -> None:
