@@ -20,6 +20,7 @@ shared. See `docs/decisions/008-metrics-pages.md`.
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import os
 import re
@@ -47,6 +48,10 @@ from logship.errors import LogshipError
 
 if _system.IS_POSIX:
     import fcntl
+
+_OF_THE_MOMENT = frozenset({errno.EIO, errno.EMFILE, errno.ENFILE, errno.ENOMEM})
+"""The errors that say nothing about a file. If it were taken for missing or unreadable, counters
+would fall, and a fold would replace the sum of the dead by less."""
 
 _READS_MAX = 10
 _STALE_SECONDS = 24 * 3600
@@ -163,12 +168,20 @@ class Pages:
     # -- the sum -----------------------------------------------------------------------------------
 
     def total(self) -> Total:
-        """Return the numbers of all processes, living and dead, each counted once."""
+        """Return the numbers of all processes, living and dead, each counted once.
+
+        Raises:
+            OSError: They cannot be read now.
+        """
         self.fold()
         return self.read()[0]
 
     def read(self) -> tuple[Total, list[FoundPage]]:
-        """Return what `total` returns, and the pages of the living. Nothing is changed."""
+        """Return what `total` returns, and the pages of the living. Nothing is changed.
+
+        Raises:
+            OSError: They cannot be read now.
+        """
         for _ in range(_READS_MAX):
             before = self._read_sum()
             pages, refused = self._read_pages()
@@ -221,7 +234,9 @@ class Pages:
             descriptor = self._open(name, _FILE)
         except FileNotFoundError:
             raise
-        except OSError:
+        except OSError as error:
+            if error.errno in _OF_THE_MOMENT:
+                raise
             return None
         try:
             lives = not _is_free(descriptor)  # before it is read: then the dead wrote their last
@@ -244,7 +259,9 @@ class Pages:
         """Return the sum of the dead; an empty one where there is none that can be understood."""
         try:
             descriptor = self._open(f"sum-{self._key}", _FILE)
-        except OSError:
+        except OSError as error:
+            if error.errno in _OF_THE_MOMENT:
+                raise
             return DeadSum()
         try:
             data = self._contents(descriptor, SUM_BYTES_MAX)

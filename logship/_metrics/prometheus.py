@@ -50,7 +50,7 @@ class TotalCollector(Collector):
     """The numbers of logship's clients, read from plain counters when a scrape asks.
 
     Args:
-        total: Returns the numbers of this moment.
+        total: Returns the numbers of this moment; may raise `OSError`.
     """
 
     def __init__(self, total: Callable[[], Total]) -> None:
@@ -63,8 +63,14 @@ class TotalCollector(Collector):
         yield _build()
 
     def collect(self) -> Iterator[Metric]:
-        """Yield the metrics of this moment."""
-        total = self._total()
+        """Yield the metrics of this moment; none if they cannot be read now.
+
+        A gap in a series is not a counter that fell, and the registry has other metrics as well.
+        """
+        try:
+            total = self._total()
+        except OSError:
+            return
         yield from (_filled(measure, total.numbers) for measure in CLIENT_MEASURES)
         refused = _family(PAGES_REFUSED)
         refused.add_metric([], total.refused)

@@ -46,7 +46,10 @@ def read_directory(path: Path) -> Read:
             there_now = _pages_in(path)
             pages.close()
             pages = there_now
-        total, living = pages.read()
+        try:
+            total, living = pages.read()
+        except OSError as error:  # no descriptors, or a fault of the disk
+            raise SourceError(f"{path} cannot be read: {error.strerror}") from None
         pids = _pids_of_locks()
         processes = {}
         for page in living:

@@ -6,6 +6,7 @@ The owners are forked children that only hold a page; the test knows the numbers
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import os
 import signal
@@ -15,12 +16,14 @@ import time
 import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from logship._metrics.outlet import Choices, Outlet
 from logship._metrics.pages import Pages, PagesError
 from logship._metrics.process import Process
+from logship._metrics.prometheus import TotalCollector
 from logship._metrics.sums import LAYOUT, SLOTS, Total, slot, zeros
 from logship._stderr.last_resort import LastResort
 
@@ -384,6 +387,34 @@ def test_a_damaged_sum_is_an_empty_one(pages: Path, owners: Owners) -> None:
     (pages / f"sum-{KEY}").write_bytes(os.urandom(700))
     owners.start(2)
     assert accepted_in(pages) == 2
+
+
+@pytest.mark.parametrize("start", ["sum-", "page-"])
+@pytest.mark.parametrize("reason", [errno.EMFILE, errno.EIO])
+def test_what_cannot_be_read_for_a_moment_is_not_forgotten(
+    pages: Path, owners: Owners, monkeypatch: pytest.MonkeyPatch, start: str, reason: int
+) -> None:
+    """A process without free descriptors shows no numbers, and no lower ones."""
+    owners.kill(owners.start(5))
+    accepted_in(pages)
+    living, dying = owners.start(10), owners.start(100)
+    owners.kill(dying)
+    collector = TotalCollector(Pages(pages, KEY).total)
+    really_open = os.open
+
+    def refuse(path: Any, *more: Any, **named: Any) -> int:
+        if str(path).startswith(start):
+            raise OSError(reason, os.strerror(reason))
+        return really_open(path, *more, **named)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "open", refuse)
+        with pytest.raises(OSError, match=os.strerror(reason)):
+            accepted_in(pages)
+        assert list(collector.collect()) == [], "the registry's other metrics are served"
+    assert accepted_in(pages) == 115
+    owners.kill(living)
+    assert accepted_in(pages) == 115
 
 
 def test_what_nobody_reads_is_removed_after_a_day(pages: Path, owners: Owners) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import pty
@@ -182,6 +183,19 @@ def test_a_directory_that_is_made_again_is_read_again(tmp_path: Path) -> None:
     assert len(read().processes or {}) == 1
     del page
     pages.close()
+
+
+def test_a_directory_that_cannot_be_read_now_is_an_error_that_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read = read_directory(tmp_path)
+
+    def refuse(*_: object) -> list[str]:
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+    monkeypatch.setattr(os, "listdir", refuse)
+    with pytest.raises(SourceError, match="Too many open files"):
+        read()
 
 
 @pytest.mark.parametrize(
