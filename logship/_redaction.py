@@ -327,23 +327,33 @@ class _Walk:
             return self._integer(value)
         if kind is float or kind is bool or value is None:
             return value
-        if kind is dict and depth_left and {str}.issuperset(map(type, value)):
-            items = _counted(list(value.items()), values_left)
-            depth_left -= 1
-            return {name: self._field(name, each, depth_left, values_left) for name, each in items}
-        if kind is list and depth_left:
-            values = _counted(value.copy(), values_left)
-            values = [self._value(each, depth_left - 1, values_left) for each in values]
-            if len(values) == 2 and self._is_secret_header(*values):
-                values[1] = REDACTED
-            return values
+        if depth_left and (kind is dict or kind is list):
+            settled = value.copy()  # other threads may change it
+            values_left[0] -= len(settled)
+            if values_left[0] < 0:
+                raise _TooMany
+            if kind is list:
+                return self._list(settled, depth_left - 1, values_left)
+            if {str}.issuperset(map(type, settled)):
+                return {
+                    name: REDACTED
+                    if self._is_secret(name, each)
+                    else self._value(each, depth_left - 1, values_left)
+                    for name, each in settled.items()
+                }
         return self._value(self._readable(value), _UNLIMITED, values_left)
 
-    def _field(self, name: str, value: Any, depth_left: int, values_left: list[int]) -> Any:
-        says_nothing = value is None or type(value) is bool or value == ""
-        if not says_nothing and self._is_secret_name(name):
-            return REDACTED
-        return self._value(value, depth_left, values_left)
+    def _list(self, values: list[Any], depth_left: int, values_left: list[int]) -> list[Any]:
+        shown = [self._value(each, depth_left, values_left) for each in values]
+        if len(shown) == 2 and self._is_secret_header(*shown):
+            shown[1] = REDACTED
+        return shown
+
+    def _is_secret(self, name: str, value: Any) -> bool:
+        """Tell whether a field is secret by its name; its value may say nothing."""
+        kind = type(value)  # the value itself may be an object that cannot be compared
+        says_nothing = value is None or kind is bool or (kind is str and not value)
+        return not says_nothing and self._is_secret_name(name)
 
     def _is_secret_header(self, name: Any, value: Any) -> bool:
         return (
@@ -365,14 +375,6 @@ class _Walk:
                     text = matches.sub(replace, text)
                     break
         return text
-
-
-def _counted(values: list[Any], values_left: list[int]) -> list[Any]:
-    """Return the values of a container, if the record may still have so many."""
-    values_left[0] -= len(values)
-    if values_left[0] < 0:
-        raise _TooMany
-    return values
 
 
 def is_card_number(digits: str) -> bool:

@@ -333,6 +333,27 @@ def test_arguments_that_do_not_fit_their_message_are_not_shown(
     assert SECRET not in capfd.readouterr().err
 
 
+def test_an_object_that_cannot_be_compared_is_shipped() -> None:
+    """An array of numpy, or a column of SQLAlchemy: what `==` returns has no truth."""
+
+    class Column:
+        __hash__ = None  # type: ignore[assignment]
+
+        def __eq__(self, other: object) -> Any:
+            return self
+
+        def __bool__(self) -> bool:
+            raise TypeError("no truth")
+
+        def __str__(self) -> str:
+            return "users.name"
+
+    assert default({"by": Column(), "in": [{"by": Column()}]}) == {
+        "by": "users.name",
+        "in": [{"by": "users.name"}],
+    }
+
+
 def test_the_nodes_of_a_tree_that_refer_to_each_other_end() -> None:
     """Each way through them is one of 20**8."""
     root: dict[str, Any] = {"password": SECRET}
