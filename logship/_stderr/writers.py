@@ -58,7 +58,7 @@ class DescriptorWriter:
     def __init__(self, descriptor: int, *, is_own: bool) -> None:
         self.descriptor = descriptor
         self._is_own = is_own
-        self._os_write = _write_without_sigpipe()
+        self._os_write = _write_without_sigpipe(os.write)
         self._closed = errno.EBADF
         self._final = _FINAL if is_own else _FINAL - {errno.EIO}  # a volume may recover
 
@@ -116,7 +116,10 @@ class SocketWriter:
 
 
 class CautiousWriter:
-    """Writes to a pipe that cannot be opened anew, and only as much as never blocks.
+    """Writes to a pipe that cannot be opened anew, and only as much as does not block.
+
+    Before Linux 6.4 a write may block all the same: another process that has the pipe may fill it
+    between `poll` and the write.
 
     Args:
         descriptor: The pipe's.
@@ -127,7 +130,7 @@ class CautiousWriter:
         self._poll = select.poll
         self._writable = select.POLLOUT
         self._piece_bytes = select.PIPE_BUF
-        self._os_write = _write_without_sigpipe()
+        self._os_write = _write_without_sigpipe(_write_without_waiting())
         self._final = _FINAL
 
     def __call__(self, data: bytes) -> int:
@@ -189,14 +192,31 @@ def _is_same(old: int, new: int) -> bool:
         return False
 
 
-def _write_without_sigpipe() -> Callable[[int, bytes], int]:
-    """Return `os.write`, which must not send this process a SIGPIPE.
+def _write_without_waiting() -> Callable[[int, bytes], int]:
+    """Return `os.write`, which waits for no pipe where the system has a flag for each write."""
+    if not hasattr(os, "RWF_NOWAIT"):
+        return os.write
+    write, write_flagged, flag = os.write, os.pwritev, os.RWF_NOWAIT
+    unknown = frozenset({errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL, errno.ESPIPE})
+
+    def write_without_waiting(descriptor: int, data: bytes) -> int:
+        try:
+            return write_flagged(descriptor, [data], -1, flag)
+        except OSError as error:
+            if error.errno not in unknown:
+                raise
+        return write(descriptor, data)
+
+    return write_without_waiting
+
+
+def _write_without_sigpipe(write: Callable[[int, bytes], int]) -> Callable[[int, bytes], int]:
+    """Return `write`, which must not send this process a SIGPIPE.
 
     Python ignores the signal, but command line tools often restore its default, which ends the
     process. Linux sends it to the thread that writes. So that thread blocks the signal and takes it
     from its own queue. Where no call takes a signal without waiting, as on macOS, nothing is done.
     """
-    write = os.write
     if not hasattr(signal, "sigtimedwait"):
         return write
     sigpipe, ignored, handler_of = signal.SIGPIPE, signal.SIG_IGN, get_handler

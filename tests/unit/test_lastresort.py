@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import os
 import pty
+import select
 import socket
 import subprocess
 import sys
@@ -125,6 +126,36 @@ def test_a_pipe_that_cannot_be_opened_anew_is_written_with_care(
     assert resort.write_line(LINE)
     pipe.fill()
     assert not resort.write_line(LINE)
+    assert os.get_blocking(pipe.writing)
+
+
+def _takes_a_flag_for_each_write() -> bool:
+    reading, writing = os.pipe()
+    try:
+        return os.pwritev(writing, [LINE], -1, os.RWF_NOWAIT) == len(LINE)
+    except (AttributeError, OSError):
+        return False
+    finally:
+        os.close(reading)
+        os.close(writing)
+
+
+@pytest.mark.skipif(not _takes_a_flag_for_each_write(), reason="it came with Linux 6.4")
+def test_a_pipe_that_another_process_fills_after_the_poll_is_not_waited_for(
+    pipe: Pipe, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`gosu` leaves a pipe of root to an application of another user, with all its workers."""
+
+    class Poll:
+        def register(self, *_: Any) -> None:
+            pass
+
+        def poll(self, _: int) -> list[int]:
+            pipe.fill()
+            return [pipe.writing]
+
+    monkeypatch.setattr(select, "poll", Poll)
+    assert CautiousWriter(pipe.writing)(LINE) == 0
     assert os.get_blocking(pipe.writing)
 
 
