@@ -57,6 +57,7 @@ class DescriptorWriter:
 
     def __init__(self, descriptor: int, *, is_own: bool) -> None:
         self.descriptor = descriptor
+        self._check = _check_of(descriptor) if is_own else lambda: None
         self._is_own = is_own
         self._os_write = _write_without_sigpipe(os.write)
         self._closed = errno.EBADF
@@ -64,18 +65,23 @@ class DescriptorWriter:
 
     def __del__(self, close: Callable[[int], None] = os.close) -> None:
         """Close a descriptor that was opened here."""
-        if self._is_own:
-            close(self.descriptor)
+        try:
+            self._check()
+            if self._is_own:
+                close(self.descriptor)
+        except OSError:
+            pass  # the application has closed it
 
     def __call__(self, data: bytes, piece_bytes: int = _WRITE_BYTES_MAX) -> int:
         """Write from `data` what can be written now; return how many bytes that was."""
         written = 0
         try:
+            self._check()
             while written < len(data):
                 written += self._os_write(self.descriptor, data[written : written + piece_bytes])
         except OSError as error:  # would block or disk full: not now
             if error.errno == self._closed:
-                self._is_own = False  # the application closed it, and may open a file of its own
+                self._is_own = False
             if not written and error.errno in self._final:
                 raise
         return written
@@ -96,20 +102,26 @@ class SocketWriter:
             os.set_blocking(descriptor, blocks)  # it belongs to the open file
         self._flags = socket.MSG_DONTWAIT | getattr(socket, "MSG_NOSIGNAL", 0)
         self.descriptor = self._socket.fileno()
+        self._check = _check_of(self.descriptor)
         self._closed = errno.EBADF
         self._final = _FINAL
 
     def __del__(self) -> None:
         """Close the duplicate."""
+        try:
+            self._check()
+        except OSError:
+            self._socket.detach()
         self._socket.close()
 
     def __call__(self, data: bytes) -> int:
         """Send from `data` what can be sent now; return how many bytes that was."""
         try:
+            self._check()
             return self._socket.send(data, self._flags)
         except OSError as error:
             if error.errno == self._closed:
-                self._socket.detach()  # as above
+                self._socket.detach()
             if error.errno in self._final:
                 raise
             return 0
@@ -190,6 +202,23 @@ def _is_same(old: int, new: int) -> bool:
         return os.path.sameopenfile(old, new)
     except OSError:
         return False
+
+
+def _check_of(descriptor: int) -> Callable[[], None]:
+    """Return a function that raises if the application has closed a descriptor that is not its own.
+
+    Its number may stand for a file of the application by now.
+    """
+    fstat, closed = os.fstat, errno.EBADF
+    opened = fstat(descriptor)
+    identity = opened.st_dev, opened.st_ino
+
+    def check() -> None:
+        found = fstat(descriptor)
+        if (found.st_dev, found.st_ino) != identity:
+            raise OSError(closed, "the application has closed it")
+
+    return check
 
 
 def _write_without_waiting() -> Callable[[int, bytes], int]:

@@ -245,6 +245,37 @@ def test_an_application_that_closes_all_descriptors_keeps_its_stderr(kind: str) 
     os.close(writing)
 
 
+@pytest.mark.parametrize("kind", ["pipe", "socket"])
+def test_no_line_goes_into_a_file_that_took_the_number(kind: str, tmp_path: Path) -> None:
+    ours, theirs = socket.socketpair() if kind == "socket" else os.pipe()
+    reading, writing = (each if isinstance(each, int) else each.detach() for each in (ours, theirs))
+    os.set_inheritable(writing, True)
+    resort = LastResort(descriptor=writing)
+    own = resort._write.descriptor
+    with (tmp_path / "data").open("wb") as file:
+        os.dup2(file.fileno(), own)
+        assert resort.write_line(b"one\n")
+    assert (tmp_path / "data").read_bytes() == b""
+    assert os.read(reading, 100) == b"one\n"
+    for each in (reading, writing, own):
+        os.close(each)
+
+
+@pytest.mark.parametrize("kind", ["pipe", "socket"])
+def test_a_writer_that_goes_closes_no_file_that_took_the_number(kind: str, tmp_path: Path) -> None:
+    ours, theirs = socket.socketpair() if kind == "socket" else os.pipe()
+    reading, writing = (each if isinstance(each, int) else each.detach() for each in (ours, theirs))
+    resort = LastResort(descriptor=writing)
+    own = resort._write.descriptor
+    with (tmp_path / "data").open("wb") as file:
+        os.dup2(file.fileno(), own)
+        del resort
+        gc.collect()
+        assert os.path.sameopenfile(own, file.fileno())
+    for each in (reading, writing, own):
+        os.close(each)
+
+
 # -- its signal ------------------------------------------------------------------------------------
 
 WRITES_TO_NOBODY = """
