@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from logship._deployment.linting.report import judge
 from logship._deployment.linting.yamltext import parse_yaml
 
 ROOT = Path(__file__).parents[2]
@@ -249,3 +250,13 @@ BASES = (
     Base("own", "compose", lambda: compose(deepcopy(COMPOSE))),
     Base("docker-compose.yml", "compose", _of_template("docker-compose.yml", compose)),
 )
+
+
+def base(platform: str, name: str = "own") -> Deployment:
+    """Return a fresh deployment that has no mistake."""
+    return next(each for each in BASES if (each.platform, each.name) == (platform, name)).make()
+
+
+def rules_of(deployment: Deployment) -> set[str]:
+    """Return the rules that find something in a deployment."""
+    return {each.rule for each in judge("a.json", deployment.text).findings}

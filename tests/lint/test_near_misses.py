@@ -7,21 +7,8 @@ from typing import Any
 import pytest
 
 from logship._deployment.linting.report import judge
-from tests.lint.deployments import BASES, HAS_YAML, Deployment, template_text
-from tests.lint.sidecar_mistakes import (
-    ROUTED,
-    name_a_service_logship,
-    route_another_tag,
-    route_nowhere,
-)
-
-
-def base(platform: str, name: str = "own") -> Deployment:
-    return next(each for each in BASES if (each.platform, each.name) == (platform, name)).make()
-
-
-def rules_of(deployment: Deployment) -> set[str]:
-    return {each.rule for each in judge("a.json", deployment.text).findings}
+from tests.lint.deployments import base, rules_of, template_text
+from tests.lint.sidecar_mistakes import name_a_service_logship
 
 
 def test_a_sidecars_namespace_knows_the_sidecars_name() -> None:
@@ -82,45 +69,6 @@ def test_variables_of_services_can_be_switched_off(*, links: bool) -> None:
     name_a_service_logship(deployment)
     deployment.pod["enableServiceLinks"] = links
     assert rules_of(deployment) == ({"service-links"} if links else set())
-
-
-def test_routes_are_compared_only_if_all_of_them_are_in_sight() -> None:
-    deployment = base("compose")
-    route_nowhere(deployment)
-    assert rules_of(deployment) == {"tag-route"}
-    deployment.sidecar["build"] = "."
-    assert not rules_of(deployment)
-    deployment.sidecar.pop("build")
-    deployment.sidecar["volumes"].append("./conf:/fluentd/etc")
-    assert not rules_of(deployment)
-
-
-@pytest.mark.parametrize(
-    ("pattern", "is_routed"),
-    [("web", True), ("w*", True), ("*", True), ("*b", True), ("w*x", False), ("WEB", False)],
-)
-def test_a_route_of_fluent_bit(pattern: str, *, is_routed: bool) -> None:
-    deployment = base("kubernetes")
-    route_another_tag(deployment)
-    data = deployment.document["items"][1]["data"]
-    data["fluent-bit.conf"] = ROUTED.format(pattern)
-    assert rules_of(deployment) == (set() if is_routed else {"tag-route"})
-
-
-@pytest.mark.parametrize(
-    ("pattern", "is_routed"),
-    [
-        *(("web", True), ("**", True), ("*", True), ("web.**", True), ("{api,web}", True)),
-        *(("{api,app}.*", False), ("api web", True), ("web.*", False), ("**.web", True)),
-        *(("/w.b/", True), ("#{ENV['A']}", True), ("we", False)),
-    ],
-)
-def test_a_route_of_fluentd(pattern: str, *, is_routed: bool) -> None:
-    deployment = base("compose")
-    route_nowhere(deployment)
-    config = deployment.document["configs"]["fluent.conf"]
-    config["content"] = config["content"].replace("api.**", pattern)
-    assert rules_of(deployment) == (set() if is_routed else {"tag-route"})
 
 
 @pytest.mark.parametrize("place", ["secondary", "forever"])
@@ -185,34 +133,6 @@ def test_an_output_of_fluentd(text: str, rules: set[str]) -> None:
 def test_a_buffer_of_fluentd(output: str, buffer: str, rules: set[str]) -> None:
     text = f"<match **>\n@type {output}\n<buffer>\n{buffer}\n</buffer>\n</match>\n"
     assert {each.rule for each in judge("a.conf", FORWARD + text).findings} == rules
-
-
-ROUTED_DIRECTLY = """\
-pipeline:
-  inputs:
-    - name: forward
-      storage.type: filesystem
-      {}
-  outputs:
-    - name: s3
-      alias: s3
-      retry_limit: no_limits
-    - name: "null"
-      match: api
-"""
-ROUTES = "routes: { logs: [{ name: all, condition: { default: true }, to: { outputs: [s3] } }] }"
-
-
-@pytest.mark.skipif(not HAS_YAML, reason="PyYAML is not installed")
-@pytest.mark.parametrize(("routes", "is_routed"), [(ROUTES, True), ("", False)])
-def test_an_output_that_an_input_names_needs_no_match(routes: str, *, is_routed: bool) -> None:
-    text = ROUTED_DIRECTLY.format(routes)
-    found = {each.rule for each in judge("fluent-bit.yaml", text).findings}
-    assert found == (set() if is_routed else {"match-nothing"})
-    deployment = base("kubernetes")
-    route_another_tag(deployment)
-    deployment.document["items"][1]["data"] = {"fluent-bit.yaml": text}
-    assert rules_of(deployment) == (set() if is_routed else {"match-nothing", "tag-route"})
 
 
 @pytest.mark.parametrize(

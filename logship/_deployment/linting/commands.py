@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import re
 from collections.abc import Mapping
-from itertools import dropwhile, zip_longest
+from itertools import dropwhile, takewhile, zip_longest
 
 from logship._deployment.linting.model import COMPOSE, Container, Unit
 from logship._deployment.linting.quantities import count_or_none, number_or_none
@@ -90,7 +90,7 @@ def npm_script(container: Container) -> bool:
 
 def stop_setting_seconds(unit: Unit, container: Container) -> float | None:
     """Return the stop timeout that logship assumes; None if the file does not show it."""
-    given = _option(container.line.split(), ("--stop-timeout",))
+    given = option_of(container, "--stop-timeout")
     if given is not None:
         return number_or_none(given)
     if container.is_unset(variable_name("stop_timeout_seconds")):
@@ -169,8 +169,12 @@ def _option(words: list[str], names: tuple[str, ...]) -> str | None:
 
 
 def option_of(container: Container, name: str) -> str | None:
-    """Return the value of an option in a container's command, or None."""
-    return _option(container.line.split(), (name,))
+    """Return the value of an option of a container's `logship` command, or None.
+
+    What is behind `--` is for the command that `logship run` starts.
+    """
+    words = dropwhile(lambda word: _base(word) != "logship", container.line.split())
+    return _option([*takewhile(lambda word: word != "--", words)], (name,))
 
 
 def _base(word: str) -> str:

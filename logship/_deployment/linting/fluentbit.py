@@ -36,6 +36,11 @@ class Plugin:
         """Which plugin it is."""
         return self.options.get("name", "")
 
+    @property
+    def has_match(self) -> bool:
+        """Whether it says which records it takes."""
+        return not self.options.keys().isdisjoint(("match", "match_regex"))
+
     def line_of(self, option: str) -> int | None:
         """Return the line of an option, or its own; None if it is unknown."""
         return self.lines.get(option) or self.lines.get("")
@@ -61,7 +66,13 @@ class Configuration:
 
     @property
     def has_direct_routes(self) -> bool:
-        """Whether an input names the outputs that get its records, whatever these match."""
+        """Whether outputs get records that they do not match.
+
+        An input may name outputs. The only output gets those of the only input if it has no Match.
+        """
+        is_only_one = len(self.outputs) == 1 and (len(self.inputs) == 1 or not self.is_whole)
+        if is_only_one and not self.outputs[0].has_match:
+            return True
         return any("routes" in each.options for each in self.inputs)
 
 

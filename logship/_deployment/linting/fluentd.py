@@ -23,7 +23,7 @@ class Section:
 
     Attributes:
         name: `match`, `source`, `buffer`; empty for the whole text.
-        argument: The pattern of a match, the keys of a buffer.
+        argument: The pattern of a match, `**` where it has none; the keys of a buffer.
         line: Where it begins, from 1.
         options: Values by name, as written; of an option that is there twice, the last.
         lines: The line of each option.
@@ -80,7 +80,8 @@ def parse(text: str) -> Section:
         if line.startswith("</"):
             _close(path, line[2:].partition(">")[0].strip())
         elif found := _HEAD.match(line):
-            section = Section(found[1], found[2].strip(), number)
+            all_tags = "**" if found[1] == "match" else ""
+            section = Section(found[1], found[2].strip() or all_tags, number)
             path[-1].sections.append(section)
             if len(path) <= DEPTH_MAX:
                 path.append(section)

@@ -379,9 +379,8 @@ def match_nothing(unit: Unit) -> Iterator[Mistake]:
     for configuration, found in _fluent_bit(unit):
         if found.has_direct_routes:
             continue
-        is_only_one = len(found.outputs) == 1 and (len(found.inputs) == 1 or not found.is_whole)
         for each in found.outputs:
-            if not each.options.keys() & {"match", "match_regex"} and not is_only_one:
+            if not each.has_match:
                 night = f"the output {_shown(each.name)} has no Match, so it gets no record"
                 change = fluentbit.line(configuration.text, "match", '"*"')
                 line = _at(configuration, each.line_of("name"))

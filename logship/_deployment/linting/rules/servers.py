@@ -27,6 +27,9 @@ _CHECKED_SINCE = (5, 1)
 METADATA_SINCE = (5, 0, 5)
 """The version from which Fluent Bit's forward output sends metadata by default."""
 
+_NEW_TAGS = {"tag", "tag_prefix", "add_tag_prefix"}
+"""Options by which an input gives records another tag."""
+
 _RETAIN = "retain_metadata_in_forward_mode"
 _FALSE = ("false", "off", "no")
 _ROUTES_SHOWN_MAX = 5
@@ -68,6 +71,9 @@ def _routes(configuration: ServerConfiguration, tag: str) -> bool | None:
     """Return whether a configuration has an output for a tag; None if it cannot be told."""
     if is_fluentd(configuration.text):
         whole = fluentd.parse(configuration.text)
+        sources = [each for each in whole.all("source") if each.type == "forward"]
+        if any(each.options.keys() & _NEW_TAGS for each in sources):
+            return None
         patterns = [each.argument for each in whole.all("match")]
         fits = any(fluentd.matches(each, tag) for each in patterns)
         return fits if whole.is_whole and patterns else fits or None
@@ -75,7 +81,7 @@ def _routes(configuration: ServerConfiguration, tag: str) -> bool | None:
     if found.has_direct_routes:
         return None
     if not any(
-        each.name == "forward" and "tag_prefix" not in each.options for each in found.inputs
+        each.name == "forward" and not each.options.keys() & _NEW_TAGS for each in found.inputs
     ):
         return None if found.outputs or found.inputs else False
     rewritten = [each for each in found.filters if each.name == "rewrite_tag"]

@@ -1,0 +1,123 @@
+"""Which tags a sidecar's configuration routes, and what makes that impossible to tell."""
+
+from __future__ import annotations
+
+import pytest
+
+from logship._deployment.linting.report import judge
+from tests.lint.deployments import HAS_YAML, base, rules_of
+from tests.lint.sidecar_mistakes import ROUTED, route_another_tag, route_nowhere
+
+
+def test_routes_are_compared_only_if_all_of_them_are_in_sight() -> None:
+    deployment = base("compose")
+    route_nowhere(deployment)
+    assert rules_of(deployment) == {"tag-route"}
+    deployment.sidecar["build"] = "."
+    assert not rules_of(deployment)
+    deployment.sidecar.pop("build")
+    deployment.sidecar["volumes"].append("./conf:/fluentd/etc")
+    assert not rules_of(deployment)
+
+
+@pytest.mark.parametrize(
+    ("pattern", "is_routed"),
+    [("web", True), ("w*", True), ("*", True), ("*b", True), ("w*x", False), ("WEB", False)],
+)
+def test_a_route_of_fluent_bit(pattern: str, *, is_routed: bool) -> None:
+    deployment = base("kubernetes")
+    route_another_tag(deployment)
+    data = deployment.document["items"][1]["data"]
+    data["fluent-bit.conf"] = ROUTED.format(pattern)
+    assert rules_of(deployment) == (set() if is_routed else {"tag-route"})
+
+
+@pytest.mark.parametrize(
+    ("pattern", "is_routed"),
+    [
+        *(("web", True), ("**", True), ("*", True), ("web.**", True), ("{api,web}", True)),
+        *(("{api,app}.*", False), ("api web", True), ("web.*", False), ("**.web", True)),
+        *(("/w.b/", True), ("#{ENV['A']}", True), ("we", False), ("", True)),
+    ],
+)
+def test_a_route_of_fluentd(pattern: str, *, is_routed: bool) -> None:
+    deployment = base("compose")
+    route_nowhere(deployment)
+    config = deployment.document["configs"]["fluent.conf"]
+    config["content"] = config["content"].replace("api.**", pattern)
+    assert rules_of(deployment) == (set() if is_routed else {"tag-route"})
+
+
+@pytest.mark.parametrize("option", ["tag api", "add_tag_prefix api"])
+def test_an_input_of_fluentd_may_give_another_tag(option: str) -> None:
+    deployment = base("compose")
+    route_nowhere(deployment)
+    config = deployment.document["configs"]["fluent.conf"]
+    config["content"] = config["content"].replace("@type forward", f"@type forward\n  {option}")
+    assert not rules_of(deployment)
+
+
+@pytest.mark.parametrize("option", ["Tag api.x", "Tag_Prefix api."])
+def test_an_input_of_fluent_bit_may_give_another_tag(option: str) -> None:
+    deployment = base("kubernetes")
+    route_another_tag(deployment)
+    text = ROUTED.format("api.*").replace("Name forward", f"Name forward\n  {option}")
+    deployment.document["items"][1]["data"]["fluent-bit.conf"] = text
+    assert not rules_of(deployment)
+
+
+def test_the_only_output_of_fluent_bit_needs_no_match() -> None:
+    deployment = base("kubernetes")
+    route_another_tag(deployment)
+    text = ROUTED.replace("  Match {}\n", "")
+    deployment.document["items"][1]["data"]["fluent-bit.conf"] = text
+    assert not rules_of(deployment)
+
+
+def test_a_match_of_fluentd_without_a_pattern_takes_all() -> None:
+    text = "<match>\n@type null\n</match>\n<match a>\n@type null\n</match>\n"
+    assert {each.rule for each in judge("a.conf", text).findings} == {"match-nothing"}
+
+
+@pytest.mark.parametrize(
+    ("words", "rules"),
+    [
+        (["python", "app.py", "--tag", "api.v1"], {"tag-route"}),
+        (["logship", "run", "--", "python", "app.py", "--tag", "api.v1"], {"tag-route"}),
+        (["logship", "run", "--tag", "api.v1", "--", "python", "app.py"], set()),
+        (["sh", "-c", "exec logship run --tag=api.v1 -- python app.py"], set()),
+    ],
+)
+def test_an_option_of_the_program_is_none_of_logships(words: list[str], rules: set[str]) -> None:
+    deployment = base("compose")
+    route_nowhere(deployment)
+    deployment.app["command"] = words
+    assert rules_of(deployment) == rules
+
+
+ROUTED_DIRECTLY = """\
+pipeline:
+  inputs:
+    - name: forward
+      storage.type: filesystem
+      {}
+  outputs:
+    - name: s3
+      alias: s3
+      retry_limit: no_limits
+    - name: "null"
+      match: api
+"""
+ROUTES = "routes: { logs: [{ name: all, condition: { default: true }, to: { outputs: [s3] } }] }"
+
+
+@pytest.mark.skipif(not HAS_YAML, reason="PyYAML is not installed")
+@pytest.mark.parametrize(("routes", "is_routed"), [(ROUTES, True), ("", False)])
+def test_an_output_that_an_input_names_needs_no_match(routes: str, *, is_routed: bool) -> None:
+    text = ROUTED_DIRECTLY.format(routes)
+    found = {each.rule for each in judge("fluent-bit.yaml", text).findings}
+    assert found == (set() if is_routed else {"match-nothing"})
+    deployment = base("kubernetes")
+    route_another_tag(deployment)
+    deployment.document["items"][1]["data"] = {"fluent-bit.yaml": text}
+    assert rules_of(deployment) == (set() if is_routed else {"match-nothing", "tag-route"})
