@@ -71,6 +71,27 @@ def test_variables_of_services_can_be_switched_off(*, links: bool) -> None:
     assert rules_of(deployment) == ({"service-links"} if links else set())
 
 
+def test_a_stop_timeout_of_the_program_is_none_of_logships() -> None:
+    deployment = base("compose")
+    deployment.app["command"] = ["python", "app.py", "--stop-timeout", "300", "--spool", "/tmp/x"]
+    assert not rules_of(deployment)
+
+
+@pytest.mark.parametrize(
+    ("memory", "rules"),
+    [
+        *(("512Mi", set()), ("5e8", set()), ("0.5E+9", set()), ("500000000000m", set())),
+        *(("10M", {"memory-sum"}), ("1e7", {"memory-sum"}), ("10000000000m", {"memory-sum"})),
+        ("1Ei", set()),
+    ],
+)
+def test_a_quantity_of_kubernetes(memory: str, rules: set[str]) -> None:
+    deployment = base("kubernetes")
+    deployment.app["resources"]["limits"]["memory"] = memory
+    deployment.set_variable("LOGSHIP_BUFFER_BYTES_MAX", "16MiB")
+    assert rules_of(deployment) == rules
+
+
 @pytest.mark.parametrize("place", ["secondary", "forever"])
 def test_a_limit_of_retries_with_a_second_place_is_right(place: str) -> None:
     path = "sidecar/fluentd/outputs/stdout.conf"

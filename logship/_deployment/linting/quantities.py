@@ -8,21 +8,27 @@ from typing import Any
 from logship._deployment.linting.model import LintError
 
 _SIZE = re.compile(r"([0-9]{1,18}(?:\.[0-9]+)?)\s*([a-zA-Z]*)")
+_EXPONENT = re.compile(r"[0-9]{1,18}(?:\.[0-9]{1,18})?[eE][+-]?[0-9]{1,2}")
 _TIME = re.compile(r"([0-9]{1,18}(?:\.[0-9]+)?)(h|ms|us|m|s)?")
 _WHOLE = re.compile(r"[+-]?[0-9]{1,18}")
 _NUMBER = re.compile(r"[0-9]{1,18}(?:\.[0-9]+)?")
 """Eighteen digits are more than any platform takes, and few enough for all that is done to them."""
 _SECONDS = {"h": 3600.0, "m": 60.0, "s": 1.0, "ms": 1e-3, "us": 1e-6, "": 1.0}
-_POWERS = "kmgtp"
+_POWERS = "kmgtpe"
 
 
 def kubernetes_bytes(value: Any) -> int:
-    """Return the bytes of a Kubernetes quantity: `512Mi`, `1G`, `1000000`.
+    """Return the bytes of a Kubernetes quantity: `512Mi`, `1G`, `1e9`, `1000000`; `m` is milli.
 
     Raises:
         LintError: it is none.
     """
-    number, unit = _size(value)
+    text = str(value).strip()
+    if _EXPONENT.fullmatch(text):
+        return int(float(text))
+    number, unit = _size(text)
+    if unit == "m":
+        return int(number / 1000)
     binary = unit.endswith("i")
     power = _power(unit.removesuffix("i"), value)
     return int(number * (1024 if binary else 1000) ** power)
