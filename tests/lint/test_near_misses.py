@@ -92,6 +92,51 @@ def test_a_quantity_of_kubernetes(memory: str, rules: set[str]) -> None:
     assert rules_of(deployment) == rules
 
 
+@pytest.mark.parametrize(
+    ("image", "grace", "rules"),
+    [
+        ("logship-fluent-bit:1", "1m", set()),
+        ("logship-fluent-bit:1", "30s", {"sidecar-grace"}),
+        ("logship-sidecar:1", "30s", set()),
+        ("fluent/fluent-bit:5.1.1", "30s", set()),
+    ],
+)
+def test_the_grace_period_of_logships_fluent_bit(image: str, grace: str, rules: set[str]) -> None:
+    deployment = base("compose")
+    deployment.sidecar |= {"image": image, "stop_grace_period": grace}
+    deployment.sidecar["volumes"] = ["buffer:/fluentd/buffer", "buffer:/fluent-bit/buffer"]
+    assert rules_of(deployment) == rules
+
+
+@pytest.mark.parametrize(
+    ("image", "command"),
+    [
+        ("logship-sidecar:1", '"logship-healthcheck"'),
+        ("logship-fluent-bit:1", '"/bin/busybox", "sh", "/fluent-bit/bin/healthcheck"'),
+        ("fluent/fluentd:v1.19-debian-1", '"…"'),
+    ],
+)
+def test_a_health_check_is_a_command_that_the_image_has(image: str, command: str) -> None:
+    deployment = base("ecs", "web.json")
+    deployment.sidecar["image"] = image
+    del deployment.sidecar["healthCheck"]
+    deployment.sidecar["environment"] = []
+    changes = {each.change for each in judge("a.json", deployment.text).findings}
+    assert f'in sidecar: "healthCheck": {{ "command": ["CMD", {command}] }}' in changes
+
+
+@pytest.mark.parametrize(
+    ("image", "has_check"), [("logship-sidecar:1", True), ("fluent/fluentd:v1.19-debian-1", False)]
+)
+def test_an_order_by_health_needs_a_health_check(image: str, *, has_check: bool) -> None:
+    deployment = base("compose")
+    deployment.sidecar["image"] = image
+    deployment.recoverer["depends_on"] = ["sidecar"]
+    (finding,) = judge("a.json", deployment.text).findings
+    assert finding.rule == "depends-on-started"
+    assert ("in sidecar: healthcheck:" not in finding.change) == has_check
+
+
 @pytest.mark.parametrize("place", ["secondary", "forever"])
 def test_a_limit_of_retries_with_a_second_place_is_right(place: str) -> None:
     path = "sidecar/fluentd/outputs/stdout.conf"

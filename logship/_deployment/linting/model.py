@@ -176,6 +176,12 @@ class Container:
         return self._has_output or bool(_OURS.search(self.image))
 
     @property
+    def is_fluent_bit(self) -> bool:
+        """Whether its image, or a variable that only this sidecar of logship reads, says so."""
+        is_named = "fluent-bit" in self.image.rpartition("/")[2]
+        return is_named or "LOGSHIP_GRACE_SECONDS" in self.environment
+
+    @property
     def receives(self) -> bool:
         """Whether its command is `logship receive`."""
         return bool(_RECEIVE.search(self.line))

@@ -22,6 +22,8 @@ from logship._deployment.linting.model import (
 from logship._deployment.linting.rules.rule import rule
 
 _KEYS = ("dependsOn", "depends_on")
+_FLUENT_BIT_CHECK = ["/bin/busybox", "sh", "/fluent-bit/bin/healthcheck"]
+"""The image of `sidecar/fluent-bit` has no other shell."""
 
 
 @rule(
@@ -73,9 +75,26 @@ def _native(other: str) -> str:
 
 
 def _depends(unit: Unit, other: str) -> str:
+    """Return the line that orders a container behind another one, and a check if that has none."""
+    change = f"depends_on: {{ {other}: {{ condition: service_healthy }} }}"
     if unit.platform == ECS:
-        return f'"dependsOn": [{{ "containerName": "{other}", "condition": "HEALTHY" }}]'
-    return f"depends_on: {{ {other}: {{ condition: service_healthy }} }}"
+        change = f'"dependsOn": [{{ "containerName": "{other}", "condition": "HEALTHY" }}]'
+    container = next(each for each in unit.containers if each.name == other)
+    has_check = container.has_health_check
+    if has_check is None:  # then the image's counts
+        has_check = container.is_logships
+    return change if has_check else f"{change}; {_health_check(unit, container)}"
+
+
+def _health_check(unit: Unit, container: Container) -> str:
+    """Return the line of a health check, by the command that the image has for it."""
+    words = ["…"]
+    if container.is_logships:
+        words = _FLUENT_BIT_CHECK if container.is_fluent_bit else ["logship-healthcheck"]
+    quoted = ", ".join(f'"{each}"' for each in ("CMD", *words))
+    if unit.platform == ECS:
+        return f'in {container.name}: "healthCheck": {{ "command": [{quoted}] }}'
+    return f"in {container.name}: healthcheck: {{ test: [{quoted}] }}"
 
 
 @rule(
@@ -121,15 +140,12 @@ def depends_on_reversed(unit: Unit) -> Iterator[Mistake]:
 )
 def depends_on_unchecked(unit: Unit) -> Iterator[Mistake]:
     """Yield containers that wait for a health that no check finds out."""
-    unchecked = {each.name for each in unit.containers if each.has_health_check is False}
+    unchecked = {each.name: each for each in unit.containers if each.has_health_check is False}
     for container, name in _waiting(unit, Condition.HEALTHY):
         if name in unchecked:
             night = f"{name} has no health check, so it never becomes healthy, and "
             night += f"{container.name} does not start"
-            change = f'in {name}: "healthCheck": {{ "command": ["CMD", "logship-healthcheck"] }}'
-            if unit.platform == COMPOSE:
-                change = f"in {name}: healthcheck: {{ test: [CMD, logship-healthcheck] }}"
-            yield Mistake(container.name, night, change)
+            yield Mistake(container.name, night, _health_check(unit, unchecked[name]))
 
 
 @rule(

@@ -75,6 +75,8 @@ NEEDED = {
 }
 """What an output has no default for, in each of the two sidecars that have it; sorted."""
 
+_GRACE_SECONDS = 30.0
+"""The default of `LOGSHIP_GRACE_SECONDS` in `sidecar/fluent-bit`."""
 _BUFFER_DIRECTORIES = ("/fluentd/buffer", "/fluent-bit/buffer")
 _ENVIRONMENT = ("environment", "env", "ENV")
 _MOUNTS = ("mountPoints", "volumeMounts", "volumes")
@@ -190,8 +192,7 @@ def _buffer_directories(container: Container) -> tuple[str, ...]:
     given = container.value("LOGSHIP_BUFFER_DIR")
     if given is not None:
         return (given,)
-    is_fluent_bit = "fluent-bit" in container.image.rpartition("/")[2]
-    return _BUFFER_DIRECTORIES[::-1] if is_fluent_bit else _BUFFER_DIRECTORIES
+    return _BUFFER_DIRECTORIES[::-1] if container.is_fluent_bit else _BUFFER_DIRECTORIES
 
 
 def _buffer_mount(container: Container) -> Mount | None:
@@ -246,7 +247,7 @@ def sidecar_buffer_size(unit: Unit) -> Iterator[Mistake]:
 
 def _buffer_bytes(container: Container) -> int | None:
     """Return the bound of the buffer of Fluentd; Fluent Bit has none."""
-    if "fluent-bit" in container.image or container.value("LOGSHIP_GRACE_SECONDS"):
+    if container.is_fluent_bit:
         return None
     if container.is_unset("LOGSHIP_BUFFER_SIZE"):
         return SIDECAR_BUFFER_BYTES
@@ -287,8 +288,9 @@ def sidecar_essential(unit: Unit) -> Iterator[Mistake]:
     finds="a Fluent Bit whose grace period is longer than its container's stop timeout",
     night="SIGKILL ends the sidecar while it still delivers",
     why=(
-        "Fluent Bit delivers for `LOGSHIP_GRACE_SECONDS` after SIGTERM. SIGKILL comes when the "
-        "container's stop timeout is over; Kubernetes counts one grace period for the whole pod."
+        "Fluent Bit delivers for `LOGSHIP_GRACE_SECONDS` after SIGTERM, by default for 30 s. "
+        "SIGKILL comes when the container's stop timeout is over; Kubernetes counts one grace "
+        "period for the whole pod."
     ),
     keys=("$LOGSHIP_GRACE_SECONDS", *_ENVIRONMENT),
 )
@@ -296,6 +298,8 @@ def sidecar_grace(unit: Unit) -> Iterator[Mistake]:
     """Yield sidecars that are killed before their own deadline."""
     for container in _of_logship(unit):
         grace = number_or_none(container.value("LOGSHIP_GRACE_SECONDS"))
+        if container.is_fluent_bit and container.is_unset("LOGSHIP_GRACE_SECONDS"):
+            grace = _GRACE_SECONDS if container.is_logships else None
         if grace is not None and grace >= container.stop_seconds:
             night = (
                 f"Fluent Bit delivers for {grace:g} s after SIGTERM, and SIGKILL comes after "
