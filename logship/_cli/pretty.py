@@ -40,16 +40,19 @@ def pretty_lines(json_lines: bytes, *, coloured: bool) -> bytes:
         json_lines: Of `logship receive`, each with its end.
         coloured: Whether they are for a terminal that shows colours.
     """
-    lines = (line for each in json_lines.splitlines() for line in _lines(each, coloured))
+    lines = (line for each in json_lines.splitlines() for line in _shown(each, coloured))
     return "".join(f"{line}\n" for line in lines).encode("utf-8", "backslashreplace")
 
 
-def _lines(json_line: bytes, coloured: bool) -> Iterator[str]:
+def _shown(json_line: bytes, coloured: bool) -> list[str]:
     try:
-        document = json.loads(json_line)
-    except RecursionError:  # nested deeper than this Python reads
-        yield visible(json_line.decode())
-        return
+        return [*_lines(json_line, coloured)]
+    except RecursionError:  # nested deeper than this Python reads or writes
+        return [visible(json_line.decode())]
+
+
+def _lines(json_line: bytes, coloured: bool) -> Iterator[str]:
+    document = json.loads(json_line)
     record: dict[str, Any] = dict(document["record"])
     level = str(_taken(record, LEVEL_KEYS))
     message, *more = str(_taken(record, MESSAGE_KEYS)).splitlines() or [""]

@@ -8,6 +8,7 @@ import pty
 import re
 import socket
 import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -65,6 +66,12 @@ def test_what_no_calendar_has_and_what_is_nested_too_deep_is_shown() -> None:
     assert pretty({"message": "x"}, time_ns=2**80)[0].startswith(f"{2**80} ns  web")
     deep = b'{"tag":"web","time_ns":1,"record":' + b'{"x":' * 200_000 + b"1" + b"}" * 200_001
     assert pretty_lines(deep, coloured=False).startswith(b'{"tag":"web"')
+
+
+def test_each_depth_is_shown_although_a_python_reads_more_than_it_writes() -> None:
+    for depth in range(900, sys.getrecursionlimit() + 10):
+        deep = b'{"tag":"web","time_ns":1,"record":{"x":' + b"[" * depth + b"]" * depth + b"}}\n"
+        assert b"web" in pretty_lines(deep, coloured=False)
 
 
 def test_a_receiver_writes_them_and_counts_at_the_end(tmp_path: Path) -> None:
