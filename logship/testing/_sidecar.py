@@ -157,10 +157,12 @@ class Sidecar:
     def took(self, connection: SidecarConnection, write: Write) -> None:
         """Keep a message, then ack it."""
         self.keep(write)
-        if not self.acks:
-            self.held_acks.append(write.ack)
-        elif write.ack:
+        if not write.ack:
+            return
+        if self.acks:
             connection.answer(write.ack)
+        else:
+            self.held_acks.append(write.ack)
 
     def keep(self, write: Write) -> None:
         """Keep a message's records, and wake those that wait."""

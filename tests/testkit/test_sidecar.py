@@ -7,6 +7,7 @@ import socket
 import threading
 from collections.abc import Iterator
 
+import msgpack
 import pytest
 
 from logship._client.background import BackgroundClient
@@ -55,6 +56,16 @@ def test_the_records_of_logship_itself_are_apart(
     client.close()
     assert messages(sidecar.records) == ["hi"]
     assert messages(sidecar.delivered) == ["hi", "logship: stream closed"]
+
+
+def test_a_message_that_wants_no_ack_is_not_held_back(sidecar: SocketSidecar) -> None:
+    sidecar.acks = False
+    with socket.create_connection(address_of(sidecar)) as other:
+        other.sendall(msgpack.packb(["shop", 1, {"message": "without"}]))
+        other.sendall(msgpack.packb(["shop", 1, {"message": "with"}, {"chunk": "a"}]))
+        assert messages(sidecar.wait_for(2)) == ["without", "with"]
+        wait_until(lambda: bool(sidecar.held_acks), "an ack is held back")
+    assert sidecar.held_acks == [msgpack.packb({"ack": "a"})]
 
 
 def test_it_refuses_connections(sidecar: SocketSidecar, client: BackgroundClient) -> None:
