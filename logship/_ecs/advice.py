@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from logship._ecs.task import FIRELENS_DRIVER, Task, TaskContainer
 from logship._settings import Settings
+from logship._settings.environment import is_firelens_task
 
 
 class StderrRisk(NamedTuple):
@@ -47,11 +48,16 @@ def stderr_risk(own: TaskContainer) -> StderrRisk | None:
     return None
 
 
-def is_firelens(environ: Mapping[str, str], own: TaskContainer | None) -> bool:
-    """Return whether the sidecar is FireLens; ECS sets its address for that log driver alone."""
-    return bool(environ.get("FLUENT_HOST")) or (
-        own is not None and own.log_driver == FIRELENS_DRIVER
-    )
+def is_firelens(environ: Mapping[str, str], task: Task | None) -> bool:
+    """Return whether the sidecar is FireLens; ECS sets its address for that log driver alone.
+
+    An address that the container itself sets may be that of another sidecar. Outside of ECS, and in
+    a task where no container has the driver, it is.
+    """
+    if task is None:
+        return is_firelens_task(environ)
+    is_named = bool(environ.get("FLUENT_HOST")) or task.own.log_driver == FIRELENS_DRIVER
+    return is_named and task.routed_tag is not None
 
 
 def unrouted(tag: str) -> str:

@@ -23,7 +23,7 @@ from logship._deployment.doctor.surroundings import (
     check_tag,
 )
 from logship._ecs.reader import read_task
-from logship._ecs.task import TaskContainer
+from logship._ecs.task import Task, TaskContainer
 from logship._settings import MIB, TASK_METADATA_VARIABLE, Settings
 from tests.doctor.conftest import ask
 from tests.support.servers import EmbeddedReceiver
@@ -119,21 +119,31 @@ def test_stop_timeout_against_the_drain(
 APP = TaskContainer("app", log_driver="awsfirelens")
 
 
+LOGS = TaskContainer("app", log_driver="awslogs")
+HOST = {"FLUENT_HOST": "127.0.0.1"}
+IN_TASK = HOST | {"ECS_CONTAINER_METADATA_URI_V4": "http://169.254.170.2/v4"}
+
+
 @pytest.mark.parametrize(
-    ("tag", "environ", "own", "outcome"),
+    ("tag", "environ", "task", "outcome"),
     [
         ("web", {}, None, "ok"),
-        ("web", {"FLUENT_HOST": "127.0.0.1"}, None, "fail"),
-        ("app-firelens-1", {"FLUENT_HOST": "127.0.0.1"}, None, "warn"),
-        ("app-firelens-1", {"FLUENT_HOST": "127.0.0.1"}, APP, "ok"),
-        ("web-firelens-1", {}, APP, "fail"),
-        ("web", {}, TaskContainer("app", log_driver="awslogs"), "ok"),
+        ("web", HOST, None, "ok"),
+        ("web", IN_TASK, None, "fail"),
+        ("app-firelens-1", IN_TASK, None, "warn"),
+        ("app-firelens-1", IN_TASK, Task(APP), "ok"),
+        ("web-firelens-1", {}, Task(APP), "fail"),
+        ("web", {}, Task(LOGS), "ok"),
+        ("web", IN_TASK, Task(LOGS), "ok"),
+        ("web", IN_TASK, Task(LOGS, (APP._replace(name="other"),)), "fail"),
+        ("web", IN_TASK, Task(TaskContainer("app")), "fail"),
     ],
 )
 def test_tag_under_firelens(
-    tag: str, environ: dict[str, str], own: TaskContainer | None, outcome: str
+    tag: str, environ: dict[str, str], task: Task | None, outcome: str
 ) -> None:
-    assert check_tag(tag, environ, own).outcome.value == outcome
+    """`FLUENT_HOST` names a sidecar of any kind where no container has FireLens' driver."""
+    assert check_tag(tag, environ, task).outcome.value == outcome
 
 
 @pytest.mark.parametrize(

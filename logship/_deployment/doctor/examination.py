@@ -69,7 +69,7 @@ async def examine(
         if examination.bytes_per_second is not None:
             rates.append(examination.bytes_per_second)
     own = task.own if task else None
-    yield check_tag(tag, environ, own, is_default=not is_named and tag == settings.tag)
+    yield check_tag(tag, environ, task, is_default=not is_named and tag == settings.tag)
     if _system.IS_POSIX:
         yield check_nofile(resource.getrlimit(resource.RLIMIT_NOFILE)[0])
     yield check_memory(settings, memory_limit_bytes(), workers)

@@ -17,7 +17,7 @@ from logship._deployment.limits import (
     fair_buffer_bytes,
 )
 from logship._ecs.advice import is_firelens, stderr_risk
-from logship._ecs.task import TaskContainer
+from logship._ecs.task import Task, TaskContainer
 from logship._settings import MIB, Settings
 from logship._version import __version__
 
@@ -115,7 +115,7 @@ def check_stop_timeout(settings: Settings, bytes_per_second: float | None, worke
 
 
 def check_tag(
-    tag: str, environ: Mapping[str, str], own: TaskContainer | None, *, is_default: bool = False
+    tag: str, environ: Mapping[str, str], task: Task | None, *, is_default: bool = False
 ) -> Result:
     """Check whether the tag is the application's, and whether FireLens has an output for it.
 
@@ -125,10 +125,11 @@ def check_tag(
     Args:
         tag: The tag of the test records.
         environ: As `os.environ`.
-        own: This container, if the task metadata name it.
+        task: The ECS task, if the task metadata name it.
         is_default: Whether the tag is the name of the program that runs, which is this one.
     """
-    if not is_firelens(environ, own):
+    own = task.own if task else None
+    if not is_firelens(environ, task):
         if not is_default:
             return Result("tag", Outcome.OK, f"{tag!r}; no FireLens routes by it")
         return Result(
