@@ -9,7 +9,6 @@ record is here" proves nothing.
 
 from __future__ import annotations
 
-import enum
 import json
 from collections.abc import Callable, Iterator, Sequence, Sized
 from dataclasses import dataclass
@@ -42,15 +41,6 @@ Form = Callable[[str, bytes], Taken]
 """Makes it of a tag and a run of packed entries; raises `ProtocolError` where that is none."""
 
 
-class Mode(enum.Enum):
-    """How a client may put records into a message."""
-
-    MESSAGE = "Message"
-    FORWARD = "Forward"
-    PACKED_FORWARD = "PackedForward"
-    COMPRESSED_PACKED_FORWARD = "CompressedPackedForward"
-
-
 @dataclass(frozen=True, slots=True)
 class Message(Generic[Taken]):
     """One message, whole and valid.
@@ -59,13 +49,11 @@ class Message(Generic[Taken]):
         tag: the route of all its records.
         entries: what the reader's form made of them.
         chunk: the id to acknowledge, or None where the client wants no acknowledgement.
-        mode: how it was sent.
     """
 
     tag: str
     entries: Taken
     chunk: str | None
-    mode: Mode
 
 
 class MessageReader(Generic[Taken]):
@@ -113,35 +101,31 @@ class MessageReader(Generic[Taken]):
     def _message_of(self, tag: Item, second: Item, *rest: Item) -> Message[Taken]:
         if second.is_text and len(rest) < 2:
             option = _option_of(rest)
-            return self._message(tag, *self._unpacked(second.data, option), option)
+            return self._message(tag, self._unpacked(second.data, option), option)
         entries = _array_body(second.data) if len(rest) < 2 and not second.is_text else None
         if entries is not None:
-            return self._message(tag, entries, Mode.FORWARD, _option_of(rest))
+            return self._message(tag, entries, _option_of(rest))
         if second.is_text or not rest or rest[0].is_text:
             raise ProtocolError("a message is neither entries nor a time and a record")
         option = _option_of(rest[1:])
         time = second.data
         if "metadata" in option:  # as Fluent Bit sends them where each record has its own tag
             time = _PAIR_HEAD + time + _packed_value(rest[1].data, "metadata")
-        entry = _PAIR_HEAD + time + rest[0].data
-        return self._message(tag, entry, Mode.MESSAGE, option)
+        return self._message(tag, _PAIR_HEAD + time + rest[0].data, option)
 
-    def _message(
-        self, tag: Item, entries: bytes, mode: Mode, option: dict[Any, Any]
-    ) -> Message[Taken]:
+    def _message(self, tag: Item, entries: bytes, option: dict[Any, Any]) -> Message[Taken]:
         if not tag.is_text:
             raise ProtocolError("a tag is not text")
         if len(tag.data) > TAG_BYTES_MAX:
             raise ProtocolError(f"a tag is longer than {TAG_BYTES_MAX} bytes")
         text = _text(tag.data, "a tag")
-        return _checked(Message(text, self._form(text, entries), _chunk_of(option), mode), option)
+        return _checked(Message(text, self._form(text, entries), _chunk_of(option)), option)
 
-    def _unpacked(self, payload: bytes, option: dict[Any, Any]) -> tuple[bytes, Mode]:
+    def _unpacked(self, payload: bytes, option: dict[Any, Any]) -> bytes:
         compressed = option.get("compressed")
         if compressed in (None, "text"):
-            return payload, Mode.PACKED_FORWARD
-        entries = decompressed(payload, compressed, self._bytes_max)
-        return entries, Mode.COMPRESSED_PACKED_FORWARD
+            return payload
+        return decompressed(payload, compressed, self._bytes_max)
 
 
 def ack_message(chunk: str) -> bytes:

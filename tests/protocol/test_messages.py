@@ -19,12 +19,7 @@ from hypothesis import strategies as st
 from logship._protocol.compression import compressor, zstd_module
 from logship._protocol.entries import unpack_entries
 from logship._protocol.frames import frame_parts
-from logship._protocol.messages import (
-    Message,
-    MessageReader,
-    Mode,
-    ack_message,
-)
+from logship._protocol.messages import Message, MessageReader, ack_message
 from logship.errors import ProtocolError
 from tests.support.packing import pack_record
 
@@ -56,24 +51,24 @@ def packed_forward(payload: Any, **option: Any) -> bytes:
 
 
 @pytest.mark.parametrize(
-    ("sent", "mode"),
+    "sent",
     [
-        (f"94 a3 617070 d700 00000001 00000002 81 a161 01 {OPTION}", Mode.MESSAGE),
-        (f"93 a3 617070 91 {ENTRY} {OPTION}", Mode.FORWARD),
-        (f"93 a3 617070 c40f {ENTRY} {OPTION}", Mode.PACKED_FORWARD),
-        (f"93 a3 617070 af {ENTRY} {OPTION}", Mode.PACKED_FORWARD),
-        (f"93 c403 617070 c40f {ENTRY} {OPTION}", Mode.PACKED_FORWARD),
-        (f"dc0003 da0003 617070 dd00000001 {ENTRY} {OPTION}", Mode.FORWARD),
-        (f"93 a3 617070 dc0001 {ENTRY} {OPTION}", Mode.FORWARD),
+        f"94 a3 617070 d700 00000001 00000002 81 a161 01 {OPTION}",
+        f"93 a3 617070 91 {ENTRY} {OPTION}",
+        f"93 a3 617070 c40f {ENTRY} {OPTION}",
+        f"93 a3 617070 af {ENTRY} {OPTION}",
+        f"93 c403 617070 c40f {ENTRY} {OPTION}",
+        f"dc0003 da0003 617070 dd00000001 {ENTRY} {OPTION}",
+        f"93 a3 617070 dc0001 {ENTRY} {OPTION}",
     ],
 )
-def test_each_mode_by_its_bytes(sent: str, mode: Mode) -> None:
-    assert read(sent) == [Message("app", [RECORD], "id", mode)]
+def test_each_mode_by_its_bytes(sent: str) -> None:
+    assert read(sent) == [Message("app", [RECORD], "id")]
 
 
 def test_a_frame_of_our_client_is_a_message() -> None:
     before, behind = frame_parts("app", "id", 2, 2 * len(ENTRY_BYTES))
-    expected = Message("app", [RECORD, RECORD], "id", Mode.PACKED_FORWARD)
+    expected = Message("app", [RECORD, RECORD], "id")
     assert read(before, ENTRY_BYTES, ENTRY_BYTES, behind) == [expected]
 
 
@@ -88,7 +83,7 @@ def test_a_frame_of_our_client_is_a_message() -> None:
 )
 def test_gzip_of_one_member_and_of_several(payload: bytes) -> None:
     [message] = read(packed_forward(payload, compressed="gzip", size=2))
-    assert message == Message("app", [RECORD, RECORD], None, Mode.COMPRESSED_PACKED_FORWARD)
+    assert message == Message("app", [RECORD, RECORD], None)
 
 
 def test_zstd_without_a_python_that_has_it(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -141,7 +136,7 @@ def test_without_a_chunk_no_acknowledgement_is_wanted(option: Any) -> None:
 
 
 def test_a_message_may_have_no_records() -> None:
-    empty: Message[Entries] = Message("app", [], "id", Mode.PACKED_FORWARD)
+    empty: Message[Entries] = Message("app", [], "id")
     assert read(packed_forward(b"", chunk="id")) == [empty]
     assert read(msgpack.packb(["app", [], {"size": 0}]))[0].entries == []
 
