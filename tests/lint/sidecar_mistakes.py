@@ -118,7 +118,7 @@ def _small_buffer_volume(deployment: Deployment) -> None:
 
 
 ROUTED = "[INPUT]\n  Name forward\n  storage.type filesystem\n"
-ROUTED += "[OUTPUT]\n  Name s3\n  Match {}\n  Retry_Limit no_limits\n"
+ROUTED += "[OUTPUT]\n  Name http\n  Match {}\n  Retry_Limit no_limits\n"
 
 
 def route_another_tag(deployment: Deployment) -> None:

@@ -149,6 +149,24 @@ def test_a_limit_of_retries_with_a_second_place_is_right(place: str) -> None:
     assert not judge(path, text).findings
 
 
+@pytest.mark.parametrize(
+    ("output", "limit", "right"),
+    [
+        ("s3", "no_limits", "retry_limit 1000000000"),
+        ("s3", "3", "retry_limit 1000000000"),
+        ("s3", "1000000000", None),
+        ("http", "3", "retry_limit no_limits"),
+        ("http", "no_limits", None),
+    ],
+)
+def test_an_output_of_fluent_bit_that_never_gives_up(
+    output: str, limit: str, right: str | None
+) -> None:
+    text = f"[INPUT]\nName forward\nstorage.type filesystem\n[OUTPUT]\nName {output}\nMatch *\n"
+    found = judge("a.conf", f"{text}Retry_Limit {limit}\n").findings
+    assert [each.change for each in found] == ([] if right is None else [right])
+
+
 @pytest.mark.parametrize("source", ["tail", "systemd", "dummy"])
 def test_a_configuration_without_a_forward_input_is_not_judged(source: str) -> None:
     for text in (

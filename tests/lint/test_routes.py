@@ -102,7 +102,7 @@ pipeline:
       storage.type: filesystem
       {}
   outputs:
-    - name: s3
+    - name: http
       alias: s3
       retry_limit: no_limits
     - name: "null"

@@ -41,6 +41,7 @@ _BUFFERED = re.compile(
 _FILE_BY_DEFAULT = ("file", "buffer", "logship_file")
 _NEVER_FAIL = ("stdout", "null", "counter", "flowcounter", "prometheus_exporter")
 _FOR_EVER = ("no_limits", "false", "off")
+_TAKES_FOREVER_FOR_5 = "s3"
 _TRUE = ("true", "on", "yes", "")
 _CHUNK_BYTES = 512 * 1024
 _FILE_BYTES = (256 * MIB, 64 * 1024 * MIB)
@@ -189,7 +190,7 @@ def buffer_overflow(unit: Unit) -> Iterator[Mistake]:
     why=(
         "Fluentd deletes a chunk when `retry_max_times` or `retry_timeout` is over, unless there "
         "is a <secondary>. Fluent Bit tries once more and deletes the chunk, unless `Retry_Limit` "
-        "is `no_limits`."
+        "is `no_limits`. Its output s3 takes that for 5 attempts, and needs a large number."
     ),
     platforms=_PLATFORMS,
 )
@@ -207,7 +208,7 @@ def retry_limit(unit: Unit) -> Iterator[Mistake]:
     for configuration, found in _fluent_bit(unit):
         for each in found.outputs:
             limit = each.options.get("retry_limit", "1")
-            if each.name not in _NEVER_FAIL and not _is_endless(limit):
+            if each.name not in _NEVER_FAIL and not _is_endless(each.name, limit):
                 yield _few_retries(configuration, each, limit)
 
 
@@ -219,19 +220,24 @@ def _tries_on(output: Section, buffer: Section) -> bool:
     return is_forever or output.first("secondary") is not None
 
 
-def _is_endless(limit: str) -> bool:
-    """Tell whether no chunk is given up. The output s3 takes no_limits for 5 and needs a number."""
-    return limit in _FOR_EVER or "$" in limit or (limit.isdecimal() and len(limit) > 6)
+def _is_endless(output: str, limit: str) -> bool:
+    """Tell whether an output gives up no chunk."""
+    is_large = limit.isdecimal() and len(limit) > 6
+    return is_large or "$" in limit or (limit in _FOR_EVER and output != _TAKES_FOREVER_FOR_5)
 
 
 def _few_retries(configuration: ServerConfiguration, output: Plugin, limit: str) -> Mistake:
     tries = "does not try again" if limit == "no_retries" else f"tries again {_shown(limit)} times"
     tries = "tries again once" if limit == "1" else tries
+    right = "no_limits"
+    if output.name == _TAKES_FOREVER_FOR_5:
+        tries = "makes 5 attempts" if limit in _FOR_EVER else tries
+        right = "1000000000"
     night = (
-        f"when the output {_shown(output.name)} fails, Fluent Bit {tries} and then deletes the "
+        f"when the output {_shown(output.name)} fails, Fluent Bit {tries} and then gives up the "
         "chunk, whose records it has acknowledged"
     )
-    change = fluentbit.line(configuration.text, "retry_limit", "no_limits")
+    change = fluentbit.line(configuration.text, "retry_limit", right)
     line = _at(configuration, output.line_of("retry_limit"))
     return Mistake(configuration.name, night, change, line)
 
