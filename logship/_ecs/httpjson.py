@@ -12,9 +12,8 @@ import time
 from typing import Any
 from urllib.parse import urlsplit
 
-codecs.lookup(
-    "idna"
-)  # otherwise `socket` would import it in the reader's thread: see TaskReader.start
+# Otherwise `socket` would import it in the reader's thread: see TaskReader.start.
+codecs.lookup("idna")
 
 _BYTES_MAX = 4 * 1024 * 1024
 _READ_BYTES = 64 * 1024

@@ -164,9 +164,8 @@ class Container:
         if self.is_firelens or self._has_output:
             return True
         by_name = _SIDECAR_NAME.search(self.image.rpartition("/")[2])
-        if (
-            not self.runs_first
-        ):  # a container that prepares files for the sidecar may have its name too
+        # A container that runs first may prepare files for the sidecar, and have its name too.
+        if not self.runs_first:
             by_name = by_name or _SIDECAR_NAME.search(self.name)
         return bool(by_name or _RECEIVE.search(self.line)) and not self.recovers_or_ships()
 
