@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from logship._deployment.linting.report import judge
-from tests.lint.deployments import base, rules_of, template_text
+from tests.lint.deployments import HAS_YAML, base, rules_of, template_text
 from tests.lint.sidecar_mistakes import name_a_service_logship
 
 
@@ -165,6 +165,33 @@ def test_an_output_of_fluent_bit_that_never_gives_up(
     text = f"[INPUT]\nName forward\nstorage.type filesystem\n[OUTPUT]\nName {output}\nMatch *\n"
     found = judge("a.conf", f"{text}Retry_Limit {limit}\n").findings
     assert [each.change for each in found] == ([] if right is None else [right])
+
+
+CLASSIC = "[INPUT]\nName forward\n[OUTPUT]\nName null\n[OUTPUT]\nName null\nMatch a\n"
+IN_YAML = """\
+pipeline:
+  inputs: [{ name: forward }]
+  outputs: [{ name: "null" }, { name: "null", match: a }]
+"""
+
+
+@pytest.mark.parametrize("service", ["", "[SERVICE]\nGrace 30\nstorage.path /buffer\n"])
+def test_advice_for_fluent_bit_has_its_syntax(service: str) -> None:
+    found = {each.rule: each.change for each in judge("a.conf", CLASSIC + service).findings}
+    assert found == {
+        "match-nothing": "match *",
+        "memory-buffer": "storage.type filesystem"
+        + ("" if service else ", and in the service storage.path …"),
+    }
+
+
+@pytest.mark.skipif(not HAS_YAML, reason="PyYAML is not installed")
+def test_advice_for_fluent_bits_yaml_has_its_syntax() -> None:
+    found = {each.rule: each.change for each in judge("a.yaml", IN_YAML).findings}
+    assert found == {
+        "match-nothing": 'match: "*"',
+        "memory-buffer": "storage.type: filesystem, and in the service storage.path: …",
+    }
 
 
 @pytest.mark.parametrize("source", ["tail", "systemd", "dummy"])

@@ -22,7 +22,10 @@ def test_routes_are_compared_only_if_all_of_them_are_in_sight() -> None:
 
 @pytest.mark.parametrize(
     ("pattern", "is_routed"),
-    [("web", True), ("w*", True), ("*", True), ("*b", True), ("w*x", False), ("WEB", False)],
+    [
+        *(("web", True), ("w*", True), ("*", True), ("*b", True), ("w*x", False), ("WEB", False)),
+        ('"*"', False),  # the quotes are a part of the pattern
+    ],
 )
 def test_a_route_of_fluent_bit(pattern: str, *, is_routed: bool) -> None:
     deployment = base("kubernetes")

@@ -65,6 +65,12 @@ class Configuration:
     is_whole: bool = True
 
     @property
+    def lacks_storage(self) -> bool:
+        """Whether it certainly has no `storage.path`, which files of a buffer need."""
+        given = self.service.options if self.service is not None else {}
+        return self.is_whole and "storage.path" not in given
+
+    @property
     def has_direct_routes(self) -> bool:
         """Whether outputs get records that they do not match.
 
@@ -82,8 +88,13 @@ def is_classic(text: str) -> bool:
 
 
 def line(text: str, option: str, value: str) -> str:
-    """Return the line that sets an option, in the form that a configuration has."""
-    return f"{option}{' ' if is_classic(text) else ': '}{value}"
+    """Return the line that sets an option, in the form that a configuration has.
+
+    In the form with sections, quotes would be a part of the value.
+    """
+    if is_classic(text):
+        return f"{option} {value}"
+    return f'{option}: "{value}"' if value == "*" else f"{option}: {value}"
 
 
 @functools.lru_cache(maxsize=16)  # several rules ask for one text, and YAML takes long to parse
@@ -158,7 +169,7 @@ def matches(output: Plugin, tag: str) -> bool:
     pattern = output.written.get("match", "")
     if "match_regex" in output.options or "$" in pattern:
         return True
-    parts = [part.strip() for part in pattern.strip("'\"").split("*")]
+    parts = [part.strip() for part in pattern.split("*")]
     if len(parts) == 1:
         return tag == parts[0]
     rest = tag.removeprefix(parts[0])

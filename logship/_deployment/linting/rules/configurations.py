@@ -127,6 +127,9 @@ def memory_buffer(unit: Unit) -> Iterator[Mistake]:
         for each in found.inputs:
             if each.name == "forward" and each.options.get("storage.type") != "filesystem":
                 change = fluentbit.line(configuration.text, "storage.type", "filesystem")
+                if found.lacks_storage:
+                    path = fluentbit.line(configuration.text, "storage.path", "…")
+                    change += f", and in the service {path}"
                 line = each.line_of("storage.type")
                 yield _in_memory(configuration, "the forward input", change, line)
 
@@ -388,7 +391,7 @@ def match_nothing(unit: Unit) -> Iterator[Mistake]:
         for each in found.outputs:
             if not each.has_match:
                 night = f"the output {_shown(each.name)} has no Match, so it gets no record"
-                change = fluentbit.line(configuration.text, "match", '"*"')
+                change = fluentbit.line(configuration.text, "match", "*")
                 line = _at(configuration, each.line_of("name"))
                 yield Mistake(configuration.name, night, change, line)
     for configuration, whole in _fluentd(unit):
