@@ -315,6 +315,27 @@ def test_a_file_of_gunicorn_may_have_its_timeout(words: list[str], rules: set[st
     assert rules_of(deployment) == rules
 
 
+@pytest.mark.parametrize(("ports", "rules"), [((1,), set()), ((24224,), {"endpoint-port"})])
+@pytest.mark.parametrize("has_another", [True, False])
+def test_another_port_that_a_sidecar_declares(
+    ports: tuple[int, ...], rules: set[str], *, has_another: bool
+) -> None:
+    deployment = base("kubernetes")
+    declared = (*ports, 24225) if has_another else ports
+    deployment.sidecar["ports"] = [{"containerPort": each} for each in declared]
+    deployment.set_variable("LOGSHIP_ENDPOINTS", "tcp://127.0.0.1:24225")
+    assert rules_of(deployment) == (set() if has_another else rules)
+
+
+@pytest.mark.parametrize("options", [{}, {"config-file-value": "/extra.conf"}])
+def test_a_configuration_for_firelens_may_have_another_port(options: dict[str, str]) -> None:
+    deployment = base("ecs", "web.json")
+    deployment.sidecar["firelensConfiguration"] = {"type": "fluentbit", "options": options}
+    deployment.sidecar["environment"] = []
+    deployment.set_variable("LOGSHIP_ENDPOINTS", "tcp://127.0.0.1:24225")
+    assert ("endpoint-port" in rules_of(deployment)) == (not options)
+
+
 @pytest.mark.parametrize(
     ("environment", "more", "rules"),
     [

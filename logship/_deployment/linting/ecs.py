@@ -45,7 +45,7 @@ _CONDITIONS = {
 def is_task_definition(document: Any) -> bool:
     """Tell whether a document is one, as registered or as described."""
     return isinstance(document, dict) and (
-        "containerDefinitions" in document or "taskDefinition" in document
+        "containerDefinitions" in document or isinstance(document.get("taskDefinition"), dict)
     )
 
 
@@ -61,7 +61,7 @@ def read_task_definition(document: dict[str, Any], *, is_spot: bool = False) -> 
         LintError: It does not have the shape of an ECS task definition.
     """
     if "taskDefinition" in document:
-        document = mapping(document["taskDefinition"], "taskDefinition")
+        document = document["taskDefinition"]
     volumes = _volumes(document)
     memory = document.get("memory")
     task_bytes = None if memory in (None, "") else _mebibytes(memory)

@@ -163,7 +163,7 @@ def endpoint_port(unit: Unit) -> Iterator[Mistake]:
     sidecars = list(unit.of_role(Role.SIDECAR))
     for container, host, port in _tcp_endpoints(unit):
         reached = [each for each in sidecars if _leads_to(container, host, each)]
-        ports = [_port_of(each) for each in reached]
+        ports = [_port_of(each, port) for each in reached]
         if not ports or None in ports or port in ports or _is_configured(unit, port):
             continue
         listening = " or ".join(dict.fromkeys(map(str, ports)))
@@ -181,15 +181,20 @@ def _leads_to(container: Container, host: str, sidecar: Container) -> bool:
     return host == sidecar.name
 
 
-def _port_of(sidecar: Container) -> int | None:
-    """Return the port for the forward protocol; None if the file does not show it."""
+def _port_of(sidecar: Container, wanted: int) -> int | None:
+    """Return the port for the forward protocol; None if the file does not show it.
+
+    A sidecar that is not logship's may have another input on the wanted port.
+    """
     if sidecar.receives:
         bind = option_of(sidecar, "--bind")
         return count_or_none(bind.rpartition(":")[2]) if bind else _PORT
     if sidecar.is_logships:
         is_default = sidecar.is_unset("LOGSHIP_PORT")
         return _PORT if is_default else count_or_none(sidecar.value("LOGSHIP_PORT"))
-    return _PORT if sidecar.is_firelens or _PORT in sidecar.ports else None
+    if sidecar.is_firelens:
+        return None if "config-file-value" in sidecar.firelens_options else _PORT
+    return _PORT if _PORT in sidecar.ports and wanted not in sidecar.ports else None
 
 
 def _is_configured(unit: Unit, port: int) -> bool:
