@@ -167,13 +167,14 @@ COMPOSE: Document = {
     "services": {
         "sidecar": {
             "image": "fluent/fluentd:v1.19-debian-1",
+            "network_mode": "service:database",
             "stop_grace_period": "1m",
             "volumes": ["buffer:/fluentd/buffer"],
         },
         "recoverer": {
             "image": "app",
             "command": "logship recover --spool /spool --watch",
-            "network_mode": "service:sidecar",
+            "network_mode": "service:database",
             "environment": ["LOGSHIP_STOP_TIMEOUT_SECONDS=10"],
             "volumes": ["spool:/spool"],
             "depends_on": {"sidecar": {"condition": "service_healthy"}},
@@ -181,7 +182,7 @@ COMPOSE: Document = {
         "application": {
             "image": "app",
             "command": ["gunicorn", "app:app"],
-            "network_mode": "service:sidecar",
+            "network_mode": "service:database",
             "stop_grace_period": "30s",
             "environment": {"LOGSHIP_STOP_TIMEOUT_SECONDS": 30, "LOGSHIP_SPOOL_DIR": "/spool"},
             "volumes": [{"type": "volume", "source": "spool", "target": "/spool"}],

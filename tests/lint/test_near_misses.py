@@ -13,9 +13,32 @@ from tests.lint.sidecar_mistakes import name_a_service_logship
 
 def test_a_sidecars_namespace_knows_the_sidecars_name() -> None:
     deployment = base("compose")
+    del deployment.sidecar["network_mode"]
     deployment.app["network_mode"] = "service:sidecar"
     deployment.set_variable("LOGSHIP_ENDPOINTS", "tcp://sidecar:24224")
     assert not rules_of(deployment)
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        *(("network_mode", "service:sidecar"), ("pid", "service:sidecar")),
+        *(("links", ["sidecar:log"]), ("volumes_from", ["sidecar:ro"]), ("ipc", "host")),
+    ],
+)
+def test_compose_orders_services_that_share_something(key: str, value: Any) -> None:
+    deployment = base("compose")
+    deployment.recoverer |= {"depends_on": [], "network_mode": "host", key: value}
+    assert rules_of(deployment) == {"depends-on" if value == "host" else "depends-on-started"}
+
+
+def test_a_sidecar_in_the_applications_namespace_is_stopped_first() -> None:
+    deployment = base("compose")
+    for each in (deployment.app, deployment.recoverer):
+        each["depends_on"] = []
+        each.pop("network_mode")
+    deployment.sidecar["network_mode"] = "service:application"
+    assert "depends-on-reversed" in rules_of(deployment)
 
 
 def test_a_host_alias_of_another_name_is_left_alone() -> None:

@@ -43,6 +43,8 @@ _CONDITIONS = {
     "service_healthy": Condition.HEALTHY,
     "service_completed_successfully": Condition.COMPLETED,
 }
+_SHARED = ("network_mode", "ipc", "pid", "uts", "cgroup")
+"""Keys whose value may be `service:` and the name of another one."""
 _NETWORK_TYPES = ("nfs", "nfs4", "cifs")
 
 
@@ -219,15 +221,22 @@ def _environment(service: dict[str, Any], name: str) -> dict[str, str | None]:
 
 
 def _conditions(service: dict[str, Any]) -> dict[str, Condition]:
+    conditions = dict.fromkeys(_implied(service), Condition.STARTED)
     given = service.get("depends_on")
     if not isinstance(given, dict):
-        return {str(each): Condition.STARTED for each in listing(given, "depends_on")}
-    return {
-        str(name): _CONDITIONS.get(
-            str(mapping(each, "depends_on").get("condition")), Condition.STARTED
-        )
-        for name, each in given.items()
-    }
+        return conditions | dict.fromkeys(map(str, listing(given, "depends_on")), Condition.STARTED)
+    for name, each in given.items():
+        condition = str(mapping(each, "depends_on").get("condition"))
+        conditions[str(name)] = _CONDITIONS.get(condition, Condition.STARTED)
+    return conditions
+
+
+def _implied(service: dict[str, Any]) -> Iterator[str]:
+    """Yield the services that compose orders a service behind without `depends_on`."""
+    modes = [str(service.get(key)) for key in _SHARED]
+    yield from (each.removeprefix("service:") for each in modes if each.startswith("service:"))
+    for key in ("links", "volumes_from"):
+        yield from (str(each).partition(":")[0] for each in listing(service.get(key), key))
 
 
 def _memory(service: dict[str, Any]) -> int | None:

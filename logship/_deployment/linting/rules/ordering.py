@@ -32,7 +32,8 @@ _FLUENT_BIT_CHECK = ["/bin/busybox", "sh", "/fluent-bit/bin/healthcheck"]
     finds=("an application or recoverer that is not ordered behind its sidecar (or its recoverer)"),
     night="both get SIGTERM together; the application's last records meet a closed port",
     why=(
-        "ECS and compose stop containers in the reverse order of their dependencies. Kubernetes "
+        "ECS and compose stop containers in the reverse order of their dependencies; compose takes "
+        "`network_mode: service:…`, `links` and `volumes_from` for dependencies too. Kubernetes "
         "orders only native sidecars, init containers with `restartPolicy: Always`, which stop "
         "after the main containers. ECS adds the dependency by itself only "
         "for containers with the log driver awsfirelens."
@@ -120,7 +121,7 @@ def depends_on_reversed(unit: Unit) -> Iterator[Mistake]:
                 f"{container.name} depends on {name}, so it starts last and is stopped first: "
                 f"everything that {name} logs while it stops meets a closed port"
             )
-            word = "dependsOn" if unit.platform == ECS else "depends_on"
+            word = "dependsOn" if unit.platform == ECS else "depends_on, network_mode or links"
             change = f"remove {name} from {word} of {container.name}; in {name}: "
             change += _depends(unit, container.name)
             yield Mistake(container.name, night, change)
