@@ -32,6 +32,15 @@ def test_compose_orders_services_that_share_something(key: str, value: Any) -> N
     assert rules_of(deployment) == {"depends-on" if value == "host" else "depends-on-started"}
 
 
+@pytest.mark.parametrize(
+    "shared", [{"links": ["sidecar:log"]}, {"volumesFrom": [{"sourceContainer": "sidecar"}]}]
+)
+def test_ecs_orders_containers_that_share_something(shared: dict[str, Any]) -> None:
+    deployment = base("ecs", "web.json")
+    deployment.recoverer |= {"dependsOn": [], **shared}
+    assert rules_of(deployment) == {"depends-on-started"}
+
+
 def test_a_sidecar_in_the_applications_namespace_is_stopped_first() -> None:
     deployment = base("compose")
     for each in (deployment.app, deployment.recoverer):

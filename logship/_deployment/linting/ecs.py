@@ -183,9 +183,10 @@ def _container(
     logging = mapping(definition.get("logConfiguration"), "logConfiguration")
     firelens = mapping(definition.get("firelensConfiguration"), "firelensConfiguration")
     stop = definition.get("stopTimeout")
-    conditions = _conditions(definition)
-    if logging.get("logDriver") == "awsfirelens":  # ECS orders it behind its router by itself
-        conditions = {**dict.fromkeys(routers, Condition.STARTED), **conditions}
+    implied = [*_implied(definition)]
+    if logging.get("logDriver") == "awsfirelens":
+        implied += routers
+    conditions = dict.fromkeys(implied, Condition.STARTED) | _conditions(definition)
     return Container(
         name=name,
         image=str(definition.get("image") or ""),
@@ -221,6 +222,13 @@ def _conditions(definition: dict[str, Any]) -> dict[str, Condition]:
         )
         for each in mappings(definition.get("dependsOn"), "dependsOn")
     }
+
+
+def _implied(definition: dict[str, Any]) -> Iterator[str]:
+    """Yield the containers that ECS orders one behind without `dependsOn`."""
+    yield from (str(each).partition(":")[0] for each in listing(definition.get("links"), "links"))
+    for each in mappings(definition.get("volumesFrom"), "volumesFrom"):
+        yield str(each.get("sourceContainer"))
 
 
 def _environment(definition: dict[str, Any]) -> dict[str, str | None]:

@@ -32,11 +32,11 @@ _FLUENT_BIT_CHECK = ["/bin/busybox", "sh", "/fluent-bit/bin/healthcheck"]
     finds=("an application or recoverer that is not ordered behind its sidecar (or its recoverer)"),
     night="both get SIGTERM together; the application's last records meet a closed port",
     why=(
-        "ECS and compose stop containers in the reverse order of their dependencies; compose takes "
-        "`network_mode: service:…`, `links` and `volumes_from` for dependencies too. Kubernetes "
-        "orders only native sidecars, init containers with `restartPolicy: Always`, which stop "
-        "after the main containers. ECS adds the dependency by itself only "
-        "for containers with the log driver awsfirelens."
+        "ECS and compose stop containers in the reverse order of their dependencies. Links and "
+        "`volumesFrom` are dependencies too, and in compose a shared namespace such as "
+        "`network_mode: service:…`. ECS adds one for containers with the log driver awsfirelens. "
+        "Kubernetes orders only native sidecars, init containers with `restartPolicy: Always`, "
+        "which stop after the main containers."
     ),
     keys=_KEYS,
 )
