@@ -63,10 +63,15 @@ class Task(NamedTuple):
         return self._tag_of(self.own) if is_routed and self.own.name else None
 
     @property
+    def routed(self) -> list[TaskContainer]:
+        """The containers that FireLens makes outputs for, this one first."""
+        own = [] if self.firelens_tag is None else [self.own]
+        return own + [each for each in self.others if each.log_driver == FIRELENS_DRIVER]
+
+    @property
     def routed_tag(self) -> str | None:
         """A tag that FireLens routes: this container's, or else that of the first other one."""
-        routed = [each for each in self.others if each.log_driver == FIRELENS_DRIVER]
-        return self.firelens_tag or next(map(self._tag_of, routed), None)
+        return next(map(self._tag_of, self.routed), None)
 
     def _tag_of(self, container: TaskContainer) -> str:
         return f"{container.name}-firelens-{self.id or 'logship'}"

@@ -119,6 +119,7 @@ def test_stop_timeout_against_the_drain(
 APP = TaskContainer("app", log_driver="awsfirelens")
 
 
+OTHER = TaskContainer("other", log_driver="awsfirelens")
 LOGS = TaskContainer("app", log_driver="awslogs")
 HOST = {"FLUENT_HOST": "127.0.0.1"}
 IN_TASK = HOST | {"ECS_CONTAINER_METADATA_URI_V4": "http://169.254.170.2/v4"}
@@ -135,7 +136,9 @@ IN_TASK = HOST | {"ECS_CONTAINER_METADATA_URI_V4": "http://169.254.170.2/v4"}
         ("web-firelens-1", {}, Task(APP), "fail"),
         ("web", {}, Task(LOGS), "ok"),
         ("web", IN_TASK, Task(LOGS), "ok"),
-        ("web", IN_TASK, Task(LOGS, (APP._replace(name="other"),)), "fail"),
+        ("web", IN_TASK, Task(LOGS, (OTHER,)), "fail"),
+        ("app-firelens-1", IN_TASK, Task(LOGS, (OTHER,)), "fail"),
+        ("other-firelens-1", IN_TASK, Task(LOGS, (OTHER,)), "ok"),
         ("web", IN_TASK, Task(TaskContainer("app")), "fail"),
     ],
 )
@@ -144,6 +147,11 @@ def test_tag_under_firelens(
 ) -> None:
     """`FLUENT_HOST` names a sidecar of any kind where no container has FireLens' driver."""
     assert check_tag(tag, environ, task).outcome.value == outcome
+
+
+def test_the_tag_to_set_is_one_that_firelens_routes() -> None:
+    advice = check_tag("web", IN_TASK, Task(LOGS, (OTHER,))).advice
+    assert advice.startswith("LOGSHIP_TAG=other-firelens-logship,")
 
 
 @pytest.mark.parametrize(

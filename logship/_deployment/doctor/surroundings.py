@@ -128,7 +128,6 @@ def check_tag(
         task: The ECS task, if the task metadata name it.
         is_default: Whether the tag is the name of the program that runs, which is this one.
     """
-    own = task.own if task else None
     if not is_firelens(environ, task):
         if not is_default:
             return Result("tag", Outcome.OK, f"{tag!r}; no FireLens routes by it")
@@ -139,16 +138,17 @@ def check_tag(
             "the name of its own program, and its records may take another route",
             "--tag with the name of the application's program, or LOGSHIP_TAG",
         )
-    if own is not None and tag.startswith(f"{own.name}-firelens"):
+    routed = [each.name for each in task.routed] if task else []
+    if any(tag.startswith(f"{name}-firelens") for name in routed):
         return Result("tag", Outcome.OK, f"{tag!r} is one that FireLens routes")
-    if own is None and "-firelens" in tag:
+    if task is None and "-firelens" in tag:
         return Result(
             "tag",
             Outcome.WARN,
             f"{tag!r}: FireLens routes it if the part before -firelens is this container's name",
             "compare it with the task definition; the task metadata could not be read",
         )
-    wanted = f"{own.name if own else '<container>'}-firelens-logship"
+    wanted = f"{routed[0] if routed else '<container>'}-firelens-logship"
     return Result(
         "tag",
         Outcome.FAIL,
