@@ -12,6 +12,9 @@ from click.testing import CliRunner
 
 from logship._cli.doctor import command
 from logship._deployment.doctor import sidecars
+from logship._receiver.session import Write
+from logship.testing import SocketSidecar
+from logship.testing._sidecar import SidecarConnection
 from tests.contract.certificates import Certificates
 from tests.doctor.closing_server import ClosingServer
 from tests.doctor.conftest import ask
@@ -111,6 +114,24 @@ def test_a_black_hole_takes_bytes_and_acks_nothing(sidecar: EmbeddedReceiver) ->
     assert told.outcome("connect") == "ok"
     assert "no ack within 0.3 s" in told["record"]["text"]
     assert "takes bytes and acks nothing" in told["record"]["advice"]
+
+
+class AcksOnce(SocketSidecar):
+    """Acks one message."""
+
+    def took(self, connection: SidecarConnection, write: Write) -> None:
+        super().took(connection, write)
+        self.acks = False
+
+
+def test_a_server_that_stops_to_ack_is_not_called_a_fluent_bit() -> None:
+    with AcksOnce() as server:
+        told = ask("--wait", "0.3", endpoints=server.endpoint, tag="web")
+    assert told.outcome("record") == "ok"
+    assert told.outcome("ack-honesty") == "warn"
+    assert "no ack within 0.3 s" in told["ack-honesty"]["text"]
+    assert "Fluent Bit" not in told["ack-honesty"]["text"]
+    assert told.outcome("rate") == "fail"
 
 
 def test_a_black_hole_behind_a_key(sidecar: EmbeddedReceiver) -> None:

@@ -169,10 +169,14 @@ class SidecarExamination:
 
     async def _honesty(self) -> Result:
         """Say whether acks can be trusted, although the protocol names no product or version."""
-        if await self._takes_heartbeats():
+        answer = await self._heartbeat()
+        if answer.acked:
             return self._honest(
                 Outcome.OK, "it is not Fluent Bit, and no fault of its acks is known"
             )
+        if not answer.in_time:  # Fluent Bit would have closed the connection
+            seen = f"cannot be told: a second record was not acked: {answer.reason}"
+            return self._result("ack-honesty", Outcome.WARN, seen, _why_unacked(answer))
         version = self._version = await self._fluent_bit_version()
         blind = self._blind_image() if version is None else None
         if version is not None and is_blind_version(version):
@@ -254,15 +258,14 @@ class SidecarExamination:
             None, get_json, url, _MONITOR_TIMEOUT_SECONDS
         )
 
-    async def _takes_heartbeats(self) -> bool:
-        """Return whether the server takes a heartbeat. Fluent Bit closes the connection.
+    async def _heartbeat(self) -> Answer:
+        """Return the answer to a heartbeat and a record. Fluent Bit closes the connection.
 
         Fluentd ignores a nil. No application record is at risk: the record behind the nil is the
         doctor's own, and only this connection is closed.
         """
         text = f"logship doctor: a second test record, {self._recorder.run}"
-        answer = await self._send([self._recorder.single(text)], before=HEARTBEAT)
-        return answer.acked
+        return await self._send([self._recorder.single(text)], before=HEARTBEAT)
 
     def _honest(self, outcome: Outcome, text: str) -> Result:
         advice = "" if outcome is Outcome.OK else "use Fluentd 1.19, or Fluent Bit 5.1 or newer"
