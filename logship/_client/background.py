@@ -8,7 +8,6 @@ threads do not survive a fork and the parent ships the parent's records.
 from __future__ import annotations
 
 import contextlib
-import math
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
@@ -45,7 +44,6 @@ _THREAD_SECONDS_MIN = 0.1
 """How long the end waits for the shipper's thread: as long as its plan allows, and a moment past
 the deadline."""
 
-_FLUSH_CHECK_SECONDS = 0.5
 _SHIPPERS_TURN_SECONDS = 1e-6
 """The shortest sleep there is, some 50 µs: long enough for a thread that waits for the interpreter
 to be woken and take it."""
@@ -86,8 +84,7 @@ class BackgroundClient(Emitter):
         registry.discard(self._shipper)
         self._here: Mark = fork_mark()
         self._lock = threading.RLock()
-        self._report: DrainReport | None = None
-        self._closings: list[Closing] = []  # the first one is the end, and each call drives it
+        self._closing: Closing = self._shipper.closing()
         self._is_over = False  # the exit hook ran in a child that had logged nothing
         self._chunks_seen = 1
         self._thread: ShipperThread | None = None
@@ -109,7 +106,7 @@ class BackgroundClient(Emitter):
     @property
     def report(self) -> DrainReport | None:
         """What happened to every record, once the client of this process is closed."""
-        return self._report if self._here[0] else None
+        return self._closing.report if self._here[0] else None
 
     @property
     def is_of_this_process(self) -> bool:
@@ -127,7 +124,7 @@ class BackgroundClient(Emitter):
         return (
             self._shipper.buffer.is_held_here
             or self.last_resort.is_held_here
-            or any(each.is_stepping_here for each in self._closings[:1])
+            or self._closing.is_stepping_here
         )
 
     def send(
@@ -204,19 +201,10 @@ class BackgroundClient(Emitter):
 
     def flush(self, timeout: float | None = None) -> FlushReport:
         """Wait until everything accepted so far is acked; see `Client.flush`."""
-        shipper, bell = self.shipper, Bell()
-        flush = Flush(shipper.buffer)
-        ends_seconds = time.monotonic() + (math.inf if timeout is None else timeout)
-        shipper.on_progress(bell.ring)
-        try:
-            shipper.wake()
-            while self._may_wait_for_acks() and not flush.is_settled:
-                left = ends_seconds - time.monotonic()
-                if left <= 0.0:
-                    break
-                bell.wait(min(left, _FLUSH_CHECK_SECONDS))
-        finally:
-            shipper.forget_progress(bell.ring)
+        shipper = self.shipper
+        flush = Flush(shipper.buffer, timeout, self._may_wait_for_acks)
+        shipper.wake()
+        self._drive(flush.step)
         return flush.report()
 
     def close(self, timeout: float | None = None, *, reason: str = "close") -> DrainReport:
@@ -238,26 +226,26 @@ class BackgroundClient(Emitter):
             self._is_over = True
         if self.settings.disabled or self._is_over:
             return self._shipper.buffer.report(reason, 0.0)
-        if self._report is not None:
-            return self._report
+        closing = self._closing
+        if closing.report is not None:
+            return self._end(closing, 0.0)
         if self._shipper_waits_for_this_thread():
             self._shipper.buffer.close_intake()
             return self._shipper.buffer.report(reason, 0.0)
-        mine = self._shipper.closing(plan, reason)
-        self._closings.append(mine)
-        closing = self._closings[0]
         try:
-            if closing is not mine:
-                closing.limit(plan)
+            closing.join(plan, reason)
             if closing.is_stepping_here:  # a signal handler that interrupted it
                 return self._shipper.buffer.report(reason, 0.0)
-            self._drive(closing)
+            if not self._is_running() and not self._shipper.broken and closing.report is None:
+                self._shipper.break_down("the shipper's thread has ended")
+            self._drive(closing.step)
         except BaseException as error:
-            closing.leave(plan)
             if isinstance(error, Exception) and not is_interruption(error):
-                self._end(closing)  # a bug, which would come again
+                self._end(closing, _THREAD_SECONDS_MIN)  # a bug, which would come again
+            closing.leave(plan)
             raise
-        return self._end(closing)
+        seconds_left = max(closing.seconds_left(), _THREAD_SECONDS_MIN)
+        return self._end(closing, min(seconds_left, _THREAD_SECONDS_MAX))
 
     def end_at_exit(self) -> None:
         """At interpreter exit: drain what there is, and take no more records.
@@ -265,8 +253,7 @@ class BackgroundClient(Emitter):
         What is logged later, by a hook that was registered earlier or by a destructor, is then
         refused and so written to stderr, also where it is the first record.
         """
-        if self.report is None:
-            self.drain(self.plan_by_progress(), "exit")
+        self.drain(self.plan_by_progress(), "exit")
         self.correct_report()
 
     def plan_by_progress(self) -> DrainPlan:
@@ -290,6 +277,7 @@ class BackgroundClient(Emitter):
         self._begun = []
         self._is_over = False
         self._shipper.after_fork_in_child()
+        self._closing = self._shipper.closing()
         if self.settings.spool_dir is None and is_about_to_exec():
             self._here = b"\1"
 
@@ -323,7 +311,7 @@ class BackgroundClient(Emitter):
         # The parent's thread stays as it is: its loop shares a selector with the parent.
         self._parents.append(self._thread)
         self._thread = None
-        self._report, self._closings = None, []
+        self._closing = shipper.closing()
         self.intake: Intake = intake
         self._shipper = shipper
         self._here = here
@@ -378,24 +366,20 @@ class BackgroundClient(Emitter):
             return False
         return self._thread is not None and self._thread.is_shipping
 
-    def _drive(self, closing: Closing) -> None:
-        """Drive the end in this thread, whatever other threads drive it too."""
-        bell = Bell()
-        self._shipper.on_progress(bell.ring)
+    def _drive(self, step: Callable[[], float | None]) -> None:
+        """Do the steps of a flush or of the end in this thread, and wait for acks in between."""
+        shipper, bell = self._shipper, Bell()
+        shipper.on_progress(bell.ring)
         try:
-            has_thread = self._is_running() or closing.report is not None  # the end has ended it
-            if not has_thread and not self._shipper.broken:
-                self._shipper.break_down("the shipper's thread has ended")
-            drive(closing, bell.wait)
+            drive(step, bell.wait)
         finally:
-            self._shipper.forget_progress(bell.ring)
+            shipper.forget_progress(bell.ring)
 
-    def _end(self, closing: Closing) -> DrainReport:
+    def _end(self, closing: Closing, thread_seconds: float) -> DrainReport:
         """Take the report, stop the shipper's thread, and let calls go on that wait for the end."""
-        report = self._report = closing.report or closing.cut_short()
+        report = closing.report or closing.cut_short()
         self._shipper.note_progress()
         if self._thread is not None:
-            seconds = max(closing.seconds_left(), _THREAD_SECONDS_MIN)
-            self._thread.stop(min(seconds, _THREAD_SECONDS_MAX))
+            self._thread.stop(thread_seconds)
         registry.note_closed(self)
         return report

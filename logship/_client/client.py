@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Unpack
 from logship._buffer.counters import DrainReport, FlushReport
 from logship._buffer.inbox import Tag
 from logship._client.emitter import Emitter
+from logship._client.flush import Flush
 from logship._client.intake import Record
 from logship._client.parts import chosen_settings
 from logship._client.shipper import Shipper
@@ -118,7 +119,12 @@ class Client(Emitter):
             timeout: Seconds to wait at most; None for no limit.
         """
         self.start()
-        return await self._shipper.flush(timeout)
+        shipper = self._shipper
+        flush = Flush(shipper.buffer, timeout, lambda: not shipper.broken)
+        shipper.wake()
+        await asyncio.sleep(0)  # the shipper's turn, also where there is no time to wait
+        await self._drive(flush.step)
+        return flush.report()
 
     async def close(
         self,
@@ -161,17 +167,29 @@ class Client(Emitter):
                 take_back()
 
     async def _close(self, plan: DrainPlan, reason: str) -> DrainReport:
-        closing = self._shipper.closing(plan, reason)
+        closing = self._shipper.closing()
+        closing.join(plan, reason)
         try:
-            while (wait_seconds := closing.step()) is not None:
-                await self._shipper.wait_for_progress(wait_seconds)
+            await self._drive(closing.step)
         except asyncio.CancelledError:  # the loop ends: callers of `close` cannot cancel this task
-            self._shipper.spill_rest(closing)
+            self._shipper.spill_rest(closing, reason)
             raise
         finally:
             self._shipper.shut()
             report = closing.report or closing.cut_short()
         return report
+
+    async def _drive(self, step: Callable[[], float | None]) -> None:
+        """Do the steps of a flush or of the end on this loop, and wait for acks in between."""
+        while (wait_seconds := step()) is not None:
+            came = asyncio.Event()
+            self._shipper.on_progress(came.set)
+            try:
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(wait_seconds):
+                        await came.wait()
+            finally:
+                self._shipper.forget_progress(came.set)
 
 
 def _waker(space: asyncio.Future[None]) -> Callable[[], None]:

@@ -1,10 +1,11 @@
 """The end of a client: intake closes, the rest is delivered, spilled or named.
 
-One procedure for all who end a client: the asyncio client on its loop, the background client in
-each thread that closes it, the watchdog at the stop deadline. It is written as steps that say how
-long to wait, so that each of them can wait in its own way. If several threads end a client, each
-does the next step when it can, and none depends on another: a signal handler of the application may
-hold one of them for ever.
+One procedure for all callers that end a client: the asyncio client on its loop, the background
+client in each thread that closes it, the watchdog at the stop deadline. Each caller joins with a
+plan, and the plan that ends first holds. The procedure is written as steps that say how long to
+wait, so that each caller can wait in its own way. Each caller does the next step when it can, and
+none depends on another, because a signal handler of the application may hold one of them for ever.
+The last step makes the report, which all callers return.
 """
 
 from __future__ import annotations
@@ -153,21 +154,20 @@ class Closing:
 
     Args:
         client: The client; its intake may still be open.
-        plan: The limits of the caller that makes this.
-        reason: What ends it, for the report.
         always_report: Whether the report is printed even when everything was acked, and no logging
             call was refused.
         monotonic: Seconds.
         is_over: Told the report before it is printed; returns what is to be called behind that.
         more: Makes one more line of the report, to be printed whatever it says; none by default.
+
+    Attributes:
+        report: What happened to every record, once the end is over.
     """
 
     def __init__(
         self,
         client: Drainable,
-        plan: DrainPlan,
         *,
-        reason: str,
         always_report: bool,
         monotonic: Callable[[], float],
         is_over: Callable[[DrainReport], Callable[[], None]] = lambda report: lambda: None,
@@ -177,9 +177,9 @@ class Closing:
         self._is_over = is_over
         self._more = more
         self._client = client
-        self._plans = [plan]  # of all callers that drive it
-        self._plan_left = plan  # where none does
-        self._reason = reason
+        self._plans: list[DrainPlan] = []  # of all callers that drive it
+        self._hurried_for: DrainPlan | None = None
+        self._reason = ""
         self._last_resort = client.last_resort
         self._spill = client.spill
         self._spilling = False
@@ -211,20 +211,26 @@ class Closing:
         """Whether this call interrupted a step of its own thread, and so cannot do the next."""
         return self._lock.is_owned()
 
+    def join(self, plan: DrainPlan, reason: str) -> None:
+        """Let `plan` hold too, for a caller that drives the steps from now on. From any thread.
+
+        The plan that ends first holds: a stop clock may run. The first reason is the report's.
+        """
+        self._reason = self._reason or reason
+        self._plans.append(plan)
+
     def leave(self, plan: DrainPlan) -> None:
         """Note that the caller with this plan does not go on; the plans of the others hold.
 
         Nothing is to wait for a spill, or for a report, while there is no other caller.
         """
-        self._plan_left = self._plan
-        with contextlib.suppress(ValueError):  # it was interrupted in `limit`
+        with contextlib.suppress(ValueError):  # it was interrupted in `join`
             self._plans.remove(plan)
         self._last_resort.end_spill()
 
     def steps(self) -> Iterator[float]:
         """Do it, yielding after each step how many seconds may pass before the next."""
         self._client.buffer.close_intake()
-        self._client.hurry(self._plan)
         yield from self._deliver()
         for line in self._refuse_rest():
             write = functools.partial(self._last_resort.write_line, line)
@@ -244,15 +250,6 @@ class Closing:
         yield from self._retry(self._last_resort.step_back, until)
         finish()
         self.report = report  # not before: where this is interrupted, `cut_short` reports
-
-    def limit(self, plan: DrainPlan) -> None:
-        """Let `plan` hold too, for a caller that drives this from now on. From any thread.
-
-        A stop clock may run. The plan that ends first counts.
-        """
-        self._plans.append(plan)
-        if self._plan is plan:
-            self._client.hurry(plan)
 
     def seconds_left(self) -> float:
         """Return how long this can still take."""
@@ -275,7 +272,7 @@ class Closing:
     @property
     def _plan(self) -> DrainPlan:
         plans = tuple(self._plans)  # another thread may change them meanwhile
-        return min(plans, key=lambda plan: plan.deadline_seconds, default=self._plan_left)
+        return min(plans, key=lambda plan: plan.deadline_seconds)
 
     def _next_step(self) -> float | None:
         wait_seconds = next(self._steps, None)
@@ -326,29 +323,33 @@ class Closing:
 
     def _step(self) -> float | None:
         """Do what is due; return the seconds to wait, or None when it is over."""
+        plan = self._plan
+        if plan is not self._hurried_for:
+            self._client.hurry(plan)
+            self._hurried_for = plan
         now = self._monotonic()
         progress = self._client.progress()
-        step = Step.SPILL if self._client.broken else self._plan.step(now, progress)
-        if now >= self._plan.deadline_seconds or step is Step.OVER:
+        step = Step.SPILL if self._client.broken else plan.step(now, progress)
+        if now >= plan.deadline_seconds or step is Step.OVER:
             return None
         if step is Step.WAIT:
-            return self._plan.wait_seconds(now, progress)
-        return self._spill_some(now, progress)
+            return plan.wait_seconds(now, progress)
+        return self._spill_some(plan, now, progress)
 
-    def _spill_some(self, now: float, progress: Progress) -> float | None:
+    def _spill_some(self, plan: DrainPlan, now: float, progress: Progress) -> float | None:
         if self._spill is None:
             return self._after_spill()
         if not self._spilling and self._client.buffer.spilling.bytes_to_spill:
             self._spilling = self._announce()
             if not self._spilling:
                 return self._after_vain_try()
-            if not self._plan.give_up_when_stalled:
-                _say_why(self._client, self._plan, now, progress)
+            if not plan.give_up_when_stalled:
+                _say_why(self._client, plan, now, progress)
             self._last_resort.begin_spill(
-                _SPILL_FIRST_SECONDS_MAX, everybody_waits=self._plan.has_only_the_reserve
+                _SPILL_FIRST_SECONDS_MAX, everybody_waits=plan.has_only_the_reserve
             )
-        until = min(now + _SPILL_SLICE_SECONDS, self._plan.deadline_seconds)
-        newest_first = self._plan.is_acking(progress)
+        until = min(now + _SPILL_SLICE_SECONDS, plan.deadline_seconds)
+        newest_first = plan.is_acking(progress)
         wait_seconds = self._slices.write(self._spill, until, newest_first=newest_first)
         if wait_seconds is not None and not self._last_resort.is_gone:
             return wait_seconds
@@ -395,9 +396,9 @@ class Closing:
         return True
 
 
-def drive(closing: Closing, wait: Callable[[float], object] = time.sleep) -> None:
+def drive(step: Callable[[], float | None], wait: Callable[[float], object] = time.sleep) -> None:
     """Do all of the steps that are left in this thread, and wait in between."""
-    while (wait_seconds := closing.step()) is not None:
+    while (wait_seconds := step()) is not None:
         wait(wait_seconds)
 
 

@@ -9,7 +9,6 @@ keeps them going after an error of its own, and says how far they have come. It 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import functools
 import os
 import time
@@ -18,9 +17,8 @@ from typing import TYPE_CHECKING
 
 from logship._buffer.buffer import Buffer
 from logship._buffer.chunk import Chunk
-from logship._buffer.counters import DrainReport, FlushReport
+from logship._buffer.counters import DrainReport
 from logship._client.closing import Closing, SpillAhead, drive, report_line
-from logship._client.flush import Flush
 from logship._client.high_water import HighWater
 from logship._client.intake import Intake
 from logship._client.parts import (
@@ -297,27 +295,6 @@ class Shipper:
         """Take back `on_progress`."""
         self._progress_callbacks.remove(callback)
 
-    async def wait_for_progress(self, timeout_seconds: float | None) -> None:
-        """Wait for an ack, or until the time is up."""
-        came = asyncio.Event()
-        self.on_progress(came.set)
-        try:
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(timeout_seconds):
-                    await came.wait()
-        finally:
-            self.forget_progress(came.set)
-
-    async def flush(self, timeout_seconds: float | None) -> FlushReport:
-        """Wait until everything accepted so far is acked, on the loop; see `Client.flush`."""
-        flush = Flush(self.buffer, self._monotonic)
-        self._schedule.guarded(self._pump.turn)
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(timeout_seconds):
-                while not flush.is_settled and not self.broken:
-                    await self.wait_for_progress(None)
-        return flush.report()
-
     def progress(self) -> Progress:
         """Return how sending goes."""
         delivery, buffer, spill = self.delivery, self.buffer, self.spill
@@ -364,7 +341,7 @@ class Shipper:
             self.last_resort.warn_of_bug("the shipper's restart", again)
             self.break_down("shipping has ended after an error of its own")
 
-    # -- the end, for those who conduct it ---------------------------------------------------------
+    # -- the end -----------------------------------------------------------------------------------
 
     def stop_lingering(self) -> None:
         """Hardly linger from now on, and look often for a sidecar that is unreachable.
@@ -387,7 +364,7 @@ class Shipper:
     def _hurry(self) -> None:
         assert self._drain_plan is not None
         self._pump.hurry(self._drain_plan.deadline_seconds)
-        self.note_progress()  # what conducts the end has a new plan, and looks at it now
+        self.note_progress()  # the callers that drive the end look at the new plan now
 
     def _hardly_linger(self) -> None:
         self.buffer.linger_seconds = min(self.buffer.linger_seconds, STOP_LINGER_SECONDS)
@@ -401,12 +378,10 @@ class Shipper:
             now, settings.exit_stall_seconds, settings.exit_drain_seconds_max
         )
 
-    def closing(self, plan: DrainPlan, reason: str) -> Closing:
-        """Return this client's end, to be driven by the caller."""
+    def closing(self) -> Closing:
+        """Return this client's end, for its callers to join and drive."""
         return Closing(
             self,
-            plan,
-            reason=reason,
             always_report=bool(self.settings.report),
             monotonic=self._monotonic,
             is_over=self._note_report,
@@ -459,15 +434,15 @@ class Shipper:
         Nothing closed it, or its loop stopped in the middle of that.
         """
         if self._report is None and self.buffer.bytes_held:
-            self.spill_rest(self.closing(self.plan(_UNCLOSED_SECONDS), "exit without close"))
+            self.spill_rest(self.closing(), "exit without close")
             self._upkeep.close()
         self.correct_report()
 
-    def spill_rest(self, closing: Closing) -> None:
+    def spill_rest(self, closing: Closing, reason: str) -> None:
         """Drive the steps that are left of an end, in this thread: no loop sends any more."""
         self.broken = True
-        closing.limit(self.plan(_UNCLOSED_SECONDS))
-        drive(closing)
+        closing.join(self.plan(_UNCLOSED_SECONDS), reason)
+        drive(closing.step)
 
     def after_fork_in_child(self) -> None:
         """In a forked child: let go of the parent's socket, spool and records, without a word.

@@ -124,9 +124,8 @@ class Installation:
             self.signals.exit_begins()
             self.watchdog.end_if_due(here=False)
         self._check()
-        if self.client.report is None:
-            started = self.clock.started
-            self.client.drain(self._exit_plan(), "exit" if started is None else started.reason)
+        started = self.clock.started
+        self.client.drain(self._exit_plan(), "exit" if started is None else started.reason)
         self.client.correct_report()
         if self.signals is not None:
             self.signals.exit_ends()

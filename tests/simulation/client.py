@@ -205,12 +205,11 @@ class SimulatedClient:
         self._deadline_seconds = plan.deadline_seconds
         self._closing = Closing(
             self,
-            plan,
-            reason=reason,
             always_report=False,
             monotonic=self.history.clock.monotonic,
             is_over=self._note_report,
         )
+        self._closing.join(plan, reason)
         self._steps = self._closing.steps()
         self._step(self._ticket)
 
@@ -244,7 +243,7 @@ class SimulatedClient:
         """Take a shorter plan for the end, as when a stop clock begins to run."""
         assert self._closing is not None
         self._deadline_seconds = min(self._deadline_seconds, plan.deadline_seconds)
-        self._closing.limit(plan)
+        self._closing.join(plan, "limit")
 
     def progress(self) -> Progress:
         """Return how sending goes."""

@@ -16,7 +16,6 @@ from typing import Any
 import pytest
 
 from logship._client.background import BackgroundClient
-from logship._client.closing import Closing
 from logship._delivery.drain import DrainPlan, Step
 from logship._hooks.threads import OwnThread, is_own
 from logship._installation.handler import Handler
@@ -307,8 +306,8 @@ def test_a_thread_that_hangs_in_close_does_not_hold_up_another_one(
     client.emit({"message": "hi"})
     hangs, end = threading.Event(), threading.Event()
 
-    def hang(closing: Closing, _: object) -> None:
-        closing.step()
+    def hang(step: Callable[[], object], _: object) -> None:
+        step()
         hangs.set()
         end.wait(30)
 

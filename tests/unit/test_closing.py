@@ -59,11 +59,10 @@ class End:
         plan = options.pop("plan", DrainPlan.until(0.0, 30.0))
         self.closing = Closing(
             self.shipper,
-            plan,
-            reason="test",
             always_report=options.pop("always_report", False),
             monotonic=self.clock,
         )
+        self.closing.join(plan, "test")
         self.steps = self.closing.steps()
 
     def walk(self) -> Iterator[float]:
@@ -149,12 +148,16 @@ def test_without_leave_to_spill_records_are_only_named(stderr: Stderr) -> None:
 def test_a_sooner_deadline_counts_and_a_later_one_does_not(stderr: Stderr) -> None:
     end = End(stderr)
     next(end.steps)
-    end.closing.limit(DrainPlan.until(0.0, 100.0))
+    end.closing.join(DrainPlan.until(0.0, 100.0), "another")
     assert end.closing.seconds_left() == 30.0
-    end.closing.limit(DrainPlan.until(0.0, 5.0))
+    next(end.steps)
+    assert len(end.shipper.hurried) == 1
+    end.closing.join(DrainPlan.until(0.0, 5.0), "another")
     assert end.closing.seconds_left() == 5.0
-    assert len(end.shipper.hurried) == 2
     assert 5.0 <= end.run() < 6.0
+    assert len(end.shipper.hurried) == 2
+    assert end.closing.report is not None
+    assert end.closing.report.reason == "test"
 
 
 class Stalled:
@@ -362,13 +365,8 @@ def test_a_call_that_ends_the_client_goes_on_where_the_spill_ahead_was(stderr: S
     stop = Ahead(stderr.last_resort())
     stop.run(21.0)
     stop.log(11, 15)
-    closing = Closing(
-        stop.shipper,
-        DrainPlan.until(stop.clock(), 30.0),
-        reason="test",
-        always_report=False,
-        monotonic=stop.clock,
-    )
+    closing = Closing(stop.shipper, always_report=False, monotonic=stop.clock)
+    closing.join(DrainPlan.until(stop.clock(), 30.0), "test")
     for wait_seconds in closing.steps():
         stop.clock.advance(max(wait_seconds, 0.001))
     numbers = [line["record"].get("n") for line in stderr.json("spilled")]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import threading
@@ -13,6 +14,7 @@ import pytest
 
 from logship._buffer.accumulator import Accumulator
 from logship._buffer.entrance import Outcome
+from logship._client import background
 from logship._client.background import BackgroundClient
 from logship._client.shipper import Shipper
 from logship._hooks.threads import OwnThread
@@ -21,6 +23,7 @@ from logship._stderr.last_resort import LastResort
 from logship.testing import MemoryTransport, Sidecar
 from tests.support.waiting import wait_until
 from tests.unit.clients import Stderr, messages, quick_settings
+from tests.unit.interruptions import every_point
 
 
 def a_client(sidecar: Sidecar, last_resort: LastResort, **settings: Any) -> BackgroundClient:
@@ -49,6 +52,37 @@ def test_a_close_in_the_middle_of_the_buffer_returns_and_a_later_one_delivers(
     assert client.close().all_acked
     assert messages(sidecar) == ["one"]
     assert not stderr.json("refused")
+
+
+def test_an_exception_anywhere_in_a_close_leaves_the_rest_to_the_next_one(
+    stderr: Stderr,
+) -> None:
+    """As after Ctrl-C: the limit of the first call does not hold for the second one."""
+    sidecars: list[Sidecar] = []
+    clients: list[BackgroundClient] = []
+
+    def prepare() -> tuple[Callable[[], object], Callable[[], object]]:
+        sidecars[:] = [Sidecar()]
+        clients[:] = [a_client(sidecars[0], stderr.last_resort())]
+        sidecars[0].acks = False
+        assert clients[0].emit({"message": "one"})
+        return lambda: clients[0].close(timeout=0.0), interrupted
+
+    for run in every_point(prepare, room=background.__file__):
+        with contextlib.suppress(KeyboardInterrupt):
+            run()
+        (client,), (sidecar,) = clients, sidecars
+        had_report = client.report is not None
+        sidecar.acks = True
+        sidecar.hang_up()
+        assert client.close(timeout=20).all_acked or had_report
+        assert client._thread is not None
+        client._thread.join(20)
+        assert not client._thread.is_alive()
+
+
+def interrupted() -> None:
+    raise KeyboardInterrupt
 
 
 def on_the_shippers_thread(client: BackgroundClient, call: Callable[[], Any]) -> Any:

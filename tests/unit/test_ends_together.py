@@ -51,15 +51,15 @@ def test_a_thread_that_comes_when_the_end_is_over_gets_its_report(
     client: BackgroundClient, stderr: Stderr, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Another thread ends the client while this one is about to take part."""
-    closing = client.shipper.closing
+    join = Closing.join
     reports: list[Any] = []
 
-    def closed_meanwhile(plan: DrainPlan, reason: str) -> Closing:
+    def join_when_closed(closing: Closing, plan: DrainPlan, reason: str) -> None:
         monkeypatch.undo()
         reports.append(Later(lambda: client.close(timeout=20)).join())
-        return closing(plan, reason)
+        join(closing, plan, reason)
 
-    monkeypatch.setattr(client.shipper, "closing", closed_meanwhile)
+    monkeypatch.setattr(Closing, "join", join_when_closed)
     client.emit({"message": "hi"})
     assert client.close(timeout=20) is reports[0]
     assert reports[0].all_acked
@@ -73,12 +73,12 @@ def test_a_thread_that_leaves_takes_only_its_own_limit_along(
     """A stop clock may run: no later call puts the deadline of its thread off."""
     sidecar.acks = False
     client.emit({"message": "hi"})
-    closing = client.shipper.closing(client.shipper.plan(20), "first")
-    stop = client.shipper.plan(10)
-    closing.limit(stop)
+    closing = client.shipper.closing()
+    closing.join(client.shipper.plan(20), "close")
+    closing.join(client.shipper.plan(10), "SIGTERM")
     first = client.shipper.plan(0.0)
-    closing.limit(first)
+    closing.join(first, "close")
     assert closing.seconds_left() == 0.0
     closing.leave(first)
-    closing.limit(client.shipper.plan(1000))
+    closing.join(client.shipper.plan(1000), "exit")
     assert 0.0 < closing.seconds_left() <= 10.0
