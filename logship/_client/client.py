@@ -17,11 +17,14 @@ from logship._client.parts import chosen_settings
 from logship._client.shipper import Shipper
 from logship._delivery.drain import DrainPlan
 from logship._delivery.transport import Transport
+from logship._hooks.interruptions import is_interruption
 from logship._settings import Settings
 from logship.errors import BufferFull, ClientClosed
 
 if TYPE_CHECKING:
     from logship._settings.keywords import SettingsKeywords
+
+_ENDS_OF_LOOPS = (asyncio.CancelledError, KeyboardInterrupt, SystemExit)
 
 
 class Client(Emitter):
@@ -171,8 +174,11 @@ class Client(Emitter):
         closing.join(plan, reason)
         try:
             await self._drive(closing.step)
-        except asyncio.CancelledError:  # the loop ends: callers of `close` cannot cancel this task
-            self._shipper.spill_rest(closing, reason)
+        except BaseException as error:
+            # The loop ends, because callers of `close` cannot cancel this task; or a signal handler
+            # ends it.
+            if isinstance(error, _ENDS_OF_LOOPS) or is_interruption(error):
+                self._shipper.spill_rest(closing, reason)
             raise
         finally:
             self._shipper.shut()

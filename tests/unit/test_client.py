@@ -14,6 +14,7 @@ from logship._buffer.chunk import Chunk
 from logship._client import parts
 from logship._client.client import Client
 from logship._client.shipper import STOP_LINGER_SECONDS
+from logship._delivery.drain import DrainPlan
 from logship.errors import BufferFull, ClientClosed
 from logship.testing import MemoryTransport, Sidecar
 from tests.unit.clients import BUFFER_BYTES, Stderr, a_client, messages, quick_settings, until
@@ -509,6 +510,24 @@ async def test_a_cancelled_close_goes_on(client: Client, sidecar: Sidecar) -> No
     await asyncio.gather(first, return_exceptions=True)
     sidecar.release_acks()
     assert (await client.close()).all_acked
+
+
+async def test_a_handler_that_ends_a_close_leaves_its_records_on_stderr(
+    client: Client, stderr: Stderr, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As the `SystemExit` of a handler for SIGTERM, in the middle of a step."""
+
+    def leave(*_: Any) -> Any:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(DrainPlan, "step", leave)
+    emit_many(client, 3)
+    closing = client._close(client.shipper.plan(20), "close")
+    with pytest.raises(KeyboardInterrupt):
+        closing.send(None)
+    assert len(stderr.json("spilled")) == 4
+    (report,) = stderr.json("drain report")
+    assert (report["spilled"], report["unacked"]) == (3, 0)
 
 
 # -- records ---------------------------------------------------------------------------------------
