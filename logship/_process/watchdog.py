@@ -38,6 +38,10 @@ _MAIN_THREAD_SECONDS = 0.05
 """How long the main thread has to die by the signal. After that it counts as hanging in a C
 call."""
 
+_HANGS_SECONDS = 2.0
+"""How long past the deadline the client's end may take until it counts as hanging. A metrics volume
+and a stderr that stall cost it less."""
+
 _LAST_LINES_SECONDS = 0.1
 """How long lines that were refused at the very end are offered to a stalled stderr."""
 
@@ -168,9 +172,11 @@ class Watchdog:
     def _stop(self) -> None:
         self._client.stop_lingering()
         self._let_it_log()
-        if self._dies_by is not None:
+        plan, signum = self._plan(), self._dies_by
+        if signum is not None:
+            self._die_if_it_hangs(plan, signum)
             self._stop_others()
-        self._drain(self._plan())
+        self._drain(plan)
 
     def _wait(self, seconds: float) -> None:
         """Wait for a wake-up; note signals that only the handler in C has reported."""
@@ -201,6 +207,20 @@ class Watchdog:
             if wait_seconds is None:
                 return
             self._wait(wait_seconds)
+
+    def _die_if_it_hangs(self, plan: DrainPlan, signum: int) -> None:
+        """Have another thread end the process if the client's end hangs.
+
+        A signal handler or a destructor of the application may have interrupted the buffer, and not
+        return. Then nothing can be delivered, written or named.
+        """
+
+        def die() -> None:
+            time.sleep(max(0.0, plan.deadline_seconds - time.monotonic()) + _HANGS_SECONDS)
+            exits.die_by(signum)
+
+        with contextlib.suppress(RuntimeError):  # out of threads, or at interpreter exit
+            OwnThread(die, "deadline").start()
 
     def _stop_others(self) -> None:
         """Stop each thread at its next logging call: without logship it would be dead already."""

@@ -354,6 +354,31 @@ def test_a_handler_does_not_run_in_the_middle_of_the_buffer_for_ever(
     assert len(verdict.spilled) == 20
 
 
+def test_a_handler_that_hangs_in_the_middle_of_the_buffer_does_not_keep_a_process_alive(
+    programs: Programs,
+) -> None:
+    """Nothing can be delivered or written, but without logship the signal would end it."""
+    program = programs.start(
+        """
+        import signal
+        from application import forever, log, ready
+
+        def alarm(number, frame):
+            ready()
+            forever()
+
+        signal.signal(signal.SIGALRM, alarm)
+        import logship
+        buffer = logship.install(level="INFO").shipper.buffer
+        log()
+        buffer.exclusively(lambda: signal.raise_signal(signal.SIGALRM))
+        """,
+        environ={"LOGSHIP_STOP_TIMEOUT_SECONDS": "1"},
+    )
+    program.stop()
+    assert program.end(seconds_max=20.0).returncode == -signal.SIGTERM
+
+
 def test_another_handler_in_the_middle_of_the_buffer_does_not_keep_the_stop_from_a_program(
     programs: Programs, sidecar: Sidecar
 ) -> None:
