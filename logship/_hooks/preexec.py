@@ -6,6 +6,7 @@ calls `_exit`. So nothing delivers what its buffer holds.
 
 from __future__ import annotations
 
+import functools
 import sys
 from types import FrameType
 
@@ -13,9 +14,6 @@ from logship import _system
 
 if _system.IS_POSIX:
     import fcntl
-
-_descriptors: list[int] = []
-"""The standard error of the parent, once it is duplicated in a child."""
 
 
 def is_about_to_exec() -> bool:
@@ -28,18 +26,13 @@ def is_about_to_exec() -> bool:
     return frame is not None
 
 
+@functools.cache
 def parents_stderr() -> int:
     """Return a descriptor of the parent's standard error, or -1 if that is closed.
 
-    Descriptor 2 is the new program's own from the call of the `preexec_fn` on. It may be a pipe or
-    /dev/null.
+    The first call in a child duplicates it. Descriptor 2 is the new program's own from the call of
+    the `preexec_fn` on, and may be a pipe or /dev/null.
     """
-    if not _descriptors:
-        _descriptors.append(_duplicate_of_stderr())
-    return _descriptors[0]
-
-
-def _duplicate_of_stderr() -> int:
     if sys.__stderr__ is None:
         return -1  # closed when the program began: 2 is now any file opened since
     try:

@@ -51,7 +51,7 @@ class SelfPipe:
 
     def is_alone(self) -> bool:
         """Return whether the handler in C tells no other code of signals; in the main thread."""
-        return self._is_told() or wakeup_descriptor() == -1
+        return wakeup_descriptor() in (-1, self._writing.fileno())
 
     def wake(self, signum: int) -> None:
         """Wake the thread with a signal's number, or with 0; from a signal handler too."""
