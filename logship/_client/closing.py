@@ -191,6 +191,23 @@ class Closing:
         self._lock = SectionLock()
         self._steps: Iterator[float] = iter(())
 
+    def join(self, plan: DrainPlan, reason: str) -> None:
+        """Let `plan` hold too, for a caller that drives the steps from now on. From any thread.
+
+        The plan that ends first holds: a stop clock may run. The first reason is the report's.
+        """
+        self._reason = self._reason or reason
+        self._plans.append(plan)
+
+    def leave(self, plan: DrainPlan) -> None:
+        """Note that the caller with this plan does not go on; the plans of the others hold.
+
+        Nothing is to wait for a spill, or for a report, while there is no other caller.
+        """
+        with contextlib.suppress(ValueError):  # it was interrupted in `join`
+            self._plans.remove(plan)
+        self._last_resort.end_spill()
+
     def step(self) -> float | None:
         """Do the next step, unless another thread does one; from any thread.
 
@@ -210,23 +227,6 @@ class Closing:
     def is_stepping_here(self) -> bool:
         """Whether this call interrupted a step of its own thread, and so cannot do the next."""
         return self._lock.is_owned()
-
-    def join(self, plan: DrainPlan, reason: str) -> None:
-        """Let `plan` hold too, for a caller that drives the steps from now on. From any thread.
-
-        The plan that ends first holds: a stop clock may run. The first reason is the report's.
-        """
-        self._reason = self._reason or reason
-        self._plans.append(plan)
-
-    def leave(self, plan: DrainPlan) -> None:
-        """Note that the caller with this plan does not go on; the plans of the others hold.
-
-        Nothing is to wait for a spill, or for a report, while there is no other caller.
-        """
-        with contextlib.suppress(ValueError):  # it was interrupted in `join`
-            self._plans.remove(plan)
-        self._last_resort.end_spill()
 
     def steps(self) -> Iterator[float]:
         """Do it, yielding after each step how many seconds may pass before the next."""
