@@ -193,7 +193,7 @@ class Pump:
         """Wait less between attempts to connect: the process is to end."""
         now = self._monotonic()
         self.perform(self._delivery.look_often(now, DRAIN_RETRY_WAIT_SECONDS_MAX))
-        self.rest()
+        self.turn()
 
     def hurry(self, deadline_seconds: float) -> None:
         """Wait less for acks, and less between attempts: a drain has begun, and will end then."""

@@ -350,7 +350,6 @@ class Shipper:
         """
         self._hardly_linger()
         self._schedule.from_any_thread(self._pump.look_often)
-        self.wake()
 
     def hurry(self, plan: DrainPlan) -> None:
         """Send what there is at once, and wait less for everything. From any thread."""
