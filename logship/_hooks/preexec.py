@@ -18,8 +18,11 @@ if _system.IS_POSIX:
 
 def is_about_to_exec() -> bool:
     """Return whether this process is such a child, or was forked by the `preexec_fn` of one."""
-    popen = getattr(sys.modules.get("subprocess"), "Popen", None)
-    code = getattr(getattr(popen, "_execute_child", None), "__code__", None)
+    try:
+        # `get` would take the dictionary's lock on free-threaded 3.13. In a child it may be taken.
+        code = sys.modules["subprocess"].Popen._execute_child.__code__
+    except (KeyError, AttributeError):
+        return False
     frame: FrameType | None = sys._getframe()
     while frame is not None and frame.f_code is not code:
         frame = frame.f_back
