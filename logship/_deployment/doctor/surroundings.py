@@ -130,7 +130,8 @@ def check_tag(
     """
     if not is_firelens(environ, task):
         if not is_default:
-            return Result("tag", Outcome.OK, f"{tag!r}; no FireLens routes by it")
+            text = f"{tag!r}; no FireLens routes by it; whether an output takes it no ack shows"
+            return Result("tag", Outcome.OK, text)
         return Result(
             "tag",
             Outcome.WARN,
