@@ -91,7 +91,7 @@ class Output(Protocol):
         """Return what is there now.
 
         Raises:
-            CannotRead: It is not known what is there.
+            CannotRead: It is not known what else is there.
         """
 
 
@@ -106,14 +106,21 @@ class Files:
         self.name = name
 
     def parts(self) -> Iterator[FilePart]:
-        """Yield each file once, also where it has several names."""
+        """Yield each file once, also where it has several names; then raise what hides others."""
         found: dict[str, FilePart] = {}
+        hidden: CannotRead | None = None
         for path in sorted(self._paths()):
-            status = _status(path)  # None if it has just been removed
+            try:
+                status = _status(path)  # None if it has just been removed
+            except CannotRead as error:
+                hidden = hidden or error
+                continue
             if status and stat.S_ISREG(status.st_mode):
                 part = FilePart(str(path), status)
                 found.setdefault(part.key, part)
         yield from found.values()
+        if hidden is not None:
+            raise hidden
 
     def _paths(self) -> Iterable[Path]:
         path = Path(self.name)

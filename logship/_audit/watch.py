@@ -133,9 +133,14 @@ class Watch:
 
     def _look_at(self, output: Output, now_seconds: float) -> None:
         followed = self._followed[output.name]
-        parts = {part.key: part for part in output.parts()}
-        if followed.keys() - parts.keys():  # a rename in the middle of the listing hides a file
-            parts |= {part.key: part for part in output.parts()}
+        parts: dict[str, Part] = {}
+        unlisted: CannotRead | None = None
+        try:
+            parts.update((part.key, part) for part in output.parts())
+            if followed.keys() - parts.keys():  # a rename in the middle of the listing hides a file
+                parts.update((part.key, part) for part in output.parts())
+        except CannotRead as error:
+            unlisted = error
         for key, part in parts.items():
             known = followed.setdefault(key, Followed(part.name, now_seconds))
             known.name = part.name
@@ -144,6 +149,8 @@ class Watch:
                 self._read(part, known, now_seconds)
             if not part.overlaps:  # else what is read again would find its evidence gone
                 self._fold_if_old(known, now_seconds)
+        if unlisted is not None:
+            raise unlisted  # what was not listed may be there
         for key in followed.keys() - parts.keys():
             self._part_is_gone(followed.pop(key), now_seconds)
 
@@ -160,7 +167,7 @@ class Watch:
             before, known.streams = known.streams, {}
         overlaps = part.overlaps and known.position is not None
         _absorb(known.streams, audit.streams.values(), overlaps=overlaps)
-        self._touched |= {stream.name for stream in audit.streams.values()}
+        self._touched |= before.keys() | {stream.name for stream in audit.streams.values()}
         self._let_go_what_went(known, before, now_seconds)
         if known.position != reading.position:
             known.position, known.changed_seconds = reading.position, now_seconds

@@ -87,6 +87,44 @@ def test_a_file_that_cannot_be_looked_up_is_not_taken_for_gone(
     assert watched.look() == (3, 0, 0)
 
 
+def test_one_file_that_cannot_be_looked_up_hides_no_other(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    Path("mounted").mkdir()
+    good, bad = Path("mounted/good.log"), Path("mounted/bad.log")
+    good.write_bytes(delivered(1, 2))
+    bad.write_bytes(delivered(3))
+    watched = Watched("mounted")
+    assert watched.look() == (3, 0, 0)
+    stat_of = Path.stat
+
+    def forbidden(path: Path, **options: Any) -> os.stat_result:
+        if path == bad:
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+        return stat_of(path, **options)
+
+    with monkeypatch.context() as directory_of_another_user:
+        directory_of_another_user.setattr(Path, "stat", forbidden)
+        append(good, delivered(4))
+        assert watched.look() == (4, 0, 0)
+        assert watched.look() == (4, 0, 0)
+    [said] = watched.said
+    assert said.startswith(f"cannot read {bad}")
+    assert watched.watch.figures.read_failures == 2
+    bad.unlink()
+    assert watched.look() == (3, 1, 0)
+
+
+def test_a_stream_that_only_unreadable_lines_name_goes_with_them() -> None:
+    watched = Watched("out.log*")
+    OUT.write_bytes(delivered(1)[:-2] + b"\n")
+    watched.look()
+    assert watched.watch.figures.streams_unended == 1
+    OUT.write_bytes(b"started anew\n")
+    watched.look()
+    assert watched.watch.figures.streams_unended == 0
+
+
 def test_the_inode_of_a_file_that_could_be_removed_may_be_used_while_nothing_watches() -> None:
     watched = Watched("out.log*", retention_seconds=100)
     ROTATED.write_bytes(delivered(1, 2, 3))
