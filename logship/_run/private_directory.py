@@ -57,7 +57,7 @@ class PrivateDirectory:
         Raises:
             OSError: There is no place where a directory could be made.
         """
-        path = _made()
+        path = _made().resolve()  # the name by which /proc knows what is in it
         note = path / _ENDPOINTS
         note.touch(0o600)
         note.write_text(_text(endpoints), encoding="utf-8")

@@ -186,6 +186,27 @@ def test_a_gunicorn_worker_that_is_killed_loses_nothing(both: Runs, receipt: Pat
     both.verdict(ended).assert_all_delivered()
 
 
+def test_the_owner_of_a_spool_behind_a_symbolic_link_is_known(runs: Runs, tmp_path: Path) -> None:
+    """`/proc` names the files that a process has open by their real path."""
+    link = tmp_path / "link"
+    link.symlink_to(runs.programs.directory)
+    program = runs.start(
+        LOGS,
+        """
+        log("first")
+        ready()
+        wait_for("owner")
+        os.kill(os.getpid(), signal.SIGKILL)
+        """,
+        environ={"TMPDIR": str(link)},
+    )
+    program.until_true(lambda: owners_known(runs, program) == 1, "run knows it")
+    program.let_go("owner")
+    ended = program.end()
+    assert ended.returncode == SIGKILLED
+    assert "was killed by SIGKILL; what it left on its spool" in ended.stderr
+
+
 def test_a_client_that_nobody_saw_before_it_died_loses_nothing_either(both: Runs) -> None:
     """It lives for a few milliseconds, and is not our child: only its spool is there."""
     program = both.start(
