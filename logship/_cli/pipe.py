@@ -60,4 +60,5 @@ def command(
     _system.open_standard_streams()
     pipe = Pipe(chosen)
     report = pipe.run()
-    sys.exit(0 if report.all_acked and not pipe.is_input_broken else 1)
+    is_complete = report.all_acked and not report.refused and not pipe.is_input_broken
+    sys.exit(0 if is_complete else 1)

@@ -14,7 +14,8 @@ import math
 import os
 import signal
 import time
-from itertools import islice
+from collections import deque
+from collections.abc import Iterator
 from types import FrameType
 
 from logship import _system
@@ -24,13 +25,13 @@ from logship._delivery.drain import DrainPlan
 from logship._hooks.threads import OwnThread
 from logship._process.clock import Started, StopClock
 from logship._run.lines import LineSplitter, record_of_line
+from logship._run.shipping import refuse_line
 from logship._settings import Settings
 from logship._signal_names import signal_name
 from logship.errors import BufferFull
 
 _READ_BYTES = 8 * 1024
 _CHECK_SECONDS = 0.5
-_BLOCK_RECORDS_MAX = 200
 
 
 class Pipe:
@@ -103,23 +104,28 @@ class Pipe:
         return _system.wait_readable(self._descriptor, seconds)
 
     def _ship(self, lines: list[bytes]) -> None:
-        rest = iter(lines)
-        while block := list(islice(rest, _BLOCK_RECORDS_MAX)):
-            records = [record_of_line(each, self._source, self._message_key) for each in block]
-            for record in records[self._send(records) :]:
-                self._client.emit(record)  # no time to wait for space: the overflow policy decides
-
-    def _send(self, records: list[dict[str, object]]) -> int:
-        """Send, and wait for space while there is time; return how many records were taken."""
-        sent, shipper = 0, self._client.shipper
-        while sent < len(records) and not shipper.broken and (left := self._seconds_left()) > 0:
+        """Put lines into the buffer, and wait for space while there is time."""
+        waiting = deque(lines)
+        while waiting:
+            records = self._records_of(waiting)
+            left = 0.0 if self._client.shipper.broken else self._seconds_left()
             try:
-                self._client.send_many(records[sent:], timeout=min(left, _CHECK_SECONDS))
-            except BufferFull as full:
-                sent += full.records_accepted
-            else:
-                sent = len(records)
-        return sent
+                if left > 0:
+                    self._client.send_many(records, timeout=min(left, _CHECK_SECONDS))
+                else:
+                    for record in records:
+                        self._client.emit(record)  # the overflow policy decides
+            except BufferFull:
+                pass
+            except MemoryError:
+                waiting.popleft()
+                refuse_line(self._client)
+
+    def _records_of(self, lines: deque[bytes]) -> Iterator[dict[str, object]]:
+        """Yield the record of each line; a line stays until the next record is asked for."""
+        while lines:
+            yield record_of_line(lines[0], self._source, self._message_key)
+            lines.popleft()
 
     def _seconds_left(self) -> float:
         """Return how long lines may be read and wait for space."""

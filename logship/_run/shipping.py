@@ -64,10 +64,7 @@ class Shipping:
                     self._put_by_policy(inlet)
             except MemoryError:
                 inlet.lines.popleft()
-                self.client.shipper.buffer.note("refused", 1, self.client.intake.tag)
-                self.client.last_resort.warn(
-                    "memory", "a line is refused: no memory for its record"
-                )
+                refuse_line(self.client)
 
     def retry_seconds(self) -> float | None:
         """Return how long the main loop may wait at most; None if no record waits for space."""
@@ -113,3 +110,9 @@ class Shipping:
     def _on_progress(self) -> None:
         if self._waits:
             self._wake()
+
+
+def refuse_line(client: BackgroundClient) -> None:
+    """Count a line that found no memory."""
+    client.shipper.buffer.note("refused", 1, client.intake.tag)
+    client.last_resort.warn("memory", "a line is refused: no memory for its record")

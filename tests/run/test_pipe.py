@@ -184,3 +184,31 @@ main()
     assert ended.returncode == 1
     report = json.loads(ended.stderr.splitlines()[-1])
     assert report["accepted"] == 5000 == report["spilled"] + report["dropped"]
+
+
+def test_a_line_without_memory_for_its_record_is_refused_and_the_others_are_shipped(
+    runs: Runs,
+) -> None:
+    fails = """
+from logship._run import pipe
+record_of_line = pipe.record_of_line
+def record_or_fail(line, *rest):
+    if line == b"large":
+        raise MemoryError
+    return record_of_line(line, *rest)
+pipe.record_of_line = record_or_fail
+from logship._cli import main
+main()
+"""
+    ended = subprocess.run(
+        [sys.executable, "-c", fails, *WORDS[3:]],
+        env=environ_of(runs),
+        input=b"one\nlarge\ntwo\n",
+        capture_output=True,
+        timeout=60,
+        check=False,
+    )
+    assert runs.messages == ["one", "two"]
+    assert ended.returncode == 1
+    assert b"a line is refused: no memory for its record" in ended.stderr
+    assert b"Traceback" not in ended.stderr
