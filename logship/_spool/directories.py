@@ -244,6 +244,15 @@ class ProcessDirectory:
         except OSError as error:
             return error.errno != errno.EBADF
 
+    def raise_unless_held(self) -> None:
+        """Raise an error if the descriptors may be the program's own by now.
+
+        Raises:
+            OSError: They may.
+        """
+        if not self.is_held():
+            raise OSError(errno.EBADF, os.strerror(errno.EBADF))
+
     def segments(self) -> list[str]:
         """Return the names of the segments, in order."""
         return sorted(filter(SEGMENT_NAME.fullmatch, os.listdir(self._directory)))  # noqa: PTH208 - a descriptor

@@ -252,8 +252,7 @@ class Orphan:
 
     def _store(self, file: contextlib.AbstractContextManager[int], word: int, offset: int) -> bool:
         try:
-            if not self.directory.is_held():  # else it may be the program's own file
-                raise OSError(errno.EBADF, os.strerror(errno.EBADF))
+            self.directory.raise_unless_held()
             with file as descriptor:
                 os.pwrite(descriptor, _WORD.pack(word), offset)
         except OSError as error:

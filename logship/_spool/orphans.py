@@ -138,6 +138,7 @@ class Orphans:
         if adoption is None:
             return self._scan()
         try:
+            adoption.orphan.directory.raise_unless_held()
             outcome = next(adoption.work, None)
         except Exception as error:  # noqa: BLE001 - one orphan must not hold up the others
             adoption.orphan.fail(error)

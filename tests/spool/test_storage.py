@@ -199,6 +199,29 @@ def test_an_ack_writes_nothing_into_a_file_of_the_programs(tmp_path: Path) -> No
         orphans.close()
 
 
+def test_a_recovery_removes_nothing_through_descriptors_that_are_the_programs(
+    tmp_path: Path,
+) -> None:
+    spool, own = tmp_path / "spool", tmp_path / "own"
+    spool.mkdir()
+    own.mkdir()
+    (own / "lock").touch()
+    life = dead_life(spool, lambda buffer: log_some(buffer, 3))
+    gc.collect()  # a mapping closes its descriptor before Python 3.13
+    orphans = Orphans(spool)
+    for _ in range(2):  # the records, and the end of their stream
+        while not isinstance(chunk := orphans.step(), AdoptedChunk):
+            pass
+        chunk.state = ChunkState.SETTLED
+        settle(chunk)
+    with descriptors_replaced(spool, own):
+        while not orphans.is_idle:
+            orphans.step()
+        assert (own / "lock").exists()
+    assert life.exists()
+    assert orphans.counters.refused == 1
+
+
 def test_a_spare_is_made_outside_the_section_and_comes_into_use_inside(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
