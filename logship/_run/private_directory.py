@@ -58,6 +58,14 @@ class PrivateDirectory:
             OSError: There is no place where a directory could be made.
         """
         path = _made().resolve()  # the name by which /proc knows what is in it
+        try:
+            return cls._filled(path, endpoints)
+        except OSError:
+            shutil.rmtree(path, ignore_errors=True)  # without a lock, no later `run` removes it
+            raise
+
+    @classmethod
+    def _filled(cls, path: Path, endpoints: Iterable[Endpoint]) -> Self:
         note = path / _ENDPOINTS
         note.touch(0o600)
         note.write_text(_text(endpoints), encoding="utf-8")

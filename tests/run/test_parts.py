@@ -308,6 +308,21 @@ def test_a_container_without_a_directory_for_temporary_files_has_shared_memory(
     assert list(PrivateDirectory.take_over_abandoned(endpoints)) == [], "it is not abandoned"
 
 
+def test_a_directory_without_a_lock_is_not_left_behind(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """NFS has no locks where its daemon does not run, and no later `run` takes such a directory."""
+
+    def no_locks(*_: int) -> None:
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    monkeypatch.setattr(fcntl, "flock", no_locks)
+    with pytest.raises(OSError, match="No locks available"):
+        PrivateDirectory.make(Settings().endpoints)
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_directory_without_a_note_of_its_endpoints_is_taken_over_by_any_run(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
