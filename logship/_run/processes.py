@@ -56,9 +56,11 @@ def name_of(pid: int) -> str:
 
 def descendants(pid: int) -> Iterator[int]:
     """Yield the numbers of all processes below `pid`, parents before their children."""
-    for child in _children(pid):
-        yield child
-        yield from descendants(child)
+    parents = [pid]
+    while parents:
+        for child in _children(parents.pop()):
+            yield child
+            parents.append(child)
 
 
 def kill_all() -> None:

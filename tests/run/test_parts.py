@@ -30,6 +30,7 @@ from logship._run.lines import LINE_BYTES_MAX, Line, LineSplitter
 from logship._run.multiline import LineJoiner
 from logship._run.pipe_reader import Inlet
 from logship._run.private_directory import PrivateDirectory
+from logship._run.processes import descendants
 from logship._run.receipt import Outcome
 from logship._run.shipping import Shipping
 from logship._run.signals import parse_mapping
@@ -306,6 +307,17 @@ def test_a_container_without_a_directory_for_temporary_files_has_shared_memory(
     path = PrivateDirectory.make(endpoints).path
     assert path.parent == tmp_path
     assert list(PrivateDirectory.take_over_abandoned(endpoints)) == [], "it is not abandoned"
+
+
+def test_any_depth_of_processes_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As of a shell script that calls itself."""
+    deepest = 5000
+
+    def children(pid: int) -> list[int]:
+        return [pid + 1] if pid < deepest else []
+
+    monkeypatch.setattr("logship._run.processes._children", children)
+    assert list(descendants(1)) == list(range(2, deepest + 1))
 
 
 def test_a_directory_without_a_lock_is_not_left_behind(
