@@ -120,7 +120,7 @@ class Supervisor:
         while not self._output_is_over():
             self._turn()
         self._command.leave_terminal()
-        self._cut_off()
+        self._go_on_after_errors(self._cut_off)
         while any(each.lines or each.tee_waits for each in self._inlets):
             self._turn()
         death = self._death or Death(self._command.pid, self._command.name, -signal.SIGKILL)
@@ -130,10 +130,13 @@ class Supervisor:
 
     def _turn(self) -> None:
         """Wait for an event, and handle all events. After an error the next turn continues."""
+        self._go_on_after_errors(lambda: self._handle(self._wait()))
+
+    def _go_on_after_errors(self, work: Callable[[], None]) -> None:
         try:
-            self._handle(self._wait())
+            work()
         except Exception as error:  # noqa: BLE001 - the command's output must be read in any case
-            self._is_cut_off = True  # what was read in this turn may be lost
+            self._is_cut_off = True  # what was just read may be lost
             self._shipping.client.last_resort.warn_of_bug("run", error)
             time.sleep(_AFTER_ERROR_SECONDS)
 

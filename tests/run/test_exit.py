@@ -167,6 +167,25 @@ main()
     assert read_receipt(receipt)["cut_off"] is True
 
 
+def test_an_error_of_our_own_at_the_end_of_the_output_stops_no_delivery(
+    runs: Runs, receipt: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fails = """
+from logship._run.lines import LineSplitter
+def finish(self):
+    raise MemoryError
+LineSplitter.finish = finish
+from logship._cli import main
+main()
+"""
+    monkeypatch.setattr("tests.run.conftest.LOGSHIP", (sys.executable, "-c", fails))
+    options = ("--receipt", str(receipt), "--orphan-wait", "0.2")
+    ended = runs.shell("echo kept; sleep 5 & exit 3", options=options)
+    assert ended.returncode == 3
+    assert runs.messages == ["kept"]
+    assert read_receipt(receipt)["complete"] is False
+
+
 def test_the_commands_own_failure_goes_before_the_loss(runs: Runs) -> None:
     options = ("--loss-exit", "77")
     ended = runs.shell("echo lost; exit 4", options=options, LOGSHIP_ENDPOINTS=NOWHERE)
