@@ -7,11 +7,13 @@ does not load the modules of other commands.
 from __future__ import annotations
 
 import importlib
+import sys
 from typing import Any
 
 import click
 
 from logship import _system
+from logship._cli.output import ending_with
 from logship._quoting import visible
 from logship._spelling import nearest
 from logship._version import __version__
@@ -75,12 +77,17 @@ class LazyGroup(click.Group):
         return super().resolve_command(ctx, args)
 
     def invoke(self, ctx: click.Context) -> Any:
-        """Invoke the subcommand; text in its errors begins no line and no escape sequence."""
+        """Invoke the subcommand; text in its errors begins no line and no escape sequence.
+
+        Their exit code is right also where they cannot be written: 1 may mean a loss.
+        """
         try:
             return super().invoke(ctx)
         except click.ClickException as error:
             error.message = visible(error.message)  # type: ignore[misc]
-            raise
+            with ending_with(sys.stderr):
+                error.show()
+            ctx.exit(error.exit_code)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the list of subcommands without importing any of them."""

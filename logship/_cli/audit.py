@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import signal
 import stat
+import sys
 import traceback
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -18,7 +19,7 @@ from logship._audit.document import verdict_as_json
 from logship._audit.sources import CannotRead, Source, expected_in
 from logship._audit.state_file import BadState
 from logship._audit.text import verdict_as_text
-from logship._cli.output import show, show_text
+from logship._cli.output import ending_with, show, show_text
 from logship._cli.watching import follow, refuse_without_watch, watch_options
 
 INPUT = click.Path(readable=False, allow_dash=True)
@@ -51,7 +52,8 @@ def _errors_are_no_verdict() -> Iterator[None]:
     except KeyboardInterrupt:
         raise click.exceptions.Exit(128 + signal.SIGINT) from None
     except Exception:  # noqa: BLE001 - no memory, or a bug
-        traceback.print_exc()
+        with ending_with(sys.stderr):
+            traceback.print_exc()
         raise click.exceptions.Exit(_InputUnreadable.exit_code) from None
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import IO, Any, TextIO
 
@@ -34,14 +34,29 @@ def show(lines: Iterable[str], colours: Mapping[str, str] | None = None) -> None
 
 def show_text(text: str) -> None:
     """Print a text. If its reader has gone or the disk is full, the exit code is still right."""
+    with ending_with(sys.stdout):
+        try:
+            click.echo(text)
+        except BrokenPipeError:
+            raise
+        except OSError as error:
+            with ending_with(sys.stderr):
+                click.echo(f"logship: standard output: {error.strerror}", err=True)
+            raise
+
+
+@contextlib.contextmanager
+def ending_with(stream: TextIO) -> Iterator[None]:
+    """Write to a standard stream. Where it takes no more, the rest goes nowhere.
+
+    This is also so for what Python still holds of it and flushes at its end: an error there would
+    change the exit code.
+    """
     try:
-        click.echo(text)
-    except OSError as error:
-        if not isinstance(error, BrokenPipeError):
-            click.echo(f"logship: standard output: {error.strerror}", err=True)
-        # The rest goes nowhere, also what Python still holds of this and flushes at its end.
+        yield
+    except OSError:
         with contextlib.suppress(OSError), Path(os.devnull).open("wb") as nowhere:
-            os.dup2(nowhere.fileno(), sys.stdout.fileno())
+            os.dup2(nowhere.fileno(), stream.fileno())
 
 
 def _with_coloured_beginning(text: str, colours: Mapping[str, str]) -> str:

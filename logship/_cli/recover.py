@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import os
 import sys
@@ -72,7 +73,8 @@ def command(
                 show_text(json.dumps(found))
             return
         if watch and make_spool_directory(spool):  # without, a wrong DIR would look complete
-            click.echo(f"logship recover: made {spool} for user {os.geteuid()}", err=True)
+            with contextlib.suppress(OSError):  # stderr takes nothing, and records matter more
+                click.echo(f"logship recover: made {spool} for user {os.geteuid()}", err=True)
         os.close(open_spool_directory(spool, any_owner=True))
         given = {"stop_timeout_seconds": stop_timeout, "metrics_port": metrics_port}
         settings = settings_for_recovery(**only_given(given))

@@ -19,6 +19,7 @@ from logship._cli.options import (
     redact_option,
     stop_timeout_option,
 )
+from logship._cli.output import ending_with
 from logship._quoting import visible
 from logship._run.signals import Signals, parse_mapping
 from logship._run.statuses import NOT_EXECUTABLE, NOT_FOUND
@@ -259,5 +260,6 @@ def _become(words: tuple[str, ...]) -> NoReturn:
     try:
         os.execvp(words[0], words)  # noqa: S606 - the user's own command
     except OSError as error:
-        click.echo(f"logship run: cannot run {visible(words[0])}: {error.strerror}", err=True)
+        with ending_with(sys.stderr):
+            click.echo(f"logship run: cannot run {visible(words[0])}: {error.strerror}", err=True)
         sys.exit(NOT_FOUND if isinstance(error, FileNotFoundError) else NOT_EXECUTABLE)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import signal
 import sys
 import time
@@ -152,4 +153,5 @@ def _serve_metrics(watch: Watch, host: str, port: int) -> None:
 
 
 def _say(line: str) -> None:
-    click.echo(f"logship audit: {visible(line)}", err=True)
+    with contextlib.suppress(OSError):  # the disk may have room again
+        click.echo(f"logship audit: {visible(line)}", err=True)

@@ -91,6 +91,20 @@ def test_a_closed_input_or_output_is_no_verdict(words: str, code: int, said: byt
     assert (ended.returncode, ended.stderr) == (code, said)
 
 
+@pytest.mark.parametrize(
+    ("words", "code"),
+    [
+        ("out.log >/dev/full 2>&1", 3),
+        ("missing.log 2>/dev/full", 2),
+        ("2>/dev/full", 2),
+    ],
+)
+def test_a_full_disk_is_no_verdict(words: str, code: int) -> None:
+    """With 1, which Python gives to an error, a cron job would tell of a loss."""
+    shell = ["sh", "-c", f'exec "$0" -m logship audit {words}', sys.executable]
+    assert subprocess.run(shell, check=False).returncode == code
+
+
 def test_padding_behind_gzip_is_no_damage() -> None:
     packed = gzip.compress(Path("out.log").read_bytes())
     Path("out.gz").write_bytes(packed + bytes(40_000) + packed + bytes(20_000))

@@ -119,6 +119,27 @@ def test_a_state_that_cannot_be_written_is_told_and_nothing_else_ends() -> None:
         wait_until(lambda: text in program.said(), "it says so")
 
 
+def test_it_goes_on_where_nothing_can_be_told() -> None:
+    """A log may be on a full disk for a while."""
+    append("out.log", LINES[0], LINES[2])
+    state, saved = Path("state.json"), set()
+    options = ["--watch", "--interval", "0.05", "--overdue", "0.01", "--state", str(state)]
+    words = [sys.executable, "-m", "logship", "audit", *options, "out.log"]
+    with Path("/dev/full").open("wb") as full:
+        watching = subprocess.Popen(words, stderr=full)
+
+    def has_gone_on() -> bool:
+        if state.exists():
+            saved.add(state.stat().st_mtime_ns)
+        return len(saved) > 3
+
+    try:
+        wait_until(has_gone_on, "it looks again, although the missing record is overdue")
+    finally:
+        watching.kill()
+        watching.wait()
+
+
 @pytest.fixture(
     params=[
         "{}",
