@@ -105,10 +105,12 @@ def test_mapped_signals_arrive_as_the_others(both: Runs) -> None:
     ("disabled", "status"), [("0", SIGTERMED), ("1", -signal.SIGTERM)], ids=["enabled", "disabled"]
 )
 def test_signals_that_come_before_the_command_has_started_are_not_lost(
-    runs: Runs, disabled: str, status: int
+    runs: Runs, tmp_path: Path, disabled: str, status: int
 ) -> None:
-    """It is signalled as soon as it takes signals, some hundredths of a second before CMD runs."""
-    environ = {"LOGSHIP_DISABLED": disabled}
+    """It is signalled while it waits for a file of its settings, before CMD runs."""
+    key = tmp_path / "key"
+    os.mkfifo(key)
+    environ = {"LOGSHIP_DISABLED": disabled, "LOGSHIP_SHARED_KEY_FILE": str(key)}
     program = runs.start("import signal; signal.pause()", environ=environ)
 
     def takes_sigterm() -> bool:
@@ -118,6 +120,7 @@ def test_signals_that_come_before_the_command_has_started_are_not_lost(
 
     wait_until(takes_sigterm, "run takes SIGTERM")
     runs.signal(program, signal.SIGTERM)
+    key.write_text("key")
     assert program.end(seconds_max=20).returncode == status
 
 
