@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import functools
 from collections.abc import Callable
 from typing import TYPE_CHECKING
@@ -130,9 +131,13 @@ class SocketPort:
         self._buffer.give_up(chunk, QUARANTINED)
 
     def connect(self, endpoint: Endpoint) -> None:
-        """Begin an attempt to connect."""
+        """Begin an attempt to connect.
+
+        The connection keeps the context of this task, which must hold no object of a request.
+        """
         assert self._schedule.loop is not None
-        self._connecting = self._schedule.loop.create_task(self._try_connect(endpoint))
+        begin, attempt = self._schedule.loop.create_task, self._try_connect(endpoint)
+        self._connecting = contextvars.Context().run(begin, attempt)
 
     def disconnect(self) -> None:
         """End the connection, or the attempt."""
@@ -195,6 +200,12 @@ class SocketPort:
         ended: Callable[[], None] = self.pump.connected
         try:
             self._connection = await self.transport.connect(endpoint, self)
+        except asyncio.CancelledError:
+            if asyncio.current_task() is not self._connecting:  # `disconnect` has ended it
+                raise
+            # The application has cancelled all tasks of its loop, and may go on.
+            reason = f"cannot connect to {endpoint}: the attempt was cancelled"
+            ended = functools.partial(self.pump.connect_failed, reason)
         except Exception as error:  # noqa: BLE001 - a bug in here must not end shipping for good
             is_told = isinstance(error, ConnectError)
             reason = str(error) if is_told else f"cannot connect to {endpoint}: {error!r}"

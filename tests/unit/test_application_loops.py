@@ -1,0 +1,86 @@
+"""The asyncio client on a loop that the application owns: it cancels, closes and forgets."""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import gc
+import weakref
+from typing import Any
+
+from logship._client.client import Client
+from logship.testing import MemoryTransport, Sidecar, SocketSidecar
+from tests.unit.clients import Stderr, messages, quick_settings, until
+
+
+class HeldTransport(MemoryTransport):
+    """Its first attempt to connect does not end by itself."""
+
+    attempts = 0
+
+    async def connect(self, *arguments: Any) -> Any:
+        self.attempts += 1
+        if self.attempts == 1:
+            await asyncio.Event().wait()
+        return await super().connect(*arguments)
+
+
+async def test_an_attempt_that_the_application_cancels_is_made_again(
+    sidecar: Sidecar, stderr: Stderr
+) -> None:
+    """Programs cancel all tasks of their loop before they end."""
+    transport = HeldTransport(sidecar)
+    parts = {"last_resort": stderr.last_resort()}
+    client = Client(quick_settings(), transport=transport, parts=parts)
+    client.start()
+    await until(lambda: transport.attempts, "an attempt")
+    others = asyncio.all_tasks() - {asyncio.current_task()}
+    for each in others:
+        each.cancel()
+    await asyncio.wait(others)
+    client.emit({"message": "after that"})
+    assert (await client.flush(20)).all_acked
+    assert messages(sidecar) == ["after that"]
+    assert "the attempt was cancelled" in stderr.warnings()[0]
+    await client.close()
+
+
+async def test_an_attempt_that_the_end_cancels_is_not_made_again(
+    sidecar: Sidecar, stderr: Stderr
+) -> None:
+    transport = HeldTransport(sidecar)
+    parts = {"last_resort": stderr.last_resort()}
+    client = Client(quick_settings(), transport=transport, parts=parts)
+    client.start()
+    await until(lambda: transport.attempts, "an attempt")
+    await client.close(timeout=0.0)
+    await until(lambda: len(asyncio.all_tasks()) == 1, "the attempt has ended")
+    assert transport.attempts == 1
+    assert stderr.warnings() == []
+
+
+class InRequest:
+    """What a web framework keeps in a context variable."""
+
+
+async def test_a_connection_keeps_no_object_of_the_request_that_began_it(stderr: Stderr) -> None:
+    variable: contextvars.ContextVar[InRequest] = contextvars.ContextVar("request")
+    with SocketSidecar() as sidecar:
+        parts = {"last_resort": stderr.last_resort()}
+        client = Client(quick_settings(endpoints=sidecar.endpoint), parts=parts)
+
+        async def handle() -> weakref.ref[InRequest]:
+            request = InRequest()
+            variable.set(request)
+            client.emit({"message": "hello"})
+            assert (await client.flush(20)).all_acked
+            return weakref.ref(request)
+
+        request = await asyncio.create_task(handle())
+
+        def is_gone() -> bool:
+            gc.collect()
+            return request() is None
+
+        await until(is_gone, "the request is gone")
+        await client.close()
