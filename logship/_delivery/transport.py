@@ -345,6 +345,14 @@ class _StreamConnection(asyncio.Protocol):
             data, self._early = bytes(self._early) or data, bytearray()
             self._events.bytes_received(data)
 
+    def eof_received(self) -> None:
+        """End the connection at once (asyncio's callback): no ack will come.
+
+        asyncio would first write what waits, to a peer that may read nothing any more.
+        """
+        if self._transport is not None:
+            self._transport.abort()
+
     def connection_lost(self, exc: Exception | None) -> None:
         """Pass on the end (asyncio's callback)."""
         self._ended = _reason(exc)

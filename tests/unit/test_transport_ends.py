@@ -141,6 +141,20 @@ async def test_a_peer_that_ends_in_the_last_moment_of_the_tls_handshake(
         await transport.connect(endpoint_of(listener, "tls"), Events())
 
 
+async def test_a_peer_that_ends_only_its_own_side_gets_no_more() -> None:
+    """It may read nothing any more. What waits would hold up the end of the connection."""
+    connection, peer = await a_pair()
+    events = Events()
+    connection.deliver_to(events)
+    connection.send([bytes(10_000_000)])  # more than the kernel takes
+    peer.shutdown(socket.SHUT_WR)
+    async with asyncio.timeout(30):
+        while "the sidecar closed it" not in events.told:
+            await events.came.wait()
+            events.came.clear()
+    peer.close()
+
+
 async def test_a_forked_child_closes_the_parents_sockets(
     listener: socket.socket, transport: SocketTransport
 ) -> None:
