@@ -18,7 +18,8 @@ async def first_to_succeed(
 ) -> tuple[int, T]:
     """Return the index and the outcome of the first attempt that succeeds; end all others.
 
-    The next attempt begins when one fails, or `delay_seconds` after the last one began.
+    The next attempt begins when one fails, or `delay_seconds` after the last one began. Whatever
+    ends this call, no outcome is left to nobody.
 
     Args:
         attempts: In the order in which they are made; at least one.
@@ -42,11 +43,15 @@ async def first_to_succeed(
                 running, timeout=timeout_seconds, return_when=asyncio.FIRST_COMPLETED
             )
             for each in done:
-                index = running.pop(each)
                 try:
-                    return index, each.result()
+                    outcome = each.result()
                 except failures as error:
                     failure = error
+                    del running[each]
+                else:
+                    await _end([other for other in running if other is not each], discard)
+                    index, running = running[each], {}
+                    return index, outcome
         assert failure is not None
         raise failure
     finally:

@@ -56,6 +56,34 @@ async def test_what_is_no_failure_ends_the_race() -> None:
         await race(waiting, functools.partial(attempt, ZeroDivisionError()))
 
 
+async def test_no_outcome_is_left_to_nobody_if_the_race_is_cancelled_behind_it() -> None:
+    """One has succeeded, and the other one takes its time to end."""
+    discarded: list[str] = []
+    ends, may_end = asyncio.Event(), asyncio.Event()
+
+    async def slow() -> str:
+        try:
+            return await attempt("never", asyncio.Event())
+        finally:
+            ends.set()
+            await may_end.wait()
+
+    racing = first_to_succeed(
+        [slow, functools.partial(attempt, "won")],
+        delay_seconds=0.0,
+        failures=(OSError,),
+        discard=discarded.append,
+    )
+    running = asyncio.ensure_future(racing)
+    async with asyncio.timeout(20):
+        await ends.wait()
+        running.cancel()
+        asyncio.get_running_loop().call_soon(may_end.set)
+        await asyncio.wait([running])
+    assert running.cancelled()
+    assert discarded == ["won"]
+
+
 async def test_a_failure_of_one_leaves_the_other() -> None:
     first, second = asyncio.Event(), asyncio.Event()
     loop = asyncio.get_running_loop()
