@@ -2,17 +2,19 @@
 
 asyncio's own way to connect resolves names in the default executor, which at interpreter exit
 refuses new work (`cannot schedule new futures after shutdown`), just when the last records are to
-be sent. So names are resolved on one thread of our own, started before it is needed, and the last
-good addresses are kept for the time when even that cannot answer.
+be sent. So each name is resolved on a thread of our own, started before it is needed, and the last
+good addresses are kept for the time when even that cannot answer. A look-up that hangs for half a
+minute holds up no other name.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import queue
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from itertools import zip_longest
 
 from logship._hooks.threads import OwnThread
@@ -21,21 +23,25 @@ from logship._settings.addresses import packed_address
 Address = tuple[socket.AddressFamily, tuple[str, int] | str]
 
 
-class Resolver:
-    """Looks names up on a thread of its own, and remembers what worked last.
+Questions = queue.SimpleQueue[Callable[[], None] | None]
 
-    The thread starts with the object: at interpreter exit none can be started.
+
+class Resolver:
+    """Looks names up, each on a thread of its own, and remembers what worked last.
 
     Args:
         patience_seconds: How long a look-up is waited for if an address is known that has worked.
+        hosts: What will be asked for. The threads of names among them start with the object: at
+            interpreter exit none can be started.
     """
 
-    def __init__(self, patience_seconds: float) -> None:
+    def __init__(self, patience_seconds: float, hosts: Iterable[str] = ()) -> None:
         self._patience_seconds = patience_seconds
         self._last_good: dict[tuple[str, int], Address] = {}
-        self._questions: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
-        self._thread = OwnThread(self._answer, "resolver")
-        self._thread.start()
+        self._questions: dict[str, Questions] = {}
+        for host in hosts:
+            if _literal(host, 0) is None:
+                self._questions_for(host)
 
     async def resolve(self, host: str, port: int) -> list[Address]:
         """Return the addresses of `host`, the one that worked last first.
@@ -48,7 +54,7 @@ class Resolver:
             return [literal]
         loop = asyncio.get_running_loop()
         answer: asyncio.Future[list[Address]] = loop.create_future()
-        self._questions.put(lambda: _look_up(host, port, loop, answer))
+        self._questions_for(host).put(lambda: _look_up(host, port, loop, answer))
         last_good = self._last_good.get((host, port))
         try:
             async with asyncio.timeout(None if last_good is None else self._patience_seconds):
@@ -67,12 +73,22 @@ class Resolver:
         self._last_good[host, port] = address
 
     def close(self) -> None:
-        """End the thread, once it has answered what it was asked."""
-        self._questions.put(None)
+        """End the threads, once they have answered what they were asked."""
+        for questions in self._questions.values():
+            questions.put(None)
 
-    def _answer(self) -> None:
-        while (question := self._questions.get()) is not None:
-            question()
+    def _questions_for(self, host: str) -> Questions:
+        """Return what the thread of this name reads."""
+        if host not in self._questions:
+            questions: Questions = queue.SimpleQueue()
+            OwnThread(functools.partial(_answer, questions), "resolver").start()
+            self._questions[host] = questions
+        return self._questions[host]
+
+
+def _answer(questions: Questions) -> None:
+    while (question := questions.get()) is not None:
+        question()
 
 
 def _literal(host: str, port: int) -> Address | None:

@@ -14,7 +14,7 @@ import os
 import socket
 import ssl
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Protocol
 from weakref import WeakSet
 
@@ -93,6 +93,7 @@ class SocketTransport:
         tls: Gives the context of a connection to a `tls://` endpoint.
         tls_server_name: The name to verify, where it is not the endpoint's host.
         handshake: Makes the handshake of a connection, where there is a shared key.
+        hosts: Of the endpoints; their names are looked up on threads that start now.
     """
 
     def __init__(
@@ -103,13 +104,14 @@ class SocketTransport:
         tls: TlsSource | None = None,
         tls_server_name: str | None = None,
         handshake: Callable[[], ClientHandshake] | None = None,
+        hosts: Iterable[str] = (),
     ) -> None:
         self._connect_timeout_seconds = connect_timeout_seconds
         self._user_timeout_seconds = user_timeout_seconds
         self._tls = tls
         self._tls_server_name = tls_server_name
         self._handshake = handshake
-        self._resolver = Resolver(connect_timeout_seconds / 2)
+        self._resolver = Resolver(connect_timeout_seconds / 2, hosts)
         self._sockets: WeakSet[socket.socket] = WeakSet()
 
     @classmethod
@@ -121,6 +123,7 @@ class SocketTransport:
             tls=tls,
             tls_server_name=settings.tls_server_name,
             handshake=handshake_maker(settings),
+            hosts=[each.host for each in settings.endpoints if each.scheme != "unix"],
         )
 
     async def connect(self, endpoint: Endpoint, events: ConnectionEvents) -> Connection:
@@ -144,7 +147,7 @@ class SocketTransport:
             raise ConnectError(f"cannot connect to {endpoint}: {_why(error)}") from error
 
     def close(self) -> None:
-        """End the resolver's thread."""
+        """End the threads that look names up."""
         self._resolver.close()
 
     def abandon(self) -> None:

@@ -162,7 +162,8 @@ def test_every_thread_is_started_by_the_one_that_makes_the_client(
         start(self)
 
     monkeypatch.setattr(OwnThread, "start", noting)
-    client = BackgroundClient(quick_settings(), parts={"last_resort": stderr.last_resort()})
+    settings = quick_settings(endpoints="tcp://localhost:24224")
+    client = BackgroundClient(settings, parts={"last_resort": stderr.last_resort()})
     client.close(timeout=0.0)  # waits for the shipper's thread, which comes to its first step
     assert {"logship-shipper", "logship-resolver"} <= set(starters)
     assert set(starters.values()) == {threading.current_thread()}

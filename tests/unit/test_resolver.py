@@ -74,17 +74,17 @@ async def test_names_that_no_attempt_awaits_any_more_are_not_looked_up(
     resolver: Resolver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A look-up hangs, and attempts to connect give up one after the other meanwhile."""
-    asked: list[str] = []
+    asked: list[int] = []
     hangs, is_over = threading.Event(), threading.Event()
 
-    def look_up(host: str, *_: Any, **__: Any) -> None:
-        asked.append(host)
+    def look_up(_: str, port: int, **__: Any) -> None:
+        asked.append(port)
         hangs.set()
         assert is_over.wait(20)
         raise socket.gaierror(socket.EAI_AGAIN, "Temporary failure in name resolution")
 
     monkeypatch.setattr(socket, "getaddrinfo", look_up)
-    attempts = [asyncio.create_task(resolver.resolve(f"attempt-{n}", 7)) for n in range(5)]
+    attempts = [asyncio.create_task(resolver.resolve("sidecar", n)) for n in range(5)]
     await asyncio.sleep(0)  # so that each has asked
     assert hangs.wait(20)
     for each in attempts:
@@ -92,5 +92,32 @@ async def test_names_that_no_attempt_awaits_any_more_are_not_looked_up(
     await asyncio.wait(attempts)
     is_over.set()
     with pytest.raises(socket.gaierror):
-        await resolver.resolve("last", 7)
-    assert asked == ["attempt-0", "last"]
+        await resolver.resolve("sidecar", 7)
+    assert asked == [0, 7]
+
+
+async def test_a_name_whose_look_up_hangs_holds_up_no_other(
+    resolver: Resolver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hangs, is_over = threading.Event(), threading.Event()
+
+    def look_up(host: str, port: int, **_: Any) -> list[Any]:
+        if host == "hangs":
+            hangs.set()
+            assert is_over.wait(20)
+        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", port))]
+
+    monkeypatch.setattr(socket, "getaddrinfo", look_up)
+    hanging = asyncio.create_task(resolver.resolve("hangs", 7))
+    await asyncio.sleep(0)  # so that it has asked
+    assert hangs.wait(20)
+    async with asyncio.timeout(10):
+        assert await resolver.resolve("answers", 7) == [(socket.AF_INET, ("127.0.0.1", 7))]
+    is_over.set()
+    assert await hanging == [(socket.AF_INET, ("127.0.0.1", 7))]
+
+
+def test_only_names_have_threads_and_they_start_with_the_resolver() -> None:
+    before = set(threading.enumerate())
+    with contextlib.closing(Resolver(20.0, ["127.0.0.1", "::1", "sidecar", "other", "sidecar"])):
+        assert len(set(threading.enumerate()) - before) == 2
