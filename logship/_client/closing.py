@@ -340,7 +340,7 @@ class Closing:
         if self._spill is None:
             return self._after_spill()
         if not self._spilling and self._client.buffer.spilling.bytes_to_spill:
-            self._spilling = self._announce()
+            self._spilling = self._announce(progress)
             if not self._spilling:
                 return self._after_vain_try()
             if not plan.give_up_when_stalled:
@@ -365,15 +365,15 @@ class Closing:
         is_over = self._plan.give_up_when_stalled or self._client.broken
         return None if is_over else _SPILL_SLICE_SECONDS
 
-    def _announce(self) -> bool:
+    def _announce(self, progress: Progress) -> bool:
         """Name every number that is not acked before the first record is written.
 
         If the process is killed in the middle of the spill, this line is what remains.
         """
         if self._plan.give_up_when_stalled:
             waited = self._monotonic() - self._plan.started_seconds
-            text = f"giving up on the sidecar after {waited:.1f} s; what is left goes to stderr"
-            self._last_resort.warn("give up", text)
+            text = f"giving up on the sidecar after {waited:.1f} s{progress.unanswered}"
+            self._last_resort.warn("give up", f"{text}; what is left goes to stderr")
         return announce(self._account(), self._last_resort)
 
     def _account(self) -> DrainReport:

@@ -13,7 +13,7 @@ from logship._buffer.chunk import Chunk
 from logship._client.parts import new_compressor
 from logship._client.schedule import LoopSchedule
 from logship._client.upkeep import SpoolUpkeep
-from logship._delivery.transport import Connection, Transport
+from logship._delivery.transport import Connection, SocketTransport, Transport
 from logship._protocol.frames import AckReader, AnswerError, frame_parts
 from logship._reasons import QUARANTINED
 from logship._settings import Endpoint, Settings
@@ -79,7 +79,19 @@ class SocketPort:
         self._monotonic = monotonic
         self._connection: Connection | None = None
         self._connecting: asyncio.Task[None] | None = None
+        self._endpoint: Endpoint | None = None  # of the last attempt
         self._answers = AckReader()
+
+    @property
+    def unanswered(self) -> str:
+        """What to tell of an attempt to connect that is under way; empty if none is.
+
+        A program may end before the attempt does, and is to say why its records did not arrive.
+        """
+        if self._connecting is None or self._connecting.done():
+            return ""
+        hint = self.transport.hint if isinstance(self.transport, SocketTransport) else ""
+        return f"; {self._endpoint} has not answered{hint}"
 
     # -- the pump's actions (pump.Port) ------------------------------------------------------------
 
@@ -136,6 +148,7 @@ class SocketPort:
         The connection keeps the context of this task, which must hold no object of a request.
         """
         assert self._schedule.loop is not None
+        self._endpoint = endpoint
         begin, attempt = self._schedule.loop.create_task, self._try_connect(endpoint)
         self._connecting = contextvars.Context().run(begin, attempt)
 

@@ -308,6 +308,7 @@ class Shipper:
             acked_bytes_per_second=delivery.ack_rate.bytes_per_second(now),
             ack_interval_seconds=delivery.ack_rate.interval_seconds,
             full_share=buffer.bytes_held / buffer.bytes_max,
+            unanswered=self._port.unanswered,
         )
 
     def note_progress(self) -> None:

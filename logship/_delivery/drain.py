@@ -91,6 +91,7 @@ class Progress(NamedTuple):
         full_share: How full the buffer is, of one.
         acked_bytes_per_second: What the sidecar took lately, while it had something to take.
         ack_interval_seconds: The usual time between two acks.
+        unanswered: What to tell of an attempt to connect that is under way; empty if none is.
     """
 
     last_ack_seconds: float | None
@@ -101,6 +102,7 @@ class Progress(NamedTuple):
     full_share: float = 0.0
     acked_bytes_per_second: float = 0.0
     ack_interval_seconds: float = 0.0
+    unanswered: str = ""
 
     @property
     def spill_seconds(self) -> float:
@@ -205,7 +207,8 @@ class DrainPlan(NamedTuple):
         """Return in one line how many of the waiting records go to stderr early, and why."""
         left, rate = self.deadline_seconds - now_seconds, progress.acked_bytes_per_second
         if self.is_silent(progress):
-            return f"records that wait: {records:,}; the sidecar takes nothing; they go to stderr"
+            why = f"the sidecar takes nothing{progress.unanswered}"
+            return f"records that wait: {records:,}; {why}; they go to stderr"
         if left <= self.reserve_seconds(progress):
             return f"records that wait: {records:,}; {left:.1f} s are left; they go to stderr"
         acked = min(1.0, ACKED_SHARE * rate * left / max(1, progress.bytes_to_spill))

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import errno
 import functools
 import os
 import socket
@@ -41,6 +40,8 @@ _KEEPALIVE_INTERVAL_SECONDS = 10
 _KEEPALIVE_PROBES = 3
 _ATTEMPT_DELAY_SECONDS = 0.25
 """Until the next address is tried beside those that have not answered (RFC 8305)."""
+
+_ENDED_IN_TLS = "it closed the connection in the TLS handshake (does it speak TLS?)"
 
 Parts = Sequence[bytes | bytearray | memoryview]
 
@@ -94,6 +95,9 @@ class SocketTransport:
         tls_server_name: The name to verify, where it is not the endpoint's host.
         handshake: Makes the handshake of a connection, where there is a shared key.
         hosts: Of the endpoints; their names are looked up on threads that start now.
+
+    Attributes:
+        hint: What to tell of a server that has not answered the attempt; empty if nothing is known.
     """
 
     def __init__(
@@ -113,6 +117,7 @@ class SocketTransport:
         self._handshake = handshake
         self._resolver = Resolver(connect_timeout_seconds / 2, hosts)
         self._sockets: WeakSet[socket.socket] = WeakSet()
+        self.hint: str = ""
 
     @classmethod
     def of(cls, settings: Settings, tls: TlsSource | None) -> SocketTransport:
@@ -141,7 +146,7 @@ class SocketTransport:
         except TimeoutError:
             seconds = self._connect_timeout_seconds
             raise ConnectError(
-                f"cannot connect to {endpoint}: no answer in {seconds:g} s"
+                f"cannot connect to {endpoint}: no answer in {seconds:g} s{self.hint}"
             ) from None
         except (OSError, HandshakeError) as error:
             raise ConnectError(f"cannot connect to {endpoint}: {_why(error)}") from error
@@ -159,7 +164,9 @@ class SocketTransport:
             each.close()
 
     async def _open(self, endpoint: Endpoint, events: ConnectionEvents) -> Connection:
+        self.hint = " (its name is still being looked up)"
         addresses = await self._addresses(endpoint)
+        self.hint = ""
         delay_seconds = min(
             _ATTEMPT_DELAY_SECONDS, self._connect_timeout_seconds / 2 / len(addresses)
         )
@@ -196,6 +203,7 @@ class SocketTransport:
             raise
         if endpoint.scheme == "tls":
             assert self._tls is not None
+            self.hint = " (it takes connections; does it speak TLS?)"
             await connection.encrypt(self._tls(), self._tls_server_name or endpoint.host)
         await self._shake_hands(connection)
         return connection
@@ -204,6 +212,7 @@ class SocketTransport:
         """Prove the shared key, and have it proved, before anything else is sent."""
         if self._handshake is None:
             return
+        self.hint = " (it takes connections; does it have a shared key?)"
         handshake = self._handshake()
         try:
             while not handshake.done:
@@ -275,11 +284,13 @@ class _StreamConnection(asyncio.Protocol):
             self._transport = await asyncio.get_running_loop().start_tls(
                 plain, self, context, server_hostname=server_name
             )
-        except BaseException:
+        except BaseException as error:
             plain.abort()
+            if isinstance(error, ConnectionResetError) and not error.args:  # asyncio's for an end
+                raise ConnectionResetError(_ENDED_IN_TLS) from None
             raise
         if self._transport is None:  # for the type checker: only a transport that closes has none
-            raise ConnectionResetError(errno.ECONNRESET, "closed during the TLS handshake")
+            raise ConnectionResetError(_ENDED_IN_TLS)
 
     async def receive(self) -> bytes:
         """Return the next bytes.
@@ -391,5 +402,5 @@ def _why(error: Exception) -> str:
     if isinstance(error, ssl.SSLError) or not isinstance(error, OSError):
         return str(error)
     if isinstance(error, socket.gaierror) or not error.errno:
-        return error.strerror or str(error)
+        return error.strerror or str(error) or repr(error)
     return os.strerror(error.errno)

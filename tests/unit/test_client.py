@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import socket
 from collections.abc import Iterator
 from typing import Any
 
@@ -452,6 +453,20 @@ async def test_a_stopping_client_looks_often_for_a_sidecar_that_is_away(
     client.shipper.break_down("a test")
     assert client.shipper.progress().silent_seconds == float("inf")
     client.shipper.shut()
+
+
+@pytest.mark.parametrize("seconds", [None, 0.6])
+async def test_a_client_that_ends_before_its_attempt_to_connect_says_what_that_waits_for(
+    stderr: Stderr, seconds: float | None
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        endpoint = f"tcp://127.0.0.1:{silent.getsockname()[1]}"
+        settings = quick_settings(endpoints=endpoint, shared_key="k", exit_stall_seconds=0.3)
+        client = Client(settings, parts={"last_resort": stderr.last_resort()})
+        client.emit({"message": "hello"})
+        await client.close(timeout=seconds)
+    says = f"{endpoint} has not answered (it takes connections; does it have a shared key?)"
+    assert says in stderr.warnings()[0]
 
 
 @pytest.mark.parametrize("linger_seconds", [60.0, 0.0])

@@ -7,6 +7,7 @@ import contextlib
 import errno
 import socket
 import ssl
+import threading
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any, NoReturn
@@ -137,8 +138,59 @@ async def test_a_peer_that_ends_in_the_last_moment_of_the_tls_handshake(
         plain.abort()
 
     monkeypatch.setattr(asyncio.get_running_loop(), "start_tls", end)
-    with pytest.raises(ConnectError, match="Connection reset"):
+    with pytest.raises(ConnectError, match="closed the connection in the TLS handshake"):
         await transport.connect(endpoint_of(listener, "tls"), Events())
+
+
+async def test_a_peer_that_closes_instead_of_speaking_tls_is_named(
+    listener: socket.socket, transport: SocketTransport
+) -> None:
+    """The error that asyncio has for it has no words."""
+    listener.setblocking(False)
+    connecting = asyncio.create_task(transport.connect(endpoint_of(listener, "tls"), Events()))
+    loop = asyncio.get_running_loop()
+    async with asyncio.timeout(30):
+        peer, _ = await loop.sock_accept(listener)
+        peer.setblocking(False)
+        await loop.sock_recv(peer, 1 << 16)  # what is not read makes a reset of the end
+        peer.close()
+        with pytest.raises(ConnectError, match="closed the connection in the TLS handshake"):
+            await connecting
+
+
+@pytest.mark.parametrize(
+    ("scheme", "key", "hint"),
+    [
+        ("tcp", "a key", " (it takes connections; does it have a shared key?)"),
+        ("tls", None, " (it takes connections; does it speak TLS?)"),
+    ],
+)
+async def test_a_server_that_says_nothing_is_asked_about(
+    listener: socket.socket, scheme: str, key: str | None, hint: str
+) -> None:
+    settings = Settings(
+        endpoints=str(endpoint_of(listener, scheme)), shared_key=key, connect_timeout_seconds=0.2
+    )
+    transport = SocketTransport.of(settings, ssl.create_default_context)
+    with pytest.raises(ConnectError) as caught, contextlib.closing(transport):
+        await transport.connect(settings.endpoints[0], Events())
+    assert str(caught.value).endswith(f": no answer in 0.2 s{hint}")
+
+
+async def test_a_name_that_is_not_found_in_time_is_said_to_be_the_reason(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    is_over = threading.Event()
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: is_over.wait(30) and [])
+    transport = SocketTransport(connect_timeout_seconds=0.1, user_timeout_seconds=30)
+    with (
+        pytest.raises(
+            ConnectError, match=r"no answer in 0.1 s \(its name is still being looked up"
+        ),
+        contextlib.closing(transport),
+    ):
+        await transport.connect(Endpoint("tcp", "sidecar", 1, ""), Events())
+    is_over.set()
 
 
 async def test_a_peer_that_ends_only_its_own_side_gets_no_more() -> None:
