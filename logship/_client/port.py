@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import contextvars
 import functools
 from collections.abc import Callable
@@ -155,11 +156,12 @@ class SocketPort:
     def disconnect(self) -> None:
         """End the connection, or the attempt."""
         connection, self._connection = self._connection, None
-        if connection is not None:
-            connection.abort()
         connecting, self._connecting = self._connecting, None
-        if connecting is not None:
-            connecting.cancel()
+        with contextlib.suppress(RuntimeError):  # the application has closed their loop
+            if connection is not None:
+                connection.abort()
+            if connecting is not None:
+                connecting.cancel()
 
     def warn(self, kind: str, text: str) -> None:
         """Tell a person."""

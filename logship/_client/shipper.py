@@ -224,11 +224,12 @@ class Shipper:
             self._port.transport = SocketTransport.of(self.settings, self._tls)
 
     def start(self) -> None:
-        """Begin to ship, on the running event loop."""
-        if self._schedule.loop is not None or self.settings.disabled:
+        """Begin to ship, on the running event loop; go on there if the loop before is closed."""
+        before = self._schedule.loop
+        if self.settings.disabled or (before is not None and not before.is_closed()):
             return
         self._schedule.loop = asyncio.get_running_loop()
-        self._schedule.guarded(self._begin)
+        self._schedule.guarded(self._begin if before is None else self._begin_again)
         if self._drain_plan is not None:  # it is ending already, and had no loop to be told on
             self._schedule.guarded(self._hurry)
 
@@ -236,6 +237,12 @@ class Shipper:
         self.prepare()
         self._warn_of_clear_text()
         self._pump.start()
+
+    def _begin_again(self) -> None:
+        """Connect anew, after the application has closed the loop of the connection."""
+        if isinstance(self._port.transport, SocketTransport):
+            self._port.transport.abandon()
+        self._pump.restart("its event loop was closed", 0.0)
 
     def _warn_of_clear_text(self) -> None:
         """Say it where a key makes people believe that their records are encrypted."""

@@ -156,9 +156,9 @@ class SocketTransport:
         self._resolver.close()
 
     def abandon(self) -> None:
-        """In a forked child: close its copies of the parent's sockets.
+        """Close the sockets alone, whose loop is closed, or in a forked child that of the parent.
 
-        Only those: the selector is shared with the parent, and must not be touched.
+        The parent's selector is shared with the child, and must not be touched.
         """
         for each in list(self._sockets):
             each.close()

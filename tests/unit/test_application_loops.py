@@ -8,6 +8,8 @@ import gc
 import weakref
 from typing import Any
 
+import pytest
+
 from logship._client.client import Client
 from logship.testing import MemoryTransport, Sidecar, SocketSidecar
 from tests.unit.clients import Stderr, messages, quick_settings, until
@@ -57,6 +59,42 @@ async def test_an_attempt_that_the_end_cancels_is_not_made_again(
     await until(lambda: len(asyncio.all_tasks()) == 1, "the attempt has ended")
     assert transport.attempts == 1
     assert stderr.warnings() == []
+
+
+@pytest.mark.filterwarnings("ignore:unclosed transport:ResourceWarning")
+def test_a_client_goes_on_in_the_next_loop(stderr: Stderr) -> None:
+    """`asyncio.run` twice, and the client is closed in the second one."""
+    with SocketSidecar() as sidecar:
+        parts = {"last_resort": stderr.last_resort()}
+        client = Client(quick_settings(endpoints=sidecar.endpoint), parts=parts)
+
+        async def deliver(text: str) -> bool:
+            client.emit({"message": text})
+            return (await client.flush(20)).all_acked
+
+        assert asyncio.run(deliver("first"))
+        client.emit({"message": "between"})
+        assert asyncio.run(deliver("second"))
+        assert asyncio.run(client.close()).all_acked
+        assert messages(sidecar) == ["first", "between", "second"]
+        gc.collect()  # asyncio complains of a connection that nobody could close
+    assert stderr.lines() == []
+
+
+def test_a_client_whose_loop_was_closed_in_an_attempt_goes_on_in_the_next(
+    sidecar: Sidecar, stderr: Stderr
+) -> None:
+    """Without `asyncio.run`, nothing cancels what a loop leaves."""
+    transport = HeldTransport(sidecar)
+    parts = {"last_resort": stderr.last_resort()}
+    client = Client(quick_settings(), transport=transport, parts=parts)
+    client.emit({"message": "waits"})
+    loop = asyncio.new_event_loop()
+    loop.run_until_complete(client.flush(0.05))
+    assert transport.attempts == 1
+    loop.close()
+    assert asyncio.run(client.close()).all_acked
+    assert messages(sidecar) == ["waits"]
 
 
 class InRequest:
