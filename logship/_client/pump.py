@@ -208,7 +208,8 @@ class Pump:
         self.cancel_timer()
         self._timer_seconds = self._monotonic() + wait_seconds
         self._cancel = self._schedule.at(self._timer_seconds, self._timer_rang)
-        chunks = self._buffer.unsettled()
+        adopted = sorted(self._buffer.adopted, key=lambda chunk: chunk.first)
+        chunks = [*self._buffer.unsettled(), *adopted]
         taken = [chunk for chunk in chunks if chunk.state is ChunkState.TAKEN]
         self.perform(self._delivery.restart(self._monotonic(), reason, taken))
 

@@ -241,12 +241,12 @@ class Delivery(Generic[HandleT]):
         Args:
             now_seconds: Monotonic.
             reason: For a person.
-            taken: All chunks that were taken. Those that are in no line, because the error came in
-                between, are sent again too.
+            taken: All chunks that were taken, in their order. Those that are in no line, because
+                the error came in between, are sent again too.
         """
         self.counters.shipper_restarts += 1
-        known = {*self._inflight, *(each.id for each in [*self._resend, *self._aside])}
-        self._resend.extend(each for each in taken if each.id not in known)
+        elsewhere = {*self._inflight, *(each.id for each in self._aside)}
+        self._resend = deque(each for each in taken if each.id not in elsewhere)
         if self.state is State.READY:
             return self.connection_lost(now_seconds, reason)
         if self.state is State.CONNECTING:

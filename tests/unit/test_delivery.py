@@ -376,6 +376,19 @@ def test_a_shipper_that_begins_again_while_it_waits_goes_on_waiting() -> None:
     assert sent(delivery.connected(deadline)) == ["c0"]
 
 
+def test_after_an_error_chunks_go_out_in_their_old_order() -> None:
+    """One was taken off the line to be sent, and the error came before it was in the window."""
+    taken = handles(4)
+    delivery, _ = ready(Source(*taken))
+    delivery.connection_lost(1.0, "reset")
+    delivery._resend.popleft()
+    delivery.restart(1.0, "an error", taken)
+    deadline = delivery.next_deadline_seconds()
+    assert deadline is not None
+    delivery.timer(deadline)
+    assert sent(delivery.connected(deadline)) == ["c0", "c1", "c2", "c3"]
+
+
 def test_a_record_whose_probe_was_dropped_goes_out_again() -> None:
     """Set aside for a probe, which the buffer then had to drop for want of space."""
     source = Source(*handles(2))

@@ -11,6 +11,7 @@ from logship._delivery import Delivery
 from logship._settings import Endpoint
 from logship.testing import ManualClock
 from tests.unit.accounts import a_buffer, body
+from tests.unit.test_buffer_kept import an_adopted_chunk
 
 LINGER_SECONDS = 0.2
 ENDPOINT = Endpoint("tcp", "sidecar", 1, "")
@@ -57,10 +58,10 @@ class Outside:
         raise NotImplementedError
 
     def disconnect(self) -> None:
-        raise NotImplementedError
+        """Let the test say when it is connected again."""
 
     def warn(self, kind: str, text: str) -> None:
-        raise NotImplementedError
+        """Tell nobody."""
 
     def progressed(self) -> None:
         raise NotImplementedError
@@ -104,3 +105,16 @@ def test_what_has_lingered_until_a_turn_is_sent_in_it() -> None:
     clock.advance(LINGER_SECONDS)
     pump.turn()
     assert outside.sent == [1]
+
+
+def test_after_an_error_what_a_dead_process_left_is_sent_again_too() -> None:
+    """It is taken, and in no line: the error came in between."""
+    outside, clock = Outside(), ManualClock()
+    buffer, pump = a_pump(outside, clock)
+    adopted = an_adopted_chunk(buffer, "adopted")
+    assert buffer.take() is adopted
+    pump.restart("an error", 0.1)
+    clock.advance(1.0)
+    pump.turn()
+    pump.connected()
+    assert outside.sent == [adopted.first]
