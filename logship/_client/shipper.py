@@ -308,7 +308,7 @@ class Shipper:
         now = self._monotonic()
         return Progress(
             last_ack_seconds=delivery.last_ack_seconds,
-            ever_connected=delivery.ever_connected,
+            is_hopeful=delivery.is_hopeful,
             bytes_to_spill=0 if spill is None else buffer.spilling.bytes_to_spill,
             spill_seconds_per_byte=0.0 if spill is None else spill.cost.seconds_per_byte,
             silent_seconds=float("inf") if self.broken else delivery.silent_seconds(now),

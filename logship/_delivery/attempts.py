@@ -58,6 +58,11 @@ class Attempts:
         """Whether that is the first endpoint."""
         return self._index == 0
 
+    @property
+    def has_untried(self) -> bool:
+        """Whether there are several endpoints, and not every one of them has failed yet."""
+        return 1 < len(self._endpoints) > self.failures
+
     def begin(self, now_seconds: float) -> None:
         """Note that an attempt begins after a wait."""
         self._began_at_seconds = now_seconds

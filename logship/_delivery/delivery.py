@@ -100,9 +100,9 @@ class Delivery(Generic[HandleT]):
         return max(0.0, now_seconds - self._taken_at_seconds)
 
     @property
-    def ever_connected(self) -> bool:
-        """Whether a sidecar was ever reached."""
-        return self.counters.connected > 0
+    def is_hopeful(self) -> bool:
+        """Whether a sidecar was ever reached, or one of several endpoints was not tried yet."""
+        return self.counters.connected > 0 or self._attempts.has_untried
 
     @property
     def endpoint(self) -> Endpoint:

@@ -25,7 +25,8 @@ CLOSE_SECONDS_ACKING = 0.1
 be sent and acked."""
 
 NEVER_CONNECTED_SECONDS = 3.0
-"""How long a program that ends by itself waits for a sidecar that it has never reached."""
+"""How long a program that ends by itself waits for a sidecar that it has never reached, once it has
+tried all endpoints."""
 
 EARLY_SPILL_SECONDS_MIN = 3.0
 EARLY_SPILL_SHARE = 0.2
@@ -84,7 +85,8 @@ class Progress(NamedTuple):
 
     Attributes:
         last_ack_seconds: When the last ack came, or None; monotonic.
-        ever_connected: Whether this process ever reached a sidecar.
+        is_hopeful: Whether this process ever reached a sidecar, or one of several endpoints was not
+            tried yet.
         bytes_to_spill: Bytes of entries that are neither acked nor on stderr.
         spill_seconds_per_byte: What writing one of them to stderr costs.
         silent_seconds: How long the sidecar has taken nothing of what it is to take.
@@ -95,7 +97,7 @@ class Progress(NamedTuple):
     """
 
     last_ack_seconds: float | None
-    ever_connected: bool
+    is_hopeful: bool
     bytes_to_spill: int
     spill_seconds_per_byte: float = SPILL_SECONDS_PER_BYTE
     silent_seconds: float = 0.0
@@ -263,6 +265,6 @@ class DrainPlan(NamedTuple):
         return max(wanted, AHEAD_FACTOR_ACKED * progress.spill_seconds)
 
     def _patience_seconds(self, progress: Progress) -> float:
-        if self.give_up_when_stalled and not progress.ever_connected:
+        if self.give_up_when_stalled and not progress.is_hopeful:
             return min(NEVER_CONNECTED_SECONDS, self.stall_seconds)
         return self.stall_seconds

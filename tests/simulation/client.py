@@ -250,7 +250,7 @@ class SimulatedClient:
         delivery = self.delivery
         return Progress(
             delivery.last_ack_seconds,
-            delivery.ever_connected,
+            delivery.is_hopeful,
             self.buffer.spilling.bytes_to_spill,
             silent_seconds=delivery.silent_seconds(self.history.clock.now),
             acked_bytes_per_second=delivery.ack_rate.bytes_per_second(self.history.clock.now),

@@ -389,6 +389,23 @@ def test_after_an_error_chunks_go_out_in_their_old_order() -> None:
     assert sent(delivery.connected(deadline)) == ["c0", "c1", "c2", "c3"]
 
 
+@pytest.mark.parametrize(
+    ("endpoints", "hopes"),
+    [((FIRST,), [False, False]), ((FIRST, SECOND), [True, True, False, False])],
+)
+def test_there_is_hope_until_each_of_several_endpoints_has_failed(
+    endpoints: tuple[Endpoint, ...], hopes: list[bool]
+) -> None:
+    delivery = a_delivery(Source(), endpoints=endpoints)
+    delivery.start()
+    for is_hopeful in hopes:
+        assert delivery.is_hopeful is is_hopeful
+        delivery.connect_failed(1.0, "refused")
+        delivery.timer(1e9)
+    delivery.connected(1e9)
+    assert delivery.is_hopeful
+
+
 def test_a_record_whose_probe_was_dropped_goes_out_again() -> None:
     """Set aside for a probe, which the buffer then had to drop for want of space."""
     source = Source(*handles(2))
