@@ -83,7 +83,8 @@ def _host_and_port(text: str) -> tuple[str, int]:
         host = host[1:-1]
     elif ":" in host:
         return "", 0  # an IPv6 address without brackets: where would its port begin?
-    number = int(port) if port.isascii() and port.isdigit() else 0
+    is_short = len(port) <= len("65535")  # Python refuses to read a number of 5,000 digits
+    number = int(port) if is_short and port.isascii() and port.isdigit() else 0
     return host, number if number <= 65535 else 0
 
 

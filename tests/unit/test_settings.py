@@ -458,6 +458,14 @@ def test_what_is_no_endpoint_is_named(text: str) -> None:
     assert "unix:///PATH" in str(caught.value)
 
 
+def test_a_port_of_more_digits_than_python_reads_is_no_endpoint() -> None:
+    digits = "1" * 5000
+    with pytest.raises(SettingsError, match="is not an endpoint"):
+        Settings(endpoints=f"tcp://host:{digits}")
+    with pytest.raises(SettingsError, match="FLUENT_PORT"):
+        Settings.from_env({"FLUENT_HOST": "host", "FLUENT_PORT": digits})
+
+
 @pytest.mark.parametrize("text", ["host:24224", "127.0.0.1:9", "[::1]:1"])
 def test_an_endpoint_without_its_scheme_is_told_apart_from_other_mistakes(text: str) -> None:
     with pytest.raises(SettingsError, match="is not an endpoint without tcp:// before it; allowed"):
