@@ -82,14 +82,14 @@ def _timing(key: str, told: Callable[[int], str | float | None]) -> Shape:
 def _seconds(time_ns: int) -> float | None:
     try:
         return time_ns / _SECOND_NS
-    except OverflowError:
+    except (OverflowError, TypeError):
         return None  # as below
 
 
 def _iso_time(time_ns: int) -> str | None:
-    seconds, nanoseconds = divmod(time_ns, _SECOND_NS)
     try:
+        seconds, nanoseconds = divmod(time_ns, _SECOND_NS)
         moment = datetime.fromtimestamp(seconds, UTC)
-    except (OverflowError, ValueError, OSError):
-        return None  # no calendar goes so far
-    return f"{moment:%Y-%m-%dT%H:%M:%S}.{nanoseconds:09d}Z"
+        return f"{moment:%Y-%m-%dT%H:%M:%S}.{nanoseconds:09d}Z"
+    except (OverflowError, ValueError, OSError, TypeError):
+        return None  # no calendar goes so far, or it is no whole number
