@@ -150,6 +150,8 @@ class Client(Emitter):
         if self._closing is None:
             self.start()
             self._closing = asyncio.ensure_future(self._close(self._shipper.plan(timeout), reason))
+        if self._closing.cancelled():  # by the application, with all other tasks of its loop
+            return self._shipper.buffer.report(reason, 0.0)
         return await asyncio.shield(self._closing)
 
     async def _send_when_space(self, tag: Tag, body: bytes) -> None:

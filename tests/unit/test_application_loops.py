@@ -12,7 +12,7 @@ import pytest
 
 from logship._client.client import Client
 from logship.testing import MemoryTransport, Sidecar, SocketSidecar
-from tests.unit.clients import Stderr, messages, quick_settings, until
+from tests.unit.clients import Stderr, a_client, messages, quick_settings, until
 
 
 class HeldTransport(MemoryTransport):
@@ -59,6 +59,24 @@ async def test_an_attempt_that_the_end_cancels_is_not_made_again(
     await until(lambda: len(asyncio.all_tasks()) == 1, "the attempt has ended")
     assert transport.attempts == 1
     assert stderr.warnings() == []
+
+
+async def test_a_close_after_the_application_has_cancelled_one_returns_the_report(
+    sidecar: Sidecar, stderr: Stderr
+) -> None:
+    sidecar.acks = False
+    client = a_client(sidecar, stderr)
+    client.start()
+    client.emit({"message": "hello"})
+    first = asyncio.ensure_future(client.close())
+    await until(lambda: sidecar.held_acks, "the chunk is on its way")
+    others = asyncio.all_tasks() - {asyncio.current_task()}
+    for each in others:
+        each.cancel()
+    await asyncio.wait(others)
+    assert first.cancelled()
+    report = await client.close()
+    assert (report.accepted, report.spilled) == (1, 1)
 
 
 @pytest.mark.filterwarnings("ignore:unclosed transport:ResourceWarning")
