@@ -14,7 +14,7 @@ import socket
 import ssl
 import sys
 from collections.abc import Callable, Iterable, Sequence
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, cast
 from weakref import WeakSet
 
 from logship import _system
@@ -346,9 +346,8 @@ class _StreamConnection(asyncio.Protocol):
         self._transport.abort()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Keep the transport (asyncio's callback)."""
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
+        """Keep the transport (asyncio's callback); those of uvloop are of no class of asyncio."""
+        self._transport = cast("asyncio.Transport", transport)
 
     def data_received(self, data: bytes) -> None:
         """Pass on what came (asyncio's callback)."""

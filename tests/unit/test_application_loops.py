@@ -115,6 +115,26 @@ def test_a_client_whose_loop_was_closed_in_an_attempt_goes_on_in_the_next(
     assert messages(sidecar) == ["waits"]
 
 
+def test_a_client_ships_on_a_loop_that_is_none_of_asyncios(stderr: Stderr) -> None:
+    uvloop = pytest.importorskip("uvloop")
+    texts = [f"{number} {'x' * 10_000}" for number in range(100)]
+
+    async def ship(endpoint: str) -> None:
+        settings = quick_settings(endpoints=endpoint, buffer_bytes_max=2**21)
+        async with Client(settings, parts={"last_resort": stderr.last_resort()}) as client:
+            for text in texts:
+                await client.send({"message": text})
+            assert (await client.flush(20)).all_acked
+
+    with (
+        SocketSidecar() as sidecar,
+        asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner,
+    ):
+        runner.run(ship(sidecar.endpoint))
+        assert messages(sidecar) == texts
+    assert stderr.lines() == []
+
+
 class InRequest:
     """What a web framework keeps in a context variable."""
 
