@@ -41,13 +41,15 @@ class Resolver:
         self._questions: dict[str, Questions] = {}
         for host in hosts:
             if _literal(host, 0) is None:
-                self._questions_for(host)
+                with contextlib.suppress(OSError):  # it is tried again with each question
+                    self._questions_for(host)
 
     async def resolve(self, host: str, port: int) -> list[Address]:
         """Return the addresses of `host`, the one that worked last first.
 
         Raises:
-            OSError: The name is unknown and no address of it ever worked.
+            OSError: The name is unknown and no address of it ever worked, or there is no thread
+                to look it up.
         """
         literal = _literal(host, port)
         if literal is not None:
@@ -78,10 +80,17 @@ class Resolver:
             questions.put(None)
 
     def _questions_for(self, host: str) -> Questions:
-        """Return what the thread of this name reads."""
+        """Return what the thread of this name reads.
+
+        Raises:
+            OSError: The thread cannot be started.
+        """
         if host not in self._questions:
             questions: Questions = queue.SimpleQueue()
-            OwnThread(functools.partial(_answer, questions), "resolver").start()
+            try:
+                OwnThread(functools.partial(_answer, questions), "resolver").start()
+            except RuntimeError as error:
+                raise OSError(f"cannot look up the name {host}: {error}") from error
             self._questions[host] = questions
         return self._questions[host]
 

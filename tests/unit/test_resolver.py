@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from logship._delivery.resolver import Resolver
+from logship._hooks.threads import OwnThread
 
 
 @pytest.fixture
@@ -115,6 +116,23 @@ async def test_a_name_whose_look_up_hangs_holds_up_no_other(
         assert await resolver.resolve("answers", 7) == [(socket.AF_INET, ("127.0.0.1", 7))]
     is_over.set()
     assert await hanging == [(socket.AF_INET, ("127.0.0.1", 7))]
+
+
+async def test_a_thread_that_cannot_be_started_is_tried_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The container has as many as it may, for now."""
+
+    def fails(_: OwnThread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(OwnThread, "start", fails)
+        resolver = Resolver(20.0, ["localhost"])
+        with pytest.raises(OSError, match="localhost: can't start new thread"):
+            await resolver.resolve("localhost", 1)
+    with contextlib.closing(resolver):
+        assert (socket.AF_INET, ("127.0.0.1", 1)) in await resolver.resolve("localhost", 1)
 
 
 def test_only_names_have_threads_and_they_start_with_the_resolver() -> None:
