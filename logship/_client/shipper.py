@@ -261,6 +261,8 @@ class Shipper:
 
     def tend(self, now_seconds: float) -> None:
         """Let records go whose tag is known by now; tend to metrics, numbers and the spool."""
+        if self._port.transport is None:  # there were no descriptors for it, or no memory
+            self.prepare()
         if self._awaited_tag.is_due(now_seconds):
             self._resolve_tag()
         if self.meter.begins_use():

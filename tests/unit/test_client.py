@@ -16,8 +16,9 @@ from logship._client import parts
 from logship._client.client import Client
 from logship._client.shipper import STOP_LINGER_SECONDS
 from logship._delivery.drain import DrainPlan
+from logship._delivery.transport import SocketTransport
 from logship.errors import BufferFull, ClientClosed
-from logship.testing import MemoryTransport, Sidecar
+from logship.testing import MemoryTransport, Sidecar, SocketSidecar
 from tests.unit.clients import BUFFER_BYTES, Stderr, a_client, messages, quick_settings, until
 
 HELO = msgpack.packb(["HELO", {"nonce": b"n", "auth": b"", "keepalive": True}])
@@ -710,10 +711,6 @@ async def test_too_many_open_files_at_the_first_failure_do_not_stop_shipping(
     sidecar: Sidecar, stderr: Stderr, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What is imported at that moment cannot be opened."""
-
-    def no_descriptor(name: str) -> Any:
-        raise OSError(errno.EMFILE, f"Too many open files: {name}")
-
     monkeypatch.setattr(parts, "late", no_descriptor)
     sidecar.reachable = False
     client = a_client(sidecar, stderr, backoff_seconds_max=0.05, backoff_seconds_base=0.01)
@@ -722,3 +719,21 @@ async def test_too_many_open_files_at_the_first_failure_do_not_stop_shipping(
         await until(lambda: client.shipper.delivery.counters.connect_failures > 1, "it tries again")
         sidecar.reachable = True
         assert (await client.flush(20)).all_acked
+
+
+async def test_too_many_open_files_at_the_start_do_not_stop_shipping(
+    stderr: Stderr, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with SocketSidecar() as sidecar:
+        settings = quick_settings(endpoints=sidecar.endpoint)
+        client = Client(settings, parts={"last_resort": stderr.last_resort()})
+        with monkeypatch.context() as patch:
+            patch.setattr(SocketTransport, "of", no_descriptor)
+            client.start()
+        client.emit({"message": "arrives"})
+        assert (await client.flush(20)).all_acked
+        await client.close()
+
+
+def no_descriptor(*_: Any) -> Any:
+    raise OSError(errno.EMFILE, "Too many open files")
