@@ -242,7 +242,10 @@ async def _connect_socket(family: int, address: tuple[str, int] | str) -> socket
     fresh = socket.socket(family, socket.SOCK_STREAM)
     try:
         fresh.setblocking(False)
-        await asyncio.get_running_loop().sock_connect(fresh, address)
+        if isinstance(address, str):  # asyncio would take a listener's full queue for a connection
+            fresh.connect(address)
+        else:
+            await asyncio.get_running_loop().sock_connect(fresh, address)
     except BaseException:
         fresh.close()
         raise

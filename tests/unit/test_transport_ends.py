@@ -232,6 +232,18 @@ async def test_a_unix_socket_is_connected_to(transport: SocketTransport, tmp_pat
         peer.close()
 
 
+async def test_a_unix_socket_with_a_full_queue_is_not_connected_to(
+    transport: SocketTransport, tmp_path: Path
+) -> None:
+    path = str(tmp_path / "socket")
+    with socket.socket(socket.AF_UNIX) as server, socket.socket(socket.AF_UNIX) as first:
+        server.bind(path)
+        server.listen(0)
+        first.connect(path)
+        with pytest.raises(ConnectError, match="socket: Resource temporarily unavailable"):
+            await transport.connect(Endpoint("unix", "", 0, path), Events())
+
+
 async def test_a_system_without_an_option_of_sockets_connects(
     listener: socket.socket, transport: SocketTransport, monkeypatch: pytest.MonkeyPatch
 ) -> None:
