@@ -28,11 +28,11 @@ async def first_to_succeed(
         discard: Takes the outcome of an attempt that succeeds together with the first.
 
     Raises:
-        Exception: All have failed; it is the last failure.
+        ExceptionGroup: All have failed; it has their failures, in the order in which they came.
     """
     waiting = list(enumerate(attempts))
     running: dict[asyncio.Future[T], int] = {}
-    failure: Exception | None = None
+    failed: list[Exception] = []
     try:
         while waiting or running:
             if waiting:
@@ -46,14 +46,13 @@ async def first_to_succeed(
                 try:
                     outcome = each.result()
                 except failures as error:
-                    failure = error
+                    failed.append(error)
                     del running[each]
                 else:
                     await _end([other for other in running if other is not each], discard)
                     index, running = running[each], {}
                     return index, outcome
-        assert failure is not None
-        raise failure
+        raise ExceptionGroup("all attempts have failed", failed)
     finally:
         await _end(running, discard)
 

@@ -148,8 +148,13 @@ class SocketTransport:
             raise ConnectError(
                 f"cannot connect to {endpoint}: no answer in {seconds:g} s{self.hint}"
             ) from None
-        except (OSError, HandshakeError) as error:
+        except OSError as error:
             raise ConnectError(f"cannot connect to {endpoint}: {_why(error)}") from error
+        except ExceptionGroup as all_of_them:  # often one for each address of a name
+            why = "; ".join(dict.fromkeys(map(_why, all_of_them.exceptions)))
+            raise ConnectError(f"cannot connect to {endpoint}: {why}") from all_of_them.exceptions[
+                0
+            ]
 
     def close(self) -> None:
         """End the threads that look names up."""

@@ -146,3 +146,19 @@ async def test_where_all_are_black_holes_the_timeout_holds(names: dict[str, list
             stack.enter_context(full_hole(each, port))
         with pytest.raises(ConnectError, match=r"no answer in 2 s"):
             await connect(port)
+
+
+async def test_each_reason_why_an_address_is_not_reached_is_told_once(
+    names: dict[str, list[str]],
+) -> None:
+    """Where a name has an address of a family that leads nowhere, this is not the only reason."""
+    names[NAME] = ["127.0.0.1", "255.255.255.255", "127.0.0.2"]
+    with socket.socket() as refuses:
+        refuses.bind(("127.0.0.1", 0))
+        with pytest.raises(ConnectError) as caught:
+            await connect(refuses.getsockname()[1])
+    first, _, second = str(caught.value).partition("; ")
+    assert first.endswith(": Connection refused")
+    assert second
+    assert "Connection refused" not in second
+    assert isinstance(caught.value.__cause__, ConnectionRefusedError)
