@@ -46,6 +46,7 @@ class Attempts:
         self._retry_wait_seconds = retry_wait_seconds
         self._return_wait_seconds = return_wait_seconds
         self._wait_seconds_max = float("inf")
+        self._outage_began_seconds: float | None = None
         self._began_at_seconds = float("inf")  # the first attempt is never taken for unanswered
 
     @property
@@ -80,6 +81,16 @@ class Attempts:
     def ended_without_ack(self, now_seconds: float) -> None:
         """Wait, then try the next endpoint: a connection that brings no ack is a failure too."""
         self._try_next(now_seconds)
+
+    def note_outage(self, now_seconds: float) -> None:
+        """Note that an operator is told of an outage, which may have begun earlier."""
+        if self._outage_began_seconds is None:
+            self._outage_began_seconds = now_seconds
+
+    def end_outage(self, now_seconds: float) -> float | None:
+        """Return how long the outage took that an ack has ended; None if there was none."""
+        began, self._outage_began_seconds = self._outage_began_seconds, None
+        return None if began is None else now_seconds - began
 
     def return_to_first(self, now_seconds: float) -> None:
         """Try the first endpoint at once."""

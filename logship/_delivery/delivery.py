@@ -149,6 +149,7 @@ class Delivery(Generic[HandleT]):
         self._go(Event.FAILED)
         self.counters.connect_failures += 1
         self._attempts.failed(now_seconds)
+        self._attempts.note_outage(now_seconds)
         return [Warn("connect", f"{reason}; records wait in the buffer until the next try")]
 
     def connection_lost(self, now_seconds: float, reason: str) -> Actions[HandleT]:
@@ -166,7 +167,10 @@ class Delivery(Generic[HandleT]):
             )  # it did ack: a restart, not a broken server
         else:
             self._attempts.ended_without_ack(now_seconds)
-        return [Warn("lost", text)] if lost else []
+        if not lost:
+            return []
+        self._attempts.note_outage(now_seconds)
+        return [Warn("lost", text)]
 
     def acked(self, now_seconds: float, chunk_ids: Iterable[str]) -> Actions[HandleT]:
         """The server acked these chunks, in any order."""
@@ -187,6 +191,9 @@ class Delivery(Generic[HandleT]):
             self._note_progress(now_seconds)
             if not self._inflight:
                 self.ack_rate.end(now_seconds)
+            if (seconds := self._attempts.end_outage(now_seconds)) is not None:
+                text = f"{self.endpoint} acks records now, after {seconds:.1f} s"
+                actions.append(Warn("back", text))
         return [*actions, *self._fill_window(now_seconds)]
 
     def set_writable(self, now_seconds: float, writable: bool) -> Actions[HandleT]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import re
 import socket
 from collections.abc import Iterator
 from typing import Any
@@ -132,8 +133,9 @@ async def test_an_answer_that_no_sidecar_gives_ends_the_connection_and_loses_not
         assert (await client.flush(20)).all_acked
     assert sidecar.connects >= 2
     assert set(messages(sidecar)) == set(texts)
-    (warning,) = stderr.warnings()
+    warning, recovery = stderr.warnings()
     assert says in warning
+    assert "acks records now" in recovery
 
 
 async def test_a_good_ack_before_garbage_counts(client: Client, sidecar: Sidecar) -> None:
@@ -172,7 +174,9 @@ async def test_a_sidecar_that_comes_later(client: Client, sidecar: Sidecar, stde
         await until(lambda: client.shipper.delivery.counters.connect_failures > 3, "it tried often")
         sidecar.reachable = True
         assert (await client.flush(20)).all_acked
-    assert len(stderr.warnings()) == 1, "one warning a minute"
+    failure, recovery = stderr.warnings()  # one of each kind a minute
+    assert "cannot connect" in failure
+    assert re.fullmatch(r"logship: \S+ acks records now, after \d+\.\d s", recovery)
 
 
 async def test_a_connection_that_takes_nothing_for_a_while(
