@@ -29,6 +29,10 @@ _FINAL = frozenset({errno.EBADF, errno.EIO, errno.EPIPE})
 """The errors of what will never take bytes: the descriptor is closed, the terminal is gone, or
 no process reads the pipe."""
 
+_TAKEN = -2
+"""The descriptor of a writer whose own one the application has closed. Its number may stand for a
+file of the application by now, even for the one that is stderr now."""
+
 
 class Writer(Protocol):
     """Writes without blocking. It uses no globals, so that it works until the process's end.
@@ -60,7 +64,7 @@ class DescriptorWriter:
         self._check = _check_of(descriptor) if is_own else lambda: None
         self._is_own = is_own
         self._os_write = _write_without_sigpipe(os.write)
-        self._closed = errno.EBADF
+        self._closed, self._taken = errno.EBADF, _TAKEN
         self._final = _FINAL if is_own else _FINAL - {errno.EIO}  # a volume may recover
 
     def __del__(self, close: Callable[[int], None] = os.close) -> None:
@@ -80,8 +84,8 @@ class DescriptorWriter:
             while written < len(data):
                 written += self._os_write(self.descriptor, data[written : written + piece_bytes])
         except OSError as error:  # would block or disk full: not now
-            if error.errno == self._closed:
-                self._is_own = False
+            if error.errno == self._closed and self._is_own:
+                self.descriptor = self._taken
             if not written and error.errno in self._final:
                 raise
         return written
@@ -103,7 +107,7 @@ class SocketWriter:
         self._flags = socket.MSG_DONTWAIT | getattr(socket, "MSG_NOSIGNAL", 0)
         self.descriptor = self._socket.fileno()
         self._check = _check_of(self.descriptor)
-        self._closed = errno.EBADF
+        self._closed, self._taken = errno.EBADF, _TAKEN
         self._final = _FINAL
 
     def __del__(self) -> None:
@@ -122,6 +126,7 @@ class SocketWriter:
         except OSError as error:
             if error.errno == self._closed:
                 self._socket.detach()
+                self.descriptor = self._taken
             if error.errno in self._final:
                 raise
             return 0
@@ -188,7 +193,7 @@ def writer_elsewhere(writer: Writer, descriptor: int) -> Writer | None:
     closes 2, the next file that Python opens becomes 2, and it is such a descriptor.
     """
     try:
-        may_be_stderr = writer.descriptor >= 0 and os.get_inheritable(descriptor)
+        may_be_stderr = writer.descriptor != -1 and os.get_inheritable(descriptor)
         if may_be_stderr and not _is_same(writer.descriptor, descriptor):
             return nonblocking_writer(descriptor)
     except OSError:

@@ -262,6 +262,22 @@ def test_no_line_goes_into_a_file_that_took_the_number(kind: str, tmp_path: Path
 
 
 @pytest.mark.parametrize("kind", ["pipe", "socket"])
+def test_lines_go_into_such_a_file_if_it_is_stderr_now(kind: str, tmp_path: Path) -> None:
+    """As of a daemon that closes all descriptors, and opens a file for its stderr."""
+    ours, theirs = socket.socketpair() if kind == "socket" else os.pipe()
+    reading, writing = (each if isinstance(each, int) else each.detach() for each in (ours, theirs))
+    resort = LastResort(descriptor=writing)
+    own = resort._write.descriptor
+    with (tmp_path / "stderr").open("wb") as file:
+        os.dup2(file.fileno(), own)
+        os.dup2(file.fileno(), writing)
+        assert resort.write_line(b"one\n")
+    assert (tmp_path / "stderr").read_bytes() == b"one\n"
+    for each in (reading, writing, own):
+        os.close(each)
+
+
+@pytest.mark.parametrize("kind", ["pipe", "socket"])
 def test_a_writer_that_goes_closes_no_file_that_took_the_number(kind: str, tmp_path: Path) -> None:
     ours, theirs = socket.socketpair() if kind == "socket" else os.pipe()
     reading, writing = (each if isinstance(each, int) else each.detach() for each in (ours, theirs))
