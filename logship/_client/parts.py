@@ -130,15 +130,16 @@ def retry_wait(settings: Settings, uniform: Uniform = drawn) -> Callable[[int], 
     """Return a random part of tenacity's exponential wait as a function of the number of failures.
 
     tenacity is imported when the first attempt to connect has failed, on the loop that is about
-    to wait: where the sidecar answers, as nearly always, no program pays for it. While the
-    interpreter exits it is not imported any more. It makes a dataclass, and before Python 3.14 a
+    to wait: where the sidecar answers, as nearly always, no program pays for it. Once the main
+    thread has ended it is not imported any more. It makes a dataclass, and before Python 3.14 a
     program that Ctrl-C ends would have the exit code 1 after that, as after each `exec` of a text.
+    Other threads may go on for long then, so the wait is the same.
     """
     base_seconds, seconds_max = settings.backoff_seconds_base, settings.backoff_seconds_max
 
     def wait_seconds(failures: int) -> float:
         if "tenacity" not in sys.modules and not threading.main_thread().is_alive():
-            return seconds_max
+            return uniform(0.0, min(seconds_max, base_seconds * 2.0 ** min(failures - 1, 100)))
         try:
             tenacity = late("tenacity")
         except (OSError, ImportError, MemoryError):  # too many open files, for one
