@@ -335,9 +335,10 @@ class _Walk:
             if kind is list:
                 return self._list(settled, depth_left - 1, values_left)
             if {str}.issuperset(map(type, settled)):
+                is_secret_name = self._is_secret_name
                 return {
                     name: REDACTED
-                    if self._is_secret(name, each)
+                    if is_secret_name(name) and _says_something(each)
                     else self._value(each, depth_left - 1, values_left)
                     for name, each in settled.items()
                 }
@@ -348,12 +349,6 @@ class _Walk:
         if len(shown) == 2 and self._is_secret_header(*shown):
             shown[1] = REDACTED
         return shown
-
-    def _is_secret(self, name: str, value: Any) -> bool:
-        """Tell whether a field is secret by its name; its value may say nothing."""
-        kind = type(value)  # the value itself may be an object that cannot be compared
-        says_nothing = value is None or kind is bool or (kind is str and not value)
-        return not says_nothing and self._is_secret_name(name)
 
     def _is_secret_header(self, name: Any, value: Any) -> bool:
         return (
@@ -375,6 +370,12 @@ class _Walk:
                     text = matches.sub(replace, text)
                     break
         return text
+
+
+def _says_something(value: Any) -> bool:
+    """Tell whether a value may be a secret."""
+    kind = type(value)  # the value itself may be an object that cannot be compared
+    return not (value is None or kind is bool or (kind is str and not value))
 
 
 def is_card_number(digits: str) -> bool:

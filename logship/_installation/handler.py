@@ -93,7 +93,7 @@ class Handler(logging.Handler):
         if time_ns >= self._span.due_ns:
             self._span.look()
         try:
-            fields = self.fields(record)
+            fields = self.fields(record, None)  # a call that leaves an argument out takes longer
         except Exception as error:
             if is_interruption(error):
                 raise
@@ -129,17 +129,22 @@ class Handler(logging.Handler):
             record: What was logged.
             unformatted: The fields in place of its text, which cannot be formatted.
         """
-        is_formatted = self.formatter is not None and unformatted is None
-        fields: dict[str, Any] = unformatted or {
-            self._message_key: self.format(record) if is_formatted else record.getMessage()
-        }
-        fields["level"] = record.levelname
-        fields["logger"] = record.name
+        fields: dict[str, Any]
+        if unformatted is None:
+            fields = {
+                self._message_key: record.getMessage()
+                if self.formatter is None
+                else self.format(record),
+                "level": record.levelname,
+                "logger": record.name,
+            }
+        else:
+            fields = {**unformatted, "level": record.levelname, "logger": record.name}
         if self._severity_key is not None:
             fields[self._severity_key] = severity_number(record.levelno)
         if record.threadName != "MainThread" and record.threadName is not None:
             fields["thread"] = record.threadName
-        if not is_formatted:
+        if self.formatter is None or unformatted is not None:
             if record.exc_info:
                 fields["exception"] = _EXCEPTION_FORMATTER.formatException(record.exc_info)
             elif record.exc_text:  # it came from another process
@@ -164,7 +169,7 @@ class Handler(logging.Handler):
         if self._shows_arguments:
             fields["arguments"] = record.args
         try:
-            return self.fields(record, fields.copy())
+            return self.fields(record, fields)
         except Exception as error:
             if is_interruption(error):
                 raise
