@@ -8,6 +8,7 @@ the default disposition, this thread does so at once, and then ends the process 
 
 from __future__ import annotations
 
+import _thread
 import contextlib
 import gc
 import os
@@ -219,8 +220,9 @@ class Watchdog:
             time.sleep(max(0.0, plan.deadline_seconds - time.monotonic()) + _HANGS_SECONDS)
             exits.die_by(signum)
 
+        # Not an `OwnThread`: its start takes a lock, which an interrupted thread may hold.
         with contextlib.suppress(RuntimeError):  # out of threads, or at interpreter exit
-            OwnThread(die, "deadline").start()
+            _thread.start_new_thread(die, ())
 
     def _stop_others(self) -> None:
         """Stop each thread at its next logging call: without logship it would be dead already."""

@@ -354,13 +354,23 @@ def test_a_handler_does_not_run_in_the_middle_of_the_buffer_for_ever(
     assert len(verdict.spilled) == 20
 
 
-def test_a_handler_that_hangs_in_the_middle_of_the_buffer_does_not_keep_a_process_alive(
-    programs: Programs,
+@pytest.mark.parametrize(
+    "interrupted",
+    [
+        "buffer.exclusively(lambda: signal.raise_signal(signal.SIGALRM))",
+        # As in the start of a thread, or in a list of all threads.
+        "with threading._active_limbo_lock: signal.raise_signal(signal.SIGALRM)",
+    ],
+    ids=["buffer", "threading"],
+)
+def test_a_handler_that_hangs_in_the_middle_of_a_lock_does_not_keep_a_process_alive(
+    programs: Programs, interrupted: str
 ) -> None:
-    """Nothing can be delivered or written, but without logship the signal would end it."""
+    """Inside the buffer nothing can be delivered, but without logship the signal would end it."""
     program = programs.start(
-        """
+        f"""
         import signal
+        import threading
         from application import forever, log, ready
 
         def alarm(number, frame):
@@ -371,7 +381,7 @@ def test_a_handler_that_hangs_in_the_middle_of_the_buffer_does_not_keep_a_proces
         import logship
         buffer = logship.install(level="INFO").shipper.buffer
         log()
-        buffer.exclusively(lambda: signal.raise_signal(signal.SIGALRM))
+        {interrupted}
         """,
         environ={"LOGSHIP_STOP_TIMEOUT_SECONDS": "1"},
     )
