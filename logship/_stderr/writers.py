@@ -231,7 +231,7 @@ def _write_without_waiting() -> Callable[[int, bytes], int]:
     if not hasattr(os, "RWF_NOWAIT"):
         return os.write
     write, write_flagged, flag = os.write, os.pwritev, os.RWF_NOWAIT
-    unknown = frozenset({errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL, errno.ESPIPE})
+    unknown = frozenset({errno.EOPNOTSUPP, errno.ENOSYS, errno.EPERM, errno.EINVAL, errno.ESPIPE})
 
     def write_without_waiting(descriptor: int, data: bytes) -> int:
         try:

@@ -5,6 +5,7 @@ Every test here would hang, not fail, if a write could block: pytest's timeout i
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import pty
@@ -127,6 +128,24 @@ def test_a_pipe_that_cannot_be_opened_anew_is_written_with_care(
     pipe.fill()
     assert not resort.write_line(LINE)
     assert os.get_blocking(pipe.writing)
+
+
+@pytest.mark.parametrize("number", [errno.EOPNOTSUPP, errno.ENOSYS, errno.EPERM])
+def test_a_system_without_a_flag_for_each_write_is_written_to(
+    pipe: Pipe, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    """An older kernel, or a filter of system calls, which often answers EPERM."""
+
+    def refuse(*_: object, **__: object) -> int:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(os, "open", refuse)
+    monkeypatch.setattr(os, "pwritev", refuse)
+    monkeypatch.setattr(os, "RWF_NOWAIT", 8, raising=False)
+    resort = LastResort(descriptor=pipe.writing)
+    assert isinstance(resort._write, CautiousWriter)
+    assert resort.write_line(LINE)
+    assert pipe.read() == LINE
 
 
 def _takes_a_flag_for_each_write() -> bool:
