@@ -63,10 +63,10 @@ def text_of(path: str) -> str:
 def program_name() -> str:
     """Return the name of the program that runs, or of its package; `logship` where it has none."""
     path = sys.argv[0].rstrip("/") if sys.argv else ""
-    if os.path.basename(path) == "__main__.py":  # as under `python -m package`
-        path = os.path.dirname(path)
     program = os.path.splitext(os.path.basename(path))[0]
-    return program if program not in ("", "-c", "-m") else "logship"
+    if program == "__main__":  # as under `python -m package`
+        program = os.path.basename(os.path.dirname(path))
+    return program if program not in ("", ".", "..", "-c", "-m") else "logship"
 
 
 def default_stop_timeout_seconds() -> float:

@@ -92,8 +92,11 @@ ELSEWHERE = {
     [
         ("/srv/shop.py", "shop"),
         ("/srv/shop/__main__.py", "shop"),  # python -m shop
+        ("/srv/shop/__main__.pyc", "shop"),  # of a package without sources
         ("/srv/shop/", "shop"),
         ("__main__.py", "logship"),
+        ("./__main__.py", "logship"),
+        (".", "logship"),
         ("-c", "logship"),
     ],
 )
