@@ -93,7 +93,7 @@ class Handler(logging.Handler):
         if time_ns >= self._span.due_ns:
             self._span.look()
         try:
-            fields = self.fields(record, None)  # a call that leaves an argument out takes longer
+            fields = self.fields(record)
         except Exception as error:
             if is_interruption(error):
                 raise
