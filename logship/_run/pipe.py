@@ -120,6 +120,8 @@ class Pipe:
             except MemoryError:
                 waiting.popleft()
                 refuse_line(self._client)
+            else:
+                waiting.clear()  # a client that is disabled has looked at none of them
 
     def _records_of(self, lines: deque[bytes]) -> Iterator[dict[str, object]]:
         """Yield the record of each line; a line stays until the next record is asked for."""

@@ -212,3 +212,15 @@ main()
     assert ended.returncode == 1
     assert b"a line is refused: no memory for its record" in ended.stderr
     assert b"Traceback" not in ended.stderr
+
+
+def test_a_disabled_pipe_reads_its_input_and_ends(runs: Runs) -> None:
+    ended = subprocess.run(
+        WORDS,
+        env=environ_of(runs) | {"LOGSHIP_DISABLED": "1"},
+        input=b"one\n" * 100_000,
+        capture_output=True,
+        timeout=60,
+        check=False,
+    )
+    assert (ended.returncode, runs.messages) == (0, [])
