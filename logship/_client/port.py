@@ -88,8 +88,10 @@ class SocketPort:
         """What to tell of an attempt to connect that is under way; empty if none is.
 
         A program may end before the attempt does, and is to say why its records did not arrive.
+        From any thread.
         """
-        if self._connecting is None or self._connecting.done():
+        connecting = self._connecting  # the loop's thread may set it to None meanwhile
+        if connecting is None or connecting.done():
             return ""
         hint = self.transport.hint if isinstance(self.transport, SocketTransport) else ""
         return f"; {self._endpoint} has not answered{hint}"
