@@ -203,7 +203,7 @@ class Pump:
         self.turn()
 
     def restart(self, reason: str, wait_seconds: float) -> None:
-        """Begin again after an error of the shipper's own: connect anew, and turn after a while."""
+        """Begin again: connect anew, and turn after a while."""
         self._port.disconnect()
         self.cancel_timer()
         self._timer_seconds = self._monotonic() + wait_seconds

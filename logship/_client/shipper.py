@@ -343,6 +343,7 @@ class Shipper:
         wait_seconds = 0.0
         if not is_interruption(error):
             self.last_resort.warn_of_bug("the shipper", error)
+            self.delivery.counters.shipper_restarts += 1
             wait_seconds = min(2.0**self._failures * _RESTART_SECONDS_BASE, _RESTART_SECONDS_MAX)
             self._failures += 1
         try:

@@ -243,7 +243,7 @@ class Delivery(Generic[HandleT]):
     def restart(
         self, now_seconds: float, reason: str, taken: Iterable[HandleT]
     ) -> Actions[HandleT]:
-        """The shipper met an error of its own: its connection or attempt is over.
+        """The shipper begins again: its connection or attempt is over.
 
         Args:
             now_seconds: Monotonic.
@@ -251,7 +251,6 @@ class Delivery(Generic[HandleT]):
             taken: All chunks that were taken, in their order. Those that are in no line, because
                 the error came in between, are sent again too.
         """
-        self.counters.shipper_restarts += 1
         elsewhere = {*self._inflight, *(each.id for each in self._aside)}
         self._resend = deque(each for each in taken if each.id not in elsewhere)
         if self.state is State.READY:

@@ -113,6 +113,7 @@ def test_a_client_whose_loop_was_closed_in_an_attempt_goes_on_in_the_next(
     loop.close()
     assert asyncio.run(client.close()).all_acked
     assert messages(sidecar) == ["waits"]
+    assert client.shipper.delivery.counters.shipper_restarts == 0  # it was no error
 
 
 def test_a_client_ships_on_a_loop_that_is_none_of_asyncios(stderr: Stderr) -> None:
