@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import functools
 import json
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 
 import click
 
-from logship._cli.output import show, show_text
+from logship._cli.output import ending_with, show, show_text
 from logship._deployment.linting.documents import is_script
 from logship._deployment.linting.formats import as_github, as_json, as_text, explained
 from logship._deployment.linting.model import LintError
@@ -118,8 +119,9 @@ def command(
     found = any(each.findings for each in reports)
     if found or not errors or form == "sarif":  # else not all files are known to be clean
         _show(form, reports, errors)
-    for each in errors:
-        click.echo(f"Error: {visible(each)}", err=True)
+    with ending_with(sys.stderr):
+        for each in errors:
+            click.echo(f"Error: {visible(each)}", err=True)
     context.exit(2 if errors else int(found))
 
 

@@ -412,3 +412,10 @@ def test_it_is_a_command_of_logship_and_needs_no_network(clean: Path) -> None:
     ended = subprocess.run(words, capture_output=True, check=False, text=True, timeout=60)
     assert (ended.returncode, ended.stderr) == (0, "")
     assert ended.stdout == "clean: 1 file\n"
+
+
+def test_an_error_on_a_full_disk_is_no_finding() -> None:
+    words = [sys.executable, "-m", "logship", "lint", "missing.yaml"]
+    with Path("/dev/full").open("wb") as full:
+        ended = subprocess.run(words, stderr=full, check=False, timeout=60)
+    assert ended.returncode == 2
