@@ -235,7 +235,7 @@ class Accumulator:
             self.end(stream)
             stream = None
         if stream is None:
-            if not self.streams.has_place(tag):
+            if self.streams.is_full:
                 self.end(next(iter(self.streams.open.values())))
             stream = self.streams.begin(tag)
         return stream

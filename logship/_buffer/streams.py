@@ -55,10 +55,15 @@ class Streams:
 
     def has_place(self, tag: Tag) -> bool:
         """Tell whether a tag has a stream, or can have one without another stream's end."""
-        return tag in self.open or len(self.open) < STREAMS_MAX
+        return tag in self.open or not self.is_full
+
+    @property
+    def is_full(self) -> bool:
+        """Whether one stream more is too many."""
+        return len(self.open) >= STREAMS_MAX
 
     def begin(self, tag: Tag) -> Stream:
-        """Open a stream; there is a place for it."""
+        """Open a stream for a tag that has none."""
         stream = self.open[tag] = self._new(tag)
         return stream
 
