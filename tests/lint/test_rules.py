@@ -177,6 +177,8 @@ def test_what_firelens_routes_is_clean() -> None:
     options = {"config-file-type": "file", "config-file-value": "/logship.conf"}
     deployment.sidecar["firelensConfiguration"]["options"] = options
     assert rules_of("task.json", deployment.text) == {"last-resort-none"}
+    deployment.app["logConfiguration"]["logDriver"] = "awslogs"  # ECS refuses it now
+    assert "tag-route" in rules_of("task.json", deployment.text)
 
 
 def own(platform: str) -> Deployment:

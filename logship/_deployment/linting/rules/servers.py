@@ -42,14 +42,15 @@ _ROUTES_SHOWN_MAX = 5
     night="all records are acknowledged and thrown away, and nothing reports an error",
     why=(
         "FireLens makes outputs only for tags `<container>-firelens*` of containers with the "
-        "awsfirelens driver. Fluentd and Fluent Bit acknowledge a record that no output matches, "
-        "and throw it away. Outside ECS the rule compares `LOGSHIP_TAG` with the "
-        "sidecar's configuration, if all of it is in the same file."
+        "awsfirelens driver, and without such a container ECS refuses `firelensConfiguration`. "
+        "Fluentd and Fluent Bit acknowledge a record that no output matches, and throw it away. "
+        "Outside ECS the rule compares `LOGSHIP_TAG` with the sidecar's configuration, if all of "
+        "it is in the same file."
     ),
     keys=("$LOGSHIP_TAG", "command", "args", "environment", "env"),
 )
 def tag_route(unit: Unit) -> Iterator[Mistake]:
-    """Yield applications whose tag no output matches."""
+    """Yield applications whose tag no output matches, and a FireLens that routes nothing."""
     yield from _by_firelens(unit) if unit.platform == ECS else _by_configuration(unit)
 
 
@@ -91,9 +92,12 @@ def _routes(configuration: ServerConfiguration, tag: str) -> bool | None:
 
 def _by_firelens(unit: Unit) -> Iterator[Mistake]:
     routers = [each for each in unit.containers if each.is_firelens]
+    routed = [each.name for each in unit.containers if each.log_driver == "awsfirelens"]
+    if not routed:
+        yield from (_unused(each) for each in routers)
+        return
     if not routers or any("config-file-value" in each.firelens_options for each in routers):
         return  # the routes of an own configuration are not visible here
-    routed = [each.name for each in unit.containers if each.log_driver == "awsfirelens"]
     for container in unit.of_role(Role.APPLICATION):
         tag = _tag(container)
         if tag is None or any(tag.startswith(f"{name}-firelens") for name in routed):
@@ -102,13 +106,23 @@ def _by_firelens(unit: Unit) -> Iterator[Mistake]:
             f"FireLens routes only tags of containers with the awsfirelens driver "
             f"({_shown(routed)}): {tag!r} matches no output, is acknowledged and thrown away"
         )
-        yield Mistake(container.name, night, _routed(unit, routed))
+        change = variable(unit, "LOGSHIP_TAG", f"{routed[0]}-firelens-logship")
+        yield Mistake(container.name, night, change)
+
+
+def _unused(router: Container) -> Mistake:
+    return Mistake(
+        router.name,
+        "no container has the awsfirelens driver: ECS refuses this task definition",
+        f"remove firelensConfiguration from {router.name}, and give it a configuration of its own, "
+        "with an output that matches the tag",
+    )
 
 
 def _shown(routed: list[str]) -> str:
     shown = [f"{name}-firelens*" for name in routed[:_ROUTES_SHOWN_MAX]]
     more = ["…"] if len(routed) > len(shown) else []
-    return ", ".join(shown + more) or "there are none"
+    return ", ".join(shown + more)
 
 
 def _tag(container: Container) -> str | None:
@@ -121,15 +135,6 @@ def _default_tag(container: Container) -> str:
     """Return the beginning of the default tag; ECS names it only with this driver."""
     is_told = container.log_driver == "awsfirelens"
     return f"{container.name}-firelens-" if is_told else "the program's name"
-
-
-def _routed(unit: Unit, routed: list[str]) -> str:
-    if routed:
-        return variable(unit, "LOGSHIP_TAG", f"{routed[0]}-firelens-logship")
-    return (
-        '"firelensConfiguration": { "options": { "config-file-type": "file", '
-        '"config-file-value": "/logship.conf" } }, with an output that matches the tag'
-    )
 
 
 @rule(
