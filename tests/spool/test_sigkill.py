@@ -212,6 +212,19 @@ def test_a_spool_that_is_none_is_an_error_of_usage(spools: Spools) -> None:
     assert not spools.spool.exists()
 
 
+def test_a_recoverer_that_is_disabled_says_so(spools: Spools) -> None:
+    """One that watches goes on: it may share the environment of an application."""
+    environ = {**spools.environ(), "LOGSHIP_DISABLED": "1"}
+    words = [*LOGSHIP, "recover", "--spool", str(spools.spool)]
+    assert spools._start(words, environ).wait(60) == 2
+    assert "LOGSHIP_DISABLED is set, so nothing would be shipped" in spools.stderr
+    recoverer = spools._start([*words, "--watch", "--stop-timeout", "1"], environ)
+    wait_until(lambda: "watching" in spools.stderr, "the recoverer to watch", 60)
+    assert "LOGSHIP_DISABLED is set, so nothing is shipped" in spools.stderr
+    recoverer.terminate()
+    assert recoverer.wait(60) == 0  # the spool is empty
+
+
 def test_a_recoverer_that_watches_may_start_before_the_first_client(spools: Spools) -> None:
     spools.spool.rmdir()
     recoverer = spools.start_recoverer("--watch", "--stop-timeout", "10")
