@@ -268,7 +268,7 @@ class Buffer:
         Args:
             tag: That; None where it will not be known, and the provisional one has to do.
         """
-        tag_known = self._accumulator.chunks.storage.tag_known
+        tag_known = self._chunks.storage.tag_known
         self._section.exclusively(lambda: self._streams.resolve_tag(tag, tag_known))
         self._section.wakeups.wake_now()
 

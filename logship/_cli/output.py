@@ -1,4 +1,4 @@
-"""Lines on standard output, for a person."""
+"""Lines on the standard streams, for a person."""
 
 from __future__ import annotations
 
@@ -43,6 +43,12 @@ def show_text(text: str) -> None:
             with ending_with(sys.stderr):
                 click.echo(f"logship: standard output: {error.strerror}", err=True)
             raise
+
+
+def say(command: str, text: str) -> None:
+    """Write a line to stderr for a command that goes on also where stderr takes nothing."""
+    with contextlib.suppress(OSError):
+        click.echo(f"logship {command}: {visible(text)}", err=True)
 
 
 @contextlib.contextmanager

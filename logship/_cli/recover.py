@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import json
 import os
 import sys
@@ -12,7 +11,7 @@ from pathlib import Path
 import click
 
 from logship._cli.options import only_given, stop_timeout_option
-from logship._cli.output import show_text
+from logship._cli.output import say, show_text
 from logship._spool.directories import SpoolError, make_spool_directory, open_spool_directory
 from logship.errors import SettingsError
 
@@ -73,21 +72,17 @@ def command(
                 show_text(json.dumps(found))
             return
         if watch and make_spool_directory(spool):  # without, a wrong DIR would look complete
-            _say(f"made {spool} for user {os.geteuid()}")
+            say("recover", f"made {spool} for user {os.geteuid()}")
         os.close(open_spool_directory(spool, any_owner=True))
         given = {"stop_timeout_seconds": stop_timeout, "metrics_port": metrics_port}
         settings = settings_for_recovery(**only_given(given))
-        if settings.disabled and not watch:
-            raise click.UsageError("LOGSHIP_DISABLED is set, so nothing would be shipped")
-        if settings.disabled:  # it may share the environment of an application, and must not end
-            _say("LOGSHIP_DISABLED is set, so nothing is shipped")
+        if settings.disabled:
+            if not watch:
+                raise click.UsageError("LOGSHIP_DISABLED is set, so nothing would be shipped")
+            # It may share the environment of an application, and must not end.
+            say("recover", "LOGSHIP_DISABLED is set, so nothing is shipped")
     except (SettingsError, SpoolError) as error:
         raise click.UsageError(str(error)) from None
     report = asyncio.run(recover(settings, spool, watches=watch))
     show_text(report.to_json())
     sys.exit(0 if report.complete else 1)
-
-
-def _say(text: str) -> None:
-    with contextlib.suppress(OSError):  # stderr takes nothing, and records matter more
-        click.echo(f"logship recover: {text}", err=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
+import functools
 import signal
 import sys
 import time
@@ -16,7 +16,7 @@ from logship._audit.destinations import output_of
 from logship._audit.state_file import BadState, StateFile
 from logship._audit.watch import Watch
 from logship._cli.options import only_given
-from logship._quoting import visible
+from logship._cli.output import say
 from logship._signal_names import signals_named
 
 INTERVAL_SECONDS = 10.0
@@ -109,7 +109,9 @@ def follow(
         click.UsageError: Metrics cannot be served.
     """
     outputs = [output_of(name) for name in dict.fromkeys(names)]
-    watch = Watch(outputs, stamp_key=stamp_key, say=_say, **only_given(options))
+    watch = Watch(
+        outputs, stamp_key=stamp_key, say=functools.partial(say, "audit"), **only_given(options)
+    )
     state_file = StateFile(state) if state is not None else None
     if state_file is not None:
         state_file.resume(watch)
@@ -137,7 +139,7 @@ def _look(watch: Watch, state_file: StateFile | None) -> None:
         if state_file is not None:
             state_file.save(watch)
     except BadState as error:
-        _say(str(error))
+        say("audit", str(error))
 
 
 def _serve_metrics(watch: Watch, host: str, port: int) -> None:
@@ -149,9 +151,4 @@ def _serve_metrics(watch: Watch, host: str, port: int) -> None:
     except OSError as error:  # its results could not be seen
         reason = error.strerror or str(error)
         raise click.UsageError(f"metrics cannot be served on {host}:{port}: {reason}") from None
-    _say(f"metrics are served on {endpoint.url}")
-
-
-def _say(line: str) -> None:
-    with contextlib.suppress(OSError):  # the disk may have room again
-        click.echo(f"logship audit: {visible(line)}", err=True)
+    say("audit", f"metrics are served on {endpoint.url}")

@@ -18,8 +18,8 @@ async def first_to_succeed(
 ) -> tuple[int, T]:
     """Return the index and the outcome of the first attempt that succeeds; end all others.
 
-    The next attempt begins when one fails, or `delay_seconds` after the last one began. Whatever
-    ends this call, no outcome is left to nobody.
+    The next attempt begins when one fails, or `delay_seconds` after the last one began. Each
+    outcome is returned or discarded, also where this call is cancelled.
 
     Args:
         attempts: In the order in which they are made; at least one.

@@ -21,8 +21,6 @@ from logship._hooks.threads import OwnThread
 from logship._settings.addresses import packed_address
 
 Address = tuple[socket.AddressFamily, tuple[str, int] | str]
-
-
 Questions = queue.SimpleQueue[Callable[[], None] | None]
 
 

@@ -150,11 +150,10 @@ class SocketTransport:
             ) from None
         except OSError as error:
             raise ConnectError(f"cannot connect to {endpoint}: {_why(error)}") from error
-        except ExceptionGroup as all_of_them:  # often one for each address of a name
-            why = "; ".join(dict.fromkeys(map(_why, all_of_them.exceptions)))
-            raise ConnectError(f"cannot connect to {endpoint}: {why}") from all_of_them.exceptions[
-                0
-            ]
+        except ExceptionGroup as group:  # often one for each address of a name
+            first, *_ = group.exceptions
+            why = "; ".join(dict.fromkeys(map(_why, group.exceptions)))
+            raise ConnectError(f"cannot connect to {endpoint}: {why}") from first
 
     def close(self) -> None:
         """End the threads that look names up."""

@@ -100,7 +100,7 @@ class TaskAnnouncement:
         settings, routed = self._client.settings, task.routed_tag
         if settings.firelens_tag or settings.tag != program_name():
             return
-        if not is_firelens(self._environ, task) or routed is None:
+        if not is_firelens(self._environ, task):
             return
         if not settings.tag.startswith(f"{task.own.name}-firelens"):
             self._client.last_resort.warn("ecs-tag", f"{unrouted(settings.tag)}={routed}")

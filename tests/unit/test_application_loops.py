@@ -27,15 +27,21 @@ class HeldTransport(MemoryTransport):
         return await super().connect(*arguments)
 
 
-async def test_an_attempt_that_the_application_cancels_is_made_again(
-    sidecar: Sidecar, stderr: Stderr
-) -> None:
-    """Programs cancel all tasks of their loop before they end."""
+async def held_client(sidecar: Sidecar, stderr: Stderr) -> tuple[Client, HeldTransport]:
+    """Return a client in the middle of its first attempt to connect."""
     transport = HeldTransport(sidecar)
     parts = {"last_resort": stderr.last_resort()}
     client = Client(quick_settings(), transport=transport, parts=parts)
     client.start()
     await until(lambda: transport.attempts, "an attempt")
+    return client, transport
+
+
+async def test_an_attempt_that_the_application_cancels_is_made_again(
+    sidecar: Sidecar, stderr: Stderr
+) -> None:
+    """Programs cancel all tasks of their loop before they end."""
+    client, _ = await held_client(sidecar, stderr)
     others = asyncio.all_tasks() - {asyncio.current_task()}
     for each in others:
         each.cancel()
@@ -50,11 +56,7 @@ async def test_an_attempt_that_the_application_cancels_is_made_again(
 async def test_an_attempt_that_the_end_cancels_is_not_made_again(
     sidecar: Sidecar, stderr: Stderr
 ) -> None:
-    transport = HeldTransport(sidecar)
-    parts = {"last_resort": stderr.last_resort()}
-    client = Client(quick_settings(), transport=transport, parts=parts)
-    client.start()
-    await until(lambda: transport.attempts, "an attempt")
+    client, transport = await held_client(sidecar, stderr)
     await client.close(timeout=0.0)
     await until(lambda: len(asyncio.all_tasks()) == 1, "the attempt has ended")
     assert transport.attempts == 1
@@ -95,7 +97,7 @@ def test_a_client_goes_on_in_the_next_loop(stderr: Stderr) -> None:
         assert asyncio.run(deliver("second"))
         assert asyncio.run(client.close()).all_acked
         assert messages(sidecar) == ["first", "between", "second"]
-        gc.collect()  # asyncio complains of a connection that nobody could close
+        gc.collect()  # asyncio complains of a connection that was left open
     assert stderr.lines() == []
 
 

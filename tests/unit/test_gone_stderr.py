@@ -226,12 +226,19 @@ def test_a_file_opened_where_stderr_was_closed_from_the_start_is_not_written_to(
     os.close(number)
 
 
+def stderr_of(kind: str) -> tuple[int, int]:
+    """Return the reading and the writing end of a pipe or a socket."""
+    if kind == "pipe":
+        return os.pipe()
+    reading, writing = socket.socketpair()
+    return reading.detach(), writing.detach()
+
+
 @pytest.mark.parametrize("kind", ["pipe", "socket"])
 def test_an_application_that_closes_all_descriptors_keeps_its_stderr(kind: str) -> None:
     """As a daemon does. The writer's own descriptor is closed then, and not closed again."""
     gc.collect()  # else it closes descriptors of the tests before while this one counts on numbers
-    ours, theirs = socket.socketpair() if kind == "socket" else os.pipe()
-    reading, writing = (each if isinstance(each, int) else each.detach() for each in (ours, theirs))
+    reading, writing = stderr_of(kind)
     os.set_inheritable(writing, True)
     resort = LastResort(descriptor=writing)
     own = resort._write.descriptor
@@ -247,8 +254,7 @@ def test_an_application_that_closes_all_descriptors_keeps_its_stderr(kind: str) 
 
 @pytest.mark.parametrize("kind", ["pipe", "socket"])
 def test_no_line_goes_into_a_file_that_took_the_number(kind: str, tmp_path: Path) -> None:
-    ours, theirs = socket.socketpair() if kind == "socket" else os.pipe()
-    reading, writing = (each if isinstance(each, int) else each.detach() for each in (ours, theirs))
+    reading, writing = stderr_of(kind)
     os.set_inheritable(writing, True)
     resort = LastResort(descriptor=writing)
     own = resort._write.descriptor
@@ -264,8 +270,7 @@ def test_no_line_goes_into_a_file_that_took_the_number(kind: str, tmp_path: Path
 @pytest.mark.parametrize("kind", ["pipe", "socket"])
 def test_lines_go_into_such_a_file_if_it_is_stderr_now(kind: str, tmp_path: Path) -> None:
     """As of a daemon that closes all descriptors, and opens a file for its stderr."""
-    ours, theirs = socket.socketpair() if kind == "socket" else os.pipe()
-    reading, writing = (each if isinstance(each, int) else each.detach() for each in (ours, theirs))
+    reading, writing = stderr_of(kind)
     resort = LastResort(descriptor=writing)
     own = resort._write.descriptor
     with (tmp_path / "stderr").open("wb") as file:
@@ -279,8 +284,7 @@ def test_lines_go_into_such_a_file_if_it_is_stderr_now(kind: str, tmp_path: Path
 
 @pytest.mark.parametrize("kind", ["pipe", "socket"])
 def test_a_writer_that_goes_closes_no_file_that_took_the_number(kind: str, tmp_path: Path) -> None:
-    ours, theirs = socket.socketpair() if kind == "socket" else os.pipe()
-    reading, writing = (each if isinstance(each, int) else each.detach() for each in (ours, theirs))
+    reading, writing = stderr_of(kind)
     resort = LastResort(descriptor=writing)
     own = resort._write.descriptor
     with (tmp_path / "data").open("wb") as file:

@@ -61,7 +61,7 @@ class Outside:
         """Let the test say when it is connected again."""
 
     def warn(self, kind: str, text: str) -> None:
-        """Tell nobody."""
+        """Do nothing."""
 
     def progressed(self) -> None:
         raise NotImplementedError
