@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import os
-import sys
-import threading
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Unpack
 
 from logship import _system
-from logship._hooks.late_imports import late
 from logship._protocol.compression import compressor
 from logship._settings import Settings, full_name
 from logship.errors import SettingsError
@@ -127,27 +124,17 @@ def drawn(low: float, high: float) -> float:
 
 
 def retry_wait(settings: Settings, uniform: Uniform = drawn) -> Callable[[int], float]:
-    """Return a random part of tenacity's exponential wait as a function of the number of failures.
+    """Return the wait before the next attempt to connect as a function of the number of failures.
 
-    tenacity is imported when the first attempt to connect has failed, on the loop that is about
-    to wait: where the sidecar answers, as nearly always, no program pays for it. Once the main
-    thread has ended it is not imported any more. It makes a dataclass, and before Python 3.14 a
-    program that Ctrl-C ends would have the exit code 1 after that, as after each `exec` of a text.
-    Other threads may go on for long then, so the wait is the same.
+    It is a random part of a bound that doubles with each failure in a row: "full jitter". The wait
+    needs no import. A thread that imports a module just after Ctrl-C may change the exit code of
+    the program: decision 051.
     """
     base_seconds, seconds_max = settings.backoff_seconds_base, settings.backoff_seconds_max
 
     def wait_seconds(failures: int) -> float:
-        if "tenacity" not in sys.modules and not threading.main_thread().is_alive():
-            return uniform(0.0, min(seconds_max, base_seconds * 2.0 ** min(failures - 1, 100)))
-        try:
-            tenacity = late("tenacity")
-        except (OSError, ImportError, MemoryError):  # too many open files, for one
-            return seconds_max
-        state = tenacity.RetryCallState(retry_object=None, fn=None, args=(), kwargs={})
-        state.attempt_number = failures
-        wait = tenacity.wait_exponential(multiplier=base_seconds, max=seconds_max)
-        return uniform(0.0, wait(state))
+        doublings = min(failures - 1, 100)  # a float has no room for 1,024 of them
+        return uniform(0.0, min(seconds_max, base_seconds * 2.0**doublings))
 
     return wait_seconds
 

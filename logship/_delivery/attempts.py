@@ -22,7 +22,7 @@ class Attempts:
 
     Args:
         endpoints: Where to connect, in order of preference.
-        retry_wait_seconds: The wait after the n-th failure in a row (n from 1): tenacity's.
+        retry_wait_seconds: The wait after the n-th failure in a row (n from 1).
         return_wait_seconds: Draws how long another endpoint is used before the first one is tried
             again.
 

@@ -40,7 +40,7 @@ class Delivery(Generic[HandleT]):
         inflight_chunks_max: Chunks sent and not yet acked.
         ack_timeout_seconds: A connection with chunks outstanding that acks nothing for this time is
             given up.
-        retry_wait_seconds: The wait after the n-th failure in a row (n from 1): tenacity's.
+        retry_wait_seconds: The wait after the n-th failure in a row (n from 1).
         return_wait_seconds: Draws how long another endpoint is used before the first one is tried
             again, while no chunk is in flight.
     """

@@ -8,7 +8,6 @@ answer is not as documented, the task stays unknown. That is not an error.
 from __future__ import annotations
 
 import os
-import time
 from collections.abc import Callable, Mapping
 
 from logship._ecs.task import Task, task_of
@@ -80,7 +79,9 @@ class TaskReader:
             return
         # Imported here and not in the thread: in a child that is forked during the import, the
         # module would stay locked for good.
-        import logship._ecs.httpjson  # noqa: F401, PLC0415 - only a program in a task pays for HTTP
+        import tenacity  # noqa: F401, PLC0415 - only a program in a task pays for these
+
+        import logship._ecs.httpjson  # noqa: F401, PLC0415 - as above
 
         self._pid, self._has_ended, self._waiting = os.getpid(), False, []
         try:
@@ -95,12 +96,16 @@ class TaskReader:
             callback()
 
     def _read(self) -> None:
-        until = time.monotonic() + self._seconds_max
+        import tenacity  # noqa: PLC0415 - loaded by `start`
+
+        until_known = tenacity.Retrying(
+            retry=tenacity.retry_if_result(lambda task: task is None),
+            wait=tenacity.wait_fixed(_RETRY_SECONDS),
+            stop=tenacity.stop_after_delay(self._seconds_max - _RETRY_SECONDS),
+            retry_error_callback=lambda _: None,
+        )
         try:
-            self.task = read_task(self._environ)
-            while self.task is None and time.monotonic() + _RETRY_SECONDS < until:
-                time.sleep(_RETRY_SECONDS)
-                self.task = read_task(self._environ)
+            self.task = until_known(read_task, self._environ)
         finally:
             self._has_ended = True
             for callback in self._waiting:

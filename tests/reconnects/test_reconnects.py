@@ -7,8 +7,6 @@ two draws that keep tasks apart.
 from __future__ import annotations
 
 import random
-import subprocess
-import sys
 
 import pytest
 
@@ -78,28 +76,13 @@ def test_tasks_that_seed_their_generator_alike_do_not_wait_alike() -> None:
     assert not {*waits[0]} & {*waits[1]}
 
 
-ITS_MAIN_THREAD_HAS_ENDED = """
-import sys, threading
-from logship._client import parts
-from logship._settings import Settings
-
-def go_on():
-    threading.main_thread().join()
-    wait_seconds = parts.retry_wait(Settings(), lambda low, high: low + high)
-    print(*map(wait_seconds, range(1, 9)), "tenacity" in sys.modules)
-
-threading.Thread(target=go_on).start()
-"""
-
-
-def test_threads_that_outlive_the_main_thread_wait_no_longer() -> None:
-    """Nothing is imported for that: it would change the exit code of a program after Ctrl-C."""
-    command = [sys.executable, "-c", ITS_MAIN_THREAD_HAS_ENDED]
-    ended = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
-    *waits, has_imported = ended.stdout.split()
-    wait_seconds = parts.retry_wait(Settings(), lambda low, high: low + high)
-    assert [*map(float, waits)] == [*map(wait_seconds, range(1, 9))]
-    assert has_imported == "False"
+def test_the_bound_of_the_wait_doubles_up_to_the_longest() -> None:
+    settings = Settings(backoff_seconds_base=0.5, backoff_seconds_max=6.0)
+    lowest = parts.retry_wait(settings, lambda low, high: low)
+    highest = parts.retry_wait(settings, lambda low, high: high)
+    failures = (1, 2, 3, 4, 5, 6, 100, 5000)
+    assert [*map(lowest, failures)] == [0.0] * 8
+    assert [*map(highest, failures)] == [0.5, 1.0, 2.0, 4.0, 6.0, 6.0, 6.0, 6.0]
 
 
 def test_the_measures_tell_waves_from_chance() -> None:
